@@ -1,0 +1,317 @@
+"""The vocabulary of the journal: everything that can happen to a run, one struct a kind of event.
+
+Events hold no content. What was said (prompts, arguments, results, answers) is a *body*, stored once
+by its hash; an event holds the hash (`Ref`). So a body can be erased and the run still folds.
+
+Fields are only ever added, with a default, and never change their meaning: a journal written by an
+older version reads in a newer one.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from seawall.core.canonical import Ref
+
+StepKind = Literal["model", "tool", "handoff", "review", "memory", "approval"]
+VerdictKind = Literal["allow", "advise", "replace", "hold", "refuse", "halt"]
+Mode = Literal["off", "observe", "enforce"]
+Stage = Literal["before", "after"]
+Status = Literal["completed", "refused", "halted", "failed", "cancelled"]
+EffectState = Literal["proposed", "approved", "attempting", "committed", "failed", "unknown"]
+Tie = Literal["value", "exposure"]
+
+StepStatus = Literal[
+    "ok",  # performed, with a result
+    "error",  # performed, and it failed; the output says how
+    "timeout",  # performed, and given up on; a late result may follow
+    "cancelled",  # performed, and stopped because the run ended
+    "lost",  # a crash came between intent and result; a read or model call is made again as a new step
+    "unknown",  # an effect whose fate nobody knows
+    "refused",  # not performed: a guard said no; the output is what the agent is told
+    "replaced",  # not performed: a guard answered instead
+    "invalid",  # not performed: unknown name or arguments that do not validate
+    "simulated",  # not performed: an effect in a fork
+]
+
+
+class Cause(msgspec.Struct, frozen=True, array_like=True):
+    """An edge from an earlier step. Step 0 is the request itself."""
+
+    step: int
+    tie: Tie
+
+
+class Call(msgspec.Struct, frozen=True, array_like=True):
+    """One call that a model asked for."""
+
+    id: str
+    name: str
+    arguments: Ref
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one run tree may spend. Every limit is positive; None means not limited."""
+
+    active_s: float = 120.0
+    """Active seconds from start to outcome; waiting for a person does not count."""
+    tool_calls: int = 40
+    """Tool calls that are performed. The 99th percentile of good recorded airline runs is below 40."""
+    model_calls: int = 60
+    """Model calls, failed attempts included: tool calls and half as many again for hand-offs and review."""
+    depth: int = 4
+    """Frames above a step: the coordinator's own steps have depth 1, its specialists' depth 2."""
+    handoffs: int = 32
+    """Hand-offs, reviews not included."""
+    parallel: int = 64
+    """Steps of one run in flight at once; more wait their turn."""
+    tokens: int | None = None
+    """Input and output tokens; reserved at their upper bound before each model call."""
+    usd: Decimal | None = None
+    """US dollars; needs a known price for every model of the team."""
+
+
+class Fork(msgspec.Struct, frozen=True):
+    """Where a forked run left its origin."""
+
+    run: str
+    at_step: int
+    live_effects: bool = False
+
+
+class StoppedBy(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What ended a run early."""
+
+    guard: str
+    reason: str
+    step: int | None = None
+    limit: str | None = None
+    value: str | None = None
+
+
+class Base(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
+    """What all events share: `at`, wall seconds when it was recorded (for people; nothing decides by it)."""
+
+    at: float
+
+
+class RunStarted(Base, tag="run_started"):
+    """A request came in. Always seq 0."""
+
+    run: str
+    team: str
+    team_version: str
+    intent: Ref
+    limits: Limits
+    guards: dict[str, Mode]
+    tenant: str = ""
+    principal: str = ""
+    session: str | None = None
+    request_id: str | None = None
+    history: Ref | None = None
+    """The manifest of the session's transcript so far (see `RunEnded.transcript`)."""
+    app: str | None = None
+    """The import path of the team, for `seawall resume`."""
+    stream: bool = False
+    fork: Fork | None = None
+
+
+class RunTaken(Base, tag="run_taken"):
+    """A process took the run, to start it or to go on with it: a new segment of active time."""
+
+    owner: str
+    epoch: int
+    left_s: float
+
+
+class StepIntended(Base, tag="step"):
+    """A step is about to be performed or, with `perform=False`, was proposed and will not be."""
+
+    step: int
+    kind: StepKind
+    name: str
+    """Tool name, model name, or the agent that is handed to."""
+    agent: str
+    """Who acts."""
+    frame: int
+    """The hand-off or review step in whose frame this happens; 0 is the run's own."""
+    call: str | None = None
+    """The model's call id that this step answers."""
+    input: Ref | None = None
+    """Arguments; for a model step, its system prompt."""
+    context: int = 0
+    """Model steps: how many messages of the frame were sent. They are known from the fold."""
+    causes: tuple[Cause, ...] = ()
+    version: str = ""
+    """Fingerprint of the tool's or the agent's definition."""
+    effect: bool = False
+    perform: bool = True
+    tokens: int = 0
+    """Reserved: an upper bound."""
+    usd: Decimal = Decimal(0)
+    """Reserved: an upper bound."""
+    depth: int = 1
+
+
+class StepDone(Base, tag="done"):
+    """A step ended. At most one for each step, and the first one counts."""
+
+    step: int
+    status: StepStatus
+    output: Ref | None = None
+    """The result: for a model step the assistant's message."""
+    news: str | None = None
+    """Digest of (name, arguments, normalised result): equal digests brought equal knowledge."""
+    error: str | None = None
+    """Kind of failure, for example `rate_limited`; the text is in the output."""
+    retry: bool = False
+    """The same call may be tried again."""
+    retry_after_s: float | None = None
+    calls: tuple[Call, ...] = ()
+    answer: Ref | None = None
+    """Model steps: the reply is final, and this is the checked answer."""
+    problem: Ref | None = None
+    """Model steps: what is wrong with the reply; the model is told."""
+    approved: bool | None = None
+    """Review steps: what the reviewer decided."""
+    output_bytes: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    usd: Decimal = Decimal(0)
+    duration_s: float = 0.0
+    left_s: float = 0.0
+    """Active seconds that the run has left."""
+
+
+class StepLate(Base, tag="late"):
+    """A result arrived after the step or its run had ended. Recorded and dropped."""
+
+    step: int
+    status: StepStatus
+    output: Ref | None = None
+
+
+class Judged(Base, tag="judged"):
+    """A guard said something other than Allow. Verdicts that were merely observed have mode `observe`."""
+
+    step: int
+    guard: str
+    verdict: VerdictKind
+    stage: Stage
+    mode: Mode
+    reason: str
+    limit: str | None = None
+    value: str | None = None
+    note: Ref | None = None
+    """Advise and Refuse: what the agent is told. Replace: the answer."""
+
+
+class GuardSet(Base, tag="guard_set"):
+    """A guard's mode changed while the run was live."""
+
+    guard: str
+    mode: Mode
+    by: str
+    until: float | None = None
+
+
+class Held(Base, tag="held"):
+    """A step waits for a person."""
+
+    step: int
+    reason: str
+
+
+class Decided(Base, tag="decided"):
+    """A person decided on a held step, or settled an effect whose fate was unknown."""
+
+    step: int
+    approved: bool
+    by: str
+    output: Ref | None = None
+
+
+class CommandTaken(Base, tag="command"):
+    """The owner took a command from the run's inbox; it takes effect with this event."""
+
+    inbox: int
+    command: Literal["cancel", "decide", "pause", "unpause"]
+    by: str = ""
+    reason: str = ""
+
+
+class EffectMoved(Base, tag="effect"):
+    """An effect changed its state outside its own step, for example by a late receipt."""
+
+    step: int
+    state: EffectState
+    receipt: Ref | None = None
+
+
+class MemoryWritten(Base, tag="memory"):
+    """A version of a memory entry was written on the run's branch."""
+
+    step: int
+    key: str
+    value: Ref
+    version: int
+
+
+class Planned(Base, tag="planned"):
+    """The planner pruned what no longer fits the time left."""
+
+    pruned: tuple[str, ...]
+    reason: str
+
+
+class RunEnded(Base, tag="run_ended"):
+    """The outcome. Nothing but `StepLate` and `EffectMoved` follows."""
+
+    status: Status
+    answer: Ref | None = None
+    causes: tuple[Cause, ...] = ()
+    reviewed: bool | None = None
+    """None: the team has no reviewer."""
+    stopped_by: StoppedBy | None = None
+    error: str | None = None
+    unverified: tuple[str, ...] = ()
+    pruned: tuple[str, ...] = ()
+    unchecked_delivery: bool = False
+    """The answer was streamed to the user before it was checked."""
+    transcript: Ref | None = None
+    """A manifest: {"prev": manifest or null, "messages": [...]}: the session's conversation."""
+    left_s: float = 0.0
+
+
+Event = (
+    RunStarted
+    | RunTaken
+    | StepIntended
+    | StepDone
+    | StepLate
+    | Judged
+    | GuardSet
+    | Held
+    | Decided
+    | CommandTaken
+    | EffectMoved
+    | MemoryWritten
+    | Planned
+    | RunEnded
+)
+
+_encoder = msgspec.json.Encoder()
+_decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
+
+
+def encode_event(event: Event) -> bytes:
+    """An event as JSON, with defaults left out."""
+    return _encoder.encode(event)
+
+
+def decode_event(data: bytes | str) -> Event:
+    """The event that `encode_event` wrote. Raises `msgspec.ValidationError` for anything else."""
+    return _decoder.decode(data)

@@ -1,0 +1,248 @@
+"""What a journal is: the append-only record of every run, and the one truth.
+
+Implementations: `seawall.journal.sqlite.SqliteJournal`. Every one passes `tests/journal_contract.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Literal, Protocol
+
+import msgspec
+
+from seawall.core.canonical import Ref
+from seawall.core.events import Event, RunStarted, Status
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """The right to append to one run. It ends when another owner takes the run under a higher epoch."""
+
+    run: str
+    tenant: str
+    owner: str
+    epoch: int
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A message to a run's owner, from any process."""
+
+    kind: Literal["cancel", "decide", "pause", "unpause"]
+    by: str = ""
+    reason: str = ""
+    step: int | None = None
+    approved: bool | None = None
+    output: Ref | None = None
+
+
+class InboxItem(msgspec.Struct, frozen=True):
+    """One command as it lies in the inbox of `run`; `number` counts from 0 within the run."""
+
+    run: str
+    number: int
+    command: Command
+
+
+class GuardSetting(msgspec.Struct, frozen=True, kw_only=True):
+    """A guard's mode as somebody set it live, for all runs on this journal."""
+
+    guard: str
+    mode: Literal["off", "observe", "enforce"]
+    by: str
+    at: float
+    until: float | None = None
+    """Wall seconds; after that the guard is back at what the code says."""
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A finished run in one row; it can be made again from the run's events."""
+
+    status: Status
+    stopped_by: str | None = None
+    usd: str = "0"
+    tokens: int = 0
+    model_calls: int = 0
+    tool_calls: int = 0
+    active_s: float = 0.0
+
+
+class RunRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One run as `seawall runs` lists it."""
+
+    run: str
+    tenant: str
+    session: str | None
+    team: str
+    app: str | None
+    state: Literal["running", "interrupted", "waiting", "ended", "queued"]
+    """`interrupted`: it has not ended, is not waiting, and no live process owns it."""
+    started_at: float
+    ended_at: float | None
+    owner: str | None
+    epoch: int
+    summary: Summary | None
+    events: int
+
+
+class BadBatch(msgspec.Struct, frozen=True):
+    """The first place where the journal is not what was written."""
+
+    batch: int
+    what: str
+    run: str | None = None
+    seq: int | None = None
+
+
+class Verification(msgspec.Struct, frozen=True, kw_only=True):
+    """What `verify` found. `ok` is true when nothing is bad; erased and pruned parts are not bad."""
+
+    ok: bool
+    batches: int
+    events: int
+    bodies: int
+    erased: int
+    pruned_events: int
+    head: str
+    bad: BadBatch | None = None
+
+
+class Pruned(msgspec.Struct, frozen=True, kw_only=True):
+    """What `prune` removed, or would remove."""
+
+    runs: int
+    events: int
+    bodies: int
+    body_bytes: int
+    file_bytes_before: int
+    file_bytes_after: int
+
+
+class Journal(Protocol):
+    """The seam. All times are wall seconds from the journal's injected clock.
+
+    Order: appends of one run become durable in the order of the calls, all or a prefix. The value that
+    `append` returns is awaited for durability; it is enqueued before `append` returns.
+    """
+
+    @property
+    def owner(self) -> str:
+        """This process, as leases name it: `host:pid:start`."""
+        ...
+
+    async def create(
+        self, started: RunStarted, events: Sequence[Event], bodies: Mapping[Ref, bytes], *, take: bool = True
+    ) -> Lease:
+        """Make a run durable, with `started` as seq 0 and `events` after it.
+
+        Waits for room (back-pressure). If `(tenant, request_id)` is known already, nothing is written and
+        the lease names the existing run with epoch 0. With `take=False` nobody owns the run yet.
+        Raises `JournalFull`, `JournalFailed`.
+        """
+        ...
+
+    def append(
+        self,
+        lease: Lease,
+        first_seq: int,
+        events: Sequence[Event],
+        bodies: Mapping[Ref, bytes],
+        *,
+        waiting: bool | None = None,
+        summary: Summary | None = None,
+    ) -> Awaitable[None]:
+        """Enqueue events at `first_seq`, now; the result is awaited until they are durable.
+
+        `waiting` sets or clears the run's waiting state, `summary` marks it ended and frees the lease.
+        The awaitable raises `Fenced` (old epoch), `JournalFull`, `JournalFailed`; then none of the
+        events is recorded, nor any that was enqueued for that run after them.
+        """
+        ...
+
+    async def room(self) -> None:
+        """Return once the queue is below its bound."""
+        ...
+
+    async def take(self, run: str, *, force: bool = False) -> Lease:
+        """Own a run that nobody alive owns, under the next epoch.
+
+        Raises `Misused` for an unknown run, `Refused(guard="lease")` naming the owner if it is alive.
+        `force` takes it from a live owner; that one is then fenced off.
+        """
+        ...
+
+    async def release(self, lease: Lease) -> None:
+        """Give the run up (parked, or handed over). An old lease is ignored."""
+        ...
+
+    async def events(self, run: str, *, after: int = -1) -> list[Event]:
+        """The run's events with seq > `after`, in order. Raises `Misused` for an unknown run."""
+        ...
+
+    async def bodies(self, tenant: str, refs: Sequence[Ref]) -> dict[Ref, bytes]:
+        """The bodies that are there. What is absent was erased."""
+        ...
+
+    async def find(self, prefix: str) -> str:
+        """The full id of the one run whose id starts or ends with `prefix`, or the newest for `last`.
+
+        Raises `Misused` naming the candidates.
+        """
+        ...
+
+    async def row(self, run: str) -> RunRow:
+        """One run's row. Raises `Misused` for an unknown run."""
+        ...
+
+    async def runs(
+        self,
+        *,
+        status: str | None = None,
+        state: str | None = None,
+        session: str | None = None,
+        tenant: str | None = None,
+        limit: int = 100,
+    ) -> list[RunRow]:
+        """Newest first."""
+        ...
+
+    async def session_tail(self, tenant: str, session: str, *, before: str | None = None) -> RunRow | None:
+        """The session's newest run, or its newest run started before run `before`."""
+        ...
+
+    async def send(self, run: str, command: Command) -> int:
+        """Put a command into a run's inbox, durably. Raises `Misused` for an unknown or ended run."""
+        ...
+
+    async def inbox(self, run: str, *, after: int = -1) -> list[InboxItem]:
+        """The run's commands with number > `after`, in order."""
+        ...
+
+    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back, on the running loop, after anything was written by any process; returns a stop.
+
+        Writes of this process are told at once, those of others within 100 ms. May call spuriously.
+        """
+        ...
+
+    async def set_guard(self, setting: GuardSetting) -> None:
+        """Record a live guard mode for all runs on this journal."""
+        ...
+
+    async def guard_settings(self) -> dict[str, GuardSetting]:
+        """The newest setting of each guard, expired or not."""
+        ...
+
+    async def erase(self, tenant: str, refs: Sequence[Ref] | None = None) -> int:
+        """Erase bodies (all of the tenant's with None); the number erased. `verify` says `erased`."""
+        ...
+
+    async def prune(self, *, before: float, tenant: str | None = None, dry_run: bool = False) -> Pruned:
+        """Fold runs that ended before `before` into their summary rows, and shrink the file."""
+        ...
+
+    async def verify(self, *, progress: Callable[[int, int], None] | None = None) -> Verification:
+        """Check the chain, every event and body. `progress(batches_done, batches_all)`."""
+        ...
+
+    async def close(self) -> None:
+        """Make durable what is enqueued and let go of the file."""
+        ...

@@ -1,0 +1,162 @@
+"""What a model is to Seawall: one request in, one complete reply out, nothing retried.
+
+A reply without a finish marker is not a reply: `ModelFailed("incomplete", …)`. A chat stream that ends
+cleanly in the middle of a tool call would otherwise come back as a half-written call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import msgspec
+
+from seawall.core.errors import Broken
+
+Finish = Literal["stop", "tool_calls", "length", "content_filter"]
+FailureKind = Literal[
+    "rate_limited",  # 429: may be retried, after `retry_after_s` if given
+    "spend_limit",  # 429 or 402 for money: never retried
+    "overloaded",  # 5xx, 529: may be retried
+    "unreachable",  # connection refused, reset, timed out: may be retried
+    "incomplete",  # no finish marker, or an error event inside a 200 stream: may be retried
+    "malformed",  # not the protocol: bad JSON, an oversized line: may be retried
+    "rejected",  # 4xx: the request is wrong, or the key is; never retried
+    "timeout",  # no reply in the time that was given
+]
+_RETRYABLE: frozenset[FailureKind] = frozenset(
+    {"rate_limited", "overloaded", "unreachable", "incomplete", "malformed"}
+)
+
+
+class ModelFailed(Broken):
+    """A model call that brought no complete reply. `kind` says why, `retryable` whether another try may."""
+
+    def __init__(self, kind: FailureKind, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.kind: FailureKind = kind
+        self.retry_after_s = retry_after_s
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same request may succeed when it is made again."""
+        return self.kind in _RETRYABLE
+
+
+class ToolCall(msgspec.Struct, frozen=True):
+    """A call that the model asks for; `arguments` is JSON text as the model wrote it."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class System(msgspec.Struct, frozen=True, tag="system", tag_field="role"):
+    """Instructions."""
+
+    content: str
+
+
+class User(msgspec.Struct, frozen=True, tag="user", tag_field="role"):
+    """What a person said, or for a specialist the task that it was handed."""
+
+    content: str
+
+
+class Assistant(msgspec.Struct, frozen=True, omit_defaults=True, tag="assistant", tag_field="role"):
+    """What the model said: text, calls, or both."""
+
+    content: str | None = None
+    calls: tuple[ToolCall, ...] = ()
+
+
+class ToolResult(msgspec.Struct, frozen=True, tag="tool", tag_field="role"):
+    """The result of one call, as the model is told it."""
+
+    call_id: str
+    name: str
+    content: str
+
+
+Message = System | User | Assistant | ToolResult
+
+
+class ToolSpec(msgspec.Struct, frozen=True):
+    """A tool as a model sees it; `parameters` is a JSON schema of type object."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Tokens that the provider counted."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+class Price(msgspec.Struct, frozen=True):
+    """US dollars for a million tokens."""
+
+    input_usd_per_mtok: Decimal
+    output_usd_per_mtok: Decimal
+
+    def usd(self, usage: Usage) -> Decimal:
+        """What `usage` costs."""
+        return (
+            self.input_usd_per_mtok * usage.input_tokens + self.output_usd_per_mtok * usage.output_tokens
+        ) / 1_000_000
+
+
+class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a model call depends on."""
+
+    messages: Sequence[Message]
+    tools: tuple[ToolSpec, ...] = ()
+    max_output_tokens: int = 4096
+    temperature: float | None = None
+    timeout_s: float | None = None
+    """The time left; the run is cut there whatever the client does."""
+    settings: Mapping[str, Any] = {}
+
+
+class ModelReply(msgspec.Struct, frozen=True, kw_only=True):
+    """One complete reply."""
+
+    message: Assistant
+    usage: Usage = Usage()
+    finish: Finish = "stop"
+
+
+class TextDelta(msgspec.Struct, frozen=True, tag="text_delta"):
+    """A piece of the reply's text as it is streamed. Not checked, not recorded."""
+
+    text: str
+
+
+@runtime_checkable
+class Model(Protocol):
+    """A model that an agent can use. Implementations retry nothing.
+
+    `name` is shown and recorded; `price` is None where it is not known.
+    """
+
+    @property
+    def name(self) -> str:
+        """How it is shown and recorded, for example `openai:gpt-5.2`."""
+        ...
+
+    @property
+    def price(self) -> Price | None:
+        """What it costs, or None where that is not known."""
+        ...
+
+    async def respond(self, request: ModelRequest) -> ModelReply:
+        """One complete reply. Raises `ModelFailed`."""
+        ...
+
+    def stream(self, request: ModelRequest) -> AsyncIterator[TextDelta | ModelReply]:
+        """The reply's text in pieces, then the whole reply as the last item. Raises `ModelFailed`."""
+        ...
