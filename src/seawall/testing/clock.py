@@ -1,0 +1,158 @@
+"""A clock that stands still until a test moves it."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from seawall.core.clock import Timer
+from seawall.core.errors import Misused
+
+T = TypeVar("T")
+
+_NS = 1_000_000_000
+_SETTLE_ROUNDS = 2_000  # a task that yields for ever must not hang a test; real chains take a few dozen
+
+
+class _ManualTimer:
+    """A pending callback, kept in whole nanoseconds so that ten steps of 0.1 s make one second."""
+
+    __slots__ = ("callback", "cancelled", "due_ns")
+
+    def __init__(self, due_ns: int, callback: Callable[[], None]) -> None:
+        self.due_ns = due_ns
+        self.callback = callback
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        """Forget the callback; harmless once it has run."""
+        self.cancelled = True
+
+
+class ManualClock:
+    """A `seawall.core.clock.Clock` for tests: time passes only in `advance` and `until`.
+
+        clock = ManualClock()
+        task = asyncio.create_task(clock.sleep(30))
+        await clock.advance(29.9)
+        assert not task.done()
+        await clock.advance(0.1)
+        assert task.done()
+
+    Timers run in the order of their time, and of their making where times are equal. After each one the
+    event loop settles: every callback and task that is ready has run. Threads and sockets are outside of
+    this; what they bring is not waited for.
+    """
+
+    def __init__(self, *, wall_s: float = 1_767_225_600.0) -> None:
+        """`wall_s` is the wall time at the start, seconds since the epoch (2026-01-01T00:00:00Z)."""
+        self._now_ns = 0
+        self._wall_start_s = wall_s
+        self._heap: list[tuple[int, int, _ManualTimer]] = []
+        self._order = itertools.count()
+
+    def wall_s(self) -> float:
+        """Seconds since the Unix epoch."""
+        return self._wall_start_s + self._now_ns / _NS
+
+    def monotonic_s(self) -> float:
+        """Seconds since the clock was made."""
+        return self._now_ns / _NS
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
+        """Run `callback` once time has been advanced by `delay_s`; at once is the loop's next round."""
+        if delay_s <= 0:
+            return asyncio.get_running_loop().call_soon(callback)
+        timer = _ManualTimer(self._now_ns + round(delay_s * _NS), callback)
+        heapq.heappush(self._heap, (timer.due_ns, next(self._order), timer))
+        return timer
+
+    async def sleep(self, delay_s: float) -> None:
+        """Return once time has been advanced by `delay_s`; zero and less yield to the loop once."""
+        if delay_s <= 0:
+            await asyncio.sleep(0)
+            return
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def wake() -> None:
+            if not woken.done():
+                woken.set_result(None)
+
+        timer = self.call_later(delay_s, wake)
+        try:
+            await woken
+        finally:
+            timer.cancel()
+
+    async def advance(self, seconds: float) -> None:
+        """Let `seconds` pass, running due timers in order and settling the loop before, between and after.
+
+        An exception that a timer's callback raises comes out here, with the clock at that timer's time.
+        """
+        if seconds < 0:
+            raise Misused(f"time only goes forward: advance({seconds}); use jump_wall() for the wall clock")
+        target_ns = self._now_ns + round(seconds * _NS)
+        await self.settle()
+        while (due_ns := self._next_due_ns()) is not None and due_ns <= target_ns:
+            await self._fire_next()
+        self._now_ns = target_ns
+
+    async def until(self, awaitable: Awaitable[T], *, limit_s: float = 86_400.0) -> T:
+        """Await `awaitable`, jumping to the next timer whenever the loop has nothing else to do.
+
+        Raises `Misused` when it is still pending with no timer left, or after `limit_s` of this clock.
+        """
+        future = asyncio.ensure_future(awaitable)
+        end_ns = self._now_ns + round(limit_s * _NS)
+        try:
+            await self.settle()
+            while not future.done():
+                due_ns = self._next_due_ns()
+                if due_ns is None:
+                    raise Misused(f"nothing left to wait for at {self.monotonic_s()}s, and it is not done")
+                if due_ns > end_ns:
+                    raise Misused(f"not done after {limit_s}s (the next timer is due at {due_ns / _NS}s)")
+                await self._fire_next()
+        finally:
+            if not future.done():
+                future.cancel()
+        return await future
+
+    async def settle(self) -> None:
+        """Let the event loop run until nothing is ready, without moving time."""
+        ready = getattr(asyncio.get_running_loop(), "_ready", None)
+        for _ in range(_SETTLE_ROUNDS):
+            await asyncio.sleep(0)
+            if ready is not None and not ready:  # loops without this queue get all the rounds
+                return
+
+    def jump_wall(self, seconds: float) -> None:
+        """Move the wall clock alone, back or forth, as an operator or a time server may."""
+        self._wall_start_s += seconds
+
+    @property
+    def next_in_s(self) -> float | None:
+        """Seconds to the next timer; None without one."""
+        due_ns = self._next_due_ns()
+        return None if due_ns is None else (due_ns - self._now_ns) / _NS
+
+    def _next_due_ns(self) -> int | None:
+        heap = self._heap
+        while heap and heap[0][2].cancelled:
+            heapq.heappop(heap)
+        return heap[0][0] if heap else None
+
+    async def _fire_next(self) -> None:
+        due_ns, _, timer = heapq.heappop(self._heap)
+        self._now_ns = max(self._now_ns, due_ns)
+        timer.callback()
+        await self.settle()
+
+    def __repr__(self) -> str:
+        next_in_s = self.next_in_s
+        waiting = sum(not timer.cancelled for _, _, timer in self._heap)
+        after = "no timers" if next_in_s is None else f"{waiting} timers, next in {next_in_s:g}s"
+        return f"<ManualClock {self.monotonic_s():g}s, {after}>"
