@@ -1,0 +1,99 @@
+# Two commands do everything from a fresh clone: `make demo` and `make test`.
+# They need Python 3.11 or newer, make and git; the network is used to install packages, for nothing else.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/stamps
+PEERS  := .venv-peers
+
+# What a test run may be given: make test ARGS="tests/house -k sorted"
+ARGS ?=
+
+INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -b constraints.txt
+INPUTS  = pyproject.toml constraints.txt
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help: ## Show what can be made
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+.PHONY: demo
+demo: $(STAMP)/run ## The main job, with scripted models: no key, no server
+	$(BIN)/seawall demo
+
+.PHONY: test
+test: $(STAMP)/test ## All tests, in random order and in parallel
+	$(BIN)/python -m pytest -n auto $(ARGS)
+
+.PHONY: check
+check: $(STAMP)/check ## Format, lint, types, import direction, dependencies, changelog fragments
+	$(BIN)/ruff format --check --quiet --diff
+	$(BIN)/ruff check
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/deptry src
+	$(BIN)/towncrier build --draft --version next > /dev/null
+
+.PHONY: format
+format: $(STAMP)/check ## Format the code and fix what can be fixed safely
+	$(BIN)/ruff check --fix --quiet
+	$(BIN)/ruff format --quiet
+
+.PHONY: bench
+bench: $(STAMP)/peers ## Every benchmark, next to other frameworks
+	@set -e; for file in bench/*.py; do \
+	    case "$$file" in */_*) continue ;; esac; \
+	    echo "== $$file"; $(PEERS)/bin/python "$$file"; \
+	done
+
+.PHONY: docs
+docs: $(STAMP)/docs ## Generate the reference and build the site into site/
+	$(BIN)/python docs/generate.py
+	$(BIN)/zensical build --clean --strict
+
+.PHONY: constraints
+constraints: $(BIN)/uv ## Pin anew the versions that everything above installs
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
+	    --extra providers --group test --group check --group docs --group setup pyproject.toml -o constraints.txt
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
+	    --extra providers --group peers pyproject.toml -o bench/constraints.txt
+
+.PHONY: clean
+clean: ## Remove what was built; the repository stays
+	rm -rf $(VENV) $(PEERS) build dist site .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find src tests bench docs -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# -- environments ---------------------------------------------------------------------------------
+
+$(BIN)/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "Seawall needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) -V 2>&1)." >&2; \
+	    echo "Name another one:  make <target> PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo "'$(PYTHON)' comes without venv or ensurepip; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
+
+$(STAMP)/run: $(INPUTS) | $(BIN)/uv
+	$(INSTALL) -e .
+	@mkdir -p $(STAMP) && touch $@
+
+$(STAMP)/test: $(INPUTS) | $(BIN)/uv
+	$(INSTALL) -e '.[providers]' --group test
+	@mkdir -p $(STAMP) && touch $@ $(STAMP)/run
+
+$(STAMP)/check: $(INPUTS) | $(BIN)/uv
+	$(INSTALL) -e '.[providers]' --group test --group check
+	@mkdir -p $(STAMP) && touch $@ $(STAMP)/run $(STAMP)/test
+
+$(STAMP)/docs: $(INPUTS) | $(BIN)/uv
+	$(INSTALL) -e . --group docs
+	@mkdir -p $(STAMP) && touch $@ $(STAMP)/run
+
+$(STAMP)/peers: pyproject.toml bench/constraints.txt | $(BIN)/uv
+	$(BIN)/python -m venv $(PEERS)
+	$(BIN)/uv pip install --quiet --python $(PEERS)/bin/python -c bench/constraints.txt -e '.[providers]' --group peers
+	@mkdir -p $(STAMP) && touch $@

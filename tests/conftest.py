@@ -1,0 +1,60 @@
+"""What holds for every test: no network beyond loopback, no skipping in CI, one Hypothesis profile."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import sys
+from collections.abc import Generator
+from typing import Any
+
+import hypothesis
+import pytest
+
+IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
+
+# Machines differ in speed, so no example has a deadline; a failure prints what reproduces it.
+hypothesis.settings.register_profile("seawall", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("seawall")
+
+
+def _is_loopback(host: object) -> bool:
+    if host in (None, "", b"", "localhost", b"localhost"):
+        return True
+    text = host.decode("ascii", "replace") if isinstance(host, bytes) else str(host)
+    try:
+        return ipaddress.ip_address(text.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def _forbid_network(event: str, arguments: tuple[Any, ...]) -> None:
+    if event in ("socket.connect", "socket.sendto"):
+        address = arguments[1]
+        if isinstance(address, tuple) and not _is_loopback(address[0]):
+            raise RuntimeError(f"a test reached for the network: {event} {address!r}")
+    elif event == "socket.getaddrinfo" and not _is_loopback(arguments[0]):
+        raise RuntimeError(f"a test reached for the network: looked up {arguments[0]!r}")
+
+
+sys.addaudithook(_forbid_network)
+
+
+def _fail_if_skipped_in_ci(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if IN_CI and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which CI does not allow: {report.longrepr}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    _fail_if_skipped_in_ci(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _fail_if_skipped_in_ci(report)
+    return report
