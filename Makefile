@@ -51,7 +51,7 @@ bench: $(STAMP)/peers ## Every benchmark, next to other frameworks
 
 .PHONY: docs
 docs: $(STAMP)/docs ## Generate the reference and build the site into site/
-	$(BIN)/python docs/generate.py
+	$(BIN)/python tools/reference.py
 	$(BIN)/zensical build --clean --strict
 
 .PHONY: constraints
@@ -64,7 +64,7 @@ constraints: $(BIN)/uv ## Pin anew the versions that everything above installs
 .PHONY: clean
 clean: ## Remove what was built; the repository stays
 	rm -rf $(VENV) $(PEERS) build dist site .pytest_cache .ruff_cache .hypothesis .import_linter_cache
-	find src tests bench docs -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests bench tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # -- environments ---------------------------------------------------------------------------------
 

@@ -1,0 +1,406 @@
+"""Writes docs/reference/ from the code, so that no default and no help text is told twice.
+
+    python tools/reference.py            write the pages
+    python tools/reference.py --check    write nothing; exit 1 and name the pages that are out of date
+
+A field's text is the string under it, as everywhere in `src/`. Only names that end in a public list
+(`__all__`) or are options (frozen, keyword-only dataclasses and structs) are shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import dataclasses
+import enum
+import importlib
+import inspect
+import pkgutil
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import msgspec
+
+import seawall
+
+PAGES = Path(__file__).resolve().parent.parent / "docs" / "reference"
+NOTE = "<!-- Written by tools/reference.py from the code. Change the code, then run `make docs`. -->\n"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Field:
+    """One field of an options class, as a row of its table."""
+
+    name: str
+    type: str
+    default: str
+    text: str
+
+
+def modules(package: str) -> Iterator[ModuleType]:
+    """The package and everything in it, in the order of names."""
+    root = importlib.import_module(package)
+    yield root
+    for found in sorted(pkgutil.walk_packages(root.__path__, f"{package}."), key=lambda info: info.name):
+        if not found.name.endswith("__main__"):
+            yield importlib.import_module(found.name)
+
+
+def is_record(value: object) -> bool:
+    """Whether `value` is a class whose fields are its interface: a dataclass or a struct."""
+    return isinstance(value, type) and (
+        dataclasses.is_dataclass(value) or (issubclass(value, msgspec.Struct) and value is not msgspec.Struct)
+    )
+
+
+def is_options(value: object) -> bool:
+    """Whether `value` is a frozen, keyword-only dataclass: what a user sets."""
+    if not (isinstance(value, type) and dataclasses.is_dataclass(value)):
+        return False
+    return value.__dataclass_params__.frozen and all(  # pyright: ignore[reportAttributeAccessIssue] - it is there since 3.7
+        field.kw_only for field in dataclasses.fields(value) if field.init
+    )
+
+
+def defined(package: str, wanted: Callable[[object], bool]) -> list[type]:
+    """The public classes that a package defines itself, in the order of modules and lines."""
+    found: list[type] = []
+    for module in modules(package):
+        for name, value in vars(module).items():
+            if not name.startswith("_") and wanted(value) and value.__module__ == module.__name__:
+                found.append(value)
+    return found
+
+
+def _class_node(cls: type) -> ast.ClassDef:
+    node = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+    assert isinstance(node, ast.ClassDef)
+    return node
+
+
+def _own_texts(cls: type) -> dict[str, tuple[str, str | None, str]]:
+    """Of the fields written in `cls` itself: annotation and default as written, and the text below."""
+    rows: dict[str, tuple[str, str | None, str]] = {}
+    body = _class_node(cls).body
+    for node, below in zip(body, [*body[1:], None], strict=True):
+        if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)):
+            continue
+        text = ""
+        if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+            text = inspect.cleandoc(str(below.value.value))
+        default = None if node.value is None else ast.unparse(node.value)
+        rows[node.target.id] = (ast.unparse(node.annotation), default, text)
+    return rows
+
+
+def _default(written: str | None) -> str:
+    if written is None:
+        return "required"
+    factory = re.fullmatch(r"(?:dataclasses\.|msgspec\.)?field\((?:default|default_factory)=(.*)\)", written)
+    return f"`{factory[1] if factory else written}`"
+
+
+def fields(cls: type) -> list[Field]:
+    """The public fields of a record in the order of its constructor, inherited ones first."""
+    texts: dict[str, tuple[str, str | None, str]] = {}
+    for base in reversed(cls.__mro__):
+        if is_record(base):
+            texts |= _own_texts(base)
+    names = [
+        f.name
+        for f in (dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else msgspec.structs.fields(cls))
+    ]
+    return [
+        Field(name=name, type=texts[name][0], default=_default(texts[name][1]), text=texts[name][2])
+        for name in names
+        if name in texts and not name.startswith("_")
+    ]
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def table(cls: type) -> str:
+    """A record's fields as a table; empty where it has none."""
+    rows = fields(cls)
+    if not rows:
+        return ""
+    lines = ["| field | type | default | |", "|---|---|---|---|"]
+    lines += [f"| `{r.name}` | `{_cell(r.type)}` | {_cell(r.default)} | {_cell(r.text)} |" for r in rows]
+    return "\n".join(lines) + "\n"
+
+
+def text_of(value: object) -> str:
+    """An object's own docstring; none that it inherits or that a decorator made up."""
+    own = vars(value).get("__doc__") if isinstance(value, type) else getattr(value, "__doc__", None)
+    if own is None or (isinstance(value, type) and own.startswith(f"{value.__name__}(")):
+        return ""
+    return inspect.cleandoc(own)
+
+
+def _arguments(arguments: ast.arguments) -> list[str]:
+    """Parameters as written, without `self` and private ones, with the bare `/` and `*` between them."""
+    positional = [*arguments.posonlyargs, *arguments.args]
+    missing: list[ast.expr | None] = [None] * (len(positional) - len(arguments.defaults))
+    shown: list[str] = []
+
+    def show(argument: ast.arg, default: ast.expr | None, stars: str = "") -> None:
+        if not argument.arg.startswith("_"):
+            shown.append(
+                f"{stars}{ast.unparse(argument)}" + (f" = {ast.unparse(default)}" if default else "")
+            )
+
+    for number, (argument, default) in enumerate(
+        zip(positional, [*missing, *arguments.defaults], strict=True)
+    ):
+        show(argument, default)
+        if number + 1 == len(arguments.posonlyargs):
+            shown.append("/")
+    if arguments.vararg:
+        show(arguments.vararg, None, "*")
+    elif arguments.kwonlyargs:
+        shown.append("*")
+    for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+        show(argument, default)
+    if arguments.kwarg:
+        show(arguments.kwarg, None, "**")
+    if positional and positional[0].arg in ("self", "cls"):
+        shown = shown[1:]
+    return shown
+
+
+def _call(name: str, function: Callable[..., Any], *, returns: bool = True) -> str:
+    """How a function is called, as its source has it, in a code block."""
+    node = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(function)))).body[0]
+    assert isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    shown = _arguments(node.args)
+    word = "async " if isinstance(node, ast.AsyncFunctionDef) else ""
+    tail = f" -> {ast.unparse(node.returns)}" if node.returns and returns else ""
+    line = f"{word}{name}({', '.join(shown)}){tail}"
+    if len(line) > 96:
+        line = f"{word}{name}(\n" + "".join(f"    {each},\n" for each in shown) + f"){tail}"
+    return f"```text\n{line}\n```\n"
+
+
+def _method(cls: type, name: str, value: object) -> str:
+    if isinstance(value, (staticmethod, classmethod)):
+        value = value.__func__
+    if isinstance(value, property):
+        returns = getattr(value.fget, "__annotations__", {}).get("return", "")
+        return f"#### `{cls.__name__}.{name}`: `{returns}`\n\n{text_of(value)}\n"
+    assert inspect.isfunction(value)
+    return f"#### `{cls.__name__}.{name}`\n\n{_call(name, value)}\n{text_of(value)}\n"
+
+
+def _described(cls: type) -> Iterator[tuple[str, object]]:
+    for name, value in vars(cls).items():
+        is_callable = isinstance(value, (staticmethod, classmethod, property)) or inspect.isfunction(value)
+        if not name.startswith("_") and is_callable and text_of(value):
+            yield name, value
+
+
+def entry(name: str, value: object) -> str:
+    """A name of a public list: its call, its text, its fields, its methods."""
+    parts = [f"### `{name}`\n"]
+    if isinstance(value, type):
+        init = vars(value).get("__init__")
+        if issubclass(value, enum.Enum):
+            parts.append("\n".join(f"- `{member.value}`" for member in value) + "\n")
+        elif not is_record(value) and inspect.isfunction(init) and init.__module__ == value.__module__:
+            parts.append(_call(name, init, returns=False))
+        parts.append(text_of(value) + "\n")
+        parts.append(table(value) if is_record(value) else "")
+        parts += [_method(value, each, member) for each, member in _described(value)]
+    elif inspect.isfunction(value):
+        parts += [_call(name, value), text_of(value) + "\n"]
+    else:
+        parts.append(f"```text\n{name} = {re.sub(r'(?:[a-z_]+[.])+', '', str(value))}\n```\n")
+    return "\n".join(part for part in parts if part.strip())
+
+
+def listed(module: ModuleType) -> str:
+    """Every name of a module's public list."""
+    names: list[str] = sorted(getattr(module, "__all__", []), key=str.lower)
+    return "\n".join(entry(name, getattr(module, name)) for name in names if not name.startswith("__"))
+
+
+def _page(title: str, text: str, *sections: str) -> str:
+    body = "\n".join(section for section in sections if section.strip())
+    return f"{NOTE}\n# {title}\n\n{text}\n\n{body}".rstrip() + "\n"
+
+
+def api_page() -> str:
+    """What `import seawall` offers."""
+    return _page(
+        "Python",
+        "Everything that `import seawall` offers. What is not on this page may change.",
+        listed(seawall),
+    )
+
+
+def testing_page() -> str:
+    """What `import seawall.testing` offers."""
+    module = importlib.import_module("seawall.testing")
+    return _page("Testing", text_of(module) or "What `seawall.testing` offers.", listed(module))
+
+
+def limits_page() -> str:
+    """What one run may spend."""
+    from seawall.core.events import Limits
+
+    return _page("Limits", f"`seawall.Limits`. {text_of(Limits)}", table(Limits))
+
+
+def _records(classes: list[type]) -> str:
+    return "\n".join(f"## `{cls.__name__}`\n\n{text_of(cls)}\n\n{table(cls)}" for cls in classes)
+
+
+def guards_page() -> str:
+    """The options of each guard."""
+    text = "One frozen options class each. Every guard runs as `off`, `observe` or `enforce`."
+    return _page("Guards", text, _records(defined("seawall.guards", is_options)))
+
+
+def journal_page() -> str:
+    """The options of each journal, and the protocol."""
+    from seawall.journal import protocol
+
+    text = f"{text_of(protocol)}"
+    return _page(
+        "Journal",
+        text,
+        _records(defined("seawall.journal", is_options)),
+        "## The protocol\n",
+        entry("Journal", protocol.Journal),
+        "## What it speaks of\n",
+        "\n".join(
+            entry(name, value)
+            for name, value in vars(protocol).items()
+            if is_record(value) and value.__module__ == protocol.__name__
+        ),
+    )
+
+
+def events_page() -> str:
+    """What can happen to a run."""
+    from seawall.core import events
+
+    kinds = [
+        value for value in vars(events).values() if is_record(value) and value.__module__ == events.__name__
+    ]
+    recorded = [cls for cls in kinds if issubclass(cls, events.Base) and cls is not events.Base]
+    held = [cls for cls in kinds if not issubclass(cls, events.Base)]
+    return _page(
+        "Events",
+        text_of(events),
+        _records(recorded),
+        "## Parts of events\n",
+        _records(held).replace("## `", "### `"),
+    )
+
+
+def cli_page() -> str:
+    """Each command's own help, as `--help` prints it."""
+    text = "`seawall --help` and `seawall COMMAND --help` print the same."
+    try:
+        from seawall.cli import app  # pyright: ignore[reportAttributeAccessIssue] - looked up below where it is absent
+    except ImportError:
+        return _page("Commands", text)
+    from typer.main import get_command
+
+    root: Any = get_command(app)
+    parts: list[str] = []
+    for name, command in sorted(root.commands.items()):
+        if not command.hidden:
+            parts.append(f"## `seawall {name}`\n\n{_command(name, command)}")
+    return _page("Commands", text, *parts)
+
+
+def _command(name: str, command: Any) -> str:
+    lines: list[str] = []
+    usage = [f"seawall {name}"]
+    for parameter in command.params:
+        if parameter.name == "help" or getattr(parameter, "hidden", False):
+            continue
+        if parameter.param_type_name == "argument":
+            word = (
+                parameter.make_metavar(_context(command, name))
+                if _wants_context(parameter)
+                else parameter.make_metavar()
+            )
+            usage.append(word)
+            names = word
+        else:
+            names = ", ".join([*parameter.opts, *parameter.secondary_opts])
+            if not parameter.is_flag:
+                names += f" {parameter.type.name.upper()}"
+        shown = (
+            ""
+            if parameter.default in (None, False, ()) or callable(parameter.default)
+            else f"`{parameter.default}`"
+        )
+        lines.append(f"| `{_cell(names)}` | {shown} | {_cell(parameter.help or '')} |")
+    rows = ["| | default | |", "|---|---|---|", *lines] if lines else []
+    text = inspect.cleandoc(command.help or "")
+    return (
+        f"```text\n{' '.join(usage)}{' [OPTIONS]' if lines else ''}\n```\n\n{text}\n\n"
+        + "\n".join(rows)
+        + "\n"
+    )
+
+
+def _wants_context(parameter: Any) -> bool:
+    return "ctx" in inspect.signature(parameter.make_metavar).parameters
+
+
+def _context(command: Any, name: str) -> Any:
+    return command.context_class(command, info_name=name)
+
+
+def pages() -> dict[str, str]:
+    """Every generated page by its file name."""
+    return {
+        "api.md": api_page(),
+        "testing.md": testing_page(),
+        "limits.md": limits_page(),
+        "guards.md": guards_page(),
+        "journal.md": journal_page(),
+        "events.md": events_page(),
+        "cli.md": cli_page(),
+    }
+
+
+def stale() -> list[str]:
+    """The pages that differ from what the code says now."""
+    return [
+        name
+        for name, text in pages().items()
+        if not (PAGES / name).exists() or (PAGES / name).read_text(encoding="utf-8") != text
+    ]
+
+
+def main() -> int:
+    """Write the pages, or with `--check` only compare them."""
+    parser = argparse.ArgumentParser(description="Write docs/reference/ from the code.")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a page is out of date")
+    check = bool(parser.parse_args().check)
+    changed = stale()
+    if check:
+        for name in changed:
+            print(f"docs/reference/{name} is out of date: run `make docs`", file=sys.stderr)
+        return 1 if changed else 0
+    written = pages()
+    for name in changed:
+        (PAGES / name).write_text(written[name], encoding="utf-8")
+        print(f"wrote docs/reference/{name}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
