@@ -1,0 +1,215 @@
+"""`SqliteJournal`: the journal protocol over one SQLite file."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import apsw
+import msgspec
+
+from seawall.core.canonical import Ref
+from seawall.core.clock import Clock
+from seawall.core.errors import Misused
+from seawall.core.events import Event, RunStarted
+from seawall.journal.protocol import (
+    Command,
+    GuardSetting,
+    InboxItem,
+    Lease,
+    Pruned,
+    RunRow,
+    Summary,
+    Verification,
+)
+from seawall.journal.sqlite import reading
+from seawall.journal.sqlite.ops import AppendOp, CreateOp, GuardOp, Op, ReleaseOp, SendOp, TakeOp, WorkOp
+from seawall.journal.sqlite.options import SqliteOptions
+from seawall.journal.sqlite.opened import Opened, open_file
+from seawall.journal.sqlite.reading import Readers
+from seawall.journal.sqlite.schema import MEMORY, connect
+from seawall.journal.sqlite.watch import Watchers
+from seawall.journal.sqlite.writer import Writer
+
+_encode = msgspec.json.Encoder().encode
+
+
+class SqliteJournal:
+    """A journal in one SQLite file (or `:memory:`), for the processes of one host. Open it with `open`."""
+
+    def __init__(self, opened: Opened, clock: Clock, options: SqliteOptions) -> None:
+        self._opened = opened
+        self._path = opened.path
+        self._clock = clock
+        self._options = options
+        lock = threading.Lock()
+        memory = opened.path == MEMORY
+
+        def reader() -> apsw.Connection:
+            return opened.connection if memory else connect(opened.path, options, write=False)
+
+        self._readers = Readers(opened.path, reader, options.readers, lock if memory else None)
+        self._watchers = Watchers(options.poll_s, None if memory else reader)
+        self._writer = Writer(opened, clock, self._watchers, options, lock)
+        self._writer.start()
+        self._closed = False
+
+    @classmethod
+    def open(
+        cls, path: str, *, clock: Clock, options: SqliteOptions | None = None, create: bool = True
+    ) -> SqliteJournal:
+        """Open the file, and make it if it is not there (`create`).
+
+        Raises `Misused` if the path can't be used: not there, not writable, no journal, a newer schema.
+        If the file has lost its tail, it opens for reading only and `problem` says what is lost.
+        """
+        options = options or SqliteOptions()
+        return cls(open_file(str(path), clock, options, create), clock, options)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else self.problem or "open"
+        return f"<SqliteJournal {self._path} {state}>"
+
+    @property
+    def owner(self) -> str:
+        """This process, as leases name it: `host:pid:start`."""
+        return str(self._opened.owner)
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing can be written any more; None while all is well."""
+        why = self._writer.failed
+        return None if why is None else str(why())
+
+    async def create(
+        self, started: RunStarted, events: Sequence[Event], bodies: Mapping[Ref, bytes], *, take: bool = True
+    ) -> Lease:
+        """See `Journal.create`."""
+        await self._writer.room()
+        data = _encode([started, *events])
+        op = CreateOp(started, 1 + len(events), data, self._pack(bodies), take)
+        return await self._writer.submit(op)
+
+    def append(
+        self,
+        lease: Lease,
+        first_seq: int,
+        events: Sequence[Event],
+        bodies: Mapping[Ref, bytes],
+        *,
+        waiting: bool | None = None,
+        summary: Summary | None = None,
+    ) -> Awaitable[None]:
+        """See `Journal.append`."""
+        op = AppendOp(
+            lease, first_seq, len(events), _encode(events), self._pack(bodies) if bodies else (), waiting, summary
+        )
+        return self._writer.submit(op)
+
+    def _pack(self, bodies: Mapping[Ref, bytes]) -> list[tuple[bytes, bytes]]:
+        limit = self._options.body_bytes
+        packed: list[tuple[bytes, bytes]] = []
+        for ref, data in bodies.items():
+            if len(data) > limit:
+                raise Misused(f"a body of {len(data)} bytes is above the journal's limit of {limit}")
+            packed.append((bytes.fromhex(ref), data))
+        return packed
+
+    def _submit(self, op: Op) -> Awaitable[Any]:
+        return self._writer.submit(op)
+
+    async def room(self) -> None:
+        """See `Journal.room`."""
+        await self._writer.room()
+
+    async def take(self, run: str, *, force: bool = False) -> Lease:
+        """See `Journal.take`."""
+        return await self._submit(TakeOp(run, force))
+
+    async def release(self, lease: Lease) -> None:
+        """See `Journal.release`."""
+        await self._submit(ReleaseOp(lease))
+
+    async def events(self, run: str, *, after: int = -1) -> list[Event]:
+        """See `Journal.events`."""
+        return await self._readers.run(lambda c: reading.events(c, run, after))
+
+    async def bodies(self, tenant: str, refs: Sequence[Ref]) -> dict[Ref, bytes]:
+        """See `Journal.bodies`."""
+        return await self._readers.run(lambda c: reading.bodies(c, tenant, refs))
+
+    async def find(self, prefix: str) -> str:
+        """See `Journal.find`."""
+        return await self._readers.run(lambda c: reading.find(c, prefix))
+
+    def _alive(self, connection: apsw.Connection) -> Callable[[str], bool]:
+        lives = self._opened.liveness.all(connection)
+        return lambda owner: lives.get(owner) is not None
+
+    async def row(self, run: str) -> RunRow:
+        """See `Journal.row`."""
+        return await self._readers.run(lambda c: reading.row(c, run, self._alive(c)))
+
+    async def runs(
+        self,
+        *,
+        status: str | None = None,
+        state: str | None = None,
+        session: str | None = None,
+        tenant: str | None = None,
+        limit: int = 100,
+    ) -> list[RunRow]:
+        """See `Journal.runs`."""
+        return await self._readers.run(
+            lambda c: reading.rows(c, status, state, session, tenant, limit, self._alive(c))
+        )
+
+    async def session_tail(self, tenant: str, session: str, *, before: str | None = None) -> RunRow | None:
+        """See `Journal.session_tail`."""
+        return await self._readers.run(
+            lambda c: reading.session_tail(c, tenant, session, before, self._alive(c))
+        )
+
+    async def send(self, run: str, command: Command) -> int:
+        """See `Journal.send`."""
+        return await self._submit(SendOp(run, command))
+
+    async def inbox(self, run: str, *, after: int = -1) -> list[InboxItem]:
+        """See `Journal.inbox`."""
+        return await self._readers.run(lambda c: reading.inbox(c, run, after))
+
+    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """See `Journal.watch`."""
+        return self._watchers.add(callback)
+
+    async def set_guard(self, setting: GuardSetting) -> None:
+        """See `Journal.set_guard`."""
+        await self._submit(GuardOp(setting))
+
+    async def guard_settings(self) -> dict[str, GuardSetting]:
+        """See `Journal.guard_settings`."""
+        return await self._readers.run(reading.guard_settings)
+
+    async def erase(self, tenant: str, refs: Sequence[Ref] | None = None) -> int:
+        """See `Journal.erase`."""
+        raise NotImplementedError
+
+    async def prune(self, *, before: float, tenant: str | None = None, dry_run: bool = False) -> Pruned:
+        """See `Journal.prune`."""
+        raise NotImplementedError
+
+    async def verify(self, *, progress: Callable[[int, int], None] | None = None) -> Verification:
+        """See `Journal.verify`."""
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        """See `Journal.close`."""
+        if self._closed:
+            return
+        self._closed = True
+        self._watchers.close()
+        await self._readers.close()
+        await self._writer.close()
+        self._opened.close()

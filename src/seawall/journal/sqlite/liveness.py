@@ -1,0 +1,95 @@
+"""Heartbeats: whether the owner of a run still lives.
+
+A process of this host that has ended is known at once. All others are judged by their heartbeat, first by
+what this process saw of it on its own monotonic clock, which no jump of the wall clock touches, then, before
+it has watched long enough, by the times in the row.
+"""
+
+from __future__ import annotations
+
+import apsw
+
+from seawall.core.clock import Clock
+from seawall.journal.sqlite.owner import Owner
+
+Beat = tuple[int, float, float]  # number, until (wall), until (monotonic of the owner's host)
+
+
+class Liveness:
+    """This process's own heartbeat, and a memory of those of others."""
+
+    def __init__(self, here: Owner, clock: Clock, lease_s: float) -> None:
+        self._here = here
+        self._clock = clock
+        self._lease_s = lease_s
+        self._beat = 0
+        self._enrolled_at: float | None = None
+        self._seen: dict[str, tuple[int, float, bool]] = {}  # beat, first seen at, was it seen to change
+
+    def enrol(self, connection: apsw.Connection) -> None:
+        """Write the first heartbeat, in the transaction that takes the first run."""
+        if self._enrolled_at is None:
+            self.beat(connection)
+
+    def due(self) -> float | None:
+        """Seconds until the next heartbeat; None if this process owns nothing yet."""
+        if self._enrolled_at is None:
+            return None
+        return self._enrolled_at + self._lease_s / 3 - self._clock.monotonic_s()
+
+    def forget(self) -> None:
+        """The transaction that enrolled us failed."""
+        self._enrolled_at = None
+
+    def beat(self, connection: apsw.Connection) -> None:
+        """Write one heartbeat, and drop the rows of workers that are dead or long silent."""
+        self._beat += 1
+        mono, wall = self._clock.monotonic_s(), self._clock.wall_s()
+        connection.execute(
+            "INSERT INTO workers VALUES (?, ?, ?, ?) ON CONFLICT(owner) DO UPDATE SET beat = excluded.beat, "
+            "until_wall = excluded.until_wall, until_mono = excluded.until_mono",
+            (str(self._here), self._beat, wall + self._lease_s, mono + self._lease_s),
+        )
+        self._enrolled_at = mono
+        for owner, left_s in self.all(connection).items():
+            if left_s is None:
+                connection.execute("DELETE FROM workers WHERE owner = ?", (owner,))
+                self._seen.pop(owner, None)
+
+    def leave(self, connection: apsw.Connection) -> None:
+        """Drop our own row."""
+        connection.execute("DELETE FROM workers WHERE owner = ?", (str(self._here),))
+
+    def all(self, connection: apsw.Connection) -> dict[str, float | None]:
+        """Every worker that has a row: seconds that its lease runs on, or None if it is dead."""
+        rows = connection.execute("SELECT owner, beat, until_wall, until_mono FROM workers").fetchall()
+        return {owner: self._judge(owner, (beat, wall, mono)) for owner, beat, wall, mono in rows}
+
+    def left_s(self, connection: apsw.Connection, owner: str) -> float | None:
+        """Seconds that the lease of `owner` runs on; None if it is dead."""
+        row = connection.execute(
+            "SELECT beat, until_wall, until_mono FROM workers WHERE owner = ?", (owner,)
+        ).fetchone()
+        return None if row is None else self._judge(owner, row)
+
+    def _judge(self, owner: str, beat: Beat) -> float | None:
+        other = Owner.parse(owner)
+        if other is not None and other.gone(self._here):
+            return None
+        if owner == str(self._here):
+            return self._lease_s
+        now = self._clock.monotonic_s()
+        number, since, moved = self._seen.get(owner, (-1, now, False))
+        if number != beat[0]:
+            since, moved = now, number != -1
+            self._seen[owner] = (beat[0], since, moved)
+        silent_s = now - since
+        if silent_s >= self._lease_s:
+            return None
+        if moved:
+            return self._lease_s - silent_s
+        if other is not None and other.host == self._here.host:
+            left_s = beat[2] - now  # one boot of one kernel: its monotonic clock is ours
+        else:
+            left_s = beat[1] - self._clock.wall_s()
+        return min(left_s, self._lease_s - silent_s) if left_s > 0 else None

@@ -1,0 +1,72 @@
+"""A journal's file, opened and checked: what the writer and the readers share."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import apsw
+
+from seawall.core.clock import Clock
+from seawall.core.errors import JournalFailed, Misused
+from seawall.journal.sqlite.liveness import Liveness
+from seawall.journal.sqlite.mark import Mark
+from seawall.journal.sqlite.options import SqliteOptions
+from seawall.journal.sqlite.owner import Owner, close_owner, open_owner
+from seawall.journal.sqlite.schema import MEMORY, connect, naming, prepare, sync_directory
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The writing connection and what was found when it was opened."""
+
+    path: str
+    connection: apsw.Connection
+    owner: Owner
+    liveness: Liveness
+    mark: Mark | None
+    lost: str | None
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.connection.close()
+        close_owner(self.owner)
+
+
+def open_file(path: str, clock: Clock, options: SqliteOptions, create: bool) -> Opened:
+    """Open or make the journal at `path`. Raises `Misused`, `JournalFailed`, `Broken`."""
+    memory = path == MEMORY
+    new = memory or not Path(path).exists()
+    if new and not memory:
+        _check_absent(path, create)
+    owner = open_owner()
+    try:
+        genesis = hashlib.sha256(f"seawall {owner} {clock.wall_s()!r} {clock.monotonic_s()!r}".encode()).digest()
+        with naming(path):
+            connection = connect(path, options, write=True)
+            try:
+                prepare(connection, path, options, genesis, clock.wall_s())
+                if new and not memory:
+                    sync_directory(path)
+                genesis = connection.execute("SELECT value FROM meta WHERE key = 'genesis'").get
+                mark = None if memory else Mark(path, genesis, clock, options.mark_s, options.mark_batches)
+                lost = None if mark is None else mark.lost(connection)
+            except BaseException:
+                connection.close()
+                raise
+    except BaseException:
+        close_owner(owner)
+        raise
+    return Opened(path, connection, owner, Liveness(owner, clock, options.lease_s), mark, lost)
+
+
+def _check_absent(path: str, create: bool) -> None:
+    if not create:
+        raise Misused(f"there is no journal at {path}")
+    mark = Path(path + ".mark")
+    if mark.exists():
+        raise JournalFailed(
+            f"journal {path} is gone, but its high-water mark {mark} remembers it: "
+            f"restore the journal, or remove the mark to begin a new one"
+        )

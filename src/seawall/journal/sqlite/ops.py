@@ -1,0 +1,267 @@
+"""What can be asked of the writer: each operation plans its rows inside the writer's transaction."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from seawall.core.errors import Fenced, Misused, Refused, SeawallBug
+from seawall.core.events import RunStarted
+from seawall.journal.protocol import Command, GuardSetting, Lease, Summary
+from seawall.journal.sqlite.schema import Box
+from seawall.journal.sqlite.transaction import RunState, Transaction
+
+encode = msgspec.json.Encoder().encode
+
+Bodies = Sequence[tuple[bytes, bytes]]  # (SHA-256, content)
+
+
+class Op:
+    """One operation: who waits for it, and what became of it."""
+
+    __slots__ = ("error", "future", "loop", "result", "size")
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any]
+    size: int
+    result: Any
+    error: Callable[[], BaseException] | None
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.result = None
+        self.error = None
+
+    def runs(self) -> Sequence[str]:
+        """The runs whose state `plan` looks at."""
+        return ()
+
+    def requests(self) -> tuple[str, str] | None:
+        """The (tenant, request_id) that `plan` looks for."""
+        return None
+
+    def plan(self, tx: Transaction) -> None:
+        """Add rows to `tx`, or raise; before it raises it adds none."""
+        raise NotImplementedError
+
+    def lost(self, why: Callable[[], BaseException], tx: Transaction) -> None:
+        """The operation failed: keep what follows it from being recorded without it."""
+
+
+class AppendOp(Op):
+    """Events of a run under a lease."""
+
+    __slots__ = ("bodies", "data", "first_seq", "lease", "n", "summary", "waiting")
+
+    def __init__(
+        self,
+        lease: Lease,
+        first_seq: int,
+        n: int,
+        data: bytes,
+        bodies: Bodies,
+        waiting: bool | None,
+        summary: Summary | None,
+    ) -> None:
+        self.error = None
+        self.result = None
+        self.lease = lease
+        self.first_seq = first_seq
+        self.n = n
+        self.data = data
+        self.bodies = bodies
+        self.waiting = waiting
+        self.summary = summary
+        size = len(data) + 128
+        for _, body in bodies:
+            size += len(body) + 64
+        self.size = size
+
+    def runs(self) -> Sequence[str]:
+        return (self.lease.run,)
+
+    def plan(self, tx: Transaction) -> None:
+        lease = self.lease
+        run = lease.run
+        state = tx.run(run)
+        if run in tx.poisoned:
+            epoch, why = tx.poisoned[run]
+            if epoch == lease.epoch:
+                raise why()
+        if lease.epoch != state.epoch:
+            raise Fenced(
+                f"run {run}: this lease has epoch {lease.epoch}, but {state.owner or 'another owner'} "
+                f"took the run under epoch {state.epoch}"
+            )
+        if self.first_seq != state.next_seq:
+            raise SeawallBug(f"run {run}: append at seq {self.first_seq}, but the next one is {state.next_seq}")
+        if self.n:
+            tx.add_entry(state.rk, run, Box.LOG, state.next_seq, self.n, self.data)
+            state.next_seq += self.n
+        if self.bodies:
+            tx.add_bodies(state.tenant, self.bodies)
+        if self.waiting is not None:
+            state.waiting = self.waiting
+            tx.touch(state)
+        if self.summary is not None:
+            tx.end(state, self.summary)
+
+    def lost(self, why: Callable[[], BaseException], tx: Transaction) -> None:
+        if not isinstance(why(), Fenced):  # a newer epoch fences by itself
+            tx.poisoned.setdefault(self.lease.run, (self.lease.epoch, why))
+
+
+class CreateOp(Op):
+    """A new run."""
+
+    __slots__ = ("bodies", "data", "n", "started", "take")
+
+    def __init__(self, started: RunStarted, n: int, data: bytes, bodies: Bodies, take: bool) -> None:
+        super().__init__()
+        self.started = started
+        self.n = n
+        self.data = data
+        self.bodies = bodies
+        self.take = take
+        self.size = len(data) + 512 + sum(len(body) + 64 for _, body in bodies)
+
+    def runs(self) -> Sequence[str]:
+        return (self.started.run,)
+
+    def requests(self) -> tuple[str, str] | None:
+        started = self.started
+        return None if started.request_id is None else (started.tenant, started.request_id)
+
+    def plan(self, tx: Transaction) -> None:
+        started = self.started
+        request = self.requests()
+        known = tx.requests.get(request) if request is not None else None
+        if known is not None:
+            self.result = Lease(known, started.tenant, "", 0)
+            return
+        if tx.find(started.run) is not None:
+            raise Misused(f"run {started.run} is in the journal already; a new run needs a new id")
+        state = tx.add_run(started, tx.owner if self.take else None)
+        tx.add_entry(state.rk, started.run, Box.LOG, 0, self.n, self.data)
+        state.next_seq = self.n
+        tx.add_bodies(state.tenant, self.bodies)
+        if request is not None:
+            tx.requests[request] = started.run
+        self.result = Lease(started.run, started.tenant, tx.owner if self.take else "", state.epoch)
+
+
+class TakeOp(Op):
+    """Own a run under the next epoch."""
+
+    __slots__ = ("force", "name")
+
+    def __init__(self, run: str, force: bool) -> None:
+        super().__init__()
+        self.name = run
+        self.force = force
+
+    def runs(self) -> Sequence[str]:
+        return (self.name,)
+
+    def plan(self, tx: Transaction) -> None:
+        state = tx.run(self.name)
+        if state.ended:
+            raise Misused(f"run {self.name} has ended; there is nothing to take")
+        # Our own run whose append failed is no longer in anybody's hands.
+        broken = self.name in tx.poisoned and tx.poisoned[self.name][0] == state.epoch
+        if state.owner is not None and not self.force and not (broken and state.owner == tx.owner):
+            self._refuse_if_alive(tx, state, state.owner)
+        tx.take(state)
+        tx.poisoned.pop(self.name, None)
+        self.result = Lease(self.name, tx.tenant_name(state.tenant), tx.owner, state.epoch)
+
+    def _refuse_if_alive(self, tx: Transaction, state: RunState, owner: str) -> None:
+        left_s = tx.lease_left_s(owner)
+        if left_s is None:
+            return
+        pid = owner.split(":")[1] if owner.count(":") >= 2 else "?"
+        raise Refused(
+            f"run {self.name} is owned by process {pid} ({owner}, epoch {state.epoch}), "
+            f"whose lease runs {left_s:.1f} s more",
+            guard="lease",
+            limit=state.epoch,
+            value=owner,
+            retry_after_s=left_s,
+        )
+
+
+class ReleaseOp(Op):
+    """Give a run up."""
+
+    __slots__ = ("lease",)
+
+    def __init__(self, lease: Lease) -> None:
+        super().__init__()
+        self.lease = lease
+
+    def runs(self) -> Sequence[str]:
+        return (self.lease.run,)
+
+    def plan(self, tx: Transaction) -> None:
+        state = tx.find(self.lease.run)
+        if state is not None and state.epoch == self.lease.epoch and state.owner == self.lease.owner:
+            state.owner = None
+            tx.touch(state)
+
+
+class SendOp(Op):
+    """A command into a run's inbox."""
+
+    __slots__ = ("command", "name")
+
+    def __init__(self, run: str, command: Command) -> None:
+        super().__init__()
+        self.name = run
+        self.command = command
+
+    def runs(self) -> Sequence[str]:
+        return (self.name,)
+
+    def plan(self, tx: Transaction) -> None:
+        state = tx.run(self.name)
+        if state.ended:
+            raise Misused(f"run {self.name} has ended; it takes no {self.command.kind!r} command")
+        self.result = state.next_inbox
+        tx.add_entry(state.rk, self.name, Box.INBOX, state.next_inbox, 1, encode([self.command]))
+        state.next_inbox += 1
+
+
+class GuardOp(Op):
+    """A live guard mode."""
+
+    __slots__ = ("setting",)
+
+    def __init__(self, setting: GuardSetting) -> None:
+        super().__init__()
+        self.setting = setting
+
+    def plan(self, tx: Transaction) -> None:
+        tx.add_own_entry(Box.GUARDS, encode([self.setting]))
+
+
+class HasRows(Protocol):
+    """Something to do in a transaction of its own, for example one chunk of a prune."""
+
+    def __call__(self, tx: Transaction) -> Any:
+        """Read and write through `tx`."""
+        ...
+
+
+class WorkOp(Op):
+    """Rare work of several statements (prune, erase)."""
+
+    __slots__ = ("work",)
+
+    def __init__(self, work: HasRows) -> None:
+        super().__init__()
+        self.work = work
+
+    def plan(self, tx: Transaction) -> None:
+        self.result = self.work(tx)

@@ -1,0 +1,243 @@
+"""Reading: a few threads with a connection each, so that no read waits for the writer nor blocks a loop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import apsw
+import msgspec
+
+from seawall.core.canonical import Ref
+from seawall.core.errors import Misused
+from seawall.core.events import Event
+from seawall.journal.protocol import Command, GuardSetting, InboxItem, RunRow, Summary
+from seawall.journal.sqlite.schema import Box, naming
+
+T = TypeVar("T")
+
+_events: msgspec.json.Decoder[list[Event]] = msgspec.json.Decoder(list[Event])
+_commands: msgspec.json.Decoder[list[Command]] = msgspec.json.Decoder(list[Command])
+_settings: msgspec.json.Decoder[list[GuardSetting]] = msgspec.json.Decoder(list[GuardSetting])
+_summary: msgspec.json.Decoder[Summary] = msgspec.json.Decoder(Summary)
+
+_ROW = """
+SELECT r.run, t.name, r.session, r.team, r.app, r.started_at, r.ended_at, r.waiting, r.owner, r.epoch,
+    r.summary,
+    coalesce((SELECT seq + n FROM entries e WHERE e.rk = r.rk AND box = 0 ORDER BY seq DESC LIMIT 1), 0)
+FROM runs r JOIN tenants t ON t.id = r.tenant
+"""
+
+Alive = Callable[[str], bool]
+
+
+class Readers:
+    """A bounded pool of reading threads."""
+
+    def __init__(
+        self, path: str, connect: Callable[[], apsw.Connection], threads: int, shared: threading.Lock | None
+    ) -> None:
+        self._path = path
+        self._connect = connect
+        self._shared = shared  # a memory journal has one connection, which the writer uses too
+        self._local = threading.local()
+        self._mutex = threading.Lock()
+        self._connections: list[apsw.Connection] = []
+        self._closed = False
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="seawall-journal read")
+
+    async def run(self, read: Callable[[apsw.Connection], T]) -> T:
+        """Do `read` in one of the threads, in one snapshot of the file."""
+        if self._closed:
+            raise Misused(f"journal {self._path} is closed")
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._read, read)
+
+    def _read(self, read: Callable[[apsw.Connection], T]) -> T:
+        with naming(self._path):
+            if self._shared is not None:
+                with self._shared:
+                    return read(self._connect())
+            connection = getattr(self._local, "connection", None)
+            if connection is None:
+                connection = self._local.connection = self._connect()
+                with self._mutex:
+                    self._connections.append(connection)
+            connection.execute("BEGIN")
+            try:
+                return read(connection)
+            finally:
+                connection.execute("COMMIT")
+
+    async def close(self) -> None:
+        """Wait for reads under way and close the connections."""
+        self._closed = True
+        await asyncio.to_thread(self._pool.shutdown)
+        for connection in self._connections:
+            connection.close()
+        self._connections.clear()
+
+
+def _key(connection: apsw.Connection, run: str) -> int:
+    key = connection.execute("SELECT rk FROM runs WHERE run = ?", (run,)).get
+    if key is None:
+        raise Misused(f"run {run} is not in the journal")
+    return key
+
+
+def _chunks(connection: apsw.Connection, rk: int, box: Box, after: int) -> list[tuple[int, bytes]]:
+    # The entry that `after` lies in begins at or before it: start there, and cut what was asked not to have.
+    return connection.execute(
+        "SELECT seq, data FROM entries WHERE rk = ?1 AND box = ?2 AND data IS NOT NULL AND seq >= coalesce("
+        "(SELECT seq FROM entries WHERE rk = ?1 AND box = ?2 AND seq <= ?3 ORDER BY seq DESC LIMIT 1), 0) "
+        "ORDER BY seq",
+        (rk, int(box), after + 1),
+    ).fetchall()
+
+
+def events(connection: apsw.Connection, run: str, after: int) -> list[Event]:
+    """The run's events with seq > `after`."""
+    found: list[Event] = []
+    for seq, data in _chunks(connection, _key(connection, run), Box.LOG, after):
+        part = _events.decode(data)
+        found.extend(part[max(0, after + 1 - seq) :])
+    return found
+
+
+def inbox(connection: apsw.Connection, run: str, after: int) -> list[InboxItem]:
+    """The run's commands with number > `after`."""
+    chunks = _chunks(connection, _key(connection, run), Box.INBOX, after)
+    return [InboxItem(run, seq, _commands.decode(data)[0]) for seq, data in chunks if seq > after]
+
+
+def guard_settings(connection: apsw.Connection) -> dict[str, GuardSetting]:
+    """The newest setting of each guard."""
+    chunks = _chunks(connection, 0, Box.GUARDS, -1)
+    return {(setting := _settings.decode(data)[0]).guard: setting for _, data in chunks}
+
+
+def bodies(connection: apsw.Connection, tenant: str, refs: Sequence[Ref]) -> dict[Ref, bytes]:
+    """The bodies that are there."""
+    rows = connection.execute(
+        "SELECT lower(hex(b.hash)), b.data FROM json_each(?) AS wanted JOIN bodies b "
+        "ON b.tenant = (SELECT id FROM tenants WHERE name = ?) AND b.hash = unhex(wanted.value) "
+        "WHERE b.data IS NOT NULL",
+        (json.dumps(list(refs)), tenant),
+    ).fetchall()
+    return {Ref(ref): data for ref, data in rows}
+
+
+def _to_row(row: tuple, alive: Alive) -> RunRow:  # pyright: ignore[reportMissingTypeArgument, reportUnknownParameterType]
+    run, tenant, session, team, app, started_at, ended_at, waiting, owner, epoch, summary, events_ = row
+    if ended_at is not None:
+        state = "ended"
+    elif waiting:
+        state = "waiting"
+    elif owner is not None:
+        state = "running" if alive(owner) else "interrupted"
+    else:
+        state = "queued" if epoch == 0 else "interrupted"
+    return RunRow(
+        run=run,
+        tenant=tenant,
+        session=session,
+        team=team,
+        app=app,
+        state=state,
+        started_at=started_at,
+        ended_at=ended_at,
+        owner=owner,
+        epoch=epoch,
+        summary=None if summary is None else _summary.decode(summary),
+        events=events_,
+    )
+
+
+def row(connection: apsw.Connection, run: str, alive: Alive) -> RunRow:
+    """One run's row."""
+    found = connection.execute(_ROW + "WHERE r.run = ?", (run,)).fetchone()
+    if found is None:
+        raise Misused(f"run {run} is not in the journal")
+    return _to_row(found, alive)
+
+
+def rows(
+    connection: apsw.Connection,
+    status: str | None,
+    state: str | None,
+    session: str | None,
+    tenant: str | None,
+    limit: int,
+    alive: Alive,
+) -> list[RunRow]:
+    """Rows, newest first."""
+    where = ["1"]
+    values: list[object] = []
+    for column, value in (("r.status", status), ("r.session", session), ("t.name", tenant)):
+        if value is not None:
+            where.append(f"{column} = ?")
+            values.append(value)
+    if state is not None:
+        where.append(_STATES[state] if state in _STATES else _unknown_state(state))
+    found: list[RunRow] = []
+    query = f"{_ROW} WHERE {' AND '.join(where)} ORDER BY r.rk DESC"
+    for record in connection.execute(query, values):
+        item = _to_row(record, alive)
+        if state is None or item.state == state:
+            found.append(item)
+            if len(found) >= limit:
+                break
+    return found
+
+
+_STATES = {
+    "ended": "r.ended_at IS NOT NULL",
+    "waiting": "r.ended_at IS NULL AND r.waiting",
+    "running": "r.ended_at IS NULL AND NOT r.waiting AND r.owner IS NOT NULL",
+    "interrupted": "r.ended_at IS NULL AND NOT r.waiting AND r.epoch > 0",
+    "queued": "r.ended_at IS NULL AND NOT r.waiting AND r.epoch = 0",
+}
+
+
+def _unknown_state(state: str) -> str:
+    raise Misused(f"unknown run state {state!r}; one of {', '.join(_STATES)}")
+
+
+def session_tail(
+    connection: apsw.Connection, tenant: str, session: str, before: str | None, alive: Alive
+) -> RunRow | None:
+    """The session's newest run, or its newest one started before run `before`."""
+    limit = 1 << 62 if before is None else _key(connection, before)
+    found = connection.execute(
+        _ROW + "WHERE r.tenant = (SELECT id FROM tenants WHERE name = ?) AND r.session = ? AND r.rk < ? "
+        "ORDER BY r.rk DESC LIMIT 1",
+        (tenant, session, limit),
+    ).fetchone()
+    return None if found is None else _to_row(found, alive)
+
+
+def find(connection: apsw.Connection, prefix: str) -> str:
+    """The one run whose id starts or ends with `prefix`, or the newest for `last`."""
+    if prefix == "last":
+        newest = connection.execute("SELECT run FROM runs ORDER BY rk DESC LIMIT 1").get
+        if newest is None:
+            raise Misused("the journal holds no run yet")
+        return newest
+    if connection.execute("SELECT 1 FROM runs WHERE run = ?", (prefix,)).get is not None:
+        return prefix
+    found = [
+        run
+        for (run,) in connection.execute(
+            "SELECT run FROM runs WHERE substr(run, 1, ?2) = ?1 OR substr(run, -?2) = ?1 ORDER BY rk DESC LIMIT 6",
+            (prefix, len(prefix)),
+        )
+    ] if prefix else []
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise Misused(f"no run's id starts or ends with {prefix!r}")
+    shown = ", ".join(found[:5]) + (", …" if len(found) > 5 else "")
+    raise Misused(f"{prefix!r} fits several runs: {shown}")

@@ -1,0 +1,188 @@
+"""Opening the file: schema, version, pragmas, and clear errors for what can't be opened.
+
+Tables (all content is in `entries` and `bodies`; `runs` is an index that a fold can make again):
+
+- `runs`: one row a run. `rk` is its short key; rk 0 stands for the journal itself.
+- `entries`: one row an append. `box` says which sequence it belongs to (see `Box`), `seq` is its first
+  number there, `n` how many events it holds, `data` the events as a JSON array. A pruned entry has no
+  data but the `leaf`, its part of the chain.
+- `bodies`: content by tenant and SHA-256. An erased body has no data.
+- `batches`: one row a commit: the last entry in it and the hash over everything so far. A collapsed row
+  stands for batches `since`..`id`, all pruned, and remembers the hash `prev` before them.
+- `workers`: heartbeats.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import apsw
+
+from seawall.core.errors import Broken, JournalFailed, JournalFull, Misused
+from seawall.journal.sqlite.options import SqliteOptions
+
+APPLICATION_ID = 0x5EA3A11
+VERSION = 1
+MEMORY = ":memory:"
+
+
+class Box(enum.IntEnum):
+    """The sequences of entries under one `rk`."""
+
+    LOG = 0  # the run's events
+    INBOX = 1  # commands to the run
+    GUARDS = 2  # live guard settings (rk 0)
+    NOTES = 3  # what was pruned and erased (rk 0)
+
+
+_SCHEMA = """
+CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE tenants(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE runs(
+    rk INTEGER PRIMARY KEY,
+    run TEXT NOT NULL UNIQUE,
+    tenant INTEGER NOT NULL,
+    session TEXT,
+    team TEXT NOT NULL,
+    app TEXT,
+    request_id TEXT,
+    started_at REAL NOT NULL,
+    ended_at REAL,
+    waiting INTEGER NOT NULL DEFAULT 0,
+    owner TEXT,
+    epoch INTEGER NOT NULL DEFAULT 0,
+    status TEXT,
+    summary BLOB,
+    pruned INTEGER NOT NULL DEFAULT 0
+);
+CREATE UNIQUE INDEX runs_by_request ON runs(tenant, request_id) WHERE request_id IS NOT NULL;
+CREATE INDEX runs_by_session ON runs(tenant, session, rk) WHERE session IS NOT NULL;
+CREATE INDEX runs_by_end ON runs(ended_at) WHERE ended_at IS NOT NULL AND pruned = 0;
+CREATE INDEX runs_unended ON runs(rk) WHERE ended_at IS NULL;
+CREATE TABLE entries(
+    id INTEGER PRIMARY KEY,
+    rk INTEGER NOT NULL,
+    box INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    data BLOB,
+    leaf BLOB
+);
+CREATE UNIQUE INDEX entries_by_run ON entries(rk, box, seq);
+CREATE TABLE bodies(id INTEGER PRIMARY KEY, tenant INTEGER NOT NULL, hash BLOB NOT NULL, data BLOB);
+CREATE UNIQUE INDEX bodies_by_hash ON bodies(tenant, hash);
+CREATE TABLE batches(
+    id INTEGER PRIMARY KEY,
+    last_entry INTEGER NOT NULL,
+    at REAL NOT NULL,
+    hash BLOB NOT NULL,
+    since INTEGER,
+    prev BLOB
+);
+CREATE TABLE workers(owner TEXT PRIMARY KEY, beat INTEGER NOT NULL, until_wall REAL NOT NULL,
+    until_mono REAL NOT NULL) WITHOUT ROWID;
+"""
+
+
+@contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Turn SQLite's errors into ours, with the file's name and whose move is next."""
+    try:
+        yield
+    except apsw.NotADBError:
+        raise Misused(f"{path} is not a Seawall journal: it is not a SQLite database") from None
+    except apsw.BusyError as error:
+        raise Broken(f"journal {path}: another process holds the file's lock ({error})") from error
+    except apsw.FullError as error:
+        raise JournalFull(f"journal {path}: the disk is full") from error
+    except apsw.ReadOnlyError:
+        raise Misused(f"journal {path} can't be written: the file or its directory is read-only") from None
+    except apsw.CantOpenError as error:
+        raise Misused(_why_not_opened(path) or f"journal {path} can't be opened: {error}") from None
+    except (apsw.IOError, apsw.CorruptError) as error:
+        raise JournalFailed(f"journal {path}: {error}") from error
+
+
+def _why_not_opened(path: str) -> str | None:
+    file = Path(path)
+    if file.is_dir():
+        return f"journal {path} is a directory; name a file"
+    if not file.parent.is_dir():
+        return f"journal {path}: the directory {file.parent} does not exist"
+    if file.exists() and not os.access(file, os.R_OK):
+        return f"journal {path} can't be read: permission denied"
+    if not os.access(file if file.exists() else file.parent, os.W_OK):
+        return f"journal {path} can't be written: permission denied"
+    return None
+
+
+def connect(path: str, options: SqliteOptions, *, write: bool) -> apsw.Connection:
+    """A connection with our pragmas set and read back."""
+    flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOMUTEX
+    if write:
+        flags |= apsw.SQLITE_OPEN_CREATE
+    connection = apsw.Connection(path, flags=flags, vfs=options.vfs, statementcachesize=64)
+    connection.set_busy_timeout(int(options.lock_wait_s * 1000))
+    if not write:
+        connection.pragma("query_only", True)
+    return connection
+
+
+def prepare(connection: apsw.Connection, path: str, options: SqliteOptions, genesis: bytes, at: float) -> None:
+    """Make or check the schema on a writing connection, and set its pragmas.
+
+    Raises `Misused` for a file that is not a journal of ours, or a newer one.
+    """
+    _check_version(connection, path)
+    connection.pragma("auto_vacuum", 2)  # incremental; only a new file takes it
+    mode = connection.pragma("journal_mode", "wal")
+    wanted = "memory" if path == MEMORY else "wal"
+    if mode != wanted:
+        raise Misused(f"journal {path}: its file system gives journal_mode={mode}, not {wanted}")
+    connection.pragma("synchronous", 2)  # FULL: each commit is on the disk when COMMIT returns
+    connection.pragma("wal_autocheckpoint", 0)  # the writer does it, after it has told who waits
+    connection.pragma("cache_size", -(options.cache_bytes // 1024))
+    connection.pragma("foreign_keys", 0)
+    if connection.pragma("synchronous") != 2:
+        raise Misused(f"journal {path}: synchronous={connection.pragma('synchronous')}, not 2 (FULL)")
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        _check_version(connection, path)  # another process may have made it meanwhile
+        if connection.pragma("user_version") == 0:
+            connection.execute(_SCHEMA)
+            connection.execute("INSERT INTO meta VALUES ('genesis', ?)", (genesis,))
+            connection.execute("INSERT INTO batches(id, last_entry, at, hash) VALUES (0, 0, ?, ?)", (at, genesis))
+            connection.execute("INSERT INTO tenants VALUES (0, '')")
+            connection.pragma("application_id", APPLICATION_ID)
+            connection.pragma("user_version", VERSION)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _check_version(connection: apsw.Connection, path: str) -> None:
+    version = connection.pragma("user_version")
+    application = connection.pragma("application_id")
+    if application not in (0, APPLICATION_ID):
+        raise Misused(f"{path} is a SQLite database of another program (application_id {application:#x})")
+    if application == 0 and connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").get is not None:
+        raise Misused(f"{path} is a SQLite database, but not a Seawall journal; name another file")
+    if not isinstance(version, int) or version > VERSION:
+        raise Misused(
+            f"journal {path} has schema {version}, this seawall reads up to {VERSION}: upgrade seawall"
+        )
+
+
+def sync_directory(path: str) -> None:
+    """Make a new file's name durable, which fsync of the file itself does not."""
+    descriptor = os.open(Path(path).resolve().parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,262 @@
+"""One commit: what is known of the file, what is to be written, and the statements that write it.
+
+The state of runs (epoch, next seq) is kept from commit to commit. It holds as long as no other process has
+written, and each writing commit adds a batch, so the newest batch tells: is it ours, all that we know holds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+import apsw
+import msgspec
+
+from seawall.core.clock import Clock
+from seawall.core.errors import Misused
+from seawall.core.events import RunStarted
+from seawall.journal.protocol import Summary
+from seawall.journal.sqlite.chain import batch_hash, leaf_of
+from seawall.journal.sqlite.liveness import Liveness
+from seawall.journal.sqlite.schema import Box
+
+_encode = msgspec.json.Encoder().encode
+
+RUNS_KEPT = 20_000
+"""Run states kept in memory: more than can be in flight, about 10 MB."""
+
+_LOAD = """
+SELECT rk, run, tenant, epoch, owner, waiting, ended_at IS NOT NULL,
+    coalesce((SELECT seq + n FROM entries e WHERE e.rk = r.rk AND box = 0 ORDER BY seq DESC LIMIT 1), 0),
+    coalesce((SELECT seq + n FROM entries e WHERE e.rk = r.rk AND box = 1 ORDER BY seq DESC LIMIT 1), 0)
+FROM runs r WHERE run IN (SELECT value FROM json_each(?))
+"""
+_REQUESTS = """
+SELECT t.name, r.request_id, r.run FROM json_each(?) AS wanted
+JOIN tenants t ON t.name = wanted.value ->> 0
+JOIN runs r ON r.tenant = t.id AND r.request_id = wanted.value ->> 1
+"""
+_BODIES = """
+INSERT INTO bodies(tenant, hash, data) VALUES (?, ?, ?)
+ON CONFLICT(tenant, hash) DO UPDATE SET data = excluded.data WHERE data IS NULL
+"""
+_ENTRIES = "INSERT INTO entries(id, rk, box, seq, n, data) VALUES (?, ?, ?, ?, ?, ?)"
+_NEW_RUNS = """
+INSERT INTO runs(rk, run, tenant, session, team, app, request_id, started_at, owner, epoch)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_RUNS = "UPDATE runs SET owner = ?, epoch = ?, waiting = ? WHERE rk = ?"
+_ENDS = "UPDATE runs SET ended_at = ?, status = ?, summary = ? WHERE rk = ?"
+
+
+class RunState:
+    """What the writer knows of a run."""
+
+    __slots__ = ("ended", "epoch", "next_inbox", "next_seq", "owner", "rk", "run", "tenant", "waiting")
+
+    def __init__(self, rk: int, run: str, tenant: int, epoch: int, owner: str | None) -> None:
+        self.rk = rk
+        self.run = run
+        self.tenant = tenant
+        self.epoch = epoch
+        self.owner = owner
+        self.waiting = False
+        self.ended = False
+        self.next_seq = 0
+        self.next_inbox = 0
+
+
+class Transaction:
+    """The rows of the commit that is being made. Used by the writer thread only."""
+
+    def __init__(self, connection: apsw.Connection, owner: str, clock: Clock, liveness: Liveness) -> None:
+        self.connection = connection
+        self.owner = owner
+        self.clock = clock
+        self.liveness = liveness
+        self.poisoned: dict[str, tuple[int, Callable[[], BaseException]]] = {}
+        self.requests: dict[tuple[str, str], str] = {}
+        self.head = -1
+        self.now = 0.0
+        self._hash = b""
+        self._last_entry = 0
+        self._last_rk = 0
+        self._runs: OrderedDict[str, RunState] = OrderedDict()
+        self._tenants: dict[str, int] = {}
+        self._tenant_names: dict[int, str] = {}
+        self._own_next: dict[int, int] = {}
+        self._clear()
+
+    def _clear(self) -> None:
+        self._entries: list[tuple[int, int, int, int, int, bytes]] = []
+        self._leaves: list[bytes] = []
+        self._bodies: list[tuple[int, bytes, bytes]] = []
+        self._new_runs: list[tuple[object, ...]] = []
+        self._touched: dict[int, RunState] = {}
+        self._ends: list[tuple[float, str, bytes, int]] = []
+        self.wrote = False
+        self.requests.clear()
+
+    def begin(self) -> None:
+        """Take the file's write lock and see whether what we know still holds."""
+        self._clear()
+        self.connection.execute("BEGIN IMMEDIATE")
+        head, last_entry, hash_ = self.connection.execute(
+            "SELECT id, last_entry, hash FROM batches ORDER BY id DESC LIMIT 1"
+        ).fetchone()
+        if head != self.head or hash_ != self._hash:
+            self.forget()
+            self.head, self._last_entry, self._hash = head, last_entry, hash_
+            self._last_rk = self.connection.execute("SELECT coalesce(max(rk), 0) FROM runs").get
+        self.now = self.clock.wall_s()
+
+    def forget(self) -> None:
+        """Know nothing any more: another process has written, or a commit failed."""
+        self.head = -1
+        self._runs.clear()
+        self._tenants.clear()
+        self._tenant_names.clear()
+        self._own_next.clear()
+        self._clear()
+
+    def load(self, runs: Sequence[str], requests: Sequence[tuple[str, str]]) -> None:
+        """Learn the state of `runs` and which of `requests` are known, in one statement each."""
+        unknown = [run for run in dict.fromkeys(runs) if run not in self._runs]
+        if unknown:
+            for row in self.connection.execute(_LOAD, (json.dumps(unknown),)).fetchall():
+                state = RunState(row[0], row[1], row[2], row[3], row[4])
+                state.waiting, state.ended = bool(row[5]), bool(row[6])
+                state.next_seq, state.next_inbox = row[7], row[8]
+                self._runs[state.run] = state
+        if requests:
+            for tenant, request, run in self.connection.execute(_REQUESTS, (json.dumps(requests),)).fetchall():
+                self.requests[tenant, request] = run
+
+    def find(self, run: str) -> RunState | None:
+        """The run's state, or None for an unknown run."""
+        return self._runs.get(run)
+
+    def run(self, run: str) -> RunState:
+        """The run's state. Raises `Misused` for an unknown run."""
+        state = self._runs.get(run)
+        if state is None:
+            raise Misused(f"run {run} is not in the journal")
+        return state
+
+    def add_entry(self, rk: int, run: str, box: int, seq: int, n: int, data: bytes) -> None:
+        """Record an entry and its leaf."""
+        self._last_entry += 1
+        self._entries.append((self._last_entry, rk, box, seq, n, data))
+        self._leaves.append(leaf_of(run, box, seq, n, data))
+
+    def add_own_entry(self, box: Box, data: bytes) -> None:
+        """Record an entry of the journal itself."""
+        seq = self._own_next.get(box)
+        if seq is None:
+            seq = self.connection.execute(
+                "SELECT coalesce(max(seq) + 1, 0) FROM entries WHERE rk = 0 AND box = ?", (int(box),)
+            ).get
+        self._own_next[box] = seq + 1
+        self.add_entry(0, "", box, seq, 1, data)
+
+    def add_bodies(self, tenant: int, bodies: Sequence[tuple[bytes, bytes]]) -> None:
+        """Store contents that are not there yet, or were erased."""
+        rows = self._bodies
+        for hash_, data in bodies:
+            rows.append((tenant, hash_, data))
+
+    def tenant_id(self, name: str) -> int:
+        """The key of a tenant; a new one is written at once."""
+        key = self._tenants.get(name)
+        if key is None:
+            key = self.connection.execute("SELECT id FROM tenants WHERE name = ?", (name,)).get
+            if key is None:
+                self.connection.execute("INSERT INTO tenants(name) VALUES (?)", (name,))
+                key = self.connection.last_insert_rowid()
+                self.wrote = True
+            self._tenants[name] = key
+        return key
+
+    def tenant_name(self, key: int) -> str:
+        """The name of a tenant."""
+        name = self._tenant_names.get(key)
+        if name is None:
+            name = self.connection.execute("SELECT name FROM tenants WHERE id = ?", (key,)).get
+            self._tenant_names[key] = name
+        return name
+
+    def add_run(self, started: RunStarted, owner: str | None) -> RunState:
+        """A new run; with an owner it has epoch 1, without one 0."""
+        self._last_rk += 1
+        epoch = 0 if owner is None else 1
+        state = RunState(self._last_rk, started.run, self.tenant_id(started.tenant), epoch, owner)
+        self._new_runs.append(
+            (state.rk, state.run, state.tenant, started.session, started.team, started.app)
+            + (started.request_id, started.at, owner, epoch)
+        )
+        self._runs[state.run] = state
+        if owner is not None:
+            self.liveness.enrol(self.connection)
+        return state
+
+    def touch(self, state: RunState) -> None:
+        """Owner, epoch or waiting has changed."""
+        self._touched[state.rk] = state
+
+    def take(self, state: RunState) -> None:
+        """This process owns the run under the next epoch."""
+        state.epoch += 1
+        state.owner = self.owner
+        self.touch(state)
+        self.liveness.enrol(self.connection)
+
+    def end(self, state: RunState, summary: Summary) -> None:
+        """The run has an outcome, and nobody owns it any more."""
+        state.ended, state.waiting, state.owner = True, False, None
+        self.touch(state)
+        self._ends.append((self.now, summary.status, _encode(summary), state.rk))
+
+    def lease_left_s(self, owner: str) -> float | None:
+        """Seconds that an owner's lease runs on; None if it is dead."""
+        return self.liveness.left_s(self.connection, owner)
+
+    def commit(self) -> bool:
+        """Write the rows and the batch, durably; False if there was nothing to write."""
+        connection = self.connection
+        if not (self._entries or self._bodies or self._new_runs or self._touched or self._ends or self.wrote):
+            connection.execute("ROLLBACK")
+            return False
+        if self._new_runs:
+            connection.executemany(_NEW_RUNS, self._new_runs)
+        if self._bodies:
+            connection.executemany(_BODIES, self._bodies)
+        if self._entries:
+            connection.executemany(_ENTRIES, self._entries)
+        if self._touched:
+            rows = [(s.owner, s.epoch, s.waiting, s.rk) for s in self._touched.values()]
+            connection.executemany(_RUNS, rows)
+        if self._ends:
+            connection.executemany(_ENDS, self._ends)
+        number = self.head + 1
+        hash_ = batch_hash(self._hash, number, self.now, self._leaves)
+        connection.execute(
+            "INSERT INTO batches(id, last_entry, at, hash) VALUES (?, ?, ?, ?)",
+            (number, self._last_entry, self.now, hash_),
+        )
+        connection.execute("COMMIT")
+        self.head, self._hash = number, hash_
+        while len(self._runs) > RUNS_KEPT:
+            self._runs.popitem(last=False)
+        return True
+
+    def release_all(self) -> None:
+        """Give up every run that this process still owns: nobody is left to work on them."""
+        owned = self.connection.execute("SELECT count(*) FROM runs WHERE ended_at IS NULL AND owner = ?", (self.owner,))
+        if owned.get == 0 and self.liveness.due() is None:
+            return
+        self.begin()
+        self.connection.execute("UPDATE runs SET owner = NULL WHERE ended_at IS NULL AND owner = ?", (self.owner,))
+        self.liveness.leave(self.connection)
+        self.wrote = True
+        self.commit()

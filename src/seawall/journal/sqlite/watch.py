@@ -1,0 +1,119 @@
+"""Who wants to know of writes, and the thread that looks for those of other processes."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+
+import apsw
+
+Callback = Callable[[], None]
+
+
+class Watcher:
+    """One callback on one loop; it has at most one call pending, however fast commits come."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, callback: Callback) -> None:
+        self.loop = loop
+        self._callback = callback
+        self._pending = False
+        self.stopped = False
+
+    def claim(self) -> bool:
+        """True if a call should be scheduled now."""
+        if self._pending or self.stopped:
+            return False
+        self._pending = True
+        return True
+
+    def call(self) -> None:
+        """Call back, on the loop."""
+        self._pending = False
+        if not self.stopped:
+            self._callback()
+
+
+class Watchers:
+    """All watchers of one journal, and the poll for writes of other processes."""
+
+    def __init__(self, poll_s: float, connect: Callable[[], apsw.Connection] | None) -> None:
+        self._poll_s = poll_s
+        self._connect = connect  # None: a memory journal, which no other process sees
+        self._mutex = threading.Lock()
+        self._watchers: list[Watcher] = []
+        self._thread: threading.Thread | None = None
+        self._stop = threading.Event()
+
+    def add(self, callback: Callback) -> Callback:
+        """Watch on the running loop; returns what stops it."""
+        watcher = Watcher(asyncio.get_running_loop(), callback)
+        with self._mutex:
+            self._watchers.append(watcher)
+            if self._thread is None and self._connect is not None and not self._stop.is_set():
+                self._thread = threading.Thread(target=self._poll, name="seawall-journal watch", daemon=True)
+                self._thread.start()
+
+        def stop() -> None:
+            watcher.stopped = True
+            with self._mutex:
+                if watcher in self._watchers:
+                    self._watchers.remove(watcher)
+
+        return stop
+
+    def callbacks(self) -> dict[asyncio.AbstractEventLoop, list[Callback]]:
+        """The calls to make now, by loop."""
+        if not self._watchers:
+            return {}
+        found: dict[asyncio.AbstractEventLoop, list[Callback]] = {}
+        with self._mutex:
+            for watcher in self._watchers:
+                if watcher.claim():
+                    found.setdefault(watcher.loop, []).append(watcher.call)
+        return found
+
+    def gone(self, loop: asyncio.AbstractEventLoop) -> None:
+        """A loop was closed: forget its watchers."""
+        with self._mutex:
+            self._watchers = [watcher for watcher in self._watchers if watcher.loop is not loop]
+
+    def tell(self) -> None:
+        """Somebody else has written."""
+        for loop, callbacks in self.callbacks().items():
+            try:
+                for callback in callbacks:
+                    loop.call_soon_threadsafe(callback)
+            except RuntimeError:
+                self.gone(loop)
+
+    def _poll(self) -> None:
+        assert self._connect is not None
+        connection: apsw.Connection | None = None
+        seen: object = None
+        try:
+            while not self._stop.wait(self._poll_s):
+                if not self._watchers:
+                    continue
+                try:
+                    if connection is None:
+                        connection = self._connect()
+                    version = connection.pragma("data_version")
+                except apsw.Error:
+                    continue  # busy, or the file is away: the next look tells
+                if version != seen:
+                    seen = version
+                    self.tell()
+        finally:
+            if connection is not None:
+                connection.close()
+
+    def close(self) -> None:
+        """Stop looking, and call nobody any more."""
+        self._stop.set()
+        with self._mutex:
+            for watcher in self._watchers:
+                watcher.stopped = True
+            self._watchers.clear()
+        if self._thread is not None:
+            self._thread.join()

@@ -1,0 +1,346 @@
+"""The one thread of a process that writes: takes what waits, commits it as one, wakes each loop once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import apsw
+
+from seawall.core.clock import Clock
+from seawall.core.errors import Broken, JournalFailed, JournalFull, Misused, Refused, SeawallBug, SeawallError
+from seawall.journal.sqlite.opened import Opened
+from seawall.journal.sqlite.ops import Op
+from seawall.journal.sqlite.options import SqliteOptions
+from seawall.journal.sqlite.transaction import Transaction
+from seawall.journal.sqlite.watch import Watchers
+
+_log = logging.getLogger("seawall.journal")
+Why = Callable[[], BaseException]
+_NO_SPACE = {28, 27, 122}  # ENOSPC, EFBIG, EDQUOT
+
+
+class Writer:
+    """A bounded queue and the thread behind it."""
+
+    def __init__(
+        self, opened: Opened, clock: Clock, watchers: Watchers, options: SqliteOptions, lock: threading.Lock
+    ) -> None:
+        self._path = path = opened.path
+        self._connection = opened.connection
+        self._liveness = opened.liveness
+        self._mark = opened.mark
+        self._watchers = watchers
+        self._options = options
+        self._lock = lock  # around a transaction; readers of a memory journal share the connection
+        self._tx = Transaction(opened.connection, str(opened.owner), clock, opened.liveness)
+        self._failed: Why | None = None
+        if opened.lost is not None:
+            self.fail(
+                f"journal {path} has lost its tail: {opened.lost}. It can be read, not written; restore a copy, "
+                f"or remove {path}.mark to accept the loss"
+            )
+        self._queue: SimpleQueue[list[Op] | None] = SimpleQueue()
+        self._mutex = threading.Lock()  # around the counters and lists below
+        self._staged: dict[asyncio.AbstractEventLoop, list[Op]] = {}
+        self._waiting_ops = 0
+        self._waiting_bytes = 0
+        self._rooms: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
+        self._closed = False
+        self._commits = 0
+        self._pid = os.getpid()
+        self._thread = threading.Thread(target=self._work, name=f"seawall-journal {path}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread.start()
+
+    @property
+    def failed(self) -> Why | None:
+        """Why nothing is written any more; None while all is well."""
+        return self._failed
+
+    def fail(self, why: str) -> None:
+        """Write nothing any more."""
+        if self._failed is None:
+            _log.error(why)
+            self._failed = lambda: JournalFailed(why)
+
+    # -- called on event loops
+
+    def submit(self, op: Op) -> asyncio.Future[Any]:
+        """Enqueue; the future is done when the operation is durable, or failed."""
+        loop = asyncio.get_running_loop()
+        op.loop = loop
+        op.future = future = loop.create_future()
+        with self._mutex:
+            if self._closed:
+                raise Misused(f"journal {self._path} is closed")
+            if os.getpid() != self._pid:
+                raise Misused(f"journal {self._path} was opened before a fork; open it again in the child")
+            self._check_hard_bound()
+            self._waiting_ops += 1
+            self._waiting_bytes += op.size
+            staged = self._staged.get(loop)
+            if staged is None:
+                # All that this round of the loop enqueues goes to the thread at once, at its end: one
+                # wake-up instead of many, and the thread need not fight for the interpreter meanwhile.
+                self._staged[loop] = [op]
+                loop.call_soon(self._flush, loop)
+            else:
+                staged.append(op)
+        return future
+
+    def _check_hard_bound(self) -> None:
+        hard = self._options.hard_factor
+        limit_ops, limit_bytes = self._options.queue_ops * hard, self._options.queue_bytes * hard
+        if self._waiting_ops >= limit_ops or (self._waiting_ops and self._waiting_bytes >= limit_bytes):
+            raise Refused(
+                f"journal {self._path}: {self._waiting_ops} writes of {self._waiting_bytes} bytes wait "
+                f"(limits {limit_ops} and {limit_bytes}); await room() between appends",
+                guard="journal queue",
+                limit=limit_ops,
+                value=self._waiting_ops,
+                retry_after_s=1.0,
+            )
+
+    def _flush(self, loop: asyncio.AbstractEventLoop) -> None:
+        with self._mutex:
+            ops = self._staged.pop(loop, None)
+            if ops is not None:
+                self._queue.put(ops)
+
+    def _has_room(self) -> bool:
+        options = self._options
+        return self._waiting_ops < options.queue_ops and self._waiting_bytes < options.queue_bytes
+
+    async def room(self) -> None:
+        """Return once the queue is below its bound."""
+        while True:
+            with self._mutex:
+                if self._has_room() or self._closed:
+                    return
+                loop = asyncio.get_running_loop()
+                future: asyncio.Future[None] = loop.create_future()
+                self._rooms.append((loop, future))
+            await future
+
+    async def close(self) -> None:
+        """Write what is enqueued, say goodbye to the file, and end the thread."""
+        with self._mutex:
+            self._closed = True
+            for ops in self._staged.values():
+                self._queue.put(ops)
+            self._staged.clear()
+            self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    # -- the thread
+
+    def _work(self) -> None:
+        backlog: deque[Op] = deque()
+        closing = False
+        while not (closing and not backlog):
+            try:
+                if not backlog:
+                    ops = self._queue.get(timeout=self._idle_s())
+                    closing = ops is None
+                    backlog.extend(ops or ())
+                while not closing and len(backlog) < self._options.batch_ops:
+                    ops = self._queue.get_nowait()
+                    closing = ops is None
+                    backlog.extend(ops or ())
+            except Empty:
+                pass
+            if backlog:
+                batch = self._cut(backlog)
+                self._write(batch)
+                self._tell(batch)
+            self._housekeep()
+        self._goodbye()
+
+    def _idle_s(self) -> float | None:
+        dues = [due for due in (self._liveness.due(), self._mark and self._mark.due()) if due is not None]
+        return None if not dues or self._failed else max(0.05, min(dues))
+
+    def _cut(self, backlog: deque[Op]) -> list[Op]:
+        batch = [backlog.popleft()]
+        size = batch[0].size
+        while backlog and len(batch) < self._options.batch_ops:
+            size += backlog[0].size
+            if size > self._options.batch_bytes:
+                break
+            batch.append(backlog.popleft())
+        return batch
+
+    def _write(self, batch: list[Op]) -> None:
+        """Commit `batch`; each operation then has its result or its error."""
+        if self._failed is not None:
+            self._refuse(batch, self._failed)
+            return
+        try:
+            with self._lock:
+                self._commit(batch)
+        except Exception as error:
+            self._roll_back()
+            why, sticky = self._explain(error)
+            if sticky:
+                self.fail(str(why()))
+            elif why is _SINGLY and len(batch) > 1:
+                # One of them is at fault: it alone shall fail.
+                for op in batch:
+                    op.error, op.result = None, None
+                    self._write([op])
+                return
+            elif why is _SINGLY:
+                text = f"journal {self._path}: {type(error).__name__}: {error}"
+                why = lambda: SeawallBug(text)  # noqa: E731 - one line says it
+            self._refuse(batch, why)
+
+    def _commit(self, batch: list[Op]) -> None:
+        tx = self._tx
+        tx.begin()
+        requests = [request for op in batch if (request := op.requests()) is not None]
+        tx.load([run for op in batch for run in op.runs()], requests)
+        for op in batch:
+            try:
+                op.plan(tx)
+            except SeawallError as error:
+                op.error = _again(error)
+                op.lost(op.error, tx)
+        tx.commit()
+
+    def _roll_back(self) -> None:
+        self._liveness.forget()
+        self._tx.forget()
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except apsw.Error as error:
+            self.fail(f"journal {self._path}: rollback failed: {error}")
+
+    def _refuse(self, batch: list[Op], why: Why) -> None:
+        for op in batch:
+            op.result = None
+            op.error = why
+            op.lost(why, self._tx)
+
+    def _explain(self, error: Exception) -> tuple[Why, bool]:
+        """What to raise for `error`, and whether writing ends with it."""
+        path = self._path
+        errno = self._connection.system_errno if isinstance(error, apsw.Error) else 0
+        if isinstance(error, apsw.FullError) or (isinstance(error, apsw.IOError) and errno in _NO_SPACE):
+            return lambda: JournalFull(f"journal {path}: the disk is full; nothing was written"), False
+        if isinstance(error, apsw.BusyError):
+            waited = self._options.lock_wait_s
+            text = f"journal {path}: waited {waited:g} s for the write lock that another process holds"
+            return lambda: Broken(text), False
+        if isinstance(error, (apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.ReadOnlyError)):
+            text = f"journal {path}: {error}; writing has stopped, nothing of the last commit was acknowledged"
+            return lambda: JournalFailed(text), True
+        return _SINGLY, False
+
+    def _tell(self, batch: list[Op]) -> None:
+        """Wake each loop once, for all of its waiters and watchers."""
+        size = sum(op.size for op in batch)
+        with self._mutex:
+            self._waiting_ops -= len(batch)
+            self._waiting_bytes -= size
+            rooms: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
+            if self._rooms and self._has_room():
+                rooms, self._rooms = self._rooms, rooms
+        by_loop: dict[asyncio.AbstractEventLoop, list[Op]] = {}
+        for op in batch:
+            by_loop.setdefault(op.loop, []).append(op)
+        rooms_by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
+        for loop, future in rooms:
+            rooms_by_loop.setdefault(loop, []).append(future)
+        callbacks = self._watchers.callbacks()
+        for loop in dict.fromkeys([*by_loop, *rooms_by_loop, *callbacks]):
+            arguments = by_loop.get(loop, ()), rooms_by_loop.get(loop, ()), callbacks.get(loop, ())
+            try:
+                loop.call_soon_threadsafe(_settle, *arguments)
+            except RuntimeError:  # the loop was closed: nobody waits there any more
+                self._watchers.gone(loop)
+
+    def _housekeep(self) -> None:
+        """Heartbeat, high-water mark and checkpoint, when each is due."""
+        if self._failed is not None:
+            return
+        try:
+            with self._lock:
+                due = self._liveness.due()
+                if due is not None and due <= 0:
+                    self._in_transaction(self._liveness.beat)
+                if self._mark is not None:
+                    self._mark.follow(self._tx.head)
+                    if self._mark.is_due():
+                        self._mark.write(self._connection)
+                self._checkpoint()
+        except apsw.BusyError:
+            pass  # the next round tries again
+        except (apsw.Error, OSError) as error:
+            self._roll_back()
+            why, sticky = self._explain(error)
+            if sticky:
+                self.fail(str(why()))
+            else:
+                _log.warning("journal %s: %s", self._path, error)
+
+    def _in_transaction(self, work: Callable[[apsw.Connection], None]) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+        work(self._connection)
+        self._connection.execute("COMMIT")
+
+    def _checkpoint(self) -> None:
+        self._commits += 1
+        if self._commits % 32 == 0:
+            pages, _ = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
+            if pages >= self._options.checkpoint_pages:
+                self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+
+    def _goodbye(self) -> None:
+        try:
+            with self._lock:
+                if self._failed is None:
+                    self._tx.release_all()
+                    if self._mark is not None:
+                        self._mark.write(self._connection)
+        except (apsw.Error, OSError) as error:
+            _log.warning("journal %s: at close: %s", self._path, error)
+            self._roll_back()
+
+
+def _singly() -> BaseException:
+    return SeawallBug("unreachable")
+
+
+_SINGLY: Why = _singly
+
+
+def _again(error: SeawallError) -> Why:
+    """The error, to be raised in the one place where somebody waits for it."""
+    return lambda: error
+
+
+def _settle(ops: list[Op], rooms: list[asyncio.Future[None]], callbacks: list[Callable[[], None]]) -> None:
+    for op in ops:
+        future = op.future
+        if future.done():
+            continue
+        if op.error is None:
+            future.set_result(op.result)
+        else:
+            future.set_exception(op.error())
+            future.exception()  # an intent may never be awaited: what follows it fails the same way
+    for room in rooms:
+        if not room.done():
+            room.set_result(None)
+    for callback in callbacks:
+        callback()
