@@ -59,12 +59,16 @@ def is_record(value: object) -> bool:
 
 
 def is_options(value: object) -> bool:
-    """Whether `value` is a frozen, keyword-only dataclass: what a user sets."""
+    """Whether `value` is what a user sets: a frozen, keyword-only dataclass that has defaults."""
     if not (isinstance(value, type) and dataclasses.is_dataclass(value)):
         return False
-    return value.__dataclass_params__.frozen and all(  # pyright: ignore[reportAttributeAccessIssue] - it is there since 3.7
-        field.kw_only for field in dataclasses.fields(value) if field.init
+    parameters: Any = vars(value)["__dataclass_params__"]
+    own = [field for field in dataclasses.fields(value) if field.init]
+    has_defaults = any(
+        field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+        for field in own
     )
+    return parameters.frozen and has_defaults and all(field.kw_only for field in own)
 
 
 def defined(package: str, wanted: Callable[[object], bool]) -> list[type]:

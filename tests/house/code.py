@@ -1,0 +1,72 @@
+"""The repository as the house tests see it: its files and their syntax trees."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SRC = ROOT / "src" / "seawall"
+
+
+@functools.cache
+def files() -> list[Path]:
+    """Every file that is tracked or is about to be."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split("\0")
+    return [path for name in sorted(set(listed)) if name and (path := ROOT / name).is_file()]
+
+
+def python(*folders: str) -> list[Path]:
+    """The Python files below some folders of the repository."""
+    wanted = tuple(ROOT / folder for folder in folders)
+    return [
+        path for path in files() if path.suffix == ".py" and any(path.is_relative_to(each) for each in wanted)
+    ]
+
+
+def name(path: Path) -> str:
+    """A file's name as messages give it."""
+    return str(path.relative_to(ROOT))
+
+
+@functools.cache
+def tree(path: Path) -> ast.Module:
+    """A file's syntax tree."""
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def functions(path: Path) -> Iterator[tuple[str, Function]]:
+    """Every function of a file with its qualified name, inner ones included."""
+
+    def walk(node: ast.AST, prefix: str) -> Iterator[tuple[str, Function]]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, Function):
+                yield f"{prefix}{child.name}", child
+                yield from walk(child, f"{prefix}{child.name}.")
+            elif isinstance(child, ast.ClassDef):
+                yield from walk(child, f"{prefix}{child.name}.")
+            else:
+                yield from walk(child, prefix)
+
+    return walk(tree(path), "")
+
+
+def dotted(node: ast.expr) -> str:
+    """`a.b.c` of an attribute chain; what is no name becomes `?`."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    return "?"
