@@ -1,0 +1,1 @@
+"""The append-only record of every run: the protocol, and its implementations."""

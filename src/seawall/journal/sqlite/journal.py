@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-import apsw
 import msgspec
 
 from seawall.core.canonical import Ref
@@ -25,9 +23,10 @@ from seawall.journal.protocol import (
     Verification,
 )
 from seawall.journal.sqlite import reading
-from seawall.journal.sqlite.ops import AppendOp, CreateOp, GuardOp, Op, ReleaseOp, SendOp, TakeOp, WorkOp
-from seawall.journal.sqlite.options import SqliteOptions
+from seawall.journal.sqlite.database import Database
 from seawall.journal.sqlite.opened import Opened, open_file
+from seawall.journal.sqlite.ops import AppendOp, CreateOp, GuardOp, Op, ReleaseOp, SendOp, TakeOp
+from seawall.journal.sqlite.options import SqliteOptions
 from seawall.journal.sqlite.reading import Readers
 from seawall.journal.sqlite.schema import MEMORY, connect
 from seawall.journal.sqlite.watch import Watchers
@@ -47,8 +46,8 @@ class SqliteJournal:
         lock = threading.Lock()
         memory = opened.path == MEMORY
 
-        def reader() -> apsw.Connection:
-            return opened.connection if memory else connect(opened.path, options, write=False)
+        def reader() -> Database:
+            return opened.database if memory else connect(opened.path, options, write=False)
 
         self._readers = Readers(opened.path, reader, options.readers, lock if memory else None)
         self._watchers = Watchers(options.poll_s, None if memory else reader)
@@ -104,7 +103,13 @@ class SqliteJournal:
     ) -> Awaitable[None]:
         """See `Journal.append`."""
         op = AppendOp(
-            lease, first_seq, len(events), _encode(events), self._pack(bodies) if bodies else (), waiting, summary
+            lease,
+            first_seq,
+            len(events),
+            _encode(events),
+            self._pack(bodies) if bodies else (),
+            waiting,
+            summary,
         )
         return self._writer.submit(op)
 
@@ -144,8 +149,8 @@ class SqliteJournal:
         """See `Journal.find`."""
         return await self._readers.run(lambda c: reading.find(c, prefix))
 
-    def _alive(self, connection: apsw.Connection) -> Callable[[str], bool]:
-        lives = self._opened.liveness.all(connection)
+    def _alive(self, database: Database) -> Callable[[str], bool]:
+        lives = self._opened.liveness.all(database)
         return lambda owner: lives.get(owner) is not None
 
     async def row(self, run: str) -> RunRow:

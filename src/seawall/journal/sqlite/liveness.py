@@ -7,9 +7,8 @@ it has watched long enough, by the times in the row.
 
 from __future__ import annotations
 
-import apsw
-
 from seawall.core.clock import Clock
+from seawall.journal.sqlite.database import Database
 from seawall.journal.sqlite.owner import Owner
 
 Beat = tuple[int, float, float]  # number, until (wall), until (monotonic of the owner's host)
@@ -26,10 +25,10 @@ class Liveness:
         self._enrolled_at: float | None = None
         self._seen: dict[str, tuple[int, float, bool]] = {}  # beat, first seen at, was it seen to change
 
-    def enrol(self, connection: apsw.Connection) -> None:
+    def enrol(self, database: Database) -> None:
         """Write the first heartbeat, in the transaction that takes the first run."""
         if self._enrolled_at is None:
-            self.beat(connection)
+            self.beat(database)
 
     def due(self) -> float | None:
         """Seconds until the next heartbeat; None if this process owns nothing yet."""
@@ -41,35 +40,33 @@ class Liveness:
         """The transaction that enrolled us failed."""
         self._enrolled_at = None
 
-    def beat(self, connection: apsw.Connection) -> None:
+    def beat(self, database: Database) -> None:
         """Write one heartbeat, and drop the rows of workers that are dead or long silent."""
         self._beat += 1
         mono, wall = self._clock.monotonic_s(), self._clock.wall_s()
-        connection.execute(
+        database.run(
             "INSERT INTO workers VALUES (?, ?, ?, ?) ON CONFLICT(owner) DO UPDATE SET beat = excluded.beat, "
             "until_wall = excluded.until_wall, until_mono = excluded.until_mono",
             (str(self._here), self._beat, wall + self._lease_s, mono + self._lease_s),
         )
         self._enrolled_at = mono
-        for owner, left_s in self.all(connection).items():
+        for owner, left_s in self.all(database).items():
             if left_s is None:
-                connection.execute("DELETE FROM workers WHERE owner = ?", (owner,))
+                database.run("DELETE FROM workers WHERE owner = ?", (owner,))
                 self._seen.pop(owner, None)
 
-    def leave(self, connection: apsw.Connection) -> None:
+    def leave(self, database: Database) -> None:
         """Drop our own row."""
-        connection.execute("DELETE FROM workers WHERE owner = ?", (str(self._here),))
+        database.run("DELETE FROM workers WHERE owner = ?", (str(self._here),))
 
-    def all(self, connection: apsw.Connection) -> dict[str, float | None]:
+    def all(self, database: Database) -> dict[str, float | None]:
         """Every worker that has a row: seconds that its lease runs on, or None if it is dead."""
-        rows = connection.execute("SELECT owner, beat, until_wall, until_mono FROM workers").fetchall()
+        rows = database.rows("SELECT owner, beat, until_wall, until_mono FROM workers")
         return {owner: self._judge(owner, (beat, wall, mono)) for owner, beat, wall, mono in rows}
 
-    def left_s(self, connection: apsw.Connection, owner: str) -> float | None:
+    def left_s(self, database: Database, owner: str) -> float | None:
         """Seconds that the lease of `owner` runs on; None if it is dead."""
-        row = connection.execute(
-            "SELECT beat, until_wall, until_mono FROM workers WHERE owner = ?", (owner,)
-        ).fetchone()
+        row = database.row("SELECT beat, until_wall, until_mono FROM workers WHERE owner = ?", (owner,))
         return None if row is None else self._judge(owner, row)
 
     def _judge(self, owner: str, beat: Beat) -> float | None:

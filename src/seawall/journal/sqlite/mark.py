@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import apsw
 import msgspec
 
 from seawall.core.clock import Clock
+from seawall.journal.sqlite.database import Database
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -66,27 +66,27 @@ class Mark:
             return None
         return msgspec.json.decode(data, type=Head)
 
-    def write(self, connection: apsw.Connection) -> None:
+    def write(self, database: Database) -> None:
         """Remember the newest batch."""
-        connection.execute("BEGIN IMMEDIATE")
+        database.run("BEGIN IMMEDIATE")
         try:
-            batch, hash_ = connection.execute("SELECT id, hash FROM batches ORDER BY id DESC LIMIT 1").fetchone()
+            batch, hash_ = database.one("SELECT id, hash FROM batches ORDER BY id DESC LIMIT 1")
             head = Head(self._genesis, batch, hash_.hex(), self._clock.wall_s())
             self._replace(msgspec.json.encode(head))
         finally:
-            connection.execute("ROLLBACK")
+            database.run("ROLLBACK")
         self._marked = self._head = batch
         self._ahead_since = None
 
     def _replace(self, data: bytes) -> None:
         beside = self.path.with_name(self.path.name + ".new")  # the lock is held: nobody else writes it now
-        with open(beside, "wb") as file:
+        with beside.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, self.path)
+        beside.replace(self.path)
 
-    def lost(self, connection: apsw.Connection) -> str | None:
+    def lost(self, database: Database) -> str | None:
         """What is missing from the file by the mark; None if nothing is."""
         try:
             mark = self.read()
@@ -95,11 +95,13 @@ class Mark:
         if mark is None:
             return None
         if mark.genesis != self._genesis:
-            return f"its high-water mark {self.path} belongs to another journal (genesis {mark.genesis[:12]}…)"
-        head = connection.execute("SELECT max(id) FROM batches").get
+            return (
+                f"its high-water mark {self.path} belongs to another journal (genesis {mark.genesis[:12]}…)"
+            )
+        head = database.value("SELECT max(id) FROM batches")
         if head < mark.batch:
             return f"it ends at batch {head}, but its high-water mark remembers batch {mark.batch}"
-        row = connection.execute("SELECT hash FROM batches WHERE id = ?", (mark.batch,)).get
+        row = database.value("SELECT hash FROM batches WHERE id = ?", (mark.batch,))
         if row is not None and row.hex() != mark.hash:
             return f"its batch {mark.batch} has hash {row.hex()[:12]}…, its mark remembers {mark.hash[:12]}…"
         return None

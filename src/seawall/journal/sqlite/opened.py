@@ -6,10 +6,9 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import apsw
-
 from seawall.core.clock import Clock
 from seawall.core.errors import JournalFailed, Misused
+from seawall.journal.sqlite.database import Database
 from seawall.journal.sqlite.liveness import Liveness
 from seawall.journal.sqlite.mark import Mark
 from seawall.journal.sqlite.options import SqliteOptions
@@ -19,10 +18,10 @@ from seawall.journal.sqlite.schema import MEMORY, connect, naming, prepare, sync
 
 @dataclass(frozen=True)
 class Opened:
-    """The writing connection and what was found when it was opened."""
+    """The writing database and what was found when it was opened."""
 
     path: str
-    connection: apsw.Connection
+    database: Database
     owner: Owner
     liveness: Liveness
     mark: Mark | None
@@ -30,7 +29,7 @@ class Opened:
 
     def close(self) -> None:
         """Let go of the file."""
-        self.connection.close()
+        self.database.close()
         close_owner(self.owner)
 
 
@@ -42,23 +41,25 @@ def open_file(path: str, clock: Clock, options: SqliteOptions, create: bool) -> 
         _check_absent(path, create)
     owner = open_owner()
     try:
-        genesis = hashlib.sha256(f"seawall {owner} {clock.wall_s()!r} {clock.monotonic_s()!r}".encode()).digest()
+        genesis = hashlib.sha256(
+            f"seawall {owner} {clock.wall_s()!r} {clock.monotonic_s()!r}".encode()
+        ).digest()
         with naming(path):
-            connection = connect(path, options, write=True)
+            database = connect(path, options, write=True)
             try:
-                prepare(connection, path, options, genesis, clock.wall_s())
+                prepare(database, path, options, genesis, clock.wall_s())
                 if new and not memory:
                     sync_directory(path)
-                genesis = connection.execute("SELECT value FROM meta WHERE key = 'genesis'").get
+                genesis = database.value("SELECT value FROM meta WHERE key = 'genesis'")
                 mark = None if memory else Mark(path, genesis, clock, options.mark_s, options.mark_batches)
-                lost = None if mark is None else mark.lost(connection)
+                lost = None if mark is None else mark.lost(database)
             except BaseException:
-                connection.close()
+                database.close()
                 raise
     except BaseException:
         close_owner(owner)
         raise
-    return Opened(path, connection, owner, Liveness(owner, clock, options.lease_s), mark, lost)
+    return Opened(path, database, owner, Liveness(owner, clock, options.lease_s), mark, lost)
 
 
 def _check_absent(path: str, create: bool) -> None:

@@ -80,9 +80,11 @@ class AppendOp(Op):
         self.size = size
 
     def runs(self) -> Sequence[str]:
+        """The run itself."""
         return (self.lease.run,)
 
     def plan(self, tx: Transaction) -> None:
+        """See `Op.plan`."""
         lease = self.lease
         run = lease.run
         state = tx.run(run)
@@ -96,7 +98,9 @@ class AppendOp(Op):
                 f"took the run under epoch {state.epoch}"
             )
         if self.first_seq != state.next_seq:
-            raise SeawallBug(f"run {run}: append at seq {self.first_seq}, but the next one is {state.next_seq}")
+            raise SeawallBug(
+                f"run {run}: append at seq {self.first_seq}, but the next one is {state.next_seq}"
+            )
         if self.n:
             tx.add_entry(state.rk, run, Box.LOG, state.next_seq, self.n, self.data)
             state.next_seq += self.n
@@ -109,6 +113,7 @@ class AppendOp(Op):
             tx.end(state, self.summary)
 
     def lost(self, why: Callable[[], BaseException], tx: Transaction) -> None:
+        """Fail what follows under this lease too."""
         if not isinstance(why(), Fenced):  # a newer epoch fences by itself
             tx.poisoned.setdefault(self.lease.run, (self.lease.epoch, why))
 
@@ -128,13 +133,16 @@ class CreateOp(Op):
         self.size = len(data) + 512 + sum(len(body) + 64 for _, body in bodies)
 
     def runs(self) -> Sequence[str]:
+        """The run itself."""
         return (self.started.run,)
 
     def requests(self) -> tuple[str, str] | None:
+        """Its request, if it has one."""
         started = self.started
         return None if started.request_id is None else (started.tenant, started.request_id)
 
     def plan(self, tx: Transaction) -> None:
+        """See `Op.plan`."""
         started = self.started
         request = self.requests()
         known = tx.requests.get(request) if request is not None else None
@@ -163,9 +171,11 @@ class TakeOp(Op):
         self.force = force
 
     def runs(self) -> Sequence[str]:
+        """The run itself."""
         return (self.name,)
 
     def plan(self, tx: Transaction) -> None:
+        """See `Op.plan`."""
         state = tx.run(self.name)
         if state.ended:
             raise Misused(f"run {self.name} has ended; there is nothing to take")
@@ -202,9 +212,11 @@ class ReleaseOp(Op):
         self.lease = lease
 
     def runs(self) -> Sequence[str]:
+        """The run itself."""
         return (self.lease.run,)
 
     def plan(self, tx: Transaction) -> None:
+        """See `Op.plan`."""
         state = tx.find(self.lease.run)
         if state is not None and state.epoch == self.lease.epoch and state.owner == self.lease.owner:
             state.owner = None
@@ -222,9 +234,11 @@ class SendOp(Op):
         self.command = command
 
     def runs(self) -> Sequence[str]:
+        """The run itself."""
         return (self.name,)
 
     def plan(self, tx: Transaction) -> None:
+        """See `Op.plan`."""
         state = tx.run(self.name)
         if state.ended:
             raise Misused(f"run {self.name} has ended; it takes no {self.command.kind!r} command")
@@ -243,6 +257,7 @@ class GuardOp(Op):
         self.setting = setting
 
     def plan(self, tx: Transaction) -> None:
+        """See `Op.plan`."""
         tx.add_own_entry(Box.GUARDS, encode([self.setting]))
 
 
@@ -264,4 +279,5 @@ class WorkOp(Op):
         self.work = work
 
     def plan(self, tx: Transaction) -> None:
+        """See `Op.plan`."""
         self.result = self.work(tx)

@@ -23,7 +23,7 @@ def _read(path: str) -> str:
 def _host() -> str:
     """Host name, and what tells two boots and two process namespaces of one name apart."""
     try:
-        namespace = os.readlink("/proc/self/ns/pid")
+        namespace = str(Path("/proc/self/ns/pid").readlink())
     except OSError:
         namespace = ""
     kernel = hashlib.sha256((_read("/proc/sys/kernel/random/boot_id") + namespace).encode()).hexdigest()[:8]
@@ -73,7 +73,7 @@ class Owner:
         """True if it certainly lives no more: a process of this host that ended, a journal that was closed."""
         if self.host != here.host:
             return False
-        start, _, instance = self.start.partition(".")
+        start = self.start.partition(".")[0]
         if self.pid == os.getpid() and start == here.start.partition(".")[0]:
             return str(self) not in _open_here
         alive = _start_of(self.pid)

@@ -1,4 +1,4 @@
-"""Reading: a few threads with a connection each, so that no read waits for the writer nor blocks a loop."""
+"""Reading: a few threads with a database each, so that no read waits for the writer nor blocks a loop."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-import apsw
 import msgspec
 
 from seawall.core.canonical import Ref
 from seawall.core.errors import Misused
 from seawall.core.events import Event
 from seawall.journal.protocol import Command, GuardSetting, InboxItem, RunRow, Summary
+from seawall.journal.sqlite.database import Database, Row
 from seawall.journal.sqlite.schema import Box, naming
 
 T = TypeVar("T")
@@ -39,98 +39,98 @@ class Readers:
     """A bounded pool of reading threads."""
 
     def __init__(
-        self, path: str, connect: Callable[[], apsw.Connection], threads: int, shared: threading.Lock | None
+        self, path: str, connect: Callable[[], Database], threads: int, shared: threading.Lock | None
     ) -> None:
         self._path = path
         self._connect = connect
-        self._shared = shared  # a memory journal has one connection, which the writer uses too
+        self._shared = shared  # a memory journal has one database, which the writer uses too
         self._local = threading.local()
         self._mutex = threading.Lock()
-        self._connections: list[apsw.Connection] = []
+        self._open: list[Database] = []
         self._closed = False
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="seawall-journal read")
 
-    async def run(self, read: Callable[[apsw.Connection], T]) -> T:
+    async def run(self, read: Callable[[Database], T]) -> T:
         """Do `read` in one of the threads, in one snapshot of the file."""
         if self._closed:
             raise Misused(f"journal {self._path} is closed")
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._read, read)
 
-    def _read(self, read: Callable[[apsw.Connection], T]) -> T:
+    def _read(self, read: Callable[[Database], T]) -> T:
         with naming(self._path):
             if self._shared is not None:
                 with self._shared:
                     return read(self._connect())
-            connection = getattr(self._local, "connection", None)
-            if connection is None:
-                connection = self._local.connection = self._connect()
+            database = getattr(self._local, "database", None)
+            if database is None:
+                database = self._local.database = self._connect()
                 with self._mutex:
-                    self._connections.append(connection)
-            connection.execute("BEGIN")
+                    self._open.append(database)
+            database.run("BEGIN")
             try:
-                return read(connection)
+                return read(database)
             finally:
-                connection.execute("COMMIT")
+                database.run("COMMIT")
 
     async def close(self) -> None:
         """Wait for reads under way and close the connections."""
         self._closed = True
         await asyncio.to_thread(self._pool.shutdown)
-        for connection in self._connections:
-            connection.close()
-        self._connections.clear()
+        for database in self._open:
+            database.close()
+        self._open.clear()
 
 
-def _key(connection: apsw.Connection, run: str) -> int:
-    key = connection.execute("SELECT rk FROM runs WHERE run = ?", (run,)).get
+def _key(database: Database, run: str) -> int:
+    key = database.value("SELECT rk FROM runs WHERE run = ?", (run,))
     if key is None:
         raise Misused(f"run {run} is not in the journal")
     return key
 
 
-def _chunks(connection: apsw.Connection, rk: int, box: Box, after: int) -> list[tuple[int, bytes]]:
+def _chunks(database: Database, rk: int, box: Box, after: int) -> list[tuple[int, bytes]]:
     # The entry that `after` lies in begins at or before it: start there, and cut what was asked not to have.
-    return connection.execute(
+    return database.rows(
         "SELECT seq, data FROM entries WHERE rk = ?1 AND box = ?2 AND data IS NOT NULL AND seq >= coalesce("
         "(SELECT seq FROM entries WHERE rk = ?1 AND box = ?2 AND seq <= ?3 ORDER BY seq DESC LIMIT 1), 0) "
         "ORDER BY seq",
         (rk, int(box), after + 1),
-    ).fetchall()
+    )
 
 
-def events(connection: apsw.Connection, run: str, after: int) -> list[Event]:
+def events(database: Database, run: str, after: int) -> list[Event]:
     """The run's events with seq > `after`."""
     found: list[Event] = []
-    for seq, data in _chunks(connection, _key(connection, run), Box.LOG, after):
+    for seq, data in _chunks(database, _key(database, run), Box.LOG, after):
         part = _events.decode(data)
         found.extend(part[max(0, after + 1 - seq) :])
     return found
 
 
-def inbox(connection: apsw.Connection, run: str, after: int) -> list[InboxItem]:
+def inbox(database: Database, run: str, after: int) -> list[InboxItem]:
     """The run's commands with number > `after`."""
-    chunks = _chunks(connection, _key(connection, run), Box.INBOX, after)
+    chunks = _chunks(database, _key(database, run), Box.INBOX, after)
     return [InboxItem(run, seq, _commands.decode(data)[0]) for seq, data in chunks if seq > after]
 
 
-def guard_settings(connection: apsw.Connection) -> dict[str, GuardSetting]:
+def guard_settings(database: Database) -> dict[str, GuardSetting]:
     """The newest setting of each guard."""
-    chunks = _chunks(connection, 0, Box.GUARDS, -1)
+    chunks = _chunks(database, 0, Box.GUARDS, -1)
     return {(setting := _settings.decode(data)[0]).guard: setting for _, data in chunks}
 
 
-def bodies(connection: apsw.Connection, tenant: str, refs: Sequence[Ref]) -> dict[Ref, bytes]:
+def bodies(database: Database, tenant: str, refs: Sequence[Ref]) -> dict[Ref, bytes]:
     """The bodies that are there."""
-    rows = connection.execute(
+    rows = database.rows(
         "SELECT lower(hex(b.hash)), b.data FROM json_each(?) AS wanted JOIN bodies b "
         "ON b.tenant = (SELECT id FROM tenants WHERE name = ?) AND b.hash = unhex(wanted.value) "
         "WHERE b.data IS NOT NULL",
         (json.dumps(list(refs)), tenant),
-    ).fetchall()
+    )
     return {Ref(ref): data for ref, data in rows}
 
 
-def _to_row(row: tuple, alive: Alive) -> RunRow:  # pyright: ignore[reportMissingTypeArgument, reportUnknownParameterType]
+def _to_row(row: Row, alive: Alive) -> RunRow:
     run, tenant, session, team, app, started_at, ended_at, waiting, owner, epoch, summary, events_ = row
     if ended_at is not None:
         state = "ended"
@@ -156,16 +156,16 @@ def _to_row(row: tuple, alive: Alive) -> RunRow:  # pyright: ignore[reportMissin
     )
 
 
-def row(connection: apsw.Connection, run: str, alive: Alive) -> RunRow:
+def row(database: Database, run: str, alive: Alive) -> RunRow:
     """One run's row."""
-    found = connection.execute(_ROW + "WHERE r.run = ?", (run,)).fetchone()
+    found = database.row(_ROW + "WHERE r.run = ?", (run,))
     if found is None:
         raise Misused(f"run {run} is not in the journal")
     return _to_row(found, alive)
 
 
 def rows(
-    connection: apsw.Connection,
+    database: Database,
     status: str | None,
     state: str | None,
     session: str | None,
@@ -184,7 +184,7 @@ def rows(
         where.append(_STATES[state] if state in _STATES else _unknown_state(state))
     found: list[RunRow] = []
     query = f"{_ROW} WHERE {' AND '.join(where)} ORDER BY r.rk DESC"
-    for record in connection.execute(query, values):
+    for record in database.each(query, values):
         item = _to_row(record, alive)
         if state is None or item.state == state:
             found.append(item)
@@ -207,34 +207,38 @@ def _unknown_state(state: str) -> str:
 
 
 def session_tail(
-    connection: apsw.Connection, tenant: str, session: str, before: str | None, alive: Alive
+    database: Database, tenant: str, session: str, before: str | None, alive: Alive
 ) -> RunRow | None:
     """The session's newest run, or its newest one started before run `before`."""
-    limit = 1 << 62 if before is None else _key(connection, before)
-    found = connection.execute(
+    limit = 1 << 62 if before is None else _key(database, before)
+    found = database.row(
         _ROW + "WHERE r.tenant = (SELECT id FROM tenants WHERE name = ?) AND r.session = ? AND r.rk < ? "
         "ORDER BY r.rk DESC LIMIT 1",
         (tenant, session, limit),
-    ).fetchone()
+    )
     return None if found is None else _to_row(found, alive)
 
 
-def find(connection: apsw.Connection, prefix: str) -> str:
+def find(database: Database, prefix: str) -> str:
     """The one run whose id starts or ends with `prefix`, or the newest for `last`."""
     if prefix == "last":
-        newest = connection.execute("SELECT run FROM runs ORDER BY rk DESC LIMIT 1").get
+        newest = database.value("SELECT run FROM runs ORDER BY rk DESC LIMIT 1")
         if newest is None:
             raise Misused("the journal holds no run yet")
         return newest
-    if connection.execute("SELECT 1 FROM runs WHERE run = ?", (prefix,)).get is not None:
+    if database.value("SELECT 1 FROM runs WHERE run = ?", (prefix,)) is not None:
         return prefix
-    found = [
-        run
-        for (run,) in connection.execute(
-            "SELECT run FROM runs WHERE substr(run, 1, ?2) = ?1 OR substr(run, -?2) = ?1 ORDER BY rk DESC LIMIT 6",
-            (prefix, len(prefix)),
-        )
-    ] if prefix else []
+    found = (
+        [
+            run
+            for (run,) in database.rows(
+                "SELECT run FROM runs WHERE substr(run, 1, ?2) = ?1 OR substr(run, -?2) = ?1 ORDER BY rk DESC LIMIT 6",
+                (prefix, len(prefix)),
+            )
+        ]
+        if prefix
+        else []
+    )
     if len(found) == 1:
         return found[0]
     if not found:

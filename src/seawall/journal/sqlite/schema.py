@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import enum
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 import apsw
 
 from seawall.core.errors import Broken, JournalFailed, JournalFull, Misused
+from seawall.journal.sqlite.database import Database
 from seawall.journal.sqlite.options import SqliteOptions
 
 APPLICATION_ID = 0x5EA3A11
@@ -89,7 +90,7 @@ CREATE TABLE workers(owner TEXT PRIMARY KEY, beat INTEGER NOT NULL, until_wall R
 
 
 @contextmanager
-def naming(path: str) -> Iterator[None]:
+def naming(path: str) -> Generator[None]:
     """Turn SQLite's errors into ours, with the file's name and whose move is next."""
     try:
         yield
@@ -120,58 +121,57 @@ def _why_not_opened(path: str) -> str | None:
     return None
 
 
-def connect(path: str, options: SqliteOptions, *, write: bool) -> apsw.Connection:
-    """A connection with our pragmas set and read back."""
+def connect(path: str, options: SqliteOptions, *, write: bool) -> Database:
+    """A connection to the file; `prepare` makes a writing one ready."""
     flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOMUTEX
     if write:
         flags |= apsw.SQLITE_OPEN_CREATE
-    connection = apsw.Connection(path, flags=flags, vfs=options.vfs, statementcachesize=64)
-    connection.set_busy_timeout(int(options.lock_wait_s * 1000))
+    database = Database(path, flags=flags, vfs=options.vfs)
+    database.set_lock_wait(options.lock_wait_s)
     if not write:
-        connection.pragma("query_only", True)
-    return connection
+        database.pragma("query_only", True)
+    return database
 
 
-def prepare(connection: apsw.Connection, path: str, options: SqliteOptions, genesis: bytes, at: float) -> None:
-    """Make or check the schema on a writing connection, and set its pragmas.
+def prepare(database: Database, path: str, options: SqliteOptions, genesis: bytes, at: float) -> None:
+    """Make or check the schema over a writing connection, and set its pragmas.
 
     Raises `Misused` for a file that is not a journal of ours, or a newer one.
     """
-    _check_version(connection, path)
-    connection.pragma("auto_vacuum", 2)  # incremental; only a new file takes it
-    mode = connection.pragma("journal_mode", "wal")
+    _check_version(database, path)
+    database.pragma("auto_vacuum", 2)  # incremental; only a new file takes it
+    mode = database.pragma("journal_mode", "wal")
     wanted = "memory" if path == MEMORY else "wal"
     if mode != wanted:
         raise Misused(f"journal {path}: its file system gives journal_mode={mode}, not {wanted}")
-    connection.pragma("synchronous", 2)  # FULL: each commit is on the disk when COMMIT returns
-    connection.pragma("wal_autocheckpoint", 0)  # the writer does it, after it has told who waits
-    connection.pragma("cache_size", -(options.cache_bytes // 1024))
-    connection.pragma("foreign_keys", 0)
-    if connection.pragma("synchronous") != 2:
-        raise Misused(f"journal {path}: synchronous={connection.pragma('synchronous')}, not 2 (FULL)")
-    connection.execute("BEGIN IMMEDIATE")
+    database.pragma("synchronous", 2)  # FULL: each commit is on the disk when COMMIT returns
+    database.pragma("wal_autocheckpoint", 0)  # the writer does it, after it has told who waits
+    database.pragma("cache_size", -(options.cache_bytes // 1024))
+    database.pragma("foreign_keys", 0)
+    if database.pragma("synchronous") != 2:
+        raise Misused(f"journal {path}: synchronous={database.pragma('synchronous')}, not 2 (FULL)")
+    database.run("BEGIN IMMEDIATE")
     try:
-        _check_version(connection, path)  # another process may have made it meanwhile
-        if connection.pragma("user_version") == 0:
-            connection.execute(_SCHEMA)
-            connection.execute("INSERT INTO meta VALUES ('genesis', ?)", (genesis,))
-            connection.execute("INSERT INTO batches(id, last_entry, at, hash) VALUES (0, 0, ?, ?)", (at, genesis))
-            connection.execute("INSERT INTO tenants VALUES (0, '')")
-            connection.pragma("application_id", APPLICATION_ID)
-            connection.pragma("user_version", VERSION)
-        connection.execute("COMMIT")
+        _check_version(database, path)  # another process may have made it meanwhile
+        if database.pragma("user_version") == 0:
+            database.run(_SCHEMA)
+            database.run("INSERT INTO meta VALUES ('genesis', ?)", (genesis,))
+            database.run("INSERT INTO batches(id, last_entry, at, hash) VALUES (0, 0, ?, ?)", (at, genesis))
+            database.run("INSERT INTO tenants VALUES (0, '')")
+            database.pragma("application_id", APPLICATION_ID)
+            database.pragma("user_version", VERSION)
+        database.run("COMMIT")
     except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
+        database.rollback()
         raise
 
 
-def _check_version(connection: apsw.Connection, path: str) -> None:
-    version = connection.pragma("user_version")
-    application = connection.pragma("application_id")
+def _check_version(database: Database, path: str) -> None:
+    version = database.pragma("user_version")
+    application = database.pragma("application_id")
     if application not in (0, APPLICATION_ID):
         raise Misused(f"{path} is a SQLite database of another program (application_id {application:#x})")
-    if application == 0 and connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").get is not None:
+    if application == 0 and database.value("SELECT 1 FROM sqlite_schema LIMIT 1") is not None:
         raise Misused(f"{path} is a SQLite database, but not a Seawall journal; name another file")
     if not isinstance(version, int) or version > VERSION:
         raise Misused(

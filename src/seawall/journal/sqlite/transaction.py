@@ -10,7 +10,6 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
-import apsw
 import msgspec
 
 from seawall.core.clock import Clock
@@ -18,6 +17,7 @@ from seawall.core.errors import Misused
 from seawall.core.events import RunStarted
 from seawall.journal.protocol import Summary
 from seawall.journal.sqlite.chain import batch_hash, leaf_of
+from seawall.journal.sqlite.database import Database
 from seawall.journal.sqlite.liveness import Liveness
 from seawall.journal.sqlite.schema import Box
 
@@ -70,8 +70,8 @@ class RunState:
 class Transaction:
     """The rows of the commit that is being made. Used by the writer thread only."""
 
-    def __init__(self, connection: apsw.Connection, owner: str, clock: Clock, liveness: Liveness) -> None:
-        self.connection = connection
+    def __init__(self, database: Database, owner: str, clock: Clock, liveness: Liveness) -> None:
+        self.database = database
         self.owner = owner
         self.clock = clock
         self.liveness = liveness
@@ -101,14 +101,14 @@ class Transaction:
     def begin(self) -> None:
         """Take the file's write lock and see whether what we know still holds."""
         self._clear()
-        self.connection.execute("BEGIN IMMEDIATE")
-        head, last_entry, hash_ = self.connection.execute(
+        self.database.run("BEGIN IMMEDIATE")
+        head, last_entry, hash_ = self.database.one(
             "SELECT id, last_entry, hash FROM batches ORDER BY id DESC LIMIT 1"
-        ).fetchone()
+        )
         if head != self.head or hash_ != self._hash:
             self.forget()
             self.head, self._last_entry, self._hash = head, last_entry, hash_
-            self._last_rk = self.connection.execute("SELECT coalesce(max(rk), 0) FROM runs").get
+            self._last_rk = self.database.value("SELECT coalesce(max(rk), 0) FROM runs")
         self.now = self.clock.wall_s()
 
     def forget(self) -> None:
@@ -124,13 +124,13 @@ class Transaction:
         """Learn the state of `runs` and which of `requests` are known, in one statement each."""
         unknown = [run for run in dict.fromkeys(runs) if run not in self._runs]
         if unknown:
-            for row in self.connection.execute(_LOAD, (json.dumps(unknown),)).fetchall():
+            for row in self.database.rows(_LOAD, (json.dumps(unknown),)):
                 state = RunState(row[0], row[1], row[2], row[3], row[4])
                 state.waiting, state.ended = bool(row[5]), bool(row[6])
                 state.next_seq, state.next_inbox = row[7], row[8]
                 self._runs[state.run] = state
         if requests:
-            for tenant, request, run in self.connection.execute(_REQUESTS, (json.dumps(requests),)).fetchall():
+            for tenant, request, run in self.database.rows(_REQUESTS, (json.dumps(requests),)):
                 self.requests[tenant, request] = run
 
     def find(self, run: str) -> RunState | None:
@@ -154,9 +154,9 @@ class Transaction:
         """Record an entry of the journal itself."""
         seq = self._own_next.get(box)
         if seq is None:
-            seq = self.connection.execute(
+            seq = self.database.value(
                 "SELECT coalesce(max(seq) + 1, 0) FROM entries WHERE rk = 0 AND box = ?", (int(box),)
-            ).get
+            )
         self._own_next[box] = seq + 1
         self.add_entry(0, "", box, seq, 1, data)
 
@@ -170,10 +170,10 @@ class Transaction:
         """The key of a tenant; a new one is written at once."""
         key = self._tenants.get(name)
         if key is None:
-            key = self.connection.execute("SELECT id FROM tenants WHERE name = ?", (name,)).get
+            key = self.database.value("SELECT id FROM tenants WHERE name = ?", (name,))
             if key is None:
-                self.connection.execute("INSERT INTO tenants(name) VALUES (?)", (name,))
-                key = self.connection.last_insert_rowid()
+                self.database.run("INSERT INTO tenants(name) VALUES (?)", (name,))
+                key = self.database.last_rowid
                 self.wrote = True
             self._tenants[name] = key
         return key
@@ -182,7 +182,7 @@ class Transaction:
         """The name of a tenant."""
         name = self._tenant_names.get(key)
         if name is None:
-            name = self.connection.execute("SELECT name FROM tenants WHERE id = ?", (key,)).get
+            name = self.database.value("SELECT name FROM tenants WHERE id = ?", (key,))
             self._tenant_names[key] = name
         return name
 
@@ -192,12 +192,14 @@ class Transaction:
         epoch = 0 if owner is None else 1
         state = RunState(self._last_rk, started.run, self.tenant_id(started.tenant), epoch, owner)
         self._new_runs.append(
-            (state.rk, state.run, state.tenant, started.session, started.team, started.app)
-            + (started.request_id, started.at, owner, epoch)
+            (
+                *(state.rk, state.run, state.tenant, started.session, started.team, started.app),
+                *(started.request_id, started.at, owner, epoch),
+            )
         )
         self._runs[state.run] = state
         if owner is not None:
-            self.liveness.enrol(self.connection)
+            self.liveness.enrol(self.database)
         return state
 
     def touch(self, state: RunState) -> None:
@@ -209,7 +211,7 @@ class Transaction:
         state.epoch += 1
         state.owner = self.owner
         self.touch(state)
-        self.liveness.enrol(self.connection)
+        self.liveness.enrol(self.database)
 
     def end(self, state: RunState, summary: Summary) -> None:
         """The run has an outcome, and nobody owns it any more."""
@@ -219,32 +221,32 @@ class Transaction:
 
     def lease_left_s(self, owner: str) -> float | None:
         """Seconds that an owner's lease runs on; None if it is dead."""
-        return self.liveness.left_s(self.connection, owner)
+        return self.liveness.left_s(self.database, owner)
 
     def commit(self) -> bool:
         """Write the rows and the batch, durably; False if there was nothing to write."""
-        connection = self.connection
+        database = self.database
         if not (self._entries or self._bodies or self._new_runs or self._touched or self._ends or self.wrote):
-            connection.execute("ROLLBACK")
+            database.run("ROLLBACK")
             return False
         if self._new_runs:
-            connection.executemany(_NEW_RUNS, self._new_runs)
+            database.many(_NEW_RUNS, self._new_runs)
         if self._bodies:
-            connection.executemany(_BODIES, self._bodies)
+            database.many(_BODIES, self._bodies)
         if self._entries:
-            connection.executemany(_ENTRIES, self._entries)
+            database.many(_ENTRIES, self._entries)
         if self._touched:
             rows = [(s.owner, s.epoch, s.waiting, s.rk) for s in self._touched.values()]
-            connection.executemany(_RUNS, rows)
+            database.many(_RUNS, rows)
         if self._ends:
-            connection.executemany(_ENDS, self._ends)
+            database.many(_ENDS, self._ends)
         number = self.head + 1
         hash_ = batch_hash(self._hash, number, self.now, self._leaves)
-        connection.execute(
+        database.run(
             "INSERT INTO batches(id, last_entry, at, hash) VALUES (?, ?, ?, ?)",
             (number, self._last_entry, self.now, hash_),
         )
-        connection.execute("COMMIT")
+        database.run("COMMIT")
         self.head, self._hash = number, hash_
         while len(self._runs) > RUNS_KEPT:
             self._runs.popitem(last=False)
@@ -252,11 +254,13 @@ class Transaction:
 
     def release_all(self) -> None:
         """Give up every run that this process still owns: nobody is left to work on them."""
-        owned = self.connection.execute("SELECT count(*) FROM runs WHERE ended_at IS NULL AND owner = ?", (self.owner,))
-        if owned.get == 0 and self.liveness.due() is None:
+        owned = self.database.value(
+            "SELECT count(*) FROM runs WHERE ended_at IS NULL AND owner = ?", (self.owner,)
+        )
+        if owned == 0 and self.liveness.due() is None:
             return
         self.begin()
-        self.connection.execute("UPDATE runs SET owner = NULL WHERE ended_at IS NULL AND owner = ?", (self.owner,))
-        self.liveness.leave(self.connection)
+        self.database.run("UPDATE runs SET owner = NULL WHERE ended_at IS NULL AND owner = ?", (self.owner,))
+        self.liveness.leave(self.database)
         self.wrote = True
         self.commit()

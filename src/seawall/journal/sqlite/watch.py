@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import apsw
 
+from seawall.journal.sqlite.database import Database
+
 Callback = Callable[[], None]
 
 
@@ -37,7 +39,7 @@ class Watcher:
 class Watchers:
     """All watchers of one journal, and the poll for writes of other processes."""
 
-    def __init__(self, poll_s: float, connect: Callable[[], apsw.Connection] | None) -> None:
+    def __init__(self, poll_s: float, connect: Callable[[], Database] | None) -> None:
         self._poll_s = poll_s
         self._connect = connect  # None: a memory journal, which no other process sees
         self._mutex = threading.Lock()
@@ -89,24 +91,24 @@ class Watchers:
 
     def _poll(self) -> None:
         assert self._connect is not None
-        connection: apsw.Connection | None = None
+        database: Database | None = None
         seen: object = None
         try:
             while not self._stop.wait(self._poll_s):
                 if not self._watchers:
                     continue
                 try:
-                    if connection is None:
-                        connection = self._connect()
-                    version = connection.pragma("data_version")
+                    if database is None:
+                        database = self._connect()
+                    version = database.pragma("data_version")
                 except apsw.Error:
                     continue  # busy, or the file is away: the next look tells
                 if version != seen:
                     seen = version
                     self.tell()
         finally:
-            if connection is not None:
-                connection.close()
+            if database is not None:
+                database.close()
 
     def close(self) -> None:
         """Stop looking, and call nobody any more."""

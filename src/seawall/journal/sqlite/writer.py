@@ -15,6 +15,7 @@ import apsw
 
 from seawall.core.clock import Clock
 from seawall.core.errors import Broken, JournalFailed, JournalFull, Misused, Refused, SeawallBug, SeawallError
+from seawall.journal.sqlite.database import Database
 from seawall.journal.sqlite.opened import Opened
 from seawall.journal.sqlite.ops import Op
 from seawall.journal.sqlite.options import SqliteOptions
@@ -33,13 +34,13 @@ class Writer:
         self, opened: Opened, clock: Clock, watchers: Watchers, options: SqliteOptions, lock: threading.Lock
     ) -> None:
         self._path = path = opened.path
-        self._connection = opened.connection
+        self._database = opened.database
         self._liveness = opened.liveness
         self._mark = opened.mark
         self._watchers = watchers
         self._options = options
-        self._lock = lock  # around a transaction; readers of a memory journal share the connection
-        self._tx = Transaction(opened.connection, str(opened.owner), clock, opened.liveness)
+        self._lock = lock  # around a transaction; readers of a memory journal share the database
+        self._tx = Transaction(opened.database, str(opened.owner), clock, opened.liveness)
         self._failed: Why | None = None
         if opened.lost is not None:
             self.fail(
@@ -187,7 +188,7 @@ class Writer:
         try:
             with self._lock:
                 self._commit(batch)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, someone waits for it
             self._roll_back()
             why, sticky = self._explain(error)
             if sticky:
@@ -220,8 +221,7 @@ class Writer:
         self._liveness.forget()
         self._tx.forget()
         try:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+            self._database.rollback()
         except apsw.Error as error:
             self.fail(f"journal {self._path}: rollback failed: {error}")
 
@@ -234,7 +234,7 @@ class Writer:
     def _explain(self, error: Exception) -> tuple[Why, bool]:
         """What to raise for `error`, and whether writing ends with it."""
         path = self._path
-        errno = self._connection.system_errno if isinstance(error, apsw.Error) else 0
+        errno = self._database.errno if isinstance(error, apsw.Error) else 0
         if isinstance(error, apsw.FullError) or (isinstance(error, apsw.IOError) and errno in _NO_SPACE):
             return lambda: JournalFull(f"journal {path}: the disk is full; nothing was written"), False
         if isinstance(error, apsw.BusyError):
@@ -242,7 +242,9 @@ class Writer:
             text = f"journal {path}: waited {waited:g} s for the write lock that another process holds"
             return lambda: Broken(text), False
         if isinstance(error, (apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.ReadOnlyError)):
-            text = f"journal {path}: {error}; writing has stopped, nothing of the last commit was acknowledged"
+            text = (
+                f"journal {path}: {error}; writing has stopped, nothing of the last commit was acknowledged"
+            )
             return lambda: JournalFailed(text), True
         return _SINGLY, False
 
@@ -263,7 +265,7 @@ class Writer:
             rooms_by_loop.setdefault(loop, []).append(future)
         callbacks = self._watchers.callbacks()
         for loop in dict.fromkeys([*by_loop, *rooms_by_loop, *callbacks]):
-            arguments = by_loop.get(loop, ()), rooms_by_loop.get(loop, ()), callbacks.get(loop, ())
+            arguments = by_loop.get(loop, []), rooms_by_loop.get(loop, []), callbacks.get(loop, [])
             try:
                 loop.call_soon_threadsafe(_settle, *arguments)
             except RuntimeError:  # the loop was closed: nobody waits there any more
@@ -281,7 +283,7 @@ class Writer:
                 if self._mark is not None:
                     self._mark.follow(self._tx.head)
                     if self._mark.is_due():
-                        self._mark.write(self._connection)
+                        self._mark.write(self._database)
                 self._checkpoint()
         except apsw.BusyError:
             pass  # the next round tries again
@@ -293,17 +295,15 @@ class Writer:
             else:
                 _log.warning("journal %s: %s", self._path, error)
 
-    def _in_transaction(self, work: Callable[[apsw.Connection], None]) -> None:
-        self._connection.execute("BEGIN IMMEDIATE")
-        work(self._connection)
-        self._connection.execute("COMMIT")
+    def _in_transaction(self, work: Callable[[Database], None]) -> None:
+        self._database.run("BEGIN IMMEDIATE")
+        work(self._database)
+        self._database.run("COMMIT")
 
     def _checkpoint(self) -> None:
         self._commits += 1
-        if self._commits % 32 == 0:
-            pages, _ = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
-            if pages >= self._options.checkpoint_pages:
-                self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        if self._commits % 32 == 0 and self._database.log_pages() >= self._options.checkpoint_pages:
+            self._database.checkpoint()
 
     def _goodbye(self) -> None:
         try:
@@ -311,7 +311,7 @@ class Writer:
                 if self._failed is None:
                     self._tx.release_all()
                     if self._mark is not None:
-                        self._mark.write(self._connection)
+                        self._mark.write(self._database)
         except (apsw.Error, OSError) as error:
             _log.warning("journal %s: at close: %s", self._path, error)
             self._roll_back()
