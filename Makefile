@@ -18,7 +18,7 @@ INPUTS  = pyproject.toml constraints.txt
 
 .PHONY: help
 help: ## Show what can be made
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 .PHONY: demo
 demo: $(STAMP)/run ## The main job, with scripted models: no key, no server
@@ -69,6 +69,9 @@ clean: ## Remove what was built; the repository stays
 # -- environments ---------------------------------------------------------------------------------
 
 $(BIN)/uv:
+	@command -v $(PYTHON) > /dev/null || { \
+	    echo "Seawall needs Python 3.11 or newer, and '$(PYTHON)' was not found." >&2; \
+	    echo "Name another one:  make <target> PYTHON=/path/to/python3" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	    echo "Seawall needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) -V 2>&1)." >&2; \
 	    echo "Name another one:  make <target> PYTHON=python3.12" >&2; exit 1; }
