@@ -10,6 +10,9 @@ PEERS  := .venv-peers
 # What a test run may be given: make test ARGS="tests/house -k sorted"
 ARGS ?=
 
+# Programs in bench/, in the order in which `make bench` runs them.
+BENCHES ?= limit growth peers conversations
+
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -b constraints.txt
 INPUTS  = pyproject.toml constraints.txt
 
@@ -43,10 +46,9 @@ format: $(STAMP)/check ## Format the code and fix what can be fixed safely
 	$(BIN)/ruff format --quiet
 
 .PHONY: bench
-bench: $(STAMP)/peers ## Every benchmark, next to other frameworks
-	@set -e; for file in bench/*.py; do \
-	    case "$$file" in */_*) continue ;; esac; \
-	    echo "== $$file"; $(PEERS)/bin/python "$$file"; \
+bench: $(STAMP)/peers ## Every benchmark, next to other frameworks; BENCHES="growth limit" for some
+	@set -e; for name in $(BENCHES); do \
+	    echo "== $(PEERS)/bin/python bench/$$name.py" >&2; $(PEERS)/bin/python "bench/$$name.py"; \
 	done
 
 .PHONY: docs

@@ -20,7 +20,7 @@ _MAKING = [
     "generated" + " with",
     "ai-gen" + "erated",
     "as an ai" + " ",
-    "claude" + " code",
+    "with claude" + " code",
 ]
 FORBIDDEN = re.compile("|".join(re.escape(each) for each in [*_INDEXES, *_PATHS, *_MAKING]), re.IGNORECASE)
 
