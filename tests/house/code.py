@@ -12,17 +12,25 @@ ROOT = Path(__file__).resolve().parents[2]
 SRC = ROOT / "src" / "seawall"
 
 
+FOLDERS = ("src", "tests", "bench", "docs", "tools", "changelog.d", ".ci")
+
+
 @functools.cache
 def files() -> list[Path]:
-    """Every file that is tracked or is about to be."""
+    """Every file that is tracked or is about to be; in an unpacked archive, every file that came with it."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=ROOT,
         capture_output=True,
         text=True,
-        check=True,
-    ).stdout.split("\0")
-    return [path for name in sorted(set(listed)) if name and (path := ROOT / name).is_file()]
+        check=False,
+    )
+    if listed.returncode == 0:
+        found = [ROOT / name for name in listed.stdout.split("\0") if name]
+    else:
+        inside = (path for folder in FOLDERS for path in (ROOT / folder).rglob("*"))
+        found = [*ROOT.glob("*.*"), *(path for path in inside if "__pycache__" not in path.parts)]
+    return sorted({path for path in found if path.is_file()})
 
 
 def python(*folders: str) -> list[Path]:
