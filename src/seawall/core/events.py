@@ -104,6 +104,8 @@ class RunStarted(Base, tag="run_started"):
     run: str
     team: str
     team_version: str
+    agent: str
+    """The coordinator."""
     intent: Ref
     limits: Limits
     guards: dict[str, Mode]
@@ -111,8 +113,6 @@ class RunStarted(Base, tag="run_started"):
     principal: str = ""
     session: str | None = None
     request_id: str | None = None
-    history: Ref | None = None
-    """The manifest of the session's transcript so far (see `RunEnded.transcript`)."""
     app: str | None = None
     """The import path of the team, for `seawall resume`."""
     stream: bool = False
@@ -125,6 +125,8 @@ class RunTaken(Base, tag="run_taken"):
     owner: str
     epoch: int
     left_s: float
+    history: Ref | None = None
+    """First segment: the manifest of the session's conversation so far (see `RunEnded.transcript`)."""
 
 
 class StepIntended(Base, tag="step"):
@@ -140,6 +142,8 @@ class StepIntended(Base, tag="step"):
     """The hand-off or review step in whose frame this happens; 0 is the run's own."""
     call: str | None = None
     """The model's call id that this step answers."""
+    grant: int | None = None
+    """The approval step that lets this one pass."""
     input: Ref | None = None
     """Arguments; for a model step, its system prompt."""
     context: int = 0
@@ -148,6 +152,8 @@ class StepIntended(Base, tag="step"):
     version: str = ""
     """Fingerprint of the tool's or the agent's definition."""
     effect: bool = False
+    idempotent: bool = False
+    """An effect whose tool honours its key: after a crash it may be attempted again under it."""
     perform: bool = True
     tokens: int = 0
     """Reserved: an upper bound."""
@@ -218,22 +224,6 @@ class GuardSet(Base, tag="guard_set"):
     until: float | None = None
 
 
-class Held(Base, tag="held"):
-    """A step waits for a person."""
-
-    step: int
-    reason: str
-
-
-class Decided(Base, tag="decided"):
-    """A person decided on a held step, or settled an effect whose fate was unknown."""
-
-    step: int
-    approved: bool
-    by: str
-    output: Ref | None = None
-
-
 class CommandTaken(Base, tag="command"):
     """The owner took a command from the run's inbox; it takes effect with this event."""
 
@@ -241,6 +231,11 @@ class CommandTaken(Base, tag="command"):
     command: Literal["cancel", "decide", "pause", "unpause"]
     by: str = ""
     reason: str = ""
+    step: int | None = None
+    """`decide`: the approval step."""
+    approved: bool | None = None
+    output: Ref | None = None
+    """`decide` on an unknown effect: its receipt."""
 
 
 class EffectMoved(Base, tag="effect"):
@@ -294,8 +289,6 @@ Event = (
     | StepLate
     | Judged
     | GuardSet
-    | Held
-    | Decided
     | CommandTaken
     | EffectMoved
     | MemoryWritten

@@ -208,12 +208,22 @@ class Journal(Protocol):
         """The session's newest run, or its newest run started before run `before`."""
         ...
 
-    async def send(self, run: str, command: Command) -> int:
-        """Put a command into a run's inbox, durably. Raises `Misused` for an unknown or ended run."""
+    async def send(self, run: str, command: Command, bodies: Mapping[Ref, bytes] | None = None) -> int:
+        """Put a command into a run's inbox, durably, with the bodies that it refers to.
+
+        Raises `Misused` for an unknown or ended run.
+        """
         ...
 
     async def inbox(self, run: str, *, after: int = -1) -> list[InboxItem]:
         """The run's commands with number > `after`, in order."""
+        ...
+
+    async def commands(self, *, after: int) -> tuple[int, list[InboxItem]]:
+        """The commands of all runs that came after cursor `after`, in order, and the new cursor.
+
+        A negative `after` gives the cursor of now, and no commands.
+        """
         ...
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:

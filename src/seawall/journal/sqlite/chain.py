@@ -13,6 +13,9 @@ import hashlib
 import struct
 from collections.abc import Iterable
 
+SHORT = 8
+"""Bytes of its leaf that lie beside each entry, so that the one that was changed can be named."""
+
 _number_and_time = struct.Struct(">qd")
 
 

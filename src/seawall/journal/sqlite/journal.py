@@ -29,6 +29,7 @@ from seawall.journal.sqlite.ops import AppendOp, CreateOp, GuardOp, Op, ReleaseO
 from seawall.journal.sqlite.options import SqliteOptions
 from seawall.journal.sqlite.reading import Readers
 from seawall.journal.sqlite.schema import MEMORY, connect
+from seawall.journal.sqlite.verify import verify
 from seawall.journal.sqlite.watch import Watchers
 from seawall.journal.sqlite.writer import Writer
 
@@ -177,13 +178,17 @@ class SqliteJournal:
             lambda c: reading.session_tail(c, tenant, session, before, self._alive(c))
         )
 
-    async def send(self, run: str, command: Command) -> int:
+    async def send(self, run: str, command: Command, bodies: Mapping[Ref, bytes] | None = None) -> int:
         """See `Journal.send`."""
-        return await self._submit(SendOp(run, command))
+        return await self._submit(SendOp(run, command, self._pack(bodies or {})))
 
     async def inbox(self, run: str, *, after: int = -1) -> list[InboxItem]:
         """See `Journal.inbox`."""
         return await self._readers.run(lambda c: reading.inbox(c, run, after))
+
+    async def commands(self, *, after: int) -> tuple[int, list[InboxItem]]:
+        """See `Journal.commands`."""
+        return await self._readers.run(lambda c: reading.commands(c, after))
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
         """See `Journal.watch`."""
@@ -207,7 +212,7 @@ class SqliteJournal:
 
     async def verify(self, *, progress: Callable[[int, int], None] | None = None) -> Verification:
         """See `Journal.verify`."""
-        raise NotImplementedError
+        return await verify(self._readers.run, self._opened.mark, progress)
 
     async def close(self) -> None:
         """See `Journal.close`."""

@@ -110,6 +110,8 @@ class AppendOp(Op):
             state.waiting = self.waiting
             tx.touch(state)
         if self.summary is not None:
+            if state.ended:
+                raise SeawallBug(f"run {run} has ended already, and is ended again")
             tx.end(state, self.summary)
 
     def lost(self, why: Callable[[], BaseException], tx: Transaction) -> None:
@@ -226,12 +228,13 @@ class ReleaseOp(Op):
 class SendOp(Op):
     """A command into a run's inbox."""
 
-    __slots__ = ("command", "name")
+    __slots__ = ("bodies", "command", "name")
 
-    def __init__(self, run: str, command: Command) -> None:
+    def __init__(self, run: str, command: Command, bodies: Bodies = ()) -> None:
         super().__init__()
         self.name = run
         self.command = command
+        self.bodies = bodies
 
     def runs(self) -> Sequence[str]:
         """The run itself."""
@@ -243,6 +246,7 @@ class SendOp(Op):
         if state.ended:
             raise Misused(f"run {self.name} has ended; it takes no {self.command.kind!r} command")
         self.result = state.next_inbox
+        tx.add_bodies(state.tenant, self.bodies)
         tx.add_entry(state.rk, self.name, Box.INBOX, state.next_inbox, 1, encode([self.command]))
         state.next_inbox += 1
 

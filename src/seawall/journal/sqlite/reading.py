@@ -113,6 +113,20 @@ def inbox(database: Database, run: str, after: int) -> list[InboxItem]:
     return [InboxItem(run, seq, _commands.decode(data)[0]) for seq, data in chunks if seq > after]
 
 
+def commands(database: Database, after: int) -> tuple[int, list[InboxItem]]:
+    """The commands of every run that came after the cursor, and the new cursor."""
+    if after < 0:
+        rows = database.rows("SELECT coalesce(max(id), 0) FROM entries WHERE box = 1", ())
+        return rows[0][0], []
+    rows = database.rows(
+        "SELECT e.id, r.run, e.seq, e.data FROM entries e JOIN runs r ON r.rk = e.rk "
+        "WHERE e.box = 1 AND e.id > ? AND e.data IS NOT NULL ORDER BY e.id",
+        (after,),
+    )
+    items = [InboxItem(run, seq, _commands.decode(data)[0]) for _, run, seq, data in rows]
+    return (rows[-1][0] if rows else after), items
+
+
 def guard_settings(database: Database) -> dict[str, GuardSetting]:
     """The newest setting of each guard."""
     chunks = _chunks(database, 0, Box.GUARDS, -1)

@@ -4,8 +4,8 @@ Tables (all content is in `entries` and `bodies`; `runs` is an index that a fold
 
 - `runs`: one row a run. `rk` is its short key; rk 0 stands for the journal itself.
 - `entries`: one row an append. `box` says which sequence it belongs to (see `Box`), `seq` is its first
-  number there, `n` how many events it holds, `data` the events as a JSON array. A pruned entry has no
-  data but the `leaf`, its part of the chain.
+  number there, `n` how many events it holds, `data` the events as a JSON array, `leaf` the first bytes of
+  its hash. A pruned entry has no data, but all of its hash.
 - `bodies`: content by tenant and SHA-256. An erased body has no data.
 - `batches`: one row a commit: the last entry in it and the hash over everything so far. A collapsed row
   stands for batches `since`..`id`, all pruned, and remembers the hash `prev` before them.
@@ -38,6 +38,7 @@ class Box(enum.IntEnum):
     INBOX = 1  # commands to the run
     GUARDS = 2  # live guard settings (rk 0)
     NOTES = 3  # what was pruned and erased (rk 0)
+    END = 4  # the run's row when it ended; never pruned
 
 
 _SCHEMA = """
@@ -74,6 +75,7 @@ CREATE TABLE entries(
     leaf BLOB
 );
 CREATE UNIQUE INDEX entries_by_run ON entries(rk, box, seq);
+CREATE INDEX entries_inbox ON entries(id) WHERE box = 1;
 CREATE TABLE bodies(id INTEGER PRIMARY KEY, tenant INTEGER NOT NULL, hash BLOB NOT NULL, data BLOB);
 CREATE UNIQUE INDEX bodies_by_hash ON bodies(tenant, hash);
 CREATE TABLE batches(

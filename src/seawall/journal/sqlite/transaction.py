@@ -16,9 +16,10 @@ from seawall.core.clock import Clock
 from seawall.core.errors import Misused
 from seawall.core.events import RunStarted
 from seawall.journal.protocol import Summary
-from seawall.journal.sqlite.chain import batch_hash, leaf_of
-from seawall.journal.sqlite.database import Database
+from seawall.journal.sqlite.chain import SHORT, batch_hash, leaf_of
+from seawall.journal.sqlite.database import Database, Row
 from seawall.journal.sqlite.liveness import Liveness
+from seawall.journal.sqlite.records import Ending
 from seawall.journal.sqlite.schema import Box
 
 _encode = msgspec.json.Encoder().encode
@@ -41,11 +42,12 @@ _BODIES = """
 INSERT INTO bodies(tenant, hash, data) VALUES (?, ?, ?)
 ON CONFLICT(tenant, hash) DO UPDATE SET data = excluded.data WHERE data IS NULL
 """
-_ENTRIES = "INSERT INTO entries(id, rk, box, seq, n, data) VALUES (?, ?, ?, ?, ?, ?)"
+_ENTRIES = "INSERT INTO entries(id, rk, box, seq, n, data, leaf) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _NEW_RUNS = """
 INSERT INTO runs(rk, run, tenant, session, team, app, request_id, started_at, owner, epoch)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
+_ROW = "SELECT session, team, app, request_id, started_at FROM runs WHERE rk = ?"
 _RUNS = "UPDATE runs SET owner = ?, epoch = ?, waiting = ? WHERE rk = ?"
 _ENDS = "UPDATE runs SET ended_at = ?, status = ?, summary = ? WHERE rk = ?"
 
@@ -53,7 +55,7 @@ _ENDS = "UPDATE runs SET ended_at = ?, status = ?, summary = ? WHERE rk = ?"
 class RunState:
     """What the writer knows of a run."""
 
-    __slots__ = ("ended", "epoch", "next_inbox", "next_seq", "owner", "rk", "run", "tenant", "waiting")
+    __slots__ = ("ended", "epoch", "next_inbox", "next_seq", "owner", "rk", "row", "run", "tenant", "waiting")
 
     def __init__(self, rk: int, run: str, tenant: int, epoch: int, owner: str | None) -> None:
         self.rk = rk
@@ -65,6 +67,7 @@ class RunState:
         self.ended = False
         self.next_seq = 0
         self.next_inbox = 0
+        self.row: Row | None = None  # session, team, app, request_id, started_at
 
 
 class Transaction:
@@ -89,7 +92,7 @@ class Transaction:
         self._clear()
 
     def _clear(self) -> None:
-        self._entries: list[tuple[int, int, int, int, int, bytes]] = []
+        self._entries: list[tuple[int, int, int, int, int, bytes, bytes]] = []
         self._leaves: list[bytes] = []
         self._bodies: list[tuple[int, bytes, bytes]] = []
         self._new_runs: list[tuple[object, ...]] = []
@@ -147,8 +150,9 @@ class Transaction:
     def add_entry(self, rk: int, run: str, box: int, seq: int, n: int, data: bytes) -> None:
         """Record an entry and its leaf."""
         self._last_entry += 1
-        self._entries.append((self._last_entry, rk, box, seq, n, data))
-        self._leaves.append(leaf_of(run, box, seq, n, data))
+        leaf = leaf_of(run, box, seq, n, data)
+        self._entries.append((self._last_entry, rk, box, seq, n, data, leaf[:SHORT]))
+        self._leaves.append(leaf)
 
     def add_own_entry(self, box: Box, data: bytes) -> None:
         """Record an entry of the journal itself."""
@@ -197,6 +201,7 @@ class Transaction:
                 *(started.request_id, started.at, owner, epoch),
             )
         )
+        state.row = (started.session, started.team, started.app, started.request_id, started.at)
         self._runs[state.run] = state
         if owner is not None:
             self.liveness.enrol(self.database)
@@ -218,6 +223,22 @@ class Transaction:
         state.ended, state.waiting, state.owner = True, False, None
         self.touch(state)
         self._ends.append((self.now, summary.status, _encode(summary), state.rk))
+        if state.row is None:
+            state.row = self.database.one(_ROW, (state.rk,))
+        tenant = self.tenant_name(state.tenant)
+        session, team, app, request_id, started_at = state.row
+        ending = Ending(
+            run=state.run,
+            tenant=tenant,
+            session=session,
+            team=team,
+            app=app,
+            request_id=request_id,
+            started_at=started_at,
+            ended_at=self.now,
+            summary=summary,
+        )
+        self.add_entry(state.rk, state.run, Box.END, 0, 1, _encode([ending]))
 
     def lease_left_s(self, owner: str) -> float | None:
         """Seconds that an owner's lease runs on; None if it is dead."""

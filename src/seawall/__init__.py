@@ -1,0 +1,58 @@
+"""Seawall: a runtime for multi-agent systems that have to survive production.
+
+Where things live:
+
+- `seawall.team`: `Agent`, `Team`, `tool`, and the runtime `Seawall` with its `Run` and `Outcome`
+- `seawall.run`: the state of a run as a fold, the gate, verdicts and the base class of guards
+- `seawall.guards`: the guards; `seawall.journal`: the record; `seawall.models`: what a model is
+- `seawall.core`: errors, events, clock; `seawall.testing`: scripted models and a manual clock
+"""
+
+from __future__ import annotations
+
+from seawall.core.errors import Broken, Misused, Refused, SeawallBug, SeawallError
+from seawall.core.events import Limits, StoppedBy
+from seawall.guards.loops import Loops
+from seawall.models.protocol import Model, Price
+from seawall.run.guard import Guard
+from seawall.run.verdict import ALLOW, Advise, Allow, Halt, Hold, Refuse, Replace
+from seawall.team.agent import Agent
+from seawall.team.handle import Run
+from seawall.team.outcome import Outcome, Waiting
+from seawall.team.seawall import Seawall
+from seawall.team.team import Team
+from seawall.team.tool import NotDone, Tool, ToolContext, tool
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ALLOW",
+    "Advise",
+    "Agent",
+    "Allow",
+    "Broken",
+    "Guard",
+    "Halt",
+    "Hold",
+    "Limits",
+    "Loops",
+    "Misused",
+    "Model",
+    "NotDone",
+    "Outcome",
+    "Price",
+    "Refuse",
+    "Refused",
+    "Replace",
+    "Run",
+    "Seawall",
+    "SeawallBug",
+    "SeawallError",
+    "StoppedBy",
+    "Team",
+    "Tool",
+    "ToolContext",
+    "Waiting",
+    "__version__",
+    "tool",
+]

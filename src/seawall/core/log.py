@@ -1,0 +1,112 @@
+"""Append-only collections that behave as values and append in constant time.
+
+`Log` and `Seen` never change once made: appending gives a new one, and older ones stay as they were.
+Versions share one backing store; only the newest may append to it in place, any other copies first.
+So a fold over 1,000 steps costs the same for each step, and folding on from an old state stays right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class Log(Generic[T]):
+    """An immutable sequence with `append` in constant time."""
+
+    __slots__ = ("_items", "_length")
+
+    def __init__(self, items: Iterable[T] = ()) -> None:
+        self._items: list[T] = list(items)
+        self._length = len(self._items)
+
+    def append(self, *items: T) -> Log[T]:
+        """A log with `items` at its end."""
+        backing = self._items
+        if len(backing) != self._length:  # another version went on from here
+            backing = backing[: self._length]
+        backing.extend(items)
+        new: Log[T] = Log.__new__(Log)
+        new._items = backing
+        new._length = len(backing)
+        return new
+
+    def since(self, start: int) -> list[T]:
+        """The items from index `start` on."""
+        return self._items[start : self._length]
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._items[: self._length])
+
+    def __getitem__(self, index: int) -> T:
+        if index < 0:
+            index += self._length
+        if not 0 <= index < self._length:
+            raise IndexError(f"index {index} of a log of {self._length}")
+        return self._items[index]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Log) and list(self) == list(other)  # pyright: ignore[reportUnknownArgumentType,reportUnknownVariableType] -- a Log of anything
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Log({list(self)!r})"
+
+
+class Seen(Generic[K, V]):
+    """An immutable mapping that only grows; the first value of a key stays."""
+
+    __slots__ = ("_keys", "_length", "_table")
+
+    def __init__(self) -> None:
+        self._table: dict[K, tuple[int, V]] = {}
+        self._keys: list[K] = []
+        self._length = 0
+
+    def add(self, key: K, value: V) -> Seen[K, V]:
+        """A mapping that also has `key`; unchanged if it had it already."""
+        if key in self:
+            return self
+        table, keys = self._table, self._keys
+        if len(keys) != self._length:  # another version went on from here
+            keys = keys[: self._length]
+            table = {k: table[k] for k in keys}
+        table[key] = (self._length, value)
+        keys.append(key)
+        new: Seen[K, V] = Seen.__new__(Seen)
+        new._table, new._keys, new._length = table, keys, len(keys)
+        return new
+
+    def get(self, key: K) -> V | None:
+        """The value of `key`, or None."""
+        entry = self._table.get(key)
+        return entry[1] if entry is not None and entry[0] < self._length else None
+
+    def __contains__(self, key: object) -> bool:
+        entry = self._table.get(key)  # type: ignore[arg-type]  # any object may be asked for
+        return entry is not None and entry[0] < self._length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(self._keys[: self._length])
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Seen):
+            return NotImplemented
+        mine = [(key, self.get(key)) for key in self]
+        return mine == [(key, other.get(key)) for key in other]  # pyright: ignore[reportUnknownArgumentType,reportUnknownVariableType,reportUnknownMemberType] -- a Seen of anything
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Seen({{{', '.join(f'{k!r}: {self.get(k)!r}' for k in self)}}})"

@@ -1,0 +1,50 @@
+"""Secrets never reach store, log or screen: known shapes and known values are replaced on the way in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+# Shapes that are secrets wherever they stand. Each begins with a fixed prefix, so that ordinary text
+# is passed over at the speed of a literal search.
+_SHAPES = (
+    r"sk-[A-Za-z0-9_-]{16,}",  # OpenAI, Anthropic and kin
+    r"(?:AKIA|ASIA)[A-Z0-9]{16}",  # AWS access key id
+    r"gh[pousr]_[A-Za-z0-9]{30,}",  # GitHub
+    r"github_pat_[A-Za-z0-9_]{30,}",
+    r"xox[abeoprs]-[A-Za-z0-9-]{10,}",  # Slack
+    r"AIza[A-Za-z0-9_-]{30,}",  # Google
+    r"glpat-[A-Za-z0-9_-]{16,}",  # GitLab
+    r"[rs]k_(?:live|test)_[A-Za-z0-9]{16,}",  # Stripe
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
+    r"eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}",  # JWT
+    r"(?i:bearer )[A-Za-z0-9._~+/-]{20,}=*",
+)
+_SECRET_NAME = re.compile(r"(?:^|_)(?:API_?KEY|TOKEN|SECRET|PASSWORD|PASSWD|PRIVATE_KEY)$")
+_MIN_LENGTH = 8  # a shorter value would redact ordinary words
+
+MARK = "[redacted]"
+
+
+class Redactor:
+    """Replaces secrets by `[redacted]`. `values` are secrets by themselves, whatever their shape."""
+
+    def __init__(self, values: Iterable[str] = ()) -> None:
+        known = sorted({value for value in values if len(value) >= _MIN_LENGTH}, key=len, reverse=True)
+        shapes = [re.escape(value) for value in known] + list(_SHAPES)
+        self._pattern = re.compile("|".join(shapes))
+        self._bytes = re.compile("|".join(shapes).encode())
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str], values: Iterable[str] = ()) -> Redactor:
+        """One that also knows the values of variables named like `…_API_KEY`, `…_TOKEN`, `…_SECRET`."""
+        named = [value for name, value in environment.items() if _SECRET_NAME.search(name.upper())]
+        return cls([*values, *named])
+
+    def text(self, text: str) -> str:
+        """`text` without its secrets."""
+        return self._pattern.sub(MARK, text)
+
+    def data(self, data: bytes) -> bytes:
+        """`data` without its secrets."""
+        return self._bytes.sub(MARK.encode(), data)

@@ -1,0 +1,64 @@
+"""What the journal itself records in the chain, beside the events of runs."""
+
+from __future__ import annotations
+
+import msgspec
+
+from seawall.journal.protocol import Summary
+
+_summary: msgspec.json.Decoder[Summary] = msgspec.json.Decoder(Summary)
+
+
+class Ending(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A run's row as it was when the run ended. It stays when the run's events are pruned."""
+
+    run: str
+    tenant: str
+    session: str | None = None
+    team: str
+    app: str | None = None
+    request_id: str | None = None
+    started_at: float
+    ended_at: float
+    summary: Summary
+
+
+class Note(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Something was taken out of the journal on purpose."""
+
+    what: str
+    """`pruned` or `erased`."""
+    at: float
+    tenant: str | None = None
+    runs: int = 0
+    events: int = 0
+    bodies: int = 0
+
+
+def ending_of(
+    run: str,
+    tenant: str,
+    session: str | None,
+    team: str,
+    app: str | None,
+    request_id: str | None,
+    started_at: float,
+    ended_at: float,
+    status: str,
+    summary: bytes,
+) -> Ending | None:
+    """The end record that fits a run's row; None if the row contradicts itself."""
+    decoded = _summary.decode(summary)
+    if decoded.status != status:
+        return None
+    return Ending(
+        run=run,
+        tenant=tenant,
+        session=session,
+        team=team,
+        app=app,
+        request_id=request_id,
+        started_at=started_at,
+        ended_at=ended_at,
+        summary=decoded,
+    )

@@ -1,0 +1,81 @@
+"""The bodies of one run: text by its hash, redacted once, on its way in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from seawall.core.canonical import Ref, ref_of
+from seawall.core.redact import Redactor
+
+
+class Bodies:
+    """What this run's events refer to: loaded from the journal or put here, and what is not yet stored.
+
+    Everything that enters is redacted first, so that what an agent is shown, what is stored and what a
+    resumed run is shown are the same bytes.
+    """
+
+    def __init__(self, redactor: Redactor, loaded: Mapping[Ref, bytes] | None = None) -> None:
+        self._redactor = redactor
+        self._known: dict[Ref, bytes] = dict(loaded or {})
+        self._texts: dict[Ref, str] = {}
+        self._unsaved: dict[Ref, bytes] = {}
+
+    def put(self, content: str | bytes) -> Ref:
+        """Keep `content`; its address."""
+        if isinstance(content, str):
+            content = self._redactor.text(content)
+            try:
+                data = content.encode()
+            except UnicodeEncodeError:  # a lone surrogate, which no provider would take either
+                data = content.encode("utf-8", "replace")
+                content = data.decode()
+        else:
+            data = self._redactor.data(content)
+        ref = ref_of(data)
+        if ref not in self._known:
+            self._known[ref] = data
+            self._unsaved[ref] = data
+            if isinstance(content, str):
+                self._texts[ref] = content
+        return ref
+
+    def redact(self, text: str) -> str:
+        """`text` without its secrets."""
+        return self._redactor.text(text)
+
+    def text(self, ref: Ref | None) -> str:
+        """The body as text. One that was erased reads as such."""
+        if ref is None or ref == "":
+            return ""
+        text = self._texts.get(ref)
+        if text is None:
+            data = self._known.get(ref)
+            text = "[erased]" if data is None else data.decode("utf-8", "replace")
+            self._texts[ref] = text
+        return text
+
+    def data(self, ref: Ref) -> bytes | None:
+        """The body's bytes, or None if it was erased."""
+        return self._known.get(ref)
+
+    def size(self, ref: Ref) -> int:
+        """The body's length in bytes; 0 if it was erased."""
+        return len(self._known.get(ref, b""))
+
+    def missing(self, refs: Iterable[Ref]) -> list[Ref]:
+        """Those of `refs` that are not here."""
+        return [ref for ref in refs if ref and ref not in self._known]
+
+    def load(self, bodies: Mapping[Ref, bytes]) -> None:
+        """Take in bodies that the journal has."""
+        self._known.update(bodies)
+
+    def known(self) -> Mapping[Ref, bytes]:
+        """All that is here."""
+        return self._known
+
+    def unsaved(self) -> dict[Ref, bytes]:
+        """What was put since the last call; the caller makes it durable."""
+        unsaved, self._unsaved = self._unsaved, {}
+        return unsaved

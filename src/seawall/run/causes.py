@@ -1,0 +1,57 @@
+"""Where a value came from: literals of earlier results found again in a later input.
+
+A literal is a token that could hardly be there by chance: it has a digit, an `@` or an underscore, and at
+least three characters (order numbers, amounts, dates, ids, addresses). Ordinary words give no edge.
+The index is made from bodies, so it is not state; the edges it finds are recorded in the step's event.
+"""
+
+from __future__ import annotations
+
+import re
+
+from seawall.core.events import Cause
+
+_LITERAL = re.compile(r"[A-Za-z0-9_#$€£][A-Za-z0-9_@.:/+#-]*[A-Za-z0-9_]")
+_MARKED = re.compile(r"[0-9@_]")
+_MIN_LENGTH = 3
+MAX_LITERALS_A_RESULT = 2_000
+"""Of a longer result only the first so many are indexed: a page of search results has some hundred."""
+MAX_LITERALS_A_RUN = 50_000
+"""About 5 MB. Past that new results are not indexed, and their values read as unsourced."""
+
+
+def literals(text: str) -> set[str]:
+    """The literals of `text`, at most `MAX_LITERALS_A_RESULT`."""
+    found: set[str] = set()
+    for token in _LITERAL.findall(text):
+        if len(token) >= _MIN_LENGTH and _MARKED.search(token):
+            found.add(token.strip("$€£#"))
+            if len(found) >= MAX_LITERALS_A_RESULT:
+                break
+    return found
+
+
+class Causes:
+    """Which step first showed each literal of a run."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, int] = {}
+
+    def learn(self, step: int, text: str) -> None:
+        """Take in the result of `step` (0: the request)."""
+        if len(self._first) >= MAX_LITERALS_A_RUN:
+            return
+        for literal in literals(text):
+            self._first.setdefault(literal, step)
+
+    def of(self, text: str, *, exposed: tuple[int, ...] = (), by: int | None = None) -> tuple[Cause, ...]:
+        """Edges to an input: by value where its literals were seen, by exposure to `exposed`.
+
+        `by` is the model step that wrote the input, a value edge of its own.
+        """
+        valued = {self._first[literal] for literal in literals(text) if literal in self._first}
+        if by is not None:
+            valued.add(by)
+        edges = [Cause(step, "value") for step in sorted(valued)]
+        edges += [Cause(step, "exposure") for step in exposed if step not in valued]
+        return tuple(edges)

@@ -1,0 +1,495 @@
+"""The shell around the pure core: takes what `decide` wants, sends it through the gate, records it, performs it.
+
+One rule keeps it durable with one wait a step: the result of a step and the intents of the steps that were
+decided from it go to the journal as one batch, and nothing of them is acted on before that batch is durable.
+So every intent is on disk before its step is performed, and a crash can neither repeat a recorded step nor
+lose count of a call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
+
+import msgspec
+
+from seawall.core.canonical import Ref
+from seawall.core.clock import Clock, Timer
+from seawall.core.errors import Broken, Fenced, SeawallBug
+from seawall.core.events import (
+    CommandTaken,
+    EffectMoved,
+    Event,
+    GuardSet,
+    Judged,
+    Mode,
+    RunEnded,
+    StepDone,
+    StepIntended,
+    StepLate,
+    StepStatus,
+    StoppedBy,
+)
+from seawall.journal.protocol import InboxItem, Journal, Lease, Summary
+from seawall.run.bodies import Bodies
+from seawall.run.causes import Causes
+from seawall.run.gate import DEADLINE, Gate, recorded_step
+from seawall.run.state import RunState, apply
+from seawall.run.step import Close, End, Propose, Result, Step, Work
+
+MAX_ROUNDS = 10_000
+"""Decisions taken without waiting for anything; more means that `decide` does not come to rest."""
+
+
+MAX_ERROR_CHARS = 2_000
+"""Of an error's text in the outcome; the whole of it is a body."""
+
+
+class Driver:
+    """Drives one run in this process until it has ended, waits for a person, or is given up."""
+
+    def __init__(
+        self,
+        state: RunState,
+        *,
+        work: Work,
+        gate: Gate,
+        journal: Journal,
+        lease: Lease | None,
+        clock: Clock,
+        bodies: Bodies,
+        causes: Causes,
+        on_rest: Callable[[Driver], None],
+    ) -> None:
+        self.state = state
+        self.lease = lease if lease is not None else Lease(state.started.run, state.started.tenant, "", 0)
+        self.bodies = bodies
+        self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when the run has ended or waits, and that is durable; fails with what broke the journal."""
+        self._work = work
+        self._gate = gate
+        self._journal = journal
+        self._clock = clock
+        self._causes = causes
+        self._on_rest = on_rest
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._final: asyncio.Future[None] | None = None
+        self._steps: dict[int, Step] = {}
+        self._timers: dict[int, Timer] = {}
+        self._deadline: Timer | None = None
+        self._deadline_at = clock.monotonic_s() + state.left_s
+        self._broken: Exception | None = None
+
+    def __repr__(self) -> str:
+        return f"<Driver {self.state.started.run} seq {self.state.seq}, {len(self._tasks)} in flight>"
+
+    # ---- time
+
+    def left_s(self) -> float:
+        """Active seconds left."""
+        return max(0.0, self._deadline_at - self._clock.monotonic_s())
+
+    def _watch_deadline(self) -> None:
+        self._deadline = self._clock.call_later(self.left_s(), self._overdue)
+
+    def _overdue(self) -> None:
+        mode = self.state.modes.get(DEADLINE, "enforce")
+        if self.state.ended is not None or mode == "off":
+            return
+        limit = self.state.started.limits.active_s
+        verdict = Judged(
+            at=self._clock.wall_s(),
+            step=0,
+            guard=DEADLINE,
+            verdict="halt",
+            stage="before",
+            mode=mode,
+            reason=f"the run used up its {limit:g} active seconds",
+            limit=f"active_s={limit:g}",
+            value=f"{limit - self.left_s():.3f}",
+        )
+        self._go([verdict])
+
+    # ---- from outside
+
+    def start(self, first: Sequence[Event] = ()) -> None:
+        """Go. `first` is recorded first: the new segment, and what closes the steps a crash left open."""
+        self._watch_deadline()
+        self._go(first)
+
+    async def start_new(
+        self, first: Sequence[Event], create: Callable[[Sequence[Event], dict[Ref, bytes]], Awaitable[Lease]]
+    ) -> None:
+        """Go with a run that is not recorded yet: `create` records it with its first steps in one commit."""
+        batch, ready = self._fold(first)
+        self.lease = await create(batch, self.bodies.unsaved())
+        if self.lease.epoch == 0:  # the request is known: another run answers it
+            self._broken = Fenced(f"request of run {self.state.started.run} was taken already")
+            return
+        self._watch_deadline()
+        if self.state.ended is not None or not self.state.in_flight:
+            self._final = asyncio.get_running_loop().create_future()
+            self._final.set_result(None)
+            self._rest()
+        for step in ready:
+            self._spawn(step)
+
+    def refuse(self, first: Sequence[Event], guard: str, reason: str) -> None:
+        """End the run before it began."""
+        batch: list[Event] = []
+        first_seq = self.state.seq
+        for event in first:
+            self._record(batch, event)
+        self._end(End(status="refused", stopped_by=StoppedBy(guard, reason)), batch)
+        self._final = asyncio.ensure_future(
+            self._journal.append(
+                self.lease, first_seq, batch, self.bodies.unsaved(), summary=summary(self.state)
+            )
+        )
+        self._keep(self._after([], self._final))
+
+    def learn(self, events: Sequence[Event]) -> None:
+        """Take the results of recorded steps into the index of causes."""
+        kinds: dict[int, str] = {}
+        for event in events:
+            if isinstance(event, StepIntended):
+                kinds[event.step] = event.kind
+            elif isinstance(event, StepDone) and event.status == "ok" and kinds.get(event.step) != "model":
+                self._causes.learn(event.step, self.bodies.text(event.output))
+
+    def command(self, item: InboxItem) -> None:
+        """Take a command from the inbox; one that was taken already is ignored."""
+        if item.number <= self.state.inbox or self.state.ended is not None:
+            return
+        command = item.command
+        events: list[Event] = [
+            CommandTaken(
+                at=self._clock.wall_s(),
+                inbox=item.number,
+                command=command.kind,
+                by=command.by,
+                reason=self.bodies.redact(command.reason),
+                step=command.step,
+                approved=command.approved,
+                output=command.output,
+            )
+        ]
+        if command.kind == "decide":
+            events += self.decision(item)
+        self._go(events)
+
+    def decision(self, item: InboxItem) -> list[Event]:
+        """What a person's decision means for the approval step that waited for it."""
+        command = item.command
+        step = self.state.open.get(command.step or 0)
+        if step is None or step.kind != "approval" or command.approved is None:
+            return []
+        frame = self.state.frames.get(step.frame)
+        slot = next((slot for slot in frame.turn if slot.call.id == step.call), None) if frame else None
+        settles = slot.unknown if slot is not None else None
+        now = self._clock.wall_s()
+        by = command.by or "somebody"
+        if settles is not None:
+            what = "it happened" if command.approved else "it did not happen"
+            text = f"The fate of this effect was not known. {by} checked: {what}. {command.reason}".strip()
+        else:
+            text = f"{'Approved' if command.approved else 'Refused'} by {by}. {command.reason}".strip()
+        output = command.output or self.bodies.put(text)
+        approved = command.approved
+        status: StepStatus = "ok" if approved else "refused"
+        error = None if approved else "rejected"
+        done = StepDone(
+            at=now, step=step.step, status=status, output=output, error=error, left_s=self.left_s()
+        )
+        if settles is None:
+            return [done]
+        moved = EffectMoved(at=now, step=settles, state="committed" if approved else "failed", receipt=output)
+        return [moved, done]
+
+    def set_mode(self, guard: str, mode: Mode, by: str, until: float | None) -> None:
+        """Switch a guard for the rest of the run."""
+        if self.state.ended is None and self.state.modes.get(guard) != mode:
+            self._go([GuardSet(at=self._clock.wall_s(), guard=guard, mode=mode, by=by, until=until)])
+
+    def give_up(self, error: Exception) -> None:
+        """Stop at once and record nothing more; the run can be resumed from what is durable."""
+        if self._broken is not None:
+            return
+        self._broken = error
+        self._disarm()
+        if not self.finished.done():
+            self.finished.set_exception(error)
+            self.finished.exception()  # whoever waits for the outcome gets it; nobody need wait
+        self._on_rest(self)
+
+    def stragglers(self) -> list[asyncio.Task[None]]:
+        """Tasks that are still at it: late steps of an ended run, or all of a run that was given up."""
+        return [task for task in self._tasks if not task.done()]
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        current = asyncio.current_task()  # the task that brought the news goes on to tell it
+        for task in self._tasks:
+            if task is not current:
+                task.cancel()
+
+    # ---- decide, record
+
+    def _go(self, happened: Sequence[Event]) -> None:
+        """Record what happened and what follows, and perform what follows once that is durable."""
+        if self._broken is not None:
+            return
+        try:
+            ready, durable = self._advance(happened)
+        except SeawallBug as bug:
+            self.give_up(bug)
+            return
+        self._keep(self._after(ready, durable))
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _after(self, ready: list[Step], durable: asyncio.Future[None]) -> None:
+        if await self._durable(durable):
+            for step in ready:
+                self._spawn(step)
+
+    def _spawn(self, step: Step) -> None:
+        self._keep(self._chain(step))
+
+    def _advance(self, happened: Sequence[Event]) -> tuple[list[Step], asyncio.Future[None]]:
+        """Fold `happened` and all that is decided from it; the steps to perform, and when they may be."""
+        first_seq = self.state.seq
+        batch, ready = self._fold(happened)
+        ended = self.state.ended
+        parked = ended is None and not self.state.in_flight
+        durable = asyncio.ensure_future(
+            self._journal.append(
+                self.lease,
+                first_seq,
+                batch,
+                self.bodies.unsaved(),
+                waiting=True if parked else None,
+                summary=None if ended is None else summary(self.state),
+            )
+        )
+        if ended is not None or parked:
+            self._final = durable
+        return ready, durable
+
+    def _fold(self, happened: Sequence[Event]) -> tuple[list[Event], list[Step]]:
+        """What happened and all that is decided from it, and the steps to perform."""
+        batch: list[Event] = []
+        for event in happened:
+            self._record(batch, event)
+        ready = self._decide(batch)
+        state = self.state
+        if state.ended is None and not state.in_flight and not state.approvals:
+            run = state.started.run
+            raise SeawallBug(f"run {run} has nothing in flight, nothing to wait for and no outcome")
+        return batch, ready
+
+    def _record(self, batch: list[Event], event: Event) -> None:
+        batch.append(event)
+        self.state = apply(self.state, event, self._gate.guards)
+
+    def _decide(self, batch: list[Event]) -> list[Step]:
+        ready: list[Step] = []
+        for _ in range(MAX_ROUNDS):
+            moved = False
+            for action in self._work.decide(self.state):
+                moved = self._act(action, batch, ready) or moved
+                if self.state.ended is not None:
+                    return []
+            if not moved:
+                return ready
+        raise SeawallBug(
+            f"run {self.state.started.run}: decisions did not come to rest in {MAX_ROUNDS} rounds"
+        )
+
+    def _act(self, action: Propose | Close | End, batch: list[Event], ready: list[Step]) -> bool:
+        """Carry out one action; whether anything moved."""
+        match action:
+            case Propose():
+                events, step = self._gate.admit(action, self.state, self.bodies, self._causes)
+                for event in events:
+                    self._record(batch, event)
+                if step is not None:
+                    self._steps[step.number] = step
+                    if step.kind in ("model", "tool"):
+                        ready.append(step)
+                return bool(events)
+            case Close():
+                intent = self.state.open.get(action.step)
+                if intent is None:
+                    return False
+                step = self._steps.pop(action.step, None) or recorded_step(intent)
+                text = action.text if action.text is not None else self.bodies.text(action.output)
+                result = Result(
+                    status=action.status, output=text, error=action.error, approved=action.approved
+                )
+                for event in self._settled(step, result):
+                    self._record(batch, event)
+                return True
+            case End():
+                self._end(action, batch)
+                return True
+
+    def _settled(self, step: Step, result: Result) -> list[Event]:
+        return self._gate.settle(step, result, self.state, self.bodies, self._causes, self.left_s())
+
+    def _end(self, end: End, batch: list[Event]) -> None:
+        """Close what is in flight, then the run."""
+        now = self._clock.wall_s()
+        for step in sorted(self.state.open.values(), key=lambda step: -step.step):
+            self._record(batch, StepDone(at=now, step=step.step, status=given_up(step), left_s=self.left_s()))
+        causes = self._causes.of(self.bodies.text(end.answer)) if end.answer else ()
+        root = self.state.frames.get(0)
+        if root is not None and root.said is not None and end.answer is not None:
+            causes = self._causes.of(self.bodies.text(end.answer), by=root.said)
+        error = end.error if end.error_ref is None else self.bodies.text(end.error_ref)
+        event = RunEnded(
+            at=now,
+            status=end.status,
+            answer=end.answer,
+            causes=causes,
+            reviewed=end.reviewed,
+            stopped_by=end.stopped_by,
+            error=None if error is None else self.bodies.redact(error)[:MAX_ERROR_CHARS],
+            unchecked_delivery=self.state.started.stream,
+            transcript=self._work.transcript(self.state, self.bodies),
+            left_s=self.left_s(),
+        )
+        self._record(batch, event)
+        self._disarm()
+
+    # ---- perform
+
+    async def _chain(self, step: Step) -> None:
+        """Perform a step and go on with what follows from it, as one task."""
+        ready = [step]
+        try:
+            while ready:
+                for other in ready[1:]:
+                    self._spawn(other)
+                result = await self._perform(ready[0])
+                if result is None:
+                    return
+                ready, durable = self._advance(self._settled(ready[0], result))
+                if not await self._durable(durable):
+                    return
+        except Exception as error:
+            bug = SeawallBug(
+                f"run {self.state.started.run}, step {ready[0].number}: {type(error).__name__}: {error}"
+            )
+            self.give_up(error if isinstance(error, Broken) else bug)
+
+    async def _perform(self, step: Step) -> Result | None:
+        """The result of `step`, or None if it came too late to count."""
+        if step.delay_s > 0:
+            await self._clock.sleep(step.delay_s)
+        if step.timeout_s is not None:
+            task = asyncio.current_task()
+            expire = lambda: self._expire(step, task)  # noqa: E731 -- a callback of one expression
+            self._timers[step.number] = self._clock.call_later(step.timeout_s, expire)
+        started = self._clock.monotonic_s()
+        result = await self._gate.perform(step, self.state, self.bodies, self.left_s())
+        if timer := self._timers.pop(step.number, None):
+            timer.cancel()
+        if self._broken is not None:
+            return None
+        self._steps.pop(step.number, None)
+        if step.number not in self.state.open:
+            await self._late(step, result)
+            return None
+        await self._journal.room()
+        duration_s = self._clock.monotonic_s() - started
+        return msgspec.structs.replace(result, duration_s=duration_s)
+
+    def _expire(self, step: Step, task: asyncio.Task[None] | None) -> None:
+        """A step used up its own time: it fails now, and what it brings later is recorded and dropped."""
+        self._timers.pop(step.number, None)
+        if step.number not in self.state.open or self._broken is not None:
+            return
+        text = f"{step.kind} {step.name!r} did not answer within {step.timeout_s:g} s"
+        result = Result(status="timeout", output=text, error="timeout", duration_s=step.timeout_s or 0.0)
+        self._go(self._settled(step, result))
+        if task is not None:
+            task.cancel()
+
+    async def _late(self, step: Step, result: Result) -> None:
+        now = self._clock.wall_s()
+        output = self.bodies.put(result.output)
+        if result.status == "cancelled":
+            return
+        events: list[Event] = [StepLate(at=now, step=step.number, status=result.status, output=output)]
+        if step.effect and result.status == "ok":
+            events.append(EffectMoved(at=now, step=step.number, state="committed", receipt=output))
+        first_seq = self.state.seq
+        for event in events:
+            self.state = apply(self.state, event, self._gate.guards)
+        await self._journal.append(self.lease, first_seq, events, self.bodies.unsaved())
+
+    async def _durable(self, durable: asyncio.Future[None]) -> bool:
+        """Wait until a batch is on disk; then tell whoever waits for the run to rest."""
+        try:
+            await asyncio.shield(durable)
+        except asyncio.CancelledError:
+            await durable  # what was enqueued is written all the same
+            self._rest()
+            raise
+        except Exception as error:
+            self.give_up(error)
+            return False
+        self._rest()
+        return self._broken is None
+
+    def _rest(self) -> None:
+        """Say so if the run has ended or is parked, and all of that is durable."""
+        final = self._final
+        if final is not None and final.done() and not self.finished.done():
+            if self._deadline is not None:
+                self._deadline.cancel()
+            self.finished.set_result(None)
+            self._on_rest(self)
+
+
+def given_up(step: StepIntended) -> StepStatus:
+    """What a step in flight comes to when its run ends over it."""
+    return "unknown" if step.effect and step.perform and step.kind == "tool" else "cancelled"
+
+
+def summary(state: RunState) -> Summary:
+    """A finished run in one row."""
+    ended, ledger = state.ended, state.ledger
+    if ended is None:
+        raise SeawallBug("a run without an outcome has no summary")
+    return Summary(
+        status=ended.status,
+        stopped_by=None if ended.stopped_by is None else ended.stopped_by.guard,
+        usd=str(ledger.usd),
+        tokens=ledger.tokens,
+        model_calls=ledger.model_calls,
+        tool_calls=ledger.tool_calls,
+        active_s=round(state.started.limits.active_s - ended.left_s, 6),
+    )
+
+
+def recovered(state: RunState, now: float) -> list[Event]:
+    """What closes the steps that a crash left in doubt.
+
+    A read or a model call is made again, as a new step, and this one counts as spent. An effect whose
+    tool does not honour a key is `unknown`. Hand-offs, reviews and approvals simply go on.
+    """
+    events: list[Event] = []
+    for step in sorted(state.in_flight, key=lambda step: step.step):
+        status: StepStatus = "unknown" if step.effect and not step.idempotent else "lost"
+        events.append(StepDone(at=now, step=step.step, status=status, error=status, left_s=state.left_s))
+    return events

@@ -1,0 +1,391 @@
+"""The gate: the one place that every step of every agent passes.
+
+    admit    1 validate, 2 judge, 3 reserve: gives the events to record, and the step if it may be performed
+    perform  5, within the remaining time: the only caller of models and tools
+    settle   6 judge the result, 7 settle: gives the events to record
+
+`admit` and `settle` are pure: they take the state and give events. Step 4 (record the intent, durably)
+lies between `admit` and `perform` and belongs to the shell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import msgspec
+
+from seawall.core.canonical import Ref, canonical, digest
+from seawall.core.events import (
+    Call,
+    Event,
+    Judged,
+    Limits,
+    Mode,
+    Stage,
+    StepDone,
+    StepIntended,
+    StepStatus,
+    VerdictKind,
+)
+from seawall.run.bodies import Bodies
+from seawall.run.causes import Causes
+from seawall.run.guard import Guard
+from seawall.run.ledger import shortfall
+from seawall.run.state import RunState
+from seawall.run.step import Propose, Result, Step, Work
+from seawall.run.verdict import ALLOW, SEVERITY, Advise, Allow, Halt, Hold, Refuse, Replace, Verdict, kind_of
+
+BUDGET = "budget"
+DEADLINE = "deadline"
+BUILT_IN = (BUDGET, DEADLINE)
+"""Guards that the gate itself plays, at `reserve`: they have modes like any other."""
+
+
+class Finding(NamedTuple):
+    """What one guard said of one step."""
+
+    guard: str
+    verdict: Verdict
+    mode: Mode
+
+
+class Admission(NamedTuple):
+    """What became of a proposal: the events to record, and the step if it is to be performed.
+
+    With neither, the step waits for what is in flight.
+    """
+
+    events: list[Event]
+    step: Step | None
+
+
+class Gate:
+    """Guards and limits of one run."""
+
+    def __init__(
+        self,
+        work: Work,
+        guards: Sequence[Guard],
+        limits: Limits,
+        *,
+        now: Callable[[], float],
+        simulate_effects: bool = False,
+    ) -> None:
+        self.guards = tuple(guards)
+        self._work = work
+        self._limits = limits
+        self._now = now
+        self._simulate = simulate_effects
+
+    # ---- 1 validate, 2 judge, 3 reserve
+
+    def admit(self, proposal: Propose, state: RunState, bodies: Bodies, causes: Causes) -> Admission:
+        """Judge a proposal in `state`."""
+        if state.halted is not None:  # sticky, whatever was swallowed in between
+            return Admission([], None)
+        step = self._work.prepare(proposal, state, bodies, state.steps + 1)
+        if step.kind == "approval":
+            return Admission([self._intent(step, state, bodies, causes, perform=False)], None)
+        if step.invalid is not None:
+            return self._turned_away(step, state, bodies, causes, "invalid", step.invalid, [])
+        findings = self._judge("before", step, None, state)
+        findings += self._reserve(step, state)
+        verdict, events = self._sum_up(findings, step, "before", bodies)
+        match verdict:
+            case None:  # a reservation in flight may free what this step needs
+                return Admission([], None)
+            case Halt():
+                return Admission(events, None)
+            case Refuse(reason=reason):
+                return self._turned_away(step, state, bodies, causes, "refused", reason, events)
+            case Hold():
+                held = msgspec.structs.replace(step, kind="approval")
+                return Admission([self._intent(held, state, bodies, causes, perform=False), *events], None)
+            case Replace(answer=answer):
+                return self._turned_away(step, state, bodies, causes, "replaced", answer, events)
+            case Allow() | Advise():
+                pass
+        if step.effect and self._simulate:
+            text = f"[simulated: in a fork {step.name!r} is not performed]"
+            return self._turned_away(step, state, bodies, causes, "simulated", text, events)
+        advice = sum(
+            1 for event in events if isinstance(event, Judged) and event.note and event.mode == "enforce"
+        )
+        intent = self._intent(step, state, bodies, causes, perform=True, advice=advice)
+        return Admission([intent, *events], step)
+
+    def _judge(self, stage: Stage, step: Step, result: Result | None, state: RunState) -> list[Finding]:
+        findings: list[Finding] = []
+        for guard in self.guards:
+            mode = state.modes.get(guard.name, guard.mode)
+            if mode == "off":
+                continue
+            memo = state.memos.get(guard.name)
+            try:
+                if result is None:
+                    verdict = guard.before(step, state, memo)
+                else:
+                    verdict = guard.after(step, result, state, memo)
+                kind_of(verdict)
+            except Exception as error:  # fail closed: a guard that can't judge lets nothing pass
+                verdict = Halt(f"guard {guard.name!r} raised {type(error).__name__}: {error}")
+            if isinstance(verdict, Hold) and step.grant is not None:
+                continue
+            if not isinstance(verdict, Allow):
+                findings.append(Finding(guard.name, verdict, mode))
+        return findings
+
+    def _reserve(self, step: Step, state: RunState) -> list[Finding]:
+        limits = self._limits
+        mode = state.modes.get(BUDGET, "enforce")
+        if mode == "off":
+            return []
+        flying = len(state.in_flight)
+        if step.kind in ("model", "tool") and flying >= limits.parallel:
+            return [Finding(BUDGET, _WAIT, "enforce")]
+        if step.kind == "handoff" and step.depth > limits.depth:
+            reason = f"{step.name!r} would work at depth {step.depth} (limit {limits.depth})"
+            return [Finding(BUDGET, Refuse(reason, f"depth={limits.depth}", step.depth), mode)]
+        if step.kind == "model" and limits.usd is not None and step.usd is None:
+            reason = f"the price of model {step.name!r} is not known and usd is limited to {limits.usd}"
+            return [Finding(BUDGET, Halt(reason, f"usd={limits.usd}", "unknown price"), mode)]
+        short = shortfall(state.ledger, limits, step.kind, step.tokens, step.usd or _ZERO)
+        if short is None:
+            return []
+        if short.waits and flying:
+            return [Finding(BUDGET, _WAIT, mode)] if mode == "enforce" else []
+        reason = (
+            f"{step.kind} {step.name!r} needs {short.limit_name} up to {short.value} (limit {short.limit})"
+        )
+        return [Finding(BUDGET, Halt(reason, f"{short.limit_name}={short.limit}", short.value), mode)]
+
+    def _sum_up(
+        self, findings: list[Finding], step: Step, stage: Stage, bodies: Bodies
+    ) -> tuple[Verdict | None, list[Event]]:
+        """The severest enforced verdict (None: wait), and the record of all."""
+        severest: Verdict = ALLOW
+        waits = False
+        events: list[Event] = []
+        for guard, verdict, mode in findings:
+            if verdict is _WAIT:
+                waits = True
+                continue
+            kind = kind_of(verdict)
+            note: Ref | None = None
+            if isinstance(verdict, Advise):
+                note = bodies.put(verdict.note)
+            elif isinstance(verdict, Replace):
+                note = bodies.put(verdict.answer)
+            events.append(self._judged(step.number, guard, verdict, kind, stage, mode, note, bodies))
+            if mode == "enforce" and SEVERITY[kind] > SEVERITY[kind_of(severest)]:
+                severest = verdict
+        if waits and SEVERITY[kind_of(severest)] < SEVERITY["refuse"]:
+            return None, []
+        return severest, events
+
+    def _judged(
+        self,
+        number: int,
+        guard: str,
+        verdict: Verdict,
+        kind: VerdictKind,
+        stage: Stage,
+        mode: Mode,
+        note: Ref | None,
+        bodies: Bodies,
+    ) -> Judged:
+        limit = getattr(verdict, "limit", None)
+        value = getattr(verdict, "value", None)
+        return Judged(
+            at=self._now(),
+            step=number,
+            guard=guard,
+            verdict=kind,
+            stage=stage,
+            mode=mode,
+            reason=bodies.redact(getattr(verdict, "reason", "")),
+            limit=None if limit is None else bodies.redact(str(limit)),
+            value=None if value is None else bodies.redact(str(value)),
+            note=note,
+        )
+
+    def _turned_away(
+        self,
+        step: Step,
+        state: RunState,
+        bodies: Bodies,
+        causes: Causes,
+        status: StepStatus,
+        text: str,
+        events: list[Event],
+    ) -> Admission:
+        """A step that is not performed: what the agent is told instead, and the guards' word on it."""
+        intent = self._intent(step, state, bodies, causes, perform=False)
+        result = Result(status=status, output=text, error=status if status != "replaced" else None)
+        result = msgspec.structs.replace(result, news=news(step, result))
+        done = self._done(step, result, state, bodies, retry=False, left_s=state.left_s)
+        if step.kind == "model" and status == "replaced":
+            done = msgspec.structs.replace(done, answer=done.output, output=_assistant(text, bodies))
+        if step.kind == "review" and status == "replaced":  # a guard's word is never an approval
+            done = msgspec.structs.replace(done, approved=False)
+        return Admission([intent, *events, done], None)
+
+    def _intent(
+        self, step: Step, state: RunState, bodies: Bodies, causes: Causes, *, perform: bool, advice: int = 0
+    ) -> StepIntended:
+        frame = state.frames[step.frame]
+        if step.kind == "model":
+            edges = causes.of("", exposed=frame.fresh)
+        else:
+            edges = causes.of(bodies.text(step.input), by=frame.said)
+        return StepIntended(
+            at=self._now(),
+            step=step.number,
+            kind=step.kind,
+            name=step.name,
+            agent=step.agent,
+            frame=step.frame,
+            call=None if step.call is None else step.call.id,
+            grant=step.grant,
+            input=step.input,
+            context=step.context + advice if step.kind == "model" else 0,
+            causes=edges,
+            version=step.version,
+            effect=step.effect,
+            idempotent=step.idempotent,
+            perform=perform,
+            tokens=step.tokens,
+            usd=step.usd or _ZERO,
+            depth=step.depth,
+        )
+
+    # ---- 5 perform
+
+    async def perform(self, step: Step, state: RunState, bodies: Bodies, left_s: float) -> Result:
+        """Perform an admitted step whose intent is durable. The only way to a model or a tool."""
+        return await self._work.perform(step, state, bodies, left_s)
+
+    # ---- 6 judge, 7 settle
+
+    def settle(
+        self, step: Step, result: Result, state: RunState, bodies: Bodies, causes: Causes, left_s: float
+    ) -> list[Event]:
+        """Judge what came back and turn it into events."""
+        retry = result.retryable and self._work.retries(step, state, result)
+        if retry and (result.retry_after_s or 0.0) >= left_s:
+            retry = False  # it would be answered after the deadline
+        if retry:
+            return [self._done(step, result, state, bodies, retry=True, left_s=left_s)]
+        result = msgspec.structs.replace(result, news=news(step, result))
+        findings = self._judge("after", step, result, state) if self.guards else []
+        if not findings:
+            done = self._done(step, result, state, bodies, retry=False, left_s=left_s)
+            self._learn(step, done, bodies, causes)
+            return [done]
+        verdict, events = self._sum_up(findings, step, "after", bodies)
+        done = self._done(step, result, state, bodies, retry=False, left_s=left_s)
+        if isinstance(verdict, Replace):
+            done = self._swapped(step, done, verdict.answer, "ok", bodies)
+        elif isinstance(verdict, Refuse | Hold):
+            done = self._swapped(step, done, verdict.reason, "refused", bodies)
+        self._learn(step, done, bodies, causes)
+        return [*events, done]
+
+    def _swapped(self, step: Step, done: StepDone, text: str, status: StepStatus, bodies: Bodies) -> StepDone:
+        """The result with another text in its place. What was spent stays spent, an effect stays an effect."""
+        if step.kind == "model":
+            answer = bodies.put(text)
+            if status == "refused":
+                return msgspec.structs.replace(
+                    done, status="ok", output=_assistant("", bodies), calls=(), answer=None, problem=answer
+                )
+            return msgspec.structs.replace(
+                done, output=_assistant(text, bodies), calls=(), answer=answer, problem=None
+            )
+        if step.effect:
+            status = done.status
+        return msgspec.structs.replace(done, output=bodies.put(text), status=status)
+
+    def _done(
+        self, step: Step, result: Result, state: RunState, bodies: Bodies, *, retry: bool, left_s: float
+    ) -> StepDone:
+        if result.extra is not None:
+            bodies.put(result.extra)
+        calls = tuple(Call(number, name, bodies.put(text)) for number, name, text in result.calls)
+        return StepDone(
+            at=self._now(),
+            step=step.number,
+            status=result.status,
+            output=bodies.put(result.output),
+            news=result.news,
+            error=result.error,
+            retry=retry,
+            retry_after_s=result.retry_after_s,
+            calls=calls,
+            answer=None if result.answer is None else bodies.put(result.answer),
+            problem=None if result.problem is None else bodies.put(result.problem),
+            approved=result.approved,
+            output_bytes=len(result.output),
+            input_tokens=result.input_tokens,
+            output_tokens=result.output_tokens,
+            usd=result.usd,
+            duration_s=round(result.duration_s, 6),
+            left_s=round(left_s, 6),
+        )
+
+    def _learn(self, step: Step, done: StepDone, bodies: Bodies, causes: Causes) -> None:
+        if step.kind != "model" and done.status == "ok" and done.output is not None:
+            causes.learn(step.number, bodies.text(done.output))
+
+
+_WAIT: Any = object()
+_ZERO = Decimal(0)
+
+
+def _assistant(text: str, bodies: Bodies) -> Ref:
+    return bodies.put(canonical({"content": text, "role": "assistant"}).decode())
+
+
+def recorded_step(intent: StepIntended) -> Step:
+    """A step again from its record: enough to settle it, not to perform it."""
+    return Step(
+        number=intent.step,
+        kind=intent.kind,
+        name=intent.name,
+        agent=intent.agent,
+        frame=intent.frame,
+        depth=intent.depth,
+        call=None if intent.call is None else Call(intent.call, intent.name, intent.input or Ref("")),
+        grant=intent.grant,
+        input=intent.input,
+        version=intent.version,
+        effect=intent.effect,
+        idempotent=intent.idempotent,
+        tokens=intent.tokens,
+        usd=intent.usd,
+        context=intent.context,
+    )
+
+
+def news(step: Step, result: Result) -> str | None:
+    """What this result teaches, as a digest: of (tool, arguments, result), or of (tool, error)."""
+    if step.kind not in ("tool", "handoff"):
+        return digest([step.name, "problem", result.problem]) if result.problem is not None else None
+    if result.status == "ok":
+        return digest([step.name, step.input, normalised(result.output)])
+    return digest([step.name, result.status, normalised(result.output)])
+
+
+def normalised(output: str | bytes) -> object:
+    """A result without what differs and means nothing: white space, and the order of JSON keys."""
+    if isinstance(output, bytes):
+        return digest(output.hex())
+    text = output.strip()
+    if text[:1] in ("{", "["):
+        try:
+            return msgspec.json.decode(text)
+        except msgspec.DecodeError:
+            pass
+    return " ".join(text.split())

@@ -1,0 +1,41 @@
+"""What a guard is: a policy at the gate, whose memory is a fold over the run's events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from seawall.core.events import Event, Mode
+from seawall.run.verdict import ALLOW, Verdict
+
+if TYPE_CHECKING:
+    from seawall.run.state import RunState
+    from seawall.run.step import Result, Step
+
+
+class Guard:
+    """Base class of every guard. Override `before`, and what else you need.
+
+    All four methods are pure: they get everything they may look at, and keep nothing on `self`.
+    A guard that raises is a `Halt`.
+    """
+
+    name: str = "guard"
+    """How verdicts, modes and the command line name it; unique within a run."""
+    mode: Mode = "enforce"
+    """`off`, `observe` (judge and record, let pass) or `enforce`, unless it is set otherwise."""
+
+    def start(self) -> Any:
+        """What the guard remembers at a run's first event."""
+        return None
+
+    def fold(self, memo: Any, event: Event, run: RunState) -> Any:
+        """What it remembers after `event`; `run` is the state before it. Return a new value, or `memo`."""
+        return memo
+
+    def before(self, step: Step, run: RunState, memo: Any) -> Verdict:
+        """Judge a step that is about to be performed."""
+        return ALLOW
+
+    def after(self, step: Step, result: Result, run: RunState, memo: Any) -> Verdict:
+        """Judge a result before anyone sees it. `Replace` gives the agent another one."""
+        return ALLOW

@@ -1,0 +1,112 @@
+"""What a run may spend and has spent: reserved at the upper bound first, then settled.
+
+A fold like everything else: what a crash left without a result counts as spent, at its upper bound.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+from seawall.core.events import Limits, StepDone, StepIntended
+
+_ZERO = Decimal(0)
+
+_UNCHARGED = frozenset({"rate_limited", "spend_limit", "rejected", "unreachable"})
+"""Failures that come before a provider does any work."""
+
+
+class Ledger(msgspec.Struct, frozen=True):
+    """Calls are counted when they are intended; tokens and dollars are spent or reserved."""
+
+    tool_calls: int = 0
+    model_calls: int = 0
+    handoffs: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    lost_tokens: int = 0
+    """Reserved by calls that a crash, a time-out or a failure left without a count: taken as spent."""
+    reserved_tokens: int = 0
+    usd: Decimal = _ZERO
+    reserved_usd: Decimal = _ZERO
+
+    @property
+    def tokens(self) -> int:
+        """Tokens spent."""
+        return self.input_tokens + self.output_tokens + self.lost_tokens
+
+
+class Short(msgspec.Struct, frozen=True):
+    """A step does not fit. `waits` says that it may once what is in flight has settled."""
+
+    limit_name: str
+    limit: int | Decimal
+    value: int | Decimal
+    waits: bool
+
+
+def reserve(ledger: Ledger, step: StepIntended) -> Ledger:
+    """Count a step that is about to be performed, and reserve its upper bound."""
+    match step.kind:
+        case "tool":
+            return msgspec.structs.replace(ledger, tool_calls=ledger.tool_calls + 1)
+        case "model":
+            return msgspec.structs.replace(
+                ledger,
+                model_calls=ledger.model_calls + 1,
+                reserved_tokens=ledger.reserved_tokens + step.tokens,
+                reserved_usd=ledger.reserved_usd + step.usd,
+            )
+        case "handoff":
+            return msgspec.structs.replace(ledger, handoffs=ledger.handoffs + 1)
+        case "review" | "memory" | "approval":
+            return ledger
+
+
+def settle(ledger: Ledger, step: StepIntended, done: StepDone) -> Ledger:
+    """Release a model call's reservation and book what it really took.
+
+    A call that brought no count (lost, cancelled, timed out, failed on the way) is booked at its bound:
+    the provider may have charged it.
+    """
+    if step.kind != "model":
+        return ledger
+    counted = done.input_tokens + done.output_tokens
+    unknown = done.status != "ok" and counted == 0 and done.error not in _UNCHARGED
+    return msgspec.structs.replace(
+        ledger,
+        reserved_tokens=ledger.reserved_tokens - step.tokens,
+        reserved_usd=ledger.reserved_usd - step.usd,
+        input_tokens=ledger.input_tokens + done.input_tokens,
+        output_tokens=ledger.output_tokens + done.output_tokens,
+        lost_tokens=ledger.lost_tokens + (step.tokens if unknown else 0),
+        usd=ledger.usd + (step.usd if unknown else done.usd),
+    )
+
+
+def shortfall(ledger: Ledger, limits: Limits, kind: str, tokens: int, usd: Decimal) -> Short | None:
+    """Why a step of `kind` with these bounds does not fit into `limits`, or None if it does."""
+    if kind == "tool":
+        return _count("tool_calls", ledger.tool_calls, limits.tool_calls)
+    if kind == "handoff":
+        return _count("handoffs", ledger.handoffs, limits.handoffs)
+    if kind != "model":
+        return None
+    if short := _count("model_calls", ledger.model_calls, limits.model_calls):
+        return short
+    if limits.tokens is not None:
+        need = ledger.tokens + tokens
+        if need + ledger.reserved_tokens > limits.tokens:
+            waits = ledger.reserved_tokens > 0 and need <= limits.tokens
+            return Short("tokens", limits.tokens, need + ledger.reserved_tokens, waits)
+    if limits.usd is not None:
+        cost = ledger.usd + usd
+        if cost + ledger.reserved_usd > limits.usd:
+            waits = ledger.reserved_usd > 0 and cost <= limits.usd
+            return Short("usd", limits.usd, cost + ledger.reserved_usd, waits)
+    return None
+
+
+def _count(name: str, spent: int, limit: int) -> Short | None:
+    return Short(name, limit, spent + 1, waits=False) if spent + 1 > limit else None

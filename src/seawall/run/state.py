@@ -1,0 +1,446 @@
+"""The state of a run is a fold over its events: `apply(state, event) -> state`, and nothing else.
+
+`apply` reads no clock, no random source, no database and no global. States are values: folding an event
+gives a new one and leaves the old one as it was. A fold of n events takes time proportional to n.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import msgspec
+from msgspec.structs import replace
+
+from seawall.core.canonical import Ref
+from seawall.core.errors import SeawallBug
+from seawall.core.events import (
+    Call,
+    CommandTaken,
+    EffectMoved,
+    EffectState,
+    Event,
+    GuardSet,
+    Judged,
+    Mode,
+    RunEnded,
+    RunStarted,
+    RunTaken,
+    StepDone,
+    StepIntended,
+    StoppedBy,
+)
+from seawall.core.log import Log
+from seawall.run.guard import Guard
+from seawall.run.ledger import Ledger, reserve, settle
+
+FrameKind = Literal["root", "handoff", "review"]
+
+
+class Line(msgspec.Struct, frozen=True, array_like=True):
+    """One message of a frame's conversation; its text is the body `ref`."""
+
+    role: Literal["user", "assistant", "tool"]
+    ref: Ref
+    step: int = 0
+    """The step whose result this is; 0 for the request or task."""
+    call: str = ""
+    name: str = ""
+    notes: tuple[Ref, ...] = ()
+
+
+class Slot(msgspec.Struct, frozen=True):
+    """One call of a reply, until it is answered."""
+
+    call: Call
+    step: int | None = None
+    """The step in flight for it."""
+    line: Line | None = None
+    failures: int = 0
+    retry_after_s: float | None = None
+    grant: int | None = None
+    unknown: int | None = None
+    """The effect step whose fate nobody knows."""
+    notes: tuple[Ref, ...] = ()
+
+
+class Frame(msgspec.Struct, frozen=True):
+    """One agent at work: the run's own frame, a hand-off's, or a review's."""
+
+    id: int
+    kind: FrameKind
+    agent: str
+    depth: int
+    parent: int
+    call: str | None
+    messages: Log[Line]
+    turn: tuple[Slot, ...] = ()
+    model: int | None = None
+    """The model step in flight."""
+    said: int | None = None
+    """The newest model step that replied."""
+    failures: int = 0
+    retry_after_s: float | None = None
+    error: Ref | None = None
+    error_kind: str | None = None
+    grant: int | None = None
+    approval: int | None = None
+    """A model or review step of this frame waits for a person under this approval step."""
+    answer: Ref | None = None
+    fresh: tuple[int, ...] = ()
+    """Steps whose results entered the context since the newest model step."""
+    counted: int = 0
+    """Tokens of the newest reply's context and of the reply itself, as the provider counted them."""
+    counted_lines: int = 0
+    review: int | None = None
+    rounds: int = 0
+    approved: bool | None = None
+    refusal: StoppedBy | None = None
+    """The guard that refused this frame's model or review step."""
+
+
+class EffectChange(msgspec.Struct, frozen=True):
+    """An effect came into a state. A second attempt after a crash has the same key and another step."""
+
+    key: str
+    step: int
+    tool: str
+    state: EffectState
+
+
+class RunState(msgspec.Struct, frozen=True):
+    """Everything that `decide` may look at."""
+
+    started: RunStarted
+    seq: int = 0
+    """Events folded: the next one's seq."""
+    steps: int = 0
+    """Steps so far; ids count from 1."""
+    frames: dict[int, Frame] = {}
+    open: dict[int, StepIntended] = {}
+    """Steps without a result: in flight, waiting, or hand-offs whose frame is at work."""
+    ledger: Ledger = Ledger()
+    modes: dict[str, Mode] = {}
+    halted: Judged | None = None
+    cancelled: CommandTaken | None = None
+    ended: RunEnded | None = None
+    inbox: int = -1
+    epoch: int = 0
+    history: Ref | None = None
+    """The session's conversation before this run."""
+    left_s: float = 0.0
+    effects: Log[EffectChange] = Log()
+    """What became of effects, oldest first; the last change of a key holds."""
+    memos: dict[str, Any] = {}
+    """What each guard remembers, by its name."""
+
+    @property
+    def approvals(self) -> list[StepIntended]:
+        """Approval steps that wait for a person."""
+        return [step for step in self.open.values() if step.kind == "approval"]
+
+    @property
+    def waits(self) -> bool:
+        """Whether nothing can go on before a person decides."""
+        return self.ended is None and not self.in_flight and bool(self.approvals)
+
+    @property
+    def in_flight(self) -> list[StepIntended]:
+        """Steps that are being performed."""
+        return [step for step in self.open.values() if step.kind in ("model", "tool") and step.perform]
+
+    def effect_states(self) -> list[EffectChange]:
+        """The newest change of each effect."""
+        return list({change.key: change for change in self.effects}.values())
+
+
+def begin(started: RunStarted, guards: Sequence[Guard] = ()) -> RunState:
+    """The state after a run's first event. `guards` are today's."""
+    root = Frame(
+        id=0,
+        kind="root",
+        agent=started.agent,
+        depth=1,
+        parent=0,
+        call=None,
+        messages=Log([Line("user", started.intent)]),
+        fresh=(0,),
+    )
+    return RunState(
+        started=started,
+        seq=1,
+        frames={0: root},
+        modes=dict(started.guards),
+        left_s=started.limits.active_s,
+        memos={guard.name: guard.start() for guard in guards},
+    )
+
+
+def fold(events: Iterable[Event], guards: Sequence[Guard] = ()) -> RunState:
+    """The state after `events`, the first of which is `RunStarted`. Raises `SeawallBug` if it is not."""
+    iterator = iter(events)
+    first = next(iterator, None)
+    if not isinstance(first, RunStarted):
+        raise SeawallBug(f"a run's first event is {type(first).__name__}, not RunStarted")
+    state = begin(first, guards)
+    for event in iterator:
+        state = apply(state, event, guards)
+    return state
+
+
+def apply(state: RunState, event: Event, guards: Sequence[Guard] = ()) -> RunState:
+    """The state after `event`. Pure; an event that is late or unknown to this fold changes nothing but seq."""
+    memos = _remember(state, event, guards)
+    match event:
+        case StepIntended():
+            state = _intended(state, event)
+        case StepDone():
+            state = _done(state, event)
+        case Judged():
+            state = _judged(state, event)
+        case RunTaken():
+            history = event.history or state.history
+            state = replace(state, epoch=event.epoch, left_s=event.left_s, history=history)
+        case GuardSet():
+            state = replace(state, modes={**state.modes, event.guard: event.mode})
+        case CommandTaken():
+            cancelled = event if event.command == "cancel" else state.cancelled
+            state = replace(state, inbox=event.inbox, cancelled=cancelled)
+        case EffectMoved():
+            state = replace(state, effects=_moved(state.effects, event))
+        case RunEnded():
+            state = replace(state, ended=event, frames={}, open={}, left_s=event.left_s)
+        case _:
+            pass
+    return replace(state, seq=state.seq + 1, memos=memos)
+
+
+def _remember(state: RunState, event: Event, guards: Sequence[Guard]) -> dict[str, Any]:
+    changed: dict[str, Any] | None = None
+    for guard in guards:
+        memo = state.memos.get(guard.name)
+        new = guard.fold(memo, event, state)
+        if new is not memo:
+            changed = dict(state.memos) if changed is None else changed
+            changed[guard.name] = new
+    return state.memos if changed is None else changed
+
+
+def _moved(effects: Log[EffectChange], event: EffectMoved) -> Log[EffectChange]:
+    change = next((change for change in effects if change.step == event.step), None)
+    return effects if change is None else effects.append(replace(change, state=event.state))
+
+
+def effect_key(state: RunState, frame: int, call: str | None) -> str:
+    """What makes an attempt the same effect within a run: the reply that asked for it, and its call."""
+    asked = state.frames.get(frame)
+    return f"{0 if asked is None else asked.said}:{call}"
+
+
+def _with_frame(state: RunState, frame: Frame, **changes: Any) -> RunState:
+    return replace(state, frames={**state.frames, frame.id: frame}, **changes)
+
+
+def _intended(state: RunState, step: StepIntended) -> RunState:
+    ledger = reserve(state.ledger, step) if step.perform else state.ledger
+    effects = state.effects
+    if step.effect and step.perform:
+        effects = effects.append(
+            EffectChange(effect_key(state, step.frame, step.call), step.step, step.name, "attempting")
+        )
+    state = replace(
+        state,
+        steps=max(state.steps, step.step),
+        open={**state.open, step.step: step},
+        ledger=ledger,
+        effects=effects,
+    )
+    frame = state.frames.get(step.frame)
+    if frame is None:
+        return state
+    if step.kind == "model":
+        frame = replace(frame, model=step.step, fresh=(), grant=None)
+    elif step.kind == "review":
+        frame = replace(frame, review=step.step, grant=None)
+    elif step.call is not None:
+        frame = _slot(frame, step.call, step=step.step)
+    elif step.kind == "approval":
+        frame = replace(frame, approval=step.step)
+    state = _with_frame(state, frame)
+    if step.perform and step.kind in ("handoff", "review") and step.input is not None:
+        child = Frame(
+            id=step.step,
+            kind="handoff" if step.kind == "handoff" else "review",
+            agent=step.name,
+            depth=step.depth,
+            parent=step.frame,
+            call=step.call,
+            messages=Log([Line("user", step.input)]),
+            fresh=(step.step,),
+        )
+        state = _with_frame(state, child)
+    return state
+
+
+def _slot(frame: Frame, call: str, **changes: Any) -> Frame:
+    turn = tuple(replace(slot, **changes) if slot.call.id == call else slot for slot in frame.turn)
+    return replace(frame, turn=turn)
+
+
+def _done(state: RunState, done: StepDone) -> RunState:
+    step = state.open.get(done.step)
+    if step is None:  # it has a result already: the first one counts
+        return state
+    remaining = {number: other for number, other in state.open.items() if number != done.step}
+    ledger = settle(state.ledger, step, done) if step.perform else state.ledger
+    effects = state.effects
+    if step.effect and step.perform:
+        change = EffectChange(
+            effect_key(state, step.frame, step.call), step.step, step.name, _effect_state(done)
+        )
+        effects = effects.append(change)
+    state = replace(state, open=remaining, ledger=ledger, effects=effects, left_s=done.left_s or state.left_s)
+    if step.kind in ("handoff", "review") and done.step in state.frames:
+        frames = {number: frame for number, frame in state.frames.items() if number != done.step}
+        state = replace(state, frames=frames)
+    frame = state.frames.get(step.frame)
+    if frame is None:
+        return state
+    if step.kind == "model":
+        frame = _model_done(frame, done)
+    elif step.kind == "review":
+        frame = _review_done(frame, done)
+    elif step.kind == "approval":
+        frame = _approval_done(frame, step, done)
+    elif step.call is not None:
+        frame = _call_done(frame, step, done)
+    return _with_frame(state, _close_turn(frame))
+
+
+def _effect_state(done: StepDone) -> EffectState:
+    if done.status == "ok":
+        return "committed"
+    # Only an error that the tool itself reported says that nothing happened (`NotDone`).
+    return "failed" if done.error == "not_done" else "unknown"
+
+
+def _model_done(frame: Frame, done: StepDone) -> Frame:
+    frame = replace(frame, model=None)
+    if done.status == "lost":
+        return replace(frame, fresh=(done.step,))
+    if done.status == "refused" and done.error == "rejected":  # a person said no to this model call
+        return replace(frame, error=done.output, error_kind="refused")
+    if done.status == "replaced" and done.answer is not None:
+        line = Line("assistant", done.output or done.answer, done.step)
+        return replace(frame, messages=frame.messages.append(line), answer=done.answer, said=done.step)
+    if done.status != "ok" or done.output is None:
+        if done.retry:
+            return replace(frame, failures=frame.failures + 1, retry_after_s=done.retry_after_s)
+        return replace(frame, error=done.output, error_kind=done.error or done.status)
+    lines = [Line("assistant", done.output, done.step)]
+    told = done.answer or done.problem
+    turn: tuple[Slot, ...] = ()
+    if told is None:
+        turn = tuple(Slot(call) for call in done.calls)
+    else:  # calls here are to the answer tool; a provider wants each of them answered
+        lines += [Line("tool", told, done.step, call.id, call.name) for call in done.calls]
+        if done.problem is not None and not done.calls:
+            lines.append(Line("user", done.problem, done.step))
+    return replace(
+        frame,
+        messages=frame.messages.append(*lines),
+        turn=turn,
+        said=done.step,
+        fresh=(done.step,),
+        failures=0,
+        retry_after_s=None,
+        answer=done.answer,
+        approved=done.approved,
+        counted=done.input_tokens + done.output_tokens,
+        counted_lines=len(frame.messages) + 1,
+    )
+
+
+def _review_done(frame: Frame, done: StepDone) -> Frame:
+    frame = replace(frame, review=None)
+    if done.status == "lost":
+        return frame
+    if done.status not in ("ok", "replaced"):
+        return replace(frame, error=done.output, error_kind=done.error or done.status)
+    if done.approved:
+        return replace(frame, approved=True, rounds=frame.rounds + 1)
+    messages = frame.messages
+    if done.output is not None:
+        messages = messages.append(Line("user", done.output, done.step))
+    return replace(
+        frame,
+        approved=False,
+        answer=None,
+        rounds=frame.rounds + 1,
+        messages=messages,
+        fresh=(*frame.fresh, done.step),
+    )
+
+
+def _approval_done(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
+    if step.call is None:
+        frame = replace(frame, approval=None)
+        if done.status == "ok":
+            return replace(frame, grant=step.step)
+        return replace(frame, error=done.output, error_kind="refused")
+    slot = next((slot for slot in frame.turn if slot.call.id == step.call), None)
+    if slot is None:
+        return frame
+    if slot.unknown is None and done.status == "ok":
+        return _slot(frame, step.call, step=None, grant=step.step)
+    line = Line("tool", done.output or Ref(""), step.step, step.call, slot.call.name, slot.notes)
+    frame = _slot(frame, step.call, step=None, unknown=None, line=line)
+    return replace(frame, fresh=(*frame.fresh, step.step))
+
+
+def _call_done(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
+    call = step.call
+    slot = next((slot for slot in frame.turn if slot.call.id == call), None)
+    if call is None or slot is None:
+        return frame
+    if done.status == "lost":
+        return _slot(frame, call, step=None)
+    if done.retry:
+        after = done.retry_after_s
+        return _slot(frame, call, step=None, failures=slot.failures + 1, retry_after_s=after)
+    if step.effect and step.perform and _effect_state(done) == "unknown":
+        return _slot(frame, call, step=None, unknown=step.step)
+    line = Line("tool", done.output or Ref(""), step.step, call, slot.call.name, slot.notes)
+    frame = _slot(frame, call, step=None, line=line)
+    return replace(frame, fresh=(*frame.fresh, step.step))
+
+
+def _close_turn(frame: Frame) -> Frame:
+    """Once every call is answered, the answers enter the conversation in the order of the calls."""
+    if not frame.turn or any(slot.line is None for slot in frame.turn):
+        return frame
+    lines = [slot.line for slot in frame.turn if slot.line is not None]
+    return replace(frame, messages=frame.messages.append(*lines), turn=())
+
+
+def _judged(state: RunState, event: Judged) -> RunState:
+    if event.mode != "enforce":
+        return state
+    if event.verdict == "halt":
+        return state if state.halted is not None else replace(state, halted=event)
+    step = state.open.get(event.step)
+    frame = None if step is None else state.frames.get(step.frame)
+    if step is None or frame is None:
+        return state
+    if event.verdict == "refuse" and step.call is None:
+        refusal = StoppedBy(event.guard, event.reason, event.step, event.limit, event.value)
+        return _with_frame(state, replace(frame, refusal=refusal))
+    if event.verdict != "advise" or event.note is None:
+        return state
+    if step.call is None:
+        line = Line("user", event.note, event.step)
+        return _with_frame(state, replace(frame, messages=frame.messages.append(line)))
+    slot = next((slot for slot in frame.turn if slot.call.id == step.call), None)
+    if slot is None:
+        return state
+    return _with_frame(state, _slot(frame, step.call, notes=(*slot.notes, event.note)))

@@ -1,0 +1,138 @@
+"""A step on its way through the gate: what is proposed, what is prepared, what came back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, Protocol
+
+import msgspec
+
+from seawall.core.canonical import Ref
+from seawall.core.events import Call, Limits, Status, StepKind, StepStatus, StoppedBy
+from seawall.run.bodies import Bodies
+from seawall.run.state import RunState
+
+
+class Propose(msgspec.Struct, frozen=True, kw_only=True):
+    """A step that `decide` wants taken next."""
+
+    kind: StepKind
+    name: str
+    agent: str
+    frame: int
+    depth: int
+    call: Call | None = None
+    delay_s: float = 0.0
+    """Wait this long before performing it."""
+    grant: int | None = None
+
+
+class Close(msgspec.Struct, frozen=True, kw_only=True):
+    """A hand-off or review step ends with what its frame came to."""
+
+    step: int
+    status: StepStatus
+    output: Ref | None = None
+    text: str | None = None
+    """Used where there is no body yet."""
+    error: str | None = None
+    approved: bool | None = None
+
+
+class End(msgspec.Struct, frozen=True, kw_only=True):
+    """The run ends."""
+
+    status: Status
+    answer: Ref | None = None
+    reviewed: bool | None = None
+    stopped_by: StoppedBy | None = None
+    error: str | None = None
+    error_ref: Ref | None = None
+    """The body of the error, where it has one."""
+
+
+Action = Propose | Close | End
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """A prepared step, as guards see it and as it is performed."""
+
+    number: int
+    kind: StepKind
+    name: str
+    agent: str
+    frame: int
+    depth: int
+    call: Call | None = None
+    grant: int | None = None
+    delay_s: float = 0.0
+    input: Ref | None = None
+    """The body of the arguments, task or system prompt."""
+    arguments: dict[str, Any] | None = None
+    """Tools and hand-offs: the arguments, decoded. Not to be changed."""
+    version: str = ""
+    effect: bool = False
+    idempotent: bool = False
+    """An effect whose tool honours the key: it may be attempted again under it."""
+    tokens: int = 0
+    usd: Decimal | None = Decimal(0)
+    """Upper bound; None where the price is not known."""
+    context: int = 0
+    timeout_s: float | None = None
+    invalid: str | None = None
+    """Why it can't be performed at all."""
+    target: Any = None
+    """What performs it: a tool, or an agent with its model."""
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What performing a step came to."""
+
+    status: StepStatus
+    output: str | bytes = ""
+    error: str | None = None
+    retryable: bool = False
+    retry_after_s: float | None = None
+    calls: tuple[tuple[str, str, str], ...] = ()
+    """(id, name, arguments as JSON text)"""
+    answer: str | None = None
+    problem: str | None = None
+    approved: bool | None = None
+    news: str | None = None
+    """Digest of what it teaches; the gate fills it in."""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    usd: Decimal = Decimal(0)
+    duration_s: float = 0.0
+    extra: bytes | None = None
+    """A big result, kept as a body of its own; `output` then refers to it."""
+
+
+class Work(Protocol):
+    """What the run layer needs to know of a team: one team definition, as it is today."""
+
+    @property
+    def limits(self) -> Limits:
+        """The team's own limits."""
+        ...
+
+    def decide(self, state: RunState) -> Sequence[Action]:
+        """The next actions. Pure."""
+        ...
+
+    def prepare(self, proposal: Propose, state: RunState, bodies: Bodies, number: int) -> Step:
+        """Resolve and validate a proposal; what is wrong with it goes into `Step.invalid`."""
+        ...
+
+    async def perform(self, step: Step, state: RunState, bodies: Bodies, left_s: float) -> Result:
+        """Perform a prepared model or tool step. Never raises but for cancellation."""
+        ...
+
+    def transcript(self, state: RunState, bodies: Bodies) -> Ref | None:
+        """The manifest of the run's conversation, for the session's next run."""
+        ...
+
+    def retries(self, step: Step, state: RunState, result: Result) -> bool:
+        """Whether the policy allows another try after this failure."""
+        ...

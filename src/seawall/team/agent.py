@@ -1,0 +1,98 @@
+"""Agents: who is in a team, with which model, prompt and tools. Inert definitions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from seawall.core.canonical import digest
+from seawall.core.errors import Misused
+from seawall.models.protocol import Model, ToolSpec
+from seawall.team.tool import Tool, adapter_for, tool
+
+ANSWER_TOOL = "final_answer"
+"""The tool by which an agent with an `output` type answers."""
+ASK_PREFIX = "ask_"
+"""Before a colleague's name: the tool by which an agent hands work over."""
+MAX_OUTPUT_TOKENS = 4096
+"""Reserved for each reply; providers' own default for most models."""
+
+
+class Agent:
+    """One agent: a name, a role, a model, tools.
+
+    `instructions` is the whole system prompt; without it one is made of name and role.
+    `asks` names the colleagues it may hand work to (a coordinator: all specialists, unless given).
+    `output` is a pydantic model or any type with a schema: the final answer is then of that type.
+    `retries`: further tries of a model call that failed in a way that may pass.
+    Raises `Misused` for a name that is no identifier, two tools of one name, or options out of range.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        role: str = "",
+        *,
+        model: Model | str,
+        instructions: str | None = None,
+        tools: Sequence[Tool | Callable[..., Any]] = (),
+        asks: Sequence[str] | None = None,
+        output: Any = None,
+        max_output_tokens: int = MAX_OUTPUT_TOKENS,
+        temperature: float | None = None,
+        settings: Mapping[str, Any] | None = None,
+        retries: int = 2,
+    ) -> None:
+        if not name.replace("-", "_").isidentifier():
+            raise Misused(f"agent name {name!r} is not an identifier (letters, digits, _ and -)")
+        if max_output_tokens < 1:
+            raise Misused(f"agent {name!r}: max_output_tokens is {max_output_tokens}; it must be at least 1")
+        if retries < 0:
+            raise Misused(f"agent {name!r}: retries is {retries}; it must be zero or more")
+        self.name = name
+        self.role = role
+        self.model = model
+        self.instructions = instructions if instructions is not None else _prompt(name, role)
+        self.tools = tuple(item if isinstance(item, Tool) else tool(item) for item in tools)
+        self.asks = None if asks is None else tuple(asks)
+        self.output = output
+        self.adapter = None if output is None or output is str else adapter_for(output)
+        self.max_output_tokens = max_output_tokens
+        self.temperature = temperature
+        self.settings = dict(settings or {})
+        self.retries = retries
+        names = [item.name for item in self.tools]
+        for one in names:
+            if names.count(one) > 1:
+                raise Misused(f"agent {name!r} has two tools of the name {one!r}")
+            if one == ANSWER_TOOL and self.adapter is not None:
+                raise Misused(f"agent {name!r}: the tool name {one!r} is taken by its structured answer")
+
+    def __repr__(self) -> str:
+        return f"<Agent {self.name} {self.model_name} {len(self.tools)} tools>"
+
+    @property
+    def model_name(self) -> str:
+        """The model as it is recorded."""
+        return self.model if isinstance(self.model, str) else self.model.name
+
+    @property
+    def answer_spec(self) -> ToolSpec | None:
+        """The tool by which a structured answer is given."""
+        if self.adapter is None:
+            return None
+        schema = self.adapter.json_schema()
+        if schema.get("type") != "object":  # providers take objects only
+            schema = {"type": "object", "properties": {"value": schema}, "required": ["value"]}
+        return ToolSpec(
+            ANSWER_TOOL, "Give the final answer. Call it alone, once everything is known.", schema
+        )
+
+    def version(self, asks: Sequence[str]) -> str:
+        """Fingerprint of prompt, model and tools."""
+        parts = [self.instructions, self.model_name, [item.version for item in self.tools], list(asks)]
+        return digest(parts)[:12]
+
+
+def _prompt(name: str, role: str) -> str:
+    return f"You are {name}. {role}".strip()

@@ -1,0 +1,114 @@
+"""A handle on one run: its outcome, its events, its brake."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from seawall.core.errors import Broken, Misused, SeawallBug
+from seawall.core.events import Event, RunEnded
+from seawall.journal.protocol import Command
+from seawall.models.protocol import TextDelta
+from seawall.team.outcome import Outcome, Waiting, waiting_of
+
+if TYPE_CHECKING:
+    from seawall.run.driver import Driver
+    from seawall.team.seawall import Seawall
+
+MAX_DELTAS = 10_000
+"""Pieces of text kept for a reader of `events()` that is behind; older ones are dropped, the answer is not."""
+
+
+class Run:
+    """One run. It has its id before any work is done; several handles may look at the same run."""
+
+    def __init__(self, sea: Seawall, run_id: str, driver: Driver | None = None) -> None:
+        self.id = run_id
+        self._sea = sea
+        self._driver = driver
+        self._deltas: asyncio.Queue[TextDelta] = asyncio.Queue(MAX_DELTAS)
+
+    def __repr__(self) -> str:
+        return f"<Run {self.id}>"
+
+    def drive(self, driver: Driver) -> None:
+        """Look at this driver, which has just been made for the run."""
+        self._driver = driver
+
+    async def rest(self) -> Outcome | Waiting:
+        """The outcome or, if the run waits for a person first, what it waits for.
+
+        Raises `Broken` if the process that drove it is gone, or if the journal failed under it.
+        """
+        while True:
+            driver = self._sea.driver(self.id) or self._driver
+            if driver is not None:
+                self._driver = driver
+                await asyncio.shield(driver.finished)
+                if driver.state.ended is not None:
+                    return await self._sea.outcome(self.id, driver.state)
+                newer = self._sea.driver(self.id)
+                if newer is not None and newer is not driver:
+                    continue
+                if driver.state.waits:
+                    row = await self._sea.journal.row(self.id)
+                    if row.state == "waiting":
+                        return waiting_of(driver.state)
+                self._driver = None
+                continue
+            row = await self._sea.journal.row(self.id)
+            if row.state == "ended":
+                return await self._sea.outcome(self.id)
+            if row.state == "waiting":
+                return waiting_of(await self._sea.state(self.id))
+            if row.state == "interrupted" and not self._sea.queued(self.id):
+                raise Broken(
+                    f"run {self.id} is interrupted: nobody drives it. Go on with: seawall resume {self.id}"
+                )
+            await self._sea.changed()
+
+    async def outcome(self) -> Outcome:
+        """How the run ended. Waits as long as it takes, for a person too."""
+        while isinstance(rest := await self.rest(), Waiting):
+            await self._sea.changed()
+        return rest
+
+    async def cancel(self, *, by: str = "", reason: str = "") -> None:
+        """End the run as `cancelled`, from any process. What is in flight is given up, what is done stays.
+
+        Does nothing to a run that has ended.
+        """
+        try:
+            await self._sea.send(self.id, Command(kind="cancel", by=by, reason=reason))
+        except Misused:
+            row = await self._sea.journal.row(self.id)
+            if row.state != "ended":
+                raise
+
+    def text(self, step: int, text: str) -> None:
+        """Take in a piece of streamed text."""
+        if self._deltas.full():
+            self._deltas.get_nowait()
+        self._deltas.put_nowait(TextDelta(text))
+        self._sea.wake()
+
+    async def events(self, *, after: int = -1) -> AsyncIterator[Event | TextDelta]:
+        """What happens, as it happens: every recorded event with seq > `after`, until the outcome.
+
+        With `stream=True` pieces of text come in between; those are neither recorded nor checked. A client
+        that was cut off asks again with the seq of the last event that it saw.
+        """
+        while True:
+            change = self._sea.next_change()
+            while not self._deltas.empty():
+                yield self._deltas.get_nowait()
+            for event in await self._sea.journal.events(self.id, after=after):
+                after += 1
+                yield event
+                if isinstance(event, RunEnded):
+                    return
+            driver = self._sea.driver(self.id) or self._driver
+            if driver is not None and driver.finished.done() and driver.finished.exception() is not None:
+                raise driver.finished.exception() or SeawallBug(f"run {self.id} broke")
+            await change

@@ -1,0 +1,128 @@
+"""Reading a model's reply: calls, an answer, or what is wrong with it."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from pydantic import TypeAdapter, ValidationError
+
+from seawall.models.protocol import Assistant, ModelReply, ToolCall
+from seawall.run.state import Frame
+from seawall.run.step import Result
+from seawall.team.agent import ANSWER_TOOL
+from seawall.team.context import encode_assistant, loads
+from seawall.team.team import REVIEW_TOOL, Member
+from seawall.team.tool import explained
+
+EMPTY = "Your reply was empty. Call a tool or answer."
+MAX_CALLS = 64
+"""Calls in one reply; providers' own limits are far below."""
+
+
+def read_reply(reply: ModelReply, member: Member, frame: Frame, usd: Decimal) -> Result:
+    """A complete reply as a step's result."""
+    message = Assistant(reply.message.content or None, _distinct(reply.message.calls))
+    answer: str | None = None
+    problem: str | None = None
+    approved: bool | None = None
+    if reply.finish == "length":
+        problem = f"Your reply was cut at {reply.usage.output_tokens or 'the most'} tokens. Be shorter."
+        message = Assistant(message.content or "[cut]", ())
+    elif reply.finish == "content_filter":
+        return _failed(reply, usd, "the provider's content filter stopped the reply", "content_filter")
+    elif len(message.calls) > MAX_CALLS:
+        problem = f"Your reply had {len(message.calls)} calls (limit {MAX_CALLS}). Make fewer at once."
+        message = Assistant(message.content or "[too many calls]", ())
+    elif frame.kind == "review":
+        answer, problem, approved = _decision(message)
+    elif member.agent.adapter is not None:
+        answer, problem = _structured(message, member.agent.adapter)
+    elif not message.calls:
+        answer, problem = (message.content, None) if (message.content or "").strip() else (None, EMPTY)
+    return Result(
+        status="ok",
+        output=encode_assistant(message),
+        calls=tuple((call.id, call.name, call.arguments) for call in message.calls),
+        answer=answer,
+        problem=problem,
+        approved=approved,
+        input_tokens=reply.usage.input_tokens,
+        output_tokens=reply.usage.output_tokens,
+        usd=usd,
+    )
+
+
+def _failed(reply: ModelReply, usd: Decimal, text: str, kind: str) -> Result:
+    return Result(
+        status="error",
+        output=f"Error: {text}",
+        error=kind,
+        input_tokens=reply.usage.input_tokens,
+        output_tokens=reply.usage.output_tokens,
+        usd=usd,
+    )
+
+
+def _distinct(calls: tuple[ToolCall, ...]) -> tuple[ToolCall, ...]:
+    """Calls with ids of their own: a missing or repeated id within one reply gets a number."""
+    seen: set[str] = set()
+    distinct: list[ToolCall] = []
+    for index, call in enumerate(calls):
+        number = call.id or f"call-{index + 1}"
+        while number in seen:  # each turn makes it longer, so it ends
+            number = f"{number}-{index + 1}"
+        seen.add(number)
+        distinct.append(call if number == call.id else msgspec.structs.replace(call, id=number))
+    return tuple(distinct)
+
+
+def _alone(message: Assistant, name: str) -> ToolCall | None:
+    return message.calls[0] if len(message.calls) == 1 and message.calls[0].name == name else None
+
+
+def _structured(message: Assistant, adapter: TypeAdapter[Any]) -> tuple[str | None, str | None]:
+    """(answer as JSON, problem); neither if the reply is made of other calls."""
+    call = _alone(message, ANSWER_TOOL)
+    if call is None and message.calls:
+        return None, None
+    if call is None and not (message.content or "").strip():
+        return None, EMPTY
+    try:
+        if call is None:  # some models answer in plain JSON whatever they are told
+            value = adapter.validate_json(message.content or "")
+        else:
+            arguments = loads(call.arguments)
+            wrapped = adapter.json_schema().get("type") != "object"
+            value = adapter.validate_python(arguments["value"] if wrapped else arguments)
+    except ValidationError as error:
+        return (
+            None,
+            f"Error: the answer does not fit: {explained(error)}. Call {ANSWER_TOOL!r} with one that does.",
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        return None, f"Error: the answer does not fit: {error}. Call {ANSWER_TOOL!r} with one that does."
+    return adapter.dump_json(value).decode(), None
+
+
+def _decision(message: Assistant) -> tuple[str | None, str | None, bool | None]:
+    """(what the coordinator is told, problem, approved)."""
+    call = _alone(message, REVIEW_TOOL)
+    if call is None and message.calls:
+        return None, None, None
+    if call is None:
+        return None, f"Give your decision by calling {REVIEW_TOOL!r}, alone.", None
+    try:
+        arguments = loads(call.arguments)
+        approved = arguments["approved"]
+        feedback = arguments.get("feedback") or ""
+        if not isinstance(approved, bool) or not isinstance(feedback, str):
+            raise ValueError(
+                f"'approved' must be true or false and 'feedback' a text (got {call.arguments[:200]})"
+            )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return None, f"Error: {REVIEW_TOOL!r}: {error!s} (got {call.arguments[:200]})", None
+    if approved:
+        return "The reviewer approved your answer.", None, True
+    return f"The reviewer rejected your answer: {feedback or 'no reason was given'}", None, False

@@ -1,0 +1,657 @@
+"""`Seawall`: owns the journal, the clock and the runs of this process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from seawall.core.canonical import Ref
+from seawall.core.clock import Clock, SystemClock
+from seawall.core.errors import Broken, Misused, Refused
+from seawall.core.events import Event, Limits, Mode, RunEnded, RunStarted, RunTaken, StepDone
+from seawall.core.ids import Ids
+from seawall.core.redact import Redactor
+from seawall.guards.loops import Loops
+from seawall.journal.protocol import Command, GuardSetting, InboxItem, Journal, Lease
+from seawall.journal.sqlite import SqliteJournal
+from seawall.models.protocol import Model, Price
+from seawall.run.bodies import Bodies
+from seawall.run.causes import Causes
+from seawall.run.driver import Driver, recovered
+from seawall.run.gate import BUILT_IN, Gate
+from seawall.run.guard import Guard
+from seawall.run.state import Line, RunState, begin, fold
+from seawall.team.context import decode_manifest
+from seawall.team.handle import Run
+from seawall.team.outcome import Outcome, outcome_of
+from seawall.team.team import Team, checked
+from seawall.team.work import Crew, TeamWork
+
+POLL_S = 0.05
+"""How long commands from other processes may lie before they are looked for."""
+SESSIONS_KEPT = 256
+"""Conversations kept in memory between their runs; others are read from the journal."""
+LATE_S = 1.0
+"""How long `close` waits for tools that ignore cancellation, before it lets go of them."""
+
+
+class _Session:
+    """A conversation as the last run of this process left it."""
+
+    def __init__(self, transcript: Ref | None, lines: tuple[Line, ...], known: Mapping[Ref, bytes]) -> None:
+        self.transcript = transcript
+        self.lines = lines
+        self.known = known
+
+
+class Seawall:
+    """Runs teams. Use it as an async context manager:
+
+        async with Seawall("desk.db") as sea:
+            run = await sea.start(desk, "Refund order 1042")
+            outcome = await run.outcome()
+
+    `journal` is a path, `:memory:`, or a `Journal`. `guards` replace the default ones (`Loops()`); a team's
+    own guards are added, and take the place of one with the same name. `modes` sets guards to `off`,
+    `observe` or `enforce`. `models` makes a `Model` of a name such as `openai:gpt-5.2`; `prices` are by
+    model name. Values in `secrets`, and of environment variables named like a key, never reach the journal.
+    """
+
+    def __init__(
+        self,
+        journal: str | Path | Journal = ":memory:",
+        *,
+        clock: Clock | None = None,
+        rng: random.Random | None = None,
+        guards: Sequence[Guard] | None = None,
+        modes: Mapping[str, Mode] | None = None,
+        models: Callable[[str], Model] | None = None,
+        prices: Mapping[str, Price] | None = None,
+        secrets: Iterable[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._clock: Clock = clock or SystemClock()
+        self._given = journal
+        self._journal: Journal | None = None
+        self._ids = Ids(self._clock, rng or random.SystemRandom())
+        self._guards = tuple(guards) if guards is not None else (Loops(),)
+        self._modes = dict(modes or {})
+        self._resolve = models or _resolve
+        self._prices = dict(prices or {})
+        self._redactor = Redactor.from_environment(
+            os.environ if environment is None else environment, secrets
+        )
+        self._crews: dict[int, Crew] = {}
+        self._drivers: dict[str, Driver] = {}
+        self._teams: dict[str, Team] = {}
+        self._queued: dict[str, asyncio.Task[None]] = {}
+        self._sessions: OrderedDict[tuple[str, str], _Session] = OrderedDict()
+        self._settings: dict[str, GuardSetting] = {}
+        self._change: asyncio.Future[None] | None = None
+        self._cursor = 0
+        self._pumping: asyncio.Task[None] | None = None
+        self._pump_due = False
+        self._stop_watching: Callable[[], None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Seawall {self._given!r} {len(self._drivers)} runs in flight>"
+
+    # ---- opening and closing
+
+    @property
+    def journal(self) -> Journal:
+        """The journal. Raises `Misused` before `open`."""
+        if self._journal is None:
+            raise Misused("this Seawall is not open: use `async with Seawall(...) as sea:`")
+        return self._journal
+
+    async def open(self) -> Self:
+        """Open the journal. Raises `Misused` if it can't be used."""
+        if self._journal is not None:
+            return self
+        given = self._given
+        if isinstance(given, str | Path):
+            self._journal = SqliteJournal.open(str(given), clock=self._clock)
+        else:
+            self._journal = given
+        self._settings = await self._journal.guard_settings()
+        self._cursor, _ = await self._journal.commands(after=-1)
+        self._stop_watching = self._journal.watch(self._on_write)
+        return self
+
+    async def close(self) -> None:
+        """Give up what is in flight (it can be resumed), and close the journal.
+
+        Tools that ignore cancellation are waited for `LATE_S` seconds and then let go.
+        """
+        if self._journal is None:
+            return
+        if self._stop_watching is not None:
+            self._stop_watching()
+        tasks: list[asyncio.Task[Any]] = [*self._queued.values()]
+        if self._pumping is not None:
+            tasks.append(self._pumping)
+        for task in tasks:
+            task.cancel()
+        leases: list[Lease] = []
+        for driver in list(self._drivers.values()):
+            if driver.state.ended is None:
+                driver.give_up(
+                    Broken(f"run {driver.lease.run} was given up: this Seawall was closed; resume it")
+                )
+                leases.append(driver.lease)
+            tasks += driver.stragglers()
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=LATE_S)
+            for task in late:
+                task.cancel()
+        for lease in leases:
+            await self._journal.release(lease)
+        await self._journal.close()
+        for crew in self._crews.values():
+            crew.close()
+        self._journal = None
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # ---- starting
+
+    async def start(
+        self,
+        team: Team,
+        request: str,
+        *,
+        session: str | None = None,
+        tenant: str = "",
+        principal: str = "",
+        request_id: str | None = None,
+        limits: Limits | None = None,
+        modes: Mapping[str, Mode] | None = None,
+        stream: bool = False,
+        app: str | None = None,
+    ) -> Run:
+        """Start a run and give its handle; the run is recorded when this returns.
+
+        `session`: the conversation it belongs to; its runs are serial, so this one waits for the one before.
+        `request_id`: the same one again gives the same run. `limits` take the place of the team's.
+        `stream`: `run.events()` brings pieces of the coordinator's text, which the outcome marks as unchecked.
+        `app`: the team's import path, for `seawall resume`.
+        Raises `Misused` for an empty request; `Refused` if the session's last run waits or is interrupted,
+        or if money is limited and a model's price is not known; `JournalFull`, `JournalFailed`.
+        """
+        if not request.strip():
+            raise Misused(f"the request is empty (got {request!r})")
+        crew = self._crew(team)
+        spend = checked(limits) if limits is not None else team.limits
+        _check_prices(crew, spend)
+        bodies = self._bodies(tenant, session)
+        guards = self._team_guards(team)
+        now = self._clock.wall_s()
+        started = RunStarted(
+            at=now,
+            run=self._ids.run(),
+            team=team.name,
+            team_version=team.version,
+            agent=team.coordinator.name,
+            intent=bodies.put(request),
+            limits=spend,
+            guards=self._start_modes(guards, modes or {}),
+            tenant=tenant,
+            principal=principal,
+            session=session,
+            request_id=request_id,
+            app=app,
+            stream=stream,
+        )
+        if session is not None and not await self._session_free(tenant, session, None):
+            return await self._queue(team, started, bodies)
+        return await self._begin(team, started, bodies, guards)
+
+    async def _begin(self, team: Team, started: RunStarted, bodies: Bodies, guards: Sequence[Guard]) -> Run:
+        """Record the run together with its first steps, and go."""
+        history, lines = await self._history(started.tenant, started.session, None, bodies)
+        state = begin(started, guards)
+        handle = Run(self, started.run)
+        driver = self._driver(team, state, None, bodies, guards, lines, handle)
+        taken = RunTaken(
+            at=started.at, owner=self.journal.owner, epoch=1, left_s=started.limits.active_s, history=history
+        )
+        self._drivers[started.run] = driver
+        self._teams[started.run] = team
+
+        async def create(events: Sequence[Event], unsaved: dict[Ref, bytes]) -> Lease:
+            return await self.journal.create(started, events, unsaved)
+
+        try:
+            await driver.start_new([taken], create)
+        except BaseException:
+            self._forget(started.run)
+            raise
+        if driver.lease.epoch == 0:
+            self._forget(started.run)
+            return await self.attach(driver.lease.run)
+        handle.drive(driver)
+        return handle
+
+    async def _queue(self, team: Team, started: RunStarted, bodies: Bodies) -> Run:
+        """Record the run, and go once the session's run before it has ended."""
+        lease = await self.journal.create(started, (), bodies.unsaved())
+        if lease.epoch == 0:
+            return await self.attach(lease.run)
+        handle = Run(self, started.run)
+        self._teams[started.run] = team
+        task = asyncio.get_running_loop().create_task(
+            self._go_when_free(team, started, bodies, lease, handle)
+        )
+        self._queued[started.run] = task
+        task.add_done_callback(lambda _: self._queued.pop(started.run, None))
+        return handle
+
+    async def _go_when_free(
+        self, team: Team, started: RunStarted, bodies: Bodies, lease: Lease, handle: Run
+    ) -> None:
+        refusal: Refused | None = None
+        while True:
+            change = self.next_change()
+            try:
+                if await self._session_free(started.tenant, started.session or "", started.run):
+                    break
+            except Refused as refused:
+                refusal = refused
+                break
+            await change
+        history, lines = await self._history(started.tenant, started.session, started.run, bodies)
+        guards = self._team_guards(team)
+        driver = self._driver(team, begin(started, guards), lease, bodies, guards, lines, handle)
+        left_s = started.limits.active_s
+        first: list[Event] = [
+            RunTaken(
+                at=self._clock.wall_s(), owner=lease.owner, epoch=lease.epoch, left_s=left_s, history=history
+            )
+        ]
+        self._drivers[started.run] = driver
+        handle.drive(driver)
+        if refusal is not None:
+            driver.refuse(first, refusal.guard, str(refusal))
+            return
+        driver.start(first)
+        await self._deliver(await self.journal.inbox(started.run))
+
+    async def _session_free(self, tenant: str, session: str, before: str | None) -> bool:
+        """Whether the session's run before this one has ended. Raises `Refused` if it will not by itself."""
+        tail = await self.journal.session_tail(tenant, session, before=before)
+        if tail is None or tail.state == "ended":
+            return True
+        if tail.state == "waiting":
+            what = "waits for a person: decide on it, or cancel it"
+        elif tail.state == "interrupted" and not self.queued(tail.run):
+            what = f"was interrupted: seawall resume {tail.run}, or cancel it"
+        else:
+            return False
+        raise Refused(f"session {session!r}: its run {tail.run} {what}", guard="session", value=tail.run)
+
+    # ---- going on
+
+    async def resume(self, run_id: str, team: Team, *, force: bool = False) -> Run:
+        """Go on with a run after a crash, or after it waited, with today's team.
+
+        Recorded steps are not made again. A read or model call that was in flight is; an effect is only if
+        its tool is idempotent, else its fate is `unknown` and the run waits for a person.
+        Raises `Refused` if a live process has the run (`force` takes it from that one), `Misused` if there
+        is no such run.
+        """
+        if run_id in self._drivers or run_id in self._queued:
+            owner = self.journal.owner
+            raise Refused(f"run {run_id} is running in this process ({owner})", guard="lease", value=owner)
+        crew = self._crew(team)
+        row = await self.journal.row(run_id)
+        if row.state == "ended":
+            return Run(self, run_id)
+        lease = await self.journal.take(run_id, force=force)
+        try:
+            events = await self.journal.events(run_id)
+            guards = self._team_guards(team)
+            state = fold(events, guards)
+            _check_prices(crew, state.started.limits)
+            bodies = self._bodies(lease.tenant, state.started.session)
+            bodies.load(await self.journal.bodies(lease.tenant, bodies.missing(refs_of(events))))
+            lines = await self._lines(lease.tenant, state.history, bodies)
+        except BaseException:
+            await self.journal.release(lease)
+            raise
+        handle = Run(self, run_id)
+        driver = self._driver(team, state, lease, bodies, guards, lines, handle)
+        driver.learn(events)
+        now = self._clock.wall_s()
+        first: list[Event] = [RunTaken(at=now, owner=lease.owner, epoch=lease.epoch, left_s=state.left_s)]
+        first += recovered(state, now)
+        self._drivers[run_id] = driver
+        self._teams[run_id] = team
+        handle.drive(driver)
+        driver.start(first)
+        await self._deliver(await self.journal.inbox(run_id, after=state.inbox))
+        return handle
+
+    async def attach(self, run_id: str) -> Run:
+        """A handle on a run, wherever it is driven. Raises `Misused` if there is no such run."""
+        await self.journal.row(run_id)
+        return Run(self, run_id, self._drivers.get(run_id))
+
+    async def decide(
+        self, run_id: str, step: int, *, approve: bool, by: str, reason: str = "", result: str | None = None
+    ) -> None:
+        """Decide on approval step `step` of a run that waits, from any process.
+
+        For an effect whose fate is unknown, `approve` says that it happened, and `result` is its receipt.
+        Raises `Misused` if the run does not wait for a decision on that step.
+        """
+        state = await self.state(run_id)
+        waiting = [approval.step for approval in state.approvals]
+        if step not in waiting:
+            there = ", ".join(map(str, waiting)) or "none"
+            raise Misused(f"run {run_id}: step {step} waits for no decision (waiting: {there})")
+        bodies = Bodies(self._redactor)
+        output = None if result is None else bodies.put(result)
+        command = Command(
+            kind="decide", by=by, reason=bodies.redact(reason), step=step, approved=approve, output=output
+        )
+        await self.send(run_id, command, bodies.unsaved())
+
+    async def set_guard(self, guard: str, mode: Mode, *, by: str, for_s: float | None = None) -> None:
+        """Switch a guard for all runs on this journal, live: those in flight and those to come.
+
+        With `for_s` it goes back to what the code says after so many seconds. Recorded with `by`.
+        """
+        if mode not in ("off", "observe", "enforce"):
+            raise Misused(f"guard {guard!r}: mode is {mode!r}; it is 'off', 'observe' or 'enforce'")
+        if for_s is not None and for_s <= 0:
+            raise Misused(f"guard {guard!r}: for_s is {for_s}; it must be above zero")
+        now = self._clock.wall_s()
+        until = None if for_s is None else now + for_s
+        setting = GuardSetting(guard=guard, mode=mode, by=by, at=now, until=until)
+        await self.journal.set_guard(setting)
+        await self._apply_settings()
+
+    # ---- for handles
+
+    def driver(self, run_id: str) -> Driver | None:
+        """The driver of a run that this process has in flight."""
+        return self._drivers.get(run_id)
+
+    def queued(self, run_id: str) -> bool:
+        """Whether the run waits in this process for its session's run before it."""
+        return run_id in self._queued or run_id in self._drivers
+
+    async def state(self, run_id: str) -> RunState:
+        """The run's state as it is recorded."""
+        return fold(await self.journal.events(run_id))
+
+    async def outcome(self, run_id: str, state: RunState | None = None) -> Outcome:
+        """The outcome of a run that has ended."""
+        state = state or await self.state(run_id)
+        ref = state.ended.answer if state.ended is not None else None
+        answer: str | None = None
+        if ref is not None:
+            bodies = await self.journal.bodies(state.started.tenant, [ref])
+            answer = bodies[ref].decode() if ref in bodies else "[erased]"
+        return outcome_of(state, answer, self._output(run_id, answer))
+
+    def _output(self, run_id: str, answer: str | None) -> Any:
+        team = self._teams.get(run_id)
+        adapter = team.coordinator.adapter if team is not None else None
+        if adapter is None or answer is None:
+            return None
+        try:
+            return adapter.validate_json(answer)
+        except ValueError:  # recorded under an older type
+            return None
+
+    async def send(self, run_id: str, command: Command, bodies: Mapping[Ref, bytes] | None = None) -> None:
+        """Put a command into a run's inbox, and deliver it if the run is here."""
+        await self.journal.send(run_id, command, bodies)
+        await self._pump()
+
+    def next_change(self) -> asyncio.Future[None]:
+        """Done at the next write to the journal, by any process."""
+        if self._change is None or self._change.done():
+            self._change = asyncio.get_running_loop().create_future()
+        return self._change
+
+    async def changed(self) -> None:
+        """Return after the next write to the journal, by any process."""
+        await asyncio.shield(self.next_change())
+
+    def wake(self) -> None:
+        """Let everyone who waits for a change look again."""
+        if self._change is not None and not self._change.done():
+            self._change.set_result(None)
+
+    # ---- commands and live settings
+
+    def _on_write(self) -> None:
+        self.wake()
+        if self._pump_due or not (self._drivers or self._teams):
+            return
+        self._pump_due = True
+        self._clock.call_later(POLL_S, self._start_pump)
+
+    def _start_pump(self) -> None:
+        self._pump_due = False
+        if self._journal is not None and (self._pumping is None or self._pumping.done()):
+            self._pumping = asyncio.get_running_loop().create_task(self._pump())
+
+    async def _pump(self) -> None:
+        """Deliver commands that came since the last look, and settings."""
+        cursor, items = await self.journal.commands(after=self._cursor)
+        self._cursor = max(cursor, self._cursor)
+        await self._deliver(items)
+        await self._apply_settings()
+
+    async def _deliver(self, items: Sequence[InboxItem]) -> None:
+        for item in items:
+            driver = self._drivers.get(item.run)
+            if driver is not None:
+                driver.command(item)
+            elif item.run in self._teams and item.run not in self._queued:
+                row = await self.journal.row(item.run)
+                if row.state == "waiting" and item.run not in self._drivers:
+                    await self.resume(item.run, self._teams[item.run])
+
+    async def _apply_settings(self) -> None:
+        settings = await self.journal.guard_settings()
+        if settings == self._settings:
+            return
+        self._settings = settings
+        now = self._clock.wall_s()
+        for setting in settings.values():
+            if setting.until is not None and setting.until > now:
+                self._clock.call_later(setting.until - now, self._settings_due)
+        self._settings_due()
+
+    def _settings_due(self) -> None:
+        """Bring every run in flight to what is set now."""
+        now = self._clock.wall_s()
+        for driver in list(self._drivers.values()):
+            for name, setting in self._settings.items():
+                live = setting.until is None or setting.until > now
+                mode = setting.mode if live else driver.state.started.guards.get(name, "enforce")
+                driver.set_mode(
+                    name, mode, setting.by if live else "expired", setting.until if live else None
+                )
+
+    def _start_modes(self, guards: Sequence[Guard], modes: Mapping[str, Mode]) -> dict[str, Mode]:
+        """Each guard's mode at the start: the code's, then this Seawall's, then the run's, then the live one."""
+        now = self._clock.wall_s()
+        known: dict[str, Mode] = dict.fromkeys(BUILT_IN, "enforce")
+        known |= {guard.name: guard.mode for guard in guards}
+        for source in (self._modes, modes):
+            for name, mode in source.items():
+                if name not in known:
+                    raise Misused(
+                        f"there is no guard {name!r} to set to {mode!r}; there are: {', '.join(known)}"
+                    )
+                known[name] = mode
+        for name, setting in self._settings.items():
+            if name in known and (setting.until is None or setting.until > now):
+                known[name] = setting.mode
+        return known
+
+    # ---- parts of a run
+
+    def _team_guards(self, team: Team) -> tuple[Guard, ...]:
+        by_name = {guard.name: guard for guard in (*self._guards, *team.guards)}
+        for name in by_name:
+            if name in BUILT_IN:
+                raise Misused(f"a guard can't be named {name!r}: that is one of Seawall's own")
+        return tuple(by_name.values())
+
+    def _crew(self, team: Team) -> Crew:
+        crew = self._crews.get(id(team))
+        if crew is None or crew.team is not team:
+            models: dict[str, Model] = {}
+            for name, member in team.members.items():
+                model = member.agent.model
+                models[name] = self._resolve(model) if isinstance(model, str) else model
+            crew = self._crews[id(team)] = Crew(team, models, self._prices)
+        return crew
+
+    def _bodies(self, tenant: str, session: str | None) -> Bodies:
+        kept = self._sessions.get((tenant, session)) if session is not None else None
+        return Bodies(self._redactor, kept.known if kept is not None else None)
+
+    def _driver(
+        self,
+        team: Team,
+        state: RunState,
+        lease: Lease | None,
+        bodies: Bodies,
+        guards: Sequence[Guard],
+        lines: Sequence[Line],
+        handle: Run,
+    ) -> Driver:
+        started = state.started
+        on_text = handle.text if started.stream else None
+        work = TeamWork(self._crew(team), started.limits, bodies, history=lines, on_text=on_text)
+        causes = Causes()
+        causes.learn(0, bodies.text(started.intent))
+        fork = started.fork
+        simulate = fork is not None and not fork.live_effects
+        gate = Gate(work, guards, started.limits, now=self._clock.wall_s, simulate_effects=simulate)
+        return Driver(
+            state,
+            work=work,
+            gate=gate,
+            journal=self.journal,
+            lease=lease,
+            clock=self._clock,
+            bodies=bodies,
+            causes=causes,
+            on_rest=self._rested,
+        )
+
+    def _rested(self, driver: Driver) -> None:
+        """A run has ended, waits, or was given up: this process lets go of it."""
+        started = driver.state.started
+        self._drivers.pop(started.run, None)
+        ended = driver.state.ended
+        if ended is not None and started.session is not None:
+            key = (started.tenant, started.session)
+            kept = self._sessions.pop(key, None)
+            before = kept.lines if kept is not None and kept.transcript == driver.state.history else None
+            manifest = driver.bodies.data(ended.transcript) if ended.transcript else None
+            if manifest is not None and (before is not None or driver.state.history is None):
+                lines = (before or ()) + decode_manifest(manifest).messages
+                self._sessions[key] = _Session(ended.transcript, lines, driver.bodies.known())
+                if len(self._sessions) > SESSIONS_KEPT:
+                    self._sessions.popitem(last=False)
+        self.wake()
+
+    def _forget(self, run_id: str) -> None:
+        self._drivers.pop(run_id, None)
+        self._teams.pop(run_id, None)
+
+    # ---- a session's conversation
+
+    async def _history(
+        self, tenant: str, session: str | None, before: str | None, bodies: Bodies
+    ) -> tuple[Ref | None, tuple[Line, ...]]:
+        """The newest transcript of the session, and its lines; their bodies are loaded."""
+        if session is None:
+            return None, ()
+        tail = await self.journal.session_tail(tenant, session, before=before)
+        kept = self._sessions.get((tenant, session))
+        while tail is not None:
+            events = await self.journal.events(tail.run, after=tail.events - 2)
+            ended = next((event for event in events if isinstance(event, RunEnded)), None)
+            if ended is None:  # late results came after it
+                state = fold(await self.journal.events(tail.run))
+                ended = state.ended
+            if ended is not None and ended.transcript is not None:
+                if kept is not None and kept.transcript == ended.transcript:
+                    return ended.transcript, kept.lines
+                return ended.transcript, await self._lines(tenant, ended.transcript, bodies)
+            tail = await self.journal.session_tail(tenant, session, before=tail.run)
+        return None, ()
+
+    async def _lines(self, tenant: str, ref: Ref | None, bodies: Bodies) -> tuple[Line, ...]:
+        """All lines of a conversation, oldest first, walking its manifests back."""
+        parts: list[tuple[Line, ...]] = []
+        while ref is not None:
+            bodies.load(await self.journal.bodies(tenant, bodies.missing([ref])))
+            data = bodies.data(ref)
+            if data is None:  # erased, and what came before it with it
+                break
+            manifest = decode_manifest(data)
+            parts.append(manifest.messages)
+            ref = manifest.prev
+        lines = tuple(line for part in reversed(parts) for line in part)
+        wanted = [ref for line in lines for ref in (line.ref, *line.notes)]
+        bodies.load(await self.journal.bodies(tenant, bodies.missing(wanted)))
+        return lines
+
+
+def refs_of(events: Iterable[Event]) -> list[Ref]:
+    """Every body that these events refer to."""
+    refs: dict[Ref, None] = {}
+    for event in events:
+        for name in ("intent", "input", "output", "answer", "problem", "note", "receipt", "transcript"):
+            ref = getattr(event, name, None)
+            if ref:
+                refs[ref] = None
+        if isinstance(event, StepDone):
+            for call in event.calls:
+                refs[call.arguments] = None
+    return list(refs)
+
+
+def _check_prices(crew: Crew, limits: Limits) -> None:
+    if limits.usd is None:
+        return
+    for name, price in crew.prices.items():
+        if price is None:
+            model = crew.models[name].name
+            raise Refused(
+                f"usd is limited to {limits.usd}, and the price of {name!r}'s model {model!r} is not known: "
+                "give it with Seawall(prices={...})",
+                guard="budget",
+                limit=limits.usd,
+                value=model,
+            )
+
+
+def _resolve(name: str) -> Model:
+    from seawall.models.providers import resolve  # an extra; only teams with named models need it
+
+    return resolve(name)

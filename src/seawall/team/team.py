@@ -1,0 +1,219 @@
+"""Teams: a coordinator, specialists, a reviewer. Inert definitions; `Seawall` runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from seawall.core.canonical import digest
+from seawall.core.errors import Misused
+from seawall.core.events import Limits
+from seawall.models.protocol import ToolSpec
+from seawall.run.guard import Guard
+from seawall.team.agent import ASK_PREFIX, Agent
+
+if TYPE_CHECKING:
+    from seawall.team.outcome import Outcome
+
+REVIEW_ROUNDS = 2
+"""A first look and one more after a correction; measured gains of further rounds are small, their cost is not."""
+
+
+REVIEW_TOOL = "review"
+REVIEW_SPEC = ToolSpec(
+    REVIEW_TOOL,
+    "Give your decision. Call it alone.",
+    {
+        "type": "object",
+        "properties": {
+            "approved": {"type": "boolean", "description": "Whether the evidence carries the answer."},
+            "feedback": {"type": "string", "description": "What has to change; empty if approved."},
+        },
+        "required": ["approved"],
+        "additionalProperties": False,
+    },
+)
+
+
+class Member(msgspec.Struct, frozen=True):
+    """An agent in its place in the team."""
+
+    agent: Agent
+    asks: tuple[str, ...]
+    """Frames that it may open: names of agents."""
+    specs: tuple[ToolSpec, ...]
+    version: str
+    reviewer: str | None = None
+    """Who reviews what this agent answers (it is a coordinator)."""
+    rounds: int = 0
+
+
+class Team:
+    """A coordinator with specialists and a reviewer, each an `Agent` or, for specialists, another `Team`.
+
+    `Team(agent)` is a team of one. `history` says what a session's next run is told of the earlier ones:
+    the whole `transcript`, or only requests and `answers`.
+    Raises `Misused` for two agents of one name, a delegation to nobody, and limits of zero or below.
+    """
+
+    def __init__(
+        self,
+        name: str | Agent,
+        coordinator: Agent | None = None,
+        *,
+        specialists: Sequence[Agent | Team] = (),
+        reviewer: Agent | None = None,
+        review_rounds: int = REVIEW_ROUNDS,
+        limits: Limits | None = None,
+        guards: Sequence[Guard] = (),
+        history: Literal["transcript", "answers"] = "transcript",
+        role: str = "",
+    ) -> None:
+        if isinstance(name, Agent):
+            if coordinator is not None:
+                raise Misused(f"Team({name!r}, …): give the team a name before its coordinator")
+            coordinator, name = name, name.name
+        if coordinator is None:
+            raise Misused(f"team {name!r} has no coordinator")
+        if review_rounds < 1:
+            raise Misused(f"team {name!r}: review_rounds is {review_rounds}; it must be at least 1")
+        if history not in ("transcript", "answers"):
+            raise Misused(f"team {name!r}: history is {history!r}; it is 'transcript' or 'answers'")
+        self.name = name
+        self.role = role or coordinator.role
+        self.coordinator = coordinator
+        self.specialists = tuple(specialists)
+        self.reviewer = reviewer
+        self.review_rounds = review_rounds
+        self.limits = checked(limits or Limits())
+        self.guards = tuple(guards)
+        self.history: Literal["transcript", "answers"] = history
+        self.members = self._members()
+        self.version = digest({name: member.version for name, member in self.members.items()})[:12]
+
+    def __repr__(self) -> str:
+        return f"<Team {self.name} of {', '.join(self.members)}>"
+
+    def _members(self) -> dict[str, Member]:
+        """Every agent of this team and of the teams in it, by name."""
+        members: dict[str, Member] = {}
+
+        def join(name: str, member: Member) -> None:
+            if name in members:
+                raise Misused(f"team {self.name!r} has two agents of the name {name!r}")
+            members[name] = member
+
+        entries: dict[str, tuple[str, str]] = {}  # a specialist's name: whose frame it opens, and its role
+        for specialist in self.specialists:
+            if isinstance(specialist, Team):
+                for name, member in specialist.members.items():
+                    join(name, member)
+                entries[specialist.name] = (specialist.coordinator.name, specialist.role)
+            else:
+                entries[specialist.name] = (specialist.name, specialist.role)
+        agents = [item for item in self.specialists if isinstance(item, Agent)]
+        for agent in agents:
+            join(agent.name, self._member(agent, agent.asks or (), entries))
+        asks = self.coordinator.asks if self.coordinator.asks is not None else tuple(entries)
+        reviewer = self.reviewer
+        join(self.coordinator.name, self._member(self.coordinator, asks, entries, reviewer))
+        if reviewer is not None:
+            join(reviewer.name, self._member(reviewer, reviewer.asks or (), entries))
+        return members
+
+    def _member(
+        self,
+        agent: Agent,
+        asks: Sequence[str],
+        entries: dict[str, tuple[str, str]],
+        reviewer: Agent | None = None,
+    ) -> Member:
+        specs = [item.spec for item in agent.tools]
+        taken = {spec.name for spec in specs}
+        for name in asks:
+            if name not in entries:
+                known = ", ".join(entries) or "nobody"
+                raise Misused(
+                    f"agent {agent.name!r} asks {name!r}, who is not in team {self.name!r} (there: {known})"
+                )
+            spec = _ask_spec(name, entries[name][1])
+            if spec.name in taken:
+                raise Misused(
+                    f"agent {agent.name!r}: its tool {spec.name!r} has the name of a hand-off to {name!r}"
+                )
+            specs.append(spec)
+        if agent.answer_spec is not None:
+            specs.append(agent.answer_spec)
+        if agent is self.reviewer:
+            specs.append(REVIEW_SPEC)
+        if agent is self.reviewer and agent.adapter is not None:
+            raise Misused(
+                f"agent {agent.name!r} reviews: its answer is a decision, so it takes no output type"
+            )
+        if reviewer is agent:
+            raise Misused(f"agent {agent.name!r} can't review itself")
+        targets = tuple(entries[name][0] for name in asks)
+        return Member(
+            agent=agent,
+            asks=tuple(asks),
+            specs=tuple(specs),
+            version=agent.version(targets),
+            reviewer=None if reviewer is None else reviewer.name,
+            rounds=self.review_rounds,
+        )
+
+    def target(self, name: str) -> str | None:
+        """The agent whose frame a hand-off to `name` opens: itself, or a nested team's coordinator."""
+        if name in self.members:
+            return name
+        for specialist in self.specialists:
+            if isinstance(specialist, Team):
+                if specialist.name == name:
+                    return specialist.coordinator.name
+                found = specialist.target(name)
+                if found is not None:
+                    return found
+        return None
+
+    async def run(self, request: str, **options: Any) -> Outcome:
+        """Answer one request, for scripts and notebooks: starts, waits, gives the outcome.
+
+        The journal is in memory and gone afterwards; `journal="desk.db"` keeps it. Other options are those
+        of `Seawall.start`.
+        """
+        from seawall.team.seawall import Seawall  # the runtime stands on the definitions, not they on it
+
+        journal = options.pop("journal", ":memory:")
+        async with Seawall(journal) as sea:
+            run = await sea.start(self, request, **options)
+            return await run.outcome()
+
+
+def _ask_spec(name: str, role: str) -> ToolSpec:
+    schema = {
+        "type": "object",
+        "properties": {
+            "task": {"type": "string", "description": "What to do, with every fact that is needed."}
+        },
+        "required": ["task"],
+        "additionalProperties": False,
+    }
+    return ToolSpec(f"{ASK_PREFIX}{name}", f"Hand a task to {name}. {role}".strip(), schema)
+
+
+def checked(limits: Limits) -> Limits:
+    """`limits`, if every one of them is above zero. Raises `Misused` naming the one that is not."""
+    for name in limits.__struct_fields__:
+        value = getattr(limits, name)
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+            raise Misused(f"limits: {name} is {value!r}; it must be a number")
+        if not value > 0:
+            raise Misused(f"limits: {name} is {value}; it must be above zero")
+        if name not in ("active_s", "usd") and not isinstance(value, int):
+            raise Misused(f"limits: {name} is {value}; it must be a whole number")
+    return limits

@@ -1,0 +1,91 @@
+"""Bounded pools of daemon threads, one a tool: a sync tool that never returns keeps its thread, not the process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any
+
+Job = Callable[[], None]
+
+
+class Threads:
+    """At most `size` threads, made when needed. Standard pools join theirs at exit and would hang there."""
+
+    def __init__(self, name: str, size: int) -> None:
+        self._name = name
+        self._size = size
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._idle = 0
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"<Threads {self._name} {len(self._threads)}/{self._size}>"
+
+    async def call(self, function: Callable[[], Any]) -> Any:
+        """Run `function` in a thread and give its result.
+
+        Cancelled once, it goes on waiting (the thread can't be stopped, and its late result is worth
+        recording); cancelled again, it lets go.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        context = contextvars.copy_context()
+
+        def job() -> None:
+            try:
+                result, error = context.run(function), None
+            except BaseException as raised:  # noqa: BLE001 -- told to whoever waits, whatever it is
+                result, error = None, raised
+            try:
+                loop.call_soon_threadsafe(_resolve, future, result, error)
+            except RuntimeError:
+                pass  # the loop is closed: nobody waits any more
+
+        self._submit(job)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            if future.done():
+                raise
+            return await future
+
+    def _submit(self, job: Job) -> None:
+        with self._lock:
+            self._jobs.put(job)
+            if self._idle < self._jobs.qsize() and len(self._threads) < self._size:
+                number = len(self._threads) + 1
+                thread = threading.Thread(target=self._work, name=f"{self._name}-{number}", daemon=True)
+                self._threads.append(thread)
+                thread.start()
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                self._idle += 1
+            job = self._jobs.get()
+            with self._lock:
+                self._idle -= 1
+            if job is None:
+                return
+            job()
+
+    def close(self) -> None:
+        """Let the threads end once they are done."""
+        for _ in self._threads:
+            self._jobs.put(None)
+
+
+def _resolve(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(result)
+    elif isinstance(error, StopIteration):  # a future does not take it
+        future.set_exception(RuntimeError(f"StopIteration: {error}"))
+    else:
+        future.set_exception(error)

@@ -1,0 +1,264 @@
+"""Tools: plain functions with annotations, marked as reading or as changing the world."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar, get_type_hints, overload
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
+from pydantic_core import PydanticSerializationError, to_json
+
+from seawall.core.canonical import canonical, digest
+from seawall.core.errors import Misused, SeawallError
+from seawall.models.protocol import ToolSpec
+
+INLINE_BYTES = 64 * 1024
+"""A longer result is kept by reference and the agent is shown its beginning: about 16,000 tokens."""
+MAX_RESULT_BYTES = 16 * 1024 * 1024
+"""A longer result is an error: nothing that an agent could use is that long, and it would be stored."""
+PREVIEW_CHARS = 2_000
+MAX_THREADS = 8
+"""Threads of one sync tool; more calls wait. A tool that never returns keeps its thread, not the run."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class NotDone(SeawallError):
+    """Raised by an effect tool: it failed, and the world was not changed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolContext:
+    """What a tool may know of its call. Take it as a parameter annotated `ToolContext`."""
+
+    run: str
+    step: int
+    agent: str
+    tenant: str
+    principal: str
+    session: str | None
+    remaining_s: float
+    """Active seconds that the run has left."""
+    key: str
+    """Idempotency key: the same for every attempt of this call, also after a crash."""
+
+
+class Tool:
+    """A function that agents may call. Make one with `@tool`.
+
+    It can still be called as the plain function that it wraps.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        effect: bool = False,
+        idempotent: bool = False,
+        timeout_s: float | None = None,
+        retries: int = 0,
+        threads: int = MAX_THREADS,
+        version: str = "1",
+        schema: dict[str, Any] | None = None,
+    ) -> None:
+        self.name: str = name or getattr(function, "__name__", "") or type(function).__name__
+        self.function = function
+        self.effect = effect
+        self.idempotent = idempotent
+        self.timeout_s = timeout_s
+        self.retries = retries
+        self.threads = threads
+        self.is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+            getattr(function, "__call__", None)  # noqa: B004 -- an object with an async __call__ is a tool too
+        )
+        self._check_options()
+        self.context_parameter: str | None = None
+        self._fields: tuple[str, ...] = ()
+        self._allows_none = False
+        self._model: type[BaseModel] | None = None
+        if schema is None:
+            self._model = self._parameters(function)
+            schema = self._model.model_json_schema()
+            schema.pop("title", None)
+        text = description if description is not None else inspect.getdoc(function) or ""
+        self.spec = ToolSpec(self.name, text.strip(), schema)
+        self.version = f"{version}-{digest([self.name, text, schema, effect])[:8]}"
+
+    def _check_options(self) -> None:
+        if not self.name.isidentifier() and not self.name.replace("-", "_").isidentifier():
+            raise Misused(f"tool name {self.name!r} is not an identifier: give it one with @tool(name=...)")
+        if self.idempotent and not self.effect:
+            raise Misused(f"tool {self.name!r}: idempotent=True is for effects; add effect=True")
+        if self.timeout_s is not None and self.timeout_s <= 0:
+            raise Misused(f"tool {self.name!r}: timeout_s is {self.timeout_s}; it must be above zero")
+        if self.retries < 0:
+            raise Misused(f"tool {self.name!r}: retries is {self.retries}; it must be zero or more")
+        if self.retries and self.effect and not self.idempotent:
+            raise Misused(f"tool {self.name!r}: an effect is retried only if it is idempotent=True")
+        if self.threads < 1:
+            raise Misused(f"tool {self.name!r}: threads is {self.threads}; it must be at least 1")
+
+    def _parameters(self, function: Callable[..., Any]) -> type[BaseModel]:
+        signature = inspect.signature(function)
+        try:
+            hints = get_type_hints(function, include_extras=True)
+        except (NameError, TypeError) as error:
+            raise Misused(f"tool {self.name!r}: an annotation can't be resolved: {error}") from error
+        fields: dict[str, Any] = {}
+        for parameter in signature.parameters.values():
+            hint = hints.get(parameter.name)
+            if hint is ToolContext:
+                self.context_parameter = parameter.name
+                continue
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+                raise Misused(f"tool {self.name!r}: parameter '{parameter}' can't be filled by name")
+            if hint is None:
+                raise Misused(
+                    f"tool {self.name!r}: parameter {parameter.name!r} has no annotation, "
+                    "so a model can't be told what to send"
+                )
+            default = ... if parameter.default is parameter.empty else parameter.default
+            fields[parameter.name] = (hint, default)
+        returns = hints.get("return", Any)
+        self._allows_none = returns is Any or _allows_none(returns)
+        self._fields = tuple(fields)
+        config = ConfigDict(extra="forbid", arbitrary_types_allowed=False)
+        try:
+            return create_model(self.name, __config__=config, **fields)
+        except Exception as error:
+            raise Misused(f"tool {self.name!r}: no schema can be made of its parameters: {error}") from error
+
+    def __repr__(self) -> str:
+        return f"<Tool {self.name} {'effect' if self.effect else 'read'} v{self.version}>"
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The plain function."""
+        return self.function(*args, **kwargs)
+
+    def validated(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Keyword arguments for the function. Raises `ValueError` with what is wrong, for the model."""
+        if self._model is None:
+            return arguments
+        try:
+            model = self._model.model_validate(arguments)
+        except ValidationError as error:
+            raise ValueError(explained(error)) from None
+        return {name: getattr(model, name) for name in self._fields}
+
+    def encoded(self, value: object) -> str | bytes:
+        """A result as it is recorded. Raises `TypeError` or `ValueError` with what is wrong."""
+        if value is None and not self._allows_none:
+            raise ValueError(f"tool {self.name!r} returned None, which its annotation does not allow")
+        encoded = encode(value, f"tool {self.name!r}")
+        size = len(encoded)
+        if size > MAX_RESULT_BYTES:
+            raise ValueError(f"tool {self.name!r} returned {size:,} bytes (limit {MAX_RESULT_BYTES:,})")
+        return encoded
+
+
+def _allows_none(hint: Any) -> bool:
+    if hint is None or hint is type(None):
+        return True
+    return type(None) in getattr(hint, "__args__", ())
+
+
+def encode(value: object, what: str) -> str | bytes:
+    """Text as it is, bytes as they are, everything else as JSON. Raises `TypeError` for what has none."""
+    if isinstance(value, str | bytes):
+        return value
+    if isinstance(value, bytearray | memoryview):
+        return bytes(value)
+    try:
+        if value is None or isinstance(value, bool | int | float | list | dict):
+            return canonical_text(value)
+    except (TypeError, msgspec.MsgspecError):
+        pass  # something inside that only pydantic knows how to write
+    try:
+        return to_json(value, bytes_mode="base64", inf_nan_mode="strings").decode()
+    except (PydanticSerializationError, ValueError, RecursionError) as error:
+        raise TypeError(f"{what} returned a {type(value).__name__} that is no JSON: {error}") from None
+
+
+def canonical_text(value: object) -> str:
+    """JSON text with sorted keys."""
+    return canonical(value).decode()
+
+
+def explained(error: ValidationError) -> str:
+    """A validation error for a model: which field, what is wrong, what came."""
+    lines: list[str] = []
+    for item in error.errors(include_url=False, include_context=False)[:10]:
+        where = ".".join(str(part) for part in item["loc"]) or "arguments"
+        given = repr(item.get("input"))
+        lines.append(f"{where}: {item['msg']} (got {given[:200]})")
+    return "; ".join(lines)
+
+
+def adapter_for(output: Any) -> TypeAdapter[Any]:
+    """The validator of an agent's structured answer. Raises `Misused` for what has no schema."""
+    try:
+        return TypeAdapter(output)
+    except Exception as error:
+        raise Misused(f"output type {output!r} has no schema: {error}") from error
+
+
+@overload
+def tool(function: F, /) -> Tool: ...
+
+
+@overload
+def tool(
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    effect: bool = False,
+    idempotent: bool = False,
+    timeout_s: float | None = None,
+    retries: int = 0,
+    threads: int = MAX_THREADS,
+    version: str = "1",
+) -> Callable[[F], Tool]: ...
+
+
+def tool(
+    function: F | None = None,
+    /,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    effect: bool = False,
+    idempotent: bool = False,
+    timeout_s: float | None = None,
+    retries: int = 0,
+    threads: int = MAX_THREADS,
+    version: str = "1",
+) -> Tool | Callable[[F], Tool]:
+    """Make a tool of a function, sync or async. Its docstring is what the model is told.
+
+    `effect`: it changes the world; an attempt whose fate is not known is never made again by itself.
+    `idempotent`: an effect that honours `ToolContext.key`, so that it may be attempted again after a crash.
+    `timeout_s`: seconds for one call. `retries`: further tries after it raised (reads, idempotent effects).
+    `threads`: calls of a sync tool at once. `version`: raise it when the tool's meaning changes.
+
+    Raises `Misused` for a parameter without annotation and for options that contradict each other.
+    """
+
+    def make(function: F) -> Tool:
+        return Tool(
+            function,
+            name=name,
+            description=description,
+            effect=effect,
+            idempotent=idempotent,
+            timeout_s=timeout_s,
+            retries=retries,
+            threads=threads,
+            version=version,
+        )
+
+    return make if function is None else make(function)

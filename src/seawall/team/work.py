@@ -1,0 +1,305 @@
+"""A team at work: prepares and performs the steps that `decide` proposes. One for each run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, cast
+
+import msgspec
+
+from seawall.core.canonical import Ref, canonical, ref_of
+from seawall.core.events import Limits
+from seawall.models.protocol import Model, ModelFailed, ModelReply, ModelRequest, Price, TextDelta, Usage
+from seawall.run.bodies import Bodies
+from seawall.run.state import Frame, Line, RunState, effect_key
+from seawall.run.step import Action, Propose, Result, Step
+from seawall.team.agent import ANSWER_TOOL, ASK_PREFIX
+from seawall.team.context import Context, encode_manifest, loads, review_task, transcript
+from seawall.team.decide import decide
+from seawall.team.reply import read_reply
+from seawall.team.team import REVIEW_TOOL, Member, Team
+from seawall.team.threads import Threads
+from seawall.team.tool import INLINE_BYTES, PREVIEW_CHARS, NotDone, Tool, ToolContext, canonical_text
+
+EVIDENCE_RESULTS = 50
+"""Newest results that a reviewer is shown."""
+EVIDENCE_CHARS = 2_000
+"""Of each of them."""
+
+
+class Crew:
+    """What the runs of one team share in a process: models by agent, prices, thread pools."""
+
+    def __init__(self, team: Team, models: Mapping[str, Model], prices: Mapping[str, Price]) -> None:
+        self.team = team
+        self.models = dict(models)
+        self.prices = {name: model.price or prices.get(model.name) for name, model in models.items()}
+        self.schemas_bytes = {
+            name: sum(len(canonical(spec)) for spec in member.specs) for name, member in team.members.items()
+        }
+        self._threads: dict[int, Threads] = {}
+
+    def threads(self, tool: Tool) -> Threads:
+        """The pool of a sync tool."""
+        pool = self._threads.get(id(tool))
+        if pool is None:
+            pool = self._threads[id(tool)] = Threads(f"seawall-{tool.name}", tool.threads)
+        return pool
+
+    def close(self) -> None:
+        """Let the pools' threads end."""
+        for pool in self._threads.values():
+            pool.close()
+
+
+class TeamWork:
+    """`run.step.Work` for a team."""
+
+    def __init__(
+        self,
+        crew: Crew,
+        limits: Limits,
+        bodies: Bodies,
+        *,
+        history: Sequence[Line] = (),
+        on_text: Callable[[int, str], None] | None = None,
+    ) -> None:
+        self.team = crew.team
+        self.context = Context(bodies, history)
+        self._crew = crew
+        self._limits = limits
+        self._on_text = on_text
+
+    @property
+    def limits(self) -> Limits:
+        """The run's limits."""
+        return self._limits
+
+    def decide(self, state: RunState) -> Sequence[Action]:
+        """The next actions."""
+        return decide(self.team, state)
+
+    def transcript(self, state: RunState, bodies: Bodies) -> Ref | None:
+        """The manifest of the run's conversation."""
+        manifest = transcript(state, bodies, answers_only=self.team.history == "answers")
+        return None if manifest is None else bodies.put(encode_manifest(manifest).decode())
+
+    def retries(self, step: Step, state: RunState, result: Result) -> bool:
+        """Whether the agent's or the tool's policy allows another try."""
+        frame = state.frames.get(step.frame)
+        if frame is None:
+            return False
+        if step.kind == "model":
+            return frame.failures < self.team.members[step.agent].agent.retries
+        slot = next((slot for slot in frame.turn if step.call and slot.call.id == step.call.id), None)
+        tool = cast("tuple[Tool, Any]", step.target)[0] if step.target else None
+        return slot is not None and tool is not None and slot.failures < tool.retries
+
+    # ---- prepare
+
+    def prepare(self, proposal: Propose, state: RunState, bodies: Bodies, number: int) -> Step:
+        """Resolve and validate a proposal."""
+        member = self.team.members[proposal.agent]
+        step = Step(
+            number=number,
+            kind=proposal.kind,
+            name=proposal.name,
+            agent=proposal.agent,
+            frame=proposal.frame,
+            depth=proposal.depth,
+            call=proposal.call,
+            grant=proposal.grant,
+            delay_s=proposal.delay_s,
+            input=None if proposal.call is None else proposal.call.arguments,
+            version=member.version,
+        )
+        frame = state.frames[proposal.frame]
+        if proposal.kind == "model":
+            return self._prepare_model(step, member, frame, bodies)
+        if proposal.kind == "tool":
+            return _prepare_tool(step, member, bodies)
+        if proposal.kind == "handoff":
+            return _prepare_handoff(step, self.team.members[proposal.name], bodies)
+        if proposal.kind == "review":
+            return _prepare_review(step, self.team.members[proposal.name], state, frame, bodies)
+        return step
+
+    def _prepare_model(self, step: Step, member: Member, frame: Frame, bodies: Bodies) -> Step:
+        agent = member.agent
+        size = self.context.bound(frame, agent.instructions, self._crew.schemas_bytes[agent.name])
+        price = self._crew.prices.get(agent.name)
+        most = Usage(size, agent.max_output_tokens)
+        return msgspec.structs.replace(
+            step,
+            input=bodies.put(agent.instructions),
+            tokens=size + agent.max_output_tokens,
+            usd=None if price is None else price.usd(most),
+            context=len(frame.messages),
+        )
+
+    # ---- perform
+
+    async def perform(self, step: Step, state: RunState, bodies: Bodies, left_s: float) -> Result:
+        """Perform a model or tool step."""
+        if step.kind == "model":
+            return await self._ask_model(step, state.frames[step.frame], state.started.stream, left_s)
+        tool, arguments = cast("tuple[Tool, dict[str, Any]]", step.target)
+        context = ToolContext(
+            run=state.started.run,
+            step=step.number,
+            agent=step.agent,
+            tenant=state.started.tenant,
+            principal=state.started.principal,
+            session=state.started.session,
+            remaining_s=left_s,
+            key=f"{state.started.run}:{effect_key(state, step.frame, step.call and step.call.id)}",
+        )
+        return await self._call_tool(tool, arguments, context)
+
+    async def _ask_model(self, step: Step, frame: Frame, stream: bool, left_s: float) -> Result:
+        member = self.team.members[step.agent]
+        agent = member.agent
+        model = self._crew.models[agent.name]
+        request = ModelRequest(
+            messages=self.context.assemble(frame, agent.instructions),
+            tools=member.specs,
+            max_output_tokens=agent.max_output_tokens,
+            temperature=agent.temperature,
+            timeout_s=left_s,
+            settings=agent.settings,
+        )
+        try:
+            if stream and frame.kind == "root" and self._on_text is not None:
+                reply = await self._streamed(model, request, step.number)
+            else:
+                reply = await model.respond(request)
+        except ModelFailed as failure:
+            return Result(
+                status="error",
+                output=f"Error: model {model.name!r}: {failure}",
+                error=failure.kind,
+                retryable=failure.retryable,
+                retry_after_s=failure.retry_after_s,
+            )
+        except Exception as error:  # noqa: BLE001 -- a model class of the user's own may raise anything
+            return Result(status="error", output=f"Error: {_said(error)}", error=type(error).__name__)
+        price = self._crew.prices.get(agent.name)
+        usd = Decimal(0) if price is None else price.usd(reply.usage)
+        return read_reply(reply, member, frame, usd)
+
+    async def _streamed(self, model: Model, request: ModelRequest, number: int) -> ModelReply:
+        reply: ModelReply | None = None
+        async for item in model.stream(request):
+            if isinstance(item, TextDelta):
+                if self._on_text is not None:
+                    self._on_text(number, item.text)
+            else:
+                reply = item
+        if reply is None:
+            raise ModelFailed("incomplete", "the stream ended without a complete reply")
+        return reply
+
+    async def _call_tool(self, tool: Tool, arguments: dict[str, Any], context: ToolContext) -> Result:
+        if tool.context_parameter is not None:
+            arguments = {**arguments, tool.context_parameter: context}
+        try:
+            if tool.is_async:
+                value = await tool.function(**arguments)
+            else:
+                value = await self._crew.threads(tool).call(lambda: tool.function(**arguments))
+            encoded = tool.encoded(value)
+        except NotDone as error:
+            return Result(
+                status="error", output=f"Error: not done: {error}", error="not_done", retryable=True
+            )
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            return Result(
+                status="error", output=f"Error: tool {tool.name!r} was cancelled", error="CancelledError"
+            )
+        except (Exception, SystemExit) as error:  # noqa: BLE001 -- whatever a tool raises, the agent is told
+            return Result(
+                status="error", output=f"Error: {_said(error)}", error=type(error).__name__, retryable=True
+            )
+        return _result(encoded)
+
+
+def _said(error: BaseException) -> str:
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _result(encoded: str | bytes) -> Result:
+    """A tool's result, by reference if it is bytes or too long for a context."""
+    if isinstance(encoded, str) and len(encoded) <= INLINE_BYTES:
+        return Result(status="ok", output=encoded)
+    if isinstance(encoded, str):
+        data = encoded.encode()
+        ref = ref_of(data)
+        output = f"{encoded[:PREVIEW_CHARS]}\n[the first {PREVIEW_CHARS:,} of {len(encoded):,} characters; whole: {ref}]"
+    else:
+        data = encoded
+        output = f"[{len(data):,} bytes, kept as {ref_of(data)}]"
+    return Result(status="ok", output=output, extra=data)
+
+
+def _prepare_tool(step: Step, member: Member, bodies: Bodies) -> Step:
+    agent = member.agent
+    tool = next((item for item in agent.tools if item.name == step.name), None)
+    if tool is None:
+        if step.name in (ANSWER_TOOL, REVIEW_TOOL) and any(spec.name == step.name for spec in member.specs):
+            return msgspec.structs.replace(
+                step, invalid=f"Error: call {step.name!r} alone, after the other results."
+            )
+        there = ", ".join(spec.name for spec in member.specs) or "none"
+        if step.name.startswith(ASK_PREFIX):
+            name = step.name.removeprefix(ASK_PREFIX)
+            asks = ", ".join(member.asks) or "nobody"
+            return msgspec.structs.replace(
+                step, invalid=f"Error: {agent.name!r} can't hand work to {name!r}; it may ask: {asks}."
+            )
+        return msgspec.structs.replace(
+            step, invalid=f"Error: there is no tool {step.name!r}; there are: {there}."
+        )
+    step = msgspec.structs.replace(
+        step, version=tool.version, effect=tool.effect, idempotent=tool.idempotent, timeout_s=tool.timeout_s
+    )
+    try:
+        arguments = _arguments(step, bodies)
+        target = (tool, tool.validated(arguments))
+    except ValueError as error:
+        return msgspec.structs.replace(step, invalid=f"Error: {tool.name!r}: {error}")
+    return msgspec.structs.replace(
+        step, arguments=arguments, input=bodies.put(canonical_text(arguments)), target=target
+    )
+
+
+def _arguments(step: Step, bodies: Bodies) -> dict[str, Any]:
+    text = bodies.text(step.call.arguments).strip() if step.call else ""
+    arguments = loads(text) if text else {}
+    if not isinstance(arguments, dict):
+        raise ValueError(f"the arguments are no JSON object (got {text[:200]!r})")
+    return cast("dict[str, Any]", arguments)
+
+
+def _prepare_handoff(step: Step, target: Member, bodies: Bodies) -> Step:
+    try:
+        arguments = _arguments(step, bodies)
+    except ValueError as error:
+        return msgspec.structs.replace(step, invalid=f"Error: {error}")
+    task = arguments.get("task")
+    if not isinstance(task, str) or not task.strip():
+        given = canonical_text(arguments)[:200]
+        return msgspec.structs.replace(step, invalid=f"Error: a hand-off needs a text 'task' (got {given})")
+    return msgspec.structs.replace(step, arguments=arguments, input=bodies.put(task), version=target.version)
+
+
+def _prepare_review(step: Step, reviewer: Member, state: RunState, frame: Frame, bodies: Bodies) -> Step:
+    lines = [line for line in frame.messages if line.role == "tool"][-EVIDENCE_RESULTS:]
+    evidence = [(line.name, bodies.text(line.ref)[:EVIDENCE_CHARS]) for line in lines]
+    task = review_task(bodies.text(frame.messages[0].ref), bodies.text(frame.answer), evidence)
+    return msgspec.structs.replace(step, input=bodies.put(task), version=reviewer.version)
