@@ -60,7 +60,9 @@ def is_record(value: object) -> bool:
 
 def is_options(value: object) -> bool:
     """Whether `value` is what a user sets: a frozen, keyword-only dataclass that has defaults."""
-    if not (isinstance(value, type) and dataclasses.is_dataclass(value)):
+    if not (
+        isinstance(value, type) and dataclasses.is_dataclass(value) and "__dataclass_params__" in vars(value)
+    ):
         return False
     parameters: Any = vars(value)["__dataclass_params__"]
     own = [field for field in dataclasses.fields(value) if field.init]
@@ -313,58 +315,42 @@ def cli_page() -> str:
     """Each command's own help, as `--help` prints it."""
     text = "`seawall --help` and `seawall COMMAND --help` print the same."
     try:
-        from seawall.cli import app  # pyright: ignore[reportAttributeAccessIssue] - looked up below where it is absent
+        from seawall.cli import app  # pyright: ignore[reportAttributeAccessIssue] - where it is absent, the page says nothing
     except ImportError:
         return _page("Commands", text)
     from typer.main import get_command
 
-    root: Any = get_command(app)
-    parts: list[str] = []
-    for name, command in sorted(root.commands.items()):
-        if not command.hidden:
-            parts.append(f"## `seawall {name}`\n\n{_command(name, command)}")
-    return _page("Commands", text, *parts)
+    return _page("Commands", text, *_commands("", get_command(app)))
+
+
+def _commands(prefix: str, group: Any) -> Iterator[str]:
+    for name, command in sorted(group.commands.items()):
+        if command.hidden:
+            continue
+        if hasattr(command, "commands"):
+            yield from _commands(f"{prefix}{name} ", command)
+        else:
+            yield f"## `seawall {prefix}{name}`\n\n{_command(prefix + name, command)}"
 
 
 def _command(name: str, command: Any) -> str:
-    lines: list[str] = []
+    """One command: its call, its text, its arguments and options."""
     usage = [f"seawall {name}"]
+    rows: list[str] = []
     for parameter in command.params:
         if parameter.name == "help" or getattr(parameter, "hidden", False):
             continue
         if parameter.param_type_name == "argument":
-            word = (
-                parameter.make_metavar(_context(command, name))
-                if _wants_context(parameter)
-                else parameter.make_metavar()
-            )
-            usage.append(word)
-            names = word
+            shown = (parameter.metavar or parameter.name.upper()) + ("..." if parameter.nargs == -1 else "")
+            usage.append(shown if parameter.required else f"[{shown.strip('[]')}]")
         else:
-            names = ", ".join([*parameter.opts, *parameter.secondary_opts])
-            if not parameter.is_flag:
-                names += f" {parameter.type.name.upper()}"
-        shown = (
-            ""
-            if parameter.default in (None, False, ()) or callable(parameter.default)
-            else f"`{parameter.default}`"
-        )
-        lines.append(f"| `{_cell(names)}` | {shown} | {_cell(parameter.help or '')} |")
-    rows = ["| | default | |", "|---|---|---|", *lines] if lines else []
-    text = inspect.cleandoc(command.help or "")
-    return (
-        f"```text\n{' '.join(usage)}{' [OPTIONS]' if lines else ''}\n```\n\n{text}\n\n"
-        + "\n".join(rows)
-        + "\n"
-    )
-
-
-def _wants_context(parameter: Any) -> bool:
-    return "ctx" in inspect.signature(parameter.make_metavar).parameters
-
-
-def _context(command: Any, name: str) -> Any:
-    return command.context_class(command, info_name=name)
+            shown = ", ".join([*parameter.opts, *parameter.secondary_opts])
+            shown += "" if parameter.is_flag else f" {parameter.metavar or parameter.name.upper()}"
+        default = parameter.default
+        told = "" if default in (None, False, "", (), []) or callable(default) else f"`{default}`"
+        rows.append(f"| `{_cell(shown)}` | {told} | {_cell(parameter.help or '')} |")
+    head = f"```text\n{' '.join(usage)}\n```\n\n{inspect.cleandoc(command.help or '')}\n"
+    return head + ("\n| | default | |\n|---|---|---|\n" + "\n".join(rows) + "\n" if rows else "")
 
 
 def pages() -> dict[str, str]:

@@ -7,14 +7,20 @@ import reference
 
 from seawall.core.events import Limits
 
-OPTIONS = [*reference.defined("seawall", reference.is_options), Limits]
+
+@pytest.fixture(scope="module")
+def options() -> list[type]:
+    """Every class of the package whose fields a user sets."""
+    return [*reference.defined("seawall", reference.is_options), Limits]
 
 
-@pytest.mark.parametrize("cls", [pytest.param(cls, id=cls.__name__) for cls in OPTIONS])
-def test_every_field_has_a_text_below_it(cls: type) -> None:
-    assert [field.name for field in reference.fields(cls) if not field.text] == []
+def test_every_options_class_has_a_text_of_its_own(options: list[type]) -> None:
+    assert [cls.__name__ for cls in options if not reference.text_of(cls)] == []
 
 
-@pytest.mark.parametrize("cls", [pytest.param(cls, id=cls.__name__) for cls in OPTIONS])
-def test_every_options_class_has_a_text_of_its_own(cls: type) -> None:
-    assert reference.text_of(cls)
+def test_every_field_of_every_options_class_has_a_text_below_it(options: list[type]) -> None:
+    bare = [
+        f"{cls.__name__}.{field.name}" for cls in options for field in reference.fields(cls) if not field.text
+    ]
+
+    assert bare == []
