@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -22,18 +22,35 @@ from seawall.journal.protocol import (
     Summary,
     Verification,
 )
-from seawall.journal.sqlite import reading
+from seawall.journal.sqlite import reading, retention
 from seawall.journal.sqlite.database import Database
 from seawall.journal.sqlite.opened import Opened, open_file
-from seawall.journal.sqlite.ops import AppendOp, CreateOp, GuardOp, Op, ReleaseOp, SendOp, TakeOp
+from seawall.journal.sqlite.ops import AppendOp, CreateOp, GuardOp, Op, ReleaseOp, SendOp, TakeOp, WorkOp
 from seawall.journal.sqlite.options import SqliteOptions
 from seawall.journal.sqlite.reading import Readers
 from seawall.journal.sqlite.schema import MEMORY, connect
+from seawall.journal.sqlite.transaction import Transaction
 from seawall.journal.sqlite.verify import verify
 from seawall.journal.sqlite.watch import Watchers
 from seawall.journal.sqlite.writer import Writer
 
+T = TypeVar("T")
 _encode = msgspec.json.Encoder().encode
+
+
+class _Shell:
+    """How retention reads and writes."""
+
+    def __init__(self, path: str, readers: Readers, writer: Writer) -> None:
+        self.path = path
+        self.read = readers.run
+        self._writer = writer
+
+    def write(self, work: Callable[[Transaction], T]) -> Awaitable[T]:
+        return self._writer.submit(WorkOp(work))
+
+    def alone(self, work: Callable[[Database], T]) -> Awaitable[T]:
+        return self._writer.submit(WorkOp(work, alone=True))
 
 
 class SqliteJournal:
@@ -54,6 +71,7 @@ class SqliteJournal:
         self._watchers = Watchers(options.poll_s, None if memory else reader)
         self._writer = Writer(opened, clock, self._watchers, options, lock)
         self._writer.start()
+        self._shell = _Shell(opened.path, self._readers, self._writer)
         self._closed = False
 
     @classmethod
@@ -204,11 +222,11 @@ class SqliteJournal:
 
     async def erase(self, tenant: str, refs: Sequence[Ref] | None = None) -> int:
         """See `Journal.erase`."""
-        raise NotImplementedError
+        return await retention.erase(self._shell, tenant, refs)
 
     async def prune(self, *, before: float, tenant: str | None = None, dry_run: bool = False) -> Pruned:
         """See `Journal.prune`."""
-        raise NotImplementedError
+        return await retention.prune(self._shell, before, tenant, dry_run)
 
     async def verify(self, *, progress: Callable[[int, int], None] | None = None) -> Verification:
         """See `Journal.verify`."""

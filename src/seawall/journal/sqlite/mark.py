@@ -86,14 +86,17 @@ class Mark:
             os.fsync(file.fileno())
         beside.replace(self.path)
 
-    def lost(self, database: Database) -> str | None:
-        """What is missing from the file by the mark; None if nothing is."""
+    def seen(self) -> Head | str | None:
+        """The mark; None if there is none, or what is wrong with it."""
         try:
-            mark = self.read()
+            return self.read()
         except (ValueError, OSError) as error:
             return f"its high-water mark {self.path} can't be read ({error})"
-        if mark is None:
-            return None
+
+    def lost(self, database: Database, mark: Head | str | None) -> str | None:
+        """What is missing from a snapshot of the file that is younger than `mark`; None if nothing is."""
+        if mark is None or isinstance(mark, str):
+            return mark
         if mark.genesis != self._genesis:
             return (
                 f"its high-water mark {self.path} belongs to another journal (genesis {mark.genesis[:12]}…)"

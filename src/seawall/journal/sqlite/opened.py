@@ -52,7 +52,7 @@ def open_file(path: str, clock: Clock, options: SqliteOptions, create: bool) -> 
                     sync_directory(path)
                 genesis = database.value("SELECT value FROM meta WHERE key = 'genesis'")
                 mark = None if memory else Mark(path, genesis, clock, options.mark_s, options.mark_batches)
-                lost = None if mark is None else mark.lost(database)
+                lost = None if mark is None else mark.lost(database, mark.seen())
             except BaseException:
                 database.close()
                 raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -101,6 +101,8 @@ class AppendOp(Op):
             raise SeawallBug(
                 f"run {run}: append at seq {self.first_seq}, but the next one is {state.next_seq}"
             )
+        if self.summary is not None and state.ended:
+            raise SeawallBug(f"run {run} has ended already, and is ended again")
         if self.n:
             tx.add_entry(state.rk, run, Box.LOG, state.next_seq, self.n, self.data)
             state.next_seq += self.n
@@ -110,8 +112,6 @@ class AppendOp(Op):
             state.waiting = self.waiting
             tx.touch(state)
         if self.summary is not None:
-            if state.ended:
-                raise SeawallBug(f"run {run} has ended already, and is ended again")
             tx.end(state, self.summary)
 
     def lost(self, why: Callable[[], BaseException], tx: Transaction) -> None:
@@ -265,22 +265,15 @@ class GuardOp(Op):
         tx.add_own_entry(Box.GUARDS, encode([self.setting]))
 
 
-class HasRows(Protocol):
-    """Something to do in a transaction of its own, for example one chunk of a prune."""
-
-    def __call__(self, tx: Transaction) -> Any:
-        """Read and write through `tx`."""
-        ...
-
-
 class WorkOp(Op):
-    """Rare work of several statements (prune, erase)."""
+    """Rare work of several statements (prune, erase); with `alone`, outside a transaction."""
 
-    __slots__ = ("work",)
+    __slots__ = ("alone", "work")
 
-    def __init__(self, work: HasRows) -> None:
+    def __init__(self, work: Callable[[Any], Any], *, alone: bool = False) -> None:
         super().__init__()
         self.work = work
+        self.alone = alone
 
     def plan(self, tx: Transaction) -> None:
         """See `Op.plan`."""

@@ -50,17 +50,17 @@ class Readers:
         self._closed = False
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="seawall-journal read")
 
-    async def run(self, read: Callable[[Database], T]) -> T:
-        """Do `read` in one of the threads, in one snapshot of the file."""
+    async def run(self, work: Callable[[Database], T]) -> T:
+        """Do `work` in one of the threads, in one snapshot of the file."""
         if self._closed:
             raise Misused(f"journal {self._path} is closed")
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._read, read)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._read, work)
 
-    def _read(self, read: Callable[[Database], T]) -> T:
+    def _read(self, work: Callable[[Database], T]) -> T:
         with naming(self._path):
             if self._shared is not None:
                 with self._shared:
-                    return read(self._connect())
+                    return work(self._connect())
             database = getattr(self._local, "database", None)
             if database is None:
                 database = self._local.database = self._connect()
@@ -68,7 +68,7 @@ class Readers:
                     self._open.append(database)
             database.run("BEGIN")
             try:
-                return read(database)
+                return work(database)
             finally:
                 database.run("COMMIT")
 

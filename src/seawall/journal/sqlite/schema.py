@@ -149,7 +149,7 @@ def prepare(database: Database, path: str, options: SqliteOptions, genesis: byte
     database.pragma("synchronous", 2)  # FULL: each commit is on the disk when COMMIT returns
     database.pragma("wal_autocheckpoint", 0)  # the writer does it, after it has told who waits
     database.pragma("cache_size", -(options.cache_bytes // 1024))
-    database.pragma("foreign_keys", 0)
+    database.pragma("secure_delete", 1)  # what is erased is overwritten, not only forgotten
     if database.pragma("synchronous") != 2:
         raise Misused(f"journal {path}: synchronous={database.pragma('synchronous')}, not 2 (FULL)")
     database.run("BEGIN IMMEDIATE")
@@ -157,7 +157,7 @@ def prepare(database: Database, path: str, options: SqliteOptions, genesis: byte
         _check_version(database, path)  # another process may have made it meanwhile
         if database.pragma("user_version") == 0:
             database.run(_SCHEMA)
-            database.run("INSERT INTO meta VALUES ('genesis', ?)", (genesis,))
+            database.run("INSERT INTO meta VALUES ('genesis', ?), ('ground', 0)", (genesis,))
             database.run("INSERT INTO batches(id, last_entry, at, hash) VALUES (0, 0, ?, ?)", (at, genesis))
             database.run("INSERT INTO tenants VALUES (0, '')")
             database.pragma("application_id", APPLICATION_ID)

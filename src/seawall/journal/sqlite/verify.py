@@ -81,6 +81,7 @@ class Check:
 
     def __init__(self, mark: Mark | None) -> None:
         self._mark = mark
+        self._marked = None if mark is None else mark.seen()  # before any snapshot: it may not be newer
         self._batch = -1
         self._hash = b""
         self._last_entry = 0
@@ -95,7 +96,7 @@ class Check:
         self.pruned_events = 0
 
     def _on_firm_ground(self, database: Database) -> None:
-        ground = database.value("SELECT count(*) FROM entries WHERE rk = 0 AND box = ?", (int(Box.NOTES),))
+        ground = database.value("SELECT value FROM meta WHERE key = 'ground'")
         if self._ground is None:
             self._ground = ground
             self.batches_all = database.value("SELECT max(id) FROM batches")
@@ -197,7 +198,7 @@ class Check:
         over = database.value("SELECT count(*) FROM entries WHERE id > ?", (self._last_entry,))
         if over:
             raise _Bad(self._batch + 1, f"{over} entries belong to no batch: the newest batches were cut off")
-        lost = None if self._mark is None else self._mark.lost(database)
+        lost = None if self._mark is None else self._mark.lost(database, self._marked)
         if lost is not None:
             raise _Bad(self._batch + 1, f"the journal has lost its tail: {lost}")
 

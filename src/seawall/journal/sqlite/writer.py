@@ -17,7 +17,7 @@ from seawall.core.clock import Clock
 from seawall.core.errors import Broken, JournalFailed, JournalFull, Misused, Refused, SeawallBug, SeawallError
 from seawall.journal.sqlite.database import Database
 from seawall.journal.sqlite.opened import Opened
-from seawall.journal.sqlite.ops import Op
+from seawall.journal.sqlite.ops import Op, WorkOp
 from seawall.journal.sqlite.options import SqliteOptions
 from seawall.journal.sqlite.transaction import Transaction
 from seawall.journal.sqlite.watch import Watchers
@@ -173,9 +173,9 @@ class Writer:
     def _cut(self, backlog: deque[Op]) -> list[Op]:
         batch = [backlog.popleft()]
         size = batch[0].size
-        while backlog and len(batch) < self._options.batch_ops:
+        while backlog and len(batch) < self._options.batch_ops and not isinstance(batch[0], WorkOp):
             size += backlog[0].size
-            if size > self._options.batch_bytes:
+            if size > self._options.batch_bytes or isinstance(backlog[0], WorkOp):
                 break
             batch.append(backlog.popleft())
         return batch
@@ -206,6 +206,10 @@ class Writer:
 
     def _commit(self, batch: list[Op]) -> None:
         tx = self._tx
+        first = batch[0]
+        if isinstance(first, WorkOp) and first.alone:
+            first.result = first.work(self._database)
+            return
         tx.begin()
         requests = [request for op in batch if (request := op.requests()) is not None]
         tx.load([run for op in batch for run in op.runs()], requests)

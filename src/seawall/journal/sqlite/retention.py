@@ -1,0 +1,378 @@
+"""Pruning old runs and erasing bodies, in short transactions between which others go on writing.
+
+A body goes when a pruned run referred to it and no remaining run of the tenant does, directly or through
+other bodies (a transcript's manifest names its messages and the manifest before it). Whatever looks like a
+reference in an event or a body counts as one: keeping too much is a smaller fault than losing something.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import apsw
+import msgspec
+
+from seawall.core.canonical import Ref
+from seawall.journal.protocol import Pruned
+from seawall.journal.sqlite.chain import leaf_of
+from seawall.journal.sqlite.database import Database
+from seawall.journal.sqlite.records import Note
+from seawall.journal.sqlite.schema import MEMORY, Box
+from seawall.journal.sqlite.transaction import Transaction
+
+T = TypeVar("T")
+
+RUNS = 100
+"""Runs pruned in one transaction: some 10 ms at a dozen steps each."""
+BODIES = 500
+"""Bodies erased in one transaction."""
+BATCHES = 2_000
+"""Batches looked at in one transaction when collapsing."""
+PAGES = 2_000
+"""Pages (8 MB) given back to the file system in one transaction."""
+
+_ref = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+_encode = msgspec.json.Encoder().encode
+
+
+class Shell(Protocol):
+    """How this module reads and writes: the journal's reading threads and its writer."""
+
+    path: str
+
+    def read(self, work: Callable[[Database], T]) -> Awaitable[T]:
+        """Do `work` in a reading thread, in one snapshot."""
+        ...
+
+    def write(self, work: Callable[[Transaction], T]) -> Awaitable[T]:
+        """Do `work` in a transaction of the writer."""
+        ...
+
+    def alone(self, work: Callable[[Database], T]) -> Awaitable[T]:
+        """Do `work` in the writer's thread, outside a transaction."""
+        ...
+
+
+class _Found:
+    """References found so far, on disk beyond what fits the cache: hash → number of the chunk of runs."""
+
+    def __init__(self) -> None:
+        flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+        self._database = Database("", flags=flags, vfs=None)
+        self._database.pragma("journal_mode", "off")
+        self._database.run(
+            "CREATE TABLE found(hash BLOB PRIMARY KEY, chunk INTEGER NOT NULL, size INTEGER, "
+            "walked INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID; CREATE INDEX unwalked ON found(walked) "
+            "WHERE walked = 0; CREATE INDEX by_chunk ON found(chunk); BEGIN"
+        )
+
+    def add(self, hashes: Iterable[bytes], chunk: int) -> None:
+        """Remember references; the highest chunk counts, and a higher one is walked again."""
+        self._database.many(
+            "INSERT INTO found(hash, chunk) VALUES (?, ?) ON CONFLICT(hash) DO UPDATE "
+            "SET chunk = excluded.chunk, walked = 0 WHERE excluded.chunk > chunk",
+            [(hash_, chunk) for hash_ in hashes],
+        )
+
+    def walk(self, database: Database, tenant: int) -> None:
+        """Follow references through bodies until nothing new turns up."""
+        while rows := self._database.rows("SELECT hash, chunk FROM found WHERE walked = 0 LIMIT 200"):
+            for hash_, chunk in rows:
+                row = database.row(
+                    "SELECT data, coalesce(length(data), 0) FROM bodies WHERE tenant = ? AND hash = ?",
+                    (tenant, hash_),
+                )
+                self._database.run(
+                    "UPDATE found SET walked = 1, size = ? WHERE hash = ?", (row and row[1], hash_)
+                )
+                if row is not None and row[0] is not None:
+                    self.add((bytes.fromhex(ref.decode()) for ref in _ref.findall(row[0])), chunk)
+
+    def has(self, hash_: bytes) -> bool:
+        """True if the body is referred to."""
+        return self._database.row("SELECT 1 FROM found WHERE hash = ?", (hash_,)) is not None
+
+    def of(self, chunk: int) -> list[tuple[bytes, int | None]]:
+        """Hash and size of the bodies whose last reference is in `chunk`."""
+        return [
+            (row[0], row[1]) for row in self._database.rows("SELECT * FROM found WHERE chunk = ?", (chunk,))
+        ]
+
+    def close(self) -> None:
+        """Drop everything."""
+        self._database.close()
+
+
+def _refs(data: Iterable[tuple[Any, ...]]) -> Iterable[bytes]:
+    return (bytes.fromhex(ref.decode()) for row in data for ref in _ref.findall(row[0]))
+
+
+class _Plan:
+    """What goes for one tenant: chunks of runs, and the bodies that only they refer to."""
+
+    def __init__(self, tenant: int) -> None:
+        self.tenant = tenant
+        self.chunks: list[list[int]] = []
+        self.gone = _Found()
+        self.live = _Found()
+        self.scanned = 0  # entries up to here are known to `live`
+
+    def make(self, database: Database, before: float) -> None:
+        """Look at everything of the tenant, in one snapshot."""
+        keys = [
+            row[0]
+            for row in database.rows(
+                "SELECT rk FROM runs WHERE ended_at < ? AND ended_at IS NOT NULL AND pruned = 0 "
+                "AND tenant = ? ORDER BY rk",
+                (before, self.tenant),
+            )
+        ]
+        self.chunks = [keys[i : i + RUNS] for i in range(0, len(keys), RUNS)]
+        for number, chunk in enumerate(self.chunks):
+            data = database.each(
+                "SELECT data FROM entries WHERE box IN (0, 1) AND data IS NOT NULL "
+                "AND rk IN (SELECT value FROM json_each(?))",
+                (json.dumps(chunk),),
+            )
+            self.gone.add(_refs(data), number)
+        self.gone.walk(database, self.tenant)
+        going = set(keys)
+        self.scanned = database.value("SELECT coalesce(max(id), 0) FROM entries")
+        for rk, data in database.each(
+            "SELECT e.rk, e.data FROM runs r JOIN entries e ON e.rk = r.rk AND e.box IN (0, 1) "
+            "WHERE r.tenant = ? AND r.pruned = 0 AND e.data IS NOT NULL",
+            (self.tenant,),
+        ):
+            if rk not in going:
+                self.live.add(_refs([(data,)]), 0)
+        self.live.walk(database, self.tenant)
+
+    def catch_up(self, database: Database) -> None:
+        """Learn the references of events that came after the plan was made."""
+        data = database.rows(
+            "SELECT e.data FROM entries e JOIN runs r ON r.rk = e.rk AND r.tenant = ? "
+            "WHERE e.id > ? AND e.data IS NOT NULL",
+            (self.tenant, self.scanned),
+        )
+        self.live.add(_refs(data), 0)
+        self.live.walk(database, self.tenant)
+        self.scanned = database.value("SELECT coalesce(max(id), 0) FROM entries")
+
+    def bodies(self, chunk: int) -> list[tuple[bytes, int]]:
+        """Hash and size of the bodies that go with a chunk."""
+        return [
+            (hash_, size)
+            for hash_, size in self.gone.of(chunk)
+            if size is not None and not self.live.has(hash_)
+        ]
+
+    def close(self) -> None:
+        """Forget it."""
+        self.gone.close()
+        self.live.close()
+
+
+async def prune(shell: Shell, before: float, tenant: str | None, dry_run: bool) -> Pruned:
+    """See `Journal.prune`."""
+    await shell.alone(_empty_log)
+    size_before = await shell.read(lambda database: _size(database, shell.path))
+    runs = events = bodies = body_bytes = 0
+    for key in await shell.read(lambda database: _tenants(database, tenant)):
+        plan = _Plan(key)
+        try:
+            await shell.read(lambda database, plan=plan: plan.make(database, before))
+            for number, chunk in enumerate(plan.chunks):
+                if dry_run:
+                    counts = await shell.read(lambda d, p=plan, n=number: _count(d, p, n))
+                else:
+                    counts = await shell.write(lambda tx, p=plan, n=number: _prune_chunk(tx, p, n))
+                runs += len(chunk)
+                events += counts[0]
+                bodies += counts[1]
+                body_bytes += counts[2]
+        finally:
+            plan.close()
+    size_after = size_before
+    if dry_run:
+        size_after -= min(size_before, await shell.read(lambda d: _saving(d, before, tenant)) + body_bytes)
+    else:
+        await _shrink(shell)
+        size_after = await shell.read(lambda database: _size(database, shell.path))
+    return Pruned(
+        runs=runs,
+        events=events,
+        bodies=bodies,
+        body_bytes=body_bytes,
+        file_bytes_before=size_before,
+        file_bytes_after=size_after,
+    )
+
+
+def _tenants(database: Database, tenant: str | None) -> list[int]:
+    rows = database.rows("SELECT id FROM tenants WHERE ?1 IS NULL OR name = ?1", (tenant,))
+    return [row[0] for row in rows]
+
+
+def _count(database: Database, plan: _Plan, number: int) -> tuple[int, int, int]:
+    events = database.value(
+        "SELECT coalesce(sum(n), 0) FROM entries WHERE box = ? AND data IS NOT NULL "
+        "AND rk IN (SELECT value FROM json_each(?))",
+        (int(Box.LOG), json.dumps(plan.chunks[number])),
+    )
+    bodies = plan.bodies(number)
+    return events, len(bodies), sum(size for _, size in bodies)
+
+
+def _saving(database: Database, before: float, tenant: str | None) -> int:
+    """Bytes of the events that would go; the pages around them are not counted."""
+    return database.value(
+        "SELECT coalesce(sum(length(e.data)), 0) FROM runs r JOIN tenants t ON t.id = r.tenant "
+        "JOIN entries e ON e.rk = r.rk AND e.box IN (0, 1) "
+        "WHERE r.ended_at < ?1 AND r.pruned = 0 AND (?2 IS NULL OR t.name = ?2)",
+        (before, tenant),
+    )
+
+
+def _prune_chunk(tx: Transaction, plan: _Plan, number: int) -> tuple[int, int, int]:
+    database = tx.database
+    plan.catch_up(database)
+    counts = _count(database, plan, number)
+    keys = json.dumps(plan.chunks[number])
+    rows = database.rows(
+        "SELECT e.id, r.run, e.box, e.seq, e.n, e.data FROM entries e JOIN runs r ON r.rk = e.rk "
+        "WHERE e.box IN (0, 1) AND e.data IS NOT NULL AND e.rk IN (SELECT value FROM json_each(?))",
+        (keys,),
+    )
+    database.many(
+        "UPDATE entries SET data = NULL, leaf = ? WHERE id = ?", [(leaf_of(*row[1:]), row[0]) for row in rows]
+    )
+    database.run("UPDATE runs SET pruned = 1 WHERE rk IN (SELECT value FROM json_each(?))", (keys,))
+    bodies = plan.bodies(number)
+    database.many(
+        "DELETE FROM bodies WHERE tenant = ? AND hash = ?", [(plan.tenant, hash_) for hash_, _ in bodies]
+    )
+    _move_ground(tx)
+    note = Note(
+        what="pruned",
+        at=tx.now,
+        tenant=tx.tenant_name(plan.tenant),
+        runs=len(plan.chunks[number]),
+        events=counts[0],
+        bodies=counts[1],
+    )
+    tx.add_own_entry(Box.NOTES, _encode([note]))
+    return counts
+
+
+async def _shrink(shell: Shell) -> None:
+    """Collapse batches of which nothing is left, and give free pages back to the file system."""
+    at = 0
+    while at >= 0:
+        at = await shell.write(lambda tx, at=at: _collapse(tx, at))
+    while await shell.alone(_vacuum):
+        pass
+    await shell.alone(_empty_log)
+
+
+def _collapse(tx: Transaction, after: int) -> int:
+    """Collapse among the next batches; where to go on, or -1 at the end."""
+    database = tx.database
+    rows = database.rows(
+        "SELECT b.id, b.last_entry, b.hash, b.since, b.prev, EXISTS (SELECT 1 FROM entries e "
+        "WHERE e.id <= b.last_entry AND e.data IS NOT NULL AND e.id > (SELECT p.last_entry FROM batches p "
+        "WHERE p.id < b.id ORDER BY p.id DESC LIMIT 1)) FROM batches b WHERE b.id >= ? ORDER BY b.id LIMIT ?",
+        (max(after, 1), BATCHES),
+    )
+    # The newest batch stays as it is: the next one is chained to it.
+    rows = [row for row in rows if row[0] < tx.head]
+    if not rows:
+        return -1
+    prev, start = database.one(
+        "SELECT hash, last_entry FROM batches WHERE id < ? ORDER BY id DESC LIMIT 1", (rows[0][0],)
+    )
+    empty: list[tuple[Any, ...]] = []
+    for row in [*rows, None]:
+        if row is not None and not row[5]:
+            empty.append(row)
+            continue
+        if empty and (len(empty) > 1 or empty[0][1] > start) and not (len(empty) == 1 and empty[0][3]):
+            _replace(database, empty, prev, start)
+            _move_ground(tx)
+        if row is not None:
+            empty, prev, start = [], row[2], row[1]
+    # An empty stretch at the end may go on in the next chunk: begin there with its collapsed row.
+    last = rows[-1][0]
+    return last if empty and len(rows) == BATCHES and len(empty) < BATCHES else last + 1
+
+
+def _move_ground(tx: Transaction) -> None:
+    """Tell a check under way that what it has seen is no longer there."""
+    tx.database.run("UPDATE meta SET value = value + 1 WHERE key = 'ground'")
+    tx.wrote = True
+
+
+def _replace(database: Database, empty: Sequence[tuple[Any, ...]], prev: bytes, start: int) -> None:
+    first, last = empty[0], empty[-1]
+    since = first[0] if first[3] is None else first[3]
+    database.run("DELETE FROM batches WHERE id >= ? AND id < ?", (first[0], last[0]))
+    database.run("UPDATE batches SET since = ?, prev = ? WHERE id = ?", (since, prev, last[0]))
+    database.run("DELETE FROM entries WHERE id > ? AND id <= ?", (start, last[1]))
+
+
+def _vacuum(database: Database) -> bool:
+    free = database.pragma("freelist_count")
+    if free:
+        database.rows(f"PRAGMA incremental_vacuum({PAGES})")
+    return free > 0 and database.pragma("freelist_count") < free
+
+
+def _empty_log(database: Database) -> None:
+    """Copy the write-ahead log to the file and cut it, as far as readers let us."""
+    with contextlib.suppress(apsw.BusyError):  # another process reads: it is cut later
+        database.checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)
+
+
+def _size(database: Database, path: str) -> int:
+    if path != MEMORY:
+        return Path(path).stat().st_size
+    return database.pragma("page_count") * database.pragma("page_size")
+
+
+async def erase(shell: Shell, tenant: str, refs: Sequence[Ref] | None) -> int:
+    """See `Journal.erase`."""
+    erased = 0
+    if refs is None:
+        while count := await shell.write(lambda tx: _erase_all(tx, tenant)):
+            erased += count
+    else:
+        for i in range(0, len(refs), BODIES):
+            erased += await shell.write(lambda tx, part=refs[i : i + BODIES]: _erase(tx, tenant, part))
+    if erased:
+        await shell.alone(_empty_log)  # the log still holds what was erased
+    return erased
+
+
+def _erase_all(tx: Transaction, tenant: str) -> int:
+    rows = tx.database.rows(
+        "SELECT lower(hex(hash)) FROM bodies WHERE data IS NOT NULL AND tenant = "
+        "(SELECT id FROM tenants WHERE name = ?) LIMIT ?",
+        (tenant, BODIES),
+    )
+    return _erase(tx, tenant, [Ref(row[0]) for row in rows])
+
+
+def _erase(tx: Transaction, tenant: str, refs: Sequence[Ref]) -> int:
+    tx.database.run(
+        "UPDATE bodies SET data = NULL WHERE data IS NOT NULL AND tenant = "
+        "(SELECT id FROM tenants WHERE name = ?) AND hash IN (SELECT unhex(value) FROM json_each(?))",
+        (tenant, json.dumps(list(refs))),
+    )
+    count = tx.database.changes
+    if count:
+        tx.add_own_entry(Box.NOTES, _encode([Note(what="erased", at=tx.now, tenant=tenant, bodies=count)]))
+    return count
