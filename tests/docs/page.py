@@ -4,7 +4,7 @@ A page's ```python blocks share one module and run in order, with top-level `awa
 `title="app.py"` is also written to that file. In ```console blocks, every `$ seawall …` and `$ python …`
 line is run, and the lines below it must be its output (`…` stands for anything; no lines: anything).
 `# exit 3` after a command is its exit code. An HTML comment that opens with `<!-- python` runs unseen.
-`skip="why"` leaves a block out.
+`<!-- skip: why -->` on the line above leaves a block out.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COMMAND_S = 60
 
 _BLOCK = re.compile(
-    r"^(?P<indent>[ \t]*)```(?P<language>python|console)(?P<info>[^\n]*)\n(?P<text>.*?)^(?P=indent)```[ \t]*$"
+    r"(?:^[ \t]*<!-- skip: (?P<skip>[^\n]+?) -->\n)?^(?P<indent>[ \t]*)```(?P<language>python|console)(?P<info>[^\n]*)\n(?P<text>.*?)^(?P=indent)```[ \t]*$"
     r"|^<!-- python\n(?P<hidden>.*?)^-->[ \t]*$",
     re.DOTALL | re.MULTILINE,
 )
@@ -59,16 +59,16 @@ def blocks(text: str) -> Iterator[Block]:
         if match["hidden"] is not None:
             yield Block(language="python", text=match["hidden"], line=text.count("\n", 0, match.start()) + 2)
             continue
-        options = dict(re.findall(r'(\w+)="([^"]*)"', match["info"]))
+        title = re.search(r'title="([^"]*)"', match["info"])
         body = match["text"]
         if match["indent"]:
             body = "".join(line.removeprefix(match["indent"]) for line in body.splitlines(keepends=True))
         yield Block(
             language=match["language"],
             text=body,
-            line=text.count("\n", 0, match.start()) + 2,
-            title=options.get("title"),
-            skip=options.get("skip"),
+            line=text.count("\n", 0, match.start("text")) + 1,
+            title=title[1] if title else None,
+            skip=match["skip"],
         )
 
 

@@ -60,7 +60,7 @@ def test_a_titled_block_becomes_a_file_a_hidden_one_runs_and_a_skipped_one_does_
     path = _page(
         tmp_path,
         '```python title="app.py"\nx = 1\n```\n<!-- python\ny = x + 1\n-->\n'
-        '```python skip="needs a key"\nraise SystemExit\n```\n',
+        "<!-- skip: needs a key -->\n```python\nraise SystemExit\n```\n",
     )
 
     assert page.run(path, tmp_path, module) == 2
