@@ -1,6 +1,6 @@
 """One scripted team in Seawall and in what one would use instead, side by side.
 
-    python bench/peers.py [--quick] [--systems a,b] [--in-flight 1,32,256] [--rounds 3] [--seconds 2]
+    python bench/peers.py [--quick] [--systems a,b] [--in-flight 1,32,256] [--rounds 3] [--seconds 1.5]
 
 Every cell (system, workload, runs in flight) is measured in a child process of its own, all in this
 process's group. Systems alternate within a round, in an order drawn from the seed; the tables show medians
@@ -170,7 +170,7 @@ def parse(arguments: list[str]) -> Options:
     parser.add_argument("--systems", default=chosen, help=f"of {', '.join(SYSTEMS)} (default: {chosen})")
     parser.add_argument("--in-flight", help="runs in flight (default: 1,32,256; quick: 1,32)")
     parser.add_argument("--rounds", type=int, help="default: 3; quick: 1")
-    parser.add_argument("--seconds", type=float, help="measured time a cell (default: 2; quick: 0.4)")
+    parser.add_argument("--seconds", type=float, help="measured time a cell (default: 1.5; quick: 0.4)")
     parser.add_argument("--seed", type=int, default=1, help="for the order of the systems (default: 1)")
     parser.add_argument("--directory", type=Path, help="for the databases (default: beside the results)")
     parser.add_argument(
@@ -186,7 +186,7 @@ def parse(arguments: list[str]) -> Options:
     except ValueError:
         parser.error(f"--in-flight takes numbers like 1,32, not {in_flight!r}")
     rounds = (1 if given.quick else 3) if given.rounds is None else given.rounds
-    seconds = (0.4 if given.quick else 2.0) if given.seconds is None else given.seconds
+    seconds = (0.4 if given.quick else 1.5) if given.seconds is None else given.seconds
     if min(levels) < 1 or rounds < 1 or seconds <= 0:
         parser.error("runs in flight, rounds and seconds must be above zero")
     name = "peers-quick.json" if given.quick else "peers.json"

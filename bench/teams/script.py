@@ -80,6 +80,7 @@ PER_RUN: dict[str, Counts] = {
 }
 
 Delegate = Callable[[str, str], tuple[str, dict[str, str]]]
+ToolFunction = Callable[..., Awaitable[str]]
 
 
 def ask(agent: str, task: str) -> tuple[str, dict[str, str]]:
@@ -166,7 +167,7 @@ class Script:
         name, arguments = self.delegate(agent, task)
         return Reply("", (Call(f"call_{agent}", name, arguments),))
 
-    def tools(self) -> dict[str, Callable[..., Awaitable[str]]]:
+    def tools(self) -> dict[str, ToolFunction]:
         """The specialists' tools by agent; both only read."""
 
         async def find_order(order_id: str) -> str:
