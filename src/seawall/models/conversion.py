@@ -1,0 +1,158 @@
+"""Between Seawall's messages and those of pydantic-ai, without losing or changing a character."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic_ai.messages import (
+    ModelMessage,
+    ModelRequestPart,
+    ModelResponse,
+    SystemPromptPart,
+    TextPart,
+    ToolCallPart,
+    ToolReturnPart,
+    UserPromptPart,
+)
+from pydantic_ai.messages import ModelRequest as ProviderRequest
+from pydantic_ai.models import ModelRequestParameters
+from pydantic_ai.settings import ModelSettings
+from pydantic_ai.tools import ToolDefinition
+
+from seawall.core.errors import Misused
+from seawall.models.protocol import (
+    Assistant,
+    Finish,
+    Message,
+    ModelFailed,
+    ModelReply,
+    ModelRequest,
+    System,
+    ToolCall,
+    ToolSpec,
+    Usage,
+    User,
+)
+
+_KEPT_MESSAGES = 8192  # converted messages kept for the next request; some long conversations side by side
+_FINISHES: dict[str | None, Finish] = {"length": "length", "content_filter": "content_filter"}
+_OURS = {
+    "max_tokens": "ModelRequest.max_output_tokens",
+    "temperature": "ModelRequest.temperature",
+    "timeout": "ModelRequest.timeout_s",
+    "request_timeout": "ModelRequest.timeout_s",
+    "max_retries": "the step's retry policy; a client's own retries stay off",
+}
+
+
+class ExactCall(ToolCallPart):
+    """A call whose arguments go back as the model wrote them; the library would write the JSON anew."""
+
+    def args_as_json_str(self) -> str:
+        """The arguments, byte for byte."""
+        return self.args if isinstance(self.args, str) else super().args_as_json_str()
+
+
+class Conversion:
+    """Converts requests. A message object that was converted before is not converted again."""
+
+    def __init__(self) -> None:
+        self._parts: dict[int, tuple[Message, ModelRequestPart | ModelResponse]] = {}
+        self._tools: tuple[tuple[ToolSpec, ...], list[ToolDefinition]] = ((), [])
+
+    def messages(self, given: Sequence[Message]) -> list[ModelMessage]:
+        """The message list; what stands between two of the assistant's messages is one request."""
+        made: list[ModelMessage] = []
+        parts: list[ModelRequestPart] = []
+        kept = self._parts
+        for message in given:
+            found = kept.get(id(message))
+            if found is None:
+                if len(kept) >= _KEPT_MESSAGES:
+                    kept.clear()
+                found = kept[id(message)] = (
+                    message,
+                    _part(message),
+                )  # the message is held: its id stays its own
+            part = found[1]
+            if isinstance(part, ModelResponse):
+                if parts:
+                    made.append(ProviderRequest(parts=parts))
+                    parts = []
+                made.append(part)
+            else:
+                parts.append(part)
+        if parts:
+            made.append(ProviderRequest(parts=parts))
+        return made
+
+    def parameters(self, tools: tuple[ToolSpec, ...]) -> ModelRequestParameters:
+        """The tools, as given."""
+        if self._tools[0] is not tools:
+            made = [
+                ToolDefinition(
+                    name=tool.name, description=tool.description, parameters_json_schema=tool.parameters
+                )
+                for tool in tools
+            ]
+            self._tools = (tools, made)
+        return ModelRequestParameters(function_tools=list(self._tools[1]))
+
+    def settings(self, request: ModelRequest) -> ModelSettings:
+        """Every setting of the request. Raises `Misused` for one that has a place of its own."""
+        made: dict[str, Any] = dict(request.settings)
+        for name, place in _OURS.items():
+            if name in made:
+                raise Misused(f"settings[{name!r}] = {made[name]!r} is not used: see {place}")
+        made["max_tokens"] = request.max_output_tokens
+        if request.temperature is not None:
+            made["temperature"] = request.temperature
+        return ModelSettings(**made)  # type: ignore[typeddict-item]  # names beyond it are the provider's own
+
+
+def _part(message: Message) -> ModelRequestPart | ModelResponse:
+    if isinstance(message, Assistant):
+        parts: list[TextPart | ToolCallPart] = []
+        if message.content is not None:
+            parts.append(TextPart(message.content))
+        parts.extend(ExactCall(one.name, one.arguments, one.id) for one in message.calls)
+        return ModelResponse(parts=parts)
+    if isinstance(message, User):
+        return UserPromptPart(message.content)
+    if isinstance(message, System):
+        return SystemPromptPart(message.content)
+    return ToolReturnPart(message.name, message.content, message.call_id)
+
+
+def reply_of(name: str, response: ModelResponse) -> ModelReply:
+    """The complete reply. Raises `ModelFailed("incomplete")` where the provider did not say that it ended."""
+    marker = (response.provider_details or {}).get("finish_reason")
+    refused = response.finish_reason == "content_filter"
+    if response.state != "complete" or not (marker or refused) or marker == "FINISH_REASON_UNSPECIFIED":
+        raise ModelFailed("incomplete", f"model {name!r} ended its reply without a finish marker")
+    if response.finish_reason == "error":
+        raise ModelFailed("incomplete", f"model {name!r} gave up its reply: {marker}")
+    texts = [part.content for part in response.parts if isinstance(part, TextPart)]
+    made = tuple(
+        ToolCall(part.tool_call_id, part.tool_name, _arguments(part))
+        for part in response.parts
+        if isinstance(part, ToolCallPart)
+    )
+    finish = _FINISHES.get(response.finish_reason, "tool_calls" if made else "stop")
+    if finish == "length" and made:
+        raise ModelFailed(
+            "incomplete", f"model {name!r} reached its output limit in the middle of a tool call"
+        )
+    return ModelReply(
+        message=Assistant("".join(texts) if texts else None, made),
+        usage=Usage(response.usage.input_tokens, response.usage.output_tokens),
+        finish=finish,
+    )
+
+
+def _arguments(part: ToolCallPart) -> str:
+    """JSON text as the model wrote it; where the protocol has an object instead of text, its compact form."""
+    if isinstance(part.args, str):
+        return part.args or "{}"
+    return part.args_as_json_str()

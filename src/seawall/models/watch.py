@@ -1,0 +1,199 @@
+"""Watches one model call on the wire: its time, its silence and its size, whatever the client library does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Self
+
+import httpx2
+
+from seawall.core.clock import Clock, Timer
+from seawall.models.protocol import ModelFailed
+
+_KEPT_BYTES = 65_536  # of a body that is no stream, to read its error from
+_HEAD_BYTES = 64  # of a line, to tell a keep-alive from data
+
+
+@dataclass(frozen=True, kw_only=True)
+class WireLimits:
+    """Bounds on one reply. The time that a request gives (`timeout_s`) applies beside them."""
+
+    total_s: float = 600.0
+    """Seconds for a whole call where the request gives none; what the providers' own clients allow."""
+    idle_s: float = 60.0
+    """Seconds without data once the reply has begun. Keep-alives (comments, blanks, `ping` events) are no data."""
+    line_bytes: int = 8 * 1024 * 1024
+    """Bytes in one line of a stream: many times the longest output that any model makes in one event."""
+    reply_bytes: int = 16 * 1024 * 1024
+    """Bytes of a reply that is not streamed."""
+    stream_bytes: int = 256 * 1024 * 1024
+    """Bytes of a whole stream: 128,000 tokens at 2 kB of JSON each."""
+
+
+current: ContextVar[Watch | None] = ContextVar("seawall_model_call", default=None)
+"""The call that the running task is making; the HTTP client's hook finds it here."""
+
+
+class Watch:
+    """One call's deadline, idle timer and byte counts. Used as a context wherever the call awaits.
+
+    Inside of `with watch:` an expired timer cancels the task and comes out as `ModelFailed("timeout")`; between
+    two such blocks (a consumer is at work) it is remembered, and silence is not counted.
+    """
+
+    def __init__(self, name: str, clock: Clock, limits: WireLimits, timeout_s: float | None) -> None:
+        self.name = name
+        self.limits = limits
+        self.status: int | None = None
+        self.headers: dict[str, str] = {}
+        self.body = b""
+        """The beginning of a reply that is not streamed."""
+        self.failed: ModelFailed | None = None
+        """What broke a limit, however the client library words it."""
+        self._clock = clock
+        self._task: asyncio.Task[object] | None = None
+        self._cancelling = 0
+        self._cancelled = False
+        total_s = limits.total_s if timeout_s is None else timeout_s
+        self._idle: Timer | None = None
+        self._progress_s = 0.0
+        text = f"model {name!r} did not finish its reply in {total_s:g}s"
+        self._total = clock.call_later(total_s, lambda: self._expire(text))
+
+    def __enter__(self) -> Self:
+        if self.failed is not None:
+            raise self.failed
+        self._task = asyncio.current_task()
+        self._cancelling = self._task.cancelling() if self._task else 0
+        self._progress_s = self._clock.monotonic_s()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        task, self._task = self._task, None
+        if not self._cancelled or task is None:
+            return
+        self._cancelled = False
+        others = task.uncancel() > self._cancelling
+        if self.failed is not None and kind is not None and not (others and kind is asyncio.CancelledError):
+            raise self.failed from None
+
+    def close(self) -> None:
+        """Stop the timers."""
+        self._total.cancel()
+        if self._idle is not None:
+            self._idle.cancel()
+
+    def _expire(self, text: str) -> None:
+        if self.failed is None:
+            self.failed = ModelFailed("timeout", text)
+        if self._task is not None and not self._cancelled:
+            self._cancelled = True
+            self._task.cancel()
+
+    def answered(self, response: httpx2.Response) -> None:
+        """The reply has begun."""
+        self.status = response.status_code
+        self.headers = {name.lower(): value for name, value in response.headers.items()}
+        self.body = b""
+        self._progress_s = self._clock.monotonic_s()
+        if self._idle is None:
+            self._idle = self._clock.call_later(self.limits.idle_s, self._check_idle)
+
+    def progressed(self) -> None:
+        """Data came."""
+        self._progress_s = self._clock.monotonic_s()
+
+    def _check_idle(self) -> None:
+        silent_s = self._clock.monotonic_s() - self._progress_s
+        left_s = self.limits.idle_s - silent_s
+        if self._task is None:
+            left_s = self.limits.idle_s  # a consumer is at work; its time is not the model's
+        if left_s > 1e-6:
+            self._idle = self._clock.call_later(left_s, self._check_idle)
+        else:
+            self._expire(
+                f"model {self.name!r} sent no data for {silent_s:g}s (limit {self.limits.idle_s:g}s)"
+            )
+
+    def break_off(self, what: str) -> ModelFailed:
+        """The reply broke a limit on its form."""
+        self.failed = ModelFailed("malformed", f"model {self.name!r} {what}")
+        return self.failed
+
+
+async def watch_response(response: httpx2.Response) -> None:
+    """The HTTP client's hook: count the bytes of this response for the call that is being made."""
+    watch = current.get()
+    if watch is None:
+        return
+    watch.answered(response)
+    encoding = response.headers.get("content-encoding", "identity")
+    if encoding != "identity":
+        raise watch.break_off(f"compressed its reply ({encoding!r}) though it was asked not to")
+    if isinstance(response.stream, httpx2.AsyncByteStream):
+        is_stream = response.headers.get("content-type", "").startswith("text/event-stream")
+        response.stream = (_Lines if is_stream else _Body)(response.stream, watch)
+
+
+class _Body(httpx2.AsyncByteStream):
+    """A reply in one piece."""
+
+    def __init__(self, inner: httpx2.AsyncByteStream, watch: Watch) -> None:
+        self._inner, self._watch, self._size = inner, watch, 0
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        watch, limit = self._watch, self._watch.limits.reply_bytes
+        async for chunk in self._inner:
+            self._size += len(chunk)
+            if self._size > limit:
+                raise watch.break_off(f"sent more than {limit} bytes in one reply")
+            if len(watch.body) < _KEPT_BYTES:
+                watch.body += chunk[: _KEPT_BYTES - len(watch.body)]
+            if not chunk.isspace():
+                watch.progressed()
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+class _Lines(httpx2.AsyncByteStream):
+    """A stream of server-sent events."""
+
+    def __init__(self, inner: httpx2.AsyncByteStream, watch: Watch) -> None:
+        self._inner, self._watch = inner, watch
+        self._size = self._length = 0
+        self._head = b""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        watch, limits = self._watch, self._watch.limits
+        async for chunk in self._inner:
+            self._size += len(chunk)
+            if self._size > limits.stream_bytes:
+                raise watch.break_off(f"sent more than {limits.stream_bytes} bytes in one stream")
+            if self._has_data(chunk):
+                watch.progressed()
+            if self._length > limits.line_bytes:
+                raise watch.break_off(f"sent a line of more than {limits.line_bytes} bytes")
+            yield chunk
+
+    def _has_data(self, chunk: bytes) -> bool:
+        """Follow the lines through `chunk`; whether any of them is more than a keep-alive."""
+        found = False
+        lines = chunk.replace(b"\r", b"\n").split(b"\n")
+        for place, line in enumerate(lines):
+            if place:
+                self._head, self._length = b"", 0
+            self._length += len(line)
+            if len(self._head) < _HEAD_BYTES:
+                self._head += line[: _HEAD_BYTES - len(self._head)]
+            head = self._head
+            if line and head.startswith(b"data:") and head[5:].replace(b" ", b"") != b'{"type":"ping"}':
+                found = True
+        return found
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()

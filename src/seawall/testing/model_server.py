@@ -1,0 +1,333 @@
+"""A model server on loopback that speaks OpenAI chat completions, streamed and not, and misbehaves on demand.
+
+    async with ModelServer(lambda request: say("It was sent.")) as server:
+        model = resolve("openai:any", base_url=server.base_url)
+
+Needs the extra `modelserver` (h11). `python -m seawall.testing.model_server` runs one in its own process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import struct
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any, Self, cast
+
+import msgspec
+
+from seawall.core.clock import Clock, SystemClock
+from seawall.core.errors import Misused
+from seawall.testing import wire
+from seawall.testing.faults import Answer, Status, raw
+from seawall.testing.wire import ChatRequest, Raw
+
+try:
+    import h11
+except ImportError as missing:  # pragma: no cover  # an extra
+    raise Misused("the model server needs h11: pip install 'seawall[modelserver]'") from missing
+
+Handler = Callable[[ChatRequest], Answer | Awaitable[Answer]]
+
+_READ_BYTES = 65_536
+_STOPPED_AFTER_S = 5.0  # of real time, for connections to close once they are cancelled
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """One line of the server's log."""
+
+    number: int
+    path: str
+    model: str
+    stream: bool
+    messages: int
+    status: int | None
+    """None: no status line was sent."""
+
+
+class ModelServer:
+    """Answers each request with what `handler` returns for it: text, calls, a `Fault`, or `Raw` bytes.
+
+    `handler` is a function of the request, sync or async, or a list of answers in the order of arrival (503
+    after its end). It is bound to loopback and nothing else. Bounds: `max_connections` open connections (more
+    get a 503), `max_body_bytes` of a request (413), `idle_s` for a request to arrive (then closed),
+    `keep_requests` requests and log lines kept.
+    """
+
+    def __init__(
+        self,
+        handler: Handler | Sequence[Answer],
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        clock: Clock | None = None,
+        max_connections: int = 2048,
+        max_body_bytes: int = 64 * 1024 * 1024,
+        idle_s: float = 300.0,
+        keep_requests: int = 1000,
+    ) -> None:
+        if not _is_loopback(host):
+            raise Misused(f"a model server binds to loopback only, not to {host!r}")
+        self._handler: Handler = handler if callable(handler) else _in_order(handler)
+        self._host, self._port = host, port
+        self._clock: Clock = clock or SystemClock()
+        self._max_connections = max_connections
+        self._max_body_bytes = max_body_bytes
+        self._idle_s = idle_s
+        self._requests: deque[ChatRequest] = deque(maxlen=keep_requests)
+        self._log: deque[Seen] = deque(maxlen=keep_requests)
+        self._server: asyncio.Server | None = None
+        self._open: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self.request_count = 0
+        """Requests that arrived whole, over the server's life."""
+        self.shed_count = 0
+        """Connections turned away because `max_connections` were open."""
+
+    @property
+    def base_url(self) -> str:
+        """What an OpenAI client takes as its base URL."""
+        return f"{self.origin}/v1"
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port, for the clients of other protocols."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self._port}"
+
+    @property
+    def requests(self) -> list[ChatRequest]:
+        """The latest requests, oldest first."""
+        return list(self._requests)
+
+    @property
+    def log(self) -> list[Seen]:
+        """One line for each of the latest requests."""
+        return list(self._log)
+
+    @property
+    def open_connections(self) -> int:
+        """Connections that are open now."""
+        return len(self._open)
+
+    async def start(self) -> None:
+        """Bind and listen. Raises `Misused` where the port is taken."""
+        if self._server is not None:
+            raise Misused(f"the model server already listens at {self.base_url}")
+        try:
+            self._server = await asyncio.start_server(self._connected, self._host, self._port, backlog=1024)
+        except OSError as error:
+            raise Misused(f"can't listen at {self._host}:{self._port}: {error.strerror or error}") from error
+        self._port = int(self._server.sockets[0].getsockname()[1])
+
+    async def stop(self) -> None:
+        """Close the listener and every connection."""
+        if self._server is None:
+            return
+        self._server.close()
+        tasks = list(self._open)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_STOPPED_AFTER_S)
+        await self._server.wait_closed()
+        self._server = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    def __repr__(self) -> str:
+        state = self.base_url if self._server else "stopped"
+        return f"<ModelServer {state}, {self.request_count} requests, {len(self._open)} connections>"
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        turned_away = len(self._open) >= self._max_connections
+        self._open[task] = writer
+        try:
+            if turned_away:
+                self.shed_count += 1
+                writer.write(b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n")
+                writer.write(b"content-length: 0\r\n\r\n")
+                await writer.drain()
+            else:
+                await _Connection(self, reader, writer).serve()
+        except (ConnectionError, h11.ProtocolError, TimeoutError):
+            pass  # the client went away, or does not speak HTTP: the connection is closed
+        except asyncio.CancelledError:
+            pass  # stop(): the task ends here, and nobody awaits its result
+        finally:
+            self._open.pop(task, None)
+            writer.close()
+            with suppress(ConnectionError, asyncio.CancelledError):
+                await writer.wait_closed()
+
+    async def answer(self, path: str, headers: dict[str, str], body: bytes) -> Raw:
+        """The answer to one request, which is counted and kept."""
+        self.request_count += 1
+        number = self.request_count
+        try:
+            decoded: Any = msgspec.json.decode(body) if body else {}
+        except msgspec.DecodeError as error:
+            decoded = error
+        if not isinstance(decoded, dict):
+            self._log.append(Seen(number, path, "", False, 0, 400))
+            return wire.error(400, f"the body is no JSON object: {decoded}")
+        request = ChatRequest(number=number, path=path, headers=headers, body=cast("dict[str, Any]", decoded))
+        self._requests.append(request)
+        try:
+            given = self._handler(request)
+            if isinstance(given, Awaitable):
+                given = await given
+            made = raw(request, given)
+        except Exception as error:  # noqa: BLE001  # a handler's mistake must reach the test that made it
+            made = wire.error(
+                500, f"the handler raised {type(error).__name__}: {error}", kind="handler_error"
+            )
+        self._log.append(
+            Seen(number, path, request.model, request.stream, len(request.messages), made.status)
+        )
+        return made
+
+    async def pause(self, delay_s: float, reader: asyncio.StreamReader) -> None:
+        """Wait on the clock; raises `ConnectionError` as soon as the client goes away."""
+        sleeping = asyncio.ensure_future(self._clock.sleep(delay_s))
+        gone = asyncio.ensure_future(reader.read(1))
+        try:
+            await asyncio.wait({sleeping, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not sleeping.done():
+                raise ConnectionError("the client went away")
+        finally:
+            sleeping.cancel()
+            gone.cancel()
+
+    @property
+    def limits(self) -> tuple[Clock, float, int]:
+        """Clock, `idle_s` and `max_body_bytes`, for a connection."""
+        return self._clock, self._idle_s, self._max_body_bytes
+
+
+class _Connection:
+    """One connection: requests one after another, each answered before the next is read."""
+
+    def __init__(
+        self, server: ModelServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._server, self._reader, self._writer = server, reader, writer
+        self._clock, self._idle_s, self._max_body_bytes = server.limits
+        self._http = h11.Connection(h11.SERVER)
+        self._timed_out = False
+
+    async def serve(self) -> None:
+        """Answer requests until either side closes."""
+        while True:
+            timer = self._clock.call_later(self._idle_s, self._expire)
+            try:
+                got = await self._read()
+            finally:
+                timer.cancel()
+            if got is None or self._timed_out:
+                return
+            if isinstance(got, Raw):
+                await self._send(got)
+                return
+            made = await self._server.answer(*got)
+            if not await self._send(made) or self._http.our_state is not h11.DONE:
+                return
+            if self._http.their_state is not h11.DONE:
+                return
+            self._http.start_next_cycle()
+
+    def _expire(self) -> None:
+        self._timed_out = True
+        self._writer.transport.abort()
+
+    async def _read(self) -> tuple[str, dict[str, str], bytes] | Raw | None:
+        """The next request; an answer where it is too large; None when the client is done."""
+        http, parts, size = self._http, list[bytes](), 0
+        path, headers = "", dict[str, str]()
+        while True:
+            event = http.next_event()
+            if event is h11.NEED_DATA:
+                http.receive_data(await self._reader.read(_READ_BYTES))
+            elif isinstance(event, h11.Request):
+                path = event.target.decode("ascii", "replace")
+                headers = {name.decode(): value.decode("latin-1") for name, value in event.headers}
+            elif isinstance(event, h11.Data):
+                size += len(event.data)
+                if size > self._max_body_bytes:
+                    return wire.error(413, f"the body is larger than {self._max_body_bytes} bytes")
+                parts.append(bytes(event.data))
+            elif isinstance(event, h11.EndOfMessage):
+                return path, headers, b"".join(parts)
+            else:
+                return None
+
+    async def _send(self, made: Raw) -> bool:
+        """Send an answer; whether the connection can be used again."""
+        writer, http = self._writer, self._http
+        if made.status is not None:
+            headers = list(made.headers.items())
+            if made.content_length is None:
+                headers.append(("transfer-encoding", "chunked"))
+            else:
+                headers.append(("content-length", str(made.content_length)))
+            head = http.send(h11.Response(status_code=made.status, headers=headers, reason=b""))
+            pending = head or b""
+            for part in made.parts:
+                if isinstance(part, bytes):
+                    writer.write(pending + (http.send(h11.Data(data=part)) or b""))
+                    pending = b""
+                    await writer.drain()
+                    await asyncio.sleep(0)
+                else:
+                    writer.write(pending)
+                    pending = b""
+                    await self._server.pause(part, self._reader)
+            if made.ending == "end":
+                writer.write(pending + (http.send(h11.EndOfMessage()) or b""))
+            elif pending:
+                writer.write(pending)
+            await writer.drain()
+        if made.ending == "hang":
+            await self._reader.read(1)
+        elif made.ending == "reset":
+            _reset(writer)
+        return made.ending == "end"
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    sock = writer.get_extra_info("socket")
+    if sock is not None:  # linger for 0 seconds: close sends RST
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _in_order(answers: Sequence[Answer]) -> Handler:
+    rest: Iterator[Answer] = iter(tuple(answers))
+    count = len(answers)
+
+    def next_answer(request: ChatRequest) -> Answer:
+        text = f"request {request.number}, and the server was given {count} answers"
+        return next(rest, Status(503, text))
+
+    return next_answer
+
+
+if __name__ == "__main__":
+    from seawall.testing.model_server_main import main
+
+    main()

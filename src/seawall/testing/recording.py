@@ -1,0 +1,242 @@
+"""Recorded conversations, played back by a `ModelServer`: every request must equal a recorded prefix."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from collections import deque
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+
+from seawall.core.canonical import canonical
+from seawall.core.errors import Misused
+from seawall.models.protocol import Assistant, ModelReply, ToolCall, Usage
+from seawall.testing.wire import ChatRequest, Raw, comparable, error
+
+_KEPT_MISMATCHES = 100  # with their diffs; further ones are counted
+_SHOWN_CHARS = 300  # of a value that differs
+_BEFORE_CHARS = 60  # of what is equal before the first difference in it
+
+
+class Mismatch(msgspec.Struct, frozen=True, kw_only=True):
+    """A request that is no prefix of its recording."""
+
+    request: int
+    conversation: str | None
+    at: int
+    """The first message that differs, counted from 0."""
+    problem: str
+    """The field that differs, or why there is no reply."""
+    expected: str
+    got: str
+
+    def __str__(self) -> str:
+        name = self.conversation or "no conversation"
+        head = f"request {self.request} ({name}), message {self.at}: {self.problem}"
+        return f"{head}\n  expected {self.expected}\n  got      {self.got}"
+
+
+class Recording:
+    """A handler that answers each request as recorded, or with a 400 and a `Mismatch`.
+
+    Rows have `id` and `messages` in OpenAI's form. A request says which conversation it belongs to with the
+    header `x-seawall-conversation`, the field `user`, or `metadata.conversation`:
+
+        ModelRequest(…, settings={"extra_headers": {"x-seawall-conversation": "0-0-0"}})
+
+    Its whole message list must then equal that conversation's beginning, and the reply is the assistant's
+    message that follows. Without a key the list is looked up among all conversations, and is a mismatch where
+    several go on from it differently. Fields are compared as `wire.comparable` says.
+    """
+
+    def __init__(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        self._messages: dict[str, list[dict[str, Any]]] = {}
+        self._prefixes: dict[str, list[bytes]] = {}
+        self._by_prefix: dict[bytes, list[str]] = {}
+        self._last: dict[str, int] = {}
+        for row in rows:
+            self._add(str(row["id"]), row["messages"])
+        self.matched = 0
+        self.mismatched = 0
+        self._mismatches: deque[Mismatch] = deque(maxlen=_KEPT_MISMATCHES)
+        self._finished: set[str] = set()
+
+    @classmethod
+    def load(cls, path: str | Path) -> Recording:
+        """Rows from a file of JSON lines, gzipped if it ends in `.gz`. Raises `Misused` naming a bad line."""
+        path = Path(path)
+        try:
+            data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        except (OSError, EOFError) as failed:
+            raise Misused(f"can't read the recording {path}: {failed}") from failed
+        rows: list[Mapping[str, Any]] = []
+        for number, line in enumerate(data.splitlines(), start=1):
+            try:
+                row = msgspec.json.decode(line)
+                rows.append({"id": row["id"], "messages": row["messages"]})
+            except (msgspec.DecodeError, KeyError, TypeError) as failed:
+                raise Misused(f"{path}, line {number} is no recorded conversation: {failed!r}") from failed
+        return cls(rows)
+
+    def _add(self, key: str, messages: list[dict[str, Any]]) -> None:
+        if key in self._messages:
+            raise Misused(f"two recorded conversations have the id {key!r}")
+        self._messages[key] = messages
+        digests = _digests(messages)
+        self._prefixes[key] = digests
+        for place, message in enumerate(messages):
+            if message["role"] == "assistant":
+                self._by_prefix.setdefault(digests[place], []).append(key)
+                self._last[key] = place
+
+    @property
+    def conversations(self) -> tuple[str, ...]:
+        """The ids of all conversations."""
+        return tuple(self._messages)
+
+    @property
+    def mismatches(self) -> list[Mismatch]:
+        """The latest mismatches; `mismatched` counts them all."""
+        return list(self._mismatches)
+
+    @property
+    def finished(self) -> set[str]:
+        """Conversations whose last recorded reply was asked for."""
+        return set(self._finished)
+
+    def report(self) -> dict[str, Any]:
+        """Counts and the kept mismatches, for JSON."""
+        return {
+            "conversations": len(self._messages),
+            "finished": len(self._finished),
+            "matched": self.matched,
+            "mismatched": self.mismatched,
+            "mismatches": [msgspec.to_builtins(one) for one in self._mismatches],
+        }
+
+    def __repr__(self) -> str:
+        return (
+            f"<Recording {len(self._messages)} conversations, {self.matched} matched, {self.mismatched} not>"
+        )
+
+    def __call__(self, request: ChatRequest) -> ModelReply | Raw:
+        """The recorded reply to a request, or a 400 with the difference."""
+        messages, key = request.messages, request.conversation
+        place = len(messages)
+        found = self._keyed(request, key) if key is not None else self._looked_up(request)
+        if isinstance(found, Mismatch):
+            self.mismatched += 1
+            self._mismatches.append(found)
+            return error(400, str(found), code="recording_mismatch")
+        self.matched += 1
+        if place == self._last[found]:
+            self._finished.add(found)
+        return _reply(self._messages[found][place], place)
+
+    def _keyed(self, request: ChatRequest, key: str) -> str | Mismatch:
+        recorded = self._messages.get(key)
+        place = len(request.messages)
+        if recorded is None:
+            known = f"{len(self._messages)} conversations"
+            return self._mismatch(request, key, 0, "unknown conversation", f"one of {known}", key)
+        answers = place < len(recorded) and recorded[place]["role"] == "assistant"
+        if answers and _digest_of_all(request.messages) == self._prefixes[key][place]:
+            return key
+        return self._difference(request, key)
+
+    def _looked_up(self, request: ChatRequest) -> str | Mismatch:
+        messages = request.messages
+        keys = self._by_prefix.get(_digest_of_all(messages), [])
+        if keys:
+            nexts = {canonical(comparable(self._messages[key][len(messages)])) for key in keys}
+            if len(nexts) == 1:
+                return keys[0]
+            known = ", ".join(keys[:5])
+            problem = f"{len(keys)} conversations go on differently from here; name one"
+            return self._mismatch(request, None, len(messages), problem, f"one of {known}", "no key")
+        best = max(self._messages, key=lambda key: _common(self._messages[key], messages), default=None)
+        if best is None:
+            return self._mismatch(request, None, 0, "the recording is empty", "nothing", "a request")
+        return self._difference(request, best)
+
+    def _difference(self, request: ChatRequest, key: str) -> Mismatch:
+        recorded, messages = self._messages[key], request.messages
+        at = _common(recorded, messages)
+        if at == len(messages):
+            role = recorded[at]["role"] if at < len(recorded) else None
+            expected = "the end of the recording" if role is None else f"a {role} message to come first"
+            return self._mismatch(
+                request, key, at, "no reply is recorded here", expected, "a request for one"
+            )
+        got = _shown(messages[at])
+        if at >= len(recorded):
+            return self._mismatch(
+                request, key, at, "goes on after the recorded end", f"{len(recorded)} messages", got
+            )
+        want, have = comparable(recorded[at]), comparable(messages[at])
+        fields = [name for name in {**want, **have} if want.get(name) != have.get(name)]
+        name = "role" if "role" in fields else fields[0]
+        shown = _differing(want.get(name), have.get(name))
+        return self._mismatch(request, key, at, f"{name} differs", *shown)
+
+    def _mismatch(
+        self, request: ChatRequest, key: str | None, at: int, problem: str, expected: str, got: str
+    ) -> Mismatch:
+        return Mismatch(
+            request=request.number, conversation=key, at=at, problem=problem, expected=expected, got=got
+        )
+
+
+def _digests(messages: Iterable[Mapping[str, Any]]) -> list[bytes]:
+    """For each position the digest of the messages before it."""
+    running = hashlib.blake2b(digest_size=16)
+    made = [running.digest()]
+    for message in messages:
+        running.update(canonical(comparable(message)))
+        running.update(b"\n")
+        made.append(running.digest())
+    return made
+
+
+def _digest_of_all(messages: Iterable[Mapping[str, Any]]) -> bytes:
+    running = hashlib.blake2b(digest_size=16)
+    for message in messages:
+        running.update(canonical(comparable(message)))
+        running.update(b"\n")
+    return running.digest()
+
+
+def _common(recorded: list[dict[str, Any]], messages: list[dict[str, Any]]) -> int:
+    """How many messages at the beginning are equal."""
+    for place, (want, have) in enumerate(zip(recorded, messages, strict=False)):
+        if comparable(want) != comparable(have):
+            return place
+    return min(len(recorded), len(messages))
+
+
+def _shown(value: object) -> str:
+    text = value if isinstance(value, str) else canonical(value).decode()
+    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}… ({len(text)} characters)"
+
+
+def _differing(want: object, have: object) -> tuple[str, str]:
+    """Both values, from a little before their first difference."""
+    texts = [repr(one) if isinstance(one, str) else canonical(one).decode() for one in (want, have)]
+    pairs = enumerate(zip(*texts, strict=False))
+    first = next((place for place, (a, b) in pairs if a != b), min(map(len, texts)))
+    start = max(0, first - _BEFORE_CHARS)
+    lead = f"(at {start}) …" if start else ""
+    return lead + _shown(texts[0][start:]), lead + _shown(texts[1][start:])
+
+
+def _reply(message: Mapping[str, Any], place: int) -> ModelReply:
+    given = cast("list[dict[str, Any]]", message.get("tool_calls") or [])
+    made = tuple(ToolCall(one["id"], one["function"]["name"], one["function"]["arguments"]) for one in given)
+    return ModelReply(
+        message=Assistant(message.get("content"), made),
+        usage=Usage(place, 1),
+        finish="tool_calls" if made else "stop",
+    )

@@ -1,0 +1,210 @@
+"""The OpenAI chat-completions wire protocol, from the server's side: pure functions over bytes and structs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, cast
+
+import msgspec
+
+from seawall.models.protocol import Assistant, Finish, ModelReply, ToolCall, Usage
+from seawall.models.scripted import Reply
+
+CONVERSATION_HEADER = "x-seawall-conversation"
+"""Names the conversation that a request belongs to; see `ChatRequest.conversation`."""
+
+Ending = Literal[
+    "end",  # as HTTP has it: the connection stays usable
+    "eof",  # the connection is closed, also where more was announced
+    "reset",  # the connection is reset (RST)
+    "hang",  # nothing more, until the client goes away
+]
+
+
+class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A request as the server got it. `body` is the decoded JSON, whatever the path."""
+
+    number: int
+    """Counts from 1, over all connections of the server."""
+    path: str
+    headers: dict[str, str]
+    """Names in lower case."""
+    body: dict[str, Any]
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """The whole message list, as sent."""
+        return self.body.get("messages") or []
+
+    @property
+    def model(self) -> str:
+        """The model that was asked for."""
+        return str(self.body.get("model", ""))
+
+    @property
+    def stream(self) -> bool:
+        """Whether the reply is to be streamed."""
+        return self.body.get("stream") is True
+
+    @property
+    def conversation(self) -> str | None:
+        """The header `x-seawall-conversation`, else the field `user`, else `metadata.conversation`."""
+        key = self.headers.get(CONVERSATION_HEADER) or self.body.get("user")
+        if key is None and isinstance(metadata := self.body.get("metadata"), dict):
+            key = cast("dict[str, Any]", metadata).get("conversation")
+        return None if key is None else str(key)
+
+
+class Raw(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer down to its bytes. Every other answer is turned into one of these.
+
+    `parts` are bytes to send and floats: seconds to wait on the server's clock; it may be endless.
+    """
+
+    status: int | None = 200
+    """None: not even a status line."""
+    headers: Mapping[str, str] = {}
+    parts: Iterable[bytes | float] = ()
+    ending: Ending = "end"
+    content_length: int | None = None
+    """None: chunked transfer encoding."""
+
+
+_encoder = msgspec.json.Encoder()
+_JSON = {"content-type": "application/json"}
+_SSE = {"content-type": "text/event-stream", "cache-control": "no-cache"}
+_DONE = b"data: [DONE]\n\n"
+
+
+def as_json(status: int, value: object, headers: Mapping[str, str] | None = None) -> Raw:
+    """An answer of one JSON body."""
+    body = _encoder.encode(value)
+    return Raw(status=status, headers={**_JSON, **(headers or {})}, parts=(body,), content_length=len(body))
+
+
+def error(
+    status: int,
+    message: str,
+    *,
+    kind: str = "invalid_request_error",
+    code: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Raw:
+    """An error in OpenAI's form."""
+    body = {"error": {"message": message, "type": kind, "param": None, "code": code}}
+    return as_json(status, body, headers)
+
+
+def whole(given: str | Reply | Assistant | ModelReply, number: int) -> ModelReply:
+    """A complete reply of what a handler returned; calls without an id get one from `number`."""
+    if isinstance(given, ModelReply):
+        return given
+    if isinstance(given, str):
+        given = Reply(given)
+    made = tuple(
+        one if one.id else ToolCall(f"call_{number}_{place}", one.name, one.arguments)
+        for place, one in enumerate(given.calls, start=1)
+    )
+    finish: Finish = "tool_calls" if made else "stop"
+    usage = Usage(number, 1)
+    if isinstance(given, Reply):
+        finish, usage = given.finish or finish, given.usage or usage
+    return ModelReply(message=Assistant(given.content, made), usage=usage, finish=finish)
+
+
+def _call(one: ToolCall) -> dict[str, Any]:
+    return {"id": one.id, "type": "function", "function": {"name": one.name, "arguments": one.arguments}}
+
+
+def _usage(usage: Usage) -> dict[str, int]:
+    return {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+    }
+
+
+def completion(request: ChatRequest, reply: ModelReply) -> dict[str, Any]:
+    """A `chat.completion` object."""
+    message: dict[str, Any] = {"role": "assistant", "content": reply.message.content}
+    if reply.message.calls:
+        message["tool_calls"] = [_call(one) for one in reply.message.calls]
+    return {
+        "id": f"chatcmpl-{request.number}",
+        "object": "chat.completion",
+        "created": 1_767_225_600,
+        "model": request.model,
+        "choices": [{"index": 0, "message": message, "finish_reason": reply.finish}],
+        "usage": _usage(reply.usage),
+    }
+
+
+def _halves(text: str) -> list[str]:
+    middle = (len(text) + 1) // 2
+    return [half for half in (text[:middle], text[middle:]) if half]
+
+
+def events(request: ChatRequest, reply: ModelReply) -> list[tuple[str, bytes]]:
+    """The stream's events with what each is: `role`, `text`, `call`, `arguments`, `finish`, `usage`, `done`."""
+    base: dict[str, Any] = {
+        "id": f"chatcmpl-{request.number}",
+        "object": "chat.completion.chunk",
+        "created": 1_767_225_600,
+        "model": request.model,
+    }
+    made: list[tuple[str, bytes]] = []
+
+    def add(what: str, delta: dict[str, Any], finish: str | None = None) -> None:
+        chunk = {**base, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
+        made.append((what, b"data: " + _encoder.encode(chunk) + b"\n\n"))
+
+    add("role", {"role": "assistant", "content": ""})
+    for piece in _halves(reply.message.content or ""):
+        add("text", {"content": piece})
+    for place, one in enumerate(reply.message.calls):
+        begun = {"index": place, **_call(one)}
+        add("call", {"tool_calls": [{**begun, "function": {"name": one.name, "arguments": ""}}]})
+        for piece in _halves(one.arguments):
+            add("arguments", {"tool_calls": [{"index": place, "function": {"arguments": piece}}]})
+    add("finish", {}, reply.finish)
+    options = request.body.get("stream_options")
+    if isinstance(options, dict) and cast("dict[str, Any]", options).get("include_usage"):
+        chunk: dict[str, Any] = {**base, "choices": [], "usage": _usage(reply.usage)}
+        made.append(("usage", b"data: " + _encoder.encode(chunk) + b"\n\n"))
+    made.append(("done", _DONE))
+    return made
+
+
+def answer(request: ChatRequest, reply: ModelReply) -> Raw:
+    """A good answer, streamed or not, as the request asks."""
+    if not request.stream:
+        return as_json(200, completion(request, reply))
+    return stream(b"".join(data for _, data in events(request, reply)))
+
+
+def stream(*parts: bytes | float, ending: Ending = "end") -> Raw:
+    """An event stream of these parts."""
+    return Raw(headers=_SSE, parts=parts, ending=ending)
+
+
+def endless(parts: Iterable[bytes | float]) -> Raw:
+    """An event stream that may never end."""
+    return Raw(headers=_SSE, parts=parts)
+
+
+def comparable(message: Mapping[str, Any]) -> dict[str, Any]:
+    """A message as it is compared: absent and null are one, and a tool's name beside its call id is left out.
+
+    Content given as a list of text parts is their text. Every other field stays and has to be equal.
+    """
+    made: dict[str, Any] = {key: value for key, value in message.items() if value is not None}
+    if made.get("role") == "tool":
+        made.pop("name", None)
+    content = made.get("content")
+    if isinstance(content, list):
+        items = cast("Sequence[Mapping[str, Any]]", content)
+        if all(item.get("type") == "text" for item in items):
+            made["content"] = "".join(str(item["text"]) for item in items)
+    if not made.get("tool_calls", True):
+        del made["tool_calls"]
+    return made

@@ -1,0 +1,59 @@
+"""One call to a provider's model over a loopback server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from seawall.models.protocol import ModelFailed, ModelReply, ModelRequest, TextDelta, User
+from seawall.models.provider_model import ProviderModel
+from seawall.models.providers import resolve
+from seawall.testing.faults import Answer
+from seawall.testing.model_server import ModelServer
+from seawall.testing.wire import ChatRequest
+
+ASK = ModelRequest(messages=(User("Where is order 1042?"),))
+
+
+def served(
+    answer: Answer | Callable[[ChatRequest], Answer],
+    use: Callable[[ProviderModel, ModelServer], Awaitable[Any]],
+    **given: Any,
+) -> Any:
+    """The result of `use` with a model over a server that gives `answer`."""
+
+    async def main() -> Any:
+        handler = answer if callable(answer) else lambda _: answer
+        async with (
+            ModelServer(handler) as server,
+            resolve("openai:m", base_url=server.base_url, api_key="sk-never-shown", **given) as model,
+        ):
+            return await use(model, server)
+
+    return asyncio.run(main())
+
+
+def failed(answer: Answer, *, streaming: bool, **given: Any) -> ModelFailed:
+    """The failure of one call, which was one request."""
+
+    async def use(model: ProviderModel, server: ModelServer) -> ModelFailed:
+        with pytest.raises(ModelFailed) as caught:
+            await asked(model, streaming=streaming)
+        assert server.request_count == 1
+        assert caught.value.__cause__ is None, "a cause may show what the message hides"
+        return caught.value
+
+    found: ModelFailed = served(answer, use, **given)
+    return found
+
+
+async def asked(
+    model: ProviderModel, *, streaming: bool, request: ModelRequest = ASK
+) -> list[TextDelta | ModelReply]:
+    """All that one call brings."""
+    if streaming:
+        return [item async for item in model.stream(request)]
+    return [await model.respond(request)]

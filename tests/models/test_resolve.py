@@ -1,0 +1,205 @@
+"""Resolving a model, and what goes out on the wire."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+pytest.importorskip("pydantic_ai")
+
+from models.calling import ASK, asked, served
+from seawall.core.errors import Misused
+from seawall.models.protocol import (
+    Assistant,
+    Message,
+    Model,
+    ModelReply,
+    ModelRequest,
+    Price,
+    System,
+    ToolCall,
+    ToolResult,
+    ToolSpec,
+    User,
+)
+from seawall.models.provider_model import ProviderModel
+from seawall.models.providers import PROVIDERS, resolve
+from seawall.testing import call, calls
+from seawall.testing.model_server import ModelServer
+
+
+def sent(request: ModelRequest) -> dict[str, Any]:
+    """The body that this request makes on the OpenAI wire."""
+
+    async def use(model: ProviderModel, server: ModelServer) -> dict[str, Any]:
+        await model.respond(request)
+        return server.requests[0].body
+
+    body: dict[str, Any] = served("ok", use)
+    return body
+
+
+def test_a_resolved_model_has_the_name_and_price_it_was_given() -> None:
+    price = Price(1, 2)  # type: ignore[arg-type]  # only identity matters here
+    model = resolve("openai:gpt-5.2", api_key="k", price=price)
+    assert isinstance(model, Model)
+    assert (model.name, model.price) == ("openai:gpt-5.2", price)
+    assert repr(model) == "<ProviderModel openai:gpt-5.2>"
+    assert resolve("openai:m", base_url="http://127.0.0.1:1/v1").price is None
+
+
+@pytest.mark.parametrize("name", ["gpt-5.2", "nobody:x", "openai:", ":x", ""])
+def test_what_names_no_model_is_told_the_known_providers(name: str) -> None:
+    with pytest.raises(Misused, match="openai, openai-responses, anthropic, google") as caught:
+        resolve(name)
+    assert repr(name) in str(caught.value)
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_missing_key_names_the_environment_variable(provider: str) -> None:
+    with pytest.raises(Misused, match=PROVIDERS[provider].keys[0]):
+        resolve(f"{provider}:x")
+
+
+def test_without_the_extra_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith("seawall.models.")]:
+        if "provider_model" in name or ".clients" in name:
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "pydantic_ai", None)
+    monkeypatch.setitem(sys.modules, "pydantic_ai.exceptions", None)
+    with pytest.raises(Misused, match=r"pip install 'seawall\[providers\]'"):
+        resolve("openai:x", api_key="k")
+
+
+def test_the_base_url_and_key_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with ModelServer(lambda _: "ok") as server:
+            monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+            monkeypatch.setenv("OPENAI_API_KEY", "from-the-environment")
+            async with resolve("openai:m") as model:
+                await model.respond(ASK)
+            assert server.requests[0].headers["authorization"] == "Bearer from-the-environment"
+
+    asyncio.run(main())
+
+
+def test_a_server_of_ones_own_needs_no_key_and_is_not_asked_through_a_proxy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+
+    async def main() -> str | None:
+        async with (
+            ModelServer(lambda _: "ok") as server,
+            resolve("openai:m", base_url=server.base_url) as model,
+        ):
+            return (await model.respond(ASK)).message.content
+
+    assert asyncio.run(main()) == "ok"
+
+
+def test_messages_are_on_the_wire_exactly_as_they_were_given() -> None:
+    odd = '{"a":  1.0,\n "b": "\\u00e9", "z": [ ]}'
+    messages: tuple[Message, ...] = (
+        System("Rules.\n\n  Indented. "),
+        User(" hello  "),
+        Assistant("Looking.", (ToolCall("c1", "find_order", odd), ToolCall("c2", "find_order", "not json"))),
+        ToolResult("c1", "find_order", '{"x": "ünï"}'),
+        ToolResult("c2", "find_order", ""),
+        Assistant(None, (ToolCall("c3", "find_order", "{}"),)),
+        ToolResult("c3", "find_order", "<pyai:context> [1, 2]"),
+        Assistant(""),
+        System("A note in the middle."),
+        User("one"),
+        User("two"),
+        Assistant("<think>shown</think> done"),
+        User("bye"),
+    )
+
+    def function(call_id: str, arguments: str) -> dict[str, Any]:
+        return {"id": call_id, "type": "function", "function": {"name": "find_order", "arguments": arguments}}
+
+    assert sent(ModelRequest(messages=messages))["messages"] == [
+        {"role": "system", "content": "Rules.\n\n  Indented. "},
+        {"role": "user", "content": " hello  "},
+        {
+            "role": "assistant",
+            "content": "Looking.",
+            "tool_calls": [function("c1", odd), function("c2", "not json")],
+        },
+        {"role": "tool", "tool_call_id": "c1", "content": '{"x": "ünï"}'},
+        {"role": "tool", "tool_call_id": "c2", "content": ""},
+        {"role": "assistant", "content": None, "tool_calls": [function("c3", "{}")]},
+        {"role": "tool", "tool_call_id": "c3", "content": "<pyai:context> [1, 2]"},
+        {"role": "assistant", "content": ""},
+        {"role": "system", "content": "A note in the middle."},
+        {"role": "user", "content": "one"},
+        {"role": "user", "content": "two"},
+        {"role": "assistant", "content": "<think>shown</think> done"},
+        {"role": "user", "content": "bye"},
+    ]
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_arguments_come_back_byte_for_byte(streaming: bool) -> None:
+    odd = '{"a":  1.0,\n "b": "\\u00e9", "z": [ ], "half": '
+
+    async def use(model: ProviderModel, _: ModelServer) -> ModelReply:
+        reply = (await asked(model, streaming=streaming))[-1]
+        assert isinstance(reply, ModelReply)
+        return reply
+
+    reply: ModelReply = served(calls(call("f", odd), call("g"), text=" Both. "), use)
+    assert reply.message.content == " Both. "
+    assert [one.arguments for one in reply.message.calls] == [odd, "{}"]
+
+
+def test_tools_and_settings_are_passed_on_as_they_are() -> None:
+    schema = {"type": "object", "properties": {"n": {"type": "integer", "default": 3}}, "title": "T"}
+    settings: Mapping[str, Any] = {"top_p": 0.5, "seed": 7, "extra_body": {"user": "s-1", "odd": [1]}}
+    request = ModelRequest(
+        messages=(User("q"),),
+        tools=(ToolSpec("t", "Does t.", schema),),
+        max_output_tokens=77,
+        temperature=0.25,
+        settings=settings,
+    )
+    body = sent(request)
+    assert body["tools"] == [
+        {"type": "function", "function": {"name": "t", "description": "Does t.", "parameters": schema}}
+    ]
+    wanted = {
+        "max_completion_tokens": 77,
+        "temperature": 0.25,
+        "top_p": 0.5,
+        "seed": 7,
+        "user": "s-1",
+        "odd": [1],
+    }
+    assert {name: body.get(name) for name in wanted} == wanted
+
+
+def test_a_setting_that_would_turn_retries_on_is_refused() -> None:
+    async def use(model: ProviderModel, server: ModelServer) -> None:
+        with pytest.raises(
+            Misused, match=r"settings\['max_retries'\] = 5 is not used: see the step's retry policy"
+        ):
+            await model.respond(ModelRequest(messages=(User("q"),), settings={"max_retries": 5}))
+        assert server.request_count == 0
+
+    served("ok", use)
+
+
+def test_a_message_that_was_converted_once_is_not_converted_again() -> None:
+    async def use(model: ProviderModel, _: ModelServer) -> None:
+        first = User("q")
+        one = model._conversion.messages([first])  # what is kept shows nowhere else
+        two = model._conversion.messages([first, User("r")])  # as above
+        assert one[0].parts[0] is two[0].parts[0]
+
+    served("ok", use)

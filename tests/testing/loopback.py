@@ -1,0 +1,30 @@
+"""Driving a manual clock while real bytes move between a server and a client of one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from seawall.testing import ManualClock
+
+ROUNDS = 200_000  # of the loop: far more than any test needs, and an end to one that waits for nothing
+
+
+async def io_until(ready: Callable[[], bool]) -> None:
+    """Let sockets work until `ready()`, without time passing on any clock of the test."""
+    for _ in range(ROUNDS):
+        if ready():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("nothing came of it")
+
+
+async def tick_until(clock: ManualClock, ready: Callable[[], bool], *, step_s: float = 1.0) -> None:
+    """Let time pass in steps, with a chance for sockets to work before each."""
+    for _ in range(10_000):
+        for _ in range(50):
+            if ready():
+                return
+            await asyncio.sleep(0)
+        await clock.advance(step_s)
+    raise AssertionError(f"nothing came of it until {clock}")
