@@ -98,7 +98,7 @@ class Base(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_fi
     at: float
 
 
-class RunStarted(Base, tag="run_started"):
+class RunStarted(Base, tag="run_started", frozen=True, kw_only=True):
     """A request came in. Always seq 0."""
 
     run: str
@@ -119,7 +119,7 @@ class RunStarted(Base, tag="run_started"):
     fork: Fork | None = None
 
 
-class RunTaken(Base, tag="run_taken"):
+class RunTaken(Base, tag="run_taken", frozen=True, kw_only=True):
     """A process took the run, to start it or to go on with it: a new segment of active time."""
 
     owner: str
@@ -129,7 +129,7 @@ class RunTaken(Base, tag="run_taken"):
     """First segment: the manifest of the session's conversation so far (see `RunEnded.transcript`)."""
 
 
-class StepIntended(Base, tag="step"):
+class StepIntended(Base, tag="step", frozen=True, kw_only=True):
     """A step is about to be performed or, with `perform=False`, was proposed and will not be."""
 
     step: int
@@ -162,7 +162,7 @@ class StepIntended(Base, tag="step"):
     depth: int = 1
 
 
-class StepDone(Base, tag="done"):
+class StepDone(Base, tag="done", frozen=True, kw_only=True):
     """A step ended. At most one for each step, and the first one counts."""
 
     step: int
@@ -192,7 +192,7 @@ class StepDone(Base, tag="done"):
     """Active seconds that the run has left."""
 
 
-class StepLate(Base, tag="late"):
+class StepLate(Base, tag="late", frozen=True, kw_only=True):
     """A result arrived after the step or its run had ended. Recorded and dropped."""
 
     step: int
@@ -200,7 +200,7 @@ class StepLate(Base, tag="late"):
     output: Ref | None = None
 
 
-class Judged(Base, tag="judged"):
+class Judged(Base, tag="judged", frozen=True, kw_only=True):
     """A guard said something other than Allow. Verdicts that were merely observed have mode `observe`."""
 
     step: int
@@ -215,7 +215,7 @@ class Judged(Base, tag="judged"):
     """Advise and Refuse: what the agent is told. Replace: the answer."""
 
 
-class GuardSet(Base, tag="guard_set"):
+class GuardSet(Base, tag="guard_set", frozen=True, kw_only=True):
     """A guard's mode changed while the run was live."""
 
     guard: str
@@ -224,7 +224,7 @@ class GuardSet(Base, tag="guard_set"):
     until: float | None = None
 
 
-class CommandTaken(Base, tag="command"):
+class CommandTaken(Base, tag="command", frozen=True, kw_only=True):
     """The owner took a command from the run's inbox; it takes effect with this event."""
 
     inbox: int
@@ -238,7 +238,7 @@ class CommandTaken(Base, tag="command"):
     """`decide` on an unknown effect: its receipt."""
 
 
-class EffectMoved(Base, tag="effect"):
+class EffectMoved(Base, tag="effect", frozen=True, kw_only=True):
     """An effect changed its state outside its own step, for example by a late receipt."""
 
     step: int
@@ -246,7 +246,7 @@ class EffectMoved(Base, tag="effect"):
     receipt: Ref | None = None
 
 
-class MemoryWritten(Base, tag="memory"):
+class MemoryWritten(Base, tag="memory", frozen=True, kw_only=True):
     """A version of a memory entry was written on the run's branch."""
 
     step: int
@@ -255,14 +255,14 @@ class MemoryWritten(Base, tag="memory"):
     version: int
 
 
-class Planned(Base, tag="planned"):
+class Planned(Base, tag="planned", frozen=True, kw_only=True):
     """The planner pruned what no longer fits the time left."""
 
     pruned: tuple[str, ...]
     reason: str
 
 
-class RunEnded(Base, tag="run_ended"):
+class RunEnded(Base, tag="run_ended", frozen=True, kw_only=True):
     """The outcome. Nothing but `StepLate` and `EffectMoved` follows."""
 
     status: Status

@@ -8,7 +8,7 @@ So a fold over 1,000 steps costs the same for each step, and folding on from an 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -30,7 +30,7 @@ class Log(Generic[T]):
         if len(backing) != self._length:  # another version went on from here
             backing = backing[: self._length]
         backing.extend(items)
-        new: Log[T] = Log.__new__(Log)
+        new: Log[T] = Log()
         new._items = backing
         new._length = len(backing)
         return new
@@ -53,9 +53,9 @@ class Log(Generic[T]):
         return self._items[index]
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Log) and list(self) == list(other)  # pyright: ignore[reportUnknownArgumentType,reportUnknownVariableType] -- a Log of anything
-
-    __hash__ = None  # type: ignore[assignment]
+        if not isinstance(other, Log):
+            return NotImplemented
+        return list(self) == list(cast("Log[Any]", other))
 
     def __repr__(self) -> str:
         return f"Log({list(self)!r})"
@@ -81,7 +81,7 @@ class Seen(Generic[K, V]):
             table = {k: table[k] for k in keys}
         table[key] = (self._length, value)
         keys.append(key)
-        new: Seen[K, V] = Seen.__new__(Seen)
+        new: Seen[K, V] = Seen()
         new._table, new._keys, new._length = table, keys, len(keys)
         return new
 
@@ -91,7 +91,7 @@ class Seen(Generic[K, V]):
         return entry[1] if entry is not None and entry[0] < self._length else None
 
     def __contains__(self, key: object) -> bool:
-        entry = self._table.get(key)  # type: ignore[arg-type]  # any object may be asked for
+        entry = self._table.get(cast("K", key))
         return entry is not None and entry[0] < self._length
 
     def __len__(self) -> int:
@@ -103,10 +103,11 @@ class Seen(Generic[K, V]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Seen):
             return NotImplemented
-        mine = [(key, self.get(key)) for key in self]
-        return mine == [(key, other.get(key)) for key in other]  # pyright: ignore[reportUnknownArgumentType,reportUnknownVariableType,reportUnknownMemberType] -- a Seen of anything
+        return self.items() == cast("Seen[Any, Any]", other).items()
 
-    __hash__ = None  # type: ignore[assignment]
+    def items(self) -> list[tuple[K, V]]:
+        """Keys with their values, in the order in which they were added."""
+        return [(key, self._table[key][1]) for key in self]
 
     def __repr__(self) -> str:
-        return f"Seen({{{', '.join(f'{k!r}: {self.get(k)!r}' for k in self)}}})"
+        return f"Seen({dict(self.items())!r})"

@@ -385,7 +385,7 @@ class Driver:
                 ready, durable = self._advance(self._settled(ready[0], result))
                 if not await self._durable(durable):
                     return
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 -- nothing may be lost unseen in a task
             bug = SeawallBug(
                 f"run {self.state.started.run}, step {ready[0].number}: {type(error).__name__}: {error}"
             )
@@ -445,7 +445,7 @@ class Driver:
             await durable  # what was enqueued is written all the same
             self._rest()
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 -- whatever the journal raises ends the run here
             self.give_up(error)
             return False
         self._rest()

@@ -129,7 +129,7 @@ class Gate:
                 else:
                     verdict = guard.after(step, result, state, memo)
                 kind_of(verdict)
-            except Exception as error:  # fail closed: a guard that can't judge lets nothing pass
+            except Exception as error:  # noqa: BLE001 -- fail closed: a guard that can't judge lets nothing pass
                 verdict = Halt(f"guard {guard.name!r} raised {type(error).__name__}: {error}")
             if isinstance(verdict, Hold) and step.grant is not None:
                 continue

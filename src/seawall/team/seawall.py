@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +13,7 @@ from typing import Any, Self
 from seawall.core.canonical import Ref
 from seawall.core.clock import Clock, SystemClock
 from seawall.core.errors import Broken, Misused, Refused
-from seawall.core.events import Event, Limits, Mode, RunEnded, RunStarted, RunTaken, StepDone
+from seawall.core.events import Event, GuardSet, Limits, Mode, RunStarted, RunTaken, StepDone
 from seawall.core.ids import Ids
 from seawall.core.redact import Redactor
 from seawall.guards.loops import Loops
@@ -27,31 +26,21 @@ from seawall.run.driver import Driver, recovered
 from seawall.run.gate import BUILT_IN, Gate
 from seawall.run.guard import Guard
 from seawall.run.state import Line, RunState, begin, fold
-from seawall.team.context import decode_manifest
 from seawall.team.handle import Run
 from seawall.team.outcome import Outcome, outcome_of
+from seawall.team.sessions import Sessions
+from seawall.team.switches import Switches, check_mode
 from seawall.team.team import Team, checked
 from seawall.team.work import Crew, TeamWork
 
 POLL_S = 0.05
 """How long commands from other processes may lie before they are looked for."""
-SESSIONS_KEPT = 256
-"""Conversations kept in memory between their runs; others are read from the journal."""
 LATE_S = 1.0
 """How long `close` waits for tools that ignore cancellation, before it lets go of them."""
 
 
-class _Session:
-    """A conversation as the last run of this process left it."""
-
-    def __init__(self, transcript: Ref | None, lines: tuple[Line, ...], known: Mapping[Ref, bytes]) -> None:
-        self.transcript = transcript
-        self.lines = lines
-        self.known = known
-
-
 class Seawall:
-    """Runs teams. Use it as an async context manager:
+    """Runs teams; an async context manager.
 
         async with Seawall("desk.db") as sea:
             run = await sea.start(desk, "Refund order 1042")
@@ -81,7 +70,7 @@ class Seawall:
         self._journal: Journal | None = None
         self._ids = Ids(self._clock, rng or random.SystemRandom())
         self._guards = tuple(guards) if guards is not None else (Loops(),)
-        self._modes = dict(modes or {})
+        self._modes: dict[str, Mode] = dict(modes or {})
         self._resolve = models or _resolve
         self._prices = dict(prices or {})
         self._redactor = Redactor.from_environment(
@@ -91,8 +80,8 @@ class Seawall:
         self._drivers: dict[str, Driver] = {}
         self._teams: dict[str, Team] = {}
         self._queued: dict[str, asyncio.Task[None]] = {}
-        self._sessions: OrderedDict[tuple[str, str], _Session] = OrderedDict()
-        self._settings: dict[str, GuardSetting] = {}
+        self._sessions = Sessions()
+        self._switches = Switches(self._clock)
         self._change: asyncio.Future[None] | None = None
         self._cursor = 0
         self._pumping: asyncio.Task[None] | None = None
@@ -120,7 +109,7 @@ class Seawall:
             self._journal = SqliteJournal.open(str(given), clock=self._clock)
         else:
             self._journal = given
-        self._settings = await self._journal.guard_settings()
+        await self._apply_settings()
         self._cursor, _ = await self._journal.commands(after=-1)
         self._stop_watching = self._journal.watch(self._on_write)
         return self
@@ -207,7 +196,7 @@ class Seawall:
             agent=team.coordinator.name,
             intent=bodies.put(request),
             limits=spend,
-            guards=self._start_modes(guards, modes or {}),
+            guards=self._switches.at_start(guards, self._modes, modes or {}),
             tenant=tenant,
             principal=principal,
             session=session,
@@ -215,13 +204,15 @@ class Seawall:
             app=app,
             stream=stream,
         )
-        if session is not None and not await self._session_free(tenant, session, None):
+        if session is not None and not await self._sessions.free(
+            self.journal, tenant, session, None, self.queued
+        ):
             return await self._queue(team, started, bodies)
         return await self._begin(team, started, bodies, guards)
 
     async def _begin(self, team: Team, started: RunStarted, bodies: Bodies, guards: Sequence[Guard]) -> Run:
         """Record the run together with its first steps, and go."""
-        history, lines = await self._history(started.tenant, started.session, None, bodies)
+        history, lines = await self._sessions.history(self.journal, started, None, bodies)
         state = begin(started, guards)
         handle = Run(self, started.run)
         driver = self._driver(team, state, None, bodies, guards, lines, handle)
@@ -230,12 +221,13 @@ class Seawall:
         )
         self._drivers[started.run] = driver
         self._teams[started.run] = team
+        first: list[Event] = [taken, *self._switched(started.guards)]
 
         async def create(events: Sequence[Event], unsaved: dict[Ref, bytes]) -> Lease:
             return await self.journal.create(started, events, unsaved)
 
         try:
-            await driver.start_new([taken], create)
+            await driver.start_new(first, create)
         except BaseException:
             self._forget(started.run)
             raise
@@ -266,13 +258,15 @@ class Seawall:
         while True:
             change = self.next_change()
             try:
-                if await self._session_free(started.tenant, started.session or "", started.run):
+                if await self._sessions.free(
+                    self.journal, started.tenant, started.session or "", started.run, self.queued
+                ):
                     break
             except Refused as refused:
                 refusal = refused
                 break
             await change
-        history, lines = await self._history(started.tenant, started.session, started.run, bodies)
+        history, lines = await self._sessions.history(self.journal, started, started.run, bodies)
         guards = self._team_guards(team)
         driver = self._driver(team, begin(started, guards), lease, bodies, guards, lines, handle)
         left_s = started.limits.active_s
@@ -288,19 +282,6 @@ class Seawall:
             return
         driver.start(first)
         await self._deliver(await self.journal.inbox(started.run))
-
-    async def _session_free(self, tenant: str, session: str, before: str | None) -> bool:
-        """Whether the session's run before this one has ended. Raises `Refused` if it will not by itself."""
-        tail = await self.journal.session_tail(tenant, session, before=before)
-        if tail is None or tail.state == "ended":
-            return True
-        if tail.state == "waiting":
-            what = "waits for a person: decide on it, or cancel it"
-        elif tail.state == "interrupted" and not self.queued(tail.run):
-            what = f"was interrupted: seawall resume {tail.run}, or cancel it"
-        else:
-            return False
-        raise Refused(f"session {session!r}: its run {tail.run} {what}", guard="session", value=tail.run)
 
     # ---- going on
 
@@ -327,7 +308,7 @@ class Seawall:
             _check_prices(crew, state.started.limits)
             bodies = self._bodies(lease.tenant, state.started.session)
             bodies.load(await self.journal.bodies(lease.tenant, bodies.missing(refs_of(events))))
-            lines = await self._lines(lease.tenant, state.history, bodies)
+            lines = await self._sessions.lines(self.journal, lease.tenant, state.history, bodies)
         except BaseException:
             await self.journal.release(lease)
             raise
@@ -336,6 +317,7 @@ class Seawall:
         driver.learn(events)
         now = self._clock.wall_s()
         first: list[Event] = [RunTaken(at=now, owner=lease.owner, epoch=lease.epoch, left_s=state.left_s)]
+        first += self._switched(state.modes)
         first += recovered(state, now)
         self._drivers[run_id] = driver
         self._teams[run_id] = team
@@ -374,8 +356,7 @@ class Seawall:
 
         With `for_s` it goes back to what the code says after so many seconds. Recorded with `by`.
         """
-        if mode not in ("off", "observe", "enforce"):
-            raise Misused(f"guard {guard!r}: mode is {mode!r}; it is 'off', 'observe' or 'enforce'")
+        check_mode(guard, mode)
         if for_s is not None and for_s <= 0:
             raise Misused(f"guard {guard!r}: for_s is {for_s}; it must be above zero")
         now = self._clock.wall_s()
@@ -470,43 +451,23 @@ class Seawall:
                     await self.resume(item.run, self._teams[item.run])
 
     async def _apply_settings(self) -> None:
-        settings = await self.journal.guard_settings()
-        if settings == self._settings:
-            return
-        self._settings = settings
+        if self._switches.read(await self.journal.guard_settings(), self._settings_due):
+            self._settings_due()
+
+    def _switched(self, modes: Mapping[str, Mode]) -> list[Event]:
+        """What is set live and differs, as the run's own events."""
         now = self._clock.wall_s()
-        for setting in settings.values():
-            if setting.until is not None and setting.until > now:
-                self._clock.call_later(setting.until - now, self._settings_due)
-        self._settings_due()
+        return [
+            GuardSet(at=now, guard=name, mode=mode, by=by, until=until)
+            for name, mode, by, until in self._switches.now(modes)
+            if modes.get(name) != mode and by != "expired"
+        ]
 
     def _settings_due(self) -> None:
         """Bring every run in flight to what is set now."""
-        now = self._clock.wall_s()
         for driver in list(self._drivers.values()):
-            for name, setting in self._settings.items():
-                live = setting.until is None or setting.until > now
-                mode = setting.mode if live else driver.state.started.guards.get(name, "enforce")
-                driver.set_mode(
-                    name, mode, setting.by if live else "expired", setting.until if live else None
-                )
-
-    def _start_modes(self, guards: Sequence[Guard], modes: Mapping[str, Mode]) -> dict[str, Mode]:
-        """Each guard's mode at the start: the code's, then this Seawall's, then the run's, then the live one."""
-        now = self._clock.wall_s()
-        known: dict[str, Mode] = dict.fromkeys(BUILT_IN, "enforce")
-        known |= {guard.name: guard.mode for guard in guards}
-        for source in (self._modes, modes):
-            for name, mode in source.items():
-                if name not in known:
-                    raise Misused(
-                        f"there is no guard {name!r} to set to {mode!r}; there are: {', '.join(known)}"
-                    )
-                known[name] = mode
-        for name, setting in self._settings.items():
-            if name in known and (setting.until is None or setting.until > now):
-                known[name] = setting.mode
-        return known
+            for name, mode, by, until in self._switches.now(driver.state.started.guards):
+                driver.set_mode(name, mode, by, until)
 
     # ---- parts of a run
 
@@ -528,8 +489,7 @@ class Seawall:
         return crew
 
     def _bodies(self, tenant: str, session: str | None) -> Bodies:
-        kept = self._sessions.get((tenant, session)) if session is not None else None
-        return Bodies(self._redactor, kept.known if kept is not None else None)
+        return Bodies(self._redactor, self._sessions.known(tenant, session))
 
     def _driver(
         self,
@@ -563,63 +523,13 @@ class Seawall:
 
     def _rested(self, driver: Driver) -> None:
         """A run has ended, waits, or was given up: this process lets go of it."""
-        started = driver.state.started
-        self._drivers.pop(started.run, None)
-        ended = driver.state.ended
-        if ended is not None and started.session is not None:
-            key = (started.tenant, started.session)
-            kept = self._sessions.pop(key, None)
-            before = kept.lines if kept is not None and kept.transcript == driver.state.history else None
-            manifest = driver.bodies.data(ended.transcript) if ended.transcript else None
-            if manifest is not None and (before is not None or driver.state.history is None):
-                lines = (before or ()) + decode_manifest(manifest).messages
-                self._sessions[key] = _Session(ended.transcript, lines, driver.bodies.known())
-                if len(self._sessions) > SESSIONS_KEPT:
-                    self._sessions.popitem(last=False)
+        self._drivers.pop(driver.state.started.run, None)
+        self._sessions.remember(driver.state, driver.bodies)
         self.wake()
 
     def _forget(self, run_id: str) -> None:
         self._drivers.pop(run_id, None)
         self._teams.pop(run_id, None)
-
-    # ---- a session's conversation
-
-    async def _history(
-        self, tenant: str, session: str | None, before: str | None, bodies: Bodies
-    ) -> tuple[Ref | None, tuple[Line, ...]]:
-        """The newest transcript of the session, and its lines; their bodies are loaded."""
-        if session is None:
-            return None, ()
-        tail = await self.journal.session_tail(tenant, session, before=before)
-        kept = self._sessions.get((tenant, session))
-        while tail is not None:
-            events = await self.journal.events(tail.run, after=tail.events - 2)
-            ended = next((event for event in events if isinstance(event, RunEnded)), None)
-            if ended is None:  # late results came after it
-                state = fold(await self.journal.events(tail.run))
-                ended = state.ended
-            if ended is not None and ended.transcript is not None:
-                if kept is not None and kept.transcript == ended.transcript:
-                    return ended.transcript, kept.lines
-                return ended.transcript, await self._lines(tenant, ended.transcript, bodies)
-            tail = await self.journal.session_tail(tenant, session, before=tail.run)
-        return None, ()
-
-    async def _lines(self, tenant: str, ref: Ref | None, bodies: Bodies) -> tuple[Line, ...]:
-        """All lines of a conversation, oldest first, walking its manifests back."""
-        parts: list[tuple[Line, ...]] = []
-        while ref is not None:
-            bodies.load(await self.journal.bodies(tenant, bodies.missing([ref])))
-            data = bodies.data(ref)
-            if data is None:  # erased, and what came before it with it
-                break
-            manifest = decode_manifest(data)
-            parts.append(manifest.messages)
-            ref = manifest.prev
-        lines = tuple(line for part in reversed(parts) for line in part)
-        wanted = [ref for line in lines for ref in (line.ref, *line.notes)]
-        bodies.load(await self.journal.bodies(tenant, bodies.missing(wanted)))
-        return lines
 
 
 def refs_of(events: Iterable[Event]) -> list[Ref]:
@@ -652,6 +562,6 @@ def _check_prices(crew: Crew, limits: Limits) -> None:
 
 
 def _resolve(name: str) -> Model:
-    from seawall.models.providers import resolve  # an extra; only teams with named models need it
+    from seawall.models.providers import resolve  # noqa: PLC0415 -- an extra; only teams with named models need it
 
     return resolve(name)

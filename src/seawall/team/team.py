@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
 from seawall.core.canonical import digest
-from seawall.core.errors import Misused
+from seawall.core.errors import Misused, Refused
 from seawall.core.events import Limits
 from seawall.models.protocol import ToolSpec
 from seawall.run.guard import Guard
 from seawall.team.agent import ASK_PREFIX, Agent
+from seawall.team.outcome import Outcome, Waiting
 
-if TYPE_CHECKING:
-    from seawall.team.outcome import Outcome
 
 REVIEW_ROUNDS = 2
 """A first look and one more after a correction; measured gains of further rounds are small, their cost is not."""
@@ -184,12 +183,20 @@ class Team:
         The journal is in memory and gone afterwards; `journal="desk.db"` keeps it. Other options are those
         of `Seawall.start`.
         """
-        from seawall.team.seawall import Seawall  # the runtime stands on the definitions, not they on it
+        from seawall.team.seawall import Seawall  # noqa: PLC0415 -- the runtime stands on the definitions, not they on it
 
         journal = options.pop("journal", ":memory:")
         async with Seawall(journal) as sea:
             run = await sea.start(self, request, **options)
-            return await run.outcome()
+            rest = await run.rest()
+        if isinstance(rest, Waiting):
+            raise Refused(
+                f"run {rest.run} waits for a person to decide on {rest.what!r} (step {rest.step}): "
+                "run this team with a Seawall on a journal file, and decide there",
+                guard="hold",
+                value=rest.what,
+            )
+        return rest
 
 
 def _ask_spec(name: str, role: str) -> ToolSpec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import queue
 import threading
@@ -41,10 +42,8 @@ class Threads:
                 result, error = context.run(function), None
             except BaseException as raised:  # noqa: BLE001 -- told to whoever waits, whatever it is
                 result, error = None, raised
-            try:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(_resolve, future, result, error)
-            except RuntimeError:
-                pass  # the loop is closed: nobody waits any more
 
         self._submit(job)
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_type_hints, overload
+from typing import Any, get_type_hints, overload
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
@@ -23,7 +23,7 @@ PREVIEW_CHARS = 2_000
 MAX_THREADS = 8
 """Threads of one sync tool; more calls wait. A tool that never returns keeps its thread, not the run."""
 
-F = TypeVar("F", bound=Callable[..., Any])
+_PLAIN = frozenset({bool, int, float, list, dict})
 
 
 class NotDone(SeawallError):
@@ -171,10 +171,10 @@ def encode(value: object, what: str) -> str | bytes:
     """Text as it is, bytes as they are, everything else as JSON. Raises `TypeError` for what has none."""
     if isinstance(value, str | bytes):
         return value
-    if isinstance(value, bytearray | memoryview):
+    if isinstance(value, bytearray):
         return bytes(value)
     try:
-        if value is None or isinstance(value, bool | int | float | list | dict):
+        if value is None or type(value) in _PLAIN:
             return canonical_text(value)
     except (TypeError, msgspec.MsgspecError):
         pass  # something inside that only pydantic knows how to write
@@ -208,7 +208,7 @@ def adapter_for(output: Any) -> TypeAdapter[Any]:
 
 
 @overload
-def tool(function: F, /) -> Tool: ...
+def tool(function: Callable[..., Any], /) -> Tool: ...
 
 
 @overload
@@ -222,11 +222,11 @@ def tool(
     retries: int = 0,
     threads: int = MAX_THREADS,
     version: str = "1",
-) -> Callable[[F], Tool]: ...
+) -> Callable[[Callable[..., Any]], Tool]: ...
 
 
 def tool(
-    function: F | None = None,
+    function: Callable[..., Any] | None = None,
     /,
     *,
     name: str | None = None,
@@ -237,7 +237,7 @@ def tool(
     retries: int = 0,
     threads: int = MAX_THREADS,
     version: str = "1",
-) -> Tool | Callable[[F], Tool]:
+) -> Tool | Callable[[Callable[..., Any]], Tool]:
     """Make a tool of a function, sync or async. Its docstring is what the model is told.
 
     `effect`: it changes the world; an attempt whose fate is not known is never made again by itself.
@@ -248,7 +248,7 @@ def tool(
     Raises `Misused` for a parameter without annotation and for options that contradict each other.
     """
 
-    def make(function: F) -> Tool:
+    def make(function: Callable[..., Any]) -> Tool:
         return Tool(
             function,
             name=name,

@@ -280,7 +280,7 @@ def _prepare_tool(step: Step, member: Member, bodies: Bodies) -> Step:
 
 def _arguments(step: Step, bodies: Bodies) -> dict[str, Any]:
     text = bodies.text(step.call.arguments).strip() if step.call else ""
-    arguments = loads(text) if text else {}
+    arguments: Any = loads(text) if text else {}
     if not isinstance(arguments, dict):
         raise ValueError(f"the arguments are no JSON object (got {text[:200]!r})")
     return cast("dict[str, Any]", arguments)

@@ -1,0 +1,122 @@
+"""Sessions: the conversation that runs belong to. Its runs are serial, and each goes on where the last ended."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from seawall.core.canonical import Ref
+from seawall.core.errors import Refused
+from seawall.core.events import RunEnded, RunStarted
+from seawall.journal.protocol import Journal, RunRow
+from seawall.run.bodies import Bodies
+from seawall.run.state import Line, RunState, fold
+from seawall.team.context import decode_manifest
+
+SESSIONS_KEPT = 256
+"""Conversations kept in memory between their runs; others are read from the journal."""
+
+
+class _Kept(NamedTuple):
+    """A conversation as the last run of this process left it."""
+
+    transcript: Ref
+    lines: tuple[Line, ...]
+    known: Mapping[Ref, bytes]
+
+
+class Sessions:
+    """The conversations of this process's runs."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return f"<Sessions {len(self._kept)}/{SESSIONS_KEPT}>"
+
+    def forget(self) -> None:
+        """Drop what is kept in memory, for example because bodies were erased."""
+        self._kept.clear()
+
+    def known(self, tenant: str, session: str | None) -> Mapping[Ref, bytes] | None:
+        """Bodies of the session's conversation that are at hand."""
+        kept = self._kept.get((tenant, session)) if session is not None else None
+        return None if kept is None else kept.known
+
+    async def free(
+        self, journal: Journal, tenant: str, session: str, before: str | None, queued: Callable[[str], bool]
+    ) -> bool:
+        """Whether the session's run before this one has ended. Raises `Refused` if it will not by itself."""
+        tail = await journal.session_tail(tenant, session, before=before)
+        if tail is None or tail.state == "ended":
+            return True
+        if tail.state == "waiting":
+            what = "waits for a person: decide on it, or cancel it"
+        elif tail.state == "interrupted" and not queued(tail.run):
+            what = f"was interrupted: seawall resume {tail.run}, or cancel it"
+        else:
+            return False
+        raise Refused(f"session {session!r}: its run {tail.run} {what}", guard="session", value=tail.run)
+
+    async def history(
+        self, journal: Journal, started: RunStarted, before: str | None, bodies: Bodies
+    ) -> tuple[Ref | None, tuple[Line, ...]]:
+        """The newest transcript of the run's session, and its lines; their bodies are loaded."""
+        if started.session is None:
+            return None, ()
+        tail = await journal.session_tail(started.tenant, started.session, before=before)
+        while tail is not None:
+            transcript = await _transcript(journal, tail)
+            if transcript is not None:
+                kept = self._kept.get((started.tenant, started.session))
+                if kept is not None and kept.transcript == transcript:
+                    return transcript, kept.lines
+                return transcript, await self.lines(journal, started.tenant, transcript, bodies)
+            tail = await journal.session_tail(started.tenant, started.session, before=tail.run)
+        return None, ()
+
+    async def lines(self, journal: Journal, tenant: str, ref: Ref | None, bodies: Bodies) -> tuple[Line, ...]:
+        """All lines of a conversation, oldest first, walking its manifests back."""
+        parts: list[tuple[Line, ...]] = []
+        while ref is not None:
+            bodies.load(await journal.bodies(tenant, bodies.missing([ref])))
+            data = bodies.data(ref)
+            if data is None:  # erased, and what came before it with it
+                break
+            manifest = decode_manifest(data)
+            parts.append(manifest.messages)
+            ref = manifest.prev
+        lines = tuple(line for part in reversed(parts) for line in part)
+        wanted = [ref for line in lines for ref in (line.ref, *line.notes)]
+        bodies.load(await journal.bodies(tenant, bodies.missing(wanted)))
+        return lines
+
+    def remember(self, state: RunState, bodies: Bodies) -> None:
+        """Keep the conversation that a run leaves, for the session's next one."""
+        started, ended = state.started, state.ended
+        if ended is None or ended.transcript is None or started.session is None:
+            return
+        key = (started.tenant, started.session)
+        kept = self._kept.pop(key, None)
+        before: tuple[Line, ...] = ()
+        if state.history is not None:
+            if kept is None or kept.transcript != state.history:
+                return
+            before = kept.lines
+        data = bodies.data(ended.transcript)
+        if data is None:
+            return
+        lines = before + decode_manifest(data).messages
+        self._kept[key] = _Kept(ended.transcript, lines, bodies.known())
+        if len(self._kept) > SESSIONS_KEPT:
+            self._kept.popitem(last=False)
+
+
+async def _transcript(journal: Journal, row: RunRow) -> Ref | None:
+    """What an ended run left of its conversation."""
+    events = await journal.events(row.run, after=row.events - 2)
+    ended = next((event for event in events if isinstance(event, RunEnded)), None)
+    if ended is None:  # late results came after it
+        ended = fold(await journal.events(row.run)).ended
+    return None if ended is None else ended.transcript
