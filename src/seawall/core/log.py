@@ -15,7 +15,7 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-class Log(Generic[T]):
+class Log(Generic[T]):  # noqa: PLW1641 -- a collection of values, never a key
     """An immutable sequence with `append` in constant time."""
 
     __slots__ = ("_items", "_length")
@@ -61,7 +61,7 @@ class Log(Generic[T]):
         return f"Log({list(self)!r})"
 
 
-class Seen(Generic[K, V]):
+class Seen(Generic[K, V]):  # noqa: PLW1641 -- a collection of values, never a key
     """An immutable mapping that only grows; the first value of a key stays."""
 
     __slots__ = ("_keys", "_length", "_table")

@@ -86,6 +86,7 @@ class Seawall:
         self._cursor = 0
         self._pumping: asyncio.Task[None] | None = None
         self._pump_due = False
+        self._closing = False
         self._stop_watching: Callable[[], None] | None = None
 
     def __repr__(self) -> str:
@@ -119,8 +120,9 @@ class Seawall:
 
         Tools that ignore cancellation are waited for `LATE_S` seconds and then let go.
         """
-        if self._journal is None:
+        if self._journal is None or self._closing:
             return
+        self._closing = True
         if self._stop_watching is not None:
             self._stop_watching()
         tasks: list[asyncio.Task[Any]] = [*self._queued.values()]
@@ -146,6 +148,7 @@ class Seawall:
         for crew in self._crews.values():
             crew.close()
         self._journal = None
+        self._closing = False
 
     async def __aenter__(self) -> Self:
         return await self.open()
@@ -430,7 +433,11 @@ class Seawall:
 
     def _start_pump(self) -> None:
         self._pump_due = False
-        if self._journal is not None and (self._pumping is None or self._pumping.done()):
+        if (
+            not self._closing
+            and self._journal is not None
+            and (self._pumping is None or self._pumping.done())
+        ):
             self._pumping = asyncio.get_running_loop().create_task(self._pump())
 
     async def _pump(self) -> None:

@@ -16,7 +16,6 @@ from seawall.run.guard import Guard
 from seawall.team.agent import ASK_PREFIX, Agent
 from seawall.team.outcome import Outcome, Waiting
 
-
 REVIEW_ROUNDS = 2
 """A first look and one more after a correction; measured gains of further rounds are small, their cost is not."""
 

@@ -54,6 +54,8 @@ class Readers:
         """Do `work` in one of the threads, in one snapshot of the file."""
         if self._closed:
             raise Misused(f"journal {self._path} is closed")
+        if self._shared is not None:
+            return self._read(work)
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._read, work)
 
     def _read(self, work: Callable[[Database], T]) -> T:

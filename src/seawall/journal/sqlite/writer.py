@@ -19,6 +19,7 @@ from seawall.journal.sqlite.database import Database
 from seawall.journal.sqlite.opened import Opened
 from seawall.journal.sqlite.ops import Op, WorkOp
 from seawall.journal.sqlite.options import SqliteOptions
+from seawall.journal.sqlite.schema import MEMORY
 from seawall.journal.sqlite.transaction import Transaction
 from seawall.journal.sqlite.watch import Watchers
 
@@ -56,11 +57,14 @@ class Writer:
         self._closed = False
         self._commits = 0
         self._pid = os.getpid()
+        # A memory journal has nothing to wait for: it commits on the loop, and a test's clock stays in charge.
+        self._inline = path == MEMORY
         self._thread = threading.Thread(target=self._work, name=f"seawall-journal {path}", daemon=True)
 
     def start(self) -> None:
         """Begin to write."""
-        self._thread.start()
+        if not self._inline:
+            self._thread.start()
 
     @property
     def failed(self) -> Why | None:
@@ -114,8 +118,18 @@ class Writer:
     def _flush(self, loop: asyncio.AbstractEventLoop) -> None:
         with self._mutex:
             ops = self._staged.pop(loop, None)
-            if ops is not None:
+            if ops is not None and not self._inline:
                 self._queue.put(ops)
+        if ops is not None and self._inline:
+            self._work_inline(ops)
+
+    def _work_inline(self, ops: list[Op]) -> None:
+        backlog = deque(ops)
+        while backlog:
+            batch = self._cut(backlog)
+            self._write(batch)
+            self._tell(batch)
+        self._housekeep()
 
     def _has_room(self) -> bool:
         options = self._options
@@ -136,10 +150,14 @@ class Writer:
         """Write what is enqueued, say goodbye to the file, and end the thread."""
         with self._mutex:
             self._closed = True
-            for ops in self._staged.values():
-                self._queue.put(ops)
+            staged = list(self._staged.values())
             self._staged.clear()
+            for ops in staged:
+                self._queue.put(ops)
             self._queue.put(None)
+        if self._inline:
+            self._work()
+            return
         await asyncio.to_thread(self._thread.join)
 
     # -- the thread
