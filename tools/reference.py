@@ -104,9 +104,16 @@ def _own_texts(cls: type) -> dict[str, tuple[str, str | None, str]]:
     return rows
 
 
-def _default(written: str | None) -> str:
+def _valued(written: str, names: dict[str, Any]) -> str:
+    """A default as the reader needs it: a constant of the module by its value."""
+    value = names.get(written) if written.isupper() else None
+    return repr(value) if isinstance(value, int | float | str) else written
+
+
+def _default(written: str | None, names: dict[str, Any]) -> str:
     if written is None:
         return "required"
+    written = _valued(written, names)
     factory = re.fullmatch(r"(?:dataclasses\.|msgspec\.)?field\((?:default|default_factory)=(.*)\)", written)
     return f"`{factory[1] if factory else written}`"
 
@@ -122,7 +129,12 @@ def fields(cls: type) -> list[Field]:
         for f in (dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else msgspec.structs.fields(cls))
     ]
     return [
-        Field(name=name, type=texts[name][0], default=_default(texts[name][1]), text=texts[name][2])
+        Field(
+            name=name,
+            type=texts[name][0],
+            default=_default(texts[name][1], vars(sys.modules[cls.__module__])),
+            text=texts[name][2],
+        )
         for name in names
         if name in texts and not name.startswith("_")
     ]
@@ -142,6 +154,20 @@ def table(cls: type) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _attributes(cls: type) -> str:
+    """The documented attributes of a class that is no record."""
+    rows = [(name, *row) for name, row in _own_texts(cls).items() if row[2] and not name.startswith("_")]
+    if not rows:
+        return ""
+    lines = ["| attribute | type | default | |", "|---|---|---|---|"]
+    names = vars(sys.modules[cls.__module__])
+    lines += [
+        f"| `{n}` | `{_cell(kind)}` | {_cell(_default(d, names))} | {_cell(text)} |"
+        for n, kind, d, text in rows
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def text_of(value: object) -> str:
     """An object's own docstring; none that it inherits or that a decorator made up."""
     own = vars(value).get("__doc__") if isinstance(value, type) else getattr(value, "__doc__", None)
@@ -150,7 +176,7 @@ def text_of(value: object) -> str:
     return inspect.cleandoc(own)
 
 
-def _arguments(arguments: ast.arguments) -> list[str]:
+def _arguments(arguments: ast.arguments, names: dict[str, Any]) -> list[str]:
     """Parameters as written, without `self` and private ones, with the bare `/` and `*` between them."""
     positional = [*arguments.posonlyargs, *arguments.args]
     missing: list[ast.expr | None] = [None] * (len(positional) - len(arguments.defaults))
@@ -158,9 +184,8 @@ def _arguments(arguments: ast.arguments) -> list[str]:
 
     def show(argument: ast.arg, default: ast.expr | None, stars: str = "") -> None:
         if not argument.arg.startswith("_"):
-            shown.append(
-                f"{stars}{ast.unparse(argument)}" + (f" = {ast.unparse(default)}" if default else "")
-            )
+            value = f" = {_valued(ast.unparse(default), names)}" if default else ""
+            shown.append(f"{stars}{ast.unparse(argument)}{value}")
 
     for number, (argument, default) in enumerate(
         zip(positional, [*missing, *arguments.defaults], strict=True)
@@ -185,7 +210,7 @@ def _call(name: str, function: Callable[..., Any], *, returns: bool = True) -> s
     """How a function is called, as its source has it, in a code block."""
     node = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(function)))).body[0]
     assert isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
-    shown = _arguments(node.args)
+    shown = _arguments(node.args, inspect.unwrap(function).__globals__)
     word = "async " if isinstance(node, ast.AsyncFunctionDef) else ""
     tail = f" -> {ast.unparse(node.returns)}" if node.returns and returns else ""
     line = f"{word}{name}({', '.join(shown)}){tail}"
@@ -221,7 +246,7 @@ def entry(name: str, value: object) -> str:
         elif not is_record(value) and inspect.isfunction(init) and init.__module__ == value.__module__:
             parts.append(_call(name, init, returns=False))
         parts.append(text_of(value) + "\n")
-        parts.append(table(value) if is_record(value) else "")
+        parts.append(table(value) if is_record(value) else _attributes(value))
         parts += [_method(value, each, member) for each, member in _described(value)]
     elif inspect.isfunction(value):
         parts += [_call(name, value), text_of(value) + "\n"]
