@@ -28,7 +28,8 @@ _summary: msgspec.json.Decoder[Summary] = msgspec.json.Decoder(Summary)
 _ROW = """
 SELECT r.run, t.name, r.session, r.team, r.app, r.started_at, r.ended_at, r.waiting, r.owner, r.epoch,
     r.summary,
-    coalesce((SELECT seq + n FROM entries e WHERE e.rk = r.rk AND box = 0 ORDER BY seq DESC LIMIT 1), 0)
+    CASE WHEN r.pruned THEN 0 ELSE coalesce(
+        (SELECT seq + n FROM entries e WHERE e.rk = r.rk AND box = 0 ORDER BY seq DESC LIMIT 1), 0) END
 FROM runs r JOIN tenants t ON t.id = r.tenant
 """
 

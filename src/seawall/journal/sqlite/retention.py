@@ -100,7 +100,8 @@ class _Found:
     def of(self, chunk: int) -> list[tuple[bytes, int | None]]:
         """Hash and size of the bodies whose last reference is in `chunk`."""
         return [
-            (row[0], row[1]) for row in self._database.rows("SELECT * FROM found WHERE chunk = ?", (chunk,))
+            (row[0], row[1])
+            for row in self._database.rows("SELECT hash, size FROM found WHERE chunk = ?", (chunk,))
         ]
 
     def close(self) -> None:

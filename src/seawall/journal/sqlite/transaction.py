@@ -275,13 +275,11 @@ class Transaction:
 
     def release_all(self) -> None:
         """Give up every run that this process still owns: nobody is left to work on them."""
-        owned = self.database.value(
-            "SELECT count(*) FROM runs WHERE ended_at IS NULL AND owner = ?", (self.owner,)
-        )
-        if owned == 0 and self.liveness.due() is None:
-            return
-        self.begin()
-        self.database.run("UPDATE runs SET owner = NULL WHERE ended_at IS NULL AND owner = ?", (self.owner,))
-        self.liveness.leave(self.database)
-        self.wrote = True
-        self.commit()
+        where = "WHERE ended_at IS NULL AND owner = ?"
+        if self.database.value(f"SELECT EXISTS (SELECT 1 FROM runs {where})", (self.owner,)):
+            self.begin()
+            self.database.run(f"UPDATE runs SET owner = NULL {where}", (self.owner,))
+            self.wrote = True
+            self.commit()
+        if self.liveness.due() is not None:
+            self.liveness.leave(self.database)

@@ -1,0 +1,28 @@
+"""The contract, on every implementation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from journal.contract import JournalContract, SharedContract
+from journal.story import Open
+from seawall.journal.sqlite import SqliteJournal
+from seawall.testing import ManualClock
+
+
+class TestSqliteFile(JournalContract, SharedContract):
+    """A file."""
+
+    @pytest.fixture
+    def open_journal(self, tmp_path: Path, clock: ManualClock) -> Open:
+        return lambda: SqliteJournal.open(str(tmp_path / "journal.db"), clock=clock)
+
+
+class TestSqliteMemory(JournalContract):
+    """Memory: the same code without a mark."""
+
+    @pytest.fixture
+    def open_journal(self, clock: ManualClock) -> Open:
+        return lambda: SqliteJournal.open(":memory:", clock=clock)
