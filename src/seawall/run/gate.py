@@ -90,7 +90,7 @@ class Gate:
             return Admission([self._intent(step, state, bodies, causes, perform=False)], None)
         if step.invalid is not None:
             return self._turned_away(step, state, bodies, causes, "invalid", step.invalid, [])
-        findings = self._judge("before", step, None, state)
+        findings = self.judge("before", step, None, state)
         findings += self._reserve(step, state)
         verdict, events = self._sum_up(findings, step, "before", bodies)
         match verdict:
@@ -116,7 +116,8 @@ class Gate:
         intent = self._intent(step, state, bodies, causes, perform=True, advice=advice)
         return Admission([intent, *events], step)
 
-    def _judge(self, stage: Stage, step: Step, result: Result | None, state: RunState) -> list[Finding]:
+    def judge(self, stage: Stage, step: Step, result: Result | None, state: RunState) -> list[Finding]:
+        """What every guard that is not off says, but for Allow."""
         findings: list[Finding] = []
         for guard in self.guards:
             mode = state.modes.get(guard.name, guard.mode)
@@ -279,7 +280,7 @@ class Gate:
         if retry:
             return [self._done(step, result, state, bodies, retry=True, left_s=left_s)]
         result = msgspec.structs.replace(result, news=news(step, result))
-        findings = self._judge("after", step, result, state) if self.guards else []
+        findings = self.judge("after", step, result, state) if self.guards else []
         if not findings:
             done = self._done(step, result, state, bodies, retry=False, left_s=left_s)
             self._learn(step, done, bodies, causes)

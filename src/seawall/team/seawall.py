@@ -10,9 +10,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import msgspec
+
 from seawall.core.canonical import Ref
 from seawall.core.clock import Clock, SystemClock
-from seawall.core.errors import Broken, Misused, Refused
+from seawall.core.errors import Broken, Misused, Refused, SeawallBug
 from seawall.core.events import Event, GuardSet, Limits, Mode, RunStarted, RunTaken, StepDone
 from seawall.core.ids import Ids
 from seawall.core.redact import Redactor
@@ -23,8 +25,10 @@ from seawall.models.protocol import Model, Price
 from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
 from seawall.run.driver import Driver, recovered
+from seawall.run.fork import forked
 from seawall.run.gate import BUILT_IN, Gate
 from seawall.run.guard import Guard
+from seawall.run.replay import Replay, replay
 from seawall.run.state import Line, RunState, begin, fold
 from seawall.team.handle import Run
 from seawall.team.outcome import Outcome, outcome_of
@@ -353,6 +357,56 @@ class Seawall:
             kind="decide", by=by, reason=bodies.redact(reason), step=step, approved=approve, output=output
         )
         await self.send(run_id, command, bodies.unsaved())
+
+    async def replay(
+        self,
+        run_id: str,
+        team: Team,
+        *,
+        limits: Limits | None = None,
+        modes: Mapping[str, Mode] | None = None,
+    ) -> Replay:
+        """Decide again over a recorded run with today's team and guards; nothing is performed.
+
+        `limits` take the place of the recorded ones, `modes` of the recorded modes. Raises `Misused` if
+        there is no such run.
+        """
+        events = await self.journal.events(run_id)
+        state = fold(events)
+        spend = checked(limits) if limits is not None else state.started.limits
+        bodies = Bodies(self._redactor)
+        bodies.load(await self.journal.bodies(state.started.tenant, refs_of(events)))
+        lines = await self._sessions.lines(self.journal, state.started.tenant, state.history, bodies)
+        work = TeamWork(Crew(team, {}, self._prices), spend, bodies, history=lines)
+        guards = self._team_guards(team)
+        known = self._switches.at_start(guards, state.started.guards, modes or {})
+        events[0] = msgspec.structs.replace(state.started, guards=known)
+        return replay(events, work, guards, spend, bodies)
+
+    async def fork(
+        self, run_id: str, team: Team, *, at: int, result: str | None = None, live_effects: bool = False
+    ) -> Run:
+        """Go on live from the result of step `at`, as a new run; `result` changes what that step came to.
+
+        Effects are simulated unless `live_effects`. Raises `Misused` for a step that can't be forked at.
+        """
+        self._crew(team)
+        events = await self.journal.events(run_id)
+        bodies = Bodies(self._redactor)
+        changed = None if result is None else bodies.put(result)
+        begin = forked(
+            events,
+            at,
+            run=self._ids.run(),
+            now=self._clock.wall_s(),
+            result=changed,
+            live_effects=live_effects,
+        )
+        started = begin[0]
+        if not isinstance(started, RunStarted):
+            raise SeawallBug("a fork begins with RunStarted")
+        lease = await self.journal.create(started, begin[1:], bodies.unsaved(), take=False)
+        return await self.resume(lease.run, team)
 
     async def set_guard(self, guard: str, mode: Mode, *, by: str, for_s: float | None = None) -> None:
         """Switch a guard for all runs on this journal, live: those in flight and those to come.

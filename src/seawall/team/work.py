@@ -35,7 +35,7 @@ class Crew:
     def __init__(self, team: Team, models: Mapping[str, Model], prices: Mapping[str, Price]) -> None:
         self.team = team
         self.models = dict(models)
-        self.prices = {name: model.price or prices.get(model.name) for name, model in models.items()}
+        self.prices = {name: _price(member.agent.model, prices) for name, member in team.members.items()}
         self.schemas_bytes = {
             name: sum(len(canonical(spec)) for spec in member.specs) for name, member in team.members.items()
         }
@@ -226,6 +226,12 @@ class TeamWork:
                 status="error", output=f"Error: {_said(error)}", error=type(error).__name__, retryable=True
             )
         return _result(encoded)
+
+
+def _price(model: Model | str, prices: Mapping[str, Price]) -> Price | None:
+    if isinstance(model, str):
+        return prices.get(model)
+    return model.price or prices.get(model.name)
 
 
 def _said(error: BaseException) -> str:

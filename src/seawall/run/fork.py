@@ -1,0 +1,62 @@
+"""Fork: the first steps of a recorded run, with one thing changed, as the beginning of another run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from seawall.core.canonical import Ref
+from seawall.core.errors import Misused, SeawallBug
+from seawall.core.events import CommandTaken, Event, Fork, RunEnded, RunStarted, StepDone, StepIntended
+
+
+def forked(
+    events: Sequence[Event], at: int, *, run: str, now: float, result: Ref | None, live_effects: bool
+) -> list[Event]:
+    """The events that a fork begins with: up to the result of step `at`, under the new id `run`.
+
+    With `result` that step came to something else. Receipts can't be changed, approvals that were not used
+    yet are not inherited, and the fork belongs to no session: it goes on live on a branch that never merges.
+    Raises `Misused` if there is no such step, it has no result, or it is an effect whose receipt was to change.
+    """
+    started = events[0]
+    if not isinstance(started, RunStarted):
+        raise SeawallBug(f"a run's first event is {type(started).__name__}, not RunStarted")
+    intents = {event.step: event for event in events if isinstance(event, StepIntended)}
+    done_at = next((i for i, e in enumerate(events) if isinstance(e, StepDone) and e.step == at), None)
+    intent = intents.get(at)
+    if intent is None:
+        raise Misused(
+            f"run {started.run} has no step {at}; it has {len(intents)}: seawall show {started.run}"
+        )
+    if done_at is None:
+        raise Misused(f"step {at} of run {started.run} has no result to fork after")
+    if result is not None:
+        _check_changeable(intent, started.run)
+    kept = list(events[: done_at + 1])
+    used = {event.grant for event in kept if isinstance(event, StepIntended)}
+    begin: list[Event] = [
+        msgspec.structs.replace(
+            started, run=run, at=now, session=None, request_id=None, fork=Fork(started.run, at, live_effects)
+        )
+    ]
+    for event in kept[1:]:
+        if isinstance(event, CommandTaken | RunEnded):
+            continue
+        if isinstance(event, StepDone):
+            step = intents[event.step]
+            if step.kind == "approval" and event.status == "ok" and event.step not in used:
+                continue
+            if event.step == at and result is not None:
+                event = msgspec.structs.replace(event, status="ok", error=None, output=result)  # noqa: PLW2901
+        begin.append(event)
+    return begin
+
+
+def _check_changeable(intent: StepIntended, run: str) -> None:
+    what = f"step {intent.step} of run {run} ({intent.kind} {intent.name!r})"
+    if intent.effect:
+        raise Misused(f"{what} is an effect: its receipt says what happened, and can't be changed")
+    if intent.kind not in ("tool", "handoff"):
+        raise Misused(f"{what}: only the result of a tool or a hand-off can be changed")

@@ -1,0 +1,255 @@
+"""Replay: decide again over a recorded run, and name what today's code, limits or guards would do differently.
+
+The recorded results stand in for the world; nothing is performed. The fold follows the record, and before each
+recorded decision today's `decide` and gate are asked what they would have done in that state. So every
+difference is named, not only the first, and each in the state in which it was met.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from seawall.core.errors import SeawallBug
+from seawall.core.events import (
+    Event,
+    Judged,
+    Limits,
+    RunEnded,
+    RunStarted,
+    StepDone,
+    StepIntended,
+    VerdictKind,
+)
+from seawall.run.bodies import Bodies
+from seawall.run.causes import Causes
+from seawall.run.gate import DEADLINE, Gate, recorded_step
+from seawall.run.guard import Guard
+from seawall.run.state import RunState, apply, begin
+from seawall.run.step import Action, Close, End, Propose, Result, Work
+from seawall.run.verdict import SEVERITY, kind_of
+
+What = Literal["decision", "verdict", "version", "outcome"]
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """One decision that would be taken differently today."""
+
+    seq: int
+    """The recorded event at which the ways part."""
+    step: int | None
+    what: What
+    recorded: str
+    today: str
+    times: int = 1
+    """How often in a row: what follows a halt would all not have been made."""
+
+
+class Replay(msgspec.Struct, frozen=True):
+    """What came of replaying one run."""
+
+    run: str
+    steps: int
+    differences: tuple[Difference, ...]
+
+
+def replay(
+    events: Sequence[Event], work: Work, guards: Sequence[Guard], limits: Limits, bodies: Bodies
+) -> Replay:
+    """Decide again over `events`, with today's `work`, `guards` and `limits`. Pure but for new bodies.
+
+    `bodies` holds what the events refer to; an erased argument reads as invalid, and is named so.
+    """
+    started = events[0]
+    if not isinstance(started, RunStarted):
+        raise SeawallBug(f"a run's first event is {type(started).__name__}, not RunStarted")
+    return _Replayer(events, started, work, guards, limits, bodies).run()
+
+
+class _Replayer:
+    def __init__(
+        self,
+        events: Sequence[Event],
+        started: RunStarted,
+        work: Work,
+        guards: Sequence[Guard],
+        limits: Limits,
+        bodies: Bodies,
+    ) -> None:
+        self._events = events
+        self._started = started
+        self._work = work
+        self._guards = tuple(guards)
+        self._limits = limits
+        self._bodies = bodies
+        self._gate = Gate(work, guards, limits, now=lambda: started.at)
+        self._causes = Causes()
+        self._found: list[Difference] = []
+        self._versions: set[tuple[str, str]] = set()
+        self._overdue = False
+        self._verdicts = _verdicts(events)
+        self._statuses = {event.step: event.status for event in events if isinstance(event, StepDone)}
+
+    def run(self) -> Replay:
+        modes = {**{guard.name: guard.mode for guard in self._guards}, **self._started.guards}
+        state = begin(msgspec.structs.replace(self._started, guards=modes), self._guards)
+        steps = 0
+        for seq, event in enumerate(self._events[1:], start=1):
+            if isinstance(event, StepIntended):
+                steps += 1
+                self._intended(seq, event, state)
+            elif isinstance(event, StepDone):
+                self._done(seq, event, state)
+            elif isinstance(event, Judged) and event.verdict == "halt" and event.mode == "enforce":
+                self._halted(seq, event, state)
+            elif isinstance(event, RunEnded):
+                self._ended(seq, event, state)
+            state = apply(state, event, self._guards)
+        return Replay(self._started.run, steps, tuple(self._found))
+
+    def _differs(self, seq: int, step: int | None, what: What, recorded: str, today: str) -> None:
+        last = self._found[-1] if self._found else None
+        if last is not None and last.what == what == "verdict" and last.today == today:
+            self._found[-1] = msgspec.structs.replace(last, times=last.times + 1)
+        else:
+            self._found.append(Difference(seq, step, what, recorded, today))
+
+    def _intended(self, seq: int, intent: StepIntended, state: RunState) -> None:
+        if state.halted is not None:
+            return
+        actions = self._work.decide(state)
+        proposal = next((action for action in actions if _matches(action, intent)), None)
+        if not isinstance(proposal, Propose):
+            today = "; ".join(described(action) for action in actions) or "waits"
+            self._differs(seq, intent.step, "decision", _taken(intent), today)
+            return
+        self._version(seq, intent, proposal, state)
+        recorded = self._verdicts.get((intent.step, "before"), "allow")
+        if intent.kind == "approval" and recorded != "hold":
+            return  # it settles an effect; no guard was asked
+        admitted = self._gate.admit(proposal, state, self._bodies, self._causes)
+        today, why = _admitted(admitted.events, admitted.step is not None)
+        if self._statuses.get(intent.step) == "invalid":
+            recorded = "invalid"
+        if today != recorded:
+            self._differs(seq, intent.step, "verdict", f"{_taken(intent)}: {recorded}", f"{today}{why}")
+
+    def _version(self, seq: int, intent: StepIntended, proposal: Propose, state: RunState) -> None:
+        prepared = self._work.prepare(proposal, state, self._bodies, intent.step)
+        if prepared.version == intent.version or not intent.version:
+            return
+        key = (intent.kind, intent.agent if intent.kind == "model" else intent.name)
+        if key not in self._versions:
+            self._versions.add(key)
+            what = f"{key[1]!r} ({'prompt, model or tools' if intent.kind != 'tool' else 'tool'})"
+            self._differs(
+                seq, intent.step, "version", f"{what} at {intent.version}", f"changed: {prepared.version}"
+            )
+
+    def _done(self, seq: int, done: StepDone, state: RunState) -> None:
+        intent = state.open.get(done.step)
+        if intent is None:
+            return
+        used = self._started.limits.active_s - done.left_s
+        if done.left_s and used > self._limits.active_s and not self._overdue:
+            self._overdue = True
+            limit = self._limits.active_s
+            today = f"halt: {used:.3f} active seconds were used here (limit {limit:g})"
+            self._differs(seq, done.step, "verdict", _taken(intent), today)
+        if not intent.perform or intent.kind not in ("model", "tool") or done.retry:
+            return
+        if done.status not in ("ok", "error", "timeout"):
+            return
+        result = Result(
+            status=done.status,
+            output=self._bodies.text(done.output),
+            error=done.error,
+            news=done.news,
+            problem=None if done.problem is None else self._bodies.text(done.problem),
+            answer=None if done.answer is None else self._bodies.text(done.answer),
+        )
+        step = recorded_step(intent)
+        findings = self._gate.judge("after", step, result, state)
+        enforced = [kind_of(finding.verdict) for finding in findings if finding.mode == "enforce"]
+        today = max(enforced, key=lambda kind: SEVERITY[kind], default="allow")
+        recorded = self._verdicts.get((done.step, "after"), "allow")
+        if today != recorded:
+            self._differs(seq, done.step, "verdict", f"{_taken(intent)}, result: {recorded}", today)
+
+    def _halted(self, seq: int, halt: Judged, state: RunState) -> None:
+        recorded = f"halt by {halt.guard!r}: {halt.reason}"
+        if halt.guard == DEADLINE:
+            if self._limits.active_s > self._started.limits.active_s:
+                today = f"goes on (limit {self._limits.active_s:g} active seconds)"
+                self._differs(seq, None, "verdict", recorded, today)
+            return
+        if halt.stage == "after":
+            return  # compared with its result
+        for action in self._work.decide(state):
+            if isinstance(action, Propose):
+                admitted = self._gate.admit(action, state, self._bodies, self._causes)
+                if admitted.step is None:
+                    return  # stopped today as well, or waits
+        actions = "; ".join(described(action) for action in self._work.decide(state)) or "waits"
+        self._differs(seq, halt.step or None, "verdict", recorded, f"goes on: {actions}")
+
+    def _ended(self, seq: int, ended: RunEnded, state: RunState) -> None:
+        if state.halted is not None or state.cancelled is not None:
+            return
+        actions = self._work.decide(state)
+        if not any(getattr(action, "status", None) == ended.status for action in actions):
+            today = "; ".join(described(action) for action in actions) or "waits"
+            self._differs(seq, None, "outcome", ended.status, today)
+
+
+def _verdicts(events: Sequence[Event]) -> dict[tuple[int, str], VerdictKind]:
+    """The severest enforced verdict of each step and stage."""
+    found: dict[tuple[int, str], VerdictKind] = {}
+    for event in events:
+        if isinstance(event, Judged) and event.mode == "enforce":
+            key = (event.step, event.stage)
+            if SEVERITY[event.verdict] > SEVERITY[found.get(key, "allow")]:
+                found[key] = event.verdict
+    return found
+
+
+def _matches(action: Action, intent: StepIntended) -> bool:
+    if not isinstance(action, Propose) or action.frame != intent.frame or action.agent != intent.agent:
+        return False
+    call = None if action.call is None else action.call.id
+    if call != intent.call:
+        return False
+    if intent.kind in ("approval", "model"):  # a held step is recorded as an approval; a model may be renamed
+        return intent.kind == "approval" or action.kind == "model"
+    return action.kind == intent.kind and action.name == intent.name
+
+
+def _admitted(events: Sequence[Event], performed: bool) -> tuple[str, str]:
+    """What today's gate makes of a proposal, and why."""
+    judged = [event for event in events if isinstance(event, Judged) and event.mode == "enforce"]
+    worst = max(judged, key=lambda event: SEVERITY[event.verdict], default=None)
+    if worst is not None:
+        return worst.verdict, f" by {worst.guard!r}: {worst.reason}"
+    if performed:
+        return "allow", ""
+    done = next((event for event in events if isinstance(event, StepDone)), None)
+    if done is not None:
+        return ("allow", "") if done.status == "simulated" else (done.status, "")
+    return "allow", " (waits for what is in flight)"
+
+
+def _taken(intent: StepIntended) -> str:
+    return f"{intent.kind} {intent.name!r} by {intent.agent!r}"
+
+
+def described(action: Action) -> str:
+    """An action in words."""
+    match action:
+        case Propose():
+            return f"{action.kind} {action.name!r} by {action.agent!r}"
+        case Close():
+            return f"ends step {action.step} as {action.status}"
+        case End():
+            return f"ends the run as {action.status}"
