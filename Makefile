@@ -31,13 +31,27 @@ demo: $(STAMP)/run ## The main job, with scripted models: no key, no server
 test: $(STAMP)/test ## All tests, in random order and in parallel
 	$(BIN)/python -m pytest -n auto $(ARGS)
 
-.PHONY: check
-check: $(STAMP)/check ## Format, lint, types, import direction, dependencies, changelog fragments
-	$(BIN)/ruff format --check --quiet --diff
+CHECKS := check-format check-lint check-types check-imports check-dependencies check-changelog
+
+.PHONY: check $(CHECKS)
+check: $(CHECKS) ## Format, lint, types, import direction, dependencies, changelog; each also alone: check-types
+
+check-format: $(STAMP)/check
+	$(BIN)/ruff format --quiet --diff
+
+check-lint: $(STAMP)/check
 	$(BIN)/ruff check
+
+check-types: $(STAMP)/check
 	$(BIN)/pyright
+
+check-imports: $(STAMP)/check
 	$(BIN)/lint-imports
+
+check-dependencies: $(STAMP)/check
 	$(BIN)/deptry src
+
+check-changelog: $(STAMP)/check
 	$(BIN)/towncrier build --draft --version next > /dev/null
 
 .PHONY: format
