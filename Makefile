@@ -46,7 +46,7 @@ check-types: $(STAMP)/check
 	$(BIN)/pyright
 
 check-imports: $(STAMP)/check
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 check-dependencies: $(STAMP)/check
 	$(BIN)/deptry src
