@@ -6,7 +6,9 @@ import pytest
 
 from seawall.testing import ManualClock
 
-pytest.register_assert_rewrite("journal.contract")
+pytest.register_assert_rewrite(
+    "journal.contract", "journal.contract_runs", "journal.contract_inbox", "journal.contract_retention"
+)
 
 
 @pytest.fixture

@@ -34,10 +34,10 @@ async def opened(open_journal: Open) -> AsyncIterator[Journal]:
         await journal.close()
 
 
-def started(run: str, *, at: float = 1.0, **fields: str | None) -> RunStarted:
+def started(run: str, **fields: str | None) -> RunStarted:
     """The first event of a run of tenant `acme`."""
     event = RunStarted(
-        at=at,
+        at=1.0,
         run=run,
         team="desk",
         team_version="1",

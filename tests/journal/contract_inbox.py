@@ -1,0 +1,74 @@
+"""What every journal does with commands, live settings and news."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from journal.story import (
+    Open,
+    begin,
+    opened,
+    whole_run,
+)
+from seawall.core.errors import Misused
+from seawall.journal.protocol import Command, GuardSetting
+
+
+class InboxContract:
+    """Commands, live settings and news."""
+
+    def test_commands_arrive_in_order(self, open_journal: Open) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                await begin(journal, "r-1")
+                assert await journal.send("r-1", Command(kind="pause", by="user:7")) == 0
+                assert await journal.send("r-1", Command(kind="cancel")) == 1
+
+                items = await journal.inbox("r-1")
+                assert [(item.number, item.command.kind) for item in items] == [(0, "pause"), (1, "cancel")]
+                assert items[0].command.by == "user:7"
+                assert await journal.inbox("r-1", after=0) == items[1:]
+
+        asyncio.run(scenario())
+
+    def test_an_ended_run_takes_no_command(self, open_journal: Open) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                await whole_run(journal, "r-1", [])
+                with pytest.raises(Misused, match="r-1 has ended"):
+                    await journal.send("r-1", Command(kind="cancel"))
+
+        asyncio.run(scenario())
+
+    def test_a_watcher_hears_of_writes_until_it_stops(self, open_journal: Open) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                heard = asyncio.Event()
+                stop = journal.watch(heard.set)
+                await begin(journal, "r-1")
+                await asyncio.wait_for(heard.wait(), 5)
+                stop()
+                heard.clear()
+                await begin(journal, "r-2")
+                await begin(journal, "r-3")
+
+                assert not heard.is_set()
+
+        asyncio.run(scenario())
+
+    def test_the_newest_setting_of_a_guard_counts(self, open_journal: Open) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                assert await journal.guard_settings() == {}
+                loops = GuardSetting(guard="loops", mode="off", by="ops", at=1.0)
+                again = GuardSetting(guard="loops", mode="observe", by="ops", at=2.0, until=9.0)
+                budget = GuardSetting(guard="budget", mode="enforce", by="ops", at=3.0)
+                for setting in (loops, again, budget):
+                    await journal.set_guard(setting)
+
+                assert await journal.guard_settings() == {"loops": again, "budget": budget}
+                assert (await journal.verify()).ok
+
+        asyncio.run(scenario())

@@ -1,0 +1,380 @@
+"""What every journal does with runs, their events and bodies, and leases."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from journal.story import (
+    INTENT,
+    Open,
+    begin,
+    bodies,
+    done,
+    finish,
+    intended,
+    opened,
+    started,
+    step,
+    whole_run,
+)
+from seawall.core.canonical import ref_of
+from seawall.core.errors import Fenced, Misused, Refused, SeawallBug
+from seawall.journal.protocol import Command, Lease, Summary
+
+
+class RecordContract:
+    """Runs, events and bodies."""
+
+    def test_what_was_appended_reads_back_in_order(self, open_journal: Open) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                lease = await begin(journal, "r-1")
+                events = await step(journal, lease, 1, b"one")
+                events += await step(journal, lease, 3, b"two")
+
+                assert await journal.events("r-1") == [started("r-1"), *events]
+                assert await journal.events("r-1", after=0) == events
+                assert await journal.events("r-1", after=1) == events[1:]
+                assert await journal.events("r-1", after=4) == []
+
+        asyncio.run(scenario())
+
+    def test_the_first_events_may_come_with_the_run(self, open_journal: Open) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                lease = await journal.create(started("r-1"), [intended(1)], bodies(INTENT, b"{}"))
+                await journal.append(lease, 2, [done(1, b"x")], bodies(b"x"))
+
+                assert await journal.events("r-1") == [started("r-1"), intended(1), done(1, b"x")]
+
+        asyncio.run(scenario())
+
+    def test_appends_become_durable_in_the_order_of_the_calls(self, open_journal: Open) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                lease = await begin(journal, "r-1")
+                pending = [
+                    journal.append(lease, 1 + n, [done(n, b"%d" % n)], bodies(b"%d" % n)) for n in range(200)
+                ]
+                await pending[-1]
+
+                found = await journal.events("r-1", after=0)
+                assert found == [done(n, b"%d" % n) for n in range(200)]
+                await asyncio.gather(*pending)
+
+        asyncio.run(scenario())
+
+    def test_an_append_that_nobody_awaits_is_recorded_all_the_same(self, open_journal: Open) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                lease = await begin(journal, "r-1")
+                _ = journal.append(lease, 1, [intended(1)], bodies(b"{}"))
+                await journal.append(lease, 2, [done(1, b"x")], bodies(b"x"))
+
+                assert len(await journal.events("r-1")) == 3
+
+        asyncio.run(scenario())
+
+    def test_a_cancelled_wait_does_not_undo_the_append(self, open_journal: Open) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                lease = await begin(journal, "r-1")
+                waiter = asyncio.ensure_future(journal.append(lease, 1, [intended(1)], bodies(b"{}")))
+                waiter.cancel()
+                await journal.append(lease, 2, [done(1, b"x")], bodies(b"x"))
+
+                assert await journal.events("r-1", after=0) == [intended(1), done(1, b"x")]
+
+        asyncio.run(scenario())
+
+    def test_a_gap_in_a_run_is_never_recorded(self, open_journal: Open) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                lease = await begin(journal, "r-1")
+                skipping = journal.append(lease, 2, [done(1, b"x")], {})
+                following = journal.append(lease, 1, [intended(1)], {})
+
+                with pytest.raises(SeawallBug, match=r"run r-1: append at seq 2, but the next one is 1"):
+                    await skipping
+                with pytest.raises(SeawallBug, match="seq 2"):
+                    await following
+                assert await journal.events("r-1") == [started("r-1")]
+
+        asyncio.run(scenario())
+
+    def test_a_run_whose_append_failed_goes_on_once_it_is_taken_again(self, open_journal: Open) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                lease = await begin(journal, "r-1")
+                with pytest.raises(SeawallBug):
+                    await journal.append(lease, 7, [done(1, b"x")], {})
+                again = await journal.take("r-1")
+                await journal.append(again, 1, [done(1, b"x")], {})
+
+                assert again.epoch == lease.epoch + 1
+                assert len(await journal.events("r-1")) == 2
+
+        asyncio.run(scenario())
+
+    def test_one_run_s_failure_is_not_another_s(self, open_journal: Open) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                bad, good = await begin(journal, "r-1"), await begin(journal, "r-2")
+                failing = journal.append(bad, 5, [done(1, b"x")], {})
+                await journal.append(good, 1, [done(1, b"x")], {})
+
+                with pytest.raises(SeawallBug):
+                    await failing
+                assert len(await journal.events("r-2")) == 2
+
+        asyncio.run(scenario())
+
+    def test_a_body_is_stored_once_a_tenant_and_read_by_no_other(self, open_journal: Open) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                await begin(journal, "r-1")
+                await begin(journal, "r-2")
+                await begin(journal, "r-3", tenant="other")
+
+                assert await journal.bodies("acme", [ref_of(INTENT)]) == bodies(INTENT)
+                assert await journal.bodies("other", [ref_of(INTENT)]) == bodies(INTENT)
+                assert await journal.bodies("third", [ref_of(INTENT)]) == {}
+                assert (await journal.verify()).bodies == 2
+
+        asyncio.run(scenario())
+
+    def test_a_body_may_be_empty_big_or_no_text(self, open_journal: Open) -> None:
+        async def scenario() -> None:
+            contents = [b"", b"\xff\x00\xfe" * 10, b"a" * 3_000_000]
+            async with opened(open_journal) as journal:
+                lease = await begin(journal, "r-1")
+                await journal.append(lease, 1, [done(1, c) for c in contents], bodies(*contents))
+
+                assert await journal.bodies("acme", [ref_of(c) for c in contents]) == bodies(*contents)
+
+        asyncio.run(scenario())
+
+    def test_an_unknown_run_is_named(self, open_journal: Open) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                lease = Lease("r-9", "acme", journal.owner, 1)
+                with pytest.raises(Misused, match="r-9"):
+                    await journal.append(lease, 0, [intended(1)], {})
+                for call in (journal.events, journal.row, journal.take, journal.inbox):
+                    with pytest.raises(Misused, match="r-9"):
+                        await call("r-9")
+                with pytest.raises(Misused, match="r-9"):
+                    await journal.send("r-9", Command(kind="cancel"))
+                with pytest.raises(Misused, match="r-9"):
+                    await journal.find("r-9")
+
+        asyncio.run(scenario())
+
+    def test_a_closed_journal_says_so(self, open_journal: Open) -> None:
+        async def scenario() -> None:
+            journal = open_journal()
+            lease = await begin(journal, "r-1")
+            await journal.close()
+            await journal.close()
+            with pytest.raises(Misused, match="closed"):
+                await journal.append(lease, 1, [intended(1)], {})
+            with pytest.raises(Misused, match="closed"):
+                await journal.events("r-1")
+
+        asyncio.run(scenario())
+
+
+class RunContract:
+    """Creating, listing and ending runs."""
+
+    def test_a_retried_request_is_the_same_run(self, open_journal: Open) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                first, second, other = await asyncio.gather(
+                    begin(journal, "r-1", request_id="req-9"),
+                    begin(journal, "r-2", request_id="req-9"),
+                    begin(journal, "r-3", request_id="req-9", tenant="other"),
+                )
+                third = await begin(journal, "r-4", request_id="req-9")
+
+                assert (first.run, first.epoch) == ("r-1", 1)
+                assert (second.run, second.epoch) == ("r-1", 0)
+                assert (other.run, other.epoch) == ("r-3", 1)
+                assert (third.run, third.epoch) == ("r-1", 0)
+                assert [row.run for row in await journal.runs()] == ["r-3", "r-1"]
+
+        asyncio.run(scenario())
+
+    def test_a_run_id_is_used_once(self, open_journal: Open) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                await begin(journal, "r-1")
+                with pytest.raises(Misused, match="r-1"):
+                    await begin(journal, "r-1")
+
+        asyncio.run(scenario())
+
+    def test_a_run_s_state_follows_its_life(self, open_journal: Open) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                await journal.create(started("r-1"), [], bodies(INTENT), take=False)
+                assert (await journal.row("r-1")).state == "queued"
+                lease = await journal.take("r-1")
+                assert (await journal.row("r-1")).state == "running"
+                await journal.append(lease, 1, [intended(1)], bodies(b"{}"), waiting=True)
+                assert (await journal.row("r-1")).state == "waiting"
+                await journal.release(lease)
+                lease = await journal.take("r-1")
+                await journal.append(lease, 2, [done(1, b"x")], bodies(b"x"), waiting=False)
+                assert (await journal.row("r-1")).state == "running"
+                await journal.release(lease)
+                assert (await journal.row("r-1")).state == "interrupted"
+                lease = await journal.take("r-1")
+                await finish(journal, lease, 3, "halted")
+
+                row = await journal.row("r-1")
+                assert (row.state, row.owner, row.epoch, row.events) == ("ended", None, 3, 4)
+                assert row.summary == Summary(status="halted")
+                assert row.ended_at is not None
+
+        asyncio.run(scenario())
+
+    def test_late_events_may_follow_the_outcome(self, open_journal: Open) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                lease = await begin(journal, "r-1")
+                await finish(journal, lease, 1)
+                await journal.append(lease, 2, [done(1, b"late")], bodies(b"late"))
+
+                assert len(await journal.events("r-1")) == 3
+                assert (await journal.row("r-1")).state == "ended"
+                assert (await journal.verify()).ok
+
+        asyncio.run(scenario())
+
+    def test_runs_are_listed_newest_first_and_by_what_is_asked(self, open_journal: Open) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                await whole_run(journal, "r-1", [], session="s-1")
+                await begin(journal, "r-2", session="s-1")
+                await begin(journal, "r-3", tenant="other")
+
+                async def listed(**what: Any) -> list[str]:
+                    return [row.run for row in await journal.runs(**what)]
+
+                assert await listed() == ["r-3", "r-2", "r-1"]
+                assert await listed(status="completed") == ["r-1"]
+                assert await listed(state="running") == ["r-3", "r-2"]
+                assert await listed(state="ended") == ["r-1"]
+                assert await listed(session="s-1") == ["r-2", "r-1"]
+                assert await listed(tenant="other") == ["r-3"]
+                assert [row.run for row in await journal.runs(limit=1)] == ["r-3"]
+                with pytest.raises(Misused, match="asleep"):
+                    await listed(state="asleep")
+
+        asyncio.run(scenario())
+
+    def test_a_run_is_found_by_either_end_of_its_id(self, open_journal: Open) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                with pytest.raises(Misused, match="no run yet"):
+                    await journal.find("last")
+                await begin(journal, "r-abc-1")
+                await begin(journal, "r-abd-2")
+
+                assert await journal.find("last") == "r-abd-2"
+                assert await journal.find("r-abc") == "r-abc-1"
+                assert await journal.find("-2") == "r-abd-2"
+                assert await journal.find("r-abc-1") == "r-abc-1"
+                with pytest.raises(Misused, match="r-abd-2, r-abc-1"):
+                    await journal.find("r-ab")
+                for nothing in ("", "%", "zzz"):
+                    with pytest.raises(Misused, match="no run"):
+                        await journal.find(nothing)
+
+        asyncio.run(scenario())
+
+    def test_the_tail_of_a_session_is_its_newest_run(self, open_journal: Open) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                await begin(journal, "r-1", session="s")
+                await begin(journal, "r-2", session="s")
+                await begin(journal, "r-3", session="s", tenant="other")
+
+                newest = await journal.session_tail("acme", "s")
+                before = await journal.session_tail("acme", "s", before="r-2")
+                assert [newest and newest.run, before and before.run] == ["r-2", "r-1"]
+                assert await journal.session_tail("acme", "s", before="r-1") is None
+                assert await journal.session_tail("acme", "t") is None
+
+        asyncio.run(scenario())
+
+
+class LeaseContract:
+    """Who may append."""
+
+    def test_a_run_in_live_hands_is_refused_and_its_owner_named(self, open_journal: Open) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                await begin(journal, "r-1")
+                with pytest.raises(Refused, match="r-1 is owned by process") as refused:
+                    await journal.take("r-1")
+
+                assert refused.value.guard == "lease"
+                assert refused.value.value == journal.owner
+                assert refused.value.retry_after_s is not None
+
+        asyncio.run(scenario())
+
+    def test_a_taken_run_fences_its_former_owner(self, open_journal: Open) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                old = await begin(journal, "r-1")
+                new = await journal.take("r-1", force=True)
+                fenced = journal.append(old, 1, [done(1, b"old")], bodies(b"old"))
+                await journal.append(new, 1, [done(1, b"new")], bodies(b"new"))
+
+                with pytest.raises(Fenced, match="epoch 2"):
+                    await fenced
+                assert await journal.events("r-1", after=0) == [done(1, b"new")]
+                assert await journal.bodies("acme", [ref_of(b"old")]) == {}
+
+        asyncio.run(scenario())
+
+    def test_a_released_run_can_be_taken(self, open_journal: Open) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                first = await begin(journal, "r-1")
+                await journal.release(first)
+                second = await journal.take("r-1")
+                await journal.release(first)
+
+                assert (second.epoch, second.tenant) == (2, "acme")
+                assert (await journal.row("r-1")).owner == journal.owner
+
+        asyncio.run(scenario())
+
+    def test_two_takers_of_one_run_do_not_both_get_it(self, open_journal: Open) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                await journal.create(started("r-1"), [], bodies(INTENT), take=False)
+                outcomes = await asyncio.gather(
+                    *(journal.take("r-1") for _ in range(5)), return_exceptions=True
+                )
+
+                assert sum(isinstance(outcome, Lease) for outcome in outcomes) == 1
+                assert sum(isinstance(outcome, Refused) for outcome in outcomes) == 4
+
+        asyncio.run(scenario())
+
+    def test_an_ended_run_is_not_taken(self, open_journal: Open) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                await whole_run(journal, "r-1", [])
+                with pytest.raises(Misused, match="r-1 has ended"):
+                    await journal.take("r-1")
+
+        asyncio.run(scenario())
