@@ -2,11 +2,44 @@
 
 - `ManualClock`: time passes when the test says so (`clock.py`).
 - `ScriptedModel` and `say`, `call`, `calls`, `fail`, `slow`, `hang`: a model that follows a script.
+- `ModelServer`: a model server on loopback that fails on demand (`model_server.py`, its faults in `faults.py`),
+  and `Recording`, which plays recorded conversations (`recording.py`). It needs the extra `modelserver`.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from seawall.models.scripted import ScriptedModel, ScriptEnded, call, calls, fail, hang, say, slow
 from seawall.testing.clock import ManualClock
 
-__all__ = ["ManualClock", "ScriptEnded", "ScriptedModel", "call", "calls", "fail", "hang", "say", "slow"]
+if TYPE_CHECKING:
+    from seawall.testing.model_server import ModelServer
+    from seawall.testing.recording import Recording
+
+__all__ = [
+    "ManualClock",
+    "ModelServer",
+    "Recording",
+    "ScriptEnded",
+    "ScriptedModel",
+    "call",
+    "calls",
+    "fail",
+    "hang",
+    "say",
+    "slow",
+]
+
+
+def __getattr__(name: str) -> object:
+    """`ModelServer` and `Recording` when they are asked for: the server needs an extra, and tests without it do not."""
+    if name == "ModelServer":
+        from seawall.testing.model_server import ModelServer  # noqa: PLC0415  # needs h11, an extra
+
+        return ModelServer
+    if name == "Recording":
+        from seawall.testing.recording import Recording  # noqa: PLC0415  # seldom used
+
+        return Recording
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
