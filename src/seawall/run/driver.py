@@ -59,7 +59,6 @@ class Driver:
         lease: Lease | None,
         clock: Clock,
         bodies: Bodies,
-        causes: Causes,
         on_rest: Callable[[Driver], None],
     ) -> None:
         self.state = state
@@ -71,7 +70,8 @@ class Driver:
         self._gate = gate
         self._journal = journal
         self._clock = clock
-        self._causes = causes
+        self._causes = Causes()
+        self._causes.learn(0, bodies.text(state.started.intent))
         self._on_rest = on_rest
         self._tasks: set[asyncio.Task[None]] = set()
         self._final: asyncio.Future[None] | None = None

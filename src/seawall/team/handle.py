@@ -15,6 +15,7 @@ from seawall.team.outcome import Outcome, Waiting, waiting_of
 if TYPE_CHECKING:
     from seawall.run.driver import Driver
     from seawall.team.seawall import Seawall
+    from seawall.team.team import Team
 
 MAX_DELTAS = 10_000
 """Pieces of text kept for a reader of `events()` that is behind; older ones are dropped, the answer is not."""
@@ -27,14 +28,16 @@ class Run:
         self.id = run_id
         self._sea = sea
         self._driver = driver
+        self._team: Team | None = None
         self._deltas: asyncio.Queue[TextDelta] = asyncio.Queue(MAX_DELTAS)
 
     def __repr__(self) -> str:
         return f"<Run {self.id}>"
 
-    def drive(self, driver: Driver) -> None:
+    def drive(self, driver: Driver, team: Team) -> None:
         """Look at this driver, which has just been made for the run."""
         self._driver = driver
+        self._team = team
 
     async def rest(self) -> Outcome | Waiting:
         """The outcome or, if the run waits for a person first, what it waits for.
@@ -47,7 +50,7 @@ class Run:
                 self._driver = driver
                 await asyncio.shield(driver.finished)
                 if driver.state.ended is not None:
-                    return await self._sea.outcome(self.id, driver.state)
+                    return await self._sea.outcome(self.id, driver.state, self._team)
                 newer = self._sea.driver(self.id)
                 if newer is not None and newer is not driver:
                     continue

@@ -15,27 +15,23 @@ import msgspec
 from seawall.core.canonical import Ref
 from seawall.core.clock import Clock, SystemClock
 from seawall.core.errors import Broken, Misused, Refused, SeawallBug
-from seawall.core.events import Event, GuardSet, Limits, Mode, RunStarted, RunTaken, StepDone
+from seawall.core.events import Event, GuardSet, Limits, Mode, RunStarted, RunTaken
 from seawall.core.ids import Ids
 from seawall.core.redact import Redactor
-from seawall.guards.loops import Loops
 from seawall.journal.protocol import Command, GuardSetting, InboxItem, Journal, Lease
 from seawall.journal.sqlite import SqliteJournal
 from seawall.models.protocol import Model, Price
 from seawall.run.bodies import Bodies
-from seawall.run.causes import Causes
 from seawall.run.driver import Driver, recovered
 from seawall.run.fork import forked
-from seawall.run.gate import BUILT_IN, Gate
 from seawall.run.guard import Guard
 from seawall.run.replay import Replay, replay
 from seawall.run.state import Line, RunState, begin, fold
 from seawall.team.handle import Run
 from seawall.team.outcome import Outcome, outcome_of
-from seawall.team.sessions import Sessions
 from seawall.team.switches import Switches, check_mode
 from seawall.team.team import Team, checked
-from seawall.team.work import Crew, TeamWork
+from seawall.team.workshop import Workshop, refs_of
 
 POLL_S = 0.05
 """How long commands from other processes may lie before they are looked for."""
@@ -73,18 +69,17 @@ class Seawall:
         self._given = journal
         self._journal: Journal | None = None
         self._ids = Ids(self._clock, rng or random.SystemRandom())
-        self._guards = tuple(guards) if guards is not None else (Loops(),)
         self._modes: dict[str, Mode] = dict(modes or {})
-        self._resolve = models or _resolve
-        self._prices = dict(prices or {})
-        self._redactor = Redactor.from_environment(
-            os.environ if environment is None else environment, secrets
+        self._shop = Workshop(
+            clock=self._clock,
+            guards=guards,
+            models=models,
+            prices=prices,
+            redactor=Redactor.from_environment(os.environ if environment is None else environment, secrets),
         )
-        self._crews: dict[int, Crew] = {}
         self._drivers: dict[str, Driver] = {}
         self._teams: dict[str, Team] = {}
         self._queued: dict[str, asyncio.Task[None]] = {}
-        self._sessions = Sessions()
         self._switches = Switches(self._clock)
         self._change: asyncio.Future[None] | None = None
         self._cursor = 0
@@ -149,8 +144,6 @@ class Seawall:
         for lease in leases:
             await self._journal.release(lease)
         await self._journal.close()
-        for crew in self._crews.values():
-            crew.close()
         self._journal = None
         self._closing = False
 
@@ -189,11 +182,10 @@ class Seawall:
         """
         if not request.strip():
             raise Misused(f"the request is empty (got {request!r})")
-        crew = self._crew(team)
         spend = checked(limits) if limits is not None else team.limits
-        _check_prices(crew, spend)
-        bodies = self._bodies(tenant, session)
-        guards = self._team_guards(team)
+        self._shop.check(team, spend)
+        bodies = self._shop.bodies(tenant, session)
+        guards = self._shop.guards(team)
         now = self._clock.wall_s()
         started = RunStarted(
             at=now,
@@ -211,23 +203,21 @@ class Seawall:
             app=app,
             stream=stream,
         )
-        if session is not None and not await self._sessions.free(
+        if session is not None and not await self._shop.sessions.free(
             self.journal, tenant, session, None, self.queued
         ):
             return await self._queue(team, started, bodies)
-        return await self._begin(team, started, bodies, guards)
+        return await self._begin(team, started, bodies)
 
-    async def _begin(self, team: Team, started: RunStarted, bodies: Bodies, guards: Sequence[Guard]) -> Run:
+    async def _begin(self, team: Team, started: RunStarted, bodies: Bodies) -> Run:
         """Record the run together with its first steps, and go."""
-        history, lines = await self._sessions.history(self.journal, started, None, bodies)
-        state = begin(started, guards)
+        history, lines = await self._shop.sessions.history(self.journal, started, None, bodies)
+        state = begin(started, self._shop.guards(team))
         handle = Run(self, started.run)
-        driver = self._driver(team, state, None, bodies, guards, lines, handle)
+        driver = self._driver(team, state, None, bodies, lines, handle)
         taken = RunTaken(
             at=started.at, owner=self.journal.owner, epoch=1, left_s=started.limits.active_s, history=history
         )
-        self._drivers[started.run] = driver
-        self._teams[started.run] = team
         first: list[Event] = [taken, *self._switched(started.guards)]
 
         async def create(events: Sequence[Event], unsaved: dict[Ref, bytes]) -> Lease:
@@ -241,7 +231,6 @@ class Seawall:
         if driver.lease.epoch == 0:
             self._forget(started.run)
             return await self.attach(driver.lease.run)
-        handle.drive(driver)
         return handle
 
     async def _queue(self, team: Team, started: RunStarted, bodies: Bodies) -> Run:
@@ -265,7 +254,7 @@ class Seawall:
         while True:
             change = self.next_change()
             try:
-                if await self._sessions.free(
+                if await self._shop.sessions.free(
                     self.journal, started.tenant, started.session or "", started.run, self.queued
                 ):
                     break
@@ -273,17 +262,15 @@ class Seawall:
                 refusal = refused
                 break
             await change
-        history, lines = await self._sessions.history(self.journal, started, started.run, bodies)
-        guards = self._team_guards(team)
-        driver = self._driver(team, begin(started, guards), lease, bodies, guards, lines, handle)
+        history, lines = await self._shop.sessions.history(self.journal, started, started.run, bodies)
+        guards = self._shop.guards(team)
+        driver = self._driver(team, begin(started, guards), lease, bodies, lines, handle)
         left_s = started.limits.active_s
         first: list[Event] = [
             RunTaken(
                 at=self._clock.wall_s(), owner=lease.owner, epoch=lease.epoch, left_s=left_s, history=history
             )
         ]
-        self._drivers[started.run] = driver
-        handle.drive(driver)
         if refusal is not None:
             driver.refuse(first, refusal.guard, str(refusal))
             return
@@ -303,32 +290,28 @@ class Seawall:
         if run_id in self._drivers or run_id in self._queued:
             owner = self.journal.owner
             raise Refused(f"run {run_id} is running in this process ({owner})", guard="lease", value=owner)
-        crew = self._crew(team)
         row = await self.journal.row(run_id)
         if row.state == "ended":
             return Run(self, run_id)
         lease = await self.journal.take(run_id, force=force)
         try:
             events = await self.journal.events(run_id)
-            guards = self._team_guards(team)
+            guards = self._shop.guards(team)
             state = fold(events, guards)
-            _check_prices(crew, state.started.limits)
-            bodies = self._bodies(lease.tenant, state.started.session)
+            self._shop.check(team, state.started.limits)
+            bodies = self._shop.bodies(lease.tenant, state.started.session)
             bodies.load(await self.journal.bodies(lease.tenant, bodies.missing(refs_of(events))))
-            lines = await self._sessions.lines(self.journal, lease.tenant, state.history, bodies)
+            lines = await self._shop.sessions.lines(self.journal, lease.tenant, state.history, bodies)
         except BaseException:
             await self.journal.release(lease)
             raise
         handle = Run(self, run_id)
-        driver = self._driver(team, state, lease, bodies, guards, lines, handle)
+        driver = self._driver(team, state, lease, bodies, lines, handle)
         driver.learn(events)
         now = self._clock.wall_s()
         first: list[Event] = [RunTaken(at=now, owner=lease.owner, epoch=lease.epoch, left_s=state.left_s)]
         first += self._switched(state.modes)
         first += recovered(state, now)
-        self._drivers[run_id] = driver
-        self._teams[run_id] = team
-        handle.drive(driver)
         driver.start(first)
         await self._deliver(await self.journal.inbox(run_id, after=state.inbox))
         return handle
@@ -351,7 +334,7 @@ class Seawall:
         if step not in waiting:
             there = ", ".join(map(str, waiting)) or "none"
             raise Misused(f"run {run_id}: step {step} waits for no decision (waiting: {there})")
-        bodies = Bodies(self._redactor)
+        bodies = self._shop.bodies()
         output = None if result is None else bodies.put(result)
         command = Command(
             kind="decide", by=by, reason=bodies.redact(reason), step=step, approved=approve, output=output
@@ -374,11 +357,11 @@ class Seawall:
         events = await self.journal.events(run_id)
         state = fold(events)
         spend = checked(limits) if limits is not None else state.started.limits
-        bodies = Bodies(self._redactor)
+        bodies = self._shop.bodies()
         bodies.load(await self.journal.bodies(state.started.tenant, refs_of(events)))
-        lines = await self._sessions.lines(self.journal, state.started.tenant, state.history, bodies)
-        work = TeamWork(Crew(team, {}, self._prices), spend, bodies, history=lines)
-        guards = self._team_guards(team)
+        lines = await self._shop.sessions.lines(self.journal, state.started.tenant, state.history, bodies)
+        work = self._shop.work(team, spend, bodies, lines, models=False)
+        guards = self._shop.guards(team)
         known = self._switches.at_start(guards, state.started.guards, modes or {})
         events[0] = msgspec.structs.replace(state.started, guards=known)
         return replay(events, work, guards, spend, bodies)
@@ -390,9 +373,8 @@ class Seawall:
 
         Effects are simulated unless `live_effects`. Raises `Misused` for a step that can't be forked at.
         """
-        self._crew(team)
         events = await self.journal.events(run_id)
-        bodies = Bodies(self._redactor)
+        bodies = self._shop.bodies()
         changed = None if result is None else bodies.put(result)
         begin = forked(
             events,
@@ -436,25 +418,15 @@ class Seawall:
         """The run's state as it is recorded."""
         return fold(await self.journal.events(run_id))
 
-    async def outcome(self, run_id: str, state: RunState | None = None) -> Outcome:
-        """The outcome of a run that has ended."""
+    async def outcome(self, run_id: str, state: RunState | None = None, team: Team | None = None) -> Outcome:
+        """The outcome of a run that has ended; with its team also as that one's `output` type."""
         state = state or await self.state(run_id)
         ref = state.ended.answer if state.ended is not None else None
-        answer: str | None = None
-        if ref is not None:
-            bodies = await self.journal.bodies(state.started.tenant, [ref])
-            answer = bodies[ref].decode() if ref in bodies else "[erased]"
-        return outcome_of(state, answer, self._output(run_id, answer))
-
-    def _output(self, run_id: str, answer: str | None) -> Any:
-        team = self._teams.get(run_id)
-        adapter = team.coordinator.adapter if team is not None else None
-        if adapter is None or answer is None:
-            return None
-        try:
-            return adapter.validate_json(answer)
-        except ValueError:  # recorded under an older type
-            return None
+        if ref is None:
+            return outcome_of(state, None)
+        bodies = await self.journal.bodies(state.started.tenant, [ref])
+        answer = bodies[ref].decode() if ref in bodies else "[erased]"
+        return outcome_of(state, answer, None if team is None else team.output(answer))
 
     async def send(self, run_id: str, command: Command, bodies: Mapping[Ref, bytes] | None = None) -> None:
         """Put a command into a run's inbox, and deliver it if the run is here."""
@@ -530,27 +502,7 @@ class Seawall:
             for name, mode, by, until in self._switches.now(driver.state.started.guards):
                 driver.set_mode(name, mode, by, until)
 
-    # ---- parts of a run
-
-    def _team_guards(self, team: Team) -> tuple[Guard, ...]:
-        by_name = {guard.name: guard for guard in (*self._guards, *team.guards)}
-        for name in by_name:
-            if name in BUILT_IN:
-                raise Misused(f"a guard can't be named {name!r}: that is one of Seawall's own")
-        return tuple(by_name.values())
-
-    def _crew(self, team: Team) -> Crew:
-        crew = self._crews.get(id(team))
-        if crew is None or crew.team is not team:
-            models: dict[str, Model] = {}
-            for name, member in team.members.items():
-                model = member.agent.model
-                models[name] = self._resolve(model) if isinstance(model, str) else model
-            crew = self._crews[id(team)] = Crew(team, models, self._prices)
-        return crew
-
-    def _bodies(self, tenant: str, session: str | None) -> Bodies:
-        return Bodies(self._redactor, self._sessions.known(tenant, session))
+    # ---- taking up and letting go
 
     def _driver(
         self,
@@ -558,71 +510,37 @@ class Seawall:
         state: RunState,
         lease: Lease | None,
         bodies: Bodies,
-        guards: Sequence[Guard],
         lines: Sequence[Line],
         handle: Run,
     ) -> Driver:
-        started = state.started
-        on_text = handle.text if started.stream else None
-        work = TeamWork(self._crew(team), started.limits, bodies, history=lines, on_text=on_text)
-        causes = Causes()
-        causes.learn(0, bodies.text(started.intent))
-        fork = started.fork
-        simulate = fork is not None and not fork.live_effects
-        gate = Gate(work, guards, started.limits, now=self._clock.wall_s, simulate_effects=simulate)
-        return Driver(
+        """A driver of this run, known to this process."""
+        on_text = handle.text if state.started.stream else None
+        work = self._shop.work(team, state.started.limits, bodies, lines, on_text=on_text)
+        driver = Driver(
             state,
             work=work,
-            gate=gate,
+            gate=self._shop.gate(team, work, state.started),
             journal=self.journal,
             lease=lease,
             clock=self._clock,
             bodies=bodies,
-            causes=causes,
             on_rest=self._rested,
         )
+        run_id = state.started.run
+        self._drivers[run_id] = driver
+        self._teams[run_id] = team
+        handle.drive(driver, team)
+        return driver
 
     def _rested(self, driver: Driver) -> None:
         """A run has ended, waits, or was given up: this process lets go of it."""
-        self._drivers.pop(driver.state.started.run, None)
-        self._sessions.remember(driver.state, driver.bodies)
+        run_id = driver.state.started.run
+        self._drivers.pop(run_id, None)
+        if not driver.state.waits:  # a run that waits is taken up again when a person has decided
+            self._teams.pop(run_id, None)
+        self._shop.sessions.remember(driver.state, driver.bodies)
         self.wake()
 
     def _forget(self, run_id: str) -> None:
         self._drivers.pop(run_id, None)
         self._teams.pop(run_id, None)
-
-
-def refs_of(events: Iterable[Event]) -> list[Ref]:
-    """Every body that these events refer to."""
-    refs: dict[Ref, None] = {}
-    for event in events:
-        for name in ("intent", "input", "output", "answer", "problem", "note", "receipt", "transcript"):
-            ref = getattr(event, name, None)
-            if ref:
-                refs[ref] = None
-        if isinstance(event, StepDone):
-            for call in event.calls:
-                refs[call.arguments] = None
-    return list(refs)
-
-
-def _check_prices(crew: Crew, limits: Limits) -> None:
-    if limits.usd is None:
-        return
-    for name, price in crew.prices.items():
-        if price is None:
-            model = crew.models[name].name
-            raise Refused(
-                f"usd is limited to {limits.usd}, and the price of {name!r}'s model {model!r} is not known: "
-                "give it with Seawall(prices={...})",
-                guard="budget",
-                limit=limits.usd,
-                value=model,
-            )
-
-
-def _resolve(name: str) -> Model:
-    from seawall.models.providers import resolve  # noqa: PLC0415 -- an extra; only teams with named models need it
-
-    return resolve(name)

@@ -163,6 +163,16 @@ class Team:
             rounds=self.review_rounds,
         )
 
+    def output(self, answer: str) -> Any:
+        """A recorded answer as the coordinator's `output` type; None without one, or if it does not fit it."""
+        adapter = self.coordinator.adapter
+        if adapter is None:
+            return None
+        try:
+            return adapter.validate_json(answer)
+        except ValueError:  # recorded under an older type
+            return None
+
     def target(self, name: str) -> str | None:
         """The agent whose frame a hand-off to `name` opens: itself, or a nested team's coordinator."""
         if name in self.members:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, cast
@@ -33,13 +34,13 @@ class Crew:
     """What the runs of one team share in a process: models by agent, prices, thread pools."""
 
     def __init__(self, team: Team, models: Mapping[str, Model], prices: Mapping[str, Price]) -> None:
-        self.team = team
         self.models = dict(models)
         self.prices = {name: _price(member.agent.model, prices) for name, member in team.members.items()}
         self.schemas_bytes = {
             name: sum(len(canonical(spec)) for spec in member.specs) for name, member in team.members.items()
         }
         self._threads: dict[int, Threads] = {}
+        weakref.finalize(self, _close, self._threads)
 
     def threads(self, tool: Tool) -> Threads:
         """The pool of a sync tool."""
@@ -48,10 +49,10 @@ class Crew:
             pool = self._threads[id(tool)] = Threads(f"seawall-{tool.name}", tool.threads)
         return pool
 
-    def close(self) -> None:
-        """Let the pools' threads end."""
-        for pool in self._threads.values():
-            pool.close()
+
+def _close(pools: dict[int, Threads]) -> None:
+    for pool in pools.values():
+        pool.close()
 
 
 class TeamWork:
@@ -59,6 +60,7 @@ class TeamWork:
 
     def __init__(
         self,
+        team: Team,
         crew: Crew,
         limits: Limits,
         bodies: Bodies,
@@ -66,7 +68,7 @@ class TeamWork:
         history: Sequence[Line] = (),
         on_text: Callable[[int, str], None] | None = None,
     ) -> None:
-        self.team = crew.team
+        self.team = team
         self.context = Context(bodies, history)
         self._crew = crew
         self._limits = limits

@@ -1,0 +1,121 @@
+"""What runs are made with in this process: guards, models, prices, conversations, and the redactor."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from seawall.core.canonical import Ref
+from seawall.core.clock import Clock
+from seawall.core.errors import Misused, Refused
+from seawall.core.events import Event, Limits, RunStarted, StepDone
+from seawall.core.redact import Redactor
+from seawall.guards.loops import Loops
+from seawall.models.protocol import Model, Price
+from seawall.run.bodies import Bodies
+from seawall.run.gate import BUILT_IN, Gate
+from seawall.run.guard import Guard
+from seawall.run.state import Line
+from seawall.run.step import Work
+from seawall.team.sessions import Sessions
+from seawall.team.team import Team
+from seawall.team.work import Crew, TeamWork
+
+
+class Workshop:
+    """Makes the parts of a run."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        guards: Sequence[Guard] | None,
+        models: Callable[[str], Model] | None,
+        prices: Mapping[str, Price] | None,
+        redactor: Redactor,
+    ) -> None:
+        self.sessions = Sessions()
+        self._clock = clock
+        self._guards = tuple(guards) if guards is not None else (Loops(),)
+        self._resolve = models or _resolve
+        self._prices = dict(prices or {})
+        self._redactor = redactor
+        self._crews: weakref.WeakKeyDictionary[Team, Crew] = weakref.WeakKeyDictionary()
+
+    def guards(self, team: Team) -> tuple[Guard, ...]:
+        """The guards of a team's runs. Raises `Misused` for one with a name of Seawall's own."""
+        by_name = {guard.name: guard for guard in (*self._guards, *team.guards)}
+        for name in by_name:
+            if name in BUILT_IN:
+                raise Misused(f"a guard can't be named {name!r}: that is one of Seawall's own")
+        return tuple(by_name.values())
+
+    def check(self, team: Team, limits: Limits) -> None:
+        """Raise `Refused` if money is limited and a model's price is not known."""
+        crew = self._crew(team)
+        for agent, price in crew.prices.items():
+            if limits.usd is not None and price is None:
+                model = crew.models[agent].name
+                raise Refused(
+                    f"usd is limited to {limits.usd}, and the price of {agent!r}'s model {model!r} is not known: "
+                    "give it with Seawall(prices={...})",
+                    guard="budget",
+                    limit=limits.usd,
+                    value=model,
+                )
+
+    def _crew(self, team: Team) -> Crew:
+        crew = self._crews.get(team)
+        if crew is None:
+            models: dict[str, Model] = {}
+            for name, member in team.members.items():
+                model = member.agent.model
+                models[name] = self._resolve(model) if isinstance(model, str) else model
+            crew = self._crews[team] = Crew(team, models, self._prices)
+        return crew
+
+    def bodies(self, tenant: str = "", session: str | None = None) -> Bodies:
+        """A run's bodies, with those of its session's conversation that are at hand."""
+        return Bodies(self._redactor, self.sessions.known(tenant, session))
+
+    def work(
+        self,
+        team: Team,
+        limits: Limits,
+        bodies: Bodies,
+        lines: Sequence[Line],
+        *,
+        models: bool = True,
+        on_text: Callable[[int, str], None] | None = None,
+    ) -> TeamWork:
+        """The team at work on one run; without `models` it can decide, not perform."""
+        crew = self._crew(team) if models else Crew(team, {}, self._prices)
+        return TeamWork(team, crew, limits, bodies, history=lines, on_text=on_text)
+
+    def gate(self, team: Team, work: Work, started: RunStarted) -> Gate:
+        """The gate of one run."""
+        fork = started.fork
+        simulate = fork is not None and not fork.live_effects
+        return Gate(
+            work, self.guards(team), started.limits, now=self._clock.wall_s, simulate_effects=simulate
+        )
+
+
+def refs_of(events: Iterable[Event]) -> list[Ref]:
+    """Every body that these events refer to."""
+    refs: dict[Ref, None] = {}
+    for event in events:
+        for name in ("intent", "input", "output", "answer", "problem", "note", "receipt", "transcript"):
+            ref = getattr(event, name, None)
+            if ref:
+                refs[ref] = None
+        if isinstance(event, StepDone):
+            for call in event.calls:
+                refs[call.arguments] = None
+    return list(refs)
+
+
+def _resolve(name: str) -> Model:
+    from seawall.models.providers import resolve  # noqa: PLC0415 -- an extra; only named models need it
+
+    return resolve(name)
