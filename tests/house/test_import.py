@@ -14,33 +14,42 @@ HEAVY = {
     "psycopg", "pydantic_ai", "requests", "rich", "starlette", "typer", "urllib3", "uvicorn", "websockets",
 }  # fmt: skip
 CPU_S = 0.3
+"""What `import seawall` may take on the machine that the number was set on."""
+PYDANTIC = 3.0
+"""Slower machines are measured by the largest part of it: it may take this many times `import pydantic`."""
 
 PROBE = """
 import json, sys, time
-before = time.process_time()
+times = [time.process_time()]
+from pydantic import BaseModel, TypeAdapter
+times.append(time.process_time())
 import seawall
-print(json.dumps([time.process_time() - before, sorted({name.partition(".")[0] for name in sys.modules})]))
+times.append(time.process_time())
+names = sorted({name.partition(".")[0] for name in sys.modules})
+print(json.dumps([times[2] - times[0], times[1] - times[0], names]))
 """
 
 
 @pytest.fixture(scope="module")
-def imports() -> list[tuple[float, set[str]]]:
-    """Three times: the processor seconds of `import seawall` in a new process, and what it loaded."""
-    runs: list[tuple[float, set[str]]] = []
+def imports() -> list[tuple[float, float, set[str]]]:
+    """Three new processes: processor seconds for `import seawall`, pydantic's share, and what was loaded."""
+    runs: list[tuple[float, float, set[str]]] = []
     for _ in range(3):
         done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=True)
-        cpu_s, names = json.loads(done.stdout)
-        runs.append((cpu_s, set(names)))
+        whole_s, pydantic_s, names = json.loads(done.stdout)
+        runs.append((whole_s, pydantic_s, set(names)))
     return runs
 
 
-def test_importing_seawall_loads_no_heavy_library(imports: list[tuple[float, set[str]]]) -> None:
-    for _, names in imports:
+def test_importing_seawall_loads_no_heavy_library(imports: list[tuple[float, float, set[str]]]) -> None:
+    for _, _, names in imports:
         assert names & HEAVY == set()
 
 
 def test_importing_seawall_stays_under_three_tenths_of_a_second(
-    imports: list[tuple[float, set[str]]],
+    imports: list[tuple[float, float, set[str]]],
 ) -> None:
     # Processor time, and the best of three: what other processes do at the moment does not count.
-    assert min(cpu_s for cpu_s, _ in imports) < CPU_S
+    whole_s, pydantic_s, _ = min(imports)
+
+    assert whole_s < max(CPU_S, PYDANTIC * pydantic_s)
