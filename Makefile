@@ -79,7 +79,7 @@ constraints: $(BIN)/uv ## Pin anew the versions that everything above installs
 
 .PHONY: clean
 clean: ## Remove what was built; the repository stays
-	rm -rf $(VENV) $(PEERS) build dist site .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) build dist site .pytest_cache .ruff_cache .hypothesis .import_linter_cache .cache
 	find src tests bench tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # -- environments ---------------------------------------------------------------------------------
