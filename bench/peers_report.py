@@ -12,6 +12,8 @@ from rich.table import Table
 from teams import SYSTEMS, Workload, script
 
 BAR_IN_FLIGHT = 32
+NOISY = 0.3
+"""Spread above which a row says more about the machine: on a quiet one, two cores, most stay below 0.15."""
 
 
 class Place(NamedTuple):
@@ -122,6 +124,14 @@ def print_report(report: dict[str, Any], checked: list[Bar], console: Console) -
         measured = "-" if bar.ratio is None else f"{bar.ratio:.2f}x"
         verdicts.add_row(bar.what, f"{bar.at_least:g}x", measured, bar.verdict)
     console.print(verdicts)
+    noisy = [row for row in rows if _spread(*row["steps_per_s_range"]) > NOISY]
+    if noisy:
+        console.print(
+            f"Not to be relied on: in {len(noisy)} of {len(rows)} rows the rounds differ by more than "
+            f"{NOISY:.0%}. The machine was not quiet; run it again.",
+            style="yellow",
+            highlight=False,
+        )
     for failure in report["failures"]:
         console.print(
             f"not measured: {failure['system']}, {failure['workload']}: {failure['error']}", style="red"
