@@ -109,7 +109,7 @@ $(STAMP)/check: $(INPUTS) | $(BIN)/uv
 	@mkdir -p $(STAMP) && touch $@ $(STAMP)/run $(STAMP)/test
 
 $(STAMP)/docs: $(INPUTS) | $(BIN)/uv
-	$(INSTALL) -e . --group docs
+	$(INSTALL) -e '.[modelserver]' --group docs
 	@mkdir -p $(STAMP) && touch $@ $(STAMP)/run
 
 $(STAMP)/peers: pyproject.toml bench/constraints.txt | $(BIN)/uv
