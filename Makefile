@@ -73,9 +73,9 @@ docs: $(STAMP)/docs ## Generate the reference and build the site into site/
 .PHONY: constraints
 constraints: $(BIN)/uv ## Pin anew the versions that everything above installs
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
-	    --extra providers --group test --group check --group docs --group setup pyproject.toml -o constraints.txt
+	    --all-extras --group test --group check --group docs --group setup pyproject.toml -o constraints.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
-	    --extra providers --group peers pyproject.toml -o bench/constraints.txt
+	    --all-extras --group peers pyproject.toml -o bench/constraints.txt
 
 .PHONY: clean
 clean: ## Remove what was built; the repository stays
@@ -101,11 +101,11 @@ $(STAMP)/run: $(INPUTS) | $(BIN)/uv
 	@mkdir -p $(STAMP) && touch $@
 
 $(STAMP)/test: $(INPUTS) | $(BIN)/uv
-	$(INSTALL) -e '.[providers]' --group test
+	$(INSTALL) -e '.[providers,modelserver]' --group test
 	@mkdir -p $(STAMP) && touch $@ $(STAMP)/run
 
 $(STAMP)/check: $(INPUTS) | $(BIN)/uv
-	$(INSTALL) -e '.[providers]' --group test --group check
+	$(INSTALL) -e '.[providers,modelserver]' --group test --group check
 	@mkdir -p $(STAMP) && touch $@ $(STAMP)/run $(STAMP)/test
 
 $(STAMP)/docs: $(INPUTS) | $(BIN)/uv
@@ -114,5 +114,5 @@ $(STAMP)/docs: $(INPUTS) | $(BIN)/uv
 
 $(STAMP)/peers: pyproject.toml bench/constraints.txt | $(BIN)/uv
 	$(BIN)/python -m venv $(PEERS)
-	$(BIN)/uv pip install --quiet --python $(PEERS)/bin/python -c bench/constraints.txt -e '.[providers]' --group peers
+	$(BIN)/uv pip install --quiet --python $(PEERS)/bin/python -c bench/constraints.txt -e '.[providers,modelserver]' --group peers
 	@mkdir -p $(STAMP) && touch $@
