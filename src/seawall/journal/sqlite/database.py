@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import apsw
 
 from seawall.core.errors import SeawallBug
+
+_log = logging.getLogger("seawall.journal")
 
 Row = tuple[Any, ...]
 
@@ -86,5 +89,13 @@ class Database:
             self._raw.execute("ROLLBACK")
 
     def close(self) -> None:
-        """Let go of the file."""
-        self._raw.close()
+        """Let go of the file.
+
+        What the disk refuses then (the last checkpoint) is only worth a line: all that was acknowledged is in
+        the write-ahead log, and who opens the file next reads it.
+        """
+        try:
+            self._raw.close()
+        except apsw.Error as error:
+            _log.warning("at close: %s", error)
+            self._raw.close(True)
