@@ -129,13 +129,21 @@ class Journal(Protocol):
         ...
 
     async def create(
-        self, started: RunStarted, events: Sequence[Event], bodies: Mapping[Ref, bytes], *, take: bool = True
+        self,
+        started: RunStarted,
+        events: Sequence[Event],
+        bodies: Mapping[Ref, bytes],
+        *,
+        take: bool = True,
+        after: str | None = None,
     ) -> Lease:
         """Make a run durable, with `started` as seq 0 and `events` after it.
 
         Waits for room (back-pressure). If `(tenant, request_id)` is known already, nothing is written and
         the lease names the existing run with epoch 0. With `take=False` nobody owns the run yet.
-        Raises `JournalFull`, `JournalFailed`.
+        `after` is the run that has to be its session's newest ("": there is none), so that two processes
+        can't both go on from it. Raises `Refused(guard="session")` if it is not, `JournalFull`,
+        `JournalFailed`.
         """
         ...
 

@@ -75,6 +75,10 @@ class Bodies:
         """All that is here."""
         return self._known
 
+    def keep(self) -> None:
+        """What was handed out to be made durable was not: hand all of it out again."""
+        self._unsaved = dict(self._known)
+
     def unsaved(self) -> dict[Ref, bytes]:
         """What was put since the last call; the caller makes it durable."""
         unsaved, self._unsaved = self._unsaved, {}

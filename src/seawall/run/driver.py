@@ -160,24 +160,23 @@ class Driver:
 
     def command(self, item: InboxItem) -> None:
         """Take a command from the inbox; one that was taken already is ignored."""
-        if item.number <= self.state.inbox or self.state.ended is not None:
-            return
+        if item.number > self.state.inbox and self.state.ended is None:
+            self._go(self.taken(item))
+
+    def taken(self, item: InboxItem) -> list[Event]:
+        """A command, and what it means at once, as events."""
         command = item.command
-        events: list[Event] = [
-            CommandTaken(
-                at=self._clock.wall_s(),
-                inbox=item.number,
-                command=command.kind,
-                by=command.by,
-                reason=self.bodies.redact(command.reason),
-                step=command.step,
-                approved=command.approved,
-                output=command.output,
-            )
-        ]
-        if command.kind == "decide":
-            events += self.decision(item)
-        self._go(events)
+        taken = CommandTaken(
+            at=self._clock.wall_s(),
+            inbox=item.number,
+            command=command.kind,
+            by=command.by,
+            reason=self.bodies.redact(command.reason),
+            step=command.step,
+            approved=command.approved,
+            output=command.output,
+        )
+        return [taken, *(self.decision(item) if command.kind == "decide" else ())]
 
     def decision(self, item: InboxItem) -> list[Event]:
         """What a person's decision means for the approval step that waited for it."""

@@ -172,8 +172,9 @@ class _Replayer:
         )
         step = recorded_step(intent)
         findings = self._gate.judge("after", step, result, state)
-        enforced = [kind_of(finding.verdict) for finding in findings if finding.mode == "enforce"]
-        today = max(enforced, key=lambda kind: SEVERITY[kind], default="allow")
+        enforced: list[VerdictKind] = ["allow"]
+        enforced += [kind_of(finding.verdict) for finding in findings if finding.mode == "enforce"]
+        today = max(enforced, key=lambda kind: SEVERITY[kind])
         recorded = self._verdicts.get((done.step, "after"), "allow")
         if today != recorded:
             self._differs(seq, done.step, "verdict", f"{_taken(intent)}, result: {recorded}", today)

@@ -45,6 +45,7 @@ class Run:
         Raises `Broken` if the process that drove it is gone, or if the journal failed under it.
         """
         while True:
+            change = self._sea.next_change()  # before looking, so that nothing is missed in between
             driver = self._sea.driver(self.id) or self._driver
             if driver is not None:
                 self._driver = driver
@@ -69,13 +70,16 @@ class Run:
                 raise Broken(
                     f"run {self.id} is interrupted: nobody drives it. Go on with: seawall resume {self.id}"
                 )
-            await self._sea.changed()
+            await asyncio.shield(change)
 
     async def outcome(self) -> Outcome:
         """How the run ended. Waits as long as it takes, for a person too."""
-        while isinstance(rest := await self.rest(), Waiting):
-            await self._sea.changed()
-        return rest
+        while True:
+            change = self._sea.next_change()
+            rest = await self.rest()
+            if not isinstance(rest, Waiting):
+                return rest
+            await asyncio.shield(change)
 
     async def cancel(self, *, by: str = "", reason: str = "") -> None:
         """End the run as `cancelled`, from any process. What is in flight is given up, what is done stays.
@@ -114,4 +118,4 @@ class Run:
             driver = self._sea.driver(self.id) or self._driver
             if driver is not None and driver.finished.done() and driver.finished.exception() is not None:
                 raise driver.finished.exception() or SeawallBug(f"run {self.id} broke")
-            await change
+            await asyncio.shield(change)

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import os
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import msgspec
 
 from seawall.core.canonical import Ref
 from seawall.core.clock import Clock, SystemClock
-from seawall.core.errors import Broken, Misused, Refused, SeawallBug
-from seawall.core.events import Event, GuardSet, Limits, Mode, RunStarted, RunTaken
+from seawall.core.errors import Broken, Misused, Refused, SeawallBug, SeawallError
+from seawall.core.events import Event, Limits, Mode, RunStarted, RunTaken
 from seawall.core.ids import Ids
 from seawall.core.redact import Redactor
-from seawall.journal.protocol import Command, GuardSetting, InboxItem, Journal, Lease
+from seawall.journal.protocol import Command, GuardSetting, Journal, Lease, RunRow
 from seawall.journal.sqlite import SqliteJournal
 from seawall.models.protocol import Model, Price
 from seawall.run.bodies import Bodies
@@ -29,14 +31,17 @@ from seawall.run.replay import Replay, replay
 from seawall.run.state import Line, RunState, begin, fold
 from seawall.team.handle import Run
 from seawall.team.outcome import Outcome, outcome_of
+from seawall.team.post import Post
 from seawall.team.switches import Switches, check_mode
 from seawall.team.team import Team, checked
 from seawall.team.workshop import Workshop, refs_of
 
-POLL_S = 0.05
-"""How long commands from other processes may lie before they are looked for."""
+MAX_TRIES = 3
+"""To begin as a session's newest run, where other processes start runs in it at the same moment."""
 LATE_S = 1.0
 """How long `close` waits for tools that ignore cancellation, before it lets go of them."""
+
+_log = logging.getLogger("seawall")
 
 
 class Seawall:
@@ -81,12 +86,8 @@ class Seawall:
         self._teams: dict[str, Team] = {}
         self._queued: dict[str, asyncio.Task[None]] = {}
         self._switches = Switches(self._clock)
-        self._change: asyncio.Future[None] | None = None
-        self._cursor = 0
-        self._pumping: asyncio.Task[None] | None = None
-        self._pump_due = False
+        self._post = Post(self._clock, self._switches, self._drivers, self.wake_up)
         self._closing = False
-        self._stop_watching: Callable[[], None] | None = None
 
     def __repr__(self) -> str:
         return f"<Seawall {self._given!r} {len(self._drivers)} runs in flight>"
@@ -109,9 +110,7 @@ class Seawall:
             self._journal = SqliteJournal.open(str(given), clock=self._clock)
         else:
             self._journal = given
-        await self._apply_settings()
-        self._cursor, _ = await self._journal.commands(after=-1)
-        self._stop_watching = self._journal.watch(self._on_write)
+        await self._post.open(self._journal)
         return self
 
     async def close(self) -> None:
@@ -122,11 +121,7 @@ class Seawall:
         if self._journal is None or self._closing:
             return
         self._closing = True
-        if self._stop_watching is not None:
-            self._stop_watching()
-        tasks: list[asyncio.Task[Any]] = [*self._queued.values()]
-        if self._pumping is not None:
-            tasks.append(self._pumping)
+        tasks: list[asyncio.Task[Any]] = [*self._queued.values(), *self._post.close()]
         for task in tasks:
             task.cancel()
         leases: list[Lease] = []
@@ -203,29 +198,38 @@ class Seawall:
             app=app,
             stream=stream,
         )
-        if session is not None and not await self._shop.sessions.free(
-            self.journal, tenant, session, None, self.queued
-        ):
-            return await self._queue(team, started, bodies)
-        return await self._begin(team, started, bodies)
+        for _ in range(MAX_TRIES):
+            tail = None
+            if session is not None:
+                tail = await self._shop.sessions.tail(self.journal, started, queued=self.queued)
+            if tail == "busy":
+                return await self._queue(team, started, bodies)
+            try:
+                return await self._begin(team, started, bodies, tail)
+            except Refused as refused:
+                if refused.guard != "session":
+                    raise
+        return await self._queue(team, started, bodies)  # others were quicker each time: wait in line
 
-    async def _begin(self, team: Team, started: RunStarted, bodies: Bodies) -> Run:
+    async def _begin(self, team: Team, started: RunStarted, bodies: Bodies, tail: RunRow | None) -> Run:
         """Record the run together with its first steps, and go."""
-        history, lines = await self._shop.sessions.history(self.journal, started, None, bodies)
+        history, lines = await self._shop.sessions.history(self.journal, tail, bodies)
         state = begin(started, self._shop.guards(team))
         handle = Run(self, started.run)
         driver = self._driver(team, state, None, bodies, lines, handle)
         taken = RunTaken(
             at=started.at, owner=self.journal.owner, epoch=1, left_s=started.limits.active_s, history=history
         )
-        first: list[Event] = [taken, *self._switched(started.guards)]
+        first: list[Event] = [taken, *self._post.switched(started.guards)]
+        after = None if started.session is None else "" if tail is None else tail.run
 
         async def create(events: Sequence[Event], unsaved: dict[Ref, bytes]) -> Lease:
-            return await self.journal.create(started, events, unsaved)
+            return await self.journal.create(started, events, unsaved, after=after)
 
         try:
             await driver.start_new(first, create)
         except BaseException:
+            bodies.keep()
             self._forget(started.run)
             raise
         if driver.lease.epoch == 0:
@@ -239,10 +243,8 @@ class Seawall:
         if lease.epoch == 0:
             return await self.attach(lease.run)
         handle = Run(self, started.run)
-        self._teams[started.run] = team
-        task = asyncio.get_running_loop().create_task(
-            self._go_when_free(team, started, bodies, lease, handle)
-        )
+        line = self._go_when_free(team, started, bodies, lease, handle)
+        task = asyncio.get_running_loop().create_task(line)
         self._queued[started.run] = task
         task.add_done_callback(lambda _: self._queued.pop(started.run, None))
         return handle
@@ -250,32 +252,43 @@ class Seawall:
     async def _go_when_free(
         self, team: Team, started: RunStarted, bodies: Bodies, lease: Lease, handle: Run
     ) -> None:
+        try:
+            await self._stand_in_line(team, started, bodies, lease, handle)
+        except SeawallError as error:
+            _log.error("run %s was recorded and could not begin: %s", started.run, error)
+            self._forget(started.run)
+            with contextlib.suppress(SeawallError):
+                await self.journal.release(lease)
+
+    async def _stand_in_line(
+        self, team: Team, started: RunStarted, bodies: Bodies, lease: Lease, handle: Run
+    ) -> None:
         refusal: Refused | None = None
-        while True:
+        tail: RunRow | Literal["busy"] | None = "busy"
+        while tail == "busy":
             change = self.next_change()
             try:
-                if await self._shop.sessions.free(
-                    self.journal, started.tenant, started.session or "", started.run, self.queued
-                ):
-                    break
+                tail = await self._shop.sessions.tail(self.journal, started, queued=self.queued, own=True)
             except Refused as refused:
-                refusal = refused
-                break
-            await change
-        history, lines = await self._shop.sessions.history(self.journal, started, started.run, bodies)
-        guards = self._shop.guards(team)
-        driver = self._driver(team, begin(started, guards), lease, bodies, lines, handle)
-        left_s = started.limits.active_s
+                refusal, tail = refused, None
+            if tail == "busy" and not await self.journal.inbox(started.run):
+                await change
+            elif tail == "busy":  # cancelled while it waited
+                tail = None
+        history, lines = await self._shop.sessions.history(self.journal, tail, bodies)
+        state = begin(started, self._shop.guards(team))
+        driver = self._driver(team, state, lease, bodies, lines, handle)
+        now, left_s = self._clock.wall_s(), started.limits.active_s
         first: list[Event] = [
-            RunTaken(
-                at=self._clock.wall_s(), owner=lease.owner, epoch=lease.epoch, left_s=left_s, history=history
-            )
+            RunTaken(at=now, owner=lease.owner, epoch=lease.epoch, left_s=left_s, history=history),
+            *self._post.switched(started.guards),
         ]
+        for item in await self.journal.inbox(started.run):
+            first += driver.taken(item)
         if refusal is not None:
             driver.refuse(first, refusal.guard, str(refusal))
-            return
-        driver.start(first)
-        await self._deliver(await self.journal.inbox(started.run))
+        else:
+            driver.start(first)
 
     # ---- going on
 
@@ -310,10 +323,11 @@ class Seawall:
         driver.learn(events)
         now = self._clock.wall_s()
         first: list[Event] = [RunTaken(at=now, owner=lease.owner, epoch=lease.epoch, left_s=state.left_s)]
-        first += self._switched(state.modes)
+        first += self._post.switched(state.modes)
         first += recovered(state, now)
+        for item in await self.journal.inbox(run_id, after=state.inbox):
+            first += driver.taken(item)
         driver.start(first)
-        await self._deliver(await self.journal.inbox(run_id, after=state.inbox))
         return handle
 
     async def attach(self, run_id: str) -> Run:
@@ -402,7 +416,7 @@ class Seawall:
         until = None if for_s is None else now + for_s
         setting = GuardSetting(guard=guard, mode=mode, by=by, at=now, until=until)
         await self.journal.set_guard(setting)
-        await self._apply_settings()
+        await self._post.deliver()
 
     # ---- for handles
 
@@ -431,76 +445,24 @@ class Seawall:
     async def send(self, run_id: str, command: Command, bodies: Mapping[Ref, bytes] | None = None) -> None:
         """Put a command into a run's inbox, and deliver it if the run is here."""
         await self.journal.send(run_id, command, bodies)
-        await self._pump()
+        await self._post.deliver()
 
     def next_change(self) -> asyncio.Future[None]:
         """Done at the next write to the journal, by any process."""
-        if self._change is None or self._change.done():
-            self._change = asyncio.get_running_loop().create_future()
-        return self._change
-
-    async def changed(self) -> None:
-        """Return after the next write to the journal, by any process."""
-        await asyncio.shield(self.next_change())
+        return self._post.next_change()
 
     def wake(self) -> None:
         """Let everyone who waits for a change look again."""
-        if self._change is not None and not self._change.done():
-            self._change.set_result(None)
+        self._post.wake()
 
-    # ---- commands and live settings
-
-    def _on_write(self) -> None:
-        self.wake()
-        if self._pump_due or not (self._drivers or self._teams):
+    async def wake_up(self, run_id: str) -> None:
+        """Take a run up again that waits in this process, now that something came for it."""
+        team = self._teams.get(run_id)
+        if team is None or self.queued(run_id):
             return
-        self._pump_due = True
-        self._clock.call_later(POLL_S, self._start_pump)
-
-    def _start_pump(self) -> None:
-        self._pump_due = False
-        if (
-            not self._closing
-            and self._journal is not None
-            and (self._pumping is None or self._pumping.done())
-        ):
-            self._pumping = asyncio.get_running_loop().create_task(self._pump())
-
-    async def _pump(self) -> None:
-        """Deliver commands that came since the last look, and settings."""
-        cursor, items = await self.journal.commands(after=self._cursor)
-        self._cursor = max(cursor, self._cursor)
-        await self._deliver(items)
-        await self._apply_settings()
-
-    async def _deliver(self, items: Sequence[InboxItem]) -> None:
-        for item in items:
-            driver = self._drivers.get(item.run)
-            if driver is not None:
-                driver.command(item)
-            elif item.run in self._teams and item.run not in self._queued:
-                row = await self.journal.row(item.run)
-                if row.state == "waiting" and item.run not in self._drivers:
-                    await self.resume(item.run, self._teams[item.run])
-
-    async def _apply_settings(self) -> None:
-        if self._switches.read(await self.journal.guard_settings(), self._settings_due):
-            self._settings_due()
-
-    def _switched(self, modes: Mapping[str, Mode]) -> list[Event]:
-        """What is set live and differs, as the run's own events."""
-        now = self._clock.wall_s()
-        return [
-            GuardSet(at=now, guard=name, mode=mode, by=by, until=until)
-            for name, mode, by, until in self._switches.now(modes)
-            if modes.get(name) != mode and by != "expired"
-        ]
-
-    def _settings_due(self) -> None:
-        """Bring every run in flight to what is set now."""
-        for driver in list(self._drivers.values()):
-            for name, mode, by, until in self._switches.now(driver.state.started.guards):
-                driver.set_mode(name, mode, by, until)
+        row = await self.journal.row(run_id)
+        if row.state == "waiting" and not self.queued(run_id):
+            await self.resume(run_id, team)
 
     # ---- taking up and letting go
 

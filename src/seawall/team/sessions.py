@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from seawall.core.canonical import Ref
 from seawall.core.errors import Refused
@@ -44,36 +44,37 @@ class Sessions:
         kept = self._kept.get((tenant, session)) if session is not None else None
         return None if kept is None else kept.known
 
-    async def free(
-        self, journal: Journal, tenant: str, session: str, before: str | None, queued: Callable[[str], bool]
-    ) -> bool:
-        """Whether the session's run before this one has ended. Raises `Refused` if it will not by itself."""
-        tail = await journal.session_tail(tenant, session, before=before)
+    async def tail(
+        self, journal: Journal, started: RunStarted, *, queued: Callable[[str], bool], own: bool = False
+    ) -> RunRow | Literal["busy"] | None:
+        """The session's run before `started`, once it has ended; `busy` until then, None if there is none.
+
+        `own`: `started` is recorded already. Raises `Refused` if that run will not end by itself.
+        """
+        session = started.session or ""
+        tail = await journal.session_tail(started.tenant, session, before=started.run if own else None)
         if tail is None or tail.state == "ended":
-            return True
+            return tail
         if tail.state == "waiting":
             what = "waits for a person: decide on it, or cancel it"
         elif tail.state == "interrupted" and not queued(tail.run):
             what = f"was interrupted: seawall resume {tail.run}, or cancel it"
         else:
-            return False
+            return "busy"
         raise Refused(f"session {session!r}: its run {tail.run} {what}", guard="session", value=tail.run)
 
     async def history(
-        self, journal: Journal, started: RunStarted, before: str | None, bodies: Bodies
+        self, journal: Journal, tail: RunRow | None, bodies: Bodies
     ) -> tuple[Ref | None, tuple[Line, ...]]:
-        """The newest transcript of the run's session, and its lines; their bodies are loaded."""
-        if started.session is None:
-            return None, ()
-        tail = await journal.session_tail(started.tenant, started.session, before=before)
-        while tail is not None:
+        """The newest transcript of a session whose newest run is `tail`; the bodies of its lines are loaded."""
+        while tail is not None and tail.session is not None:
             transcript = await _transcript(journal, tail)
             if transcript is not None:
-                kept = self._kept.get((started.tenant, started.session))
+                kept = self._kept.get((tail.tenant, tail.session))
                 if kept is not None and kept.transcript == transcript:
                     return transcript, kept.lines
-                return transcript, await self.lines(journal, started.tenant, transcript, bodies)
-            tail = await journal.session_tail(started.tenant, started.session, before=tail.run)
+                return transcript, await self.lines(journal, tail.tenant, transcript, bodies)
+            tail = await journal.session_tail(tail.tenant, tail.session, before=tail.run)
         return None, ()
 
     async def lines(self, journal: Journal, tenant: str, ref: Ref | None, bodies: Bodies) -> tuple[Line, ...]:

@@ -102,12 +102,18 @@ class SqliteJournal:
         return None if why is None else str(why())
 
     async def create(
-        self, started: RunStarted, events: Sequence[Event], bodies: Mapping[Ref, bytes], *, take: bool = True
+        self,
+        started: RunStarted,
+        events: Sequence[Event],
+        bodies: Mapping[Ref, bytes],
+        *,
+        take: bool = True,
+        after: str | None = None,
     ) -> Lease:
         """See `Journal.create`."""
         await self._writer.room()
         data = _encode([started, *events])
-        op = CreateOp(started, 1 + len(events), data, self._pack(bodies), take)
+        op = CreateOp(started, 1 + len(events), data, self._pack(bodies), take, after)
         return await self._writer.submit(op)
 
     def append(

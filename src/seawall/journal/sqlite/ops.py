@@ -123,10 +123,13 @@ class AppendOp(Op):
 class CreateOp(Op):
     """A new run."""
 
-    __slots__ = ("bodies", "data", "n", "started", "take")
+    __slots__ = ("after", "bodies", "data", "n", "started", "take")
 
-    def __init__(self, started: RunStarted, n: int, data: bytes, bodies: Bodies, take: bool) -> None:
+    def __init__(
+        self, started: RunStarted, n: int, data: bytes, bodies: Bodies, take: bool, after: str | None
+    ) -> None:
         super().__init__()
+        self.after = after
         self.started = started
         self.n = n
         self.data = data
@@ -153,6 +156,15 @@ class CreateOp(Op):
             return
         if tx.find(started.run) is not None:
             raise Misused(f"run {started.run} is in the journal already; a new run needs a new id")
+        if self.after is not None and started.session is not None:
+            newest = tx.session_tail(started.tenant, started.session)
+            if newest != self.after:
+                raise Refused(
+                    f"session {started.session!r}: its newest run is {newest or 'none'}, not {self.after or 'none'}",
+                    guard="session",
+                    limit=self.after,
+                    value=newest,
+                )
         state = tx.add_run(started, tx.owner if self.take else None)
         tx.add_entry(state.rk, started.run, Box.LOG, 0, self.n, self.data)
         state.next_seq = self.n

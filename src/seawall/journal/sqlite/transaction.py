@@ -80,6 +80,7 @@ class Transaction:
         self.liveness = liveness
         self.poisoned: dict[str, tuple[int, Callable[[], BaseException]]] = {}
         self.requests: dict[tuple[str, str], str] = {}
+        self._tails: dict[tuple[str, str], str] = {}  # sessions that got a run in this transaction
         self.head = -1
         self.now = 0.0
         self._hash = b""
@@ -100,6 +101,7 @@ class Transaction:
         self._ends: list[tuple[float, str, bytes, int]] = []
         self.wrote = False
         self.requests.clear()
+        self._tails.clear()
 
     def begin(self) -> None:
         """Take the file's write lock and see whether what we know still holds."""
@@ -190,6 +192,18 @@ class Transaction:
             self._tenant_names[key] = name
         return name
 
+    def session_tail(self, tenant: str, session: str) -> str:
+        """The session's newest run, or "" where it has none."""
+        tail = self._tails.get((tenant, session))
+        if tail is not None:
+            return tail
+        rows = self.database.rows(
+            "SELECT run FROM runs WHERE tenant = (SELECT id FROM tenants WHERE name = ?) AND session = ? "
+            "ORDER BY rk DESC LIMIT 1",
+            (tenant, session),
+        )
+        return rows[0][0] if rows else ""
+
     def add_run(self, started: RunStarted, owner: str | None) -> RunState:
         """A new run; with an owner it has epoch 1, without one 0."""
         self._last_rk += 1
@@ -203,6 +217,8 @@ class Transaction:
         )
         state.row = (started.session, started.team, started.app, started.request_id, started.at)
         self._runs[state.run] = state
+        if started.session is not None:
+            self._tails[started.tenant, started.session] = started.run
         if owner is not None:
             self.liveness.enrol(self.database)
         return state
