@@ -1,0 +1,351 @@
+"""`verify` finds what was changed behind the journal's back, and names the place (F07, F08, A19)."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import apsw
+import pytest
+
+from journal.story import begin, bodies, finish, opened, step, whole_run
+from seawall.core.canonical import ref_of
+from seawall.core.errors import JournalFailed, Misused
+from seawall.journal.protocol import Command, GuardSetting, Verification
+from seawall.journal.sqlite import SqliteJournal, SqliteOptions
+from seawall.testing import ManualClock
+
+
+def open_at(path: str) -> SqliteJournal:
+    return SqliteJournal.open(path, clock=ManualClock())
+
+
+def tell(path: str) -> None:
+    """Three runs, one of them unfinished, a command and a setting."""
+
+    async def scenario() -> None:
+        async with opened(lambda: open_at(path)) as journal:
+            await whole_run(journal, "r-1", [b"first result", b"second result"])
+            lease = await begin(journal, "r-2")
+            await step(journal, lease, 1, b"third result")
+            await journal.send("r-2", Command(kind="pause", by="user:7"))
+            await journal.set_guard(GuardSetting(guard="loops", mode="off", by="ops", at=1.0))
+            await whole_run(journal, "r-3", [b"fourth result"])
+
+    asyncio.run(scenario())
+
+
+def verified(path: str) -> Verification:
+    async def scenario() -> Verification:
+        async with opened(lambda: open_at(path)) as journal:
+            return await journal.verify()
+
+    return asyncio.run(scenario())
+
+
+def change(path: str, sql: str) -> None:
+    database = apsw.Connection(path)
+    database.execute(sql)
+    assert database.changes() > 0
+    database.close()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    path = str(tmp_path / "journal.db")
+    tell(path)
+    return path
+
+
+# Each: what is done to the file, and the run, seq and words that are to be named.
+_OF_RUN = "(SELECT rk FROM runs WHERE run = '{}')"
+_FLIPPED = "CAST(replace(CAST(data AS TEXT), '{}', '{}') AS BLOB)"
+CHANGES = {
+    "a word of an event": (
+        f"UPDATE entries SET data = {_FLIPPED.format('find_order', 'find_ordes')} "
+        f"WHERE rk = {_OF_RUN.format('r-1')} AND seq = 3 AND box = 0",
+        ("r-1", 3, "was changed"),
+    ),
+    "a command": (
+        f"UPDATE entries SET data = {_FLIPPED.format('user:7', 'user:8')} WHERE box = 1",
+        ("r-2", 0, "was changed"),
+    ),
+    "a guard setting": (
+        f"UPDATE entries SET data = {_FLIPPED.format('ops', 'opt')} WHERE box = 2",
+        (None, 0, "was changed"),
+    ),
+    "an entry and its short hash": (
+        f"UPDATE entries SET data = {_FLIPPED.format('find_order', 'find_ordes')}, leaf = x'00' WHERE id = 3",
+        ("r-1", 3, "was changed"),
+    ),
+    "an entry made to look pruned": (
+        "UPDATE entries SET data = NULL, leaf = zeroblob(32) WHERE id = 3",
+        ("r-1", 3, "not pruned"),
+    ),
+    "a deleted entry": ("DELETE FROM entries WHERE id = 3", (None, None, "entry 3 is missing")),
+    "a deleted batch": ("DELETE FROM batches WHERE id = 3", (None, None, "missing")),
+    "a batch's hash": ("UPDATE batches SET hash = zeroblob(32) WHERE id = 3", (None, None, "hash")),
+    "a batch's time": ("UPDATE batches SET at = at + 1 WHERE id = 3", (None, None, "hash")),
+    "the newest batches": ("DELETE FROM batches WHERE id > 5", (None, None, "cut off")),
+    "a body": (
+        "UPDATE bodies SET data = CAST('second resulu' AS BLOB) WHERE data = CAST('second result' AS BLOB)",
+        ("r-1", 3, "not what its hash says"),
+    ),
+    "a deleted body": (
+        "DELETE FROM bodies WHERE data = CAST('third result' AS BLOB)",
+        ("r-2", 1, "missing, not erased"),
+    ),
+    "a run's status": ("UPDATE runs SET status = 'halted' WHERE run = 'r-1'", ("r-1", 5, "says halted")),
+    "a run's summary": (
+        'UPDATE runs SET summary = CAST(\'{"status":"completed","usd":"9"}\' AS BLOB) WHERE run = \'r-1\'',
+        ("r-1", None, "end record"),
+    ),
+    "a run's tenant": (
+        "INSERT INTO tenants VALUES (9, 'mallory'); UPDATE runs SET tenant = 9 WHERE run = 'r-2'",
+        ("r-2", None, ""),
+    ),
+    "a run's request": ("UPDATE runs SET request_id = 'x' WHERE run = 'r-2'", ("r-2", 0, "first event")),
+    "a run that never ended": (
+        "UPDATE runs SET ended_at = NULL, status = NULL, summary = NULL WHERE run = 'r-3'",
+        ("r-3", 3, "not ended"),
+    ),
+    "a run that ended early": (
+        "UPDATE runs SET ended_at = 1, status = 'completed', summary = CAST('{}' AS BLOB) WHERE run = 'r-2'",
+        ("r-2", None, "end record"),
+    ),
+    "a deleted run": ("DELETE FROM runs WHERE run = 'r-2'", (None, 0, "row of run")),
+    "a deleted run with all it held": (
+        f"DELETE FROM entries WHERE rk = {_OF_RUN.format('r-2')}; DELETE FROM runs WHERE run = 'r-2'",
+        (None, None, "missing"),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_verify_names_the_first_thing_that_was_changed(path: str, what: str) -> None:
+    sql, (run, seq, words) = CHANGES[what]
+    before = verified(path)
+    assert before.bad is None
+    change(path, sql)
+    bad = verified(path).bad
+
+    assert bad is not None
+    assert words in bad.what
+    assert (bad.run, bad.seq if seq is not None else None) == (run, seq)
+    assert 0 < bad.batch <= before.batches + 1
+
+
+def test_an_erased_body_is_not_bad(path: str) -> None:
+    async def scenario() -> None:
+        async with opened(lambda: open_at(path)) as journal:
+            await journal.erase("acme", [ref_of(b"third result")])
+
+    asyncio.run(scenario())
+
+    found = verified(path)
+    assert (found.ok, found.erased) == (True, 1)
+
+
+def test_erased_content_is_nowhere_in_the_file(path: str) -> None:
+    async def scenario() -> None:
+        async with opened(lambda: open_at(path)) as journal:
+            await journal.erase("acme", [ref_of(b"third result")])
+            for file in Path(path).parent.iterdir():
+                assert b"third result" not in file.read_bytes()
+
+    asyncio.run(scenario())
+
+
+def test_every_flipped_byte_of_the_content_is_found(path: str, tmp_path: Path) -> None:
+    """Whatever SQLite still opens and reads, `verify` calls bad where content was hit."""
+    sound = Path(path).read_bytes()
+    places = [sound.index(b"second result") + 3, sound.index(b"find_order") + 1, sound.rindex(b"run_ended")]
+    for number, place in enumerate(places):
+        copy = tmp_path / f"copy-{number}.db"
+        rotten = bytearray(sound)
+        rotten[place] ^= 1
+        copy.write_bytes(rotten)
+        found = verified(str(copy))
+        assert found.bad is not None, f"byte {place}"
+
+
+def test_a_tail_that_was_cut_off_opens_for_reading_only_and_says_so(tmp_path: Path) -> None:
+    path, old = str(tmp_path / "journal.db"), str(tmp_path / "old.db")
+
+    async def write() -> None:
+        async with opened(lambda: open_at(path)) as journal:
+            await whole_run(journal, "r-1", [b"x"])
+        shutil.copy(path, old)
+        async with opened(lambda: open_at(path)) as journal:
+            await whole_run(journal, "r-2", [b"y"])
+
+    async def read() -> None:
+        journal = open_at(path)
+        async with opened(lambda: journal):
+            assert [row.run for row in await journal.runs()] == ["r-1"]
+            with pytest.raises(JournalFailed, match="has lost its tail: it ends at batch"):
+                await begin(journal, "r-3")
+            assert "lost its tail" in (journal.problem or "")
+            found = await journal.verify()
+            assert found.bad is not None
+            assert "mark remembers batch" in found.bad.what
+
+    asyncio.run(write())
+    shutil.copy(old, path)
+    asyncio.run(read())
+    Path(path + ".mark").unlink()
+
+    async def accept() -> None:
+        async with opened(lambda: open_at(path)) as journal:
+            await begin(journal, "r-3")
+
+    asyncio.run(accept())
+
+
+def test_a_torn_write_ahead_log_is_found(tmp_path: Path) -> None:
+    path, copy = str(tmp_path / "journal.db"), str(tmp_path / "copy.db")
+
+    async def scenario() -> None:
+        options = SqliteOptions(mark_batches=1)
+        journal = SqliteJournal.open(path, clock=ManualClock(), options=options)
+        async with opened(lambda: journal):
+            await whole_run(journal, "r-1", [b"x", b"y", b"z"])
+            log = bytearray(Path(path + "-wal").read_bytes())
+            log[len(log) // 2] ^= 1  # SQLite drops this frame and all that follow, and says nothing
+            Path(copy + "-wal").write_bytes(log)
+            shutil.copy(path, copy)
+            shutil.copy(path + ".mark", copy + ".mark")
+
+    asyncio.run(scenario())
+    found = verified(copy)
+    assert found.bad is not None
+    assert "lost its tail" in found.bad.what
+
+
+def test_a_rewritten_history_does_not_fit_the_mark(tmp_path: Path) -> None:
+    one, two = str(tmp_path / "one.db"), str(tmp_path / "two.db")
+
+    async def scenario(path: str, result: bytes) -> None:
+        async with opened(lambda: open_at(path)) as journal:
+            await whole_run(journal, "r-1", [result])
+
+    asyncio.run(scenario(one, b"x"))
+    asyncio.run(scenario(two, b"y"))
+    shutil.copy(one + ".mark", two + ".mark")
+
+    found = verified(two)
+    assert found.bad is not None
+    assert "another journal" in found.bad.what
+
+
+def test_a_journal_that_is_gone_is_not_silently_begun_again(tmp_path: Path) -> None:
+    path = str(tmp_path / "journal.db")
+    tell(path)
+    Path(path).unlink()
+
+    with pytest.raises(JournalFailed, match="is gone, but its high-water mark"):
+        open_at(path)
+
+
+def test_the_mark_lags_by_no_more_than_it_says(tmp_path: Path) -> None:
+    path = str(tmp_path / "journal.db")
+    clock = ManualClock()
+
+    async def scenario() -> None:
+        options = SqliteOptions(mark_batches=4)
+        journal = SqliteJournal.open(path, clock=clock, options=options)
+        async with opened(lambda: journal):
+            lease = await begin(journal, "r-1")
+            for number in range(12):
+                await step(journal, lease, 1 + 2 * number, b"%d" % number)
+            await journal.verify()
+            marked = Path(path + ".mark").read_bytes()
+            assert marked
+            await finish(journal, lease, 25)
+            await begin(journal, "r-2")  # what follows a commit is done before the next one
+            await clock.advance(1.0)
+            await begin(journal, "r-3")
+            await begin(journal, "r-4")
+
+            assert Path(path + ".mark").read_bytes() != marked
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [
+        ("PRAGMA user_version = 7", "has schema 7, this seawall reads up to 1: upgrade seawall"),
+        ("PRAGMA application_id = 99", "another program"),
+    ],
+)
+def test_a_file_of_a_newer_or_another_program_is_refused(path: str, sql: str, words: str) -> None:
+    database = apsw.Connection(path)
+    database.execute(sql)
+    database.close()
+
+    with pytest.raises(Misused, match=words):
+        open_at(path)
+
+
+def test_a_database_that_is_no_journal_is_refused(tmp_path: Path) -> None:
+    path = str(tmp_path / "orders.db")
+    database = apsw.Connection(path)
+    database.execute("CREATE TABLE orders(id)")
+    database.close()
+
+    with pytest.raises(Misused, match="not a Seawall journal"):
+        open_at(path)
+
+
+def _no_directory(path: Path) -> Path:
+    return path / "missing" / "journal.db"
+
+
+def _a_directory(path: Path) -> Path:
+    return path
+
+
+def _a_text(path: Path) -> Path:
+    file = path / "notes.txt"
+    file.write_bytes(b"not a database at all " * 100)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (_no_directory, "missing does not exist"),
+        (_a_directory, "is a directory"),
+        (_a_text, "not a SQLite database"),
+    ],
+)
+def test_a_path_that_can_hold_no_journal_is_named(
+    tmp_path: Path, make: Callable[[Path], Path], words: str
+) -> None:
+    path = make(tmp_path)
+
+    with pytest.raises(Misused, match=words) as refused:
+        open_at(str(path))
+    assert str(path) in str(refused.value)
+
+
+def test_a_journal_that_should_exist_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(Misused, match="there is no journal"):
+        SqliteJournal.open(str(tmp_path / "journal.db"), clock=ManualClock(), create=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bodies_that_are_no_text_verify(tmp_path: Path) -> None:
+    path = str(tmp_path / "journal.db")
+
+    async def scenario() -> None:
+        async with opened(lambda: open_at(path)) as journal:
+            lease = await begin(journal, "r-1")
+            content = bytes(range(256)) * 4_000
+            await journal.append(lease, 1, [], bodies(content))
+
+    asyncio.run(scenario())
+    assert verified(path).ok
