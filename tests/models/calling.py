@@ -26,7 +26,9 @@ def served(
     """The result of `use` with a model over a server that gives `answer`."""
 
     async def main() -> Any:
-        handler = answer if callable(answer) else lambda _: answer
+        def handler(request: ChatRequest) -> Answer:
+            return answer(request) if callable(answer) else answer
+
         async with (
             ModelServer(handler) as server,
             resolve("openai:m", base_url=server.base_url, api_key="sk-never-shown", **given) as model,

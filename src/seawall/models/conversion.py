@@ -108,7 +108,7 @@ class Conversion:
         made["max_tokens"] = request.max_output_tokens
         if request.temperature is not None:
             made["temperature"] = request.temperature
-        return ModelSettings(**made)  # type: ignore[typeddict-item]  # names beyond it are the provider's own
+        return ModelSettings(**made)  # names beyond its own are the provider's
 
 
 def _part(message: Message) -> ModelRequestPart | ModelResponse:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from typing import Any, Self
 from weakref import WeakKeyDictionary
@@ -89,7 +89,7 @@ class ProviderModel:
             current.reset(token)
             watch.close()
 
-    async def stream(self, request: ModelRequest) -> AsyncIterator[TextDelta | ModelReply]:
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[TextDelta | ModelReply, None]:
         """The reply's text in pieces, then the whole reply. Raises `ModelFailed`, also after some text."""
         client, arguments = self._client(), self._arguments(request)
         watch = self._watch(request)

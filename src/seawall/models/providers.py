@@ -65,8 +65,7 @@ def resolve(
     if key is None and base_url is None:
         raise Misused(f"{model!r} needs a key: set {' or '.join(known.keys)}, or pass api_key")
     try:
-        # the extra's import takes a second: only for who asks for a provider's model
-        from seawall.models.provider_model import ProviderModel  # noqa: PLC0415
+        from seawall.models.provider_model import ProviderModel  # noqa: PLC0415  # an extra, and a second to import
 
         return ProviderModel(
             model,

@@ -33,6 +33,7 @@ except ImportError as missing:  # pragma: no cover  # an extra
 Handler = Callable[[ChatRequest], Answer | Awaitable[Answer]]
 
 _READ_BYTES = 65_536
+_KEPT_LINES = 1000  # of the log: some 100 kB
 _STOPPED_AFTER_S = 5.0  # of real time, for connections to close once they are cancelled
 
 
@@ -54,7 +55,8 @@ class ModelServer:
     `handler` is a function of the request, sync or async, or a list of answers in the order of arrival (503
     after its end). It is bound to loopback and nothing else. Bounds: `max_connections` open connections (more
     get a 503), `max_body_bytes` of a request (413), `idle_s` for a request to arrive (then closed),
-    `keep_requests` requests and log lines kept.
+    `keep_requests`
+    requests kept, and 1,000 log lines.
     """
 
     def __init__(
@@ -65,9 +67,9 @@ class ModelServer:
         port: int = 0,
         clock: Clock | None = None,
         max_connections: int = 2048,
-        max_body_bytes: int = 64 * 1024 * 1024,
+        max_body_bytes: int = 16 * 1024 * 1024,
         idle_s: float = 300.0,
-        keep_requests: int = 1000,
+        keep_requests: int = 100,
     ) -> None:
         if not _is_loopback(host):
             raise Misused(f"a model server binds to loopback only, not to {host!r}")
@@ -78,7 +80,7 @@ class ModelServer:
         self._max_body_bytes = max_body_bytes
         self._idle_s = idle_s
         self._requests: deque[ChatRequest] = deque(maxlen=keep_requests)
-        self._log: deque[Seen] = deque(maxlen=keep_requests)
+        self._log: deque[Seen] = deque(maxlen=_KEPT_LINES)
         self._server: asyncio.Server | None = None
         self._open: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self.request_count = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import ipaddress
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import httpx2
@@ -45,6 +45,16 @@ def connect(build: Builder, name: str, *, api_key: str, base_url: str | None) ->
         trust_env=not _is_loopback(base_url),  # a proxy cannot reach this machine's loopback
     )
     return Client(build(name, api_key, base_url, http), http.aclose)
+
+
+def untouched(given: dict[str, Any], field: str, empty: object) -> dict[str, Any]:
+    """A client's arguments with `field` moved into the extra body, which is sent as it is.
+
+    The clients walk through every argument to rename keys, at 0.15 ms a message: 150 ms of a blocked event loop for
+    a conversation of 1,000. pydantic-ai has already written the messages as the wire has them.
+    """
+    extra: dict[str, Any] = {field: given[field], **(given.get("extra_body") or {})}
+    return {**given, field: empty, "extra_body": extra}
 
 
 def _is_loopback(base_url: str | None) -> bool:
