@@ -159,7 +159,8 @@ class Journal(Protocol):
     ) -> Awaitable[None]:
         """Enqueue events at `first_seq`, now; the result is awaited until they are durable.
 
-        `waiting` sets or clears the run's waiting state, `summary` marks it ended and frees the lease.
+        `waiting` sets or clears the run's waiting state: whoever likes may take a run that waits, until
+        the same owner goes on with it. `summary` marks it ended and frees the lease.
         The awaitable raises `Fenced` (old epoch), `JournalFull`, `JournalFailed`; then none of the
         events is recorded, nor any that was enqueued for that run after them.
         """

@@ -80,6 +80,12 @@ class Driver:
         self._deadline: Timer | None = None
         self._deadline_at = clock.monotonic_s() + state.left_s
         self._broken: Exception | None = None
+        self._waits = state.waits
+
+    @property
+    def broken(self) -> Exception | None:
+        """Why the run was given up here; None while all is well."""
+        return self._broken
 
     def __repr__(self) -> str:
         return f"<Driver {self.state.started.run} seq {self.state.seq}, {len(self._tasks)} in flight>"
@@ -113,10 +119,13 @@ class Driver:
 
     # ---- from outside
 
-    def start(self, first: Sequence[Event] = ()) -> None:
-        """Go. `first` is recorded first: the new segment, and what closes the steps a crash left open."""
+    def start(self, first: Sequence[Event] = (), commands: Sequence[InboxItem] = ()) -> None:
+        """Go. `first` is recorded first: the new segment, and what closes the steps a crash left open.
+
+        `commands` lay in the inbox meanwhile; they are taken before anything is decided.
+        """
         self._watch_deadline()
-        self._go(first)
+        self._go(first, commands)
 
     async def start_new(
         self, first: Sequence[Event], create: Callable[[Sequence[Event], dict[Ref, bytes]], Awaitable[Lease]]
@@ -126,6 +135,7 @@ class Driver:
         self.lease = await create(batch, self.bodies.unsaved())
         if self.lease.epoch == 0:  # the request is known: another run answers it
             self._broken = Fenced(f"request of run {self.state.started.run} was taken already")
+        if self._broken is not None:
             return
         self._watch_deadline()
         if self.state.ended is not None or not self.state.in_flight:
@@ -160,8 +170,9 @@ class Driver:
 
     def command(self, item: InboxItem) -> None:
         """Take a command from the inbox; one that was taken already is ignored."""
-        if item.number > self.state.inbox and self.state.ended is None:
-            self._go(self.taken(item))
+        recorded = self.lease.epoch > 0
+        if recorded and item.number > self.state.inbox and self.state.ended is None:
+            self._go((), (item,))
 
     def taken(self, item: InboxItem) -> list[Event]:
         """A command, and what it means at once, as events."""
@@ -208,7 +219,8 @@ class Driver:
 
     def set_mode(self, guard: str, mode: Mode, by: str, until: float | None) -> None:
         """Switch a guard for the rest of the run."""
-        if self.state.ended is None and self.state.modes.get(guard) != mode:
+        recorded = self.lease.epoch > 0
+        if recorded and self.state.ended is None and self.state.modes.get(guard) != mode:
             self._go([GuardSet(at=self._clock.wall_s(), guard=guard, mode=mode, by=by, until=until)])
 
     def give_up(self, error: Exception) -> None:
@@ -239,14 +251,14 @@ class Driver:
 
     # ---- decide, record
 
-    def _go(self, happened: Sequence[Event]) -> None:
+    def _go(self, happened: Sequence[Event], commands: Sequence[InboxItem] = ()) -> None:
         """Record what happened and what follows, and perform what follows once that is durable."""
         if self._broken is not None:
             return
         try:
-            ready, durable = self._advance(happened)
-        except SeawallBug as bug:
-            self.give_up(bug)
+            ready, durable = self._advance(happened, commands)
+        except Exception as error:  # noqa: BLE001 -- a timer or a command came here: the run tells of it
+            self.give_up(self._blamed(error, "deciding"))
             return
         self._keep(self._after(ready, durable))
 
@@ -263,10 +275,18 @@ class Driver:
     def _spawn(self, step: Step) -> None:
         self._keep(self._chain(step))
 
-    def _advance(self, happened: Sequence[Event]) -> tuple[list[Step], asyncio.Future[None]]:
+    def _blamed(self, error: Exception, where: str) -> Exception:
+        """The error as it is if it says whose move is next, else as a bug of ours."""
+        if isinstance(error, Broken | SeawallBug):
+            return error
+        return SeawallBug(f"run {self.state.started.run}, {where}: {type(error).__name__}: {error}")
+
+    def _advance(
+        self, happened: Sequence[Event], commands: Sequence[InboxItem] = ()
+    ) -> tuple[list[Step], asyncio.Future[None]]:
         """Fold `happened` and all that is decided from it; the steps to perform, and when they may be."""
         first_seq = self.state.seq
-        batch, ready = self._fold(happened)
+        batch, ready = self._fold(happened, commands)
         ended = self.state.ended
         parked = ended is None and not self.state.in_flight
         durable = asyncio.ensure_future(
@@ -275,19 +295,25 @@ class Driver:
                 first_seq,
                 batch,
                 self.bodies.unsaved(),
-                waiting=True if parked else None,
+                waiting=parked if parked or self._waits else None,
                 summary=None if ended is None else summary(self.state),
             )
         )
-        if ended is not None or parked:
-            self._final = durable
+        self._waits = parked
+        self._final = durable if ended is not None or parked else None
         return ready, durable
 
-    def _fold(self, happened: Sequence[Event]) -> tuple[list[Event], list[Step]]:
+    def _fold(
+        self, happened: Sequence[Event], commands: Sequence[InboxItem] = ()
+    ) -> tuple[list[Event], list[Step]]:
         """What happened and all that is decided from it, and the steps to perform."""
         batch: list[Event] = []
         for event in happened:
             self._record(batch, event)
+        for item in commands:
+            if item.number > self.state.inbox:
+                for event in self.taken(item):
+                    self._record(batch, event)
         ready = self._decide(batch)
         state = self.state
         if state.ended is None and not state.in_flight and not state.approvals:
@@ -353,6 +379,8 @@ class Driver:
         root = self.state.frames.get(0)
         if root is not None and root.said is not None and end.answer is not None:
             causes = self._causes.of(self.bodies.text(end.answer), by=root.said)
+        # A run that ends before its first step had no part in the session's conversation.
+        transcript = self._work.transcript(self.state, self.bodies) if self.state.steps else None
         error = end.error if end.error_ref is None else self.bodies.text(end.error_ref)
         event = RunEnded(
             at=now,
@@ -363,7 +391,7 @@ class Driver:
             stopped_by=end.stopped_by,
             error=None if error is None else self.bodies.redact(error)[:MAX_ERROR_CHARS],
             unchecked_delivery=self.state.started.stream,
-            transcript=self._work.transcript(self.state, self.bodies),
+            transcript=transcript,
             left_s=self.left_s(),
         )
         self._record(batch, event)
@@ -385,10 +413,7 @@ class Driver:
                 if not await self._durable(durable):
                     return
         except Exception as error:  # noqa: BLE001 -- nothing may be lost unseen in a task
-            bug = SeawallBug(
-                f"run {self.state.started.run}, step {ready[0].number}: {type(error).__name__}: {error}"
-            )
-            self.give_up(error if isinstance(error, Broken) else bug)
+            self.give_up(self._blamed(error, f"step {ready[0].number}"))
 
     async def _perform(self, step: Step) -> Result | None:
         """The result of `step`, or None if it came too late to count."""
@@ -441,8 +466,10 @@ class Driver:
         try:
             await asyncio.shield(durable)
         except asyncio.CancelledError:
-            await durable  # what was enqueued is written all the same
-            self._rest()
+            # What was enqueued is written all the same; whoever cancelled sees to it if it is not.
+            await asyncio.wait([durable])
+            if durable.exception() is None:
+                self._rest()
             raise
         except Exception as error:  # noqa: BLE001 -- whatever the journal raises ends the run here
             self.give_up(error)
@@ -453,7 +480,8 @@ class Driver:
     def _rest(self) -> None:
         """Say so if the run has ended or is parked, and all of that is durable."""
         final = self._final
-        if final is not None and final.done() and not self.finished.done():
+        durable = final is not None and final.done() and final.exception() is None
+        if durable and not self.finished.done():
             if self._deadline is not None:
                 self._deadline.cancel()
             self.finished.set_result(None)
@@ -481,14 +509,16 @@ def summary(state: RunState) -> Summary:
     )
 
 
-def recovered(state: RunState, now: float) -> list[Event]:
+def recovered(state: RunState, now: float, honours_key: Callable[[StepIntended], bool]) -> list[Event]:
     """What closes the steps that a crash left in doubt.
 
     A read or a model call is made again, as a new step, and this one counts as spent. An effect whose
-    tool does not honour a key is `unknown`. Hand-offs, reviews and approvals simply go on.
+    tool does not honour its key, or does so no longer, is `unknown`. Hand-offs, reviews and approvals
+    simply go on.
     """
     events: list[Event] = []
     for step in sorted(state.in_flight, key=lambda step: step.step):
-        status: StepStatus = "unknown" if step.effect and not step.idempotent else "lost"
+        again = not step.effect or (step.idempotent and honours_key(step))
+        status: StepStatus = "lost" if again else "unknown"
         events.append(StepDone(at=now, step=step.step, status=status, error=status, left_s=state.left_s))
     return events

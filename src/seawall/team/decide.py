@@ -45,10 +45,7 @@ def _frame(team: Team, state: RunState, frame: Frame) -> Iterator[Action]:
         return
     member = team.members.get(frame.agent)
     if member is None:
-        there = ", ".join(team.members)
-        yield _failed(
-            frame, "error", f"agent {frame.agent!r} is not in team {team.name!r} any more (there: {there})"
-        )
+        yield from _deserted(team, frame)
     elif frame.turn:
         yield from _calls(team, frame, member)
     elif frame.error is not None:
@@ -67,6 +64,30 @@ def _frame(team: Team, state: RunState, frame: Frame) -> Iterator[Action]:
             delay_s=_backoff(frame.failures, frame.retry_after_s),
             grant=frame.grant,
         )
+
+
+def _deserted(team: Team, frame: Frame) -> Iterator[Action]:
+    """An agent that is gone from the team: what it began is settled first, then its frame fails."""
+    pending = [slot for slot in frame.turn if slot.line is None]
+    for slot in pending:
+        if slot.unknown is not None and slot.step is None:
+            yield _fate(frame, slot)
+    if not any(slot.unknown is not None or slot.step is not None for slot in pending):
+        there = ", ".join(team.members)
+        text = f"agent {frame.agent!r} is not in team {team.name!r} any more (there: {there})"
+        yield _failed(frame, "error", text)
+
+
+def _fate(frame: Frame, slot: Slot) -> Propose:
+    """Ask a person what became of an effect."""
+    return Propose(
+        kind="approval",
+        name=slot.call.name,
+        agent=frame.agent,
+        frame=frame.id,
+        depth=frame.depth,
+        call=slot.call,
+    )
 
 
 def _backoff(failures: int, retry_after_s: float | None) -> float:
@@ -95,14 +116,7 @@ def _call(team: Team, frame: Frame, member: Member, slot: Slot) -> Propose:
     colleague = name.removeprefix(ASK_PREFIX) if name.startswith(ASK_PREFIX) else ""
     target = team.target(colleague) if colleague in member.asks else None
     if slot.unknown is not None:
-        return Propose(
-            kind="approval",
-            name=name,
-            agent=frame.agent,
-            frame=frame.id,
-            depth=frame.depth,
-            call=slot.call,
-        )
+        return _fate(frame, slot)
     return Propose(
         kind="tool" if target is None else "handoff",
         name=name if target is None else target,

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-from seawall.core.errors import Broken, Misused, SeawallBug
+from seawall.core.errors import Broken, SeawallBug
 from seawall.core.events import Event, RunEnded
 from seawall.journal.protocol import Command
 from seawall.models.protocol import TextDelta
-from seawall.team.outcome import Outcome, Waiting, waiting_of
+from seawall.team.outcome import Outcome, Waiting, outcome_of, waiting_of
 
 if TYPE_CHECKING:
     from seawall.run.driver import Driver
@@ -51,7 +51,7 @@ class Run:
                 self._driver = driver
                 await asyncio.shield(driver.finished)
                 if driver.state.ended is not None:
-                    return await self._sea.outcome(self.id, driver.state, self._team)
+                    return self._outcome(driver)
                 newer = self._sea.driver(self.id)
                 if newer is not None and newer is not driver:
                     continue
@@ -66,11 +66,17 @@ class Run:
                 return await self._sea.outcome(self.id)
             if row.state == "waiting":
                 return waiting_of(await self._sea.state(self.id))
-            if row.state == "interrupted" and not self._sea.queued(self.id):
+            given_up = row.state == "running" and row.owner == self._sea.journal.owner
+            if (row.state == "interrupted" or given_up) and not self._sea.queued(self.id):
                 raise Broken(
                     f"run {self.id} is interrupted: nobody drives it. Go on with: seawall resume {self.id}"
                 )
             await asyncio.shield(change)
+
+    def _outcome(self, driver: Driver) -> Outcome:
+        ended, team = driver.state.ended, self._team
+        answer = None if ended is None or ended.answer is None else driver.bodies.text(ended.answer)
+        return outcome_of(driver.state, answer, team.output(answer) if team and answer is not None else None)
 
     async def outcome(self) -> Outcome:
         """How the run ended. Waits as long as it takes, for a person too."""
@@ -84,14 +90,10 @@ class Run:
     async def cancel(self, *, by: str = "", reason: str = "") -> None:
         """End the run as `cancelled`, from any process. What is in flight is given up, what is done stays.
 
-        Does nothing to a run that has ended.
+        A run that nobody drives (it waits, or was interrupted) is ended here. Does nothing to a run that
+        has ended.
         """
-        try:
-            await self._sea.send(self.id, Command(kind="cancel", by=by, reason=reason))
-        except Misused:
-            row = await self._sea.journal.row(self.id)
-            if row.state != "ended":
-                raise
+        await self._sea.cancel(self.id, Command(kind="cancel", by=by, reason=reason))
 
     def text(self, step: int, text: str) -> None:
         """Take in a piece of streamed text."""

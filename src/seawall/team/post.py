@@ -93,14 +93,26 @@ class Post:
             return
         cursor, items = await journal.commands(after=self._cursor)
         self._cursor = max(cursor, self._cursor)
-        for item in items:
-            driver = self._drivers.get(item.run)
-            if driver is not None:
-                driver.command(item)
-            else:
-                await self._wake_up(item.run)
+        for run in dict.fromkeys(item.run for item in items):
+            await self.hand(run)
         if self._switches.read(await journal.guard_settings(), self._switch):
             self._switch()
+
+    async def hand(self, run: str) -> None:
+        """Give a run every command that it has not taken, in order; one that waits is woken up."""
+        journal, driver = self._journal, self._drivers.get(run)
+        if journal is None:
+            return
+        if driver is not None:
+            items = await journal.inbox(run, after=driver.state.inbox)
+            receipts = [item.command.output for item in items if item.command.output]
+            if missing := driver.bodies.missing(receipts):
+                driver.bodies.load(await journal.bodies(driver.state.started.tenant, missing))
+            if self._drivers.get(run) is driver:
+                for item in items:
+                    driver.command(item)
+                return
+        await self._wake_up(run)
 
     def _switch(self) -> None:
         """Bring every run in flight to what is set now."""

@@ -7,7 +7,8 @@ import contextlib
 import logging
 import os
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -32,8 +33,10 @@ from seawall.run.state import Line, RunState, begin, fold
 from seawall.team.handle import Run
 from seawall.team.outcome import Outcome, outcome_of
 from seawall.team.post import Post
+from seawall.team.recover import nobody
 from seawall.team.switches import Switches, check_mode
 from seawall.team.team import Team, checked
+from seawall.team.work import honours_key
 from seawall.team.workshop import Workshop, refs_of
 
 MAX_TRIES = 3
@@ -73,7 +76,7 @@ class Seawall:
         self._clock: Clock = clock or SystemClock()
         self._given = journal
         self._journal: Journal | None = None
-        self._ids = Ids(self._clock, rng or random.SystemRandom())
+        self._ids = Ids(self._clock, rng or random.Random(os.urandom(16)))
         self._modes: dict[str, Mode] = dict(modes or {})
         self._shop = Workshop(
             clock=self._clock,
@@ -85,6 +88,8 @@ class Seawall:
         self._drivers: dict[str, Driver] = {}
         self._teams: dict[str, Team] = {}
         self._queued: dict[str, asyncio.Task[None]] = {}
+        self._taking: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._switches = Switches(self._clock)
         self._post = Post(self._clock, self._switches, self._drivers, self.wake_up)
         self._closing = False
@@ -124,6 +129,7 @@ class Seawall:
         tasks: list[asyncio.Task[Any]] = [*self._queued.values(), *self._post.close()]
         for task in tasks:
             task.cancel()
+        tasks += self._tasks
         leases: list[Lease] = []
         for driver in list(self._drivers.values()):
             if driver.state.ended is None:
@@ -171,7 +177,8 @@ class Seawall:
         `session`: the conversation it belongs to; its runs are serial, so this one waits for the one before.
         `request_id`: the same one again gives the same run. `limits` take the place of the team's.
         `stream`: `run.events()` brings pieces of the coordinator's text, which the outcome marks as unchecked.
-        `app`: the team's import path, for `seawall resume`.
+        `app`: the team's import path, for `seawall resume`. A caller that is cancelled meanwhile does not
+        take the run with it: its `request_id` brings it back.
         Raises `Misused` for an empty request; `Refused` if the session's last run waits or is interrupted,
         or if money is limited and a model's price is not known; `JournalFull`, `JournalFailed`.
         """
@@ -226,16 +233,42 @@ class Seawall:
         async def create(events: Sequence[Event], unsaved: dict[Ref, bytes]) -> Lease:
             return await self.journal.create(started, events, unsaved, after=after)
 
+        await asyncio.shield(self._keep(self._start_new(driver, first, create)))
+        if driver.lease.epoch == 0:
+            return await self.attach(driver.lease.run)
+        return handle
+
+    async def _start_new(
+        self,
+        driver: Driver,
+        first: Sequence[Event],
+        create: Callable[[Sequence[Event], dict[Ref, bytes]], Awaitable[Lease]],
+    ) -> None:
+        run_id = driver.state.started.run
         try:
             await driver.start_new(first, create)
         except BaseException:
-            bodies.keep()
-            self._forget(started.run)
+            driver.bodies.keep()
+            self._forget(run_id)
             raise
         if driver.lease.epoch == 0:
-            self._forget(started.run)
-            return await self.attach(driver.lease.run)
-        return handle
+            self._forget(run_id)
+        else:  # what was set live while it was being recorded
+            for name, mode, by, until in self._switches.now(driver.state.started.guards):
+                driver.set_mode(name, mode, by, until)
+            await self._post.hand(run_id)
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """A task that `close` waits for, and that nobody else need wait for."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()
 
     async def _queue(self, team: Team, started: RunStarted, bodies: Bodies) -> Run:
         """Record the run, and go once the session's run before it has ended."""
@@ -277,18 +310,18 @@ class Seawall:
                 tail = None
         history, lines = await self._shop.sessions.history(self.journal, tail, bodies)
         state = begin(started, self._shop.guards(team))
+        commands = await self.journal.inbox(started.run)
         driver = self._driver(team, state, lease, bodies, lines, handle)
         now, left_s = self._clock.wall_s(), started.limits.active_s
         first: list[Event] = [
             RunTaken(at=now, owner=lease.owner, epoch=lease.epoch, left_s=left_s, history=history),
             *self._post.switched(started.guards),
         ]
-        for item in await self.journal.inbox(started.run):
-            first += driver.taken(item)
         if refusal is not None:
             driver.refuse(first, refusal.guard, str(refusal))
         else:
-            driver.start(first)
+            driver.start(first, commands)
+            await self._post.hand(started.run)
 
     # ---- going on
 
@@ -300,35 +333,65 @@ class Seawall:
         Raises `Refused` if a live process has the run (`force` takes it from that one), `Misused` if there
         is no such run.
         """
-        if run_id in self._drivers or run_id in self._queued:
+        if self.queued(run_id):
             owner = self.journal.owner
             raise Refused(f"run {run_id} is running in this process ({owner})", guard="lease", value=owner)
-        row = await self.journal.row(run_id)
-        if row.state == "ended":
-            return Run(self, run_id)
-        lease = await self.journal.take(run_id, force=force)
+        self._taking.add(run_id)
         try:
-            events = await self.journal.events(run_id)
-            guards = self._shop.guards(team)
-            state = fold(events, guards)
-            self._shop.check(team, state.started.limits)
-            bodies = self._shop.bodies(lease.tenant, state.started.session)
-            bodies.load(await self.journal.bodies(lease.tenant, bodies.missing(refs_of(events))))
-            lines = await self._shop.sessions.lines(self.journal, lease.tenant, state.history, bodies)
-        except BaseException:
-            await self.journal.release(lease)
-            raise
-        handle = Run(self, run_id)
+            row = await self.journal.row(run_id)
+            if row.state == "ended":
+                return Run(self, run_id)
+            lease = await self.journal.take(run_id, force=force)
+            try:
+                return await self._go_on(team, lease)
+            except BaseException:
+                await self.journal.release(lease)
+                raise
+        finally:
+            self._taking.discard(run_id)
+
+    async def _go_on(self, team: Team, lease: Lease) -> Run:
+        events = await self.journal.events(lease.run)
+        state = fold(events, self._shop.guards(team))
+        self._shop.check(team, state.started.limits)
+        bodies = self._shop.bodies(lease.tenant, state.started.session)
+        bodies.load(await self.journal.bodies(lease.tenant, bodies.missing(refs_of(events))))
+        history = state.history
+        if state.epoch == 0 and state.started.fork is None:  # it stood in line and never began
+            history, lines = await self._before(state, bodies)
+        else:
+            lines = await self._shop.sessions.lines(self.journal, lease.tenant, history, bodies)
+        commands = await self.journal.inbox(lease.run, after=state.inbox)
+        receipts = [item.command.output for item in commands if item.command.output]
+        bodies.load(await self.journal.bodies(lease.tenant, bodies.missing(receipts)))
+        handle = Run(self, lease.run)
         driver = self._driver(team, state, lease, bodies, lines, handle)
         driver.learn(events)
         now = self._clock.wall_s()
-        first: list[Event] = [RunTaken(at=now, owner=lease.owner, epoch=lease.epoch, left_s=state.left_s)]
-        first += self._post.switched(state.modes)
-        first += recovered(state, now)
-        for item in await self.journal.inbox(run_id, after=state.inbox):
-            first += driver.taken(item)
-        driver.start(first)
+        first: list[Event] = [
+            RunTaken(at=now, owner=lease.owner, epoch=lease.epoch, left_s=state.left_s, history=history),
+            *self._post.switched(state.modes),
+            *recovered(state, now, partial(honours_key, team)),
+        ]
+        driver.start(first, commands)
+        await self._post.hand(lease.run)
         return handle
+
+    async def _before(self, state: RunState, bodies: Bodies) -> tuple[Ref | None, tuple[Line, ...]]:
+        """The conversation before a run that has not begun. Raises `Refused` if the one before goes on."""
+        commands = await self.journal.inbox(state.started.run)
+        if state.started.session is None or any(item.command.kind == "cancel" for item in commands):
+            return None, ()
+        sessions = self._shop.sessions
+        tail = await sessions.tail(self.journal, state.started, queued=self.queued, own=True)
+        if tail == "busy":
+            raise Refused(
+                f"run {state.started.run} has not begun: the run before it in session "
+                f"{state.started.session!r} is still running",
+                guard="session",
+                value=state.started.session,
+            )
+        return await sessions.history(self.journal, tail, bodies)
 
     async def attach(self, run_id: str) -> Run:
         """A handle on a run, wherever it is driven. Raises `Misused` if there is no such run."""
@@ -425,22 +488,21 @@ class Seawall:
         return self._drivers.get(run_id)
 
     def queued(self, run_id: str) -> bool:
-        """Whether the run waits in this process for its session's run before it."""
-        return run_id in self._queued or run_id in self._drivers
+        """Whether this process has the run: in flight, about to take it, or in line in its session."""
+        return run_id in self._queued or run_id in self._drivers or run_id in self._taking
 
     async def state(self, run_id: str) -> RunState:
         """The run's state as it is recorded."""
         return fold(await self.journal.events(run_id))
 
-    async def outcome(self, run_id: str, state: RunState | None = None, team: Team | None = None) -> Outcome:
-        """The outcome of a run that has ended; with its team also as that one's `output` type."""
-        state = state or await self.state(run_id)
+    async def outcome(self, run_id: str) -> Outcome:
+        """The outcome of a run that has ended, from the journal."""
+        state = await self.state(run_id)
         ref = state.ended.answer if state.ended is not None else None
         if ref is None:
             return outcome_of(state, None)
         bodies = await self.journal.bodies(state.started.tenant, [ref])
-        answer = bodies[ref].decode() if ref in bodies else "[erased]"
-        return outcome_of(state, answer, None if team is None else team.output(answer))
+        return outcome_of(state, bodies[ref].decode() if ref in bodies else "[erased]")
 
     async def send(self, run_id: str, command: Command, bodies: Mapping[Ref, bytes] | None = None) -> None:
         """Put a command into a run's inbox, and deliver it if the run is here."""
@@ -455,6 +517,22 @@ class Seawall:
         """Let everyone who waits for a change look again."""
         self._post.wake()
 
+    async def cancel(self, run_id: str, command: Command) -> None:
+        """Have a run's owner end it; a run that nobody drives is taken and ended here."""
+        try:
+            await self.send(run_id, command)
+        except Misused:
+            if (await self.journal.row(run_id)).state != "ended":
+                raise
+            return
+        row = await self.journal.row(run_id)
+        undriven = row.state != "running" or row.owner == self.journal.owner
+        if row.state == "ended" or self.queued(run_id) or not undriven:
+            return
+        with contextlib.suppress(Refused):  # another process was quicker, and reads the inbox
+            run = await self.resume(run_id, self._teams.get(run_id) or nobody(row.team))
+            await run.rest()
+
     async def wake_up(self, run_id: str) -> None:
         """Take a run up again that waits in this process, now that something came for it."""
         team = self._teams.get(run_id)
@@ -462,7 +540,8 @@ class Seawall:
             return
         row = await self.journal.row(run_id)
         if row.state == "waiting" and not self.queued(run_id):
-            await self.resume(run_id, team)
+            with contextlib.suppress(Refused):  # another process was quicker
+                await self.resume(run_id, team)
 
     # ---- taking up and letting go
 
@@ -498,10 +577,19 @@ class Seawall:
         """A run has ended, waits, or was given up: this process lets go of it."""
         run_id = driver.state.started.run
         self._drivers.pop(run_id, None)
+        if driver.broken is not None:
+            if not self._closing:
+                self._keep(self._release(driver.lease))
+        else:
+            self._shop.sessions.remember(driver.state, driver.bodies)
         if not driver.state.waits:  # a run that waits is taken up again when a person has decided
             self._teams.pop(run_id, None)
-        self._shop.sessions.remember(driver.state, driver.bodies)
         self.wake()
+
+    async def _release(self, lease: Lease) -> None:
+        """Let others go on with a run that was given up, if the journal can still take that down."""
+        with contextlib.suppress(SeawallError):
+            await self.journal.release(lease)
 
     def _forget(self, run_id: str) -> None:
         self._drivers.pop(run_id, None)

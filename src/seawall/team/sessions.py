@@ -52,12 +52,16 @@ class Sessions:
         `own`: `started` is recorded already. Raises `Refused` if that run will not end by itself.
         """
         session = started.session or ""
-        tail = await journal.session_tail(started.tenant, session, before=started.run if own else None)
+        newest = await journal.session_tail(started.tenant, session, before=started.run if own else None)
+        tail = newest
+        while tail is not None and _stood_aside(tail):  # what kept it from beginning may still be there
+            tail = await journal.session_tail(started.tenant, session, before=tail.run)
         if tail is None or tail.state == "ended":
-            return tail
+            return newest
+        given_up = tail.state == "running" and tail.owner == journal.owner
         if tail.state == "waiting":
             what = "waits for a person: decide on it, or cancel it"
-        elif tail.state == "interrupted" and not queued(tail.run):
+        elif (tail.state == "interrupted" or given_up) and not queued(tail.run):
             what = f"was interrupted: seawall resume {tail.run}, or cancel it"
         else:
             return "busy"
@@ -112,6 +116,11 @@ class Sessions:
         self._kept[key] = _Kept(ended.transcript, lines, bodies.known())
         if len(self._kept) > SESSIONS_KEPT:
             self._kept.popitem(last=False)
+
+
+def _stood_aside(row: RunRow) -> bool:
+    """Whether the run was refused because of one before it in the session."""
+    return row.state == "ended" and row.summary is not None and row.summary.stopped_by == "session"
 
 
 async def _transcript(journal: Journal, row: RunRow) -> Ref | None:

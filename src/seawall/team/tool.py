@@ -140,6 +140,10 @@ class Tool:
         """The plain function."""
         return self.function(*args, **kwargs)
 
+    def declared(self, version: str) -> bool:
+        """Whether a recorded version has the declared version of today; its text may have changed."""
+        return version.rpartition("-")[0] == self.version.rpartition("-")[0]
+
     def validated(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Keyword arguments for the function. Raises `ValueError` with what is wrong, for the model."""
         if self._model is None:

@@ -11,7 +11,7 @@ from typing import Any, cast
 import msgspec
 
 from seawall.core.canonical import Ref, canonical, ref_of
-from seawall.core.events import Limits
+from seawall.core.events import Limits, StepIntended
 from seawall.models.protocol import Model, ModelFailed, ModelReply, ModelRequest, Price, TextDelta, Usage
 from seawall.run.bodies import Bodies
 from seawall.run.state import Frame, Line, RunState, effect_key
@@ -103,7 +103,7 @@ class TeamWork:
 
     def prepare(self, proposal: Propose, state: RunState, bodies: Bodies, number: int) -> Step:
         """Resolve and validate a proposal."""
-        member = self.team.members[proposal.agent]
+        member = self.team.members.get(proposal.agent)  # None: gone since, and only its effects are settled
         step = Step(
             number=number,
             kind=proposal.kind,
@@ -115,8 +115,10 @@ class TeamWork:
             grant=proposal.grant,
             delay_s=proposal.delay_s,
             input=None if proposal.call is None else proposal.call.arguments,
-            version=member.version,
+            version="" if member is None else member.version,
         )
+        if member is None or proposal.kind == "approval":
+            return step
         frame = state.frames[proposal.frame]
         if proposal.kind == "model":
             return self._prepare_model(step, member, frame, bodies)
@@ -253,6 +255,14 @@ def _result(encoded: str | bytes) -> Result:
         data = encoded
         output = f"[{len(data):,} bytes, kept as {ref_of(data)}]"
     return Result(status="ok", output=output, extra=data)
+
+
+def honours_key(team: Team, step: StepIntended) -> bool:
+    """Whether today's team may attempt this effect again under its key: the same tool, and still idempotent."""
+    member = team.members.get(step.agent)
+    tools = () if member is None else member.agent.tools
+    tool = next((item for item in tools if item.name == step.name), None)
+    return tool is not None and tool.idempotent and tool.declared(step.version)
 
 
 def _prepare_tool(step: Step, member: Member, bodies: Bodies) -> Step:

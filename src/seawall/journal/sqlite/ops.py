@@ -110,6 +110,7 @@ class AppendOp(Op):
             tx.add_bodies(state.tenant, self.bodies)
         if self.waiting is not None:
             state.waiting = self.waiting
+            state.owner = None if self.waiting else lease.owner
             tx.touch(state)
         if self.summary is not None:
             tx.end(state, self.summary)
