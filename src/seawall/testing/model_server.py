@@ -55,8 +55,7 @@ class ModelServer:
     `handler` is a function of the request, sync or async, or a list of answers in the order of arrival (503
     after its end). It is bound to loopback and nothing else. Bounds: `max_connections` open connections (more
     get a 503), `max_body_bytes` of a request (413), `idle_s` for a request to arrive (then closed),
-    `keep_requests`
-    requests kept, and 1,000 log lines.
+    `keep_requests` requests kept, and 1,000 log lines.
     """
 
     def __init__(
