@@ -1,0 +1,94 @@
+"""The list of commands, and what becomes of their errors: one line and an exit code, never a traceback."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from seawall.cli.exits import HELP, Exit, of_error
+from seawall.cli.run import run
+from seawall.cli.runs import runs
+from seawall.cli.show import show
+from seawall.core.errors import SeawallBug, SeawallError
+
+
+class Commands(TyperGroup):
+    """The group, which turns errors into a line and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        from seawall.cli.loop import Interrupted
+
+        try:
+            return super().invoke(ctx)
+        except SeawallError as error:
+            _say(ctx, error, str(error))
+            raise typer.Exit(of_error(error)) from None
+        except Interrupted as stopped:
+            typer.echo(f"seawall: interrupted; {stopped}", err=True)
+            raise typer.Exit(stopped.exit_code) from None
+        except KeyboardInterrupt:
+            typer.echo("\nseawall: interrupted before anything was started", err=True)
+            raise typer.Exit(Exit.INTERRUPTED) from None
+
+
+def _say(ctx: Any, error: SeawallError, message: str) -> None:
+    if ctx.params.get("debug"):
+        traceback.print_exception(error)
+    typer.echo(f"seawall: {' '.join(message.split())}", err=True)
+    if isinstance(error, SeawallBug) and not ctx.params.get("debug"):
+        typer.echo("seawall: this is a bug of Seawall, please report it (seawall --debug … shows where)", err=True)
+
+
+app = typer.Typer(
+    name="seawall",
+    cls=Commands,
+    help="Run teams of agents, and look after their runs.",
+    epilog=HELP,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from seawall import __version__
+
+        typer.echo(f"seawall {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Run teams of agents, and look after their runs."""
+
+
+for command in (run, runs, show):
+    app.command()(command)
+
+
+def main() -> None:
+    """The console script."""
+    from seawall.cli.loop import leave_by
+
+    code: object = Exit.BUG
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # pyright: ignore[reportAttributeAccessIssue] -- text streams have it
+    try:
+        app()
+    except SystemExit as leaving:
+        code = leaving.code
+        raise
+    finally:
+        leave_by(code if isinstance(code, int) else 0 if code is None else 1)

@@ -1,0 +1,136 @@
+"""One step in a few words: what it is, how it ended, what was said of it."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import msgspec
+
+from seawall.cli.words import one_line, shortened
+from seawall.core.events import CommandTaken, Judged, StepDone, StepIntended, StepStatus
+from seawall.run.record import StepRecord
+
+MARKS: dict[StepStatus, tuple[str, str]] = {
+    "ok": ("✓", "green"),
+    "error": ("✗", "red"),
+    "timeout": ("✗", "red"),
+    "cancelled": ("-", "dim"),
+    "lost": ("?", "yellow"),
+    "unknown": ("?", "bold red"),
+    "refused": ("⊘", "red"),
+    "replaced": ("↺", "yellow"),
+    "invalid": ("✗", "yellow"),
+    "simulated": ("~", "cyan"),
+}
+"""A sign and a style for each way in which a step ends; all but `ok` are told in words too."""
+
+IN_WORDS: dict[StepStatus, str] = {
+    "error": "failed",
+    "timeout": "timed out",
+    "cancelled": "cancelled",
+    "lost": "lost in a crash, counted as spent",
+    "unknown": "its fate is not known",
+    "refused": "not made: refused",
+    "replaced": "not made: a guard answered instead",
+    "invalid": "not made: invalid call",
+    "simulated": "not made: simulated in a fork",
+}
+
+VERDICT_STYLES = {"advise": "yellow", "replace": "yellow", "hold": "magenta", "refuse": "red", "halt": "bold red"}
+
+STATUS_STYLES = {
+    "completed": "green",
+    "refused": "red",
+    "halted": "bold red",
+    "failed": "red",
+    "cancelled": "dim",
+    "waiting": "magenta",
+    "interrupted": "yellow",
+    "running": "cyan",
+    "queued": "cyan",
+}
+
+
+def mark(step: StepRecord, *, waits: bool) -> tuple[str, str]:
+    """The sign of a step, and its style. One without a result is under way, or waits for a person."""
+    if step.done is None:
+        return ("‖", "magenta") if waits else ("…", "cyan")
+    if step.intent.kind == "review" and step.done.approved is False:
+        return "✗", "yellow"
+    return MARKS[step.done.status]
+
+
+def arguments(text: str) -> str:
+    """A call's arguments as Python would write them; what is no object stays as it is."""
+    try:
+        value: Any = msgspec.json.decode(text) if text else {}
+    except msgspec.DecodeError:
+        return one_line(text)
+    if not isinstance(value, dict):
+        return one_line(text)
+    table = cast("dict[str, Any]", value)
+    return ", ".join(f"{key}={msgspec.json.encode(each).decode()}" for key, each in table.items())
+
+
+def what(intent: StepIntended, text: str, width: int) -> str:
+    """What a step is, in at most `width` characters; `text` is its input."""
+    match intent.kind:
+        case "model":
+            return shortened(f"asks {intent.name}", width)
+        case "tool":
+            return _call(intent.name, text, width)
+        case "handoff":
+            return shortened(f"hands to {intent.name}: {text}", width)
+        case "review":
+            return shortened(f"reviewed by {intent.name}", width)
+        case "approval":
+            if intent.call is None:
+                return shortened(f"waits for a person: {intent.name}", width)
+            return f"waits for a person: {_call(intent.name, text, max(8, width - 20))}"
+        case "memory":
+            return shortened(f"remembers {intent.name}", width)
+
+
+def _call(name: str, text: str, width: int) -> str:
+    return f"{name}({shortened(arguments(text), max(4, width - len(name) - 2))})"
+
+
+def ending(done: StepDone, output: str = "") -> str:
+    """How a step ended, in words and with what was said; nothing for one that went well."""
+    words = IN_WORDS.get(done.status, "")
+    if not words:
+        return ""
+    said = one_line(output).removeprefix("Error: ")
+    if done.status in ("lost", "cancelled"):  # what they hold says no more
+        said = ""
+    if done.status == "error" and done.error and not said.startswith(done.error):
+        words = f"{words} ({done.error})"
+    if done.retry:
+        after = "" if done.retry_after_s is None else f" after {done.retry_after_s:g} s"
+        words = f"{words}, tried again{after}"
+    return f"{words}: {said}" if said else words
+
+
+def verdict(judged: Judged) -> str:
+    """What a guard said: `loops advises (observed): …`."""
+    verb = {"advise": "advises", "replace": "replaces", "hold": "holds", "refuse": "refuses", "halt": "halts"}
+    seen = " (observed, let pass)" if judged.mode == "observe" else ""
+    return f"{judged.guard} {verb.get(judged.verdict, judged.verdict)}{seen}: {one_line(judged.reason)}"
+
+
+def decision(command: CommandTaken) -> str:
+    """What a person decided."""
+    word = "approved" if command.approved else "rejected"
+    reason = f": {one_line(command.reason)}" if command.reason else ""
+    return f"{word} by {command.by or 'somebody'}{reason}"
+
+
+def said(text: str) -> str:
+    """What an assistant's message says beside its calls."""
+    try:
+        value: Any = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
+    if not isinstance(value, dict):
+        return text
+    return str(cast("dict[str, Any]", value).get("content") or "")

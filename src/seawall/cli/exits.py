@@ -1,0 +1,77 @@
+"""Exit codes: what a script can tell from `seawall` without reading its output."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, assert_never
+
+from seawall.core.errors import Misused, Refused, SeawallBug, SeawallError
+from seawall.core.events import Status
+
+if TYPE_CHECKING:
+    from seawall.team.outcome import Outcome, Waiting
+
+
+class Exit(IntEnum):
+    """Every code that `seawall` exits with."""
+
+    OK = 0
+    """The run completed; the command did what it was asked."""
+    BROKEN = 1
+    """The outside world failed, or a check found something: a bad batch, a run that can't go on."""
+    MISUSED = 2
+    """The call is wrong: an option, an import path, a run id."""
+    REFUSED = 3
+    """The run was refused, by a guard, a reviewer or a limit."""
+    HALTED = 4
+    """A guard ended the run."""
+    FAILED = 5
+    """The run failed: a model, a tool or the team's own code."""
+    CANCELLED = 6
+    """Somebody cancelled the run."""
+    WAITING = 7
+    """The run waits for a person."""
+    BUG = 70
+    """Seawall is wrong; please report it."""
+    INTERRUPTED = 130
+    """Ctrl-C. (143 for a termination signal: 128 and the signal's number.)"""
+
+
+HELP = """Exit codes: 0 completed, 1 broken or a check found something, 2 the call is wrong, 3 refused, 4 halted,
+5 failed, 6 cancelled, 7 waits for a person, 70 a bug of Seawall, 130 interrupted."""
+
+
+def of_status(status: Status) -> Exit:
+    """The code of a run that ended."""
+    match status:
+        case "completed":
+            return Exit.OK
+        case "refused":
+            return Exit.REFUSED
+        case "halted":
+            return Exit.HALTED
+        case "failed":
+            return Exit.FAILED
+        case "cancelled":
+            return Exit.CANCELLED
+        case _:
+            assert_never(status)
+
+
+def of_rest(rest: Outcome | Waiting) -> Exit:
+    """The code of a run that came to rest."""
+    status = getattr(rest, "status", None)
+    return Exit.WAITING if status is None else of_status(status)
+
+
+def of_error(error: SeawallError) -> Exit:
+    """The code of an error: whose move is next."""
+    match error:
+        case Misused():
+            return Exit.MISUSED
+        case Refused():
+            return Exit.REFUSED
+        case SeawallBug():
+            return Exit.BUG
+        case _:
+            return Exit.BROKEN

@@ -1,0 +1,130 @@
+"""The first lines about a run: how it is, what was asked and answered, what it took."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.text import Text
+
+from seawall.cli import describe, words
+from seawall.cli.journals import Texts
+from seawall.core.events import Event
+from seawall.journal.protocol import RunRow
+from seawall.run.ledger import Ledger
+from seawall.run.record import Record
+from seawall.run.state import RunState, fold
+
+
+_LINES = {"request": 3, "answer": 6, "waits": 3, "error": 4}
+"""Lines that these get at most; the others are our own words, and whole."""
+
+
+def status_of(row: RunRow) -> str:
+    """`completed`, `halted`, …, or what a run that has not ended is at."""
+    return row.summary.status if row.state == "ended" and row.summary is not None else row.state
+
+
+def active_s(state: RunState, told: Record) -> float:
+    """Active seconds so far, as they are recorded."""
+    if state.ended is None and told.segments:  # nothing was recorded since the last event
+        segment = told.segments[-1]
+        spent_before = state.started.limits.active_s - segment.taken.left_s
+        return spent_before + (0.0 if state.waits else segment.last_at - segment.taken.at)
+    return state.started.limits.active_s - state.left_s
+
+
+def spent(ledger: Ledger, seconds: float, limit_s: float) -> str:
+    """Calls, tokens, dollars and time."""
+    parts = [words.many(ledger.model_calls, "model call"), words.many(ledger.tool_calls, "tool call")]
+    if ledger.handoffs:
+        parts.append(words.many(ledger.handoffs, "hand-off"))
+    if ledger.tokens:
+        parts.append(f"{words.count(ledger.tokens)} tokens")
+    if ledger.usd:
+        parts.append(words.usd(ledger.usd))
+    return ", ".join([*parts, f"{words.seconds(seconds)} of {words.seconds(limit_s)}"])
+
+
+def head(
+    row: RunRow,
+    told: Record | None,
+    events: Sequence[Event],
+    texts: Texts,
+    width: int,
+    now: float,
+    *,
+    full: bool = False,
+) -> Iterator[Text]:
+    """All that stands above the tree."""
+    status = status_of(row)
+    first = Text(row.run, style="bold")
+    first.append("  ")
+    first.append(status, style=describe.STATUS_STYLES.get(status, ""))
+    stopped = told.ended.stopped_by if told is not None and told.ended is not None else None
+    if stopped is not None:
+        first.append(f" by {stopped.guard}")
+    first.append(f"  team {row.team}, {words.age(now - row.started_at)} ago", style="dim")
+    yield first
+    if told is None:
+        return
+    state = fold(events)
+    pairs: list[tuple[str, str, str]] = [("request", texts.of(told.started.intent), "")]
+    ended = told.ended
+    if ended is not None and ended.answer is not None:
+        pairs.append(("answer", texts.of(ended.answer), ""))
+    if stopped is not None:
+        pairs.append(("stopped", _stopped(stopped.reason, stopped.step), "red"))
+    if ended is not None and ended.error:
+        pairs.append(("error", ended.error, "red"))
+    pairs += _waits(state, texts, now)
+    if state.ended is None and row.state == "interrupted":
+        pairs.append(("next", f"seawall resume {row.run}", "yellow"))
+    pairs.append(("took", spent(state.ledger, active_s(state, told), told.started.limits.active_s), ""))
+    pairs += _beside(told, state)
+    for name, text, style in pairs:
+        lines = None if full or name not in _LINES else _LINES[name]
+        for number, line in enumerate(words.wrapped(text, width - 11, lines)):
+            yield Text(f"{'' if number else name:<11}", style="dim") + Text(line, style=style)
+
+
+def _stopped(reason: str, step: int | None) -> str:
+    return reason if step is None else f"{reason} (before step {step})"
+
+
+def _waits(state: RunState, texts: Texts, now: float) -> Iterator[tuple[str, str, str]]:
+    for step in state.approvals:
+        what = describe.what(step, texts.of(step.input), 10**9).removeprefix("waits for a person: ")
+        text = f"step {step.step}, for {words.age(now - step.at)}: {step.agent} wants {what}"
+        yield "waits", text, "magenta"
+
+
+def _beside(told: Record, state: RunState) -> Iterator[tuple[str, str, str]]:
+    """What stands beside the status: review, effects, what was pruned, how it was started."""
+    ended, started = told.ended, told.started
+    if ended is not None and ended.reviewed is not None:
+        yield "review", "approved" if ended.reviewed else "not approved", ""
+    if ended is not None and ended.unchecked_delivery:
+        yield "streamed", "the answer was delivered before it was checked", "yellow"
+    if ended is not None and ended.unverified:
+        yield "unverified", "; ".join(ended.unverified), "yellow"
+    if ended is not None and ended.pruned:
+        yield "pruned", ", ".join(ended.pruned), "yellow"
+    effects = [f"step {each.step} {each.tool} {each.state}" for each in state.effect_states()]
+    if effects:
+        yield "effects", "; ".join(effects), ""
+    watched = [f"{name} {mode}" for name, mode in state.modes.items() if mode != "enforce"]
+    if watched:
+        yield "guards", f"{', '.join(watched)}; the others enforce", "yellow"
+    if len(told.segments) > 1:
+        owners = ", ".join(f"{s.number} from step {s.first_step} by {s.taken.owner}" for s in told.segments)
+        yield "segments", owners, ""
+    for command in told.commands:
+        if command.command == "cancel":
+            yield "cancelled", f"by {command.by or 'somebody'}{f': {command.reason}' if command.reason else ''}", ""
+    if started.fork is not None:
+        yield "fork", f"of run {started.fork.run} at step {started.fork.at_step}", "cyan"
+    who = [("tenant", started.tenant), ("principal", started.principal), ("session", started.session)]
+    who += [("request id", started.request_id), ("app", started.app)]
+    given = [f"{name} {value}" for name, value in who if value]
+    if given:
+        yield "for", ", ".join(given), ""

@@ -1,0 +1,62 @@
+"""Opening a journal for a command."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seawall.core.canonical import Ref
+from seawall.core.events import Event, StepDone
+
+if TYPE_CHECKING:
+    from seawall.journal.protocol import Journal
+
+READ_AT_ONCE = 500
+"""Bodies that are read from the journal in one go."""
+
+
+@asynccontextmanager
+async def reading(path: Path) -> AsyncIterator[Journal]:
+    """The journal at `path`, which must be there. Raises `Misused` if it is not."""
+    from seawall.core.clock import SystemClock
+    from seawall.journal.sqlite import SqliteJournal
+
+    journal = SqliteJournal.open(str(path), clock=SystemClock(), create=False)
+    try:
+        yield journal
+    finally:
+        await journal.close()
+
+
+class Texts:
+    """The bodies of a run, as text."""
+
+    def __init__(self, found: dict[Ref, bytes]) -> None:
+        self._found = found
+
+    def of(self, ref: Ref | None) -> str:
+        """The text of a body; what was erased says so."""
+        if not ref:
+            return ""
+        data = self._found.get(ref)
+        return "[erased]" if data is None else data.decode("utf-8", "replace")
+
+
+async def texts(journal: Journal, tenant: str, events: Iterable[Event]) -> Texts:
+    """Every body that these events refer to."""
+    wanted = list(dict.fromkeys(ref for event in events for ref in refs(event)))
+    found: dict[Ref, bytes] = {}
+    for start in range(0, len(wanted), READ_AT_ONCE):
+        found |= await journal.bodies(tenant, wanted[start : start + READ_AT_ONCE])
+    return Texts(found)
+
+
+def refs(event: Event) -> list[Ref]:
+    """The bodies that an event refers to."""
+    names = ("intent", "input", "output", "answer", "problem", "note", "receipt")
+    found = [ref for name in names if (ref := getattr(event, name, None))]
+    if isinstance(event, StepDone):
+        found += [call.arguments for call in event.calls]
+    return found

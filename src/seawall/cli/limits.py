@@ -1,0 +1,78 @@
+"""`limits.toml`, `--active-s` and `--mode`: what a run may spend, and which guards only watch."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import msgspec
+
+from seawall.core.errors import Misused
+from seawall.core.events import Limits, Mode
+
+
+def limits(base: Limits, file: Path | None, active_s: float | None = None) -> Limits:
+    """The team's limits, with what `file` says in their place, and `active_s` in place of that.
+
+    Raises `Misused` naming the key and the value that is wrong.
+    """
+    from seawall.team.team import checked
+
+    given: dict[str, Any] = {} if file is None else _read(file)
+    if active_s is not None:
+        given["active_s"] = active_s
+    if not given:
+        return base
+    return checked(msgspec.structs.replace(base, **given))
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"), parse_float=Decimal)
+    except FileNotFoundError:
+        raise Misused(f"there is no file {file}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misused(f"{file} can't be read: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise Misused(f"{file} is no TOML: {error}") from None
+    return {key: _value(file, key, value) for key, value in table.items()}
+
+
+def _value(file: Path, key: str, value: Any) -> Any:
+    """One limit as its field wants it."""
+    known = Limits.__struct_fields__
+    if key not in known:
+        near = get_close_matches(key, known, 1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise Misused(f"{file}: {key} = {_shown(value)} is no limit{hint}; there are: {', '.join(known)}")
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        raise Misused(f"{file}: {key} = {_shown(value)}; it must be a number")
+    if not (value.is_finite() if isinstance(value, Decimal) else True) or not value > 0:
+        raise Misused(f"{file}: {key} = {value}; it must be above zero")
+    if key == "usd":
+        return Decimal(value)
+    if key == "active_s":
+        return float(value)
+    if not isinstance(value, int):
+        raise Misused(f"{file}: {key} = {value}; it must be a whole number")
+    return value
+
+
+def _shown(value: object) -> str:
+    return repr(str(value)) if isinstance(value, str) else str(value)
+
+
+def modes(given: Sequence[str]) -> Mapping[str, Mode]:
+    """`loops=observe` as a mapping. Raises `Misused` naming what is wrong."""
+    known: tuple[str, ...] = get_args(Mode)
+    found: dict[str, Mode] = {}
+    for each in given:
+        guard, equals, mode = each.partition("=")
+        if not equals or not guard or mode not in known:
+            raise Misused(f"--mode {each}: write GUARD=MODE, where MODE is one of {', '.join(known)}")
+        found[guard] = cast("Mode", mode)
+    return found

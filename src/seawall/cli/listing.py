@@ -1,0 +1,134 @@
+"""The table of `seawall runs`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import msgspec
+from rich.text import Text
+
+from seawall.cli import describe, words
+from seawall.cli.head import active_s, status_of
+from seawall.cli.journals import texts
+from seawall.core.errors import Misused
+from seawall.core.events import Status
+from seawall.journal.protocol import Journal, RunRow, Summary
+from seawall.run.record import record
+from seawall.run.state import fold
+
+STATES = ("running", "interrupted", "waiting", "queued", "ended")
+GAP = "  "
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One run, with what only its events tell if it has not ended."""
+
+    row: RunRow
+    spent: Summary
+    """What it took so far; the status in it counts only for a run that has ended."""
+    waits: tuple[int, str, str, float] | None = None
+    """The approval step, who wants what, and since when."""
+
+    def document(self) -> dict[str, Any]:
+        """The run as JSON."""
+        row = msgspec.structs.asdict(self.row)
+        del row["summary"]
+        spent = msgspec.structs.asdict(self.spent)
+        ended = self.row.state == "ended"
+        waits = None
+        if self.waits is not None:
+            waits = dict(zip(("step", "agent", "what", "since"), self.waits, strict=True))
+        return {**row, **spent, "status": spent["status"] if ended else None, "waiting": waits}
+
+
+def checked(status: str | None, state: str | None) -> None:
+    """Raises `Misused` for a status or state that there is not."""
+    known: tuple[str, ...] = get_args(Status)
+    for name, value, there in (("status", status, known), ("state", state, STATES)):
+        if value is not None and value not in there:
+            raise Misused(f"--{name} {value}: it is one of {', '.join(there)}")
+
+
+async def entry(journal: Journal, row: RunRow) -> Entry:
+    """A row, completed from its events if the run has not ended."""
+    if row.state == "ended" and row.summary is not None:
+        return Entry(row=row, spent=row.summary)
+    events = await journal.events(row.run)
+    state, told = fold(events), record(events)
+    ledger = state.ledger
+    spent = Summary(
+        status="completed",
+        usd=str(ledger.usd),
+        tokens=ledger.tokens,
+        model_calls=ledger.model_calls,
+        tool_calls=ledger.tool_calls,
+        active_s=round(active_s(state, told), 6),
+    )
+    waits = None
+    if row.state == "waiting" and state.approvals:
+        step = min(state.approvals, key=lambda step: step.step)
+        inputs = await texts(journal, row.tenant, [step])
+        what = describe.what(step, inputs.of(step.input), 10**9).removeprefix("waits for a person: ")
+        waits = (step.step, step.agent, what, step.at)
+    return Entry(row=row, spent=spent, waits=waits)
+
+
+def _short_s(value: float) -> str:
+    return words.seconds(value).replace(" ", "").replace("min", "m")
+
+
+def _cells(entry: Entry, now: float) -> dict[str, Text]:
+    row, spent = entry.row, entry.spent
+    status = status_of(row)
+    told = Text(status, style=describe.STATUS_STYLES.get(status, ""))
+    if spent.stopped_by:
+        told.append(f" {spent.stopped_by}")
+    return {
+        "RUN": Text(row.run),
+        "STATUS": told,
+        "COST": Text(words.usd(spent.usd)),
+        "TOKENS": Text(words.count(spent.tokens)),
+        "CALLS": Text(str(spent.model_calls + spent.tool_calls)),
+        "TIME": Text(_short_s(spent.active_s)),
+        "AGE": Text(words.age(now - row.started_at)),
+        "TEAM": Text(row.team),
+        "SESSION": Text(row.session or ""),
+        "TENANT": Text(row.tenant),
+    }
+
+
+_RIGHT = {"COST", "TOKENS", "CALLS", "TIME", "AGE"}
+
+
+def table(entries: list[Entry], width: int, now: float) -> tuple[list[Text], list[str]]:
+    """The lines, and the columns that did not fit into `width`."""
+    rows = [_cells(each, now) for each in entries]
+    columns = [name for name in rows[0] if any(row[name].plain for row in rows)]
+    widths = {name: max(len(name), *(row[name].cell_len for row in rows)) for name in columns}
+    shown: list[str] = []
+    used = -len(GAP)
+    for name in columns:
+        used += widths[name] + len(GAP)
+        if used <= width or name in ("RUN", "STATUS"):
+            shown.append(name)
+    lines = [_row({name: Text(name, style="dim") for name in shown}, shown, widths)]
+    for each, row in zip(entries, rows, strict=True):
+        lines.append(_row(row, shown, widths))
+        if each.waits is not None:
+            step, agent, what, since = each.waits
+            text = f"waits {words.age(now - since)} for a decision on step {step}: {agent} wants {what}"
+            lines.append(Text(f"  └ {words.shortened(text, max(20, width - 4))}", style="magenta"))
+    return lines, [name.lower() for name in columns if name not in shown]
+
+
+def _row(cells: dict[str, Text], shown: list[str], widths: dict[str, int]) -> Text:
+    line = Text()
+    for name in shown:
+        cell = cells[name]
+        space = " " * (widths[name] - cell.cell_len)
+        line += Text(space) + cell if name in _RIGHT else cell + Text(space)
+        line.append(GAP)
+    line.rstrip()
+    return line

@@ -1,0 +1,79 @@
+"""A run that came to rest, as text and as a JSON document."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from rich.text import Text
+
+from seawall.cli import words
+from seawall.cli.describe import STATUS_STYLES
+from seawall.team.outcome import Outcome, Waiting
+
+if TYPE_CHECKING:
+    from seawall.cli.screen import Screen
+
+
+def document(rest: Outcome | Waiting) -> dict[str, Any]:
+    """What `--json` prints of it: the outcome's fields, or `status` `waiting` and what it waits for."""
+    fields = {name: getattr(rest, name) for name in rest.__struct_fields__}
+    if isinstance(rest, Waiting):
+        return {"run": rest.run, "status": "waiting", "waiting": {k: v for k, v in fields.items() if k != "run"}}
+    return fields
+
+
+def tell(screen: Screen, rest: Outcome | Waiting, *, streamed: str = "") -> None:
+    """The answer or what there is instead on stdout, the rest on stderr."""
+    if screen.json:
+        screen.document(document(rest))
+        return
+    if isinstance(rest, Waiting):
+        screen.text(f"waiting: step {rest.step}, {rest.agent} wants {rest.what}")
+        screen.note(f"decide: seawall approve {rest.run} {rest.step} --by NAME   (or reject)")
+        return
+    if rest.answer is not None:
+        if streamed.strip() and streamed.rstrip().endswith(rest.answer.strip()):
+            screen.text("" if streamed.endswith("\n") else "\n")
+        else:
+            screen.text(rest.answer)
+    else:
+        screen.text(str(rest))
+    screen.note(summary(rest))
+
+
+def summary(outcome: Outcome) -> Text:
+    """One line beside the answer: status, what it took, and where to look."""
+    line = Text(outcome.status, style=STATUS_STYLES[outcome.status])
+    if outcome.stopped_by is not None:
+        line.append(f" by {outcome.stopped_by.guard}")
+    if outcome.reviewed is not None:
+        line.append(" · reviewed" if outcome.reviewed else " · not approved by its reviewer")
+    if outcome.unchecked_delivery:
+        line.append(" · streamed before it was checked")
+    if outcome.unverified:
+        line.append(f" · {words.many(len(outcome.unverified), 'unverified claim')}", style="yellow")
+    for effect in outcome.effects:
+        if effect.state != "committed":
+            line.append(f" · effect {effect.tool} is {effect.state}", style="red")
+    line.append(f" · {spent(outcome)}")
+    where = "show" if outcome.status == "completed" else "why"
+    line.append(f" · seawall {where} {outcome.run}", style="dim")
+    return line
+
+
+def spent(outcome: Outcome) -> str:
+    """What a run took."""
+    parts = [words.many(outcome.model_calls, "model call"), words.many(outcome.tool_calls, "tool call")]
+    if outcome.handoffs:
+        parts.append(words.many(outcome.handoffs, "hand-off"))
+    if outcome.tokens:
+        parts.append(f"{words.count(outcome.tokens)} tokens")
+    if outcome.usd:
+        parts.append(words.usd(outcome.usd))
+    return ", ".join([*parts, words.seconds(outcome.active_s)])
+
+
+def plain(value: object) -> Any:
+    """A struct as it is in JSON."""
+    return msgspec.to_builtins(value, str_keys=True)

@@ -1,0 +1,132 @@
+"""`seawall run`: answer one request with a team."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from seawall.cli import exits
+from seawall.cli.options import DEFAULT_JOURNAL, JournalOption, JsonOption, LimitsOption, ModeOption
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from seawall.cli.loop import Stop
+    from seawall.cli.screen import Screen
+    from seawall.team.handle import Run
+    from seawall.team.outcome import Outcome, Waiting
+    from seawall.team.seawall import Seawall
+    from seawall.team.team import Team
+
+
+def run(
+    app: Annotated[
+        str, typer.Argument(metavar="MODULE:TEAM", help="The team, for example app:desk for `desk` in app.py.")
+    ],
+    request: Annotated[str, typer.Argument(metavar="REQUEST", help="What the team is asked.")],
+    session: Annotated[
+        str | None, typer.Option("--session", "-s", metavar="NAME", help="The conversation that it belongs to.")
+    ] = None,
+    tenant: Annotated[str, typer.Option("--tenant", "-t", metavar="NAME", help="On whose account.")] = "",
+    principal: Annotated[str, typer.Option("--principal", "-p", metavar="NAME", help="Who asks.")] = "",
+    request_id: Annotated[
+        str | None, typer.Option("--request-id", metavar="ID", help="The same one again gives the same run.")
+    ] = None,
+    active_s: Annotated[
+        float | None, typer.Option("--active-s", metavar="SECONDS", help="Active seconds, in place of the limit.")
+    ] = None,
+    limits: LimitsOption = None,
+    mode: ModeOption = None,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Print the answer as it is made, before anything has checked it.")
+    ] = False,
+    journal: JournalOption = DEFAULT_JOURNAL,
+    json: JsonOption = False,
+) -> None:
+    """Answer one request: progress on stderr, the answer on stdout, the outcome as exit code.
+
+    Ctrl-C loses nothing: the run is given up and can be resumed.
+    """
+    from seawall.cli.apps import load
+    from seawall.cli.limits import limits as limited
+    from seawall.cli.limits import modes
+    from seawall.cli.loop import run_async
+    from seawall.cli.screen import Screen
+
+    screen = Screen(json=json)
+    with screen.aside():
+        team = load(app)
+    options = {
+        "session": session,
+        "tenant": tenant,
+        "principal": principal,
+        "request_id": request_id,
+        "limits": limited(team.limits, limits, active_s),
+        "modes": modes(mode or ()),
+        "stream": stream,
+        "app": app,
+    }
+    raise typer.Exit(run_async(lambda stop: _run(screen, stop, journal, team, request, options)))
+
+
+async def _run(
+    screen: Screen, stop: Stop, journal: Path, team: Team, request: str, options: dict[str, Any]
+) -> int:
+    from seawall.cli.live import Board, followed
+    from seawall.cli.outcome import tell
+    from seawall.team.seawall import Seawall
+
+    stream = _Stream(screen)
+    async with Seawall(str(journal)) as sea:
+        with screen.aside():
+            run = await _start(sea, stop, team, request, options)
+            screen.note(f"run {run.id}")
+            # A moving line and streamed text do not share a terminal.
+            board = Board(screen, moves=not (options["stream"] and screen.out.is_terminal))
+            with board.shown():
+                rest = await followed(sea, run, board, stream.piece if options["stream"] else None)
+        tell(screen, rest, streamed=stream.text)
+        return exits.of_rest(rest)
+
+
+async def _start(sea: Seawall, stop: Stop, team: Team, request: str, options: dict[str, Any]) -> Run:
+    """The run's handle. Stopped in the middle of it, the run may be recorded: then it is named all the same."""
+    starting = asyncio.ensure_future(sea.start(team, request, **options))
+    try:
+        run = await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        run = await starting
+        stop.note = how_to_go_on(run.id)
+        raise
+    stop.note = how_to_go_on(run.id)
+    return run
+
+
+def how_to_go_on(run_id: str) -> str:
+    """What is said of a run that is stopped in the middle."""
+    return f"run {run_id} is recorded up to here; go on: seawall resume {run_id}"
+
+
+class _Stream:
+    """Pieces of the answer, as they come."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._file = screen.err.file if screen.json else screen.out.file
+        self._terminal = screen.out.is_terminal
+        self._json = screen.json
+        self._pieces: list[str] = []
+
+    @property
+    def text(self) -> str:
+        """What was printed to stdout."""
+        return "" if self._json else "".join(self._pieces)
+
+    def piece(self, piece: str) -> None:
+        from seawall.cli.words import visible
+
+        self._pieces.append(piece)
+        self._file.write(visible(piece) if self._terminal else piece)
+        self._file.flush()

@@ -1,0 +1,58 @@
+"""`seawall show`: one run, step by step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from seawall.cli.options import DEFAULT_JOURNAL, JournalOption, JsonOption, RunArgument
+
+if TYPE_CHECKING:
+    from seawall.cli.screen import Screen
+
+
+def show(
+    run: RunArgument = "last",
+    full: Annotated[bool, typer.Option("--full", help="Do not shorten inputs and outputs.")] = False,
+    journal: JournalOption = DEFAULT_JOURNAL,
+    json: JsonOption = False,
+) -> None:
+    """Show a run's steps as a tree: who called whom, what it took, what each guard said.
+
+    Texts are shortened to one line, with the number of characters that were left out; --full and --json have
+    all of them.
+    """
+    from seawall.cli.loop import run_async
+    from seawall.cli.screen import Screen
+
+    screen = Screen(json=json)
+    run_async(lambda _: _show(screen, journal, run, full))
+
+
+async def _show(screen: Screen, path: Path, name: str, full: bool) -> None:
+    from seawall.cli import journals
+    from seawall.cli.head import head
+    from seawall.cli.shown import document
+    from seawall.cli.tree import Tree
+    from seawall.core.clock import SystemClock
+    from seawall.run.record import record
+
+    async with journals.reading(path) as journal:
+        row = await journal.row(await journal.find(name))
+        events = await journal.events(row.run)
+        texts = await journals.texts(journal, row.tenant, events)
+    told = record(events) if events else None
+    if screen.json:
+        shown: dict[str, Any] = document(row, told, events, texts)
+        screen.document(shown)
+        return
+    for line in head(row, told, events, texts, screen.width, SystemClock().wall_s(), full=full):
+        screen.line(line)
+    if told is None:
+        screen.note("its events were pruned; this is what was kept")
+        return
+    screen.line()
+    for line in Tree(told, texts, screen.width, full=full).lines():
+        screen.line(line)
