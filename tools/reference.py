@@ -15,6 +15,7 @@ import dataclasses
 import enum
 import importlib
 import inspect
+import itertools
 import pkgutil
 import re
 import sys
@@ -102,6 +103,20 @@ def _own_texts(cls: type) -> dict[str, tuple[str, str | None, str]]:
         default = None if node.value is None else ast.unparse(node.value)
         rows[node.target.id] = (ast.unparse(node.annotation), default, text)
     return rows
+
+
+def _member_texts(cls: type[enum.Enum]) -> dict[str, str]:
+    """The members of an enumeration and the text below each."""
+    body = _class_node(cls).body
+    return {
+        target.id: inspect.cleandoc(str(below.value.value))
+        for node, below in itertools.pairwise(body)
+        if isinstance(node, ast.Assign)
+        and isinstance(below, ast.Expr)
+        and isinstance(below.value, ast.Constant)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
 
 
 def _valued(written: str, names: dict[str, Any]) -> str:
@@ -337,15 +352,17 @@ def events_page() -> str:
 
 
 def cli_page() -> str:
-    """Each command's own help, as `--help` prints it."""
-    text = "`seawall --help` and `seawall COMMAND --help` print the same."
-    try:
-        from seawall.cli import app  # pyright: ignore[reportAttributeAccessIssue] - where it is absent, the page says nothing
-    except ImportError:
-        return _page("Commands", text)
+    """Each command's own help, as `--help` tells it, and the exit codes."""
     from typer.main import get_command
 
-    return _page("Commands", text, *_commands("", get_command(app)))
+    from seawall.cli import app
+    from seawall.cli.exits import Exit
+
+    group: Any = get_command(app)
+    text = "`seawall --help` and `seawall COMMAND --help` tell the same."
+    rows = [f"| {Exit[name].value} | {_cell(told)} |" for name, told in _member_texts(Exit).items()]
+    codes = "\n".join(["## Exit codes\n", "| code | |", "|---|---|", *rows]) + "\n"
+    return _page("Commands", text, *_commands("", group), codes)
 
 
 def _commands(prefix: str, group: Any) -> Iterator[str]:
