@@ -10,8 +10,9 @@ from seawall.core.events import Limits
 
 @pytest.fixture(scope="module")
 def options() -> list[type]:
-    """Every class of the package whose fields a user sets."""
-    return [*reference.defined("seawall", reference.is_options), Limits]
+    """Every class whose fields a user sets in Python; the command line has its own help."""
+    found = reference.defined("seawall", reference.is_options)
+    return [*(cls for cls in found if not cls.__module__.startswith("seawall.cli")), Limits]
 
 
 def test_every_options_class_has_a_text_of_its_own(options: list[type]) -> None:
