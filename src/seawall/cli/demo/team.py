@@ -1,0 +1,79 @@
+"""The order desk: `desk` plans and answers, `clerk` looks things up, `cashier` pays, `auditor` reviews."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from seawall.cli.demo.world import Order, Parcel, Receipt, World
+from seawall.core.events import Limits
+from seawall.models.protocol import Model
+from seawall.team.agent import Agent
+from seawall.team.team import Team
+from seawall.team.tool import Tool, tool
+
+AGENTS = ("desk", "clerk", "cashier", "auditor")
+REPLY_TOKENS = 400
+"""Enough for every reply here. A reply that a halt cuts off is booked at this bound."""
+
+
+def order_desk(world: World, cast: Mapping[str, Model | str], limits: Limits) -> Team:
+    """The team over `world`; `cast` says which model plays whom."""
+    find_order, track_parcel, refund, find_payment = _tools(world)
+    return Team(
+        "order-desk",
+        coordinator=Agent(
+            "desk",
+            "You answer customers of a shop. Ask the clerk for facts and the cashier for money, "
+            "then answer in one or two sentences with the figures that they gave you.",
+            model=cast["desk"],
+            max_output_tokens=REPLY_TOKENS,
+        ),
+        specialists=[
+            Agent(
+                "clerk",
+                "Finds out about orders and parcels. Reports what the tools say, nothing else.",
+                tools=[find_order, track_parcel],
+                model=cast["clerk"],
+                max_output_tokens=REPLY_TOKENS,
+            ),
+            Agent(
+                "cashier",
+                "Refunds orders and checks that the refund is booked. Reports the amount and the receipt.",
+                tools=[refund, find_payment],
+                model=cast["cashier"],
+                max_output_tokens=REPLY_TOKENS,
+            ),
+        ],
+        reviewer=Agent(
+            "auditor",
+            "You approve an answer if the results carry every figure in it, and reject it if not.",
+            model=cast["auditor"],
+            max_output_tokens=REPLY_TOKENS,
+        ),
+        limits=limits,
+    )
+
+
+def _tools(world: World) -> tuple[Tool, Tool, Tool, Tool]:
+    @tool
+    def find_order(order_id: str) -> Order:
+        """Look up one order: what was bought, what was paid, and its state."""
+        return world.find_order(order_id)
+
+    @tool
+    def track_parcel(order_id: str) -> Parcel:
+        """Ask the carrier where the parcel of an order is."""
+        return world.track_parcel(order_id)
+
+    @tool(effect=True)
+    def refund(order_id: str, amount: Decimal) -> Receipt:
+        """Pay money back for an order; the amount is in EUR."""
+        return world.refund(order_id, amount)
+
+    @tool
+    def find_payment(order_id: str) -> list[Receipt]:
+        """List what was paid back for an order."""
+        return world.find_payment(order_id)
+
+    return find_order, track_parcel, refund, find_payment
