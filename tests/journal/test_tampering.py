@@ -52,6 +52,14 @@ def change(path: str, sql: str) -> None:
     database.close()
 
 
+def read(path: str) -> bytes:
+    return Path(path).read_bytes()
+
+
+def write(path: str, data: bytes) -> None:
+    Path(path).write_bytes(data)
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> str:
     path = str(tmp_path / "journal.db")
@@ -64,8 +72,7 @@ _OF_RUN = "(SELECT rk FROM runs WHERE run = '{}')"
 _FLIPPED = "CAST(replace(CAST(data AS TEXT), '{}', '{}') AS BLOB)"
 CHANGES = {
     "a word of an event": (
-        f"UPDATE entries SET data = {_FLIPPED.format('find_order', 'find_ordes')} "
-        f"WHERE rk = {_OF_RUN.format('r-1')} AND seq = 3 AND box = 0",
+        f"UPDATE entries SET data = {_FLIPPED.format('find_order', 'find_ordes')} WHERE id = 3",
         ("r-1", 3, "was changed"),
     ),
     "a command": (
@@ -174,14 +181,14 @@ def test_every_flipped_byte_of_the_content_is_found(path: str, tmp_path: Path) -
 def test_a_tail_that_was_cut_off_opens_for_reading_only_and_says_so(tmp_path: Path) -> None:
     path, old = str(tmp_path / "journal.db"), str(tmp_path / "old.db")
 
-    async def write() -> None:
+    async def work() -> None:
         async with opened(lambda: open_at(path)) as journal:
             await whole_run(journal, "r-1", [b"x"])
         shutil.copy(path, old)
         async with opened(lambda: open_at(path)) as journal:
             await whole_run(journal, "r-2", [b"y"])
 
-    async def read() -> None:
+    async def look() -> None:
         journal = open_at(path)
         async with opened(lambda: journal):
             assert [row.run for row in await journal.runs()] == ["r-1"]
@@ -192,9 +199,9 @@ def test_a_tail_that_was_cut_off_opens_for_reading_only_and_says_so(tmp_path: Pa
             assert found.bad is not None
             assert "mark remembers batch" in found.bad.what
 
-    asyncio.run(write())
+    asyncio.run(work())
     shutil.copy(old, path)
-    asyncio.run(read())
+    asyncio.run(look())
     Path(path + ".mark").unlink()
 
     async def accept() -> None:
@@ -212,9 +219,9 @@ def test_a_torn_write_ahead_log_is_found(tmp_path: Path) -> None:
         journal = SqliteJournal.open(path, clock=ManualClock(), options=options)
         async with opened(lambda: journal):
             await whole_run(journal, "r-1", [b"x", b"y", b"z"])
-            log = bytearray(Path(path + "-wal").read_bytes())
+            log = bytearray(read(path + "-wal"))
             log[len(log) // 2] ^= 1  # SQLite drops this frame and all that follow, and says nothing
-            Path(copy + "-wal").write_bytes(log)
+            write(copy + "-wal", log)
             shutil.copy(path, copy)
             shutil.copy(path + ".mark", copy + ".mark")
 
@@ -261,7 +268,7 @@ def test_the_mark_lags_by_no_more_than_it_says(tmp_path: Path) -> None:
             for number in range(12):
                 await step(journal, lease, 1 + 2 * number, b"%d" % number)
             await journal.verify()
-            marked = Path(path + ".mark").read_bytes()
+            marked = read(path + ".mark")
             assert marked
             await finish(journal, lease, 25)
             await begin(journal, "r-2")  # what follows a commit is done before the next one
@@ -269,7 +276,7 @@ def test_the_mark_lags_by_no_more_than_it_says(tmp_path: Path) -> None:
             await begin(journal, "r-3")
             await begin(journal, "r-4")
 
-            assert Path(path + ".mark").read_bytes() != marked
+            assert read(path + ".mark") != marked
 
     asyncio.run(scenario())
 

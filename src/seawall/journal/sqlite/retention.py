@@ -198,9 +198,9 @@ async def prune(shell: Shell, before: float, tenant: str | None, dry_run: bool) 
                 body_bytes += counts[2]
         finally:
             plan.close()
-    size_after = size_before
     if dry_run:
-        size_after -= min(size_before, await shell.read(lambda d: _saving(d, before, tenant)) + body_bytes)
+        share = await shell.read(lambda database: _share(database, before, tenant, body_bytes))
+        size_after = round(size_before * (1 - share))
     else:
         await _shrink(shell)
         size_after = await shell.read(lambda database: _size(database, shell.path))
@@ -229,14 +229,19 @@ def _count(database: Database, plan: _Plan, number: int) -> tuple[int, int, int]
     return events, len(bodies), sum(size for _, size in bodies)
 
 
-def _saving(database: Database, before: float, tenant: str | None) -> int:
-    """Bytes of the events that would go; the pages around them are not counted."""
-    return database.value(
+def _share(database: Database, before: float, tenant: str | None, body_bytes: int) -> float:
+    """The share of all content that would go: how much the file would shrink, about."""
+    events = database.value(
         "SELECT coalesce(sum(length(e.data)), 0) FROM runs r JOIN tenants t ON t.id = r.tenant "
         "JOIN entries e ON e.rk = r.rk AND e.box IN (0, 1) "
         "WHERE r.ended_at < ?1 AND r.pruned = 0 AND (?2 IS NULL OR t.name = ?2)",
         (before, tenant),
     )
+    everything = database.value(
+        "SELECT (SELECT coalesce(sum(length(data)), 0) FROM entries) "
+        "+ (SELECT coalesce(sum(length(data)), 0) FROM bodies)"
+    )
+    return (events + body_bytes) / everything if everything else 0.0
 
 
 def _prune_chunk(tx: Transaction, plan: _Plan, number: int) -> tuple[int, int, int]:

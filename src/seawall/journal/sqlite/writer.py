@@ -126,10 +126,7 @@ class Writer:
     def _work_inline(self, ops: list[Op]) -> None:
         backlog = deque(ops)
         while backlog:
-            batch = self._cut(backlog)
-            self._write(batch)
-            self._tell(batch)
-        self._housekeep()
+            self._round(backlog)
 
     def _has_room(self) -> bool:
         options = self._options
@@ -177,12 +174,21 @@ class Writer:
                     backlog.extend(ops or ())
             except Empty:
                 pass
-            if backlog:
-                batch = self._cut(backlog)
-                self._write(batch)
-                self._tell(batch)
-            self._housekeep()
+            try:
+                self._round(backlog)
+            except Exception as error:  # noqa: BLE001 - whoever waits must hear of it, and the thread goes on
+                self.fail(f"journal {self._path}: {type(error).__name__}: {error}; writing has stopped")
         self._goodbye()
+
+    def _round(self, backlog: deque[Op]) -> None:
+        """Commit what waits, tell who waits for it, and see to the file."""
+        if backlog:
+            batch = self._cut(backlog)
+            try:
+                self._write(batch)
+            finally:
+                self._tell(batch)
+        self._housekeep()
 
     def _idle_s(self) -> float | None:
         dues = [due for due in (self._liveness.due(), self._mark and self._mark.due()) if due is not None]
@@ -347,8 +353,8 @@ _SINGLY: Why = _singly
 
 
 def _again(error: SeawallError) -> Why:
-    """The error, to be raised in the one place where somebody waits for it."""
-    return lambda: error
+    """What raises `error`, a new one each time where it can be made again: several may wait for it."""
+    return (lambda: error) if isinstance(error, Refused) else (lambda: type(error)(*error.args))
 
 
 def _settle(ops: list[Op], rooms: list[asyncio.Future[None]], callbacks: list[Callable[[], None]]) -> None:
