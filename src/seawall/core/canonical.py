@@ -22,6 +22,13 @@ def canonical(value: object) -> bytes:
     return _encoder.encode(value)
 
 
+def well_formed(text: str) -> str:
+    """`text` with lone surrogates replaced by `?`: they have no UTF-8, and no provider takes them."""
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "replace").decode()
+
+
 def ref_of(data: bytes) -> Ref:
     """The address of `data`."""
     return Ref(hashlib.sha256(data).hexdigest())

@@ -34,6 +34,7 @@ StepStatus = Literal[
     "refused",  # not performed: a guard said no; the output is what the agent is told
     "replaced",  # not performed: a guard answered instead
     "invalid",  # not performed: unknown name or arguments that do not validate
+    "withdrawn",  # not performed: the run ended in the moment in which it was admitted
     "simulated",  # not performed: an effect in a fork
 ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from seawall.core.canonical import Ref, ref_of
+from seawall.core.canonical import Ref, ref_of, well_formed
 from seawall.core.redact import Redactor
 
 
@@ -24,12 +24,8 @@ class Bodies:
     def put(self, content: str | bytes) -> Ref:
         """Keep `content`; its address."""
         if isinstance(content, str):
-            content = self._redactor.text(content)
-            try:
-                data = content.encode()
-            except UnicodeEncodeError:  # a lone surrogate, which no provider would take either
-                data = content.encode("utf-8", "replace")
-                content = data.decode()
+            content = self.redact(content)
+            data = content.encode()
         else:
             data = self._redactor.data(content)
         ref = ref_of(data)
@@ -41,8 +37,8 @@ class Bodies:
         return ref
 
     def redact(self, text: str) -> str:
-        """`text` without its secrets."""
-        return self._redactor.text(text)
+        """`text` without its secrets, as it is recorded."""
+        return well_formed(self._redactor.text(text))
 
     def text(self, ref: Ref | None) -> str:
         """The body as text. One that was erased reads as such."""

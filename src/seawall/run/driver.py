@@ -323,7 +323,11 @@ class Driver:
 
     def _record(self, batch: list[Event], event: Event) -> None:
         batch.append(event)
-        self.state = apply(self.state, event, self._gate.guards)
+        before = self.state
+        self.state = apply(before, event, self._gate.guards)
+        if self.state.memos is not before.memos:
+            for judged in self._gate.failed(before, self.state):
+                self._record(batch, judged)
 
     def _decide(self, batch: list[Event]) -> list[Step]:
         ready: list[Step] = []
@@ -364,17 +368,19 @@ class Driver:
                     self._record(batch, event)
                 return True
             case End():
-                self._end(action, batch)
+                self._end(action, batch, ready)
                 return True
 
     def _settled(self, step: Step, result: Result) -> list[Event]:
         return self._gate.settle(step, result, self.state, self.bodies, self._causes, self.left_s())
 
-    def _end(self, end: End, batch: list[Event]) -> None:
-        """Close what is in flight, then the run."""
+    def _end(self, end: End, batch: list[Event], ready: Sequence[Step] = ()) -> None:
+        """Close what is in flight, withdraw what was admitted this moment (`ready`), then end the run."""
         now = self._clock.wall_s()
+        withdrawn = {step.number for step in ready}
         for step in sorted(self.state.open.values(), key=lambda step: -step.step):
-            self._record(batch, StepDone(at=now, step=step.step, status=given_up(step), left_s=self.left_s()))
+            status = "withdrawn" if step.step in withdrawn else given_up(step)
+            self._record(batch, StepDone(at=now, step=step.step, status=status, left_s=self.left_s()))
         causes = self._causes.of(self.bodies.text(end.answer)) if end.answer else ()
         root = self.state.frames.get(0)
         if root is not None and root.said is not None and end.answer is not None:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from seawall.core.canonical import Ref, canonical, digest
+from seawall.core.canonical import Ref, canonical, digest, well_formed
 from seawall.core.events import (
     Call,
     Event,
@@ -33,14 +33,31 @@ from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
 from seawall.run.guard import Guard
 from seawall.run.ledger import shortfall
-from seawall.run.state import RunState
+from seawall.run.state import FoldFailed, RunState
 from seawall.run.step import Propose, Result, Step, Work
-from seawall.run.verdict import ALLOW, SEVERITY, Advise, Allow, Halt, Hold, Refuse, Replace, Verdict, kind_of
+from seawall.run.verdict import (
+    ALLOW,
+    SEVERITY,
+    Advise,
+    Allow,
+    Halt,
+    Hold,
+    Refuse,
+    Replace,
+    Verdict,
+    kind_of,
+    said,
+    sound,
+)
 
 BUDGET = "budget"
 DEADLINE = "deadline"
 BUILT_IN = (BUDGET, DEADLINE)
 """Guards that the gate itself plays, at `reserve`: they have modes like any other."""
+
+
+WITHHELD = "[this reply was withheld]"
+"""Stands for a reply that a guard refused; some providers take no empty message."""
 
 
 class Finding(NamedTuple):
@@ -124,19 +141,44 @@ class Gate:
             if mode == "off":
                 continue
             memo = state.memos.get(guard.name)
-            try:
-                if result is None:
-                    verdict = guard.before(step, state, memo)
-                else:
-                    verdict = guard.after(step, result, state, memo)
-                kind_of(verdict)
-            except Exception as error:  # noqa: BLE001 -- fail closed: a guard that can't judge lets nothing pass
-                verdict = Halt(f"guard {guard.name!r} raised {type(error).__name__}: {error}")
+            if isinstance(memo, FoldFailed):
+                verdict = memo.verdict
+            else:
+                try:
+                    if result is None:
+                        verdict = sound(guard.before(step, state, memo))
+                    else:
+                        verdict = sound(guard.after(step, result, state, memo))
+                except KeyboardInterrupt:
+                    raise
+                except BaseException as error:  # noqa: BLE001 -- fail closed: a guard that can't judge lets nothing pass
+                    verdict = Halt(f"guard {guard.name!r} raised {said(error)}")
             if isinstance(verdict, Hold) and step.grant is not None:
                 continue
             if not isinstance(verdict, Allow):
                 findings.append(Finding(guard.name, verdict, mode))
         return findings
+
+    def failed(self, before: RunState, state: RunState) -> list[Event]:
+        """Guards whose fold raised at the newest event: each is a `Halt`, recorded at once."""
+        events: list[Event] = []
+        for guard in self.guards:
+            memo = state.memos.get(guard.name)
+            mode = state.modes.get(guard.name, guard.mode)
+            if isinstance(memo, FoldFailed) and memo is not before.memos.get(guard.name) and mode != "off":
+                reason = memo.verdict.reason
+                events.append(
+                    Judged(
+                        at=self._now(),
+                        step=0,
+                        guard=guard.name,
+                        verdict="halt",
+                        stage="before",
+                        mode=mode,
+                        reason=reason,
+                    )
+                )
+        return events
 
     def _reserve(self, step: Step, state: RunState) -> list[Finding]:
         limits = self._limits
@@ -146,7 +188,7 @@ class Gate:
         flying = len(state.in_flight)
         if step.kind in ("model", "tool") and flying >= limits.parallel:
             return [Finding(BUDGET, _WAIT, "enforce")]
-        if step.kind == "handoff" and step.depth > limits.depth:
+        if step.kind in ("handoff", "review") and step.depth > limits.depth:
             reason = f"{step.name!r} would work at depth {step.depth} (limit {limits.depth})"
             return [Finding(BUDGET, Refuse(reason, f"depth={limits.depth}", step.depth), mode)]
         if step.kind == "model" and limits.usd is not None and step.usd is None:
@@ -155,11 +197,13 @@ class Gate:
         short = shortfall(state.ledger, limits, step.kind, step.tokens, step.usd or _ZERO)
         if short is None:
             return []
-        if short.waits and flying:
-            return [Finding(BUDGET, _WAIT, mode)] if mode == "enforce" else []
-        reason = (
-            f"{step.kind} {step.name!r} needs {short.limit_name} up to {short.value} (limit {short.limit})"
-        )
+        if flying and mode == "enforce":
+            # What is in flight goes on to its result, and may free what this step needs.
+            return [Finding(BUDGET, _WAIT, mode)]
+        if flying and short.waits:
+            return []
+        would = "could reach" if short.limit_name in ("tokens", "usd") else "would be"
+        reason = f"{step.kind} {step.name!r}: {short.limit_name} {would} {short.value} (limit {short.limit})"
         return [Finding(BUDGET, Halt(reason, f"{short.limit_name}={short.limit}", short.value), mode)]
 
     def _sum_up(
@@ -300,7 +344,12 @@ class Gate:
             answer = bodies.put(text)
             if status == "refused":
                 return msgspec.structs.replace(
-                    done, status="ok", output=_assistant("", bodies), calls=(), answer=None, problem=answer
+                    done,
+                    status="ok",
+                    output=_assistant(WITHHELD, bodies),
+                    calls=(),
+                    answer=None,
+                    problem=answer,
                 )
             return msgspec.structs.replace(
                 done, output=_assistant(text, bodies), calls=(), answer=answer, problem=None
@@ -312,8 +361,6 @@ class Gate:
     def _done(
         self, step: Step, result: Result, state: RunState, bodies: Bodies, *, retry: bool, left_s: float
     ) -> StepDone:
-        if result.extra is not None:
-            bodies.put(result.extra)
         calls = tuple(Call(number, name, bodies.put(text)) for number, name, text in result.calls)
         return StepDone(
             at=self._now(),
@@ -346,7 +393,7 @@ _ZERO = Decimal(0)
 
 
 def _assistant(text: str, bodies: Bodies) -> Ref:
-    return bodies.put(canonical({"content": text, "role": "assistant"}).decode())
+    return bodies.put(canonical({"content": bodies.redact(text), "role": "assistant"}).decode())
 
 
 def recorded_step(intent: StepIntended) -> Step:
@@ -383,10 +430,10 @@ def normalised(output: str | bytes) -> object:
     """A result without what differs and means nothing: white space, and the order of JSON keys."""
     if isinstance(output, bytes):
         return digest(output.hex())
-    text = output.strip()
+    text = well_formed(output).strip()
     if text[:1] in ("{", "["):
         try:
             return msgspec.json.decode(text)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             pass
     return " ".join(text.split())

@@ -38,7 +38,7 @@ class Ledger(msgspec.Struct, frozen=True):
 
 
 class Short(msgspec.Struct, frozen=True):
-    """A step does not fit. `waits` says that it may once what is in flight has settled."""
+    """A step does not fit. `waits`: it will if what is in flight takes less than was reserved for it."""
 
     limit_name: str
     limit: int | Decimal
@@ -64,12 +64,30 @@ def reserve(ledger: Ledger, step: StepIntended) -> Ledger:
             return ledger
 
 
+def withdraw(ledger: Ledger, step: StepIntended) -> Ledger:
+    """Undo `reserve` for a step that was admitted and never performed."""
+    match step.kind:
+        case "tool":
+            return msgspec.structs.replace(ledger, tool_calls=ledger.tool_calls - 1)
+        case "model":
+            return msgspec.structs.replace(
+                ledger,
+                model_calls=ledger.model_calls - 1,
+                reserved_tokens=ledger.reserved_tokens - step.tokens,
+                reserved_usd=ledger.reserved_usd - step.usd,
+            )
+        case "handoff" | "review" | "memory" | "approval":
+            return ledger
+
+
 def settle(ledger: Ledger, step: StepIntended, done: StepDone) -> Ledger:
     """Release a model call's reservation and book what it really took.
 
     A call that brought no count (lost, cancelled, timed out, failed on the way) is booked at its bound:
     the provider may have charged it.
     """
+    if done.status == "withdrawn":
+        return withdraw(ledger, step)
     if step.kind != "model":
         return ledger
     counted = done.input_tokens + done.output_tokens

@@ -172,12 +172,14 @@ class _Replayer:
         )
         step = recorded_step(intent)
         findings = self._gate.judge("after", step, result, state)
-        enforced: list[VerdictKind] = ["allow"]
-        enforced += [kind_of(finding.verdict) for finding in findings if finding.mode == "enforce"]
-        today = max(enforced, key=lambda kind: SEVERITY[kind])
+        severest: VerdictKind = "allow"
+        for finding in findings:
+            kind = kind_of(finding.verdict)
+            if finding.mode == "enforce" and SEVERITY[kind] > SEVERITY[severest]:
+                severest = kind
         recorded = self._verdicts.get((done.step, "after"), "allow")
-        if today != recorded:
-            self._differs(seq, done.step, "verdict", f"{_taken(intent)}, result: {recorded}", today)
+        if severest != recorded:
+            self._differs(seq, done.step, "verdict", f"{_taken(intent)}, result: {recorded}", severest)
 
     def _halted(self, seq: int, halt: Judged, state: RunState) -> None:
         recorded = f"halt by {halt.guard!r}: {halt.reason}"

@@ -33,6 +33,7 @@ from seawall.core.events import (
 from seawall.core.log import Log
 from seawall.run.guard import Guard
 from seawall.run.ledger import Ledger, reserve, settle
+from seawall.run.verdict import Halt, said
 
 FrameKind = Literal["root", "handoff", "review"]
 
@@ -108,6 +109,18 @@ class EffectChange(msgspec.Struct, frozen=True):
     state: EffectState
 
 
+class FoldFailed(msgspec.Struct, frozen=True):
+    """Stands where a guard's memory would be: its fold raised, so it can judge nothing more of this run."""
+
+    guard: str
+    error: str
+
+    @property
+    def verdict(self) -> Halt:
+        """Fail closed."""
+        return Halt(f"guard {self.guard!r} raised while it took in an event: {self.error}")
+
+
 class RunState(msgspec.Struct, frozen=True):
     """Everything that `decide` may look at."""
 
@@ -172,8 +185,15 @@ def begin(started: RunStarted, guards: Sequence[Guard] = ()) -> RunState:
         frames={0: root},
         modes=dict(started.guards),
         left_s=started.limits.active_s,
-        memos={guard.name: guard.start() for guard in guards},
+        memos={guard.name: _started(guard) for guard in guards},
     )
+
+
+def _started(guard: Guard) -> Any:
+    try:
+        return guard.start()
+    except Exception as error:  # noqa: BLE001 -- fail closed: the gate halts what this guard can't judge
+        return FoldFailed(guard.name, said(error))
 
 
 def fold(events: Iterable[Event], guards: Sequence[Guard] = ()) -> RunState:
@@ -219,7 +239,12 @@ def _remember(state: RunState, event: Event, guards: Sequence[Guard]) -> dict[st
     changed: dict[str, Any] | None = None
     for guard in guards:
         memo = state.memos.get(guard.name)
-        new = guard.fold(memo, event, state)
+        if isinstance(memo, FoldFailed):
+            continue
+        try:
+            new = guard.fold(memo, event, state)
+        except Exception as error:  # noqa: BLE001 -- the run's own state must fold on; the gate halts it
+            new = FoldFailed(guard.name, said(error))
         if new is not memo:
             changed = dict(state.memos) if changed is None else changed
             changed[guard.name] = new
@@ -307,7 +332,7 @@ def _done(state: RunState, done: StepDone) -> RunState:
     if frame is None:
         return state
     if step.kind == "model":
-        frame = _model_done(frame, done)
+        frame = _model_done(frame, step, done)
     elif step.kind == "review":
         frame = _review_done(frame, done)
     elif step.kind == "approval":
@@ -321,10 +346,10 @@ def _effect_state(done: StepDone) -> EffectState:
     if done.status == "ok":
         return "committed"
     # Only an error that the tool itself reported says that nothing happened (`NotDone`).
-    return "failed" if done.error == "not_done" else "unknown"
+    return "failed" if done.error == "not_done" or done.status == "withdrawn" else "unknown"
 
 
-def _model_done(frame: Frame, done: StepDone) -> Frame:
+def _model_done(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
     frame = replace(frame, model=None)
     if done.status == "lost":
         return replace(frame, fresh=(done.step,))
@@ -346,6 +371,8 @@ def _model_done(frame: Frame, done: StepDone) -> Frame:
         lines += [Line("tool", told, done.step, call.id, call.name) for call in done.calls]
         if done.problem is not None and not done.calls:
             lines.append(Line("user", done.problem, done.step))
+    # Advice on the reply itself stands before it, and was in nothing that the provider counted.
+    seen = len(frame.messages) + 1 if step.context == len(frame.messages) else step.context
     return replace(
         frame,
         messages=frame.messages.append(*lines),
@@ -357,7 +384,7 @@ def _model_done(frame: Frame, done: StepDone) -> Frame:
         answer=done.answer,
         approved=done.approved,
         counted=done.input_tokens + done.output_tokens,
-        counted_lines=len(frame.messages) + 1,
+        counted_lines=seen,
     )
 
 
@@ -432,7 +459,7 @@ def _judged(state: RunState, event: Judged) -> RunState:
     frame = None if step is None else state.frames.get(step.frame)
     if step is None or frame is None:
         return state
-    if event.verdict == "refuse" and step.call is None:
+    if event.verdict == "refuse" and event.stage == "before" and step.call is None:
         refusal = StoppedBy(event.guard, event.reason, event.step, event.limit, event.value)
         return _with_frame(state, replace(frame, refusal=refusal))
     if event.verdict != "advise" or event.note is None:

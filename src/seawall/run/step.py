@@ -105,8 +105,6 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens: int = 0
     usd: Decimal = Decimal(0)
     duration_s: float = 0.0
-    extra: bytes | None = None
-    """A big result, kept as a body of its own; `output` then refers to it."""
 
 
 class Work(Protocol):

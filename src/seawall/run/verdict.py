@@ -82,3 +82,25 @@ def kind_of(verdict: Verdict) -> VerdictKind:
             return "refuse"
         case Halt():
             return "halt"
+
+
+def sound(verdict: object) -> Verdict:
+    """What a guard gave, if it is a verdict that can be recorded. Raises `TypeError` if it is not."""
+    if not isinstance(verdict, Allow | Advise | Replace | Hold | Refuse | Halt):
+        raise TypeError(f"it gave {verdict!r}, which is no verdict")
+    for name in ("reason", "note", "answer"):
+        text = getattr(verdict, name, "")
+        if not isinstance(text, str):
+            raise TypeError(f"the {name} of its {type(verdict).__name__} is {text!r}, not a text")
+    for name in ("limit", "value"):
+        str(getattr(verdict, name, None))
+    return verdict
+
+
+def said(error: BaseException) -> str:
+    """An error's kind and text, also where the text itself raises."""
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 -- somebody's own exception class may do anything
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -17,6 +17,8 @@ FRAMING_TOKENS = 16
 
 NOT_MADE = "[no result: the run was stopped before this call was answered]"
 
+NOT_KNOWN = "[no result: the run was stopped while this was attempted, and whether it happened is not known]"
+
 _assistant = msgspec.json.Decoder(Assistant)
 _encoder = msgspec.json.Encoder()
 
@@ -133,8 +135,8 @@ def transcript(state: RunState, bodies: Bodies, *, answers_only: bool) -> Manife
         return None
     lines = tuple(frame.messages)
     for slot in frame.turn:
-        not_made = Line("tool", bodies.put(NOT_MADE), 0, slot.call.id, slot.call.name)
-        lines += (slot.line or not_made,)
+        text = NOT_MADE if slot.unknown is None else NOT_KNOWN
+        lines += (slot.line or Line("tool", bodies.put(text), 0, slot.call.id, slot.call.name),)
     if answers_only:
         lines = lines[:1]
         if frame.answer is not None:
@@ -156,5 +158,5 @@ def loads(text: str) -> Any:
     """JSON text decoded. Raises `ValueError` that names what is wrong, for the model."""
     try:
         return msgspec.json.decode(text.encode())
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(f"the arguments are no JSON: {error} (got {text[:200]!r})") from None

@@ -102,12 +102,14 @@ def _calls(team: Team, frame: Frame, member: Member) -> Iterator[Action]:
     """Reads at once; an effect alone, and only when everything before it is answered."""
     effects = {item.name for item in member.agent.tools if item.effect}
     for slot in frame.turn:
+        if slot.line is not None:
+            continue
         is_effect = slot.call.name in effects
         if is_effect and slot is not next(other for other in frame.turn if other.line is None):
             return
-        if slot.line is None and slot.step is None:
+        if slot.step is None:
             yield _call(team, frame, member, slot)
-        if is_effect and slot.line is None:
+        if is_effect:
             return
 
 
@@ -158,5 +160,8 @@ def _failed(frame: Frame, kind: str, text: str | None) -> Action:
     """A frame that can't go on: its caller is told, or the run ends."""
     if frame.kind != "root":
         return Close(step=frame.id, status="error", output=frame.error, text=text, error=kind)
-    status = "refused" if frame.refusal is not None else "failed"
-    return End(status=status, stopped_by=frame.refusal, error=text, error_ref=frame.error)
+    stopped_by = frame.refusal
+    if stopped_by is None and kind == "refused":
+        stopped_by = StoppedBy("approval", "a person refused what this run held for")
+    status = "failed" if stopped_by is None else "refused"
+    return End(status=status, stopped_by=stopped_by, error=text, error_ref=frame.error)

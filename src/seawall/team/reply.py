@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-import msgspec
 from pydantic import TypeAdapter, ValidationError
 
 from seawall.models.protocol import Assistant, ModelReply, ToolCall
@@ -19,11 +19,17 @@ from seawall.team.tool import explained
 EMPTY = "Your reply was empty. Call a tool or answer."
 MAX_CALLS = 64
 """Calls in one reply; providers' own limits are far below."""
+MAX_NAME_CHARS = 256
+"""Of a call's id and name, which stand in events; providers' own limits are 64."""
 
 
-def read_reply(reply: ModelReply, member: Member, frame: Frame, usd: Decimal) -> Result:
-    """A complete reply as a step's result."""
-    message = Assistant(reply.message.content or None, _distinct(reply.message.calls))
+def read_reply(
+    reply: ModelReply, member: Member, frame: Frame, usd: Decimal, clean: Callable[[str], str]
+) -> Result:
+    """A complete reply as a step's result. `clean` makes text as it is recorded, without secrets."""
+    asked = len(reply.message.calls)
+    calls = _distinct(reply.message.calls, clean) if asked <= MAX_CALLS else ()
+    message = Assistant(clean(reply.message.content or "") or None, calls)
     answer: str | None = None
     problem: str | None = None
     approved: bool | None = None
@@ -32,8 +38,8 @@ def read_reply(reply: ModelReply, member: Member, frame: Frame, usd: Decimal) ->
         message = Assistant(message.content or "[cut]", ())
     elif reply.finish == "content_filter":
         return _failed(reply, usd, "the provider's content filter stopped the reply", "content_filter")
-    elif len(message.calls) > MAX_CALLS:
-        problem = f"Your reply had {len(message.calls)} calls (limit {MAX_CALLS}). Make fewer at once."
+    elif asked > MAX_CALLS:
+        problem = f"Your reply had {asked} calls (limit {MAX_CALLS}). Make fewer at once."
         message = Assistant(message.content or "[too many calls]", ())
     elif frame.kind == "review":
         answer, problem, approved = _decision(message)
@@ -41,6 +47,8 @@ def read_reply(reply: ModelReply, member: Member, frame: Frame, usd: Decimal) ->
         answer, problem = _structured(message, member.agent.adapter)
     elif not message.calls:
         answer, problem = (message.content, None) if (message.content or "").strip() else (None, EMPTY)
+    if not message.calls and not (message.content or "").strip():
+        message = Assistant("[empty]", ())  # some providers take no empty message
     return Result(
         status="ok",
         output=encode_assistant(message),
@@ -65,16 +73,16 @@ def _failed(reply: ModelReply, usd: Decimal, text: str, kind: str) -> Result:
     )
 
 
-def _distinct(calls: tuple[ToolCall, ...]) -> tuple[ToolCall, ...]:
-    """Calls with ids of their own: a missing or repeated id within one reply gets a number."""
+def _distinct(calls: tuple[ToolCall, ...], clean: Callable[[str], str]) -> tuple[ToolCall, ...]:
+    """Calls as they are recorded, with ids of their own: a missing or repeated id gets a number."""
     seen: set[str] = set()
     distinct: list[ToolCall] = []
     for index, call in enumerate(calls):
-        number = call.id or f"call-{index + 1}"
+        number = clean(call.id)[:MAX_NAME_CHARS] or f"call-{index + 1}"
         while number in seen:  # each turn makes it longer, so it ends
             number = f"{number}-{index + 1}"
         seen.add(number)
-        distinct.append(call if number == call.id else msgspec.structs.replace(call, id=number))
+        distinct.append(ToolCall(number, clean(call.name)[:MAX_NAME_CHARS], clean(call.arguments)))
     return tuple(distinct)
 
 

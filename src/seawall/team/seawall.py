@@ -145,6 +145,7 @@ class Seawall:
         for lease in leases:
             await self._journal.release(lease)
         await self._journal.close()
+        await self._shop.close()
         self._journal = None
         self._closing = False
 

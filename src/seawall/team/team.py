@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Literal
@@ -224,12 +225,14 @@ def checked(limits: Limits) -> Limits:
     """`limits`, if every one of them is above zero. Raises `Misused` naming the one that is not."""
     for name in limits.__struct_fields__:
         value = getattr(limits, name)
-        if value is None:
+        if value is None and name in ("tokens", "usd"):
             continue
         if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
             raise Misused(f"limits: {name} is {value!r}; it must be a number")
-        if not value > 0:
-            raise Misused(f"limits: {name} is {value}; it must be above zero")
+        if not math.isfinite(value) or not value > 0:
+            raise Misused(f"limits: {name} is {value}; it must be above zero and finite")
         if name not in ("active_s", "usd") and not isinstance(value, int):
             raise Misused(f"limits: {name} is {value}; it must be a whole number")
+    if isinstance(limits.usd, float):
+        return msgspec.structs.replace(limits, usd=Decimal(str(limits.usd)))
     return limits

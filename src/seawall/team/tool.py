@@ -180,7 +180,7 @@ def encode(value: object, what: str) -> str | bytes:
     try:
         if value is None or type(value) in _PLAIN:
             return canonical_text(value)
-    except (TypeError, msgspec.MsgspecError):
+    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError):
         pass  # something inside that only pydantic knows how to write
     try:
         return to_json(value, bytes_mode="base64", inf_nan_mode="strings").decode()

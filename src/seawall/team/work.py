@@ -10,12 +10,13 @@ from typing import Any, cast
 
 import msgspec
 
-from seawall.core.canonical import Ref, canonical, ref_of
+from seawall.core.canonical import Ref, canonical
 from seawall.core.events import Limits, StepIntended
 from seawall.models.protocol import Model, ModelFailed, ModelReply, ModelRequest, Price, TextDelta, Usage
 from seawall.run.bodies import Bodies
 from seawall.run.state import Frame, Line, RunState, effect_key
 from seawall.run.step import Action, Propose, Result, Step
+from seawall.run.verdict import said
 from seawall.team.agent import ANSWER_TOOL, ASK_PREFIX
 from seawall.team.context import Context, encode_manifest, loads, review_task, transcript
 from seawall.team.decide import decide
@@ -148,7 +149,8 @@ class TeamWork:
     async def perform(self, step: Step, state: RunState, bodies: Bodies, left_s: float) -> Result:
         """Perform a model or tool step."""
         if step.kind == "model":
-            return await self._ask_model(step, state.frames[step.frame], state.started.stream, left_s)
+            frame = state.frames[step.frame]
+            return await self._ask_model(step, frame, bodies, state.started.stream, left_s)
         tool, arguments = cast("tuple[Tool, dict[str, Any]]", step.target)
         context = ToolContext(
             run=state.started.run,
@@ -160,9 +162,11 @@ class TeamWork:
             remaining_s=left_s,
             key=f"{state.started.run}:{effect_key(state, step.frame, step.call and step.call.id)}",
         )
-        return await self._call_tool(tool, arguments, context)
+        return await self._call_tool(tool, arguments, context, bodies)
 
-    async def _ask_model(self, step: Step, frame: Frame, stream: bool, left_s: float) -> Result:
+    async def _ask_model(
+        self, step: Step, frame: Frame, bodies: Bodies, stream: bool, left_s: float
+    ) -> Result:
         member = self.team.members[step.agent]
         agent = member.agent
         model = self._crew.models[agent.name]
@@ -171,7 +175,7 @@ class TeamWork:
             tools=member.specs,
             max_output_tokens=agent.max_output_tokens,
             temperature=agent.temperature,
-            timeout_s=left_s,
+            timeout_s=left_s or None,
             settings=agent.settings,
         )
         try:
@@ -179,6 +183,9 @@ class TeamWork:
                 reply = await self._streamed(model, request, step.number)
             else:
                 reply = await model.respond(request)
+            price = self._crew.prices.get(agent.name)
+            usd = Decimal(0) if price is None else price.usd(reply.usage)
+            return read_reply(reply, member, frame, usd, bodies.redact)
         except ModelFailed as failure:
             return Result(
                 status="error",
@@ -187,11 +194,11 @@ class TeamWork:
                 retryable=failure.retryable,
                 retry_after_s=failure.retry_after_s,
             )
-        except Exception as error:  # noqa: BLE001 -- a model class of the user's own may raise anything
-            return Result(status="error", output=f"Error: {_said(error)}", error=type(error).__name__)
-        price = self._crew.prices.get(agent.name)
-        usd = Decimal(0) if price is None else price.usd(reply.usage)
-        return read_reply(reply, member, frame, usd)
+        except asyncio.CancelledError as error:
+            _raise_if_ours()
+            return Result(status="error", output=f"Error: {said(error)}", error="CancelledError")
+        except (Exception, SystemExit) as error:  # noqa: BLE001 -- a model class of the user's own may do anything
+            return Result(status="error", output=f"Error: {said(error)}", error=type(error).__name__)
 
     async def _streamed(self, model: Model, request: ModelRequest, number: int) -> ModelReply:
         reply: ModelReply | None = None
@@ -205,7 +212,9 @@ class TeamWork:
             raise ModelFailed("incomplete", "the stream ended without a complete reply")
         return reply
 
-    async def _call_tool(self, tool: Tool, arguments: dict[str, Any], context: ToolContext) -> Result:
+    async def _call_tool(
+        self, tool: Tool, arguments: dict[str, Any], context: ToolContext, bodies: Bodies
+    ) -> Result:
         if tool.context_parameter is not None:
             arguments = {**arguments, tool.context_parameter: context}
         try:
@@ -219,17 +228,15 @@ class TeamWork:
                 status="error", output=f"Error: not done: {error}", error="not_done", retryable=True
             )
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
+            _raise_if_ours()
             return Result(
                 status="error", output=f"Error: tool {tool.name!r} was cancelled", error="CancelledError"
             )
         except (Exception, SystemExit) as error:  # noqa: BLE001 -- whatever a tool raises, the agent is told
             return Result(
-                status="error", output=f"Error: {_said(error)}", error=type(error).__name__, retryable=True
+                status="error", output=f"Error: {said(error)}", error=type(error).__name__, retryable=True
             )
-        return _result(encoded)
+        return _result(encoded, bodies)
 
 
 def _price(model: Model | str, prices: Mapping[str, Price]) -> Price | None:
@@ -238,23 +245,24 @@ def _price(model: Model | str, prices: Mapping[str, Price]) -> Price | None:
     return model.price or prices.get(model.name)
 
 
-def _said(error: BaseException) -> str:
-    text = str(error)
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+def _raise_if_ours() -> None:
+    """Within `except CancelledError`: go on raising it if the task was cancelled, and not by what it called."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise  # noqa: PLE0704 -- the error that is being handled by the caller
 
 
-def _result(encoded: str | bytes) -> Result:
+def _result(encoded: str | bytes, bodies: Bodies) -> Result:
     """A tool's result, by reference if it is bytes or too long for a context."""
     if isinstance(encoded, str) and len(encoded) <= INLINE_BYTES:
         return Result(status="ok", output=encoded)
     if isinstance(encoded, str):
-        data = encoded.encode()
-        ref = ref_of(data)
-        output = f"{encoded[:PREVIEW_CHARS]}\n[the first {PREVIEW_CHARS:,} of {len(encoded):,} characters; whole: {ref}]"
+        encoded = bodies.redact(encoded)  # before it is cut: half a secret has no shape to know it by
+        whole = f"{len(encoded):,} characters; whole: {bodies.put(encoded)}"
+        output = f"{encoded[:PREVIEW_CHARS]}\n[the first {PREVIEW_CHARS:,} of {whole}]"
     else:
-        data = encoded
-        output = f"[{len(data):,} bytes, kept as {ref_of(data)}]"
-    return Result(status="ok", output=output, extra=data)
+        output = f"[{len(encoded):,} bytes, kept as {bodies.put(encoded)}]"
+    return Result(status="ok", output=output)
 
 
 def honours_key(team: Team, step: StepIntended) -> bool:

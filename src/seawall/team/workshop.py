@@ -41,6 +41,7 @@ class Workshop:
         self._prices = dict(prices or {})
         self._redactor = redactor
         self._crews: weakref.WeakKeyDictionary[Team, Crew] = weakref.WeakKeyDictionary()
+        self._resolved: dict[str, Model] = {}
 
     def guards(self, team: Team) -> tuple[Guard, ...]:
         """The guards of a team's runs. Raises `Misused` for one with a name of Seawall's own."""
@@ -70,9 +71,24 @@ class Workshop:
             models: dict[str, Model] = {}
             for name, member in team.members.items():
                 model = member.agent.model
-                models[name] = self._resolve(model) if isinstance(model, str) else model
+                models[name] = self._named(model) if isinstance(model, str) else model
             crew = self._crews[team] = Crew(team, models, self._prices)
         return crew
+
+    def _named(self, name: str) -> Model:
+        model = self._resolved.get(name)
+        if model is None:
+            model = self._resolved[name] = self._resolve(name)
+        return model
+
+    async def close(self) -> None:
+        """Close the models that were made from their names; those that were given stay as they are."""
+        for model in self._resolved.values():
+            close = getattr(model, "aclose", None)
+            if close is not None:
+                await close()
+        self._resolved.clear()
+        self._crews.clear()
 
     def bodies(self, tenant: str = "", session: str | None = None) -> Bodies:
         """A run's bodies, with those of its session's conversation that are at hand."""
