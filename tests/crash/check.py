@@ -1,0 +1,133 @@
+"""What must hold after a run was killed and resumed, by the world's own count."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from decimal import Decimal
+
+import msgspec
+
+from crash.desk import ANSWER, PRICE
+from crash.job import Acknowledged, Job, Report, digest_of, open_journal
+from crash.world import Call, World
+from seawall import Limits
+from seawall.core.events import Event, RunEnded, StepDone, StepIntended
+from seawall.journal.protocol import Verification
+
+
+class Story:
+    """Everything that was recorded of the one run in a journal, and everything that the world saw."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.events, self.verified = asyncio.run(_read(job))
+        self.calls: list[Call] = World(job.world).calls() if job.world.exists() else []
+        self.intents = {
+            event.step: event for event in self.events if isinstance(event, StepIntended) and event.perform
+        }
+        self.done: dict[int, StepDone] = {}
+        for event in self.events:
+            if isinstance(event, StepDone):
+                assert event.step not in self.done, f"step {event.step} has two results"
+                self.done[event.step] = event
+
+    def kinds(self, kind: str) -> int:
+        """Steps of a kind that were counted as made."""
+        return sum(1 for step in self.intents.values() if step.kind == kind)
+
+    @property
+    def ended(self) -> RunEnded | None:
+        """How it ended."""
+        return next((event for event in self.events if isinstance(event, RunEnded)), None)
+
+
+async def _read(job: Job) -> tuple[list[Event], Verification]:
+    journal = open_journal(msgspec.structs.replace(job, death=None))
+    try:
+        rows = await journal.runs()
+        assert len(rows) == 1, "one request is one run"
+        return await journal.events(rows[0].run), await journal.verify()
+    finally:
+        await journal.close()
+
+
+def check_nothing_lost(story: Story) -> None:
+    """What the journal has promised is there, as it was promised."""
+    assert story.verified.ok, story.verified
+    for line in story.job.promises.read_bytes().splitlines():
+        promise = msgspec.json.decode(line, type=Acknowledged)
+        kept = story.events[promise.first_seq : promise.first_seq + promise.n]
+        assert digest_of(kept) == promise.digest, f"events from {promise.first_seq} on are not as promised"
+
+
+def check_nothing_twice(story: Story) -> None:
+    """No step with a recorded result reached the world again, and no call reached it uncounted."""
+    tools = [call for call in story.calls if call.kind != "model"]
+    for step, times in Counter(call.step for call in tools).items():
+        assert times == 1, f"step {step} reached the world {times} times"
+        assert step in story.intents, f"step {step} reached the world and is not recorded as intended"
+    models = [call for call in story.calls if call.kind == "model"]
+    assert len(models) <= story.kinds("model"), "a model was called that nobody counted"
+    by_step = {call.step: call for call in tools}
+    by_number = {call.number: call for call in story.calls}
+    for number, done in story.done.items():
+        intent = story.intents.get(number)
+        if done.status != "ok" or intent is None or intent.kind not in ("tool", "model"):
+            continue
+        if intent.kind == "tool":
+            made = by_step[number]
+        elif story.job.estimated:
+            continue
+        else:
+            made = by_number[done.input_tokens]
+        again = [call for call in story.calls if call.identity == made.identity and call.number > made.number]
+        assert not again, f"step {number} has a result, and was made again: {made}, {again}"
+
+
+def check_effects(story: Story) -> None:
+    """Paid once. The customer was told under one key, however often."""
+    paid = [call for call in story.calls if call.name == "pay"]
+    assert len(paid) == 1, paid
+    told = {call.identity for call in story.calls if call.name == "notify"}
+    assert len(told) == 1, told
+
+
+def check_within(story: Story, limits: Limits) -> None:
+    """No limit was passed, by the world's own count of every call ever made."""
+    models = [call for call in story.calls if call.kind == "model"]
+    assert len(models) <= limits.model_calls
+    assert len(story.calls) - len(models) <= limits.tool_calls
+    assert story.kinds("handoff") <= limits.handoffs
+    assert max(step.depth for step in story.intents.values()) <= limits.depth + 1  # its reviews stand above
+    tokens = sum(call.tokens for call in models)
+    if limits.tokens is not None:
+        assert tokens <= limits.tokens
+    if limits.usd is not None:
+        output = 20 * len(models)
+        usd = (PRICE.input_usd_per_mtok * (tokens - output) + PRICE.output_usd_per_mtok * output) / Decimal(
+            1_000_000
+        )
+        assert usd <= limits.usd
+
+
+def check_finished(job: Job, report: Report) -> Story:
+    """All of it, and the same answer as without a crash."""
+    story = Story(job)
+    check_nothing_lost(story)
+    check_nothing_twice(story)
+    check_effects(story)
+    check_within(story, job.limits or Limits(active_s=60))
+    outcome = report.outcome
+    assert outcome is not None, report
+    assert (outcome.status, outcome.reviewed, outcome.answer) == ("completed", True, ANSWER), outcome
+    last = {effect.tool: effect.state for effect in outcome.effects}
+    assert last == {"pay": "committed", "notify": "committed"}, outcome.effects
+    return story
+
+
+def states(report: Report) -> Sequence[tuple[str, str]]:
+    """The effects of an outcome, as (tool, state)."""
+    assert report.outcome is not None, report
+    return [(effect.tool, effect.state) for effect in report.outcome.effects]

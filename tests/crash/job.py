@@ -1,0 +1,239 @@
+"""One life of a worker: it starts the run or goes on with it, and may be told where to die."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from crash.desk import PAID, REQUEST, Variant, desk
+from crash.world import World, die
+from journal.disk import Disk
+from seawall import Limits, Outcome, Seawall, Waiting
+from seawall.core.canonical import Ref
+from seawall.core.clock import SystemClock
+from seawall.core.events import Event, RunStarted, StepIntended
+from seawall.journal.protocol import Journal, Lease, Summary
+from seawall.journal.sqlite import SqliteJournal, SqliteOptions
+
+
+class Death(msgspec.Struct, frozen=True):
+    """Where a worker dies: at the n-th append, the n-th call of the world, or the n-th write to the disk."""
+
+    at: int
+    where: Literal["journal", "world", "disk"] = "journal"
+    after: bool = False
+    """Only after it was done, and before anybody heard of it. On the disk: written by half."""
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker is to do, and where its journal and its world are."""
+
+    directory: str
+    death: Death | None = None
+    limits: Limits | None = None
+    estimated: bool = False
+    prompt: str = ""
+    model: str = "scripted"
+    notify_version: str = "1"
+    notify_honours: bool = True
+    without_agent: str = ""
+    without_tool: str = ""
+    settles: bool = True
+    """Plays the person who looks what became of an effect; else the worker leaves when the run waits."""
+
+    @property
+    def journal(self) -> str:
+        """The journal's file."""
+        return str(Path(self.directory) / "journal.db")
+
+    @property
+    def world(self) -> Path:
+        """The world's file."""
+        return Path(self.directory) / "world"
+
+    @property
+    def promises(self) -> Path:
+        """What its workers were promised by the journal."""
+        return Path(self.directory) / "promises"
+
+    def variant(self) -> Variant:
+        """The team as this worker's deploy has it."""
+        return Variant(
+            prompt=self.prompt,
+            model=self.model,
+            notify_version=self.notify_version,
+            notify_honours=self.notify_honours,
+            without_agent=self.without_agent,
+            without_tool=self.without_tool,
+            limits=self.limits,
+            estimated=self.estimated,
+        )
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker lived to tell."""
+
+    outcome: Outcome | None = None
+    waiting: Waiting | None = None
+    error: str | None = None
+    settled: int = 0
+
+
+class Acknowledged(msgspec.Struct, frozen=True):
+    """Events that a journal has promised: where they begin, how many, and what they say."""
+
+    first_seq: int
+    n: int
+    digest: str
+
+
+def digest_of(events: Sequence[Event]) -> str:
+    """Equal for equal events."""
+    return hashlib.sha256(msgspec.json.encode(events)).hexdigest()
+
+
+class Deadly:
+    """A journal that is the last thing its process touches at one of its writes, and that notes promises."""
+
+    def __init__(self, inner: Journal, job: Job) -> None:
+        death = job.death
+        self._inner = inner
+        self._death = death if death is not None and death.where == "journal" else None
+        self._writes = 0
+        self._promises = os.open(job.promises, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def _write(self) -> bool:
+        """Count a write; whether this process dies after it."""
+        self._writes += 1
+        death = self._death
+        if death is None or death.at != self._writes:
+            return False
+        if not death.after:
+            die()
+        return True
+
+    async def create(
+        self, started: RunStarted, events: Sequence[Event], bodies: Mapping[Ref, bytes], **options: Any
+    ) -> Lease:
+        last = self._write()
+        lease = await self._inner.create(started, events, bodies, **options)
+        if last:
+            die()
+        self._promised(0, [started, *events])
+        return lease
+
+    async def take(self, run: str, *, force: bool = False) -> Lease:
+        last = self._write()
+        lease = await self._inner.take(run, force=force)
+        return die() if last else lease
+
+    def append(
+        self,
+        lease: Lease,
+        first_seq: int,
+        events: Sequence[Event],
+        bodies: Mapping[Ref, bytes],
+        *,
+        waiting: bool | None = None,
+        summary: Summary | None = None,
+    ) -> Awaitable[None]:
+        last = self._write()
+        durable = self._inner.append(lease, first_seq, events, bodies, waiting=waiting, summary=summary)
+        return self._acknowledge(durable, first_seq, list(events), last)
+
+    async def _acknowledge(
+        self, durable: Awaitable[None], first_seq: int, events: list[Event], last: bool
+    ) -> None:
+        await durable
+        if last:
+            die()
+        self._promised(first_seq, events)
+
+    def _promised(self, first_seq: int, events: list[Event]) -> None:
+        promise = Acknowledged(first_seq, len(events), digest_of(events))
+        os.write(self._promises, msgspec.json.encode(promise) + b"\n")
+
+    async def release(self, lease: Lease) -> None:
+        last = self._write()
+        await self._inner.release(lease)
+        if last:
+            die()
+
+
+def world_of(job: Job) -> World:
+    """The world, which ends this process at the call that was named."""
+    death = job.death
+
+    def on_call(number: int, done: bool) -> None:
+        if death is not None and death.where == "world" and (number, done) == (death.at, death.after):
+            die()
+
+    return World(job.world, on_call)
+
+
+def open_journal(job: Job) -> SqliteJournal:
+    """The journal, on a disk that ends this process at the write that was named."""
+    options = SqliteOptions()
+    if job.death is not None and job.death.where == "disk":
+        disk = Disk(dies_at_write=job.death.at, torn=job.death.after, on_death=die).mount()
+        options = SqliteOptions(vfs=disk.name)
+    return SqliteJournal.open(job.journal, clock=SystemClock(), options=options)
+
+
+async def work(job: Job) -> Report:
+    """Start the run, or go on with it, until it has ended (or waits, without a person)."""
+    world = world_of(job)
+    team = desk(world, job.variant())
+    journal: Any = Deadly(open_journal(job), job)
+    async with Seawall(journal, environment={}) as sea:
+        rows = await journal.runs()
+        if rows:
+            run = await sea.resume(rows[0].run, team)
+        else:
+            run = await sea.start(team, REQUEST, request_id="request-1")
+        settled = 0
+        while isinstance(rest := await run.rest(), Waiting) and job.settles:
+            await settle(sea, world, rest)
+            settled += 1
+        if isinstance(rest, Waiting):
+            return Report(waiting=rest, settled=settled)
+        return Report(outcome=rest, settled=settled)
+
+
+async def settle(sea: Seawall, world: World, waiting: Waiting) -> None:
+    """Look in the world what became of the effect that the run waits for, and say so."""
+    events = await sea.journal.events(waiting.run)
+    intents = [event for event in events if isinstance(event, StepIntended)]
+    asked = next(step for step in intents if step.step == waiting.step)
+    tried = [
+        step.step
+        for step in intents
+        if step.kind == "tool" and step.perform and (step.frame, step.call) == (asked.frame, asked.call)
+    ]
+    happened = any(call.step in tried for call in world.calls("effect"))
+    await sea.decide(
+        waiting.run,
+        waiting.step,
+        approve=happened,
+        by="person:1",
+        result={"pay": PAID, "notify": "told"}[asked.name] if happened else None,
+    )
+
+
+def live(job: Job, finish: Callable[[int], None] = os._exit) -> None:
+    """Be that worker: do the job, leave a report, and end."""
+    try:
+        report = asyncio.run(work(job))
+    except Exception as error:  # noqa: BLE001 -- told to the test
+        report = Report(error=f"{type(error).__name__}: {error}")
+    Path(job.directory, "report").write_bytes(msgspec.json.encode(report))
+    finish(0)

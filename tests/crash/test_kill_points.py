@@ -1,0 +1,139 @@
+"""F01 and F02: kill -9 at every write of a run, and on both sides of every call that reaches the world."""
+
+from __future__ import annotations
+
+import random
+from itertools import count
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import pytest
+
+from crash.check import check_finished
+from crash.job import Death, Job, Report
+from crash.nursery import Nursery, fresh_life
+from crash.world import World
+
+SHARDS = 6
+"""Tests that share the kill points of one kind, so that several processes can have them."""
+LIVES = 12
+"""Of one run in the random tests."""
+DISK_STRIDE = 11
+"""Every write of the disk would be some hundred deaths; a prime step meets pages of every kind."""
+
+
+def finish(nursery: Nursery, job: Job) -> Report:
+    report = nursery.life(msgspec.structs.replace(job, death=None))
+    assert report is not None
+    return report
+
+
+def job_in(directory: Path, death: Death | None = None) -> Job:
+    directory.mkdir()
+    return Job(directory=str(directory), death=death)
+
+
+@pytest.mark.parametrize("shard", range(SHARDS))
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("where", ["journal", "world"])
+def test_a_worker_may_die_at_any_write_and_any_call(
+    nursery: Nursery, tmp_path: Path, where: Literal["journal", "world"], after: bool, shard: int
+) -> None:
+    for at in count(shard + 1, SHARDS):
+        job = job_in(tmp_path / str(at), Death(at, where, after))
+        report = nursery.life(job)
+        if report is not None:  # the run has fewer writes than that
+            assert at > 20
+            check_finished(job, report)
+            return
+        check_finished(job, finish(nursery, job))
+
+
+@pytest.mark.parametrize("shard", range(3))
+def test_a_worker_may_die_in_the_middle_of_a_write_to_the_disk(
+    nursery: Nursery, tmp_path: Path, shard: int
+) -> None:
+    for at in count(1 + DISK_STRIDE * shard, 3 * DISK_STRIDE):
+        job = job_in(tmp_path / str(at), Death(at, "disk", after=at % 2 == 0))
+        report = nursery.life(job)
+        if report is not None:
+            check_finished(job, report)
+            return
+        check_finished(job, finish(nursery, job))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_run_survives_one_death_after_another(nursery: Nursery, tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    job = job_in(tmp_path / "run")
+    for _ in range(LIVES):
+        where: Literal["journal", "world", "disk"] = rng.choice(("journal", "world", "disk"))
+        at = rng.randint(1, 60) if where == "disk" else rng.randint(1, 8)
+        death = Death(at, where, rng.random() < 0.5)
+        report = nursery.life(msgspec.structs.replace(job, death=death))
+        if report is not None:
+            break
+    check_finished(job, finish(nursery, job))
+
+
+@pytest.mark.parametrize(
+    "death", [Death(9), Death(17, after=True), Death(16, "world", after=True), Death(17, "world")], ids=str
+)
+def test_the_same_with_a_new_interpreter_for_each_life(tmp_path: Path, death: Death) -> None:
+    job = job_in(tmp_path / "run", death)
+
+    assert fresh_life(job) is None
+    report = fresh_life(msgspec.structs.replace(job, death=None))
+
+    assert report is not None
+    check_finished(job, report)
+
+
+def test_a_payment_that_was_made_and_not_recorded_waits_for_a_person(
+    nursery: Nursery, tmp_path: Path
+) -> None:
+    job = job_in(tmp_path / "run")
+    paying = paying_call(nursery, tmp_path)
+
+    nursery.life(msgspec.structs.replace(job, death=Death(paying, "world", after=True)))
+    waiting = nursery.life(msgspec.structs.replace(job, settles=False))
+
+    assert waiting is not None
+    assert waiting.waiting is not None
+    assert waiting.waiting.what == "pay"
+    report = finish(nursery, job)
+    assert report.settled == 1
+    check_finished(job, report)
+
+
+def test_a_payment_that_was_intended_and_not_made_is_made_once_a_person_has_said_so(
+    nursery: Nursery, tmp_path: Path
+) -> None:
+    job = job_in(tmp_path / "run", Death(paying_call(nursery, tmp_path), "world"))
+
+    nursery.life(job)
+    report = finish(nursery, job)
+
+    assert report.settled == 1
+    assert report.outcome is not None
+    assert [effect.state for effect in report.outcome.effects] == ["failed", "committed", "committed"]
+    check_finished(job, report)
+
+
+def test_an_effect_that_honours_its_key_is_attempted_again_under_it(nursery: Nursery, tmp_path: Path) -> None:
+    job = job_in(tmp_path / "run", Death(paying_call(nursery, tmp_path) + 1, "world", after=True))
+
+    nursery.life(job)
+    report = finish(nursery, job)
+
+    assert report.settled == 0
+    check_finished(job, report)
+    assert list(World(job.world).times("notify").values()) == [2]
+
+
+def paying_call(nursery: Nursery, tmp_path: Path) -> int:
+    """The number of the call that pays, in a run without a crash."""
+    job = job_in(tmp_path / "undisturbed")
+    check_finished(job, finish(nursery, job))
+    return next(call.number for call in World(job.world).calls() if call.name == "pay")

@@ -1,0 +1,68 @@
+"""The world outside of Seawall: every call that reaches it is counted here, in a file that outlives processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, NoReturn
+
+
+def die() -> NoReturn:
+    """End this process as a power switch would: no handler, no flush, no goodbye."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("unreachable")
+
+
+class Call(NamedTuple):
+    """One call that reached the world."""
+
+    number: int
+    kind: Literal["model", "read", "effect"]
+    name: str
+    identity: str
+    """What makes two calls the same: an agent's whole conversation, or a tool's idempotency key."""
+    step: int = 0
+    tokens: int = 0
+    depth: int = 0
+
+
+class World:
+    """Appends a line a call; process death loses none of them. `on_call` is told before and after each."""
+
+    def __init__(self, path: Path, on_call: Callable[[int, bool], None] = lambda number, done: None) -> None:
+        self._path = path
+        self._on_call = on_call
+        self._lock = threading.Lock()  # sync tools call from threads
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._number = len(self.calls())
+        self._begun = self._number
+
+    def happen(self, kind: str, name: str, identity: str, **more: Any) -> int:
+        """Count one call; its number, from 1."""
+        with self._lock:
+            number = self._number + 1
+            self._on_call(number - self._begun, False)
+            line = {"number": number, "kind": kind, "name": name, "identity": identity, **more}
+            os.write(self._file, json.dumps(line).encode() + b"\n")
+            self._number = number
+            self._on_call(number - self._begun, True)
+            return number
+
+    def calls(self, kind: str | None = None) -> list[Call]:
+        """What has happened so far, in order."""
+        lines = self._path.read_text().splitlines()
+        calls = [Call(**json.loads(line)) for line in lines]
+        return [call for call in calls if kind in (None, call.kind)]
+
+    def times(self, name: str) -> Counter[str]:
+        """How often each identity of `name` happened."""
+        return Counter(call.identity for call in self.calls() if call.name == name)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        os.close(self._file)
