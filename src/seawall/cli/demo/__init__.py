@@ -94,6 +94,7 @@ async def _play(
     stop: Stop, screen: Screen, scenes: Sequence[Scene], place: Path, model: str | None, pace_s: float
 ) -> Report:
     from seawall.cli.demo.report import SCRIPTED, report_of, result_of
+    from seawall.cli.demo.scenes import SCENES
     from seawall.cli.demo.scripts import PRICE
     from seawall.cli.demo.stage import JOURNAL, Stage, write_teams
     from seawall.cli.demo.table import SCRIPTED as BY_SCRIPTS
@@ -116,7 +117,7 @@ async def _play(
     results: list[Result] = []
     async with Seawall(journal, clock=clock) as sea:
         stage = Stage(sea, place, clock, pace_s=pace_s, model=model)
-        for number, scene in enumerate(scenes):
+        for scene in scenes:
             with progress.take(scene.name, "observe") as watcher:
                 observe = await stage.play(scene, "observe", watcher)
             with progress.take(scene.name, "enforce") as watcher:
@@ -124,7 +125,7 @@ async def _play(
             played_by = model if model is not None and scene.provider else SCRIPTED
             results.append(result_of(scene, observe, enforce, played_by, journal))
             if table is not None:
-                table.scene(number, results[-1])
+                table.scene(SCENES.index(scene), results[-1])
     report = report_of(results, journal, clock.monotonic_s() - started)
     if table is not None:
         cost = f"${PRICE.input_usd_per_mtok} a million tokens in, ${PRICE.output_usd_per_mtok} out"

@@ -1,0 +1,243 @@
+"""The demo checks itself by what its worlds counted; here the worlds' files are read once more."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from seawall import Broken, Misused
+from seawall.cli.demo import demo, scenes
+from seawall.cli.demo.scripts import good
+from seawall.cli.demo.take import Claim
+from seawall.models import providers
+from seawall.models.protocol import ModelRequest, System
+from seawall.models.scripted import Entry, ScriptedModel
+
+Counters = dict[str, int]
+LOOKS: Counters = {"find_order": 1, "track_parcel": 1}
+PAID: Counters = {**LOOKS, "refund": 1}
+
+EXPECTED: dict[str, tuple[Counters, Counters]] = {
+    "good": ({**PAID, "find_payment": 1}, {**PAID, "find_payment": 1}),
+    "error": ({"track_parcel": 40}, {"track_parcel": 4}),
+    "ping-pong": ({"find_order": 20, "track_parcel": 20}, {"find_order": 3, "track_parcel": 2}),
+    "fan-out": ({"find_order": 64}, {"find_order": 24}),
+    "slow": ({"track_parcel": 1}, {"track_parcel": 1}),
+    "crash": ({**PAID, "find_payment": 2}, {**PAID, "find_payment": 2}),
+    "unknown": (PAID, PAID),
+}
+"""What each world counts, by tool: observed, enforced."""
+
+STATES = {
+    "good": ("completed", "completed"),
+    "error": ("completed", "halted"),
+    "ping-pong": ("completed", "halted"),
+    "fan-out": ("completed", "halted"),
+    "slow": ("completed", "halted"),
+    "crash": ("completed", "completed"),
+    "unknown": ("waiting", "waiting"),
+}
+
+Play = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def play(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Play:
+    """Plays scenes into `tmp_path` and gives the document."""
+
+    def play(*names: str, **options: Any) -> dict[str, Any]:
+        demo(scene=list(names), directory=tmp_path, pace_ms=0.0, json=True, **options)
+        return json.loads(capsys.readouterr().out)
+
+    return play
+
+
+def counted(directory: Path, scene: str, mode: str) -> Counters:
+    with closing(sqlite3.connect(directory / f"world-{scene}-{mode}.db")) as world:
+        return dict(world.execute("SELECT tool, count(*) FROM calls GROUP BY tool"))
+
+
+def payments(directory: Path, scene: str, mode: str) -> list[tuple[str, int]]:
+    with closing(sqlite3.connect(directory / f"world-{scene}-{mode}.db")) as world:
+        return world.execute("SELECT order_id, cents FROM payments").fetchall()
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_scene_comes_out_as_claimed_by_its_worlds_count(name: str, play: Play, tmp_path: Path) -> None:
+    report = play(name)
+
+    [scene] = report["scenes"]
+    assert report["ok"]
+    assert scene["name"] == name
+    for mode, calls, state in zip(("observe", "enforce"), EXPECTED[name], STATES[name], strict=True):
+        take = scene[mode]
+        assert counted(tmp_path, name, mode) == calls
+        assert take["calls_by_tool"] == calls
+        assert take["calls"] == take["recorded_calls"] == sum(calls.values())
+        assert take["state"] == state
+        assert payments(tmp_path, name, mode) == ([("1042", 5140)] if "refund" in calls else [])
+
+
+def test_every_scene_is_tested_here() -> None:
+    assert set(EXPECTED) == set(STATES) == set(scenes.NAMES)
+
+
+def test_the_good_request_costs_and_answers_the_same_in_both_modes(play: Play) -> None:
+    [scene] = play("good")["scenes"]
+
+    observe, enforce = (
+        {**scene[mode], "seconds": 0, "run": "", "mode": ""} for mode in ("observe", "enforce")
+    )
+    assert observe == enforce
+    assert enforce["reviewed"] is True
+    assert "51.40 EUR" in enforce["answer"]
+
+
+def test_a_kill_repeats_no_recorded_call_and_an_unknown_refund_waits(play: Play) -> None:
+    crash, unknown = play("crash", "unknown")["scenes"]
+
+    for mode in ("observe", "enforce"):
+        assert crash[mode]["kill"] == {"signal": 9, "calls": 4, "recorded": 3, "repeated": 0, "again": 1}
+        assert crash[mode]["effects"] == ["committed"]
+        assert unknown[mode]["kill"] == {"signal": 9, "calls": 3, "recorded": 2, "repeated": 0, "again": 0}
+        assert unknown[mode]["effects"] == ["unknown"]
+        assert unknown[mode]["waits_at"] is not None
+
+
+def test_the_whole_demo_is_one_document_on_stdout_with_progress_on_stderr(tmp_path: Path) -> None:
+    place = tmp_path / "new"
+    done = subprocess.run(
+        [sys.executable, "-m", "seawall.cli.demo", "--json", "--pace-ms", "0", "--dir", str(place)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["ok"]
+    assert [scene["name"] for scene in report["scenes"]] == list(scenes.NAMES)
+    assert len(done.stderr.splitlines()) == 2 * len(scenes.NAMES)
+    assert report["observe"]["calls"] == sum(sum(observe.values()) for observe, _ in EXPECTED.values())
+    assert report["enforce"]["calls"] == sum(sum(enforce.values()) for _, enforce in EXPECTED.values())
+    assert (place / "desk.db").exists()
+
+
+def test_what_is_saved_is_told_from_the_figures_of_this_very_run(play: Play) -> None:
+    saved = play("error")["saved"]
+
+    assert "4 calls to the world instead of 40" in saved
+    assert "killed" not in saved
+
+
+def test_a_scene_that_is_not_as_claimed_is_named_and_exits_with_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = replace(
+        scenes.scene_named("good"), claims=lambda observe, enforce: [Claim("the moon is blue", False)]
+    )
+    monkeypatch.setattr(scenes, "SCENES", (wrong,))
+
+    with pytest.raises(typer.Exit) as left:
+        demo(scene=["good"], directory=tmp_path, pace_ms=0.0)
+
+    out = capsys.readouterr().out
+    assert left.value.exit_code == 1
+    assert "not as claimed: the moon is blue" in out
+    assert "Not as claimed: good." in out
+
+
+def test_a_child_that_ends_before_it_is_killed_breaks_the_demo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the child knows the scene as it is, without a call to hold
+    monkeypatch.setattr(scenes, "SCENES", (replace(scenes.scene_named("good"), kill_at=4),))
+
+    with pytest.raises(Broken, match="scene 'good': the child was to be killed in call 4: nobody killed"):
+        demo(scene=["good"], directory=tmp_path, pace_ms=0.0, json=True)
+
+
+def test_an_unknown_scene_is_named_with_those_that_there_are(tmp_path: Path) -> None:
+    with pytest.raises(Misused, match="no scene 'bad'; there are: good, error, ping-pong"):
+        demo(scene=["bad"], directory=tmp_path)
+
+
+def test_a_directory_that_holds_a_demo_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "desk.db").write_text("mine", encoding="utf-8")
+
+    with pytest.raises(Misused, match="holds a demo already"):
+        demo(directory=tmp_path)
+
+    assert (tmp_path / "desk.db").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(Misused, match=r"can't make the directory '.*file"):
+        demo(directory=tmp_path / "file" / "below")
+
+
+def test_a_real_model_without_its_key_is_told_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(variable, raising=False)
+
+    with pytest.raises(Misused, match="needs a key: set OPENAI_API_KEY"):
+        demo(directory=tmp_path / "new", model="openai:gpt-5.2")
+
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_real_model_plays_where_the_world_is_to_blame(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    script = good()
+
+    def well_behaved(request: ModelRequest) -> Entry:
+        prompt = request.messages[0]
+        assert isinstance(prompt, System)
+        name = prompt.content.removeprefix("You are ").partition(".")[0]
+        asked.append(name)
+        return script[name](request)
+
+    def resolve(model: str) -> ScriptedModel:
+        return ScriptedModel(well_behaved, name=model)
+
+    monkeypatch.setattr(providers, "resolve", resolve)
+    report = play("good", "error", "fan-out", model="acme:one")
+
+    played = {scene["name"]: scene for scene in report["scenes"]}
+    assert report["ok"]
+    assert set(asked) == {"desk", "clerk", "cashier", "auditor"}
+    assert {name: scene["played_by"] for name, scene in played.items()} == {
+        "good": "acme:one",
+        "error": "acme:one",
+        "fan-out": "scripted",
+    }
+    assert played["good"]["enforce"]["usd"] is None
+    assert "found its own way out" in played["error"]["lesson"]
+
+
+def test_the_teams_of_a_demo_are_found_in_its_directory(play: Play, tmp_path: Path) -> None:
+    play("good")
+
+    spec = importlib.util.spec_from_file_location("demo_desk", tmp_path / "desk.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    assert repr(module.good_observe) == "<Team order-desk of clerk, cashier, desk, auditor>"
+    assert module.good_enforce.limits == scenes.scene_named("good").limits
