@@ -139,9 +139,19 @@ class Driver:
             return
         self._watch_deadline()
         if self.state.ended is not None or not self.state.in_flight:
-            self._final = asyncio.get_running_loop().create_future()
-            self._final.set_result(None)
-            self._rest()
+            # It ended or parked at its very first step: its row has to say so too.
+            ended, self._waits = self.state.ended, self.state.ended is None
+            self._final = asyncio.ensure_future(
+                self._journal.append(
+                    self.lease,
+                    self.state.seq,
+                    (),
+                    {},
+                    waiting=self._waits or None,
+                    summary=None if ended is None else summary(self.state),
+                )
+            )
+            await self._durable(self._final)
         for step in ready:
             self._spawn(step)
 
@@ -433,14 +443,14 @@ class Driver:
         result = await self._gate.perform(step, self.state, self.bodies, self.left_s())
         if timer := self._timers.pop(step.number, None):
             timer.cancel()
+        duration_s = self._clock.monotonic_s() - started
+        await self._journal.room()
         if self._broken is not None:
             return None
         self._steps.pop(step.number, None)
         if step.number not in self.state.open:
             await self._late(step, result)
             return None
-        await self._journal.room()
-        duration_s = self._clock.monotonic_s() - started
         return msgspec.structs.replace(result, duration_s=duration_s)
 
     def _expire(self, step: Step, task: asyncio.Task[None] | None) -> None:
