@@ -1,0 +1,177 @@
+"""Replay decides again over recorded results; fork goes on live from one of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+import pytest
+
+from seawall import Agent, Guard, Limits, Loops, Misused, Outcome, Seawall, Team, tool
+from seawall.core.events import StepDone, StepIntended
+from seawall.models.protocol import ModelRequest, ToolResult
+from seawall.models.scripted import Reply
+from seawall.run.replay import Replay
+from seawall.testing import ScriptedModel, call, say
+
+
+def desk(calls: int = 3, guards: Sequence[Guard] = ()) -> Team:
+    """A team of one that looks the same order up so many times, and answers."""
+
+    @tool
+    def find_order(order_id: str) -> str:
+        """Look up one order."""
+        return f"order {order_id} is lost"
+
+    script = [call("find_order", order_id="1042") for _ in range(calls)]
+    agent = Agent("desk", model=ScriptedModel([*script, say("It was lost.")]), tools=[find_order])
+    return Team(agent, guards=guards)
+
+
+def recorded(team: Team, then: Callable[[Seawall, Outcome], Awaitable[None]]) -> None:
+    async def scenario() -> None:
+        async with Seawall() as sea:
+            run = await sea.start(team, "Where is order 1042?")
+            await then(sea, await run.outcome())
+
+    asyncio.run(scenario())
+
+
+def words(replay: Replay) -> list[tuple[int | None, str, str]]:
+    return [(one.step, one.what, one.today.split(":")[0]) for one in replay.differences]
+
+
+def test_a_run_replayed_with_the_same_team_differs_in_nothing() -> None:
+    async def check(sea: Seawall, outcome: Outcome) -> None:
+        replay = await sea.replay(outcome.run, desk())
+        assert replay.differences == ()
+        assert replay.steps == 7
+
+    recorded(desk(), check)
+
+
+def test_a_tighter_limit_is_named_at_every_call_that_it_would_have_stopped() -> None:
+    async def check(sea: Seawall, outcome: Outcome) -> None:
+        replay = await sea.replay(outcome.run, desk(), limits=Limits(tool_calls=1))
+        assert words(replay) == [(4, "verdict", "halt by 'budget'"), (6, "verdict", "halt by 'budget'")]
+
+    recorded(desk(), check)
+
+
+def test_a_halted_run_goes_on_where_todays_guard_allows_more() -> None:
+    async def check(sea: Seawall, outcome: Outcome) -> None:
+        assert outcome.status == "halted"
+        replay = await sea.replay(outcome.run, desk(guards=[Loops(no_news=5)]))
+        assert [one.what for one in replay.differences] == ["verdict"]
+        assert replay.differences[0].recorded.startswith("halt by 'loops'")
+        assert replay.differences[0].today == "goes on: tool 'find_order' by 'desk'"
+
+    recorded(desk(9), check)
+
+
+def test_a_changed_prompt_is_named_once() -> None:
+    async def check(sea: Seawall, outcome: Outcome) -> None:
+        today = desk()
+        changed = Agent("desk", "Terse.", model=today.coordinator.model, tools=today.coordinator.tools)
+        replay = await sea.replay(outcome.run, Team(changed))
+        assert [(one.step, one.what) for one in replay.differences] == [(1, "version")]
+
+    recorded(desk(), check)
+
+
+def test_a_shorter_deadline_is_named_where_it_would_have_passed() -> None:
+    async def check(sea: Seawall, outcome: Outcome) -> None:
+        replay = await sea.replay(outcome.run, desk(), limits=Limits(active_s=1e-9))
+        assert words(replay) == [(1, "verdict", "halt")]
+
+    recorded(desk(), check)
+
+
+def test_a_removed_agent_is_a_decision_that_differs() -> None:
+    async def check(sea: Seawall, outcome: Outcome) -> None:
+        other = Team(Agent("other", model=ScriptedModel([say("?")])))
+        replay = await sea.replay(outcome.run, other)
+        assert replay.differences[0].what == "decision"
+        assert "ends the run as failed" in replay.differences[0].today
+
+    recorded(desk(), check)
+
+
+def test_replay_performs_nothing() -> None:
+    async def check(sea: Seawall, outcome: Outcome) -> None:
+        before = (await sea.journal.row(outcome.run)).events
+        today = desk()
+        await sea.replay(outcome.run, today)
+        model = today.coordinator.model
+        assert isinstance(model, ScriptedModel)
+        assert model.request_count == 0
+        assert (await sea.journal.row(outcome.run)).events == before
+
+    recorded(desk(), check)
+
+
+def test_a_fork_goes_on_live_with_the_changed_result() -> None:
+    async def check(sea: Seawall, outcome: Outcome) -> None:
+        told: list[str] = []
+
+        def answer(request: ModelRequest) -> Reply:
+            last = request.messages[-1]
+            assert isinstance(last, ToolResult)
+            told.append(last.content)
+            return say("It is on its way.")
+
+        model = ScriptedModel(answer)
+        team = Team(Agent("desk", model=model, tools=desk().coordinator.tools))
+        run = await sea.fork(outcome.run, team, at=2, result="order 1042 is on its way")
+        forked = await run.outcome()
+        assert forked.answer == "It is on its way."
+        assert told == ["order 1042 is on its way"]
+        assert forked.run != outcome.run
+        assert forked.tool_calls == 1
+        events = await sea.journal.events(outcome.run)
+        assert any(isinstance(event, StepDone) and event.step == 6 for event in events), "the origin stays"
+
+    recorded(desk(), check)
+
+
+def test_effects_are_simulated_in_a_fork_unless_they_are_asked_for() -> None:
+    paid: list[str] = []
+
+    @tool(effect=True)
+    def refund(order_id: str) -> str:
+        """Pay money back."""
+        paid.append(order_id)
+        return "paid"
+
+    def cashier() -> Team:
+        script = [call("refund", order_id="1042"), call("refund", order_id="1043"), say("Done.")]
+
+        def play(request: ModelRequest) -> Reply:
+            results = [message for message in request.messages if isinstance(message, ToolResult)]
+            return script[len(results)]
+
+        return Team(Agent("cashier", model=ScriptedModel(play), tools=[refund]))
+
+    async def check(sea: Seawall, outcome: Outcome) -> None:
+        assert paid == ["1042", "1043"]
+        await (await sea.fork(outcome.run, cashier(), at=2)).outcome()
+        assert paid == ["1042", "1043"]
+        live = await sea.fork(outcome.run, cashier(), at=2, live_effects=True)
+        await live.outcome()
+        assert paid == ["1042", "1043", "1043"]
+        with pytest.raises(Misused, match="its receipt says what happened"):
+            await sea.fork(outcome.run, cashier(), at=2, result="never paid")
+
+    recorded(cashier(), check)
+
+
+def test_a_fork_at_a_step_that_is_not_there_says_how_many_there_are() -> None:
+    async def check(sea: Seawall, outcome: Outcome) -> None:
+        with pytest.raises(Misused, match="has no step 99; it has 7"):
+            await sea.fork(outcome.run, desk(), at=99)
+        events = await sea.journal.events(outcome.run)
+        model_step = next(e.step for e in events if isinstance(e, StepIntended) and e.kind == "model")
+        with pytest.raises(Misused, match="only the result of a tool or a hand-off"):
+            await sea.fork(outcome.run, desk(), at=model_step, result="x")
+
+    recorded(desk(), check)
