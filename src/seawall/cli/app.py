@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import traceback
 from typing import Annotated, Any
@@ -9,10 +10,19 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from seawall.cli.approve import approve
+from seawall.cli.cancel import cancel
+from seawall.cli.demo import demo
+from seawall.cli.erase import erase
 from seawall.cli.exits import HELP, Exit, of_error
+from seawall.cli.prune import prune
+from seawall.cli.reject import reject
+from seawall.cli.resume import resume
 from seawall.cli.run import run
 from seawall.cli.runs import runs
 from seawall.cli.show import show
+from seawall.cli.verify import verify
+from seawall.cli.why import why
 from seawall.core.errors import SeawallBug, SeawallError
 
 
@@ -41,7 +51,9 @@ def _say(ctx: Any, error: SeawallError, message: str) -> None:
         traceback.print_exception(error)
     typer.echo(f"seawall: {' '.join(message.split())}", err=True)
     if isinstance(error, SeawallBug) and not ctx.params.get("debug"):
-        typer.echo("seawall: this is a bug of Seawall, please report it (seawall --debug … shows where)", err=True)
+        typer.echo(
+            "seawall: this is a bug of Seawall, please report it (seawall --debug … shows where)", err=True
+        )
 
 
 app = typer.Typer(
@@ -73,8 +85,16 @@ def options(
     """Run teams of agents, and look after their runs."""
 
 
-for command in (run, runs, show):
-    app.command()(command)
+PANELS = {
+    "Run a team": (demo, run),
+    "Look at runs": (runs, show, why),
+    "Go on, decide, stop": (resume, approve, reject, cancel),
+    "Look after the journal": (verify, prune, erase),
+}
+
+for panel, commands in PANELS.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)
 
 
 def main() -> None:
@@ -83,8 +103,8 @@ def main() -> None:
 
     code: object = Exit.BUG
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # pyright: ignore[reportAttributeAccessIssue] -- text streams have it
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # signs that the terminal's encoding does not have
     try:
         app()
     except SystemExit as leaving:

@@ -31,7 +31,9 @@ def load(path: str) -> Team:
     value: Any = module
     for part in attribute.split("."):
         if not hasattr(value, part):
-            raise Misused(f"there is no {attribute!r} in module {name!r}{_near(attribute, module)}; {_there(module)}")
+            raise Misused(
+                f"there is no {attribute!r} in module {name!r}{_near(attribute, module)}; {_there(module)}"
+            )
         value = getattr(value, part)
     if isinstance(value, Agent):
         return Team(value)

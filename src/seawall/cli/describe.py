@@ -36,7 +36,13 @@ IN_WORDS: dict[StepStatus, str] = {
     "simulated": "not made: simulated in a fork",
 }
 
-VERDICT_STYLES = {"advise": "yellow", "replace": "yellow", "hold": "magenta", "refuse": "red", "halt": "bold red"}
+VERDICT_STYLES = {
+    "advise": "yellow",
+    "replace": "yellow",
+    "hold": "magenta",
+    "refuse": "red",
+    "halt": "bold red",
+}
 
 STATUS_STYLES = {
     "completed": "green",

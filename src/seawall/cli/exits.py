@@ -37,8 +37,10 @@ class Exit(IntEnum):
     """Ctrl-C. (143 for a termination signal: 128 and the signal's number.)"""
 
 
-HELP = """Exit codes: 0 completed, 1 broken or a check found something, 2 the call is wrong, 3 refused, 4 halted,
-5 failed, 6 cancelled, 7 waits for a person, 70 a bug of Seawall, 130 interrupted."""
+HELP = (
+    "Exit codes: 0 completed, 1 something broke or a check found something, 2 the call is wrong, 3 refused, "
+    "4 halted, 5 failed, 6 cancelled, 7 waits for a person, 70 a bug of Seawall, 130 interrupted."
+)
 
 
 def of_status(status: Status) -> Exit:

@@ -14,7 +14,6 @@ from seawall.run.ledger import Ledger
 from seawall.run.record import Record
 from seawall.run.state import RunState, fold
 
-
 _LINES = {"request": 3, "answer": 6, "waits": 3, "error": 4}
 """Lines that these get at most; the others are our own words, and whole."""
 
@@ -42,7 +41,7 @@ def spent(ledger: Ledger, seconds: float, limit_s: float) -> str:
         parts.append(f"{words.count(ledger.tokens)} tokens")
     if ledger.usd:
         parts.append(words.usd(ledger.usd))
-    return ", ".join([*parts, f"{words.seconds(seconds)} of {words.seconds(limit_s)}"])
+    return ", ".join([*parts, f"{words.seconds(seconds)} of {limit_s:g} s"])
 
 
 def head(
@@ -120,7 +119,11 @@ def _beside(told: Record, state: RunState) -> Iterator[tuple[str, str, str]]:
         yield "segments", owners, ""
     for command in told.commands:
         if command.command == "cancel":
-            yield "cancelled", f"by {command.by or 'somebody'}{f': {command.reason}' if command.reason else ''}", ""
+            yield (
+                "cancelled",
+                f"by {command.by or 'somebody'}{f': {command.reason}' if command.reason else ''}",
+                "",
+            )
     if started.fork is not None:
         yield "fork", f"of run {started.fork.run} at step {started.fork.at_step}", "cyan"
     who = [("tenant", started.tenant), ("principal", started.principal), ("session", started.session)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ READ_AT_ONCE = 500
 
 
 @asynccontextmanager
-async def reading(path: Path) -> AsyncIterator[Journal]:
+async def reading(path: Path) -> AsyncGenerator[Journal]:
     """The journal at `path`, which must be there. Raises `Misused` if it is not."""
     from seawall.core.clock import SystemClock
     from seawall.journal.sqlite import SqliteJournal

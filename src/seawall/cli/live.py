@@ -14,7 +14,16 @@ from rich.text import Text
 from seawall.cli import describe, words
 from seawall.cli.journals import refs, texts
 from seawall.core.clock import SystemClock
-from seawall.core.events import Event, GuardSet, Judged, RunStarted, RunTaken, StepDone, StepIntended, StepLate
+from seawall.core.events import (
+    Event,
+    GuardSet,
+    Judged,
+    RunStarted,
+    RunTaken,
+    StepDone,
+    StepIntended,
+    StepLate,
+)
 from seawall.models.protocol import TextDelta
 from seawall.run.record import Record, StepRecord
 
@@ -35,7 +44,9 @@ MAX_WIDTH = 160
 class Progress:
     """What one run does, told line by line. `follow` it, and `finish` it once the run rests."""
 
-    def __init__(self, sea: Seawall, run: Run, board: Board, on_text: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self, sea: Seawall, run: Run, board: Board, on_text: Callable[[str], None] | None = None
+    ) -> None:
         self.record: Record | None = None
         self._sea = sea
         self._run = run
@@ -71,11 +82,15 @@ class Progress:
             return
         wanted = isinstance(event, StepIntended) and event.kind not in ("model", "review")
         wanted = wanted or (isinstance(event, StepDone) and event.status != "ok")
-        found = await texts(self._sea.journal, told.started.tenant, [event]) if wanted and refs(event) else None
+        found = (
+            await texts(self._sea.journal, told.started.tenant, [event]) if wanted and refs(event) else None
+        )
         told.add(event)
         if isinstance(event, StepIntended):
             self._inputs[event.step] = found.of(event.input) if found is not None else ""
-        line = self._line(told, event, found.of(event.output) if found and isinstance(event, StepDone) else "")
+        line = self._line(
+            told, event, found.of(event.output) if found and isinstance(event, StepDone) else ""
+        )
         if line is not None:
             self._board.line(self._run.id, line)
         self._board.status(self._run.id, self._status(told))
@@ -99,7 +114,9 @@ class Progress:
             case GuardSet():
                 return Text(f"    {event.guard} is set to {event.mode} by {event.by}", style="yellow")
             case StepLate():
-                return Text(f"    a late result of step {event.step} was recorded and dropped", style="yellow")
+                return Text(
+                    f"    a late result of step {event.step} was recorded and dropped", style="yellow"
+                )
             case _:
                 return None
 

@@ -11,7 +11,7 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TypeVar
@@ -67,7 +67,7 @@ def run_async(work: Callable[[Stop], Coroutine[Any, Any, T]]) -> T:
 
 
 @contextmanager
-def _signals(stop: Stop, loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> Iterator[None]:
+def _signals(stop: Stop, loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> Generator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -105,7 +105,11 @@ def _let_go(loop: asyncio.AbstractEventLoop) -> None:
             task.cancel()
         loop.run_until_complete(asyncio.wait(tasks, timeout=LEFTOVER_S))
     loop.run_until_complete(asyncio.wait([loop.create_task(loop.shutdown_asyncgens())], timeout=LEFTOVER_S))
-    loop.set_exception_handler(lambda *_: None)  # nobody need hear of tasks that are forgotten on purpose
+    loop.set_exception_handler(_say_nothing)
+
+
+def _say_nothing(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Nobody need hear of tasks that are forgotten on purpose."""
 
 
 def leave_by(exit_code: int) -> None:

@@ -13,7 +13,12 @@ DEFAULT_JOURNAL = Path("seawall.db")
 JournalOption = Annotated[
     Path,
     typer.Option(
-        "--journal", "-j", envvar=JOURNAL_VARIABLE, metavar="FILE", help="The journal's file.", show_default=True
+        "--journal",
+        "-j",
+        envvar=JOURNAL_VARIABLE,
+        metavar="FILE",
+        help="The journal's file.",
+        show_default=True,
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
@@ -22,7 +27,9 @@ RunArgument = Annotated[
 ]
 AppOption = Annotated[
     str | None,
-    typer.Option("--app", metavar="MODULE:TEAM", help="The team, if not the one that is recorded with the run."),
+    typer.Option(
+        "--app", metavar="MODULE:TEAM", help="The team, if not the one that is recorded with the run."
+    ),
 ]
 LimitsOption = Annotated[
     Path | None,
@@ -30,8 +37,16 @@ LimitsOption = Annotated[
 ]
 ModeOption = Annotated[
     list[str] | None,
-    typer.Option("--mode", metavar="GUARD=MODE", help="Set a guard to off, observe or enforce. May be repeated."),
+    typer.Option(
+        "--mode", metavar="GUARD=MODE", help="Set a guard to off, observe or enforce. May be repeated."
+    ),
 ]
-TenantOption = Annotated[str | None, typer.Option("--tenant", "-t", metavar="NAME", help="Only this tenant's.")]
+TenantOption = Annotated[
+    str | None, typer.Option("--tenant", "-t", metavar="NAME", help="Only this tenant's.")
+]
 ByOption = Annotated[str, typer.Option("--by", metavar="NAME", help="Who decides; it is recorded.")]
 ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is recorded.")]
+StepArgument = Annotated[
+    int | None,
+    typer.Argument(metavar="STEP", help="The step to decide on, if several wait.", show_default=False),
+]

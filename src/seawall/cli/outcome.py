@@ -19,7 +19,11 @@ def document(rest: Outcome | Waiting) -> dict[str, Any]:
     """What `--json` prints of it: the outcome's fields, or `status` `waiting` and what it waits for."""
     fields = {name: getattr(rest, name) for name in rest.__struct_fields__}
     if isinstance(rest, Waiting):
-        return {"run": rest.run, "status": "waiting", "waiting": {k: v for k, v in fields.items() if k != "run"}}
+        return {
+            "run": rest.run,
+            "status": "waiting",
+            "waiting": {k: v for k, v in fields.items() if k != "run"},
+        }
     return fields
 
 

@@ -17,18 +17,19 @@ if TYPE_CHECKING:
     from seawall.cli.loop import Stop
     from seawall.cli.screen import Screen
     from seawall.team.handle import Run
-    from seawall.team.outcome import Outcome, Waiting
     from seawall.team.seawall import Seawall
     from seawall.team.team import Team
 
 
 def run(
     app: Annotated[
-        str, typer.Argument(metavar="MODULE:TEAM", help="The team, for example app:desk for `desk` in app.py.")
+        str,
+        typer.Argument(metavar="MODULE:TEAM", help="The team, for example app:desk for `desk` in app.py."),
     ],
     request: Annotated[str, typer.Argument(metavar="REQUEST", help="What the team is asked.")],
     session: Annotated[
-        str | None, typer.Option("--session", "-s", metavar="NAME", help="The conversation that it belongs to.")
+        str | None,
+        typer.Option("--session", "-s", metavar="NAME", help="The conversation that it belongs to."),
     ] = None,
     tenant: Annotated[str, typer.Option("--tenant", "-t", metavar="NAME", help="On whose account.")] = "",
     principal: Annotated[str, typer.Option("--principal", "-p", metavar="NAME", help="Who asks.")] = "",
@@ -36,7 +37,8 @@ def run(
         str | None, typer.Option("--request-id", metavar="ID", help="The same one again gives the same run.")
     ] = None,
     active_s: Annotated[
-        float | None, typer.Option("--active-s", metavar="SECONDS", help="Active seconds, in place of the limit.")
+        float | None,
+        typer.Option("--active-s", metavar="SECONDS", help="Active seconds, in place of the limit."),
     ] = None,
     limits: LimitsOption = None,
     mode: ModeOption = None,

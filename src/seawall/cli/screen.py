@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, redirect_stdout
 from typing import IO, Any
 
@@ -50,7 +50,7 @@ class Screen:
         self.text(msgspec.json.format(msgspec.json.encode(value, enc_hook=_plain), indent=2).decode())
 
     @contextmanager
-    def aside(self) -> Iterator[None]:
+    def aside(self) -> Generator[None]:
         """While the user's own code runs, what it prints goes to stderr: stdout is for data."""
         with redirect_stdout(sys.stderr):
             yield

@@ -34,7 +34,9 @@ def document(row: RunRow, told: Record | None, events: Sequence[Event], texts: T
         "causes": () if ended is None else _causes(ended.causes),
         "principal": told.started.principal,
         "request_id": told.started.request_id,
-        "limits": {name: getattr(told.started.limits, name) for name in told.started.limits.__struct_fields__},
+        "limits": {
+            name: getattr(told.started.limits, name) for name in told.started.limits.__struct_fields__
+        },
         "modes": state.modes,
         "usd": ledger.usd,
         "tokens": ledger.tokens,

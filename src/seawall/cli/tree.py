@@ -60,7 +60,9 @@ class Tree:
         segment = self._record.segments[number - 1]
         if number == 1:
             return "segment 1 again"
-        return f"segment {number}: resumed by {segment.taken.owner}, {words.seconds(segment.taken.left_s)} left"
+        return (
+            f"segment {number}: resumed by {segment.taken.owner}, {words.seconds(segment.taken.left_s)} left"
+        )
 
     def _head(self, step: StepRecord, guide: str) -> Text:
         waits = step.intent.kind == "approval"
@@ -74,7 +76,9 @@ class Tree:
         what = describe.what(step.intent, text, 10**9 if self._full else room)
         line.append(what, style="bold" if step.intent.kind in ("handoff", "review") else "")
         if numbers.strip():
-            line.append(" " * max(1, self._width - line.cell_len - len(numbers)) if self._width < 400 else "  ")
+            line.append(
+                " " * max(1, self._width - line.cell_len - len(numbers)) if self._width < 400 else "  "
+            )
             line.append(numbers, style="dim")
             line.rstrip()
         return line
@@ -85,7 +89,10 @@ class Tree:
         if done is None or kind not in ("model", "tool") or not step.intent.perform:
             return ""
         tokens = done.input_tokens + done.output_tokens
-        parts = [f"{words.seconds(done.duration_s):>8}", f"{words.count(tokens) + ' tok' if tokens else '':>9}"]
+        parts = [
+            f"{words.seconds(done.duration_s):>8}",
+            f"{words.count(tokens) + ' tok' if tokens else '':>9}",
+        ]
         if self._with_usd:
             parts.append(f"{words.usd(done.usd) if done.usd else '':>9}")
         return "".join(parts)
@@ -119,7 +126,10 @@ class Tree:
         elif kind == "model":
             yield from self._reply(step, done, output)
         elif kind == "review":
-            yield ("approved" if done.approved else output or "rejected"), "green" if done.approved else "yellow"
+            yield (
+                ("approved" if done.approved else output or "rejected"),
+                "green" if done.approved else "yellow",
+            )
         elif kind in ("tool", "handoff") and output:
             yield f"= {output}", "dim"
 

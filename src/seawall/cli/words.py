@@ -8,6 +8,8 @@ from decimal import Decimal
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d|w)")
 _UNIT_S = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_TOGETHER = re.compile(r"(?<=\d) (?=(?:ms|s|min|h|d)\b)|(?<=\bstep) (?=\d)|(?<=min) (?=\d)")
+"""Spaces that no line is broken at: between a number and its unit."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -96,4 +98,6 @@ def shortened(text: str, width: int) -> str:
 def wrapped(text: str, width: int, lines: int | None = None) -> list[str]:
     """Text in lines of at most `width` characters; beyond `lines` it says how much was left out."""
     line = one_line(text) if lines is None else shortened(text, max(12, lines * width - 4 * lines))
-    return textwrap.wrap(line, max(12, width), break_on_hyphens=False) or [""]
+    kept = _TOGETHER.sub("\ue000", line)
+    found = textwrap.wrap(kept, max(12, width), break_on_hyphens=False) or [""]
+    return [each.replace("\ue000", " ") for each in found]

@@ -85,19 +85,8 @@ class Record:
                 self.segments.append(Segment(number, event, max(self.steps, default=0) + 1, event.at))
             case StepIntended():
                 self.steps[event.step] = StepRecord(event, max(1, len(self.segments)))
-            case StepDone():
-                step = self.steps.get(event.step)
-                if step is not None and step.done is None:  # the first one counts
-                    step.done = event
-            case StepLate():
-                if event.step in self.steps:
-                    self.steps[event.step].late = event
-            case EffectMoved():
-                if event.step in self.steps:
-                    self.steps[event.step].moved.append(event)
-            case Judged():
-                step = self.steps.get(event.step)
-                (self.unmade if step is None else step.judged).append(event)
+            case StepDone() | StepLate() | EffectMoved() | Judged():
+                self._of_step(event)
             case CommandTaken():
                 self._command(event)
             case GuardSet():
@@ -108,6 +97,22 @@ class Record:
                 self.ended = event
             case _:
                 pass
+
+    def _of_step(self, event: StepDone | StepLate | EffectMoved | Judged) -> None:
+        step = self.steps.get(event.step)
+        if step is None:
+            if isinstance(event, Judged):
+                self.unmade.append(event)
+            return
+        match event:
+            case StepDone():
+                step.done = step.done or event  # the first one counts
+            case StepLate():
+                step.late = event
+            case EffectMoved():
+                step.moved.append(event)
+            case Judged():
+                step.judged.append(event)
 
     def _command(self, event: CommandTaken) -> None:
         self.commands.append(event)

@@ -1,0 +1,155 @@
+"""Going on with interrupted runs: which, with which team, in which order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from seawall.cli.apps import load
+from seawall.cli.describe import STATUS_STYLES
+from seawall.cli.live import Board, followed
+from seawall.cli.loop import Stop
+from seawall.cli.outcome import document
+from seawall.core.clock import SystemClock
+from seawall.core.errors import Misused, SeawallError
+from seawall.core.events import RunTaken
+from seawall.journal.protocol import Journal, RunRow
+from seawall.journal.sqlite import SqliteJournal
+from seawall.team.outcome import Outcome, Waiting
+from seawall.team.seawall import Seawall
+from seawall.team.team import Team
+
+AT_ONCE = 8
+"""Runs that go on at the same time: enough to overlap their models, few enough to read along."""
+MOST = 10_000
+"""Interrupted runs that one call looks at."""
+
+
+@asynccontextmanager
+async def opened(path: Path) -> AsyncGenerator[Seawall]:
+    """A `Seawall` on a journal that must be there. Raises `Misused` if it is not."""
+    async with Seawall(SqliteJournal.open(str(path), clock=SystemClock(), create=False)) as sea:
+        yield sea
+
+
+async def interrupted_here(journal: Journal) -> tuple[list[RunRow], list[str]]:
+    """Interrupted runs whose last owner was a process of this host, oldest first; and the others' ids."""
+    host = journal.owner.partition(":")[0]
+    here: list[RunRow] = []
+    elsewhere: list[str] = []
+    for row in reversed(await journal.runs(state="interrupted", limit=MOST)):
+        owner = row.owner or await _last_owner(journal, row)
+        if owner is None or owner.partition(":")[0] == host:
+            here.append(row)
+        else:
+            elsewhere.append(row.run)
+    return here, elsewhere
+
+
+async def _last_owner(journal: Journal, row: RunRow) -> str | None:
+    taken = [event.owner for event in await journal.events(row.run) if isinstance(event, RunTaken)]
+    return taken[-1] if taken else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What became of one run."""
+
+    run: str
+    rest: Outcome | Waiting | None = None
+    problem: str | None = None
+
+    def document(self) -> dict[str, Any]:
+        """As JSON."""
+        if self.rest is None:
+            return {"run": self.run, "status": None, "problem": self.problem}
+        return {**document(self.rest), "problem": None}
+
+    def line(self) -> Text:
+        """In one line."""
+        line = Text(f"{self.run}  ")
+        if self.rest is None:
+            line.append(f"could not go on: {self.problem}", style="red")
+            return line
+        status = "waiting" if isinstance(self.rest, Waiting) else self.rest.status
+        line.append(status, style=STATUS_STYLES[status])
+        if isinstance(self.rest, Waiting):
+            line.append(f" for a decision on step {self.rest.step}: {self.rest.what}")
+        elif self.rest.stopped_by is not None:
+            line.append(f" by {self.rest.stopped_by.guard}: {self.rest.stopped_by.reason}")
+        return line
+
+
+class Resumption:
+    """Takes interrupted runs up again, each with its team."""
+
+    def __init__(self, sea: Seawall, board: Board, stop: Stop, app: str | None) -> None:
+        self._sea = sea
+        self._board = board
+        self._stop = stop
+        self._app = app
+        self._teams: dict[str, Team] = {}
+
+    def __repr__(self) -> str:
+        return f"<Resumption with {', '.join(self._teams) or 'no team yet'}>"
+
+    def _team(self, row: RunRow, *, strict: bool) -> Team:
+        """The team to go on with: `--app`, else what is recorded. `strict`: `--app` only for its own runs."""
+        if self._app is not None:
+            given = self._load(self._app)
+            if given.name == row.team or not strict or row.app is None:
+                return given
+        if row.app is None:
+            raise Misused(
+                f"no app is recorded with it: give one with --app MODULE:TEAM (its team is {row.team!r})"
+            )
+        return self._load(row.app)
+
+    def _load(self, app: str) -> Team:
+        if app not in self._teams:
+            self._teams[app] = load(app)
+        return self._teams[app]
+
+    async def go_on(self, row: RunRow, *, force: bool = False, strict: bool = False) -> Outcome | Waiting:
+        """Go on with one run until it rests. Raises what keeps it from going on."""
+        try:
+            team = self._team(row, strict=strict)
+        except Misused as error:
+            raise Misused(f"run {row.run}: {error}") from error
+        if self._stop.note == Stop().note:
+            self._stop.note = f"go on: seawall resume {row.run}"
+        run = await self._sea.resume(row.run, team, force=force)
+        return await followed(self._sea, run, self._board)
+
+    async def go_on_with_all(self, rows: Sequence[RunRow]) -> list[Result]:
+        """Go on with all of them, at most `AT_ONCE` at the same time; runs of one session one after another."""
+        self._stop.note = "what has not ended is recorded; go on: seawall resume"
+        places = asyncio.Semaphore(AT_ONCE)
+        chains: dict[object, list[RunRow]] = {}
+        for row in rows:
+            chains.setdefault((row.tenant, row.session) if row.session is not None else row.run, []).append(
+                row
+            )
+        results: dict[str, Result] = {}
+
+        async def work(chain: list[RunRow]) -> None:
+            for row in chain:
+                async with places:
+                    results[row.run] = await self._result(row)
+
+        async with asyncio.TaskGroup() as group:
+            for chain in chains.values():
+                group.create_task(work(chain))
+        return [results[row.run] for row in rows]
+
+    async def _result(self, row: RunRow) -> Result:
+        try:
+            return Result(run=row.run, rest=await self.go_on(row, strict=True))
+        except SeawallError as error:
+            return Result(run=row.run, problem=str(error).removeprefix(f"run {row.run}: "))

@@ -1,0 +1,126 @@
+"""Commands to runs that may be at work in another process: sent, and waited for until they are taken."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from seawall.cli.going_on import opened
+from seawall.cli.head import status_of
+from seawall.core.errors import Misused
+from seawall.core.events import CommandTaken
+from seawall.journal.protocol import RunRow
+from seawall.run.state import RunState
+from seawall.team.seawall import Seawall
+
+if TYPE_CHECKING:
+    from seawall.cli.screen import Screen
+
+TAKEN_S = 2.0
+"""How long a live owner is given to take a command; it looks every 50 ms."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What a person decides on an approval step."""
+
+    approve: bool
+    step: int | None
+    by: str
+    reason: str
+    result: str | None = None
+
+
+async def decide(screen: Screen, path: Path, name: str, decision: Decision) -> None:
+    """Send a decision. Raises `Misused` if it is not clear who decides on what."""
+    word = "approve" if decision.approve else "reject"
+    if not decision.by.strip():
+        raise Misused("who decides? give --by NAME; it is recorded with the decision")
+    async with opened(path) as sea:
+        row = await sea.journal.row(await sea.journal.find(name))
+        if row.state == "ended":
+            raise Misused(f"run {row.run} has ended already: {status_of(row)}")
+        state = await sea.state(row.run)
+        step = _step(row, state, decision)
+        sending = sea.decide(
+            row.run,
+            step,
+            approve=decision.approve,
+            by=decision.by,
+            reason=decision.reason,
+            result=decision.result,
+        )
+        done = "approved" if decision.approve else "rejected"
+        await deliver(screen, sea, row, word, sending, f"step {step} {done} by {decision.by}")
+
+
+def _step(row: RunRow, state: RunState, decision: Decision) -> int:
+    waiting = [each.step for each in state.approvals]
+    if not waiting:
+        raise Misused(f"run {row.run} waits for no decision: it is {row.state}")
+    step = decision.step
+    if step is None:
+        if len(waiting) > 1:
+            raise Misused(
+                f"run {row.run} waits for {len(waiting)} decisions: name the step ({_listed(waiting)})"
+            )
+        step = waiting[0]
+    if step not in waiting:
+        raise Misused(f"run {row.run}: step {step} waits for no decision (waiting: {_listed(waiting)})")
+    if decision.result is not None and not _unknown_effect(state, step):
+        raise Misused(f"step {step} has not been made yet: --result is for an effect of unknown fate")
+    return step
+
+
+def _listed(steps: list[int]) -> str:
+    return ", ".join(map(str, steps))
+
+
+def _unknown_effect(state: RunState, step: int) -> bool:
+    intent = state.open[step]
+    frame = state.frames.get(intent.frame)
+    return frame is not None and any(
+        slot.unknown is not None for slot in frame.turn if slot.call.id == intent.call
+    )
+
+
+async def deliver(
+    screen: Screen,
+    sea: Seawall,
+    row: RunRow,
+    command: Literal["approve", "reject", "cancel"],
+    sending: Awaitable[None],
+    done: str,
+) -> None:
+    """Send, wait a moment for a live owner to take it, and say where things stand."""
+    before = row.events
+    kind = "cancel" if command == "cancel" else "decide"
+    await sending
+    try:
+        async with asyncio.timeout(TAKEN_S):
+            taken = await _taken(sea, row.run, before, kind)
+    except TimeoutError:
+        taken = False
+    now = await sea.journal.row(row.run)
+    if screen.json:
+        document = {"run": row.run, "command": command, "taken": taken, "state": now.state, "status": None}
+        screen.document({**document, "status": status_of(now) if now.state == "ended" else None})
+        return
+    screen.line(f"{done}; run {row.run} is {status_of(now)}" if taken else f"{done}: recorded")
+    if not taken:
+        screen.note(f"run {row.run} is at work nowhere; it goes on with: seawall resume {row.run}")
+
+
+async def _taken(sea: Seawall, run: str, before: int, kind: str) -> bool:
+    """Wait until the owner has taken a command that was not there before."""
+    while True:
+        change = sea.next_change()
+        for event in await sea.journal.events(run, after=before - 1):
+            if isinstance(event, CommandTaken) and event.command == kind:
+                return True
+        if (await sea.journal.row(run)).state == "interrupted":
+            return False
+        await change

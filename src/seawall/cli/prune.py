@@ -1,0 +1,64 @@
+"""`seawall prune`: fold old runs into their summaries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from seawall.cli.options import DEFAULT_JOURNAL, JournalOption, JsonOption, TenantOption
+
+if TYPE_CHECKING:
+    from seawall.cli.screen import Screen
+
+
+def prune(
+    older_than: Annotated[
+        str,
+        typer.Option(
+            "--older-than",
+            metavar="AGE",
+            help="Runs that ended longer ago: 30d, 12h, 90min.",
+            show_default=False,
+        ),
+    ],
+    tenant: TenantOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Remove nothing; say what would be removed.")
+    ] = False,
+    journal: JournalOption = DEFAULT_JOURNAL,
+    json: JsonOption = False,
+) -> None:
+    """Remove the events of old runs and the texts that only they had; their summaries stay, and the file shrinks."""
+    from seawall.cli.loop import run_async
+    from seawall.cli.screen import Screen
+    from seawall.cli.words import duration_s
+    from seawall.core.errors import Misused
+
+    age_s = duration_s(older_than)
+    if age_s is None:
+        raise Misused(f"--older-than {older_than}: write a number and a unit, such as 30d, 12h, 90min or 45s")
+    screen = Screen(json=json)
+    run_async(lambda _: _prune(screen, journal, age_s, tenant, dry_run))
+
+
+async def _prune(screen: Screen, path: Path, age_s: float, tenant: str | None, dry_run: bool) -> None:
+    from seawall.cli import words
+    from seawall.cli.journals import reading
+    from seawall.core.clock import SystemClock
+
+    async with reading(path) as journal:
+        with screen.err.status("pruning"):
+            before = SystemClock().wall_s() - age_s
+            pruned = await journal.prune(before=before, tenant=tenant, dry_run=dry_run)
+    if screen.json:
+        screen.document(pruned)
+        return
+    what = f"{words.many(pruned.runs, 'run')}, {words.many(pruned.events, 'event')}"
+    bodies = f"{words.many(pruned.bodies, 'body', 'bodies')} of {words.size(pruned.body_bytes)}"
+    if dry_run:
+        screen.line(f"would remove {what}, {bodies}")
+        return
+    sizes = f"{words.size(pruned.file_bytes_before)} before, {words.size(pruned.file_bytes_after)} now"
+    screen.line(f"removed {what}, {bodies}; the file: {sizes}")

@@ -1,0 +1,94 @@
+"""`seawall resume`: go on with runs after a crash, a Ctrl-C or a decision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from seawall.cli import exits
+from seawall.cli.options import DEFAULT_JOURNAL, AppOption, JournalOption, JsonOption
+
+if TYPE_CHECKING:
+    from seawall.cli.loop import Stop
+    from seawall.cli.screen import Screen
+
+
+def resume(
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RUN",
+            help="A run's id, its beginning or its end, or 'last'. Without: all interrupted runs of this host.",
+            show_default=False,
+        ),
+    ] = None,
+    app: AppOption = None,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Take the run from a live process, which then can't write to it any more."
+        ),
+    ] = False,
+    journal: JournalOption = DEFAULT_JOURNAL,
+    json: JsonOption = False,
+) -> None:
+    """Go on with a run from what is recorded; no recorded step is made again.
+
+    Without RUN, every interrupted run that this host owned goes on, with the team that is recorded with it (or
+    --app); the exit code is then 0 if each came to an outcome or waits, and 1 if some could not go on.
+    """
+    from seawall.cli.loop import run_async
+    from seawall.cli.screen import Screen
+
+    screen = Screen(json=json)
+    if run is None:
+        if force:
+            raise typer.BadParameter("--force is for one run: name it")
+        raise typer.Exit(run_async(lambda stop: _all(screen, stop, journal, app)))
+    raise typer.Exit(run_async(lambda stop: _one(screen, stop, journal, run, app, force)))
+
+
+async def _one(screen: Screen, stop: Stop, path: Path, name: str, app: str | None, force: bool) -> int:
+    from seawall.cli.going_on import Resumption, opened
+    from seawall.cli.live import Board
+    from seawall.cli.outcome import tell
+
+    async with opened(path) as sea:
+        row = await sea.journal.row(await sea.journal.find(name))
+        if row.state == "ended":
+            screen.note(f"run {row.run} has ended already")
+            rest = await (await sea.attach(row.run)).outcome()
+        else:
+            board = Board(screen)
+            with screen.aside(), board.shown():
+                rest = await Resumption(sea, board, stop, app).go_on(row, force=force)
+        tell(screen, rest)
+        return exits.of_rest(rest)
+
+
+async def _all(screen: Screen, stop: Stop, path: Path, app: str | None) -> int:
+    from seawall.cli.going_on import Resumption, interrupted_here, opened
+    from seawall.cli.live import Board
+
+    async with opened(path) as sea:
+        rows, elsewhere = await interrupted_here(sea.journal)
+        if elsewhere:
+            screen.note(f"{len(elsewhere)} interrupted on other hosts, left alone: {', '.join(elsewhere)}")
+        if not rows:
+            if screen.json:
+                screen.document({"runs": []})
+            else:
+                screen.note(f"no interrupted run in {path}")
+            return exits.Exit.OK
+        screen.note(f"{len(rows)} interrupted")
+        board = Board(screen, prefix=len(rows) > 1)
+        with screen.aside(), board.shown():
+            results = await Resumption(sea, board, stop, app).go_on_with_all(rows)
+    if screen.json:
+        screen.document({"runs": [each.document() for each in results]})
+    else:
+        for each in results:
+            screen.line(each.line())
+    return exits.Exit.BROKEN if any(each.problem for each in results) else exits.Exit.OK
