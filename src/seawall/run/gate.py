@@ -52,6 +52,8 @@ from seawall.run.verdict import (
 
 BUDGET = "budget"
 DEADLINE = "deadline"
+UNBOUND_S = 86_400.0
+"""Told to a step as the time that it has where the deadline is only observed, or off: a day."""
 BUILT_IN = (BUDGET, DEADLINE)
 """Guards that the gate itself plays, at `reserve`: they have modes like any other."""
 
@@ -310,7 +312,7 @@ class Gate:
 
     async def perform(self, step: Step, state: RunState, bodies: Bodies, left_s: float) -> Result:
         """Perform an admitted step whose intent is durable. The only way to a model or a tool."""
-        return await self._work.perform(step, state, bodies, left_s)
+        return await self._work.perform(step, state, bodies, _time_s(state, left_s))
 
     # ---- 6 judge, 7 settle
 
@@ -319,7 +321,7 @@ class Gate:
     ) -> list[Event]:
         """Judge what came back and turn it into events."""
         retry = result.retryable and self._work.retries(step, state, result)
-        if retry and (result.retry_after_s or 0.0) >= left_s:
+        if retry and (result.retry_after_s or 0.0) >= _time_s(state, left_s):
             retry = False  # it would be answered after the deadline
         if retry:
             return [self._done(step, result, state, bodies, retry=True, left_s=left_s)]
@@ -390,6 +392,11 @@ class Gate:
 
 _WAIT: Any = object()
 _ZERO = Decimal(0)
+
+
+def _time_s(state: RunState, left_s: float) -> float:
+    """What a step may take: where the deadline does not bind, no client's time-out may bind in its place."""
+    return left_s if state.modes.get(DEADLINE, "enforce") == "enforce" else UNBOUND_S
 
 
 def _assistant(text: str, bodies: Bodies) -> Ref:
