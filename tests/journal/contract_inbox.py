@@ -9,9 +9,11 @@ import pytest
 from journal.story import (
     Open,
     begin,
+    bodies,
     opened,
     whole_run,
 )
+from seawall.core.canonical import ref_of
 from seawall.core.errors import Misused
 from seawall.journal.protocol import Command, GuardSetting
 
@@ -30,6 +32,28 @@ class InboxContract:
                 assert [(item.number, item.command.kind) for item in items] == [(0, "pause"), (1, "cancel")]
                 assert items[0].command.by == "user:7"
                 assert await journal.inbox("r-1", after=0) == items[1:]
+
+        asyncio.run(scenario())
+
+    def test_commands_of_all_runs_come_after_a_cursor(self, open_journal: Open) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                await begin(journal, "r-1")
+                await begin(journal, "r-2")
+                await journal.send("r-1", Command(kind="pause"))
+                cursor, items = await journal.commands(after=-1)
+                assert items == []
+                answer = Command(kind="decide", step=3, approved=True, output=ref_of(b"yes"))
+                await journal.send("r-2", answer, bodies(b"yes"))
+                await journal.send("r-1", Command(kind="unpause"))
+
+                cursor, items = await journal.commands(after=cursor)
+                assert [(item.run, item.number, item.command.kind) for item in items] == [
+                    ("r-2", 0, "decide"),
+                    ("r-1", 1, "unpause"),
+                ]
+                assert await journal.commands(after=cursor) == (cursor, [])
+                assert await journal.bodies("acme", [ref_of(b"yes")]) == bodies(b"yes")
 
         asyncio.run(scenario())
 

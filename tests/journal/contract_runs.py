@@ -312,6 +312,23 @@ class RunContract:
 
         asyncio.run(scenario())
 
+    def test_only_one_run_goes_on_from_the_newest_of_a_session(self, open_journal: Open) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+
+                async def follow(run: str, after: str) -> Lease:
+                    return await journal.create(started(run, session="s"), [], bodies(INTENT), after=after)
+
+                outcomes = await asyncio.gather(
+                    *(follow(f"r-{number}", "") for number in range(3)), return_exceptions=True
+                )
+                assert [type(outcome) for outcome in outcomes] == [Lease, Refused, Refused]
+                with pytest.raises(Refused, match="its newest run is r-0"):
+                    await follow("r-4", "")
+                assert (await follow("r-5", "r-0")).run == "r-5"
+
+        asyncio.run(scenario())
+
 
 class LeaseContract:
     """Who may append."""

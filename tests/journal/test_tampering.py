@@ -221,7 +221,7 @@ def test_a_torn_write_ahead_log_is_found(tmp_path: Path) -> None:
             await whole_run(journal, "r-1", [b"x", b"y", b"z"])
             log = bytearray(read(path + "-wal"))
             log[len(log) // 2] ^= 1  # SQLite drops this frame and all that follow, and says nothing
-            write(copy + "-wal", log)
+            write(copy + "-wal", bytes(log))
             shutil.copy(path, copy)
             shutil.copy(path + ".mark", copy + ".mark")
 

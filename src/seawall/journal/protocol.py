@@ -1,6 +1,6 @@
 """What a journal is: the append-only record of every run, and the one truth.
 
-Implementations: `seawall.journal.sqlite.SqliteJournal`. Every one passes `tests/journal_contract.py`.
+Implementations: `seawall.journal.sqlite.SqliteJournal`. Every one passes `tests/journal/contract.py`.
 """
 
 from __future__ import annotations

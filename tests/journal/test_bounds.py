@@ -1,0 +1,161 @@
+"""Queues are bounded, files shrink, and nobody waits for ever."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from journal.story import begin, bodies, done, opened, started, step, whole_run
+from seawall.core.canonical import ref_of
+from seawall.core.errors import JournalFailed, Misused, Refused
+from seawall.journal.sqlite import SqliteJournal, SqliteOptions
+from seawall.testing import ManualClock
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "journal.db")
+
+
+def open_with(path: str, **options: Any) -> SqliteJournal:
+    return SqliteJournal.open(path, clock=ManualClock(), options=SqliteOptions(**options))
+
+
+def size(path: str) -> int:
+    return Path(path).stat().st_size
+
+
+def test_creating_waits_for_room_and_every_run_gets_it(path: str) -> None:
+    async def scenario() -> None:
+        async with opened(lambda: open_with(path, queue_ops=2)) as journal:
+            await asyncio.gather(*(begin(journal, f"r-{number}") for number in range(50)))
+            assert len(await journal.runs()) == 50
+
+    asyncio.run(scenario())
+
+
+def test_room_is_there_once_the_queue_has_drained(path: str) -> None:
+    async def scenario() -> None:
+        async with opened(lambda: open_with(path, queue_ops=4)) as journal:
+            lease = await begin(journal, "r-1")
+            pending = [journal.append(lease, 1 + n, [done(n, b"x")], {}) for n in range(20)]
+            await journal.room()
+            await asyncio.gather(*pending)
+
+    asyncio.run(scenario())
+
+
+def test_an_append_beyond_the_hard_bound_is_refused_and_leaves_no_gap(path: str) -> None:
+    async def scenario() -> None:
+        async with opened(lambda: open_with(path, queue_ops=4, hard_factor=2)) as journal:
+            lease = await begin(journal, "r-1")
+            pending = [journal.append(lease, 1 + n, [done(n, b"x")], {}) for n in range(8)]
+            with pytest.raises(Refused, match="8 writes of") as refused:
+                journal.append(lease, 9, [done(9, b"x")], {})
+            assert (refused.value.guard, refused.value.limit) == ("journal queue", 8)
+            await asyncio.gather(*pending)
+            await journal.append(lease, 9, [done(9, b"x")], bodies(b"x"))
+
+    asyncio.run(scenario())
+
+
+def test_a_body_above_the_limit_is_refused_with_its_size(path: str) -> None:
+    async def scenario() -> None:
+        async with opened(lambda: open_with(path, body_bytes=10)) as journal:
+            with pytest.raises(Misused, match="11 bytes is above the journal's limit of 10"):
+                await journal.create(started("r-1"), [], bodies(b"x" * 11))
+
+    asyncio.run(scenario())
+
+
+def test_options_that_are_not_positive_are_refused() -> None:
+    with pytest.raises(Misused, match="lease_s must be positive, not 0"):
+        SqliteOptions(lease_s=0)
+
+
+def test_the_file_shrinks_after_a_prune_and_grows_no_more_than_what_it_holds(path: str) -> None:
+    async def scenario() -> None:
+        clock = ManualClock()
+        journal = SqliteJournal.open(path, clock=clock)
+        async with opened(lambda: journal):
+            sizes: list[int] = []
+            for week in range(4):
+                for number in range(30):
+                    results = [b"%d %d %d " % (week, number, n) * 300 for n in range(4)]
+                    await whole_run(journal, f"r-{week}-{number}", results)
+                await clock.advance(1)
+                plan = await journal.prune(before=clock.wall_s(), dry_run=True)
+                pruned = await journal.prune(before=clock.wall_s())
+                assert (plan.runs, plan.events, plan.bodies, plan.body_bytes) == (
+                    *(pruned.runs, pruned.events, pruned.bodies, pruned.body_bytes),
+                )
+                assert plan.file_bytes_after < plan.file_bytes_before / 2
+                assert pruned.file_bytes_after == size(path)
+                assert pruned.file_bytes_after < pruned.file_bytes_before / 3
+                sizes.append(size(path))
+            assert sizes[-1] < sizes[0] * 3  # summaries stay: 120 of them where there were 30
+            found = await journal.verify()
+            assert (found.bad, found.pruned_events) == (None, 120 * 10)
+
+    asyncio.run(scenario())
+
+
+def test_others_write_while_a_journal_is_pruned_and_verified(path: str) -> None:
+    async def scenario() -> None:
+        clock = ManualClock()
+        journal = SqliteJournal.open(path, clock=clock)
+        async with opened(lambda: journal), opened(lambda: open_with(path)) as other:
+            for number in range(250):
+                await whole_run(journal, f"r-{number}", [b"shared", b"%d" % number])
+            await clock.advance(1)
+            lease = await begin(other, "r-live")
+
+            async def go_on() -> None:
+                for number in range(60):
+                    await step(other, lease, 1 + 2 * number, b"%d" % number)
+
+            pruned, found, _ = await asyncio.gather(
+                journal.prune(before=clock.wall_s()), other.verify(), go_on()
+            )
+            assert pruned.runs == 250
+            assert found.bad is None
+            again = await journal.verify()
+            assert again.bad is None
+            contents = [b"%d" % number for number in range(60)]
+            assert await other.bodies("acme", [ref_of(each) for each in contents]) == bodies(*contents)
+
+    asyncio.run(scenario())
+
+
+def test_a_writer_that_meets_the_unforeseen_fails_who_waits(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_it(*_: object) -> None:
+        raise MemoryError("made by a test")
+
+    async def scenario() -> None:
+        journal = open_with(path)
+        async with opened(lambda: journal):
+            lease = await begin(journal, "r-1")
+            monkeypatch.setattr("seawall.journal.sqlite.writer.Writer._housekeep", break_it)
+            await step(journal, lease, 1, b"x")
+            while journal.problem is None:
+                await journal.row("r-1")
+            with pytest.raises(JournalFailed, match="MemoryError: made by a test; writing has stopped"):
+                await step(journal, lease, 3, b"y")
+
+    asyncio.run(scenario())
+
+
+def test_a_read_only_database_is_named(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise apsw.ReadOnlyError("attempt to write a readonly database")
+
+    monkeypatch.setattr("seawall.journal.sqlite.opened.prepare", refuse)
+
+    with pytest.raises(Misused, match="can't be written: the file or its directory is read-only"):
+        open_with(path)
