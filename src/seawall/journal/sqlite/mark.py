@@ -58,6 +58,11 @@ class Mark:
         due = self.due()
         return due is not None and (due <= 0 or self._head - self._marked >= self._lag_batches)
 
+    def postpone(self) -> None:
+        """It could not be written: try again after the lag."""
+        self._marked = self._head
+        self._ahead_since = self._clock.monotonic_s()
+
     def read(self) -> Head | None:
         """What the file says; None if there is none. Raises `ValueError` if it can't be read as a mark."""
         try:

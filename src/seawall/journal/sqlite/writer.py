@@ -322,6 +322,8 @@ class Writer:
                 self.fail(str(why()))
             else:
                 _log.warning("journal %s: %s", self._path, error)
+                if self._mark is not None:
+                    self._mark.postpone()  # a directory that can't be written is not tried at every commit
 
     def _in_transaction(self, work: Callable[[Database], None]) -> None:
         self._database.run("BEGIN IMMEDIATE")
