@@ -36,6 +36,13 @@ def test_a_model_is_given_more_time_than_the_run_has(mode: Mode) -> None:
     assert (model.requests[0].timeout_s or 0) > 2 * ACTIVE_S
 
 
+@pytest.mark.parametrize("mode", NOT_ENFORCED)
+def test_a_run_that_went_on_after_its_time_says_how_long_it_took(mode: Mode) -> None:
+    outcome, _ = _answered(mode, slow(2 * ACTIVE_S, "It was sent."))
+
+    assert outcome.active_s == 2 * ACTIVE_S
+
+
 def test_an_enforced_deadline_is_the_models_time_out_too() -> None:
     outcome, model = _answered("enforce", slow(2 * ACTIVE_S, "It was sent."))
 

@@ -93,8 +93,8 @@ class Driver:
     # ---- time
 
     def left_s(self) -> float:
-        """Active seconds left."""
-        return max(0.0, self._deadline_at - self._clock.monotonic_s())
+        """Active seconds left: below zero once a deadline that does not bind has passed."""
+        return self._deadline_at - self._clock.monotonic_s()
 
     def _watch_deadline(self) -> None:
         self._deadline = self._clock.call_later(self.left_s(), self._overdue)

@@ -396,7 +396,7 @@ _ZERO = Decimal(0)
 
 def _time_s(state: RunState, left_s: float) -> float:
     """What a step may take: where the deadline does not bind, no client's time-out may bind in its place."""
-    return left_s if state.modes.get(DEADLINE, "enforce") == "enforce" else UNBOUND_S
+    return max(0.0, left_s) if state.modes.get(DEADLINE, "enforce") == "enforce" else UNBOUND_S
 
 
 def _assistant(text: str, bodies: Bodies) -> Ref:
