@@ -16,7 +16,7 @@ import msgspec
 
 from crash.world import World
 from seawall import Agent, Guard, Limits, Price, Team, ToolContext, tool
-from seawall.models.protocol import ModelRequest, ToolResult, Usage, User
+from seawall.models.protocol import ModelRequest, System, ToolResult, Usage, User
 from seawall.models.scripted import Reply, calls, say
 from seawall.models.scripted import call as ask
 from seawall.team.tool import Tool
@@ -28,7 +28,7 @@ ANSWER = (
     "the customer knows. Dated 3 May."
 )
 PAID = "receipt-1042"
-PRICE = Price(Decimal("1"), Decimal("2"))
+PRICE = Price(Decimal(1), Decimal(2))
 Script = Callable[[ModelRequest], Reply]
 
 
@@ -40,6 +40,8 @@ class Variant:
     model: str = "scripted"
     notify_version: str = "1"
     notify_honours: bool = True
+    renamed: str = ""
+    """The coordinator's new name."""
     without_agent: str = ""
     without_tool: str = ""
     limits: Limits | None = None
@@ -56,9 +58,7 @@ def results(request: ModelRequest, name: str) -> list[str]:
 def _coordinator(request: ModelRequest) -> Reply:
     found = results(request, "ask_clerk") + results(request, "ask_annex")
     if not found:
-        return calls(
-            ask("ask_clerk", task="Find out about order 1042."), ask("ask_annex", task="Read 1042.")
-        )
+        return calls(ask("ask_clerk", task="Find out about order 1042."), ask("ask_annex", task="Read 1042."))
     paid = results(request, "ask_cashier")
     if not paid:
         return ask("ask_cashier", task="Refund order 1042.")
@@ -69,7 +69,9 @@ def _coordinator(request: ModelRequest) -> Reply:
 
 def _clerk(request: ModelRequest) -> Reply:
     if not results(request, "find_order"):
-        return calls(ask("find_order", order="1042"), ask("find_order", order="1043"), ask("track", order="1042"))
+        return calls(
+            ask("find_order", order="1042"), ask("find_order", order="1043"), ask("track", order="1042")
+        )
     return say(results(request, "track")[-1])
 
 
@@ -102,7 +104,7 @@ def _auditor(request: ModelRequest) -> Reply:
 
 def _model(world: World, agent: str, script: Script, variant: Variant) -> ScriptedModel:
     def reply(request: ModelRequest) -> Reply:
-        said = msgspec.json.encode([request.messages])
+        said = msgspec.json.encode([m for m in request.messages if not isinstance(m, System)])
         entry = script(request)
         size = Usage(len(said) // 4, 20)
         identity = hashlib.sha256(agent.encode() + said).hexdigest()[:16]
@@ -183,7 +185,7 @@ def desk(world: World, variant: Variant | None = None) -> Team:
     ]
     return Team(
         "desk",
-        agent("desk", _coordinator),
+        agent(variant.renamed or "desk", _coordinator),
         specialists=[each for each in staff if each.name != variant.without_agent],
         reviewer=agent("auditor", _auditor),
         limits=variant.limits or Limits(active_s=60),

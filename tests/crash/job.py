@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -12,14 +13,26 @@ from typing import Any, Literal
 import msgspec
 
 from crash.desk import PAID, REQUEST, Variant, desk
-from crash.world import World, die
+from crash.world import World
 from journal.disk import Disk
-from seawall import Limits, Outcome, Seawall, Waiting
+from seawall import Guard, Halt, Limits, Outcome, Seawall, Waiting
 from seawall.core.canonical import Ref
 from seawall.core.clock import SystemClock
 from seawall.core.events import Event, RunStarted, StepIntended
 from seawall.journal.protocol import Journal, Lease, Summary
 from seawall.journal.sqlite import SqliteJournal, SqliteOptions
+from seawall.run.state import RunState
+from seawall.run.step import Step
+from seawall.run.verdict import Verdict
+
+
+class Frozen(Guard):
+    """Lets nothing pass."""
+
+    name = "frozen"
+
+    def before(self, step: Step, run: RunState, memo: Any) -> Verdict:
+        return Halt("everything is frozen")
 
 
 class Death(msgspec.Struct, frozen=True):
@@ -29,6 +42,12 @@ class Death(msgspec.Struct, frozen=True):
     where: Literal["journal", "world", "disk"] = "journal"
     after: bool = False
     """Only after it was done, and before anybody heard of it. On the disk: written by half."""
+    signal: int = signal.SIGKILL
+    """Or what stops it (SIGSTOP), or asks it to end (SIGINT)."""
+
+    def come(self) -> None:
+        """It comes to this process."""
+        os.kill(os.getpid(), self.signal)
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,8 +61,12 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     model: str = "scripted"
     notify_version: str = "1"
     notify_honours: bool = True
+    renamed: str = ""
     without_agent: str = ""
     without_tool: str = ""
+    frozen: bool = False
+    """A guard that halts whatever comes next."""
+    lease_s: float = 30.0
     settles: bool = True
     """Plays the person who looks what became of an effect; else the worker leaves when the run waits."""
 
@@ -69,9 +92,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
             model=self.model,
             notify_version=self.notify_version,
             notify_honours=self.notify_honours,
+            renamed=self.renamed,
             without_agent=self.without_agent,
             without_tool=self.without_tool,
             limits=self.limits,
+            guards=(Frozen(),) if self.frozen else (),
             estimated=self.estimated,
         )
 
@@ -94,8 +119,9 @@ class Acknowledged(msgspec.Struct, frozen=True):
 
 
 def digest_of(events: Sequence[Event]) -> str:
-    """Equal for equal events."""
-    return hashlib.sha256(msgspec.json.encode(events)).hexdigest()
+    """Equal for equal events: as they are read, where a limit of 60 has become 60.0."""
+    read = msgspec.json.decode(msgspec.json.encode(events), type=list[Event])
+    return hashlib.sha256(msgspec.json.encode(read)).hexdigest()
 
 
 class Deadly:
@@ -111,30 +137,31 @@ class Deadly:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
-    def _write(self) -> bool:
-        """Count a write; whether this process dies after it."""
+    def _write(self) -> Callable[[], None]:
+        """Count a write; what comes after it."""
         self._writes += 1
         death = self._death
         if death is None or death.at != self._writes:
-            return False
-        if not death.after:
-            die()
-        return True
+            return lambda: None
+        if death.after:
+            return death.come
+        death.come()
+        return lambda: None
 
     async def create(
         self, started: RunStarted, events: Sequence[Event], bodies: Mapping[Ref, bytes], **options: Any
     ) -> Lease:
         last = self._write()
         lease = await self._inner.create(started, events, bodies, **options)
-        if last:
-            die()
+        last()
         self._promised(0, [started, *events])
         return lease
 
     async def take(self, run: str, *, force: bool = False) -> Lease:
         last = self._write()
         lease = await self._inner.take(run, force=force)
-        return die() if last else lease
+        last()
+        return lease
 
     def append(
         self,
@@ -151,11 +178,10 @@ class Deadly:
         return self._acknowledge(durable, first_seq, list(events), last)
 
     async def _acknowledge(
-        self, durable: Awaitable[None], first_seq: int, events: list[Event], last: bool
+        self, durable: Awaitable[None], first_seq: int, events: list[Event], last: Callable[[], None]
     ) -> None:
         await durable
-        if last:
-            die()
+        last()
         self._promised(first_seq, events)
 
     def _promised(self, first_seq: int, events: list[Event]) -> None:
@@ -165,8 +191,7 @@ class Deadly:
     async def release(self, lease: Lease) -> None:
         last = self._write()
         await self._inner.release(lease)
-        if last:
-            die()
+        last()
 
 
 def world_of(job: Job) -> World:
@@ -175,17 +200,17 @@ def world_of(job: Job) -> World:
 
     def on_call(number: int, done: bool) -> None:
         if death is not None and death.where == "world" and (number, done) == (death.at, death.after):
-            die()
+            death.come()
 
     return World(job.world, on_call)
 
 
 def open_journal(job: Job) -> SqliteJournal:
     """The journal, on a disk that ends this process at the write that was named."""
-    options = SqliteOptions()
+    options = SqliteOptions(lease_s=job.lease_s)
     if job.death is not None and job.death.where == "disk":
-        disk = Disk(dies_at_write=job.death.at, torn=job.death.after, on_death=die).mount()
-        options = SqliteOptions(vfs=disk.name)
+        disk = Disk(dies_at_write=job.death.at, torn=job.death.after, on_death=job.death.come).mount()
+        options = SqliteOptions(lease_s=job.lease_s, vfs=disk.name)
     return SqliteJournal.open(job.journal, clock=SystemClock(), options=options)
 
 
@@ -233,7 +258,7 @@ def live(job: Job, finish: Callable[[int], None] = os._exit) -> None:
     """Be that worker: do the job, leave a report, and end."""
     try:
         report = asyncio.run(work(job))
-    except Exception as error:  # noqa: BLE001 -- told to the test
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 -- told to the test
         report = Report(error=f"{type(error).__name__}: {error}")
     Path(job.directory, "report").write_bytes(msgspec.json.encode(report))
     finish(0)

@@ -35,21 +35,34 @@ class Nursery:
 
     def life(self, job: Job) -> Report | None:
         """One worker's life: its report, or None if it died where it was told to."""
-        report = Path(job.directory, "report")
-        report.unlink(missing_ok=True)
+        return told(job, self._ask(job))
+
+    def stopped_life(self, job: Job) -> int:
+        """The process of a worker that was stopped where it was told to; `continued` lets it go on."""
+        pid = self._ask(job)
+        assert pid > 0, f"the worker ended with {pid}, and was to be stopped: {job}"
+        return pid
+
+    def continued(self, job: Job, pid: int) -> Report:
+        """Let a stopped worker go on to its end."""
+        report = told(job, self._ask(pid))
+        assert report is not None
+        return report
+
+    def _ask(self, what: Job | int) -> int:
+        if isinstance(what, Job):
+            Path(what.directory, "report").unlink(missing_ok=True)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(msgspec.json.encode(job) + b"\n")
+        self._process.stdin.write(msgspec.json.encode(what) + b"\n")
         self._process.stdin.flush()
-        return told(job, int(self._process.stdout.readline()))
+        return int(self._process.stdout.readline())
 
 
 def fresh_life(job: Job) -> Report | None:
     """As `Nursery.life`, in an interpreter of its own."""
     command = [sys.executable, "-m", "crash.nursery", "--once"]
-    done = subprocess.run(
-        command, cwd=TESTS, input=msgspec.json.encode(job), timeout=MAX_LIFE_S, check=False
-    )
+    done = subprocess.run(command, cwd=TESTS, input=msgspec.json.encode(job), timeout=MAX_LIFE_S, check=False)
     return told(job, done.returncode)
 
 
@@ -63,13 +76,18 @@ def told(job: Job, code: int) -> Report | None:
 
 def _serve() -> None:
     for line in sys.stdin.buffer:
-        job = msgspec.json.decode(line, type=Job)
-        pid = os.fork()
-        if pid == 0:
-            signal.alarm(MAX_LIFE_S)
-            live(job)
-        _, status = os.waitpid(pid, 0)
-        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
+        asked = msgspec.json.decode(line, type=Job | int)
+        if isinstance(asked, Job):
+            pid = os.fork()
+            if pid == 0:
+                signal.alarm(MAX_LIFE_S)
+                live(asked)
+        else:
+            pid = asked
+            os.kill(pid, signal.SIGCONT)
+        _, status = os.waitpid(pid, os.WUNTRACED)
+        answer = pid if os.WIFSTOPPED(status) else os.waitstatus_to_exitcode(status)
+        sys.stdout.write(f"{answer}\n")
         sys.stdout.flush()
 
 

@@ -4,18 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, NoReturn
-
-
-def die() -> NoReturn:
-    """End this process as a power switch would: no handler, no flush, no goodbye."""
-    os.kill(os.getpid(), signal.SIGKILL)
-    raise AssertionError("unreachable")
+from typing import Any, Literal, NamedTuple
 
 
 class Call(NamedTuple):

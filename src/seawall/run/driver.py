@@ -42,6 +42,10 @@ MAX_ROUNDS = 10_000
 """Decisions taken without waiting for anything; more means that `decide` does not come to rest."""
 
 
+STALE_S = 0.5
+"""An effect whose intent was recorded longer ago than this is made only after another look at the lease: the
+process may have been stopped meanwhile, and another one gone on with the run. Far below any lease, far above
+a commit."""
 MAX_ERROR_CHARS = 2_000
 """Of an error's text in the outcome; the whole of it is a body."""
 
@@ -81,6 +85,7 @@ class Driver:
         self._deadline_at = clock.monotonic_s() + state.left_s
         self._broken: Exception | None = None
         self._waits = state.waits
+        self._intended_at: dict[int, float] = {}
 
     @property
     def broken(self) -> Exception | None:
@@ -295,7 +300,7 @@ class Driver:
         self, happened: Sequence[Event], commands: Sequence[InboxItem] = ()
     ) -> tuple[list[Step], asyncio.Future[None]]:
         """Fold `happened` and all that is decided from it; the steps to perform, and when they may be."""
-        first_seq = self.state.seq
+        first_seq, first_at = self.state.seq, self._clock.monotonic_s()
         batch, ready = self._fold(happened, commands)
         ended = self.state.ended
         parked = ended is None and not self.state.in_flight
@@ -310,6 +315,7 @@ class Driver:
             )
         )
         self._waits = parked
+        self._intended_at |= dict.fromkeys((step.number for step in ready if step.effect), first_at)
         self._final = durable if ended is not None or parked else None
         return ready, durable
 
@@ -435,6 +441,9 @@ class Driver:
         """The result of `step`, or None if it came too late to count."""
         if step.delay_s > 0:
             await self._clock.sleep(step.delay_s)
+        now = self._clock.monotonic_s()
+        if now - self._intended_at.pop(step.number, now) > STALE_S:
+            await self._journal.append(self.lease, self.state.seq, (), {})  # raises `Fenced` if it is not ours
         if step.timeout_s is not None:
             task = asyncio.current_task()
             expire = lambda: self._expire(step, task)  # noqa: E731 -- a callback of one expression

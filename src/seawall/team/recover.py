@@ -19,7 +19,7 @@ a second one bad luck; a run that takes its worker with it three times would do 
 MAX_RUNS = 10_000
 """Interrupted runs that are looked at: more than a host can have in flight."""
 
-_NOT_PROGRESS = frozenset({"lost", "unknown", "cancelled"})
+_NOT_PROGRESS = frozenset({"lost", "unknown", "cancelled", "withdrawn"})
 
 
 class SetAside(NamedTuple):
