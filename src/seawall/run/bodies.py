@@ -19,17 +19,23 @@ class Bodies:
         self._redactor = redactor
         self._known: dict[Ref, bytes] = dict(loaded or {})
         self._texts: dict[Ref, str] = {}
+        self._put: set[Ref] = set()
         self._unsaved: dict[Ref, bytes] = {}
 
     def put(self, content: str | bytes) -> Ref:
-        """Keep `content`; its address."""
+        """Keep `content`; its address.
+
+        Every run hands its bodies to the journal anew, which keeps each once: what an earlier run stored
+        may have been pruned with it.
+        """
         if isinstance(content, str):
             content = self.redact(content)
             data = content.encode()
         else:
             data = self._redactor.data(content)
         ref = ref_of(data)
-        if ref not in self._known:
+        if ref not in self._put:
+            self._put.add(ref)
             self._known[ref] = data
             self._unsaved[ref] = data
             if isinstance(content, str):
@@ -55,10 +61,6 @@ class Bodies:
         """The body's bytes, or None if it was erased."""
         return self._known.get(ref)
 
-    def size(self, ref: Ref) -> int:
-        """The body's length in bytes; 0 if it was erased."""
-        return len(self._known.get(ref, b""))
-
     def missing(self, refs: Iterable[Ref]) -> list[Ref]:
         """Those of `refs` that are not here."""
         return [ref for ref in refs if ref and ref not in self._known]
@@ -73,7 +75,7 @@ class Bodies:
 
     def keep(self) -> None:
         """What was handed out to be made durable was not: hand all of it out again."""
-        self._unsaved = dict(self._known)
+        self._unsaved = {ref: self._known[ref] for ref in self._put}
 
     def unsaved(self) -> dict[Ref, bytes]:
         """What was put since the last call; the caller makes it durable."""
