@@ -17,6 +17,7 @@ import pytest
 import typer
 
 from seawall import Broken, Misused
+from seawall.cli.app import app
 from seawall.cli.demo import demo, scenes
 from seawall.cli.demo.scripts import good
 from seawall.cli.demo.take import Claim
@@ -241,3 +242,27 @@ def test_the_teams_of_a_demo_are_found_in_its_directory(play: Play, tmp_path: Pa
 
     assert repr(module.good_observe) == "<Team order-desk of clerk, cashier, desk, auditor>"
     assert module.good_enforce.limits == scenes.scene_named("good").limits
+
+
+def test_the_commands_that_it_suggests_do_what_they_say(play: Play, tmp_path: Path) -> None:
+    report = play("error", "unknown")
+
+    change, *commands = report["next"]
+    assert change == f"cd {tmp_path}"
+    there = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
+    for command in commands:
+        seawall, *words = command.split()
+        assert seawall == "seawall"
+        if words[0] == "replay" and words[0] not in there:
+            continue  # it comes with a later part
+        done = subprocess.run(
+            [sys.executable, "-c", "from seawall.cli import main; main()", *words],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+        if words[0] == "resume":
+            assert done.stdout.startswith("Your parcel is lost, we are sorry. We have refunded 51.40 EUR")
+    assert payments(tmp_path, "unknown", "enforce") == [("1042", 5140)]

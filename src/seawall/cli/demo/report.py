@@ -153,5 +153,6 @@ def next_commands(results: Sequence[Result], journal: Path) -> list[str]:
     for result in results:
         take = result.enforce
         if take.waits_at is not None:
-            commands.append(f"seawall approve {take.run} {take.waits_at} {at}")
+            commands.append(f"seawall approve {take.run} {take.waits_at} --by you {at}")
+            commands.append(f"seawall resume {take.run} {at}")
     return [*commands, f"seawall verify {at}"]
