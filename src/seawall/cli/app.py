@@ -15,8 +15,10 @@ from seawall.cli.cancel import cancel
 from seawall.cli.demo import demo
 from seawall.cli.erase import erase
 from seawall.cli.exits import HELP, Exit, of_error
+from seawall.cli.fork import fork
 from seawall.cli.prune import prune
 from seawall.cli.reject import reject
+from seawall.cli.replay import replay
 from seawall.cli.resume import resume
 from seawall.cli.run import run
 from seawall.cli.runs import runs
@@ -89,6 +91,7 @@ PANELS = {
     "Run a team": (demo, run),
     "Look at runs": (runs, show, why),
     "Go on, decide, stop": (resume, approve, reject, cancel),
+    "Try a change": (replay, fork),
     "Look after the journal": (verify, prune, erase),
 }
 

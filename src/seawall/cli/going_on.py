@@ -18,7 +18,7 @@ from seawall.cli.loop import Stop
 from seawall.cli.outcome import document
 from seawall.core.clock import SystemClock
 from seawall.core.errors import Misused, SeawallError
-from seawall.core.events import RunTaken
+from seawall.core.events import RunStarted, RunTaken
 from seawall.journal.protocol import Journal, RunRow
 from seawall.journal.sqlite import SqliteJournal
 from seawall.team.outcome import Outcome, Waiting
@@ -55,6 +55,38 @@ async def interrupted_here(journal: Journal) -> tuple[list[RunRow], list[str]]:
 async def _last_owner(journal: Journal, row: RunRow) -> str | None:
     taken = [event.owner for event in await journal.events(row.run) if isinstance(event, RunTaken)]
     return taken[-1] if taken else None
+
+
+async def recorded(journal: Journal, name: str) -> tuple[RunRow, RunStarted]:
+    """A run whose events are there. Raises `Misused` if they were pruned."""
+    row = await journal.row(await journal.find(name))
+    first = next(iter(await journal.events(row.run)), None)
+    if not isinstance(first, RunStarted):
+        raise Misused(f"run {row.run}: its events were pruned, only its summary is left")
+    return row, first
+
+
+def team_of(row: RunRow, started: RunStarted, app: str | None) -> Team:
+    """The team of `--app`, or the one that is recorded. Raises `Misused` if there is neither."""
+    path = app if app is not None else row.app
+    if path is None:
+        raise Misused(f"run {row.run}: {_no_app(row)}")
+    return checked(load(path), path, started)
+
+
+def _no_app(row: RunRow) -> str:
+    return f"no app is recorded with it: give one with --app MODULE:TEAM (its team is {row.team!r})"
+
+
+def checked(team: Team, path: str, started: RunStarted) -> Team:
+    """The team, if it can go on with the run at all. Raises `Misused` if it is another one."""
+    if started.agent not in team.members:
+        there = ", ".join(team.members)
+        raise Misused(
+            f"{path} is another team: agent {started.agent!r}, which leads run {started.run} of team "
+            f"{started.team!r}, is not in it (there: {there})"
+        )
+    return team
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,17 +131,14 @@ class Resumption:
     def __repr__(self) -> str:
         return f"<Resumption with {', '.join(self._teams) or 'no team yet'}>"
 
-    def _team(self, row: RunRow, *, strict: bool) -> Team:
+    def _team(self, row: RunRow, started: RunStarted, *, strict: bool) -> Team:
         """The team to go on with: `--app`, else what is recorded. `strict`: `--app` only for its own runs."""
-        if self._app is not None:
-            given = self._load(self._app)
-            if given.name == row.team or not strict or row.app is None:
-                return given
-        if row.app is None:
-            raise Misused(
-                f"no app is recorded with it: give one with --app MODULE:TEAM (its team is {row.team!r})"
-            )
-        return self._load(row.app)
+        path = row.app
+        if self._app is not None and (not strict or self._load(self._app).name == row.team):
+            path = self._app
+        if path is None:
+            raise Misused(_no_app(row))
+        return checked(self._load(path), path, started)
 
     def _load(self, app: str) -> Team:
         if app not in self._teams:
@@ -118,14 +147,15 @@ class Resumption:
 
     async def go_on(self, row: RunRow, *, force: bool = False, strict: bool = False) -> Outcome | Waiting:
         """Go on with one run until it rests. Raises what keeps it from going on."""
+        _, started = await recorded(self._sea.journal, row.run)
         try:
-            team = self._team(row, strict=strict)
+            team = self._team(row, started, strict=strict)
         except Misused as error:
             raise Misused(f"run {row.run}: {error}") from error
         if self._stop.note == Stop().note:
             self._stop.note = f"go on: seawall resume {row.run}"
         run = await self._sea.resume(row.run, team, force=force)
-        return await followed(self._sea, run, self._board)
+        return await followed(self._sea, run, self._board, told_before=row.events)
 
     async def go_on_with_all(self, rows: Sequence[RunRow]) -> list[Result]:
         """Go on with all of them, at most `AT_ONCE` at the same time; runs of one session one after another."""

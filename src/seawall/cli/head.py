@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.text import Text
 
 from seawall.cli import describe, words
 from seawall.cli.journals import Texts
 from seawall.core.events import Event
-from seawall.journal.protocol import RunRow
+from seawall.journal.protocol import Command, Journal, RunRow
 from seawall.run.ledger import Ledger
 from seawall.run.record import Record
 from seawall.run.state import RunState, fold
@@ -52,6 +52,7 @@ def head(
     width: int,
     now: float,
     *,
+    decisions: Mapping[int, Command] | None = None,
     full: bool = False,
 ) -> Iterator[Text]:
     """All that stands above the tree."""
@@ -75,7 +76,7 @@ def head(
         pairs.append(("stopped", _stopped(stopped.reason, stopped.step), "red"))
     if ended is not None and ended.error:
         pairs.append(("error", ended.error, "red"))
-    pairs += _waits(state, texts, now)
+    pairs += _waits(state, texts, now, decisions or {})
     if state.ended is None and row.state == "interrupted":
         pairs.append(("next", f"seawall resume {row.run}", "yellow"))
     pairs.append(("took", spent(state.ledger, active_s(state, told), told.started.limits.active_s), ""))
@@ -90,11 +91,30 @@ def _stopped(reason: str, step: int | None) -> str:
     return reason if step is None else f"{reason} (before step {step})"
 
 
-def _waits(state: RunState, texts: Texts, now: float) -> Iterator[tuple[str, str, str]]:
+async def pending(journal: Journal, run: str, state: RunState) -> dict[int, Command]:
+    """Decisions that lie in the inbox of a run that is at work nowhere, by their approval step."""
+    decided: dict[int, Command] = {}
+    for item in await journal.inbox(run, after=state.inbox):
+        if item.command.kind == "decide" and item.command.step is not None:
+            decided.setdefault(item.command.step, item.command)
+    return decided
+
+
+def decided(command: Command) -> str:
+    """A decision that has not been taken up yet."""
+    word = "approved" if command.approved else "rejected"
+    return f"{word} by {command.by}, goes on with: seawall resume"
+
+
+def _waits(
+    state: RunState, texts: Texts, now: float, decisions: Mapping[int, Command]
+) -> Iterator[tuple[str, str, str]]:
     for step in state.approvals:
         what = describe.what(step, texts.of(step.input), 10**9).removeprefix("waits for a person: ")
         text = f"step {step.step}, for {words.age(now - step.at)}: {step.agent} wants {what}"
         yield "waits", text, "magenta"
+        if step.step in decisions:
+            yield "", f"{decided(decisions[step.step])} {state.started.run}", "yellow"
 
 
 def _beside(told: Record, state: RunState) -> Iterator[tuple[str, str, str]]:

@@ -9,11 +9,11 @@ import msgspec
 from rich.text import Text
 
 from seawall.cli import describe, words
-from seawall.cli.head import active_s, status_of
+from seawall.cli.head import active_s, decided, pending, status_of
 from seawall.cli.journals import texts
 from seawall.core.errors import Misused
 from seawall.core.events import Status
-from seawall.journal.protocol import Journal, RunRow, Summary
+from seawall.journal.protocol import Command, Journal, RunRow, Summary
 from seawall.run.record import record
 from seawall.run.state import fold
 
@@ -31,15 +31,20 @@ class Entry:
     waits: tuple[int, str, str, float] | None = None
     """The approval step, who wants what, and since when."""
 
+    decision: Command | None = None
+    """What was decided on that step and not taken up yet."""
+
     def document(self) -> dict[str, Any]:
         """The run as JSON."""
         row = msgspec.structs.asdict(self.row)
         del row["summary"]
         spent = msgspec.structs.asdict(self.spent)
         ended = self.row.state == "ended"
-        waits = None
+        waits: dict[str, Any] | None = None
         if self.waits is not None:
             waits = dict(zip(("step", "agent", "what", "since"), self.waits, strict=True))
+            if self.decision is not None:
+                waits["decision"] = {"approved": self.decision.approved, "by": self.decision.by}
         return {**row, **spent, "status": spent["status"] if ended else None, "waiting": waits}
 
 
@@ -66,13 +71,14 @@ async def entry(journal: Journal, row: RunRow) -> Entry:
         tool_calls=ledger.tool_calls,
         active_s=round(active_s(state, told), 6),
     )
-    waits = None
+    waits, decision = None, None
     if row.state == "waiting" and state.approvals:
         step = min(state.approvals, key=lambda step: step.step)
         inputs = await texts(journal, row.tenant, [step])
         what = describe.what(step, inputs.of(step.input), 10**9).removeprefix("waits for a person: ")
         waits = (step.step, step.agent, what, step.at)
-    return Entry(row=row, spent=spent, waits=waits)
+        decision = (await pending(journal, row.run, state)).get(step.step)
+    return Entry(row=row, spent=spent, waits=waits, decision=decision)
 
 
 def _short_s(value: float) -> str:
@@ -119,6 +125,8 @@ def table(entries: list[Entry], width: int, now: float) -> tuple[list[Text], lis
         if each.waits is not None:
             step, agent, what, since = each.waits
             text = f"waits {words.age(now - since)} for a decision on step {step}: {agent} wants {what}"
+            if each.decision is not None:
+                text = f"step {step} {decided(each.decision)} {each.row.run}"
             lines.append(Text(f"  └ {words.shortened(text, max(20, width - 4))}", style="magenta"))
     return lines, [name.lower() for name in columns if name not in shown]
 

@@ -15,6 +15,7 @@ from seawall.cli import describe, words
 from seawall.cli.journals import refs, texts
 from seawall.core.clock import SystemClock
 from seawall.core.events import (
+    CommandTaken,
     Event,
     GuardSet,
     Judged,
@@ -45,7 +46,13 @@ class Progress:
     """What one run does, told line by line. `follow` it, and `finish` it once the run rests."""
 
     def __init__(
-        self, sea: Seawall, run: Run, board: Board, on_text: Callable[[str], None] | None = None
+        self,
+        sea: Seawall,
+        run: Run,
+        board: Board,
+        on_text: Callable[[str], None] | None = None,
+        *,
+        told_before: int = 0,
     ) -> None:
         self.record: Record | None = None
         self._sea = sea
@@ -53,6 +60,7 @@ class Progress:
         self._board = board
         self._on_text = on_text
         self._inputs: dict[int, str] = {}
+        self._told_before = told_before
 
     def __repr__(self) -> str:
         return f"<Progress {self._run.id} {self.record!r}>"
@@ -91,7 +99,7 @@ class Progress:
         line = self._line(
             told, event, found.of(event.output) if found and isinstance(event, StepDone) else ""
         )
-        if line is not None:
+        if line is not None and told.events > self._told_before:
             self._board.line(self._run.id, line)
         self._board.status(self._run.id, self._status(told))
 
@@ -108,6 +116,9 @@ class Progress:
                 step = told.steps.get(event.step)
                 below = "    " if step is None else self._below(step.intent)
                 return Text(below + describe.verdict(event), style=style)
+            case CommandTaken(command="decide") if event.step in told.steps:
+                style = "green" if event.approved else "red"
+                return Text(f"  step {event.step} {describe.decision(event)}", style=style)
             case RunTaken() if len(told.segments) > 1:
                 left = words.seconds(event.left_s)
                 return Text(f"  resumed: segment {len(told.segments)}, {left} left", style="yellow")
@@ -127,8 +138,8 @@ class Progress:
     def _ended(self, told: Record, step: StepRecord, output: str) -> Text | None:
         done = step.done
         assert done is not None
-        if step.intent.kind == "handoff" and done.status == "ok":
-            return None  # its last answer was told
+        if step.intent.kind == "approval" or (step.intent.kind == "handoff" and done.status == "ok"):
+            return None  # the decision was told, or the hand-off's last answer
         mark, style = describe.mark(step, waits=False)
         tail: list[str] = []
         if step.intent.kind not in ("handoff", "review", "approval") and step.intent.perform:
@@ -222,10 +233,15 @@ class Board:
 
 
 async def followed(
-    sea: Seawall, run: Run, board: Board, on_text: Callable[[str], None] | None = None
+    sea: Seawall,
+    run: Run,
+    board: Board,
+    on_text: Callable[[str], None] | None = None,
+    *,
+    told_before: int = 0,
 ) -> Outcome | Waiting:
-    """The run's rest, its progress told meanwhile."""
-    progress = Progress(sea, run, board, on_text)
+    """The run's rest; of its first `told_before` events nothing is told. Its progress told meanwhile."""
+    progress = Progress(sea, run, board, on_text, told_before=told_before)
     following = asyncio.ensure_future(progress.follow())
     try:
         rest = await run.rest()

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from seawall.cli.going_on import opened
-from seawall.cli.head import status_of
+from seawall.cli.head import pending, status_of
 from seawall.core.errors import Misused
 from seawall.core.events import CommandTaken
-from seawall.journal.protocol import RunRow
+from seawall.journal.protocol import Command, RunRow
 from seawall.run.state import RunState
 from seawall.team.seawall import Seawall
 
@@ -44,7 +44,7 @@ async def decide(screen: Screen, path: Path, name: str, decision: Decision) -> N
         if row.state == "ended":
             raise Misused(f"run {row.run} has ended already: {status_of(row)}")
         state = await sea.state(row.run)
-        step = _step(row, state, decision)
+        step = _step(row, state, decision, await pending(sea.journal, row.run, state))
         sending = sea.decide(
             row.run,
             step,
@@ -57,7 +57,7 @@ async def decide(screen: Screen, path: Path, name: str, decision: Decision) -> N
         await deliver(screen, sea, row, word, sending, f"step {step} {done} by {decision.by}")
 
 
-def _step(row: RunRow, state: RunState, decision: Decision) -> int:
+def _step(row: RunRow, state: RunState, decision: Decision, decisions: Mapping[int, Command]) -> int:
     waiting = [each.step for each in state.approvals]
     if not waiting:
         raise Misused(f"run {row.run} waits for no decision: it is {row.state}")
@@ -70,6 +70,11 @@ def _step(row: RunRow, state: RunState, decision: Decision) -> int:
         step = waiting[0]
     if step not in waiting:
         raise Misused(f"run {row.run}: step {step} waits for no decision (waiting: {_listed(waiting)})")
+    if step in decisions:
+        told = f"{'approved' if decisions[step].approved else 'rejected'} by {decisions[step].by}"
+        raise Misused(
+            f"run {row.run}: step {step} was {told} already; it goes on with: seawall resume {row.run}"
+        )
     if decision.result is not None and not _unknown_effect(state, step):
         raise Misused(f"step {step} has not been made yet: --result is for an effect of unknown fate")
     return step

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from seawall.cli.loop import Stop
     from seawall.cli.screen import Screen
     from seawall.team.handle import Run
-    from seawall.team.seawall import Seawall
     from seawall.team.team import Team
 
 
@@ -84,7 +84,7 @@ async def _run(
     stream = _Stream(screen)
     async with Seawall(str(journal)) as sea:
         with screen.aside():
-            run = await _start(sea, stop, team, request, options)
+            run = await started(stop, sea.start(team, request, **options))
             screen.note(f"run {run.id}")
             # A moving line and streamed text do not share a terminal.
             board = Board(screen, moves=not (options["stream"] and screen.out.is_terminal))
@@ -94,9 +94,9 @@ async def _run(
         return exits.of_rest(rest)
 
 
-async def _start(sea: Seawall, stop: Stop, team: Team, request: str, options: dict[str, Any]) -> Run:
-    """The run's handle. Stopped in the middle of it, the run may be recorded: then it is named all the same."""
-    starting = asyncio.ensure_future(sea.start(team, request, **options))
+async def started(stop: Stop, start: Coroutine[Any, Any, Run]) -> Run:
+    """The handle that `start` gives. Stopped in the middle, the run may be recorded: then it is named all the same."""
+    starting = asyncio.ensure_future(start)
     try:
         run = await asyncio.shield(starting)
     except asyncio.CancelledError:

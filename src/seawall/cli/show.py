@@ -33,22 +33,25 @@ def show(
 
 async def _show(screen: Screen, path: Path, name: str, full: bool) -> None:
     from seawall.cli import journals
-    from seawall.cli.head import head
+    from seawall.cli.head import head, pending
     from seawall.cli.shown import document
     from seawall.cli.tree import Tree
     from seawall.core.clock import SystemClock
     from seawall.run.record import record
+    from seawall.run.state import fold
 
     async with journals.reading(path) as journal:
         row = await journal.row(await journal.find(name))
         events = await journal.events(row.run)
         texts = await journals.texts(journal, row.tenant, events)
+        decisions = await pending(journal, row.run, fold(events)) if row.state == "waiting" else {}
     told = record(events) if events else None
     if screen.json:
         shown: dict[str, Any] = document(row, told, events, texts)
         screen.document(shown)
         return
-    for line in head(row, told, events, texts, screen.width, SystemClock().wall_s(), full=full):
+    now = SystemClock().wall_s()
+    for line in head(row, told, events, texts, screen.width, now, decisions=decisions, full=full):
         screen.line(line)
     if told is None:
         screen.note("its events were pruned; this is what was kept")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from decimal import Decimal
+from typing import Any, cast
 
 import msgspec
 
@@ -253,6 +254,26 @@ def _path(links: tuple[Link, ...], starts: tuple[int, ...], first: int) -> tuple
     return tuple(path)
 
 
+def _values(text: str) -> str:
+    """The values in a text; of an object the names of its fields are none."""
+    try:
+        value: Any = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
+    return "\n".join(_leaves(value))
+
+
+def _leaves(value: Any) -> Iterable[str]:
+    if isinstance(value, dict):
+        for each in cast("dict[str, Any]", value).values():
+            yield from _leaves(each)
+    elif isinstance(value, list):
+        for each in cast("list[Any]", value):
+            yield from _leaves(each)
+    elif value is not None:
+        yield str(value)
+
+
 def _unsourced(record: Record, starts: tuple[int, ...], text: Callable[[Ref], str]) -> tuple[str, ...]:
     known = literals(text(record.started.intent))
     for step in record.steps.values():
@@ -264,7 +285,7 @@ def _unsourced(record: Record, starts: tuple[int, ...], text: Callable[[Ref], st
     if starts:
         steps = [record.steps[number].intent for number in starts]
         refs = [each.input for each in steps if each.kind in ("tool", "approval", "handoff")]
-    found = {literal for ref in refs if ref for literal in literals(text(ref))}
+    found = {literal for ref in refs if ref for literal in literals(_values(text(ref)))}
     return tuple(sorted(each for each in found if each not in known))
 
 
