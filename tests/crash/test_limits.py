@@ -1,0 +1,60 @@
+"""Limits hold over all lives of a run together, as the world counts them: what a crash lost counts as spent."""
+
+from __future__ import annotations
+
+import random
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from crash.check import Story, check_nothing_lost, check_nothing_twice, check_within
+from crash.job import Death, Job
+from crash.nursery import Nursery
+from seawall import Limits
+
+ENOUGH_WITHOUT_A_CRASH = {
+    "calls": Limits(active_s=60, tool_calls=9, model_calls=15, handoffs=4, depth=3),
+    "tokens": Limits(active_s=60, tokens=2_600),
+    "usd": Limits(active_s=60, usd=Decimal("0.003")),
+}
+"""What the run needs, and next to nothing beyond."""
+LIVES = 12
+
+
+@pytest.mark.parametrize("limits", ENOUGH_WITHOUT_A_CRASH.values(), ids=ENOUGH_WITHOUT_A_CRASH.keys())
+def test_the_limits_are_enough_for_a_run_that_nothing_comes_between(
+    nursery: Nursery, tmp_path: Path, limits: Limits
+) -> None:
+    report = nursery.life(Job(directory=str(tmp_path), limits=limits, estimated=True))
+
+    assert report is not None
+    assert report.outcome is not None
+    assert report.outcome.status == "completed", report
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("limits", ENOUGH_WITHOUT_A_CRASH.values(), ids=ENOUGH_WITHOUT_A_CRASH.keys())
+def test_no_limit_is_passed_over_many_lives(
+    nursery: Nursery, tmp_path: Path, limits: Limits, seed: int
+) -> None:
+    rng = random.Random(seed)
+    job = Job(directory=str(tmp_path), limits=limits, estimated=True)
+    for _ in range(LIVES):
+        death = Death(rng.randint(1, 6), rng.choice(("journal", "world")), rng.random() < 0.5)
+        if nursery.life(msgspec.structs.replace(job, death=death)) is not None:
+            break
+    report = nursery.life(job)
+
+    story = Story(job)
+    check_within(story, limits)
+    check_nothing_lost(story)
+    check_nothing_twice(story)
+    assert report is not None
+    outcome = report.outcome
+    assert outcome is not None, report
+    if outcome.status != "completed":
+        assert outcome.stopped_by is not None
+        assert (outcome.status, outcome.stopped_by.guard) == ("halted", "budget"), outcome
+    assert len(story.calls) <= outcome.model_calls + outcome.tool_calls, "the ledger knows of every call"
