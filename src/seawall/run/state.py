@@ -192,7 +192,9 @@ def begin(started: RunStarted, guards: Sequence[Guard] = ()) -> RunState:
 def _started(guard: Guard) -> Any:
     try:
         return guard.start()
-    except Exception as error:  # noqa: BLE001 -- fail closed: the gate halts what this guard can't judge
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 -- fail closed: the gate halts what this guard can't judge
         return FoldFailed(guard.name, said(error))
 
 
@@ -243,7 +245,9 @@ def _remember(state: RunState, event: Event, guards: Sequence[Guard]) -> dict[st
             continue
         try:
             new = guard.fold(memo, event, state)
-        except Exception as error:  # noqa: BLE001 -- the run's own state must fold on; the gate halts it
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 -- the run's own state must fold on; the gate halts it
             new = FoldFailed(guard.name, said(error))
         if new is not memo:
             changed = dict(state.memos) if changed is None else changed
