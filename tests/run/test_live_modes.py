@@ -1,0 +1,88 @@
+"""A guard is switched while runs are in flight, for a while, and it is recorded who did it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from guards.verdicts import Says
+from seawall import Agent, Misused, Refuse, Seawall, Team
+from seawall.core.events import GuardSet
+from seawall.testing import ManualClock, ScriptedModel, call, say, slow
+from team.play import World
+
+
+def desk(world: World, clock: ManualClock) -> Team:
+    model = ScriptedModel(
+        [
+            slow(10, call("look", what="1")),
+            slow(10, call("look", what="2")),
+            slow(10, call("look", what="3")),
+            say("."),
+        ],
+        clock=clock,
+    )
+    return Team(Agent("clerk", model=model, tools=[world.reads()]))
+
+
+def test_a_switch_holds_for_runs_in_flight_and_goes_back_when_it_expires() -> None:
+    async def main() -> None:
+        clock, world = ManualClock(), World()
+        async with Seawall(clock=clock, guards=[Says(Refuse("no"))]) as sea:
+            run = await sea.start(desk(world, clock), "go")
+            await sea.set_guard("says", "observe", by="ops", for_s=15)
+            await clock.advance(10.5)
+            assert world.calls == ["1"]
+            await clock.advance(10)
+            outcome = await clock.until(run.outcome())
+            events = await sea.journal.events(run.id)
+
+        assert outcome.status == "completed"
+        assert world.calls == ["1"]
+        sets = [(event.mode, event.by) for event in events if isinstance(event, GuardSet)]
+        assert sets == [("observe", "ops"), ("enforce", "expired")]
+
+    asyncio.run(main())
+
+
+def test_a_switch_holds_for_runs_to_come_and_is_recorded_in_them() -> None:
+    async def main() -> None:
+        clock, world = ManualClock(), World()
+        async with Seawall(clock=clock, guards=[Says(Refuse("no"))]) as sea:
+            await sea.set_guard("says", "off", by="ops")
+            run = await sea.start(desk(world, clock), "go")
+            await clock.until(run.outcome())
+            events = await sea.journal.events(run.id)
+
+        assert world.calls == ["1", "2", "3"]
+        assert [(event.mode, event.by) for event in events if isinstance(event, GuardSet)] == [("off", "ops")]
+
+    asyncio.run(main())
+
+
+def test_the_deadline_switched_off_lets_a_run_go_on() -> None:
+    async def main() -> None:
+        from seawall import Limits
+
+        clock, world = ManualClock(), World()
+        async with Seawall(clock=clock) as sea:
+            run = await sea.start(desk(world, clock), "go", limits=Limits(active_s=12))
+            await sea.set_guard("deadline", "off", by="ops")
+            outcome = await clock.until(run.outcome())
+        assert outcome.status == "completed"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("mode", "for_s", "named"), [("loud", None, "'loud'"), ("off", 0, "for_s is 0"), ("off", -1.0, "-1")]
+)
+def test_a_switch_that_makes_no_sense_is_refused(mode: Any, for_s: Any, named: str) -> None:
+    async def main() -> None:
+        async with Seawall() as sea:
+            with pytest.raises(Misused, match=named):
+                await sea.set_guard("loops", mode, by="ops", for_s=for_s)
+
+    asyncio.run(main())
