@@ -45,6 +45,47 @@ class Redactor:
         """`text` without its secrets."""
         return self._pattern.sub(MARK, text)
 
+    def places(self, text: str) -> list[tuple[int, int]]:
+        """Where the secrets of `text` begin and end."""
+        return [match.span() for match in self._pattern.finditer(text)]
+
     def data(self, data: bytes) -> bytes:
         """`data` without its secrets."""
         return self._bytes.sub(MARK.encode(), data)
+
+
+class StreamRedactor:
+    """Redacts text that comes in pieces: a secret that is split over pieces is found all the same.
+
+    The last two words are held back until more follows, so that no shape above is told before it is whole.
+    """
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+        self._held = ""
+
+    def feed(self, piece: str) -> str:
+        """What may be told now."""
+        text = self._held + piece
+        begun = text.find("-----BEGIN")
+        safe = text if begun < 0 else text[:begun]
+        cut = _last_words(safe)
+        for start, end in self._redactor.places(text):
+            if start < cut < end:
+                cut = start
+        self._held = text[cut:]
+        return self._redactor.text(text[:cut])
+
+    def end(self) -> str:
+        """What was held back."""
+        text, self._held = self._held, ""
+        return self._redactor.text(text)
+
+
+_TAIL = re.compile(r"\S*\s+\S*\s*\Z|\S*\s*\Z")
+
+
+def _last_words(text: str) -> int:
+    """Where the last two words begin."""
+    match = _TAIL.search(text)
+    return len(text) if match is None else match.start()

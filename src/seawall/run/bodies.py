@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from seawall.core.canonical import Ref, ref_of, well_formed
-from seawall.core.redact import Redactor
+from seawall.core.redact import Redactor, StreamRedactor
 
 
 class Bodies:
@@ -45,6 +45,10 @@ class Bodies:
     def redact(self, text: str) -> str:
         """`text` without its secrets, as it is recorded."""
         return well_formed(self._redactor.text(text))
+
+    def stream(self) -> StreamRedactor:
+        """Redacts text that is told in pieces, before it is recorded."""
+        return StreamRedactor(self._redactor)
 
     def text(self, ref: Ref | None) -> str:
         """The body as text. One that was erased reads as such."""

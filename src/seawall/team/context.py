@@ -140,7 +140,8 @@ def transcript(state: RunState, bodies: Bodies, *, answers_only: bool) -> Manife
     if answers_only:
         lines = lines[:1]
         if frame.answer is not None:
-            lines += (Line("assistant", frame.answer),)
+            said = encode_assistant(Assistant(content=bodies.text(frame.answer)))
+            lines += (Line("assistant", bodies.put(said)),)
     return Manifest(state.history, lines)
 
 

@@ -339,10 +339,12 @@ class Seawall:
             raise Refused(f"run {run_id} is running in this process ({owner})", guard="lease", value=owner)
         self._taking.add(run_id)
         try:
-            row = await self.journal.row(run_id)
-            if row.state == "ended":
+            try:
+                lease = await self.journal.take(run_id, force=force)
+            except Misused:
+                if (await self.journal.row(run_id)).state != "ended":
+                    raise
                 return Run(self, run_id)
-            lease = await self.journal.take(run_id, force=force)
             try:
                 return await self._go_on(team, lease)
             except BaseException:

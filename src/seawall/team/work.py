@@ -74,6 +74,7 @@ class TeamWork:
         self._crew = crew
         self._limits = limits
         self._on_text = on_text
+        self._bodies = bodies
 
     @property
     def limits(self) -> Limits:
@@ -201,13 +202,18 @@ class TeamWork:
             return Result(status="error", output=f"Error: {said(error)}", error=type(error).__name__)
 
     async def _streamed(self, model: Model, request: ModelRequest, number: int) -> ModelReply:
+        """A reply whose text is told as it comes, without its secrets."""
+        tell = self._on_text or _tell_nobody
         reply: ModelReply | None = None
+        redactor = self._bodies.stream()
         async for item in model.stream(request):
             if isinstance(item, TextDelta):
-                if self._on_text is not None:
-                    self._on_text(number, item.text)
+                if text := redactor.feed(item.text):
+                    tell(number, text)
             else:
                 reply = item
+        if text := redactor.end():
+            tell(number, text)
         if reply is None:
             raise ModelFailed("incomplete", "the stream ended without a complete reply")
         return reply
@@ -237,6 +243,10 @@ class TeamWork:
                 status="error", output=f"Error: {said(error)}", error=type(error).__name__, retryable=True
             )
         return _result(encoded, bodies)
+
+
+def _tell_nobody(number: int, text: str) -> None:
+    pass
 
 
 def _price(model: Model | str, prices: Mapping[str, Price]) -> Price | None:
