@@ -1,0 +1,185 @@
+"""F13, F14, F15: one owner at a time, whatever stops, races or turns the clock."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from crash.here import PATIENCE_S, Door, sea_on, shop
+from crash.job import Death, Job, Report
+from crash.nursery import Nursery
+from crash.world import World
+from seawall import Refused, Run, Seawall
+from seawall.core.clock import SystemClock
+from seawall.core.events import RunEnded, RunTaken
+
+LEASE_S = 1.0
+"""Short, because a stopped process is waited for; above the half second after which it looks again itself."""
+
+
+class WrongClock(SystemClock):
+    """The machine's clock, with a wall time that somebody turns."""
+
+    turned_s = 0.0
+
+    def wall_s(self) -> float:
+        return super().wall_s() + self.turned_s
+
+
+async def start(sea: Seawall, door: Door) -> Run:
+    run = await sea.start(shop(door), "Ship order 1042.")
+    await asyncio.wait_for(door.reached.wait(), PATIENCE_S)
+    return run
+
+
+def test_a_run_is_not_resumed_while_it_runs_elsewhere(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        door = Door()
+        async with sea_on(tmp_path / "journal.db") as one, sea_on(tmp_path / "journal.db") as other:
+            run = await start(one, door)
+            for sea in (one, other):
+                with pytest.raises(Refused, match=run.id) as refused:
+                    await sea.resume(run.id, shop(door))
+                assert refused.value.value == one.journal.owner
+                assert one.journal.owner in str(refused.value)
+            door.open.set()
+            assert (await run.outcome()).status == "completed"
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("at_once", [2, 5])
+def test_of_several_that_resume_a_run_at_once_one_wins(tmp_path: Path, at_once: int) -> None:
+    async def scenario() -> None:
+        door, calls = Door(), list[str]()
+        path = tmp_path / "journal.db"
+        async with sea_on(path) as first:
+            run = await start(first, door)
+        seas = [sea_on(path) for _ in range(at_once)]
+        opened = [await sea.__aenter__() for sea in seas]
+        door.open.set()
+        team = shop(door, counted=calls)
+        tried = await asyncio.gather(
+            *(sea.resume(run.id, team) for sea in (*opened, *opened)), return_exceptions=True
+        )
+        handles = [result for result in tried if isinstance(result, Run)]  # late ones find it ended
+        lost = [result for result in tried if isinstance(result, Refused)]
+        assert handles
+        assert len(handles) + len(lost) == len(tried), tried
+        assert (await handles[0].outcome()).answer == "shipped 1042"
+        events = await opened[0].journal.events(run.id)
+        assert len([event for event in events if isinstance(event, RunTaken)]) == 2
+        assert len([event for event in events if isinstance(event, RunEnded)]) == 1
+        assert len(calls) == 1
+        for sea in seas:
+            await sea.__aexit__(None, None, None)
+
+    asyncio.run(scenario())
+
+
+def take_over(nursery: Nursery, job: Job) -> Report:
+    """Go on with a run as soon as its stopped owner's lease is over."""
+    for _ in range(200):
+        report = nursery.life(msgspec.structs.replace(job, death=None))
+        assert report is not None
+        if report.error is None:
+            return report
+        assert report.error.startswith("Refused"), report
+    pytest.fail("the lease of a stopped process never ended")
+
+
+@pytest.mark.parametrize(("at", "after"), [(5, False), (12, True), (18, False)])
+def test_a_worker_that_was_stopped_past_its_lease_is_fenced_off(
+    nursery: Nursery, tmp_path: Path, at: int, after: bool
+) -> None:
+    stops = Death(at, "journal", after, signal=signal.SIGSTOP)
+    job = Job(directory=str(tmp_path), lease_s=LEASE_S, death=stops)
+    pid = nursery.stopped_life(job)
+
+    report = take_over(nursery, job)
+    late = nursery.continued(job, pid)
+
+    assert late.outcome is None
+    assert late.error is not None
+    assert late.error.startswith("Fenced"), late
+    check_finished_by_another(job, report)
+
+
+def test_a_worker_that_was_stopped_before_it_paid_does_not_pay_when_another_has(
+    nursery: Nursery, tmp_path: Path
+) -> None:
+    undisturbed = Job(directory=str(tmp_path / "undisturbed"))
+    Path(undisturbed.directory).mkdir()
+    nursery.life(undisturbed)
+    for at in range(12, 24):  # one of these appends brings the intent to pay
+        job = Job(
+            directory=str(tmp_path / str(at)),
+            lease_s=LEASE_S,
+            death=Death(at, "journal", after=True, signal=signal.SIGSTOP),
+        )
+        Path(job.directory).mkdir()
+        pid = nursery.stopped_life(job)
+        if World(job.world).calls()[-1].name == "find_order" and paid(job) == 0:
+            report = take_over(nursery, job)
+            assert report.settled == 1, "the effect was in doubt"
+            nursery.continued(job, pid)
+            assert paid(job) == 1
+            return
+        nursery.continued(job, pid)
+    pytest.fail("no append brought the intent to pay")
+
+
+def paid(job: Job) -> int:
+    return sum(1 for call in World(job.world).calls() if call.name == "pay")
+
+
+def check_finished_by_another(job: Job, report: Report) -> None:
+    """All that holds after a crash; reads that the stopped one had in hand may have been made by both."""
+    assert report.outcome is not None
+    calls = World(job.world).calls()
+    assert sum(1 for call in calls if call.name == "pay") == 1
+    assert report.outcome.status == "completed"
+
+
+@pytest.mark.parametrize("turned_s", [-3600.0, 86_400.0], ids=["an-hour-back", "a-day-ahead"])
+def test_a_turned_wall_clock_neither_ends_a_run_nor_its_lease(tmp_path: Path, turned_s: float) -> None:
+    async def scenario() -> None:
+        door, clock, other_clock = Door(), WrongClock(), WrongClock()
+        path = tmp_path / "journal.db"
+        async with sea_on(path, clock=clock) as one, sea_on(path, clock=other_clock) as other:
+            run = await start(one, door)
+            clock.turned_s = turned_s
+            with pytest.raises(Refused):
+                await other.resume(run.id, shop(door))
+            other_clock.turned_s = -turned_s
+            with pytest.raises(Refused):
+                await other.resume(run.id, shop(door))
+            door.open.set()
+            outcome = await run.outcome()
+        assert outcome.status == "completed"
+        assert outcome.active_s < PATIENCE_S
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("turned_s", [-3600.0, 86_400.0], ids=["an-hour-back", "a-day-ahead"])
+def test_a_run_keeps_its_active_seconds_when_the_clock_is_turned_between_two_lives(
+    tmp_path: Path, turned_s: float
+) -> None:
+    async def scenario() -> None:
+        door, clock = Door(), WrongClock()
+        path = tmp_path / "journal.db"
+        async with sea_on(path) as first:
+            run = await start(first, door)
+        clock.turned_s = turned_s
+        door.open.set()
+        async with sea_on(path, clock=clock) as second:
+            outcome = await (await second.resume(run.id, shop(door))).outcome()
+        assert outcome.status == "completed"
+        assert outcome.active_s < PATIENCE_S
+
+    asyncio.run(scenario())
