@@ -1,0 +1,90 @@
+"""F24: a run that takes every worker with it is set aside, and the others go on."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from crash.here import Door, sea_on, shop
+from crash.job import Death, Job
+from crash.nursery import Nursery
+from seawall.team.recover import MAX_TRIES, Recovery, resumable
+
+
+def recovery(job: Job) -> Recovery:
+    async def scenario() -> Recovery:
+        async with sea_on(Path(job.journal)) as sea:
+            return await resumable(sea.journal)
+
+    return asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        (Death(5, "world"), Death(1, "world")),  # at the call that is made again
+        (Death(5, "world", after=True), Death(1, after=True)),  # taken, and nothing recorded
+        (Death(1, "world"), Death(2, after=True)),  # recorded as taken, and no more
+    ],
+    ids=["at-a-call", "after-taking", "after-recording"],
+)
+def test_a_run_is_set_aside_once_it_was_taken_three_times_and_no_step_got_done(
+    nursery: Nursery, tmp_path: Path, first: Death, then: Death
+) -> None:
+    job = Job(directory=str(tmp_path))
+    tries = 0 if first.at > 1 else 1  # the life that made steps does not count
+    assert nursery.life(msgspec.structs.replace(job, death=first)) is None
+    for _ in range(MAX_TRIES - tries):
+        found = recovery(job)
+        assert len(found.resumable) == 1, found
+        assert nursery.life(msgspec.structs.replace(job, death=then)) is None
+
+    found = recovery(job)
+
+    assert found.resumable == []
+    aside = found.set_aside[0]
+    assert f"run {aside.row.run} was taken {MAX_TRIES} times" in aside.reason
+    assert f"seawall resume {aside.row.run}" in aside.reason
+    report = nursery.life(job)  # by its name it is tried once more
+    assert report is not None
+    assert report.outcome is not None
+    assert report.outcome.status == "completed"
+
+
+def test_a_run_that_goes_on_a_step_each_life_is_not_set_aside(nursery: Nursery, tmp_path: Path) -> None:
+    job = Job(directory=str(tmp_path))
+    for _ in range(MAX_TRIES + 2):
+        assert nursery.life(msgspec.structs.replace(job, death=Death(3, after=True))) is None
+        assert len(recovery(job).resumable) == 1
+
+
+def test_the_others_go_on(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        path = tmp_path / "journal.db"
+        doors = [Door() for _ in range(3)]
+        async with sea_on(path) as sea:
+            runs = [await sea.start(shop(door), "Ship order 1042.") for door in doors]
+            for door in doors:
+                await door.reached.wait()
+            done = await sea.start(shop(opened()), "Ship order 1043.")
+            await done.outcome()
+        async with sea_on(path) as sea:
+            for _ in range(MAX_TRIES):  # the second one is taken again and again
+                await sea.journal.release(await sea.journal.take(runs[1].id))
+            found = await resumable(sea.journal)
+            assert [row.run for row in found.resumable] == [runs[0].id, runs[2].id]
+            assert [aside.row.run for aside in found.set_aside] == [runs[1].id]
+            for row in found.resumable:
+                outcome = await (await sea.resume(row.run, shop(opened()))).outcome()
+                assert outcome.status == "completed"
+
+    asyncio.run(scenario())
+
+
+def opened() -> Door:
+    door = Door()
+    door.open.set()
+    return door
