@@ -10,7 +10,7 @@ from typing import Any
 from seawall import Outcome, Seawall, Team, Tool
 from seawall.core.events import Event, Judged, StepDone, StepIntended
 from seawall.models.protocol import Message
-from seawall.testing import ScriptedModel
+from seawall.testing import ManualClock, ScriptedModel
 
 
 @dataclass
@@ -68,8 +68,9 @@ async def played(
     """As `play`, within a loop."""
     async with Seawall(environment={}, **host) as sea:
         run = await sea.start(team, request, **(options or {}))
+        clock = host.get("clock")
         async with asyncio.timeout(30):
-            outcome = await run.outcome()
+            outcome = await (clock.until(run.outcome()) if isinstance(clock, ManualClock) else run.outcome())
         return Played(outcome, await sea.journal.events(run.id))
 
 
