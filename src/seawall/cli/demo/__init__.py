@@ -110,7 +110,7 @@ async def _play(
     progress = Progress(screen.err, clock, 2 * len(scenes))
     if table is not None:
         scripted = (
-            BY_SCRIPTS if model is None else f"{model} plays them; where an agent must misbehave, a script."
+            BY_SCRIPTS if model is None else f"{model} plays them, and a script where they must misbehave."
         )
         table.opening(scripted)
     write_teams(place, scenes, model)

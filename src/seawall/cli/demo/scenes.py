@@ -19,7 +19,7 @@ CHECK_ALL = "Is every order all right? Check them all."
 PLENTY = Limits(tool_calls=80, model_calls=300, handoffs=100)
 """More than any scene wants, so that each shows its own guard."""
 BUDGET_CALLS = 24
-DEADLINE_S = 0.8
+DEADLINE_S = 1.0
 NO_NEWS = LoopOptions().no_news
 ERROR_CALLS = NO_NEWS + 1
 """The first error is news, the next three are not."""
@@ -173,7 +173,7 @@ def _fan_out_lesson(observe: Take, enforce: Take) -> str:
 def _good_lesson(observe: Take, enforce: Take) -> str:
     if observe.answer != enforce.answer or observe.calls != enforce.calls:
         return "Two answers by the same team; no guard stopped either."
-    return f"A good run is left alone: same {enforce.calls} calls, same cost, same answer, reviewed."
+    return f"A good run is left alone: same {enforce.calls} calls, same cost, same reviewed answer."
 
 
 def _slow_lesson(observe: Take, enforce: Take) -> str:
@@ -219,7 +219,7 @@ SCENES = (
     Scene(
         name="error",
         title="A tool that fails the same way for ever",
-        story=f"The carrier is down. The clerk keeps asking; its script gives up after {scripts.STUBBORN_CALLS} tries.",
+        story=f"The carrier is down; the clerk keeps asking. Its script stops after {scripts.STUBBORN_CALLS}.",
         request=WHERE,
         play=scripts.stubborn,
         claims=_stops("loops", scripts.STUBBORN_CALLS, ERROR_CALLS),
@@ -230,7 +230,7 @@ SCENES = (
     Scene(
         name="ping-pong",
         title="Two tools that send each other the work",
-        story=f"Shop and carrier each point at the other. The clerk's script gives up after {scripts.STUBBORN_CALLS} tries.",
+        story=f"Shop and carrier point at each other. The clerk's script stops after {scripts.STUBBORN_CALLS}.",
         request=WHERE,
         play=scripts.runaround,
         claims=_stops("loops", scripts.STUBBORN_CALLS, RUNAROUND_CALLS),
@@ -241,7 +241,7 @@ SCENES = (
     Scene(
         name="fan-out",
         title="An agent that fans out past its budget",
-        story=f"The desk hands out {ORDERS} checks, {scripts.WAVE} at a time; the run may make {BUDGET_CALLS} calls.",
+        story=f"The desk hands out {ORDERS} checks at once; the run may make {BUDGET_CALLS} calls.",
         request=CHECK_ALL,
         play=scripts.greedy,
         claims=_stops("budget", ORDERS, BUDGET_CALLS),
@@ -262,7 +262,7 @@ SCENES = (
     Scene(
         name="crash",
         title="kill -9 in the middle, then resume",
-        story="A child process runs the desk; it is killed in its fourth call and this process goes on. No guard is needed.",
+        story="A child process is killed in its fourth call; this process goes on. That is the journal's work, not a guard's.",
         request=REFUND,
         play=scripts.good,
         claims=_crash_claims,
@@ -272,7 +272,7 @@ SCENES = (
     Scene(
         name="unknown",
         title="kill -9 while money is on its way",
-        story="The same, but killed when the bank has paid and its answer is not recorded yet.",
+        story="Killed when the bank has paid and its answer is not recorded yet.",
         request=REFUND,
         play=scripts.good,
         claims=_unknown_claims,

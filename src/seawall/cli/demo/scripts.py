@@ -19,8 +19,6 @@ PRICE = Price(Decimal("1.25"), Decimal(10))
 
 STUBBORN_CALLS = 40
 """Calls that a looping script makes before it gives up. A real one may never: this is the demo's own bound."""
-WAVE = 8
-"""Orders that the fanning-out script has checked at once."""
 
 _ORDER = re.compile(r"\b1\d{3}\b")
 _AMOUNT = re.compile(r"\b\d+\.\d\d\b")
@@ -161,18 +159,18 @@ def runaround() -> Play:
 
 
 def greedy() -> Play:
-    """The desk has every order of the shop checked, a wave of hand-offs at a time."""
+    """The desk has every order of the shop checked, all at once."""
 
-    def desk(request: ModelRequest) -> Entry:
-        orders = order_ids()[len(_results(request)) :]
-        if not orders:
-            return say(f"I had all {len(_results(request))} orders checked, to be sure.")
-        return calls(*(call("ask_clerk", task=f"Check order {order}.") for order in orders[:WAVE]))
+    def ask_all(request: ModelRequest) -> Reply:
+        return calls(*(call("ask_clerk", task=f"Check order {order}.") for order in order_ids()))
+
+    def answer(request: ModelRequest) -> Reply:
+        return say(f"I had all {len(_results(request))} orders checked, to be sure.")
 
     def look(request: ModelRequest) -> Reply:
         return call("find_order", order_id=_found(_ORDER, request))
 
-    return {**good(), "desk": desk, "clerk": _in_turn(look, _clerk_reports)}
+    return {**good(), "desk": _in_turn(ask_all, answer), "clerk": _in_turn(look, _clerk_reports)}
 
 
 def patient() -> Play:

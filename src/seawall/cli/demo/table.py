@@ -14,6 +14,7 @@ from seawall.cli.demo.report import Report, Result, dollars
 from seawall.cli.demo.stage import Watcher
 from seawall.cli.demo.take import Guarded, Take
 from seawall.cli.demo.world import ORDERS, World
+from seawall.cli.words import many
 from seawall.core.clock import Clock
 
 WIDEST = 120
@@ -34,11 +35,11 @@ _ASCII = str.maketrans(
 )
 
 OPENING = (
-    "An order desk: desk plans, clerk looks things up, cashier pays, auditor reviews.",
-    "{who} The orders, the journal and the kill -9 are real.",
-    "Every request is made twice: with guards that only observe, and with guards that enforce.",
+    "An order desk: desk plans, clerk looks up, cashier pays, auditor reviews.",
+    "{who}",
+    "Each request is made twice: guards only observe, then they enforce.",
 )
-SCRIPTED = "Scripted models play them and misbehave on purpose."
+SCRIPTED = "Scripts play them and misbehave; orders, journal and kill -9 are real."
 
 
 class Table:
@@ -172,7 +173,8 @@ class Progress:
 
             def watch(world: World) -> None:
                 elapsed = self._clock.monotonic_s() - started
-                status.update(f"[dim]{what}: {world.calls()} calls reached the world, {elapsed:.1f} s[/]")
+                reached = many(world.calls(), "call")
+                status.update(f"[dim]{what}: {reached} reached the world, {elapsed:.1f} s[/]")
 
             yield watch
 

@@ -20,7 +20,7 @@ Trouble = Literal["none", "carrier_down", "runaround", "carrier_slow"]
 """What is wrong with this world: nothing, a carrier that only fails, two desks that each point at the other,
 or a carrier that takes `SLOW_S` to answer."""
 
-SLOW_S = 2.5
+SLOW_S = 3.0
 """What a slow carrier takes: three times as long as the demo's user waits."""
 HOLD_S = 60.0
 """A held call goes on after so long: whoever was to kill the process is gone by then."""
