@@ -62,6 +62,10 @@ WITHHELD = "[this reply was withheld]"
 """Stands for a reply that a guard refused; some providers take no empty message."""
 
 
+ADVICE_FRAMING_TOKENS = 16
+"""Upper bound of what a message costs beside its text."""
+
+
 class Finding(NamedTuple):
     """What one guard said of one step."""
 
@@ -110,6 +114,7 @@ class Gate:
         if step.invalid is not None:
             return self._turned_away(step, state, bodies, causes, "invalid", step.invalid, [])
         findings = self.judge("before", step, None, state)
+        step = _advised(step, findings, bodies)
         findings += self._reserve(step, state)
         verdict, events = self._sum_up(findings, step, "before", bodies)
         match verdict:
@@ -397,6 +402,18 @@ _ZERO = Decimal(0)
 def _time_s(state: RunState, left_s: float) -> float:
     """What a step may take: where the deadline does not bind, no client's time-out may bind in its place."""
     return max(0.0, left_s) if state.modes.get(DEADLINE, "enforce") == "enforce" else UNBOUND_S
+
+
+def _advised(step: Step, findings: Sequence[Finding], bodies: Bodies) -> Step:
+    """A model step with the advice that it will be sent in its reservation."""
+    if step.kind != "model":
+        return step
+    notes = [
+        each.verdict.note for each in findings if isinstance(each.verdict, Advise) and each.mode == "enforce"
+    ]
+    more = sum(len(bodies.redact(note).encode()) + ADVICE_FRAMING_TOKENS for note in notes)
+    usd = None if step.usd is None else step.usd + step.input_token_usd * more
+    return msgspec.structs.replace(step, tokens=step.tokens + more, usd=usd)
 
 
 def _assistant(text: str, bodies: Bodies) -> Ref:

@@ -78,6 +78,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     tokens: int = 0
     usd: Decimal | None = Decimal(0)
     """Upper bound; None where the price is not known."""
+    input_token_usd: Decimal = Decimal(0)
+    """What one more token of input costs."""
     context: int = 0
     timeout_s: float | None = None
     invalid: str | None = None

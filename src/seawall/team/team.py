@@ -229,7 +229,7 @@ def checked(limits: Limits) -> Limits:
             continue
         if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
             raise Misused(f"limits: {name} is {value!r}; it must be a number")
-        if not math.isfinite(value) or not value > 0:
+        if (isinstance(value, Decimal) and not value.is_finite()) or not math.isfinite(value) or value <= 0:
             raise Misused(f"limits: {name} is {value}; it must be above zero and finite")
         if name not in ("active_s", "usd") and not isinstance(value, int):
             raise Misused(f"limits: {name} is {value}; it must be a whole number")

@@ -142,6 +142,7 @@ class TeamWork:
             input=bodies.put(agent.instructions),
             tokens=size + agent.max_output_tokens,
             usd=None if price is None else price.usd(most),
+            input_token_usd=Decimal(0) if price is None else price.usd(Usage(1)),
             context=len(frame.messages),
         )
 

@@ -1,0 +1,281 @@
+"""No run takes more than it was given: counted by the world, not by the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from guards.verdicts import Says
+from seawall import Advise, Agent, Limits, Misused, Outcome, Price, Refused, Seawall, Team
+from seawall.models.protocol import Assistant, ModelReply, ModelRequest, Usage
+from seawall.models.scripted import calls
+from seawall.testing import ScriptedModel, call, fail, say
+from team.play import World, play, played
+
+PRICE = Price(Decimal(2), Decimal(10))
+FREE = Price(Decimal(0), Decimal(0))
+
+
+class Metered:
+    """A model that counts what it is asked, tokens and money as a provider would."""
+
+    def __init__(self, *, said: int = 50, price: Price = PRICE, fails: int = 0) -> None:
+        self.name = "metered"
+        self.price = price
+        self.calls = self.tokens = self.most_at_once = 0
+        self._said = said
+        self._flying = 0
+        self._fails = fails
+
+    @property
+    def usd(self) -> Decimal:
+        return self.price.input_usd_per_mtok * self.tokens / 1_000_000
+
+    async def respond(self, request: ModelRequest) -> ModelReply:
+        self.calls += 1
+        self._flying += 1
+        self.most_at_once = max(self.most_at_once, self._flying)
+        # Never more than a token a byte, which is what is reserved.
+        read = sum(len(message.content or "") for message in request.messages) // 2
+        self.tokens += read + self._said
+        for _ in range(3):
+            await asyncio.sleep(0)
+        self._flying -= 1
+        if self.calls <= self._fails:
+            raise ConnectionError("reset")
+        return ModelReply(message=Assistant("found it"), usage=Usage(read, self._said))
+
+    def stream(self, request: ModelRequest) -> Any:
+        raise NotImplementedError
+
+
+def wide(children: int, model: Any, *, boss: ScriptedModel | None = None, **limits: Any) -> Team:
+    """A coordinator that hands a task to so many specialists at once."""
+    asks = calls(*[call(f"ask_c{i}", task=f"find {i}") for i in range(children)])
+    boss = boss or ScriptedModel([asks, say("Done.")], price=FREE, usage=Usage(10, 1))
+    clerks = [Agent(f"c{i}", model=model, max_output_tokens=100, retries=0) for i in range(children)]
+    everything: dict[str, Any] = {"handoffs": 64, "model_calls": 100, **limits}
+    return Team("desk", Agent("boss", model=boss), specialists=clerks, limits=Limits(**everything))
+
+
+def stopped(outcome: Outcome) -> str:
+    assert outcome.stopped_by is not None, outcome
+    assert outcome.stopped_by.guard == "budget"
+    return (outcome.stopped_by.limit or "").partition("=")[0]
+
+
+def test_sixty_four_children_fit_where_there_is_room_for_them() -> None:
+    model = Metered()
+
+    run = play(wide(64, model, tokens=1_000_000, usd=Decimal(10)))
+
+    assert run.outcome.status == "completed"
+    assert model.calls == 64
+    assert run.outcome.tokens == model.tokens + 22
+
+
+@pytest.mark.parametrize("limit", [1, 2, 7, 63, 64])
+def test_model_calls_are_exact_under_fan_out(limit: int) -> None:
+    model, boss = (
+        Metered(),
+        ScriptedModel([calls(*[call(f"ask_c{i}", task="x") for i in range(64)]), say(".")]),
+    )
+
+    run = play(wide(64, model, boss=boss, model_calls=limit))
+
+    assert model.calls + boss.request_count <= limit
+    assert model.calls + boss.request_count == run.outcome.model_calls
+    assert stopped(run.outcome) == "model_calls"
+
+
+@pytest.mark.parametrize("limit", [1, 5, 63])
+def test_handoffs_are_exact(limit: int) -> None:
+    run = play(wide(64, Metered(), handoffs=limit))
+
+    assert run.outcome.handoffs <= limit
+    assert stopped(run.outcome) == "handoffs"
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5, 63])
+@pytest.mark.parametrize("effect", [False, True])
+def test_tool_calls_are_exact_under_fan_out(limit: int, effect: bool) -> None:
+    world = World()
+    model = ScriptedModel([calls(*[call("look", what=str(i)) for i in range(64)]), say(".")])
+    look = world.writes("look") if effect else world.reads()
+
+    run = play(Team(Agent("clerk", model=model, tools=[look]), limits=Limits(tool_calls=limit)))
+
+    assert len(world.calls) <= limit
+    assert len(world.calls) == run.outcome.tool_calls
+    assert stopped(run.outcome) == "tool_calls"
+
+
+def test_failed_attempts_count_as_calls() -> None:
+    model = Metered(fails=100)
+    agent = Agent("clerk", model=ScriptedModel([fail("overloaded")] * 9), retries=0)
+
+    run = play(Team(agent, limits=Limits(model_calls=1)))
+
+    assert run.outcome.model_calls == 1
+    assert model.calls == 0
+
+
+@pytest.mark.parametrize("tokens", [400, 1_500, 4_000, 9_000])
+def test_tokens_are_never_above_with_sixty_four_children_in_parallel(tokens: int) -> None:
+    model = Metered()
+
+    run = play(wide(64, model, tokens=tokens))
+
+    assert model.tokens <= tokens
+    assert run.outcome.tokens <= tokens
+    assert stopped(run.outcome) == "tokens"
+
+
+@pytest.mark.parametrize("usd", ["0.001", "0.002", "0.005"])
+def test_money_is_never_above_with_sixty_four_children_in_parallel(usd: str) -> None:
+    model = Metered()
+
+    run = play(wide(64, model, usd=Decimal(usd)))
+
+    assert model.usd <= Decimal(usd)
+    assert run.outcome.usd <= Decimal(usd)
+    assert stopped(run.outcome) == "usd"
+
+
+def test_a_sibling_waits_for_a_reservation_to_settle_instead_of_being_refused() -> None:
+    model = Metered(said=10, price=FREE)
+    boss = ScriptedModel(
+        [calls(*[call(f"ask_c{i}", task=f"find {i}") for i in range(8)]), say("Done.")],
+        usage=Usage(10, 1),
+        price=FREE,
+    )
+    # The boss reserves some 5,000 tokens for its own reply; one or two of its children fit beside each other.
+    team = wide(8, model, boss=boss, tokens=8_000)
+
+    run = play(team)
+
+    assert run.outcome.status == "completed"
+    assert model.calls == 8
+    assert run.outcome.tokens <= 8_000
+
+
+def test_no_more_steps_are_in_flight_than_parallel_allows() -> None:
+    model = Metered()
+
+    run = play(wide(20, model, parallel=3))
+
+    assert run.outcome.status == "completed"
+    assert model.most_at_once == 3
+    assert model.calls == 20
+
+
+def test_what_failed_without_a_count_is_booked_at_its_upper_bound() -> None:
+    model = Metered(fails=1)
+    agent = Agent("clerk", model=model, max_output_tokens=1_000)
+
+    run = play(Team(agent, limits=Limits(tokens=100_000)))
+
+    assert run.outcome.status == "failed"
+    assert run.outcome.tokens >= 1_000
+
+
+@pytest.mark.parametrize(("depth", "made"), [(1, 0), (2, 1), (3, 2)])
+def test_depth_is_exact_through_nested_teams(depth: int, made: int) -> None:
+    world = World()
+    third = Agent("third", model=ScriptedModel([call("look", what="3"), say("3")]), tools=[world.reads()])
+    second = Agent(
+        "second",
+        model=ScriptedModel([calls(call("look", what="2"), call("ask_third", task="x")), say("2")]),
+        tools=[world.reads()],
+    )
+    first = Agent("first", model=ScriptedModel([call("ask_inner", task="x"), say("1")]))
+    inner = Team("inner", second, specialists=[third])
+
+    run = play(Team("outer", first, specialists=[inner], limits=Limits(depth=depth)))
+
+    assert len(world.calls) == made
+    assert run.outcome.status == "completed"
+    refused = [each for each in run.judged if each[:2] == ("budget", "refuse")]
+    assert len(refused) == (0 if depth == 3 else 1)
+
+
+def test_a_review_is_a_frame_of_its_own_and_counts_towards_depth() -> None:
+    auditor = ScriptedModel([call("review", approved=True)])
+    team = Team(
+        "desk",
+        Agent("boss", model=ScriptedModel(["Done."])),
+        reviewer=Agent("auditor", model=auditor),
+        limits=Limits(depth=1),
+    )
+
+    run = play(team)
+
+    assert auditor.request_count == 0
+    assert run.outcome.status == "refused"
+    assert stopped(run.outcome) == "depth"
+
+
+def test_an_unknown_price_is_refused_where_money_is_limited() -> None:
+    team = Team(Agent("clerk", model=ScriptedModel(["hi"], name="mystery")), limits=Limits(usd=Decimal(1)))
+
+    with pytest.raises(Refused, match="'mystery'") as refused:
+        asyncio.run(played(team))
+    assert refused.value.guard == "budget"
+
+    run = asyncio.run(played(team, prices={"mystery": PRICE}))
+    assert run.outcome.status == "completed"
+
+
+BAD: list[tuple[str, Any]] = [
+    *[
+        (name, bad)
+        for name in Limits.__struct_fields__
+        for bad in (0, -1, True, float("nan"), float("inf"), "1")
+    ],
+    ("tool_calls", 1.5),
+    ("tool_calls", None),
+    ("active_s", None),
+    ("usd", Decimal("NaN")),
+    ("usd", Decimal("sNaN")),
+    ("usd", Decimal("Infinity")),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), BAD)
+def test_a_limit_that_is_none_names_itself_and_its_value(name: str, value: Any) -> None:
+    limits = Limits(**{name: value})
+
+    with pytest.raises(Misused, match=rf"limits: {name} is "):
+        Team(Agent("clerk", model=ScriptedModel([])), limits=limits)
+
+    async def main() -> None:
+        async with Seawall() as sea:
+            with pytest.raises(Misused, match=rf"limits: {name} is "):
+                await sea.start(Team(Agent("clerk", model=ScriptedModel([]))), "go", limits=limits)
+            assert await sea.journal.runs() == []
+
+    asyncio.run(main())
+
+
+def test_advice_is_reserved_for_before_it_is_sent() -> None:
+
+    team = Team(Agent("clerk", model=ScriptedModel(["hi"]), max_output_tokens=10), limits=Limits(tokens=500))
+
+    run = play(team, guards=[Says(Advise("r", "x" * 1_000), of="model")])
+
+    assert stopped(run.outcome) == "tokens"
+
+
+def test_budget_observed_counts_and_lets_pass() -> None:
+    world = World()
+    model = ScriptedModel([calls(*[call("look", what=str(i)) for i in range(5)]), say("Done.")])
+    team = Team(Agent("clerk", model=model, tools=[world.reads()]), limits=Limits(tool_calls=2))
+
+    run = play(team, modes={"budget": "observe"})
+
+    assert run.outcome.status == "completed"
+    assert len(world.calls) == 5
+    assert run.judged == [("budget", "halt", "observe")] * 3
