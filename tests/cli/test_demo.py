@@ -23,7 +23,7 @@ from seawall.cli.demo.scripts import good
 from seawall.cli.demo.take import Claim
 from seawall.models import providers
 from seawall.models.protocol import ModelRequest, System
-from seawall.models.scripted import Entry, ScriptedModel
+from seawall.models.scripted import Entry, ScriptedModel, fail
 
 Counters = dict[str, int]
 LOOKS: Counters = {"find_order": 1, "track_parcel": 1}
@@ -228,7 +228,29 @@ def test_a_real_model_plays_where_the_world_is_to_blame(play: Play, monkeypatch:
         "fan-out": "scripted",
     }
     assert played["good"]["enforce"]["usd"] is None
-    assert "found its own way out" in played["error"]["lesson"]
+    assert "script" not in played["error"]["story"]
+    assert "found a way out in time" in played["error"]["lesson"]
+
+
+def test_a_real_model_that_fails_is_no_success_of_the_demo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        providers, "resolve", lambda model: ScriptedModel([fail("rejected", "no such model")] * 9)
+    )
+
+    with pytest.raises(typer.Exit) as left:
+        demo(scene=["good"], directory=tmp_path, model="acme:one")
+
+    assert left.value.exit_code == 1
+    assert (
+        "not as claimed: enforce: the run did not fail (Error: model 'scripted': no such model)"
+        in _one_line(capsys.readouterr().out)
+    )
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def test_the_teams_of_a_demo_are_found_in_its_directory(play: Play, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ def take(mode: Guarded = "enforce", **changes: Any) -> Take:
         "reviewed": True,
         "stopped_by": None,
         "reason": None,
+        "error": None,
         "would_stop": None,
         "answer": "Refunded.",
         "waits_at": None,

@@ -66,18 +66,15 @@ def result_of(scene: Scene, observe: Take, enforce: Take, played_by: str, journa
     claims = always([observe, enforce])
     if played_by == SCRIPTED:
         claims += scene.claims(observe, enforce)
-    lesson = scene.lesson(observe, enforce)
-    if played_by != SCRIPTED and enforce.state == "completed" and scene.name != "good":
-        lesson = "This model found its own way out, so the guards had nothing to do."
     return Result(
         name=scene.name,
         title=scene.title,
-        story=scene.story,
+        story=f"{scene.story} {scene.scripted}".strip() if played_by == SCRIPTED else scene.story,
         request=scene.request,
         played_by=played_by,
         observe=observe,
         enforce=enforce,
-        lesson=lesson,
+        lesson=scene.lesson(observe, enforce),
         claims=claims,
         command=f"seawall show {enforce.run} --journal {journal}",
     )

@@ -36,6 +36,8 @@ class Scene:
     name: str
     title: str
     story: str
+    scripted: str = ""
+    """What is to be told of the script, where one plays."""
     request: str
     play: Callable[[], Play]
     claims: Claims
@@ -58,6 +60,8 @@ def always(takes: list[Take]) -> list[Claim]:
         claims.append(Claim(f"{counts} ({take.calls})", take.recorded_calls == take.calls))
         once = f"{take.mode}: nothing was paid twice ({len(take.payments)} payments)"
         claims.append(Claim(once, len(take.payments) <= 1))
+        failed = f"{take.mode}: the run did not fail{f' ({take.error})' if take.error else ''}"
+        claims.append(Claim(failed, take.state != "failed"))
     return claims
 
 
@@ -162,6 +166,8 @@ def _unknown_claims(observe: Take, enforce: Take) -> list[Claim]:
 
 
 def _fewer(observe: Take, enforce: Take) -> str:
+    if enforce.state != "halted":
+        return "Whoever played found a way out in time, so the guards had nothing to stop."
     return f"{enforce.calls} calls instead of {observe.calls}: {enforce.reason}."
 
 
@@ -171,8 +177,11 @@ def _fan_out_lesson(observe: Take, enforce: Take) -> str:
 
 
 def _good_lesson(observe: Take, enforce: Take) -> str:
+    stopped = [take.mode for take in (observe, enforce) if not _answered(take)]
+    if stopped:
+        return f"No reviewed answer came of it: {', '.join(stopped)}."
     if observe.answer != enforce.answer or observe.calls != enforce.calls:
-        return "Two answers by the same team; no guard stopped either."
+        return "Two reviewed answers by the same team; no guard stopped either."
     return f"A good run is left alone: same {enforce.calls} calls, same cost, same reviewed answer."
 
 
@@ -219,7 +228,8 @@ SCENES = (
     Scene(
         name="error",
         title="A tool that fails the same way for ever",
-        story=f"The carrier is down; the clerk keeps asking. Its script stops after {scripts.STUBBORN_CALLS}.",
+        story="The carrier is down; the clerk keeps asking.",
+        scripted=f"Its script stops after {scripts.STUBBORN_CALLS}.",
         request=WHERE,
         play=scripts.stubborn,
         claims=_stops("loops", scripts.STUBBORN_CALLS, ERROR_CALLS),
@@ -230,7 +240,8 @@ SCENES = (
     Scene(
         name="ping-pong",
         title="Two tools that send each other the work",
-        story=f"Shop and carrier point at each other. The clerk's script stops after {scripts.STUBBORN_CALLS}.",
+        story="Shop and carrier point at each other.",
+        scripted=f"The clerk's script stops after {scripts.STUBBORN_CALLS}.",
         request=WHERE,
         play=scripts.runaround,
         claims=_stops("loops", scripts.STUBBORN_CALLS, RUNAROUND_CALLS),

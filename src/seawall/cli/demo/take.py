@@ -49,6 +49,8 @@ class Take(msgspec.Struct, frozen=True, kw_only=True):
     stopped_by: str | None
     """The guard that ended the run."""
     reason: str | None
+    error: str | None
+    """Why the run failed, if it did."""
     would_stop: str | None
     """The guard that would have ended it first, had it been enforced."""
     answer: str | None
@@ -95,6 +97,7 @@ def take_of(
         reviewed=None if ended is None else ended.reviewed,
         stopped_by=None if stopped_by is None else stopped_by.guard,
         reason=None if stopped_by is None else stopped_by.reason,
+        error=None if ended is None else ended.error,
         would_stop=next((event.guard for event in observed if event.verdict == "halt"), None),
         answer=answer,
         waits_at=next((step.step for step in state.approvals), None) if ended is None else None,
