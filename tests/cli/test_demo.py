@@ -17,7 +17,6 @@ import pytest
 import typer
 
 from seawall import Broken, Misused
-from seawall.cli.app import app
 from seawall.cli.demo import demo, scenes
 from seawall.cli.demo.scripts import good
 from seawall.cli.demo.take import Claim
@@ -271,12 +270,9 @@ def test_the_commands_that_it_suggests_do_what_they_say(play: Play, tmp_path: Pa
 
     change, *commands = report["next"]
     assert change == f"cd {tmp_path}"
-    there = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
     for command in commands:
         seawall, *words = command.split()
         assert seawall == "seawall"
-        if words[0] == "replay" and words[0] not in there:
-            continue  # it comes with a later part
         done = subprocess.run(
             [sys.executable, "-c", "from seawall.cli import main; main()", *words],
             cwd=tmp_path,

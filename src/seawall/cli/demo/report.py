@@ -111,13 +111,14 @@ def saved(results: Sequence[Result], observe: Sum, enforce: Sum) -> str:
     said: list[str] = []
     stopped = [result for result in results if result.enforce.state == "halted"]
     if stopped:
-        money = ""
+        parts: list[str] = []
+        if enforce.calls != observe.calls:
+            parts.append(f"made {enforce.calls} calls to the world instead of {observe.calls}")
         if observe.usd is not None and enforce.usd is not None:
-            money = f", cost {dollars(enforce.usd)} instead of {dollars(observe.usd)}"
-        said.append(
-            f"With the guards enforced, the same requests made {enforce.calls} calls to the world instead of "
-            f"{observe.calls}{money}, and took {enforce.seconds:.1f} s instead of {observe.seconds:.1f} s."
-        )
+            parts.append(f"cost {dollars(enforce.usd)} instead of {dollars(observe.usd)}")
+        took = f"took {enforce.seconds:.1f} s instead of {observe.seconds:.1f} s"
+        what = f"{', '.join(parts)}, and {took}" if parts else took
+        said.append(f"With the guards enforced, the same requests {what}.")
     elif all(result.enforce.kill is None for result in results):
         said.append(f"Nothing had to be stopped: {enforce.calls} calls to the world in either mode.")
     kills = [

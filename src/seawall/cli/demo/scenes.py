@@ -182,7 +182,8 @@ def _good_lesson(observe: Take, enforce: Take) -> str:
         return f"No reviewed answer came of it: {', '.join(stopped)}."
     if observe.answer != enforce.answer or observe.calls != enforce.calls:
         return "Two reviewed answers by the same team; no guard stopped either."
-    return f"A good run is left alone: same {enforce.calls} calls, same cost, same reviewed answer."
+    cost = "" if enforce.usd is None else ", same cost"
+    return f"A good run is left alone: same {enforce.calls} calls{cost}, same reviewed answer."
 
 
 def _slow_lesson(observe: Take, enforce: Take) -> str:
