@@ -21,6 +21,7 @@ ENOUGH_WITHOUT_A_CRASH = {
 }
 """What the run needs, and next to nothing beyond."""
 LIVES = 12
+MANY_LIVES = 40
 
 
 @pytest.mark.parametrize("limits", ENOUGH_WITHOUT_A_CRASH.values(), ids=ENOUGH_WITHOUT_A_CRASH.keys())
@@ -58,3 +59,24 @@ def test_no_limit_is_passed_over_many_lives(
         assert outcome.stopped_by is not None
         assert (outcome.status, outcome.stopped_by.guard) == ("halted", "budget"), outcome
     assert len(story.calls) <= outcome.model_calls + outcome.tool_calls, "the ledger knows of every call"
+
+
+@pytest.mark.parametrize("limits", ENOUGH_WITHOUT_A_CRASH.values(), ids=ENOUGH_WITHOUT_A_CRASH.keys())
+def test_what_crashes_took_again_and_again_is_spent(nursery: Nursery, tmp_path: Path, limits: Limits) -> None:
+    """The provider charges for a reply that nobody lived to record."""
+    job = Job(directory=str(tmp_path), limits=limits, estimated=True)
+    death = Death(19, "world", after=True)
+    for _ in range(MANY_LIVES):
+        report = nursery.life(msgspec.structs.replace(job, death=death))
+        death = Death(1, "world", after=True)
+        if report is not None:
+            break
+    else:
+        pytest.fail(f"{MANY_LIVES} model calls and no end")
+
+    story = Story(job)
+    check_within(story, limits)
+    check_nothing_lost(story)
+    assert report.outcome is not None
+    assert report.outcome.stopped_by is not None
+    assert (report.outcome.status, report.outcome.stopped_by.guard) == ("halted", "budget")
