@@ -15,7 +15,7 @@ from seawall.testing import ManualClock, ScriptedModel, call, fail, hang, say, s
 from team.play import play, sent
 
 
-async def drained(sea: Seawall, run: str, wanted: type[Event]) -> list[Event]:  # pyright: ignore[reportInvalidTypeForm] -- one of a union
+async def drained(sea: Seawall, run: str, wanted: type[Event]) -> list[Event]:
     """The run's events once one of `wanted` is among them."""
     async with asyncio.timeout(30):
         while True:
