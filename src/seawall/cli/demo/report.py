@@ -141,13 +141,12 @@ def dollars(usd: Decimal | None) -> str:
 def next_commands(results: Sequence[Result], journal: Path) -> list[str]:
     """Commands to try next, on the runs of this demo; in its directory, where its teams are found."""
     at = f"--journal {journal.name}"
-    stopped = next((result for result in results if result.enforce.state == "halted"), results[0])
-    commands = [
-        f"cd {journal.parent}",
-        f"seawall runs {at}",
-        f"seawall why {stopped.enforce.run} {at}",
-        f"seawall replay {stopped.observe.run} {at}",
-    ]
+    stopped = [result for result in results if result.enforce.stopped_by is not None]
+    asked = stopped[0] if stopped else results[0]
+    commands = [f"cd {journal.parent}", f"seawall runs {at}", f"seawall why {asked.enforce.run} {at}"]
+    if stopped:  # the newest observed run, decided again as if it had been enforced
+        mode = f"--mode {stopped[-1].enforce.stopped_by}=enforce"
+        commands.append(f"seawall replay {stopped[-1].observe.run} {mode} {at}")
     for result in results:
         take = result.enforce
         if take.waits_at is not None:
