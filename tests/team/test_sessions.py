@@ -1,0 +1,299 @@
+"""Conversations: many runs, one after another, each knowing what was said and done before."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from guards.verdicts import Says
+from seawall import ALLOW, Agent, Halt, Hold, Limits, Outcome, Refuse, Refused, Run, Seawall, Team, Tool
+from seawall.models.protocol import ModelRequest, ToolResult
+from seawall.models.scripted import calls
+from seawall.testing import ManualClock, ScriptedModel, call, fail, hang, say
+from team.play import World, sent, unanswered
+
+
+def clerk(script: Any, world: World | None = None, **options: Any) -> tuple[Team, ScriptedModel]:
+    model = ScriptedModel(script)
+    world = world or World()
+    return Team(Agent("clerk", model=model, tools=[world.reads(), world.writes()]), **options), model
+
+
+async def over(run: Run) -> Outcome:
+    async with asyncio.timeout(30):
+        return await run.outcome()
+
+
+def test_the_next_run_is_told_everything_that_was_said_and_done() -> None:
+    async def main() -> None:
+        team, model = clerk([call("look", what="A-1"), "It is there.", "As I said: there.", "Bye."])
+        async with Seawall() as sea:
+            for request in ("Where is A-1?", "Sure?", "Thanks."):
+                await over(await sea.start(team, request, session="s"))
+
+        whole = [
+            "You are clerk.",
+            "Where is A-1?",
+            "",
+            "A-1",
+            "It is there.",
+            "Sure?",
+            "As I said: there.",
+            "Thanks.",
+        ]
+        assert sent(model) == whole
+        assert sent(model, 2) == whole[:6]
+
+    asyncio.run(main())
+
+
+def test_a_conversation_goes_on_after_a_restart(tmp_path: Path) -> None:
+    async def main() -> None:
+        team, model = clerk([call("look", what="A-1"), "It is there.", "As I said: there.", "Bye."])
+        for request in ("Where is A-1?", "Sure?", "Thanks."):
+            async with Seawall(tmp_path / "desk.db") as sea:
+                await over(await sea.start(team, request, session="s"))
+
+        whole = [
+            "You are clerk.",
+            "Where is A-1?",
+            "",
+            "A-1",
+            "It is there.",
+            "Sure?",
+            "As I said: there.",
+            "Thanks.",
+        ]
+        assert sent(model) == whole
+
+    asyncio.run(main())
+
+
+def test_a_team_may_be_told_answers_only() -> None:
+    async def main() -> None:
+        team, model = clerk([call("look", what="A-1"), "It is there.", "Bye."], history="answers")
+        async with Seawall() as sea:
+            for request in ("Where is A-1?", "Thanks."):
+                await over(await sea.start(team, request, session="s"))
+
+        assert sent(model) == ["You are clerk.", "Where is A-1?", "It is there.", "Thanks."]
+
+    asyncio.run(main())
+
+
+def test_conversations_of_other_sessions_and_tenants_are_not_seen() -> None:
+    async def main() -> None:
+        team, model = clerk([f"{n}" for n in range(9)])
+        async with Seawall() as sea:
+            await over(await sea.start(team, "secret", session="s", tenant="acme"))
+            await over(await sea.start(team, "hi", session="s", tenant="other"))
+            assert sent(model) == ["You are clerk.", "hi"]
+            await over(await sea.start(team, "hi", session="t", tenant="acme"))
+            assert sent(model) == ["You are clerk.", "hi"]
+            await over(await sea.start(team, "hi", tenant="acme"))
+            assert sent(model) == ["You are clerk.", "hi"]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("how", ["halted", "cancelled", "refused", "failed", "deadline"])
+def test_what_a_run_that_was_stopped_did_is_known_to_the_next(how: str) -> None:
+    async def main() -> None:
+        clock, world = ManualClock(), World()
+        both = calls(call("pay", what="5 EUR"), call("look", what="x"))
+        script: dict[str, list[Any]] = {
+            "halted": [both],
+            "cancelled": [both, hang()],
+            "refused": [both, "No."],
+            "failed": [both, fail("rejected")],
+            "deadline": [both, hang()],
+        }
+        model = ScriptedModel([*script[how], "You have 5 EUR."], clock=clock)
+        team = Team(
+            Agent("clerk", model=model, tools=[world.reads(), world.writes()], retries=0),
+            limits=Limits(active_s=10),
+        )
+        guards = {
+            "halted": [OnLook(Halt("no"))],
+            "refused": [SecondModel()],
+        }.get(how, [])
+        async with Seawall(clock=clock, guards=guards) as sea:
+            run = await sea.start(team, "Pay me", session="s")
+            await clock.settle()
+            if how == "cancelled":
+                await run.cancel()
+            first = await clock.until(run.outcome())
+            assert first.status == ("halted" if how == "deadline" else how)
+            if how == "refused":
+                return
+            again = await sea.start(
+                team, "What?", session="s", modes=dict.fromkeys([g.name for g in guards], "off")
+            )
+            outcome = await clock.until(again.outcome())
+
+        assert outcome.status == "completed"
+        assert world.calls[0] == "5 EUR"
+        texts = sent(model)
+        assert texts[1] == "Pay me"
+        assert "5 EUR" in texts
+        assert texts[-1] == "What?"
+        assert unanswered(model.requests[-1].messages) == []
+        if how == "halted":
+            assert any("no result" in text for text in texts)
+
+    asyncio.run(main())
+
+
+class OnLook(Says):
+    """Halts the call of `look`."""
+
+    def before(self, step: Any, run: Any, memo: Any) -> Any:
+        return self._verdict if step.name == "look" else ALLOW
+
+
+class SecondModel(Says):
+    """Refuses the second model step."""
+
+    def __init__(self) -> None:
+        super().__init__(None, name="second")
+
+    def before(self, step: Any, run: Any, memo: Any) -> Any:
+        return Refuse("no more") if step.kind == "model" and step.number > 1 else ALLOW
+
+
+def test_runs_of_a_session_are_serial_and_in_order() -> None:
+    async def main() -> None:
+        gate = asyncio.Event()
+        flying: list[int] = []
+
+        async def look(what: str) -> str:
+            """Look."""
+            flying.append(1)
+            assert len(flying) == 1
+            await gate.wait()
+            flying.pop()
+            return what
+
+        def answers(request: ModelRequest) -> Any:
+            last = request.messages[-1]
+            return (
+                say(f"a{last.content[1:]}")
+                if isinstance(last, ToolResult)
+                else call("look", what=last.content)
+            )
+
+        model = ScriptedModel(answers)
+        team = Team(Agent("clerk", model=model, tools=[Tool(look)]))
+        async with Seawall() as sea:
+            runs = [await sea.start(team, f"q{n}", session="s") for n in range(5)]
+            rows = [(await sea.journal.row(run.id)).state for run in runs]
+            gate.set()
+            outcomes = [await over(run) for run in runs]
+
+        assert rows[0] == "running"
+        assert [outcome.answer for outcome in outcomes] == [f"a{n}" for n in range(5)]
+        requests = [text for text in sent(model) if text.startswith("q")]
+        # Each question is there twice: as it was asked, and as the tool gave it back.
+        assert requests[::2] == [f"q{n}" for n in range(5)]
+
+    asyncio.run(main())
+
+
+def test_a_session_whose_last_run_waits_or_was_interrupted_takes_no_other(tmp_path: Path) -> None:
+    async def main() -> None:
+        team, _ = clerk([call("pay", what="1"), hang()])
+        async with Seawall(tmp_path / "desk.db", guards=[Says(Hold("ask"))]) as sea:
+            run = await sea.start(team, "go", session="s")
+            waiting = await run.rest()
+            with pytest.raises(Refused, match=f"{run.id} waits for a person") as refused:
+                await sea.start(team, "more", session="s")
+            assert refused.value.guard == "session"
+            await sea.decide(run.id, waiting.step, approve=True, by="u")  # pyright: ignore[reportAttributeAccessIssue] -- it waits
+            await asyncio.sleep(0)
+        async with Seawall(tmp_path / "desk.db") as sea:
+            with pytest.raises(Refused, match=f"{run.id} (was interrupted|waits)"):
+                await sea.start(team, "more", session="s")
+            await run_cancel(sea, run.id, team)
+            assert (
+                await over(
+                    await sea.start(Team(Agent("b", model=ScriptedModel(["hi"]))), "more", session="s")
+                )
+            ).answer == "hi"
+
+    asyncio.run(main())
+
+
+async def run_cancel(sea: Seawall, run_id: str, team: Team) -> None:
+    run = await sea.attach(run_id)
+    await run.cancel(by="u")
+    if (await sea.journal.row(run_id)).state != "ended":
+        run = await sea.resume(run_id, team)
+        await over(run)
+
+
+def test_a_queued_run_that_can_not_begin_is_refused_and_says_why() -> None:
+    async def main() -> None:
+        gate = asyncio.Event()
+
+        def first(request: ModelRequest) -> Any:
+            return call("pay", what="1")
+
+        async def pay(what: str) -> str:
+            """Pay."""
+            await gate.wait()
+            return what
+
+        team = Team(Agent("clerk", model=ScriptedModel(first), tools=[Tool(pay), Tool(pay, name="pay2")]))
+        async with Seawall(guards=[Says(Hold("ask"), times=99)]) as sea:
+            run = await sea.start(team, "go", session="s", modes={"says": "observe"})
+            queued = await sea.start(team, "more", session="s")
+            await sea.set_guard("says", "enforce", by="ops")
+            gate.set()
+            waiting = await run.rest()
+            outcome = await over(queued)
+
+        assert outcome.status == "refused"
+        assert outcome.stopped_by is not None
+        assert outcome.stopped_by.guard == "session"
+        assert waiting.run == run.id
+
+    asyncio.run(main())
+
+
+def test_many_runs_with_all_sorts_of_ends_never_leave_a_call_unanswered() -> None:
+    async def main() -> None:
+        rng = random.Random(7)
+        world = World()
+        bad: list[list[str]] = []
+
+        def model(request: ModelRequest) -> Any:
+            bad.append(unanswered(request.messages))
+            return rng.choice(
+                [
+                    say("Done."),
+                    say(""),
+                    call("look", what=f"{len(bad)}"),
+                    calls(call("look", what="1"), call("pay", what=f"{len(bad)}"), call("nothing")),
+                    calls(call("pay", what="1"), call("look", "no json")),
+                    fail("rejected"),
+                ]
+            )
+
+        clerk_ = Agent("clerk", model=ScriptedModel(model), tools=[world.reads(), world.writes()], retries=0)
+        team = Team(clerk_, limits=Limits(tool_calls=4))
+        statuses: set[str] = set()
+        async with Seawall() as sea:
+            for number in range(60):
+                run = await sea.start(team, f"q{number}", session="s")
+                if rng.random() < 0.2:
+                    await run.cancel()
+                statuses.add((await over(run)).status)
+
+        assert statuses >= {"completed", "halted", "failed", "cancelled"}
+        assert [each for each in bad if each] == []
+
+    asyncio.run(main())
