@@ -46,7 +46,7 @@ def _module(name: str, path: str) -> ModuleType:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
-    if not all(part.isidentifier() for part in name.split(".")):
+    if not all(part.isidentifier() for part in name.split(".")) or Path(name).is_file():
         hint = f"; write it as {_dotted(name)}:…" if name.endswith(".py") else ""
         raise Misused(f"{path!r} names no team: {name!r} is no module name{hint}")
     importlib.invalidate_caches()

@@ -28,7 +28,7 @@ IN_WORDS: dict[StepStatus, str] = {
     "error": "failed",
     "timeout": "timed out",
     "cancelled": "cancelled",
-    "lost": "lost in a crash, counted as spent",
+    "lost": "lost: no result was recorded, it counts as spent",
     "unknown": "its fate is not known",
     "refused": "not made: refused",
     "replaced": "not made: a guard answered instead",
@@ -107,7 +107,7 @@ def ending(done: StepDone, output: str = "") -> str:
     if not words:
         return ""
     said = one_line(output).removeprefix("Error: ")
-    if done.status in ("lost", "cancelled"):  # what they hold says no more
+    if done.status in ("lost", "cancelled", "simulated"):  # what they hold says no more
         said = ""
     if done.status == "error" and done.error and not said.startswith(done.error):
         words = f"{words} ({done.error})"

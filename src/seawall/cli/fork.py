@@ -46,7 +46,10 @@ def fork(
         if key != "result" or not equals:
             raise Misused(f"--set {change}: only the result of a step can be changed: --set result=TEXT")
     screen = Screen(json=json)
-    raise typer.Exit(run_async(lambda stop: _fork(screen, stop, journal, run, at, result, app, live_effects)))
+    with screen.aside():
+        raise typer.Exit(
+            run_async(lambda stop: _fork(screen, stop, journal, run, at, result, app, live_effects))
+        )
 
 
 async def _fork(
@@ -67,17 +70,14 @@ async def _fork(
 
     async with opened(path) as sea:
         row, begun = await recorded(sea.journal, name)
-        with screen.aside():
-            team = team_of(row, begun, app)
-            run = await started(
-                stop, sea.fork(row.run, team, at=at, result=result, live_effects=live_effects)
-            )
-            screen.note(f"run {run.id}, a fork of {row.run} at step {at}")
-            events = await sea.journal.events(row.run)
-            done_at = next(i for i, e in enumerate(events) if isinstance(e, StepDone) and e.step == at)
-            known = sum(1 for each in events[: done_at + 1] if not isinstance(each, CommandTaken))
-            board = Board(screen)
-            with board.shown():
-                rest = await followed(sea, run, board, told_before=known)
+        team = team_of(row, begun, app)
+        run = await started(stop, sea.fork(row.run, team, at=at, result=result, live_effects=live_effects))
+        screen.note(f"run {run.id}, a fork of {row.run} at step {at}")
+        events = await sea.journal.events(row.run)
+        done_at = next(i for i, e in enumerate(events) if isinstance(e, StepDone) and e.step == at)
+        known = sum(1 for each in events[: done_at + 1] if not isinstance(each, CommandTaken))
+        board = Board(screen)
+        with board.shown():
+            rest = await followed(sea, run, board, told_before=known)
         tell(screen, rest)
         return exits.of_rest(rest)

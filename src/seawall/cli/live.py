@@ -114,6 +114,8 @@ class Progress:
             case Judged():
                 style = "dim" if event.mode == "observe" else describe.VERDICT_STYLES.get(event.verdict, "")
                 step = told.steps.get(event.step)
+                if step is not None and event.stage == "after" and step.done is None:
+                    return None  # told with the step's end, which comes next
                 below = "    " if step is None else self._below(step.intent)
                 return Text(below + describe.verdict(event), style=style)
             case CommandTaken(command="decide") if event.step in told.steps:
@@ -121,7 +123,7 @@ class Progress:
                 return Text(f"  step {event.step} {describe.decision(event)}", style=style)
             case RunTaken() if len(told.segments) > 1:
                 left = words.seconds(event.left_s)
-                return Text(f"  resumed: segment {len(told.segments)}, {left} left", style="yellow")
+                return Text(f"  goes on: segment {len(told.segments)}, {left} left", style="yellow")
             case GuardSet():
                 return Text(f"    {event.guard} is set to {event.mode} by {event.by}", style="yellow")
             case StepLate():
@@ -152,6 +154,12 @@ class Progress:
         if ending := describe.ending(done, output):
             line.append(f"\n{self._below(step.intent)}", style=style)
             line.append(words.shortened(ending, max(40, self._board.width - 12)), style=style)
+        for judged in step.judged:
+            if judged.stage == "after":
+                told_style = (
+                    "dim" if judged.mode == "observe" else describe.VERDICT_STYLES.get(judged.verdict, "")
+                )
+                line.append(f"\n{self._below(step.intent)}{describe.verdict(judged)}", style=told_style)
         return line
 
     def _below(self, intent: StepIntended) -> str:

@@ -43,7 +43,8 @@ def replay(
 
     screen = Screen(json=json)
     options = {"app": app, "limits": limits, "modes": modes(mode or ())}
-    raise typer.Exit(run_async(lambda _: _replay(screen, journal, runs, options)))
+    with screen.aside():
+        raise typer.Exit(run_async(lambda _: _replay(screen, journal, runs, options)))
 
 
 async def _replay(screen: Screen, path: Path, names: list[str], options: dict[str, Any]) -> int:
@@ -52,8 +53,7 @@ async def _replay(screen: Screen, path: Path, names: list[str], options: dict[st
     found: list[Replay] = []
     async with opened(path) as sea:
         for name in names:
-            with screen.aside():
-                one = await _one(sea, name, **options)
+            one = await _one(sea, name, **options)
             found.append(one)
             if not screen.json:
                 _tell(screen, one)

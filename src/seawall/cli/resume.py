@@ -43,11 +43,12 @@ def resume(
     from seawall.cli.screen import Screen
 
     screen = Screen(json=json)
-    if run is None:
-        if force:
-            raise typer.BadParameter("--force is for one run: name it")
-        raise typer.Exit(run_async(lambda stop: _all(screen, stop, journal, app)))
-    raise typer.Exit(run_async(lambda stop: _one(screen, stop, journal, run, app, force)))
+    if run is None and force:
+        raise typer.BadParameter("--force is for one run: name it")
+    with screen.aside():
+        if run is None:
+            raise typer.Exit(run_async(lambda stop: _all(screen, stop, journal, app)))
+        raise typer.Exit(run_async(lambda stop: _one(screen, stop, journal, run, app, force)))
 
 
 async def _one(screen: Screen, stop: Stop, path: Path, name: str, app: str | None, force: bool) -> int:
@@ -62,7 +63,7 @@ async def _one(screen: Screen, stop: Stop, path: Path, name: str, app: str | Non
             rest = await (await sea.attach(row.run)).outcome()
         else:
             board = Board(screen)
-            with screen.aside(), board.shown():
+            with board.shown():
                 rest = await Resumption(sea, board, stop, app).go_on(row, force=force)
         tell(screen, rest)
         return exits.of_rest(rest)
@@ -84,7 +85,7 @@ async def _all(screen: Screen, stop: Stop, path: Path, app: str | None) -> int:
             return exits.Exit.OK
         screen.note(f"{len(rows)} interrupted")
         board = Board(screen, prefix=len(rows) > 1)
-        with screen.aside(), board.shown():
+        with board.shown():
             results = await Resumption(sea, board, stop, app).go_on_with_all(rows)
     if screen.json:
         screen.document({"runs": [each.document() for each in results]})

@@ -71,7 +71,8 @@ def run(
         "stream": stream,
         "app": app,
     }
-    raise typer.Exit(run_async(lambda stop: _run(screen, stop, journal, team, request, options)))
+    with screen.aside():
+        raise typer.Exit(run_async(lambda stop: _run(screen, stop, journal, team, request, options)))
 
 
 async def _run(
@@ -83,13 +84,12 @@ async def _run(
 
     stream = _Stream(screen)
     async with Seawall(str(journal)) as sea:
-        with screen.aside():
-            run = await started(stop, sea.start(team, request, **options))
-            screen.note(f"run {run.id}")
-            # A moving line and streamed text do not share a terminal.
-            board = Board(screen, moves=not (options["stream"] and screen.out.is_terminal))
-            with board.shown():
-                rest = await followed(sea, run, board, stream.piece if options["stream"] else None)
+        run = await started(stop, sea.start(team, request, **options))
+        screen.note(f"run {run.id}")
+        # A moving line and streamed text do not share a terminal.
+        board = Board(screen, moves=not (options["stream"] and screen.out.is_terminal))
+        with board.shown():
+            rest = await followed(sea, run, board, stream.piece if options["stream"] else None)
         tell(screen, rest, streamed=stream.text)
         return exits.of_rest(rest)
 

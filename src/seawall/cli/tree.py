@@ -61,7 +61,7 @@ class Tree:
         if number == 1:
             return "segment 1 again"
         return (
-            f"segment {number}: resumed by {segment.taken.owner}, {words.seconds(segment.taken.left_s)} left"
+            f"segment {number}: taken up by {segment.taken.owner}, {words.seconds(segment.taken.left_s)} left"
         )
 
     def _head(self, step: StepRecord, guide: str) -> Text:

@@ -1,0 +1,149 @@
+"""`approve`, `reject`, `cancel` and `resume`: a person's part, from another process."""
+
+from __future__ import annotations
+
+import pytest
+
+from cli.desks import Desks
+
+
+@pytest.fixture
+def waiting(desks: Desks) -> str:
+    """A run that waits for a person, at work nowhere."""
+    return desks("run", desks.app("parked"), "Refund 1042.", "--json").document["run"]
+
+
+def test_an_approved_run_goes_on_with_resume(desks: Desks, waiting: str) -> None:
+    approved = desks("approve", waiting, "--by", "ann", "--reason", "checked")
+
+    assert approved.out == "step 2 approved by ann: recorded\n"
+    assert f"it goes on with: seawall resume {waiting}" in approved.err
+    assert "approved by ann" in desks("runs").out
+    assert desks("resume", waiting).out == "Paid, rc-77.\n"
+    shown = desks("show", waiting).out
+    assert "approved by ann: checked" in shown
+    assert "let pass by step 2" in shown
+
+
+def test_a_rejected_step_is_not_made(desks: Desks, waiting: str) -> None:
+    desks("reject", waiting, "2", "--by", "ann", "--reason", "too much")
+    desks("resume", waiting)
+
+    shown = desks("show", waiting, "--json").document
+    assert shown["effects"] == []
+    assert shown["steps"][1]["decision"]["approved"] is False
+
+
+def test_nothing_to_resume_is_said_and_no_error(desks: Desks) -> None:
+    desks("run", desks.app("desk"), "Hi.")
+
+    assert desks("resume", "--json").document == {"runs": []}
+    assert "no interrupted run in seawall.db" in desks("resume").err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("approve", "last"), "who decides? give --by NAME"),
+        (("approve", "last", "9", "--by", "ann"), "step 9 waits for no decision (waiting: 2)"),
+        (("approve", "last", "--by", "ann", "--result", "x"), "--result is for an effect of unknown fate"),
+        (("approve", "nowhere", "--by", "ann"), "no run's id starts or ends with 'nowhere'"),
+    ],
+)
+@pytest.mark.usefixtures("waiting")
+def test_a_decision_that_fits_nothing_is_refused(desks: Desks, words: tuple[str, ...], message: str) -> None:
+    done = desks(*words)
+
+    assert done.exit_code == 2
+    assert message in done.err
+
+
+def test_a_second_decision_is_told_of_the_first(desks: Desks, waiting: str) -> None:
+    desks("approve", waiting, "--by", "ann")
+
+    assert "step 2 was approved by ann already" in desks("reject", waiting, "--by", "bob").err
+
+
+def test_a_cancelled_run_ends_with_its_next_owner_and_is_told_as_cancelled(
+    desks: Desks, waiting: str
+) -> None:
+    assert desks("cancel", waiting, "--by", "ann", "--reason", "wrong order").out == "cancelled: recorded\n"
+
+    assert desks("resume", waiting).exit_code == 6
+    assert "by ann: wrong order" in desks("show", waiting).out
+    again = desks("cancel", waiting)
+    assert (again.exit_code, again.err) == (2, f"seawall: run {waiting} has ended already: cancelled\n")
+
+
+def test_a_live_run_takes_a_cancellation_from_another_process(desks: Desks) -> None:
+    desks.write("""
+@tool
+async def hangs() -> str:
+    "Never answers."
+    print("ready", flush=True)
+    await asyncio.get_running_loop().create_future()
+hanging = Team(Agent("hanging", model=script(call("hangs")), tools=[hangs]))
+""")
+    child = desks.start("run", desks.app("hanging"), "Go.")
+    child.until("ready")
+
+    cancelled = desks("cancel", "last", "--by", "ann", "--json").document
+
+    assert (cancelled["taken"], cancelled["state"], cancelled["status"]) == (True, "ended", "cancelled")
+    assert child.end().exit_code == 6
+
+
+def test_an_effect_of_unknown_fate_waits_and_takes_its_receipt_from_a_person(desks: Desks) -> None:
+    desks.write("""
+@tool(effect=True)
+def pay(order_id: str) -> str:
+    "Pays, and dies before it can say so."
+    os.kill(os.getpid(), signal.SIGKILL)
+dying = Team(Agent("dying", model=script(call("pay", order_id="1042"), say("Paid.")), tools=[pay]))
+""")
+    desks.start("run", desks.app("dying"), "Pay.").end()
+    waits = desks("resume", "last")
+    assert waits.exit_code == 7
+    assert "its fate is not known" in desks("show").out
+
+    desks("approve", "last", "--by", "ann", "--result", "receipt rc-9")
+    assert desks("resume", "last").out == "Paid.\n"
+
+    document = desks("show", "--json").document
+    assert document["effects"] == [{"step": 2, "tool": "pay", "state": "committed"}]
+    assert "receipt rc-9" in desks("show").out
+
+
+def test_a_run_without_an_app_needs_one_and_the_others_go_on(desks: Desks) -> None:
+    desks.write("""
+@tool
+def dies() -> str:
+    "Kills the process until it may live."
+    if os.path.exists("live"):
+        return "fine"
+    os.kill(os.getpid(), signal.SIGKILL)
+mortal = Team("mortal", Agent("mortal", model=script(call("dies"), say("Alive.")), tools=[dies]))
+if __name__ == "__main__":
+    async def main():
+        async with Seawall("seawall.db") as sea:
+            await (await sea.start(mortal, "Live.")).outcome()
+    asyncio.run(main())
+""")
+    desks.start("run", desks.app("mortal"), "Live.").end()
+    desks.python(f"{desks.module}.py")
+    (desks.directory / "live").touch()
+
+    done = desks("resume")
+
+    assert done.exit_code == 1
+    assert "could not go on: no app is recorded with it: give one with --app MODULE:TEAM" in done.out
+    assert "completed" in done.out
+    assert desks("resume", "--app", desks.app("mortal")).exit_code == 0
+
+
+def test_another_teams_run_is_left_alone(desks: Desks, waiting: str) -> None:
+    done = desks("resume", waiting, "--app", desks.app("desk"))
+
+    assert done.exit_code == 2
+    assert "is another team: agent 'cashier'" in done.err
+    assert desks("show", waiting, "--json").document["state"] == "waiting"

@@ -1,0 +1,179 @@
+"""`seawall run`: the answer on stdout, everything else on stderr, the outcome as exit code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cli.desks import Desks
+
+
+def test_the_answer_alone_is_on_stdout_and_the_steps_are_told_on_stderr(desks: Desks) -> None:
+    done = desks("run", desks.app("desk"), "Where is 1042?")
+
+    assert done.exit_code == 0
+    assert done.out == "Order 1042 is lost: 80.00 EUR.\n"
+    assert 'find_order(order_id="1042")' in done.err
+    assert "completed · 2 model calls, 1 tool call" in done.err
+
+
+def test_an_agent_is_a_team_of_one(desks: Desks) -> None:
+    assert desks("run", desks.app("clerk"), "Who are you?").out == "It is me.\n"
+
+
+@pytest.mark.parametrize(
+    ("team", "exit_code", "out"),
+    [
+        ("looping", 4, "halted: tool 'stock' returned nothing new 3 times in a row (limit 3)\n"),
+        ("parked", 7, "waiting: step 2, cashier wants refund\n"),
+        ("failing", 5, "failed: "),
+        ("refused", 3, "refused: not on a Sunday\n"),
+        ("rejected", 3, "refused: 'auditor' rejected the answer 1 times (limit 1)\n"),
+    ],
+)
+def test_each_outcome_has_its_exit_code(desks: Desks, team: str, exit_code: int, out: str) -> None:
+    desks.write("""
+failing = Team(Agent("failing", model=ScriptedModel([fail("rejected", "no such model")])))
+class Sunday(Guard):
+    name = "sunday"
+    def before(self, step, run, memo):
+        return Refuse("not on a Sunday")
+refused = Team(Agent("refused", model=script(say("Hi."))), guards=[Sunday()])
+rejected = Team("rejected", Agent("writer", model=ScriptedModel(lambda request: say("Hi."))), review_rounds=1,
+                reviewer=Agent("auditor", model=script(call("review", approved=False, feedback="No."))))
+""")
+
+    done = desks("run", desks.app(team), "Hello?")
+
+    assert (done.exit_code, done.out[: len(out)]) == (exit_code, out)
+    assert "Traceback" not in done.err
+
+
+def test_json_is_one_document_with_decimals_as_strings_whatever_the_tools_print(desks: Desks) -> None:
+    desks.write("""
+print("imported")
+@tool
+def noisy() -> str:
+    "Prints."
+    print("to stdout")
+    return "42"
+noise = Team(Agent("noise", model=script(call("noisy"), say("Done.")), tools=[noisy]))
+""")
+
+    done = desks("run", desks.app("noise"), "Go.", "--json")
+
+    assert done.document["status"] == "completed"
+    assert isinstance(done.document["usd"], str)
+    assert "imported" in done.err
+    assert "to stdout" in done.err
+
+
+def test_a_waiting_run_says_in_json_what_it_waits_for(desks: Desks) -> None:
+    document = desks("run", desks.app("parked"), "Refund 1042.", "--json").document
+
+    assert document["status"] == "waiting"
+    assert (document["waiting"]["step"], document["waiting"]["what"]) == (2, "refund")
+
+
+def test_a_streamed_answer_is_printed_once(desks: Desks) -> None:
+    done = desks("run", desks.app("desk"), "Where is 1042?", "--stream")
+
+    assert done.out == "Order 1042 is lost: 80.00 EUR.\n"
+    assert "streamed before it was checked" in done.err
+
+
+def test_the_same_request_id_gives_the_same_run(desks: Desks) -> None:
+    words = ("run", desks.app("desk"), "Where is 1042?", "--request-id", "req-1", "--json")
+
+    assert desks(*words).document["run"] == desks(*words).document["run"]
+
+
+def test_limits_and_modes_are_given_by_file_and_option(desks: Desks, tmp_path: Path) -> None:
+    (tmp_path / "limits.toml").write_text("tool_calls = 2\nusd = 0.5\n", encoding="utf-8")
+
+    done = desks(
+        "run", desks.app("looping"), "Hi.", "--limits", "limits.toml", "--mode", "loops=off", "--json"
+    )
+
+    assert done.document["stopped_by"]["guard"] == "budget"
+    assert done.document["stopped_by"]["limit"] == "tool_calls=2"
+    assert desks("show", "last", "--json").document["limits"]["usd"] == "0.5"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("{app}:nobody", "Hi."), "there is no 'nobody' in module '{app}'; there: {app}:desk, {app}:looping"),
+        (("{app}:dsk", "Hi."), "did you mean 'desk'?"),
+        (("{app}:HEADS", "Hi."), "there is no 'HEADS'"),
+        (("{app}:seen", "Hi."), "{app}:seen is of type function, not a Team or an Agent"),
+        (("{app}", "Hi."), "'{app}' names no team: write module:attribute"),
+        (("{app}.py:desk", "Hi."), "write it as {app}:"),
+        (("nowhere:desk", "Hi."), "there is no module 'nowhere'"),
+        (("broken:desk", "Hi."), "broken.py:1: module 'a_module_that_is_not_there' is not installed"),
+        (("{app}:desk", " "), "the request is empty"),
+        (("{app}:desk", "Hi.", "--mode", "loops=loud"), "--mode loops=loud: write GUARD=MODE"),
+        (("{app}:desk", "Hi.", "--mode", "loop=off"), "there is no guard 'loop'"),
+        (("{app}:desk", "Hi.", "--active-s", "0"), "active_s is 0.0"),
+        (("{app}:desk", "Hi.", "--journal", "text.txt"), "text.txt is not a Seawall journal"),
+        (("{app}:desk", "Hi.", "--journal", "no/such/dir.db"), "no/such/dir.db"),
+        (("{app}:desk", "Hi.", "--limits", "none.toml"), "there is no file none.toml"),
+    ],
+)
+def test_what_is_wrong_with_a_call_is_said_in_one_line(
+    desks: Desks, tmp_path: Path, words: tuple[str, ...], message: str
+) -> None:
+    (tmp_path / "text.txt").write_text("not a database, and long enough to tell", encoding="utf-8")
+    (tmp_path / "broken.py").write_text("import a_module_that_is_not_there\n", encoding="utf-8")
+
+    done = desks("run", *(word.format(app=desks.module) for word in words))
+
+    assert done.exit_code == 2
+    assert done.err.startswith("seawall: ")
+    assert len(done.err.splitlines()) == 1
+    assert message.format(app=desks.module) in done.err
+
+
+def test_an_app_that_breaks_while_it_is_imported_is_named_with_its_line(desks: Desks, tmp_path: Path) -> None:
+    lines = len(desks.directory.joinpath(f"{desks.module}.py").read_text(encoding="utf-8").splitlines())
+    desks.write("1 / 0\n")
+
+    done = desks("run", desks.app("desk"), "Hi.")
+
+    assert f"{desks.module}.py:{lines + 1}: ZeroDivisionError: division by zero" in done.err
+    assert "Traceback" in desks("--debug", "run", desks.app("desk"), "Hi.").err
+
+
+@pytest.mark.parametrize(
+    ("toml", "message"),
+    [
+        ("tool_cals = 3", "tool_cals = 3 is no limit (did you mean 'tool_calls'?)"),
+        ('tool_calls = "3"', "tool_calls = '3'; it must be a number"),
+        ("tool_calls = true", "tool_calls = True; it must be a number"),
+        ("tool_calls = 0", "tool_calls = 0; it must be above zero"),
+        ("tool_calls = 1.5", "tool_calls = 1.5; it must be a whole number"),
+        ("active_s = nan", "active_s = NaN; it must be above zero"),
+        ("tool_calls 3", "is no TOML"),
+    ],
+)
+def test_a_wrong_limit_is_named_with_key_and_value(
+    desks: Desks, tmp_path: Path, toml: str, message: str
+) -> None:
+    (tmp_path / "limits.toml").write_text(toml, encoding="utf-8")
+
+    done = desks("run", desks.app("desk"), "Hi.", "--limits", "limits.toml")
+
+    assert done.exit_code == 2
+    assert message in done.err
+
+
+def test_the_journal_is_named_by_the_environment(
+    desks: Desks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEAWALL_JOURNAL", str(tmp_path / "other.db"))
+
+    desks("run", desks.app("desk"), "Hi.")
+
+    assert (tmp_path / "other.db").exists()
+    assert not (tmp_path / "seawall.db").exists()
