@@ -244,8 +244,14 @@ def _method(cls: type, name: str, value: object) -> str:
     return f"#### `{cls.__name__}.{name}`\n\n{_call(name, value)}\n{text_of(value)}\n"
 
 
+def _with_hidden_bases(cls: type) -> list[type]:
+    """Bases that have no entry of their own and so share the one of `cls`, then `cls`."""
+    hidden = [base for base in cls.__mro__[1:] if base.__module__.startswith("seawall.")]
+    return [*(base for base in hidden if not hasattr(seawall, base.__name__)), cls]
+
+
 def _described(cls: type) -> Iterator[tuple[str, object]]:
-    for name, value in vars(cls).items():
+    for name, value in [item for owner in _with_hidden_bases(cls) for item in vars(owner).items()]:
         is_callable = isinstance(value, (staticmethod, classmethod, property)) or inspect.isfunction(value)
         if not name.startswith("_") and is_callable and text_of(value):
             yield name, value
@@ -255,10 +261,11 @@ def entry(name: str, value: object) -> str:
     """A name of a public list: its call, its text, its fields, its methods."""
     parts = [f"### `{name}`\n"]
     if isinstance(value, type):
-        init = vars(value).get("__init__")
+        owners = _with_hidden_bases(value)
+        init = next((vars(owner)["__init__"] for owner in owners if "__init__" in vars(owner)), None)
         if issubclass(value, enum.Enum):
             parts.append("\n".join(f"- `{member.value}`" for member in value) + "\n")
-        elif not is_record(value) and inspect.isfunction(init) and init.__module__ == value.__module__:
+        elif not is_record(value) and inspect.isfunction(init) and init.__module__ in {o.__module__ for o in owners}:
             parts.append(_call(name, init, returns=False))
         parts.append(text_of(value) + "\n")
         parts.append(table(value) if is_record(value) else _attributes(value))

@@ -1,0 +1,242 @@
+"""What a `Seawall` owns: the journal, the clock, and the runs that this process has in flight."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from seawall.core.canonical import Ref
+from seawall.core.clock import Clock, SystemClock
+from seawall.core.errors import Broken, Misused, SeawallError
+from seawall.core.events import Mode
+from seawall.core.ids import Ids
+from seawall.core.redact import Redactor
+from seawall.journal.protocol import Command, Journal, Lease
+from seawall.journal.sqlite import SqliteJournal
+from seawall.models.protocol import Model, Price
+from seawall.run.bodies import Bodies
+from seawall.run.driver import Driver
+from seawall.run.guard import Guard
+from seawall.run.state import Line, RunState, fold
+from seawall.team.handle import Run
+from seawall.team.outcome import Outcome, outcome_of
+from seawall.team.post import Post
+from seawall.team.switches import Switches
+from seawall.team.team import Team
+from seawall.team.workshop import Workshop
+
+LATE_S = 1.0
+"""How long `close` waits for tools that ignore cancellation, before it lets go of them."""
+
+
+class Host:
+    """Opens and closes, and knows who drives what. `Seawall` adds what can be asked of it."""
+
+    def __init__(
+        self,
+        journal: str | Path | Journal = ":memory:",
+        *,
+        clock: Clock | None = None,
+        rng: random.Random | None = None,
+        guards: Sequence[Guard] | None = None,
+        modes: Mapping[str, Mode] | None = None,
+        models: Callable[[str], Model] | None = None,
+        prices: Mapping[str, Price] | None = None,
+        secrets: Iterable[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._clock: Clock = clock or SystemClock()
+        self._given = journal
+        self._journal: Journal | None = None
+        self._ids = Ids(self._clock, rng or random.Random(os.urandom(16)))
+        self._modes: dict[str, Mode] = dict(modes or {})
+        self._shop = Workshop(
+            clock=self._clock,
+            guards=guards,
+            models=models,
+            prices=prices,
+            redactor=Redactor.from_environment(os.environ if environment is None else environment, secrets),
+        )
+        self._drivers: dict[str, Driver] = {}
+        self._teams: dict[str, Team] = {}
+        self._queued: dict[str, asyncio.Task[None]] = {}
+        self._taking: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._switches = Switches(self._clock)
+        self._post = Post(self._clock, self._switches, self._drivers, self.wake_up)
+        self._closing = False
+
+    def __repr__(self) -> str:
+        return f"<Seawall {self._given!r} {len(self._drivers)} runs in flight>"
+
+    # ---- opening and closing
+
+    @property
+    def journal(self) -> Journal:
+        """The journal. Raises `Misused` before `open`."""
+        if self._journal is None:
+            raise Misused("this Seawall is not open: use `async with Seawall(...) as sea:`")
+        return self._journal
+
+    async def open(self) -> Self:
+        """Open the journal. Raises `Misused` if it can't be used."""
+        if self._journal is not None:
+            return self
+        given = self._given
+        if isinstance(given, str | Path):
+            self._journal = SqliteJournal.open(str(given), clock=self._clock)
+        else:
+            self._journal = given
+        await self._post.open(self._journal)
+        return self
+
+    async def close(self) -> None:
+        """Give up what is in flight (it can be resumed), and close the journal.
+
+        Tools that ignore cancellation are waited for `LATE_S` seconds and then let go.
+        """
+        if self._journal is None or self._closing:
+            return
+        self._closing = True
+        tasks: list[asyncio.Task[Any]] = [*self._queued.values(), *self._post.close()]
+        for task in tasks:
+            task.cancel()
+        tasks += self._tasks
+        leases: list[Lease] = []
+        for driver in list(self._drivers.values()):
+            if driver.state.ended is None:
+                driver.give_up(
+                    Broken(f"run {driver.lease.run} was given up: this Seawall was closed; resume it")
+                )
+                leases.append(driver.lease)
+            tasks += driver.stragglers()
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=LATE_S)
+            for task in late:
+                task.cancel()
+        for lease in leases:
+            await self._journal.release(lease)
+        await self._journal.close()
+        await self._shop.close()
+        self._journal = None
+        self._closing = False
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # ---- for handles
+
+    def driver(self, run_id: str) -> Driver | None:
+        """The driver of a run that this process has in flight."""
+        return self._drivers.get(run_id)
+
+    def queued(self, run_id: str) -> bool:
+        """Whether this process has the run: in flight, about to take it, or in line in its session."""
+        return run_id in self._queued or run_id in self._drivers or run_id in self._taking
+
+    async def state(self, run_id: str) -> RunState:
+        """The run's state as it is recorded."""
+        return fold(await self.journal.events(run_id))
+
+    async def outcome(self, run_id: str) -> Outcome:
+        """The outcome of a run that has ended, from the journal."""
+        state = await self.state(run_id)
+        ref = state.ended.answer if state.ended is not None else None
+        if ref is None:
+            return outcome_of(state, None)
+        bodies = await self.journal.bodies(state.started.tenant, [ref])
+        return outcome_of(state, bodies[ref].decode() if ref in bodies else "[erased]")
+
+    async def send(self, run_id: str, command: Command, bodies: Mapping[Ref, bytes] | None = None) -> None:
+        """Put a command into a run's inbox, and deliver it if the run is here."""
+        await self.journal.send(run_id, command, bodies)
+        await self._post.deliver()
+
+    def next_change(self) -> asyncio.Future[None]:
+        """Done at the next write to the journal, by any process."""
+        return self._post.next_change()
+
+    def wake(self) -> None:
+        """Let everyone who waits for a change look again."""
+        self._post.wake()
+
+    async def wake_up(self, run_id: str) -> None:
+        """Take a run up again that waits in this process, now that something came for it."""
+        raise NotImplementedError
+
+    # ---- taking up and letting go
+
+    def _driver(
+        self,
+        team: Team,
+        state: RunState,
+        lease: Lease | None,
+        bodies: Bodies,
+        lines: Sequence[Line],
+        handle: Run,
+    ) -> Driver:
+        """A driver of this run, known to this process."""
+        on_text = handle.text if state.started.stream else None
+        work = self._shop.work(team, state.started.limits, bodies, lines, on_text=on_text)
+        driver = Driver(
+            state,
+            work=work,
+            gate=self._shop.gate(team, work, state.started),
+            journal=self.journal,
+            lease=lease,
+            clock=self._clock,
+            bodies=bodies,
+            on_rest=self._rested,
+        )
+        run_id = state.started.run
+        self._drivers[run_id] = driver
+        self._teams[run_id] = team
+        handle.drive(driver, team)
+        return driver
+
+    def _rested(self, driver: Driver) -> None:
+        """A run has ended, waits, or was given up: this process lets go of it."""
+        run_id = driver.state.started.run
+        self._drivers.pop(run_id, None)
+        if driver.broken is not None:
+            if not self._closing:
+                self._keep(self._release(driver.lease))
+        else:
+            self._shop.sessions.remember(driver.state, driver.bodies)
+        if not driver.state.waits:  # a run that waits is taken up again when a person has decided
+            self._teams.pop(run_id, None)
+        self.wake()
+
+    async def _release(self, lease: Lease) -> None:
+        """Let others go on with a run that was given up, if the journal can still take that down."""
+        with contextlib.suppress(SeawallError):
+            await self.journal.release(lease)
+
+    def _forget(self, run_id: str) -> None:
+        self._drivers.pop(run_id, None)
+        self._teams.pop(run_id, None)
+
+    # ---- tasks of its own
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """A task that `close` waits for, and that nobody else need wait for."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()
