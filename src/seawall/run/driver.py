@@ -18,7 +18,6 @@ from seawall.core.canonical import Ref
 from seawall.core.clock import Clock, Timer
 from seawall.core.errors import Broken, Fenced, SeawallBug
 from seawall.core.events import (
-    CommandTaken,
     EffectMoved,
     Event,
     GuardSet,
@@ -31,12 +30,14 @@ from seawall.core.events import (
     StepStatus,
     StoppedBy,
 )
-from seawall.journal.protocol import InboxItem, Journal, Lease, Summary
+from seawall.journal.protocol import InboxItem, Journal, Lease
 from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
+from seawall.run.commands import taken
 from seawall.run.gate import DEADLINE, Gate, recorded_step
 from seawall.run.state import RunState, apply
 from seawall.run.step import Close, End, Propose, Result, Step, Work
+from seawall.run.summary import summary
 
 MAX_ROUNDS = 10_000
 """Decisions taken without waiting for anything; more means that `decide` does not come to rest."""
@@ -189,54 +190,13 @@ class Driver:
         if recorded and item.number > self.state.inbox and self.state.ended is None:
             self._go((), (item,))
 
-    def taken(self, item: InboxItem) -> list[Event]:
-        """A command, and what it means at once, as events."""
-        command = item.command
-        taken = CommandTaken(
-            at=self._clock.wall_s(),
-            inbox=item.number,
-            command=command.kind,
-            by=command.by,
-            reason=self.bodies.redact(command.reason),
-            step=command.step,
-            approved=command.approved,
-            output=command.output,
-        )
-        return [taken, *(self.decision(item) if command.kind == "decide" else ())]
-
-    def decision(self, item: InboxItem) -> list[Event]:
-        """What a person's decision means for the approval step that waited for it."""
-        command = item.command
-        step = self.state.open.get(command.step or 0)
-        if step is None or step.kind != "approval" or command.approved is None:
-            return []
-        frame = self.state.frames.get(step.frame)
-        slot = next((slot for slot in frame.turn if slot.call.id == step.call), None) if frame else None
-        settles = slot.unknown if slot is not None else None
-        now = self._clock.wall_s()
-        by = command.by or "somebody"
-        if settles is not None:
-            what = "it happened" if command.approved else "it did not happen"
-            text = f"The fate of this effect was not known. {by} checked: {what}. {command.reason}".strip()
-        else:
-            text = f"{'Approved' if command.approved else 'Refused'} by {by}. {command.reason}".strip()
-        output = command.output or self.bodies.put(text)
-        approved = command.approved
-        status: StepStatus = "ok" if approved else "refused"
-        error = None if approved else "rejected"
-        done = StepDone(
-            at=now, step=step.step, status=status, output=output, error=error, left_s=self.left_s()
-        )
-        if settles is None:
-            return [done]
-        moved = EffectMoved(at=now, step=settles, state="committed" if approved else "failed", receipt=output)
-        return [moved, done]
-
     def set_mode(self, guard: str, mode: Mode, by: str, until: float | None) -> None:
         """Switch a guard for the rest of the run."""
         recorded = self.lease.epoch > 0
         if recorded and self.state.ended is None and self.state.modes.get(guard) != mode:
             self._go([GuardSet(at=self._clock.wall_s(), guard=guard, mode=mode, by=by, until=until)])
+            if guard == DEADLINE and self.left_s() <= 0:  # its time passed while it was only observed
+                self._overdue()
 
     def give_up(self, error: Exception) -> None:
         """Stop at once and record nothing more; the run can be resumed from what is durable."""
@@ -328,7 +288,7 @@ class Driver:
             self._record(batch, event)
         for item in commands:
             if item.number > self.state.inbox:
-                for event in self.taken(item):
+                for event in taken(item, self.state, self.bodies, self._clock.wall_s(), self.left_s()):
                     self._record(batch, event)
         ready = self._decide(batch)
         state = self.state
@@ -443,7 +403,7 @@ class Driver:
             await self._clock.sleep(step.delay_s)
         now = self._clock.monotonic_s()
         if now - self._intended_at.pop(step.number, now) > STALE_S:
-            await self._journal.append(self.lease, self.state.seq, (), {})  # raises `Fenced` if it is not ours
+            await self._journal.append(self.lease, self.state.seq, (), {})  # `Fenced` if it is not ours
         if step.timeout_s is not None:
             task = asyncio.current_task()
             expire = lambda: self._expire(step, task)  # noqa: E731 -- a callback of one expression
@@ -516,22 +476,6 @@ class Driver:
 def given_up(step: StepIntended) -> StepStatus:
     """What a step in flight comes to when its run ends over it."""
     return "unknown" if step.effect and step.perform and step.kind == "tool" else "cancelled"
-
-
-def summary(state: RunState) -> Summary:
-    """A finished run in one row."""
-    ended, ledger = state.ended, state.ledger
-    if ended is None:
-        raise SeawallBug("a run without an outcome has no summary")
-    return Summary(
-        status=ended.status,
-        stopped_by=None if ended.stopped_by is None else ended.stopped_by.guard,
-        usd=str(ledger.usd),
-        tokens=ledger.tokens,
-        model_calls=ledger.model_calls,
-        tool_calls=ledger.tool_calls,
-        active_s=round(state.started.limits.active_s - ended.left_s, 6),
-    )
 
 
 def recovered(state: RunState, now: float, honours_key: Callable[[StepIntended], bool]) -> list[Event]:

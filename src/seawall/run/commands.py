@@ -1,0 +1,52 @@
+"""What a command from a run's inbox comes to. Pure, like everything that is decided."""
+
+from __future__ import annotations
+
+from seawall.core.events import CommandTaken, EffectMoved, Event, StepDone, StepStatus
+from seawall.journal.protocol import InboxItem
+from seawall.run.bodies import Bodies
+from seawall.run.state import RunState
+
+
+def taken(item: InboxItem, state: RunState, bodies: Bodies, now: float, left_s: float) -> list[Event]:
+    """A command from the inbox, and what it means at once, as events."""
+    command = item.command
+    event = CommandTaken(
+        at=now,
+        inbox=item.number,
+        command=command.kind,
+        by=command.by,
+        reason=bodies.redact(command.reason),
+        step=command.step,
+        approved=command.approved,
+        output=command.output,
+    )
+    if command.kind != "decide":
+        return [event]
+    return [event, *_decision(item, state, bodies, now, left_s)]
+
+
+def _decision(item: InboxItem, state: RunState, bodies: Bodies, now: float, left_s: float) -> list[Event]:
+    """What a person's decision means for the approval step that waited for it."""
+    command = item.command
+    step = state.open.get(command.step or 0)
+    if step is None or step.kind != "approval" or command.approved is None:
+        return []
+    frame = state.frames.get(step.frame)
+    slot = next((slot for slot in frame.turn if slot.call.id == step.call), None) if frame else None
+    settles = slot.unknown if slot is not None else None
+    by = command.by or "somebody"
+    if settles is not None:
+        what = "it happened" if command.approved else "it did not happen"
+        text = f"The fate of this effect was not known. {by} checked: {what}. {command.reason}".strip()
+    else:
+        text = f"{'Approved' if command.approved else 'Refused'} by {by}. {command.reason}".strip()
+    output = command.output or bodies.put(text)
+    approved = command.approved
+    status: StepStatus = "ok" if approved else "refused"
+    error = None if approved else "rejected"
+    done = StepDone(at=now, step=step.step, status=status, output=output, error=error, left_s=left_s)
+    if settles is None:
+        return [done]
+    moved = EffectMoved(at=now, step=settles, state="committed" if approved else "failed", receipt=output)
+    return [moved, done]
