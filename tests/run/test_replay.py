@@ -12,7 +12,7 @@ from seawall.core.events import StepDone, StepIntended
 from seawall.models.protocol import ModelRequest, ToolResult
 from seawall.models.scripted import Reply
 from seawall.run.replay import Replay
-from seawall.testing import ScriptedModel, call, say
+from seawall.testing import ScriptedModel, call, calls, say
 
 
 def desk(calls: int = 3, guards: Sequence[Guard] = ()) -> Team:
@@ -53,9 +53,33 @@ def test_a_run_replayed_with_the_same_team_differs_in_nothing() -> None:
 def test_a_tighter_limit_is_named_at_every_call_that_it_would_have_stopped() -> None:
     async def check(sea: Seawall, outcome: Outcome) -> None:
         replay = await sea.replay(outcome.run, desk(), limits=Limits(tool_calls=1))
-        assert words(replay) == [(4, "verdict", "halt by 'budget'"), (6, "verdict", "halt by 'budget'")]
+        assert words(replay) == [(4, "verdict", "halt by 'budget'")]
+        assert replay.differences[0].unmade == 4, "two calls, and the two replies after them"
 
     recorded(desk(), check)
+
+
+def test_a_fan_out_that_was_only_observed_is_halted_by_a_budget_that_is_enforced() -> None:
+    @tool
+    def look(number: int) -> str:
+        """Look."""
+        return str(number)
+
+    def wide() -> Team:
+        script = [calls(*[call("look", number=number) for number in range(6)]), say("Done.")]
+        limits = Limits(tool_calls=4)
+        return Team(Agent("wide", model=ScriptedModel(script), tools=[look]), limits=limits)
+
+    async def scenario() -> None:
+        async with Seawall() as sea:
+            run = await sea.start(wide(), "Look six times.", modes={"budget": "observe"})
+            outcome = await run.outcome()
+            assert outcome.tool_calls == 6
+            replay = await sea.replay(outcome.run, wide(), modes={"budget": "enforce"})
+            assert words(replay) == [(6, "verdict", "halt by 'budget'")]
+            assert replay.differences[0].unmade == 3, "two calls, and the reply after them"
+
+    asyncio.run(scenario())
 
 
 def test_a_halted_run_goes_on_where_todays_guard_allows_more() -> None:

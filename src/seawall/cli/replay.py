@@ -90,9 +90,9 @@ def _tell(screen: Screen, one: Replay) -> None:
     screen.line(line)
     for each in one.differences:
         where = f"step {each.step}" if each.step is not None else "the run"
-        times = f", {each.times} times in a row" if each.times > 1 else ""
+        unmade = f"; {words.many(each.unmade, 'recorded step')} would not be made" if each.unmade else ""
         for label, text, style in (
-            (f"{where} ({each.what}{times})", "", "bold"),
+            (f"{where} ({each.what}{unmade})", "", "bold"),
             ("recorded", each.recorded, ""),
             ("today", each.today, "yellow"),
         ):

@@ -2,7 +2,8 @@
 
 The recorded results stand in for the world; nothing is performed. The fold follows the record, and before each
 recorded decision today's `decide` and gate are asked what they would have done in that state. So every
-difference is named, not only the first, and each in the state in which it was met.
+difference is named, not only the first, and each in the state in which it was met. Where today's run would
+have been halted, the recorded steps that follow are counted and no longer compared: they would not be.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
 from seawall.run.gate import DEADLINE, Gate, recorded_step
 from seawall.run.guard import Guard
+from seawall.run.ledger import shortfall
 from seawall.run.state import RunState, apply, begin
 from seawall.run.step import Action, Close, End, Propose, Result, Work
 from seawall.run.verdict import SEVERITY, kind_of
@@ -43,8 +45,8 @@ class Difference(msgspec.Struct, frozen=True):
     what: What
     recorded: str
     today: str
-    times: int = 1
-    """How often in a row: what follows a halt would all not have been made."""
+    unmade: int = 0
+    """Where today's run would end here: the recorded steps that would not have been made."""
 
 
 class Replay(msgspec.Struct, frozen=True):
@@ -88,7 +90,7 @@ class _Replayer:
         self._causes = Causes()
         self._found: list[Difference] = []
         self._versions: set[tuple[str, str]] = set()
-        self._overdue = False
+        self._halted_today = False
         self._verdicts = _verdicts(events)
         self._statuses = {event.step: event.status for event in events if isinstance(event, StepDone)}
 
@@ -99,7 +101,13 @@ class _Replayer:
         for seq, event in enumerate(self._events[1:], start=1):
             if isinstance(event, StepIntended):
                 steps += 1
-                self._intended(seq, event, state)
+                if self._halted_today:
+                    last = self._found[-1]
+                    self._found[-1] = msgspec.structs.replace(last, unmade=last.unmade + event.perform)
+                else:
+                    self._intended(seq, event, state)
+            elif self._halted_today:
+                pass
             elif isinstance(event, StepDone):
                 self._done(seq, event, state)
             elif isinstance(event, Judged) and event.verdict == "halt" and event.mode == "enforce":
@@ -110,11 +118,12 @@ class _Replayer:
         return Replay(self._started.run, steps, tuple(self._found))
 
     def _differs(self, seq: int, step: int | None, what: What, recorded: str, today: str) -> None:
-        last = self._found[-1] if self._found else None
-        if last is not None and last.what == what == "verdict" and last.today == today:
-            self._found[-1] = msgspec.structs.replace(last, times=last.times + 1)
-        else:
-            self._found.append(Difference(seq, step, what, recorded, today))
+        self._found.append(Difference(seq, step, what, recorded, today))
+
+    def _halts(self, seq: int, step: int, recorded: str, today: str, *, unmade: bool) -> None:
+        """Today's run would end here."""
+        self._found.append(Difference(seq, step, "verdict", recorded, today, unmade=1 if unmade else 0))
+        self._halted_today = True
 
     def _intended(self, seq: int, intent: StepIntended, state: RunState) -> None:
         if state.halted is not None:
@@ -131,10 +140,25 @@ class _Replayer:
             return  # it settles an effect; no guard was asked
         admitted = self._gate.admit(proposal, state, self._bodies, self._causes)
         today, why = _admitted(admitted.events, admitted.step is not None)
+        if admitted.step is None and not admitted.events:
+            today, why = self._short(intent, state)
         if self._statuses.get(intent.step) == "invalid":
             recorded = "invalid"
         if today != recorded:
-            self._differs(seq, intent.step, "verdict", f"{_taken(intent)}: {recorded}", f"{today}{why}")
+            said = f"{_taken(intent)}: {recorded}"
+            if today == "halt":
+                self._halts(seq, intent.step, said, f"{today}{why}", unmade=intent.perform)
+            else:
+                self._differs(seq, intent.step, "verdict", said, f"{today}{why}")
+
+    def _short(self, intent: StepIntended, state: RunState) -> tuple[VerdictKind, str]:
+        """What becomes of a step that does not fit while others are in flight: it waits, and is halted if it
+        still does not fit then.
+        """
+        short = shortfall(state.ledger, self._limits, intent.kind, intent.tokens, intent.usd)
+        if short is None or short.waits:
+            return "allow", " (waits for what is in flight)"
+        return "halt", f" by 'budget': {short.limit_name} would be {short.value} (limit {short.limit})"
 
     def _version(self, seq: int, intent: StepIntended, proposal: Propose, state: RunState) -> None:
         prepared = self._work.prepare(proposal, state, self._bodies, intent.step)
@@ -153,11 +177,12 @@ class _Replayer:
         if intent is None:
             return
         used = self._started.limits.active_s - done.left_s
-        if done.left_s and used > self._limits.active_s and not self._overdue:
-            self._overdue = True
+        mode = state.modes.get(DEADLINE, "enforce")
+        if done.left_s and used > self._limits.active_s and mode == "enforce":
             limit = self._limits.active_s
             today = f"halt: {used:.3f} active seconds were used here (limit {limit:g})"
-            self._differs(seq, done.step, "verdict", _taken(intent), today)
+            self._halts(seq, done.step, _taken(intent), today, unmade=False)
+            return
         if not intent.perform or intent.kind not in ("model", "tool") or done.retry:
             return
         if done.status not in ("ok", "error", "timeout"):
@@ -178,8 +203,11 @@ class _Replayer:
             if finding.mode == "enforce" and SEVERITY[kind] > SEVERITY[severest]:
                 severest = kind
         recorded = self._verdicts.get((done.step, "after"), "allow")
-        if severest != recorded:
-            self._differs(seq, done.step, "verdict", f"{_taken(intent)}, result: {recorded}", severest)
+        said = f"{_taken(intent)}, result: {recorded}"
+        if severest == "halt" != recorded:
+            self._halts(seq, done.step, said, severest, unmade=False)
+        elif severest != recorded:
+            self._differs(seq, done.step, "verdict", said, severest)
 
     def _halted(self, seq: int, halt: Judged, state: RunState) -> None:
         recorded = f"halt by {halt.guard!r}: {halt.reason}"
@@ -240,7 +268,7 @@ def _admitted(events: Sequence[Event], performed: bool) -> tuple[str, str]:
     done = next((event for event in events if isinstance(event, StepDone)), None)
     if done is not None:
         return ("allow", "") if done.status == "simulated" else (done.status, "")
-    return "allow", " (waits for what is in flight)"
+    return "allow", ""
 
 
 def _taken(intent: StepIntended) -> str:

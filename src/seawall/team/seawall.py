@@ -13,7 +13,7 @@ import msgspec
 
 from seawall.core.canonical import Ref
 from seawall.core.errors import Misused, Refused, SeawallBug, SeawallError
-from seawall.core.events import Event, Limits, Mode, RunStarted, RunTaken
+from seawall.core.events import Event, GuardSet, Limits, Mode, RunStarted, RunTaken
 from seawall.journal.protocol import Command, GuardSetting, Lease, RunRow
 from seawall.run.bodies import Bodies
 from seawall.run.driver import Driver, recovered
@@ -322,6 +322,9 @@ class Seawall(Host):
         guards = self._shop.guards(team)
         known = self._switches.at_start(guards, state.started.guards, modes or {})
         events[0] = msgspec.structs.replace(state.started, guards=known)
+        for seq, event in enumerate(events):
+            if isinstance(event, GuardSet) and event.guard in (modes or {}):
+                events[seq] = msgspec.structs.replace(event, mode=known[event.guard])
         return replay(events, work, guards, spend, bodies)
 
     async def fork(
