@@ -153,13 +153,13 @@ class Resumption:
         except Misused as error:
             raise Misused(f"run {row.run}: {error}") from error
         if self._stop.note == Stop().note:
-            self._stop.note = f"go on: seawall resume {row.run}"
+            self._stop.note = f"go on with:\n  seawall resume {row.run}"
         run = await self._sea.resume(row.run, team, force=force)
         return await followed(self._sea, run, self._board, told_before=row.events)
 
     async def go_on_with_all(self, rows: Sequence[RunRow]) -> list[Result]:
         """Go on with all of them, at most `AT_ONCE` at the same time; runs of one session one after another."""
-        self._stop.note = "what has not ended is recorded; go on: seawall resume"
+        self._stop.note = "what has not ended is recorded; go on with:\n  seawall resume"
         places = asyncio.Semaphore(AT_ONCE)
         chains: dict[object, list[RunRow]] = {}
         for row in rows:

@@ -84,6 +84,10 @@ class Progress:
     async def _tell(self, event: Event) -> None:
         if isinstance(event, RunStarted):
             self.record = Record(event)
+            behind = (
+                event.session is not None
+            )  # until a segment begins, it waits for the session's run before it
+            self._board.status(self._run.id, "waits for its session's run before it" if behind else "begins")
             return
         told = self.record
         if told is None:

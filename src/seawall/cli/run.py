@@ -109,7 +109,7 @@ async def started(stop: Stop, start: Coroutine[Any, Any, Run]) -> Run:
 
 def how_to_go_on(run_id: str) -> str:
     """What is said of a run that is stopped in the middle."""
-    return f"run {run_id} is recorded up to here; go on: seawall resume {run_id}"
+    return f"run {run_id} is recorded up to here; go on with:\n  seawall resume {run_id}"
 
 
 class _Stream:
