@@ -84,7 +84,8 @@ def _resolve(future: asyncio.Future[Any], result: Any, error: BaseException | No
         return
     if error is None:
         future.set_result(result)
-    elif isinstance(error, StopIteration):  # a future does not take it
-        future.set_exception(RuntimeError(f"StopIteration: {error}"))
+    elif isinstance(error, StopIteration | GeneratorExit | KeyboardInterrupt):
+        # A future does not take the first, and the others would end the loop: in a thread they are the tool's own.
+        future.set_exception(RuntimeError(f"{type(error).__name__}: {error}"))
     else:
         future.set_exception(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -94,7 +95,7 @@ class Tool:
             raise Misused(f"tool name {self.name!r} is not an identifier: give it one with @tool(name=...)")
         if self.idempotent and not self.effect:
             raise Misused(f"tool {self.name!r}: idempotent=True is for effects; add effect=True")
-        if self.timeout_s is not None and self.timeout_s <= 0:
+        if self.timeout_s is not None and not self.timeout_s > 0:
             raise Misused(f"tool {self.name!r}: timeout_s is {self.timeout_s}; it must be above zero")
         if self.retries < 0:
             raise Misused(f"tool {self.name!r}: retries is {self.retries}; it must be zero or more")
@@ -106,7 +107,7 @@ class Tool:
     def _parameters(self, function: Callable[..., Any]) -> type[BaseModel]:
         signature = inspect.signature(function)
         try:
-            hints = get_type_hints(function, include_extras=True)
+            hints = get_type_hints(_annotated(function), include_extras=True)
         except (NameError, TypeError) as error:
             raise Misused(f"tool {self.name!r}: an annotation can't be resolved: {error}") from error
         fields: dict[str, Any] = {}
@@ -163,6 +164,13 @@ class Tool:
         if size > MAX_RESULT_BYTES:
             raise ValueError(f"tool {self.name!r} returned {size:,} bytes (limit {MAX_RESULT_BYTES:,})")
         return encoded
+
+
+def _annotated(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Where the annotations of a partial or of a callable object stand."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function if inspect.isroutine(function) else type(function).__call__
 
 
 def _allows_none(hint: Any) -> bool:
