@@ -24,7 +24,7 @@ from seawall.team.handle import Run
 from seawall.team.host import Host
 from seawall.team.recover import nobody
 from seawall.team.switches import check_mode
-from seawall.team.team import Team, checked
+from seawall.team.team import Team, checked, named
 from seawall.team.work import honours_key
 from seawall.team.workshop import refs_of
 
@@ -75,6 +75,7 @@ class Seawall(Host):
         """
         if not request.strip():
             raise Misused(f"the request is empty (got {request!r})")
+        named(session=session, tenant=tenant, principal=principal, request_id=request_id, app=app)
         spend = checked(limits) if limits is not None else team.limits
         self._shop.check(team, spend)
         bodies = self._shop.bodies(tenant, session)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from seawall.core.canonical import digest
+from seawall.core.canonical import digest, well_formed
 from seawall.core.errors import Misused, Refused
 from seawall.core.events import Limits
 from seawall.models.protocol import ToolSpec
@@ -81,6 +81,7 @@ class Team:
             raise Misused(f"team {name!r}: review_rounds is {review_rounds}; it must be at least 1")
         if history not in ("transcript", "answers"):
             raise Misused(f"team {name!r}: history is {history!r}; it is 'transcript' or 'answers'")
+        named(team=name)
         self.name = name
         self.role = role or coordinator.role
         self.coordinator = coordinator
@@ -108,6 +109,11 @@ class Team:
         entries: dict[str, tuple[str, str]] = {}  # a specialist's name: whose frame it opens, and its role
         for specialist in self.specialists:
             if isinstance(specialist, Team):
+                if not specialist.name.replace("-", "_").isidentifier():
+                    raise Misused(
+                        f"team {specialist.name!r} is a specialist, and its name is not an identifier "
+                        "(letters, digits, _ and -)"
+                    )
                 for name, member in specialist.members.items():
                     join(name, member)
                 entries[specialist.name] = (specialist.coordinator.name, specialist.role)
@@ -132,7 +138,7 @@ class Team:
     ) -> Member:
         specs = [item.spec for item in agent.tools]
         taken = {spec.name for spec in specs}
-        for name in asks:
+        for name in dict.fromkeys(asks):
             if name not in entries:
                 known = ", ".join(entries) or "nobody"
                 raise Misused(
@@ -147,6 +153,10 @@ class Team:
         if agent.answer_spec is not None:
             specs.append(agent.answer_spec)
         if agent is self.reviewer:
+            if REVIEW_TOOL in taken:
+                raise Misused(
+                    f"agent {agent.name!r} reviews: the tool name {REVIEW_TOOL!r} is taken by its decision"
+                )
             specs.append(REVIEW_SPEC)
         if agent is self.reviewer and agent.adapter is not None:
             raise Misused(
@@ -219,6 +229,13 @@ def _ask_spec(name: str, role: str) -> ToolSpec:
         "additionalProperties": False,
     }
     return ToolSpec(f"{ASK_PREFIX}{name}", f"Hand a task to {name}. {role}".strip(), schema)
+
+
+def named(**names: str | None) -> None:
+    """Raise `Misused` for a name that can't be recorded, with what it is the name of."""
+    for what, name in names.items():
+        if name is not None and name != well_formed(name):
+            raise Misused(f"{what} is {name!r}, which has no UTF-8")
 
 
 def checked(limits: Limits) -> Limits:

@@ -44,7 +44,11 @@ class Workshop:
         self._resolved: dict[str, Model] = {}
 
     def guards(self, team: Team) -> tuple[Guard, ...]:
-        """The guards of a team's runs. Raises `Misused` for one with a name of Seawall's own."""
+        """The guards of a team's runs. Raises `Misused` for one with a name of Seawall's own, or two of one."""
+        for place, guards in (("Seawall", self._guards), (f"team {team.name!r}", team.guards)):
+            names = [guard.name for guard in guards]
+            if twice := [name for name in names if names.count(name) > 1]:
+                raise Misused(f"{place} has two guards of the name {twice[0]!r}")
         by_name = {guard.name: guard for guard in (*self._guards, *team.guards)}
         for name in by_name:
             if name in BUILT_IN:
