@@ -15,11 +15,11 @@ import msgspec
 from crash.desk import PAID, REQUEST, Variant, desk
 from crash.world import World
 from journal.disk import Disk
-from seawall import Guard, Halt, Limits, Outcome, Seawall, Waiting
+from seawall import ALLOW, Guard, Halt, Hold, Limits, Outcome, Seawall, Waiting
 from seawall.core.canonical import Ref
 from seawall.core.clock import SystemClock
 from seawall.core.events import Event, RunStarted, StepIntended
-from seawall.journal.protocol import Journal, Lease, Summary
+from seawall.journal.protocol import Command, Journal, Lease, Summary
 from seawall.journal.sqlite import SqliteJournal, SqliteOptions
 from seawall.run.state import RunState
 from seawall.run.step import Step
@@ -33,6 +33,17 @@ class Frozen(Guard):
 
     def before(self, step: Step, run: RunState, memo: Any) -> Verdict:
         return Halt("everything is frozen")
+
+
+class Held(Guard):
+    """Nothing is paid before a person has said so."""
+
+    name = "held"
+
+    def before(self, step: Step, run: RunState, memo: Any) -> Verdict:
+        if step.kind == "tool" and step.name == "pay":
+            return Hold("a payment needs a person")
+        return ALLOW
 
 
 class Death(msgspec.Struct, frozen=True):
@@ -64,6 +75,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     renamed: str = ""
     without_agent: str = ""
     without_tool: str = ""
+    held: bool = False
+    """Payments need a person."""
     frozen: bool = False
     """A guard that halts whatever comes next."""
     lease_s: float = 30.0
@@ -96,7 +109,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
             without_agent=self.without_agent,
             without_tool=self.without_tool,
             limits=self.limits,
-            guards=(Frozen(),) if self.frozen else (),
+            guards=(*([Frozen()] if self.frozen else []), *([Held()] if self.held else [])),
             estimated=self.estimated,
         )
 
@@ -188,6 +201,12 @@ class Deadly:
         promise = Acknowledged(first_seq, len(events), digest_of(events))
         os.write(self._promises, msgspec.json.encode(promise) + b"\n")
 
+    async def send(self, run: str, command: Command, bodies: Mapping[Ref, bytes] | None = None) -> int:
+        last = self._write()
+        number = await self._inner.send(run, command, bodies)
+        last()
+        return number
+
     async def release(self, lease: Lease) -> None:
         last = self._write()
         await self._inner.release(lease)
@@ -235,7 +254,7 @@ async def work(job: Job) -> Report:
 
 
 async def settle(sea: Seawall, world: World, waiting: Waiting) -> None:
-    """Look in the world what became of the effect that the run waits for, and say so."""
+    """Look in the world what became of the effect that the run waits for, and say so; approve any other."""
     events = await sea.journal.events(waiting.run)
     intents = [event for event in events if isinstance(event, StepIntended)]
     asked = next(step for step in intents if step.step == waiting.step)
@@ -245,13 +264,9 @@ async def settle(sea: Seawall, world: World, waiting: Waiting) -> None:
         if step.kind == "tool" and step.perform and (step.frame, step.call) == (asked.frame, asked.call)
     ]
     happened = any(call.step in tried for call in world.calls("effect"))
-    await sea.decide(
-        waiting.run,
-        waiting.step,
-        approve=happened,
-        by="person:1",
-        result={"pay": PAID, "notify": "told"}[asked.name] if happened else None,
-    )
+    receipt = {"pay": PAID, "notify": "told"}[asked.name] if happened else None
+    approve = happened or not tried
+    await sea.decide(waiting.run, waiting.step, approve=approve, by="person:1", result=receipt)
 
 
 def live(job: Job, finish: Callable[[int], None] = os._exit) -> None:

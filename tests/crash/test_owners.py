@@ -15,6 +15,7 @@ from crash.nursery import Nursery
 from crash.world import World
 from seawall import Refused, Run, Seawall
 from seawall.core.clock import SystemClock
+from seawall.core.errors import Fenced
 from seawall.core.events import RunEnded, RunTaken
 
 LEASE_S = 1.0
@@ -48,6 +49,22 @@ def test_a_run_is_not_resumed_while_it_runs_elsewhere(tmp_path: Path) -> None:
                 assert one.journal.owner in str(refused.value)
             door.open.set()
             assert (await run.outcome()).status == "completed"
+
+    asyncio.run(scenario())
+
+
+def test_whoever_takes_a_run_by_force_has_it_and_the_other_is_fenced_off(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        door, free = Door(), Door()
+        free.open.set()
+        async with sea_on(tmp_path / "journal.db") as one, sea_on(tmp_path / "journal.db") as other:
+            run = await start(one, door)
+            taken = await other.resume(run.id, shop(free), force=True)
+            assert (await taken.outcome()).status == "completed"
+            door.open.set()
+            with pytest.raises(Fenced):
+                await run.outcome()
+            assert (await (await one.attach(run.id)).outcome()).status == "completed"
 
     asyncio.run(scenario())
 

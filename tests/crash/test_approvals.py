@@ -1,0 +1,60 @@
+"""F03: kill -9 between an approval and its execution. The effect happens once or not at all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import count
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import pytest
+
+from crash.check import Story, check_finished
+from crash.job import Death, Job
+from crash.nursery import Nursery
+from crash.world import World
+
+SHARDS = 2
+
+
+def check_used_once(story: Story) -> None:
+    """No approval let more than one attempt pass."""
+    grants = Counter(step.grant for step in story.intents.values() if step.grant is not None)
+    assert grants
+    assert max(grants.values()) == 1, grants
+
+
+@pytest.mark.parametrize("shard", range(SHARDS))
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("where", ["journal", "world"])
+def test_an_approved_payment_is_made_once_wherever_the_worker_dies(
+    nursery: Nursery, tmp_path: Path, where: Literal["journal", "world"], after: bool, shard: int
+) -> None:
+    for at in count(12 + shard, SHARDS):  # from shortly before the payment is proposed
+        job = Job(directory=str(tmp_path / str(at)), held=True, death=Death(at, where, after))
+        Path(job.directory).mkdir()
+        report = nursery.life(job)
+        over = report is not None  # before its worker was to die
+        report = report or nursery.life(msgspec.structs.replace(job, death=None))
+        assert report is not None
+        check_used_once(check_finished(job, report))
+        if over:
+            assert at > 20
+            return
+
+
+def test_a_held_payment_waits_through_the_death_of_its_worker(nursery: Nursery, tmp_path: Path) -> None:
+    job = Job(directory=str(tmp_path), held=True)
+
+    for _ in range(3):  # each life takes the run, finds that it waits, and leaves
+        report = nursery.life(msgspec.structs.replace(job, settles=False))
+        assert report is not None
+        assert report.waiting is not None
+        assert report.waiting.what == "pay"
+    assert [call for call in World(job.world).calls() if call.name == "pay"] == []
+    report = nursery.life(job)
+
+    assert report is not None
+    assert report.settled == 1
+    check_used_once(check_finished(job, report))
