@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from seawall.core.canonical import Ref
@@ -76,6 +76,9 @@ class Sessions:
             if transcript is not None:
                 kept = self._kept.get((tail.tenant, tail.session))
                 if kept is not None and kept.transcript == transcript:
+                    # The run may have been waiting in line since before these were known.
+                    missing = bodies.missing(_refs(kept.lines))
+                    bodies.load({ref: kept.known[ref] for ref in missing if ref in kept.known})
                     return transcript, kept.lines
                 return transcript, await self.lines(journal, tail.tenant, transcript, bodies)
             tail = await journal.session_tail(tail.tenant, tail.session, before=tail.run)
@@ -93,8 +96,7 @@ class Sessions:
             parts.append(manifest.messages)
             ref = manifest.prev
         lines = tuple(line for part in reversed(parts) for line in part)
-        wanted = [ref for line in lines for ref in (line.ref, *line.notes)]
-        bodies.load(await journal.bodies(tenant, bodies.missing(wanted)))
+        bodies.load(await journal.bodies(tenant, bodies.missing(_refs(lines))))
         return lines
 
     def remember(self, state: RunState, bodies: Bodies) -> None:
@@ -116,6 +118,10 @@ class Sessions:
         self._kept[key] = _Kept(ended.transcript, lines, bodies.known())
         if len(self._kept) > SESSIONS_KEPT:
             self._kept.popitem(last=False)
+
+
+def _refs(lines: Sequence[Line]) -> list[Ref]:
+    return [ref for line in lines for ref in (line.ref, *line.notes)]
 
 
 def _stood_aside(row: RunRow) -> bool:
