@@ -37,7 +37,7 @@ def test_a_rejected_step_is_not_made(desks: Desks, waiting: str) -> None:
 def test_nothing_to_resume_is_said_and_no_error(desks: Desks) -> None:
     desks("run", desks.app("desk"), "Hi.")
 
-    assert desks("resume", "--json").document == {"runs": []}
+    assert desks("resume", "--json").document == {"runs": [], "set_aside": []}
     assert "no interrupted run in seawall.db" in desks("resume").err
 
 
@@ -147,3 +147,23 @@ def test_another_teams_run_is_left_alone(desks: Desks, waiting: str) -> None:
     assert done.exit_code == 2
     assert "is another team: agent 'cashier'" in done.err
     assert desks("show", waiting, "--json").document["state"] == "waiting"
+
+
+def test_a_run_that_ends_every_worker_is_set_aside_and_named(desks: Desks) -> None:
+    desks.write("""
+@tool
+def poison() -> str:
+    "Ends its worker, each time."
+    os.kill(os.getpid(), signal.SIGKILL)
+doomed = Team(Agent("doomed", model=script(call("poison"), say("Never.")), tools=[poison]))
+""")
+    assert desks.start("run", desks.app("doomed"), "Live.").end().exit_code == -9
+    for _ in range(3):
+        assert desks.start("resume").end().exit_code == -9
+
+    done = desks("resume", "--json")
+
+    assert done.exit_code == 1
+    assert done.document["runs"] == []
+    assert "was taken 3 times and no step got done" in done.document["set_aside"][0]["reason"]
+    assert "try once more with: seawall resume" in done.err

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.text import Text
 
@@ -22,13 +22,12 @@ from seawall.core.events import RunStarted, RunTaken
 from seawall.journal.protocol import Journal, RunRow
 from seawall.journal.sqlite import SqliteJournal
 from seawall.team.outcome import Outcome, Waiting
+from seawall.team.recover import SetAside, resumable
 from seawall.team.seawall import Seawall
 from seawall.team.team import Team
 
 AT_ONCE = 8
 """Runs that go on at the same time: enough to overlap their models, few enough to read along."""
-MOST = 10_000
-"""Interrupted runs that one call looks at."""
 
 
 @asynccontextmanager
@@ -38,21 +37,35 @@ async def opened(path: Path) -> AsyncGenerator[Seawall]:
         yield sea
 
 
-async def interrupted_here(journal: Journal) -> tuple[list[RunRow], list[str]]:
-    """Interrupted runs whose last owner was a process of this host, oldest first; and the others' ids."""
+class Interrupted(NamedTuple):
+    """The interrupted runs of a journal."""
+
+    here: list[RunRow]
+    """To go on with: their last owner was a process of this host. Oldest first."""
+    set_aside: list[SetAside]
+    """Of this host too, and left alone: they may be what ends their worker."""
+    elsewhere: list[str]
+
+
+async def interrupted(journal: Journal) -> Interrupted:
+    """Who may be taken up again here."""
     host = journal.owner.partition(":")[0]
-    here: list[RunRow] = []
-    elsewhere: list[str] = []
-    for row in reversed(await journal.runs(state="interrupted", limit=MOST)):
-        owner = row.owner or await _last_owner(journal, row)
-        if owner is None or owner.partition(":")[0] == host:
-            here.append(row)
-        else:
-            elsewhere.append(row.run)
-    return here, elsewhere
+    found = await resumable(journal)
+    elsewhere = [
+        row.run
+        for row in (*found.resumable, *(aside.row for aside in found.set_aside))
+        if (await _last_owner(journal, row) or host).partition(":")[0] != host
+    ]
+    return Interrupted(
+        [row for row in found.resumable if row.run not in elsewhere],
+        [aside for aside in found.set_aside if aside.row.run not in elsewhere],
+        elsewhere,
+    )
 
 
 async def _last_owner(journal: Journal, row: RunRow) -> str | None:
+    if row.owner:
+        return row.owner
     taken = [event.owner for event in await journal.events(row.run) if isinstance(event, RunTaken)]
     return taken[-1] if taken else None
 

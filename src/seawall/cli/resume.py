@@ -37,7 +37,8 @@ def resume(
     """Go on with a run from what is recorded; no recorded step is made again.
 
     Without RUN, every interrupted run that this host owned goes on, with the team that is recorded with it (or
-    --app); the exit code is then 0 if each came to an outcome or waits, and 1 if some could not go on.
+    --app). A run that was taken up three times without a step getting done is set aside: it may be what ends
+    its worker. The exit code is 0 if each came to an outcome or waits, and 1 if some could not go on.
     """
     from seawall.cli.loop import run_async
     from seawall.cli.screen import Screen
@@ -70,26 +71,29 @@ async def _one(screen: Screen, stop: Stop, path: Path, name: str, app: str | Non
 
 
 async def _all(screen: Screen, stop: Stop, path: Path, app: str | None) -> int:
-    from seawall.cli.going_on import Resumption, interrupted_here, opened
+    from seawall.cli.going_on import Resumption, interrupted, opened
     from seawall.cli.live import Board
 
     async with opened(path) as sea:
-        rows, elsewhere = await interrupted_here(sea.journal)
+        rows, set_aside, elsewhere = await interrupted(sea.journal)
         if elsewhere:
             screen.note(f"{len(elsewhere)} interrupted on other hosts, left alone: {', '.join(elsewhere)}")
+        for aside in set_aside:
+            screen.note(f"set aside: {aside.reason}")
+        aside_document = [{"run": aside.row.run, "reason": aside.reason} for aside in set_aside]
         if not rows:
             if screen.json:
-                screen.document({"runs": []})
-            else:
+                screen.document({"runs": [], "set_aside": aside_document})
+            elif not set_aside:
                 screen.note(f"no interrupted run in {path}")
-            return exits.Exit.OK
+            return exits.Exit.BROKEN if set_aside else exits.Exit.OK
         screen.note(f"{len(rows)} interrupted")
         board = Board(screen, prefix=len(rows) > 1)
         with board.shown():
             results = await Resumption(sea, board, stop, app).go_on_with_all(rows)
     if screen.json:
-        screen.document({"runs": [each.document() for each in results]})
+        screen.document({"runs": [each.document() for each in results], "set_aside": aside_document})
     else:
         for each in results:
             screen.line(each.line())
-    return exits.Exit.BROKEN if any(each.problem for each in results) else exits.Exit.OK
+    return exits.Exit.BROKEN if set_aside or any(each.problem for each in results) else exits.Exit.OK
