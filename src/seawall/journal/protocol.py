@@ -159,6 +159,9 @@ class Journal(Protocol):
     ) -> Awaitable[None]:
         """Enqueue events at `first_seq`, now; the result is awaited until they are durable.
 
+        What is enqueued is written whatever becomes of the task that awaits it: a cancellation of that task
+        arrives once the write is done.
+
         `waiting` sets or clears the run's waiting state: whoever likes may take a run that waits, until
         the same owner goes on with it. `summary` marks it ended and frees the lease.
         The awaitable raises `Fenced` (old epoch), `JournalFull`, `JournalFailed`; then none of the

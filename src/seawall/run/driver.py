@@ -449,11 +449,9 @@ class Driver:
     async def _durable(self, durable: asyncio.Future[None]) -> bool:
         """Wait until a batch is on disk; then tell whoever waits for the run to rest."""
         try:
-            await asyncio.shield(durable)
-        except asyncio.CancelledError:
-            # What was enqueued is written all the same; whoever cancelled sees to it if it is not.
-            await asyncio.wait([durable])
-            if durable.exception() is None:
+            await durable
+        except asyncio.CancelledError:  # which comes once the write is done: see `Journal.append`
+            if durable.done() and not durable.cancelled() and durable.exception() is None:
                 self._rest()
             raise
         except Exception as error:  # noqa: BLE001 -- whatever the journal raises ends the run here
@@ -465,7 +463,7 @@ class Driver:
     def _rest(self) -> None:
         """Say so if the run has ended or is parked, and all of that is durable."""
         final = self._final
-        durable = final is not None and final.done() and final.exception() is None
+        durable = final is not None and final.done() and not final.cancelled() and final.exception() is None
         if durable and not self.finished.done():
             if self._deadline is not None:
                 self._deadline.cancel()

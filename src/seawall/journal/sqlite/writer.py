@@ -28,6 +28,16 @@ Why = Callable[[], BaseException]
 _NO_SPACE = {28, 27, 122}  # ENOSPC, EFBIG, EDQUOT
 
 
+class Durable(asyncio.Future[Any]):
+    """Done when a write is durable, or failed. Who waits for it and is cancelled learns of that only then:
+    what is enqueued is written all the same.
+    """
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Refuse: the write goes on."""
+        return False
+
+
 class Writer:
     """A bounded queue and the thread behind it."""
 
@@ -83,7 +93,7 @@ class Writer:
         """Enqueue; the future is done when the operation is durable, or failed."""
         loop = asyncio.get_running_loop()
         op.loop = loop
-        op.future = future = loop.create_future()
+        op.future = future = Durable(loop=loop)
         with self._mutex:
             if self._closed:
                 raise Misused(f"journal {self._path} is closed")
