@@ -11,6 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import msgspec
+
 from seawall.core.canonical import Ref
 from seawall.core.clock import Clock, SystemClock
 from seawall.core.errors import Broken, Misused, SeawallError
@@ -160,6 +162,8 @@ class Host:
 
     async def send(self, run_id: str, command: Command, bodies: Mapping[Ref, bytes] | None = None) -> None:
         """Put a command into a run's inbox, and deliver it if the run is here."""
+        redact = self._shop.bodies().redact
+        command = msgspec.structs.replace(command, by=redact(command.by), reason=redact(command.reason))
         await self.journal.send(run_id, command, bodies)
         await self._post.deliver()
 
