@@ -12,9 +12,9 @@ from pydantic import BaseModel
 
 from guards.verdicts import Says
 from seawall import Agent, Hold, Misused, Outcome, Run, Seawall, Team, Tool, Waiting
-from seawall.core.events import RunEnded, RunStarted, StepIntended
+from seawall.core.events import Event, RunEnded, RunStarted, StepDone, StepIntended
 from seawall.models.protocol import TextDelta
-from seawall.testing import ScriptedModel, call, fail, hang, say
+from seawall.testing import ScriptedModel, call, calls, fail, hang, say
 from team.play import World, play, sent
 
 
@@ -292,6 +292,29 @@ def test_text_is_streamed_and_the_outcome_says_that_nobody_checked_it() -> None:
         assert isinstance(events[-1], RunEnded)
         assert outcome.unchecked_delivery is True
         assert outcome.answer == "It is in Oslo."
+
+    asyncio.run(main())
+
+
+def test_text_that_comes_while_the_journal_is_read_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        team = clerk([calls(call("look", what="1"), text="A moment. "), say("It is in Oslo.")], World())
+        async with Seawall() as sea:
+            run = await sea.start(team, "go", stream=True)
+            read = sea.journal.events
+
+            async def slow(run_id: str, *, after: int = -1) -> list[Event]:
+                await over(run)
+                return await read(run_id, after=after)
+
+            monkeypatch.setattr(sea.journal, "events", slow)
+            events = await watched(run)
+        seen = [event.text if isinstance(event, TextDelta) else "|" for event in events]
+        replies = [event for event in events if isinstance(event, StepDone) and event.answer]
+        before, _, after = "".join(seen).strip("|").partition("|")
+        assert before == "A moment. "
+        assert after.strip("|") == "It is in Oslo."
+        assert isinstance(events[events.index(replies[0]) - 1], TextDelta)
 
     asyncio.run(main())
 

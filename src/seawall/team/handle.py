@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import math
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
 from seawall.core.errors import Broken, SeawallBug
-from seawall.core.events import Event, RunEnded
+from seawall.core.events import Event, RunEnded, StepDone
 from seawall.journal.protocol import Command
 from seawall.models.protocol import TextDelta
 from seawall.team.outcome import Outcome, Waiting, outcome_of, waiting_of
@@ -29,7 +31,7 @@ class Run:
         self._sea = sea
         self._driver = driver
         self._team: Team | None = None
-        self._deltas: asyncio.Queue[TextDelta] = asyncio.Queue(MAX_DELTAS)
+        self._deltas: deque[tuple[int, TextDelta]] = deque(maxlen=MAX_DELTAS)
 
     def __repr__(self) -> str:
         return f"<Run {self.id}>"
@@ -97,10 +99,13 @@ class Run:
 
     def text(self, step: int, text: str) -> None:
         """Take in a piece of streamed text."""
-        if self._deltas.full():
-            self._deltas.get_nowait()
-        self._deltas.put_nowait(TextDelta(text))
+        self._deltas.append((step, TextDelta(text)))
         self._sea.wake()
+
+    def _told(self, until: float = math.inf) -> Iterator[TextDelta]:
+        """Pieces of text that nobody has read yet, of steps up to `until`."""
+        while self._deltas and self._deltas[0][0] <= until:
+            yield self._deltas.popleft()[1]
 
     async def events(self, *, after: int = -1) -> AsyncIterator[Event | TextDelta]:
         """What happens, as it happens: every recorded event with seq > `after`, until the outcome.
@@ -110,13 +115,16 @@ class Run:
         """
         while True:
             change = self._sea.next_change()
-            while not self._deltas.empty():
-                yield self._deltas.get_nowait()
             for event in await self._sea.journal.events(self.id, after=after):
                 after += 1
+                if isinstance(event, StepDone | RunEnded):  # its text came first, perhaps while this was read
+                    for piece in self._told(event.step if isinstance(event, StepDone) else math.inf):
+                        yield piece
                 yield event
                 if isinstance(event, RunEnded):
                     return
+            for piece in self._told():
+                yield piece
             driver = self._sea.driver(self.id) or self._driver
             if driver is not None and driver.finished.done() and driver.finished.exception() is not None:
                 raise driver.finished.exception() or SeawallBug(f"run {self.id} broke")
