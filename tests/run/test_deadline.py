@@ -130,6 +130,35 @@ def test_a_blocked_thread_does_not_hold_the_run_and_its_late_result_is_recorded(
     asyncio.run(main())
 
 
+def test_a_call_that_still_waits_for_a_thread_when_its_run_ends_is_never_made() -> None:
+    async def main() -> None:
+        clock, calls_made = ManualClock(), list[str]()
+        release, begun = threading.Event(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def blocked(what: str) -> str:
+            """Blocks its thread."""
+            calls_made.append(what)
+            loop.call_soon_threadsafe(begun.set)
+            release.wait(30)
+            return what
+
+        item = Tool(blocked, threads=1)
+        model = ScriptedModel([calls(call("blocked", what="1"), call("blocked", what="2"))])
+        async with Seawall(clock=clock) as sea:
+            team = Team(Agent("clerk", model=model, tools=[item]), limits=Limits(active_s=10))
+            run = await sea.start(team, "go")
+            await begun.wait()
+            await clock.advance(10)
+            halted(await run.outcome())
+            release.set()
+            await drained(sea, run.id, StepLate)
+
+        assert calls_made == ["1"]
+
+    asyncio.run(main())
+
+
 def test_a_tool_that_outlives_its_own_time_fails_and_the_run_goes_on() -> None:
     clock = ManualClock()
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from guards.verdicts import Says
-from seawall import Agent, Guard, Hold, Limits, Misused, Outcome, Refuse, Seawall, Team, Waiting
+from seawall import Advise, Agent, Guard, Hold, Limits, Misused, Outcome, Refuse, Seawall, Team, Waiting
 from seawall.core.events import CommandTaken, StepIntended
 from seawall.models.scripted import calls
 from seawall.run.step import Step
@@ -56,6 +56,20 @@ def test_an_approved_step_is_performed_once_under_its_grant() -> None:
         assert sent(model)[-1] == "5 EUR"
         tools = [event for event in events if isinstance(event, StepIntended) and event.kind == "tool"]
         assert [step.grant for step in tools] == [waiting.step]
+
+    asyncio.run(main())
+
+
+def test_advice_on_a_step_that_was_held_is_given_once() -> None:
+    async def main() -> None:
+        world = World()
+        team, model = desk(world)
+        guards = [HOLD, Says(Advise("a", "take care"), name="adviser")]
+        async with Seawall(guards=guards) as sea:
+            run = await sea.start(team, "pay 5 EUR")
+            await sea.decide(run.id, (await resting(run)).step, approve=True, by="user:9")
+            await over(run)
+        assert sent(model)[-1] == "5 EUR\n\ntake care"
 
     asyncio.run(main())
 

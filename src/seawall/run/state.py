@@ -466,12 +466,12 @@ def _judged(state: RunState, event: Judged) -> RunState:
     if event.verdict == "refuse" and event.stage == "before" and step.call is None:
         refusal = StoppedBy(event.guard, event.reason, event.step, event.limit, event.value)
         return _with_frame(state, replace(frame, refusal=refusal))
-    if event.verdict != "advise" or event.note is None:
-        return state
+    if event.verdict != "advise" or event.note is None or step.kind == "approval":
+        return state  # what is held is judged again, and advised on, once it may go on
     if step.call is None:
         line = Line("user", event.note, event.step)
         return _with_frame(state, replace(frame, messages=frame.messages.append(line)))
     slot = next((slot for slot in frame.turn if slot.call.id == step.call), None)
-    if slot is None:
+    if slot is None or event.note in slot.notes:
         return state
     return _with_frame(state, _slot(frame, step.call, notes=(*slot.notes, event.note)))

@@ -30,14 +30,21 @@ class Threads:
     async def call(self, function: Callable[[], Any]) -> Any:
         """Run `function` in a thread and give its result.
 
-        Cancelled once, it goes on waiting (the thread can't be stopped, and its late result is worth
-        recording); cancelled again, it lets go.
+        Cancelled before a thread was free, it is never run. Cancelled while it runs, this goes on waiting
+        (the thread can't be stopped, and its late result is worth recording); cancelled again, it lets go.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         context = contextvars.copy_context()
 
+        begun = dropped = False
+
         def job() -> None:
+            nonlocal begun
+            with self._lock:
+                begun = not dropped
+            if not begun:
+                return
             try:
                 result, error = context.run(function), None
             except BaseException as raised:  # noqa: BLE001 -- told to whoever waits, whatever it is
@@ -49,7 +56,9 @@ class Threads:
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
-            if future.done():
+            with self._lock:
+                dropped = not begun
+            if dropped or future.done():
                 raise
             return await future
 
