@@ -105,6 +105,22 @@ def test_a_guard_whose_fold_breaks_is_recorded_and_the_run_folds_on_without_it()
     assert ("says", "halt", "observe") in run.judged
 
 
+def test_an_answer_that_a_guard_could_not_take_in_is_not_released() -> None:
+    class Late(Says):
+        def fold(self, memo: Any, event: Any, run: Any) -> int:
+            if isinstance(event, StepDone) and event.answer is not None:
+                raise ValueError("broken")
+            return 0
+
+    team, _ = asks_once(World())
+
+    run = play(team, guards=[Late(None, of="nothing")])
+
+    assert run.outcome.status == "halted"
+    assert run.outcome.answer is None
+    assert run.judged == [("says", "halt", "enforce")]
+
+
 def test_a_guard_that_is_off_is_not_asked() -> None:
     team, _ = asks_once(World())
 
