@@ -217,6 +217,24 @@ class RunContract:
 
         asyncio.run(scenario())
 
+    def test_a_run_that_waits_is_free_to_be_taken_until_its_owner_goes_on(self, open_journal: Open) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                lease = await begin(journal, "r-1")
+                await journal.append(lease, 1, [intended(1)], bodies(b"{}"), waiting=True)
+                assert (await journal.row("r-1")).owner is None
+                await journal.append(lease, 2, [done(1, b"x")], bodies(b"x"), waiting=False)
+                assert (await journal.row("r-1")).owner == journal.owner
+                with pytest.raises(Refused):
+                    await journal.take("r-1")
+                await journal.append(lease, 3, [intended(2)], bodies(b"{}"), waiting=True)
+                taken = await journal.take("r-1")
+                assert taken.epoch == lease.epoch + 1
+                with pytest.raises(Fenced):
+                    await journal.append(lease, 4, [done(2, b"x")], bodies(b"x"), waiting=False)
+
+        asyncio.run(scenario())
+
     def test_a_run_s_state_follows_its_life(self, open_journal: Open) -> None:
         async def scenario() -> None:
             async with opened(open_journal) as journal:
