@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping
 # Shapes that are secrets wherever they stand. Each begins with a fixed prefix, so that ordinary text
 # is passed over at the speed of a literal search.
 _SHAPES = (
-    r"sk-[A-Za-z0-9_-]{16,}",  # OpenAI, Anthropic and kin
+    # OpenAI, Anthropic and kin; `task-…`, `desk-…` and `risk-…` are words, but a letter may also end an escape.
+    r"sk-(?:(?<![A-Za-z0-9]sk-)|(?<=\\[bfnrt]sk-)|(?<=\\u[0-9A-Fa-f]{4}sk-)|(?<=%[0-9A-Fa-f]{2}sk-))"
+    r"[A-Za-z0-9_-]{16,}",
     r"(?:AKIA|ASIA)[A-Z0-9]{16}",  # AWS access key id
     r"gh[pousr]_[A-Za-z0-9]{30,}",  # GitHub
     r"github_pat_[A-Za-z0-9_]{30,}",
