@@ -50,6 +50,14 @@ async def blocks() -> str:
 
 waiting, ignoring, sleeping, blocking = stuck(waits), stuck(ignores), stuck(sleeps), stuck(blocks)
 
+class Holding:
+    "Holds the event loop in the very first step."
+    name, price = "holding", None
+    async def respond(self, request):
+        better()
+        threading.Event().wait()
+holding = Team(Agent("asking", model=script(say("It is Done.")) if os.path.exists("better") else Holding()))
+
 class Hanging:
     name, price = "hanging", None
     async def respond(self, request):
@@ -73,7 +81,7 @@ def _stopped(desks: Desks, team: str, number: signal.Signals = signal.SIGINT) ->
     return child
 
 
-@pytest.mark.parametrize("team", ["waiting", "ignoring", "sleeping", "blocking", "asking"])
+@pytest.mark.parametrize("team", ["waiting", "ignoring", "sleeping", "blocking", "asking", "holding"])
 def test_a_run_that_is_stopped_in_the_middle_goes_on_where_it_was(desks: Desks, team: str) -> None:
     done = _stopped(desks, team).end()
     run = _named(done.err)

@@ -2,7 +2,7 @@
 
 - `app.py`: the list of commands and what becomes of their errors; `exits.py`: exit codes; `options.py`: what
   commands share; `loop.py`: Ctrl-C
-- `apps.py`, `limits.py`, `journals.py`: what commands are given; `screen.py`, `words.py`, `describe.py`,
+- `apps.py`, `limits.py`, `journals.py`, `noting.py`: what commands are given; `screen.py`, `words.py`, `describe.py`,
   `live.py`, `tree.py`, `outcome.py`: how things are told
 """
 

@@ -68,7 +68,7 @@ async def _fork(
     from seawall.cli.run import started
     from seawall.core.events import CommandTaken, StepDone
 
-    async with opened(path) as sea:
+    async with opened(path, stop) as sea:
         row, begun = await recorded(sea.journal, name)
         team = team_of(row, begun, app)
         run = await started(stop, sea.fork(row.run, team, at=at, result=result, live_effects=live_effects))

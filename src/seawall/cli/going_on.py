@@ -15,12 +15,11 @@ from seawall.cli.apps import load
 from seawall.cli.describe import STATUS_STYLES
 from seawall.cli.live import Board, followed
 from seawall.cli.loop import Stop
+from seawall.cli.noting import noting
 from seawall.cli.outcome import document
-from seawall.core.clock import SystemClock
 from seawall.core.errors import Misused, SeawallError
 from seawall.core.events import RunStarted, RunTaken
 from seawall.journal.protocol import Journal, RunRow
-from seawall.journal.sqlite import SqliteJournal
 from seawall.team.outcome import Outcome, Waiting
 from seawall.team.recover import SetAside, resumable
 from seawall.team.seawall import Seawall
@@ -31,9 +30,9 @@ AT_ONCE = 8
 
 
 @asynccontextmanager
-async def opened(path: Path) -> AsyncGenerator[Seawall]:
+async def opened(path: Path, stop: Stop | None = None) -> AsyncGenerator[Seawall]:
     """A `Seawall` on a journal that must be there. Raises `Misused` if it is not."""
-    async with Seawall(SqliteJournal.open(str(path), clock=SystemClock(), create=False)) as sea:
+    async with Seawall(noting(path, stop or Stop(), create=False)) as sea:
         yield sea
 
 

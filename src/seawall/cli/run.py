@@ -79,11 +79,12 @@ async def _run(
     screen: Screen, stop: Stop, journal: Path, team: Team, request: str, options: dict[str, Any]
 ) -> int:
     from seawall.cli.live import Board, followed
+    from seawall.cli.noting import noting
     from seawall.cli.outcome import tell
     from seawall.team.seawall import Seawall
 
     stream = _Stream(screen)
-    async with Seawall(str(journal)) as sea:
+    async with Seawall(noting(journal, stop, create=True)) as sea:
         run = await started(stop, sea.start(team, request, **options))
         screen.note(f"run {run.id}")
         # A moving line and streamed text do not share a terminal.
@@ -96,6 +97,8 @@ async def _run(
 
 async def started(stop: Stop, start: Coroutine[Any, Any, Run]) -> Run:
     """The handle that `start` gives. Stopped in the middle, the run may be recorded: then it is named all the same."""
+    from seawall.cli.noting import how_to_go_on
+
     starting = asyncio.ensure_future(start)
     try:
         run = await asyncio.shield(starting)
@@ -105,11 +108,6 @@ async def started(stop: Stop, start: Coroutine[Any, Any, Run]) -> Run:
         raise
     stop.note = how_to_go_on(run.id)
     return run
-
-
-def how_to_go_on(run_id: str) -> str:
-    """What is said of a run that is stopped in the middle."""
-    return f"run {run_id} is recorded up to here; go on with:\n  seawall resume {run_id}"
 
 
 class _Stream:
