@@ -187,7 +187,10 @@ def encode(value: object, what: str) -> str | bytes:
         return bytes(value)
     try:
         if value is None or type(value) in _PLAIN:
-            return canonical_text(value)
+            text = canonical_text(value)
+            # JSON has no NaN; written as null it would say that nothing is known.
+            odd = to_json(value, inf_nan_mode="strings").decode() if "null" in text else ""
+            return odd if '"NaN"' in odd or 'Infinity"' in odd else text
     except (TypeError, ValueError, RecursionError, msgspec.MsgspecError):
         pass  # something inside that only pydantic knows how to write
     try:
