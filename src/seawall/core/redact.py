@@ -5,12 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+# OpenAI, Anthropic and kin. `task-…`, `desk-…` and `risk-…` end alike: behind a letter that is not the end of an
+# escape, a key is what has both cases, a digit and sixteen characters without a dash.
+_KEY = (
+    r"sk-(?:(?<![A-Za-z0-9]sk-)|(?<=\\[bfnrt]sk-)|(?<=\\u[0-9A-Fa-f]{4}sk-)|(?<=%[0-9A-Fa-f]{2}sk-)"
+    r"|(?=[\w-]{0,99}[A-Z])(?=[\w-]{0,99}[a-z])(?=[\w-]{0,99}[0-9])(?=[\w-]{0,99}[A-Za-z0-9]{16}))[A-Za-z0-9_-]{16,}"
+)
+
 # Shapes that are secrets wherever they stand. Each begins with a fixed prefix, so that ordinary text
 # is passed over at the speed of a literal search.
 _SHAPES = (
-    # OpenAI, Anthropic and kin; `task-…`, `desk-…` and `risk-…` are words, but a letter may also end an escape.
-    r"sk-(?:(?<![A-Za-z0-9]sk-)|(?<=\\[bfnrt]sk-)|(?<=\\u[0-9A-Fa-f]{4}sk-)|(?<=%[0-9A-Fa-f]{2}sk-))"
-    r"[A-Za-z0-9_-]{16,}",
+    _KEY,
     r"(?:AKIA|ASIA)[A-Z0-9]{16}",  # AWS access key id
     r"gh[pousr]_[A-Za-z0-9]{30,}",  # GitHub
     r"github_pat_[A-Za-z0-9_]{30,}",
