@@ -71,7 +71,9 @@ async def _fork(
     async with opened(path, stop) as sea:
         row, begun = await recorded(sea.journal, name)
         team = team_of(row, begun, app)
-        run = await started(stop, sea.fork(row.run, team, at=at, result=result, live_effects=live_effects))
+        run = await started(
+            stop, sea.fork(row.run, team, at=at, result=result, live_effects=live_effects, app=app)
+        )
         screen.note(f"run {run.id}, a fork of {row.run} at step {at}")
         events = await sea.journal.events(row.run)
         done_at = next(i for i, e in enumerate(events) if isinstance(e, StepDone) and e.step == at)

@@ -49,7 +49,8 @@ def forked(
             if step.kind == "approval" and event.status == "ok" and event.step not in used:
                 continue
             if event.step == at and result is not None:
-                event = msgspec.structs.replace(event, status="ok", error=None, output=result)  # noqa: PLW2901
+                begin.append(msgspec.structs.replace(event, status="ok", error=None, output=result))
+                continue
         begin.append(event)
     return begin
 

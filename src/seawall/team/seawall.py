@@ -329,11 +329,19 @@ class Seawall(Host):
         return replay(events, work, guards, spend, bodies)
 
     async def fork(
-        self, run_id: str, team: Team, *, at: int, result: str | None = None, live_effects: bool = False
+        self,
+        run_id: str,
+        team: Team,
+        *,
+        at: int,
+        result: str | None = None,
+        live_effects: bool = False,
+        app: str | None = None,
     ) -> Run:
         """Go on live from the result of step `at`, as a new run; `result` changes what that step came to.
 
-        Effects are simulated unless `live_effects`. Raises `Misused` for a step that can't be forked at.
+        Effects are simulated unless `live_effects`. `app` is the team's import path, if it is not the
+        recorded one. Raises `Misused` for a step that can't be forked at.
         """
         events = await self.journal.events(run_id)
         bodies = self._shop.bodies()
@@ -349,6 +357,7 @@ class Seawall(Host):
         started = begin[0]
         if not isinstance(started, RunStarted):
             raise SeawallBug("a fork begins with RunStarted")
+        started = msgspec.structs.replace(started, app=app or started.app)
         lease = await self.journal.create(started, begin[1:], bodies.unsaved(), take=False)
         return await self.resume(lease.run, team)
 
