@@ -220,6 +220,10 @@ def test_an_effect_that_times_out_waits_for_a_person_and_its_late_receipt_is_kep
             await clock.advance(5)
             state = await sea.state(run.id)
             assert [change.state for change in state.effect_states()] == ["committed"]
+            # Who decides now, and wrongly, can't undo what the receipt says.
+            await sea.decide(run.id, state.approvals[0].step, approve=False, by="user:9")
+            outcome = await clock.until(run.outcome())
+            assert [each.state for each in outcome.effects] == ["committed"]
 
     asyncio.run(main())
 

@@ -36,13 +36,16 @@ def _decision(item: InboxItem, state: RunState, bodies: Bodies, now: float, left
     slot = next((slot for slot in frame.turn if slot.call.id == step.call), None) if frame else None
     settles = slot.unknown if slot is not None else None
     by = command.by or "somebody"
-    if settles is not None:
+    late = any(change.step == settles and change.state == "committed" for change in state.effect_states())
+    approved = command.approved or late
+    if late:  # a receipt that came meanwhile knows better than whoever decides
+        text = f"The receipt of this effect came late: it happened. {command.reason}".strip()
+    elif settles is not None:
         what = "it happened" if command.approved else "it did not happen"
         text = f"The fate of this effect was not known. {by} checked: {what}. {command.reason}".strip()
     else:
         text = f"{'Approved' if command.approved else 'Refused'} by {by}. {command.reason}".strip()
     output = command.output or bodies.put(text)
-    approved = command.approved
     status: StepStatus = "ok" if approved else "refused"
     error = None if approved else "rejected"
     done = StepDone(at=now, step=step.step, status=status, output=output, error=error, left_s=left_s)
