@@ -11,7 +11,7 @@ import msgspec
 
 from crash.desk import ANSWER, PRICE
 from crash.job import Acknowledged, Job, Report, digest_of, open_journal
-from crash.world import Call, World
+from crash.world import Call, seen
 from seawall import Limits
 from seawall.core.events import Event, RunEnded, StepDone, StepIntended
 from seawall.journal.protocol import Verification
@@ -23,7 +23,7 @@ class Story:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.events, self.verified = asyncio.run(_read(job))
-        self.calls: list[Call] = World(job.world).calls() if job.world.exists() else []
+        self.calls: list[Call] = seen(job.world)
         self.intents = {
             event.step: event for event in self.events if isinstance(event, StepIntended) and event.perform
         }

@@ -13,7 +13,7 @@ import pytest
 from crash.check import Story, check_finished
 from crash.job import Death, Job
 from crash.nursery import Nursery
-from crash.world import World
+from crash.world import seen
 
 SHARDS = 2
 
@@ -52,7 +52,7 @@ def test_a_held_payment_waits_through_the_death_of_its_worker(nursery: Nursery, 
         assert report is not None
         assert report.waiting is not None
         assert report.waiting.what == "pay"
-    assert [call for call in World(job.world).calls() if call.name == "pay"] == []
+    assert [call for call in seen(job.world) if call.name == "pay"] == []
     report = nursery.life(job)
 
     assert report is not None

@@ -11,7 +11,7 @@ import pytest
 from crash.check import Story, check_effects, check_finished, check_nothing_lost, check_nothing_twice, states
 from crash.job import Death, Job, Report
 from crash.nursery import Nursery
-from crash.world import World
+from crash.world import seen, times
 from seawall import Limits
 
 DEATHS = [
@@ -31,7 +31,7 @@ def crash(nursery: Nursery, job: Job, call: str, *, after: bool, **first: Any) -
     undisturbed = Job(directory=str(Path(job.directory) / "undisturbed"))
     Path(undisturbed.directory).mkdir()
     nursery.life(undisturbed)
-    at = next(made.number for made in World(undisturbed.world).calls() if made.name == call)
+    at = next(made.number for made in seen(undisturbed.world) if made.name == call)
     death = Death(at, "world", after)
     assert nursery.life(msgspec.structs.replace(job, death=death, **first)) is None
 
@@ -68,11 +68,11 @@ def test_a_guard_that_came_with_the_deploy_judges_what_comes_next(
     nursery: Nursery, job: Job, death: Death
 ) -> None:
     assert nursery.life(msgspec.structs.replace(job, death=death)) is None
-    before = len(World(job.world).calls())
+    before = len(seen(job.world))
 
     report = resume(nursery, job, frozen=True)
 
-    assert len(World(job.world).calls()) == before
+    assert len(seen(job.world)) == before
     assert report.outcome is not None
     assert report.outcome.stopped_by is not None
     assert report.outcome.stopped_by.guard == "frozen"
@@ -83,7 +83,7 @@ def test_what_a_guard_said_stays_said_when_it_is_gone(nursery: Nursery, job: Job
 
     report = resume(nursery, job)
 
-    assert World(job.world).calls() == []
+    assert seen(job.world) == []
     assert report.outcome is not None
     assert report.outcome.stopped_by is not None
     assert report.outcome.stopped_by.guard == "frozen"
@@ -104,7 +104,7 @@ def test_an_effect_is_not_attempted_again_by_a_tool_that_may_not_know_its_key(
     assert waiting.waiting is not None, waiting
     assert waiting.waiting.what == "notify"
     report = resume(nursery, job, **changes)
-    assert list(World(job.world).times("notify").values()) == [1]
+    assert list(times(job.world, "notify").values()) == [1]
     check_finished(job, report)
 
 

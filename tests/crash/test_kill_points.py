@@ -13,7 +13,7 @@ import pytest
 from crash.check import check_finished
 from crash.job import Death, Job, Report
 from crash.nursery import Nursery, fresh_life
-from crash.world import World
+from crash.world import seen, times
 
 SHARDS = 6
 """Tests that share the kill points of one kind, so that several processes can have them."""
@@ -129,11 +129,11 @@ def test_an_effect_that_honours_its_key_is_attempted_again_under_it(nursery: Nur
 
     assert report.settled == 0
     check_finished(job, report)
-    assert list(World(job.world).times("notify").values()) == [2]
+    assert list(times(job.world, "notify").values()) == [2]
 
 
 def paying_call(nursery: Nursery, tmp_path: Path) -> int:
     """The number of the call that pays, in a run without a crash."""
     job = job_in(tmp_path / "undisturbed")
     check_finished(job, finish(nursery, job))
-    return next(call.number for call in World(job.world).calls() if call.name == "pay")
+    return next(call.number for call in seen(job.world) if call.name == "pay")

@@ -12,7 +12,7 @@ import pytest
 from crash.here import PATIENCE_S, Door, sea_on, shop
 from crash.job import Death, Job, Report
 from crash.nursery import Nursery
-from crash.world import World
+from crash.world import seen
 from seawall import Refused, Run, Seawall
 from seawall.core.clock import SystemClock
 from seawall.core.errors import Fenced
@@ -140,7 +140,7 @@ def test_a_worker_that_was_stopped_before_it_paid_does_not_pay_when_another_has(
         )
         Path(job.directory).mkdir()
         pid = nursery.stopped_life(job)
-        if World(job.world).calls()[-1].name == "find_order" and paid(job) == 0:
+        if seen(job.world)[-1].name == "find_order" and paid(job) == 0:
             report = take_over(nursery, job)
             assert report.settled == 1, "the effect was in doubt"
             nursery.continued(job, pid)
@@ -151,13 +151,13 @@ def test_a_worker_that_was_stopped_before_it_paid_does_not_pay_when_another_has(
 
 
 def paid(job: Job) -> int:
-    return sum(1 for call in World(job.world).calls() if call.name == "pay")
+    return sum(1 for call in seen(job.world) if call.name == "pay")
 
 
 def check_finished_by_another(job: Job, report: Report) -> None:
     """All that holds after a crash; reads that the stopped one had in hand may have been made by both."""
     assert report.outcome is not None
-    calls = World(job.world).calls()
+    calls = seen(job.world)
     assert sum(1 for call in calls if call.name == "pay") == 1
     assert report.outcome.status == "completed"
 

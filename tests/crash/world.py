@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -24,6 +23,18 @@ class Call(NamedTuple):
     depth: int = 0
 
 
+def seen(path: Path) -> list[Call]:
+    """Everything that has happened in a world, in order; nothing if it never began."""
+    if not path.exists():
+        return []
+    return [Call(**json.loads(line)) for line in path.read_text().splitlines()]
+
+
+def times(path: Path, name: str) -> Counter[str]:
+    """How often each identity of `name` happened."""
+    return Counter(call.identity for call in seen(path) if call.name == name)
+
+
 class World:
     """Appends a line a call; process death loses none of them. `on_call` is told before and after each."""
 
@@ -31,7 +42,6 @@ class World:
         self._path = path
         self._on_call = on_call
         self._lock = threading.Lock()  # sync tools call from threads
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._number = len(self.calls())
         self._begun = self._number
 
@@ -41,21 +51,12 @@ class World:
             number = self._number + 1
             self._on_call(number - self._begun, False)
             line = {"number": number, "kind": kind, "name": name, "identity": identity, **more}
-            os.write(self._file, json.dumps(line).encode() + b"\n")
+            with self._path.open("ab", buffering=0) as file:
+                file.write(json.dumps(line).encode() + b"\n")
             self._number = number
             self._on_call(number - self._begun, True)
             return number
 
     def calls(self, kind: str | None = None) -> list[Call]:
         """What has happened so far, in order."""
-        lines = self._path.read_text().splitlines()
-        calls = [Call(**json.loads(line)) for line in lines]
-        return [call for call in calls if kind in (None, call.kind)]
-
-    def times(self, name: str) -> Counter[str]:
-        """How often each identity of `name` happened."""
-        return Counter(call.identity for call in self.calls() if call.name == name)
-
-    def close(self) -> None:
-        """Let go of the file."""
-        os.close(self._file)
+        return [call for call in seen(self._path) if kind in (None, call.kind)]
