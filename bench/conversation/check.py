@@ -82,8 +82,8 @@ class _Log:
     def texts(self) -> list[str]:
         """What the coordinator said, in order."""
         root = [step for step in self.steps if step.kind == "model" and step.frame == 0]
-        said = [json.loads(self._output(step)).get("content") for step in root]
-        return [text for text in said if text]
+        said = [self._output(step) for step in root if self._status(step) == "ok"]
+        return [text for text in (json.loads(each).get("content") for each in said) if text]
 
     def overlapped(self, batches: Sequence[Sequence[Call]]) -> int:
         """Batches of several calls that were all under way before the first of them was done."""
@@ -125,7 +125,7 @@ class _Log:
                 json.loads(self._text(step.input)),
                 step.effect,
                 step.perform,
-                self._done[step.step].status,
+                self._status(step),
                 self._output(step),
             )
             for step in self.steps
@@ -156,9 +156,13 @@ class _Log:
         recorded = [(call.id, call.name, call.arguments) for call in calls]
         return _differences("asked for", asked[: len(recorded)] if halted else asked, recorded)
 
+    def _status(self, step: StepIntended) -> str:
+        done = self._done.get(step.step)
+        return "open" if done is None else done.status
+
     def _output(self, step: StepIntended) -> str:
         done = self._done.get(step.step)
-        return "{}" if done is None else self._text(done.output)
+        return "" if done is None else self._text(done.output)
 
     def _text(self, ref: Ref | None) -> str:
         return "" if ref is None else self._bodies.get(ref, b"").decode()

@@ -72,11 +72,14 @@ async def play(
     rows, journal = directory / "rows.jsonl", directory / "journal"
     journal.mkdir()
     rows.write_text("".join(json.dumps(row) + "\n" for one in scripts for row in one.rows))
-    async with _server(rows) as server, resolve(MODEL, base_url=server["base_url"], price=PRICE) as model:
-        async with Seawall(journal / "journal.db", rng=rng) as sea:
-            wall_s, runs = await _all(sea, model, results, in_flight)
-            for result, played in zip(results, runs, strict=True):
-                await check(sea.journal, TENANT, result, played)
+    async with (
+        _server(rows) as server,
+        resolve(MODEL, base_url=server["base_url"], price=PRICE) as model,
+        Seawall(journal / "journal.db", rng=rng) as sea,
+    ):
+        wall_s, runs = await _all(sea, model, results, in_flight)
+        for result, played in zip(results, runs, strict=True):
+            await check(sea.journal, TENANT, result, played)
     journal_bytes = sum(path.stat().st_size for path in journal.iterdir())
     return Played(results=results, wall_s=wall_s, journal_bytes=journal_bytes, server=server["report"])
 

@@ -5,8 +5,8 @@ The recording has no such team, so its second half is a construction, the same e
 - The coordinator has the recorded system prompt and no tools. Consecutive calls that one specialist owns are one
   hand-off; what the agent said beside a call is said beside the hand-off, and begins a new one.
 - The specialist makes the recorded calls of its task. Reads that are independent go out in one reply, writes one
-  by one. A read is independent of those before it in the reply unless its arguments have a word that their
-  results brought first.
+  by one. A read is independent of those before it in the reply unless it is one of them again, or its arguments
+  have a word that their results brought first.
 - The specialist reports each result word for word, and the coordinator says what was recorded.
 
 Every message list in it is compared, like that of a recording.
@@ -156,8 +156,9 @@ class _Split:
         batch: list[Call] = []
         brought: set[str] = set()
         for call in calls:
-            needs = _words(call.arguments) - self._words
-            if batch and (call.effect or needs & brought):
+            needs = _words(*_values(json.loads(call.arguments))) - self._words
+            again = any((call.name, call.arguments) == (other.name, other.arguments) for other in batch)
+            if batch and (call.effect or again or needs & brought):
                 yield tuple(batch)
                 self._words |= brought
                 batch, brought = [], set()
@@ -172,5 +173,14 @@ class _Split:
         self._words |= brought
 
 
-def _words(text: str) -> set[str]:
-    return set(_WORD.findall(text))
+def _words(*texts: str) -> set[str]:
+    return {word for text in texts for word in _WORD.findall(text)}
+
+
+def _values(value: object) -> Iterator[str]:
+    """All that stands in JSON, without its keys."""
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _values(item)
+    else:
+        yield str(value)
