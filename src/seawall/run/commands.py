@@ -53,3 +53,15 @@ def _decision(item: InboxItem, state: RunState, bodies: Bodies, now: float, left
         return [done]
     moved = EffectMoved(at=now, step=settles, state="committed" if approved else "failed", receipt=output)
     return [moved, done]
+
+
+def awaiting(state: RunState, effect: int) -> int | None:
+    """The approval step that asks for the fate of effect step `effect`, if there is one."""
+    for frame in state.frames.values():
+        for slot in frame.turn:
+            if slot.unknown == effect:
+                open_ = (
+                    step for step in state.approvals if (step.frame, step.call) == (frame.id, slot.call.id)
+                )
+                return next((step.step for step in open_), None)
+    return None

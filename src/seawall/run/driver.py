@@ -9,6 +9,7 @@ lose count of a call.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ import msgspec
 
 from seawall.core.canonical import Ref
 from seawall.core.clock import Clock, Timer
-from seawall.core.errors import Broken, Fenced, SeawallBug
+from seawall.core.errors import Broken, Fenced, Misused, SeawallBug
 from seawall.core.events import (
     EffectMoved,
     Event,
@@ -30,10 +31,10 @@ from seawall.core.events import (
     StepStatus,
     StoppedBy,
 )
-from seawall.journal.protocol import InboxItem, Journal, Lease
+from seawall.journal.protocol import Command, InboxItem, Journal, Lease
 from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
-from seawall.run.commands import taken
+from seawall.run.commands import awaiting, taken
 from seawall.run.gate import DEADLINE, Gate, recorded_step
 from seawall.run.state import RunState, apply
 from seawall.run.step import Close, End, Propose, Result, Step, Work
@@ -441,10 +442,16 @@ class Driver:
         events: list[Event] = [StepLate(at=now, step=step.number, status=result.status, output=output)]
         if step.effect and result.status == "ok":
             events.append(EffectMoved(at=now, step=step.number, state="committed", receipt=output))
-        first_seq = self.state.seq
+        first_seq, unsaved = self.state.seq, self.bodies.unsaved()
         for event in events:
             self.state = apply(self.state, event, self._gate.guards)
-        await self._journal.append(self.lease, first_seq, events, self.bodies.unsaved())
+        with contextlib.suppress(Fenced):  # somebody else went on with the run: the receipt still reaches it
+            await self._journal.append(self.lease, first_seq, events, unsaved)
+        waits = awaiting(self.state, step.number)
+        if waits is not None and step.effect and result.status == "ok":
+            settles = Command(kind="decide", by="its receipt", step=waits, approved=True, output=output)
+            with contextlib.suppress(Misused):  # it has ended meanwhile
+                await self._journal.send(self.lease.run, settles, unsaved)
 
     async def _durable(self, durable: asyncio.Future[None]) -> bool:
         """Wait until a batch is on disk; then tell whoever waits for the run to rest."""

@@ -371,7 +371,7 @@ class Seawall(Host):
             raise Misused(f"guard {guard!r}: for_s is {for_s}; it must be above zero")
         now = self._clock.wall_s()
         until = None if for_s is None else now + for_s
-        setting = GuardSetting(guard=guard, mode=mode, by=by, at=now, until=until)
+        setting = GuardSetting(guard=guard, mode=mode, by=self._shop.bodies().redact(by), at=now, until=until)
         await self.journal.set_guard(setting)
         await self._post.deliver()
 
