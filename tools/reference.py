@@ -265,7 +265,11 @@ def entry(name: str, value: object) -> str:
         init = next((vars(owner)["__init__"] for owner in owners if "__init__" in vars(owner)), None)
         if issubclass(value, enum.Enum):
             parts.append("\n".join(f"- `{member.value}`" for member in value) + "\n")
-        elif not is_record(value) and inspect.isfunction(init) and init.__module__ in {o.__module__ for o in owners}:
+        elif (
+            not is_record(value)
+            and inspect.isfunction(init)
+            and init.__module__ in {o.__module__ for o in owners}
+        ):
             parts.append(_call(name, init, returns=False))
         parts.append(text_of(value) + "\n")
         parts.append(table(value) if is_record(value) else _attributes(value))
