@@ -35,6 +35,10 @@ class Log(Generic[T]):  # noqa: PLW1641 -- a collection of values, never a key
         new._length = len(backing)
         return new
 
+    def continues(self, older: Log[T]) -> bool:
+        """Whether this one is known to begin with all of `older`, without looking: it was appended to it."""
+        return self._items is older._items and self._length >= older._length
+
     def since(self, start: int) -> list[T]:
         """The items from index `start` on."""
         return self._items[start : self._length]

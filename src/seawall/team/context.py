@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from seawall.core.canonical import Ref
+from seawall.core.log import Log
 from seawall.models.protocol import Assistant, Message, System, ToolResult, User
 from seawall.run.bodies import Bodies
 from seawall.run.state import Frame, Line, RunState
@@ -69,6 +70,8 @@ class Context:
     def __init__(self, bodies: Bodies, history: Sequence[Line] = ()) -> None:
         self._bodies = bodies
         self._messages: dict[Line, Message] = {}
+        self._frames: dict[int, tuple[Log[Line], list[Message]]] = {}
+        """Of each frame what was assembled last: its conversation only grows."""
         self._history_lines = tuple(history)
         self._history: list[Message] | None = None
         self._history_bytes = 0
@@ -92,7 +95,16 @@ class Context:
         messages: list[Message] = [System(system)] if system else []
         if frame.kind == "root":
             messages += self.history()
-        messages += [self.message(line) for line in frame.messages]
+        messages += self._said(frame)
+        return messages
+
+    def _said(self, frame: Frame) -> list[Message]:
+        """The frame's own conversation. Only what was added since the last time is looked up."""
+        lines = frame.messages
+        known = self._frames.get(frame.id)
+        messages: list[Message] = known[1] if known is not None and lines.continues(known[0]) else []
+        messages += [self.message(line) for line in lines.since(len(messages))]
+        self._frames[frame.id] = (lines, messages)
         return messages
 
     def bound(self, frame: Frame, system: str, schemas_bytes: int) -> int:
