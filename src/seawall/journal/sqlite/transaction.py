@@ -25,7 +25,7 @@ from seawall.journal.sqlite.schema import Box
 _encode = msgspec.json.Encoder().encode
 
 RUNS_KEPT = 20_000
-"""Run states kept in memory: more than can be in flight, about 10 MB."""
+"""States kept in memory of runs that have not ended: more than can be in flight, about 10 MB."""
 
 _LOAD = """
 SELECT rk, run, tenant, epoch, owner, waiting, ended_at IS NOT NULL,
@@ -285,6 +285,9 @@ class Transaction:
         )
         database.run("COMMIT")
         self.head, self._hash = number, hash_
+        for state in self._touched.values():
+            if state.ended:  # what may still come for it is rare, and reads it again
+                self._runs.pop(state.run, None)
         while len(self._runs) > RUNS_KEPT:
             self._runs.popitem(last=False)
         return True
