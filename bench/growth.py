@@ -331,8 +331,10 @@ def lines(samples: list[Sample], last: int, measured: dict[str, Any]) -> list[Li
         steady = [mark for mark in marks if mark.runs > after * marks[-1].runs]
         values = [float(getattr(mark, name)) for mark in steady]
         slope = statistics.linear_regression([mark.runs for mark in steady], values).slope * 1000
-        bar = bar if marks[-1].runs >= MANY else None  # caches are still filling
-        made.append(Line(what=title, early=values[0], late=values[-1], value=slope, bar=bar))
+        full = marks[-1].runs >= MANY  # before that, caches are still filling
+        made.append(
+            Line(what=title, early=values[0], late=values[-1], value=slope, bar=bar if full else None)
+        )
     return made
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from seawall import Agent, Limits, Seawall, Team, tool
 from seawall.core.events import RunStarted
+from seawall.journal.protocol import Verification
 from seawall.models.protocol import (
     Assistant,
     ModelReply,
@@ -126,6 +127,10 @@ class SeawallBench:
         if set(started.guards.values()) != {"enforce"}:
             raise AssertionError(f"not every guard is enforced: {started.guards}")
         self.durability = f"{_DURABILITY}. Guards enforced: {', '.join(sorted(started.guards))}"
+
+    async def verify(self) -> Verification:
+        """What the journal holds."""
+        return await self._sea.journal.verify()
 
     async def close(self) -> None:
         """Close the journal."""
