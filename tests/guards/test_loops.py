@@ -179,21 +179,23 @@ def test_each_agent_learns_for_itself() -> None:
     assert len(world.calls) == 9
 
 
-def test_an_agent_keeps_what_it_knows_from_one_task_to_the_next() -> None:
+def test_a_hand_off_begins_with_an_empty_context_so_what_another_one_saw_is_news_to_it() -> None:
     world = World()
 
     def clerk(request: ModelRequest) -> Any:
         return call("a") if len(request.messages) == 2 else say(f"Found {len(world.calls)}.")
 
     boss = Agent(
-        "boss", model=ScriptedModel([*[call("ask_clerk", task=f"find {i}") for i in range(9)], say(".")])
+        "boss",
+        model=ScriptedModel([*[call("ask_clerk", task=f"find {i}") for i in range(6)], say("All found.")]),
     )
-    specialist = Agent("clerk", model=ScriptedModel(clerk), tools=[world.tool("a", iter(["same"] * 9))])
+    specialist = Agent("clerk", model=ScriptedModel(clerk), tools=[world.tool("a", iter(["same"] * 6))])
 
     run = play(Team("desk", boss, specialists=[specialist]))
 
-    assert len(world.calls) == 4
-    assert run.outcome.status == "halted"
+    assert len(world.calls) == 6
+    assert run.outcome.answer == "All found."
+    assert run.judged == []
 
 
 def test_the_same_task_with_the_same_answer_is_no_news() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from guards.verdicts import Says
-from seawall import Advise, Agent, Guard, Hold, Limits, Misused, Outcome, Refuse, Seawall, Team, Waiting
-from seawall.core.events import CommandTaken, StepIntended
+from seawall import Advise, Agent, Guard, Hold, Limits, Misused, Outcome, Refuse, Seawall, Team, Tool, Waiting
+from seawall.core.events import CommandTaken, Judged, StepIntended
 from seawall.models.scripted import calls
 from seawall.run.step import Step
 from seawall.testing import ManualClock, ScriptedModel, call, say
@@ -231,5 +231,37 @@ def test_the_clock_of_a_run_that_waits_stands_still() -> None:
             outcome = await clock.until(run.outcome())
         assert outcome.status == "completed"
         assert outcome.active_s < 10
+
+    asyncio.run(main())
+
+
+def test_an_approval_is_void_once_its_tool_has_changed(tmp_path: Path) -> None:
+    paid: list[str] = []
+
+    def cashier(version: str) -> Team:
+        async def pay(what: str) -> str:
+            paid.append(version)
+            return "paid"
+
+        model = ScriptedModel(
+            lambda request: say("Paid.") if len(request.messages) > 2 else call("pay", what="5")
+        )
+        return Team(Agent("cashier", model=model, tools=[Tool(pay, effect=True, version=version)]))
+
+    async def main() -> None:
+        async with Seawall(tmp_path / "journal.db", guards=[HOLD]) as sea:
+            run = await sea.start(cashier("1"), "pay 5 EUR")
+            first = await resting(run)
+        async with Seawall(tmp_path / "journal.db", guards=[HOLD]) as sea:
+            await sea.decide(run.id, first.step, approve=True, by="user:9")
+            run = await sea.resume(run.id, cashier("2"))
+            second = await resting(run)
+            assert second.step != first.step
+            assert paid == []
+            held = [event for event in await sea.journal.events(run.id) if isinstance(event, Judged)]
+            assert f"the approval in step {first.step} was for version 1-" in held[-1].reason
+            await sea.decide(run.id, second.step, approve=True, by="user:9")
+            assert (await over(run)).status == "completed"
+        assert paid == ["2"]
 
     asyncio.run(main())

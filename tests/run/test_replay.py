@@ -7,11 +7,14 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from seawall import Agent, Guard, Limits, Loops, Misused, Outcome, Seawall, Team, tool
+from seawall import ALLOW, Agent, Guard, Halt, Limits, Loops, Misused, Outcome, Seawall, Team, tool
 from seawall.core.events import StepDone, StepIntended
 from seawall.models.protocol import ModelRequest, ToolResult
 from seawall.models.scripted import Reply
 from seawall.run.replay import Replay
+from seawall.run.state import RunState
+from seawall.run.step import Result, Step
+from seawall.run.verdict import Verdict
 from seawall.testing import ScriptedModel, call, calls, say
 
 
@@ -199,3 +202,57 @@ def test_a_fork_at_a_step_that_is_not_there_says_how_many_there_are() -> None:
             await sea.fork(outcome.run, desk(), at=model_step, result="x")
 
     recorded(desk(), check)
+
+
+def test_a_fork_of_a_loop_with_news_goes_on() -> None:
+    async def check(sea: Seawall, outcome: Outcome) -> None:
+        assert outcome.status == "halted"
+        again = ScriptedModel([call("find_order", order_id="1043"), say("It was found.")])
+        team = Team(Agent("desk", model=again, tools=desk().coordinator.tools))
+        forked = await (await sea.fork(outcome.run, team, at=8, result="order 1042 was found")).outcome()
+        assert forked.answer == "It was found."
+
+    recorded(desk(9), check)
+
+
+def test_a_fork_forgets_what_guards_said_of_the_result_that_it_changes() -> None:
+    class NoLosses(Guard):
+        name = "no-losses"
+
+        def after(self, step: Step, result: Result, run: RunState, memo: object) -> Verdict:
+            return (
+                Halt("something is lost") if "lost" in str(result.output) and step.kind == "tool" else ALLOW
+            )
+
+    async def check(sea: Seawall, outcome: Outcome) -> None:
+        assert outcome.stopped_by is not None
+        assert outcome.stopped_by.guard == "no-losses"
+        team = Team(
+            Agent("desk", model=ScriptedModel([say("All is well.")]), tools=desk().coordinator.tools),
+            guards=[NoLosses()],
+        )
+        forked = await (await sea.fork(outcome.run, team, at=2, result="order 1042 was found")).outcome()
+        assert forked.answer == "All is well."
+
+    recorded(desk(guards=[NoLosses()]), check)
+
+
+def test_a_fork_after_a_failed_try_takes_the_result_it_is_given() -> None:
+    @tool(retries=1)
+    def flaky() -> str:
+        """Fails."""
+        raise ValueError("down")
+
+    def team(*script: Reply) -> tuple[Team, ScriptedModel]:
+        model = ScriptedModel(list(script))
+        return Team(Agent("desk", model=model, tools=[flaky])), model
+
+    async def check(sea: Seawall, outcome: Outcome) -> None:
+        again, model = team(say("It is up."))
+        forked = await (await sea.fork(outcome.run, again, at=2, result="it is up")).outcome()
+        assert forked.answer == "It is up."
+        last = model.requests[-1].messages[-1]
+        assert isinstance(last, ToolResult)
+        assert last.content == "it is up"
+
+    recorded(team(call("flaky"), say("It is down."))[0], check)

@@ -136,13 +136,16 @@ class Journal(Protocol):
         *,
         take: bool = True,
         after: str | None = None,
+        waiting: bool = False,
+        summary: Summary | None = None,
     ) -> Lease:
         """Make a run durable, with `started` as seq 0 and `events` after it.
 
         Waits for room (back-pressure). If `(tenant, request_id)` is known already, nothing is written and
         the lease names the existing run with epoch 0. With `take=False` nobody owns the run yet.
         `after` is the run that has to be its session's newest ("": there is none), so that two processes
-        can't both go on from it. Raises `Refused(guard="session")` if it is not, `JournalFull`,
+        can't both go on from it. `waiting` and `summary` as in `append`, for a run that parks or ends at its
+        very first step. Raises `Refused(guard="session")` if it is not, `JournalFull`,
         `JournalFailed`.
         """
         ...

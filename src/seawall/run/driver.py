@@ -31,7 +31,7 @@ from seawall.core.events import (
     StepStatus,
     StoppedBy,
 )
-from seawall.journal.protocol import Command, InboxItem, Journal, Lease
+from seawall.journal.protocol import Command, InboxItem, Journal, Lease, Summary
 from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
 from seawall.run.commands import awaiting, taken
@@ -50,6 +50,10 @@ process may have been stopped meanwhile, and another one gone on with the run. F
 a commit."""
 MAX_ERROR_CHARS = 2_000
 """Of an error's text in the outcome; the whole of it is a body."""
+
+
+Create = Callable[[Sequence[Event], dict[Ref, bytes], bool, Summary | None], Awaitable[Lease]]
+"""Records a new run: its events after the first, bodies, whether it waits, and its summary if it has ended."""
 
 
 class Driver:
@@ -134,31 +138,21 @@ class Driver:
         self._watch_deadline()
         self._go(first, commands)
 
-    async def start_new(
-        self, first: Sequence[Event], create: Callable[[Sequence[Event], dict[Ref, bytes]], Awaitable[Lease]]
-    ) -> None:
+    async def start_new(self, first: Sequence[Event], create: Create) -> None:
         """Go with a run that is not recorded yet: `create` records it with its first steps in one commit."""
         batch, ready = self._fold(first)
-        self.lease = await create(batch, self.bodies.unsaved())
+        ended, self._waits = self.state.ended, self.state.waits
+        end = None if ended is None else summary(self.state)
+        self.lease = await create(batch, self.bodies.unsaved(), self._waits, end)
         if self.lease.epoch == 0:  # the request is known: another run answers it
             self._broken = Fenced(f"request of run {self.state.started.run} was taken already")
         if self._broken is not None:
             return
         self._watch_deadline()
-        if self.state.ended is not None or not self.state.in_flight:
-            # It ended or parked at its very first step: its row has to say so too.
-            ended, self._waits = self.state.ended, self.state.ended is None
-            self._final = asyncio.ensure_future(
-                self._journal.append(
-                    self.lease,
-                    self.state.seq,
-                    (),
-                    {},
-                    waiting=self._waits or None,
-                    summary=None if ended is None else summary(self.state),
-                )
-            )
-            await self._durable(self._final)
+        if ended is not None or self._waits:
+            self._final = asyncio.get_running_loop().create_future()
+            self._final.set_result(None)
+            self._rest()
         for step in ready:
             self._spawn(step)
 

@@ -8,15 +8,33 @@ import msgspec
 
 from seawall.core.canonical import Ref
 from seawall.core.errors import Misused, SeawallBug
-from seawall.core.events import CommandTaken, Event, Fork, RunEnded, RunStarted, StepDone, StepIntended
+from seawall.core.events import (
+    CommandTaken,
+    Event,
+    Fork,
+    Judged,
+    RunEnded,
+    RunStarted,
+    StepDone,
+    StepIntended,
+)
+from seawall.run.gate import news, recorded_step
+from seawall.run.step import Result
 
 
 def forked(
-    events: Sequence[Event], at: int, *, run: str, now: float, result: Ref | None, live_effects: bool
+    events: Sequence[Event],
+    at: int,
+    *,
+    run: str,
+    now: float,
+    result: tuple[Ref, str] | None,
+    live_effects: bool,
 ) -> list[Event]:
     """The events that a fork begins with: up to the result of step `at`, under the new id `run`.
 
-    With `result` that step came to something else. Receipts can't be changed, approvals that were not used
+    With `result` (its address and text) that step came to something else, and what guards said of the recorded
+    result is forgotten. Effects in flight at that moment keep the receipts that they got later. Receipts can't be changed, approvals that were not used
     yet are not inherited, and the fork belongs to no session: it goes on live on a branch that never merges.
     Raises `Misused` if there is no such step, it has no result, or it is an effect whose receipt was to change.
     """
@@ -34,7 +52,7 @@ def forked(
         raise Misused(f"step {at} of run {started.run} has no result to fork after")
     if result is not None:
         _check_changeable(intent, started.run)
-    kept = list(events[: done_at + 1])
+    kept = [*events[: done_at + 1], *_receipts(events, done_at)]
     used = {event.grant for event in kept if isinstance(event, StepIntended)}
     begin: list[Event] = [
         msgspec.structs.replace(
@@ -44,15 +62,42 @@ def forked(
     for event in kept[1:]:
         if isinstance(event, CommandTaken | RunEnded):
             continue
+        if isinstance(event, Judged) and event.step == at and event.stage == "after" and result is not None:
+            continue
         if isinstance(event, StepDone):
             step = intents[event.step]
             if step.kind == "approval" and event.status == "ok" and event.step not in used:
                 continue
             if event.step == at and result is not None:
-                begin.append(msgspec.structs.replace(event, status="ok", error=None, output=result))
+                begin.append(_changed(event, step, *result))
                 continue
         begin.append(event)
     return begin
+
+
+def _receipts(events: Sequence[Event], cut: int) -> list[Event]:
+    """What effects that were in flight at the cut came to afterwards."""
+    done = {event.step for event in events[: cut + 1] if isinstance(event, StepDone)}
+    begun = {
+        event.step
+        for event in events[: cut + 1]
+        if isinstance(event, StepIntended) and event.effect and event.perform and event.step not in done
+    }
+    return [event for event in events[cut + 1 :] if isinstance(event, StepDone) and event.step in begun]
+
+
+def _changed(done: StepDone, step: StepIntended, ref: Ref, text: str) -> StepDone:
+    result = Result(status="ok", output=text)
+    return msgspec.structs.replace(
+        done,
+        status="ok",
+        error=None,
+        retry=False,
+        retry_after_s=None,
+        output=ref,
+        output_bytes=len(text),
+        news=news(recorded_step(step), result),
+    )
 
 
 def _check_changeable(intent: StepIntended, run: str) -> None:

@@ -33,7 +33,7 @@ from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
 from seawall.run.guard import Guard
 from seawall.run.ledger import shortfall
-from seawall.run.state import FoldFailed, RunState
+from seawall.run.state import FoldFailed, Grant, RunState
 from seawall.run.step import Propose, Result, Step, Work
 from seawall.run.verdict import (
     ALLOW,
@@ -161,7 +161,9 @@ class Gate:
                 except BaseException as error:  # noqa: BLE001 -- fail closed: a guard that can't judge lets nothing pass
                     verdict = Halt(f"guard {guard.name!r} raised {said(error)}")
             if isinstance(verdict, Hold) and step.grant is not None:
-                continue
+                if (step.grant.version, step.grant.input) == (step.version, step.input):
+                    continue
+                verdict = _held_again(verdict, step, step.grant)
             if not isinstance(verdict, Allow):
                 findings.append(Finding(guard.name, verdict, mode))
         return findings
@@ -300,7 +302,7 @@ class Gate:
             agent=step.agent,
             frame=step.frame,
             call=None if step.call is None else step.call.id,
-            grant=step.grant,
+            grant=None if step.grant is None else step.grant.step,
             input=step.input,
             context=step.context + advice if step.kind == "model" else 0,
             causes=edges,
@@ -416,6 +418,14 @@ def _advised(step: Step, findings: Sequence[Finding], bodies: Bodies) -> Step:
     return msgspec.structs.replace(step, tokens=step.tokens + more, usd=usd)
 
 
+def _held_again(hold: Hold, step: Step, grant: Grant) -> Hold:
+    """An approval is void once its tool or its arguments have changed."""
+    what = f"version {grant.version} of {step.name!r}, which is at {step.version} now"
+    if grant.input != step.input:
+        what = f"other arguments of {step.name!r}"
+    return Hold(f"{hold.reason} (the approval in step {grant.step} was for {what})", hold.limit, hold.value)
+
+
 def _assistant(text: str, bodies: Bodies) -> Ref:
     return bodies.put(canonical({"content": bodies.redact(text), "role": "assistant"}).decode())
 
@@ -430,7 +440,7 @@ def recorded_step(intent: StepIntended) -> Step:
         frame=intent.frame,
         depth=intent.depth,
         call=None if intent.call is None else Call(intent.call, intent.name, intent.input or Ref("")),
-        grant=intent.grant,
+        grant=None if intent.grant is None else Grant(intent.grant, intent.version, intent.input),
         input=intent.input,
         version=intent.version,
         effect=intent.effect,

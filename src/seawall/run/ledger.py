@@ -83,15 +83,15 @@ def withdraw(ledger: Ledger, step: StepIntended) -> Ledger:
 def settle(ledger: Ledger, step: StepIntended, done: StepDone) -> Ledger:
     """Release a model call's reservation and book what it really took.
 
-    A call that brought no count (lost, cancelled, timed out, failed on the way) is booked at its bound:
-    the provider may have charged it.
+    A call that brought no count (lost, cancelled, timed out, failed on the way, or answered by a server that
+    reports no usage) is booked at its bound: the provider may have charged it.
     """
     if done.status == "withdrawn":
         return withdraw(ledger, step)
     if step.kind != "model":
         return ledger
     counted = done.input_tokens + done.output_tokens
-    unknown = done.status != "ok" and counted == 0 and done.error not in _UNCHARGED
+    unknown = counted == 0 and done.error not in _UNCHARGED
     return msgspec.structs.replace(
         ledger,
         reserved_tokens=ledger.reserved_tokens - step.tokens,

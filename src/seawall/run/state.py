@@ -50,6 +50,15 @@ class Line(msgspec.Struct, frozen=True, array_like=True):
     notes: tuple[Ref, ...] = ()
 
 
+class Grant(msgspec.Struct, frozen=True):
+    """A person's approval of a step: of these arguments, for the tool as it was."""
+
+    step: int
+    """The approval step."""
+    version: str
+    input: Ref | None
+
+
 class Slot(msgspec.Struct, frozen=True):
     """One call of a reply, until it is answered."""
 
@@ -59,7 +68,7 @@ class Slot(msgspec.Struct, frozen=True):
     line: Line | None = None
     failures: int = 0
     retry_after_s: float | None = None
-    grant: int | None = None
+    grant: Grant | None = None
     unknown: int | None = None
     """The effect step whose fate nobody knows."""
     notes: tuple[Ref, ...] = ()
@@ -84,7 +93,7 @@ class Frame(msgspec.Struct, frozen=True):
     retry_after_s: float | None = None
     error: Ref | None = None
     error_kind: str | None = None
-    grant: int | None = None
+    grant: Grant | None = None
     approval: int | None = None
     """A model or review step of this frame waits for a person under this approval step."""
     answer: Ref | None = None
@@ -93,6 +102,8 @@ class Frame(msgspec.Struct, frozen=True):
     counted: int = 0
     """Tokens of the newest reply's context and of the reply itself, as the provider counted them."""
     counted_lines: int = 0
+    counted_by: str = ""
+    """Version of the agent (prompt, model, tools) that the provider counted."""
     review: int | None = None
     rounds: int = 0
     approved: bool | None = None
@@ -389,6 +400,7 @@ def _model_done(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
         approved=done.approved,
         counted=done.input_tokens + done.output_tokens,
         counted_lines=seen,
+        counted_by=step.version,
     )
 
 
@@ -417,13 +429,13 @@ def _approval_done(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
     if step.call is None:
         frame = replace(frame, approval=None)
         if done.status == "ok":
-            return replace(frame, grant=step.step)
+            return replace(frame, grant=Grant(step.step, step.version, step.input))
         return replace(frame, error=done.output, error_kind="refused")
     slot = next((slot for slot in frame.turn if slot.call.id == step.call), None)
     if slot is None:
         return frame
     if slot.unknown is None and done.status == "ok":
-        return _slot(frame, step.call, step=None, grant=step.step)
+        return _slot(frame, step.call, step=None, grant=Grant(step.step, step.version, step.input))
     line = Line("tool", done.output or Ref(""), step.step, step.call, slot.call.name, slot.notes)
     frame = _slot(frame, step.call, step=None, unknown=None, line=line)
     return replace(frame, fresh=(*frame.fresh, step.step))

@@ -11,7 +11,7 @@ import msgspec
 from seawall.core.canonical import Ref
 from seawall.core.events import Call, Limits, Status, StepKind, StepStatus, StoppedBy
 from seawall.run.bodies import Bodies
-from seawall.run.state import RunState
+from seawall.run.state import Grant, RunState
 
 
 class Propose(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,7 +25,7 @@ class Propose(msgspec.Struct, frozen=True, kw_only=True):
     call: Call | None = None
     delay_s: float = 0.0
     """Wait this long before performing it."""
-    grant: int | None = None
+    grant: Grant | None = None
 
 
 class Close(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +65,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     frame: int
     depth: int
     call: Call | None = None
-    grant: int | None = None
+    grant: Grant | None = None
     delay_s: float = 0.0
     input: Ref | None = None
     """The body of the arguments, task or system prompt."""

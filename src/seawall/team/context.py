@@ -107,15 +107,17 @@ class Context:
         self._frames[frame.id] = (lines, messages)
         return messages
 
-    def bound(self, frame: Frame, system: str, schemas_bytes: int) -> int:
+    def bound(self, frame: Frame, system: str, schemas_bytes: int, version: str) -> int:
         """Upper bound of the tokens that the frame's context comes to.
 
         A token is at least one byte of text in every byte-level vocabulary. Once the provider has counted
-        a context, only what came after it is bounded that way.
+        a context of this `version` of the agent, only what came after it is bounded that way.
         """
-        added = sum(bound(self.message(line)) for line in frame.messages.since(frame.counted_lines))
-        if frame.counted:
-            return frame.counted + added
+        counted = frame.counted if frame.counted_by == version else 0
+        since = frame.counted_lines if counted else 0
+        added = sum(bound(self.message(line)) for line in frame.messages.since(since))
+        if counted:
+            return counted + added
         if frame.kind == "root":
             self.history()
             added += self._history_bytes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Literal
 
@@ -14,9 +14,9 @@ import msgspec
 from seawall.core.canonical import Ref
 from seawall.core.errors import Misused, Refused, SeawallBug, SeawallError
 from seawall.core.events import Event, GuardSet, Limits, Mode, RunStarted, RunTaken
-from seawall.journal.protocol import Command, GuardSetting, Lease, RunRow
+from seawall.journal.protocol import Command, GuardSetting, Lease, RunRow, Summary
 from seawall.run.bodies import Bodies
-from seawall.run.driver import Driver, recovered
+from seawall.run.driver import Create, Driver, recovered
 from seawall.run.fork import forked
 from seawall.run.replay import Replay, replay
 from seawall.run.state import Line, RunState, begin, fold
@@ -122,8 +122,12 @@ class Seawall(Host):
         first: list[Event] = [taken, *self._post.switched(started.guards)]
         after = None if started.session is None else "" if tail is None else tail.run
 
-        async def create(events: Sequence[Event], unsaved: dict[Ref, bytes]) -> Lease:
-            return await self.journal.create(started, events, unsaved, after=after)
+        async def create(
+            events: Sequence[Event], unsaved: dict[Ref, bytes], waits: bool, summary: Summary | None
+        ) -> Lease:
+            return await self.journal.create(
+                started, events, unsaved, after=after, waiting=waits, summary=summary
+            )
 
         await asyncio.shield(self._keep(self._start_new(driver, first, create)))
         if driver.lease.epoch == 0:
@@ -134,7 +138,7 @@ class Seawall(Host):
         self,
         driver: Driver,
         first: Sequence[Event],
-        create: Callable[[Sequence[Event], dict[Ref, bytes]], Awaitable[Lease]],
+        create: Create,
     ) -> None:
         run_id = driver.state.started.run
         try:
@@ -345,7 +349,7 @@ class Seawall(Host):
         """
         events = await self.journal.events(run_id)
         bodies = self._shop.bodies()
-        changed = None if result is None else bodies.put(result)
+        changed = None if result is None else (bodies.put(result), result)
         begin = forked(
             events,
             at,

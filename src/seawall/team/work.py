@@ -134,7 +134,9 @@ class TeamWork:
 
     def _prepare_model(self, step: Step, member: Member, frame: Frame, bodies: Bodies) -> Step:
         agent = member.agent
-        size = self.context.bound(frame, agent.instructions, self._crew.schemas_bytes[agent.name])
+        size = self.context.bound(
+            frame, agent.instructions, self._crew.schemas_bytes[agent.name], member.version
+        )
         price = self._crew.prices.get(agent.name)
         most = Usage(size, agent.max_output_tokens)
         return msgspec.structs.replace(

@@ -109,11 +109,14 @@ class SqliteJournal:
         *,
         take: bool = True,
         after: str | None = None,
+        waiting: bool = False,
+        summary: Summary | None = None,
     ) -> Lease:
         """See `Journal.create`."""
         await self._writer.room()
         data = _encode([started, *events])
-        op = CreateOp(started, 1 + len(events), data, self._pack(bodies), take, after)
+        op = CreateOp(started, 1 + len(events), data, self._pack(bodies))
+        op.take, op.after, op.waiting, op.summary = take, after, waiting, summary
         return await self._writer.submit(op)
 
     def append(

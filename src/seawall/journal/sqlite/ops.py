@@ -124,18 +124,18 @@ class AppendOp(Op):
 class CreateOp(Op):
     """A new run."""
 
-    __slots__ = ("after", "bodies", "data", "n", "started", "take")
+    __slots__ = ("after", "bodies", "data", "n", "started", "summary", "take", "waiting")
 
-    def __init__(
-        self, started: RunStarted, n: int, data: bytes, bodies: Bodies, take: bool, after: str | None
-    ) -> None:
+    def __init__(self, started: RunStarted, n: int, data: bytes, bodies: Bodies) -> None:
         super().__init__()
-        self.after = after
         self.started = started
         self.n = n
         self.data = data
         self.bodies = bodies
-        self.take = take
+        self.take = True
+        self.after: str | None = None
+        self.waiting = False
+        self.summary: Summary | None = None
         self.size = len(data) + 512 + sum(len(body) + 64 for _, body in bodies)
 
     def runs(self) -> Sequence[str]:
@@ -172,6 +172,11 @@ class CreateOp(Op):
         tx.add_bodies(state.tenant, self.bodies)
         if request is not None:
             tx.requests[request] = started.run
+        if self.waiting:
+            state.waiting, state.owner = True, None
+            tx.touch(state)
+        if self.summary is not None:
+            tx.end(state, self.summary)
         self.result = Lease(started.run, started.tenant, tx.owner if self.take else "", state.epoch)
 
 
