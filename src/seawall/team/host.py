@@ -29,6 +29,7 @@ from seawall.run.state import Line, RunState, fold
 from seawall.team.handle import Run
 from seawall.team.outcome import Outcome, outcome_of
 from seawall.team.post import Post
+from seawall.team.recorded import recorded, summed_up
 from seawall.team.switches import Switches
 from seawall.team.team import Team
 from seawall.team.workshop import Workshop
@@ -148,12 +149,15 @@ class Host:
         return run_id in self._queued or run_id in self._drivers or run_id in self._taking
 
     async def state(self, run_id: str) -> RunState:
-        """The run's state as it is recorded."""
-        return fold(await self.journal.events(run_id))
+        """The run's state as it is recorded. Raises `Misused` if its events were pruned."""
+        return fold(await recorded(self.journal, run_id))
 
     async def outcome(self, run_id: str) -> Outcome:
-        """The outcome of a run that has ended, from the journal."""
-        state = await self.state(run_id)
+        """The outcome of a run that has ended, from the journal; of a pruned one what its row says."""
+        events = await self.journal.events(run_id)
+        if not events:
+            return summed_up(await self.journal.row(run_id))
+        state = fold(events)
         ref = state.ended.answer if state.ended is not None else None
         if ref is None:
             return outcome_of(state, None)

@@ -7,10 +7,9 @@ from typing import Any
 
 import msgspec
 
-from seawall.core.canonical import Ref
 from seawall.core.errors import SeawallBug
-from seawall.core.events import EffectState, Event, Status, StepIntended, StoppedBy
-from seawall.run.state import RunState, fold
+from seawall.core.events import EffectState, Status, StepIntended, StoppedBy
+from seawall.run.state import RunState
 
 
 class EffectReport(msgspec.Struct, frozen=True):
@@ -98,9 +97,3 @@ def waiting_of(state: RunState) -> Waiting:
     """What a parked run waits for: its oldest approval step."""
     step: StepIntended = min(state.approvals, key=lambda step: step.step)
     return Waiting(state.started.run, step.step, step.name, step.agent, step.at)
-
-
-def recorded(events: list[Event]) -> tuple[RunState, Ref | None]:
-    """A recorded run's state, and the address of its answer."""
-    state = fold(events)
-    return state, None if state.ended is None else state.ended.answer

@@ -22,6 +22,7 @@ from seawall.run.replay import Replay, replay
 from seawall.run.state import Line, RunState, begin, fold
 from seawall.team.handle import Run
 from seawall.team.host import Host
+from seawall.team.recorded import recorded
 from seawall.team.recover import nobody
 from seawall.team.switches import check_mode
 from seawall.team.team import Team, checked, named
@@ -315,9 +316,9 @@ class Seawall(Host):
         """Decide again over a recorded run with today's team and guards; nothing is performed.
 
         `limits` take the place of the recorded ones, `modes` of the recorded modes. Raises `Misused` if
-        there is no such run.
+        there is no such run, or if its events were pruned.
         """
-        events = await self.journal.events(run_id)
+        events = await recorded(self.journal, run_id)
         state = fold(events)
         spend = checked(limits) if limits is not None else state.started.limits
         bodies = self._shop.bodies()
@@ -345,9 +346,10 @@ class Seawall(Host):
         """Go on live from the result of step `at`, as a new run; `result` changes what that step came to.
 
         Effects are simulated unless `live_effects`. `app` is the team's import path, if it is not the
-        recorded one. Raises `Misused` for a step that can't be forked at.
+        recorded one. Raises `Misused` for a step that can't be forked at, and if the
+        run's events were pruned.
         """
-        events = await self.journal.events(run_id)
+        events = await recorded(self.journal, run_id)
         bodies = self._shop.bodies()
         changed = None if result is None else (bodies.put(result), result)
         begin = forked(

@@ -70,8 +70,13 @@ class Sessions:
     async def history(
         self, journal: Journal, tail: RunRow | None, bodies: Bodies
     ) -> tuple[Ref | None, tuple[Line, ...]]:
-        """The newest transcript of a session whose newest run is `tail`; the bodies of its lines are loaded."""
+        """The newest transcript of a session whose newest run is `tail`; the bodies of its lines are loaded.
+
+        A run whose events were pruned has none, nor has what it went on from: that ended before it.
+        """
         while tail is not None and tail.session is not None:
+            if tail.events == 0 and tail.summary is not None and tail.summary.model_calls:
+                break
             transcript = await _transcript(journal, tail)
             if transcript is not None:
                 kept = self._kept.get((tail.tenant, tail.session))
@@ -130,9 +135,10 @@ def _stood_aside(row: RunRow) -> bool:
 
 
 async def _transcript(journal: Journal, row: RunRow) -> Ref | None:
-    """What an ended run left of its conversation."""
+    """What an ended run left of its conversation; None if its events were pruned."""
     events = await journal.events(row.run, after=row.events - 2)
     ended = next((event for event in events if isinstance(event, RunEnded)), None)
     if ended is None:  # late results came after it
-        ended = fold(await journal.events(row.run)).ended
+        events = await journal.events(row.run)
+        ended = fold(events).ended if events else None
     return None if ended is None else ended.transcript
