@@ -122,11 +122,11 @@ class _Split:
         self.rows.append({"id": name, "messages": messages})
         for place, batch in enumerate(handoff.batches):
             messages.append(said(None, batch))
-            if self._rule.stops(agent):
+            if self._rule.stops(name):
                 return list(handoff.batches[:place])
             for call in batch:
                 self._step += 1
-                note = self._rule.learn(agent, call, self._step)
+                note = self._rule.learn(name, call, self._step)
                 self._advised += note is not None
                 messages.append(told(call, note))
             self._step += 1
