@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from seawall import Agent, Limits, Outcome, Seawall, Team, Tool, ToolContext, tool
+from seawall import Agent, Limits, Outcome, Seawall, Team, Tool, ToolContext, Waiting, tool
 from seawall.core.events import EffectMoved, Event, StepDone, StepLate
 from seawall.models.scripted import calls
 from seawall.testing import ManualClock, ScriptedModel, call, fail, hang, say, slow
@@ -222,6 +222,35 @@ def test_an_effect_that_times_out_waits_for_a_person_until_its_late_receipt_sett
             assert [each.state for each in outcome.effects] == ["committed"]
             assert outcome.status == "completed"
         assert sent(model).count("paid") == 1, "the agent was given the receipt"
+
+    asyncio.run(main())
+
+
+def test_a_receipt_that_comes_after_a_person_said_that_it_did_not_happen_is_kept() -> None:
+    async def main() -> None:
+        clock = ManualClock()
+
+        @tool(timeout_s=2, effect=True)
+        async def pay() -> str:
+            """Pays, in its own time."""
+            try:
+                await clock.sleep(60)
+            except asyncio.CancelledError:
+                await clock.sleep(10)
+            return "paid"
+
+        model = ScriptedModel([call("pay"), slow(30, "It was not paid.")], clock=clock)
+        async with Seawall(clock=clock) as sea:
+            run = await sea.start(Team(Agent("clerk", model=model, tools=[pay])), "go")
+            await clock.advance(2)
+            waiting = await clock.until(run.rest())
+            assert isinstance(waiting, Waiting)
+            await sea.decide(run.id, waiting.step, approve=False, by="user:9")
+            outcome = await clock.until(run.outcome())
+        assert outcome.answer == "It was not paid."
+        assert [each.state for each in outcome.effects] == ["committed"], (
+            "the record knows better than the answer"
+        )
 
     asyncio.run(main())
 

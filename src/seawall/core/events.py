@@ -229,7 +229,7 @@ class CommandTaken(Base, tag="command", frozen=True, kw_only=True):
     """The owner took a command from the run's inbox; it takes effect with this event."""
 
     inbox: int
-    command: Literal["cancel", "decide", "pause", "unpause"]
+    command: Literal["cancel", "decide", "late", "pause", "unpause"]
     by: str = ""
     reason: str = ""
     step: int | None = None

@@ -26,7 +26,8 @@ class Lease(msgspec.Struct, frozen=True):
 class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A message to a run's owner, from any process."""
 
-    kind: Literal["cancel", "decide", "pause", "unpause"]
+    kind: Literal["cancel", "decide", "late", "pause", "unpause"]
+    """`late`: the receipt of effect step `step` came after its step had ended."""
     by: str = ""
     reason: str = ""
     step: int | None = None
@@ -217,6 +218,10 @@ class Journal(Protocol):
         limit: int = 100,
     ) -> list[RunRow]:
         """Newest first."""
+        ...
+
+    async def request(self, tenant: str, request_id: str) -> str | None:
+        """The run that answers this request, or None if it has not come yet."""
         ...
 
     async def session_tail(self, tenant: str, session: str, *, before: str | None = None) -> RunRow | None:

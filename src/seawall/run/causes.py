@@ -11,9 +11,14 @@ import re
 
 from seawall.core.events import Cause
 
-_LITERAL = re.compile(r"[A-Za-z0-9_#$€£][A-Za-z0-9_@.:/+#-]*[A-Za-z0-9_]")
+_RUN = re.compile(r"[A-Za-z0-9_@.:/+#$€£-]+")
+"""Whole runs, so that no character is looked at twice; what they begin and end with is cut off after."""
 _MARKED = re.compile(r"[0-9@_]")
 _MIN_LENGTH = 3
+MAX_LITERAL_CHARS = 256
+"""A longer run is content (base64, a path with a query), and no value that somebody writes again."""
+MAX_INDEXED_CHARS = 200_000
+"""Of a text: enough for `MAX_LITERALS_A_RESULT` with a sentence around each. What follows reads as unsourced."""
 MAX_LITERALS_A_RESULT = 2_000
 """Of a longer result only the first so many are indexed: a page of search results has some hundred."""
 MAX_LITERALS_A_RUN = 50_000
@@ -21,11 +26,12 @@ MAX_LITERALS_A_RUN = 50_000
 
 
 def literals(text: str) -> set[str]:
-    """The literals of `text`, at most `MAX_LITERALS_A_RESULT`."""
+    """The literals of the first `MAX_INDEXED_CHARS` of `text`, at most `MAX_LITERALS_A_RESULT`."""
     found: set[str] = set()
-    for token in _LITERAL.findall(text):
-        if len(token) >= _MIN_LENGTH and _MARKED.search(token):
-            found.add(token.strip("$€£#"))
+    for run in _RUN.finditer(text, 0, MAX_INDEXED_CHARS):
+        token = run[0].lstrip("@.:/+-").rstrip("@.:/+#$€£-")
+        if _MIN_LENGTH <= len(token) <= MAX_LITERAL_CHARS and _MARKED.search(token):
+            found.add(token.lstrip("@.:/+#$€£-"))
             if len(found) >= MAX_LITERALS_A_RESULT:
                 break
     return found

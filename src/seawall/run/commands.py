@@ -21,9 +21,23 @@ def taken(item: InboxItem, state: RunState, bodies: Bodies, now: float, left_s: 
         approved=command.approved,
         output=command.output,
     )
+    if command.kind == "late":
+        return [event, *_receipt(item, state, now, left_s)]
     if command.kind != "decide":
         return [event]
     return [event, *_decision(item, state, bodies, now, left_s)]
+
+
+def _receipt(item: InboxItem, state: RunState, now: float, left_s: float) -> list[Event]:
+    """A receipt that came late: it settles the effect, whatever was thought or said of it meanwhile."""
+    effect, output = item.command.step, item.command.output
+    if effect is None:
+        return []
+    moved = EffectMoved(at=now, step=effect, state="committed", receipt=output)
+    waits = awaiting(state, effect)
+    if waits is None:
+        return [moved]
+    return [moved, StepDone(at=now, step=waits, status="ok", output=output, left_s=left_s)]
 
 
 def _decision(item: InboxItem, state: RunState, bodies: Bodies, now: float, left_s: float) -> list[Event]:

@@ -29,7 +29,6 @@ from seawall.core.events import (
     StepIntended,
     StepLate,
     StepStatus,
-    StoppedBy,
 )
 from seawall.journal.protocol import Command, InboxItem, Journal, Lease, Summary
 from seawall.run.bodies import Bodies
@@ -155,20 +154,6 @@ class Driver:
             self._rest()
         for step in ready:
             self._spawn(step)
-
-    def refuse(self, first: Sequence[Event], guard: str, reason: str) -> None:
-        """End the run before it began."""
-        batch: list[Event] = []
-        first_seq = self.state.seq
-        for event in first:
-            self._record(batch, event)
-        self._end(End(status="refused", stopped_by=StoppedBy(guard, reason)), batch)
-        self._final = asyncio.ensure_future(
-            self._journal.append(
-                self.lease, first_seq, batch, self.bodies.unsaved(), summary=summary(self.state)
-            )
-        )
-        self._keep(self._after([], self._final))
 
     def learn(self, events: Sequence[Event]) -> None:
         """Take the results of recorded steps into the index of causes."""
@@ -439,13 +424,15 @@ class Driver:
         first_seq, unsaved = self.state.seq, self.bodies.unsaved()
         for event in events:
             self.state = apply(self.state, event, self._gate.guards)
-        with contextlib.suppress(Fenced):  # somebody else went on with the run: the receipt still reaches it
+        ours = True
+        try:
             await self._journal.append(self.lease, first_seq, events, unsaved)
-        waits = awaiting(self.state, step.number)
-        if waits is not None and step.effect and result.status == "ok":
-            settles = Command(kind="decide", by="its receipt", step=waits, approved=True, output=output)
-            with contextlib.suppress(Misused):  # it has ended meanwhile
-                await self._journal.send(self.lease.run, settles, unsaved)
+        except Fenced:  # somebody else went on with the run
+            ours = False
+        if step.effect and result.status == "ok" and not (ours and awaiting(self.state, step.number) is None):
+            receipt = Command(kind="late", step=step.number, output=output)
+            with contextlib.suppress(Misused):  # the run has ended meanwhile
+                await self._journal.send(self.lease.run, receipt, unsaved)
 
     async def _durable(self, durable: asyncio.Future[None]) -> bool:
         """Wait until a batch is on disk; then tell whoever waits for the run to rest."""
