@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 
-from seawall.core.clock import Clock
+from seawall.core.clock import Clock, Timer
 from seawall.core.errors import SeawallError
 from seawall.core.events import Event, GuardSet, Mode
 from seawall.journal.protocol import Journal
@@ -15,6 +15,12 @@ from seawall.team.switches import Switches
 
 POLL_S = 0.05
 """How long commands from other processes may lie before they are looked for."""
+RETRY_S = 1.0
+"""Until a run that could not be handed its commands is tried again: long beside a busy database, short beside
+the person who has decided."""
+MAX_OWED = 100_000
+"""Runs that are owed their commands. More than a process can have in flight or waiting; the oldest is dropped,
+and its commands lie in its inbox until it is resumed."""
 
 _log = logging.getLogger("seawall")
 
@@ -38,7 +44,11 @@ class Post:
         self._change: asyncio.Future[None] | None = None
         self._cursor = 0
         self._due = False
+        self._again = False
         self._round: asyncio.Task[None] | None = None
+        self._owed: dict[str, str] = {}  # run: what went wrong the last time, or "" before the first
+        self._retry: Timer | None = None
+        self._retrying: asyncio.Task[None] | None = None
 
     async def open(self, journal: Journal) -> None:
         """Begin to deliver what comes from now on."""
@@ -48,11 +58,13 @@ class Post:
         await self.deliver()
 
     def close(self) -> list[asyncio.Task[None]]:
-        """Deliver no more; the round under way, if there is one."""
+        """Deliver no more; the tasks under way, if there are any."""
         self._journal = None
         if self._stop_watching is not None:
             self._stop_watching()
-        return [] if self._round is None else [self._round]
+        if self._retry is not None:
+            self._retry.cancel()
+        return [task for task in (self._round, self._retrying) if task is not None]
 
     # ---- news of writes
 
@@ -75,30 +87,72 @@ class Post:
 
     def _start_round(self) -> None:
         self._due = False
-        if self._journal is not None and (self._round is None or self._round.done()):
+        if self._round is not None and not self._round.done():
+            self._again = True  # what was written since that round began to read
+        elif self._journal is not None:
             self._round = asyncio.get_running_loop().create_task(self._deliver_quietly())
 
     async def _deliver_quietly(self) -> None:
-        try:
-            await self.deliver()
-        except SeawallError as error:  # the next write brings the next round
-            _log.warning("commands and settings could not be read: %s", error)
+        again = True
+        while again:
+            self._again = False
+            try:
+                await self.deliver()
+            except SeawallError as error:  # the next write brings the next round
+                _log.warning("commands and settings could not be read: %s", error)
+            again = self._again
 
     # ---- delivering
 
     async def deliver(self) -> None:
-        """Deliver what came since the last round."""
+        """Deliver what came since the last round. A run that can't take its commands now is tried again."""
         journal = self._journal
         if journal is None:
             return
         cursor, items = await journal.commands(after=self._cursor)
         self._cursor = max(cursor, self._cursor)
-        for run in dict.fromkeys(item.run for item in items):
-            await self.hand(run)
+        runs = list(dict.fromkeys(item.run for item in items))
+        for run in runs:  # all of them before the first is handed anything: a caller may be cancelled
+            self._owe(run, "")
+        try:
+            for run in runs:
+                await self.hand(run)
+        finally:
+            self._try_again_later()
         if self._switches.read(await journal.guard_settings(), self._switch):
             self._switch()
 
     async def hand(self, run: str) -> None:
+        """Give a run every command that it has not taken; if that fails now, it is tried again."""
+        try:
+            await self._hand(run)
+        except Exception as error:  # noqa: BLE001 -- whatever is wrong with one run, the others get theirs
+            if self._owed.get(run) != str(error):
+                _log.warning("run %s could not be handed its commands, and will be: %s", run, error)
+            self._owe(run, str(error))
+            self._try_again_later()
+        else:
+            self._owed.pop(run, None)
+
+    def _owe(self, run: str, why: str) -> None:
+        self._owed[run] = why
+        if len(self._owed) > MAX_OWED:
+            del self._owed[next(iter(self._owed))]
+
+    def _try_again_later(self) -> None:
+        if self._owed and self._retry is None and self._journal is not None:
+            self._retry = self._clock.call_later(RETRY_S, self._start_retry)
+
+    def _start_retry(self) -> None:
+        self._retry = None
+        if self._owed and self._journal is not None:
+            self._retrying = asyncio.get_running_loop().create_task(self._hand_owed())
+
+    async def _hand_owed(self) -> None:
+        for run in list(self._owed):
+            await self.hand(run)
+
+    async def _hand(self, run: str) -> None:
         """Give a run every command that it has not taken, in order; one that waits is woken up."""
         journal, driver = self._journal, self._drivers.get(run)
         if journal is None:
