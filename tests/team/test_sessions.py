@@ -10,7 +10,21 @@ from typing import Any
 import pytest
 
 from guards.verdicts import Says
-from seawall import ALLOW, Agent, Halt, Hold, Limits, Outcome, Refuse, Refused, Run, Seawall, Team, Tool
+from seawall import (
+    ALLOW,
+    Agent,
+    Halt,
+    Hold,
+    Limits,
+    Outcome,
+    Refuse,
+    Refused,
+    Run,
+    Seawall,
+    Team,
+    Tool,
+    Waiting,
+)
 from seawall.models.protocol import ModelRequest, ToolResult
 from seawall.models.scripted import calls
 from seawall.testing import ManualClock, ScriptedModel, call, fail, hang, say
@@ -235,31 +249,74 @@ async def run_cancel(sea: Seawall, run_id: str, team: Team) -> None:
         await over(run)
 
 
-def test_a_queued_run_that_can_not_begin_is_refused_and_says_why() -> None:
+def test_a_message_in_line_stays_there_while_the_run_before_it_waits_for_a_person() -> None:
     async def main() -> None:
         gate = asyncio.Event()
-
-        def first(request: ModelRequest) -> Any:
-            return call("pay", what="1")
 
         async def pay(what: str) -> str:
             """Pay."""
             await gate.wait()
             return what
 
-        team = Team(Agent("clerk", model=ScriptedModel(first), tools=[Tool(pay), Tool(pay, name="pay2")]))
-        async with Seawall(guards=[Says(Hold("ask"), times=99)]) as sea:
+        model = ScriptedModel([call("pay", what="1"), call("pay", what="2"), "Paid.", "And more.", "Bye."])
+        team = Team(Agent("clerk", model=model, tools=[pay]))
+        async with Seawall(guards=[Says(Hold("ask"))]) as sea:
             run = await sea.start(team, "go", session="s", modes={"says": "observe"})
             queued = await sea.start(team, "more", session="s")
             await sea.set_guard("says", "enforce", by="ops")
             gate.set()
             waiting = await run.rest()
-            outcome = await over(queued)
+            assert isinstance(waiting, Waiting)
+            third = await sea.start(team, "thanks", session="s")
+            assert [(await sea.journal.row(each.id)).state for each in (queued, third)] == ["running"] * 2
+            await sea.decide(run.id, waiting.step, approve=True, by="u")
+            outcomes = [await over(each) for each in (run, queued, third)]
 
-        assert outcome.status == "refused"
-        assert outcome.stopped_by is not None
-        assert outcome.stopped_by.guard == "session"
-        assert waiting.run == run.id
+        assert [outcome.answer for outcome in outcomes] == ["Paid.", "And more.", "Bye."]
+
+    asyncio.run(main())
+
+
+def test_a_message_that_was_cancelled_in_line_does_not_let_the_next_one_past() -> None:
+    async def main() -> None:
+        model = ScriptedModel([hang(), "Hello."])
+        team = Team(Agent("clerk", model=model))
+        async with Seawall() as sea:
+            first = await sea.start(team, "go", session="s")
+            await (await sea.start(team, "more", session="s")).cancel()
+            third = await sea.start(team, "hi", session="s")
+            fourth = await sea.start(team, "ho", session="s")
+            await fourth.cancel()
+            assert (await over(fourth)).status == "cancelled"
+            assert (await sea.journal.row(first.id)).state == "running"
+            assert await sea.journal.events(third.id, after=0) == []
+            await first.cancel()
+            assert (await over(third)).answer == "Hello."
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("then", ["waits", "interrupted"])
+def test_the_same_request_id_is_the_same_run_also_in_a_session_that_takes_no_other(
+    then: str, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        team, _ = clerk(["Hi.", call("pay", what="1"), hang()])
+        guards = [Says(Hold("ask"))] if then == "waits" else []
+        async with Seawall(tmp_path / "desk.db", guards=guards) as sea:
+            earlier = await sea.start(team, "hi", session="s", request_id="r-1")
+            await over(earlier)
+            run = await sea.start(team, "go", session="s", request_id="r-2")
+            if then == "waits":
+                await run.rest()
+        async with Seawall(tmp_path / "desk.db") as sea:
+            for known in (earlier, run):
+                request_id = {earlier.id: "r-1", run.id: "r-2"}[known.id]
+                again = await sea.start(team, "go", session="s", request_id=request_id)
+                assert again.id == known.id
+            with pytest.raises(Refused, match=run.id):
+                await sea.start(team, "go", session="s", request_id="r-3")
+            assert len(await sea.journal.runs()) == 2
 
     asyncio.run(main())
 

@@ -66,7 +66,8 @@ class Seawall(Host):
     ) -> Run:
         """Start a run and give its handle; the run is recorded when this returns.
 
-        `session`: the conversation it belongs to; its runs are serial, so this one waits for the one before.
+        `session`: the conversation it belongs to; its runs are serial, so this one waits for the one before,
+        and once it is in line it stays there, also while that one waits for a person.
         `request_id`: the same one again gives the same run. `limits` take the place of the team's.
         `stream`: `run.events()` brings pieces of the coordinator's text, which the outcome marks as unchecked.
         `app`: the team's import path, for `seawall resume`. A caller that is cancelled meanwhile does not
@@ -101,7 +102,13 @@ class Seawall(Host):
         for _ in range(MAX_TRIES):
             tail = None
             if session is not None:
-                tail = await self._shop.sessions.tail(self.journal, started, queued=self.queued)
+                try:
+                    tail = await self._shop.sessions.tail(self.journal, started, queued=self.queued)
+                except Refused:  # unless it was for this very request's run, which `create` tells otherwise
+                    known = request_id and await self.journal.request(tenant, request_id)
+                    if not known:
+                        raise
+                    return await self.attach(known)
             if tail == "busy":
                 return await self._queue(team, started, bodies)
             try:
@@ -181,14 +188,13 @@ class Seawall(Host):
     async def _stand_in_line(
         self, team: Team, started: RunStarted, bodies: Bodies, lease: Lease, handle: Run
     ) -> None:
-        refusal: Refused | None = None
         tail: RunRow | Literal["busy"] | None = "busy"
         while tail == "busy":
             change = self.next_change()
             try:
                 tail = await self._shop.sessions.tail(self.journal, started, queued=self.queued, own=True)
-            except Refused as refused:
-                refusal, tail = refused, None
+            except Refused:  # the run before it waits for a person, or to be gone on with: so does this one
+                tail = "busy"
             if tail == "busy" and not await self.journal.inbox(started.run):
                 await change
             elif tail == "busy":  # cancelled while it waited
@@ -202,11 +208,8 @@ class Seawall(Host):
             RunTaken(at=now, owner=lease.owner, epoch=lease.epoch, left_s=left_s, history=history),
             *self._post.switched(started.guards),
         ]
-        if refusal is not None:
-            driver.refuse(first, refusal.guard, str(refusal))
-        else:
-            driver.start(first, commands)
-            await self._post.hand(started.run)
+        driver.start(first, commands)
+        await self._post.hand(started.run)
 
     # ---- going on
 

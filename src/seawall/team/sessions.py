@@ -54,7 +54,7 @@ class Sessions:
         session = started.session or ""
         newest = await journal.session_tail(started.tenant, session, before=started.run if own else None)
         tail = newest
-        while tail is not None and _stood_aside(tail):  # what kept it from beginning may still be there
+        while tail is not None and _never_began(tail):  # what it stood behind may still be there
             tail = await journal.session_tail(started.tenant, session, before=tail.run)
         if tail is None or tail.state == "ended":
             return newest
@@ -75,7 +75,7 @@ class Sessions:
         A run whose events were pruned has none, nor has what it went on from: that ended before it.
         """
         while tail is not None and tail.session is not None:
-            if tail.events == 0 and tail.summary is not None and tail.summary.model_calls:
+            if tail.events == 0 and not _never_began(tail):
                 break
             transcript = await _transcript(journal, tail)
             if transcript is not None:
@@ -129,9 +129,9 @@ def _refs(lines: Sequence[Line]) -> list[Ref]:
     return [ref for line in lines for ref in (line.ref, *line.notes)]
 
 
-def _stood_aside(row: RunRow) -> bool:
-    """Whether the run was refused because of one before it in the session."""
-    return row.state == "ended" and row.summary is not None and row.summary.stopped_by == "session"
+def _never_began(row: RunRow) -> bool:
+    """Whether the run ended before its first step, perhaps in line: for example, it was cancelled there."""
+    return row.state == "ended" and row.summary is not None and row.summary.model_calls == 0
 
 
 async def _transcript(journal: Journal, row: RunRow) -> Ref | None:

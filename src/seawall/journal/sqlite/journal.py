@@ -199,6 +199,10 @@ class SqliteJournal:
             lambda c: reading.rows(c, status, state, session, tenant, limit, self._alive(c))
         )
 
+    async def request(self, tenant: str, request_id: str) -> str | None:
+        """See `Journal.request`."""
+        return await self._readers.run(lambda c: reading.request(c, tenant, request_id))
+
     async def session_tail(self, tenant: str, session: str, *, before: str | None = None) -> RunRow | None:
         """See `Journal.session_tail`."""
         return await self._readers.run(
