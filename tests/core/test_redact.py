@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seawall.core.redact import MARK, Redactor, StreamRedactor
+from seawall.core.redact import MARK, MAX_HELD_CHARS, Redactor, StreamRedactor
 
 SECRETS = [
     "sk-" + "a1B2" * 8,
@@ -15,7 +15,14 @@ SECRETS = [
     "xoxb-" + "1234567890-abc",
     "Bearer " + "abcdefghij.klmnopqrst",
     "-----BEGIN PRIVATE KEY-----\nMIIE\nvQIB\n-----END PRIVATE KEY-----",
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMDQyIn0.c2lnbmF0dXJlIGhlcmU",
 ]
+
+
+def told(pieces: list[str], redactor: Redactor | None = None) -> str:
+    """All that is told of a text that comes in `pieces`."""
+    stream = StreamRedactor(redactor or Redactor())
+    return "".join(stream.feed(piece) for piece in pieces) + stream.end()
 
 
 @pytest.mark.parametrize("secret", SECRETS)
@@ -45,6 +52,53 @@ def test_a_key_is_replaced_behind_an_escape_too(before: str) -> None:
     assert Redactor().data((before + SECRETS[0]).encode()) == (before + MARK).encode()
 
 
+def test_the_three_parts_of_a_token_are_replaced_behind_what_is_none() -> None:
+    begun = "eyJhbGciOiJIUzI1NiJ9."
+    token = SECRETS[-1]
+    redactor = Redactor()
+    assert redactor.text(f"{begun} session_{token}") == f"{begun} session_{MARK}"
+    assert redactor.text(f"{begun}{token}") == MARK
+    assert redactor.text(rf"\n{token}") == rf"\n{MARK}"
+
+
+def test_secrets_that_overlap_are_replaced_as_one() -> None:
+    key = "sk-" + "a1B2" * 4
+    block = "-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----"
+    assert Redactor().text(f"{key}{block}.") == f"{MARK}."
+
+
+SLOW = [
+    "eyJ",
+    "eyJAAAAAAAAAA.",
+    "eyJAAAAAAAAAA.eyJAAAAAAAAAA.x ",
+    "sk-",
+    "ask-",
+    "Ask-a1",
+    "Ask-a1-",
+    "-",
+    "-----BEGIN ",
+    "-----BEGIN A",
+    "-----BEGIN PRIVATE KEY PRIVATE KEY ",
+    "bearer ",
+    "Bearer xxxxxxxxxxxxxxxxxxx ",
+    "AKIA",
+    "ghp_",
+    "xoxb-",
+    "sk_live_",
+    "correct horse ",
+    "a",
+    "_",
+]
+
+
+@pytest.mark.parametrize("slow", SLOW)
+def test_what_is_made_to_be_slow_is_gone_through_once(slow: str) -> None:
+    """A megabyte: with a search that begins anew at each place this test would not end."""
+    redactor = Redactor(["correct horse battery"])
+    text = slow * (1_000_000 // len(slow))
+    assert redactor.text(text).encode() == redactor.data(text.encode())
+
+
 def test_a_named_value_is_replaced_whatever_its_shape() -> None:
     redactor = Redactor.from_environment({"DESK_API_KEY": "plain words", "DESK_REGION": "north-west"})
     assert redactor.text("it said plain words in north-west") == f"it said {MARK} in north-west"
@@ -60,12 +114,113 @@ def test_a_secret_split_over_pieces_is_never_told(secret: str, data: st.DataObje
     text = f"here it comes: {secret} and that was it, really"
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=12)))
     pieces = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
-    stream = StreamRedactor(Redactor())
-    told = "".join(stream.feed(piece) for piece in pieces) + stream.end()
-    assert told == f"here it comes: {MARK} and that was it, really"
+    assert told(pieces) == f"here it comes: {MARK} and that was it, really"
 
 
 @given(st.lists(st.text(max_size=20), max_size=10))
 def test_text_without_secrets_comes_through_whole(pieces: list[str]) -> None:
+    assert told(pieces) == "".join(pieces)
+
+
+PARTS = (
+    *(
+        "sk-",
+        "a1B2" * 4,
+        "AKIA",
+        "ABCD1234EFGH5678",
+        "xoxb-",
+        "Bearer ",
+        "bear",
+        "er ",
+        "eyJ" + "a" * 12,
+        ".eyJ",
+    ),
+    *(
+        "-----BEGIN ",
+        "RSA ",
+        "PRIVATE KEY-----",
+        "-----END ",
+        "-----",
+        " ",
+        "\n",
+        "\\n",
+        "%3D",
+        "你好",
+        "task-",
+    ),
+    *(
+        "correct ",
+        "horse ",
+        "battery",
+        "密码是 ",
+        "一二三四五六七",
+        "é",
+        "-----BEGIN PRIVATE KEY-----\n",
+        "KEY-",
+    ),
+)
+
+
+@given(data=st.data())
+def test_what_is_told_in_pieces_is_what_is_told_at_once(data: st.DataObject) -> None:
+    text = "".join(data.draw(st.lists(st.sampled_from(PARTS), max_size=14)))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=12)))
+    pieces = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+    redactor = Redactor(["correct horse battery", "密码是 一二三四五六七"])
+    assert told(pieces, redactor) == redactor.text(text)
+
+
+def test_text_without_spaces_is_told_as_it_comes() -> None:
     stream = StreamRedactor(Redactor())
-    assert "".join(stream.feed(piece) for piece in pieces) + stream.end() == "".join(pieces)
+    assert [stream.feed(piece) for piece in ("订单一", "零四二", "丢失了", "。")] == [
+        "订单一",
+        "零四二",
+        "丢失了",
+        "。",
+    ]
+
+
+def test_only_a_word_that_may_become_a_secret_is_held_back() -> None:
+    stream = StreamRedactor(Redactor(["open sesame 1"]))
+    assert stream.feed("It was lo") == "It was "
+    assert stream.feed("st; send Bearer ") == "lost; send "
+    assert stream.feed("of news, and open ses") == "Bearer of news, and "
+    assert stream.feed("ame") == ""
+    assert stream.feed(" two.") == "open sesame "
+    assert stream.end() == "two."
+
+
+def test_a_word_without_an_end_is_told_and_no_key_in_it() -> None:
+    key = "sk-" + "a1B2" * 8
+    word = "/" * MAX_HELD_CHARS * 3
+    pieces = [word, key[:9], key[9:], word, ".", key, "x" * MAX_HELD_CHARS * 2, "xx end"]
+    assert told(pieces) == f"{word}{MARK}{word}.{MARK} end"
+
+
+def test_of_a_private_key_without_an_end_nothing_is_told_or_kept() -> None:
+    stream = StreamRedactor(Redactor())
+    assert stream.feed("a -----BEGIN PRIVATE KEY-----\n") == f"a {MARK}"
+    assert "".join(stream.feed("MIIE vQIB\n") for _ in range(10_000)) == ""
+    assert stream.feed("-----END PRIVATE") == ""
+    assert stream.feed(" KEY----- b") == " "
+    assert stream.end() == "b"
+
+
+class Counting(Redactor):
+    """Counts the characters that it looks at."""
+
+    looked = 0
+
+    def places(self, text: str) -> list[tuple[int, int]]:
+        self.looked += len(text)
+        return super().places(text)
+
+
+@pytest.mark.parametrize(
+    "piece", ["word ", "x", "丢失了", "Bearer ", "-----BEGIN ", "sk-", "eyJ", "open ", "a-"]
+)
+def test_a_long_text_in_pieces_is_looked_at_in_proportion(piece: str) -> None:
+    redactor = Counting(["open sesame 1"])
+    pieces = [piece] * 20_000
+    told(pieces, redactor)
+    assert redactor.looked <= 4 * len(piece) * len(pieces) + 3 * MAX_HELD_CHARS

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import msgspec
 
+from seawall.core.redact import KEY_FRAGMENT
 from seawall.models.protocol import FailureKind, ModelFailed
 
 _SHOWN_CHARS = 300  # of a provider's message
@@ -19,7 +20,6 @@ _MONEY_WORDS = re.compile(
     r"billing|credit balance|out of credits|insufficient (?:quota|funds|credits?)|spend", re.IGNORECASE
 )
 _RETRYABLE_4XX = frozenset({408, 425})  # the server gave up waiting; nothing is wrong with the request
-_KEY_SHAPES = re.compile(r"\b(?:sk|pk|rk)-[\w*.…-]{6,}|\bAIza[\w*-]{6,}|(?i:bearer\s+)[\w*.~+/=-]{6,}")
 _KINDS_BY_NAME: tuple[tuple[re.Pattern[str], FailureKind], ...] = (
     (re.compile(r"insufficient_quota|billing", re.IGNORECASE), "spend_limit"),
     (re.compile(r"rate_?limit|resource_exhausted|too_many_requests", re.IGNORECASE), "rate_limited"),
@@ -36,7 +36,7 @@ def hide(text: str, secrets: tuple[str, ...]) -> str:
     for secret in secrets:
         if secret:
             text = text.replace(secret, "[key]")
-    return _KEY_SHAPES.sub("[key]", text)
+    return KEY_FRAGMENT.sub("[key]", text)
 
 
 def retry_after_s(headers: Mapping[str, str], wall_s: float) -> float | None:
