@@ -8,10 +8,10 @@ import threading
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator
 
 from seawall import Agent, Misused, NotDone, Seawall, Team, Tool, ToolContext, tool
 from seawall.core.canonical import Ref
@@ -230,6 +230,36 @@ def test_a_sync_tool_runs_in_a_thread_and_does_not_block_the_others() -> None:
         assert sent(model)[-2:] == ["free", "freed"]
 
     asyncio.run(main())
+
+
+ODD: dict[str, BaseException] = {
+    "KeyError": KeyError("nowhere"),
+    "AttributeError": AttributeError("no such"),
+    "SystemExit": SystemExit(3),
+}
+
+
+def odd(value: Any) -> str:
+    raise ODD[value]
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_whatever_a_validator_raises_the_agent_is_told_and_nothing_is_performed(kind: str) -> None:
+    made: list[str] = []
+
+    @tool
+    async def look(where: Annotated[str, BeforeValidator(odd)]) -> str:
+        """Look."""
+        made.append(where)
+        return where
+
+    model = ScriptedModel([call("look", where=kind), say("I can't.")])
+    run = play(Team(Agent("clerk", model=model, tools=[look])))
+
+    assert run.outcome.answer == "I can't."
+    assert sent(model)[-1] == f"Error: 'look': {kind}: {ODD[kind]}"
+    assert run.done(2).status == "invalid"
+    assert made == []
 
 
 def test_a_tool_is_tried_again_as_often_as_it_says() -> None:

@@ -69,6 +69,7 @@ class Driver:
         clock: Clock,
         bodies: Bodies,
         on_rest: Callable[[Driver], None],
+        on_record: Callable[[], None],
     ) -> None:
         self.state = state
         self.lease = lease if lease is not None else Lease(state.started.run, state.started.tenant, "", 0)
@@ -82,6 +83,7 @@ class Driver:
         self._causes = Causes()
         self._causes.learn(0, bodies.text(state.started.intent))
         self._on_rest = on_rest
+        self._on_record = on_record
         self._tasks: set[asyncio.Task[None]] = set()
         self._final: asyncio.Future[None] | None = None
         self._steps: dict[int, Step] = {}
@@ -408,7 +410,8 @@ class Driver:
         if step.number not in self.state.open or self._broken is not None:
             return
         text = f"{step.kind} {step.name!r} did not answer within {step.timeout_s:g} s"
-        result = Result(status="timeout", output=text, error="timeout", duration_s=step.timeout_s or 0.0)
+        result = self._work.withdrawn(step) or Result(status="timeout", output=text, error="timeout")
+        result = msgspec.structs.replace(result, duration_s=step.timeout_s or 0.0)
         self._go(self._settled(step, result))
         if task is not None:
             task.cancel()
@@ -449,7 +452,8 @@ class Driver:
         return self._broken is None
 
     def _rest(self) -> None:
-        """Say so if the run has ended or is parked, and all of that is durable."""
+        """Tell of what is durable now, and say so if with it the run has ended or is parked."""
+        self._on_record()
         final = self._final
         durable = final is not None and final.done() and not final.cancelled() and final.exception() is None
         if durable and not self.finished.done():

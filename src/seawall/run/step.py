@@ -129,6 +129,10 @@ class Work(Protocol):
         """Perform a prepared model or tool step. Never raises but for cancellation."""
         ...
 
+    def withdrawn(self, step: Step) -> Result | None:
+        """What a step comes to whose own time is over before it began; it never will. None: it has begun."""
+        ...
+
     def transcript(self, state: RunState, bodies: Bodies) -> Ref | None:
         """The manifest of the run's conversation, for the session's next run."""
         ...

@@ -13,6 +13,26 @@ from typing import Any
 Job = Callable[[], None]
 
 
+class Turn:
+    """One call on its way into a thread: it begins or is withdrawn, never both."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._begun = self._withdrawn = False
+
+    def begin(self) -> bool:
+        """Take the turn; False if it was withdrawn."""
+        with self._lock:
+            self._begun = not self._withdrawn
+            return self._begun
+
+    def withdraw(self) -> bool:
+        """See to it that the call is never made; False if it has begun."""
+        with self._lock:
+            self._withdrawn = not self._begun
+            return self._withdrawn
+
+
 class Threads:
     """At most `size` threads, made when needed. Standard pools join theirs at exit and would hang there."""
 
@@ -27,8 +47,8 @@ class Threads:
     def __repr__(self) -> str:
         return f"<Threads {self._name} {len(self._threads)}/{self._size}>"
 
-    async def call(self, function: Callable[[], Any]) -> Any:
-        """Run `function` in a thread and give its result.
+    async def call(self, function: Callable[[], Any], turn: Turn) -> Any:
+        """Run `function` in a thread, unless its turn is withdrawn first, and give its result.
 
         Cancelled before a thread was free, it is never run. Cancelled while it runs, this goes on waiting
         (the thread can't be stopped, and its late result is worth recording); cancelled again, it lets go.
@@ -37,13 +57,8 @@ class Threads:
         future: asyncio.Future[Any] = loop.create_future()
         context = contextvars.copy_context()
 
-        begun = dropped = False
-
         def job() -> None:
-            nonlocal begun
-            with self._lock:
-                begun = not dropped
-            if not begun:
+            if not turn.begin():
                 return
             try:
                 result, error = context.run(function), None
@@ -56,9 +71,7 @@ class Threads:
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
-            with self._lock:
-                dropped = not begun
-            if dropped or future.done():
+            if turn.withdraw() or future.done():
                 raise
             return await future
 

@@ -22,7 +22,7 @@ MAX_RESULT_BYTES = 16 * 1024 * 1024
 """A longer result is an error: nothing that an agent could use is that long, and it would be stored."""
 PREVIEW_CHARS = 2_000
 MAX_THREADS = 8
-"""Threads of one sync tool; more calls wait. A tool that never returns keeps its thread, not the run."""
+"""Threads of one sync tool; more calls wait. A call that never returns keeps its thread, not the run."""
 
 _PLAIN = frozenset({bool, int, float, list, dict})
 
@@ -257,8 +257,15 @@ def tool(
 
     `effect`: it changes the world; an attempt whose fate is not known is never made again by itself.
     `idempotent`: an effect that honours `ToolContext.key`, so that it may be attempted again after a crash.
-    `timeout_s`: seconds for one call. `retries`: further tries after it raised (reads, idempotent effects).
-    `threads`: calls of a sync tool at once. `version`: raise it when the tool's meaning changes.
+    `timeout_s`: seconds for one call, its wait for a thread included. `retries`: further tries after it
+    raised (reads, idempotent effects). `threads`: calls of a sync tool at once, over all runs of a team in
+    this process. `version`: raise it when the tool's meaning changes.
+
+    A sync call that never returns holds its thread as long as the process lives. Once all of a tool's
+    threads are held, its calls fail after `timeout_s` and were not made; without `timeout_s` they wait until
+    their run is out of time. So a sync tool sets its client's own time-out too. An `async` tool runs on the
+    event loop: one that blocks there (`time.sleep`, a sync client) holds every run of the process, and no
+    limit can stop it; write that one as a plain `def`.
 
     Raises `Misused` for a parameter without annotation and for options that contradict each other.
     """

@@ -22,7 +22,7 @@ from seawall.team.context import Context, encode_manifest, loads, review_task, t
 from seawall.team.decide import decide
 from seawall.team.reply import read_reply
 from seawall.team.team import REVIEW_TOOL, Member, Team
-from seawall.team.threads import Threads
+from seawall.team.threads import Threads, Turn
 from seawall.team.tool import INLINE_BYTES, PREVIEW_CHARS, NotDone, Tool, ToolContext, canonical_text
 
 EVIDENCE_RESULTS = 50
@@ -75,6 +75,7 @@ class TeamWork:
         self._limits = limits
         self._on_text = on_text
         self._bodies = bodies
+        self._turns: dict[int, Turn] = {}
 
     @property
     def limits(self) -> Limits:
@@ -230,7 +231,8 @@ class TeamWork:
             if tool.is_async:
                 value = await tool.function(**arguments)
             else:
-                value = await self._crew.threads(tool).call(lambda: tool.function(**arguments))
+                turn = self._turns[context.step] = Turn()
+                value = await self._crew.threads(tool).call(lambda: tool.function(**arguments), turn)
             encoded = tool.encoded(value)
         except NotDone as error:
             return Result(
@@ -245,7 +247,25 @@ class TeamWork:
             return Result(
                 status="error", output=f"Error: {said(error)}", error=type(error).__name__, retryable=True
             )
+        finally:
+            self._turns.pop(context.step, None)
         return _result(encoded, bodies)
+
+    def withdrawn(self, step: Step) -> Result | None:
+        """Give up a call that still waits for a thread of its tool; None if it has begun."""
+        turn = self._turns.get(step.number)
+        if turn is None or not turn.withdraw():
+            return None
+        tool = cast("tuple[Tool, Any]", step.target)[0]
+        held = "the one thread" if tool.threads == 1 else f"all {tool.threads} threads"
+        what = "a call that has" if tool.threads == 1 else "calls that have"
+        verb = "is" if tool.threads == 1 else "are"
+        return Result(
+            status="error",
+            output=f"Error: not done: {held} of {tool.name!r} {verb} held by {what} not returned",
+            error="not_done",
+            retryable=True,
+        )
 
 
 def _tell_nobody(number: int, text: str) -> None:
@@ -312,6 +332,8 @@ def _prepare_tool(step: Step, member: Member, bodies: Bodies) -> Step:
         target = (tool, tool.validated(arguments))
     except ValueError as error:
         return msgspec.structs.replace(step, invalid=f"Error: {tool.name!r}: {error}")
+    except (Exception, SystemExit) as error:  # noqa: BLE001 -- a validator of the user's own may raise anything
+        return msgspec.structs.replace(step, invalid=f"Error: {tool.name!r}: {said(error)}")
     return msgspec.structs.replace(
         step, arguments=arguments, input=bodies.put(canonical_text(arguments)), target=target
     )
