@@ -10,6 +10,8 @@ import pytest
 from guards.verdicts import Says
 from seawall import Agent, Misused, Refuse, Seawall, Team
 from seawall.core.events import GuardSet
+from seawall.journal.protocol import GuardSetting
+from seawall.team.switches import Switches
 from seawall.testing import ManualClock, ScriptedModel, call, say, slow
 from team.play import World
 
@@ -43,6 +45,53 @@ def test_a_switch_holds_for_runs_in_flight_and_goes_back_when_it_expires() -> No
         assert world.calls == ["1"]
         sets = [(event.mode, event.by) for event in events if isinstance(event, GuardSet)]
         assert sets == [("observe", "ops"), ("enforce", "expired")]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("jump_s", [-5.0, -86_400.0, 3_600.0])
+def test_a_switch_lasts_as_long_as_was_said_whatever_the_wall_clock_does(jump_s: float) -> None:
+    async def main() -> None:
+        clock, world = ManualClock(), World()
+        async with Seawall(clock=clock, guards=[Says(Refuse("no"))]) as sea:
+            run = await sea.start(desk(world, clock), "go")
+            await sea.set_guard("says", "off", by="ops", for_s=15)
+            await clock.advance(1)
+            clock.jump_wall(jump_s)
+            await clock.until(run.outcome())
+
+        assert world.calls == ["1"]
+
+    asyncio.run(main())
+
+
+def test_a_switch_read_after_the_wall_clock_was_put_back_lasts_no_longer_than_was_said() -> None:
+    async def main() -> None:
+        clock, told = ManualClock(), list[float]()
+        now = clock.wall_s()
+        off = GuardSetting(guard="says", mode="off", by="another process", at=now, until=now + 15)
+        clock.jump_wall(-3_600)
+        switches = Switches(clock)
+        assert switches.read({"says": off}, lambda: told.append(clock.monotonic_s()))
+        assert [mode for _, mode, _, _ in switches.now({"says": "enforce"})] == ["off"]
+        await clock.advance(7_200)
+        assert [mode for _, mode, _, _ in switches.now({"says": "enforce"})] == ["enforce"]
+        assert told == [15.0]
+
+    asyncio.run(main())
+
+
+def test_a_switch_set_anew_lasts_from_then_on() -> None:
+    async def main() -> None:
+        clock, world = ManualClock(), World()
+        async with Seawall(clock=clock, guards=[Says(Refuse("no"))]) as sea:
+            run = await sea.start(desk(world, clock), "go")
+            await sea.set_guard("says", "off", by="ops", for_s=5)
+            await clock.advance(4)
+            await sea.set_guard("says", "off", by="ops", for_s=20)
+            await clock.until(run.outcome())
+
+        assert world.calls == ["1", "2"]
 
     asyncio.run(main())
 
@@ -86,3 +135,32 @@ def test_a_switch_that_makes_no_sense_is_refused(mode: Any, for_s: Any, named: s
                 await sea.set_guard("loops", mode, by="ops", for_s=for_s)
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("by", ["", "  "])
+def test_a_switch_that_nobody_has_set_is_refused(by: str) -> None:
+    async def main() -> None:
+        async with Seawall() as sea:
+            with pytest.raises(Misused, match="name who does it"):
+                await sea.set_guard("loops", "off", by=by)
+            assert await sea.journal.guard_settings() == {}
+
+    asyncio.run(main())
+
+
+def test_a_guard_that_this_process_does_not_know_is_set_with_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main() -> None:
+        team = Team(Agent("clerk", model=ScriptedModel([say(".")])), guards=[Says(Refuse("no"))])
+        async with Seawall() as sea:
+            await (await sea.start(team, "go")).outcome()
+            for known in ("says", "loops", "budget", "deadline"):
+                await sea.set_guard(known, "observe", by="ops")
+            assert caplog.messages == []
+            await sea.set_guard("lops", "off", by="ops")
+            assert "lops" in await sea.journal.guard_settings()
+
+    asyncio.run(main())
+    (told,) = caplog.messages
+    assert told == "guard 'lops' was set, and this process knows only: budget, deadline, loops, says"

@@ -24,7 +24,7 @@ from seawall.team.handle import Run
 from seawall.team.host import Host
 from seawall.team.recorded import recorded
 from seawall.team.recover import nobody
-from seawall.team.switches import check_mode
+from seawall.team.switches import check_by, check_mode
 from seawall.team.team import Team, checked, named
 from seawall.team.work import honours_key
 from seawall.team.workshop import refs_of
@@ -294,8 +294,9 @@ class Seawall(Host):
         """Decide on approval step `step` of a run that waits, from any process.
 
         For an effect whose fate is unknown, `approve` says that it happened, and `result` is its receipt.
-        Raises `Misused` if the run does not wait for a decision on that step.
+        Raises `Misused` if the run does not wait for a decision on that step, or if `by` is empty.
         """
+        check_by(f"run {run_id}, step {step}", by)
         state = await self.state(run_id)
         waiting = [approval.step for approval in state.approvals]
         if step not in waiting:
@@ -374,14 +375,19 @@ class Seawall(Host):
         """Switch a guard for all runs on this journal, live: those in flight and those to come.
 
         With `for_s` it goes back to what the code says after so many seconds. Recorded with `by`.
+        A name that this process knows no guard by is recorded all the same, with a warning in the log: the
+        guard may be one of another process's teams. Raises `Misused` if `by` is empty or `mode` is none.
         """
         check_mode(guard, mode)
+        check_by(f"guard {guard!r}", by)
         if for_s is not None and for_s <= 0:
             raise Misused(f"guard {guard!r}: for_s is {for_s}; it must be above zero")
         now = self._clock.wall_s()
         until = None if for_s is None else now + for_s
         setting = GuardSetting(guard=guard, mode=mode, by=self._shop.bodies().redact(by), at=now, until=until)
         await self.journal.set_guard(setting)
+        if known := self._switches.unseen(guard, self._shop.own_guards):
+            _log.warning("guard %r was set, and this process knows only: %s", guard, ", ".join(known))
         await self._post.deliver()
 
     async def cancel(self, run_id: str, command: Command) -> None:

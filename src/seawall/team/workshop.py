@@ -35,8 +35,8 @@ class Workshop:
         redactor: Redactor,
     ) -> None:
         self.sessions = Sessions()
+        self.own_guards = tuple(guards) if guards is not None else (Loops(),)
         self._clock = clock
-        self._guards = tuple(guards) if guards is not None else (Loops(),)
         self._resolve = models or _resolve
         self._prices = dict(prices or {})
         self._redactor = redactor
@@ -45,11 +45,11 @@ class Workshop:
 
     def guards(self, team: Team) -> tuple[Guard, ...]:
         """The guards of a team's runs. Raises `Misused` for one with a name of Seawall's own, or two of one."""
-        for place, guards in (("Seawall", self._guards), (f"team {team.name!r}", team.guards)):
+        for place, guards in (("Seawall", self.own_guards), (f"team {team.name!r}", team.guards)):
             names = [guard.name for guard in guards]
             if twice := [name for name in names if names.count(name) > 1]:
                 raise Misused(f"{place} has two guards of the name {twice[0]!r}")
-        by_name = {guard.name: guard for guard in (*self._guards, *team.guards)}
+        by_name = {guard.name: guard for guard in (*self.own_guards, *team.guards)}
         for name in by_name:
             if name in BUILT_IN:
                 raise Misused(f"a guard can't be named {name!r}: that is one of Seawall's own")
