@@ -43,6 +43,18 @@ def test_it_is_a_model_with_the_price_that_was_given() -> None:
     assert (model.name, model.price) == ("desk", price)
 
 
+def test_a_price_may_be_given_as_numbers_or_text_and_is_kept_as_decimals() -> None:
+    price = Price(1.25, "10")
+    assert price == Price(Decimal("1.25"), Decimal(10))
+    assert price.usd(Usage(1_000_000, 100_000)) == Decimal("2.25")
+
+
+@pytest.mark.parametrize("wrong", [-1, float("nan"), "inf", "free", None, True])
+def test_a_price_that_is_no_amount_of_money_is_refused_where_it_is_made(wrong: Any) -> None:
+    with pytest.raises(Misused, match="output_usd_per_mtok is"):
+        Price(1, wrong)
+
+
 def test_a_script_is_played_in_order_and_the_requests_are_kept() -> None:
     model = ScriptedModel([call("find_order", order_id="1042"), say("It was sent."), "Bye."])
     first = ask(model)

@@ -7,12 +7,12 @@ cleanly in the middle of a tool call would otherwise come back as a half-written
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from decimal import Decimal
-from typing import Any, Literal, Protocol, runtime_checkable
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
-from seawall.core.errors import Broken
+from seawall.core.errors import Broken, Misused
 
 Finish = Literal["stop", "tool_calls", "length", "content_filter"]
 FailureKind = Literal[
@@ -98,10 +98,32 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class Price(msgspec.Struct, frozen=True):
-    """US dollars for a million tokens."""
+    """US dollars for a million tokens: `Price("1.25", 10)`.
+
+    Numbers and text are taken as they are written. Raises `Misused` for what is no number, or below zero.
+    """
 
     input_usd_per_mtok: Decimal
     output_usd_per_mtok: Decimal
+
+    if TYPE_CHECKING:  # what may be given is wider than what is kept
+
+        def __init__(
+            self, input_usd_per_mtok: Decimal | float | str, output_usd_per_mtok: Decimal | float | str
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        """Make decimals of what was given: money is never a binary fraction."""
+        for name in ("input_usd_per_mtok", "output_usd_per_mtok"):
+            given: object = getattr(self, name)
+            try:
+                value = given if isinstance(given, Decimal) else Decimal(str(given))
+            except InvalidOperation:
+                raise Misused(f"Price: {name} is {given!r}; it must be a number") from None
+            if not value.is_finite() or value < 0:
+                raise Misused(f"Price: {name} is {given!r}; it must be zero or more, and finite")
+            if value is not given:
+                msgspec.structs.force_setattr(self, name, value)
 
     def usd(self, usage: Usage) -> Decimal:
         """What `usage` costs."""
