@@ -17,13 +17,15 @@ from team.play import play, sent
 
 async def drained(sea: Seawall, run: str, wanted: type[Event]) -> list[Event]:
     """The run's events once one of `wanted` is among them."""
+    written = asyncio.Event()
+    sea.journal.watch(written.set)
     async with asyncio.timeout(30):
         while True:
-            change = sea.next_change()
+            written.clear()
             events = await sea.journal.events(run)
             if any(isinstance(event, wanted) for event in events):
                 return events
-            await change
+            await written.wait()
 
 
 def halted(outcome: Outcome) -> None:

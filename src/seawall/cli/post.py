@@ -121,11 +121,16 @@ async def deliver(
 
 async def _taken(sea: Seawall, run: str, before: int, kind: str) -> bool:
     """Wait until the owner has taken a command that was not there before."""
-    while True:
-        change = sea.next_change()
-        for event in await sea.journal.events(run, after=before - 1):
-            if isinstance(event, CommandTaken) and event.command == kind:
-                return True
-        if (await sea.journal.row(run)).state == "interrupted":
-            return False
-        await change
+    written = asyncio.Event()
+    stop = sea.journal.watch(written.set)
+    try:
+        while True:
+            written.clear()  # before looking, so that nothing is missed in between
+            for event in await sea.journal.events(run, after=before - 1):
+                if isinstance(event, CommandTaken) and event.command == kind:
+                    return True
+            if (await sea.journal.row(run)).state == "interrupted":
+                return False
+            await written.wait()
+    finally:
+        stop()

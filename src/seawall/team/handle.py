@@ -4,42 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-from seawall.core.errors import Broken, SeawallBug
+from seawall.core.canonical import Ref
+from seawall.core.errors import Broken
 from seawall.core.events import Event, RunEnded, StepDone
-from seawall.journal.protocol import Command
+from seawall.journal.protocol import Command, RunRow
 from seawall.models.protocol import TextDelta
+from seawall.team.flight import Flight, TextReader
 from seawall.team.outcome import Outcome, Waiting, outcome_of, waiting_of
+from seawall.team.recorded import recorded
 
 if TYPE_CHECKING:
     from seawall.run.driver import Driver
     from seawall.team.seawall import Seawall
     from seawall.team.team import Team
 
-MAX_DELTAS = 10_000
-"""Pieces of text kept for a reader of `events()` that is behind; older ones are dropped, the answer is not."""
-
 
 class Run:
     """One run. It has its id before any work is done; several handles may look at the same run."""
 
-    def __init__(self, sea: Seawall, run_id: str, driver: Driver | None = None) -> None:
+    def __init__(self, _sea: Seawall, run_id: str, _flight: Flight, _team: Team | None = None) -> None:
         self.id = run_id
-        self._sea = sea
-        self._driver = driver
-        self._team: Team | None = None
-        self._deltas: deque[tuple[int, TextDelta]] = deque(maxlen=MAX_DELTAS)
+        self._sea = _sea
+        self._flight = _flight
+        # Held here: the run may have ended, and be gone from what is in flight, before anyone looks.
+        self._driver = _flight.drivers.get(run_id)
+        self._streamed = _flight.streamed.get(run_id)
+        self._team = _team or _flight.teams.get(run_id)
+        self._taken: tuple[int, int] = (-1, -1)  # as of so many events, the newest command that was taken
 
     def __repr__(self) -> str:
         return f"<Run {self.id}>"
-
-    def drive(self, driver: Driver, team: Team) -> None:
-        """Look at this driver, which has just been made for the run."""
-        self._driver = driver
-        self._team = team
 
     async def rest(self) -> Outcome | Waiting:
         """The outcome or, if the run waits for a person first, what it waits for.
@@ -47,47 +44,67 @@ class Run:
         Raises `Broken` if the process that drove it is gone, or if the journal failed under it.
         """
         while True:
-            change = self._sea.next_change()  # before looking, so that nothing is missed in between
-            driver = self._sea.driver(self.id) or self._driver
-            if driver is not None:
-                self._driver = driver
-                await asyncio.shield(driver.finished)
-                if driver.state.ended is not None:
-                    return self._outcome(driver)
-                newer = self._sea.driver(self.id)
-                if newer is not None and newer is not driver:
-                    continue
-                if driver.state.waits:
-                    row = await self._sea.journal.row(self.id)
-                    if row.state == "waiting":
-                        return waiting_of(driver.state)
-                self._driver = None
-                continue
-            row = await self._sea.journal.row(self.id)
-            if row.state == "ended":
-                return await self._sea.outcome(self.id)
-            if row.state == "waiting":
-                return waiting_of(await self._sea.state(self.id))
-            given_up = row.state == "running" and row.owner == self._sea.journal.owner
-            if (row.state == "interrupted" or given_up) and not self._sea.queued(self.id):
-                raise Broken(
-                    f"run {self.id} is interrupted: nobody drives it. Go on with: seawall resume {self.id}"
-                )
-            await asyncio.shield(change)
-
-    def _outcome(self, driver: Driver) -> Outcome:
-        ended, team = driver.state.ended, self._team
-        answer = None if ended is None or ended.answer is None else driver.bodies.text(ended.answer)
-        return outcome_of(driver.state, answer, team.output(answer) if team and answer is not None else None)
+            news = self._flight.news(self.id)  # before looking, so that nothing is missed in between
+            found = await self._looked()
+            if isinstance(found, Outcome):
+                return found
+            if found.state != "waiting":
+                await self._changed(news, found)
+            elif (state := await self._sea.state(self.id)).approvals:  # else it was taken up just now
+                return waiting_of(state)
 
     async def outcome(self) -> Outcome:
-        """How the run ended. Waits as long as it takes, for a person too."""
+        """How the run ended. Waits as long as it takes, for a person too.
+
+        Raises `Broken` as `rest` does.
+        """
         while True:
-            change = self._sea.next_change()
-            rest = await self.rest()
-            if not isinstance(rest, Waiting):
-                return rest
-            await asyncio.shield(change)
+            news = self._flight.news(self.id)
+            found = await self._looked()
+            if isinstance(found, Outcome):
+                return found
+            await self._changed(news, found)
+
+    async def _looked(self) -> Outcome | RunRow:
+        """The outcome or, of a run that is not in flight here any more and has not ended, its row."""
+        driver = self._flight.drivers.get(self.id) or self._driver
+        while driver is not None:
+            self._driver = driver
+            await asyncio.shield(driver.finished)
+            if driver.state.ended is not None:
+                ref = driver.state.ended.answer
+                return self._outcome(driver, None if ref is None else driver.bodies.text(ref))
+            newer = self._flight.drivers.get(self.id)
+            driver = self._driver = None if newer is driver else newer
+        row = await self._sea.journal.row(self.id)
+        if row.state != "ended":
+            return row
+        self._flight.teams.pop(self.id, None)  # it waited here, and ended in another process
+        return await self._sea.outcome(self.id, self._team)
+
+    def _outcome(self, driver: Driver, answer: str | None) -> Outcome:
+        team = self._team
+        return outcome_of(driver.state, answer, team.output(answer) if team and answer is not None else None)
+
+    async def _changed(self, news: asyncio.Future[None], row: RunRow) -> None:
+        """Wait until there may be more to see than `row`. Raises `Broken` if there will not be."""
+        moves = True
+        if row.state == "waiting":  # nobody takes it up again before there is a command for it
+            if self._taken[0] != row.events:
+                self._taken = row.events, (await self._sea.state(self.id)).inbox
+            moves = bool(await self._sea.journal.inbox(self.id, after=self._taken[1]))
+        elif self._flight.holds(self.id):
+            await asyncio.shield(news)
+            return
+        elif row.state == "interrupted" or row.owner == self._sea.journal.owner:
+            if news.done():  # it was here, between one look and the other
+                return
+            raise Broken(
+                f"run {self.id} is interrupted: nobody drives it. Go on with: seawall resume {self.id}"
+            )
+        await self._flight.elsewhere(news, moves=moves)
+        if self._flight.closed:
+            raise Broken(f"run {self.id} is {row.state}, and this Seawall was closed: ask another one")
 
     async def cancel(self, *, by: str = "", reason: str = "") -> None:
         """End the run as `cancelled`, from any process. What is in flight is given up, what is done stays.
@@ -97,35 +114,67 @@ class Run:
         """
         await self._sea.cancel(self.id, Command(kind="cancel", by=by, reason=reason))
 
-    def text(self, step: int, text: str) -> None:
-        """Take in a piece of streamed text."""
-        self._deltas.append((step, TextDelta(text)))
-        self._sea.wake()
+    # ---- watching
 
-    def _told(self, until: float = math.inf) -> Iterator[TextDelta]:
-        """Pieces of text that nobody has read yet, of steps up to `until`."""
-        while self._deltas and self._deltas[0][0] <= until:
-            yield self._deltas.popleft()[1]
+    async def body(self, ref: Ref | None) -> str | None:
+        """The text that an event of this run refers to, such as `event.output`; None if it was erased.
+
+        Bytes that are no text are replaced by U+FFFD. Without a reference there is no text: None.
+        """
+        if not ref:
+            return None
+        row = await self._sea.journal.row(self.id)
+        data = (await self._sea.journal.bodies(row.tenant, [ref])).get(ref)
+        return None if data is None else data.decode("utf-8", "replace")
 
     async def events(self, *, after: int = -1) -> AsyncIterator[Event | TextDelta]:
         """What happens, as it happens: every recorded event with seq > `after`, until the outcome.
 
-        With `stream=True` pieces of text come in between; those are neither recorded nor checked. A client
-        that was cut off asks again with the seq of the last event that it saw.
+        With `stream=True` pieces of text come in between, to each reader in the process that has the run;
+        those are neither recorded nor checked. A client that was cut off asks again with the seq of the last
+        event that it saw, and is told the text of the step under way from its beginning.
+        The classes are in `seawall.events`; `body` gives what they refer to. Raises `Broken` as `rest` does,
+        and `Misused` if the run's events were pruned.
         """
+        text: TextReader | None = None
         while True:
-            change = self._sea.next_change()
-            for event in await self._sea.journal.events(self.id, after=after):
+            news = self._flight.news(self.id)
+            driver = self._flight.drivers.get(self.id) or self._driver
+            text = await self._text(text, after)
+            nothing = driver is not None and driver.state.seq <= after + 1
+            for event in [] if nothing else await self._sea.journal.events(self.id, after=after):
                 after += 1
-                if isinstance(event, StepDone | RunEnded):  # its text came first, perhaps while this was read
-                    for piece in self._told(event.step if isinstance(event, StepDone) else math.inf):
+                if text and isinstance(event, StepDone | RunEnded):  # its text came first
+                    for piece in text.until(event.step if isinstance(event, StepDone) else math.inf):
                         yield piece
                 yield event
                 if isinstance(event, RunEnded):
                     return
-            for piece in self._told():
+            for piece in text.until() if text else ():
                 yield piece
-            driver = self._sea.driver(self.id) or self._driver
-            if driver is not None and driver.finished.done() and driver.finished.exception() is not None:
-                raise driver.finished.exception() or SeawallBug(f"run {self.id} broke")
-            await asyncio.shield(change)
+            if driver is not None and not driver.finished.done():
+                await asyncio.shield(news)
+            elif driver is not None and (error := driver.finished.exception()) is not None:
+                raise error
+            elif await self._over(after, news):
+                return
+
+    async def _over(self, after: int, news: asyncio.Future[None]) -> bool:
+        """Whether a run that is not in flight here has no event after `after`; waits if there may be more."""
+        self._driver = None
+        row = await self._sea.journal.row(self.id)
+        if row.state != "ended":
+            if row.events <= after + 1:
+                await self._changed(news, row)
+            return False
+        if row.events == 0:
+            await recorded(self._sea.journal, self.id)  # says that they were pruned
+        return row.events <= after + 1
+
+    async def _text(self, reader: TextReader | None, after: int) -> TextReader | None:
+        """The reader of what the run streams now; from steps that ended up to `after` it is told nothing."""
+        streamed = self._streamed = self._flight.streamed.get(self.id) or self._streamed
+        if streamed is None or (reader is not None and reader.of is streamed):
+            return reader
+        seen = [] if after < 0 else (await self._sea.journal.events(self.id))[: after + 1]
+        return TextReader(streamed, {event.step for event in seen if isinstance(event, StepDone)})

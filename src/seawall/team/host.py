@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import logging
 import os
 import random
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -26,7 +27,7 @@ from seawall.run.bodies import Bodies
 from seawall.run.driver import Driver
 from seawall.run.guard import Guard
 from seawall.run.state import Line, RunState, fold
-from seawall.team.handle import Run
+from seawall.team.flight import Flight, Streamed
 from seawall.team.outcome import Outcome, outcome_of
 from seawall.team.post import Post
 from seawall.team.recorded import recorded, summed_up
@@ -36,6 +37,9 @@ from seawall.team.workshop import Workshop
 
 LATE_S = 1.0
 """How long `close` waits for tools that ignore cancellation, before it lets go of them."""
+
+
+_log = logging.getLogger("seawall")
 
 
 class Host:
@@ -66,17 +70,14 @@ class Host:
             prices=prices,
             redactor=Redactor.from_environment(os.environ if environment is None else environment, secrets),
         )
-        self._drivers: dict[str, Driver] = {}
-        self._teams: dict[str, Team] = {}
-        self._queued: dict[str, asyncio.Task[None]] = {}
-        self._taking: set[str] = set()
+        self._flight = Flight(self._clock)
         self._tasks: set[asyncio.Task[None]] = set()
         self._switches = Switches(self._clock)
-        self._post = Post(self._clock, self._switches, self._drivers, self.wake_up)
+        self._post = Post(self._clock, self._switches, self._flight, self._wake_up)
         self._closing = False
 
     def __repr__(self) -> str:
-        return f"<Seawall {self._given!r} {len(self._drivers)} runs in flight>"
+        return f"<Seawall {self._given!r} {len(self._flight.drivers)} runs in flight>"
 
     # ---- opening and closing
 
@@ -96,6 +97,7 @@ class Host:
             self._journal = SqliteJournal.open(str(given), clock=self._clock)
         else:
             self._journal = given
+        self._flight.closed = False
         await self._post.open(self._journal)
         return self
 
@@ -104,15 +106,29 @@ class Host:
 
         Tools that ignore cancellation are waited for `LATE_S` seconds and then let go.
         """
-        if self._journal is None or self._closing:
+        journal = self._journal
+        if journal is None or self._closing:
             return
         self._closing = True
-        tasks: list[asyncio.Task[Any]] = [*self._queued.values(), *self._post.close()]
+        try:
+            await self._let_go()
+        finally:
+            try:
+                await journal.close()
+                await self._shop.close()
+            finally:
+                self._journal = None
+                self._closing = False
+                self._flight.close()
+
+    async def _let_go(self) -> None:
+        """Stop what is under way, and give up the runs in flight."""
+        tasks: list[asyncio.Task[Any]] = [*self._flight.in_line.values(), *self._post.close()]
         for task in tasks:
             task.cancel()
         tasks += self._tasks
         leases: list[Lease] = []
-        for driver in list(self._drivers.values()):
+        for driver in list(self._flight.drivers.values()):
             if driver.state.ended is None:
                 driver.give_up(
                     Broken(f"run {driver.lease.run} was given up: this Seawall was closed; resume it")
@@ -124,11 +140,7 @@ class Host:
             for task in late:
                 task.cancel()
         for lease in leases:
-            await self._journal.release(lease)
-        await self._journal.close()
-        await self._shop.close()
-        self._journal = None
-        self._closing = False
+            await self._release(lease)
 
     async def __aenter__(self) -> Self:
         return await self.open()
@@ -140,19 +152,11 @@ class Host:
 
     # ---- for handles
 
-    def driver(self, run_id: str) -> Driver | None:
-        """The driver of a run that this process has in flight."""
-        return self._drivers.get(run_id)
-
-    def queued(self, run_id: str) -> bool:
-        """Whether this process has the run: in flight, about to take it, or in line in its session."""
-        return run_id in self._queued or run_id in self._drivers or run_id in self._taking
-
     async def state(self, run_id: str) -> RunState:
         """The run's state as it is recorded. Raises `Misused` if its events were pruned."""
         return fold(await recorded(self.journal, run_id))
 
-    async def outcome(self, run_id: str) -> Outcome:
+    async def outcome(self, run_id: str, _team: Team | None = None) -> Outcome:
         """The outcome of a run that has ended, from the journal; of a pruned one what its row says."""
         events = await self.journal.events(run_id)
         if not events:
@@ -162,7 +166,10 @@ class Host:
         if ref is None:
             return outcome_of(state, None)
         bodies = await self.journal.bodies(state.started.tenant, [ref])
-        return outcome_of(state, bodies[ref].decode() if ref in bodies else "[erased]")
+        if ref not in bodies:
+            return outcome_of(state, "[erased]")
+        answer = bodies[ref].decode()
+        return outcome_of(state, answer, _team.output(answer) if _team else None)
 
     async def send(self, run_id: str, command: Command, bodies: Mapping[Ref, bytes] | None = None) -> None:
         """Put a command into a run's inbox, and deliver it if the run is here."""
@@ -171,15 +178,7 @@ class Host:
         await self.journal.send(run_id, command, bodies)
         await self._post.deliver()
 
-    def next_change(self) -> asyncio.Future[None]:
-        """Done at the next write to the journal, by any process."""
-        return self._post.next_change()
-
-    def wake(self) -> None:
-        """Let everyone who waits for a change look again."""
-        self._post.wake()
-
-    async def wake_up(self, run_id: str) -> None:
+    async def _wake_up(self, run_id: str) -> None:
         """Take a run up again that waits in this process, now that something came for it."""
         raise NotImplementedError
 
@@ -192,10 +191,11 @@ class Host:
         lease: Lease | None,
         bodies: Bodies,
         lines: Sequence[Line],
-        handle: Run,
     ) -> Driver:
         """A driver of this run, known to this process."""
-        on_text = handle.text if state.started.stream else None
+        run_id = state.started.run
+        streamed = Streamed(self._flight, run_id) if state.started.stream else None
+        on_text = None if streamed is None else streamed.add
         work = self._shop.work(team, state.started.limits, bodies, lines, on_text=on_text)
         driver = Driver(
             state,
@@ -206,34 +206,38 @@ class Host:
             clock=self._clock,
             bodies=bodies,
             on_rest=self._rested,
+            on_record=partial(self._flight.tell, run_id),
         )
-        run_id = state.started.run
-        self._drivers[run_id] = driver
-        self._teams[run_id] = team
-        handle.drive(driver, team)
+        self._flight.drivers[run_id] = driver
+        self._flight.teams[run_id] = team
+        if streamed is not None:
+            self._flight.streamed[run_id] = streamed
+        self._flight.tell(run_id)
         return driver
 
     def _rested(self, driver: Driver) -> None:
         """A run has ended, waits, or was given up: this process lets go of it."""
         run_id = driver.state.started.run
-        self._drivers.pop(run_id, None)
+        newest = self._flight.drivers.get(run_id) is driver  # else it was taken up again meanwhile
+        if newest:
+            del self._flight.drivers[run_id]
+            self._flight.streamed.pop(run_id, None)
         if driver.broken is not None:
             if not self._closing:
                 self._keep(self._release(driver.lease))
         else:
             self._shop.sessions.remember(driver.state, driver.bodies)
-        if not driver.state.waits:  # a run that waits is taken up again when a person has decided
-            self._teams.pop(run_id, None)
-        self.wake()
+        if newest and not driver.state.waits:  # one that waits is taken up again when a person has decided
+            self._flight.teams.pop(run_id, None)
+        self._flight.tell(run_id)
+        self._post.wake()
 
     async def _release(self, lease: Lease) -> None:
         """Let others go on with a run that was given up, if the journal can still take that down."""
-        with contextlib.suppress(SeawallError):
+        try:
             await self.journal.release(lease)
-
-    def _forget(self, run_id: str) -> None:
-        self._drivers.pop(run_id, None)
-        self._teams.pop(run_id, None)
+        except SeawallError as error:
+            _log.warning("run %s could not be given up, and ends with its lease: %s", lease.run, error)
 
     # ---- tasks of its own
 

@@ -10,7 +10,7 @@ from seawall.core.clock import Clock, Timer
 from seawall.core.errors import SeawallError
 from seawall.core.events import Event, GuardSet, Mode
 from seawall.journal.protocol import Journal
-from seawall.run.driver import Driver
+from seawall.team.flight import Flight
 from seawall.team.switches import Switches
 
 POLL_S = 0.05
@@ -32,12 +32,12 @@ class Post:
         self,
         clock: Clock,
         switches: Switches,
-        drivers: Mapping[str, Driver],
+        flight: Flight,
         wake_up: Callable[[str], Awaitable[None]],
     ) -> None:
         self._clock = clock
         self._switches = switches
-        self._drivers = drivers
+        self._flight = flight
         self._wake_up = wake_up
         self._journal: Journal | None = None
         self._stop_watching: Callable[[], None] | None = None
@@ -87,6 +87,7 @@ class Post:
 
     def _start_round(self) -> None:
         self._due = False
+        self._flight.written()
         if self._round is not None and not self._round.done():
             self._again = True  # what was written since that round began to read
         elif self._journal is not None:
@@ -114,6 +115,7 @@ class Post:
         runs = list(dict.fromkeys(item.run for item in items))
         for run in runs:  # all of them before the first is handed anything: a caller may be cancelled
             self._owe(run, "")
+            self._flight.tell(run)
         try:
             for run in runs:
                 await self.hand(run)
@@ -154,7 +156,7 @@ class Post:
 
     async def _hand(self, run: str) -> None:
         """Give a run every command that it has not taken, in order; one that waits is woken up."""
-        journal, driver = self._journal, self._drivers.get(run)
+        journal, driver = self._journal, self._flight.drivers.get(run)
         if journal is None:
             return
         if driver is not None:
@@ -162,7 +164,7 @@ class Post:
             receipts = [item.command.output for item in items if item.command.output]
             if missing := driver.bodies.missing(receipts):
                 driver.bodies.load(await journal.bodies(driver.state.started.tenant, missing))
-            if self._drivers.get(run) is driver:
+            if self._flight.drivers.get(run) is driver:
                 for item in items:
                     driver.command(item)
                 return
@@ -170,7 +172,7 @@ class Post:
 
     def _switch(self) -> None:
         """Bring every run in flight to what is set now."""
-        for driver in list(self._drivers.values()):
+        for driver in list(self._flight.drivers.values()):
             for name, mode, by, until in self._switches.now(driver.state.started.guards):
                 driver.set_mode(name, mode, by, until)
 

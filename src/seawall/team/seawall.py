@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from seawall.core.canonical import Ref
-from seawall.core.errors import Misused, Refused, SeawallBug, SeawallError
+from seawall.core.errors import Misused, Refused, SeawallBug
 from seawall.core.events import Event, GuardSet, Limits, Mode, RunStarted, RunTaken
 from seawall.journal.protocol import Command, GuardSetting, Lease, RunRow, Summary
 from seawall.run.bodies import Bodies
@@ -103,7 +103,7 @@ class Seawall(Host):
             tail = None
             if session is not None:
                 try:
-                    tail = await self._shop.sessions.tail(self.journal, started, queued=self.queued)
+                    tail = await self._shop.sessions.tail(self.journal, started, queued=self._flight.holds)
                 except Refused:  # unless it was for this very request's run, which `create` tells otherwise
                     known = request_id and await self.journal.request(tenant, request_id)
                     if not known:
@@ -122,8 +122,8 @@ class Seawall(Host):
         """Record the run together with its first steps, and go."""
         history, lines = await self._shop.sessions.history(self.journal, tail, bodies)
         state = begin(started, self._shop.guards(team))
-        handle = Run(self, started.run)
-        driver = self._driver(team, state, None, bodies, lines, handle)
+        driver = self._driver(team, state, None, bodies, lines)
+        handle = Run(self, started.run, self._flight)
         taken = RunTaken(
             at=started.at, owner=self.journal.owner, epoch=1, left_s=started.limits.active_s, history=history
         )
@@ -153,10 +153,10 @@ class Seawall(Host):
             await driver.start_new(first, create)
         except BaseException:
             driver.bodies.keep()
-            self._forget(run_id)
+            self._flight.forget(run_id)
             raise
         if driver.lease.epoch == 0:
-            self._forget(run_id)
+            self._flight.forget(run_id)
         else:  # what was set live while it was being recorded
             for name, mode, by, until in self._switches.now(driver.state.started.guards):
                 driver.set_mode(name, mode, by, until)
@@ -167,32 +167,33 @@ class Seawall(Host):
         lease = await self.journal.create(started, (), bodies.unsaved())
         if lease.epoch == 0:
             return await self.attach(lease.run)
-        handle = Run(self, started.run)
-        line = self._go_when_free(team, started, bodies, lease, handle)
+        line = self._go_when_free(team, started, bodies, lease)
         task = asyncio.get_running_loop().create_task(line)
-        self._queued[started.run] = task
-        task.add_done_callback(lambda _: self._queued.pop(started.run, None))
-        return handle
+        self._flight.in_line[started.run] = task
 
-    async def _go_when_free(
-        self, team: Team, started: RunStarted, bodies: Bodies, lease: Lease, handle: Run
-    ) -> None:
+        def begun_or_gone(_: asyncio.Task[None]) -> None:
+            self._flight.in_line.pop(started.run, None)
+            self._flight.tell(started.run)
+
+        task.add_done_callback(begun_or_gone)
+        return Run(self, started.run, self._flight, team)
+
+    async def _go_when_free(self, team: Team, started: RunStarted, bodies: Bodies, lease: Lease) -> None:
         try:
-            await self._stand_in_line(team, started, bodies, lease, handle)
-        except SeawallError as error:
+            await self._stand_in_line(team, started, bodies, lease)
+        except Exception as error:  # noqa: BLE001 -- a guard's or a model's code may be what fails
             _log.error("run %s was recorded and could not begin: %s", started.run, error)
-            self._forget(started.run)
-            with contextlib.suppress(SeawallError):
-                await self.journal.release(lease)
+            self._flight.forget(started.run)
+            await self._release(lease)
 
-    async def _stand_in_line(
-        self, team: Team, started: RunStarted, bodies: Bodies, lease: Lease, handle: Run
-    ) -> None:
+    async def _stand_in_line(self, team: Team, started: RunStarted, bodies: Bodies, lease: Lease) -> None:
         tail: RunRow | Literal["busy"] | None = "busy"
         while tail == "busy":
-            change = self.next_change()
+            change = self._post.next_change()
             try:
-                tail = await self._shop.sessions.tail(self.journal, started, queued=self.queued, own=True)
+                tail = await self._shop.sessions.tail(
+                    self.journal, started, queued=self._flight.holds, own=True
+                )
             except Refused:  # the run before it waits for a person, or to be gone on with: so does this one
                 tail = "busy"
             if tail == "busy" and not await self.journal.inbox(started.run):
@@ -202,14 +203,14 @@ class Seawall(Host):
         history, lines = await self._shop.sessions.history(self.journal, tail, bodies)
         state = begin(started, self._shop.guards(team))
         commands = await self.journal.inbox(started.run)
-        driver = self._driver(team, state, lease, bodies, lines, handle)
+        driver = self._driver(team, state, lease, bodies, lines)
         now, left_s = self._clock.wall_s(), started.limits.active_s
         first: list[Event] = [
             RunTaken(at=now, owner=lease.owner, epoch=lease.epoch, left_s=left_s, history=history),
             *self._post.switched(started.guards),
         ]
         driver.start(first, commands)
-        await self._post.hand(started.run)
+        self._keep(self._post.hand(started.run))  # nothing may fail here any more: the run is on its way
 
     # ---- going on
 
@@ -221,24 +222,27 @@ class Seawall(Host):
         Raises `Refused` if a live process has the run (`force` takes it from that one), `Misused` if there
         is no such run.
         """
-        if self.queued(run_id):
+        if self._flight.holds(run_id):
             owner = self.journal.owner
             raise Refused(f"run {run_id} is running in this process ({owner})", guard="lease", value=owner)
-        self._taking.add(run_id)
+        self._flight.taking.add(run_id)
+        before = self._flight.teams.get(run_id)
         try:
             try:
                 lease = await self.journal.take(run_id, force=force)
             except Misused:
                 if (await self.journal.row(run_id)).state != "ended":
                     raise
-                return Run(self, run_id)
+                return Run(self, run_id, self._flight)
             try:
                 return await self._go_on(team, lease)
-            except BaseException:
-                await self.journal.release(lease)
+            except BaseException:  # no driver was started
+                self._flight.forget(run_id, before)
+                await self._release(lease)
                 raise
         finally:
-            self._taking.discard(run_id)
+            self._flight.taking.discard(run_id)
+            self._flight.tell(run_id)
 
     async def _go_on(self, team: Team, lease: Lease) -> Run:
         events = await self.journal.events(lease.run)
@@ -254,8 +258,7 @@ class Seawall(Host):
         commands = await self.journal.inbox(lease.run, after=state.inbox)
         receipts = [item.command.output for item in commands if item.command.output]
         bodies.load(await self.journal.bodies(lease.tenant, bodies.missing(receipts)))
-        handle = Run(self, lease.run)
-        driver = self._driver(team, state, lease, bodies, lines, handle)
+        driver = self._driver(team, state, lease, bodies, lines)
         driver.learn(events)
         now = self._clock.wall_s()
         first: list[Event] = [
@@ -263,8 +266,9 @@ class Seawall(Host):
             *self._post.switched(state.modes),
             *recovered(state, now, partial(honours_key, team)),
         ]
-        driver.start(first, commands)
-        await self._post.hand(lease.run)
+        handle = Run(self, lease.run, self._flight)
+        driver.start(first, commands)  # from here on nothing is awaited: who fails now has no driver
+        self._keep(self._post.hand(lease.run))
         return handle
 
     async def _before(self, state: RunState, bodies: Bodies) -> tuple[Ref | None, tuple[Line, ...]]:
@@ -273,7 +277,7 @@ class Seawall(Host):
         if state.started.session is None or any(item.command.kind == "cancel" for item in commands):
             return None, ()
         sessions = self._shop.sessions
-        tail = await sessions.tail(self.journal, state.started, queued=self.queued, own=True)
+        tail = await sessions.tail(self.journal, state.started, queued=self._flight.holds, own=True)
         if tail == "busy":
             raise Refused(
                 f"run {state.started.run} has not begun: the run before it in session "
@@ -286,7 +290,7 @@ class Seawall(Host):
     async def attach(self, run_id: str) -> Run:
         """A handle on a run, wherever it is driven. Raises `Misused` if there is no such run."""
         await self.journal.row(run_id)
-        return Run(self, run_id, self._drivers.get(run_id))
+        return Run(self, run_id, self._flight)
 
     async def decide(
         self, run_id: str, step: int, *, approve: bool, by: str, reason: str = "", result: str | None = None
@@ -400,18 +404,20 @@ class Seawall(Host):
             return
         row = await self.journal.row(run_id)
         undriven = row.state != "running" or row.owner == self.journal.owner
-        if row.state == "ended" or self.queued(run_id) or not undriven:
+        if row.state == "ended" or self._flight.holds(run_id) or not undriven:
             return
         with contextlib.suppress(Refused):  # another process was quicker, and reads the inbox
-            run = await self.resume(run_id, self._teams.get(run_id) or nobody(row.team))
+            run = await self.resume(run_id, self._flight.teams.get(run_id) or nobody(row.team))
             await run.rest()
 
-    async def wake_up(self, run_id: str) -> None:
+    async def _wake_up(self, run_id: str) -> None:
         """Take a run up again that waits in this process, now that something came for it."""
-        team = self._teams.get(run_id)
-        if team is None or self.queued(run_id):
+        team = self._flight.teams.get(run_id)
+        if team is None or self._flight.holds(run_id):
             return
         row = await self.journal.row(run_id)
-        if row.state == "waiting" and not self.queued(run_id):
+        if row.state == "ended":  # in another process
+            self._flight.teams.pop(run_id, None)
+        if row.state == "waiting" and not self._flight.holds(run_id):
             with contextlib.suppress(Refused):  # another process was quicker
                 await self.resume(run_id, team)
