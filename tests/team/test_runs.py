@@ -77,6 +77,23 @@ def test_a_model_is_told_what_is_wrong_with_its_answer() -> None:
     assert "'soon'" in sent(model)[-1]
 
 
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (call("final_answer", result=7), "the argument 'value' is missing (got result)"),
+        (call("final_answer"), "the argument 'value' is missing (got none)"),
+        (call("final_answer", "7"), "the argument 'value' is missing (got 7)"),
+    ],
+)
+def test_a_model_is_told_of_the_argument_that_its_answer_lacks(wrong: Any, told: str) -> None:
+    model = ScriptedModel([wrong, call("final_answer", value=7)])
+
+    run = play(Team(Agent("clerk", model=model, output=int)))
+
+    assert run.outcome.output == 7
+    assert f"the answer does not fit: {told}. Call 'final_answer'" in sent(model)[-1]
+
+
 def test_an_answer_beside_other_calls_is_asked_for_again_alone() -> None:
     from seawall.models.scripted import calls
 

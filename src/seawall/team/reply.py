@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -103,7 +103,7 @@ def _structured(message: Assistant, adapter: TypeAdapter[Any]) -> tuple[str | No
         else:
             arguments = loads(call.arguments)
             wrapped = adapter.json_schema().get("type") != "object"
-            value = adapter.validate_python(arguments["value"] if wrapped else arguments)
+            value = adapter.validate_python(_value(arguments) if wrapped else arguments)
     except ValidationError as error:
         return (
             None,
@@ -112,6 +112,14 @@ def _structured(message: Assistant, adapter: TypeAdapter[Any]) -> tuple[str | No
     except (ValueError, KeyError, TypeError) as error:
         return None, f"Error: the answer does not fit: {error}. Call {ANSWER_TOOL!r} with one that does."
     return adapter.dump_json(value).decode(), None
+
+
+def _value(arguments: Any) -> Any:
+    """The answer in the arguments, of a type that had to be wrapped into an object."""
+    if isinstance(arguments, dict) and "value" in arguments:
+        return cast("Any", arguments["value"])
+    names: object = ", ".join(cast("dict[str, Any]", arguments)) if isinstance(arguments, dict) else arguments
+    raise ValueError(f"the argument 'value' is missing (got {str(names)[:200] or 'none'})")
 
 
 def _decision(message: Assistant) -> tuple[str | None, str | None, bool | None]:
