@@ -96,6 +96,32 @@ def test_a_script_that_is_used_up_names_its_length_and_the_last_message() -> Non
     assert "… (300 characters)" in message
 
 
+def test_by_position_a_script_goes_on_where_the_conversation_stands() -> None:
+    script = [call("find_order", order_id="1042"), call("refund"), say("Done.")]
+    begun = (User("Refund it."), Assistant(None, (ToolCall("c", "find_order", "{}"),)))
+    later = (*begun, ToolResult("c", "find_order", "{}"))
+    model = ScriptedModel(script, by="position")
+
+    assert ask(model, *later).message.calls[0].name == "refund"  # another process began
+    assert ask(model).message.calls[0].name == "find_order"
+    assert ask(model, *later).message == ask(model, *later).message  # a fork, as often as one likes
+    assert model.left == 1
+    with pytest.raises(ScriptEnded, match="in a conversation with 3 replies and its script has 3 replies"):
+        ask(model, *later, Assistant("a"), Assistant("b"))
+
+
+def test_a_script_by_arrival_that_is_used_up_in_a_conversation_tells_of_the_other_kind() -> None:
+    with pytest.raises(ScriptEnded, match="resumed or forked, give the model by='position'"):
+        ask(ScriptedModel([]), User("a"), Assistant("b"))
+
+
+def test_what_a_script_goes_by_is_one_of_two_and_only_for_a_list() -> None:
+    with pytest.raises(Misused, match="by is 'turn'; it is 'arrival' or 'position'"):
+        ScriptedModel([], by=cast("Any", "turn"))
+    with pytest.raises(Misused, match="by='position' is for a list"):
+        ScriptedModel(lambda _: "ok", by="position")
+
+
 def test_a_function_answers_by_the_request_with_ids_that_depend_on_it_alone() -> None:
     def reply(request: ModelRequest) -> Entry:
         last = request.messages[-1]

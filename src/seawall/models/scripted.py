@@ -12,7 +12,7 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -125,7 +125,11 @@ class ScriptEnded(Misused):
 class ScriptedModel:
     """A `Model` that plays a list of entries in the order of arrival, or asks a function each time.
 
-    A list has one cursor: with several runs in flight use a function of the request. `requests` holds the
+    A list has one cursor, which begins anew in each process: with several runs in flight use a function of
+    the request. `by="position"` goes by the conversation instead: the entry for a request is as many from the
+    front as the request has replies of a model in it. Use it where a run is resumed, decided on or forked, as
+    the script then goes on where that run stands. It needs an entry for every reply of its agent, of a
+    session also those of earlier runs; a failure comes again at each try. `requests` holds the
     latest `keep_requests` requests, `request_count` counts them all. Without `usage` in an entry or here,
     tokens are estimated as a quarter of the characters sent and said, which costs time with the length of
     the conversation; a given `usage` does not.
@@ -140,15 +144,22 @@ class ScriptedModel:
         usage: Usage | None = None,
         clock: Clock | None = None,
         keep_requests: int = 1000,
+        by: Literal["arrival", "position"] = "arrival",
     ) -> None:
         if isinstance(script, str):
             raise Misused(f"a script is a list or a function, not the text {script!r}; write [{script!r}]")
+        if by not in ("arrival", "position"):
+            raise Misused(f"ScriptedModel: by is {by!r}; it is 'arrival' or 'position'")
+        if by == "position" and callable(script):
+            raise Misused("ScriptedModel: by='position' is for a list; a function sees the request itself")
         self._function: ScriptFunction | None = None
         self._entries: tuple[Entry, ...] = ()
         if callable(script):
             self._function = script
         else:
             self._entries = tuple(_checked(entry, f"entry {i}") for i, entry in enumerate(script, start=1))
+        self._by = by
+        self._furthest = 0
         self._name = name
         self._price = price
         self._usage = usage
@@ -177,7 +188,7 @@ class ScriptedModel:
     @property
     def left(self) -> int | None:
         """Entries of the script that were not used yet; None for a function."""
-        return None if self._function else max(0, len(self._entries) - self.request_count)
+        return None if self._function else max(0, len(self._entries) - self._furthest)
 
     async def respond(self, request: ModelRequest) -> ModelReply:
         """The script's next reply. Raises `ModelFailed` where it says so, `ScriptEnded` after its end."""
@@ -205,8 +216,9 @@ class ScriptedModel:
             if type(messages) is not tuple:  # the caller may append to its list; what was sent stays
                 request = msgspec.structs.replace(request, messages=tuple(messages))
             self._requests.append(request)
-        number = self.request_count
-        self.request_count = number + 1
+        number = self.request_count if self._by == "arrival" else _replies(request)
+        self.request_count += 1
+        self._furthest = max(self._furthest, number + 1)
         if self._function is not None:
             entry = self._function(request)
         elif number < len(self._entries):
@@ -245,11 +257,11 @@ class ScriptedModel:
     def _numbered(self, one: ToolCall, place: int, request: ModelRequest) -> ToolCall:
         """An id that no earlier call of the conversation has, also where another process goes on with it.
 
-        A function's ids depend on the request alone, so that runs side by side do not change each other's.
+        Those of a function, and by position, depend on the request alone, so that runs side by side do not change each other's.
         """
         if one.id:
             return one
-        if self._function is None:
+        if self._function is None and self._by == "arrival":
             self._call_count += 1
             place = self._call_count
         return ToolCall(f"call_{len(request.messages)}_{place}", one.name, one.arguments)
@@ -270,9 +282,15 @@ class ScriptedModel:
             text = last.content or ""
             more = f"… ({len(text)} characters)" if len(text) > _SHOWN_CHARS else ""
             shown = f"{who}: {text[:_SHOWN_CHARS]!r}{more}"
+        asked = f"was asked {self.request_count} times"
+        if self._by == "position":
+            asked = f"was asked in a conversation with {_replies(request)} replies"
+        more = ""
+        if self._by == "arrival" and _replies(request):
+            more = "; for a run that is resumed or forked, give the model by='position'"
         return (
-            f"model {self._name!r} was asked {self.request_count} times and its script has"
-            f" {len(self._entries)} replies; the last message was {shown}"
+            f"model {self._name!r} {asked} and its script has"
+            f" {len(self._entries)} replies; the last message was {shown}{more}"
         )
 
     def __repr__(self) -> str:
@@ -286,6 +304,10 @@ def _checked(entry: Entry, where: str) -> Any:
     ):
         return entry
     raise Misused(f"{where} of a script is {entry!r}; write say(…), call(…), calls(…), fail(…) or slow(…)")
+
+
+def _replies(request: ModelRequest) -> int:
+    return sum(isinstance(message, Assistant) for message in request.messages)
 
 
 def _chars(message: Message) -> int:
