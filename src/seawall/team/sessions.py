@@ -16,6 +16,9 @@ from seawall.team.context import decode_manifest
 
 SESSIONS_KEPT = 256
 """Conversations kept in memory between their runs; others are read from the journal."""
+SESSIONS_BYTES = 64 * 1024 * 1024
+"""Of what was said in all of them. A model's whole context is some 4 MB of text (a million tokens), and few are
+near it; a worker that shares a machine with others can spare this much. The longest unused go first."""
 
 
 class _Kept(NamedTuple):
@@ -24,6 +27,8 @@ class _Kept(NamedTuple):
     transcript: Ref
     lines: tuple[Line, ...]
     known: Mapping[Ref, bytes]
+    """What its lines refer to, and nothing else that its runs knew."""
+    size_bytes: int
 
 
 class Sessions:
@@ -31,13 +36,20 @@ class Sessions:
 
     def __init__(self) -> None:
         self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
+        self._size_bytes = 0
 
     def __repr__(self) -> str:
-        return f"<Sessions {len(self._kept)}/{SESSIONS_KEPT}>"
+        return f"<Sessions {len(self._kept)}/{SESSIONS_KEPT}, {self._size_bytes:,}/{SESSIONS_BYTES:,} bytes>"
+
+    @property
+    def size_bytes(self) -> int:
+        """What the conversations in memory come to."""
+        return self._size_bytes
 
     def forget(self) -> None:
         """Drop what is kept in memory, for example because bodies were erased."""
         self._kept.clear()
+        self._size_bytes = 0
 
     def known(self, tenant: str, session: str | None) -> Mapping[Ref, bytes] | None:
         """Bodies of the session's conversation that are at hand."""
@@ -85,7 +97,9 @@ class Sessions:
                     missing = bodies.missing(_refs(kept.lines))
                     bodies.load({ref: kept.known[ref] for ref in missing if ref in kept.known})
                     return transcript, kept.lines
-                return transcript, await self.lines(journal, tail.tenant, transcript, bodies)
+                lines = await self.lines(journal, tail.tenant, transcript, bodies)
+                self._keep((tail.tenant, tail.session), transcript, lines, bodies)
+                return transcript, lines
             tail = await journal.session_tail(tail.tenant, tail.session, before=tail.run)
         return None, ()
 
@@ -110,7 +124,7 @@ class Sessions:
         if ended is None or ended.transcript is None or started.session is None:
             return
         key = (started.tenant, started.session)
-        kept = self._kept.pop(key, None)
+        kept = self._drop(key)
         before: tuple[Line, ...] = ()
         if state.history is not None:
             if kept is None or kept.transcript != state.history:
@@ -119,10 +133,22 @@ class Sessions:
         data = bodies.data(ended.transcript)
         if data is None:
             return
-        lines = before + decode_manifest(data).messages
-        self._kept[key] = _Kept(ended.transcript, lines, bodies.known())
-        if len(self._kept) > SESSIONS_KEPT:
-            self._kept.popitem(last=False)
+        self._keep(key, ended.transcript, before + decode_manifest(data).messages, bodies)
+
+    def _keep(self, key: tuple[str, str], transcript: Ref, lines: tuple[Line, ...], bodies: Bodies) -> None:
+        self._drop(key)
+        known = {ref: data for ref in _refs(lines) if (data := bodies.data(ref)) is not None}
+        size = sum(map(len, known.values()))
+        self._kept[key] = _Kept(transcript, lines, known, size)
+        self._size_bytes += size
+        while len(self._kept) > SESSIONS_KEPT or self._size_bytes > SESSIONS_BYTES:
+            self._drop(next(iter(self._kept)))
+
+    def _drop(self, key: tuple[str, str]) -> _Kept | None:
+        kept = self._kept.pop(key, None)
+        if kept is not None:
+            self._size_bytes -= kept.size_bytes
+        return kept
 
 
 def _refs(lines: Sequence[Line]) -> list[Ref]:
