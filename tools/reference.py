@@ -320,7 +320,12 @@ def _records(classes: list[type]) -> str:
 
 def guards_page() -> str:
     """The options of each guard."""
-    text = "One frozen options class each. Every guard runs as `off`, `observe` or `enforce`."
+    text = (
+        "One frozen options class each. Every guard runs as `off`, `observe` or `enforce`: by its name, with"
+        " `seawall run --mode NAME=MODE`, `Seawall(modes={NAME: MODE})` or `sea.set_guard(NAME, MODE, by=…)`."
+        " `budget` and `deadline` are such names too: they hold what [Limits](limits.md) says, have no options"
+        " of their own, and stand in the gate itself."
+    )
     return _page("Guards", text, _records(defined("seawall.guards", is_options)))
 
 
@@ -359,6 +364,36 @@ def events_page() -> str:
         _records(recorded),
         "## Parts of events\n",
         _records(held).replace("## `", "### `"),
+    )
+
+
+def types_page() -> str:
+    """What a guard and a scripted model are given, for annotations."""
+    from seawall.models import protocol, scripted
+    from seawall.run import state, step, verdict
+
+    text = (
+        "What guards, scripts and models of your own are given, to be read. Import it from where it stands."
+    )
+    known = [
+        (name, value)
+        for name, value in vars(protocol).items()
+        if isinstance(value, type) and value.__module__ == protocol.__name__ and not hasattr(seawall, name)
+    ]
+    return _page(
+        "Types",
+        text,
+        "## `seawall.models.protocol`\n",
+        *(entry(name, value) for name, value in [*known, ("Message", protocol.Message)]),
+        "## `seawall.models.scripted`\n",
+        entry("Entry", scripted.Entry),
+        "## `seawall.run.step`\n",
+        entry("Step", step.Step),
+        entry("Result", step.Result),
+        "## `seawall.run.state`\n",
+        *(entry(cls.__name__, cls) for cls in (state.RunState, state.Frame, state.Slot, state.Line)),
+        "## `seawall.run.verdict`\n",
+        entry("Verdict", verdict.Verdict),
     )
 
 
@@ -415,6 +450,7 @@ def pages() -> dict[str, str]:
         "guards.md": guards_page(),
         "journal.md": journal_page(),
         "events.md": events_page(),
+        "types.md": types_page(),
         "cli.md": cli_page(),
     }
 

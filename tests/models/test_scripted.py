@@ -6,6 +6,7 @@ import asyncio
 from decimal import Decimal
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from seawall.core.errors import Misused
@@ -17,6 +18,7 @@ from seawall.models.protocol import (
     ModelReply,
     ModelRequest,
     Price,
+    System,
     TextDelta,
     ToolCall,
     ToolResult,
@@ -120,6 +122,14 @@ def test_what_a_script_goes_by_is_one_of_two_and_only_for_a_list() -> None:
         ScriptedModel([], by=cast("Any", "turn"))
     with pytest.raises(Misused, match="by='position' is for a list"):
         ScriptedModel(lambda _: "ok", by="position")
+
+
+def test_each_message_says_whose_it_is_as_it_is_encoded() -> None:
+    messages = (System("s"), User("u"), Assistant("a"), ToolResult("c", "t", "r"))
+    assert [message.role for message in messages] == ["system", "user", "assistant", "tool"]
+    data = msgspec.json.encode(messages)
+    assert [entry["role"] for entry in msgspec.json.decode(data)] == ["system", "user", "assistant", "tool"]
+    assert msgspec.json.decode(data, type=tuple[Message, ...]) == messages
 
 
 def test_a_function_answers_by_the_request_with_ids_that_depend_on_it_alone() -> None:

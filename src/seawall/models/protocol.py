@@ -57,11 +57,21 @@ class System(msgspec.Struct, frozen=True, tag="system", tag_field="role"):
 
     content: str
 
+    @property
+    def role(self) -> Literal["system"]:
+        """Who speaks."""
+        return "system"
+
 
 class User(msgspec.Struct, frozen=True, tag="user", tag_field="role"):
     """What a person said, or for a specialist the task that it was handed."""
 
     content: str
+
+    @property
+    def role(self) -> Literal["user"]:
+        """Who speaks."""
+        return "user"
 
 
 class Assistant(msgspec.Struct, frozen=True, omit_defaults=True, tag="assistant", tag_field="role"):
@@ -70,6 +80,11 @@ class Assistant(msgspec.Struct, frozen=True, omit_defaults=True, tag="assistant"
     content: str | None = None
     calls: tuple[ToolCall, ...] = ()
 
+    @property
+    def role(self) -> Literal["assistant"]:
+        """Who speaks."""
+        return "assistant"
+
 
 class ToolResult(msgspec.Struct, frozen=True, tag="tool", tag_field="role"):
     """The result of one call, as the model is told it."""
@@ -77,6 +92,11 @@ class ToolResult(msgspec.Struct, frozen=True, tag="tool", tag_field="role"):
     call_id: str
     name: str
     content: str
+
+    @property
+    def role(self) -> Literal["tool"]:
+        """Who speaks."""
+        return "tool"
 
 
 Message = System | User | Assistant | ToolResult
