@@ -16,7 +16,7 @@ def waiting(desks: Desks) -> str:
 def test_an_approved_run_goes_on_with_resume(desks: Desks, waiting: str) -> None:
     approved = desks("approve", waiting, "--by", "ann", "--reason", "checked")
 
-    assert approved.out == "step 2 approved by ann: recorded\n"
+    assert approved.out == 'approved: refund(amount="80.00", order_id="1042") may be made (step 2, by ann)\n'
     assert f"it goes on with: seawall resume {waiting}" in approved.err
     assert "approved by ann" in desks("runs").out
     assert desks("resume", waiting).out == "Paid, rc-77.\n"
@@ -67,7 +67,7 @@ def test_a_second_decision_is_told_of_the_first(desks: Desks, waiting: str) -> N
 def test_a_cancelled_run_ends_with_its_next_owner_and_is_told_as_cancelled(
     desks: Desks, waiting: str
 ) -> None:
-    assert desks("cancel", waiting, "--by", "ann", "--reason", "wrong order").out == "cancelled: recorded\n"
+    assert desks("cancel", waiting, "--by", "ann", "--reason", "wrong order").out == "cancelled\n"
 
     assert desks("resume", waiting).exit_code == 6
     assert "by ann: wrong order" in desks("show", waiting).out
@@ -104,9 +104,18 @@ dying = Team(Agent("dying", model=script(call("pay", order_id="1042"), say("Paid
     desks.start("run", desks.app("dying"), "Pay.").end()
     waits = desks("resume", "last")
     assert waits.exit_code == 7
-    assert "its fate is not known" in desks("show").out
+    asked = 'fate not known: did pay(order_id="1042") happen?'
+    answers = "approve = yes, it did (--result RECEIPT); reject = no"
+    for command in ("show", "why", "runs"):
+        told = " ".join(desks(command).out.split())
+        assert asked in told
+        assert answers in told
+    assert f"waiting: step 3, {asked}  {answers}\n" == waits.out
+    assert desks("runs", "--json").document["runs"][0]["waiting"]["kind"] == "unknown"
 
-    desks("approve", "last", "--by", "ann", "--result", "receipt rc-9")
+    approved = desks("approve", "last", "--by", "ann", "--result", "receipt rc-9")
+    assert approved.out == 'recorded: pay(order_id="1042") DID happen (step 3, by ann)\n'
+    assert "it DID happen, recorded by ann" in desks("runs").out
     assert desks("resume", "last").out == "Paid.\n"
 
     document = desks("show", "--json").document

@@ -26,7 +26,11 @@ def test_an_agent_is_a_team_of_one(desks: Desks) -> None:
     ("team", "exit_code", "out"),
     [
         ("looping", 4, "halted: tool 'stock' returned nothing new 3 times in a row (limit 3)\n"),
-        ("parked", 7, "waiting: step 2, cashier wants refund\n"),
+        (
+            "parked",
+            7,
+            'waiting: step 2, cashier wants refund(amount="80.00", order_id="1042"): a refund needs a person\n',
+        ),
         ("failing", 5, "failed: "),
         ("refused", 3, "refused: not on a Sunday\n"),
         ("rejected", 3, "refused: 'auditor' rejected the answer 1 times (limit 1)\n"),

@@ -9,6 +9,7 @@ import msgspec
 from seawall.cli.words import one_line, shortened
 from seawall.core.events import CommandTaken, Judged, StepDone, StepIntended, StepStatus
 from seawall.run.record import StepRecord
+from seawall.team.outcome import Waiting
 
 MARKS: dict[StepStatus, tuple[str, str]] = {
     "ok": ("✓", "green"),
@@ -99,6 +100,36 @@ def what(intent: StepIntended, text: str, width: int) -> str:
 
 def _call(name: str, text: str, width: int) -> str:
     return f"{name}({shortened(arguments(text), max(4, width - len(name) - 2))})"
+
+
+def waited_for(waiting: Waiting, width: int = 10**9) -> str:
+    """The call that a person decides on."""
+    if waiting.arguments is None:
+        return waiting.what
+    return _call(waiting.what, waiting.arguments, width)
+
+
+def question(waiting: Waiting, width: int = 10**9) -> str:
+    """What a person is asked; the call in at most `width` characters."""
+    call = waited_for(waiting, width)
+    if waiting.kind == "unknown":
+        return f"fate not known: did {call} happen?  {answers(waiting)}"
+    return f"{waiting.agent} wants {call}{f': {one_line(waiting.reason)}' if waiting.reason else ''}"
+
+
+def answers(waiting: Waiting) -> str:
+    """What the two answers mean: for an effect that was attempted, another thing than for a step that is held."""
+    if waiting.kind == "unknown":
+        return "approve = yes, it did (--result RECEIPT); reject = no"
+    return "approve = it may be made; reject = it is not made"
+
+
+def answered(waiting: Waiting, *, approved: bool) -> str:
+    """What was recorded with an answer."""
+    call = waited_for(waiting)
+    if waiting.kind == "unknown":
+        return f"recorded: {call} {'DID' if approved else 'did NOT'} happen"
+    return f"approved: {call} may be made" if approved else f"rejected: {call} is not made"
 
 
 def ending(done: StepDone, output: str = "") -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -14,6 +14,7 @@ from seawall.cli.journals import Texts
 from seawall.journal.protocol import RunRow
 from seawall.run.record import Record, StepRecord
 from seawall.run.why import REQUEST, SPENDERS, Link, Why
+from seawall.team.outcome import Waiting
 
 SHOWN = 20
 """Steps of the way that are shown without `--full`: a screen; the ones left out are counted."""
@@ -23,13 +24,22 @@ class Explanation:
     """A `Why` as lines of at most `width` columns."""
 
     def __init__(
-        self, why: Why, row: RunRow, record: Record, texts: Texts, width: int, *, full: bool = False
+        self,
+        why: Why,
+        row: RunRow,
+        record: Record,
+        texts: Texts,
+        width: int,
+        *,
+        waits: Sequence[Waiting] = (),
+        full: bool = False,
     ) -> None:
         self._why = why
         self._row = row
         self._record = record
         self._texts = texts
         self._width = width
+        self._waits = waits
         self._full = full
         self._digits = len(str(max(record.steps, default=1)))
 
@@ -55,6 +65,11 @@ class Explanation:
         why, ended = self._why, self._record.ended
         if ended is not None and ended.answer is not None:
             yield from self._pair("answer", self._texts.of(ended.answer), "", lines=6)
+        for each in self._waits:
+            call_width = 10**9 if self._full else 2 * self._width
+            yield from self._pair(
+                "waits", f"step {each.step}: {describe.question(each, call_width)}", "magenta"
+            )
         if why.unsourced:
             literals = ", ".join(why.unsourced)
             yield from self._pair("unsourced", f"{literals}: in no result and not in the request", "yellow")

@@ -13,8 +13,9 @@ from seawall.journal.protocol import Command, Journal, RunRow
 from seawall.run.ledger import Ledger
 from seawall.run.record import Record
 from seawall.run.state import RunState, fold
+from seawall.team.outcome import Waiting, waitings_of
 
-_LINES = {"request": 3, "answer": 6, "waits": 3, "error": 4}
+_LINES = {"request": 3, "answer": 6, "error": 4}
 """Lines that these get at most; the others are our own words, and whole."""
 
 
@@ -76,7 +77,8 @@ def head(
         pairs.append(("stopped", _stopped(stopped.reason, stopped.step), "red"))
     if ended is not None and ended.error:
         pairs.append(("error", ended.error, "red"))
-    pairs += _waits(state, texts, now, decisions or {})
+    call_width = 10**9 if full else 2 * width  # shortened here: what is asked stays whole
+    pairs += _waits(waitings_of(state, events, texts.of), now, decisions or {}, call_width)
     if state.ended is None and row.state == "interrupted":
         pairs.append(("next", f"seawall resume {row.run}", "yellow"))
     pairs.append(("took", spent(state.ledger, active_s(state, told), told.started.limits.active_s), ""))
@@ -100,21 +102,22 @@ async def pending(journal: Journal, run: str, state: RunState) -> dict[int, Comm
     return decided
 
 
-def decided(command: Command) -> str:
+def decided(command: Command, waiting: Waiting) -> str:
     """A decision that has not been taken up yet."""
     word = "approved" if command.approved else "rejected"
-    return f"{word} by {command.by}, goes on with: seawall resume"
+    if waiting.kind == "unknown":
+        word = f"it {'DID' if command.approved else 'did NOT'} happen, recorded"
+    return f"{word} by {command.by}, goes on with: seawall resume {waiting.run}"
 
 
 def _waits(
-    state: RunState, texts: Texts, now: float, decisions: Mapping[int, Command]
+    waiting: Sequence[Waiting], now: float, decisions: Mapping[int, Command], width: int
 ) -> Iterator[tuple[str, str, str]]:
-    for step in state.approvals:
-        what = describe.what(step, texts.of(step.input), 10**9).removeprefix("waits for a person: ")
-        text = f"step {step.step}, for {words.age(now - step.at)}: {step.agent} wants {what}"
-        yield "waits", text, "magenta"
-        if step.step in decisions:
-            yield "", f"{decided(decisions[step.step])} {state.started.run}", "yellow"
+    for each in waiting:
+        asked = describe.question(each, width)
+        yield "waits", f"step {each.step}, for {words.age(now - each.since)}: {asked}", "magenta"
+        if each.step in decisions:
+            yield "", decided(decisions[each.step], each), "yellow"
 
 
 def _beside(told: Record, state: RunState) -> Iterator[tuple[str, str, str]]:

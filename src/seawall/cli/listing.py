@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -16,6 +17,7 @@ from seawall.core.events import Status
 from seawall.journal.protocol import Command, Journal, RunRow, Summary
 from seawall.run.record import record
 from seawall.run.state import fold
+from seawall.team.outcome import Waiting, waitings_of
 
 STATES = ("running", "interrupted", "waiting", "queued", "ended")
 GAP = "  "
@@ -28,9 +30,7 @@ class Entry:
     row: RunRow
     spent: Summary
     """What it took so far; the status in it counts only for a run that has ended."""
-    waits: tuple[int, str, str, float] | None = None
-    """The approval step, who wants what, and since when."""
-
+    waits: Waiting | None = None
     decision: Command | None = None
     """What was decided on that step and not taken up yet."""
 
@@ -42,7 +42,8 @@ class Entry:
         ended = self.row.state == "ended"
         waits: dict[str, Any] | None = None
         if self.waits is not None:
-            waits = dict(zip(("step", "agent", "what", "since"), self.waits, strict=True))
+            waits = msgspec.structs.asdict(self.waits)
+            del waits["run"]
             if self.decision is not None:
                 waits["decision"] = {"approved": self.decision.approved, "by": self.decision.by}
         return {**row, **spent, "status": spent["status"] if ended else None, "waiting": waits}
@@ -73,11 +74,9 @@ async def entry(journal: Journal, row: RunRow) -> Entry:
     )
     waits, decision = None, None
     if row.state == "waiting" and state.approvals:
-        step = min(state.approvals, key=lambda step: step.step)
-        inputs = await texts(journal, row.tenant, [step])
-        what = describe.what(step, inputs.of(step.input), 10**9).removeprefix("waits for a person: ")
-        waits = (step.step, step.agent, what, step.at)
-        decision = (await pending(journal, row.run, state)).get(step.step)
+        inputs = await texts(journal, row.tenant, state.approvals)
+        waits = waitings_of(state, events, inputs.of)[0]
+        decision = (await pending(journal, row.run, state)).get(waits.step)
     return Entry(row=row, spent=spent, waits=waits, decision=decision)
 
 
@@ -123,12 +122,21 @@ def table(entries: list[Entry], width: int, now: float) -> tuple[list[Text], lis
     for each, row in zip(entries, rows, strict=True):
         lines.append(_row(row, shown, widths))
         if each.waits is not None:
-            step, agent, what, since = each.waits
-            text = f"waits {words.age(now - since)} for a decision on step {step}: {agent} wants {what}"
-            if each.decision is not None:
-                text = f"step {step} {decided(each.decision)} {each.row.run}"
-            lines.append(Text(f"  └ {words.shortened(text, max(20, width - 4))}", style="magenta"))
+            lines += _waits(each.waits, each.decision, now, max(20, width - 4))
     return lines, [name.lower() for name in columns if name not in shown]
+
+
+def _waits(waits: Waiting, decision: Command | None, now: float, width: int) -> Iterator[Text]:
+    """What a run waits for, in a line; what is asked about an effect of unknown fate is told whole."""
+    text = f"waits {words.age(now - waits.since)} for a decision on step {waits.step}: "
+    text += describe.question(waits, max(20, width - len(text)))
+    if decision is not None:
+        text = f"step {waits.step} {decided(decision, waits)}"
+    asks_fate = decision is None and waits.kind == "unknown"  # only there the answers mean something else
+    for number, line in enumerate(
+        words.wrapped(text, width) if asks_fate else [words.shortened(text, width)]
+    ):
+        yield Text(f"  {' ' if number else '└'} {line}", style="magenta")
 
 
 def _row(cells: dict[str, Text], shown: list[str], widths: dict[str, int]) -> Text:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from rich.text import Text
 
-from seawall.cli import words
+from seawall.cli import describe, words
 from seawall.cli.describe import STATUS_STYLES
 from seawall.team.outcome import Outcome, Waiting
 
@@ -33,8 +33,9 @@ def tell(screen: Screen, rest: Outcome | Waiting, *, streamed: str = "") -> None
         screen.document(document(rest))
         return
     if isinstance(rest, Waiting):
-        screen.text(f"waiting: step {rest.step}, {rest.agent} wants {rest.what}")
-        screen.note(f"decide: seawall approve {rest.run} {rest.step} --by NAME   (or reject)")
+        screen.text(f"waiting: step {rest.step}, {describe.question(rest)}")
+        meaning = "" if rest.kind == "unknown" else f"; {describe.answers(rest)}"
+        screen.note(f"decide: seawall approve {rest.run} {rest.step} --by NAME   (or reject){meaning}")
         return
     if rest.answer is not None:
         if streamed.strip() and streamed.rstrip().endswith(rest.answer.strip()):

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from seawall.cli.describe import answered
 from seawall.cli.going_on import opened
 from seawall.cli.head import pending, status_of
 from seawall.core.errors import Misused
 from seawall.core.events import CommandTaken
 from seawall.journal.protocol import Command, RunRow
+from seawall.run.commands import settled_by
 from seawall.run.state import RunState
+from seawall.team.recorded import waits_of
 from seawall.team.seawall import Seawall
 
 if TYPE_CHECKING:
@@ -53,8 +56,9 @@ async def decide(screen: Screen, path: Path, name: str, decision: Decision) -> N
             reason=decision.reason,
             result=decision.result,
         )
-        done = "approved" if decision.approve else "rejected"
-        await deliver(screen, sea, row, word, sending, f"step {step} {done} by {decision.by}")
+        asked = next(each for each in await waits_of(sea.journal, row.run) if each.step == step)
+        done = f"{answered(asked, approved=decision.approve)} (step {step}, by {decision.by})"
+        await deliver(screen, sea, row, word, sending, done)
 
 
 def _step(row: RunRow, state: RunState, decision: Decision, decisions: Mapping[int, Command]) -> int:
@@ -75,21 +79,13 @@ def _step(row: RunRow, state: RunState, decision: Decision, decisions: Mapping[i
         raise Misused(
             f"run {row.run}: step {step} was {told} already; it goes on with: seawall resume {row.run}"
         )
-    if decision.result is not None and not _unknown_effect(state, step):
+    if decision.result is not None and settled_by(state, state.open[step]) is None:
         raise Misused(f"step {step} has not been made yet: --result is for an effect of unknown fate")
     return step
 
 
 def _listed(steps: list[int]) -> str:
     return ", ".join(map(str, steps))
-
-
-def _unknown_effect(state: RunState, step: int) -> bool:
-    intent = state.open[step]
-    frame = state.frames.get(intent.frame)
-    return frame is not None and any(
-        slot.unknown is not None for slot in frame.turn if slot.call.id == intent.call
-    )
 
 
 async def deliver(
@@ -114,7 +110,7 @@ async def deliver(
         document = {"run": row.run, "command": command, "taken": taken, "state": now.state, "status": None}
         screen.document({**document, "status": status_of(now) if now.state == "ended" else None})
         return
-    screen.line(f"{done}; run {row.run} is {status_of(now)}" if taken else f"{done}: recorded")
+    screen.line(f"{done}; run {row.run} is {status_of(now)}" if taken else done)
     if not taken:
         screen.note(f"run {row.run} is at work nowhere; it goes on with: seawall resume {row.run}")
 

@@ -36,7 +36,9 @@ async def _why(screen: Screen, path: Path, name: str, full: bool) -> None:
     from seawall.cli.explain import Explanation, document
     from seawall.core.errors import Misused
     from seawall.run.record import record
+    from seawall.run.state import fold
     from seawall.run.why import why as explained
+    from seawall.team.outcome import waitings_of
 
     async with journals.reading(path) as journal:
         row = await journal.row(await journal.find(name))
@@ -49,5 +51,6 @@ async def _why(screen: Screen, path: Path, name: str, full: bool) -> None:
     if screen.json:
         screen.document(document(found, row.state, texts))
         return
-    for line in Explanation(found, row, told, texts, screen.width, full=full).lines():
+    waits = waitings_of(fold(events), events, texts.of)
+    for line in Explanation(found, row, told, texts, screen.width, waits=waits, full=full).lines():
         screen.line(line)

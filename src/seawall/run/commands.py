@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from seawall.core.events import CommandTaken, EffectMoved, Event, StepDone, StepStatus
+from seawall.core.events import CommandTaken, EffectMoved, Event, StepDone, StepIntended, StepStatus
 from seawall.journal.protocol import InboxItem
 from seawall.run.bodies import Bodies
 from seawall.run.state import RunState
@@ -46,9 +46,7 @@ def _decision(item: InboxItem, state: RunState, bodies: Bodies, now: float, left
     step = state.open.get(command.step or 0)
     if step is None or step.kind != "approval" or command.approved is None:
         return []
-    frame = state.frames.get(step.frame)
-    slot = next((slot for slot in frame.turn if slot.call.id == step.call), None) if frame else None
-    settles = slot.unknown if slot is not None else None
+    settles = settled_by(state, step)
     by = command.by or "somebody"
     late = any(change.step == settles and change.state == "committed" for change in state.effect_states())
     approved = command.approved or late
@@ -67,6 +65,13 @@ def _decision(item: InboxItem, state: RunState, bodies: Bodies, now: float, left
         return [done]
     moved = EffectMoved(at=now, step=settles, state="committed" if approved else "failed", receipt=output)
     return [moved, done]
+
+
+def settled_by(state: RunState, approval: StepIntended) -> int | None:
+    """The effect step whose fate this approval step asks for; None if it asks whether a step may be made."""
+    frame = state.frames.get(approval.frame)
+    slot = next((slot for slot in frame.turn if slot.call.id == approval.call), None) if frame else None
+    return None if slot is None else slot.unknown
 
 
 def awaiting(state: RunState, effect: int) -> int | None:

@@ -13,8 +13,8 @@ from seawall.core.events import Event, RunEnded, StepDone
 from seawall.journal.protocol import Command, RunRow
 from seawall.models.protocol import TextDelta
 from seawall.team.flight import Flight, TextReader
-from seawall.team.outcome import Outcome, Waiting, outcome_of, waiting_of
-from seawall.team.recorded import recorded
+from seawall.team.outcome import Outcome, Waiting, outcome_of
+from seawall.team.recorded import recorded, waits_of
 
 if TYPE_CHECKING:
     from seawall.run.driver import Driver
@@ -50,8 +50,8 @@ class Run:
                 return found
             if found.state != "waiting":
                 await self._changed(news, found)
-            elif (state := await self._sea.state(self.id)).approvals:  # else it was taken up just now
-                return waiting_of(state)
+            elif waits := await waits_of(self._sea.journal, self.id):  # else it was taken up just now
+                return waits[0]
 
     async def outcome(self) -> Outcome:
         """How the run ended. Waits as long as it takes, for a person too.

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
+from seawall.core.canonical import Ref
 from seawall.core.errors import SeawallBug
-from seawall.core.events import EffectState, Status, StepIntended, StoppedBy
+from seawall.core.events import EffectState, Event, Judged, Status, StoppedBy
+from seawall.run.commands import settled_by
 from seawall.run.state import RunState
 
 
@@ -30,6 +33,12 @@ class Waiting(msgspec.Struct, frozen=True):
     agent: str
     since: float
     """Wall seconds."""
+    kind: Literal["hold", "unknown"] = "hold"
+    """What an approval says. `hold`: the step may be made. `unknown`: the effect was attempted, and did happen."""
+    arguments: str | None = None
+    """The arguments' text, or a hand-off's task; None if a model call or a review is held."""
+    reason: str = ""
+    """Why it is held, in the guard's words; or that the effect's fate is not known."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,7 +102,26 @@ def outcome_of(state: RunState, answer: str | None, output: Any = None) -> Outco
     )
 
 
-def waiting_of(state: RunState) -> Waiting:
-    """What a parked run waits for: its oldest approval step."""
-    step: StepIntended = min(state.approvals, key=lambda step: step.step)
-    return Waiting(state.started.run, step.step, step.name, step.agent, step.at)
+def waitings_of(state: RunState, events: Iterable[Event], text: Callable[[Ref], str]) -> list[Waiting]:
+    """Everything that a run waits for, oldest first. `text` gives the text of a body."""
+    held: dict[int, list[str]] = {}
+    for event in events:
+        if isinstance(event, Judged) and event.verdict == "hold" and event.mode == "enforce":
+            held.setdefault(event.step, []).append(event.reason)
+    found: list[Waiting] = []
+    for step in sorted(state.approvals, key=lambda step: step.step):
+        unknown = settled_by(state, step) is not None
+        reason = "the fate of this effect is not known" if unknown else "; ".join(held.get(step.step, ()))
+        found.append(
+            Waiting(
+                state.started.run,
+                step.step,
+                step.name,
+                step.agent,
+                step.at,
+                "unknown" if unknown else "hold",
+                None if step.call is None or not step.input else text(step.input),
+                reason,
+            )
+        )
+    return found

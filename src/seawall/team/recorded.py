@@ -7,7 +7,8 @@ from decimal import Decimal
 from seawall.core.errors import Misused, SeawallBug
 from seawall.core.events import Event, StoppedBy
 from seawall.journal.protocol import Journal, RunRow
-from seawall.team.outcome import Outcome
+from seawall.run.state import fold
+from seawall.team.outcome import Outcome, Waiting, waitings_of
 
 
 async def recorded(journal: Journal, run_id: str) -> list[Event]:
@@ -16,6 +17,16 @@ async def recorded(journal: Journal, run_id: str) -> list[Event]:
     if not events:  # every run has its first; only `prune` takes them
         raise Misused(f"run {run_id}: its events were pruned; its summary row remains: seawall runs")
     return events
+
+
+async def waits_of(journal: Journal, run_id: str) -> list[Waiting]:
+    """What a run waits for, oldest first; nothing if it does not (any more)."""
+    events = await recorded(journal, run_id)
+    state = fold(events)
+    refs = [step.input for step in state.approvals if step.input]
+    bodies = await journal.bodies(state.started.tenant, refs)
+    texts = {ref: data.decode("utf-8", "replace") for ref, data in bodies.items()}
+    return waitings_of(state, events, lambda ref: texts.get(ref, "[erased]"))
 
 
 def summed_up(row: RunRow) -> Outcome:
