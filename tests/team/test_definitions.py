@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from guards.verdicts import Says
-from seawall import Agent, Guard, Misused, Seawall, Team, tool
+from seawall import Agent, Guard, Limits, Misused, Price, Refused, Seawall, Team, tool
+from seawall.team.team import team_of
 from seawall.testing import ScriptedModel
 from team.play import play, played
 
@@ -23,6 +25,11 @@ def look() -> str:
 
 def agent(name: str, **options: Any) -> Agent:
     return Agent(name, model=M, **options)
+
+
+an_agent: Any = Agent
+a_team: Any = Team
+a_host: Any = Seawall
 
 
 WRONG: list[tuple[Any, str]] = [
@@ -51,6 +58,25 @@ WRONG: list[tuple[Any, str]] = [
     (lambda: Team("t", agent("a"), history="all"), "history is 'all'"),  # pyright: ignore[reportArgumentType] -- what is tested
     (lambda: Team("t", agent("a"), reviewer=agent("b", output=int)), "'b' reviews"),
     (lambda: agent("a", output=object()), "has no schema"),
+    (lambda: an_agent(5, model=M), "agent name 5"),
+    (lambda: an_agent("a", model=None), "model is None"),
+    (lambda: an_agent("a", 5, model=M), "role is 5"),
+    (lambda: an_agent("a", model=M, tools=look), "tools is <Tool look"),
+    (lambda: an_agent("a", model=M, asks="b"), "asks is 'b'"),
+    (lambda: an_agent("a", model=M, retries="2"), "retries is '2'"),
+    (lambda: a_team("t", "a"), "coordinator is 'a'"),
+    (lambda: a_team(5, agent("a")), "team is 5"),
+    (lambda: a_team("t", agent("a"), reviewer="r"), "reviewer is 'r'"),
+    (
+        lambda: a_team("t", agent("a"), specialists=["x"]),
+        "specialists has 'x' in it, which is no Agent or Team",
+    ),
+    (lambda: a_team("t", agent("a"), specialists=agent("b")), "specialists is <Agent b"),
+    (lambda: a_team("t", agent("a"), limits={"active_s": 5}), "limits is {'active_s': 5}"),
+    (lambda: a_team("t", agent("a"), guards=Says(None)), "guards is <"),
+    (lambda: a_team("t", agent("a"), guards=[5]), "guards has 5 in it, which is no Guard"),
+    (lambda: a_team("t", agent("a"), review_rounds="2"), "review_rounds is '2'"),
+    (lambda: a_host(guards=Says(None)), "guards is <"),
     (lambda: Team("a\ud800", agent("a")), "team is 'a\\ud800'"),
     (
         lambda: Team("t", agent("a"), specialists=[Team("no name", agent("b"))]),
@@ -135,6 +161,55 @@ def test_a_mode_that_is_none_is_named_with_its_guard() -> None:
     ]:
         with pytest.raises(Misused, match="'shout'"):
             asyncio.run(played(Team(agent("a")), options=options, **host))
+
+
+@pytest.mark.parametrize(
+    "field", ["session", "tenant", "principal", "request_id", "app", "limits", "request"]
+)
+def test_what_is_no_text_or_no_limits_is_misuse_where_a_run_starts(field: str) -> None:
+    async def main() -> None:
+        async with Seawall() as sea:
+            with pytest.raises(Misused, match=f"{field} is 5"):
+                await sea.start(Team(agent("a")), **{"request": "go", field: 5})
+            with pytest.raises(Misused, match="'desk' is no Team"):
+                await sea.start("desk", "go")  # pyright: ignore[reportArgumentType] -- what is tested
+            assert await sea.journal.runs() == []
+
+    asyncio.run(main())
+
+
+def test_an_agent_alone_is_a_team_of_one_whose_runs_share_their_threads() -> None:
+    async def main() -> None:
+        one = Agent("a", model=ScriptedModel(["Hi.", "Hello."]))
+        async with Seawall() as sea:
+            first = await sea.start(one, "go")
+            assert (await first.outcome()).answer == "Hi."
+            assert (await (await sea.start(one, "go")).outcome()).answer == "Hello."
+            assert [row.team for row in await sea.journal.runs()] == ["a", "a"]
+            assert (await sea.replay(first.id, one)).differences == ()
+
+        assert team_of(one) is team_of(one)
+
+    asyncio.run(main())
+
+
+def test_a_fork_that_can_not_go_on_leaves_no_run() -> None:
+    async def main() -> None:
+        team = Team(Agent("a", model=ScriptedModel(["Hi."])), limits=Limits(usd=Decimal(1)))
+        other = Team(Agent("b", model=ScriptedModel(["Hi."])))
+        async with Seawall(prices={"scripted": Price(Decimal(1), Decimal(1))}) as sea:
+            run = await sea.start(team, "go")
+            await run.outcome()
+            with pytest.raises(Misused, match="no agent 'a'"):
+                await sea.fork(run.id, other, at=1)
+            unpriced = Team(Agent("a", model=ScriptedModel(["Hi."], name="another")))
+            with pytest.raises(Refused, match="another"):
+                await sea.fork(run.id, unpriced, at=1)
+            with pytest.raises(Misused, match="budget"):
+                await sea.fork(run.id, Team(team.coordinator, guards=[Says(None, name="budget")]), at=1)
+            assert [row.run for row in await sea.journal.runs()] == [run.id]
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("field", ["session", "tenant", "principal", "request_id"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from seawall.core.canonical import digest
 from seawall.core.errors import Misused
@@ -25,7 +25,8 @@ class Agent:
     `asks` names the colleagues it may hand work to (a coordinator: all specialists, unless given).
     `output` is a pydantic model or any type with a schema: the final answer is then of that type.
     `retries`: further tries of a model call that failed in a way that may pass.
-    Raises `Misused` for a name that is no identifier, two tools of one name, or options out of range.
+    Raises `Misused` for a name that is no identifier, two tools of one name, or options out of range or of
+    another type.
     """
 
     def __init__(
@@ -43,8 +44,20 @@ class Agent:
         settings: Mapping[str, Any] | None = None,
         retries: int = 2,
     ) -> None:
-        if not name.replace("-", "_").isidentifier():
+        if not isinstance(cast("object", name), str) or not name.replace("-", "_").isidentifier():
             raise Misused(f"agent name {name!r} is not an identifier (letters, digits, _ and -)")
+        if not _is_model(model):
+            raise Misused(
+                f"agent {name!r}: model is {model!r}; it must be a name such as 'openai:gpt-5.2', or a Model"
+            )
+        for what, given in (("role", role), ("instructions", instructions)):
+            if not isinstance(cast("object", given), str | None):
+                raise Misused(f"agent {name!r}: {what} is {given!r}; it must be text")
+        listed(f"agent {name!r}: tools", tools)
+        listed(f"agent {name!r}: asks", asks or ())
+        for what, number in (("max_output_tokens", max_output_tokens), ("retries", retries)):
+            if not isinstance(cast("object", number), int):
+                raise Misused(f"agent {name!r}: {what} is {number!r}; it must be a whole number")
         if max_output_tokens < 1:
             raise Misused(f"agent {name!r}: max_output_tokens is {max_output_tokens}; it must be at least 1")
         if retries < 0:
@@ -92,6 +105,21 @@ class Agent:
         """Fingerprint of prompt, model and tools."""
         parts = [self.instructions, self.model_name, [item.version for item in self.tools], list(asks)]
         return digest(parts)[:12]
+
+
+def _is_model(model: object) -> bool:
+    return isinstance(model, str) or callable(getattr(model, "respond", None))
+
+
+def listed(what: str, given: object, kind: type | tuple[type, ...] = object) -> None:
+    """Raise `Misused` unless `given` is a sequence of `kind`: neither one thing alone nor text."""
+    if not isinstance(given, Sequence) or isinstance(given, str | bytes):
+        raise Misused(f"{what} is {given!r}; it must be a list")
+    for item in cast("Sequence[object]", given):
+        if not isinstance(item, kind):
+            kinds = kind if isinstance(kind, tuple) else (kind,)
+            names = " or ".join(each.__name__ for each in kinds)
+            raise Misused(f"{what} has {item!r} in it, which is no {names}")
 
 
 def _prompt(name: str, role: str) -> str:

@@ -20,12 +20,13 @@ from seawall.run.driver import Create, Driver, recovered
 from seawall.run.fork import forked
 from seawall.run.replay import Replay, replay
 from seawall.run.state import Line, RunState, begin, fold
+from seawall.team.agent import Agent
 from seawall.team.handle import Run
 from seawall.team.host import Host
 from seawall.team.recorded import recorded
 from seawall.team.recover import nobody
 from seawall.team.switches import check_by, check_mode
-from seawall.team.team import Team, checked, named
+from seawall.team.team import Team, checked, named, team_of
 from seawall.team.work import honours_key
 from seawall.team.workshop import refs_of
 
@@ -52,7 +53,7 @@ class Seawall(Host):
 
     async def start(
         self,
-        team: Team,
+        team: Team | Agent,
         request: str,
         *,
         session: str | None = None,
@@ -66,15 +67,18 @@ class Seawall(Host):
     ) -> Run:
         """Start a run and give its handle; the run is recorded when this returns.
 
+        `team`: an `Agent` alone is a team of one.
         `session`: the conversation it belongs to; its runs are serial, so this one waits for the one before,
         and once it is in line it stays there, also while that one waits for a person.
         `request_id`: the same one again gives the same run. `limits` take the place of the team's.
         `stream`: `run.events()` brings pieces of the coordinator's text, which the outcome marks as unchecked.
         `app`: the team's import path, for `seawall resume`. A caller that is cancelled meanwhile does not
         take the run with it: its `request_id` brings it back.
-        Raises `Misused` for an empty request; `Refused` if the session's last run waits or is interrupted,
+        Raises `Misused` for an empty request or an argument of another type; `Refused` if the session's last run waits or is interrupted,
         or if money is limited and a model's price is not known; `JournalFull`, `JournalFailed`.
         """
+        team = team_of(team)
+        named(request=request)
         if not request.strip():
             raise Misused(f"the request is empty (got {request!r})")
         named(session=session, tenant=tenant, principal=principal, request_id=request_id, app=app)
@@ -214,7 +218,7 @@ class Seawall(Host):
 
     # ---- going on
 
-    async def resume(self, run_id: str, team: Team, *, force: bool = False) -> Run:
+    async def resume(self, run_id: str, team: Team | Agent, *, force: bool = False) -> Run:
         """Go on with a run after a crash, or after it waited, with today's team.
 
         Recorded steps are not made again. A read or model call that was in flight is; an effect is only if
@@ -222,6 +226,7 @@ class Seawall(Host):
         Raises `Refused` if a live process has the run (`force` takes it from that one), `Misused` if there
         is no such run.
         """
+        team = team_of(team)
         if self._flight.holds(run_id):
             owner = self.journal.owner
             raise Refused(f"run {run_id} is running in this process ({owner})", guard="lease", value=owner)
@@ -316,7 +321,7 @@ class Seawall(Host):
     async def replay(
         self,
         run_id: str,
-        team: Team,
+        team: Team | Agent,
         *,
         limits: Limits | None = None,
         modes: Mapping[str, Mode] | None = None,
@@ -326,6 +331,7 @@ class Seawall(Host):
         `limits` take the place of the recorded ones, `modes` of the recorded modes. Raises `Misused` if
         there is no such run, or if its events were pruned.
         """
+        team = team_of(team)
         events = await recorded(self.journal, run_id)
         state = fold(events)
         spend = checked(limits) if limits is not None else state.started.limits
@@ -344,7 +350,7 @@ class Seawall(Host):
     async def fork(
         self,
         run_id: str,
-        team: Team,
+        team: Team | Agent,
         *,
         at: int,
         result: str | None = None,
@@ -357,6 +363,7 @@ class Seawall(Host):
         recorded one. Raises `Misused` for a step that can't be forked at, and if the
         run's events were pruned.
         """
+        team = team_of(team)
         events = await recorded(self.journal, run_id)
         bodies = self._shop.bodies()
         changed = None if result is None else (bodies.put(result), result)
@@ -372,6 +379,13 @@ class Seawall(Host):
         if not isinstance(started, RunStarted):
             raise SeawallBug("a fork begins with RunStarted")
         started = msgspec.structs.replace(started, app=app or started.app)
+        if started.agent not in team.members:  # a fork that can't go on is not recorded
+            there = ", ".join(team.members)
+            raise Misused(
+                f"team {team.name!r} has no agent {started.agent!r}, who leads run {run_id} (there: {there})"
+            )
+        self._shop.check(team, started.limits)
+        fold([started, *begin[1:]], self._shop.guards(team))
         lease = await self.journal.create(started, begin[1:], bodies.unsaved(), take=False)
         return await self.resume(lease.run, team)
 

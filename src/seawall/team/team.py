@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -14,7 +15,7 @@ from seawall.core.errors import Misused, Refused
 from seawall.core.events import Limits
 from seawall.models.protocol import ToolSpec
 from seawall.run.guard import Guard
-from seawall.team.agent import ASK_PREFIX, Agent
+from seawall.team.agent import ASK_PREFIX, Agent, listed
 from seawall.team.outcome import Outcome, Waiting
 
 REVIEW_ROUNDS = 2
@@ -55,7 +56,8 @@ class Team:
 
     `Team(agent)` is a team of one. `history` says what a session's next run is told of the earlier ones:
     the whole `transcript`, or only requests and `answers`.
-    Raises `Misused` for two agents of one name, a delegation to nobody, and limits of zero or below.
+    Raises `Misused` for two agents of one name, a delegation to nobody, limits of zero or below, and whatever
+    is of another type.
     """
 
     def __init__(
@@ -77,6 +79,13 @@ class Team:
             coordinator, name = name, name.name
         if coordinator is None:
             raise Misused(f"team {name!r} has no coordinator")
+        for what, given in (("coordinator", coordinator), ("reviewer", reviewer)):
+            if not isinstance(cast("object", given), Agent | None):
+                raise Misused(f"team {name!r}: {what} is {given!r}, which is no Agent")
+        listed(f"team {name!r}: specialists", specialists, (Agent, Team))
+        listed(f"team {name!r}: guards", guards, Guard)
+        if not isinstance(cast("object", review_rounds), int):
+            raise Misused(f"team {name!r}: review_rounds is {review_rounds!r}; it must be a whole number")
         if review_rounds < 1:
             raise Misused(f"team {name!r}: review_rounds is {review_rounds}; it must be at least 1")
         if history not in ("transcript", "answers"):
@@ -88,7 +97,7 @@ class Team:
         self.specialists = tuple(specialists)
         self.reviewer = reviewer
         self.review_rounds = review_rounds
-        self.limits = checked(limits or Limits())
+        self.limits = checked(Limits() if limits is None else limits)
         self.guards = tuple(guards)
         self.history: Literal["transcript", "answers"] = history
         self.members = self._members()
@@ -231,15 +240,37 @@ def _ask_spec(name: str, role: str) -> ToolSpec:
     return ToolSpec(f"{ASK_PREFIX}{name}", f"Hand a task to {name}. {role}".strip(), schema)
 
 
+ALONE = 64
+"""Agents whose team of one is kept, so that their runs share its thread pools; a program has a handful."""
+
+
+@functools.lru_cache(maxsize=ALONE)
+def _alone(agent: Agent) -> Team:
+    return Team(agent)
+
+
+def team_of(given: Team | Agent) -> Team:
+    """A team as it is, an agent as its team of one. Raises `Misused` for anything else."""
+    if isinstance(given, Agent):
+        return _alone(given)
+    if not isinstance(cast("object", given), Team):
+        raise Misused(f"{given!r} is no Team, nor an Agent")
+    return given
+
+
 def named(**names: str | None) -> None:
-    """Raise `Misused` for a name that can't be recorded, with what it is the name of."""
+    """Raise `Misused` for a name that can't be recorded, or is none, with what it is the name of."""
     for what, name in names.items():
+        if name is not None and not isinstance(cast("object", name), str):
+            raise Misused(f"{what} is {name!r}; it must be text")
         if name is not None and name != well_formed(name):
             raise Misused(f"{what} is {name!r}, which has no UTF-8")
 
 
 def checked(limits: Limits) -> Limits:
     """`limits`, if every one of them is above zero. Raises `Misused` naming the one that is not."""
+    if not isinstance(cast("object", limits), Limits):
+        raise Misused(f"limits is {limits!r}; it must be Limits(…)")
     for name in limits.__struct_fields__:
         value = getattr(limits, name)
         if value is None and name in ("tokens", "usd"):

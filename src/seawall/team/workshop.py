@@ -17,6 +17,7 @@ from seawall.run.gate import BUILT_IN, Gate
 from seawall.run.guard import Guard
 from seawall.run.state import Line
 from seawall.run.step import Work
+from seawall.team.agent import listed
 from seawall.team.sessions import Sessions
 from seawall.team.team import Team
 from seawall.team.work import Crew, TeamWork
@@ -34,6 +35,7 @@ class Workshop:
         prices: Mapping[str, Price] | None,
         redactor: Redactor,
     ) -> None:
+        listed("Seawall: guards", guards or (), Guard)
         self.sessions = Sessions()
         self.own_guards = tuple(guards) if guards is not None else (Loops(),)
         self._clock = clock
