@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from cli.desks import Desks
@@ -64,15 +66,38 @@ def test_a_second_decision_is_told_of_the_first(desks: Desks, waiting: str) -> N
     assert "step 2 was approved by ann already" in desks("reject", waiting, "--by", "bob").err
 
 
-def test_a_cancelled_run_ends_with_its_next_owner_and_is_told_as_cancelled(
-    desks: Desks, waiting: str
-) -> None:
-    assert desks("cancel", waiting, "--by", "ann", "--reason", "wrong order").out == "cancelled\n"
+def test_a_run_that_nobody_drives_is_ended_by_its_cancellation(desks: Desks, waiting: str) -> None:
+    done = desks("cancel", waiting, "--by", "ann", "--reason", "wrong order")
 
+    assert done.out == f"cancelled; run {waiting} is cancelled\n"
     assert desks("resume", waiting).exit_code == 6
     assert "by ann: wrong order" in desks("show", waiting).out
     again = desks("cancel", waiting)
     assert (again.exit_code, again.err) == (2, f"seawall: run {waiting} has ended already: cancelled\n")
+
+
+def test_a_cancellation_that_a_live_run_has_not_taken_is_shown(desks: Desks) -> None:
+    desks.write("""
+@tool
+async def blocks() -> str:
+    "Holds its whole process."
+    print("ready", flush=True)
+    os.kill(os.getpid(), signal.SIGSTOP)
+    return "done"
+blocking = Team(Agent("blocking", model=script(call("blocks"), say("Done.")), tools=[blocks]))
+""")
+    child = desks.start("run", desks.app("blocking"), "Go.")
+    child.until("ready")
+    try:
+        done = desks("cancel", "last", "--by", "ann", "--reason", "enough")
+        shown, listed = desks("show").out, desks("runs").out
+    finally:
+        child.signal(signal.SIGCONT)
+
+    assert "whoever has it" in done.err
+    assert "asked for by ann: enough" in shown
+    assert "cancel asked for by ann: enough" in listed
+    child.end()
 
 
 def test_a_live_run_takes_a_cancellation_from_another_process(desks: Desks) -> None:

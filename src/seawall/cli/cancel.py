@@ -22,7 +22,10 @@ def cancel(
     journal: JournalOption = DEFAULT_JOURNAL,
     json: JsonOption = False,
 ) -> None:
-    """End a run as cancelled: what is in flight is given up, what is done stays done."""
+    """End a run as cancelled: what is in flight is given up, what is done stays done.
+
+    A process that has the run ends it; a run that nobody drives is ended here.
+    """
     from seawall.cli.loop import run_async
     from seawall.cli.screen import Screen
 
@@ -42,4 +45,4 @@ async def _cancel(screen: Screen, path: Path, name: str, by: str, reason: str) -
             how = row.summary.status if row.summary is not None else "ended"
             raise Misused(f"run {row.run} has ended already: {how}")
         sent = Command(kind="cancel", by=by, reason=reason)
-        await deliver(screen, sea, row, "cancel", sea.send(row.run, sent), "cancelled")
+        await deliver(screen, sea, row, "cancel", sea.cancel(row.run, sent), "cancelled")

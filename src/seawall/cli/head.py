@@ -54,6 +54,7 @@ def head(
     now: float,
     *,
     decisions: Mapping[int, Command] | None = None,
+    cancel: Command | None = None,
     full: bool = False,
 ) -> Iterator[Text]:
     """All that stands above the tree."""
@@ -79,6 +80,8 @@ def head(
         pairs.append(("error", ended.error, "red"))
     call_width = 10**9 if full else 2 * width  # shortened here: what is asked stays whole
     pairs += _waits(waitings_of(state, events, texts.of), now, decisions or {}, call_width)
+    if cancel is not None:
+        pairs.append(("cancel", cancels(cancel), "yellow"))
     if state.ended is None and row.state == "interrupted":
         pairs.append(("next", f"seawall resume {row.run}", "yellow"))
     pairs.append(("took", spent(state.ledger, active_s(state, told), told.started.limits.active_s), ""))
@@ -100,6 +103,18 @@ async def pending(journal: Journal, run: str, state: RunState) -> dict[int, Comm
         if item.command.kind == "decide" and item.command.step is not None:
             decided.setdefault(item.command.step, item.command)
     return decided
+
+
+async def cancelling(journal: Journal, run: str, state: RunState) -> Command | None:
+    """A cancellation that lies in the inbox of a run and was not taken up yet."""
+    items = await journal.inbox(run, after=state.inbox)
+    return next((item.command for item in items if item.command.kind == "cancel"), None)
+
+
+def cancels(command: Command) -> str:
+    """A cancellation that was not taken up yet."""
+    reason = f": {command.reason}" if command.reason else ""
+    return f"asked for by {command.by or 'somebody'}{reason}; whoever has the run has not taken it up yet"
 
 
 def decided(command: Command, waiting: Waiting) -> str:

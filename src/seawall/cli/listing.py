@@ -10,8 +10,9 @@ import msgspec
 from rich.text import Text
 
 from seawall.cli import describe, words
-from seawall.cli.head import active_s, decided, pending, status_of
+from seawall.cli.head import active_s, cancelling, cancels, decided, pending, status_of
 from seawall.cli.journals import texts
+from seawall.cli.shown import asked
 from seawall.core.errors import Misused
 from seawall.core.events import Status
 from seawall.journal.protocol import Command, Journal, RunRow, Summary
@@ -34,6 +35,9 @@ class Entry:
     decision: Command | None = None
     """What was decided on that step and not taken up yet."""
 
+    cancel: Command | None = None
+    """A cancellation that was not taken up yet."""
+
     def document(self) -> dict[str, Any]:
         """The run as JSON."""
         row = msgspec.structs.asdict(self.row)
@@ -46,7 +50,13 @@ class Entry:
             del waits["run"]
             if self.decision is not None:
                 waits["decision"] = {"approved": self.decision.approved, "by": self.decision.by}
-        return {**row, **spent, "status": spent["status"] if ended else None, "waiting": waits}
+        return {
+            **row,
+            **spent,
+            "status": spent["status"] if ended else None,
+            "waiting": waits,
+            "cancel": None if self.cancel is None else asked(self.cancel),
+        }
 
 
 def checked(status: str | None, state: str | None) -> None:
@@ -77,7 +87,8 @@ async def entry(journal: Journal, row: RunRow) -> Entry:
         inputs = await texts(journal, row.tenant, state.approvals)
         waits = waitings_of(state, events, inputs.of)[0]
         decision = (await pending(journal, row.run, state)).get(waits.step)
-    return Entry(row=row, spent=spent, waits=waits, decision=decision)
+    cancel = await cancelling(journal, row.run, state)
+    return Entry(row=row, spent=spent, waits=waits, decision=decision, cancel=cancel)
 
 
 def _short_s(value: float) -> str:
@@ -123,6 +134,9 @@ def table(entries: list[Entry], width: int, now: float) -> tuple[list[Text], lis
         lines.append(_row(row, shown, widths))
         if each.waits is not None:
             lines += _waits(each.waits, each.decision, now, max(20, width - 4))
+        if each.cancel is not None:
+            text = words.shortened(f"cancel {cancels(each.cancel)}", max(20, width - 4))
+            lines.append(Text(f"  └ {text}", style="yellow"))
     return lines, [name.lower() for name in columns if name not in shown]
 
 

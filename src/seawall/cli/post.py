@@ -111,7 +111,9 @@ async def deliver(
         screen.document({**document, "status": status_of(now) if now.state == "ended" else None})
         return
     screen.line(f"{done}; run {row.run} is {status_of(now)}" if taken else done)
-    if not taken:
+    if not taken and now.state == "running":
+        screen.note(f"run {row.run} is running, and whoever has it has not taken this up yet")
+    elif not taken:
         screen.note(f"run {row.run} is at work nowhere; it goes on with: seawall resume {row.run}")
 
 

@@ -33,8 +33,8 @@ def show(
 
 async def _show(screen: Screen, path: Path, name: str, full: bool) -> None:
     from seawall.cli import journals
-    from seawall.cli.head import head, pending
-    from seawall.cli.shown import document
+    from seawall.cli.head import cancelling, head, pending
+    from seawall.cli.shown import asked, document
     from seawall.cli.tree import Tree
     from seawall.core.clock import SystemClock
     from seawall.run.record import record
@@ -44,14 +44,18 @@ async def _show(screen: Screen, path: Path, name: str, full: bool) -> None:
         row = await journal.row(await journal.find(name))
         events = await journal.events(row.run)
         texts = await journals.texts(journal, row.tenant, events)
-        decisions = await pending(journal, row.run, fold(events)) if row.state == "waiting" else {}
+        live = fold(events) if events and row.state != "ended" else None
+        decisions = {} if live is None else await pending(journal, row.run, live)
+        cancel = None if live is None else await cancelling(journal, row.run, live)
     told = record(events) if events else None
     if screen.json:
         shown: dict[str, Any] = document(row, told, events, texts)
-        screen.document(shown)
+        screen.document({**shown, "cancel": None if cancel is None else asked(cancel)})
         return
     now = SystemClock().wall_s()
-    for line in head(row, told, events, texts, screen.width, now, decisions=decisions, full=full):
+    for line in head(
+        row, told, events, texts, screen.width, now, decisions=decisions, cancel=cancel, full=full
+    ):
         screen.line(line)
     if told is None:
         screen.note("its events were pruned; this is what was kept")

@@ -9,7 +9,7 @@ import msgspec
 
 from seawall.cli.journals import Texts
 from seawall.core.events import CommandTaken, Event, Judged
-from seawall.journal.protocol import RunRow
+from seawall.journal.protocol import Command, RunRow
 from seawall.run.record import Record, StepRecord
 from seawall.run.state import fold
 
@@ -110,6 +110,11 @@ def _judged(judged: Judged, texts: Texts) -> dict[str, Any]:
         "value": judged.value,
         "note": texts.of(judged.note) if judged.note else None,
     }
+
+
+def asked(command: Command) -> dict[str, Any]:
+    """A cancellation that was not taken up yet."""
+    return {"by": command.by, "reason": command.reason}
 
 
 def _command(command: CommandTaken, texts: Texts) -> dict[str, Any]:
