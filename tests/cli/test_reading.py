@@ -50,7 +50,10 @@ def test_runs_are_filtered(desks: Desks) -> None:
 def test_a_journal_that_is_not_there_is_not_made(desks: Desks, tmp_path: Path, command: str) -> None:
     done = desks(command)
 
-    assert (done.exit_code, done.err) == (2, "seawall: there is no journal at seawall.db\n")
+    assert (done.exit_code, done.err) == (
+        2,
+        "seawall: there is no journal at seawall.db: name one with --journal FILE or in SEAWALL_JOURNAL\n",
+    )
     assert not (tmp_path / "seawall.db").exists()
 
 

@@ -16,6 +16,7 @@ from seawall.cli.demo import demo
 from seawall.cli.erase import erase
 from seawall.cli.exits import HELP, Exit, of_error
 from seawall.cli.fork import fork
+from seawall.cli.hints import copyable
 from seawall.cli.prune import prune
 from seawall.cli.reject import reject
 from seawall.cli.replay import replay
@@ -51,7 +52,7 @@ class Commands(TyperGroup):
 def _say(ctx: Any, error: SeawallError, message: str) -> None:
     if ctx.params.get("debug"):
         traceback.print_exception(error)
-    typer.echo(f"seawall: {' '.join(message.split())}", err=True)
+    typer.echo(f"seawall: {copyable(' '.join(message.split()))}", err=True)
     if isinstance(error, SeawallBug) and not ctx.params.get("debug"):
         typer.echo(
             "seawall: this is a bug of Seawall, please report it (seawall --debug … shows where)", err=True

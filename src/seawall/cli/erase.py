@@ -28,12 +28,12 @@ def erase(
 
     What happened and when stays on record, without its content, and `seawall verify` says `erased`.
     """
+    from seawall.cli.journals import there
     from seawall.cli.loop import run_async
     from seawall.cli.screen import Screen
     from seawall.core.errors import Misused
 
-    if not journal.exists():
-        raise Misused(f"there is no journal at {journal}")
+    there(journal)
     if not yes:
         if not sys.stdin.isatty():
             raise Misused(f"erasing the texts of tenant {tenant!r} can't be undone: confirm with --yes")

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from seawall.cli.apps import load
 from seawall.cli.describe import STATUS_STYLES, question
+from seawall.cli.hints import copyable, hint
 from seawall.cli.live import Board, followed
 from seawall.cli.loop import Stop
 from seawall.cli.noting import noting
@@ -165,13 +166,13 @@ class Resumption:
         except Misused as error:
             raise Misused(f"run {row.run}: {error}") from error
         if self._stop.note == Stop().note:
-            self._stop.note = f"go on with:\n  seawall resume {row.run}"
+            self._stop.note = f"go on with:\n  {hint(f'resume {row.run}')}"
         run = await self._sea.resume(row.run, team, force=force)
         return await followed(self._sea, run, self._board, told_before=row.events)
 
     async def go_on_with_all(self, rows: Sequence[RunRow]) -> list[Result]:
         """Go on with all of them, at most `AT_ONCE` at the same time; runs of one session one after another."""
-        self._stop.note = "what has not ended is recorded; go on with:\n  seawall resume"
+        self._stop.note = f"what has not ended is recorded; go on with:\n  {hint('resume')}"
         places = asyncio.Semaphore(AT_ONCE)
         chains: dict[object, list[RunRow]] = {}
         for row in rows:
@@ -194,4 +195,4 @@ class Resumption:
         try:
             return Result(run=row.run, rest=await self.go_on(row, strict=True))
         except SeawallError as error:
-            return Result(run=row.run, problem=str(error).removeprefix(f"run {row.run}: "))
+            return Result(run=row.run, problem=copyable(str(error).removeprefix(f"run {row.run}: ")))

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.text import Text
 
 from seawall.cli import describe, words
+from seawall.cli.hints import hint
 from seawall.cli.journals import Texts
 from seawall.core.events import Event
 from seawall.journal.protocol import Command, Journal, RunRow
@@ -83,7 +84,7 @@ def head(
     if cancel is not None:
         pairs.append(("cancel", cancels(cancel), "yellow"))
     if state.ended is None and row.state == "interrupted":
-        pairs.append(("next", f"seawall resume {row.run}", "yellow"))
+        pairs.append(("next", hint(f"resume {row.run}"), "yellow"))
     pairs.append(("took", spent(state.ledger, active_s(state, told), told.started.limits.active_s), ""))
     pairs += _beside(told, state)
     for name, text, style in pairs:
@@ -122,7 +123,7 @@ def decided(command: Command, waiting: Waiting) -> str:
     word = "approved" if command.approved else "rejected"
     if waiting.kind == "unknown":
         word = f"it {'DID' if command.approved else 'did NOT'} happen, recorded"
-    return f"{word} by {command.by}, goes on with: seawall resume {waiting.run}"
+    return f"{word} by {command.by}, goes on with: {hint(f'resume {waiting.run}')}"
 
 
 def _waits(

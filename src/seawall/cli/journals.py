@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seawall.core.canonical import Ref
+from seawall.core.errors import Misused
 from seawall.core.events import Event, StepDone
 
 if TYPE_CHECKING:
@@ -17,13 +18,20 @@ READ_AT_ONCE = 500
 """Bodies that are read from the journal in one go."""
 
 
+def there(path: Path) -> str:
+    """The path of a journal that is there. Raises `Misused`, which says how to name another, if it is not."""
+    if not path.exists():
+        raise Misused(f"there is no journal at {path}: name one with --journal FILE or in SEAWALL_JOURNAL")
+    return str(path)
+
+
 @asynccontextmanager
 async def reading(path: Path) -> AsyncGenerator[Journal]:
     """The journal at `path`, which must be there. Raises `Misused` if it is not."""
     from seawall.core.clock import SystemClock
     from seawall.journal.sqlite import SqliteJournal
 
-    journal = SqliteJournal.open(str(path), clock=SystemClock(), create=False)
+    journal = SqliteJournal.open(there(path), clock=SystemClock(), create=False)
     try:
         yield journal
     finally:

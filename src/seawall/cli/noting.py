@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from seawall.cli.hints import hint
+from seawall.cli.journals import there
 from seawall.cli.loop import Stop
 from seawall.core.canonical import Ref
 from seawall.core.clock import SystemClock
@@ -27,7 +29,7 @@ class NotingJournal(SqliteJournal):
         **options: Any,
     ) -> Lease:
         """See `Journal.create`."""
-        self.stop.note = f"run {started.run} may not be recorded yet; look with:\n  seawall runs"
+        self.stop.note = f"run {started.run} may not be recorded yet; look with:\n  {hint('runs')}"
         lease = await super().create(started, events, bodies, **options)
         self.stop.note = how_to_go_on(lease.run)
         return lease
@@ -35,7 +37,7 @@ class NotingJournal(SqliteJournal):
 
 def noting(path: Path, stop: Stop, *, create: bool) -> NotingJournal:
     """The journal at `path`; made if it is not there and `create`. Raises `Misused` if it can't be used."""
-    journal = NotingJournal.open(str(path), clock=SystemClock(), create=create)
+    journal = NotingJournal.open(str(path) if create else there(path), clock=SystemClock(), create=create)
     assert isinstance(journal, NotingJournal)
     journal.stop = stop
     return journal
@@ -43,4 +45,4 @@ def noting(path: Path, stop: Stop, *, create: bool) -> NotingJournal:
 
 def how_to_go_on(run_id: str) -> str:
     """What is said of a run that is stopped in the middle."""
-    return f"run {run_id} is recorded up to here; go on with:\n  seawall resume {run_id}"
+    return f"run {run_id} is recorded up to here; go on with:\n  {hint(f'resume {run_id}')}"

@@ -7,8 +7,15 @@ from typing import Annotated
 
 import typer
 
+from seawall.cli.hints import at
+
 JOURNAL_VARIABLE = "SEAWALL_JOURNAL"
 DEFAULT_JOURNAL = Path("seawall.db")
+
+
+def _noted(journal: Path) -> Path:
+    return at(journal, DEFAULT_JOURNAL, JOURNAL_VARIABLE)
+
 
 JournalOption = Annotated[
     Path,
@@ -19,6 +26,7 @@ JournalOption = Annotated[
         metavar="FILE",
         help="The journal's file.",
         show_default=True,
+        callback=_noted,
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]

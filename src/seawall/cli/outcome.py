@@ -9,6 +9,7 @@ from rich.text import Text
 
 from seawall.cli import describe, words
 from seawall.cli.describe import STATUS_STYLES
+from seawall.cli.hints import hint
 from seawall.team.outcome import Outcome, Waiting
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def tell(screen: Screen, rest: Outcome | Waiting, *, streamed: str = "") -> None
     if isinstance(rest, Waiting):
         screen.text(f"waiting: step {rest.step}, {describe.question(rest)}")
         meaning = "" if rest.kind == "unknown" else f"; {describe.answers(rest)}"
-        screen.note(f"decide: seawall approve {rest.run} {rest.step} --by NAME   (or reject){meaning}")
+        screen.note(f"decide: {hint(f'approve {rest.run} {rest.step} --by NAME')}   (or reject){meaning}")
         return
     if rest.answer is not None:
         if streamed.strip() and streamed.rstrip().endswith(rest.answer.strip()):
@@ -63,7 +64,7 @@ def summary(outcome: Outcome) -> Text:
             line.append(f" · effect {effect.tool} is {effect.state}", style="red")
     line.append(f" · {spent(outcome)}")
     where = "show" if outcome.status == "completed" else "why"
-    line.append(f" · seawall {where} {outcome.run}", style="dim")
+    line.append(f" · {hint(f'{where} {outcome.run}')}", style="dim")
     return line
 
 

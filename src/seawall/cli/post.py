@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from seawall.cli.describe import answered
 from seawall.cli.going_on import opened
 from seawall.cli.head import pending, status_of
+from seawall.cli.hints import hint
 from seawall.core.errors import Misused
 from seawall.core.events import CommandTaken
 from seawall.journal.protocol import Command, RunRow
@@ -77,7 +78,7 @@ def _step(row: RunRow, state: RunState, decision: Decision, decisions: Mapping[i
     if step in decisions:
         told = f"{'approved' if decisions[step].approved else 'rejected'} by {decisions[step].by}"
         raise Misused(
-            f"run {row.run}: step {step} was {told} already; it goes on with: seawall resume {row.run}"
+            f"run {row.run}: step {step} was {told} already; it goes on with: {hint(f'resume {row.run}')}"
         )
     if decision.result is not None and settled_by(state, state.open[step]) is None:
         raise Misused(f"step {step} has not been made yet: --result is for an effect of unknown fate")
@@ -114,7 +115,7 @@ async def deliver(
     if not taken and now.state == "running":
         screen.note(f"run {row.run} is running, and whoever has it has not taken this up yet")
     elif not taken:
-        screen.note(f"run {row.run} is at work nowhere; it goes on with: seawall resume {row.run}")
+        screen.note(f"run {row.run} is at work nowhere; it goes on with: {hint(f'resume {row.run}')}")
 
 
 async def _taken(sea: Seawall, run: str, before: int, kind: str) -> bool:

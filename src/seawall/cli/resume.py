@@ -72,6 +72,7 @@ async def _one(screen: Screen, stop: Stop, path: Path, name: str, app: str | Non
 
 async def _all(screen: Screen, stop: Stop, path: Path, app: str | None) -> int:
     from seawall.cli.going_on import Resumption, interrupted, opened
+    from seawall.cli.hints import copyable
     from seawall.cli.live import Board
 
     async with opened(path) as sea:
@@ -79,7 +80,7 @@ async def _all(screen: Screen, stop: Stop, path: Path, app: str | None) -> int:
         if elsewhere:
             screen.note(f"{len(elsewhere)} interrupted on other hosts, left alone: {', '.join(elsewhere)}")
         for aside in set_aside:
-            screen.note(f"set aside: {aside.reason}")
+            screen.note(f"set aside: {copyable(aside.reason)}")
         aside_document = [{"run": aside.row.run, "reason": aside.reason} for aside in set_aside]
         if not rows:
             if screen.json:

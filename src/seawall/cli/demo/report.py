@@ -10,6 +10,7 @@ import msgspec
 
 from seawall.cli.demo.scenes import Scene, always
 from seawall.cli.demo.take import Claim, Take
+from seawall.cli.hints import program
 
 SCRIPTED = "scripted"
 
@@ -76,7 +77,7 @@ def result_of(scene: Scene, observe: Take, enforce: Take, played_by: str, journa
         enforce=enforce,
         lesson=scene.lesson(observe, enforce),
         claims=claims,
-        command=f"seawall show {enforce.run} --journal {journal}",
+        command=f"{program(elsewhere=True)} show {enforce.run} --journal {journal}",
     )
 
 
@@ -141,15 +142,16 @@ def dollars(usd: Decimal | None) -> str:
 def next_commands(results: Sequence[Result], journal: Path) -> list[str]:
     """Commands to try next, on the runs of this demo; in its directory, where its teams are found."""
     at = f"--journal {journal.name}"
+    seawall = program(elsewhere=True)  # they are typed in another directory
     stopped = [result for result in results if result.enforce.stopped_by is not None]
     asked = stopped[0] if stopped else results[0]
-    commands = [f"cd {journal.parent}", f"seawall runs {at}", f"seawall why {asked.enforce.run} {at}"]
+    commands = [f"cd {journal.parent}", f"{seawall} runs {at}", f"{seawall} why {asked.enforce.run} {at}"]
     if stopped:  # the newest observed run, decided again as if it had been enforced
         mode = f"--mode {stopped[-1].enforce.stopped_by}=enforce"
-        commands.append(f"seawall replay {stopped[-1].observe.run} {mode} {at}")
+        commands.append(f"{seawall} replay {stopped[-1].observe.run} {mode} {at}")
     for result in results:
         take = result.enforce
         if take.waits_at is not None:
-            commands.append(f"seawall approve {take.run} {take.waits_at} --by you {at}")
-            commands.append(f"seawall resume {take.run} {at}")
-    return [*commands, f"seawall verify {at}"]
+            commands.append(f"{seawall} approve {take.run} {take.waits_at} --by you {at}")
+            commands.append(f"{seawall} resume {take.run} {at}")
+    return [*commands, f"{seawall} verify {at}"]

@@ -1,0 +1,50 @@
+"""What a person is told to type next can be copied: with its journal, and by a name that is found."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli.desks import Desks
+from seawall.cli.hints import copyable, program
+
+
+def test_a_hint_names_the_journal_that_is_not_the_default(desks: Desks) -> None:
+    waits = desks("run", desks.app("parked"), "Refund 1042.", "-j", "my desk.db")
+    approved = desks("approve", "last", "--by", "ann", "-j", "my desk.db")
+
+    assert "--by NAME --journal 'my desk.db'" in waits.err
+    assert approved.err.endswith("--journal 'my desk.db'\n")
+    assert "--journal" not in desks("run", desks.app("desk"), "Hi.").err
+
+
+def test_a_journal_that_the_environment_names_is_not_repeated(
+    desks: Desks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEAWALL_JOURNAL", "other.db")
+
+    assert "--journal" not in desks("run", desks.app("desk"), "Hi.").err
+    assert copyable("go on: seawall resume r-1a, or cancel") == "go on: seawall resume r-1a, or cancel"
+    assert "--journal seawall.db" in desks("run", desks.app("desk"), "Hi.", "-j", "seawall.db").err
+    assert copyable("on: seawall resume r-1a, or") == "on: seawall resume r-1a --journal seawall.db, or"
+
+
+@pytest.mark.parametrize("command", ["runs", "show", "why", "resume", "verify"])
+def test_a_journal_that_is_not_there_names_what_names_one(desks: Desks, command: str) -> None:
+    assert (
+        "no journal at seawall.db: name one with --journal FILE or in SEAWALL_JOURNAL" in desks(command).err
+    )
+
+
+def test_off_the_path_the_program_is_named_as_it_was_called(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(sys, "argv", [".venv/bin/seawall", "run"])
+
+    assert program() == ".venv/bin/seawall"
+    assert program(elsewhere=True) == str(tmp_path / ".venv/bin/seawall")
