@@ -360,7 +360,7 @@ def events_page() -> str:
     held = [cls for cls in kinds if not issubclass(cls, events.Base)]
     return _page(
         "Events",
-        text_of(events),
+        f"{text_of(events)}\n\nImport them from `seawall.events`; there is `TextDelta` too, a piece of streamed text.",
         _records(recorded),
         "## Parts of events\n",
         _records(held).replace("## `", "### `"),

@@ -5,6 +5,7 @@ Where things live:
 - `seawall.team`: `Agent`, `Team`, `tool`, and the runtime `Seawall` with its `Run` and `Outcome`
 - `seawall.run`: the state of a run as a fold, the gate, verdicts and the base class of guards
 - `seawall.guards`: the guards; `seawall.journal`: the record; `seawall.models`: what a model is
+- `seawall.events`: what `Run.events()` brings, by name
 - `seawall.core`: errors, events, clock; `seawall.testing`: scripted models and a manual clock
 """
 

@@ -10,10 +10,11 @@ from types import ModuleType
 import pytest
 
 import seawall
+import seawall.events
 import seawall.testing
 from house import code
 
-LISTS = [pytest.param(module, id=module.__name__) for module in (seawall, seawall.testing)]
+LISTS = [pytest.param(module, id=module.__name__) for module in (seawall, seawall.events, seawall.testing)]
 
 
 @pytest.mark.parametrize("module", LISTS)

@@ -1,0 +1,50 @@
+"""What `Run.events()` brings: every kind of event, and `TextDelta` for pieces of streamed text.
+
+    async for event in run.events():
+        if isinstance(event, StepDone) and event.status == "ok":
+            print(await run.body(event.output))
+
+`Event` is any of the recorded ones. They hold no content but refer to it; `Run.body` gives it.
+"""
+
+from __future__ import annotations
+
+from seawall.core.canonical import Ref
+from seawall.core.events import (
+    Call,
+    Cause,
+    CommandTaken,
+    EffectMoved,
+    Event,
+    GuardSet,
+    Judged,
+    MemoryWritten,
+    Planned,
+    RunEnded,
+    RunStarted,
+    RunTaken,
+    StepDone,
+    StepIntended,
+    StepLate,
+)
+from seawall.models.protocol import TextDelta
+
+__all__ = [
+    "Call",
+    "Cause",
+    "CommandTaken",
+    "EffectMoved",
+    "Event",
+    "GuardSet",
+    "Judged",
+    "MemoryWritten",
+    "Planned",
+    "Ref",
+    "RunEnded",
+    "RunStarted",
+    "RunTaken",
+    "StepDone",
+    "StepIntended",
+    "StepLate",
+    "TextDelta",
+]
