@@ -7,11 +7,11 @@ import asyncio
 import pytest
 
 from seawall import Agent, Seawall, Team, Tool
+from seawall.core.events import refs_of
 from seawall.core.redact import Redactor
 from seawall.run.bodies import Bodies
 from seawall.team import sessions as module
 from seawall.team.sessions import Sessions
-from seawall.team.workshop import refs_of
 from seawall.testing import ScriptedModel, call
 from team.play import sent
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from seawall.core.canonical import Ref
 from seawall.core.errors import Misused
-from seawall.core.events import Event, StepDone
+from seawall.core.events import Event, refs_of
 
 if TYPE_CHECKING:
     from seawall.journal.protocol import Journal
@@ -54,17 +54,8 @@ class Texts:
 
 async def texts(journal: Journal, tenant: str, events: Iterable[Event]) -> Texts:
     """Every body that these events refer to."""
-    wanted = list(dict.fromkeys(ref for event in events for ref in refs(event)))
+    wanted = refs_of(events)
     found: dict[Ref, bytes] = {}
     for start in range(0, len(wanted), READ_AT_ONCE):
         found |= await journal.bodies(tenant, wanted[start : start + READ_AT_ONCE])
     return Texts(found)
-
-
-def refs(event: Event) -> list[Ref]:
-    """The bodies that an event refers to."""
-    names = ("intent", "input", "output", "answer", "problem", "note", "receipt")
-    found = [ref for name in names if (ref := getattr(event, name, None))]
-    if isinstance(event, StepDone):
-        found += [call.arguments for call in event.calls]
-    return found

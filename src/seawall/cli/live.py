@@ -12,7 +12,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from seawall.cli import describe, words
-from seawall.cli.journals import refs, texts
+from seawall.cli.journals import texts
 from seawall.core.clock import SystemClock
 from seawall.core.events import (
     CommandTaken,
@@ -24,6 +24,7 @@ from seawall.core.events import (
     StepDone,
     StepIntended,
     StepLate,
+    refs_of,
 )
 from seawall.models.protocol import TextDelta
 from seawall.run.record import Record, StepRecord
@@ -95,7 +96,9 @@ class Progress:
         wanted = isinstance(event, StepIntended) and event.kind not in ("model", "review")
         wanted = wanted or (isinstance(event, StepDone) and event.status != "ok")
         found = (
-            await texts(self._sea.journal, told.started.tenant, [event]) if wanted and refs(event) else None
+            await texts(self._sea.journal, told.started.tenant, [event])
+            if wanted and refs_of([event])
+            else None
         )
         told.add(event)
         if isinstance(event, StepIntended):

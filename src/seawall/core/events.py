@@ -9,8 +9,10 @@ older version reads in a newer one.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 import msgspec
 
@@ -296,6 +298,34 @@ Event = (
     | Planned
     | RunEnded
 )
+
+
+def refs_of(events: Iterable[Event]) -> list[Ref]:
+    """Every body that these events refer to, by the declared types of their fields, each once."""
+    return list(dict.fromkeys(ref for event in events for ref in _refs(event)))
+
+
+def _refs(item: object) -> Iterator[Ref]:
+    for name in _ref_fields(type(item)):
+        value: Ref | tuple[object, ...] | None = getattr(item, name)
+        if isinstance(value, tuple):
+            for each in value:
+                yield from _refs(each)
+        elif value:
+            yield value
+
+
+@functools.cache
+def _ref_fields(kind: type) -> tuple[str, ...]:
+    """The fields that hold a `Ref`, or structs that do. There are as many entries as kinds of events."""
+    return tuple(name for name, hint in get_type_hints(kind).items() if _holds_ref(hint))
+
+
+def _holds_ref(hint: Any) -> bool:
+    if hint is Ref or any(_holds_ref(part) for part in get_args(hint)):
+        return True
+    return isinstance(hint, type) and issubclass(hint, msgspec.Struct) and bool(_ref_fields(hint))
+
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)

@@ -13,7 +13,7 @@ import msgspec
 
 from seawall.core.canonical import Ref
 from seawall.core.errors import Misused, Refused, SeawallBug
-from seawall.core.events import Event, GuardSet, Limits, Mode, RunStarted, RunTaken
+from seawall.core.events import Event, GuardSet, Limits, Mode, RunStarted, RunTaken, refs_of
 from seawall.journal.protocol import Command, GuardSetting, Lease, RunRow, Summary
 from seawall.run.bodies import Bodies
 from seawall.run.driver import Create, Driver, recovered
@@ -28,8 +28,9 @@ from seawall.team.recover import nobody
 from seawall.team.switches import check_by, check_mode
 from seawall.team.team import Team, checked, named, team_of
 from seawall.team.work import honours_key
-from seawall.team.workshop import refs_of
 
+MAX_REQUEST_CHARS = 1_000_000
+"""Of a request: some 250,000 tokens, more than most models take. What is longer belongs into a tool's result."""
 MAX_TRIES = 3
 """To begin as a session's newest run, where other processes start runs in it at the same moment."""
 
@@ -74,13 +75,15 @@ class Seawall(Host):
         `stream`: `run.events()` brings pieces of the coordinator's text, which the outcome marks as unchecked.
         `app`: the team's import path, for `seawall resume`. A caller that is cancelled meanwhile does not
         take the run with it: its `request_id` brings it back.
-        Raises `Misused` for an empty request or an argument of another type; `Refused` if the session's last run waits or is interrupted,
-        or if money is limited and a model's price is not known; `JournalFull`, `JournalFailed`.
+        Raises `Misused` for an empty request or an argument of another type; `Refused` if the session's last
+        run waits or is interrupted, or a price is not known and money limited; `JournalFull`, `JournalFailed`.
         """
         team = team_of(team)
         named(request=request)
         if not request.strip():
             raise Misused(f"the request is empty (got {request!r})")
+        if len(request) > MAX_REQUEST_CHARS:
+            raise Misused(f"the request has {len(request):,} characters (limit {MAX_REQUEST_CHARS:,})")
         named(session=session, tenant=tenant, principal=principal, request_id=request_id, app=app)
         spend = checked(limits) if limits is not None else team.limits
         self._shop.check(team, spend)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from seawall.core.canonical import Ref
 from seawall.core.clock import Clock
 from seawall.core.errors import Misused, Refused
-from seawall.core.events import Event, Limits, RunStarted, StepDone
+from seawall.core.events import Limits, RunStarted
 from seawall.core.redact import Redactor
 from seawall.guards.loops import Loops
 from seawall.models.protocol import Model, Price
@@ -121,20 +120,6 @@ class Workshop:
         return Gate(
             work, self.guards(team), started.limits, now=self._clock.wall_s, simulate_effects=simulate
         )
-
-
-def refs_of(events: Iterable[Event]) -> list[Ref]:
-    """Every body that these events refer to."""
-    refs: dict[Ref, None] = {}
-    for event in events:
-        for name in ("intent", "input", "output", "answer", "problem", "note", "receipt", "transcript"):
-            ref = getattr(event, name, None)
-            if ref:
-                refs[ref] = None
-        if isinstance(event, StepDone):
-            for call in event.calls:
-                refs[call.arguments] = None
-    return list(refs)
 
 
 def _resolve(name: str) -> Model:

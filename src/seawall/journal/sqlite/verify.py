@@ -9,14 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import typing
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from seawall.core.canonical import Ref
 from seawall.core.errors import Broken, JournalFailed
-from seawall.core.events import Event, RunEnded, RunStarted
+from seawall.core.events import Event, RunEnded, RunStarted, refs_of
 from seawall.journal.protocol import BadBatch, Verification
 from seawall.journal.sqlite.chain import SHORT, batch_hash, leaf_of
 from seawall.journal.sqlite.database import Database, Row
@@ -58,22 +56,6 @@ class _Bad(Exception):
 
 class _Moved(Exception):
     """A prune has collapsed batches since the check began."""
-
-
-def _has_ref(hint: object) -> bool:
-    return hint is Ref or any(_has_ref(part) for part in typing.get_args(hint))
-
-
-def _refs_of(event: object) -> Iterator[str]:
-    """The bodies that an event refers to, by the declared types of its fields."""
-    for name, hint in typing.get_type_hints(type(event)).items():
-        value = getattr(event, name)
-        if _has_ref(hint) and isinstance(value, str):
-            yield value
-        elif isinstance(value, tuple):
-            for item in typing.cast("tuple[object, ...]", value):
-                if isinstance(item, msgspec.Struct):
-                    yield from _refs_of(item)
 
 
 class Check:
@@ -191,7 +173,7 @@ class Check:
         missing = database.rows(_MISSING, (json.dumps(list(dict.fromkeys(wanted))),))
         for tenant, ref in missing:  # a 64-digit text may also be something that a tool said
             batch, run, seq, data = first_mention(database, tenant, ref)
-            if any(ref in _refs_of(event) for event in _events.decode(data)):
+            if ref in refs_of(_events.decode(data)):
                 raise _Bad(batch, f"body {ref[:12]}… is missing, not erased", run, seq)
 
     def _check_end(self, database: Database) -> None:
