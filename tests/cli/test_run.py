@@ -111,7 +111,7 @@ def test_limits_and_modes_are_given_by_file_and_option(desks: Desks, tmp_path: P
         (("{app}:nobody", "Hi."), "there is no 'nobody' in module '{app}'; there: {app}:desk, {app}:looping"),
         (("{app}:dsk", "Hi."), "did you mean 'desk'?"),
         (("{app}:HEADS", "Hi."), "there is no 'HEADS'"),
-        (("{app}:seen", "Hi."), "{app}:seen is of type function, not a Team or an Agent"),
+        (("{app}:seen", "Hi."), "{app}:seen is a function, not a Team or an Agent"),
         (("{app}", "Hi."), "'{app}' names no team: write module:attribute"),
         (("{app}.py:desk", "Hi."), "write it as {app}:"),
         (("nowhere:desk", "Hi."), "there is no module 'nowhere'"),
@@ -181,3 +181,32 @@ def test_the_journal_is_named_by_the_environment(
 
     assert (tmp_path / "other.db").exists()
     assert not (tmp_path / "seawall.db").exists()
+
+
+def test_a_function_that_makes_a_team_is_called(desks: Desks) -> None:
+    desks.write("""
+def made():
+    return desk
+def made_for(region):
+    return desk
+def broken():
+    raise ValueError("no region")
+""")
+    assert desks("run", desks.app("made"), "Where is 1042?").out == "Order 1042 is lost: 80.00 EUR.\n"
+
+    needs, breaks = desks("run", desks.app("made_for"), "Hi."), desks("run", desks.app("broken"), "Hi.")
+    assert (needs.exit_code, breaks.exit_code) == (2, 2)
+    assert "call it in the module, for example team = made_for(region=…)" in needs.err
+    assert "ValueError: no region" in breaks.err
+
+
+def test_a_request_id_that_is_known_says_so_and_takes_no_other_request(desks: Desks) -> None:
+    first = desks("run", desks.app("desk"), "Where is 1042?", "--request-id", "q-1", "--json").document["run"]
+
+    again = desks("run", desks.app("desk"), "Where is 1042?", "--request-id", "q-1")
+    other = desks("run", desks.app("desk"), "Refund 1042.", "--request-id", "q-1")
+
+    assert again.out == "Order 1042 is lost: 80.00 EUR.\n"
+    assert f"already answered as {first}" in again.err
+    assert other.exit_code == 2
+    assert "'Where is 1042?', not 'Refund 1042.'" in other.err

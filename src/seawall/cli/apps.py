@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 import traceback
 from difflib import get_close_matches
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from seawall.core.errors import Misused, SeawallError
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 def load(path: str) -> Team:
     """The team at `module:attribute`, with the current directory importable. An agent becomes a team of one.
 
-    Raises `Misused` that names what is not there, and what is.
+    A function without arguments is called for it: what makes a team need not be called where it stands. Raises `Misused` that names what is not there, and what is.
     """
     from seawall.team.agent import Agent
     from seawall.team.team import Team
@@ -35,11 +36,34 @@ def load(path: str) -> Team:
                 f"there is no {attribute!r} in module {name!r}{_near(attribute, module)}; {_there(module)}"
             )
         value = getattr(value, part)
+    if inspect.isfunction(value):
+        value = _made(value, path, attribute)
     if isinstance(value, Agent):
         return Team(value)
     if not isinstance(value, Team):
         raise Misused(f"{path} is of type {type(value).__name__}, not a Team or an Agent; {_there(module)}")
     return value
+
+
+def _made(function: FunctionType, path: str, attribute: str) -> Any:
+    """What a function without arguments returns. Raises `Misused` if it can't be called like that."""
+    parameters = inspect.signature(function).parameters.values()
+    awaited = inspect.iscoroutinefunction(function)
+    needed = [
+        each.name
+        for each in parameters
+        if each.default is each.empty and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+    ]
+    if needed or awaited:
+        arguments = ", ".join(f"{name}=…" for name in needed)
+        raise Misused(
+            f"{path} is a function, not a Team or an Agent: call it in the module, for example "
+            f"team = {'await ' if awaited else ''}{attribute}({arguments})"
+        )
+    try:
+        return function()
+    except (Exception, SystemExit) as error:
+        raise Misused(f"{path}(): {_where(error)}{type(error).__name__}: {error}") from error
 
 
 def _module(name: str, path: str) -> ModuleType:

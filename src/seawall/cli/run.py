@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from seawall.cli.loop import Stop
     from seawall.cli.screen import Screen
     from seawall.team.handle import Run
+    from seawall.team.seawall import Seawall
     from seawall.team.team import Team
 
 
@@ -85,6 +86,8 @@ async def _run(
 
     stream = _Stream(screen)
     async with Seawall(noting(journal, stop, create=True)) as sea:
+        if options["request_id"] is not None:
+            await _known(screen, sea, request, options["tenant"], options["request_id"])
         run = await started(stop, sea.start(team, request, **options))
         screen.note(f"run {run.id}")
         # A moving line and streamed text do not share a terminal.
@@ -93,6 +96,31 @@ async def _run(
             rest = await followed(sea, run, board, stream.piece if options["stream"] else None)
         tell(screen, rest, streamed=stream.text)
         return exits.of_rest(rest)
+
+
+async def _known(screen: Screen, sea: Seawall, request: str, tenant: str, request_id: str) -> None:
+    """Say that a request's id was used before. Raises `Misused` if it was for another request."""
+    import os
+
+    from seawall.cli.journals import texts
+    from seawall.core.errors import Misused
+    from seawall.core.events import RunStarted
+    from seawall.core.redact import Redactor
+
+    known = await sea.journal.request(tenant, request_id)
+    if known is None:
+        return
+    first = (await sea.journal.events(known))[:1]
+    asked = "[erased]"
+    if first and isinstance(first[0], RunStarted):
+        asked = (await texts(sea.journal, tenant, first)).of(first[0].intent)
+    recorded = Redactor.from_environment(os.environ).text(request)
+    if asked not in (request, recorded, "[erased]"):
+        raise Misused(
+            f"request id {request_id!r} was given to another request, of run {known}: {asked!r}, not {request!r}"
+        )
+    ended = (await sea.journal.row(known)).state == "ended"
+    screen.note(f"already {'answered' if ended else 'asked'} as {known}")
 
 
 async def started(stop: Stop, start: Coroutine[Any, Any, Run]) -> Run:
