@@ -21,7 +21,6 @@ from seawall.core.events import (
     Tie,
 )
 from seawall.run.record import record
-from seawall.run.why import Link, why
 
 TEXTS: dict[Ref, str] = {}
 
@@ -181,3 +180,12 @@ def test_a_run_that_goes_on_is_told_from_what_is_under_way() -> None:
     found = why(record(events))
 
     assert (found.status, found.starts, found.first) == (None, (1,), 0)
+
+
+def test_an_amount_that_is_written_in_another_way_is_the_same_value() -> None:
+    events: list[Event] = [_started()]
+    events += [_step(1, "tool", "find"), _done(1, '{"amount":250,"rate":1.5,"version":"7.1.2"}')]
+    answer = _body('{"amount":250.0,"rate":"1.50","left":25.0,"version":7.1}')
+    events.append(RunEnded(at=5, status="completed", answer=answer))
+
+    assert why(record(events), TEXTS.__getitem__).unsourced == ("25.0", "7.1")

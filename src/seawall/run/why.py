@@ -7,6 +7,7 @@ step that recorded causes lead to. That is where to look first; it is no proof t
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable, Iterable
 from decimal import Decimal
@@ -16,7 +17,7 @@ import msgspec
 
 from seawall.core.canonical import Ref
 from seawall.core.events import Call, Cause, Judged, Status, StepKind, StepStatus, StoppedBy, Tie
-from seawall.run.causes import literals
+from seawall.run.causes import MAX_INDEXED_CHARS, literals
 from seawall.run.record import Record, StepRecord
 
 REQUEST = 0
@@ -274,19 +275,29 @@ def _leaves(value: Any) -> Iterable[str]:
         yield str(value)
 
 
+_NUMBER = re.compile(r"(?<![\w.])(?<!\w-)\d{1,30}(?:\.\d{1,30})?(?![\w-]|\.\d)")
+
+
+def _number(literal: str) -> Decimal | str:
+    """The value of a number, as 250, 250.0 and 250.00 are written of one amount; other literals are their own."""
+    return Decimal(literal) if _NUMBER.fullmatch(literal) else literal
+
+
 def _unsourced(record: Record, starts: tuple[int, ...], text: Callable[[Ref], str]) -> tuple[str, ...]:
-    known = literals(text(record.started.intent))
+    texts = [text(record.started.intent)]
     for step in record.steps.values():
         done = step.done
         if step.intent.kind != "model" and done is not None and done.status == "ok" and done.output:
-            known |= literals(text(done.output))
+            texts.append(text(done.output))
+    known = {literal for each in texts for literal in literals(each)}
+    numbers = {_number(found[0]) for each in texts for found in _NUMBER.finditer(each, 0, MAX_INDEXED_CHARS)}
     ended = record.ended
     refs = [ended.answer] if ended is not None else []
     if starts:
         steps = [record.steps[number].intent for number in starts]
         refs = [each.input for each in steps if each.kind in ("tool", "approval", "handoff")]
     found = {literal for ref in refs if ref for literal in literals(_values(text(ref)))}
-    return tuple(sorted(each for each in found if each not in known))
+    return tuple(sorted(each for each in found if each not in known and _number(each) not in numbers))
 
 
 # ---- what stopped it
