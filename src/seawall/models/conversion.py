@@ -36,6 +36,8 @@ from seawall.models.protocol import (
 )
 
 _KEPT_MESSAGES = 8192  # converted messages kept for the next request; some long conversations side by side
+KEPT_CHARS = 32 * 1024 * 1024
+"""Of text in the messages that are kept: eight full contexts of a million tokens."""
 _FINISHES: dict[str | None, Finish] = {"length": "length", "content_filter": "content_filter"}
 _OURS = {
     "max_tokens": "ModelRequest.max_output_tokens",
@@ -59,7 +61,13 @@ class Conversion:
 
     def __init__(self) -> None:
         self._parts: dict[int, tuple[Message, ModelRequestPart | ModelResponse]] = {}
+        self._chars = 0
         self._tools: tuple[tuple[ToolSpec, ...], list[ToolDefinition]] = ((), [])
+
+    def __repr__(self) -> str:
+        return (
+            f"<Conversion {len(self._parts)}/{_KEPT_MESSAGES} messages, {self._chars:,}/{KEPT_CHARS:,} chars>"
+        )
 
     def messages(self, given: Sequence[Message]) -> list[ModelMessage]:
         """The message list; what stands between two of the assistant's messages is one request."""
@@ -69,12 +77,12 @@ class Conversion:
         for message in given:
             found = kept.get(id(message))
             if found is None:
-                if len(kept) >= _KEPT_MESSAGES:
+                self._chars += _chars(message)
+                if len(kept) >= _KEPT_MESSAGES or self._chars > KEPT_CHARS:
                     kept.clear()
-                found = kept[id(message)] = (
-                    message,
-                    _part(message),
-                )  # the message is held: its id stays its own
+                    self._chars = _chars(message)
+                # The message is held: its id stays its own.
+                found = kept[id(message)] = (message, _part(message))
             part = found[1]
             if isinstance(part, ModelResponse):
                 if parts:
@@ -109,6 +117,11 @@ class Conversion:
         if request.temperature is not None:
             made["temperature"] = request.temperature
         return ModelSettings(**made)  # names beyond its own are the provider's
+
+
+def _chars(message: Message) -> int:
+    calls = message.calls if isinstance(message, Assistant) else ()
+    return len(message.content or "") + sum(len(one.arguments) for one in calls)
 
 
 def _part(message: Message) -> ModelRequestPart | ModelResponse:

@@ -1,0 +1,23 @@
+"""Messages that were converted before are kept for the next request, within a bound."""
+
+from __future__ import annotations
+
+import pytest
+
+from seawall.models import conversion
+from seawall.models.conversion import Conversion
+from seawall.models.protocol import Assistant, ToolCall, User
+
+
+def test_what_is_kept_of_converted_messages_is_bounded_by_their_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversion, "KEPT_CHARS", 1_000)
+    converted = Conversion()
+    conversation = [User("x" * 300), Assistant(None, (ToolCall("1", "look", "y" * 300),)), User("z" * 300)]
+
+    assert len(converted.messages(conversation)) == 3
+    assert repr(converted) == "<Conversion 3/8192 messages, 900/1,000 chars>"
+    converted.messages([*conversation, User("w" * 200)])
+    assert repr(converted) == "<Conversion 1/8192 messages, 200/1,000 chars>"
+    converted.messages([User("v" * 2_000)])
+    converted.messages([User("hi")])
+    assert repr(converted) == "<Conversion 1/8192 messages, 2/1,000 chars>"
