@@ -262,7 +262,8 @@ def test_the_team_of_a_run_that_ended_elsewhere_is_let_go(tmp_path: Path) -> Non
     async def main() -> None:
         team = clerk(call("pay", what="1"), world=World())
         gone = weakref.ref(team)
-        async with Seawall(tmp_path / "desk.db", guards=[Says(Hold("ask"))]) as here, asyncio.timeout(30):
+        clock = ManualClock()  # stands still, so that no command of another process is looked for here
+        async with Seawall(tmp_path / "desk.db", clock=clock, guards=[Says(Hold("ask"))]) as here:
             run = await here.start(team, "go")
             await run.rest()
             async with Seawall(tmp_path / "desk.db") as there:
@@ -273,5 +274,36 @@ def test_the_team_of_a_run_that_ended_elsewhere_is_let_go(tmp_path: Path) -> Non
             del run, team
             gc.collect()
             assert gone() is None
+
+    asyncio.run(main())
+
+
+def test_an_effect_that_comes_to_its_end_while_its_process_closes_is_known_to_have_happened(
+    tmp_path: Path,
+) -> None:
+    async def main() -> None:
+        begun, paid = asyncio.Event(), 0
+
+        async def pay() -> str:
+            """Pay; what was begun is brought to its end."""
+            nonlocal paid
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                paid += 1
+            return "receipt 1"
+
+        def payers(*script: Any) -> Team:
+            return Team(Agent("payer", model=ScriptedModel(list(script)), tools=[Tool(pay, effect=True)]))
+
+        async with Seawall(tmp_path / "desk.db") as sea:
+            run = await sea.start(payers(call("pay")), "go")
+            await begun.wait()
+        async with Seawall(tmp_path / "desk.db") as sea, asyncio.timeout(30):
+            outcome = await (await sea.resume(run.id, payers("Paid."))).outcome()
+        assert outcome.answer == "Paid."
+        assert [each.state for each in outcome.effects] == ["committed"]
+        assert paid == 1
 
     asyncio.run(main())

@@ -91,6 +91,7 @@ class Driver:
         self._deadline: Timer | None = None
         self._deadline_at = clock.monotonic_s() + state.left_s
         self._broken: Exception | None = None
+        self._closing = False
         self._waits = state.waits
         self._intended_at: dict[int, float] = {}
 
@@ -180,11 +181,14 @@ class Driver:
             if guard == DEADLINE and self.left_s() <= 0:  # its time passed while it was only observed
                 self._overdue()
 
-    def give_up(self, error: Exception) -> None:
-        """Stop at once and record nothing more; the run can be resumed from what is durable."""
+    def give_up(self, error: Exception, *, closing: bool = False) -> None:
+        """Stop at once; the run can be resumed from what is durable.
+
+        Nothing more is recorded or, with `closing`, only results that come before the lease is given back.
+        """
         if self._broken is not None:
             return
-        self._broken = error
+        self._broken, self._closing = error, closing
         self._disarm()
         if not self.finished.done():
             self.finished.set_exception(error)
@@ -397,6 +401,8 @@ class Driver:
         duration_s = self._clock.monotonic_s() - started
         await self._journal.room()
         if self._broken is not None:
+            if self._closing and step.number in self.state.open:
+                await self._last(step, result)
             return None
         self._steps.pop(step.number, None)
         if step.number not in self.state.open:
@@ -415,6 +421,14 @@ class Driver:
         self._go(self._settled(step, result))
         if task is not None:
             task.cancel()
+
+    async def _last(self, step: Step, result: Result) -> None:
+        """A result that came while this process closes: whoever goes on with the run decides what follows."""
+        first_seq, batch = self.state.seq, list[Event]()
+        for event in self._settled(step, result):
+            self._record(batch, event)
+        with contextlib.suppress(Broken):  # too late: the run is not ours any more, or the disk is full
+            await self._journal.append(self.lease, first_seq, batch, self.bodies.unsaved())
 
     async def _late(self, step: Step, result: Result) -> None:
         now = self._clock.wall_s()

@@ -131,7 +131,8 @@ class Host:
         for driver in list(self._flight.drivers.values()):
             if driver.state.ended is None:
                 driver.give_up(
-                    Broken(f"run {driver.lease.run} was given up: this Seawall was closed; resume it")
+                    Broken(f"run {driver.lease.run} was given up: this Seawall was closed; resume it"),
+                    closing=True,
                 )
                 leases.append(driver.lease)
             tasks += driver.stragglers()
