@@ -27,6 +27,15 @@ def test_an_approved_run_goes_on_with_resume(desks: Desks, waiting: str) -> None
     assert "let pass by step 2" in shown
 
 
+def test_a_decided_run_is_among_those_that_resume_takes_up(desks: Desks, waiting: str) -> None:
+    assert desks("resume", "--json").document["runs"] == []
+
+    desks("approve", waiting, "--by", "ann")
+
+    runs = desks("resume", "--json").document["runs"]
+    assert [(each["run"], each["status"]) for each in runs] == [(waiting, "completed")]
+
+
 def test_a_rejected_step_is_not_made(desks: Desks, waiting: str) -> None:
     desks("reject", waiting, "2", "--by", "ann", "--reason", "too much")
     desks("resume", waiting)

@@ -21,6 +21,7 @@ from seawall.core.events import (
     Tie,
 )
 from seawall.run.record import record
+from seawall.run.why import Link, why
 
 TEXTS: dict[Ref, str] = {}
 

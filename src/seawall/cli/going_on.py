@@ -13,6 +13,7 @@ from rich.text import Text
 
 from seawall.cli.apps import load
 from seawall.cli.describe import STATUS_STYLES, question
+from seawall.cli.head import pending
 from seawall.cli.hints import copyable, hint
 from seawall.cli.live import Board, followed
 from seawall.cli.loop import Stop
@@ -21,8 +22,9 @@ from seawall.cli.outcome import document
 from seawall.core.errors import Misused, SeawallError
 from seawall.core.events import RunStarted, RunTaken
 from seawall.journal.protocol import Journal, RunRow
+from seawall.run.state import fold
 from seawall.team.outcome import Outcome, Waiting
-from seawall.team.recover import SetAside, resumable
+from seawall.team.recover import MAX_RUNS, SetAside, resumable
 from seawall.team.seawall import Seawall
 from seawall.team.team import Team
 
@@ -38,10 +40,10 @@ async def opened(path: Path, stop: Stop | None = None) -> AsyncGenerator[Seawall
 
 
 class Interrupted(NamedTuple):
-    """The interrupted runs of a journal."""
+    """The interrupted runs of a journal, and those that wait and were decided on."""
 
     here: list[RunRow]
-    """To go on with: their last owner was a process of this host. Oldest first."""
+    """To go on with: their last owner was a process of this host. Oldest first, those that wait last."""
     set_aside: list[SetAside]
     """Of this host too, and left alone: they may be what ends their worker."""
     elsewhere: list[str]
@@ -51,6 +53,7 @@ async def interrupted(journal: Journal) -> Interrupted:
     """Who may be taken up again here."""
     host = journal.owner.partition(":")[0]
     found = await resumable(journal)
+    found.resumable.extend(await _decided(journal))
     elsewhere = [
         row.run
         for row in (*found.resumable, *(aside.row for aside in found.set_aside))
@@ -61,6 +64,12 @@ async def interrupted(journal: Journal) -> Interrupted:
         [aside for aside in found.set_aside if aside.row.run not in elsewhere],
         elsewhere,
     )
+
+
+async def _decided(journal: Journal) -> list[RunRow]:
+    """Runs that wait, with a decision in their inbox that nobody has taken up. Oldest first."""
+    rows = reversed(await journal.runs(state="waiting", limit=MAX_RUNS))
+    return [row for row in rows if await pending(journal, row.run, fold(await journal.events(row.run)))]
 
 
 async def _last_owner(journal: Journal, row: RunRow) -> str | None:

@@ -20,7 +20,7 @@ def resume(
         str | None,
         typer.Argument(
             metavar="RUN",
-            help="A run's id, its beginning or its end, or 'last'. Without: all interrupted runs of this host.",
+            help="A run's id, its beginning or its end, or 'last'. Without: all of this host that can go on.",
             show_default=False,
         ),
     ] = None,
@@ -36,8 +36,8 @@ def resume(
 ) -> None:
     """Go on with a run from what is recorded; no recorded step is made again.
 
-    Without RUN, every interrupted run that this host owned goes on, with the team that is recorded with it (or
-    --app). A run that was taken up three times without a step getting done is set aside: it may be what ends
+    Without RUN, every interrupted run that this host owned goes on, and every one that waits and was decided on,
+    with the team that is recorded with it (or --app). A run that was taken up three times without a step getting done is set aside: it may be what ends
     its worker. The exit code is 0 if each came to an outcome or waits, and 1 if some could not go on.
     """
     from seawall.cli.loop import run_async
@@ -88,7 +88,7 @@ async def _all(screen: Screen, stop: Stop, path: Path, app: str | None) -> int:
             elif not set_aside:
                 screen.note(f"no interrupted run in {path}")
             return exits.Exit.BROKEN if set_aside else exits.Exit.OK
-        screen.note(f"{len(rows)} interrupted")
+        screen.note(f"{len(rows)} to go on with")
         board = Board(screen, prefix=len(rows) > 1)
         with board.shown():
             results = await Resumption(sea, board, stop, app).go_on_with_all(rows)
