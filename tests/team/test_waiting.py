@@ -272,6 +272,7 @@ def test_the_team_of_a_run_that_ended_elsewhere_is_let_go(tmp_path: Path) -> Non
                 await other.outcome()
             assert (await (await here.attach(run.id)).outcome()).status == "cancelled"
             del run, team
+            await clock.advance(1_000)  # its timers, which were cancelled, are gone from the clock
             gc.collect()
             assert gone() is None
 
