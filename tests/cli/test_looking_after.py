@@ -59,6 +59,9 @@ def test_a_tenants_texts_are_erased_only_on_a_word(desks: Desks) -> None:
     acme = desks("runs", "--tenant", "acme", "--json").document["runs"][0]["run"]
     other = desks("runs", "--tenant", "other", "--json").document["runs"][0]["run"]
     assert desks("show", acme, "--json").document["request"] == "[erased]"
+    replayed = desks("replay", acme)
+    assert (replayed.exit_code, replayed.out) == (2, "")
+    assert f"run {acme}: its texts were erased" in replayed.err
     assert desks("show", other, "--json").document["request"] == "Where is 1042?"
     assert desks("verify").exit_code == 0
 

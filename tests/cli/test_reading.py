@@ -17,6 +17,7 @@ def test_runs_are_listed_newest_first_with_what_stopped_them(desks: Desks) -> No
 
     assert [row.split()[1] for row in rows if row.startswith("r-")] == ["waiting", "halted", "completed"]
     assert "halted loops" in rows[3]
+    assert desks("runs", "--state", "waiting", "--json").document["runs"][0]["active_s"] > 0
     assert 'for a decision on step 2: cashier wants refund(amount="80.00", order_id="1042")' in rows[2]
     assert {"COST", "TOKENS", "CALLS", "TIME", "AGE", "TEAM", "SESSION"} <= set(rows[0].split())
 
@@ -183,3 +184,19 @@ mortal = Team(Agent("mortal", model=script(call("dies"), say("Alive.")), tools=[
     assert "lost: no result was recorded, it counts as spent" in shown
     assert "├╴segment 2: taken up by" in shown
     assert "segments   1 from step 1 by" in shown
+
+
+def test_a_call_that_was_cut_is_shown_with_the_time_it_had(desks: Desks) -> None:
+    desks.write("""
+@tool
+async def hangs() -> str:
+    "Never answers."
+    await asyncio.get_running_loop().create_future()
+hanging = Team(Agent("hanging", model=script(call("hangs")), tools=[hangs]))
+""")
+    assert desks("run", desks.app("hanging"), "Go.", "--active-s", "0.2").exit_code == 4
+
+    step = desks("show", "--json").document["steps"][1]
+    assert step["status"] == "cancelled"
+    assert step["duration_s"] > 0.1
+    assert "0.0 ms" not in next(line for line in desks("show").out.splitlines() if "hangs(" in line)

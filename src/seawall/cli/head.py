@@ -27,10 +27,9 @@ def status_of(row: RunRow) -> str:
 
 def active_s(state: RunState, told: Record) -> float:
     """Active seconds so far, as they are recorded."""
-    if state.ended is None and told.segments:  # nothing was recorded since the last event
+    if state.ended is None and told.segments and not state.waits:  # nothing was recorded since the last event
         segment = told.segments[-1]
-        spent_before = state.started.limits.active_s - segment.taken.left_s
-        return spent_before + (0.0 if state.waits else segment.last_at - segment.taken.at)
+        return state.started.limits.active_s - segment.taken.left_s + segment.last_at - segment.taken.at
     return state.started.limits.active_s - state.left_s
 
 

@@ -152,7 +152,7 @@ class Progress:
         mark, style = describe.mark(step, waits=False)
         tail: list[str] = []
         if step.intent.kind not in ("handoff", "review", "approval") and step.intent.perform:
-            tail.append(words.seconds(done.duration_s))
+            tail += [] if step.duration_s is None else [words.seconds(step.duration_s)]
         if tokens := done.input_tokens + done.output_tokens:
             tail.append(f"{words.count(tokens)} tokens")
         if done.usd:

@@ -81,7 +81,7 @@ def step(told: StepRecord, texts: Texts) -> dict[str, Any]:
         "approved": None if done is None else done.approved,
         "error": None if done is None else done.error,
         "retry": False if done is None else done.retry,
-        "duration_s": None if done is None else done.duration_s,
+        "duration_s": told.duration_s,
         "input_tokens": 0 if done is None else done.input_tokens,
         "output_tokens": 0 if done is None else done.output_tokens,
         "usd": "0" if done is None else done.usd,

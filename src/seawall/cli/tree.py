@@ -90,7 +90,7 @@ class Tree:
             return ""
         tokens = done.input_tokens + done.output_tokens
         parts = [
-            f"{words.seconds(done.duration_s):>8}",
+            f"{'' if step.duration_s is None else words.seconds(step.duration_s):>8}",
             f"{words.count(tokens) + ' tok' if tokens else '':>9}",
         ]
         if self._with_usd:

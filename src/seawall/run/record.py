@@ -44,6 +44,18 @@ class StepRecord(msgspec.Struct):
         """The step's number, from 1."""
         return self.intent.step
 
+    @property
+    def duration_s(self) -> float | None:
+        """Seconds that it took; None while it has no result, or if nobody saw its end."""
+        if self.done is None:
+            return None
+        if (
+            self.done.status == "cancelled" and not self.done.duration_s
+        ):  # cut off: by the process that had it
+            return max(0.0, self.done.at - self.intent.at)
+        unseen = self.done.status in ("lost", "unknown") and not self.done.duration_s
+        return None if unseen else self.done.duration_s
+
 
 class Segment(msgspec.Struct):
     """One process's time with the run. The second and later ones come after a crash or a wait."""

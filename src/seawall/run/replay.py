@@ -62,7 +62,7 @@ def replay(
 ) -> Replay:
     """Decide again over `events`, with today's `work`, `guards` and `limits`. Pure but for new bodies.
 
-    `bodies` holds what the events refer to; an erased argument reads as invalid, and is named so.
+    `bodies` holds what the events refer to: all of it, as an erased argument would read as an invalid one.
     """
     started = events[0]
     if not isinstance(started, RunStarted):

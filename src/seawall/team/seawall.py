@@ -332,7 +332,7 @@ class Seawall(Host):
         """Decide again over a recorded run with today's team and guards; nothing is performed.
 
         `limits` take the place of the recorded ones, `modes` of the recorded modes. Raises `Misused` if
-        there is no such run, or if its events were pruned.
+        there is no such run, if its events were pruned, or if its texts were erased.
         """
         team = team_of(team)
         events = await recorded(self.journal, run_id)
@@ -340,6 +340,8 @@ class Seawall(Host):
         spend = checked(limits) if limits is not None else state.started.limits
         bodies = self._shop.bodies()
         bodies.load(await self.journal.bodies(state.started.tenant, refs_of(events)))
+        if bodies.missing(refs_of(events)):  # today's code can't decide the same over what it can't read
+            raise Misused(f"run {run_id}: its texts were erased, so nothing can be decided over them again")
         lines = await self._shop.sessions.lines(self.journal, state.started.tenant, state.history, bodies)
         work = self._shop.work(team, spend, bodies, lines, models=False)
         guards = self._shop.guards(team)
