@@ -106,13 +106,20 @@ class Seawall(Host):
             app=app,
             stream=stream,
         )
+        return await self._enter(team, started, bodies)
+
+    async def _enter(self, team: Team, started: RunStarted, bodies: Bodies) -> Run:
+        """Begin, or wait in line in the session. Raises `Refused` if that takes no other run now."""
         for _ in range(MAX_TRIES):
             tail = None
-            if session is not None:
+            if started.session is not None:
                 try:
                     tail = await self._shop.sessions.tail(self.journal, started, queued=self._flight.holds)
-                except Refused:  # unless it was for this very request's run, which `create` tells otherwise
-                    known = request_id and await self.journal.request(tenant, request_id)
+                except (
+                    Refused
+                ):  # perhaps by this very request's run; otherwise `create` tells that it is known
+                    request_id = started.request_id
+                    known = request_id and await self.journal.request(started.tenant, request_id)
                     if not known:
                         raise
                     return await self.attach(known)
