@@ -221,3 +221,9 @@ def test_text_that_has_no_utf_8_is_misuse_where_it_is_a_name(field: str) -> None
             assert await sea.journal.runs() == []
 
     asyncio.run(main())
+
+
+def test_a_request_of_more_than_a_million_characters_is_misuse() -> None:
+    team = Team(Agent("clerk", model=ScriptedModel(["Here."])))
+    with pytest.raises(Misused, match=r"the request has 1,000,001 characters \(limit 1,000,000\)"):
+        asyncio.run(team.run("x" * 1_000_001))

@@ -79,26 +79,20 @@ class Seawall(Host):
         run waits or is interrupted, or a price is not known and money limited; `JournalFull`, `JournalFailed`.
         """
         team = team_of(team)
-        named(request=request)
-        if not request.strip():
-            raise Misused(f"the request is empty (got {request!r})")
-        if len(request) > MAX_REQUEST_CHARS:
-            raise Misused(f"the request has {len(request):,} characters (limit {MAX_REQUEST_CHARS:,})")
+        _check_request(request)
         named(session=session, tenant=tenant, principal=principal, request_id=request_id, app=app)
         spend = checked(limits) if limits is not None else team.limits
         self._shop.check(team, spend)
         bodies = self._shop.bodies(tenant, session)
-        guards = self._shop.guards(team)
-        now = self._clock.wall_s()
         started = RunStarted(
-            at=now,
+            at=self._clock.wall_s(),
             run=self._ids.run(),
             team=team.name,
             team_version=team.version,
             agent=team.coordinator.name,
             intent=bodies.put(request),
             limits=spend,
-            guards=self._switches.at_start(guards, self._modes, modes or {}),
+            guards=self._switches.at_start(self._shop.guards(team), self._modes, modes or {}),
             tenant=tenant,
             principal=principal,
             session=session,
@@ -115,9 +109,7 @@ class Seawall(Host):
             if started.session is not None:
                 try:
                     tail = await self._shop.sessions.tail(self.journal, started, queued=self._flight.holds)
-                except (
-                    Refused
-                ):  # perhaps by this very request's run; otherwise `create` tells that it is known
+                except Refused:  # perhaps by this very request's run
                     request_id = started.request_id
                     known = request_id and await self.journal.request(started.tenant, request_id)
                     if not known:
@@ -447,3 +439,12 @@ class Seawall(Host):
         if row.state == "waiting" and not self._flight.holds(run_id):
             with contextlib.suppress(Refused):  # another process was quicker
                 await self.resume(run_id, team)
+
+
+def _check_request(request: str) -> None:
+    """Raise `Misused` for one that is no text, empty, or too long."""
+    named(request=request)
+    if not request.strip():
+        raise Misused(f"the request is empty (got {request!r})")
+    if len(request) > MAX_REQUEST_CHARS:
+        raise Misused(f"the request has {len(request):,} characters (limit {MAX_REQUEST_CHARS:,})")
