@@ -266,7 +266,11 @@ class Journal(Protocol):
         ...
 
     async def prune(self, *, before: float, tenant: str | None = None, dry_run: bool = False) -> Pruned:
-        """Fold runs that ended before `before` into their summary rows, and shrink the file."""
+        """Fold runs that ended before `before` into their summary rows, and shrink the file.
+
+        Their events and answers are gone, and so are replay and fork of them. Their sessions go on: a
+        conversation whose newest run was pruned begins anew, any other keeps all that its runs refer to.
+        """
         ...
 
     async def verify(self, *, progress: Callable[[int, int], None] | None = None) -> Verification:
