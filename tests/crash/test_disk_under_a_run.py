@@ -33,6 +33,11 @@ async def settled(sea: Seawall, world: World, run: Run) -> Outcome:
     return rest
 
 
+async def intended(sea: Seawall, run: Run) -> int:
+    """Steps whose intent was on disk when it failed: those may be on their way to the world."""
+    return len((await sea.state(run.id)).in_flight)
+
+
 def check(outcome: Outcome, world: World) -> None:
     assert (outcome.status, outcome.answer) == ("completed", ANSWER)
     assert sum(1 for call in world.calls() if call.name == "pay") == 1
@@ -55,7 +60,7 @@ def test_a_full_disk_stops_the_run_and_space_lets_it_go_on_here(tmp_path: Path, 
             with pytest.raises(Refused, match=run.id):  # not in line behind a run that nobody drives
                 await sea.start(team, REQUEST, session="s-1")
             assert await sea.journal.events(run.id), "reads work"
-            assert len(world.calls()) == made, "nothing is acted on"
+            assert len(world.calls()) - made <= await intended(sea, run), "nothing else is acted on"
             disk.full, at_most = False, len(world.calls())
             on_again = await sea.resume(run.id, busy_desk(tmp_path / "world")[0])
             check(await settled(sea, world, on_again), world)
@@ -83,9 +88,8 @@ def test_a_failed_sync_stops_everything_and_another_process_goes_on(
                 await sea.start(team, REQUEST)
             with pytest.raises(JournalFailed):
                 await sea.resume(run.id, team)
-            assert (disk.syncs, len(world.calls())) == (syncs, made), (
-                "no sync is tried again, nothing is made"
-            )
+            assert disk.syncs == syncs, "no sync is tried again"
+            assert len(world.calls()) - made <= await intended(sea, run), "nothing else is made"
         after, world = busy_desk(tmp_path / "world")
         async with sea_on(path) as sea:
             check(await settled(sea, world, await sea.resume(run.id, after)), world)

@@ -50,6 +50,8 @@ class Run:
                 return found
             if found.state != "waiting":
                 await self._changed(news, found)
+            elif self.id in self._flight.teams and await self._commanded(found):
+                await self._changed(news, found)  # somebody has decided, and this process takes it up
             elif waits := await waits_of(self._sea.journal, self.id):  # else it was taken up just now
                 return waits[0]
 
@@ -86,13 +88,17 @@ class Run:
         team = self._team
         return outcome_of(driver.state, answer, team.output(answer) if team and answer is not None else None)
 
+    async def _commanded(self, row: RunRow) -> bool:
+        """Whether the inbox of a run that waits has something that was not taken yet."""
+        if self._taken[0] != row.events:
+            self._taken = row.events, (await self._sea.state(self.id)).inbox
+        return bool(await self._sea.journal.inbox(self.id, after=self._taken[1]))
+
     async def _changed(self, news: asyncio.Future[None], row: RunRow) -> None:
         """Wait until there may be more to see than `row`. Raises `Broken` if there will not be."""
         moves = True
         if row.state == "waiting":  # nobody takes it up again before there is a command for it
-            if self._taken[0] != row.events:
-                self._taken = row.events, (await self._sea.state(self.id)).inbox
-            moves = bool(await self._sea.journal.inbox(self.id, after=self._taken[1]))
+            moves = await self._commanded(row)
         elif self._flight.holds(self.id):
             await asyncio.shield(news)
             return
