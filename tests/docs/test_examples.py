@@ -23,6 +23,14 @@ def test_every_example_of_the_page_runs(
     module = ModuleType("example")
     monkeypatch.setitem(sys.modules, "example", module)  # dataclasses and pydantic look names up there
 
+    for name, known in list(sys.modules.items()):  # another page's `app` is not this one's
+        file = getattr(known, "__file__", None)
+        if (
+            file
+            and not Path(file).is_relative_to(page.ROOT)
+            and Path(file).parent.name.startswith("test_every")
+        ):
+            del sys.modules[name]
     ran = page.run(path, tmp_path, module)
 
     runnable = [block for block in page.blocks(path.read_text(encoding="utf-8")) if block.skip is None]

@@ -74,6 +74,8 @@ class Sessions:
         if tail.state == "waiting":
             what = "waits for a person: decide on it, or cancel it"
         elif (tail.state == "interrupted" or given_up) and not queued(tail.run):
+            if (await journal.row(tail.run)).state == "ended":  # between the look at its row and the other
+                return await self.tail(journal, started, queued=queued, own=own)
             what = f"was interrupted: seawall resume {tail.run}, or cancel it"
         else:
             return "busy"
