@@ -8,7 +8,7 @@ A hand-off begins with an empty context, so what another frame of the same agent
 handed out again and again comes to an end in the frame that hands it out: the same task with the same result is
 no news there.
 
-On 4,173 recorded runs "no news three in a row" caught all 45 true repetition loops and stopped 0.85% of the
+In a study of 4,173 recorded runs, made before this code, "no news three in a row" caught all 45 true repetition loops and stopped 0.85% of the
 good runs; "the same tool more than three times" caught them too and stopped 19% of the good runs, 82% of those
 with ten calls or more.
 """

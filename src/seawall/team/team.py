@@ -19,7 +19,7 @@ from seawall.team.agent import ASK_PREFIX, Agent, listed
 from seawall.team.outcome import Outcome, Waiting
 
 REVIEW_ROUNDS = 2
-"""A first look and one more after a correction; measured gains of further rounds are small, their cost is not."""
+"""A first look and one more after a correction: each further round costs as much as the answer did."""
 
 
 REVIEW_TOOL = "review"
