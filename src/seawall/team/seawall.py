@@ -16,10 +16,12 @@ from seawall.core.errors import Misused, Refused, SeawallBug
 from seawall.core.events import Event, GuardSet, Limits, Mode, RunStarted, RunTaken, refs_of
 from seawall.journal.protocol import Command, GuardSetting, Lease, RunRow, Summary
 from seawall.run.bodies import Bodies
-from seawall.run.driver import Create, Driver, recovered
+from seawall.run.driver import Create, Driver
 from seawall.run.fork import forked
+from seawall.run.frame import Line
+from seawall.run.recovery import recovered
 from seawall.run.replay import Replay, replay
-from seawall.run.state import Line, RunState, begin, fold
+from seawall.run.state import RunState, begin, fold
 from seawall.team.agent import Agent
 from seawall.team.handle import Run
 from seawall.team.host import Host
