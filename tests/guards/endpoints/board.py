@@ -78,9 +78,7 @@ class Process:
         self.clock = clock
         self.journal = Slice(board, owner)
         given = EndpointOptions(**{"jitter": 0.0, **options})
-        self.endpoints = Endpoints(
-            clock=clock, rng=random.Random(1), options={"tool": given, "model": given}
-        )
+        self.endpoints = Endpoints(clock=clock, rng=random.Random(1), options={"tool": given, "model": given})
         self.called: list[str] = []
         """Runs that were told to ask again."""
 

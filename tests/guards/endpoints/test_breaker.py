@@ -135,7 +135,10 @@ def test_failures_and_slow_calls_together_open_it() -> None:
 def test_a_call_that_was_cut_says_only_that_it_took_so_long() -> None:
     bench = Bench(slow_s=10.0)
     bench.calls(20, "cut", took_s=9.0)
-    assert (bench.state, sum(counts.calls for counts in bench.breaker.window.sums(bench.now))) == ("closed", 0)
+    assert (bench.state, sum(counts.calls for counts in bench.breaker.window.sums(bench.now))) == (
+        "closed",
+        0,
+    )
 
     bench.calls(10, "cut", took_s=10.0)
 
@@ -431,7 +434,7 @@ class Calls(RuleBasedStateMachine):
         super().__init__()
         self.bench = Bench(at_once=20, slow_s=30.0)
         self.flying: list[int] = []
-        self.probes: set[int] = set()
+        self.probes: dict[int, float] = {}
 
     @precondition(lambda self: self.bench.why is None and self.bench.breaker.places(self.bench.now))
     @rule()
@@ -439,21 +442,19 @@ class Calls(RuleBasedStateMachine):
         number = self.bench.begin()
         self.flying.append(number)
         if self.bench.state == "half_open":
-            self.probes.add(number)
+            self.probes[number] = self.bench.now
 
     @precondition(lambda self: self.flying)
     @rule(data=st.data(), answer=st.sampled_from(["answered", "failed", "cut", "unasked", "spend_limit"]))
     def a_call_ends(self, data: st.DataObject, answer: Answer) -> None:
         number = self.flying.pop(data.draw(st.integers(0, len(self.flying) - 1)))
-        self.probes.discard(number)
+        self.probes.pop(number, None)
         self.bench.end(number, answer)
 
     @rule(seconds=st.sampled_from([0.0, 0.5, 3.0, 20.0, 100.0, 10_000.0]))
     def time_passes(self, seconds: float) -> None:
         self.bench.now += seconds
         self.bench.look()
-        if seconds >= 30.0:
-            self.probes.clear()  # they are slow now, and known for it
 
     @precondition(lambda self: self.bench.why == "due")
     @rule()
@@ -463,7 +464,7 @@ class Calls(RuleBasedStateMachine):
     @invariant()
     def never_more_probes_in_flight_than_are_allowed(self) -> None:
         if self.bench.state == "half_open":
-            young = [number for number in self.probes if number in self.flying]
+            young = [began for began in self.probes.values() if self.bench.now - began < 30.0]  # not slow
             assert len(young) <= self.bench.breaker.options.probes
 
     @invariant()
