@@ -4,6 +4,7 @@
 - `answers`: what a call says of its endpoint; `told`: what an agent is told
 - `endpoint`: these together, for one endpoint; `shared`: all of them, as the gate asks them
 - `record`: what processes agree on; `sharing`: how they come to agree
+- `person`: what a person sees, and sets
 """
 
 from __future__ import annotations

@@ -334,6 +334,7 @@ class Breaker:
             in_flight=self.in_flight,
             overdue=self._own_overdue(),
             buckets=self.window.told(now_s),
+            window_s=self.options.window_s,
         )
 
     def _sums(self, now_s: float) -> list[Counts]:

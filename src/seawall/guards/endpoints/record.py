@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 import msgspec
-from msgspec.structs import replace
 
 from seawall.guards.endpoints.window import Aged
 
@@ -67,6 +66,8 @@ class Part(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     overdue: int = 0
     """Of these, in flight for longer than a slow call takes."""
     buckets: tuple[Aged, ...] = ()
+    window_s: float = 180.0
+    """How far back they count."""
 
 
 class Hold(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -135,22 +136,3 @@ def merged(record: Record, change: Change, wall_s: float) -> Record:
         newest = sorted(parts, key=lambda owner: parts[owner].at)[-MAX_PARTS:]
         parts = {owner: part for owner, part in parts.items() if owner in newest}
     return Record(phase=phase, hold=hold, parts=parts)
-
-
-def set_by_person(record: Record, value: str, by: str, wall_s: float, open_s: float) -> Record:
-    """The record after a person has opened or closed the breaker; another value leaves its phase as it is."""
-    phase = record.phase
-    if value == "open":
-        phase = Phase(
-            serial=phase.serial + 1,
-            state="open",
-            at=wall_s,
-            cause="person",
-            openings=1,
-            open_s=open_s,
-            by=by,
-        )
-    elif value == "closed":
-        phase = Phase(serial=phase.serial + 1, at=wall_s, by=by)
-        return replace(record, phase=phase, hold=Hold())
-    return replace(record, phase=phase)
