@@ -73,9 +73,9 @@ def breakers(
         "--isolate": (isolate, "isolated"),
         "--auto": (auto, "auto"),
     }
-    given = [(option, name, value) for option, (name, value) in values.items() if name is not None]
+    given = [option for option, (name, _) in values.items() if name is not None]
     if len(given) > 1:
-        raise Misused(f"{' and '.join(option for option, _, _ in given)}: set one at a time")
+        raise Misused(f"{' and '.join(given)}: set one at a time")
     if not given and (for_ is not None or by or why or unseen):
         raise Misused("--for, --by, --why and --unseen go with --open, --close, --isolate or --auto")
     for_s = None if for_ is None else duration_s(for_)
@@ -85,10 +85,10 @@ def breakers(
         raise Misused("--for: --auto lasts; set another state for a time, and it goes back to auto by itself")
     wish = None
     if given:
-        option, name, value = given[0]
+        name, value = values[given[0]]
         who = by.strip() or _login()
         wish = Wish(
-            endpoint=name, value=value, option=option, by=who, why=why, for_s=for_s, unseen=unseen
+            endpoint=name or "", value=value, option=given[0], by=who, why=why, for_s=for_s, unseen=unseen
         )
     screen = Screen(json=json)
     run_async(lambda _: _breakers(screen, journal, wish))
@@ -128,9 +128,7 @@ async def _set(journal: Journal, wish: Wish, known: list[str], now: float) -> st
     from seawall.guards.endpoints.person import set_breaker
 
     name = _named(wish, known)
-    await set_breaker(
-        journal, name, wish.value, by=wish.by, why=wish.why, at=now, for_s=wish.for_s
-    )
+    await set_breaker(journal, name, wish.value, by=wish.by, why=wish.why, at=now, for_s=wish.for_s)
     return name
 
 
@@ -147,7 +145,9 @@ def _named(wish: Wish, known: list[str]) -> str:
     there = ", ".join(alike or known) or "none was called yet"
     kind, _, rest = name.partition(":")
     if kind not in ("tool", "model") or not rest:
-        raise Misused(f"{wish.option} {name}: an endpoint is written tool:NAME or model:NAME; there are: {there}")
+        raise Misused(
+            f"{wish.option} {name}: an endpoint is written tool:NAME or model:NAME; there are: {there}"
+        )
     if wish.unseen:
         return name
     raise Misused(
@@ -219,5 +219,7 @@ def _notes(row: Row, now: float) -> list[str]:
         notes.append(_CAUSES[row.cause])
     if row.left_alone_s is not None:
         notes.append(f"asked to be left alone for {words.seconds(row.left_alone_s)} more (Retry-After)")
-    notes += [f"{count} in flight in {words.one_line(owner)}" for owner, count in sorted(row.in_flight.items())]
+    notes += [
+        f"{count} in flight in {words.one_line(owner)}" for owner, count in sorted(row.in_flight.items())
+    ]
     return notes

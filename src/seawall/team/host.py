@@ -20,6 +20,7 @@ from seawall.core.errors import Broken, Misused, SeawallError
 from seawall.core.events import Mode
 from seawall.core.ids import Ids
 from seawall.core.redact import Redactor
+from seawall.guards.endpoints import EndpointOptions, Endpoints
 from seawall.journal.protocol import Command, Journal, Lease
 from seawall.journal.sqlite import SqliteJournal
 from seawall.models.protocol import Model, Price
@@ -57,13 +58,15 @@ class Host:
         modes: Mapping[str, Mode] | None = None,
         models: Callable[[str], Model] | None = None,
         prices: Mapping[str, Price] | None = None,
+        endpoints: Mapping[str, EndpointOptions] | None = None,
         secrets: Iterable[str] = (),
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._clock: Clock = clock or SystemClock()
         self._given = journal
         self._journal: Journal | None = None
-        self._ids = Ids(self._clock, rng or random.Random(os.urandom(16)))
+        rng = rng or random.Random(os.urandom(16))
+        self._ids = Ids(self._clock, rng)
         self._modes: dict[str, Mode] = dict(modes or {})
         self._shop = Workshop(
             clock=self._clock,
@@ -73,7 +76,8 @@ class Host:
             redactor=Redactor.from_environment(os.environ if environment is None else environment, secrets),
         )
         self._flight = Flight(self._clock)
-        self._shared: tuple[Shared, ...] = ()
+        self._endpoints = Endpoints(clock=self._clock, rng=rng, options=endpoints)
+        self._shared: tuple[Shared, ...] = (self._endpoints,)
         """What the gate asks at reserve, in this order."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._switches = Switches(self._clock)
@@ -102,6 +106,7 @@ class Host:
         else:
             self._journal = given
         self._flight.closed = False
+        await self._endpoints.open(self._journal)
         await self._post.open(self._journal)
         return self
 
@@ -118,6 +123,7 @@ class Host:
             await self._let_go()
         finally:
             try:
+                await self._endpoints.close()
                 await journal.close()
                 await self._shop.close()
             finally:

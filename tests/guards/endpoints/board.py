@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from seawall.core.errors import Broken
 from seawall.core.events import Limits, RunStarted
@@ -82,7 +82,7 @@ class Process:
         self.called: list[str] = []
         """Runs that were told to ask again."""
 
-    async def __aenter__(self) -> Process:
+    async def __aenter__(self) -> Self:
         await self.endpoints.open(cast("Any", self.journal))
         return self
 
