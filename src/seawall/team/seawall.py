@@ -14,7 +14,7 @@ import msgspec
 from seawall.core.canonical import Ref
 from seawall.core.errors import Misused, Refused, SeawallBug
 from seawall.core.events import Event, GuardSet, Limits, Mode, RunStarted, RunTaken, refs_of
-from seawall.journal.protocol import Command, Lease, RunRow, Setting, Summary
+from seawall.journal.protocol import Booking, Command, Lease, RunRow, Setting, Summary
 from seawall.run.bodies import Bodies
 from seawall.run.driver import Create, Driver
 from seawall.run.fork import forked
@@ -139,10 +139,14 @@ class Seawall(Host):
         after = None if started.session is None else "" if tail is None else tail.run
 
         async def create(
-            events: Sequence[Event], unsaved: dict[Ref, bytes], waits: bool, summary: Summary | None
+            events: Sequence[Event],
+            unsaved: dict[Ref, bytes],
+            waits: bool,
+            summary: Summary | None,
+            booked: Sequence[Booking],
         ) -> Lease:
             return await self.journal.create(
-                started, events, unsaved, after=after, waiting=waits, summary=summary
+                started, events, unsaved, after=after, waiting=waits, summary=summary, booked=booked
             )
 
         await asyncio.shield(self._keep(self._start_new(driver, first, create)))
