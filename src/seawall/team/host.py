@@ -245,6 +245,12 @@ class Host:
         self._flight.tell(run_id)
         self._post.wake()
 
+    def _forget(self, run_id: str) -> None:
+        """A run that was not recorded, after all."""
+        for each in self._shared:
+            each.gone(run_id, parked=False)
+        self._flight.forget(run_id)
+
     def _again(self, run_id: str) -> None:
         """What runs share has changed for a run that was told to wait: decide again, or take it up again."""
         driver = self._flight.drivers.get(run_id)

@@ -343,3 +343,20 @@ def test_two_hosts_on_one_file_know_of_each_other_s_breakers(tmp_path: Any) -> N
         assert world.calls == 10
 
     asyncio.run(play())
+
+
+def test_a_run_that_was_not_recorded_after_all_leaves_no_call_and_no_place_behind() -> None:
+    async def play() -> None:
+        clock = ManualClock()
+        model = ScriptedModel(lambda _: say("hi"), name="gpt")
+        async with host(clock) as sea:
+            runs = await asyncio.gather(
+                *(sea.start(Agent("desk", model=model), "go", request_id="req-9") for _ in range(5))
+            )
+            await clock.until(runs[0].outcome())
+            endpoint = sea._endpoints["model:gpt"]
+
+            assert (endpoint.breaker.in_flight, len(endpoint.line)) == (0, 0)
+            assert model.request_count == 1
+
+    asyncio.run(play())
