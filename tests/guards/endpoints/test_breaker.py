@@ -328,18 +328,33 @@ def test_a_breaker_that_is_forced_closed_does_not_open() -> None:
     assert (bench.state, bench.why) == ("closed", None)
 
 
-def test_retries_are_a_tenth_of_first_tries_and_a_few() -> None:
+def test_further_tries_are_paid_for_by_first_tries_and_few_can_be_saved_up() -> None:
     bench = Bench(minimum_calls=1_000)
+    for _ in range(1_000):
+        bench.begin()
+    assert sum(bench.breaker.afford_retry(bench.now) for _ in range(100)) == 5
+
+    granted = 0
     for _ in range(100):
         bench.begin()
-    granted = sum(bench.breaker.afford_retry(bench.now) for _ in range(100))
-    assert granted == 5 + 10
-
-    bench.begin(again=True)
+        granted += bench.breaker.afford_retry(bench.now)
+    assert granted == 10, "a tenth"
+    for _ in range(100):
+        bench.begin(again=True)
     assert not bench.breaker.afford_retry(bench.now), "a further try earns nothing"
 
-    bench.now += 180.0
+    bench.now += 36.0
+    assert sum(bench.breaker.afford_retry(bench.now) for _ in range(100)) == 1
+    bench.now += 10_000.0
     assert sum(bench.breaker.afford_retry(bench.now) for _ in range(100)) == 5
+
+
+def test_processes_share_what_is_saved_up_for_further_tries() -> None:
+    bench = Bench()
+    for number in range(4):
+        bench.breaker.hear(f"other {number}", Part(at=0.0, number=1), bench.now)
+
+    assert sum(bench.breaker.afford_retry(bench.now) for _ in range(100)) == 1
 
 
 def test_what_other_processes_saw_counts_in_the_same_phase() -> None:
@@ -506,6 +521,6 @@ def test_a_window_tells_its_age_and_not_its_clock() -> None:
     here.at(1_000.0).calls += 3
     told = here.told(1_004.0)
     found = there.sums(77.0)
-    there.add_told(found, told, 97.0, 77.0, calls=True)
+    there.add_told(found, told, 97.0, 77.0)
 
     assert [counts.calls for counts in found].index(3) in (2, 3)  # begun up to 10 s before, and 20 s on
