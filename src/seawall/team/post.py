@@ -129,12 +129,16 @@ class Post:
         try:
             await self._hand(run)
         except Exception as error:  # noqa: BLE001 -- whatever is wrong with one run, the others get theirs
-            if self._owed.get(run) != str(error):
-                _log.warning("run %s could not be handed its commands, and will be: %s", run, error)
-            self._owe(run, str(error))
-            self._try_again_later()
+            self.failed(run, error)
         else:
             self._owed.pop(run, None)
+
+    def failed(self, run: str, error: Exception) -> None:
+        """A run could not take what came for it: try again later."""
+        if self._owed.get(run) != str(error):
+            _log.warning("run %s could not be handed its commands, and will be: %s", run, error)
+        self._owe(run, str(error))
+        self._try_again_later()
 
     def _owe(self, run: str, why: str) -> None:
         self._owed[run] = why
