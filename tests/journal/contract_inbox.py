@@ -25,11 +25,11 @@ class InboxContract:
         async def scenario() -> None:
             async with opened(open_journal) as journal:
                 await begin(journal, "r-1")
-                assert await journal.send("r-1", Command(kind="pause", by="user:7")) == 0
+                assert await journal.send("r-1", Command(kind="late", by="user:7")) == 0
                 assert await journal.send("r-1", Command(kind="cancel")) == 1
 
                 items = await journal.inbox("r-1")
-                assert [(item.number, item.command.kind) for item in items] == [(0, "pause"), (1, "cancel")]
+                assert [(item.number, item.command.kind) for item in items] == [(0, "late"), (1, "cancel")]
                 assert items[0].command.by == "user:7"
                 assert await journal.inbox("r-1", after=0) == items[1:]
 
@@ -40,17 +40,17 @@ class InboxContract:
             async with opened(open_journal) as journal:
                 await begin(journal, "r-1")
                 await begin(journal, "r-2")
-                await journal.send("r-1", Command(kind="pause"))
+                await journal.send("r-1", Command(kind="late"))
                 cursor, items = await journal.commands(after=-1)
                 assert items == []
                 answer = Command(kind="decide", step=3, approved=True, output=ref_of(b"yes"))
                 await journal.send("r-2", answer, bodies(b"yes"))
-                await journal.send("r-1", Command(kind="unpause"))
+                await journal.send("r-1", Command(kind="cancel"))
 
                 cursor, items = await journal.commands(after=cursor)
                 assert [(item.run, item.number, item.command.kind) for item in items] == [
                     ("r-2", 0, "decide"),
-                    ("r-1", 1, "unpause"),
+                    ("r-1", 1, "cancel"),
                 ]
                 assert await journal.commands(after=cursor) == (cursor, [])
                 assert await journal.bodies("acme", [ref_of(b"yes")]) == bodies(b"yes")

@@ -159,10 +159,10 @@ class JournalMachine(RuleBasedStateMachine):
         run.events.append(event)
         run.ended_at, run.owner = self.clock.wall_s(), None
 
-    @rule(handle=HANDLES, where=leases, kind=st.sampled_from(["pause", "cancel"]))
+    @rule(handle=HANDLES, where=leases, kind=st.sampled_from(["late", "cancel"]))
     def send(self, handle: int, where: tuple[int, Lease], kind: str) -> None:
         run = self.runs[where[1].run]
-        command = Command(kind="pause" if kind == "pause" else "cancel")
+        command = Command(kind="late" if kind == "late" else "cancel")
         sent = self.handles[handle].send(where[1].run, command)
         if run.ended_at is not None:
             with pytest.raises(Misused):

@@ -30,7 +30,7 @@ def tell(path: str) -> None:
             await whole_run(journal, "r-1", [b"first result", b"second result"])
             lease = await begin(journal, "r-2")
             await step(journal, lease, 1, b"third result")
-            await journal.send("r-2", Command(kind="pause", by="user:7"))
+            await journal.send("r-2", Command(kind="late", by="user:7"))
             await journal.set_guard(GuardSetting(guard="loops", mode="off", by="ops", at=1.0))
             await whole_run(journal, "r-3", [b"fourth result"])
 

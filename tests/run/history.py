@@ -29,9 +29,9 @@ from seawall.guards.loops import Loops
 from seawall.models.protocol import Assistant, ModelReply, ToolCall, Usage
 from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
-from seawall.run.driver import given_up, recovered
 from seawall.run.gate import Gate, recorded_step
 from seawall.run.guard import Guard
+from seawall.run.recovery import given_up, recovered
 from seawall.run.state import RunState, apply, begin
 from seawall.run.step import Close, End, Propose, Result, Step
 from seawall.run.verdict import ALLOW, Advise, Halt, Hold, Refuse, Replace, Verdict
@@ -189,7 +189,9 @@ class History:
     def act(self, action: Propose | Close | End) -> bool:
         match action:
             case Propose():
-                events, step = self.gate.admit(action, self.state, self.bodies, self.causes)
+                events, step, _ = self.gate.admit(
+                    action, self.state, self.bodies, self.causes, self.state.left_s
+                )
                 for event in events:
                     self.record(event)
                 if step is not None and step.kind in ("model", "tool"):

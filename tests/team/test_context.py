@@ -10,7 +10,8 @@ from seawall.core.log import Log
 from seawall.core.redact import Redactor
 from seawall.models.protocol import System, User
 from seawall.run.bodies import Bodies
-from seawall.run.state import Frame, Line, begin
+from seawall.run.frame import Frame, Line
+from seawall.run.state import begin
 from seawall.team.context import Context
 
 BODIES = Bodies(Redactor())

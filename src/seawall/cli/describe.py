@@ -111,10 +111,17 @@ def waited_for(waiting: Waiting, width: int = 10**9) -> str:
 
 def question(waiting: Waiting, width: int = 10**9) -> str:
     """What a person is asked; the call in at most `width` characters."""
+    if waiting.kind == "pause":
+        return f"{waiting.what} is {one_line(waiting.reason)}"
     call = waited_for(waiting, width)
     if waiting.kind == "unknown":
         return f"fate not known: did {call} happen?  {answers(waiting)}"
     return f"{waiting.agent} wants {call}{f': {one_line(waiting.reason)}' if waiting.reason else ''}"
+
+
+def asked_at(waiting: Waiting) -> str:
+    """Where a run waits: at which step, or under which brake."""
+    return "under a brake" if waiting.kind == "pause" else f"step {waiting.step}"
 
 
 def answers(waiting: Waiting) -> str:

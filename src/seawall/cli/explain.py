@@ -68,7 +68,7 @@ class Explanation:
         for each in self._waits:
             call_width = 10**9 if self._full else 2 * self._width
             yield from self._pair(
-                "waits", f"step {each.step}: {describe.question(each, call_width)}", "magenta"
+                "waits", f"{describe.asked_at(each)}: {describe.question(each, call_width)}", "magenta"
             )
         if why.unsourced:
             literals = ", ".join(why.unsourced)

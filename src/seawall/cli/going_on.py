@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from rich.text import Text
 
 from seawall.cli.apps import load
-from seawall.cli.describe import STATUS_STYLES, question
+from seawall.cli.describe import STATUS_STYLES, asked_at, question
 from seawall.cli.head import pending
 from seawall.cli.hints import copyable, hint
 from seawall.cli.live import Board, followed
@@ -134,7 +134,7 @@ class Result:
         status = "waiting" if isinstance(self.rest, Waiting) else self.rest.status
         line.append(status, style=STATUS_STYLES[status])
         if isinstance(self.rest, Waiting):
-            line.append(f" for a decision on step {self.rest.step}: {question(self.rest)}")
+            line.append(f", {asked_at(self.rest)}: {question(self.rest)}")
         elif self.rest.stopped_by is not None:
             line.append(f" by {self.rest.stopped_by.guard}: {self.rest.stopped_by.reason}")
         return line

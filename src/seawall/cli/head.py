@@ -130,9 +130,19 @@ def _waits(
 ) -> Iterator[tuple[str, str, str]]:
     for each in waiting:
         asked = describe.question(each, width)
-        yield "waits", f"step {each.step}, for {words.age(now - each.since)}: {asked}", "magenta"
+        where = describe.asked_at(each)
+        yield "waits", f"{where}, for {words.age(now - each.since)}: {asked}", "magenta"
         if each.step in decisions:
             yield "", decided(decisions[each.step], each), "yellow"
+
+
+def _stood(state: RunState) -> Iterator[tuple[str, str, str]]:
+    for brake in state.stood:
+        yield (
+            "paused",
+            f"{brake.what} for {words.seconds(brake.seconds)} by {brake.by}{f': {brake.why}' if brake.why else ''}",
+            "",
+        )
 
 
 def _beside(told: Record, state: RunState) -> Iterator[tuple[str, str, str]]:
@@ -152,6 +162,7 @@ def _beside(told: Record, state: RunState) -> Iterator[tuple[str, str, str]]:
     watched = [f"{name} {mode}" for name, mode in state.modes.items() if mode != "enforce"]
     if watched:
         yield "guards", f"{', '.join(watched)}; the others enforce", "yellow"
+    yield from _stood(state)
     if len(told.segments) > 1:
         owners = ", ".join(f"{s.number} from step {s.first_step} by {s.taken.owner}" for s in told.segments)
         yield "segments", owners, ""

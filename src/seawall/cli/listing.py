@@ -83,7 +83,7 @@ async def entry(journal: Journal, row: RunRow) -> Entry:
         active_s=round(active_s(state, told), 6),
     )
     waits, decision = None, None
-    if row.state == "waiting" and state.approvals:
+    if row.state == "waiting" and state.waits:
         inputs = await texts(journal, row.tenant, state.approvals)
         waits = waitings_of(state, events, inputs.of)[0]
         decision = (await pending(journal, row.run, state)).get(waits.step)
@@ -142,7 +142,8 @@ def table(entries: list[Entry], width: int, now: float) -> tuple[list[Text], lis
 
 def _waits(waits: Waiting, decision: Command | None, now: float, width: int) -> Iterator[Text]:
     """What a run waits for, in a line; what is asked about an effect of unknown fate is told whole."""
-    text = f"waits {words.age(now - waits.since)} for a decision on step {waits.step}: "
+    what = "under a brake" if waits.kind == "pause" else f"for a decision on step {waits.step}"
+    text = f"waits {words.age(now - waits.since)} {what}: "
     text += describe.question(waits, max(20, width - len(text)))
     if decision is not None:
         text = f"step {waits.step} {decided(decision, waits)}"

@@ -34,7 +34,12 @@ def tell(screen: Screen, rest: Outcome | Waiting, *, streamed: str = "") -> None
         screen.document(document(rest))
         return
     if isinstance(rest, Waiting):
-        screen.text(f"waiting: step {rest.step}, {describe.question(rest)}")
+        screen.text(f"waiting: {describe.asked_at(rest)}, {describe.question(rest)}")
+        if rest.kind == "pause":
+            screen.note(
+                f"lift it: {hint(f'unpause {unpausing(rest.what)}')}   then: {hint(f'resume {rest.run}')}"
+            )
+            return
         meaning = "" if rest.kind == "unknown" else f"; {describe.answers(rest)}"
         screen.note(f"decide: {hint(f'approve {rest.run} {rest.step} --by NAME')}   (or reject){meaning}")
         return
@@ -48,6 +53,12 @@ def tell(screen: Screen, rest: Outcome | Waiting, *, streamed: str = "") -> None
     screen.note(summary(rest))
 
 
+def unpausing(what: str) -> str:
+    """The option of `seawall unpause` that names a brake: `--tool refund` for `tool:refund`."""
+    kind, _, name = what.partition(":")
+    return f"--{kind} {name}".strip()
+
+
 def summary(outcome: Outcome) -> Text:
     """One line beside the answer: status, what it took, and where to look."""
     line = Text(outcome.status, style=STATUS_STYLES[outcome.status])
@@ -57,6 +68,8 @@ def summary(outcome: Outcome) -> Text:
         line.append(" · reviewed" if outcome.reviewed else " · not approved by its reviewer")
     if outcome.unchecked_delivery:
         line.append(" · streamed before it was checked")
+    for brake in outcome.paused:
+        line.append(f" · stood under a brake: {brake.what}", style="yellow")
     if outcome.unverified:
         line.append(f" · {words.many(len(outcome.unverified), 'unverified claim')}", style="yellow")
     for effect in outcome.effects:

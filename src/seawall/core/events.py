@@ -162,6 +162,8 @@ class StepIntended(Base, tag="step", frozen=True, kw_only=True):
     """Reserved: an upper bound."""
     usd: Decimal = Decimal(0)
     """Reserved: an upper bound."""
+    prepaid: str = ""
+    """The day (UTC) in whose account it was reserved before; "": it is booked with this event."""
     depth: int = 1
 
 
@@ -231,7 +233,7 @@ class CommandTaken(Base, tag="command", frozen=True, kw_only=True):
     """The owner took a command from the run's inbox; it takes effect with this event."""
 
     inbox: int
-    command: Literal["cancel", "decide", "late", "pause", "unpause"]
+    command: Literal["cancel", "decide", "late"]
     by: str = ""
     reason: str = ""
     step: int | None = None
@@ -265,6 +267,19 @@ class Planned(Base, tag="planned", frozen=True, kw_only=True):
     reason: str
 
 
+class Paused(Base, tag="paused", frozen=True, kw_only=True):
+    """The run is parked: all that it could do next waits for brakes that a person set. One event a brake."""
+
+    what: str
+    """`tool:refund`, `agent:clerk`, `tenant:acme`, `run:r-…` or `all`."""
+    by: str
+    why: str = ""
+    until: float | None = None
+    """Wall seconds; None: until it is lifted."""
+    left_s: float = 0.0
+    """Active seconds that the run has left; they do not pass while it is parked."""
+
+
 class RunEnded(Base, tag="run_ended", frozen=True, kw_only=True):
     """The outcome. Nothing but `StepLate` and `EffectMoved` follows."""
 
@@ -296,6 +311,7 @@ Event = (
     | EffectMoved
     | MemoryWritten
     | Planned
+    | Paused
     | RunEnded
 )
 

@@ -26,7 +26,7 @@ class Lease(msgspec.Struct, frozen=True):
 class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A message to a run's owner, from any process."""
 
-    kind: Literal["cancel", "decide", "late", "pause", "unpause"]
+    kind: Literal["cancel", "decide", "late"]
     """`late`: the receipt of effect step `step` came after its step had ended."""
     by: str = ""
     reason: str = ""

@@ -22,19 +22,21 @@ from seawall.core.events import (
     EffectMoved,
     Event,
     GuardSet,
-    Judged,
     Mode,
     RunEnded,
     StepDone,
     StepIntended,
     StepLate,
-    StepStatus,
 )
 from seawall.journal.protocol import Command, InboxItem, Journal, Lease, Summary
 from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
 from seawall.run.commands import awaiting, taken
-from seawall.run.gate import DEADLINE, Gate, recorded_step
+from seawall.run.deadline import DEADLINE, Deadline
+from seawall.run.gate import Gate, recorded_step
+from seawall.run.recovery import blamed, given_up
+from seawall.run.reserve import parked
+from seawall.run.shared import Later
 from seawall.run.state import RunState, apply
 from seawall.run.step import Close, End, Propose, Result, Step, Work
 from seawall.run.summary import summary
@@ -87,13 +89,21 @@ class Driver:
         self._tasks: set[asyncio.Task[None]] = set()
         self._final: asyncio.Future[None] | None = None
         self._steps: dict[int, Step] = {}
+        self._taken: dict[int, Step] = {}
+        """Admitted steps without a result: those that runs share count them."""
+        self._laters: list[Later] = []
+        """What proposals of the newest round were told to wait for."""
         self._timers: dict[int, Timer] = {}
-        self._deadline: Timer | None = None
-        self._deadline_at = clock.monotonic_s() + state.left_s
+        self._deadline = Deadline(clock, state.left_s)
         self._broken: Exception | None = None
         self._closing = False
         self._waits = state.waits
         self._intended_at: dict[int, float] = {}
+
+    @property
+    def parked(self) -> bool:
+        """Whether all that is left to do waits for people: their decisions, and the brakes that they set."""
+        return self.state.waits and not self._laters
 
     @property
     def broken(self) -> Exception | None:
@@ -107,28 +117,12 @@ class Driver:
 
     def left_s(self) -> float:
         """Active seconds left: below zero once a deadline that does not bind has passed."""
-        return self._deadline_at - self._clock.monotonic_s()
-
-    def _watch_deadline(self) -> None:
-        self._deadline = self._clock.call_later(self.left_s(), self._overdue)
+        return self._deadline.left_s()
 
     def _overdue(self) -> None:
         mode = self.state.modes.get(DEADLINE, "enforce")
-        if self.state.ended is not None or mode == "off":
-            return
-        limit = self.state.started.limits.active_s
-        verdict = Judged(
-            at=self._clock.wall_s(),
-            step=0,
-            guard=DEADLINE,
-            verdict="halt",
-            stage="before",
-            mode=mode,
-            reason=f"the run used up its {limit:g} active seconds",
-            limit=f"active_s={limit:g}",
-            value=f"{limit - self.left_s():.3f}",
-        )
-        self._go([verdict])
+        if self.state.ended is None and mode != "off":
+            self._go([self._deadline.verdict(self.state.started.limits.active_s, mode)])
 
     # ---- from outside
 
@@ -137,20 +131,20 @@ class Driver:
 
         `commands` lay in the inbox meanwhile; they are taken before anything is decided.
         """
-        self._watch_deadline()
+        self._deadline.watch(self._overdue)
         self._go(first, commands)
 
     async def start_new(self, first: Sequence[Event], create: Create) -> None:
         """Go with a run that is not recorded yet: `create` records it with its first steps in one commit."""
         batch, ready = self._fold(first)
-        ended, self._waits = self.state.ended, self.state.waits
+        ended, self._waits = self.state.ended, self.parked
         end = None if ended is None else summary(self.state)
         self.lease = await create(batch, self.bodies.unsaved(), self._waits, end)
         if self.lease.epoch == 0:  # the request is known: another run answers it
             self._broken = Fenced(f"request of run {self.state.started.run} was taken already")
         if self._broken is not None:
             return
-        self._watch_deadline()
+        self._deadline.watch(self._overdue)
         if ended is not None or self._waits:
             self._final = asyncio.get_running_loop().create_future()
             self._final.set_result(None)
@@ -173,6 +167,11 @@ class Driver:
         if recorded and item.number > self.state.inbox and self.state.ended is None:
             self._go((), (item,))
 
+    def go_on(self) -> None:
+        """Something that runs share has changed: decide again."""
+        if self.lease.epoch > 0 and self.state.ended is None and not self.parked:
+            self._go(())
+
     def set_mode(self, guard: str, mode: Mode, by: str, until: float | None) -> None:
         """Switch a guard for the rest of the run."""
         recorded = self.lease.epoch > 0
@@ -190,6 +189,7 @@ class Driver:
             return
         self._broken, self._closing = error, closing
         self._disarm()
+        self._let_go()
         if not self.finished.done():
             self.finished.set_exception(error)
             self.finished.exception()  # whoever waits for the outcome gets it; nobody need wait
@@ -200,8 +200,7 @@ class Driver:
         return [task for task in self._tasks if not task.done()]
 
     def _disarm(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
+        self._deadline.cancel()
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
@@ -219,7 +218,7 @@ class Driver:
         try:
             ready, durable = self._advance(happened, commands)
         except Exception as error:  # noqa: BLE001 -- a timer or a command came here: the run tells of it
-            self.give_up(self._blamed(error, "deciding"))
+            self.give_up(blamed(error, self.state.started.run, "deciding"))
             return
         self._keep(self._after(ready, durable))
 
@@ -236,12 +235,6 @@ class Driver:
     def _spawn(self, step: Step) -> None:
         self._keep(self._chain(step))
 
-    def _blamed(self, error: Exception, where: str) -> Exception:
-        """The error as it is if it says whose move is next, else as a bug of ours."""
-        if isinstance(error, Broken | SeawallBug):
-            return error
-        return SeawallBug(f"run {self.state.started.run}, {where}: {type(error).__name__}: {error}")
-
     def _advance(
         self, happened: Sequence[Event], commands: Sequence[InboxItem] = ()
     ) -> tuple[list[Step], asyncio.Future[None]]:
@@ -249,7 +242,11 @@ class Driver:
         first_seq, first_at = self.state.seq, self._clock.monotonic_s()
         batch, ready = self._fold(happened, commands)
         ended = self.state.ended
-        parked = ended is None and not self.state.in_flight
+        parked = self.parked
+        if not batch and parked == self._waits:  # asked again in vain
+            durable = asyncio.get_running_loop().create_future()
+            durable.set_result(None)
+            return ready, durable
         durable = asyncio.ensure_future(
             self._journal.append(
                 self.lease,
@@ -277,11 +274,20 @@ class Driver:
                 for event in taken(item, self.state, self.bodies, self._clock.wall_s(), self.left_s()):
                     self._record(batch, event)
         ready = self._decide(batch)
+        if self.state.ended is None and not self.state.in_flight:
+            self._park(batch)
         state = self.state
-        if state.ended is None and not state.in_flight and not state.approvals:
+        if not (state.ended or state.in_flight or state.waits or self._laters):
             run = state.started.run
             raise SeawallBug(f"run {run} has nothing in flight, nothing to wait for and no outcome")
         return batch, ready
+
+    def _park(self, batch: list[Event]) -> None:
+        """Nothing is in flight: a run in which everything waits for people and their brakes is parked."""
+        if events := parked(self._laters, self._clock.wall_s(), self.left_s(), self.bodies.redact):
+            self._laters = []
+            for event in events:
+                self._record(batch, event)
 
     def _record(self, batch: list[Event], event: Event) -> None:
         batch.append(event)
@@ -295,6 +301,7 @@ class Driver:
         ready: list[Step] = []
         for _ in range(MAX_ROUNDS):
             moved = False
+            self._laters = []
             for action in self._work.decide(self.state):
                 moved = self._act(action, batch, ready) or moved
                 if self.state.ended is not None:
@@ -309,11 +316,15 @@ class Driver:
         """Carry out one action; whether anything moved."""
         match action:
             case Propose():
-                events, step = self._gate.admit(action, self.state, self.bodies, self._causes)
+                events, step, later = self._gate.admit(
+                    action, self.state, self.bodies, self._causes, self.left_s()
+                )
                 for event in events:
                     self._record(batch, event)
+                if later is not None:
+                    self._laters.append(later)
                 if step is not None:
-                    self._steps[step.number] = step
+                    self._steps[step.number] = self._taken[step.number] = step
                     if step.kind in ("model", "tool"):
                         ready.append(step)
                 return bool(events)
@@ -334,7 +345,15 @@ class Driver:
                 return True
 
     def _settled(self, step: Step, result: Result) -> list[Event]:
+        self._let_go(step.number, result)
         return self._gate.settle(step, result, self.state, self.bodies, self._causes, self.left_s())
+
+    def _let_go(self, number: int | None = None, result: Result | None = None) -> None:
+        """Tell those that runs share that a step has come to an end, or every step that is taken."""
+        for each in list(self._taken) if number is None else [number]:
+            step = self._taken.pop(each, None)
+            if step is not None:
+                self._gate.done(step, self.state, result or Result(status="cancelled"))
 
     def _end(self, end: End, batch: list[Event], ready: Sequence[Step] = ()) -> None:
         """Close what is in flight, withdraw what was admitted this moment (`ready`), then end the run."""
@@ -342,6 +361,7 @@ class Driver:
         withdrawn = {step.number for step in ready}
         for step in sorted(self.state.open.values(), key=lambda step: -step.step):
             status = "withdrawn" if step.step in withdrawn else given_up(step)
+            self._let_go(step.step, Result(status=status))
             self._record(batch, StepDone(at=now, step=step.step, status=status, left_s=self.left_s()))
         causes = self._causes.of(self.bodies.text(end.answer)) if end.answer else ()
         root = self.state.frames.get(0)
@@ -357,6 +377,7 @@ class Driver:
             causes=causes,
             reviewed=end.reviewed,
             stopped_by=end.stopped_by,
+            pruned=self.state.pruned,
             error=None if error is None else self.bodies.redact(error)[:MAX_ERROR_CHARS],
             unchecked_delivery=self.state.started.stream,
             transcript=transcript,
@@ -381,7 +402,7 @@ class Driver:
                 if not await self._durable(durable):
                     return
         except Exception as error:  # noqa: BLE001 -- nothing may be lost unseen in a task
-            self.give_up(self._blamed(error, f"step {ready[0].number}"))
+            self.give_up(blamed(error, self.state.started.run, f"step {ready[0].number}"))
 
     async def _perform(self, step: Step) -> Result | None:
         """The result of `step`, or None if it came too late to count."""
@@ -471,27 +492,6 @@ class Driver:
         final = self._final
         durable = final is not None and final.done() and not final.cancelled() and final.exception() is None
         if durable and not self.finished.done():
-            if self._deadline is not None:
-                self._deadline.cancel()
+            self._deadline.cancel()
             self.finished.set_result(None)
             self._on_rest(self)
-
-
-def given_up(step: StepIntended) -> StepStatus:
-    """What a step in flight comes to when its run ends over it."""
-    return "unknown" if step.effect and step.perform and step.kind == "tool" else "cancelled"
-
-
-def recovered(state: RunState, now: float, honours_key: Callable[[StepIntended], bool]) -> list[Event]:
-    """What closes the steps that a crash left in doubt.
-
-    A read or a model call is made again, as a new step, and this one counts as spent. An effect whose
-    tool does not honour its key, or does so no longer, is `unknown`. Hand-offs, reviews and approvals
-    simply go on.
-    """
-    events: list[Event] = []
-    for step in sorted(state.in_flight, key=lambda step: step.step):
-        again = not step.effect or (step.idempotent and honours_key(step))
-        status: StepStatus = "lost" if again else "unknown"
-        events.append(StepDone(at=now, step=step.step, status=status, error=status, left_s=state.left_s))
-    return events

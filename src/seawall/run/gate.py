@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -31,15 +31,19 @@ from seawall.core.events import (
 )
 from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
+from seawall.run.deadline import DEADLINE
+from seawall.run.frame import Grant
 from seawall.run.guard import Guard
-from seawall.run.ledger import shortfall
-from seawall.run.state import FoldFailed, Grant, RunState
+from seawall.run.reserve import BUDGET, WAIT, ask, reserve
+from seawall.run.shared import ACCOUNTS, ENDPOINTS, Later, Shared, retry_all
+from seawall.run.state import FoldFailed, RunState
 from seawall.run.step import Propose, Result, Step, Work
 from seawall.run.verdict import (
     ALLOW,
     SEVERITY,
     Advise,
     Allow,
+    Finding,
     Halt,
     Hold,
     Refuse,
@@ -50,11 +54,9 @@ from seawall.run.verdict import (
     sound,
 )
 
-BUDGET = "budget"
-DEADLINE = "deadline"
 UNBOUND_S = 86_400.0
 """Told to a step as the time that it has where the deadline is only observed, or off: a day."""
-BUILT_IN = (BUDGET, DEADLINE)
+BUILT_IN = (BUDGET, DEADLINE, ENDPOINTS, ACCOUNTS)
 """Guards that the gate itself plays, at `reserve`: they have modes like any other."""
 
 
@@ -66,22 +68,19 @@ ADVICE_FRAMING_TOKENS = 16
 """Upper bound of what a message costs beside its text."""
 
 
-class Finding(NamedTuple):
-    """What one guard said of one step."""
-
-    guard: str
-    verdict: Verdict
-    mode: Mode
-
-
 class Admission(NamedTuple):
     """What became of a proposal: the events to record, and the step if it is to be performed.
 
-    With neither, the step waits for what is in flight.
+    With neither, the step waits: for what is in flight or, with `later`, for something that runs share.
     """
 
     events: list[Event]
     step: Step | None
+    later: Later | None = None
+
+
+def _nobody() -> None:
+    pass
 
 
 class Gate:
@@ -95,17 +94,24 @@ class Gate:
         *,
         now: Callable[[], float],
         simulate_effects: bool = False,
+        shared: Sequence[Shared] = (),
+        again: Callable[[], None] = _nobody,
     ) -> None:
         self.guards = tuple(guards)
         self._work = work
         self._limits = limits
         self._now = now
         self._simulate = simulate_effects
+        self._shared = tuple(shared)
+        self._again = again
+        """Called when it is worth asking again for a step that was told `Later`."""
 
     # ---- 1 validate, 2 judge, 3 reserve
 
-    def admit(self, proposal: Propose, state: RunState, bodies: Bodies, causes: Causes) -> Admission:
-        """Judge a proposal in `state`."""
+    def admit(
+        self, proposal: Propose, state: RunState, bodies: Bodies, causes: Causes, left_s: float
+    ) -> Admission:
+        """Judge a proposal in `state`, with `left_s` active seconds left."""
         if state.halted is not None:  # sticky, whatever was swallowed in between
             return Admission([], None)
         step = self._work.prepare(proposal, state, bodies, state.steps + 1)
@@ -113,13 +119,12 @@ class Gate:
             return Admission([self._intent(step, state, bodies, causes, perform=False)], None)
         if step.invalid is not None:
             return self._turned_away(step, state, bodies, causes, "invalid", step.invalid, [])
-        findings = self.judge("before", step, None, state)
-        step = _advised(step, findings, bodies)
-        findings += self._reserve(step, state)
-        verdict, events = self._sum_up(findings, step, "before", bodies)
+        verdict, step, events = self._judged_before(step, state, bodies, left_s)
         match verdict:
             case None:  # a reservation in flight may free what this step needs
                 return Admission([], None)
+            case Later():
+                return Admission([], None, verdict)
             case Halt():
                 return Admission(events, None)
             case Refuse(reason=reason):
@@ -131,14 +136,45 @@ class Gate:
                 return self._turned_away(step, state, bodies, causes, "replaced", answer, events)
             case Allow() | Advise():
                 pass
-        if step.effect and self._simulate:
+        if self._simulates(step):
             text = f"[simulated: in a fork {step.name!r} is not performed]"
             return self._turned_away(step, state, bodies, causes, "simulated", text, events)
+        return self._admitted(step, state, bodies, causes, events)
+
+    def _judged_before(
+        self, step: Step, state: RunState, bodies: Bodies, left_s: float
+    ) -> tuple[Verdict | Later | None, Step, list[Event]]:
+        """2 judge, 3 reserve: what is said of the step in all, and the step with the advice in its bounds."""
+        findings = self.judge("before", step, None, state)
+        step = _advised(step, findings, bodies)
+        findings += reserve(step, state, self._limits)
+        verdict, events = self._sum_up(findings, step, "before", bodies)
+        if not self._shared or not isinstance(verdict, Allow | Advise) or self._simulates(step):
+            return verdict, step, events
+        found = ask(self._shared, step, state, left_s, self._again)
+        if isinstance(found, Later):
+            return found, step, []
+        word, more = self._sum_up(found, step, "before", bodies)
+        return word, step, events + more
+
+    def _simulates(self, step: Step) -> bool:
+        return step.effect and self._simulate
+
+    def _admitted(
+        self, step: Step, state: RunState, bodies: Bodies, causes: Causes, events: list[Event]
+    ) -> Admission:
+        for each in self._shared:
+            step = each.take(step, state)
         advice = sum(
             1 for event in events if isinstance(event, Judged) and event.note and event.mode == "enforce"
         )
         intent = self._intent(step, state, bodies, causes, perform=True, advice=advice)
         return Admission([intent, *events], step)
+
+    def done(self, step: Step, state: RunState, result: Result) -> None:
+        """An admitted step has come to an end: those that runs share may let go of it."""
+        for each in self._shared:
+            each.done(step, state, result)
 
     def judge(self, stage: Stage, step: Step, result: Result | None, state: RunState) -> list[Finding]:
         """What every guard that is not off says, but for Allow."""
@@ -189,32 +225,6 @@ class Gate:
                 )
         return events
 
-    def _reserve(self, step: Step, state: RunState) -> list[Finding]:
-        limits = self._limits
-        mode = state.modes.get(BUDGET, "enforce")
-        if mode == "off":
-            return []
-        flying = len(state.in_flight)
-        if step.kind in ("model", "tool") and flying >= limits.parallel:
-            return [Finding(BUDGET, _WAIT, "enforce")]
-        if step.kind in ("handoff", "review") and step.depth > limits.depth:
-            reason = f"{step.name!r} would work at depth {step.depth} (limit {limits.depth})"
-            return [Finding(BUDGET, Refuse(reason, f"depth={limits.depth}", step.depth), mode)]
-        if step.kind == "model" and limits.usd is not None and step.usd is None:
-            reason = f"the price of model {step.name!r} is not known and usd is limited to {limits.usd}"
-            return [Finding(BUDGET, Halt(reason, f"usd={limits.usd}", "unknown price"), mode)]
-        short = shortfall(state.ledger, limits, step.kind, step.tokens, step.usd or _ZERO)
-        if short is None:
-            return []
-        if flying and mode == "enforce":
-            # What is in flight goes on to its result, and may free what this step needs.
-            return [Finding(BUDGET, _WAIT, mode)]
-        if flying and short.waits:
-            return []
-        would = "could reach" if short.limit_name in ("tokens", "usd") else "would be"
-        reason = f"{step.kind} {step.name!r}: {short.limit_name} {would} {short.value} (limit {short.limit})"
-        return [Finding(BUDGET, Halt(reason, f"{short.limit_name}={short.limit}", short.value), mode)]
-
     def _sum_up(
         self, findings: list[Finding], step: Step, stage: Stage, bodies: Bodies
     ) -> tuple[Verdict | None, list[Event]]:
@@ -223,7 +233,7 @@ class Gate:
         waits = False
         events: list[Event] = []
         for guard, verdict, mode in findings:
-            if verdict is _WAIT:
+            if verdict is WAIT:
                 waits = True
                 continue
             kind = kind_of(verdict)
@@ -312,6 +322,7 @@ class Gate:
             perform=perform,
             tokens=step.tokens,
             usd=step.usd or _ZERO,
+            prepaid=step.prepaid,
             depth=step.depth,
         )
 
@@ -330,6 +341,7 @@ class Gate:
         retry = result.retryable and self._work.retries(step, state, result)
         if retry and (result.retry_after_s or 0.0) >= _time_s(state, left_s):
             retry = False  # it would be answered after the deadline
+        retry = retry and retry_all(self._shared, step, result)
         if retry:
             return [self._done(step, result, state, bodies, retry=True, left_s=left_s)]
         result = msgspec.structs.replace(result, news=news(step, result))
@@ -397,7 +409,6 @@ class Gate:
             causes.learn(step.number, bodies.text(done.output))
 
 
-_WAIT: Any = object()
 _ZERO = Decimal(0)
 
 

@@ -29,6 +29,7 @@ from seawall.run.causes import Causes
 from seawall.run.gate import DEADLINE, Gate, recorded_step
 from seawall.run.guard import Guard
 from seawall.run.ledger import shortfall
+from seawall.run.shared import SHARED
 from seawall.run.state import RunState, apply, begin
 from seawall.run.step import Action, Close, End, Propose, Result, Work
 from seawall.run.verdict import SEVERITY, kind_of
@@ -92,6 +93,11 @@ class _Replayer:
         self._versions: set[tuple[str, str]] = set()
         self._halted_today = False
         self._verdicts = _verdicts(events)
+        self._shared = {
+            (event.step, event.stage)
+            for event in events
+            if isinstance(event, Judged) and event.guard in SHARED
+        }
         self._statuses = {event.step: event.status for event in events if isinstance(event, StepDone)}
 
     def run(self) -> Replay:
@@ -136,9 +142,11 @@ class _Replayer:
             return
         self._version(seq, intent, proposal, state)
         recorded = self._verdicts.get((intent.step, "before"), "allow")
+        if (intent.step, "before") in self._shared:
+            return
         if intent.kind == "approval" and recorded != "hold":
             return  # it settles an effect; no guard was asked
-        admitted = self._gate.admit(proposal, state, self._bodies, self._causes)
+        admitted = self._gate.admit(proposal, state, self._bodies, self._causes, state.left_s)
         today, why = _admitted(admitted.events, admitted.step is not None)
         if admitted.step is None and not admitted.events:
             today, why = self._short(intent, state)
@@ -216,11 +224,11 @@ class _Replayer:
                 today = f"goes on (limit {self._limits.active_s:g} active seconds)"
                 self._differs(seq, None, "verdict", recorded, today)
             return
-        if halt.stage == "after":
-            return  # compared with its result
+        if halt.stage == "after" or halt.guard in SHARED:
+            return  # compared with its result; or it stands as it was recorded
         for action in self._work.decide(state):
             if isinstance(action, Propose):
-                admitted = self._gate.admit(action, state, self._bodies, self._causes)
+                admitted = self._gate.admit(action, state, self._bodies, self._causes, state.left_s)
                 if admitted.step is None:
                     return  # stopped today as well, or waits
         actions = "; ".join(described(action) for action in self._work.decide(state)) or "waits"

@@ -7,7 +7,7 @@ gives a new one and leaves the old one as it was. A fold of n events takes time 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -15,7 +15,6 @@ from msgspec.structs import replace
 from seawall.core.canonical import Ref
 from seawall.core.errors import SeawallBug
 from seawall.core.events import (
-    Call,
     CommandTaken,
     EffectMoved,
     EffectState,
@@ -23,6 +22,8 @@ from seawall.core.events import (
     GuardSet,
     Judged,
     Mode,
+    Paused,
+    Planned,
     RunEnded,
     RunStarted,
     RunTaken,
@@ -31,84 +32,20 @@ from seawall.core.events import (
     StoppedBy,
 )
 from seawall.core.log import Log
+from seawall.run.frame import (
+    Frame,
+    Line,
+    approval_done,
+    call_done,
+    close_turn,
+    effect_state,
+    model_done,
+    review_done,
+    with_slot,
+)
 from seawall.run.guard import Guard
 from seawall.run.ledger import Ledger, reserve, settle
 from seawall.run.verdict import Halt, said
-
-FrameKind = Literal["root", "handoff", "review"]
-
-
-class Line(msgspec.Struct, frozen=True, array_like=True):
-    """One message of a frame's conversation; its text is the body `ref`."""
-
-    role: Literal["user", "assistant", "tool"]
-    ref: Ref
-    step: int = 0
-    """The step whose result this is; 0 for the request or task."""
-    call: str = ""
-    name: str = ""
-    notes: tuple[Ref, ...] = ()
-
-
-class Grant(msgspec.Struct, frozen=True):
-    """A person's approval of a step: of these arguments, for the tool as it was."""
-
-    step: int
-    """The approval step."""
-    version: str
-    input: Ref | None
-
-
-class Slot(msgspec.Struct, frozen=True):
-    """One call of a reply, until it is answered."""
-
-    call: Call
-    step: int | None = None
-    """The step in flight for it."""
-    line: Line | None = None
-    failures: int = 0
-    retry_after_s: float | None = None
-    grant: Grant | None = None
-    unknown: int | None = None
-    """The effect step whose fate nobody knows."""
-    notes: tuple[Ref, ...] = ()
-
-
-class Frame(msgspec.Struct, frozen=True):
-    """One agent at work: the run's own frame, a hand-off's, or a review's."""
-
-    id: int
-    kind: FrameKind
-    agent: str
-    depth: int
-    parent: int
-    call: str | None
-    messages: Log[Line]
-    turn: tuple[Slot, ...] = ()
-    model: int | None = None
-    """The model step in flight."""
-    said: int | None = None
-    """The newest model step that replied."""
-    failures: int = 0
-    retry_after_s: float | None = None
-    error: Ref | None = None
-    error_kind: str | None = None
-    grant: Grant | None = None
-    approval: int | None = None
-    """A model or review step of this frame waits for a person under this approval step."""
-    answer: Ref | None = None
-    fresh: tuple[int, ...] = ()
-    """Steps whose results entered the context since the newest model step."""
-    counted: int = 0
-    """Tokens of the newest reply's context and of the reply itself, as the provider counted them."""
-    counted_lines: int = 0
-    counted_by: str = ""
-    """Version of the agent (prompt, model, tools) that the provider counted."""
-    review: int | None = None
-    rounds: int = 0
-    approved: bool | None = None
-    refusal: StoppedBy | None = None
-    """The guard that refused this frame's model or review step."""
 
 
 class EffectChange(msgspec.Struct, frozen=True):
@@ -118,6 +55,16 @@ class EffectChange(msgspec.Struct, frozen=True):
     step: int
     tool: str
     state: EffectState
+
+
+class Stood(msgspec.Struct, frozen=True):
+    """A brake that held the run for a while."""
+
+    what: str
+    by: str
+    why: str
+    seconds: float
+    """By the wall clock, from the moment in which the run was parked; 0 for one that holds it still."""
 
 
 class FoldFailed(msgspec.Struct, frozen=True):
@@ -155,6 +102,12 @@ class RunState(msgspec.Struct, frozen=True):
     left_s: float = 0.0
     effects: Log[EffectChange] = Log()
     """What became of effects, oldest first; the last change of a key holds."""
+    paused: tuple[Paused, ...] = ()
+    """The brakes under which the run is parked."""
+    stood: tuple[Stood, ...] = ()
+    """Brakes that held it before."""
+    pruned: tuple[str, ...] = ()
+    """What the planner left out, because it did not fit the time."""
     memos: dict[str, Any] = {}
     """What each guard remembers, by its name."""
 
@@ -165,8 +118,8 @@ class RunState(msgspec.Struct, frozen=True):
 
     @property
     def waits(self) -> bool:
-        """Whether nothing can go on before a person decides."""
-        return self.ended is None and not self.in_flight and bool(self.approvals)
+        """Whether nothing can go on before a person decides, or lifts a brake."""
+        return self.ended is None and not self.in_flight and bool(self.approvals or self.paused)
 
     @property
     def in_flight(self) -> list[StepIntended]:
@@ -232,8 +185,7 @@ def apply(state: RunState, event: Event, guards: Sequence[Guard] = ()) -> RunSta
         case Judged():
             state = _judged(state, event)
         case RunTaken():
-            history = event.history or state.history
-            state = replace(state, epoch=event.epoch, left_s=event.left_s, history=history)
+            state = _taken(state, event)
         case GuardSet():
             state = replace(state, modes={**state.modes, event.guard: event.mode})
         case CommandTaken():
@@ -241,11 +193,27 @@ def apply(state: RunState, event: Event, guards: Sequence[Guard] = ()) -> RunSta
             state = replace(state, inbox=event.inbox, cancelled=cancelled)
         case EffectMoved():
             state = replace(state, effects=_moved(state.effects, event))
+        case Planned():
+            state = replace(state, pruned=(*state.pruned, *event.pruned))
+        case Paused():
+            state = replace(state, paused=(*state.paused, event), left_s=event.left_s)
         case RunEnded():
             state = replace(state, ended=event, frames={}, open={}, left_s=event.left_s)
         case _:
             pass
     return replace(state, seq=state.seq + 1, memos=memos)
+
+
+def _taken(state: RunState, event: RunTaken) -> RunState:
+    """A new segment begins. The brakes that held the run are lifted, or hold it anew at once."""
+    stood = state.stood
+    if state.paused:
+        stood += tuple(
+            Stood(brake.what, brake.by, brake.why, round(max(0.0, event.at - brake.at), 3))
+            for brake in state.paused
+        )
+    history = event.history or state.history
+    return replace(state, epoch=event.epoch, left_s=event.left_s, history=history, paused=(), stood=stood)
 
 
 def _remember(state: RunState, event: Event, guards: Sequence[Guard]) -> dict[str, Any]:
@@ -303,7 +271,7 @@ def _intended(state: RunState, step: StepIntended) -> RunState:
     elif step.kind == "review":
         frame = replace(frame, review=step.step, grant=None)
     elif step.call is not None:
-        frame = _slot(frame, step.call, step=step.step)
+        frame = with_slot(frame, step.call, step=step.step)
     elif step.kind == "approval":
         frame = replace(frame, approval=step.step)
     state = _with_frame(state, frame)
@@ -322,11 +290,6 @@ def _intended(state: RunState, step: StepIntended) -> RunState:
     return state
 
 
-def _slot(frame: Frame, call: str, **changes: Any) -> Frame:
-    turn = tuple(replace(slot, **changes) if slot.call.id == call else slot for slot in frame.turn)
-    return replace(frame, turn=turn)
-
-
 def _done(state: RunState, done: StepDone) -> RunState:
     step = state.open.get(done.step)
     if step is None:  # it has a result already: the first one counts
@@ -336,7 +299,7 @@ def _done(state: RunState, done: StepDone) -> RunState:
     effects = state.effects
     if step.effect and step.perform:
         change = EffectChange(
-            effect_key(state, step.frame, step.call), step.step, step.name, _effect_state(done)
+            effect_key(state, step.frame, step.call), step.step, step.name, effect_state(done)
         )
         effects = effects.append(change)
     state = replace(state, open=remaining, ledger=ledger, effects=effects, left_s=done.left_s or state.left_s)
@@ -347,123 +310,14 @@ def _done(state: RunState, done: StepDone) -> RunState:
     if frame is None:
         return state
     if step.kind == "model":
-        frame = _model_done(frame, step, done)
+        frame = model_done(frame, step, done)
     elif step.kind == "review":
-        frame = _review_done(frame, done)
+        frame = review_done(frame, done)
     elif step.kind == "approval":
-        frame = _approval_done(frame, step, done)
+        frame = approval_done(frame, step, done)
     elif step.call is not None:
-        frame = _call_done(frame, step, done)
-    return _with_frame(state, _close_turn(frame))
-
-
-def _effect_state(done: StepDone) -> EffectState:
-    if done.status == "ok":
-        return "committed"
-    # Only an error that the tool itself reported says that nothing happened (`NotDone`).
-    return "failed" if done.error == "not_done" or done.status == "withdrawn" else "unknown"
-
-
-def _model_done(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
-    frame = replace(frame, model=None)
-    if done.status == "lost":
-        return replace(frame, fresh=(done.step,))
-    if done.status == "refused" and done.error == "rejected":  # a person said no to this model call
-        return replace(frame, error=done.output, error_kind="refused")
-    if done.status == "replaced" and done.answer is not None:
-        line = Line("assistant", done.output or done.answer, done.step)
-        return replace(frame, messages=frame.messages.append(line), answer=done.answer, said=done.step)
-    if done.status != "ok" or done.output is None:
-        if done.retry:
-            return replace(frame, failures=frame.failures + 1, retry_after_s=done.retry_after_s)
-        return replace(frame, error=done.output, error_kind=done.error or done.status)
-    lines = [Line("assistant", done.output, done.step)]
-    told = done.answer or done.problem
-    turn: tuple[Slot, ...] = ()
-    if told is None:
-        turn = tuple(Slot(call) for call in done.calls)
-    else:  # calls here are to the answer tool; a provider wants each of them answered
-        lines += [Line("tool", told, done.step, call.id, call.name) for call in done.calls]
-        if done.problem is not None and not done.calls:
-            lines.append(Line("user", done.problem, done.step))
-    # Advice on the reply itself stands before it, and was in nothing that the provider counted.
-    seen = len(frame.messages) + 1 if step.context == len(frame.messages) else step.context
-    return replace(
-        frame,
-        messages=frame.messages.append(*lines),
-        turn=turn,
-        said=done.step,
-        fresh=(done.step,),
-        failures=0,
-        retry_after_s=None,
-        answer=done.answer,
-        approved=done.approved,
-        counted=done.input_tokens + done.output_tokens,
-        counted_lines=seen,
-        counted_by=step.version,
-    )
-
-
-def _review_done(frame: Frame, done: StepDone) -> Frame:
-    frame = replace(frame, review=None)
-    if done.status == "lost":
-        return frame
-    if done.status not in ("ok", "replaced"):
-        return replace(frame, error=done.output, error_kind=done.error or done.status)
-    if done.approved:
-        return replace(frame, approved=True, rounds=frame.rounds + 1)
-    messages = frame.messages
-    if done.output is not None:
-        messages = messages.append(Line("user", done.output, done.step))
-    return replace(
-        frame,
-        approved=False,
-        answer=None,
-        rounds=frame.rounds + 1,
-        messages=messages,
-        fresh=(*frame.fresh, done.step),
-    )
-
-
-def _approval_done(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
-    if step.call is None:
-        frame = replace(frame, approval=None)
-        if done.status == "ok":
-            return replace(frame, grant=Grant(step.step, step.version, step.input))
-        return replace(frame, error=done.output, error_kind="refused")
-    slot = next((slot for slot in frame.turn if slot.call.id == step.call), None)
-    if slot is None:
-        return frame
-    if slot.unknown is None and done.status == "ok":
-        return _slot(frame, step.call, step=None, grant=Grant(step.step, step.version, step.input))
-    line = Line("tool", done.output or Ref(""), step.step, step.call, slot.call.name, slot.notes)
-    frame = _slot(frame, step.call, step=None, unknown=None, line=line)
-    return replace(frame, fresh=(*frame.fresh, step.step))
-
-
-def _call_done(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
-    call = step.call
-    slot = next((slot for slot in frame.turn if slot.call.id == call), None)
-    if call is None or slot is None:
-        return frame
-    if done.status == "lost":
-        return _slot(frame, call, step=None)
-    if done.retry:
-        after = done.retry_after_s
-        return _slot(frame, call, step=None, failures=slot.failures + 1, retry_after_s=after)
-    if step.effect and step.perform and _effect_state(done) == "unknown":
-        return _slot(frame, call, step=None, unknown=step.step)
-    line = Line("tool", done.output or Ref(""), step.step, call, slot.call.name, slot.notes)
-    frame = _slot(frame, call, step=None, line=line)
-    return replace(frame, fresh=(*frame.fresh, step.step))
-
-
-def _close_turn(frame: Frame) -> Frame:
-    """Once every call is answered, the answers enter the conversation in the order of the calls."""
-    if not frame.turn or any(slot.line is None for slot in frame.turn):
-        return frame
-    lines = [slot.line for slot in frame.turn if slot.line is not None]
-    return replace(frame, messages=frame.messages.append(*lines), turn=())
+        frame = call_done(frame, step, done)
+    return _with_frame(state, close_turn(frame))
 
 
 def _judged(state: RunState, event: Judged) -> RunState:
@@ -486,4 +340,4 @@ def _judged(state: RunState, event: Judged) -> RunState:
     slot = next((slot for slot in frame.turn if slot.call.id == step.call), None)
     if slot is None or event.note in slot.notes:
         return state
-    return _with_frame(state, _slot(frame, step.call, notes=(*slot.notes, event.note)))
+    return _with_frame(state, with_slot(frame, step.call, notes=(*slot.notes, event.note)))

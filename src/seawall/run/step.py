@@ -11,7 +11,8 @@ import msgspec
 from seawall.core.canonical import Ref
 from seawall.core.events import Call, Limits, Status, StepKind, StepStatus, StoppedBy
 from seawall.run.bodies import Bodies
-from seawall.run.state import Grant, RunState
+from seawall.run.frame import Grant
+from seawall.run.state import RunState
 
 
 class Propose(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +79,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     tokens: int = 0
     usd: Decimal | None = Decimal(0)
     """Upper bound; None where the price is not known."""
+    prepaid: str = ""
+    """The day in whose account it is reserved already; "": nowhere yet."""
     input_token_usd: Decimal = Decimal(0)
     """What one more token of input costs."""
     context: int = 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
-from seawall.core.events import VerdictKind
+from seawall.core.events import Mode, VerdictKind
 
 
 class Allow(msgspec.Struct, frozen=True):
@@ -56,6 +58,15 @@ class Halt(msgspec.Struct, frozen=True):
 Verdict = Allow | Advise | Replace | Hold | Refuse | Halt
 
 ALLOW = Allow()
+
+
+class Finding(NamedTuple):
+    """What one guard said of one step."""
+
+    guard: str
+    verdict: Verdict
+    mode: Mode
+
 
 SEVERITY: dict[VerdictKind, int] = {
     "allow": 0,

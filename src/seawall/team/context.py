@@ -11,7 +11,8 @@ from seawall.core.canonical import Ref
 from seawall.core.log import Log
 from seawall.models.protocol import Assistant, Message, System, ToolResult, User
 from seawall.run.bodies import Bodies
-from seawall.run.state import Frame, Line, RunState
+from seawall.run.frame import Frame, Line
+from seawall.run.state import RunState
 
 FRAMING_TOKENS = 16
 """Upper bound of what a message costs beside its text (role, separators, names)."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from seawall.core.events import StoppedBy
-from seawall.run.state import Frame, RunState, Slot
+from seawall.run.frame import Frame, Slot
+from seawall.run.state import RunState
 from seawall.run.step import Action, Close, End, Propose
 from seawall.team.agent import ASK_PREFIX
 from seawall.team.team import Member, Team

@@ -25,8 +25,10 @@ from seawall.journal.sqlite import SqliteJournal
 from seawall.models.protocol import Model, Price
 from seawall.run.bodies import Bodies
 from seawall.run.driver import Driver
+from seawall.run.frame import Line
 from seawall.run.guard import Guard
-from seawall.run.state import Line, RunState, fold
+from seawall.run.shared import Shared
+from seawall.run.state import RunState, fold
 from seawall.team.admission import Admission, Places
 from seawall.team.flight import Flight, Streamed
 from seawall.team.outcome import Outcome, outcome_of
@@ -77,6 +79,8 @@ class Host:
         self._flight = Flight(self._clock)
         self._admission = admission or Admission()
         self._places = Places(self._admission, self._clock)
+        self._shared: tuple[Shared, ...] = ()
+        """What the gate asks at reserve, in this order."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._switches = Switches(self._clock)
         self._post = Post(self._clock, self._switches, self._flight, self._wake_up)
@@ -209,7 +213,7 @@ class Host:
         driver = Driver(
             state,
             work=work,
-            gate=self._shop.gate(team, work, state.started),
+            gate=self._shop.gate(team, work, state.started, self._shared, partial(self._again, run_id)),
             journal=self.journal,
             lease=lease,
             clock=self._clock,
@@ -227,6 +231,8 @@ class Host:
     def _rested(self, driver: Driver) -> None:
         """A run has ended, waits, or was given up: this process lets go of it."""
         run_id = driver.state.started.run
+        for each in self._shared:
+            each.gone(run_id, parked=driver.parked)
         newest = self._flight.drivers.get(run_id) is driver  # else it was taken up again meanwhile
         if newest:
             del self._flight.drivers[run_id]
@@ -242,6 +248,19 @@ class Host:
             self._flight.teams.pop(run_id, None)
         self._flight.tell(run_id)
         self._post.wake()
+
+    def _again(self, run_id: str) -> None:
+        """What runs share has changed for a run that was told to wait: decide again, or take it up again."""
+        driver = self._flight.drivers.get(run_id)
+        if driver is not None and not driver.parked:
+            driver.go_on()
+        elif not self._closing:
+            self._keep(self._unpark(run_id, driver))
+
+    async def _unpark(self, run_id: str, driver: Driver | None) -> None:
+        if driver is not None:  # it is about to be parked
+            await asyncio.wait([driver.finished])
+        await self._post.hand(run_id)
 
     async def _release(self, lease: Lease) -> None:
         """Let others go on with a run that was given up, if the journal can still take that down."""

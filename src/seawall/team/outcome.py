@@ -12,7 +12,7 @@ from seawall.core.canonical import Ref
 from seawall.core.errors import SeawallBug
 from seawall.core.events import EffectState, Event, Judged, Status, StoppedBy
 from seawall.run.commands import settled_by
-from seawall.run.state import RunState
+from seawall.run.state import RunState, Stood
 
 
 class EffectReport(msgspec.Struct, frozen=True):
@@ -28,13 +28,14 @@ class Waiting(msgspec.Struct, frozen=True):
 
     run: str
     step: int
-    """The approval step to decide on."""
+    """The approval step to decide on; 0 for a pause."""
     what: str
     agent: str
     since: float
     """Wall seconds."""
-    kind: Literal["hold", "unknown"] = "hold"
-    """What an approval says. `hold`: the step may be made. `unknown`: the effect was attempted, and did happen."""
+    kind: Literal["hold", "unknown", "pause"] = "hold"
+    """What an approval says. `hold`: the step may be made. `unknown`: the effect was attempted, and did happen.
+    `pause`: nothing is asked; the run goes on once the brake `what` is lifted."""
     arguments: str | None = None
     """The arguments' text, or a hand-off's task; None if a model call or a review is held."""
     reason: str = ""
@@ -62,6 +63,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     unchecked_delivery: bool = False
     """The answer was streamed to the user as it was made, before anything checked it."""
+    paused: tuple[Stood, ...] = ()
+    """Brakes under which it stood, oldest first; 0 seconds for one that was still on when it ended."""
     usd: Decimal = Decimal(0)
     tokens: int = 0
     model_calls: int = 0
@@ -93,6 +96,7 @@ def outcome_of(state: RunState, answer: str | None, output: Any = None) -> Outco
         stopped_by=ended.stopped_by,
         error=ended.error,
         unchecked_delivery=ended.unchecked_delivery,
+        paused=state.stood + tuple(Stood(each.what, each.by, each.why, 0.0) for each in state.paused),
         usd=ledger.usd,
         tokens=ledger.tokens,
         model_calls=ledger.model_calls,
@@ -124,4 +128,8 @@ def waitings_of(state: RunState, events: Iterable[Event], text: Callable[[Ref], 
                 reason,
             )
         )
+    for brake in state.paused:
+        started = state.started
+        why = f"paused by {brake.by}{f': {brake.why}' if brake.why else ''}"
+        found.append(Waiting(started.run, 0, brake.what, started.agent, brake.at, "pause", reason=why))
     return found

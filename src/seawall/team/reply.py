@@ -9,7 +9,7 @@ from typing import Any, cast
 from pydantic import TypeAdapter, ValidationError
 
 from seawall.models.protocol import Assistant, ModelReply, ToolCall
-from seawall.run.state import Frame
+from seawall.run.frame import Frame
 from seawall.run.step import Result
 from seawall.team.agent import ANSWER_TOOL
 from seawall.team.context import encode_assistant, loads

@@ -15,10 +15,11 @@ from seawall.core.errors import Misused, Refused, SeawallBug
 from seawall.core.events import Event, GuardSet, Limits, Mode, RunStarted, RunTaken, refs_of
 from seawall.journal.protocol import Command, GuardSetting, Lease
 from seawall.run.bodies import Bodies
-from seawall.run.driver import recovered
 from seawall.run.fork import forked
+from seawall.run.frame import Line
+from seawall.run.recovery import recovered
 from seawall.run.replay import Replay, replay
-from seawall.run.state import Line, RunState, fold
+from seawall.run.state import RunState, fold
 from seawall.team.agent import Agent
 from seawall.team.entrance import Entrance
 from seawall.team.handle import Run
@@ -44,7 +45,8 @@ class Seawall(Entrance):
     `journal` is a path, `:memory:`, or a `Journal`. `guards` replace the default ones (`Loops()`); a team's
     own guards are added, and take the place of one with the same name. `modes` sets guards to `off`,
     `observe` or `enforce`. `models` makes a `Model` of a name such as `openai:gpt-5.2`; `prices` are by
-    model name. `admission` bounds how many runs this process takes. Values in `secrets`, and of environment variables named like a key, never reach the journal.
+    model name. `admission` bounds how many runs this process takes. Values in `secrets`, and of environment
+    variables named like a key, never reach the journal.
     """
 
     # ---- starting

@@ -11,7 +11,8 @@ from seawall.core.errors import Refused
 from seawall.core.events import RunEnded, RunStarted
 from seawall.journal.protocol import Journal, RunRow
 from seawall.run.bodies import Bodies
-from seawall.run.state import Line, RunState, fold
+from seawall.run.frame import Line
+from seawall.run.state import RunState, fold
 from seawall.team.context import decode_manifest
 
 SESSIONS_KEPT = 256

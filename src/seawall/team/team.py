@@ -219,8 +219,9 @@ class Team:
             run = await sea.start(self, request, **options)
             rest = await run.rest()
         if isinstance(rest, Waiting):
+            what = "lift the brake" if rest.kind == "pause" else "decide"
             raise Refused(
-                f"run {rest.run} waits for a person to decide on {rest.what!r} (step {rest.step}): "
+                f"run {rest.run} waits for a person to {what} on {rest.what!r} (step {rest.step}): "
                 "run this team with a Seawall on a journal file, and decide there",
                 guard="hold",
                 value=rest.what,

@@ -14,7 +14,8 @@ from seawall.core.canonical import Ref, canonical
 from seawall.core.events import Limits, StepIntended
 from seawall.models.protocol import Model, ModelFailed, ModelReply, ModelRequest, Price, TextDelta, Usage
 from seawall.run.bodies import Bodies
-from seawall.run.state import Frame, Line, RunState, effect_key
+from seawall.run.frame import Frame, Line
+from seawall.run.state import RunState, effect_key
 from seawall.run.step import Action, Propose, Result, Step
 from seawall.run.verdict import said
 from seawall.team.agent import ANSWER_TOOL, ASK_PREFIX

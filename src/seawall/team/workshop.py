@@ -12,9 +12,10 @@ from seawall.core.redact import Redactor
 from seawall.guards.loops import Loops
 from seawall.models.protocol import Model, Price
 from seawall.run.bodies import Bodies
+from seawall.run.frame import Line
 from seawall.run.gate import BUILT_IN, Gate
 from seawall.run.guard import Guard
-from seawall.run.state import Line
+from seawall.run.shared import Shared
 from seawall.run.step import Work
 from seawall.team.agent import listed
 from seawall.team.sessions import Sessions
@@ -113,12 +114,25 @@ class Workshop:
         crew = self._crew(team) if models else Crew(team, {}, self._prices)
         return TeamWork(team, crew, limits, bodies, history=lines, on_text=on_text)
 
-    def gate(self, team: Team, work: Work, started: RunStarted) -> Gate:
-        """The gate of one run."""
+    def gate(
+        self,
+        team: Team,
+        work: Work,
+        started: RunStarted,
+        shared: Sequence[Shared],
+        again: Callable[[], None],
+    ) -> Gate:
+        """The gate of one run; `again` is called when what it shares may have changed."""
         fork = started.fork
         simulate = fork is not None and not fork.live_effects
         return Gate(
-            work, self.guards(team), started.limits, now=self._clock.wall_s, simulate_effects=simulate
+            work,
+            self.guards(team),
+            started.limits,
+            now=self._clock.wall_s,
+            simulate_effects=simulate,
+            shared=shared,
+            again=again,
         )
 
 
