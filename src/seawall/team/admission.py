@@ -78,6 +78,10 @@ class _Spot:
         self.ready: asyncio.Future[None] | None = None
         """Of one in line: done once it has a place."""
 
+    @property
+    def has_place(self) -> bool:
+        return self.ready is None and not self.waits
+
 
 class _Lines:
     """A line for each tenant: first come, first served within one, and turn about between them."""
@@ -144,9 +148,8 @@ class Pace:
 
     def wait_s(self, runs: int) -> float | None:
         """How long it takes until so many runs have made room; None if that was not measured yet."""
-        if not self._stamps:
-            return None
-        return runs * (self._now() - self._base_s) / len(self._stamps)
+        took_s = self._now() - self._base_s
+        return runs * took_s / len(self._stamps) if self._stamps and took_s > 0 else None
 
 
 class Places:
@@ -224,14 +227,14 @@ class Places:
         spot = self._spots.pop(run, None)
         if spot is None:
             return
-        if spot.waits:
-            self._count_waiting(spot, -1)
-        if spot.ready is not None:
-            self._again.remove(spot)
-            self._new.remove(spot)
-        elif not spot.waits:
+        if spot.has_place:
             self._pace.left()
             self._give_up(spot)
+        elif spot.waits:
+            self._new.remove(spot)
+            self._count_waiting(spot, -1)
+        else:
+            self._again.remove(spot)
         self._grant()
 
     def close(self) -> None:
@@ -248,7 +251,7 @@ class Places:
     def has(self, run: str) -> bool:
         """Whether the run has a place."""
         spot = self._spots.get(run)
-        return spot is not None and spot.ready is None and not spot.waits
+        return spot is not None and spot.has_place
 
     def full_for(self, tenant: str) -> bool:
         """Whether a run of this tenant would have to wait for a place."""
