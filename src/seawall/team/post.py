@@ -121,7 +121,7 @@ class Post:
                 await self.hand(run)
         finally:
             self._try_again_later()
-        if self._switches.read(await journal.guard_settings(), self._switch):
+        if self._switches.read(await journal.settings(), self._switch):
             self._switch()
 
     async def hand(self, run: str) -> None:

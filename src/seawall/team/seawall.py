@@ -13,7 +13,7 @@ import msgspec
 from seawall.core.canonical import Ref
 from seawall.core.errors import Misused, Refused, SeawallBug
 from seawall.core.events import Event, GuardSet, Limits, Mode, RunStarted, RunTaken, refs_of
-from seawall.journal.protocol import Command, GuardSetting, Lease
+from seawall.journal.protocol import Command, Lease, Setting
 from seawall.run.bodies import Bodies
 from seawall.run.fork import forked
 from seawall.run.frame import Line
@@ -310,8 +310,8 @@ class Seawall(Entrance):
             raise Misused(f"guard {guard!r}: for_s is {for_s}; it must be above zero")
         now = self._clock.wall_s()
         until = None if for_s is None else now + for_s
-        setting = GuardSetting(guard=guard, mode=mode, by=self._shop.bodies().redact(by), at=now, until=until)
-        await self.journal.set_guard(setting)
+        by = self._shop.bodies().redact(by)
+        await self.journal.set(Setting(kind="guard", name=guard, value=mode, by=by, at=now, until=until))
         if known := self._switches.unseen(guard, self._shop.own_guards):
             _log.warning("guard %r was set, and this process knows only: %s", guard, ", ".join(known))
         await self._post.deliver()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from seawall.core.clock import Clock, Timer
 from seawall.core.errors import Misused
 from seawall.core.events import Mode
-from seawall.journal.protocol import GuardSetting
+from seawall.journal.protocol import Setting, SettingKind
 from seawall.run.gate import BUILT_IN
 from seawall.run.guard import Guard
 
@@ -22,6 +22,10 @@ def check_mode(guard: str, mode: str) -> None:
     """Raise `Misused` if `mode` is none."""
     if mode not in MODES:
         raise Misused(f"guard {guard!r}: mode is {mode!r}; it is 'off', 'observe' or 'enforce'")
+
+
+def _mode(setting: Setting) -> Mode:
+    return next(mode for mode in MODES if mode == setting.value)
 
 
 def check_by(what: str, by: str) -> None:
@@ -39,14 +43,17 @@ class Switches:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._settings: dict[str, GuardSetting] = {}
+        self._settings: dict[str, Setting] = {}
         self._ends: dict[str, float] = {}
         """When a setting runs out, in monotonic seconds."""
         self._timers: dict[str, Timer] = {}
         self._seen: set[str] = set(BUILT_IN)
 
-    def read(self, settings: dict[str, GuardSetting], expired: Callable[[], None]) -> bool:
-        """Take in the journal's settings; whether they changed. `expired` is called when one runs out."""
+    def read(self, settings: Mapping[tuple[SettingKind, str], Setting], expired: Callable[[], None]) -> bool:
+        """Take in the journal's settings; whether those of guards changed. `expired`: when one runs out."""
+        return self._read({name: new for (kind, name), new in settings.items() if kind == "guard"}, expired)
+
+    def _read(self, settings: dict[str, Setting], expired: Callable[[], None]) -> bool:
         if settings == self._settings:
             return False
         changed = {name: new for name, new in settings.items() if self._settings.get(name) != new}
@@ -87,7 +94,7 @@ class Switches:
             if name not in at_start:
                 continue
             if self._live(name):
-                yield name, setting.mode, setting.by, setting.until
+                yield name, _mode(setting), setting.by, setting.until
             else:
                 yield name, at_start[name], "expired", None
 
