@@ -37,12 +37,14 @@ class Entrance(Host):
         return self._handle(run_id)
 
     async def _enter(self, team: Team, started: RunStarted, bodies: Bodies) -> Run:
-        """Begin, or wait in line. Raises `Refused` if that is full, or the session takes no other run now.
+        """Begin, or wait in line. Raises `Refused` if that is full, its tenant is paused, or the session takes
+        no other run now.
 
         It is a task of its own: who asks for it and is cancelled does not leave it half way.
         """
         run_id = started.run
         try:
+            self._brakes.check_door(started.tenant)
             self._places.enter(run_id, started.tenant)
             run = await self._entered(team, started, bodies)
         except Refused:  # perhaps since this very request's run is there already

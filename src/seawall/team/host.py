@@ -30,6 +30,7 @@ from seawall.run.guard import Guard
 from seawall.run.shared import Shared
 from seawall.run.state import RunState, fold
 from seawall.team.admission import Admission, Places
+from seawall.team.brakes import Brakes
 from seawall.team.flight import Flight, Streamed
 from seawall.team.outcome import Outcome, outcome_of
 from seawall.team.post import Post
@@ -79,11 +80,12 @@ class Host:
         self._flight = Flight(self._clock)
         self._admission = admission or Admission()
         self._places = Places(self._admission, self._clock)
-        self._shared: tuple[Shared, ...] = ()
+        self._brakes = Brakes(self._clock)
+        self._shared: tuple[Shared, ...] = (self._brakes,)
         """What the gate asks at reserve, in this order."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._switches = Switches(self._clock)
-        self._post = Post(self._clock, self._switches, self._flight, self._wake_up)
+        self._post = Post(self._clock, self._switches, self._flight, self._wake_up, self._brakes.read)
         self._closing = False
 
     def __repr__(self) -> str:
@@ -128,6 +130,7 @@ class Host:
                 await journal.close()
                 await self._shop.close()
             finally:
+                self._brakes.close()
                 self._journal = None
                 self._closing = False
                 self._flight.close()

@@ -13,14 +13,16 @@ import msgspec
 from seawall.core.canonical import Ref
 from seawall.core.errors import Misused, Refused, SeawallBug
 from seawall.core.events import Event, GuardSet, Limits, Mode, RunStarted, RunTaken, refs_of
-from seawall.journal.protocol import Command, Lease, Setting
+from seawall.journal.protocol import Command, Lease, Setting, SettingKind
 from seawall.run.bodies import Bodies
 from seawall.run.fork import forked
 from seawall.run.frame import Line
 from seawall.run.recovery import recovered
 from seawall.run.replay import Replay, replay
+from seawall.run.shared import Pause
 from seawall.run.state import RunState, fold
 from seawall.team.agent import Agent
+from seawall.team.brakes import check_what
 from seawall.team.entrance import Entrance
 from seawall.team.handle import Run
 from seawall.team.recorded import recorded
@@ -75,8 +77,8 @@ class Seawall(Entrance):
         `app`: the team's import path, for `seawall resume`. A caller that is cancelled meanwhile does not
         take the run with it: its `request_id` brings it back. Where `admission` has no place free the run
         waits in line, recorded; that is not active time.
-        Raises `Misused` for an empty request or an argument of another type; `Refused` if the line is full (with
-        `retry_after_s`), the session's last run waits or is interrupted, or a price is not known and money
+        Raises `Misused` for an empty request or an argument of another type; `Refused` if the line is full or the
+        tenant is paused (with `retry_after_s`), the session's last run waits or is interrupted, or a price is not known and money
         limited; `JournalFull`, `JournalFailed`.
         """
         team = team_of(team)
@@ -297,24 +299,64 @@ class Seawall(Entrance):
         lease = await self.journal.create(started, begin[1:], bodies.unsaved(), take=False)
         return await self.resume(lease.run, team)
 
-    async def set_guard(self, guard: str, mode: Mode, *, by: str, for_s: float | None = None) -> None:
+    # ---- live settings
+
+    async def set_guard(
+        self, guard: str, mode: Mode, *, by: str, why: str = "", for_s: float | None = None
+    ) -> None:
         """Switch a guard for all runs on this journal, live: those in flight and those to come.
 
-        With `for_s` it goes back to what the code says after so many seconds. Recorded with `by`.
+        With `for_s` it goes back to what the code says after so many seconds. Recorded with `by` and `why`.
         A name that this process knows no guard by is recorded all the same, with a warning in the log: the
         guard may be one of another process's teams. Raises `Misused` if `by` is empty or `mode` is none.
         """
         check_mode(guard, mode)
-        check_by(f"guard {guard!r}", by)
-        if for_s is not None and for_s <= 0:
-            raise Misused(f"guard {guard!r}: for_s is {for_s}; it must be above zero")
-        now = self._clock.wall_s()
-        until = None if for_s is None else now + for_s
-        by = self._shop.bodies().redact(by)
-        await self.journal.set(Setting(kind="guard", name=guard, value=mode, by=by, at=now, until=until))
+        await self._set("guard", guard, mode, by, why, for_s)
         if known := self._switches.unseen(guard, self._shop.own_guards):
             _log.warning("guard %r was set, and this process knows only: %s", guard, ", ".join(known))
+
+    async def pause(self, what: str, *, by: str, why: str = "", for_s: float | None = None) -> None:
+        """Put a brake on `what`, in all processes on this journal: no step that it holds begins any more.
+
+        `what` is `tool:refund`, `agent:clerk`, `tenant:acme`, `run:r-…` or `all`. Steps in flight go on to
+        their end. A run that can do nothing else is parked: its clock stands still, and it goes on when the
+        brake is lifted, or after `for_s` seconds. New runs of a paused tenant, or with `all`, are `Refused`.
+        Raises `Misused` for a `what` that is nothing, an unknown run, an empty `by`, a `for_s` not above zero.
+        """
+        check_what(what)
+        kind, _, name = what.partition(":")
+        if kind == "run":
+            await self.journal.row(name)
+        await self._set("pause", what, "on", by, why, for_s)
+
+    async def unpause(self, what: str, *, by: str, why: str = "") -> None:
+        """Lift the brake on `what`. Raises `Misused` if there is none, naming what is paused."""
+        check_what(what)
         await self._post.deliver()
+        if self._brakes.get(what) is None:
+            there = ", ".join(pause.what for pause in self._brakes.pauses()) or "nothing"
+            raise Misused(f"{what!r} is not paused (paused: {there})")
+        await self._set("pause", what, "off", by, why, None)
+
+    async def pauses(self) -> list[Pause]:
+        """The brakes that are on, oldest first."""
+        await self._post.deliver()
+        return self._brakes.pauses()
+
+    async def _set(
+        self, kind: SettingKind, name: str, value: str, by: str, why: str, for_s: float | None
+    ) -> None:
+        check_by(f"{kind} {name!r}", by)
+        if for_s is not None and not for_s > 0:
+            raise Misused(f"{kind} {name!r}: for_s is {for_s}; it must be above zero")
+        now, redact = self._clock.wall_s(), self._shop.bodies().redact
+        until = None if for_s is None else now + for_s
+        by, why = redact(by), redact(why)
+        setting = Setting(kind=kind, name=name, value=value, by=by, why=why, at=now, until=until)
+        await self.journal.set(setting)
+        await self._post.deliver()
+
+    # ---- ending and waking up
 
     async def cancel(self, run_id: str, command: Command) -> None:
         """Have a run's owner end it; a run that nobody drives is taken and ended here."""
