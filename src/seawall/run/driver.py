@@ -23,16 +23,17 @@ from seawall.core.events import (
     Event,
     GuardSet,
     Mode,
-    RunEnded,
     StepDone,
     StepIntended,
     StepLate,
 )
-from seawall.journal.protocol import Command, InboxItem, Journal, Lease, Summary
+from seawall.journal.protocol import Booking, Command, InboxItem, Journal, Lease, Summary
 from seawall.run.bodies import Bodies
+from seawall.run.books import Books
 from seawall.run.causes import Causes
 from seawall.run.commands import awaiting, taken
 from seawall.run.deadline import DEADLINE, Deadline
+from seawall.run.ending import ended
 from seawall.run.gate import Gate, recorded_step
 from seawall.run.recovery import blamed, given_up
 from seawall.run.reserve import parked
@@ -49,12 +50,13 @@ STALE_S = 0.5
 """An effect whose intent was recorded longer ago than this is made only after another look at the lease: the
 process may have been stopped meanwhile, and another one gone on with the run. Far below any lease, far above
 a commit."""
-MAX_ERROR_CHARS = 2_000
-"""Of an error's text in the outcome; the whole of it is a body."""
 
 
-Create = Callable[[Sequence[Event], dict[Ref, bytes], bool, Summary | None], Awaitable[Lease]]
-"""Records a new run: its events after the first, bodies, whether it waits, and its summary if it has ended."""
+Create = Callable[
+    [Sequence[Event], dict[Ref, bytes], bool, Summary | None, Sequence[Booking]], Awaitable[Lease]
+]
+"""Records a new run: its events after the first, bodies, whether it waits, its summary if it has ended, and what
+it adds to its tenant's accounts."""
 
 
 class Driver:
@@ -82,6 +84,7 @@ class Driver:
         self._gate = gate
         self._journal = journal
         self._clock = clock
+        self._books = Books()
         self._causes = Causes()
         self._causes.learn(0, bodies.text(state.started.intent))
         self._on_rest = on_rest
@@ -139,7 +142,7 @@ class Driver:
         batch, ready = self._fold(first)
         ended, self._waits = self.state.ended, self.parked
         end = None if ended is None else summary(self.state)
-        self.lease = await create(batch, self.bodies.unsaved(), self._waits, end)
+        self.lease = await create(batch, self.bodies.unsaved(), self._waits, end, self._books.take())
         if self.lease.epoch == 0:  # the request is known: another run answers it
             self._broken = Fenced(f"request of run {self.state.started.run} was taken already")
         if self._broken is not None:
@@ -255,6 +258,7 @@ class Driver:
                 self.bodies.unsaved(),
                 waiting=parked if parked or self._waits else None,
                 summary=None if ended is None else summary(self.state),
+                booked=self._books.take(),
             )
         )
         self._waits = parked
@@ -293,6 +297,7 @@ class Driver:
         batch.append(event)
         before = self.state
         self.state = apply(before, event, self._gate.guards)
+        self._books.note(event, before, self.state.ledger)
         if self.state.memos is not before.memos:
             for judged in self._gate.failed(before, self.state):
                 self._record(batch, judged)
@@ -363,26 +368,7 @@ class Driver:
             status = "withdrawn" if step.step in withdrawn else given_up(step)
             self._let_go(step.step, Result(status=status))
             self._record(batch, StepDone(at=now, step=step.step, status=status, left_s=self.left_s()))
-        causes = self._causes.of(self.bodies.text(end.answer)) if end.answer else ()
-        root = self.state.frames.get(0)
-        if root is not None and root.said is not None and end.answer is not None:
-            causes = self._causes.of(self.bodies.text(end.answer), by=root.said)
-        # A run that ends before its first step had no part in the session's conversation.
-        transcript = self._work.transcript(self.state, self.bodies) if self.state.steps else None
-        error = end.error if end.error_ref is None else self.bodies.text(end.error_ref)
-        event = RunEnded(
-            at=now,
-            status=end.status,
-            answer=end.answer,
-            causes=causes,
-            reviewed=end.reviewed,
-            stopped_by=end.stopped_by,
-            pruned=self.state.pruned,
-            error=None if error is None else self.bodies.redact(error)[:MAX_ERROR_CHARS],
-            unchecked_delivery=self.state.started.stream,
-            transcript=transcript,
-            left_s=self.left_s(),
-        )
+        event = ended(end, self.state, self._work, self.bodies, self._causes, now, self.left_s())
         self._record(batch, event)
         self._disarm()
 
@@ -449,7 +435,9 @@ class Driver:
         for event in self._settled(step, result):
             self._record(batch, event)
         with contextlib.suppress(Broken):  # too late: the run is not ours any more, or the disk is full
-            await self._journal.append(self.lease, first_seq, batch, self.bodies.unsaved())
+            await self._journal.append(
+                self.lease, first_seq, batch, self.bodies.unsaved(), booked=self._books.take()
+            )
 
     async def _late(self, step: Step, result: Result) -> None:
         now = self._clock.wall_s()

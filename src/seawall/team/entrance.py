@@ -10,7 +10,7 @@ from typing import Literal
 from seawall.core.canonical import Ref
 from seawall.core.errors import Refused
 from seawall.core.events import Event, RunStarted, RunTaken
-from seawall.journal.protocol import Lease, RunRow, Summary
+from seawall.journal.protocol import Booking, Lease, RunRow, Summary
 from seawall.run.bodies import Bodies
 from seawall.run.driver import Create, Driver
 from seawall.run.state import begin
@@ -94,10 +94,14 @@ class Entrance(Host):
         after = None if started.session is None else "" if tail is None else tail.run
 
         async def create(
-            events: Sequence[Event], unsaved: dict[Ref, bytes], waits: bool, summary: Summary | None
+            events: Sequence[Event],
+            unsaved: dict[Ref, bytes],
+            waits: bool,
+            summary: Summary | None,
+            booked: Sequence[Booking],
         ) -> Lease:
             return await self.journal.create(
-                started, events, unsaved, after=after, waiting=waits, summary=summary
+                started, events, unsaved, after=after, waiting=waits, summary=summary, booked=booked
             )
 
         await self._start_new(driver, first, create)
