@@ -17,6 +17,7 @@ from seawall.guards.loops import Loops
 from seawall.models.protocol import Model, Price
 from seawall.run.guard import Guard
 from seawall.run.verdict import ALLOW, Advise, Allow, Halt, Hold, Refuse, Replace
+from seawall.team.admission import Admission
 from seawall.team.agent import Agent
 from seawall.team.handle import Run
 from seawall.team.outcome import Outcome, Waiting
@@ -28,6 +29,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ALLOW",
+    "Admission",
     "Advise",
     "Agent",
     "Allow",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import msgspec
 
@@ -29,6 +29,8 @@ from seawall.run.frame import Line
 from seawall.run.guard import Guard
 from seawall.run.shared import Shared
 from seawall.run.state import RunState, fold
+from seawall.team.admission import Admission, Places
+from seawall.team.brakes import Brakes
 from seawall.team.flight import Flight, Streamed
 from seawall.team.outcome import Outcome, outcome_of
 from seawall.team.post import Post
@@ -40,6 +42,8 @@ from seawall.team.workshop import Workshop
 LATE_S = 1.0
 """How long `close` waits for tools that ignore cancellation, before it lets go of them."""
 
+
+T = TypeVar("T")
 
 _log = logging.getLogger("seawall")
 
@@ -57,6 +61,7 @@ class Host:
         modes: Mapping[str, Mode] | None = None,
         models: Callable[[str], Model] | None = None,
         prices: Mapping[str, Price] | None = None,
+        admission: Admission | None = None,
         secrets: Iterable[str] = (),
         environment: Mapping[str, str] | None = None,
     ) -> None:
@@ -73,11 +78,14 @@ class Host:
             redactor=Redactor.from_environment(os.environ if environment is None else environment, secrets),
         )
         self._flight = Flight(self._clock)
-        self._shared: tuple[Shared, ...] = ()
+        self._admission = admission or Admission()
+        self._places = Places(self._admission, self._clock)
+        self._brakes = Brakes(self._clock)
+        self._shared: tuple[Shared, ...] = (self._brakes,)
         """What the gate asks at reserve, in this order."""
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._switches = Switches(self._clock)
-        self._post = Post(self._clock, self._switches, self._flight, self._wake_up)
+        self._post = Post(self._clock, self._switches, self._flight, self._wake_up, self._brakes.read)
         self._closing = False
 
     def __repr__(self) -> str:
@@ -102,6 +110,7 @@ class Host:
         else:
             self._journal = given
         self._flight.closed = False
+        self._places = Places(self._admission, self._clock)
         await self._post.open(self._journal)
         return self
 
@@ -121,12 +130,14 @@ class Host:
                 await journal.close()
                 await self._shop.close()
             finally:
+                self._brakes.close()
                 self._journal = None
                 self._closing = False
                 self._flight.close()
 
     async def _let_go(self) -> None:
         """Stop what is under way, and give up the runs in flight."""
+        self._places.close()
         tasks: list[asyncio.Task[Any]] = [*self._flight.in_line.values(), *self._post.close()]
         for task in tasks:
             task.cancel()
@@ -234,6 +245,8 @@ class Host:
                 self._keep(self._release(driver.lease))
         else:
             self._shop.sessions.remember(driver.state, driver.bodies)
+        if newest:
+            self._places.leave(run_id)
         if newest and not driver.state.waits:  # one that waits is taken up again when a person has decided
             self._flight.teams.pop(run_id, None)
         self._flight.tell(run_id)
@@ -261,14 +274,14 @@ class Host:
 
     # ---- tasks of its own
 
-    def _keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _keep(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """A task that `close` waits for, and that nobody else need wait for."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
         return task
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()

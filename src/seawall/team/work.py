@@ -18,7 +18,7 @@ from seawall.run.frame import Frame, Line
 from seawall.run.state import RunState, effect_key
 from seawall.run.step import Action, Propose, Result, Step
 from seawall.run.verdict import said
-from seawall.team.agent import ANSWER_TOOL, ASK_PREFIX
+from seawall.team.agent import ANSWER_TOOL, ASK_PREFIX, Agent
 from seawall.team.context import Context, encode_manifest, loads, review_task, transcript
 from seawall.team.decide import decide
 from seawall.team.reply import read_reply
@@ -35,9 +35,12 @@ EVIDENCE_CHARS = 2_000
 class Crew:
     """What the runs of one team share in a process: models by agent, prices, thread pools."""
 
-    def __init__(self, team: Team, models: Mapping[str, Model], prices: Mapping[str, Price]) -> None:
+    def __init__(
+        self, team: Team, models: Mapping[str, Model], price: Callable[[Agent], Price | None]
+    ) -> None:
+        """`price` says what an agent's model costs, or None where that is not known."""
         self.models = dict(models)
-        self.prices = {name: _price(member.agent.model, prices) for name, member in team.members.items()}
+        self.prices = {name: price(member.agent) for name, member in team.members.items()}
         self.schemas_bytes = {
             name: sum(len(canonical(spec)) for spec in member.specs) for name, member in team.members.items()
         }
@@ -271,12 +274,6 @@ class TeamWork:
 
 def _tell_nobody(number: int, text: str) -> None:
     pass
-
-
-def _price(model: Model | str, prices: Mapping[str, Price]) -> Price | None:
-    if isinstance(model, str):
-        return prices.get(model)
-    return model.price or prices.get(model.name)
 
 
 def _raise_if_ours() -> None:
