@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
+from seawall.core.canonical import Ref
 from seawall.core.events import VerdictKind
 
 
 class Allow(msgspec.Struct, frozen=True):
-    """Go on."""
+    """Go on; after `wait_s` seconds, if it is above zero."""
+
+    wait_s: float = 0.0
 
 
 class Advise(msgspec.Struct, frozen=True):
@@ -27,6 +30,8 @@ class Replace(msgspec.Struct, frozen=True):
     answer: str
     limit: object = None
     value: object = None
+    ref: Ref | None = None
+    """A recorded body that is the answer, in place of `answer`."""
 
 
 class Hold(msgspec.Struct, frozen=True):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, get_type_hints, overload
 
@@ -65,6 +66,9 @@ class Tool:
         retries: int = 0,
         threads: int = MAX_THREADS,
         version: str = "1",
+        poll: bool = False,
+        fresh_s: float | None = None,
+        volatile: Sequence[str | re.Pattern[str]] = (),
         schema: dict[str, Any] | None = None,
     ) -> None:
         self.name: str = name or getattr(function, "__name__", "") or type(function).__name__
@@ -74,6 +78,9 @@ class Tool:
         self.timeout_s = timeout_s
         self.retries = retries
         self.threads = threads
+        self.poll = poll
+        self.fresh_s = fresh_s
+        self.volatile = tuple(volatile)
         self.is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
             getattr(function, "__call__", None)  # noqa: B004 -- an object with an async __call__ is a tool too
         )
@@ -103,6 +110,11 @@ class Tool:
             raise Misused(f"tool {self.name!r}: an effect is retried only if it is idempotent=True")
         if self.threads < 1:
             raise Misused(f"tool {self.name!r}: threads is {self.threads}; it must be at least 1")
+        if self.poll and self.effect:
+            raise Misused(f"tool {self.name!r}: poll=True is for reads; this one is an effect")
+        if self.fresh_s is not None and (self.effect or self.poll or not self.fresh_s > 0):
+            what = "an effect" if self.effect else "a poll" if self.poll else f"{self.fresh_s}"
+            raise Misused(f"tool {self.name!r}: fresh_s is for reads and above zero (this is {what})")
 
     def _parameters(self, function: Callable[..., Any]) -> type[BaseModel]:
         signature = inspect.signature(function)
@@ -237,6 +249,9 @@ def tool(
     retries: int = 0,
     threads: int = MAX_THREADS,
     version: str = "1",
+    poll: bool = False,
+    fresh_s: float | None = None,
+    volatile: Sequence[str | re.Pattern[str]] = (),
 ) -> Callable[[Callable[..., Any]], Tool]: ...
 
 
@@ -252,6 +267,9 @@ def tool(
     retries: int = 0,
     threads: int = MAX_THREADS,
     version: str = "1",
+    poll: bool = False,
+    fresh_s: float | None = None,
+    volatile: Sequence[str | re.Pattern[str]] = (),
 ) -> Tool | Callable[[Callable[..., Any]], Tool]:
     """Make a tool of a function, sync or async. Its docstring is what the model is told.
 
@@ -259,7 +277,11 @@ def tool(
     `idempotent`: an effect that honours `ToolContext.key`, so that it may be attempted again after a crash.
     `timeout_s`: seconds for one call, its wait for a thread included. `retries`: further tries after it
     raised (reads, idempotent effects). `threads`: calls of a sync tool at once, over all runs of a team in
-    this process. `version`: raise it when the tool's meaning changes.
+    this process. `version`: raise it when the tool's meaning changes. `poll`: it is asked until something has
+    happened, so equal results are no loop; the guard `Loops` spaces its calls out and has a cap of its own.
+    `fresh_s`: for so many active seconds an equal call is answered with the result that is known, as long as
+    nothing was written since. `volatile`: what of its results differs each time and means nothing, as names of
+    JSON fields and as compiled patterns; clocks, durations, ids of requests and the like are known already.
 
     A sync call that never returns holds its thread as long as the process lives. Once all of a tool's
     threads are held, its calls fail after `timeout_s` and were not made; without `timeout_s` they wait until
@@ -281,6 +303,9 @@ def tool(
             retries=retries,
             threads=threads,
             version=version,
+            poll=poll,
+            fresh_s=fresh_s,
+            volatile=volatile,
         )
 
     return make if function is None else make(function)
