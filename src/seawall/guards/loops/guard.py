@@ -46,11 +46,15 @@ class Loops(Guard):
             return _counted(known, event)
         if isinstance(event, RunTaken):
             return replace(known, segment=known.segment + 1)
+        if isinstance(event, StepIntended) and event.effect and event.perform:
+            return rules.count_write(known, event.name, 1)
         if not isinstance(event, StepDone):
             return known
         if event.step in known.scopes:  # a hand-off or review has ended, and with it what its frame knew
             known = replace(known, scopes={f: scope for f, scope in known.scopes.items() if f != event.step})
         step = run.open.get(event.step)
+        if step is not None and step.effect and step.perform and _undone(event):
+            known = rules.count_write(known, step.name, -1)
         if step is None or event.retry or event.status not in _TEACHES:
             return known
         if step.kind == "model":
@@ -125,6 +129,11 @@ def _counted(memo: Memo, event: Event) -> Memo:
         return memo
     key = f"{event.agent}\0{event.name}"
     return replace(memo, calls={**memo.calls, key: memo.calls.get(key, 0) + 1})
+
+
+def _undone(done: StepDone) -> bool:
+    """Whether an effect that was begun is known not to have happened."""
+    return done.error == "not_done" or done.status in ("lost", "withdrawn")
 
 
 def _reply(memo: Memo, frame: int, problem: str) -> Memo:

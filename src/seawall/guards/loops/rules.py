@@ -49,7 +49,7 @@ def learn(memo: Memo, scope: Scope, taught: Taught, options: LoopOptions) -> tup
     memo, scope = _answer(memo, scope, taught, options, lessons)
     memo = _cycle(memo, taught, options, lessons)
     memo = _delegation(memo, taught, options, lessons)
-    memo = _write(memo, taught, options, lessons)
+    _write(memo, taught, options, lessons)
     return memo, scope, lessons
 
 
@@ -62,27 +62,25 @@ def _answer(
     """Whether the answer to this question, or this error of the tool, was known."""
     before = scope.known.get(taught.question)
     met = None if taught.ok else scope.errors.get(taught.news)
-    again = before is not None and before.answer == taught.news
     spell = (scope.news, memo.world)
-    if not again and met is None:
-        return _new(memo, scope, taught, before, options, lessons)
-    if before is not None and again and before.spell[1] != memo.world:
-        # The same as before the world changed: that is worth knowing, once after each change.
-        known = replace(before, spell=spell, times=0, output=taught.output, left_s=taught.left_s)
-    elif before is None or not again:  # the error is known from other arguments
-        scope = _failed(scope, taught, spell, met or taught.step, options, lessons)
+    if before is None or before.answer != taught.news:
+        if met is None:
+            return _new(memo, scope, taught, before, options, lessons)
+        scope = _failed(scope, taught, spell)
+        if scope.failures > 1:  # one may be chance: another id that is not there either
+            lessons.append(Lesson("errors", scope.failures, options.errors, met))
         known = Known(taught.news, taught.step, taught.ok, spell)
+    elif before.spell[1] != memo.world:  # as before the world changed: worth knowing, once after each change
+        known = replace(before, spell=spell, times=0)
     else:
-        if not taught.ok:
-            scope = _failed(scope, taught, spell, met or taught.step, options, lessons)
+        scope = scope if taught.ok else _failed(scope, taught, spell)
         times = before.times + 1 if before.spell == spell else 1
-        known = replace(before, spell=spell, times=times, output=taught.output, left_s=taught.left_s)
+        known = replace(before, spell=spell, times=times)
         limit = options.polls if taught.poll else options.no_news
         if not taught.poll or times * 2 >= limit:
             lessons.append(Lesson("polls" if taught.poll else "no_news", times, limit, before.step))
-    known = replace(known, segment=memo.segment)
-    if taught.alike is not None:
-        known = _alike(known, before, scope.other_news, taught, options, lessons)
+    known = replace(known, output=taught.output, segment=memo.segment, left_s=taught.left_s)
+    known = _alike(known, before, scope.other_news, taught, options, lessons)
     return memo, replace(scope, known=scope.known.put(taught.question, known))
 
 
@@ -94,33 +92,20 @@ def _new(
     options: LoopOptions,
     lessons: list[Lesson],
 ) -> tuple[Memo, Scope]:
-    """Something new: what was counted is void and, if it came of a write, so is what was known."""
+    """Something new: what was counted is void and, if it came of a write, the world is another one."""
     writes = taught.effect or taught.may_write
     if (writes and taught.ok) or (taught.poll and before is not None):
         memo = replace(memo, world=memo.world + 1)
-    known = Known(
-        taught.news,
-        taught.step,
-        taught.ok,
-        (scope.news + 1, memo.world),
-        output=taught.output,
-        segment=memo.segment,
-        left_s=taught.left_s,
-    )
-    other_news = scope.other_news
-    if taught.alike is not None:
-        known = _alike(known, before, other_news, taught, options, lessons)
+    news, other_news = scope.news + 1, scope.other_news
+    known = Known(taught.news, taught.step, taught.ok, (news, memo.world))
+    known = replace(known, output=taught.output, segment=memo.segment, left_s=taught.left_s)
+    known = _alike(known, before, other_news, taught, options, lessons)
     if not known.alike_times:
         other_news += 1
         known = replace(known, alike_spell=other_news)
     errors = scope.errors if taught.ok else scope.errors.put(taught.news, taught.step)
-    return memo, replace(
-        scope,
-        known=scope.known.put(taught.question, known),
-        errors=errors,
-        news=scope.news + 1,
-        other_news=other_news,
-    )
+    known_now = scope.known.put(taught.question, known)
+    return memo, replace(scope, known=known_now, errors=errors, news=news, other_news=other_news)
 
 
 def _alike(
@@ -132,6 +117,8 @@ def _alike(
     lessons: list[Lesson],
 ) -> Known:
     """Count a write that was made before: its result has other numbers, and nothing else is new."""
+    if taught.alike is None:
+        return known
     times = 0
     if before is not None and before.alike == taught.alike and before.alike_spell == spell:
         times = before.alike_times + 1
@@ -140,17 +127,9 @@ def _alike(
     return replace(known, alike=taught.alike, alike_spell=spell, alike_times=times)
 
 
-def _failed(
-    scope: Scope,
-    taught: Taught,
-    spell: tuple[int, int],
-    since: int,
-    options: LoopOptions,
-    lessons: list[Lesson],
-) -> Scope:
+def _failed(scope: Scope, taught: Taught, spell: tuple[int, int]) -> Scope:
+    """Count an error that was known."""
     count = scope.failures + 1 if scope.failures_spell == spell else 1
-    if count > 1:  # one known error may be chance: another id that is not there either
-        lessons.append(Lesson("errors", count, options.errors, since))
     return replace(scope, failed=taught.name, failures=count, failures_spell=spell)
 
 
@@ -270,14 +249,16 @@ def against_delegation(memo: Memo, step: Step, options: LoopOptions) -> Stop | N
 # ---- write storms
 
 
-def _write(memo: Memo, taught: Taught, options: LoopOptions, lessons: list[Lesson]) -> Memo:
-    """Count an effect that was performed."""
-    if not taught.effect or not taught.ok:
-        return memo
-    count = memo.writes.get(taught.name, 0) + 1
+def _write(memo: Memo, taught: Taught, options: LoopOptions, lessons: list[Lesson]) -> None:
+    """Say so when effects of one tool come near their cap."""
+    count = memo.writes.get(taught.name, 0) if taught.effect else 0
     if count * 5 >= options.writes * 4:  # the last fifth
         lessons.append(Lesson("writes", count, options.writes, taught.step))
-    return replace(memo, writes={**memo.writes, taught.name: count})
+
+
+def count_write(memo: Memo, tool: str, change: int) -> Memo:
+    """Count an effect when it is begun, so that the cap is exact for calls of one reply too."""
+    return replace(memo, writes={**memo.writes, tool: memo.writes.get(tool, 0) + change})
 
 
 def against_write(memo: Memo, step: Step, options: LoopOptions) -> Stop | None:

@@ -8,31 +8,27 @@ from seawall.guards.loops.rules import Lesson, Stop
 from seawall.run.step import Result, Step
 from seawall.run.verdict import Advise, Halt
 
-EXCERPT_CHARS = 160
-"""Of a known result, in the advice: enough to know it by; the whole of it stands right above."""
-
 
 def advice(step: Step, result: Result, lessons: Sequence[Lesson]) -> Advise:
     """One note on all that there is to say of a result, the most pressing first."""
     pressing = sorted(lessons, key=lambda each: (each.limit - each.times, each.rule))
     first = pressing[0]
-    left = max(0, first.limit - first.times)
     said = list(dict.fromkeys(_known(step, result, each) for each in pressing[:2]))
-    note = f"[{' '.join(said)} {_instead(step, first)} {_left(step, first, left)}]"
+    note = f"[{' '.join(said)} {_instead(first)}{_left(first)}]"
     return Advise(_reason(step, first), note, f"{first.rule}={first.limit}", first.times)
 
 
 def _known(step: Step, result: Result, lesson: Lesson) -> str:
-    """What the agent knows already."""
-    text = result.output if isinstance(result.output, str) else ""
-    excerpt = " ".join(text.split())
-    excerpt = f"{excerpt[:EXCERPT_CHARS]}…" if len(excerpt) > EXCERPT_CHARS else excerpt
-    told = f": {excerpt}" if excerpt else ", which is empty"
+    """What the agent knows already, by the step that it knows it from.
+
+    The result itself is not told again: it stands right above, and what a tool returned must not speak with the
+    guard's voice.
+    """
     match lesson.rule:
         case "no_news" if result.status != "ok":
             return f"{step.name} failed with the same error as in step {lesson.since}: nothing new."
         case "no_news":
-            return f"{step.name} brought exactly what you know from step {lesson.since}: nothing new. You have it{told}."
+            return f"{step.name} brought exactly what you already know from step {lesson.since}: nothing new."
         case "errors":
             return f"{step.name} failed in a way that is known since step {lesson.since}, {lesson.times} times in a row."
         case "polls":
@@ -47,7 +43,7 @@ def _known(step: Step, result: Result, lesson: Lesson) -> str:
             return f"{step.name} was performed {lesson.times} times in this run."
 
 
-def _instead(step: Step, lesson: Lesson) -> str:
+def _instead(lesson: Lesson) -> str:
     """What it could do."""
     match lesson.rule:
         case "errors":
@@ -66,10 +62,11 @@ def _instead(step: Step, lesson: Lesson) -> str:
             return "Use what you have, try something else, or answer and say what is missing."
 
 
-def _left(step: Step, lesson: Lesson, left: int) -> str:
-    if lesson.rule == "no_news" or not left:
-        return f"Times that this may come again before the run is stopped: {left}."
-    return ""
+def _left(lesson: Lesson) -> str:
+    left = max(0, lesson.limit - lesson.times)
+    if lesson.rule == "no_news":
+        return f" Times that it may come again before the run is stopped: {left}."
+    return "" if left else " Once more, and the run is stopped."
 
 
 def _reason(step: Step, lesson: Lesson) -> str:
@@ -96,10 +93,7 @@ def halt(step: Step, stop: Stop) -> Halt:
     limit = f"(limit {stop.limit})"
     match stop.rule:
         case "no_news":
-            reason = (
-                f"tool {step.name!r} returned nothing new {stop.value} times in a row {limit}: "
-                f"the answer to this call is known since step {stop.since}"
-            )
+            reason = f"tool {step.name!r} returned nothing new {stop.value} times in a row {limit}"
         case "polls":
             reason = f"poll {step.name!r} returned the same {stop.value} times in a row {limit}"
         case "again":
