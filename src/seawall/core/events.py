@@ -139,6 +139,8 @@ class RunTaken(Base, tag="run_taken", frozen=True, kw_only=True):
     left_s: float
     history: Ref | None = None
     """First segment: the manifest of the session's conversation so far (see `RunEnded.transcript`)."""
+    carried: dict[str, str] = {}
+    """First segment: what guards of the session's run before this one left for it (see `RunEnded.carried`)."""
 
 
 class StepIntended(Base, tag="step", frozen=True, kw_only=True):
@@ -298,6 +300,8 @@ class RunEnded(Base, tag="run_ended", frozen=True, kw_only=True):
     """The answer was streamed to the user before it was checked."""
     transcript: Ref | None = None
     """A manifest: {"prev": manifest or null, "messages": [...]}: the session's conversation."""
+    carried: dict[str, str] = {}
+    """By guard: what the session's next run begins with, as `Guard.carry` wrote it. No content, only digests."""
     left_s: float = 0.0
 
 

@@ -32,6 +32,7 @@ from seawall.core.events import (
 )
 from seawall.journal.protocol import Command, InboxItem, Journal, Lease, Summary
 from seawall.run.bodies import Bodies
+from seawall.run.carried import carried
 from seawall.run.causes import Causes
 from seawall.run.commands import awaiting, taken
 from seawall.run.gate import DEADLINE, Gate, recorded_step
@@ -360,6 +361,7 @@ class Driver:
             error=None if error is None else self.bodies.redact(error)[:MAX_ERROR_CHARS],
             unchecked_delivery=self.state.started.stream,
             transcript=transcript,
+            carried=carried(self.state, self._gate.guards),
             left_s=self.left_s(),
         )
         self._record(batch, event)

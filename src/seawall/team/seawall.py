@@ -19,12 +19,13 @@ from seawall.run.bodies import Bodies
 from seawall.run.driver import Create, Driver, recovered
 from seawall.run.fork import forked
 from seawall.run.replay import Replay, replay
-from seawall.run.state import Line, RunState, begin, fold
+from seawall.run.state import RunState, begin, fold
 from seawall.team.agent import Agent
 from seawall.team.handle import Run
 from seawall.team.host import Host
 from seawall.team.recorded import recorded
 from seawall.team.recover import nobody
+from seawall.team.sessions import Past
 from seawall.team.switches import check_by, check_mode
 from seawall.team.team import Team, checked, named, team_of
 from seawall.team.work import honours_key
@@ -126,12 +127,17 @@ class Seawall(Host):
 
     async def _begin(self, team: Team, started: RunStarted, bodies: Bodies, tail: RunRow | None) -> Run:
         """Record the run together with its first steps, and go."""
-        history, lines = await self._shop.sessions.history(self.journal, tail, bodies)
+        past = await self._shop.sessions.history(self.journal, tail, bodies)
         state = begin(started, self._shop.guards(team))
-        driver = self._driver(team, state, None, bodies, lines)
+        driver = self._driver(team, state, None, bodies, past.lines)
         handle = Run(self, started.run, self._flight)
         taken = RunTaken(
-            at=started.at, owner=self.journal.owner, epoch=1, left_s=started.limits.active_s, history=history
+            at=started.at,
+            owner=self.journal.owner,
+            epoch=1,
+            left_s=started.limits.active_s,
+            history=past.transcript,
+            carried=dict(past.carried),
         )
         first: list[Event] = [taken, *self._post.switched(started.guards)]
         after = None if started.session is None else "" if tail is None else tail.run
@@ -206,13 +212,20 @@ class Seawall(Host):
                 await change
             elif tail == "busy":  # cancelled while it waited
                 tail = None
-        history, lines = await self._shop.sessions.history(self.journal, tail, bodies)
+        past = await self._shop.sessions.history(self.journal, tail, bodies)
         state = begin(started, self._shop.guards(team))
         commands = await self.journal.inbox(started.run)
-        driver = self._driver(team, state, lease, bodies, lines)
-        now, left_s = self._clock.wall_s(), started.limits.active_s
+        driver = self._driver(team, state, lease, bodies, past.lines)
+        taken = RunTaken(
+            at=self._clock.wall_s(),
+            owner=lease.owner,
+            epoch=lease.epoch,
+            left_s=started.limits.active_s,
+            history=past.transcript,
+            carried=dict(past.carried),
+        )
         first: list[Event] = [
-            RunTaken(at=now, owner=lease.owner, epoch=lease.epoch, left_s=left_s, history=history),
+            taken,
             *self._post.switched(started.guards),
         ]
         driver.start(first, commands)
@@ -257,19 +270,27 @@ class Seawall(Host):
         self._shop.check(team, state.started.limits)
         bodies = self._shop.bodies(lease.tenant, state.started.session)
         bodies.load(await self.journal.bodies(lease.tenant, bodies.missing(refs_of(events))))
-        history = state.history
         if state.epoch == 0 and state.started.fork is None:  # it stood in line and never began
-            history, lines = await self._before(state, bodies)
+            past = await self._before(state, bodies)
         else:
-            lines = await self._shop.sessions.lines(self.journal, lease.tenant, history, bodies)
+            lines = await self._shop.sessions.lines(self.journal, lease.tenant, state.history, bodies)
+            past = Past(state.history, lines, {})  # what was carried over is in the fold
         commands = await self.journal.inbox(lease.run, after=state.inbox)
         receipts = [item.command.output for item in commands if item.command.output]
         bodies.load(await self.journal.bodies(lease.tenant, bodies.missing(receipts)))
-        driver = self._driver(team, state, lease, bodies, lines)
+        driver = self._driver(team, state, lease, bodies, past.lines)
         driver.learn(events)
         now = self._clock.wall_s()
+        taken = RunTaken(
+            at=now,
+            owner=lease.owner,
+            epoch=lease.epoch,
+            left_s=state.left_s,
+            history=past.transcript,
+            carried=dict(past.carried),
+        )
         first: list[Event] = [
-            RunTaken(at=now, owner=lease.owner, epoch=lease.epoch, left_s=state.left_s, history=history),
+            taken,
             *self._post.switched(state.modes),
             *recovered(state, now, partial(honours_key, team)),
         ]
@@ -278,11 +299,11 @@ class Seawall(Host):
         self._keep(self._post.hand(lease.run))
         return handle
 
-    async def _before(self, state: RunState, bodies: Bodies) -> tuple[Ref | None, tuple[Line, ...]]:
+    async def _before(self, state: RunState, bodies: Bodies) -> Past:
         """The conversation before a run that has not begun. Raises `Refused` if the one before goes on."""
         commands = await self.journal.inbox(state.started.run)
         if state.started.session is None or any(item.command.kind == "cancel" for item in commands):
-            return None, ()
+            return Past(None, (), {})
         sessions = self._shop.sessions
         tail = await sessions.tail(self.journal, state.started, queued=self._flight.holds, own=True)
         if tail == "busy":

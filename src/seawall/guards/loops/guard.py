@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from seawall.core.events import Event, RunTaken, StepDone, StepIntended
 from seawall.guards.loops import rules, words
-from seawall.guards.loops.memory import Memo, Scope, of_events, of_result, question
+from seawall.guards.loops.memory import Memo, Scope, of_events, of_result, packed, question, unpacked
 from seawall.guards.loops.options import LoopOptions, Options
 from seawall.run.guard import Guard
 from seawall.run.state import RunState
@@ -45,7 +45,9 @@ class Loops(Guard):
         if self.options.literal:
             return _counted(known, event)
         if isinstance(event, RunTaken):
-            return replace(known, segment=known.segment + 1)
+            known = replace(known, segment=known.segment + 1)
+            left = event.carried.get(self.name) if self.options.scope == "session" else None
+            return known if left is None else replace(known, scopes={0: unpacked(left)})
         if isinstance(event, StepIntended) and event.effect and event.perform:
             return rules.count_write(known, event.name, 1)
         if not isinstance(event, StepDone):
@@ -62,9 +64,15 @@ class Loops(Guard):
         taught = of_events(step, event)
         if taught is None:
             return known
-        at = self._place(taught.frame)
-        known, scope, _ = rules.learn(known, known.scopes.get(at, Scope()), taught, self.options)
-        return replace(known, scopes={**known.scopes, at: scope})
+        place = self._place(taught.frame)
+        scope = known.scopes.get(place, Scope())
+        return rules.keep(rules.learn(known, scope, taught, self.options), taught, place)
+
+    def carry(self, memo: Any) -> str | None:
+        """With scope `session`: what the run knew at its end."""
+        known: Memo = memo or Memo()
+        scope = known.scopes.get(0) if self.options.scope == "session" else None
+        return None if scope is None else packed(scope, known.world)
 
     def before(self, step: Step, run: RunState, memo: Any) -> Verdict:
         """Halt a call that would bring the agent no further; let a poll wait; answer a read that is fresh."""
@@ -99,9 +107,8 @@ class Loops(Guard):
         if taught is None:
             return ALLOW
         known: Memo = memo or Memo()
-        _, _, lessons = rules.learn(
-            known, known.scopes.get(self._place(taught.frame), Scope()), taught, self.options
-        )
+        scope = known.scopes.get(self._place(taught.frame), Scope())
+        lessons = rules.learn(known, scope, taught, self.options).lessons
         return words.advice(step, result, lessons) if lessons else ALLOW
 
     def _place(self, frame: int) -> int:

@@ -148,6 +148,47 @@ class Handed(msgspec.Struct, frozen=True):
     times: int = 0
 
 
+CARRIED = 64
+"""Questions whose answers a session's next run begins with, the newest: some 10 kB of digests."""
+
+
+class Carried(msgspec.Struct, frozen=True, array_like=True):
+    """One question as it is carried over to the session's next run."""
+
+    question: str
+    answer: str
+    ok: bool
+    times: int
+    alike: str | None
+    alike_times: int
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(tuple[Carried, ...])
+
+
+def packed(scope: Scope, world: int) -> str:
+    """What a scope knows, for the session's next run. Counts that a later event made void are not carried."""
+    left: list[Carried] = []
+    for asked, known in list(scope.known.items().items())[-CARRIED:]:
+        times = known.times if known.spell == (scope.news, world) else 0
+        alike_times = known.alike_times if known.alike_spell == scope.other_news else 0
+        left.append(Carried(asked, known.answer, known.ok, times, known.alike, alike_times))
+    return _encoder.encode(left).decode()
+
+
+def unpacked(text: str) -> Scope:
+    """What an earlier run of the session knew. Its steps have number 0. Raises `ValueError` for another text."""
+    known: Latest[str, Known] = Latest()
+    errors: Latest[str, int] = Latest()
+    for each in _decoder.decode(text):
+        answer = Known(each.answer, 0, each.ok, (0, 0), each.times, each.alike, 0, each.alike_times)
+        known = known.put(each.question, answer)
+        if not each.ok:
+            errors = errors.put(each.answer, 0)
+    return Scope(known=known, errors=errors)
+
+
 class Memo(msgspec.Struct, frozen=True):
     """All that the guard remembers of a run."""
 

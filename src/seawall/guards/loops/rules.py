@@ -43,14 +43,40 @@ class Stop(NamedTuple):
     detail: str = ""
 
 
-def learn(memo: Memo, scope: Scope, taught: Taught, options: LoopOptions) -> tuple[Memo, Scope, list[Lesson]]:
-    """Take in a result: the memory after it, and what there is to say of it."""
+class Learned(NamedTuple):
+    """A result taken in: what changes, what is to be kept of it, and what there is to say."""
+
+    memo: Memo
+    scope: Scope
+    question: str
+    known: Known
+    error: str | None
+    """The digest of an error that nobody had met with."""
+    handed: Handed | None
+    lessons: list[Lesson]
+
+
+def learn(memo: Memo, scope: Scope, taught: Taught, options: LoopOptions) -> Learned:
+    """Take in a result. Nothing grows before it is kept: a result is judged before it is folded."""
     lessons: list[Lesson] = []
-    memo, scope = _answer(memo, scope, taught, options, lessons)
+    memo, scope, known = _answer(memo, scope, taught, options, lessons)
+    error = None if taught.ok or taught.news in scope.errors else taught.news
     memo = _cycle(memo, taught, options, lessons)
-    memo = _delegation(memo, taught, options, lessons)
+    handed = _delegation(memo, taught, options, lessons)
     _write(memo, taught, options, lessons)
-    return memo, scope, lessons
+    return Learned(memo, scope, taught.question, known, error, handed, lessons)
+
+
+def keep(learned: Learned, taught: Taught, place: int) -> Memo:
+    """The memory with all of it."""
+    memo, scope = learned.memo, learned.scope
+    errors = scope.errors if learned.error is None else scope.errors.put(learned.error, taught.step)
+    scope = replace(scope, known=scope.known.put(learned.question, learned.known), errors=errors)
+    memo = replace(memo, scopes={**memo.scopes, place: scope})
+    if learned.handed is None:
+        return memo
+    log = memo.handed.get(taught.name, Log[Handed]())
+    return replace(memo, handed={**memo.handed, taught.name: log.append(learned.handed)})
 
 
 # ---- no news, errors, writes made again, polls
@@ -58,7 +84,7 @@ def learn(memo: Memo, scope: Scope, taught: Taught, options: LoopOptions) -> tup
 
 def _answer(
     memo: Memo, scope: Scope, taught: Taught, options: LoopOptions, lessons: list[Lesson]
-) -> tuple[Memo, Scope]:
+) -> tuple[Memo, Scope, Known]:
     """Whether the answer to this question, or this error of the tool, was known."""
     before = scope.known.get(taught.question)
     met = None if taught.ok else scope.errors.get(taught.news)
@@ -81,7 +107,7 @@ def _answer(
             lessons.append(Lesson("polls" if taught.poll else "no_news", times, limit, before.step))
     known = replace(known, output=taught.output, segment=memo.segment, left_s=taught.left_s)
     known = _alike(known, before, scope.other_news, taught, options, lessons)
-    return memo, replace(scope, known=scope.known.put(taught.question, known))
+    return memo, scope, known
 
 
 def _new(
@@ -91,7 +117,7 @@ def _new(
     before: Known | None,
     options: LoopOptions,
     lessons: list[Lesson],
-) -> tuple[Memo, Scope]:
+) -> tuple[Memo, Scope, Known]:
     """Something new: what was counted is void and, if it came of a write, the world is another one."""
     writes = taught.effect or taught.may_write
     if (writes and taught.ok) or (taught.poll and before is not None):
@@ -103,9 +129,7 @@ def _new(
     if not known.alike_times:
         other_news += 1
         known = replace(known, alike_spell=other_news)
-    errors = scope.errors if taught.ok else scope.errors.put(taught.news, taught.step)
-    known_now = scope.known.put(taught.question, known)
-    return memo, replace(scope, known=known_now, errors=errors, news=news, other_news=other_news)
+    return memo, replace(scope, news=news, other_news=other_news), known
 
 
 def _alike(
@@ -215,17 +239,15 @@ def against_cycle(memo: Memo, step: Step, options: LoopOptions) -> Stop | None:
 # ---- delegations
 
 
-def _delegation(memo: Memo, taught: Taught, options: LoopOptions, lessons: list[Lesson]) -> Memo:
+def _delegation(memo: Memo, taught: Taught, options: LoopOptions, lessons: list[Lesson]) -> Handed | None:
     """Whether nearly the same task was handed to this agent before."""
     if taught.gist is None or not taught.ok:
-        return memo
-    log = memo.handed.get(taught.name, Log[Handed]())
+        return None
     found = _similar(memo, taught.name, taught.gist, options)
-    handed = Handed(taught.gist, taught.step, memo.world)
-    if found is not None:
-        handed = replace(found, times=found.times + 1)
-        lessons.append(Lesson("delegations", handed.times, options.delegations, found.step))
-    return replace(memo, handed={**memo.handed, taught.name: log.append(handed)})
+    if found is None:
+        return Handed(taught.gist, taught.step, memo.world)
+    lessons.append(Lesson("delegations", found.times + 1, options.delegations, found.step))
+    return replace(found, times=found.times + 1)
 
 
 def _similar(memo: Memo, agent: str, gist: Gist | None, options: LoopOptions) -> Handed | None:

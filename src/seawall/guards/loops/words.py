@@ -26,19 +26,19 @@ def _known(step: Step, result: Result, lesson: Lesson) -> str:
     """
     match lesson.rule:
         case "no_news" if result.status != "ok":
-            return f"{step.name} failed with the same error as in step {lesson.since}: nothing new."
+            return f"{step.name} failed with the same error as in {_since(lesson)}: nothing new."
         case "no_news":
-            return f"{step.name} brought exactly what you already know from step {lesson.since}: nothing new."
+            return f"{step.name} brought exactly what you already know from {_since(lesson)}: nothing new."
         case "errors":
-            return f"{step.name} failed in a way that is known since step {lesson.since}, {lesson.times} times in a row."
+            return f"{step.name} failed in a way that is known since {_since(lesson)}, {lesson.times} times in a row."
         case "polls":
-            return f"{step.name} says the same for the {lesson.times + 1}th time since step {lesson.since}."
+            return f"{step.name} says the same for the {lesson.times + 1}th time since {_since(lesson)}."
         case "again":
-            return f"{step.name} was done with the same arguments in step {lesson.since}, and is now done {lesson.times + 1} times."
+            return f"{step.name} was done with the same arguments in {_since(lesson)}, and is now done {lesson.times + 1} times."
         case "cycles":
-            return f"{lesson.detail} has come round {lesson.times + 1} times with the same answers, since step {lesson.since}."
+            return f"{lesson.detail} has come round {lesson.times + 1} times with the same answers, since {_since(lesson)}."
         case "delegations":
-            return f"{step.name} had nearly the same task in step {lesson.since}, and has answered it."
+            return f"{step.name} had nearly the same task in {_since(lesson)}, and has answered it."
         case _:
             return f"{step.name} was performed {lesson.times} times in this run."
 
@@ -62,6 +62,10 @@ def _instead(lesson: Lesson) -> str:
             return "Use what you have, try something else, or answer and say what is missing."
 
 
+def _since(lesson: Lesson) -> str:
+    return f"step {lesson.since}" if lesson.since else "an earlier run of this conversation"
+
+
 def _left(lesson: Lesson) -> str:
     left = max(0, lesson.limit - lesson.times)
     if lesson.rule == "no_news":
@@ -70,7 +74,7 @@ def _left(lesson: Lesson) -> str:
 
 
 def _reason(step: Step, lesson: Lesson) -> str:
-    since = f"known since step {lesson.since}"
+    since = f"known since {_since(lesson)}"
     match lesson.rule:
         case "no_news":
             return f"{step.name!r} returned nothing new ({lesson.times} in a row): {since}"
@@ -79,11 +83,11 @@ def _reason(step: Step, lesson: Lesson) -> str:
         case "polls":
             return f"{step.name!r} said the same again ({lesson.times} in a row): {since}"
         case "again":
-            return f"{step.name!r} was performed again with the same arguments ({lesson.times} times): first in step {lesson.since}"
+            return f"{step.name!r} was performed again with the same arguments ({lesson.times} times): first in {_since(lesson)}"
         case "cycles":
             return f"{lesson.detail} came round again ({lesson.times} times): {since}"
         case "delegations":
-            return f"{step.name!r} was handed nearly the same task again ({lesson.times} times): first in step {lesson.since}"
+            return f"{step.name!r} was handed nearly the same task again ({lesson.times} times): first in {_since(lesson)}"
         case _:
             return f"{step.name!r} was performed {lesson.times} times in this run"
 
