@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from seawall.cli.approve import approve
+from seawall.cli.audit import audit
 from seawall.cli.breakers import breakers
 from seawall.cli.cancel import cancel
 from seawall.cli.demo import demo
@@ -94,7 +95,7 @@ PANELS = {
     "Look at runs": (runs, show, why),
     "Go on, decide, stop": (resume, approve, reject, cancel),
     "Look after what runs share": (breakers,),
-    "Try a change": (replay, fork),
+    "Try a change": (replay, fork, audit),
     "Look after the journal": (verify, prune, erase),
 }
 
