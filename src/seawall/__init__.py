@@ -20,6 +20,7 @@ from seawall.run.verdict import ALLOW, Advise, Allow, Halt, Hold, Refuse, Replac
 from seawall.team.agent import Agent
 from seawall.team.handle import Run
 from seawall.team.outcome import Outcome, Waiting
+from seawall.team.planner import Planner
 from seawall.team.seawall import Seawall
 from seawall.team.team import Team
 from seawall.team.tool import NotDone, Tool, ToolContext, tool
@@ -41,6 +42,7 @@ __all__ = [
     "Model",
     "NotDone",
     "Outcome",
+    "Planner",
     "Price",
     "Refuse",
     "Refused",

@@ -16,24 +16,26 @@ from typing import Any
 import msgspec
 
 from seawall.core.canonical import Ref
-from seawall.core.clock import Clock, Timer
+from seawall.core.clock import Clock
 from seawall.core.errors import Broken, Fenced, Misused, SeawallBug
 from seawall.core.events import (
     EffectMoved,
     Event,
     GuardSet,
     Mode,
-    RunEnded,
     StepDone,
-    StepIntended,
     StepLate,
+    StepStatus,
 )
 from seawall.journal.protocol import Command, InboxItem, Journal, Lease, Summary
 from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
 from seawall.run.commands import awaiting, taken
-from seawall.run.deadline import DEADLINE, Deadline
+from seawall.run.deadline import DEADLINE
+from seawall.run.ending import run_ended
 from seawall.run.gate import Gate, recorded_step
+from seawall.run.pace import Pace
+from seawall.run.planning import Planning
 from seawall.run.recovery import blamed, given_up
 from seawall.run.reserve import parked
 from seawall.run.shared import Later
@@ -49,9 +51,6 @@ STALE_S = 0.5
 """An effect whose intent was recorded longer ago than this is made only after another look at the lease: the
 process may have been stopped meanwhile, and another one gone on with the run. Far below any lease, far above
 a commit."""
-MAX_ERROR_CHARS = 2_000
-"""Of an error's text in the outcome; the whole of it is a body."""
-
 
 Create = Callable[[Sequence[Event], dict[Ref, bytes], bool, Summary | None], Awaitable[Lease]]
 """Records a new run: its events after the first, bodies, whether it waits, and its summary if it has ended."""
@@ -70,6 +69,7 @@ class Driver:
         lease: Lease | None,
         clock: Clock,
         bodies: Bodies,
+        planner: Planning | None = None,
         on_rest: Callable[[Driver], None],
         on_record: Callable[[], None],
     ) -> None:
@@ -93,8 +93,9 @@ class Driver:
         """Admitted steps without a result: those that runs share count them."""
         self._laters: list[Later] = []
         """What proposals of the newest round were told to wait for."""
-        self._timers: dict[int, Timer] = {}
-        self._deadline = Deadline(clock, state.left_s)
+        self._at_it: dict[int, asyncio.Task[None]] = {}
+        """Who performs a step in flight."""
+        self._pace = Pace(clock, state.left_s, planner)
         self._broken: Exception | None = None
         self._closing = False
         self._waits = state.waits
@@ -117,12 +118,16 @@ class Driver:
 
     def left_s(self) -> float:
         """Active seconds left: below zero once a deadline that does not bind has passed."""
-        return self._deadline.left_s()
+        return self._pace.left_s()
 
     def _overdue(self) -> None:
         mode = self.state.modes.get(DEADLINE, "enforce")
         if self.state.ended is None and mode != "off":
-            self._go([self._deadline.verdict(self.state.started.limits.active_s, mode)])
+            self._go([self._pace.deadline.verdict(self.state.started.limits.active_s, mode)])
+
+    def _watch(self) -> None:
+        self._pace.watch(self._overdue)
+        self._pace.watch_plan(lambda: self.state, self._go)
 
     # ---- from outside
 
@@ -131,7 +136,7 @@ class Driver:
 
         `commands` lay in the inbox meanwhile; they are taken before anything is decided.
         """
-        self._deadline.watch(self._overdue)
+        self._watch()
         self._go(first, commands)
 
     async def start_new(self, first: Sequence[Event], create: Create) -> None:
@@ -144,7 +149,7 @@ class Driver:
             self._broken = Fenced(f"request of run {self.state.started.run} was taken already")
         if self._broken is not None:
             return
-        self._deadline.watch(self._overdue)
+        self._watch()
         if ended is not None or self._waits:
             self._final = asyncio.get_running_loop().create_future()
             self._final.set_result(None)
@@ -154,12 +159,7 @@ class Driver:
 
     def learn(self, events: Sequence[Event]) -> None:
         """Take the results of recorded steps into the index of causes."""
-        kinds: dict[int, str] = {}
-        for event in events:
-            if isinstance(event, StepIntended):
-                kinds[event.step] = event.kind
-            elif isinstance(event, StepDone) and event.status == "ok" and kinds.get(event.step) != "model":
-                self._causes.learn(event.step, self.bodies.text(event.output))
+        self._causes.relearn(events, self.bodies)
 
     def command(self, item: InboxItem) -> None:
         """Take a command from the inbox; one that was taken already is ignored."""
@@ -200,10 +200,7 @@ class Driver:
         return [task for task in self._tasks if not task.done()]
 
     def _disarm(self) -> None:
-        self._deadline.cancel()
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
+        self._pace.cancel()
         current = asyncio.current_task()  # the task that brought the news goes on to tell it
         for task in self._tasks:
             if task is not current:
@@ -314,17 +311,22 @@ class Driver:
 
     def _act(self, action: Propose | Close | End, batch: list[Event], ready: list[Step]) -> bool:
         """Carry out one action; whether anything moved."""
+        planned = None if isinstance(action, Close) else self._pace.plan(action, self.state)
+        if planned is not None and planned.mode == "enforce":
+            self._record(batch, planned)
+            return True
         match action:
             case Propose():
                 events, step, later = self._gate.admit(
                     action, self.state, self.bodies, self._causes, self.left_s()
                 )
-                for event in events:
+                for event in [*events, planned] if planned is not None and events else events:
                     self._record(batch, event)
                 if later is not None:
                     self._laters.append(later)
                 if step is not None:
                     self._steps[step.number] = self._taken[step.number] = step
+                    self._pace.begin(step.number)
                     if step.kind in ("model", "tool"):
                         ready.append(step)
                 return bool(events)
@@ -337,6 +339,7 @@ class Driver:
                 result = Result(
                     status=action.status, output=text, error=action.error, approved=action.approved
                 )
+                result = self._stopped(step, result, ready)
                 for event in self._settled(step, result):
                     self._record(batch, event)
                 return True
@@ -346,7 +349,20 @@ class Driver:
 
     def _settled(self, step: Step, result: Result) -> list[Event]:
         self._let_go(step.number, result)
-        return self._gate.settle(step, result, self.state, self.bodies, self._causes, self.left_s())
+        events = self._gate.settle(step, result, self.state, self.bodies, self._causes, self.left_s())
+        self._pace.learn(step, events)
+        return events
+
+    def _stopped(self, step: Step, result: Result, ready: list[Step]) -> Result:
+        """Stop whoever performs a step that is closed. One that was admitted this moment is withdrawn."""
+        took_s = self._pace.took_s(step.number)
+        if task := self._at_it.pop(step.number, None):
+            task.cancel()
+        self._pace.drop(step.number)
+        if step in ready:
+            ready.remove(step)
+            return Result(status="withdrawn")
+        return msgspec.structs.replace(result, duration_s=took_s)
 
     def _let_go(self, number: int | None = None, result: Result | None = None) -> None:
         """Tell those that runs share that a step has come to an end, or every step that is taken."""
@@ -362,28 +378,15 @@ class Driver:
         for step in sorted(self.state.open.values(), key=lambda step: -step.step):
             status = "withdrawn" if step.step in withdrawn else given_up(step)
             self._let_go(step.step, Result(status=status))
-            self._record(batch, StepDone(at=now, step=step.step, status=status, left_s=self.left_s()))
-        causes = self._causes.of(self.bodies.text(end.answer)) if end.answer else ()
-        root = self.state.frames.get(0)
-        if root is not None and root.said is not None and end.answer is not None:
-            causes = self._causes.of(self.bodies.text(end.answer), by=root.said)
+            took_s = self._pace.took_s(step.step)
+            done = StepDone(at=now, step=step.step, status=status, duration_s=took_s, left_s=self.left_s())
+            self._pace.learn(recorded_step(step), [done])
+            self._record(batch, done)
         # A run that ends before its first step had no part in the session's conversation.
         transcript = self._work.transcript(self.state, self.bodies) if self.state.steps else None
-        error = end.error if end.error_ref is None else self.bodies.text(end.error_ref)
-        event = RunEnded(
-            at=now,
-            status=end.status,
-            answer=end.answer,
-            causes=causes,
-            reviewed=end.reviewed,
-            stopped_by=end.stopped_by,
-            pruned=self.state.pruned,
-            error=None if error is None else self.bodies.redact(error)[:MAX_ERROR_CHARS],
-            unchecked_delivery=self.state.started.stream,
-            transcript=transcript,
-            left_s=self.left_s(),
+        self._record(
+            batch, run_ended(end, self.state, self.bodies, self._causes, transcript, now, self.left_s())
         )
-        self._record(batch, event)
         self._disarm()
 
     # ---- perform
@@ -411,15 +414,13 @@ class Driver:
         now = self._clock.monotonic_s()
         if now - self._intended_at.pop(step.number, now) > STALE_S:
             await self._journal.append(self.lease, self.state.seq, (), {})  # `Fenced` if it is not ours
-        if step.timeout_s is not None:
-            task = asyncio.current_task()
-            expire = lambda: self._expire(step, task)  # noqa: E731 -- a callback of one expression
-            self._timers[step.number] = self._clock.call_later(step.timeout_s, expire)
-        started = self._clock.monotonic_s()
+        if task := asyncio.current_task():
+            self._at_it[step.number] = task
+        self._pace.limit(step, self.state, self._expire)
         result = await self._gate.perform(step, self.state, self.bodies, self.left_s())
-        if timer := self._timers.pop(step.number, None):
-            timer.cancel()
-        duration_s = self._clock.monotonic_s() - started
+        duration_s = self._pace.took_s(step.number)
+        self._at_it.pop(step.number, None)
+        self._pace.drop(step.number)
         await self._journal.room()
         if self._broken is not None:
             if self._closing and step.number in self.state.open:
@@ -431,15 +432,16 @@ class Driver:
             return None
         return msgspec.structs.replace(result, duration_s=duration_s)
 
-    def _expire(self, step: Step, task: asyncio.Task[None] | None) -> None:
-        """A step used up its own time: it fails now, and what it brings later is recorded and dropped."""
-        self._timers.pop(step.number, None)
+    def _expire(self, step: Step, after_s: float, *, planned: bool) -> None:
+        """A step used up its time: it fails now, and what it brings later is recorded and dropped."""
         if step.number not in self.state.open or self._broken is not None:
             return
-        text = f"{step.kind} {step.name!r} did not answer within {step.timeout_s:g} s"
+        text = f"{step.kind} {step.name!r} did not answer within {after_s:.6g} s"
         result = self._work.withdrawn(step) or Result(status="timeout", output=text, error="timeout")
-        result = msgspec.structs.replace(result, duration_s=step.timeout_s or 0.0)
-        self._go(self._settled(step, result))
+        result = msgspec.structs.replace(result, duration_s=after_s)
+        cut = self._pace.cut(step, self.state) if planned else []
+        task = self._at_it.pop(step.number, None)
+        self._go([*cut, *self._settled(step, result)])
         if task is not None:
             task.cancel()
 
@@ -492,6 +494,6 @@ class Driver:
         final = self._final
         durable = final is not None and final.done() and not final.cancelled() and final.exception() is None
         if durable and not self.finished.done():
-            self._deadline.cancel()
+            self._pace.rest()
             self.finished.set_result(None)
             self._on_rest(self)
