@@ -25,7 +25,6 @@ from seawall.core.events import (
     Mode,
     StepDone,
     StepLate,
-    StepStatus,
 )
 from seawall.journal.protocol import Command, InboxItem, Journal, Lease, Summary
 from seawall.run.bodies import Bodies

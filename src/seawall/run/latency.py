@@ -14,12 +14,16 @@ No clock is read here. The knowledge is this process's own and is not kept: a ne
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Sequence
 
 WINDOW = 128
 """Durations kept of a name: enough for the 0.95 quantile, and forgotten within an hour at two calls a minute."""
-LEARNED = 8
-"""With fewer durations the prior counts: of a handful the 0.95 quantile is the longest one, and a single stall
+LEARNED = 20
+"""With fewer durations the prior counts: below twenty the 0.95 quantile is the longest one, and a single stall
 would make everything look slow."""
+FORGOTTEN = 16
+"""Where something was pruned, the oldest sixteenth of what was reckoned with is dropped: after some thirty prunings
+in a row without new durations the prior counts again, and what was pruned is tried again."""
 MAX_NAMES = 1_000
 """Names that are known at once, the least recently used one is dropped: about 4 MB, and more agents and tools
 than a process serves."""
@@ -46,10 +50,10 @@ class Window:
         self._sorted = None
 
     def forget(self) -> None:
-        """Drop the oldest."""
-        if self._durations:
+        """Drop the oldest sixteenth, at least one."""
+        for _ in range(min(len(self), max(1, len(self) // FORGOTTEN))):
             self._durations.popleft()
-            self._sorted = None
+        self._sorted = None
 
     def quantile(self, q: float) -> float:
         """Seconds within which a share `q` was done; the longest seen if more than 1 - q were given up."""
@@ -86,16 +90,15 @@ class Latencies:
         window.add(seconds, censored)
 
     def forget(self, name: str) -> None:
-        """What was skipped brings no new durations: the oldest goes, so that a slow hour is not held for ever."""
+        """It was reckoned with, and something was pruned for it. What is pruned brings no new durations, so the
+        oldest go: else a slow hour would be held for ever.
+        """
         if (window := self._windows.get(name)) is not None:
             window.forget()
 
-    def least(self, name: str, q: float) -> float:
-        """Seconds that only a share `q` was done within; zero until `LEARNED` durations are there."""
+    def quantiles(self, name: str, shares: Sequence[float]) -> list[float] | None:
+        """Seconds within which these shares were done; None before `LEARNED` durations are there."""
         window = self._windows.get(name)
-        return window.quantile(q) if window is not None and len(window) >= LEARNED else 0.0
-
-    def seconds(self, name: str, q: float, prior_s: float | None = None) -> float | None:
-        """Seconds within which a share `q` is done: the prior until `LEARNED` durations are there. None: not known."""
-        window = self._windows.get(name)
-        return window.quantile(q) if window is not None and len(window) >= LEARNED else prior_s
+        if window is None or len(window) < LEARNED:
+            return None
+        return [window.quantile(share) for share in shares]

@@ -1,8 +1,9 @@
 """The planner of one run: compares what is left with what a step and the mandatory rest need, and prunes.
 
 In this order: optional agents, then a review (never once an effect was proposed), then the whole team for its
-fallback agent, then everything but the record. A step that still begins may take what is left but for that
-rest, so the fallback's answer, or the record's, comes before the deadline whatever stalls.
+fallback agent, then everything but the record. A step begins if it is likely to be done in what is left but for
+that rest, and is cut where the rest begins: so the coordinator's reply, the fallback's or the record's comes
+before the deadline, whatever stalls.
 
 This is the shell's part: it reads what is known of latencies, and every decision of it becomes a `Planned`
 event with its numbers. What follows from that is `decide`'s, which is pure.
@@ -10,18 +11,19 @@ event with its numbers. What follows from that is `decide`'s, which is pure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-from seawall.core.errors import SeawallBug
 from seawall.core.events import Planned, StepDone
 from seawall.run.bodies import Bodies
 from seawall.run.deadline import DEADLINE, PLANNER
+from seawall.run.frame import Frame
 from seawall.run.latency import Latencies
-from seawall.run.state import Frame, RunState
+from seawall.run.state import RunState
 from seawall.run.step import Action, End, Propose, Step
 from seawall.team.partial import partial_answer
 from seawall.team.planner import Planner
+from seawall.team.reckoning import Reckoning, above
 from seawall.team.team import Team
 
 _LEAST_S = 0.001
@@ -43,17 +45,22 @@ class RunPlanner:
     ) -> None:
         self._team = team
         self._options = options
-        self._latencies = latencies
+        self._reckoning = Reckoning(team, options, latencies)
         self._bodies = bodies
         self._now = now
 
     def __repr__(self) -> str:
-        return f"<RunPlanner of {self._team.name}, {self._latencies!r}>"
+        return f"<RunPlanner {self._reckoning!r}>"
+
+    def learn(self, step: Step, done: StepDone) -> None:
+        """Take in how long a step took."""
+        self._reckoning.learn(step, done)
 
     # ---- before a step
 
     def plan(self, action: Action, state: RunState, left_s: float) -> Planned | None:
         """What to prune in place of `action`; None if it fits, or if there is nothing better to do."""
+        self._reckoning.begin()
         if not self._plans(state) or state.plan.course == "partial":
             return None
         if isinstance(action, End):  # the fallback agent failed: the record answers, if it has anything
@@ -73,54 +80,50 @@ class RunPlanner:
 
     def _review(self, action: Propose, state: RunState, left_s: float) -> Planned | None:
         """An answer waits for its review."""
-        frame = state.frames[action.frame]
-        need = self._seconds("agent", action.name) + action.delay_s
-        needed = need + self._after(frame, state, reviews=False, reviewed=True) + self._options.margin_s
-        if needed <= left_s or state.plan.effects:
+        if state.plan.effects:
             return None
-        return self._unreviewed(frame, state, left_s, needed)
+        frame = state.frames[action.frame]
+        time = self._reckoning.time("agent", action.name)
+        needed = time.likely_s + action.delay_s + self._rest_s("review", frame, state)
+        return None if needed <= left_s else self._unreviewed(frame, state, left_s, needed)
 
     def _call(self, action: Propose, state: RunState, left_s: float) -> Planned | None:
-        """A tool: an effect that would not be done in time is not begun, and a read that can't be is not."""
-        frame = state.frames[action.frame]
+        """A tool. An effect that may not be done in time is not begun: its fate would not be known."""
         effect = self._is_effect(action)
         if effect and action.grant is not None:
             return None  # a person decided that it be made
-        need = self._seconds("tool", action.name) if effect else self._least_s("tool", action.name)
-        needed = need + action.delay_s + self._rest_s("tool", frame, state)
+        time = self._reckoning.time("tool", action.name)
+        needed = (time.most_s if effect else time.likely_s) + action.delay_s
+        needed += self._rest_s("tool", state.frames[action.frame], state)
         return None if needed <= left_s else self._skip(action, f"tool:{action.name}", state, left_s, needed)
 
     def _hop(self, action: Propose, state: RunState, left_s: float) -> Planned | None:
         """A hand-off, or a model call."""
         frame = state.frames[action.frame]
-        rest = self._rest_s(action.kind, frame, state, to=action.name)
-        kind, name = ("model", action.agent) if action.kind == "model" else ("agent", action.name)
-        needed = self._seconds(kind, name) + action.delay_s + rest
+        handoff = action.kind == "handoff"
+        time = self._reckoning.time("agent" if handoff else "model", action.name if handoff else action.agent)
+        optional = handoff and self._optional(action.name)
+        needed = time.likely_s + action.delay_s + self._rest_s(action.kind, frame, state, optional=optional)
         if needed <= left_s:
             return None
-        if action.kind == "handoff" and self._optional(action.name):
+        if optional:
             return self._skip(action, f"agent:{action.name}", state, left_s, needed)
         if frame.kind == "review" and not state.plan.effects:
             return self._unreviewed(state.frames[frame.parent], state, left_s, needed)
-        if frame.kind == "handoff" and self._optional(frame.agent):
+        if frame.kind == "handoff" and not handoff:
             return self._cut_frame(frame, state, left_s, needed)
-        fallback = self._fallback(state, left_s, needed)
-        if fallback is not None:
+        if (fallback := self._fallback(state, left_s, needed)) is not None:
             return fallback
-        least = self._least_s(kind, name) + action.delay_s + rest
-        if least <= left_s:
-            return None  # not likely in time, but what it brings is: it is cut where the rest begins
-        if action.kind == "handoff":
-            return self._skip(action, f"agent:{action.name}", state, left_s, least)
-        if frame.kind == "handoff":
-            return self._cut_frame(frame, state, left_s, least)
+        if handoff:
+            return self._skip(action, f"agent:{action.name}", state, left_s, needed)
         return None  # the run's own reply: `last_call` ends it, if there is anything to answer with
 
     # ---- while a step is in flight
 
     def limit_s(self, step: Step, state: RunState, left_s: float) -> float | None:
         """Seconds that a step may take, so that what must follow it still fits; None: up to the deadline."""
-        if not self._enforced(state) or step.effect or step.kind not in ("model", "tool"):
+        enforced = state.modes.get(PLANNER, "enforce") == "enforce" and self._plans(state)
+        if not enforced or step.effect or step.kind not in ("model", "tool"):
             return None
         frame = state.frames.get(step.frame)
         if frame is None or (step.kind == "model" and self._answers(frame, state)):
@@ -131,6 +134,7 @@ class RunPlanner:
         """A step in flight has used up that time, and is given up now."""
         frame = state.frames[step.frame]
         needed = self._rest_s(step.kind, frame, state)
+        self._reckoning.begin()  # what stalled brings a duration of its own: there is nothing to forget
         if step.kind == "model" and frame.kind == "review" and not state.plan.effects:
             return self._unreviewed(state.frames[frame.parent], state, left_s, needed)
         name = f"tool:{step.name}" if step.kind == "tool" else f"agent:{frame.agent}"
@@ -142,94 +146,37 @@ class RunPlanner:
     def next_look_s(self, state: RunState, left_s: float) -> float | None:
         """With how many seconds left `last_call` is asked next; None: not again."""
         margin = self._options.margin_s
-        if self._falls_back(state):
-            mark = margin + self._seconds("agent", self._team.fallback.name if self._team.fallback else "")
+        if (fallback := self._falls_back(state)) is not None:
+            mark = margin + self._reckoning.fallback(fallback, state).most_s
             if mark < left_s - _LEAST_S:
                 return mark
         return margin if margin < left_s - _LEAST_S else None
 
     def last_call(self, state: RunState, left_s: float) -> Planned | None:
         """Only the time for the mandatory end is left, whatever is in flight."""
+        self._reckoning.begin()
         if not self._plans(state) or state.plan.course == "partial":
             return None
         root = state.frames[0]
+        if left_s > self._options.margin_s + _LEAST_S:
+            draft = root.review is not None
+            return None if draft else self._fallback(state, left_s, left_s)
         if root.review is not None and not state.plan.effects:
             return self._unreviewed(root, state, left_s, self._options.margin_s)
-        if left_s > self._options.margin_s + _LEAST_S:
-            return self._fallback(state, left_s, left_s)
         return self._partial(state, left_s, self._options.margin_s, "time is up")
 
-    # ---- what things take
-
-    def learn(self, step: Step, done: StepDone) -> None:
-        """Take in how long a step took. A failure says nothing, but that it was given up says "at least"."""
-        if done.duration_s <= 0 or step.kind in ("memory", "approval"):
-            return
-        given_up = done.status in ("timeout", "cancelled") or done.error == "timeout"
-        if done.status != "ok" and not given_up:
-            return
-        kind, name = _named(step)
-        self._latencies.learn(self._key(kind, name), done.duration_s, censored=given_up)
-
-    def _key(self, kind: str, name: str) -> str:
-        """Latencies are of a team's agents: a model is as fast as what that agent asks of it."""
-        model = f":{self._team.members[name].agent.model_name}" if kind == "model" else ""
-        return f"{self._team.name}/{kind}:{name}{model}"
-
-    def _seconds(self, kind: str, name: str) -> float:
-        prior = self._options.priors.get(f"{kind}:{name}")
-        if kind in ("agent", "model") and name not in self._team.members:
-            return 0.0
-        known = self._latencies.seconds(self._key(kind, name), self._options.quantile, prior)
-        if known is None and kind == "agent":  # an agent at work asks its model at least once
-            return self._seconds("model", name)
-        return known or 0.0
-
-    def _least_s(self, kind: str, name: str) -> float:
-        """What hardly any of those seen took less than: with less time it is not worth beginning."""
-        return self._latencies.least(self._key(kind, name), 1 - self._options.quantile)
-
-    def _rest_s(self, kind: str, frame: Frame, state: RunState, *, to: str = "") -> float:
-        """What must follow a step of `kind` in `frame`, until the run has its answer, and the margin."""
-        optional = any(self._optional(each.agent) for each in self._frames(frame, state) if each.id)
-        reviews = state.plan.effects or optional or (bool(to) and kind == "handoff" and self._optional(to))
-        rest = 0.0
-        if kind != "model":
-            rest = self._seconds("model", frame.agent)
-        return rest + self._after(frame, state, reviews=reviews) + self._options.margin_s
-
-    def _after(self, frame: Frame, state: RunState, *, reviews: bool, reviewed: bool = False) -> float:
-        """What must follow the answer of a frame's agent: reviews if they must be, and its callers' replies."""
-        total = 0.0
-        if frame.id == state.plan.fallback_step:
-            return total
-        for each in self._frames(frame, state):
-            if each is not frame:  # its answer goes to `each`
-                total += 0.0 if reviewed else self._seconds("model", each.agent)
-            member = self._team.members.get(each.agent)
-            due = member is not None and member.reviewer is not None and not each.approved
-            if reviews and due and not reviewed and each.id not in state.plan.unreviewed:
-                total += self._seconds("agent", member.reviewer or "") if member else 0.0
-            reviewed = each.kind == "review"
-        draft = state.frames[0].answer is not None
-        if self._falls_back(state) and not draft and self._team.fallback is not None:
-            total += self._seconds("agent", self._team.fallback.name)
-        return total
-
-    def _frames(self, frame: Frame, state: RunState) -> Iterator[Frame]:
-        """A frame and the frames above it, innermost first."""
-        while True:
-            yield frame
-            above = state.frames.get(frame.parent)
-            if frame.kind == "root" or above is None:
-                return
-            frame = above
+    def _rest_s(self, kind: str, frame: Frame, state: RunState, *, optional: bool = False) -> float:
+        """What must stay for what follows a step. An optional agent leaves the time for reviews too."""
+        inside = any(self._optional(each.agent) for each in above(frame, state) if each.id)
+        return self._reckoning.rest_s(
+            kind,
+            frame,
+            state,
+            reviews=state.plan.effects or optional or inside,
+            fallback=self._falls_back(state),
+        )
 
     # ---- what may be pruned
-
-    def _enforced(self, state: RunState) -> bool:
-        modes = state.modes
-        return modes.get(PLANNER, "enforce") == "enforce" and modes.get(DEADLINE, "enforce") == "enforce"
 
     def _plans(self, state: RunState) -> bool:
         """Whether there is anything to plan: the deadline binds, and the run goes on."""
@@ -251,12 +198,14 @@ class RunPlanner:
         """Whether a frame's answer is the run's."""
         return frame.kind == "root" or frame.id == state.plan.fallback_step
 
-    def _falls_back(self, state: RunState) -> bool:
-        """Whether the fallback agent may still answer. Where an effect was proposed and the team has a reviewer,
+    def _falls_back(self, state: RunState) -> str | None:
+        """The fallback agent, if it may still answer. Where an effect was proposed and the team has a reviewer,
         no answer goes out that somebody wrote and nobody reviewed.
         """
         unreviewed = self._team.reviewer is not None and state.plan.effects
-        return self._team.fallback is not None and state.plan.course == "team" and not unreviewed
+        if self._team.fallback is None or state.plan.course != "team" or unreviewed:
+            return None
+        return self._team.fallback.name
 
     def _clear(self, state: RunState) -> bool:
         """Whether the team may be given up now: not while an effect is in flight, or a person was asked."""
@@ -268,8 +217,6 @@ class RunPlanner:
         reason = (
             f"{name} was skipped: with what must follow it needs {needed:.3f} s, and {left_s:.3f} s are left"
         )
-        kind, _, of = name.partition(":")
-        self._latencies.forget(self._key(kind, of))
         note = self._bodies.put(
             f"Not done: there is no time left for {action.name!r} ({left_s:.1f} s are left, it needs "
             f"{needed:.1f} s with what must follow). Go on without it, and say in the answer what is missing."
@@ -303,16 +250,14 @@ class RunPlanner:
         return self._planned(state, left_s, needed, reason, pruned=(name,), action="review", frame=frame.id)
 
     def _fallback(self, state: RunState, left_s: float, needed: float) -> Planned | None:
-        agent = self._team.fallback
-        if agent is None or not self._falls_back(state) or not self._clear(state):
+        agent = self._falls_back(state)
+        if agent is None or not self._clear(state):
             return None
-        if self._seconds("agent", agent.name) + self._options.margin_s > left_s + _LEAST_S:
+        if self._reckoning.time("agent", agent).likely_s + self._options.margin_s > left_s + _LEAST_S:
             return None
-        name = f"fallback:{agent.name}"
+        name = f"fallback:{agent}"
         reason = f"{name} answers: the team needs {needed:.3f} s, and {left_s:.3f} s are left"
-        return self._planned(
-            state, left_s, needed, reason, pruned=(name,), action="fallback", fallback=agent.name
-        )
+        return self._planned(state, left_s, needed, reason, pruned=(name,), action="fallback", fallback=agent)
 
     def _partial(self, state: RunState, left_s: float, needed: float, why: str) -> Planned | None:
         found = state.plan.verified()
@@ -327,6 +272,7 @@ class RunPlanner:
     def _planned(
         self, state: RunState, left_s: float, needed_s: float, reason: str, **fields: Any
     ) -> Planned:
+        self._reckoning.forget()
         return Planned(
             at=self._now(),
             mode=state.modes.get(PLANNER, "enforce"),
@@ -336,16 +282,3 @@ class RunPlanner:
             quantile=self._options.quantile,
             **fields,
         )
-
-
-def _named(step: Step) -> tuple[str, str]:
-    """What a step's duration is of."""
-    match step.kind:
-        case "model":
-            return "model", step.agent
-        case "tool":
-            return "tool", step.name
-        case "handoff" | "review":
-            return "agent", step.name
-        case "memory" | "approval":
-            raise SeawallBug(f"a {step.kind} step has no latency")
