@@ -8,6 +8,9 @@ from typing import NamedTuple, Protocol
 from hops.world import World
 
 BUDGET_S = 10.0
+SPECIALIST_S = 5.0
+"""What systems with fixed time limits give a specialist: the budget without a slow first reply (1.5 s), a slow
+closing one (2 s) and a slow review (1.5 s), each at 0.8 of the world's own distribution."""
 
 
 class Answer(NamedTuple):

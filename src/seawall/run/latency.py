@@ -22,8 +22,9 @@ LEARNED = 20
 """With fewer durations the prior counts: below twenty the 0.95 quantile is the longest one, and a single stall
 would make everything look slow."""
 FORGOTTEN = 16
-"""Where something was pruned, the oldest sixteenth of what was reckoned with is dropped: after some thirty prunings
-in a row without new durations the prior counts again, and what was pruned is tried again."""
+"""Where something was pruned, the oldest sixteenth of what was reckoned with is dropped, or a sixteenth of a prior.
+After some thirty prunings in a row without new durations the prior counts again, one that is three times too long
+has shrunk to the truth after seventeen, and what was pruned is tried again."""
 MAX_NAMES = 1_000
 """Names that are known at once, the least recently used one is dropped: about 4 MB, and more agents and tools
 than a process serves."""
@@ -32,11 +33,13 @@ than a process serves."""
 class Window:
     """The newest durations of one name."""
 
-    __slots__ = ("_durations", "_sorted")
+    __slots__ = ("_durations", "_sorted", "prior_share")
 
     def __init__(self) -> None:
         self._durations: deque[tuple[float, bool]] = deque(maxlen=WINDOW)
         self._sorted: list[tuple[float, bool]] | None = None
+        self.prior_share = 1.0
+        """What a declared prior still counts."""
 
     def __len__(self) -> int:
         return len(self._durations)
@@ -50,7 +53,9 @@ class Window:
         self._sorted = None
 
     def forget(self) -> None:
-        """Drop the oldest sixteenth, at least one."""
+        """Drop the oldest sixteenth, at least one; before enough is learned, of the prior."""
+        if len(self) < LEARNED:
+            self.prior_share *= 1 - 1 / FORGOTTEN
         for _ in range(min(len(self), max(1, len(self) // FORGOTTEN))):
             self._durations.popleft()
         self._sorted = None
@@ -80,6 +85,9 @@ class Latencies:
 
     def learn(self, name: str, seconds: float, *, censored: bool = False) -> None:
         """Take in how long something took; `censored`: it was given up after so long."""
+        self._window(name).add(seconds, censored)
+
+    def _window(self, name: str) -> Window:
         window = self._windows.get(name)
         if window is None:
             window = self._windows[name] = Window()
@@ -87,14 +95,18 @@ class Latencies:
                 self._windows.popitem(last=False)
         else:
             self._windows.move_to_end(name)
-        window.add(seconds, censored)
+        return window
 
     def forget(self, name: str) -> None:
         """It was reckoned with, and something was pruned for it. What is pruned brings no new durations, so the
         oldest go: else a slow hour would be held for ever.
         """
-        if (window := self._windows.get(name)) is not None:
-            window.forget()
+        self._window(name).forget()
+
+    def prior_share(self, name: str) -> float:
+        """How much of a declared prior counts: less with everything that was pruned for it."""
+        window = self._windows.get(name)
+        return 1.0 if window is None else window.prior_share
 
     def quantiles(self, name: str, shares: Sequence[float]) -> list[float] | None:
         """Seconds within which these shares were done; None before `LEARNED` durations are there."""

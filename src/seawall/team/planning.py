@@ -23,7 +23,7 @@ from seawall.run.state import RunState
 from seawall.run.step import Action, End, Propose, Step
 from seawall.team.partial import partial_answer
 from seawall.team.planner import Planner
-from seawall.team.reckoning import Reckoning, above
+from seawall.team.reckoning import Reckoning, above, named
 from seawall.team.team import Team
 
 _LEAST_S = 0.001
@@ -83,8 +83,8 @@ class RunPlanner:
         if state.plan.effects:
             return None
         frame = state.frames[action.frame]
-        time = self._reckoning.time("agent", action.name)
-        needed = time.likely_s + action.delay_s + self._rest_s("review", frame, state)
+        needs = self._reckoning.time("agent", action.name).likely_s + action.delay_s
+        needed = needs + self._rest_s("review", frame, state, left_s - needs)
         return None if needed <= left_s else self._unreviewed(frame, state, left_s, needed)
 
     def _call(self, action: Propose, state: RunState, left_s: float) -> Planned | None:
@@ -93,8 +93,8 @@ class RunPlanner:
         if effect and action.grant is not None:
             return None  # a person decided that it be made
         time = self._reckoning.time("tool", action.name)
-        needed = (time.most_s if effect else time.likely_s) + action.delay_s
-        needed += self._rest_s("tool", state.frames[action.frame], state)
+        needs = (time.most_s if effect else time.likely_s) + action.delay_s
+        needed = needs + self._rest_s("tool", state.frames[action.frame], state, left_s - needs)
         return None if needed <= left_s else self._skip(action, f"tool:{action.name}", state, left_s, needed)
 
     def _hop(self, action: Propose, state: RunState, left_s: float) -> Planned | None:
@@ -103,7 +103,8 @@ class RunPlanner:
         handoff = action.kind == "handoff"
         time = self._reckoning.time("agent" if handoff else "model", action.name if handoff else action.agent)
         optional = handoff and self._optional(action.name)
-        needed = time.likely_s + action.delay_s + self._rest_s(action.kind, frame, state, optional=optional)
+        needs = time.likely_s + action.delay_s
+        needed = needs + self._rest_s(action.kind, frame, state, left_s - needs, optional=optional)
         if needed <= left_s:
             return None
         if optional:
@@ -128,12 +129,13 @@ class RunPlanner:
         frame = state.frames.get(step.frame)
         if frame is None or (step.kind == "model" and self._answers(frame, state)):
             return None  # `last_call` ends it
-        return max(_LEAST_S, left_s - self._rest_s(step.kind, frame, state))
+        needs = self._reckoning.time(*named(step)).likely_s
+        return max(_LEAST_S, left_s - self._rest_s(step.kind, frame, state, left_s - needs))
 
     def cut(self, step: Step, state: RunState, left_s: float) -> Planned:
         """A step in flight has used up that time, and is given up now."""
         frame = state.frames[step.frame]
-        needed = self._rest_s(step.kind, frame, state)
+        needed = self._rest_s(step.kind, frame, state, left_s)
         self._reckoning.begin()  # what stalled brings a duration of its own: there is nothing to forget
         if step.kind == "model" and frame.kind == "review" and not state.plan.effects:
             return self._unreviewed(state.frames[frame.parent], state, left_s, needed)
@@ -147,7 +149,7 @@ class RunPlanner:
         """With how many seconds left `last_call` is asked next; None: not again."""
         margin = self._options.margin_s
         if (fallback := self._falls_back(state)) is not None:
-            mark = margin + self._reckoning.fallback(fallback, state).most_s
+            mark = margin + self._reckoning.fallback(fallback, alone=not state.plan.findings).most_s
             if mark < left_s - _LEAST_S:
                 return mark
         return margin if margin < left_s - _LEAST_S else None
@@ -158,6 +160,9 @@ class RunPlanner:
         if not self._plans(state) or state.plan.course == "partial":
             return None
         root = state.frames[0]
+        mark = self.next_look_s(state, left_s)
+        if mark is not None and mark > self._options.margin_s:
+            return None  # something was found since, and less need be kept
         if left_s > self._options.margin_s + _LEAST_S:
             draft = root.review is not None
             return None if draft else self._fallback(state, left_s, left_s)
@@ -165,16 +170,22 @@ class RunPlanner:
             return self._unreviewed(root, state, left_s, self._options.margin_s)
         return self._partial(state, left_s, self._options.margin_s, "time is up")
 
-    def _rest_s(self, kind: str, frame: Frame, state: RunState, *, optional: bool = False) -> float:
-        """What must stay for what follows a step. An optional agent leaves the time for reviews too."""
-        inside = any(self._optional(each.agent) for each in above(frame, state) if each.id)
-        return self._reckoning.rest_s(
-            kind,
-            frame,
-            state,
-            reviews=state.plan.effects or optional or inside,
-            fallback=self._falls_back(state),
+    def _rest_s(
+        self, kind: str, frame: Frame, state: RunState, there_s: float, *, optional: bool = False
+    ) -> float:
+        """What must stay for what follows a step, of the `there_s` that are likely to be left after it.
+
+        An optional agent leaves the time for reviews too. For another one it is enough if the fallback agent can
+        answer from what it finds.
+        """
+        optional = optional or any(self._optional(each.agent) for each in above(frame, state) if each.id)
+        fallback = self._falls_back(state)
+        rest_s = self._reckoning.rest_s(
+            kind, frame, state, reviews=state.plan.effects or optional, fallback=fallback
         )
+        if rest_s <= there_s or fallback is None or optional or frame.kind == "review":
+            return rest_s
+        return min(rest_s, self._reckoning.fallback(fallback, alone=False).likely_s + self._options.margin_s)
 
     # ---- what may be pruned
 

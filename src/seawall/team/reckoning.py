@@ -31,8 +31,8 @@ class Time(NamedTuple):
 
 
 NOT_KNOWN = Time(0.0, 0.0)
-ALONE = 0.95
-"""Quantile for a fallback agent with nothing behind it: what it takes longer ends without an answer."""
+ALONE = 0.99
+"""Quantile for a fallback agent with nothing behind it: where it takes longer there is no answer."""
 
 
 def together_s(times: Iterable[Time]) -> float:
@@ -64,15 +64,24 @@ class Reckoning:
             return
         given_up = done.status in ("timeout", "cancelled") or done.error == "timeout"
         if done.status == "ok" or given_up:
-            self._latencies.learn(self._key(*_named(step)), done.duration_s, censored=given_up)
+            self._latencies.learn(self._key(*named(step)), done.duration_s, censored=given_up)
 
     def begin(self) -> None:
         """A decision begins: nothing was reckoned with yet."""
         self._asked.clear()
 
     def forget(self) -> None:
-        """Something was pruned for what this decision reckoned with."""
-        for name in self._asked:
+        """Something was pruned for what this decision reckoned with: it is held a little less.
+
+        Not what is known of the fallback agent, which is learned from pruning and is the last to be wrong about.
+        """
+        fallback = self._team.fallback
+        kept = (
+            set[str]()
+            if fallback is None
+            else {self._key(kind, fallback.name) for kind in ("agent", "model")}
+        )
+        for name in self._asked - kept:
             self._latencies.forget(name)
 
     def _key(self, kind: str, name: str) -> str:
@@ -95,6 +104,7 @@ class Reckoning:
             return Time(*learned)
         prior = self._options.priors.get(f"{kind}:{name}")
         if prior is not None:
+            prior *= self._latencies.prior_share(key)
             return Time(prior, prior)
         # An agent at work asks its model at least once.
         return self.time("model", name, at_least=at_least) if kind == "agent" else NOT_KNOWN
@@ -122,13 +132,13 @@ class Reckoning:
                 yield self.time("agent", reviewer)
             reviewed = each.kind == "review"
         if fallback is not None and state.frames[0].answer is None:
-            yield self.fallback(fallback, state)
+            yield self.fallback(fallback, alone=kind == "model" and frame.id == 0 and not state.plan.findings)
 
-    def fallback(self, agent: str, state: RunState) -> Time:
-        """What is kept for the fallback agent. Where something is verified the record stands behind it, and its
-        likely time is enough; else there is no other answer.
+    def fallback(self, agent: str, *, alone: bool) -> Time:
+        """What is kept for the fallback agent. Where something is verified by then the record stands behind it,
+        and its likely time is enough; `alone` there is no other answer.
         """
-        if state.plan.findings:
+        if not alone:
             likely_s = self.time("agent", agent).likely_s
             return Time(likely_s, likely_s)
         return self.time("agent", agent, at_least=ALONE)
@@ -144,7 +154,7 @@ def above(frame: Frame, state: RunState) -> Iterator[Frame]:
         frame = parent
 
 
-def _named(step: Step) -> tuple[str, str]:
+def named(step: Step) -> tuple[str, str]:
     """What a step's duration is of."""
     match step.kind:
         case "model":
