@@ -1,6 +1,6 @@
 """Answers in time: simulated heavy-tailed latencies with stalls, with a planner and with what there is instead.
 
-    python bench/deadline.py [--cases 2000] [--seed 1] [--quick] [--arms a,b]
+    python bench/deadline.py [--cases 1000] [--seed 1] [--quick] [--arms a,b]
 
 The world, its facts and its latencies are in `hops/world.py`; every system meets the same latencies, on an
 event loop whose time is simulated (`hops/loop.py`). The last part is in real time: by how much an answer of
@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from hops import ARMS, BUDGET_S, Desk, setup
 from hops.loop import SimulatedLoop
 from hops.ours import PRIORS, SeawallDesk, planned, team
 from hops.world import CALM, MEDIAN_S, Weather, World, quality
+
 from seawall.core.clock import SystemClock
 
 RESULTS = Path(__file__).parent / "results" / "deadline.json"
@@ -137,9 +139,9 @@ def checked(arm: str) -> None:
 
 def table(rows: list[Row]) -> None:
     head = ("scenario", "arm", "cases", "in time", "whole", "degraded", "quality", "p50 s", "p95 s", "most s")
-    lines = [head]
-    for row in rows:
-        lines.append(
+    lines = [
+        head,
+        *(
             (
                 row.scenario,
                 row.arm,
@@ -152,7 +154,9 @@ def table(rows: list[Row]) -> None:
                 f"{row.p95_s:.2f}",
                 f"{row.most_s:.2f}",
             )
-        )
+            for row in rows
+        ),
+    ]
     widths = [max(len(line[n]) for line in lines) for n in range(len(head))]
     for line in lines:
         print(
@@ -163,37 +167,47 @@ def table(rows: list[Row]) -> None:
         )
 
 
-def scenarios(cases: int) -> dict[str, tuple[Weather, dict[str, Any] | None]]:
-    """What is measured: the weather, and for a planner that is not set up as usual its options."""
-    wrong = {name: seconds / 3 for name, seconds in PRIORS.items()}
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """What is measured, and of how many cases."""
+
+    name: str
+    weather: Weather
+    cases: int
+    options: dict[str, Any] | None = None
+    """Of the planner, in place of the usual ones; then only `seawall` is played."""
+
+
+def scenarios(cases: int) -> list[Scenario]:
+    some, cold = max(100, cases * 2 // 5), min(cases, COLD_CASES)
+    low = {name: seconds / 3 for name, seconds in PRIORS.items()}
     high = {name: seconds * 3 for name, seconds in PRIORS.items()}
-    slower = Weather(shift_at=cases // 2, shift=2.0)
-    return {
-        "steady": (Weather(), None),
-        "twice as slow from the middle on": (slower, None),
-        "no stalls, no tail": (Weather(tail=0.0, stall=0.0), None),
-        "priors a third of the truth": (Weather(), {"priors": wrong}),
-        "priors three times the truth": (Weather(), {"priors": high}),
-        "no priors": (Weather(), {"priors": {}}),
-    }
+    slower = Weather(shift_at=some // 2, shift=2.0)
+    return [
+        Scenario(name="steady", weather=Weather(), cases=cases),
+        Scenario(name="twice as slow from the middle on", weather=slower, cases=some),
+        Scenario(name="no stalls, no tail", weather=Weather(tail=0.0, stall=0.0), cases=some),
+        Scenario(name="cold, priors a third", weather=Weather(), cases=cold, options={"priors": low}),
+        Scenario(name="cold, priors three times", weather=Weather(), cases=cold, options={"priors": high}),
+        Scenario(name="cold, no priors", weather=Weather(), cases=cold, options={"priors": {}}),
+    ]
 
 
 def measure(seed: int, cases: int, arms: list[str]) -> list[Row]:
     for arm in arms:
         checked(arm)
     rows: list[Row] = []
-    for scenario, (weather, options) in scenarios(cases).items():
-        for arm in arms if options is None else ["seawall"]:
-            count = cases if options is None else min(cases, COLD_CASES)
-
-            def make() -> Any:
-                world = World(seed, weather)
-                desk = setup(arm, world) if options is None else planned(world, **options)  # noqa: B023 -- called here
-                return play(scenario, arm, desk, range(count))  # noqa: B023 -- the same
-
-            rows.append(simulated(make))
-            print(f"{scenario}, {arm}: {rows[-1].in_time:.2%} in time", file=sys.stderr)
+    for scenario in scenarios(cases):
+        for arm in arms if scenario.options is None else ["seawall"]:
+            rows.append(simulated(partial(played, scenario, arm, seed)))
+            print(f"{scenario.name}, {arm}: {rows[-1].in_time:.2%} in time", file=sys.stderr)
     return rows
+
+
+async def played(scenario: Scenario, arm: str, seed: int) -> Row:
+    world = World(seed, scenario.weather)
+    desk = setup(arm, world) if scenario.options is None else planned(world, **scenario.options)
+    return await play(scenario.name, arm, desk, range(scenario.cases))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,7 +258,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--cases", type=int, default=2000)
+    parser.add_argument("--cases", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
         "--quick", action="store_true", help="200 cases, and 40 in real time; writes no results"

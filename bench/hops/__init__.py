@@ -9,8 +9,8 @@ from hops.world import World
 
 BUDGET_S = 10.0
 SPECIALIST_S = 5.0
-"""What systems with fixed time limits give a specialist: the budget without a slow first reply (1.5 s), a slow
-closing one (2 s) and a slow review (1.5 s), each at 0.8 of the world's own distribution."""
+"""What systems with fixed time limits give a specialist: of 4, 5, 6 and 7 s the one that kept the most quality, on
+400 cases of another seed."""
 
 
 class Answer(NamedTuple):

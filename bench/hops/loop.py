@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -20,20 +21,24 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self._now = 0.0
+        self._whens: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._order = itertools.count()
 
     def time(self) -> float:
         return self._now
 
+    def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:
+        handle = super().call_at(when, callback, *args, context=context)
+        heapq.heappush(self._whens, (when, next(self._order), handle))
+        return handle
+
     def _run_once(self) -> None:
-        inner: Any = self  # the base class's queue and heap; they have been there since asyncio began
-        scheduled = inner._scheduled
-        while scheduled and scheduled[0]._cancelled:
-            handle = heapq.heappop(scheduled)
-            handle._scheduled = False
-            inner._timer_cancelled_count -= 1
-        if not inner._ready and scheduled:
-            self._now = max(self._now, scheduled[0]._when)
-        super()._run_once()  # pyright: ignore[reportAttributeAccessIssue] -- private, as above
+        """One round of the loop: called by `run_forever`, in every version of asyncio so far."""
+        while self._whens and (self._whens[0][2].cancelled() or self._whens[0][0] <= self._now):
+            heapq.heappop(self._whens)
+        if self._whens and not getattr(self, "_ready", ()):
+            self._now = self._whens[0][0]
+        super()._run_once()  # pyright: ignore[reportAttributeAccessIssue] -- private, as said
 
 
 class LoopClock:

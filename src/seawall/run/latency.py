@@ -23,7 +23,7 @@ LEARNED = 20
 would make everything look slow."""
 FORGOTTEN = 16
 """Where something was pruned, the oldest sixteenth of what was reckoned with is dropped, or a sixteenth of a prior.
-After some thirty prunings in a row without new durations the prior counts again, one that is three times too long
+After some forty prunings in a row without new durations the prior counts again, one that is three times too long
 has shrunk to the truth after seventeen, and what was pruned is tried again."""
 MAX_NAMES = 1_000
 """Names that are known at once, the least recently used one is dropped: about 4 MB, and more agents and tools

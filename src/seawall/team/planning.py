@@ -19,7 +19,7 @@ from seawall.run.bodies import Bodies
 from seawall.run.deadline import DEADLINE, PLANNER
 from seawall.run.frame import Frame
 from seawall.run.latency import Latencies
-from seawall.run.state import RunState
+from seawall.run.state import RunState, effect_key
 from seawall.run.step import Action, End, Propose, Step
 from seawall.team.partial import partial_answer
 from seawall.team.planner import Planner
@@ -90,8 +90,8 @@ class RunPlanner:
     def _call(self, action: Propose, state: RunState, left_s: float) -> Planned | None:
         """A tool. An effect that may not be done in time is not begun: its fate would not be known."""
         effect = self._is_effect(action)
-        if effect and action.grant is not None:
-            return None  # a person decided that it be made
+        if effect and (action.grant is not None or self._attempted(action, state)):
+            return None  # a person decided that it be made, or a crash left it in doubt
         time = self._reckoning.time("tool", action.name)
         needs = (time.most_s if effect else time.likely_s) + action.delay_s
         needed = needs + self._rest_s("tool", state.frames[action.frame], state, left_s - needs)
@@ -204,6 +204,11 @@ class RunPlanner:
         member = self._team.members.get(action.agent)
         tools = () if member is None else member.agent.tools
         return any(item.name == action.name and item.effect for item in tools)
+
+    def _attempted(self, action: Propose, state: RunState) -> bool:
+        """Whether this very effect was attempted before."""
+        key = effect_key(state, action.frame, None if action.call is None else action.call.id)
+        return any(change.key == key for change in state.effects)
 
     def _answers(self, frame: Frame, state: RunState) -> bool:
         """Whether a frame's answer is the run's."""

@@ -33,6 +33,9 @@ class Time(NamedTuple):
 NOT_KNOWN = Time(0.0, 0.0)
 ALONE = 0.99
 """Quantile for a fallback agent with nothing behind it: where it takes longer there is no answer."""
+SELDOM = 2.0
+"""Times that quantile are kept for it: it is asked seldom, so its slowest calls were hardly seen yet, and whoever
+has brought nothing until then loses nothing that was likely to come."""
 
 
 def together_s(times: Iterable[Time]) -> float:
@@ -141,7 +144,8 @@ class Reckoning:
         if not alone:
             likely_s = self.time("agent", agent).likely_s
             return Time(likely_s, likely_s)
-        return self.time("agent", agent, at_least=ALONE)
+        time = self.time("agent", agent, at_least=ALONE)
+        return Time(time.likely_s, SELDOM * time.most_s)
 
 
 def above(frame: Frame, state: RunState) -> Iterator[Frame]:
