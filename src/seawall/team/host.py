@@ -227,6 +227,7 @@ class Host:
             lease=lease,
             clock=self._clock,
             bodies=bodies,
+            planner=self._shop.planner(team, bodies),
             on_rest=self._rested,
             on_record=partial(self._flight.tell, run_id),
         )
