@@ -13,10 +13,12 @@ from __future__ import annotations
 
 from seawall.core.errors import Broken, Misused, Refused, SeawallBug, SeawallError
 from seawall.core.events import Limits, StoppedBy
+from seawall.guards.endpoints import EndpointOptions
 from seawall.guards.loops import Loops
 from seawall.models.protocol import Model, Price
 from seawall.run.guard import Guard
 from seawall.run.verdict import ALLOW, Advise, Allow, Halt, Hold, Refuse, Replace
+from seawall.team.admission import Admission
 from seawall.team.agent import Agent
 from seawall.team.handle import Run
 from seawall.team.outcome import Outcome, Waiting
@@ -29,10 +31,12 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ALLOW",
+    "Admission",
     "Advise",
     "Agent",
     "Allow",
     "Broken",
+    "EndpointOptions",
     "Guard",
     "Halt",
     "Hold",

@@ -7,7 +7,12 @@ import pytest
 from seawall.testing import ManualClock
 
 pytest.register_assert_rewrite(
-    "journal.contract", "journal.contract_runs", "journal.contract_inbox", "journal.contract_retention"
+    "journal.contract",
+    "journal.contract_runs",
+    "journal.contract_inbox",
+    "journal.contract_records",
+    "journal.contract_accounts",
+    "journal.contract_retention",
 )
 
 

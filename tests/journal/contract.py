@@ -6,7 +6,9 @@ import asyncio
 
 import pytest
 
+from journal.contract_accounts import AccountsContract, SharedAccountsContract
 from journal.contract_inbox import InboxContract
+from journal.contract_records import RecordsContract, SharedRecordsContract
 from journal.contract_retention import RetentionContract
 from journal.contract_runs import LeaseContract, RecordContract, RunContract
 from journal.story import (
@@ -20,11 +22,19 @@ from seawall.core.errors import Fenced, Refused
 from seawall.journal.protocol import Command
 
 
-class JournalContract(RecordContract, RunContract, LeaseContract, InboxContract, RetentionContract):
+class JournalContract(
+    RecordContract,
+    RunContract,
+    LeaseContract,
+    InboxContract,
+    RecordsContract,
+    AccountsContract,
+    RetentionContract,
+):
     """All of it, for a journal that one process opens."""
 
 
-class SharedContract:
+class SharedContract(SharedRecordsContract, SharedAccountsContract):
     """For journals that several handles (of one or more processes) open at once."""
 
     def test_what_one_wrote_the_other_reads(self, open_journal: Open) -> None:

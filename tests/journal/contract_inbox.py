@@ -15,7 +15,7 @@ from journal.story import (
 )
 from seawall.core.canonical import ref_of
 from seawall.core.errors import Misused
-from seawall.journal.protocol import Command, GuardSetting
+from seawall.journal.protocol import Command, Setting
 
 
 class InboxContract:
@@ -82,17 +82,22 @@ class InboxContract:
 
         asyncio.run(scenario())
 
-    def test_the_newest_setting_of_a_guard_counts(self, open_journal: Open) -> None:
+    def test_the_newest_setting_of_a_kind_and_name_counts(self, open_journal: Open) -> None:
         async def scenario() -> None:
             async with opened(open_journal) as journal:
-                assert await journal.guard_settings() == {}
-                loops = GuardSetting(guard="loops", mode="off", by="ops", at=1.0)
-                again = GuardSetting(guard="loops", mode="observe", by="ops", at=2.0, until=9.0)
-                budget = GuardSetting(guard="budget", mode="enforce", by="ops", at=3.0)
-                for setting in (loops, again, budget):
-                    await journal.set_guard(setting)
+                assert await journal.settings() == {}
+                loops = Setting(kind="guard", name="loops", value="off", by="ops", at=1.0)
+                again = Setting(kind="guard", name="loops", value="observe", by="ops", at=2.0, until=9.0)
+                refunds = Setting(kind="pause", name="tool:refund", value="on", by="ops", why="odd", at=3.0)
+                open_ = Setting(kind="endpoint", name="tool:refund", value="open", by="ops", at=4.0)
+                for setting in (loops, again, refunds, open_):
+                    await journal.set(setting)
 
-                assert await journal.guard_settings() == {"loops": again, "budget": budget}
+                assert await journal.settings() == {
+                    ("guard", "loops"): again,
+                    ("pause", "tool:refund"): refunds,
+                    ("endpoint", "tool:refund"): open_,
+                }
                 assert (await journal.verify()).ok
 
         asyncio.run(scenario())

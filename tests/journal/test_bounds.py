@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,8 @@ def test_a_writer_that_meets_the_unforeseen_fails_who_waits(
         async with opened(lambda: journal):
             lease = await begin(journal, "r-1")
             monkeypatch.setattr("seawall.journal.sqlite.writer.Writer._housekeep", break_it)
-            await step(journal, lease, 1, b"x")
+            with contextlib.suppress(JournalFailed):  # if the first commit's own housekeeping comes this late
+                await step(journal, lease, 1, b"x")
             while journal.problem is None:
                 await journal.row("r-1")
             with pytest.raises(JournalFailed, match="MemoryError: made by a test; writing has stopped"):

@@ -7,15 +7,16 @@ import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from journal.disk import Disk
 from journal.story import begin, bodies, done, finish, opened, started, step
-from seawall.core.errors import Broken, JournalFailed, JournalFull, Misused
-from seawall.journal.protocol import Journal
+from seawall.core.errors import Broken, JournalFailed, JournalFull, Misused, SeawallBug
+from seawall.journal.protocol import Account, Booking, Cap, Journal, Spend
 from seawall.journal.sqlite import SqliteJournal, SqliteOptions
 from seawall.testing import ManualClock
 
@@ -191,6 +192,70 @@ def test_a_full_disk_refuses_writes_serves_reads_and_recovers(disk: Disk, path: 
             await step(journal, other, 1, b"x")
             assert len(await journal.events("r-1")) == 3
             assert (await journal.verify()).ok
+
+    asyncio.run(scenario())
+
+
+def test_what_a_failed_commit_would_have_booked_and_shared_is_neither_lost_nor_doubled(
+    disk: Disk, path: str
+) -> None:
+    async def scenario() -> None:
+        async with opened(lambda: open_on(disk, path)) as journal:
+            lease = await begin(journal, "r-1")
+            big = b"x" * 50_000
+            call = Spend(usd=Decimal("0.1"), model_calls=1)
+            cap = Cap(scope="tenant", tenant="acme", model_calls=2)
+
+            def everything() -> list[Awaitable[object]]:
+                booked = [Booking(day="2026-01-01", spent=call)]
+                return [
+                    journal.append(lease, 1, [done(1, big)], bodies(big), booked=booked),
+                    journal.change("k", lambda old: (old or b"") + b"x"),
+                    journal.reserve("acme", "2026-01-01", call, [cap]),
+                    journal.book("other", booked),
+                ]
+
+            disk.full = True
+            failed = await asyncio.gather(*everything(), return_exceptions=True)
+            assert [type(each) for each in failed] == [JournalFull] * 4
+            assert (await journal.accounts(), await journal.shared("")) == ([], {})
+            disk.full = False
+            lease = await journal.take("r-1")
+            assert await asyncio.gather(*everything()) == [None, b"x", None, None]
+
+            both = Account(tenant="acme", day="*", spent=call, reserved=call)
+            assert await journal.accounts(tenant="acme", day="*") == [both]
+            (day,) = await journal.accounts(tenant="*")
+            assert (day.spent.usd, day.reserved.usd) == (Decimal("0.2"), Decimal("0.1"))
+            over = await journal.reserve("acme", "2026-01-01", call, [cap])
+            assert over is not None
+            assert over.value == 3
+            assert (await journal.verify()).ok
+
+    asyncio.run(scenario())
+
+
+def test_one_write_at_fault_in_a_commit_does_not_double_what_the_others_book(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_it(*_: object) -> None:
+        raise MemoryError("made by a test")
+
+    async def scenario() -> None:
+        async with opened(lambda: SqliteJournal.open(path, clock=ManualClock())) as journal:
+            monkeypatch.setattr("seawall.journal.sqlite.ops.ReleaseOp.plan", break_it)
+            lease = await begin(journal, "r-1")
+            booked = [Booking(day="2026-01-01", spent=Spend(tokens=7))]
+            first, broken, second, changed = await asyncio.gather(
+                journal.book("acme", booked),
+                journal.release(lease),
+                journal.book("acme", booked),
+                journal.change("k", lambda old: (old or b"") + b"x"),
+                return_exceptions=True,
+            )
+            assert (first, second, changed) == (None, None, b"x")
+            assert isinstance(broken, SeawallBug)
+            assert {each.spent.tokens for each in await journal.accounts()} == {14}
 
     asyncio.run(scenario())
 

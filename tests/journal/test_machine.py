@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
+from typing import Literal
 
 import hypothesis.strategies as st
 import pytest
@@ -17,13 +21,15 @@ from journal.story import bodies, done, ended, intended, started
 from seawall.core.canonical import Ref, ref_of
 from seawall.core.errors import Fenced, Misused, Refused, SeawallBug
 from seawall.core.events import Event
-from seawall.journal.protocol import Command, Lease, Summary
+from seawall.journal.protocol import Booking, Cap, Command, Lease, Spend, Summary
 from seawall.journal.sqlite import SqliteJournal
 from seawall.testing import ManualClock
 
 TENANTS = st.sampled_from(["acme", "other"])
 CONTENTS = st.sampled_from([b"", b"a", b"b", b"c" * 5_000])
 HANDLES = st.integers(0, 1)
+DAYS = st.sampled_from(["2026-01-01", "2026-01-02"])
+CENT = Decimal("0.01")
 
 
 @dataclass
@@ -53,6 +59,9 @@ class JournalMachine(RuleBasedStateMachine):
         self.handles = [self.open(), self.open()]
         self.runs: dict[str, Run] = {}
         self.stored: dict[str, set[bytes]] = {"acme": set(), "other": set()}
+        self.shared: dict[str, bytes] = {}
+        self.spent: Counter[tuple[str, str]] = Counter()  # (tenant, day) → cents
+        self.reserved: Counter[tuple[str, str]] = Counter()
 
     def open(self) -> SqliteJournal:
         return SqliteJournal.open(str(Path(self.directory) / "journal.db"), clock=self.clock)
@@ -87,13 +96,17 @@ class JournalMachine(RuleBasedStateMachine):
         assert (lease.run, lease.epoch) == (name, int(take))
         return (handle, lease)
 
-    @rule(where=leases, contents=st.lists(CONTENTS, max_size=3), gap=st.sampled_from([0, 0, 0, 0, 1]))
-    def append(self, where: tuple[int, Lease], contents: list[bytes], gap: int) -> None:
+    @rule(
+        where=leases, contents=st.lists(CONTENTS, max_size=3), gap=st.sampled_from([0, 0, 0, 0, 1]), day=DAYS
+    )
+    def append(self, where: tuple[int, Lease], contents: list[bytes], gap: int, day: str) -> None:
         handle, lease = where
         run = self.runs[lease.run]
         events: list[Event] = [intended(0), *(done(0, content) for content in contents)]
         seq = len(run.events) + gap
-        appended = self.write(handle, lease, seq, events, bodies(b"{}", *contents))
+        cents = len(contents)
+        booked = [Booking(day=day, spent=Spend(usd=CENT * cents, tokens=cents))]
+        appended = self.write(handle, lease, seq, events, bodies(b"{}", *contents), booked=booked)
         if lease.epoch != run.epoch:
             with pytest.raises(Fenced):
                 self.loop.run_until_complete(appended)
@@ -105,6 +118,7 @@ class JournalMachine(RuleBasedStateMachine):
             self.loop.run_until_complete(appended)
             run.events += events
             self.stored[run.tenant] |= {b"{}", *contents}
+            self.spent[run.tenant, day] += cents
 
     async def write(
         self,
@@ -114,8 +128,9 @@ class JournalMachine(RuleBasedStateMachine):
         events: list[Event],
         contents: dict[Ref, bytes],
         summary: Summary | None = None,
+        booked: Sequence[Booking] = (),
     ) -> None:
-        await self.handles[handle].append(lease, seq, events, contents, summary=summary)
+        await self.handles[handle].append(lease, seq, events, contents, summary=summary, booked=booked)
 
     def take(self, handle: int, name: str, force: bool) -> Lease | None:
         run = self.runs[name]
@@ -171,6 +186,51 @@ class JournalMachine(RuleBasedStateMachine):
             assert self.loop.run_until_complete(sent) == len(run.commands)
             run.commands.append(command)
 
+    @rule(handle=HANDLES, key=st.sampled_from(["a", "ab", "b"]), value=st.none() | CONTENTS)
+    def change(self, handle: int, key: str, value: bytes | None) -> None:
+        old = self.shared.pop(key, None)
+        if value is not None:
+            self.shared[key] = (old or b"")[-3:] + value
+        changed = self.handles[handle].change(
+            key, lambda found: None if value is None else (found or b"")[-3:] + value
+        )
+        assert self.loop.run_until_complete(changed) == self.shared.get(key)
+
+    @rule(handle=HANDLES, tenant=TENANTS, day=DAYS, scope=st.sampled_from(["tenant", "tenant_day", "day"]))
+    def reserve(
+        self, handle: int, tenant: str, day: str, scope: Literal["tenant", "tenant_day", "day"]
+    ) -> None:
+        limit = 3
+        cap = Cap(scope=scope, tenant="" if scope == "day" else tenant, usd=CENT * limit)
+        answer = self.loop.run_until_complete(
+            self.handles[handle].reserve(tenant, day, Spend(usd=CENT, tokens=1), [cap])
+        )
+        key = {"tenant": (tenant, "*"), "tenant_day": (tenant, day), "day": ("*", day)}[scope]
+        spent, reserved = self.total(self.spent)[key], self.total(self.reserved)[key]
+        if spent + reserved < limit:
+            assert answer is None
+            self.reserved[tenant, day] += 1
+        else:
+            assert answer is not None
+            assert (answer.value, answer.waits) == (CENT * (spent + reserved + 1), spent < limit)
+
+    @rule(handle=HANDLES, tenant=TENANTS, day=DAYS)
+    def settle(self, handle: int, tenant: str, day: str) -> None:
+        if self.reserved[tenant, day]:
+            cent = Spend(usd=CENT, tokens=1)
+            booked = [Booking(day=day, reserved=-cent, spent=cent)]
+            self.loop.run_until_complete(self.handles[handle].book(tenant, booked))
+            self.reserved[tenant, day] -= 1
+            self.spent[tenant, day] += 1
+
+    @staticmethod
+    def total(cents: Counter[tuple[str, str]]) -> Counter[tuple[str, str]]:
+        totals: Counter[tuple[str, str]] = Counter()
+        for (tenant, day), count in cents.items():
+            for key in ((tenant, day), (tenant, "*"), ("*", day)):
+                totals[key] += count
+        return totals
+
     @rule(handle=HANDLES, tenant=TENANTS, content=CONTENTS)
     def erase(self, handle: int, tenant: str, content: bytes) -> None:
         count = self.loop.run_until_complete(self.handles[handle].erase(tenant, [ref_of(content)]))
@@ -224,6 +284,14 @@ class JournalMachine(RuleBasedStateMachine):
             for tenant, contents in self.stored.items():
                 found = await handle.bodies(tenant, [ref_of(content) for content in contents])
                 assert set(found.values()) == contents
+            assert await handle.shared("") == dict(sorted(self.shared.items()))
+            assert await handle.shared("a") == {k: v for k, v in self.shared.items() if k[0] == "a"}
+            accounts = {(each.tenant, each.day): each for each in await handle.accounts()}
+            for cents, name in ((self.spent, "spent"), (self.reserved, "reserved")):
+                spends = {key: getattr(account, name) for key, account in accounts.items()}
+                totals = self.total(cents)
+                assert {key: each.tokens for key, each in spends.items() if each.tokens} == +totals
+                assert all(each.usd == CENT * totals[key] for key, each in spends.items())
         found = await self.handles[0].verify()
         assert found.bad is None
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import IO
 
@@ -16,7 +17,7 @@ import pytest
 from journal.story import begin, bodies, done, opened, step
 from seawall.core.clock import SystemClock
 from seawall.core.errors import Broken, Fenced, Refused
-from seawall.journal.protocol import Lease
+from seawall.journal.protocol import Cap, Lease, Spend
 from seawall.journal.sqlite import SqliteJournal, SqliteOptions
 from seawall.testing import ManualClock
 
@@ -24,7 +25,9 @@ TESTS = str(Path(__file__).parents[1])
 
 _PROLOGUE = """
 import asyncio, sys
+from decimal import Decimal
 from journal.story import *
+from seawall.journal.protocol import Booking, Cap, Spend
 from seawall.core.clock import SystemClock
 from seawall.journal.sqlite import SqliteJournal, SqliteOptions
 path, name = sys.argv[1:3]
@@ -66,6 +69,28 @@ asyncio.run(main())
 """
 
 
+_SPENDER = """
+async def main():
+    async with opened(open_it) as journal:
+        tell("ready")
+        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+        cent = Spend(usd=Decimal("0.01"), tool_calls=1)
+        cap = Cap(scope="day", usd=Decimal("1.00"))
+        got = 0
+        async def one(number):
+            nonlocal got
+            while await journal.reserve(f"t-{name}", "2026-01-01", cent, [cap]) is None:
+                got += 1
+                if number % 2:  # of every other one nobody hears again
+                    await journal.book(f"t-{name}", [Booking(day="2026-01-01", reserved=-cent, spent=cent)])
+                await journal.change("got", lambda old: b"%d" % (int(old or b"0") + 1))
+        await asyncio.gather(*(one(number) for number in range(8)))
+        tell(got)
+        sys.stdin.readline()
+asyncio.run(main())
+"""
+
+
 def process(path: str, name: str, code: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", _PROLOGUE + code, path, name],
@@ -100,6 +125,37 @@ def test_processes_that_write_one_file_lose_nothing(path: str, count: int) -> No
             assert {(row.state, row.events) for row in rows} == {("ended", 22)}
             found = await journal.verify()
             assert (found.bad, found.events) == (None, len(rows) * 22)
+
+    asyncio.run(scenario())
+
+
+def test_processes_that_race_for_the_last_cent_never_pass_the_cap_even_when_they_die(path: str) -> None:
+    spenders = [process(path, str(number), _SPENDER) for number in range(4)]
+    assert [line(spender.stdout) for spender in spenders] == ["ready"] * 4
+    for spender in spenders:
+        assert spender.stdin is not None
+        spender.stdin.write("go\n")
+        spender.stdin.flush()
+    got = [int(line(spender.stdout)) for spender in spenders]
+    for spender in spenders:
+        spender.kill()
+        spender.communicate()
+
+    async def scenario() -> None:
+        async with opened(lambda: SqliteJournal.open(path, clock=ManualClock())) as journal:
+            (day,) = await journal.accounts(tenant="*")
+            assert (sum(got), day.spent.usd + day.reserved.usd) == (100, 1)
+            assert day.spent.tool_calls + day.reserved.tool_calls == 100
+            assert await journal.shared("got") == {"got": b"100"}
+            calls = {
+                each.tenant: each.spent.tool_calls + each.reserved.tool_calls
+                for each in await journal.accounts(day="*")
+            }
+            assert calls == {f"t-{number}": count for number, count in enumerate(got) if count}
+            cap = Cap(scope="day", usd=Decimal("1.00"))
+            cent = Spend(usd=Decimal("0.01"))
+            assert await journal.reserve("acme", "2026-01-01", cent, [cap]) is not None
+            assert (await journal.verify()).ok
 
     asyncio.run(scenario())
 

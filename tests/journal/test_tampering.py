@@ -13,7 +13,7 @@ import pytest
 from journal.story import begin, bodies, finish, opened, step, whole_run
 from seawall.core.canonical import ref_of
 from seawall.core.errors import JournalFailed, Misused
-from seawall.journal.protocol import Command, GuardSetting, Verification
+from seawall.journal.protocol import Command, Setting, Verification
 from seawall.journal.sqlite import SqliteJournal, SqliteOptions
 from seawall.testing import ManualClock
 
@@ -31,7 +31,7 @@ def tell(path: str) -> None:
             lease = await begin(journal, "r-2")
             await step(journal, lease, 1, b"third result")
             await journal.send("r-2", Command(kind="late", by="user:7"))
-            await journal.set_guard(GuardSetting(guard="loops", mode="off", by="ops", at=1.0))
+            await journal.set(Setting(kind="guard", name="loops", value="off", by="ops", at=1.0))
             await whole_run(journal, "r-3", [b"fourth result"])
 
     asyncio.run(scenario())
@@ -79,8 +79,8 @@ CHANGES = {
         f"UPDATE entries SET data = {_FLIPPED.format('user:7', 'user:8')} WHERE box = 1",
         ("r-2", 0, "was changed"),
     ),
-    "a guard setting": (
-        f"UPDATE entries SET data = {_FLIPPED.format('ops', 'opt')} WHERE box = 2",
+    "a setting": (
+        f"UPDATE entries SET data = {_FLIPPED.format('ops', 'opt')} WHERE box = 5",
         (None, 0, "was changed"),
     ),
     "an entry and its short hash": (
@@ -284,7 +284,7 @@ def test_the_mark_lags_by_no_more_than_it_says(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("sql", "words"),
     [
-        ("PRAGMA user_version = 7", "has schema 7, this seawall reads up to 1: upgrade seawall"),
+        ("PRAGMA user_version = 7", "has schema 7, this seawall reads up to 2: upgrade seawall"),
         ("PRAGMA application_id = 99", "another program"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 from guards.verdicts import Says
 from seawall import Agent, Misused, Refuse, Seawall, Team
 from seawall.core.events import GuardSet
-from seawall.journal.protocol import GuardSetting
+from seawall.journal.protocol import Setting
 from seawall.team.switches import Switches
 from seawall.testing import ManualClock, ScriptedModel, call, say, slow
 from team.play import World
@@ -69,10 +69,10 @@ def test_a_switch_read_after_the_wall_clock_was_put_back_lasts_no_longer_than_wa
     async def main() -> None:
         clock, told = ManualClock(), list[float]()
         now = clock.wall_s()
-        off = GuardSetting(guard="says", mode="off", by="another process", at=now, until=now + 15)
+        off = Setting(kind="guard", name="says", value="off", by="another process", at=now, until=now + 15)
         clock.jump_wall(-3_600)
         switches = Switches(clock)
-        assert switches.read({"says": off}, lambda: told.append(clock.monotonic_s()))
+        assert switches.read({("guard", "says"): off}, lambda: told.append(clock.monotonic_s()))
         assert [mode for _, mode, _, _ in switches.now({"says": "enforce"})] == ["off"]
         await clock.advance(7_200)
         assert [mode for _, mode, _, _ in switches.now({"says": "enforce"})] == ["enforce"]
@@ -143,7 +143,7 @@ def test_a_switch_that_nobody_has_set_is_refused(by: str) -> None:
         async with Seawall() as sea:
             with pytest.raises(Misused, match="name who does it"):
                 await sea.set_guard("loops", "off", by=by)
-            assert await sea.journal.guard_settings() == {}
+            assert await sea.journal.settings() == {}
 
     asyncio.run(main())
 
@@ -159,7 +159,7 @@ def test_a_guard_that_this_process_does_not_know_is_set_with_a_warning(
                 await sea.set_guard(known, "observe", by="ops")
             assert caplog.messages == []
             await sea.set_guard("lops", "off", by="ops")
-            assert "lops" in await sea.journal.guard_settings()
+            assert ("guard", "lops") in await sea.journal.settings()
 
     asyncio.run(main())
     (told,) = caplog.messages

@@ -11,6 +11,8 @@ import typer
 from typer.core import TyperGroup
 
 from seawall.cli.approve import approve
+from seawall.cli.audit import audit
+from seawall.cli.breakers import breakers
 from seawall.cli.cancel import cancel
 from seawall.cli.demo import demo
 from seawall.cli.erase import erase
@@ -92,7 +94,8 @@ PANELS = {
     "Run a team": (demo, run),
     "Look at runs": (runs, show, why),
     "Go on, decide, stop": (resume, approve, reject, cancel),
-    "Try a change": (replay, fork),
+    "Look after what runs share": (breakers,),
+    "Try a change": (replay, fork, audit),
     "Look after the journal": (verify, prune, erase),
 }
 

@@ -6,11 +6,13 @@ Implementations: `seawall.journal.sqlite.SqliteJournal`. Every one passes `tests
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Literal, Protocol
 
 import msgspec
 
 from seawall.core.canonical import Ref
+from seawall.core.errors import Misused
 from seawall.core.events import Event, RunStarted, Status
 
 
@@ -43,15 +45,42 @@ class InboxItem(msgspec.Struct, frozen=True):
     command: Command
 
 
-class GuardSetting(msgspec.Struct, frozen=True, kw_only=True):
-    """A guard's mode as somebody set it live, for all runs on this journal."""
+SettingKind = Literal["guard", "pause", "endpoint"]
 
-    guard: str
-    mode: Literal["off", "observe", "enforce"]
+VALUES: Mapping[SettingKind, tuple[str, ...]] = {
+    "guard": ("off", "observe", "enforce"),
+    "pause": ("on", "off"),
+    "endpoint": ("auto", "open", "closed", "isolated"),
+}
+"""What a setting of each kind can say."""
+
+
+class Setting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What somebody set live, for all processes on this journal. The newest of a kind and name counts.
+
+    Raises `Misused` for a value that its kind does not have.
+    """
+
+    kind: SettingKind
+    name: str
+    """A guard's name; `tool:refund`, `agent:clerk`, `tenant:acme`, `run:r-…` or `all` for a pause;
+    `tool:refund` or `model:openai:gpt-5.2` for an endpoint."""
+    value: str
+    """One of `VALUES[kind]`."""
     by: str
+    why: str = ""
     at: float
     until: float | None = None
-    """Wall seconds; after that the guard is back at what the code says."""
+    """Wall seconds; after that it is as if it had never been set."""
+
+    def __post_init__(self) -> None:
+        """Check the value."""
+        values = VALUES.get(self.kind)
+        if values is None:
+            raise Misused(f"there is no setting of kind {self.kind!r}; the kinds are {', '.join(VALUES)}")
+        if self.value not in values:
+            there = ", ".join(values)
+            raise Misused(f"{self.kind} {self.name!r} can't be set to {self.value!r}; it is one of {there}")
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -82,6 +111,76 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int
     summary: Summary | None
     events: int
+
+
+class Spend(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What steps cost. Sums are exact: money has up to 48 decimals, and no rounding ever."""
+
+    usd: Decimal = Decimal(0)
+    tokens: int = 0
+    model_calls: int = 0
+    tool_calls: int = 0
+
+    def __neg__(self) -> Spend:
+        """What takes it back, to the last decimal."""
+        return Spend(
+            usd=self.usd.copy_negate(),  # a minus sign would round to the context's digits
+            tokens=-self.tokens,
+            model_calls=-self.model_calls,
+            tool_calls=-self.tool_calls,
+        )
+
+
+NOTHING = Spend()
+
+
+class Booking(msgspec.Struct, frozen=True, kw_only=True):
+    """What is added to the accounts of a tenant and a day; below zero takes it back.
+
+    To settle a step is one booking: its reservation taken back, and what it cost as spent.
+    """
+
+    day: str
+    """`YYYY-MM-DD`, UTC. A reservation is taken back on the day on which it was made."""
+    reserved: Spend = NOTHING
+    spent: Spend = NOTHING
+
+
+class Cap(msgspec.Struct, frozen=True, kw_only=True):
+    """How much may be spent and reserved in one account. None: as much as one likes."""
+
+    scope: Literal["tenant", "tenant_day", "day"]
+    """The tenant for ever, the tenant on the day, or all tenants on the day."""
+    tenant: str = ""
+    """Whose; empty for the scope `day` (and for the tenant that has no name)."""
+    usd: Decimal | None = None
+    tokens: int | None = None
+    model_calls: int | None = None
+    tool_calls: int | None = None
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """What was spent and is reserved by a tenant on a day."""
+
+    tenant: str
+    """`*` stands for all tenants together."""
+    day: str
+    """`YYYY-MM-DD`, UTC; `*` stands for all days together."""
+    spent: Spend = NOTHING
+    reserved: Spend = NOTHING
+
+
+class OverCap(msgspec.Struct, frozen=True, kw_only=True):
+    """What is needed does not fit under `cap`, and nothing was reserved."""
+
+    cap: Cap
+    what: Literal["usd", "tokens", "model_calls", "tool_calls"]
+    limit: Decimal | int
+    value: Decimal | int
+    """What would be spent and reserved with it."""
+    waits: bool
+    """It would fit if the reservations of now came to nothing: a step in flight may take less than its bound.
+    A reservation whose process died stays, so this may never come."""
 
 
 class BadBatch(msgspec.Struct, frozen=True):
@@ -139,6 +238,7 @@ class Journal(Protocol):
         after: str | None = None,
         waiting: bool = False,
         summary: Summary | None = None,
+        booked: Sequence[Booking] = (),
     ) -> Lease:
         """Make a run durable, with `started` as seq 0 and `events` after it.
 
@@ -146,8 +246,8 @@ class Journal(Protocol):
         the lease names the existing run with epoch 0. With `take=False` nobody owns the run yet.
         `after` is the run that has to be its session's newest ("": there is none), so that two processes
         can't both go on from it. `waiting` and `summary` as in `append`, for a run that parks or ends at its
-        very first step. Raises `Refused(guard="session")` if it is not, `JournalFull`,
-        `JournalFailed`.
+        very first step; `booked` as there too. Raises `Refused(guard="session")` if it is not, `Misused` for
+        a tenant `*`, `JournalFull`, `JournalFailed`.
         """
         ...
 
@@ -160,6 +260,7 @@ class Journal(Protocol):
         *,
         waiting: bool | None = None,
         summary: Summary | None = None,
+        booked: Sequence[Booking] = (),
     ) -> Awaitable[None]:
         """Enqueue events at `first_seq`, now; the result is awaited until they are durable.
 
@@ -167,7 +268,8 @@ class Journal(Protocol):
         arrives once the write is done.
 
         `waiting` sets or clears the run's waiting state: whoever likes may take a run that waits, until
-        the same owner goes on with it. `summary` marks it ended and frees the lease.
+        the same owner goes on with it. `summary` marks it ended and frees the lease. `booked` is added to
+        the accounts of the run's tenant in the same commit: both are recorded, or neither.
         The awaitable raises `Fenced` (old epoch), `JournalFull`, `JournalFailed`; then none of the
         events is recorded, nor any that was enqueued for that run after them.
         """
@@ -253,12 +355,53 @@ class Journal(Protocol):
         """
         ...
 
-    async def set_guard(self, setting: GuardSetting) -> None:
-        """Record a live guard mode for all runs on this journal."""
+    async def set(self, setting: Setting) -> None:
+        """Record a live setting for all processes on this journal."""
         ...
 
-    async def guard_settings(self) -> dict[str, GuardSetting]:
-        """The newest setting of each guard, expired or not."""
+    async def settings(self) -> dict[tuple[SettingKind, str], Setting]:
+        """The newest setting of each kind and name, expired or not."""
+        ...
+
+    async def change(self, key: str, change: Callable[[bytes | None], bytes | None]) -> bytes | None:
+        """Read, change and write one shared record as one, across all processes; what it is now.
+
+        A shared record is a small value that all processes agree on. It survives them, and is no part of the
+        chain: advice, not history. `change` gets the value (None: there is none) and gives the new one (None
+        deletes it). It runs in the thread that writes, perhaps more than once, so it is quick and pure.
+        What it raises reaches the caller, and the record stays as it was. Raises `Misused` for a key of more
+        than 512 bytes or a value of more than 64 KiB, `JournalFull`, `JournalFailed`.
+        """
+        ...
+
+    async def shared(self, prefix: str) -> dict[str, bytes]:
+        """The shared records whose keys begin with `prefix`, in order of their keys."""
+        ...
+
+    async def reserve(self, tenant: str, day: str, need: Spend, caps: Sequence[Cap]) -> OverCap | None:
+        """Reserve `need` for a tenant and a day if it fits under every cap, as one across all processes.
+
+        None: it is reserved, until a `Booking` takes it back. A reservation whose process died stays, and
+        counts, until whoever resumes the run takes it back: money is never thought unspent that may be gone.
+        Otherwise nothing changes, and the answer names the cap, first one that waiting does not help with.
+        Of what nothing is needed, no cap is looked at. Raises `Misused` for a cap of another tenant, a
+        `need` below zero, and numbers that `book` does not take.
+        """
+        ...
+
+    async def book(self, tenant: str, booked: Sequence[Booking]) -> None:
+        """Add to the accounts of a tenant: the day, all its days, and the day of all tenants.
+
+        Raises `Misused` for a day that is none, a tenant `*`, and for what an account can't hold: money of
+        more than 48 decimals or 10^15 dollars, other numbers beyond 63 bits. Then none of it is booked.
+        """
+        ...
+
+    async def accounts(self, *, tenant: str | None = None, day: str | None = None) -> list[Account]:
+        """The accounts, by tenant and day; of one tenant or one day only (`*`: all of them together).
+
+        Pruning and erasing leave them as they are.
+        """
         ...
 
     async def erase(self, tenant: str, refs: Sequence[Ref] | None = None) -> int:

@@ -19,23 +19,22 @@ from seawall.core.canonical import Ref
 from seawall.core.clock import Clock
 from seawall.core.errors import Broken, Fenced, Misused, SeawallBug
 from seawall.core.events import (
-    EffectMoved,
     Event,
     GuardSet,
     Mode,
     StepDone,
-    StepLate,
 )
-from seawall.journal.protocol import Command, InboxItem, Journal, Lease, Summary
+from seawall.journal.protocol import Booking, Command, InboxItem, Journal, Lease, Summary
 from seawall.run.bodies import Bodies
+from seawall.run.books import Books
 from seawall.run.causes import Causes
 from seawall.run.commands import awaiting, taken
 from seawall.run.deadline import DEADLINE
-from seawall.run.ending import run_ended
+from seawall.run.ending import ended
 from seawall.run.gate import Gate, recorded_step
 from seawall.run.pace import Pace
 from seawall.run.planning import Planning
-from seawall.run.recovery import blamed, given_up
+from seawall.run.recovery import blamed, came_late, given_up
 from seawall.run.reserve import parked
 from seawall.run.shared import Later
 from seawall.run.state import RunState, apply
@@ -51,8 +50,11 @@ STALE_S = 0.5
 process may have been stopped meanwhile, and another one gone on with the run. Far below any lease, far above
 a commit."""
 
-Create = Callable[[Sequence[Event], dict[Ref, bytes], bool, Summary | None], Awaitable[Lease]]
-"""Records a new run: its events after the first, bodies, whether it waits, and its summary if it has ended."""
+Create = Callable[
+    [Sequence[Event], dict[Ref, bytes], bool, Summary | None, Sequence[Booking]], Awaitable[Lease]
+]
+"""Records a new run: its events after the first, bodies, whether it waits, its summary if it has ended, and what
+it adds to its tenant's accounts."""
 
 
 class Driver:
@@ -81,6 +83,7 @@ class Driver:
         self._gate = gate
         self._journal = journal
         self._clock = clock
+        self._books = Books()
         self._causes = Causes()
         self._causes.learn(0, bodies.text(state.started.intent))
         self._on_rest = on_rest
@@ -92,8 +95,6 @@ class Driver:
         """Admitted steps without a result: those that runs share count them."""
         self._laters: list[Later] = []
         """What proposals of the newest round were told to wait for."""
-        self._at_it: dict[int, asyncio.Task[None]] = {}
-        """Who performs a step in flight."""
         self._pace = Pace(clock, state.left_s, planner)
         self._broken: Exception | None = None
         self._closing = False
@@ -125,8 +126,7 @@ class Driver:
             self._go([self._pace.deadline.verdict(self.state.started.limits.active_s, mode)])
 
     def _watch(self) -> None:
-        self._pace.watch(self._overdue)
-        self._pace.watch_plan(lambda: self.state, self._go)
+        self._pace.watch(self._overdue, lambda: self.state, self._go)
 
     # ---- from outside
 
@@ -143,9 +143,14 @@ class Driver:
         batch, ready = self._fold(first)
         ended, self._waits = self.state.ended, self.parked
         end = None if ended is None else summary(self.state)
-        self.lease = await create(batch, self.bodies.unsaved(), self._waits, end)
+        try:
+            self.lease = await create(batch, self.bodies.unsaved(), self._waits, end, self._books.take())
+        except BaseException:
+            self._let_go()
+            raise
         if self.lease.epoch == 0:  # the request is known: another run answers it
             self._broken = Fenced(f"request of run {self.state.started.run} was taken already")
+            self._let_go()
         if self._broken is not None:
             return
         self._watch()
@@ -155,6 +160,8 @@ class Driver:
             self._rest()
         for step in ready:
             self._spawn(step)
+        if self._laters:  # what they wait for may have come while the run was being recorded
+            self.go_on()
 
     def learn(self, events: Sequence[Event]) -> None:
         """Take the results of recorded steps into the index of causes."""
@@ -251,6 +258,7 @@ class Driver:
                 self.bodies.unsaved(),
                 waiting=parked if parked or self._waits else None,
                 summary=None if ended is None else summary(self.state),
+                booked=self._books.take(),
             )
         )
         self._waits = parked
@@ -289,6 +297,7 @@ class Driver:
         batch.append(event)
         before = self.state
         self.state = apply(before, event, self._gate.guards)
+        self._books.note(event, before, self.state.ledger)
         if self.state.memos is not before.memos:
             for judged in self._gate.failed(before, self.state):
                 self._record(batch, judged)
@@ -355,9 +364,7 @@ class Driver:
     def _stopped(self, step: Step, result: Result, ready: list[Step]) -> Result:
         """Stop whoever performs a step that is closed. One that was admitted this moment is withdrawn."""
         took_s = self._pace.took_s(step.number)
-        if task := self._at_it.pop(step.number, None):
-            task.cancel()
-        self._pace.drop(step.number)
+        self._pace.stop(step.number)
         if step in ready:
             ready.remove(step)
             return Result(status="withdrawn")
@@ -381,11 +388,10 @@ class Driver:
             done = StepDone(at=now, step=step.step, status=status, duration_s=took_s, left_s=self.left_s())
             self._pace.learn(recorded_step(step), [done])
             self._record(batch, done)
-        # A run that ends before its first step had no part in the session's conversation.
-        transcript = self._work.transcript(self.state, self.bodies) if self.state.steps else None
-        self._record(
-            batch, run_ended(end, self.state, self.bodies, self._causes, transcript, now, self.left_s())
+        event = ended(
+            end, self.state, self._work, self._gate.guards, self.bodies, self._causes, now, self.left_s()
         )
+        self._record(batch, event)
         self._disarm()
 
     # ---- perform
@@ -413,12 +419,9 @@ class Driver:
         now = self._clock.monotonic_s()
         if now - self._intended_at.pop(step.number, now) > STALE_S:
             await self._journal.append(self.lease, self.state.seq, (), {})  # `Fenced` if it is not ours
-        if task := asyncio.current_task():
-            self._at_it[step.number] = task
         self._pace.limit(step, self.state, self._expire)
         result = await self._gate.perform(step, self.state, self.bodies, self.left_s())
         duration_s = self._pace.took_s(step.number)
-        self._at_it.pop(step.number, None)
         self._pace.drop(step.number)
         await self._journal.room()
         if self._broken is not None:
@@ -439,10 +442,8 @@ class Driver:
         result = self._work.withdrawn(step) or Result(status="timeout", output=text, error="timeout")
         result = msgspec.structs.replace(result, duration_s=after_s)
         cut = self._pace.cut(step, self.state) if planned else []
-        task = self._at_it.pop(step.number, None)
         self._go([*cut, *self._settled(step, result)])
-        if task is not None:
-            task.cancel()
+        self._pace.stop(step.number)
 
     async def _last(self, step: Step, result: Result) -> None:
         """A result that came while this process closes: whoever goes on with the run decides what follows."""
@@ -450,16 +451,15 @@ class Driver:
         for event in self._settled(step, result):
             self._record(batch, event)
         with contextlib.suppress(Broken):  # too late: the run is not ours any more, or the disk is full
-            await self._journal.append(self.lease, first_seq, batch, self.bodies.unsaved())
+            await self._journal.append(
+                self.lease, first_seq, batch, self.bodies.unsaved(), booked=self._books.take()
+            )
 
     async def _late(self, step: Step, result: Result) -> None:
-        now = self._clock.wall_s()
         output = self.bodies.put(result.output)
         if result.status == "cancelled":
             return
-        events: list[Event] = [StepLate(at=now, step=step.number, status=result.status, output=output)]
-        if step.effect and result.status == "ok":
-            events.append(EffectMoved(at=now, step=step.number, state="committed", receipt=output))
+        events = came_late(step, result, output, self._clock.wall_s())
         first_seq, unsaved = self.state.seq, self.bodies.unsaved()
         for event in events:
             self.state = apply(self.state, event, self._gate.guards)

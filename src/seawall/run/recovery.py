@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from seawall.core.canonical import Ref
 from seawall.core.errors import Broken, SeawallBug
-from seawall.core.events import Event, StepDone, StepIntended, StepStatus
+from seawall.core.events import EffectMoved, Event, StepDone, StepIntended, StepLate, StepStatus
 from seawall.run.state import RunState
+from seawall.run.step import Result, Step
 
 
 def given_up(step: StepIntended) -> StepStatus:
@@ -26,6 +28,14 @@ def recovered(state: RunState, now: float, honours_key: Callable[[StepIntended],
         again = not step.effect or (step.idempotent and honours_key(step))
         status: StepStatus = "lost" if again else "unknown"
         events.append(StepDone(at=now, step=step.step, status=status, error=status, left_s=state.left_s))
+    return events
+
+
+def came_late(step: Step, result: Result, output: Ref, now: float) -> list[Event]:
+    """A result after the end of its step: recorded and dropped, but for what it says of an effect."""
+    events: list[Event] = [StepLate(at=now, step=step.number, status=result.status, output=output)]
+    if step.effect and result.status == "ok":
+        events.append(EffectMoved(at=now, step=step.number, state="committed", receipt=output))
     return events
 
 

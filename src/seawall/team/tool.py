@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, get_type_hints, overload
 
@@ -23,6 +24,8 @@ MAX_RESULT_BYTES = 16 * 1024 * 1024
 PREVIEW_CHARS = 2_000
 MAX_THREADS = 8
 """Threads of one sync tool; more calls wait. A call that never returns keeps its thread, not the run."""
+MAX_ENDPOINT_CHARS = 100
+"""Of an endpoint's name: it is part of a key in the journal, and a column of a table."""
 
 _PLAIN = frozenset({bool, int, float, list, dict})
 
@@ -65,6 +68,10 @@ class Tool:
         retries: int = 0,
         threads: int = MAX_THREADS,
         version: str = "1",
+        endpoint: str | None = None,
+        poll: bool = False,
+        fresh_s: float | None = None,
+        volatile: Sequence[str | re.Pattern[str]] = (),
         schema: dict[str, Any] | None = None,
     ) -> None:
         self.name: str = name or getattr(function, "__name__", "") or type(function).__name__
@@ -74,6 +81,10 @@ class Tool:
         self.timeout_s = timeout_s
         self.retries = retries
         self.threads = threads
+        self.endpoint: str = f"tool:{self.name if endpoint is None else endpoint}"
+        self.poll = poll
+        self.fresh_s = fresh_s
+        self.volatile = tuple(volatile)
         self.is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
             getattr(function, "__call__", None)  # noqa: B004 -- an object with an async __call__ is a tool too
         )
@@ -103,6 +114,16 @@ class Tool:
             raise Misused(f"tool {self.name!r}: an effect is retried only if it is idempotent=True")
         if self.threads < 1:
             raise Misused(f"tool {self.name!r}: threads is {self.threads}; it must be at least 1")
+        if not 0 < len(self.endpoint.removeprefix("tool:").strip()) <= MAX_ENDPOINT_CHARS:
+            raise Misused(
+                f"tool {self.name!r}: endpoint is {self.endpoint.removeprefix('tool:')!r}; "
+                f"it must be a name of at most {MAX_ENDPOINT_CHARS} characters"
+            )
+        if self.poll and self.effect:
+            raise Misused(f"tool {self.name!r}: poll=True is for reads; this one is an effect")
+        if self.fresh_s is not None and (self.effect or self.poll or not self.fresh_s > 0):
+            what = "an effect" if self.effect else "a poll" if self.poll else f"{self.fresh_s}"
+            raise Misused(f"tool {self.name!r}: fresh_s is for reads and above zero (this is {what})")
 
     def _parameters(self, function: Callable[..., Any]) -> type[BaseModel]:
         signature = inspect.signature(function)
@@ -237,6 +258,10 @@ def tool(
     retries: int = 0,
     threads: int = MAX_THREADS,
     version: str = "1",
+    endpoint: str | None = None,
+    poll: bool = False,
+    fresh_s: float | None = None,
+    volatile: Sequence[str | re.Pattern[str]] = (),
 ) -> Callable[[Callable[..., Any]], Tool]: ...
 
 
@@ -252,6 +277,10 @@ def tool(
     retries: int = 0,
     threads: int = MAX_THREADS,
     version: str = "1",
+    endpoint: str | None = None,
+    poll: bool = False,
+    fresh_s: float | None = None,
+    volatile: Sequence[str | re.Pattern[str]] = (),
 ) -> Tool | Callable[[Callable[..., Any]], Tool]:
     """Make a tool of a function, sync or async. Its docstring is what the model is told.
 
@@ -259,7 +288,16 @@ def tool(
     `idempotent`: an effect that honours `ToolContext.key`, so that it may be attempted again after a crash.
     `timeout_s`: seconds for one call, its wait for a thread included. `retries`: further tries after it
     raised (reads, idempotent effects). `threads`: calls of a sync tool at once, over all runs of a team in
-    this process. `version`: raise it when the tool's meaning changes.
+    this process. `version`: raise it when the tool's meaning changes. `endpoint`: the name of what it calls,
+    if several tools call the same (`"bank"`); its own name otherwise. When too many calls of an endpoint fail or
+    are slow, its breaker opens, and its tools are not called for a while. A tool that raises a `Broken`, an error
+    of a connection, a time-out or a status of 429 or 5xx says that the other side is broken; anything else, such
+    as `LookupError("no such order")`, is its answer.
+    this process. `version`: raise it when the tool's meaning changes. `poll`: it is asked until something has
+    happened, so equal results are no loop; the guard `Loops` spaces its calls out and has a cap of its own.
+    `fresh_s`: for so many active seconds an equal call is answered with the result that is known, as long as
+    nothing was written since. `volatile`: what of its results differs each time and means nothing, as names of
+    JSON fields and as compiled patterns; clocks, durations, ids of requests and the like are known already.
 
     A sync call that never returns holds its thread as long as the process lives. Once all of a tool's
     threads are held, its calls fail after `timeout_s` and were not made; without `timeout_s` they wait until
@@ -281,6 +319,10 @@ def tool(
             retries=retries,
             threads=threads,
             version=version,
+            endpoint=endpoint,
+            poll=poll,
+            fresh_s=fresh_s,
+            volatile=volatile,
         )
 
     return make if function is None else make(function)

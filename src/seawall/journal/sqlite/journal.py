@@ -13,19 +13,37 @@ from seawall.core.clock import Clock
 from seawall.core.errors import Misused
 from seawall.core.events import Event, RunStarted
 from seawall.journal.protocol import (
+    Account,
+    Booking,
+    Cap,
     Command,
-    GuardSetting,
     InboxItem,
     Lease,
+    OverCap,
     Pruned,
     RunRow,
+    Setting,
+    SettingKind,
+    Spend,
     Summary,
     Verification,
 )
-from seawall.journal.sqlite import reading, retention
+from seawall.journal.sqlite import accounts, reading, retention, shared
 from seawall.journal.sqlite.database import Database
 from seawall.journal.sqlite.opened import Opened, open_file
-from seawall.journal.sqlite.ops import AppendOp, CreateOp, GuardOp, Op, ReleaseOp, SendOp, TakeOp, WorkOp
+from seawall.journal.sqlite.ops import (
+    AppendOp,
+    BookOp,
+    ChangeOp,
+    CreateOp,
+    Op,
+    ReleaseOp,
+    ReserveOp,
+    SendOp,
+    SetOp,
+    TakeOp,
+    WorkOp,
+)
 from seawall.journal.sqlite.options import SqliteOptions
 from seawall.journal.sqlite.reading import Readers
 from seawall.journal.sqlite.schema import MEMORY, connect
@@ -111,12 +129,15 @@ class SqliteJournal:
         after: str | None = None,
         waiting: bool = False,
         summary: Summary | None = None,
+        booked: Sequence[Booking] = (),
     ) -> Lease:
         """See `Journal.create`."""
+        accounts.check_tenant(started.tenant)
+        kept = accounts.check_booked(booked)
         await self._writer.room()
         data = _encode([started, *events])
         op = CreateOp(started, 1 + len(events), data, self._pack(bodies))
-        op.take, op.after, op.waiting, op.summary = take, after, waiting, summary
+        op.take, op.after, op.waiting, op.summary, op.booked = take, after, waiting, summary, kept
         return await self._writer.submit(op)
 
     def append(
@@ -128,6 +149,7 @@ class SqliteJournal:
         *,
         waiting: bool | None = None,
         summary: Summary | None = None,
+        booked: Sequence[Booking] = (),
     ) -> Awaitable[None]:
         """See `Journal.append`."""
         op = AppendOp(
@@ -138,6 +160,7 @@ class SqliteJournal:
             self._pack(bodies) if bodies else (),
             waiting,
             summary,
+            accounts.check_booked(booked) if booked else (),
         )
         return self._writer.submit(op)
 
@@ -225,13 +248,37 @@ class SqliteJournal:
         """See `Journal.watch`."""
         return self._watchers.add(callback)
 
-    async def set_guard(self, setting: GuardSetting) -> None:
-        """See `Journal.set_guard`."""
-        await self._submit(GuardOp(setting))
+    async def set(self, setting: Setting) -> None:
+        """See `Journal.set`."""
+        await self._submit(SetOp(setting))
 
-    async def guard_settings(self) -> dict[str, GuardSetting]:
-        """See `Journal.guard_settings`."""
-        return await self._readers.run(reading.guard_settings)
+    async def settings(self) -> dict[tuple[SettingKind, str], Setting]:
+        """See `Journal.settings`."""
+        return await self._readers.run(reading.settings)
+
+    async def change(self, key: str, change: Callable[[bytes | None], bytes | None]) -> bytes | None:
+        """See `Journal.change`."""
+        return await self._submit(ChangeOp(shared.packed(key), change))
+
+    async def shared(self, prefix: str) -> dict[str, bytes]:
+        """See `Journal.shared`."""
+        return await self._readers.run(lambda c: shared.shared(c, prefix))
+
+    async def reserve(self, tenant: str, day: str, need: Spend, caps: Sequence[Cap]) -> OverCap | None:
+        """See `Journal.reserve`."""
+        accounts.check_tenant(tenant)
+        accounts.check_day(day)
+        accounts.check_need(need, tenant, caps)
+        return await self._submit(ReserveOp(tenant, day, need, caps))
+
+    async def book(self, tenant: str, booked: Sequence[Booking]) -> None:
+        """See `Journal.book`."""
+        accounts.check_tenant(tenant)
+        await self._submit(BookOp(tenant, accounts.check_booked(booked)))
+
+    async def accounts(self, *, tenant: str | None = None, day: str | None = None) -> list[Account]:
+        """See `Journal.accounts`."""
+        return await self._readers.run(lambda c: accounts.accounts(c, tenant, day))
 
     async def erase(self, tenant: str, refs: Sequence[Ref] | None = None) -> int:
         """See `Journal.erase`."""

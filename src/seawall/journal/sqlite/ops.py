@@ -10,8 +10,9 @@ import msgspec
 
 from seawall.core.errors import Fenced, Misused, Refused, SeawallBug
 from seawall.core.events import RunStarted
-from seawall.journal.protocol import Command, GuardSetting, Lease, Summary
+from seawall.journal.protocol import NOTHING, Booking, Cap, Command, Lease, Setting, Spend, Summary
 from seawall.journal.sqlite.schema import Box
+from seawall.journal.sqlite.shared import Change
 from seawall.journal.sqlite.transaction import RunState, Transaction
 
 encode = msgspec.json.Encoder().encode
@@ -53,7 +54,7 @@ class Op:
 class AppendOp(Op):
     """Events of a run under a lease."""
 
-    __slots__ = ("bodies", "data", "first_seq", "lease", "n", "summary", "waiting")
+    __slots__ = ("bodies", "booked", "data", "first_seq", "lease", "n", "summary", "waiting")
 
     def __init__(
         self,
@@ -64,6 +65,7 @@ class AppendOp(Op):
         bodies: Bodies,
         waiting: bool | None,
         summary: Summary | None,
+        booked: Sequence[Booking],
     ) -> None:
         self.error = None
         self.result = None
@@ -74,6 +76,7 @@ class AppendOp(Op):
         self.bodies = bodies
         self.waiting = waiting
         self.summary = summary
+        self.booked = booked
         size = len(data) + 128
         for _, body in bodies:
             size += len(body) + 64
@@ -103,6 +106,8 @@ class AppendOp(Op):
             )
         if self.summary is not None and state.ended:
             raise SeawallBug(f"run {run} has ended already, and is ended again")
+        if self.booked:
+            tx.accounts.book(state.tenant, self.booked)  # all of it, or it raises
         if self.n:
             tx.add_entry(state.rk, run, Box.LOG, state.next_seq, self.n, self.data)
             state.next_seq += self.n
@@ -124,7 +129,7 @@ class AppendOp(Op):
 class CreateOp(Op):
     """A new run."""
 
-    __slots__ = ("after", "bodies", "data", "n", "started", "summary", "take", "waiting")
+    __slots__ = ("after", "bodies", "booked", "data", "n", "started", "summary", "take", "waiting")
 
     def __init__(self, started: RunStarted, n: int, data: bytes, bodies: Bodies) -> None:
         super().__init__()
@@ -136,6 +141,7 @@ class CreateOp(Op):
         self.after: str | None = None
         self.waiting = False
         self.summary: Summary | None = None
+        self.booked: Sequence[Booking] = ()
         self.size = len(data) + 512 + sum(len(body) + 64 for _, body in bodies)
 
     def runs(self) -> Sequence[str]:
@@ -166,6 +172,8 @@ class CreateOp(Op):
                     limit=self.after,
                     value=newest,
                 )
+        if self.booked:
+            tx.accounts.book(tx.tenant_id(started.tenant), self.booked)
         state = tx.add_run(started, tx.owner if self.take else None)
         tx.add_entry(state.rk, started.run, Box.LOG, 0, self.n, self.data)
         state.next_seq = self.n
@@ -269,18 +277,90 @@ class SendOp(Op):
         state.next_inbox += 1
 
 
-class GuardOp(Op):
-    """A live guard mode."""
+class SetOp(Op):
+    """A live setting."""
 
     __slots__ = ("setting",)
 
-    def __init__(self, setting: GuardSetting) -> None:
+    def __init__(self, setting: Setting) -> None:
         super().__init__()
         self.setting = setting
 
     def plan(self, tx: Transaction) -> None:
         """See `Op.plan`."""
-        tx.add_own_entry(Box.GUARDS, encode([self.setting]))
+        tx.add_own_entry(Box.SETTINGS, encode([self.setting]))
+
+
+class ChangeOp(Op):
+    """A change of a shared record."""
+
+    __slots__ = ("change", "key")
+
+    def __init__(self, key: bytes, change: Change) -> None:
+        super().__init__()
+        self.key = key
+        self.change = change
+
+    def plan(self, tx: Transaction) -> None:
+        """See `Op.plan`. What the caller's function raises is the caller's alone."""
+        try:
+            self.result = tx.shared.change(self.key, self._changed)
+        except _Raised as raised:
+            error = raised.error
+            self.error = lambda: error
+
+    def _changed(self, old: bytes | None) -> bytes | None:
+        try:
+            return self.change(old)
+        except Exception as error:
+            if isinstance(error, StopIteration):  # which no future takes
+                error = RuntimeError(f"a change raised {error!r}")
+            raise _Raised(error) from error
+        except BaseException as error:  # the thread that writes is not the caller's to end
+            raise _Raised(RuntimeError(f"a change raised {error!r}")) from error
+
+
+class _Raised(Exception):
+    """A caller's function raised `error`."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+
+class BookOp(Op):
+    """Bookings without a run."""
+
+    __slots__ = ("booked", "tenant")
+
+    def __init__(self, tenant: str, booked: Sequence[Booking]) -> None:
+        super().__init__()
+        self.tenant = tenant
+        self.booked = booked
+
+    def plan(self, tx: Transaction) -> None:
+        """See `Op.plan`."""
+        if self.booked:
+            tx.accounts.book(tx.tenant_id(self.tenant), self.booked)
+
+
+class ReserveOp(Op):
+    """A reservation, if it fits."""
+
+    __slots__ = ("caps", "day", "need", "tenant")
+
+    def __init__(self, tenant: str, day: str, need: Spend, caps: Sequence[Cap]) -> None:
+        super().__init__()
+        self.tenant = tenant
+        self.day = day
+        self.need = need
+        self.caps = caps
+
+    def plan(self, tx: Transaction) -> None:
+        """See `Op.plan`."""
+        self.result = tx.accounts.over(tx.known_tenant(self.tenant), self.day, self.need, self.caps)
+        if self.result is None and self.need != NOTHING:
+            tx.accounts.book(tx.tenant_id(self.tenant), [Booking(day=self.day, reserved=self.need)])
 
 
 class WorkOp(Op):

@@ -14,15 +14,17 @@ import msgspec
 from seawall.core.canonical import Ref
 from seawall.core.errors import Misused
 from seawall.core.events import Event
-from seawall.journal.protocol import Command, GuardSetting, InboxItem, RunRow, Summary
+from seawall.journal.protocol import Command, InboxItem, RunRow, Setting, SettingKind, Summary
 from seawall.journal.sqlite.database import Database, Row
+from seawall.journal.sqlite.records import GuardMode
 from seawall.journal.sqlite.schema import Box, naming
 
 T = TypeVar("T")
 
 _events: msgspec.json.Decoder[list[Event]] = msgspec.json.Decoder(list[Event])
 _commands: msgspec.json.Decoder[list[Command]] = msgspec.json.Decoder(list[Command])
-_settings: msgspec.json.Decoder[list[GuardSetting]] = msgspec.json.Decoder(list[GuardSetting])
+_settings: msgspec.json.Decoder[list[Setting]] = msgspec.json.Decoder(list[Setting])
+_modes: msgspec.json.Decoder[list[GuardMode]] = msgspec.json.Decoder(list[GuardMode])
 _summary: msgspec.json.Decoder[Summary] = msgspec.json.Decoder(Summary)
 
 _ROW = """
@@ -130,10 +132,13 @@ def commands(database: Database, after: int) -> tuple[int, list[InboxItem]]:
     return (rows[-1][0] if rows else after), items
 
 
-def guard_settings(database: Database) -> dict[str, GuardSetting]:
-    """The newest setting of each guard."""
-    chunks = _chunks(database, 0, Box.GUARDS, -1)
-    return {(setting := _settings.decode(data)[0]).guard: setting for _, data in chunks}
+def settings(database: Database) -> dict[tuple[SettingKind, str], Setting]:
+    """The newest setting of each kind and name."""
+    all_: list[Setting] = [
+        _modes.decode(data)[0].setting() for _, data in _chunks(database, 0, Box.GUARDS, -1)
+    ]
+    all_ += [_settings.decode(data)[0] for _, data in _chunks(database, 0, Box.SETTINGS, -1)]
+    return {(setting.kind, setting.name): setting for setting in all_}
 
 
 def bodies(database: Database, tenant: str, refs: Sequence[Ref]) -> dict[Ref, bytes]:

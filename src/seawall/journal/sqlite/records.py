@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
-from seawall.journal.protocol import Summary
+from seawall.journal.protocol import Setting, Summary
 
 _summary: msgspec.json.Decoder[Summary] = msgspec.json.Decoder(Summary)
 
@@ -33,6 +35,22 @@ class Note(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     runs: int = 0
     events: int = 0
     bodies: int = 0
+
+
+class GuardMode(msgspec.Struct, frozen=True, kw_only=True):
+    """A guard's live mode as schema 1 recorded it."""
+
+    guard: str
+    mode: Literal["off", "observe", "enforce"]
+    by: str
+    at: float
+    until: float | None = None
+
+    def setting(self) -> Setting:
+        """As it is read today."""
+        return Setting(
+            kind="guard", name=self.guard, value=self.mode, by=self.by, at=self.at, until=self.until
+        )
 
 
 def ending_of(

@@ -10,6 +10,12 @@ Tables (all content is in `entries` and `bodies`; `runs` is an index that a fold
 - `batches`: one row a commit: the last entry in it and the hash over everything so far. A collapsed row
   stands for batches `since`..`id`, all pruned, and remembers the hash `prev` before them.
 - `workers`: heartbeats.
+
+Beside the chain, from schema 2 on (`verify` does not read them, `prune` leaves them alone):
+
+- `shared`: values that all processes agree on, by key. Advice: losing it costs nothing but time.
+- `accounts`: what a tenant spent and has reserved on a day; day `*` is all days, tenant -1 all tenants. Money
+  is decimal text.
 """
 
 from __future__ import annotations
@@ -27,7 +33,7 @@ from seawall.journal.sqlite.database import Database
 from seawall.journal.sqlite.options import SqliteOptions
 
 APPLICATION_ID = 0x5EA3A11
-VERSION = 1
+VERSION = 2
 MEMORY = ":memory:"
 
 
@@ -36,12 +42,13 @@ class Box(enum.IntEnum):
 
     LOG = 0  # the run's events
     INBOX = 1  # commands to the run
-    GUARDS = 2  # live guard settings (rk 0)
+    GUARDS = 2  # guards' modes as schema 1 wrote them (rk 0): read, not written any more
     NOTES = 3  # what was pruned and erased (rk 0)
     END = 4  # the run's row when it ended; never pruned
+    SETTINGS = 5  # live settings (rk 0)
 
 
-_SCHEMA = """
+_CHAIN = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE tenants(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE runs(
@@ -89,6 +96,24 @@ CREATE TABLE batches(
 CREATE TABLE workers(owner TEXT PRIMARY KEY, beat INTEGER NOT NULL, until_wall REAL NOT NULL,
     until_mono REAL NOT NULL) WITHOUT ROWID;
 """
+_BESIDE = """
+CREATE TABLE shared(key BLOB PRIMARY KEY, value BLOB NOT NULL);
+CREATE TABLE accounts(
+    tenant INTEGER NOT NULL,
+    day TEXT NOT NULL,
+    spent_usd TEXT NOT NULL,
+    spent_tokens INTEGER NOT NULL,
+    spent_model_calls INTEGER NOT NULL,
+    spent_tool_calls INTEGER NOT NULL,
+    reserved_usd TEXT NOT NULL,
+    reserved_tokens INTEGER NOT NULL,
+    reserved_model_calls INTEGER NOT NULL,
+    reserved_tool_calls INTEGER NOT NULL,
+    PRIMARY KEY (tenant, day)
+) WITHOUT ROWID;
+"""
+_STEPS = (_CHAIN, _BESIDE)
+"""What leads from each schema to the next one."""
 
 
 @contextmanager
@@ -136,9 +161,9 @@ def connect(path: str, options: SqliteOptions, *, write: bool) -> Database:
 
 
 def prepare(database: Database, path: str, options: SqliteOptions, genesis: bytes, at: float) -> None:
-    """Make or check the schema over a writing connection, and set its pragmas.
+    """Make the schema over a writing connection, or bring an older one up to date, and set its pragmas.
 
-    Raises `Misused` for a file that is not a journal of ours, or a newer one.
+    All steps are one transaction: whatever ends it, the file has the old schema or the new one. Raises `Misused` for a file that is not a journal of ours, or a newer one.
     """
     _check_version(database, path)
     database.pragma("auto_vacuum", 2)  # incremental; only a new file takes it
@@ -154,13 +179,15 @@ def prepare(database: Database, path: str, options: SqliteOptions, genesis: byte
         raise Misused(f"journal {path}: synchronous={database.pragma('synchronous')}, not 2 (FULL)")
     database.run("BEGIN IMMEDIATE")
     try:
-        _check_version(database, path)  # another process may have made it meanwhile
-        if database.pragma("user_version") == 0:
-            database.run(_SCHEMA)
+        version = _check_version(database, path)  # another process may have made it meanwhile
+        for step in _STEPS[version:]:
+            database.run(step)
+        if version == 0:
             database.run("INSERT INTO meta VALUES ('genesis', ?), ('ground', 0)", (genesis,))
             database.run("INSERT INTO batches(id, last_entry, at, hash) VALUES (0, 0, ?, ?)", (at, genesis))
             database.run("INSERT INTO tenants VALUES (0, '')")
             database.pragma("application_id", APPLICATION_ID)
+        if version < VERSION:
             database.pragma("user_version", VERSION)
         database.run("COMMIT")
     except BaseException:
@@ -168,7 +195,7 @@ def prepare(database: Database, path: str, options: SqliteOptions, genesis: byte
         raise
 
 
-def _check_version(database: Database, path: str) -> None:
+def _check_version(database: Database, path: str) -> int:
     version = database.pragma("user_version")
     application = database.pragma("application_id")
     if application not in (0, APPLICATION_ID):
@@ -179,6 +206,7 @@ def _check_version(database: Database, path: str) -> None:
         raise Misused(
             f"journal {path} has schema {version}, this seawall reads up to {VERSION}: upgrade seawall"
         )
+    return version
 
 
 def sync_directory(path: str) -> None:

@@ -16,11 +16,13 @@ from seawall.core.clock import Clock
 from seawall.core.errors import Misused
 from seawall.core.events import RunStarted
 from seawall.journal.protocol import Summary
+from seawall.journal.sqlite.accounts import Accounts
 from seawall.journal.sqlite.chain import SHORT, batch_hash, leaf_of
 from seawall.journal.sqlite.database import Database, Row
 from seawall.journal.sqlite.liveness import Liveness
 from seawall.journal.sqlite.records import Ending
 from seawall.journal.sqlite.schema import Box
+from seawall.journal.sqlite.shared import SharedRecords
 
 _encode = msgspec.json.Encoder().encode
 
@@ -80,6 +82,8 @@ class Transaction:
         self.liveness = liveness
         self.poisoned: dict[str, tuple[int, Callable[[], BaseException]]] = {}
         self.requests: dict[tuple[str, str], str] = {}
+        self.accounts = Accounts(database)
+        self.shared = SharedRecords(database)
         self._tails: dict[tuple[str, str], str] = {}  # sessions that got a run in this transaction
         self.head = -1
         self.now = 0.0
@@ -100,6 +104,8 @@ class Transaction:
         self._touched: dict[int, RunState] = {}
         self._ends: list[tuple[float, str, bytes, int]] = []
         self.wrote = False
+        self.accounts.clear()
+        self.shared.clear()
         self.requests.clear()
         self._tails.clear()
 
@@ -172,16 +178,22 @@ class Transaction:
         for hash_, data in bodies:
             rows.append((tenant, hash_, data))
 
-    def tenant_id(self, name: str) -> int:
-        """The key of a tenant; a new one is written at once."""
+    def known_tenant(self, name: str) -> int | None:
+        """The key of a tenant; None for one that never was heard of."""
         key = self._tenants.get(name)
         if key is None:
             key = self.database.value("SELECT id FROM tenants WHERE name = ?", (name,))
-            if key is None:
-                self.database.run("INSERT INTO tenants(name) VALUES (?)", (name,))
-                key = self.database.last_rowid
-                self.wrote = True
-            self._tenants[name] = key
+            if key is not None:
+                self._tenants[name] = key
+        return key
+
+    def tenant_id(self, name: str) -> int:
+        """The key of a tenant; a new one is written at once."""
+        key = self.known_tenant(name)
+        if key is None:
+            self.database.run("INSERT INTO tenants(name) VALUES (?)", (name,))
+            key = self._tenants[name] = self.database.last_rowid
+            self.wrote = True
         return key
 
     def tenant_name(self, key: int) -> str:
@@ -263,9 +275,15 @@ class Transaction:
     def commit(self) -> bool:
         """Write the rows and the batch, durably; False if there was nothing to write."""
         database = self.database
+        if self.shared.changed:
+            self.shared.write()
+        if self.accounts.changed:
+            self.accounts.write()
+            self.wrote = True
         if not (self._entries or self._bodies or self._new_runs or self._touched or self._ends or self.wrote):
-            database.run("ROLLBACK")
-            return False
+            # Shared records alone are no batch: they may change for years without a run.
+            database.run("COMMIT" if self.shared.changed else "ROLLBACK")
+            return self.shared.changed
         if self._new_runs:
             database.many(_NEW_RUNS, self._new_runs)
         if self._bodies:

@@ -1,0 +1,246 @@
+"""Accounts: what tenants and days have spent and reserved, as rows that a commit reads, changes and writes.
+
+A booking changes three rows: the tenant's on the day, the tenant's for all days, and that of all tenants on the
+day. They are read inside of the writer's transaction, added up here and written once a commit, so whatever
+becomes of the commit becomes of them. Money is kept as decimal text: SQLite's own sums would turn into
+floating point, or round.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
+from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
+from functools import lru_cache
+from typing import Literal
+
+from seawall.core.errors import Misused
+from seawall.journal.protocol import NOTHING, Account, Booking, Cap, OverCap, Spend
+from seawall.journal.sqlite.database import Database, Row
+
+ALL = "*"
+"""All tenants, or all days."""
+ALL_TENANTS = -1
+"""The key of all tenants; real ones have the keys of their rows, from 0."""
+
+MAX_USD = Decimal(10) ** 15
+_MIN_USD = -MAX_USD
+MAX_DECIMALS = 48
+"""A price for one token, from a binary fraction, has 34."""
+MAX_COUNT = (1 << 63) - 1
+
+_What = Literal["usd", "tokens", "model_calls", "tool_calls"]
+_Number = Decimal | int
+
+_exact = Context(prec=64, traps=[InvalidOperation, Overflow, Inexact])  # 10^15 and 48 decimals fit
+_DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_COUNTS: tuple[_What, ...] = ("tokens", "model_calls", "tool_calls")
+
+_COLUMNS = (
+    "spent_usd, spent_tokens, spent_model_calls, spent_tool_calls, "
+    "reserved_usd, reserved_tokens, reserved_model_calls, reserved_tool_calls"
+)
+_ONE = f"SELECT {_COLUMNS} FROM accounts WHERE tenant = ? AND day = ?"
+_WRITE = f"INSERT OR REPLACE INTO accounts(tenant, day, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_SELECT = f"SELECT coalesce(t.name, '{ALL}'), a.day, {_COLUMNS} FROM accounts a LEFT JOIN tenants t ON t.id = a.tenant"
+
+Key = tuple[int, str]
+Both = tuple[Spend, Spend]
+"""Spent and reserved."""
+
+_EMPTY: Both = (NOTHING, NOTHING)
+
+
+def check_booked(booked: Sequence[Booking]) -> Sequence[Booking]:
+    """What of `booked` changes anything. Raises `Misused` for what no account can hold."""
+    kept: list[Booking] = []
+    for booking in booked:
+        check_day(booking.day)
+        for spend in (booking.spent, booking.reserved):
+            if spend is not NOTHING:
+                check_spend(spend)
+        if booking.spent != NOTHING or booking.reserved != NOTHING:
+            kept.append(booking)
+    return kept
+
+
+@lru_cache(maxsize=64)
+def check_day(day: str) -> None:
+    """Raise `Misused` if `day` is no day."""
+    try:
+        if _DAY.fullmatch(day) and date.fromisoformat(day):
+            return
+    except ValueError:
+        pass
+    raise Misused(f"an account's day is {day!r}; it must be a day as YYYY-MM-DD")
+
+
+def check_tenant(tenant: str) -> None:
+    """Raise `Misused` for the name that stands for all."""
+    if tenant == ALL:
+        raise Misused(f"no tenant can be called {ALL!r}: it stands for all of them")
+
+
+def check_spend(spend: Spend) -> None:
+    """Raise `Misused` for what no account can hold."""
+    usd = spend.usd
+    _check_money(usd)
+    if usd:
+        exponent = usd.as_tuple().exponent
+        if isinstance(exponent, int) and exponent < -MAX_DECIMALS:
+            raise Misused(f"usd {usd} has {-exponent} decimals; an account holds {MAX_DECIMALS}")
+    _check_bounds(spend)
+
+
+def _check_money(usd: object) -> None:
+    if not isinstance(usd, Decimal) or not usd.is_finite():
+        raise Misused(f"an account takes usd as a finite Decimal, not {usd!r}")
+
+
+def _check_bounds(spend: Spend) -> None:
+    if (
+        _MIN_USD <= spend.usd <= MAX_USD
+        and -MAX_COUNT <= spend.tokens <= MAX_COUNT
+        and -MAX_COUNT <= spend.model_calls <= MAX_COUNT
+        and -MAX_COUNT <= spend.tool_calls <= MAX_COUNT
+    ):
+        return
+    if not _MIN_USD <= spend.usd <= MAX_USD:
+        raise Misused(f"an account holds up to {MAX_USD:f} usd, not {spend.usd}")
+    for what in _COUNTS:
+        count: int = getattr(spend, what)
+        if not -MAX_COUNT <= count <= MAX_COUNT:
+            raise Misused(f"an account holds up to {MAX_COUNT} {what}, not {count}")
+
+
+def _sum(one: Spend, other: Spend) -> Spend:
+    """The exact sum. Raises `Misused` if an account can't hold it."""
+    if other is NOTHING:
+        return one
+    total = Spend(
+        usd=_exact.add(one.usd, other.usd),
+        tokens=one.tokens + other.tokens,
+        model_calls=one.model_calls + other.model_calls,
+        tool_calls=one.tool_calls + other.tool_calls,
+    )
+    _check_bounds(total)
+    return total
+
+
+def check_need(need: Spend, tenant: str, caps: Sequence[Cap]) -> None:
+    """Raise `Misused` for a reservation that makes no sense."""
+    check_spend(need)
+    if need.usd < 0 or any(getattr(need, name) < 0 for name in _COUNTS):
+        raise Misused(f"{need} can't be reserved: it is below zero; a booking takes a reservation back")
+    for cap in caps:
+        if cap.scope != "day" and cap.tenant != tenant:
+            raise Misused(f"a cap of tenant {cap.tenant!r} says nothing about tenant {tenant!r}")
+        if cap.usd is not None:
+            _check_money(cap.usd)
+
+
+class Accounts:
+    """The accounts that a commit looks at. Nothing is kept from commit to commit."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._found: dict[Key, Both] = {}
+        self._changed: dict[Key, Both] = {}
+
+    def clear(self) -> None:
+        """Know nothing any more."""
+        if self._found:
+            self._found.clear()
+            self._changed.clear()
+
+    @property
+    def changed(self) -> bool:
+        """True if there is something to write."""
+        return bool(self._changed)
+
+    def _get(self, key: Key) -> Both:
+        both = self._changed.get(key) or self._found.get(key)
+        if both is None:
+            row = self._database.row(_ONE, key)
+            both = self._found[key] = _EMPTY if row is None else _both(row)
+        return both
+
+    def book(self, tenant: int, booked: Iterable[Booking]) -> None:
+        """Add to three rows each. Raises `Misused`, and changes nothing, if one can't hold the sum."""
+        new: dict[Key, Both] = {}
+        for booking in booked:
+            for key in ((tenant, booking.day), (tenant, ALL), (ALL_TENANTS, booking.day)):
+                spent, reserved = new.get(key) or self._get(key)
+                new[key] = (_sum(spent, booking.spent), _sum(reserved, booking.reserved))
+        self._changed.update(new)
+
+    def over(self, tenant: int | None, day: str, need: Spend, caps: Sequence[Cap]) -> OverCap | None:
+        """The cap that `need` does not fit under: rather one that waiting does not help with."""
+        waits: OverCap | None = None
+        for cap in caps:
+            of = ALL_TENANTS if cap.scope == "day" else tenant
+            both = _EMPTY if of is None else self._get((of, ALL if cap.scope == "tenant" else day))
+            for what, limit, sure, value in _against(cap, both, need):
+                if value > limit:
+                    over = OverCap(cap=cap, what=what, limit=limit, value=value, waits=sure <= limit)
+                    if not over.waits:
+                        return over
+                    waits = waits or over
+        return waits
+
+    def write(self) -> None:
+        """Write every row that has changed."""
+        self._database.many(_WRITE, [(*key, *_row(both)) for key, both in self._changed.items()])
+
+
+def _against(cap: Cap, both: Both, need: Spend) -> Iterator[tuple[_What, _Number, _Number, _Number]]:
+    """Of everything needed that `cap` limits: the limit, what would be spent, and with it what is reserved."""
+    spent, reserved = both
+    if cap.usd is not None and need.usd:
+        usd = _exact.add(spent.usd, need.usd)
+        yield "usd", cap.usd, usd, _exact.add(usd, reserved.usd)
+    for what in _COUNTS:
+        limit: int | None = getattr(cap, what)
+        wanted: int = getattr(need, what)
+        if limit is not None and wanted:
+            sure: int = getattr(spent, what) + wanted
+            yield what, limit, sure, sure + getattr(reserved, what)
+
+
+def _row(both: Both) -> Row:
+    spent, reserved = both
+    return (
+        *(_text(spent.usd), spent.tokens, spent.model_calls, spent.tool_calls),
+        *(_text(reserved.usd), reserved.tokens, reserved.model_calls, reserved.tool_calls),
+    )
+
+
+def _text(usd: Decimal) -> str:
+    return format(usd.normalize(_exact), "f") if usd else "0"
+
+
+def _both(row: Row) -> Both:
+    spent = Spend(usd=Decimal(row[0]), tokens=row[1], model_calls=row[2], tool_calls=row[3])
+    reserved = Spend(usd=Decimal(row[4]), tokens=row[5], model_calls=row[6], tool_calls=row[7])
+    return spent, reserved
+
+
+def accounts(database: Database, tenant: str | None, day: str | None) -> list[Account]:
+    """The accounts, by tenant and day."""
+    where: list[str] = []
+    values: list[object] = []
+    if tenant == ALL:
+        where.append(f"a.tenant = {ALL_TENANTS}")
+    elif tenant is not None:
+        where.append("a.tenant = (SELECT id FROM tenants WHERE name = ?)")
+        values.append(tenant)
+    if day is not None:
+        where.append("a.day = ?")
+        values.append(day)
+    rows = database.rows(f"{_SELECT} WHERE {' AND '.join(where) or '1'} ORDER BY 1, 2", values)
+    found: list[Account] = []
+    for name, of, *row in rows:
+        spent, reserved = _both(tuple(row))
+        found.append(Account(tenant=name, day=of, spent=spent, reserved=reserved))
+    return found

@@ -1,0 +1,147 @@
+"""Files that an older seawall wrote: brought up to date as a whole, or not at all (F25)."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import apsw
+import pytest
+
+from journal.disk import Disk
+from journal.story import opened, step
+from seawall.core.errors import Broken, Misused
+from seawall.journal.protocol import Booking, Setting, Spend
+from seawall.journal.sqlite import SqliteJournal, SqliteOptions
+from seawall.testing import ManualClock
+
+SCHEMA_1 = (Path(__file__).parent / "data" / "schema-1.sql").read_text(encoding="utf-8")
+BESIDE = {"shared", "accounts"}
+
+
+def open_at(path: str, disk: Disk | None = None) -> SqliteJournal:
+    options = SqliteOptions(vfs=None if disk is None else disk.name)
+    return SqliteJournal.open(path, clock=ManualClock(), options=options)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    """A file of schema 1."""
+    path = str(tmp_path / "journal.db")
+    database = apsw.Connection(path)
+    database.execute(SCHEMA_1)
+    database.close()
+    return path
+
+
+def look(path: str) -> tuple[object, set[str]]:
+    """The file's schema, and which tables of today it has."""
+    database = apsw.Connection(path)
+    version = database.pragma("user_version")
+    names = {str(row[0]) for row in database.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    database.close()
+    return version, names & BESIDE
+
+
+def check_whole(path: str) -> None:
+    """All that schema 1 held is there, and what is new works."""
+
+    async def scenario() -> None:
+        async with opened(lambda: open_at(path)) as journal:
+            assert [(row.run, row.state, row.events) for row in await journal.runs()] == [
+                ("r-2", "interrupted", 3),
+                ("r-1", "ended", 4),
+            ]
+            assert [item.command.kind for item in await journal.inbox("r-2")] == ["cancel"]
+            assert await journal.settings() == {
+                ("guard", "loops"): Setting(
+                    kind="guard", name="loops", value="observe", by="ops", at=2.0, until=9.0
+                ),
+                ("guard", "budget"): Setting(kind="guard", name="budget", value="enforce", by="ops", at=3.0),
+            }
+            found = await journal.verify()
+            assert (found.bad, found.batches, found.events) == (None, 10, 7)
+            again = Setting(kind="guard", name="loops", value="off", by="ops", at=4.0)
+            await journal.set(again)
+            assert (await journal.settings())["guard", "loops"] == again
+            await journal.change("k", lambda _: b"v")
+            lease = await journal.take("r-2")
+            await journal.append(lease, 3, [], {}, booked=[Booking(day="2026-01-01", spent=Spend(tokens=1))])
+            await step(journal, lease, 3, b"x")
+            assert await journal.shared("") == {"k": b"v"}
+            assert [each.day for each in await journal.accounts(tenant="acme")] == ["*", "2026-01-01"]
+            assert (await journal.verify()).ok
+
+    asyncio.run(scenario())
+
+
+def test_a_file_of_schema_1_is_brought_up_to_date_with_all_that_it_holds(path: str) -> None:
+    assert look(path) == (1, set())
+    asyncio.run(open_at(path).close())
+    assert look(path) == (2, BESIDE)
+    check_whole(path)
+
+
+@pytest.mark.parametrize("power_fails", [False, True], ids=["killed", "power-cut"])
+def test_an_end_at_any_write_of_the_migration_leaves_the_old_schema_or_the_new_one(
+    tmp_path: Path, power_fails: bool
+) -> None:
+    left: list[tuple[object, set[str]]] = []
+    finished = False
+    number = 0
+    while not finished:
+        number += 1
+        path = str(tmp_path / f"{number}.db")
+        database = apsw.Connection(path)
+        database.execute(SCHEMA_1)
+        database.close()
+        disk = Disk(dies_at_write=number).mount()
+        try:
+            asyncio.run(open_at(path, disk).close())
+        except (Broken, Misused):
+            assert disk.dead
+        finished = not disk.dead
+        if power_fails:
+            disk.cut_power()
+        disk.unmount()
+        left.append(look(path))
+        check_whole(path)
+
+    assert [each for each in left if each not in ((1, set()), (2, BESIDE))] == []
+    assert left[0] == (1, set())
+    assert left[-1] == (2, BESIDE)
+
+
+def test_an_error_in_the_middle_of_the_migration_leaves_the_old_schema(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schema = "seawall.journal.sqlite.schema"
+    with monkeypatch.context() as patched:
+        patched.setattr(f"{schema}._STEPS", ("", "CREATE TABLE shared(key); CREATE TABLE runs(x)"))
+        with pytest.raises(apsw.SQLError, match="already exists"):
+            open_at(path)
+    assert look(path) == (1, set())
+    check_whole(path)
+
+
+def test_processes_that_open_an_old_file_together_migrate_it_once(path: str) -> None:
+    async def scenario() -> None:
+        journals = await asyncio.gather(*(asyncio.to_thread(open_at, path) for _ in range(6)))
+        for journal in journals:
+            assert (await journal.verify()).ok
+        for journal in journals:
+            await journal.close()
+
+    asyncio.run(scenario())
+    check_whole(path)
+
+
+def test_a_full_disk_says_so_and_leaves_the_old_schema(path: str) -> None:
+    disk = Disk(full=True).mount()
+    try:
+        with pytest.raises(Broken, match="the disk is full"):
+            open_at(path, disk)
+    finally:
+        disk.unmount()
+    assert look(path) == (1, set())
+    check_whole(path)
