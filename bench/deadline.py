@@ -175,7 +175,8 @@ class Scenario:
     weather: Weather
     cases: int
     options: dict[str, Any] | None = None
-    """Of the planner, in place of the usual ones; then only `seawall` is played."""
+    """Of the planner, in place of the usual ones."""
+    arms: tuple[str, ...] = tuple(ARMS)
 
 
 def scenarios(cases: int) -> list[Scenario]:
@@ -186,10 +187,22 @@ def scenarios(cases: int) -> list[Scenario]:
     return [
         Scenario(name="steady", weather=Weather(), cases=cases),
         Scenario(name="twice as slow from the middle on", weather=slower, cases=some),
-        Scenario(name="no stalls, no tail", weather=Weather(tail=0.0, stall=0.0), cases=some),
-        Scenario(name="cold, priors a third", weather=Weather(), cases=cold, options={"priors": low}),
-        Scenario(name="cold, priors three times", weather=Weather(), cases=cold, options={"priors": high}),
-        Scenario(name="cold, no priors", weather=Weather(), cases=cold, options={"priors": {}}),
+        Scenario(
+            name="no stalls, no tail",
+            weather=Weather(tail=0.0, stall=0.0),
+            cases=some,
+            arms=("seawall", "seawall-plain"),
+        ),
+        *(
+            Scenario(
+                name=f"cold, {name}",
+                weather=Weather(),
+                cases=cold,
+                options={"priors": priors},
+                arms=("seawall",),
+            )
+            for name, priors in (("priors a third", low), ("priors three times", high), ("no priors", {}))
+        ),
     ]
 
 
@@ -198,7 +211,7 @@ def measure(seed: int, cases: int, arms: list[str]) -> list[Row]:
         checked(arm)
     rows: list[Row] = []
     for scenario in scenarios(cases):
-        for arm in arms if scenario.options is None else ["seawall"]:
+        for arm in (each for each in scenario.arms if each in arms):
             rows.append(simulated(partial(played, scenario, arm, seed)))
             print(f"{scenario.name}, {arm}: {rows[-1].in_time:.2%} in time", file=sys.stderr)
     return rows

@@ -51,7 +51,7 @@ class ScriptedChat(BaseChatModel):
             }
             for name in reply.calls
         ]
-        message = AIMessage(content=reply.text, tool_calls=calls)  # pyright: ignore[reportArgumentType] -- plain dicts are what it takes
+        message = AIMessage(content=reply.text, tool_calls=calls)  # pyright: ignore[reportArgumentType] -- dicts of that form are what it takes
         return ChatResult(generations=[ChatGeneration(message=message)])
 
 

@@ -93,8 +93,6 @@ class Driver:
         """Admitted steps without a result: those that runs share count them."""
         self._laters: list[Later] = []
         """What proposals of the newest round were told to wait for."""
-        self._at_it: dict[int, asyncio.Task[None]] = {}
-        """Who performs a step in flight."""
         self._pace = Pace(clock, state.left_s, planner)
         self._broken: Exception | None = None
         self._closing = False
@@ -126,8 +124,7 @@ class Driver:
             self._go([self._pace.deadline.verdict(self.state.started.limits.active_s, mode)])
 
     def _watch(self) -> None:
-        self._pace.watch(self._overdue)
-        self._pace.watch_plan(lambda: self.state, self._go)
+        self._pace.watch(self._overdue, lambda: self.state, self._go)
 
     # ---- from outside
 
@@ -365,9 +362,7 @@ class Driver:
     def _stopped(self, step: Step, result: Result, ready: list[Step]) -> Result:
         """Stop whoever performs a step that is closed. One that was admitted this moment is withdrawn."""
         took_s = self._pace.took_s(step.number)
-        if task := self._at_it.pop(step.number, None):
-            task.cancel()
-        self._pace.drop(step.number)
+        self._pace.stop(step.number)
         if step in ready:
             ready.remove(step)
             return Result(status="withdrawn")
@@ -422,12 +417,9 @@ class Driver:
         now = self._clock.monotonic_s()
         if now - self._intended_at.pop(step.number, now) > STALE_S:
             await self._journal.append(self.lease, self.state.seq, (), {})  # `Fenced` if it is not ours
-        if task := asyncio.current_task():
-            self._at_it[step.number] = task
         self._pace.limit(step, self.state, self._expire)
         result = await self._gate.perform(step, self.state, self.bodies, self.left_s())
         duration_s = self._pace.took_s(step.number)
-        self._at_it.pop(step.number, None)
         self._pace.drop(step.number)
         await self._journal.room()
         if self._broken is not None:
@@ -448,10 +440,8 @@ class Driver:
         result = self._work.withdrawn(step) or Result(status="timeout", output=text, error="timeout")
         result = msgspec.structs.replace(result, duration_s=after_s)
         cut = self._pace.cut(step, self.state) if planned else []
-        task = self._at_it.pop(step.number, None)
         self._go([*cut, *self._settled(step, result)])
-        if task is not None:
-            task.cancel()
+        self._pace.stop(step.number)
 
     async def _last(self, step: Step, result: Result) -> None:
         """A result that came while this process closes: whoever goes on with the run decides what follows."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -32,6 +33,8 @@ class Pace:
         self._limits: dict[int, Timer] = {}
         self._begun: dict[int, float] = {}
         """Steps without a result that were begun here, in monotonic seconds."""
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        """Who performs them."""
 
     def __repr__(self) -> str:
         return f"<Pace {self.left_s():.3f}s left, {len(self._begun)} steps begun>"
@@ -40,11 +43,17 @@ class Pace:
         """Active seconds left: below zero once a deadline that does not bind has passed."""
         return self.deadline.left_s()
 
-    def watch(self, overdue: Callable[[], None]) -> None:
-        """Call `overdue` when the time is up."""
+    def watch(
+        self,
+        overdue: Callable[[], None],
+        state: Callable[[], RunState],
+        go: Callable[[Sequence[Event]], None],
+    ) -> None:
+        """Call `overdue` when the time is up, and `go` with what the planner gives up shortly before."""
         self.deadline.watch(overdue)
+        self._watch_plan(state, go)
 
-    def watch_plan(self, state: Callable[[], RunState], go: Callable[[Sequence[Event]], None]) -> None:
+    def _watch_plan(self, state: Callable[[], RunState], go: Callable[[Sequence[Event]], None]) -> None:
         """`go` with what the planner gives up when only the time for the mandatory end is left."""
         planner, left_s = self._planner, self.left_s()
         mark_s = None if planner is None else planner.next_look_s(state(), left_s)
@@ -57,7 +66,7 @@ class Pace:
             planned = planner.last_call(state(), self.left_s())
             if planned is not None:
                 go([planned])
-            self.watch_plan(state, go)
+            self._watch_plan(state, go)
 
         self._look = self._clock.call_later(left_s - mark_s, look)
 
@@ -81,8 +90,10 @@ class Pace:
         self._begun[number] = self._clock.monotonic_s()
 
     def limit(self, step: Step, state: RunState, expire: Expire) -> None:
-        """A step is about to be performed, and may take its own time or what the plan has for it."""
+        """The current task is about to perform a step, which may take its own time or what the plan has for it."""
         self.begin(step.number)
+        if task := asyncio.current_task():
+            self._tasks[step.number] = task
         planned_s = None if self._planner is None else self._planner.limit_s(step, state, self.left_s())
         planned = planned_s is not None and (step.timeout_s is None or planned_s < step.timeout_s)
         after_s = planned_s if planned else step.timeout_s
@@ -96,9 +107,16 @@ class Pace:
         begun = self._begun.get(number)
         return 0.0 if begun is None else self._clock.monotonic_s() - begun
 
+    def stop(self, number: int) -> None:
+        """A step is given up: cancel whoever performs it."""
+        if task := self._tasks.get(number):
+            task.cancel()
+        self.drop(number)
+
     def drop(self, number: int) -> None:
         """A step has a result."""
         self._begun.pop(number, None)
+        self._tasks.pop(number, None)
         if timer := self._limits.pop(number, None):
             timer.cancel()
 
