@@ -104,6 +104,11 @@ class Host:
             raise Misused("this Seawall is not open: use `async with Seawall(...) as sea:`")
         return self._journal
 
+    @property
+    def endpoints(self) -> Endpoints:
+        """The breakers of this process, to be looked at: `sea.endpoints["tool:bank"].breaker`."""
+        return self._endpoints
+
     async def open(self) -> Self:
         """Open the journal. Raises `Misused` if it can't be used."""
         if self._journal is not None:
