@@ -16,7 +16,9 @@ from seawall.cli.demo import demo
 from seawall.cli.erase import erase
 from seawall.cli.exits import HELP, Exit, of_error
 from seawall.cli.fork import fork
+from seawall.cli.guards import guards
 from seawall.cli.hints import copyable
+from seawall.cli.pause import pause, unpause
 from seawall.cli.prune import prune
 from seawall.cli.reject import reject
 from seawall.cli.replay import replay
@@ -93,6 +95,7 @@ PANELS = {
     "Look at runs": (runs, show, why),
     "Go on, decide, stop": (resume, approve, reject, cancel),
     "Try a change": (replay, fork),
+    "Hold the brake": (pause, unpause, guards),
     "Look after the journal": (verify, prune, erase),
 }
 
