@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from seawall.core.errors import Broken, Misused, Refused, SeawallBug, SeawallError
 from seawall.core.events import Limits, StoppedBy
+from seawall.guards.endpoints import EndpointOptions
 from seawall.guards.loops import Loops
 from seawall.models.protocol import Model, Price
 from seawall.run.guard import Guard
@@ -34,6 +35,7 @@ __all__ = [
     "Agent",
     "Allow",
     "Broken",
+    "EndpointOptions",
     "Guard",
     "Halt",
     "Hold",

@@ -41,7 +41,7 @@ class Gatekeeper:
     def done(self, step: Step, run: RunState, result: Result) -> None:
         self.done_with.append((step.number, result.status))
 
-    def retry(self, step: Step, result: Result) -> bool:
+    def retry(self, step: Step, run: RunState, result: Result) -> bool:
         return self.tries
 
     def gone(self, run: str, *, parked: bool) -> None:

@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from seawall.cli.approve import approve
+from seawall.cli.breakers import breakers
 from seawall.cli.cancel import cancel
 from seawall.cli.demo import demo
 from seawall.cli.erase import erase
@@ -94,6 +95,7 @@ PANELS = {
     "Run a team": (demo, run),
     "Look at runs": (runs, show, why),
     "Go on, decide, stop": (resume, approve, reject, cancel),
+    "Look after what runs share": (breakers,),
     "Try a change": (replay, fork),
     "Hold the brake": (pause, unpause, guards),
     "Look after the journal": (verify, prune, erase),

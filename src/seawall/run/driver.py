@@ -142,9 +142,14 @@ class Driver:
         batch, ready = self._fold(first)
         ended, self._waits = self.state.ended, self.parked
         end = None if ended is None else summary(self.state)
-        self.lease = await create(batch, self.bodies.unsaved(), self._waits, end, self._books.take())
+        try:
+            self.lease = await create(batch, self.bodies.unsaved(), self._waits, end, self._books.take())
+        except BaseException:
+            self._let_go()
+            raise
         if self.lease.epoch == 0:  # the request is known: another run answers it
             self._broken = Fenced(f"request of run {self.state.started.run} was taken already")
+            self._let_go()
         if self._broken is not None:
             return
         self._deadline.watch(self._overdue)
@@ -154,6 +159,8 @@ class Driver:
             self._rest()
         for step in ready:
             self._spawn(step)
+        if self._laters:  # what they wait for may have come while the run was being recorded
+            self.go_on()
 
     def learn(self, events: Sequence[Event]) -> None:
         """Take the results of recorded steps into the index of causes."""

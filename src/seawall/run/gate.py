@@ -341,7 +341,7 @@ class Gate:
         retry = result.retryable and self._work.retries(step, state, result)
         if retry and (result.retry_after_s or 0.0) >= _time_s(state, left_s):
             retry = False  # it would be answered after the deadline
-        retry = retry and retry_all(self._shared, step, result)
+        retry = retry and retry_all(self._shared, step, state, result)
         if retry:
             return [self._done(step, result, state, bodies, retry=True, left_s=left_s)]
         result = msgspec.structs.replace(result, news=news(step, result))

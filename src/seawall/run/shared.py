@@ -71,7 +71,7 @@ class Shared(Protocol):
         """A step that was taken has a result, or ended without one. Once for each `take`."""
         ...
 
-    def retry(self, step: Step, result: Result) -> bool:
+    def retry(self, step: Step, run: RunState, result: Result) -> bool:
         """Whether another try of a step is affordable, whose own policy would make one."""
         ...
 
@@ -83,6 +83,6 @@ class Shared(Protocol):
         ...
 
 
-def retry_all(shared: tuple[Shared, ...], step: Step, result: Result) -> bool:
+def retry_all(shared: tuple[Shared, ...], step: Step, run: RunState, result: Result) -> bool:
     """Whether each allows another try."""
-    return all(each.retry(step, result) for each in shared)
+    return all(each.retry(step, run, result) for each in shared)

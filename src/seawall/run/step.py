@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -84,6 +84,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     input_token_usd: Decimal = Decimal(0)
     """What one more token of input costs."""
     context: int = 0
+    endpoint: str = ""
+    """What it calls, as runs share it: `tool:bank`, `model:openai:gpt-5.2`; "" where it calls nothing."""
     timeout_s: float | None = None
     invalid: str | None = None
     """Why it can't be performed at all."""
@@ -99,6 +101,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     retryable: bool = False
     retry_after_s: float | None = None
+    endpoint: Literal["answered", "broken", "unasked"] = "answered"
+    """What it says of the other side: that it answered, if only to say no; that it is broken; or nothing, as the
+    call was not made."""
     calls: tuple[tuple[str, str, str], ...] = ()
     """(id, name, arguments as JSON text)"""
     answer: str | None = None

@@ -184,7 +184,7 @@ class Brakes:
     def done(self, step: Step, run: RunState, result: Result) -> None:
         """See `Shared.done`."""
 
-    def retry(self, step: Step, result: Result) -> bool:
+    def retry(self, step: Step, run: RunState, result: Result) -> bool:
         """See `Shared.retry`: another try passes the gate like any step, and is held there."""
         return True
 

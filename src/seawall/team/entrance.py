@@ -115,10 +115,10 @@ class Entrance(Host):
             await driver.start_new(first, create)
         except BaseException:
             driver.bodies.keep()
-            self._flight.forget(run_id)
+            self._forget(run_id)
             raise
         if driver.lease.epoch == 0:
-            self._flight.forget(run_id)
+            self._forget(run_id)
         else:  # what was set live while it was being recorded
             for name, mode, by, until in self._switches.now(driver.state.started.guards):
                 driver.set_mode(name, mode, by, until)

@@ -20,6 +20,7 @@ from seawall.core.errors import Broken, Misused, SeawallError
 from seawall.core.events import Mode
 from seawall.core.ids import Ids
 from seawall.core.redact import Redactor
+from seawall.guards.endpoints import EndpointOptions, Endpoints
 from seawall.journal.protocol import Command, Journal, Lease
 from seawall.journal.sqlite import SqliteJournal
 from seawall.models.protocol import Model, Price
@@ -62,13 +63,15 @@ class Host:
         models: Callable[[str], Model] | None = None,
         prices: Mapping[str, Price] | None = None,
         admission: Admission | None = None,
+        endpoints: Mapping[str, EndpointOptions] | None = None,
         secrets: Iterable[str] = (),
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._clock: Clock = clock or SystemClock()
         self._given = journal
         self._journal: Journal | None = None
-        self._ids = Ids(self._clock, rng or random.Random(os.urandom(16)))
+        rng = rng or random.Random(os.urandom(16))
+        self._ids = Ids(self._clock, rng)
         self._modes: dict[str, Mode] = dict(modes or {})
         self._shop = Workshop(
             clock=self._clock,
@@ -81,7 +84,8 @@ class Host:
         self._admission = admission or Admission()
         self._places = Places(self._admission, self._clock)
         self._brakes = Brakes(self._clock)
-        self._shared: tuple[Shared, ...] = (self._brakes,)
+        self._endpoints = Endpoints(clock=self._clock, rng=rng, options=endpoints)
+        self._shared: tuple[Shared, ...] = (self._brakes, self._endpoints)
         """What the gate asks at reserve, in this order."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._switches = Switches(self._clock)
@@ -111,6 +115,7 @@ class Host:
             self._journal = given
         self._flight.closed = False
         self._places = Places(self._admission, self._clock)
+        await self._endpoints.open(self._journal)
         await self._post.open(self._journal)
         return self
 
@@ -127,6 +132,7 @@ class Host:
             await self._let_go()
         finally:
             try:
+                await self._endpoints.close()
                 await journal.close()
                 await self._shop.close()
             finally:
@@ -251,6 +257,12 @@ class Host:
             self._flight.teams.pop(run_id, None)
         self._flight.tell(run_id)
         self._post.wake()
+
+    def _forget(self, run_id: str) -> None:
+        """A run that was not recorded, after all."""
+        for each in self._shared:
+            each.gone(run_id, parked=False)
+        self._flight.forget(run_id)
 
     def _again(self, run_id: str) -> None:
         """What runs share has changed for a run that was told to wait: decide again, or take it up again."""

@@ -23,6 +23,8 @@ MAX_RESULT_BYTES = 16 * 1024 * 1024
 PREVIEW_CHARS = 2_000
 MAX_THREADS = 8
 """Threads of one sync tool; more calls wait. A call that never returns keeps its thread, not the run."""
+MAX_ENDPOINT_CHARS = 100
+"""Of an endpoint's name: it is part of a key in the journal, and a column of a table."""
 
 _PLAIN = frozenset({bool, int, float, list, dict})
 
@@ -65,6 +67,7 @@ class Tool:
         retries: int = 0,
         threads: int = MAX_THREADS,
         version: str = "1",
+        endpoint: str | None = None,
         schema: dict[str, Any] | None = None,
     ) -> None:
         self.name: str = name or getattr(function, "__name__", "") or type(function).__name__
@@ -74,6 +77,7 @@ class Tool:
         self.timeout_s = timeout_s
         self.retries = retries
         self.threads = threads
+        self.endpoint: str = f"tool:{self.name if endpoint is None else endpoint}"
         self.is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
             getattr(function, "__call__", None)  # noqa: B004 -- an object with an async __call__ is a tool too
         )
@@ -103,6 +107,11 @@ class Tool:
             raise Misused(f"tool {self.name!r}: an effect is retried only if it is idempotent=True")
         if self.threads < 1:
             raise Misused(f"tool {self.name!r}: threads is {self.threads}; it must be at least 1")
+        if not 0 < len(self.endpoint.removeprefix("tool:").strip()) <= MAX_ENDPOINT_CHARS:
+            raise Misused(
+                f"tool {self.name!r}: endpoint is {self.endpoint.removeprefix('tool:')!r}; "
+                f"it must be a name of at most {MAX_ENDPOINT_CHARS} characters"
+            )
 
     def _parameters(self, function: Callable[..., Any]) -> type[BaseModel]:
         signature = inspect.signature(function)
@@ -237,6 +246,7 @@ def tool(
     retries: int = 0,
     threads: int = MAX_THREADS,
     version: str = "1",
+    endpoint: str | None = None,
 ) -> Callable[[Callable[..., Any]], Tool]: ...
 
 
@@ -252,6 +262,7 @@ def tool(
     retries: int = 0,
     threads: int = MAX_THREADS,
     version: str = "1",
+    endpoint: str | None = None,
 ) -> Tool | Callable[[Callable[..., Any]], Tool]:
     """Make a tool of a function, sync or async. Its docstring is what the model is told.
 
@@ -259,7 +270,11 @@ def tool(
     `idempotent`: an effect that honours `ToolContext.key`, so that it may be attempted again after a crash.
     `timeout_s`: seconds for one call, its wait for a thread included. `retries`: further tries after it
     raised (reads, idempotent effects). `threads`: calls of a sync tool at once, over all runs of a team in
-    this process. `version`: raise it when the tool's meaning changes.
+    this process. `version`: raise it when the tool's meaning changes. `endpoint`: the name of what it calls,
+    if several tools call the same (`"bank"`); its own name otherwise. When too many calls of an endpoint fail or
+    are slow, its breaker opens, and its tools are not called for a while. A tool that raises a `Broken`, an error
+    of a connection, a time-out or a status of 429 or 5xx says that the other side is broken; anything else, such
+    as `LookupError("no such order")`, is its answer.
 
     A sync call that never returns holds its thread as long as the process lives. Once all of a tool's
     threads are held, its calls fail after `timeout_s` and were not made; without `timeout_s` they wait until
@@ -281,6 +296,7 @@ def tool(
             retries=retries,
             threads=threads,
             version=version,
+            endpoint=endpoint,
         )
 
     return make if function is None else make(function)

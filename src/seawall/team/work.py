@@ -21,6 +21,7 @@ from seawall.run.verdict import said
 from seawall.team.agent import ANSWER_TOOL, ASK_PREFIX, Agent
 from seawall.team.context import Context, encode_manifest, loads, review_task, transcript
 from seawall.team.decide import decide
+from seawall.team.other_side import other_side
 from seawall.team.reply import read_reply
 from seawall.team.team import REVIEW_TOOL, Member, Team
 from seawall.team.threads import Threads, Turn
@@ -151,6 +152,7 @@ class TeamWork:
             usd=None if price is None else price.usd(most),
             input_token_usd=Decimal(0) if price is None else price.usd(Usage(1)),
             context=len(frame.messages),
+            endpoint=f"model:{step.name}",
         )
 
     # ---- perform
@@ -202,12 +204,19 @@ class TeamWork:
                 error=failure.kind,
                 retryable=failure.retryable,
                 retry_after_s=failure.retry_after_s,
+                endpoint="answered" if failure.kind in ("rejected", "spend_limit") else "broken",
             )
         except asyncio.CancelledError as error:
             _raise_if_ours()
             return Result(status="error", output=f"Error: {said(error)}", error="CancelledError")
         except (Exception, SystemExit) as error:  # noqa: BLE001 -- a model class of the user's own may do anything
-            return Result(status="error", output=f"Error: {said(error)}", error=type(error).__name__)
+            side = other_side(error)
+            return Result(
+                status="error",
+                output=f"Error: {said(error)}",
+                error=type(error).__name__,
+                endpoint=side.endpoint,
+            )
 
     async def _streamed(self, model: Model, request: ModelRequest, number: int) -> ModelReply:
         """A reply whose text is told as it comes, without its secrets."""
@@ -239,18 +248,14 @@ class TeamWork:
                 value = await self._crew.threads(tool).call(lambda: tool.function(**arguments), turn)
             encoded = tool.encoded(value)
         except NotDone as error:
-            return Result(
-                status="error", output=f"Error: not done: {error}", error="not_done", retryable=True
-            )
+            return _failed(error, f"Error: not done: {error}", "not_done")
         except asyncio.CancelledError:
             _raise_if_ours()
             return Result(
                 status="error", output=f"Error: tool {tool.name!r} was cancelled", error="CancelledError"
             )
         except (Exception, SystemExit) as error:  # noqa: BLE001 -- whatever a tool raises, the agent is told
-            return Result(
-                status="error", output=f"Error: {said(error)}", error=type(error).__name__, retryable=True
-            )
+            return _failed(error, f"Error: {said(error)}", type(error).__name__)
         finally:
             self._turns.pop(context.step, None)
         return _result(encoded, bodies)
@@ -269,7 +274,21 @@ class TeamWork:
             output=f"Error: not done: {held} of {tool.name!r} {verb} held by {what} not returned",
             error="not_done",
             retryable=True,
+            endpoint="unasked",
         )
+
+
+def _failed(error: BaseException, output: str, kind: str) -> Result:
+    """A tool that raised: what the agent is told, and what it says of the other side."""
+    side = other_side(error)
+    return Result(
+        status="error",
+        output=output,
+        error=kind,
+        retryable=True,
+        retry_after_s=side.retry_after_s,
+        endpoint=side.endpoint,
+    )
 
 
 def _tell_nobody(number: int, text: str) -> None:
@@ -323,7 +342,12 @@ def _prepare_tool(step: Step, member: Member, bodies: Bodies) -> Step:
             step, invalid=f"Error: there is no tool {step.name!r}; there are: {there}."
         )
     step = msgspec.structs.replace(
-        step, version=tool.version, effect=tool.effect, idempotent=tool.idempotent, timeout_s=tool.timeout_s
+        step,
+        version=tool.version,
+        effect=tool.effect,
+        idempotent=tool.idempotent,
+        timeout_s=tool.timeout_s,
+        endpoint=tool.endpoint,
     )
     try:
         arguments = _arguments(step, bodies)

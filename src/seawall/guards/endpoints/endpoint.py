@@ -1,0 +1,333 @@
+"""One endpoint in this process: its breaker, who waits for it, and the timer that calls them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec.structs import replace
+
+from seawall.core.clock import Clock, Timer
+from seawall.guards.endpoints.answers import answer_of, tries_again
+from seawall.guards.endpoints.breaker import Block, Breaker
+from seawall.guards.endpoints.line import MAX_WAITING, Again, Line, Waiter
+from seawall.guards.endpoints.options import EndpointOptions
+from seawall.guards.endpoints.record import Change, Hold, Phase, Record
+from seawall.guards.endpoints.told import refusal, waiting
+from seawall.run.shared import Later
+from seawall.run.state import RunState
+from seawall.run.step import Result, Step
+from seawall.run.verdict import ALLOW, Verdict
+
+if TYPE_CHECKING:
+    from seawall.journal.protocol import Setting
+
+LEAST_S = 0.1
+"""Who would begin with less time than this left is turned away while there is time to say so."""
+TICK_S = 0.001
+"""Between two looks at the clock: a remainder that it can't tell must not spin."""
+
+Key = tuple[str, int, str]
+
+
+class Taken(NamedTuple):
+    """A step that was admitted."""
+
+    since_s: float
+    left_s: float
+
+
+class Endpoint:
+    """What `Endpoints` asks, by name. Everything is called on the event loop."""
+
+    def __init__(
+        self,
+        name: str,
+        options: EndpointOptions,
+        *,
+        owner: str,
+        clock: Clock,
+        rng: random.Random,
+        changed: Callable[[Endpoint, bool], None],
+        acquire: Callable[[Endpoint], None],
+    ) -> None:
+        self.breaker = Breaker(name, options, owner)
+        self.line = Line()
+        self.setting: Setting | None = None
+        self.touched_s = clock.monotonic_s()
+        self._clock = clock
+        self._rng = rng
+        self._changed = changed
+        """Called when there is something to tell other processes; at once, if it is more than a count."""
+        self._acquire = acquire
+        """Called to ask for the right to probe; `acquired` follows."""
+        self._acquiring = False
+        self._taken: dict[Hashable, Taken] = {}
+        self._timer: Timer | None = None
+        self._timer_at = float("inf")
+        self._calls: list[Again] = []
+        self._number = 0
+        self._phase: Phase | None = None
+        """Moved to, and not told yet; `_after` is the place of the one that others know."""
+        self._after = (0, 0)
+        self._hold: Hold | None = None
+        self._heard_hold = Hold()
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"{self.breaker!r} {self.line!r}"
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing would be lost with it."""
+        breaker = self.breaker
+        closed = breaker.phase.state == "closed" and breaker.forced == "auto"
+        return closed and not breaker.in_flight and not len(self.line)
+
+    @property
+    def moved(self) -> bool:
+        """Whether others have to be told at once."""
+        return self._phase is not None or self._hold is not None
+
+    # ---- one step
+
+    def ask(self, step: Step, run: RunState, left_s: float, again: Again) -> Verdict | Later:
+        """Whether this step may begin now."""
+        now, key = self._clock.monotonic_s(), key_of(step, run)
+        self._look(now)
+        block = self.breaker.block(now, step.delay_s)
+        places = self.breaker.places(now) if block is None else 0
+        if block is None and self.line.may_pass(key, places):
+            return ALLOW
+        if self._waits(step, block, now, left_s) and len(self.line) < MAX_WAITING:
+            by_s, patient = now + left_s, step.kind == "model"
+            self.line.join(key, key[0], again, now, by_s=by_s, patient=patient)
+            self._arm(now, by_s - LEAST_S)
+            return Later(waiting(self.breaker, block))
+        if self.line.leave(key) is not None:
+            self._arm(now, now)  # its place is free
+        return refusal(step, self.breaker, block, self.setting, left_s)
+
+    def _waits(self, step: Step, block: Block | None, now: float, left_s: float) -> bool:
+        """Whether there is something to wait for that comes while the run has time."""
+        if left_s <= LEAST_S:
+            return False
+        if block is None or block.why == "due":
+            return True
+        if block.why == "spend_limit" or (block.why != "held" and step.kind != "model"):
+            return False
+        if block.until_s is None:
+            return block.why == "probing"
+        return block.until_s - now < left_s - LEAST_S
+
+    def take(self, step: Step, run: RunState, left_s: float) -> Step:
+        """It begins. What it has waited in line is taken off the delay of a further try."""
+        now = self._clock.monotonic_s()
+        since_s = self.line.leave(key_of(step, run))
+        delay_s = step.delay_s if since_s is None else max(0.0, step.delay_s - (now - since_s))
+        key = (run.started.run, step.number)
+        run_s = run.started.limits.active_s
+        self.breaker.begin(key, now, delay_s=delay_s, again=tries_again(step, run), run_s=run_s)
+        self._taken[key] = Taken(now + delay_s, left_s - delay_s)
+        self.touched_s = now
+        self._changed(self, False)
+        return step if delay_s == step.delay_s else replace(step, delay_s=delay_s)
+
+    def done(self, step: Step, run: RunState, result: Result) -> None:
+        """It has ended."""
+        now, key = self._clock.monotonic_s(), (run.started.run, step.number)
+        taken = self._taken.pop(key, None)
+        if taken is None:
+            return
+        answer = answer_of(step, result, now - taken.since_s, taken.left_s)
+        if answer == "failed" and result.retry_after_s:
+            seconds = self.breaker.held(now, result.retry_after_s)
+            self._hold = self._heard_hold = Hold(at=self._clock.wall_s(), seconds=seconds)
+        phase = self.breaker.end(key, now, answer, rng=self._rng)
+        if phase is not None:
+            self._move(phase, now)
+        elif len(self.line):
+            self._arm(now, now)
+        self._changed(self, answer in ("failed", "spend_limit"))
+
+    def retry(self, step: Step) -> bool:
+        """Whether a further try is affordable. A tool is not tried again while its endpoint is given a rest."""
+        now = self._clock.monotonic_s()
+        block = self.breaker.block(now, step.delay_s)
+        if block is not None and block.why != "held" and (step.kind != "model" or block.why == "spend_limit"):
+            return False
+        return self.breaker.afford_retry(now)
+
+    def gone(self, run: str) -> None:
+        """A run gives up its places in line."""
+        if self.line.gone(run):
+            now = self._clock.monotonic_s()
+            self._arm(now, now)
+
+    # ---- what changes by itself
+
+    def _look(self, now: float) -> None:
+        phase = self.breaker.look(now, rng=self._rng)
+        if phase is not None:
+            self._move(phase, now)
+
+    def _move(self, phase: Phase, now: float) -> None:
+        """This process goes on to another phase: here at once, and others are told."""
+        if self._phase is None:
+            self._after = self.breaker.phase.place
+        self._phase = replace(phase, at=self._clock.wall_s())
+        self.breaker.adopt(self._phase, now)
+        self._changed(self, True)
+        self._tell(now)
+
+    def _tell(self, now: float) -> None:
+        """Call those who wait and for whom something has changed."""
+        breaker = self.breaker
+        block = breaker.block(now)
+        until_s = None if block is None else block.until_s
+
+        def concerned(waiter: Waiter) -> bool:
+            if block is None or block.why in ("probing", "due"):
+                return not waiter.patient
+            if block.why == "spend_limit" or not waiter.patient:
+                return True
+            return until_s is None or until_s > waiter.by_s - LEAST_S
+
+        if block is None:
+            self._calls += self.line.call(breaker.places(now), now)
+        if block is None and breaker.phase.state == "closed":
+            self._call(now)
+            return
+        self._calls += self.line.tell(now, concerned)
+        self._call(now)
+
+    def _call(self, now: float) -> None:
+        """Call them in the loop's next round: a driver may be in the middle of something."""
+        if self._calls:
+            self._clock.call_later(0.0, self._call_now)
+        self._arm_all(now)
+
+    def _call_now(self) -> None:
+        calls, self._calls = self._calls, []
+        for again in calls:
+            again()
+
+    def _arm(self, now: float, at_s: float) -> None:
+        """Look again at `at_s`, or when something changes by itself."""
+        next_s = None if self._acquiring else self.breaker.next_s(now)
+        at_s = at_s if next_s is None else min(at_s, next_s)
+        if at_s >= self._timer_at or self._closed:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = at_s
+        delay_s = 0.0 if at_s <= now else max(TICK_S, at_s - now)
+        self._timer = self._clock.call_later(delay_s, self._turn)
+
+    def _arm_all(self, now: float) -> None:
+        at_s = self.line.next_s(LEAST_S)
+        if at_s is not None:
+            self._arm(now, max(now + TICK_S, at_s))
+
+    def _turn(self) -> None:
+        """The timer: places that lapsed, waiters whose time is over, and whether it is time to probe."""
+        self._timer, self._timer_at = None, float("inf")
+        now = self._clock.monotonic_s()
+        self.line.lapse(now)
+        self._look(now)
+        if not len(self.line):
+            return
+        block = self.breaker.block(now)
+        if block is not None and block.why == "due":
+            if not self._acquiring:
+                self._acquiring = True
+                self._acquire(self)
+        elif block is None:
+            self._calls += self.line.call(self.breaker.places(now), now)
+        self._calls += self.line.tell(now, lambda waiter: waiter.by_s - LEAST_S <= now)
+        self._call(now)
+
+    def close(self) -> None:
+        """Call nobody any more."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._calls.clear()
+
+    # ---- other processes
+
+    @property
+    def probes(self) -> bool:
+        """Whether this process is probing: its right must not lapse."""
+        phase, breaker = self.breaker.phase, self.breaker
+        return phase.state == "half_open" and phase.prober == breaker.owner and breaker.probing > 0
+
+    def probe(self) -> Change:
+        """What is to be told to get the right to probe."""
+        phase = replace(self.breaker.half_opened(), at=self._clock.wall_s())
+        return replace(self.change(), phase=phase, after=self.breaker.phase.place)
+
+    def acquired(self, phase: Phase | None) -> None:
+        """The right to probe was asked for; `phase`: nobody could be asked, so it is this process's own."""
+        self._acquiring = False
+        now = self._clock.monotonic_s()
+        if phase is not None and self.breaker.adopt(phase, now):
+            self._tell(now)
+        elif len(self.line):
+            self._arm(now, now + TICK_S)
+
+    def change(self) -> Change:
+        """What there is to tell others, as of now."""
+        if self.probes and self._phase is None:
+            self._after = self.breaker.phase.place
+            self._phase = replace(
+                self.breaker.phase, beat=self.breaker.phase.beat + 1, at=self._clock.wall_s()
+            )
+            self.breaker.adopt(self._phase, self._clock.monotonic_s())
+        self._number += 1
+        part = self.breaker.told(self._clock.monotonic_s(), self._clock.wall_s(), self._number)
+        return Change(
+            owner=self.breaker.owner, part=part, phase=self._phase, after=self._after, hold=self._hold
+        )
+
+    def told(self, change: Change) -> None:
+        """That was told. What moved meanwhile is told the next time."""
+        if change.phase is not None:
+            self._after = change.phase.place
+            if self._phase is not None and self._phase.place <= change.phase.place:
+                self._phase = None
+        if self._hold is change.hold:
+            self._hold = None
+
+    def learn(self, record: Record) -> None:
+        """Take in what the journal has. Where two processes moved at once, its word counts."""
+        breaker, now, wall_s = self.breaker, self._clock.monotonic_s(), self._clock.wall_s()
+        for owner in breaker.others.keys() - record.parts.keys():
+            del breaker.others[owner]
+        for owner, part in record.parts.items():
+            if owner != breaker.owner:
+                breaker.hear(owner, part, now, age_s=max(0.0, wall_s - part.at))
+        hold = record.hold
+        if hold.seconds and hold != self._heard_hold:
+            self._heard_hold = hold
+            breaker.held(now, hold.seconds - max(0.0, wall_s - hold.at))
+        if breaker.adopt(record.phase, now, age_s=wall_s - record.phase.at, instead=self._phase is None):
+            self._tell(now)
+        elif len(self.line):
+            self._arm(now, now + TICK_S)
+
+    def force(self, setting: Setting | None, until_s: float | None) -> None:
+        """What a person has set, until this moment of the monotonic clock."""
+        self.setting = setting
+        breaker = self.breaker
+        breaker.forced = "auto"
+        if setting is not None and setting.value in ("closed", "isolated"):
+            breaker.forced = "closed" if setting.value == "closed" else "isolated"
+        breaker.forced_until_s = until_s
+        self._tell(self._clock.monotonic_s())
+
+
+def key_of(step: Step, run: RunState) -> Key:
+    """A proposal, however often it is made: a frame has one model step, or one for each call of a reply."""
+    return (run.started.run, step.frame, "" if step.call is None else step.call.id)

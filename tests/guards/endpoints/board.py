@@ -1,0 +1,160 @@
+"""A journal's shared records and settings alone, for processes of one test; and steps without a run."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import Any, Self, cast
+
+from seawall.core.errors import Broken
+from seawall.core.events import Limits, RunStarted
+from seawall.guards.endpoints import EndpointOptions, Endpoints
+from seawall.run.shared import Later
+from seawall.run.state import RunState, begin
+from seawall.run.step import Result, Step
+from seawall.run.verdict import Allow, Refuse
+from seawall.testing import ManualClock
+
+OK = Result(status="ok", output="done")
+BROKEN = Result(status="error", error="ConnectionError", endpoint="broken", retryable=True)
+
+
+class Board:
+    """What several processes share."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, bytes] = {}
+        self.set: dict[tuple[str, str], Any] = {}
+        self.watchers: list[Callable[[], None]] = []
+        self.writes = 0
+
+    def tell(self) -> None:
+        for watcher in list(self.watchers):
+            asyncio.get_running_loop().call_soon(watcher)
+
+
+class Slice:
+    """The board as one process sees it: as much of `Journal` as endpoints need."""
+
+    def __init__(self, board: Board, owner: str) -> None:
+        self.owner = owner
+        self.away = False
+        self._board = board
+
+    def _there(self) -> None:
+        if self.away:
+            raise Broken("the disk is away")
+
+    async def change(self, key: str, change: Callable[[bytes | None], bytes | None]) -> bytes | None:
+        await asyncio.sleep(0)
+        self._there()
+        new = change(self._board.records.get(key))
+        self._board.writes += 1
+        if new is None:
+            self._board.records.pop(key, None)
+        else:
+            self._board.records[key] = new
+        self._board.tell()
+        return new
+
+    async def shared(self, prefix: str) -> dict[str, bytes]:
+        self._there()
+        return {key: value for key, value in self._board.records.items() if key.startswith(prefix)}
+
+    async def settings(self) -> dict[tuple[str, str], Any]:
+        self._there()
+        return dict(self._board.set)
+
+    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
+        self._board.watchers.append(callback)
+        return lambda: self._board.watchers.remove(callback)
+
+
+class Process:
+    """The endpoints of one process, and calls made through them as the gate does."""
+
+    def __init__(self, board: Board, clock: ManualClock, owner: str = "a", **options: Any) -> None:
+        self.clock = clock
+        self.journal = Slice(board, owner)
+        given = EndpointOptions(**{"jitter": 0.0, **options})
+        self.endpoints = Endpoints(clock=clock, rng=random.Random(1), options={"tool": given, "model": given})
+        self.called: list[str] = []
+        """Runs that were told to ask again."""
+
+    async def __aenter__(self) -> Self:
+        await self.endpoints.open(cast("Any", self.journal))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.endpoints.close()
+
+    @property
+    def state(self) -> str:
+        return self.endpoints["tool:bank"].breaker.phase.state
+
+    def ask(self, step: Step, run: RunState, left_s: float = 60.0) -> Any:
+        return self.endpoints.ask(step, run, left_s, lambda: self.called.append(run.started.run))
+
+    def begin(self, step: Step, run: RunState, left_s: float = 60.0) -> Step:
+        said = self.ask(step, run, left_s)
+        assert isinstance(said, Allow), said
+        return self.endpoints.take(step, run)
+
+    def call(self, result: Result, *, count: int = 1, name: str = "bank", kind: str = "tool") -> None:
+        """Calls of as many runs, one after another, that end at once."""
+        for _ in range(count):
+            step, run = tool(name) if kind == "tool" else model(name), a_run()
+            self.endpoints.done(self.begin(step, run), run, result)
+
+    def says(self, step: Step | None = None, *, run: RunState | None = None, left_s: float = 60.0) -> str:
+        """`allow`, `later` or `refuse`."""
+        said = self.ask(step or tool(), run or a_run(), left_s)
+        return "later" if isinstance(said, Later) else "refuse" if isinstance(said, Refuse) else "allow"
+
+
+_runs = iter(range(1, 1_000_000))
+
+
+def a_run(active_s: float = 120.0) -> RunState:
+    """A run of its own."""
+    return begin(
+        RunStarted(
+            at=0.0,
+            run=f"r-{next(_runs)}",
+            team="desk",
+            team_version="1",
+            agent="desk",
+            intent=cast("Any", "intent"),
+            limits=Limits(active_s=active_s),
+            guards={},
+        )
+    )
+
+
+def tool(name: str = "bank", *, number: int = 1, delay_s: float = 0.0) -> Step:
+    """A tool step of the endpoint `tool:NAME`."""
+    return Step(
+        number=number,
+        kind="tool",
+        name="refund",
+        agent="clerk",
+        frame=0,
+        depth=1,
+        delay_s=delay_s,
+        endpoint=f"tool:{name}",
+    )
+
+
+def model(name: str = "gpt", *, number: int = 1, delay_s: float = 0.0) -> Step:
+    """A model step."""
+    return Step(
+        number=number,
+        kind="model",
+        name=name,
+        agent="clerk",
+        frame=0,
+        depth=1,
+        delay_s=delay_s,
+        endpoint=f"model:{name}",
+    )

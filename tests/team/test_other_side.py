@@ -1,0 +1,142 @@
+"""What a tool's exception says of the other side: that it answered, if only to say no, or that it is broken."""
+
+from __future__ import annotations
+
+import urllib.error
+from email.message import Message
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from seawall import Broken, NotDone
+from seawall.team.other_side import other_side
+
+
+def status_error(status: int, *, name: str = "HTTPStatusError", **headers: str) -> Exception:
+    """As `httpx` and `requests` raise it."""
+    error: Any = type(name, (Exception,), {})(f"status {status}")
+    given = {key.replace("_", "-"): value for key, value in headers.items()}
+    error.response = SimpleNamespace(status_code=status, headers=given)
+    return error
+
+
+def named(*names: str) -> Exception:
+    """An exception of a class with these names in its bases."""
+    base: Any = Exception
+    for each in reversed(names):
+        base = type(each, (base,), {})
+    return base("it")
+
+
+def caused(outer: Exception, cause: Exception) -> Exception:
+    outer.__cause__ = cause
+    return outer
+
+
+def boto(status: int) -> Exception:
+    error: Any = named("ClientError")
+    error.response = {"ResponseMetadata": {"HTTPStatusCode": status}}
+    return error
+
+
+def grpc(code: str) -> Exception:
+    error: Any = named("AioRpcError", "RpcError")
+    error.code = lambda: SimpleNamespace(name=code)
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Broken("the bank answers nonsense"),
+        ConnectionError("refused"),
+        TimeoutError(),
+        OSError(113, "no route to host"),
+        status_error(500),
+        status_error(503),
+        status_error(529),
+        status_error(429),
+        status_error(408),
+        named("ConnectTimeout", "TimeoutException"),
+        named("ReadError", "NetworkError", "TransportError"),
+        named("ServerDisconnectedError", "ClientConnectionError"),
+        named("OperationalError"),
+        urllib.error.HTTPError("http://x", 502, "Bad Gateway", Message(), None),
+        urllib.error.URLError("refused"),
+        boto(503),
+        grpc("UNAVAILABLE"),
+        caused(RuntimeError("can't ask the bank"), ConnectionError("refused")),
+        caused(NotDone("nothing was paid"), ConnectionError("refused")),
+    ],
+    ids=repr,
+)
+def test_the_other_side_is_broken(error: Exception) -> None:
+    assert other_side(error).endpoint == "broken"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        LookupError("no such order"),
+        ValueError("a bad amount"),
+        NotDone("the account is closed"),
+        KeyError("order"),
+        RuntimeError("a bug of the tool's own"),
+        FileNotFoundError("orders.csv"),
+        PermissionError("orders.csv"),
+        status_error(404),
+        status_error(422),
+        urllib.error.HTTPError("http://x", 404, "Not Found", Message(), None),
+        boto(400),
+        grpc("NOT_FOUND"),
+        caused(LookupError("no such order"), status_error(404)),
+    ],
+    ids=repr,
+)
+def test_it_answered_if_only_to_say_no(error: Exception) -> None:
+    assert other_side(error).endpoint == "answered"
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry_After": "7"}, 7.0),
+        ({"retry_after": "1.5"}, 1.5),
+        (
+            {
+                "retry_after": "Thu, 01 Jan 2026 00:00:30 GMT",
+                "date": "Thu, 01 Jan 2026 00:00:10 GMT",
+            },
+            20.0,
+        ),
+        ({"retry_after": "Thu, 01 Jan 2026 00:00:30 GMT"}, None),
+        ({"retry_after": "soon"}, None),
+        ({}, None),
+    ],
+)
+def test_how_long_it_wants_to_be_left_alone_is_read_from_its_answer(
+    headers: dict[str, str], seconds: float | None
+) -> None:
+    assert other_side(status_error(429, **headers)).retry_after_s == seconds
+
+
+def test_a_tool_may_say_itself_for_how_long() -> None:
+    class Busy(Broken):
+        retry_after_s = 4
+
+    assert other_side(Busy("at lunch")).retry_after_s == 4.0
+
+
+def test_an_exception_that_misbehaves_says_nothing() -> None:
+    class Odd(Exception):
+        @property
+        def response(self) -> Any:
+            raise RuntimeError("no")
+
+    error: Exception = Odd()
+    for _ in range(100):
+        error = caused(RuntimeError("again"), error)
+
+    assert other_side(error) == ("answered", None)
+    assert other_side(Odd()) == ("answered", None)
