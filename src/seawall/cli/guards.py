@@ -65,9 +65,7 @@ async def _set(
     if mode not in MODES:
         raise Misused(f"guard {guard!r}: mode is {mode!r}; it is one of {', '.join(MODES)}")
     async with opened(path) as sea:
-        await sea.set_guard(
-            guard, mode, by=settings.who(by), why=why, for_s=settings.for_s(for_)
-        )
+        await sea.set_guard(guard, mode, by=settings.who(by), why=why, for_s=settings.for_s(for_))
     await _list(screen, path, only=guard)
 
 
