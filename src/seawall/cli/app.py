@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from seawall.cli.approve import approve
 from seawall.cli.breakers import breakers
+from seawall.cli.budget import budget
 from seawall.cli.cancel import cancel
 from seawall.cli.demo import demo
 from seawall.cli.erase import erase
@@ -95,9 +96,8 @@ PANELS = {
     "Run a team": (demo, run),
     "Look at runs": (runs, show, why),
     "Go on, decide, stop": (resume, approve, reject, cancel),
-    "Look after what runs share": (breakers,),
+    "Look after what runs share": (budget, breakers, pause, unpause, guards),
     "Try a change": (replay, fork),
-    "Hold the brake": (pause, unpause, guards),
     "Look after the journal": (verify, prune, erase),
 }
 
