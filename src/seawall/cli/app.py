@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from seawall.cli.approve import approve
+from seawall.cli.audit import audit
 from seawall.cli.breakers import breakers
 from seawall.cli.budget import budget
 from seawall.cli.cancel import cancel
@@ -97,7 +98,7 @@ PANELS = {
     "Look at runs": (runs, show, why),
     "Go on, decide, stop": (resume, approve, reject, cancel),
     "Look after what runs share": (budget, breakers, pause, unpause, guards),
-    "Try a change": (replay, fork),
+    "Try a change": (replay, fork, audit),
     "Look after the journal": (verify, prune, erase),
 }
 

@@ -48,6 +48,15 @@ class Cause(msgspec.Struct, frozen=True, array_like=True):
     tie: Tie
 
 
+class Gist(msgspec.Struct, frozen=True, array_like=True):
+    """A hand-off's task for comparing with others: see `seawall.run.news.gist`."""
+
+    names: str
+    """Digest of its literals: numbers, ids, addresses, paths and names."""
+    words: tuple[int, ...]
+    """Its words as short hashes, each once."""
+
+
 class Call(msgspec.Struct, frozen=True, array_like=True):
     """One call that a model asked for."""
 
@@ -130,6 +139,8 @@ class RunTaken(Base, tag="run_taken", frozen=True, kw_only=True):
     left_s: float
     history: Ref | None = None
     """First segment: the manifest of the session's conversation so far (see `RunEnded.transcript`)."""
+    carried: dict[str, str] = {}
+    """First segment: what guards of the session's run before this one left for it (see `RunEnded.carried`)."""
 
 
 class StepIntended(Base, tag="step", frozen=True, kw_only=True):
@@ -157,6 +168,12 @@ class StepIntended(Base, tag="step", frozen=True, kw_only=True):
     effect: bool = False
     idempotent: bool = False
     """An effect whose tool honours its key: after a crash it may be attempted again under it."""
+    may_write: bool = False
+    """Nobody says whether this tool changes the world: something new from it may have."""
+    poll: bool = False
+    """A tool that is asked until something has happened."""
+    gist: Gist | None = None
+    """Hand-offs: the task, for comparing."""
     perform: bool = True
     tokens: int = 0
     """Reserved: an upper bound."""
@@ -176,6 +193,8 @@ class StepDone(Base, tag="done", frozen=True, kw_only=True):
     """The result: for a model step the assistant's message."""
     news: str | None = None
     """Digest of (name, arguments, normalised result): equal digests brought equal knowledge."""
+    alike: str | None = None
+    """Writes: digest of (name, arguments, result without its numbers)."""
     error: str | None = None
     """Kind of failure, for example `rate_limited`; the text is in the output."""
     retry: bool = False
@@ -296,6 +315,8 @@ class RunEnded(Base, tag="run_ended", frozen=True, kw_only=True):
     """The answer was streamed to the user before it was checked."""
     transcript: Ref | None = None
     """A manifest: {"prev": manifest or null, "messages": [...]}: the session's conversation."""
+    carried: dict[str, str] = {}
+    """By guard: what the session's next run begins with, as `Guard.carry` wrote it. No content, only digests."""
     left_s: float = 0.0
 
 

@@ -375,7 +375,9 @@ class Driver:
             status = "withdrawn" if step.step in withdrawn else given_up(step)
             self._let_go(step.step, Result(status=status))
             self._record(batch, StepDone(at=now, step=step.step, status=status, left_s=self.left_s()))
-        event = ended(end, self.state, self._work, self.bodies, self._causes, now, self.left_s())
+        event = ended(
+            end, self.state, self._work, self._gate.guards, self.bodies, self._causes, now, self.left_s()
+        )
         self._record(batch, event)
         self._disarm()
 

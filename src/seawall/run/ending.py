@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from seawall.core.events import RunEnded
 from seawall.run.bodies import Bodies
+from seawall.run.carried import carried
 from seawall.run.causes import Causes
+from seawall.run.guard import Guard
 from seawall.run.state import RunState
 from seawall.run.step import End, Work
 
@@ -13,7 +17,14 @@ MAX_ERROR_CHARS = 2_000
 
 
 def ended(
-    end: End, state: RunState, work: Work, bodies: Bodies, causes: Causes, now: float, left_s: float
+    end: End,
+    state: RunState,
+    work: Work,
+    guards: Sequence[Guard],
+    bodies: Bodies,
+    causes: Causes,
+    now: float,
+    left_s: float,
 ) -> RunEnded:
     """What `end` comes to for a run in `state`, in which nothing is open any more."""
     edges = causes.of(bodies.text(end.answer)) if end.answer else ()
@@ -33,5 +44,6 @@ def ended(
         unchecked_delivery=state.started.stream,
         # A run that ends before its first step had no part in the session's conversation.
         transcript=work.transcript(state, bodies) if state.steps else None,
+        carried=carried(state, guards),
         left_s=left_s,
     )

@@ -200,6 +200,7 @@ class _Replayer:
             output=self._bodies.text(done.output),
             error=done.error,
             news=done.news,
+            alike=done.alike,
             problem=None if done.problem is None else self._bodies.text(done.problem),
             answer=None if done.answer is None else self._bodies.text(done.answer),
         )

@@ -83,12 +83,17 @@ class Entrance(Host):
 
     async def _begin(self, team: Team, started: RunStarted, bodies: Bodies, tail: RunRow | None) -> Run:
         """Record the run together with its first steps, and go."""
-        history, lines = await self._shop.sessions.history(self.journal, tail, bodies)
+        past = await self._shop.sessions.history(self.journal, tail, bodies)
         state = begin(started, self._shop.guards(team))
-        driver = self._driver(team, state, None, bodies, lines)
+        driver = self._driver(team, state, None, bodies, past.lines)
         handle = self._handle(started.run)
         taken = RunTaken(
-            at=started.at, owner=self.journal.owner, epoch=1, left_s=started.limits.active_s, history=history
+            at=started.at,
+            owner=self.journal.owner,
+            epoch=1,
+            left_s=started.limits.active_s,
+            history=past.transcript,
+            carried=dict(past.carried),
         )
         first: list[Event] = [taken, *self._post.switched(started.guards)]
         after = None if started.session is None else "" if tail is None else tail.run
@@ -160,15 +165,19 @@ class Entrance(Host):
         tail = await self._session_free(started)
         self._places.step_up(started.run)
         await self._turn(started.run)
-        history, lines = await self._shop.sessions.history(self.journal, tail, bodies)
+        past = await self._shop.sessions.history(self.journal, tail, bodies)
         state = begin(started, self._shop.guards(team))
         commands = await self.journal.inbox(started.run)
-        driver = self._driver(team, state, lease, bodies, lines)
-        now, left_s = self._clock.wall_s(), started.limits.active_s
-        first: list[Event] = [
-            RunTaken(at=now, owner=lease.owner, epoch=lease.epoch, left_s=left_s, history=history),
-            *self._post.switched(started.guards),
-        ]
+        driver = self._driver(team, state, lease, bodies, past.lines)
+        taken = RunTaken(
+            at=self._clock.wall_s(),
+            owner=lease.owner,
+            epoch=lease.epoch,
+            left_s=started.limits.active_s,
+            history=past.transcript,
+            carried=dict(past.carried),
+        )
+        first: list[Event] = [taken, *self._post.switched(started.guards)]
         driver.start(first, commands)
         self._keep(self._post.hand(started.run))  # nothing may fail here any more: the run is on its way
 

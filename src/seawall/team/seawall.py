@@ -10,13 +10,11 @@ from functools import partial
 
 import msgspec
 
-from seawall.core.canonical import Ref
 from seawall.core.errors import Misused, Refused, SeawallBug
 from seawall.core.events import Event, GuardSet, Limits, Mode, RunStarted, RunTaken, refs_of
 from seawall.journal.protocol import Command, Lease, Setting, SettingKind
 from seawall.run.bodies import Bodies
 from seawall.run.fork import forked
-from seawall.run.frame import Line
 from seawall.run.recovery import recovered
 from seawall.run.replay import Replay, replay
 from seawall.run.shared import Pause
@@ -27,6 +25,7 @@ from seawall.team.entrance import Entrance
 from seawall.team.handle import Run
 from seawall.team.recorded import recorded
 from seawall.team.recover import nobody
+from seawall.team.sessions import Past
 from seawall.team.switches import check_by, check_mode
 from seawall.team.team import Team, checked, named, team_of
 from seawall.team.work import honours_key
@@ -168,19 +167,27 @@ class Seawall(Entrance):
         self._shop.check(team, state.started.limits, self._accounts.usd_cap(lease.tenant))
         bodies = self._shop.bodies(lease.tenant, state.started.session)
         bodies.load(await self.journal.bodies(lease.tenant, bodies.missing(refs_of(events))))
-        history = state.history
         if state.epoch == 0 and state.started.fork is None:  # it stood in line and never began
-            history, lines = await self._before(state, bodies)
+            past = await self._before(state, bodies)
         else:
-            lines = await self._shop.sessions.lines(self.journal, lease.tenant, history, bodies)
+            lines = await self._shop.sessions.lines(self.journal, lease.tenant, state.history, bodies)
+            past = Past(state.history, lines, {})  # what was carried over is in the fold
         commands = await self.journal.inbox(lease.run, after=state.inbox)
         receipts = [item.command.output for item in commands if item.command.output]
         bodies.load(await self.journal.bodies(lease.tenant, bodies.missing(receipts)))
-        driver = self._driver(team, state, lease, bodies, lines)
+        driver = self._driver(team, state, lease, bodies, past.lines)
         driver.learn(events)
         now = self._clock.wall_s()
+        taken = RunTaken(
+            at=now,
+            owner=lease.owner,
+            epoch=lease.epoch,
+            left_s=state.left_s,
+            history=past.transcript,
+            carried=dict(past.carried),
+        )
         first: list[Event] = [
-            RunTaken(at=now, owner=lease.owner, epoch=lease.epoch, left_s=state.left_s, history=history),
+            taken,
             *self._post.switched(state.modes),
             *recovered(state, now, partial(honours_key, team)),
         ]
@@ -189,11 +196,11 @@ class Seawall(Entrance):
         self._keep(self._post.hand(lease.run))
         return handle
 
-    async def _before(self, state: RunState, bodies: Bodies) -> tuple[Ref | None, tuple[Line, ...]]:
+    async def _before(self, state: RunState, bodies: Bodies) -> Past:
         """The conversation before a run that has not begun. Raises `Refused` if the one before goes on."""
         commands = await self.journal.inbox(state.started.run)
         if state.started.session is None or any(item.command.kind == "cancel" for item in commands):
-            return None, ()
+            return Past(None, (), {})
         sessions = self._shop.sessions
         tail = await sessions.tail(self.journal, state.started, queued=self._flight.holds, own=True)
         if tail == "busy":

@@ -15,6 +15,7 @@ from seawall.core.events import Limits, StepIntended
 from seawall.models.protocol import Model, ModelFailed, ModelReply, ModelRequest, Price, TextDelta, Usage
 from seawall.run.bodies import Bodies
 from seawall.run.frame import Frame, Line
+from seawall.run.news import gist
 from seawall.run.state import RunState, effect_key
 from seawall.run.step import Action, Propose, Result, Step
 from seawall.run.verdict import said
@@ -348,6 +349,9 @@ def _prepare_tool(step: Step, member: Member, bodies: Bodies) -> Step:
         idempotent=tool.idempotent,
         timeout_s=tool.timeout_s,
         endpoint=tool.endpoint,
+        poll=tool.poll,
+        fresh_s=tool.fresh_s,
+        volatile=tool.volatile,
     )
     try:
         arguments = _arguments(step, bodies)
@@ -378,7 +382,9 @@ def _prepare_handoff(step: Step, target: Member, bodies: Bodies) -> Step:
     if not isinstance(task, str) or not task.strip():
         given = canonical_text(arguments)[:200]
         return msgspec.structs.replace(step, invalid=f"Error: a hand-off needs a text 'task' (got {given})")
-    return msgspec.structs.replace(step, arguments=arguments, input=bodies.put(task), version=target.version)
+    return msgspec.structs.replace(
+        step, arguments=arguments, input=bodies.put(task), version=target.version, gist=gist(task)
+    )
 
 
 def _prepare_review(step: Step, reviewer: Member, state: RunState, frame: Frame, bodies: Bodies) -> Step:
