@@ -19,6 +19,8 @@ What = Literal["usd", "tokens", "model_calls", "tool_calls"]
 WHATS: tuple[What, ...] = ("usd", "tokens", "model_calls", "tool_calls")
 LEAST_S = 60.0
 """Of a day, before there is a rate of it."""
+TEN_YEARS_S = 3650 * DAY_S
+"""Beyond this a time to the day says nothing."""
 _SCOPES: dict[Scope, str] = {"tenant_day": "today", "tenant": "in all", "day": "today"}
 
 
