@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from seawall.core.errors import Broken, Misused, Refused, SeawallBug, SeawallError
 from seawall.core.events import Limits, StoppedBy
+from seawall.guards.budget import Budget, Caps
 from seawall.guards.endpoints import EndpointOptions
 from seawall.guards.loops import Loops
 from seawall.models.protocol import Model, Price
@@ -36,6 +37,8 @@ __all__ = [
     "Agent",
     "Allow",
     "Broken",
+    "Budget",
+    "Caps",
     "EndpointOptions",
     "Guard",
     "Halt",

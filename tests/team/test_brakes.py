@@ -229,7 +229,7 @@ def test_new_runs_are_refused_at_the_door_with_the_time_that_is_left(what: str) 
             await sea.pause(what, by="ops", why="audit", for_s=60)
             await clock.advance(20)
             with pytest.raises(
-                Refused, match=rf"{what} is paused by ops \(audit\): try again in 40 s"
+                Refused, match=rf"{what} is paused by ops \(audit\): try again in 40.0 s"
             ) as refused:
                 await sea.start(clerk(world), "go", tenant="acme")
             assert (refused.value.guard, refused.value.value) == ("pause", what)

@@ -20,7 +20,7 @@ Scope = Literal["tenant", "tenant_day", "day"]
 class Caps:
     """How much may be spent in one account; what is reserved for calls in flight counts."""
 
-    usd: Decimal | int | str | None = None
+    usd: Decimal | None = None
     """US dollars; needs a known price for every model. None: as much as one likes, as for each of these: what a
     business can bear is its own to say."""
     tokens: int | None = None
@@ -32,13 +32,14 @@ class Caps:
 
     def __post_init__(self) -> None:
         """Make a decimal of the dollars. Raises `Misused` for a cap that is no amount."""
-        if self.usd is not None:
+        given: object = self.usd
+        if given is not None:
             try:
-                usd = Decimal(str(self.usd))
+                usd = Decimal(str(given))
             except InvalidOperation:
-                raise Misused(f"Caps: usd is {self.usd!r}; it must be a number") from None
-            if isinstance(self.usd, bool) or not usd.is_finite() or usd < 0:
-                raise Misused(f"Caps: usd is {self.usd!r}; it must be zero or more, and finite")
+                raise Misused(f"Caps: usd is {given!r}; it must be a number") from None
+            if not usd.is_finite() or usd < 0:
+                raise Misused(f"Caps: usd is {given!r}; it must be zero or more, and finite")
             object.__setattr__(self, "usd", usd)
         for name in ("tokens", "model_calls", "tool_calls"):
             value = getattr(self, name)
@@ -52,11 +53,10 @@ class Caps:
 
     def of(self, scope: Scope, tenant: str) -> Cap:
         """As the journal takes it."""
-        usd = self.usd if self.usd is None or isinstance(self.usd, Decimal) else Decimal(self.usd)
         return Cap(
             scope=scope,
             tenant=tenant,
-            usd=usd,
+            usd=self.usd,
             tokens=self.tokens,
             model_calls=self.model_calls,
             tool_calls=self.tool_calls,

@@ -333,7 +333,7 @@ class Places:
         after_s = options.retry_after_s if after_s is None else min(after_s, MAX_RETRY_AFTER_S)
         raise Refused(
             f"{self._held} runs are in flight (limit {options.in_flight}), and {value} more{whose} wait "
-            f"(limit {limit}): try again in {after_s:.3g} s",
+            f"(limit {limit}): try again in {after_s:.1f} s",
             guard=GUARD,
             limit=f"{name}={limit}",
             value=value + 1,

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+
+import msgspec
 
 from seawall.core.clock import Clock
 from seawall.core.errors import Misused, Refused
 from seawall.core.events import StepKind
-from seawall.journal.protocol import Setting, SettingKind
+from seawall.journal.protocol import Journal, Setting, SettingKind
 from seawall.run.shared import PAUSE, Later, Pause
-from seawall.run.state import RunState
+from seawall.run.state import RunState, fold
 from seawall.run.step import Result, Step
 from seawall.run.verdict import ALLOW, Verdict
 from seawall.team.live import LiveSettings
 
 ALL = "all"
+MAX_RUNS = 10_000
+"""Runs that are looked through for steps in flight: more than the processes of a host can have at work."""
 KINDS = ("tool", "agent", "tenant", "run")
 """Of what can be paused: written as `tool:refund`."""
 
@@ -48,6 +52,48 @@ def pause_of(setting: Setting) -> Pause | None:
     if setting.kind != "pause" or setting.value != "on":
         return None
     return Pause(what=setting.name, by=setting.by, why=setting.why, since=setting.at, until=setting.until)
+
+
+class InFlight(msgspec.Struct, frozen=True, kw_only=True):
+    """A step that a brake names, and that had begun before: it goes on to its end."""
+
+    what: str
+    """The brake."""
+    run: str
+    tenant: str
+    step: int
+    kind: StepKind
+    name: str
+    agent: str
+    since: float
+    """Wall seconds when it was recorded as about to be made."""
+
+
+async def still_in_flight(
+    journal: Journal, whats: Collection[str], *, limit: int = MAX_RUNS
+) -> tuple[list[InFlight], bool]:
+    """The steps in flight that these brakes name, oldest first; and whether runs beyond `limit` were not looked at."""
+    rows = await journal.runs(state="running", limit=limit + 1)
+    found: list[InFlight] = []
+    for row in rows[:limit]:
+        events = await journal.events(row.run)
+        for step in fold(events).in_flight if events else ():
+            names = named(step.kind, step.name, step.agent, row.tenant, row.run)
+            what = next((each for each in names if each in whats), None)
+            if what is not None:
+                found.append(
+                    InFlight(
+                        what=what,
+                        run=row.run,
+                        tenant=row.tenant,
+                        step=step.step,
+                        kind=step.kind,
+                        name=step.name,
+                        agent=step.agent,
+                        since=step.at,
+                    )
+                )
+    return sorted(found, key=lambda each: each.since), len(rows) > limit
 
 
 class Brakes:
@@ -104,7 +150,7 @@ class Brakes:
             pause = self.get(what)
             if pause is not None:
                 after_s = self._live.left_s(what)
-                again = "" if after_s is None else f": try again in {after_s:.3g} s"
+                again = "" if after_s is None else f": try again in {after_s:.1f} s"
                 raise Refused(f"{pause}{again}", guard=PAUSE, value=what, retry_after_s=after_s)
 
     def _look(self) -> None:

@@ -20,6 +20,7 @@ from seawall.core.errors import Broken, Misused, SeawallError
 from seawall.core.events import Mode
 from seawall.core.ids import Ids
 from seawall.core.redact import Redactor
+from seawall.guards.budget import Budget
 from seawall.guards.endpoints import EndpointOptions, Endpoints
 from seawall.journal.protocol import Command, Journal, Lease
 from seawall.journal.sqlite import SqliteJournal
@@ -30,6 +31,7 @@ from seawall.run.frame import Line
 from seawall.run.guard import Guard
 from seawall.run.shared import Shared
 from seawall.run.state import RunState, fold
+from seawall.team.accounts import Accounts
 from seawall.team.admission import Admission, Places
 from seawall.team.brakes import Brakes
 from seawall.team.flight import Flight, Streamed
@@ -64,6 +66,7 @@ class Host:
         prices: Mapping[str, Price] | None = None,
         admission: Admission | None = None,
         endpoints: Mapping[str, EndpointOptions] | None = None,
+        budget: Budget | None = None,
         secrets: Iterable[str] = (),
         environment: Mapping[str, str] | None = None,
     ) -> None:
@@ -85,7 +88,8 @@ class Host:
         self._places = Places(self._admission, self._clock)
         self._brakes = Brakes(self._clock)
         self._endpoints = Endpoints(clock=self._clock, rng=rng, options=endpoints)
-        self._shared: tuple[Shared, ...] = (self._brakes, self._endpoints)
+        self._accounts = Accounts(self._clock, budget)
+        self._shared: tuple[Shared, ...] = (self._brakes, self._endpoints, self._accounts)
         """What the gate asks at reserve, in this order."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._switches = Switches(self._clock)
@@ -121,6 +125,7 @@ class Host:
         self._flight.closed = False
         self._places = Places(self._admission, self._clock)
         await self._endpoints.open(self._journal)
+        await self._accounts.open(self._journal)
         await self._post.open(self._journal)
         return self
 
@@ -138,6 +143,7 @@ class Host:
         finally:
             try:
                 await self._endpoints.close()
+                await self._accounts.close()
                 await journal.close()
                 await self._shop.close()
             finally:

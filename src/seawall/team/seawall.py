@@ -46,8 +46,8 @@ class Seawall(Entrance):
     `journal` is a path, `:memory:`, or a `Journal`. `guards` replace the default ones (`Loops()`); a team's
     own guards are added, and take the place of one with the same name. `modes` sets guards to `off`,
     `observe` or `enforce`. `models` makes a `Model` of a name such as `openai:gpt-5.2`; `prices` are by
-    model name. `admission` bounds how many runs this process takes. Values in `secrets`, and of environment
-    variables named like a key, never reach the journal.
+    model name. `admission` bounds how many runs this process takes, `budget` what tenants and days may spend.
+    Values in `secrets`, and of environment variables named like a key, never reach the journal.
     """
 
     # ---- starting
@@ -84,7 +84,7 @@ class Seawall(Entrance):
         _check_request(request)
         named(session=session, tenant=tenant, principal=principal, request_id=request_id, app=app)
         spend = checked(limits) if limits is not None else team.limits
-        self._shop.check(team, spend)
+        self._shop.check(team, spend, self._accounts.usd_cap(tenant))
         bodies = self._shop.bodies(tenant, session)
         started = RunStarted(
             at=self._clock.wall_s(),
@@ -164,7 +164,7 @@ class Seawall(Entrance):
     async def _go_on(self, team: Team, lease: Lease) -> Run:
         events = await self.journal.events(lease.run)
         state = fold(events, self._shop.guards(team))
-        self._shop.check(team, state.started.limits)
+        self._shop.check(team, state.started.limits, self._accounts.usd_cap(lease.tenant))
         bodies = self._shop.bodies(lease.tenant, state.started.session)
         bodies.load(await self.journal.bodies(lease.tenant, bodies.missing(refs_of(events))))
         if state.epoch == 0 and state.started.fork is None:  # it stood in line and never began
@@ -301,7 +301,7 @@ class Seawall(Entrance):
             raise Misused(
                 f"team {team.name!r} has no agent {started.agent!r}, who leads run {run_id} (there: {there})"
             )
-        self._shop.check(team, started.limits)
+        self._shop.check(team, started.limits, self._accounts.usd_cap(started.tenant))
         fold([started, *begin[1:]], self._shop.guards(team))
         lease = await self.journal.create(started, begin[1:], bodies.unsaved(), take=False)
         return await self.resume(lease.run, team)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 
 from seawall.core.clock import Clock
 from seawall.core.errors import Misused, Refused
@@ -62,20 +63,21 @@ class Workshop:
                 raise Misused(f"a guard can't be named {name!r}: that is one of Seawall's own")
         return tuple(by_name.values())
 
-    def check(self, team: Team, limits: Limits) -> None:
-        """Raise `Refused` if money is limited and a model's price is not known."""
+    def check(self, team: Team, limits: Limits, usd_cap: Decimal | None) -> None:
+        """Raise `Refused` if money is limited, for the run or by a cap, and a model's price is not known."""
         crew = self._crew(team)
+        usd = limits.usd if limits.usd is not None else usd_cap
         for agent, price in crew.prices.items():
-            if limits.usd is not None and price is None:
+            if usd is not None and price is None:
                 model = crew.models[agent].name
                 extra = (
                     "" if prices.installed() else ", or install a list of them: pip install 'seawall[prices]'"
                 )
                 raise Refused(
-                    f"usd is limited to {limits.usd}, and the price of {agent!r}'s model {model!r} is not known: "
+                    f"usd is limited to {usd}, and the price of {agent!r}'s model {model!r} is not known: "
                     f"give it with Seawall(prices={{...}}){extra}",
                     guard="budget",
-                    limit=limits.usd,
+                    limit=usd,
                     value=model,
                 )
 
