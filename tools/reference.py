@@ -370,7 +370,7 @@ def events_page() -> str:
 def types_page() -> str:
     """What a guard and a scripted model are given, for annotations."""
     from seawall.models import protocol, scripted
-    from seawall.run import state, step, verdict
+    from seawall.run import frame, state, step, verdict
 
     text = (
         "What guards, scripts and models of your own are given, to be read. Import it from where it stands."
@@ -391,7 +391,7 @@ def types_page() -> str:
         entry("Step", step.Step),
         entry("Result", step.Result),
         "## `seawall.run.state`\n",
-        *(entry(cls.__name__, cls) for cls in (state.RunState, state.Frame, state.Slot, state.Line)),
+        *(entry(cls.__name__, cls) for cls in (state.RunState, frame.Frame, frame.Slot, frame.Line)),
         "## `seawall.run.verdict`\n",
         entry("Verdict", verdict.Verdict),
     )

@@ -38,7 +38,7 @@ def _run(turn: Turn, messages: list[Message]) -> Expected:
         messages.append(said(call.text, [call]))
         if call.text:
             texts.append(call.text)
-        if rule.stops(AGENT):
+        if rule.stops(AGENT, call):
             halted = True
             break
         batches.append((call,))

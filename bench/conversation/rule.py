@@ -1,45 +1,72 @@
 """The loop guard's rule, written down a second time, so that what the guard says is checked and not trusted.
 
-From its page: a call brings no news if (tool, arguments, result) was seen before in this frame (one agent at one
-task) since the world last changed; each such call is advised; after three in a row the next call is not made. A successful write that
-brought news is a change of the world: all that anybody knew may be old.
+From its page, of what these recordings hold: a call brings no news if it brings what it brought the last time. Each such call is advised; after three with nothing new in between, that call is not
+made. A successful write that brought news is a change of the world: after it, each question may be asked once more.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 
 from conversation.recorded import Call
 
 LIMIT = 3
 
 
+@dataclass
+class Known:
+    """The newest answer to a question."""
+
+    answer: str
+    step: int
+    spell: tuple[int, int]
+    times: int = 0
+
+
+class Frame:
+    """What one agent at one task knows."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, Known] = {}
+        self.news = 0
+
+
 class Rule:
     """What is known in the frames of one run."""
 
     def __init__(self) -> None:
-        self._known: dict[str, dict[str, int]] = {}
-        self._streak: dict[str, int] = {}
+        self._frames: dict[str, Frame] = {}
+        self._world = 0
 
-    def stops(self, frame: str) -> bool:
-        """Whether this frame's next call is not made."""
-        return self._streak.get(frame, 0) >= LIMIT
+    def stops(self, frame: str, call: Call) -> bool:
+        """Whether this call is not made."""
+        here = self._frames.get(frame)
+        known = None if here is None else here.known.get(_asked(call))
+        return (
+            here is not None
+            and known is not None
+            and known.times >= LIMIT
+            and known.spell == (here.news, self._world)
+        )
 
     def learn(self, frame: str, call: Call, step: int) -> str | None:
         """Take in a result; the advice that stands below it, if it brought no news."""
-        learned = json.dumps([call.name, json.loads(call.arguments), _meaning(call.result)], sort_keys=True)
-        known = self._known.setdefault(frame, {})
-        before = known.get(learned)
-        if before is not None:
-            self._streak[frame] = self._streak.get(frame, 0) + 1
-            return advice(call.name, before, LIMIT - self._streak[frame])
-        if call.effect:
-            self._known = {frame: {learned: step}}
-            self._streak = {}
+        here = self._frames.setdefault(frame, Frame())
+        answer = json.dumps(_meaning(call.result), sort_keys=True)
+        known = here.known.get(_asked(call))
+        if known is None or known.answer != answer:
+            self._world += call.effect
+            here.news += 1
+            here.known[_asked(call)] = Known(answer, step, (here.news, self._world))
             return None
-        known[learned] = step
-        self._streak[frame] = 0
-        return None
+        spell = (here.news, self._world)
+        if known.spell[1] != self._world:
+            known.spell, known.times = spell, 0
+            return None
+        known.times = known.times + 1 if known.spell == spell else 1
+        known.spell = spell
+        return advice(call.name, known.step, LIMIT - known.times)
 
 
 def advice(name: str, before: int, left: int) -> str:
@@ -47,8 +74,12 @@ def advice(name: str, before: int, left: int) -> str:
     return (
         f"[{name} brought exactly what you already know from step {before}: nothing new. Use what you have, try "
         "something else, or answer and say what is missing. "
-        f"Calls without news before the run is stopped: {max(0, left)}.]"
+        f"Times that it may come again before the run is stopped: {max(0, left)}.]"
     )
+
+
+def _asked(call: Call) -> str:
+    return json.dumps([call.name, json.loads(call.arguments)], sort_keys=True)
 
 
 def _meaning(result: str) -> object:

@@ -122,7 +122,7 @@ class _Split:
         self.rows.append({"id": name, "messages": messages})
         for place, batch in enumerate(handoff.batches):
             messages.append(said(None, batch))
-            if self._rule.stops(name):
+            if any(self._rule.stops(name, call) for call in batch):
                 return list(handoff.batches[:place])
             for call in batch:
                 self._step += 1

@@ -13,14 +13,17 @@ from __future__ import annotations
 
 from seawall.core.errors import Broken, Misused, Refused, SeawallBug, SeawallError
 from seawall.core.events import Limits, StoppedBy
+from seawall.guards.budget import Budget, Caps
 from seawall.guards.endpoints import EndpointOptions
 from seawall.guards.loops import Loops
 from seawall.models.protocol import Model, Price
 from seawall.run.guard import Guard
 from seawall.run.verdict import ALLOW, Advise, Allow, Halt, Hold, Refuse, Replace
+from seawall.team.admission import Admission
 from seawall.team.agent import Agent
 from seawall.team.handle import Run
 from seawall.team.outcome import Outcome, Waiting
+from seawall.team.planner import Planner
 from seawall.team.seawall import Seawall
 from seawall.team.team import Team
 from seawall.team.tool import NotDone, Tool, ToolContext, tool
@@ -29,10 +32,13 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ALLOW",
+    "Admission",
     "Advise",
     "Agent",
     "Allow",
     "Broken",
+    "Budget",
+    "Caps",
     "EndpointOptions",
     "Guard",
     "Halt",
@@ -43,6 +49,7 @@ __all__ = [
     "Model",
     "NotDone",
     "Outcome",
+    "Planner",
     "Price",
     "Refuse",
     "Refused",

@@ -31,7 +31,7 @@ PAID: Counters = {**LOOKS, "refund": 1}
 EXPECTED: dict[str, tuple[Counters, Counters]] = {
     "good": ({**PAID, "find_payment": 1}, {**PAID, "find_payment": 1}),
     "error": ({"track_parcel": 40}, {"track_parcel": 4}),
-    "ping-pong": ({"find_order": 20, "track_parcel": 20}, {"find_order": 3, "track_parcel": 2}),
+    "ping-pong": ({"find_order": 20, "track_parcel": 20}, {"find_order": 4, "track_parcel": 4}),
     "fan-out": ({"find_order": 64}, {"find_order": 24}),
     "slow": ({"track_parcel": 1}, {"track_parcel": 1}),
     "crash": ({**PAID, "find_payment": 2}, {**PAID, "find_payment": 2}),

@@ -19,7 +19,7 @@ from seawall import ALLOW, Guard, Halt, Hold, Limits, Outcome, Seawall, Waiting
 from seawall.core.canonical import Ref
 from seawall.core.clock import SystemClock
 from seawall.core.events import Event, RunStarted, StepIntended
-from seawall.journal.protocol import Command, Journal, Lease, Summary
+from seawall.journal.protocol import Command, Journal, Lease
 from seawall.journal.sqlite import SqliteJournal, SqliteOptions
 from seawall.run.state import RunState
 from seawall.run.step import Step
@@ -182,12 +182,10 @@ class Deadly:
         first_seq: int,
         events: Sequence[Event],
         bodies: Mapping[Ref, bytes],
-        *,
-        waiting: bool | None = None,
-        summary: Summary | None = None,
+        **options: Any,
     ) -> Awaitable[None]:
         last = self._write()
-        durable = self._inner.append(lease, first_seq, events, bodies, waiting=waiting, summary=summary)
+        durable = self._inner.append(lease, first_seq, events, bodies, **options)
         return self._acknowledge(durable, first_seq, list(events), last)
 
     async def _acknowledge(

@@ -129,7 +129,7 @@ class History:
         self.team = desk()
         self.guards: tuple[Guard, ...] = (Loops(), Moody(salt, calm))
         bodies = self.bodies = Bodies(Redactor())
-        crew = Crew(self.team, {}, {})
+        crew = Crew(self.team, {}, lambda agent: None)
         self.work = TeamWork(self.team, crew, limits, bodies)
         self.gate = Gate(self.work, self.guards, limits, now=lambda: 0.0)
         self.causes = Causes()

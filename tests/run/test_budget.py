@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from guards.verdicts import Says
-from seawall import Advise, Agent, Limits, Misused, Outcome, Price, Refused, Seawall, Team
+from seawall import Advise, Agent, Limits, Loops, Misused, Outcome, Price, Refused, Seawall, Team
 from seawall.models.protocol import Assistant, ModelReply, ModelRequest, Usage
 from seawall.models.scripted import calls
 from seawall.testing import ScriptedModel, call, fail, say
@@ -106,7 +106,8 @@ def test_tool_calls_are_exact_under_fan_out(limit: int, effect: bool) -> None:
     model = ScriptedModel([calls(*[call("look", what=str(i)) for i in range(64)]), say(".")])
     look = world.writes("look") if effect else world.reads()
 
-    run = play(Team(Agent("clerk", model=model, tools=[look]), limits=Limits(tool_calls=limit)))
+    agent = Agent("clerk", model=model, tools=[look])
+    run = play(Team(agent, limits=Limits(tool_calls=limit)), guards=[Loops(writes=64)])
 
     assert len(world.calls) <= limit
     assert len(world.calls) == run.outcome.tool_calls

@@ -11,13 +11,17 @@ import typer
 from typer.core import TyperGroup
 
 from seawall.cli.approve import approve
+from seawall.cli.audit import audit
 from seawall.cli.breakers import breakers
+from seawall.cli.budget import budget
 from seawall.cli.cancel import cancel
 from seawall.cli.demo import demo
 from seawall.cli.erase import erase
 from seawall.cli.exits import HELP, Exit, of_error
 from seawall.cli.fork import fork
+from seawall.cli.guards import guards
 from seawall.cli.hints import copyable
+from seawall.cli.pause import pause, unpause
 from seawall.cli.prune import prune
 from seawall.cli.reject import reject
 from seawall.cli.replay import replay
@@ -93,8 +97,8 @@ PANELS = {
     "Run a team": (demo, run),
     "Look at runs": (runs, show, why),
     "Go on, decide, stop": (resume, approve, reject, cancel),
-    "Look after what runs share": (breakers,),
-    "Try a change": (replay, fork),
+    "Look after what runs share": (budget, breakers, pause, unpause, guards),
+    "Try a change": (replay, fork, audit),
     "Look after the journal": (verify, prune, erase),
 }
 

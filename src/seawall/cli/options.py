@@ -53,6 +53,17 @@ TenantOption = Annotated[
     str | None, typer.Option("--tenant", "-t", metavar="NAME", help="Only this tenant's.")
 ]
 ByOption = Annotated[str, typer.Option("--by", metavar="NAME", help="Who decides; it is recorded.")]
+WhoOption = Annotated[
+    str,
+    typer.Option("--by", metavar="NAME", help="Who does it; it is recorded. Without: the system's user."),
+]
+WhyOption = Annotated[str, typer.Option("--why", metavar="TEXT", help="Why; it is recorded.")]
+ForOption = Annotated[
+    str | None,
+    typer.Option(
+        "--for", metavar="DURATION", help="For so long: 90s, 30m, 1h, 2d. Without: until it is set anew."
+    ),
+]
 ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is recorded.")]
 StepArgument = Annotated[
     int | None,

@@ -25,6 +25,13 @@ Stage = Literal["before", "after"]
 Status = Literal["completed", "refused", "halted", "failed", "cancelled"]
 EffectState = Literal["proposed", "approved", "attempting", "committed", "failed", "unknown"]
 Tie = Literal["value", "exposure"]
+PlanAction = Literal[
+    "skip",  # a call is not made: an optional agent, or what can't be done in time
+    "cut",  # a step, or all of a frame, was ended so that what must follow still fits
+    "review",  # an answer goes out without its review
+    "fallback",  # the team's fallback agent answers
+    "partial",  # the run answers with the results that are recorded
+]
 
 StepStatus = Literal[
     "ok",  # performed, with a result
@@ -46,6 +53,15 @@ class Cause(msgspec.Struct, frozen=True, array_like=True):
 
     step: int
     tie: Tie
+
+
+class Gist(msgspec.Struct, frozen=True, array_like=True):
+    """A hand-off's task for comparing with others: see `seawall.run.news.gist`."""
+
+    names: str
+    """Digest of its literals: numbers, ids, addresses, paths and names."""
+    words: tuple[int, ...]
+    """Its words as short hashes, each once."""
 
 
 class Call(msgspec.Struct, frozen=True, array_like=True):
@@ -130,6 +146,8 @@ class RunTaken(Base, tag="run_taken", frozen=True, kw_only=True):
     left_s: float
     history: Ref | None = None
     """First segment: the manifest of the session's conversation so far (see `RunEnded.transcript`)."""
+    carried: dict[str, str] = {}
+    """First segment: what guards of the session's run before this one left for it (see `RunEnded.carried`)."""
 
 
 class StepIntended(Base, tag="step", frozen=True, kw_only=True):
@@ -157,6 +175,12 @@ class StepIntended(Base, tag="step", frozen=True, kw_only=True):
     effect: bool = False
     idempotent: bool = False
     """An effect whose tool honours its key: after a crash it may be attempted again under it."""
+    may_write: bool = False
+    """Nobody says whether this tool changes the world: something new from it may have."""
+    poll: bool = False
+    """A tool that is asked until something has happened."""
+    gist: Gist | None = None
+    """Hand-offs: the task, for comparing."""
     perform: bool = True
     tokens: int = 0
     """Reserved: an upper bound."""
@@ -176,6 +200,8 @@ class StepDone(Base, tag="done", frozen=True, kw_only=True):
     """The result: for a model step the assistant's message."""
     news: str | None = None
     """Digest of (name, arguments, normalised result): equal digests brought equal knowledge."""
+    alike: str | None = None
+    """Writes: digest of (name, arguments, result without its numbers)."""
     error: str | None = None
     """Kind of failure, for example `rate_limited`; the text is in the output."""
     retry: bool = False
@@ -261,10 +287,30 @@ class MemoryWritten(Base, tag="memory", frozen=True, kw_only=True):
 
 
 class Planned(Base, tag="planned", frozen=True, kw_only=True):
-    """The planner pruned what no longer fits the time left."""
+    """The planner pruned what no longer fits the time left. With mode `observe` it would have."""
 
     pruned: tuple[str, ...]
+    """`agent:archivist`, `tool:find`, `review`, `fallback:quick`, `answer:partial`."""
     reason: str
+    action: PlanAction = "skip"
+    mode: Mode = "enforce"
+    frame: int = 0
+    """Whose call is not made, whose answer is not reviewed, or which frame ends."""
+    call: str | None = None
+    """`skip`: the call."""
+    step: int | None = None
+    """`cut`: the step in flight; without one the frame ends before its next step."""
+    left_s: float = 0.0
+    needed_s: float = 0.0
+    """For the step and for what must follow it."""
+    quantile: float = 0.0
+    """Of the times seen."""
+    fallback: str | None = None
+    """The agent."""
+    note: Ref | None = None
+    """`skip` and `cut`: what the agent is told."""
+    answer: Ref | None = None
+    """`partial`: the answer."""
 
 
 class Paused(Base, tag="paused", frozen=True, kw_only=True):
@@ -296,6 +342,8 @@ class RunEnded(Base, tag="run_ended", frozen=True, kw_only=True):
     """The answer was streamed to the user before it was checked."""
     transcript: Ref | None = None
     """A manifest: {"prev": manifest or null, "messages": [...]}: the session's conversation."""
+    carried: dict[str, str] = {}
+    """By guard: what the session's next run begins with, as `Guard.carry` wrote it. No content, only digests."""
     left_s: float = 0.0
 
 

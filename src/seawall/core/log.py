@@ -115,3 +115,53 @@ class Seen(Generic[K, V]):  # noqa: PLW1641 -- a collection of values, never a k
 
     def __repr__(self) -> str:
         return f"Seen({dict(self.items())!r})"
+
+
+class Latest(Generic[K, V]):  # noqa: PLW1641 -- a collection of values, never a key
+    """An immutable mapping whose keys may be set again, in constant time."""
+
+    __slots__ = ("_length", "_puts", "_table")
+
+    def __init__(self) -> None:
+        self._table: dict[K, list[tuple[int, V]]] = {}
+        self._puts: list[tuple[K, V]] = []
+        self._length = 0
+
+    def put(self, key: K, value: V) -> Latest[K, V]:
+        """A mapping in which `key` has `value`."""
+        table, puts = self._table, self._puts
+        if len(puts) != self._length:  # another version went on from here
+            puts = puts[: self._length]
+            table = dict[K, list[tuple[int, V]]]()
+            for index, (known, old) in enumerate(puts):
+                table.setdefault(known, []).append((index, old))
+        table.setdefault(key, []).append((self._length, value))
+        puts.append((key, value))
+        new: Latest[K, V] = Latest()
+        new._table, new._puts, new._length = table, puts, len(puts)
+        return new
+
+    def get(self, key: K) -> V | None:
+        """The value of `key`, or None."""
+        for index, value in reversed(self._table.get(key, ())):  # the newest version's is the last
+            if index < self._length:
+                return value
+        return None
+
+    def __contains__(self, key: object) -> bool:
+        return self.get(cast("K", key)) is not None
+
+    def __len__(self) -> int:
+        return len(self.items())
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Latest):
+            return NotImplemented
+        return self.items() == cast("Latest[Any, Any]", other).items()
+
+    def items(self) -> dict[K, V]:
+        """Every key with its value."""
+        return dict(self._puts[: self._length])
+
+    def __repr__(self) -> str:
+        return f"Latest({self.items()!r})"

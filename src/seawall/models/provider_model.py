@@ -54,6 +54,11 @@ class ProviderModel:
         return self._full_name
 
     @property
+    def base_url(self) -> str | None:
+        """Where it is asked; None: at the provider's own place."""
+        return self._base_url
+
+    @property
     def price(self) -> Price | None:
         """As it was given."""
         return self._price

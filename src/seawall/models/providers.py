@@ -28,13 +28,17 @@ class _Known:
     """Environment variables that may hold the key, first one first."""
     base_url: str
     """The environment variable of the base URL."""
+    listed: str
+    """Its name in the list of prices."""
 
 
 PROVIDERS = {
-    "openai": _Known("openai_chat", ("OPENAI_API_KEY",), "OPENAI_BASE_URL"),
-    "openai-responses": _Known("openai_responses", ("OPENAI_API_KEY",), "OPENAI_BASE_URL"),
-    "anthropic": _Known("anthropic_messages", ("ANTHROPIC_API_KEY",), "ANTHROPIC_BASE_URL"),
-    "google": _Known("google_gemini", ("GOOGLE_API_KEY", "GEMINI_API_KEY"), "GOOGLE_GEMINI_BASE_URL"),
+    "openai": _Known("openai_chat", ("OPENAI_API_KEY",), "OPENAI_BASE_URL", "openai"),
+    "openai-responses": _Known("openai_responses", ("OPENAI_API_KEY",), "OPENAI_BASE_URL", "openai"),
+    "anthropic": _Known("anthropic_messages", ("ANTHROPIC_API_KEY",), "ANTHROPIC_BASE_URL", "anthropic"),
+    "google": _Known(
+        "google_gemini", ("GOOGLE_API_KEY", "GEMINI_API_KEY"), "GOOGLE_GEMINI_BASE_URL", "google"
+    ),
 }
 """`openai` is chat completions, which compatible servers speak; `openai-responses` is OpenAI's newer protocol."""
 
@@ -60,7 +64,7 @@ def resolve(
     if known is None or not separator or not name:
         names = ", ".join(PROVIDERS)
         raise Misused(f"{model!r} names no model: write provider:name, where provider is one of {names}")
-    base_url = base_url or os.environ.get(known.base_url) or None
+    base_url = base_url or base_url_of(model)
     key = api_key or next((os.environ[one] for one in known.keys if os.environ.get(one)), None)
     if key is None and base_url is None:
         raise Misused(f"{model!r} needs a key: set {' or '.join(known.keys)}, or pass api_key")
@@ -81,3 +85,9 @@ def resolve(
             f"{model!r} needs the provider clients ({missing.name} is not installed):"
             " pip install 'seawall[providers]'"
         ) from missing
+
+
+def base_url_of(model: str) -> str | None:
+    """The base URL that the environment gives for `provider:name`; None if it is the provider's own."""
+    known = PROVIDERS.get(model.partition(":")[0])
+    return (os.environ.get(known.base_url) or None) if known is not None else None

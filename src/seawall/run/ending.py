@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from seawall.core.events import RunEnded
 from seawall.run.bodies import Bodies
+from seawall.run.carried import carried
 from seawall.run.causes import Causes
+from seawall.run.guard import Guard
 from seawall.run.state import RunState
 from seawall.run.step import End, Work
 
@@ -13,12 +17,20 @@ MAX_ERROR_CHARS = 2_000
 
 
 def ended(
-    end: End, state: RunState, work: Work, bodies: Bodies, causes: Causes, now: float, left_s: float
+    end: End,
+    state: RunState,
+    work: Work,
+    guards: Sequence[Guard],
+    bodies: Bodies,
+    causes: Causes,
+    now: float,
+    left_s: float,
 ) -> RunEnded:
     """What `end` comes to for a run in `state`, in which nothing is open any more."""
     edges = causes.of(bodies.text(end.answer)) if end.answer else ()
     root = state.frames.get(0)
-    if root is not None and root.said is not None and end.answer is not None:
+    by_team = state.plan.course == "team"  # else somebody else wrote it, or nobody
+    if root is not None and root.said is not None and end.answer is not None and by_team:
         edges = causes.of(bodies.text(end.answer), by=root.said)
     error = end.error if end.error_ref is None else bodies.text(end.error_ref)
     return RunEnded(
@@ -33,5 +45,6 @@ def ended(
         unchecked_delivery=state.started.stream,
         # A run that ends before its first step had no part in the session's conversation.
         transcript=work.transcript(state, bodies) if state.steps else None,
+        carried=carried(state, guards),
         left_s=left_s,
     )

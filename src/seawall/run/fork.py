@@ -18,7 +18,8 @@ from seawall.core.events import (
     StepDone,
     StepIntended,
 )
-from seawall.run.gate import news, recorded_step
+from seawall.run.gate import recorded_step
+from seawall.run.news import news
 from seawall.run.step import Result
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from seawall.core.canonical import Ref, canonical, digest, well_formed
+from seawall.core.canonical import Ref, canonical
 from seawall.core.events import (
     Call,
     Event,
@@ -31,9 +31,10 @@ from seawall.core.events import (
 )
 from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
-from seawall.run.deadline import DEADLINE
+from seawall.run.deadline import DEADLINE, PLANNER
 from seawall.run.frame import Grant
 from seawall.run.guard import Guard
+from seawall.run.news import alike, news
 from seawall.run.reserve import BUDGET, WAIT, ask, reserve
 from seawall.run.shared import ACCOUNTS, ENDPOINTS, Later, Shared, retry_all
 from seawall.run.state import FoldFailed, RunState
@@ -56,8 +57,8 @@ from seawall.run.verdict import (
 
 UNBOUND_S = 86_400.0
 """Told to a step as the time that it has where the deadline is only observed, or off: a day."""
-BUILT_IN = (BUDGET, DEADLINE, ENDPOINTS, ACCOUNTS)
-"""Guards that the gate itself plays, at `reserve`: they have modes like any other."""
+BUILT_IN = (BUDGET, DEADLINE, PLANNER, ENDPOINTS, ACCOUNTS)
+"""Guards that the gate itself plays, at `reserve`, and the planner: they have modes like any other."""
 
 
 WITHHELD = "[this reply was withheld]"
@@ -117,8 +118,8 @@ class Gate:
         step = self._work.prepare(proposal, state, bodies, state.steps + 1)
         if step.kind == "approval":
             return Admission([self._intent(step, state, bodies, causes, perform=False)], None)
-        if step.invalid is not None:
-            return self._turned_away(step, state, bodies, causes, "invalid", step.invalid, [])
+        if (unmade := _unmade(step, proposal, bodies)) is not None:
+            return self._turned_away(step, state, bodies, causes, *unmade, [])
         verdict, step, events = self._judged_before(step, state, bodies, left_s)
         match verdict:
             case None:  # a reservation in flight may free what this step needs
@@ -132,8 +133,9 @@ class Gate:
             case Hold():
                 held = msgspec.structs.replace(step, kind="approval")
                 return Admission([self._intent(held, state, bodies, causes, perform=False), *events], None)
-            case Replace(answer=answer):
-                return self._turned_away(step, state, bodies, causes, "replaced", answer, events)
+            case Replace():
+                text = _answer(verdict, bodies)
+                return self._turned_away(step, state, bodies, causes, "replaced", text, events)
             case Allow() | Advise():
                 pass
         if self._simulates(step):
@@ -146,7 +148,7 @@ class Gate:
     ) -> tuple[Verdict | Later | None, Step, list[Event]]:
         """2 judge, 3 reserve: what is said of the step in all, and the step with the advice in its bounds."""
         findings = self.judge("before", step, None, state)
-        step = _advised(step, findings, bodies)
+        step = _later(_advised(step, findings, bodies), findings)
         findings += reserve(step, state, self._limits)
         verdict, events = self._sum_up(findings, step, "before", bodies)
         if not self._shared or not isinstance(verdict, Allow | Advise) or self._simulates(step):
@@ -200,7 +202,7 @@ class Gate:
                 if (step.grant.version, step.grant.input) == (step.version, step.input):
                     continue
                 verdict = _held_again(verdict, step, step.grant)
-            if not isinstance(verdict, Allow):
+            if not isinstance(verdict, Allow) or verdict.wait_s:
                 findings.append(Finding(guard.name, verdict, mode))
         return findings
 
@@ -236,12 +238,14 @@ class Gate:
             if verdict is WAIT:
                 waits = True
                 continue
+            if isinstance(verdict, Allow):
+                continue
             kind = kind_of(verdict)
             note: Ref | None = None
             if isinstance(verdict, Advise):
                 note = bodies.put(verdict.note)
             elif isinstance(verdict, Replace):
-                note = bodies.put(verdict.answer)
+                note = bodies.put(_answer(verdict, bodies))
             events.append(self._judged(step.number, guard, verdict, kind, stage, mode, note, bodies))
             if mode == "enforce" and SEVERITY[kind] > SEVERITY[kind_of(severest)]:
                 severest = verdict
@@ -319,6 +323,9 @@ class Gate:
             version=step.version,
             effect=step.effect,
             idempotent=step.idempotent,
+            may_write=step.may_write,
+            poll=step.poll,
+            gist=step.gist,
             perform=perform,
             tokens=step.tokens,
             usd=step.usd or _ZERO,
@@ -344,7 +351,7 @@ class Gate:
         retry = retry and retry_all(self._shared, step, state, result)
         if retry:
             return [self._done(step, result, state, bodies, retry=True, left_s=left_s)]
-        result = msgspec.structs.replace(result, news=news(step, result))
+        result = msgspec.structs.replace(result, news=news(step, result), alike=alike(step, result))
         findings = self.judge("after", step, result, state) if self.guards else []
         if not findings:
             done = self._done(step, result, state, bodies, retry=False, left_s=left_s)
@@ -353,7 +360,7 @@ class Gate:
         verdict, events = self._sum_up(findings, step, "after", bodies)
         done = self._done(step, result, state, bodies, retry=False, left_s=left_s)
         if isinstance(verdict, Replace):
-            done = self._swapped(step, done, verdict.answer, "ok", bodies)
+            done = self._swapped(step, done, _answer(verdict, bodies), "ok", bodies)
         elif isinstance(verdict, Refuse | Hold):
             done = self._swapped(step, done, verdict.reason, "refused", bodies)
         self._learn(step, done, bodies, causes)
@@ -389,6 +396,7 @@ class Gate:
             status=result.status,
             output=bodies.put(result.output),
             news=result.news,
+            alike=result.alike,
             error=result.error,
             retry=retry,
             retry_after_s=result.retry_after_s,
@@ -410,6 +418,13 @@ class Gate:
 
 
 _ZERO = Decimal(0)
+
+
+def _unmade(step: Step, proposal: Propose, bodies: Bodies) -> tuple[StepStatus, str] | None:
+    """What no guard is asked about, and what is said of it: invalid calls, and those that the planner pruned."""
+    if step.invalid is not None:
+        return "invalid", step.invalid
+    return None if proposal.skip is None else ("refused", bodies.text(proposal.skip))
 
 
 def _time_s(state: RunState, left_s: float) -> float:
@@ -437,6 +452,18 @@ def _held_again(hold: Hold, step: Step, grant: Grant) -> Hold:
     return Hold(f"{hold.reason} (the approval in step {grant.step} was for {what})", hold.limit, hold.value)
 
 
+def _answer(verdict: Replace, bodies: Bodies) -> str:
+    return verdict.answer if verdict.ref is None else bodies.text(verdict.ref)
+
+
+def _later(step: Step, findings: Sequence[Finding]) -> Step:
+    """The step, with the longest wait that a guard asks for before it is performed."""
+    waits = [
+        each.verdict.wait_s for each in findings if isinstance(each.verdict, Allow) and each.mode == "enforce"
+    ]
+    return msgspec.structs.replace(step, delay_s=max([step.delay_s, *waits])) if waits else step
+
+
 def _assistant(text: str, bodies: Bodies) -> Ref:
     return bodies.put(canonical({"content": bodies.redact(text), "role": "assistant"}).decode())
 
@@ -456,29 +483,10 @@ def recorded_step(intent: StepIntended) -> Step:
         version=intent.version,
         effect=intent.effect,
         idempotent=intent.idempotent,
+        may_write=intent.may_write,
+        poll=intent.poll,
+        gist=intent.gist,
         tokens=intent.tokens,
         usd=intent.usd,
         context=intent.context,
     )
-
-
-def news(step: Step, result: Result) -> str | None:
-    """What this result teaches, as a digest: of (tool, arguments, result), or of (tool, error)."""
-    if step.kind not in ("tool", "handoff"):
-        return digest([step.name, "problem", result.problem]) if result.problem is not None else None
-    if result.status == "ok":
-        return digest([step.name, step.input, normalised(result.output)])
-    return digest([step.name, result.status, normalised(result.output)])
-
-
-def normalised(output: str | bytes) -> object:
-    """A result without what differs and means nothing: white space, and the order of JSON keys."""
-    if isinstance(output, bytes):
-        return digest(output.hex())
-    text = well_formed(output).strip()
-    if text[:1] in ("{", "["):
-        try:
-            return msgspec.json.decode(text)
-        except (msgspec.DecodeError, RecursionError):
-            pass
-    return " ".join(text.split())

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Guard:
     """Base class of every guard. Override `before`, and what else you need.
 
-    All four methods are pure: they get everything they may look at, and keep nothing on `self`.
+    All methods are pure: they get everything they may look at, and keep nothing on `self`.
     A guard that raises is a `Halt`.
     """
 
@@ -31,6 +31,10 @@ class Guard:
     def fold(self, memo: Any, event: Event, run: RunState) -> Any:
         """What it remembers after `event`; `run` is the state before it. Return a new value, or `memo`."""
         return memo
+
+    def carry(self, memo: Any) -> str | None:
+        """A short text that the session's next run gets with its `RunTaken`. None: nothing is carried over."""
+        return None
 
     def before(self, step: Step, run: RunState, memo: Any) -> Verdict:
         """Judge a step that is about to be performed."""

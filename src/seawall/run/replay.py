@@ -152,6 +152,8 @@ class _Replayer:
             today, why = self._short(intent, state)
         if self._statuses.get(intent.step) == "invalid":
             recorded = "invalid"
+        elif proposal.skip is not None:  # the planner's word, which is folded; no guard was asked
+            recorded = self._statuses.get(intent.step, recorded)
         if today != recorded:
             said = f"{_taken(intent)}: {recorded}"
             if today == "halt":
@@ -200,6 +202,7 @@ class _Replayer:
             output=self._bodies.text(done.output),
             error=done.error,
             news=done.news,
+            alike=done.alike,
             problem=None if done.problem is None else self._bodies.text(done.problem),
             answer=None if done.answer is None else self._bodies.text(done.answer),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Literal, Protocol
@@ -9,7 +10,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from seawall.core.canonical import Ref
-from seawall.core.events import Call, Limits, Status, StepKind, StepStatus, StoppedBy
+from seawall.core.events import Call, Gist, Limits, Status, StepKind, StepStatus, StoppedBy
 from seawall.run.bodies import Bodies
 from seawall.run.frame import Grant
 from seawall.run.state import RunState
@@ -27,6 +28,8 @@ class Propose(msgspec.Struct, frozen=True, kw_only=True):
     delay_s: float = 0.0
     """Wait this long before performing it."""
     grant: Grant | None = None
+    skip: Ref | None = None
+    """It was pruned: not to be performed, and the agent is told this."""
 
 
 class Close(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +79,16 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     effect: bool = False
     idempotent: bool = False
     """An effect whose tool honours the key: it may be attempted again under it."""
+    may_write: bool = False
+    """A tool of which nobody says whether it changes the world, for example in a recording."""
+    poll: bool = False
+    """A tool that is asked until something has happened: equal results are expected of it."""
+    fresh_s: float | None = None
+    """A read whose result may be given again for so many active seconds, if nothing was written since."""
+    volatile: tuple[str | re.Pattern[str], ...] = ()
+    """What of its results means nothing: fields of JSON by name, and patterns."""
+    gist: Gist | None = None
+    """Hand-offs: the task, for comparing."""
     tokens: int = 0
     usd: Decimal | None = Decimal(0)
     """Upper bound; None where the price is not known."""
@@ -111,6 +124,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     approved: bool | None = None
     news: str | None = None
     """Digest of what it teaches; the gate fills it in."""
+    alike: str | None = None
+    """Digest of a write's result without its numbers; the gate fills it in."""
     input_tokens: int = 0
     output_tokens: int = 0
     usd: Decimal = Decimal(0)

@@ -6,11 +6,14 @@ from typing import NamedTuple
 
 import msgspec
 
+from seawall.core.canonical import Ref
 from seawall.core.events import Mode, VerdictKind
 
 
 class Allow(msgspec.Struct, frozen=True):
-    """Go on."""
+    """Go on; after `wait_s` seconds, if it is above zero."""
+
+    wait_s: float = 0.0
 
 
 class Advise(msgspec.Struct, frozen=True):
@@ -29,6 +32,8 @@ class Replace(msgspec.Struct, frozen=True):
     answer: str
     limit: object = None
     value: object = None
+    ref: Ref | None = None
+    """A recorded body that is the answer, in place of `answer`."""
 
 
 class Hold(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import msgspec
 
@@ -20,6 +20,7 @@ from seawall.core.errors import Broken, Misused, SeawallError
 from seawall.core.events import Mode
 from seawall.core.ids import Ids
 from seawall.core.redact import Redactor
+from seawall.guards.budget import Budget
 from seawall.guards.endpoints import EndpointOptions, Endpoints
 from seawall.journal.protocol import Command, Journal, Lease
 from seawall.journal.sqlite import SqliteJournal
@@ -30,6 +31,9 @@ from seawall.run.frame import Line
 from seawall.run.guard import Guard
 from seawall.run.shared import Shared
 from seawall.run.state import RunState, fold
+from seawall.team.accounts import Accounts
+from seawall.team.admission import Admission, Places
+from seawall.team.brakes import Brakes
 from seawall.team.flight import Flight, Streamed
 from seawall.team.outcome import Outcome, outcome_of
 from seawall.team.post import Post
@@ -41,6 +45,8 @@ from seawall.team.workshop import Workshop
 LATE_S = 1.0
 """How long `close` waits for tools that ignore cancellation, before it lets go of them."""
 
+
+T = TypeVar("T")
 
 _log = logging.getLogger("seawall")
 
@@ -58,7 +64,9 @@ class Host:
         modes: Mapping[str, Mode] | None = None,
         models: Callable[[str], Model] | None = None,
         prices: Mapping[str, Price] | None = None,
+        admission: Admission | None = None,
         endpoints: Mapping[str, EndpointOptions] | None = None,
+        budget: Budget | None = None,
         secrets: Iterable[str] = (),
         environment: Mapping[str, str] | None = None,
     ) -> None:
@@ -76,12 +84,16 @@ class Host:
             redactor=Redactor.from_environment(os.environ if environment is None else environment, secrets),
         )
         self._flight = Flight(self._clock)
+        self._admission = admission or Admission()
+        self._places = Places(self._admission, self._clock)
+        self._brakes = Brakes(self._clock)
         self._endpoints = Endpoints(clock=self._clock, rng=rng, options=endpoints)
-        self._shared: tuple[Shared, ...] = (self._endpoints,)
+        self._accounts = Accounts(self._clock, budget)
+        self._shared: tuple[Shared, ...] = (self._brakes, self._endpoints, self._accounts)
         """What the gate asks at reserve, in this order."""
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._switches = Switches(self._clock)
-        self._post = Post(self._clock, self._switches, self._flight, self._wake_up)
+        self._post = Post(self._clock, self._switches, self._flight, self._wake_up, self._brakes.read)
         self._closing = False
 
     def __repr__(self) -> str:
@@ -111,7 +123,9 @@ class Host:
         else:
             self._journal = given
         self._flight.closed = False
+        self._places = Places(self._admission, self._clock)
         await self._endpoints.open(self._journal)
+        await self._accounts.open(self._journal)
         await self._post.open(self._journal)
         return self
 
@@ -129,15 +143,18 @@ class Host:
         finally:
             try:
                 await self._endpoints.close()
+                await self._accounts.close()
                 await journal.close()
                 await self._shop.close()
             finally:
+                self._brakes.close()
                 self._journal = None
                 self._closing = False
                 self._flight.close()
 
     async def _let_go(self) -> None:
         """Stop what is under way, and give up the runs in flight."""
+        self._places.close()
         tasks: list[asyncio.Task[Any]] = [*self._flight.in_line.values(), *self._post.close()]
         for task in tasks:
             task.cancel()
@@ -221,6 +238,7 @@ class Host:
             lease=lease,
             clock=self._clock,
             bodies=bodies,
+            planner=self._shop.planner(team, bodies),
             on_rest=self._rested,
             on_record=partial(self._flight.tell, run_id),
         )
@@ -245,6 +263,8 @@ class Host:
                 self._keep(self._release(driver.lease))
         else:
             self._shop.sessions.remember(driver.state, driver.bodies)
+        if newest:
+            self._places.leave(run_id)
         if newest and not driver.state.waits:  # one that waits is taken up again when a person has decided
             self._flight.teams.pop(run_id, None)
         self._flight.tell(run_id)
@@ -278,14 +298,14 @@ class Host:
 
     # ---- tasks of its own
 
-    def _keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _keep(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """A task that `close` waits for, and that nobody else need wait for."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
         return task
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()

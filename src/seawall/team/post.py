@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from seawall.core.clock import Clock, Timer
 from seawall.core.errors import SeawallError
 from seawall.core.events import Event, GuardSet, Mode
-from seawall.journal.protocol import Journal
+from seawall.journal.protocol import Journal, Setting, SettingKind
 from seawall.team.flight import Flight
 from seawall.team.switches import Switches
 
@@ -21,6 +21,9 @@ the person who has decided."""
 MAX_OWED = 100_000
 """Runs that are owed their commands. More than a process can have in flight or waiting; the oldest is dropped,
 and its commands lie in its inbox until it is resumed."""
+
+Settings = Mapping[tuple[SettingKind, str], Setting]
+"""What is set live, by kind and name; the newest of each."""
 
 _log = logging.getLogger("seawall")
 
@@ -34,11 +37,13 @@ class Post:
         switches: Switches,
         flight: Flight,
         wake_up: Callable[[str], Awaitable[None]],
+        on_settings: Callable[[Settings], None],
     ) -> None:
         self._clock = clock
         self._switches = switches
         self._flight = flight
         self._wake_up = wake_up
+        self._on_settings = on_settings
         self._journal: Journal | None = None
         self._stop_watching: Callable[[], None] | None = None
         self._change: asyncio.Future[None] | None = None
@@ -121,20 +126,26 @@ class Post:
                 await self.hand(run)
         finally:
             self._try_again_later()
-        if self._switches.read(await journal.settings(), self._switch):
+        settings = await journal.settings()
+        if self._switches.read(settings, self._switch):
             self._switch()
+        self._on_settings(settings)
 
     async def hand(self, run: str) -> None:
         """Give a run every command that it has not taken; if that fails now, it is tried again."""
         try:
             await self._hand(run)
         except Exception as error:  # noqa: BLE001 -- whatever is wrong with one run, the others get theirs
-            if self._owed.get(run) != str(error):
-                _log.warning("run %s could not be handed its commands, and will be: %s", run, error)
-            self._owe(run, str(error))
-            self._try_again_later()
+            self.failed(run, error)
         else:
             self._owed.pop(run, None)
+
+    def failed(self, run: str, error: Exception) -> None:
+        """A run could not take what came for it: try again later."""
+        if self._owed.get(run) != str(error):
+            _log.warning("run %s could not be handed its commands, and will be: %s", run, error)
+        self._owe(run, str(error))
+        self._try_again_later()
 
     def _owe(self, run: str, why: str) -> None:
         self._owed[run] = why

@@ -5,41 +5,38 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
-from typing import Literal
 
 import msgspec
 
-from seawall.core.canonical import Ref
 from seawall.core.errors import Misused, Refused, SeawallBug
 from seawall.core.events import Event, GuardSet, Limits, Mode, RunStarted, RunTaken, refs_of
-from seawall.journal.protocol import Booking, Command, Lease, RunRow, Setting, Summary
+from seawall.journal.protocol import Command, Lease, Setting, SettingKind
 from seawall.run.bodies import Bodies
-from seawall.run.driver import Create, Driver
 from seawall.run.fork import forked
-from seawall.run.frame import Line
 from seawall.run.recovery import recovered
 from seawall.run.replay import Replay, replay
-from seawall.run.state import RunState, begin, fold
+from seawall.run.shared import Pause
+from seawall.run.state import RunState, fold
 from seawall.team.agent import Agent
+from seawall.team.brakes import check_what
+from seawall.team.entrance import Entrance
 from seawall.team.handle import Run
-from seawall.team.host import Host
 from seawall.team.recorded import recorded
 from seawall.team.recover import nobody
+from seawall.team.sessions import Past
 from seawall.team.switches import check_by, check_mode
 from seawall.team.team import Team, checked, named, team_of
 from seawall.team.work import honours_key
 
 MAX_REQUEST_CHARS = 1_000_000
 """Of a request: some 250,000 tokens, more than most models take. What is longer belongs into a tool's result."""
-MAX_TRIES = 3
-"""To begin as a session's newest run, where other processes start runs in it at the same moment."""
 
 _log = logging.getLogger("seawall")
 
 
-class Seawall(Host):
+class Seawall(Entrance):
     """Runs teams; an async context manager.
 
         async with Seawall("desk.db") as sea:
@@ -49,7 +46,8 @@ class Seawall(Host):
     `journal` is a path, `:memory:`, or a `Journal`. `guards` replace the default ones (`Loops()`); a team's
     own guards are added, and take the place of one with the same name. `modes` sets guards to `off`,
     `observe` or `enforce`. `models` makes a `Model` of a name such as `openai:gpt-5.2`; `prices` are by
-    model name. Values in `secrets`, and of environment variables named like a key, never reach the journal.
+    model name. `admission` bounds how many runs this process takes, `budget` what tenants and days may spend.
+    Values in `secrets`, and of environment variables named like a key, never reach the journal.
     """
 
     # ---- starting
@@ -76,15 +74,17 @@ class Seawall(Host):
         `request_id`: the same one again gives the same run. `limits` take the place of the team's.
         `stream`: `run.events()` brings pieces of the coordinator's text, which the outcome marks as unchecked.
         `app`: the team's import path, for `seawall resume`. A caller that is cancelled meanwhile does not
-        take the run with it: its `request_id` brings it back.
-        Raises `Misused` for an empty request or an argument of another type; `Refused` if the session's last
-        run waits or is interrupted, or a price is not known and money limited; `JournalFull`, `JournalFailed`.
+        take the run with it: its `request_id` brings it back. Where `admission` has no place free the run
+        waits in line, recorded; that is not active time.
+        Raises `Misused` for an empty request or an argument of another type; `Refused` if the line is full or the
+        tenant is paused (with `retry_after_s`), the session's last run waits or is interrupted, or a price is not known and money
+        limited; `JournalFull`, `JournalFailed`.
         """
         team = team_of(team)
         _check_request(request)
         named(session=session, tenant=tenant, principal=principal, request_id=request_id, app=app)
         spend = checked(limits) if limits is not None else team.limits
-        self._shop.check(team, spend)
+        self._shop.check(team, spend, self._accounts.usd_cap(tenant))
         bodies = self._shop.bodies(tenant, session)
         started = RunStarted(
             at=self._clock.wall_s(),
@@ -102,132 +102,14 @@ class Seawall(Host):
             app=app,
             stream=stream,
         )
-        return await self._enter(team, started, bodies)
-
-    async def _enter(self, team: Team, started: RunStarted, bodies: Bodies) -> Run:
-        """Begin, or wait in line in the session. Raises `Refused` if that takes no other run now."""
-        for _ in range(MAX_TRIES):
-            tail = None
-            if started.session is not None:
-                try:
-                    tail = await self._shop.sessions.tail(self.journal, started, queued=self._flight.holds)
-                except Refused:  # perhaps by this very request's run
-                    request_id = started.request_id
-                    known = request_id and await self.journal.request(started.tenant, request_id)
-                    if not known:
-                        raise
-                    return await self.attach(known)
-            if tail == "busy":
-                return await self._queue(team, started, bodies)
-            try:
-                return await self._begin(team, started, bodies, tail)
-            except Refused as refused:
-                if refused.guard != "session":
-                    raise
-        return await self._queue(team, started, bodies)  # others were quicker each time: wait in line
-
-    async def _begin(self, team: Team, started: RunStarted, bodies: Bodies, tail: RunRow | None) -> Run:
-        """Record the run together with its first steps, and go."""
-        history, lines = await self._shop.sessions.history(self.journal, tail, bodies)
-        state = begin(started, self._shop.guards(team))
-        driver = self._driver(team, state, None, bodies, lines)
-        handle = Run(self, started.run, self._flight)
-        taken = RunTaken(
-            at=started.at, owner=self.journal.owner, epoch=1, left_s=started.limits.active_s, history=history
-        )
-        first: list[Event] = [taken, *self._post.switched(started.guards)]
-        after = None if started.session is None else "" if tail is None else tail.run
-
-        async def create(
-            events: Sequence[Event],
-            unsaved: dict[Ref, bytes],
-            waits: bool,
-            summary: Summary | None,
-            booked: Sequence[Booking],
-        ) -> Lease:
-            return await self.journal.create(
-                started, events, unsaved, after=after, waiting=waits, summary=summary, booked=booked
-            )
-
-        await asyncio.shield(self._keep(self._start_new(driver, first, create)))
-        if driver.lease.epoch == 0:
-            return await self.attach(driver.lease.run)
-        return handle
-
-    async def _start_new(
-        self,
-        driver: Driver,
-        first: Sequence[Event],
-        create: Create,
-    ) -> None:
-        run_id = driver.state.started.run
-        try:
-            await driver.start_new(first, create)
-        except BaseException:
-            driver.bodies.keep()
-            self._forget(run_id)
-            raise
-        if driver.lease.epoch == 0:
-            self._forget(run_id)
-        else:  # what was set live while it was being recorded
-            for name, mode, by, until in self._switches.now(driver.state.started.guards):
-                driver.set_mode(name, mode, by, until)
-            await self._post.hand(run_id)
-
-    async def _queue(self, team: Team, started: RunStarted, bodies: Bodies) -> Run:
-        """Record the run, and go once the session's run before it has ended."""
-        lease = await self.journal.create(started, (), bodies.unsaved())
-        if lease.epoch == 0:
-            return await self.attach(lease.run)
-        line = self._go_when_free(team, started, bodies, lease)
-        task = asyncio.get_running_loop().create_task(line)
-        self._flight.in_line[started.run] = task
-
-        def begun_or_gone(_: asyncio.Task[None]) -> None:
-            self._flight.in_line.pop(started.run, None)
-            self._flight.tell(started.run)
-
-        task.add_done_callback(begun_or_gone)
-        return Run(self, started.run, self._flight, team)
-
-    async def _go_when_free(self, team: Team, started: RunStarted, bodies: Bodies, lease: Lease) -> None:
-        try:
-            await self._stand_in_line(team, started, bodies, lease)
-        except Exception as error:  # noqa: BLE001 -- a guard's or a model's code may be what fails
-            _log.error("run %s was recorded and could not begin: %s", started.run, error)
-            self._flight.forget(started.run)
-            await self._release(lease)
-
-    async def _stand_in_line(self, team: Team, started: RunStarted, bodies: Bodies, lease: Lease) -> None:
-        tail: RunRow | Literal["busy"] | None = "busy"
-        while tail == "busy":
-            change = self._post.next_change()
-            try:
-                tail = await self._shop.sessions.tail(
-                    self.journal, started, queued=self._flight.holds, own=True
-                )
-            except Refused:  # the run before it waits for a person, or to be gone on with: so does this one
-                tail = "busy"
-            if tail == "busy" and not await self.journal.inbox(started.run):
-                await change
-            elif tail == "busy":  # cancelled while it waited
-                tail = None
-        history, lines = await self._shop.sessions.history(self.journal, tail, bodies)
-        state = begin(started, self._shop.guards(team))
-        commands = await self.journal.inbox(started.run)
-        driver = self._driver(team, state, lease, bodies, lines)
-        now, left_s = self._clock.wall_s(), started.limits.active_s
-        first: list[Event] = [
-            RunTaken(at=now, owner=lease.owner, epoch=lease.epoch, left_s=left_s, history=history),
-            *self._post.switched(started.guards),
-        ]
-        driver.start(first, commands)
-        self._keep(self._post.hand(started.run))  # nothing may fail here any more: the run is on its way
+        entering = self._keep(self._enter(team, started, bodies))
+        return await asyncio.shield(entering)
 
     # ---- going on
 
     async def resume(self, run_id: str, team: Team | Agent, *, force: bool = False) -> Run:
-        """Go on with a run after a crash, or after it waited, with today's team.
+        """Go on with a run after a crash, or after it waited, with today's team. Where `admission` has no place
+        free this waits for the next one: what was begun goes before what is new.
 
         Recorded steps are not made again. A read or model call that was in flight is; an effect is only if
         its tool is idempotent, else its fate is `unknown` and the run waits for a person.
@@ -241,11 +123,8 @@ class Seawall(Host):
         self._flight.taking.add(run_id)
         before = self._flight.teams.get(run_id)
         try:
-            try:
-                lease = await self.journal.take(run_id, force=force)
-            except Misused:
-                if (await self.journal.row(run_id)).state != "ended":
-                    raise
+            lease = await self._taken(run_id, force)
+            if lease is None:
                 return Run(self, run_id, self._flight)
             try:
                 return await self._go_on(team, lease)
@@ -253,29 +132,62 @@ class Seawall(Host):
                 self._flight.forget(run_id, before)
                 await self._release(lease)
                 raise
+        except BaseException:
+            if run_id not in self._flight.drivers:
+                self._places.leave(run_id)
+            raise
         finally:
             self._flight.taking.discard(run_id)
             self._flight.tell(run_id)
 
+    async def _taken(self, run_id: str, force: bool) -> Lease | None:
+        """The lease of a run, and a place for it; None if it has ended."""
+        row, lease = await self.journal.row(run_id), None
+        if row.state == "ended":
+            return None
+        if row.state == "running":  # whose owner lives: that is told at once
+            lease = await self.journal.take(run_id, force=force)
+        try:
+            self._places.again(run_id, row.tenant)
+            await self._turn(run_id)
+            return lease or await self.journal.take(run_id, force=force)
+        except Misused:
+            if (await self.journal.row(run_id)).state != "ended":
+                raise
+            self._places.leave(run_id)
+            return None
+        except BaseException:
+            if lease is not None:
+                await self._release(lease)
+            raise
+
     async def _go_on(self, team: Team, lease: Lease) -> Run:
         events = await self.journal.events(lease.run)
         state = fold(events, self._shop.guards(team))
-        self._shop.check(team, state.started.limits)
+        self._shop.check(team, state.started.limits, self._accounts.usd_cap(lease.tenant))
         bodies = self._shop.bodies(lease.tenant, state.started.session)
         bodies.load(await self.journal.bodies(lease.tenant, bodies.missing(refs_of(events))))
-        history = state.history
         if state.epoch == 0 and state.started.fork is None:  # it stood in line and never began
-            history, lines = await self._before(state, bodies)
+            past = await self._before(state, bodies)
         else:
-            lines = await self._shop.sessions.lines(self.journal, lease.tenant, history, bodies)
+            lines = await self._shop.sessions.lines(self.journal, lease.tenant, state.history, bodies)
+            past = Past(state.history, lines, {})  # what was carried over is in the fold
         commands = await self.journal.inbox(lease.run, after=state.inbox)
         receipts = [item.command.output for item in commands if item.command.output]
         bodies.load(await self.journal.bodies(lease.tenant, bodies.missing(receipts)))
-        driver = self._driver(team, state, lease, bodies, lines)
+        driver = self._driver(team, state, lease, bodies, past.lines)
         driver.learn(events)
         now = self._clock.wall_s()
+        taken = RunTaken(
+            at=now,
+            owner=lease.owner,
+            epoch=lease.epoch,
+            left_s=state.left_s,
+            history=past.transcript,
+            carried=dict(past.carried),
+        )
         first: list[Event] = [
-            RunTaken(at=now, owner=lease.owner, epoch=lease.epoch, left_s=state.left_s, history=history),
+            taken,
             *self._post.switched(state.modes),
             *recovered(state, now, partial(honours_key, team)),
         ]
@@ -284,11 +196,11 @@ class Seawall(Host):
         self._keep(self._post.hand(lease.run))
         return handle
 
-    async def _before(self, state: RunState, bodies: Bodies) -> tuple[Ref | None, tuple[Line, ...]]:
+    async def _before(self, state: RunState, bodies: Bodies) -> Past:
         """The conversation before a run that has not begun. Raises `Refused` if the one before goes on."""
         commands = await self.journal.inbox(state.started.run)
         if state.started.session is None or any(item.command.kind == "cancel" for item in commands):
-            return None, ()
+            return Past(None, (), {})
         sessions = self._shop.sessions
         tail = await sessions.tail(self.journal, state.started, queued=self._flight.holds, own=True)
         if tail == "busy":
@@ -299,11 +211,6 @@ class Seawall(Host):
                 value=state.started.session,
             )
         return await sessions.history(self.journal, tail, bodies)
-
-    async def attach(self, run_id: str) -> Run:
-        """A handle on a run, wherever it is driven. Raises `Misused` if there is no such run."""
-        await self.journal.row(run_id)
-        return Run(self, run_id, self._flight)
 
     async def decide(
         self, run_id: str, step: int, *, approve: bool, by: str, reason: str = "", result: str | None = None
@@ -394,29 +301,69 @@ class Seawall(Host):
             raise Misused(
                 f"team {team.name!r} has no agent {started.agent!r}, who leads run {run_id} (there: {there})"
             )
-        self._shop.check(team, started.limits)
+        self._shop.check(team, started.limits, self._accounts.usd_cap(started.tenant))
         fold([started, *begin[1:]], self._shop.guards(team))
         lease = await self.journal.create(started, begin[1:], bodies.unsaved(), take=False)
         return await self.resume(lease.run, team)
 
-    async def set_guard(self, guard: str, mode: Mode, *, by: str, for_s: float | None = None) -> None:
+    # ---- live settings
+
+    async def set_guard(
+        self, guard: str, mode: Mode, *, by: str, why: str = "", for_s: float | None = None
+    ) -> None:
         """Switch a guard for all runs on this journal, live: those in flight and those to come.
 
-        With `for_s` it goes back to what the code says after so many seconds. Recorded with `by`.
+        With `for_s` it goes back to what the code says after so many seconds. Recorded with `by` and `why`.
         A name that this process knows no guard by is recorded all the same, with a warning in the log: the
         guard may be one of another process's teams. Raises `Misused` if `by` is empty or `mode` is none.
         """
         check_mode(guard, mode)
-        check_by(f"guard {guard!r}", by)
-        if for_s is not None and for_s <= 0:
-            raise Misused(f"guard {guard!r}: for_s is {for_s}; it must be above zero")
-        now = self._clock.wall_s()
-        until = None if for_s is None else now + for_s
-        by = self._shop.bodies().redact(by)
-        await self.journal.set(Setting(kind="guard", name=guard, value=mode, by=by, at=now, until=until))
+        await self._set("guard", guard, mode, by, why, for_s)
         if known := self._switches.unseen(guard, self._shop.own_guards):
             _log.warning("guard %r was set, and this process knows only: %s", guard, ", ".join(known))
+
+    async def pause(self, what: str, *, by: str, why: str = "", for_s: float | None = None) -> None:
+        """Put a brake on `what`, in all processes on this journal: no step that it holds begins any more.
+
+        `what` is `tool:refund`, `agent:clerk`, `tenant:acme`, `run:r-…` or `all`. Steps in flight go on to
+        their end. A run that can do nothing else is parked: its clock stands still, and it goes on when the
+        brake is lifted, or after `for_s` seconds. New runs of a paused tenant, or with `all`, are `Refused`.
+        Raises `Misused` for a `what` that is nothing, an unknown run, an empty `by`, a `for_s` not above zero.
+        """
+        check_what(what)
+        kind, _, name = what.partition(":")
+        if kind == "run":
+            await self.journal.row(name)
+        await self._set("pause", what, "on", by, why, for_s)
+
+    async def unpause(self, what: str, *, by: str, why: str = "") -> None:
+        """Lift the brake on `what`. Raises `Misused` if there is none, naming what is paused."""
+        check_what(what)
         await self._post.deliver()
+        if self._brakes.get(what) is None:
+            there = ", ".join(pause.what for pause in self._brakes.pauses()) or "nothing"
+            raise Misused(f"{what!r} is not paused (paused: {there})")
+        await self._set("pause", what, "off", by, why, None)
+
+    async def pauses(self) -> list[Pause]:
+        """The brakes that are on, oldest first."""
+        await self._post.deliver()
+        return self._brakes.pauses()
+
+    async def _set(
+        self, kind: SettingKind, name: str, value: str, by: str, why: str, for_s: float | None
+    ) -> None:
+        check_by(f"{kind} {name!r}", by)
+        if for_s is not None and not for_s > 0:
+            raise Misused(f"{kind} {name!r}: for_s is {for_s}; it must be above zero")
+        now, redact = self._clock.wall_s(), self._shop.bodies().redact
+        until = None if for_s is None else now + for_s
+        by, why = redact(by), redact(why)
+        setting = Setting(kind=kind, name=name, value=value, by=by, why=why, at=now, until=until)
+        await self.journal.set(setting)
+        await self._post.deliver()
+
+    # ---- ending and waking up
 
     async def cancel(self, run_id: str, command: Command) -> None:
         """Have a run's owner end it; a run that nobody drives is taken and ended here."""
@@ -442,9 +389,26 @@ class Seawall(Host):
         row = await self.journal.row(run_id)
         if row.state == "ended":  # in another process
             self._flight.teams.pop(run_id, None)
-        if row.state == "waiting" and not self._flight.holds(run_id):
-            with contextlib.suppress(Refused):  # another process was quicker
+        if row.state != "waiting" or self._flight.holds(run_id):
+            return
+        if self._places.full_for(
+            row.tenant
+        ):  # its turn comes; meanwhile others are to get what came for them
+            self._keep(self._resume_in_turn(run_id, team))
+            return
+        with contextlib.suppress(Refused):  # another process was quicker
+            await self.resume(run_id, team)
+
+    async def _resume_in_turn(self, run_id: str, team: Team) -> None:
+        try:
+            with contextlib.suppress(Refused):
                 await self.resume(run_id, team)
+        except Exception as error:  # noqa: BLE001 -- whatever it is, what came for the run is still to be taken
+            if not self._closing:
+                self._post.failed(run_id, error)
+
+    def _handle(self, run_id: str, team: Team | None = None) -> Run:
+        return Run(self, run_id, self._flight, team)
 
 
 def _check_request(request: str) -> None:

@@ -32,6 +32,15 @@ class _Kept(NamedTuple):
     size_bytes: int
 
 
+class Past(NamedTuple):
+    """What a session's next run goes on from."""
+
+    transcript: Ref | None
+    lines: tuple[Line, ...]
+    carried: Mapping[str, str]
+    """What the guards of the run that left the transcript left beside it."""
+
+
 class Sessions:
     """The conversations of this process's runs."""
 
@@ -82,9 +91,7 @@ class Sessions:
             return "busy"
         raise Refused(f"session {session!r}: its run {tail.run} {what}", guard="session", value=tail.run)
 
-    async def history(
-        self, journal: Journal, tail: RunRow | None, bodies: Bodies
-    ) -> tuple[Ref | None, tuple[Line, ...]]:
+    async def history(self, journal: Journal, tail: RunRow | None, bodies: Bodies) -> Past:
         """The newest transcript of a session whose newest run is `tail`; the bodies of its lines are loaded.
 
         A run whose events were pruned has none, nor has what it went on from: that ended before it.
@@ -92,19 +99,20 @@ class Sessions:
         while tail is not None and tail.session is not None:
             if tail.events == 0 and not _never_began(tail):
                 break
-            transcript = await _transcript(journal, tail)
-            if transcript is not None:
+            ended = await _ended(journal, tail)
+            transcript = None if ended is None else ended.transcript
+            if ended is not None and transcript is not None:
                 kept = self._kept.get((tail.tenant, tail.session))
                 if kept is not None and kept.transcript == transcript:
                     # The run may have been waiting in line since before these were known.
                     missing = bodies.missing(_refs(kept.lines))
                     bodies.load({ref: kept.known[ref] for ref in missing if ref in kept.known})
-                    return transcript, kept.lines
+                    return Past(transcript, kept.lines, ended.carried)
                 lines = await self.lines(journal, tail.tenant, transcript, bodies)
                 self._keep((tail.tenant, tail.session), transcript, lines, bodies)
-                return transcript, lines
+                return Past(transcript, lines, ended.carried)
             tail = await journal.session_tail(tail.tenant, tail.session, before=tail.run)
-        return None, ()
+        return Past(None, (), {})
 
     async def lines(self, journal: Journal, tenant: str, ref: Ref | None, bodies: Bodies) -> tuple[Line, ...]:
         """All lines of a conversation, oldest first, walking its manifests back."""
@@ -163,11 +171,11 @@ def _never_began(row: RunRow) -> bool:
     return row.state == "ended" and row.summary is not None and row.summary.model_calls == 0
 
 
-async def _transcript(journal: Journal, row: RunRow) -> Ref | None:
-    """What an ended run left of its conversation; None if its events were pruned."""
+async def _ended(journal: Journal, row: RunRow) -> RunEnded | None:
+    """The end of an ended run; None if its events were pruned."""
     events = await journal.events(row.run, after=row.events - 2)
     ended = next((event for event in events if isinstance(event, RunEnded)), None)
     if ended is None:  # late results came after it
         events = await journal.events(row.run)
         ended = fold(events).ended if events else None
-    return None if ended is None else ended.transcript
+    return ended

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, get_type_hints, overload
 
@@ -68,6 +69,9 @@ class Tool:
         threads: int = MAX_THREADS,
         version: str = "1",
         endpoint: str | None = None,
+        poll: bool = False,
+        fresh_s: float | None = None,
+        volatile: Sequence[str | re.Pattern[str]] = (),
         schema: dict[str, Any] | None = None,
     ) -> None:
         self.name: str = name or getattr(function, "__name__", "") or type(function).__name__
@@ -78,6 +82,9 @@ class Tool:
         self.retries = retries
         self.threads = threads
         self.endpoint: str = f"tool:{self.name if endpoint is None else endpoint}"
+        self.poll = poll
+        self.fresh_s = fresh_s
+        self.volatile = tuple(volatile)
         self.is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
             getattr(function, "__call__", None)  # noqa: B004 -- an object with an async __call__ is a tool too
         )
@@ -112,6 +119,11 @@ class Tool:
                 f"tool {self.name!r}: endpoint is {self.endpoint.removeprefix('tool:')!r}; "
                 f"it must be a name of at most {MAX_ENDPOINT_CHARS} characters"
             )
+        if self.poll and self.effect:
+            raise Misused(f"tool {self.name!r}: poll=True is for reads; this one is an effect")
+        if self.fresh_s is not None and (self.effect or self.poll or not self.fresh_s > 0):
+            what = "an effect" if self.effect else "a poll" if self.poll else f"{self.fresh_s}"
+            raise Misused(f"tool {self.name!r}: fresh_s is for reads and above zero (this is {what})")
 
     def _parameters(self, function: Callable[..., Any]) -> type[BaseModel]:
         signature = inspect.signature(function)
@@ -247,6 +259,9 @@ def tool(
     threads: int = MAX_THREADS,
     version: str = "1",
     endpoint: str | None = None,
+    poll: bool = False,
+    fresh_s: float | None = None,
+    volatile: Sequence[str | re.Pattern[str]] = (),
 ) -> Callable[[Callable[..., Any]], Tool]: ...
 
 
@@ -263,6 +278,9 @@ def tool(
     threads: int = MAX_THREADS,
     version: str = "1",
     endpoint: str | None = None,
+    poll: bool = False,
+    fresh_s: float | None = None,
+    volatile: Sequence[str | re.Pattern[str]] = (),
 ) -> Tool | Callable[[Callable[..., Any]], Tool]:
     """Make a tool of a function, sync or async. Its docstring is what the model is told.
 
@@ -275,6 +293,11 @@ def tool(
     are slow, its breaker opens, and its tools are not called for a while. A tool that raises a `Broken`, an error
     of a connection, a time-out or a status of 429 or 5xx says that the other side is broken; anything else, such
     as `LookupError("no such order")`, is its answer.
+    this process. `version`: raise it when the tool's meaning changes. `poll`: it is asked until something has
+    happened, so equal results are no loop; the guard `Loops` spaces its calls out and has a cap of its own.
+    `fresh_s`: for so many active seconds an equal call is answered with the result that is known, as long as
+    nothing was written since. `volatile`: what of its results differs each time and means nothing, as names of
+    JSON fields and as compiled patterns; clocks, durations, ids of requests and the like are known already.
 
     A sync call that never returns holds its thread as long as the process lives. Once all of a tool's
     threads are held, its calls fail after `timeout_s` and were not made; without `timeout_s` they wait until
@@ -297,6 +320,9 @@ def tool(
             threads=threads,
             version=version,
             endpoint=endpoint,
+            poll=poll,
+            fresh_s=fresh_s,
+            volatile=volatile,
         )
 
     return make if function is None else make(function)

@@ -15,13 +15,15 @@ from seawall.core.events import Limits, StepIntended
 from seawall.models.protocol import Model, ModelFailed, ModelReply, ModelRequest, Price, TextDelta, Usage
 from seawall.run.bodies import Bodies
 from seawall.run.frame import Frame, Line
+from seawall.run.news import gist
 from seawall.run.state import RunState, effect_key
 from seawall.run.step import Action, Propose, Result, Step
 from seawall.run.verdict import said
-from seawall.team.agent import ANSWER_TOOL, ASK_PREFIX
+from seawall.team.agent import ANSWER_TOOL, ASK_PREFIX, Agent
 from seawall.team.context import Context, encode_manifest, loads, review_task, transcript
 from seawall.team.decide import decide
 from seawall.team.other_side import other_side
+from seawall.team.partial import fallback_task
 from seawall.team.reply import read_reply
 from seawall.team.team import REVIEW_TOOL, Member, Team
 from seawall.team.threads import Threads, Turn
@@ -36,9 +38,12 @@ EVIDENCE_CHARS = 2_000
 class Crew:
     """What the runs of one team share in a process: models by agent, prices, thread pools."""
 
-    def __init__(self, team: Team, models: Mapping[str, Model], prices: Mapping[str, Price]) -> None:
+    def __init__(
+        self, team: Team, models: Mapping[str, Model], price: Callable[[Agent], Price | None]
+    ) -> None:
+        """`price` says what an agent's model costs, or None where that is not known."""
         self.models = dict(models)
-        self.prices = {name: _price(member.agent.model, prices) for name, member in team.members.items()}
+        self.prices = {name: price(member.agent) for name, member in team.members.items()}
         self.schemas_bytes = {
             name: sum(len(canonical(spec)) for spec in member.specs) for name, member in team.members.items()
         }
@@ -129,6 +134,8 @@ class TeamWork:
             return self._prepare_model(step, member, frame, bodies)
         if proposal.kind == "tool":
             return _prepare_tool(step, member, bodies)
+        if proposal.kind == "handoff" and proposal.call is None:
+            return _prepare_fallback(step, self.team.members[proposal.name], state, bodies)
         if proposal.kind == "handoff":
             return _prepare_handoff(step, self.team.members[proposal.name], bodies)
         if proposal.kind == "review":
@@ -292,12 +299,6 @@ def _tell_nobody(number: int, text: str) -> None:
     pass
 
 
-def _price(model: Model | str, prices: Mapping[str, Price]) -> Price | None:
-    if isinstance(model, str):
-        return prices.get(model)
-    return model.price or prices.get(model.name)
-
-
 def _raise_if_ours() -> None:
     """Within `except CancelledError`: go on raising it if the task was cancelled, and not by what it called."""
     task = asyncio.current_task()
@@ -351,6 +352,9 @@ def _prepare_tool(step: Step, member: Member, bodies: Bodies) -> Step:
         idempotent=tool.idempotent,
         timeout_s=tool.timeout_s,
         endpoint=tool.endpoint,
+        poll=tool.poll,
+        fresh_s=tool.fresh_s,
+        volatile=tool.volatile,
     )
     try:
         arguments = _arguments(step, bodies)
@@ -381,7 +385,16 @@ def _prepare_handoff(step: Step, target: Member, bodies: Bodies) -> Step:
     if not isinstance(task, str) or not task.strip():
         given = canonical_text(arguments)[:200]
         return msgspec.structs.replace(step, invalid=f"Error: a hand-off needs a text 'task' (got {given})")
-    return msgspec.structs.replace(step, arguments=arguments, input=bodies.put(task), version=target.version)
+    return msgspec.structs.replace(
+        step, arguments=arguments, input=bodies.put(task), version=target.version, gist=gist(task)
+    )
+
+
+def _prepare_fallback(step: Step, target: Member, state: RunState, bodies: Bodies) -> Step:
+    """The run's own hand-off, to the agent that answers in the team's place."""
+    intent = bodies.text(state.started.intent)
+    task = fallback_task(intent, state.plan.verified(), bodies)
+    return msgspec.structs.replace(step, input=bodies.put(task), version=target.version)
 
 
 def _prepare_review(step: Step, reviewer: Member, state: RunState, frame: Frame, bodies: Bodies) -> Step:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 
 from seawall.core.clock import Clock
 from seawall.core.errors import Misused, Refused
 from seawall.core.events import Limits, RunStarted
 from seawall.core.redact import Redactor
 from seawall.guards.loops import Loops
+from seawall.models import prices
 from seawall.models.protocol import Model, Price
+from seawall.models.providers import base_url_of
 from seawall.run.bodies import Bodies
 from seawall.run.frame import Line
 from seawall.run.gate import BUILT_IN, Gate
 from seawall.run.guard import Guard
+from seawall.run.latency import Latencies
 from seawall.run.shared import Shared
 from seawall.run.step import Work
-from seawall.team.agent import listed
+from seawall.team.agent import Agent, listed
+from seawall.team.planning import RunPlanner
 from seawall.team.sessions import Sessions
 from seawall.team.team import Team
 from seawall.team.work import Crew, TeamWork
@@ -44,6 +49,7 @@ class Workshop:
         self._redactor = redactor
         self._crews: weakref.WeakKeyDictionary[Team, Crew] = weakref.WeakKeyDictionary()
         self._resolved: dict[str, Model] = {}
+        self._latencies = Latencies()
 
     def guards(self, team: Team) -> tuple[Guard, ...]:
         """The guards of a team's runs. Raises `Misused` for one with a name of Seawall's own, or two of one."""
@@ -57,19 +63,29 @@ class Workshop:
                 raise Misused(f"a guard can't be named {name!r}: that is one of Seawall's own")
         return tuple(by_name.values())
 
-    def check(self, team: Team, limits: Limits) -> None:
-        """Raise `Refused` if money is limited and a model's price is not known."""
+    def check(self, team: Team, limits: Limits, usd_cap: Decimal | None) -> None:
+        """Raise `Refused` if money is limited, for the run or by a cap, and a model's price is not known."""
         crew = self._crew(team)
+        usd = limits.usd if limits.usd is not None else usd_cap
         for agent, price in crew.prices.items():
-            if limits.usd is not None and price is None:
+            if usd is not None and price is None:
                 model = crew.models[agent].name
+                extra = (
+                    "" if prices.installed() else ", or install a list of them: pip install 'seawall[prices]'"
+                )
                 raise Refused(
-                    f"usd is limited to {limits.usd}, and the price of {agent!r}'s model {model!r} is not known: "
-                    "give it with Seawall(prices={...})",
+                    f"usd is limited to {usd}, and the price of {agent!r}'s model {model!r} is not known: "
+                    f"give it with Seawall(prices={{...}}){extra}",
                     guard="budget",
-                    limit=limits.usd,
+                    limit=usd,
                     value=model,
                 )
+
+    def planner(self, team: Team, bodies: Bodies) -> RunPlanner | None:
+        """The planner of one run, if the team has one. What is known of latencies is of all runs here."""
+        if team.planner is None:
+            return None
+        return RunPlanner(team, team.planner, self._latencies, bodies, now=self._clock.wall_s)
 
     def _crew(self, team: Team) -> Crew:
         crew = self._crews.get(team)
@@ -78,7 +94,7 @@ class Workshop:
             for name, member in team.members.items():
                 model = member.agent.model
                 models[name] = self._named(model) if isinstance(model, str) else model
-            crew = self._crews[team] = Crew(team, models, self._prices)
+            crew = self._crews[team] = Crew(team, models, self._price)
         return crew
 
     def _named(self, name: str) -> Model:
@@ -86,6 +102,21 @@ class Workshop:
         if model is None:
             model = self._resolved[name] = self._resolve(name)
         return model
+
+    def _price(self, agent: Agent) -> Price | None:
+        """What an agent's model costs: as the host says, as the model itself says, or as it is listed."""
+        model = agent.model
+        name = model if isinstance(model, str) else model.name
+        given = self._prices.get(name)
+        if given is not None:
+            return given
+        if isinstance(model, str):
+            base_url = base_url_of(name)
+        elif model.price is not None:
+            return model.price
+        else:
+            base_url = getattr(model, "base_url", None)
+        return prices.listed(name, at=self._clock.wall_s(), base_url=base_url, settings=agent.settings)
 
     async def close(self) -> None:
         """Close the models that were made from their names; those that were given stay as they are."""
@@ -111,7 +142,7 @@ class Workshop:
         on_text: Callable[[int, str], None] | None = None,
     ) -> TeamWork:
         """The team at work on one run; without `models` it can decide, not perform."""
-        crew = self._crew(team) if models else Crew(team, {}, self._prices)
+        crew = self._crew(team) if models else Crew(team, {}, self._price)
         return TeamWork(team, crew, limits, bodies, history=lines, on_text=on_text)
 
     def gate(

@@ -162,7 +162,7 @@ def test_an_agent_that_swings_between_a_closed_door_and_its_partner_is_halted_as
 
             assert ended.status == "halted"
             assert ended.stopped_by is not None and ended.stopped_by.guard == "loops"
-            assert world.calls - before <= 3
+            assert world.calls - before <= 4
 
     asyncio.run(play())
 

@@ -1,0 +1,157 @@
+"""The format of recorded calls: JSON lines, gzipped or not, one run a line.
+
+    {"id": "r-1", "calls": [{"turn": 2, "agent": "main", "tool": "Bash", "arguments": {"command": "ls"},
+                             "result": "a.txt", "error": false}, …]}
+
+Only `calls`, and in each call `tool`, are needed. Whatever else a row has is left alone.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, NamedTuple, cast
+
+import msgspec
+
+from seawall.core.canonical import canonical
+
+MAX_LINE_BYTES = 64 * 1024 * 1024
+"""A longer line is left out, and said so: one line is one run, and it is held in memory as a whole. The longest of
+the recordings that we tuned with has 1.1 MB."""
+GZIP_MAGIC = b"\x1f\x8b"
+
+
+class RecordedCall(msgspec.Struct, frozen=True, kw_only=True):
+    """One call of a recording."""
+
+    tool: str
+    arguments: str
+    """Canonical JSON where it was JSON."""
+    result: str
+    failed: bool = False
+    agent: str = ""
+    turn: str | None = None
+    """Calls of one agent in a row with the same turn were asked for by one reply. None: not told."""
+
+
+class RecordedRun(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of a recording."""
+
+    id: str
+    calls: tuple[RecordedCall, ...]
+    line: int = 0
+    row: dict[str, Any] = {}
+    """The row's other fields, as they are."""
+
+
+class BadLine(NamedTuple):
+    """A line that can't be audited."""
+
+    where: str
+    """`file:line`."""
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.why}"
+
+
+def read(path: Path, *, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[RecordedRun | BadLine]:
+    """The runs of a file, one at a time, and what is wrong with it. Never raises for what the file holds."""
+    number = 0
+    try:
+        with path.open("rb") as plain:
+            zipped = plain.read(2) == GZIP_MAGIC
+            plain.seek(0)
+            file = cast("IO[bytes]", gzip.GzipFile(fileobj=plain)) if zipped else plain
+            while line := file.readline(max_line_bytes + 1):
+                number += 1
+                where = f"{path}:{number}"
+                if len(line) > max_line_bytes:
+                    while line and not line.endswith(b"\n"):
+                        line = file.readline(max_line_bytes)
+                    yield BadLine(where, f"the line has more than {max_line_bytes:,} bytes; it is left out")
+                elif line.strip():
+                    yield _run(line, where, number)
+    except (OSError, EOFError, zlib.error) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        yield BadLine(f"{path}:{number + 1}", f"can't be read any further: {reason}")
+
+
+def _run(line: bytes, where: str, number: int) -> RecordedRun | BadLine:
+    try:
+        row = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return BadLine(where, f"not a JSON value: {error}")
+    if not isinstance(row, dict):
+        return BadLine(where, f"a run is a JSON object, not {_kind(row)}")
+    row = cast("dict[str, Any]", row)
+    calls = row.get("calls")
+    if not isinstance(calls, list):
+        return BadLine(where, f"'calls' is a list of calls, not {_kind(calls)}")
+    found: list[RecordedCall] = []
+    for index, call in enumerate(cast("list[Any]", calls)):
+        made = _call(call)
+        if isinstance(made, str):
+            return BadLine(where, f"call {index}: {made}")
+        found.append(made)
+    name = row.get("id")
+    rest = {key: value for key, value in row.items() if key != "calls"}
+    known = name if isinstance(name, str) else str(number) if name is None else _text(name)
+    return RecordedRun(id=known, calls=tuple(found), line=number, row=rest)
+
+
+def _call(call: Any) -> RecordedCall | str:
+    """One call, or what is wrong with it."""
+    if not isinstance(call, dict):
+        return f"a call is a JSON object, not {_kind(call)}"
+    call = cast("dict[str, Any]", call)
+    tool, agent, turn = call.get("tool"), call.get("agent"), call.get("turn")
+    if not isinstance(tool, str):
+        return f"'tool' is the name of a tool, not {_kind(tool)}"
+    error = call.get("error")
+    result = _text(call.get("result"))
+    if isinstance(error, str) and error and error not in result:
+        result = f"{error}\n{result}" if result else error
+    return RecordedCall(
+        tool=tool,
+        arguments=_arguments(call.get("arguments")),
+        result=result,
+        failed=bool(error),
+        agent=agent if isinstance(agent, str) else "",
+        turn=None if turn is None else _text(turn),
+    )
+
+
+def _arguments(value: Any) -> str:
+    """Arguments in one form: the order of keys and white space say nothing."""
+    if isinstance(value, str):
+        try:
+            value = msgspec.json.decode(value)
+        except (msgspec.DecodeError, RecursionError):
+            return value
+    return "{}" if value is None else canonical(value).decode()
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return "" if value is None else canonical(value).decode()
+
+
+def _kind(value: object) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "a truth value"
+        case str():
+            return "a text"
+        case list():
+            return "a list"
+        case dict():
+            return "an object"
+        case _:
+            return "a number"

@@ -1,0 +1,100 @@
+"""`seawall audit`: recorded calls, from anywhere: what would have been advised on, what stopped, and where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from seawall.cli.exits import Exit
+from seawall.cli.options import JsonOption
+
+if TYPE_CHECKING:
+    from seawall.audit import Audited, RecordedRun
+    from seawall.cli.screen import Screen
+
+REASON_CHARS = 110
+"""Of a reason in the table; `--json` has all of it."""
+
+
+def audit(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE...", help="JSON lines of recorded runs, gzipped or not.", show_default=False
+        ),
+    ],
+    effect: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--effect", metavar="TOOL", help="A tool that writes (send_*, …); then all others read."
+        ),
+    ] = None,
+    poll: Annotated[
+        list[str] | None,
+        typer.Option("--poll", metavar="TOOL", help="A tool that is asked until something has happened."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Send recorded calls through the loop guard: which would have been advised on, and which not made.
+
+    With --json one JSON object a run and line. Exit code 1 if a line could not be read; the others are audited.
+    """
+    from seawall.audit import BadLine, ToolNames, guards, read
+    from seawall.audit import audit as judged
+    from seawall.cli.screen import Screen
+
+    screen = Screen(json=json)
+    names = ToolNames(effects=tuple(effect or ()), polls=tuple(poll or ()))
+    loops = guards(names)
+    total = _Total()
+    for path in files:
+        for item in read(path):
+            if isinstance(item, BadLine):
+                total.bad += 1
+                screen.note(f"seawall: {item}")
+                continue
+            one = judged(item, loops, names)
+            total.count(one)
+            _tell(screen, item, one)
+    screen.note(total.sentence())
+    raise typer.Exit(Exit.BROKEN if total.bad else Exit.OK)
+
+
+class _Total:
+    """What the summary tells."""
+
+    def __init__(self) -> None:
+        self.runs = self.halted = self.advised = self.bad = 0
+
+    def count(self, one: Audited) -> None:
+        self.runs += 1
+        self.halted += one.halted_at is not None
+        self.advised += bool(one.advised_at)
+
+    def sentence(self) -> str:
+        from seawall.cli.words import many
+
+        bad = f"; {many(self.bad, 'line')} could not be read" if self.bad else ""
+        return f"{many(self.runs, 'run')}: {self.halted} stopped, {self.advised} advised{bad}"
+
+
+def _tell(screen: Screen, run: RecordedRun, one: Audited) -> None:
+    if screen.json:
+        import msgspec
+
+        screen.text(msgspec.json.encode(one).decode())
+        return
+    from seawall.cli.words import visible
+
+    what = "goes on"
+    if one.halted_at is not None:
+        what = f"call {one.halted_at} of {len(run.calls)} not made"
+    elif one.advised_at:
+        what = (
+            f"advised at {', '.join(map(str, one.advised_at[:5]))}{', …' if len(one.advised_at) > 5 else ''}"
+        )
+    reason = one.reason or ""
+    reason = f"{reason[: REASON_CHARS - 1]}…" if len(reason) > REASON_CHARS else reason
+    screen.line(visible(f"{one.id[:40]:<40}  {what:<26}  {one.rule or '':<11}  {reason}".rstrip()))

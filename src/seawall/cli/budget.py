@@ -1,0 +1,60 @@
+"""`seawall budget`: what tenants and days have spent and reserved, what is left, and when it runs out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from seawall.cli.options import DEFAULT_JOURNAL, JournalOption, JsonOption, TenantOption
+
+if TYPE_CHECKING:
+    from seawall.cli.screen import Screen
+
+
+def budget(
+    tenant: TenantOption = None,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, metavar="N", help="How many tenants at most.")
+    ] = 20,
+    journal: JournalOption = DEFAULT_JOURNAL,
+    json: JsonOption = False,
+) -> None:
+    """Show what was spent, is reserved and is left: of each tenant today and in all, and of everybody today.
+
+    Days are those of UTC. The rate is that of today so far. Caps are those that a process gave last with Seawall(budget=…); tenants that spent most today come first.
+    """
+    from seawall.cli.loop import run_async
+    from seawall.cli.screen import Screen
+
+    screen = Screen(json=json)
+    run_async(lambda _: _budget(screen, journal, tenant, limit))
+
+
+async def _budget(screen: Screen, path: Path, tenant: str | None, limit: int) -> None:
+    from seawall.cli.columns import columns
+    from seawall.cli.journals import reading
+    from seawall.cli.spending import caps_of, spendings, tenants_of
+    from seawall.core.clock import SystemClock
+    from seawall.run.books import day_of
+
+    now = SystemClock().wall_s()
+    today = day_of(now)
+    async with reading(path) as journal:
+        accounts = [*await journal.accounts(day=today), *await journal.accounts(day="*")]
+        caps = await caps_of(journal)
+    names = [name for name in tenants_of(accounts, today) if tenant is None or name == tenant]
+    cut = len(names) > limit
+    found = spendings(accounts, names[:limit], caps, now, everybody=tenant is None)
+    if screen.json:
+        screen.document({"day": today, "accounts": found, "cut": cut})
+        return
+    if not found:
+        screen.note(f"nothing was spent in {path}{'' if tenant is None else f' by tenant {tenant}'}")
+        return
+    head = ("ACCOUNT", "OF", "SPENT", "RESERVED", "CAP", "LEFT", "AN HOUR", "RUNS OUT")
+    for line in columns(head, [each.cells() for each in found], right=set(head[2:7])):
+        screen.line(line)
+    if cut:
+        screen.note(f"{limit} of {len(names):,} tenants: --limit {len(names)} shows all")

@@ -1,0 +1,129 @@
+"""What `seawall budget` tells of each account: computed from what is booked, the caps, and the time of the day."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from seawall.cli import words
+from seawall.guards.budget import Budget, Scope
+from seawall.journal.protocol import Account, Cap, Journal, Spend
+from seawall.run.books import DAY_S, day_of
+from seawall.team.accounts import CAPS
+
+What = Literal["usd", "tokens", "model_calls", "tool_calls"]
+WHATS: tuple[What, ...] = ("usd", "tokens", "model_calls", "tool_calls")
+LEAST_S = 60.0
+"""Of a day, before there is a rate of it."""
+TEN_YEARS_S = 3650 * DAY_S
+"""Beyond this a time to the day says nothing."""
+_SCOPES: dict[Scope, str] = {"tenant_day": "today", "tenant": "in all", "day": "today"}
+
+
+class Spending(msgspec.Struct, frozen=True, kw_only=True):
+    """One kind of spending in one account."""
+
+    scope: Scope
+    tenant: str
+    """`*`: all tenants together."""
+    what: What
+    spent: Decimal | int
+    reserved: Decimal | int
+    cap: Decimal | int | None
+    left: Decimal | int | None
+    per_hour: Decimal | None
+    """Of today so far; None in the first minute of a day."""
+    runs_out_s: float | None
+    """From now, at that rate; None: not at all, or of a day's account not on that day."""
+
+    def cells(self) -> tuple[str, ...]:
+        """A row of the table."""
+        whose = "all tenants" if self.tenant == "*" else words.one_line(self.tenant) or "no tenant"
+        return (
+            f"{whose} {_SCOPES[self.scope]}",
+            self.what.replace("_", " "),
+            self._amount(self.spent),
+            self._amount(self.reserved),
+            "no cap" if self.cap is None else self._amount(self.cap, zero=True),
+            "" if self.left is None else self._amount(self.left, zero=True),
+            "" if self.per_hour is None else self._amount(self.per_hour),
+            ""
+            if self.runs_out_s is None
+            else f"in {words.age(self.runs_out_s)}"
+            if self.runs_out_s
+            else "now",
+        )
+
+    def _amount(self, value: Decimal | int, *, zero: bool = False) -> str:
+        if not value:
+            return "0" if zero else "-"
+        return words.usd(Decimal(value)) if self.what == "usd" else words.count(round(value))
+
+
+async def caps_of(journal: Journal) -> Budget:
+    """The caps that a process on this journal gave last."""
+    record = (await journal.shared(CAPS)).get(CAPS)
+    return Budget() if record is None else msgspec.json.decode(record, type=Budget)
+
+
+def tenants_of(accounts: Sequence[Account], today: str) -> list[str]:
+    """The tenants with an account; who spent most today first."""
+    spent = {each.tenant: Decimal(0) for each in accounts if each.tenant != "*"}
+    spent |= {each.tenant: each.spent.usd for each in accounts if each.tenant in spent and each.day == today}
+    return sorted(spent, key=lambda name: (-spent[name], name))
+
+
+def spendings(
+    accounts: Sequence[Account], tenants: Sequence[str], budget: Budget, now: float, *, everybody: bool
+) -> list[Spending]:
+    """What there is to tell: money of every account, and of the rest what is capped."""
+    today = day_of(now)
+    booked = {(each.tenant, each.day): each for each in accounts}
+    found: list[Spending] = []
+    for tenant in tenants:
+        caps = {cap.scope: cap for cap in budget.caps(tenant)}
+        spent_today = booked.get((tenant, today), Account(tenant=tenant, day=today))
+        in_all = booked.get((tenant, "*"), Account(tenant=tenant, day="*"))
+        found += _told("tenant_day", spent_today, caps.get("tenant_day"), spent_today.spent, now)
+        found += _told("tenant", in_all, caps.get("tenant"), spent_today.spent, now)
+    total = booked.get(("*", today), Account(tenant="*", day=today))
+    cap = next((cap for cap in budget.caps("") if cap.scope == "day"), None)
+    if everybody and (tenants or cap is not None):
+        found += _told("day", total, cap, total.spent, now)
+    return found
+
+
+def _told(scope: Scope, account: Account, cap: Cap | None, today: Spend, now: float) -> Iterator[Spending]:
+    midnight = datetime.fromtimestamp(now, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    passed_s = now - midnight.timestamp()
+    for what in WHATS:
+        limit: Decimal | int | None = None if cap is None else getattr(cap, what)
+        if what != "usd" and limit is None:
+            continue
+        spent, reserved = getattr(account.spent, what), getattr(account.reserved, what)
+        left = None if limit is None else max(limit - spent - reserved, type(limit)(0))
+        per_hour = None
+        if passed_s >= LEAST_S:
+            per_hour = Decimal(getattr(today, what)) * 3600 / Decimal(round(passed_s))
+        runs_out_s = None
+        if left is not None and not left:
+            runs_out_s = 0.0
+        elif left is not None and per_hour:
+            runs_out_s = float(Decimal(left) * 3600 / per_hour)
+            if scope != "tenant" and runs_out_s > DAY_S - passed_s:
+                runs_out_s = None
+        yield Spending(
+            scope=scope,
+            tenant=account.tenant,
+            what=what,
+            spent=spent,
+            reserved=reserved,
+            cap=limit,
+            left=left,
+            per_hour=None if per_hour is None else round(per_hour, 6),
+            runs_out_s=runs_out_s,
+        )

@@ -1,0 +1,90 @@
+"""Budget: what a tenant may spend, in all and in a day, and what all tenants together may in a day.
+
+A run's own limits are `Limits`. These are across runs: all processes on a journal keep one account of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from decimal import Decimal, InvalidOperation
+from typing import Literal
+
+from seawall.core.errors import Misused
+from seawall.journal.protocol import Cap
+
+Scope = Literal["tenant", "tenant_day", "day"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caps:
+    """How much may be spent in one account; what is reserved for calls in flight counts."""
+
+    usd: Decimal | None = None
+    """US dollars; needs a known price for every model. None: as much as one likes, as for each of these: what a
+    business can bear is its own to say."""
+    tokens: int | None = None
+    """Input and output tokens."""
+    model_calls: int | None = None
+    """Model calls, failed attempts included."""
+    tool_calls: int | None = None
+    """Tool calls that are performed."""
+
+    def __post_init__(self) -> None:
+        """Make a decimal of the dollars. Raises `Misused` for a cap that is no amount."""
+        given: object = self.usd
+        if given is not None:
+            try:
+                usd = Decimal(str(given))
+            except InvalidOperation:
+                raise Misused(f"Caps: usd is {given!r}; it must be a number") from None
+            if not usd.is_finite() or usd < 0:
+                raise Misused(f"Caps: usd is {given!r}; it must be zero or more, and finite")
+            object.__setattr__(self, "usd", usd)
+        for name in ("tokens", "model_calls", "tool_calls"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+                raise Misused(f"Caps: {name} is {value!r}; it must be a whole number, zero or more")
+
+    @property
+    def any(self) -> bool:
+        """Whether there is a cap on anything."""
+        return any(getattr(self, each.name) is not None for each in fields(self))
+
+    def of(self, scope: Scope, tenant: str) -> Cap:
+        """As the journal takes it."""
+        return Cap(
+            scope=scope,
+            tenant=tenant,
+            usd=self.usd,
+            tokens=self.tokens,
+            model_calls=self.model_calls,
+            tool_calls=self.tool_calls,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """Caps across runs. A call is made only if it fits under each of those that it falls under."""
+
+    tenant: Caps = Caps()
+    """What one tenant may spend in all, for ever. Nothing is capped by default, as for each of these."""
+    tenant_day: Caps = Caps()
+    """What one tenant may spend in a day. Days are those of UTC: the same for all processes."""
+    day: Caps = Caps()
+    """What all tenants together may spend in a day: the brake for what nobody thought of."""
+    tenants: Mapping[str, Caps] = field(default_factory=dict[str, Caps])
+    """Tenants with a cap of their own in place of `tenant`, by name."""
+    tenants_day: Mapping[str, Caps] = field(default_factory=dict[str, Caps])
+    """Tenants with a cap of their own in place of `tenant_day`, by name."""
+
+    def caps(self, tenant: str) -> Iterator[Cap]:
+        """The caps that this tenant's calls fall under."""
+        scopes: tuple[tuple[Caps, Scope, str], ...] = (
+            (self.tenants.get(tenant, self.tenant), "tenant", tenant),
+            (self.tenants_day.get(tenant, self.tenant_day), "tenant_day", tenant),
+            (self.day, "day", ""),
+        )
+        for caps, scope, whose in scopes:
+            if caps.any:
+                yield caps.of(scope, whose)

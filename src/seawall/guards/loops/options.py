@@ -1,0 +1,90 @@
+"""What counts as a loop, and from when on it is one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Literal, TypedDict
+
+from seawall.core.errors import Misused
+
+Scope = Literal["frame", "run", "session"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopOptions:
+    """What counts as a loop. Figures are from `python bench/loops.py`, see its page."""
+
+    no_news: int = 3
+    """Times that a call may bring what it brought before, with nothing new from anywhere in between; after that it
+    is not made again. Of 965 good recorded runs 3 stops 3 and 2 stops 7; 4 lets one more runaway go on."""
+    again: int = 4
+    """Times that a write may be made again with the same arguments, bringing the same but for numbers (each order has
+    a new one), with nothing else new in between. One more than `no_news`, for buttons that are meant to be pressed
+    repeatedly. In the recordings 2 would stop one more good run, and 3 catches no more runaways than 4."""
+    errors: int = 8
+    """Errors in a row that were known (the same text, whatever the arguments), with nothing new in between; after
+    that their tool is not called. No good recorded run made more than 4 errors in a row of any kind: twice that."""
+    cycles: int = 4
+    """Times that a cycle of two to four calls may come again, with the same answers in the same order, whatever
+    agents make them; after that the call that would begin it once more is not made. It finds what flips a state
+    to and fro, where each answer is news. Turning something off and on a few times is how devices are mended; and on
+    the recordings cross-validation finds no more runaways with 2 or 3."""
+    delegations: int = 3
+    """Times that nearly the same task may be handed to one agent again while the world stays as it is."""
+    similar: float = 0.7
+    """From which share of common words on (0 to 1) two tasks are nearly the same. Numbers, ids, addresses, paths
+    and names must be equal anyway: "order 1042" and "order 1043" are two tasks."""
+    writes: int = 25
+    """Effects of one tool that one run may perform. Write storms change their arguments each time, so nothing else
+    finds them. No good recorded run made more than 5 with a tool whose name says that it writes; a run that does
+    much with one tool on purpose says so here."""
+    polls: int = 20
+    """Equal results in a row of a `poll` tool after which it is not asked again. With the waits below it is asked
+    for a quarter of an hour, which is more than a run has by default; set it to what you wait for."""
+    poll_wait_s: float = 1.0
+    """Seconds that a poll waits after its first equal result; twice as long after each further one."""
+    poll_wait_max_s: float = 60.0
+    """Seconds that a poll waits at most: what ends is seen within a minute."""
+    replies: int = 3
+    """Replies in a row that were no use for one reason (empty, or an answer that does not validate), after which
+    the model is not asked again."""
+    scope: Scope = "frame"
+    """Whose knowledge counts: `frame`, one agent at one task, which begins with an empty context; `run`, all agents
+    of the run tree as if they were one; `session`, as `run`, beginning with what the session's runs knew."""
+    literal: bool = False
+    """Count calls of one tool by one agent instead, whatever they bring: the fourth is not made."""
+    literal_calls: int = 3
+    """With `literal`: calls of one tool that one agent may make."""
+
+    def __post_init__(self) -> None:
+        """Raise `Misused` for what can't be meant."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                continue
+            least = 0 if field.name.endswith("_s") else 0.1 if field.name == "similar" else 1
+            most = 1.0 if field.name == "similar" else float("inf")
+            if not least <= value <= most:
+                bound = f"at least {least}" if value < least else f"at most {most}"
+                raise Misused(f"Loops: {field.name} is {value}; it must be {bound}")
+        if self.scope not in ("frame", "run", "session"):
+            raise Misused(f"Loops: scope is {self.scope!r}; it must be 'frame', 'run' or 'session'")
+
+
+class Options(TypedDict, total=False):
+    """`LoopOptions`, as keywords."""
+
+    no_news: int
+    again: int
+    errors: int
+    cycles: int
+    delegations: int
+    similar: float
+    writes: int
+    polls: int
+    poll_wait_s: float
+    poll_wait_max_s: float
+    replies: int
+    scope: Scope
+    literal: bool
+    literal_calls: int

@@ -1,0 +1,289 @@
+"""The rules, one function each: what a result means for the memory, and what stands against a call.
+
+A rule never says that the run as a whole is stuck. It says of one call what that call would bring; so an agent
+that turns to something else, however late, goes on.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from seawall.core.events import Gist
+from seawall.core.log import Log
+from seawall.guards.loops.memory import Handed, Known, Memo, Place, Scope, Taught, question
+from seawall.guards.loops.options import LoopOptions
+from seawall.run.news import similarity
+from seawall.run.step import Step
+
+PERIODS = (2, 3, 4)
+"""Longer cycles are found by the rule of no news, if nothing new comes in them."""
+MAX_HANDED = 32
+"""Tasks of one agent that a new one is compared with, the newest; a run makes 32 hand-offs by default."""
+
+
+class Lesson(NamedTuple):
+    """What a rule has to say of a result, for the advice: which rule, how often, and since which step."""
+
+    rule: str
+    times: int
+    limit: int
+    since: int
+    detail: str = ""
+
+
+class Stop(NamedTuple):
+    """What stands against a call."""
+
+    rule: str
+    value: int
+    limit: int
+    since: int = 0
+    detail: str = ""
+
+
+class Learned(NamedTuple):
+    """A result taken in: what changes, what is to be kept of it, and what there is to say."""
+
+    memo: Memo
+    scope: Scope
+    question: str
+    known: Known
+    error: str | None
+    """The digest of an error that nobody had met with."""
+    handed: Handed | None
+    lessons: list[Lesson]
+
+
+def learn(memo: Memo, scope: Scope, taught: Taught, options: LoopOptions) -> Learned:
+    """Take in a result. Nothing grows before it is kept: a result is judged before it is folded."""
+    lessons: list[Lesson] = []
+    memo, scope, known = _answer(memo, scope, taught, options, lessons)
+    error = None if taught.ok or taught.news in scope.errors else taught.news
+    memo = _cycle(memo, taught, options, lessons)
+    handed = _delegation(memo, taught, options, lessons)
+    _write(memo, taught, options, lessons)
+    return Learned(memo, scope, taught.question, known, error, handed, lessons)
+
+
+def keep(learned: Learned, taught: Taught, place: int) -> Memo:
+    """The memory with all of it."""
+    memo, scope = learned.memo, learned.scope
+    errors = scope.errors if learned.error is None else scope.errors.put(learned.error, taught.step)
+    scope = replace(scope, known=scope.known.put(learned.question, learned.known), errors=errors)
+    memo = replace(memo, scopes={**memo.scopes, place: scope})
+    if learned.handed is None:
+        return memo
+    log = memo.handed.get(taught.name, Log[Handed]())
+    return replace(memo, handed={**memo.handed, taught.name: log.append(learned.handed)})
+
+
+# ---- no news, errors, writes made again, polls
+
+
+def _answer(
+    memo: Memo, scope: Scope, taught: Taught, options: LoopOptions, lessons: list[Lesson]
+) -> tuple[Memo, Scope, Known]:
+    """Whether the answer to this question, or this error of the tool, was known."""
+    before = scope.known.get(taught.question)
+    met = None if taught.ok else scope.errors.get(taught.news)
+    spell = (scope.news, memo.world)
+    if before is None or before.answer != taught.news:
+        if met is None:
+            return _new(memo, scope, taught, before, options, lessons)
+        scope = _failed(scope, taught, spell)
+        if scope.failures > 1:  # one may be chance: another id that is not there either
+            lessons.append(Lesson("errors", scope.failures, options.errors, met))
+        known = Known(taught.news, taught.step, taught.ok, spell)
+    elif before.spell[1] != memo.world:  # as before the world changed: worth knowing, once after each change
+        known = replace(before, spell=spell, times=0)
+    else:
+        scope = scope if taught.ok else _failed(scope, taught, spell)
+        times = before.times + 1 if before.spell == spell else 1
+        known = replace(before, spell=spell, times=times)
+        limit = options.polls if taught.poll else options.no_news
+        if not taught.poll or times * 2 >= limit:
+            lessons.append(Lesson("polls" if taught.poll else "no_news", times, limit, before.step))
+    known = replace(known, output=taught.output, segment=memo.segment, left_s=taught.left_s)
+    known = _alike(known, before, scope.other_news, taught, options, lessons)
+    return memo, scope, known
+
+
+def _new(
+    memo: Memo,
+    scope: Scope,
+    taught: Taught,
+    before: Known | None,
+    options: LoopOptions,
+    lessons: list[Lesson],
+) -> tuple[Memo, Scope, Known]:
+    """Something new: what was counted is void and, if it came of a write, the world is another one."""
+    writes = taught.effect or taught.may_write
+    if (writes and taught.ok) or (taught.poll and before is not None):
+        memo = replace(memo, world=memo.world + 1)
+    news, other_news = scope.news + 1, scope.other_news
+    known = Known(taught.news, taught.step, taught.ok, (news, memo.world))
+    known = replace(known, output=taught.output, segment=memo.segment, left_s=taught.left_s)
+    known = _alike(known, before, other_news, taught, options, lessons)
+    if not known.alike_times:
+        other_news += 1
+        known = replace(known, alike_spell=other_news)
+    return memo, replace(scope, news=news, other_news=other_news), known
+
+
+def _alike(
+    known: Known,
+    before: Known | None,
+    spell: int,
+    taught: Taught,
+    options: LoopOptions,
+    lessons: list[Lesson],
+) -> Known:
+    """Count a write that was made before: its result has other numbers, and nothing else is new."""
+    if taught.alike is None:
+        return known
+    times = 0
+    if before is not None and before.alike == taught.alike and before.alike_spell == spell:
+        times = before.alike_times + 1
+        if known.times == 0:  # else there is more to say: it brought the very same
+            lessons.append(Lesson("again", times, options.again, before.step))
+    return replace(known, alike=taught.alike, alike_spell=spell, alike_times=times)
+
+
+def _failed(scope: Scope, taught: Taught, spell: tuple[int, int]) -> Scope:
+    """Count an error that was known."""
+    count = scope.failures + 1 if scope.failures_spell == spell else 1
+    return replace(scope, failed=taught.name, failures=count, failures_spell=spell)
+
+
+def against_question(memo: Memo, scope: Scope, step: Step, options: LoopOptions) -> Stop | None:
+    """The call brought the same, or was made as a write, too often already."""
+    known = scope.known.get(question(step.name, step.input))
+    if known is None:
+        return None
+    limit = options.polls if step.poll else options.no_news
+    if known.times >= limit and known.spell == (scope.news, memo.world):
+        return Stop("polls" if step.poll else "no_news", known.times, limit, known.step)
+    if known.alike_times >= options.again and known.alike_spell == scope.other_news:
+        return Stop("again", known.alike_times, options.again, known.step)
+    return None
+
+
+def against_errors(memo: Memo, scope: Scope, step: Step, options: LoopOptions) -> Stop | None:
+    """The tool failed in ways that are known, too often in a row."""
+    counts = scope.failures_spell == (scope.news, memo.world) and scope.failed == step.name
+    if counts and scope.failures >= options.errors and not step.poll:
+        return Stop("errors", scope.failures, options.errors)
+    return None
+
+
+def wait_s(memo: Memo, scope: Scope, step: Step, options: LoopOptions) -> float:
+    """Seconds that a poll waits before it is made again."""
+    known = scope.known.get(question(step.name, step.input)) if step.poll else None
+    if known is None or not known.times or known.spell != (scope.news, memo.world):
+        return 0.0
+    return min(options.poll_wait_s * 2.0 ** min(known.times - 1, 32), options.poll_wait_max_s)
+
+
+# ---- cycles
+
+
+def _cycle(memo: Memo, taught: Taught, options: LoopOptions, lessons: list[Lesson]) -> Memo:
+    """Whether the newest calls of the run, whoever made them, go round."""
+    if taught.poll:
+        return memo
+    asked = f"{taught.agent}\0{taught.question}"
+    newest = Place(asked, taught.news, taught.name, taught.step)
+    again: list[int] = []
+    for index, period in enumerate(PERIODS):
+        place = memo.recent[-period] if len(memo.recent) >= period else None
+        same = place is not None and (place.asked, place.news) == (newest.asked, newest.news)
+        count = memo.again[index] + 1 if same and memo.again else int(same)
+        again.append(count)
+        rounds, rest = divmod(count, period)
+        if same and place is not None and rounds and not rest and not _monotonous(memo, period):
+            names = " → ".join(each.name for each in memo.recent[-period:])
+            lessons.append(Lesson("cycles", rounds, options.cycles, place.step, names))
+    return replace(memo, recent=(*memo.recent, newest)[-max(PERIODS) :], again=tuple(again))
+
+
+def _monotonous(memo: Memo, period: int) -> bool:
+    """Whether a cycle is one shorter cycle, made several times, or one call."""
+    places = [(each.asked, each.news) for each in memo.recent[-period:]]
+    return any(
+        places == places[:size] * (period // size) for size in (1, 2) if size < period and not period % size
+    )
+
+
+def against_cycle(memo: Memo, step: Step, options: LoopOptions) -> Stop | None:
+    """The call would begin a cycle once more."""
+    if step.poll:
+        return None
+    asked = f"{step.agent}\0{question(step.name, step.input)}"
+    for index, period in enumerate(PERIODS):
+        if (
+            len(memo.again) <= index
+            or memo.again[index] < period * options.cycles
+            or _monotonous(memo, period)
+        ):
+            continue
+        if memo.recent[-period].asked == asked:
+            names = " → ".join(each.name for each in memo.recent[-period:])
+            return Stop(
+                "cycles", memo.again[index] // period, options.cycles, memo.recent[-period].step, names
+            )
+    return None
+
+
+# ---- delegations
+
+
+def _delegation(memo: Memo, taught: Taught, options: LoopOptions, lessons: list[Lesson]) -> Handed | None:
+    """Whether nearly the same task was handed to this agent before."""
+    if taught.gist is None or not taught.ok:
+        return None
+    found = _similar(memo, taught.name, taught.gist, options)
+    if found is None:
+        return Handed(taught.gist, taught.step, memo.world)
+    lessons.append(Lesson("delegations", found.times + 1, options.delegations, found.step))
+    return replace(found, times=found.times + 1)
+
+
+def _similar(memo: Memo, agent: str, gist: Gist | None, options: LoopOptions) -> Handed | None:
+    log = memo.handed.get(agent)
+    if log is None or gist is None:
+        return None
+    for handed in reversed(log.since(max(0, len(log) - MAX_HANDED))):
+        if handed.world == memo.world and similarity(handed.gist, gist) >= options.similar:
+            return handed
+    return None
+
+
+def against_delegation(memo: Memo, step: Step, options: LoopOptions) -> Stop | None:
+    """Nearly the same task was handed to this agent too often."""
+    found = _similar(memo, step.name, step.gist, options) if step.kind == "handoff" else None
+    if found is None or found.times < options.delegations:
+        return None
+    return Stop("delegations", found.times, options.delegations, found.step)
+
+
+# ---- write storms
+
+
+def _write(memo: Memo, taught: Taught, options: LoopOptions, lessons: list[Lesson]) -> None:
+    """Say so when effects of one tool come near their cap."""
+    count = memo.writes.get(taught.name, 0) if taught.effect else 0
+    if count * 5 >= options.writes * 4:  # the last fifth
+        lessons.append(Lesson("writes", count, options.writes, taught.step))
+
+
+def count_write(memo: Memo, tool: str, change: int) -> Memo:
+    """Count an effect when it is begun, so that the cap is exact for calls of one reply too."""
+    return replace(memo, writes={**memo.writes, tool: memo.writes.get(tool, 0) + change})
+
+
+def against_write(memo: Memo, step: Step, options: LoopOptions) -> Stop | None:
+    """The run performed this effect too often, whatever its arguments were."""
+    count = memo.writes.get(step.name, 0) if step.effect else 0
+    return Stop("writes", count, options.writes) if count >= options.writes else None

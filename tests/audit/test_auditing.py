@@ -1,0 +1,169 @@
+"""Reading recorded calls, and what holds for every audit."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audit.runs import recorded, runs_of, write
+from seawall.audit import BadLine, RecordedRun, ToolNames, audit, guards, read
+from seawall.guards.loops import Loops
+from seawall.run.step import Step
+from seawall.run.verdict import Verdict
+
+GOOD = recorded([("read", {"a": 1}, "x")])
+
+
+def lines(path: Path, **options: Any) -> list[RecordedRun | BadLine]:
+    return list(read(path, **options))
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz", ".anything"])
+def test_plain_and_gzipped_lines_are_told_apart_by_what_they_hold(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"runs{suffix}"
+    text = f"{json.dumps(GOOD)}\n\n{json.dumps(GOOD)}".encode()
+    path.write_bytes(gzip.compress(text) if "gz" in suffix else text)
+
+    assert [each.id for each in runs_of(path)] == ["r", "r"]
+
+
+def test_a_run_may_lack_all_but_its_calls_and_their_tools(tmp_path: Path) -> None:
+    path = write(tmp_path / "runs.jsonl", [{"calls": [{"tool": "t"}], "label": 1}, {"calls": []}])
+    first, second = runs_of(path)
+
+    assert first.id == "1"
+    assert first.row == {"label": 1}
+    assert (first.calls[0].arguments, first.calls[0].result, first.calls[0].failed) == ("{}", "", False)
+    assert audit(second, guards(ToolNames())).halted_at is None
+
+
+def test_results_and_errors_of_any_kind_are_taken(tmp_path: Path) -> None:
+    calls = [
+        {"tool": "t", "arguments": '{"b": 1,\n "a": 2}', "result": {"z": 1, "a": [None]}, "error": "boom"},
+        {"tool": "t", "arguments": {"a": 2, "b": 1}, "result": 1.5, "error": None},
+        {"tool": "t", "arguments": "not JSON {", "result": None, "error": True},
+    ]
+    (run,) = runs_of(write(tmp_path / "runs.jsonl", [{"id": 7, "calls": calls}]))
+
+    assert run.id == "7"
+    assert run.calls[0].arguments == run.calls[1].arguments == '{"a":2,"b":1}'
+    assert [call.failed for call in run.calls] == [True, False, True]
+    assert run.calls[0].result == 'boom\n{"a":[null],"z":1}'
+    assert run.calls[2].arguments == "not JSON {"
+
+
+BAD = [
+    ("{", "not a JSON value"),
+    ("[1]", "a run is a JSON object, not a list"),
+    ('{"id": "x"}', "'calls' is a list of calls, not null"),
+    ('{"calls": [7]}', "call 0: a call is a JSON object, not a number"),
+    ('{"calls": [{"tool": "a"}, {"tool": 5}]}', "call 1: 'tool' is the name of a tool, not a number"),
+    ("[" * 100_000, "not a JSON value"),
+]
+
+
+@pytest.mark.parametrize(("line", "why"), BAD, ids=[why for _, why in BAD])
+def test_a_bad_line_is_named_and_the_next_one_read(line: str, why: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "runs.jsonl", [GOOD, line, GOOD])
+    first, bad, last = lines(path)
+
+    assert isinstance(first, RecordedRun) and isinstance(last, RecordedRun)
+    assert str(bad).startswith(f"{path}:2: {why}")
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_line_that_is_too_long_is_left_out_and_never_held_as_a_whole(zipped: bool, tmp_path: Path) -> None:
+    path = tmp_path / "runs"
+    text = json.dumps(GOOD).encode()
+    data = text + b"\n" + b"x" * 5_000 + b"\n" + text + b"\n" + b"y" * 5_000
+    path.write_bytes(gzip.compress(data) if zipped else data)
+    found = lines(path, max_line_bytes=1_000)
+
+    assert [type(each) for each in found] == [RecordedRun, BadLine, RecordedRun, BadLine]
+    assert str(found[1]) == f"{path}:2: the line has more than 1,000 bytes; it is left out"
+    assert str(found[3]).startswith(f"{path}:4: ")
+
+
+def test_a_torn_archive_and_a_missing_file_are_named(tmp_path: Path) -> None:
+    torn = tmp_path / "torn.gz"
+    torn.write_bytes(gzip.compress(b"\n".join([json.dumps(GOOD).encode()] * 50))[:-12])
+    *good, bad = lines(torn)
+    (missing,) = lines(tmp_path / "nothing")
+
+    assert all(isinstance(each, RecordedRun) for each in good)
+    assert "can't be read any further" in str(bad)
+    assert str(missing) == f"{tmp_path / 'nothing'}:1: can't be read any further: No such file or directory"
+
+
+def test_it_is_the_guard_itself_that_judges(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    class Watched(Loops):
+        def before(self, step: Step, run: Any, memo: Any) -> Verdict:
+            asked.append(f"{step.agent}/{step.frame} {step.name}")
+            return super().before(step, run, memo)
+
+    rows = [("a", {}, "1"), ("b", {}, "2", False, "sub"), ("a", {}, "1")]
+    (run,) = runs_of(write(tmp_path / "runs.jsonl", [recorded(rows)]))
+
+    audit(run, [Watched()])
+
+    assert asked == ["main/0 a", "sub/2 b", "main/0 a"]
+
+
+# ---- what holds for every run
+
+CALLS = st.tuples(
+    st.sampled_from(["read", "create_x", "bash"]),
+    st.fixed_dictionaries({"command": st.sampled_from(["a", "b", "sleep 1"]), "n": st.integers(0, 1)}),
+    st.one_of(
+        st.sampled_from(["x", "y", "id 1", "id 2"]),
+        st.fixed_dictionaries({"a": st.integers(0, 1), "b": st.just(0)}),
+    ),
+    st.booleans(),
+    st.sampled_from(["main", "sub"]),
+)
+RUNS = st.lists(CALLS, max_size=60)
+
+
+def run_of(rows: Any) -> RecordedRun:
+    from seawall.audit.recording import _run
+
+    found = _run(json.dumps(recorded(rows)).encode(), "memory:1", 1)
+    assert isinstance(found, RecordedRun)
+    return found
+
+
+@given(RUNS)
+def test_nothing_is_stopped_before_it_was_advised_on(rows: Any) -> None:
+    found = audit(run_of(rows), guards(ToolNames()))
+
+    assert found.halted_at is None or (found.advised_at and found.advised_at[0] < found.halted_at)
+    assert (found.rule is None) == (not found.advised_at and found.halted_at is None)
+
+
+@given(RUNS, st.randoms(use_true_random=False))
+def test_the_order_of_keys_and_white_space_never_matter(rows: Any, random: Any) -> None:
+    def told(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return f" {value}\n\n"
+        keys = list(value)
+        random.shuffle(keys)
+        return json.dumps({key: value[key] for key in keys}, indent=random.choice([None, 1, 3]))
+
+    other = [(tool, told(arguments), told(result), *rest) for tool, arguments, result, *rest in rows]
+
+    assert audit(run_of(other), guards(ToolNames())) == audit(run_of(rows), guards(ToolNames()))
+
+
+@given(st.lists(st.text("abcdefgh", min_size=1, max_size=6), unique=True, max_size=60), st.booleans())
+def test_a_run_that_learns_something_with_each_call_is_left_alone(results: list[str], failed: bool) -> None:
+    found = audit(run_of([("read", {}, result, failed) for result in results]), guards(ToolNames()))
+
+    assert (found.halted_at, found.advised_at) == (None, ())

@@ -1,0 +1,143 @@
+"""`seawall budget`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from cli.desks import Desks
+from seawall import Budget, Caps
+from seawall.cli.spending import spendings, tenants_of
+from seawall.journal.protocol import Account, Spend
+
+TEN = datetime(2026, 3, 1, 10, tzinfo=UTC).timestamp()
+DAY = "2026-03-01"
+
+
+def usd(text: str) -> Spend:
+    return Spend(usd=Decimal(text), tokens=1_000)
+
+
+def booked(tenant: str, today: str, in_all: str, reserved: str = "0") -> list[Account]:
+    reserve = Spend(usd=Decimal(reserved))
+    return [
+        Account(tenant=tenant, day=DAY, spent=usd(today), reserved=reserve),
+        Account(tenant=tenant, day="*", spent=usd(in_all), reserved=reserve),
+    ]
+
+
+ACCOUNTS = [
+    *booked("acme", "5", "20", "1"),
+    *booked("bolt", "10", "10"),
+    Account(tenant="*", day=DAY, spent=usd("15")),
+]
+
+
+def test_what_is_left_and_when_it_runs_out_at_the_rate_of_today() -> None:
+    budget = Budget(
+        tenant=Caps(usd=Decimal(31)),
+        tenant_day=Caps(usd=Decimal(10), tokens=5_000),
+        day=Caps(usd=Decimal(90)),
+    )
+
+    found = spendings(ACCOUNTS, ["acme"], budget, TEN, everybody=True)
+
+    told = [(each.scope, each.what, each.left, each.per_hour, each.runs_out_s) for each in found]
+    assert told == [
+        ("tenant_day", "usd", 4, Decimal("0.5"), 8 * 3600),
+        ("tenant_day", "tokens", 4_000, 100, None),  # not today
+        ("tenant", "usd", 10, Decimal("0.5"), 20 * 3600),
+        ("day", "usd", 75, Decimal("1.5"), None),
+    ]
+
+
+def test_without_a_cap_nothing_is_left_nor_runs_out() -> None:
+    [today, in_all] = spendings(ACCOUNTS, ["bolt"], Budget(), TEN, everybody=False)
+
+    assert (today.spent, today.cap, today.left, today.runs_out_s) == (10, None, None, None)
+    assert today.cells() == ("bolt today", "usd", "$10.00", "-", "no cap", "", "$1.0000", "")
+    assert in_all.cells()[0] == "bolt in all"
+
+
+def test_what_is_used_up_runs_out_now() -> None:
+    [today, _] = spendings(
+        ACCOUNTS, ["bolt"], Budget(tenants_day={"bolt": Caps(usd=Decimal(10))}), TEN, everybody=False
+    )
+
+    assert today.cells()[4:] == ("$10.00", "0", "$1.0000", "now")
+
+
+@pytest.mark.parametrize(("passed_s", "rate"), [(59, None), (60, Decimal(300))])
+def test_a_day_that_has_just_begun_has_no_rate(passed_s: int, rate: Decimal | None) -> None:
+    [today, _] = spendings(ACCOUNTS, ["acme"], Budget(), TEN - 36_000 + passed_s, everybody=False)
+
+    assert today.per_hour == rate
+
+
+def test_tenants_that_spent_most_today_come_first() -> None:
+    idle = Account(tenant="idle", day="*", spent=usd("100"))
+
+    assert tenants_of([idle, *ACCOUNTS], DAY) == ["bolt", "acme", "idle"]
+
+
+# ---- the command
+
+CAPPED = """
+async def main():
+    budget = Budget(tenant_day=Caps(usd=Decimal("1.00"), model_calls=9), day=Caps(usd=Decimal("2.00")))
+    async with Seawall("seawall.db", budget=budget) as sea:
+        for tenant in ("acme", "bolt", ""):
+            await (await sea.start(desk, "Where is 1042?", tenant=tenant)).outcome()
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def spent(desks: Desks) -> Desks:
+    """A journal in which three tenants have spent something, under caps."""
+    desks.write(CAPPED, "capped")
+    done = desks.python("capped.py")
+    assert done.exit_code == 0, done.err
+    return desks
+
+
+def test_it_shows_each_tenant_and_everybody(spent: Desks) -> None:
+    lines = [line.split() for line in spent("budget").out.splitlines()]
+
+    assert lines[0][:5] == ["ACCOUNT", "OF", "SPENT", "RESERVED", "CAP"]
+    told = [" ".join(line[:4]) for line in lines[1:]]
+    assert [each.rpartition(" ")[0] for each in told] == [
+        *("no tenant today", "no tenant today", "no tenant in"),
+        *("acme today usd", "acme today model", "acme in all"),
+        *("bolt today usd", "bolt today model", "bolt in all"),
+        "all tenants today",
+    ]
+
+
+def test_it_tells_one_tenant_as_json(spent: Desks) -> None:
+    document = spent("budget", "--tenant", "acme", "--json").document
+
+    assert document["cut"] is False
+    usd_today, calls_today, in_all = document["accounts"]
+    assert (usd_today["scope"], usd_today["tenant"], usd_today["cap"]) == ("tenant_day", "acme", "1.00")
+    assert Decimal(usd_today["left"]) == 1 - Decimal(usd_today["spent"])
+    assert (calls_today["what"], calls_today["spent"], calls_today["left"]) == ("model_calls", 2, 7)
+    assert (in_all["scope"], in_all["cap"], in_all["left"]) == ("tenant", None, None)
+
+
+def test_it_says_so_where_tenants_are_left_out(spent: Desks) -> None:
+    done = spent("budget", "--limit", "1")
+
+    assert done.err.strip() == "1 of 3 tenants: --limit 3 shows all"
+    assert spent("budget", "--limit", "1", "--json").document["cut"] is True
+
+
+def test_a_journal_in_which_nothing_was_spent_says_so(desks: Desks) -> None:
+    desks("run", desks.app("desk"), "Where is 1042?", "--tenant", "acme")
+
+    assert desks("budget", "--tenant", "bolt").err.strip() == "nothing was spent in seawall.db by tenant bolt"
+    assert "no cap" in desks("budget").out
