@@ -261,6 +261,23 @@ def test_retries_stop_where_the_tenth_is_used_up_and_a_tool_is_not_retried_into_
     play(work())
 
 
+def test_who_probes_for_the_others_may_try_again_and_does_not_pay_for_it() -> None:
+    async def work() -> None:
+        async with process(retry_reserve=0, retry_ratio=0.0) as here:
+            here.call(OVERLOADED, count=10, name="gpt", kind="model")
+            run = a_run()
+            assert not here.endpoints.retry(model(), run, OVERLOADED)
+            here.ask(model(), run)
+            await here.clock.advance(2.0)
+            here.begin(model(), run)
+            here.endpoints.done(model(), run, OVERLOADED)
+
+            assert here.endpoints.retry(model(), run, OVERLOADED)
+            assert not here.endpoints.retry(model(), a_run(), OVERLOADED)
+
+    play(work())
+
+
 def test_more_calls_than_there_are_places_wait_in_line_and_are_called_in_order() -> None:
     async def work() -> None:
         async with process(at_once=2) as here:

@@ -105,6 +105,10 @@ class Breaker:
         """Probes of this process that are under way, and not for too long."""
         return len(self._probes)
 
+    def is_probe(self, key: Hashable) -> bool:
+        """Whether this call in flight is a probe."""
+        return key in self._probes
+
     @property
     def quota(self) -> int:
         """Probes of one half-open phase."""
