@@ -6,12 +6,13 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/stamps
 PEERS  := .venv-peers
+CREWAI := .venv-crewai
 
 # What a test run may be given: make test ARGS="tests/house -k sorted"
 ARGS ?=
 
 # Programs in bench/, in the order in which `make bench` runs them.
-BENCHES ?= limit growth peers conversations
+BENCHES ?= limit growth peers limits_peers conversations deadline
 
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -b constraints.txt
 INPUTS  = pyproject.toml constraints.txt
@@ -60,7 +61,7 @@ format: $(STAMP)/check ## Format the code and fix what can be fixed safely
 	$(BIN)/ruff format --quiet
 
 .PHONY: bench
-bench: $(STAMP)/peers ## Every benchmark, next to other frameworks; BENCHES="growth limit" for some
+bench: $(STAMP)/peers $(if $(filter limits_peers,$(BENCHES)),$(STAMP)/crewai) ## Every benchmark, next to other frameworks; BENCHES="growth limit" for some
 	@set -e; for name in $(BENCHES); do \
 	    echo "== $(PEERS)/bin/python bench/$$name.py" >&2; $(PEERS)/bin/python "bench/$$name.py"; \
 	done
@@ -76,10 +77,12 @@ constraints: $(BIN)/uv ## Pin anew the versions that everything above installs
 	    --all-extras --group test --group check --group docs --group setup pyproject.toml -o constraints.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
 	    --all-extras --group peers pyproject.toml -o bench/constraints.txt
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
+	    --group crewai -o bench/constraints-crewai.txt
 
 .PHONY: clean
 clean: ## Remove what was built; the repository stays
-	rm -rf $(VENV) $(PEERS) build dist site .pytest_cache .ruff_cache .hypothesis .import_linter_cache .cache
+	rm -rf $(VENV) $(PEERS) $(CREWAI) build dist site .pytest_cache .ruff_cache .hypothesis .import_linter_cache .cache
 	find src tests bench tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # -- environments ---------------------------------------------------------------------------------
@@ -115,4 +118,9 @@ $(STAMP)/docs: $(INPUTS) | $(BIN)/uv
 $(STAMP)/peers: pyproject.toml bench/constraints.txt | $(BIN)/uv
 	$(BIN)/python -m venv $(PEERS)
 	$(BIN)/uv pip install --quiet --python $(PEERS)/bin/python -c bench/constraints.txt -e '.[providers,modelserver]' --group peers
+	@mkdir -p $(STAMP) && touch $@
+
+$(STAMP)/crewai: pyproject.toml bench/constraints-crewai.txt | $(BIN)/uv
+	$(BIN)/python -m venv $(CREWAI)
+	$(BIN)/uv pip install --quiet --python $(CREWAI)/bin/python -c bench/constraints-crewai.txt --group crewai
 	@mkdir -p $(STAMP) && touch $@

@@ -23,6 +23,7 @@ from seawall.team.admission import Admission
 from seawall.team.agent import Agent
 from seawall.team.handle import Run
 from seawall.team.outcome import Outcome, Waiting
+from seawall.team.planner import Planner
 from seawall.team.seawall import Seawall
 from seawall.team.team import Team
 from seawall.team.tool import NotDone, Tool, ToolContext, tool
@@ -48,6 +49,7 @@ __all__ = [
     "Model",
     "NotDone",
     "Outcome",
+    "Planner",
     "Price",
     "Refuse",
     "Refused",

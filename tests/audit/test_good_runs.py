@@ -191,8 +191,8 @@ LOOPS: list[tuple[str, list[Row], int, str]] = [
         4,
         "no_news",
     ),
-    ("two in turn", [("a", {}, "1"), ("b", {}, "2")] * 9, 8, "cycles"),
-    ("on and off", [("toggle", {}, "on"), ("toggle", {}, "off")] * 9, 8, "cycles"),
+    ("two in turn", [("a", {}, "1"), ("b", {}, "2")] * 9, 9, "no_news"),
+    ("on and off", [("toggle", {}, "on"), ("toggle", {}, "off")] * 9, 10, "cycles"),
     ("seven in turn", [(f"t{n}", {}, "x") for n in range(7)] * 9, 34, "no_news"),
     ("one event after the other", [("create_event", {"at": 5}, f"id: {n}") for n in range(9)], 5, "again"),
     (

@@ -58,6 +58,9 @@ def script(*entries):
 desk = Team("desk", Agent("desk", model=script(call("find_order", order_id="1042"), say("Order 1042 is lost: 80.00 EUR."))
             , tools=[find_order]))
 looping = Team(Agent("looper", model=script(call("stock", sku="SKU-9")), tools=[stock]))
+hurried = Team("hurried", Agent("desk", model=script(say("It was shipped."))),
+               reviewer=Agent("auditor", model=script(call("review", approved=True))),
+               planner=Planner(priors={"agent:auditor": 500}))
 parked = Team("parked", Agent("cashier", model=script(call("refund", order_id="1042", amount="80.00"), say("Paid, rc-77.")),
               tools=[refund]), guards=[Asks()])
 clerk = Agent("clerk", model=script(say("It is me.")))

@@ -70,6 +70,17 @@ def test_a_run_is_shown_as_a_tree_with_what_each_guard_said(desks: Desks) -> Non
     assert "■ step 10 was not made: loops halts: tool 'stock' returned nothing new 3 times" in shown
 
 
+def test_what_the_planner_pruned_is_told_with_its_reason(desks: Desks) -> None:
+    run = desks("run", desks.app("hurried"), "Where is 1042?")
+    reason = "planner: review was skipped: it needs 500.050 s with what must follow, and "
+
+    assert reason in run.err
+    assert "pruned: review" in run.err
+    assert f"✂ {reason}" in desks("show", width=200).out
+    assert reason in desks("why", width=200).out
+    assert desks("show", "--json").document["planned"][0]["pruned"] == ["review"]
+
+
 def test_an_observed_verdict_is_marked_as_such(desks: Desks) -> None:
     desks("run", desks.app("looping"), "Hi.", "--mode", "loops=observe", "--active-s", "5")
 

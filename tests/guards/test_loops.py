@@ -61,7 +61,7 @@ TABLE = [
     ("news between", [SAME, SAME, SAME, ("b", "x", "new"), SAME, SAME, SAME, SAME], 7),
     ("something else in the end", [SAME, SAME, SAME, SAME, ("b", "x", "new")], NEVER),
     ("an answer that comes back", [("a", "x", "up"), ("b", "x", "1"), ("a", "x", "down")] * 2, NEVER),
-    ("answer and error in turn", [SAME, ERROR] * 5, 8),
+    ("answer and error in turn", [SAME, ERROR] * 8, 10),
 ]
 
 

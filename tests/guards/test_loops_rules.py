@@ -165,7 +165,7 @@ def test_a_state_that_is_flipped_to_and_fro_is_a_cycle_though_every_answer_is_ne
 
     run = one_agent([toggle, check], [call("toggle"), call("check")] * 20, Loops(writes=100))
 
-    assert len(world.made) == 16  # four rounds of on, look, off, look
+    assert len(world.made) == 20  # five rounds of on, look, off, look
     assert stopped(run) == "cycles"
 
 
@@ -185,7 +185,7 @@ def test_a_cycle_that_goes_through_two_agents_is_found_in_the_run_tree() -> None
     run = play(Team("desk", boss, specialists=[clerk, driver]), guards=[Loops(no_news=50, delegations=50)])
 
     assert stopped(run) == "cycles"
-    assert len(world.made) == 8
+    assert len(world.made) == 10
 
 
 def test_one_call_that_repeats_is_no_cycle() -> None:

@@ -7,7 +7,7 @@ from typing import Any, cast
 import msgspec
 
 from seawall.cli.words import one_line, shortened
-from seawall.core.events import CommandTaken, Judged, StepDone, StepIntended, StepStatus
+from seawall.core.events import CommandTaken, Judged, Planned, StepDone, StepIntended, StepStatus
 from seawall.run.record import StepRecord
 from seawall.team.outcome import Waiting
 
@@ -160,6 +160,12 @@ def verdict(judged: Judged) -> str:
     verb = {"advise": "advises", "replace": "replaces", "hold": "holds", "refuse": "refuses", "halt": "halts"}
     seen = " (observed, let pass)" if judged.mode == "observe" else ""
     return f"{judged.guard} {verb.get(judged.verdict, judged.verdict)}{seen}: {one_line(judged.reason)}"
+
+
+def planned(event: Planned) -> str:
+    """What the planner pruned, and why."""
+    seen = "observed, let pass: " if event.mode == "observe" else ""
+    return f"planner: {seen}{one_line(event.reason)}"
 
 
 def decision(command: CommandTaken) -> str:

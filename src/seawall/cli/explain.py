@@ -75,6 +75,8 @@ class Explanation:
             yield from self._pair("unsourced", f"{literals}: in no result and not in the request", "yellow")
         if why.stopped_by is not None:
             yield from self._pair("stopped", why.stopped_by.reason, "red")
+        for event in self._record.planned:
+            yield from self._pair("pruned", describe.planned(event), "yellow", lines=3)
         if why.error:
             yield from self._pair("error", why.error, "red", lines=4)
         for wanted in why.wanted:

@@ -19,6 +19,7 @@ from seawall.core.events import (
     Event,
     GuardSet,
     Judged,
+    Planned,
     RunStarted,
     RunTaken,
     StepDone,
@@ -133,6 +134,10 @@ class Progress:
                 return Text(f"  goes on: segment {len(told.segments)}, {left} left", style="yellow")
             case GuardSet():
                 return Text(f"    {event.guard} is set to {event.mode} by {event.by}", style="yellow")
+            case Planned():
+                return Text(
+                    f"    {describe.planned(event)}", style="yellow" if event.mode == "enforce" else "dim"
+                )
             case StepLate():
                 return Text(
                     f"    a late result of step {event.step} was recorded and dropped", style="yellow"

@@ -72,6 +72,8 @@ def summary(outcome: Outcome) -> Text:
         line.append(f" · stood under a brake: {brake.what}", style="yellow")
     if outcome.unverified:
         line.append(f" · {words.many(len(outcome.unverified), 'unverified claim')}", style="yellow")
+    if outcome.pruned:
+        line.append(f" · pruned: {', '.join(outcome.pruned)}", style="yellow")
     for effect in outcome.effects:
         if effect.state != "committed":
             line.append(f" · effect {effect.tool} is {effect.state}", style="red")

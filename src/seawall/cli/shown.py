@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from seawall.cli.journals import Texts
-from seawall.core.events import CommandTaken, Event, Judged
+from seawall.core.events import CommandTaken, Event, Judged, Planned
 from seawall.journal.protocol import Command, RunRow
 from seawall.run.record import Record, StepRecord
 from seawall.run.state import fold
@@ -52,6 +52,7 @@ def document(row: RunRow, told: Record | None, events: Sequence[Event], texts: T
             for s in told.segments
         ],
         "commands": [_command(each, texts) for each in told.commands],
+        "planned": [_planned(each) for each in told.planned],
         "unmade": [_judged(each, texts) for each in told.unmade],
         "steps": [step(each, texts) for each in told.steps.values()],
     }
@@ -109,6 +110,18 @@ def _judged(judged: Judged, texts: Texts) -> dict[str, Any]:
         "limit": judged.limit,
         "value": judged.value,
         "note": texts.of(judged.note) if judged.note else None,
+    }
+
+
+def _planned(event: Planned) -> dict[str, Any]:
+    return {
+        "pruned": event.pruned,
+        "action": event.action,
+        "mode": event.mode,
+        "reason": event.reason,
+        "left_s": event.left_s,
+        "needed_s": event.needed_s,
+        "quantile": event.quantile,
     }
 
 

@@ -35,6 +35,9 @@ class Tree:
         """The whole tree."""
         yield Text(self._record.started.agent, style="bold")
         yield from self._frame(0, "")
+        for event in self._record.planned:
+            style = "yellow" if event.mode == "enforce" else "dim"
+            yield from self._wrapped("  ", f"✂ {describe.planned(event)}", style, whole=True)
         for judged in self._record.unmade:
             what = f"step {judged.step} was not made" if judged.step else "the run was stopped"
             style = describe.VERDICT_STYLES.get(judged.verdict, "") if judged.mode == "enforce" else "dim"

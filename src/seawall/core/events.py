@@ -25,6 +25,13 @@ Stage = Literal["before", "after"]
 Status = Literal["completed", "refused", "halted", "failed", "cancelled"]
 EffectState = Literal["proposed", "approved", "attempting", "committed", "failed", "unknown"]
 Tie = Literal["value", "exposure"]
+PlanAction = Literal[
+    "skip",  # a call is not made: an optional agent, or what can't be done in time
+    "cut",  # a step, or all of a frame, was ended so that what must follow still fits
+    "review",  # an answer goes out without its review
+    "fallback",  # the team's fallback agent answers
+    "partial",  # the run answers with the results that are recorded
+]
 
 StepStatus = Literal[
     "ok",  # performed, with a result
@@ -280,10 +287,30 @@ class MemoryWritten(Base, tag="memory", frozen=True, kw_only=True):
 
 
 class Planned(Base, tag="planned", frozen=True, kw_only=True):
-    """The planner pruned what no longer fits the time left."""
+    """The planner pruned what no longer fits the time left. With mode `observe` it would have."""
 
     pruned: tuple[str, ...]
+    """`agent:archivist`, `tool:find`, `review`, `fallback:quick`, `answer:partial`."""
     reason: str
+    action: PlanAction = "skip"
+    mode: Mode = "enforce"
+    frame: int = 0
+    """Whose call is not made, whose answer is not reviewed, or which frame ends."""
+    call: str | None = None
+    """`skip`: the call."""
+    step: int | None = None
+    """`cut`: the step in flight; without one the frame ends before its next step."""
+    left_s: float = 0.0
+    needed_s: float = 0.0
+    """For the step and for what must follow it."""
+    quantile: float = 0.0
+    """Of the times seen."""
+    fallback: str | None = None
+    """The agent."""
+    note: Ref | None = None
+    """`skip` and `cut`: what the agent is told."""
+    answer: Ref | None = None
+    """`partial`: the answer."""
 
 
 class Paused(Base, tag="paused", frozen=True, kw_only=True):

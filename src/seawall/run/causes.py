@@ -8,8 +8,10 @@ The index is made from bodies, so it is not state; the edges it finds are record
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
-from seawall.core.events import Cause
+from seawall.core.events import Cause, Event, StepDone, StepIntended
+from seawall.run.bodies import Bodies
 
 _RUN = re.compile(r"[A-Za-z0-9_@.:/+#$€£-]+")
 """Whole runs, so that no character is looked at twice; what they begin and end with is cut off after."""
@@ -49,6 +51,15 @@ class Causes:
             return
         for literal in literals(text):
             self._first.setdefault(literal, step)
+
+    def relearn(self, events: Iterable[Event], bodies: Bodies) -> None:
+        """Take in the results of recorded steps; what models said is none."""
+        kinds: dict[int, str] = {}
+        for event in events:
+            if isinstance(event, StepIntended):
+                kinds[event.step] = event.kind
+            elif isinstance(event, StepDone) and event.status == "ok" and kinds.get(event.step) != "model":
+                self.learn(event.step, bodies.text(event.output))
 
     def of(self, text: str, *, exposed: tuple[int, ...] = (), by: int | None = None) -> tuple[Cause, ...]:
         """Edges to an input: by value where its literals were seen, by exposure to `exposed`.

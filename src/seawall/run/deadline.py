@@ -8,6 +8,7 @@ from seawall.core.clock import Clock, Timer
 from seawall.core.events import Judged, Mode
 
 DEADLINE = "deadline"
+PLANNER = "planner"
 
 
 class Deadline:

@@ -15,26 +15,25 @@ from typing import Any
 
 import msgspec
 
-from seawall.core.canonical import Ref
-from seawall.core.clock import Clock, Timer
-from seawall.core.errors import Broken, Fenced, Misused, SeawallBug
+from seawall.core.clock import Clock
+from seawall.core.errors import Broken, Fenced, SeawallBug
 from seawall.core.events import (
-    EffectMoved,
     Event,
     GuardSet,
     Mode,
     StepDone,
-    StepIntended,
-    StepLate,
 )
-from seawall.journal.protocol import Booking, Command, InboxItem, Journal, Lease, Summary
+from seawall.journal.protocol import InboxItem, Journal, Lease
 from seawall.run.bodies import Bodies
 from seawall.run.books import Books
 from seawall.run.causes import Causes
 from seawall.run.commands import awaiting, taken
-from seawall.run.deadline import DEADLINE, Deadline
+from seawall.run.deadline import DEADLINE
 from seawall.run.ending import ended
 from seawall.run.gate import Gate, recorded_step
+from seawall.run.late import late, record_late
+from seawall.run.pace import Pace
+from seawall.run.planning import Planning
 from seawall.run.recovery import blamed, given_up
 from seawall.run.reserve import parked
 from seawall.run.shared import Later
@@ -52,11 +51,8 @@ process may have been stopped meanwhile, and another one gone on with the run. F
 a commit."""
 
 
-Create = Callable[
-    [Sequence[Event], dict[Ref, bytes], bool, Summary | None, Sequence[Booking]], Awaitable[Lease]
-]
-"""Records a new run: its events after the first, bodies, whether it waits, its summary if it has ended, and what
-it adds to its tenant's accounts."""
+Create = Callable[..., Awaitable[Lease]]
+"""Records a new run: (its events after the first, bodies, whether it waits, its summary if it has ended, bookings)."""
 
 
 class Driver:
@@ -72,6 +68,7 @@ class Driver:
         lease: Lease | None,
         clock: Clock,
         bodies: Bodies,
+        planner: Planning | None = None,
         on_rest: Callable[[Driver], None],
         on_record: Callable[[], None],
     ) -> None:
@@ -96,8 +93,7 @@ class Driver:
         """Admitted steps without a result: those that runs share count them."""
         self._laters: list[Later] = []
         """What proposals of the newest round were told to wait for."""
-        self._timers: dict[int, Timer] = {}
-        self._deadline = Deadline(clock, state.left_s)
+        self._pace = Pace(clock, state.left_s, planner)
         self._broken: Exception | None = None
         self._closing = False
         self._waits = state.waits
@@ -120,12 +116,15 @@ class Driver:
 
     def left_s(self) -> float:
         """Active seconds left: below zero once a deadline that does not bind has passed."""
-        return self._deadline.left_s()
+        return self._pace.left_s()
 
     def _overdue(self) -> None:
         mode = self.state.modes.get(DEADLINE, "enforce")
         if self.state.ended is None and mode != "off":
-            self._go([self._deadline.verdict(self.state.started.limits.active_s, mode)])
+            self._go([self._pace.deadline.verdict(self.state.started.limits.active_s, mode)])
+
+    def _watch(self) -> None:
+        self._pace.watch(self._overdue, lambda: self.state, self._go)
 
     # ---- from outside
 
@@ -134,7 +133,7 @@ class Driver:
 
         `commands` lay in the inbox meanwhile; they are taken before anything is decided.
         """
-        self._deadline.watch(self._overdue)
+        self._watch()
         self._go(first, commands)
 
     async def start_new(self, first: Sequence[Event], create: Create) -> None:
@@ -152,7 +151,7 @@ class Driver:
             self._let_go()
         if self._broken is not None:
             return
-        self._deadline.watch(self._overdue)
+        self._watch()
         if ended is not None or self._waits:
             self._final = asyncio.get_running_loop().create_future()
             self._final.set_result(None)
@@ -164,12 +163,7 @@ class Driver:
 
     def learn(self, events: Sequence[Event]) -> None:
         """Take the results of recorded steps into the index of causes."""
-        kinds: dict[int, str] = {}
-        for event in events:
-            if isinstance(event, StepIntended):
-                kinds[event.step] = event.kind
-            elif isinstance(event, StepDone) and event.status == "ok" and kinds.get(event.step) != "model":
-                self._causes.learn(event.step, self.bodies.text(event.output))
+        self._causes.relearn(events, self.bodies)
 
     def command(self, item: InboxItem) -> None:
         """Take a command from the inbox; one that was taken already is ignored."""
@@ -210,10 +204,7 @@ class Driver:
         return [task for task in self._tasks if not task.done()]
 
     def _disarm(self) -> None:
-        self._deadline.cancel()
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
+        self._pace.cancel()
         current = asyncio.current_task()  # the task that brought the news goes on to tell it
         for task in self._tasks:
             if task is not current:
@@ -326,17 +317,22 @@ class Driver:
 
     def _act(self, action: Propose | Close | End, batch: list[Event], ready: list[Step]) -> bool:
         """Carry out one action; whether anything moved."""
+        planned = None if isinstance(action, Close) else self._pace.plan(action, self.state)
+        if planned is not None and planned.mode == "enforce":
+            self._record(batch, planned)
+            return True
         match action:
             case Propose():
                 events, step, later = self._gate.admit(
                     action, self.state, self.bodies, self._causes, self.left_s()
                 )
-                for event in events:
+                for event in [*events, planned] if planned is not None and events else events:
                     self._record(batch, event)
                 if later is not None:
                     self._laters.append(later)
                 if step is not None:
                     self._steps[step.number] = self._taken[step.number] = step
+                    self._pace.begin(step.number)
                     if step.kind in ("model", "tool"):
                         ready.append(step)
                 return bool(events)
@@ -349,6 +345,7 @@ class Driver:
                 result = Result(
                     status=action.status, output=text, error=action.error, approved=action.approved
                 )
+                result = self._stopped(step, result, ready)
                 for event in self._settled(step, result):
                     self._record(batch, event)
                 return True
@@ -358,7 +355,18 @@ class Driver:
 
     def _settled(self, step: Step, result: Result) -> list[Event]:
         self._let_go(step.number, result)
-        return self._gate.settle(step, result, self.state, self.bodies, self._causes, self.left_s())
+        events = self._gate.settle(step, result, self.state, self.bodies, self._causes, self.left_s())
+        self._pace.learn(step, events)
+        return events
+
+    def _stopped(self, step: Step, result: Result, ready: list[Step]) -> Result:
+        """Stop whoever performs a step that is closed. One that was admitted this moment is withdrawn."""
+        took_s = self._pace.took_s(step.number)
+        self._pace.stop(step.number)
+        if step in ready:
+            ready.remove(step)
+            return Result(status="withdrawn")
+        return msgspec.structs.replace(result, duration_s=took_s)
 
     def _let_go(self, number: int | None = None, result: Result | None = None) -> None:
         """Tell those that runs share that a step has come to an end, or every step that is taken."""
@@ -374,7 +382,10 @@ class Driver:
         for step in sorted(self.state.open.values(), key=lambda step: -step.step):
             status = "withdrawn" if step.step in withdrawn else given_up(step)
             self._let_go(step.step, Result(status=status))
-            self._record(batch, StepDone(at=now, step=step.step, status=status, left_s=self.left_s()))
+            took_s = self._pace.took_s(step.step)
+            done = StepDone(at=now, step=step.step, status=status, duration_s=took_s, left_s=self.left_s())
+            self._pace.learn(recorded_step(step), [done])
+            self._record(batch, done)
         event = ended(
             end, self.state, self._work, self._gate.guards, self.bodies, self._causes, now, self.left_s()
         )
@@ -406,15 +417,10 @@ class Driver:
         now = self._clock.monotonic_s()
         if now - self._intended_at.pop(step.number, now) > STALE_S:
             await self._journal.append(self.lease, self.state.seq, (), {})  # `Fenced` if it is not ours
-        if step.timeout_s is not None:
-            task = asyncio.current_task()
-            expire = lambda: self._expire(step, task)  # noqa: E731 -- a callback of one expression
-            self._timers[step.number] = self._clock.call_later(step.timeout_s, expire)
-        started = self._clock.monotonic_s()
+        self._pace.limit(step, self.state, self._expire)
         result = await self._gate.perform(step, self.state, self.bodies, self.left_s())
-        if timer := self._timers.pop(step.number, None):
-            timer.cancel()
-        duration_s = self._clock.monotonic_s() - started
+        duration_s = self._pace.took_s(step.number)
+        self._pace.drop(step.number)
         await self._journal.room()
         if self._broken is not None:
             if self._closing and step.number in self.state.open:
@@ -426,17 +432,16 @@ class Driver:
             return None
         return msgspec.structs.replace(result, duration_s=duration_s)
 
-    def _expire(self, step: Step, task: asyncio.Task[None] | None) -> None:
-        """A step used up its own time: it fails now, and what it brings later is recorded and dropped."""
-        self._timers.pop(step.number, None)
+    def _expire(self, step: Step, after_s: float, *, planned: bool) -> None:
+        """A step used up its time: it fails now, and what it brings later is recorded and dropped."""
         if step.number not in self.state.open or self._broken is not None:
             return
-        text = f"{step.kind} {step.name!r} did not answer within {step.timeout_s:g} s"
+        text = f"{step.kind} {step.name!r} did not answer within {after_s:.6g} s"
         result = self._work.withdrawn(step) or Result(status="timeout", output=text, error="timeout")
-        result = msgspec.structs.replace(result, duration_s=step.timeout_s or 0.0)
-        self._go(self._settled(step, result))
-        if task is not None:
-            task.cancel()
+        result = msgspec.structs.replace(result, duration_s=after_s)
+        cut = self._pace.cut(step, self.state) if planned else []
+        self._go([*cut, *self._settled(step, result)])
+        self._pace.stop(step.number)
 
     async def _last(self, step: Step, result: Result) -> None:
         """A result that came while this process closes: whoever goes on with the run decides what follows."""
@@ -449,25 +454,15 @@ class Driver:
             )
 
     async def _late(self, step: Step, result: Result) -> None:
-        now = self._clock.wall_s()
         output = self.bodies.put(result.output)
         if result.status == "cancelled":
             return
-        events: list[Event] = [StepLate(at=now, step=step.number, status=result.status, output=output)]
-        if step.effect and result.status == "ok":
-            events.append(EffectMoved(at=now, step=step.number, state="committed", receipt=output))
+        events = late(step, result, output, self._clock.wall_s())
         first_seq, unsaved = self.state.seq, self.bodies.unsaved()
         for event in events:
             self.state = apply(self.state, event, self._gate.guards)
-        ours = True
-        try:
-            await self._journal.append(self.lease, first_seq, events, unsaved)
-        except Fenced:  # somebody else went on with the run
-            ours = False
-        if step.effect and result.status == "ok" and not (ours and awaiting(self.state, step.number) is None):
-            receipt = Command(kind="late", step=step.number, output=output)
-            with contextlib.suppress(Misused):  # the run has ended meanwhile
-                await self._journal.send(self.lease.run, receipt, unsaved)
+        settled = awaiting(self.state, step.number) is None
+        await record_late(self._journal, self.lease, step.number, first_seq, events, unsaved, settled=settled)
 
     async def _durable(self, durable: asyncio.Future[None]) -> bool:
         """Wait until a batch is on disk; then tell whoever waits for the run to rest."""
@@ -489,6 +484,6 @@ class Driver:
         final = self._final
         durable = final is not None and final.done() and not final.cancelled() and final.exception() is None
         if durable and not self.finished.done():
-            self._deadline.cancel()
+            self._pace.rest()
             self.finished.set_result(None)
             self._on_rest(self)

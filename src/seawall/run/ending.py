@@ -29,7 +29,8 @@ def ended(
     """What `end` comes to for a run in `state`, in which nothing is open any more."""
     edges = causes.of(bodies.text(end.answer)) if end.answer else ()
     root = state.frames.get(0)
-    if root is not None and root.said is not None and end.answer is not None:
+    by_team = state.plan.course == "team"  # else somebody else wrote it, or nobody
+    if root is not None and root.said is not None and end.answer is not None and by_team:
         edges = causes.of(bodies.text(end.answer), by=root.said)
     error = end.error if end.error_ref is None else bodies.text(end.error_ref)
     return RunEnded(

@@ -31,7 +31,7 @@ from seawall.core.events import (
 )
 from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
-from seawall.run.deadline import DEADLINE
+from seawall.run.deadline import DEADLINE, PLANNER
 from seawall.run.frame import Grant
 from seawall.run.guard import Guard
 from seawall.run.news import alike, news
@@ -57,8 +57,8 @@ from seawall.run.verdict import (
 
 UNBOUND_S = 86_400.0
 """Told to a step as the time that it has where the deadline is only observed, or off: a day."""
-BUILT_IN = (BUDGET, DEADLINE, ENDPOINTS, ACCOUNTS)
-"""Guards that the gate itself plays, at `reserve`: they have modes like any other."""
+BUILT_IN = (BUDGET, DEADLINE, PLANNER, ENDPOINTS, ACCOUNTS)
+"""Guards that the gate itself plays, at `reserve`, and the planner: they have modes like any other."""
 
 
 WITHHELD = "[this reply was withheld]"
@@ -118,8 +118,8 @@ class Gate:
         step = self._work.prepare(proposal, state, bodies, state.steps + 1)
         if step.kind == "approval":
             return Admission([self._intent(step, state, bodies, causes, perform=False)], None)
-        if step.invalid is not None:
-            return self._turned_away(step, state, bodies, causes, "invalid", step.invalid, [])
+        if (unmade := _unmade(step, proposal, bodies)) is not None:
+            return self._turned_away(step, state, bodies, causes, *unmade, [])
         verdict, step, events = self._judged_before(step, state, bodies, left_s)
         match verdict:
             case None:  # a reservation in flight may free what this step needs
@@ -418,6 +418,13 @@ class Gate:
 
 
 _ZERO = Decimal(0)
+
+
+def _unmade(step: Step, proposal: Propose, bodies: Bodies) -> tuple[StepStatus, str] | None:
+    """What no guard is asked about, and what is said of it: invalid calls, and those that the planner pruned."""
+    if step.invalid is not None:
+        return "invalid", step.invalid
+    return None if proposal.skip is None else ("refused", bodies.text(proposal.skip))
 
 
 def _time_s(state: RunState, left_s: float) -> float:

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import msgspec
 
-from seawall.core.canonical import digest, well_formed
+from seawall.core.canonical import canonical, digest, well_formed
 from seawall.core.events import Gist
 from seawall.run.step import Result, Step
 
@@ -88,8 +88,8 @@ def alike(step: Step, result: Result) -> str | None:
     """A write's result without its numbers: of two equal orders, each has a new one, and nothing else is new."""
     if step.kind != "tool" or not step.effect or result.status != "ok" or isinstance(result.output, bytes):
         return None
-    text = masked(well_formed(result.output), step.volatile)
-    return digest([step.name, step.input, _NUMBER.sub("0", " ".join(text.split()))])
+    text = canonical(normalised(result.output, step.volatile)).decode()
+    return digest([step.name, step.input, _NUMBER.sub("0", text)])
 
 
 def normalised(output: str | bytes, volatile: Sequence[str | re.Pattern[str]] = ()) -> object:

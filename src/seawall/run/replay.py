@@ -152,6 +152,8 @@ class _Replayer:
             today, why = self._short(intent, state)
         if self._statuses.get(intent.step) == "invalid":
             recorded = "invalid"
+        elif proposal.skip is not None:  # the planner's word, which is folded; no guard was asked
+            recorded = self._statuses.get(intent.step, recorded)
         if today != recorded:
             said = f"{_taken(intent)}: {recorded}"
             if today == "halt":

@@ -23,7 +23,6 @@ from seawall.core.events import (
     Judged,
     Mode,
     Paused,
-    Planned,
     RunEnded,
     RunStarted,
     RunTaken,
@@ -45,6 +44,7 @@ from seawall.run.frame import (
 )
 from seawall.run.guard import Guard
 from seawall.run.ledger import Ledger, reserve, settle
+from seawall.run.plan import Plan, follow
 from seawall.run.verdict import Halt, said
 
 
@@ -106,10 +106,14 @@ class RunState(msgspec.Struct, frozen=True):
     """The brakes under which the run is parked."""
     stood: tuple[Stood, ...] = ()
     """Brakes that held it before."""
-    pruned: tuple[str, ...] = ()
-    """What the planner left out, because it did not fit the time."""
     memos: dict[str, Any] = {}
     """What each guard remembers, by its name."""
+    plan: Plan = Plan()
+
+    @property
+    def pruned(self) -> tuple[str, ...]:
+        """What the planner left out, because it did not fit the time."""
+        return self.plan.pruned
 
     @property
     def approvals(self) -> list[StepIntended]:
@@ -176,7 +180,7 @@ def fold(events: Iterable[Event], guards: Sequence[Guard] = ()) -> RunState:
 
 def apply(state: RunState, event: Event, guards: Sequence[Guard] = ()) -> RunState:
     """The state after `event`. Pure; an event that is late or unknown to this fold changes nothing but seq."""
-    memos = _remember(state, event, guards)
+    memos, plan = _remember(state, event, guards), follow(state, event)
     match event:
         case StepIntended():
             state = _intended(state, event)
@@ -193,15 +197,13 @@ def apply(state: RunState, event: Event, guards: Sequence[Guard] = ()) -> RunSta
             state = replace(state, inbox=event.inbox, cancelled=cancelled)
         case EffectMoved():
             state = replace(state, effects=_moved(state.effects, event))
-        case Planned():
-            state = replace(state, pruned=(*state.pruned, *event.pruned))
         case Paused():
             state = replace(state, paused=(*state.paused, event), left_s=event.left_s)
         case RunEnded():
             state = replace(state, ended=event, frames={}, open={}, left_s=event.left_s)
         case _:
             pass
-    return replace(state, seq=state.seq + 1, memos=memos)
+    return replace(state, seq=state.seq + 1, memos=memos, plan=plan)
 
 
 def _taken(state: RunState, event: RunTaken) -> RunState:

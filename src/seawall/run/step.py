@@ -28,6 +28,8 @@ class Propose(msgspec.Struct, frozen=True, kw_only=True):
     delay_s: float = 0.0
     """Wait this long before performing it."""
     grant: Grant | None = None
+    skip: Ref | None = None
+    """It was pruned: not to be performed, and the agent is told this."""
 
 
 class Close(msgspec.Struct, frozen=True, kw_only=True):

@@ -25,6 +25,7 @@ class Agent:
     `asks` names the colleagues it may hand work to (a coordinator: all specialists, unless given).
     `output` is a pydantic model or any type with a schema: the final answer is then of that type.
     `retries`: further tries of a model call that failed in a way that may pass.
+    `optional`: where time is short the agent is not asked, and who asked for it is told so (see `Planner`).
     Raises `Misused` for a name that is no identifier, two tools of one name, or options out of range or of
     another type.
     """
@@ -43,6 +44,7 @@ class Agent:
         temperature: float | None = None,
         settings: Mapping[str, Any] | None = None,
         retries: int = 2,
+        optional: bool = False,
     ) -> None:
         if not isinstance(cast("object", name), str) or not name.replace("-", "_").isidentifier():
             raise Misused(f"agent name {name!r} is not an identifier (letters, digits, _ and -)")
@@ -74,6 +76,7 @@ class Agent:
         self.temperature = temperature
         self.settings = dict(settings or {})
         self.retries = retries
+        self.optional = optional
         names = [item.name for item in self.tools]
         for one in names:
             if names.count(one) > 1:

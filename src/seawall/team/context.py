@@ -152,11 +152,14 @@ def transcript(state: RunState, bodies: Bodies, *, answers_only: bool) -> Manife
     for slot in frame.turn:
         text = NOT_MADE if slot.unknown is None else NOT_KNOWN
         lines += (slot.line or Line("tool", bodies.put(text), 0, slot.call.id, slot.call.name),)
+    answer = frame.answer if answers_only else None
     if answers_only:
         lines = lines[:1]
-        if frame.answer is not None:
-            said = encode_assistant(Assistant(content=bodies.text(frame.answer)))
-            lines += (Line("assistant", bodies.put(said)),)
+    if state.plan.course != "team":  # who answered was not the coordinator
+        answer = state.plan.answer
+    if answer is not None:
+        said = encode_assistant(Assistant(content=bodies.text(answer)))
+        lines += (Line("assistant", bodies.put(said)),)
     return Manifest(state.history, lines)
 
 

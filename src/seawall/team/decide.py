@@ -2,15 +2,18 @@
 
 A frame is one agent at work. In each the same loop turns: ask the model; make the calls of its reply (reads
 at once, effects one after another); ask again; until the reply is an answer. A coordinator's answer goes to
-its reviewer first, if it has one.
+its reviewer first, if it has one. What the planner pruned is in the state: calls that are not made, frames that
+end, answers that go out without a review, and who answers in the team's place.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from seawall.core.events import StoppedBy
+from seawall.core.canonical import Ref
+from seawall.core.events import StepIntended, StoppedBy
 from seawall.run.frame import Frame, Slot
+from seawall.run.plan import asked
 from seawall.run.state import RunState
 from seawall.run.step import Action, Close, End, Propose
 from seawall.team.agent import ASK_PREFIX
@@ -35,20 +38,76 @@ def decide(team: Team, state: RunState) -> list[Action]:
         return [
             End(status="halted", stopped_by=StoppedBy(halt.guard, halt.reason, step, halt.limit, halt.value))
         ]
+    if state.plan.course == "partial":
+        reviewed = None if team.reviewer is None else False
+        return [End(status="completed", answer=state.plan.answer, reviewed=reviewed)]
+    if state.plan.course == "fallback":
+        return list(_fallen_back(team, state))
     actions: list[Action] = []
     for frame in state.frames.values():
         actions.extend(_frame(team, state, frame))
     return actions
 
 
+def _fallen_back(team: Team, state: RunState) -> Iterator[Action]:
+    """What the team had in flight is given up, and the fallback agent answers."""
+    plan = state.plan
+    if plan.answer is not None:
+        reviewed = None if team.reviewer is None else False
+        yield End(status="completed", answer=plan.answer, reviewed=reviewed)
+        return
+    if plan.failure is not None:
+        yield End(status="failed", error_ref=plan.failure.output)
+        return
+    given_up = list(_given_up(state, 0, but=plan.fallback_step))
+    if given_up:
+        yield from given_up
+    elif plan.fallback_step is not None:
+        for frame in state.frames.values():
+            if frame.id == plan.fallback_step:
+                yield from _frame(team, state, frame)
+    elif plan.fallback in team.members:
+        depth = state.frames[0].depth + 1
+        yield Propose(kind="handoff", name=plan.fallback, agent=state.started.agent, frame=0, depth=depth)
+    else:
+        there = ", ".join(team.members)
+        text = f"fallback agent {plan.fallback!r} is not in team {team.name!r} any more (there: {there})"
+        yield End(status="failed", error=text)
+
+
+def _given_up(state: RunState, frame: int, *, but: int | None = None) -> Iterator[Close]:
+    """Close every step in a frame and in the frames below it, the newest first; `but` and what is in it stays."""
+    for step in sorted(state.open.values(), key=lambda step: -step.step):
+        above = list(_above(state, step))
+        if frame in above and (but is None or but not in (step.step, *above)):
+            yield Close(step=step.step, status="cancelled", text="given up: the time left was needed")
+
+
+def _above(state: RunState, step: StepIntended) -> Iterator[int]:
+    """The frames that a step is in, innermost first; 0, the run's own, is the last."""
+    inside: StepIntended | None = step
+    while inside is not None:
+        yield inside.frame
+        inside = state.open.get(inside.frame)
+
+
 def _frame(team: Team, state: RunState, frame: Frame) -> Iterator[Action]:
+    plan = state.plan
+    if frame.kind == "review" and frame.parent in plan.unreviewed:
+        yield from _given_up(state, frame.id)
+        yield Close(step=frame.id, status="cancelled", text="given up: the time left was needed")
+        return
     if frame.model is not None or frame.review is not None or frame.approval is not None:
         return
     member = team.members.get(frame.agent)
     if member is None:
         yield from _deserted(team, frame)
+    elif frame.id in plan.cut:
+        yield Close(step=frame.id, status="error", output=plan.cut[frame.id], error="timeout")
     elif frame.turn:
-        yield from _calls(team, frame, member)
+        yield from _calls(team, state, frame, member)
+    elif frame.answer is not None and frame.id in plan.unreviewed:
+        yield _answered(frame, member, unreviewed=True)
     elif frame.error is not None:
         yield _failed(frame, frame.error_kind or "error", None)
     elif frame.answer is not None:
@@ -99,7 +158,7 @@ def _backoff(failures: int, retry_after_s: float | None) -> float:
     return min(MAX_BACKOFF_S, BACKOFF_S * 2 ** (failures - 1))
 
 
-def _calls(team: Team, frame: Frame, member: Member) -> Iterator[Action]:
+def _calls(team: Team, state: RunState, frame: Frame, member: Member) -> Iterator[Action]:
     """Reads at once; an effect alone, and only when everything before it is answered."""
     effects = {item.name for item in member.agent.tools if item.effect}
     for slot in frame.turn:
@@ -109,12 +168,13 @@ def _calls(team: Team, frame: Frame, member: Member) -> Iterator[Action]:
         if is_effect and slot is not next(other for other in frame.turn if other.line is None):
             return
         if slot.step is None:
-            yield _call(team, frame, member, slot)
+            skip = state.plan.skipped.get(asked(state, frame.id, slot.call.id))
+            yield _call(team, frame, member, slot, skip)
         if is_effect:
             return
 
 
-def _call(team: Team, frame: Frame, member: Member, slot: Slot) -> Propose:
+def _call(team: Team, frame: Frame, member: Member, slot: Slot, skip: Ref | None) -> Propose:
     name = slot.call.name
     colleague = name.removeprefix(ASK_PREFIX) if name.startswith(ASK_PREFIX) else ""
     target = team.target(colleague) if colleague in member.asks else None
@@ -127,15 +187,16 @@ def _call(team: Team, frame: Frame, member: Member, slot: Slot) -> Propose:
         frame=frame.id,
         depth=frame.depth if target is None else frame.depth + 1,
         call=slot.call,
-        delay_s=_backoff(slot.failures, slot.retry_after_s),
+        delay_s=_backoff(slot.failures, slot.retry_after_s) if skip is None else 0.0,
         grant=slot.grant,
+        skip=skip,
     )
 
 
-def _answered(frame: Frame, member: Member) -> Action:
+def _answered(frame: Frame, member: Member, *, unreviewed: bool = False) -> Action:
     if frame.kind == "review":
         return Close(step=frame.id, status="ok", output=frame.answer, approved=bool(frame.approved))
-    if member.reviewer is not None and not frame.approved:
+    if member.reviewer is not None and not frame.approved and not unreviewed:
         return Propose(
             kind="review",
             name=member.reviewer,
@@ -145,7 +206,7 @@ def _answered(frame: Frame, member: Member) -> Action:
             grant=frame.grant,
         )
     if frame.kind == "root":
-        return End(status="completed", answer=frame.answer, reviewed=frame.approved)
+        return End(status="completed", answer=frame.answer, reviewed=False if unreviewed else frame.approved)
     return Close(step=frame.id, status="ok", output=frame.answer)
 
 

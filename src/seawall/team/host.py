@@ -108,6 +108,11 @@ class Host:
             raise Misused("this Seawall is not open: use `async with Seawall(...) as sea:`")
         return self._journal
 
+    @property
+    def endpoints(self) -> Endpoints:
+        """The breakers of this process, to be looked at: `sea.endpoints["tool:bank"].breaker`."""
+        return self._endpoints
+
     async def open(self) -> Self:
         """Open the journal. Raises `Misused` if it can't be used."""
         if self._journal is not None:
@@ -233,6 +238,7 @@ class Host:
             lease=lease,
             clock=self._clock,
             bodies=bodies,
+            planner=self._shop.planner(team, bodies),
             on_rest=self._rested,
             on_record=partial(self._flight.tell, run_id),
         )

@@ -17,6 +17,7 @@ from seawall.models.protocol import ToolSpec
 from seawall.run.guard import Guard
 from seawall.team.agent import ASK_PREFIX, Agent, listed
 from seawall.team.outcome import Outcome, Waiting
+from seawall.team.planner import Planner
 
 REVIEW_ROUNDS = 2
 """A first look and one more after a correction: each further round costs as much as the answer did."""
@@ -55,7 +56,10 @@ class Team:
     """A coordinator with specialists and a reviewer, each an `Agent` or, for specialists, another `Team`.
 
     `Team(agent)` is a team of one. `history` says what a session's next run is told of the earlier ones:
-    the whole `transcript`, or only requests and `answers`.
+    the whole `transcript`, or only requests and `answers`. `fallback` is an agent that answers in the team's
+    place when its plan no longer fits the time left: it only reads, and asks nobody. `planner` keeps runs within
+    their time; one is there by default where the team has a fallback or an optional agent. A nested team's
+    planner and fallback are not used: the run is planned by the outermost team.
     Raises `Misused` for two agents of one name, a delegation to nobody, limits of zero or below, and whatever
     is of another type.
     """
@@ -68,6 +72,8 @@ class Team:
         specialists: Sequence[Agent | Team] = (),
         reviewer: Agent | None = None,
         review_rounds: int = REVIEW_ROUNDS,
+        fallback: Agent | None = None,
+        planner: Planner | None = None,
         limits: Limits | None = None,
         guards: Sequence[Guard] = (),
         history: Literal["transcript", "answers"] = "transcript",
@@ -79,7 +85,7 @@ class Team:
             coordinator, name = name, name.name
         if coordinator is None:
             raise Misused(f"team {name!r} has no coordinator")
-        for what, given in (("coordinator", coordinator), ("reviewer", reviewer)):
+        for what, given in (("coordinator", coordinator), ("reviewer", reviewer), ("fallback", fallback)):
             if not isinstance(cast("object", given), Agent | None):
                 raise Misused(f"team {name!r}: {what} is {given!r}, which is no Agent")
         listed(f"team {name!r}: specialists", specialists, (Agent, Team))
@@ -97,10 +103,12 @@ class Team:
         self.specialists = tuple(specialists)
         self.reviewer = reviewer
         self.review_rounds = review_rounds
+        self.fallback = fallback
         self.limits = checked(Limits() if limits is None else limits)
         self.guards = tuple(guards)
         self.history: Literal["transcript", "answers"] = history
         self.members = self._members()
+        self.planner = self._planner(planner)
         self.version = digest({name: member.version for name, member in self.members.items()})[:12]
 
     def __repr__(self) -> str:
@@ -136,7 +144,38 @@ class Team:
         join(self.coordinator.name, self._member(self.coordinator, asks, entries, reviewer))
         if reviewer is not None:
             join(reviewer.name, self._member(reviewer, reviewer.asks or (), entries))
+        if self.fallback is not None:
+            join(self.fallback.name, self._member(self.fallback, (), entries))
         return members
+
+    def _planner(self, given: Planner | None) -> Planner | None:
+        """The planner of the team's runs. Raises `Misused` for what none could keep to."""
+        where = f"team {self.name!r}"
+        if not isinstance(cast("object", given), Planner | None):
+            raise Misused(f"{where}: planner is {given!r}; it must be Planner(…)")
+        fallback = self.fallback
+        if fallback is not None:
+            effects = [item.name for item in fallback.tools if item.effect]
+            if effects:
+                raise Misused(
+                    f"{where}: fallback {fallback.name!r} only reads, and {effects[0]!r} is an effect"
+                )
+            if fallback.asks:
+                raise Misused(
+                    f"{where}: fallback {fallback.name!r} asks nobody (got asks={list(fallback.asks)})"
+                )
+        for what, agent in (("reviewer", self.reviewer), ("fallback", fallback)):
+            if agent is not None and agent.optional:
+                raise Misused(f"{where}: {what} {agent.name!r} is optional; only who is asked can be")
+        optional = any(member.agent.optional for member in self.members.values())
+        if given is None:
+            return Planner() if optional or fallback is not None else None
+        tools = {item.name for member in self.members.values() for item in member.agent.tools}
+        for name in given.priors:
+            kind, _, of = name.partition(":")
+            if of not in (tools if kind == "tool" else self.members):
+                raise Misused(f"{where}: its planner has a prior for {name!r}, and there is no such {kind}")
+        return given
 
     def _member(
         self,

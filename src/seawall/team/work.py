@@ -23,6 +23,7 @@ from seawall.team.agent import ANSWER_TOOL, ASK_PREFIX, Agent
 from seawall.team.context import Context, encode_manifest, loads, review_task, transcript
 from seawall.team.decide import decide
 from seawall.team.other_side import other_side
+from seawall.team.partial import fallback_task
 from seawall.team.reply import read_reply
 from seawall.team.team import REVIEW_TOOL, Member, Team
 from seawall.team.threads import Threads, Turn
@@ -133,6 +134,8 @@ class TeamWork:
             return self._prepare_model(step, member, frame, bodies)
         if proposal.kind == "tool":
             return _prepare_tool(step, member, bodies)
+        if proposal.kind == "handoff" and proposal.call is None:
+            return _prepare_fallback(step, self.team.members[proposal.name], state, bodies)
         if proposal.kind == "handoff":
             return _prepare_handoff(step, self.team.members[proposal.name], bodies)
         if proposal.kind == "review":
@@ -385,6 +388,13 @@ def _prepare_handoff(step: Step, target: Member, bodies: Bodies) -> Step:
     return msgspec.structs.replace(
         step, arguments=arguments, input=bodies.put(task), version=target.version, gist=gist(task)
     )
+
+
+def _prepare_fallback(step: Step, target: Member, state: RunState, bodies: Bodies) -> Step:
+    """The run's own hand-off, to the agent that answers in the team's place."""
+    intent = bodies.text(state.started.intent)
+    task = fallback_task(intent, state.plan.verified(), bodies)
+    return msgspec.structs.replace(step, input=bodies.put(task), version=target.version)
 
 
 def _prepare_review(step: Step, reviewer: Member, state: RunState, frame: Frame, bodies: Bodies) -> Step:

@@ -18,9 +18,11 @@ from seawall.run.bodies import Bodies
 from seawall.run.frame import Line
 from seawall.run.gate import BUILT_IN, Gate
 from seawall.run.guard import Guard
+from seawall.run.latency import Latencies
 from seawall.run.shared import Shared
 from seawall.run.step import Work
 from seawall.team.agent import Agent, listed
+from seawall.team.planning import RunPlanner
 from seawall.team.sessions import Sessions
 from seawall.team.team import Team
 from seawall.team.work import Crew, TeamWork
@@ -47,6 +49,7 @@ class Workshop:
         self._redactor = redactor
         self._crews: weakref.WeakKeyDictionary[Team, Crew] = weakref.WeakKeyDictionary()
         self._resolved: dict[str, Model] = {}
+        self._latencies = Latencies()
 
     def guards(self, team: Team) -> tuple[Guard, ...]:
         """The guards of a team's runs. Raises `Misused` for one with a name of Seawall's own, or two of one."""
@@ -77,6 +80,12 @@ class Workshop:
                     limit=usd,
                     value=model,
                 )
+
+    def planner(self, team: Team, bodies: Bodies) -> RunPlanner | None:
+        """The planner of one run, if the team has one. What is known of latencies is of all runs here."""
+        if team.planner is None:
+            return None
+        return RunPlanner(team, team.planner, self._latencies, bodies, now=self._clock.wall_s)
 
     def _crew(self, team: Team) -> Crew:
         crew = self._crews.get(team)

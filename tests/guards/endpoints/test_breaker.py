@@ -88,6 +88,17 @@ def test_good_calls_of_minutes_ago_do_not_hide_an_outage_of_now() -> None:
     assert bench.state == "open"
 
 
+def test_thousands_of_good_calls_a_moment_ago_do_not_hide_an_outage_of_now() -> None:
+    bench = Bench()
+    bench.calls(10_000, "answered")
+    bench.calls(15, "failed")
+    assert bench.state == "closed"
+
+    bench.calls(1, "failed")
+
+    assert (bench.state, bench.breaker.phase.bad, bench.breaker.phase.calls) == ("open", 16, 20)
+
+
 def test_calls_that_ended_before_the_window_are_forgotten() -> None:
     bench = Bench()
     bench.calls(9, "failed")
@@ -483,6 +494,7 @@ class Calls(RuleBasedStateMachine):
         held = [breaker._fresh, breaker._delayed, breaker._overdue]
         assert sum(map(len, held)) == len(self.flying)
         assert len(breaker._probes) <= len(self.flying)
+        assert len(breaker._newest) <= 20
         assert len(breaker.window.told(self.bench.now)) <= BUCKETS
 
 

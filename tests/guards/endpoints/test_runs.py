@@ -111,7 +111,7 @@ def test_what_a_tool_says_no_to_is_no_failure_of_its_endpoint() -> None:
                 model = ScriptedModel([call("find", order=str(number)), say("No.")])
                 await outcome(sea, clock, Agent("desk", model=model, tools=[find]))
 
-            assert sea._endpoints["tool:find"].breaker.phase.state == "closed"
+            assert sea.endpoints["tool:find"].breaker.phase.state == "closed"
 
     asyncio.run(play())
 
@@ -133,7 +133,7 @@ def test_a_tool_says_itself_that_the_other_side_is_broken_or_says_nothing_in_tim
                 model = ScriptedModel([call("find", order=str(number)), say("No.")])
                 await outcome(sea, clock, Agent("desk", model=model, tools=[find]))
 
-            assert sea._endpoints["tool:find"].breaker.phase.state == "open"
+            assert sea.endpoints["tool:find"].breaker.phase.state == "open"
 
     asyncio.run(play())
 
@@ -289,7 +289,7 @@ def test_a_storm_with_a_hundred_runs_in_flight_adds_at_most_a_fifth_and_is_over_
             late = [await sea.start(Agent("desk", model=model), "go") for _ in range(20)]
             ended = await clock.until(asyncio.gather(*(run.outcome() for run in (*first, *late))))
             during = sum(at < over_s for at in seen)
-            state = sea._endpoints["model:gpt"].breaker.phase.state
+            state = sea.endpoints["model:gpt"].breaker.phase.state
 
         assert 100 <= during <= 120
         waited = [each.status for each in ended[100:]]
@@ -354,7 +354,7 @@ def test_a_run_that_was_not_recorded_after_all_leaves_no_call_and_no_place_behin
                 *(sea.start(Agent("desk", model=model), "go", request_id="req-9") for _ in range(5))
             )
             await clock.until(runs[0].outcome())
-            endpoint = sea._endpoints["model:gpt"]
+            endpoint = sea.endpoints["model:gpt"]
 
             assert (endpoint.breaker.in_flight, len(endpoint.line)) == (0, 0)
             assert model.request_count == 1

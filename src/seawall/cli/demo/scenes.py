@@ -23,8 +23,8 @@ DEADLINE_S = 1.0
 NO_NEWS = LoopOptions().no_news
 ERROR_CALLS = NO_NEWS + 1
 """The first error is news, the next three are not."""
-RUNAROUND_CALLS = 2 * (LoopOptions().cycles + 1)
-"""The first round of the two tools is news, and three more may follow."""
+RUNAROUND_CALLS = 2 * (NO_NEWS + 1)
+"""The first round of the two tools is news, the next three are not."""
 
 Claims = Callable[[Take, Take], list[Claim]]
 

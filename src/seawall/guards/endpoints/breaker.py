@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections import deque
 from collections.abc import Hashable
 from typing import Literal, NamedTuple
 
@@ -70,6 +71,8 @@ class Breaker:
         self.forced: Forced = "auto"
         self.forced_until_s: float | None = None
         self.window = Window(options.window_s)
+        self._newest: deque[Literal["good", "failed", "slow"]] = deque(maxlen=2 * options.minimum_calls)
+        """Of this process. A bucket is seconds long, and a busy endpoint has thousands of good calls in one."""
         self.others: dict[str, Other] = {}
         self._fresh: dict[Hashable, Flight] = {}
         """In the order in which they began."""
@@ -151,9 +154,15 @@ class Breaker:
             times.append(max(now_s, self.until_s))
         if self.forced_until_s is not None and self.forced_until_s > now_s:
             times.append(self.forced_until_s)
-        oldest = [*self._delayed.values(), *itertools.islice(self._fresh.values(), 1)]
-        times += [flight.began_s + self.options.slow_s for flight in oldest]
+        if (late_s := self.late_s) is not None:
+            times.append(late_s)
         return min(times, default=None)
+
+    @property
+    def late_s(self) -> float | None:
+        """When the next of the calls in flight has taken too long."""
+        oldest = [*self._delayed.values(), *itertools.islice(self._fresh.values(), 1)]
+        return min((flight.began_s + self.options.slow_s for flight in oldest), default=None)
 
     def afford_retry(self, now_s: float) -> bool:
         """Whether one more further try is within the share of all first tries; if so it is counted."""
@@ -196,6 +205,7 @@ class Breaker:
         failed = answer in ("failed", "spend_limit")
         if self.phase.state == "half_open":
             return self._probed(flight, failed or slow, answer, rng)
+        self._newest.append("failed" if failed else "slow" if slow else "good")
         counts = self.window.at(now_s)
         counts.calls += 1
         counts.failed += failed
@@ -265,6 +275,9 @@ class Breaker:
                 return self._opened("failed", failed, calls, rng)
             if failed + slow >= self.options.slow_ratio * calls:
                 return self._opened("slow", failed + slow, calls, rng)
+        calls, failed, slow = (len(self._newest), *map(self._newest.count, ("failed", "slow")))
+        if calls == self._newest.maxlen and failed + slow >= self.options.slow_ratio * calls:
+            return self._opened("slow" if slow > failed else "failed", failed + slow, calls, rng)
         return None
 
     def _opened(self, cause: Cause, bad: int, calls: int, rng: random.Random) -> Phase:
@@ -313,6 +326,7 @@ class Breaker:
         self.passed = 0
         if phase.state == "closed":
             self.window.forget()
+            self._newest.clear()
             if phase.by:
                 self.hold_s = float("-inf")
         return True

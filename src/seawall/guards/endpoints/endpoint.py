@@ -131,6 +131,7 @@ class Endpoint:
         self.breaker.begin(key, now, delay_s=delay_s, again=tries_again(step, run), run_s=run_s)
         self._taken[key] = Taken(now + delay_s, left_s - delay_s)
         self.touched_s = now
+        self._arm(now, now + delay_s + self.breaker.options.slow_s)  # nobody may ask till then
         self._changed(self, False)
         return step if delay_s == step.delay_s else replace(step, delay_s=delay_s)
 
@@ -214,8 +215,8 @@ class Endpoint:
             again()
 
     def _arm(self, now: float, at_s: float) -> None:
-        """Look again at `at_s`, or when something changes by itself."""
-        next_s = None if self._acquiring else self.breaker.next_s(now)
+        """Look again at `at_s` or, where somebody waits for it, when something changes by itself."""
+        next_s = None if self._acquiring or not len(self.line) else self.breaker.next_s(now)
         at_s = at_s if next_s is None else min(at_s, next_s)
         if at_s >= self._timer_at or self._closed:
             return
@@ -237,6 +238,8 @@ class Endpoint:
         self.line.lapse(now)
         self._look(now)
         if not len(self.line):
+            if self.breaker.in_flight and (late_s := self.breaker.late_s) is not None:
+                self._arm(now, max(late_s, now + TICK_S))
             return
         block = self.breaker.block(now)
         if block is not None and block.why == "due":

@@ -33,7 +33,8 @@ class EndpointOptions:
     window_s: float = 180.0
     """Seconds that are looked back on, in twelve steps. Longer than the longest call (a run has 120 s if nobody
     says otherwise), or an endpoint whose calls all hang would never have enough of them. The newest calls that
-    are `minimum_calls` suffice: good ones of minutes ago do not hide an outage of now."""
+    are `minimum_calls` suffice, and where there are many the newest twice `minimum_calls` by themselves, if
+    `slow_ratio` of them were no good: no number of good calls of before hides an outage of now."""
     open_s: float = 2.0
     """Seconds that it stays open the first time: short enough for a run of ten seconds to outwait it."""
     open_max_s: float = 60.0

@@ -1,0 +1,160 @@
+"""What a rule comes to, with intervals, and the choice of the guard's options by cross-validation."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from loop.recordings import Labelled
+from seawall.audit import Audited, ToolNames, audit, guards
+from seawall.guards.loops.options import Options
+
+MOST_GOOD_STOPPED = 0.005
+"""The bar: of a hundred good runs at most half a one is stopped."""
+FOLDS = 10
+GRID: dict[str, tuple[int, ...]] = {
+    "no_news": (2, 3, 4, 5),
+    "errors": (4, 8),
+    "cycles": (2, 3, 4),
+    "again": (3, 4),
+}
+"""Options that are chosen by; all others are as by default."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a rule did with one run."""
+
+    halted_at: int | None
+    advised: bool | None = None
+    """None: the rule has no advice."""
+
+
+Findings = Sequence[Found]
+
+
+def by_rule(runs: Iterable[Labelled], rule: Callable[[Any], int | None]) -> list[Found]:
+    """A rival's findings."""
+    return [Found(rule(each.run.calls)) for each in runs]
+
+
+def by_guard(runs: Iterable[Labelled], options: Options) -> list[Found]:
+    """The guard's findings, by `seawall.audit`."""
+    names = ToolNames()
+    loops = guards(names, options)
+    return [_found(audit(each.run, loops, names)) for each in runs]
+
+
+def _found(one: Audited) -> Found:
+    return Found(one.halted_at, bool(one.advised_at))
+
+
+def wilson(hits: int, of: int, z: float = 1.96) -> tuple[float, float]:
+    """The 95% interval of a share (Wilson's score interval)."""
+    if not of:
+        return 0.0, 1.0
+    share, square = hits / of, z * z
+    middle = (share + square / (2 * of)) / (1 + square / of)
+    half = z * math.sqrt(share * (1 - share) / of + square / (4 * of * of)) / (1 + square / of)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def share(hits: int, of: int) -> dict[str, Any]:
+    """A share as it is written down."""
+    low, high = wilson(hits, of)
+    return {"hits": hits, "of": of, "share": hits / of if of else None, "low": low, "high": high}
+
+
+def figures(runs: Sequence[Labelled], findings: Findings) -> dict[str, Any]:
+    """All figures of a rule on these runs."""
+    pairs = list(zip(runs, findings, strict=True))
+
+    def stopped(which: Callable[[Labelled], bool]) -> dict[str, Any]:
+        of = [found for run, found in pairs if which(run)]
+        return share(sum(found.halted_at is not None for found in of), len(of))
+
+    advised = [found.advised for run, found in pairs if run.good and found.advised is not None]
+    saved = [
+        (len(run.run.calls) - found.halted_at, len(run.run.calls))
+        for run, found in pairs
+        if run.runaway and found.halted_at is not None
+    ]
+    in_runaways = sum(len(run.run.calls) for run in runs if run.runaway)
+    return {
+        "runaways_caught": stopped(lambda run: run.runaway),
+        "true_loops_caught": stopped(lambda run: run.loop),
+        "good_stopped": stopped(lambda run: run.good),
+        "long_good_stopped": stopped(lambda run: run.good and len(run.run.calls) >= 10),
+        "good_advised": share(sum(advised), len(advised)),
+        "failed_stopped": stopped(lambda run: not run.good and not run.runaway),
+        "calls_saved": {"saved": sum(each for each, _ in saved), "of": in_runaways},
+    }
+
+
+# ---- cross-validation
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One choice of options, and what it does with every run."""
+
+    options: Options
+    findings: Findings
+
+
+def settings(runs: Sequence[Labelled]) -> list[Setting]:
+    """Every choice of the grid, played once over all runs."""
+    made: list[Setting] = []
+    for values in product(*GRID.values()):
+        options: Any = dict(zip(GRID, values, strict=True))
+        made.append(Setting(options, by_guard(runs, options)))
+    return made
+
+
+def choose(candidates: Sequence[Setting], runs: Sequence[Labelled], of: Sequence[int]) -> Setting:
+    """The setting that catches most among those that stop few enough; then the one that stops least, then last.
+
+    If none stops few enough, the one that stops the fewest good runs.
+    """
+
+    def counts(setting: Setting) -> tuple[int, int, int]:
+        good = [index for index in of if runs[index].good]
+        stopped = sum(setting.findings[index].halted_at is not None for index in good)
+        caught = sum(runs[i].runaway and setting.findings[i].halted_at is not None for i in of)
+        lenient = sum(value for value in setting.options.values() if isinstance(value, int))
+        over = stopped > MOST_GOOD_STOPPED * len(good)
+        return (-stopped if over else len(runs), -caught if over else caught, -stopped * 1_000 + lenient)
+
+    return max(candidates, key=counts)
+
+
+def grouped(runs: Sequence[Labelled], by: str, seed: int) -> list[list[int]]:
+    """Indices in folds. Runs of one group are in one fold; by model and source a group is a fold."""
+    groups: dict[str, list[int]] = {}
+    for index, run in enumerate(runs):
+        groups.setdefault(getattr(run, by), []).append(index)
+    if by != "task":
+        return list(groups.values())
+    names = sorted(groups)
+    random.Random(seed).shuffle(names)
+    return [[index for name in names[fold::FOLDS] for index in groups[name]] for fold in range(FOLDS)]
+
+
+def validated(
+    candidates: Sequence[Setting], runs: Sequence[Labelled], by: str, seed: int
+) -> tuple[Findings, Mapping[str, int]]:
+    """Findings on runs that had no part in the choice, and how often which choice was made."""
+    findings: list[Found] = [Found(None)] * len(runs)
+    chosen: dict[str, int] = {}
+    for held_out in grouped(runs, by, seed):
+        out = set(held_out)
+        setting = choose(candidates, runs, [index for index in range(len(runs)) if index not in out])
+        name = ", ".join(f"{key}={value}" for key, value in setting.options.items())
+        chosen[name] = chosen.get(name, 0) + 1
+        for index in held_out:
+            findings[index] = setting.findings[index]
+    return findings, chosen

@@ -1,0 +1,114 @@
+"""What has become of a run's plan, as a fold: what was pruned, who answers now, and what is there to answer with.
+
+The planner that decides it reads quantiles and the time left (`run/planning.py`); what it decided is a
+`Planned` event, and from there on everything is a function of the record.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+from msgspec.structs import replace
+
+from seawall.core.canonical import Ref
+from seawall.core.events import Event, Planned, StepDone, StepIntended
+from seawall.core.log import Log
+
+if TYPE_CHECKING:
+    from seawall.run.state import RunState
+
+Course = Literal["team", "fallback", "partial"]
+
+
+class Finding(msgspec.Struct, frozen=True, array_like=True):
+    """A result that passed the gate: of a tool, or of a finished hand-off."""
+
+    step: int
+    kind: Literal["tool", "handoff"]
+    name: str
+    frame: int
+    output: Ref
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """The plan of a run, as it stands."""
+
+    course: Course = "team"
+    """Who answers: the team as it is defined, its fallback agent, or the record."""
+    pruned: tuple[str, ...] = ()
+    skipped: dict[str, Ref] = {}
+    """Calls that are not made, by the model step that asked and the call's id: what the agent is told."""
+    cut: dict[int, Ref] = {}
+    """Frames that end before their next step: what their caller is told."""
+    unreviewed: frozenset[int] = frozenset()
+    """Frames whose answer goes out without a review."""
+    fallback: str = ""
+    fallback_step: int | None = None
+    """The hand-off to the fallback agent."""
+    answer: Ref | None = None
+    """Of the fallback agent, or made from the record."""
+    failure: StepDone | None = None
+    """How the fallback agent failed."""
+    effects: bool = False
+    """Whether an effect was ever proposed, made or not."""
+    findings: Log[Finding] = Log()
+
+    def verified(self) -> list[Finding]:
+        """What there is to answer with. A finished hand-off stands for all that was found within it."""
+        answered = {each.step for each in self.findings if each.kind == "handoff"}
+        return [each for each in self.findings if each.frame not in answered]
+
+
+def asked(state: RunState, frame: int, call: str | None) -> str:
+    """A call of a reply, unique within the run: providers may use the same id for another reply's call."""
+    found = state.frames.get(frame)
+    return f"{None if found is None else found.said}:{call}"
+
+
+def follow(state: RunState, event: Event) -> Plan:
+    """The plan after `event`; `state` is the one before."""
+    plan = state.plan
+    match event:
+        case StepIntended():
+            if event.effect and not plan.effects:
+                plan = replace(plan, effects=True)
+            if event.kind == "handoff" and event.call is None:
+                plan = replace(plan, fallback_step=event.step)
+        case StepDone():
+            return _done(plan, event, state.open.get(event.step))
+        case Planned():
+            return _planned(plan, event, state) if event.mode == "enforce" else plan
+        case _:
+            pass
+    return plan
+
+
+def _done(plan: Plan, done: StepDone, step: StepIntended | None) -> Plan:
+    if step is None:
+        return plan
+    if step.kind == "handoff" and step.call is None:
+        return replace(plan, answer=done.output) if done.status == "ok" else replace(plan, failure=done)
+    if done.status != "ok" or done.output is None or (step.kind != "tool" and step.kind != "handoff"):
+        return plan
+    found = Finding(step.step, step.kind, step.name, step.frame, done.output)
+    return replace(plan, findings=plan.findings.append(found))
+
+
+def _planned(plan: Plan, event: Planned, state: RunState) -> Plan:
+    new = tuple(name for name in event.pruned if name not in plan.pruned)
+    plan = replace(plan, pruned=(*plan.pruned, *new))
+    match event.action:
+        case "skip":
+            key = asked(state, event.frame, event.call)
+            return plan if event.note is None else replace(plan, skipped={**plan.skipped, key: event.note})
+        case "cut":
+            if event.step is not None or event.note is None:
+                return plan
+            return replace(plan, cut={**plan.cut, event.frame: event.note})
+        case "review":
+            return replace(plan, unreviewed=plan.unreviewed | {event.frame})
+        case "fallback":
+            return replace(plan, course="fallback", fallback=event.fallback or "")
+        case "partial":
+            return replace(plan, course="partial", answer=event.answer)

@@ -1,0 +1,42 @@
+"""What a run can say when its time is up: results that are recorded, each with the step that it is from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from seawall.run.bodies import Bodies
+from seawall.run.plan import Finding
+
+MAX_FINDINGS = 50
+"""Newest results that an answer is made of; as many as a reviewer is shown."""
+MAX_CHARS = 2_000
+"""Of each of them."""
+
+
+def partial_answer(findings: Sequence[Finding], bodies: Bodies) -> str:
+    """An answer of recorded results alone: nobody wrote it, and it says that it is not the whole."""
+    head = "This answer is partial: time was up before the team could finish. These results were recorded:"
+    return "\n".join([head, *_lines(findings, bodies)])
+
+
+def fallback_task(intent: str, findings: Sequence[Finding], bodies: Bodies) -> str:
+    """What the fallback agent is asked."""
+    parts = [f"Request:\n{intent}"]
+    if findings:
+        parts.append("\n".join(["Results that are known so far:", *_lines(findings, bodies)]))
+    parts.append(
+        "There is no time left for the whole work. Answer the request now, as briefly as it allows, "
+        "and say what could not be checked."
+    )
+    return "\n\n".join(parts)
+
+
+def _lines(findings: Sequence[Finding], bodies: Bodies) -> list[str]:
+    lines: list[str] = []
+    if (more := len(findings) - MAX_FINDINGS) > 0:
+        lines.append(f"({more} older results are left out)")
+    for each in findings[-MAX_FINDINGS:]:
+        text = bodies.text(each.output).strip()
+        cut = f" […{len(text) - MAX_CHARS:,} more characters]" if len(text) > MAX_CHARS else ""
+        lines.append(f"- {text[:MAX_CHARS]}{cut} ({each.name}, step {each.step})")
+    return lines
