@@ -11,7 +11,7 @@ PEERS  := .venv-peers
 ARGS ?=
 
 # Programs in bench/, in the order in which `make bench` runs them.
-BENCHES ?= limit growth peers conversations
+BENCHES ?= limit growth peers conversations loops
 
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -b constraints.txt
 INPUTS  = pyproject.toml constraints.txt
