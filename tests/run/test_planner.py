@@ -10,7 +10,7 @@ import pytest
 from seawall import Agent, Broken, Limits, Outcome, Planner, Seawall, Team, Waiting, tool
 from seawall.core.events import Planned, StepDone
 from seawall.models.scripted import Entry, calls
-from seawall.testing import ManualClock, ScriptedModel, call, hang, say, slow
+from seawall.testing import ManualClock, ScriptedModel, call, fail, hang, say, slow
 from team.play import Played, play, sent
 
 
@@ -205,6 +205,24 @@ def test_a_coordinator_that_stalls_is_given_up_while_the_fallback_still_fits() -
     assert run.outcome.answer == "In short."
     assert clock.monotonic_s() == 10 - 2 * 2 - 0.05 + 1
     assert run.done(1).status == "cancelled"
+
+
+def test_a_call_that_waits_for_its_next_try_when_the_team_is_given_up_is_never_made() -> None:
+    clock = ManualClock()
+    clerk: tuple[Entry, ...] = (slow(4.7, fail("overloaded")), say("never asked again"))
+    team = desk(
+        clock,
+        slow(1, call("ask_clerk", task="a")),
+        clerk=clerk,
+        fallback=quick(clock, slow(1, "In short.")),
+        priors={"agent:quick": 2},
+    )
+
+    run = play(team, clock=clock)
+
+    assert run.outcome.answer == "In short."
+    asked: Any = team.members["clerk"].agent.model
+    assert asked.request_count == 1
 
 
 def test_a_specialist_that_stalls_is_cut_while_its_callers_reply_still_fits() -> None:

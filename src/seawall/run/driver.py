@@ -417,6 +417,8 @@ class Driver:
         now = self._clock.monotonic_s()
         if now - self._intended_at.pop(step.number, now) > STALE_S:
             await self._journal.append(self.lease, self.state.seq, (), {})  # `Fenced` if it is not ours
+        if step.number not in self.state.open:  # given up before it was begun
+            return None
         self._pace.limit(step, self.state, self._expire)
         result = await self._gate.perform(step, self.state, self.bodies, self.left_s())
         duration_s = self._pace.took_s(step.number)
