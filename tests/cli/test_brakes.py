@@ -157,8 +157,10 @@ def test_what_is_in_flight_goes_on_to_its_end_and_what_follows_waits(desks: Desk
     assert child.end().exit_code == 7
     assert not (desks.directory / "paid").exists()
 
+    assert "no interrupted run" in desks("resume").err
     assert desks("unpause", "--tool", "pay").exit_code == 0
-    assert desks("resume", run).out == "Done.\n"
+    resumed = desks("resume", "--json").document["runs"]
+    assert [(each["run"], each["status"]) for each in resumed] == [(run, "completed")]
     assert (desks.directory / "paid").read_text() == "5"
 
 

@@ -19,7 +19,7 @@ from seawall.core.events import Event, Judged, Limits, RunStarted, StepIntended
 from seawall.core.redact import Redactor
 from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
-from seawall.run.gate import BUILT_IN, Admission, Gate
+from seawall.run.gate import BUILT_IN, Admitted, Gate
 from seawall.run.guard import Guard
 from seawall.run.state import RunState, apply, begin
 from seawall.run.step import Action, Propose, Result, Step
@@ -88,7 +88,7 @@ class _Audit:
                 self._record(events)
         return self._audited(None, self._first)
 
-    def _admit(self, call: RecordedCall) -> Admission:
+    def _admit(self, call: RecordedCall) -> Admitted:
         frame = self._frame(call.agent)
         self._work.call = call
         proposal = Propose(kind="tool", name=call.tool, agent=call.agent, frame=frame, depth=1)

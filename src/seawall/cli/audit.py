@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from seawall.cli.exits import Exit
-from seawall.cli.options import JsonOption
 
 if TYPE_CHECKING:
     from seawall.audit import Audited, RecordedRun
@@ -22,7 +21,7 @@ def audit(
     files: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FILE...", help="JSON lines of recorded runs, gzipped or not.", show_default=False
+            metavar="FILE", help="JSON lines of recorded runs, gzipped or not.", show_default=False
         ),
     ],
     effect: Annotated[
@@ -35,7 +34,9 @@ def audit(
         list[str] | None,
         typer.Option("--poll", metavar="TOOL", help="A tool that is asked until something has happened."),
     ] = None,
-    json: JsonOption = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object a run, a line each, instead of text.")
+    ] = False,
 ) -> None:
     """Send recorded calls through the loop guard: which would have been advised on, and which not made.
 

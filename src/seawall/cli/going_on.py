@@ -19,10 +19,12 @@ from seawall.cli.live import Board, followed
 from seawall.cli.loop import Stop
 from seawall.cli.noting import noting
 from seawall.cli.outcome import document
+from seawall.core.clock import SystemClock
 from seawall.core.errors import Misused, SeawallError
 from seawall.core.events import RunStarted, RunTaken
 from seawall.journal.protocol import Journal, RunRow
 from seawall.run.state import fold
+from seawall.team.brakes import put_on
 from seawall.team.outcome import Outcome, Waiting
 from seawall.team.recover import MAX_RUNS, SetAside, resumable
 from seawall.team.seawall import Seawall
@@ -40,7 +42,7 @@ async def opened(path: Path, stop: Stop | None = None) -> AsyncGenerator[Seawall
 
 
 class Interrupted(NamedTuple):
-    """The interrupted runs of a journal, and those that wait and were decided on."""
+    """The interrupted runs of a journal, and those that wait and were decided on, or whose brake was lifted."""
 
     here: list[RunRow]
     """To go on with: their last owner was a process of this host. Oldest first, those that wait last."""
@@ -67,9 +69,16 @@ async def interrupted(journal: Journal) -> Interrupted:
 
 
 async def _decided(journal: Journal) -> list[RunRow]:
-    """Runs that wait, with a decision in their inbox that nobody has taken up. Oldest first."""
+    """Runs that wait, and need not: with a decision that nobody has taken up, or whose brake is off. Oldest first."""
     rows = reversed(await journal.runs(state="waiting", limit=MAX_RUNS))
-    return [row for row in rows if await pending(journal, row.run, fold(await journal.events(row.run)))]
+    on = await put_on(journal, SystemClock().wall_s())
+    found: list[RunRow] = []
+    for row in rows:
+        state = fold(await journal.events(row.run))
+        lifted = any(brake.what not in on for brake in state.paused)
+        if lifted or await pending(journal, row.run, state):
+            found.append(row)
+    return found
 
 
 async def _last_owner(journal: Journal, row: RunRow) -> str | None:

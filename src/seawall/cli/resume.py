@@ -36,7 +36,7 @@ def resume(
 ) -> None:
     """Go on with a run from what is recorded; no recorded step is made again.
 
-    Without RUN, every interrupted run that this host owned goes on, and every one that waits and was decided on,
+    Without RUN, every interrupted run that this host owned goes on, and every one that waits and was decided on or whose brake was lifted,
     with the team that is recorded with it (or --app). A run that was taken up three times without a step getting done is set aside: it may be what ends
     its worker. The exit code is 0 if each came to an outcome or waits, and 1 if some could not go on.
     """

@@ -69,7 +69,7 @@ ADVICE_FRAMING_TOKENS = 16
 """Upper bound of what a message costs beside its text."""
 
 
-class Admission(NamedTuple):
+class Admitted(NamedTuple):
     """What became of a proposal: the events to record, and the step if it is to be performed.
 
     With neither, the step waits: for what is in flight or, with `later`, for something that runs share.
@@ -111,28 +111,28 @@ class Gate:
 
     def admit(
         self, proposal: Propose, state: RunState, bodies: Bodies, causes: Causes, left_s: float
-    ) -> Admission:
+    ) -> Admitted:
         """Judge a proposal in `state`, with `left_s` active seconds left."""
         if state.halted is not None:  # sticky, whatever was swallowed in between
-            return Admission([], None)
+            return Admitted([], None)
         step = self._work.prepare(proposal, state, bodies, state.steps + 1)
         if step.kind == "approval":
-            return Admission([self._intent(step, state, bodies, causes, perform=False)], None)
+            return Admitted([self._intent(step, state, bodies, causes, perform=False)], None)
         if (unmade := _unmade(step, proposal, bodies)) is not None:
             return self._turned_away(step, state, bodies, causes, *unmade, [])
         verdict, step, events = self._judged_before(step, state, bodies, left_s)
         match verdict:
             case None:  # a reservation in flight may free what this step needs
-                return Admission([], None)
+                return Admitted([], None)
             case Later():
-                return Admission([], None, verdict)
+                return Admitted([], None, verdict)
             case Halt():
-                return Admission(events, None)
+                return Admitted(events, None)
             case Refuse(reason=reason):
                 return self._turned_away(step, state, bodies, causes, "refused", reason, events)
             case Hold():
                 held = msgspec.structs.replace(step, kind="approval")
-                return Admission([self._intent(held, state, bodies, causes, perform=False), *events], None)
+                return Admitted([self._intent(held, state, bodies, causes, perform=False), *events], None)
             case Replace():
                 text = _answer(verdict, bodies)
                 return self._turned_away(step, state, bodies, causes, "replaced", text, events)
@@ -164,14 +164,14 @@ class Gate:
 
     def _admitted(
         self, step: Step, state: RunState, bodies: Bodies, causes: Causes, events: list[Event]
-    ) -> Admission:
+    ) -> Admitted:
         for each in self._shared:
             step = each.take(step, state)
         advice = sum(
             1 for event in events if isinstance(event, Judged) and event.note and event.mode == "enforce"
         )
         intent = self._intent(step, state, bodies, causes, perform=True, advice=advice)
-        return Admission([intent, *events], step)
+        return Admitted([intent, *events], step)
 
     def done(self, step: Step, state: RunState, result: Result) -> None:
         """An admitted step has come to an end: those that runs share may let go of it."""
@@ -288,7 +288,7 @@ class Gate:
         status: StepStatus,
         text: str,
         events: list[Event],
-    ) -> Admission:
+    ) -> Admitted:
         """A step that is not performed: what the agent is told instead, and the guards' word on it."""
         intent = self._intent(step, state, bodies, causes, perform=False)
         result = Result(status=status, output=text, error=status if status != "replaced" else None)
@@ -298,7 +298,7 @@ class Gate:
             done = msgspec.structs.replace(done, answer=done.output, output=_assistant(text, bodies))
         if step.kind == "review" and status == "replaced":  # a guard's word is never an approval
             done = msgspec.structs.replace(done, approved=False)
-        return Admission([intent, *events, done], None)
+        return Admitted([intent, *events, done], None)
 
     def _intent(
         self, step: Step, state: RunState, bodies: Bodies, causes: Causes, *, perform: bool, advice: int = 0

@@ -54,6 +54,17 @@ def pause_of(setting: Setting) -> Pause | None:
     return Pause(what=setting.name, by=setting.by, why=setting.why, since=setting.at, until=setting.until)
 
 
+async def put_on(journal: Journal, now: float) -> dict[str, Pause]:
+    """The brakes that are on at wall second `now`, for who has no process that watches them."""
+    settings = await journal.settings()
+    found = (pause_of(setting) for setting in settings.values())
+    return {
+        pause.what: pause
+        for pause in found
+        if pause is not None and (pause.until is None or pause.until > now)
+    }
+
+
 class InFlight(msgspec.Struct, frozen=True, kw_only=True):
     """A step that a brake names, and that had begun before: it goes on to its end."""
 

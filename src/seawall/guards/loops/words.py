@@ -10,12 +10,10 @@ from seawall.run.verdict import Advise, Halt
 
 
 def advice(step: Step, result: Result, lessons: Sequence[Lesson]) -> Advise:
-    """One note on all that there is to say of a result, the most pressing first."""
-    pressing = sorted(lessons, key=lambda each: (each.limit - each.times, each.rule))
-    first = pressing[0]
-    said = list(dict.fromkeys(_known(step, result, each) for each in pressing[:2]))
-    note = f"[{' '.join(said)} {_instead(first)}{_left(first)}]"
-    return Advise(_reason(step, first), note, f"{first.rule}={first.limit}", first.times)
+    """A note on the most pressing of what there is to say of a result: what comes nearest to its limit."""
+    lesson = min(lessons, key=lambda each: (each.limit - each.times, each.rule))
+    note = f"[{_known(step, result, lesson)} {_instead(lesson)}{_left(lesson)}]"
+    return Advise(_reason(step, lesson), note, f"{lesson.rule}={lesson.limit}", lesson.times)
 
 
 def _known(step: Step, result: Result, lesson: Lesson) -> str:
