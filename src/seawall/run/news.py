@@ -86,8 +86,10 @@ def news(step: Step, result: Result) -> str | None:
 
 def alike(step: Step, result: Result) -> str | None:
     """A write's result without its numbers: of two equal orders, each has a new one, and nothing else is new."""
-    if step.kind != "tool" or not step.effect or result.status != "ok" or isinstance(result.output, bytes):
+    if step.kind != "tool" or not step.effect or result.status != "ok":
         return None
+    if isinstance(result.output, bytes):
+        return digest([step.name, step.input, normalised(result.output)])
     text = canonical(normalised(result.output, step.volatile)).decode()
     return digest([step.name, step.input, _NUMBER.sub("0", text)])
 
