@@ -204,8 +204,8 @@ def _cycle(memo: Memo, taught: Taught, options: LoopOptions, lessons: list[Lesso
         same = place is not None and (place.asked, place.news) == (newest.asked, newest.news)
         count = memo.again[index] + 1 if same and memo.again else int(same)
         again.append(count)
-        rounds, rest = divmod(count, period)
-        if same and place is not None and rounds and not rest and not _monotonous(memo, period):
+        rounds, rest = divmod(count, period)  # one round again may be a look whether all is well
+        if same and place is not None and rounds > 1 and not rest and not _monotonous(memo, period):
             names = " → ".join(each.name for each in memo.recent[-period:])
             lessons.append(Lesson("cycles", rounds, options.cycles, place.step, names))
     return replace(memo, recent=(*memo.recent, newest)[-max(PERIODS) :], again=tuple(again))
