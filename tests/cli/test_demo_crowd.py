@@ -55,6 +55,15 @@ def test_a_tenants_bill_stays_under_its_cap_and_the_other_one_is_unharmed(play: 
     assert set(enforce["ends"]) == {"completed, reviewed", "halted by accounts"}
 
 
+def test_the_accounts_of_the_tenants_are_among_what_it_suggests_to_look_at(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    demo(scene=["tenant"], directory=tmp_path, pace_ms=0.0, json=True)
+
+    commands = json.loads(capsys.readouterr().out)["next"]
+    assert "seawall budget --journal desk.db" in commands
+
+
 def test_nothing_is_paid_under_a_brake_and_everything_once_it_is_lifted(play: Play, tmp_path: Path) -> None:
     observe, enforce = play("brake")
 

@@ -1,8 +1,9 @@
 """`seawall demo`: the main job, with agents that misbehave on purpose, and what the guards make of it.
 
-`world` counts the calls that reach it, `team` is the order desk, `scripts` plays it. `scene` is what a scene is,
-`alone` and `crowd` say what goes wrong and what is claimed, `scenes` has all of them. `stage` plays them, each take
-an `act` that `directions` bring to rest; `child` is the process that is killed. `report` and `table` show it.
+`world` counts the calls that reach it, `team` is the order desk, `scripts` play it through a `provider`. `scene`
+is what a scene is, `alone` and `crowd` say what goes wrong and what is claimed, `scenes` has all of them. `stage`
+plays them, each take an `act` that one of the `directions` brings to rest; `child` is the process that is killed.
+`report` and `table` show it.
 """
 
 from __future__ import annotations
@@ -94,9 +95,9 @@ def _place(directory: Path | None) -> Path:
 async def _play(
     stop: Stop, screen: Screen, scenes: Sequence[Scene], place: Path, model: str | None, pace_s: float
 ) -> Report:
+    from seawall.cli.demo.provider import PRICE
     from seawall.cli.demo.report import SCRIPTED, report_of, result_of
     from seawall.cli.demo.scenes import SCENES
-    from seawall.cli.demo.scripts import PRICE
     from seawall.cli.demo.stage import JOURNAL, Stage, write_teams
     from seawall.cli.demo.table import SCRIPTED as BY_SCRIPTS
     from seawall.cli.demo.table import Progress, Table

@@ -7,24 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from decimal import Decimal
 
+from seawall.cli.demo.provider import Metered
 from seawall.cli.demo.team import AGENTS
 from seawall.cli.demo.world import World, order_ids
-from seawall.models.protocol import (
-    Assistant,
-    Model,
-    ModelFailed,
-    ModelReply,
-    ModelRequest,
-    Price,
-    ToolResult,
-    User,
-)
-from seawall.models.scripted import Entry, Reply, ScriptedModel, ScriptFunction, call, calls, say, slow
-
-PRICE = Price(Decimal("1.25"), Decimal(10))
-"""For a million tokens in and out: what a large model of a big provider costs."""
+from seawall.models.protocol import Assistant, Model, ModelRequest, ToolResult, User
+from seawall.models.scripted import Entry, Reply, ScriptFunction, call, calls, say, slow
 
 STUBBORN_CALLS = 40
 """Calls that a looping script makes before it gives up. A real one may never: this is the demo's own bound."""
@@ -45,23 +33,6 @@ Play = Mapping[str, ScriptFunction]
 def cast_of(play: Play, pace_s: float, world: World, *, name: str, payer: str) -> dict[str, Model | str]:
     """The provider's model `name`, as each agent's script has it; each reply takes `pace_s`, and `payer` pays."""
     return {agent: Metered(_paced(play[agent], pace_s), world, name=name, payer=payer) for agent in AGENTS}
-
-
-class Metered(ScriptedModel):
-    """A scripted model whose provider is in the world: it counts, charges, and may be overloaded."""
-
-    def __init__(self, script: ScriptFunction, world: World, *, name: str, payer: str) -> None:
-        super().__init__(script, name=name, price=PRICE, keep_requests=0)
-        self._world = world
-        self._payer = payer
-
-    async def respond(self, request: ModelRequest) -> ModelReply:
-        """The script's next reply. Raises `ModelFailed` while the provider is overloaded."""
-        if not self._world.think(self._payer):
-            raise ModelFailed("overloaded", "529 from the provider: overloaded")
-        reply = await super().respond(request)
-        self._world.bill(self._payer, PRICE.usd(reply.usage))
-        return reply
 
 
 def _paced(script: ScriptFunction, pace_s: float) -> ScriptFunction:
