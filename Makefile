@@ -12,7 +12,7 @@ CREWAI := .venv-crewai
 ARGS ?=
 
 # Programs in bench/, in the order in which `make bench` runs them.
-BENCHES ?= limit growth peers limits_peers conversations loops deadline
+BENCHES ?= limit growth peers limits_peers conversations loops deadline storm
 
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -b constraints.txt
 INPUTS  = pyproject.toml constraints.txt

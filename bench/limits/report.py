@@ -15,6 +15,8 @@ from limits.asked import ANSWERED, Config, Reported
 from limits.cases import RECORDED, Case, Family
 
 CONFIGS: tuple[Config, ...] = ("default", "docs", "fitted")
+_LONG_S = 10.0
+"""From here the seconds of a good run stand in the table: no script of one takes 10 s, so that something waited."""
 _SHORT = 78
 """Characters of an ending in a table; the JSON has 160."""
 
@@ -113,7 +115,9 @@ def harm_text(one: Row | None) -> str:
     """A good run that is played once: whether it gave its answer."""
     if one is None:
         return "-"
-    return "stopped" if one.harmed else "ok"
+    if one.harmed:
+        return "stopped"
+    return f"ok, {one.seconds:.0f} s" if one.seconds >= _LONG_S else "ok"
 
 
 def share_text(harmed: int, runs: int) -> str:

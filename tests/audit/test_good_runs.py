@@ -76,6 +76,15 @@ def checks_after_each_fix() -> list[Row]:
     return rows
 
 
+def reboots() -> list[Row]:
+    """What is done says the same each time, and what is looked at then may be another."""
+    rows: list[Row] = []
+    for _ in range(5):
+        rows += [("reboot_device", {}, "The device was rebooted.", False, "user")]
+        rows += [(check, {}, "no service", False, "user") for check in ("check_status_bar", "run_speed_test")]
+    return rows
+
+
 def looks_between_news() -> list[Row]:
     rows: list[Row] = []
     for n in range(12):
@@ -139,6 +148,7 @@ GOOD = [
     inline_reruns,
     toggles,
     checks_after_each_fix,
+    reboots,
     looks_between_news,
     rereads_after_edits,
     notes,

@@ -12,9 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import limits_peers
 import pytest
 from limits import recorded, report
-from limits.asked import ANSWERED, AskedRun, Ended, Reported, asked, reported
+from limits.asked import ANSWERED, Asked, AskedRun, Ended, Reported, asked, reported
 from limits.cases import CASES, FAN_OUT, RECORDED, SERVED, Called, Case, Seen
 from limits.world import CAPPED, Stage, asked_of, see
 from rich.console import Console
@@ -326,6 +327,32 @@ def test_a_system_that_is_not_installed_is_named_and_the_others_are_played(tmp_p
     assert done.returncode == 1
     assert "not installed: there is no no-env" in done.stdout
     assert [row["system"] for row in json.loads((tmp_path / "out.json").read_text())["rows"]] == ["seawall"]
+
+
+class Broken:
+    """A process that says something and has called nobody."""
+
+    def __init__(self, *_: object) -> None: ...
+
+    async def play(self, asked: Asked, cap_s: float) -> Reported:
+        how = "AttributeError: no such thing"
+        return Reported(
+            ended=(Ended(key="r1", seconds=0.1, answered=False, how=how),), configured="", version=""
+        )
+
+    async def stop(self) -> None: ...
+
+
+def test_a_system_that_is_set_up_wrongly_does_not_pass_for_a_strict_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(limits_peers, "Child", Broken)
+    given = limits_peers.parse(["--systems", "seawall", "--only", "loop-same", "--configs", "docs"])
+    options, _ = limits_peers.options_of(given)
+    played, failures = asyncio.run(limits_peers.play(options, Console(file=io.StringIO()), tmp_path))
+
+    assert played == []
+    assert [one["error"] for one in failures] == ["nothing reached the world: AttributeError: no such thing"]
 
 
 @pytest.mark.parametrize(

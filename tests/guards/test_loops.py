@@ -90,10 +90,12 @@ def test_a_novel_write_makes_everything_worth_asking_again() -> None:
     assert len(world.calls) == 16
 
 
-def test_the_same_write_again_is_no_news() -> None:
-    world, run = looped([("w", "x", "written")] * 9, effects="w")
+def test_the_same_write_again_is_a_change_of_the_world_and_has_a_limit_of_its_own() -> None:
+    world, run = looped([("w", "x", "written"), SAME] * 9, effects="w")
 
-    assert len(world.calls) == 4
+    assert world.calls == ["w", "a"] * 5
+    assert run.outcome.stopped_by is not None
+    assert run.outcome.stopped_by.limit in ("again=4", "cycles=4")
     assert run.outcome.status == "halted"
 
 

@@ -316,7 +316,15 @@ def test_a_result_that_differs_only_in_what_means_nothing_is_no_news(text: str) 
 
 
 @pytest.mark.parametrize(
-    "text", ["balance: {n}", "{n} tests failed", "line {n}: no such name", '{{"id": {n}}}']
+    "text",
+    [
+        "balance: {n}",
+        "{n} tests failed",
+        "line {n}: no such name",
+        "free at 2026-01-31 1{n}:00",
+        "/tmp/out_{n}.txt",
+        '{{"id": {n}}}',
+    ],
 )
 def test_a_number_that_was_asked_for_is_news(text: str) -> None:
     world, numbers = World(), iter(range(10))

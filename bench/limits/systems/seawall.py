@@ -12,7 +12,7 @@ from typing import Any
 from limits.asked import MODEL, Asked, AskedRun, AskedTool
 from limits.remote import call
 from limits.systems import instructions
-from seawall import Agent, Limits, Price, Seawall, Team, Tool
+from seawall import Agent, Limits, Planner, Price, Seawall, Team, Tool
 from seawall.models.providers import resolve
 
 _PRICE = Price(Decimal("2.50"), Decimal(10))
@@ -35,12 +35,13 @@ def _limits(asked: Asked) -> dict[str, Any]:
 
 def _tool_options(asked: Asked, one: AskedTool) -> Mapping[str, Any]:
     """What is declared of a tool beside its name. One line an option."""
-    return {"effect": one.effect}  # "poll": one.poll
+    return {"effect": one.effect, "poll": one.poll}
 
 
-def _runtime_options(asked: Asked) -> Mapping[str, Any]:
-    """What is given to `Seawall` beside the file. One line an option."""
-    return {}
+def _team_options(asked: Asked) -> Mapping[str, Any]:
+    """What is given to a team beside its agents. One line an option."""
+    limits = _limits(asked)
+    return {"limits": Limits(**limits), "planner": Planner() if "active_s" in limits else None}
 
 
 class SeawallBench:
@@ -50,10 +51,14 @@ class SeawallBench:
         self._asked = asked
         self._directory = directory
         self.version = f"seawall {version('seawall')}"
-        self._limits = _limits(asked)
-        self.configured = ", ".join(f"{name} {value}" for name, value in self._limits.items()) or "nothing"
+        limits = _limits(asked)
+        self.configured = ", ".join(f"{name} {value}" for name, value in limits.items()) or "nothing"
+        if "active_s" in limits:
+            self.configured += ", a planner"
+        if any(one.poll for one in asked.tools):
+            self.configured += "; tools that poll say so"
         self._model = resolve(f"openai:{MODEL}", base_url=f"{asked.base_url}/v1", price=_PRICE)
-        self._sea = Seawall(str(Path(directory.name) / "journal.db"), **_runtime_options(asked))
+        self._sea = Seawall(str(Path(directory.name) / "journal.db"))
 
     async def start(self) -> None:
         """Open the journal."""
@@ -82,8 +87,7 @@ class SeawallBench:
         tools = [tool(one) for one in asked.tools]
         others = [self._agent(name, tools) for name in asked.specialists]
         desk = self._agent("desk", [] if others else tools)
-        limits = Limits(**self._limits)
-        team = Team("bench", desk, specialists=others, limits=limits) if others else Team(desk, limits=limits)
+        team = Team("bench", desk, specialists=others, **_team_options(asked))
         started = await self._sea.start(team, request, tenant="bench", session=f"{asked.case}-{run.key}")
         outcome = await started.outcome()
         if outcome.status != "completed":

@@ -22,20 +22,57 @@ NO_CAP = 1_000_000_000
 WRITING_VERBS = frozenset(
     (
         *(
+            "activate",
             "add",
             "append",
+            "apply",
             "book",
             "buy",
             "cancel",
+            "connect",
             "create",
+            "deactivate",
             "delete",
+        ),
+        *(
+            "disable",
+            "disconnect",
+            "edit",
+            "enable",
             "exchange",
+            "grant",
+            "insert",
+            "install",
             "invite",
             "modify",
-            "order",
         ),
-        *("pay", "post", "refund", "remove", "reschedule", "reserve", "return", "schedule", "send", "share"),
-        *("submit", "transfer", "update"),
+        *(
+            "move",
+            "order",
+            "pay",
+            "post",
+            "reboot",
+            "refuel",
+            "refund",
+            "remove",
+            "rename",
+            "replace",
+            "reschedule",
+        ),
+        *(
+            "reseat",
+            "reserve",
+            "reset",
+            "restart",
+            "resume",
+            "return",
+            "revoke",
+            "save",
+            "schedule",
+            "send",
+            "set",
+        ),
+        *("share", "submit", "suspend", "toggle", "transfer", "turn", "uninstall", "update", "write"),
     )
 )
 """First words of a tool's name (`send_email`, `sendEmail`) that say that it changes the world."""
@@ -49,8 +86,8 @@ POLLING_TOOLS = ("BashOutput", "TaskOutput", "command_status", "read_terminal", 
 _FIRST_WORD = re.compile(r"[a-z]+|[A-Z][a-z]*")
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _LOOKS = re.compile(
-    r'"(?:command|cmd|input|keystrokes)":"(?:\s*cd [^;&|"]+(?:&&|;))*\s*(?:sudo )?'
-    r"(?:sleep|wait|until|while|watch|tail|ps|pgrep|jobs|top)\b"
+    r'"(?:command|cmd|code|input|keystrokes)":"(?:\s*cd [^;&|"]+(?:&&|;))*\s*(?:sudo )?'
+    r"(?:sleep|wait|until|while|watch|tail|ps|pgrep|jobs|top|noop)\b"
 )
 """A shell command that begins with waiting, or with looking at what is under way."""
 _NOTHING_ASKED = re.compile(r'"(?:command|cmd|input|keystrokes|chars)":"(?:\\[nr])*"')

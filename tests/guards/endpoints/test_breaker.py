@@ -6,59 +6,12 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from guards.endpoints.bench import Bench
 from seawall import Misused
-from seawall.guards.endpoints.breaker import Answer, Breaker
 from seawall.guards.endpoints.options import EndpointOptions, checked
 from seawall.guards.endpoints.record import Part, Phase
-from seawall.guards.endpoints.window import BUCKETS, Window
-
-
-class Bench:
-    """A breaker, a clock in hand, and whatever it proposes taken over at once."""
-
-    def __init__(self, **options: Any) -> None:
-        options = {"jitter": 0.0, **options}
-        self.breaker = Breaker("tool:bank", EndpointOptions(**options), "me")
-        self.now = 1_000.0
-        self.rng = random.Random(1)
-        self._number = 0
-
-    @property
-    def state(self) -> str:
-        return self.breaker.phase.state
-
-    def begin(self, **how: Any) -> int:
-        self._number += 1
-        self.breaker.begin(self._number, self.now, **how)
-        return self._number
-
-    def end(self, number: int, answer: Answer) -> None:
-        self._adopt(self.breaker.end(number, self.now, answer, rng=self.rng))
-
-    def calls(self, count: int, answer: Answer, *, took_s: float = 0.0) -> None:
-        numbers = [self.begin() for _ in range(count)]
-        self.now += took_s
-        for number in numbers:
-            self.end(number, answer)
-
-    def look(self) -> None:
-        self._adopt(self.breaker.look(self.now, rng=self.rng))
-
-    def half_open(self) -> None:
-        self.now = self.breaker.until_s
-        self._adopt(self.breaker.half_opened())
-
-    def _adopt(self, phase: Phase | None) -> None:
-        if phase is not None:
-            assert self.breaker.adopt(phase, self.now)
-
-    @property
-    def why(self) -> str | None:
-        block = self.breaker.block(self.now)
-        return None if block is None else block.why
+from seawall.guards.endpoints.window import Window
 
 
 def test_it_opens_when_half_of_ten_calls_have_failed() -> None:
@@ -328,18 +281,33 @@ def test_a_breaker_that_is_forced_closed_does_not_open() -> None:
     assert (bench.state, bench.why) == ("closed", None)
 
 
-def test_retries_are_a_tenth_of_first_tries_and_a_few() -> None:
+def test_further_tries_are_paid_for_by_first_tries_and_few_can_be_saved_up() -> None:
     bench = Bench(minimum_calls=1_000)
+    for _ in range(1_000):
+        bench.begin()
+    assert sum(bench.breaker.afford_retry(bench.now) for _ in range(100)) == 5
+
+    granted = 0
     for _ in range(100):
         bench.begin()
-    granted = sum(bench.breaker.afford_retry(bench.now) for _ in range(100))
-    assert granted == 5 + 10
-
-    bench.begin(again=True)
+        granted += bench.breaker.afford_retry(bench.now)
+    assert granted == 10, "a tenth"
+    for _ in range(100):
+        bench.begin(again=True)
     assert not bench.breaker.afford_retry(bench.now), "a further try earns nothing"
 
-    bench.now += 180.0
+    bench.now += 36.0
+    assert sum(bench.breaker.afford_retry(bench.now) for _ in range(100)) == 1
+    bench.now += 10_000.0
     assert sum(bench.breaker.afford_retry(bench.now) for _ in range(100)) == 5
+
+
+def test_processes_share_what_is_saved_up_for_further_tries() -> None:
+    bench = Bench()
+    for number in range(4):
+        bench.breaker.hear(f"other {number}", Part(at=0.0, number=1), bench.now)
+
+    assert sum(bench.breaker.afford_retry(bench.now) for _ in range(100)) == 1
 
 
 def test_what_other_processes_saw_counts_in_the_same_phase() -> None:
@@ -438,74 +406,11 @@ def test_options_for_what_is_no_endpoint_are_misused(name: str) -> None:
         checked({name: EndpointOptions()})
 
 
-class Calls(RuleBasedStateMachine):
-    """Any calls in any order, at any speed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.bench = Bench(at_once=20, slow_s=30.0)
-        self.flying: list[int] = []
-        self.probes: dict[int, float] = {}
-
-    @precondition(lambda self: self.bench.why is None and self.bench.breaker.places(self.bench.now))
-    @rule()
-    def a_call_begins(self) -> None:
-        number = self.bench.begin()
-        self.flying.append(number)
-        if self.bench.state == "half_open":
-            self.probes[number] = self.bench.now
-
-    @precondition(lambda self: self.flying)
-    @rule(data=st.data(), answer=st.sampled_from(["answered", "failed", "cut", "unasked", "spend_limit"]))
-    def a_call_ends(self, data: st.DataObject, answer: Answer) -> None:
-        number = self.flying.pop(data.draw(st.integers(0, len(self.flying) - 1)))
-        self.probes.pop(number, None)
-        self.bench.end(number, answer)
-
-    @rule(seconds=st.sampled_from([0.0, 0.5, 3.0, 20.0, 100.0, 10_000.0]))
-    def time_passes(self, seconds: float) -> None:
-        self.bench.now += seconds
-        self.bench.look()
-
-    @precondition(lambda self: self.bench.why == "due")
-    @rule()
-    def it_is_half_open(self) -> None:
-        self.bench._adopt(self.bench.breaker.half_opened())
-
-    @invariant()
-    def never_more_probes_in_flight_than_are_allowed(self) -> None:
-        if self.bench.state == "half_open":
-            young = [began for began in self.probes.values() if self.bench.now - began < 30.0]  # not slow
-            assert len(young) <= self.bench.breaker.options.probes
-
-    @invariant()
-    def open_admits_nothing(self) -> None:
-        if self.bench.state == "open":
-            assert self.bench.why is not None
-            assert self.bench.breaker.places(self.bench.now) == 0
-
-    @invariant()
-    def never_more_calls_in_flight_than_are_allowed(self) -> None:
-        assert self.bench.breaker.in_flight == len(self.flying) <= 20
-
-    @invariant()
-    def its_memory_is_bounded(self) -> None:
-        breaker = self.bench.breaker
-        held = [breaker._fresh, breaker._delayed, breaker._overdue]
-        assert sum(map(len, held)) == len(self.flying)
-        assert len(breaker._probes) <= len(self.flying)
-        assert len(breaker._newest) <= 20
-        assert len(breaker.window.told(self.bench.now)) <= BUCKETS
-
-
-TestCalls = Calls.TestCase
-
-
 def test_a_window_tells_its_age_and_not_its_clock() -> None:
     here, there = Window(120.0), Window(120.0)
     here.at(1_000.0).calls += 3
     told = here.told(1_004.0)
     found = there.sums(77.0)
-    there.add_told(found, told, 97.0, 77.0, calls=True)
+    there.add_told(found, told, 97.0, 77.0)
 
     assert [counts.calls for counts in found].index(3) in (2, 3)  # begun up to 10 s before, and 20 s on

@@ -242,7 +242,7 @@ def test_a_storm_with_a_hundred_runs_in_flight_reaches_the_server_at_most_a_fift
             openings = here.endpoints["model:gpt"].breaker.phase.openings
 
             assert 100 < made <= 120
-            assert len(again) == 15
+            assert len(again) == 5
             assert 5 <= openings <= 7
             assert probes == openings - 1, "a probe that fails is not followed by its twin"
 
@@ -253,10 +253,27 @@ def test_retries_stop_where_the_tenth_is_used_up_and_a_tool_is_not_retried_into_
     async def work() -> None:
         async with process(minimum_calls=100) as here:
             here.call(BROKEN, count=50)
-            assert sum(here.endpoints.retry(tool(), a_run(), BROKEN) for _ in range(50)) == 10
+            assert sum(here.endpoints.retry(tool(), a_run(), BROKEN) for _ in range(50)) == 5
         async with process() as here:
             here.call(BROKEN, count=10)
             assert not here.endpoints.retry(tool(), a_run(), BROKEN)
+
+    play(work())
+
+
+def test_who_probes_for_the_others_may_try_again_and_does_not_pay_for_it() -> None:
+    async def work() -> None:
+        async with process(retry_reserve=0, retry_ratio=0.0) as here:
+            here.call(OVERLOADED, count=10, name="gpt", kind="model")
+            run = a_run()
+            assert not here.endpoints.retry(model(), run, OVERLOADED)
+            here.ask(model(), run)
+            await here.clock.advance(2.0)
+            here.begin(model(), run)
+            here.endpoints.done(model(), run, OVERLOADED)
+
+            assert here.endpoints.retry(model(), run, OVERLOADED)
+            assert not here.endpoints.retry(model(), a_run(), OVERLOADED)
 
     play(work())
 

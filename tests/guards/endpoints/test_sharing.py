@@ -154,6 +154,25 @@ def test_it_is_still_open_after_a_restart_and_failures_before_it_still_count() -
     play(work())
 
 
+def test_a_process_that_was_closed_can_be_opened_again() -> None:
+    async def work() -> None:
+        board, clock = Board(), ManualClock()
+        here = Process(board, clock, "a", open_s=30.0)
+        async with here:
+            here.call(BROKEN, count=10)
+        async with here, Process(board, clock, "b", open_s=30.0) as b:
+            assert here.says() == "refuse"
+            here.call(BROKEN, count=10, name="shop")
+            await clock.advance(1.0)
+            assert b.says(tool("shop")) == "refuse"
+            b.call(BROKEN, count=10, name="mail")
+            await clock.advance(1.0)
+
+            assert here.says(tool("mail")) == "refuse"
+
+    play(work())
+
+
 @pytest.mark.parametrize("jump_s", [-HOUR_S, DAY_S])
 def test_a_wall_clock_that_jumps_moves_nothing_in_a_process_that_lives(jump_s: float) -> None:
     """F15: timeouts are unaffected."""

@@ -16,6 +16,7 @@ import msgspec
 
 from seawall.guards.endpoints.options import EndpointOptions
 from seawall.guards.endpoints.record import LEASE_S, SILENT_S, Cause, Part, Phase
+from seawall.guards.endpoints.tokens import Tokens
 from seawall.guards.endpoints.window import Aged, Counts, Window
 
 Answer = Literal["answered", "failed", "cut", "spend_limit", "unasked"]
@@ -71,6 +72,7 @@ class Breaker:
         self.forced: Forced = "auto"
         self.forced_until_s: float | None = None
         self.window = Window(options.window_s)
+        self.tokens = Tokens(options.retry_ratio, options.retry_reserve, options.window_s)
         self._newest: deque[Literal["good", "failed", "slow"]] = deque(maxlen=2 * options.minimum_calls)
         """Of this process. A bucket is seconds long, and a busy endpoint has thousands of good calls in one."""
         self.others: dict[str, Other] = {}
@@ -102,6 +104,10 @@ class Breaker:
     def probing(self) -> int:
         """Probes of this process that are under way, and not for too long."""
         return len(self._probes)
+
+    def is_probe(self, key: Hashable) -> bool:
+        """Whether this call in flight is a probe."""
+        return key in self._probes
 
     @property
     def quota(self) -> int:
@@ -165,16 +171,9 @@ class Breaker:
         return min((flight.began_s + self.options.slow_s for flight in oldest), default=None)
 
     def afford_retry(self, now_s: float) -> bool:
-        """Whether one more further try is within the share of all first tries; if so it is counted."""
-        found = self.window.sums(now_s)
-        for other in self.others.values():
-            self.window.add_told(found, other.part.buckets, now_s, other.heard_s, calls=False)
-        firsts = sum(counts.firsts for counts in found)
-        retries = sum(counts.retries for counts in found)
-        if retries + 1 > self.options.retry_reserve + self.options.retry_ratio * firsts:
-            return False
-        self.window.at(now_s).retries += 1
-        return True
+        """Whether one more further try can be paid for by first tries; if so it is."""
+        others = sum(now_s - other.heard_s < SILENT_S for other in self.others.values())
+        return self.tokens.spend(now_s, 1 + others)
 
     # ---- calls
 
@@ -189,12 +188,13 @@ class Breaker:
         if probe:
             self._probes.add(key)
         if not again:
-            self.window.at(now_s).firsts += 1
+            self.tokens.earn()
 
     def end(self, key: Hashable, now_s: float, answer: Answer, *, rng: random.Random) -> Phase | None:
         """A call has ended. The phase that follows from it, if it is another one."""
         self._now_s = now_s
-        flight = self._fresh.pop(key, None) or self._delayed.pop(key, None) or self._overdue.pop(key, None)
+        flight = self._fresh.pop(key, None) or self._delayed.pop(key, None)
+        self._overdue.pop(key, None)  # counted as slow when it was noticed
         self._probes.discard(key)
         if flight is None or flight.serial != self.phase.serial:
             return None
@@ -205,14 +205,17 @@ class Breaker:
         failed = answer in ("failed", "spend_limit")
         if self.phase.state == "half_open":
             return self._probed(flight, failed or slow, answer, rng)
-        self._newest.append("failed" if failed else "slow" if slow else "good")
-        counts = self.window.at(now_s)
-        counts.calls += 1
-        counts.failed += failed
-        counts.slow += slow and not failed
+        self._count(now_s, "failed" if failed else "slow" if slow else "good")
         if answer == "spend_limit" and self.forced_now(now_s) == "auto":
             return self._opened("spend_limit", 1, 1, rng)
         return self._tripped(now_s, rng) if failed or slow else None
+
+    def _count(self, now_s: float, how: Literal["good", "failed", "slow"]) -> None:
+        self._newest.append(how)
+        counts = self.window.at(now_s)
+        counts.calls += 1
+        counts.failed += how == "failed"
+        counts.slow += how == "slow"
 
     def _probed(self, flight: Flight, bad: bool, answer: Answer, rng: random.Random) -> Phase | None:
         if not flight.probe:
@@ -228,7 +231,7 @@ class Breaker:
         return Phase(serial=self.phase.serial + 1)
 
     def look(self, now_s: float, *, rng: random.Random) -> Phase | None:
-        """Notice calls that are in flight for too long. The phase that follows, if it is another one."""
+        """Count calls as slow that are in flight for too long. The phase that follows, if it is another one."""
         self._now_s = now_s
         late = self._late(now_s)
         for key, flight in late:
@@ -236,6 +239,8 @@ class Breaker:
             self._delayed.pop(key, None)
             self._overdue[key] = flight
             self._probes.discard(key)
+            if flight.serial == self.phase.serial and self.phase.state == "closed":
+                self._count(now_s, "slow")
         if not late or self.phase.state == "open":
             return None
         if self.phase.state == "closed":
@@ -263,8 +268,7 @@ class Breaker:
         """Open, if of the newest calls, as many as are needed or more, too many were no good."""
         if self.forced_now(now_s) == "closed":
             return None
-        calls = slow = self._overdue_now(now_s)
-        failed = 0
+        calls = failed = slow = 0
         for counts in self._sums(now_s):
             calls += counts.calls
             failed += counts.failed
@@ -346,7 +350,6 @@ class Breaker:
             number=number,
             serial=self.phase.serial,
             in_flight=self.in_flight,
-            overdue=self._own_overdue(),
             buckets=self.window.told(now_s),
             window_s=self.options.window_s,
         )
@@ -356,26 +359,15 @@ class Breaker:
         for other in self.others.values():
             told: tuple[Aged, ...] = other.part.buckets
             if other.part.serial == self.phase.serial:
-                self.window.add_told(found, told, now_s, other.heard_s, calls=True)
+                self.window.add_told(found, told, now_s, other.heard_s)
         return found
 
     def _totals(self, now_s: float) -> tuple[int, int, int]:
         found = self._sums(now_s)
-        late = self._overdue_now(now_s)
         return (
-            late + sum(counts.calls for counts in found),
+            sum(counts.calls for counts in found),
             sum(counts.failed for counts in found),
-            late + sum(counts.slow for counts in found),
-        )
-
-    def _own_overdue(self) -> int:
-        return sum(1 for flight in self._overdue.values() if flight.serial == self.phase.serial)
-
-    def _overdue_now(self, now_s: float) -> int:
-        return self._own_overdue() + sum(
-            other.part.overdue
-            for other in self.others.values()
-            if other.part.serial == self.phase.serial and now_s - other.heard_s < SILENT_S
+            sum(counts.slow for counts in found),
         )
 
     def _elsewhere(self, now_s: float) -> int:

@@ -64,6 +64,8 @@ class Endpoint:
         """Called to ask for the right to probe; `acquired` follows."""
         self._acquiring = False
         self._taken: dict[Hashable, Taken] = {}
+        self._probed: Hashable = None
+        """The step that ended last, if it was a probe."""
         self._timer: Timer | None = None
         self._timer_at = float("inf")
         self._calls: list[Again] = []
@@ -145,6 +147,7 @@ class Endpoint:
         if answer == "failed" and result.retry_after_s:
             seconds = self.breaker.held(now, result.retry_after_s)
             self._hold = self._heard_hold = Hold(at=self._clock.wall_s(), seconds=seconds)
+        self._probed = key if self.breaker.is_probe(key) else None
         phase = self.breaker.end(key, now, answer, rng=self._rng)
         if phase is not None:
             self._move(phase, now)
@@ -152,12 +155,17 @@ class Endpoint:
             self._arm(now, now)
         self._changed(self, answer in ("failed", "spend_limit"))
 
-    def retry(self, step: Step) -> bool:
-        """Whether a further try is affordable. A tool is not tried again while its endpoint is given a rest."""
+    def retry(self, step: Step, run: RunState) -> bool:
+        """Whether a further try is affordable. A tool is not tried again while its endpoint is given a rest.
+
+        Who probes for the others does not pay: how often an open breaker's endpoint is called is not up to it.
+        """
         now = self._clock.monotonic_s()
         block = self.breaker.block(now, step.delay_s)
         if block is not None and block.why != "held" and (step.kind != "model" or block.why == "spend_limit"):
             return False
+        if self._probed == (run.started.run, step.number):
+            return True
         return self.breaker.afford_retry(now)
 
     def gone(self, run: str) -> None:

@@ -46,9 +46,10 @@ class EndpointOptions:
     probes: int = 2
     """Calls that a half-open breaker lets through, over all processes. All must succeed, and one could be luck."""
     retry_ratio: float = 0.1
-    """Further tries for each first try: in a storm they add at most a tenth to what is asked of the endpoint."""
+    """What a first try earns; a further try costs 1. So in a storm they add a tenth to what is asked of it."""
     retry_reserve: int = 5
-    """Further tries within `window_s` beside these: a single run on a quiet endpoint may still try again."""
+    """What can be saved up, and is there at first: a single run on a quiet endpoint may try again, and no good hour
+    pays for a storm. It comes back by itself over `window_s`. Several processes share it, down to one for each."""
     hold_max_s: float = 300.0
     """The longest `Retry-After` that is honoured for the whole endpoint, in seconds: a wrong header must not shut it
     for a day, and one more call in five minutes costs little."""

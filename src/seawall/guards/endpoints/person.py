@@ -65,8 +65,6 @@ def row(name: str, record: Record, setting: Setting | None, wall_s: float) -> Ro
             in_flight[owner] = part.in_flight
         if part.serial != phase.serial:
             continue
-        late = part.overdue if age_s < SILENT_S else 0
-        calls, slow = calls + late, slow + late
         for bucket in part.buckets:
             if bucket.age_s + age_s < part.window_s:
                 calls, failed, slow = calls + bucket.calls, failed + bucket.failed, slow + bucket.slow

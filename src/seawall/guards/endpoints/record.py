@@ -63,8 +63,6 @@ class Part(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     serial: int = 0
     """The phase in which the calls were counted; in any other they say nothing."""
     in_flight: int = 0
-    overdue: int = 0
-    """Of these, in flight for longer than a slow call takes."""
     buckets: tuple[Aged, ...] = ()
     window_s: float = 180.0
     """How far back they count."""

@@ -91,7 +91,7 @@ class Endpoints:
         mode: Mode = run.modes.get(self.name, "enforce")
         if not step.endpoint or mode == "off":
             return True
-        return self._endpoint(step.endpoint).retry(step) or mode == "observe"
+        return self._endpoint(step.endpoint).retry(step, run) or mode == "observe"
 
     def gone(self, run: str, *, parked: bool) -> None:
         """A run gives up its places in line; one that is parked comes again."""

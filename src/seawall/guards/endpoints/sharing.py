@@ -77,11 +77,14 @@ class Sharing:
         for timer in (self._timer, self._reading):
             if timer is not None:
                 timer.cancel()
+        self._timer, self._timer_at, self._reading = None, float("inf"), None
         if self._tasks:
             await asyncio.wait(self._tasks)
         for name in self._dirty.keys() & self._endpoints.keys():
             await self._write(name)
         self._journal = None
+        for known in (self._dirty, self._raw, self._records, self._settings, self._ends):
+            known.clear()
 
     # ---- telling
 

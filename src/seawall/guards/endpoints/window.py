@@ -17,18 +17,12 @@ class Counts(msgspec.Struct):
     """That have ended, and say something of the endpoint."""
     failed: int = 0
     slow: int = 0
-    firsts: int = 0
-    """First tries that began."""
-    retries: int = 0
-    """Further tries that were granted."""
 
     def add(self, other: Counts) -> None:
         """Add `other` to it."""
         self.calls += other.calls
         self.failed += other.failed
         self.slow += other.slow
-        self.firsts += other.firsts
-        self.retries += other.retries
 
 
 class Aged(msgspec.Struct, frozen=True, array_like=True):
@@ -38,8 +32,6 @@ class Aged(msgspec.Struct, frozen=True, array_like=True):
     calls: int
     failed: int
     slow: int
-    firsts: int
-    retries: int
 
 
 class Window:
@@ -72,26 +64,17 @@ class Window:
                 found[newest - number].add(counts)
         return found
 
-    def add_told(
-        self, found: list[Counts], told: Iterable[Aged], now: float, received: float, *, calls: bool
-    ) -> None:
-        """Add to what `sums` gave what another process told at `received`; without `calls` only its tries."""
+    def add_told(self, found: list[Counts], told: Iterable[Aged], now: float, received: float) -> None:
+        """Add to what `sums` gave what another process told at `received`."""
         newest = self.number(now)
         for aged in told:
             age = newest - self.number(received - aged.age_s)
             if age < BUCKETS:
-                counts = found[max(0, age)]
-                counts.firsts += aged.firsts
-                counts.retries += aged.retries
-                if calls:
-                    counts.calls += aged.calls
-                    counts.failed += aged.failed
-                    counts.slow += aged.slow
+                found[max(0, age)].add(Counts(aged.calls, aged.failed, aged.slow))
 
     def forget(self) -> None:
-        """Forget what became of calls; what was tried stays."""
-        for counts in self._slots:
-            counts.calls = counts.failed = counts.slow = 0
+        """Begin anew."""
+        self._numbers = [-1] * BUCKETS
 
     def told(self, now: float) -> tuple[Aged, ...]:
         """The buckets that hold anything, for others."""
@@ -99,5 +82,5 @@ class Window:
         return tuple(
             Aged(round(max(0.0, now - number * self._bucket_s), 3), *msgspec.structs.astuple(counts))
             for number, counts in zip(self._numbers, self._slots, strict=True)
-            if number >= 0 and 0 <= newest - number < BUCKETS and any(msgspec.structs.astuple(counts))
+            if number >= 0 and 0 <= newest - number < BUCKETS and counts.calls
         )

@@ -19,7 +19,8 @@ class LoopOptions:
     is not made again. Of 965 good recorded runs 3 stops 3 and 2 stops 7; 4 lets one more runaway go on."""
     again: int = 4
     """Times that a write may be made again with the same arguments, bringing the same but for numbers (each order has
-    a new one), with nothing else new in between. One more than `no_news`, for buttons that are meant to be pressed
+    a new one), with nothing else new in between. `no_news` does not count writes: whatever a receipt says, the world
+    may be another one. One more than `no_news`, for buttons that are meant to be pressed
     repeatedly. In the recordings 2 would stop one more good run, and 3 catches no more runaways than 4."""
     errors: int = 8
     """Errors in a row that were known (the same text, whatever the arguments), with nothing new in between; after

@@ -96,6 +96,9 @@ def _answer(
         if scope.failures > 1:  # one may be chance: another id that is not there either
             lessons.append(Lesson("errors", scope.failures, options.errors, met))
         known = Known(taught.news, taught.step, taught.ok, spell)
+    elif taught.effect and taught.ok:  # whatever its receipt says, the world may be another one; see `_alike`
+        memo = replace(memo, world=memo.world + 1)
+        known = replace(before, spell=(scope.news, memo.world), times=0)
     elif before.spell[1] != memo.world:  # as before the world changed: worth knowing, once after each change
         known = replace(before, spell=spell, times=0)
     else:
@@ -118,7 +121,7 @@ def _new(
     options: LoopOptions,
     lessons: list[Lesson],
 ) -> tuple[Memo, Scope, Known]:
-    """Something new: what was counted is void and, if it came of a write, the world is another one."""
+    """Something new: what was counted is void and, if it came of what may write, the world is another one."""
     writes = taught.effect or taught.may_write
     if (writes and taught.ok) or (taught.poll and before is not None):
         memo = replace(memo, world=memo.world + 1)
@@ -140,14 +143,14 @@ def _alike(
     options: LoopOptions,
     lessons: list[Lesson],
 ) -> Known:
-    """Count a write that was made before: its result has other numbers, and nothing else is new."""
+    """Count a write that was made before: its result is the same, or has other numbers and nothing else is new."""
     if taught.alike is None:
         return known
     times = 0
     if before is not None and before.alike == taught.alike and before.alike_spell == spell:
         times = before.alike_times + 1
-        if known.times == 0:  # else there is more to say: it brought the very same
-            lessons.append(Lesson("again", times, options.again, before.step))
+        known = replace(known, step=before.step)
+        lessons.append(Lesson("again", times, options.again, before.step))
     return replace(known, alike=taught.alike, alike_spell=spell, alike_times=times)
 
 
@@ -201,8 +204,8 @@ def _cycle(memo: Memo, taught: Taught, options: LoopOptions, lessons: list[Lesso
         same = place is not None and (place.asked, place.news) == (newest.asked, newest.news)
         count = memo.again[index] + 1 if same and memo.again else int(same)
         again.append(count)
-        rounds, rest = divmod(count, period)
-        if same and place is not None and rounds and not rest and not _monotonous(memo, period):
+        rounds, rest = divmod(count, period)  # one round again may be a look whether all is well
+        if same and place is not None and rounds > 1 and not rest and not _monotonous(memo, period):
             names = " → ".join(each.name for each in memo.recent[-period:])
             lessons.append(Lesson("cycles", rounds, options.cycles, place.step, names))
     return replace(memo, recent=(*memo.recent, newest)[-max(PERIODS) :], again=tuple(again))
