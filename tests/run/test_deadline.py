@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from typing import Any
 
@@ -96,6 +97,40 @@ def test_an_async_tool_that_swallows_its_cancellation_does_not_hold_the_run() ->
         halted(again)
 
     asyncio.run(main())
+
+
+def test_what_an_ended_run_brings_after_its_seawall_was_closed_is_dropped_without_a_word(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main() -> None:
+        clock = ManualClock()
+        release = asyncio.Event()
+
+        @tool
+        async def stubborn() -> str:
+            """Never gives up."""
+            while not release.is_set():
+                try:
+                    await release.wait()
+                except asyncio.CancelledError:
+                    continue
+            return "at last"
+
+        model = ScriptedModel([call("stubborn")])
+        team = Team(Agent("clerk", model=model, tools=[stubborn]), limits=Limits(active_s=10))
+        async with Seawall(clock=clock) as sea:
+            run = await sea.start(team, "go")
+            await clock.advance(10)
+            halted(await run.outcome())
+        release.set()
+        async with asyncio.timeout(30):
+            while others := asyncio.all_tasks() - {asyncio.current_task()}:
+                await asyncio.wait(others)
+
+    with caplog.at_level(logging.WARNING, "seawall"):
+        asyncio.run(main())
+
+    assert caplog.messages == []
 
 
 @pytest.mark.parametrize("effect", [False, True])

@@ -259,7 +259,8 @@ class Host:
             del self._flight.drivers[run_id]
             self._flight.streamed.pop(run_id, None)
         if driver.broken is not None:
-            if not self._closing:
+            rested = driver.finished.exception() is None  # what broke is a late result: nothing is left to do
+            if not self._closing and not rested:
                 self._keep(self._release(driver.lease))
         else:
             self._shop.sessions.remember(driver.state, driver.bodies)
