@@ -39,7 +39,7 @@ _HERE = Path(__file__).resolve().parent
 _ROOT = _HERE.parent
 DATA = Path("..") / "shared" / "data" / "loops"
 _CREWAI = _ROOT / ".venv-crewai" / "bin" / "python"
-_WIDTH = 170
+_WIDTH = 190
 """Columns of the tables where stdout is no terminal."""
 _RECORDED_TIMES = 5
 """The recorded runs are played one after the other, so a cell of them may take so many times as long."""
@@ -173,8 +173,10 @@ def rows_of(played: list[Played], cap_s: float) -> list[Row]:
 
 def describe(options: Options, sample: dict[str, Any]) -> dict[str, Any]:
     """What is needed to read the numbers, and to make them again."""
+    # Paths by their last part: where they lie is this machine's affair.
+    arguments = [Path(one).name if Path(one).is_absolute() else one for one in sys.argv[1:]]
     return {
-        "command": shlex.join(["python", "bench/limits_peers.py", *sys.argv[1:]]),
+        "command": shlex.join(["python", "bench/limits_peers.py", *arguments]),
         "seed": options.seed,
         "cap_calls": options.cap,
         "cap_s": options.cap_s,
