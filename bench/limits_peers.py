@@ -198,9 +198,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--systems", default=",".join(SYSTEMS), help=f"of {', '.join(SYSTEMS)} (default: all)"
     )
-    parser.add_argument(
-        "--configs", default=",".join(CONFIGS), help=f"of {', '.join(CONFIGS)} (default: all)"
-    )
+    parser.add_argument("--configs", help=f"of {', '.join(CONFIGS)} (default: all; quick: all but fitted)")
     parser.add_argument("--only", help=f"cases or families: {', '.join((*CASES, RECORDED))} (default: all)")
     parser.add_argument("--cap", type=int, help="calls after which we end a run (default: 300; quick: 60)")
     parser.add_argument(
@@ -216,6 +214,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--out", type=Path, help="default: bench/results/limits_peers.json; quick: -quick.json"
     )
     given = parser.parse_args(arguments)
+    given.configs = given.configs or ",".join(CONFIGS[:2] if given.quick else CONFIGS)
     for name, known in (("systems", tuple(SYSTEMS)), ("configs", CONFIGS)):
         chosen = tuple(getattr(given, name).split(","))
         if unknown := [one for one in chosen if one not in known]:
