@@ -193,7 +193,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     """The command line. Exits with 2 for what is not understood."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "--quick", action="store_true", help="a lower cap, a smaller sample: under two minutes"
+        "--quick",
+        action="store_true",
+        help="a lower cap, a smaller sample, nothing fitted: two to three minutes",
     )
     parser.add_argument(
         "--systems", default=",".join(SYSTEMS), help=f"of {', '.join(SYSTEMS)} (default: all)"
