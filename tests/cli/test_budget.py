@@ -79,7 +79,9 @@ def test_a_day_that_has_just_begun_has_no_rate(passed_s: int, rate: Decimal | No
 def test_tenants_that_spent_most_today_come_first() -> None:
     idle = Account(tenant="idle", day="*", spent=usd("100"))
 
-    assert tenants_of([idle, *ACCOUNTS], DAY) == ["bolt", "acme", "idle"]
+    capped = Budget(tenants_day={"new": Caps(tokens=5)})
+
+    assert tenants_of([idle, *ACCOUNTS], DAY, capped) == ["bolt", "acme", "idle", "new"]
 
 
 # ---- the command
@@ -127,6 +129,13 @@ def test_it_tells_one_tenant_as_json(spent: Desks) -> None:
     assert Decimal(usd_today["left"]) == 1 - Decimal(usd_today["spent"])
     assert (calls_today["what"], calls_today["spent"], calls_today["left"]) == ("model_calls", 2, 7)
     assert (in_all["scope"], in_all["cap"], in_all["left"]) == ("tenant", None, None)
+
+
+def test_a_tenant_that_has_spent_nothing_is_told_what_it_may(spent: Desks) -> None:
+    usd_today, calls_today, in_all = spent("budget", "--tenant", "new", "--json").document["accounts"]
+
+    assert (usd_today["tenant"], usd_today["spent"], usd_today["left"]) == ("new", "0", "1.00")
+    assert (calls_today["left"], in_all["cap"]) == (9, None)
 
 
 def test_it_says_so_where_tenants_are_left_out(spent: Desks) -> None:

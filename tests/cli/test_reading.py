@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from cli.desks import Desks
+from seawall.cli.describe import IN_WORDS, MARKS
+from seawall.core.events import StepStatus
 
 
 def test_runs_are_listed_newest_first_with_what_stopped_them(desks: Desks) -> None:
@@ -211,3 +214,19 @@ hanging = Team(Agent("hanging", model=script(call("hangs")), tools=[hangs]))
     assert step["status"] == "cancelled"
     assert step["duration_s"] > 0.1
     assert "0.0 ms" not in next(line for line in desks("show").out.splitlines() if "hangs(" in line)
+
+
+def test_every_end_of_a_step_has_a_sign_and_words_for_it(desks: Desks) -> None:
+    desks.write("""
+class Not(Guard):
+    name = "not"
+    def before(self, step, run, memo):
+        return Halt("not that one") if step.arguments == {"order_id": "2"} else ALLOW
+both = Team(Agent("a", model=script(calls(call("find_order", order_id="1"), call("find_order", order_id="2"))),
+            tools=[find_order]), guards=[Not()])
+""")
+    done = desks("run", desks.app("both"), "go")
+
+    assert (done.exit_code, done.out) == (4, "halted: not that one\n")
+    assert "not made: withdrawn before it began" in desks("show", "last").out
+    assert set(get_args(StepStatus)) == set(MARKS) == {"ok", *IN_WORDS}

@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from run.sharing import Gatekeeper
-from seawall import Agent, Limits, Price, Seawall, Team
-from seawall.core.events import StepIntended
+from seawall import Agent, Limits, Price, Seawall, Team, Tool
+from seawall.core.events import StepDone, StepIntended
 from seawall.journal.protocol import Account, Booking, Spend
 from seawall.models.protocol import Usage
 from seawall.models.scripted import calls
@@ -144,6 +144,41 @@ def test_a_fork_books_what_it_spends_itself() -> None:
             after = await account(sea)
         assert after.spent.model_calls == before.spent.model_calls + 1
         assert after.spent.usd - before.spent.usd == PRICE.usd(Usage(7, 1))
+
+    asyncio.run(main())
+
+
+def test_a_fork_settles_nothing_that_the_run_had_in_flight_where_it_is_forked() -> None:
+    async def main() -> None:
+        looked = asyncio.Event()
+        clerk = Agent(
+            "clerk", role="Asks.", model=ScriptedModel([hang(), say("!", usage=Usage(9, 1))], price=PRICE)
+        )
+        both = calls(call("ask_clerk", task="x"), call("wait"))
+
+        async def wait() -> str:
+            await looked.wait()
+            return "waited"
+
+        boss = ScriptedModel([both, say("Done.", usage=Usage(7, 1))], price=PRICE, by="position")
+        team = Team("desk", Agent("boss", model=boss, tools=[Tool(wait)]), specialists=[clerk])
+        async with Seawall() as sea, asyncio.timeout(30):
+            run = await sea.start(team, "go", tenant="acme")
+            while sum(isinstance(each, StepIntended) for each in await sea.journal.events(run.id)) < 4:
+                await asyncio.sleep(0)
+            looked.set()
+            while not any(
+                isinstance(each, StepDone) and each.step == 3 for each in await sea.journal.events(run.id)
+            ):
+                await asyncio.sleep(0)
+            await run.cancel(by="ops")
+            await run.outcome()
+            before = await account(sea)
+            fork = await sea.fork(run.id, team, at=3)
+            assert (await fork.outcome()).status == "completed"
+            after = await account(sea)
+        assert before.reserved == after.reserved == Spend()
+        assert after.spent.usd - before.spent.usd == PRICE.usd(Usage(9, 1)) + PRICE.usd(Usage(7, 1))
 
     asyncio.run(main())
 

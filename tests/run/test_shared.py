@@ -257,6 +257,29 @@ def test_a_brake_that_outlives_its_process_is_met_again_by_the_next(tmp_path: Pa
     asyncio.run(main())
 
 
+def test_a_run_that_is_parked_while_its_inbox_is_read_is_not_taken_up_again_for_nothing() -> None:
+    async def main() -> None:
+        keeper = Gatekeeper(brake(), tool="pay", name="pause")
+        async with sharing(keeper) as sea:
+            run = await sea.start(cashier(World()), "pay")
+            assert isinstance(await rested(run), Waiting)
+            read = sea.journal.inbox
+
+            async def slowly(run: str, *, after: int = -1) -> Any:
+                found = await read(run, after=after)
+                if driver := sea._flight.drivers.get(run):
+                    await driver.finished
+                return found
+
+            sea.journal.inbox = slowly
+            again = await sea.resume(run.id, cashier(World()))
+            assert isinstance(await rested(again), Waiting)
+            await asyncio.gather(*sea._tasks)
+            assert (await sea.journal.row(run.id)).epoch == 2
+
+    asyncio.run(main())
+
+
 def test_a_replay_takes_the_word_of_what_is_shared_as_it_was() -> None:
     async def main() -> None:
         for word in (Refuse("the bank is down"), Halt("spent")):

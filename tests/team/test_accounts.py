@@ -29,13 +29,14 @@ from seawall import (
     Tool,
     Waiting,
 )
+from seawall.core.errors import JournalFull
 from seawall.core.events import Judged, StepIntended
 from seawall.journal.protocol import Account, Booking, Cap, OverCap, Spend
 from seawall.journal.sqlite import SqliteJournal
 from seawall.models.protocol import ModelRequest, Usage
 from seawall.models.scripted import calls
 from seawall.run.books import day_of
-from seawall.team.accounts import LOOK_S, PATIENCE_S
+from seawall.team.accounts import LOOK_S, PATIENCE_S, given_caps
 from seawall.testing import ManualClock, ScriptedModel, call, hang, say
 from team.play import World
 
@@ -434,3 +435,33 @@ def test_money_may_be_given_as_text_and_is_kept_as_a_decimal() -> None:
     assert Caps(usd=text) == Caps(usd=Decimal("2.50"))
     assert Caps(usd=text).any
     assert not Caps().any
+
+
+# ---- for `seawall budget`
+
+
+def test_the_caps_that_were_given_last_are_told_however_many_tenants_have_their_own(tmp_path: Path) -> None:
+    async def main() -> None:
+        own = {f"tenant-{number}": usd("1") for number in range(1_500)}
+        many = Budget(day=usd("9"), tenants=own, tenants_day={"tenant-7": Caps(tokens=5)})
+        few = Budget(tenants={"tenant-7": usd("2")})
+        for budget in (many, few):
+            async with Seawall(tmp_path / "desk.db", budget=budget) as sea:
+                assert await given_caps(sea.journal) == budget
+
+    asyncio.run(main())
+
+
+def test_a_journal_that_takes_no_caps_down_is_read_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def full(*_: Any) -> None:
+        raise JournalFull("the disk is full")
+
+    async def main() -> None:
+        monkeypatch.setattr(SqliteJournal, "change", full)
+        async with Seawall(budget=Budget(day=usd("1"))) as sea:
+            assert await sea.journal.runs() == []
+
+    asyncio.run(main())
+    assert "could not be written down for seawall budget: the disk is full" in caplog.text

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from seawall import Agent, Misused, Refused, Run, Seawall, Team, Waiting
+from seawall import Agent, Misused, Outcome, Refused, Run, Seawall, Team, Waiting
 from seawall.core.events import StepIntended, StepKind
 from seawall.journal.protocol import Setting
 from seawall.run.shared import Pause
@@ -184,6 +184,21 @@ def test_a_brake_that_is_set_anew_wakes_nobody() -> None:
             await sea.unpause("tool:pay", by="boss")
             await soon(run.outcome())
             assert (await sea.journal.row(run.id)).epoch == before + 1
+
+    asyncio.run(main())
+
+
+def test_a_run_that_is_held_from_its_first_step_is_begun_once_and_goes_on_once() -> None:
+    async def main() -> None:
+        async with Seawall() as sea:
+            await sea.pause("agent:clerk", by="ops")
+            run = await sea.start(clerk(World()), "go")
+            await parked(run)
+            await sea.unpause("agent:clerk", by="ops")
+            rest = await soon(run.rest())  # its brake is off: it does not wait for that any more
+            assert isinstance(rest, Outcome) and rest.status == "completed"
+            assert [each.what for each in rest.paused] == ["agent:clerk"]
+            assert (await sea.journal.row(run.id)).epoch == 2
 
     asyncio.run(main())
 

@@ -35,16 +35,20 @@ def budget(
 async def _budget(screen: Screen, path: Path, tenant: str | None, limit: int) -> None:
     from seawall.cli.columns import columns
     from seawall.cli.journals import reading
-    from seawall.cli.spending import caps_of, spendings, tenants_of
+    from seawall.cli.spending import spendings, tenants_of
     from seawall.core.clock import SystemClock
     from seawall.run.books import day_of
+    from seawall.team.accounts import given_caps
 
     now = SystemClock().wall_s()
     today = day_of(now)
     async with reading(path) as journal:
         accounts = [*await journal.accounts(day=today), *await journal.accounts(day="*")]
-        caps = await caps_of(journal)
-    names = [name for name in tenants_of(accounts, today) if tenant is None or name == tenant]
+        caps = await given_caps(journal)
+    names = tenants_of(accounts, today, caps)
+    if tenant is not None:
+        known = tenant in names or any(cap.scope != "day" for cap in caps.caps(tenant))
+        names = [tenant] if known else []
     cut = len(names) > limit
     found = spendings(accounts, names[:limit], caps, now, everybody=tenant is None)
     if screen.json:

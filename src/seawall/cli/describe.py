@@ -21,6 +21,7 @@ MARKS: dict[StepStatus, tuple[str, str]] = {
     "refused": ("⊘", "red"),
     "replaced": ("↺", "yellow"),
     "invalid": ("✗", "yellow"),
+    "withdrawn": ("-", "dim"),
     "simulated": ("~", "cyan"),
 }
 """A sign and a style for each way in which a step ends; all but `ok` are told in words too."""
@@ -34,6 +35,7 @@ IN_WORDS: dict[StepStatus, str] = {
     "refused": "not made: refused",
     "replaced": "not made: a guard answered instead",
     "invalid": "not made: invalid call",
+    "withdrawn": "not made: withdrawn before it began",
     "simulated": "not made: simulated in a fork",
 }
 
@@ -145,7 +147,7 @@ def ending(done: StepDone, output: str = "") -> str:
     if not words:
         return ""
     said = one_line(output).removeprefix("Error: ")
-    if done.status in ("lost", "cancelled", "simulated"):  # what they hold says no more
+    if done.status in ("lost", "cancelled", "withdrawn", "simulated"):  # what they hold says no more
         said = ""
     if done.status == "error" and done.error and not said.startswith(done.error):
         words = f"{words} ({done.error})"

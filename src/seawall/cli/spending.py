@@ -11,9 +11,8 @@ import msgspec
 
 from seawall.cli import words
 from seawall.guards.budget import Budget, Scope
-from seawall.journal.protocol import Account, Cap, Journal, Spend
+from seawall.journal.protocol import Account, Cap, Spend
 from seawall.run.books import DAY_S, day_of
-from seawall.team.accounts import CAPS
 
 What = Literal["usd", "tokens", "model_calls", "tool_calls"]
 WHATS: tuple[What, ...] = ("usd", "tokens", "model_calls", "tool_calls")
@@ -64,15 +63,10 @@ class Spending(msgspec.Struct, frozen=True, kw_only=True):
         return words.usd(Decimal(value)) if self.what == "usd" else words.count(round(value))
 
 
-async def caps_of(journal: Journal) -> Budget:
-    """The caps that a process on this journal gave last."""
-    record = (await journal.shared(CAPS)).get(CAPS)
-    return Budget() if record is None else msgspec.json.decode(record, type=Budget)
-
-
-def tenants_of(accounts: Sequence[Account], today: str) -> list[str]:
-    """The tenants with an account; who spent most today first."""
-    spent = {each.tenant: Decimal(0) for each in accounts if each.tenant != "*"}
+def tenants_of(accounts: Sequence[Account], today: str, budget: Budget) -> list[str]:
+    """The tenants with an account, or caps of their own; who spent most today first."""
+    spent = dict.fromkeys(budget.tenants.keys() | budget.tenants_day.keys(), Decimal(0))
+    spent |= {each.tenant: Decimal(0) for each in accounts if each.tenant != "*"}
     spent |= {each.tenant: each.spent.usd for each in accounts if each.tenant in spent and each.day == today}
     return sorted(spent, key=lambda name: (-spent[name], name))
 

@@ -35,8 +35,9 @@ def forked(
     """The events that a fork begins with: up to the result of step `at`, under the new id `run`.
 
     With `result` (its address and text) that step came to something else, and what guards said of the recorded
-    result is forgotten. Effects in flight at that moment keep the receipts that they got later. Receipts can't be changed, approvals that were not used
-    yet are not inherited, and the fork belongs to no session: it goes on live on a branch that never merges.
+    result is forgotten. Effects in flight at that moment keep the receipts that they got later, reads and model
+    calls are made again. Receipts can't be changed, approvals that were not used yet are not inherited, and the
+    fork belongs to no session: it goes on live on a branch that never merges.
     Raises `Misused` if there is no such step, it has no result, or it is an effect whose receipt was to change.
     """
     started = events[0]
@@ -54,6 +55,7 @@ def forked(
     if result is not None:
         _check_changeable(intent, started.run)
     kept = [*events[: done_at + 1], *_receipts(events, done_at)]
+    kept += _lost(kept, now)
     used = {event.grant for event in kept if isinstance(event, StepIntended)}
     begin: list[Event] = [
         msgspec.structs.replace(
@@ -85,6 +87,17 @@ def _receipts(events: Sequence[Event], cut: int) -> list[Event]:
         if isinstance(event, StepIntended) and event.effect and event.perform and event.step not in done
     }
     return [event for event in events[cut + 1 :] if isinstance(event, StepDone) and event.step in begun]
+
+
+def _lost(kept: Sequence[Event], now: float) -> list[Event]:
+    """Reads and model calls without a result: the fork's own events would book what the other run had reserved."""
+    done = {event.step for event in kept if isinstance(event, StepDone)}
+    return [
+        StepDone(at=now, step=event.step, status="lost", error="lost")
+        for event in kept
+        if isinstance(event, StepIntended) and event.perform and event.kind in ("model", "tool")
+        if not event.effect and event.step not in done
+    ]
 
 
 def _changed(done: StepDone, step: StepIntended, ref: Ref, text: str) -> StepDone:

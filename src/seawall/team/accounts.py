@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ import msgspec
 
 from seawall.core.clock import Clock, Timer
 from seawall.core.errors import SeawallError
-from seawall.guards.budget import Budget
+from seawall.guards.budget import Budget, Caps
 from seawall.journal.protocol import Booking, Cap, Journal, OverCap, Spend
 from seawall.run.books import day_of, need_of
 from seawall.run.shared import ACCOUNTS, Later
@@ -26,7 +27,8 @@ from seawall.run.step import Result, Step
 from seawall.run.verdict import ALLOW, Halt, Verdict
 
 CAPS = "caps"
-"""The shared record of the caps that were given last, for `seawall budget`."""
+"""The shared record of the caps that were given last, for `seawall budget`. One beside it, `caps:NAME`, for each
+tenant with caps of its own: a record is small."""
 LOOK_S = 0.25
 """How often it is asked again for a call that waits for what other processes have reserved: they tell nobody
 when they settle. Short beside a model call."""
@@ -97,9 +99,10 @@ class Accounts:
         self._journal = journal
         if self._budget is None:
             return
-        record = msgspec.json.encode(self._budget)
-        if (await journal.shared(CAPS)).get(CAPS) != record:
-            await journal.change(CAPS, lambda _: record)
+        try:
+            await _tell_caps(journal, self._budget)
+        except SeawallError as error:  # they hold all the same
+            _log.warning("the caps could not be written down for seawall budget: %s", error)
 
     async def close(self) -> None:
         """Give back what nobody uses any more."""
@@ -285,6 +288,42 @@ class Accounts:
     def _look(self) -> None:
         self._timer = None
         self._serve()
+
+
+async def given_caps(journal: Journal) -> Budget:
+    """The caps that a process on this journal gave last."""
+    records = await journal.shared(CAPS)
+    known = records.pop(CAPS, None)
+    budget = Budget() if known is None else msgspec.json.decode(known, type=Budget)
+    own = {
+        key.removeprefix(f"{CAPS}:"): msgspec.json.decode(each, type=_Own) for key, each in records.items()
+    }
+    return replace(
+        budget,
+        tenants={name: each.tenant for name, each in own.items() if each.tenant is not None},
+        tenants_day={name: each.tenant_day for name, each in own.items() if each.tenant_day is not None},
+    )
+
+
+class _Own(msgspec.Struct, omit_defaults=True):
+    """Caps of one tenant's own, as they are recorded."""
+
+    tenant: Caps | None = None
+    tenant_day: Caps | None = None
+
+
+async def _tell_caps(journal: Journal, budget: Budget) -> None:
+    names = budget.tenants.keys() | budget.tenants_day.keys()
+    own = {name: _Own(budget.tenants.get(name), budget.tenants_day.get(name)) for name in names}
+    wanted = {f"{CAPS}:{name}": msgspec.json.encode(each) for name, each in own.items()}
+    wanted[CAPS] = msgspec.json.encode(replace(budget, tenants={}, tenants_day={}))
+    known = await journal.shared(CAPS)
+    changed = [key for key in known.keys() | wanted.keys() if known.get(key) != wanted.get(key)]
+    await asyncio.gather(*(journal.change(key, _become(wanted.get(key))) for key in changed))
+
+
+def _become(record: bytes | None) -> Callable[[bytes | None], bytes | None]:
+    return lambda _: record
 
 
 def _key(step: Step) -> Key:

@@ -127,7 +127,7 @@ class Entrance(Host):
         else:  # what was set live while it was being recorded
             for name, mode, by, until in self._switches.now(driver.state.started.guards):
                 driver.set_mode(name, mode, by, until)
-            await self._post.hand(run_id)
+            await self._post.hand(run_id, driver)
 
     # ---- in line
 
@@ -179,7 +179,9 @@ class Entrance(Host):
         )
         first: list[Event] = [taken, *self._post.switched(started.guards)]
         driver.start(first, commands)
-        self._keep(self._post.hand(started.run))  # nothing may fail here any more: the run is on its way
+        self._keep(
+            self._post.hand(started.run, driver)
+        )  # nothing may fail here any more: the run is on its way
 
     async def _session_free(self, started: RunStarted) -> RunRow | None:
         """The session's run before this one, once that has ended; None too if this one is cancelled first."""

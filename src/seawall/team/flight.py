@@ -75,6 +75,8 @@ class Flight:
         self.streamed: dict[str, Streamed] = {}
         self.in_line: dict[str, asyncio.Task[None]] = {}
         self.taking: set[str] = set()
+        self.waking: set[str] = set()
+        """Runs that wait, and are about to be taken up: their brake is off."""
         self.closed = False
         self._clock = clock
         # Held by those who wait, so that what nobody waits for is gone.

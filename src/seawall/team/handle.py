@@ -52,6 +52,8 @@ class Run:
                 await self._changed(news, found)
             elif self.id in self._flight.teams and await self._commanded(found):
                 await self._changed(news, found)  # somebody has decided, and this process takes it up
+            elif self.id in self._flight.waking or self._flight.holds(self.id):
+                await asyncio.shield(news)  # its brake is off, and this process takes it up
             elif waits := await waits_of(self._sea.journal, self.id):  # else it was taken up just now
                 return waits[0]
 

@@ -282,12 +282,17 @@ class Host:
         if driver is not None and not driver.parked:
             driver.go_on()
         elif not self._closing:
+            self._flight.waking.add(run_id)
             self._keep(self._unpark(run_id, driver))
 
     async def _unpark(self, run_id: str, driver: Driver | None) -> None:
-        if driver is not None:  # it is about to be parked
-            await asyncio.wait([driver.finished])
-        await self._post.hand(run_id)
+        try:
+            if driver is not None:  # it is about to be parked
+                await asyncio.wait([driver.finished])
+            await self._post.hand(run_id)
+        finally:
+            self._flight.waking.discard(run_id)
+            self._flight.tell(run_id)
 
     async def _release(self, lease: Lease) -> None:
         """Let others go on with a run that was given up, if the journal can still take that down."""

@@ -10,6 +10,7 @@ from seawall.core.clock import Clock, Timer
 from seawall.core.errors import SeawallError
 from seawall.core.events import Event, GuardSet, Mode
 from seawall.journal.protocol import Journal, Setting, SettingKind
+from seawall.run.driver import Driver
 from seawall.team.flight import Flight
 from seawall.team.switches import Switches
 
@@ -131,10 +132,13 @@ class Post:
             self._switch()
         self._on_settings(settings)
 
-    async def hand(self, run: str) -> None:
-        """Give a run every command that it has not taken; if that fails now, it is tried again."""
+    async def hand(self, run: str, begun: Driver | None = None) -> None:
+        """Give a run every command that it has not taken; if that fails now, it is tried again.
+
+        One that waits is woken up or, where it was `begun` just now and waits already, only if it has any.
+        """
         try:
-            await self._hand(run)
+            await self._hand(run, begun)
         except Exception as error:  # noqa: BLE001 -- whatever is wrong with one run, the others get theirs
             self.failed(run, error)
         else:
@@ -165,9 +169,9 @@ class Post:
         for run in list(self._owed):
             await self.hand(run)
 
-    async def _hand(self, run: str) -> None:
+    async def _hand(self, run: str, begun: Driver | None) -> None:
         """Give a run every command that it has not taken, in order; one that waits is woken up."""
-        journal, driver = self._journal, self._flight.drivers.get(run)
+        journal, driver = self._journal, begun or self._flight.drivers.get(run)
         if journal is None:
             return
         if driver is not None:
@@ -178,6 +182,8 @@ class Post:
             if self._flight.drivers.get(run) is driver:
                 for item in items:
                     driver.command(item)
+                return
+            if not items:  # it came to rest meanwhile, with all that there was
                 return
         await self._wake_up(run)
 

@@ -193,7 +193,7 @@ class Seawall(Entrance):
         ]
         handle = Run(self, lease.run, self._flight)
         driver.start(first, commands)  # from here on nothing is awaited: who fails now has no driver
-        self._keep(self._post.hand(lease.run))
+        self._keep(self._post.hand(lease.run, driver))
         return handle
 
     async def _before(self, state: RunState, bodies: Bodies) -> Past:
