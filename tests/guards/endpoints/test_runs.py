@@ -301,6 +301,29 @@ def test_a_storm_with_a_hundred_runs_in_flight_adds_at_most_a_fifth_and_is_over_
     asyncio.run(play())
 
 
+def test_with_outlast_every_run_that_has_the_time_is_answered_and_the_storm_is_no_worse() -> None:
+    async def play() -> None:
+        clock = ManualClock()
+        seen: list[float] = []
+
+        def answer(request: ModelRequest) -> Any:
+            seen.append(clock.monotonic_s())
+            return say("fine") if clock.monotonic_s() >= 30.0 else after(1.0, fail("overloaded"))
+
+        model = ScriptedModel(answer, name="gpt", clock=clock)
+        options = {"model": EndpointOptions(jitter=0.0, outlast=True)}
+        async with Seawall(clock=clock, environment={}, endpoints=options) as sea:
+            runs = [await sea.start(Agent("desk", model=model), "go") for _ in range(100)]
+            ended = await clock.until(asyncio.gather(*(run.outcome() for run in runs)))
+
+        answered = sum(each.status == "completed" for each in ended)
+        assert sum(at < 30.0 for at in seen) <= 120
+        assert answered >= 95, "all but those that failed before the breaker opened, or probed too often"
+        assert len(seen) <= 220
+
+    asyncio.run(play())
+
+
 def test_more_calls_than_places_wait_their_turn_within_one_run() -> None:
     async def play() -> None:
         clock = ManualClock()

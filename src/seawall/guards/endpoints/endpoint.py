@@ -159,6 +159,7 @@ class Endpoint:
         """Whether a further try is affordable. A tool is not tried again while its endpoint is given a rest.
 
         Who probes for the others does not pay: how often an open breaker's endpoint is called is not up to it.
+        With `outlast` nor does who waits until the breaker has closed.
         """
         now = self._clock.monotonic_s()
         block = self.breaker.block(now, step.delay_s)
@@ -166,6 +167,8 @@ class Endpoint:
             return False
         if self._probed == (run.started.run, step.number):
             return True
+        if block is not None and block.why != "held" and self.breaker.options.outlast:
+            return True  # it waits in line until the breaker has closed
         return self.breaker.afford_retry(now)
 
     def gone(self, run: str) -> None:

@@ -50,6 +50,11 @@ class EndpointOptions:
     retry_reserve: int = 5
     """What can be saved up, and is there at first: a single run on a quiet endpoint may try again, and no good hour
     pays for a storm. It comes back by itself over `window_s`. Several processes share it, down to one for each."""
+    outlast: bool = False
+    """Whether a model call that met the outage waits for its end, and is made once more then, within its run's time
+    and its agent's retries. The sick endpoint is asked no more often, but each such call comes on top of the tenth:
+    of a hundred runs that all met it, a hundred. Off, as that promise is kept first; on, if being answered late is
+    worth a call."""
     hold_max_s: float = 300.0
     """The longest `Retry-After` that is honoured for the whole endpoint, in seconds: a wrong header must not shut it
     for a day, and one more call in five minutes costs little."""
