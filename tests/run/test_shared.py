@@ -271,7 +271,7 @@ def test_a_run_that_is_parked_while_its_inbox_is_read_is_not_taken_up_again_for_
                     await driver.finished
                 return found
 
-            sea.journal.inbox = slowly  # type: ignore[method-assign]
+            sea.journal.inbox = slowly
             again = await sea.resume(run.id, cashier(World()))
             assert isinstance(await rested(again), Waiting)
             await asyncio.gather(*sea._tasks)
