@@ -4,7 +4,7 @@ Every rule goes over the same recordings; the guard goes through `seawall.audit`
 chosen by cross-validation, grouped by task, by model and by source: what is reported there was found on runs that had
 no part in the choice. Beside it stands the guard as it is by default, on all runs.
 
-    python bench/loops.py [--data shared/data/loops] [--seed 1]
+    python bench/loops.py [--data FOLDER] [--seed 1]
 
 Exit status: 0 if the guard as it is by default is within the bars, 1 if not, 2 if there is no data.
 """

@@ -73,7 +73,7 @@ class Rule:
         for period in (2, 3, 4):
             count = self._matched(period)
             if note is None and count >= 2 * period and count % period == 0 and self._rounds(period):
-                names = " → ".join(self._names[-period:])
+                names = " → ".join(self._names[-1 - period : -1])
                 note = round_again(names, count // period, 2 * (len(self._calls) - period) or step)
         return note
 

@@ -18,6 +18,7 @@ MOST_GOOD_STOPPED = 0.005
 FOLDS = 10
 GRID: dict[str, tuple[int, ...]] = {
     "no_news": (2, 3, 4, 5),
+    "stretch": (4, 6, 8),
     "errors": (4, 8),
     "cycles": (2, 3, 4),
     "again": (3, 4),

@@ -118,7 +118,7 @@ def the_user_is_asked_again() -> list[Row]:
 
 
 def context_was_lost() -> list[Row]:
-    files = [("read_file", {"path": f"f{n}"}, f"text of {chr(97 + n)}") for n in range(10)]
+    files = [("read_file", {"path": f"f{n}"}, f"text of {chr(97 + n)}") for n in range(20)]
     return files * 3
 
 
@@ -203,7 +203,8 @@ LOOPS: list[tuple[str, list[Row], int, str]] = [
     ),
     ("two in turn", [("a", {}, "1"), ("b", {}, "2")] * 9, 9, "no_news"),
     ("on and off", [("toggle", {}, "on"), ("toggle", {}, "off")] * 9, 10, "cycles"),
-    ("seven in turn", [(f"t{n}", {}, "x") for n in range(7)] * 9, 34, "no_news"),
+    ("seven in turn, who may write", [(f"t{n}", {}, "x") for n in range(7)] * 9, 19, "stretch"),
+    ("seven reads in turn", [(f"get_t{n}", {}, "x") for n in range(7)] * 9, 13, "stretch"),
     ("one event after the other", [("create_event", {"at": 5}, f"id: {n}") for n in range(9)], 5, "again"),
     (
         "a date that does not fit",

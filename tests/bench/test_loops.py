@@ -95,7 +95,7 @@ def test_data_that_is_not_there_or_has_no_labels_is_named(tmp_path: Path) -> Non
 
 def test_the_choice_is_made_on_other_runs_and_no_group_is_torn(tmp_path: Path) -> None:
     runs = load(sample(tmp_path))
-    strict, lax = (Setting({"no_news": n}, by_guard(runs, {"no_news": n})) for n in (2, 30))
+    strict, lax = (Setting({"no_news": n}, by_guard(runs, {"no_news": n, "stretch": n})) for n in (2, 30))
 
     assert choose([lax, strict], runs, range(len(runs))) is strict
     assert sorted(map(len, grouped(runs, "model", 1))) == [2, 2]

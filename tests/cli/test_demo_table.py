@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -14,6 +15,9 @@ from seawall.cli.demo.report import Report, report_of, result_of
 from seawall.cli.demo.scenes import SCENES, scene_named
 from seawall.cli.demo.table import Table, outcome
 from seawall.cli.demo.take import Guarded, Kill, Take
+
+FIGURES = dict.fromkeys(("down", "held", "parked", "turned_away", "busiest", "late", "shed", "wrong"), 3)
+BILLED = {"acme": Decimal("0.01"), "bolt": Decimal("0.02")}
 
 
 def take(mode: Guarded = "enforce", **changes: Any) -> Take:
@@ -27,16 +31,21 @@ def take(mode: Guarded = "enforce", **changes: Any) -> Take:
         "would_stop": None,
         "answer": "Refunded.",
         "waits_at": None,
+        "pruned": [],
+        "ends": {"completed, reviewed": 1},
         "calls": 40,
         "calls_by_tool": {"track_parcel": 40},
         "payments": [],
+        "paid_again": 0,
         "recorded_calls": 40,
         "effects": [],
         "model_calls": 50,
         "tokens": 1000,
         "unsettled_tokens": 0,
         "usd": Decimal("0.0409"),
+        "billed": {"": Decimal("0.0409")},
         "seconds": 1.5,
+        "figures": {},
     }
     return Take(mode=mode, **{**given, **changes})
 
@@ -45,7 +54,14 @@ def halted() -> Take:
     reason = "tool 'track_parcel' returned nothing new 3 times in a row (limit 3)"
     calls = {"calls": 4, "calls_by_tool": {"track_parcel": 4}, "recorded_calls": 4}
     return take(
-        state="halted", reviewed=None, stopped_by="loops", reason=reason, usd=Decimal("0.0025"), **calls
+        state="halted",
+        ends={"halted by loops": 1},
+        reviewed=None,
+        stopped_by="loops",
+        reason=reason,
+        usd=Decimal("0.0025"),
+        billed={"": Decimal("0.0025")},
+        **calls,
     )
 
 
@@ -128,7 +144,11 @@ def test_ascii_is_enough() -> None:
     file = io.TextIOWrapper(io.BytesIO(), encoding="ascii")  # strict: anything else raises
     table = Table(Console(file=file, width=80, highlight=False))
     for scene in SCENES:
-        table.scene(1, result_of(scene, take("observe", usd=None), halted(), "acme:one", Path("desk.db")))
+        observe, enforce = (
+            msgspec.structs.replace(each, figures=FIGURES, billed=BILLED)
+            for each in (take("observe", usd=None), halted())
+        )
+        table.scene(1, result_of(scene, observe, enforce, "acme:one", Path("desk.db")))
     made = report(played_by="acme:one")
     table.opening("Scripted models play them.")
     table.closing(made, "A scripted reply takes 30 ms.")
@@ -136,6 +156,12 @@ def test_ascii_is_enough() -> None:
 
 
 def test_an_outcome_is_two_or_three_words() -> None:
-    assert outcome(take(state="waiting", reviewed=None)) == "waits for a person"
-    assert outcome(take(state="failed", reviewed=None)) == "failed"
+    assert outcome(take(ends={"waits for a person": 1})) == "waits for a person"
+    assert outcome(take(ends={"failed": 1})) == "failed"
     assert outcome(halted()) == "halted by loops"
+
+
+def test_the_outcome_of_many_runs_counts_them() -> None:
+    ends = {"halted by accounts": 3, "completed, reviewed": 8, "completed": 1}
+
+    assert outcome(take(ends=ends)) == "9 completed, 3 halted"

@@ -182,7 +182,10 @@ def test_a_cycle_that_goes_through_two_agents_is_found_in_the_run_tree() -> None
         "boss", model=ScriptedModel([call("ask_clerk", task="find"), call("ask_driver", task="find")] * 20)
     )
 
-    run = play(Team("desk", boss, specialists=[clerk, driver]), guards=[Loops(no_news=50, delegations=50)])
+    run = play(
+        Team("desk", boss, specialists=[clerk, driver]),
+        guards=[Loops(no_news=50, stretch=50, delegations=50)],
+    )
 
     assert stopped(run) == "cycles"
     assert len(world.made) == 10
@@ -192,7 +195,7 @@ def test_one_call_that_repeats_is_no_cycle() -> None:
     world = World()
     read = world.tool("read", lambda what: "same")
 
-    run = one_agent([read], [call("read")] * 30, Loops(no_news=20))
+    run = one_agent([read], [call("read")] * 30, Loops(no_news=20, stretch=30))
 
     assert stopped(run) == "no_news"
     assert set(advised(run)) == {"no_news"}

@@ -19,7 +19,9 @@ TOOL_FUNCTION = "function"
 PERFORM = "perform"
 
 # Models may call models: a wrapper delegates. The tool itself is callable as the plain function that it wraps.
-OUTSIDE = (code.SRC / "models", code.SRC / "testing", code.SRC / "team" / "tool.py")
+# The demo's provider is such a wrapper.
+PROVIDER = code.SRC / "cli" / "demo" / "provider.py"
+OUTSIDE = (code.SRC / "models", code.SRC / "testing", code.SRC / "team" / "tool.py", PROVIDER)
 
 THE_WAY = {
     ("src/seawall/run/driver.py", "Driver._perform", "self._gate.perform"),

@@ -124,6 +124,27 @@ def test_failed_attempts_count_as_calls() -> None:
     assert model.calls == 0
 
 
+@pytest.mark.parametrize(
+    ("failure", "stream", "charged"),
+    [
+        (fail("overloaded"), False, False),
+        (fail("rate_limited"), False, False),
+        (fail("timeout"), False, True),
+        (fail("incomplete"), False, True),
+        (fail("overloaded", after="It was"), True, True),
+    ],
+)
+def test_a_call_that_was_turned_away_costs_nothing_and_any_other_its_bound(
+    failure: Any, stream: bool, charged: bool
+) -> None:
+    agent = Agent("clerk", model=ScriptedModel([failure]), retries=0)
+
+    run = play(Team(agent), options={"stream": stream})
+
+    assert run.outcome.status == "failed"
+    assert (run.outcome.tokens > 0) is charged
+
+
 @pytest.mark.parametrize("tokens", [400, 1_500, 4_000, 9_000])
 def test_tokens_are_never_above_with_sixty_four_children_in_parallel(tokens: int) -> None:
     model = Metered()

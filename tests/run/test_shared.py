@@ -265,9 +265,9 @@ def test_a_run_that_is_parked_while_its_inbox_is_read_is_not_taken_up_again_for_
             assert isinstance(await rested(run), Waiting)
             read = sea.journal.inbox
 
-            async def slowly(run_id: str, *, after: int = -1) -> Any:
-                found = await read(run_id, after=after)
-                if driver := sea._flight.drivers.get(run_id):
+            async def slowly(run: str, *, after: int = -1) -> Any:
+                found = await read(run, after=after)
+                if driver := sea._flight.drivers.get(run):
                     await driver.finished
                 return found
 

@@ -1,6 +1,7 @@
 """Which recorded tools write, and which are polls: a recording does not say.
 
-The user can (`--effect`, `--poll`). Otherwise a name that says so is believed, and every other tool *may* write:
+The user can (`--effect`, `--poll`). Otherwise a name that says that it writes or reads is believed, and every other
+tool *may* write:
 something new from it may have changed the world, so what was known before is worth asking once more. That errs on
 the side of letting a run go on.
 """
@@ -77,6 +78,27 @@ WRITING_VERBS = frozenset(
 )
 """First words of a tool's name (`send_email`, `sendEmail`) that say that it changes the world."""
 
+READING_VERBS = frozenset(
+    (
+        *(
+            "check",
+            "count",
+            "describe",
+            "fetch",
+            "find",
+            "get",
+            "glob",
+            "grep",
+            "inspect",
+            "list",
+            "look",
+            "lookup",
+        ),
+        *("query", "read", "search", "show", "verify", "view"),
+    )
+)
+"""First words of a tool's name (`get_user`, `readFile`) that say that it only reads."""
+
 POLLING_WORDS = ("poll", "sleep", "wait")
 """Words of a tool's name that say that it waits."""
 
@@ -115,12 +137,11 @@ class ToolNames:
         """Whether this tool is known to change the world."""
         if self.effects:
             return _named(call.tool, self.effects)
-        first = _FIRST_WORD.match(call.tool)
-        return first is not None and first.group().lower() in WRITING_VERBS
+        return _verb(call.tool) in WRITING_VERBS
 
     def may_write(self, call: RecordedCall) -> bool:
-        """Whether nobody says that this tool only reads."""
-        return not self.effects
+        """Whether nothing says that this tool only reads."""
+        return not self.effects and _verb(call.tool) not in READING_VERBS
 
 
 def guards(names: ToolNames, options: Options | None = None) -> tuple[Loops, ...]:
@@ -131,6 +152,11 @@ def guards(names: ToolNames, options: Options | None = None) -> tuple[Loops, ...
     """
     given: Options = options or {}
     return (Loops(**given) if names.effects else Loops(**{"writes": NO_CAP, **given}),)
+
+
+def _verb(tool: str) -> str:
+    first = _FIRST_WORD.match(tool)
+    return "" if first is None else first.group().lower()
 
 
 def _named(tool: str, patterns: Sequence[str]) -> bool:

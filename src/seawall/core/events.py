@@ -218,6 +218,8 @@ class StepDone(Base, tag="done", frozen=True, kw_only=True):
     input_tokens: int = 0
     output_tokens: int = 0
     usd: Decimal = Decimal(0)
+    uncharged: bool = False
+    """A model call that was turned away before the provider did any work: it costs nothing."""
     duration_s: float = 0.0
     left_s: float = 0.0
     """Active seconds that the run has left."""

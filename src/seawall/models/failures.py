@@ -148,7 +148,7 @@ def by_body(name: str, found: Mapping[str, Any], *, secrets: tuple[str, ...]) ->
                 break
     wait_s = _google_retry_s(found) if kind == "rate_limited" else None
     return ModelFailed(
-        kind, _message(name, "sent an error in its reply", text, secrets), retry_after_s=wait_s
+        kind, _message(name, "sent an error in its reply", text, secrets), retry_after_s=wait_s, began=True
     )
 
 

@@ -30,13 +30,29 @@ _RETRYABLE: frozenset[FailureKind] = frozenset(
 )
 
 
-class ModelFailed(Broken):
-    """A model call that brought no complete reply. `kind` says why, `retryable` whether another try may."""
+_BEFORE_ANY_WORK: frozenset[FailureKind] = frozenset(
+    {"rate_limited", "spend_limit", "overloaded", "unreachable", "rejected"}
+)
 
-    def __init__(self, kind: FailureKind, message: str, *, retry_after_s: float | None = None) -> None:
+
+class ModelFailed(Broken):
+    """A model call that brought no complete reply. `kind` says why, `retryable` whether another try may.
+
+    `began`: the failure came inside of a reply that had begun.
+    """
+
+    def __init__(
+        self, kind: FailureKind, message: str, *, retry_after_s: float | None = None, began: bool = False
+    ) -> None:
         super().__init__(message)
         self.kind: FailureKind = kind
         self.retry_after_s = retry_after_s
+        self.began = began
+
+    @property
+    def charged(self) -> bool:
+        """Whether the provider may charge for the call: not for one that was turned away before any work."""
+        return self.began or self.kind not in _BEFORE_ANY_WORK
 
     @property
     def retryable(self) -> bool:

@@ -203,7 +203,8 @@ class ScriptedModel:
         if isinstance(entry, Failure):
             for piece in _PIECE.findall(entry.after):
                 yield TextDelta(piece)
-            raise ModelFailed(entry.kind, entry.message, retry_after_s=entry.retry_after_s)
+            began = bool(entry.after)
+            raise ModelFailed(entry.kind, entry.message, retry_after_s=entry.retry_after_s, began=began)
         reply = self._reply(entry, request)
         for piece in _PIECE.findall(reply.message.content or ""):
             yield TextDelta(piece)

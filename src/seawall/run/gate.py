@@ -412,6 +412,7 @@ class Gate:
             input_tokens=result.input_tokens,
             output_tokens=result.output_tokens,
             usd=result.usd,
+            uncharged=result.uncharged,
             duration_s=round(result.duration_s, 6),
             left_s=round(left_s, 6),
         )

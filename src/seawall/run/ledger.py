@@ -13,9 +13,6 @@ from seawall.core.events import Limits, StepDone, StepIntended
 
 _ZERO = Decimal(0)
 
-_UNCHARGED = frozenset({"rate_limited", "spend_limit", "rejected", "unreachable"})
-"""Failures that come before a provider does any work."""
-
 
 class Ledger(msgspec.Struct, frozen=True):
     """Calls are counted when they are intended; tokens and dollars are spent or reserved."""
@@ -91,7 +88,7 @@ def settle(ledger: Ledger, step: StepIntended, done: StepDone) -> Ledger:
     if step.kind != "model":
         return ledger
     counted = done.input_tokens + done.output_tokens
-    unknown = counted == 0 and done.error not in _UNCHARGED
+    unknown = counted == 0 and not done.uncharged
     return msgspec.structs.replace(
         ledger,
         reserved_tokens=ledger.reserved_tokens - step.tokens,

@@ -129,6 +129,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     input_tokens: int = 0
     output_tokens: int = 0
     usd: Decimal = Decimal(0)
+    uncharged: bool = False
+    """A model call that was turned away before the provider did any work: it costs nothing."""
     duration_s: float = 0.0
 
 

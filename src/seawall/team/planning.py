@@ -130,7 +130,10 @@ class RunPlanner:
         if frame is None or (step.kind == "model" and self._answers(frame, state)):
             return None  # `last_call` ends it
         needs = self._reckoning.time(*named(step)).likely_s
-        return max(_LEAST_S, left_s - self._rest_s(step.kind, frame, state, left_s - needs))
+        rest_s = self._rest_s(step.kind, frame, state, left_s - needs)
+        if frame.kind != "review":  # the cut is recorded first, and what follows must still fit after that
+            rest_s += self._options.margin_s
+        return max(_LEAST_S, left_s - rest_s)
 
     def cut(self, step: Step, state: RunState, left_s: float) -> Planned:
         """A step in flight has used up that time, and is given up now."""

@@ -206,6 +206,7 @@ class TeamWork:
                 status="error",
                 output=f"Error: model {model.name!r}: {failure}",
                 error=failure.kind,
+                uncharged=not failure.charged,
                 retryable=failure.retryable,
                 retry_after_s=failure.retry_after_s,
                 endpoint="answered" if failure.kind in ("rejected", "spend_limit") else "broken",

@@ -1,7 +1,9 @@
 """`seawall demo`: the main job, with agents that misbehave on purpose, and what the guards make of it.
 
-`world` counts the calls that reach it, `team` is the order desk, `scripts` plays it, `scenes` says what goes wrong
-and what is claimed, `stage` runs it, `child` is the process that is killed, `report` and `table` show it.
+`world` counts the calls that reach it, `team` is the order desk, `scripts` play it through a `provider`. `scene`
+is what a scene is, `alone` and `crowd` say what goes wrong and what is claimed, `scenes` has all of them. `stage`
+plays them, each take an `act` that one of the `directions` brings to rest; `child` is the process that is killed.
+`report` and `table` show it.
 """
 
 from __future__ import annotations
@@ -16,11 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from seawall.cli.demo.report import Report, Result
-    from seawall.cli.demo.scenes import Scene
+    from seawall.cli.demo.scene import Scene
     from seawall.cli.loop import Stop
     from seawall.cli.screen import Screen
 
-PACE_MS = 30.0
+PACE_MS = 15.0
 """What a scripted reply takes. A real one takes some hundred times as long."""
 
 
@@ -93,21 +95,20 @@ def _place(directory: Path | None) -> Path:
 async def _play(
     stop: Stop, screen: Screen, scenes: Sequence[Scene], place: Path, model: str | None, pace_s: float
 ) -> Report:
+    from seawall.cli.demo.provider import PRICE
     from seawall.cli.demo.report import SCRIPTED, report_of, result_of
     from seawall.cli.demo.scenes import SCENES
-    from seawall.cli.demo.scripts import PRICE
     from seawall.cli.demo.stage import JOURNAL, Stage, write_teams
     from seawall.cli.demo.table import SCRIPTED as BY_SCRIPTS
     from seawall.cli.demo.table import Progress, Table
     from seawall.core.clock import SystemClock
-    from seawall.team.seawall import Seawall
 
     clock = SystemClock()
     started = clock.monotonic_s()
     journal = place / JOURNAL
     stop.note = f"what was played is in {place}"
     table = None if screen.json else Table(screen.out)
-    progress = Progress(screen.err, clock, 2 * len(scenes))
+    progress = Progress(screen.err, clock, len(scenes))
     if table is not None:
         scripted = (
             BY_SCRIPTS if model is None else f"{model} plays them, and a script where they must misbehave."
@@ -115,17 +116,14 @@ async def _play(
         table.opening(scripted)
     write_teams(place, scenes, model)
     results: list[Result] = []
-    async with Seawall(journal, clock=clock) as sea:
-        stage = Stage(sea, place, clock, pace_s=pace_s, model=model)
-        for scene in scenes:
-            with progress.take(scene.name, "observe") as watcher:
-                observe = await stage.play(scene, "observe", watcher)
-            with progress.take(scene.name, "enforce") as watcher:
-                enforce = await stage.play(scene, "enforce", watcher)
-            played_by = model if model is not None and scene.provider else SCRIPTED
-            results.append(result_of(scene, observe, enforce, played_by, journal))
-            if table is not None:
-                table.scene(SCENES.index(scene), results[-1])
+    stage = Stage(place, clock, pace_s=pace_s, model=model)
+    for scene in scenes:
+        with progress.scene(scene.name) as watcher:
+            observe, enforce = await stage.play(scene, watcher)
+        played_by = model if model is not None and scene.provider else SCRIPTED
+        results.append(result_of(scene, observe, enforce, played_by, journal))
+        if table is not None:
+            table.scene(SCENES.index(scene), results[-1])
     report = report_of(results, journal, clock.monotonic_s() - started)
     if table is not None:
         cost = f"${PRICE.input_usd_per_mtok} a million tokens in, ${PRICE.output_usd_per_mtok} out"

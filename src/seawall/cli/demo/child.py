@@ -9,21 +9,20 @@ import asyncio
 import sys
 from pathlib import Path
 
-from seawall.cli.demo.scenes import Scene, scene_named
-from seawall.cli.demo.stage import JOURNAL, Stage, world_path
+from seawall.cli.demo.scene import Scene
+from seawall.cli.demo.scenes import scene_named
+from seawall.cli.demo.stage import Stage, world_path
 from seawall.cli.demo.take import Guarded
 from seawall.cli.demo.world import World
 from seawall.core.clock import SystemClock
-from seawall.team.seawall import Seawall
 
 
 async def play_until_killed(directory: Path, scene: Scene, mode: Guarded, pace_s: float) -> None:
     """Run the scene; the world holds the call during which this process is to die."""
-    clock = SystemClock()
-    async with Seawall(directory / JOURNAL, clock=clock) as sea:
-        stage = Stage(sea, directory, clock, pace_s=pace_s)
-        world = World(world_path(directory, scene.name, mode), hold_at=scene.kill_at)
-        run = await stage.start(scene, mode, world)
+    stage = Stage(directory, SystemClock(), pace_s=pace_s)
+    world = World(world_path(directory, scene.name, mode), hold_at=scene.kill_at)
+    async with stage.act(scene, mode, world) as act:
+        run = await act.start(scene.asks[0])
         await run.rest()
     raise SystemExit("nobody killed this process")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from seawall.cli.demo.scenes import Scene, always
+from seawall.cli.demo.scene import Scene, always
 from seawall.cli.demo.take import Claim, Take
 from seawall.cli.hints import program
 
@@ -64,7 +64,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 def result_of(scene: Scene, observe: Take, enforce: Take, played_by: str, journal: Path) -> Result:
     """Check a scene's claims and say what it showed. With a real model only what must always be so is claimed."""
-    claims = always([observe, enforce])
+    claims = always(scene, [observe, enforce])
     if played_by == SCRIPTED:
         claims += scene.claims(observe, enforce)
     return Result(
@@ -99,7 +99,7 @@ def report_of(results: Sequence[Result], journal: Path, seconds: float) -> Repor
 
 
 def _sum(takes: Sequence[Take]) -> Sum:
-    costs = [take.usd for take in takes]
+    costs = [take.cost for take in takes]
     return Sum(
         calls=sum(take.calls for take in takes),
         usd=None if None in costs else sum((cost for cost in costs if cost is not None), Decimal(0)),
@@ -110,8 +110,8 @@ def _sum(takes: Sequence[Take]) -> Sum:
 def saved(results: Sequence[Result], observe: Sum, enforce: Sum) -> str:
     """What was saved, in words, from what was measured."""
     said: list[str] = []
-    stopped = [result for result in results if result.enforce.state == "halted"]
-    if stopped:
+    same = (enforce.calls, enforce.usd) == (observe.calls, observe.usd)
+    if not same or any(result.enforce.state == "halted" for result in results):
         parts: list[str] = []
         if enforce.calls != observe.calls:
             parts.append(f"made {enforce.calls} calls to the world instead of {observe.calls}")
@@ -143,12 +143,14 @@ def next_commands(results: Sequence[Result], journal: Path) -> list[str]:
     """Commands to try next, on the runs of this demo; in its directory, where its teams are found."""
     at = f"--journal {journal.name}"
     seawall = program(elsewhere=True)  # they are typed in another directory
-    stopped = [result for result in results if result.enforce.stopped_by is not None]
+    stopped = [each for each in results if each.enforce.stopped_by is not None and each.enforce.runs == 1]
     asked = stopped[0] if stopped else results[0]
     commands = [f"cd {journal.parent}", f"{seawall} runs {at}", f"{seawall} why {asked.enforce.run} {at}"]
     if stopped:  # the newest observed run, decided again as if it had been enforced
         mode = f"--mode {stopped[-1].enforce.stopped_by}=enforce"
         commands.append(f"{seawall} replay {stopped[-1].observe.run} {mode} {at}")
+    if any(result.enforce.stopped_by == "accounts" for result in results):
+        commands.append(f"{seawall} budget {at}")
     for result in results:
         take = result.enforce
         if take.waits_at is not None:

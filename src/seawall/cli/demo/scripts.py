@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from decimal import Decimal
 
+from seawall.cli.demo.provider import Metered
 from seawall.cli.demo.team import AGENTS
-from seawall.cli.demo.world import order_ids
-from seawall.models.protocol import Assistant, Model, ModelRequest, Price, ToolResult, User
-from seawall.models.scripted import Entry, Reply, ScriptedModel, ScriptFunction, call, calls, say, slow
-
-PRICE = Price(Decimal("1.25"), Decimal(10))
-"""For a million tokens in and out: what a large model of a big provider costs."""
+from seawall.cli.demo.world import World, order_ids
+from seawall.models.protocol import Assistant, Model, ModelRequest, ToolResult, User
+from seawall.models.scripted import Entry, Reply, ScriptFunction, call, calls, say, slow
 
 STUBBORN_CALLS = 40
 """Calls that a looping script makes before it gives up. A real one may never: this is the demo's own bound."""
+
+UNDONE_ROUNDS = 8
+"""Times that clerk and cashier undo each other's work before the script's desk gives up."""
+HEEDLESS_CALLS = 12
+"""Calls that the heeding clerk's script makes if nobody tells it that they bring nothing new."""
 
 _ORDER = re.compile(r"\b1\d{3}\b")
 _AMOUNT = re.compile(r"\b\d+\.\d\d\b")
@@ -28,12 +30,9 @@ Play = Mapping[str, ScriptFunction]
 """A script for each agent."""
 
 
-def cast_of(play: Play, pace_s: float) -> dict[str, Model | str]:
-    """A scripted model for each agent; each reply takes `pace_s`."""
-    return {
-        name: ScriptedModel(_paced(play[name], pace_s), name=f"scripted-{name}", price=PRICE, keep_requests=0)
-        for name in AGENTS
-    }
+def cast_of(play: Play, pace_s: float, world: World, *, name: str, payer: str) -> dict[str, Model | str]:
+    """The provider's model `name`, as each agent's script has it; each reply takes `pace_s`, and `payer` pays."""
+    return {agent: Metered(_paced(play[agent], pace_s), world, name=name, payer=payer) for agent in AGENTS}
 
 
 def _paced(script: ScriptFunction, pace_s: float) -> ScriptFunction:
@@ -130,6 +129,10 @@ def _desk_passes_on(request: ModelRequest) -> Reply:
     return say(f"Our clerk could not find out more: {_results(request)[-1].content}")
 
 
+def _desk_repeats(request: ModelRequest) -> Reply:
+    return say(f"This is what was done: {_results(request)[-1].content}")
+
+
 def _asked_in_vain(clerk: ScriptFunction) -> Play:
     desk = _in_turn(_desk_asks_clerk, _desk_passes_on)
     return {**good(), "desk": desk, "clerk": clerk}
@@ -184,3 +187,71 @@ def patient() -> Play:
         "desk": _in_turn(_desk_asks_clerk, _desk_passes_on),
         "clerk": _in_turn(look, _clerk_reports),
     }
+
+
+def undone() -> Play:
+    """The desk lets the clerk stop a parcel and the cashier send it on, and begins again: each believes the rules."""
+
+    def desk(request: ModelRequest) -> Entry:
+        turn, order = len(_results(request)), _found(_ORDER, request)
+        if turn >= 2 * UNDONE_ROUNDS:
+            return say(f"The parcel was stopped and sent on {UNDONE_ROUNDS} times.")
+        if turn % 2:
+            return call("ask_cashier", task=f"Order {order} is stopped. If it was paid, send it on.")
+        return call("ask_clerk", task=f"Order {order} is on its way. If it was refused, stop it.")
+
+    def acts(tool: str) -> ScriptFunction:
+        def act(request: ModelRequest) -> Reply:
+            return call(tool, order_id=_found(_ORDER, request))
+
+        return _in_turn(act, _clerk_reports)
+
+    return {**good(), "desk": desk, "clerk": acts("stop_parcel"), "cashier": acts("send_parcel")}
+
+
+def heedful() -> Play:
+    """The clerk asks the carrier again and again, to be sure, until it is told that this brings nothing new."""
+
+    def clerk(request: ModelRequest) -> Entry:
+        results = _results(request)
+        told = bool(results) and "nothing new" in results[-1].content
+        if not results:
+            return call("find_order", order_id=_found(_ORDER, request))
+        if told or len(results) > HEEDLESS_CALLS:
+            return _clerk_reports(request)
+        return call("track_parcel", order_id=_found(_ORDER, request))
+
+    return {**good(), "clerk": clerk}
+
+
+def generous() -> Play:
+    """The cashier apologises to every customer of the shop with money, each time another amount."""
+
+    def ask(request: ModelRequest) -> Reply:
+        return call("ask_cashier", task="Apologise to everybody for the late parcels.")
+
+    def pay_all(request: ModelRequest) -> Reply:
+        orders = enumerate(order_ids())
+        return calls(
+            *(call("refund", order_id=order, amount=f"{1 + index / 100:.2f}") for index, order in orders)
+        )
+
+    def report(request: ModelRequest) -> Reply:
+        return say(f"{len(_results(request))} customers were paid.")
+
+    return {**good(), "desk": _in_turn(ask, _desk_repeats), "cashier": _in_turn(pay_all, report)}
+
+
+def candid() -> Play:
+    """The clerk asks shop and carrier at once, and the desk says what it knows and what it does not."""
+
+    def answer(request: ModelRequest) -> Reply:
+        order, amount = _found(_ORDER, request), _found(_AMOUNT, request)
+        return say(f"We sent order {order} ({amount} EUR). The carrier did not say in time where it is now.")
+
+    return {**good(), "desk": _in_turn(_desk_asks_clerk, answer)}
+
+
+def plain() -> Play:
+    """The clerk asks the carrier once, and the desk passes on what it says."""
+    return {**patient(), "desk": _in_turn(_desk_asks_clerk, _desk_repeats)}

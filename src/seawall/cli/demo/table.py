@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections import Counter
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from textwrap import wrap
 
@@ -26,7 +27,7 @@ WITH_IDS = 100
 _INDENT = "     "
 _FIGURES = 41
 """What a row takes beside its bar, its outcome and its id."""
-_OUTCOME = 23
+_OUTCOME = 24
 _ID = 20
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _STYLE: dict[Guarded, str] = {"observe": "yellow", "enforce": "cyan"}
@@ -37,7 +38,7 @@ _ASCII = str.maketrans(
 OPENING = (
     "An order desk: desk plans, clerk looks up, cashier pays, auditor reviews.",
     "{who}",
-    "Each request is made twice: guards only observe, then they enforce.",
+    "Each request is made twice at once: where guards only observe, and where they enforce.",
 )
 SCRIPTED = "Scripts play them and misbehave; orders, journal and kill -9 are real."
 
@@ -102,7 +103,7 @@ class Table:
         row = Text(_INDENT)
         row.append(f"{take.mode:<9}")
         row.append(self._bar_of(take.calls), style)
-        row.append(f"{take.calls:>5}{dollars(take.usd):>10}{take.seconds:>7.2f} s   ")
+        row.append(f"{take.calls:>5}{dollars(take.cost):>10}{take.seconds:>7.2f} s   ")
         row.append(f"{outcome(take):<{_OUTCOME}}", _outcome_style(take))
         if self._ids:
             row.append(take.run, "dim")
@@ -132,12 +133,13 @@ class Table:
 
 
 def outcome(take: Take) -> str:
-    """How a take ended, in two or three words."""
-    if take.state == "waiting":
-        return "waits for a person"
-    if take.stopped_by is not None:
-        return f"{take.state} by {take.stopped_by}"
-    return f"{take.state}, reviewed" if take.reviewed else take.state
+    """How a take ended, in a few words; of several runs how each did."""
+    if take.runs == 1:
+        return next(iter(take.ends))
+    ends = Counter[str]()
+    for end, count in take.ends.items():
+        ends[end.partition(" by ")[0].partition(",")[0]] += count
+    return ", ".join(f"{count} {end}" for end, count in ends.most_common())
 
 
 def _outcome_style(take: Take) -> str:
@@ -149,19 +151,19 @@ def _outcome_style(take: Take) -> str:
 
 
 class Progress:
-    """What is being played, on stderr: a line that changes on a terminal, else one line a take."""
+    """What is being played, on stderr: a line that changes on a terminal, else one line a scene."""
 
-    def __init__(self, console: Console, clock: Clock, takes: int) -> None:
+    def __init__(self, console: Console, clock: Clock, scenes: int) -> None:
         self._console = console
         self._clock = clock
-        self._takes = takes
-        self._taken = 0
+        self._scenes = scenes
+        self._played = 0
 
     @contextmanager
-    def take(self, scene: str, mode: Guarded) -> Generator[Watcher, None, None]:
-        """While one take is played; what it gives is told how far the world is."""
-        self._taken += 1
-        what = f"{self._taken}/{self._takes}  {scene}, {mode}"
+    def scene(self, scene: str) -> Generator[Watcher, None, None]:
+        """While one scene is played; what it gives is told how far its worlds are."""
+        self._played += 1
+        what = f"{self._played}/{self._scenes}  {scene}"
         if not self._console.is_terminal:
             self._console.print(what, soft_wrap=True)
             yield _unwatched
@@ -171,13 +173,13 @@ class Progress:
             f"[dim]{what}[/]", spinner="line" if self._console.options.ascii_only else "dots"
         ) as status:
 
-            def watch(world: World) -> None:
+            def watch(worlds: Sequence[World]) -> None:
                 elapsed = self._clock.monotonic_s() - started
-                reached = many(world.calls(), "call")
+                reached = many(sum(world.calls() for world in worlds), "call")
                 status.update(f"[dim]{what}: {reached} reached the world, {elapsed:.1f} s[/]")
 
             yield watch
 
 
-def _unwatched(world: World) -> None:
+def _unwatched(worlds: Sequence[World]) -> None:
     """Nobody looks."""

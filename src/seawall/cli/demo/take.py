@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Literal
@@ -39,10 +40,11 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 class Take(msgspec.Struct, frozen=True, kw_only=True):
-    """One run of one scene."""
+    """One scene in one mode: its run, or the sum of its runs."""
 
     mode: Guarded
     run: str
+    """Of several runs one that a guard ended, if there is one, else the first. Up to `waits_at` all is said of it."""
     state: str
     """The outcome's status, or `waiting`."""
     reviewed: bool | None
@@ -56,11 +58,17 @@ class Take(msgspec.Struct, frozen=True, kw_only=True):
     answer: str | None
     waits_at: int | None
     """The approval step that waits for a person."""
+    pruned: list[str]
+    """What was left out for want of time."""
+    ends: dict[str, int]
+    """How all the runs ended, and how many did so."""
     calls: int
     """Tool calls that reached the world, by the world's own count."""
     calls_by_tool: dict[str, int]
     payments: list[str]
     """What the world paid out, payment by payment."""
+    paid_again: int
+    """Of these, for an order that had been paid back before."""
     recorded_calls: int
     """Tool calls by the journal's count."""
     effects: list[str]
@@ -70,26 +78,48 @@ class Take(msgspec.Struct, frozen=True, kw_only=True):
     unsettled_tokens: int
     """Of these, reserved for replies that were cut off: booked at their bound."""
     usd: Decimal | None
-    """None where the model's price is not known."""
+    """By the journal, at the upper bound of what was cut off; None where the model's price is not known."""
+    billed: dict[str, Decimal]
+    """What the provider charged by its own count, by who pays."""
     seconds: float
+    figures: dict[str, int]
+    """What else was counted, by the scene's own names for it."""
     kill: Kill | None = None
+
+    @property
+    def cost(self) -> Decimal | None:
+        """What the model cost, by the provider's own bill; None where nobody knows."""
+        return None if self.usd is None else sum(self.billed.values(), Decimal(0))
+
+    @property
+    def runs(self) -> int:
+        """How many runs there were."""
+        return sum(self.ends.values())
+
+
+class Played(msgspec.Struct, frozen=True):
+    """One run that has ended, or that waits for a person."""
+
+    state: RunState
+    events: Sequence[Event]
+    answer: str | None
 
 
 def take_of(
     mode: Guarded,
-    state: RunState,
-    events: Sequence[Event],
+    played: Sequence[Played],
     world: World,
     *,
-    answer: str | None,
     seconds: float,
     priced: bool,
+    figures: dict[str, int],
     kill: Kill | None = None,
 ) -> Take:
-    """Sum up a run that has ended, or that waits for a person."""
-    ended, ledger = state.ended, state.ledger
+    """Sum up the runs of a scene."""
+    shown = next((each for each in played if each.state.ended and each.state.ended.stopped_by), played[0])
+    state, ended = shown.state, shown.state.ended
     stopped_by = None if ended is None else ended.stopped_by
-    observed = (event for event in events if isinstance(event, Judged) and event.mode == "observe")
+    ledgers = [each.state.ledger for each in played]
     return Take(
         mode=mode,
         run=state.started.run,
@@ -98,21 +128,42 @@ def take_of(
         stopped_by=None if stopped_by is None else stopped_by.guard,
         reason=None if stopped_by is None else stopped_by.reason,
         error=None if ended is None else ended.error,
-        would_stop=next((event.guard for event in observed if event.verdict == "halt"), None),
-        answer=answer,
+        would_stop=next((guard for each in played if (guard := _would_stop(each.events))), None),
+        answer=shown.answer,
         waits_at=next((step.step for step in state.approvals), None) if ended is None else None,
+        pruned=[] if ended is None else list(ended.pruned),
+        ends=dict(Counter(end_of(each.state) for each in played)),
         calls=world.calls(),
         calls_by_tool=world.calls_by_tool(),
         payments=world.payments(),
-        recorded_calls=ledger.tool_calls,
-        effects=[change.state for change in state.effect_states()],
-        model_calls=ledger.model_calls,
-        tokens=ledger.tokens,
-        unsettled_tokens=ledger.lost_tokens,
-        usd=ledger.usd if priced else None,
+        paid_again=world.paid_again(),
+        recorded_calls=sum(ledger.tool_calls for ledger in ledgers),
+        effects=[change.state for each in played for change in each.state.effect_states()],
+        model_calls=sum(ledger.model_calls for ledger in ledgers),
+        tokens=sum(ledger.tokens for ledger in ledgers),
+        unsettled_tokens=sum(ledger.lost_tokens for ledger in ledgers),
+        usd=sum((ledger.usd for ledger in ledgers), Decimal(0)) if priced else None,
+        billed=world.billed(),
         seconds=round(seconds, 3),
+        figures=figures,
         kill=kill,
     )
+
+
+def end_of(state: RunState) -> str:
+    """How a run ended, in two or three words."""
+    ended = state.ended
+    if ended is None:
+        return "waits for a person"
+    if ended.stopped_by is not None:
+        return f"{ended.status} by {ended.stopped_by.guard}"
+    return f"{ended.status}, reviewed" if ended.reviewed else ended.status
+
+
+def _would_stop(events: Sequence[Event]) -> str | None:
+    """The guard that would have ended the run first, had it been enforced."""
+    observed = (event for event in events if isinstance(event, Judged) and event.mode == "observe")
+    return next((event.guard for event in observed if event.verdict == "halt"), None)
 
 
 def kill_of(events: Sequence[Event], world: World, *, signal: int, calls: int) -> Kill:

@@ -9,6 +9,7 @@ from seawall.cli.demo.world import Order, Parcel, Receipt, World
 from seawall.core.events import Limits
 from seawall.models.protocol import Model
 from seawall.team.agent import Agent
+from seawall.team.planner import Planner
 from seawall.team.team import Team
 from seawall.team.tool import Tool, tool
 
@@ -17,9 +18,12 @@ REPLY_TOKENS = 400
 """Enough for every reply here. A reply that a halt cuts off is booked at this bound."""
 
 
-def order_desk(world: World, cast: Mapping[str, Model | str], limits: Limits) -> Team:
+def order_desk(
+    world: World, cast: Mapping[str, Model | str], limits: Limits, planner: Planner | None = None
+) -> Team:
     """The team over `world`; `cast` says which model plays whom."""
     find_order, track_parcel, refund, find_payment = _tools(world)
+    stop_parcel, send_parcel = _carrier(world)
     return Team(
         "order-desk",
         coordinator=Agent(
@@ -33,14 +37,14 @@ def order_desk(world: World, cast: Mapping[str, Model | str], limits: Limits) ->
             Agent(
                 "clerk",
                 "Finds out about orders and parcels. Reports what the tools say, nothing else.",
-                tools=[find_order, track_parcel],
+                tools=[find_order, track_parcel, stop_parcel],
                 model=cast["clerk"],
                 max_output_tokens=REPLY_TOKENS,
             ),
             Agent(
                 "cashier",
                 "Refunds orders and checks that the refund is booked. Reports the amount and the receipt.",
-                tools=[refund, find_payment],
+                tools=[refund, find_payment, send_parcel],
                 model=cast["cashier"],
                 max_output_tokens=REPLY_TOKENS,
             ),
@@ -52,6 +56,7 @@ def order_desk(world: World, cast: Mapping[str, Model | str], limits: Limits) ->
             max_output_tokens=REPLY_TOKENS,
         ),
         limits=limits,
+        planner=planner,
     )
 
 
@@ -77,3 +82,17 @@ def _tools(world: World) -> tuple[Tool, Tool, Tool, Tool]:
         return world.find_payment(order_id)
 
     return find_order, track_parcel, refund, find_payment
+
+
+def _carrier(world: World) -> tuple[Tool, Tool]:
+    @tool(effect=True)
+    def stop_parcel(order_id: str) -> Parcel:
+        """Have the carrier stop the parcel of an order that was not paid."""
+        return world.stop_parcel(order_id)
+
+    @tool(effect=True)
+    def send_parcel(order_id: str) -> Parcel:
+        """Have the carrier send on the parcel of an order that was paid."""
+        return world.send_parcel(order_id)
+
+    return stop_parcel, send_parcel

@@ -1,4 +1,5 @@
-"""The world outside: a real SQLite database of orders, which counts every call that reaches it.
+"""The world outside: a real SQLite database of orders, which counts every call that reaches it, and the bill of
+the model provider.
 
 It knows nothing of Seawall. What the demo claims is checked against these counters, not against the journal.
 """
@@ -7,21 +8,26 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager
 from decimal import Decimal
-from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel
 
-Trouble = Literal["none", "carrier_down", "runaround", "carrier_slow"]
-"""What is wrong with this world: nothing, a carrier that only fails, two desks that each point at the other,
-or a carrier that takes `SLOW_S` to answer."""
+Trouble = Literal[
+    "none", "carrier_down", "runaround", "carrier_slow", "carrier_small", "provider_down", "held", "delivered"
+]
+"""What is wrong with this world: nothing; a carrier that only fails; two desks that each point at the other; a
+carrier that takes `SLOW_S` to answer; one that takes `CAPACITY` calls at once and fails the others; a model
+provider that is overloaded; people who believe that no refund is paid now; a parcel that was delivered."""
 
-SLOW_S = 3.0
-"""What a slow carrier takes: three times as long as the demo's user waits."""
+SLOW_S = 1.2
+"""What a slow carrier takes: twice as long as the demo's user waits."""
+CAPACITY = 4
+"""Calls that a small carrier can take at once, and how long each takes it."""
+SMALL_S = 0.03
 HOLD_S = 60.0
 """A held call goes on after so long: whoever was to kill the process is gone by then."""
 LOCK_WAIT_S = 10.0
@@ -34,7 +40,17 @@ _SCHEMA = """
 CREATE TABLE trouble (name TEXT NOT NULL);
 CREATE TABLE orders (id TEXT PRIMARY KEY, item TEXT NOT NULL, cents INTEGER NOT NULL, state TEXT NOT NULL);
 CREATE TABLE payments (id INTEGER PRIMARY KEY, order_id TEXT NOT NULL, cents INTEGER NOT NULL);
-CREATE TABLE calls (id INTEGER PRIMARY KEY, tool TEXT NOT NULL, order_id TEXT NOT NULL, held INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE calls (
+    id INTEGER PRIMARY KEY, tool TEXT NOT NULL, order_id TEXT NOT NULL, trouble TEXT NOT NULL,
+    inside INTEGER NOT NULL, answered INTEGER NOT NULL DEFAULT 0, held INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE replies (id INTEGER PRIMARY KEY, payer TEXT NOT NULL, trouble TEXT NOT NULL);
+CREATE TABLE bills (id INTEGER PRIMARY KEY, payer TEXT NOT NULL, usd TEXT NOT NULL);
+"""
+_ARRIVES = """
+INSERT INTO calls (tool, order_id, trouble, inside)
+SELECT ?, ?, trouble.name, 1 + (SELECT count(*) FROM calls WHERE NOT answered) FROM trouble
+RETURNING id, trouble, inside
 """
 
 
@@ -70,6 +86,16 @@ class NoSuchOrder(Exception):
     """The shop has no such order."""
 
 
+class Call(NamedTuple):
+    """A call that has arrived."""
+
+    database: sqlite3.Connection
+    trouble: str
+    """What was wrong with the world when it came."""
+    inside: int
+    """Calls that were being answered at that moment, with this one."""
+
+
 class World:
     """One world: a file, its counters, and its trouble. Safe from several threads and processes.
 
@@ -100,102 +126,164 @@ class World:
         """Answer what is still slow, now."""
         self._gone.set()
 
+    def turn(self, trouble: Trouble) -> None:
+        """From now on this is wrong with it, or `none`: nothing."""
+        with self._open() as database:
+            database.execute("UPDATE trouble SET name = ?", (trouble,))
+
     @contextmanager
     def _open(self) -> Generator[sqlite3.Connection, None, None]:
         with closing(sqlite3.connect(self.path, timeout=LOCK_WAIT_S, isolation_level=None)) as database:
             database.execute("PRAGMA synchronous=OFF")  # a killed process loses nothing by it
             yield database
 
-    @cached_property
-    def _trouble(self) -> str:
-        with self._open() as database:
-            return database.execute("SELECT name FROM trouble").fetchone()[0]
-
     # ---- what may be asked of it
 
     def find_order(self, order_id: str) -> Order:
         """One order. Raises `NoSuchOrder`."""
-        with self._open() as database:
-            number = self._arrived(database, "find_order", order_id)
-            item, cents, state = _order(database, order_id)
-        if self._trouble == "runaround":
+        with self._called("find_order", order_id) as call:
+            item, cents, state = _order(call.database, order_id)
+        if call.trouble == "runaround":
             state = "handed to the carrier: ask the carrier where it is"
-        self._hold(number)
         return Order(order_id=order_id, item=item, paid=_eur(cents), state=state)
 
     def track_parcel(self, order_id: str) -> Parcel:
         """Where the parcel is. Raises `CarrierDown`, `NoSuchOrder`."""
-        with self._open() as database:
-            number = self._arrived(database, "track_parcel", order_id)
-            _order(database, order_id)
-        self._hold(number)
-        if self._trouble == "carrier_down":
+        with self._called("track_parcel", order_id) as call:
+            _order(call.database, order_id)
+            if call.trouble == "carrier_slow":
+                self._gone.wait(SLOW_S)
+            if call.trouble == "carrier_small" and call.inside <= CAPACITY:
+                self._gone.wait(SMALL_S)
+        if call.trouble == "carrier_down":
             raise CarrierDown("503 from the carrier: service unavailable, please try again")
-        if self._trouble == "carrier_slow":
-            self._gone.wait(SLOW_S)
-        if self._trouble == "runaround":
+        if call.trouble == "carrier_small" and call.inside > CAPACITY:
+            raise CarrierDown("503 from the carrier: too many calls at once")
+        if call.trouble == "runaround":
             return Parcel(order_id=order_id, state="not scanned yet: ask the shop about the order")
+        if call.trouble == "delivered":
+            return Parcel(order_id=order_id, state="delivered on 2026-03-02, signed for by the customer")
         return Parcel(order_id=order_id, state="lost in transit since 2026-03-02")
+
+    def stop_parcel(self, order_id: str) -> Parcel:
+        """Have the carrier keep a parcel where it is."""
+        with self._called("stop_parcel", order_id) as call:
+            _order(call.database, order_id)
+        return Parcel(order_id=order_id, state="stopped: waits at the depot")
+
+    def send_parcel(self, order_id: str) -> Parcel:
+        """Have the carrier send a parcel on."""
+        with self._called("send_parcel", order_id) as call:
+            _order(call.database, order_id)
+        return Parcel(order_id=order_id, state="on its way again")
 
     def refund(self, order_id: str, amount: Decimal) -> Receipt:
         """Pay money back, each time that it is asked to: this bank knows no idempotency key."""
-        with self._open() as database:
-            number = self._arrived(database, "refund", order_id)
-            _, cents, _ = _order(database, order_id)
+        with self._called("refund", order_id) as call:
+            _, cents, _ = _order(call.database, order_id)
             if not 0 < amount * 100 <= cents:
                 raise ValueError(f"order {order_id} was {_eur(cents)}: {amount} can't be refunded")
             statement = "INSERT INTO payments (order_id, cents) VALUES (?, ?) RETURNING id"
-            paid = database.execute(statement, (order_id, int(amount * 100))).fetchone()[0]
-        self._hold(number)
+            paid = call.database.execute(statement, (order_id, int(amount * 100))).fetchone()[0]
         return Receipt(receipt=f"rc-{5000 + paid}", order_id=order_id, refunded=_eur(int(amount * 100)))
 
     def find_payment(self, order_id: str) -> list[Receipt]:
         """What was paid back for an order."""
-        with self._open() as database:
-            number = self._arrived(database, "find_payment", order_id)
-            rows = database.execute(
+        with self._called("find_payment", order_id) as call:
+            rows = call.database.execute(
                 "SELECT id, cents FROM payments WHERE order_id = ?", (order_id,)
             ).fetchall()
-        self._hold(number)
         return [
             Receipt(receipt=f"rc-{5000 + paid}", order_id=order_id, refunded=_eur(cents))
             for paid, cents in rows
         ]
 
+    def think(self, payer: str) -> bool:
+        """A model call reaches the provider; whether that answers it."""
+        with self._open() as database:
+            statement = "INSERT INTO replies (payer, trouble) SELECT ?, name FROM trouble RETURNING trouble"
+            return database.execute(statement, (payer,)).fetchone()[0] != "provider_down"
+
+    def bill(self, payer: str, usd: Decimal) -> None:
+        """The provider charges for an answer."""
+        with self._open() as database:
+            database.execute("INSERT INTO bills (payer, usd) VALUES (?, ?)", (payer, str(usd)))
+
     # ---- its counters
 
     def calls(self) -> int:
-        """Calls that reached it."""
-        with self._open() as database:
-            return database.execute("SELECT count(*) FROM calls").fetchone()[0]
+        """Tool calls that reached it."""
+        return self._count("SELECT count(*) FROM calls")
 
     def calls_by_tool(self) -> dict[str, int]:
-        """Calls that reached it, by tool."""
+        """Tool calls that reached it, by tool."""
         with self._open() as database:
             return dict(database.execute("SELECT tool, count(*) FROM calls GROUP BY tool ORDER BY min(id)"))
+
+    def calls_in(self, trouble: Trouble, tool: str) -> int:
+        """Calls of a tool that reached it while this was wrong."""
+        return self._count("SELECT count(*) FROM calls WHERE trouble = ? AND tool = ?", trouble, tool)
+
+    def busiest(self) -> int:
+        """The most tool calls that it ever had to answer at once."""
+        return self._count("SELECT coalesce(max(inside), 0) FROM calls")
+
+    def turned_away(self) -> int:
+        """Calls that came while as many as a small carrier can take were being answered."""
+        return self._count("SELECT count(*) FROM calls WHERE inside > ?", CAPACITY)
+
+    def last_of(self, order_ids: Sequence[str]) -> int:
+        """Which of all tool calls, from 1, was the last one for any of these orders."""
+        marks = ", ".join("?" * len(order_ids))
+        return self._count(f"SELECT max(id) FROM calls WHERE order_id IN ({marks})", *order_ids)
 
     def payments(self) -> list[str]:
         """What it paid out, payment by payment."""
         with self._open() as database:
             return [_eur(cents) for (cents,) in database.execute("SELECT cents FROM payments ORDER BY id")]
 
+    def paid_again(self) -> int:
+        """Payments for an order that had been paid back before."""
+        return self._count("SELECT count(*) - count(DISTINCT order_id) FROM payments")
+
+    def replies(self) -> int:
+        """Model calls that reached the provider."""
+        return self._count("SELECT count(*) FROM replies")
+
+    def replies_in(self, trouble: Trouble) -> int:
+        """Model calls that reached the provider while this was wrong."""
+        return self._count("SELECT count(*) FROM replies WHERE trouble = ?", trouble)
+
+    def billed(self) -> dict[str, Decimal]:
+        """What the provider charged, by who pays."""
+        with self._open() as database:
+            sums: dict[str, Decimal] = {}
+            for payer, usd in database.execute("SELECT payer, usd FROM bills ORDER BY id"):
+                sums[payer] = sums.get(payer, Decimal(0)) + Decimal(usd)
+            return sums
+
     def holds(self) -> bool:
         """Whether a call is being held."""
-        with self._open() as database:
-            return database.execute("SELECT max(held) FROM calls").fetchone()[0] == 1
+        return self._count("SELECT max(held) FROM calls") == 1
 
     # ---- within
 
-    def _arrived(self, database: sqlite3.Connection, tool: str, order_id: str) -> int:
-        statement = "INSERT INTO calls (tool, order_id) VALUES (?, ?) RETURNING id"
-        return database.execute(statement, (tool, order_id)).fetchone()[0]
-
-    def _hold(self, number: int) -> None:
-        if number != self._hold_at:
-            return
+    def _count(self, statement: str, *values: object) -> int:
         with self._open() as database:
-            database.execute("UPDATE calls SET held = 1 WHERE id = ?", (number,))
-        self._gone.wait(HOLD_S)
+            return database.execute(statement, values).fetchone()[0] or 0
+
+    @contextmanager
+    def _called(self, tool: str, order_id: str) -> Generator[Call, None, None]:
+        """A call that has arrived, until it is answered."""
+        with self._open() as database:
+            number, trouble, inside = database.execute(_ARRIVES, (tool, order_id)).fetchone()
+            try:
+                yield Call(database, trouble, inside)
+                if number == self._hold_at:
+                    database.execute("UPDATE calls SET held = 1 WHERE id = ?", (number,))
+                    self._gone.wait(HOLD_S)
+            finally:
+                database.execute("UPDATE calls SET answered = 1 WHERE id = ?", (number,))
 
 
 def order_ids() -> list[str]:

@@ -87,6 +87,7 @@ class Loops(Guard):
         options = self.options
         stop = (
             rules.against_question(known, scope, step, options)
+            or rules.against_stretch(known, scope, step, options)
             or rules.against_errors(known, scope, step, options)
             or rules.against_cycle(known, step, options)
             or rules.against_delegation(known, step, options)

@@ -107,6 +107,8 @@ class Known(msgspec.Struct, frozen=True):
     output: Ref | None = None
     segment: int = 0
     left_s: float = 0.0
+    call: int = 0
+    """Which call of the scope brought it last."""
 
 
 class Scope(msgspec.Struct, frozen=True):
@@ -120,6 +122,11 @@ class Scope(msgspec.Struct, frozen=True):
     """How often something new was learned. Between two of these lies a spell without news."""
     other_news: int = 0
     """The same, but a write that was made again counts as nothing new, though its result has new numbers."""
+    calls: int = 0
+    """Calls so far."""
+    stale: int = 0
+    """Known answers in a row, whatever was asked."""
+    stale_spell: tuple[int, int] = (-1, -1)
     failed: str = ""
     """The tool of the newest known error."""
     failures: int = 0

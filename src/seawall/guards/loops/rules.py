@@ -19,6 +19,9 @@ from seawall.run.step import Step
 
 PERIODS = (2, 3, 4)
 """Longer cycles are found by the rule of no news, if nothing new comes in them."""
+RECENT = 16
+"""Calls whose answers an agent has before it, whatever becomes of its context. Who looks at something again after
+more than these may have lost it: coding agents read their files once more when their context was cut."""
 MAX_HANDED = 32
 """Tasks of one agent that a new one is compared with, the newest; a run makes 32 hand-offs by default."""
 
@@ -105,12 +108,15 @@ def _answer(
         scope = scope if taught.ok else _failed(scope, taught, spell)
         times = before.times + 1 if before.spell == spell else 1
         known = replace(before, spell=spell, times=times)
-        limit = options.polls if taught.poll else options.no_news
-        if not taught.poll or times * 2 >= limit:
-            lessons.append(Lesson("polls" if taught.poll else "no_news", times, limit, before.step))
+        if not taught.poll:
+            scope = _stale(scope, spell, recent=scope.calls - before.call < RECENT)
+            lessons.append(Lesson("no_news", times, options.no_news, before.step))
+            lessons.append(Lesson("stretch", scope.stale, options.stretch, before.step))
+        elif times * 2 >= options.polls:
+            lessons.append(Lesson("polls", times, options.polls, before.step))
     known = replace(known, output=taught.output, segment=memo.segment, left_s=taught.left_s)
     known = _alike(known, before, scope.other_news, taught, options, lessons)
-    return memo, scope, known
+    return memo, replace(scope, calls=scope.calls + 1), replace(known, call=scope.calls)
 
 
 def _new(
@@ -132,7 +138,8 @@ def _new(
     if not known.alike_times:
         other_news += 1
         known = replace(known, alike_spell=other_news)
-    return memo, replace(scope, news=news, other_news=other_news), known
+    scope = replace(scope, news=news, other_news=other_news, calls=scope.calls + 1)
+    return memo, scope, replace(known, call=scope.calls - 1)
 
 
 def _alike(
@@ -154,6 +161,11 @@ def _alike(
     return replace(known, alike=taught.alike, alike_spell=spell, alike_times=times)
 
 
+def _stale(scope: Scope, spell: tuple[int, int], *, recent: bool) -> Scope:
+    before = scope.stale if scope.stale_spell == spell else 0
+    return replace(scope, stale=before + 1 if recent else 0, stale_spell=spell)
+
+
 def _failed(scope: Scope, taught: Taught, spell: tuple[int, int]) -> Scope:
     """Count an error that was known."""
     count = scope.failures + 1 if scope.failures_spell == spell else 1
@@ -171,6 +183,16 @@ def against_question(memo: Memo, scope: Scope, step: Step, options: LoopOptions)
     if known.alike_times >= options.again and known.alike_spell == scope.other_news:
         return Stop("again", known.alike_times, options.again, known.step)
     return None
+
+
+def against_stretch(memo: Memo, scope: Scope, step: Step, options: LoopOptions) -> Stop | None:
+    """Nothing new came of so many calls, and nothing new would come of this one."""
+    known = scope.known.get(question(step.name, step.input))
+    if scope.stale < options.stretch or scope.stale_spell != (scope.news, memo.world) or step.poll:
+        return None
+    if known is None or known.spell[1] != memo.world or scope.calls - known.call >= RECENT:
+        return None
+    return Stop("stretch", scope.stale, options.stretch, known.step)
 
 
 def against_errors(memo: Memo, scope: Scope, step: Step, options: LoopOptions) -> Stop | None:

@@ -27,6 +27,8 @@ def _known(step: Step, result: Result, lesson: Lesson) -> str:
             return f"{step.name} failed with the same error as in {_since(lesson)}: nothing new."
         case "no_news":
             return f"{step.name} brought exactly what you already know from {_since(lesson)}: nothing new."
+        case "stretch":
+            return f"{step.name} brought exactly what you already know from {_since(lesson)}, and so did each of the last {lesson.times} calls."
         case "errors":
             return f"{step.name} failed in a way that is known since {_since(lesson)}, {lesson.times} times in a row."
         case "polls":
@@ -76,6 +78,8 @@ def _reason(step: Step, lesson: Lesson) -> str:
     match lesson.rule:
         case "no_news":
             return f"{step.name!r} returned nothing new ({lesson.times} in a row): {since}"
+        case "stretch":
+            return f"nothing new came of {lesson.times} calls in a row; {step.name!r} is {since}"
         case "errors":
             return f"{step.name!r} failed in a known way ({lesson.times} in a row): {since}"
         case "polls":
@@ -96,6 +100,9 @@ def halt(step: Step, stop: Stop) -> Halt:
     match stop.rule:
         case "no_news":
             reason = f"tool {step.name!r} returned nothing new {stop.value} times in a row {limit}"
+        case "stretch":
+            known = f"{step.name!r} would bring what is known since step {stop.since}"
+            reason = f"nothing new came of {stop.value} calls in a row {limit}, and {known}"
         case "polls":
             reason = f"poll {step.name!r} returned the same {stop.value} times in a row {limit}"
         case "again":
