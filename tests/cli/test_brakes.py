@@ -122,10 +122,22 @@ def test_a_brake_is_put_on_listed_and_lifted(journal: Desks) -> None:
     assert [each["what"] for each in document["paused"]] == ["tool:refund", "agent:cashier"]
     assert (document["in_flight"], document["cut"]) == ([], False)
 
+    wrong = journal("unpause", "--tool", "refund", "--tool", "other")  # nothing is lifted by halves
+    assert "'tool:other' is not paused (paused: tool:refund, agent:cashier)" in wrong.err
     lifted = journal("unpause", "--tool", "refund")
     assert (lifted.out, lifted.err) == ("lifted: tool:refund\n", "still paused: agent:cashier\n")
     document = journal("unpause", "--agent", "cashier", "--json").document
     assert document == {"lifted": ["agent:cashier"], "paused": []}
+
+
+def test_who_decides_on_a_run_that_a_brake_holds_is_told_of_that(desks: Desks) -> None:
+    desks("run", desks.app("desk"), "Where is 1042?")
+    desks("pause", "--agent", "desk")
+    assert desks("run", desks.app("desk"), "Where is 1042?").exit_code == 7
+
+    done = desks("approve", "last", "--by", "jo")
+
+    assert (done.exit_code, "agent:desk is paused, seawall unpause lifts that" in done.err) == (2, True)
 
 
 def test_a_run_is_paused_by_the_end_of_its_id(journal: Desks) -> None:
@@ -179,6 +191,7 @@ def test_everything_is_paused_and_new_runs_are_refused(journal: Desks) -> None:
     [
         (["unpause"], "what is to be lifted?"),
         (["unpause", "--tool", "refund"], "'tool:refund' is not paused (paused: nothing)"),
+        (["pause", "--for", "30m"], "what is to be paused?"),
         (["pause", "--tool", ""], "is nothing that can be paused"),
         (["pause", "--run", "r-none"], "r-none"),
         (["pause", "--all", "--for", "long"], "--for long: write"),

@@ -62,9 +62,12 @@ def pause(
     """
     from seawall.cli.loop import run_async
     from seawall.cli.screen import Screen
+    from seawall.core.errors import Misused
 
     screen = Screen(json=json)
     asked = _Asked(tool, agent, tenant, run, all_)
+    if not asked and (for_ or why or by):
+        raise Misused("what is to be paused? name it, or everything with --all")
     run_async(lambda _: _pause(screen, journal, asked, for_, by, why))
 
 
@@ -150,10 +153,16 @@ async def _pause(screen: Screen, path: Path, asked: _Asked, for_: str | None, by
 async def _unpause(screen: Screen, path: Path, asked: _Asked, by: str, why: str) -> None:
     from seawall.cli import settings
     from seawall.cli.going_on import opened
+    from seawall.core.errors import Misused
+    from seawall.team.brakes import check_what
 
     async with opened(path) as sea:
         whats = await asked.whats(sea.journal)
-        who = settings.who(by)
+        who, on = settings.who(by), [each.what for each in await sea.pauses()]
+        for what in whats:  # all of them before the first is lifted
+            check_what(what)
+            if what not in on:
+                raise Misused(f"{what!r} is not paused (paused: {', '.join(on) or 'nothing'})")
         for what in whats:
             await sea.unpause(what, by=who, why=why)
         left = await sea.pauses()

@@ -6,7 +6,7 @@ A run's own limits are `Limits`. These are across runs: all processes on a journ
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Literal
 
@@ -49,7 +49,7 @@ class Caps:
     @property
     def any(self) -> bool:
         """Whether there is a cap on anything."""
-        return any(getattr(self, each.name) is not None for each in fields(self))
+        return not (self.usd is self.tokens is self.model_calls is self.tool_calls is None)
 
     def of(self, scope: Scope, tenant: str) -> Cap:
         """As the journal takes it."""

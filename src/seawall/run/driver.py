@@ -17,12 +17,7 @@ import msgspec
 
 from seawall.core.clock import Clock
 from seawall.core.errors import Broken, Fenced, SeawallBug
-from seawall.core.events import (
-    Event,
-    GuardSet,
-    Mode,
-    StepDone,
-)
+from seawall.core.events import Event, GuardSet, Mode, StepDone
 from seawall.journal.protocol import InboxItem, Journal, Lease
 from seawall.run.bodies import Bodies
 from seawall.run.books import Books
@@ -175,6 +170,20 @@ class Driver:
         """Something that runs share has changed: decide again."""
         if self.lease.epoch > 0 and self.state.ended is None and not self.parked:
             self._go(())
+
+    def hold(self) -> None:
+        """A brake was put on: what was admitted and has not begun is withdrawn, and waits for it like any step."""
+        for step in list(self._taken.values()) if self.lease.epoch > 0 else ():
+            if step.kind in ("model", "tool") and self._gate.held(step, self.state) and self._waits_yet(step):
+                self._steps.pop(step.number, None)
+                self._go(self._settled(step, Result(status="withdrawn")))
+                self._pace.stop(step.number)
+
+    def _waits_yet(self, step: Step) -> bool:
+        """Whether an admitted step has not begun, but waits for its time or for a thread; it will not begin now."""
+        if step.number not in self.state.open:
+            return False
+        return not self._pace.performed(step.number) or self._work.withdrawn(step) is not None
 
     def set_mode(self, guard: str, mode: Mode, by: str, until: float | None) -> None:
         """Switch a guard for the rest of the run."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
 from decimal import Decimal
@@ -34,7 +34,10 @@ LOOK_S = 0.25
 when they settle. Short beside a model call."""
 PATIENCE_S = 30.0
 """How long a call waits for what other processes have reserved, and may use less of: longer than nearly all model
-calls take. If one of them died, waiting would not help."""
+calls take. If one of them died, waiting would not help, and whoever comes while nothing has moved for so long is
+not made to wait again."""
+MAX_STILL = 10_000
+"""Accounts of which it is known how long nothing has moved in them: one for each tenant that is at its cap."""
 
 _NO_USD = Decimal(0)
 _log = logging.getLogger("seawall")
@@ -83,6 +86,8 @@ class Accounts:
         """What would have been short, of runs in which this guard only observes; told at their next step."""
         self._flying: Counter[str] = Counter()
         """Calls in flight here that were reserved, by tenant."""
+        self._still: OrderedDict[tuple[str, str, str], tuple[Decimal | int, float]] = OrderedDict()
+        """What was spent and reserved under a cap that had no room, and since when: by scope, tenant and kind."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._serving = False
         self._serve_again = False
@@ -115,6 +120,7 @@ class Accounts:
             await asyncio.wait(self._tasks)
         self._journal = None
         self._flying.clear()
+        self._still.clear()
 
     def usd_cap(self, tenant: str) -> Decimal | None:
         """The lowest cap on money that this tenant's calls fall under; None if there is none."""
@@ -251,8 +257,20 @@ class Accounts:
         now = self._clock.monotonic_s()
         if request.waits_since is None:
             request.waits_since = now
+        since = min(request.waits_since, self._still_since(request, over, now))
         here = self._flying.total() if over.cap.scope == "day" else self._flying[request.tenant]
-        return here > 0 or now - request.waits_since < PATIENCE_S
+        return here > 0 or now - since < PATIENCE_S
+
+    def _still_since(self, request: _Request, over: OverCap, now: float) -> float:
+        """Since when nothing was reserved or settled in the account that has no room."""
+        key = (over.cap.scope, over.cap.tenant, over.what)
+        total = over.value - getattr(request.need, over.what)
+        known = self._still.get(key)
+        if known is None or known[0] != total:
+            known = self._still[key] = (total, now)
+            if len(self._still) > MAX_STILL:
+                self._still.popitem(last=False)
+        return known[1]
 
     # ---- those that wait
 

@@ -127,6 +127,7 @@ class Entrance(Host):
         else:  # what was set live while it was being recorded
             for name, mode, by, until in self._switches.now(driver.state.started.guards):
                 driver.set_mode(name, mode, by, until)
+            driver.hold()
             await self._post.hand(run_id, driver)
 
     # ---- in line

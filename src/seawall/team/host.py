@@ -22,7 +22,7 @@ from seawall.core.ids import Ids
 from seawall.core.redact import Redactor
 from seawall.guards.budget import Budget
 from seawall.guards.endpoints import EndpointOptions, Endpoints
-from seawall.journal.protocol import Command, Journal, Lease
+from seawall.journal.protocol import Command, Journal, Lease, Setting, SettingKind
 from seawall.journal.sqlite import SqliteJournal
 from seawall.models.protocol import Model, Price
 from seawall.run.bodies import Bodies
@@ -93,7 +93,7 @@ class Host:
         """What the gate asks at reserve, in this order."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._switches = Switches(self._clock)
-        self._post = Post(self._clock, self._switches, self._flight, self._wake_up, self._brakes.read)
+        self._post = Post(self._clock, self._switches, self._flight, self._wake_up, self._on_settings)
         self._closing = False
 
     def __repr__(self) -> str:
@@ -275,6 +275,11 @@ class Host:
         for each in self._shared:
             each.gone(run_id, parked=False)
         self._flight.forget(run_id)
+
+    def _on_settings(self, settings: Mapping[tuple[SettingKind, str], Setting]) -> None:
+        if self._brakes.read(settings):
+            for driver in list(self._flight.drivers.values()):
+                driver.hold()
 
     def _again(self, run_id: str) -> None:
         """What runs share has changed for a run that was told to wait: decide again, or take it up again."""
