@@ -62,7 +62,7 @@ def test_bad_lines_and_files_are_named_and_all_others_audited(tmp_path: Path) ->
     assert done.exit_code == Exit.BROKEN
     assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == ["work", "loop", "once"]
     assert f"seawall: {path}:2: 'calls' is a list of calls, not a number" in done.stderr
-    assert "nothing:1: can't be read any further" in done.stderr
+    assert "nothing: can't be read: No such file" in done.stderr
     assert "3 runs: 1 stopped, 2 advised; 2 lines could not be read" in done.stderr
 
 

@@ -9,6 +9,7 @@ Only `calls`, and in each call `tool`, are needed. Whatever else a row has is le
 from __future__ import annotations
 
 import gzip
+import json
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import IO, Any, NamedTuple, cast
 
 import msgspec
 
-from seawall.core.canonical import canonical
+from seawall.core.canonical import canonical, well_formed
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
 """A longer line is left out, and said so: one line is one run, and it is held in memory as a whole. The longest of
@@ -63,8 +64,7 @@ def read(path: Path, *, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[Record
     number = 0
     try:
         with path.open("rb") as plain:
-            zipped = plain.read(2) == GZIP_MAGIC
-            plain.seek(0)
+            zipped = plain.peek(2)[:2] == GZIP_MAGIC  # a pipe can't be read from its beginning again
             file = cast("IO[bytes]", gzip.GzipFile(fileobj=plain)) if zipped else plain
             while line := file.readline(max_line_bytes + 1):
                 number += 1
@@ -77,12 +77,13 @@ def read(path: Path, *, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[Record
                     yield _run(line, where, number)
     except (OSError, EOFError, zlib.error) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        yield BadLine(f"{path}:{number + 1}", f"can't be read any further: {reason}")
+        where, further = (f"{path}:{number + 1}", " any further") if number else (str(path), "")
+        yield BadLine(where, f"can't be read{further}: {reason}")
 
 
 def _run(line: bytes, where: str, number: int) -> RecordedRun | BadLine:
     try:
-        row = msgspec.json.decode(line)
+        row = _decoded(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return BadLine(where, f"not a JSON value: {error}")
     if not isinstance(row, dict):
@@ -101,6 +102,18 @@ def _run(line: bytes, where: str, number: int) -> RecordedRun | BadLine:
     rest = {key: value for key, value in row.items() if key != "calls"}
     known = name if isinstance(name, str) else str(number) if name is None else _text(name)
     return RecordedRun(id=known, calls=tuple(found), line=number, row=rest)
+
+
+def _decoded(line: bytes) -> Any:
+    """JSON; and what Python's `json` writes that is none: NaN, and characters that were cut in two."""
+    try:
+        return msgspec.json.decode(line)
+    except msgspec.DecodeError as error:
+        try:
+            value = json.loads(line, parse_constant=lambda _: None)
+        except ValueError:
+            raise error from None
+        return msgspec.json.decode(well_formed(json.dumps(value, ensure_ascii=False)))
 
 
 def _call(call: Any) -> RecordedCall | str:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from seawall.audit import Audited, RecordedRun
     from seawall.cli.screen import Screen
 
+STDIN = Path("/dev/stdin")
 REASON_CHARS = 110
 """Of a reason in the table; `--json` has all of it."""
 
@@ -21,7 +22,9 @@ def audit(
     files: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FILE", help="JSON lines of recorded runs, gzipped or not.", show_default=False
+            metavar="FILE",
+            help="JSON lines of recorded runs, gzipped or not; - is stdin.",
+            show_default=False,
         ),
     ],
     effect: Annotated[
@@ -51,7 +54,7 @@ def audit(
     loops = guards(names)
     total = _Total()
     for path in files:
-        for item in read(path):
+        for item in read(STDIN if path == Path("-") else path):
             if isinstance(item, BadLine):
                 total.bad += 1
                 screen.note(f"seawall: {item}")

@@ -448,7 +448,9 @@ class Driver:
         if step.number not in self.state.open or self._broken is not None:
             return
         text = f"{step.kind} {step.name!r} did not answer within {after_s:.6g} s"
-        result = self._work.withdrawn(step) or Result(status="timeout", output=text, error="timeout")
+        result = self._work.withdrawn(step) or Result(
+            status="timeout", output=text, error="timeout", endpoint="cut" if planned else "broken"
+        )
         result = msgspec.structs.replace(result, duration_s=after_s)
         cut = self._pace.cut(step, self.state) if planned else []
         self._go([*cut, *self._settled(step, result)])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from seawall import Agent, Broken, EndpointOptions, Limits, Outcome, Seawall, Team, Tool, tool
+from seawall import Agent, Broken, EndpointOptions, Limits, Outcome, Planner, Seawall, Team, Tool, tool
 from seawall.core.events import Event, Judged, StepDone
 from seawall.models.protocol import ModelRequest
 from seawall.testing import ManualClock, ScriptedModel, call, calls, fail, say
@@ -134,6 +134,40 @@ def test_a_tool_says_itself_that_the_other_side_is_broken_or_says_nothing_in_tim
                 await outcome(sea, clock, Agent("desk", model=model, tools=[find]))
 
             assert sea.endpoints["tool:find"].breaker.phase.state == "open"
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("kind", ["tool", "model"])
+def test_a_call_that_the_plan_cut_short_is_no_failure_of_its_endpoint(kind: str) -> None:
+    async def play() -> None:
+        clock = ManualClock()
+
+        @tool
+        async def find(order: str) -> str:
+            """Find an order."""
+            await clock.sleep(3.0)
+            return f"order {order} is on its way"
+
+        planner = Planner(priors={"model:desk": 4.0})
+        async with host(clock) as sea:
+            for number in range(12):
+                asked = call("find", order=str(number)) if kind == "tool" else call("ask_clerk", task="x")
+                script = ScriptedModel([after(4.0, asked), say("No.")], clock=clock)
+                late = ScriptedModel([after(3.0, "Here.")], clock=clock, name="late")
+                team = Team(
+                    "desk",
+                    Agent("desk", model=script, tools=[find]),
+                    specialists=[Agent("clerk", model=late)],
+                    planner=planner,
+                    limits=Limits(active_s=10),
+                )
+                ended = await outcome(sea, clock, team)
+
+                assert ended.pruned == (("tool:find",) if kind == "tool" else ("agent:clerk",))
+
+            breaker = sea.endpoints["tool:find" if kind == "tool" else "model:late"].breaker
+            assert repr(breaker).startswith(f"<Breaker {breaker.name} closed 0/0 failed, 0 slow")
 
     asyncio.run(play())
 
