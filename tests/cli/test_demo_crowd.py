@@ -39,7 +39,7 @@ def test_a_storm_is_waited_out_by_all_but_a_few_calls(play: Play, tmp_path: Path
 
     down = "SELECT count(*) FROM replies WHERE trouble = 'provider_down'"
     [(in_vain,)], [(spared,)] = (rows(tmp_path, "storm", mode, down) for mode in ("enforce", "observe"))
-    assert in_vain * 3 < spared
+    assert in_vain * 2 < spared
     assert enforce["figures"]["closed"] == 1
     assert enforce["ends"]["completed, reviewed"] > 2 * observe["ends"]["completed, reviewed"]
 
@@ -70,8 +70,8 @@ def test_nothing_is_paid_under_a_brake_and_everything_once_it_is_lifted(play: Pl
     held = "SELECT count(*) FROM calls WHERE tool = 'refund' AND trouble = 'held'"
     paid = "SELECT count(*), count(DISTINCT order_id) FROM payments"
     assert rows(tmp_path, "brake", "enforce", held) == [(0,)]
-    assert rows(tmp_path, "brake", "observe", held) > [(0,)]
-    assert enforce["figures"]["parked"] > 0
+    assert rows(tmp_path, "brake", "observe", held) == [(crowd.ABOUT_TO_PAY,)]
+    assert enforce["figures"]["parked"] == crowd.ABOUT_TO_PAY
     for mode in ("observe", "enforce"):
         assert rows(tmp_path, "brake", mode, paid) == [(crowd.PAYING_RUNS, crowd.PAYING_RUNS)]
     assert observe["ends"] == enforce["ends"] == {"completed, reviewed": crowd.PAYING_RUNS}

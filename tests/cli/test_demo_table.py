@@ -11,12 +11,15 @@ import msgspec
 import pytest
 from rich.console import Console
 
+from seawall.cli.demo.alone import DEADLINE_S, pruned
 from seawall.cli.demo.report import Report, report_of, result_of
 from seawall.cli.demo.scenes import SCENES, scene_named
 from seawall.cli.demo.table import Table, outcome
 from seawall.cli.demo.take import Guarded, Kill, Take
 
-FIGURES = dict.fromkeys(("down", "held", "parked", "turned_away", "busiest", "late", "shed", "wrong"), 3)
+FIGURES = dict.fromkeys(
+    ("down", "held", "parked", "turned_away", "busiest", "late", "shed", "unanswered", "wrong"), 3
+)
 BILLED = {"acme": Decimal("0.01"), "bolt": Decimal("0.02")}
 
 
@@ -38,6 +41,7 @@ def take(mode: Guarded = "enforce", **changes: Any) -> Take:
         "payments": [],
         "paid_again": 0,
         "recorded_calls": 40,
+        "cut_calls": 0,
         "effects": [],
         "model_calls": 50,
         "tokens": 1000,
@@ -165,3 +169,12 @@ def test_the_outcome_of_many_runs_counts_them() -> None:
     ends = {"halted by accounts": 3, "completed, reviewed": 8, "completed": 1}
 
     assert outcome(take(ends=ends)) == "9 completed, 3 halted"
+
+
+def test_a_scene_is_not_played_with_more_and_more_time_for_ever() -> None:
+    scene, waited = pruned(DEADLINE_S), [DEADLINE_S]
+    while (slower := scene.slower(halted())) is not None:
+        scene = slower
+        waited.append(scene.limits.active_s)
+
+    assert waited == [0.6, 1.2, 2.4, 4.8, 9.6]

@@ -26,7 +26,11 @@ from seawall import (
     Waiting,
 )
 from seawall.core.events import StepIntended, StepKind
+<<<<<<< HEAD
 from seawall.journal.protocol import Setting, Spend
+=======
+from seawall.journal.protocol import Setting, SettingKind
+>>>>>>> demo
 from seawall.run.shared import Pause
 from seawall.team.brakes import Brakes, still_in_flight
 from seawall.testing import ManualClock, ScriptedModel, call, calls, say
@@ -188,6 +192,34 @@ def test_one_brake_after_another_holds_the_run_until_none_does() -> None:
             await sea.unpause(f"run:{run.id}", by="ops")
             assert (await soon(run.outcome())).status == "completed"
             assert repr(sea._brakes) == "<Brakes none, 0 held>"
+
+    asyncio.run(main())
+
+
+def test_a_reading_that_began_before_a_brake_was_put_on_does_not_lift_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> None:
+        world = World()
+        async with Seawall(clock=ManualClock()) as sea:
+            began, may_end, settings = asyncio.Event(), asyncio.Event(), sea.journal.settings
+
+            async def slow() -> dict[tuple[SettingKind, str], Setting]:
+                monkeypatch.setattr(sea.journal, "settings", settings)
+                old = await settings()
+                began.set()
+                await may_end.wait()
+                return old
+
+            monkeypatch.setattr(sea.journal, "settings", slow)
+            looking = asyncio.create_task(sea.pauses())
+            await began.wait()
+            await sea.pause("tool:pay", by="ops")
+            may_end.set()
+
+            assert [each.what for each in await looking] == ["tool:pay"]
+            await parked(await sea.start(clerk(world), "go"))
+            assert world.calls == ["a"]
 
     asyncio.run(main())
 

@@ -55,6 +55,9 @@ class Post:
         self._owed: dict[str, str] = {}  # run: what went wrong the last time, or "" before the first
         self._retry: Timer | None = None
         self._retrying: asyncio.Task[None] | None = None
+        self._reading = 0
+        """Of the settings: how many readings have begun, and which of them was taken in last."""
+        self._read = 0
 
     async def open(self, journal: Journal) -> None:
         """Begin to deliver what comes from now on."""
@@ -127,7 +130,16 @@ class Post:
                 await self.hand(run)
         finally:
             self._try_again_later()
+        await self._read_settings(journal)
+
+    async def _read_settings(self, journal: Journal) -> None:
+        """Take in what is set live, unless a reading that began after this one has come before it."""
+        self._reading += 1
+        number = self._reading
         settings = await journal.settings()
+        if number < self._read:  # several threads read: what this one saw may be older
+            return
+        self._read = number
         if self._switches.read(settings, self._switch):
             self._switch()
         self._on_settings(settings)

@@ -119,9 +119,9 @@ async def _play(
     stage = Stage(place, clock, pace_s=pace_s, model=model)
     for scene in scenes:
         with progress.scene(scene.name) as watcher:
-            observe, enforce = await stage.play(scene, watcher)
+            played, observe, enforce = await stage.play(scene, watcher)
         played_by = model if model is not None and scene.provider else SCRIPTED
-        results.append(result_of(scene, observe, enforce, played_by, journal))
+        results.append(result_of(played, observe, enforce, played_by, journal))
         if table is not None:
             table.scene(SCENES.index(scene), results[-1])
     report = report_of(results, journal, clock.monotonic_s() - started)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -22,8 +23,9 @@ TEAMS = "desk"
 """The module, in the demo's directory, by which `resume` and `replay` find the teams."""
 LOOK_S = 0.02
 """How often the world is asked how far it is."""
-PATIENCE_S = 30.0
-"""How long something may take that comes within a second or two; also a child's start."""
+PATIENCE_S = 100.0
+"""How long something may take that comes within a second or two; also a child's start. For a busy machine, and below
+what the world holds a call for."""
 
 
 class Act:
@@ -40,6 +42,7 @@ class Act:
         directory: Path,
         pace_s: float,
         model: str | None,
+        observed: asyncio.Future[float],
     ) -> None:
         self.scene = scene
         self.mode: Guarded = mode
@@ -52,6 +55,8 @@ class Act:
         """What a direction counts, for the claims."""
         self.kill: tuple[int, int] | None = None
         """The signal that a process died of, and the calls that had reached the world."""
+        self.observed = observed
+        """Seconds that the trouble lasted in the take that only observes, once that is known."""
         self._model = model
         self._teams: dict[str, Team] = {}
         self._numbers = itertools.count()
@@ -59,7 +64,7 @@ class Act:
     @property
     def session(self) -> str:
         """The conversation of a scene with one run."""
-        return f"{self.scene.name}-{self.mode}"
+        return self.scene.label(self.mode)
 
     async def start(self, ask: Ask) -> Run:
         """Start a run. Each has a session of its own: those of one would wait for each other."""
@@ -70,7 +75,7 @@ class Act:
             session=f"{self.session}-{number}" if number else self.session,
             tenant=self.scene.tenant(ask.tenant, self.mode),
             principal="customer:7",
-            modes=self._modes(),
+            modes=self.modes,
             app=f"{TEAMS}:{attribute(self.scene.name, self.mode)}",
         )
 
@@ -82,7 +87,9 @@ class Act:
             )
         return self._teams[tenant]
 
-    def _modes(self) -> dict[str, Mode]:
+    @property
+    def modes(self) -> dict[str, Mode]:
+        """Of the guards that are not as they are by themselves."""
         modes: dict[str, Mode] = dict.fromkeys(WATCHED, self.mode)
         modes |= dict.fromkeys(self.scene.enforced, "enforce")
         if self._model is not None and self.scene.provider:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from seawall.cli.demo import scripts
-from seawall.cli.demo.directions import through_a_crash
+from seawall.cli.demo.directions import before_it_answers, through_a_crash
 from seawall.cli.demo.scene import (
     Ask,
     Scene,
     answered,
     calls_were,
+    calls_were_at_most,
     fewer,
     let_pass,
     stopped,
@@ -30,13 +31,15 @@ PAID = "51.40 EUR"
 """What the shop says of order 1042."""
 BUDGET_CALLS = 24
 DEADLINE_S = 0.6
+LONGEST_S = 10.0
+"""A machine that can't have an answer within this does not play in real time."""
 LOOPS = LoopOptions()
 ERROR_CALLS = LOOPS.no_news + 1
 """The first error is news, the next three are not."""
 RUNAROUND_CALLS = 2 * (LOOPS.no_news + 1)
 """The first round of the two tools is news, the next three are not."""
-REPLY_S = 0.1
-"""What the planner reckons with for a reply or a review: a few times what it takes here."""
+REPLY_SHARE = 6
+"""Of the user's time the planner keeps a sixth for a reply or a review: a few times what it takes here."""
 UNDONE_CALLS = 2 * (LOOPS.cycles + 1)
 """The first round, and as often again."""
 
@@ -64,9 +67,12 @@ def _slow_claims(observe: Take, enforce: Take) -> list[Claim]:
         *let_pass(observe, "deadline"),
         *stopped(enforce, "deadline"),
         *calls_were(observe, 1),
-        *calls_were(enforce, 1),
+        *calls_were_at_most(enforce, 1),
         Claim(f"observe: the user waited for the slow hop ({observe.seconds} s)", observe.seconds >= SLOW_S),
-        Claim(f"enforce: the user did not ({enforce.seconds} s)", DEADLINE_S <= enforce.seconds < SLOW_S),
+        Claim(
+            f"enforce: the user was told before it answered ({enforce.seconds} s)",
+            enforce.seconds >= DEADLINE_S and enforce.figures["unanswered"] == enforce.calls,
+        ),
     ]
 
 
@@ -187,14 +193,14 @@ def _pruned_claims(observe: Take, enforce: Take) -> list[Claim]:
     return [
         *stopped(observe, "deadline"),
         Claim("observe: nobody was answered", observe.answer is None),
-        Claim("enforce: answered in time", enforce.state == "completed" and enforce.seconds < SLOW_S),
+        Claim("enforce: answered in time", enforce.state == "completed"),
         Claim(f"enforce: with what the shop had said ({facts})", PAID in facts),
         Claim(
             f"enforce: the outcome names what is missing ({', '.join(enforce.pruned)})",
             "tool:track_parcel" in enforce.pruned,
         ),
-        *calls_were(observe, 2),
-        *calls_were(enforce, 2),
+        *calls_were_at_most(observe, 2),
+        *calls_were_at_most(enforce, 2),
     ]
 
 
@@ -225,6 +231,32 @@ def _wrong_lesson(observe: Take, enforce: Take) -> str:
         f"{_times(enforce)}. Seawall does not know what is true. What bounds it is how many effects and calls a run, "
         "and a tenant in a day, may make; what would stop it is a guard of your own that holds refunds for a person, or "
         "a tool that asks the carrier itself before it pays."
+    )
+
+
+def pruned(deadline_s: float, attempt: int = 1) -> Scene:
+    """The slow hop with a planner, for a user who waits so long."""
+    reply_s = deadline_s / REPLY_SHARE
+
+    def slower(enforce: Take) -> Scene | None:
+        in_time = enforce.state == "completed" and PAID in (enforce.answer or "")
+        return None if in_time or 2 * deadline_s > LONGEST_S else pruned(2 * deadline_s, attempt + 1)
+
+    return Scene(
+        name="pruned",
+        title="The same slow hop, with a planner",
+        story=f"The user waits {deadline_s:g} s in both takes; the planner gives up the carrier in time to answer.",
+        asks=(Ask(text=WHERE),),
+        play=scripts.candid,
+        claims=_pruned_claims,
+        lesson=_pruned_lesson,
+        trouble="carrier_slow",
+        direct=before_it_answers,
+        limits=Limits(active_s=deadline_s, tool_calls=80, model_calls=300),
+        planner=Planner(priors={"model:clerk": reply_s, "model:desk": reply_s, "agent:auditor": reply_s}),
+        enforced=("deadline",),
+        attempt=attempt,
+        slower=slower,
     )
 
 
@@ -311,21 +343,10 @@ SCENES = (
         claims=_slow_claims,
         lesson=_slow_lesson,
         trouble="carrier_slow",
+        direct=before_it_answers,
         limits=Limits(active_s=DEADLINE_S, tool_calls=80, model_calls=300),
     ),
-    Scene(
-        name="pruned",
-        title="The same slow hop, with a planner",
-        story=f"The user waits {DEADLINE_S:g} s in both takes; the planner gives up the carrier in time to answer.",
-        asks=(Ask(text=WHERE),),
-        play=scripts.candid,
-        claims=_pruned_claims,
-        lesson=_pruned_lesson,
-        trouble="carrier_slow",
-        limits=Limits(active_s=DEADLINE_S, tool_calls=80, model_calls=300),
-        planner=Planner(priors={"model:clerk": REPLY_S, "model:desk": REPLY_S, "agent:auditor": REPLY_S}),
-        enforced=("deadline",),
-    ),
+    pruned(DEADLINE_S),
     Scene(
         name="crash",
         title="kill -9 in the middle, then resume",

@@ -20,7 +20,7 @@ from seawall.core.clock import SystemClock
 async def play_until_killed(directory: Path, scene: Scene, mode: Guarded, pace_s: float) -> None:
     """Run the scene; the world holds the call during which this process is to die."""
     stage = Stage(directory, SystemClock(), pace_s=pace_s)
-    world = World(world_path(directory, scene.name, mode), hold_at=scene.kill_at)
+    world = World(world_path(directory, scene, mode), hold_at=scene.kill_at)
     async with stage.act(scene, mode, world) as act:
         run = await act.start(scene.asks[0])
         await run.rest()

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from seawall.core.errors import Broken, Refused
-from seawall.team.brakes import still_in_flight
 from seawall.team.outcome import Outcome, Waiting
 
 if TYPE_CHECKING:
@@ -22,12 +21,10 @@ BETWEEN_S = 0.008
 """Between two requests that come one after another."""
 STORM_AFTER = 100
 """Model calls after which a storm begins: runs are in the middle of their work."""
-STORM_S = 2.0
-"""How long it lasts: longer than an agent's own tries, which wait half a second, then one."""
-PAUSE_AFTER = 3
-"""Refunds after which somebody puts a brake on them."""
-TRIES = 100
-"""Of a client that is told to come back; three or four are enough."""
+PAID_BEFORE = 3
+"""Runs that have paid when the bank asks to wait."""
+TRIES = 10_000
+"""Of a client that is told to come back; three or four are enough, if the machine does not stand still."""
 REFUND = "tool:refund"
 
 
@@ -37,69 +34,109 @@ async def all_at_once(act: Act) -> Rests:
     return await asyncio.gather(*(run.rest() for run in runs))
 
 
-async def _one_by_one(act: Act) -> list[Run]:
+async def before_it_answers(act: Act) -> Rests:
+    """Every request at the same time, and where the deadline holds the carrier takes until all have come to rest.
+
+    It may take less on its own, but not on a machine that stands still until a slow answer is no later than the
+    deadline.
+    """
+    if act.modes["deadline"] == "enforce":
+        act.world.hold()
+    rests = await all_at_once(act)
+    act.figures["unanswered"] = act.world.unanswered("track_parcel")
+    return rests
+
+
+async def _one_by_one(act: Act, asks: Sequence[Ask]) -> list[Run]:
     runs: list[Run] = []
-    for ask in act.scene.asks:
+    for ask in asks:
         runs.append(await act.start(ask))
         await act.clock.sleep(BETWEEN_S)
     return runs
 
 
 async def through_a_storm(act: Act) -> Rests:
-    """The model's provider is overloaded for a while, in the middle of the runs."""
-    world = act.world
-    coming = asyncio.get_running_loop().create_task(_one_by_one(act))
-    await act.until(lambda: world.replies() >= STORM_AFTER, "model calls before the storm")
-    world.turn("provider_down")
-    await act.clock.sleep(STORM_S)
-    world.turn("none")
-    rests = await asyncio.gather(*(run.rest() for run in await coming))
+    """The model's provider is overloaded for a while, in the middle of the runs.
+
+    Where guards only observe that is until every run has come to rest, and in the other take as long.
+    """
+    world, clock = act.world, act.clock
+    world.turn("provider_down", replies=STORM_AFTER)
+    coming = asyncio.get_running_loop().create_task(_one_by_one(act, act.scene.asks))
+    await act.until(lambda: world.replies_in("provider_down") > 0, "the storm")
+    began = clock.monotonic_s()
+    runs = await coming
+    if act.mode == "observe":
+        rests = await asyncio.gather(*(run.rest() for run in runs))
+        act.observed.set_result(clock.monotonic_s() - began)
+        return rests
+    await clock.sleep(await act.observed - (clock.monotonic_s() - began))
     breaker = act.sea.endpoints[f"model:{act.scene.model(act.mode)}"].breaker
+    await act.until(lambda: breaker.phase.openings > 0, "the breaker")
+    act.figures["openings"] = breaker.phase.openings
+    world.turn("none")
+    rests = await asyncio.gather(*(run.rest() for run in runs))
     act.figures["closed"] = int(breaker.phase.state == "closed")
-    act.figures["openings"] = breaker.phase.serial
     return rests
 
 
 async def under_a_brake(act: Act) -> Rests:
-    """Where guards are enforced, refunds are paused when some are paid, and go on when every run stands."""
-    world, sea = act.world, act.sea
-    coming = asyncio.get_running_loop().create_task(_one_by_one(act))
-    await act.until(lambda: world.calls_in("none", "refund") >= PAUSE_AFTER, "the first refunds")
+    """Some have paid and the others are about to when the bank asks to wait, until every run has come to rest.
+
+    Where guards are enforced somebody puts a brake on, and lifts it then. The carrier keeps those who are about
+    to pay waiting until it is on.
+    """
+    world, sea, asks = act.world, act.sea, act.scene.asks
+    first = await _one_by_one(act, asks[:PAID_BEFORE])
+    await asyncio.gather(*(run.outcome() for run in first))
+    world.hold()
+    others = await _one_by_one(act, asks[PAID_BEFORE:])
+    await act.until(lambda: world.unanswered("track_parcel") > 0, "a run that is about to pay")
+    world.turn("held")
     if act.mode == "enforce":
         await sea.pause(REFUND, by="ops", why="the bank asked us to wait")
-        flying, _ = await still_in_flight(sea.journal, [REFUND])
-        act.figures["in_flight"] = len(flying)
-        while flying:
-            await act.clock.sleep(BETWEEN_S)
-            flying, _ = await still_in_flight(sea.journal, [REFUND])
-    world.turn("held")
-    runs = await coming
-    rests = await asyncio.gather(*(run.rest() for run in runs))
+    world.let_go()
+    rests = await asyncio.gather(*(run.rest() for run in others))
     act.figures["parked"] = sum(isinstance(rest, Waiting) and rest.kind == "pause" for rest in rests)
     world.turn("none")
     if act.mode == "enforce":
         await sea.unpause(REFUND, by="ops")
-    return await asyncio.gather(*(run.outcome() for run in runs))
+    return await asyncio.gather(*(run.outcome() for run in (*first, *others)))
 
 
 async def in_a_crowd(act: Act) -> Rests:
-    """Everybody comes at once, and whoever is told to come back later does so."""
+    """Everybody comes at once, and whoever is told to come back later does so.
+
+    The carrier answers nobody until all have come and, where all are let in, one was too many for it: a slow
+    machine would make them come one after the other.
+    """
+    came = 0
 
     async def client(ask: Ask) -> Outcome | Waiting:
-        for _ in range(TRIES):
+        nonlocal came
+        for number in range(TRIES):
             try:
                 run = await act.start(ask)
             except Refused as refused:
                 if refused.retry_after_s is None:
                     raise
                 act.figures["shed"] += 1
+                came += number == 0
                 await act.clock.sleep(refused.retry_after_s)
             else:
+                came += number == 0
                 return await run.rest()
         raise Broken(f"scene {act.scene.name!r}: a client was turned away {TRIES} times")
 
+    def crowded() -> bool:
+        return came == len(act.scene.asks) and (act.mode == "enforce" or act.world.turned_away() > 0)
+
     act.figures["shed"] = 0
-    return await asyncio.gather(*(client(ask) for ask in act.scene.asks))
+    act.world.hold()
+    clients = asyncio.gather(*(client(ask) for ask in act.scene.asks))
+    await act.until(crowded, "a crowd")
+    act.world.let_go()
+    return await clients
 
 
 async def through_a_crash(act: Act) -> Rests:

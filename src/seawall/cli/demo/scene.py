@@ -36,6 +36,10 @@ def _nothing_else(world: World) -> dict[str, int]:
     return {}
 
 
+def _once(enforce: Take) -> Scene | None:
+    return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ask:
     """One request."""
@@ -79,6 +83,9 @@ class Scene:
     """The process is killed while the call of this number is in flight."""
     apart: bool = False
     """Whether its takes are played one after the other: what one does holds for everybody on the journal."""
+    attempt: int = 1
+    slower: Callable[[Take], Scene | None] = _once
+    """The same with more time, if this enforced take shows that the machine was too slow or too busy for it."""
     may_fail: bool = False
     """Whether the trouble is such that some runs fail, whatever guards do: how many is for the scene to claim."""
 
@@ -86,6 +93,10 @@ class Scene:
     def request(self) -> str:
         """What is asked, of several requests the first."""
         return self.asks[0].text
+
+    def label(self, mode: Guarded) -> str:
+        """The name of one take: of its world, and of its conversation."""
+        return f"{self.name}-{mode}" if self.attempt == 1 else f"{self.name}-{mode}-{self.attempt}"
 
     def model(self, mode: Guarded) -> str:
         """The name of its scripted model: a breaker is known by it, and each take has one of its own."""
@@ -106,7 +117,8 @@ def always(scene: Scene, takes: Sequence[Take]) -> list[Claim]:
     claims: list[Claim] = []
     for take in takes:
         counts = f"{take.mode}: the journal knows of every call that reached the world"
-        claims.append(Claim(f"{counts} ({take.calls})", take.recorded_calls == take.calls))
+        known = take.recorded_calls - take.cut_calls <= take.calls <= take.recorded_calls
+        claims.append(Claim(f"{counts} ({take.calls})", known))
         once = f"{take.mode}: nothing was paid twice ({len(take.payments)} payments)"
         claims.append(Claim(once, take.paid_again == 0))
         if take.usd is not None:
@@ -135,6 +147,13 @@ def let_pass(take: Take, guard: str) -> list[Claim]:
 def calls_were(take: Take, calls: int) -> list[Claim]:
     """Exactly so many tool calls reached the world."""
     return [Claim(f"{take.mode}: {calls} calls reached the world ({take.calls})", take.calls == calls)]
+
+
+def calls_were_at_most(take: Take, calls: int) -> list[Claim]:
+    """No more tool calls than these reached the world; fewer, if the machine was too slow to begin them in time."""
+    return [
+        Claim(f"{take.mode}: at most {calls} calls reached the world ({take.calls})", take.calls <= calls)
+    ]
 
 
 def stops(guard: str, observed: int, enforced: int) -> Claims:

@@ -34,7 +34,9 @@ class Stage:
         self._model = model
 
     @asynccontextmanager
-    async def act(self, scene: Scene, mode: Guarded, world: World) -> AsyncGenerator[Act, None]:
+    async def act(
+        self, scene: Scene, mode: Guarded, world: World, observed: asyncio.Future[float] | None = None
+    ) -> AsyncGenerator[Act, None]:
         """The scene in this mode, with a Seawall of its own: as if each were a process of one host."""
         async with Seawall(
             self._directory / JOURNAL,
@@ -52,12 +54,24 @@ class Stage:
                 directory=self._directory,
                 pace_s=self._pace_s,
                 model=self._model,
+                observed=observed or asyncio.get_running_loop().create_future(),
             )
 
-    async def play(self, scene: Scene, watcher: Watcher) -> tuple[Take, Take]:
-        """Play the scene in both modes, at once if they may. Raises `Broken` if it does not go as directed."""
+    async def play(self, scene: Scene, watcher: Watcher) -> tuple[Scene, Take, Take]:
+        """Play the scene in both modes, at once if they may; again with more time if the machine was too slow.
+
+        Gives it as it was played at last. Raises `Broken` if it does not go as directed.
+        """
+        while True:
+            observe, enforce = await self._takes(scene, watcher)
+            slower = scene.slower(enforce)
+            if slower is None:
+                return scene, observe, enforce
+            scene = slower
+
+    async def _takes(self, scene: Scene, watcher: Watcher) -> tuple[Take, Take]:
         worlds: dict[Guarded, World] = {
-            mode: World.create(world_path(self._directory, scene.name, mode), scene.trouble) for mode in MODES
+            mode: World.create(world_path(self._directory, scene, mode), scene.trouble) for mode in MODES
         }
         takes: list[Take] = []
         async with self._watched(list(worlds.values()), watcher):
@@ -69,15 +83,18 @@ class Stage:
         return observe, enforce
 
     async def _together(self, scene: Scene, worlds: Mapping[Guarded, World]) -> list[Take]:
+        observed: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._take(scene, *each)) for each in worlds.items()]
+                tasks = [group.create_task(self._take(scene, *each, observed)) for each in worlds.items()]
         except BaseExceptionGroup as failed:
             raise failed.exceptions[0] from None  # the other take was cancelled for it
         return [task.result() for task in tasks]
 
-    async def _take(self, scene: Scene, mode: Guarded, world: World) -> Take:
-        async with self.act(scene, mode, world) as act:
+    async def _take(
+        self, scene: Scene, mode: Guarded, world: World, observed: asyncio.Future[float] | None = None
+    ) -> Take:
+        async with self.act(scene, mode, world, observed) as act:
             started = self._clock.monotonic_s()
             try:
                 rests = await scene.direct(act)
@@ -118,15 +135,16 @@ class Stage:
         )
 
 
-def world_path(directory: Path, scene: str, mode: Guarded) -> Path:
+def world_path(directory: Path, scene: Scene, mode: Guarded) -> Path:
     """The database of a scene's world."""
-    return directory / f"world-{scene}-{mode}.db"
+    return directory / f"world-{scene.label(mode)}.db"
 
 
 def team_of(directory: Path, scene: str, mode: Guarded, model: str | None = None) -> Team:
     """The team of a scene that was played in `directory`, over its world."""
-    world = World(world_path(directory, scene, mode))
-    return team_over(scene_named(scene), mode, world, pace_s=0.0, model=model)
+    played = scene_named(scene)
+    world = World(world_path(directory, played, mode))
+    return team_over(played, mode, world, pace_s=0.0, model=model)
 
 
 def write_teams(directory: Path, scenes: Sequence[Scene], model: str | None) -> None:

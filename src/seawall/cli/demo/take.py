@@ -15,6 +15,8 @@ from seawall.run.state import RunState
 
 Guarded = Literal["observe", "enforce"]
 """How the guards run. The demo never switches them off: what they only observe is on the record too."""
+GIVEN_UP = ("cancelled", "timeout", "lost", "unknown")
+"""What becomes of a step that was cut off: nobody knows whether it had reached the world."""
 MODES: tuple[Guarded, ...] = ("observe", "enforce")
 
 
@@ -71,6 +73,8 @@ class Take(msgspec.Struct, frozen=True, kw_only=True):
     """Of these, for an order that had been paid back before."""
     recorded_calls: int
     """Tool calls by the journal's count."""
+    cut_calls: int
+    """Of these, given up on before there was a result: such a one may not have reached the world."""
     effects: list[str]
     """What became of each effect, by the journal."""
     model_calls: int
@@ -138,6 +142,7 @@ def take_of(
         payments=world.payments(),
         paid_again=world.paid_again(),
         recorded_calls=sum(ledger.tool_calls for ledger in ledgers),
+        cut_calls=sum(_cut(each.events) for each in played),
         effects=[change.state for each in played for change in each.state.effect_states()],
         model_calls=sum(ledger.model_calls for ledger in ledgers),
         tokens=sum(ledger.tokens for ledger in ledgers),
@@ -164,6 +169,18 @@ def _would_stop(events: Sequence[Event]) -> str | None:
     """The guard that would have ended the run first, had it been enforced."""
     observed = (event for event in events if isinstance(event, Judged) and event.mode == "observe")
     return next((event.guard for event in observed if event.verdict == "halt"), None)
+
+
+def _cut(events: Sequence[Event]) -> int:
+    """Tool calls that were recorded as about to be made, and then given up on."""
+    tools = {
+        event.step
+        for event in events
+        if isinstance(event, StepIntended) and event.kind == "tool" and event.perform
+    }
+    return sum(
+        event.step in tools and event.status in GIVEN_UP for event in events if isinstance(event, StepDone)
+    )
 
 
 def kill_of(events: Sequence[Event], world: World, *, signal: int, calls: int) -> Kill:

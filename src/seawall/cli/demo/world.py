@@ -28,16 +28,16 @@ SLOW_S = 1.2
 CAPACITY = 4
 """Calls that a small carrier can take at once, and how long each takes it."""
 SMALL_S = 0.03
-HOLD_S = 60.0
-"""A held call goes on after so long: whoever was to kill the process is gone by then."""
-LOCK_WAIT_S = 10.0
+HOLD_S = 120.0
+"""A held call goes on after so long: whoever was to kill the process, or to let the call go, is gone by then."""
+LOCK_WAIT_S = 60.0
 FIRST_ORDER = 1001
 ORDERS = 64
 
 _GOODS = ("espresso cups", "desk lamp", "bread knife", "wool blanket", "bicycle bell", "rain jacket")
 
 _SCHEMA = """
-CREATE TABLE trouble (name TEXT NOT NULL);
+CREATE TABLE trouble (name TEXT NOT NULL, replies INTEGER NOT NULL);
 CREATE TABLE orders (id TEXT PRIMARY KEY, item TEXT NOT NULL, cents INTEGER NOT NULL, state TEXT NOT NULL);
 CREATE TABLE payments (id INTEGER PRIMARY KEY, order_id TEXT NOT NULL, cents INTEGER NOT NULL);
 CREATE TABLE calls (
@@ -51,6 +51,11 @@ _ARRIVES = """
 INSERT INTO calls (tool, order_id, trouble, inside)
 SELECT ?, ?, trouble.name, 1 + (SELECT count(*) FROM calls WHERE NOT answered) FROM trouble
 RETURNING id, trouble, inside
+"""
+_THINKS = """
+INSERT INTO replies (payer, trouble)
+SELECT ?, iif((SELECT count(*) FROM replies) < trouble.replies, 'none', trouble.name) FROM trouble
+RETURNING trouble
 """
 
 
@@ -106,6 +111,8 @@ class World:
         self.path = path
         self._hold_at = hold_at
         self._gone = threading.Event()
+        self._open_gate = threading.Event()
+        self._open_gate.set()
 
     @classmethod
     def create(cls, path: Path, trouble: Trouble = "none") -> World:
@@ -114,7 +121,7 @@ class World:
         with world._open() as database:
             database.execute("PRAGMA journal_mode=WAL")
             database.executescript(f"BEGIN; {_SCHEMA}")
-            database.execute("INSERT INTO trouble VALUES (?)", (trouble,))
+            database.execute("INSERT INTO trouble VALUES (?, 0)", (trouble,))
             database.executemany("INSERT INTO orders VALUES (?, ?, ?, ?)", _orders())
             database.execute("COMMIT")
         return world
@@ -125,11 +132,20 @@ class World:
     def close(self) -> None:
         """Answer what is still slow, now."""
         self._gone.set()
+        self._open_gate.set()
 
-    def turn(self, trouble: Trouble) -> None:
-        """From now on this is wrong with it, or `none`: nothing."""
+    def turn(self, trouble: Trouble, *, replies: int = 0) -> None:
+        """From now on this is wrong with it, or `none`: nothing. For the provider it begins after so many replies."""
         with self._open() as database:
-            database.execute("UPDATE trouble SET name = ?", (trouble,))
+            database.execute("UPDATE trouble SET name = ?, replies = ?", (trouble, replies))
+
+    def hold(self) -> None:
+        """From now on the carrier tells this process of no parcel, until `let_go` or `close`."""
+        self._open_gate.clear()
+
+    def let_go(self) -> None:
+        """The carrier answers whom it has kept waiting, and who comes."""
+        self._open_gate.set()
 
     @contextmanager
     def _open(self) -> Generator[sqlite3.Connection, None, None]:
@@ -151,13 +167,16 @@ class World:
         """Where the parcel is. Raises `CarrierDown`, `NoSuchOrder`."""
         with self._called("track_parcel", order_id) as call:
             _order(call.database, order_id)
+            turned_away = call.trouble == "carrier_small" and call.inside > CAPACITY
             if call.trouble == "carrier_slow":
                 self._gone.wait(SLOW_S)
-            if call.trouble == "carrier_small" and call.inside <= CAPACITY:
+            if not turned_away:
+                self._open_gate.wait(HOLD_S)
+            if call.trouble == "carrier_small" and not turned_away:
                 self._gone.wait(SMALL_S)
         if call.trouble == "carrier_down":
             raise CarrierDown("503 from the carrier: service unavailable, please try again")
-        if call.trouble == "carrier_small" and call.inside > CAPACITY:
+        if turned_away:
             raise CarrierDown("503 from the carrier: too many calls at once")
         if call.trouble == "runaround":
             return Parcel(order_id=order_id, state="not scanned yet: ask the shop about the order")
@@ -201,8 +220,7 @@ class World:
     def think(self, payer: str) -> bool:
         """A model call reaches the provider; whether that answers it."""
         with self._open() as database:
-            statement = "INSERT INTO replies (payer, trouble) SELECT ?, name FROM trouble RETURNING trouble"
-            return database.execute(statement, (payer,)).fetchone()[0] != "provider_down"
+            return database.execute(_THINKS, (payer,)).fetchone()[0] != "provider_down"
 
     def bill(self, payer: str, usd: Decimal) -> None:
         """The provider charges for an answer."""
@@ -223,6 +241,10 @@ class World:
     def calls_in(self, trouble: Trouble, tool: str) -> int:
         """Calls of a tool that reached it while this was wrong."""
         return self._count("SELECT count(*) FROM calls WHERE trouble = ? AND tool = ?", trouble, tool)
+
+    def unanswered(self, tool: str) -> int:
+        """Calls of a tool that have reached it and were not answered yet."""
+        return self._count("SELECT count(*) FROM calls WHERE tool = ? AND NOT answered", tool)
 
     def busiest(self) -> int:
         """The most tool calls that it ever had to answer at once."""
