@@ -26,11 +26,7 @@ from seawall import (
     Waiting,
 )
 from seawall.core.events import StepIntended, StepKind
-<<<<<<< HEAD
-from seawall.journal.protocol import Setting, Spend
-=======
-from seawall.journal.protocol import Setting, SettingKind
->>>>>>> demo
+from seawall.journal.protocol import Setting, SettingKind, Spend
 from seawall.run.shared import Pause
 from seawall.team.brakes import Brakes, still_in_flight
 from seawall.testing import ManualClock, ScriptedModel, call, calls, say
