@@ -312,12 +312,16 @@ class Driver:
     def _decide(self, batch: list[Event]) -> list[Step]:
         ready: list[Step] = []
         for _ in range(MAX_ROUNDS):
-            moved = False
+            moved, course = False, self.state.plan.course
             self._laters = []
             for action in self._work.decide(self.state):
                 moved = self._act(action, batch, ready) or moved
                 if self.state.ended is not None:
                     return []
+                if (
+                    self.state.plan.course != course
+                ):  # somebody else answers: the rest was decided for the team
+                    break
             if not moved:
                 return ready
         raise SeawallBug(

@@ -54,8 +54,13 @@ class Plan(msgspec.Struct, frozen=True):
     """Whether an effect was ever proposed, made or not."""
     findings: Log[Finding] = Log()
 
-    def verified(self) -> list[Finding]:
-        """What there is to answer with. A finished hand-off stands for all that was found within it."""
+    def verified(self, *, words: bool = True) -> list[Finding]:
+        """What there is to answer with. A finished hand-off stands for all that was found within it.
+
+        Without `words` nothing that an agent said: only what tools returned.
+        """
+        if not words:
+            return [each for each in self.findings if each.kind == "tool"]
         answered = {each.step for each in self.findings if each.kind == "handoff"}
         return [each for each in self.findings if each.frame not in answered]
 

@@ -53,7 +53,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     status: Status
     answer: str | None = None
     output: Any = None
-    """The answer as the coordinator's `output` type; None without one."""
+    """The answer as the coordinator's `output` type; None without one, and where the answer does not fit it: one that
+    is made of the record (`answer:partial` in `pruned`), or a fallback agent's of another type."""
     reviewed: bool | None = None
     """None: the team has no reviewer. False: it did not approve."""
     unverified: tuple[str, ...] = ()
