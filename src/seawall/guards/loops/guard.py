@@ -60,7 +60,7 @@ class Loops(Guard):
             if _undone(event):
                 known = rules.count_write(known, step.name, -1)
             elif effect_state(event) == "unknown":  # it may have happened: nothing is fresh any more
-                known = replace(known, world=known.world + 1)
+                known = replace(known, segment=known.segment + 1)
         if step is None or event.retry or event.status not in _TEACHES:
             return known
         if step.kind == "model":
