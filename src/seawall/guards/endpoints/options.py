@@ -26,7 +26,7 @@ class EndpointOptions:
     slow_s: float = 60.0
     """Seconds from which a call is slow, also while it is in flight. A long reply of a model takes tens of
     seconds; for tools that answer at once set less. A call that its run's end cut off counts as slow, too, if it
-    had taken half of all the run's time."""
+    had taken half of all the run's time, and longer than most of the newest calls that were answered."""
     minimum_calls: int = 10
     """Calls that must be known before a share means anything: at a failure rate of 5%, half of ten fail by chance
     once in 15,000 times."""

@@ -216,7 +216,8 @@ class Memo(msgspec.Struct, frozen=True):
     waits: int = 0
     """Polls made: time that the run let pass."""
     segment: int = 0
-    """How often a process took the run: an answer from before is not fresh."""
+    """How often a process took the run, or a write ended that may have happened or not: an answer from before is not
+    fresh."""
     recent: tuple[Place, ...] = ()
     """The newest calls, newest last."""
     round: Round = Round()
