@@ -36,7 +36,8 @@ from seawall.journal.sqlite import SqliteJournal
 from seawall.models.protocol import ModelRequest, Usage
 from seawall.models.scripted import calls
 from seawall.run.books import day_of
-from seawall.team.accounts import LOOK_S, PATIENCE_S, given_caps
+from seawall.team.accounts import LOOK_S, PATIENCE_S
+from seawall.team.caps import given_caps
 from seawall.testing import ManualClock, ScriptedModel, call, hang, say
 from team.play import World
 
@@ -469,4 +470,4 @@ def test_a_journal_that_takes_no_caps_down_is_read_all_the_same(
             assert await sea.journal.runs() == []
 
     asyncio.run(main())
-    assert "could not be written down for seawall budget: the disk is full" in caplog.text
+    assert "could not be written down for other processes: the disk is full" in caplog.text

@@ -65,7 +65,11 @@ class Caps:
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """Caps across runs. A call is made only if it fits under each of those that it falls under."""
+    """Caps across runs. A call is made only if it fits under each of those that it falls under.
+
+    They are recorded when the `Seawall` that they were given to opens, and hold in every process on its journal:
+    those given last count, also where none were given. `Budget()` takes them all back.
+    """
 
     tenant: Caps = Caps()
     """What one tenant may spend in all, for ever. Nothing is capped by default, as for each of these."""

@@ -93,7 +93,14 @@ class Host:
         """What the gate asks at reserve, in this order."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._switches = Switches(self._clock)
-        self._post = Post(self._clock, self._switches, self._flight, self._wake_up, self._on_settings)
+        self._post = Post(
+            self._clock,
+            self._switches,
+            self._flight,
+            self._wake_up,
+            self._on_settings,
+            self._accounts.read,
+        )
         self._closing = False
 
     def __repr__(self) -> str:

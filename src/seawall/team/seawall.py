@@ -46,7 +46,8 @@ class Seawall(Entrance):
     `journal` is a path, `:memory:`, or a `Journal`. `guards` replace the default ones (`Loops()`); a team's
     own guards are added, and take the place of one with the same name. `modes` sets guards to `off`,
     `observe` or `enforce`. `models` makes a `Model` of a name such as `openai:gpt-5.2`; `prices` are by
-    model name. `admission` bounds how many runs this process takes, `budget` what tenants and days may spend.
+    model name. `admission` bounds how many runs this process takes, `budget` what tenants and days may spend,
+    in every process on the journal: without one, what was recorded there last holds.
     Values in `secrets`, and of environment variables named like a key, never reach the journal.
     """
 
