@@ -159,7 +159,7 @@ def test_each_tenant_has_its_own_account_and_the_day_is_everybodys() -> None:
 def test_a_tenant_may_have_caps_of_its_own() -> None:
     async def main() -> None:
         budget = Budget(
-            tenant=usd("1"), tenants={"acme": usd("3")}, tenant_day=usd("1"), tenants_day={"acme": Caps()}
+            tenant=usd("1"), tenants={"acme": usd("3")}, tenant_day=usd("1"), tenants_day={"acme": usd("99")}
         )
         async with Seawall(budget=budget) as sea:
             assert [await spent(sea, "acme") for _ in range(4)] == ["completed"] * 3 + ["tenant_usd=3"]

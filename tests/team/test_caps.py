@@ -95,3 +95,15 @@ def test_caps_that_could_not_be_written_down_hold_in_their_own_process(
             assert [await ended(sea) for _ in range(2)] == ["completed", "tenant_model_calls=1"]
 
     asyncio.run(main())
+
+
+def test_what_a_tenants_own_caps_say_nothing_of_is_capped_as_for_all() -> None:
+    budget = Budget(
+        tenant_day=Caps(usd=Decimal(1), tool_calls=9), tenants_day={"acme": Caps(usd=Decimal(50), tokens=7)}
+    )
+
+    [acme] = budget.caps("acme")
+    [bolt] = budget.caps("bolt")
+
+    assert (acme.usd, acme.tokens, acme.tool_calls) == (Decimal(50), 7, 9)
+    assert (bolt.usd, bolt.tokens, bolt.tool_calls) == (Decimal(1), None, 9)

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import Mapping
 from functools import partial
+from typing import cast
 
 import msgspec
 
@@ -355,8 +356,8 @@ class Seawall(Entrance):
         self, kind: SettingKind, name: str, value: str, by: str, why: str, for_s: float | None
     ) -> None:
         check_by(f"{kind} {name!r}", by)
-        if for_s is not None and not for_s > 0:
-            raise Misused(f"{kind} {name!r}: for_s is {for_s}; it must be above zero")
+        if not isinstance(cast("object", for_s), int | float | None) or not (for_s is None or for_s > 0):
+            raise Misused(f"{kind} {name!r}: for_s is {for_s!r}; it must be a number of seconds above zero")
         now, redact = self._clock.wall_s(), self._shop.bodies().redact
         until = None if for_s is None else now + for_s
         by, why = redact(by), redact(why)

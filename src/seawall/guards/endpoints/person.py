@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, cast
 
 import msgspec
 from msgspec.structs import replace
@@ -119,8 +119,10 @@ async def set_breaker(
     """
     if not by.strip():
         raise Misused(f"breaker of {endpoint!r}: by is {by!r}; name who does it, it is recorded")
-    if for_s is not None and not for_s > 0:
-        raise Misused(f"breaker of {endpoint!r}: for_s is {for_s}; it must be above zero")
+    if not isinstance(cast("object", for_s), int | float | None) or not (for_s is None or for_s > 0):
+        raise Misused(
+            f"breaker of {endpoint!r}: for_s is {for_s!r}; it must be a number of seconds above zero"
+        )
 
     def change(raw: bytes | None) -> bytes:
         return encoded(_moved(decoded(raw), value, by, at, OPEN_S if for_s is None else for_s))
