@@ -209,11 +209,11 @@ class Post:
             for name, mode, by, until in self._switches.now(driver.state.started.guards):
                 driver.set_mode(name, mode, by, until)
 
-    def switched(self, modes: Mapping[str, Mode]) -> list[Event]:
-        """What is set live and differs from `modes`, as a run's own events."""
+    def switched(self, at_start: Mapping[str, Mode], modes: Mapping[str, Mode]) -> list[Event]:
+        """What is set live and differs from `modes`, as a run's own events; `at_start` is what the code said."""
         now = self._clock.wall_s()
         return [
             GuardSet(at=now, guard=name, mode=mode, by=by, until=until)
-            for name, mode, by, until in self._switches.now(modes)
-            if modes.get(name) != mode and by != "expired"
+            for name, mode, by, until in self._switches.now(at_start)
+            if modes.get(name) != mode
         ]

@@ -7,7 +7,7 @@ import contextlib
 import logging
 from collections.abc import Mapping
 from functools import partial
-from typing import cast
+from typing import Literal, cast
 
 import msgspec
 
@@ -27,7 +27,7 @@ from seawall.team.handle import Run
 from seawall.team.recorded import recorded
 from seawall.team.recover import nobody
 from seawall.team.sessions import Past
-from seawall.team.switches import check_by, check_mode
+from seawall.team.switches import AUTO, check_by, check_mode
 from seawall.team.team import Team, checked, named, team_of
 from seawall.team.work import honours_key
 
@@ -190,7 +190,7 @@ class Seawall(Entrance):
         )
         first: list[Event] = [
             taken,
-            *self._post.switched(state.modes),
+            *self._post.switched(state.started.guards, state.modes),
             *recovered(state, now, partial(honours_key, team)),
         ]
         handle = Run(self, lease.run, self._flight)
@@ -311,15 +311,22 @@ class Seawall(Entrance):
     # ---- live settings
 
     async def set_guard(
-        self, guard: str, mode: Mode, *, by: str, why: str = "", for_s: float | None = None
+        self,
+        guard: str,
+        mode: Mode | Literal["auto"],
+        *,
+        by: str,
+        why: str = "",
+        for_s: float | None = None,
     ) -> None:
         """Switch a guard for all runs on this journal, live: those in flight and those to come.
 
-        With `for_s` it goes back to what the code says after so many seconds. Recorded with `by` and `why`.
+        `auto` goes back to what the code says, `for_s` does so after so many seconds. Recorded with `by` and `why`.
         A name that this process knows no guard by is recorded all the same, with a warning in the log: the
         guard may be one of another process's teams. Raises `Misused` if `by` is empty or `mode` is none.
         """
-        check_mode(guard, mode)
+        if mode != AUTO:
+            check_mode(guard, mode)
         await self._set("guard", guard, mode, by, why, for_s)
         if known := self._switches.unseen(guard, self._shop.own_guards):
             _log.warning("guard %r was set, and this process knows only: %s", guard, ", ".join(known))
