@@ -67,6 +67,14 @@ def test_a_setting_that_has_run_out_is_not_listed_as_in_force(journal: Desks) ->
     assert "loops      as the code says" in journal("guards").out
 
 
+@pytest.mark.parametrize("words", [("set", "loops", "auto"), ("unset", "loops")])
+def test_a_guard_goes_back_to_what_the_code_says(journal: Desks, words: tuple[str, ...]) -> None:
+    journal("guards", "set", "loops", "off")
+
+    assert "loops  as the code says" in journal("guards", *words).out
+    assert "loops      as the code says" in journal("guards").out
+
+
 def test_who_set_it_is_the_systems_user_where_nobody_is_named(
     journal: Desks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,8 +88,9 @@ def test_who_set_it_is_the_systems_user_where_nobody_is_named(
     [
         (["set", "loops"], "'set loops' is no call"),
         (["put", "loops", "off"], "'put loops off' is no call"),
-        (["set", "loops", "on"], "guard 'loops': mode is 'on'; it is one of off, observe, enforce"),
+        (["set", "loops", "on"], "guard 'loops': mode is 'on'; it is one of off, observe, enforce, auto"),
         (["set", "loops", "off", "--for", "soon"], "--for soon: write a number above zero and a unit"),
+        (["unset", "loops", "--for", "1h"], "--for: what the code says lasts"),
         (["set", "loops", "off", "--for", "0s"], "--for 0s: write a number above zero and a unit"),
     ],
 )

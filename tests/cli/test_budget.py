@@ -150,3 +150,10 @@ def test_a_journal_in_which_nothing_was_spent_says_so(desks: Desks) -> None:
 
     assert desks("budget", "--tenant", "bolt").err.strip() == "nothing was spent in seawall.db by tenant bolt"
     assert "no cap" in desks("budget").out
+
+
+def test_a_run_of_the_command_line_keeps_to_the_caps_that_a_program_gave(spent: Desks) -> None:
+    for _ in range(4):  # of nine model calls two are made already, and a run makes two
+        done = spent("run", spent.app("desk"), "Where is 1042?", "--tenant", "acme", "--json")
+
+    assert done.document["stopped_by"]["limit"] == "tenant_day_model_calls=9"

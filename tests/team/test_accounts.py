@@ -36,7 +36,8 @@ from seawall.journal.sqlite import SqliteJournal
 from seawall.models.protocol import ModelRequest, Usage
 from seawall.models.scripted import calls
 from seawall.run.books import day_of
-from seawall.team.accounts import LOOK_S, PATIENCE_S, given_caps
+from seawall.team.accounts import LOOK_S, PATIENCE_S
+from seawall.team.caps import given_caps
 from seawall.testing import ManualClock, ScriptedModel, call, hang, say
 from team.play import World
 
@@ -158,7 +159,7 @@ def test_each_tenant_has_its_own_account_and_the_day_is_everybodys() -> None:
 def test_a_tenant_may_have_caps_of_its_own() -> None:
     async def main() -> None:
         budget = Budget(
-            tenant=usd("1"), tenants={"acme": usd("3")}, tenant_day=usd("1"), tenants_day={"acme": Caps()}
+            tenant=usd("1"), tenants={"acme": usd("3")}, tenant_day=usd("1"), tenants_day={"acme": usd("99")}
         )
         async with Seawall(budget=budget) as sea:
             assert [await spent(sea, "acme") for _ in range(4)] == ["completed"] * 3 + ["tenant_usd=3"]
@@ -469,4 +470,4 @@ def test_a_journal_that_takes_no_caps_down_is_read_all_the_same(
             assert await sea.journal.runs() == []
 
     asyncio.run(main())
-    assert "could not be written down for seawall budget: the disk is full" in caplog.text
+    assert "could not be written down for other processes: the disk is full" in caplog.text

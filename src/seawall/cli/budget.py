@@ -38,7 +38,7 @@ async def _budget(screen: Screen, path: Path, tenant: str | None, limit: int) ->
     from seawall.cli.spending import spendings, tenants_of
     from seawall.core.clock import SystemClock
     from seawall.run.books import day_of
-    from seawall.team.accounts import given_caps
+    from seawall.team.caps import given_caps
 
     now = SystemClock().wall_s()
     today = day_of(now)

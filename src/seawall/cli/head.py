@@ -149,7 +149,7 @@ def _beside(told: Record, state: RunState) -> Iterator[tuple[str, str, str]]:
     """What stands beside the status: review, effects, what was pruned, how it was started."""
     ended, started = told.ended, told.started
     if ended is not None and ended.reviewed is not None:
-        yield "review", "approved" if ended.reviewed else "not approved", ""
+        yield "review", describe.review(ended.reviewed, ended.pruned), ""
     if ended is not None and ended.unchecked_delivery:
         yield "streamed", "the answer was delivered before it was checked", "yellow"
     if ended is not None and ended.unverified:

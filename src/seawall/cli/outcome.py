@@ -65,7 +65,9 @@ def summary(outcome: Outcome) -> Text:
     if outcome.stopped_by is not None:
         line.append(f" by {outcome.stopped_by.guard}")
     if outcome.reviewed is not None:
-        line.append(" · reviewed" if outcome.reviewed else " · not approved by its reviewer")
+        word = describe.review(outcome.reviewed, outcome.pruned)
+        told = {"approved": "reviewed", "not approved": "not approved by its reviewer"}
+        line.append(f" · {told.get(word, word)}")
     if outcome.unchecked_delivery:
         line.append(" · streamed before it was checked")
     for brake in outcome.paused:

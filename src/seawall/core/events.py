@@ -313,6 +313,8 @@ class Planned(Base, tag="planned", frozen=True, kw_only=True):
     """`skip` and `cut`: what the agent is told."""
     answer: Ref | None = None
     """`partial`: the answer."""
+    made_of: tuple[int, ...] = ()
+    """`partial`: the steps whose results it is made of."""
 
 
 class Paused(Base, tag="paused", frozen=True, kw_only=True):

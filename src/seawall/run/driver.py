@@ -39,7 +39,6 @@ from seawall.run.summary import summary
 MAX_ROUNDS = 10_000
 """Decisions taken without waiting for anything; more means that `decide` does not come to rest."""
 
-
 STALE_S = 0.5
 """An effect whose intent was recorded longer ago than this is made only after another look at the lease: the
 process may have been stopped meanwhile, and another one gone on with the run. Far below any lease, far above
@@ -152,7 +151,7 @@ class Driver:
             self._final.set_result(None)
             self._rest()
         for step in ready:
-            self._spawn(step)
+            self._keep(self._chain(step))
         if self._laters:  # what they wait for may have come while the run was being recorded
             self.go_on()
 
@@ -174,16 +173,14 @@ class Driver:
     def hold(self) -> None:
         """A brake was put on: what was admitted and has not begun is withdrawn, and waits for it like any step."""
         for step in list(self._taken.values()) if self.lease.epoch > 0 else ():
-            if step.kind in ("model", "tool") and self._gate.held(step, self.state) and self._waits_yet(step):
+            flies = step.number in self.state.open and step.kind in ("model", "tool")
+            if not flies or not self._gate.held(step, self.state):
+                continue
+            # It waits for its time, or for a thread that it will not take now.
+            if not self._pace.performed(step.number) or self._work.withdrawn(step) is not None:
                 self._steps.pop(step.number, None)
                 self._go(self._settled(step, Result(status="withdrawn")))
                 self._pace.stop(step.number)
-
-    def _waits_yet(self, step: Step) -> bool:
-        """Whether an admitted step has not begun, but waits for its time or for a thread; it will not begin now."""
-        if step.number not in self.state.open:
-            return False
-        return not self._pace.performed(step.number) or self._work.withdrawn(step) is not None
 
     def set_mode(self, guard: str, mode: Mode, by: str, until: float | None) -> None:
         """Switch a guard for the rest of the run."""
@@ -240,10 +237,7 @@ class Driver:
     async def _after(self, ready: list[Step], durable: asyncio.Future[None]) -> None:
         if await self._durable(durable):
             for step in ready:
-                self._spawn(step)
-
-    def _spawn(self, step: Step) -> None:
-        self._keep(self._chain(step))
+                self._keep(self._chain(step))
 
     def _advance(
         self, happened: Sequence[Event], commands: Sequence[InboxItem] = ()
@@ -413,7 +407,7 @@ class Driver:
         try:
             while ready:
                 for other in ready[1:]:
-                    self._spawn(other)
+                    self._keep(self._chain(other))
                 result = await self._perform(ready[0])
                 if result is None:
                     return

@@ -48,6 +48,8 @@ class Plan(msgspec.Struct, frozen=True):
     """The hand-off to the fallback agent."""
     answer: Ref | None = None
     """Of the fallback agent, or made from the record."""
+    made_of: tuple[int, ...] = ()
+    """The steps whose results the record's answer is made of."""
     failure: StepDone | None = None
     """How the fallback agent failed."""
     effects: bool = False
@@ -116,4 +118,4 @@ def _planned(plan: Plan, event: Planned, state: RunState) -> Plan:
         case "fallback":
             return replace(plan, course="fallback", fallback=event.fallback or "")
         case "partial":
-            return replace(plan, course="partial", answer=event.answer)
+            return replace(plan, course="partial", answer=event.answer, made_of=event.made_of)

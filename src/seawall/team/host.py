@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 import msgspec
 
@@ -70,6 +70,9 @@ class Host:
         secrets: Iterable[str] = (),
         environment: Mapping[str, str] | None = None,
     ) -> None:
+        for what, options, kind in (("admission", admission, Admission), ("budget", budget, Budget)):
+            if options is not None and not isinstance(cast("object", options), kind):
+                raise Misused(f"Seawall: {what} is {options!r}; it must be {kind.__name__}(…)")
         self._clock: Clock = clock or SystemClock()
         self._given = journal
         self._journal: Journal | None = None
@@ -93,7 +96,14 @@ class Host:
         """What the gate asks at reserve, in this order."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._switches = Switches(self._clock)
-        self._post = Post(self._clock, self._switches, self._flight, self._wake_up, self._on_settings)
+        self._post = Post(
+            self._clock,
+            self._switches,
+            self._flight,
+            self._wake_up,
+            self._on_settings,
+            self._accounts.read,
+        )
         self._closing = False
 
     def __repr__(self) -> str:

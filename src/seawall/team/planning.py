@@ -21,7 +21,7 @@ from seawall.run.frame import Frame
 from seawall.run.latency import Latencies
 from seawall.run.state import RunState, effect_key
 from seawall.run.step import Action, End, Propose, Step
-from seawall.team.partial import partial_answer
+from seawall.team.partial import MAX_FINDINGS, partial_answer
 from seawall.team.planner import Planner
 from seawall.team.reckoning import Reckoning, above, named
 from seawall.team.team import Team
@@ -303,7 +303,14 @@ class RunPlanner:
         answer = self._bodies.put(partial_answer(found, self._bodies))
         reason = f"{why}, with {left_s:.3f} s left: the answer is made of {len(found)} recorded results"
         return self._planned(
-            state, left_s, needed, reason, pruned=("answer:partial",), action="partial", answer=answer
+            state,
+            left_s,
+            needed,
+            reason,
+            pruned=("answer:partial",),
+            action="partial",
+            answer=answer,
+            made_of=tuple(each.step for each in found[-MAX_FINDINGS:]),
         )
 
     def _planned(

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from seawall.core.errors import Misused
 
 KINDS = ("model", "tool")
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "int": ((int,), "a whole number"),
+    "float": ((int, float), "a number"),
+    "bool": ((bool,), "True or False"),
+}
+"""What a field takes, by its annotation; and in words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +73,7 @@ class EndpointOptions:
 
     def __post_init__(self) -> None:
         """Raise `Misused` for what can't be."""
+        self._check_types()
         for name in ("failed_ratio", "slow_ratio"):
             value: float = getattr(self, name)
             if not 0 < value <= 1:
@@ -90,9 +97,18 @@ class EndpointOptions:
                 f"and above slow_s ({self.slow_s})"
             )
 
+    def _check_types(self) -> None:
+        for each in fields(self):
+            given: object = getattr(self, each.name)
+            kinds, told = _KINDS[str(each.type)]
+            if not isinstance(given, kinds) or (isinstance(given, bool) and bool not in kinds):
+                raise Misused(f"EndpointOptions: {each.name} is {given!r}; it must be {told}")
+
 
 def checked(endpoints: Mapping[str, EndpointOptions]) -> dict[str, EndpointOptions]:
     """Options by endpoint or kind. Raises `Misused` for a name that can be neither."""
+    if not isinstance(endpoints, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] -- what callers give
+        raise Misused(f"endpoints is {endpoints!r}; it must be a dict of EndpointOptions(…) by name")
     for name, options in endpoints.items():
         kind, _, rest = name.partition(":")
         if kind not in KINDS or (":" in name and not rest):
