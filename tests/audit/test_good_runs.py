@@ -199,6 +199,15 @@ def switches(*names: str) -> list[Row]:
     return [*flips, ("check_status_bar", {}, "no service")] * 12
 
 
+def line() -> Row:
+    return "get_line", {}, "active"
+
+
+def rounds(times: int) -> list[Row]:
+    flips = [("toggle_data", {}, "off"), ("check_status_bar", {}, "no data")]
+    return [*flips, ("toggle_data", {}, "on"), ("run_speed_test", {}, "no connection")] * times
+
+
 LOOPS: list[tuple[str, list[Row], int, str]] = [
     ("one read", [("read", {}, "same")] * 9, 4, "no_news"),
     (
@@ -221,6 +230,12 @@ LOOPS: list[tuple[str, list[Row], int, str]] = [
         "two switches, now this one first and now that",
         [*switches("data", "roaming")[:5], *switches("roaming", "data")[:5]] * 9,
         21,
+        "cycles",
+    ),
+    (
+        "a round with a look at what was known long before",
+        [line(), *rounds(4), line(), *rounds(9)],
+        22,
         "cycles",
     ),
     ("a wait and a look, without end", [sh("sleep 9", ""), sh("cat out", "nothing yet")] * 60, 44, "polls"),

@@ -70,7 +70,8 @@ def learn(memo: Memo, scope: Scope, taught: Taught, options: LoopOptions) -> Lea
     error = None if taught.ok or taught.news in scope.errors else taught.news
     memo, scope, known = _answer(memo, scope, taught, options, lessons)
     if not waited:
-        memo = _cycle(memo, taught, options, lessons)
+        known_long = before is not None and before.answer == taught.news
+        memo = _cycle(memo, taught, options, lessons, known_long=known_long)
     handed = _delegation(memo, taught, options, lessons)
     _write(memo, taught, options, lessons)
     return Learned(memo, scope, taught.question, known, error, handed, lessons)
@@ -245,17 +246,24 @@ def wait_s(memo: Memo, scope: Scope, step: Step, options: LoopOptions) -> float:
 # ---- cycles
 
 
-def _cycle(memo: Memo, taught: Taught, options: LoopOptions, lessons: list[Lesson]) -> Memo:
-    """Whether the newest calls of the run, whoever made them, go round: each brought what it had brought before."""
+def _cycle(
+    memo: Memo, taught: Taught, options: LoopOptions, lessons: list[Lesson], *, known_long: bool
+) -> Memo:
+    """Whether the newest calls of the run, whoever made them, go round: each brought what it had brought lately.
+
+    One whose answer is known for longer neither goes round with them nor ends it.
+    """
     if taught.poll:
         return memo
     newest = Place(f"{taught.agent}\0{taught.question}", taught.news, taught.name, taught.step)
     back = _back(memo, newest)
-    found = Round(memo.round.calls + 1, max(memo.round.period, back)) if back else Round()
+    found = memo.round if known_long else Round()
+    if back:
+        found = Round(memo.round.calls + 1, max(memo.round.period, back))
     since = memo.recent[-back].step if back else 0
     memo = replace(memo, recent=(*memo.recent, newest)[-RECENT:], round=found)
     times, rest = _times(found)
-    if times > 1 and not rest:  # one round again may be a look whether all is well
+    if back and times > 1 and not rest:  # one round again may be a look whether all is well
         lessons.append(Lesson("cycles", times, options.cycles, since, _names(memo)))
     return memo
 
