@@ -335,6 +335,25 @@ def test_a_storm_with_a_hundred_runs_in_flight_adds_at_most_a_fifth_and_is_over_
     asyncio.run(play())
 
 
+def test_a_breaker_that_is_only_observed_closes_again_too() -> None:
+    async def play() -> None:
+        clock, world = ManualClock(), World()
+        async with host(clock, modes={"endpoints": "observe"}) as sea:
+            await fill(sea, clock, world)
+            breaker = sea.endpoints["tool:bank"].breaker
+            opened = breaker.phase.state
+            world.up = True
+            await clock.advance(5.0)
+            for number in range(6):
+                model = ScriptedModel([call("balance", account=f"b{number}"), say("Fine.")], name="filler")
+                await outcome(sea, clock, Agent("filler", model=model, tools=[world.bank()]))
+
+            assert (opened, breaker.phase.state) == ("open", "closed")
+            assert world.calls == 16
+
+    asyncio.run(play())
+
+
 def test_with_outlast_every_run_that_has_the_time_is_answered_and_the_storm_is_no_worse() -> None:
     async def play() -> None:
         clock = ManualClock()
