@@ -136,7 +136,49 @@ def test_a_brake_is_put_on_listed_and_lifted(journal: Desks) -> None:
     lifted = journal("unpause", "--tool", "refund")
     assert (lifted.out, lifted.err) == ("lifted: tool:refund\n", "still paused: agent:cashier\n")
     document = journal("unpause", "--agent", "cashier", "--json").document
-    assert document == {"lifted": ["agent:cashier"], "paused": []}
+    assert document == {"lifted": ["agent:cashier"], "paused": [], "waiting": []}
+
+
+def test_a_brake_on_a_name_that_nobody_knows_is_put_on_with_a_warning(journal: Desks) -> None:
+    done = journal("pause", "--tool", "find_ordr", "--agent", "nobody", "--tenant", "acme", "--agent", "desk")
+
+    assert done.exit_code == 0
+    assert (
+        "tool:find_ordr is not known in the newest 1 run: is it a typing error?; alike: tool:find_order"
+        in (" ".join(done.err.split()))
+    )
+    assert "agent:nobody is not known" in " ".join(done.err.split())
+    assert "acme is not" not in done.err and "desk is not" not in done.err
+    assert len(journal("pause", "--json").document["paused"]) == 4
+
+
+def test_a_brake_is_named_as_it_is_listed_too(journal: Desks) -> None:
+    done = journal("pause", "--tool", "tool:find_order", "--json")
+
+    assert [each["what"] for each in done.document["paused"]] == ["tool:find_order"]
+    assert done.err == ""
+    assert journal("unpause", "--tool", "tool:find_order").out == "lifted: tool:find_order\n"
+
+
+def test_a_run_whose_brake_is_lifted_and_that_nobody_has_is_told_how_it_goes_on(desks: Desks) -> None:
+    desks("run", desks.app("desk"), "Where is 1042?")
+    desks("pause", "--agent", "desk", "--for", "2h")
+    parked = desks("run", desks.app("desk"), "Where is 1042?", "--json")
+    assert parked.exit_code == 7
+    run, until = parked.document["run"], parked.document["waiting"]["until"]
+    assert until == desks("pause", "--json").document["paused"][0]["until"]
+    told = " ".join(desks("resume", run).err.split())
+    assert "it ends by itself at " in told
+
+    lifted = " ".join(desks("unpause", "--agent", "desk").err.split())
+
+    assert f"no process has taken them up: {run} go on with: seawall resume {run}" in lifted
+    for command in ("runs", "show"):
+        shown = " ".join(desks(command).out.split())
+        assert f"agent:desk is no longer paused; goes on with: seawall resume {run}" in shown
+        assert "is paused by" not in shown
+    assert desks("runs", "--json").document["runs"][0]["waiting"]["lifted"] is True
+    assert desks("resume", run).exit_code == 0
 
 
 def test_who_decides_on_a_run_that_a_brake_holds_is_told_of_that(desks: Desks) -> None:

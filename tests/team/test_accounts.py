@@ -201,7 +201,7 @@ def test_an_unknown_price_is_refused_where_money_is_capped() -> None:
         unpriced = Team(Agent("a", model=ScriptedModel(["Hi."], name="mystery")))
         budget = Budget(tenants={"acme": usd("1")})
         async with Seawall(budget=budget) as sea:
-            with pytest.raises(Refused, match="usd is limited to 1, and the price of 'a''s model 'mystery'"):
+            with pytest.raises(Refused, match="price for agent 'a' of model 'mystery' is not known: give it"):
                 await sea.start(unpriced, "go", tenant="acme")
             assert await spent(sea, "bolt", unpriced) == "completed"
 

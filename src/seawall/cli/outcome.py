@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from rich.text import Text
 
-from seawall.cli import describe, words
+from seawall.cli import describe, settings, words
 from seawall.cli.describe import STATUS_STYLES
 from seawall.cli.hints import hint
+from seawall.core.clock import SystemClock
 from seawall.team.outcome import Outcome, Waiting
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ def tell(screen: Screen, rest: Outcome | Waiting, *, streamed: str = "") -> None
     if isinstance(rest, Waiting):
         screen.text(f"waiting: {describe.asked_at(rest)}, {describe.question(rest)}")
         if rest.kind == "pause":
+            if rest.until is not None:
+                screen.note(f"it ends by itself at {settings.until(rest.until, SystemClock().wall_s())}")
             screen.note(
                 f"lift it: {hint(f'unpause {unpausing(rest.what)}')}   then: {hint(f'resume {rest.run}')}"
             )

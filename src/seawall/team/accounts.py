@@ -141,7 +141,10 @@ class Accounts:
         if not caps:
             return ALLOW
         if step.usd is None and (cap := next((cap for cap in caps if cap.usd is not None), None)):
-            reason = f"the price of model {step.name!r} is not known and usd is capped to {cap.usd}"
+            reason = (
+                f"the price of model {step.name!r} is not known and usd is capped to {cap.usd}: "
+                f"give it with Seawall(prices={{{step.name!r}: Price(…)}})"
+            )
             return Halt(reason, f"{cap.scope}_usd={cap.usd}", "unknown price")
         mine = self._requests.setdefault(run_id, {})
         request = mine.get(_key(step))

@@ -40,6 +40,8 @@ class Waiting(msgspec.Struct, frozen=True):
     """The arguments' text, or a hand-off's task; None if a model call or a review is held."""
     reason: str = ""
     """Why it is held, in the guard's words; or that the effect's fate is not known."""
+    until: float | None = None
+    """Wall seconds at which a brake ends by itself; None: it is lifted by a person, as with every other kind."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,5 +134,9 @@ def waitings_of(state: RunState, events: Iterable[Event], text: Callable[[Ref], 
     for brake in state.paused:
         started = state.started
         why = f"paused by {brake.by}{f': {brake.why}' if brake.why else ''}"
-        found.append(Waiting(started.run, 0, brake.what, started.agent, brake.at, "pause", reason=why))
+        found.append(
+            Waiting(
+                started.run, 0, brake.what, started.agent, brake.at, "pause", reason=why, until=brake.until
+            )
+        )
     return found
