@@ -132,6 +132,29 @@ def test_a_byte_order_mark_is_left_out(tmp_path: Path) -> None:
     assert [each.id for each in runs_of(path)] == ["r"]
 
 
+@pytest.mark.parametrize(
+    "content", [json.dumps(recorded([("read", {}, "x")] * 9), indent=1).encode(), b"\x00\x01\n\xff\n" * 50]
+)
+def test_a_file_of_another_kind_is_told_in_one_line(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "runs.json"
+    path.write_bytes(content)
+
+    (bad,) = lines(path)
+
+    assert isinstance(bad, BadLine)
+    assert str(bad).startswith(
+        f"{path}: not JSON lines: one run a line is expected (line 1 is not a JSON value"
+    )
+
+
+def test_after_twenty_bad_lines_in_a_row_the_rest_is_not_read_and_that_is_said(tmp_path: Path) -> None:
+    good = recorded([("read", {}, "x")])
+    found = lines(write(tmp_path / "a.jsonl", [good, *["{}"] * 19, good, *["{}"] * 30, good]))
+
+    assert [type(each) is RecordedRun for each in found] == [True, *[False] * 19, True, *[False] * 21]
+    assert str(found[-1]) == f"{tmp_path}/a.jsonl: 20 bad lines in a row: the rest of it is not read"
+
+
 def test_it_is_the_guard_itself_that_judges(tmp_path: Path) -> None:
     asked: list[str] = []
 

@@ -22,6 +22,8 @@ from seawall.core.canonical import canonical, well_formed
 MAX_LINE_BYTES = 64 * 1024 * 1024
 """A longer line is left out, and said so: one line is one run, and it is held in memory as a whole. The longest of
 the recordings that we tuned with has 1.1 MB."""
+MAX_BAD_LINES = 20
+"""In a row: then the rest of a file is not read. Single bad lines are named; a file of another kind has nothing else."""
 GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -46,6 +48,10 @@ class RecordedRun(msgspec.Struct, frozen=True, kw_only=True):
     line: int = 0
     row: dict[str, Any] = {}
     """The row's other fields, as they are."""
+    lacks: tuple[str, ...] = ()
+    """Of `arguments` and `result`: what none of its calls has. What then is said of the run may be false."""
+    fields: tuple[str, ...] = ()
+    """Those that its calls have."""
 
 
 class BadLine(NamedTuple):
@@ -54,13 +60,43 @@ class BadLine(NamedTuple):
     where: str
     """`file:line`."""
     why: str
+    is_json: bool = True
 
     def __str__(self) -> str:
         return f"{self.where}: {self.why}"
 
 
 def read(path: Path, *, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[RecordedRun | BadLine]:
-    """The runs of a file, one at a time, and what is wrong with it. Never raises for what the file holds."""
+    """The runs of a file, one at a time, and what is wrong with it. Never raises for what the file holds.
+
+    After `MAX_BAD_LINES` in a row the rest is not read, and a file that is no JSON lines from its first line on gives
+    one `BadLine`.
+    """
+    bad: list[BadLine] = []
+    told, good = 0, False
+    """Of `bad`, and whether a run was read: until then nobody knows what kind of file it is."""
+    for item in _lines(path, max_line_bytes):
+        if isinstance(item, RecordedRun):
+            yield from bad[told:]
+            yield item
+            bad, told, good = [], 0, True
+            continue
+        bad.append(item)
+        if good or bad[0].is_json:
+            yield from bad[told:]
+            told = len(bad)
+        if len(bad) == MAX_BAD_LINES:
+            if told:
+                yield BadLine(str(path), f"{len(bad)} bad lines in a row: the rest of it is not read")
+            break
+    if len(bad) > 1 and not told:
+        first = f"line {bad[0].where.rpartition(':')[2]} is {bad[0].why}"
+        yield BadLine(str(path), f"not JSON lines: one run a line is expected ({first})", is_json=False)
+    else:
+        yield from bad[told:]
+
+
+def _lines(path: Path, max_line_bytes: int) -> Iterator[RecordedRun | BadLine]:
     number = 0
     try:
         with path.open("rb") as plain:
@@ -85,7 +121,7 @@ def _run(line: bytes, where: str, number: int) -> RecordedRun | BadLine:
     try:
         row = _decoded(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return BadLine(where, f"not a JSON value: {error}")
+        return BadLine(where, f"not a JSON value: {error}", is_json=False)
     if not isinstance(row, dict):
         return BadLine(where, f"a run is a JSON object, not {_kind(row)}")
     row = cast("dict[str, Any]", row)
@@ -101,7 +137,10 @@ def _run(line: bytes, where: str, number: int) -> RecordedRun | BadLine:
     name = row.get("id")
     rest = {key: value for key, value in row.items() if key != "calls"}
     known = name if isinstance(name, str) else str(number) if name is None else _text(name)
-    return RecordedRun(id=known, calls=tuple(found), line=number, row=rest)
+    fields = dict.fromkeys(key for call in cast("list[dict[str, Any]]", calls) for key in call)
+    told = {*fields, *("result" for call in found if call.result)}  # an error is a result too
+    lacks = tuple(name for name in ("arguments", "result") if found and name not in told)
+    return RecordedRun(id=known, calls=tuple(found), line=number, row=rest, lacks=lacks, fields=tuple(fields))
 
 
 def _decoded(line: bytes) -> Any:
