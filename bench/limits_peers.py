@@ -39,7 +39,7 @@ _HERE = Path(__file__).resolve().parent
 _ROOT = _HERE.parent
 DATA = Path("..") / "shared" / "data" / "loops"
 _CREWAI = _ROOT / ".venv-crewai" / "bin" / "python"
-_WIDTH = 170
+_WIDTH = 190
 """Columns of the tables where stdout is no terminal."""
 _RECORDED_TIMES = 5
 """The recorded runs are played one after the other, so a cell of them may take so many times as long."""
@@ -173,8 +173,10 @@ def rows_of(played: list[Played], cap_s: float) -> list[Row]:
 
 def describe(options: Options, sample: dict[str, Any]) -> dict[str, Any]:
     """What is needed to read the numbers, and to make them again."""
+    # Paths by their last part: where they lie is this machine's affair.
+    arguments = [Path(one).name if Path(one).is_absolute() else one for one in sys.argv[1:]]
     return {
-        "command": shlex.join(["python", "bench/limits_peers.py", *sys.argv[1:]]),
+        "command": shlex.join(["python", "bench/limits_peers.py", *arguments]),
         "seed": options.seed,
         "cap_calls": options.cap,
         "cap_s": options.cap_s,
@@ -191,14 +193,14 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     """The command line. Exits with 2 for what is not understood."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "--quick", action="store_true", help="a lower cap, a smaller sample: under two minutes"
+        "--quick",
+        action="store_true",
+        help="a lower cap, a smaller sample, nothing fitted: two to three minutes",
     )
     parser.add_argument(
         "--systems", default=",".join(SYSTEMS), help=f"of {', '.join(SYSTEMS)} (default: all)"
     )
-    parser.add_argument(
-        "--configs", default=",".join(CONFIGS), help=f"of {', '.join(CONFIGS)} (default: all)"
-    )
+    parser.add_argument("--configs", help=f"of {', '.join(CONFIGS)} (default: all; quick: all but fitted)")
     parser.add_argument("--only", help=f"cases or families: {', '.join((*CASES, RECORDED))} (default: all)")
     parser.add_argument("--cap", type=int, help="calls after which we end a run (default: 300; quick: 60)")
     parser.add_argument(
@@ -214,6 +216,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--out", type=Path, help="default: bench/results/limits_peers.json; quick: -quick.json"
     )
     given = parser.parse_args(arguments)
+    given.configs = given.configs or ",".join(CONFIGS[:2] if given.quick else CONFIGS)
     for name, known in (("systems", tuple(SYSTEMS)), ("configs", CONFIGS)):
         chosen = tuple(getattr(given, name).split(","))
         if unknown := [one for one in chosen if one not in known]:

@@ -3,9 +3,9 @@
 From its page, of what these recordings hold: a call brings no news if it brings what it brought the last time. Each
 such call is advised; after three with nothing new in between, that call is not made. A write changes the world: after
 it, each question may be asked once more. A write itself is counted apart: made again four times with nothing else
-new, and with a result that is the same but for numbers, it is not made. Calls that go round, two to four of them
-with the same answers, are advised on when a round is complete, from its second repetition on; after four, the call that
-begins it again is not made.
+new, and with a result that is the same but for numbers, it is not made. Calls that go round, two or more of them
+with the same answers in whatever order, are advised on when a round is complete, from its second repetition on; after
+four, no call of the round is made again. A longer round counts as several of four calls.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from conversation.recorded import Call
 
 LIMIT, AGAIN, ROUNDS = 3, 4, 4
+LOOKS_BACK, LONGEST = 16, 4
+"""Calls among which the same is looked for, and those that make a round of a longer one."""
 
 
 @dataclass
@@ -30,6 +32,16 @@ class Known:
     other: int = 0
     """News of other calls before it: what `again` counts within."""
     again: int = 0
+
+
+@dataclass
+class Made:
+    """A call of the run: who asked what, what came, and in which step."""
+
+    asked: str
+    answer: str
+    name: str
+    step: int
 
 
 class Frame:
@@ -47,16 +59,17 @@ class Rule:
     def __init__(self) -> None:
         self._frames: dict[str, Frame] = {}
         self._world = 0
-        self._calls: list[tuple[str, str]] = []
-        """What was asked, by whom, and what came: for cycles."""
-        self._names: list[str] = []
+        self._calls: list[Made] = []
+        """The newest, in their order, whoever made them: for rounds."""
+        self._repeated = 0
+        """How many in a row were among the calls before them already."""
+        self._round = 0
+        """How far back the farthest of those lay."""
 
     def stops(self, frame: str, call: Call) -> bool:
         """Whether this call is not made."""
-        if any(
-            self._rounds(period) >= ROUNDS and self._calls[-period][0] == _by(frame, call)
-            for period in (2, 3, 4)
-        ):
+        asked = _by(frame, call)
+        if self._rounds()[0] >= ROUNDS and any(made.asked == asked for made in self._calls[-self._round :]):
             return True
         here = self._frames.get(frame)
         known = None if here is None else here.known.get(_asked(call))
@@ -68,35 +81,31 @@ class Rule:
     def learn(self, frame: str, call: Call, step: int) -> str | None:
         """Take in a result; the advice that stands below it, if it brought no news."""
         note = self._learn(frame, call, step)
-        self._calls.append((_by(frame, call), json.dumps(_meaning(call.result), sort_keys=True)))
-        self._names.append(call.name)
-        for period in (2, 3, 4):
-            count = self._matched(period)
-            if note is None and count >= 2 * period and count % period == 0 and self._rounds(period):
-                names = " → ".join(self._names[-1 - period : -1])
-                note = round_again(names, count // period, 2 * (len(self._calls) - period) or step)
+        since = self._again(Made(_by(frame, call), _answer(call), call.name, step))
+        rounds, rest = self._rounds()
+        if note is None and rounds >= 2 and not rest:
+            names = [made.name for made in self._calls[-self._round :]]
+            cut = [*names[:LONGEST], "…"] if len(names) > LONGEST else names
+            note = round_again(" → ".join(cut), rounds, since)
         return note
 
-    def _matched(self, period: int) -> int:
-        """How many of the newest calls in a row are those of one period before."""
-        count, calls = 0, self._calls
-        while len(calls) > count + period and calls[-1 - count] == calls[-1 - count - period]:
-            count += 1
-        return count
+    def _again(self, newest: Made) -> int:
+        """Count a call that brought what it had brought lately; the step of that one."""
+        same = [(made.asked, made.answer) == (newest.asked, newest.answer) for made in reversed(self._calls)]
+        back = same.index(True) + 1 if True in same else 0
+        since = self._calls[-back].step if back else 0
+        self._repeated = self._repeated + 1 if back else 0
+        self._round = max(self._round, back) if back else 0
+        self._calls = [*self._calls, newest][-LOOKS_BACK:]
+        return since
 
-    def _rounds(self, period: int) -> int:
-        """Full rounds of a cycle that is no shorter one, made several times."""
-        newest = self._calls[-period:]
-        short = any(
-            newest == newest[:size] * (period // size)
-            for size in (1, 2)
-            if size < period and not period % size
-        )
-        return 0 if short else self._matched(period) // period
+    def _rounds(self) -> tuple[int, int]:
+        """Full rounds that were repeated, and calls beyond them. The same call in a row is no round."""
+        return divmod(self._repeated, min(self._round, LONGEST)) if self._round > 1 else (0, 0)
 
     def _learn(self, frame: str, call: Call, step: int) -> str | None:
         here = self._frames.setdefault(frame, Frame())
-        answer = json.dumps(_meaning(call.result), sort_keys=True)
+        answer = _answer(call)
         known = here.known.get(_asked(call))
         if call.effect:
             return self._wrote(here, call, answer, known, step)
@@ -163,6 +172,10 @@ def advice(name: str, before: int, left: int) -> str:
 
 def _asked(call: Call) -> str:
     return json.dumps([call.name, json.loads(call.arguments)], sort_keys=True)
+
+
+def _answer(call: Call) -> str:
+    return json.dumps(_meaning(call.result), sort_keys=True)
 
 
 def _meaning(result: str) -> object:

@@ -178,7 +178,8 @@ class Report:
             "Loops: tool calls that reached the world, and the good runs that the same limits stop"
         )
         for name in ("system", "limits", *(case.name for case in loops), "$ of all", "s at most"):
-            table.add_column(name, justify="left" if name in ("system", "limits") else "right")
+            justify = "left" if name in ("system", "limits") else "right"
+            table.add_column(name, justify=justify, no_wrap=name == "system")
         for case in good:
             table.add_column(case.name, justify="right")
         table.add_column("recorded good runs stopped", justify="right")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,60 @@ def test_a_torn_archive_and_a_missing_file_are_named(tmp_path: Path) -> None:
 
     assert all(isinstance(each, RecordedRun) for each in good)
     assert "can't be read any further" in str(bad)
-    assert str(missing) == f"{tmp_path / 'nothing'}:1: can't be read any further: No such file or directory"
+    assert str(missing) == f"{tmp_path / 'nothing'}: can't be read: No such file or directory"
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_pipe_is_read_like_a_file(zipped: bool) -> None:
+    data = f"{json.dumps(GOOD)}\n{json.dumps(GOOD)}".encode()
+    out, into = os.pipe()
+    try:
+        os.write(into, gzip.compress(data) if zipped else data)
+        os.close(into)
+
+        assert [each.id for each in runs_of(Path(f"/dev/fd/{out}"))] == ["r", "r"]
+    finally:
+        os.close(out)
+
+
+def test_what_python_writes_is_read_though_it_is_not_quite_json(tmp_path: Path) -> None:
+    (run,) = runs_of(
+        write(tmp_path / "a.jsonl", [recorded([("a\ud800", {"x": float("nan")}, ["\udfff", float("inf")])])])
+    )
+
+    assert run.calls[0].tool == "a?"
+    assert run.calls[0].arguments == '{"x":null}'
+    assert run.calls[0].result == '["?",null]'
+
+
+def test_a_byte_order_mark_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(GOOD).encode())
+
+    assert [each.id for each in runs_of(path)] == ["r"]
+
+
+@pytest.mark.parametrize(
+    "content", [json.dumps(recorded([("read", {}, "x")] * 9), indent=1).encode(), b"\x00\x01\n\xff\n" * 50]
+)
+def test_a_file_of_another_kind_is_told_in_one_line(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "runs.json"
+    path.write_bytes(content)
+
+    (bad,) = lines(path)
+
+    assert isinstance(bad, BadLine)
+    assert str(bad).startswith(
+        f"{path}: not JSON lines: one run a line is expected (line 1 is not a JSON value"
+    )
+
+
+def test_after_twenty_bad_lines_in_a_row_the_rest_is_not_read_and_that_is_said(tmp_path: Path) -> None:
+    good = recorded([("read", {}, "x")])
+    found = lines(write(tmp_path / "a.jsonl", [good, *["{}"] * 19, good, *["{}"] * 30, good]))
+
+    assert [type(each) is RecordedRun for each in found] == [True, *[False] * 19, True, *[False] * 21]
+    assert str(found[-1]) == f"{tmp_path}/a.jsonl: 20 bad lines in a row: the rest of it is not read"
 
 
 def test_it_is_the_guard_itself_that_judges(tmp_path: Path) -> None:

@@ -135,6 +135,12 @@ def no_new_output() -> list[Row]:
     return [("execute_bash", {"command": "npm ci"}, "[no new output after 10.0 seconds]"), *waits]
 
 
+def waits_apart() -> list[Row]:
+    """The wait is a call of its own, and what is looked at after it is no poll."""
+    waited = [sh("sleep 60", ""), sh("cat train.log", "epoch 1"), sh("nvidia-smi -q", "busy")] * 9
+    return [sh("python train.py &", ""), *waited, sh("cat train.log", "done")]
+
+
 def searches_that_find_nothing() -> list[Row]:
     return [
         ("search", {"query": word}, "No matches found.", True)
@@ -158,6 +164,7 @@ GOOD = [
     pages,
     plans,
     no_new_output,
+    waits_apart,
     searches_that_find_nothing,
 ]
 
@@ -186,6 +193,21 @@ def test_work_that_brings_news_is_not_even_advised_on(rows: Any, tmp_path: Path)
     assert audited(rows(), tmp_path).advised_at == ()
 
 
+def switches(*names: str) -> list[Row]:
+    """Every switch off and on again, and a look, for ever."""
+    flips = [(f"toggle_{name}", {}, f"{name} is {now}") for name in names for now in ("off", "on")]
+    return [*flips, ("check_status_bar", {}, "no service")] * 12
+
+
+def line() -> Row:
+    return "get_line", {}, "active"
+
+
+def rounds(times: int) -> list[Row]:
+    flips = [("toggle_data", {}, "off"), ("check_status_bar", {}, "no data")]
+    return [*flips, ("toggle_data", {}, "on"), ("run_speed_test", {}, "no connection")] * times
+
+
 LOOPS: list[tuple[str, list[Row], int, str]] = [
     ("one read", [("read", {}, "same")] * 9, 4, "no_news"),
     (
@@ -203,6 +225,20 @@ LOOPS: list[tuple[str, list[Row], int, str]] = [
     ),
     ("two in turn", [("a", {}, "1"), ("b", {}, "2")] * 9, 9, "no_news"),
     ("on and off", [("toggle", {}, "on"), ("toggle", {}, "off")] * 9, 10, "cycles"),
+    ("three switches, off and on in turn", switches("airplane_mode", "data", "roaming"), 23, "cycles"),
+    (
+        "two switches, now this one first and now that",
+        [*switches("data", "roaming")[:5], *switches("roaming", "data")[:5]] * 9,
+        21,
+        "cycles",
+    ),
+    (
+        "a round with a look at what was known long before",
+        [line(), *rounds(4), line(), *rounds(9)],
+        22,
+        "cycles",
+    ),
+    ("a wait and a look, without end", [sh("sleep 9", ""), sh("cat out", "nothing yet")] * 60, 44, "polls"),
     ("seven in turn, who may write", [(f"t{n}", {}, "x") for n in range(7)] * 9, 19, "stretch"),
     ("seven reads in turn", [(f"get_t{n}", {}, "x") for n in range(7)] * 9, 13, "stretch"),
     ("one event after the other", [("create_event", {"at": 5}, f"id: {n}") for n in range(9)], 5, "again"),

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from conversation import alone, report, split, world
 from conversation.play import Wire, play
-from conversation.recorded import load
+from conversation.recorded import Call, load
+from conversation.rule import Rule
 from conversation.script import Script
 
 ROOT = Path(__file__).parents[2]
@@ -134,3 +135,15 @@ def test_independent_reads_go_out_together_and_dependent_ones_do_not() -> None:
     assert [len(batch) for batch in script.runs[1].batches] == [1, 1, 1, 2]
     ids = [call.id for call in script.runs[0].batches[0]]
     assert len(set(ids)) == len(ids)
+
+
+def test_a_round_is_named_in_the_order_in_which_its_calls_were_made_last() -> None:
+    rule = Rule()
+    book = Call(id="b", name="book_reservation", arguments='{"seat": 7}', result="Error: no seat")
+    think = Call(id="t", name="think", arguments='{"thought": "Try again."}', result="")
+
+    notes = [rule.learn("agent", call, step) for step, call in enumerate([book, think] * 3, 1)]
+
+    assert notes[-1] is not None and notes[-1].startswith(
+        "[book_reservation → think has come round 3 times with the same answers, since step 4."
+    )

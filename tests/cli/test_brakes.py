@@ -67,6 +67,14 @@ def test_a_setting_that_has_run_out_is_not_listed_as_in_force(journal: Desks) ->
     assert "loops      as the code says" in journal("guards").out
 
 
+@pytest.mark.parametrize("words", [("set", "loops", "auto"), ("unset", "loops")])
+def test_a_guard_goes_back_to_what_the_code_says(journal: Desks, words: tuple[str, ...]) -> None:
+    journal("guards", "set", "loops", "off")
+
+    assert "loops  as the code says" in journal("guards", *words).out
+    assert "loops      as the code says" in journal("guards").out
+
+
 def test_who_set_it_is_the_systems_user_where_nobody_is_named(
     journal: Desks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,8 +88,9 @@ def test_who_set_it_is_the_systems_user_where_nobody_is_named(
     [
         (["set", "loops"], "'set loops' is no call"),
         (["put", "loops", "off"], "'put loops off' is no call"),
-        (["set", "loops", "on"], "guard 'loops': mode is 'on'; it is one of off, observe, enforce"),
+        (["set", "loops", "on"], "guard 'loops': mode is 'on'; it is one of off, observe, enforce, auto"),
         (["set", "loops", "off", "--for", "soon"], "--for soon: write a number above zero and a unit"),
+        (["unset", "loops", "--for", "1h"], "--for: what the code says lasts"),
         (["set", "loops", "off", "--for", "0s"], "--for 0s: write a number above zero and a unit"),
     ],
 )
@@ -122,10 +131,64 @@ def test_a_brake_is_put_on_listed_and_lifted(journal: Desks) -> None:
     assert [each["what"] for each in document["paused"]] == ["tool:refund", "agent:cashier"]
     assert (document["in_flight"], document["cut"]) == ([], False)
 
+    wrong = journal("unpause", "--tool", "refund", "--tool", "other")  # nothing is lifted by halves
+    assert "'tool:other' is not paused (paused: tool:refund, agent:cashier)" in wrong.err
     lifted = journal("unpause", "--tool", "refund")
     assert (lifted.out, lifted.err) == ("lifted: tool:refund\n", "still paused: agent:cashier\n")
     document = journal("unpause", "--agent", "cashier", "--json").document
-    assert document == {"lifted": ["agent:cashier"], "paused": []}
+    assert document == {"lifted": ["agent:cashier"], "paused": [], "waiting": []}
+
+
+def test_a_brake_on_a_name_that_nobody_knows_is_put_on_with_a_warning(journal: Desks) -> None:
+    done = journal("pause", "--tool", "find_ordr", "--agent", "nobody", "--tenant", "acme", "--agent", "desk")
+
+    assert done.exit_code == 0
+    assert (
+        "tool:find_ordr is not known in the newest 1 run: is it a typing error?; alike: tool:find_order"
+        in (" ".join(done.err.split()))
+    )
+    assert "agent:nobody is not known" in " ".join(done.err.split())
+    assert "acme is not" not in done.err and "desk is not" not in done.err
+    assert len(journal("pause", "--json").document["paused"]) == 4
+
+
+def test_a_brake_is_named_as_it_is_listed_too(journal: Desks) -> None:
+    done = journal("pause", "--tool", "tool:find_order", "--json")
+
+    assert [each["what"] for each in done.document["paused"]] == ["tool:find_order"]
+    assert done.err == ""
+    assert journal("unpause", "--tool", "tool:find_order").out == "lifted: tool:find_order\n"
+
+
+def test_a_run_whose_brake_is_lifted_and_that_nobody_has_is_told_how_it_goes_on(desks: Desks) -> None:
+    desks("run", desks.app("desk"), "Where is 1042?")
+    desks("pause", "--agent", "desk", "--for", "2h")
+    parked = desks("run", desks.app("desk"), "Where is 1042?", "--json")
+    assert parked.exit_code == 7
+    run, until = parked.document["run"], parked.document["waiting"]["until"]
+    assert until == desks("pause", "--json").document["paused"][0]["until"]
+    told = " ".join(desks("resume", run).err.split())
+    assert "it ends by itself at " in told
+
+    lifted = " ".join(desks("unpause", "--agent", "desk").err.split())
+
+    assert f"no process has taken them up: {run} go on with: seawall resume {run}" in lifted
+    for command in ("runs", "show"):
+        shown = " ".join(desks(command).out.split())
+        assert f"agent:desk is no longer paused; goes on with: seawall resume {run}" in shown
+        assert "is paused by" not in shown
+    assert desks("runs", "--json").document["runs"][0]["waiting"]["lifted"] is True
+    assert desks("resume", run).exit_code == 0
+
+
+def test_who_decides_on_a_run_that_a_brake_holds_is_told_of_that(desks: Desks) -> None:
+    desks("run", desks.app("desk"), "Where is 1042?")
+    desks("pause", "--agent", "desk")
+    assert desks("run", desks.app("desk"), "Where is 1042?").exit_code == 7
+
+    done = desks("approve", "last", "--by", "jo")
+
+    assert (done.exit_code, "agent:desk is paused, seawall unpause lifts that" in done.err) == (2, True)
 
 
 def test_a_run_is_paused_by_the_end_of_its_id(journal: Desks) -> None:
@@ -179,6 +242,7 @@ def test_everything_is_paused_and_new_runs_are_refused(journal: Desks) -> None:
     [
         (["unpause"], "what is to be lifted?"),
         (["unpause", "--tool", "refund"], "'tool:refund' is not paused (paused: nothing)"),
+        (["pause", "--for", "30m"], "what is to be paused?"),
         (["pause", "--tool", ""], "is nothing that can be paused"),
         (["pause", "--run", "r-none"], "r-none"),
         (["pause", "--all", "--for", "long"], "--for long: write"),

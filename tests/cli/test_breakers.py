@@ -81,7 +81,7 @@ def test_an_isolated_endpoint_is_not_called_until_a_person_lifts_it(desks: Desks
     assert done.exit_code == 0
     assert done.out.splitlines()[1].split()[:2] == ["tool:bank", "isolated"]
     note = done.out.splitlines()[2]
-    assert note.startswith("  └ kept isolated by kim for ") and note.endswith(" more: they migrate")
+    assert note.startswith("  └ kept isolated by kim until ") and note.endswith(" min): they migrate")
 
     assert "kim isolated it (they migrate)" in runs(path, 1, up=True)[0]
     desks("breakers", "--auto", "tool:bank", "--by", "kim")
@@ -108,12 +108,43 @@ def test_a_breaker_that_a_person_opens_recovers_by_itself(desks: Desks, path: Pa
     assert "└ opened by kim" in desks("breakers").out
 
 
+def test_a_breaker_that_a_person_opened_goes_by_its_calls_again_on_auto(desks: Desks, path: Path) -> None:
+    runs(path, 1, up=True)
+    desks("breakers", "--open", "tool:bank", "--for", "1h30m")
+    closed = rows(desks, "--auto", "tool:bank", "--by", "kim")["tool:bank"]
+
+    assert (closed["state"], closed["calls"], closed["next_probe_s"]) == ("closed", 0, None)
+    assert "opened its breaker" not in runs(path, 1, up=True)[0]
+
+
+def test_a_breaker_that_its_calls_opened_is_left_open_by_auto(desks: Desks, path: Path) -> None:
+    runs(path, 15)
+    opened = rows(desks)["tool:bank"]
+    assert opened["state"] != "closed"
+
+    assert rows(desks, "--auto", "tool:bank")["tool:bank"]["state"] == opened["state"]
+
+
+def test_several_endpoints_are_set_at_once_or_none(desks: Desks, path: Path) -> None:
+    runs(path, 1, up=True)
+    assert desks("breakers", "--isolate", "bank", "--isolate", "shop").exit_code == 2
+    assert rows(desks)["tool:bank"]["set_to"] is None
+
+    found = rows(desks, "--isolate", "bank", "--isolate", "model:gpt", "--for", "1h30m", "--by", "kim")
+
+    assert {name: each["set_to"] for name, each in found.items()} == {
+        "tool:bank": "isolated",
+        "model:gpt": "isolated",
+    }
+    assert "kept isolated by kim until " in desks("breakers").out
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (("--isolate", "tool:shop"), "no run has called it; there are: model:gpt, tool:bank. To set it"),
         (("--isolate", "shop"), "an endpoint is written tool:NAME or model:NAME; there are: model:gpt"),
-        (("--open", "bank", "--close", "bank"), "--open and --close: set one at a time"),
+        (("--open", "bank", "--close", "bank"), "--open and --close: set one of them at a time"),
         (("--for", "30m"), "go with --open, --close, --isolate or --auto"),
         (("--open", "bank", "--for", "soon"), "--for soon: write a number"),
         (("--auto", "bank", "--for", "3m"), "--for: --auto lasts"),

@@ -132,7 +132,9 @@ def test_it_tells_one_tenant_as_json(spent: Desks) -> None:
 
 
 def test_a_tenant_that_has_spent_nothing_is_told_what_it_may(spent: Desks) -> None:
-    usd_today, calls_today, in_all = spent("budget", "--tenant", "new", "--json").document["accounts"]
+    done = spent("budget", "--tenant", "new", "--json")
+    usd_today, calls_today, in_all = done.document["accounts"]
+    assert "tenant 'new' has no account in seawall.db yet" in done.err
 
     assert (usd_today["tenant"], usd_today["spent"], usd_today["left"]) == ("new", "0", "1.00")
     assert (calls_today["left"], in_all["cap"]) == (9, None)
@@ -148,5 +150,12 @@ def test_it_says_so_where_tenants_are_left_out(spent: Desks) -> None:
 def test_a_journal_in_which_nothing_was_spent_says_so(desks: Desks) -> None:
     desks("run", desks.app("desk"), "Where is 1042?", "--tenant", "acme")
 
-    assert desks("budget", "--tenant", "bolt").err.strip() == "nothing was spent in seawall.db by tenant bolt"
+    assert desks("budget", "--tenant", "bolt").err.strip() == "tenant 'bolt' has no account in seawall.db"
     assert "no cap" in desks("budget").out
+
+
+def test_a_run_of_the_command_line_keeps_to_the_caps_that_a_program_gave(spent: Desks) -> None:
+    # of nine model calls two are made already, and a run makes two
+    made = [spent("run", spent.app("desk"), "Where is 1042?", "--tenant", "acme", "--json") for _ in range(4)]
+
+    assert made[-1].document["stopped_by"]["limit"] == "tenant_day_model_calls=9"

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 
-from seawall import Agent, Loops, Misused, NotDone, Replace, Team, Tool, tool
+from seawall import Agent, Loops, Misused, NotDone, Replace, Seawall, Team, Tool, tool
 from seawall.models.protocol import ModelRequest
 from seawall.models.scripted import calls
 from seawall.run.step import Step
-from seawall.testing import ManualClock, ScriptedModel, call, say
+from seawall.testing import ManualClock, ScriptedModel, call, say, slow
 from team.play import Played, play, sent
 
 BOOM = ValueError("boom")
@@ -298,3 +299,40 @@ def test_observed_loops_are_counted_and_let_pass() -> None:
     assert observed.outcome.status == "completed"
     assert len(free.calls) == 6
     assert ("loops", "halt", "observe") in observed.judged
+
+
+def test_nothing_is_fresh_while_something_is_written_nor_after_a_write_whose_fate_is_unknown() -> None:
+    asked: list[float] = []
+
+    async def main() -> None:
+        clock = ManualClock()
+
+        @tool(fresh_s=60)
+        async def balance() -> str:
+            """Look the balance up."""
+            asked.append(clock.monotonic_s())
+            return "10 EUR"
+
+        @tool(effect=True)
+        async def pay() -> str:
+            """Pay, and lose the line."""
+            await clock.sleep(4.5)
+            raise ConnectionError("the line went dead")
+
+        looks = [slow(2.0, call("balance")) for _ in range(5)]
+        reader = Agent("reader", model=ScriptedModel([*looks, say("10 EUR.")], clock=clock), tools=[balance])
+        payer = Agent("payer", model=ScriptedModel([slow(3.0, call("pay"))], clock=clock), tools=[pay])
+        both = calls(call("ask_reader", task="look"), call("ask_payer", task="pay"))
+        boss = Agent("boss", model=ScriptedModel([both], clock=clock))
+        async with Seawall(clock=clock) as sea:
+            run = await sea.start(Team("desk", boss, specialists=[reader, payer]), "Pay, and look.")
+            await clock.until(run.rest())
+
+    asyncio.run(main())
+
+    assert asked == [
+        2.0,
+        4.0,
+        6.0,
+        8.0,
+    ]  # it was being paid from 3.0 to 7.5; at 10.0 what was read at 8.0 is fresh

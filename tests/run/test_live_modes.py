@@ -49,6 +49,24 @@ def test_a_switch_holds_for_runs_in_flight_and_goes_back_when_it_expires() -> No
     asyncio.run(main())
 
 
+def test_a_switch_is_taken_back_while_a_run_is_in_flight() -> None:
+    async def main() -> None:
+        clock, world = ManualClock(), World()
+        async with Seawall(clock=clock, guards=[Says(Refuse("no"))]) as sea:
+            run = await sea.start(desk(world, clock), "go")
+            await sea.set_guard("says", "observe", by="ops")
+            await clock.advance(10.5)
+            await sea.set_guard("says", "auto", by="jo")
+            await clock.until(run.outcome())
+            events = await sea.journal.events(run.id)
+
+        assert world.calls == ["1"]
+        sets = [(event.mode, event.by) for event in events if isinstance(event, GuardSet)]
+        assert sets == [("observe", "ops"), ("enforce", "jo")]
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("jump_s", [-5.0, -86_400.0, 3_600.0])
 def test_a_switch_lasts_as_long_as_was_said_whatever_the_wall_clock_does(jump_s: float) -> None:
     async def main() -> None:

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import queue
+import threading
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
-from seawall import Agent, Misused, Outcome, Refused, Run, Seawall, Team, Waiting
+from seawall import (
+    Agent,
+    Budget,
+    Caps,
+    Limits,
+    Misused,
+    Outcome,
+    Refused,
+    Run,
+    Seawall,
+    Team,
+    Tool,
+    Waiting,
+)
 from seawall.core.events import StepIntended, StepKind
-from seawall.journal.protocol import Setting, SettingKind
+from seawall.journal.protocol import Setting, SettingKind, Spend
 from seawall.run.shared import Pause
-from seawall.team.brakes import Brakes
+from seawall.team.brakes import Brakes, still_in_flight
 from seawall.testing import ManualClock, ScriptedModel, call, calls, say
 from team.play import World
 
@@ -103,6 +118,10 @@ async def parked(run: Run) -> Waiting:
     rest = await soon(run.rest())
     assert isinstance(rest, Waiting)
     return rest
+
+
+async def steps(sea: Seawall, run: Run) -> list[StepIntended]:
+    return [each for each in await sea.journal.events(run.id) if isinstance(each, StepIntended)]
 
 
 def test_a_paused_tool_is_not_called_others_are_and_the_run_goes_on_when_it_is_lifted() -> None:
@@ -231,6 +250,69 @@ def test_a_run_that_is_held_from_its_first_step_is_begun_once_and_goes_on_once()
     asyncio.run(main())
 
 
+def test_a_further_try_that_waits_for_its_time_is_not_made_under_a_brake() -> None:
+    async def main() -> None:
+        clock, tries = ManualClock(), list[float]()
+
+        async def bank() -> str:
+            """Ask the bank."""
+            tries.append(clock.monotonic_s())
+            if len(tries) == 1:
+                raise ConnectionError("reset")
+            return "ok"
+
+        model = ScriptedModel([call("bank"), say("Done.")], by="position")
+        team = Team(Agent("clerk", model=model, tools=[Tool(bank, retries=1)]), limits=Limits(tool_calls=2))
+        async with Seawall(clock=clock, budget=Budget(tenant=Caps(tool_calls=2))) as sea:
+            run = await sea.start(team, "go")
+            while len(await steps(sea, run)) != 3:
+                await asyncio.sleep(0)
+            assert [each.name for each in (await still_in_flight(sea.journal, ["tool:bank"]))[0]] == ["bank"]
+            await sea.pause("tool:bank", by="ops")
+            assert (await parked(run)).what == "tool:bank"
+            assert await still_in_flight(sea.journal, ["tool:bank"]) == ([], False)
+            await clock.advance(60)
+            assert tries == [0]
+            await sea.unpause("tool:bank", by="ops")
+            outcome = await clock.until(run.outcome())
+            (books,) = await sea.journal.accounts(tenant="", day="*")
+            replayed = await sea.replay(run.id, team)
+        assert (outcome.status, outcome.tool_calls) == ("completed", 2)
+        assert len(tries) == 2
+        assert (books.spent.tool_calls, books.reserved) == (2, Spend())
+        assert replayed.differences == ()
+
+    asyncio.run(main())
+
+
+def test_a_call_that_waits_for_a_thread_of_its_tool_is_not_made_under_a_brake() -> None:
+    async def main() -> None:
+        called, free = queue.SimpleQueue[str](), threading.Event()
+
+        def slow(what: str) -> str:
+            """Take long."""
+            called.put(what)
+            assert free.wait(30)
+            return what
+
+        both = calls(call("slow", what="a"), call("slow", what="b"))
+        model = ScriptedModel([both, say("Done.")], by="position")
+        async with Seawall() as sea:
+            run = await sea.start(Team(Agent("clerk", model=model, tools=[Tool(slow, threads=1)])), "go")
+            while called.empty():
+                await asyncio.sleep(0)
+            await sea.pause("tool:slow", by="ops")
+            free.set()
+            assert (await parked(run)).what == "tool:slow"
+            assert called.qsize() == 1
+            await sea.unpause("tool:slow", by="ops")
+            outcome = await soon(run.outcome())
+        assert (outcome.status, outcome.tool_calls) == ("completed", 2)
+        assert [called.get(), called.get()] == ["a", "b"]
+
+    asyncio.run(main())
+
+
 def test_a_hand_off_to_a_paused_agent_waits() -> None:
     async def main() -> None:
         cashier = Agent("cashier", model=ScriptedModel([say("Paid.")]))
@@ -241,8 +323,7 @@ def test_a_hand_off_to_a_paused_agent_waits() -> None:
             await sea.pause("agent:cashier", by="ops")
             run = await sea.start(Team("desk", boss, specialists=[cashier]), "go")
             assert (await parked(run)).what == "agent:cashier"
-            steps = [each for each in await sea.journal.events(run.id) if isinstance(each, StepIntended)]
-            assert [step.kind for step in steps] == ["model"]
+            assert [step.kind for step in await steps(sea, run)] == ["model"]
             await sea.unpause("agent:cashier", by="ops")
             assert (await soon(run.outcome())).status == "completed"
 

@@ -12,7 +12,7 @@ from typing import Any
 from limits.asked import MODEL, Asked, AskedRun, AskedTool
 from limits.remote import call
 from limits.systems import instructions
-from seawall import Agent, Limits, Planner, Price, Seawall, Team, Tool
+from seawall import Agent, Limits, Loops, Planner, Price, Seawall, Team, Tool
 from seawall.models.providers import resolve
 
 _PRICE = Price(Decimal("2.50"), Decimal(10))
@@ -41,7 +41,11 @@ def _tool_options(asked: Asked, one: AskedTool) -> Mapping[str, Any]:
 def _team_options(asked: Asked) -> Mapping[str, Any]:
     """What is given to a team beside its agents. One line an option."""
     limits = _limits(asked)
-    return {"limits": Limits(**limits), "planner": Planner() if "active_s" in limits else None}
+    return {
+        "limits": Limits(**limits),
+        "planner": Planner() if "active_s" in limits else None,
+        "guards": [Loops(writes=asked.calls)] if asked.config == "fitted" else [],
+    }
 
 
 class SeawallBench:
@@ -55,6 +59,8 @@ class SeawallBench:
         self.configured = ", ".join(f"{name} {value}" for name, value in limits.items()) or "nothing"
         if "active_s" in limits:
             self.configured += ", a planner"
+        if asked.config == "fitted":
+            self.configured += f", Loops(writes={asked.calls})"
         if any(one.poll for one in asked.tools):
             self.configured += "; tools that poll say so"
         self._model = resolve(f"openai:{MODEL}", base_url=f"{asked.base_url}/v1", price=_PRICE)

@@ -6,6 +6,7 @@ result is settled there, and the events that come out are folded by `apply`, as 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
@@ -25,6 +26,8 @@ from seawall.run.state import RunState, apply, begin
 from seawall.run.step import Action, Propose, Result, Step
 
 ROOT = 0
+_STEP = re.compile(r"\bstep (\d+)\b")
+"""In what a guard says. A recording has calls, and no steps."""
 
 
 class Audited(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +41,7 @@ class Audited(msgspec.Struct, frozen=True, kw_only=True):
     rule: str | None = None
     """The limit that was reached: an option of the guard. Where nothing was stopped, that of the first advice."""
     reason: str | None = None
+    """What the guard says, with calls (`call #4`) where it speaks of steps."""
 
 
 def audit(run: RecordedRun, guards: Sequence[Guard], names: ToolNames | None = None) -> Audited:
@@ -67,6 +71,8 @@ class _Audit:
         )
         self._state: RunState = begin(started, guards)
         self._frames: dict[str, int] = {started.agent: ROOT}
+        self._calls: dict[int, int] = {}
+        """By step, the index of its call."""
         self._advised: list[int] = []
         self._first: Judged | None = None
 
@@ -79,6 +85,7 @@ class _Audit:
                 self._record(admission.events)
                 if admission.step is None:
                     return self._halted(index)
+                self._calls[admission.step.number] = index
                 admitted.append((index, admission.step))
             for index, step in admitted:
                 call = self._run.calls[index]
@@ -130,8 +137,12 @@ class _Audit:
             halted_at=halted_at,
             advised_at=tuple(self._advised),
             rule=None if judged is None else (judged.limit or judged.guard).partition("=")[0],
-            reason=None if judged is None else judged.reason,
+            reason=None if judged is None else _STEP.sub(self._call_of, judged.reason),
         )
+
+    def _call_of(self, step: re.Match[str]) -> str:
+        index = self._calls.get(int(step[1]))
+        return step[0] if index is None else f"call #{index}"
 
 
 def _turns(calls: Sequence[RecordedCall]) -> Iterator[list[int]]:

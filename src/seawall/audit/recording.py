@@ -9,6 +9,7 @@ Only `calls`, and in each call `tool`, are needed. Whatever else a row has is le
 from __future__ import annotations
 
 import gzip
+import json
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,11 +17,13 @@ from typing import IO, Any, NamedTuple, cast
 
 import msgspec
 
-from seawall.core.canonical import canonical
+from seawall.core.canonical import canonical, well_formed
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
 """A longer line is left out, and said so: one line is one run, and it is held in memory as a whole. The longest of
 the recordings that we tuned with has 1.1 MB."""
+MAX_BAD_LINES = 20
+"""In a row: then the rest of a file is not read. Single bad lines are named; a file of another kind has nothing else."""
 GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -45,6 +48,10 @@ class RecordedRun(msgspec.Struct, frozen=True, kw_only=True):
     line: int = 0
     row: dict[str, Any] = {}
     """The row's other fields, as they are."""
+    lacks: tuple[str, ...] = ()
+    """Of `arguments` and `result`: what none of its calls has. What then is said of the run may be false."""
+    fields: tuple[str, ...] = ()
+    """Those that its calls have."""
 
 
 class BadLine(NamedTuple):
@@ -53,18 +60,47 @@ class BadLine(NamedTuple):
     where: str
     """`file:line`."""
     why: str
+    is_json: bool = True
 
     def __str__(self) -> str:
         return f"{self.where}: {self.why}"
 
 
 def read(path: Path, *, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[RecordedRun | BadLine]:
-    """The runs of a file, one at a time, and what is wrong with it. Never raises for what the file holds."""
+    """The runs of a file, one at a time, and what is wrong with it. Never raises for what the file holds.
+
+    After `MAX_BAD_LINES` in a row the rest is not read, and a file that is no JSON lines from its first line on gives
+    one `BadLine`.
+    """
+    bad: list[BadLine] = []
+    told, good = 0, False
+    """Of `bad`, and whether a run was read: until then nobody knows what kind of file it is."""
+    for item in _lines(path, max_line_bytes):
+        if isinstance(item, RecordedRun):
+            yield from bad[told:]
+            yield item
+            bad, told, good = [], 0, True
+            continue
+        bad.append(item)
+        if good or bad[0].is_json:
+            yield from bad[told:]
+            told = len(bad)
+        if len(bad) == MAX_BAD_LINES:
+            if told:
+                yield BadLine(str(path), f"{len(bad)} bad lines in a row: the rest of it is not read")
+            break
+    if len(bad) > 1 and not told:
+        first = f"line {bad[0].where.rpartition(':')[2]} is {bad[0].why}"
+        yield BadLine(str(path), f"not JSON lines: one run a line is expected ({first})", is_json=False)
+    else:
+        yield from bad[told:]
+
+
+def _lines(path: Path, max_line_bytes: int) -> Iterator[RecordedRun | BadLine]:
     number = 0
     try:
         with path.open("rb") as plain:
-            zipped = plain.read(2) == GZIP_MAGIC
-            plain.seek(0)
+            zipped = plain.peek(2)[:2] == GZIP_MAGIC  # a pipe can't be read from its beginning again
             file = cast("IO[bytes]", gzip.GzipFile(fileobj=plain)) if zipped else plain
             while line := file.readline(max_line_bytes + 1):
                 number += 1
@@ -77,14 +113,15 @@ def read(path: Path, *, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[Record
                     yield _run(line, where, number)
     except (OSError, EOFError, zlib.error) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        yield BadLine(f"{path}:{number + 1}", f"can't be read any further: {reason}")
+        where, further = (f"{path}:{number + 1}", " any further") if number else (str(path), "")
+        yield BadLine(where, f"can't be read{further}: {reason}")
 
 
 def _run(line: bytes, where: str, number: int) -> RecordedRun | BadLine:
     try:
-        row = msgspec.json.decode(line)
+        row = _decoded(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return BadLine(where, f"not a JSON value: {error}")
+        return BadLine(where, f"not a JSON value: {error}", is_json=False)
     if not isinstance(row, dict):
         return BadLine(where, f"a run is a JSON object, not {_kind(row)}")
     row = cast("dict[str, Any]", row)
@@ -100,7 +137,22 @@ def _run(line: bytes, where: str, number: int) -> RecordedRun | BadLine:
     name = row.get("id")
     rest = {key: value for key, value in row.items() if key != "calls"}
     known = name if isinstance(name, str) else str(number) if name is None else _text(name)
-    return RecordedRun(id=known, calls=tuple(found), line=number, row=rest)
+    fields = dict.fromkeys(key for call in cast("list[dict[str, Any]]", calls) for key in call)
+    told = {*fields, *("result" for call in found if call.result)}  # an error is a result too
+    lacks = tuple(name for name in ("arguments", "result") if found and name not in told)
+    return RecordedRun(id=known, calls=tuple(found), line=number, row=rest, lacks=lacks, fields=tuple(fields))
+
+
+def _decoded(line: bytes) -> Any:
+    """JSON; and what Python's `json` writes that is none: NaN, and characters that were cut in two."""
+    try:
+        return msgspec.json.decode(line)
+    except msgspec.DecodeError as error:
+        try:
+            value = json.loads(line, parse_constant=lambda _: None)
+        except ValueError:
+            raise error from None
+        return msgspec.json.decode(well_formed(json.dumps(value, ensure_ascii=False)))
 
 
 def _call(call: Any) -> RecordedCall | str:

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seawall.cli.options import DEFAULT_JOURNAL, JournalOption, JsonOption
+from seawall.cli.options import (
+    DEFAULT_JOURNAL,
+    ForOption,
+    JournalOption,
+    JsonOption,
+    WhoOption,
+    WhyOption,
+)
 
 if TYPE_CHECKING:
     from seawall.cli.screen import Screen
@@ -20,7 +27,7 @@ if TYPE_CHECKING:
 class Wish:
     """What is to be set."""
 
-    endpoint: str
+    endpoints: list[str]
     value: Value
     option: str
     by: str
@@ -31,27 +38,23 @@ class Wish:
 
 def breakers(
     open_: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option("--open", metavar="ENDPOINT", help="Open it now; it recovers by itself."),
     ] = None,
     close: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option("--close", metavar="ENDPOINT", help="Keep it closed, whatever its calls bring."),
     ] = None,
     isolate: Annotated[
-        str | None, typer.Option("--isolate", metavar="ENDPOINT", help="Let nobody call it.")
+        list[str] | None,
+        typer.Option("--isolate", metavar="ENDPOINT", help="Let nobody call it. May be repeated, as all."),
     ] = None,
     auto: Annotated[
-        str | None, typer.Option("--auto", metavar="ENDPOINT", help="Go by its calls again.")
+        list[str] | None, typer.Option("--auto", metavar="ENDPOINT", help="Go by its calls again.")
     ] = None,
-    for_: Annotated[
-        str | None,
-        typer.Option("--for", metavar="TIME", help="How long: 30m, 2h, 45s. Without it: until --auto."),
-    ] = None,
-    by: Annotated[
-        str, typer.Option("--by", metavar="NAME", help="Who does it; recorded. Without it: the login name.")
-    ] = "",
-    why: Annotated[str, typer.Option("--why", metavar="TEXT", help="Why; it is recorded.")] = "",
+    for_: ForOption = None,
+    by: WhoOption = "",
+    why: WhyOption = "",
     unseen: Annotated[
         bool, typer.Option("--unseen", help="Set it also if no run has called this endpoint yet.")
     ] = False,
@@ -62,45 +65,39 @@ def breakers(
 
     An endpoint is written tool:NAME or model:NAME; the NAME alone will do where it is the only one.
     """
+    from seawall.cli import settings
     from seawall.cli.loop import run_async
     from seawall.cli.screen import Screen
-    from seawall.cli.words import duration_s
     from seawall.core.errors import Misused
 
-    values: dict[str, tuple[str | None, Value]] = {
+    values: dict[str, tuple[list[str] | None, Value]] = {
         "--open": (open_, "open"),
         "--close": (close, "closed"),
         "--isolate": (isolate, "isolated"),
         "--auto": (auto, "auto"),
     }
-    given = [option for option, (name, _) in values.items() if name is not None]
+    given = [option for option, (names, _) in values.items() if names]
     if len(given) > 1:
-        raise Misused(f"{' and '.join(given)}: set one at a time")
+        raise Misused(f"{' and '.join(given)}: set one of them at a time")
     if not given and (for_ is not None or by or why or unseen):
         raise Misused("--for, --by, --why and --unseen go with --open, --close, --isolate or --auto")
-    for_s = None if for_ is None else duration_s(for_)
-    if for_ is not None and not for_s:
-        raise Misused(f"--for {for_}: write a number above zero and a unit, such as 30m, 2h or 45s")
-    if auto is not None and for_s is not None:
+    for_s = settings.for_s(for_)
+    if auto and for_s is not None:
         raise Misused("--for: --auto lasts; set another state for a time, and it goes back to auto by itself")
     wish = None
     if given:
-        name, value = values[given[0]]
-        who = by.strip() or _login()
+        names, value = values[given[0]]
         wish = Wish(
-            endpoint=name or "", value=value, option=given[0], by=who, why=why, for_s=for_s, unseen=unseen
+            endpoints=names or [],
+            value=value,
+            option=given[0],
+            by=settings.who(by),
+            why=why,
+            for_s=for_s,
+            unseen=unseen,
         )
     screen = Screen(json=json)
     run_async(lambda _: _breakers(screen, journal, wish))
-
-
-def _login() -> str:
-    import getpass
-
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError, ImportError):  # no such user in a container
-        return "somebody at the command line"
 
 
 async def _breakers(screen: Screen, path: Path, wish: Wish | None) -> None:
@@ -112,8 +109,8 @@ async def _breakers(screen: Screen, path: Path, wish: Wish | None) -> None:
     async with reading(path) as journal:
         found = await rows(journal, clock.wall_s())
         if wish is not None:
-            name = await _set(journal, wish, [each.endpoint for each in found], clock.wall_s())
-            found = [each for each in await rows(journal, clock.wall_s()) if each.endpoint == name]
+            names = await _set(journal, wish, [each.endpoint for each in found], clock.wall_s())
+            found = [each for each in await rows(journal, clock.wall_s()) if each.endpoint in names]
     if screen.json:
         screen.document({"breakers": found})
         return
@@ -124,19 +121,19 @@ async def _breakers(screen: Screen, path: Path, wish: Wish | None) -> None:
         screen.line(line)
 
 
-async def _set(journal: Journal, wish: Wish, known: list[str], now: float) -> str:
+async def _set(journal: Journal, wish: Wish, known: list[str], now: float) -> list[str]:
     from seawall.guards.endpoints.person import set_breaker
 
-    name = _named(wish, known)
-    await set_breaker(journal, name, wish.value, by=wish.by, why=wish.why, at=now, for_s=wish.for_s)
-    return name
+    names = [_named(wish, endpoint, known) for endpoint in wish.endpoints]  # all before the first is set
+    for name in names:
+        await set_breaker(journal, name, wish.value, by=wish.by, why=wish.why, at=now, for_s=wish.for_s)
+    return names
 
 
-def _named(wish: Wish, known: list[str]) -> str:
+def _named(wish: Wish, name: str, known: list[str]) -> str:
     """The endpoint that is meant. Raises `Misused`, naming those that there are."""
     from seawall.core.errors import Misused
 
-    name = wish.endpoint
     if name in known:
         return name
     alike = [each for each in known if each.partition(":")[2] == name]
@@ -206,13 +203,13 @@ _CAUSES = {
 
 
 def _notes(row: Row, now: float) -> list[str]:
-    from seawall.cli import words
+    from seawall.cli import settings, words
 
     notes: list[str] = []
     why = f": {words.one_line(row.why)}" if row.why else ""
     if row.set_to is not None:
-        left = "" if row.until is None else f" for {words.seconds(max(0.0, row.until - now))} more"
-        notes.append(f"kept {row.set_to} by {words.one_line(row.by or '')}{left}{why}")
+        until = "" if row.until is None else f" until {settings.until(row.until, now)}"
+        notes.append(f"kept {row.set_to} by {words.one_line(row.by or '')}{until}{why}")
     elif row.state != "closed" and row.cause == "person":
         notes.append(f"opened by {words.one_line(row.by or '')}{why}")
     elif row.state != "closed" and row.cause in _CAUSES:

@@ -38,7 +38,7 @@ async def _budget(screen: Screen, path: Path, tenant: str | None, limit: int) ->
     from seawall.cli.spending import spendings, tenants_of
     from seawall.core.clock import SystemClock
     from seawall.run.books import day_of
-    from seawall.team.accounts import given_caps
+    from seawall.team.caps import given_caps
 
     now = SystemClock().wall_s()
     today = day_of(now)
@@ -48,6 +48,10 @@ async def _budget(screen: Screen, path: Path, tenant: str | None, limit: int) ->
     names = tenants_of(accounts, today, caps)
     if tenant is not None:
         known = tenant in names or any(cap.scope != "day" for cap in caps.caps(tenant))
+        if tenant not in names:
+            screen.note(
+                f"tenant {tenant!r} has no account in {path}{' yet; its caps are those of all' if known else ''}"
+            )
         names = [tenant] if known else []
     cut = len(names) > limit
     found = spendings(accounts, names[:limit], caps, now, everybody=tenant is None)
@@ -55,7 +59,8 @@ async def _budget(screen: Screen, path: Path, tenant: str | None, limit: int) ->
         screen.document({"day": today, "accounts": found, "cut": cut})
         return
     if not found:
-        screen.note(f"nothing was spent in {path}{'' if tenant is None else f' by tenant {tenant}'}")
+        if tenant is None:
+            screen.note(f"nothing was spent in {path}")
         return
     head = ("ACCOUNT", "OF", "SPENT", "RESERVED", "CAP", "LEFT", "AN HOUR", "RUNS OUT")
     for line in columns(head, [each.cells() for each in found], right=set(head[2:7])):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import msgspec
@@ -168,6 +169,15 @@ def planned(event: Planned) -> str:
     """What the planner pruned, and why."""
     seen = "observed, let pass: " if event.mode == "observe" else ""
     return f"planner: {seen}{one_line(event.reason)}"
+
+
+def review(reviewed: bool, pruned: Sequence[str]) -> str:
+    """What came of the review. Where time was up first, nobody said no: the planner skipped it."""
+    if reviewed:
+        return "approved"
+    answers = ("review", "answer:partial")
+    skipped = any(name in answers or name.startswith("fallback:") for name in pruned)
+    return "not reviewed: no time" if skipped else "not approved"
 
 
 def decision(command: CommandTaken) -> str:

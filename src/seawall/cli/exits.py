@@ -30,7 +30,7 @@ class Exit(IntEnum):
     CANCELLED = 6
     """Somebody cancelled the run."""
     WAITING = 7
-    """The run waits for a person."""
+    """The run waits for a person, or under a brake."""
     BUG = 70
     """Seawall is wrong; please report it."""
     INTERRUPTED = 130
@@ -39,7 +39,7 @@ class Exit(IntEnum):
 
 HELP = (
     "Exit codes: 0 completed, 1 something broke or a check found something, 2 the call is wrong, 3 refused, "
-    "4 halted, 5 failed, 6 cancelled, 7 waits for a person, 70 a bug of Seawall, 130 interrupted."
+    "4 halted, 5 failed, 6 cancelled, 7 waits for a person, or under a brake, 70 a bug of Seawall, 130 interrupted."
 )
 
 

@@ -77,6 +77,7 @@ class Explanation:
             yield from self._pair("stopped", why.stopped_by.reason, "red")
         for event in self._record.planned:
             yield from self._pair("pruned", describe.planned(event), "yellow", lines=3)
+        yield from self._given_up()
         if why.error:
             yield from self._pair("error", why.error, "red", lines=4)
         for wanted in why.wanted:
@@ -105,6 +106,13 @@ class Explanation:
         if len(why.spent) > SPENDERS and not self._full:
             yield from self._pair("", f"and {len(why.spent) - SPENDERS} more (--full)", "dim")
 
+    def _given_up(self) -> Iterator[Text]:
+        for number in self._why.given_up:
+            step = self._record.steps[number]
+            after = "" if step.duration_s is None else f", after {words.seconds(step.duration_s)}"
+            text = f"step {number}, {step.intent.kind} {step.intent.name} of {step.intent.agent}{after}"
+            yield from self._pair("given up", text, "yellow", lines=3)
+
     def _pair(self, name: str, text: str, style: str, *, lines: int | None = None) -> Iterator[Text]:
         limit = None if self._full else lines
         for number, line in enumerate(words.wrapped(text, self._width - 11, limit)):
@@ -121,7 +129,7 @@ class Explanation:
         steps = sorted((each for each in {*numbers, *why.starts} if each is not None), reverse=True)
         yield Text("back along the recorded causes, newest first", style="dim")
         if not why.starts:
-            yield self._rests(Text("outcome"), by_step.get(None, []))
+            yield from self._outcome(by_step.get(None, []))
         shown = steps if self._full or len(steps) <= SHOWN else [*steps[: SHOWN - 4], *steps[-4:]]
         left_out = len(steps) - len(shown)
         for place, number in enumerate(shown):
@@ -131,6 +139,21 @@ class Explanation:
                     style="dim",
                 )
             yield from self._node(number, by_step.get(number, []))
+
+    def _outcome(self, links: list[Link]) -> Iterator[Text]:
+        """What the outcome rests on, and whose work that is if it is not the team's."""
+        if not self._record.steps and self._record.ended is not None:
+            stopped = self._why.stopped_by
+            by = "" if stopped is None else f": {stopped.guard} stopped the run before its first step"
+            yield Text("outcome ").append(f"← no step was made{by}", style="cyan")
+            return
+        yield self._rests(Text("outcome"), links)
+        planned = [each for each in self._record.planned if each.mode == "enforce"]
+        course = [each for each in planned if each.action in ("fallback", "partial")]
+        if course and course[-1].action == "partial":
+            yield Text("        the planner made the answer of these, in the team's place", style="yellow")
+        elif course:
+            yield Text(f"        the planner asked {course[-1].fallback} in the team's place", style="yellow")
 
     def _node(self, number: int, links: list[Link]) -> Iterator[Text]:
         on_path = number in self._why.path
@@ -183,7 +206,8 @@ class Explanation:
             return
         line = Text("first", style="bold")
         if why.first == REQUEST:
-            line.append("  the request itself: no call lies on the way")
+            what = "no call lies on the way" if self._record.steps else "nothing was done for it"
+            line.append(f"  the request itself: {what}")
         else:
             step = self._record.steps[why.first]
             way = " → ".join(map(str, why.path))

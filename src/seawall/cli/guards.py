@@ -25,8 +25,8 @@ def guards(
     set_: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="set GUARD MODE",
-            help="Set a guard to off, observe or enforce. Without: list them.",
+            metavar="set GUARD MODE | unset GUARD",
+            help="Set a guard to off, observe or enforce, or to auto as unset does: to what the code says. Without: list them.",
             show_default=False,
         ),
     ] = None,
@@ -43,14 +43,21 @@ def guards(
     from seawall.cli.loop import run_async
     from seawall.cli.screen import Screen
     from seawall.core.errors import Misused
+    from seawall.team.switches import AUTO
 
     screen = Screen(json=json)
     if not set_:
         run_async(lambda _: _list(screen, journal))
         return
+    if len(set_) == 2 and set_[0] == "unset":
+        set_ = ["set", set_[1], AUTO]
     if len(set_) != 3 or set_[0] != "set":
-        raise Misused(f"{' '.join(set_)!r} is no call: write  seawall guards set GUARD MODE")
+        raise Misused(
+            f"{' '.join(set_)!r} is no call: write  seawall guards set GUARD MODE  or  seawall guards unset GUARD"
+        )
     _, guard, mode = set_
+    if mode == AUTO and for_ is not None:
+        raise Misused("--for: what the code says lasts; set a mode for a time, and it goes back by itself")
     run_async(lambda _: _set(screen, journal, guard, mode, for_, by, why))
 
 
@@ -60,10 +67,10 @@ async def _set(
     from seawall.cli import settings
     from seawall.cli.going_on import opened
     from seawall.core.errors import Misused
-    from seawall.team.switches import MODES
+    from seawall.team.switches import AUTO, MODES
 
-    if mode not in MODES:
-        raise Misused(f"guard {guard!r}: mode is {mode!r}; it is one of {', '.join(MODES)}")
+    if mode not in (*MODES, AUTO):
+        raise Misused(f"guard {guard!r}: mode is {mode!r}; it is one of {', '.join((*MODES, AUTO))}")
     async with opened(path) as sea:
         await sea.set_guard(guard, mode, by=settings.who(by), why=why, for_s=settings.for_s(for_))
     await _list(screen, path, only=guard)
@@ -76,6 +83,7 @@ async def _list(screen: Screen, path: Path, only: str | None = None) -> None:
     from seawall.core.clock import SystemClock
     from seawall.guards.loops import Loops
     from seawall.run.gate import BUILT_IN
+    from seawall.team.switches import AUTO
 
     async with reading(path) as journal:
         found = await journal.settings()
@@ -85,7 +93,8 @@ async def _list(screen: Screen, path: Path, only: str | None = None) -> None:
     in_force: dict[str, Setting | None] = {}
     for name in names:
         each = live.get(name)
-        in_force[name] = each if each is not None and (each.until is None or each.until > now) else None
+        holds = each is not None and each.value != AUTO and (each.until is None or each.until > now)
+        in_force[name] = each if holds else None
     if screen.json:
         screen.document({"guards": [_document(name, each) for name, each in in_force.items()]})
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from rich.text import Text
 
@@ -55,9 +55,10 @@ def head(
     *,
     decisions: Mapping[int, Command] | None = None,
     cancel: Command | None = None,
+    brakes: Collection[str] = (),
     full: bool = False,
 ) -> Iterator[Text]:
-    """All that stands above the tree."""
+    """All that stands above the tree. `brakes`: what is paused now."""
     status = status_of(row)
     first = Text(row.run, style="bold")
     first.append("  ")
@@ -79,7 +80,7 @@ def head(
     if ended is not None and ended.error:
         pairs.append(("error", ended.error, "red"))
     call_width = 10**9 if full else 2 * width  # shortened here: what is asked stays whole
-    pairs += _waits(waitings_of(state, events, texts.of), now, decisions or {}, call_width)
+    pairs += _waits(waitings_of(state, events, texts.of), now, decisions or {}, brakes, call_width)
     if cancel is not None:
         pairs.append(("cancel", cancels(cancel), "yellow"))
     if state.ended is None and row.state == "interrupted":
@@ -125,10 +126,22 @@ def decided(command: Command, waiting: Waiting) -> str:
     return f"{word} by {command.by}, goes on with: {hint(f'resume {waiting.run}')}"
 
 
+def lifted(waiting: Waiting) -> str:
+    """Of a run that waits for a brake which is off: nobody has it, or it would have gone on."""
+    return f"{waiting.what} is no longer paused; goes on with: {hint(f'resume {waiting.run}')}"
+
+
 def _waits(
-    waiting: Sequence[Waiting], now: float, decisions: Mapping[int, Command], width: int
+    waiting: Sequence[Waiting],
+    now: float,
+    decisions: Mapping[int, Command],
+    on: Collection[str],
+    width: int,
 ) -> Iterator[tuple[str, str, str]]:
     for each in waiting:
+        if each.kind == "pause" and each.what not in on:
+            yield "waits", lifted(each), "yellow"
+            continue
         asked = describe.question(each, width)
         where = describe.asked_at(each)
         yield "waits", f"{where}, for {words.age(now - each.since)}: {asked}", "magenta"
@@ -149,7 +162,7 @@ def _beside(told: Record, state: RunState) -> Iterator[tuple[str, str, str]]:
     """What stands beside the status: review, effects, what was pruned, how it was started."""
     ended, started = told.ended, told.started
     if ended is not None and ended.reviewed is not None:
-        yield "review", "approved" if ended.reviewed else "not approved", ""
+        yield "review", describe.review(ended.reviewed, ended.pruned), ""
     if ended is not None and ended.unchecked_delivery:
         yield "streamed", "the answer was delivered before it was checked", "yellow"
     if ended is not None and ended.unverified:

@@ -10,14 +10,16 @@ import msgspec
 from rich.text import Text
 
 from seawall.cli import describe, words
-from seawall.cli.head import active_s, cancelling, cancels, decided, pending, status_of
+from seawall.cli.head import active_s, cancelling, cancels, decided, lifted, pending, status_of
 from seawall.cli.journals import texts
 from seawall.cli.shown import asked
+from seawall.core.clock import SystemClock
 from seawall.core.errors import Misused
 from seawall.core.events import Status
 from seawall.journal.protocol import Command, Journal, RunRow, Summary
 from seawall.run.record import record
 from seawall.run.state import fold
+from seawall.team.brakes import put_on
 from seawall.team.outcome import Waiting, waitings_of
 
 STATES = ("running", "interrupted", "waiting", "queued", "ended")
@@ -37,6 +39,8 @@ class Entry:
 
     cancel: Command | None = None
     """A cancellation that was not taken up yet."""
+    lifted: bool = False
+    """It waits for a brake that is off."""
 
     def document(self) -> dict[str, Any]:
         """The run as JSON."""
@@ -48,6 +52,8 @@ class Entry:
         if self.waits is not None:
             waits = msgspec.structs.asdict(self.waits)
             del waits["run"]
+            if self.waits.kind == "pause":
+                waits["lifted"] = self.lifted
             if self.decision is not None:
                 waits["decision"] = {"approved": self.decision.approved, "by": self.decision.by}
         return {
@@ -82,13 +88,15 @@ async def entry(journal: Journal, row: RunRow) -> Entry:
         tool_calls=ledger.tool_calls,
         active_s=round(active_s(state, told), 6),
     )
-    waits, decision = None, None
+    waits, decision, off = None, None, False
     if row.state == "waiting" and state.waits:
         inputs = await texts(journal, row.tenant, state.approvals)
         waits = waitings_of(state, events, inputs.of)[0]
         decision = (await pending(journal, row.run, state)).get(waits.step)
+        if waits.kind == "pause":
+            off = waits.what not in await put_on(journal, SystemClock().wall_s())
     cancel = await cancelling(journal, row.run, state)
-    return Entry(row=row, spent=spent, waits=waits, decision=decision, cancel=cancel)
+    return Entry(row=row, spent=spent, waits=waits, decision=decision, cancel=cancel, lifted=off)
 
 
 def _short_s(value: float) -> str:
@@ -133,23 +141,26 @@ def table(entries: list[Entry], width: int, now: float) -> tuple[list[Text], lis
     for each, row in zip(entries, rows, strict=True):
         lines.append(_row(row, shown, widths))
         if each.waits is not None:
-            lines += _waits(each.waits, each.decision, now, max(20, width - 4))
+            lines += _waits(each, each.waits, now, max(20, width - 4))
         if each.cancel is not None:
             text = words.shortened(f"cancel {cancels(each.cancel)}", max(20, width - 4))
             lines.append(Text(f"  └ {text}", style="yellow"))
     return lines, [name.lower() for name in columns if name not in shown]
 
 
-def _waits(waits: Waiting, decision: Command | None, now: float, width: int) -> Iterator[Text]:
+def _waits(entry: Entry, waits: Waiting, now: float, width: int) -> Iterator[Text]:
     """What a run waits for, in a line; what is asked about an effect of unknown fate is told whole."""
+    decision = entry.decision
     what = "under a brake" if waits.kind == "pause" else f"for a decision on step {waits.step}"
     text = f"waits {words.age(now - waits.since)} {what}: "
     text += describe.question(waits, max(20, width - len(text)))
     if decision is not None:
         text = f"step {waits.step} {decided(decision, waits)}"
+    elif entry.lifted:
+        text = lifted(waits)
     asks_fate = decision is None and waits.kind == "unknown"  # only there the answers mean something else
     for number, line in enumerate(
-        words.wrapped(text, width) if asks_fate else [words.shortened(text, width)]
+        words.wrapped(text, width) if asks_fate or entry.lifted else [words.shortened(text, width)]
     ):
         yield Text(f"  {' ' if number else '└'} {line}", style="magenta")
 

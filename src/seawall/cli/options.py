@@ -61,7 +61,7 @@ WhyOption = Annotated[str, typer.Option("--why", metavar="TEXT", help="Why; it i
 ForOption = Annotated[
     str | None,
     typer.Option(
-        "--for", metavar="DURATION", help="For so long: 90s, 30m, 1h, 2d. Without: until it is set anew."
+        "--for", metavar="DURATION", help="For so long: 90s, 30m, 1h30m, 2d. Without: until it is set anew."
     ),
 ]
 ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is recorded.")]

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from rich.text import Text
 
-from seawall.cli import describe, words
+from seawall.cli import describe, settings, words
 from seawall.cli.describe import STATUS_STYLES
 from seawall.cli.hints import hint
+from seawall.core.clock import SystemClock
 from seawall.team.outcome import Outcome, Waiting
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ def tell(screen: Screen, rest: Outcome | Waiting, *, streamed: str = "") -> None
     if isinstance(rest, Waiting):
         screen.text(f"waiting: {describe.asked_at(rest)}, {describe.question(rest)}")
         if rest.kind == "pause":
+            if rest.until is not None:
+                screen.note(f"it ends by itself at {settings.until(rest.until, SystemClock().wall_s())}")
             screen.note(
                 f"lift it: {hint(f'unpause {unpausing(rest.what)}')}   then: {hint(f'resume {rest.run}')}"
             )
@@ -65,7 +68,9 @@ def summary(outcome: Outcome) -> Text:
     if outcome.stopped_by is not None:
         line.append(f" by {outcome.stopped_by.guard}")
     if outcome.reviewed is not None:
-        line.append(" · reviewed" if outcome.reviewed else " · not approved by its reviewer")
+        word = describe.review(outcome.reviewed, outcome.pruned)
+        told = {"approved": "reviewed", "not approved": "not approved by its reviewer"}
+        line.append(f" · {told.get(word, word)}")
     if outcome.unchecked_delivery:
         line.append(" · streamed before it was checked")
     for brake in outcome.paused:

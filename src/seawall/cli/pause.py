@@ -28,6 +28,9 @@ TOLD_S = 0.3
 """Until every process has heard of a brake: it looks every 100 ms, and then reads. What is in flight after that
 was begun before."""
 
+NAMED = 20
+"""Runs that are named, of those that wait; the others are counted."""
+
 ToolsOption = Annotated[
     list[str] | None, typer.Option("--tool", metavar="NAME", help="A tool's calls. May be repeated, as all.")
 ]
@@ -62,9 +65,12 @@ def pause(
     """
     from seawall.cli.loop import run_async
     from seawall.cli.screen import Screen
+    from seawall.core.errors import Misused
 
     screen = Screen(json=json)
     asked = _Asked(tool, agent, tenant, run, all_)
+    if not asked and (for_ or why or by):
+        raise Misused("what is to be paused? name it, or everything with --all")
     run_async(lambda _: _pause(screen, journal, asked, for_, by, why))
 
 
@@ -122,13 +128,15 @@ class _Asked:
         """As brakes are called; runs by their whole id."""
         found = ["all"] if self._all else []
         for kind, name in self._named:
-            found.append(f"{kind}:{await journal.find(name) if kind == 'run' else name}")
+            bare = name.removeprefix(f"{kind}:")  # as brakes are listed
+            found.append(f"{kind}:{await journal.find(bare) if kind == 'run' else bare}")
         return list(dict.fromkeys(found))
 
 
 async def _pause(screen: Screen, path: Path, asked: _Asked, for_: str | None, by: str, why: str) -> None:
     from seawall.cli import settings
     from seawall.cli.going_on import opened
+    from seawall.cli.known import unheard_of
     from seawall.core.clock import SystemClock
     from seawall.team.brakes import check_what
 
@@ -143,6 +151,8 @@ async def _pause(screen: Screen, path: Path, asked: _Asked, for_: str | None, by
         for what in whats:
             await sea.pause(what, by=who, why=why, for_s=for_s)
         await SystemClock().sleep(TOLD_S)
+        for warning in await unheard_of(sea.journal, whats):
+            screen.note(warning)
         pauses = [each for each in await sea.pauses() if each.what in whats]
         await _tell(screen, sea, pauses, path)
 
@@ -150,20 +160,35 @@ async def _pause(screen: Screen, path: Path, asked: _Asked, for_: str | None, by
 async def _unpause(screen: Screen, path: Path, asked: _Asked, by: str, why: str) -> None:
     from seawall.cli import settings
     from seawall.cli.going_on import opened
+    from seawall.cli.hints import hint
+    from seawall.cli.known import parked_under
+    from seawall.core.clock import SystemClock
+    from seawall.core.errors import Misused
+    from seawall.team.brakes import check_what
 
     async with opened(path) as sea:
         whats = await asked.whats(sea.journal)
-        who = settings.who(by)
+        who, on = settings.who(by), [each.what for each in await sea.pauses()]
+        for what in whats:  # all of them before the first is lifted
+            check_what(what)
+            if what not in on:
+                raise Misused(f"{what!r} is not paused (paused: {', '.join(on) or 'nothing'})")
         for what in whats:
             await sea.unpause(what, by=who, why=why)
+        await SystemClock().sleep(TOLD_S)
         left = await sea.pauses()
+        waiting = await parked_under(sea.journal, whats)
     if screen.json:
-        screen.document({"lifted": whats, "paused": left})
+        screen.document({"lifted": whats, "paused": left, "waiting": waiting})
         return
     for what in whats:
         screen.line(f"lifted: {what}")
     if left:
         screen.note(f"still paused: {', '.join(each.what for each in left)}")
+    if waiting:
+        more = f" and {len(waiting) - NAMED:,} more" if len(waiting) > NAMED else ""
+        screen.note(f"parked, and no process has taken them up: {', '.join(waiting[:NAMED])}{more}")
+        screen.note(f"go on with: {hint('resume' if len(waiting) > 1 else f'resume {waiting[0]}')}")
 
 
 async def _tell(screen: Screen, sea: Seawall, pauses: Sequence[Pause], path: Path) -> None:

@@ -65,6 +65,10 @@ async def decide(screen: Screen, path: Path, name: str, decision: Decision) -> N
 def _step(row: RunRow, state: RunState, decision: Decision, decisions: Mapping[int, Command]) -> int:
     waiting = [each.step for each in state.approvals]
     if not waiting:
+        if state.paused:
+            raise Misused(
+                f"run {row.run} waits for no decision: {state.paused[0].what} is paused, seawall unpause lifts that"
+            )
         raise Misused(f"run {row.run} waits for no decision: it is {row.state}")
     step = decision.step
     if step is None:

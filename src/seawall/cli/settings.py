@@ -25,7 +25,7 @@ def for_s(text: str | None) -> float | None:
         return None
     found = words.duration_s(text)
     if not found:
-        raise Misused(f"--for {text}: write a number above zero and a unit, such as 90s, 30m, 1h or 2d")
+        raise Misused(f"--for {text}: write a number above zero and a unit, such as 90s, 30m, 1h30m or 2d")
     return found
 
 

@@ -39,6 +39,7 @@ async def _show(screen: Screen, path: Path, name: str, full: bool) -> None:
     from seawall.core.clock import SystemClock
     from seawall.run.record import record
     from seawall.run.state import fold
+    from seawall.team.brakes import put_on
 
     async with journals.reading(path) as journal:
         row = await journal.row(await journal.find(name))
@@ -47,14 +48,24 @@ async def _show(screen: Screen, path: Path, name: str, full: bool) -> None:
         live = fold(events) if events and row.state != "ended" else None
         decisions = {} if live is None else await pending(journal, row.run, live)
         cancel = None if live is None else await cancelling(journal, row.run, live)
+        now = SystemClock().wall_s()
+        brakes = await put_on(journal, now) if live is not None and live.paused else {}
     told = record(events) if events else None
     if screen.json:
         shown: dict[str, Any] = document(row, told, events, texts)
         screen.document({**shown, "cancel": None if cancel is None else asked(cancel)})
         return
-    now = SystemClock().wall_s()
     for line in head(
-        row, told, events, texts, screen.width, now, decisions=decisions, cancel=cancel, full=full
+        row,
+        told,
+        events,
+        texts,
+        screen.width,
+        now,
+        decisions=decisions,
+        cancel=cancel,
+        brakes=brakes,
+        full=full,
     ):
         screen.line(line)
     if told is None:

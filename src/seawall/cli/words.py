@@ -6,7 +6,8 @@ import re
 import textwrap
 from decimal import Decimal
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d|w)")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d|w)")
+_DURATIONS = re.compile(rf"(?:{_DURATION.pattern}\s*)+")
 _UNIT_S = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _TOGETHER = re.compile(r"(?<=\d) (?=(?:ms|s|min|h|d)\b)|(?<=\bstep) (?=\d)|(?<=min) (?=\d)")
 """Spaces that no line is broken at: between a number and its unit."""
@@ -71,9 +72,10 @@ def many(number: int, one: str, several: str | None = None) -> str:
 
 
 def duration_s(text: str) -> float | None:
-    """Seconds of `30d`, `12h`, `90m`, `45s`, `2w`; None for anything else."""
-    match = _DURATION.fullmatch(text.strip())
-    return None if match is None else float(match[1]) * _UNIT_S[match[2]]
+    """Seconds of `30d`, `12h`, `90m`, `45s`, `2w`, `1h30m`; None for anything else."""
+    if _DURATIONS.fullmatch(text.strip()) is None:
+        return None
+    return sum(float(number) * _UNIT_S[unit] for number, unit in _DURATION.findall(text))
 
 
 def visible(text: str) -> str:

@@ -43,7 +43,7 @@ StepStatus = Literal[
     "refused",  # not performed: a guard said no; the output is what the agent is told
     "replaced",  # not performed: a guard answered instead
     "invalid",  # not performed: unknown name or arguments that do not validate
-    "withdrawn",  # not performed: the run ended in the moment in which it was admitted
+    "withdrawn",  # not performed: before it began the run ended, or a brake was put on, after which it is made anew
     "simulated",  # not performed: an effect in a fork
 ]
 
@@ -313,6 +313,8 @@ class Planned(Base, tag="planned", frozen=True, kw_only=True):
     """`skip` and `cut`: what the agent is told."""
     answer: Ref | None = None
     """`partial`: the answer."""
+    made_of: tuple[int, ...] = ()
+    """`partial`: the steps whose results it is made of."""
 
 
 class Paused(Base, tag="paused", frozen=True, kw_only=True):

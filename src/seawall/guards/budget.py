@@ -6,14 +6,16 @@ A run's own limits are `Limits`. These are across runs: all processes on a journ
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
-from typing import Literal
+from typing import Literal, cast
 
 from seawall.core.errors import Misused
 from seawall.journal.protocol import Cap
 
 Scope = Literal["tenant", "tenant_day", "day"]
+CAPPED = ("usd", "tokens", "model_calls", "tool_calls")
+"""What there can be a cap on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +51,7 @@ class Caps:
     @property
     def any(self) -> bool:
         """Whether there is a cap on anything."""
-        return any(getattr(self, each.name) is not None for each in fields(self))
+        return not (self.usd is self.tokens is self.model_calls is self.tool_calls is None)
 
     def of(self, scope: Scope, tenant: str) -> Cap:
         """As the journal takes it."""
@@ -65,7 +67,11 @@ class Caps:
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """Caps across runs. A call is made only if it fits under each of those that it falls under."""
+    """Caps across runs. A call is made only if it fits under each of those that it falls under.
+
+    They are recorded when the `Seawall` that they were given to opens, and hold in every process on its journal:
+    those given last count, also where none were given. `Budget()` takes them all back.
+    """
 
     tenant: Caps = Caps()
     """What one tenant may spend in all, for ever. Nothing is capped by default, as for each of these."""
@@ -74,17 +80,46 @@ class Budget:
     day: Caps = Caps()
     """What all tenants together may spend in a day: the brake for what nobody thought of."""
     tenants: Mapping[str, Caps] = field(default_factory=dict[str, Caps])
-    """Tenants with a cap of their own in place of `tenant`, by name."""
+    """Tenants with caps of their own, by name. What is None there is as in `tenant`; to lift a cap for one of
+    them give a number that is never reached."""
     tenants_day: Mapping[str, Caps] = field(default_factory=dict[str, Caps])
-    """Tenants with a cap of their own in place of `tenant_day`, by name."""
+    """Tenants with caps of their own in a day, by name. What is None there is as in `tenant_day`."""
+
+    def __post_init__(self) -> None:
+        """Raise `Misused` for what is no `Caps`."""
+        for name in ("tenant", "tenant_day", "day"):
+            _check_caps(name, getattr(self, name))
+        for name in ("tenants", "tenants_day"):
+            own = getattr(self, name)
+            if not isinstance(own, Mapping):
+                raise Misused(
+                    f"Budget: {name} is {own!r}; it must be a dict of Caps(…) by the tenants' names"
+                )
+            for tenant, caps in cast("Mapping[object, object]", own).items():
+                if not isinstance(tenant, str):
+                    raise Misused(f"Budget: {name} names a tenant {tenant!r}; it must be text")
+                _check_caps(f"{name}[{tenant!r}]", caps)
 
     def caps(self, tenant: str) -> Iterator[Cap]:
         """The caps that this tenant's calls fall under."""
         scopes: tuple[tuple[Caps, Scope, str], ...] = (
-            (self.tenants.get(tenant, self.tenant), "tenant", tenant),
-            (self.tenants_day.get(tenant, self.tenant_day), "tenant_day", tenant),
+            (_of(self.tenants.get(tenant), self.tenant), "tenant", tenant),
+            (_of(self.tenants_day.get(tenant), self.tenant_day), "tenant_day", tenant),
             (self.day, "day", ""),
         )
         for caps, scope, whose in scopes:
             if caps.any:
                 yield caps.of(scope, whose)
+
+
+def _of(own: Caps | None, general: Caps) -> Caps:
+    """A tenant's caps: its own, and the general ones for what those say nothing of."""
+    if own is None:
+        return general
+    said = {name: value for name in CAPPED if (value := getattr(own, name)) is not None}
+    return replace(general, **said)
+
+
+def _check_caps(where: str, given: object) -> None:
+    if not isinstance(given, Caps):
+        raise Misused(f"Budget: {where} is {given!r}; it must be Caps(…)")

@@ -48,7 +48,7 @@ class InboxItem(msgspec.Struct, frozen=True):
 SettingKind = Literal["guard", "pause", "endpoint"]
 
 VALUES: Mapping[SettingKind, tuple[str, ...]] = {
-    "guard": ("off", "observe", "enforce"),
+    "guard": ("auto", "off", "observe", "enforce"),
     "pause": ("on", "off"),
     "endpoint": ("auto", "open", "closed", "isolated"),
 }

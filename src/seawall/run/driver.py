@@ -17,12 +17,7 @@ import msgspec
 
 from seawall.core.clock import Clock
 from seawall.core.errors import Broken, Fenced, SeawallBug
-from seawall.core.events import (
-    Event,
-    GuardSet,
-    Mode,
-    StepDone,
-)
+from seawall.core.events import Event, GuardSet, Mode, StepDone
 from seawall.journal.protocol import InboxItem, Journal, Lease
 from seawall.run.bodies import Bodies
 from seawall.run.books import Books
@@ -43,7 +38,6 @@ from seawall.run.summary import summary
 
 MAX_ROUNDS = 10_000
 """Decisions taken without waiting for anything; more means that `decide` does not come to rest."""
-
 
 STALE_S = 0.5
 """An effect whose intent was recorded longer ago than this is made only after another look at the lease: the
@@ -157,7 +151,7 @@ class Driver:
             self._final.set_result(None)
             self._rest()
         for step in ready:
-            self._spawn(step)
+            self._keep(self._chain(step))
         if self._laters:  # what they wait for may have come while the run was being recorded
             self.go_on()
 
@@ -175,6 +169,18 @@ class Driver:
         """Something that runs share has changed: decide again."""
         if self.lease.epoch > 0 and self.state.ended is None and not self.parked:
             self._go(())
+
+    def hold(self) -> None:
+        """A brake was put on: what was admitted and has not begun is withdrawn, and waits for it like any step."""
+        for step in list(self._taken.values()) if self.lease.epoch > 0 else ():
+            flies = step.number in self.state.open and step.kind in ("model", "tool")
+            if not flies or not self._gate.held(step, self.state):
+                continue
+            # It waits for its time, or for a thread that it will not take now.
+            if not self._pace.performed(step.number) or self._work.withdrawn(step) is not None:
+                self._steps.pop(step.number, None)
+                self._go(self._settled(step, Result(status="withdrawn")))
+                self._pace.stop(step.number)
 
     def set_mode(self, guard: str, mode: Mode, by: str, until: float | None) -> None:
         """Switch a guard for the rest of the run."""
@@ -231,10 +237,7 @@ class Driver:
     async def _after(self, ready: list[Step], durable: asyncio.Future[None]) -> None:
         if await self._durable(durable):
             for step in ready:
-                self._spawn(step)
-
-    def _spawn(self, step: Step) -> None:
-        self._keep(self._chain(step))
+                self._keep(self._chain(step))
 
     def _advance(
         self, happened: Sequence[Event], commands: Sequence[InboxItem] = ()
@@ -303,12 +306,16 @@ class Driver:
     def _decide(self, batch: list[Event]) -> list[Step]:
         ready: list[Step] = []
         for _ in range(MAX_ROUNDS):
-            moved = False
+            moved, course = False, self.state.plan.course
             self._laters = []
             for action in self._work.decide(self.state):
                 moved = self._act(action, batch, ready) or moved
                 if self.state.ended is not None:
                     return []
+                if (
+                    self.state.plan.course != course
+                ):  # somebody else answers: the rest was decided for the team
+                    break
             if not moved:
                 return ready
         raise SeawallBug(
@@ -400,7 +407,7 @@ class Driver:
         try:
             while ready:
                 for other in ready[1:]:
-                    self._spawn(other)
+                    self._keep(self._chain(other))
                 result = await self._perform(ready[0])
                 if result is None:
                     return
@@ -439,7 +446,9 @@ class Driver:
         if step.number not in self.state.open or self._broken is not None:
             return
         text = f"{step.kind} {step.name!r} did not answer within {after_s:.6g} s"
-        result = self._work.withdrawn(step) or Result(status="timeout", output=text, error="timeout")
+        result = self._work.withdrawn(step) or Result(
+            status="timeout", output=text, error="timeout", endpoint="cut" if planned else "broken"
+        )
         result = msgspec.structs.replace(result, duration_s=after_s)
         cut = self._pace.cut(step, self.state) if planned else []
         self._go([*cut, *self._settled(step, result)])

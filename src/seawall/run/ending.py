@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import assert_never
 
-from seawall.core.events import RunEnded
+from seawall.core.events import Cause, RunEnded
 from seawall.run.bodies import Bodies
 from seawall.run.carried import carried
 from seawall.run.causes import Causes
@@ -27,11 +28,7 @@ def ended(
     left_s: float,
 ) -> RunEnded:
     """What `end` comes to for a run in `state`, in which nothing is open any more."""
-    edges = causes.of(bodies.text(end.answer)) if end.answer else ()
-    root = state.frames.get(0)
-    by_team = state.plan.course == "team"  # else somebody else wrote it, or nobody
-    if root is not None and root.said is not None and end.answer is not None and by_team:
-        edges = causes.of(bodies.text(end.answer), by=root.said)
+    edges = _edges(end, state, bodies, causes)
     error = end.error if end.error_ref is None else bodies.text(end.error_ref)
     return RunEnded(
         at=now,
@@ -48,3 +45,21 @@ def ended(
         carried=carried(state, guards),
         left_s=left_s,
     )
+
+
+def _edges(end: End, state: RunState, bodies: Bodies, causes: Causes) -> tuple[Cause, ...]:
+    """What the answer rests on: where its values are from, and who wrote it or which results it was made of."""
+    if end.answer is None:
+        return ()
+    plan, root = state.plan, state.frames.get(0)
+    match plan.course:
+        case "team":
+            return causes.of(bodies.text(end.answer), by=None if root is None else root.said)
+        case "fallback":
+            made_of = () if plan.fallback_step is None else (plan.fallback_step,)
+        case "partial":
+            made_of = plan.made_of
+        case _:
+            assert_never(plan.course)
+    valued = {cause.step for cause in causes.of(bodies.text(end.answer))}
+    return tuple(Cause(step, "value") for step in sorted(valued.union(made_of)))

@@ -107,7 +107,7 @@ def effect_state(done: StepDone) -> EffectState:
 def model_done(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
     """A model step of the frame has a result."""
     frame = replace(frame, model=None)
-    if done.status == "lost":
+    if done.status in ("lost", "withdrawn"):
         return replace(frame, fresh=(done.step,))
     if done.status == "refused" and done.error == "rejected":  # a person said no to this model call
         return replace(frame, error=done.output, error_kind="refused")
@@ -190,7 +190,7 @@ def call_done(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
     slot = next((slot for slot in frame.turn if slot.call.id == call), None)
     if call is None or slot is None:
         return frame
-    if done.status == "lost":
+    if done.status in ("lost", "withdrawn"):
         return with_slot(frame, call, step=None)
     if done.retry:
         after = done.retry_after_s

@@ -35,7 +35,7 @@ from seawall.run.deadline import DEADLINE, PLANNER
 from seawall.run.frame import Grant
 from seawall.run.guard import Guard
 from seawall.run.news import alike, news
-from seawall.run.reserve import BUDGET, WAIT, ask, reserve
+from seawall.run.reserve import BUDGET, WAIT, ask, held, reserve
 from seawall.run.shared import ACCOUNTS, ENDPOINTS, Later, Shared, retry_all
 from seawall.run.state import FoldFailed, RunState
 from seawall.run.step import Propose, Result, Step, Work
@@ -177,6 +177,10 @@ class Gate:
         """An admitted step has come to an end: those that runs share may let go of it."""
         for each in self._shared:
             each.done(step, state, result)
+
+    def held(self, step: Step, state: RunState) -> bool:
+        """Whether a brake holds an admitted step that has not begun."""
+        return held(self._shared, step, state, self._again)
 
     def judge(self, stage: Stage, step: Step, result: Result | None, state: RunState) -> list[Finding]:
         """What every guard that is not off says, but for Allow."""

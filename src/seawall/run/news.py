@@ -63,7 +63,7 @@ without seconds stays, too: it is an appointment more often than a clock."""
 _QUOTED = re.compile(r"'[^'\n]{0,200}'|\"[^\"\n]{0,200}\"|`[^`\n]{0,200}`")
 _NUMBER = re.compile(r"\d+")
 _WORD = re.compile(r"\w+")
-_LITERAL = re.compile(r"\S*[\d@/_]\S*")
+_LITERAL = re.compile(r"[\d@/_]")
 _NAME = re.compile(r"(?<=[a-z,;:] )[A-Z][\w'-]*")
 MAX_GIST_WORDS = 256
 """Words of a hand-off's task that are compared; tasks that agree in so many are one."""
@@ -139,7 +139,8 @@ def _walked(value: Any, fields: frozenset[str], patterns: list[re.Pattern[str]])
 def gist(task: str) -> Gist:
     """The gist of a task. At most `MAX_GIST_WORDS` words; a task's own order of words does not matter."""
     text = well_formed(task)
-    literals = {each.strip(".,;:!?()[]'\"") for each in _LITERAL.findall(text)} | set(_NAME.findall(text))
+    literals = {each.strip(".,;:!?()[]'\"") for each in text.split() if _LITERAL.search(each)}
+    literals.update(_NAME.findall(text))
     words = sorted({int(digest(word)[:6], 16) for word in _WORD.findall(text.lower())})
     return Gist(digest(sorted(literals)), tuple(words[:MAX_GIST_WORDS]))
 

@@ -102,6 +102,10 @@ class Pace:
                 after_s, lambda: expire(step, after_s, planned=planned)
             )
 
+    def performed(self, number: int) -> bool:
+        """Whether a step is being performed, and does not wait for its turn to be."""
+        return number in self._tasks
+
     def took_s(self, number: int) -> float:
         """Seconds since a step was begun; zero if that was in another process, or never."""
         begun = self._begun.get(number)

@@ -48,14 +48,21 @@ class Plan(msgspec.Struct, frozen=True):
     """The hand-off to the fallback agent."""
     answer: Ref | None = None
     """Of the fallback agent, or made from the record."""
+    made_of: tuple[int, ...] = ()
+    """The steps whose results the record's answer is made of."""
     failure: StepDone | None = None
     """How the fallback agent failed."""
     effects: bool = False
     """Whether an effect was ever proposed, made or not."""
     findings: Log[Finding] = Log()
 
-    def verified(self) -> list[Finding]:
-        """What there is to answer with. A finished hand-off stands for all that was found within it."""
+    def verified(self, *, words: bool = True) -> list[Finding]:
+        """What there is to answer with. A finished hand-off stands for all that was found within it.
+
+        Without `words` nothing that an agent said: only what tools returned.
+        """
+        if not words:
+            return [each for each in self.findings if each.kind == "tool"]
         answered = {each.step for each in self.findings if each.kind == "handoff"}
         return [each for each in self.findings if each.frame not in answered]
 
@@ -111,4 +118,4 @@ def _planned(plan: Plan, event: Planned, state: RunState) -> Plan:
         case "fallback":
             return replace(plan, course="fallback", fallback=event.fallback or "")
         case "partial":
-            return replace(plan, course="partial", answer=event.answer)
+            return replace(plan, course="partial", answer=event.answer, made_of=event.made_of)

@@ -8,7 +8,7 @@ from typing import Any
 
 from seawall.core.events import Limits, Paused
 from seawall.run.ledger import shortfall
-from seawall.run.shared import Later, Shared
+from seawall.run.shared import PAUSE, Later, Shared
 from seawall.run.state import RunState
 from seawall.run.step import Step
 from seawall.run.verdict import Allow, Finding, Halt, Refuse
@@ -65,6 +65,14 @@ def ask(
             if mode == "enforce" and isinstance(said, Halt | Refuse):
                 break
     return findings
+
+
+def held(shared: Sequence[Shared], step: Step, state: RunState, again: Callable[[], None]) -> bool:
+    """Whether a brake holds a step."""
+    brakes = [
+        each for each in shared if each.name == PAUSE and state.modes.get(PAUSE, "enforce") == "enforce"
+    ]
+    return any(isinstance(each.ask(step, state, state.left_s, again), Later) for each in brakes)
 
 
 def parked(laters: Sequence[Later], now: float, left_s: float, redact: Callable[[str], str]) -> list[Paused]:

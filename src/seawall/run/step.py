@@ -114,9 +114,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     retryable: bool = False
     retry_after_s: float | None = None
-    endpoint: Literal["answered", "broken", "unasked"] = "answered"
+    endpoint: Literal["answered", "broken", "cut", "unasked"] = "answered"
     """What it says of the other side: that it answered, if only to say no; that it is broken; or nothing, as the
-    call was not made."""
+    call was cut short for the run's own reasons, or was not made."""
     calls: tuple[tuple[str, str, str], ...] = ()
     """(id, name, arguments as JSON text)"""
     answer: str | None = None

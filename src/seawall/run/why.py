@@ -89,6 +89,8 @@ class Why(msgspec.Struct, frozen=True, kw_only=True):
     wanted: tuple[Wanted, ...]
     spent: tuple[Spent, ...]
     """Who used most, if a limit or the deadline stopped the run."""
+    given_up: tuple[int, ...] = ()
+    """Steps in flight that the planner gave up, so that there was an answer in time."""
     unsourced: tuple[str, ...] = ()
     """Literals of the answer, or of what the run ended over, that are in no result and not in the request."""
 
@@ -114,6 +116,7 @@ def why(record: Record, text: Callable[[Ref], str] | None = None) -> Why:
         repeats=tuple(_repeats(record)) if stopped is not None else (),
         wanted=wanted,
         spent=_spent(record) if stopped is not None and stopped.guard in ("budget", "deadline") else (),
+        given_up=tuple(_given_up(record)),
         unsourced=() if text is None else _unsourced(record, starts, text),
     )
 
@@ -233,6 +236,8 @@ def _first(record: Record, links: tuple[Link, ...], starts: tuple[int, ...]) -> 
     calls = [each for each in reached if each in record.steps and record.steps[each].intent.kind in kinds]
     if calls:
         return min(calls)
+    if not record.steps and record.ended is not None:  # it was stopped before its first step
+        return REQUEST
     return REQUEST if REQUEST in reached else min(reached, default=None)
 
 
@@ -300,7 +305,16 @@ def _unsourced(record: Record, starts: tuple[int, ...], text: Callable[[Ref], st
     return tuple(sorted(each for each in found if each not in known and _number(each) not in numbers))
 
 
-# ---- what stopped it
+# ---- what stopped it, or was given up
+
+
+def _given_up(record: Record) -> Iterable[int]:
+    planned = [event for event in record.planned if event.mode == "enforce"]
+    cut = {event.step for event in planned if event.action == "cut"}
+    team = any(event.action in ("fallback", "partial") for event in planned)
+    for step in record.steps.values():
+        if step.number in cut or (team and _cut(step)):
+            yield step.number
 
 
 def _said(record: Record, guard: str) -> Iterable[Judged]:

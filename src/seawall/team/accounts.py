@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -18,23 +17,24 @@ import msgspec
 
 from seawall.core.clock import Clock, Timer
 from seawall.core.errors import SeawallError
-from seawall.guards.budget import Budget, Caps
+from seawall.guards.budget import Budget
 from seawall.journal.protocol import Booking, Cap, Journal, OverCap, Spend
 from seawall.run.books import day_of, need_of
 from seawall.run.shared import ACCOUNTS, Later
 from seawall.run.state import RunState
 from seawall.run.step import Result, Step
 from seawall.run.verdict import ALLOW, Halt, Verdict
+from seawall.team.caps import RecordedCaps
 
-CAPS = "caps"
-"""The shared record of the caps that were given last, for `seawall budget`. One beside it, `caps:NAME`, for each
-tenant with caps of its own: a record is small."""
 LOOK_S = 0.25
 """How often it is asked again for a call that waits for what other processes have reserved: they tell nobody
 when they settle. Short beside a model call."""
 PATIENCE_S = 30.0
 """How long a call waits for what other processes have reserved, and may use less of: longer than nearly all model
-calls take. If one of them died, waiting would not help."""
+calls take. If one of them died, waiting would not help, and whoever comes while nothing has moved for so long is
+not made to wait again."""
+MAX_STILL = 10_000
+"""Accounts of which it is known how long nothing has moved in them: one for each tenant that is at its cap."""
 
 _NO_USD = Decimal(0)
 _log = logging.getLogger("seawall")
@@ -72,7 +72,7 @@ class Accounts:
 
     def __init__(self, clock: Clock, budget: Budget | None) -> None:
         self._clock = clock
-        self._budget = budget
+        self._caps = RecordedCaps(budget)
         self._journal: Journal | None = None
         self._requests: dict[str, dict[Key, _Request]] = {}
         self._line: dict[int, _Request] = {}
@@ -83,6 +83,8 @@ class Accounts:
         """What would have been short, of runs in which this guard only observes; told at their next step."""
         self._flying: Counter[str] = Counter()
         """Calls in flight here that were reserved, by tenant."""
+        self._still: OrderedDict[tuple[str, str, str], tuple[Decimal | int, float]] = OrderedDict()
+        """What was spent and reserved under a cap that had no room, and since when: by scope, tenant and kind."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._serving = False
         self._serve_again = False
@@ -95,14 +97,19 @@ class Accounts:
         )
 
     async def open(self, journal: Journal) -> None:
-        """Begin, and let others know of the caps."""
+        """Begin, with the caps that hold for every process on the journal."""
         self._journal = journal
-        if self._budget is None:
-            return
-        try:
-            await _tell_caps(journal, self._budget)
-        except SeawallError as error:  # they hold all the same
-            _log.warning("the caps could not be written down for seawall budget: %s", error)
+        await self._caps.open(journal)
+
+    async def read(self, journal: Journal) -> None:
+        """Take in caps that another process gave: calls that are not reserved yet are asked for anew."""
+        if await self._caps.read(journal):
+            for mine in self._requests.values():
+                for key, request in list(mine.items()):
+                    if request.state in ("asked", "waits"):
+                        del mine[key]
+                        self._drop(request)
+                        self._tell(request)
 
     async def close(self) -> None:
         """Give back what nobody uses any more."""
@@ -115,25 +122,29 @@ class Accounts:
             await asyncio.wait(self._tasks)
         self._journal = None
         self._flying.clear()
+        self._still.clear()
 
     def usd_cap(self, tenant: str) -> Decimal | None:
         """The lowest cap on money that this tenant's calls fall under; None if there is none."""
-        caps = () if self._budget is None else self._budget.caps(tenant)
-        return min((cap.usd for cap in caps if cap.usd is not None), default=None)
+        return self._caps.usd(tenant)
 
     # ---- what the gate asks
 
     def ask(self, step: Step, run: RunState, left_s: float, again: Callable[[], None]) -> Verdict | Later:
         """See `Shared.ask`."""
-        if self._budget is None or step.kind not in ("model", "tool"):
+        budget = self._caps.budget
+        if budget is None or step.kind not in ("model", "tool"):
             return ALLOW
         tenant, run_id = run.started.tenant, run.started.run
         need = need_of(step.kind, step.tokens, step.usd or _NO_USD)
-        caps = list(_held_by(self._budget.caps(tenant), step, need))
+        caps = list(_held_by(budget.caps(tenant), step, need))
         if not caps:
             return ALLOW
         if step.usd is None and (cap := next((cap for cap in caps if cap.usd is not None), None)):
-            reason = f"the price of model {step.name!r} is not known and usd is capped to {cap.usd}"
+            reason = (
+                f"the price of model {step.name!r} is not known and usd is capped to {cap.usd}: "
+                f"give it with Seawall(prices={{{step.name!r}: Price(…)}})"
+            )
             return Halt(reason, f"{cap.scope}_usd={cap.usd}", "unknown price")
         mine = self._requests.setdefault(run_id, {})
         request = mine.get(_key(step))
@@ -251,8 +262,20 @@ class Accounts:
         now = self._clock.monotonic_s()
         if request.waits_since is None:
             request.waits_since = now
+        since = min(request.waits_since, self._still_since(request, over, now))
         here = self._flying.total() if over.cap.scope == "day" else self._flying[request.tenant]
-        return here > 0 or now - request.waits_since < PATIENCE_S
+        return here > 0 or now - since < PATIENCE_S
+
+    def _still_since(self, request: _Request, over: OverCap, now: float) -> float:
+        """Since when nothing was reserved or settled in the account that has no room."""
+        key = (over.cap.scope, over.cap.tenant, over.what)
+        total = over.value - getattr(request.need, over.what)
+        known = self._still.get(key)
+        if known is None or known[0] != total:
+            known = self._still[key] = (total, now)
+            if len(self._still) > MAX_STILL:
+                self._still.popitem(last=False)
+        return known[1]
 
     # ---- those that wait
 
@@ -288,42 +311,6 @@ class Accounts:
     def _look(self) -> None:
         self._timer = None
         self._serve()
-
-
-async def given_caps(journal: Journal) -> Budget:
-    """The caps that a process on this journal gave last."""
-    records = await journal.shared(CAPS)
-    known = records.pop(CAPS, None)
-    budget = Budget() if known is None else msgspec.json.decode(known, type=Budget)
-    own = {
-        key.removeprefix(f"{CAPS}:"): msgspec.json.decode(each, type=_Own) for key, each in records.items()
-    }
-    return replace(
-        budget,
-        tenants={name: each.tenant for name, each in own.items() if each.tenant is not None},
-        tenants_day={name: each.tenant_day for name, each in own.items() if each.tenant_day is not None},
-    )
-
-
-class _Own(msgspec.Struct, omit_defaults=True):
-    """Caps of one tenant's own, as they are recorded."""
-
-    tenant: Caps | None = None
-    tenant_day: Caps | None = None
-
-
-async def _tell_caps(journal: Journal, budget: Budget) -> None:
-    names = budget.tenants.keys() | budget.tenants_day.keys()
-    own = {name: _Own(budget.tenants.get(name), budget.tenants_day.get(name)) for name in names}
-    wanted = {f"{CAPS}:{name}": msgspec.json.encode(each) for name, each in own.items()}
-    wanted[CAPS] = msgspec.json.encode(replace(budget, tenants={}, tenants_day={}))
-    known = await journal.shared(CAPS)
-    changed = [key for key in known.keys() | wanted.keys() if known.get(key) != wanted.get(key)]
-    await asyncio.gather(*(journal.change(key, _become(wanted.get(key))) for key in changed))
-
-
-def _become(record: bytes | None) -> Callable[[bytes | None], bytes | None]:
-    return lambda _: record
 
 
 def _key(step: Step) -> Key:

@@ -7,6 +7,7 @@ import math
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 from seawall.core.clock import Clock
 from seawall.core.errors import Broken, Misused, Refused
@@ -52,6 +53,17 @@ class Admission:
             optional = value is None and name.endswith("per_tenant")
             if not optional and (isinstance(value, bool) or not isinstance(value, int) or value < least):
                 raise Misused(f"Admission: {name} is {value!r}; it must be a whole number from {least}")
+        if self.per_tenant is not None and self.per_tenant > self.in_flight:
+            raise Misused(
+                f"Admission: per_tenant is {self.per_tenant}, and in_flight only {self.in_flight}: "
+                "one tenant can't have more places than there are"
+            )
+        if isinstance(cast("object", self.retry_after_s), bool) or not isinstance(
+            cast("object", self.retry_after_s), int | float
+        ):
+            raise Misused(
+                f"Admission: retry_after_s is {self.retry_after_s!r}; it must be a number of seconds"
+            )
         if not (math.isfinite(self.retry_after_s) and self.retry_after_s > 0):
             raise Misused(f"Admission: retry_after_s is {self.retry_after_s!r}; it must be above zero")
 

@@ -127,10 +127,12 @@ class Brakes:
 
     # ---- what is on
 
-    def read(self, settings: Mapping[tuple[SettingKind, str], Setting]) -> None:
-        """Take in the journal's settings."""
+    def read(self, settings: Mapping[tuple[SettingKind, str], Setting]) -> bool:
+        """Take in the journal's settings; whether a brake was put on."""
+        before = self._on
         if self._live.read(settings, self._look):
             self._look()
+        return not self._on.keys() <= before.keys()
 
     def close(self) -> None:
         """Call nobody back any more, and begin anew with the next reading."""

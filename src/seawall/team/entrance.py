@@ -95,7 +95,7 @@ class Entrance(Host):
             history=past.transcript,
             carried=dict(past.carried),
         )
-        first: list[Event] = [taken, *self._post.switched(started.guards)]
+        first: list[Event] = [taken, *self._post.switched(started.guards, started.guards)]
         after = None if started.session is None else "" if tail is None else tail.run
 
         async def create(
@@ -127,6 +127,7 @@ class Entrance(Host):
         else:  # what was set live while it was being recorded
             for name, mode, by, until in self._switches.now(driver.state.started.guards):
                 driver.set_mode(name, mode, by, until)
+            driver.hold()
             await self._post.hand(run_id, driver)
 
     # ---- in line
@@ -177,7 +178,7 @@ class Entrance(Host):
             history=past.transcript,
             carried=dict(past.carried),
         )
-        first: list[Event] = [taken, *self._post.switched(started.guards)]
+        first: list[Event] = [taken, *self._post.switched(started.guards, started.guards)]
         driver.start(first, commands)
         self._keep(
             self._post.hand(started.run, driver)

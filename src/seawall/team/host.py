@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 import msgspec
 
@@ -22,7 +22,7 @@ from seawall.core.ids import Ids
 from seawall.core.redact import Redactor
 from seawall.guards.budget import Budget
 from seawall.guards.endpoints import EndpointOptions, Endpoints
-from seawall.journal.protocol import Command, Journal, Lease
+from seawall.journal.protocol import Command, Journal, Lease, Setting, SettingKind
 from seawall.journal.sqlite import SqliteJournal
 from seawall.models.protocol import Model, Price
 from seawall.run.bodies import Bodies
@@ -70,6 +70,9 @@ class Host:
         secrets: Iterable[str] = (),
         environment: Mapping[str, str] | None = None,
     ) -> None:
+        for what, options, kind in (("admission", admission, Admission), ("budget", budget, Budget)):
+            if options is not None and not isinstance(cast("object", options), kind):
+                raise Misused(f"Seawall: {what} is {options!r}; it must be {kind.__name__}(…)")
         self._clock: Clock = clock or SystemClock()
         self._given = journal
         self._journal: Journal | None = None
@@ -93,7 +96,14 @@ class Host:
         """What the gate asks at reserve, in this order."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._switches = Switches(self._clock)
-        self._post = Post(self._clock, self._switches, self._flight, self._wake_up, self._brakes.read)
+        self._post = Post(
+            self._clock,
+            self._switches,
+            self._flight,
+            self._wake_up,
+            self._on_settings,
+            self._accounts.read,
+        )
         self._closing = False
 
     def __repr__(self) -> str:
@@ -276,6 +286,11 @@ class Host:
         for each in self._shared:
             each.gone(run_id, parked=False)
         self._flight.forget(run_id)
+
+    def _on_settings(self, settings: Mapping[tuple[SettingKind, str], Setting]) -> None:
+        if self._brakes.read(settings):
+            for driver in list(self._flight.drivers.values()):
+                driver.hold()
 
     def _again(self, run_id: str) -> None:
         """What runs share has changed for a run that was told to wait: decide again, or take it up again."""

@@ -40,6 +40,8 @@ class Waiting(msgspec.Struct, frozen=True):
     """The arguments' text, or a hand-off's task; None if a model call or a review is held."""
     reason: str = ""
     """Why it is held, in the guard's words; or that the effect's fate is not known."""
+    until: float | None = None
+    """Wall seconds at which a brake ends by itself; None: it is lifted by a person, as with every other kind."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +55,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     status: Status
     answer: str | None = None
     output: Any = None
-    """The answer as the coordinator's `output` type; None without one."""
+    """The answer as the coordinator's `output` type; None without one, and where the answer does not fit it: one that
+    is made of the record (`answer:partial` in `pruned`), or a fallback agent's of another type."""
     reviewed: bool | None = None
     """None: the team has no reviewer. False: it did not approve."""
     unverified: tuple[str, ...] = ()
@@ -131,5 +134,9 @@ def waitings_of(state: RunState, events: Iterable[Event], text: Callable[[Ref], 
     for brake in state.paused:
         started = state.started
         why = f"paused by {brake.by}{f': {brake.why}' if brake.why else ''}"
-        found.append(Waiting(started.run, 0, brake.what, started.agent, brake.at, "pause", reason=why))
+        found.append(
+            Waiting(
+                started.run, 0, brake.what, started.agent, brake.at, "pause", reason=why, until=brake.until
+            )
+        )
     return found

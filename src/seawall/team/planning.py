@@ -21,11 +21,14 @@ from seawall.run.frame import Frame
 from seawall.run.latency import Latencies
 from seawall.run.state import RunState, effect_key
 from seawall.run.step import Action, End, Propose, Step
-from seawall.team.partial import partial_answer
+from seawall.team.partial import MAX_FINDINGS, partial_answer
 from seawall.team.planner import Planner
 from seawall.team.reckoning import Reckoning, above, named
 from seawall.team.team import Team
 
+KEPT = 0.25
+"""Share of the run's time that is kept for a fallback agent of which nothing is known, where there is no other
+answer: or a first run whose coordinator stalls would end without one."""
 _LEAST_S = 0.001
 """A step that begins may take at least so long: a timer of nothing would fire before it. Moments that are closer
 together are one."""
@@ -117,7 +120,9 @@ class RunPlanner:
             return fallback
         if handoff:
             return self._skip(action, f"agent:{action.name}", state, left_s, needed)
-        return None  # the run's own reply: `last_call` ends it, if there is anything to answer with
+        if left_s > self._options.margin_s:
+            return None  # the run's own reply: `last_call` ends it, if there is anything to answer with
+        return self._partial(state, left_s, needed, "time is up")
 
     # ---- while a step is in flight
 
@@ -152,10 +157,18 @@ class RunPlanner:
         """With how many seconds left `last_call` is asked next; None: not again."""
         margin = self._options.margin_s
         if (fallback := self._falls_back(state)) is not None:
-            mark = margin + self._reckoning.fallback(fallback, alone=not state.plan.findings).most_s
+            mark = margin + self._kept_s(fallback, state)
             if mark < left_s - _LEAST_S:
                 return mark
         return margin if margin < left_s - _LEAST_S else None
+
+    def _kept_s(self, fallback: str, state: RunState) -> float:
+        """What is kept for the fallback agent, whatever is in flight. With nothing found it is the only answer."""
+        alone, active_s = not state.plan.findings, state.started.limits.active_s
+        time = self._reckoning.fallback(fallback, alone=alone)
+        if alone and not time.most_s:
+            return active_s * KEPT
+        return min(time.most_s, max(time.likely_s, active_s / 2))  # the team has half of the time, if it can
 
     def last_call(self, state: RunState, left_s: float) -> Planned | None:
         """Only the time for the mandatory end is left, whatever is in flight."""
@@ -214,17 +227,22 @@ class RunPlanner:
         return any(change.key == key for change in state.effects)
 
     def _answers(self, frame: Frame, state: RunState) -> bool:
-        """Whether a frame's answer is the run's."""
+        """Whether a frame's answer is the run's, or its review that must be."""
+        if frame.kind == "review" and state.plan.effects:
+            return state.frames[frame.parent].kind == "root"
         return frame.kind == "root" or frame.id == state.plan.fallback_step
 
     def _falls_back(self, state: RunState) -> str | None:
         """The fallback agent, if it may still answer. Where an effect was proposed and the team has a reviewer,
         no answer goes out that somebody wrote and nobody reviewed.
         """
-        unreviewed = self._team.reviewer is not None and state.plan.effects
-        if self._team.fallback is None or state.plan.course != "team" or unreviewed:
+        if self._team.fallback is None or state.plan.course != "team" or self._reviews(state):
             return None
         return self._team.fallback.name
+
+    def _reviews(self, state: RunState) -> bool:
+        """Whether what the run did must be reviewed before anybody's words about it go out."""
+        return self._team.reviewer is not None and state.plan.effects
 
     def _clear(self, state: RunState) -> bool:
         """Whether the team may be given up now: not while an effect is in flight, or a person was asked."""
@@ -279,13 +297,20 @@ class RunPlanner:
         return self._planned(state, left_s, needed, reason, pruned=(name,), action="fallback", fallback=agent)
 
     def _partial(self, state: RunState, left_s: float, needed: float, why: str) -> Planned | None:
-        found = state.plan.verified()
+        found = state.plan.verified(words=not self._reviews(state))
         if not found or not self._clear(state):
             return None
         answer = self._bodies.put(partial_answer(found, self._bodies))
         reason = f"{why}, with {left_s:.3f} s left: the answer is made of {len(found)} recorded results"
         return self._planned(
-            state, left_s, needed, reason, pruned=("answer:partial",), action="partial", answer=answer
+            state,
+            left_s,
+            needed,
+            reason,
+            pruned=("answer:partial",),
+            action="partial",
+            answer=answer,
+            made_of=tuple(each.step for each in found[-MAX_FINDINGS:]),
         )
 
     def _planned(

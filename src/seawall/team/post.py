@@ -39,12 +39,15 @@ class Post:
         flight: Flight,
         wake_up: Callable[[str], Awaitable[None]],
         on_settings: Callable[[Settings], None],
+        also: Callable[[Journal], Awaitable[None]],
     ) -> None:
+        """`also`: what else is to be read in each round."""
         self._clock = clock
         self._switches = switches
         self._flight = flight
         self._wake_up = wake_up
         self._on_settings = on_settings
+        self._also = also
         self._journal: Journal | None = None
         self._stop_watching: Callable[[], None] | None = None
         self._change: asyncio.Future[None] | None = None
@@ -131,6 +134,7 @@ class Post:
         finally:
             self._try_again_later()
         await self._read_settings(journal)
+        await self._also(journal)
 
     async def _read_settings(self, journal: Journal) -> None:
         """Take in what is set live, unless a reading that began after this one has come before it."""
@@ -205,11 +209,11 @@ class Post:
             for name, mode, by, until in self._switches.now(driver.state.started.guards):
                 driver.set_mode(name, mode, by, until)
 
-    def switched(self, modes: Mapping[str, Mode]) -> list[Event]:
-        """What is set live and differs from `modes`, as a run's own events."""
+    def switched(self, at_start: Mapping[str, Mode], modes: Mapping[str, Mode]) -> list[Event]:
+        """What is set live and differs from `modes`, as a run's own events; `at_start` is what the code said."""
         now = self._clock.wall_s()
         return [
             GuardSet(at=now, guard=name, mode=mode, by=by, until=until)
-            for name, mode, by, until in self._switches.now(modes)
-            if modes.get(name) != mode and by != "expired"
+            for name, mode, by, until in self._switches.now(at_start)
+            if modes.get(name) != mode
         ]

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import Mapping
 from functools import partial
+from typing import Literal, cast
 
 import msgspec
 
@@ -26,7 +27,7 @@ from seawall.team.handle import Run
 from seawall.team.recorded import recorded
 from seawall.team.recover import nobody
 from seawall.team.sessions import Past
-from seawall.team.switches import check_by, check_mode
+from seawall.team.switches import AUTO, check_by, check_mode
 from seawall.team.team import Team, checked, named, team_of
 from seawall.team.work import honours_key
 
@@ -46,7 +47,8 @@ class Seawall(Entrance):
     `journal` is a path, `:memory:`, or a `Journal`. `guards` replace the default ones (`Loops()`); a team's
     own guards are added, and take the place of one with the same name. `modes` sets guards to `off`,
     `observe` or `enforce`. `models` makes a `Model` of a name such as `openai:gpt-5.2`; `prices` are by
-    model name. `admission` bounds how many runs this process takes, `budget` what tenants and days may spend.
+    model name. `admission` bounds how many runs this process takes, `budget` what tenants and days may spend,
+    in every process on the journal: without one, what was recorded there last holds.
     Values in `secrets`, and of environment variables named like a key, never reach the journal.
     """
 
@@ -188,7 +190,7 @@ class Seawall(Entrance):
         )
         first: list[Event] = [
             taken,
-            *self._post.switched(state.modes),
+            *self._post.switched(state.started.guards, state.modes),
             *recovered(state, now, partial(honours_key, team)),
         ]
         handle = Run(self, lease.run, self._flight)
@@ -309,15 +311,22 @@ class Seawall(Entrance):
     # ---- live settings
 
     async def set_guard(
-        self, guard: str, mode: Mode, *, by: str, why: str = "", for_s: float | None = None
+        self,
+        guard: str,
+        mode: Mode | Literal["auto"],
+        *,
+        by: str,
+        why: str = "",
+        for_s: float | None = None,
     ) -> None:
         """Switch a guard for all runs on this journal, live: those in flight and those to come.
 
-        With `for_s` it goes back to what the code says after so many seconds. Recorded with `by` and `why`.
+        `auto` goes back to what the code says, `for_s` does so after so many seconds. Recorded with `by` and `why`.
         A name that this process knows no guard by is recorded all the same, with a warning in the log: the
         guard may be one of another process's teams. Raises `Misused` if `by` is empty or `mode` is none.
         """
-        check_mode(guard, mode)
+        if mode != AUTO:
+            check_mode(guard, mode)
         await self._set("guard", guard, mode, by, why, for_s)
         if known := self._switches.unseen(guard, self._shop.own_guards):
             _log.warning("guard %r was set, and this process knows only: %s", guard, ", ".join(known))
@@ -354,8 +363,8 @@ class Seawall(Entrance):
         self, kind: SettingKind, name: str, value: str, by: str, why: str, for_s: float | None
     ) -> None:
         check_by(f"{kind} {name!r}", by)
-        if for_s is not None and not for_s > 0:
-            raise Misused(f"{kind} {name!r}: for_s is {for_s}; it must be above zero")
+        if not isinstance(cast("object", for_s), int | float | None) or not (for_s is None or for_s > 0):
+            raise Misused(f"{kind} {name!r}: for_s is {for_s!r}; it must be a number of seconds above zero")
         now, redact = self._clock.wall_s(), self._shop.bodies().redact
         until = None if for_s is None else now + for_s
         by, why = redact(by), redact(why)

@@ -13,6 +13,8 @@ from seawall.run.guard import Guard
 from seawall.team.live import LiveSettings
 
 MODES: tuple[Mode, ...] = ("off", "observe", "enforce")
+AUTO = "auto"
+"""What is set live to go back to what the code says."""
 
 
 def check_mode(guard: str, mode: str) -> None:
@@ -48,10 +50,12 @@ class Switches:
         for name, setting in self._live.items():
             if name not in at_start:
                 continue
-            if self._live.live(name):
-                yield name, _mode(setting), setting.by, setting.until
-            else:
+            if not self._live.live(name):
                 yield name, at_start[name], "expired", None
+            elif setting.value == AUTO:
+                yield name, at_start[name], setting.by, None
+            else:
+                yield name, _mode(setting), setting.by, setting.until
 
     def unseen(self, guard: str, own: Iterable[Guard]) -> list[str]:
         """The guards that this process has seen and `own`, if `guard` is none of them; else nothing."""

@@ -292,9 +292,12 @@ def _alone(agent: Agent) -> Team:
 def team_of(given: Team | Agent) -> Team:
     """A team as it is, an agent as its team of one. Raises `Misused` for anything else."""
     if isinstance(given, Agent):
-        return _alone(given)
+        given = _alone(given)
     if not isinstance(cast("object", given), Team):
         raise Misused(f"{given!r} is no Team, nor an Agent")
+    if given.coordinator.optional:  # of a team in another one it may be: that one asks it
+        who = given.coordinator.name
+        raise Misused(f"team {given.name!r}: coordinator {who!r} is optional; only who is asked can be")
     return given
 
 

@@ -288,16 +288,18 @@ def tool(
     `idempotent`: an effect that honours `ToolContext.key`, so that it may be attempted again after a crash.
     `timeout_s`: seconds for one call, its wait for a thread included. `retries`: further tries after it
     raised (reads, idempotent effects). `threads`: calls of a sync tool at once, over all runs of a team in
-    this process. `version`: raise it when the tool's meaning changes. `endpoint`: the name of what it calls,
-    if several tools call the same (`"bank"`); its own name otherwise. When too many calls of an endpoint fail or
-    are slow, its breaker opens, and its tools are not called for a while. A tool that raises a `Broken`, an error
-    of a connection, a time-out or a status of 429 or 5xx says that the other side is broken; anything else, such
-    as `LookupError("no such order")`, is its answer.
-    this process. `version`: raise it when the tool's meaning changes. `poll`: it is asked until something has
-    happened, so equal results are no loop; the guard `Loops` spaces its calls out and has a cap of its own.
-    `fresh_s`: for so many active seconds an equal call is answered with the result that is known, as long as
-    nothing was written since. `volatile`: what of its results differs each time and means nothing, as names of
-    JSON fields and as compiled patterns; clocks, durations, ids of requests and the like are known already.
+    this process. `version`: raise it when the tool's meaning changes.
+
+    `endpoint`: the name of what it calls, if several tools call the same (`"bank"`); its own name otherwise. When
+    too many calls of an endpoint fail or are slow, its breaker opens, and its tools are not called for a while. A
+    tool that raises a `Broken`, an error of a connection, a time-out or a status of 429 or 5xx says that the other
+    side is broken; anything else, such as `LookupError("no such order")`, is its answer.
+
+    `poll`: it is asked until something has happened, so equal results are no loop; the guard `Loops` spaces its
+    calls out and has a cap of its own. `fresh_s`: for so many active seconds an equal call is answered with the
+    result that is known, as long as nothing was written since. `volatile`: what of its results differs each time
+    and means nothing, as names of JSON fields and as compiled patterns; clocks, durations, ids of requests and the
+    like are known already.
 
     A sync call that never returns holds its thread as long as the process lives. Once all of a tool's
     threads are held, its calls fail after `timeout_s` and were not made; without `timeout_s` they wait until

@@ -70,12 +70,17 @@ class Workshop:
         for agent, price in crew.prices.items():
             if usd is not None and price is None:
                 model = crew.models[agent].name
+                own = (
+                    ""
+                    if isinstance(team.members[agent].agent.model, str)
+                    else " or, if it is a ScriptedModel, with ScriptedModel(…, price=…)"
+                )
                 extra = (
                     "" if prices.installed() else ", or install a list of them: pip install 'seawall[prices]'"
                 )
                 raise Refused(
-                    f"usd is limited to {usd}, and the price of {agent!r}'s model {model!r} is not known: "
-                    f"give it with Seawall(prices={{...}}){extra}",
+                    f"usd is limited to {usd}, and the price for agent {agent!r} of model {model!r} is not known: "
+                    f"give it with Seawall(prices={{{model!r}: Price(…)}}){own}{extra}",
                     guard="budget",
                     limit=usd,
                     value=model,

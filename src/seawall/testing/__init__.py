@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from seawall.models.scripted import ScriptedModel, ScriptEnded, call, calls, fail, hang, say, slow
@@ -30,6 +31,9 @@ __all__ = [
     "say",
     "slow",
 ]
+if not TYPE_CHECKING and find_spec("h11") is None:
+    # `import *` takes what is there; asked for by name it says what is missing
+    __all__.remove("ModelServer")  # noqa: PYI056 -- type checkers are not shown it
 
 
 def __getattr__(name: str) -> object:

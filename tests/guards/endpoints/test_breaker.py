@@ -119,6 +119,24 @@ def test_calls_cut_after_half_of_all_their_runs_time_count_as_slow() -> None:
     assert bench.state == "open"
 
 
+def test_runs_with_less_time_than_a_call_usually_takes_say_nothing_of_the_endpoint() -> None:
+    bench = Bench()
+    bench.calls(10, "answered", took_s=2.0)
+    hurried = [bench.begin(run_s=0.5) for _ in range(50)]
+    bench.now += 0.5
+    for number in hurried:
+        bench.end(number, "cut")
+
+    assert bench.state == "closed"
+
+    hung = [bench.begin(run_s=10.0) for _ in range(50)]
+    bench.now += 5.0
+    for number in hung:
+        bench.end(number, "cut")
+
+    assert bench.state == "open"
+
+
 def test_calls_that_were_not_made_count_as_nothing() -> None:
     bench = Bench()
     bench.calls(9, "failed")

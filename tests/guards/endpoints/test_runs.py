@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from seawall import Agent, Broken, EndpointOptions, Limits, Outcome, Seawall, Team, Tool, tool
+from seawall import Agent, Broken, EndpointOptions, Limits, Outcome, Planner, Seawall, Team, Tool, tool
 from seawall.core.events import Event, Judged, StepDone
 from seawall.models.protocol import ModelRequest
 from seawall.testing import ManualClock, ScriptedModel, call, calls, fail, say
@@ -134,6 +134,40 @@ def test_a_tool_says_itself_that_the_other_side_is_broken_or_says_nothing_in_tim
                 await outcome(sea, clock, Agent("desk", model=model, tools=[find]))
 
             assert sea.endpoints["tool:find"].breaker.phase.state == "open"
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("kind", ["tool", "model"])
+def test_a_call_that_the_plan_cut_short_is_no_failure_of_its_endpoint(kind: str) -> None:
+    async def play() -> None:
+        clock = ManualClock()
+
+        @tool
+        async def find(order: str) -> str:
+            """Find an order."""
+            await clock.sleep(3.0)
+            return f"order {order} is on its way"
+
+        planner = Planner(priors={"model:desk": 4.0})
+        async with host(clock) as sea:
+            for number in range(12):
+                asked = call("find", order=str(number)) if kind == "tool" else call("ask_clerk", task="x")
+                script = ScriptedModel([after(4.0, asked), say("No.")], clock=clock)
+                late = ScriptedModel([after(3.0, "Here.")], clock=clock, name="late")
+                team = Team(
+                    "desk",
+                    Agent("desk", model=script, tools=[find]),
+                    specialists=[Agent("clerk", model=late)],
+                    planner=planner,
+                    limits=Limits(active_s=10),
+                )
+                ended = await outcome(sea, clock, team)
+
+                assert ended.pruned == (("tool:find",) if kind == "tool" else ("agent:clerk",))
+
+            breaker = sea.endpoints["tool:find" if kind == "tool" else "model:late"].breaker
+            assert repr(breaker).startswith(f"<Breaker {breaker.name} closed 0/0 failed, 0 slow")
 
     asyncio.run(play())
 
@@ -297,6 +331,48 @@ def test_a_storm_with_a_hundred_runs_in_flight_adds_at_most_a_fifth_and_is_over_
         assert state == "closed"
         first_good = next(at for at in seen if at >= over_s)
         assert first_good - over_s <= 16.0
+
+    asyncio.run(play())
+
+
+def test_a_breaker_that_is_only_observed_closes_again_too() -> None:
+    async def play() -> None:
+        clock, world = ManualClock(), World()
+        async with host(clock, modes={"endpoints": "observe"}) as sea:
+            await fill(sea, clock, world)
+            breaker = sea.endpoints["tool:bank"].breaker
+            opened = breaker.phase.state
+            world.up = True
+            await clock.advance(5.0)
+            for number in range(6):
+                model = ScriptedModel([call("balance", account=f"b{number}"), say("Fine.")], name="filler")
+                await outcome(sea, clock, Agent("filler", model=model, tools=[world.bank()]))
+
+            assert (opened, breaker.phase.state) == ("open", "closed")
+            assert world.calls == 16
+
+    asyncio.run(play())
+
+
+def test_with_outlast_every_run_that_has_the_time_is_answered_and_the_storm_is_no_worse() -> None:
+    async def play() -> None:
+        clock = ManualClock()
+        seen: list[float] = []
+
+        def answer(request: ModelRequest) -> Any:
+            seen.append(clock.monotonic_s())
+            return say("fine") if clock.monotonic_s() >= 30.0 else after(1.0, fail("overloaded"))
+
+        model = ScriptedModel(answer, name="gpt", clock=clock)
+        options = {"model": EndpointOptions(jitter=0.0, outlast=True)}
+        async with Seawall(clock=clock, environment={}, endpoints=options) as sea:
+            runs = [await sea.start(Agent("desk", model=model), "go") for _ in range(100)]
+            ended = await clock.until(asyncio.gather(*(run.outcome() for run in runs)))
+
+        answered = sum(each.status == "completed" for each in ended)
+        assert sum(at < 30.0 for at in seen) <= 120
+        assert answered >= 95, "all but those that failed before the breaker opened, or probed too often"
+        assert len(seen) <= 220
 
     asyncio.run(play())
 

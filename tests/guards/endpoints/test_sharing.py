@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from guards.endpoints.board import BROKEN, OK, Board, Process, a_run, tool
+from guards.endpoints.board import BROKEN, OK, Board, Process, a_run, model, tool
 from seawall.guards.endpoints.record import (
     MAX_PARTS,
     Change,
@@ -317,6 +317,22 @@ def test_an_endpoint_that_a_person_isolated_is_not_called_until_that_is_lifted()
             await clock.advance(1.0)
 
             assert a.says() == "allow"
+
+    play(work())
+
+
+def test_nobody_is_told_to_have_too_little_time_for_what_ends_with_a_person() -> None:
+    async def work() -> None:
+        board, clock = Board(), ManualClock()
+        async with Process(board, clock, "a") as a:
+            a.call(OK, name="gpt", kind="model")
+            board.set["endpoint", "model:gpt"] = setting("isolated", clock)
+            board.tell()
+            await clock.advance(1.0)
+            said = a.ask(model(), a_run())
+            assert said.reason.endswith(
+                "kim isolated it. No run can wait for that: it lasts until a person lifts it."
+            )
 
     play(work())
 

@@ -18,7 +18,7 @@ def answer_of(step: Step, result: Result, took_s: float, left_s: float) -> Answe
     """
     if result.status == "withdrawn" or result.endpoint == "unasked":
         return "unasked"
-    if result.status in ("cancelled", "unknown", "lost"):
+    if result.endpoint == "cut" or result.status in ("cancelled", "unknown", "lost"):
         return "cut"
     if result.status == "timeout":
         return "failed"

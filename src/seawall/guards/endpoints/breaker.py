@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import statistics
 from collections import deque
 from collections.abc import Hashable
 from typing import Literal, NamedTuple
@@ -75,6 +76,8 @@ class Breaker:
         self.tokens = Tokens(options.retry_ratio, options.retry_reserve, options.window_s)
         self._newest: deque[Literal["good", "failed", "slow"]] = deque(maxlen=2 * options.minimum_calls)
         """Of this process. A bucket is seconds long, and a busy endpoint has thousands of good calls in one."""
+        self._took_s: deque[float] = deque(maxlen=2 * options.minimum_calls)
+        """What the newest good calls of this process took."""
         self.others: dict[str, Other] = {}
         self._fresh: dict[Hashable, Flight] = {}
         """In the order in which they began."""
@@ -199,16 +202,25 @@ class Breaker:
         if flight is None or flight.serial != self.phase.serial:
             return None
         took_s = now_s - flight.began_s
-        slow = took_s >= self.options.slow_s or (answer == "cut" and took_s >= flight.half_s)
+        slow = took_s >= self.options.slow_s or (answer == "cut" and self._hung(took_s, flight))
         if answer == "unasked" or (answer == "cut" and not slow) or self.phase.state == "open":
             return None
         failed = answer in ("failed", "spend_limit")
         if self.phase.state == "half_open":
             return self._probed(flight, failed or slow, answer, rng)
         self._count(now_s, "failed" if failed else "slow" if slow else "good")
+        if not failed and not slow:
+            self._took_s.append(took_s)
         if answer == "spend_limit" and self.forced_now(now_s) == "auto":
             return self._opened("spend_limit", 1, 1, rng)
         return self._tripped(now_s, rng) if failed or slow else None
+
+    def _hung(self, took_s: float, flight: Flight) -> bool:
+        """Whether a call that was cut had taken too long: half of its run's time, and longer than most good ones.
+
+        A run with less time than the endpoint usually takes says nothing of it, or it would shut it for all others.
+        """
+        return took_s >= flight.half_s and (not self._took_s or took_s > statistics.median(self._took_s))
 
     def _count(self, now_s: float, how: Literal["good", "failed", "slow"]) -> None:
         self._newest.append(how)

@@ -134,6 +134,7 @@ class Endpoint:
         self._taken[key] = Taken(now + delay_s, left_s - delay_s)
         self.touched_s = now
         self._arm(now, now + delay_s + self.breaker.options.slow_s)  # nobody may ask till then
+        self._seek(self.breaker.block(now))  # where it is only observed, nobody stands in line who would
         self._changed(self, False)
         return step if delay_s == step.delay_s else replace(step, delay_s=delay_s)
 
@@ -159,6 +160,7 @@ class Endpoint:
         """Whether a further try is affordable. A tool is not tried again while its endpoint is given a rest.
 
         Who probes for the others does not pay: how often an open breaker's endpoint is called is not up to it.
+        With `outlast` nor does who waits until the breaker has closed.
         """
         now = self._clock.monotonic_s()
         block = self.breaker.block(now, step.delay_s)
@@ -166,6 +168,8 @@ class Endpoint:
             return False
         if self._probed == (run.started.run, step.number):
             return True
+        if block is not None and block.why != "held" and self.breaker.options.outlast:
+            return True  # it waits in line until the breaker has closed
         return self.breaker.afford_retry(now)
 
     def gone(self, run: str) -> None:
@@ -250,14 +254,17 @@ class Endpoint:
                 self._arm(now, max(late_s, now + TICK_S))
             return
         block = self.breaker.block(now)
-        if block is not None and block.why == "due":
-            if not self._acquiring:
-                self._acquiring = True
-                self._acquire(self)
-        elif block is None:
+        self._seek(block)
+        if block is None:
             self._calls += self.line.call(self.breaker.places(now), now)
         self._calls += self.line.tell(now, lambda waiter: waiter.by_s - LEAST_S <= now)
         self._call(now)
+
+    def _seek(self, block: Block | None) -> None:
+        """Ask for the right to probe, if it is time to."""
+        if block is not None and block.why == "due" and not self._acquiring:
+            self._acquiring = True
+            self._acquire(self)
 
     def close(self) -> None:
         """Call nobody any more."""

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from seawall.core.errors import Misused
 
 KINDS = ("model", "tool")
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "int": ((int,), "a whole number"),
+    "float": ((int, float), "a number"),
+    "bool": ((bool,), "True or False"),
+}
+"""What a field takes, by its annotation; and in words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +32,7 @@ class EndpointOptions:
     slow_s: float = 60.0
     """Seconds from which a call is slow, also while it is in flight. A long reply of a model takes tens of
     seconds; for tools that answer at once set less. A call that its run's end cut off counts as slow, too, if it
-    had taken half of all the run's time."""
+    had taken half of all the run's time, and longer than most of the newest calls that were answered."""
     minimum_calls: int = 10
     """Calls that must be known before a share means anything: at a failure rate of 5%, half of ten fail by chance
     once in 15,000 times."""
@@ -50,6 +56,11 @@ class EndpointOptions:
     retry_reserve: int = 5
     """What can be saved up, and is there at first: a single run on a quiet endpoint may try again, and no good hour
     pays for a storm. It comes back by itself over `window_s`. Several processes share it, down to one for each."""
+    outlast: bool = False
+    """Whether a model call that met the outage waits for its end, and is made once more then, within its run's time
+    and its agent's retries. The sick endpoint is asked no more often, but each such call comes on top of the tenth:
+    of a hundred runs that all met it, a hundred. Off, as that promise is kept first; on, if being answered late is
+    worth a call."""
     hold_max_s: float = 300.0
     """The longest `Retry-After` that is honoured for the whole endpoint, in seconds: a wrong header must not shut it
     for a day, and one more call in five minutes costs little."""
@@ -62,6 +73,7 @@ class EndpointOptions:
 
     def __post_init__(self) -> None:
         """Raise `Misused` for what can't be."""
+        self._check_types()
         for name in ("failed_ratio", "slow_ratio"):
             value: float = getattr(self, name)
             if not 0 < value <= 1:
@@ -85,9 +97,18 @@ class EndpointOptions:
                 f"and above slow_s ({self.slow_s})"
             )
 
+    def _check_types(self) -> None:
+        for each in fields(self):
+            given: object = getattr(self, each.name)
+            kinds, told = _KINDS[str(each.type)]
+            if not isinstance(given, kinds) or (isinstance(given, bool) and bool not in kinds):
+                raise Misused(f"EndpointOptions: {each.name} is {given!r}; it must be {told}")
+
 
 def checked(endpoints: Mapping[str, EndpointOptions]) -> dict[str, EndpointOptions]:
     """Options by endpoint or kind. Raises `Misused` for a name that can be neither."""
+    if not isinstance(endpoints, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] -- what callers give
+        raise Misused(f"endpoints is {endpoints!r}; it must be a dict of EndpointOptions(…) by name")
     for name, options in endpoints.items():
         kind, _, rest = name.partition(":")
         if kind not in KINDS or (":" in name and not rest):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, cast
 
 import msgspec
 from msgspec.structs import replace
@@ -115,17 +115,22 @@ async def set_breaker(
 
     `isolated`: nobody calls the endpoint. `closed`: whatever its calls bring, it is called, beginning with a clean
     slate. Both hold until `auto`, or for `for_s` seconds. `open`: it opens now, for `for_s` seconds, and recovers
-    by itself as after any outage. `auto`: it goes by its calls again. Raises `Misused` if `by` is empty.
+    by itself as after any outage. `auto`: it goes by its calls again; one that a person opened is closed. Raises `Misused` if `by` is empty.
     """
     if not by.strip():
         raise Misused(f"breaker of {endpoint!r}: by is {by!r}; name who does it, it is recorded")
-    if for_s is not None and not for_s > 0:
-        raise Misused(f"breaker of {endpoint!r}: for_s is {for_s}; it must be above zero")
+    if not isinstance(cast("object", for_s), int | float | None) or not (for_s is None or for_s > 0):
+        raise Misused(
+            f"breaker of {endpoint!r}: for_s is {for_s!r}; it must be a number of seconds above zero"
+        )
 
-    def change(raw: bytes | None) -> bytes:
-        return encoded(_moved(decoded(raw), value, by, at, OPEN_S if for_s is None else for_s))
+    def change(raw: bytes | None) -> bytes | None:
+        record = decoded(raw)
+        if value == "auto" and (record.phase.state == "closed" or record.phase.cause != "person"):
+            return raw
+        return encoded(_moved(record, value, by, at, OPEN_S if for_s is None else for_s))
 
-    if value in ("open", "closed"):
+    if value != "isolated":
         await journal.change(PREFIX + endpoint, change)
     until = None if for_s is None else at + for_s
     await journal.set(
@@ -137,5 +142,7 @@ def _moved(record: Record, value: Value, by: str, at: float, open_s: float) -> R
     serial = record.phase.serial + 1
     if value == "closed":
         return replace(record, phase=Phase(serial=serial, at=at, by=by), hold=Hold())
+    if value == "auto":
+        return replace(record, phase=Phase(serial=serial, at=at, by=by))
     phase = Phase(serial=serial, state="open", at=at, cause="person", openings=1, open_s=open_s, by=by)
     return replace(record, phase=phase)

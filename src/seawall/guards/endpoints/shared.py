@@ -78,7 +78,10 @@ class Endpoints:
 
     def take(self, step: Step, run: RunState) -> Step:
         """Count a call before it is made."""
-        return self._endpoint(step.endpoint).take(step, run, self._left_s) if step.endpoint else step
+        if not step.endpoint:
+            return step
+        off = run.modes.get(self.name) == "off"  # then nothing was asked
+        return self._endpoint(step.endpoint).take(step, run, run.left_s if off else self._left_s)
 
     def done(self, step: Step, run: RunState, result: Result) -> None:
         """Count what became of it."""

@@ -48,6 +48,10 @@ def refusal(
     text = f"{step.kind} {step.name!r} is not called now: endpoint {breaker.name}: {why}."
     if step.kind == "model":
         left = f" The run has {max(0.0, left_s):.1f} s left, too few to wait."
+        if block is not None and block.why == "isolated":
+            left = " No run can wait for that: it lasts until a person lifts it."
+            if setting is not None and setting.until is not None:
+                left = " That lasts for longer than the run has time left, unless a person lifts it."
         return Refuse(text + left, limit, value)
     return Refuse(f"{text} {_INSTEAD}", limit, value)
 

@@ -10,6 +10,7 @@ from seawall.core.events import Event, RunTaken, StepDone, StepIntended
 from seawall.guards.loops import rules, words
 from seawall.guards.loops.memory import Memo, Scope, of_events, of_result, packed, question, unpacked
 from seawall.guards.loops.options import LoopOptions, Options
+from seawall.run.frame import effect_state
 from seawall.run.guard import Guard
 from seawall.run.state import RunState
 from seawall.run.step import Result, Step
@@ -55,8 +56,11 @@ class Loops(Guard):
         if event.step in known.scopes:  # a hand-off or review has ended, and with it what its frame knew
             known = replace(known, scopes={f: scope for f, scope in known.scopes.items() if f != event.step})
         step = run.open.get(event.step)
-        if step is not None and step.effect and step.perform and _undone(event):
-            known = rules.count_write(known, step.name, -1)
+        if step is not None and step.effect and step.perform:
+            if _undone(event):
+                known = rules.count_write(known, step.name, -1)
+            elif effect_state(event) == "unknown":  # it may have happened: nothing is fresh any more
+                known = replace(known, segment=known.segment + 1)
         if step is None or event.retry or event.status not in _TEACHES:
             return known
         if step.kind == "model":
@@ -161,6 +165,8 @@ def _fresh(step: Step, run: RunState, memo: Memo, scope: Scope) -> Verdict:
         return ALLOW
     age_s = known.left_s - run.left_s
     if known.segment != memo.segment or known.spell[1] != memo.world or not 0 <= age_s < limit:
+        return ALLOW
+    if any(each.effect for each in run.in_flight):
         return ALLOW
     reason = f"{step.name!r} was asked this in step {known.step}, {age_s:.1f} s ago (fresh_s {limit:g})"
     return Replace(reason, "", f"fresh_s={limit:g}", round(age_s, 3), ref=known.output)

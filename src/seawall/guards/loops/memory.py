@@ -109,6 +109,8 @@ class Known(msgspec.Struct, frozen=True):
     left_s: float = 0.0
     call: int = 0
     """Which call of the scope brought it last."""
+    waits: int = 0
+    """How many polls had been made by then, see `Memo.waits`."""
 
 
 class Scope(msgspec.Struct, frozen=True):
@@ -144,6 +146,14 @@ class Place(msgspec.Struct, frozen=True):
     news: str
     name: str
     step: int
+
+
+class Round(msgspec.Struct, frozen=True):
+    """Calls in a row of which each brought what it had brought a few calls before."""
+
+    calls: int = 0
+    period: int = 0
+    """How many calls before, at most."""
 
 
 class Handed(msgspec.Struct, frozen=True):
@@ -203,12 +213,14 @@ class Memo(msgspec.Struct, frozen=True):
     """By frame; with a wider scope all of it is under 0."""
     world: int = 0
     """How often the world was changed: by writes that brought something new, or as a poll has shown."""
+    waits: int = 0
+    """Polls made: time that the run let pass."""
     segment: int = 0
-    """How often a process took the run: an answer from before is not fresh."""
+    """How often a process took the run, or a write ended that may have happened or not: an answer from before is not
+    fresh."""
     recent: tuple[Place, ...] = ()
     """The newest calls, newest last."""
-    again: tuple[int, ...] = ()
-    """For each period from 2 on: how many calls in a row were those of one period before."""
+    round: Round = Round()
     handed: dict[str, Log[Handed]] = {}
     """By agent."""
     writes: dict[str, int] = {}

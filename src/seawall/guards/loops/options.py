@@ -30,9 +30,10 @@ class LoopOptions:
     """Errors in a row that were known (the same text, whatever the arguments), with nothing new in between; after
     that their tool is not called. No good recorded run made more than 4 errors in a row of any kind: twice that."""
     cycles: int = 4
-    """Times that a cycle of two to four calls may come again, with the same answers in the same order, whatever
-    agents make them; after that the call that would begin it once more is not made. It finds what flips a state
-    to and fro, where each answer is news. Turning something off and on a few times is how devices are mended; and on
+    """Times that a round of calls may come again, each with an answer that it brought at most 16 calls before,
+    whatever agents make them; after that no call of it is made once more. It finds what flips a state to and fro,
+    where each answer is news. A round has two to four calls; a longer one, or one whose order varies, is given as
+    many calls as four rounds of four. Turning something off and on a few times is how devices are mended; and on
     the recordings cross-validation finds no more runaways with 2 or 3."""
     delegations: int = 3
     """Times that nearly the same task may be handed to one agent again while the world stays as it is."""

@@ -12,13 +12,14 @@ from msgspec.structs import replace
 
 from seawall.core.events import Gist
 from seawall.core.log import Log
-from seawall.guards.loops.memory import Handed, Known, Memo, Place, Scope, Taught, question
+from seawall.guards.loops.memory import Handed, Known, Memo, Place, Round, Scope, Taught, question
 from seawall.guards.loops.options import LoopOptions
 from seawall.run.news import similarity
 from seawall.run.step import Step
 
-PERIODS = (2, 3, 4)
-"""Longer cycles are found by the rule of no news, if nothing new comes in them."""
+PERIOD = 4
+"""Calls of one round of a cycle, at most: a longer cycle, or one that is not made in the same order each time, is
+given as many calls as four rounds of this length."""
 RECENT = 16
 """Calls whose answers an agent has before it, whatever becomes of its context. Who looks at something again after
 more than these may have lost it: coding agents read their files once more when their context was cut."""
@@ -62,9 +63,15 @@ class Learned(NamedTuple):
 def learn(memo: Memo, scope: Scope, taught: Taught, options: LoopOptions) -> Learned:
     """Take in a result. Nothing grows before it is kept: a result is judged before it is folded."""
     lessons: list[Lesson] = []
-    memo, scope, known = _answer(memo, scope, taught, options, lessons)
+    if taught.poll:
+        memo = replace(memo, waits=memo.waits + 1)
+    before = scope.known.get(taught.question)
+    waited = before is not None and _waited(memo, before, taught)
     error = None if taught.ok or taught.news in scope.errors else taught.news
-    memo = _cycle(memo, taught, options, lessons)
+    memo, scope, known = _answer(memo, scope, taught, options, lessons)
+    if not waited:
+        known_long = before is not None and before.answer == taught.news
+        memo = _cycle(memo, taught, options, lessons, known_long=known_long)
     handed = _delegation(memo, taught, options, lessons)
     _write(memo, taught, options, lessons)
     return Learned(memo, scope, taught.question, known, error, handed, lessons)
@@ -104,6 +111,8 @@ def _answer(
         known = replace(before, spell=(scope.news, memo.world), times=0)
     elif before.spell[1] != memo.world:  # as before the world changed: worth knowing, once after each change
         known = replace(before, spell=spell, times=0)
+    elif _waited(memo, before, taught):
+        known = before
     else:
         scope = scope if taught.ok else _failed(scope, taught, spell)
         times = before.times + 1 if before.spell == spell else 1
@@ -114,9 +123,30 @@ def _answer(
             lessons.append(Lesson("stretch", scope.stale, options.stretch, before.step))
         elif times * 2 >= options.polls:
             lessons.append(Lesson("polls", times, options.polls, before.step))
-    known = replace(known, output=taught.output, segment=memo.segment, left_s=taught.left_s)
+    known = _asked(known, memo, scope, taught)
     known = _alike(known, before, scope.other_news, taught, options, lessons)
-    return memo, replace(scope, calls=scope.calls + 1), replace(known, call=scope.calls)
+    return memo, replace(scope, calls=scope.calls + 1), known
+
+
+def _asked(known: Known, memo: Memo, scope: Scope, taught: Taught) -> Known:
+    """When this question was asked last, and where its answer lies."""
+    return replace(
+        known,
+        output=taught.output,
+        segment=memo.segment,
+        left_s=taught.left_s,
+        call=scope.calls,
+        waits=memo.waits,
+    )
+
+
+def _waited(memo: Memo, known: Known, taught: Taught) -> bool:
+    """Whether time was let pass before this was asked again: who waits for something looks at more than the poll.
+
+    What it brought the last time then counts as nothing, and the poll's own cap ends it.
+    """
+    reads = not taught.poll and not taught.effect
+    return reads and known.answer == taught.news and known.waits != memo.waits
 
 
 def _new(
@@ -133,13 +163,12 @@ def _new(
         memo = replace(memo, world=memo.world + 1)
     news, other_news = scope.news + 1, scope.other_news
     known = Known(taught.news, taught.step, taught.ok, (news, memo.world))
-    known = replace(known, output=taught.output, segment=memo.segment, left_s=taught.left_s)
+    known = _asked(known, memo, scope, taught)
     known = _alike(known, before, other_news, taught, options, lessons)
     if not known.alike_times:
         other_news += 1
         known = replace(known, alike_spell=other_news)
-    scope = replace(scope, news=news, other_news=other_news, calls=scope.calls + 1)
-    return memo, scope, replace(known, call=scope.calls - 1)
+    return memo, replace(scope, news=news, other_news=other_news, calls=scope.calls + 1), known
 
 
 def _alike(
@@ -178,7 +207,8 @@ def against_question(memo: Memo, scope: Scope, step: Step, options: LoopOptions)
     if known is None:
         return None
     limit = options.polls if step.poll else options.no_news
-    if known.times >= limit and known.spell == (scope.news, memo.world):
+    waited = known.waits != memo.waits and not step.poll
+    if known.times >= limit and known.spell == (scope.news, memo.world) and not waited:
         return Stop("polls" if step.poll else "no_news", known.times, limit, known.step)
     if known.alike_times >= options.again and known.alike_spell == scope.other_news:
         return Stop("again", known.alike_times, options.again, known.step)
@@ -191,6 +221,8 @@ def against_stretch(memo: Memo, scope: Scope, step: Step, options: LoopOptions) 
     if scope.stale < options.stretch or scope.stale_spell != (scope.news, memo.world) or step.poll:
         return None
     if known is None or known.spell[1] != memo.world or scope.calls - known.call >= RECENT:
+        return None
+    if known.waits != memo.waits:
         return None
     return Stop("stretch", scope.stale, options.stretch, known.step)
 
@@ -214,50 +246,55 @@ def wait_s(memo: Memo, scope: Scope, step: Step, options: LoopOptions) -> float:
 # ---- cycles
 
 
-def _cycle(memo: Memo, taught: Taught, options: LoopOptions, lessons: list[Lesson]) -> Memo:
-    """Whether the newest calls of the run, whoever made them, go round."""
+def _cycle(
+    memo: Memo, taught: Taught, options: LoopOptions, lessons: list[Lesson], *, known_long: bool
+) -> Memo:
+    """Whether the newest calls of the run, whoever made them, go round: each brought what it had brought lately.
+
+    One whose answer is known for longer neither goes round with them nor ends it.
+    """
     if taught.poll:
         return memo
-    asked = f"{taught.agent}\0{taught.question}"
-    newest = Place(asked, taught.news, taught.name, taught.step)
-    again: list[int] = []
-    for index, period in enumerate(PERIODS):
-        place = memo.recent[-period] if len(memo.recent) >= period else None
-        same = place is not None and (place.asked, place.news) == (newest.asked, newest.news)
-        count = memo.again[index] + 1 if same and memo.again else int(same)
-        again.append(count)
-        rounds, rest = divmod(count, period)  # one round again may be a look whether all is well
-        if same and place is not None and rounds > 1 and not rest and not _monotonous(memo, period):
-            names = " → ".join(each.name for each in memo.recent[-period:])
-            lessons.append(Lesson("cycles", rounds, options.cycles, place.step, names))
-    return replace(memo, recent=(*memo.recent, newest)[-max(PERIODS) :], again=tuple(again))
+    newest = Place(f"{taught.agent}\0{taught.question}", taught.news, taught.name, taught.step)
+    back = _back(memo, newest)
+    found = memo.round if known_long else Round()
+    if back:
+        found = Round(memo.round.calls + 1, max(memo.round.period, back))
+    since = memo.recent[-back].step if back else 0
+    memo = replace(memo, recent=(*memo.recent, newest)[-RECENT:], round=found)
+    times, rest = _times(found)
+    if back and times > 1 and not rest:  # one round again may be a look whether all is well
+        lessons.append(Lesson("cycles", times, options.cycles, since, _names(memo)))
+    return memo
 
 
-def _monotonous(memo: Memo, period: int) -> bool:
-    """Whether a cycle is one shorter cycle, made several times, or one call."""
-    places = [(each.asked, each.news) for each in memo.recent[-period:]]
-    return any(
-        places == places[:size] * (period // size) for size in (1, 2) if size < period and not period % size
-    )
+def _back(memo: Memo, newest: Place) -> int:
+    """How many calls ago this one brought the same; 0: not lately."""
+    for back, place in enumerate(reversed(memo.recent), 1):
+        if (place.asked, place.news) == (newest.asked, newest.news):
+            return back
+    return 0
+
+
+def _times(found: Round) -> tuple[int, int]:
+    """Rounds, and calls beyond them. One call by itself is no cycle; a longer one counts as several of four calls."""
+    return divmod(found.calls, min(found.period, PERIOD)) if found.period > 1 else (0, 0)
+
+
+def _names(memo: Memo) -> str:
+    names = [each.name for each in memo.recent[-memo.round.period :]]
+    return " → ".join(names if len(names) <= PERIOD else [*names[:PERIOD], "…"])
 
 
 def against_cycle(memo: Memo, step: Step, options: LoopOptions) -> Stop | None:
-    """The call would begin a cycle once more."""
-    if step.poll:
+    """The call would go round once more."""
+    times, _ = _times(memo.round)
+    if step.poll or times < options.cycles:
         return None
     asked = f"{step.agent}\0{question(step.name, step.input)}"
-    for index, period in enumerate(PERIODS):
-        if (
-            len(memo.again) <= index
-            or memo.again[index] < period * options.cycles
-            or _monotonous(memo, period)
-        ):
-            continue
-        if memo.recent[-period].asked == asked:
-            names = " → ".join(each.name for each in memo.recent[-period:])
-            return Stop(
-                "cycles", memo.again[index] // period, options.cycles, memo.recent[-period].step, names
-            )
+    for place in memo.recent[-memo.round.period :]:
+        if place.asked == asked:
+            return Stop("cycles", times, options.cycles, place.step, _names(memo))
     return None
 
 

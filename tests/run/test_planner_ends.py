@@ -1,0 +1,114 @@
+"""Who answers when the time runs out, and what is not begun any more by then."""
+
+from __future__ import annotations
+
+import asyncio
+
+from run.test_planner import APPROVE, auditor, desk, model, quick
+from seawall import Agent, Limits, Planner, Seawall, Team, tool
+from seawall.models.scripted import calls
+from seawall.run.replay import Replay
+from seawall.testing import ManualClock, call, hang, say, slow
+from team.play import play
+
+
+def test_once_another_answers_nothing_else_is_begun_that_the_team_had_decided_on() -> None:
+    clock = ManualClock()
+    both = calls(call("ask_clerk", task="a"), call("ask_clerk", task="b"))
+    team = desk(
+        clock,
+        slow(7.5, both),
+        fallback=quick(clock, slow(1, "In short.")),
+        priors={"agent:quick": 1},
+    )
+
+    run = play(team, clock=clock)
+
+    assert run.outcome.pruned == ("fallback:quick",)
+    assert [step.name for step in run.steps("handoff")] == ["quick"]
+    assert run.outcome.handoffs == 1
+
+
+def test_a_replay_of_a_run_that_was_given_up_in_the_middle_of_a_reply_differs_in_nothing() -> None:
+    async def main() -> Replay:
+        clock = ManualClock()
+        both = calls(call("ask_clerk", task="a"), call("ask_clerk", task="b"))
+        team = desk(
+            clock, slow(7.5, both), fallback=quick(clock, say("In short.")), priors={"agent:quick": 1}
+        )
+        async with Seawall(clock=clock) as sea:
+            run = await sea.start(team, "go")
+            await clock.until(run.outcome())
+            return await sea.replay(run.id, team)
+
+    assert asyncio.run(main()).differences == ()
+
+
+def test_a_fallback_agent_of_which_nothing_is_known_is_asked_when_there_is_no_other_answer() -> None:
+    clock = ManualClock()
+    team = desk(clock, hang(), fallback=quick(clock, slow(2, "In short.")))
+
+    run = play(team, clock=clock)
+
+    assert (run.outcome.answer, run.outcome.pruned) == ("In short.", ("fallback:quick",))
+    assert clock.monotonic_s() == 10 - 10 / 4 - 0.05 + 2
+
+
+def test_a_fallback_agent_that_needs_most_of_the_time_is_asked_while_it_still_fits() -> None:
+    clock = ManualClock()
+    team = desk(clock, hang(), fallback=quick(clock, slow(6, "At length.")), priors={"agent:quick": 6})
+
+    run = play(team, clock=clock)
+
+    assert run.outcome.answer == "At length."
+    assert clock.monotonic_s() == 10 - 0.05
+
+
+def test_an_effect_that_ends_within_the_margin_is_told_by_the_record() -> None:
+    clock = ManualClock()
+
+    @tool(effect=True)
+    async def refund() -> str:
+        """Pay money back."""
+        await clock.sleep(9.97)
+        return "paid back 12.50"
+
+    team = Team(
+        Agent("desk", model=model(clock, call("refund"), hang()), tools=[refund]),
+        limits=Limits(active_s=10),
+        planner=Planner(),
+    )
+
+    run = play(team, clock=clock)
+
+    assert run.outcome.pruned == ("answer:partial",)
+    assert run.outcome.answer is not None
+    assert "paid back 12.50 (refund, step 2)" in run.outcome.answer
+
+
+def test_of_an_effect_that_nobody_reviewed_only_the_receipt_is_told_and_no_agent_s_words() -> None:
+    clock = ManualClock()
+
+    @tool(effect=True)
+    async def refund() -> str:
+        """Pay money back."""
+        return "paid back 12.50"
+
+    cashier = Agent(
+        "cashier", model=model(clock, call("refund"), say("I paid 1,250.00, as agreed.")), tools=[refund]
+    )
+    team = Team(
+        "desk",
+        Agent("desk", model=model(clock, call("ask_cashier", task="pay"), hang())),
+        specialists=[cashier],
+        reviewer=auditor(clock, APPROVE),
+        limits=Limits(active_s=10),
+        planner=Planner(),
+    )
+
+    run = play(team, clock=clock)
+
+    assert run.outcome.answer is not None
+    assert "paid back 12.50 (refund, step" in run.outcome.answer
+    assert "1,250.00" not in run.outcome.answer
+    assert (run.outcome.reviewed, run.outcome.pruned) == (False, ("answer:partial",))
