@@ -61,6 +61,21 @@ def test_without_a_cap_nothing_is_left_nor_runs_out() -> None:
     assert in_all.cells()[0] == "bolt in all"
 
 
+def test_a_time_beyond_a_year_is_not_told_in_days() -> None:
+    budget = Budget(tenant=Caps(usd=Decimal(1_000_000)))
+    [_, in_all] = spendings(ACCOUNTS, ["acme"], budget, TEN, everybody=False)
+
+    assert in_all.cells()[-1] == "in more than a year"
+
+
+def test_an_account_in_which_a_call_no_longer_fits_says_of_how_much() -> None:
+    budget = Budget(tenant_day=Caps(usd=Decimal("6.25")))  # of which 0.25 are left
+    for need, told in (("0.5", "now, for a call of up to $0.5000"), ("0.2", "in 30 min")):
+        short = {("tenant_day", "acme", "usd"): Decimal(need)}
+        [today, _] = spendings(ACCOUNTS, ["acme"], budget, TEN, everybody=False, short=short)
+        assert today.cells()[-1] == told
+
+
 def test_what_is_used_up_runs_out_now() -> None:
     [today, _] = spendings(
         ACCOUNTS, ["bolt"], Budget(tenants_day={"bolt": Caps(usd=Decimal(10))}), TEN, everybody=False
@@ -159,3 +174,25 @@ def test_a_run_of_the_command_line_keeps_to_the_caps_that_a_program_gave(spent: 
     made = [spent("run", spent.app("desk"), "Where is 1042?", "--tenant", "acme", "--json") for _ in range(4)]
 
     assert made[-1].document["stopped_by"]["limit"] == "tenant_day_model_calls=9"
+
+
+EXHAUSTED = """
+async def main():
+    async with Seawall("seawall.db", budget=Budget(tenant_day=Caps(usd=Decimal("0.0001")))) as sea:
+        print((await (await sea.start(desk, "Where is 1042?", tenant="acme")).outcome()).stopped_by.reason)
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+def test_a_tenant_whose_next_call_does_not_fit_is_not_shown_as_healthy(desks: Desks) -> None:
+    desks.write(EXHAUSTED, "exhausted")
+    said = desks.python("exhausted.py").out
+    assert "a lower max_output_tokens reserves less; the day ends at 00:00 UTC, in " in said
+
+    told = desks("budget", "--tenant", "acme").out.splitlines()[1]
+    document = desks("budget", "--tenant", "acme", "--json").document["accounts"][0]
+
+    assert "now, for a call of up to $" in told
+    assert Decimal(document["too_much"]) > Decimal(document["left"]) > 0

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from run.test_planner import APPROVE, ASK_BOTH, auditor, desk, model, quick
@@ -139,6 +139,7 @@ def after(delay: float | None, then: Entry) -> Entry:
     quantile=st.sampled_from([0.5, 0.8, 0.95]),
     has=st.tuples(st.booleans(), st.booleans(), st.booleans()),
 )
+@example([0.1, 4.0, 0.1, 4.0, 0.1, 0.1, 2.0, 0.1, 0.1], 1.0, 0.5, (False, True, True))
 def test_no_run_ends_after_its_deadline_and_what_fits_is_not_skipped(
     delays: list[float | None], prior: float, quantile: float, has: tuple[bool, bool, bool]
 ) -> None:

@@ -38,13 +38,14 @@ async def _budget(screen: Screen, path: Path, tenant: str | None, limit: int) ->
     from seawall.cli.spending import spendings, tenants_of
     from seawall.core.clock import SystemClock
     from seawall.run.books import day_of
-    from seawall.team.caps import given_caps
+    from seawall.team.caps import given_caps, shorts
 
     now = SystemClock().wall_s()
     today = day_of(now)
     async with reading(path) as journal:
         accounts = [*await journal.accounts(day=today), *await journal.accounts(day="*")]
         caps = await given_caps(journal)
+        short = await shorts(journal, today)
     names = tenants_of(accounts, today, caps)
     if tenant is not None:
         known = tenant in names or any(cap.scope != "day" for cap in caps.caps(tenant))
@@ -54,7 +55,7 @@ async def _budget(screen: Screen, path: Path, tenant: str | None, limit: int) ->
             )
         names = [tenant] if known else []
     cut = len(names) > limit
-    found = spendings(accounts, names[:limit], caps, now, everybody=tenant is None)
+    found = spendings(accounts, names[:limit], caps, now, everybody=tenant is None, short=short)
     if screen.json:
         screen.document({"day": today, "accounts": found, "cut": cut})
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Literal
@@ -18,8 +18,8 @@ What = Literal["usd", "tokens", "model_calls", "tool_calls"]
 WHATS: tuple[What, ...] = ("usd", "tokens", "model_calls", "tool_calls")
 LEAST_S = 60.0
 """Of a day, before there is a rate of it."""
-TEN_YEARS_S = 3650 * DAY_S
-"""Beyond this a time to the day says nothing."""
+YEAR_S = 365 * DAY_S
+"""Beyond this a time says nothing: no rate of a day holds so long."""
 _SCOPES: dict[Scope, str] = {"tenant_day": "today", "tenant": "in all", "day": "today"}
 
 
@@ -38,6 +38,8 @@ class Spending(msgspec.Struct, frozen=True, kw_only=True):
     """Of today so far; None in the first minute of a day."""
     runs_out_s: float | None
     """From now, at that rate; None: not at all, or of a day's account not on that day."""
+    too_much: Decimal | int | None = None
+    """The least that a call could take and that does not fit into what is left; None if there was no such call."""
 
     def cells(self) -> tuple[str, ...]:
         """A row of the table."""
@@ -50,12 +52,17 @@ class Spending(msgspec.Struct, frozen=True, kw_only=True):
             "no cap" if self.cap is None else self._amount(self.cap, zero=True),
             "" if self.left is None else self._amount(self.left, zero=True),
             "" if self.per_hour is None else self._amount(self.per_hour),
-            ""
-            if self.runs_out_s is None
-            else f"in {words.age(self.runs_out_s)}"
-            if self.runs_out_s
-            else "now",
+            self._runs_out(),
         )
+
+    def _runs_out(self) -> str:
+        if self.runs_out_s == 0:
+            return "now"
+        if self.too_much is not None:
+            return f"now, for a call of up to {self._amount(self.too_much)}"
+        if self.runs_out_s is None:
+            return ""
+        return "in more than a year" if self.runs_out_s > YEAR_S else f"in {words.age(self.runs_out_s)}"
 
     def _amount(self, value: Decimal | int, *, zero: bool = False) -> str:
         if not value:
@@ -72,9 +79,18 @@ def tenants_of(accounts: Sequence[Account], today: str, budget: Budget) -> list[
 
 
 def spendings(
-    accounts: Sequence[Account], tenants: Sequence[str], budget: Budget, now: float, *, everybody: bool
+    accounts: Sequence[Account],
+    tenants: Sequence[str],
+    budget: Budget,
+    now: float,
+    *,
+    everybody: bool,
+    short: Mapping[tuple[str, str, str], Decimal] | None = None,
 ) -> list[Spending]:
-    """What there is to tell: money of every account, and of the rest what is capped."""
+    """What there is to tell: money of every account, and of the rest what is capped.
+
+    `short`: the least that calls needed which did not fit, by scope, tenant and what was short.
+    """
     today = day_of(now)
     booked = {(each.tenant, each.day): each for each in accounts}
     found: list[Spending] = []
@@ -88,7 +104,14 @@ def spendings(
     cap = next((cap for cap in budget.caps("") if cap.scope == "day"), None)
     if everybody and (tenants or cap is not None):
         found += _told("day", total, cap, total.spent, now)
-    return found
+    return [_with_short(each, short or {}) for each in found]
+
+
+def _with_short(told: Spending, short: Mapping[tuple[str, str, str], Decimal]) -> Spending:
+    need = short.get((told.scope, "" if told.scope == "day" else told.tenant, told.what))
+    if need is None or told.left is None or need <= told.left:
+        return told
+    return msgspec.structs.replace(told, too_much=need if told.what == "usd" else int(need))
 
 
 def _told(scope: Scope, account: Account, cap: Cap | None, today: Spend, now: float) -> Iterator[Spending]:

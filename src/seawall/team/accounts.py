@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine, Iterator
 from decimal import Decimal
@@ -19,12 +20,12 @@ from seawall.core.clock import Clock, Timer
 from seawall.core.errors import SeawallError
 from seawall.guards.budget import Budget
 from seawall.journal.protocol import Booking, Cap, Journal, OverCap, Spend
-from seawall.run.books import day_of, need_of
+from seawall.run.books import DAY_S, day_of, need_of
 from seawall.run.shared import ACCOUNTS, Later
 from seawall.run.state import RunState
 from seawall.run.step import Result, Step
 from seawall.run.verdict import ALLOW, Halt, Verdict
-from seawall.team.caps import RecordedCaps
+from seawall.team.caps import RecordedCaps, note_short
 
 LOOK_S = 0.25
 """How often it is asked again for a call that waits for what other processes have reserved: they tell nobody
@@ -35,6 +36,9 @@ calls take. If one of them died, waiting would not help, and whoever comes while
 not made to wait again."""
 MAX_STILL = 10_000
 """Accounts of which it is known how long nothing has moved in them: one for each tenant that is at its cap."""
+
+BOUNDED = ("usd", "tokens")
+"""What a call has an upper bound of, and takes less of mostly."""
 
 _NO_USD = Decimal(0)
 _log = logging.getLogger("seawall")
@@ -53,6 +57,8 @@ class _Request:
         self.tenant = tenant
         self.day = ""
         """On which it was asked for last."""
+        self.asked_at = 0.0
+        """Wall seconds."""
         self.need = need
         self.caps = caps
         self.again = again
@@ -222,7 +228,8 @@ class Accounts:
         journal = self._journal
         if journal is None or (request.dropped and not request.observed):
             return
-        request.day = day_of(self._clock.wall_s())
+        request.asked_at = self._clock.wall_s()
+        request.day = day_of(request.asked_at)
         try:
             over = await journal.reserve(request.tenant, request.day, request.need, request.caps)
         except SeawallError as error:
@@ -232,6 +239,8 @@ class Accounts:
             request.state = (
                 "granted" if over is None else "waits" if self._may_wait(request, over) else "short"
             )
+            if over is not None and request.state == "short":
+                await self._note_short(request, over)
         if request.dropped:
             if request.state == "granted":
                 await self._give_back(request)
@@ -243,6 +252,15 @@ class Accounts:
         else:
             self._line.pop(id(request), None)
             self._tell(request)
+
+    async def _note_short(self, request: _Request, over: OverCap) -> None:
+        """For `seawall budget`: what is left may be too little for any call, and is not used up."""
+        if self._journal is None or over.what not in BOUNDED:
+            return
+        try:
+            await note_short(self._journal, over, request.day, getattr(request.need, over.what))
+        except SeawallError as error:
+            _log.warning("what did not fit could not be written down for seawall budget: %s", error)
 
     def _tell(self, request: _Request) -> None:
         """Let the run ask again: once for all of its calls that one commit brought an answer for."""
@@ -348,8 +366,13 @@ def _said(request: _Request, step: Step) -> Verdict | Later:
 def _halt(request: _Request, what: str) -> Halt:
     over = request.over
     assert over is not None
-    would = "could reach" if over.what in ("usd", "tokens") else "would be"
+    would = "could reach" if over.what in BOUNDED else "would be"
     reason = f"{what}: {over.what} of {_whose(request)} {would} {over.value} (limit {over.limit})"
+    if over.what in BOUNDED and request.need.model_calls:
+        reason += "; a lower max_output_tokens reserves less"
+    if over.cap.scope != "tenant":
+        left_min = math.ceil((DAY_S - request.asked_at % DAY_S) / 60)
+        reason += f"; the day ends at 00:00 UTC, in {left_min // 60} h {left_min % 60:02d} min"
     return Halt(reason, f"{over.cap.scope}_{over.what}={over.limit}", over.value)
 
 

@@ -12,11 +12,13 @@ import msgspec
 
 from seawall.core.errors import SeawallError
 from seawall.guards.budget import Budget, Caps
-from seawall.journal.protocol import Journal
+from seawall.journal.protocol import Journal, OverCap
 
 CAPS = "caps"
 """The shared record of the caps that were given last. One beside it, `caps:NAME`, for each tenant with caps of
 its own: a record is small."""
+SHORT = "short:"
+"""Before the shared records of calls that did not fit under a cap: one for each account in which that happened."""
 
 _log = logging.getLogger("seawall")
 
@@ -77,6 +79,40 @@ class RecordedCaps:
 async def given_caps(journal: Journal) -> Budget:
     """The caps that a process on this journal gave last."""
     return _decoded(await journal.shared(CAPS))
+
+
+async def note_short(journal: Journal, over: OverCap, day: str, need: Decimal | int) -> None:
+    """Record that a call of up to `need` did not fit any more; of a day and account the least is kept."""
+    day = "*" if over.cap.scope == "tenant" else day
+
+    def change(raw: bytes | None) -> bytes | None:
+        known = _Short(day) if raw is None else msgspec.json.decode(raw, type=_Short)
+        if known.day != day:
+            known = _Short(day)
+        least = known.needs.get(over.what)
+        if least is not None and least <= need:
+            return raw
+        return msgspec.json.encode(_Short(day, {**known.needs, over.what: Decimal(need)}))
+
+    await journal.change(f"{SHORT}{over.cap.scope}:{over.cap.tenant}", change)
+
+
+async def shorts(journal: Journal, today: str) -> dict[tuple[str, str, str], Decimal]:
+    """The least upper bounds of calls that did not fit any more, by scope, tenant and what was short."""
+    found: dict[tuple[str, str, str], Decimal] = {}
+    for key, raw in (await journal.shared(SHORT)).items():
+        scope, _, tenant = key.removeprefix(SHORT).partition(":")
+        short = msgspec.json.decode(raw, type=_Short)
+        if short.day in ("*", today):
+            found |= {(scope, tenant, what): need for what, need in short.needs.items()}
+    return found
+
+
+class _Short(msgspec.Struct):
+    """Of one account on one day: what a call needed at least that did not fit, by what was short."""
+
+    day: str
+    needs: dict[str, Decimal] = {}
 
 
 class _Own(msgspec.Struct, omit_defaults=True):
