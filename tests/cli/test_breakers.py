@@ -125,6 +125,19 @@ def test_a_breaker_that_its_calls_opened_is_left_open_by_auto(desks: Desks, path
     assert rows(desks, "--auto", "tool:bank")["tool:bank"]["state"] == opened["state"]
 
 
+def test_why_a_model_was_not_called_is_told_once_in_each_place(desks: Desks) -> None:
+    desks("run", desks.app("desk"), "Where is 1042?")
+    model = next(name for name in rows(desks) if name.startswith("model:"))
+    desks("breakers", "--isolate", model, "--by", "kim")
+    assert desks("run", desks.app("desk"), "Where is 1042?").exit_code == 3
+
+    def told(command: str) -> int:
+        return " ".join(desks(command).out.split()).count("kim isolated it")
+
+    assert told("why") == 1
+    assert told("show") == 2  # what stopped it, and what was said of the step
+
+
 def test_several_endpoints_are_set_at_once_or_none(desks: Desks, path: Path) -> None:
     runs(path, 1, up=True)
     assert desks("breakers", "--isolate", "bank", "--isolate", "shop").exit_code == 2

@@ -78,7 +78,7 @@ class Explanation:
         for event in self._record.planned:
             yield from self._pair("pruned", describe.planned(event), "yellow", lines=3)
         yield from self._given_up()
-        if why.error:
+        if why.error and (why.stopped_by is None or why.error != why.stopped_by.reason):
             yield from self._pair("error", why.error, "red", lines=4)
         for wanted in why.wanted:
             arguments = describe.arguments(self._texts.of(wanted.call.arguments))
@@ -180,7 +180,9 @@ class Explanation:
         if step.done is None:
             return ""
         output = self._texts.of(step.done.output)
-        if ending := describe.ending(step.done, output):
+        stopped = self._why.stopped_by
+        told = stopped is not None and output == stopped.reason  # above
+        if ending := describe.ending(step.done, "" if told else output):
             return ending
         if step.intent.kind == "model":
             said = describe.said(output).strip()

@@ -77,7 +77,7 @@ def head(
         pairs.append(("answer", texts.of(ended.answer), ""))
     if stopped is not None:
         pairs.append(("stopped", _stopped(stopped.reason, stopped.step), "red"))
-    if ended is not None and ended.error:
+    if ended is not None and ended.error and (stopped is None or ended.error != stopped.reason):
         pairs.append(("error", ended.error, "red"))
     call_width = 10**9 if full else 2 * width  # shortened here: what is asked stays whole
     pairs += _waits(waitings_of(state, events, texts.of), now, decisions or {}, brakes, call_width)

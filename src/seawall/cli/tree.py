@@ -123,7 +123,8 @@ class Tree:
     def _result(self, step: StepRecord, done: StepDone) -> Iterator[tuple[str, str]]:
         output = self._texts.of(done.output)
         kind = step.intent.kind
-        ending = describe.ending(done, "" if kind == "approval" else output)
+        known = kind == "approval" or any(judged.reason == output for judged in step.judged)  # told below
+        ending = describe.ending(done, "" if known else output)
         if ending:
             yield ending, describe.MARKS[done.status][1]
         elif kind == "model":
