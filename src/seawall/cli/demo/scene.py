@@ -106,10 +106,10 @@ class Scene:
         """A tenant's name: an account is known by it, and each take has one of its own."""
         return f"{tenant}-{mode}" if tenant else ""
 
-    def budget(self) -> Budget | None:
+    def budget(self) -> Budget:
         """What its tenants may spend, in either mode."""
         caps = {self.tenant(name, mode): caps for mode in MODES for name, caps in self.caps.items()}
-        return Budget(tenants_day=caps) if caps else None
+        return Budget(tenants_day=caps)  # also without any: those of a scene before are taken back
 
 
 def always(scene: Scene, takes: Sequence[Take]) -> list[Claim]:
