@@ -52,6 +52,8 @@ class Sharing:
         self._wrote_s = float("-inf")
         self._writing: asyncio.Task[None] | None = None
         self._reading: Timer | None = None
+        self._begun = self._newest = 0
+        """How many readings have begun, and which of them was taken in last: two may overlap."""
         self._raw: dict[str, bytes] = {}
         self._records: dict[str, Record] = {}
         self._settings: dict[str, Setting] = {}
@@ -198,12 +200,17 @@ class Sharing:
         journal = self._journal
         if journal is None:
             return
+        self._begun += 1
+        number = self._begun
         try:
             found = await journal.shared(PREFIX)
             settings = await journal.settings()
         except SeawallError as error:
             self._complain(error)
             return
+        if number < self._newest:  # one that began later has come first
+            return
+        self._newest = number
         for key, raw in found.items():
             name = key.removeprefix(PREFIX)
             if self._raw.get(name) != raw:
