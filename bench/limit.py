@@ -30,7 +30,8 @@ from teams.seawall import SeawallBench
 
 from seawall.core.canonical import ref_of
 from seawall.core.clock import SystemClock
-from seawall.core.events import Limits, RunStarted, StepDone, StepIntended
+from seawall.core.events import RunStarted, StepDone, StepIntended
+from seawall.core.limits import Limits
 from seawall.journal.protocol import Lease
 from seawall.journal.sqlite import SqliteJournal
 

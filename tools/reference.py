@@ -309,7 +309,7 @@ def testing_page() -> str:
 
 def limits_page() -> str:
     """What one run may spend."""
-    from seawall.core.events import Limits
+    from seawall.core.limits import Limits
 
     return _page("Limits", f"`seawall.Limits`. {text_of(Limits)}", table(Limits))
 
@@ -391,7 +391,10 @@ def types_page() -> str:
         entry("Step", step.Step),
         entry("Result", step.Result),
         "## `seawall.run.state`\n",
-        *(entry(cls.__name__, cls) for cls in (state.RunState, frame.Frame, frame.Slot, frame.Line)),
+        *(
+            entry(cls.__name__, cls)
+            for cls in (state.RunState, frame.Frame, frame.PendingCall, frame.MessageRef)
+        ),
         "## `seawall.run.verdict`\n",
         entry("Verdict", verdict.Verdict),
     )

@@ -21,7 +21,7 @@ from conversation.world import World, tools
 from seawall import Agent, Limits, Outcome, Seawall, Team
 from seawall.models.protocol import Model, Price, TextDelta
 from seawall.models.providers import resolve
-from seawall.team.handle import Run
+from seawall.runtime.run import Run
 from seawall.testing.wire import CONVERSATION_HEADER
 
 Wire = Literal["stream", "plain"]

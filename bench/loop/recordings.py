@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seawall.audit import BadLine, RecordedCall, RecordedRun, read
-from seawall.run.news import masked
+from seawall.run.fingerprint import mask_volatile
 
 _NUMBER = re.compile(r"\d+")
 TAIL, REPEATS = 10, 6
@@ -76,7 +76,7 @@ def true_loop(calls: tuple[RecordedCall, ...]) -> bool:
     seen: set[tuple[str, str, bool, str]] = set()
     repeats: list[bool] = []
     for call in completed:
-        what = (call.tool, call.arguments, call.failed, _NUMBER.sub("0", masked(call.result)))
+        what = (call.tool, call.arguments, call.failed, _NUMBER.sub("0", mask_volatile(call.result)))
         repeats.append(what in seen)
         seen.add(what)
     return sum(repeats[-TAIL:]) >= REPEATS

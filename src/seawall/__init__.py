@@ -2,9 +2,13 @@
 
 Where things live:
 
-- `seawall.team`: `Agent`, `Team`, `tool`, and the runtime `Seawall` with its `Run` and `Outcome`
-- `seawall.run`: the state of a run as a fold, the gate, verdicts and the base class of guards
-- `seawall.guards`: the guards; `seawall.journal`: the record; `seawall.models`: what a model is
+- `seawall.runtime`: `Seawall` and `Run`: what starts, drives, wakes and ends runs
+- `seawall.team`: the definitions `Agent`, `Team` and `tool`, and how a team decides what to do next
+- `seawall.engine`: the gate that every step passes, and the driver of one run
+- `seawall.run`: the state of a run as a fold, verdicts, the base class of guards, `Outcome`
+- `seawall.guards`: every guard; `seawall.planner`: what is left out when time gets short
+- `seawall.history`: why a run ended so, replay and fork; `seawall.audit`: recordings of other systems
+- `seawall.journal`: the record; `seawall.models`: what a model is
 - `seawall.events`: what `Run.events()` brings, by name
 - `seawall.core`: errors, events, clock; `seawall.testing`: scripted models and a manual clock
 """
@@ -12,19 +16,21 @@ Where things live:
 from __future__ import annotations
 
 from seawall.core.errors import Broken, Misused, Refused, SeawallBug, SeawallError
-from seawall.core.events import Limits, StoppedBy
+from seawall.core.events import StoppedBy
+from seawall.core.limits import Limits
 from seawall.guards.budget import Budget, Caps
 from seawall.guards.endpoints import EndpointOptions
 from seawall.guards.loops import Loops
 from seawall.models.protocol import Model, Price
 from seawall.run.guard import Guard
+from seawall.run.outcome import Outcome, Waiting
 from seawall.run.verdict import ALLOW, Advise, Allow, Halt, Hold, Refuse, Replace
-from seawall.team.admission import Admission
+from seawall.runtime.admission import Admission
+from seawall.runtime.run import Run
+from seawall.runtime.run_team import run_team
+from seawall.runtime.seawall import Seawall
 from seawall.team.agent import Agent
-from seawall.team.handle import Run
-from seawall.team.outcome import Outcome, Waiting
 from seawall.team.planner import Planner
-from seawall.team.seawall import Seawall
 from seawall.team.team import Team
 from seawall.team.tool import NotDone, Tool, ToolContext, tool
 
@@ -64,5 +70,6 @@ __all__ = [
     "ToolContext",
     "Waiting",
     "__version__",
+    "run_team",
     "tool",
 ]

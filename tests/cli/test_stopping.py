@@ -12,8 +12,8 @@ import pytest
 from cli.desks import Child, Desks
 from seawall.cli.loop import Stop
 from seawall.cli.run import started
-from seawall.team.flight import Flight
-from seawall.team.handle import Run
+from seawall.runtime.registry import Registry
+from seawall.runtime.run import Run
 from seawall.testing import ManualClock
 
 STUCK = """
@@ -157,7 +157,7 @@ def test_a_run_that_is_recorded_while_it_is_stopped_is_named_all_the_same() -> N
 
     async def slow_start(go: asyncio.Event) -> Run:
         await go.wait()
-        return Run(cast("Any", None), "r-1", Flight(ManualClock()))
+        return Run(cast("Any", None), "r-1", Registry(ManualClock()))
 
     async def main() -> None:
         go = asyncio.Event()

@@ -11,7 +11,6 @@ from seawall.core.events import (
     Cause,
     Event,
     Judged,
-    Limits,
     RunEnded,
     RunStarted,
     StepDone,
@@ -20,8 +19,9 @@ from seawall.core.events import (
     StoppedBy,
     Tie,
 )
-from seawall.run.record import record
-from seawall.run.why import Link, why
+from seawall.core.limits import Limits
+from seawall.history.record import build_record
+from seawall.history.why import Link, explain
 
 TEXTS: dict[Ref, str] = {}
 
@@ -96,7 +96,7 @@ def test_values_are_followed_before_anything_else() -> None:
         RunEnded(at=5, status="completed", answer=answer, causes=(Cause(2, "value"), Cause(4, "value")))
     )
 
-    found = why(record(events), TEXTS.__getitem__)
+    found = explain(build_record(events), TEXTS.__getitem__)
 
     assert set(found.links) == {
         Link(None, 2, "value"),
@@ -115,7 +115,7 @@ def test_without_a_value_the_walk_goes_through_what_the_model_was_shown() -> Non
     events += [_step(3, "model", "m", (1, "exposure"), (2, "exposure")), _done(3)]
     events.append(RunEnded(at=4, status="completed", answer=_body("lost"), causes=(Cause(3, "value"),)))
 
-    found = why(record(events))
+    found = explain(build_record(events))
 
     assert Link(3, 2, "exposure") in found.links
     assert (found.first, found.path) == (2, (2, 3))
@@ -130,13 +130,13 @@ def test_a_hand_off_leads_into_the_frame_that_answered_it() -> None:
     events += [_step(4, "model", "m", (2, "exposure")), _done(4)]
     events.append(RunEnded(at=4, status="completed", answer=_body("lost"), causes=(Cause(4, "value"),)))
 
-    links = why(record(events)).links
+    links = explain(build_record(events)).links
 
     assert Link(2, 3, "value", wrote=True) in links
 
 
 def test_a_loop_is_told_by_its_results_and_by_the_call_that_was_not_made() -> None:
-    found = why(record(_loop("find", "stock", "stock", "stock", "stock")))
+    found = explain(build_record(_loop("find", "stock", "stock", "stock", "stock")))
 
     assert [(each.name, each.steps) for each in found.repeats] == [("stock", (4, 6, 8, 10))]
     assert [(each.step, each.call.name) for each in found.wanted] == [(11, "stock")]
@@ -146,7 +146,7 @@ def test_a_loop_is_told_by_its_results_and_by_the_call_that_was_not_made() -> No
 
 
 def test_a_ping_pong_is_told_as_both_of_its_results() -> None:
-    found = why(record(_loop("ping", "pong", "ping", "pong", "ping")))
+    found = explain(build_record(_loop("ping", "pong", "ping", "pong", "ping")))
 
     assert [(each.name, each.steps) for each in found.repeats] == [("ping", (2, 6, 10)), ("pong", (4, 8))]
 
@@ -156,7 +156,7 @@ def test_a_limit_is_told_by_who_used_most() -> None:
     stopped = StoppedBy("budget", "tool_calls would be 4 (limit 3)", 8, "tool_calls=3", "4")
     events[-1] = RunEnded(at=9, status="halted", stopped_by=stopped)
 
-    spent = why(record(events)).spent
+    spent = explain(build_record(events)).spent
 
     assert [(each.agent, each.name, each.calls) for each in spent] == [
         ("a", "m", 4),
@@ -172,13 +172,13 @@ def test_a_deadline_starts_from_what_was_in_flight() -> None:
     events += [_step(2, "tool", "slow", (1, "value")), _done(2, status="cancelled", duration_s=0.0)]
     events.append(RunEnded(at=9, status="halted", stopped_by=StoppedBy("deadline", "used up")))
 
-    assert why(record(events)).starts == (2,)
+    assert explain(build_record(events)).starts == (2,)
 
 
 def test_a_run_that_goes_on_is_told_from_what_is_under_way() -> None:
     events: list[Event] = [_started(), _step(1, "model", "m", (0, "exposure"))]
 
-    found = why(record(events))
+    found = explain(build_record(events))
 
     assert (found.status, found.starts, found.first) == (None, (1,), 0)
 
@@ -189,4 +189,4 @@ def test_an_amount_that_is_written_in_another_way_is_the_same_value() -> None:
     answer = _body('{"amount":250.0,"rate":"1.50","left":25.0,"version":7.1}')
     events.append(RunEnded(at=5, status="completed", answer=answer))
 
-    assert why(record(events), TEXTS.__getitem__).unsourced == ("25.0", "7.1")
+    assert explain(build_record(events), TEXTS.__getitem__).unsourced == ("25.0", "7.1")

@@ -1,4 +1,4 @@
-"""`run`, `show` and `why` where the answer is not the team's, was not reviewed, or where nothing was done at all."""
+"""`run`, `show` and `explain` where the answer is not the team's, was not reviewed, or where nothing was done at all."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from seawall.cli.explain import Explanation
 from seawall.cli.head import head
 from seawall.cli.journals import texts
 from seawall.core.events import Cause
-from seawall.run.record import Record, record
-from seawall.run.why import why
+from seawall.history.record import RunRecord, build_record
+from seawall.history.why import explain
 from seawall.testing import ManualClock, call, fail, hang, slow
 
 WIDTH = 100
@@ -34,7 +34,7 @@ asyncio.run(main())
 class Told:
     """A run that has ended, and what the commands print of it."""
 
-    record: Record
+    record: RunRecord
     why: str
     head: str
 
@@ -58,8 +58,8 @@ def told(team: Team, clock: ManualClock, **host: Any) -> Told:
             await clock.until(run.outcome())
             row, events = await sea.journal.row(run.id), await sea.journal.events(run.id)
             found = await texts(sea.journal, row.tenant, events)
-            kept = record(events)
-            explained = Explanation(why(kept, found.of), row, kept, found, WIDTH).lines()
+            kept = build_record(events)
+            explained = Explanation(explain(kept, found.of), row, kept, found, WIDTH).lines()
             shown = head(row, kept, events, found, WIDTH, clock.wall_s())
             return Told(kept, *("\n".join(line.plain for line in lines) for lines in (explained, shown)))
 

@@ -11,13 +11,13 @@ import pytest
 from crash.here import Door, sea_on, shop
 from crash.job import Death, Job
 from crash.nursery import Nursery
-from seawall.team.recover import MAX_TRIES, Recovery, resumable
+from seawall.runtime.recovery import MAX_TRIES, Recovery, find_resumable
 
 
 def recovery(job: Job) -> Recovery:
     async def scenario() -> Recovery:
         async with sea_on(Path(job.journal)) as sea:
-            return await resumable(sea.journal)
+            return await find_resumable(sea.journal)
 
     return asyncio.run(scenario())
 
@@ -74,7 +74,7 @@ def test_the_others_go_on(tmp_path: Path) -> None:
         async with sea_on(path) as sea:
             for _ in range(MAX_TRIES):  # the second one is taken again and again
                 await sea.journal.release(await sea.journal.take(runs[1].id))
-            found = await resumable(sea.journal)
+            found = await find_resumable(sea.journal)
             assert [row.run for row in found.resumable] == [runs[0].id, runs[2].id]
             assert [aside.row.run for aside in found.set_aside] == [runs[1].id]
             for row in found.resumable:

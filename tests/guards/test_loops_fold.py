@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from seawall import Agent, Loops, Team, Tool
 from seawall.core.events import Event, RunTaken, decode_event, encode_event
-from seawall.core.log import Latest
-from seawall.guards.loops.memory import Memo
-from seawall.run.state import RunState, apply, begin, fold
+from seawall.core.persistent import Latest
+from seawall.guards.loops.state import LoopState
+from seawall.run.fold import apply, begin, fold
+from seawall.run.state import RunState
 from seawall.run.step import Step
 from seawall.run.verdict import Verdict
 from seawall.testing import ScriptedModel, call, say
@@ -25,7 +26,7 @@ class Watched(Loops):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.asked: list[tuple[int, Memo]] = []
+        self.asked: list[tuple[int, LoopState]] = []
 
     def before(self, step: Step, run: RunState, memo: Any) -> Verdict:
         self.asked.append((run.seq, memo))
@@ -68,14 +69,14 @@ def test_what_the_live_run_counted_is_what_the_journal_folds_to() -> None:
 def test_a_run_that_goes_on_from_its_journal_counts_on(cut: int) -> None:
     guard = Loops()
     events = played(ANSWERS, guard).events
-    whole: Memo = fold(events, [guard]).memos["loops"]
+    whole: LoopState = fold(events, [guard]).memos["loops"]
     state = fold([decode_event(encode_event(event)) for event in events[:cut]], [guard])
     taken = RunTaken(at=0.0, owner="other", epoch=2, left_s=state.left_s)
     for event in [taken, *events[cut:]]:
         state = apply(state, event, [guard])
-    again: Memo = state.memos["loops"]
+    again: LoopState = state.memos["loops"]
 
-    def counters(memo: Memo) -> list[Any]:
+    def counters(memo: LoopState) -> list[Any]:
         return [
             (asked, known.answer, known.times, known.spell, known.alike_times)
             for scope in memo.scopes.values()
@@ -128,5 +129,5 @@ def test_a_guard_that_knows_nothing_yet_folds_anything() -> None:
     events: list[Event] = played(["a"], guard).events
     started: Any = events[0]
 
-    assert begin(started, [guard]).memos["loops"] == Memo()
-    assert guard.fold(None, events[1], begin(started)) == Memo(segment=1)
+    assert begin(started, [guard]).memos["loops"] == LoopState()
+    assert guard.fold(None, events[1], begin(started)) == LoopState(segment=1)

@@ -24,8 +24,8 @@ PROVIDER = code.SRC / "cli" / "demo" / "provider.py"
 OUTSIDE = (code.SRC / "models", code.SRC / "testing", code.SRC / "team" / "tool.py", PROVIDER)
 
 THE_WAY = {
-    ("src/seawall/run/driver.py", "Driver._perform", "self._gate.perform"),
-    ("src/seawall/run/gate.py", "Gate.perform", "self._work.perform"),
+    ("src/seawall/engine/driver.py", "Driver._perform", "self._gate.perform"),
+    ("src/seawall/engine/gate.py", "Gate.perform", "self._work.perform"),
 }
 """Who may ask for a step to be performed, and of whom."""
 
@@ -74,7 +74,7 @@ def _entrances(path: Path, reaching: set[str]) -> set[str]:
 
 
 def test_models_and_tools_are_reached_in_one_file_of_the_package() -> None:
-    assert [code.name(path) for path in _outward(_product())] == ["src/seawall/team/work.py"]
+    assert [code.name(path) for path in _outward(_product())] == ["src/seawall/runtime/executor.py"]
 
 
 def test_perform_is_the_only_entrance_to_them() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import reference
 
-from seawall.core.events import Limits
+from seawall.core.limits import Limits
 
 
 @pytest.fixture(scope="module")

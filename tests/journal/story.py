@@ -8,16 +8,8 @@ from contextlib import asynccontextmanager
 import msgspec
 
 from seawall.core.canonical import Ref, canonical, ref_of
-from seawall.core.events import (
-    Event,
-    Limits,
-    RunEnded,
-    RunStarted,
-    RunTaken,
-    Status,
-    StepDone,
-    StepIntended,
-)
+from seawall.core.events import Event, RunEnded, RunStarted, RunTaken, Status, StepDone, StepIntended
+from seawall.core.limits import Limits
 from seawall.journal.protocol import Journal, Lease, Summary
 
 INTENT = b'"Refund order 1042"'

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from seawall.models.protocol import ModelFailed, ModelReply, ModelRequest, TextDelta, User
-from seawall.models.provider_model import ProviderModel
 from seawall.models.providers import resolve
+from seawall.models.providers.model import ProviderModel
 from seawall.testing.faults import Answer
 from seawall.testing.model_server import ModelServer
 from seawall.testing.wire import ChatRequest

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from seawall.models import conversion
-from seawall.models.conversion import Conversion
 from seawall.models.protocol import Assistant, ToolCall, User
+from seawall.models.providers import conversion
+from seawall.models.providers.conversion import Conversion
 
 
 def test_what_is_kept_of_converted_messages_is_bounded_by_their_text(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,9 +23,9 @@ from seawall.models.protocol import (
     ToolCall,
     User,
 )
-from seawall.models.provider_model import ProviderModel
 from seawall.models.providers import resolve
-from seawall.models.watch import WireLimits
+from seawall.models.providers.model import ProviderModel
+from seawall.models.providers.watch import WireLimits
 from seawall.testing import ManualClock, call, calls, say
 from seawall.testing.faults import (
     Answer,

@@ -27,8 +27,8 @@ from seawall.models.protocol import (
     ToolSpec,
     User,
 )
-from seawall.models.provider_model import ProviderModel
 from seawall.models.providers import PROVIDERS, resolve
+from seawall.models.providers.model import ProviderModel
 from seawall.testing import call, calls
 from seawall.testing.model_server import ModelServer
 

@@ -15,7 +15,6 @@ from seawall.core.events import (
     CommandTaken,
     Event,
     GuardSet,
-    Limits,
     RunEnded,
     RunStarted,
     RunTaken,
@@ -24,22 +23,25 @@ from seawall.core.events import (
     decode_event,
     encode_event,
 )
+from seawall.core.limits import Limits
 from seawall.core.redact import Redactor
+from seawall.engine.gate import Gate
+from seawall.engine.in_doubt import close_in_doubt
 from seawall.guards.loops import Loops
 from seawall.models.protocol import Assistant, ModelReply, ToolCall, Usage
 from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
-from seawall.run.gate import Gate, recorded_step
+from seawall.run.fold import apply, begin
+from seawall.run.frame import status_when_cut
 from seawall.run.guard import Guard
-from seawall.run.recovery import given_up, recovered
-from seawall.run.state import RunState, apply, begin
-from seawall.run.step import Close, End, Propose, Result, Step
+from seawall.run.state import RunState
+from seawall.run.step import Close, End, Propose, Result, Step, restore_step
 from seawall.run.verdict import ALLOW, Advise, Halt, Hold, Refuse, Replace, Verdict
+from seawall.runtime.executor import Resources, TeamWork
 from seawall.team.agent import Agent
 from seawall.team.reply import read_reply
 from seawall.team.team import Team
 from seawall.team.tool import tool
-from seawall.team.work import Crew, TeamWork
 from seawall.testing import ScriptedModel
 
 Draw = Callable[[Sequence[Any]], Any]
@@ -129,7 +131,7 @@ class History:
         self.team = desk()
         self.guards: tuple[Guard, ...] = (Loops(), Moody(salt, calm))
         bodies = self.bodies = Bodies(Redactor())
-        crew = Crew(self.team, {}, lambda agent: None)
+        crew = Resources(self.team, {}, lambda agent: None)
         self.work = TeamWork(self.team, crew, limits, bodies)
         self.gate = Gate(self.work, self.guards, limits, now=lambda: 0.0)
         self.causes = Causes()
@@ -203,11 +205,11 @@ class History:
                 result = Result(
                     status=action.status, output=text, error=action.error, approved=action.approved
                 )
-                self.settle(recorded_step(intent), result)
+                self.settle(restore_step(intent), result)
                 return True
             case End():
                 for step in sorted(self.state.open.values(), key=lambda step: -step.step):
-                    self.record(StepDone(at=0.0, step=step.step, status=given_up(step)))
+                    self.record(StepDone(at=0.0, step=step.step, status=status_when_cut(step)))
                 self.record(
                     RunEnded(
                         at=0.0,
@@ -244,7 +246,7 @@ class History:
                 self.flying.clear()
                 epoch = self.state.epoch + 1
                 self.record(RunTaken(at=0.0, owner="there", epoch=epoch, left_s=50.0))
-                for event in recovered(self.state, 0.0, lambda step: True):
+                for event in close_in_doubt(self.state, 0.0, lambda step: True):
                     self.record(event)
             case "cancel":
                 self.record(CommandTaken(at=0.0, inbox=self.state.inbox + 1, command="cancel", by="user:7"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from seawall.run.shared import Later, Pause
+from seawall.guards.shared import Defer, Pause
 from seawall.run.state import RunState
 from seawall.run.step import Result, Step
 from seawall.run.verdict import ALLOW, Verdict
@@ -14,7 +14,7 @@ class Gatekeeper:
     """Says `word` of the tool `tool` (any step without one), and ALLOW of everything else."""
 
     def __init__(
-        self, word: Verdict | Later = ALLOW, *, tool: str | None = None, name: str = "endpoints"
+        self, word: Verdict | Defer = ALLOW, *, tool: str | None = None, name: str = "endpoints"
     ) -> None:
         self.name = name
         self.word = word
@@ -26,11 +26,11 @@ class Gatekeeper:
         self.done_with: list[tuple[int, str]] = []
         self.left: list[tuple[str, bool]] = []
 
-    def ask(self, step: Step, run: RunState, left_s: float, again: Callable[[], None]) -> Verdict | Later:
+    def ask(self, step: Step, run: RunState, left_s: float, again: Callable[[], None]) -> Verdict | Defer:
         if self.tool is not None and step.name != self.tool:
             return ALLOW
         self.asked.append(step.name)
-        if isinstance(self.word, Later):
+        if isinstance(self.word, Defer):
             self.waiting[run.started.run] = again
         return self.word
 
@@ -55,5 +55,5 @@ class Gatekeeper:
             again()
 
 
-def brake(what: str = "tool:pay") -> Later:
-    return Later("a brake", Pause(what=what, by="ops", why="fraud", since=0.0))
+def brake(what: str = "tool:pay") -> Defer:
+    return Defer("a brake", Pause(what=what, by="ops", why="fraud", since=0.0))

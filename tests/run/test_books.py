@@ -16,7 +16,7 @@ from seawall.core.events import StepDone, StepIntended
 from seawall.journal.protocol import Account, Booking, Spend
 from seawall.models.protocol import Usage
 from seawall.models.scripted import calls
-from seawall.run.books import day_of, need_of
+from seawall.run.spend_delta import day_of, need_of
 from seawall.run.state import RunState
 from seawall.run.step import Step
 from seawall.testing import ManualClock, ScriptedModel, call, fail, hang, say

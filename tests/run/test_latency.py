@@ -7,11 +7,11 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seawall.run.latency import LEARNED, MAX_NAMES, WINDOW, Latencies, Window
+from seawall.planner.latencies import LEARNED, MAX_NAMES, WINDOW, Latencies, LatencyWindow
 
 
-def window(*durations: float, censored: tuple[float, ...] = ()) -> Window:
-    found = Window()
+def window(*durations: float, censored: tuple[float, ...] = ()) -> LatencyWindow:
+    found = LatencyWindow()
     for seconds in durations:
         found.add(seconds, False)
     for seconds in censored:
@@ -35,7 +35,7 @@ def test_without_given_up_calls_it_is_the_sample_quantile(durations: list[float]
 def test_a_call_that_was_given_up_never_makes_anything_look_quicker(
     durations: list[tuple[float, bool]], q: float
 ) -> None:
-    seen, plain = Window(), Window()
+    seen, plain = LatencyWindow(), LatencyWindow()
     for seconds, censored in durations:
         seen.add(seconds, censored)
         plain.add(seconds, False)

@@ -11,7 +11,7 @@ from guards.verdicts import Says
 from seawall import Agent, Misused, Refuse, Seawall, Team
 from seawall.core.events import GuardSet
 from seawall.journal.protocol import Setting
-from seawall.team.switches import Switches
+from seawall.runtime.modes import GuardModes
 from seawall.testing import ManualClock, ScriptedModel, call, say, slow
 from team.play import World
 
@@ -89,7 +89,7 @@ def test_a_switch_read_after_the_wall_clock_was_put_back_lasts_no_longer_than_wa
         now = clock.wall_s()
         off = Setting(kind="guard", name="says", value="off", by="another process", at=now, until=now + 15)
         clock.jump_wall(-3_600)
-        switches = Switches(clock)
+        switches = GuardModes(clock)
         assert switches.read({("guard", "says"): off}, lambda: told.append(clock.monotonic_s()))
         assert [mode for _, mode, _, _ in switches.now({"says": "enforce"})] == ["off"]
         await clock.advance(7_200)

@@ -6,8 +6,8 @@ import asyncio
 
 from run.test_planner import APPROVE, auditor, desk, model, quick
 from seawall import Agent, Limits, Planner, Seawall, Team, tool
+from seawall.history.replay import Replay
 from seawall.models.scripted import calls
-from seawall.run.replay import Replay
 from seawall.testing import ManualClock, call, hang, say, slow
 from team.play import play
 

@@ -13,7 +13,7 @@ from run.test_planner import APPROVE, ASK_BOTH, auditor, desk, model, quick
 from seawall import Agent, Limits, Misused, Planner, Seawall, Team, tool
 from seawall.core.events import Event, Judged, Planned, RunEnded, RunStarted, StepDone, StepIntended
 from seawall.models.scripted import Entry
-from seawall.run.state import apply, fold
+from seawall.run.fold import apply, fold
 from seawall.team.decide import decide
 from seawall.testing import ManualClock, call, calls, hang, say, slow
 from team.play import played

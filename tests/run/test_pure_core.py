@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from run.history import History, desk
 from seawall.core.clock import SystemClock
-from seawall.core.events import Limits, RunStarted, StepDone, StepIntended, decode_event, encode_event
+from seawall.core.events import RunStarted, StepDone, StepIntended, decode_event, encode_event
+from seawall.core.limits import Limits
 from seawall.guards.loops import Loops
-from seawall.run.state import apply, begin, fold
+from seawall.run.fold import apply, begin, fold
 from seawall.team.decide import decide
 
 PURE = [
@@ -24,7 +25,7 @@ PURE = [
     "seawall.run.ledger",
     "seawall.run.verdict",
     "seawall.team.decide",
-    "seawall.core.log",
+    "seawall.core.persistent",
 ]
 IMPURE = {
     "asyncio",

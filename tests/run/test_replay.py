@@ -9,9 +9,9 @@ import pytest
 
 from seawall import ALLOW, Agent, Guard, Halt, Limits, Loops, Misused, Outcome, Seawall, Team, tool
 from seawall.core.events import StepDone, StepIntended
+from seawall.history.replay import Replay
 from seawall.models.protocol import ModelRequest, ToolResult
 from seawall.models.scripted import Reply
-from seawall.run.replay import Replay
 from seawall.run.state import RunState
 from seawall.run.step import Result, Step
 from seawall.run.verdict import Verdict

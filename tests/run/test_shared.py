@@ -11,12 +11,12 @@ import pytest
 from run.sharing import Gatekeeper, brake
 from seawall import Agent, Halt, Limits, Refuse, Run, Seawall, Team, Waiting
 from seawall.core.events import Judged, Paused, StepIntended
+from seawall.guards.shared import Defer
 from seawall.models.scripted import calls
-from seawall.run.shared import Later
 from seawall.testing import ManualClock, ScriptedModel, call, fail, hang, say
 from team.play import World
 
-BUSY = Later("no place is free")
+BUSY = Defer("no place is free")
 
 
 def cashier(world: World, *script: Any, **options: Any) -> Team:

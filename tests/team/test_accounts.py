@@ -31,13 +31,13 @@ from seawall import (
 )
 from seawall.core.errors import JournalFull
 from seawall.core.events import Judged, StepIntended
+from seawall.guards.budget.accounts import LOOK_S, PATIENCE_S
+from seawall.guards.budget.recorded import read_caps
 from seawall.journal.protocol import Account, Booking, Cap, OverCap, Spend
 from seawall.journal.sqlite import SqliteJournal
 from seawall.models.protocol import ModelRequest, Usage
 from seawall.models.scripted import calls
-from seawall.run.books import day_of
-from seawall.team.accounts import LOOK_S, PATIENCE_S
-from seawall.team.caps import given_caps
+from seawall.run.spend_delta import day_of
 from seawall.testing import ManualClock, ScriptedModel, call, hang, say
 from team.play import World
 
@@ -453,7 +453,7 @@ def test_the_caps_that_were_given_last_are_told_however_many_tenants_have_their_
         few = Budget(tenants={"tenant-7": usd("2")})
         for budget in (many, few):
             async with Seawall(tmp_path / "desk.db", budget=budget) as sea:
-                assert await given_caps(sea.journal) == budget
+                assert await read_caps(sea.journal) == budget
 
     asyncio.run(main())
 

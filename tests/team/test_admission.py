@@ -29,7 +29,7 @@ from seawall.core.events import RunStarted
 from seawall.journal.protocol import Lease
 from seawall.journal.sqlite import SqliteJournal
 from seawall.models.protocol import ModelRequest, ToolResult
-from seawall.team.recover import resumable
+from seawall.runtime.recovery import find_resumable
 from seawall.testing import ManualClock, ScriptedModel, call
 from team.play import World
 
@@ -409,7 +409,7 @@ def test_runs_in_line_are_given_back_by_closing_and_go_on_in_another_process(tmp
             runs.append(await sea.start(team, "c", session="s"))
         gate.set()
         async with asyncio.timeout(30), Seawall(tmp_path / "desk.db") as sea:
-            found = await resumable(sea.journal)
+            found = await find_resumable(sea.journal)
             assert [row.run for row in found.resumable] == [run.id for run in runs]
             assert found.set_aside == []
             for run in runs:

@@ -1,4 +1,4 @@
-"""Brakes that people set: which steps they hold, for how long, and in every process."""
+"""Pauses that people set: which steps they hold, for how long, and in every process."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from seawall import (
     Waiting,
 )
 from seawall.core.events import StepIntended, StepKind
+from seawall.guards.pauses import Pauses, find_in_flight
+from seawall.guards.shared import Pause
 from seawall.journal.protocol import Setting, SettingKind, Spend
-from seawall.run.shared import Pause
-from seawall.team.brakes import Brakes, still_in_flight
 from seawall.testing import ManualClock, ScriptedModel, call, calls, say
 from team.play import World
 
@@ -39,8 +39,8 @@ def set_to(what: str, value: str = "on", *, at: float, until: float | None = Non
     return Setting(kind="pause", name=what, value=value, by="ops", why="fraud", at=at, until=until)
 
 
-def brakes(clock: ManualClock, *settings: Setting) -> Brakes:
-    found = Brakes(clock)
+def brakes(clock: ManualClock, *settings: Setting) -> Pauses:
+    found = Pauses(clock)
     found.read({(each.kind, each.name): each for each in settings})
     return found
 
@@ -81,7 +81,7 @@ def test_of_several_brakes_the_widest_is_named_and_a_lifted_one_holds_nothing() 
 
     assert held and held.what == "tenant:acme"
     assert [pause.what for pause in on.pauses()] == ["tool:pay", "tenant:acme"]
-    assert repr(on) == "<Brakes tool:pay, tenant:acme, 0 held>"
+    assert repr(on) == "<Pauses tool:pay, tenant:acme, 0 held>"
 
 
 @pytest.mark.parametrize("jump_s", [-3600.0, 86_400.0])
@@ -187,7 +187,7 @@ def test_one_brake_after_another_holds_the_run_until_none_does() -> None:
             assert world.calls == ["a"]
             await sea.unpause(f"run:{run.id}", by="ops")
             assert (await soon(run.outcome())).status == "completed"
-            assert repr(sea._brakes) == "<Brakes none, 0 held>"
+            assert repr(sea._brakes) == "<Pauses none, 0 held>"
 
     asyncio.run(main())
 
@@ -267,10 +267,10 @@ def test_a_further_try_that_waits_for_its_time_is_not_made_under_a_brake() -> No
             run = await sea.start(team, "go")
             while len(await steps(sea, run)) != 3:
                 await asyncio.sleep(0)
-            assert [each.name for each in (await still_in_flight(sea.journal, ["tool:bank"]))[0]] == ["bank"]
+            assert [each.name for each in (await find_in_flight(sea.journal, ["tool:bank"]))[0]] == ["bank"]
             await sea.pause("tool:bank", by="ops")
             assert (await parked(run)).what == "tool:bank"
-            assert await still_in_flight(sea.journal, ["tool:bank"]) == ([], False)
+            assert await find_in_flight(sea.journal, ["tool:bank"]) == ([], False)
             await clock.advance(60)
             assert tries == [0]
             await sea.unpause("tool:bank", by="ops")
@@ -338,7 +338,7 @@ def test_a_paused_run_is_cancelled_and_nothing_is_kept_of_it() -> None:
             await parked(run)
             await run.cancel(by="ops")
             assert (await soon(run.outcome())).status == "cancelled"
-            assert repr(sea._brakes) == "<Brakes tool:pay, 0 held>"
+            assert repr(sea._brakes) == "<Pauses tool:pay, 0 held>"
 
     asyncio.run(main())
 

@@ -5,21 +5,22 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seawall.core.events import Limits, RunStarted
-from seawall.core.log import Log
+from seawall.core.events import RunStarted
+from seawall.core.limits import Limits
+from seawall.core.persistent import Log
 from seawall.core.redact import Redactor
 from seawall.models.protocol import System, User
 from seawall.run.bodies import Bodies
-from seawall.run.frame import Frame, Line
-from seawall.run.state import begin
+from seawall.run.fold import begin
+from seawall.run.frame import Frame, MessageRef
 from seawall.team.context import Context
 
 BODIES = Bodies(Redactor())
-LINES = [Line("user", BODIES.put(f"line {number}"), number) for number in range(6)]
+LINES = [MessageRef("user", BODIES.put(f"line {number}"), number) for number in range(6)]
 LISTS = st.lists(st.sampled_from(LINES), max_size=5)
 
 
-def frame(number: int, lines: Log[Line]) -> Frame:
+def frame(number: int, lines: Log[MessageRef]) -> Frame:
     intent = BODIES.put("go")
     started = RunStarted(
         at=0, run="r", team="t", team_version="1", agent="a", intent=intent, limits=Limits(), guards={}
@@ -30,7 +31,7 @@ def frame(number: int, lines: Log[Line]) -> Frame:
 
 @given(st.lists(st.tuples(st.integers(0, 1), LISTS, LISTS), min_size=1, max_size=6))
 def test_whatever_was_assembled_before_a_frame_is_sent_its_own_conversation(
-    asked: list[tuple[int, list[Line], list[Line]]],
+    asked: list[tuple[int, list[MessageRef], list[MessageRef]]],
 ) -> None:
     context = Context(BODIES, [LINES[0]])
     for number, lines, more in asked:

@@ -10,7 +10,7 @@ import pytest
 
 from guards.verdicts import Says
 from seawall import Agent, Guard, Limits, Misused, Price, Refused, Seawall, Team, tool
-from seawall.team.team import team_of
+from seawall.team.team import as_team
 from seawall.testing import ScriptedModel
 from team.play import play, played
 
@@ -188,7 +188,7 @@ def test_an_agent_alone_is_a_team_of_one_whose_runs_share_their_threads() -> Non
             assert [row.team for row in await sea.journal.runs()] == ["a", "a"]
             assert (await sea.replay(first.id, one)).differences == ()
 
-        assert team_of(one) is team_of(one)
+        assert as_team(one) is as_team(one)
 
     asyncio.run(main())
 

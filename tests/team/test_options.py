@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from seawall import Admission, Agent, Budget, Caps, EndpointOptions, Misused, Seawall, Team
-from seawall.team.team import team_of
+from seawall.team.team import as_team
 from seawall.testing import ScriptedModel
 
 five: Any = 5
@@ -55,7 +55,7 @@ def test_the_coordinator_of_a_whole_team_is_not_optional_and_one_of_a_team_in_it
     inner = Team("inner", extra)
 
     with pytest.raises(Misused, match="team 'inner': coordinator 'extra' is optional; only who is asked"):
-        team_of(inner)
+        as_team(inner)
     with pytest.raises(Misused, match="coordinator 'extra' is optional"):
-        team_of(extra)
-    assert team_of(Team("outer", Agent("boss", model=ScriptedModel([])), specialists=[inner])).planner
+        as_team(extra)
+    assert as_team(Team("outer", Agent("boss", model=ScriptedModel([])), specialists=[inner])).planner

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from seawall import Broken, NotDone
-from seawall.team.other_side import other_side
+from seawall.runtime.exceptions import classify_exception
 
 
 def status_error(status: int, *, name: str = "HTTPStatusError", **headers: str) -> Exception:
@@ -72,7 +72,7 @@ def grpc(code: str) -> Exception:
     ids=repr,
 )
 def test_the_other_side_is_broken(error: Exception) -> None:
-    assert other_side(error).endpoint == "broken"
+    assert classify_exception(error).endpoint == "broken"
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_the_other_side_is_broken(error: Exception) -> None:
     ids=repr,
 )
 def test_it_answered_if_only_to_say_no(error: Exception) -> None:
-    assert other_side(error).endpoint == "answered"
+    assert classify_exception(error).endpoint == "answered"
 
 
 @pytest.mark.parametrize(
@@ -118,14 +118,14 @@ def test_it_answered_if_only_to_say_no(error: Exception) -> None:
 def test_how_long_it_wants_to_be_left_alone_is_read_from_its_answer(
     headers: dict[str, str], seconds: float | None
 ) -> None:
-    assert other_side(status_error(429, **headers)).retry_after_s == seconds
+    assert classify_exception(status_error(429, **headers)).retry_after_s == seconds
 
 
 def test_a_tool_may_say_itself_for_how_long() -> None:
     class Busy(Broken):
         retry_after_s = 4
 
-    assert other_side(Busy("at lunch")).retry_after_s == 4.0
+    assert classify_exception(Busy("at lunch")).retry_after_s == 4.0
 
 
 def test_an_exception_that_misbehaves_says_nothing() -> None:
@@ -138,5 +138,5 @@ def test_an_exception_that_misbehaves_says_nothing() -> None:
     for _ in range(100):
         error = caused(RuntimeError("again"), error)
 
-    assert other_side(error) == ("answered", None)
-    assert other_side(Odd()) == ("answered", None)
+    assert classify_exception(error) == ("answered", None)
+    assert classify_exception(Odd()) == ("answered", None)

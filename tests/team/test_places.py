@@ -1,4 +1,4 @@
-"""Places, the line for them, and the retry time, without a run."""
+"""AdmissionQueue, the line for them, and the retry time, without a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from seawall import Admission, Broken, Misused, Refused
-from seawall.team.admission import COMPLETIONS_KEPT, MAX_RETRY_AFTER_S, Places
+from seawall.runtime.admission import COMPLETIONS_KEPT, MAX_RETRY_AFTER_S, AdmissionQueue
 from seawall.testing import ManualClock
 
 TENANT_NAMES = ("acme", "bolt", "corp")
@@ -26,7 +26,7 @@ class Door(RuleBasedStateMachine):
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.options = Admission(in_flight=3, waiting=4, per_tenant=2, waiting_per_tenant=3)
-        self.places = Places(self.options, ManualClock())
+        self.places = AdmissionQueue(self.options, ManualClock())
         self.number = 0
         self.tenant: dict[str, str] = {}
         self.lined_up: list[str] = []
@@ -162,11 +162,11 @@ TestDoor = Door.TestCase
 TestDoor.settings = settings(deadline=None, max_examples=60, stateful_step_count=40)
 
 
-def place(options: Admission, clock: ManualClock | None = None) -> Places:
-    return Places(options, clock or ManualClock())
+def place(options: Admission, clock: ManualClock | None = None) -> AdmissionQueue:
+    return AdmissionQueue(options, clock or ManualClock())
 
 
-def filled(places: Places, *runs: str, tenant: str = "") -> None:
+def filled(places: AdmissionQueue, *runs: str, tenant: str = "") -> None:
     for run in runs:
         places.enter(run, tenant)
 
@@ -193,7 +193,7 @@ def test_what_was_begun_is_never_shed() -> None:
             places.again(f"b-{number}", "")
         with pytest.raises(Refused):
             places.enter("c", "")
-        assert repr(places) == "<Places 1/1 in flight, 0/0 waiting>"
+        assert repr(places) == "<AdmissionQueue 1/1 in flight, 0/0 waiting>"
 
     asyncio.run(main())
 

@@ -9,7 +9,7 @@ import pytest
 
 from seawall import Agent, Limits, Misused, Planner, Seawall, Team, tool
 from seawall.core.events import Planned
-from seawall.run.latency import LEARNED
+from seawall.planner.latencies import LEARNED
 from seawall.testing import ManualClock, ScriptedModel, call, say, slow
 
 

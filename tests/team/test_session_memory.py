@@ -10,8 +10,8 @@ from seawall import Agent, Seawall, Team, Tool
 from seawall.core.events import refs_of
 from seawall.core.redact import Redactor
 from seawall.run.bodies import Bodies
-from seawall.team import sessions as module
-from seawall.team.sessions import Sessions
+from seawall.runtime import sessions as module
+from seawall.runtime.sessions import Sessions
 from seawall.testing import ScriptedModel, call
 from team.play import sent
 

@@ -14,7 +14,7 @@ from seawall import Agent, Limits, NotDone, Price, Run, Seawall, Team, Tool, Wai
 from seawall.core.events import Judged, RunEnded, RunStarted, StepDone, StepIntended
 from seawall.models.protocol import ModelRequest
 from seawall.models.scripted import calls
-from seawall.run.state import fold
+from seawall.run.fold import fold
 from seawall.testing import ManualClock, ScriptedModel, call, fail, hang, say, slow
 from team.play import unanswered
 

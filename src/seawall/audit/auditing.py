@@ -16,13 +16,15 @@ from seawall.audit.recording import RecordedCall, RecordedRun
 from seawall.audit.tools import ToolNames
 from seawall.core.canonical import Ref
 from seawall.core.errors import SeawallBug
-from seawall.core.events import Event, Judged, Limits, RunStarted, StepIntended
+from seawall.core.events import Event, Judged, RunStarted, StepIntended
+from seawall.core.limits import Limits
 from seawall.core.redact import Redactor
+from seawall.engine.gate import BUILT_IN, Admitted, Gate
 from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
-from seawall.run.gate import BUILT_IN, Admitted, Gate
+from seawall.run.fold import apply, begin
 from seawall.run.guard import Guard
-from seawall.run.state import RunState, apply, begin
+from seawall.run.state import RunState
 from seawall.run.step import Action, Propose, Result, Step
 
 ROOT = 0

@@ -19,7 +19,7 @@ from seawall.cli.options import (
 
 if TYPE_CHECKING:
     from seawall.cli.screen import Screen
-    from seawall.guards.endpoints.person import Row, Value
+    from seawall.guards.endpoints.manual import Row, Value
     from seawall.journal.protocol import Journal
 
 
@@ -103,14 +103,14 @@ def breakers(
 async def _breakers(screen: Screen, path: Path, wish: Wish | None) -> None:
     from seawall.cli.journals import reading
     from seawall.core.clock import SystemClock
-    from seawall.guards.endpoints.person import rows
+    from seawall.guards.endpoints.manual import read_rows
 
     clock = SystemClock()
     async with reading(path) as journal:
-        found = await rows(journal, clock.wall_s())
+        found = await read_rows(journal, clock.wall_s())
         if wish is not None:
             names = await _set(journal, wish, [each.endpoint for each in found], clock.wall_s())
-            found = [each for each in await rows(journal, clock.wall_s()) if each.endpoint in names]
+            found = [each for each in await read_rows(journal, clock.wall_s()) if each.endpoint in names]
     if screen.json:
         screen.document({"breakers": found})
         return
@@ -122,7 +122,7 @@ async def _breakers(screen: Screen, path: Path, wish: Wish | None) -> None:
 
 
 async def _set(journal: Journal, wish: Wish, known: list[str], now: float) -> list[str]:
-    from seawall.guards.endpoints.person import set_breaker
+    from seawall.guards.endpoints.manual import set_breaker
 
     names = [_named(wish, endpoint, known) for endpoint in wish.endpoints]  # all before the first is set
     for name in names:

@@ -37,15 +37,15 @@ async def _budget(screen: Screen, path: Path, tenant: str | None, limit: int) ->
     from seawall.cli.journals import reading
     from seawall.cli.spending import spendings, tenants_of
     from seawall.core.clock import SystemClock
-    from seawall.run.books import day_of
-    from seawall.team.caps import given_caps, shorts
+    from seawall.guards.budget.recorded import read_caps, read_shortfalls
+    from seawall.run.spend_delta import day_of
 
     now = SystemClock().wall_s()
     today = day_of(now)
     async with reading(path) as journal:
         accounts = [*await journal.accounts(day=today), *await journal.accounts(day="*")]
-        caps = await given_caps(journal)
-        short = await shorts(journal, today)
+        caps = await read_caps(journal)
+        short = await read_shortfalls(journal, today)
     names = tenants_of(accounts, today, caps)
     if tenant is not None:
         known = tenant in names or any(cap.scope != "day" for cap in caps.caps(tenant))

@@ -9,8 +9,8 @@ import msgspec
 
 from seawall.cli.words import one_line, shortened
 from seawall.core.events import CommandTaken, Judged, Planned, StepDone, StepIntended, StepStatus
-from seawall.run.record import StepRecord
-from seawall.team.outcome import Waiting
+from seawall.history.record import StepRecord
+from seawall.run.outcome import Waiting
 
 MARKS: dict[StepStatus, tuple[str, str]] = {
     "ok": ("✓", "green"),

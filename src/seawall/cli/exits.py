@@ -9,7 +9,7 @@ from seawall.core.errors import Misused, Refused, SeawallBug, SeawallError
 from seawall.core.events import Status
 
 if TYPE_CHECKING:
-    from seawall.team.outcome import Outcome, Waiting
+    from seawall.run.outcome import Outcome, Waiting
 
 
 class Exit(IntEnum):

@@ -11,10 +11,10 @@ from rich.text import Text
 from seawall.cli import describe, words
 from seawall.cli.head import status_of
 from seawall.cli.journals import Texts
+from seawall.history.record import RunRecord, StepRecord
+from seawall.history.why import REQUEST, SPENDERS, Link, Why
 from seawall.journal.protocol import RunRow
-from seawall.run.record import Record, StepRecord
-from seawall.run.why import REQUEST, SPENDERS, Link, Why
-from seawall.team.outcome import Waiting
+from seawall.run.outcome import Waiting
 
 SHOWN = 20
 """Steps of the way that are shown without `--full`: a screen; the ones left out are counted."""
@@ -27,7 +27,7 @@ class Explanation:
         self,
         why: Why,
         row: RunRow,
-        record: Record,
+        record: RunRecord,
         texts: Texts,
         width: int,
         *,

@@ -22,12 +22,12 @@ from seawall.cli.outcome import document
 from seawall.core.clock import SystemClock
 from seawall.core.errors import Misused, SeawallError
 from seawall.core.events import RunStarted, RunTaken
+from seawall.guards.pauses import read_pauses
 from seawall.journal.protocol import Journal, RunRow
-from seawall.run.state import fold
-from seawall.team.brakes import put_on
-from seawall.team.outcome import Outcome, Waiting
-from seawall.team.recover import MAX_RUNS, SetAside, resumable
-from seawall.team.seawall import Seawall
+from seawall.run.fold import fold
+from seawall.run.outcome import Outcome, Waiting
+from seawall.runtime.recovery import MAX_RUNS, SetAside, find_resumable
+from seawall.runtime.seawall import Seawall
 from seawall.team.team import Team
 
 AT_ONCE = 8
@@ -54,7 +54,7 @@ class Interrupted(NamedTuple):
 async def interrupted(journal: Journal) -> Interrupted:
     """Who may be taken up again here."""
     host = journal.owner.partition(":")[0]
-    found = await resumable(journal)
+    found = await find_resumable(journal)
     found.resumable.extend(await _decided(journal))
     elsewhere = [
         row.run
@@ -71,7 +71,7 @@ async def interrupted(journal: Journal) -> Interrupted:
 async def _decided(journal: Journal) -> list[RunRow]:
     """Runs that wait, and need not: with a decision that nobody has taken up, or whose brake is off. Oldest first."""
     rows = reversed(await journal.runs(state="waiting", limit=MAX_RUNS))
-    on = await put_on(journal, SystemClock().wall_s())
+    on = await read_pauses(journal, SystemClock().wall_s())
     found: list[RunRow] = []
     for row in rows:
         state = fold(await journal.events(row.run))

@@ -43,7 +43,7 @@ def guards(
     from seawall.cli.loop import run_async
     from seawall.cli.screen import Screen
     from seawall.core.errors import Misused
-    from seawall.team.switches import AUTO
+    from seawall.runtime.modes import AUTO
 
     screen = Screen(json=json)
     if not set_:
@@ -67,7 +67,7 @@ async def _set(
     from seawall.cli import settings
     from seawall.cli.going_on import opened
     from seawall.core.errors import Misused
-    from seawall.team.switches import AUTO, MODES
+    from seawall.runtime.modes import AUTO, MODES
 
     if mode not in (*MODES, AUTO):
         raise Misused(f"guard {guard!r}: mode is {mode!r}; it is one of {', '.join((*MODES, AUTO))}")
@@ -81,9 +81,9 @@ async def _list(screen: Screen, path: Path, only: str | None = None) -> None:
     from seawall.cli.columns import columns
     from seawall.cli.journals import reading
     from seawall.core.clock import SystemClock
+    from seawall.engine.gate import BUILT_IN
     from seawall.guards.loops import Loops
-    from seawall.run.gate import BUILT_IN
-    from seawall.team.switches import AUTO
+    from seawall.runtime.modes import AUTO
 
     async with reading(path) as journal:
         found = await journal.settings()

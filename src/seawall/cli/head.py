@@ -10,11 +10,12 @@ from seawall.cli import describe, words
 from seawall.cli.hints import hint
 from seawall.cli.journals import Texts
 from seawall.core.events import Event
+from seawall.history.record import RunRecord
 from seawall.journal.protocol import Command, Journal, RunRow
+from seawall.run.fold import fold
 from seawall.run.ledger import Ledger
-from seawall.run.record import Record
-from seawall.run.state import RunState, fold
-from seawall.team.outcome import Waiting, waitings_of
+from seawall.run.outcome import Waiting, list_waits
+from seawall.run.state import RunState
 
 _LINES = {"request": 3, "answer": 6, "error": 4}
 """Lines that these get at most; the others are our own words, and whole."""
@@ -25,7 +26,7 @@ def status_of(row: RunRow) -> str:
     return row.summary.status if row.state == "ended" and row.summary is not None else row.state
 
 
-def active_s(state: RunState, told: Record) -> float:
+def active_s(state: RunState, told: RunRecord) -> float:
     """Active seconds so far, as they are recorded."""
     if state.ended is None and told.segments and not state.waits:  # nothing was recorded since the last event
         segment = told.segments[-1]
@@ -47,7 +48,7 @@ def spent(ledger: Ledger, seconds: float, limit_s: float) -> str:
 
 def head(
     row: RunRow,
-    told: Record | None,
+    told: RunRecord | None,
     events: Sequence[Event],
     texts: Texts,
     width: int,
@@ -80,7 +81,7 @@ def head(
     if ended is not None and ended.error and (stopped is None or ended.error != stopped.reason):
         pairs.append(("error", ended.error, "red"))
     call_width = 10**9 if full else 2 * width  # shortened here: what is asked stays whole
-    pairs += _waits(waitings_of(state, events, texts.of), now, decisions or {}, brakes, call_width)
+    pairs += _waits(list_waits(state, events, texts.of), now, decisions or {}, brakes, call_width)
     if cancel is not None:
         pairs.append(("cancel", cancels(cancel), "yellow"))
     if state.ended is None and row.state == "interrupted":
@@ -158,7 +159,7 @@ def _stood(state: RunState) -> Iterator[tuple[str, str, str]]:
         )
 
 
-def _beside(told: Record, state: RunState) -> Iterator[tuple[str, str, str]]:
+def _beside(told: RunRecord, state: RunState) -> Iterator[tuple[str, str, str]]:
     """What stands beside the status: review, effects, what was pruned, how it was started."""
     ended, started = told.ended, told.started
     if ended is not None and ended.reviewed is not None:

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Collection, Sequence
 
 from seawall.cli.words import many
 from seawall.core.events import Event, StepIntended
+from seawall.guards.pauses import ALL, MAX_RUNS
 from seawall.journal.protocol import Journal, RunRow
-from seawall.run.state import fold
-from seawall.team.brakes import ALL, MAX_RUNS
+from seawall.run.fold import fold
 
 LOOKED_AT = 500
 """Of the newest runs, for a name: some tenths of a second, and what is paused in an incident is at work."""

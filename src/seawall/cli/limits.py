@@ -12,7 +12,8 @@ from typing import Any, cast, get_args
 import msgspec
 
 from seawall.core.errors import Misused
-from seawall.core.events import Limits, Mode
+from seawall.core.events import Mode
+from seawall.core.limits import Limits
 
 
 def limits(base: Limits, file: Path | None, active_s: float | None = None) -> Limits:
@@ -20,14 +21,14 @@ def limits(base: Limits, file: Path | None, active_s: float | None = None) -> Li
 
     Raises `Misused` naming the key and the value that is wrong.
     """
-    from seawall.team.team import checked
+    from seawall.core.limits import validate_limits
 
     given: dict[str, Any] = {} if file is None else _read(file)
     if active_s is not None:
         given["active_s"] = active_s
     if not given:
         return base
-    return checked(msgspec.structs.replace(base, **given))
+    return validate_limits(msgspec.structs.replace(base, **given))
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -16,11 +16,11 @@ from seawall.cli.shown import asked
 from seawall.core.clock import SystemClock
 from seawall.core.errors import Misused
 from seawall.core.events import Status
+from seawall.guards.pauses import read_pauses
+from seawall.history.record import build_record
 from seawall.journal.protocol import Command, Journal, RunRow, Summary
-from seawall.run.record import record
-from seawall.run.state import fold
-from seawall.team.brakes import put_on
-from seawall.team.outcome import Waiting, waitings_of
+from seawall.run.fold import fold
+from seawall.run.outcome import Waiting, list_waits
 
 STATES = ("running", "interrupted", "waiting", "queued", "ended")
 GAP = "  "
@@ -78,7 +78,7 @@ async def entry(journal: Journal, row: RunRow) -> Entry:
     if row.state == "ended" and row.summary is not None:
         return Entry(row=row, spent=row.summary)
     events = await journal.events(row.run)
-    state, told = fold(events), record(events)
+    state, told = fold(events), build_record(events)
     ledger = state.ledger
     spent = Summary(
         status="completed",
@@ -91,10 +91,10 @@ async def entry(journal: Journal, row: RunRow) -> Entry:
     waits, decision, off = None, None, False
     if row.state == "waiting" and state.waits:
         inputs = await texts(journal, row.tenant, state.approvals)
-        waits = waitings_of(state, events, inputs.of)[0]
+        waits = list_waits(state, events, inputs.of)[0]
         decision = (await pending(journal, row.run, state)).get(waits.step)
         if waits.kind == "pause":
-            off = waits.what not in await put_on(journal, SystemClock().wall_s())
+            off = waits.what not in await read_pauses(journal, SystemClock().wall_s())
     cancel = await cancelling(journal, row.run, state)
     return Entry(row=row, spent=spent, waits=waits, decision=decision, cancel=cancel, lifted=off)
 

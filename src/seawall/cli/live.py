@@ -27,16 +27,16 @@ from seawall.core.events import (
     StepLate,
     refs_of,
 )
+from seawall.history.record import RunRecord, StepRecord
 from seawall.models.protocol import TextDelta
-from seawall.run.record import Record, StepRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from seawall.cli.screen import Screen
-    from seawall.team.handle import Run
-    from seawall.team.outcome import Outcome, Waiting
-    from seawall.team.seawall import Seawall
+    from seawall.run.outcome import Outcome, Waiting
+    from seawall.runtime.run import Run
+    from seawall.runtime.seawall import Seawall
 
 INDENTS = 6
 """Levels of hand-offs that are indented; deeper ones stand below each other."""
@@ -56,7 +56,7 @@ class Progress:
         *,
         told_before: int = 0,
     ) -> None:
-        self.record: Record | None = None
+        self.record: RunRecord | None = None
         self._sea = sea
         self._run = run
         self._board = board
@@ -85,7 +85,7 @@ class Progress:
 
     async def _tell(self, event: Event) -> None:
         if isinstance(event, RunStarted):
-            self.record = Record(event)
+            self.record = RunRecord(event)
             behind = (
                 event.session is not None
             )  # until a segment begins, it waits for the session's run before it
@@ -111,7 +111,7 @@ class Progress:
             self._board.line(self._run.id, line)
         self._board.status(self._run.id, self._status(told))
 
-    def _line(self, told: Record, event: Event, output: str) -> Text | None:
+    def _line(self, told: RunRecord, event: Event, output: str) -> Text | None:
         match event:
             case StepDone():
                 step = told.steps.get(event.step)
@@ -145,11 +145,11 @@ class Progress:
             case _:
                 return None
 
-    def _begun(self, told: Record, intent: StepIntended, style: str) -> Text:
+    def _begun(self, told: RunRecord, intent: StepIntended, style: str) -> Text:
         mark = "‖" if intent.kind == "approval" else "→"
         return self._step_line(told, intent, mark, style, "")
 
-    def _ended(self, told: Record, step: StepRecord, output: str) -> Text | None:
+    def _ended(self, told: RunRecord, step: StepRecord, output: str) -> Text | None:
         done = step.done
         assert done is not None
         if step.intent.kind == "approval" or (step.intent.kind == "handoff" and done.status == "ok"):
@@ -179,7 +179,7 @@ class Progress:
         depth = intent.depth - (2 if intent.kind in ("handoff", "review") else 1)
         return "  " * (2 + max(0, min(depth, INDENTS)))
 
-    def _step_line(self, told: Record, intent: StepIntended, mark: str, style: str, tail: str) -> Text:
+    def _step_line(self, told: RunRecord, intent: StepIntended, mark: str, style: str, tail: str) -> Text:
         line = Text(self._below(intent)[:-2])
         line.append(f"{mark} ", style=style)
         line.append(f"{intent.agent} ", style="bold")
@@ -189,7 +189,7 @@ class Progress:
             line.append(f"  {tail}", style="dim")
         return line
 
-    def _status(self, told: Record) -> str:
+    def _status(self, told: RunRecord) -> str:
         """What is under way now, and what was spent."""
         under_way = [step.intent for step in told.open() if step.intent.kind in ("model", "tool")]
         if not under_way:

@@ -11,7 +11,7 @@ from seawall.cli import describe, settings, words
 from seawall.cli.describe import STATUS_STYLES
 from seawall.cli.hints import hint
 from seawall.core.clock import SystemClock
-from seawall.team.outcome import Outcome, Waiting
+from seawall.run.outcome import Outcome, Waiting
 
 if TYPE_CHECKING:
     from seawall.cli.screen import Screen

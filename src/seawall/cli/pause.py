@@ -19,10 +19,10 @@ from seawall.cli.options import (
 
 if TYPE_CHECKING:
     from seawall.cli.screen import Screen
+    from seawall.guards.pauses import InFlight
+    from seawall.guards.shared import Pause
     from seawall.journal.protocol import Journal
-    from seawall.run.shared import Pause
-    from seawall.team.brakes import InFlight
-    from seawall.team.seawall import Seawall
+    from seawall.runtime.seawall import Seawall
 
 TOLD_S = 0.3
 """Until every process has heard of a brake: it looks every 100 ms, and then reads. What is in flight after that
@@ -138,7 +138,7 @@ async def _pause(screen: Screen, path: Path, asked: _Asked, for_: str | None, by
     from seawall.cli.going_on import opened
     from seawall.cli.known import unheard_of
     from seawall.core.clock import SystemClock
-    from seawall.team.brakes import check_what
+    from seawall.guards.pauses import check_target
 
     async with opened(path) as sea:
         whats = await asked.whats(sea.journal)
@@ -147,7 +147,7 @@ async def _pause(screen: Screen, path: Path, asked: _Asked, for_: str | None, by
             return
         for_s, who = settings.for_s(for_), settings.who(by)
         for what in whats:  # all of them before the first is put on
-            check_what(what)
+            check_target(what)
         for what in whats:
             await sea.pause(what, by=who, why=why, for_s=for_s)
         await SystemClock().sleep(TOLD_S)
@@ -164,13 +164,13 @@ async def _unpause(screen: Screen, path: Path, asked: _Asked, by: str, why: str)
     from seawall.cli.known import parked_under
     from seawall.core.clock import SystemClock
     from seawall.core.errors import Misused
-    from seawall.team.brakes import check_what
+    from seawall.guards.pauses import check_target
 
     async with opened(path) as sea:
         whats = await asked.whats(sea.journal)
         who, on = settings.who(by), [each.what for each in await sea.pauses()]
         for what in whats:  # all of them before the first is lifted
-            check_what(what)
+            check_target(what)
             if what not in on:
                 raise Misused(f"{what!r} is not paused (paused: {', '.join(on) or 'nothing'})")
         for what in whats:
@@ -193,11 +193,9 @@ async def _unpause(screen: Screen, path: Path, asked: _Asked, by: str, why: str)
 
 async def _tell(screen: Screen, sea: Seawall, pauses: Sequence[Pause], path: Path) -> None:
     """What is paused, and what of it is still in flight."""
-    from seawall.team.brakes import MAX_RUNS, still_in_flight
+    from seawall.guards.pauses import MAX_RUNS, find_in_flight
 
-    flying, cut = (
-        await still_in_flight(sea.journal, [each.what for each in pauses]) if pauses else ([], False)
-    )
+    flying, cut = await find_in_flight(sea.journal, [each.what for each in pauses]) if pauses else ([], False)
     if screen.json:
         screen.document({"paused": pauses, "in_flight": flying, "cut": cut})
         return

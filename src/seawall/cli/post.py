@@ -14,11 +14,11 @@ from seawall.cli.head import pending, status_of
 from seawall.cli.hints import hint
 from seawall.core.errors import Misused
 from seawall.core.events import CommandTaken
+from seawall.history.recorded import read_waits
 from seawall.journal.protocol import Command, RunRow
-from seawall.run.commands import settled_by
+from seawall.run.commands import find_effect_in_doubt
 from seawall.run.state import RunState
-from seawall.team.recorded import waits_of
-from seawall.team.seawall import Seawall
+from seawall.runtime.seawall import Seawall
 
 if TYPE_CHECKING:
     from seawall.cli.screen import Screen
@@ -57,7 +57,7 @@ async def decide(screen: Screen, path: Path, name: str, decision: Decision) -> N
             reason=decision.reason,
             result=decision.result,
         )
-        asked = next(each for each in await waits_of(sea.journal, row.run) if each.step == step)
+        asked = next(each for each in await read_waits(sea.journal, row.run) if each.step == step)
         done = f"{answered(asked, approved=decision.approve)} (step {step}, by {decision.by})"
         await deliver(screen, sea, row, word, sending, done)
 
@@ -84,7 +84,7 @@ def _step(row: RunRow, state: RunState, decision: Decision, decisions: Mapping[i
         raise Misused(
             f"run {row.run}: step {step} was {told} already; it goes on with: {hint(f'resume {row.run}')}"
         )
-    if decision.result is not None and settled_by(state, state.open[step]) is None:
+    if decision.result is not None and find_effect_in_doubt(state, state.open[step]) is None:
         raise Misused(f"step {step} has not been made yet: --result is for an effect of unknown fate")
     return step
 

@@ -19,8 +19,8 @@ from seawall.cli.options import (
 
 if TYPE_CHECKING:
     from seawall.cli.screen import Screen
-    from seawall.run.replay import Replay
-    from seawall.team.seawall import Seawall
+    from seawall.history.replay import Replay
+    from seawall.runtime.seawall import Seawall
 
 
 def replay(

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from seawall.cli.loop import Stop
     from seawall.cli.screen import Screen
-    from seawall.team.handle import Run
-    from seawall.team.seawall import Seawall
+    from seawall.runtime.run import Run
+    from seawall.runtime.seawall import Seawall
     from seawall.team.team import Team
 
 
@@ -82,7 +82,7 @@ async def _run(
     from seawall.cli.live import Board, followed
     from seawall.cli.noting import noting
     from seawall.cli.outcome import tell
-    from seawall.team.seawall import Seawall
+    from seawall.runtime.seawall import Seawall
 
     stream = _Stream(screen)
     async with Seawall(noting(journal, stop, create=True)) as sea:

@@ -37,9 +37,9 @@ async def _show(screen: Screen, path: Path, name: str, full: bool) -> None:
     from seawall.cli.shown import asked, document
     from seawall.cli.tree import Tree
     from seawall.core.clock import SystemClock
-    from seawall.run.record import record
-    from seawall.run.state import fold
-    from seawall.team.brakes import put_on
+    from seawall.guards.pauses import read_pauses
+    from seawall.history.record import build_record
+    from seawall.run.fold import fold
 
     async with journals.reading(path) as journal:
         row = await journal.row(await journal.find(name))
@@ -49,8 +49,8 @@ async def _show(screen: Screen, path: Path, name: str, full: bool) -> None:
         decisions = {} if live is None else await pending(journal, row.run, live)
         cancel = None if live is None else await cancelling(journal, row.run, live)
         now = SystemClock().wall_s()
-        brakes = await put_on(journal, now) if live is not None and live.paused else {}
-    told = record(events) if events else None
+        brakes = await read_pauses(journal, now) if live is not None and live.paused else {}
+    told = build_record(events) if events else None
     if screen.json:
         shown: dict[str, Any] = document(row, told, events, texts)
         screen.document({**shown, "cancel": None if cancel is None else asked(cancel)})

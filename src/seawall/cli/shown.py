@@ -9,12 +9,12 @@ import msgspec
 
 from seawall.cli.journals import Texts
 from seawall.core.events import CommandTaken, Event, Judged, Planned
+from seawall.history.record import RunRecord, StepRecord
 from seawall.journal.protocol import Command, RunRow
-from seawall.run.record import Record, StepRecord
-from seawall.run.state import fold
+from seawall.run.fold import fold
 
 
-def document(row: RunRow, told: Record | None, events: Sequence[Event], texts: Texts) -> dict[str, Any]:
+def document(row: RunRow, told: RunRecord | None, events: Sequence[Event], texts: Texts) -> dict[str, Any]:
     """The document."""
     found: dict[str, Any] = msgspec.structs.asdict(row)
     if told is None:

@@ -10,9 +10,9 @@ from typing import Literal
 import msgspec
 
 from seawall.cli import words
-from seawall.guards.budget import Budget, Scope
+from seawall.guards.budget.options import Budget, Scope
 from seawall.journal.protocol import Account, Cap, Spend
-from seawall.run.books import DAY_S, day_of
+from seawall.run.spend_delta import DAY_S, day_of
 
 What = Literal["usd", "tokens", "model_calls", "tool_calls"]
 WHATS: tuple[What, ...] = ("usd", "tokens", "model_calls", "tool_calls")

@@ -9,7 +9,7 @@ from rich.text import Text
 from seawall.cli import describe, words
 from seawall.cli.journals import Texts
 from seawall.core.events import StepDone
-from seawall.run.record import Record, StepRecord
+from seawall.history.record import RunRecord, StepRecord
 
 MIN_ROOM = 24
 """Columns that a step's own words have at least, however deep it is."""
@@ -18,7 +18,7 @@ MIN_ROOM = 24
 class Tree:
     """A run's steps as lines of at most `width` columns. With `full`, texts are not shortened but wrapped."""
 
-    def __init__(self, record: Record, texts: Texts, width: int, *, full: bool = False) -> None:
+    def __init__(self, record: RunRecord, texts: Texts, width: int, *, full: bool = False) -> None:
         self._record = record
         self._texts = texts
         self._width = width

@@ -35,10 +35,10 @@ async def _why(screen: Screen, path: Path, name: str, full: bool) -> None:
     from seawall.cli import journals
     from seawall.cli.explain import Explanation, document
     from seawall.core.errors import Misused
-    from seawall.run.record import record
-    from seawall.run.state import fold
-    from seawall.run.why import why as explained
-    from seawall.team.outcome import waitings_of
+    from seawall.history.record import build_record
+    from seawall.history.why import explain as explained
+    from seawall.run.fold import fold
+    from seawall.run.outcome import list_waits
 
     async with journals.reading(path) as journal:
         row = await journal.row(await journal.find(name))
@@ -46,11 +46,11 @@ async def _why(screen: Screen, path: Path, name: str, full: bool) -> None:
         texts = await journals.texts(journal, row.tenant, events)
     if not events:
         raise Misused(f"run {row.run}: its events were pruned, so nothing leads back from its outcome")
-    told = record(events)
+    told = build_record(events)
     found = explained(told, texts.of)
     if screen.json:
         screen.document(document(found, row.state, texts))
         return
-    waits = waitings_of(fold(events), events, texts.of)
+    waits = list_waits(fold(events), events, texts.of)
     for line in Explanation(found, row, told, texts, screen.width, waits=waits, full=full).lines():
         screen.line(line)

@@ -7,9 +7,11 @@ digests inside one installation; what a person approves is encoded by RFC 8785 w
 from __future__ import annotations
 
 import hashlib
-from typing import NewType
+from typing import NewType, cast
 
 import msgspec
+
+from seawall.core.errors import Misused
 
 Ref = NewType("Ref", str)
 """The address of a body: the SHA-256 of its bytes, 64 hexadecimal digits."""
@@ -37,3 +39,12 @@ def ref_of(data: bytes) -> Ref:
 def digest(value: object) -> str:
     """A short digest (128 bits, 32 hexadecimal digits) of a JSON value, for comparing."""
     return hashlib.blake2b(_encoder.encode(value), digest_size=16).hexdigest()
+
+
+def check_recordable(**names: str | None) -> None:
+    """Raise `Misused` for a name that can't be recorded, or is none, with what it is the name of."""
+    for what, name in names.items():
+        if name is not None and not isinstance(cast("object", name), str):
+            raise Misused(f"{what} is {name!r}; it must be text")
+        if name is not None and name != well_formed(name):
+            raise Misused(f"{what} is {name!r}, which has no UTF-8")

@@ -60,3 +60,19 @@ class JournalFailed(Broken):
 
 class JournalFull(Broken):
     """The disk is full: nothing was written. Reads work; writes work again when there is space."""
+
+
+def describe_error(error: BaseException) -> str:
+    """An error's kind and text, also where the text itself raises."""
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 -- somebody's own exception class may do anything
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def wrap_unexpected(error: Exception, run: str, where: str) -> Exception:
+    """What ended a run in this process: as it is if it says whose move is next, else as a bug of ours."""
+    if isinstance(error, Broken | SeawallBug):
+        return error
+    return SeawallBug(f"run {run}, {where}: {type(error).__name__}: {error}")

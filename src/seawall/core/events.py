@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args, get_type_hints
 import msgspec
 
 from seawall.core.canonical import Ref
+from seawall.core.limits import Limits
 
 StepKind = Literal["model", "tool", "handoff", "review", "memory", "approval"]
 VerdictKind = Literal["allow", "advise", "replace", "hold", "refuse", "halt"]
@@ -56,7 +57,7 @@ class Cause(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Gist(msgspec.Struct, frozen=True, array_like=True):
-    """A hand-off's task for comparing with others: see `seawall.run.news.gist`."""
+    """A hand-off's task for comparing with others: see `seawall.run.fingerprint.gist`."""
 
     names: str
     """Digest of its literals: numbers, ids, addresses, paths and names."""
@@ -70,27 +71,6 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
     id: str
     name: str
     arguments: Ref
-
-
-class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What one run tree may spend. Every limit is positive; None means not limited."""
-
-    active_s: float = 120.0
-    """Active seconds from start to outcome; waiting for a person does not count."""
-    tool_calls: int = 40
-    """Tool calls that are performed. The longest of 84 good recorded airline conversations made 13."""
-    model_calls: int = 60
-    """Model calls, failed attempts included: tool calls and half as many again for hand-offs and review."""
-    depth: int = 4
-    """Frames above a step: the coordinator's own steps have depth 1, its specialists' depth 2."""
-    handoffs: int = 32
-    """Hand-offs, reviews not included."""
-    parallel: int = 64
-    """Steps of one run in flight at once; more wait their turn."""
-    tokens: int | None = None
-    """Input and output tokens; reserved at their upper bound before each model call."""
-    usd: Decimal | None = None
-    """US dollars; needs a known price for every model of the team."""
 
 
 class Fork(msgspec.Struct, frozen=True):

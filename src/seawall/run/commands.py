@@ -8,7 +8,7 @@ from seawall.run.bodies import Bodies
 from seawall.run.state import RunState
 
 
-def taken(item: InboxItem, state: RunState, bodies: Bodies, now: float, left_s: float) -> list[Event]:
+def take_command(item: InboxItem, state: RunState, bodies: Bodies, now: float, left_s: float) -> list[Event]:
     """A command from the inbox, and what it means at once, as events."""
     command = item.command
     event = CommandTaken(
@@ -34,7 +34,7 @@ def _receipt(item: InboxItem, state: RunState, now: float, left_s: float) -> lis
     if effect is None:
         return []
     moved = EffectMoved(at=now, step=effect, state="committed", receipt=output)
-    waits = awaiting(state, effect)
+    waits = find_fate_approval(state, effect)
     if waits is None:
         return [moved]
     return [moved, StepDone(at=now, step=waits, status="ok", output=output, left_s=left_s)]
@@ -46,7 +46,7 @@ def _decision(item: InboxItem, state: RunState, bodies: Bodies, now: float, left
     step = state.open.get(command.step or 0)
     if step is None or step.kind != "approval" or command.approved is None:
         return []
-    settles = settled_by(state, step)
+    settles = find_effect_in_doubt(state, step)
     by = command.by or "somebody"
     late = any(change.step == settles and change.state == "committed" for change in state.effect_states())
     approved = command.approved or late
@@ -67,14 +67,14 @@ def _decision(item: InboxItem, state: RunState, bodies: Bodies, now: float, left
     return [moved, done]
 
 
-def settled_by(state: RunState, approval: StepIntended) -> int | None:
+def find_effect_in_doubt(state: RunState, approval: StepIntended) -> int | None:
     """The effect step whose fate this approval step asks for; None if it asks whether a step may be made."""
     frame = state.frames.get(approval.frame)
     slot = next((slot for slot in frame.turn if slot.call.id == approval.call), None) if frame else None
     return None if slot is None else slot.unknown
 
 
-def awaiting(state: RunState, effect: int) -> int | None:
+def find_fate_approval(state: RunState, effect: int) -> int | None:
     """The approval step that asks for the fate of effect step `effect`, if there is one."""
     for frame in state.frames.values():
         for slot in frame.turn:

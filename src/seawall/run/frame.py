@@ -11,13 +11,13 @@ import msgspec
 from msgspec.structs import replace
 
 from seawall.core.canonical import Ref
-from seawall.core.events import Call, EffectState, StepDone, StepIntended, StoppedBy
-from seawall.core.log import Log
+from seawall.core.events import Call, EffectState, StepDone, StepIntended, StepStatus, StoppedBy
+from seawall.core.persistent import Log
 
 FrameKind = Literal["root", "handoff", "review"]
 
 
-class Line(msgspec.Struct, frozen=True, array_like=True):
+class MessageRef(msgspec.Struct, frozen=True, array_like=True):
     """One message of a frame's conversation; its text is the body `ref`."""
 
     role: Literal["user", "assistant", "tool"]
@@ -38,13 +38,13 @@ class Grant(msgspec.Struct, frozen=True):
     input: Ref | None
 
 
-class Slot(msgspec.Struct, frozen=True):
+class PendingCall(msgspec.Struct, frozen=True):
     """One call of a reply, until it is answered."""
 
     call: Call
     step: int | None = None
     """The step in flight for it."""
-    line: Line | None = None
+    line: MessageRef | None = None
     failures: int = 0
     retry_after_s: float | None = None
     grant: Grant | None = None
@@ -62,11 +62,11 @@ class Frame(msgspec.Struct, frozen=True):
     depth: int
     parent: int
     call: str | None
-    messages: Log[Line]
-    turn: tuple[Slot, ...] = ()
+    messages: Log[MessageRef]
+    turn: tuple[PendingCall, ...] = ()
     model: int | None = None
     """The model step in flight."""
-    said: int | None = None
+    last_reply: int | None = None
     """The newest model step that replied."""
     failures: int = 0
     retry_after_s: float | None = None
@@ -90,7 +90,7 @@ class Frame(msgspec.Struct, frozen=True):
     """The guard that refused this frame's model or review step."""
 
 
-def with_slot(frame: Frame, call: str, **changes: Any) -> Frame:
+def replace_call(frame: Frame, call: str, **changes: Any) -> Frame:
     """The frame with something changed of the call `call` of its turn."""
     turn = tuple(replace(slot, **changes) if slot.call.id == call else slot for slot in frame.turn)
     return replace(frame, turn=turn)
@@ -104,7 +104,7 @@ def effect_state(done: StepDone) -> EffectState:
     return "failed" if done.error == "not_done" or done.status == "withdrawn" else "unknown"
 
 
-def model_done(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
+def apply_model_done(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
     """A model step of the frame has a result."""
     frame = replace(frame, model=None)
     if done.status in ("lost", "withdrawn"):
@@ -112,28 +112,28 @@ def model_done(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
     if done.status == "refused" and done.error == "rejected":  # a person said no to this model call
         return replace(frame, error=done.output, error_kind="refused")
     if done.status == "replaced" and done.answer is not None:
-        line = Line("assistant", done.output or done.answer, done.step)
-        return replace(frame, messages=frame.messages.append(line), answer=done.answer, said=done.step)
+        line = MessageRef("assistant", done.output or done.answer, done.step)
+        return replace(frame, messages=frame.messages.append(line), answer=done.answer, last_reply=done.step)
     if done.status != "ok" or done.output is None:
         if done.retry:
             return replace(frame, failures=frame.failures + 1, retry_after_s=done.retry_after_s)
         return replace(frame, error=done.output, error_kind=done.error or done.status)
-    lines = [Line("assistant", done.output, done.step)]
+    lines = [MessageRef("assistant", done.output, done.step)]
     told = done.answer or done.problem
-    turn: tuple[Slot, ...] = ()
+    turn: tuple[PendingCall, ...] = ()
     if told is None:
-        turn = tuple(Slot(call) for call in done.calls)
+        turn = tuple(PendingCall(call) for call in done.calls)
     else:  # calls here are to the answer tool; a provider wants each of them answered
-        lines += [Line("tool", told, done.step, call.id, call.name) for call in done.calls]
+        lines += [MessageRef("tool", told, done.step, call.id, call.name) for call in done.calls]
         if done.problem is not None and not done.calls:
-            lines.append(Line("user", done.problem, done.step))
+            lines.append(MessageRef("user", done.problem, done.step))
     # Advice on the reply itself stands before it, and was in nothing that the provider counted.
     seen = len(frame.messages) + 1 if step.context == len(frame.messages) else step.context
     return replace(
         frame,
         messages=frame.messages.append(*lines),
         turn=turn,
-        said=done.step,
+        last_reply=done.step,
         fresh=(done.step,),
         failures=0,
         retry_after_s=None,
@@ -145,7 +145,7 @@ def model_done(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
     )
 
 
-def review_done(frame: Frame, done: StepDone) -> Frame:
+def apply_review_done(frame: Frame, done: StepDone) -> Frame:
     """The review of what the frame answered has a result."""
     frame = replace(frame, review=None)
     if done.status == "lost":
@@ -156,7 +156,7 @@ def review_done(frame: Frame, done: StepDone) -> Frame:
         return replace(frame, approved=True, rounds=frame.rounds + 1)
     messages = frame.messages
     if done.output is not None:
-        messages = messages.append(Line("user", done.output, done.step))
+        messages = messages.append(MessageRef("user", done.output, done.step))
     return replace(
         frame,
         approved=False,
@@ -167,7 +167,7 @@ def review_done(frame: Frame, done: StepDone) -> Frame:
     )
 
 
-def approval_done(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
+def apply_approval_done(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
     """A person has decided on a step of the frame."""
     if step.call is None:
         frame = replace(frame, approval=None)
@@ -178,27 +178,27 @@ def approval_done(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
     if slot is None:
         return frame
     if slot.unknown is None and done.status == "ok":
-        return with_slot(frame, step.call, step=None, grant=Grant(step.step, step.version, step.input))
-    line = Line("tool", done.output or Ref(""), step.step, step.call, slot.call.name, slot.notes)
-    frame = with_slot(frame, step.call, step=None, unknown=None, line=line)
+        return replace_call(frame, step.call, step=None, grant=Grant(step.step, step.version, step.input))
+    line = MessageRef("tool", done.output or Ref(""), step.step, step.call, slot.call.name, slot.notes)
+    frame = replace_call(frame, step.call, step=None, unknown=None, line=line)
     return replace(frame, fresh=(*frame.fresh, step.step))
 
 
-def call_done(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
+def apply_call_done(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
     """A tool or hand-off step of the frame has a result."""
     call = step.call
     slot = next((slot for slot in frame.turn if slot.call.id == call), None)
     if call is None or slot is None:
         return frame
     if done.status in ("lost", "withdrawn"):
-        return with_slot(frame, call, step=None)
+        return replace_call(frame, call, step=None)
     if done.retry:
         after = done.retry_after_s
-        return with_slot(frame, call, step=None, failures=slot.failures + 1, retry_after_s=after)
+        return replace_call(frame, call, step=None, failures=slot.failures + 1, retry_after_s=after)
     if step.effect and step.perform and effect_state(done) == "unknown":
-        return with_slot(frame, call, step=None, unknown=step.step)
-    line = Line("tool", done.output or Ref(""), step.step, call, slot.call.name, slot.notes)
-    frame = with_slot(frame, call, step=None, line=line)
+        return replace_call(frame, call, step=None, unknown=step.step)
+    line = MessageRef("tool", done.output or Ref(""), step.step, call, slot.call.name, slot.notes)
+    frame = replace_call(frame, call, step=None, line=line)
     return replace(frame, fresh=(*frame.fresh, step.step))
 
 
@@ -208,3 +208,8 @@ def close_turn(frame: Frame) -> Frame:
         return frame
     lines = [slot.line for slot in frame.turn if slot.line is not None]
     return replace(frame, messages=frame.messages.append(*lines), turn=())
+
+
+def status_when_cut(step: StepIntended) -> StepStatus:
+    """What a step in flight comes to when its run ends over it."""
+    return "unknown" if step.effect and step.perform and step.kind == "tool" else "cancelled"

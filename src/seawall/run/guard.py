@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import msgspec
 
 from seawall.core.events import Event, Mode
-from seawall.run.verdict import ALLOW, Verdict
-
-if TYPE_CHECKING:
-    from seawall.run.state import RunState
-    from seawall.run.step import Result, Step
+from seawall.run.state import RunState
+from seawall.run.step import Result, Step
+from seawall.run.verdict import ALLOW, Halt, Verdict
 
 
 class Guard:
@@ -43,3 +43,15 @@ class Guard:
     def after(self, step: Step, result: Result, run: RunState, memo: Any) -> Verdict:
         """Judge a result before anyone sees it. `Replace` gives the agent another one."""
         return ALLOW
+
+
+class FoldFailed(msgspec.Struct, frozen=True):
+    """Stands where a guard's memory would be: its fold raised, so it can judge nothing more of this run."""
+
+    guard: str
+    error: str
+
+    @property
+    def verdict(self) -> Halt:
+        """Fail closed."""
+        return Halt(f"guard {self.guard!r} raised while it took in an event: {self.error}")

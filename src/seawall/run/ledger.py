@@ -9,7 +9,8 @@ from decimal import Decimal
 
 import msgspec
 
-from seawall.core.events import Limits, StepDone, StepIntended
+from seawall.core.events import StepDone, StepIntended
+from seawall.core.limits import Limits
 
 _ZERO = Decimal(0)
 
@@ -34,7 +35,7 @@ class Ledger(msgspec.Struct, frozen=True):
         return self.input_tokens + self.output_tokens + self.lost_tokens
 
 
-class Short(msgspec.Struct, frozen=True):
+class Shortfall(msgspec.Struct, frozen=True):
     """A step does not fit. `waits`: it will if what is in flight takes less than was reserved for it."""
 
     limit_name: str
@@ -100,7 +101,7 @@ def settle(ledger: Ledger, step: StepIntended, done: StepDone) -> Ledger:
     )
 
 
-def shortfall(ledger: Ledger, limits: Limits, kind: str, tokens: int, usd: Decimal) -> Short | None:
+def find_shortfall(ledger: Ledger, limits: Limits, kind: str, tokens: int, usd: Decimal) -> Shortfall | None:
     """Why a step of `kind` with these bounds does not fit into `limits`, or None if it does."""
     if kind == "tool":
         return _count("tool_calls", ledger.tool_calls, limits.tool_calls)
@@ -114,14 +115,14 @@ def shortfall(ledger: Ledger, limits: Limits, kind: str, tokens: int, usd: Decim
         need = ledger.tokens + tokens
         if need + ledger.reserved_tokens > limits.tokens:
             waits = ledger.reserved_tokens > 0 and need <= limits.tokens
-            return Short("tokens", limits.tokens, need + ledger.reserved_tokens, waits)
+            return Shortfall("tokens", limits.tokens, need + ledger.reserved_tokens, waits)
     if limits.usd is not None:
         cost = ledger.usd + usd
         if cost + ledger.reserved_usd > limits.usd:
             waits = ledger.reserved_usd > 0 and cost <= limits.usd
-            return Short("usd", limits.usd, cost + ledger.reserved_usd, waits)
+            return Shortfall("usd", limits.usd, cost + ledger.reserved_usd, waits)
     return None
 
 
-def _count(name: str, spent: int, limit: int) -> Short | None:
-    return Short(name, limit, spent + 1, waits=False) if spent + 1 > limit else None
+def _count(name: str, spent: int, limit: int) -> Shortfall | None:
+    return Shortfall(name, limit, spent + 1, waits=False) if spent + 1 > limit else None

@@ -1,22 +1,19 @@
 """What has become of a run's plan, as a fold: what was pruned, who answers now, and what is there to answer with.
 
-The planner that decides it reads quantiles and the time left (`run/planning.py`); what it decided is a
+The planner that decides it reads quantiles and the time left (`planner/protocol.py`); what it decided is a
 `Planned` event, and from there on everything is a function of the record.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
 from msgspec.structs import replace
 
 from seawall.core.canonical import Ref
-from seawall.core.events import Event, Planned, StepDone, StepIntended
-from seawall.core.log import Log
-
-if TYPE_CHECKING:
-    from seawall.run.state import RunState
+from seawall.core.events import Planned, StepDone, StepIntended
+from seawall.core.persistent import Log
 
 Course = Literal["team", "fallback", "partial"]
 
@@ -66,56 +63,42 @@ class Plan(msgspec.Struct, frozen=True):
         answered = {each.step for each in self.findings if each.kind == "handoff"}
         return [each for each in self.findings if each.frame not in answered]
 
-
-def asked(state: RunState, frame: int, call: str | None) -> str:
-    """A call of a reply, unique within the run: providers may use the same id for another reply's call."""
-    found = state.frames.get(frame)
-    return f"{None if found is None else found.said}:{call}"
-
-
-def follow(state: RunState, event: Event) -> Plan:
-    """The plan after `event`; `state` is the one before."""
-    plan = state.plan
-    match event:
-        case StepIntended():
-            if event.effect and not plan.effects:
-                plan = replace(plan, effects=True)
-            if event.kind == "handoff" and event.call is None:
-                plan = replace(plan, fallback_step=event.step)
-        case StepDone():
-            return _done(plan, event, state.open.get(event.step))
-        case Planned():
-            return _planned(plan, event, state) if event.mode == "enforce" else plan
-        case _:
-            pass
-    return plan
-
-
-def _done(plan: Plan, done: StepDone, step: StepIntended | None) -> Plan:
-    if step is None:
+    def with_intent(self, step: StepIntended) -> Plan:
+        """The plan once `step` is recorded as about to be made."""
+        plan = self
+        if step.effect and not plan.effects:
+            plan = replace(plan, effects=True)
+        if step.kind == "handoff" and step.call is None:
+            plan = replace(plan, fallback_step=step.step)
         return plan
-    if step.kind == "handoff" and step.call is None:
-        return replace(plan, answer=done.output) if done.status == "ok" else replace(plan, failure=done)
-    if done.status != "ok" or done.output is None or (step.kind != "tool" and step.kind != "handoff"):
-        return plan
-    found = Finding(step.step, step.kind, step.name, step.frame, done.output)
-    return replace(plan, findings=plan.findings.append(found))
 
+    def with_result(self, done: StepDone, step: StepIntended | None) -> Plan:
+        """The plan once `step` has its result; None: it had one already."""
+        if step is None:
+            return self
+        if step.kind == "handoff" and step.call is None:
+            return replace(self, answer=done.output) if done.status == "ok" else replace(self, failure=done)
+        if done.status != "ok" or done.output is None or (step.kind != "tool" and step.kind != "handoff"):
+            return self
+        found = Finding(step.step, step.kind, step.name, step.frame, done.output)
+        return replace(self, findings=self.findings.append(found))
 
-def _planned(plan: Plan, event: Planned, state: RunState) -> Plan:
-    new = tuple(name for name in event.pruned if name not in plan.pruned)
-    plan = replace(plan, pruned=(*plan.pruned, *new))
-    match event.action:
-        case "skip":
-            key = asked(state, event.frame, event.call)
-            return plan if event.note is None else replace(plan, skipped={**plan.skipped, key: event.note})
-        case "cut":
-            if event.step is not None or event.note is None:
-                return plan
-            return replace(plan, cut={**plan.cut, event.frame: event.note})
-        case "review":
-            return replace(plan, unreviewed=plan.unreviewed | {event.frame})
-        case "fallback":
-            return replace(plan, course="fallback", fallback=event.fallback or "")
-        case "partial":
-            return replace(plan, course="partial", answer=event.answer, made_of=event.made_of)
+    def with_pruning(self, event: Planned, call_key: str) -> Plan:
+        """The plan once the planner has pruned something; `call_key` is that of the event's call."""
+        new = tuple(name for name in event.pruned if name not in self.pruned)
+        plan = replace(self, pruned=(*self.pruned, *new))
+        match event.action:
+            case "skip":
+                if event.note is None:
+                    return plan
+                return replace(plan, skipped={**plan.skipped, call_key: event.note})
+            case "cut":
+                if event.step is not None or event.note is None:
+                    return plan
+                return replace(plan, cut={**plan.cut, event.frame: event.note})
+            case "review":
+                return replace(plan, unreviewed=plan.unreviewed | {event.frame})
+            case "fallback":
+                return replace(plan, course="fallback", fallback=event.fallback or "")
+            case "partial":
+                return replace(plan, course="partial", answer=event.answer, made_of=event.made_of)

@@ -10,7 +10,8 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from seawall.core.canonical import Ref
-from seawall.core.events import Call, Gist, Limits, Status, StepKind, StepStatus, StoppedBy
+from seawall.core.events import Call, Gist, Status, StepIntended, StepKind, StepStatus, StoppedBy
+from seawall.core.limits import Limits
 from seawall.run.bodies import Bodies
 from seawall.run.frame import Grant
 from seawall.run.state import RunState
@@ -165,3 +166,27 @@ class Work(Protocol):
     def retries(self, step: Step, state: RunState, result: Result) -> bool:
         """Whether the policy allows another try after this failure."""
         ...
+
+
+def restore_step(intent: StepIntended) -> Step:
+    """A step again from its record: enough to settle it, not to perform it."""
+    return Step(
+        number=intent.step,
+        kind=intent.kind,
+        name=intent.name,
+        agent=intent.agent,
+        frame=intent.frame,
+        depth=intent.depth,
+        call=None if intent.call is None else Call(intent.call, intent.name, intent.input or Ref("")),
+        grant=None if intent.grant is None else Grant(intent.grant, intent.version, intent.input),
+        input=intent.input,
+        version=intent.version,
+        effect=intent.effect,
+        idempotent=intent.idempotent,
+        may_write=intent.may_write,
+        poll=intent.poll,
+        gist=intent.gist,
+        tokens=intent.tokens,
+        usd=intent.usd,
+        context=intent.context,
+    )

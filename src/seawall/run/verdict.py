@@ -65,7 +65,7 @@ Verdict = Allow | Advise | Replace | Hold | Refuse | Halt
 ALLOW = Allow()
 
 
-class Finding(NamedTuple):
+class GuardVerdict(NamedTuple):
     """What one guard said of one step."""
 
     guard: str
@@ -100,7 +100,7 @@ def kind_of(verdict: Verdict) -> VerdictKind:
             return "halt"
 
 
-def sound(verdict: object) -> Verdict:
+def check_verdict(verdict: object) -> Verdict:
     """What a guard gave, if it is a verdict that can be recorded. Raises `TypeError` if it is not."""
     if not isinstance(verdict, Allow | Advise | Replace | Hold | Refuse | Halt):
         raise TypeError(f"it gave {verdict!r}, which is no verdict")
@@ -111,12 +111,3 @@ def sound(verdict: object) -> Verdict:
     for name in ("limit", "value"):
         str(getattr(verdict, name, None))
     return verdict
-
-
-def said(error: BaseException) -> str:
-    """An error's kind and text, also where the text itself raises."""
-    try:
-        text = str(error)
-    except Exception:  # noqa: BLE001 -- somebody's own exception class may do anything
-        text = ""
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -8,7 +8,7 @@ from typing import Any, cast
 from seawall.core.canonical import digest
 from seawall.core.errors import Misused
 from seawall.models.protocol import Model, ToolSpec
-from seawall.team.tool import Tool, adapter_for, tool
+from seawall.team.tool import Tool, make_adapter, tool
 
 ANSWER_TOOL = "final_answer"
 """The tool by which an agent with an `output` type answers."""
@@ -55,8 +55,8 @@ class Agent:
         for what, given in (("role", role), ("instructions", instructions)):
             if not isinstance(cast("object", given), str | None):
                 raise Misused(f"agent {name!r}: {what} is {given!r}; it must be text")
-        listed(f"agent {name!r}: tools", tools)
-        listed(f"agent {name!r}: asks", asks or ())
+        check_items(f"agent {name!r}: tools", tools)
+        check_items(f"agent {name!r}: asks", asks or ())
         for what, number in (("max_output_tokens", max_output_tokens), ("retries", retries)):
             if not isinstance(cast("object", number), int):
                 raise Misused(f"agent {name!r}: {what} is {number!r}; it must be a whole number")
@@ -71,7 +71,7 @@ class Agent:
         self.tools = tuple(item if isinstance(item, Tool) else tool(item) for item in tools)
         self.asks = None if asks is None else tuple(asks)
         self.output = output
-        self.adapter = None if output is None or output is str else adapter_for(output)
+        self.adapter = None if output is None or output is str else make_adapter(output)
         self.max_output_tokens = max_output_tokens
         self.temperature = temperature
         self.settings = dict(settings or {})
@@ -114,7 +114,7 @@ def _is_model(model: object) -> bool:
     return isinstance(model, str) or callable(getattr(model, "respond", None))
 
 
-def listed(what: str, given: object, kind: type | tuple[type, ...] = object) -> None:
+def check_items(what: str, given: object, kind: type | tuple[type, ...] = object) -> None:
     """Raise `Misused` unless `given` is a sequence of `kind`: neither one thing alone nor text."""
     if not isinstance(given, Sequence) or isinstance(given, str | bytes):
         raise Misused(f"{what} is {given!r}; it must be a list")

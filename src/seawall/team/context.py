@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 
 from seawall.core.canonical import Ref
-from seawall.core.log import Log
+from seawall.core.persistent import Log
 from seawall.models.protocol import Assistant, Message, System, ToolResult, User
 from seawall.run.bodies import Bodies
-from seawall.run.frame import Frame, Line
+from seawall.run.frame import Frame, MessageRef
 from seawall.run.state import RunState
 
 FRAMING_TOKENS = 16
@@ -29,7 +29,7 @@ class Manifest(msgspec.Struct, frozen=True):
     """The end of a session's conversation: what a run added, and the manifest before it."""
 
     prev: Ref | None
-    messages: tuple[Line, ...]
+    messages: tuple[MessageRef, ...]
 
 
 _manifest = msgspec.json.Decoder(Manifest)
@@ -50,7 +50,7 @@ def decode_manifest(data: bytes) -> Manifest:
     return _manifest.decode(data)
 
 
-def message_of(line: Line, bodies: Bodies) -> Message:
+def message_of(line: MessageRef, bodies: Bodies) -> Message:
     """One line as a message. What was erased reads as `[erased]`."""
     text = bodies.text(line.ref)
     if line.role == "user":
@@ -68,16 +68,16 @@ def message_of(line: Line, bodies: Bodies) -> Message:
 class Context:
     """Messages of one run, decoded once each."""
 
-    def __init__(self, bodies: Bodies, history: Sequence[Line] = ()) -> None:
+    def __init__(self, bodies: Bodies, history: Sequence[MessageRef] = ()) -> None:
         self._bodies = bodies
-        self._messages: dict[Line, Message] = {}
-        self._frames: dict[int, tuple[Log[Line], list[Message]]] = {}
+        self._messages: dict[MessageRef, Message] = {}
+        self._frames: dict[int, tuple[Log[MessageRef], list[Message]]] = {}
         """Of each frame what was assembled last: its conversation only grows."""
         self._history_lines = tuple(history)
         self._history: list[Message] | None = None
         self._history_bytes = 0
 
-    def message(self, line: Line) -> Message:
+    def message(self, line: MessageRef) -> Message:
         """The message of a line."""
         message = self._messages.get(line)
         if message is None:
@@ -88,7 +88,7 @@ class Context:
         """The session's conversation before this run."""
         if self._history is None:
             self._history = [message_of(line, self._bodies) for line in self._history_lines]
-            self._history_bytes = sum(bound(message) for message in self._history)
+            self._history_bytes = sum(bound_tokens(message) for message in self._history)
         return self._history
 
     def assemble(self, frame: Frame, system: str) -> list[Message]:
@@ -116,7 +116,7 @@ class Context:
         """
         counted = frame.counted if frame.counted_by == version else 0
         since = frame.counted_lines if counted else 0
-        added = sum(bound(self.message(line)) for line in frame.messages.since(since))
+        added = sum(bound_tokens(self.message(line)) for line in frame.messages.since(since))
         if counted:
             return counted + added
         if frame.kind == "root":
@@ -125,7 +125,7 @@ class Context:
         return added + len(system.encode()) + FRAMING_TOKENS + schemas_bytes
 
 
-def bound(message: Message) -> int:
+def bound_tokens(message: Message) -> int:
     """Upper bound of a message's tokens."""
     match message:
         case System() | User():
@@ -139,7 +139,7 @@ def bound(message: Message) -> int:
             return size
 
 
-def transcript(state: RunState, bodies: Bodies, *, answers_only: bool) -> Manifest | None:
+def build_transcript(state: RunState, bodies: Bodies, *, answers_only: bool) -> Manifest | None:
     """What this run adds to its session's conversation; None if there is no session.
 
     A run that was stopped between calls and their answers leaves none unanswered: a provider would refuse
@@ -151,7 +151,7 @@ def transcript(state: RunState, bodies: Bodies, *, answers_only: bool) -> Manife
     lines = tuple(frame.messages)
     for slot in frame.turn:
         text = NOT_MADE if slot.unknown is None else NOT_KNOWN
-        lines += (slot.line or Line("tool", bodies.put(text), 0, slot.call.id, slot.call.name),)
+        lines += (slot.line or MessageRef("tool", bodies.put(text), 0, slot.call.id, slot.call.name),)
     answer = frame.answer if answers_only else None
     if answers_only:
         lines = lines[:1]
@@ -159,11 +159,11 @@ def transcript(state: RunState, bodies: Bodies, *, answers_only: bool) -> Manife
         answer = state.plan.answer
     if answer is not None:
         said = encode_assistant(Assistant(content=bodies.text(answer)))
-        lines += (Line("assistant", bodies.put(said)),)
+        lines += (MessageRef("assistant", bodies.put(said)),)
     return Manifest(state.history, lines)
 
 
-def review_task(intent: str, answer: str, evidence: Sequence[tuple[str, str]]) -> str:
+def write_review_task(intent: str, answer: str, evidence: Sequence[tuple[str, str]]) -> str:
     """What a reviewer is asked: the request, the answer, and the results that it may rest on."""
     parts = [f"Request:\n{intent}", f"Proposed answer:\n{answer}"]
     if evidence:
@@ -173,7 +173,7 @@ def review_task(intent: str, answer: str, evidence: Sequence[tuple[str, str]]) -
     return "\n\n".join(parts)
 
 
-def loads(text: str) -> Any:
+def parse_json(text: str) -> Any:
     """JSON text decoded. Raises `ValueError` that names what is wrong, for the model."""
     try:
         return msgspec.json.decode(text.encode())

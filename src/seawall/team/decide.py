@@ -12,8 +12,7 @@ from collections.abc import Iterator
 
 from seawall.core.canonical import Ref
 from seawall.core.events import StepIntended, StoppedBy
-from seawall.run.frame import Frame, Slot
-from seawall.run.plan import asked
+from seawall.run.frame import Frame, PendingCall
 from seawall.run.state import RunState
 from seawall.run.step import Action, Close, End, Propose
 from seawall.team.agent import ASK_PREFIX
@@ -138,7 +137,7 @@ def _deserted(team: Team, frame: Frame) -> Iterator[Action]:
         yield _failed(frame, "error", text)
 
 
-def _fate(frame: Frame, slot: Slot) -> Propose:
+def _fate(frame: Frame, slot: PendingCall) -> Propose:
     """Ask a person what became of an effect."""
     return Propose(
         kind="approval",
@@ -168,13 +167,13 @@ def _calls(team: Team, state: RunState, frame: Frame, member: Member) -> Iterato
         if is_effect and slot is not next(other for other in frame.turn if other.line is None):
             return
         if slot.step is None:
-            skip = state.plan.skipped.get(asked(state, frame.id, slot.call.id))
+            skip = state.plan.skipped.get(state.call_key(frame.id, slot.call.id))
             yield _call(team, frame, member, slot, skip)
         if is_effect:
             return
 
 
-def _call(team: Team, frame: Frame, member: Member, slot: Slot, skip: Ref | None) -> Propose:
+def _call(team: Team, frame: Frame, member: Member, slot: PendingCall, skip: Ref | None) -> Propose:
     name = slot.call.name
     colleague = name.removeprefix(ASK_PREFIX) if name.startswith(ASK_PREFIX) else ""
     target = team.target(colleague) if colleague in member.asks else None

@@ -13,13 +13,13 @@ MAX_CHARS = 2_000
 """Of each of them."""
 
 
-def partial_answer(findings: Sequence[Finding], bodies: Bodies) -> str:
+def write_partial_answer(findings: Sequence[Finding], bodies: Bodies) -> str:
     """An answer of recorded results alone: nobody wrote it, and it says that it is not the whole."""
     head = "This answer is partial: time was up before the team could finish. These results were recorded:"
     return "\n".join([head, *_lines(findings, bodies)])
 
 
-def fallback_task(intent: str, findings: Sequence[Finding], bodies: Bodies) -> str:
+def write_fallback_task(intent: str, findings: Sequence[Finding], bodies: Bodies) -> str:
     """What the fallback agent is asked."""
     parts = [f"Request:\n{intent}"]
     if findings:

@@ -12,9 +12,9 @@ from seawall.models.protocol import Assistant, ModelReply, ToolCall
 from seawall.run.frame import Frame
 from seawall.run.step import Result
 from seawall.team.agent import ANSWER_TOOL
-from seawall.team.context import encode_assistant, loads
+from seawall.team.context import encode_assistant, parse_json
 from seawall.team.team import REVIEW_TOOL, Member
-from seawall.team.tool import explained
+from seawall.team.tool import explain_validation
 
 EMPTY = "Your reply was empty. Call a tool or answer."
 MAX_CALLS = 64
@@ -101,13 +101,13 @@ def _structured(message: Assistant, adapter: TypeAdapter[Any]) -> tuple[str | No
         if call is None:  # some models answer in plain JSON whatever they are told
             value = adapter.validate_json(message.content or "")
         else:
-            arguments = loads(call.arguments)
+            arguments = parse_json(call.arguments)
             wrapped = adapter.json_schema().get("type") != "object"
             value = adapter.validate_python(_value(arguments) if wrapped else arguments)
     except ValidationError as error:
         return (
             None,
-            f"Error: the answer does not fit: {explained(error)}. Call {ANSWER_TOOL!r} with one that does.",
+            f"Error: the answer does not fit: {explain_validation(error)}. Call {ANSWER_TOOL!r} with one that does.",
         )
     except (ValueError, KeyError, TypeError) as error:
         return None, f"Error: the answer does not fit: {error}. Call {ANSWER_TOOL!r} with one that does."
@@ -130,7 +130,7 @@ def _decision(message: Assistant) -> tuple[str | None, str | None, bool | None]:
     if call is None:
         return None, f"Give your decision by calling {REVIEW_TOOL!r}, alone.", None
     try:
-        arguments = loads(call.arguments)
+        arguments = parse_json(call.arguments)
         approved = arguments["approved"]
         feedback = arguments.get("feedback") or ""
         if not isinstance(approved, bool) or not isinstance(feedback, str):

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import functools
-import math
-from collections.abc import Sequence
-from decimal import Decimal
-from typing import Any, Literal, cast
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol, TypedDict, Unpack, cast
 
 import msgspec
 
-from seawall.core.canonical import digest, well_formed
-from seawall.core.errors import Misused, Refused
-from seawall.core.events import Limits
+from seawall.core.canonical import check_recordable, digest
+from seawall.core.errors import Misused
+from seawall.core.events import Mode
+from seawall.core.limits import Limits, validate_limits
 from seawall.models.protocol import ToolSpec
 from seawall.run.guard import Guard
-from seawall.team.agent import ASK_PREFIX, Agent, listed
-from seawall.team.outcome import Outcome, Waiting
+from seawall.run.outcome import Outcome
+from seawall.team.agent import ASK_PREFIX, Agent, check_items
 from seawall.team.planner import Planner
 
 REVIEW_ROUNDS = 2
@@ -52,6 +52,37 @@ class Member(msgspec.Struct, frozen=True):
     rounds: int = 0
 
 
+class StartOptions(TypedDict, total=False):
+    """What `Seawall.start` takes besides the team and the request."""
+
+    session: str | None
+    """The conversation that the run belongs to. Its runs are serial."""
+    tenant: str
+    """On whose account the run is."""
+    principal: str
+    """Who asked."""
+    request_id: str | None
+    """The same id again gives the run that exists."""
+    limits: Limits | None
+    """In place of the team's limits."""
+    modes: Mapping[str, Mode] | None
+    """Guards by name that are set to `off`, `observe` or `enforce` for this run."""
+    stream: bool
+    """Whether `run.events()` brings pieces of the coordinator's text."""
+    app: str | None
+    """The team's import path, for `seawall resume`."""
+
+
+class RunTeam(Protocol):
+    """What runs a team. The runtime stands on the definitions, so it gives itself to `Team.runner`."""
+
+    async def __call__(
+        self, team: Team, request: str, *, journal: str | Path = ..., **options: Unpack[StartOptions]
+    ) -> Outcome:
+        """Run the team once and return the outcome."""
+        ...
+
+
 class Team:
     """A coordinator with specialists and a reviewer, each an `Agent` or, for specialists, another `Team`.
 
@@ -63,6 +94,8 @@ class Team:
     Raises `Misused` for two agents of one name, a delegation to nobody, limits of zero or below, and whatever
     is of another type.
     """
+
+    runner: ClassVar[RunTeam]
 
     def __init__(
         self,
@@ -88,15 +121,15 @@ class Team:
         for what, given in (("coordinator", coordinator), ("reviewer", reviewer), ("fallback", fallback)):
             if not isinstance(cast("object", given), Agent | None):
                 raise Misused(f"team {name!r}: {what} is {given!r}, which is no Agent")
-        listed(f"team {name!r}: specialists", specialists, (Agent, Team))
-        listed(f"team {name!r}: guards", guards, Guard)
+        check_items(f"team {name!r}: specialists", specialists, (Agent, Team))
+        check_items(f"team {name!r}: guards", guards, Guard)
         if not isinstance(cast("object", review_rounds), int):
             raise Misused(f"team {name!r}: review_rounds is {review_rounds!r}; it must be a whole number")
         if review_rounds < 1:
             raise Misused(f"team {name!r}: review_rounds is {review_rounds}; it must be at least 1")
         if history not in ("transcript", "answers"):
             raise Misused(f"team {name!r}: history is {history!r}; it is 'transcript' or 'answers'")
-        named(team=name)
+        check_recordable(team=name)
         self.name = name
         self.role = role or coordinator.role
         self.coordinator = coordinator
@@ -104,7 +137,7 @@ class Team:
         self.reviewer = reviewer
         self.review_rounds = review_rounds
         self.fallback = fallback
-        self.limits = checked(Limits() if limits is None else limits)
+        self.limits = validate_limits(Limits() if limits is None else limits)
         self.guards = tuple(guards)
         self.history: Literal["transcript", "answers"] = history
         self.members = self._members()
@@ -245,27 +278,11 @@ class Team:
                     return found
         return None
 
-    async def run(self, request: str, **options: Any) -> Outcome:
-        """Answer one request, for scripts and notebooks: starts, waits, gives the outcome.
-
-        The journal is in memory and gone afterwards; `journal="desk.db"` keeps it. Other options are those
-        of `Seawall.start`.
-        """
-        from seawall.team.seawall import Seawall  # noqa: PLC0415 -- the runtime stands on the definitions, not they on it
-
-        journal = options.pop("journal", ":memory:")
-        async with Seawall(journal) as sea:
-            run = await sea.start(self, request, **options)
-            rest = await run.rest()
-        if isinstance(rest, Waiting):
-            what = "lift the brake" if rest.kind == "pause" else "decide"
-            raise Refused(
-                f"run {rest.run} waits for a person to {what} on {rest.what!r} (step {rest.step}): "
-                "run this team with a Seawall on a journal file, and decide there",
-                guard="hold",
-                value=rest.what,
-            )
-        return rest
+    async def run(
+        self, request: str, *, journal: str | Path = ":memory:", **options: Unpack[StartOptions]
+    ) -> Outcome:
+        """Answer one request and return its outcome: `seawall.run_team` with this team."""
+        return await Team.runner(self, request, journal=journal, **options)
 
 
 def _ask_spec(name: str, role: str) -> ToolSpec:
@@ -289,7 +306,7 @@ def _alone(agent: Agent) -> Team:
     return Team(agent)
 
 
-def team_of(given: Team | Agent) -> Team:
+def as_team(given: Team | Agent) -> Team:
     """A team as it is, an agent as its team of one. Raises `Misused` for anything else."""
     if isinstance(given, Agent):
         given = _alone(given)
@@ -299,31 +316,3 @@ def team_of(given: Team | Agent) -> Team:
         who = given.coordinator.name
         raise Misused(f"team {given.name!r}: coordinator {who!r} is optional; only who is asked can be")
     return given
-
-
-def named(**names: str | None) -> None:
-    """Raise `Misused` for a name that can't be recorded, or is none, with what it is the name of."""
-    for what, name in names.items():
-        if name is not None and not isinstance(cast("object", name), str):
-            raise Misused(f"{what} is {name!r}; it must be text")
-        if name is not None and name != well_formed(name):
-            raise Misused(f"{what} is {name!r}, which has no UTF-8")
-
-
-def checked(limits: Limits) -> Limits:
-    """`limits`, if every one of them is above zero. Raises `Misused` naming the one that is not."""
-    if not isinstance(cast("object", limits), Limits):
-        raise Misused(f"limits is {limits!r}; it must be Limits(…)")
-    for name in limits.__struct_fields__:
-        value = getattr(limits, name)
-        if value is None and name in ("tokens", "usd"):
-            continue
-        if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-            raise Misused(f"limits: {name} is {value!r}; it must be a number")
-        if (isinstance(value, Decimal) and not value.is_finite()) or not math.isfinite(value) or value <= 0:
-            raise Misused(f"limits: {name} is {value}; it must be above zero and finite")
-        if name not in ("active_s", "usd") and not isinstance(value, int):
-            raise Misused(f"limits: {name} is {value}; it must be a whole number")
-    if isinstance(limits.usd, float):
-        return msgspec.structs.replace(limits, usd=Decimal(str(limits.usd)))
-    return limits

@@ -173,7 +173,7 @@ class Tool:
         try:
             model = self._model.model_validate(arguments)
         except ValidationError as error:
-            raise ValueError(explained(error)) from None
+            raise ValueError(explain_validation(error)) from None
         return {name: getattr(model, name) for name in self._fields}
 
     def encoded(self, value: object) -> str | bytes:
@@ -208,7 +208,7 @@ def encode(value: object, what: str) -> str | bytes:
         return bytes(value)
     try:
         if value is None or type(value) in _PLAIN:
-            text = canonical_text(value)
+            text = encode_canonical(value)
             # JSON has no NaN; written as null it would say that nothing is known.
             odd = to_json(value, inf_nan_mode="strings").decode() if "null" in text else ""
             return odd if '"NaN"' in odd or 'Infinity"' in odd else text
@@ -220,12 +220,12 @@ def encode(value: object, what: str) -> str | bytes:
         raise TypeError(f"{what} returned a {type(value).__name__} that is no JSON: {error}") from None
 
 
-def canonical_text(value: object) -> str:
+def encode_canonical(value: object) -> str:
     """JSON text with sorted keys."""
     return canonical(value).decode()
 
 
-def explained(error: ValidationError) -> str:
+def explain_validation(error: ValidationError) -> str:
     """A validation error for a model: which field, what is wrong, what came."""
     lines: list[str] = []
     for item in error.errors(include_url=False, include_context=False)[:10]:
@@ -235,7 +235,7 @@ def explained(error: ValidationError) -> str:
     return "; ".join(lines)
 
 
-def adapter_for(output: Any) -> TypeAdapter[Any]:
+def make_adapter(output: Any) -> TypeAdapter[Any]:
     """The validator of an agent's structured answer. Raises `Misused` for what has no schema."""
     try:
         return TypeAdapter(output)

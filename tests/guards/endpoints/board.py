@@ -8,10 +8,12 @@ from collections.abc import Callable
 from typing import Any, Self, cast
 
 from seawall.core.errors import Broken
-from seawall.core.events import Limits, RunStarted
+from seawall.core.events import RunStarted
+from seawall.core.limits import Limits
 from seawall.guards.endpoints import EndpointOptions, Endpoints
-from seawall.run.shared import Later
-from seawall.run.state import RunState, begin
+from seawall.guards.shared import Defer
+from seawall.run.fold import begin
+from seawall.run.state import RunState
 from seawall.run.step import Result, Step
 from seawall.run.verdict import Allow, Refuse
 from seawall.testing import ManualClock
@@ -110,7 +112,7 @@ class Process:
     def says(self, step: Step | None = None, *, run: RunState | None = None, left_s: float = 60.0) -> str:
         """`allow`, `later` or `refuse`."""
         said = self.ask(step or tool(), run or a_run(), left_s)
-        return "later" if isinstance(said, Later) else "refuse" if isinstance(said, Refuse) else "allow"
+        return "later" if isinstance(said, Defer) else "refuse" if isinstance(said, Refuse) else "allow"
 
 
 _runs = iter(range(1, 1_000_000))

@@ -9,9 +9,9 @@ import pytest
 
 from guards.endpoints.bench import Bench
 from seawall import Misused
-from seawall.guards.endpoints.options import EndpointOptions, checked
-from seawall.guards.endpoints.record import Part, Phase
-from seawall.guards.endpoints.window import Window
+from seawall.guards.endpoints.options import EndpointOptions, check_options
+from seawall.guards.endpoints.record import Phase, ProcessCounts
+from seawall.guards.endpoints.window import CallWindow
 
 
 def test_it_opens_when_half_of_ten_calls_have_failed() -> None:
@@ -323,7 +323,7 @@ def test_further_tries_are_paid_for_by_first_tries_and_few_can_be_saved_up() -> 
 def test_processes_share_what_is_saved_up_for_further_tries() -> None:
     bench = Bench()
     for number in range(4):
-        bench.breaker.hear(f"other {number}", Part(at=0.0, number=1), bench.now)
+        bench.breaker.hear(f"other {number}", ProcessCounts(at=0.0, number=1), bench.now)
 
     assert sum(bench.breaker.afford_retry(bench.now) for _ in range(100)) == 1
 
@@ -355,7 +355,7 @@ def test_what_another_process_counted_in_an_earlier_phase_says_nothing() -> None
 
 def test_places_are_shared_and_those_of_a_silent_process_are_free_again() -> None:
     bench = Bench(at_once=10)
-    bench.breaker.hear("other", Part(at=0.0, number=1, in_flight=7), bench.now)
+    bench.breaker.hear("other", ProcessCounts(at=0.0, number=1, in_flight=7), bench.now)
     assert bench.breaker.places(bench.now) == 3
 
     bench.now += 15.0
@@ -421,11 +421,11 @@ def test_options_that_can_not_be_are_misused(wrong: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", ["bank", "tools", "tool:", "agent:clerk", ""])
 def test_options_for_what_is_no_endpoint_are_misused(name: str) -> None:
     with pytest.raises(Misused, match="no endpoint"):
-        checked({name: EndpointOptions()})
+        check_options({name: EndpointOptions()})
 
 
 def test_a_window_tells_its_age_and_not_its_clock() -> None:
-    here, there = Window(120.0), Window(120.0)
+    here, there = CallWindow(120.0), CallWindow(120.0)
     here.at(1_000.0).calls += 3
     told = here.told(1_004.0)
     found = there.sums(77.0)

@@ -10,7 +10,7 @@ import pytest
 
 from guards.endpoints.board import BROKEN, OK, Board, Process, a_run, model, tool
 from seawall.guards.endpoints import endpoint as endpoint_module
-from seawall.run.shared import Later
+from seawall.guards.shared import Defer
 from seawall.run.step import Result
 from seawall.run.verdict import Allow, Refuse
 from seawall.testing import ManualClock
@@ -58,7 +58,7 @@ def test_a_model_step_waits_until_it_is_tried_again_if_its_run_has_the_time() ->
             here.call(OVERLOADED, count=10, name="gpt", kind="model")
             run = a_run()
             said = here.ask(model(), run, left_s=10.0)
-            assert isinstance(said, Later)
+            assert isinstance(said, Defer)
             assert said.reason == (
                 "model:gpt is open: 10 of its last 10 calls failed, and it is tried again within 2 s"
             )
@@ -398,9 +398,9 @@ def test_what_calls_no_endpoint_is_let_through() -> None:
 
 
 def test_idle_endpoints_are_forgotten_where_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    from seawall.guards.endpoints import shared
+    from seawall.guards.endpoints import guard
 
-    monkeypatch.setattr(shared, "MAX_ENDPOINTS", 20)
+    monkeypatch.setattr(guard, "MAX_ENDPOINTS", 20)
 
     async def work() -> None:
         async with process() as here:

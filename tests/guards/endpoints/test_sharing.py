@@ -14,13 +14,13 @@ from guards.endpoints.board import BROKEN, OK, Board, Process, a_run, model, too
 from seawall.guards.endpoints.record import (
     MAX_PARTS,
     Change,
-    Hold,
-    Part,
+    EndpointRecord,
     Phase,
-    Record,
-    decoded,
-    encoded,
-    merged,
+    ProcessCounts,
+    RetryAfter,
+    decode_record,
+    encode_record,
+    merge_change,
 )
 from seawall.run.step import Result
 from seawall.testing import ManualClock
@@ -242,7 +242,7 @@ def test_a_process_that_can_not_reach_the_journal_goes_on_with_its_own_counts_an
             a.journal.away = False
             await clock.advance(2.0)
 
-            assert decoded(board.records["endpoint:tool:bank"]).phase.state == "closed"
+            assert decode_record(board.records["endpoint:tool:bank"]).phase.state == "closed"
 
     with caplog.at_level(logging.WARNING, "seawall"):
         play(work())
@@ -355,34 +355,34 @@ def test_what_a_person_set_for_a_time_ends_by_itself(jump_s: float) -> None:
 
 def test_of_two_that_move_at_once_one_counts_and_a_later_word_always_does() -> None:
     opened = Phase(serial=1, state="open", cause="failed")
-    record = merged(Record(), Change(owner="a", part=None, phase=opened, after=(0, 0)), 0.0)
+    record = merge_change(EndpointRecord(), Change(owner="a", part=None, phase=opened, after=(0, 0)), 0.0)
     second = Change(owner="b", part=None, phase=Phase(serial=1, state="open", cause="slow"), after=(0, 0))
-    assert merged(record, second, 0.0).phase == opened
+    assert merge_change(record, second, 0.0).phase == opened
 
     ahead = Change(owner="b", part=None, phase=Phase(serial=7), after=(6, 0))
-    assert merged(record, ahead, 0.0).phase.serial == 7
+    assert merge_change(record, ahead, 0.0).phase.serial == 7
 
 
 def test_the_longer_of_two_requests_to_be_left_alone_counts() -> None:
-    longer, shorter = Hold(at=10.0, seconds=60.0), Hold(at=20.0, seconds=5.0)
-    record = merged(Record(), Change(owner="a", part=None, hold=longer), 0.0)
+    longer, shorter = RetryAfter(at=10.0, seconds=60.0), RetryAfter(at=20.0, seconds=5.0)
+    record = merge_change(EndpointRecord(), Change(owner="a", part=None, hold=longer), 0.0)
 
-    assert merged(record, Change(owner="b", part=None, hold=shorter), 0.0).hold == longer
+    assert merge_change(record, Change(owner="b", part=None, hold=shorter), 0.0).hold == longer
 
 
 def test_a_record_stays_small_however_many_processes_come_and_go() -> None:
-    record = Record()
+    record = EndpointRecord()
     for number in range(100):
-        part = Part(at=float(number), number=1, in_flight=1)
-        record = merged(record, Change(owner=f"host:{number}", part=part), float(number))
+        part = ProcessCounts(at=float(number), number=1, in_flight=1)
+        record = merge_change(record, Change(owner=f"host:{number}", part=part), float(number))
     assert len(record.parts) == MAX_PARTS
     assert "host:99" in record.parts
 
-    later = merged(record, Change(owner="b", part=Part(at=9_999.0, number=1)), 9_999.0)
+    later = merge_change(record, Change(owner="b", part=ProcessCounts(at=9_999.0, number=1)), 9_999.0)
 
     assert later.parts.keys() == {"b"}
 
 
 def test_a_record_that_can_not_be_read_counts_as_none() -> None:
-    assert decoded(b"\xff nonsense") == decoded(None) == Record()
-    assert decoded(encoded(Record(phase=Phase(serial=3)))).phase.serial == 3
+    assert decode_record(b"\xff nonsense") == decode_record(None) == EndpointRecord()
+    assert decode_record(encode_record(EndpointRecord(phase=Phase(serial=3)))).phase.serial == 3

@@ -15,8 +15,8 @@ from seawall.cli.demo.world import World
 from seawall.core.clock import Clock
 from seawall.core.errors import Broken
 from seawall.core.events import Mode
-from seawall.team.handle import Run
-from seawall.team.seawall import Seawall
+from seawall.runtime.run import Run
+from seawall.runtime.seawall import Seawall
 from seawall.team.team import Team
 
 TEAMS = "desk"

@@ -17,7 +17,7 @@ from seawall.cli.demo.scene import (
 )
 from seawall.cli.demo.take import Claim, Take
 from seawall.cli.demo.world import ORDERS, SLOW_S
-from seawall.core.events import Limits
+from seawall.core.limits import Limits
 from seawall.guards.loops import LoopOptions
 from seawall.team.planner import Planner
 

@@ -11,7 +11,7 @@ from seawall.cli.demo.take import Claim, Take
 from seawall.cli.demo.world import CAPACITY, FIRST_ORDER
 from seawall.guards.budget import Caps
 from seawall.guards.endpoints import EndpointOptions
-from seawall.team.admission import Admission
+from seawall.runtime.admission import Admission
 
 STORM_RUNS = 64
 REPLIES = 5

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from seawall.core.errors import Broken, Refused
-from seawall.team.outcome import Outcome, Waiting
+from seawall.run.outcome import Outcome, Waiting
 
 if TYPE_CHECKING:
     from seawall.cli.demo.act import Act
     from seawall.cli.demo.scene import Ask
-    from seawall.team.handle import Run
+    from seawall.runtime.run import Run
 
 Rests = Sequence[Outcome | Waiting]
 

@@ -10,11 +10,11 @@ from seawall.cli.demo.directions import all_at_once
 from seawall.cli.demo.scripts import Play
 from seawall.cli.demo.take import MODES, Claim, Guarded, Take
 from seawall.cli.demo.world import Trouble, World
-from seawall.core.events import Limits
+from seawall.core.limits import Limits
 from seawall.guards.budget import Budget, Caps
 from seawall.guards.endpoints import EndpointOptions
-from seawall.team.admission import Admission
-from seawall.team.outcome import Outcome, Waiting
+from seawall.run.outcome import Outcome, Waiting
+from seawall.runtime.admission import Admission
 from seawall.team.planner import Planner
 
 if TYPE_CHECKING:

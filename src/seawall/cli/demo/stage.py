@@ -13,9 +13,9 @@ from seawall.cli.demo.scenes import scene_named
 from seawall.cli.demo.take import MODES, Guarded, Kill, Played, Take, kill_of, take_of
 from seawall.cli.demo.world import World
 from seawall.core.clock import Clock
-from seawall.run.state import fold
-from seawall.team.outcome import Outcome, Waiting
-from seawall.team.seawall import Seawall
+from seawall.run.fold import fold
+from seawall.run.outcome import Outcome, Waiting
+from seawall.runtime.seawall import Seawall
 from seawall.team.team import Team
 
 JOURNAL = "desk.db"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from seawall.cli.demo.world import Order, Parcel, Receipt, World
-from seawall.core.events import Limits
+from seawall.core.limits import Limits
 from seawall.models.protocol import Model
 from seawall.team.agent import Agent
 from seawall.team.planner import Planner

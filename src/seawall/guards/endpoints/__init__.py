@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from seawall.guards.endpoints.breaker import Breaker
+from seawall.guards.endpoints.guard import Endpoints
 from seawall.guards.endpoints.options import EndpointOptions
-from seawall.guards.endpoints.shared import Endpoints
 
 __all__ = ["Breaker", "EndpointOptions", "Endpoints"]

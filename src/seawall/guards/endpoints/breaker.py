@@ -16,9 +16,9 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from seawall.guards.endpoints.options import EndpointOptions
-from seawall.guards.endpoints.record import LEASE_S, SILENT_S, Cause, Part, Phase
-from seawall.guards.endpoints.tokens import Tokens
-from seawall.guards.endpoints.window import Aged, Counts, Window
+from seawall.guards.endpoints.record import LEASE_S, SILENT_S, Cause, Phase, ProcessCounts
+from seawall.guards.endpoints.retry_tokens import RetryTokens
+from seawall.guards.endpoints.window import Aged, CallWindow, Counts
 
 Answer = Literal["answered", "failed", "cut", "spend_limit", "unasked"]
 """What a call says of its endpoint. `cut`: it was given up on for reasons that are not the endpoint's, so all
@@ -35,7 +35,7 @@ class Block(NamedTuple):
     """When that is over; None: nobody knows."""
 
 
-class Flight(msgspec.Struct):
+class CallInFlight(msgspec.Struct):
     """A call in flight."""
 
     began_s: float
@@ -46,10 +46,10 @@ class Flight(msgspec.Struct):
     """Half of all the time its run has."""
 
 
-class Other(msgspec.Struct, frozen=True):
+class PeerCounts(msgspec.Struct, frozen=True):
     """What another process told, and when it was heard here."""
 
-    part: Part
+    part: ProcessCounts
     heard_s: float
 
 
@@ -72,18 +72,18 @@ class Breaker:
         """For how long it asked."""
         self.forced: Forced = "auto"
         self.forced_until_s: float | None = None
-        self.window = Window(options.window_s)
-        self.tokens = Tokens(options.retry_ratio, options.retry_reserve, options.window_s)
+        self.window = CallWindow(options.window_s)
+        self.tokens = RetryTokens(options.retry_ratio, options.retry_reserve, options.window_s)
         self._newest: deque[Literal["good", "failed", "slow"]] = deque(maxlen=2 * options.minimum_calls)
         """Of this process. A bucket is seconds long, and a busy endpoint has thousands of good calls in one."""
         self._took_s: deque[float] = deque(maxlen=2 * options.minimum_calls)
         """What the newest good calls of this process took."""
-        self.others: dict[str, Other] = {}
-        self._fresh: dict[Hashable, Flight] = {}
+        self.others: dict[str, PeerCounts] = {}
+        self._fresh: dict[Hashable, CallInFlight] = {}
         """In the order in which they began."""
-        self._delayed: dict[Hashable, Flight] = {}
+        self._delayed: dict[Hashable, CallInFlight] = {}
         """Admitted to begin later, or begun so; few, as they are further tries."""
-        self._overdue: dict[Hashable, Flight] = {}
+        self._overdue: dict[Hashable, CallInFlight] = {}
         self._probes: set[Hashable] = set()
         self._now_s = 0.0
 
@@ -187,7 +187,7 @@ class Breaker:
         probe = self.phase.state == "half_open" and self.places(now_s) > 0
         half_s = run_s / 2 if run_s > 0 else float("inf")
         flights = self._delayed if delay_s > 0 else self._fresh
-        flights[key] = Flight(now_s + delay_s, self.phase.serial, probe, half_s)
+        flights[key] = CallInFlight(now_s + delay_s, self.phase.serial, probe, half_s)
         if probe:
             self._probes.add(key)
         if not again:
@@ -215,7 +215,7 @@ class Breaker:
             return self._opened("spend_limit", 1, 1, rng)
         return self._tripped(now_s, rng) if failed or slow else None
 
-    def _hung(self, took_s: float, flight: Flight) -> bool:
+    def _hung(self, took_s: float, flight: CallInFlight) -> bool:
         """Whether a call that was cut had taken too long: half of its run's time, and longer than most good ones.
 
         A run with less time than the endpoint usually takes says nothing of it, or it would shut it for all others.
@@ -229,7 +229,7 @@ class Breaker:
         counts.failed += how == "failed"
         counts.slow += how == "slow"
 
-    def _probed(self, flight: Flight, bad: bool, answer: Answer, rng: random.Random) -> Phase | None:
+    def _probed(self, flight: CallInFlight, bad: bool, answer: Answer, rng: random.Random) -> Phase | None:
         if not flight.probe:
             return None
         if bad:
@@ -261,7 +261,7 @@ class Breaker:
             return self._opened(self.phase.cause, self.phase.bad, self.phase.calls, rng)
         return None
 
-    def _late(self, now_s: float) -> list[tuple[Hashable, Flight]]:
+    def _late(self, now_s: float) -> list[tuple[Hashable, CallInFlight]]:
         """Calls that are in flight for longer than a slow one takes, and were not noticed yet."""
         before = now_s - self.options.slow_s
         late = list(itertools.takewhile(lambda item: item[1].began_s <= before, self._fresh.items()))
@@ -349,15 +349,15 @@ class Breaker:
 
     # ---- other processes
 
-    def hear(self, owner: str, part: Part, now_s: float, *, age_s: float = 0.0) -> None:
+    def hear(self, owner: str, part: ProcessCounts, now_s: float, *, age_s: float = 0.0) -> None:
         """Another process told something."""
         known = self.others.get(owner)
         if known is None or known.part.number != part.number:
-            self.others[owner] = Other(part, now_s - max(0.0, age_s))
+            self.others[owner] = PeerCounts(part, now_s - max(0.0, age_s))
 
-    def told(self, now_s: float, wall_s: float, number: int) -> Part:
+    def told(self, now_s: float, wall_s: float, number: int) -> ProcessCounts:
         """What this process tells."""
-        return Part(
+        return ProcessCounts(
             at=wall_s,
             number=number,
             serial=self.phase.serial,

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec.structs import replace
 
 from seawall.core.clock import Clock, Timer
-from seawall.guards.endpoints.answers import answer_of, tries_again
 from seawall.guards.endpoints.breaker import Block, Breaker
-from seawall.guards.endpoints.line import MAX_WAITING, Again, Line, Waiter
+from seawall.guards.endpoints.messages import describe_wait, write_refusal
 from seawall.guards.endpoints.options import EndpointOptions
-from seawall.guards.endpoints.record import Change, Hold, Phase, Record
-from seawall.guards.endpoints.told import refusal, waiting
-from seawall.run.shared import Later
+from seawall.guards.endpoints.record import Change, EndpointRecord, Phase, RetryAfter
+from seawall.guards.endpoints.results import classify_result, is_retry
+from seawall.guards.endpoints.wait_queue import MAX_WAITING, Again, Waiter, WaitQueue
+from seawall.guards.shared import Defer
 from seawall.run.state import RunState
 from seawall.run.step import Result, Step
 from seawall.run.verdict import ALLOW, Verdict
@@ -31,7 +31,7 @@ TICK_S = 0.001
 Key = tuple[str, int, str]
 
 
-class Taken(NamedTuple):
+class AcquiredStep(NamedTuple):
     """A step that was admitted."""
 
     since_s: float
@@ -53,7 +53,7 @@ class Endpoint:
         acquire: Callable[[Endpoint], None],
     ) -> None:
         self.breaker = Breaker(name, options, owner)
-        self.line = Line()
+        self.line = WaitQueue()
         self.setting: Setting | None = None
         self.touched_s = clock.monotonic_s()
         self._clock = clock
@@ -63,7 +63,7 @@ class Endpoint:
         self._acquire = acquire
         """Called to ask for the right to probe; `acquired` follows."""
         self._acquiring = False
-        self._taken: dict[Hashable, Taken] = {}
+        self._taken: dict[Hashable, AcquiredStep] = {}
         self._probed: Hashable = None
         """The step that ended last, if it was a probe."""
         self._timer: Timer | None = None
@@ -73,8 +73,8 @@ class Endpoint:
         self._phase: Phase | None = None
         """Moved to, and not told yet; `_after` is the place of the one that others know."""
         self._after = (0, 0)
-        self._hold: Hold | None = None
-        self._heard_hold = Hold()
+        self._hold: RetryAfter | None = None
+        self._heard_hold = RetryAfter()
         self._closed = False
 
     def __repr__(self) -> str:
@@ -94,7 +94,7 @@ class Endpoint:
 
     # ---- one step
 
-    def ask(self, step: Step, run: RunState, left_s: float, again: Again) -> Verdict | Later:
+    def ask(self, step: Step, run: RunState, left_s: float, again: Again) -> Verdict | Defer:
         """Whether this step may begin now."""
         now, key = self._clock.monotonic_s(), key_of(step, run)
         self._look(now)
@@ -106,10 +106,10 @@ class Endpoint:
             by_s, patient = now + left_s, step.kind == "model"
             self.line.join(key, key[0], again, now, by_s=by_s, patient=patient)
             self._arm(now, by_s - LEAST_S)
-            return Later(waiting(self.breaker, block))
+            return Defer(describe_wait(self.breaker, block))
         if self.line.leave(key) is not None:
             self._arm(now, now)  # its place is free
-        return refusal(step, self.breaker, block, self.setting, left_s)
+        return write_refusal(step, self.breaker, block, self.setting, left_s)
 
     def _waits(self, step: Step, block: Block | None, now: float, left_s: float) -> bool:
         """Whether there is something to wait for that comes while the run has time."""
@@ -130,8 +130,8 @@ class Endpoint:
         delay_s = step.delay_s if since_s is None else max(0.0, step.delay_s - (now - since_s))
         key = (run.started.run, step.number)
         run_s = run.started.limits.active_s
-        self.breaker.begin(key, now, delay_s=delay_s, again=tries_again(step, run), run_s=run_s)
-        self._taken[key] = Taken(now + delay_s, left_s - delay_s)
+        self.breaker.begin(key, now, delay_s=delay_s, again=is_retry(step, run), run_s=run_s)
+        self._taken[key] = AcquiredStep(now + delay_s, left_s - delay_s)
         self.touched_s = now
         self._arm(now, now + delay_s + self.breaker.options.slow_s)  # nobody may ask till then
         self._seek(self.breaker.block(now))  # where it is only observed, nobody stands in line who would
@@ -144,10 +144,10 @@ class Endpoint:
         taken = self._taken.pop(key, None)
         if taken is None:
             return
-        answer = answer_of(step, result, now - taken.since_s, taken.left_s)
+        answer = classify_result(step, result, now - taken.since_s, taken.left_s)
         if answer == "failed" and result.retry_after_s:
             seconds = self.breaker.held(now, result.retry_after_s)
-            self._hold = self._heard_hold = Hold(at=self._clock.wall_s(), seconds=seconds)
+            self._hold = self._heard_hold = RetryAfter(at=self._clock.wall_s(), seconds=seconds)
         self._probed = key if self.breaker.is_probe(key) else None
         phase = self.breaker.end(key, now, answer, rng=self._rng)
         if phase is not None:
@@ -318,7 +318,7 @@ class Endpoint:
         if self._hold is change.hold:
             self._hold = None
 
-    def learn(self, record: Record) -> None:
+    def learn(self, record: EndpointRecord) -> None:
         """Take in what the journal has. Where two processes moved at once, its word counts."""
         breaker, now, wall_s = self.breaker, self._clock.monotonic_s(), self._clock.wall_s()
         for owner in breaker.others.keys() - record.parts.keys():

@@ -105,7 +105,7 @@ class EndpointOptions:
                 raise Misused(f"EndpointOptions: {each.name} is {given!r}; it must be {told}")
 
 
-def checked(endpoints: Mapping[str, EndpointOptions]) -> dict[str, EndpointOptions]:
+def check_options(endpoints: Mapping[str, EndpointOptions]) -> dict[str, EndpointOptions]:
     """Options by endpoint or kind. Raises `Misused` for a name that can be neither."""
     if not isinstance(endpoints, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] -- what callers give
         raise Misused(f"endpoints is {endpoints!r}; it must be a dict of EndpointOptions(…) by name")

@@ -53,7 +53,7 @@ class Phase(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         return (self.serial, self.beat)
 
 
-class Part(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class ProcessCounts(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What one process has seen of the endpoint."""
 
     at: float
@@ -68,7 +68,7 @@ class Part(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """How far back they count."""
 
 
-class Hold(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class RetryAfter(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """The other side asked to be left alone."""
 
     at: float = 0.0
@@ -76,46 +76,46 @@ class Hold(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     seconds: float = 0.0
 
 
-class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class EndpointRecord(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One endpoint, as it lies in the journal."""
 
     phase: Phase = Phase()
-    hold: Hold = Hold()
-    parts: dict[str, Part] = {}
+    hold: RetryAfter = RetryAfter()
+    parts: dict[str, ProcessCounts] = {}
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
     """What one process has to say."""
 
     owner: str
-    part: Part | None
+    part: ProcessCounts | None
     """None: it has nothing in flight and counts nothing any more."""
     phase: Phase | None = None
     """The phase that it moved to."""
     after: tuple[int, int] = (0, 0)
     """The place of the phase that it moved from. Where another process was faster, that one's counts."""
-    hold: Hold | None = None
+    hold: RetryAfter | None = None
 
 
-_decoder = msgspec.json.Decoder(Record)
+_decoder = msgspec.json.Decoder(EndpointRecord)
 
 
-def decoded(data: bytes | None) -> Record:
+def decode_record(data: bytes | None) -> EndpointRecord:
     """The record in these bytes. What can't be read (of a later version, say) counts as none: it is advice."""
     if data is None:
-        return Record()
+        return EndpointRecord()
     try:
         return _decoder.decode(data)
     except msgspec.MsgspecError:
-        return Record()
+        return EndpointRecord()
 
 
-def encoded(record: Record) -> bytes:
+def encode_record(record: EndpointRecord) -> bytes:
     """The record as it is kept."""
     return msgspec.json.encode(record)
 
 
-def merged(record: Record, change: Change, wall_s: float) -> Record:
+def merge_change(record: EndpointRecord, change: Change, wall_s: float) -> EndpointRecord:
     """The record with what one process has to say. Pure."""
     phase = record.phase
     if change.phase is not None and phase.place <= change.after:
@@ -133,4 +133,4 @@ def merged(record: Record, change: Change, wall_s: float) -> Record:
     if len(parts) > MAX_PARTS:
         newest = sorted(parts, key=lambda owner: parts[owner].at)[-MAX_PARTS:]
         parts = {owner: part for owner, part in parts.items() if owner in newest}
-    return Record(phase=phase, hold=hold, parts=parts)
+    return EndpointRecord(phase=phase, hold=hold, parts=parts)

@@ -34,7 +34,7 @@ class Aged(msgspec.Struct, frozen=True, array_like=True):
     slow: int
 
 
-class Window:
+class CallWindow:
     """Counts of the last `window_s` seconds of a monotonic clock. Bounded: twelve buckets, whatever happens."""
 
     def __init__(self, window_s: float) -> None:

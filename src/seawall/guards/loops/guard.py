@@ -7,9 +7,17 @@ from typing import Any, Unpack
 from msgspec.structs import replace
 
 from seawall.core.events import Event, RunTaken, StepDone, StepIntended
-from seawall.guards.loops import rules, words
-from seawall.guards.loops.memory import Memo, Scope, of_events, of_result, packed, question, unpacked
+from seawall.guards.loops import messages, rules
 from seawall.guards.loops.options import LoopOptions, Options
+from seawall.guards.loops.state import (
+    LoopState,
+    Scope,
+    make_question,
+    observe_events,
+    observe_result,
+    pack,
+    unpack,
+)
 from seawall.run.frame import effect_state
 from seawall.run.guard import Guard
 from seawall.run.state import RunState
@@ -36,19 +44,19 @@ class Loops(Guard):
             return f"<Loops literal, {self.options.literal_calls} calls of one tool>"
         return f"<Loops {self.options.no_news} in a row without news, scope {self.options.scope}>"
 
-    def start(self) -> Memo:
+    def start(self) -> LoopState:
         """Nothing is known yet."""
-        return Memo()
+        return LoopState()
 
-    def fold(self, memo: Any, event: Event, run: RunState) -> Memo:
+    def fold(self, memo: Any, event: Event, run: RunState) -> LoopState:
         """Take in a result."""
-        known: Memo = memo or Memo()
+        known: LoopState = memo or LoopState()
         if self.options.literal:
             return _counted(known, event)
         if isinstance(event, RunTaken):
             known = replace(known, segment=known.segment + 1)
             left = event.carried.get(self.name) if self.options.scope == "session" else None
-            return known if left is None else replace(known, scopes={0: unpacked(left)})
+            return known if left is None else replace(known, scopes={0: unpack(left)})
         if isinstance(event, StepIntended) and event.effect and event.perform:
             return rules.count_write(known, event.name, 1)
         if not isinstance(event, StepDone):
@@ -65,7 +73,7 @@ class Loops(Guard):
             return known
         if step.kind == "model":
             return _reply(known, step.frame, event.problem or "")
-        taught = of_events(step, event)
+        taught = observe_events(step, event)
         if taught is None:
             return known
         place = self._place(taught.frame)
@@ -74,13 +82,13 @@ class Loops(Guard):
 
     def carry(self, memo: Any) -> str | None:
         """With scope `session`: what the run knew at its end."""
-        known: Memo = memo or Memo()
+        known: LoopState = memo or LoopState()
         scope = known.scopes.get(0) if self.options.scope == "session" else None
-        return None if scope is None else packed(scope, known.world)
+        return None if scope is None else pack(scope, known.world)
 
     def before(self, step: Step, run: RunState, memo: Any) -> Verdict:
         """Halt a call that would bring the agent no further; let a poll wait; answer a read that is fresh."""
-        known: Memo = memo or Memo()
+        known: LoopState = memo or LoopState()
         if self.options.literal:
             return self._literal(step, known)
         if step.kind == "model":
@@ -98,7 +106,7 @@ class Loops(Guard):
             or rules.against_write(known, step, options)
         )
         if stop is not None:
-            return words.halt(step, stop)
+            return messages.write_halt(step, stop)
         if step.fresh_s is not None:
             return _fresh(step, run, known, scope)
         wait_s = rules.wait_s(known, scope, step, options)
@@ -108,18 +116,18 @@ class Loops(Guard):
         """Advise on a call without news, with what was already known."""
         if self.options.literal or result.status not in _TEACHES:
             return ALLOW
-        taught = of_result(step, result)
+        taught = observe_result(step, result)
         if taught is None:
             return ALLOW
-        known: Memo = memo or Memo()
+        known: LoopState = memo or LoopState()
         scope = known.scopes.get(self._place(taught.frame), Scope())
         lessons = rules.learn(known, scope, taught, self.options).lessons
-        return words.advice(step, result, lessons) if lessons else ALLOW
+        return messages.write_advice(step, result, lessons) if lessons else ALLOW
 
     def _place(self, frame: int) -> int:
         return frame if self.options.scope == "frame" else 0
 
-    def _literal(self, step: Step, known: Memo) -> Verdict:
+    def _literal(self, step: Step, known: LoopState) -> Verdict:
         made = known.calls.get(f"{step.agent}\0{step.name}", 0) if step.kind == "tool" else 0
         limit = self.options.literal_calls
         if made < limit:
@@ -135,7 +143,7 @@ class Loops(Guard):
         return Halt(reason, f"replies={limit}", scope.problems)
 
 
-def _counted(memo: Memo, event: Event) -> Memo:
+def _counted(memo: LoopState, event: Event) -> LoopState:
     """With `literal`: count a call that is about to be made."""
     if not (isinstance(event, StepIntended) and event.kind == "tool" and event.perform):
         return memo
@@ -148,7 +156,7 @@ def _undone(done: StepDone) -> bool:
     return done.error == "not_done" or done.status in ("lost", "withdrawn")
 
 
-def _reply(memo: Memo, frame: int, problem: str) -> Memo:
+def _reply(memo: LoopState, frame: int, problem: str) -> LoopState:
     scope = memo.scopes.get(frame, Scope())
     if not problem and not scope.problems:
         return memo
@@ -157,9 +165,9 @@ def _reply(memo: Memo, frame: int, problem: str) -> Memo:
     return replace(memo, scopes={**memo.scopes, frame: scope})
 
 
-def _fresh(step: Step, run: RunState, memo: Memo, scope: Scope) -> Verdict:
+def _fresh(step: Step, run: RunState, memo: LoopState, scope: Scope) -> Verdict:
     """The known answer, if it is young enough by the run's own clock, which no wall clock can set back."""
-    known = scope.known.get(question(step.name, step.input))
+    known = scope.known.get(make_question(step.name, step.input))
     limit = step.fresh_s or 0.0
     if known is None or not known.ok or known.output is None or run.left_s <= 0:
         return ALLOW

@@ -11,10 +11,19 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from seawall.core.events import Gist
-from seawall.core.log import Log
-from seawall.guards.loops.memory import Handed, Known, Memo, Place, Round, Scope, Taught, question
+from seawall.core.persistent import Log
 from seawall.guards.loops.options import LoopOptions
-from seawall.run.news import similarity
+from seawall.guards.loops.state import (
+    Delegation,
+    LastAnswer,
+    LoopState,
+    Observation,
+    Place,
+    Round,
+    Scope,
+    make_question,
+)
+from seawall.run.fingerprint import compare_gists
 from seawall.run.step import Step
 
 PERIOD = 4
@@ -37,7 +46,7 @@ class Lesson(NamedTuple):
     detail: str = ""
 
 
-class Stop(NamedTuple):
+class Violation(NamedTuple):
     """What stands against a call."""
 
     rule: str
@@ -50,17 +59,17 @@ class Stop(NamedTuple):
 class Learned(NamedTuple):
     """A result taken in: what changes, what is to be kept of it, and what there is to say."""
 
-    memo: Memo
+    memo: LoopState
     scope: Scope
     question: str
-    known: Known
+    known: LastAnswer
     error: str | None
     """The digest of an error that nobody had met with."""
-    handed: Handed | None
+    handed: Delegation | None
     lessons: list[Lesson]
 
 
-def learn(memo: Memo, scope: Scope, taught: Taught, options: LoopOptions) -> Learned:
+def learn(memo: LoopState, scope: Scope, taught: Observation, options: LoopOptions) -> Learned:
     """Take in a result. Nothing grows before it is kept: a result is judged before it is folded."""
     lessons: list[Lesson] = []
     if taught.poll:
@@ -77,7 +86,7 @@ def learn(memo: Memo, scope: Scope, taught: Taught, options: LoopOptions) -> Lea
     return Learned(memo, scope, taught.question, known, error, handed, lessons)
 
 
-def keep(learned: Learned, taught: Taught, place: int) -> Memo:
+def keep(learned: Learned, taught: Observation, place: int) -> LoopState:
     """The memory with all of it."""
     memo, scope = learned.memo, learned.scope
     errors = scope.errors if learned.error is None else scope.errors.put(learned.error, taught.step)
@@ -85,7 +94,7 @@ def keep(learned: Learned, taught: Taught, place: int) -> Memo:
     memo = replace(memo, scopes={**memo.scopes, place: scope})
     if learned.handed is None:
         return memo
-    log = memo.handed.get(taught.name, Log[Handed]())
+    log = memo.handed.get(taught.name, Log[Delegation]())
     return replace(memo, handed={**memo.handed, taught.name: log.append(learned.handed)})
 
 
@@ -93,8 +102,8 @@ def keep(learned: Learned, taught: Taught, place: int) -> Memo:
 
 
 def _answer(
-    memo: Memo, scope: Scope, taught: Taught, options: LoopOptions, lessons: list[Lesson]
-) -> tuple[Memo, Scope, Known]:
+    memo: LoopState, scope: Scope, taught: Observation, options: LoopOptions, lessons: list[Lesson]
+) -> tuple[LoopState, Scope, LastAnswer]:
     """Whether the answer to this question, or this error of the tool, was known."""
     before = scope.known.get(taught.question)
     met = None if taught.ok else scope.errors.get(taught.news)
@@ -105,7 +114,7 @@ def _answer(
         scope = _failed(scope, taught, spell)
         if scope.failures > 1:  # one may be chance: another id that is not there either
             lessons.append(Lesson("errors", scope.failures, options.errors, met))
-        known = Known(taught.news, taught.step, taught.ok, spell)
+        known = LastAnswer(taught.news, taught.step, taught.ok, spell)
     elif taught.effect and taught.ok:  # whatever its receipt says, the world may be another one; see `_alike`
         memo = replace(memo, world=memo.world + 1)
         known = replace(before, spell=(scope.news, memo.world), times=0)
@@ -128,7 +137,7 @@ def _answer(
     return memo, replace(scope, calls=scope.calls + 1), known
 
 
-def _asked(known: Known, memo: Memo, scope: Scope, taught: Taught) -> Known:
+def _asked(known: LastAnswer, memo: LoopState, scope: Scope, taught: Observation) -> LastAnswer:
     """When this question was asked last, and where its answer lies."""
     return replace(
         known,
@@ -140,7 +149,7 @@ def _asked(known: Known, memo: Memo, scope: Scope, taught: Taught) -> Known:
     )
 
 
-def _waited(memo: Memo, known: Known, taught: Taught) -> bool:
+def _waited(memo: LoopState, known: LastAnswer, taught: Observation) -> bool:
     """Whether time was let pass before this was asked again: who waits for something looks at more than the poll.
 
     What it brought the last time then counts as nothing, and the poll's own cap ends it.
@@ -150,19 +159,19 @@ def _waited(memo: Memo, known: Known, taught: Taught) -> bool:
 
 
 def _new(
-    memo: Memo,
+    memo: LoopState,
     scope: Scope,
-    taught: Taught,
-    before: Known | None,
+    taught: Observation,
+    before: LastAnswer | None,
     options: LoopOptions,
     lessons: list[Lesson],
-) -> tuple[Memo, Scope, Known]:
+) -> tuple[LoopState, Scope, LastAnswer]:
     """Something new: what was counted is void and, if it came of what may write, the world is another one."""
     writes = taught.effect or taught.may_write
     if (writes and taught.ok) or (taught.poll and before is not None):
         memo = replace(memo, world=memo.world + 1)
     news, other_news = scope.news + 1, scope.other_news
-    known = Known(taught.news, taught.step, taught.ok, (news, memo.world))
+    known = LastAnswer(taught.news, taught.step, taught.ok, (news, memo.world))
     known = _asked(known, memo, scope, taught)
     known = _alike(known, before, other_news, taught, options, lessons)
     if not known.alike_times:
@@ -172,13 +181,13 @@ def _new(
 
 
 def _alike(
-    known: Known,
-    before: Known | None,
+    known: LastAnswer,
+    before: LastAnswer | None,
     spell: int,
-    taught: Taught,
+    taught: Observation,
     options: LoopOptions,
     lessons: list[Lesson],
-) -> Known:
+) -> LastAnswer:
     """Count a write that was made before: its result is the same, or has other numbers and nothing else is new."""
     if taught.alike is None:
         return known
@@ -195,49 +204,49 @@ def _stale(scope: Scope, spell: tuple[int, int], *, recent: bool) -> Scope:
     return replace(scope, stale=before + 1 if recent else 0, stale_spell=spell)
 
 
-def _failed(scope: Scope, taught: Taught, spell: tuple[int, int]) -> Scope:
+def _failed(scope: Scope, taught: Observation, spell: tuple[int, int]) -> Scope:
     """Count an error that was known."""
     count = scope.failures + 1 if scope.failures_spell == spell else 1
     return replace(scope, failed=taught.name, failures=count, failures_spell=spell)
 
 
-def against_question(memo: Memo, scope: Scope, step: Step, options: LoopOptions) -> Stop | None:
+def against_question(memo: LoopState, scope: Scope, step: Step, options: LoopOptions) -> Violation | None:
     """The call brought the same, or was made as a write, too often already."""
-    known = scope.known.get(question(step.name, step.input))
+    known = scope.known.get(make_question(step.name, step.input))
     if known is None:
         return None
     limit = options.polls if step.poll else options.no_news
     waited = known.waits != memo.waits and not step.poll
     if known.times >= limit and known.spell == (scope.news, memo.world) and not waited:
-        return Stop("polls" if step.poll else "no_news", known.times, limit, known.step)
+        return Violation("polls" if step.poll else "no_news", known.times, limit, known.step)
     if known.alike_times >= options.again and known.alike_spell == scope.other_news:
-        return Stop("again", known.alike_times, options.again, known.step)
+        return Violation("again", known.alike_times, options.again, known.step)
     return None
 
 
-def against_stretch(memo: Memo, scope: Scope, step: Step, options: LoopOptions) -> Stop | None:
+def against_stretch(memo: LoopState, scope: Scope, step: Step, options: LoopOptions) -> Violation | None:
     """Nothing new came of so many calls, and nothing new would come of this one."""
-    known = scope.known.get(question(step.name, step.input))
+    known = scope.known.get(make_question(step.name, step.input))
     if scope.stale < options.stretch or scope.stale_spell != (scope.news, memo.world) or step.poll:
         return None
     if known is None or known.spell[1] != memo.world or scope.calls - known.call >= RECENT:
         return None
     if known.waits != memo.waits:
         return None
-    return Stop("stretch", scope.stale, options.stretch, known.step)
+    return Violation("stretch", scope.stale, options.stretch, known.step)
 
 
-def against_errors(memo: Memo, scope: Scope, step: Step, options: LoopOptions) -> Stop | None:
+def against_errors(memo: LoopState, scope: Scope, step: Step, options: LoopOptions) -> Violation | None:
     """The tool failed in ways that are known, too often in a row."""
     counts = scope.failures_spell == (scope.news, memo.world) and scope.failed == step.name
     if counts and scope.failures >= options.errors and not step.poll:
-        return Stop("errors", scope.failures, options.errors)
+        return Violation("errors", scope.failures, options.errors)
     return None
 
 
-def wait_s(memo: Memo, scope: Scope, step: Step, options: LoopOptions) -> float:
+def wait_s(memo: LoopState, scope: Scope, step: Step, options: LoopOptions) -> float:
     """Seconds that a poll waits before it is made again."""
-    known = scope.known.get(question(step.name, step.input)) if step.poll else None
+    known = scope.known.get(make_question(step.name, step.input)) if step.poll else None
     if known is None or not known.times or known.spell != (scope.news, memo.world):
         return 0.0
     return min(options.poll_wait_s * 2.0 ** min(known.times - 1, 32), options.poll_wait_max_s)
@@ -247,8 +256,8 @@ def wait_s(memo: Memo, scope: Scope, step: Step, options: LoopOptions) -> float:
 
 
 def _cycle(
-    memo: Memo, taught: Taught, options: LoopOptions, lessons: list[Lesson], *, known_long: bool
-) -> Memo:
+    memo: LoopState, taught: Observation, options: LoopOptions, lessons: list[Lesson], *, known_long: bool
+) -> LoopState:
     """Whether the newest calls of the run, whoever made them, go round: each brought what it had brought lately.
 
     One whose answer is known for longer neither goes round with them nor ends it.
@@ -268,7 +277,7 @@ def _cycle(
     return memo
 
 
-def _back(memo: Memo, newest: Place) -> int:
+def _back(memo: LoopState, newest: Place) -> int:
     """How many calls ago this one brought the same; 0: not lately."""
     for back, place in enumerate(reversed(memo.recent), 1):
         if (place.asked, place.news) == (newest.asked, newest.news):
@@ -281,71 +290,73 @@ def _times(found: Round) -> tuple[int, int]:
     return divmod(found.calls, min(found.period, PERIOD)) if found.period > 1 else (0, 0)
 
 
-def _names(memo: Memo) -> str:
+def _names(memo: LoopState) -> str:
     names = [each.name for each in memo.recent[-memo.round.period :]]
     return " → ".join(names if len(names) <= PERIOD else [*names[:PERIOD], "…"])
 
 
-def against_cycle(memo: Memo, step: Step, options: LoopOptions) -> Stop | None:
+def against_cycle(memo: LoopState, step: Step, options: LoopOptions) -> Violation | None:
     """The call would go round once more."""
     times, _ = _times(memo.round)
     if step.poll or times < options.cycles:
         return None
-    asked = f"{step.agent}\0{question(step.name, step.input)}"
+    asked = f"{step.agent}\0{make_question(step.name, step.input)}"
     for place in memo.recent[-memo.round.period :]:
         if place.asked == asked:
-            return Stop("cycles", times, options.cycles, place.step, _names(memo))
+            return Violation("cycles", times, options.cycles, place.step, _names(memo))
     return None
 
 
 # ---- delegations
 
 
-def _delegation(memo: Memo, taught: Taught, options: LoopOptions, lessons: list[Lesson]) -> Handed | None:
+def _delegation(
+    memo: LoopState, taught: Observation, options: LoopOptions, lessons: list[Lesson]
+) -> Delegation | None:
     """Whether nearly the same task was handed to this agent before."""
     if taught.gist is None or not taught.ok:
         return None
     found = _similar(memo, taught.name, taught.gist, options)
     if found is None:
-        return Handed(taught.gist, taught.step, memo.world)
+        return Delegation(taught.gist, taught.step, memo.world)
     lessons.append(Lesson("delegations", found.times + 1, options.delegations, found.step))
     return replace(found, times=found.times + 1)
 
 
-def _similar(memo: Memo, agent: str, gist: Gist | None, options: LoopOptions) -> Handed | None:
+def _similar(memo: LoopState, agent: str, gist: Gist | None, options: LoopOptions) -> Delegation | None:
     log = memo.handed.get(agent)
     if log is None or gist is None:
         return None
     for handed in reversed(log.since(max(0, len(log) - MAX_HANDED))):
-        if handed.world == memo.world and similarity(handed.gist, gist) >= options.similar:
+        if handed.world == memo.world and compare_gists(handed.gist, gist) >= options.similar:
             return handed
     return None
 
 
-def against_delegation(memo: Memo, step: Step, options: LoopOptions) -> Stop | None:
+def against_delegation(memo: LoopState, step: Step, options: LoopOptions) -> Violation | None:
     """Nearly the same task was handed to this agent too often."""
     found = _similar(memo, step.name, step.gist, options) if step.kind == "handoff" else None
     if found is None or found.times < options.delegations:
         return None
-    return Stop("delegations", found.times, options.delegations, found.step)
+    return Violation("delegations", found.times, options.delegations, found.step)
 
 
 # ---- write storms
 
 
-def _write(memo: Memo, taught: Taught, options: LoopOptions, lessons: list[Lesson]) -> None:
+def _write(memo: LoopState, taught: Observation, options: LoopOptions, lessons: list[Lesson]) -> None:
     """Say so when effects of one tool come near their cap."""
     count = memo.writes.get(taught.name, 0) if taught.effect else 0
     if count * 5 >= options.writes * 4:  # the last fifth
         lessons.append(Lesson("writes", count, options.writes, taught.step))
 
 
-def count_write(memo: Memo, tool: str, change: int) -> Memo:
+def count_write(memo: LoopState, tool: str, change: int) -> LoopState:
     """Count an effect when it is begun, so that the cap is exact for calls of one reply too."""
     return replace(memo, writes={**memo.writes, tool: memo.writes.get(tool, 0) + change})
 
 
-def against_write(memo: Memo, step: Step, options: LoopOptions) -> Stop | None:
+def against_write(memo: LoopState, step: Step, options: LoopOptions) -> Violation | None:
     """The run performed this effect too often, whatever its arguments were."""
     count = memo.writes.get(step.name, 0) if step.effect else 0
-    return Stop("writes", count, options.writes) if count >= options.writes else None
+    return Violation("writes", count, options.writes) if count >= options.writes else None

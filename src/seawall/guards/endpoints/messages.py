@@ -1,0 +1,94 @@
+"""What is said of a step that an endpoint keeps waiting or turns away.
+
+What an agent is told stays word for word the same as long as one opening lasts: numbers that count down would
+look like news, and an agent that calls a closed door again and again would never be found to be in a loop.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from seawall.guards.endpoints.breaker import Block, Breaker
+from seawall.guards.endpoints.record import Phase
+from seawall.run.step import Step
+from seawall.run.verdict import Refuse
+
+if TYPE_CHECKING:
+    from seawall.journal.protocol import Setting
+
+_INSTEAD = "Use what you have, do something else first, or answer and say what is missing."
+
+
+def write_refusal(
+    step: Step, breaker: Breaker, block: Block | None, setting: Setting | None, left_s: float
+) -> Refuse:
+    """Why this step is not made; without `block`, no place became free in time."""
+    phase, options = breaker.phase, breaker.options
+    limit: str | None = None
+    value: str | None = None
+    match None if block is None else block.why:
+        case "isolated":
+            why = _isolated(setting)
+            limit, value = "isolated", None if setting is None else setting.by
+        case "spend_limit":
+            why = "its provider says that the money is used up, and only a person can change that"
+            limit, value = "spend_limit", "spend_limit"
+        case "held":
+            why = f"it asked to be left alone for {_whole(breaker.hold_asked_s)} s (Retry-After)"
+            limit, value = f"retry_after_s={breaker.hold_asked_s:g}", None
+        case "open" | "probing" | "due":
+            why = _opened(phase)
+            ratio = "slow_ratio" if phase.cause == "slow" else "failed_ratio"
+            if phase.cause != "person":
+                limit, value = f"{ratio}={getattr(options, ratio):g}", f"{phase.bad}/{phase.calls}"
+        case None:
+            why = f"all its {options.at_once} places are taken"
+            limit, value = f"at_once={options.at_once}", str(breaker.in_flight)
+    text = f"{step.kind} {step.name!r} is not called now: endpoint {breaker.name}: {why}."
+    if step.kind == "model":
+        left = f" The run has {max(0.0, left_s):.1f} s left, too few to wait."
+        if block is not None and block.why == "isolated":
+            left = " No run can wait for that: it lasts until a person lifts it."
+            if setting is not None and setting.until is not None:
+                left = " That lasts for longer than the run has time left, unless a person lifts it."
+        return Refuse(text + left, limit, value)
+    return Refuse(f"{text} {_INSTEAD}", limit, value)
+
+
+def describe_wait(breaker: Breaker, block: Block | None) -> str:
+    """What a step waits for, for people."""
+    match None if block is None else block.why:
+        case None:
+            return f"waits for one of {breaker.options.at_once} places at {breaker.name}"
+        case "held":
+            return f"{breaker.name} asked to be left alone"
+        case "isolated":
+            return f"{breaker.name} is isolated by a person"
+        case "open" | "probing" | "due" | "spend_limit":
+            return f"{breaker.name} is {breaker.phase.state.replace('_', ' ')}: {_opened(breaker.phase)}"
+
+
+def _opened(phase: Phase) -> str:
+    again = (
+        f"it is tried again within {_whole(phase.open_s)} s" if phase.open_s else "it is being tried again"
+    )
+    match phase.cause:
+        case "person":
+            return f"{phase.by} opened its breaker, and {again}"
+        case "slow":
+            return f"{phase.bad} of its last {phase.calls} calls failed or were slow, and {again}"
+        case "spend_limit":
+            return f"its money is used up, and {again}"
+        case _:
+            return f"{phase.bad} of its last {phase.calls} calls failed, and {again}"
+
+
+def _isolated(setting: Setting | None) -> str:
+    if setting is None:
+        return "a person isolated it"
+    return f"{setting.by} isolated it{f' ({setting.why})' if setting.why else ''}"
+
+
+def _whole(seconds: float) -> int:
+    return max(1, math.ceil(seconds))

@@ -1,0 +1,39 @@
+"""What the end of a step says of its endpoint."""
+
+from __future__ import annotations
+
+from seawall.guards.endpoints.breaker import Answer
+from seawall.run.state import RunState
+from seawall.run.step import Result, Step
+
+ALMOST_S = 0.05
+"""A time-out that came so close to the end of the run's own time is the run's."""
+
+
+def classify_result(step: Step, result: Result, took_s: float, left_s: float) -> Answer:
+    """What a call says of its endpoint, that took `took_s` when its run had `left_s` left.
+
+    That a tool says no (no such order, a bad amount) is an answer. That it did not say anything in its own time,
+    or raised what means that the other side is broken, is not. See `Result.endpoint`.
+    """
+    if result.status == "withdrawn" or result.endpoint == "unasked":
+        return "unasked"
+    if result.endpoint == "cut" or result.status in ("cancelled", "unknown", "lost"):
+        return "cut"
+    if result.status == "timeout":
+        return "failed"
+    if step.kind == "model" and result.error == "spend_limit":
+        return "spend_limit"
+    if step.kind == "model" and result.error == "timeout" and took_s >= left_s - ALMOST_S:
+        return "cut"  # the model was given what the run had left, and that was too little
+    return "failed" if result.endpoint == "broken" else "answered"
+
+
+def is_retry(step: Step, run: RunState) -> bool:
+    """Whether this step is a further try of one that failed."""
+    frame = run.frames.get(step.frame)
+    if frame is None:
+        return False
+    if step.call is None:
+        return frame.failures > 0
+    return any(slot.failures > 0 for slot in frame.turn if slot.call.id == step.call.id)

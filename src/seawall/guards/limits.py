@@ -1,0 +1,43 @@
+"""The guard `limits`: what a run's own ledger says of a step, with what is in flight at its upper bound."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from seawall.core.limits import Limits
+from seawall.guards.shared import Defer
+from seawall.run.ledger import find_shortfall
+from seawall.run.state import RunState
+from seawall.run.step import Step
+from seawall.run.verdict import GuardVerdict, Halt, Refuse
+
+LIMITS = "budget"
+
+_ZERO = Decimal(0)
+
+
+def check_limits(step: Step, state: RunState, limits: Limits) -> list[GuardVerdict] | Defer:
+    """What the run's own ledger says of a step, with what is in flight at its upper bound."""
+    mode = state.modes.get(LIMITS, "enforce")
+    if mode == "off":
+        return []
+    flying = len(state.in_flight)
+    if step.kind in ("model", "tool") and flying >= limits.parallel:
+        return Defer(f"{flying} steps are in flight (limit {limits.parallel})")
+    if step.kind in ("handoff", "review") and step.depth > limits.depth:
+        reason = f"{step.name!r} would work at depth {step.depth} (limit {limits.depth})"
+        return [GuardVerdict(LIMITS, Refuse(reason, f"depth={limits.depth}", step.depth), mode)]
+    if step.kind == "model" and limits.usd is not None and step.usd is None:
+        reason = f"the price of model {step.name!r} is not known and usd is limited to {limits.usd}"
+        return [GuardVerdict(LIMITS, Halt(reason, f"usd={limits.usd}", "unknown price"), mode)]
+    short = find_shortfall(state.ledger, limits, step.kind, step.tokens, step.usd or _ZERO)
+    if short is None:
+        return []
+    if flying and mode == "enforce":
+        # The steps in flight go on to their results, and may free what this step needs.
+        return Defer(f"{short.limit_name} are reserved by steps in flight")
+    if flying and short.waits:
+        return []
+    would = "could reach" if short.limit_name in ("tokens", "usd") else "would be"
+    reason = f"{step.kind} {step.name!r}: {short.limit_name} {would} {short.value} (limit {short.limit})"
+    return [GuardVerdict(LIMITS, Halt(reason, f"{short.limit_name}={short.limit}", short.value), mode)]

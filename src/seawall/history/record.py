@@ -1,0 +1,153 @@
+"""A run as it is told: each step with everything that was recorded of it, in the order of happening.
+
+The state (`run/state.py`) keeps what decisions need and forgets the rest; this keeps all of it, for people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from seawall.core.errors import SeawallBug
+from seawall.core.events import (
+    CommandTaken,
+    EffectMoved,
+    Event,
+    GuardSet,
+    Judged,
+    Planned,
+    RunEnded,
+    RunStarted,
+    RunTaken,
+    StepDone,
+    StepIntended,
+    StepLate,
+)
+
+
+class StepRecord(msgspec.Struct):
+    """One step, from intent to whatever came last."""
+
+    intent: StepIntended
+    segment: int
+    """The segment in which it was begun, from 1."""
+    done: StepDone | None = None
+    late: StepLate | None = None
+    judged: list[Judged] = []
+    moved: list[EffectMoved] = []
+    decision: CommandTaken | None = None
+    """What a person decided on this approval step."""
+
+    @property
+    def number(self) -> int:
+        """The step's number, from 1."""
+        return self.intent.step
+
+    @property
+    def duration_s(self) -> float | None:
+        """Seconds that it took; None while it has no result, or if nobody saw its end."""
+        if self.done is None:
+            return None
+        if (
+            self.done.status == "cancelled" and not self.done.duration_s
+        ):  # cut off: by the process that had it
+            return max(0.0, self.done.at - self.intent.at)
+        unseen = self.done.status in ("lost", "unknown") and not self.done.duration_s
+        return None if unseen else self.done.duration_s
+
+
+class Segment(msgspec.Struct):
+    """One process's time with the run. The second and later ones come after a crash or a wait."""
+
+    number: int
+    taken: RunTaken
+    first_step: int
+    """The first step that was begun in it, or would have been."""
+    last_at: float
+    """Wall seconds of the last event that it recorded."""
+
+
+class RunRecord:
+    """Everything that was recorded of one run. `add` takes events in order, also while the run goes on."""
+
+    def __init__(self, started: RunStarted) -> None:
+        self.started = started
+        self.ended: RunEnded | None = None
+        self.steps: dict[int, StepRecord] = {}
+        self.segments: list[Segment] = []
+        self.unmade: list[Judged] = []
+        """Verdicts on steps that were then not made, and on the run itself (step 0)."""
+        self.commands: list[CommandTaken] = []
+        self.switched: list[GuardSet] = []
+        self.planned: list[Planned] = []
+        self.events = 1
+
+    def __repr__(self) -> str:
+        return f"<RunRecord {self.started.run} {len(self.steps)} steps, {self.events} events>"
+
+    def add(self, event: Event) -> None:
+        """Take in the next event."""
+        self.events += 1
+        if self.segments and not isinstance(event, RunTaken):
+            self.segments[-1].last_at = event.at
+        match event:
+            case RunTaken():
+                number = len(self.segments) + 1
+                self.segments.append(Segment(number, event, max(self.steps, default=0) + 1, event.at))
+            case StepIntended():
+                self.steps[event.step] = StepRecord(event, max(1, len(self.segments)))
+            case StepDone() | StepLate() | EffectMoved() | Judged():
+                self._of_step(event)
+            case CommandTaken():
+                self._command(event)
+            case GuardSet():
+                self.switched.append(event)
+            case Planned():
+                self.planned.append(event)
+            case RunEnded():
+                self.ended = event
+            case _:
+                pass
+
+    def _of_step(self, event: StepDone | StepLate | EffectMoved | Judged) -> None:
+        step = self.steps.get(event.step)
+        if step is None:
+            if isinstance(event, Judged):
+                self.unmade.append(event)
+            return
+        match event:
+            case StepDone():
+                step.done = step.done or event  # the first one counts
+            case StepLate():
+                step.late = event
+            case EffectMoved():
+                step.moved.append(event)
+            case Judged():
+                step.judged.append(event)
+
+    def _command(self, event: CommandTaken) -> None:
+        self.commands.append(event)
+        step = self.steps.get(event.step or 0)
+        if event.command == "decide" and step is not None and step.decision is None:
+            step.decision = event
+
+    def children(self, frame: int) -> list[StepRecord]:
+        """The steps of one frame, in order: 0 is the run's own, else the hand-off or review step's number."""
+        return [step for step in self.steps.values() if step.intent.frame == frame]
+
+    def open(self) -> list[StepRecord]:
+        """Steps that have no result yet."""
+        return [] if self.ended is not None else [s for s in self.steps.values() if s.done is None]
+
+
+def build_record(events: Iterable[Event]) -> RunRecord:
+    """The record of a run. Raises `SeawallBug` if the first event is not `RunStarted`."""
+    iterator = iter(events)
+    first = next(iterator, None)
+    if not isinstance(first, RunStarted):
+        raise SeawallBug(f"a run's first event is {type(first).__name__}, not RunStarted")
+    told = RunRecord(first)
+    for event in iterator:
+        told.add(event)
+    return told

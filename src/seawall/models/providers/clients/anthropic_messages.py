@@ -1,0 +1,28 @@
+"""Anthropic's messages protocol."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import httpx2
+from anthropic import AsyncAnthropic
+from anthropic.resources.beta.messages import AsyncMessages
+from pydantic_ai.models.anthropic import AnthropicModel
+from pydantic_ai.providers.anthropic import AnthropicProvider
+
+from seawall.models.providers.clients.http import TIMEOUT, untouched
+
+
+class _Messages(AsyncMessages):
+    async def create(self, **given: Any) -> Any:
+        create = cast("Any", super().create)  # its overloads are for people
+        return await create(**untouched(given, "messages", []))
+
+
+def build(name: str, api_key: str, base_url: str | None, http: httpx2.AsyncClient) -> AnthropicModel:
+    """The model class over a client without retries."""
+    client = AsyncAnthropic(
+        api_key=api_key, base_url=base_url, max_retries=0, http_client=http, timeout=TIMEOUT
+    )
+    client.beta.__dict__["messages"] = _Messages(client)  # where its cached property keeps it
+    return AnthropicModel(name, provider=AnthropicProvider(anthropic_client=client))

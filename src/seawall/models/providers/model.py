@@ -1,0 +1,164 @@
+"""A provider's model as a `Model`: one call, watched, and its failure named. Needs the extra `providers`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack
+from typing import Any, Self
+from weakref import WeakKeyDictionary
+
+from pydantic_ai.exceptions import UserError
+from pydantic_ai.messages import PartDeltaEvent, PartStartEvent, TextPart, TextPartDelta
+
+from seawall.core.clock import Clock, SystemClock
+from seawall.core.errors import Misused
+from seawall.models.protocol import ModelFailed, ModelReply, ModelRequest, Price, TextDelta
+from seawall.models.providers import failures
+from seawall.models.providers.clients.http import Client, builder, connect
+from seawall.models.providers.conversion import Conversion, reply_of
+from seawall.models.providers.watch import Watch, WireLimits, current
+
+_NO_KEY = "none"  # servers of one's own often want no key, and the clients want some
+
+
+class ProviderModel:
+    """A `Model` over one of pydantic-ai's model classes, called directly and retrying nothing.
+
+    Connections are kept open for the event loop that made them; `aclose` (or `async with`) closes them.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        client: str,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        price: Price | None = None,
+        clock: Clock | None = None,
+        limits: WireLimits | None = None,
+    ) -> None:
+        self._full_name = model
+        self._build, self._model_name = builder(client), model.partition(":")[2]
+        self._base_url, self._api_key = base_url, api_key
+        self._price = price
+        self._clock: Clock = clock or SystemClock()
+        self._limits = limits or WireLimits()
+        self._conversion = Conversion()
+        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, Client] = WeakKeyDictionary()
+
+    @property
+    def name(self) -> str:
+        """`provider:name`, as it was resolved."""
+        return self._full_name
+
+    @property
+    def base_url(self) -> str | None:
+        """Where it is asked; None: at the provider's own place."""
+        return self._base_url
+
+    @property
+    def price(self) -> Price | None:
+        """As it was given."""
+        return self._price
+
+    def __repr__(self) -> str:
+        at = f" at {self._base_url}" if self._base_url else ""
+        return f"<ProviderModel {self._full_name}{at}>"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close this event loop's connections. The model can be used again afterwards."""
+        client = self._clients.pop(asyncio.get_running_loop(), None)
+        if client is not None:
+            await client.close()
+
+    async def respond(self, request: ModelRequest) -> ModelReply:
+        """One complete reply. Raises `ModelFailed`."""
+        client, arguments = self._client(), self._arguments(request)
+        watch = self._watch(request)
+        token = current.set(watch)
+        try:
+            with watch:
+                response = await client.model.request(*arguments)
+            return reply_of(self._full_name, response)
+        except Exception as failed:  # noqa: BLE001  # each is named for what it means, or raised as it is
+            raise self._failure(watch, failed) from None
+        finally:
+            current.reset(token)
+            watch.close()
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[TextDelta | ModelReply, None]:
+        """The reply's text in pieces, then the whole reply. Raises `ModelFailed`, also after some text."""
+        client, arguments = self._client(), self._arguments(request)
+        watch = self._watch(request)
+        async with AsyncExitStack() as stack:
+            stack.callback(watch.close)
+            try:
+                token = current.set(watch)
+                try:
+                    with watch:
+                        streamed = await stack.enter_async_context(client.model.request_stream(*arguments))
+                finally:
+                    current.reset(token)
+                events = aiter(streamed)
+                while True:
+                    with watch:
+                        event = await anext(events, None)
+                    if event is None:
+                        break
+                    if isinstance(event, PartStartEvent) and isinstance(event.part, TextPart):
+                        text = event.part.content
+                    elif isinstance(event, PartDeltaEvent) and isinstance(event.delta, TextPartDelta):
+                        text = event.delta.content_delta
+                    else:
+                        continue
+                    if text:
+                        yield TextDelta(text)
+                reply = reply_of(self._full_name, streamed.get())
+            except Exception as failed:  # noqa: BLE001  # each is named for what it means, or raised as it is
+                raise self._failure(watch, failed) from None
+            yield reply
+
+    def _client(self) -> Client:
+        loop = asyncio.get_running_loop()
+        client = self._clients.get(loop)
+        if client is None:
+            client = connect(
+                self._build, self._model_name, api_key=self._api_key or _NO_KEY, base_url=self._base_url
+            )
+            self._clients[loop] = client
+        return client
+
+    def _arguments(self, request: ModelRequest) -> tuple[Any, Any, Any]:
+        made = self._conversion
+        return made.messages(request.messages), made.settings(request), made.parameters(request.tools)
+
+    def _watch(self, request: ModelRequest) -> Watch:
+        return Watch(self._full_name, self._clock, self._limits, request.timeout_s)
+
+    def _failure(self, watch: Watch, failed: Exception) -> Exception:
+        """The `ModelFailed` that this exception means; the exception itself where it is not the wire's."""
+        if watch.failed is not None:
+            return watch.failed
+        if isinstance(failed, ModelFailed):
+            return failed
+        name, secrets = self._full_name, (self._api_key,) if self._api_key else ()
+        if watch.status is not None and watch.status >= 300:
+            wall_s = self._clock.wall_s()
+            return failures.by_status(
+                name, watch.status, watch.headers, watch.body, wall_s=wall_s, secrets=secrets
+            )
+        if watch.body and (found := failures.error_in(watch.body)) is not None:
+            return failures.by_body(name, found, secrets=secrets)
+        if isinstance(failed, UserError):
+            return Misused(failures.hide(str(failed), secrets))
+        return (
+            failures.by_exception(name, failed, answered=watch.status is not None, secrets=secrets) or failed
+        )

@@ -1,0 +1,1 @@
+"""The planner of one run: what is known of latencies, what the rest of a run takes, and what is pruned for it."""

@@ -1,0 +1,153 @@
+"""What a result teaches, as digests that can be compared without the result.
+
+`compute_fingerprint` is equal for two results of one call that say the same, apart from what differs each time and means
+nothing: clocks, durations, request ids, process ids, temporary paths, memory addresses. Such parts hide a loop:
+in a public incident a breaker missed 62 identical calls because each result carried the time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import msgspec
+
+from seawall.core.canonical import canonical, digest, well_formed
+from seawall.core.events import Gist
+from seawall.run.step import Result, Step
+
+VOLATILE_FIELDS = frozenset(
+    {
+        "correlation_id",
+        "correlationid",
+        "duration",
+        "duration_ms",
+        "duration_s",
+        "elapsed",
+        "elapsed_ms",
+        "elapsed_s",
+        "latency_ms",
+        "pid",
+        "request_id",
+        "requestid",
+        "server_time",
+        "span_id",
+        "timestamp",
+        "took",
+        "took_ms",
+        "trace_id",
+        "traceid",
+    }
+)
+"""Fields of a JSON result whose values are left out, at any depth; upper and lower case are one."""
+
+VOLATILE = re.compile(
+    r"""
+      \d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[ ]?[+-]\d\d:?\d\d)?         # 2026-01-31T10:11:12.345Z
+    | \b\d\d?:\d\d:\d\d(?:[.,]\d+)?\b                                               # 10:11:12
+    | \b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b                      # a UUID
+    | \b0x[0-9a-fA-F]{4,}\b                                                         # a memory address
+    | \b\d+(?:\.\d+)?[ ]?(?:ns|us|µs|ms|s|secs?|seconds?)\b                         # 0.031 s, 12ms
+    | \b1[5-9]\d{8}(?:\d{3})?(?:\.\d+)?\b                                           # seconds or ms since 1970
+    | \b(?:pid|PID|process)[ :=#]*\d+                                               # pid 4711
+    | /tmp/(?:tmp|pytest-of-)[\w./-]+ | /var/folders/[\w./+-]+                       # a temporary path
+    | \b(?:req|request|trace|span|correlation)[_-]?(?:id)?[ :="']*[0-9a-zA-Z]*\d[0-9a-zA-Z-]{5,}
+    """,
+    re.VERBOSE,
+)
+"""Parts of a text that stand for nothing. What is masked here can't be news: keep it to what a clock, a scheduler
+or a random source wrote. Numbers as such stay: a balance, a count or a line number is what was asked for. A time
+without seconds stays, too: it is an appointment more often than a clock."""
+
+_QUOTED = re.compile(r"'[^'\n]{0,200}'|\"[^\"\n]{0,200}\"|`[^`\n]{0,200}`")
+_NUMBER = re.compile(r"\d+")
+_WORD = re.compile(r"\w+")
+_LITERAL = re.compile(r"[\d@/_]")
+_NAME = re.compile(r"(?<=[a-z,;:] )[A-Z][\w'-]*")
+MAX_GIST_WORDS = 256
+"""Words of a hand-off's task that are compared; tasks that agree in so many are one."""
+
+
+def compute_fingerprint(step: Step, result: Result) -> str | None:
+    """What this result teaches, as a digest: of (tool, arguments, result), or of (tool, error).
+
+    An error is compared without what it quotes: that is mostly the arguments.
+    """
+    if step.kind not in ("tool", "handoff"):
+        return digest([step.name, "problem", result.problem]) if result.problem is not None else None
+    output = normalise(result.output, step.volatile)
+    if result.status == "ok":
+        return digest([step.name, step.input, output])
+    if isinstance(output, str):
+        output = _QUOTED.sub("…", output)
+    return digest([step.name, result.status, output])
+
+
+def compute_loose_fingerprint(step: Step, result: Result) -> str | None:
+    """A write's result without its numbers: of two equal orders, each has a new one, and nothing else is new."""
+    if step.kind != "tool" or not step.effect or result.status != "ok":
+        return None
+    if isinstance(result.output, bytes):
+        return digest([step.name, step.input, normalise(result.output)])
+    text = canonical(normalise(result.output, step.volatile)).decode()
+    return digest([step.name, step.input, _NUMBER.sub("0", text)])
+
+
+def normalise(output: str | bytes, volatile: Sequence[str | re.Pattern[str]] = ()) -> object:
+    """A result without what differs and means nothing: volatile parts, white space, the order of JSON keys."""
+    if isinstance(output, bytes):
+        return digest(output.hex())
+    text = well_formed(output).strip()
+    if text[:1] in ("{", "["):
+        try:
+            value = msgspec.json.decode(text)
+            return _walked(value, VOLATILE_FIELDS | _fields(volatile), _patterns(volatile))
+        except (msgspec.DecodeError, RecursionError):
+            pass
+    return " ".join(mask_volatile(text, volatile).split())
+
+
+def mask_volatile(text: str, volatile: Sequence[str | re.Pattern[str]] = ()) -> str:
+    """A text with its volatile parts as `…`."""
+    for pattern in _patterns(volatile):
+        text = pattern.sub("…", text)
+    return VOLATILE.sub("…", text)
+
+
+def _fields(volatile: Sequence[str | re.Pattern[str]]) -> frozenset[str]:
+    return frozenset(each.lower() for each in volatile if isinstance(each, str))
+
+
+def _patterns(volatile: Sequence[str | re.Pattern[str]]) -> list[re.Pattern[str]]:
+    return [each for each in volatile if not isinstance(each, str)]
+
+
+def _walked(value: Any, fields: frozenset[str], patterns: list[re.Pattern[str]]) -> object:
+    if isinstance(value, str):
+        return " ".join(mask_volatile(value, patterns).split()) if value else value
+    if isinstance(value, Mapping):
+        pairs = cast("Mapping[str, Any]", value).items()
+        return {key: _walked(item, fields, patterns) for key, item in pairs if key.lower() not in fields}
+    if isinstance(value, list):
+        return [_walked(item, fields, patterns) for item in cast("list[Any]", value)]
+    if isinstance(value, int | float) and not isinstance(value, bool) and value > 1_500_000_000:
+        return mask_volatile(repr(value), patterns)
+    return value
+
+
+def make_gist(task: str) -> Gist:
+    """The gist of a task. At most `MAX_GIST_WORDS` words; a task's own order of words does not matter."""
+    text = well_formed(task)
+    literals = {each.strip(".,;:!?()[]'\"") for each in text.split() if _LITERAL.search(each)}
+    literals.update(_NAME.findall(text))
+    words = sorted({int(digest(word)[:6], 16) for word in _WORD.findall(text.lower())})
+    return Gist(digest(sorted(literals)), tuple(words[:MAX_GIST_WORDS]))
+
+
+def compare_gists(one: Gist, other: Gist) -> float:
+    """Shared words over all words (Jaccard's index), from 0 to 1; 0 where the literals differ."""
+    if one.names != other.names:
+        return 0.0
+    mine, theirs = set(one.words), set(other.words)
+    return len(mine & theirs) / len(mine | theirs) if mine or theirs else 1.0

@@ -1,0 +1,159 @@
+"""How a run ended, and everything that has to be said beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from typing import Any, Literal
+
+import msgspec
+
+from seawall.core.canonical import Ref
+from seawall.core.errors import SeawallBug
+from seawall.core.events import EffectState, Event, Judged, Status, StoppedBy
+from seawall.journal.protocol import Summary
+from seawall.run.commands import find_effect_in_doubt
+from seawall.run.state import PastPause, RunState
+
+
+class EffectReport(msgspec.Struct, frozen=True):
+    """One effect of a run, and what became of it."""
+
+    step: int
+    tool: str
+    state: EffectState
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """A run that waits for a person. Its clock stands still."""
+
+    run: str
+    step: int
+    """The approval step to decide on; 0 for a pause."""
+    what: str
+    agent: str
+    since: float
+    """Wall seconds."""
+    kind: Literal["hold", "unknown", "pause"] = "hold"
+    """What an approval says. `hold`: the step may be made. `unknown`: the effect was attempted, and did happen.
+    `pause`: nothing is asked; the run goes on once the brake `what` is lifted."""
+    arguments: str | None = None
+    """The arguments' text, or a hand-off's task; None if a model call or a review is held."""
+    reason: str = ""
+    """Why it is held, in the guard's words; or that the effect's fate is not known."""
+    until: float | None = None
+    """Wall seconds at which a brake ends by itself; None: it is lifted by a person, as with every other kind."""
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """The outcome of a run. `status` is never folded into what stands beside it.
+
+    `completed`: the team answered. `refused`: a guard or the reviewer said no. `halted`: a guard ended the
+    run (`stopped_by`). `failed`: the outside world, or the team's code (`error`). `cancelled`: somebody did.
+    """
+
+    run: str
+    status: Status
+    answer: str | None = None
+    output: Any = None
+    """The answer as the coordinator's `output` type; None without one, and where the answer does not fit it: one that
+    is made of the record (`answer:partial` in `pruned`), or a fallback agent's of another type."""
+    reviewed: bool | None = None
+    """None: the team has no reviewer. False: it did not approve."""
+    unverified: tuple[str, ...] = ()
+    pruned: tuple[str, ...] = ()
+    effects: tuple[EffectReport, ...] = ()
+    stopped_by: StoppedBy | None = None
+    error: str | None = None
+    unchecked_delivery: bool = False
+    """The answer was streamed to the user as it was made, before anything checked it."""
+    paused: tuple[PastPause, ...] = ()
+    """Brakes under which it stood, oldest first; 0 seconds for one that was still on when it ended."""
+    usd: Decimal = Decimal(0)
+    tokens: int = 0
+    model_calls: int = 0
+    tool_calls: int = 0
+    handoffs: int = 0
+    active_s: float = 0.0
+
+    def __str__(self) -> str:
+        why = f": {self.stopped_by.reason}" if self.stopped_by else f": {self.error}" if self.error else ""
+        return f"{self.status}{why}" if self.answer is None else f"{self.status}: {self.answer}"
+
+
+def build_outcome(state: RunState, answer: str | None, output: Any = None) -> Outcome:
+    """The outcome of a run that has ended."""
+    ended = state.ended
+    if ended is None:
+        raise SeawallBug(f"run {state.started.run} has no outcome yet")
+    ledger = state.ledger
+    effects = tuple(EffectReport(change.step, change.tool, change.state) for change in state.effect_states())
+    return Outcome(
+        run=state.started.run,
+        status=ended.status,
+        answer=answer,
+        output=output,
+        reviewed=ended.reviewed,
+        unverified=ended.unverified,
+        pruned=ended.pruned,
+        effects=effects,
+        stopped_by=ended.stopped_by,
+        error=ended.error,
+        unchecked_delivery=ended.unchecked_delivery,
+        paused=state.stood + tuple(PastPause(each.what, each.by, each.why, 0.0) for each in state.paused),
+        usd=ledger.usd,
+        tokens=ledger.tokens,
+        model_calls=ledger.model_calls,
+        tool_calls=ledger.tool_calls,
+        handoffs=ledger.handoffs,
+        active_s=round(state.started.limits.active_s - ended.left_s, 6),
+    )
+
+
+def list_waits(state: RunState, events: Iterable[Event], text: Callable[[Ref], str]) -> list[Waiting]:
+    """Everything that a run waits for, oldest first. `text` gives the text of a body."""
+    held: dict[int, list[str]] = {}
+    for event in events:
+        if isinstance(event, Judged) and event.verdict == "hold" and event.mode == "enforce":
+            held.setdefault(event.step, []).append(event.reason)
+    found: list[Waiting] = []
+    for step in sorted(state.approvals, key=lambda step: step.step):
+        unknown = find_effect_in_doubt(state, step) is not None
+        reason = "the fate of this effect is not known" if unknown else "; ".join(held.get(step.step, ()))
+        found.append(
+            Waiting(
+                state.started.run,
+                step.step,
+                step.name,
+                step.agent,
+                step.at,
+                "unknown" if unknown else "hold",
+                None if step.call is None or not step.input else text(step.input),
+                reason,
+            )
+        )
+    for brake in state.paused:
+        started = state.started
+        why = f"paused by {brake.by}{f': {brake.why}' if brake.why else ''}"
+        found.append(
+            Waiting(
+                started.run, 0, brake.what, started.agent, brake.at, "pause", reason=why, until=brake.until
+            )
+        )
+    return found
+
+
+def summarise(state: RunState) -> Summary:
+    """A finished run in one row."""
+    ended, ledger = state.ended, state.ledger
+    if ended is None:
+        raise SeawallBug("a run without an outcome has no summary")
+    return Summary(
+        status=ended.status,
+        stopped_by=None if ended.stopped_by is None else ended.stopped_by.guard,
+        usd=str(ledger.usd),
+        tokens=ledger.tokens,
+        model_calls=ledger.model_calls,
+        tool_calls=ledger.tool_calls,
+        active_s=round(state.started.limits.active_s - ended.left_s, 6),
+    )

@@ -1,0 +1,1 @@
+"""The runtime: `Seawall`, and everything that it starts, drives, wakes and ends."""
