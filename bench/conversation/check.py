@@ -16,7 +16,7 @@ from seawall.journal.protocol import Journal
 if TYPE_CHECKING:
     from conversation.play import Result
 
-GUARDS = {"loops", "budget", "deadline"}
+GUARDS = {"loops", "limits", "deadline"}
 """All of them have to be enforced, by the journal."""
 ASK = "ask_"
 

@@ -74,7 +74,7 @@ def test_a_replay_names_what_other_limits_and_modes_would_change(desks: Desks, t
     assert (same.exit_code, "decided the same in 9 steps" in same.out) == (0, True)
     limited = desks("replay", "last", "--limits", "limits.toml")
     assert limited.exit_code == 1
-    assert "today     halt by 'budget'" in limited.out
+    assert "today     halt by 'limits'" in limited.out
     document = desks("replay", "last", "--mode", "loops=off", "--json").document
     assert {each["what"] for each in document["replays"][0]["differences"]} == {"verdict"}
 

@@ -100,7 +100,7 @@ def test_limits_and_modes_are_given_by_file_and_option(desks: Desks, tmp_path: P
         "run", desks.app("looping"), "Hi.", "--limits", "limits.toml", "--mode", "loops=off", "--json"
     )
 
-    assert done.document["stopped_by"]["guard"] == "budget"
+    assert done.document["stopped_by"]["guard"] == "limits"
     assert done.document["stopped_by"]["limit"] == "tool_calls=2"
     assert desks("show", "last", "--json").document["limits"]["usd"] == "0.5"
 

@@ -62,7 +62,7 @@ def _step(
 
 def _done(number: int, output: str = "", news: str | None = None, **more: Any) -> StepDone:
     fields: dict[str, Any] = {"status": "ok", "duration_s": 1.0, **more}
-    return StepDone(at=number, step=number, output=_body(output), news=news, **fields)
+    return StepDone(at=number, step=number, output=_body(output), fingerprint=news, **fields)
 
 
 def _loop(*names: str) -> list[Event]:
@@ -153,7 +153,7 @@ def test_a_ping_pong_is_told_as_both_of_its_results() -> None:
 
 def test_a_limit_is_told_by_who_used_most() -> None:
     events = _loop("find", "stock", "stock")
-    stopped = StoppedBy("budget", "tool_calls would be 4 (limit 3)", 8, "tool_calls=3", "4")
+    stopped = StoppedBy("limits", "tool_calls would be 4 (limit 3)", 8, "tool_calls=3", "4")
     events[-1] = RunEnded(at=9, status="halted", stopped_by=stopped)
 
     spent = explain(build_record(events)).spent

@@ -13,6 +13,6 @@ def test_every_field_that_is_declared_to_hold_a_reference_is_found_each_referenc
     assert refs_of([MemoryWritten(at=0, step=1, key=b, value=a, version=1)]) == [a]
     assert refs_of([GuardSet(at=0, guard=a, mode="off", by=b)]) == []
     calls = (Call("1", "look", b), Call("2", "look", c))
-    done = StepDone(at=0, step=1, status="ok", output=a, calls=calls, news=d)
+    done = StepDone(at=0, step=1, status="ok", output=a, calls=calls, fingerprint=d)
     ended = RunEnded(at=0, status="completed", answer=a, transcript=d, unverified=("x",))
     assert refs_of([done, ended]) == [a, b, c, d]

@@ -57,7 +57,7 @@ def test_no_limit_is_passed_over_many_lives(
     assert outcome is not None, report
     if outcome.status != "completed":
         assert outcome.stopped_by is not None
-        assert (outcome.status, outcome.stopped_by.guard) == ("halted", "budget"), outcome
+        assert (outcome.status, outcome.stopped_by.guard) == ("halted", "limits"), outcome
     assert len(story.calls) <= outcome.model_calls + outcome.tool_calls, "the ledger knows of every call"
 
 
@@ -79,4 +79,4 @@ def test_what_crashes_took_again_and_again_is_spent(nursery: Nursery, tmp_path: 
     check_nothing_lost(story)
     assert report.outcome is not None
     assert report.outcome.stopped_by is not None
-    assert (report.outcome.status, report.outcome.stopped_by.guard) == ("halted", "budget")
+    assert (report.outcome.status, report.outcome.stopped_by.guard) == ("halted", "limits")

@@ -57,7 +57,7 @@ def check_whole(path: str) -> None:
                 ("guard", "loops"): Setting(
                     kind="guard", name="loops", value="observe", by="ops", at=2.0, until=9.0
                 ),
-                ("guard", "budget"): Setting(kind="guard", name="budget", value="enforce", by="ops", at=3.0),
+                ("guard", "limits"): Setting(kind="guard", name="limits", value="enforce", by="ops", at=3.0),
             }
             found = await journal.verify()
             assert (found.bad, found.batches, found.events) == (None, 10, 7)

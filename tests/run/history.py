@@ -143,7 +143,7 @@ class History:
             agent="boss",
             intent=bodies.put("order 1042"),
             limits=limits,
-            guards={"loops": "enforce", "moody": "enforce", "budget": "enforce"},
+            guards={"loops": "enforce", "moody": "enforce", "limits": "enforce"},
             session="s",
         )
         self.events: list[Event] = [started]
@@ -252,7 +252,7 @@ class History:
                 self.record(CommandTaken(at=0.0, inbox=self.state.inbox + 1, command="cancel", by="user:7"))
             case _:
                 mode = self.draw(["off", "observe", "enforce"])
-                guard = self.draw(["loops", "moody", "budget"])
+                guard = self.draw(["loops", "moody", "limits"])
                 self.record(GuardSet(at=0.0, guard=guard, mode=mode, by="ops"))
 
     def decide(self, step: StepIntended) -> None:

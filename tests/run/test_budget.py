@@ -63,7 +63,7 @@ def wide(children: int, model: Any, *, boss: ScriptedModel | None = None, **limi
 
 def stopped(outcome: Outcome) -> str:
     assert outcome.stopped_by is not None, outcome
-    assert outcome.stopped_by.guard == "budget"
+    assert outcome.stopped_by.guard == "limits"
     return (outcome.stopped_by.limit or "").partition("=")[0]
 
 
@@ -220,7 +220,7 @@ def test_depth_is_exact_through_nested_teams(depth: int, made: int) -> None:
 
     assert len(world.calls) == made
     assert run.outcome.status == "completed"
-    refused = [each for each in run.judged if each[:2] == ("budget", "refuse")]
+    refused = [each for each in run.judged if each[:2] == ("limits", "refuse")]
     assert len(refused) == (0 if depth == 3 else 1)
 
 
@@ -245,7 +245,7 @@ def test_an_unknown_price_is_refused_where_money_is_limited() -> None:
 
     with pytest.raises(Refused, match="'mystery'") as refused:
         asyncio.run(played(team))
-    assert refused.value.guard == "budget"
+    assert refused.value.guard == "limits"
 
     run = asyncio.run(played(team, prices={"mystery": PRICE}))
     assert run.outcome.status == "completed"
@@ -296,8 +296,8 @@ def test_budget_observed_counts_and_lets_pass() -> None:
     model = ScriptedModel([calls(*[call("look", what=str(i)) for i in range(5)]), say("Done.")])
     team = Team(Agent("clerk", model=model, tools=[world.reads()]), limits=Limits(tool_calls=2))
 
-    run = play(team, modes={"budget": "observe"})
+    run = play(team, modes={"limits": "observe"})
 
     assert run.outcome.status == "completed"
     assert len(world.calls) == 5
-    assert run.judged == [("budget", "halt", "observe")] * 3
+    assert run.judged == [("limits", "halt", "observe")] * 3

@@ -297,8 +297,8 @@ def test_a_built_in_name_can_not_be_taken_by_a_guard() -> None:
     from seawall import Misused
 
     team, _ = asks_once(World())
-    with pytest.raises(Misused, match="'budget'"):
-        asyncio.run(played(team, guards=[Says(None, name="budget")]))
+    with pytest.raises(Misused, match="'limits'"):
+        asyncio.run(played(team, guards=[Says(None, name="limits")]))
     with pytest.raises(Misused, match="'shout'"):
         asyncio.run(played(team, guards=[Says(None)], modes={"says": "shout"}))
     with pytest.raises(Misused, match="'nobody'"):

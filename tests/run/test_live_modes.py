@@ -173,7 +173,7 @@ def test_a_guard_that_this_process_does_not_know_is_set_with_a_warning(
         team = Team(Agent("clerk", model=ScriptedModel([say(".")])), guards=[Says(Refuse("no"))])
         async with Seawall() as sea:
             await (await sea.start(team, "go")).outcome()
-            for known in ("says", "loops", "budget", "deadline"):
+            for known in ("says", "loops", "limits", "deadline"):
                 await sea.set_guard(known, "observe", by="ops")
             assert caplog.messages == []
             await sea.set_guard("lops", "off", by="ops")

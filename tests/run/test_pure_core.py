@@ -123,7 +123,7 @@ def test_every_history_ends_and_each_step_has_one_result(history: History) -> No
 def test_what_was_performed_never_exceeds_the_limits(history: History) -> None:
     limits = history.events[0]
     assert isinstance(limits, RunStarted)
-    off = any(getattr(event, "guard", "") == "budget" and event.mode != "enforce" for event in history.events)  # pyright: ignore[reportAttributeAccessIssue] -- only events of guards have that name
+    off = any(getattr(event, "guard", "") == "limits" and event.mode != "enforce" for event in history.events)  # pyright: ignore[reportAttributeAccessIssue] -- only events of guards have that name
     made = [event for event in history.events if isinstance(event, StepIntended) and event.perform]
     flying: set[int] = set()
     most = 0

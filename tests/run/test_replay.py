@@ -56,7 +56,7 @@ def test_a_run_replayed_with_the_same_team_differs_in_nothing() -> None:
 def test_a_tighter_limit_is_named_at_every_call_that_it_would_have_stopped() -> None:
     async def check(sea: Seawall, outcome: Outcome) -> None:
         replay = await sea.replay(outcome.run, desk(), limits=Limits(tool_calls=1))
-        assert words(replay) == [(4, "verdict", "halt by 'budget'")]
+        assert words(replay) == [(4, "verdict", "halt by 'limits'")]
         assert replay.differences[0].unmade == 4, "two calls, and the two replies after them"
 
     recorded(desk(), check)
@@ -75,11 +75,11 @@ def test_a_fan_out_that_was_only_observed_is_halted_by_a_budget_that_is_enforced
 
     async def scenario() -> None:
         async with Seawall() as sea:
-            run = await sea.start(wide(), "Look six times.", modes={"budget": "observe"})
+            run = await sea.start(wide(), "Look six times.", modes={"limits": "observe"})
             outcome = await run.outcome()
             assert outcome.tool_calls == 6
-            replay = await sea.replay(outcome.run, wide(), modes={"budget": "enforce"})
-            assert words(replay) == [(6, "verdict", "halt by 'budget'")]
+            replay = await sea.replay(outcome.run, wide(), modes={"limits": "enforce"})
+            assert words(replay) == [(6, "verdict", "halt by 'limits'")]
             assert replay.differences[0].unmade == 3, "two calls, and the reply after them"
 
     asyncio.run(scenario())

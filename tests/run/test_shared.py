@@ -135,10 +135,10 @@ def test_a_refused_tool_is_told_to_the_agent_and_recorded() -> None:
 
 def test_what_is_shared_can_halt_a_run() -> None:
     async def main() -> None:
-        keeper = Gatekeeper(Halt("the day's money is spent", "day_usd=1", "1.2"), tool="pay", name="accounts")
+        keeper = Gatekeeper(Halt("the day's money is spent", "day_usd=1", "1.2"), tool="pay", name="budget")
         async with sharing(keeper) as sea:
             outcome = await rested(await sea.start(cashier(World()), "pay"))
-        assert (outcome.status, outcome.stopped_by.guard) == ("halted", "accounts")
+        assert (outcome.status, outcome.stopped_by.guard) == ("halted", "budget")
         assert outcome.stopped_by.limit == "day_usd=1"
 
     asyncio.run(main())

@@ -84,7 +84,7 @@ def test_money_of_a_tenant_is_never_above_with_sixty_four_calls_at_once_in_two_p
         assert books.reserved == NOTHING
         for outcome in outcomes:
             if outcome.status != "completed":
-                assert stopped(outcome) == ("accounts", f"tenant_usd={cap}")
+                assert stopped(outcome) == ("budget", f"tenant_usd={cap}")
         assert any(outcome.status == "halted" for outcome in outcomes) == (cap != "0.05")
 
     asyncio.run(main())
@@ -121,7 +121,7 @@ def test_calls_are_exact_under_fan_out(name: str, cap: int) -> None:
         async with Seawall(budget=Budget(day=capped)) as sea:
             outcome = await over(await sea.start(team, "go", tenant="acme"))
             books = await account(sea, tenant="*", day=day_of(sea._clock.wall_s()))
-        assert stopped(outcome) == ("accounts", f"day_{name}={cap}")
+        assert stopped(outcome) == ("budget", f"day_{name}={cap}")
         assert outcome.stopped_by and outcome.stopped_by.value == str(cap + 1)
         made = len(world.calls) if name == "tool_calls" else books.spent.model_calls
         assert made == getattr(outcome, name) <= cap
@@ -334,11 +334,11 @@ def test_what_another_process_has_reserved_is_waited_for_and_not_for_ever() -> N
             await clock.advance(PATIENCE_S - LOOK_S)
             assert (await sea.journal.row(first.id)).state == "running"
             outcome = await clock.until(first.outcome())
-            assert stopped(outcome) == ("accounts", "tenant_usd=1")
+            assert stopped(outcome) == ("budget", "tenant_usd=1")
             assert clock.monotonic_s() == pytest.approx(PATIENCE_S, abs=2 * LOOK_S)
 
             second = await sea.start(spender(), "go", tenant="acme")  # nothing has moved for so long
-            assert stopped(await clock.until(second.outcome())) == ("accounts", "tenant_usd=1")
+            assert stopped(await clock.until(second.outcome())) == ("budget", "tenant_usd=1")
             assert clock.monotonic_s() == pytest.approx(PATIENCE_S, abs=4 * LOOK_S)
 
             await sea.journal.book("acme", [Booking(day=day, reserved=-half)])
@@ -369,7 +369,7 @@ def test_what_is_in_flight_here_is_waited_for_as_long_as_it_takes() -> None:
             await clock.advance(1)
             second = await sea.start(Team(agent, limits=Limits(active_s=500)), "go", tenant="acme")
             outcome = await clock.until(second.outcome())
-            assert stopped(outcome) == ("accounts", "tenant_tool_calls=1")
+            assert stopped(outcome) == ("budget", "tenant_tool_calls=1")
             assert (await clock.until(first.outcome())).status == "completed"
 
     asyncio.run(main())
@@ -412,7 +412,7 @@ def test_a_cap_that_is_not_enforced_lets_every_call_pass_and_books_it(mode: Any)
                 if isinstance(each, Judged)
             ]
         assert (books.spent.usd, books.reserved.usd) == (4, 0)
-        assert judged == ([("accounts", "halt", "observe")] if mode == "observe" else [])
+        assert judged == ([("budget", "halt", "observe")] if mode == "observe" else [])
 
     asyncio.run(main())
 

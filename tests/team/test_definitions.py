@@ -127,7 +127,7 @@ def test_a_reviewer_s_tool_can_not_have_the_name_of_its_decision() -> None:
         Team("t", agent("a"), reviewer=agent("b", tools=[review]))
 
 
-@pytest.mark.parametrize("name", ["budget", "deadline"])
+@pytest.mark.parametrize("name", ["limits", "budget", "deadline"])
 def test_a_guard_can_not_have_a_name_of_seawall_s_own(name: str) -> None:
     with pytest.raises(Misused, match=name):
         play(Team(agent("a"), guards=[Says(None, name=name)]))
@@ -205,8 +205,8 @@ def test_a_fork_that_can_not_go_on_leaves_no_run() -> None:
             unpriced = Team(Agent("a", model=ScriptedModel(["Hi."], name="another")))
             with pytest.raises(Refused, match="another"):
                 await sea.fork(run.id, unpriced, at=1)
-            with pytest.raises(Misused, match="budget"):
-                await sea.fork(run.id, Team(team.coordinator, guards=[Says(None, name="budget")]), at=1)
+            with pytest.raises(Misused, match="limits"):
+                await sea.fork(run.id, Team(team.coordinator, guards=[Says(None, name="limits")]), at=1)
             assert [row.run for row in await sea.journal.runs()] == [run.id]
 
     asyncio.run(main())

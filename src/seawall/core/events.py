@@ -126,8 +126,8 @@ class RunTaken(Base, tag="run_taken", frozen=True, kw_only=True):
     left_s: float
     history: Ref | None = None
     """First segment: the manifest of the session's conversation so far (see `RunEnded.transcript`)."""
-    carried: dict[str, str] = {}
-    """First segment: what guards of the session's run before this one left for it (see `RunEnded.carried`)."""
+    handover: dict[str, str] = msgspec.field(default_factory=dict[str, str], name="carried")
+    """First segment: what guards of the session's run before this one left for it (see `RunEnded.handover`)."""
 
 
 class StepIntended(Base, tag="step", frozen=True, kw_only=True):
@@ -178,9 +178,9 @@ class StepDone(Base, tag="done", frozen=True, kw_only=True):
     status: StepStatus
     output: Ref | None = None
     """The result: for a model step the assistant's message."""
-    news: str | None = None
+    fingerprint: str | None = msgspec.field(default=None, name="news")
     """Digest of (name, arguments, normalised result): equal digests brought equal knowledge."""
-    alike: str | None = None
+    loose_fingerprint: str | None = msgspec.field(default=None, name="alike")
     """Writes: digest of (name, arguments, result without its numbers)."""
     error: str | None = None
     """Kind of failure, for example `rate_limited`; the text is in the output."""
@@ -326,7 +326,7 @@ class RunEnded(Base, tag="run_ended", frozen=True, kw_only=True):
     """The answer was streamed to the user before it was checked."""
     transcript: Ref | None = None
     """A manifest: {"prev": manifest or null, "messages": [...]}: the session's conversation."""
-    carried: dict[str, str] = {}
+    handover: dict[str, str] = msgspec.field(default_factory=dict[str, str], name="carried")
     """By guard: what the session's next run begins with, as `Guard.carry` wrote it. No content, only digests."""
     left_s: float = 0.0
 

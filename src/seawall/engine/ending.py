@@ -42,7 +42,7 @@ def build_run_ended(
         unchecked_delivery=state.started.stream,
         # A run that ends before its first step had no part in the session's conversation.
         transcript=work.transcript(state, bodies) if state.steps else None,
-        carried=collect_handover(state, guards),
+        handover=collect_handover(state, guards),
         left_s=left_s,
     )
 

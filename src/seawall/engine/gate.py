@@ -293,7 +293,7 @@ class Gate:
         """A step that is not performed: what the agent is told instead, and the guards' word on it."""
         intent = self._intent(step, state, bodies, causes, perform=False)
         result = Result(status=status, output=text, error=status if status != "replaced" else None)
-        result = msgspec.structs.replace(result, news=compute_fingerprint(step, result))
+        result = msgspec.structs.replace(result, fingerprint=compute_fingerprint(step, result))
         done = self._done(step, result, state, bodies, retry=False, left_s=state.left_s)
         if step.kind == "model" and status == "replaced":
             done = msgspec.structs.replace(done, answer=done.output, output=_assistant(text, bodies))
@@ -353,7 +353,9 @@ class Gate:
         if retry:
             return [self._done(step, result, state, bodies, retry=True, left_s=left_s)]
         result = msgspec.structs.replace(
-            result, news=compute_fingerprint(step, result), alike=compute_loose_fingerprint(step, result)
+            result,
+            fingerprint=compute_fingerprint(step, result),
+            loose_fingerprint=compute_loose_fingerprint(step, result),
         )
         findings = self.judge("after", step, result, state) if self.guards else []
         if not findings:
@@ -398,8 +400,8 @@ class Gate:
             step=step.number,
             status=result.status,
             output=bodies.put(result.output),
-            news=result.news,
-            alike=result.alike,
+            fingerprint=result.fingerprint,
+            loose_fingerprint=result.loose_fingerprint,
             error=result.error,
             retry=retry,
             retry_after_s=result.retry_after_s,

@@ -11,7 +11,7 @@ from seawall.run.state import RunState
 from seawall.run.step import Step
 from seawall.run.verdict import GuardVerdict, Halt, Refuse
 
-LIMITS = "budget"
+LIMITS = "limits"
 
 _ZERO = Decimal(0)
 

@@ -18,7 +18,7 @@ from seawall.run.verdict import Verdict
 
 PAUSE = "pause"
 ENDPOINTS = "endpoints"
-BUDGET = "accounts"
+BUDGET = "budget"
 SHARED = (PAUSE, ENDPOINTS, BUDGET)
 """By these names. A replay takes what they said as it was recorded: it can't be asked for again."""
 

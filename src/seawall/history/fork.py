@@ -109,7 +109,7 @@ def _changed(done: StepDone, step: StepIntended, ref: Ref, text: str) -> StepDon
         retry_after_s=None,
         output=ref,
         output_bytes=len(text),
-        news=compute_fingerprint(restore_step(step), result),
+        fingerprint=compute_fingerprint(restore_step(step), result),
     )
 
 

@@ -161,7 +161,7 @@ class _Replayer:
         short = find_shortfall(state.ledger, self._limits, intent.kind, intent.tokens, intent.usd)
         if short is None or short.waits:
             return "allow", " (waits for what is in flight)"
-        return "halt", f" by 'budget': {short.limit_name} would be {short.value} (limit {short.limit})"
+        return "halt", f" by 'limits': {short.limit_name} would be {short.value} (limit {short.limit})"
 
     def _version(self, seq: int, intent: StepIntended, proposal: Propose, state: RunState) -> None:
         prepared = self._work.prepare(proposal, state, self._bodies, intent.step)
@@ -194,8 +194,8 @@ class _Replayer:
             status=done.status,
             output=self._bodies.text(done.output),
             error=done.error,
-            news=done.news,
-            alike=done.alike,
+            fingerprint=done.fingerprint,
+            loose_fingerprint=done.loose_fingerprint,
             problem=None if done.problem is None else self._bodies.text(done.problem),
             answer=None if done.answer is None else self._bodies.text(done.answer),
         )

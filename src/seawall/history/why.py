@@ -115,7 +115,7 @@ def explain(record: RunRecord, text: Callable[[Ref], str] | None = None) -> Why:
         verdicts=() if stopped is None else tuple(_said(record, stopped.guard)),
         repeats=tuple(_repeats(record)) if stopped is not None else (),
         wanted=wanted,
-        spent=_spent(record) if stopped is not None and stopped.guard in ("budget", "deadline") else (),
+        spent=_spent(record) if stopped is not None and stopped.guard in ("limits", "deadline") else (),
         given_up=tuple(_given_up(record)),
         unsourced=() if text is None else _unsourced(record, starts, text),
     )
@@ -328,15 +328,17 @@ def _repeats(record: RunRecord) -> Iterable[Repeat]:
     calls = [
         step
         for step in record.steps.values()
-        if step.intent.kind in ("tool", "handoff") and step.done is not None and step.done.news is not None
+        if step.intent.kind in ("tool", "handoff")
+        and step.done is not None
+        and step.done.fingerprint is not None
     ]
     if not calls:
         return
     last_agent = calls[-1].intent.agent
     groups: dict[str, list[StepRecord]] = {}
     for step in calls:
-        if step.intent.agent == last_agent and step.done is not None and step.done.news is not None:
-            groups.setdefault(step.done.news, []).append(step)
+        if step.intent.agent == last_agent and step.done is not None and step.done.fingerprint is not None:
+            groups.setdefault(step.done.fingerprint, []).append(step)
     repeated = [group for group in groups.values() if len(group) > 1]
     # The streak that was stopped: from the newest call back, as long as each taught what is repeated.
     streak: set[int] = set()

@@ -123,9 +123,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     answer: str | None = None
     problem: str | None = None
     approved: bool | None = None
-    news: str | None = None
+    fingerprint: str | None = None
     """Digest of what it teaches; the gate fills it in."""
-    alike: str | None = None
+    loose_fingerprint: str | None = None
     """Digest of a write's result without its numbers; the gate fills it in."""
     input_tokens: int = 0
     output_tokens: int = 0

@@ -82,7 +82,7 @@ class Factory:
                 raise Refused(
                     f"usd is limited to {usd}, and the price for agent {agent!r} of model {model!r} is not known: "
                     f"give it with Seawall(prices={{{model!r}: Price(…)}}){own}{extra}",
-                    guard="budget",
+                    guard="limits",
                     limit=usd,
                     value=model,
                 )

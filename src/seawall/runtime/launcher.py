@@ -93,7 +93,7 @@ class Launcher(Supervisor):
             epoch=1,
             left_s=started.limits.active_s,
             history=past.transcript,
-            carried=dict(past.carried),
+            handover=dict(past.handover),
         )
         first: list[Event] = [taken, *self._post.switched(started.guards, started.guards)]
         after = None if started.session is None else "" if tail is None else tail.run
@@ -176,7 +176,7 @@ class Launcher(Supervisor):
             epoch=lease.epoch,
             left_s=started.limits.active_s,
             history=past.transcript,
-            carried=dict(past.carried),
+            handover=dict(past.handover),
         )
         first: list[Event] = [taken, *self._post.switched(started.guards, started.guards)]
         driver.start(first, commands)

@@ -189,7 +189,7 @@ class Seawall(Launcher):
             epoch=lease.epoch,
             left_s=state.left_s,
             history=past.transcript,
-            carried=dict(past.carried),
+            handover=dict(past.handover),
         )
         first: list[Event] = [
             taken,

@@ -38,7 +38,7 @@ class Past(NamedTuple):
 
     transcript: Ref | None
     lines: tuple[MessageRef, ...]
-    carried: Mapping[str, str]
+    handover: Mapping[str, str]
     """What the guards of the run that left the transcript left beside it."""
 
 
@@ -108,10 +108,10 @@ class Sessions:
                     # The run may have been waiting in line since before these were known.
                     missing = bodies.missing(_refs(kept.lines))
                     bodies.load({ref: kept.known[ref] for ref in missing if ref in kept.known})
-                    return Past(transcript, kept.lines, ended.carried)
+                    return Past(transcript, kept.lines, ended.handover)
                 lines = await self.lines(journal, tail.tenant, transcript, bodies)
                 self._keep((tail.tenant, tail.session), transcript, lines, bodies)
-                return Past(transcript, lines, ended.carried)
+                return Past(transcript, lines, ended.handover)
             tail = await journal.session_tail(tail.tenant, tail.session, before=tail.run)
         return Past(None, (), {})
 

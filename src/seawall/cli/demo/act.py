@@ -93,7 +93,7 @@ class Act:
         modes: dict[str, Mode] = dict.fromkeys(WATCHED, self.mode)
         modes |= dict.fromkeys(self.scene.enforced, "enforce")
         if self._model is not None and self.scene.provider:
-            modes["budget"] = "enforce"  # a real model costs real money
+            modes["limits"] = "enforce"  # a real model costs real money
         return modes
 
     async def until(self, so: Callable[[], bool], what: str) -> None:

@@ -330,7 +330,7 @@ SCENES = (
         story=f"The desk hands out {ORDERS} checks at once; the run may make {BUDGET_CALLS} calls.",
         asks=(Ask(text=CHECK_ALL),),
         play=scripts.greedy,
-        claims=stops("budget", ORDERS, BUDGET_CALLS),
+        claims=stops("limits", ORDERS, BUDGET_CALLS),
         lesson=fewer,
         limits=Limits(tool_calls=BUDGET_CALLS, model_calls=300, handoffs=100),
     ),

@@ -114,9 +114,7 @@ def _tenant_claims(observe: Take, enforce: Take) -> list[Claim]:
             f"observe: {ACME} was billed more than its cap ({observe.billed[ACME]})",
             observe.billed[ACME] > CAP_USD,
         ),
-        Claim(
-            "observe: the journal says that accounts would have halted runs", observe.would_stop == "accounts"
-        ),
+        Claim("observe: the journal says that budget would have halted runs", observe.would_stop == "budget"),
         Claim("observe: everybody was answered", answered(observe)),
         Claim(
             f"enforce: {ACME} was never billed more than its cap ({billed[ACME]})", billed[ACME] <= CAP_USD

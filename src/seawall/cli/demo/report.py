@@ -149,7 +149,7 @@ def next_commands(results: Sequence[Result], journal: Path) -> list[str]:
     if stopped:  # the newest observed run, decided again as if it had been enforced
         mode = f"--mode {stopped[-1].enforce.stopped_by}=enforce"
         commands.append(f"{seawall} replay {stopped[-1].observe.run} {mode} {at}")
-    if any(result.enforce.stopped_by == "accounts" for result in results):
+    if any(result.enforce.stopped_by == "budget" for result in results):
         commands.append(f"{seawall} budget {at}")
     for result in results:
         take = result.enforce

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PLENTY = Limits(tool_calls=80, model_calls=300, handoffs=100)
 """More than any scene wants, so that each shows its own guard."""
-WATCHED = ("loops", "deadline", "budget", "endpoints", "accounts", "planner")
+WATCHED = ("loops", "deadline", "limits", "endpoints", "budget", "planner")
 """The guards that a scene plays in both modes."""
 
 Claims = Callable[[Take, Take], list[Claim]]

@@ -55,7 +55,7 @@ class Loops(Guard):
             return _counted(known, event)
         if isinstance(event, RunTaken):
             known = replace(known, segment=known.segment + 1)
-            left = event.carried.get(self.name) if self.options.scope == "session" else None
+            left = event.handover.get(self.name) if self.options.scope == "session" else None
             return known if left is None else replace(known, scopes={0: unpack(left)})
         if isinstance(event, StepIntended) and event.effect and event.perform:
             return rules.count_write(known, event.name, 1)

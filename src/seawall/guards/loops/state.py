@@ -47,7 +47,7 @@ def make_question(name: str, arguments: Ref | None) -> str:
 
 def observe_events(step: StepIntended, done: StepDone) -> Observation | None:
     """A performed call from its record; None if it teaches nothing."""
-    if step.kind not in ("tool", "handoff") or done.news is None:
+    if step.kind not in ("tool", "handoff") or done.fingerprint is None:
         return None
     return Observation(
         step=step.step,
@@ -57,8 +57,8 @@ def observe_events(step: StepIntended, done: StepDone) -> Observation | None:
         name=step.name,
         input=step.input,
         status=done.status,
-        news=done.news,
-        alike=done.alike,
+        news=done.fingerprint,
+        alike=done.loose_fingerprint,
         effect=step.effect,
         may_write=step.may_write,
         poll=step.poll,
@@ -70,7 +70,7 @@ def observe_events(step: StepIntended, done: StepDone) -> Observation | None:
 
 def observe_result(step: Step, result: Result) -> Observation | None:
     """A performed call that is being settled; None if it teaches nothing."""
-    if step.kind not in ("tool", "handoff") or result.news is None:
+    if step.kind not in ("tool", "handoff") or result.fingerprint is None:
         return None
     return Observation(
         step=step.number,
@@ -80,8 +80,8 @@ def observe_result(step: Step, result: Result) -> Observation | None:
         name=step.name,
         input=step.input,
         status=result.status,
-        news=result.news,
-        alike=result.alike,
+        news=result.fingerprint,
+        alike=result.loose_fingerprint,
         effect=step.effect,
         may_write=step.may_write,
         poll=step.poll,

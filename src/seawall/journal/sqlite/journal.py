@@ -12,6 +12,7 @@ from seawall.core.canonical import Ref
 from seawall.core.clock import Clock
 from seawall.core.errors import Misused
 from seawall.core.events import Event, RunStarted
+from seawall.journal import guard_names
 from seawall.journal.protocol import (
     Account,
     Booking,
@@ -135,9 +136,10 @@ class SqliteJournal:
         accounts.check_tenant(started.tenant)
         kept = accounts.check_booked(booked)
         await self._writer.room()
-        data = _encode([started, *events])
+        data = _encode(guard_names.to_recorded([started, *events]))
         op = CreateOp(started, 1 + len(events), data, self._pack(bodies))
-        op.take, op.after, op.waiting, op.summary, op.booked = take, after, waiting, summary, kept
+        op.take, op.after, op.waiting, op.booked = take, after, waiting, kept
+        op.summary = None if summary is None else guard_names.to_recorded_name(summary)
         return await self._writer.submit(op)
 
     def append(
@@ -156,10 +158,10 @@ class SqliteJournal:
             lease,
             first_seq,
             len(events),
-            _encode(events),
+            _encode(guard_names.to_recorded(events)),
             self._pack(bodies) if bodies else (),
             waiting,
-            summary,
+            None if summary is None else guard_names.to_recorded_name(summary),
             accounts.check_booked(booked) if booked else (),
         )
         return self._writer.submit(op)
@@ -250,7 +252,7 @@ class SqliteJournal:
 
     async def set(self, setting: Setting) -> None:
         """See `Journal.set`."""
-        await self._submit(SetOp(setting))
+        await self._submit(SetOp(guard_names.to_recorded_name(setting)))
 
     async def settings(self) -> dict[tuple[SettingKind, str], Setting]:
         """See `Journal.settings`."""

@@ -14,6 +14,7 @@ import msgspec
 from seawall.core.canonical import Ref
 from seawall.core.errors import Misused
 from seawall.core.events import Event
+from seawall.journal import guard_names
 from seawall.journal.protocol import Command, InboxItem, RunRow, Setting, SettingKind, Summary
 from seawall.journal.sqlite.database import Database, Row
 from seawall.journal.sqlite.records import GuardMode
@@ -109,7 +110,7 @@ def events(database: Database, run: str, after: int) -> list[Event]:
     for seq, data in _chunks(database, _key(database, run), Box.LOG, after):
         part = _events.decode(data)
         found.extend(part[max(0, after + 1 - seq) :])
-    return found
+    return guard_names.from_recorded(found)
 
 
 def inbox(database: Database, run: str, after: int) -> list[InboxItem]:
@@ -138,7 +139,8 @@ def settings(database: Database) -> dict[tuple[SettingKind, str], Setting]:
         _modes.decode(data)[0].setting() for _, data in _chunks(database, 0, Box.GUARDS, -1)
     ]
     all_ += [_settings.decode(data)[0] for _, data in _chunks(database, 0, Box.SETTINGS, -1)]
-    return {(setting.kind, setting.name): setting for setting in all_}
+    known = map(guard_names.from_recorded_name, all_)
+    return {(setting.kind, setting.name): setting for setting in known}
 
 
 def bodies(database: Database, tenant: str, refs: Sequence[Ref]) -> dict[Ref, bytes]:
@@ -173,7 +175,7 @@ def _to_row(row: Row, alive: Alive) -> RunRow:
         ended_at=ended_at,
         owner=owner,
         epoch=epoch,
-        summary=None if summary is None else _summary.decode(summary),
+        summary=None if summary is None else guard_names.from_recorded_name(_summary.decode(summary)),
         events=events_,
     )
 

@@ -1,0 +1,89 @@
+"""The names of guards as journals record them.
+
+The guard that enforces `Limits` was once named `budget`, and the one that enforces `Budget` was named `accounts`.
+Journals keep the names of then, whatever version writes them: so a journal means the same to every version, and its
+chained events are never rewritten. A journal calls `to_recorded` on the way in and `from_recorded` on the way out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from msgspec.structs import replace
+
+from seawall.core.events import Event, GuardSet, Judged, RunEnded, RunStarted, RunTaken
+from seawall.journal.protocol import Setting, Summary
+
+_RECORDED = {"limits": "budget", "budget": "accounts", "accounts": "limits"}
+"""By the name of today. A guard of a user's own may be named `accounts`; the third pair keeps that unambiguous."""
+_KNOWN = {recorded: name for name, recorded in _RECORDED.items()}
+
+T = TypeVar("T", Setting, Summary)
+
+
+def to_recorded(events: Iterable[Event]) -> list[Event]:
+    """The events as they are recorded."""
+    return [_renamed(event, _RECORDED) for event in events]
+
+
+def from_recorded(events: Iterable[Event]) -> list[Event]:
+    """The events with the guards' names of today."""
+    return [_renamed(event, _KNOWN) for event in events]
+
+
+def to_recorded_name(item: T) -> T:
+    """A setting or a summary as it is recorded."""
+    return _rename_item(item, _RECORDED)
+
+
+def from_recorded_name(item: T) -> T:
+    """A setting or a summary with the guards' names of today."""
+    return _rename_item(item, _KNOWN)
+
+
+def _rename_item(item: T, names: Mapping[str, str]) -> T:
+    if isinstance(item, Setting):
+        return replace(item, name=names.get(item.name, item.name)) if item.kind == "guard" else item
+    by = item.stopped_by
+    return item if by is None or by not in names else replace(item, stopped_by=names[by])
+
+
+def _renamed(event: Event, names: Mapping[str, str]) -> Event:
+    rename = _RENAMES.get(type(event))
+    return event if rename is None else rename(event, names)
+
+
+def _rename_keys(mapping: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    return {names.get(name, name): value for name, value in mapping.items()}
+
+
+def _rename_started(event: RunStarted, names: Mapping[str, str]) -> RunStarted:
+    return replace(event, guards=_rename_keys(event.guards, names))
+
+
+def _rename_handover(event: RunTaken, names: Mapping[str, str]) -> RunTaken:
+    return replace(event, handover=_rename_keys(event.handover, names)) if event.handover else event
+
+
+def _rename_guard(event: Judged | GuardSet, names: Mapping[str, str]) -> Judged | GuardSet:
+    return replace(event, guard=names[event.guard]) if event.guard in names else event
+
+
+def _rename_ended(event: RunEnded, names: Mapping[str, str]) -> RunEnded:
+    stopped_by = event.stopped_by
+    if event.handover:
+        event = replace(event, handover=_rename_keys(event.handover, names))
+    if stopped_by is not None and stopped_by.guard in names:
+        event = replace(event, stopped_by=replace(stopped_by, guard=names[stopped_by.guard]))
+    return event
+
+
+_RENAMES: Mapping[type, Callable[[Any, Mapping[str, str]], Event]] = {
+    RunStarted: _rename_started,
+    RunTaken: _rename_handover,
+    Judged: _rename_guard,
+    GuardSet: _rename_guard,
+    RunEnded: _rename_ended,
+}
+"""The kinds of events that name guards."""
