@@ -9,7 +9,7 @@ from pathlib import Path
 
 from house import code
 
-FILE_LINES = 500
+FILE_LINES = 600
 FUNCTION_LINES = 70
 
 # Put together from pieces, so that this file does not hold what it looks for.

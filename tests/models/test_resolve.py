@@ -68,7 +68,7 @@ def test_a_missing_key_names_the_environment_variable(provider: str) -> None:
 
 def test_without_the_extra_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.startswith("seawall.models.")]:
-        if "provider_model" in name or ".clients" in name:
+        if name.endswith(".providers.model") or ".clients" in name:
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "pydantic_ai", None)
     monkeypatch.setitem(sys.modules, "pydantic_ai.exceptions", None)

@@ -435,6 +435,6 @@ def test_closing_does_not_wait_for_those_in_line(caplog: pytest.LogCaptureFixtur
         with pytest.raises(Broken):
             await waiting
         assert caplog.text == ""
-        assert repr(sea._places) == "<Places 0/1 in flight, 0/1024 waiting>"
+        assert repr(sea._places) == "<AdmissionQueue 0/1 in flight, 0/1024 waiting>"
 
     asyncio.run(main())
