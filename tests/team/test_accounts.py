@@ -400,7 +400,7 @@ def test_a_cap_that_is_not_enforced_lets_every_call_pass_and_books_it(mode: Any)
         script = [call("look", what="x"), say("Done.")] * 2
         model = ScriptedModel(script, price=Price(0, 100_000), usage=Usage(0, 10))
         team = Team(Agent("a", model=model, tools=[World().reads()], max_output_tokens=10))
-        async with Seawall(budget=Budget(tenant=usd("1")), modes={"accounts": mode}) as sea:
+        async with Seawall(budget=Budget(tenant=usd("1")), modes={"budget": mode}) as sea:
             runs = [await sea.start(team, "go", tenant="acme")]
             assert (await over(runs[0])).status == "completed"
             runs.append(await sea.start(team, "go", tenant="acme"))
