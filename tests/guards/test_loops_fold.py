@@ -62,19 +62,19 @@ def test_what_the_live_run_counted_is_what_the_journal_folds_to() -> None:
 
     assert len(guard.asked) > len(ANSWERS)
     for seq, memo in guard.asked:
-        assert fold(run.events[:seq], [guard]).memos["loops"] == memo
+        assert fold(run.events[:seq], [guard]).memories["loops"] == memo
 
 
 @pytest.mark.parametrize("cut", range(2, 40, 3))
 def test_a_run_that_goes_on_from_its_journal_counts_on(cut: int) -> None:
     guard = Loops()
     events = played(ANSWERS, guard).events
-    whole: LoopState = fold(events, [guard]).memos["loops"]
+    whole: LoopState = fold(events, [guard]).memories["loops"]
     state = fold([decode_event(encode_event(event)) for event in events[:cut]], [guard])
     taken = RunTaken(at=0.0, owner="other", epoch=2, left_s=state.left_s)
     for event in [taken, *events[cut:]]:
         state = apply(state, event, [guard])
-    again: LoopState = state.memos["loops"]
+    again: LoopState = state.memories["loops"]
 
     def counters(memo: LoopState) -> list[Any]:
         return [
@@ -97,8 +97,8 @@ def test_folding_in_pieces_is_folding_at_once(answers: list[str], data: st.DataO
     for event in events[cut:]:
         older = apply(older, event, [guard])
 
-    assert older.memos == fold(events, [guard]).memos
-    assert first.memos == fold(events[:cut], [guard]).memos  # an older value stays as it was
+    assert older.memories == fold(events, [guard]).memories
+    assert first.memories == fold(events[:cut], [guard]).memories  # an older value stays as it was
 
 
 def test_a_step_adds_to_what_is_remembered_and_copies_none_of_it() -> None:
@@ -129,5 +129,5 @@ def test_a_guard_that_knows_nothing_yet_folds_anything() -> None:
     events: list[Event] = played(["a"], guard).events
     started: Any = events[0]
 
-    assert begin(started, [guard]).memos["loops"] == LoopState()
+    assert begin(started, [guard]).memories["loops"] == LoopState()
     assert guard.fold(None, events[1], begin(started)) == LoopState(segment=1)

@@ -151,7 +151,7 @@ def _waits(
 
 
 def _stood(state: RunState) -> Iterator[tuple[str, str, str]]:
-    for brake in state.stood:
+    for brake in state.past_pauses:
         yield (
             "paused",
             f"{brake.what} for {words.seconds(brake.seconds)} by {brake.by}{f': {brake.why}' if brake.why else ''}",

@@ -300,7 +300,7 @@ class Driver:
         before = self.state
         self.state = apply(before, event, self._gate.guards)
         self._books.note(event, before, self.state.ledger)
-        if self.state.memos is not before.memos:
+        if self.state.memories is not before.memories:
             for judged in self._gate.failed(before, self.state):
                 self._record(batch, judged)
 

@@ -192,15 +192,15 @@ class Gate:
             mode = state.modes.get(guard.name, guard.mode)
             if mode == "off":
                 continue
-            memo = state.memos.get(guard.name)
-            if isinstance(memo, FoldFailed):
-                verdict = memo.verdict
+            memory = state.memories.get(guard.name)
+            if isinstance(memory, FoldFailed):
+                verdict = memory.verdict
             else:
                 try:
                     if result is None:
-                        verdict = check_verdict(guard.before(step, state, memo))
+                        verdict = check_verdict(guard.before(step, state, memory))
                     else:
-                        verdict = check_verdict(guard.after(step, result, state, memo))
+                        verdict = check_verdict(guard.after(step, result, state, memory))
                 except KeyboardInterrupt:
                     raise
                 except BaseException as error:  # noqa: BLE001 -- fail closed: a guard that can't judge lets nothing pass
@@ -217,10 +217,14 @@ class Gate:
         """Guards whose fold raised at the newest event: each is a `Halt`, recorded at once."""
         events: list[Event] = []
         for guard in self.guards:
-            memo = state.memos.get(guard.name)
+            memory = state.memories.get(guard.name)
             mode = state.modes.get(guard.name, guard.mode)
-            if isinstance(memo, FoldFailed) and memo is not before.memos.get(guard.name) and mode != "off":
-                reason = memo.verdict.reason
+            if (
+                isinstance(memory, FoldFailed)
+                and memory is not before.memories.get(guard.name)
+                and mode != "off"
+            ):
+                reason = memory.verdict.reason
                 events.append(
                     Judged(
                         at=self._now(),

@@ -130,7 +130,7 @@ class Estimator:
             if each is not frame and not reviewed:  # the answer from below goes to its agent
                 yield self.time("model", each.agent)
             member = self._team.members.get(each.agent)
-            reviewer = None if member is None or each.approved else member.reviewer
+            reviewer = None if member is None or each.review.approved else member.reviewer
             if reviews and reviewer is not None and not reviewed and each.id not in state.plan.unreviewed:
                 yield self.time("agent", reviewer)
             reviewed = each.kind == "review"

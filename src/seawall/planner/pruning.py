@@ -48,22 +48,22 @@ class RunPlanner:
     ) -> None:
         self._team = team
         self._options = options
-        self._reckoning = Estimator(team, options, latencies)
+        self._estimator = Estimator(team, options, latencies)
         self._bodies = bodies
         self._now = now
 
     def __repr__(self) -> str:
-        return f"<RunPlanner {self._reckoning!r}>"
+        return f"<RunPlanner {self._estimator!r}>"
 
     def learn(self, step: Step, done: StepDone) -> None:
         """Take in how long a step took."""
-        self._reckoning.learn(step, done)
+        self._estimator.learn(step, done)
 
     # ---- before a step
 
     def plan(self, action: Action, state: RunState, left_s: float) -> Planned | None:
         """What to prune in place of `action`; None if it fits, or if there is nothing better to do."""
-        self._reckoning.begin()
+        self._estimator.begin()
         if not self._plans(state) or state.plan.course == "partial":
             return None
         if isinstance(action, End):  # the fallback agent failed: the record answers, if it has anything
@@ -86,7 +86,7 @@ class RunPlanner:
         if state.plan.effects:
             return None
         frame = state.frames[action.frame]
-        needs = self._reckoning.time("agent", action.name).likely_s + action.delay_s
+        needs = self._estimator.time("agent", action.name).likely_s + action.delay_s
         needed = needs + self._rest_s("review", frame, state, left_s - needs)
         return None if needed <= left_s else self._unreviewed(frame, state, left_s, needed)
 
@@ -95,7 +95,7 @@ class RunPlanner:
         effect = self._is_effect(action)
         if effect and (action.grant is not None or self._attempted(action, state)):
             return None  # a person decided that it be made, or a crash left it in doubt
-        time = self._reckoning.time("tool", action.name)
+        time = self._estimator.time("tool", action.name)
         needs = (time.most_s if effect else time.likely_s) + action.delay_s
         needed = needs + self._rest_s("tool", state.frames[action.frame], state, left_s - needs)
         return None if needed <= left_s else self._skip(action, f"tool:{action.name}", state, left_s, needed)
@@ -104,7 +104,7 @@ class RunPlanner:
         """A hand-off, or a model call."""
         frame = state.frames[action.frame]
         handoff = action.kind == "handoff"
-        time = self._reckoning.time("agent" if handoff else "model", action.name if handoff else action.agent)
+        time = self._estimator.time("agent" if handoff else "model", action.name if handoff else action.agent)
         optional = handoff and self._optional(action.name)
         needs = time.likely_s + action.delay_s
         needed = needs + self._rest_s(action.kind, frame, state, left_s - needs, optional=optional)
@@ -134,7 +134,7 @@ class RunPlanner:
         frame = state.frames.get(step.frame)
         if frame is None or (step.kind == "model" and self._answers(frame, state)):
             return None  # `last_call` ends it
-        needs = self._reckoning.time(*name_latency(step)).likely_s
+        needs = self._estimator.time(*name_latency(step)).likely_s
         rest_s = self._rest_s(step.kind, frame, state, left_s - needs)
         if frame.kind != "review":  # the cut is recorded first, and what follows must still fit after that
             rest_s += self._options.margin_s
@@ -144,7 +144,7 @@ class RunPlanner:
         """A step in flight has used up that time, and is given up now."""
         frame = state.frames[step.frame]
         needed = self._rest_s(step.kind, frame, state, left_s)
-        self._reckoning.begin()  # what stalled brings a duration of its own: there is nothing to forget
+        self._estimator.begin()  # what stalled brings a duration of its own: there is nothing to forget
         if step.kind == "model" and frame.kind == "review" and not state.plan.effects:
             return self._unreviewed(state.frames[frame.parent], state, left_s, needed)
         name = f"tool:{step.name}" if step.kind == "tool" else f"agent:{frame.agent}"
@@ -165,14 +165,14 @@ class RunPlanner:
     def _kept_s(self, fallback: str, state: RunState) -> float:
         """What is kept for the fallback agent, whatever is in flight. With nothing found it is the only answer."""
         alone, active_s = not state.plan.findings, state.started.limits.active_s
-        time = self._reckoning.fallback(fallback, alone=alone)
+        time = self._estimator.fallback(fallback, alone=alone)
         if alone and not time.most_s:
             return active_s * KEPT
         return min(time.most_s, max(time.likely_s, active_s / 2))  # the team has half of the time, if it can
 
     def last_call(self, state: RunState, left_s: float) -> Planned | None:
         """Only the time for the mandatory end is left, whatever is in flight."""
-        self._reckoning.begin()
+        self._estimator.begin()
         if not self._plans(state) or state.plan.course == "partial":
             return None
         root = state.frames[0]
@@ -180,9 +180,8 @@ class RunPlanner:
         if mark is not None and mark > self._options.margin_s:
             return None  # something was found since, and less need be kept
         if left_s > self._options.margin_s + _LEAST_S:
-            draft = root.review is not None
-            return None if draft else self._fallback(state, left_s, left_s)
-        if root.review is not None and not state.plan.effects:
+            return None if _is_reviewed(root, state) else self._fallback(state, left_s, left_s)
+        if _is_reviewed(root, state) and not state.plan.effects:
             return self._unreviewed(root, state, left_s, self._options.margin_s)
         return self._partial(state, left_s, self._options.margin_s, "time is up")
 
@@ -196,12 +195,12 @@ class RunPlanner:
         """
         optional = optional or any(self._optional(each.agent) for each in walk_up(frame, state) if each.id)
         fallback = self._falls_back(state)
-        rest_s = self._reckoning.rest_s(
+        rest_s = self._estimator.rest_s(
             kind, frame, state, reviews=state.plan.effects or optional, fallback=fallback
         )
         if rest_s <= there_s or fallback is None or optional or frame.kind == "review":
             return rest_s
-        return min(rest_s, self._reckoning.fallback(fallback, alone=False).likely_s + self._options.margin_s)
+        return min(rest_s, self._estimator.fallback(fallback, alone=False).likely_s + self._options.margin_s)
 
     # ---- what may be pruned
 
@@ -290,7 +289,7 @@ class RunPlanner:
         agent = self._falls_back(state)
         if agent is None or not self._clear(state):
             return None
-        if self._reckoning.time("agent", agent).likely_s + self._options.margin_s > left_s + _LEAST_S:
+        if self._estimator.time("agent", agent).likely_s + self._options.margin_s > left_s + _LEAST_S:
             return None
         name = f"fallback:{agent}"
         reason = f"{name} answers: the team needs {needed:.3f} s, and {left_s:.3f} s are left"
@@ -316,7 +315,7 @@ class RunPlanner:
     def _planned(
         self, state: RunState, left_s: float, needed_s: float, reason: str, **fields: Any
     ) -> Planned:
-        self._reckoning.forget()
+        self._estimator.forget()
         return Planned(
             at=self._now(),
             mode=state.modes.get(PLANNER, "enforce"),
@@ -326,3 +325,9 @@ class RunPlanner:
             quantile=self._options.quantile,
             **fields,
         )
+
+
+def _is_reviewed(frame: Frame, state: RunState) -> bool:
+    """Returns whether the frame's answer is being reviewed at this moment."""
+    step = None if frame.own_step is None else state.open.get(frame.own_step)
+    return step is not None and step.kind == "review"

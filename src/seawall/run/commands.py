@@ -5,6 +5,7 @@ from __future__ import annotations
 from seawall.core.events import CommandTaken, EffectMoved, Event, StepDone, StepIntended, StepStatus
 from seawall.journal.protocol import InboxItem
 from seawall.run.bodies import Bodies
+from seawall.run.frame import find_call
 from seawall.run.state import RunState
 
 
@@ -70,17 +71,17 @@ def _decision(item: InboxItem, state: RunState, bodies: Bodies, now: float, left
 def find_effect_in_doubt(state: RunState, approval: StepIntended) -> int | None:
     """The effect step whose fate this approval step asks for; None if it asks whether a step may be made."""
     frame = state.frames.get(approval.frame)
-    slot = next((slot for slot in frame.turn if slot.call.id == approval.call), None) if frame else None
-    return None if slot is None else slot.unknown
+    pending = None if frame is None else find_call(frame, approval.call)
+    return None if pending is None else pending.unknown
 
 
 def find_fate_approval(state: RunState, effect: int) -> int | None:
     """The approval step that asks for the fate of effect step `effect`, if there is one."""
     for frame in state.frames.values():
-        for slot in frame.turn:
-            if slot.unknown == effect:
+        for pending in frame.turn:
+            if pending.unknown == effect:
                 open_ = (
-                    step for step in state.approvals if (step.frame, step.call) == (frame.id, slot.call.id)
+                    step for step in state.approvals if (step.frame, step.call) == (frame.id, pending.call.id)
                 )
                 return next((step.step for step in open_), None)
     return None

@@ -35,17 +35,20 @@ from seawall.run.frame import (
     apply_call_done,
     apply_model_done,
     apply_review_done,
-    close_turn,
     effect_state,
+    find_call,
     replace_call,
 )
 from seawall.run.guard import FoldFailed, Guard
 from seawall.run.ledger import reserve, settle
 from seawall.run.state import EffectChange, PastPause, RunState
 
+Changes = dict[str, Any]
+"""Fields of a `RunState` that an event changes, by name."""
+
 
 def begin(started: RunStarted, guards: Sequence[Guard] = ()) -> RunState:
-    """The state after a run's first event. `guards` are today's."""
+    """Returns the state after a run's first event. `guards` are today's."""
     root = Frame(
         id=0,
         kind="root",
@@ -62,11 +65,11 @@ def begin(started: RunStarted, guards: Sequence[Guard] = ()) -> RunState:
         frames={0: root},
         modes=dict(started.guards),
         left_s=started.limits.active_s,
-        memos={guard.name: _started(guard) for guard in guards},
+        memories={guard.name: _start(guard) for guard in guards},
     )
 
 
-def _started(guard: Guard) -> Any:
+def _start(guard: Guard) -> Any:
     try:
         return guard.start()
     except KeyboardInterrupt:
@@ -76,7 +79,7 @@ def _started(guard: Guard) -> Any:
 
 
 def fold(events: Iterable[Event], guards: Sequence[Guard] = ()) -> RunState:
-    """The state after `events`, the first of which is `RunStarted`. Raises `SeawallBug` if it is not."""
+    """Returns the state after `events`, the first of which is `RunStarted`. Raises `SeawallBug` if it is not."""
     iterator = iter(events)
     first = next(iterator, None)
     if not isinstance(first, RunStarted):
@@ -88,105 +91,105 @@ def fold(events: Iterable[Event], guards: Sequence[Guard] = ()) -> RunState:
 
 
 def apply(state: RunState, event: Event, guards: Sequence[Guard] = ()) -> RunState:
-    """The state after `event`. Pure; an event that is late or unknown to this fold changes nothing but seq."""
-    memos, plan = _remember(state, event, guards), state.plan
+    """Returns the state after `event`. Pure; an event that is late or unknown to this fold changes only `seq`."""
+    changes: Changes
     match event:
         case StepIntended():
-            plan = plan.with_intent(event)
-            state = _intended(state, event)
+            changes = _apply_intended(state, event)
         case StepDone():
-            plan = plan.with_result(event, state.open.get(event.step))
-            state = _done(state, event)
+            changes = _apply_done(state, event)
         case Judged():
-            state = _judged(state, event)
+            changes = _apply_judged(state, event)
         case RunTaken():
-            state = _taken(state, event)
+            changes = _apply_taken(state, event)
         case GuardSet():
-            state = replace(state, modes={**state.modes, event.guard: event.mode})
+            changes = {"modes": {**state.modes, event.guard: event.mode}}
         case CommandTaken():
             cancelled = event if event.command == "cancel" else state.cancelled
-            state = replace(state, inbox=event.inbox, cancelled=cancelled)
+            changes = {"inbox": event.inbox, "cancelled": cancelled}
         case EffectMoved():
-            state = replace(state, effects=_moved(state.effects, event))
+            changes = {"effects": _move_effect(state.effects, event)}
         case Planned():
+            changes = {}
             if event.mode == "enforce":
-                plan = plan.with_pruning(event, state.call_key(event.frame, event.call))
+                key = state.call_key(event.frame, event.call)
+                changes["plan"] = state.plan.with_pruning(event, key)
         case Paused():
-            state = replace(state, paused=(*state.paused, event), left_s=event.left_s)
+            changes = {"paused": (*state.paused, event), "left_s": event.left_s}
         case RunEnded():
-            state = replace(state, ended=event, frames={}, open={}, left_s=event.left_s)
+            changes = {"ended": event, "frames": {}, "open": {}, "left_s": event.left_s}
         case _:
-            pass
-    return replace(state, seq=state.seq + 1, memos=memos, plan=plan)
+            changes = {}
+    memories = _fold_guards(state, event, guards)
+    if memories is not state.memories:
+        changes["memories"] = memories
+    return replace(state, seq=state.seq + 1, **changes)
 
 
-def _taken(state: RunState, event: RunTaken) -> RunState:
-    """A new segment begins. The brakes that held the run are lifted, or hold it anew at once."""
-    stood = state.stood
-    if state.paused:
-        stood += tuple(
-            PastPause(brake.what, brake.by, brake.why, round(max(0.0, event.at - brake.at), 3))
-            for brake in state.paused
-        )
-    history = event.history or state.history
-    return replace(state, epoch=event.epoch, left_s=event.left_s, history=history, paused=(), stood=stood)
+def _apply_taken(state: RunState, event: RunTaken) -> Changes:
+    """A new segment begins. The pauses that held the run are lifted, or hold it anew at once."""
+    past = tuple(
+        PastPause(pause.what, pause.by, pause.why, round(max(0.0, event.at - pause.at), 3))
+        for pause in state.paused
+    )
+    return {
+        "epoch": event.epoch,
+        "left_s": event.left_s,
+        "history": event.history or state.history,
+        "paused": (),
+        "past_pauses": state.past_pauses + past,
+    }
 
 
-def _remember(state: RunState, event: Event, guards: Sequence[Guard]) -> dict[str, Any]:
+def _fold_guards(state: RunState, event: Event, guards: Sequence[Guard]) -> dict[str, Any]:
+    """Returns what the guards remember after `event`; the same dict if nothing changed."""
     changed: dict[str, Any] | None = None
     for guard in guards:
-        memo = state.memos.get(guard.name)
-        if isinstance(memo, FoldFailed):
+        memory = state.memories.get(guard.name)
+        if isinstance(memory, FoldFailed):
             continue
         try:
-            new = guard.fold(memo, event, state)
+            new = guard.fold(memory, event, state)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 -- the run's own state must fold on; the gate halts it
             new = FoldFailed(guard.name, describe_error(error))
-        if new is not memo:
-            changed = dict(state.memos) if changed is None else changed
+        if new is not memory:
+            changed = dict(state.memories) if changed is None else changed
             changed[guard.name] = new
-    return state.memos if changed is None else changed
+    return state.memories if changed is None else changed
 
 
-def _moved(effects: Log[EffectChange], event: EffectMoved) -> Log[EffectChange]:
+def _move_effect(effects: Log[EffectChange], event: EffectMoved) -> Log[EffectChange]:
     change = next((change for change in effects if change.step == event.step), None)
     return effects if change is None else effects.append(replace(change, state=event.state))
 
 
-def _with_frame(state: RunState, frame: Frame, **changes: Any) -> RunState:
-    return replace(state, frames={**state.frames, frame.id: frame}, **changes)
-
-
-def _intended(state: RunState, step: StepIntended) -> RunState:
-    ledger = reserve(state.ledger, step) if step.perform else state.ledger
-    effects = state.effects
-    if step.effect and step.perform:
-        effects = effects.append(
-            EffectChange(state.call_key(step.frame, step.call), step.step, step.name, "attempting")
-        )
-    state = replace(
-        state,
-        steps=max(state.steps, step.step),
-        open={**state.open, step.step: step},
-        ledger=ledger,
-        effects=effects,
-    )
+def _apply_intended(state: RunState, step: StepIntended) -> Changes:
+    changes: Changes = {
+        "steps": max(state.steps, step.step),
+        "open": {**state.open, step.step: step},
+        "plan": state.plan.with_intent(step),
+    }
+    if step.perform:
+        changes["ledger"] = reserve(state.ledger, step)
+    if step.perform and step.effect:
+        key = state.call_key(step.frame, step.call)
+        changes["effects"] = state.effects.append(EffectChange(key, step.step, step.name, "attempting"))
     frame = state.frames.get(step.frame)
     if frame is None:
-        return state
+        return changes
     if step.kind == "model":
-        frame = replace(frame, model=step.step, fresh=(), grant=None)
+        frame = replace(frame, own_step=step.step, fresh=(), grant=None)
     elif step.kind == "review":
-        frame = replace(frame, review=step.step, grant=None)
+        frame = replace(frame, own_step=step.step, grant=None)
     elif step.call is not None:
         frame = replace_call(frame, step.call, step=step.step)
     elif step.kind == "approval":
-        frame = replace(frame, approval=step.step)
-    state = _with_frame(state, frame)
+        frame = replace(frame, own_step=step.step)
+    frames = {**state.frames, frame.id: frame}
     if step.perform and step.kind in ("handoff", "review") and step.input is not None:
-        child = Frame(
+        frames[step.step] = Frame(
             id=step.step,
             kind="handoff" if step.kind == "handoff" else "review",
             agent=step.name,
@@ -196,56 +199,68 @@ def _intended(state: RunState, step: StepIntended) -> RunState:
             messages=Log([MessageRef("user", step.input)]),
             fresh=(step.step,),
         )
-        state = _with_frame(state, child)
-    return state
+    changes["frames"] = frames
+    return changes
 
 
-def _done(state: RunState, done: StepDone) -> RunState:
+def _apply_done(state: RunState, done: StepDone) -> Changes:
     step = state.open.get(done.step)
     if step is None:  # it has a result already: the first one counts
-        return state
-    remaining = {number: other for number, other in state.open.items() if number != done.step}
-    ledger = settle(state.ledger, step, done) if step.perform else state.ledger
-    effects = state.effects
-    if step.effect and step.perform:
-        change = EffectChange(state.call_key(step.frame, step.call), step.step, step.name, effect_state(done))
-        effects = effects.append(change)
-    state = replace(state, open=remaining, ledger=ledger, effects=effects, left_s=done.left_s or state.left_s)
-    if step.kind in ("handoff", "review") and done.step in state.frames:
-        frames = {number: frame for number, frame in state.frames.items() if number != done.step}
-        state = replace(state, frames=frames)
-    frame = state.frames.get(step.frame)
-    if frame is None:
-        return state
+        return {}
+    remaining = dict(state.open)
+    del remaining[done.step]
+    changes: Changes = {
+        "open": remaining,
+        "plan": state.plan.with_result(done, step),
+        "left_s": done.left_s or state.left_s,
+    }
+    if step.perform:
+        changes["ledger"] = settle(state.ledger, step, done)
+    if step.perform and step.effect:
+        key = state.call_key(step.frame, step.call)
+        change = EffectChange(key, step.step, step.name, effect_state(done))
+        changes["effects"] = state.effects.append(change)
+    frames = dict(state.frames)
+    if step.kind in ("handoff", "review"):
+        frames.pop(done.step, None)
+    frame = frames.get(step.frame)
+    if frame is not None:
+        frames[frame.id] = _answer_frame(frame, step, done)
+    changes["frames"] = frames
+    return changes
+
+
+def _answer_frame(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
+    """Returns the frame with the result of one of its steps."""
     if step.kind == "model":
-        frame = apply_model_done(frame, step, done)
-    elif step.kind == "review":
-        frame = apply_review_done(frame, done)
-    elif step.kind == "approval":
-        frame = apply_approval_done(frame, step, done)
-    elif step.call is not None:
-        frame = apply_call_done(frame, step, done)
-    return _with_frame(state, close_turn(frame))
+        return apply_model_done(frame, step, done)
+    if step.kind == "review":
+        return apply_review_done(frame, done)
+    if step.kind == "approval":
+        return apply_approval_done(frame, step, done)
+    return frame if step.call is None else apply_call_done(frame, step, done)
 
 
-def _judged(state: RunState, event: Judged) -> RunState:
+def _apply_judged(state: RunState, event: Judged) -> Changes:
     if event.mode != "enforce":
-        return state
+        return {}
     if event.verdict == "halt":
-        return state if state.halted is not None else replace(state, halted=event)
+        return {} if state.halted is not None else {"halted": event}
     step = state.open.get(event.step)
     frame = None if step is None else state.frames.get(step.frame)
     if step is None or frame is None:
-        return state
+        return {}
     if event.verdict == "refuse" and event.stage == "before" and step.call is None:
         refusal = StoppedBy(event.guard, event.reason, event.step, event.limit, event.value)
-        return _with_frame(state, replace(frame, refusal=refusal))
-    if event.verdict != "advise" or event.note is None or step.kind == "approval":
-        return state  # what is held is judged again, and advised on, once it may go on
-    if step.call is None:
-        line = MessageRef("user", event.note, event.step)
-        return _with_frame(state, replace(frame, messages=frame.messages.append(line)))
-    slot = next((slot for slot in frame.turn if slot.call.id == step.call), None)
-    if slot is None or event.note in slot.notes:
-        return state
-    return _with_frame(state, replace_call(frame, step.call, notes=(*slot.notes, event.note)))
+        frame = replace(frame, refusal=refusal)
+    elif event.verdict != "advise" or event.note is None or step.kind == "approval":
+        return {}  # what is held is judged again, and advised on, once it may go on
+    elif step.call is None:
+        message = MessageRef("user", event.note, event.step)
+        frame = replace(frame, messages=frame.messages.append(message))
+    else:
+        pending = find_call(frame, step.call)
+        if pending is None or event.note in pending.notes:
+            return {}
+        frame = replace_call(frame, step.call, notes=(*pending.notes, event.note))
+    return {"frames": {**state.frames, frame.id: frame}}

@@ -39,18 +39,44 @@ class Grant(msgspec.Struct, frozen=True):
 
 
 class PendingCall(msgspec.Struct, frozen=True):
-    """One call of a reply, until it is answered."""
+    """One call of a model's reply, until it is answered."""
 
     call: Call
     step: int | None = None
     """The step in flight for it."""
-    line: MessageRef | None = None
+    answer: MessageRef | None = None
     failures: int = 0
     retry_after_s: float | None = None
     grant: Grant | None = None
     unknown: int | None = None
     """The effect step whose fate nobody knows."""
     notes: tuple[Ref, ...] = ()
+    """What guards advise the agent, beside the answer."""
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """Why a frame can't go on."""
+
+    kind: str
+    """For example `rate_limited`, `timeout` or `refused`."""
+    text: Ref | None
+
+
+class Counted(msgspec.Struct, frozen=True):
+    """The provider's own count of the newest reply's context and of the reply itself."""
+
+    tokens: int = 0
+    messages: int = 0
+    """How many messages of the frame it counted."""
+    version: str = ""
+    """Version of the agent (prompt, model, tools) whose context was counted."""
+
+
+class ReviewState(msgspec.Struct, frozen=True):
+    """How often the frame's answers were reviewed, and how the newest review ended."""
+
+    rounds: int = 0
+    approved: bool | None = None
 
 
 class Frame(msgspec.Struct, frozen=True):
@@ -64,40 +90,44 @@ class Frame(msgspec.Struct, frozen=True):
     call: str | None
     messages: Log[MessageRef]
     turn: tuple[PendingCall, ...] = ()
-    model: int | None = None
-    """The model step in flight."""
+    """The calls of the newest reply, while not all of them are answered."""
+    own_step: int | None = None
+    """The frame's own step in flight: its model call, the review of its answer, or the approval of either."""
     last_reply: int | None = None
     """The newest model step that replied."""
     failures: int = 0
+    """Model calls that failed in a row."""
     retry_after_s: float | None = None
-    error: Ref | None = None
-    error_kind: str | None = None
-    grant: Grant | None = None
-    approval: int | None = None
-    """A model or review step of this frame waits for a person under this approval step."""
-    answer: Ref | None = None
-    fresh: tuple[int, ...] = ()
-    """Steps whose results entered the context since the newest model step."""
-    counted: int = 0
-    """Tokens of the newest reply's context and of the reply itself, as the provider counted them."""
-    counted_lines: int = 0
-    counted_by: str = ""
-    """Version of the agent (prompt, model, tools) that the provider counted."""
-    review: int | None = None
-    rounds: int = 0
-    approved: bool | None = None
+    failure: Failure | None = None
     refusal: StoppedBy | None = None
     """The guard that refused this frame's model or review step."""
+    grant: Grant | None = None
+    answer: Ref | None = None
+    review: ReviewState = ReviewState()
+    counted: Counted = Counted()
+    fresh: tuple[int, ...] = ()
+    """Steps whose results entered the context since the newest model step."""
+
+
+def find_call(frame: Frame, call: str | None) -> PendingCall | None:
+    """Returns the pending call with the id `call`; None if the frame waits for no such call."""
+    for pending in frame.turn:
+        if pending.call.id == call:
+            return pending
+    return None
 
 
 def replace_call(frame: Frame, call: str, **changes: Any) -> Frame:
-    """The frame with something changed of the call `call` of its turn."""
-    turn = tuple(replace(slot, **changes) if slot.call.id == call else slot for slot in frame.turn)
-    return replace(frame, turn=turn)
+    """Returns the frame with something changed of the pending call `call`."""
+    return replace(frame, turn=_replace_in(frame.turn, call, changes))
+
+
+def _replace_in(turn: tuple[PendingCall, ...], call: str, changes: dict[str, Any]) -> tuple[PendingCall, ...]:
+    return tuple(replace(each, **changes) if each.call.id == call else each for each in turn)
 
 
 def effect_state(done: StepDone) -> EffectState:
-    """What a result says of the effect that was attempted."""
+    """Returns what a result says of the effect that was attempted."""
     if done.status == "ok":
         return "committed"
     # Only an error that the tool itself reported says that nothing happened (`NotDone`).
@@ -105,111 +135,116 @@ def effect_state(done: StepDone) -> EffectState:
 
 
 def apply_model_done(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
-    """A model step of the frame has a result."""
-    frame = replace(frame, model=None)
+    """Returns the frame once its model step has a result."""
     if done.status in ("lost", "withdrawn"):
-        return replace(frame, fresh=(done.step,))
+        return replace(frame, own_step=None, fresh=(done.step,))
     if done.status == "refused" and done.error == "rejected":  # a person said no to this model call
-        return replace(frame, error=done.output, error_kind="refused")
+        return replace(frame, own_step=None, failure=Failure("refused", done.output))
     if done.status == "replaced" and done.answer is not None:
-        line = MessageRef("assistant", done.output or done.answer, done.step)
-        return replace(frame, messages=frame.messages.append(line), answer=done.answer, last_reply=done.step)
+        message = MessageRef("assistant", done.output or done.answer, done.step)
+        return replace(
+            frame,
+            own_step=None,
+            messages=frame.messages.append(message),
+            answer=done.answer,
+            last_reply=done.step,
+        )
     if done.status != "ok" or done.output is None:
         if done.retry:
-            return replace(frame, failures=frame.failures + 1, retry_after_s=done.retry_after_s)
-        return replace(frame, error=done.output, error_kind=done.error or done.status)
-    lines = [MessageRef("assistant", done.output, done.step)]
+            return replace(
+                frame, own_step=None, failures=frame.failures + 1, retry_after_s=done.retry_after_s
+            )
+        return replace(frame, own_step=None, failure=Failure(done.error or done.status, done.output))
+    messages = [MessageRef("assistant", done.output, done.step)]
     told = done.answer or done.problem
     turn: tuple[PendingCall, ...] = ()
     if told is None:
         turn = tuple(PendingCall(call) for call in done.calls)
-    else:  # calls here are to the answer tool; a provider wants each of them answered
-        lines += [MessageRef("tool", told, done.step, call.id, call.name) for call in done.calls]
+    else:  # these calls are to the answer tool; a provider wants each of them answered
+        messages += [MessageRef("tool", told, done.step, call.id, call.name) for call in done.calls]
         if done.problem is not None and not done.calls:
-            lines.append(MessageRef("user", done.problem, done.step))
+            messages.append(MessageRef("user", done.problem, done.step))
     # Advice on the reply itself stands before it, and was in nothing that the provider counted.
     seen = len(frame.messages) + 1 if step.context == len(frame.messages) else step.context
     return replace(
         frame,
-        messages=frame.messages.append(*lines),
+        own_step=None,
+        messages=frame.messages.append(*messages),
         turn=turn,
         last_reply=done.step,
         fresh=(done.step,),
         failures=0,
         retry_after_s=None,
         answer=done.answer,
-        approved=done.approved,
-        counted=done.input_tokens + done.output_tokens,
-        counted_lines=seen,
-        counted_by=step.version,
+        review=ReviewState(frame.review.rounds, done.approved),
+        counted=Counted(done.input_tokens + done.output_tokens, seen, step.version),
     )
 
 
 def apply_review_done(frame: Frame, done: StepDone) -> Frame:
-    """The review of what the frame answered has a result."""
-    frame = replace(frame, review=None)
+    """Returns the frame once the review of its answer has a result."""
     if done.status == "lost":
-        return frame
+        return replace(frame, own_step=None)
     if done.status not in ("ok", "replaced"):
-        return replace(frame, error=done.output, error_kind=done.error or done.status)
+        return replace(frame, own_step=None, failure=Failure(done.error or done.status, done.output))
+    rounds = frame.review.rounds + 1
     if done.approved:
-        return replace(frame, approved=True, rounds=frame.rounds + 1)
+        return replace(frame, own_step=None, review=ReviewState(rounds, approved=True))
     messages = frame.messages
     if done.output is not None:
         messages = messages.append(MessageRef("user", done.output, done.step))
     return replace(
         frame,
-        approved=False,
+        own_step=None,
+        review=ReviewState(rounds, approved=False),
         answer=None,
-        rounds=frame.rounds + 1,
         messages=messages,
         fresh=(*frame.fresh, done.step),
     )
 
 
 def apply_approval_done(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
-    """A person has decided on a step of the frame."""
+    """Returns the frame once a person has decided on a step of it."""
     if step.call is None:
-        frame = replace(frame, approval=None)
         if done.status == "ok":
-            return replace(frame, grant=Grant(step.step, step.version, step.input))
-        return replace(frame, error=done.output, error_kind="refused")
-    slot = next((slot for slot in frame.turn if slot.call.id == step.call), None)
-    if slot is None:
+            return replace(frame, own_step=None, grant=Grant(step.step, step.version, step.input))
+        return replace(frame, own_step=None, failure=Failure("refused", done.output))
+    pending = find_call(frame, step.call)
+    if pending is None:
         return frame
-    if slot.unknown is None and done.status == "ok":
+    if pending.unknown is None and done.status == "ok":
         return replace_call(frame, step.call, step=None, grant=Grant(step.step, step.version, step.input))
-    line = MessageRef("tool", done.output or Ref(""), step.step, step.call, slot.call.name, slot.notes)
-    frame = replace_call(frame, step.call, step=None, unknown=None, line=line)
-    return replace(frame, fresh=(*frame.fresh, step.step))
+    return _answer_call(frame, pending, step.step, done)
 
 
 def apply_call_done(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
-    """A tool or hand-off step of the frame has a result."""
-    call = step.call
-    slot = next((slot for slot in frame.turn if slot.call.id == call), None)
-    if call is None or slot is None:
+    """Returns the frame once a tool or hand-off step of it has a result."""
+    pending = find_call(frame, step.call)
+    if pending is None:
         return frame
+    call = pending.call.id
     if done.status in ("lost", "withdrawn"):
         return replace_call(frame, call, step=None)
     if done.retry:
-        after = done.retry_after_s
-        return replace_call(frame, call, step=None, failures=slot.failures + 1, retry_after_s=after)
+        after_s = done.retry_after_s
+        return replace_call(frame, call, step=None, failures=pending.failures + 1, retry_after_s=after_s)
     if step.effect and step.perform and effect_state(done) == "unknown":
         return replace_call(frame, call, step=None, unknown=step.step)
-    line = MessageRef("tool", done.output or Ref(""), step.step, call, slot.call.name, slot.notes)
-    frame = replace_call(frame, call, step=None, line=line)
-    return replace(frame, fresh=(*frame.fresh, step.step))
+    return _answer_call(frame, pending, step.step, done)
 
 
-def close_turn(frame: Frame) -> Frame:
-    """Once every call is answered, the answers enter the conversation in the order of the calls."""
-    if not frame.turn or any(slot.line is None for slot in frame.turn):
-        return frame
-    lines = [slot.line for slot in frame.turn if slot.line is not None]
-    return replace(frame, messages=frame.messages.append(*lines), turn=())
+def _answer_call(frame: Frame, pending: PendingCall, step: int, done: StepDone) -> Frame:
+    """Returns the frame with one call answered. Once all are, the answers become messages in the calls' order."""
+    call = pending.call
+    message = MessageRef("tool", done.output or Ref(""), step, call.id, call.name, pending.notes)
+    turn = _replace_in(frame.turn, call.id, {"step": None, "unknown": None, "answer": message})
+    fresh = (*frame.fresh, step)
+    answers = [each.answer for each in turn if each.answer is not None]
+    if len(answers) < len(turn):
+        return replace(frame, turn=turn, fresh=fresh)
+    return replace(frame, turn=(), fresh=fresh, messages=frame.messages.append(*answers))
 
 
 def status_when_cut(step: StepIntended) -> StepStatus:
-    """What a step in flight comes to when its run ends over it."""
+    """Returns what a step in flight comes to when its run ends over it."""
     return "unknown" if step.effect and step.perform and step.kind == "tool" else "cancelled"

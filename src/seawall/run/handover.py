@@ -14,11 +14,11 @@ def collect_handover(state: RunState, guards: Sequence[Guard]) -> dict[str, str]
         return {}
     left: dict[str, str] = {}
     for guard in guards:
-        memo = state.memos.get(guard.name)
-        if isinstance(memo, FoldFailed):
+        memory = state.memories.get(guard.name)
+        if isinstance(memory, FoldFailed):
             continue
         try:
-            text = guard.carry(memo)
+            text = guard.carry(memory)
         except KeyboardInterrupt:
             raise
         except BaseException:  # noqa: BLE001 -- what it would have remembered is advice; the outcome is not

@@ -100,7 +100,8 @@ def build_outcome(state: RunState, answer: str | None, output: Any = None) -> Ou
         stopped_by=ended.stopped_by,
         error=ended.error,
         unchecked_delivery=ended.unchecked_delivery,
-        paused=state.stood + tuple(PastPause(each.what, each.by, each.why, 0.0) for each in state.paused),
+        paused=state.past_pauses
+        + tuple(PastPause(each.what, each.by, each.why, 0.0) for each in state.paused),
         usd=ledger.usd,
         tokens=ledger.tokens,
         model_calls=ledger.model_calls,

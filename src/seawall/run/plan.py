@@ -64,7 +64,7 @@ class Plan(msgspec.Struct, frozen=True):
         return [each for each in self.findings if each.frame not in answered]
 
     def with_intent(self, step: StepIntended) -> Plan:
-        """The plan once `step` is recorded as about to be made."""
+        """Returns the plan once `step` is recorded as about to be made."""
         plan = self
         if step.effect and not plan.effects:
             plan = replace(plan, effects=True)
@@ -72,10 +72,8 @@ class Plan(msgspec.Struct, frozen=True):
             plan = replace(plan, fallback_step=step.step)
         return plan
 
-    def with_result(self, done: StepDone, step: StepIntended | None) -> Plan:
-        """The plan once `step` has its result; None: it had one already."""
-        if step is None:
-            return self
+    def with_result(self, done: StepDone, step: StepIntended) -> Plan:
+        """Returns the plan once `step` has its result."""
         if step.kind == "handoff" and step.call is None:
             return replace(self, answer=done.output) if done.status == "ok" else replace(self, failure=done)
         if done.status != "ok" or done.output is None or (step.kind != "tool" and step.kind != "handoff"):
@@ -84,7 +82,7 @@ class Plan(msgspec.Struct, frozen=True):
         return replace(self, findings=self.findings.append(found))
 
     def with_pruning(self, event: Planned, call_key: str) -> Plan:
-        """The plan once the planner has pruned something; `call_key` is that of the event's call."""
+        """Returns the plan once the planner has pruned something; `call_key` is that of the event's call."""
         new = tuple(name for name in event.pruned if name not in self.pruned)
         plan = replace(self, pruned=(*self.pruned, *new))
         match event.action:

@@ -33,7 +33,7 @@ class EffectChange(msgspec.Struct, frozen=True):
 
 
 class PastPause(msgspec.Struct, frozen=True):
-    """A brake that held the run for a while."""
+    """A person's pause that held the run for a while."""
 
     what: str
     by: str
@@ -66,10 +66,10 @@ class RunState(msgspec.Struct, frozen=True):
     effects: Log[EffectChange] = Log()
     """What became of effects, oldest first; the last change of a key holds."""
     paused: tuple[Paused, ...] = ()
-    """The brakes under which the run is parked."""
-    stood: tuple[PastPause, ...] = ()
-    """Brakes that held it before."""
-    memos: dict[str, Any] = {}
+    """The pauses under which the run is parked."""
+    past_pauses: tuple[PastPause, ...] = ()
+    """Pauses that held it before."""
+    memories: dict[str, Any] = {}
     """What each guard remembers, by its name."""
     plan: Plan = Plan()
 
@@ -85,7 +85,7 @@ class RunState(msgspec.Struct, frozen=True):
 
     @property
     def waits(self) -> bool:
-        """Whether nothing can go on before a person decides, or lifts a brake."""
+        """Whether nothing can go on before a person decides, or lifts a pause."""
         return self.ended is None and not self.in_flight and bool(self.approvals or self.paused)
 
     @property

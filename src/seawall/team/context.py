@@ -114,8 +114,8 @@ class Context:
         A token is at least one byte of text in every byte-level vocabulary. Once the provider has counted
         a context of this `version` of the agent, only what came after it is bounded that way.
         """
-        counted = frame.counted if frame.counted_by == version else 0
-        since = frame.counted_lines if counted else 0
+        counted = frame.counted.tokens if frame.counted.version == version else 0
+        since = frame.counted.messages if counted else 0
         added = sum(bound_tokens(self.message(line)) for line in frame.messages.since(since))
         if counted:
             return counted + added
@@ -149,9 +149,11 @@ def build_transcript(state: RunState, bodies: Bodies, *, answers_only: bool) -> 
     if state.started.session is None or frame is None:
         return None
     lines = tuple(frame.messages)
-    for slot in frame.turn:
-        text = NOT_MADE if slot.unknown is None else NOT_KNOWN
-        lines += (slot.line or MessageRef("tool", bodies.put(text), 0, slot.call.id, slot.call.name),)
+    for pending in frame.turn:
+        text = NOT_MADE if pending.unknown is None else NOT_KNOWN
+        lines += (
+            pending.answer or MessageRef("tool", bodies.put(text), 0, pending.call.id, pending.call.name),
+        )
     answer = frame.answer if answers_only else None
     if answers_only:
         lines = lines[:1]

@@ -41,14 +41,14 @@ def decide(team: Team, state: RunState) -> list[Action]:
         reviewed = None if team.reviewer is None else False
         return [End(status="completed", answer=state.plan.answer, reviewed=reviewed)]
     if state.plan.course == "fallback":
-        return list(_fallen_back(team, state))
+        return list(_decide_fallback(team, state))
     actions: list[Action] = []
     for frame in state.frames.values():
-        actions.extend(_frame(team, state, frame))
+        actions.extend(_decide_frame(team, state, frame))
     return actions
 
 
-def _fallen_back(team: Team, state: RunState) -> Iterator[Action]:
+def _decide_fallback(team: Team, state: RunState) -> Iterator[Action]:
     """What the team had in flight is given up, and the fallback agent answers."""
     plan = state.plan
     if plan.answer is not None:
@@ -58,13 +58,13 @@ def _fallen_back(team: Team, state: RunState) -> Iterator[Action]:
     if plan.failure is not None:
         yield End(status="failed", error_ref=plan.failure.output)
         return
-    given_up = list(_given_up(state, 0, but=plan.fallback_step))
+    given_up = list(_give_up(state, 0, but=plan.fallback_step))
     if given_up:
         yield from given_up
     elif plan.fallback_step is not None:
         for frame in state.frames.values():
             if frame.id == plan.fallback_step:
-                yield from _frame(team, state, frame)
+                yield from _decide_frame(team, state, frame)
     elif plan.fallback in team.members:
         depth = state.frames[0].depth + 1
         yield Propose(kind="handoff", name=plan.fallback, agent=state.started.agent, frame=0, depth=depth)
@@ -74,15 +74,15 @@ def _fallen_back(team: Team, state: RunState) -> Iterator[Action]:
         yield End(status="failed", error=text)
 
 
-def _given_up(state: RunState, frame: int, *, but: int | None = None) -> Iterator[Close]:
+def _give_up(state: RunState, frame: int, *, but: int | None = None) -> Iterator[Close]:
     """Close every step in a frame and in the frames below it, the newest first; `but` and what is in it stays."""
     for step in sorted(state.open.values(), key=lambda step: -step.step):
-        above = list(_above(state, step))
+        above = list(_frames_around(state, step))
         if frame in above and (but is None or but not in (step.step, *above)):
             yield Close(step=step.step, status="cancelled", text="given up: the time left was needed")
 
 
-def _above(state: RunState, step: StepIntended) -> Iterator[int]:
+def _frames_around(state: RunState, step: StepIntended) -> Iterator[int]:
     """The frames that a step is in, innermost first; 0, the run's own, is the last."""
     inside: StepIntended | None = step
     while inside is not None:
@@ -90,29 +90,29 @@ def _above(state: RunState, step: StepIntended) -> Iterator[int]:
         inside = state.open.get(inside.frame)
 
 
-def _frame(team: Team, state: RunState, frame: Frame) -> Iterator[Action]:
+def _decide_frame(team: Team, state: RunState, frame: Frame) -> Iterator[Action]:
     plan = state.plan
     if frame.kind == "review" and frame.parent in plan.unreviewed:
-        yield from _given_up(state, frame.id)
+        yield from _give_up(state, frame.id)
         yield Close(step=frame.id, status="cancelled", text="given up: the time left was needed")
         return
-    if frame.model is not None or frame.review is not None or frame.approval is not None:
+    if frame.own_step is not None:
         return
     member = team.members.get(frame.agent)
     if member is None:
-        yield from _deserted(team, frame)
+        yield from _settle_deserted(team, frame)
     elif frame.id in plan.cut:
         yield Close(step=frame.id, status="error", output=plan.cut[frame.id], error="timeout")
     elif frame.turn:
-        yield from _calls(team, state, frame, member)
+        yield from _decide_calls(team, state, frame, member)
     elif frame.answer is not None and frame.id in plan.unreviewed:
-        yield _answered(frame, member, unreviewed=True)
-    elif frame.error is not None:
-        yield _failed(frame, frame.error_kind or "error", None)
+        yield _answer(frame, member, unreviewed=True)
+    elif frame.failure is not None:
+        yield _fail(frame, frame.failure.kind, None)
     elif frame.answer is not None:
-        yield _answered(frame, member)
-    elif frame.approved is False and frame.rounds >= member.rounds:
-        yield _rejected(frame, member)
+        yield _answer(frame, member)
+    elif frame.review.approved is False and frame.review.rounds >= member.rounds:
+        yield _reject(frame, member)
     else:
         yield Propose(
             kind="model",
@@ -120,36 +120,36 @@ def _frame(team: Team, state: RunState, frame: Frame) -> Iterator[Action]:
             agent=frame.agent,
             frame=frame.id,
             depth=frame.depth,
-            delay_s=_backoff(frame.failures, frame.retry_after_s),
+            delay_s=_backoff_s(frame.failures, frame.retry_after_s),
             grant=frame.grant,
         )
 
 
-def _deserted(team: Team, frame: Frame) -> Iterator[Action]:
+def _settle_deserted(team: Team, frame: Frame) -> Iterator[Action]:
     """An agent that is gone from the team: what it began is settled first, then its frame fails."""
-    pending = [slot for slot in frame.turn if slot.line is None]
-    for slot in pending:
-        if slot.unknown is not None and slot.step is None:
-            yield _fate(frame, slot)
-    if not any(slot.unknown is not None or slot.step is not None for slot in pending):
+    unanswered = [each for each in frame.turn if each.answer is None]
+    for pending in unanswered:
+        if pending.unknown is not None and pending.step is None:
+            yield _ask_fate(frame, pending)
+    if not any(pending.unknown is not None or pending.step is not None for pending in unanswered):
         there = ", ".join(team.members)
         text = f"agent {frame.agent!r} is not in team {team.name!r} any more (there: {there})"
-        yield _failed(frame, "error", text)
+        yield _fail(frame, "error", text)
 
 
-def _fate(frame: Frame, slot: PendingCall) -> Propose:
+def _ask_fate(frame: Frame, pending: PendingCall) -> Propose:
     """Ask a person what became of an effect."""
     return Propose(
         kind="approval",
-        name=slot.call.name,
+        name=pending.call.name,
         agent=frame.agent,
         frame=frame.id,
         depth=frame.depth,
-        call=slot.call,
+        call=pending.call,
     )
 
 
-def _backoff(failures: int, retry_after_s: float | None) -> float:
+def _backoff_s(failures: int, retry_after_s: float | None) -> float:
     if failures == 0:
         return 0.0
     if retry_after_s is not None:
@@ -157,45 +157,47 @@ def _backoff(failures: int, retry_after_s: float | None) -> float:
     return min(MAX_BACKOFF_S, BACKOFF_S * 2 ** (failures - 1))
 
 
-def _calls(team: Team, state: RunState, frame: Frame, member: Member) -> Iterator[Action]:
+def _decide_calls(team: Team, state: RunState, frame: Frame, member: Member) -> Iterator[Action]:
     """Reads at once; an effect alone, and only when everything before it is answered."""
     effects = {item.name for item in member.agent.tools if item.effect}
-    for slot in frame.turn:
-        if slot.line is not None:
+    for pending in frame.turn:
+        if pending.answer is not None:
             continue
-        is_effect = slot.call.name in effects
-        if is_effect and slot is not next(other for other in frame.turn if other.line is None):
+        is_effect = pending.call.name in effects
+        if is_effect and pending is not next(other for other in frame.turn if other.answer is None):
             return
-        if slot.step is None:
-            skip = state.plan.skipped.get(state.call_key(frame.id, slot.call.id))
-            yield _call(team, frame, member, slot, skip)
+        if pending.step is None:
+            skip = state.plan.skipped.get(state.call_key(frame.id, pending.call.id))
+            yield _propose_call(team, frame, member, pending, skip)
         if is_effect:
             return
 
 
-def _call(team: Team, frame: Frame, member: Member, slot: PendingCall, skip: Ref | None) -> Propose:
-    name = slot.call.name
+def _propose_call(
+    team: Team, frame: Frame, member: Member, pending: PendingCall, skip: Ref | None
+) -> Propose:
+    name = pending.call.name
     colleague = name.removeprefix(ASK_PREFIX) if name.startswith(ASK_PREFIX) else ""
     target = team.target(colleague) if colleague in member.asks else None
-    if slot.unknown is not None:
-        return _fate(frame, slot)
+    if pending.unknown is not None:
+        return _ask_fate(frame, pending)
     return Propose(
         kind="tool" if target is None else "handoff",
         name=name if target is None else target,
         agent=frame.agent,
         frame=frame.id,
         depth=frame.depth if target is None else frame.depth + 1,
-        call=slot.call,
-        delay_s=_backoff(slot.failures, slot.retry_after_s) if skip is None else 0.0,
-        grant=slot.grant,
+        call=pending.call,
+        delay_s=_backoff_s(pending.failures, pending.retry_after_s) if skip is None else 0.0,
+        grant=pending.grant,
         skip=skip,
     )
 
 
-def _answered(frame: Frame, member: Member, *, unreviewed: bool = False) -> Action:
+def _answer(frame: Frame, member: Member, *, unreviewed: bool = False) -> Action:
     if frame.kind == "review":
-        return Close(step=frame.id, status="ok", output=frame.answer, approved=bool(frame.approved))
-    if member.reviewer is not None and not frame.approved and not unreviewed:
+        return Close(step=frame.id, status="ok", output=frame.answer, approved=bool(frame.review.approved))
+    if member.reviewer is not None and not frame.review.approved and not unreviewed:
         return Propose(
             kind="review",
             name=member.reviewer,
@@ -205,24 +207,29 @@ def _answered(frame: Frame, member: Member, *, unreviewed: bool = False) -> Acti
             grant=frame.grant,
         )
     if frame.kind == "root":
-        return End(status="completed", answer=frame.answer, reviewed=False if unreviewed else frame.approved)
+        return End(
+            status="completed", answer=frame.answer, reviewed=False if unreviewed else frame.review.approved
+        )
     return Close(step=frame.id, status="ok", output=frame.answer)
 
 
-def _rejected(frame: Frame, member: Member) -> Action:
-    reason = f"{member.reviewer!r} rejected the answer {frame.rounds} times (limit {member.rounds})"
+def _reject(frame: Frame, member: Member) -> Action:
+    reason = f"{member.reviewer!r} rejected the answer {frame.review.rounds} times (limit {member.rounds})"
     if frame.kind == "root":
-        stopped_by = StoppedBy("review", reason, None, f"review_rounds={member.rounds}", str(frame.rounds))
+        stopped_by = StoppedBy(
+            "review", reason, None, f"review_rounds={member.rounds}", str(frame.review.rounds)
+        )
         return End(status="refused", reviewed=False, stopped_by=stopped_by)
     return Close(step=frame.id, status="error", text=f"Error: {reason}", error="rejected")
 
 
-def _failed(frame: Frame, kind: str, text: str | None) -> Action:
-    """A frame that can't go on: its caller is told, or the run ends."""
+def _fail(frame: Frame, kind: str, text: str | None) -> Action:
+    """Ends a frame that can't go on: its caller gets the failure, or the run ends."""
+    output = None if frame.failure is None else frame.failure.text
     if frame.kind != "root":
-        return Close(step=frame.id, status="error", output=frame.error, text=text, error=kind)
+        return Close(step=frame.id, status="error", output=output, text=text, error=kind)
     stopped_by = frame.refusal
     if stopped_by is None and kind == "refused":
         stopped_by = StoppedBy("approval", "a person refused what this run held for")
     status = "failed" if stopped_by is None else "refused"
-    return End(status=status, stopped_by=stopped_by, error=text, error_ref=frame.error)
+    return End(status=status, stopped_by=stopped_by, error=text, error_ref=output)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from seawall.guards.endpoints.breaker import Answer
+from seawall.run.frame import find_call
 from seawall.run.state import RunState
 from seawall.run.step import Result, Step
 
@@ -36,4 +37,5 @@ def is_retry(step: Step, run: RunState) -> bool:
         return False
     if step.call is None:
         return frame.failures > 0
-    return any(slot.failures > 0 for slot in frame.turn if slot.call.id == step.call.id)
+    pending = find_call(frame, step.call.id)
+    return pending is not None and pending.failures > 0
