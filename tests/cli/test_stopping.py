@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -157,7 +158,7 @@ def test_a_run_that_is_recorded_while_it_is_stopped_is_named_all_the_same() -> N
 
     async def slow_start(go: asyncio.Event) -> Run:
         await go.wait()
-        return Run(cast("Any", None), "r-1", Registry(ManualClock()))
+        return Run(cast("Any", SimpleNamespace(registry=Registry(ManualClock()))), "r-1")
 
     async def main() -> None:
         go = asyncio.Event()

@@ -25,7 +25,7 @@ OUTSIDE = (code.SRC / "models", code.SRC / "testing", code.SRC / "team" / "tool.
 
 THE_WAY = {
     ("src/seawall/engine/driver.py", "Driver._perform", "self._gate.perform"),
-    ("src/seawall/engine/gate.py", "Gate.perform", "self._work.perform"),
+    ("src/seawall/engine/gate.py", "Gate.perform", "self._executor.perform"),
 }
 """Who may ask for a step to be performed, and of whom."""
 

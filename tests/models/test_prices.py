@@ -196,17 +196,17 @@ def test_an_agent_that_names_its_model_has_the_price_of_the_place_where_it_is_as
         team = Team(Agent("a", model="openai:plain"), limits=Limits(usd=Decimal(1)))
         monkeypatch.setenv("OPENAI_API_KEY", "k")
         async with Seawall() as sea:
-            sea._shop.check(team, team.limits, None)
+            sea.supervisor.factory.check(team, team.limits, None)
         monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:8080/v1")
         async with Seawall() as sea:
             with pytest.raises(Refused, match="'openai:plain' is not known"):
-                sea._shop.check(team, team.limits, None)
+                sea.supervisor.factory.check(team, team.limits, None)
         with_model = Team(
             Agent("a", model=resolve("openai:plain", base_url="http://127.0.0.1:1/v1")), limits=team.limits
         )
         async with Seawall() as sea:
             with pytest.raises(Refused, match="'openai:plain' is not known"):
-                sea._shop.check(with_model, team.limits, None)
+                sea.supervisor.factory.check(with_model, team.limits, None)
 
     asyncio.run(main())
 

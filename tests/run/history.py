@@ -37,8 +37,8 @@ from seawall.run.guard import Guard
 from seawall.run.state import RunState
 from seawall.run.step import Close, End, Propose, Result, Step, restore_step
 from seawall.run.verdict import ALLOW, Advise, Halt, Hold, Refuse, Replace, Verdict
-from seawall.runtime.executor import Resources, TeamWork
 from seawall.team.agent import Agent
+from seawall.team.prepare import TeamLogic
 from seawall.team.reply import read_reply
 from seawall.team.team import Team
 from seawall.team.tool import tool
@@ -131,10 +131,8 @@ class History:
         self.team = desk()
         self.guards: tuple[Guard, ...] = (Loops(), Moody(salt, calm))
         bodies = self.bodies = Bodies(Redactor())
-        crew = Resources(self.team, {}, lambda agent: None)
-        self.work = TeamWork(self.team, crew, limits, bodies)
-        self.gate = Gate(self.work, self.guards, limits, now=lambda: 0.0)
-        self.causes = Causes()
+        self.logic = TeamLogic(self.team, bodies, prices={})
+        self.gate = Gate(self.logic, self.guards, limits, bodies, Causes(), now=lambda: 0.0)
         started = RunStarted(
             at=0.0,
             run="r-1",
@@ -164,7 +162,7 @@ class History:
         self.events.append(event)
         self.states.append(self.state)
         self.shown.append(repr(self.state))
-        for judged in self.gate.failed(before, self.state):
+        for judged in self.gate.judge.halt_failed_folds(before, self.state):
             self.record(judged)
 
     def play(self) -> None:
@@ -181,7 +179,7 @@ class History:
         moved = True
         while moved and self.state.ended is None:
             moved = False
-            for action in self.work.decide(self.state):
+            for action in self.logic.decide(self.state):
                 moved = self.act(action) or moved
                 if self.state.ended is not None:
                     return False
@@ -191,9 +189,7 @@ class History:
     def act(self, action: Propose | Close | End) -> bool:
         match action:
             case Propose():
-                events, step, _ = self.gate.admit(
-                    action, self.state, self.bodies, self.causes, self.state.left_s
-                )
+                events, step, _ = self.gate.admit(action, self.state, self.state.left_s)
                 for event in events:
                     self.record(event)
                 if step is not None and step.kind in ("model", "tool"):
@@ -216,13 +212,13 @@ class History:
                         status=action.status,
                         answer=action.answer,
                         stopped_by=action.stopped_by,
-                        transcript=self.work.transcript(self.state, self.bodies),
+                        transcript=self.logic.transcript(self.state),
                     )
                 )
                 return True
 
     def settle(self, step: Step, result: Result) -> None:
-        for event in self.gate.settle(step, result, self.state, self.bodies, self.causes, 60.0):
+        for event in self.gate.settle(step, result, self.state, 60.0):
             self.record(event)
 
     # ---- what may happen

@@ -114,7 +114,7 @@ class Prepays(Gatekeeper):
 def test_what_was_reserved_before_is_not_reserved_twice() -> None:
     async def main() -> None:
         async with Seawall() as sea:
-            sea._shared = (Prepays(),)
+            sea.supervisor.shared = (Prepays(),)
             team = cashier(World(), call("look", what="a"), say("Done.", usage=Usage(100, 10)))
             run = await sea.start(team, "go", tenant="acme")
             outcome = await run.outcome()

@@ -388,7 +388,7 @@ def test_an_effect_that_a_crash_left_in_doubt_is_attempted_again_whatever_time_i
         async with Seawall(clock=clock, environment={}) as sea:
             run = await sea.start(team, "go")
             await clock.advance(3)
-            sea._flight.drivers[run.id].give_up(Broken("as if the process had died"))
+            sea.supervisor.registry.drivers[run.id].give_up(Broken("as if the process had died"))
             await clock.settle()
             again = await sea.resume(
                 run.id,
@@ -422,7 +422,7 @@ def test_an_overdue_run_that_is_resumed_has_its_effect_settled_by_a_person_and_e
         async with Seawall(clock=clock, environment={}) as sea:
             run = await sea.start(team, "go")
             await clock.advance(5.995)
-            sea._flight.drivers[run.id].give_up(Broken("as if the process had died"))
+            sea.supervisor.registry.drivers[run.id].give_up(Broken("as if the process had died"))
             await clock.settle()
             waiting = await (await sea.resume(run.id, team, force=True)).rest()
             assert isinstance(waiting, Waiting)

@@ -86,7 +86,7 @@ def test_a_run_that_was_cut_while_its_fallback_worked_goes_on_with_it_after_a_cr
             await clock.advance(6.2)
             assert (await sea.state(run.id)).plan.course == "fallback"
             journal = sea.journal
-            for driver in list(sea._flight.drivers.values()):
+            for driver in list(sea.supervisor.registry.drivers.values()):
                 driver.give_up(Misused("as if the process had died"))
             await asyncio.sleep(0)
             again = await sea.resume(run.id, team, force=True)

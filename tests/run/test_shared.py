@@ -28,7 +28,7 @@ def cashier(world: World, *script: Any, **options: Any) -> Team:
 
 def sharing(*shared: Gatekeeper, journal: Any = ":memory:", **options: Any) -> Seawall:
     sea = Seawall(journal, **options)
-    sea._shared = shared
+    sea.supervisor.shared = shared
     return sea
 
 
@@ -267,14 +267,14 @@ def test_a_run_that_is_parked_while_its_inbox_is_read_is_not_taken_up_again_for_
 
             async def slowly(run: str, *, after: int = -1) -> Any:
                 found = await read(run, after=after)
-                if driver := sea._flight.drivers.get(run):
+                if driver := sea.supervisor.registry.drivers.get(run):
                     await driver.finished
                 return found
 
             sea.journal.inbox = slowly
             again = await sea.resume(run.id, cashier(World()))
             assert isinstance(await rested(again), Waiting)
-            await asyncio.gather(*sea._tasks)
+            await asyncio.gather(*sea.supervisor.tasks)
             assert (await sea.journal.row(run.id)).epoch == 2
 
     asyncio.run(main())

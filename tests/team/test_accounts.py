@@ -248,10 +248,10 @@ def test_a_reservation_that_comes_after_its_run_was_cancelled_is_given_back(
             await run.cancel()
             assert (await over(run)).status == "cancelled"
             held.set()
-            while sea._accounts._tasks:
+            while sea.supervisor.budget._tasks:
                 await asyncio.sleep(0)
             assert await account(sea) == Account(tenant="acme", day="*")
-            assert repr(sea._accounts) == "<BudgetGuard 0 to be made, 0 waiting, 0 in flight>"
+            assert repr(sea.supervisor.budget) == "<BudgetGuard 0 to be made, 0 waiting, 0 in flight>"
 
     asyncio.run(main())
 

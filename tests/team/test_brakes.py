@@ -147,7 +147,7 @@ def test_a_brake_acts_in_every_process_and_so_does_lifting_it(tmp_path: Path) ->
         world = World()
         async with Seawall(tmp_path / "desk.db") as here, Seawall(tmp_path / "desk.db") as there:
             await there.pause("agent:clerk", by="ops")
-            while not here._brakes.pauses():
+            while not here.supervisor.pauses.pauses():
                 await asyncio.sleep(0)
             run = await here.start(clerk(world), "go")
             assert (await parked(run)).what == "agent:clerk"
@@ -187,7 +187,7 @@ def test_one_brake_after_another_holds_the_run_until_none_does() -> None:
             assert world.calls == ["a"]
             await sea.unpause(f"run:{run.id}", by="ops")
             assert (await soon(run.outcome())).status == "completed"
-            assert repr(sea._brakes) == "<Pauses none, 0 held>"
+            assert repr(sea.supervisor.pauses) == "<Pauses none, 0 held>"
 
     asyncio.run(main())
 
@@ -338,7 +338,7 @@ def test_a_paused_run_is_cancelled_and_nothing_is_kept_of_it() -> None:
             await parked(run)
             await run.cancel(by="ops")
             assert (await soon(run.outcome())).status == "cancelled"
-            assert repr(sea._brakes) == "<Pauses tool:pay, 0 held>"
+            assert repr(sea.supervisor.pauses) == "<Pauses tool:pay, 0 held>"
 
     asyncio.run(main())
 

@@ -50,7 +50,7 @@ class Door(RuleBasedStateMachine):
         try:
             self.loop.run_until_complete(call())
         finally:
-            for run in [run for run in (*self.back, *self.lined_up) if self.places.has(run)]:
+            for run in [run for run in (*self.back, *self.lined_up) if self.places.has_slot(run)]:
                 self.granted(run)
 
     def granted(self, run: str) -> None:
@@ -92,7 +92,7 @@ class Door(RuleBasedStateMachine):
                 self.do("enter", run, tenant)
             return
         self.do("enter", run, tenant)
-        if self.places.has(run):
+        if self.places.has_slot(run):
             assert room
             self.driven.add(run)
         else:
@@ -101,8 +101,8 @@ class Door(RuleBasedStateMachine):
     @rule(tenant=TENANTS)
     def comes_again(self, tenant: str) -> None:
         run = self.new(tenant)
-        self.do("again", run, tenant)
-        if self.places.has(run):
+        self.do("reenter", run, tenant)
+        if self.places.has_slot(run):
             self.driven.add(run)
         else:
             self.back.append(run)
@@ -111,7 +111,7 @@ class Door(RuleBasedStateMachine):
     @rule(data=st.data())
     def finds_its_session_busy(self, data: st.DataObject) -> None:
         run = data.draw(st.sampled_from(self.lined_up))
-        self.do("behind", run)
+        self.do("wait_for_session", run)
         self.lined_up.remove(run)
         self.behind.append(run)
         self.nobody_left()
@@ -122,7 +122,7 @@ class Door(RuleBasedStateMachine):
         run = data.draw(st.sampled_from(self.behind))
         self.behind.remove(run)
         self.lined_up.append(run)
-        self.do("step_up", run)
+        self.do("line_up", run)
 
     @precondition(lambda self: self.driven or self.lined_up or self.back or self.behind)
     @rule(data=st.data())
@@ -134,7 +134,7 @@ class Door(RuleBasedStateMachine):
                 line.remove(run)
         self.nobody_left()
         self.do("leave", run)
-        assert not self.places.has(run)
+        assert not self.places.has_slot(run)
 
     def nobody_left(self) -> None:
         """Whose line is empty has no turn to wait for."""
@@ -146,7 +146,7 @@ class Door(RuleBasedStateMachine):
     @invariant()
     def bounds_hold(self) -> None:
         assert len(self.driven) <= 3
-        assert all(self.places.has(run) for run in self.driven)
+        assert all(self.places.has_slot(run) for run in self.driven)
         held = Counter(self.tenant[run] for run in self.driven)
         assert all(count <= 2 for count in held.values())
         assert f"{len(self.driven)}/3 in flight" in repr(self.places)
@@ -175,12 +175,12 @@ def test_what_was_begun_goes_before_what_is_new() -> None:
     async def main() -> None:
         places = place(Admission(in_flight=1))
         filled(places, "a", "b")
-        places.again("c", "")
+        places.reenter("c", "")
         places.leave("a")
-        assert places.has("c")
-        assert not places.has("b")
+        assert places.has_slot("c")
+        assert not places.has_slot("b")
         places.leave("c")
-        assert places.has("b")
+        assert places.has_slot("b")
 
     asyncio.run(main())
 
@@ -190,7 +190,7 @@ def test_what_was_begun_is_never_shed() -> None:
         places = place(Admission(in_flight=1, waiting=0))
         filled(places, "a")
         for number in range(100):
-            places.again(f"b-{number}", "")
+            places.reenter(f"b-{number}", "")
         with pytest.raises(Refused):
             places.enter("c", "")
         assert repr(places) == "<AdmissionQueue 1/1 in flight, 0/0 waiting>"
@@ -204,9 +204,9 @@ def test_tenants_take_turns_however_many_runs_one_of_them_has() -> None:
         filled(places, *(f"a-{number}" for number in range(101)), tenant="acme")
         places.enter("b", "bolt")
         places.leave("a-0")
-        assert places.has("a-1")  # it stood first in line, alone with its tenant's
+        assert places.has_slot("a-1")  # it stood first in line, alone with its tenant's
         places.leave("a-1")
-        assert places.has("b")
+        assert places.has_slot("b")
 
     asyncio.run(main())
 
@@ -216,11 +216,11 @@ def test_a_tenant_has_no_more_places_than_its_own() -> None:
         places = place(Admission(in_flight=3, per_tenant=1))
         filled(places, "a-0", "a-1", "a-2", tenant="acme")
         filled(places, "b-0", tenant="bolt")
-        assert [run for run in ("a-0", "a-1", "a-2", "b-0") if places.has(run)] == ["a-0", "b-0"]
+        assert [run for run in ("a-0", "a-1", "a-2", "b-0") if places.has_slot(run)] == ["a-0", "b-0"]
         places.leave("b-0")
-        assert not places.has("a-1")
+        assert not places.has_slot("a-1")
         places.leave("a-0")
-        assert places.has("a-1")
+        assert places.has_slot("a-1")
 
     asyncio.run(main())
 
@@ -239,7 +239,7 @@ def test_a_tenant_that_fills_its_share_of_the_line_leaves_the_rest_to_others() -
             3,
         )
         filled(places, "b-0", "b-1", tenant="bolt")
-        assert places.has("b-0")
+        assert places.has_slot("b-0")
 
     asyncio.run(main())
 
@@ -314,7 +314,7 @@ def test_closing_tells_those_in_line_and_gives_no_place_any_more() -> None:
         assert turn is not None
         places.close()
         places.leave("a")
-        assert not places.has("b")
+        assert not places.has_slot("b")
         with pytest.raises(Broken, match="b waited for a place"):
             await turn
 
@@ -327,7 +327,7 @@ def test_nothing_is_kept_of_those_who_have_left() -> None:
         for number in range(100):
             tenant = f"t-{number}"
             filled(places, "a", "b", "c", tenant=tenant)
-            places.behind("b")
+            places.wait_for_session("b")
             for run in ("a", "c", "b", "never came"):
                 places.leave(run)
         kept = [value for value in vars(places).values() if isinstance(value, dict)]

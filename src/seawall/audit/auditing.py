@@ -57,9 +57,8 @@ class _Audit:
     def __init__(self, run: RecordedRun, guards: Sequence[Guard], names: ToolNames) -> None:
         self._run = run
         self._bodies = Bodies(Redactor())
-        self._causes = Causes()
-        self._work = _Recorded(names)
-        self._gate = Gate(self._work, guards, Limits(), now=lambda: 0.0)
+        self._logic = _RecordedLogic(names, self._bodies)
+        self._gate = Gate(self._logic, guards, Limits(), self._bodies, Causes(), now=lambda: 0.0)
         started = RunStarted(
             at=0.0,
             run=run.id,
@@ -92,16 +91,16 @@ class _Audit:
             for index, step in admitted:
                 call = self._run.calls[index]
                 result = Result(status="error" if call.failed else "ok", output=call.result)
-                events = self._gate.settle(step, result, self._state, self._bodies, self._causes, 0.0)
+                events = self._gate.settle(step, result, self._state, 0.0)
                 self._note(index, events)
                 self._record(events)
         return self._audited(None, self._first)
 
     def _admit(self, call: RecordedCall) -> Admitted:
         frame = self._frame(call.agent)
-        self._work.call = call
+        self._logic.call = call
         proposal = Propose(kind="tool", name=call.tool, agent=call.agent, frame=frame, depth=1)
-        return self._gate.admit(proposal, self._state, self._bodies, self._causes, self._state.left_s)
+        return self._gate.admit(proposal, self._state, self._state.left_s)
 
     def _frame(self, agent: str) -> int:
         """Each agent of a recording is a frame: the first one the run's own, the others at a task of theirs."""
@@ -119,7 +118,7 @@ class _Audit:
         for event in events:
             before = self._state
             self._state = apply(before, event, self._gate.guards)
-            failed = self._gate.failed(before, self._state)
+            failed = self._gate.judge.halt_failed_folds(before, self._state)
             if failed:
                 raise SeawallBug(f"recorded run {self._run.id!r}: {getattr(failed[0], 'reason', '')}")
         self._bodies.unsaved()
@@ -158,24 +157,20 @@ def _turns(calls: Sequence[RecordedCall]) -> Iterator[list[int]]:
         yield list(indices)
 
 
-class _Recorded:
-    """`run.step.Work` of a recording: it only prepares the call in hand."""
+class _RecordedLogic:
+    """`run.step.Logic` of a recording: it only prepares the call in hand."""
 
-    def __init__(self, names: ToolNames) -> None:
+    def __init__(self, names: ToolNames, bodies: Bodies) -> None:
         self._names = names
+        self._bodies = bodies
         self.call: RecordedCall | None = None
 
-    @property
-    def limits(self) -> Limits:
-        """None that bind."""
-        return Limits()
-
     def decide(self, state: RunState) -> Sequence[Action]:
-        """The recording decides."""
+        """Returns nothing: the recording decides."""
         return ()
 
-    def prepare(self, proposal: Propose, state: RunState, bodies: Bodies, number: int) -> Step:
-        """The recorded call as a step."""
+    def prepare(self, proposal: Propose, state: RunState, number: int) -> Step:
+        """Returns the recorded call as a step."""
         call = self.call
         if call is None:
             raise SeawallBug("a step of a recording was prepared without its call")
@@ -187,24 +182,16 @@ class _Recorded:
             agent=proposal.agent,
             frame=proposal.frame,
             depth=proposal.depth,
-            input=bodies.put(call.arguments),
+            input=self._bodies.put(call.arguments),
             effect=not poll and self._names.effect(call),
             may_write=not poll and self._names.may_write(call),
             poll=poll,
         )
 
-    async def perform(self, step: Step, state: RunState, bodies: Bodies, left_s: float) -> Result:
-        """It was performed long ago."""
-        raise SeawallBug(f"step {step.number} of a recording was to be performed")
-
-    def withdrawn(self, step: Step) -> Result | None:
-        """Nothing is in flight."""
-        return None
-
-    def transcript(self, state: RunState, bodies: Bodies) -> Ref | None:
-        """A recording of calls has none."""
-        return None
-
     def retries(self, step: Step, state: RunState, result: Result) -> bool:
-        """What was tried again is in the recording."""
+        """Returns False: what was tried again is in the recording."""
         return False
+
+    def transcript(self, state: RunState) -> Ref | None:
+        """Returns None: a recording of calls has no transcript."""
+        return None

@@ -1,9 +1,9 @@
-"""The shell around the pure core: takes what `decide` wants, sends it through the gate, records it, performs it.
+"""The driver of one run: takes what `decide` wants, sends it through the gate, records it, performs it.
 
-One rule keeps it durable with one wait a step: the result of a step and the intents of the steps that were
-decided from it go to the journal as one batch, and nothing of them is acted on before that batch is durable.
-So every intent is on disk before its step is performed, and a crash can neither repeat a recorded step nor
-lose count of a call.
+One rule keeps a run durable with one wait for the disk a step: the result of a step and the intents of the steps
+that were decided from it go to the journal as one batch, and nothing of them is acted on before that batch is
+durable. So every intent is on disk before its step is performed, and a crash can neither repeat a recorded step
+nor lose count of a call.
 """
 
 from __future__ import annotations
@@ -13,57 +13,58 @@ import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
-import msgspec
+from msgspec.structs import replace
 
-from seawall.core.clock import Clock
+from seawall.core.clock import Clock, Timer
 from seawall.core.errors import Broken, Fenced, SeawallBug, wrap_unexpected
-from seawall.core.events import Event, GuardSet, Mode, StepDone
-from seawall.engine.ending import build_run_ended
+from seawall.core.events import Event, GuardSet, Mode, StepDone, StepStatus
 from seawall.engine.gate import Gate
-from seawall.engine.late import build_late_events, record_late
+from seawall.engine.in_doubt import build_late_events, record_late
 from seawall.engine.reserve import build_pauses
-from seawall.engine.timers import Timers
-from seawall.guards.deadline import DEADLINE
+from seawall.engine.timers import StepTimers
+from seawall.guards.deadline import DEADLINE, Deadline
 from seawall.guards.shared import Defer
 from seawall.journal.protocol import InboxItem, Journal, Lease
-from seawall.planner.protocol import Planning
+from seawall.planner.pruning import RunPlanner
 from seawall.run.bodies import Bodies
-from seawall.run.causes import Causes
 from seawall.run.commands import find_fate_approval, take_command
 from seawall.run.fold import apply
 from seawall.run.frame import status_when_cut
 from seawall.run.outcome import summarise
 from seawall.run.spend_delta import SpendDelta
 from seawall.run.state import RunState
-from seawall.run.step import Close, End, Propose, Result, Step, Work, restore_step
+from seawall.run.step import Close, End, Logic, Propose, Result, Step, restore_step
 
 MAX_ROUNDS = 10_000
 """Decisions taken without waiting for anything; more means that `decide` does not come to rest."""
 
 STALE_S = 0.5
 """An effect whose intent was recorded longer ago than this is made only after another look at the lease: the
-process may have been stopped meanwhile, and another one gone on with the run. Far below any lease, far above
-a commit."""
-
+process may have been stopped meanwhile, and another one gone on with the run. Far above a commit, far below any
+lease."""
 
 Create = Callable[..., Awaitable[Lease]]
-"""Records a new run: (its events after the first, bodies, whether it waits, its summary if it has ended, bookings)."""
+"""Records a new run: (events after the first, bodies, whether it waits, its summary if it has ended, bookings)."""
 
 
 class Driver:
-    """Drives one run in this process until it has ended, waits for a person, or is given up."""
+    """Drives one run in this process until it has ended, waits for a person, or is given up.
+
+    `on_record` is called after each batch that became durable, `on_rest` once the run has ended, waits, or was
+    given up.
+    """
 
     def __init__(
         self,
         state: RunState,
         *,
-        work: Work,
+        logic: Logic,
         gate: Gate,
         journal: Journal,
         lease: Lease | None,
         clock: Clock,
         bodies: Bodies,
-        planner: Planning | None = None,
+        planner: RunPlanner | None = None,
         on_rest: Callable[[Driver], None],
         on_record: Callable[[], None],
     ) -> None:
@@ -72,31 +73,36 @@ class Driver:
         self.bodies = bodies
         self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the run has ended or waits, and that is durable; fails with what broke the journal."""
-        self._work = work
+        self._logic = logic
         self._gate = gate
         self._journal = journal
         self._clock = clock
-        self._books = SpendDelta()
-        self._causes = Causes()
-        self._causes.learn(0, bodies.text(state.started.intent))
+        self._planner = planner
         self._on_rest = on_rest
         self._on_record = on_record
+        self._spend = SpendDelta()
+        self._deadline = Deadline(clock, state.left_s)
+        self._timers = StepTimers(clock)
+        self._plan_timer: Timer | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._final: asyncio.Future[None] | None = None
-        self._steps: dict[int, Step] = {}
-        self._taken: dict[int, Step] = {}
-        """Admitted steps without a result: those that runs share count them."""
+        """Durable with the batch after which the run has ended or is parked."""
+        self._acquired: dict[int, Step] = {}
+        """Admitted steps without a result: the guards that runs share count them."""
         self._deferred: list[Defer] = []
-        """What proposals of the newest round were told to wait for."""
-        self._pace = Timers(clock, state.left_s, planner)
+        """What proposals of the newest round wait for."""
+        self._intended_s: dict[int, float] = {}
+        """Effects by step: when their intents were decided, in monotonic seconds."""
+        self._recorded_waiting = state.waits
         self._broken: Exception | None = None
         self._closing = False
-        self._waits = state.waits
-        self._intended_at: dict[int, float] = {}
+
+    def __repr__(self) -> str:
+        return f"<Driver {self.state.started.run} seq {self.state.seq}, {len(self._tasks)} in flight>"
 
     @property
     def parked(self) -> bool:
-        """Whether all that is left to do waits for people: their decisions, and the brakes that they set."""
+        """Whether all that is left to do waits for people: their decisions, and the pauses that they set."""
         return self.state.waits and not self._deferred
 
     @property
@@ -104,114 +110,143 @@ class Driver:
         """Why the run was given up here; None while all is well."""
         return self._broken
 
-    def __repr__(self) -> str:
-        return f"<Driver {self.state.started.run} seq {self.state.seq}, {len(self._tasks)} in flight>"
+    @property
+    def _is_recorded(self) -> bool:
+        return self.lease.epoch > 0
 
     # ---- time
 
     def left_s(self) -> float:
-        """Active seconds left: below zero once a deadline that does not bind has passed."""
-        return self._pace.left_s()
+        """Returns the active seconds left: below zero once a deadline that does not bind has passed."""
+        return self._deadline.left_s()
 
-    def _overdue(self) -> None:
+    def _watch_time(self) -> None:
+        self._deadline.watch(self._on_overdue)
+        self._watch_plan()
+
+    def _on_overdue(self) -> None:
         mode = self.state.modes.get(DEADLINE, "enforce")
         if self.state.ended is None and mode != "off":
-            self._go([self._pace.deadline.verdict(self.state.started.limits.active_s, mode)])
+            self._proceed([self._deadline.verdict(self.state.started.limits.active_s, mode)])
 
-    def _watch(self) -> None:
-        self._pace.watch(self._overdue, lambda: self.state, self._go)
+    def _watch_plan(self) -> None:
+        """Asks the planner once more when only the time for the mandatory end is left."""
+        planner, left_s = self._planner, self.left_s()
+        mark_s = None if planner is None else planner.next_look_s(self.state, left_s)
+        if planner is None or mark_s is None:
+            return
+
+        def look() -> None:
+            if self.state.ended is not None:
+                return
+            planned = planner.last_call(self.state, self.left_s())
+            if planned is not None:
+                self._proceed([planned])
+            self._watch_plan()
+
+        self._plan_timer = self._clock.call_later(left_s - mark_s, look)
+
+    def _stop_watching_time(self) -> None:
+        self._deadline.cancel()
+        if self._plan_timer is not None:
+            self._plan_timer.cancel()
 
     # ---- from outside
 
     def start(self, first: Sequence[Event] = (), commands: Sequence[InboxItem] = ()) -> None:
-        """Go. `first` is recorded first: the new segment, and what closes the steps a crash left open.
+        """Goes on with a recorded run. `first` is recorded first: the new segment, and what closes the steps
+        that a crash left open.
 
         `commands` lay in the inbox meanwhile; they are taken before anything is decided.
         """
-        self._watch()
-        self._go(first, commands)
+        self._watch_time()
+        self._proceed(first, commands)
 
     async def start_new(self, first: Sequence[Event], create: Create) -> None:
-        """Go with a run that is not recorded yet: `create` records it with its first steps in one commit."""
-        batch, ready = self._fold(first)
-        ended, self._waits = self.state.ended, self.parked
-        end = None if ended is None else summarise(self.state)
+        """Starts a run that is not recorded yet: `create` records it with its first steps in one commit."""
+        batch, ready = self._fold_and_decide(first)
+        ended, self._recorded_waiting = self.state.ended, self.parked
+        summary = None if ended is None else summarise(self.state)
         try:
-            self.lease = await create(batch, self.bodies.unsaved(), self._waits, end, self._books.take())
+            self.lease = await create(
+                batch,
+                self.bodies.unsaved(),
+                self._recorded_waiting,
+                summary,
+                self._spend.take_bookings(),
+            )
         except BaseException:
-            self._let_go()
+            self._release_all()
             raise
-        if self.lease.epoch == 0:  # the request is known: another run answers it
+        if not self._is_recorded:  # the request is known: another run answers it
             self._broken = Fenced(f"request of run {self.state.started.run} was taken already")
-            self._let_go()
+            self._release_all()
         if self._broken is not None:
             return
-        self._watch()
-        if ended is not None or self._waits:
+        self._watch_time()
+        if ended is not None or self._recorded_waiting:
             self._final = asyncio.get_running_loop().create_future()
             self._final.set_result(None)
-            self._rest()
+            self._report_durable()
         for step in ready:
-            self._keep(self._chain(step))
+            self._keep(self._perform_chain(step))
         if self._deferred:  # what they wait for may have come while the run was being recorded
-            self.go_on()
+            self.decide_again()
 
     def learn(self, events: Sequence[Event]) -> None:
-        """Take the results of recorded steps into the index of causes."""
-        self._causes.relearn(events, self.bodies)
+        """Takes the results of recorded steps into the index of causes."""
+        self._gate.learn(events)
 
-    def command(self, item: InboxItem) -> None:
-        """Take a command from the inbox; one that was taken already is ignored."""
-        recorded = self.lease.epoch > 0
-        if recorded and item.number > self.state.inbox and self.state.ended is None:
-            self._go((), (item,))
+    def take_command(self, item: InboxItem) -> None:
+        """Takes a command from the inbox; one that was taken already is ignored."""
+        if self._is_recorded and item.number > self.state.inbox and self.state.ended is None:
+            self._proceed((), (item,))
 
-    def go_on(self) -> None:
-        """Something that runs share has changed: decide again."""
-        if self.lease.epoch > 0 and self.state.ended is None and not self.parked:
-            self._go(())
+    def decide_again(self) -> None:
+        """Decides again: something that runs share has changed."""
+        if self._is_recorded and self.state.ended is None and not self.parked:
+            self._proceed(())
 
-    def hold(self) -> None:
-        """A brake was put on: what was admitted and has not begun is withdrawn, and waits for it like any step."""
-        for step in list(self._taken.values()) if self.lease.epoch > 0 else ():
-            flies = step.number in self.state.open and step.kind in ("model", "tool")
-            if not flies or not self._gate.held(step, self.state):
+    def withdraw_paused(self) -> None:
+        """Withdraws every step that was admitted, has not begun, and is paused now. It is proposed again later."""
+        for step in list(self._acquired.values()) if self._is_recorded else ():
+            in_flight = step.number in self.state.open and step.kind in ("model", "tool")
+            if not in_flight or not self._gate.is_paused(step, self.state):
                 continue
             # It waits for its time, or for a thread that it will not take now.
-            if not self._pace.performed(step.number) or self._work.withdrawn(step) is not None:
-                self._steps.pop(step.number, None)
-                self._go(self._settled(step, Result(status="withdrawn")))
-                self._pace.stop(step.number)
+            if not self._timers.is_performed(step.number) or self._gate.withdraw(step) is not None:
+                self._proceed(self._settle(step, Result(status="withdrawn")))
+                self._timers.stop(step.number)
 
     def set_mode(self, guard: str, mode: Mode, by: str, until: float | None) -> None:
-        """Switch a guard for the rest of the run."""
-        recorded = self.lease.epoch > 0
-        if recorded and self.state.ended is None and self.state.modes.get(guard) != mode:
-            self._go([GuardSet(at=self._clock.wall_s(), guard=guard, mode=mode, by=by, until=until)])
+        """Switches a guard for the rest of the run."""
+        if self._is_recorded and self.state.ended is None and self.state.modes.get(guard) != mode:
+            self._proceed([GuardSet(at=self._clock.wall_s(), guard=guard, mode=mode, by=by, until=until)])
             if guard == DEADLINE and self.left_s() <= 0:  # its time passed while it was only observed
-                self._overdue()
+                self._on_overdue()
 
     def give_up(self, error: Exception, *, closing: bool = False) -> None:
-        """Stop at once; the run can be resumed from what is durable.
+        """Stops at once; the run can be resumed from what is durable.
 
         Nothing more is recorded or, with `closing`, only results that come before the lease is given back.
         """
         if self._broken is not None:
             return
         self._broken, self._closing = error, closing
-        self._disarm()
-        self._let_go()
+        self._cancel_all()
+        self._release_all()
         if not self.finished.done():
             self.finished.set_exception(error)
             self.finished.exception()  # whoever waits for the outcome gets it; nobody need wait
         self._on_rest(self)
 
-    def stragglers(self) -> list[asyncio.Task[None]]:
-        """Tasks that are still at it: late steps of an ended run, or all of a run that was given up."""
+    def unfinished_tasks(self) -> list[asyncio.Task[None]]:
+        """Returns the tasks still at work: late steps of an ended run, or all of a run that was given up."""
         return [task for task in self._tasks if not task.done()]
 
-    def _disarm(self) -> None:
-        self._pace.cancel()
+    def _cancel_all(self) -> None:
+        self._stop_watching_time()
+        self._timers.cancel()
         current = asyncio.current_task()  # the task that brought the news goes on to tell it
         for task in self._tasks:
             if task is not current:
@@ -219,66 +254,66 @@ class Driver:
 
     # ---- decide, record
 
-    def _go(self, happened: Sequence[Event], commands: Sequence[InboxItem] = ()) -> None:
-        """Record what happened and what follows, and perform what follows once that is durable."""
+    def _proceed(self, happened: Sequence[Event], commands: Sequence[InboxItem] = ()) -> None:
+        """Records what happened and what follows, and performs what follows once that is durable."""
         if self._broken is not None:
             return
         try:
-            ready, durable = self._advance(happened, commands)
+            ready, durable = self._append(happened, commands)
         except Exception as error:  # noqa: BLE001 -- a timer or a command came here: the run tells of it
             self.give_up(wrap_unexpected(error, self.state.started.run, "deciding"))
             return
-        self._keep(self._after(ready, durable))
+        self._keep(self._perform_after(ready, durable))
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _after(self, ready: list[Step], durable: asyncio.Future[None]) -> None:
-        if await self._durable(durable):
+    async def _perform_after(self, ready: list[Step], durable: Awaitable[None] | None) -> None:
+        if await self._wait_durable(durable):
             for step in ready:
-                self._keep(self._chain(step))
+                self._keep(self._perform_chain(step))
 
-    def _advance(
+    def _append(
         self, happened: Sequence[Event], commands: Sequence[InboxItem] = ()
-    ) -> tuple[list[Step], asyncio.Future[None]]:
-        """Fold `happened` and all that is decided from it; the steps to perform, and when they may be."""
-        first_seq, first_at = self.state.seq, self._clock.monotonic_s()
-        batch, ready = self._fold(happened, commands)
-        ended = self.state.ended
-        parked = self.parked
-        if not batch and parked == self._waits:  # asked again in vain
-            durable = asyncio.get_running_loop().create_future()
-            durable.set_result(None)
-            return ready, durable
+    ) -> tuple[list[Step], Awaitable[None] | None]:
+        """Folds `happened` and all that is decided from it, and enqueues that for the journal.
+
+        Returns the steps to perform, and what is done once they may be; None if there is nothing to record.
+        """
+        first_seq = self.state.seq
+        batch, ready = self._fold_and_decide(happened, commands)
+        ended, parked = self.state.ended, self.parked
+        if not batch and parked == self._recorded_waiting:  # decided again in vain
+            return ready, None
         durable = asyncio.ensure_future(
             self._journal.append(
                 self.lease,
                 first_seq,
                 batch,
                 self.bodies.unsaved(),
-                waiting=parked if parked or self._waits else None,
+                waiting=parked if parked or self._recorded_waiting else None,
                 summary=None if ended is None else summarise(self.state),
-                booked=self._books.take(),
+                booked=self._spend.take_bookings(),
             )
         )
-        self._waits = parked
-        self._intended_at |= dict.fromkeys((step.number for step in ready if step.effect), first_at)
+        self._recorded_waiting = parked
+        now_s = self._clock.monotonic_s()
+        self._intended_s |= {step.number: now_s for step in ready if step.effect}
         self._final = durable if ended is not None or parked else None
         return ready, durable
 
-    def _fold(
+    def _fold_and_decide(
         self, happened: Sequence[Event], commands: Sequence[InboxItem] = ()
     ) -> tuple[list[Event], list[Step]]:
-        """What happened and all that is decided from it, and the steps to perform."""
+        """Folds what happened and all that is decided from it; returns these events, and the steps to perform."""
         batch: list[Event] = []
-        for event in happened:
-            self._record(batch, event)
+        self._fold(batch, happened)
         for item in commands:
             if item.number > self.state.inbox:
-                for event in take_command(item, self.state, self.bodies, self._clock.wall_s(), self.left_s()):
-                    self._record(batch, event)
+                now, left_s = self._clock.wall_s(), self.left_s()
+                self._fold(batch, take_command(item, self.state, self.bodies, now, left_s))
         ready = self._decide(batch)
         if self.state.ended is None and not self.state.in_flight:
             self._park(batch)
@@ -289,33 +324,31 @@ class Driver:
         return batch, ready
 
     def _park(self, batch: list[Event]) -> None:
-        """Nothing is in flight: a run in which everything waits for people and their brakes is parked."""
-        if events := build_pauses(self._deferred, self._clock.wall_s(), self.left_s(), self.bodies.redact):
+        """Parks a run in which nothing is in flight and everything waits for people and their pauses."""
+        pauses = build_pauses(self._deferred, self._clock.wall_s(), self.left_s(), self.bodies.redact)
+        if pauses:
             self._deferred = []
-            for event in events:
-                self._record(batch, event)
+            self._fold(batch, pauses)
 
-    def _record(self, batch: list[Event], event: Event) -> None:
-        batch.append(event)
-        before = self.state
-        self.state = apply(before, event, self._gate.guards)
-        self._books.note(event, before, self.state.ledger)
-        if self.state.memories is not before.memories:
-            for judged in self._gate.failed(before, self.state):
-                self._record(batch, judged)
+    def _fold(self, batch: list[Event], events: Sequence[Event]) -> None:
+        for event in events:
+            batch.append(event)
+            before = self.state
+            self.state = apply(before, event, self._gate.guards)
+            self._spend.add(event, before, self.state.ledger)
+            if self.state.memories is not before.memories:
+                self._fold(batch, self._gate.judge.halt_failed_folds(before, self.state))
 
     def _decide(self, batch: list[Event]) -> list[Step]:
         ready: list[Step] = []
         for _ in range(MAX_ROUNDS):
             moved, course = False, self.state.plan.course
             self._deferred = []
-            for action in self._work.decide(self.state):
+            for action in self._logic.decide(self.state):
                 moved = self._act(action, batch, ready) or moved
                 if self.state.ended is not None:
                     return []
-                if (
-                    self.state.plan.course != course
-                ):  # somebody else answers: the rest was decided for the team
+                if self.state.plan.course != course:  # somebody else answers in the team's place
                     break
             if not moved:
                 return ready
@@ -324,148 +357,167 @@ class Driver:
         )
 
     def _act(self, action: Propose | Close | End, batch: list[Event], ready: list[Step]) -> bool:
-        """Carry out one action; whether anything moved."""
-        planned = None if isinstance(action, Close) else self._pace.plan(action, self.state)
+        """Carries out one action; returns whether anything moved."""
+        planned = None
+        if self._planner is not None and not isinstance(action, Close):
+            planned = self._planner.plan(action, self.state, self.left_s())
         if planned is not None and planned.mode == "enforce":
-            self._record(batch, planned)
+            self._fold(batch, [planned])
             return True
         match action:
             case Propose():
-                events, step, defer = self._gate.admit(
-                    action, self.state, self.bodies, self._causes, self.left_s()
-                )
-                for event in [*events, planned] if planned is not None and events else events:
-                    self._record(batch, event)
+                events, step, defer = self._gate.admit(action, self.state, self.left_s())
+                self._fold(batch, [*events, planned] if planned is not None and events else events)
                 if defer is not None:
                     self._deferred.append(defer)
                 if step is not None:
-                    self._steps[step.number] = self._taken[step.number] = step
-                    self._pace.begin(step.number)
+                    self._acquired[step.number] = step
+                    self._timers.begin(step.number)
                     if step.kind in ("model", "tool"):
                         ready.append(step)
                 return bool(events)
             case Close():
-                intent = self.state.open.get(action.step)
-                if intent is None:
-                    return False
-                step = self._steps.pop(action.step, None) or restore_step(intent)
-                text = action.text if action.text is not None else self.bodies.text(action.output)
-                result = Result(
-                    status=action.status, output=text, error=action.error, approved=action.approved
-                )
-                result = self._stopped(step, result, ready)
-                for event in self._settled(step, result):
-                    self._record(batch, event)
-                return True
+                return self._close(action, batch, ready)
             case End():
                 self._end(action, batch, ready)
                 return True
 
-    def _settled(self, step: Step, result: Result) -> list[Event]:
-        self._let_go(step.number, result)
-        events = self._gate.settle(step, result, self.state, self.bodies, self._causes, self.left_s())
-        self._pace.learn(step, events)
+    def _close(self, close: Close, batch: list[Event], ready: list[Step]) -> bool:
+        """Ends a hand-off, a review, or a step that is given up; returns whether it was open."""
+        intent = self.state.open.get(close.step)
+        if intent is None:
+            return False
+        step = self._acquired.get(close.step) or restore_step(intent)
+        text = close.text if close.text is not None else self.bodies.text(close.output)
+        took_s = self._timers.took_s(step.number)
+        self._timers.stop(step.number)
+        if step in ready:  # it was admitted this moment
+            ready.remove(step)
+            result = Result(status="withdrawn")
+        else:
+            result = Result(
+                status=close.status,
+                output=text,
+                error=close.error,
+                approved=close.approved,
+                duration_s=took_s,
+            )
+        self._fold(batch, self._settle(step, result))
+        return True
+
+    def _settle(self, step: Step, result: Result) -> list[Event]:
+        """Returns the events that end a step; the guards that runs share let go of it."""
+        self._release(step.number, result)
+        events = self._gate.settle(step, result, self.state, self.left_s())
+        if self._planner is not None:
+            for event in events:
+                if isinstance(event, StepDone) and event.step == step.number:
+                    self._planner.learn(step, event)
         return events
 
-    def _stopped(self, step: Step, result: Result, ready: list[Step]) -> Result:
-        """Stop whoever performs a step that is closed. One that was admitted this moment is withdrawn."""
-        took_s = self._pace.took_s(step.number)
-        self._pace.stop(step.number)
-        if step in ready:
-            ready.remove(step)
-            return Result(status="withdrawn")
-        return msgspec.structs.replace(result, duration_s=took_s)
+    def _release(self, number: int, result: Result) -> None:
+        step = self._acquired.pop(number, None)
+        if step is not None:
+            self._gate.release(step, self.state, result)
 
-    def _let_go(self, number: int | None = None, result: Result | None = None) -> None:
-        """Tell those that runs share that a step has come to an end, or every step that is taken."""
-        for each in list(self._taken) if number is None else [number]:
-            step = self._taken.pop(each, None)
-            if step is not None:
-                self._gate.done(step, self.state, result or Result(status="cancelled"))
+    def _release_all(self) -> None:
+        for number in list(self._acquired):
+            self._release(number, Result(status="cancelled"))
 
-    def _end(self, end: End, batch: list[Event], ready: Sequence[Step] = ()) -> None:
-        """Close what is in flight, withdraw what was admitted this moment (`ready`), then end the run."""
+    def _end(self, end: End, batch: list[Event], ready: Sequence[Step]) -> None:
+        """Closes what is in flight, withdraws what was admitted this moment (`ready`), then ends the run."""
         now = self._clock.wall_s()
         withdrawn = {step.number for step in ready}
         for step in sorted(self.state.open.values(), key=lambda step: -step.step):
-            status = "withdrawn" if step.step in withdrawn else status_when_cut(step)
-            self._let_go(step.step, Result(status=status))
-            took_s = self._pace.took_s(step.step)
+            status: StepStatus = "withdrawn" if step.step in withdrawn else status_when_cut(step)
+            self._release(step.step, Result(status=status))
+            took_s = self._timers.took_s(step.step)
             done = StepDone(at=now, step=step.step, status=status, duration_s=took_s, left_s=self.left_s())
-            self._pace.learn(restore_step(step), [done])
-            self._record(batch, done)
-        event = build_run_ended(
-            end, self.state, self._work, self._gate.guards, self.bodies, self._causes, now, self.left_s()
-        )
-        self._record(batch, event)
-        self._disarm()
+            if self._planner is not None:
+                self._planner.learn(restore_step(step), done)
+            self._fold(batch, [done])
+        self._fold(batch, [self._gate.end(end, self.state, self.left_s())])
+        self._cancel_all()
 
     # ---- perform
 
-    async def _chain(self, step: Step) -> None:
-        """Perform a step and go on with what follows from it, as one task."""
+    async def _perform_chain(self, step: Step) -> None:
+        """Performs a step and goes on with what follows from it, as one task."""
         ready = [step]
         try:
             while ready:
                 for other in ready[1:]:
-                    self._keep(self._chain(other))
+                    self._keep(self._perform_chain(other))
                 result = await self._perform(ready[0])
                 if result is None:
                     return
-                ready, durable = self._advance(self._settled(ready[0], result))
-                if not await self._durable(durable):
+                ready, durable = self._append(self._settle(ready[0], result))
+                if not await self._wait_durable(durable):
                     return
         except Exception as error:  # noqa: BLE001 -- nothing may be lost unseen in a task
             self.give_up(wrap_unexpected(error, self.state.started.run, f"step {ready[0].number}"))
 
     async def _perform(self, step: Step) -> Result | None:
-        """The result of `step`, or None if it came too late to count."""
+        """Returns the result of `step`, or None if it came too late to count."""
+        number = step.number
         if step.delay_s > 0:
             await self._clock.sleep(step.delay_s)
-        now = self._clock.monotonic_s()
-        if now - self._intended_at.pop(step.number, now) > STALE_S:
+        now_s = self._clock.monotonic_s()
+        if now_s - self._intended_s.pop(number, now_s) > STALE_S:
             await self._journal.append(self.lease, self.state.seq, (), {})  # `Fenced` if it is not ours
-        if step.number not in self.state.open:  # given up before it was begun
+        if number not in self.state.open:  # given up before it was begun
             return None
-        self._pace.limit(step, self.state, self._expire)
-        result = await self._gate.perform(step, self.state, self.bodies, self.left_s())
-        duration_s = self._pace.took_s(step.number)
-        self._pace.drop(step.number)
+        self._start_timer(step)
+        result = await self._gate.perform(step, self.state, self.left_s())
+        duration_s = self._timers.took_s(number)
+        self._timers.forget(number)
         await self._journal.room()
+        is_open = number in self.state.open
         if self._broken is not None:
-            if self._closing and step.number in self.state.open:
-                await self._last(step, result)
+            if self._closing and is_open:
+                await self._record_last(step, result)
             return None
-        self._steps.pop(step.number, None)
-        if step.number not in self.state.open:
-            await self._late(step, result)
+        if not is_open:
+            await self._record_late(step, result)
             return None
-        return msgspec.structs.replace(result, duration_s=duration_s)
+        return replace(result, duration_s=duration_s)
+
+    def _start_timer(self, step: Step) -> None:
+        """Gives the step its own time, or what the plan has for it."""
+        planned_s = None
+        if self._planner is not None:
+            planned_s = self._planner.limit_s(step, self.state, self.left_s())
+        planned = planned_s is not None and (step.timeout_s is None or planned_s < step.timeout_s)
+        limit_s = planned_s if planned else step.timeout_s
+        self._timers.start(
+            step.number, limit_s, lambda: self._expire(step, limit_s or 0.0, planned=planned)
+        )
 
     def _expire(self, step: Step, after_s: float, *, planned: bool) -> None:
         """A step used up its time: it fails now, and what it brings later is recorded and dropped."""
         if step.number not in self.state.open or self._broken is not None:
             return
         text = f"{step.kind} {step.name!r} did not answer within {after_s:.6g} s"
-        result = self._work.withdrawn(step) or Result(
+        result = self._gate.withdraw(step) or Result(
             status="timeout", output=text, error="timeout", endpoint="cut" if planned else "broken"
         )
-        result = msgspec.structs.replace(result, duration_s=after_s)
-        cut = self._pace.cut(step, self.state) if planned else []
-        self._go([*cut, *self._settled(step, result)])
-        self._pace.stop(step.number)
+        events: list[Event] = []
+        if planned and self._planner is not None:
+            events.append(self._planner.cut(step, self.state, self.left_s()))
+        self._proceed([*events, *self._settle(step, replace(result, duration_s=after_s))])
+        self._timers.stop(step.number)
 
-    async def _last(self, step: Step, result: Result) -> None:
-        """A result that came while this process closes: whoever goes on with the run decides what follows."""
+    async def _record_last(self, step: Step, result: Result) -> None:
+        """Records a result that came while this process closes: the run's next owner decides what follows."""
         first_seq, batch = self.state.seq, list[Event]()
-        for event in self._settled(step, result):
-            self._record(batch, event)
+        self._fold(batch, self._settle(step, result))
         with contextlib.suppress(Broken):  # too late: the run is not ours any more, or the disk is full
             await self._journal.append(
-                self.lease, first_seq, batch, self.bodies.unsaved(), booked=self._books.take()
+                self.lease, first_seq, batch, self.bodies.unsaved(), booked=self._spend.take_bookings()
             )
 
-    async def _late(self, step: Step, result: Result) -> None:
+    async def _record_late(self, step: Step, result: Result) -> None:
+        """Records and drops a result that came after its step had ended."""
         output = self.bodies.put(result.output)
         if result.status == "cancelled":
             return
@@ -476,26 +528,29 @@ class Driver:
         settled = find_fate_approval(self.state, step.number) is None
         await record_late(self._journal, self.lease, step.number, first_seq, events, unsaved, settled=settled)
 
-    async def _durable(self, durable: asyncio.Future[None]) -> bool:
-        """Wait until a batch is on disk; then tell whoever waits for the run to rest."""
+    async def _wait_durable(self, durable: Awaitable[None] | None) -> bool:
+        """Waits until a batch is on disk; returns whether the run goes on here."""
         try:
-            await durable
+            if durable is not None:
+                await durable
         except asyncio.CancelledError:  # which comes once the write is done: see `Journal.append`
-            if durable.done() and not durable.cancelled() and durable.exception() is None:
-                self._rest()
+            if isinstance(durable, asyncio.Future) and _succeeded(durable):
+                self._report_durable()
             raise
         except Exception as error:  # noqa: BLE001 -- whatever the journal raises ends the run here
             self.give_up(error)
             return False
-        self._rest()
+        self._report_durable()
         return self._broken is None
 
-    def _rest(self) -> None:
-        """Tell of what is durable now, and say so if with it the run has ended or is parked."""
+    def _report_durable(self) -> None:
+        """Reports what is durable now, and whether with it the run has ended or is parked."""
         self._on_record()
-        final = self._final
-        durable = final is not None and final.done() and not final.cancelled() and final.exception() is None
-        if durable and not self.finished.done():
-            self._pace.rest()
+        if self._final is not None and _succeeded(self._final) and not self.finished.done():
+            self._stop_watching_time()
             self.finished.set_result(None)
             self._on_rest(self)
+
+
+def _succeeded(future: asyncio.Future[None]) -> bool:
+    return future.done() and not future.cancelled() and future.exception() is None

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import assert_never
 
+from seawall.core.canonical import Ref
 from seawall.core.events import Cause, RunEnded
 from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
-from seawall.run.guard import Guard
-from seawall.run.handover import collect_handover
 from seawall.run.state import RunState
-from seawall.run.step import End, Work
+from seawall.run.step import End
 
 MAX_ERROR_CHARS = 2_000
 """Of an error's text in the outcome; the whole of it is a body."""
@@ -20,35 +19,34 @@ MAX_ERROR_CHARS = 2_000
 def build_run_ended(
     end: End,
     state: RunState,
-    work: Work,
-    guards: Sequence[Guard],
+    *,
+    edges: Sequence[Cause],
+    transcript: Ref | None,
+    handover: Mapping[str, str],
     bodies: Bodies,
-    causes: Causes,
-    now: float,
+    at: float,
     left_s: float,
 ) -> RunEnded:
-    """What `end` comes to for a run in `state`, in which nothing is open any more."""
-    edges = _edges(end, state, bodies, causes)
+    """Returns what `end` comes to for a run in `state`, in which nothing is open any more."""
     error = end.error if end.error_ref is None else bodies.text(end.error_ref)
     return RunEnded(
-        at=now,
+        at=at,
         status=end.status,
         answer=end.answer,
-        causes=edges,
+        causes=tuple(edges),
         reviewed=end.reviewed,
         stopped_by=end.stopped_by,
         pruned=state.pruned,
         error=None if error is None else bodies.redact(error)[:MAX_ERROR_CHARS],
         unchecked_delivery=state.started.stream,
-        # A run that ends before its first step had no part in the session's conversation.
-        transcript=work.transcript(state, bodies) if state.steps else None,
-        handover=collect_handover(state, guards),
+        transcript=transcript,
+        handover=dict(handover),
         left_s=left_s,
     )
 
 
-def _edges(end: End, state: RunState, bodies: Bodies, causes: Causes) -> tuple[Cause, ...]:
-    """What the answer rests on: where its values are from, and who wrote it or which results it was made of."""
+def trace_answer(end: End, state: RunState, bodies: Bodies, causes: Causes) -> tuple[Cause, ...]:
+    """Returns what the answer rests on: where its values are from, and who wrote it or which results it is made of."""
     if end.answer is None:
         return ()
     plan, root = state.plan, state.frames.get(0)

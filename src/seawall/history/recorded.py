@@ -1,27 +1,35 @@
-"""Recorded runs, for whoever goes on from one: its events, or what is left of them after `prune`."""
+"""Reads recorded runs from the journal: events, state, outcome, and what a run waits for."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
+from typing import Any
 
 from seawall.core.errors import Misused, SeawallBug
 from seawall.core.events import Event, StoppedBy
 from seawall.journal.protocol import Journal, RunRow
 from seawall.run.fold import fold
-from seawall.run.outcome import Outcome, Waiting, list_waits
+from seawall.run.outcome import Outcome, Waiting, build_outcome, list_waits
+from seawall.run.state import RunState
 
 
-async def read_events(journal: Journal, run_id: str) -> list[Event]:
-    """All events of a run. Raises `Misused` if there is no such run, or if its events were pruned."""
-    events = await journal.events(run_id)
+async def read_events(journal: Journal, run: str) -> list[Event]:
+    """Returns all events of a run. Raises `Misused` if there is no such run, or if its events were pruned."""
+    events = await journal.events(run)
     if not events:  # every run has its first; only `prune` takes them
-        raise Misused(f"run {run_id}: its events were pruned; its summary row remains: seawall runs")
+        raise Misused(f"run {run}: its events were pruned; its summary row remains: seawall runs")
     return events
 
 
-async def read_waits(journal: Journal, run_id: str) -> list[Waiting]:
-    """What a run waits for, oldest first; nothing if it does not (any more)."""
-    events = await read_events(journal, run_id)
+async def read_state(journal: Journal, run: str) -> RunState:
+    """Returns the run's state as it is recorded. Raises `Misused` if its events were pruned."""
+    return fold(await read_events(journal, run))
+
+
+async def read_waits(journal: Journal, run: str) -> list[Waiting]:
+    """Returns what a run waits for, oldest first; nothing if it does not (any more)."""
+    events = await read_events(journal, run)
     state = fold(events)
     refs = [step.input for step in state.approvals if step.input]
     bodies = await journal.bodies(state.started.tenant, refs)
@@ -29,8 +37,27 @@ async def read_waits(journal: Journal, run_id: str) -> list[Waiting]:
     return list_waits(state, events, lambda ref: texts.get(ref, "[erased]"))
 
 
+async def read_outcome(journal: Journal, run: str, parse: Callable[[str], Any] | None = None) -> Outcome:
+    """Returns the outcome of a run that has ended; of a pruned one what its row says.
+
+    `parse` makes `Outcome.output` of the answer.
+    """
+    events = await journal.events(run)
+    if not events:
+        return restore_outcome(await journal.row(run))
+    state = fold(events)
+    ref = state.ended.answer if state.ended is not None else None
+    if ref is None:
+        return build_outcome(state, None)
+    bodies = await journal.bodies(state.started.tenant, [ref])
+    if ref not in bodies:
+        return build_outcome(state, "[erased]")
+    answer = bodies[ref].decode()
+    return build_outcome(state, answer, parse(answer) if parse is not None else None)
+
+
 def restore_outcome(row: RunRow) -> Outcome:
-    """The outcome of a run whose events were pruned: what its row says. The answer went with the events."""
+    """Returns the outcome of a run whose events were pruned: what its row says. The answer went with the events."""
     kept = row.summary
     if kept is None:
         raise SeawallBug(f"run {row.run} has neither events nor a summary")

@@ -24,7 +24,7 @@ from seawall.run.fold import apply, begin
 from seawall.run.guard import Guard
 from seawall.run.ledger import find_shortfall
 from seawall.run.state import RunState
-from seawall.run.step import Action, Close, End, Propose, Result, Work, restore_step
+from seawall.run.step import Action, Close, End, Logic, Propose, Result, restore_step
 from seawall.run.verdict import SEVERITY, kind_of
 
 What = Literal["decision", "verdict", "version", "outcome"]
@@ -52,16 +52,16 @@ class Replay(msgspec.Struct, frozen=True):
 
 
 def replay(
-    events: Sequence[Event], work: Work, guards: Sequence[Guard], limits: Limits, bodies: Bodies
+    events: Sequence[Event], logic: Logic, guards: Sequence[Guard], limits: Limits, bodies: Bodies
 ) -> Replay:
-    """Decide again over `events`, with today's `work`, `guards` and `limits`. Pure but for new bodies.
+    """Decide again over `events`, with today's `logic`, `guards` and `limits`. Pure but for new bodies.
 
     `bodies` holds what the events refer to: all of it, as an erased argument would read as an invalid one.
     """
     started = events[0]
     if not isinstance(started, RunStarted):
         raise SeawallBug(f"a run's first event is {type(started).__name__}, not RunStarted")
-    return _Replayer(events, started, work, guards, limits, bodies).run()
+    return _Replayer(events, started, logic, guards, limits, bodies).run()
 
 
 class _Replayer:
@@ -69,19 +69,18 @@ class _Replayer:
         self,
         events: Sequence[Event],
         started: RunStarted,
-        work: Work,
+        logic: Logic,
         guards: Sequence[Guard],
         limits: Limits,
         bodies: Bodies,
     ) -> None:
         self._events = events
         self._started = started
-        self._work = work
+        self._logic = logic
         self._guards = tuple(guards)
         self._limits = limits
         self._bodies = bodies
-        self._gate = Gate(work, guards, limits, now=lambda: started.at)
-        self._causes = Causes()
+        self._gate = Gate(logic, guards, limits, bodies, Causes(), now=lambda: started.at)
         self._found: list[Difference] = []
         self._versions: set[tuple[str, str]] = set()
         self._halted_today = False
@@ -127,7 +126,7 @@ class _Replayer:
     def _intended(self, seq: int, intent: StepIntended, state: RunState) -> None:
         if state.halted is not None:
             return
-        actions = self._work.decide(state)
+        actions = self._logic.decide(state)
         proposal = next((action for action in actions if _matches(action, intent)), None)
         if not isinstance(proposal, Propose):
             today = "; ".join(describe_action(action) for action in actions) or "waits"
@@ -139,7 +138,7 @@ class _Replayer:
             return
         if intent.kind == "approval" and recorded != "hold":
             return  # it settles an effect; no guard was asked
-        admitted = self._gate.admit(proposal, state, self._bodies, self._causes, state.left_s)
+        admitted = self._gate.admit(proposal, state, state.left_s)
         today, why = _admitted(admitted.events, admitted.step is not None)
         if admitted.step is None and not admitted.events:
             today, why = self._short(intent, state)
@@ -164,7 +163,7 @@ class _Replayer:
         return "halt", f" by 'limits': {short.limit_name} would be {short.value} (limit {short.limit})"
 
     def _version(self, seq: int, intent: StepIntended, proposal: Propose, state: RunState) -> None:
-        prepared = self._work.prepare(proposal, state, self._bodies, intent.step)
+        prepared = self._logic.prepare(proposal, state, intent.step)
         if prepared.version == intent.version or not intent.version:
             return
         key = (intent.kind, intent.agent if intent.kind == "model" else intent.name)
@@ -200,7 +199,7 @@ class _Replayer:
             answer=None if done.answer is None else self._bodies.text(done.answer),
         )
         step = restore_step(intent)
-        findings = self._gate.judge("after", step, result, state)
+        findings = self._gate.judge.judge(step, result, state)
         severest: VerdictKind = "allow"
         for finding in findings:
             kind = kind_of(finding.verdict)
@@ -222,18 +221,18 @@ class _Replayer:
             return
         if halt.stage == "after" or halt.guard in SHARED:
             return  # compared with its result; or it stands as it was recorded
-        for action in self._work.decide(state):
+        for action in self._logic.decide(state):
             if isinstance(action, Propose):
-                admitted = self._gate.admit(action, state, self._bodies, self._causes, state.left_s)
+                admitted = self._gate.admit(action, state, state.left_s)
                 if admitted.step is None:
                     return  # stopped today as well, or waits
-        actions = "; ".join(describe_action(action) for action in self._work.decide(state)) or "waits"
+        actions = "; ".join(describe_action(action) for action in self._logic.decide(state)) or "waits"
         self._differs(seq, halt.step or None, "verdict", recorded, f"goes on: {actions}")
 
     def _ended(self, seq: int, ended: RunEnded, state: RunState) -> None:
         if state.halted is not None or state.cancelled is not None:
             return
-        actions = self._work.decide(state)
+        actions = self._logic.decide(state)
         if not any(getattr(action, "status", None) == ended.status for action in actions):
             today = "; ".join(describe_action(action) for action in actions) or "waits"
             self._differs(seq, None, "outcome", ended.status, today)

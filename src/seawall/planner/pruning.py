@@ -35,7 +35,10 @@ together are one."""
 
 
 class RunPlanner:
-    """`run.planning.Planning` for a team."""
+    """The planner of one run. It reads the state, the seconds left and what is known of latencies.
+
+    What it decides is an event. With mode `observe` the event is only recorded.
+    """
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -55,3 +56,26 @@ class FoldFailed(msgspec.Struct, frozen=True):
     def verdict(self) -> Halt:
         """Fail closed."""
         return Halt(f"guard {self.guard!r} raised while it took in an event: {self.error}")
+
+
+def collect_handover(state: RunState, guards: Sequence[Guard]) -> dict[str, str]:
+    """Returns what the guards of a run leave for the next run of its session.
+
+    A guard that raises leaves nothing: this run is over.
+    """
+    if state.started.session is None:
+        return {}
+    left: dict[str, str] = {}
+    for guard in guards:
+        memory = state.memories.get(guard.name)
+        if isinstance(memory, FoldFailed):
+            continue
+        try:
+            text = guard.carry(memory)
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # noqa: BLE001 -- what it would have remembered is advice; the outcome is not
+            continue
+        if text is not None:
+            left[guard.name] = text
+    return left

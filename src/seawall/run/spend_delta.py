@@ -15,9 +15,11 @@ from seawall.run.state import RunState
 
 DAY_S = 86_400
 
+_NO_USD = Decimal(0)
+
 
 def day_of(at: float) -> str:
-    """The day (UTC) of a wall time, as `YYYY-MM-DD`."""
+    """Returns the day (UTC) of a wall time, as `YYYY-MM-DD`."""
     return _day(int(at // DAY_S))
 
 
@@ -27,23 +29,39 @@ def _day(number: int) -> str:
 
 
 def need_of(kind: str, tokens: int, usd: Decimal) -> Spend:
-    """What a step reserves, its call included."""
+    """Returns what a step reserves, its call included."""
     if kind == "model":
         return Spend(usd=usd, tokens=tokens, model_calls=1)
     return Spend(tool_calls=1) if kind == "tool" else Spend()
 
 
+class _Change(msgspec.Struct):
+    """What is to be booked on one day."""
+
+    reserved_usd: Decimal = _NO_USD
+    reserved_tokens: int = 0
+    reserved_model_calls: int = 0
+    reserved_tool_calls: int = 0
+    usd: Decimal = _NO_USD
+    tokens: int = 0
+    model_calls: int = 0
+    tool_calls: int = 0
+
+
 class SpendDelta:
-    """Changes that are not booked yet. They go to the journal with the events that they come from."""
+    """What a run's steps have changed in its ledger and is not booked yet, by the day of each step.
+
+    It goes to the journal in the commit of the events that it comes from.
+    """
 
     def __init__(self) -> None:
-        self._changes: dict[str, tuple[Spend, Spend]] = {}
+        self._changes: dict[str, _Change] = {}
 
     def __repr__(self) -> str:
         return f"<SpendDelta {', '.join(self._changes) or 'nothing to book'}>"
 
-    def note(self, event: Event, before: RunState, after: Ledger) -> None:
-        """An event of the run was folded into `before`, and made its ledger `after`."""
+    def add(self, event: Event, before: RunState, after: Ledger) -> None:
+        """Adds what `event` changed: it was folded into `before`, and the ledger is `after` now."""
         ledger = before.ledger
         if ledger is after:
             return
@@ -52,40 +70,43 @@ class SpendDelta:
             step = before.open.get(event.step)
         if step is None:
             return
-        reserved = Spend(
-            usd=after.reserved_usd - ledger.reserved_usd,
-            tokens=after.reserved_tokens - ledger.reserved_tokens,
-        )
-        spent = Spend(
-            usd=after.usd - ledger.usd,
-            tokens=after.tokens - ledger.tokens,
-            model_calls=after.model_calls - ledger.model_calls,
-            tool_calls=after.tool_calls - ledger.tool_calls,
-        )
+        day = step.prepaid or day_of(step.at)
+        change = self._changes.get(day)
+        if change is None:
+            change = self._changes[day] = _Change()
+        change.reserved_usd += after.reserved_usd - ledger.reserved_usd
+        change.reserved_tokens += after.reserved_tokens - ledger.reserved_tokens
+        change.usd += after.usd - ledger.usd
+        change.tokens += after.tokens - ledger.tokens
+        change.model_calls += after.model_calls - ledger.model_calls
+        change.tool_calls += after.tool_calls - ledger.tool_calls
         if step is event and step.prepaid:  # all of it stands as reserved, its call too, which is spent now
-            reserved = add_spend(reserved, -need_of(step.kind, step.tokens, step.usd))
-        self._add(step.prepaid or day_of(step.at), reserved, spent)
+            need = need_of(step.kind, step.tokens, step.usd)
+            change.reserved_usd -= need.usd
+            change.reserved_tokens -= need.tokens
+            change.reserved_model_calls -= need.model_calls
+            change.reserved_tool_calls -= need.tool_calls
 
-    def _add(self, day: str, reserved: Spend, spent: Spend) -> None:
-        known = self._changes.get(day)
-        if known is not None:
-            reserved, spent = add_spend(known[0], reserved), add_spend(known[1], spent)
-        self._changes[day] = reserved, spent
-
-    def take(self) -> list[Booking]:
-        """What is to be booked now; the books are empty after it."""
+    def take_bookings(self) -> list[Booking]:
+        """Returns what is to be booked now, and forgets it."""
         if not self._changes:
             return []
         changes, self._changes = self._changes, {}
-        return [Booking(day=day, reserved=each[0], spent=each[1]) for day, each in changes.items()]
-
-
-def add_spend(one: Spend, other: Spend) -> Spend:
-    """The sum of two."""
-    return msgspec.structs.replace(
-        one,
-        usd=one.usd + other.usd,
-        tokens=one.tokens + other.tokens,
-        model_calls=one.model_calls + other.model_calls,
-        tool_calls=one.tool_calls + other.tool_calls,
-    )
+        return [
+            Booking(
+                day=day,
+                reserved=Spend(
+                    usd=each.reserved_usd,
+                    tokens=each.reserved_tokens,
+                    model_calls=each.reserved_model_calls,
+                    tool_calls=each.reserved_tool_calls,
+                ),
+                spent=Spend(
+                    usd=each.usd,
+                    tokens=each.tokens,
+                    model_calls=each.model_calls,
+                    tool_calls=each.tool_calls,
+                ),
+            )
+            for day, each in changes.items()
+        ]

@@ -11,8 +11,6 @@ import msgspec
 
 from seawall.core.canonical import Ref
 from seawall.core.events import Call, Gist, Status, StepIntended, StepKind, StepStatus, StoppedBy
-from seawall.core.limits import Limits
-from seawall.run.bodies import Bodies
 from seawall.run.frame import Grant
 from seawall.run.state import RunState
 
@@ -135,36 +133,35 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     duration_s: float = 0.0
 
 
-class Work(Protocol):
-    """What the run layer needs to know of a team: one team definition, as it is today."""
-
-    @property
-    def limits(self) -> Limits:
-        """The team's own limits."""
-        ...
+class Logic(Protocol):
+    """What the engine needs to know of a team as it is defined today: what to do next, and how. Pure."""
 
     def decide(self, state: RunState) -> Sequence[Action]:
-        """The next actions. Pure."""
+        """Returns the next actions; none if everything waits."""
         ...
 
-    def prepare(self, proposal: Propose, state: RunState, bodies: Bodies, number: int) -> Step:
-        """Resolve and validate a proposal; what is wrong with it goes into `Step.invalid`."""
-        ...
-
-    async def perform(self, step: Step, state: RunState, bodies: Bodies, left_s: float) -> Result:
-        """Perform a prepared model or tool step. Never raises but for cancellation."""
-        ...
-
-    def withdrawn(self, step: Step) -> Result | None:
-        """What a step comes to whose own time is over before it began; it never will. None: it has begun."""
-        ...
-
-    def transcript(self, state: RunState, bodies: Bodies) -> Ref | None:
-        """The manifest of the run's conversation, for the session's next run."""
+    def prepare(self, proposal: Propose, state: RunState, number: int) -> Step:
+        """Resolves and validates a proposal; what is wrong with it goes into `Step.invalid`."""
         ...
 
     def retries(self, step: Step, state: RunState, result: Result) -> bool:
-        """Whether the policy allows another try after this failure."""
+        """Returns whether the step's own policy allows another try after this failure."""
+        ...
+
+    def transcript(self, state: RunState) -> Ref | None:
+        """Returns the manifest of the run's conversation, for the session's next run."""
+        ...
+
+
+class Executor(Protocol):
+    """Performs the steps of one run: calls its models and tools."""
+
+    async def perform(self, step: Step, state: RunState, left_s: float) -> Result:
+        """Performs a prepared model or tool step. Raises nothing but `CancelledError`."""
+        ...
+
+    def withdraw(self, step: Step) -> Result | None:
+        """Gives up a step that has not begun, and returns what it comes to; None: it has begun."""
         ...
 
 

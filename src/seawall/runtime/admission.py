@@ -91,7 +91,7 @@ class _Ticket:
         """Of one in line: done once it has a place."""
 
     @property
-    def has_place(self) -> bool:
+    def has_slot(self) -> bool:
         return self.ready is None and not self.waits
 
 
@@ -104,13 +104,13 @@ class _TenantQueues:
     def __len__(self) -> int:
         return len(self._lines)
 
-    def add(self, spot: _Ticket) -> None:
-        self._lines.setdefault(spot.tenant, OrderedDict())[spot.run] = spot
+    def add(self, ticket: _Ticket) -> None:
+        self._lines.setdefault(ticket.tenant, OrderedDict())[ticket.run] = ticket
 
-    def remove(self, spot: _Ticket) -> None:
-        line = self._lines.get(spot.tenant)
-        if line is not None and line.pop(spot.run, None) is not None and not line:
-            del self._lines[spot.tenant]
+    def remove(self, ticket: _Ticket) -> None:
+        line = self._lines.get(ticket.tenant)
+        if line is not None and line.pop(ticket.run, None) is not None and not line:
+            del self._lines[ticket.tenant]
 
     def next(self, has_room: Callable[[str], bool]) -> _Ticket | None:
         """Take the next one whose tenant has room out of its line.
@@ -121,12 +121,12 @@ class _TenantQueues:
         if tenant is None:
             return None
         line = self._lines[tenant]
-        _, spot = line.popitem(last=False)
+        _, ticket = line.popitem(last=False)
         if line:
             self._lines.move_to_end(tenant)
         else:
             del self._lines[tenant]
-        return spot
+        return ticket
 
 
 class CompletionRate:
@@ -143,14 +143,14 @@ class CompletionRate:
         since = self._full_since
         return self._full_s + (0.0 if since is None else self._clock.monotonic_s() - since)
 
-    def full(self, full: bool) -> None:
+    def set_full(self, full: bool) -> None:
         """Whether there is no room from now on."""
         if full and self._full_since is None:
             self._full_since = self._clock.monotonic_s()
         elif not full and self._full_since is not None:
             self._full_s, self._full_since = self._now(), None
 
-    def left(self) -> None:
+    def count(self) -> None:
         """A run makes room. Counts if there was none."""
         if self._full_since is None:
             return
@@ -173,14 +173,14 @@ class AdmissionQueue:
 
     def __init__(self, options: Admission, clock: Clock) -> None:
         self.options = options
-        self._spots: dict[str, _Ticket] = {}
+        self._tickets: dict[str, _Ticket] = {}
         self._held = 0
         self._held_by: dict[str, int] = {}
         self._waiting = 0
         self._waiting_by: dict[str, int] = {}
         self._again = _TenantQueues()
         self._new = _TenantQueues()
-        self._pace = CompletionRate(clock)
+        self._rate = CompletionRate(clock)
         self._closed = False
 
     def __repr__(self) -> str:
@@ -193,86 +193,86 @@ class AdmissionQueue:
     def enter(self, run: str, tenant: str) -> None:
         """Take a place or, where there is none, stand in line. Raises `Refused` if that is full too."""
         if self._room(tenant):
-            self._take(self._spot(run, tenant))
+            self._take(self._make_ticket(run, tenant))
             return
         self._check_line(tenant)
-        spot = self._spot(run, tenant)
-        self._count_waiting(spot, 1)
-        self._line_up(spot, self._new)
+        ticket = self._make_ticket(run, tenant)
+        self._count_waiting(ticket, 1)
+        self._line_up(ticket, self._new)
 
-    def behind(self, run: str, *, recorded: bool = False) -> None:
+    def wait_for_session(self, run: str, *, recorded: bool = False) -> None:
         """Wait for the run before in the session, and let others have the place or the turn.
 
         Raises `Refused` if the line is full, but not for a run that is recorded.
         """
-        spot = self._spots[run]
-        if spot.waits:
-            self._new.remove(spot)
-            spot.ready = None
+        ticket = self._tickets[run]
+        if ticket.waits:
+            self._new.remove(ticket)
+            ticket.ready = None
             self._update()
             return
         if not recorded:
-            self._check_line(spot.tenant)
-        self._give_up(spot)
-        self._count_waiting(spot, 1)
+            self._check_line(ticket.tenant)
+        self._give_up(ticket)
+        self._count_waiting(ticket, 1)
         self._grant()
 
-    def step_up(self, run: str) -> None:
+    def line_up(self, run: str) -> None:
         """The run before in the session has ended: stand in line for a place, with the turn of who comes now."""
-        spot = self._spots[run]
-        if spot.waits and spot.ready is None:
-            self._line_up(spot, self._new)
+        ticket = self._tickets[run]
+        if ticket.waits and ticket.ready is None:
+            self._line_up(ticket, self._new)
             self._grant()
 
-    def again(self, run: str, tenant: str) -> None:
+    def reenter(self, run: str, tenant: str) -> None:
         """Take a place, or be next for one."""
-        if run in self._spots:
+        if run in self._tickets:
             return
-        spot = self._spot(run, tenant)
+        ticket = self._make_ticket(run, tenant)
         if self._room(tenant):
-            self._take(spot)
+            self._take(ticket)
         else:
-            self._line_up(spot, self._again)
+            self._line_up(ticket, self._again)
 
     def leave(self, run: str) -> None:
         """Give back what the run has, if it has anything."""
-        spot = self._spots.pop(run, None)
-        if spot is None:
+        ticket = self._tickets.pop(run, None)
+        if ticket is None:
             return
-        if spot.has_place:
-            self._pace.left()
-            self._give_up(spot)
-        elif spot.waits:
-            self._new.remove(spot)
-            self._count_waiting(spot, -1)
+        if ticket.has_slot:
+            self._rate.count()
+            self._give_up(ticket)
+        elif ticket.waits:
+            self._new.remove(ticket)
+            self._count_waiting(ticket, -1)
         else:
-            self._again.remove(spot)
+            self._again.remove(ticket)
         self._grant()
 
     def close(self) -> None:
         """Give nobody a place any more: who stands in line is told."""
         self._closed = True
-        for spot in self._spots.values():
-            if spot.ready is not None and not spot.ready.done():
-                text = f"run {spot.run} waited for a place, and this Seawall was closed; resume it"
-                spot.ready.set_exception(Broken(text))
-                spot.ready.exception()  # whoever awaits it is told; nobody need await it
+        for ticket in self._tickets.values():
+            if ticket.ready is not None and not ticket.ready.done():
+                text = f"run {ticket.run} waited for a place, and this Seawall was closed; resume it"
+                ticket.ready.set_exception(Broken(text))
+                ticket.ready.exception()  # whoever awaits it is told; nobody need await it
 
     # ---- looking
 
-    def has(self, run: str) -> bool:
+    def has_slot(self, run: str) -> bool:
         """Whether the run has a place."""
-        spot = self._spots.get(run)
-        return spot is not None and spot.has_place
+        ticket = self._tickets.get(run)
+        return ticket is not None and ticket.has_slot
 
-    def full_for(self, tenant: str) -> bool:
+    def is_full_for(self, tenant: str) -> bool:
         """Whether a run of this tenant would have to wait for a place."""
         return not self._room(tenant)
 
     def turn(self, run: str) -> asyncio.Future[None] | None:
         """Of a run in line: done once it has a place. Fails with `Broken` if there will be none."""
-        spot = self._spots.get(run)
-        return None if spot is None else spot.ready
+        ticket = self._tickets.get(run)
+        return None if ticket is None else ticket.ready
 
     # ---- inside
 
@@ -280,54 +280,54 @@ class AdmissionQueue:
         limit = self.options.per_tenant
         return self._held < self.options.in_flight and (limit is None or self._held_by.get(tenant, 0) < limit)
 
-    def _spot(self, run: str, tenant: str) -> _Ticket:
-        spot = self._spots[run] = _Ticket(run, tenant)
-        return spot
+    def _make_ticket(self, run: str, tenant: str) -> _Ticket:
+        ticket = self._tickets[run] = _Ticket(run, tenant)
+        return ticket
 
-    def _take(self, spot: _Ticket) -> None:
+    def _take(self, ticket: _Ticket) -> None:
         self._held += 1
-        self._held_by[spot.tenant] = self._held_by.get(spot.tenant, 0) + 1
+        self._held_by[ticket.tenant] = self._held_by.get(ticket.tenant, 0) + 1
         self._update()
 
-    def _give_up(self, spot: _Ticket) -> None:
+    def _give_up(self, ticket: _Ticket) -> None:
         self._held -= 1
-        left = self._held_by[spot.tenant] - 1
+        left = self._held_by[ticket.tenant] - 1
         if left:
-            self._held_by[spot.tenant] = left
+            self._held_by[ticket.tenant] = left
         else:  # tenants come and go; what is kept of them must not grow
-            del self._held_by[spot.tenant]
+            del self._held_by[ticket.tenant]
 
-    def _count_waiting(self, spot: _Ticket, change: int) -> None:
-        spot.waits = change > 0
+    def _count_waiting(self, ticket: _Ticket, change: int) -> None:
+        ticket.waits = change > 0
         self._waiting += change
-        left = self._waiting_by.get(spot.tenant, 0) + change
+        left = self._waiting_by.get(ticket.tenant, 0) + change
         if left:
-            self._waiting_by[spot.tenant] = left
+            self._waiting_by[ticket.tenant] = left
         else:
-            del self._waiting_by[spot.tenant]
+            del self._waiting_by[ticket.tenant]
 
-    def _line_up(self, spot: _Ticket, lines: _TenantQueues) -> None:
-        spot.ready = asyncio.get_running_loop().create_future()
-        lines.add(spot)
+    def _line_up(self, ticket: _Ticket, lines: _TenantQueues) -> None:
+        ticket.ready = asyncio.get_running_loop().create_future()
+        lines.add(ticket)
         self._update()
 
     def _grant(self) -> None:
         """Give every free place to who is next, and who may have it."""
         while not self._closed and self._held < self.options.in_flight:
-            spot = self._again.next(self._room) or self._new.next(self._room)
-            if spot is None:
+            ticket = self._again.next(self._room) or self._new.next(self._room)
+            if ticket is None:
                 break
-            ready, spot.ready = spot.ready, None
-            if spot.waits:
-                self._count_waiting(spot, -1)
-            self._take(spot)
+            ready, ticket.ready = ticket.ready, None
+            if ticket.waits:
+                self._count_waiting(ticket, -1)
+            self._take(ticket)
             if ready is not None and not ready.done():
                 ready.set_result(None)
         self._update()
 
     def _update(self) -> None:
         lined_up = len(self._again) or len(self._new)
-        self._pace.full(bool(lined_up) or self._held >= self.options.in_flight)
+        self._rate.set_full(bool(lined_up) or self._held >= self.options.in_flight)
 
     def _check_line(self, tenant: str) -> None:
         """Raise `Refused` if no other run of this tenant may wait."""
@@ -341,7 +341,7 @@ class AdmissionQueue:
             whose = f" of tenant {tenant!r}"
         else:
             return
-        after_s = self._pace.wait_s(max(1, ahead))
+        after_s = self._rate.wait_s(max(1, ahead))
         after_s = options.retry_after_s if after_s is None else min(after_s, MAX_RETRY_AFTER_S)
         raise Refused(
             f"{self._held} runs are in flight (limit {options.in_flight}), and {value} more{whose} wait "

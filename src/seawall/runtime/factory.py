@@ -1,4 +1,4 @@
-"""What runs are made with in this process: guards, models, prices, conversations, and the redactor."""
+"""The factory: wires the parts of one run together."""
 
 from __future__ import annotations
 
@@ -6,31 +6,34 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
+from seawall.core.canonical import Ref
 from seawall.core.clock import Clock
 from seawall.core.errors import Misused, Refused
-from seawall.core.events import RunStarted
 from seawall.core.limits import Limits
 from seawall.core.redact import Redactor
+from seawall.engine.driver import Driver
 from seawall.engine.gate import BUILT_IN, Gate
 from seawall.guards.loops import Loops
 from seawall.guards.shared import SharedGuard
+from seawall.journal.protocol import Journal, Lease
 from seawall.models import prices
 from seawall.models.protocol import Model, Price
 from seawall.models.providers import base_url_of
 from seawall.planner.latencies import Latencies
 from seawall.planner.pruning import RunPlanner
 from seawall.run.bodies import Bodies
+from seawall.run.causes import Causes
 from seawall.run.frame import MessageRef
 from seawall.run.guard import Guard
-from seawall.run.step import Work
-from seawall.runtime.executor import Resources, TeamWork
-from seawall.runtime.sessions import Sessions
+from seawall.run.state import RunState
+from seawall.runtime.executor import Resources, TeamExecutor
 from seawall.team.agent import Agent, check_items
+from seawall.team.prepare import TeamLogic
 from seawall.team.team import Team
 
 
 class Factory:
-    """Makes the parts of a run."""
+    """Makes the parts of runs from what all runs of a process have in common: guards, models, prices, secrets."""
 
     def __init__(
         self,
@@ -42,18 +45,33 @@ class Factory:
         redactor: Redactor,
     ) -> None:
         check_items("Seawall: guards", guards or (), Guard)
-        self.sessions = Sessions()
         self.own_guards = tuple(guards) if guards is not None else (Loops(),)
         self._clock = clock
         self._resolve = models or _resolve
         self._prices = dict(prices or {})
         self._redactor = redactor
-        self._crews: weakref.WeakKeyDictionary[Team, Resources] = weakref.WeakKeyDictionary()
-        self._resolved: dict[str, Model] = {}
+        self._guards: weakref.WeakKeyDictionary[Team, tuple[Guard, ...]] = weakref.WeakKeyDictionary()
+        self._resources: weakref.WeakKeyDictionary[Team, Resources] = weakref.WeakKeyDictionary()
+        self._models: dict[str, Model] = {}
+        """Those that were made from their names."""
         self._latencies = Latencies()
 
+    def __repr__(self) -> str:
+        return f"<Factory of {len(self._resources)} teams>"
+
+    # ---- what runs of one team have in common
+
     def guards(self, team: Team) -> tuple[Guard, ...]:
-        """The guards of a team's runs. Raises `Misused` for one with a name of Seawall's own, or two of one."""
+        """Returns the guards of a team's runs.
+
+        Raises `Misused` for a guard with a name of Seawall's own, or two guards of one name.
+        """
+        known = self._guards.get(team)
+        if known is None:
+            known = self._guards[team] = self._join_guards(team)
+        return known
+
+    def _join_guards(self, team: Team) -> tuple[Guard, ...]:
         for place, guards in (("Seawall", self.own_guards), (f"team {team.name!r}", team.guards)):
             names = [guard.name for guard in guards]
             if twice := [name for name in names if names.count(name) > 1]:
@@ -65,52 +83,50 @@ class Factory:
         return tuple(by_name.values())
 
     def check(self, team: Team, limits: Limits, usd_cap: Decimal | None) -> None:
-        """Raise `Refused` if money is limited, for the run or by a cap, and a model's price is not known."""
-        crew = self._crew(team)
+        """Makes the team's models, and raises `Refused` if money is limited and a model's price is not known.
+
+        Money is limited by the run's `limits` or by a cap. Raises what making a model raises, too.
+        """
+        resources = self._resources_of(team)
         usd = limits.usd if limits.usd is not None else usd_cap
-        for agent, price in crew.prices.items():
-            if usd is not None and price is None:
-                model = crew.models[agent].name
-                own = (
-                    ""
-                    if isinstance(team.members[agent].agent.model, str)
-                    else " or, if it is a ScriptedModel, with ScriptedModel(…, price=…)"
-                )
-                extra = (
-                    "" if prices.installed() else ", or install a list of them: pip install 'seawall[prices]'"
-                )
-                raise Refused(
-                    f"usd is limited to {usd}, and the price for agent {agent!r} of model {model!r} is not known: "
-                    f"give it with Seawall(prices={{{model!r}: Price(…)}}){own}{extra}",
-                    guard="limits",
-                    limit=usd,
-                    value=model,
-                )
+        if usd is None:
+            return
+        for agent, price in resources.prices.items():
+            if price is not None:
+                continue
+            model = resources.models[agent].name
+            own = (
+                ""
+                if isinstance(team.members[agent].agent.model, str)
+                else " or, if it is a ScriptedModel, with ScriptedModel(…, price=…)"
+            )
+            extra = "" if prices.installed() else ", or install a list of them: pip install 'seawall[prices]'"
+            raise Refused(
+                f"usd is limited to {usd}, and the price for agent {agent!r} of model {model!r} is not known: "
+                f"give it with Seawall(prices={{{model!r}: Price(…)}}){own}{extra}",
+                guard="limits",
+                limit=usd,
+                value=model,
+            )
 
-    def planner(self, team: Team, bodies: Bodies) -> RunPlanner | None:
-        """The planner of one run, if the team has one. What is known of latencies is of all runs here."""
-        if team.planner is None:
-            return None
-        return RunPlanner(team, team.planner, self._latencies, bodies, now=self._clock.wall_s)
-
-    def _crew(self, team: Team) -> Resources:
-        crew = self._crews.get(team)
-        if crew is None:
+    def _resources_of(self, team: Team) -> Resources:
+        resources = self._resources.get(team)
+        if resources is None:
             models: dict[str, Model] = {}
             for name, member in team.members.items():
                 model = member.agent.model
-                models[name] = self._named(model) if isinstance(model, str) else model
-            crew = self._crews[team] = Resources(team, models, self._price)
-        return crew
+                models[name] = self._model(model) if isinstance(model, str) else model
+            resources = self._resources[team] = Resources(team, models, self._price)
+        return resources
 
-    def _named(self, name: str) -> Model:
-        model = self._resolved.get(name)
+    def _model(self, name: str) -> Model:
+        model = self._models.get(name)
         if model is None:
-            model = self._resolved[name] = self._resolve(name)
+            model = self._models[name] = self._resolve(name)
         return model
 
     def _price(self, agent: Agent) -> Price | None:
-        """What an agent's model costs: as the host says, as the model itself says, or as it is listed."""
+        """Returns what an agent's model costs: as `Seawall` was told, as the model says, or as it is listed."""
         model = agent.model
         name = model if isinstance(model, str) else model.name
         given = self._prices.get(name)
@@ -125,51 +141,72 @@ class Factory:
         return prices.listed(name, at=self._clock.wall_s(), base_url=base_url, settings=agent.settings)
 
     async def close(self) -> None:
-        """Close the models that were made from their names; those that were given stay as they are."""
-        for model in self._resolved.values():
+        """Closes the models that were made from their names; those that were given stay as they are."""
+        for model in self._models.values():
             close = getattr(model, "aclose", None)
             if close is not None:
                 await close()
-        self._resolved.clear()
-        self._crews.clear()
+        self._models.clear()
+        self._resources.clear()
 
-    def bodies(self, tenant: str = "", session: str | None = None) -> Bodies:
-        """A run's bodies, with those of its session's conversation that are at hand."""
-        return Bodies(self._redactor, self.sessions.known(tenant, session))
+    # ---- the parts of one run
 
-    def work(
+    def make_bodies(self, known: Mapping[Ref, bytes] | None = None) -> Bodies:
+        """Returns a run's bodies, with those that are at hand."""
+        return Bodies(self._redactor, known)
+
+    def make_logic(self, team: Team, bodies: Bodies, history: Sequence[MessageRef]) -> TeamLogic:
+        """Returns a team's logic for a run that only decides. No model is made, so no price comes from one."""
+        prices = {name: self._price(member.agent) for name, member in team.members.items()}
+        return TeamLogic(team, bodies, prices=prices, history=history)
+
+    def make_driver(
         self,
         team: Team,
-        limits: Limits,
+        state: RunState,
         bodies: Bodies,
-        lines: Sequence[MessageRef],
+        history: Sequence[MessageRef],
         *,
-        models: bool = True,
-        on_text: Callable[[int, str], None] | None = None,
-    ) -> TeamWork:
-        """The team at work on one run; without `models` it can decide, not perform."""
-        crew = self._crew(team) if models else Resources(team, {}, self._price)
-        return TeamWork(team, crew, limits, bodies, history=lines, on_text=on_text)
-
-    def gate(
-        self,
-        team: Team,
-        work: Work,
-        started: RunStarted,
+        journal: Journal,
+        lease: Lease | None,
         shared: Sequence[SharedGuard],
-        again: Callable[[], None],
-    ) -> Gate:
-        """The gate of one run; `again` is called when what it shares may have changed."""
-        fork = started.fork
-        simulate = fork is not None and not fork.live_effects
-        return Gate(
-            work,
+        wake: Callable[[], None],
+        on_text: Callable[[int, str], None] | None,
+        on_rest: Callable[[Driver], None],
+        on_record: Callable[[], None],
+    ) -> Driver:
+        """Returns the driver of a run in `state`, with its gate, executor and planner. See `Driver` and `Gate`."""
+        started, resources = state.started, self._resources_of(team)
+        logic = TeamLogic(team, bodies, prices=resources.prices, history=history)
+        causes = Causes()
+        causes.learn(0, bodies.text(started.intent))
+        gate = Gate(
+            logic,
             self.guards(team),
             started.limits,
+            bodies,
+            causes,
             now=self._clock.wall_s,
-            simulate_effects=simulate,
+            executor=TeamExecutor(team, resources, logic.context, bodies, on_text=on_text),
+            simulate_effects=started.fork is not None and not started.fork.live_effects,
             shared=shared,
-            again=again,
+            wake=wake,
+        )
+        planner = None
+        if team.planner is not None:  # what is known of latencies is of all runs here
+            now = self._clock.wall_s
+            planner = RunPlanner(team, team.planner, self._latencies, bodies, now=now)
+        return Driver(
+            state,
+            logic=logic,
+            gate=gate,
+            journal=journal,
+            lease=lease,
+            clock=self._clock,
+            bodies=bodies,
+            planner=planner,
+            on_rest=on_rest,
+            on_record=on_record,
         )
 
 

@@ -1,4 +1,4 @@
-"""How a new run comes in: at once, or in line, and how one that goes on finds its place again."""
+"""The launcher: how a new run comes in, at once or in line."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Literal
 
 from seawall.core.canonical import Ref
 from seawall.core.errors import Refused
-from seawall.core.events import Event, RunStarted, RunTaken
+from seawall.core.events import Event, RunStarted
 from seawall.engine.driver import Create, Driver
 from seawall.journal.protocol import Booking, Lease, RunRow, Summary
 from seawall.run.bodies import Bodies
 from seawall.run.fold import begin
 from seawall.runtime.run import Run
-from seawall.runtime.supervisor import Supervisor
+from seawall.runtime.sessions import Past
+from seawall.runtime.supervisor import Supervisor, begin_segment
 from seawall.team.team import Team
 
 MAX_TRIES = 3
@@ -24,78 +25,91 @@ MAX_TRIES = 3
 _log = logging.getLogger("seawall")
 
 
-class Launcher(Supervisor):
-    """Lets runs in, as many as there are places, each of a session after the one before it."""
+class Launcher:
+    """Starts new runs: as many as there are slots, each after the one before it in its session."""
 
-    def _handle(self, run_id: str, team: Team | None = None) -> Run:
-        """A handle on a run. `Seawall` makes it, for a handle asks that one."""
-        raise NotImplementedError
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
 
-    async def attach(self, run_id: str) -> Run:
-        """A handle on a run, wherever it is driven. Raises `Misused` if there is no such run."""
-        await self.journal.row(run_id)
-        return self._handle(run_id)
+    def __repr__(self) -> str:
+        return f"<Launcher {self._supervisor.admission!r}>"
 
-    async def _enter(self, team: Team, started: RunStarted, bodies: Bodies) -> Run:
-        """Begin, or wait in line. Raises `Refused` if that is full, its tenant is paused, or the session takes
-        no other run now.
+    async def launch(self, team: Team, started: RunStarted, bodies: Bodies) -> Run:
+        """Begins a run, or records it and lets it wait in line.
 
-        It is a task of its own: who asks for it and is cancelled does not leave it half way.
+        Raises `Refused` if the line is full, the tenant is paused, or the session takes no other run now. To be
+        called in a task of its own: a caller that is cancelled does not leave the run half way.
         """
-        run_id = started.run
+        admission, run_id = self._supervisor.admission, started.run
         try:
-            self._brakes.check_door(started.tenant)
-            self._places.enter(run_id, started.tenant)
-            run = await self._entered(team, started, bodies)
-        except Refused:  # perhaps since this very request's run is there already
-            self._places.leave(run_id)
-            request_id = started.request_id
-            known = request_id and await self.journal.request(started.tenant, request_id)
+            self._supervisor.pauses.check_door(started.tenant)
+            admission.enter(run_id, started.tenant)
+            run = await self._begin_or_queue(team, started, bodies)
+        except Refused:  # perhaps because this very request's run is there already
+            admission.leave(run_id)
+            request_id, journal = started.request_id, self._supervisor.journal
+            known = request_id and await journal.request(started.tenant, request_id)
             if not known:
                 raise
             return await self.attach(known)
         except BaseException:
-            self._places.leave(run_id)
+            admission.leave(run_id)
             raise
         if run.id != run_id:
-            self._places.leave(run_id)
+            admission.leave(run_id)
         return run
 
-    async def _entered(self, team: Team, started: RunStarted, bodies: Bodies) -> Run:
-        """Begin now if there is a place and the session is free, else in its turn."""
+    async def attach(self, run_id: str) -> Run:
+        """Returns a handle on a run, wherever it is driven. Raises `Misused` if there is no such run."""
+        await self._supervisor.journal.row(run_id)
+        return Run(self._supervisor, run_id)
+
+    async def _begin_or_queue(self, team: Team, started: RunStarted, bodies: Bodies) -> Run:
+        """Begins now if there is a slot and the session is free, else in its turn."""
+        supervisor = self._supervisor
         for _ in range(MAX_TRIES):
             tail = None
             if started.session is not None:
-                tail = await self._shop.sessions.tail(self.journal, started, queued=self._flight.holds)
+                queued = supervisor.registry.holds
+                tail = await supervisor.sessions.find_tail(supervisor.journal, started, queued=queued)
             if tail == "busy":
                 break
-            if not self._places.has(started.run):
+            if not supervisor.admission.has_slot(started.run):
                 return await self._queue(team, started, bodies)
             try:
                 return await self._begin(team, started, bodies, tail)
             except Refused as refused:
                 if refused.guard != "session":
                     raise
-        self._places.behind(started.run)
+        supervisor.admission.wait_for_session(started.run)
         return await self._queue(team, started, bodies)
+
+    def _make_driver(
+        self, team: Team, started: RunStarted, lease: Lease | None, bodies: Bodies, past: Past
+    ) -> tuple[Driver, list[Event]]:
+        """Returns the driver of a run that begins, and the events that it begins with."""
+        supervisor = self._supervisor
+        state = begin(started, supervisor.factory.guards(team))
+        driver = supervisor.make_driver(team, state, lease, bodies, past.messages)
+        owner, epoch = supervisor.journal.owner, 1
+        at = started.at
+        if lease is not None:
+            owner, epoch, at = lease.owner, lease.epoch, supervisor.clock.wall_s()
+        first: list[Event] = [
+            begin_segment(owner, epoch, at=at, left_s=started.limits.active_s, past=past),
+            *supervisor.set_modes(started.guards, started.guards),
+        ]
+        return driver, first
 
     # ---- at once
 
     async def _begin(self, team: Team, started: RunStarted, bodies: Bodies, tail: RunRow | None) -> Run:
-        """Record the run together with its first steps, and go."""
-        past = await self._shop.sessions.history(self.journal, tail, bodies)
-        state = begin(started, self._shop.guards(team))
-        driver = self._driver(team, state, None, bodies, past.lines)
-        handle = self._handle(started.run)
-        taken = RunTaken(
-            at=started.at,
-            owner=self.journal.owner,
-            epoch=1,
-            left_s=started.limits.active_s,
-            history=past.transcript,
-            handover=dict(past.handover),
-        )
-        first: list[Event] = [taken, *self._post.switched(started.guards, started.guards)]
+        """Records the run together with its first steps, and goes."""
+        supervisor = self._supervisor
+        journal = supervisor.journal
+        past = await supervisor.sessions.load_history(journal, tail, bodies)
+        driver, first = self._make_driver(team, started, None, bodies, past)
+        handle = Run(supervisor, started.run)
         after = None if started.session is None else "" if tail is None else tail.run
 
         async def create(
@@ -105,7 +119,7 @@ class Launcher(Supervisor):
             summary: Summary | None,
             booked: Sequence[Booking],
         ) -> Lease:
-            return await self.journal.create(
+            return await journal.create(
                 started, events, unsaved, after=after, waiting=waits, summary=summary, booked=booked
             )
 
@@ -115,107 +129,83 @@ class Launcher(Supervisor):
         return handle
 
     async def _start_new(self, driver: Driver, first: Sequence[Event], create: Create) -> None:
-        run_id = driver.state.started.run
+        supervisor, run_id = self._supervisor, driver.state.started.run
         try:
             await driver.start_new(first, create)
         except BaseException:
             driver.bodies.keep()
-            self._forget(run_id)
+            supervisor.forget(run_id)
             raise
         if driver.lease.epoch == 0:
-            self._forget(run_id)
-        else:  # what was set live while it was being recorded
-            for name, mode, by, until in self._switches.now(driver.state.started.guards):
-                driver.set_mode(name, mode, by, until)
-            driver.hold()
-            await self._post.hand(run_id, driver)
+            supervisor.forget(run_id)
+        else:  # what was set live while the run was being recorded
+            supervisor.apply_live_modes(driver)
+            driver.withdraw_paused()
+            await supervisor.inbox.hand_over(run_id, driver)
 
     # ---- in line
 
     async def _queue(self, team: Team, started: RunStarted, bodies: Bodies) -> Run:
-        """Record the run, and go once its turn has come."""
-        lease = await self.journal.create(started, (), bodies.unsaved())
+        """Records the run, and goes once its turn has come."""
+        supervisor = self._supervisor
+        lease = await supervisor.journal.create(started, (), bodies.unsaved())
         if lease.epoch == 0:
             return await self.attach(lease.run)
-        line = self._go_when_free(team, started, bodies, lease)
-        task = asyncio.get_running_loop().create_task(line)
-        self._flight.in_line[started.run] = task
+        registry = supervisor.registry
+        waiting = self._go_when_free(team, started, bodies, lease)
+        task = asyncio.get_running_loop().create_task(waiting)
+        registry.in_line[started.run] = task
 
-        def begun_or_gone(_: asyncio.Task[None]) -> None:
-            self._flight.in_line.pop(started.run, None)
-            self._flight.tell(started.run)
+        def leave_line(_: asyncio.Task[None]) -> None:
+            registry.in_line.pop(started.run, None)
+            registry.wake(started.run)
 
-        task.add_done_callback(begun_or_gone)
-        return self._handle(started.run, team)
+        task.add_done_callback(leave_line)
+        return Run(supervisor, started.run, team=team)
 
     async def _go_when_free(self, team: Team, started: RunStarted, bodies: Bodies, lease: Lease) -> None:
-        run_id = started.run
+        supervisor, run_id = self._supervisor, started.run
         try:
-            await self._stand_in_line(team, started, bodies, lease)
+            await self._wait_and_go(team, started, bodies, lease)
         except asyncio.CancelledError:  # this Seawall closes: others may go on with the run
-            self._places.leave(run_id)
-            await self._release(lease)
+            supervisor.admission.leave(run_id)
+            await supervisor.release(lease)
             raise
         except Exception as error:  # noqa: BLE001 -- a guard's or a model's code may be what fails
             _log.error("run %s was recorded and could not begin: %s", run_id, error)
-            self._places.leave(run_id)
-            self._flight.forget(run_id)
-            await self._release(lease)
+            supervisor.admission.leave(run_id)
+            supervisor.registry.remove(run_id)
+            await supervisor.release(lease)
 
-    async def _stand_in_line(self, team: Team, started: RunStarted, bodies: Bodies, lease: Lease) -> None:
-        tail = await self._session_free(started)
-        self._places.step_up(started.run)
-        await self._turn(started.run)
-        past = await self._shop.sessions.history(self.journal, tail, bodies)
-        state = begin(started, self._shop.guards(team))
-        commands = await self.journal.inbox(started.run)
-        driver = self._driver(team, state, lease, bodies, past.lines)
-        taken = RunTaken(
-            at=self._clock.wall_s(),
-            owner=lease.owner,
-            epoch=lease.epoch,
-            left_s=started.limits.active_s,
-            history=past.transcript,
-            handover=dict(past.handover),
-        )
-        first: list[Event] = [taken, *self._post.switched(started.guards, started.guards)]
+    async def _wait_and_go(self, team: Team, started: RunStarted, bodies: Bodies, lease: Lease) -> None:
+        supervisor = self._supervisor
+        tail = await self._wait_for_session(started)
+        supervisor.admission.line_up(started.run)
+        await supervisor.wait_turn(started.run)
+        past = await supervisor.sessions.load_history(supervisor.journal, tail, bodies)
+        commands = await supervisor.journal.inbox(started.run)
+        driver, first = self._make_driver(team, started, lease, bodies, past)
         driver.start(first, commands)
-        self._keep(
-            self._post.hand(started.run, driver)
-        )  # nothing may fail here any more: the run is on its way
+        # Nothing may fail here any more: the run is on its way.
+        supervisor.keep(supervisor.inbox.hand_over(started.run, driver))
 
-    async def _session_free(self, started: RunStarted) -> RunRow | None:
-        """The session's run before this one, once that has ended; None too if this one is cancelled first."""
+    async def _wait_for_session(self, started: RunStarted) -> RunRow | None:
+        """Returns the session's run before this one, once that has ended; None if this one is cancelled first."""
         if started.session is None:
             return None
+        supervisor = self._supervisor
         while True:
             tail: RunRow | Literal["busy"] | None = "busy"
-            change = self._post.next_change()
+            change = supervisor.inbox.next_change()
             try:
-                tail = await self._shop.sessions.tail(
-                    self.journal, started, queued=self._flight.holds, own=True
+                tail = await supervisor.sessions.find_tail(
+                    supervisor.journal, started, queued=supervisor.registry.holds, own=True
                 )
             except Refused:  # the run before it waits for a person, or to be gone on with: so does this one
                 tail = "busy"
             if tail != "busy":
                 return tail
-            if await self._cancelled(started.run):
+            if await supervisor.is_cancelled(started.run):
                 return None
-            self._places.behind(started.run, recorded=True)
+            supervisor.admission.wait_for_session(started.run, recorded=True)
             await change
-
-    async def _turn(self, run_id: str) -> None:
-        """Wait until the run has a place. One that is cancelled meanwhile leaves the line: it needs none."""
-        while (turn := self._places.turn(run_id)) is not None:
-            news = self._flight.news(run_id)
-            if await self._cancelled(run_id):
-                self._places.leave(run_id)
-                return
-            await asyncio.wait([turn, news], return_when=asyncio.FIRST_COMPLETED)
-            if turn.done():
-                turn.result()  # or why there will be none
-                return
-
-    async def _cancelled(self, run_id: str) -> bool:
-        """Whether somebody has asked to end a run that is not driven."""
-        return any(item.command.kind == "cancel" for item in await self.journal.inbox(run_id))

@@ -37,20 +37,20 @@ class GuardModes:
     """Live settings of guards, as the journal has them."""
 
     def __init__(self, clock: Clock) -> None:
-        self._live = LiveSettings("guard", clock)
+        self._settings = LiveSettings("guard", clock)
         self._seen: set[str] = set(BUILT_IN)
 
     def read(self, settings: Mapping[tuple[SettingKind, str], Setting], expired: Callable[[], None]) -> bool:
         """Take in the journal's settings; whether those of guards changed. `expired`: when one runs out."""
-        return self._live.read(settings, expired)
+        return self._settings.read(settings, expired)
 
-    def now(self, at_start: Mapping[str, Mode]) -> Iterator[tuple[str, Mode, str, float | None]]:
+    def live(self, at_start: Mapping[str, Mode]) -> Iterator[tuple[str, Mode, str, float | None]]:
         """(guard, mode, by, until) for every guard that was ever set and that a run has."""
         self._seen.update(at_start)
-        for name, setting in self._live.items():
+        for name, setting in self._settings.items():
             if name not in at_start:
                 continue
-            if not self._live.live(name):
+            if not self._settings.live(name):
                 yield name, at_start[name], "expired", None
             elif setting.value == AUTO:
                 yield name, at_start[name], setting.by, None

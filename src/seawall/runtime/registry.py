@@ -1,71 +1,25 @@
-"""What this process has in flight, and who waits for news of it."""
+"""The runs that this process has in flight, and what waits for news of them."""
 
 from __future__ import annotations
 
 import asyncio
-import math
-from collections import deque
-from collections.abc import Collection, Iterator
-from functools import partial
 from weakref import WeakValueDictionary
 
 from seawall.core.clock import Clock
 from seawall.engine.driver import Driver
-from seawall.models.protocol import TextDelta
+from seawall.runtime.streaming import StreamedText
 from seawall.team.team import Team
 
-MAX_DELTAS = 10_000
-"""Pieces of text kept for readers of `events()` that are behind; older ones are dropped, the answer is not."""
 LOOK_S = 10.0
-"""A run that another process has is looked at this often, for nobody writes when a process dies. A third of a
+"""A run that another process has is looked at this often, because a process that dies writes nothing. A third of a
 journal's default lease."""
 
 
-class StreamedText:
-    """The text that a run in flight streams. Each reader has its own place in it."""
-
-    def __init__(self, flight: Registry, run: str) -> None:
-        self._tell = partial(flight.tell, run)
-        self._pieces: deque[tuple[int, TextDelta]] = deque(maxlen=MAX_DELTAS)
-        self._came = 0
-
-    def __repr__(self) -> str:
-        return f"<StreamedText {self._came} pieces>"
-
-    def add(self, step: int, text: str) -> None:
-        """A piece of the text of a step."""
-        self._pieces.append((step, TextDelta(text)))
-        self._came += 1
-        self._tell()
-
-    def after(self, place: int) -> tuple[int, int, TextDelta] | None:
-        """The first piece at or after a place, if there is one: the place after it, its step and itself."""
-        dropped = self._came - len(self._pieces)
-        place = max(place, dropped)
-        return None if place >= self._came else (place + 1, *self._pieces[place - dropped])
-
-
-class TextReader:
-    """One reader's place in the streamed text; pieces of steps in `skipped` are not told."""
-
-    def __init__(self, of: StreamedText, skipped: Collection[int]) -> None:
-        self.of = of
-        self._skipped = skipped
-        self._place = 0
-
-    def until(self, step: float = math.inf) -> Iterator[TextDelta]:
-        """What was not told yet of steps up to `step`."""
-        while (found := self.of.after(self._place)) is not None and found[1] <= step:
-            self._place = found[0]
-            if found[1] not in self._skipped:
-                yield found[2]
-
-
 class Registry:
-    """The runs that this process has in flight, stands in line for, or may take up again.
+    """The runs that this process has in flight, has in line, or may take up again.
 
-    Whoever waits for news of a run is woken when something happens to that run, and by no other: a thousand
-    steps a second of others cost those nothing who wait for a person.
+    Whatever waits for news of a run is woken when something happens to that run, and not by any other run: a
+    thousand steps a second of others cost nothing to a caller that waits for a person.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -75,8 +29,9 @@ class Registry:
         self.streamed: dict[str, StreamedText] = {}
         self.in_line: dict[str, asyncio.Task[None]] = {}
         self.taking: set[str] = set()
+        """Runs that are being taken up, and have no driver yet."""
         self.waking: set[str] = set()
-        """Runs that wait, and are about to be taken up: their brake is off."""
+        """Runs that wait and are about to be taken up: their pause is lifted."""
         self.closed = False
         self._clock = clock
         # Held by those who wait, so that what nobody waits for is gone.
@@ -87,47 +42,55 @@ class Registry:
         return f"<Registry {len(self.drivers)} in flight, {len(self.in_line)} in line>"
 
     def holds(self, run: str) -> bool:
-        """Whether this process has the run: in flight, about to take it, or in line in its session."""
+        """Returns whether this process has the run: in flight, about to take it, or in line in its session."""
         return run in self.in_line or run in self.drivers or run in self.taking
 
-    def forget(self, run: str, waits_for: Team | None = None) -> None:
-        """The run is not here any more, or waits here as before, to be gone on with by team `waits_for`."""
+    def add(self, run: str, driver: Driver, team: Team, streamed: StreamedText | None) -> None:
+        """Registers a run that is in flight from now on."""
+        self.drivers[run] = driver
+        self.teams[run] = team
+        if streamed is not None:
+            self.streamed[run] = streamed
+        self.wake(run)
+
+    def remove(self, run: str, waits_for: Team | None = None) -> None:
+        """Removes a run that is not here any more, or that waits here to be taken up by team `waits_for`."""
         self.drivers.pop(run, None)
         self.teams.pop(run, None)
         if waits_for is not None:
             self.teams[run] = waits_for
         self.streamed.pop(run, None)
-        self.tell(run)
+        self.wake(run)
 
     # ---- news
 
     def news(self, run: str) -> asyncio.Future[None]:
-        """Done once something happens to the run in this process, or a command for it comes."""
+        """Returns a future that is done once something happens to the run here, or a command for it comes."""
         future = self._news.get(run)
         if future is None:
             future = self._news[run] = asyncio.get_running_loop().create_future()
         return future
 
-    def tell(self, run: str) -> None:
-        """Let those look who wait for news of the run."""
+    def wake(self, run: str) -> None:
+        """Wakes what waits for news of the run."""
         future = self._news.pop(run, None)
         if future is not None and not future.done():
             future.set_result(None)
 
-    def written(self) -> None:
-        """Something was written since the last call: let those look whose runs move in other processes."""
+    def wake_on_write(self) -> None:
+        """Wakes what waits for runs that move in other processes: something was written."""
         if self._writes is not None and not self._writes.done():
             self._writes.set_result(None)
         self._writes = None
 
     def close(self) -> None:
-        """No news will come any more: let everyone look."""
+        """Wakes everything that waits: no news will come any more."""
         self.closed = True
         for run in list(self._news):
-            self.tell(run)
+            self.wake(run)
 
-    async def elsewhere(self, news: asyncio.Future[None], *, moves: bool) -> None:
-        """Wait for news of a run that another process has or may take; `moves`: it is about to change."""
+    async def wait_elsewhere(self, news: asyncio.Future[None], *, moves: bool) -> None:
+        """Waits for news of a run that another process has or may take; `moves`: it is about to change."""
         loop = asyncio.get_running_loop()
         look: asyncio.Future[None] = loop.create_future()
         waits = [news, look]

@@ -1,36 +1,46 @@
-"""`Seawall`: what can be asked of it. What it owns is in `runtime/supervisor.py`."""
+"""`Seawall`: what can be asked of the runtime."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Mapping
-from functools import partial
-from typing import Literal, cast
+import os
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self, cast
 
-import msgspec
+from msgspec.structs import replace
 
-from seawall.core.canonical import check_recordable
-from seawall.core.errors import Misused, Refused, SeawallBug
-from seawall.core.events import Event, GuardSet, Mode, RunStarted, RunTaken, refs_of
+from seawall.core.canonical import Ref, check_recordable
+from seawall.core.clock import Clock, SystemClock
+from seawall.core.errors import Misused, SeawallBug
+from seawall.core.events import GuardSet, Mode, RunStarted, refs_of
+from seawall.core.ids import Ids
 from seawall.core.limits import Limits, validate_limits
-from seawall.engine.in_doubt import close_in_doubt
-from seawall.guards.pauses import check_target
+from seawall.core.redact import Redactor
+from seawall.guards.budget import Budget
+from seawall.guards.budget.accounts import BudgetGuard
+from seawall.guards.endpoints import EndpointOptions, Endpoints
+from seawall.guards.pauses import Pauses, check_target
 from seawall.guards.shared import Pause
 from seawall.history.fork import fork_events
-from seawall.history.recorded import read_events
+from seawall.history.recorded import read_events, read_outcome, read_state
 from seawall.history.replay import Replay, replay
-from seawall.journal.protocol import Command, Lease, Setting, SettingKind
-from seawall.run.bodies import Bodies
+from seawall.journal.protocol import Command, Journal, Setting, SettingKind
+from seawall.journal.sqlite import SqliteJournal
+from seawall.models.protocol import Model, Price
 from seawall.run.fold import fold
+from seawall.run.guard import Guard
+from seawall.run.outcome import Outcome
 from seawall.run.state import RunState
-from seawall.runtime.executor import honours_key
+from seawall.runtime.admission import Admission
+from seawall.runtime.factory import Factory
 from seawall.runtime.launcher import Launcher
-from seawall.runtime.modes import AUTO, check_by, check_mode
-from seawall.runtime.recovery import make_placeholder_team
+from seawall.runtime.modes import AUTO, GuardModes, check_by, check_mode
 from seawall.runtime.run import Run
-from seawall.runtime.sessions import Past
+from seawall.runtime.supervisor import Supervisor
 from seawall.team.agent import Agent
 from seawall.team.team import Team, as_team
 
@@ -40,7 +50,7 @@ MAX_REQUEST_CHARS = 1_000_000
 _log = logging.getLogger("seawall")
 
 
-class Seawall(Launcher):
+class Seawall:
     """Runs teams; an async context manager.
 
         async with Seawall("desk.db") as sea:
@@ -51,9 +61,114 @@ class Seawall(Launcher):
     own guards are added, and take the place of one with the same name. `modes` sets guards to `off`,
     `observe` or `enforce`. `models` makes a `Model` of a name such as `openai:gpt-5.2`; `prices` are by
     model name. `admission` bounds how many runs this process takes, `budget` what tenants and days may spend,
-    in every process on the journal: without one, what was recorded there last holds.
-    Values in `secrets`, and of environment variables named like a key, never reach the journal.
+    in every process on the journal: without one, what was recorded there last holds. `endpoints` are by name, such
+    as `tool:bank`. Values in `secrets`, and of variables in `environment` (that of the process by default) named
+    like a key, never reach the journal. `clock` and `rng` are for tests.
     """
+
+    def __init__(
+        self,
+        journal: str | Path | Journal = ":memory:",
+        *,
+        clock: Clock | None = None,
+        rng: random.Random | None = None,
+        guards: Sequence[Guard] | None = None,
+        modes: Mapping[str, Mode] | None = None,
+        models: Callable[[str], Model] | None = None,
+        prices: Mapping[str, Price] | None = None,
+        admission: Admission | None = None,
+        endpoints: Mapping[str, EndpointOptions] | None = None,
+        budget: Budget | None = None,
+        secrets: Iterable[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        for what, options, kind in (("admission", admission, Admission), ("budget", budget, Budget)):
+            if options is not None and not isinstance(cast("object", options), kind):
+                raise Misused(f"Seawall: {what} is {options!r}; it must be {kind.__name__}(…)")
+        self._given = journal
+        self._clock = clock = clock or SystemClock()
+        rng = rng or random.Random(os.urandom(16))
+        self._ids = Ids(clock, rng)
+        self._code_modes: dict[str, Mode] = dict(modes or {})
+        self._modes = GuardModes(clock)
+        self._factory = Factory(
+            clock=clock,
+            guards=guards,
+            models=models,
+            prices=prices,
+            redactor=Redactor.from_environment(os.environ if environment is None else environment, secrets),
+        )
+        self._pauses = Pauses(clock)
+        self._endpoints = Endpoints(clock=clock, rng=rng, options=endpoints)
+        self._budget = BudgetGuard(clock, budget)
+        self.supervisor = Supervisor(
+            clock=clock,
+            factory=self._factory,
+            admission=admission or Admission(),
+            modes=self._modes,
+            pauses=self._pauses,
+            budget=self._budget,
+            shared=(self._pauses, self._endpoints, self._budget),
+        )
+        """What drives runs here, for tests and tools that look inside; it may change with any version."""
+        self._launcher = Launcher(self.supervisor)
+
+    def __repr__(self) -> str:
+        return f"<Seawall {self._given!r} {len(self.supervisor.registry.drivers)} runs in flight>"
+
+    # ---- opening and closing
+
+    @property
+    def journal(self) -> Journal:
+        """The journal. Raises `Misused` before `open`."""
+        return self.supervisor.journal
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """The breakers of this process, to be looked at: `sea.endpoints["tool:bank"].breaker`."""
+        return self._endpoints
+
+    async def open(self) -> Self:
+        """Opens the journal. Raises `Misused` if it can't be used."""
+        if self.supervisor.is_open:
+            return self
+        journal = self._given
+        if isinstance(journal, str | Path):
+            journal = SqliteJournal.open(str(journal), clock=self._clock)
+        self.supervisor.attach(journal)
+        await self._endpoints.open(journal)
+        await self._budget.open(journal)
+        await self.supervisor.inbox.open(journal)
+        return self
+
+    async def close(self) -> None:
+        """Gives up what is in flight (it can be resumed), and closes the journal.
+
+        Tools that ignore cancellation are waited for one second and then let go.
+        """
+        supervisor = self.supervisor
+        if not supervisor.is_open or supervisor.closing:
+            return
+        journal, supervisor.closing = supervisor.journal, True
+        try:
+            await supervisor.give_up_all()
+        finally:
+            try:
+                await self._endpoints.close()
+                await self._budget.close()
+                await journal.close()
+                await self._factory.close()
+            finally:
+                self._pauses.close()
+                supervisor.detach()
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
 
     # ---- starting
 
@@ -88,9 +203,9 @@ class Seawall(Launcher):
         team = as_team(team)
         _check_request(request)
         check_recordable(session=session, tenant=tenant, principal=principal, request_id=request_id, app=app)
-        spend = validate_limits(limits) if limits is not None else team.limits
-        self._shop.check(team, spend, self._accounts.usd_cap(tenant))
-        bodies = self._shop.bodies(tenant, session)
+        limits = validate_limits(limits) if limits is not None else team.limits
+        self._factory.check(team, limits, self._budget.usd_cap(tenant))
+        bodies = self.supervisor.make_bodies(tenant, session)
         started = RunStarted(
             at=self._clock.wall_s(),
             run=self._ids.run(),
@@ -98,8 +213,8 @@ class Seawall(Launcher):
             team_version=team.version,
             agent=team.coordinator.name,
             intent=bodies.put(request),
-            limits=spend,
-            guards=self._switches.at_start(self._shop.guards(team), self._modes, modes or {}),
+            limits=limits,
+            guards=self._modes.at_start(self._factory.guards(team), self._code_modes, modes or {}),
             tenant=tenant,
             principal=principal,
             session=session,
@@ -107,8 +222,12 @@ class Seawall(Launcher):
             app=app,
             stream=stream,
         )
-        entering = self._keep(self._enter(team, started, bodies))
-        return await asyncio.shield(entering)
+        launching = self.supervisor.keep(self._launcher.launch(team, started, bodies))
+        return await asyncio.shield(launching)
+
+    async def attach(self, run_id: str) -> Run:
+        """Returns a handle on a run, wherever it is driven. Raises `Misused` if there is no such run."""
+        return await self._launcher.attach(run_id)
 
     # ---- going on
 
@@ -121,101 +240,8 @@ class Seawall(Launcher):
         Raises `Refused` if a live process has the run (`force` takes it from that one), `Misused` if there
         is no such run.
         """
-        team = as_team(team)
-        if self._flight.holds(run_id):
-            owner = self.journal.owner
-            raise Refused(f"run {run_id} is running in this process ({owner})", guard="lease", value=owner)
-        self._flight.taking.add(run_id)
-        before = self._flight.teams.get(run_id)
-        try:
-            lease = await self._taken(run_id, force)
-            if lease is None:
-                return Run(self, run_id, self._flight)
-            try:
-                return await self._go_on(team, lease)
-            except BaseException:  # no driver was started
-                self._flight.forget(run_id, before)
-                await self._release(lease)
-                raise
-        except BaseException:
-            if run_id not in self._flight.drivers:
-                self._places.leave(run_id)
-            raise
-        finally:
-            self._flight.taking.discard(run_id)
-            self._flight.tell(run_id)
-
-    async def _taken(self, run_id: str, force: bool) -> Lease | None:
-        """The lease of a run, and a place for it; None if it has ended."""
-        row, lease = await self.journal.row(run_id), None
-        if row.state == "ended":
-            return None
-        if row.state == "running":  # whose owner lives: that is told at once
-            lease = await self.journal.take(run_id, force=force)
-        try:
-            self._places.again(run_id, row.tenant)
-            await self._turn(run_id)
-            return lease or await self.journal.take(run_id, force=force)
-        except Misused:
-            if (await self.journal.row(run_id)).state != "ended":
-                raise
-            self._places.leave(run_id)
-            return None
-        except BaseException:
-            if lease is not None:
-                await self._release(lease)
-            raise
-
-    async def _go_on(self, team: Team, lease: Lease) -> Run:
-        events = await self.journal.events(lease.run)
-        state = fold(events, self._shop.guards(team))
-        self._shop.check(team, state.started.limits, self._accounts.usd_cap(lease.tenant))
-        bodies = self._shop.bodies(lease.tenant, state.started.session)
-        bodies.load(await self.journal.bodies(lease.tenant, bodies.missing(refs_of(events))))
-        if state.epoch == 0 and state.started.fork is None:  # it stood in line and never began
-            past = await self._before(state, bodies)
-        else:
-            lines = await self._shop.sessions.lines(self.journal, lease.tenant, state.history, bodies)
-            past = Past(state.history, lines, {})  # what was carried over is in the fold
-        commands = await self.journal.inbox(lease.run, after=state.inbox)
-        receipts = [item.command.output for item in commands if item.command.output]
-        bodies.load(await self.journal.bodies(lease.tenant, bodies.missing(receipts)))
-        driver = self._driver(team, state, lease, bodies, past.lines)
-        driver.learn(events)
-        now = self._clock.wall_s()
-        taken = RunTaken(
-            at=now,
-            owner=lease.owner,
-            epoch=lease.epoch,
-            left_s=state.left_s,
-            history=past.transcript,
-            handover=dict(past.handover),
-        )
-        first: list[Event] = [
-            taken,
-            *self._post.switched(state.started.guards, state.modes),
-            *close_in_doubt(state, now, partial(honours_key, team)),
-        ]
-        handle = Run(self, lease.run, self._flight)
-        driver.start(first, commands)  # from here on nothing is awaited: who fails now has no driver
-        self._keep(self._post.hand(lease.run, driver))
-        return handle
-
-    async def _before(self, state: RunState, bodies: Bodies) -> Past:
-        """The conversation before a run that has not begun. Raises `Refused` if the one before goes on."""
-        commands = await self.journal.inbox(state.started.run)
-        if state.started.session is None or any(item.command.kind == "cancel" for item in commands):
-            return Past(None, (), {})
-        sessions = self._shop.sessions
-        tail = await sessions.tail(self.journal, state.started, queued=self._flight.holds, own=True)
-        if tail == "busy":
-            raise Refused(
-                f"run {state.started.run} has not begun: the run before it in session "
-                f"{state.started.session!r} is still running",
-                guard="session",
-                value=state.started.session,
-            )
-        return await sessions.history(self.journal, tail, bodies)
+        driver = await self.supervisor.take_up(run_id, as_team(team), force=force)
+        return Run(self.supervisor, run_id, driver=driver)
 
     async def decide(
         self, run_id: str, step: int, *, approve: bool, by: str, reason: str = "", result: str | None = None
@@ -231,7 +257,7 @@ class Seawall(Launcher):
         if step not in waiting:
             there = ", ".join(map(str, waiting)) or "none"
             raise Misused(f"run {run_id}: step {step} waits for no decision (waiting: {there})")
-        bodies = self._shop.bodies()
+        bodies = self.supervisor.make_bodies()
         output = None if result is None else bodies.put(result)
         command = Command(
             kind="decide", by=by, reason=bodies.redact(reason), step=step, approved=approve, output=output
@@ -255,19 +281,21 @@ class Seawall(Launcher):
         events = await read_events(self.journal, run_id)
         state = fold(events)
         spend = validate_limits(limits) if limits is not None else state.started.limits
-        bodies = self._shop.bodies()
+        bodies = self.supervisor.make_bodies()
         bodies.load(await self.journal.bodies(state.started.tenant, refs_of(events)))
         if bodies.missing(refs_of(events)):  # today's code can't decide the same over what it can't read
             raise Misused(f"run {run_id}: its texts were erased, so nothing can be decided over them again")
-        lines = await self._shop.sessions.lines(self.journal, state.started.tenant, state.history, bodies)
-        work = self._shop.work(team, spend, bodies, lines, models=False)
-        guards = self._shop.guards(team)
-        known = self._switches.at_start(guards, state.started.guards, modes or {})
-        events[0] = msgspec.structs.replace(state.started, guards=known)
+        history = await self.supervisor.sessions.load_messages(
+            self.journal, state.started.tenant, state.history, bodies
+        )
+        logic = self._factory.make_logic(team, bodies, history)
+        guards = self._factory.guards(team)
+        known = self._modes.at_start(guards, state.started.guards, modes or {})
+        events[0] = replace(state.started, guards=known)
         for seq, event in enumerate(events):
             if isinstance(event, GuardSet) and event.guard in (modes or {}):
-                events[seq] = msgspec.structs.replace(event, mode=known[event.guard])
-        return replay(events, work, guards, spend, bodies)
+                events[seq] = replace(event, mode=known[event.guard])
+        return replay(events, logic, guards, spend, bodies)
 
     async def fork(
         self,
@@ -287,7 +315,7 @@ class Seawall(Launcher):
         """
         team = as_team(team)
         events = await read_events(self.journal, run_id)
-        bodies = self._shop.bodies()
+        bodies = self.supervisor.make_bodies()
         changed = None if result is None else (bodies.put(result), result)
         begin = fork_events(
             events,
@@ -300,16 +328,36 @@ class Seawall(Launcher):
         started = begin[0]
         if not isinstance(started, RunStarted):
             raise SeawallBug("a fork begins with RunStarted")
-        started = msgspec.structs.replace(started, app=app or started.app)
+        started = replace(started, app=app or started.app)
         if started.agent not in team.members:  # a fork that can't go on is not recorded
             there = ", ".join(team.members)
             raise Misused(
                 f"team {team.name!r} has no agent {started.agent!r}, who leads run {run_id} (there: {there})"
             )
-        self._shop.check(team, started.limits, self._accounts.usd_cap(started.tenant))
-        fold([started, *begin[1:]], self._shop.guards(team))
+        self._factory.check(team, started.limits, self._budget.usd_cap(started.tenant))
+        fold([started, *begin[1:]], self._factory.guards(team))
         lease = await self.journal.create(started, begin[1:], bodies.unsaved(), take=False)
         return await self.resume(lease.run, team)
+
+    # ---- looking
+
+    async def state(self, run_id: str) -> RunState:
+        """Returns the run's state as it is recorded. Raises `Misused` if its events were pruned."""
+        return await read_state(self.journal, run_id)
+
+    async def outcome(self, run_id: str) -> Outcome:
+        """Returns the outcome of a run that has ended, from the journal; of a pruned one what its row says."""
+        return await read_outcome(self.journal, run_id)
+
+    # ---- commands
+
+    async def send(self, run_id: str, command: Command, bodies: Mapping[Ref, bytes] | None = None) -> None:
+        """Puts a command into a run's inbox, and delivers it if the run is here."""
+        await self.supervisor.send(run_id, command, bodies)
+
+    async def cancel(self, run_id: str, command: Command) -> None:
+        """Has a run's owner end it; a run that nobody drives is taken up and ended here."""
+        await self.supervisor.cancel(run_id, command)
 
     # ---- live settings
 
@@ -331,7 +379,7 @@ class Seawall(Launcher):
         if mode != AUTO:
             check_mode(guard, mode)
         await self._set("guard", guard, mode, by, why, for_s)
-        if known := self._switches.unseen(guard, self._shop.own_guards):
+        if known := self._modes.unseen(guard, self._factory.own_guards):
             _log.warning("guard %r was set, and this process knows only: %s", guard, ", ".join(known))
 
     async def pause(self, what: str, *, by: str, why: str = "", for_s: float | None = None) -> None:
@@ -351,16 +399,16 @@ class Seawall(Launcher):
     async def unpause(self, what: str, *, by: str, why: str = "") -> None:
         """Lift the brake on `what`. Raises `Misused` if there is none, naming what is paused."""
         check_target(what)
-        await self._post.deliver()
-        if self._brakes.get(what) is None:
-            there = ", ".join(pause.what for pause in self._brakes.pauses()) or "nothing"
+        await self.supervisor.inbox.deliver()
+        if self._pauses.get(what) is None:
+            there = ", ".join(pause.what for pause in self._pauses.pauses()) or "nothing"
             raise Misused(f"{what!r} is not paused (paused: {there})")
         await self._set("pause", what, "off", by, why, None)
 
     async def pauses(self) -> list[Pause]:
         """The brakes that are on, oldest first."""
-        await self._post.deliver()
-        return self._brakes.pauses()
+        await self.supervisor.inbox.deliver()
+        return self._pauses.pauses()
 
     async def _set(
         self, kind: SettingKind, name: str, value: str, by: str, why: str, for_s: float | None
@@ -368,59 +416,12 @@ class Seawall(Launcher):
         check_by(f"{kind} {name!r}", by)
         if not isinstance(cast("object", for_s), int | float | None) or not (for_s is None or for_s > 0):
             raise Misused(f"{kind} {name!r}: for_s is {for_s!r}; it must be a number of seconds above zero")
-        now, redact = self._clock.wall_s(), self._shop.bodies().redact
+        now, redact = self._clock.wall_s(), self.supervisor.make_bodies().redact
         until = None if for_s is None else now + for_s
         by, why = redact(by), redact(why)
         setting = Setting(kind=kind, name=name, value=value, by=by, why=why, at=now, until=until)
         await self.journal.set(setting)
-        await self._post.deliver()
-
-    # ---- ending and waking up
-
-    async def cancel(self, run_id: str, command: Command) -> None:
-        """Have a run's owner end it; a run that nobody drives is taken and ended here."""
-        try:
-            await self.send(run_id, command)
-        except Misused:
-            if (await self.journal.row(run_id)).state != "ended":
-                raise
-            return
-        row = await self.journal.row(run_id)
-        undriven = row.state != "running" or row.owner == self.journal.owner
-        if row.state == "ended" or self._flight.holds(run_id) or not undriven:
-            return
-        with contextlib.suppress(Refused):  # another process was quicker, and reads the inbox
-            run = await self.resume(run_id, self._flight.teams.get(run_id) or make_placeholder_team(row.team))
-            await run.rest()
-
-    async def _wake_up(self, run_id: str) -> None:
-        """Take a run up again that waits in this process, now that something came for it."""
-        team = self._flight.teams.get(run_id)
-        if team is None or self._flight.holds(run_id):
-            return
-        row = await self.journal.row(run_id)
-        if row.state == "ended":  # in another process
-            self._flight.teams.pop(run_id, None)
-        if row.state != "waiting" or self._flight.holds(run_id):
-            return
-        if self._places.full_for(
-            row.tenant
-        ):  # its turn comes; meanwhile others are to get what came for them
-            self._keep(self._resume_in_turn(run_id, team))
-            return
-        with contextlib.suppress(Refused):  # another process was quicker
-            await self.resume(run_id, team)
-
-    async def _resume_in_turn(self, run_id: str, team: Team) -> None:
-        try:
-            with contextlib.suppress(Refused):
-                await self.resume(run_id, team)
-        except Exception as error:  # noqa: BLE001 -- whatever it is, what came for the run is still to be taken
-            if not self._closing:
-                self._post.failed(run_id, error)
-
-    def _handle(self, run_id: str, team: Team | None = None) -> Run:
-        return Run(self, run_id, self._flight, team)
+        await self.supervisor.inbox.deliver()
 
 
 def _check_request(request: str) -> None:

@@ -27,9 +27,9 @@ class _Kept(NamedTuple):
     """A conversation as the last run of this process left it."""
 
     transcript: Ref
-    lines: tuple[MessageRef, ...]
+    messages: tuple[MessageRef, ...]
     known: Mapping[Ref, bytes]
-    """What its lines refer to, and nothing else that its runs knew."""
+    """What its messages refer to, and nothing else that its runs knew."""
     size_bytes: int
 
 
@@ -37,7 +37,7 @@ class Past(NamedTuple):
     """What a session's next run goes on from."""
 
     transcript: Ref | None
-    lines: tuple[MessageRef, ...]
+    messages: tuple[MessageRef, ...]
     handover: Mapping[str, str]
     """What the guards of the run that left the transcript left beside it."""
 
@@ -62,12 +62,12 @@ class Sessions:
         self._kept.clear()
         self._size_bytes = 0
 
-    def known(self, tenant: str, session: str | None) -> Mapping[Ref, bytes] | None:
+    def known_bodies(self, tenant: str, session: str | None) -> Mapping[Ref, bytes] | None:
         """Bodies of the session's conversation that are at hand."""
         kept = self._kept.get((tenant, session)) if session is not None else None
         return None if kept is None else kept.known
 
-    async def tail(
+    async def find_tail(
         self, journal: Journal, started: RunStarted, *, queued: Callable[[str], bool], own: bool = False
     ) -> RunRow | Literal["busy"] | None:
         """The session's run before `started`, once it has ended; `busy` until then, None if there is none.
@@ -86,14 +86,14 @@ class Sessions:
             what = "waits for a person: decide on it, or cancel it"
         elif (tail.state == "interrupted" or given_up) and not queued(tail.run):
             if (await journal.row(tail.run)).state == "ended":  # between the look at its row and the other
-                return await self.tail(journal, started, queued=queued, own=own)
+                return await self.find_tail(journal, started, queued=queued, own=own)
             what = f"was interrupted: seawall resume {tail.run}, or cancel it"
         else:
             return "busy"
         raise Refused(f"session {session!r}: its run {tail.run} {what}", guard="session", value=tail.run)
 
-    async def history(self, journal: Journal, tail: RunRow | None, bodies: Bodies) -> Past:
-        """The newest transcript of a session whose newest run is `tail`; the bodies of its lines are loaded.
+    async def load_history(self, journal: Journal, tail: RunRow | None, bodies: Bodies) -> Past:
+        """The newest transcript of a session whose newest run is `tail`; the bodies of its messages are loaded.
 
         A run whose events were pruned has none, nor has what it went on from: that ended before it.
         """
@@ -106,19 +106,19 @@ class Sessions:
                 kept = self._kept.get((tail.tenant, tail.session))
                 if kept is not None and kept.transcript == transcript:
                     # The run may have been waiting in line since before these were known.
-                    missing = bodies.missing(_refs(kept.lines))
+                    missing = bodies.missing(_refs(kept.messages))
                     bodies.load({ref: kept.known[ref] for ref in missing if ref in kept.known})
-                    return Past(transcript, kept.lines, ended.handover)
-                lines = await self.lines(journal, tail.tenant, transcript, bodies)
-                self._keep((tail.tenant, tail.session), transcript, lines, bodies)
-                return Past(transcript, lines, ended.handover)
+                    return Past(transcript, kept.messages, ended.handover)
+                messages = await self.load_messages(journal, tail.tenant, transcript, bodies)
+                self._keep((tail.tenant, tail.session), transcript, messages, bodies)
+                return Past(transcript, messages, ended.handover)
             tail = await journal.session_tail(tail.tenant, tail.session, before=tail.run)
         return Past(None, (), {})
 
-    async def lines(
+    async def load_messages(
         self, journal: Journal, tenant: str, ref: Ref | None, bodies: Bodies
     ) -> tuple[MessageRef, ...]:
-        """All lines of a conversation, oldest first, walking its manifests back."""
+        """All messages of a conversation, oldest first, walking its manifests back."""
         parts: list[tuple[MessageRef, ...]] = []
         while ref is not None:
             bodies.load(await journal.bodies(tenant, bodies.missing([ref])))
@@ -128,9 +128,9 @@ class Sessions:
             manifest = decode_manifest(data)
             parts.append(manifest.messages)
             ref = manifest.prev
-        lines = tuple(line for part in reversed(parts) for line in part)
-        bodies.load(await journal.bodies(tenant, bodies.missing(_refs(lines))))
-        return lines
+        messages = tuple(line for part in reversed(parts) for line in part)
+        bodies.load(await journal.bodies(tenant, bodies.missing(_refs(messages))))
+        return messages
 
     def remember(self, state: RunState, bodies: Bodies) -> None:
         """Keep the conversation that a run leaves, for the session's next one."""
@@ -143,19 +143,19 @@ class Sessions:
         if state.history is not None:
             if kept is None or kept.transcript != state.history:
                 return
-            before = kept.lines
+            before = kept.messages
         data = bodies.data(ended.transcript)
         if data is None:
             return
         self._keep(key, ended.transcript, before + decode_manifest(data).messages, bodies)
 
     def _keep(
-        self, key: tuple[str, str], transcript: Ref, lines: tuple[MessageRef, ...], bodies: Bodies
+        self, key: tuple[str, str], transcript: Ref, messages: tuple[MessageRef, ...], bodies: Bodies
     ) -> None:
         self._drop(key)
-        known = {ref: data for ref in _refs(lines) if (data := bodies.data(ref)) is not None}
+        known = {ref: data for ref in _refs(messages) if (data := bodies.data(ref)) is not None}
         size = sum(map(len, known.values()))
-        self._kept[key] = _Kept(transcript, lines, known, size)
+        self._kept[key] = _Kept(transcript, messages, known, size)
         self._size_bytes += size
         while len(self._kept) > SESSIONS_KEPT or self._size_bytes > SESSIONS_BYTES:
             self._drop(next(iter(self._kept)))
@@ -167,8 +167,8 @@ class Sessions:
         return kept
 
 
-def _refs(lines: Sequence[MessageRef]) -> list[Ref]:
-    return [ref for line in lines for ref in (line.ref, *line.notes)]
+def _refs(messages: Sequence[MessageRef]) -> list[Ref]:
+    return [ref for line in messages for ref in (line.ref, *line.notes)]
 
 
 def _never_began(row: RunRow) -> bool:

@@ -1,51 +1,43 @@
-"""What a `Seawall` owns: the journal, the clock, and the runs that this process has in flight."""
+"""The supervisor: owns the drivers of this process. It takes runs up, lets them go, and wakes those that wait."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-import os
-import random
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import Any, TypeVar
 
-import msgspec
+from msgspec.structs import replace
 
 from seawall.core.canonical import Ref
-from seawall.core.clock import Clock, SystemClock
-from seawall.core.errors import Broken, Misused, SeawallError
-from seawall.core.events import Mode
-from seawall.core.ids import Ids
-from seawall.core.redact import Redactor
+from seawall.core.clock import Clock
+from seawall.core.errors import Broken, Misused, Refused, SeawallError
+from seawall.core.events import Event, GuardSet, Mode, RunTaken, refs_of
 from seawall.engine.driver import Driver
+from seawall.engine.in_doubt import close_in_doubt
 from seawall.guards.budget.accounts import BudgetGuard
-from seawall.guards.budget.options import Budget
-from seawall.guards.endpoints import EndpointOptions, Endpoints
 from seawall.guards.pauses import Pauses
 from seawall.guards.shared import SharedGuard
-from seawall.history.recorded import read_events, restore_outcome
-from seawall.journal.protocol import Command, Journal, Lease, Setting, SettingKind
-from seawall.journal.sqlite import SqliteJournal
-from seawall.models.protocol import Model, Price
+from seawall.journal.protocol import Command, Journal, Lease
 from seawall.run.bodies import Bodies
 from seawall.run.fold import fold
 from seawall.run.frame import MessageRef
-from seawall.run.guard import Guard
-from seawall.run.outcome import Outcome, build_outcome
 from seawall.run.state import RunState
 from seawall.runtime.admission import Admission, AdmissionQueue
 from seawall.runtime.factory import Factory
-from seawall.runtime.inbox import Inbox
+from seawall.runtime.inbox import Inbox, Settings
 from seawall.runtime.modes import GuardModes
-from seawall.runtime.registry import Registry, StreamedText
+from seawall.runtime.recovery import make_placeholder_team
+from seawall.runtime.registry import Registry
+from seawall.runtime.sessions import Past, Sessions
+from seawall.runtime.streaming import StreamedText
+from seawall.team.prepare import honours_key
 from seawall.team.team import Team
 
 LATE_S = 1.0
 """How long `close` waits for tools that ignore cancellation, before it lets go of them."""
-
 
 T = TypeVar("T")
 
@@ -53,281 +45,415 @@ _log = logging.getLogger("seawall")
 
 
 class Supervisor:
-    """Opens and closes, and knows who drives what. `Seawall` adds what can be asked of it."""
+    """Owns the drivers of this process, and everything that runs have in common here."""
 
     def __init__(
         self,
-        journal: str | Path | Journal = ":memory:",
         *,
-        clock: Clock | None = None,
-        rng: random.Random | None = None,
-        guards: Sequence[Guard] | None = None,
-        modes: Mapping[str, Mode] | None = None,
-        models: Callable[[str], Model] | None = None,
-        prices: Mapping[str, Price] | None = None,
-        admission: Admission | None = None,
-        endpoints: Mapping[str, EndpointOptions] | None = None,
-        budget: Budget | None = None,
-        secrets: Iterable[str] = (),
-        environment: Mapping[str, str] | None = None,
+        clock: Clock,
+        factory: Factory,
+        admission: Admission,
+        modes: GuardModes,
+        pauses: Pauses,
+        budget: BudgetGuard,
+        shared: Sequence[SharedGuard],
     ) -> None:
-        for what, options, kind in (("admission", admission, Admission), ("budget", budget, Budget)):
-            if options is not None and not isinstance(cast("object", options), kind):
-                raise Misused(f"Seawall: {what} is {options!r}; it must be {kind.__name__}(…)")
-        self._clock: Clock = clock or SystemClock()
-        self._given = journal
+        """`shared`: what the gate asks at reserve, in this order."""
+        self.clock = clock
+        self.factory = factory
+        self.modes = modes
+        self.registry = Registry(clock)
+        self.sessions = Sessions()
+        self.inbox = Inbox(clock, self)
+        self.admission = AdmissionQueue(admission, clock)
+        self.closing = False
+        self.pauses = pauses
+        self.budget = budget
+        self.shared = tuple(shared)
         self._journal: Journal | None = None
-        rng = rng or random.Random(os.urandom(16))
-        self._ids = Ids(self._clock, rng)
-        self._modes: dict[str, Mode] = dict(modes or {})
-        self._shop = Factory(
-            clock=self._clock,
-            guards=guards,
-            models=models,
-            prices=prices,
-            redactor=Redactor.from_environment(os.environ if environment is None else environment, secrets),
-        )
-        self._flight = Registry(self._clock)
-        self._admission = admission or Admission()
-        self._places = AdmissionQueue(self._admission, self._clock)
-        self._brakes = Pauses(self._clock)
-        self._endpoints = Endpoints(clock=self._clock, rng=rng, options=endpoints)
-        self._accounts = BudgetGuard(self._clock, budget)
-        self._shared: tuple[SharedGuard, ...] = (self._brakes, self._endpoints, self._accounts)
-        """What the gate asks at reserve, in this order."""
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._switches = GuardModes(self._clock)
-        self._post = Inbox(
-            self._clock,
-            self._switches,
-            self._flight,
-            self._wake_up,
-            self._on_settings,
-            self._accounts.read,
-        )
-        self._closing = False
+        self.tasks: set[asyncio.Task[Any]] = set()
+        """Tasks that `close` waits for."""
 
     def __repr__(self) -> str:
-        return f"<Seawall {self._given!r} {len(self._flight.drivers)} runs in flight>"
-
-    # ---- opening and closing
+        return f"<Supervisor of {len(self.registry.drivers)} drivers>"
 
     @property
     def journal(self) -> Journal:
-        """The journal. Raises `Misused` before `open`."""
+        """The journal. Raises `Misused` while it is not open."""
         if self._journal is None:
             raise Misused("this Seawall is not open: use `async with Seawall(...) as sea:`")
         return self._journal
 
     @property
-    def endpoints(self) -> Endpoints:
-        """The breakers of this process, to be looked at: `sea.endpoints["tool:bank"].breaker`."""
-        return self._endpoints
+    def is_open(self) -> bool:
+        """Whether there is a journal."""
+        return self._journal is not None
 
-    async def open(self) -> Self:
-        """Open the journal. Raises `Misused` if it can't be used."""
-        if self._journal is not None:
-            return self
-        given = self._given
-        if isinstance(given, str | Path):
-            self._journal = SqliteJournal.open(str(given), clock=self._clock)
-        else:
-            self._journal = given
-        self._flight.closed = False
-        self._places = AdmissionQueue(self._admission, self._clock)
-        await self._endpoints.open(self._journal)
-        await self._accounts.open(self._journal)
-        await self._post.open(self._journal)
-        return self
+    def attach(self, journal: Journal) -> None:
+        """Begins to supervise runs on this journal."""
+        self._journal = journal
+        self.registry.closed = False
+        self.admission = AdmissionQueue(self.admission.options, self.clock)
 
-    async def close(self) -> None:
-        """Give up what is in flight (it can be resumed), and close the journal.
+    def detach(self) -> None:
+        """Lets go of the journal: it is closed."""
+        self._journal = None
+        self.closing = False
+        self.registry.close()
+
+    async def give_up_all(self) -> None:
+        """Stops what is under way, and gives up the runs in flight: they can be resumed.
 
         Tools that ignore cancellation are waited for `LATE_S` seconds and then let go.
         """
-        journal = self._journal
-        if journal is None or self._closing:
-            return
-        self._closing = True
-        try:
-            await self._let_go()
-        finally:
-            try:
-                await self._endpoints.close()
-                await self._accounts.close()
-                await journal.close()
-                await self._shop.close()
-            finally:
-                self._brakes.close()
-                self._journal = None
-                self._closing = False
-                self._flight.close()
-
-    async def _let_go(self) -> None:
-        """Stop what is under way, and give up the runs in flight."""
-        self._places.close()
-        tasks: list[asyncio.Task[Any]] = [*self._flight.in_line.values(), *self._post.close()]
+        self.admission.close()
+        tasks: list[asyncio.Task[Any]] = [*self.registry.in_line.values(), *self.inbox.close()]
         for task in tasks:
             task.cancel()
-        tasks += self._tasks
+        tasks += self.tasks
         leases: list[Lease] = []
-        for driver in list(self._flight.drivers.values()):
+        for driver in list(self.registry.drivers.values()):
             if driver.state.ended is None:
-                driver.give_up(
-                    Broken(f"run {driver.lease.run} was given up: this Seawall was closed; resume it"),
-                    closing=True,
-                )
+                text = f"run {driver.lease.run} was given up: this Seawall was closed; resume it"
+                driver.give_up(Broken(text), closing=True)
                 leases.append(driver.lease)
-            tasks += driver.stragglers()
+            tasks += driver.unfinished_tasks()
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=LATE_S)
             for task in late:
                 task.cancel()
         for lease in leases:
-            await self._release(lease)
+            await self.release(lease)
 
-    async def __aenter__(self) -> Self:
-        return await self.open()
+    def keep(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Starts a task that `close` waits for, and that nothing else need wait for."""
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self._on_task_done)
+        return task
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
+    def _on_task_done(self, task: asyncio.Task[Any]) -> None:
+        self.tasks.discard(task)
+        if not task.cancelled():
+            task.exception()
 
-    # ---- for handles
+    def make_bodies(self, tenant: str = "", session: str | None = None) -> Bodies:
+        """Returns a run's bodies, with those of its session's conversation that are at hand."""
+        return self.factory.make_bodies(self.sessions.known_bodies(tenant, session))
 
-    async def state(self, run_id: str) -> RunState:
-        """The run's state as it is recorded. Raises `Misused` if its events were pruned."""
-        return fold(await read_events(self.journal, run_id))
+    # ---- drivers
 
-    async def outcome(self, run_id: str, _team: Team | None = None) -> Outcome:
-        """The outcome of a run that has ended, from the journal; of a pruned one what its row says."""
-        events = await self.journal.events(run_id)
-        if not events:
-            return restore_outcome(await self.journal.row(run_id))
-        state = fold(events)
-        ref = state.ended.answer if state.ended is not None else None
-        if ref is None:
-            return build_outcome(state, None)
-        bodies = await self.journal.bodies(state.started.tenant, [ref])
-        if ref not in bodies:
-            return build_outcome(state, "[erased]")
-        answer = bodies[ref].decode()
-        return build_outcome(state, answer, _team.output(answer) if _team else None)
-
-    async def send(self, run_id: str, command: Command, bodies: Mapping[Ref, bytes] | None = None) -> None:
-        """Put a command into a run's inbox, and deliver it if the run is here."""
-        redact = self._shop.bodies().redact
-        command = msgspec.structs.replace(command, by=redact(command.by), reason=redact(command.reason))
-        await self.journal.send(run_id, command, bodies)
-        await self._post.deliver()
-
-    async def _wake_up(self, run_id: str) -> None:
-        """Take a run up again that waits in this process, now that something came for it."""
-        raise NotImplementedError
-
-    # ---- taking up and letting go
-
-    def _driver(
+    def make_driver(
         self,
         team: Team,
         state: RunState,
         lease: Lease | None,
         bodies: Bodies,
-        lines: Sequence[MessageRef],
+        history: Sequence[MessageRef],
     ) -> Driver:
-        """A driver of this run, known to this process."""
-        run_id = state.started.run
-        streamed = StreamedText(self._flight, run_id) if state.started.stream else None
-        on_text = None if streamed is None else streamed.add
-        work = self._shop.work(team, state.started.limits, bodies, lines, on_text=on_text)
-        driver = Driver(
+        """Returns the driver of a run, which is registered from now on."""
+        run = state.started.run
+        streamed = StreamedText(partial(self.registry.wake, run)) if state.started.stream else None
+        driver = self.factory.make_driver(
+            team,
             state,
-            work=work,
-            gate=self._shop.gate(team, work, state.started, self._shared, partial(self._again, run_id)),
+            bodies,
+            history,
             journal=self.journal,
             lease=lease,
-            clock=self._clock,
-            bodies=bodies,
-            planner=self._shop.planner(team, bodies),
-            on_rest=self._rested,
-            on_record=partial(self._flight.tell, run_id),
+            shared=self.shared,
+            wake=partial(self._on_unblocked, run),
+            on_text=None if streamed is None else streamed.add,
+            on_rest=self._on_rest,
+            on_record=partial(self.registry.wake, run),
         )
-        self._flight.drivers[run_id] = driver
-        self._flight.teams[run_id] = team
-        if streamed is not None:
-            self._flight.streamed[run_id] = streamed
-        self._flight.tell(run_id)
+        self.registry.add(run, driver, team, streamed)
         return driver
 
-    def _rested(self, driver: Driver) -> None:
-        """A run has ended, waits, or was given up: this process lets go of it."""
-        run_id = driver.state.started.run
-        for each in self._shared:
-            each.gone(run_id, parked=driver.parked)
-        newest = self._flight.drivers.get(run_id) is driver  # else it was taken up again meanwhile
+    def _on_rest(self, driver: Driver) -> None:
+        """Lets go of a run that has ended, waits, or was given up."""
+        run = driver.state.started.run
+        self._forget_shared(run, parked=driver.parked)
+        newest = self.registry.drivers.get(run) is driver  # else it was taken up again meanwhile
         if newest:
-            del self._flight.drivers[run_id]
-            self._flight.streamed.pop(run_id, None)
+            del self.registry.drivers[run]
+            self.registry.streamed.pop(run, None)
         if driver.broken is not None:
             rested = driver.finished.exception() is None  # what broke is a late result: nothing is left to do
-            if not self._closing and not rested:
-                self._keep(self._release(driver.lease))
+            if not self.closing and not rested:
+                self.keep(self.release(driver.lease))
         else:
-            self._shop.sessions.remember(driver.state, driver.bodies)
+            self.sessions.remember(driver.state, driver.bodies)
         if newest:
-            self._places.leave(run_id)
+            self.admission.leave(run)
         if newest and not driver.state.waits:  # one that waits is taken up again when a person has decided
-            self._flight.teams.pop(run_id, None)
-        self._flight.tell(run_id)
-        self._post.wake()
+            self.registry.teams.pop(run, None)
+        self.registry.wake(run)
+        self.inbox.wake()
 
-    def _forget(self, run_id: str) -> None:
-        """A run that was not recorded, after all."""
-        for each in self._shared:
-            each.gone(run_id, parked=False)
-        self._flight.forget(run_id)
+    def forget(self, run: str) -> None:
+        """Forgets a run that was not recorded, after all."""
+        self._forget_shared(run, parked=False)
+        self.registry.remove(run)
 
-    def _on_settings(self, settings: Mapping[tuple[SettingKind, str], Setting]) -> None:
-        if self._brakes.read(settings):
-            for driver in list(self._flight.drivers.values()):
-                driver.hold()
+    def _forget_shared(self, run: str, *, parked: bool) -> None:
+        for each in self.shared:
+            each.gone(run, parked=parked)
 
-    def _again(self, run_id: str) -> None:
-        """What runs share has changed for a run that was told to wait: decide again, or take it up again."""
-        driver = self._flight.drivers.get(run_id)
-        if driver is not None and not driver.parked:
-            driver.go_on()
-        elif not self._closing:
-            self._flight.waking.add(run_id)
-            self._keep(self._unpark(run_id, driver))
-
-    async def _unpark(self, run_id: str, driver: Driver | None) -> None:
-        try:
-            if driver is not None:  # it is about to be parked
-                await asyncio.wait([driver.finished])
-            await self._post.hand(run_id)
-        finally:
-            self._flight.waking.discard(run_id)
-            self._flight.tell(run_id)
-
-    async def _release(self, lease: Lease) -> None:
-        """Let others go on with a run that was given up, if the journal can still take that down."""
+    async def release(self, lease: Lease) -> None:
+        """Lets others go on with a run that was given up, if the journal can still record that."""
         try:
             await self.journal.release(lease)
         except SeawallError as error:
             _log.warning("run %s could not be given up, and ends with its lease: %s", lease.run, error)
 
-    # ---- tasks of its own
+    # ---- taking up
 
-    def _keep(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """A task that `close` waits for, and that nobody else need wait for."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-        return task
+    async def take_up(self, run: str, team: Team, *, force: bool = False) -> Driver | None:
+        """Goes on with a run that nobody drives, and returns its driver; None if it has ended.
 
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()
+        Raises what `Seawall.resume` raises.
+        """
+        if self.registry.holds(run):
+            owner = self.journal.owner
+            raise Refused(f"run {run} is running in this process ({owner})", guard="lease", value=owner)
+        self.registry.taking.add(run)
+        before = self.registry.teams.get(run)
+        try:
+            lease = await self._acquire(run, force)
+            if lease is None:
+                return None
+            try:
+                return await self._go_on(team, lease)
+            except BaseException:  # no driver was started
+                self.registry.remove(run, before)
+                await self.release(lease)
+                raise
+        except BaseException:
+            if run not in self.registry.drivers:
+                self.admission.leave(run)
+            raise
+        finally:
+            self.registry.taking.discard(run)
+            self.registry.wake(run)
+
+    async def _acquire(self, run: str, force: bool) -> Lease | None:
+        """Returns the lease of a run once there is a slot for it; None if it has ended."""
+        row, lease = await self.journal.row(run), None
+        if row.state == "ended":
+            return None
+        if row.state == "running":  # an owner that lives is named at once
+            lease = await self.journal.take(run, force=force)
+        try:
+            self.admission.reenter(run, row.tenant)
+            await self.wait_turn(run)
+            return lease or await self.journal.take(run, force=force)
+        except Misused:
+            if (await self.journal.row(run)).state != "ended":
+                raise
+            self.admission.leave(run)
+            return None
+        except BaseException:
+            if lease is not None:
+                await self.release(lease)
+            raise
+
+    async def wait_turn(self, run: str) -> None:
+        """Waits until the run has a slot. One that is cancelled meanwhile leaves the line: it needs none."""
+        while (turn := self.admission.turn(run)) is not None:
+            news = self.registry.news(run)
+            if await self.is_cancelled(run):
+                self.admission.leave(run)
+                return
+            await asyncio.wait([turn, news], return_when=asyncio.FIRST_COMPLETED)
+            if turn.done():
+                turn.result()  # or why there will be none
+                return
+
+    async def is_cancelled(self, run: str) -> bool:
+        """Returns whether somebody has asked to end a run that is not driven."""
+        return any(item.command.kind == "cancel" for item in await self.journal.inbox(run))
+
+    async def _go_on(self, team: Team, lease: Lease) -> Driver:
+        events = await self.journal.events(lease.run)
+        state = fold(events, self.factory.guards(team))
+        self.factory.check(team, state.started.limits, self.budget.usd_cap(lease.tenant))
+        bodies = self.make_bodies(lease.tenant, state.started.session)
+        bodies.load(await self.journal.bodies(lease.tenant, bodies.missing(refs_of(events))))
+        if state.epoch == 0 and state.started.fork is None:  # it stood in line and never began
+            past = await self._load_past(state, bodies)
+        else:
+            messages = await self.sessions.load_messages(self.journal, lease.tenant, state.history, bodies)
+            past = Past(state.history, messages, {})  # what the guards got from the session is in the fold
+        commands = await self.journal.inbox(lease.run, after=state.inbox)
+        await self._load_receipts(lease.tenant, (item.command for item in commands), bodies)
+        driver = self.make_driver(team, state, lease, bodies, past.messages)
+        driver.learn(events)
+        now = self.clock.wall_s()
+        first: list[Event] = [
+            begin_segment(lease.owner, lease.epoch, at=now, left_s=state.left_s, past=past),
+            *self.set_modes(state.started.guards, state.modes),
+            *close_in_doubt(state, now, partial(honours_key, team)),
+        ]
+        driver.start(first, commands)  # from here on nothing is awaited: a run that fails now has no driver
+        self.keep(self.inbox.hand_over(lease.run, driver))
+        return driver
+
+    async def _load_past(self, state: RunState, bodies: Bodies) -> Past:
+        """Returns the conversation before a run that has not begun. Raises `Refused` if the run before goes on."""
+        started = state.started
+        if started.session is None or await self.is_cancelled(started.run):
+            return Past(None, (), {})
+        tail = await self.sessions.find_tail(self.journal, started, queued=self.registry.holds, own=True)
+        if tail == "busy":
+            raise Refused(
+                f"run {started.run} has not begun: the run before it in session "
+                f"{started.session!r} is still running",
+                guard="session",
+                value=started.session,
+            )
+        return await self.sessions.load_history(self.journal, tail, bodies)
+
+    async def _load_receipts(self, tenant: str, commands: Iterable[Command], bodies: Bodies) -> None:
+        receipts = [command.output for command in commands if command.output]
+        if missing := bodies.missing(receipts):
+            bodies.load(await self.journal.bodies(tenant, missing))
+
+    # ---- waking up
+
+    async def _wake(self, run: str) -> None:
+        """Takes a run up again that waits in this process: a command for it has come, or its pause is lifted."""
+        team = self.registry.teams.get(run)
+        if team is None or self.registry.holds(run):
+            return
+        row = await self.journal.row(run)
+        if row.state == "ended":  # in another process
+            self.registry.teams.pop(run, None)
+        if row.state != "waiting" or self.registry.holds(run):
+            return
+        if self.admission.is_full_for(row.tenant):  # its turn comes; meanwhile others get their commands
+            self.keep(self._take_up_in_turn(run, team))
+            return
+        with contextlib.suppress(Refused):  # another process was quicker
+            await self.take_up(run, team)
+
+    async def _take_up_in_turn(self, run: str, team: Team) -> None:
+        try:
+            with contextlib.suppress(Refused):
+                await self.take_up(run, team)
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the run's commands are still to be taken
+            if not self.closing:
+                self.inbox.fail(run, error)
+
+    def _on_unblocked(self, run: str) -> None:
+        """What a run waits for that runs share has changed: it decides again, or is taken up again."""
+        driver = self.registry.drivers.get(run)
+        if driver is not None and not driver.parked:
+            driver.decide_again()
+        elif not self.closing:
+            self.registry.waking.add(run)
+            self.keep(self._unpark(run, driver))
+
+    async def _unpark(self, run: str, driver: Driver | None) -> None:
+        try:
+            if driver is not None:  # it is about to be parked
+                await asyncio.wait([driver.finished])
+            await self.inbox.hand_over(run)
+        finally:
+            self.registry.waking.discard(run)
+            self.registry.wake(run)
+
+    async def cancel(self, run: str, command: Command) -> None:
+        """Has a run's owner end it; a run that nobody drives is taken up and ended here."""
+        try:
+            await self.send(run, command)
+        except Misused:
+            if (await self.journal.row(run)).state != "ended":
+                raise
+            return
+        row = await self.journal.row(run)
+        undriven = row.state != "running" or row.owner == self.journal.owner
+        if row.state == "ended" or self.registry.holds(run) or not undriven:
+            return
+        with contextlib.suppress(Refused):  # another process was quicker, and reads the inbox
+            team = self.registry.teams.get(run) or make_placeholder_team(row.team)
+            driver = await self.take_up(run, team)
+            if driver is not None:
+                await asyncio.shield(driver.finished)
+
+    async def send(self, run: str, command: Command, bodies: Mapping[Ref, bytes] | None = None) -> None:
+        """Puts a command into a run's inbox, and delivers it if the run is here."""
+        redact = self.make_bodies().redact
+        command = replace(command, by=redact(command.by), reason=redact(command.reason))
+        await self.journal.send(run, command, bodies)
+        await self.inbox.deliver()
+
+    # ---- what the inbox brings: `runtime.inbox.Receiver`
+
+    def notice(self, run: str) -> None:
+        """A command for the run has come."""
+        self.registry.wake(run)
+
+    def notice_write(self) -> None:
+        """Something was written to the journal, by any process."""
+        self.registry.wake_on_write()
+
+    async def hand_over(self, run: str, driver: Driver | None) -> None:
+        """Gives a run every command that it has not taken, in order; one that waits is woken up."""
+        driver = driver or self.registry.drivers.get(run)
+        if driver is not None:
+            items = await self.journal.inbox(run, after=driver.state.inbox)
+            tenant = driver.state.started.tenant
+            await self._load_receipts(tenant, (item.command for item in items), driver.bodies)
+            if self.registry.drivers.get(run) is driver:
+                for item in items:
+                    driver.take_command(item)
+                return
+            if not items:  # it came to rest meanwhile, with all that there was
+                return
+        await self._wake(run)
+
+    def apply_settings(self, settings: Settings) -> None:
+        """Takes in what is set live, for every run in flight."""
+        if self.modes.read(settings, self._apply_modes):
+            self._apply_modes()
+        if self.pauses.read(settings):
+            for driver in list(self.registry.drivers.values()):
+                driver.withdraw_paused()
+
+    async def refresh(self, journal: Journal) -> None:
+        """Takes in caps that another process has given."""
+        await self.budget.read(journal)
+
+    def _apply_modes(self) -> None:
+        for driver in list(self.registry.drivers.values()):
+            self.apply_live_modes(driver)
+
+    def apply_live_modes(self, driver: Driver) -> None:
+        """Switches a run's guards to what is set live now."""
+        for name, mode, by, until in self.modes.live(driver.state.started.guards):
+            driver.set_mode(name, mode, by, until)
+
+    def set_modes(self, at_start: Mapping[str, Mode], modes: Mapping[str, Mode]) -> list[Event]:
+        """Returns, as a run's own events, what is set live and differs from `modes`.
+
+        `at_start` is what the code said when the run was started.
+        """
+        now = self.clock.wall_s()
+        return [
+            GuardSet(at=now, guard=name, mode=mode, by=by, until=until)
+            for name, mode, by, until in self.modes.live(at_start)
+            if modes.get(name) != mode
+        ]
+
+
+def begin_segment(owner: str, epoch: int, *, at: float, left_s: float, past: Past) -> RunTaken:
+    """Returns the event with which a process goes on with a run, or begins it."""
+    return RunTaken(
+        at=at,
+        owner=owner,
+        epoch=epoch,
+        left_s=left_s,
+        history=past.transcript,
+        handover=dict(past.handover),
+    )

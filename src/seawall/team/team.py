@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypedDict, Unpack, cast
 
 import msgspec
 
-from seawall.core.canonical import check_recordable, digest
+from seawall.core.canonical import canonical, check_recordable, digest
 from seawall.core.errors import Misused
 from seawall.core.events import Mode
 from seawall.core.limits import Limits, validate_limits
@@ -50,6 +50,8 @@ class Member(msgspec.Struct, frozen=True):
     reviewer: str | None = None
     """Who reviews what this agent answers (it is a coordinator)."""
     rounds: int = 0
+    specs_bytes: int = 0
+    """Of the schemas of its tools, as they are sent: their upper bound in tokens."""
 
 
 class StartOptions(TypedDict, total=False):
@@ -253,6 +255,7 @@ class Team:
             version=agent.version(targets),
             reviewer=None if reviewer is None else reviewer.name,
             rounds=self.review_rounds,
+            specs_bytes=sum(len(canonical(spec)) for spec in specs),
         )
 
     def output(self, answer: str) -> Any:

@@ -1,0 +1,143 @@
+"""Steps 2 and 6 of the gate: what the guards say of a step or of its result, and the record of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from seawall.core.canonical import Ref
+from seawall.core.errors import describe_error
+from seawall.core.events import Event, Judged, Mode, Stage
+from seawall.run.bodies import Bodies
+from seawall.run.frame import Grant
+from seawall.run.guard import FoldFailed, Guard
+from seawall.run.state import RunState
+from seawall.run.step import Result, Step
+from seawall.run.verdict import (
+    ALLOW,
+    SEVERITY,
+    Advise,
+    Allow,
+    GuardVerdict,
+    Halt,
+    Hold,
+    Replace,
+    Verdict,
+    check_verdict,
+    kind_of,
+)
+
+
+class Judge:
+    """Asks the guards of one run, and turns what they say into events."""
+
+    def __init__(self, guards: Sequence[Guard], bodies: Bodies, *, now: Callable[[], float]) -> None:
+        self.guards = tuple(guards)
+        self._bodies = bodies
+        self._now = now
+
+    def __repr__(self) -> str:
+        return f"<Judge of {', '.join(guard.name for guard in self.guards) or 'no guards'}>"
+
+    def judge(self, step: Step, result: Result | None, state: RunState) -> list[GuardVerdict]:
+        """Returns what every guard that is not off says other than Allow: of `result`, or of the step before it
+        is performed.
+        """
+        found: list[GuardVerdict] = []
+        for guard in self.guards:
+            mode = state.modes.get(guard.name, guard.mode)
+            if mode == "off":
+                continue
+            verdict = _ask(guard, step, result, state)
+            if verdict is ALLOW:
+                continue
+            if isinstance(verdict, Hold) and step.grant is not None:
+                if _still_granted(step, step.grant):
+                    continue
+                verdict = _explain_void_grant(verdict, step, step.grant)
+            if not isinstance(verdict, Allow) or verdict.wait_s:
+                found.append(GuardVerdict(guard.name, verdict, mode))
+        return found
+
+    def conclude(
+        self, verdicts: Sequence[GuardVerdict], step: int, stage: Stage
+    ) -> tuple[Verdict, list[Event]]:
+        """Returns the severest verdict that is enforced, and the record of all."""
+        severest: Verdict = ALLOW
+        events: list[Event] = []
+        for guard, verdict, mode in verdicts:
+            if isinstance(verdict, Allow):
+                continue
+            events.append(self._record(step, guard, verdict, stage, mode))
+            if mode == "enforce" and SEVERITY[kind_of(verdict)] > SEVERITY[kind_of(severest)]:
+                severest = verdict
+        return severest, events
+
+    def _record(self, step: int, guard: str, verdict: Verdict, stage: Stage, mode: Mode) -> Judged:
+        note: Ref | None = None
+        if isinstance(verdict, Advise):
+            note = self._bodies.put(verdict.note)
+        elif isinstance(verdict, Replace):
+            note = self._bodies.put(read_answer(verdict, self._bodies))
+        limit = getattr(verdict, "limit", None)
+        value = getattr(verdict, "value", None)
+        redact = self._bodies.redact
+        return Judged(
+            at=self._now(),
+            step=step,
+            guard=guard,
+            verdict=kind_of(verdict),
+            stage=stage,
+            mode=mode,
+            reason=redact(getattr(verdict, "reason", "")),
+            limit=None if limit is None else redact(str(limit)),
+            value=None if value is None else redact(str(value)),
+            note=note,
+        )
+
+    def halt_failed_folds(self, before: RunState, state: RunState) -> list[Event]:
+        """Returns a `Halt` for each guard whose fold raised at the newest event."""
+        if state.memories is before.memories:
+            return []
+        events: list[Event] = []
+        for guard in self.guards:
+            memory = state.memories.get(guard.name)
+            mode = state.modes.get(guard.name, guard.mode)
+            if not isinstance(memory, FoldFailed) or mode == "off":
+                continue
+            if memory is not before.memories.get(guard.name):
+                events.append(self._record(0, guard.name, memory.verdict, "before", mode))
+        return events
+
+
+def read_answer(verdict: Replace, bodies: Bodies) -> str:
+    """Returns the text that a `Replace` gives in place of the result."""
+    return verdict.answer if verdict.ref is None else bodies.text(verdict.ref)
+
+
+def _ask(guard: Guard, step: Step, result: Result | None, state: RunState) -> Verdict:
+    """Returns one guard's verdict. A guard that raises, or whose fold raised, halts the run: it fails closed."""
+    memory = state.memories.get(guard.name)
+    if isinstance(memory, FoldFailed):
+        return memory.verdict
+    try:
+        if result is None:
+            verdict = guard.before(step, state, memory)
+        else:
+            verdict = guard.after(step, result, state, memory)
+        return verdict if verdict is ALLOW else check_verdict(verdict)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 -- fail closed: a guard that can't judge lets nothing pass
+        return Halt(f"guard {guard.name!r} raised {describe_error(error)}")
+
+
+def _still_granted(step: Step, grant: Grant) -> bool:
+    return (grant.version, grant.input) == (step.version, step.input)
+
+
+def _explain_void_grant(hold: Hold, step: Step, grant: Grant) -> Hold:
+    """An approval is void once its tool or its arguments have changed."""
+    what = f"version {grant.version} of {step.name!r}, which is at {step.version} now"
+    if grant.input != step.input:
+        what = f"other arguments of {step.name!r}"
+    return Hold(f"{hold.reason} (the approval in step {grant.step} was for {what})", hold.limit, hold.value)

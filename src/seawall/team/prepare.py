@@ -1,0 +1,196 @@
+"""The logic of a team for one run: what it does next, and how each step is prepared. Pure: it performs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, cast
+
+from msgspec.structs import replace
+
+from seawall.core.canonical import Ref
+from seawall.core.errors import describe_error
+from seawall.core.events import StepIntended
+from seawall.models.protocol import Price, Usage
+from seawall.run.bodies import Bodies
+from seawall.run.fingerprint import make_gist
+from seawall.run.frame import Frame, MessageRef, find_call
+from seawall.run.state import RunState
+from seawall.run.step import Action, Propose, Result, Step
+from seawall.team.agent import ANSWER_TOOL, ASK_PREFIX
+from seawall.team.context import Context, build_transcript, encode_manifest, parse_json, write_review_task
+from seawall.team.decide import decide
+from seawall.team.partial import write_fallback_task
+from seawall.team.team import REVIEW_TOOL, Member, Team
+from seawall.team.tool import Tool, encode_canonical
+
+EVIDENCE_RESULTS = 50
+"""Newest results that a reviewer is shown."""
+EVIDENCE_CHARS = 2_000
+"""Of each of them."""
+
+
+class TeamLogic:
+    """`run.step.Logic` of a team. `prices` are by agent; None where a price is not known."""
+
+    def __init__(
+        self,
+        team: Team,
+        bodies: Bodies,
+        *,
+        prices: Mapping[str, Price | None],
+        history: Sequence[MessageRef] = (),
+    ) -> None:
+        self.team = team
+        self.context = Context(bodies, history)
+        self._bodies = bodies
+        self._prices = prices
+
+    def __repr__(self) -> str:
+        return f"<TeamLogic of {self.team.name}>"
+
+    def decide(self, state: RunState) -> Sequence[Action]:
+        """Returns the next actions; none if everything waits."""
+        return decide(self.team, state)
+
+    def transcript(self, state: RunState) -> Ref | None:
+        """Returns the manifest of the run's conversation, for the session's next run."""
+        manifest = build_transcript(state, self._bodies, answers_only=self.team.history == "answers")
+        return None if manifest is None else self._bodies.put(encode_manifest(manifest).decode())
+
+    def retries(self, step: Step, state: RunState, result: Result) -> bool:
+        """Returns whether the agent's or the tool's policy allows another try after this failure."""
+        frame = state.frames.get(step.frame)
+        if frame is None:
+            return False
+        if step.kind == "model":
+            return frame.failures < self.team.members[step.agent].agent.retries
+        pending = None if step.call is None else find_call(frame, step.call.id)
+        tool = cast("tuple[Tool, Any]", step.target)[0] if step.target else None
+        return pending is not None and tool is not None and pending.failures < tool.retries
+
+    def prepare(self, proposal: Propose, state: RunState, number: int) -> Step:
+        """Resolves and validates a proposal; what is wrong with it goes into `Step.invalid`."""
+        member = self.team.members.get(proposal.agent)  # None: gone since, and only its effects are settled
+        step = Step(
+            number=number,
+            kind=proposal.kind,
+            name=proposal.name,
+            agent=proposal.agent,
+            frame=proposal.frame,
+            depth=proposal.depth,
+            call=proposal.call,
+            grant=proposal.grant,
+            delay_s=proposal.delay_s,
+            input=None if proposal.call is None else proposal.call.arguments,
+            version="" if member is None else member.version,
+        )
+        if member is None:
+            return step
+        bodies, members = self._bodies, self.team.members
+        match proposal.kind:
+            case "model":
+                return self._prepare_model(step, member, state.frames[proposal.frame])
+            case "tool":
+                return _prepare_tool(step, member, bodies)
+            case "handoff" if proposal.call is None:
+                return _prepare_fallback(step, members[proposal.name], state, bodies)
+            case "handoff":
+                return _prepare_handoff(step, members[proposal.name], bodies)
+            case "review":
+                return _prepare_review(step, members[proposal.name], state.frames[proposal.frame], bodies)
+            case "memory" | "approval":
+                return step
+
+    def _prepare_model(self, step: Step, member: Member, frame: Frame) -> Step:
+        agent = member.agent
+        size = self.context.bound(frame, agent.instructions, member.specs_bytes, member.version)
+        price = self._prices.get(agent.name)
+        return replace(
+            step,
+            input=self._bodies.put(agent.instructions),
+            tokens=size + agent.max_output_tokens,
+            usd=None if price is None else price.usd(Usage(size, agent.max_output_tokens)),
+            input_token_usd=Decimal(0) if price is None else price.usd(Usage(1)),
+            context=len(frame.messages),
+            endpoint=f"model:{step.name}",
+        )
+
+
+def honours_key(team: Team, step: StepIntended) -> bool:
+    """Returns whether today's team may attempt this effect again under its key: the same tool, and still idempotent."""
+    member = team.members.get(step.agent)
+    tools = () if member is None else member.agent.tools
+    tool = next((item for item in tools if item.name == step.name), None)
+    return tool is not None and tool.idempotent and tool.declared(step.version)
+
+
+def _prepare_tool(step: Step, member: Member, bodies: Bodies) -> Step:
+    agent = member.agent
+    tool = next((item for item in agent.tools if item.name == step.name), None)
+    if tool is None:
+        if step.name in (ANSWER_TOOL, REVIEW_TOOL) and any(spec.name == step.name for spec in member.specs):
+            return replace(step, invalid=f"Error: call {step.name!r} alone, after the other results.")
+        there = ", ".join(spec.name for spec in member.specs) or "none"
+        if step.name.startswith(ASK_PREFIX):
+            name = step.name.removeprefix(ASK_PREFIX)
+            asks = ", ".join(member.asks) or "nobody"
+            return replace(
+                step, invalid=f"Error: {agent.name!r} can't hand work to {name!r}; it may ask: {asks}."
+            )
+        return replace(step, invalid=f"Error: there is no tool {step.name!r}; there are: {there}.")
+    step = replace(
+        step,
+        version=tool.version,
+        effect=tool.effect,
+        idempotent=tool.idempotent,
+        timeout_s=tool.timeout_s,
+        endpoint=tool.endpoint,
+        poll=tool.poll,
+        fresh_s=tool.fresh_s,
+        volatile=tool.volatile,
+    )
+    try:
+        arguments = _read_arguments(step, bodies)
+        target = (tool, tool.validated(arguments))
+    except ValueError as error:
+        return replace(step, invalid=f"Error: {tool.name!r}: {error}")
+    except (Exception, SystemExit) as error:  # noqa: BLE001 -- a validator of the user's own may raise anything
+        return replace(step, invalid=f"Error: {tool.name!r}: {describe_error(error)}")
+    return replace(step, arguments=arguments, input=bodies.put(encode_canonical(arguments)), target=target)
+
+
+def _read_arguments(step: Step, bodies: Bodies) -> dict[str, Any]:
+    text = bodies.text(step.call.arguments).strip() if step.call else ""
+    arguments: Any = parse_json(text) if text else {}
+    if not isinstance(arguments, dict):
+        raise ValueError(f"the arguments are no JSON object (got {text[:200]!r})")
+    return cast("dict[str, Any]", arguments)
+
+
+def _prepare_handoff(step: Step, target: Member, bodies: Bodies) -> Step:
+    try:
+        arguments = _read_arguments(step, bodies)
+    except ValueError as error:
+        return replace(step, invalid=f"Error: {error}")
+    task = arguments.get("task")
+    if not isinstance(task, str) or not task.strip():
+        given = encode_canonical(arguments)[:200]
+        return replace(step, invalid=f"Error: a hand-off needs a text 'task' (got {given})")
+    return replace(
+        step, arguments=arguments, input=bodies.put(task), version=target.version, gist=make_gist(task)
+    )
+
+
+def _prepare_fallback(step: Step, target: Member, state: RunState, bodies: Bodies) -> Step:
+    """The run's own hand-off, to the agent that answers in the team's place."""
+    intent = bodies.text(state.started.intent)
+    task = write_fallback_task(intent, state.plan.verified(), bodies)
+    return replace(step, input=bodies.put(task), version=target.version)
+
+
+def _prepare_review(step: Step, reviewer: Member, frame: Frame, bodies: Bodies) -> Step:
+    lines = [line for line in frame.messages if line.role == "tool"][-EVIDENCE_RESULTS:]
+    evidence = [(line.name, bodies.text(line.ref)[:EVIDENCE_CHARS]) for line in lines]
+    task = write_review_task(bodies.text(frame.messages[0].ref), bodies.text(frame.answer), evidence)
+    return replace(step, input=bodies.put(task), version=reviewer.version)
