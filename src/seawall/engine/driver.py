@@ -315,12 +315,11 @@ class Driver:
                 now, left_s = self._clock.wall_s(), self.left_s()
                 self._fold(batch, take_command(item, self.state, self.bodies, now, left_s))
         ready = self._decide(batch)
-        if self.state.ended is None and not self.state.in_flight:
+        if self.state.ended is None and not ready and not self.state.in_flight:
             self._park(batch)
-        state = self.state
-        if not (state.ended or state.in_flight or state.waits or self._deferred):
-            run = state.started.run
-            raise SeawallBug(f"run {run} has nothing in flight, nothing to wait for and no outcome")
+            if not self.state.waits and not self._deferred:
+                run = self.state.started.run
+                raise SeawallBug(f"run {run} has nothing in flight, nothing to wait for and no outcome")
         return batch, ready
 
     def _park(self, batch: list[Event]) -> None:
@@ -342,22 +341,22 @@ class Driver:
     def _decide(self, batch: list[Event]) -> list[Step]:
         ready: list[Step] = []
         for _ in range(MAX_ROUNDS):
-            moved, course = False, self.state.plan.course
+            again, course = False, self.state.plan.course
             self._deferred = []
             for action in self._logic.decide(self.state):
-                moved = self._act(action, batch, ready) or moved
+                again = self._act(action, batch, ready) or again
                 if self.state.ended is not None:
                     return []
                 if self.state.plan.course != course:  # somebody else answers in the team's place
                     break
-            if not moved:
+            if not again:
                 return ready
         raise SeawallBug(
             f"run {self.state.started.run}: decisions did not come to rest in {MAX_ROUNDS} rounds"
         )
 
     def _act(self, action: Propose | Close | End, batch: list[Event], ready: list[Step]) -> bool:
-        """Carries out one action; returns whether anything moved."""
+        """Carries out one action; returns whether more is to be decided after it."""
         planned = None
         if self._planner is not None and not isinstance(action, Close):
             planned = self._planner.plan(action, self.state, self.left_s())
@@ -370,12 +369,14 @@ class Driver:
                 self._fold(batch, [*events, planned] if planned is not None and events else events)
                 if defer is not None:
                     self._deferred.append(defer)
-                if step is not None:
-                    self._acquired[step.number] = step
-                    self._timers.begin(step.number)
-                    if step.kind in ("model", "tool"):
-                        ready.append(step)
-                return bool(events)
+                if step is None:
+                    return bool(events)
+                self._acquired[step.number] = step
+                self._timers.begin(step.number)
+                if step.kind in ("model", "tool"):  # what follows from it is decided once it has its result
+                    ready.append(step)
+                    return self.state.halted is not None
+                return True
             case Close():
                 return self._close(action, batch, ready)
             case End():

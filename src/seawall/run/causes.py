@@ -13,8 +13,10 @@ from collections.abc import Iterable
 from seawall.core.events import Cause, Event, StepDone, StepIntended
 from seawall.run.bodies import Bodies
 
-_RUN = re.compile(r"[A-Za-z0-9_@.:/+#$€£-]+")
-"""Whole runs, so that no character is looked at twice; what they begin and end with is cut off after."""
+_PLAIN = "A-Za-z.:/+#$€£-"
+_TOKEN = re.compile(rf"(?<![0-9@_{_PLAIN}])[{_PLAIN}]*+[0-9@_][0-9@_{_PLAIN}]*+")
+"""Whole runs of such characters with a mark (a digit, `@` or `_`) in them. No character is looked at twice; what
+they begin and end with is cut off after."""
 _MARKED = re.compile(r"[0-9@_]")
 _MIN_LENGTH = 3
 MAX_LITERAL_CHARS = 256
@@ -30,7 +32,7 @@ MAX_LITERALS_A_RUN = 50_000
 def literals(text: str) -> set[str]:
     """The literals of the first `MAX_INDEXED_CHARS` of `text`, at most `MAX_LITERALS_A_RESULT`."""
     found: set[str] = set()
-    for run in _RUN.finditer(text, 0, MAX_INDEXED_CHARS):
+    for run in _TOKEN.finditer(text, 0, MAX_INDEXED_CHARS):
         token = run[0].lstrip("@.:/+-").rstrip("@.:/+#$€£-")
         if _MIN_LENGTH <= len(token) <= MAX_LITERAL_CHARS and _MARKED.search(token):
             found.add(token.lstrip("@.:/+#$€£-"))

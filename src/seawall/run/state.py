@@ -86,7 +86,9 @@ class RunState(msgspec.Struct, frozen=True):
     @property
     def waits(self) -> bool:
         """Whether nothing can go on before a person decides, or lifts a pause."""
-        return self.ended is None and not self.in_flight and bool(self.approvals or self.paused)
+        if self.ended is not None or not (self.paused or self.approvals):
+            return False
+        return not self.in_flight
 
     @property
     def in_flight(self) -> list[StepIntended]:
