@@ -47,10 +47,11 @@ _MIN_LENGTH = 8  # a shorter value would redact ordinary words
 KEY_FRAGMENT = re.compile(r"\b(?:sk|pk|rk)-[\w*.…-]{6,}|\bAIza[\w*-]{6,}|(?i:bearer\s+)[\w*.~+/=-]{6,}")
 """What is left of a key where a provider repeats it masked or cut; too loose for text of any other origin."""
 
-_MAY_HOLD = re.compile(
-    r"sk-|A[KS]IA|gh[pousr]_|github_pat_|xox|AIza|glpat-|[rs]k_|[Bb](?i:earer )|eyJ|-----BEGIN"
-)
-"""How every shape above begins. Nearly no text has any of it, so that one search spares it the others."""
+_BEGINNINGS = ("sk-", "AKIA", "ASIA", "gh", "xox", "AIza", "glpat-", "rk_", "sk_", "eyJ", "-----BEGIN")
+_BEARER_BEGINS = re.compile(r"[Bb](?i:earer )")
+"""How every shape above begins. Few texts have any of it; the others are spared the search for whole shapes."""
+_LEAST_CHARS = 13
+"""No shape is shorter: the first part of a token that begins with `eyJ`."""
 
 MARK = "[redacted]"
 
@@ -61,12 +62,10 @@ class Redactor:
     def __init__(self, values: Iterable[str] = ()) -> None:
         self.values = sorted({value for value in values if len(value) >= _MIN_LENGTH})
         shapes = ["|".join(_SHAPES), _JWT, _PEM]
-        may_hold = _MAY_HOLD.pattern
         if self.values:
-            values = "|".join(re.escape(value) for value in sorted(self.values, key=len, reverse=True))
-            shapes.append(values)
-            may_hold = f"{may_hold}|{values}"
-        self._may_hold = re.compile(may_hold).search
+            shapes.append("|".join(re.escape(value) for value in sorted(self.values, key=len, reverse=True)))
+        self._beginnings = (*_BEGINNINGS, *self.values)
+        self._least_chars = min(_LEAST_CHARS, *map(len, self.values), _LEAST_CHARS)
         self._patterns = [re.compile(shape) for shape in shapes]
         # what an environment has that is no UTF-8 comes as surrogates
         self._bytes = [re.compile(shape.encode("utf-8", "surrogateescape")) for shape in shapes]
@@ -79,9 +78,18 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """`text` without its secrets."""
-        if self._may_hold(text) is None:
+        if not self._may_hold(text):
             return text
         return MARK.join(_around(text, self.places(text)))
+
+    def _may_hold(self, text: str) -> bool:
+        """Returns whether `text` has the beginning of a secret in it."""
+        if len(text) < self._least_chars:
+            return False
+        for beginning in self._beginnings:
+            if beginning in text:
+                return True
+        return _BEARER_BEGINS.search(text) is not None
 
     def places(self, text: str) -> list[tuple[int, int]]:
         """Where the secrets of `text` begin and end, in order; those that overlap are one."""

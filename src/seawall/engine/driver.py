@@ -490,9 +490,7 @@ class Driver:
             planned_s = self._planner.limit_s(step, self.state, self.left_s())
         planned = planned_s is not None and (step.timeout_s is None or planned_s < step.timeout_s)
         limit_s = planned_s if planned else step.timeout_s
-        self._timers.start(
-            step.number, limit_s, lambda: self._expire(step, limit_s or 0.0, planned=planned)
-        )
+        self._timers.start(step.number, limit_s, lambda: self._expire(step, limit_s or 0.0, planned=planned))
 
     def _expire(self, step: Step, after_s: float, *, planned: bool) -> None:
         """A step used up its time: it fails now, and what it brings later is recorded and dropped."""

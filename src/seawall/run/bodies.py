@@ -20,6 +20,8 @@ class Bodies:
         self._known: dict[Ref, bytes] = dict(loaded or {})
         self._texts: dict[Ref, str] = {}
         self._put: set[Ref] = set()
+        self._refs: dict[str, Ref] = {}
+        """Of texts that were put here, before their secrets were taken out: prompts come again with each step."""
         self._unsaved: dict[Ref, bytes] = {}
 
     def put(self, content: str | bytes) -> Ref:
@@ -29,11 +31,15 @@ class Bodies:
         may have been pruned with it.
         """
         if isinstance(content, str):
-            content = self.redact(content)
+            known = self._refs.get(content)
+            if known is not None:
+                return known
+            given, content = content, self.redact(content)
             data = content.encode()
+            ref = self._refs[given] = ref_of(data)
         else:
             data = self._redactor.data(content)
-        ref = ref_of(data)
+            ref = ref_of(data)
         if ref not in self._put:
             self._put.add(ref)
             self._known[ref] = data

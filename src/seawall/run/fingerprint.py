@@ -60,6 +60,8 @@ VOLATILE = re.compile(
 or a random source wrote. Numbers as such stay: a balance, a count or a line number is what was asked for. A time
 without seconds stays, too: it is an appointment more often than a clock."""
 
+_MAY_BE_VOLATILE = re.compile(r"\d|/tmp/|/var/folders/")
+"""What is in every text that `VOLATILE` finds something in."""
 _QUOTED = re.compile(r"'[^'\n]{0,200}'|\"[^\"\n]{0,200}\"|`[^`\n]{0,200}`")
 _NUMBER = re.compile(r"\d+")
 _WORD = re.compile(r"\w+")
@@ -102,7 +104,8 @@ def normalise(output: str | bytes, volatile: Sequence[str | re.Pattern[str]] = (
     if text[:1] in ("{", "["):
         try:
             value = msgspec.json.decode(text)
-            return _walked(value, VOLATILE_FIELDS | _fields(volatile), _patterns(volatile))
+            fields = VOLATILE_FIELDS | _fields(volatile) if volatile else VOLATILE_FIELDS
+            return _walk(value, fields, _patterns(volatile))
         except (msgspec.DecodeError, RecursionError):
             pass
     return " ".join(mask_volatile(text, volatile).split())
@@ -112,7 +115,7 @@ def mask_volatile(text: str, volatile: Sequence[str | re.Pattern[str]] = ()) -> 
     """A text with its volatile parts as `…`."""
     for pattern in _patterns(volatile):
         text = pattern.sub("…", text)
-    return VOLATILE.sub("…", text)
+    return VOLATILE.sub("…", text) if _MAY_BE_VOLATILE.search(text) else text
 
 
 def _fields(volatile: Sequence[str | re.Pattern[str]]) -> frozenset[str]:
@@ -123,14 +126,14 @@ def _patterns(volatile: Sequence[str | re.Pattern[str]]) -> list[re.Pattern[str]
     return [each for each in volatile if not isinstance(each, str)]
 
 
-def _walked(value: Any, fields: frozenset[str], patterns: list[re.Pattern[str]]) -> object:
+def _walk(value: Any, fields: frozenset[str], patterns: list[re.Pattern[str]]) -> object:
     if isinstance(value, str):
         return " ".join(mask_volatile(value, patterns).split()) if value else value
     if isinstance(value, Mapping):
         pairs = cast("Mapping[str, Any]", value).items()
-        return {key: _walked(item, fields, patterns) for key, item in pairs if key.lower() not in fields}
+        return {key: _walk(item, fields, patterns) for key, item in pairs if key.lower() not in fields}
     if isinstance(value, list):
-        return [_walked(item, fields, patterns) for item in cast("list[Any]", value)]
+        return [_walk(item, fields, patterns) for item in cast("list[Any]", value)]
     if isinstance(value, int | float) and not isinstance(value, bool) and value > 1_500_000_000:
         return mask_volatile(repr(value), patterns)
     return value

@@ -159,7 +159,7 @@ def _backoff_s(failures: int, retry_after_s: float | None) -> float:
 
 def _decide_calls(team: Team, state: RunState, frame: Frame, member: Member) -> Iterator[Action]:
     """Reads at once; an effect alone, and only when everything before it is answered."""
-    effects = {item.name for item in member.agent.tools if item.effect}
+    effects = member.effects
     for pending in frame.turn:
         if pending.answer is not None:
             continue

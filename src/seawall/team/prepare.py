@@ -30,6 +30,9 @@ EVIDENCE_CHARS = 2_000
 """Of each of them."""
 
 
+_NO_USD = Decimal(0)
+
+
 class TeamLogic:
     """`run.step.Logic` of a team. `prices` are by agent; None where a price is not known."""
 
@@ -45,6 +48,7 @@ class TeamLogic:
         self.context = Context(bodies, history)
         self._bodies = bodies
         self._prices = prices
+        self._token_usd = {name: price and price.usd(Usage(1)) for name, price in prices.items()}
 
     def __repr__(self) -> str:
         return f"<TeamLogic of {self.team.name}>"
@@ -111,7 +115,7 @@ class TeamLogic:
             input=self._bodies.put(agent.instructions),
             tokens=size + agent.max_output_tokens,
             usd=None if price is None else price.usd(Usage(size, agent.max_output_tokens)),
-            input_token_usd=Decimal(0) if price is None else price.usd(Usage(1)),
+            input_token_usd=self._token_usd.get(agent.name) or _NO_USD,
             context=len(frame.messages),
             endpoint=f"model:{step.name}",
         )

@@ -50,6 +50,8 @@ class Member(msgspec.Struct, frozen=True):
     reviewer: str | None = None
     """Who reviews what this agent answers (it is a coordinator)."""
     rounds: int = 0
+    effects: frozenset[str] = frozenset()
+    """Its tools that change the world, by name."""
     specs_bytes: int = 0
     """Of the schemas of its tools, as they are sent: their upper bound in tokens."""
 
@@ -255,6 +257,7 @@ class Team:
             version=agent.version(targets),
             reviewer=None if reviewer is None else reviewer.name,
             rounds=self.review_rounds,
+            effects=frozenset(item.name for item in agent.tools if item.effect),
             specs_bytes=sum(len(canonical(spec)) for spec in specs),
         )
 
