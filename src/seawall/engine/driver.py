@@ -111,7 +111,8 @@ class Driver:
         return self._broken
 
     @property
-    def _is_recorded(self) -> bool:
+    def is_recorded(self) -> bool:
+        """Whether this process has the run's lease; a new run has none before it is recorded."""
         return self.lease.epoch > 0
 
     # ---- time
@@ -178,7 +179,7 @@ class Driver:
         except BaseException:
             self._release_all()
             raise
-        if not self._is_recorded:  # the request is known: another run answers it
+        if not self.is_recorded:  # the request is known: another run answers it
             self._broken = Fenced(f"request of run {self.state.started.run} was taken already")
             self._release_all()
         if self._broken is not None:
@@ -199,17 +200,17 @@ class Driver:
 
     def take_command(self, item: InboxItem) -> None:
         """Takes a command from the inbox; one that was taken already is ignored."""
-        if self._is_recorded and item.number > self.state.inbox and self.state.ended is None:
+        if self.is_recorded and item.number > self.state.inbox and self.state.ended is None:
             self._proceed((), (item,))
 
     def decide_again(self) -> None:
         """Decides again: something that runs share has changed."""
-        if self._is_recorded and self.state.ended is None and not self.parked:
+        if self.is_recorded and self.state.ended is None and not self.parked:
             self._proceed(())
 
     def withdraw_paused(self) -> None:
         """Withdraws every step that was admitted, has not begun, and is paused now. It is proposed again later."""
-        for step in list(self._acquired.values()) if self._is_recorded else ():
+        for step in list(self._acquired.values()) if self.is_recorded else ():
             in_flight = step.number in self.state.open and step.kind in ("model", "tool")
             if not in_flight or not self._gate.is_paused(step, self.state):
                 continue
@@ -220,7 +221,7 @@ class Driver:
 
     def set_mode(self, guard: str, mode: Mode, by: str, until: float | None) -> None:
         """Switches a guard for the rest of the run."""
-        if self._is_recorded and self.state.ended is None and self.state.modes.get(guard) != mode:
+        if self.is_recorded and self.state.ended is None and self.state.modes.get(guard) != mode:
             self._proceed([GuardSet(at=self._clock.wall_s(), guard=guard, mode=mode, by=by, until=until)])
             if guard == DEADLINE and self.left_s() <= 0:  # its time passed while it was only observed
                 self._on_overdue()

@@ -20,10 +20,16 @@ from msgspec.structs import replace
 from seawall.core.errors import SeawallBug
 from seawall.core.events import Event, Judged, RunEnded, StepDone, StepIntended, StepStatus
 from seawall.core.limits import Limits
-from seawall.engine.ending import build_run_ended, trace_answer
 from seawall.engine.judging import Judge, read_answer
 from seawall.engine.reserve import check_shared, is_paused
-from seawall.engine.settling import encode_assistant, record_result, refuse_result, replace_result
+from seawall.engine.settling import (
+    build_run_ended,
+    encode_assistant,
+    record_result,
+    refuse_result,
+    replace_result,
+    trace_answer,
+)
 from seawall.guards.deadline import DEADLINE, PLANNER
 from seawall.guards.limits import LIMITS, check_limits
 from seawall.guards.shared import BUDGET, ENDPOINTS, Defer, SharedGuard, retry_all
@@ -291,7 +297,7 @@ class Gate:
             edges=trace_answer(end, state, self._bodies, self._causes),
             # A run that ends before its first step had no part in the session's conversation.
             transcript=self._logic.transcript(state) if state.steps else None,
-            handover=collect_handover(state, self.guards),
+            handover=collect_handover(state, self.guards) if state.started.session is not None else {},
             bodies=self._bodies,
             at=self._now(),
             left_s=left_s,

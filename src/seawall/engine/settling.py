@@ -1,13 +1,21 @@
-"""Step 7 of the gate: a result as it is recorded."""
+"""Step 7 of the gate: the result of a step, and the end of a run, as they are recorded."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import assert_never
 
 from msgspec.structs import replace
 
 from seawall.core.canonical import Ref, canonical
-from seawall.core.events import Call, StepDone, StepStatus
+from seawall.core.events import Call, Cause, RunEnded, StepDone, StepStatus
 from seawall.run.bodies import Bodies
-from seawall.run.step import Result, Step
+from seawall.run.causes import Causes
+from seawall.run.state import RunState
+from seawall.run.step import End, Result, Step
+
+MAX_ERROR_CHARS = 2_000
+"""Of an error's text in the outcome; the whole of it is a body."""
 
 WITHHELD = "[this reply was withheld]"
 """Stands for a reply that a guard refused; some providers take no empty message."""
@@ -76,3 +84,50 @@ def _keep_effect(step: Step, done: StepDone, status: StepStatus) -> StepStatus:
 def encode_assistant(text: str, bodies: Bodies) -> Ref:
     """Returns the body of an assistant's message with this text."""
     return bodies.put(canonical({"content": bodies.redact(text), "role": "assistant"}).decode())
+
+
+def build_run_ended(
+    end: End,
+    state: RunState,
+    *,
+    edges: Sequence[Cause],
+    transcript: Ref | None,
+    handover: Mapping[str, str],
+    bodies: Bodies,
+    at: float,
+    left_s: float,
+) -> RunEnded:
+    """Returns what `end` comes to for a run in `state`, in which nothing is open any more."""
+    error = end.error if end.error_ref is None else bodies.text(end.error_ref)
+    return RunEnded(
+        at=at,
+        status=end.status,
+        answer=end.answer,
+        causes=tuple(edges),
+        reviewed=end.reviewed,
+        stopped_by=end.stopped_by,
+        pruned=state.pruned,
+        error=None if error is None else bodies.redact(error)[:MAX_ERROR_CHARS],
+        unchecked_delivery=state.started.stream,
+        transcript=transcript,
+        handover=dict(handover),
+        left_s=left_s,
+    )
+
+
+def trace_answer(end: End, state: RunState, bodies: Bodies, causes: Causes) -> tuple[Cause, ...]:
+    """Returns what the answer rests on: where its values are from, and who wrote it or which results it is made of."""
+    if end.answer is None:
+        return ()
+    plan, root = state.plan, state.frames.get(0)
+    match plan.course:
+        case "team":
+            return causes.of(bodies.text(end.answer), by=None if root is None else root.last_reply)
+        case "fallback":
+            made_of = () if plan.fallback_step is None else (plan.fallback_step,)
+        case "partial":
+            made_of = plan.made_of
+        case _:
+            assert_never(plan.course)
+    valued = {cause.step for cause in causes.of(bodies.text(end.answer))}
+    return tuple(Cause(step, "value") for step in sorted(valued.union(made_of)))

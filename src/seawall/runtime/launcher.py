@@ -15,7 +15,7 @@ from seawall.journal.protocol import Booking, Lease, RunRow, Summary
 from seawall.run.bodies import Bodies
 from seawall.run.fold import begin
 from seawall.runtime.run import Run
-from seawall.runtime.sessions import Past
+from seawall.runtime.sessions import NO_PAST, Past
 from seawall.runtime.supervisor import Supervisor, begin_segment
 from seawall.team.team import Team
 
@@ -107,7 +107,7 @@ class Launcher:
         """Records the run together with its first steps, and goes."""
         supervisor = self._supervisor
         journal = supervisor.journal
-        past = await supervisor.sessions.load_history(journal, tail, bodies)
+        past = NO_PAST if tail is None else await supervisor.sessions.load_history(journal, tail, bodies)
         driver, first = self._make_driver(team, started, None, bodies, past)
         handle = Run(supervisor, started.run)
         after = None if started.session is None else "" if tail is None else tail.run
@@ -141,7 +141,7 @@ class Launcher:
         else:  # what was set live while the run was being recorded
             supervisor.apply_live_modes(driver)
             driver.withdraw_paused()
-            await supervisor.inbox.hand_over(run_id, driver)
+            await supervisor.hand_over_missed(run_id)
 
     # ---- in line
 

@@ -42,6 +42,9 @@ class Past(NamedTuple):
     """What the guards of the run that left the transcript left beside it."""
 
 
+NO_PAST = Past(None, (), {})
+
+
 class Sessions:
     """The conversations of this process's runs."""
 
@@ -113,7 +116,7 @@ class Sessions:
                 self._keep((tail.tenant, tail.session), transcript, messages, bodies)
                 return Past(transcript, messages, ended.handover)
             tail = await journal.session_tail(tail.tenant, tail.session, before=tail.run)
-        return Past(None, (), {})
+        return NO_PAST
 
     async def load_messages(
         self, journal: Journal, tenant: str, ref: Ref | None, bodies: Bodies

@@ -31,7 +31,7 @@ from seawall.runtime.inbox import Inbox, Settings
 from seawall.runtime.modes import GuardModes
 from seawall.runtime.recovery import make_placeholder_team
 from seawall.runtime.registry import Registry
-from seawall.runtime.sessions import Past, Sessions
+from seawall.runtime.sessions import NO_PAST, Past, Sessions
 from seawall.runtime.streaming import StreamedText
 from seawall.team.prepare import honours_key
 from seawall.team.team import Team
@@ -73,6 +73,8 @@ class Supervisor:
         self._journal: Journal | None = None
         self.tasks: set[asyncio.Task[Any]] = set()
         """Tasks that `close` waits for."""
+        self._missed: set[str] = set()
+        """New runs for which a command came before this process knew that they are recorded."""
 
     def __repr__(self) -> str:
         return f"<Supervisor of {len(self.registry.drivers)} drivers>"
@@ -139,7 +141,8 @@ class Supervisor:
 
     def make_bodies(self, tenant: str = "", session: str | None = None) -> Bodies:
         """Returns a run's bodies, with those of its session's conversation that are at hand."""
-        return self.factory.make_bodies(self.sessions.known_bodies(tenant, session))
+        known = None if session is None else self.sessions.known_bodies(tenant, session)
+        return self.factory.make_bodies(known)
 
     # ---- drivers
 
@@ -182,23 +185,31 @@ class Supervisor:
             rested = driver.finished.exception() is None  # what broke is a late result: nothing is left to do
             if not self.closing and not rested:
                 self.keep(self.release(driver.lease))
-        else:
+        elif driver.state.started.session is not None:
             self.sessions.remember(driver.state, driver.bodies)
         if newest:
             self.admission.leave(run)
         if newest and not driver.state.waits:  # one that waits is taken up again when a person has decided
             self.registry.teams.pop(run, None)
         self.registry.wake(run)
-        self.inbox.wake()
+        if self.registry.in_line:
+            self.inbox.wake()
 
     def forget(self, run: str) -> None:
         """Forgets a run that was not recorded, after all."""
+        self._missed.discard(run)
         self._forget_shared(run, parked=False)
         self.registry.remove(run)
 
     def _forget_shared(self, run: str, *, parked: bool) -> None:
         for each in self.shared:
             each.gone(run, parked=parked)
+
+    async def hand_over_missed(self, run: str) -> None:
+        """Gives a run that was just recorded the commands that came meanwhile, if there are any."""
+        if run in self._missed:
+            self._missed.discard(run)
+            await self.inbox.hand_over(run)
 
     async def release(self, lease: Lease) -> None:
         """Lets others go on with a run that was given up, if the journal can still record that."""
@@ -303,7 +314,7 @@ class Supervisor:
         """Returns the conversation before a run that has not begun. Raises `Refused` if the run before goes on."""
         started = state.started
         if started.session is None or await self.is_cancelled(started.run):
-            return Past(None, (), {})
+            return NO_PAST
         tail = await self.sessions.find_tail(self.journal, started, queued=self.registry.holds, own=True)
         if tail == "busy":
             raise Refused(
@@ -401,6 +412,9 @@ class Supervisor:
     async def hand_over(self, run: str, driver: Driver | None) -> None:
         """Gives a run every command that it has not taken, in order; one that waits is woken up."""
         driver = driver or self.registry.drivers.get(run)
+        if driver is not None and not driver.is_recorded:
+            self._missed.add(run)
+            return
         if driver is not None:
             items = await self.journal.inbox(run, after=driver.state.inbox)
             tenant = driver.state.started.tenant

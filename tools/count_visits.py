@@ -1,0 +1,81 @@
+"""Counts the files and functions of Seawall that one request with one tool call visits.
+
+    python tools/count_visits.py [--files]
+
+One agent, a scripted model, a journal in a temporary file; opening and closing are left out. A function counts once,
+however often it is called. `--files` also prints each file with its functions. A detour shows here before it shows
+in a profile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import tempfile
+import threading
+from collections import defaultdict
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import seawall
+from seawall import Agent, Seawall, Team, tool
+from seawall.testing import ScriptedModel, call, say
+
+ROOT = Path(seawall.__file__).parent
+
+
+@tool
+async def find_order(order_id: str) -> dict[str, str]:
+    """Look up one order."""
+    return {"order": order_id, "state": "lost"}
+
+
+def count_visits() -> dict[str, set[str]]:
+    """Returns the functions that one request visits, by file."""
+    visited: dict[str, set[str]] = defaultdict(set)
+
+    def profile(frame: FrameType, event: str, _: Any) -> None:
+        code = frame.f_code
+        if event == "call" and code.co_filename.startswith(str(ROOT)):
+            visited[str(Path(code.co_filename).relative_to(ROOT))].add(code.co_qualname)
+
+    async def request(sea: Seawall, team: Team) -> None:
+        run = await sea.start(team, "Where is order 1042?")
+        outcome = await run.outcome()
+        assert outcome.status == "completed", outcome
+
+    async def main(journal: Path) -> None:
+        script = [call("find_order", order_id="1042"), say("It was lost.")]
+        team = Team(Agent("clerk", model=ScriptedModel(script, by="position"), tools=[find_order]))
+        threading.setprofile(profile)  # for the journal's threads, which opening starts
+        async with Seawall(journal) as sea:
+            await request(sea, team)  # what is made once is made now
+            visited.clear()
+            sys.setprofile(profile)
+            try:
+                await request(sea, team)
+            finally:
+                sys.setprofile(None)
+        threading.setprofile(None)
+
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(main(Path(folder) / "visits.db"))
+    return visited
+
+
+def main() -> None:
+    """Print the counts."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--files", action="store_true", help="print each file with its functions")
+    options = parser.parse_args()
+    visited = count_visits()
+    if options.files:
+        for file, functions in sorted(visited.items()):
+            print(f"{file}: {', '.join(sorted(functions))}")
+    print(f"{len(visited)} files, {sum(map(len, visited.values()))} functions")
+
+
+if __name__ == "__main__":
+    main()
