@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from seawall.core.clock import Clock, Timer
 from seawall.core.errors import Broken, Fenced, SeawallBug, wrap_unexpected
-from seawall.core.events import Event, GuardSet, Mode, StepDone, StepStatus
+from seawall.core.events import Event, GuardSet, Mode, StepDone, StepIntended, StepStatus
 from seawall.engine.gate import Gate
 from seawall.engine.in_doubt import build_late_events, record_late
 from seawall.engine.reserve import build_pauses
@@ -334,10 +334,15 @@ class Driver:
         for event in events:
             batch.append(event)
             before = self.state
-            self.state = apply(before, event, self._gate.guards)
-            self._spend.add(event, before, self.state.ledger)
-            if self.state.memories is not before.memories:
-                self._fold(batch, self._gate.judge.halt_failed_folds(before, self.state))
+            after = self.state = apply(before, event, self._gate.guards)
+            if after.ledger is not before.ledger:  # only a step's intent and its result change it
+                if isinstance(event, StepIntended):
+                    self._spend.add(event, before.ledger, after.ledger, intended=True)
+                elif isinstance(event, StepDone):
+                    step = before.open[event.step]
+                    self._spend.add(step, before.ledger, after.ledger, intended=False)
+            if after.memories is not before.memories:
+                self._fold(batch, self._gate.judge.halt_failed_folds(before, after))
 
     def _decide(self, batch: list[Event]) -> list[Step]:
         ready: list[Step] = []

@@ -45,7 +45,7 @@ class Shortfall(msgspec.Struct, frozen=True):
 
 
 def reserve(ledger: Ledger, step: StepIntended) -> Ledger:
-    """Count a step that is about to be performed, and reserve its upper bound."""
+    """Returns the ledger with a step counted that is about to be performed, and its upper bound reserved."""
     match step.kind:
         case "tool":
             return msgspec.structs.replace(ledger, tool_calls=ledger.tool_calls + 1)
@@ -63,7 +63,7 @@ def reserve(ledger: Ledger, step: StepIntended) -> Ledger:
 
 
 def withdraw(ledger: Ledger, step: StepIntended) -> Ledger:
-    """Undo `reserve` for a step that was admitted and never performed."""
+    """Returns the ledger as if a step that was admitted and never performed had not been reserved."""
     match step.kind:
         case "tool":
             return msgspec.structs.replace(ledger, tool_calls=ledger.tool_calls - 1)
@@ -79,7 +79,7 @@ def withdraw(ledger: Ledger, step: StepIntended) -> Ledger:
 
 
 def settle(ledger: Ledger, step: StepIntended, done: StepDone) -> Ledger:
-    """Release a model call's reservation and book what it really took.
+    """Returns the ledger with a model call's reservation released and what it really took booked.
 
     A call that brought no count (lost, cancelled, timed out, failed on the way, or answered by a server that
     reports no usage) is booked at its bound: the provider may have charged it.
@@ -102,7 +102,7 @@ def settle(ledger: Ledger, step: StepIntended, done: StepDone) -> Ledger:
 
 
 def find_shortfall(ledger: Ledger, limits: Limits, kind: str, tokens: int, usd: Decimal) -> Shortfall | None:
-    """Why a step of `kind` with these bounds does not fit into `limits`, or None if it does."""
+    """Returns why a step of `kind` with these bounds does not fit into `limits`, or None if it does."""
     if kind == "tool":
         return _count("tool_calls", ledger.tool_calls, limits.tool_calls)
     if kind == "handoff":

@@ -8,14 +8,14 @@ from decimal import Decimal
 
 import msgspec
 
-from seawall.core.events import Event, StepDone, StepIntended
+from seawall.core.events import StepIntended
 from seawall.journal.protocol import Booking, Spend
 from seawall.run.ledger import Ledger
-from seawall.run.state import RunState
 
 DAY_S = 86_400
+"""A day of an account, from midnight to midnight in UTC."""
 
-_NO_USD = Decimal(0)
+_ZERO = Decimal(0)
 
 
 def day_of(at: float) -> str:
@@ -38,11 +38,11 @@ def need_of(kind: str, tokens: int, usd: Decimal) -> Spend:
 class _Change(msgspec.Struct):
     """What is to be booked on one day."""
 
-    reserved_usd: Decimal = _NO_USD
+    reserved_usd: Decimal = _ZERO
     reserved_tokens: int = 0
     reserved_model_calls: int = 0
     reserved_tool_calls: int = 0
-    usd: Decimal = _NO_USD
+    usd: Decimal = _ZERO
     tokens: int = 0
     model_calls: int = 0
     tool_calls: int = 0
@@ -60,16 +60,8 @@ class SpendDelta:
     def __repr__(self) -> str:
         return f"<SpendDelta {', '.join(self._changes) or 'nothing to book'}>"
 
-    def add(self, event: Event, before: RunState, after: Ledger) -> None:
-        """Adds what `event` changed: it was folded into `before`, and the ledger is `after` now."""
-        ledger = before.ledger
-        if ledger is after:
-            return
-        step = event if isinstance(event, StepIntended) else None
-        if isinstance(event, StepDone):
-            step = before.open.get(event.step)
-        if step is None:
-            return
+    def add(self, step: StepIntended, ledger: Ledger, after: Ledger, *, intended: bool) -> None:
+        """Adds what an event of `step` changed from `ledger` to `after`: its intent, if `intended`, or its result."""
         day = step.prepaid or day_of(step.at)
         change = self._changes.get(day)
         if change is None:
@@ -80,7 +72,7 @@ class SpendDelta:
         change.tokens += after.tokens - ledger.tokens
         change.model_calls += after.model_calls - ledger.model_calls
         change.tool_calls += after.tool_calls - ledger.tool_calls
-        if step is event and step.prepaid:  # all of it stands as reserved, its call too, which is spent now
+        if intended and step.prepaid:  # all of it stands as reserved, its call too, which is spent now
             need = need_of(step.kind, step.tokens, step.usd)
             change.reserved_usd -= need.usd
             change.reserved_tokens -= need.tokens
