@@ -1,4 +1,4 @@
-"""The bodies of one run: text by its hash, redacted once, on its way in."""
+"""The bodies of one run: texts by their hash, redacted once, when they are put in."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from seawall.core.redact import Redactor, StreamRedactor
 
 
 class Bodies:
-    """What this run's events refer to: loaded from the journal or put here, and what is not yet stored.
+    """The texts that this run's events refer to: those loaded from the journal, and those put here.
 
     Everything that enters is redacted first, so that what an agent is shown, what is stored and what a
     resumed run is shown are the same bytes.
@@ -21,11 +21,11 @@ class Bodies:
         self._texts: dict[Ref, str] = {}
         self._put: set[Ref] = set()
         self._refs: dict[str, Ref] = {}
-        """Of texts that were put here, before their secrets were taken out: prompts come again with each step."""
+        """By the text before its secrets were taken out: prompts come again with each step."""
         self._unsaved: dict[Ref, bytes] = {}
 
     def put(self, content: str | bytes) -> Ref:
-        """Keep `content`; its address.
+        """Keeps `content`, redacted, and returns its address.
 
         Every run hands its bodies to the journal anew, which keeps each once: what an earlier run stored
         may have been pruned with it.
@@ -49,15 +49,15 @@ class Bodies:
         return ref
 
     def redact(self, text: str) -> str:
-        """`text` without its secrets, as it is recorded."""
+        """Returns `text` without its secrets, as it is recorded."""
         return well_formed(self._redactor.text(text))
 
     def stream(self) -> StreamRedactor:
-        """Redacts text that is told in pieces, before it is recorded."""
+        """Returns a redactor for text that is delivered in pieces, before it is recorded."""
         return StreamRedactor(self._redactor)
 
     def text(self, ref: Ref | None) -> str:
-        """The body as text. One that was erased reads as such."""
+        """Returns the body as text; `[erased]` for one that was erased."""
         if ref is None or ref == "":
             return ""
         text = self._texts.get(ref)
@@ -68,26 +68,26 @@ class Bodies:
         return text
 
     def data(self, ref: Ref) -> bytes | None:
-        """The body's bytes, or None if it was erased."""
+        """Returns the body's bytes, or None if it was erased."""
         return self._known.get(ref)
 
     def missing(self, refs: Iterable[Ref]) -> list[Ref]:
-        """Those of `refs` that are not here."""
+        """Returns those of `refs` that are not here."""
         return [ref for ref in refs if ref and ref not in self._known]
 
     def load(self, bodies: Mapping[Ref, bytes]) -> None:
-        """Take in bodies that the journal has."""
+        """Adds bodies that the journal has."""
         self._known.update(bodies)
 
     def known(self) -> Mapping[Ref, bytes]:
-        """All that is here."""
+        """Returns all bodies that are here."""
         return self._known
 
     def keep(self) -> None:
-        """What was handed out to be made durable was not: hand all of it out again."""
+        """Makes the next `unsaved` return all bodies again: those that it returned were not made durable."""
         self._unsaved = {ref: self._known[ref] for ref in self._put}
 
     def unsaved(self) -> dict[Ref, bytes]:
-        """What was put since the last call; the caller makes it durable."""
+        """Returns what was put since the last call; the caller makes it durable."""
         unsaved, self._unsaved = self._unsaved, {}
         return unsaved

@@ -20,9 +20,9 @@ they begin and end with is cut off after."""
 _MARKED = re.compile(r"[0-9@_]")
 _MIN_LENGTH = 3
 MAX_LITERAL_CHARS = 256
-"""A longer run is content (base64, a path with a query), and no value that somebody writes again."""
+"""A longer run is content (base64, a path with a query), and not a value that somebody writes again."""
 MAX_INDEXED_CHARS = 200_000
-"""Of a text: enough for `MAX_LITERALS_A_RESULT` with a sentence around each. What follows reads as unsourced."""
+"""Of a text: enough for `MAX_LITERALS_A_RESULT` with a sentence around each. Values after that read as unsourced."""
 MAX_LITERALS_A_RESULT = 2_000
 """Of a longer result only the first so many are indexed: a page of search results has some hundred."""
 MAX_LITERALS_A_RUN = 50_000
@@ -30,7 +30,7 @@ MAX_LITERALS_A_RUN = 50_000
 
 
 def literals(text: str) -> set[str]:
-    """The literals of the first `MAX_INDEXED_CHARS` of `text`, at most `MAX_LITERALS_A_RESULT`."""
+    """Returns the literals of the first `MAX_INDEXED_CHARS` of `text`, at most `MAX_LITERALS_A_RESULT`."""
     found: set[str] = set()
     for run in _TOKEN.finditer(text, 0, MAX_INDEXED_CHARS):
         token = run[0].lstrip("@.:/+-").rstrip("@.:/+#$€£-")
@@ -42,20 +42,20 @@ def literals(text: str) -> set[str]:
 
 
 class Causes:
-    """Which step first showed each literal of a run."""
+    """An index of the step that first showed each literal of a run."""
 
     def __init__(self) -> None:
         self._first: dict[str, int] = {}
 
     def learn(self, step: int, text: str) -> None:
-        """Take in the result of `step` (0: the request)."""
+        """Adds the literals of the result of `step` (0: the request)."""
         if len(self._first) >= MAX_LITERALS_A_RUN:
             return
         for literal in literals(text):
             self._first.setdefault(literal, step)
 
     def relearn(self, events: Iterable[Event], bodies: Bodies) -> None:
-        """Take in the results of recorded steps; what models said is none."""
+        """Adds the literals of recorded results. What models replied is not a source."""
         kinds: dict[int, str] = {}
         for event in events:
             if isinstance(event, StepIntended):
@@ -64,7 +64,7 @@ class Causes:
                 self.learn(event.step, bodies.text(event.output))
 
     def of(self, text: str, *, exposed: tuple[int, ...] = (), by: int | None = None) -> tuple[Cause, ...]:
-        """Edges to an input: by value where its literals were seen, by exposure to `exposed`.
+        """Returns the edges to an input: by value where its literals were seen, by exposure to `exposed`.
 
         `by` is the model step that wrote the input, a value edge of its own.
         """

@@ -1,4 +1,4 @@
-"""What a command from a run's inbox comes to. Pure, like everything that is decided."""
+"""Turns the commands of a run's inbox into events: a cancellation, a person's decision, a late receipt. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from seawall.run.state import RunState
 
 
 def take_command(item: InboxItem, state: RunState, bodies: Bodies, now: float, left_s: float) -> list[Event]:
-    """A command from the inbox, and what it means at once, as events."""
+    """Returns a command from the inbox, and what follows from it at once, as events."""
     command = item.command
     event = CommandTaken(
         at=now,
@@ -23,14 +23,14 @@ def take_command(item: InboxItem, state: RunState, bodies: Bodies, now: float, l
         output=command.output,
     )
     if command.kind == "late":
-        return [event, *_receipt(item, state, now, left_s)]
+        return [event, *_apply_receipt(item, state, now, left_s)]
     if command.kind != "decide":
         return [event]
-    return [event, *_decision(item, state, bodies, now, left_s)]
+    return [event, *_apply_decision(item, state, bodies, now, left_s)]
 
 
-def _receipt(item: InboxItem, state: RunState, now: float, left_s: float) -> list[Event]:
-    """A receipt that came late: it settles the effect, whatever was thought or said of it meanwhile."""
+def _apply_receipt(item: InboxItem, state: RunState, now: float, left_s: float) -> list[Event]:
+    """A receipt that came late settles the effect, whatever a person decided about it meanwhile."""
     effect, output = item.command.step, item.command.output
     if effect is None:
         return []
@@ -41,8 +41,10 @@ def _receipt(item: InboxItem, state: RunState, now: float, left_s: float) -> lis
     return [moved, StepDone(at=now, step=waits, status="ok", output=output, left_s=left_s)]
 
 
-def _decision(item: InboxItem, state: RunState, bodies: Bodies, now: float, left_s: float) -> list[Event]:
-    """What a person's decision means for the approval step that waited for it."""
+def _apply_decision(
+    item: InboxItem, state: RunState, bodies: Bodies, now: float, left_s: float
+) -> list[Event]:
+    """Returns what a person's decision does to the approval step that waited for it."""
     command = item.command
     step = state.open.get(command.step or 0)
     if step is None or step.kind != "approval" or command.approved is None:
@@ -69,14 +71,14 @@ def _decision(item: InboxItem, state: RunState, bodies: Bodies, now: float, left
 
 
 def find_effect_in_doubt(state: RunState, approval: StepIntended) -> int | None:
-    """The effect step whose fate this approval step asks for; None if it asks whether a step may be made."""
+    """Returns the effect step whose fate this approval step asks for; None if it asks whether a step may be made."""
     frame = state.frames.get(approval.frame)
     pending = None if frame is None else find_call(frame, approval.call)
     return None if pending is None else pending.unknown
 
 
 def find_fate_approval(state: RunState, effect: int) -> int | None:
-    """The approval step that asks for the fate of effect step `effect`, if there is one."""
+    """Returns the approval step that asks for the fate of effect step `effect`; None if there is none."""
     for frame in state.frames.values():
         for pending in frame.turn:
             if pending.unknown == effect:

@@ -1,8 +1,8 @@
-"""What a result teaches, as digests that can be compared without the result.
+"""Fingerprints of results: digests that can be compared without the results.
 
-`compute_fingerprint` is equal for two results of one call that say the same, apart from what differs each time and means
+Two results of one call have the same fingerprint if they say the same, apart from what differs each time and means
 nothing: clocks, durations, request ids, process ids, temporary paths, memory addresses. Such parts hide a loop:
-in a public incident a breaker missed 62 identical calls because each result carried the time.
+in a public incident a breaker missed 62 identical calls because each result contained the time.
 """
 
 from __future__ import annotations
@@ -56,12 +56,12 @@ VOLATILE = re.compile(
     """,
     re.VERBOSE,
 )
-"""Parts of a text that stand for nothing. What is masked here can't be news: keep it to what a clock, a scheduler
+"""Parts of a text that stand for nothing. What is masked here can't count as new: keep it to what a clock, a scheduler
 or a random source wrote. Numbers as such stay: a balance, a count or a line number is what was asked for. A time
 without seconds stays, too: it is an appointment more often than a clock."""
 
 _MAY_BE_VOLATILE = re.compile(r"\d|/tmp/|/var/folders/")
-"""What is in every text that `VOLATILE` finds something in."""
+"""Every text in which `VOLATILE` finds something matches this; it is cheaper."""
 _QUOTED = re.compile(r"'[^'\n]{0,200}'|\"[^\"\n]{0,200}\"|`[^`\n]{0,200}`")
 _NUMBER = re.compile(r"\d+")
 _WORD = re.compile(r"\w+")
@@ -72,7 +72,7 @@ MAX_GIST_WORDS = 256
 
 
 def compute_fingerprint(step: Step, result: Result) -> str | None:
-    """What this result teaches, as a digest: of (tool, arguments, result), or of (tool, error).
+    """Returns a digest of (tool, arguments, result), or of (tool, error); None if the result tells the agent nothing.
 
     An error is compared without what it quotes: that is mostly the arguments.
     """
@@ -87,7 +87,10 @@ def compute_fingerprint(step: Step, result: Result) -> str | None:
 
 
 def compute_loose_fingerprint(step: Step, result: Result) -> str | None:
-    """A write's result without its numbers: of two equal orders, each has a new one, and nothing else is new."""
+    """Returns a digest of a write's result without its numbers; None for anything else.
+
+    Of two equal orders each has a new number, and nothing else differs.
+    """
     if step.kind != "tool" or not step.effect or result.status != "ok":
         return None
     if isinstance(result.output, bytes):
@@ -97,7 +100,7 @@ def compute_loose_fingerprint(step: Step, result: Result) -> str | None:
 
 
 def normalise(output: str | bytes, volatile: Sequence[str | re.Pattern[str]] = ()) -> object:
-    """A result without what differs and means nothing: volatile parts, white space, the order of JSON keys."""
+    """Returns a result without what differs and means nothing: volatile parts, white space, the order of JSON keys."""
     if isinstance(output, bytes):
         return digest(output.hex())
     text = well_formed(output).strip()
@@ -112,7 +115,7 @@ def normalise(output: str | bytes, volatile: Sequence[str | re.Pattern[str]] = (
 
 
 def mask_volatile(text: str, volatile: Sequence[str | re.Pattern[str]] = ()) -> str:
-    """A text with its volatile parts as `…`."""
+    """Returns a text with its volatile parts as `…`."""
     for pattern in _patterns(volatile):
         text = pattern.sub("…", text)
     return VOLATILE.sub("…", text) if _MAY_BE_VOLATILE.search(text) else text
@@ -140,7 +143,7 @@ def _walk(value: Any, fields: frozenset[str], patterns: list[re.Pattern[str]]) -
 
 
 def make_gist(task: str) -> Gist:
-    """The gist of a task. At most `MAX_GIST_WORDS` words; a task's own order of words does not matter."""
+    """Returns the gist of a task: at most `MAX_GIST_WORDS` words, whose order does not matter."""
     text = well_formed(task)
     literals = {each.strip(".,;:!?()[]'\"") for each in text.split() if _LITERAL.search(each)}
     literals.update(_NAME.findall(text))
@@ -149,7 +152,7 @@ def make_gist(task: str) -> Gist:
 
 
 def compare_gists(one: Gist, other: Gist) -> float:
-    """Shared words over all words (Jaccard's index), from 0 to 1; 0 where the literals differ."""
+    """Returns shared words over all words (Jaccard's index), from 0 to 1; 0 where the literals differ."""
     if one.names != other.names:
         return 0.0
     mine, theirs = set(one.words), set(other.words)

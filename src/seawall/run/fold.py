@@ -92,38 +92,44 @@ def fold(events: Iterable[Event], guards: Sequence[Guard] = ()) -> RunState:
 
 def apply(state: RunState, event: Event, guards: Sequence[Guard] = ()) -> RunState:
     """Returns the state after `event`. Pure; an event that is late or unknown to this fold changes only `seq`."""
-    changes: Changes
-    match event:
-        case StepIntended():
-            changes = _apply_intended(state, event)
-        case StepDone():
-            changes = _apply_done(state, event)
-        case Judged():
-            changes = _apply_judged(state, event)
-        case RunTaken():
-            changes = _apply_taken(state, event)
-        case GuardSet():
-            changes = {"modes": {**state.modes, event.guard: event.mode}}
-        case CommandTaken():
-            cancelled = event if event.command == "cancel" else state.cancelled
-            changes = {"inbox": event.inbox, "cancelled": cancelled}
-        case EffectMoved():
-            changes = {"effects": _move_effect(state.effects, event)}
-        case Planned():
-            changes = {}
-            if event.mode == "enforce":
-                key = state.call_key(event.frame, event.call)
-                changes["plan"] = state.plan.with_pruning(event, key)
-        case Paused():
-            changes = {"paused": (*state.paused, event), "left_s": event.left_s}
-        case RunEnded():
-            changes = {"ended": event, "frames": {}, "open": {}, "left_s": event.left_s}
-        case _:
-            changes = {}
+    changes = _changes_of(state, event)
     memories = _fold_guards(state, event, guards)
     if memories is not state.memories:
         changes["memories"] = memories
     return replace(state, seq=state.seq + 1, **changes)
+
+
+def _changes_of(state: RunState, event: Event) -> Changes:
+    match event:
+        case StepIntended():
+            return _apply_intended(state, event)
+        case StepDone():
+            return _apply_done(state, event)
+        case Judged():
+            return _apply_judged(state, event)
+        case RunTaken():
+            return _apply_taken(state, event)
+        case GuardSet():
+            return {"modes": {**state.modes, event.guard: event.mode}}
+        case CommandTaken():
+            cancelled = event if event.command == "cancel" else state.cancelled
+            return {"inbox": event.inbox, "cancelled": cancelled}
+        case EffectMoved():
+            return {"effects": _move_effect(state.effects, event)}
+        case Planned():
+            return _apply_planned(state, event)
+        case Paused():
+            return {"paused": (*state.paused, event), "left_s": event.left_s}
+        case RunEnded():
+            return {"ended": event, "frames": {}, "open": {}, "left_s": event.left_s}
+        case _:
+            return {}
+
+
+def _apply_planned(state: RunState, event: Planned) -> Changes:
+    if event.mode != "enforce":
+        return {}
+    return {"plan": state.plan.with_pruning(event, state.call_key(event.frame, event.call))}
 
 
 def _apply_taken(state: RunState, event: RunTaken) -> Changes:

@@ -21,40 +21,40 @@ class Guard:
     """
 
     name: str = "guard"
-    """How verdicts, modes and the command line name it; unique within a run."""
+    """Its name in verdicts, modes and the command line; unique within a run."""
     mode: Mode = "enforce"
     """`off`, `observe` (judge and record, let pass) or `enforce`, unless it is set otherwise."""
 
     def start(self) -> Any:
-        """What the guard remembers at a run's first event."""
+        """Returns what the guard remembers at a run's first event."""
         return None
 
     def fold(self, memo: Any, event: Event, run: RunState) -> Any:
-        """What it remembers after `event`; `run` is the state before it. Return a new value, or `memo`."""
+        """Returns what the guard remembers after `event`: a new value, or `memo`. `run` is the state before it."""
         return memo
 
     def carry(self, memo: Any) -> str | None:
-        """A short text that the session's next run gets with its `RunTaken`. None: nothing is carried over."""
+        """Returns a short text that the session's next run gets with its `RunTaken`; None for nothing."""
         return None
 
     def before(self, step: Step, run: RunState, memo: Any) -> Verdict:
-        """Judge a step that is about to be performed."""
+        """Judges a step that is about to be performed."""
         return ALLOW
 
     def after(self, step: Step, result: Result, run: RunState, memo: Any) -> Verdict:
-        """Judge a result before anyone sees it. `Replace` gives the agent another one."""
+        """Judges a result before anyone sees it. `Replace` gives the agent another one."""
         return ALLOW
 
 
 class FoldFailed(msgspec.Struct, frozen=True):
-    """Stands where a guard's memory would be: its fold raised, so it can judge nothing more of this run."""
+    """Stands in place of a guard's memory once its fold has raised: it can judge nothing more of this run."""
 
     guard: str
     error: str
 
     @property
     def verdict(self) -> Halt:
-        """Fail closed."""
+        """The verdict on every later step: the run is halted."""
         return Halt(f"guard {self.guard!r} raised while it took in an event: {self.error}")
 
 

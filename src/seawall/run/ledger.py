@@ -36,7 +36,7 @@ class Ledger(msgspec.Struct, frozen=True):
 
 
 class Shortfall(msgspec.Struct, frozen=True):
-    """A step does not fit. `waits`: it will if what is in flight takes less than was reserved for it."""
+    """Why a step does not fit. `waits`: it will fit if what is in flight takes less than was reserved for it."""
 
     limit_name: str
     limit: int | Decimal

@@ -1,4 +1,4 @@
-"""How a run ended, and everything that has to be said beside it."""
+"""The outcome of a run, with everything that has to stand beside the answer; and what a run waits for."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class Waiting(msgspec.Struct, frozen=True):
     """Wall seconds."""
     kind: Literal["hold", "unknown", "pause"] = "hold"
     """What an approval says. `hold`: the step may be made. `unknown`: the effect was attempted, and did happen.
-    `pause`: nothing is asked; the run goes on once the brake `what` is lifted."""
+    `pause`: nothing is asked; the run goes on once the pause `what` is lifted."""
     arguments: str | None = None
     """The arguments' text, or a hand-off's task; None if a model call or a review is held."""
     reason: str = ""
     """Why it is held, in the guard's words; or that the effect's fate is not known."""
     until: float | None = None
-    """Wall seconds at which a brake ends by itself; None: it is lifted by a person, as with every other kind."""
+    """Wall seconds at which a pause ends by itself; None: a person lifts it, as with every other kind."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +68,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     unchecked_delivery: bool = False
     """The answer was streamed to the user as it was made, before anything checked it."""
     paused: tuple[PastPause, ...] = ()
-    """Brakes under which it stood, oldest first; 0 seconds for one that was still on when it ended."""
+    """Pauses that held the run, oldest first; 0 seconds for one that was still on when it ended."""
     usd: Decimal = Decimal(0)
     tokens: int = 0
     model_calls: int = 0
@@ -82,7 +82,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def build_outcome(state: RunState, answer: str | None, output: Any = None) -> Outcome:
-    """The outcome of a run that has ended."""
+    """Returns the outcome of a run that has ended."""
     ended = state.ended
     if ended is None:
         raise SeawallBug(f"run {state.started.run} has no outcome yet")
@@ -112,7 +112,7 @@ def build_outcome(state: RunState, answer: str | None, output: Any = None) -> Ou
 
 
 def list_waits(state: RunState, events: Iterable[Event], text: Callable[[Ref], str]) -> list[Waiting]:
-    """Everything that a run waits for, oldest first. `text` gives the text of a body."""
+    """Returns everything that a run waits for, oldest first. `text` returns the text of a body."""
     held: dict[int, list[str]] = {}
     for event in events:
         if isinstance(event, Judged) and event.verdict == "hold" and event.mode == "enforce":
@@ -133,19 +133,19 @@ def list_waits(state: RunState, events: Iterable[Event], text: Callable[[Ref], s
                 reason,
             )
         )
-    for brake in state.paused:
+    for pause in state.paused:
         started = state.started
-        why = f"paused by {brake.by}{f': {brake.why}' if brake.why else ''}"
+        why = f"paused by {pause.by}{f': {pause.why}' if pause.why else ''}"
         found.append(
             Waiting(
-                started.run, 0, brake.what, started.agent, brake.at, "pause", reason=why, until=brake.until
+                started.run, 0, pause.what, started.agent, pause.at, "pause", reason=why, until=pause.until
             )
         )
     return found
 
 
 def summarise(state: RunState) -> Summary:
-    """A finished run in one row."""
+    """Returns a finished run in one row, for lists."""
     ended, ledger = state.ended, state.ledger
     if ended is None:
         raise SeawallBug("a run without an outcome has no summary")

@@ -1,4 +1,4 @@
-"""What has become of a run's plan, as a fold: what was pruned, who answers now, and what is there to answer with.
+"""The plan of a run, as a fold: what was pruned, who answers now, and the results that there are to answer with.
 
 The planner that decides it reads quantiles and the time left (`planner/protocol.py`); what it decided is a
 `Planned` event, and from there on everything is a function of the record.
@@ -54,7 +54,7 @@ class Plan(msgspec.Struct, frozen=True):
     findings: Log[Finding] = Log()
 
     def verified(self, *, words: bool = True) -> list[Finding]:
-        """What there is to answer with. A finished hand-off stands for all that was found within it.
+        """Returns the results that there are to answer with. A finished hand-off stands for all that was found within it.
 
         Without `words` nothing that an agent said: only what tools returned.
         """

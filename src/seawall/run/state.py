@@ -24,7 +24,7 @@ from seawall.run.plan import Plan
 
 
 class EffectChange(msgspec.Struct, frozen=True):
-    """An effect came into a state. A second attempt after a crash has the same key and another step."""
+    """A change of an effect's state. A second attempt after a crash has the same key and another step."""
 
     key: str
     step: int
@@ -43,7 +43,7 @@ class PastPause(msgspec.Struct, frozen=True):
 
 
 class RunState(msgspec.Struct, frozen=True):
-    """Everything that `decide` may look at."""
+    """Everything that decisions and guards may look at."""
 
     started: RunStarted
     seq: int = 0
@@ -96,7 +96,7 @@ class RunState(msgspec.Struct, frozen=True):
         return [step for step in self.open.values() if step.kind in ("model", "tool") and step.perform]
 
     def call_key(self, frame: int, call: str | None) -> str:
-        """What makes an attempt the same call within a run: the reply that asked for it, and its call id.
+        """Returns what makes an attempt the same call within a run: the reply that asked for it, and its call id.
 
         Providers may use the same call id again in another reply.
         """
@@ -104,5 +104,5 @@ class RunState(msgspec.Struct, frozen=True):
         return f"{0 if asked is None else asked.last_reply}:{call}"
 
     def effect_states(self) -> list[EffectChange]:
-        """The newest change of each effect."""
+        """Returns the newest change of each effect."""
         return list({change.key: change for change in self.effects}.values())

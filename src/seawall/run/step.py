@@ -25,14 +25,14 @@ class Propose(msgspec.Struct, frozen=True, kw_only=True):
     depth: int
     call: Call | None = None
     delay_s: float = 0.0
-    """Wait this long before performing it."""
+    """The step waits this long before it is performed."""
     grant: Grant | None = None
     skip: Ref | None = None
-    """It was pruned: not to be performed, and the agent is told this."""
+    """The planner pruned it: it is not performed, and the agent gets this text."""
 
 
 class Close(msgspec.Struct, frozen=True, kw_only=True):
-    """A hand-off or review step ends with what its frame came to."""
+    """A hand-off or review step ends with the result of its frame."""
 
     step: int
     status: StepStatus
@@ -79,25 +79,25 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     idempotent: bool = False
     """An effect whose tool honours the key: it may be attempted again under it."""
     may_write: bool = False
-    """A tool of which nobody says whether it changes the world, for example in a recording."""
+    """A tool that may change the world or not, for example in a recording: nobody has declared it."""
     poll: bool = False
     """A tool that is asked until something has happened: equal results are expected of it."""
     fresh_s: float | None = None
     """A read whose result may be given again for so many active seconds, if nothing was written since."""
     volatile: tuple[str | re.Pattern[str], ...] = ()
-    """What of its results means nothing: fields of JSON by name, and patterns."""
+    """Parts of its results that mean nothing: fields of JSON by name, and patterns."""
     gist: Gist | None = None
     """Hand-offs: the task, for comparing."""
     tokens: int = 0
     usd: Decimal | None = Decimal(0)
     """Upper bound; None where the price is not known."""
     prepaid: str = ""
-    """The day in whose account it is reserved already; "": nowhere yet."""
+    """The day in whose account it is reserved already; "" if in none."""
     input_token_usd: Decimal = Decimal(0)
     """What one more token of input costs."""
     context: int = 0
     endpoint: str = ""
-    """What it calls, as runs share it: `tool:bank`, `model:openai:gpt-5.2`; "" where it calls nothing."""
+    """The name of what it calls, as runs share it: `tool:bank`, `model:openai:gpt-5.2`; "" where it calls nothing."""
     timeout_s: float | None = None
     invalid: str | None = None
     """Why it can't be performed at all."""
@@ -106,7 +106,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What performing a step came to."""
+    """The result of performing a step."""
 
     status: StepStatus
     output: str | bytes = ""
@@ -114,7 +114,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     retryable: bool = False
     retry_after_s: float | None = None
     endpoint: Literal["answered", "broken", "cut", "unasked"] = "answered"
-    """What it says of the other side: that it answered, if only to say no; that it is broken; or nothing, as the
+    """What the result says of the other side: it answered, if only to say no; it is broken; or nothing, because the
     call was cut short for the run's own reasons, or was not made."""
     calls: tuple[tuple[str, str, str], ...] = ()
     """(id, name, arguments as JSON text)"""
@@ -122,9 +122,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     problem: str | None = None
     approved: bool | None = None
     fingerprint: str | None = None
-    """Digest of what it teaches; the gate fills it in."""
+    """See `run.fingerprint.compute_fingerprint`; the gate fills it in."""
     loose_fingerprint: str | None = None
-    """Digest of a write's result without its numbers; the gate fills it in."""
+    """See `run.fingerprint.compute_loose_fingerprint`; the gate fills it in."""
     input_tokens: int = 0
     output_tokens: int = 0
     usd: Decimal = Decimal(0)
@@ -166,7 +166,7 @@ class Executor(Protocol):
 
 
 def restore_step(intent: StepIntended) -> Step:
-    """A step again from its record: enough to settle it, not to perform it."""
+    """Returns a step made again from its record: enough to settle it, not to perform it."""
     return Step(
         number=intent.step,
         kind=intent.kind,

@@ -1,4 +1,4 @@
-"""What a guard can say of a step, from mild to severe."""
+"""The verdicts that a guard can give on a step, from mild to severe."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ ALLOW = Allow()
 
 
 class GuardVerdict(NamedTuple):
-    """What one guard said of one step."""
+    """One guard's verdict on one step, and the mode of that guard."""
 
     guard: str
     verdict: Verdict
@@ -84,7 +84,7 @@ SEVERITY: dict[VerdictKind, int] = {
 
 
 def kind_of(verdict: Verdict) -> VerdictKind:
-    """The verdict's name as it is recorded."""
+    """Returns the verdict's name as it is recorded."""
     match verdict:
         case Allow():
             return "allow"
@@ -101,9 +101,9 @@ def kind_of(verdict: Verdict) -> VerdictKind:
 
 
 def check_verdict(verdict: object) -> Verdict:
-    """What a guard gave, if it is a verdict that can be recorded. Raises `TypeError` if it is not."""
+    """Returns what a guard gave, if it is a verdict that can be recorded. Raises `TypeError` if it is not."""
     if not isinstance(verdict, Allow | Advise | Replace | Hold | Refuse | Halt):
-        raise TypeError(f"it gave {verdict!r}, which is no verdict")
+        raise TypeError(f"it gave {verdict!r}, which is not a verdict")
     for name in ("reason", "note", "answer"):
         text = getattr(verdict, name, "")
         if not isinstance(text, str):
