@@ -52,7 +52,7 @@ def test_a_tenants_bill_stays_under_its_cap_and_the_other_one_is_unharmed(play: 
         bills[payer] = bills.get(payer, Decimal(0)) + Decimal(usd)
     assert bills["acme"] <= crowd.CAP_USD < Decimal(observe["billed"]["acme"])
     assert bills["bolt"] == Decimal(observe["billed"]["bolt"])
-    assert set(enforce["ends"]) == {"completed, reviewed", "halted by accounts"}
+    assert set(enforce["ends"]) == {"completed, reviewed", "halted by budget"}
 
 
 def test_the_accounts_of_the_tenants_are_among_what_it_suggests_to_look_at(

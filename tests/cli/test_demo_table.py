@@ -166,7 +166,7 @@ def test_an_outcome_is_two_or_three_words() -> None:
 
 
 def test_the_outcome_of_many_runs_counts_them() -> None:
-    ends = {"halted by accounts": 3, "completed, reviewed": 8, "completed": 1}
+    ends = {"halted by budget": 3, "completed, reviewed": 8, "completed": 1}
 
     assert outcome(take(ends=ends)) == "9 completed, 3 halted"
 

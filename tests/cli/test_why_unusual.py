@@ -107,7 +107,7 @@ def test_why_says_that_a_run_was_stopped_before_its_first_step(desks: Desks) -> 
 
     done = desks("why")
 
-    assert "outcome ← no step was made: accounts stopped the run before its first step" in done.out
+    assert "outcome ← no step was made: budget stopped the run before its first step" in done.out
     assert "first  the request itself: nothing was done for it" in done.out
     assert "nothing recorded" not in done.out
     found = desks("why", "--json").document

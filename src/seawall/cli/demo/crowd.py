@@ -120,8 +120,8 @@ def _tenant_claims(observe: Take, enforce: Take) -> list[Claim]:
             f"enforce: {ACME} was never billed more than its cap ({billed[ACME]})", billed[ACME] <= CAP_USD
         ),
         Claim(
-            "enforce: accounts halted the others",
-            set(enforce.ends) == {"completed, reviewed", "halted by accounts"},
+            "enforce: budget halted the others",
+            set(enforce.ends) == {"completed, reviewed", "halted by budget"},
         ),
         Claim(
             f"enforce: {BOLT} was billed as much as in the other take ({billed[BOLT]})",
@@ -132,7 +132,7 @@ def _tenant_claims(observe: Take, enforce: Take) -> list[Claim]:
 
 
 def _tenant_lesson(observe: Take, enforce: Take) -> str:
-    halted = enforce.ends.get("halted by accounts", 0)
+    halted = enforce.ends.get("halted by budget", 0)
     return (
         f"By the provider's bill {ACME} spent ${enforce.billed[ACME]:.4f} of its ${CAP_USD} a day instead of "
         f"${observe.billed[ACME]:.4f}; {halted} of its {ACME_RUNS} runs were halted, and none of {BOLT}'s."
