@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from cli.desks import Desks
-from seawall.cli.describe import IN_WORDS, MARKS
+from seawall.cli.render.wording import IN_WORDS, MARKS
 from seawall.core.events import StepStatus
 
 

@@ -11,8 +11,8 @@ from typing import Any, cast
 import pytest
 
 from cli.desks import Child, Desks
-from seawall.cli.loop import Stop
-from seawall.cli.run import started
+from seawall.cli.commands.run import started
+from seawall.cli.signals import Stop
 from seawall.runtime.registry import Registry
 from seawall.runtime.run import Run
 from seawall.testing import ManualClock

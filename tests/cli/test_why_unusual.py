@@ -9,9 +9,9 @@ from typing import Any
 from cli.desks import Desks
 from run.test_planner import APPROVE, auditor, desk, quick
 from seawall import Seawall, Team
-from seawall.cli.explain import Explanation
-from seawall.cli.head import head
 from seawall.cli.journals import texts
+from seawall.cli.render.run_header import head
+from seawall.cli.render.why_report import Explanation
 from seawall.core.events import Cause
 from seawall.history.record import RunRecord, build_record
 from seawall.history.why import explain

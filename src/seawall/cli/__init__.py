@@ -1,9 +1,12 @@
-"""The command line, one file a command.
+"""The command line.
 
-- `app.py`: the list of commands and what becomes of their errors; `exits.py`: exit codes; `options.py`: what
-  commands share; `loop.py`: Ctrl-C
-- `apps.py`, `limits.py`, `journals.py`, `noting.py`: what commands are given; `screen.py`, `words.py`, `describe.py`,
-  `live.py`, `tree.py`, `outcome.py`: how things are told
+- `commands/` has one file for each command. `render/` draws: tables, the step tree, progress and JSON. `demo/` is the
+  order desk of `seawall demo`.
+- `app.py` lists the commands and turns errors into exit codes (`exits.py`). `options.py` has the options that commands
+  share, `signals.py` handles Ctrl-C, `hints.py` writes the commands that a person may type next.
+- `loading.py` imports a team, `limits_file.py` reads limits, `journals.py` opens a journal.
+- `resuming.py` goes on with interrupted runs, `decisions.py` sends what a person decides, `name_check.py` warns of
+  names that no run has used, `spending.py` computes what is left of a budget.
 """
 
 from __future__ import annotations

@@ -10,27 +10,27 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from seawall.cli.approve import approve
-from seawall.cli.audit import audit
-from seawall.cli.breakers import breakers
-from seawall.cli.budget import budget
-from seawall.cli.cancel import cancel
+from seawall.cli.commands.approve import approve
+from seawall.cli.commands.audit import audit
+from seawall.cli.commands.breakers import breakers
+from seawall.cli.commands.budget import budget
+from seawall.cli.commands.cancel import cancel
+from seawall.cli.commands.erase import erase
+from seawall.cli.commands.fork import fork
+from seawall.cli.commands.guards import guards
+from seawall.cli.commands.pause import pause, unpause
+from seawall.cli.commands.prune import prune
+from seawall.cli.commands.reject import reject
+from seawall.cli.commands.replay import replay
+from seawall.cli.commands.resume import resume
+from seawall.cli.commands.run import run
+from seawall.cli.commands.runs import runs
+from seawall.cli.commands.show import show
+from seawall.cli.commands.verify import verify
+from seawall.cli.commands.why import why
 from seawall.cli.demo import demo
-from seawall.cli.erase import erase
 from seawall.cli.exits import HELP, Exit, of_error
-from seawall.cli.fork import fork
-from seawall.cli.guards import guards
 from seawall.cli.hints import copyable
-from seawall.cli.pause import pause, unpause
-from seawall.cli.prune import prune
-from seawall.cli.reject import reject
-from seawall.cli.replay import replay
-from seawall.cli.resume import resume
-from seawall.cli.run import run
-from seawall.cli.runs import runs
-from seawall.cli.show import show
-from seawall.cli.verify import verify
-from seawall.cli.why import why
 from seawall.core.errors import SeawallBug, SeawallError
 
 
@@ -39,7 +39,7 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
-        from seawall.cli.loop import Interrupted
+        from seawall.cli.signals import Interrupted
 
         try:
             return super().invoke(ctx)
@@ -109,7 +109,7 @@ for panel, commands in PANELS.items():
 
 def main() -> None:
     """The console script."""
-    from seawall.cli.loop import leave_by
+    from seawall.cli.signals import leave_by
 
     code: object = Exit.BUG
     for stream in (sys.stdout, sys.stderr):

@@ -8,7 +8,7 @@ from typing import Any
 
 from seawall.cli.hints import hint
 from seawall.cli.journals import there
-from seawall.cli.loop import Stop
+from seawall.cli.signals import Stop
 from seawall.core.canonical import Ref
 from seawall.core.clock import SystemClock
 from seawall.core.events import Event, RunStarted

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 from datetime import datetime
 
-from seawall.cli import words
+from seawall.cli.render import formats
 from seawall.core.errors import Misused
 
 
@@ -23,7 +23,7 @@ def for_s(text: str | None) -> float | None:
     """Seconds of `--for`. Raises `Misused` if it is no duration."""
     if text is None:
         return None
-    found = words.duration_s(text)
+    found = formats.duration_s(text)
     if not found:
         raise Misused(f"--for {text}: write a number above zero and a unit, such as 90s, 30m, 1h30m or 2d")
     return found
@@ -35,4 +35,4 @@ def until(at: float | None, now: float) -> str:
         return ""
     then, today = datetime.fromtimestamp(at).astimezone(), datetime.fromtimestamp(now).astimezone()
     shown = "%H:%M" if then.date() == today.date() else "%Y-%m-%d %H:%M"
-    return f"{then.strftime(shown)} ({words.age(at - now + 1)})"
+    return f"{then.strftime(shown)} ({formats.age(at - now + 1)})"

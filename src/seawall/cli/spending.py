@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from seawall.cli import words
+from seawall.cli.render import formats
 from seawall.guards.budget.options import Budget, Scope
 from seawall.journal.protocol import Account, Cap, Spend
 from seawall.run.spend_delta import DAY_S, day_of
@@ -43,7 +43,7 @@ class Spending(msgspec.Struct, frozen=True, kw_only=True):
 
     def cells(self) -> tuple[str, ...]:
         """A row of the table."""
-        whose = "all tenants" if self.tenant == "*" else words.one_line(self.tenant) or "no tenant"
+        whose = "all tenants" if self.tenant == "*" else formats.one_line(self.tenant) or "no tenant"
         return (
             f"{whose} {_SCOPES[self.scope]}",
             self.what.replace("_", " "),
@@ -62,12 +62,12 @@ class Spending(msgspec.Struct, frozen=True, kw_only=True):
             return f"now, for a call of up to {self._amount(self.too_much)}"
         if self.runs_out_s is None:
             return ""
-        return "in more than a year" if self.runs_out_s > YEAR_S else f"in {words.age(self.runs_out_s)}"
+        return "in more than a year" if self.runs_out_s > YEAR_S else f"in {formats.age(self.runs_out_s)}"
 
     def _amount(self, value: Decimal | int, *, zero: bool = False) -> str:
         if not value:
             return "0" if zero else "-"
-        return words.usd(Decimal(value)) if self.what == "usd" else words.count(round(value))
+        return formats.usd(Decimal(value)) if self.what == "usd" else formats.count(round(value))
 
 
 def tenants_of(accounts: Sequence[Account], today: str, budget: Budget) -> list[str]:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from seawall.cli.demo.report import Report, Result
     from seawall.cli.demo.scene import Scene
-    from seawall.cli.loop import Stop
-    from seawall.cli.screen import Screen
+    from seawall.cli.render.screen import Screen
+    from seawall.cli.signals import Stop
 
 PACE_MS = 15.0
 """What a scripted reply takes. A real one takes some hundred times as long."""
@@ -55,8 +55,8 @@ def demo(
     world that was called.
     """
     from seawall.cli.demo.scenes import NAMES, SCENES
-    from seawall.cli.loop import run_async
-    from seawall.cli.screen import Screen
+    from seawall.cli.render.screen import Screen
+    from seawall.cli.signals import run_async
     from seawall.core.errors import Misused
 
     for name in scene or ():

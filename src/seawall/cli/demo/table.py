@@ -15,7 +15,7 @@ from seawall.cli.demo.report import Report, Result, dollars
 from seawall.cli.demo.stage import Watcher
 from seawall.cli.demo.take import Guarded, Take
 from seawall.cli.demo.world import ORDERS, World
-from seawall.cli.words import many
+from seawall.cli.render.formats import many
 from seawall.core.clock import Clock
 
 WIDEST = 120

@@ -11,8 +11,8 @@ from seawall.cli import exits
 from seawall.cli.options import DEFAULT_JOURNAL, AppOption, JournalOption, JsonOption
 
 if TYPE_CHECKING:
-    from seawall.cli.loop import Stop
-    from seawall.cli.screen import Screen
+    from seawall.cli.render.screen import Screen
+    from seawall.cli.signals import Stop
 
 
 def resume(
@@ -40,8 +40,8 @@ def resume(
     with the team that is recorded with it (or --app). A run that was taken up three times without a step getting done is set aside: it may be what ends
     its worker. The exit code is 0 if each came to an outcome or waits, and 1 if some could not go on.
     """
-    from seawall.cli.loop import run_async
-    from seawall.cli.screen import Screen
+    from seawall.cli.render.screen import Screen
+    from seawall.cli.signals import run_async
 
     screen = Screen(json=json)
     if run is None and force:
@@ -53,9 +53,9 @@ def resume(
 
 
 async def _one(screen: Screen, stop: Stop, path: Path, name: str, app: str | None, force: bool) -> int:
-    from seawall.cli.going_on import Resumption, opened
-    from seawall.cli.live import Board
-    from seawall.cli.outcome import tell
+    from seawall.cli.render.outcome import tell
+    from seawall.cli.render.progress import Board
+    from seawall.cli.resuming import Resumption, opened
 
     async with opened(path) as sea:
         row = await sea.journal.row(await sea.journal.find(name))
@@ -71,9 +71,9 @@ async def _one(screen: Screen, stop: Stop, path: Path, name: str, app: str | Non
 
 
 async def _all(screen: Screen, stop: Stop, path: Path, app: str | None) -> int:
-    from seawall.cli.going_on import Resumption, interrupted, opened
     from seawall.cli.hints import copyable
-    from seawall.cli.live import Board
+    from seawall.cli.render.progress import Board
+    from seawall.cli.resuming import Resumption, interrupted, opened
 
     async with opened(path) as sea:
         rows, set_aside, elsewhere = await interrupted(sea.journal)

@@ -33,9 +33,9 @@ def approve(
     json: JsonOption = False,
 ) -> None:
     """Approve a step that waits for a person, or say that an effect of unknown fate did happen."""
-    from seawall.cli.loop import run_async
-    from seawall.cli.post import Decision, decide
-    from seawall.cli.screen import Screen
+    from seawall.cli.decisions import Decision, decide
+    from seawall.cli.render.screen import Screen
+    from seawall.cli.signals import run_async
 
     decision = Decision(approve=True, step=step, by=by, reason=reason, result=result)
     screen = Screen(json=json)

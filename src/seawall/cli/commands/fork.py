@@ -11,8 +11,8 @@ from seawall.cli import exits
 from seawall.cli.options import DEFAULT_JOURNAL, AppOption, JournalOption, JsonOption, RunArgument
 
 if TYPE_CHECKING:
-    from seawall.cli.loop import Stop
-    from seawall.cli.screen import Screen
+    from seawall.cli.render.screen import Screen
+    from seawall.cli.signals import Stop
 
 
 def fork(
@@ -36,8 +36,8 @@ def fork(
     Models and tools are called again from there; effects are simulated unless --live-effects, receipts can't be
     changed, and approvals are not inherited. The exit code is that of the new run.
     """
-    from seawall.cli.loop import run_async
-    from seawall.cli.screen import Screen
+    from seawall.cli.render.screen import Screen
+    from seawall.cli.signals import run_async
     from seawall.core.errors import Misused
 
     result: str | None = None
@@ -62,10 +62,10 @@ async def _fork(
     app: str | None,
     live_effects: bool,
 ) -> int:
-    from seawall.cli.going_on import opened, recorded, team_of
-    from seawall.cli.live import Board, followed
-    from seawall.cli.outcome import tell
-    from seawall.cli.run import started
+    from seawall.cli.commands.run import started
+    from seawall.cli.render.outcome import tell
+    from seawall.cli.render.progress import Board, followed
+    from seawall.cli.resuming import opened, recorded, team_of
     from seawall.core.events import CommandTaken, StepDone
 
     async with opened(path, stop) as sea:

@@ -15,8 +15,8 @@ from seawall.cli.options import DEFAULT_JOURNAL, JournalOption, JsonOption, Limi
 if TYPE_CHECKING:
     from typing import Any
 
-    from seawall.cli.loop import Stop
-    from seawall.cli.screen import Screen
+    from seawall.cli.render.screen import Screen
+    from seawall.cli.signals import Stop
     from seawall.runtime.run import Run
     from seawall.runtime.seawall import Seawall
     from seawall.team.team import Team
@@ -53,11 +53,11 @@ def run(
 
     Ctrl-C loses nothing: the run is given up and can be resumed.
     """
-    from seawall.cli.apps import load
-    from seawall.cli.limits import limits as limited
-    from seawall.cli.limits import modes
-    from seawall.cli.loop import run_async
-    from seawall.cli.screen import Screen
+    from seawall.cli.limits_file import limits as limited
+    from seawall.cli.limits_file import modes
+    from seawall.cli.loading import load
+    from seawall.cli.render.screen import Screen
+    from seawall.cli.signals import run_async
 
     screen = Screen(json=json)
     with screen.aside():
@@ -79,9 +79,9 @@ def run(
 async def _run(
     screen: Screen, stop: Stop, journal: Path, team: Team, request: str, options: dict[str, Any]
 ) -> int:
-    from seawall.cli.live import Board, followed
     from seawall.cli.noting import noting
-    from seawall.cli.outcome import tell
+    from seawall.cli.render.outcome import tell
+    from seawall.cli.render.progress import Board, followed
     from seawall.runtime.seawall import Seawall
 
     stream = _Stream(screen)
@@ -153,7 +153,7 @@ class _Stream:
         return "" if self._json else "".join(self._pieces)
 
     def piece(self, piece: str) -> None:
-        from seawall.cli.words import visible
+        from seawall.cli.render.formats import visible
 
         self._pieces.append(piece)
         self._file.write(visible(piece) if self._terminal else piece)

@@ -18,7 +18,7 @@ from seawall.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from seawall.cli.screen import Screen
+    from seawall.cli.render.screen import Screen
     from seawall.guards.pauses import InFlight
     from seawall.guards.shared import Pause
     from seawall.journal.protocol import Journal
@@ -63,8 +63,8 @@ def pause(
 
     Steps that are in flight go on to their end, and are listed. A run that can do nothing else is parked, its time stands still, and it goes on when the brake is lifted. New runs of a paused tenant, or of all, are refused.
     """
-    from seawall.cli.loop import run_async
-    from seawall.cli.screen import Screen
+    from seawall.cli.render.screen import Screen
+    from seawall.cli.signals import run_async
     from seawall.core.errors import Misused
 
     screen = Screen(json=json)
@@ -89,8 +89,8 @@ def unpause(
 
     Runs that were parked go on in the processes that have them; those of a process that has ended with: seawall resume
     """
-    from seawall.cli.loop import run_async
-    from seawall.cli.screen import Screen
+    from seawall.cli.render.screen import Screen
+    from seawall.cli.signals import run_async
     from seawall.core.errors import Misused
 
     screen = Screen(json=json)
@@ -135,8 +135,8 @@ class _Asked:
 
 async def _pause(screen: Screen, path: Path, asked: _Asked, for_: str | None, by: str, why: str) -> None:
     from seawall.cli import settings
-    from seawall.cli.going_on import opened
-    from seawall.cli.known import unheard_of
+    from seawall.cli.name_check import unheard_of
+    from seawall.cli.resuming import opened
     from seawall.core.clock import SystemClock
     from seawall.guards.pauses import check_target
 
@@ -159,9 +159,9 @@ async def _pause(screen: Screen, path: Path, asked: _Asked, for_: str | None, by
 
 async def _unpause(screen: Screen, path: Path, asked: _Asked, by: str, why: str) -> None:
     from seawall.cli import settings
-    from seawall.cli.going_on import opened
     from seawall.cli.hints import hint
-    from seawall.cli.known import parked_under
+    from seawall.cli.name_check import parked_under
+    from seawall.cli.resuming import opened
     from seawall.core.clock import SystemClock
     from seawall.core.errors import Misused
     from seawall.guards.pauses import check_target
@@ -208,18 +208,19 @@ async def _tell(screen: Screen, sea: Seawall, pauses: Sequence[Pause], path: Pat
 
 
 def _tables(screen: Screen, pauses: Sequence[Pause], flying: Sequence[InFlight]) -> None:
-    from seawall.cli import settings, words
-    from seawall.cli.columns import columns
+    from seawall.cli import settings
+    from seawall.cli.render import formats
+    from seawall.cli.render.table import columns
     from seawall.core.clock import SystemClock
 
     now = SystemClock().wall_s()
     rows = [
         (
-            words.one_line(each.what),
-            words.one_line(each.by),
-            f"{words.age(now - each.since)} ago",
+            formats.one_line(each.what),
+            formats.one_line(each.by),
+            f"{formats.age(now - each.since)} ago",
             settings.until(each.until, now),
-            words.one_line(each.why),
+            formats.one_line(each.why),
         )
         for each in pauses
     ]
@@ -233,10 +234,10 @@ def _tables(screen: Screen, pauses: Sequence[Pause], flying: Sequence[InFlight])
         (
             each.run,
             str(each.step),
-            f"{each.kind} {words.one_line(each.name)}",
-            words.one_line(each.agent),
-            words.one_line(each.tenant),
-            f"{words.age(now - each.since)} ago",
+            f"{each.kind} {formats.one_line(each.name)}",
+            formats.one_line(each.agent),
+            formats.one_line(each.tenant),
+            f"{formats.age(now - each.since)} ago",
         )
         for each in flying
     ]

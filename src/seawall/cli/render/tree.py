@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
-from seawall.cli import describe, words
 from seawall.cli.journals import Texts
+from seawall.cli.render import formats, wording
 from seawall.core.events import StepDone
 from seawall.history.record import RunRecord, StepRecord
 
@@ -37,11 +37,11 @@ class Tree:
         yield from self._frame(0, "")
         for event in self._record.planned:
             style = "yellow" if event.mode == "enforce" else "dim"
-            yield from self._wrapped("  ", f"✂ {describe.planned(event)}", style, whole=True)
+            yield from self._wrapped("  ", f"✂ {wording.planned(event)}", style, whole=True)
         for judged in self._record.unmade:
             what = f"step {judged.step} was not made" if judged.step else "the run was stopped"
-            style = describe.VERDICT_STYLES.get(judged.verdict, "") if judged.mode == "enforce" else "dim"
-            yield from self._wrapped("  ", f"■ {what}: {describe.verdict(judged)}", style, whole=True)
+            style = wording.VERDICT_STYLES.get(judged.verdict, "") if judged.mode == "enforce" else "dim"
+            yield from self._wrapped("  ", f"■ {what}: {wording.verdict(judged)}", style, whole=True)
 
     def _frame(self, frame: int, guide: str) -> Iterator[Text]:
         steps = self._record.children(frame)
@@ -63,20 +63,18 @@ class Tree:
         segment = self._record.segments[number - 1]
         if number == 1:
             return "segment 1 again"
-        return (
-            f"segment {number}: taken up by {segment.taken.owner}, {words.seconds(segment.taken.left_s)} left"
-        )
+        return f"segment {number}: taken up by {segment.taken.owner}, {formats.seconds(segment.taken.left_s)} left"
 
     def _head(self, step: StepRecord, guide: str) -> Text:
         waits = step.intent.kind == "approval"
-        sign, style = describe.mark(step, waits=waits)
+        sign, style = wording.mark(step, waits=waits)
         line = Text(guide, style="dim")
         line.append(f"{sign} ", style=style)
         line.append(f"{step.number:>{self._digits}} ", style="dim")
         numbers = self._numbers(step)
         room = max(MIN_ROOM, self._width - line.cell_len - len(numbers) - 1)
         text = "" if step.intent.kind == "model" else self._texts.of(step.intent.input)
-        what = describe.what(step.intent, text, 10**9 if self._full else room)
+        what = wording.what(step.intent, text, 10**9 if self._full else room)
         line.append(what, style="bold" if step.intent.kind in ("handoff", "review") else "")
         if numbers.strip():
             line.append(
@@ -93,11 +91,11 @@ class Tree:
             return ""
         tokens = done.input_tokens + done.output_tokens
         parts = [
-            f"{'' if step.duration_s is None else words.seconds(step.duration_s):>8}",
-            f"{words.count(tokens) + ' tok' if tokens else '':>9}",
+            f"{'' if step.duration_s is None else formats.seconds(step.duration_s):>8}",
+            f"{formats.count(tokens) + ' tok' if tokens else '':>9}",
         ]
         if self._with_usd:
-            parts.append(f"{words.usd(done.usd) if done.usd else '':>9}")
+            parts.append(f"{formats.usd(done.usd) if done.usd else '':>9}")
         return "".join(parts)
 
     def _details(self, step: StepRecord) -> Iterator[tuple[str, str, bool]]:
@@ -108,12 +106,12 @@ class Tree:
         if step.intent.grant is not None:
             yield f"let pass by step {step.intent.grant}", "green", True
         for judged in step.judged:
-            style = "dim" if judged.mode == "observe" else describe.VERDICT_STYLES.get(judged.verdict, "")
-            yield describe.verdict(judged), style, True
+            style = "dim" if judged.mode == "observe" else wording.VERDICT_STYLES.get(judged.verdict, "")
+            yield wording.verdict(judged), style, True
             if judged.note and self._full:
                 yield self._texts.of(judged.note), "dim", True
         if step.decision is not None:
-            yield describe.decision(step.decision), "green" if step.decision.approved else "red", True
+            yield wording.decision(step.decision), "green" if step.decision.approved else "red", True
         for moved in step.moved:
             yield f"the effect is {moved.state}: {self._texts.of(moved.receipt)}", "yellow", False
         if step.late is not None:
@@ -124,9 +122,9 @@ class Tree:
         output = self._texts.of(done.output)
         kind = step.intent.kind
         known = kind == "approval" or any(judged.reason == output for judged in step.judged)  # told below
-        ending = describe.ending(done, "" if known else output)
+        ending = wording.ending(done, "" if known else output)
         if ending:
-            yield ending, describe.MARKS[done.status][1]
+            yield ending, wording.MARKS[done.status][1]
         elif kind == "model":
             yield from self._reply(step, done, output)
         elif kind == "review":
@@ -138,7 +136,7 @@ class Tree:
             yield f"= {output}", "dim"
 
     def _reply(self, step: StepRecord, done: StepDone, output: str) -> Iterator[tuple[str, str]]:
-        said = describe.said(output).strip()
+        said = wording.said(output).strip()
         if done.answer is not None and not said:
             said = self._texts.of(done.answer)
         if said:
@@ -151,18 +149,18 @@ class Tree:
         made = {each.intent.call for each in self._record.children(step.intent.frame)}
         for call in done.calls:
             if call.id not in made:
-                arguments = describe.arguments(self._texts.of(call.arguments))
+                arguments = wording.arguments(self._texts.of(call.arguments))
                 yield f"wants {call.name}({arguments}), which was not made", "yellow"
 
     def _wrapped(self, guide: str, text: str, style: str, *, whole: bool = False) -> Iterator[Text]:
         """A text below its step: one line that says what was left out, or (`whole`) all of it."""
         room = max(MIN_ROOM, self._width - len(guide))
         if whole and not self._full:
-            lines = words.wrapped(text, room)
+            lines = formats.wrapped(text, room)
         elif not self._full:
-            lines = [words.shortened(text, room)]
+            lines = [formats.shortened(text, room)]
         else:
-            raw = words.visible(text).splitlines() or [""]
+            raw = formats.visible(text).splitlines() or [""]
             lines = [line[at : at + room] for line in raw for at in range(0, max(1, len(line)), room)]
         for line in lines:
             yield Text(guide, style="dim") + Text(line, style=style)

@@ -39,7 +39,7 @@ class Screen:
 
     def text(self, text: str) -> None:
         """Data as it is, however long its lines; on a terminal without control characters."""
-        from seawall.cli.words import visible
+        from seawall.cli.render.formats import visible
 
         shown = visible(text) if self.out.is_terminal else text
         self.out.file.write(shown if shown.endswith("\n") else f"{shown}\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import AsyncIterator, Collection, Sequence
 
-from seawall.cli.words import many
+from seawall.cli.render.formats import many
 from seawall.core.events import Event, StepIntended
 from seawall.guards.pauses import ALL, MAX_RUNS
 from seawall.journal.protocol import Journal, RunRow

@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from rich.text import Text
 
-from seawall.cli import describe, words
 from seawall.cli.hints import hint
 from seawall.cli.journals import Texts
+from seawall.cli.render import formats, wording
 from seawall.core.events import Event
 from seawall.history.record import RunRecord
 from seawall.journal.protocol import Command, Journal, RunRow
@@ -36,14 +36,14 @@ def active_s(state: RunState, told: RunRecord) -> float:
 
 def spent(ledger: Ledger, seconds: float, limit_s: float) -> str:
     """Calls, tokens, dollars and time."""
-    parts = [words.many(ledger.model_calls, "model call"), words.many(ledger.tool_calls, "tool call")]
+    parts = [formats.many(ledger.model_calls, "model call"), formats.many(ledger.tool_calls, "tool call")]
     if ledger.handoffs:
-        parts.append(words.many(ledger.handoffs, "hand-off"))
+        parts.append(formats.many(ledger.handoffs, "hand-off"))
     if ledger.tokens:
-        parts.append(f"{words.count(ledger.tokens)} tokens")
+        parts.append(f"{formats.count(ledger.tokens)} tokens")
     if ledger.usd:
-        parts.append(words.usd(ledger.usd))
-    return ", ".join([*parts, f"{words.seconds(seconds)} of {limit_s:g} s"])
+        parts.append(formats.usd(ledger.usd))
+    return ", ".join([*parts, f"{formats.seconds(seconds)} of {limit_s:g} s"])
 
 
 def head(
@@ -63,11 +63,11 @@ def head(
     status = status_of(row)
     first = Text(row.run, style="bold")
     first.append("  ")
-    first.append(status, style=describe.STATUS_STYLES.get(status, ""))
+    first.append(status, style=wording.STATUS_STYLES.get(status, ""))
     stopped = told.ended.stopped_by if told is not None and told.ended is not None else None
     if stopped is not None:
         first.append(f" by {stopped.guard}")
-    first.append(f"  team {row.team}, {words.age(now - row.started_at)} ago", style="dim")
+    first.append(f"  team {row.team}, {formats.age(now - row.started_at)} ago", style="dim")
     yield first
     if told is None:
         return
@@ -90,7 +90,7 @@ def head(
     pairs += _beside(told, state)
     for name, text, style in pairs:
         lines = None if full or name not in _LINES else _LINES[name]
-        for number, line in enumerate(words.wrapped(text, width - 11, lines)):
+        for number, line in enumerate(formats.wrapped(text, width - 11, lines)):
             yield Text(f"{'' if number else name:<11}", style="dim") + Text(line, style=style)
 
 
@@ -143,9 +143,9 @@ def _waits(
         if each.kind == "pause" and each.what not in on:
             yield "waits", lifted(each), "yellow"
             continue
-        asked = describe.question(each, width)
-        where = describe.asked_at(each)
-        yield "waits", f"{where}, for {words.age(now - each.since)}: {asked}", "magenta"
+        asked = wording.question(each, width)
+        where = wording.asked_at(each)
+        yield "waits", f"{where}, for {formats.age(now - each.since)}: {asked}", "magenta"
         if each.step in decisions:
             yield "", decided(decisions[each.step], each), "yellow"
 
@@ -154,7 +154,7 @@ def _stood(state: RunState) -> Iterator[tuple[str, str, str]]:
     for brake in state.past_pauses:
         yield (
             "paused",
-            f"{brake.what} for {words.seconds(brake.seconds)} by {brake.by}{f': {brake.why}' if brake.why else ''}",
+            f"{brake.what} for {formats.seconds(brake.seconds)} by {brake.by}{f': {brake.why}' if brake.why else ''}",
             "",
         )
 
@@ -163,7 +163,7 @@ def _beside(told: RunRecord, state: RunState) -> Iterator[tuple[str, str, str]]:
     """What stands beside the status: review, effects, what was pruned, how it was started."""
     ended, started = told.ended, told.started
     if ended is not None and ended.reviewed is not None:
-        yield "review", describe.review(ended.reviewed, ended.pruned), ""
+        yield "review", wording.review(ended.reviewed, ended.pruned), ""
     if ended is not None and ended.unchecked_delivery:
         yield "streamed", "the answer was delivered before it was checked", "yellow"
     if ended is not None and ended.unverified:

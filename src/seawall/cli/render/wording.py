@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import msgspec
 
-from seawall.cli.words import one_line, shortened
+from seawall.cli.render.formats import one_line, shortened
 from seawall.core.events import CommandTaken, Judged, Planned, StepDone, StepIntended, StepStatus
 from seawall.history.record import StepRecord
 from seawall.run.outcome import Waiting

@@ -17,7 +17,7 @@ from seawall.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from seawall.cli.screen import Screen
+    from seawall.cli.render.screen import Screen
     from seawall.journal.protocol import Setting
 
 
@@ -40,8 +40,8 @@ def guards(
 
     A guard that nobody has set, or no longer, is in the mode that the code says. A mode acts on every process within a second.
     """
-    from seawall.cli.loop import run_async
-    from seawall.cli.screen import Screen
+    from seawall.cli.render.screen import Screen
+    from seawall.cli.signals import run_async
     from seawall.core.errors import Misused
     from seawall.runtime.modes import AUTO
 
@@ -65,7 +65,7 @@ async def _set(
     screen: Screen, path: Path, guard: str, mode: str, for_: str | None, by: str, why: str
 ) -> None:
     from seawall.cli import settings
-    from seawall.cli.going_on import opened
+    from seawall.cli.resuming import opened
     from seawall.core.errors import Misused
     from seawall.runtime.modes import AUTO, MODES
 
@@ -77,9 +77,10 @@ async def _set(
 
 
 async def _list(screen: Screen, path: Path, only: str | None = None) -> None:
-    from seawall.cli import settings, words
-    from seawall.cli.columns import columns
+    from seawall.cli import settings
     from seawall.cli.journals import reading
+    from seawall.cli.render import formats
+    from seawall.cli.render.table import columns
     from seawall.core.clock import SystemClock
     from seawall.engine.gate import BUILT_IN
     from seawall.guards.loops import Loops
@@ -104,10 +105,10 @@ async def _list(screen: Screen, path: Path, only: str | None = None) -> None:
         else (
             name,
             each.value,
-            words.one_line(each.by),
-            f"{words.age(now - each.at)} ago",
+            formats.one_line(each.by),
+            f"{formats.age(now - each.at)} ago",
             settings.until(each.until, now),
-            words.one_line(each.why),
+            formats.one_line(each.why),
         )
         for name, each in in_force.items()
     ]

@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 
 from rich.text import Text
 
-from seawall.cli.apps import load
-from seawall.cli.describe import STATUS_STYLES, asked_at, question
-from seawall.cli.head import pending
 from seawall.cli.hints import copyable, hint
-from seawall.cli.live import Board, followed
-from seawall.cli.loop import Stop
+from seawall.cli.loading import load
 from seawall.cli.noting import noting
-from seawall.cli.outcome import document
+from seawall.cli.render.outcome import document
+from seawall.cli.render.progress import Board, followed
+from seawall.cli.render.run_header import pending
+from seawall.cli.render.wording import STATUS_STYLES, asked_at, question
+from seawall.cli.signals import Stop
 from seawall.core.clock import SystemClock
 from seawall.core.errors import Misused, SeawallError
 from seawall.core.events import RunStarted, RunTaken

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 from rich.text import Text
 
-from seawall.cli import describe, words
-from seawall.cli.head import status_of
 from seawall.cli.journals import Texts
+from seawall.cli.render import formats, wording
+from seawall.cli.render.run_header import status_of
 from seawall.history.record import RunRecord, StepRecord
 from seawall.history.why import REQUEST, SPENDERS, Link, Why
 from seawall.journal.protocol import RunRow
@@ -52,7 +52,7 @@ class Explanation:
         status = status_of(self._row)
         head = Text(why.run, style="bold")
         head.append("  ")
-        head.append(status, style=describe.STATUS_STYLES.get(status, ""))
+        head.append(status, style=wording.STATUS_STYLES.get(status, ""))
         if why.stopped_by is not None:
             head.append(f" by {why.stopped_by.guard}")
         yield head
@@ -68,7 +68,7 @@ class Explanation:
         for each in self._waits:
             call_width = 10**9 if self._full else 2 * self._width
             yield from self._pair(
-                "waits", f"{describe.asked_at(each)}: {describe.question(each, call_width)}", "magenta"
+                "waits", f"{wording.asked_at(each)}: {wording.question(each, call_width)}", "magenta"
             )
         if why.unsourced:
             literals = ", ".join(why.unsourced)
@@ -76,17 +76,17 @@ class Explanation:
         if why.stopped_by is not None:
             yield from self._pair("stopped", why.stopped_by.reason, "red")
         for event in self._record.planned:
-            yield from self._pair("pruned", describe.planned(event), "yellow", lines=3)
+            yield from self._pair("pruned", wording.planned(event), "yellow", lines=3)
         yield from self._given_up()
         if why.error and (why.stopped_by is None or why.error != why.stopped_by.reason):
             yield from self._pair("error", why.error, "red", lines=4)
         for wanted in why.wanted:
-            arguments = describe.arguments(self._texts.of(wanted.call.arguments))
+            arguments = wording.arguments(self._texts.of(wanted.call.arguments))
             call = f"{wanted.call.name}({arguments})"
             text = f"{call}, which {wanted.agent} asked for in step {wanted.step}"
             yield from self._pair("not made", text, "yellow", lines=3)
         for repeat in why.repeats:
-            call = f"{repeat.name}({describe.arguments(self._texts.of(repeat.input))})"
+            call = f"{repeat.name}({wording.arguments(self._texts.of(repeat.input))})"
             steps = ", ".join(map(str, repeat.steps))
             yield from self._pair(
                 "repeated", f"{len(repeat.steps)} times {call}, in steps {steps}", "yellow", lines=3
@@ -99,9 +99,9 @@ class Explanation:
             steps = ", ".join(f"{each.verdict} at {each.step}" for each in said)
             yield from self._pair("before", f"{said[0].guard} said: {steps}", "", lines=3)
         for spent in why.spent[: None if self._full else SPENDERS]:
-            took = f"{words.many(spent.calls, 'call')}, {words.seconds(spent.duration_s)}"
-            tokens = f", {words.count(spent.tokens)} tokens" if spent.tokens else ""
-            usd = f", {words.usd(spent.usd)}" if spent.usd else ""
+            took = f"{formats.many(spent.calls, 'call')}, {formats.seconds(spent.duration_s)}"
+            tokens = f", {formats.count(spent.tokens)} tokens" if spent.tokens else ""
+            usd = f", {formats.usd(spent.usd)}" if spent.usd else ""
             yield from self._pair("used", f"{spent.agent} {spent.name}: {took}{tokens}{usd}", "")
         if len(why.spent) > SPENDERS and not self._full:
             yield from self._pair("", f"and {len(why.spent) - SPENDERS} more (--full)", "dim")
@@ -109,13 +109,13 @@ class Explanation:
     def _given_up(self) -> Iterator[Text]:
         for number in self._why.given_up:
             step = self._record.steps[number]
-            after = "" if step.duration_s is None else f", after {words.seconds(step.duration_s)}"
+            after = "" if step.duration_s is None else f", after {formats.seconds(step.duration_s)}"
             text = f"step {number}, {step.intent.kind} {step.intent.name} of {step.intent.agent}{after}"
             yield from self._pair("given up", text, "yellow", lines=3)
 
     def _pair(self, name: str, text: str, style: str, *, lines: int | None = None) -> Iterator[Text]:
         limit = None if self._full else lines
-        for number, line in enumerate(words.wrapped(text, self._width - 11, limit)):
+        for number, line in enumerate(formats.wrapped(text, self._width - 11, limit)):
             yield Text(f"{'' if number else name:<11}", style="dim") + Text(line, style=style)
 
     # ---- the way back
@@ -135,7 +135,7 @@ class Explanation:
         for place, number in enumerate(shown):
             if left_out and place == SHOWN - 4:
                 yield Text(
-                    f"{'':>{self._digits}}  … {words.many(left_out, 'step')} between, --full shows them",
+                    f"{'':>{self._digits}}  … {formats.many(left_out, 'step')} between, --full shows them",
                     style="dim",
                 )
             yield from self._node(number, by_step.get(number, []))
@@ -162,17 +162,17 @@ class Explanation:
         room = max(24, self._width - self._digits - 2)
         if number == REQUEST or step is None:
             request = self._texts.of(self._record.started.intent)
-            line.append(words.shortened(f"the request: {request}", room))
+            line.append(formats.shortened(f"the request: {request}", room))
             yield line
             return
         text = "" if step.intent.kind == "model" else self._texts.of(step.intent.input)
         line.append(f"{step.intent.agent} ", style="bold" if on_path else "")
-        line.append(describe.what(step.intent, text, max(20, room - len(step.intent.agent) - 1)))
+        line.append(wording.what(step.intent, text, max(20, room - len(step.intent.agent) - 1)))
         yield line
         indent = " " * (self._digits + 2)
         result = self._result(step)
         if result:
-            yield Text(f"{indent}{words.shortened(result, room)}", style="dim")
+            yield Text(f"{indent}{formats.shortened(result, room)}", style="dim")
         if links:
             yield self._rests(Text(indent), links)
 
@@ -182,10 +182,10 @@ class Explanation:
         output = self._texts.of(step.done.output)
         stopped = self._why.stopped_by
         told = stopped is not None and output == stopped.reason  # above
-        if ending := describe.ending(step.done, "" if told else output):
+        if ending := wording.ending(step.done, "" if told else output):
             return ending
         if step.intent.kind == "model":
-            said = describe.said(output).strip()
+            said = wording.said(output).strip()
             return f"“{said}”" if said else ""
         return f"= {output}" if output else ""
 

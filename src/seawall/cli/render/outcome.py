@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from rich.text import Text
 
-from seawall.cli import describe, settings, words
-from seawall.cli.describe import STATUS_STYLES
+from seawall.cli import settings
 from seawall.cli.hints import hint
+from seawall.cli.render import formats, wording
+from seawall.cli.render.wording import STATUS_STYLES
 from seawall.core.clock import SystemClock
 from seawall.run.outcome import Outcome, Waiting
 
 if TYPE_CHECKING:
-    from seawall.cli.screen import Screen
+    from seawall.cli.render.screen import Screen
 
 
 def document(rest: Outcome | Waiting) -> dict[str, Any]:
@@ -35,7 +36,7 @@ def tell(screen: Screen, rest: Outcome | Waiting, *, streamed: str = "") -> None
         screen.document(document(rest))
         return
     if isinstance(rest, Waiting):
-        screen.text(f"waiting: {describe.asked_at(rest)}, {describe.question(rest)}")
+        screen.text(f"waiting: {wording.asked_at(rest)}, {wording.question(rest)}")
         if rest.kind == "pause":
             if rest.until is not None:
                 screen.note(f"it ends by itself at {settings.until(rest.until, SystemClock().wall_s())}")
@@ -43,7 +44,7 @@ def tell(screen: Screen, rest: Outcome | Waiting, *, streamed: str = "") -> None
                 f"lift it: {hint(f'unpause {unpausing(rest.what)}')}   then: {hint(f'resume {rest.run}')}"
             )
             return
-        meaning = "" if rest.kind == "unknown" else f"; {describe.answers(rest)}"
+        meaning = "" if rest.kind == "unknown" else f"; {wording.answers(rest)}"
         screen.note(f"decide: {hint(f'approve {rest.run} {rest.step} --by NAME')}   (or reject){meaning}")
         return
     if rest.answer is not None:
@@ -68,7 +69,7 @@ def summary(outcome: Outcome) -> Text:
     if outcome.stopped_by is not None:
         line.append(f" by {outcome.stopped_by.guard}")
     if outcome.reviewed is not None:
-        word = describe.review(outcome.reviewed, outcome.pruned)
+        word = wording.review(outcome.reviewed, outcome.pruned)
         told = {"approved": "reviewed", "not approved": "not approved by its reviewer"}
         line.append(f" · {told.get(word, word)}")
     if outcome.unchecked_delivery:
@@ -76,7 +77,7 @@ def summary(outcome: Outcome) -> Text:
     for brake in outcome.paused:
         line.append(f" · stood under a brake: {brake.what}", style="yellow")
     if outcome.unverified:
-        line.append(f" · {words.many(len(outcome.unverified), 'unverified claim')}", style="yellow")
+        line.append(f" · {formats.many(len(outcome.unverified), 'unverified claim')}", style="yellow")
     if outcome.pruned:
         line.append(f" · pruned: {', '.join(outcome.pruned)}", style="yellow")
     for effect in outcome.effects:
@@ -90,14 +91,14 @@ def summary(outcome: Outcome) -> Text:
 
 def spent(outcome: Outcome) -> str:
     """What a run took."""
-    parts = [words.many(outcome.model_calls, "model call"), words.many(outcome.tool_calls, "tool call")]
+    parts = [formats.many(outcome.model_calls, "model call"), formats.many(outcome.tool_calls, "tool call")]
     if outcome.handoffs:
-        parts.append(words.many(outcome.handoffs, "hand-off"))
+        parts.append(formats.many(outcome.handoffs, "hand-off"))
     if outcome.tokens:
-        parts.append(f"{words.count(outcome.tokens)} tokens")
+        parts.append(f"{formats.count(outcome.tokens)} tokens")
     if outcome.usd:
-        parts.append(words.usd(outcome.usd))
-    return ", ".join([*parts, words.seconds(outcome.active_s)])
+        parts.append(formats.usd(outcome.usd))
+    return ", ".join([*parts, formats.seconds(outcome.active_s)])
 
 
 def plain(value: object) -> Any:

@@ -10,7 +10,7 @@ import typer
 from seawall.cli.options import DEFAULT_JOURNAL, ByOption, JournalOption, JsonOption, ReasonOption
 
 if TYPE_CHECKING:
-    from seawall.cli.screen import Screen
+    from seawall.cli.render.screen import Screen
 
 
 def cancel(
@@ -26,16 +26,16 @@ def cancel(
 
     A process that has the run ends it; a run that nobody drives is ended here.
     """
-    from seawall.cli.loop import run_async
-    from seawall.cli.screen import Screen
+    from seawall.cli.render.screen import Screen
+    from seawall.cli.signals import run_async
 
     screen = Screen(json=json)
     run_async(lambda _: _cancel(screen, journal, run, by, reason))
 
 
 async def _cancel(screen: Screen, path: Path, name: str, by: str, reason: str) -> None:
-    from seawall.cli.going_on import opened
-    from seawall.cli.post import deliver
+    from seawall.cli.decisions import deliver
+    from seawall.cli.resuming import opened
     from seawall.core.errors import Misused
     from seawall.journal.protocol import Command
 

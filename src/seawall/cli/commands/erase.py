@@ -12,7 +12,7 @@ from seawall.cli.exits import Exit
 from seawall.cli.options import DEFAULT_JOURNAL, JournalOption, JsonOption
 
 if TYPE_CHECKING:
-    from seawall.cli.screen import Screen
+    from seawall.cli.render.screen import Screen
 
 
 def erase(
@@ -29,8 +29,8 @@ def erase(
     What happened and when stays on record, without its content, and `seawall verify` says `erased`.
     """
     from seawall.cli.journals import there
-    from seawall.cli.loop import run_async
-    from seawall.cli.screen import Screen
+    from seawall.cli.render.screen import Screen
+    from seawall.cli.signals import run_async
     from seawall.core.errors import Misused
 
     there(journal)
@@ -45,8 +45,8 @@ def erase(
 
 
 async def _erase(screen: Screen, path: Path, tenant: str) -> None:
-    from seawall.cli import words
     from seawall.cli.journals import reading
+    from seawall.cli.render import formats
 
     async with reading(path) as journal:
         with screen.err.status("erasing"):
@@ -54,4 +54,4 @@ async def _erase(screen: Screen, path: Path, tenant: str) -> None:
     if screen.json:
         screen.document({"tenant": tenant, "erased": erased})
     else:
-        screen.line(f"erased {words.many(erased, 'body', 'bodies')} of tenant {tenant!r}")
+        screen.line(f"erased {formats.many(erased, 'body', 'bodies')} of tenant {tenant!r}")

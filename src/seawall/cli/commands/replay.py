@@ -18,7 +18,7 @@ from seawall.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from seawall.cli.screen import Screen
+    from seawall.cli.render.screen import Screen
     from seawall.history.replay import Replay
     from seawall.runtime.seawall import Seawall
 
@@ -37,9 +37,9 @@ def replay(
 
     Nothing is performed, no model and no tool is called. Exit code 1 if there is a difference.
     """
-    from seawall.cli.limits import modes
-    from seawall.cli.loop import run_async
-    from seawall.cli.screen import Screen
+    from seawall.cli.limits_file import modes
+    from seawall.cli.render.screen import Screen
+    from seawall.cli.signals import run_async
 
     screen = Screen(json=json)
     options = {"app": app, "limits": limits, "modes": modes(mode or ())}
@@ -48,7 +48,7 @@ def replay(
 
 
 async def _replay(screen: Screen, path: Path, names: list[str], options: dict[str, Any]) -> int:
-    from seawall.cli.going_on import opened
+    from seawall.cli.resuming import opened
 
     found: list[Replay] = []
     async with opened(path) as sea:
@@ -66,8 +66,8 @@ async def _replay(screen: Screen, path: Path, names: list[str], options: dict[st
 
 
 async def _one(sea: Seawall, name: str, *, app: str | None, limits: Path | None, modes: Any) -> Replay:
-    from seawall.cli.going_on import recorded, team_of
-    from seawall.cli.limits import limits as limited
+    from seawall.cli.limits_file import limits as limited
+    from seawall.cli.resuming import recorded, team_of
 
     row, started = await recorded(sea.journal, name)
     team = team_of(row, started, app)
@@ -78,19 +78,19 @@ async def _one(sea: Seawall, name: str, *, app: str | None, limits: Path | None,
 def _tell(screen: Screen, one: Replay) -> None:
     from rich.text import Text
 
-    from seawall.cli import words
+    from seawall.cli.render import formats
 
     line = Text(one.run, style="bold")
-    steps = words.many(one.steps, "step")
+    steps = formats.many(one.steps, "step")
     if not one.differences:
         line.append(f"  decided the same in {steps}", style="green")
         screen.line(line)
         return
-    line.append(f"  {words.many(len(one.differences), 'difference')} in {steps}", style="yellow")
+    line.append(f"  {formats.many(len(one.differences), 'difference')} in {steps}", style="yellow")
     screen.line(line)
     for each in one.differences:
         where = f"step {each.step}" if each.step is not None else "the run"
-        unmade = f"; {words.many(each.unmade, 'recorded step')} would not be made" if each.unmade else ""
+        unmade = f"; {formats.many(each.unmade, 'recorded step')} would not be made" if each.unmade else ""
         for label, text, style in (
             (f"{where} ({each.what}{unmade})", "", "bold"),
             ("recorded", each.recorded, ""),
@@ -99,5 +99,5 @@ def _tell(screen: Screen, one: Replay) -> None:
             if not text:
                 screen.line(Text(f"  {label}", style=style))
                 continue
-            for number, part in enumerate(words.wrapped(text, screen.width - 14)):
+            for number, part in enumerate(formats.wrapped(text, screen.width - 14)):
                 screen.line(Text(f"    {'' if number else label:<10}", style="dim") + Text(part, style=style))

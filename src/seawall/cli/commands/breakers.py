@@ -18,7 +18,7 @@ from seawall.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from seawall.cli.screen import Screen
+    from seawall.cli.render.screen import Screen
     from seawall.guards.endpoints.manual import Row, Value
     from seawall.journal.protocol import Journal
 
@@ -66,8 +66,8 @@ def breakers(
     An endpoint is written tool:NAME or model:NAME; the NAME alone will do where it is the only one.
     """
     from seawall.cli import settings
-    from seawall.cli.loop import run_async
-    from seawall.cli.screen import Screen
+    from seawall.cli.render.screen import Screen
+    from seawall.cli.signals import run_async
     from seawall.core.errors import Misused
 
     values: dict[str, tuple[list[str] | None, Value]] = {
@@ -176,17 +176,17 @@ def _table(rows: list[Row], now: float) -> list[str]:
 
 
 def _cells(row: Row, now: float) -> dict[str, str]:
-    from seawall.cli import words
+    from seawall.cli.render import formats
 
     probe = ""
     if row.next_probe_s is not None:
-        probe = f"in {words.seconds(row.next_probe_s)}" if row.next_probe_s else "at the next call"
+        probe = f"in {formats.seconds(row.next_probe_s)}" if row.next_probe_s else "at the next call"
     elif row.state == "half_open":
         probe = "now"
     return {
-        "ENDPOINT": words.one_line(row.endpoint),
+        "ENDPOINT": formats.one_line(row.endpoint),
         "STATE": row.state.replace("_", " "),
-        "SINCE": "" if row.since is None else words.age(now - row.since),
+        "SINCE": "" if row.since is None else formats.age(now - row.since),
         "CALLS": str(row.calls),
         "FAILED": str(row.failed),
         "SLOW": str(row.slow),
@@ -203,20 +203,21 @@ _CAUSES = {
 
 
 def _notes(row: Row, now: float) -> list[str]:
-    from seawall.cli import settings, words
+    from seawall.cli import settings
+    from seawall.cli.render import formats
 
     notes: list[str] = []
-    why = f": {words.one_line(row.why)}" if row.why else ""
+    why = f": {formats.one_line(row.why)}" if row.why else ""
     if row.set_to is not None:
         until = "" if row.until is None else f" until {settings.until(row.until, now)}"
-        notes.append(f"kept {row.set_to} by {words.one_line(row.by or '')}{until}{why}")
+        notes.append(f"kept {row.set_to} by {formats.one_line(row.by or '')}{until}{why}")
     elif row.state != "closed" and row.cause == "person":
-        notes.append(f"opened by {words.one_line(row.by or '')}{why}")
+        notes.append(f"opened by {formats.one_line(row.by or '')}{why}")
     elif row.state != "closed" and row.cause in _CAUSES:
         notes.append(_CAUSES[row.cause])
     if row.left_alone_s is not None:
-        notes.append(f"asked to be left alone for {words.seconds(row.left_alone_s)} more (Retry-After)")
+        notes.append(f"asked to be left alone for {formats.seconds(row.left_alone_s)} more (Retry-After)")
     notes += [
-        f"{count} in flight in {words.one_line(owner)}" for owner, count in sorted(row.in_flight.items())
+        f"{count} in flight in {formats.one_line(owner)}" for owner, count in sorted(row.in_flight.items())
     ]
     return notes

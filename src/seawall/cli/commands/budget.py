@@ -10,7 +10,7 @@ import typer
 from seawall.cli.options import DEFAULT_JOURNAL, JournalOption, JsonOption, TenantOption
 
 if TYPE_CHECKING:
-    from seawall.cli.screen import Screen
+    from seawall.cli.render.screen import Screen
 
 
 def budget(
@@ -25,16 +25,16 @@ def budget(
 
     Days are those of UTC. The rate is that of today so far. Caps are those that a process gave last with Seawall(budget=…); tenants that spent most today come first.
     """
-    from seawall.cli.loop import run_async
-    from seawall.cli.screen import Screen
+    from seawall.cli.render.screen import Screen
+    from seawall.cli.signals import run_async
 
     screen = Screen(json=json)
     run_async(lambda _: _budget(screen, journal, tenant, limit))
 
 
 async def _budget(screen: Screen, path: Path, tenant: str | None, limit: int) -> None:
-    from seawall.cli.columns import columns
     from seawall.cli.journals import reading
+    from seawall.cli.render.table import columns
     from seawall.cli.spending import spendings, tenants_of
     from seawall.core.clock import SystemClock
     from seawall.guards.budget.recorded import read_caps, read_shortfalls

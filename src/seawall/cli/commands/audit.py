@@ -13,7 +13,7 @@ from seawall.cli.exits import Exit
 
 if TYPE_CHECKING:
     from seawall.audit import Audited, RecordedRun
-    from seawall.cli.screen import Screen
+    from seawall.cli.render.screen import Screen
 
 STDIN = Path("/dev/stdin")
 FIELDS = ("tool", "arguments", "result", "error", "agent", "turn")
@@ -52,7 +52,7 @@ def audit(
     """
     from seawall.audit import BadLine, ToolNames, guards, read
     from seawall.audit import audit as judged
-    from seawall.cli.screen import Screen
+    from seawall.cli.render.screen import Screen
     from seawall.core.errors import Misused
 
     screen = Screen(json=json)
@@ -99,7 +99,7 @@ class _Total:
         self.advised += bool(one.advised_at)
 
     def sentence(self) -> str:
-        from seawall.cli.words import many
+        from seawall.cli.render.formats import many
 
         bad = f"; {many(self.bad, 'line')} could not be read" if self.bad else ""
         lacking = f"; {many(self.lacking, 'run')} may be judged wrongly: see above" if self.lacking else ""
@@ -128,7 +128,7 @@ def _tell(screen: Screen, run: RecordedRun, one: Audited) -> None:
 
         screen.text(msgspec.json.encode(one).decode())
         return
-    from seawall.cli.words import visible
+    from seawall.cli.render.formats import visible
 
     what = "goes on"
     if one.halted_at is not None:

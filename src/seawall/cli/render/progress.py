@@ -11,8 +11,8 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from seawall.cli import describe, words
 from seawall.cli.journals import texts
+from seawall.cli.render import formats, wording
 from seawall.core.clock import SystemClock
 from seawall.core.events import (
     CommandTaken,
@@ -33,7 +33,7 @@ from seawall.models.protocol import TextDelta
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from seawall.cli.screen import Screen
+    from seawall.cli.render.screen import Screen
     from seawall.run.outcome import Outcome, Waiting
     from seawall.runtime.run import Run
     from seawall.runtime.seawall import Seawall
@@ -120,23 +120,23 @@ class Progress:
                 style = "magenta" if event.kind == "approval" else "bold"
                 return self._begun(told, event, style)
             case Judged():
-                style = "dim" if event.mode == "observe" else describe.VERDICT_STYLES.get(event.verdict, "")
+                style = "dim" if event.mode == "observe" else wording.VERDICT_STYLES.get(event.verdict, "")
                 step = told.steps.get(event.step)
                 if step is not None and event.stage == "after" and step.done is None:
                     return None  # told with the step's end, which comes next
                 below = "    " if step is None else self._below(step.intent)
-                return Text(below + describe.verdict(event), style=style)
+                return Text(below + wording.verdict(event), style=style)
             case CommandTaken(command="decide") if event.step in told.steps:
                 style = "green" if event.approved else "red"
-                return Text(f"  step {event.step} {describe.decision(event)}", style=style)
+                return Text(f"  step {event.step} {wording.decision(event)}", style=style)
             case RunTaken() if len(told.segments) > 1:
-                left = words.seconds(event.left_s)
+                left = formats.seconds(event.left_s)
                 return Text(f"  goes on: segment {len(told.segments)}, {left} left", style="yellow")
             case GuardSet():
                 return Text(f"    {event.guard} is set to {event.mode} by {event.by}", style="yellow")
             case Planned():
                 return Text(
-                    f"    {describe.planned(event)}", style="yellow" if event.mode == "enforce" else "dim"
+                    f"    {wording.planned(event)}", style="yellow" if event.mode == "enforce" else "dim"
                 )
             case StepLate():
                 return Text(
@@ -154,24 +154,24 @@ class Progress:
         assert done is not None
         if step.intent.kind == "approval" or (step.intent.kind == "handoff" and done.status == "ok"):
             return None  # the decision was told, or the hand-off's last answer
-        mark, style = describe.mark(step, waits=False)
+        mark, style = wording.mark(step, waits=False)
         tail: list[str] = []
         if step.intent.kind not in ("handoff", "review", "approval") and step.intent.perform:
-            tail += [] if step.duration_s is None else [words.seconds(step.duration_s)]
+            tail += [] if step.duration_s is None else [formats.seconds(step.duration_s)]
         if tokens := done.input_tokens + done.output_tokens:
-            tail.append(f"{words.count(tokens)} tokens")
+            tail.append(f"{formats.count(tokens)} tokens")
         if done.usd:
-            tail.append(words.usd(done.usd))
+            tail.append(formats.usd(done.usd))
         line = self._step_line(told, step.intent, mark, style, "  ".join(tail))
-        if ending := describe.ending(done, output):
+        if ending := wording.ending(done, output):
             line.append(f"\n{self._below(step.intent)}", style=style)
-            line.append(words.shortened(ending, max(40, self._board.width - 12)), style=style)
+            line.append(formats.shortened(ending, max(40, self._board.width - 12)), style=style)
         for judged in step.judged:
             if judged.stage == "after":
                 told_style = (
-                    "dim" if judged.mode == "observe" else describe.VERDICT_STYLES.get(judged.verdict, "")
+                    "dim" if judged.mode == "observe" else wording.VERDICT_STYLES.get(judged.verdict, "")
                 )
-                line.append(f"\n{self._below(step.intent)}{describe.verdict(judged)}", style=told_style)
+                line.append(f"\n{self._below(step.intent)}{wording.verdict(judged)}", style=told_style)
         return line
 
     def _below(self, intent: StepIntended) -> str:
@@ -184,7 +184,7 @@ class Progress:
         line.append(f"{mark} ", style=style)
         line.append(f"{intent.agent} ", style="bold")
         room = max(24, self._board.width - len(line) - len(tail) - 4)
-        line.append(describe.what(intent, self._inputs.get(intent.step, ""), room))
+        line.append(wording.what(intent, self._inputs.get(intent.step, ""), room))
         if tail:
             line.append(f"  {tail}", style="dim")
         return line
@@ -193,11 +193,11 @@ class Progress:
         """What is under way now, and what was spent."""
         under_way = [step.intent for step in told.open() if step.intent.kind in ("model", "tool")]
         if not under_way:
-            return words.many(len(told.steps), "step")
+            return formats.many(len(told.steps), "step")
         first = under_way[0]
         more = f" and {len(under_way) - 1} more" if len(under_way) > 1 else ""
-        now = describe.what(first, self._inputs.get(first.step, ""), 40)
-        return f"{first.agent} {now}{more} · {words.many(len(told.steps), 'step')}"
+        now = wording.what(first, self._inputs.get(first.step, ""), 40)
+        return f"{first.agent} {now}{more} · {formats.many(len(told.steps), 'step')}"
 
 
 class Board:
@@ -246,8 +246,8 @@ class Board:
         if not states:
             return Text()
         several = f"{len(states)} runs · " if len(states) > 1 else ""
-        since = words.seconds(self._clock.monotonic_s() - self._since)
-        text = words.shortened(f"{since} · {several}{states[-1]}", self._err.width - 4)
+        since = formats.seconds(self._clock.monotonic_s() - self._since)
+        text = formats.shortened(f"{since} · {several}{states[-1]}", self._err.width - 4)
         self._spinner.update(text=Text(text, style="dim"))
         return self._spinner
 

@@ -10,7 +10,7 @@ import typer
 from seawall.cli.options import DEFAULT_JOURNAL, JournalOption, JsonOption, TenantOption
 
 if TYPE_CHECKING:
-    from seawall.cli.screen import Screen
+    from seawall.cli.render.screen import Screen
 
 
 def runs(
@@ -31,8 +31,8 @@ def runs(
     json: JsonOption = False,
 ) -> None:
     """List runs, newest first: how they ended, what stopped them, what they took."""
-    from seawall.cli.loop import run_async
-    from seawall.cli.screen import Screen
+    from seawall.cli.render.screen import Screen
+    from seawall.cli.signals import run_async
 
     screen = Screen(json=json)
     wanted: dict[str, Any] = {"status": status, "state": state, "session": session, "tenant": tenant}
@@ -41,7 +41,7 @@ def runs(
 
 async def _runs(screen: Screen, path: Path, wanted: dict[str, Any], limit: int) -> None:
     from seawall.cli.journals import reading
-    from seawall.cli.listing import checked, entry, table
+    from seawall.cli.render.runs_table import checked, entry, table
     from seawall.core.clock import SystemClock
 
     checked(wanted["status"], wanted["state"])

@@ -9,10 +9,10 @@ from typing import Any, get_args
 import msgspec
 from rich.text import Text
 
-from seawall.cli import describe, words
-from seawall.cli.head import active_s, cancelling, cancels, decided, lifted, pending, status_of
 from seawall.cli.journals import texts
-from seawall.cli.shown import asked
+from seawall.cli.render import formats, wording
+from seawall.cli.render.json_output import asked
+from seawall.cli.render.run_header import active_s, cancelling, cancels, decided, lifted, pending, status_of
 from seawall.core.clock import SystemClock
 from seawall.core.errors import Misused
 from seawall.core.events import Status
@@ -100,23 +100,23 @@ async def entry(journal: Journal, row: RunRow) -> Entry:
 
 
 def _short_s(value: float) -> str:
-    return words.seconds(value).replace(" ", "").replace("min", "m")
+    return formats.seconds(value).replace(" ", "").replace("min", "m")
 
 
 def _cells(entry: Entry, now: float) -> dict[str, Text]:
     row, spent = entry.row, entry.spent
     status = status_of(row)
-    told = Text(status, style=describe.STATUS_STYLES.get(status, ""))
+    told = Text(status, style=wording.STATUS_STYLES.get(status, ""))
     if spent.stopped_by:
         told.append(f" {spent.stopped_by}")
     return {
         "RUN": Text(row.run),
         "STATUS": told,
-        "COST": Text(words.usd(spent.usd)),
-        "TOKENS": Text(words.count(spent.tokens)),
+        "COST": Text(formats.usd(spent.usd)),
+        "TOKENS": Text(formats.count(spent.tokens)),
         "CALLS": Text(str(spent.model_calls + spent.tool_calls)),
         "TIME": Text(_short_s(spent.active_s)),
-        "AGE": Text(words.age(now - row.started_at)),
+        "AGE": Text(formats.age(now - row.started_at)),
         "TEAM": Text(row.team),
         "SESSION": Text(row.session or ""),
         "TENANT": Text(row.tenant),
@@ -143,7 +143,7 @@ def table(entries: list[Entry], width: int, now: float) -> tuple[list[Text], lis
         if each.waits is not None:
             lines += _waits(each, each.waits, now, max(20, width - 4))
         if each.cancel is not None:
-            text = words.shortened(f"cancel {cancels(each.cancel)}", max(20, width - 4))
+            text = formats.shortened(f"cancel {cancels(each.cancel)}", max(20, width - 4))
             lines.append(Text(f"  └ {text}", style="yellow"))
     return lines, [name.lower() for name in columns if name not in shown]
 
@@ -152,15 +152,15 @@ def _waits(entry: Entry, waits: Waiting, now: float, width: int) -> Iterator[Tex
     """What a run waits for, in a line; what is asked about an effect of unknown fate is told whole."""
     decision = entry.decision
     what = "under a brake" if waits.kind == "pause" else f"for a decision on step {waits.step}"
-    text = f"waits {words.age(now - waits.since)} {what}: "
-    text += describe.question(waits, max(20, width - len(text)))
+    text = f"waits {formats.age(now - waits.since)} {what}: "
+    text += wording.question(waits, max(20, width - len(text)))
     if decision is not None:
         text = f"step {waits.step} {decided(decision, waits)}"
     elif entry.lifted:
         text = lifted(waits)
     asks_fate = decision is None and waits.kind == "unknown"  # only there the answers mean something else
     for number, line in enumerate(
-        words.wrapped(text, width) if asks_fate or entry.lifted else [words.shortened(text, width)]
+        formats.wrapped(text, width) if asks_fate or entry.lifted else [formats.shortened(text, width)]
     ):
         yield Text(f"  {' ' if number else '└'} {line}", style="magenta")
 

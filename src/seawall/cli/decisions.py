@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from seawall.cli.describe import answered
-from seawall.cli.going_on import opened
-from seawall.cli.head import pending, status_of
 from seawall.cli.hints import hint
+from seawall.cli.render.run_header import pending, status_of
+from seawall.cli.render.wording import answered
+from seawall.cli.resuming import opened
 from seawall.core.errors import Misused
 from seawall.core.events import CommandTaken
 from seawall.history.recorded import read_waits
@@ -21,7 +21,7 @@ from seawall.run.state import RunState
 from seawall.runtime.seawall import Seawall
 
 if TYPE_CHECKING:
-    from seawall.cli.screen import Screen
+    from seawall.cli.render.screen import Screen
 
 TAKEN_S = 2.0
 """How long a live owner is given to take a command; it looks every 50 ms."""

@@ -10,7 +10,7 @@ import typer
 from seawall.cli.options import DEFAULT_JOURNAL, JournalOption, JsonOption, RunArgument
 
 if TYPE_CHECKING:
-    from seawall.cli.screen import Screen
+    from seawall.cli.render.screen import Screen
 
 
 def show(
@@ -24,8 +24,8 @@ def show(
     Texts are shortened to one line, with the number of characters that were left out; --full and --json have
     all of them.
     """
-    from seawall.cli.loop import run_async
-    from seawall.cli.screen import Screen
+    from seawall.cli.render.screen import Screen
+    from seawall.cli.signals import run_async
 
     screen = Screen(json=json)
     run_async(lambda _: _show(screen, journal, run, full))
@@ -33,9 +33,9 @@ def show(
 
 async def _show(screen: Screen, path: Path, name: str, full: bool) -> None:
     from seawall.cli import journals
-    from seawall.cli.head import cancelling, head, pending
-    from seawall.cli.shown import asked, document
-    from seawall.cli.tree import Tree
+    from seawall.cli.render.json_output import asked, document
+    from seawall.cli.render.run_header import cancelling, head, pending
+    from seawall.cli.render.tree import Tree
     from seawall.core.clock import SystemClock
     from seawall.guards.pauses import read_pauses
     from seawall.history.record import build_record

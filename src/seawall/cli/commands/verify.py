@@ -11,7 +11,7 @@ from seawall.cli.exits import Exit
 from seawall.cli.options import DEFAULT_JOURNAL, JournalOption, JsonOption
 
 if TYPE_CHECKING:
-    from seawall.cli.screen import Screen
+    from seawall.cli.render.screen import Screen
 
 
 def verify(journal: JournalOption = DEFAULT_JOURNAL, json: JsonOption = False) -> None:
@@ -19,8 +19,8 @@ def verify(journal: JournalOption = DEFAULT_JOURNAL, json: JsonOption = False) -
 
     What was erased or pruned is not bad. Without exported heads this finds corruption, not an attacker.
     """
-    from seawall.cli.loop import run_async
-    from seawall.cli.screen import Screen
+    from seawall.cli.render.screen import Screen
+    from seawall.cli.signals import run_async
 
     screen = Screen(json=json)
     raise typer.Exit(run_async(lambda _: _verify(screen, journal)))
@@ -29,8 +29,8 @@ def verify(journal: JournalOption = DEFAULT_JOURNAL, json: JsonOption = False) -
 async def _verify(screen: Screen, path: Path) -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from seawall.cli import words
     from seawall.cli.journals import reading
+    from seawall.cli.render import formats
 
     columns = (TextColumn("batches"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     async with reading(path) as journal:
@@ -44,12 +44,12 @@ async def _verify(screen: Screen, path: Path) -> int:
     if screen.json:
         screen.document(found)
         return Exit.OK if found.ok else Exit.BROKEN
-    parts = [words.many(found.batches, "batch", "batches"), words.many(found.events, "event")]
-    parts.append(words.many(found.bodies, "body", "bodies"))
+    parts = [formats.many(found.batches, "batch", "batches"), formats.many(found.events, "event")]
+    parts.append(formats.many(found.bodies, "body", "bodies"))
     if found.erased:
         parts.append(f"{found.erased:,} erased")
     if found.pruned_events:
-        parts.append(f"{words.many(found.pruned_events, 'event')} pruned")
+        parts.append(f"{formats.many(found.pruned_events, 'event')} pruned")
     if found.bad is None:
         screen.line(f"ok: {', '.join(parts)}; head {found.head}")
         return Exit.OK

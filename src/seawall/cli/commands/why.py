@@ -10,7 +10,7 @@ import typer
 from seawall.cli.options import DEFAULT_JOURNAL, JournalOption, JsonOption, RunArgument
 
 if TYPE_CHECKING:
-    from seawall.cli.screen import Screen
+    from seawall.cli.render.screen import Screen
 
 
 def why(
@@ -24,8 +24,8 @@ def why(
     Values are followed first (a literal of that result is in this input), then what a model had been shown. It
     leads to the first step that recorded causes lead to: where to look first, no proof that the fault lies there.
     """
-    from seawall.cli.loop import run_async
-    from seawall.cli.screen import Screen
+    from seawall.cli.render.screen import Screen
+    from seawall.cli.signals import run_async
 
     screen = Screen(json=json)
     run_async(lambda _: _why(screen, journal, run, full))
@@ -33,7 +33,7 @@ def why(
 
 async def _why(screen: Screen, path: Path, name: str, full: bool) -> None:
     from seawall.cli import journals
-    from seawall.cli.explain import Explanation, document
+    from seawall.cli.render.why_report import Explanation, document
     from seawall.core.errors import Misused
     from seawall.history.record import build_record
     from seawall.history.why import explain as explained

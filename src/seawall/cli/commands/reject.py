@@ -27,9 +27,9 @@ def reject(
     json: JsonOption = False,
 ) -> None:
     """Reject a step that waits for a person, or say that an effect of unknown fate did not happen."""
-    from seawall.cli.loop import run_async
-    from seawall.cli.post import Decision, decide
-    from seawall.cli.screen import Screen
+    from seawall.cli.decisions import Decision, decide
+    from seawall.cli.render.screen import Screen
+    from seawall.cli.signals import run_async
 
     decision = Decision(approve=False, step=step, by=by, reason=reason)
     screen = Screen(json=json)

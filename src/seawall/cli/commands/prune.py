@@ -10,7 +10,7 @@ import typer
 from seawall.cli.options import DEFAULT_JOURNAL, JournalOption, JsonOption, TenantOption
 
 if TYPE_CHECKING:
-    from seawall.cli.screen import Screen
+    from seawall.cli.render.screen import Screen
 
 
 def prune(
@@ -31,9 +31,9 @@ def prune(
     json: JsonOption = False,
 ) -> None:
     """Remove the events of old runs and the texts that only they had; their summaries stay, and the file shrinks."""
-    from seawall.cli.loop import run_async
-    from seawall.cli.screen import Screen
-    from seawall.cli.words import duration_s
+    from seawall.cli.render.formats import duration_s
+    from seawall.cli.render.screen import Screen
+    from seawall.cli.signals import run_async
     from seawall.core.errors import Misused
 
     age_s = duration_s(older_than)
@@ -44,8 +44,8 @@ def prune(
 
 
 async def _prune(screen: Screen, path: Path, age_s: float, tenant: str | None, dry_run: bool) -> None:
-    from seawall.cli import words
     from seawall.cli.journals import reading
+    from seawall.cli.render import formats
     from seawall.core.clock import SystemClock
 
     async with reading(path) as journal:
@@ -55,10 +55,10 @@ async def _prune(screen: Screen, path: Path, age_s: float, tenant: str | None, d
     if screen.json:
         screen.document(pruned)
         return
-    what = f"{words.many(pruned.runs, 'run')}, {words.many(pruned.events, 'event')}"
-    bodies = f"{words.many(pruned.bodies, 'body', 'bodies')} of {words.size(pruned.body_bytes)}"
+    what = f"{formats.many(pruned.runs, 'run')}, {formats.many(pruned.events, 'event')}"
+    bodies = f"{formats.many(pruned.bodies, 'body', 'bodies')} of {formats.size(pruned.body_bytes)}"
     if dry_run:
         screen.line(f"would remove {what}, {bodies}")
         return
-    sizes = f"{words.size(pruned.file_bytes_before)} before, {words.size(pruned.file_bytes_after)} now"
+    sizes = f"{formats.size(pruned.file_bytes_before)} before, {formats.size(pruned.file_bytes_after)} now"
     screen.line(f"removed {what}, {bodies}; the file: {sizes}")

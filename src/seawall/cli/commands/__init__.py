@@ -1,0 +1,1 @@
+"""One file for each command of `seawall`, named like the command; `pause.py` holds `unpause` too."""
