@@ -107,8 +107,8 @@ def test_calls_without_a_field_that_the_verdict_needs_are_told_once(tmp_path: Pa
     done = seawall(write(tmp_path / "a.jsonl", [misspelt, misspelt, WORK]))
 
     assert done.stderr == (
-        f"seawall: {tmp_path}/a.jsonl:1: no call of the run has 'arguments' or 'result', so what is said of it may "
-        "be false: known are tool, arguments, result, error, agent, turn; these calls have args, output, tool\n"
+        f"seawall: {tmp_path}/a.jsonl:1: no call of the run has 'arguments' or 'result', so its verdict may be wrong: "
+        "known are tool, arguments, result, error, agent, turn; these calls have args, output, tool\n"
         "3 runs: 2 stopped, 2 advised; 2 runs may be judged wrongly: see above\n"
     )
 

@@ -86,11 +86,11 @@ def test_who_set_it_is_the_systems_user_where_nobody_is_named(
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["set", "loops"], "'set loops' is no call"),
-        (["put", "loops", "off"], "'put loops off' is no call"),
+        (["set", "loops"], "'set loops' is not a call"),
+        (["put", "loops", "off"], "'put loops off' is not a call"),
         (["set", "loops", "on"], "guard 'loops': mode is 'on'; it is one of off, observe, enforce, auto"),
         (["set", "loops", "off", "--for", "soon"], "--for soon: write a number above zero and a unit"),
-        (["unset", "loops", "--for", "1h"], "--for: what the code says lasts"),
+        (["unset", "loops", "--for", "1h"], "--for: the mode in the code has no end"),
         (["set", "loops", "off", "--for", "0s"], "--for 0s: write a number above zero and a unit"),
     ],
 )
@@ -144,7 +144,7 @@ def test_a_brake_on_a_name_that_nobody_knows_is_put_on_with_a_warning(journal: D
 
     assert done.exit_code == 0
     assert (
-        "tool:find_ordr is not known in the newest 1 run: is it a typing error?; alike: tool:find_order"
+        "tool:find_ordr is not known in the newest 1 run: is it a typing error? Similar names: tool:find_order"
         in (" ".join(done.err.split()))
     )
     assert "agent:nobody is not known" in " ".join(done.err.split())

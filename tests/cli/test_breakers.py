@@ -160,7 +160,7 @@ def test_several_endpoints_are_set_at_once_or_none(desks: Desks, path: Path) -> 
         (("--open", "bank", "--close", "bank"), "--open and --close: set one of them at a time"),
         (("--for", "30m"), "go with --open, --close, --isolate or --auto"),
         (("--open", "bank", "--for", "soon"), "--for soon: write a number"),
-        (("--auto", "bank", "--for", "3m"), "--for: --auto lasts"),
+        (("--auto", "bank", "--for", "3m"), "--for: --auto has no end"),
     ],
 )
 def test_what_can_not_be_set_is_told_with_what_can(

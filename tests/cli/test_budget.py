@@ -9,7 +9,8 @@ import pytest
 
 from cli.desks import Desks
 from seawall import Budget, Caps
-from seawall.cli.spending import spendings, tenants_of
+from seawall.cli.render.budget_table import format_spending
+from seawall.cli.spending import list_spending, list_tenants
 from seawall.journal.protocol import Account, Spend
 
 TEN = datetime(2026, 3, 1, 10, tzinfo=UTC).timestamp()
@@ -42,7 +43,7 @@ def test_what_is_left_and_when_it_runs_out_at_the_rate_of_today() -> None:
         day=Caps(usd=Decimal(90)),
     )
 
-    found = spendings(ACCOUNTS, ["acme"], budget, TEN, everybody=True)
+    found = list_spending(ACCOUNTS, ["acme"], budget, TEN, everybody=True)
 
     told = [(each.scope, each.what, each.left, each.per_hour, each.runs_out_s) for each in found]
     assert told == [
@@ -54,39 +55,39 @@ def test_what_is_left_and_when_it_runs_out_at_the_rate_of_today() -> None:
 
 
 def test_without_a_cap_nothing_is_left_nor_runs_out() -> None:
-    [today, in_all] = spendings(ACCOUNTS, ["bolt"], Budget(), TEN, everybody=False)
+    [today, in_all] = list_spending(ACCOUNTS, ["bolt"], Budget(), TEN, everybody=False)
 
     assert (today.spent, today.cap, today.left, today.runs_out_s) == (10, None, None, None)
-    assert today.cells() == ("bolt today", "usd", "$10.00", "-", "no cap", "", "$1.0000", "")
-    assert in_all.cells()[0] == "bolt in all"
+    assert format_spending(today) == ("bolt today", "usd", "$10.00", "-", "no cap", "", "$1.0000", "")
+    assert format_spending(in_all)[0] == "bolt in all"
 
 
 def test_a_time_beyond_a_year_is_not_told_in_days() -> None:
     budget = Budget(tenant=Caps(usd=Decimal(1_000_000)))
-    [_, in_all] = spendings(ACCOUNTS, ["acme"], budget, TEN, everybody=False)
+    [_, in_all] = list_spending(ACCOUNTS, ["acme"], budget, TEN, everybody=False)
 
-    assert in_all.cells()[-1] == "in more than a year"
+    assert format_spending(in_all)[-1] == "in more than a year"
 
 
 def test_an_account_in_which_a_call_no_longer_fits_says_of_how_much() -> None:
     budget = Budget(tenant_day=Caps(usd=Decimal("6.25")))  # of which 0.25 are left
     for need, told in (("0.5", "now, for a call of up to $0.5000"), ("0.2", "in 30 min")):
         short = {("tenant_day", "acme", "usd"): Decimal(need)}
-        [today, _] = spendings(ACCOUNTS, ["acme"], budget, TEN, everybody=False, short=short)
-        assert today.cells()[-1] == told
+        [today, _] = list_spending(ACCOUNTS, ["acme"], budget, TEN, everybody=False, short=short)
+        assert format_spending(today)[-1] == told
 
 
 def test_what_is_used_up_runs_out_now() -> None:
-    [today, _] = spendings(
+    [today, _] = list_spending(
         ACCOUNTS, ["bolt"], Budget(tenants_day={"bolt": Caps(usd=Decimal(10))}), TEN, everybody=False
     )
 
-    assert today.cells()[4:] == ("$10.00", "0", "$1.0000", "now")
+    assert format_spending(today)[4:] == ("$10.00", "0", "$1.0000", "now")
 
 
 @pytest.mark.parametrize(("passed_s", "rate"), [(59, None), (60, Decimal(300))])
 def test_a_day_that_has_just_begun_has_no_rate(passed_s: int, rate: Decimal | None) -> None:
-    [today, _] = spendings(ACCOUNTS, ["acme"], Budget(), TEN - 36_000 + passed_s, everybody=False)
+    [today, _] = list_spending(ACCOUNTS, ["acme"], Budget(), TEN - 36_000 + passed_s, everybody=False)
 
     assert today.per_hour == rate
 
@@ -96,7 +97,7 @@ def test_tenants_that_spent_most_today_come_first() -> None:
 
     capped = Budget(tenants_day={"new": Caps(tokens=5)})
 
-    assert tenants_of([idle, *ACCOUNTS], DAY, capped) == ["bolt", "acme", "idle", "new"]
+    assert list_tenants([idle, *ACCOUNTS], DAY, capped) == ["bolt", "acme", "idle", "new"]
 
 
 # ---- the command

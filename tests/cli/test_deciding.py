@@ -103,7 +103,7 @@ blocking = Team(Agent("blocking", model=script(call("blocks"), say("Done.")), to
     finally:
         child.signal(signal.SIGCONT)
 
-    assert "whoever has it" in done.err
+    assert "its process has not taken this up yet" in done.err
     assert "asked for by ann: enough" in shown
     assert "cancel asked for by ann: enough" in listed
     child.end()

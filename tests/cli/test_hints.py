@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cli.desks import Desks
-from seawall.cli.hints import copyable, program
+from seawall.cli.hints import complete_commands, find_program
 
 
 def test_a_hint_names_the_journal_that_is_not_the_default(desks: Desks) -> None:
@@ -27,9 +27,13 @@ def test_a_journal_that_the_environment_names_is_not_repeated(
     monkeypatch.setenv("SEAWALL_JOURNAL", "other.db")
 
     assert "--journal" not in desks("run", desks.app("desk"), "Hi.").err
-    assert copyable("go on: seawall resume r-1a, or cancel") == "go on: seawall resume r-1a, or cancel"
+    assert (
+        complete_commands("go on: seawall resume r-1a, or cancel") == "go on: seawall resume r-1a, or cancel"
+    )
     assert "--journal seawall.db" in desks("run", desks.app("desk"), "Hi.", "-j", "seawall.db").err
-    assert copyable("on: seawall resume r-1a, or") == "on: seawall resume r-1a --journal seawall.db, or"
+    assert (
+        complete_commands("on: seawall resume r-1a, or") == "on: seawall resume r-1a --journal seawall.db, or"
+    )
 
 
 @pytest.mark.parametrize("command", ["runs", "show", "why", "resume", "verify"])
@@ -46,5 +50,5 @@ def test_off_the_path_the_program_is_named_as_it_was_called(
     monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(sys, "argv", [".venv/bin/seawall", "run"])
 
-    assert program() == ".venv/bin/seawall"
-    assert program(elsewhere=True) == str(tmp_path / ".venv/bin/seawall")
+    assert find_program() == ".venv/bin/seawall"
+    assert find_program(elsewhere=True) == str(tmp_path / ".venv/bin/seawall")

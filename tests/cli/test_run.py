@@ -152,13 +152,13 @@ def test_an_app_that_breaks_while_it_is_imported_is_named_with_its_line(desks: D
 @pytest.mark.parametrize(
     ("toml", "message"),
     [
-        ("tool_cals = 3", "tool_cals = 3 is no limit (did you mean 'tool_calls'?)"),
+        ("tool_cals = 3", "tool_cals = 3 is not a limit (did you mean 'tool_calls'?)"),
         ('tool_calls = "3"', "tool_calls = '3'; it must be a number"),
         ("tool_calls = true", "tool_calls = True; it must be a number"),
         ("tool_calls = 0", "tool_calls = 0; it must be above zero"),
         ("tool_calls = 1.5", "tool_calls = 1.5; it must be a whole number"),
         ("active_s = nan", "active_s = NaN; it must be above zero"),
-        ("tool_calls 3", "is no TOML"),
+        ("tool_calls 3", "is not TOML"),
     ],
 )
 def test_a_wrong_limit_is_named_with_key_and_value(

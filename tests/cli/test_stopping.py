@@ -11,8 +11,7 @@ from typing import Any, cast
 import pytest
 
 from cli.desks import Child, Desks
-from seawall.cli.commands.run import started
-from seawall.cli.signals import Stop
+from seawall.cli.signals import Shutdown, await_start
 from seawall.runtime.registry import Registry
 from seawall.runtime.run import Run
 from seawall.testing import ManualClock
@@ -109,7 +108,7 @@ def test_a_termination_signal_stops_in_the_same_way(desks: Desks) -> None:
 
 def test_a_second_signal_leaves_at_once(desks: Desks) -> None:
     child = _stopped(desks, "blocking")
-    child.until("once more leaves at once")
+    child.until("a second signal exits at once")
     child.signal()
     done = child.end()
 
@@ -154,7 +153,7 @@ def test_a_tool_that_ignores_cancellation_does_not_hold_the_process_after_the_de
 
 
 def test_a_run_that_is_recorded_while_it_is_stopped_is_named_all_the_same() -> None:
-    stop = Stop()
+    shutdown = Shutdown()
 
     async def slow_start(go: asyncio.Event) -> Run:
         await go.wait()
@@ -162,7 +161,7 @@ def test_a_run_that_is_recorded_while_it_is_stopped_is_named_all_the_same() -> N
 
     async def main() -> None:
         go = asyncio.Event()
-        starting = asyncio.ensure_future(started(stop, slow_start(go)))
+        starting = asyncio.ensure_future(await_start(shutdown, slow_start(go)))
         await asyncio.sleep(0)
         starting.cancel()
         await asyncio.sleep(0)
@@ -172,4 +171,4 @@ def test_a_run_that_is_recorded_while_it_is_stopped_is_named_all_the_same() -> N
 
     asyncio.run(main())
 
-    assert "seawall resume r-1" in stop.note
+    assert "seawall resume r-1" in shutdown.message

@@ -9,9 +9,9 @@ from typing import Any
 from cli.desks import Desks
 from run.test_planner import APPROVE, auditor, desk, quick
 from seawall import Seawall, Team
-from seawall.cli.journals import texts
-from seawall.cli.render.run_header import head
-from seawall.cli.render.why_report import Explanation
+from seawall.cli.journals import read_texts
+from seawall.cli.render.run_header import draw_run_header
+from seawall.cli.render.why_report import WhyReport
 from seawall.core.events import Cause
 from seawall.history.record import RunRecord, build_record
 from seawall.history.why import explain
@@ -57,10 +57,10 @@ def told(team: Team, clock: ManualClock, **host: Any) -> Told:
             run = await sea.start(team, "go")
             await clock.until(run.outcome())
             row, events = await sea.journal.row(run.id), await sea.journal.events(run.id)
-            found = await texts(sea.journal, row.tenant, events)
+            found = await read_texts(sea.journal, row.tenant, events)
             kept = build_record(events)
-            explained = Explanation(explain(kept, found.of), row, kept, found, WIDTH).lines()
-            shown = head(row, kept, events, found, WIDTH, clock.wall_s())
+            explained = WhyReport(explain(kept, found.get), row, kept, found, WIDTH).lines()
+            shown = draw_run_header(row, kept, events, found, WIDTH, clock.wall_s())
             return Told(kept, *("\n".join(line.plain for line in lines) for lines in (explained, shown)))
 
     return asyncio.run(main())

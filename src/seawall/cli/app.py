@@ -1,4 +1,4 @@
-"""The list of commands, and what becomes of their errors: one line and an exit code, never a traceback."""
+"""Lists the commands, and turns their errors into one line and an exit code, never a traceback."""
 
 from __future__ import annotations
 
@@ -29,36 +29,36 @@ from seawall.cli.commands.show import show
 from seawall.cli.commands.verify import verify
 from seawall.cli.commands.why import why
 from seawall.cli.demo import demo
-from seawall.cli.exits import HELP, Exit, of_error
-from seawall.cli.hints import copyable
+from seawall.cli.exits import HELP, Exit, get_error_code
+from seawall.cli.hints import complete_commands
 from seawall.core.errors import SeawallBug, SeawallError
 
 
 class Commands(TyperGroup):
-    """The group, which turns errors into a line and an exit code."""
+    """The group of commands. It turns an error into a line on stderr and an exit code."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command."""
-        from seawall.cli.signals import Interrupted
+        """Runs the command."""
+        from seawall.cli.signals import CommandInterrupted
 
         try:
             return super().invoke(ctx)
         except SeawallError as error:
-            _say(ctx, error, str(error))
-            raise typer.Exit(of_error(error)) from None
-        except Interrupted as stopped:
-            typer.echo(f"seawall: interrupted; {stopped}", err=True)
-            raise typer.Exit(stopped.exit_code) from None
+            _print_error(error, debug=bool(ctx.params.get("debug")))
+            raise typer.Exit(get_error_code(error)) from None
+        except CommandInterrupted as interrupted:
+            typer.echo(f"seawall: interrupted; {interrupted}", err=True)
+            raise typer.Exit(interrupted.exit_code) from None
         except KeyboardInterrupt:
             typer.echo("\nseawall: interrupted before anything was started", err=True)
             raise typer.Exit(Exit.INTERRUPTED) from None
 
 
-def _say(ctx: Any, error: SeawallError, message: str) -> None:
-    if ctx.params.get("debug"):
+def _print_error(error: SeawallError, *, debug: bool) -> None:
+    if debug:
         traceback.print_exception(error)
-    typer.echo(f"seawall: {copyable(' '.join(message.split()))}", err=True)
-    if isinstance(error, SeawallBug) and not ctx.params.get("debug"):
+    typer.echo(f"seawall: {complete_commands(' '.join(str(error).split()))}", err=True)
+    if isinstance(error, SeawallBug) and not debug:
         typer.echo(
             "seawall: this is a bug of Seawall, please report it (seawall --debug … shows where)", err=True
         )
@@ -75,8 +75,8 @@ app = typer.Typer(
 )
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         from seawall import __version__
 
         typer.echo(f"seawall {__version__}")
@@ -84,10 +84,10 @@ def _version(asked: bool) -> None:
 
 
 @app.callback()
-def options(
+def read_options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Run teams of agents, and look after their runs."""
@@ -108,17 +108,17 @@ for panel, commands in PANELS.items():
 
 
 def main() -> None:
-    """The console script."""
-    from seawall.cli.signals import leave_by
+    """Runs the console script."""
+    from seawall.cli.signals import exit_after_grace
 
     code: object = Exit.BUG
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # signs that the terminal's encoding does not have
+            stream.reconfigure(errors="replace")  # the terminal's encoding may lack some signs
     try:
         app()
     except SystemExit as leaving:
         code = leaving.code
         raise
     finally:
-        leave_by(code if isinstance(code, int) else 0 if code is None else 1)
+        exit_after_grace(code if isinstance(code, int) else 0 if code is None else 1)

@@ -1,4 +1,4 @@
-"""Exit codes: what a script can tell from `seawall` without reading its output."""
+"""Exit codes: what a script learns from `seawall` without reading its output."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class Exit(IntEnum):
     """Every code that `seawall` exits with."""
 
     OK = 0
-    """The run completed; the command did what it was asked."""
+    """The run completed, or the command did its work."""
     BROKEN = 1
     """The outside world failed, or a check found something: a bad batch, a run that can't go on."""
     MISUSED = 2
     """The call is wrong: an option, an import path, a run id."""
     REFUSED = 3
-    """The run was refused, by a guard, a reviewer or a limit."""
+    """A guard, a reviewer or a limit refused the run."""
     HALTED = 4
     """A guard ended the run."""
     FAILED = 5
@@ -30,21 +30,21 @@ class Exit(IntEnum):
     CANCELLED = 6
     """Somebody cancelled the run."""
     WAITING = 7
-    """The run waits for a person, or under a brake."""
+    """The run waits for a person, or is paused."""
     BUG = 70
-    """Seawall is wrong; please report it."""
+    """Seawall has a bug; please report it."""
     INTERRUPTED = 130
     """Ctrl-C. (143 for a termination signal: 128 and the signal's number.)"""
 
 
 HELP = (
     "Exit codes: 0 completed, 1 something broke or a check found something, 2 the call is wrong, 3 refused, "
-    "4 halted, 5 failed, 6 cancelled, 7 waits for a person, or under a brake, 70 a bug of Seawall, 130 interrupted."
+    "4 halted, 5 failed, 6 cancelled, 7 waits for a person or is paused, 70 a bug of Seawall, 130 interrupted."
 )
 
 
-def of_status(status: Status) -> Exit:
-    """The code of a run that ended."""
+def get_status_code(status: Status) -> Exit:
+    """Returns the code of a run that ended."""
     match status:
         case "completed":
             return Exit.OK
@@ -60,14 +60,14 @@ def of_status(status: Status) -> Exit:
             assert_never(status)
 
 
-def of_rest(rest: Outcome | Waiting) -> Exit:
-    """The code of a run that came to rest."""
+def get_rest_code(rest: Outcome | Waiting) -> Exit:
+    """Returns the code of a run that ended or waits."""
     status = getattr(rest, "status", None)
-    return Exit.WAITING if status is None else of_status(status)
+    return Exit.WAITING if status is None else get_status_code(status)
 
 
-def of_error(error: SeawallError) -> Exit:
-    """The code of an error: whose move is next."""
+def get_error_code(error: SeawallError) -> Exit:
+    """Returns the code of an error, which says whose move is next."""
     match error:
         case Misused():
             return Exit.MISUSED

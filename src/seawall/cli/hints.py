@@ -1,4 +1,4 @@
-"""Commands that a person is told to type next: whole, so that they can be copied."""
+"""The commands that a person may type next, written so that they can be copied as they stand."""
 
 from __future__ import annotations
 
@@ -10,35 +10,38 @@ import sys
 from contextvars import ContextVar
 from pathlib import Path
 
-_journal: ContextVar[str] = ContextVar("journal", default="")
+_journal_option: ContextVar[str] = ContextVar("journal_option", default="")
 
-_HINT = re.compile(r"(?<![\w./-])seawall ((?:resume|show|why|runs|approve|cancel)\b(?: r-[\w-]*\w)?)")
+_COMMAND = re.compile(r"(?<![\w./-])seawall ((?:resume|show|why|runs|approve|cancel)\b(?: r-[\w-]*\w)?)")
 
 
-def at(journal: Path, default: Path, variable: str) -> Path:
-    """Note the journal of this command, which hints name unless a command finds it without."""
+def note_journal(journal: Path, default: Path, variable: str) -> Path:
+    """Records this command's journal, so that hints name it unless a command finds it without being told."""
     found = os.environ.get(variable) or str(default)
-    _journal.set("" if found == str(journal) else f" --journal {shlex.quote(str(journal))}")
+    _journal_option.set("" if found == str(journal) else f" --journal {shlex.quote(str(journal))}")
     return journal
 
 
-def program(*, elsewhere: bool = False) -> str:
-    """How this program is called: by its name only where that is found. `elsewhere`: in another directory."""
+def find_program(*, elsewhere: bool = False) -> str:
+    """Returns how to call this program: by its name if the shell finds that, else by its path.
+
+    `elsewhere`: the command will be typed in another directory, so the path must be absolute.
+    """
     path = Path(sys.argv[0])
     if shutil.which("seawall") is not None:
         return "seawall"
     if path.name == "__main__.py" and path.parent.name == "seawall":
         return f"{shlex.quote(sys.executable)} -m seawall"
-    if path.stem != "seawall":  # called by a program of another name, such as a test's
+    if path.stem != "seawall":  # another program called this code, such as a test runner
         return "seawall"
     return shlex.quote(str(path.absolute()) if elsewhere else sys.argv[0])
 
 
-def hint(words: str) -> str:
-    """`seawall WORDS`, with the journal of this command."""
-    return f"{program()} {words}{_journal.get()}"
+def format_command(words: str) -> str:
+    """Returns `seawall WORDS` with the journal of this command."""
+    return f"{find_program()} {words}{_journal_option.get()}"
 
 
-def copyable(message: str) -> str:
-    """A message from below the command line, with the commands that it names made whole."""
-    return _HINT.sub(lambda found: hint(found[1]), message)
+def complete_commands(message: str) -> str:
+    """Returns a message from below the command line with each `seawall …` in it as `format_command` writes it."""
+    return _COMMAND.sub(lambda found: format_command(found[1]), message)

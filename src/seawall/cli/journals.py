@@ -1,61 +1,107 @@
-"""Opening a journal for a command."""
+"""Opens a journal for a command, and reads what commands show of it."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
+from seawall.cli.signals import Shutdown
 from seawall.core.canonical import Ref
+from seawall.core.clock import SystemClock
 from seawall.core.errors import Misused
-from seawall.core.events import Event, refs_of
-
-if TYPE_CHECKING:
-    from seawall.journal.protocol import Journal
+from seawall.core.events import Event, RunStarted, refs_of
+from seawall.journal.protocol import Journal, Lease, RunRow
+from seawall.journal.sqlite import SqliteJournal
+from seawall.runtime.seawall import Seawall
 
 READ_AT_ONCE = 500
-"""Bodies that are read from the journal in one go."""
+"""Bodies that one query reads from the journal."""
 
 
-def there(path: Path) -> str:
-    """The path of a journal that is there. Raises `Misused`, which says how to name another, if it is not."""
+def require_file(path: Path) -> str:
+    """Returns the path of a journal that exists. Raises `Misused`, which says how to name another one."""
     if not path.exists():
         raise Misused(f"there is no journal at {path}: name one with --journal FILE or in SEAWALL_JOURNAL")
     return str(path)
 
 
 @asynccontextmanager
-async def reading(path: Path) -> AsyncGenerator[Journal]:
-    """The journal at `path`, which must be there. Raises `Misused` if it is not."""
-    from seawall.core.clock import SystemClock
-    from seawall.journal.sqlite import SqliteJournal
-
-    journal = SqliteJournal.open(there(path), clock=SystemClock(), create=False)
+async def open_journal(path: Path) -> AsyncGenerator[Journal]:
+    """Opens the journal at `path` without a runtime. Raises `Misused` if there is none."""
+    journal = SqliteJournal.open(require_file(path), clock=SystemClock(), create=False)
     try:
         yield journal
     finally:
         await journal.close()
 
 
-class Texts:
+@asynccontextmanager
+async def open_seawall(
+    path: Path, shutdown: Shutdown | None = None, *, create: bool = False
+) -> AsyncGenerator[Seawall]:
+    """Opens a `Seawall` on the journal at `path`, and notes for `shutdown` each run that it starts.
+
+    With `create` the journal is made if there is none; without it that raises `Misused`.
+    """
+    file = str(path) if create else require_file(path)
+    journal = InterruptibleJournal.open(file, clock=SystemClock(), create=create)
+    assert isinstance(journal, InterruptibleJournal)
+    journal.shutdown = shutdown or Shutdown()
+    async with Seawall(journal) as sea:
+        yield sea
+
+
+class InterruptibleJournal(SqliteJournal):
+    """A journal that tells `shutdown` about each run before anything acts on it.
+
+    A tool may block the event loop in the very first step; then nothing else could tell which run that was.
+    """
+
+    shutdown: Shutdown
+
+    async def create(
+        self,
+        started: RunStarted,
+        events: Sequence[Event],
+        bodies: Mapping[Ref, bytes],
+        **options: Any,
+    ) -> Lease:
+        """See `Journal.create`."""
+        self.shutdown.note_starting(started.run)
+        lease = await super().create(started, events, bodies, **options)
+        self.shutdown.note_run(lease.run)
+        return lease
+
+
+async def read_start(journal: Journal, name: str) -> tuple[RunRow, RunStarted]:
+    """Returns a run's row and its first event. Raises `Misused` if its events were pruned."""
+    row = await journal.row(await journal.find(name))
+    first = next(iter(await journal.events(row.run)), None)
+    if not isinstance(first, RunStarted):
+        raise Misused(f"run {row.run}: its events were pruned, only its summary is left")
+    return row, first
+
+
+class BodyTexts:
     """The bodies of a run, as text."""
 
     def __init__(self, found: dict[Ref, bytes]) -> None:
         self._found = found
 
-    def of(self, ref: Ref | None) -> str:
-        """The text of a body; what was erased says so."""
+    def get(self, ref: Ref | None) -> str:
+        """Returns the text of a body; `[erased]` for one that was erased, and nothing for None."""
         if not ref:
             return ""
         data = self._found.get(ref)
         return "[erased]" if data is None else data.decode("utf-8", "replace")
 
 
-async def texts(journal: Journal, tenant: str, events: Iterable[Event]) -> Texts:
-    """Every body that these events refer to."""
+async def read_texts(journal: Journal, tenant: str, events: Iterable[Event]) -> BodyTexts:
+    """Reads every body that these events refer to."""
     wanted = refs_of(events)
     found: dict[Ref, bytes] = {}
     for start in range(0, len(wanted), READ_AT_ONCE):
         found |= await journal.bodies(tenant, wanted[start : start + READ_AT_ONCE])
-    return Texts(found)
+    return BodyTexts(found)

@@ -1,4 +1,4 @@
-"""`limits.toml`, `--active-s` and `--mode`: what a run may spend, and which guards only watch."""
+"""Reads `limits.toml`, `--active-s` and `--mode`: what a run may spend, and which guards only observe."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from seawall.core.events import Mode
 from seawall.core.limits import Limits
 
 
-def limits(base: Limits, file: Path | None, active_s: float | None = None) -> Limits:
-    """The team's limits, with what `file` says in their place, and `active_s` in place of that.
+def read_limits(base: Limits, file: Path | None, active_s: float | None = None) -> Limits:
+    """Returns the team's limits, replaced by those of `file`, and `active_s` by the value given here.
 
     Raises `Misused` naming the key and the value that is wrong.
     """
     from seawall.core.limits import validate_limits
 
-    given: dict[str, Any] = {} if file is None else _read(file)
+    given: dict[str, Any] = {} if file is None else _read_file(file)
     if active_s is not None:
         given["active_s"] = active_s
     if not given:
@@ -31,7 +31,7 @@ def limits(base: Limits, file: Path | None, active_s: float | None = None) -> Li
     return validate_limits(msgspec.structs.replace(base, **given))
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read_file(file: Path) -> dict[str, Any]:
     try:
         table = tomllib.loads(file.read_text(encoding="utf-8"), parse_float=Decimal)
     except FileNotFoundError:
@@ -39,19 +39,21 @@ def _read(file: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise Misused(f"{file} can't be read: {error}") from None
     except tomllib.TOMLDecodeError as error:
-        raise Misused(f"{file} is no TOML: {error}") from None
-    return {key: _value(file, key, value) for key, value in table.items()}
+        raise Misused(f"{file} is not TOML: {error}") from None
+    return {key: _convert_value(file, key, value) for key, value in table.items()}
 
 
-def _value(file: Path, key: str, value: Any) -> Any:
-    """One limit as its field wants it."""
+def _convert_value(file: Path, key: str, value: Any) -> Any:
+    """Returns one limit in the type of its field. Raises `Misused` if it is not a limit or not a number above zero."""
     known = Limits.__struct_fields__
     if key not in known:
         near = get_close_matches(key, known, 1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise Misused(f"{file}: {key} = {_shown(value)} is no limit{hint}; there are: {', '.join(known)}")
+        raise Misused(
+            f"{file}: {key} = {_format_value(value)} is not a limit{hint}; there are: {', '.join(known)}"
+        )
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
-        raise Misused(f"{file}: {key} = {_shown(value)}; it must be a number")
+        raise Misused(f"{file}: {key} = {_format_value(value)}; it must be a number")
     if not (value.is_finite() if isinstance(value, Decimal) else True) or not value > 0:
         raise Misused(f"{file}: {key} = {value}; it must be above zero")
     if key == "usd":
@@ -63,12 +65,12 @@ def _value(file: Path, key: str, value: Any) -> Any:
     return value
 
 
-def _shown(value: object) -> str:
+def _format_value(value: object) -> str:
     return repr(str(value)) if isinstance(value, str) else str(value)
 
 
-def modes(given: Sequence[str]) -> Mapping[str, Mode]:
-    """`loops=observe` as a mapping. Raises `Misused` naming what is wrong."""
+def parse_modes(given: Sequence[str]) -> Mapping[str, Mode]:
+    """Returns `loops=observe` as a mapping. Raises `Misused` naming what is wrong."""
     known: tuple[str, ...] = get_args(Mode)
     found: dict[str, Mode] = {}
     for each in given:

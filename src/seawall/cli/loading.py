@@ -1,4 +1,4 @@
-"""`app:desk`: from an import path to a team."""
+"""Loads a team from an import path such as `app:desk`."""
 
 from __future__ import annotations
 
@@ -14,85 +14,116 @@ from typing import TYPE_CHECKING, Any
 from seawall.core.errors import Misused, SeawallError
 
 if TYPE_CHECKING:
+    from seawall.core.events import RunStarted
+    from seawall.journal.protocol import RunRow
     from seawall.team.team import Team
 
 
-def load(path: str) -> Team:
-    """The team at `module:attribute`, with the current directory importable. An agent becomes a team of one.
+def load_team(path: str) -> Team:
+    """Returns the team at `module:attribute`, with the current directory importable.
 
-    A function without arguments is called for it: what makes a team need not be called where it stands. Raises `Misused` that names what is not there, and what is.
+    An agent becomes a team of one. A function without required arguments is called, and its result is used: so a
+    module need not build its team while it is imported. Raises `Misused`, which names what is missing and what the
+    module offers.
     """
     from seawall.team.agent import Agent
     from seawall.team.team import Team
 
     name, colon, attribute = path.partition(":")
-    module = _module(name, path)
+    module = _import_module(name, path)
     if not colon or not attribute:
-        raise Misused(f"{path!r} names no team: write module:attribute; {_there(module)}")
+        raise Misused(f"{path!r} names no team: write module:attribute; {_describe_teams(module)}")
     value: Any = module
     for part in attribute.split("."):
         if not hasattr(value, part):
             raise Misused(
-                f"there is no {attribute!r} in module {name!r}{_near(attribute, module)}; {_there(module)}"
+                f"there is no {attribute!r} in module {name!r}{_suggest_team(attribute, module)}; "
+                f"{_describe_teams(module)}"
             )
         value = getattr(value, part)
     if inspect.isfunction(value):
-        value = _made(value, path, attribute)
+        value = _call_factory(value, path, attribute)
     if isinstance(value, Agent):
         return Team(value)
     if not isinstance(value, Team):
-        raise Misused(f"{path} is of type {type(value).__name__}, not a Team or an Agent; {_there(module)}")
+        raise Misused(
+            f"{path} is of type {type(value).__name__}, not a Team or an Agent; {_describe_teams(module)}"
+        )
     return value
 
 
-def _made(function: FunctionType, path: str, attribute: str) -> Any:
-    """What a function without arguments returns. Raises `Misused` if it can't be called like that."""
+def load_recorded_team(row: RunRow, started: RunStarted, app: str | None) -> Team:
+    """Returns the team of `--app`, or else of the path recorded with the run. Raises `Misused` if there is neither."""
+    path = app if app is not None else row.app
+    if path is None:
+        raise Misused(f"run {row.run}: {explain_missing_app(row)}")
+    return check_leader(load_team(path), path, started)
+
+
+def explain_missing_app(row: RunRow) -> str:
+    """Says that no import path is recorded with a run, and how to give one."""
+    return f"no app is recorded with it: give one with --app MODULE:TEAM (its team is {row.team!r})"
+
+
+def check_leader(team: Team, path: str, started: RunStarted) -> Team:
+    """Returns the team if the agent that leads the run is in it. Raises `Misused` if not."""
+    if started.agent not in team.members:
+        there = ", ".join(team.members)
+        raise Misused(
+            f"{path} is another team: agent {started.agent!r}, which leads run {started.run} of team "
+            f"{started.team!r}, is not in it (there: {there})"
+        )
+    return team
+
+
+def _call_factory(function: FunctionType, path: str, attribute: str) -> Any:
+    """Returns what a function without required arguments returns. Raises `Misused` if it can't be called like that."""
     parameters = inspect.signature(function).parameters.values()
-    awaited = inspect.iscoroutinefunction(function)
-    needed = [
+    is_coroutine = inspect.iscoroutinefunction(function)
+    required = [
         each.name
         for each in parameters
         if each.default is each.empty and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
     ]
-    if needed or awaited:
-        arguments = ", ".join(f"{name}=…" for name in needed)
+    if required or is_coroutine:
+        arguments = ", ".join(f"{name}=…" for name in required)
         raise Misused(
             f"{path} is a function, not a Team or an Agent: call it in the module, for example "
-            f"team = {'await ' if awaited else ''}{attribute}({arguments})"
+            f"team = {'await ' if is_coroutine else ''}{attribute}({arguments})"
         )
     try:
         return function()
     except (Exception, SystemExit) as error:
-        raise Misused(f"{path}(): {_where(error)}{type(error).__name__}: {error}") from error
+        raise Misused(f"{path}(): {_locate(error)}{type(error).__name__}: {error}") from error
 
 
-def _module(name: str, path: str) -> ModuleType:
+def _import_module(name: str, path: str) -> ModuleType:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
     if not all(part.isidentifier() for part in name.split(".")) or Path(name).is_file():
-        hint = f"; write it as {_dotted(name)}:…" if name.endswith(".py") else ""
-        raise Misused(f"{path!r} names no team: {name!r} is no module name{hint}")
+        hint = f"; write it as {_convert_to_dotted(name)}:…" if name.endswith(".py") else ""
+        raise Misused(f"{path!r} names no team: {name!r} is not a module name{hint}")
     importlib.invalidate_caches()
     try:
         return importlib.import_module(name)
     except SeawallError as error:
-        raise Misused(f"{path}: {_where(error)}{error}") from error
+        raise Misused(f"{path}: {_locate(error)}{error}") from error
     except ModuleNotFoundError as error:
         missing = error.name or ""
         if missing == name or name.startswith(f"{missing}."):
             raise Misused(f"there is no module {missing!r} (looked in {here} and in Python's path)") from None
-        raise Misused(f"{path}: {_where(error)}module {missing!r} is not installed") from error
+        raise Misused(f"{path}: {_locate(error)}module {missing!r} is not installed") from error
     except (Exception, SystemExit) as error:
-        raise Misused(f"{path}: {_where(error)}{type(error).__name__}: {error}") from error
+        raise Misused(f"{path}: {_locate(error)}{type(error).__name__}: {error}") from error
 
 
-def _dotted(file: str) -> str:
+def _convert_to_dotted(file: str) -> str:
     return file.removesuffix(".py").strip("./").replace("/", ".")
 
 
-def _where(error: BaseException) -> str:
-    """The user's own line that the import stopped at."""
+def _locate(error: BaseException) -> str:
+    """Returns `file.py:12: `, the last line of the user's own code that the error passed; nothing if there is none."""
     if isinstance(error, SyntaxError):
         return f"{Path(error.filename or '?').name}:{error.lineno}: "
     frames = traceback.extract_tb(error.__traceback__)
@@ -101,7 +132,8 @@ def _where(error: BaseException) -> str:
     return f"{Path(own[-1].filename).name}:{own[-1].lineno}: " if own else ""
 
 
-def _teams(module: ModuleType) -> list[str]:
+def _list_teams(module: ModuleType) -> list[str]:
+    """Returns the names of a module's teams, or of its agents if it has no team."""
     from seawall.team.agent import Agent
     from seawall.team.team import Team
 
@@ -110,13 +142,13 @@ def _teams(module: ModuleType) -> list[str]:
     return teams or list(found)
 
 
-def _there(module: ModuleType) -> str:
-    teams = _teams(module)
+def _describe_teams(module: ModuleType) -> str:
+    teams = _list_teams(module)
     if not teams:
         return f"module {module.__name__!r} holds no Team and no Agent"
     return f"there: {', '.join(f'{module.__name__}:{name}' for name in teams)}"
 
 
-def _near(attribute: str, module: ModuleType) -> str:
-    near = get_close_matches(attribute, _teams(module), 1)
+def _suggest_team(attribute: str, module: ModuleType) -> str:
+    near = get_close_matches(attribute, _list_teams(module), 1)
     return f" (did you mean {near[0]!r}?)" if near else ""

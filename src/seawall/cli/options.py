@@ -1,20 +1,23 @@
-"""Options and arguments that several commands share."""
+"""The options and arguments that several commands share, and how their values are read."""
 
 from __future__ import annotations
 
+import getpass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from seawall.cli.hints import at
+from seawall.cli.hints import note_journal
+from seawall.cli.render.formats import parse_duration_s
+from seawall.core.errors import Misused
 
 JOURNAL_VARIABLE = "SEAWALL_JOURNAL"
 DEFAULT_JOURNAL = Path("seawall.db")
 
 
-def _noted(journal: Path) -> Path:
-    return at(journal, DEFAULT_JOURNAL, JOURNAL_VARIABLE)
+def _note_journal(journal: Path) -> Path:
+    return note_journal(journal, DEFAULT_JOURNAL, JOURNAL_VARIABLE)
 
 
 JournalOption = Annotated[
@@ -26,22 +29,22 @@ JournalOption = Annotated[
         metavar="FILE",
         help="The journal's file.",
         show_default=True,
-        callback=_noted,
+        callback=_note_journal,
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 RunArgument = Annotated[
-    str, typer.Argument(metavar="RUN", help="A run's id, its beginning or its end; or 'last'.")
+    str, typer.Argument(metavar="RUN", help="A run's id, or the beginning or the end of it; or 'last'.")
 ]
 AppOption = Annotated[
     str | None,
     typer.Option(
-        "--app", metavar="MODULE:TEAM", help="The team, if not the one that is recorded with the run."
+        "--app", metavar="MODULE:TEAM", help="The team to use instead of the one recorded with the run."
     ),
 ]
 LimitsOption = Annotated[
     Path | None,
-    typer.Option("--limits", metavar="FILE", help="A TOML file with limits, in place of the team's own."),
+    typer.Option("--limits", metavar="FILE", help="A TOML file with limits that replace the team's own."),
 ]
 ModeOption = Annotated[
     list[str] | None,
@@ -49,23 +52,51 @@ ModeOption = Annotated[
         "--mode", metavar="GUARD=MODE", help="Set a guard to off, observe or enforce. May be repeated."
     ),
 ]
-TenantOption = Annotated[
-    str | None, typer.Option("--tenant", "-t", metavar="NAME", help="Only this tenant's.")
+TenantOption = Annotated[str | None, typer.Option("--tenant", "-t", metavar="NAME", help="Only this tenant.")]
+DeciderOption = Annotated[
+    str, typer.Option("--by", metavar="NAME", help="The person who decides; the name is recorded.")
 ]
-ByOption = Annotated[str, typer.Option("--by", metavar="NAME", help="Who decides; it is recorded.")]
-WhoOption = Annotated[
+AuthorOption = Annotated[
     str,
-    typer.Option("--by", metavar="NAME", help="Who does it; it is recorded. Without: the system's user."),
+    typer.Option(
+        "--by",
+        metavar="NAME",
+        help="The person who makes this change; the name is recorded. Default: the system's user.",
+    ),
 ]
-WhyOption = Annotated[str, typer.Option("--why", metavar="TEXT", help="Why; it is recorded.")]
+WhyOption = Annotated[
+    str, typer.Option("--why", metavar="TEXT", help="The reason for the change; it is recorded.")
+]
 ForOption = Annotated[
     str | None,
     typer.Option(
-        "--for", metavar="DURATION", help="For so long: 90s, 30m, 1h30m, 2d. Without: until it is set anew."
+        "--for",
+        metavar="DURATION",
+        help="How long it lasts: 90s, 30m, 1h30m, 2d. Default: until somebody changes it.",
     ),
 ]
-ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is recorded.")]
+ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="The reason; it is recorded.")]
 StepArgument = Annotated[
     int | None,
-    typer.Argument(metavar="STEP", help="The step to decide on, if several wait.", show_default=False),
+    typer.Argument(metavar="STEP", help="The step to decide on, if several steps wait.", show_default=False),
 ]
+
+
+def resolve_author(by: str) -> str:
+    """Returns the name given with `--by`, or the system's user. Raises `Misused` if the system names none."""
+    if by.strip():
+        return by
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        raise Misused("who makes this change? give --by NAME; it is recorded") from None
+
+
+def parse_for_s(text: str | None) -> float | None:
+    """Returns the seconds of `--for`; None without it. Raises `Misused` if it is not a duration."""
+    if text is None:
+        return None
+    found = parse_duration_s(text)
+    if not found:
+        raise Misused(f"--for {text}: write a number above zero and a unit, such as 90s, 30m, 1h30m or 2d")
+    return found

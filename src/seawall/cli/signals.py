@@ -1,7 +1,7 @@
-"""Running a command's coroutine so that Ctrl-C loses nothing, says how to go on, and always leaves.
+"""Runs a command's coroutine so that Ctrl-C loses nothing, says how to go on, and always ends the process.
 
-The first signal cancels the command, which gives up its runs and closes the journal; if that takes longer than
-`GRACE_S`, or at a second signal, the process leaves as it is. That is as safe as any crash: what is recorded is
+The first signal cancels the command, which gives up its runs and closes the journal. If that takes longer than
+`GRACE_S`, or if a second signal arrives, the process exits at once. That is as safe as a crash: what is recorded stays
 recorded, and a run goes on from there.
 """
 
@@ -14,106 +14,142 @@ import threading
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from seawall.cli.hints import format_command
+
+if TYPE_CHECKING:
+    from seawall.runtime.run import Run
 
 T = TypeVar("T")
 
 GRACE_S = 3.0
-"""From the first signal to leaving: a second for tools that ignore cancellation, the rest for a slow disk."""
+"""From the first signal to the exit: a second for tools that ignore cancellation, the rest for a slow disk."""
 LEFTOVER_S = 0.2
-"""For tasks that nobody waits for any more, once the command is done."""
+"""How long the end of a command waits for tasks that it has cancelled and no longer needs."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Interrupted(Exception):
-    """The command was stopped by a signal; the message says how to go on."""
+class CommandInterrupted(Exception):
+    """A signal stopped the command; the message says how to go on."""
 
-    def __init__(self, number: int, note: str) -> None:
-        super().__init__(note)
+    def __init__(self, number: int, message: str) -> None:
+        super().__init__(message)
         self.exit_code = 128 + number
 
 
-class Stop:
-    """What is to be said if the command is stopped now."""
+class Shutdown:
+    """What a signal finds when it stops this command: what to report, and whether it is the first one."""
 
     def __init__(self) -> None:
-        self.note = "nothing was started"
+        self.message = "nothing was started"
+        """What is reported if the command is stopped now. The command keeps it up to date."""
         self.number: int | None = None
-        """The first signal."""
+        """The first signal; None before it."""
 
-    def leave(self, number: int, why: str) -> None:
-        """Leave the process as it is."""
-        os.write(2, f"\nseawall: {why}; {self.note}\n".encode())
+    def note_starting(self, run_id: str) -> None:
+        """Reports, if stopped now, a run whose record is being written."""
+        self.message = f"run {run_id} may not be recorded yet; look with:\n  {format_command('runs')}"
+
+    def note_run(self, run_id: str) -> None:
+        """Reports, if stopped now, a run that is recorded and can be resumed."""
+        self.message = (
+            f"run {run_id} is recorded up to here; go on with:\n  {format_command(f'resume {run_id}')}"
+        )
+
+    def exit_now(self, number: int, why: str) -> None:
+        """Reports the message and ends the process, whatever it is doing."""
+        os.write(2, f"\nseawall: {why}; {self.message}\n".encode())
         os._exit(128 + number)
 
 
-def run_async(work: Callable[[Stop], Coroutine[Any, Any, T]]) -> T:
-    """Run `work` to its end. Raises `Interrupted` after a signal that it did not outrun."""
-    stop = Stop()
+def run_async(work: Callable[[Shutdown], Coroutine[Any, Any, T]]) -> T:
+    """Runs `work` to its end. Raises `CommandInterrupted` if a signal came first."""
+    shutdown = Shutdown()
     loop = asyncio.new_event_loop()
     try:
-        task = loop.create_task(work(stop))
-        with _signals(stop, loop, task):
+        task = loop.create_task(work(shutdown))
+        with _handle_signals(shutdown, loop, task):
             try:
                 return loop.run_until_complete(task)
             except asyncio.CancelledError:
-                if stop.number is None:
+                if shutdown.number is None:
                     raise
-                raise Interrupted(stop.number, stop.note) from None
+                raise CommandInterrupted(shutdown.number, shutdown.message) from None
             finally:
-                _let_go(loop)
+                _cancel_leftovers(loop)
     finally:
         loop.close()
 
 
+async def await_start(shutdown: Shutdown, start: Coroutine[Any, Any, Run]) -> Run:
+    """Returns the handle that `start` gives, and notes its run for `shutdown`.
+
+    A signal in the middle of it does not hide the run: it may be recorded already, so its start is awaited first.
+    """
+    starting = asyncio.ensure_future(start)
+    try:
+        run = await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        run = await starting
+        shutdown.note_run(run.id)
+        raise
+    shutdown.note_run(run.id)
+    return run
+
+
 @contextmanager
-def _signals(stop: Stop, loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> Generator[None]:
+def _handle_signals(
+    shutdown: Shutdown, loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]
+) -> Generator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def handle(number: int, _: FrameType | None) -> None:
-        if stop.number is not None:
-            stop.leave(number, "left at once")
-        stop.number = number
-        os.write(2, b"\nseawall: stopping (once more leaves at once)\n")
-        leave = threading.Timer(GRACE_S, stop.leave, (number, f"something held on for {GRACE_S:g} s"))
-        leave.daemon = True
-        leave.start()
-        stop_later.append(leave)
+        if shutdown.number is not None:
+            shutdown.exit_now(number, "left at once")
+        shutdown.number = number
+        os.write(2, b"\nseawall: stopping (a second signal exits at once)\n")
+        timer = threading.Timer(
+            GRACE_S, shutdown.exit_now, (number, f"the command did not stop within {GRACE_S:g} s")
+        )
+        timer.daemon = True
+        timer.start()
+        timers.append(timer)
         loop.call_soon_threadsafe(task.cancel)
 
-    stop_later: list[threading.Timer] = []
+    timers: list[threading.Timer] = []
     before = {number: signal.getsignal(number) for number in SIGNALS}
     for number, handler in before.items():
-        if handler is not signal.SIG_IGN:  # nohup stays in force
+        if handler is not signal.SIG_IGN:  # a command under nohup goes on ignoring SIGHUP
             signal.signal(number, handle)
     try:
         yield
     finally:
-        for leave in stop_later:
-            leave.cancel()
+        for timer in timers:
+            timer.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def _let_go(loop: asyncio.AbstractEventLoop) -> None:
-    """Cancel what is left, wait a moment, and forget what ignores it: the process does not wait for it."""
+def _cancel_leftovers(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancels the remaining tasks, waits `LEFTOVER_S`, and abandons those that ignore it."""
     tasks = asyncio.all_tasks(loop)
     if tasks:
         for task in tasks:
             task.cancel()
         loop.run_until_complete(asyncio.wait(tasks, timeout=LEFTOVER_S))
     loop.run_until_complete(asyncio.wait([loop.create_task(loop.shutdown_asyncgens())], timeout=LEFTOVER_S))
-    loop.set_exception_handler(_say_nothing)
+    loop.set_exception_handler(_ignore_exception)
 
 
-def _say_nothing(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Nobody need hear of tasks that are forgotten on purpose."""
+def _ignore_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Reports nothing: the tasks that are left were abandoned on purpose."""
 
 
-def leave_by(exit_code: int) -> None:
-    """Leave with this code after `GRACE_S`, should a thread of the user's hold the process at its end."""
-    leave = threading.Timer(GRACE_S, os._exit, (exit_code,))
-    leave.daemon = True
-    leave.start()
+def exit_after_grace(exit_code: int) -> None:
+    """Ends the process with this code after `GRACE_S`, even if a thread of the user's code still runs."""
+    timer = threading.Timer(GRACE_S, os._exit, (exit_code,))
+    timer.daemon = True
+    timer.start()

@@ -1,4 +1,4 @@
-"""What `seawall budget` tells of each account: computed from what is booked, the caps, and the time of the day."""
+"""Computes what `seawall budget` shows of each account, from what is booked, the caps, and the time of day."""
 
 from __future__ import annotations
 
@@ -9,18 +9,14 @@ from typing import Literal
 
 import msgspec
 
-from seawall.cli.render import formats
 from seawall.guards.budget.options import Budget, Scope
 from seawall.journal.protocol import Account, Cap, Spend
 from seawall.run.spend_delta import DAY_S, day_of
 
 What = Literal["usd", "tokens", "model_calls", "tool_calls"]
 WHATS: tuple[What, ...] = ("usd", "tokens", "model_calls", "tool_calls")
-LEAST_S = 60.0
-"""Of a day, before there is a rate of it."""
-YEAR_S = 365 * DAY_S
-"""Beyond this a time says nothing: no rate of a day holds so long."""
-_SCOPES: dict[Scope, str] = {"tenant_day": "today", "tenant": "in all", "day": "today"}
+RATE_AFTER_S = 60.0
+"""How old a day must be before a rate is computed from it."""
 
 
 class Spending(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,50 +31,23 @@ class Spending(msgspec.Struct, frozen=True, kw_only=True):
     cap: Decimal | int | None
     left: Decimal | int | None
     per_hour: Decimal | None
-    """Of today so far; None in the first minute of a day."""
+    """The rate of today so far; None in the first minute of a day."""
     runs_out_s: float | None
-    """From now, at that rate; None: not at all, or of a day's account not on that day."""
+    """Seconds from now until the account is used up at that rate; None if it never is, or if it is a day's account
+    that lasts to the end of its day."""
     too_much: Decimal | int | None = None
-    """The least that a call could take and that does not fit into what is left; None if there was no such call."""
-
-    def cells(self) -> tuple[str, ...]:
-        """A row of the table."""
-        whose = "all tenants" if self.tenant == "*" else formats.one_line(self.tenant) or "no tenant"
-        return (
-            f"{whose} {_SCOPES[self.scope]}",
-            self.what.replace("_", " "),
-            self._amount(self.spent),
-            self._amount(self.reserved),
-            "no cap" if self.cap is None else self._amount(self.cap, zero=True),
-            "" if self.left is None else self._amount(self.left, zero=True),
-            "" if self.per_hour is None else self._amount(self.per_hour),
-            self._runs_out(),
-        )
-
-    def _runs_out(self) -> str:
-        if self.runs_out_s == 0:
-            return "now"
-        if self.too_much is not None:
-            return f"now, for a call of up to {self._amount(self.too_much)}"
-        if self.runs_out_s is None:
-            return ""
-        return "in more than a year" if self.runs_out_s > YEAR_S else f"in {formats.age(self.runs_out_s)}"
-
-    def _amount(self, value: Decimal | int, *, zero: bool = False) -> str:
-        if not value:
-            return "0" if zero else "-"
-        return formats.usd(Decimal(value)) if self.what == "usd" else formats.count(round(value))
+    """The smallest bound of a call that did not fit into what is left; None if every call did."""
 
 
-def tenants_of(accounts: Sequence[Account], today: str, budget: Budget) -> list[str]:
-    """The tenants with an account, or caps of their own; who spent most today first."""
+def list_tenants(accounts: Sequence[Account], today: str, budget: Budget) -> list[str]:
+    """Returns the tenants that have an account or caps of their own; those that spent most today come first."""
     spent = dict.fromkeys(budget.tenants.keys() | budget.tenants_day.keys(), Decimal(0))
     spent |= {each.tenant: Decimal(0) for each in accounts if each.tenant != "*"}
     spent |= {each.tenant: each.spent.usd for each in accounts if each.tenant in spent and each.day == today}
     return sorted(spent, key=lambda name: (-spent[name], name))
 
 
-def spendings(
+def list_spending(
     accounts: Sequence[Account],
     tenants: Sequence[str],
     budget: Budget,
@@ -87,9 +56,10 @@ def spendings(
     everybody: bool,
     short: Mapping[tuple[str, str, str], Decimal] | None = None,
 ) -> list[Spending]:
-    """What there is to tell: money of every account, and of the rest what is capped.
+    """Returns the money of every account, and of the other kinds those that have a cap.
 
-    `short`: the least that calls needed which did not fit, by scope, tenant and what was short.
+    `everybody` adds today's account of all tenants together. `short` holds the smallest bounds of calls that did not
+    fit, by scope, tenant and what was short.
     """
     today = day_of(now)
     booked = {(each.tenant, each.day): each for each in accounts}
@@ -98,23 +68,26 @@ def spendings(
         caps = {cap.scope: cap for cap in budget.caps(tenant)}
         spent_today = booked.get((tenant, today), Account(tenant=tenant, day=today))
         in_all = booked.get((tenant, "*"), Account(tenant=tenant, day="*"))
-        found += _told("tenant_day", spent_today, caps.get("tenant_day"), spent_today.spent, now)
-        found += _told("tenant", in_all, caps.get("tenant"), spent_today.spent, now)
+        found += _list_of_account("tenant_day", spent_today, caps.get("tenant_day"), spent_today.spent, now)
+        found += _list_of_account("tenant", in_all, caps.get("tenant"), spent_today.spent, now)
     total = booked.get(("*", today), Account(tenant="*", day=today))
     cap = next((cap for cap in budget.caps("") if cap.scope == "day"), None)
     if everybody and (tenants or cap is not None):
-        found += _told("day", total, cap, total.spent, now)
-    return [_with_short(each, short or {}) for each in found]
+        found += _list_of_account("day", total, cap, total.spent, now)
+    return [_add_too_much(each, short or {}) for each in found]
 
 
-def _with_short(told: Spending, short: Mapping[tuple[str, str, str], Decimal]) -> Spending:
-    need = short.get((told.scope, "" if told.scope == "day" else told.tenant, told.what))
-    if need is None or told.left is None or need <= told.left:
-        return told
-    return msgspec.structs.replace(told, too_much=need if told.what == "usd" else int(need))
+def _add_too_much(spending: Spending, short: Mapping[tuple[str, str, str], Decimal]) -> Spending:
+    tenant = "" if spending.scope == "day" else spending.tenant
+    need = short.get((spending.scope, tenant, spending.what))
+    if need is None or spending.left is None or need <= spending.left:
+        return spending
+    return msgspec.structs.replace(spending, too_much=need if spending.what == "usd" else int(need))
 
 
-def _told(scope: Scope, account: Account, cap: Cap | None, today: Spend, now: float) -> Iterator[Spending]:
+def _list_of_account(
+    scope: Scope, account: Account, cap: Cap | None, today: Spend, now: float
+) -> Iterator[Spending]:
     midnight = datetime.fromtimestamp(now, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     passed_s = now - midnight.timestamp()
     for what in WHATS:
@@ -124,7 +97,7 @@ def _told(scope: Scope, account: Account, cap: Cap | None, today: Spend, now: fl
         spent, reserved = getattr(account.spent, what), getattr(account.reserved, what)
         left = None if limit is None else max(limit - spent - reserved, type(limit)(0))
         per_hour = None
-        if passed_s >= LEAST_S:
+        if passed_s >= RATE_AFTER_S:
             per_hour = Decimal(getattr(today, what)) * 3600 / Decimal(round(passed_s))
         runs_out_s = None
         if left is not None and not left:

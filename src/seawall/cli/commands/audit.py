@@ -1,4 +1,4 @@
-"""`seawall audit`: recorded calls, from anywhere: what would have been advised on, what stopped, and where."""
+"""`seawall audit`: judges recorded calls, from anywhere: which would have been advised on, and which not made."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 STDIN = Path("/dev/stdin")
 FIELDS = ("tool", "arguments", "result", "error", "agent", "turn")
-SOME = 12
+LISTED_NAMES = 12
 """Names of fields, or of tools, that a note lists: a line or two."""
 REASON_CHARS = 110
-"""Of a reason in the table; `--json` has all of it."""
+"""Characters of a reason in the table; `--json` has all of it."""
 
 
 def audit(
@@ -35,23 +35,23 @@ def audit(
     effect: Annotated[
         list[str] | None,
         typer.Option(
-            "--effect", metavar="TOOL", help="A tool that writes (send_*, …); then all others read."
+            "--effect", metavar="TOOL", help="A tool that writes (send_*, …); all others then only read."
         ),
     ] = None,
     poll: Annotated[
         list[str] | None,
-        typer.Option("--poll", metavar="TOOL", help="A tool that is asked until something has happened."),
+        typer.Option("--poll", metavar="TOOL", help="A tool that is called until something has happened."),
     ] = None,
     json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object a run, a line each, instead of text.")
+        bool, typer.Option("--json", help="Print one JSON object for each run, a line each, instead of text.")
     ] = False,
 ) -> None:
     """Send recorded calls through the loop guard: which would have been advised on, and which not made.
 
-    Calls are counted from 0. With --json one JSON object a run and line. Exit code 1 if a line could not be read; the others are audited.
+    Calls are counted from 0. With --json it prints one JSON object for each run. Exit code 1 if a line could not be read; the other lines are audited.
     """
     from seawall.audit import BadLine, ToolNames, guards, read
-    from seawall.audit import audit as judged
+    from seawall.audit import audit as audit_run
     from seawall.cli.render.screen import Screen
     from seawall.core.errors import Misused
 
@@ -61,81 +61,87 @@ def audit(
             raise Misused(f"there is no file {path}")
     names = ToolNames(effects=tuple(effect or ()), polls=tuple(poll or ()))
     loops = guards(names)
-    total = _Total()
+    totals = AuditTotals()
     for path in files:
         for item in read(STDIN if path == Path("-") else path):
             if isinstance(item, BadLine):
-                total.bad += 1
-                screen.note(f"seawall: {item}")
+                totals.bad += 1
+                screen.print_note(f"seawall: {item}")
                 continue
-            one = judged(item, loops, names)
-            total.count(one)
-            total.tools.update(call.tool for call in item.calls)
+            audited = audit_run(item, loops, names)
+            totals.count(audited)
+            totals.tools.update(call.tool for call in item.calls)
             if item.lacks and len(item.calls) > 1:
-                total.lacking += 1
-                if total.lacking == 1:
-                    screen.note(_lacking(f"{path}:{item.line}", item))
-            _tell(screen, item, one)
-    screen.note(total.sentence())
+                totals.lacking += 1
+                if totals.lacking == 1:
+                    screen.print_note(_format_lacking(f"{path}:{item.line}", item))
+            _print_audited(screen, item, audited)
+    screen.print_note(totals.format_summary())
     for option, patterns in (("--effect", names.effects), ("--poll", names.polls)):
         for pattern in patterns:
-            if total.runs and not fnmatch.filter(total.tools, pattern):
-                screen.note(
-                    f"seawall: {option} {pattern} matches no tool of these runs: {_some(total.tools)}"
-                )
-    raise typer.Exit(Exit.BROKEN if total.bad else Exit.OK)
+            if totals.runs and not fnmatch.filter(totals.tools, pattern):
+                tools = _list_some(totals.tools)
+                screen.print_note(f"seawall: {option} {pattern} matches no tool of these runs: {tools}")
+    raise typer.Exit(Exit.BROKEN if totals.bad else Exit.OK)
 
 
-class _Total:
-    """What the summary tells."""
+class AuditTotals:
+    """What the summary counts."""
 
     def __init__(self) -> None:
         self.runs = self.halted = self.advised = self.bad = self.lacking = 0
         self.tools: set[str] = set()
 
-    def count(self, one: Audited) -> None:
+    def count(self, audited: Audited) -> None:
+        """Counts a run."""
         self.runs += 1
-        self.halted += one.halted_at is not None
-        self.advised += bool(one.advised_at)
+        self.halted += audited.halted_at is not None
+        self.advised += bool(audited.advised_at)
 
-    def sentence(self) -> str:
-        from seawall.cli.render.formats import many
+    def format_summary(self) -> str:
+        """Returns the summary, in one line."""
+        from seawall.cli.render.formats import format_number
 
-        bad = f"; {many(self.bad, 'line')} could not be read" if self.bad else ""
-        lacking = f"; {many(self.lacking, 'run')} may be judged wrongly: see above" if self.lacking else ""
-        return f"{many(self.runs, 'run')}: {self.halted} stopped, {self.advised} advised{lacking}{bad}"
+        bad = f"; {format_number(self.bad, 'line')} could not be read" if self.bad else ""
+        lacking = ""
+        if self.lacking:
+            lacking = f"; {format_number(self.lacking, 'run')} may be judged wrongly: see above"
+        return (
+            f"{format_number(self.runs, 'run')}: {self.halted} stopped, {self.advised} advised{lacking}{bad}"
+        )
 
 
-def _lacking(where: str, run: RecordedRun) -> str:
-    """What the calls of a run do not have: equal calls without a result all look as if they had brought nothing new."""
+def _format_lacking(where: str, run: RecordedRun) -> str:
+    """Returns a warning of the fields that a run's calls lack: without a result, equal calls look like a loop."""
     lacks = " or ".join(repr(name) for name in run.lacks)
     return (
-        f"seawall: {where}: no call of the run has {lacks}, so what is said of it may be "
-        f"false: known are {', '.join(FIELDS)}; these calls have {_some(run.fields)}"
+        f"seawall: {where}: no call of the run has {lacks}, so its verdict may be wrong: "
+        f"known are {', '.join(FIELDS)}; these calls have {_list_some(run.fields)}"
     )
 
 
-def _some(names: Iterable[str]) -> str:
-    """The first few of them."""
+def _list_some(names: Iterable[str]) -> str:
+    """Returns the first `LISTED_NAMES` of them."""
     found = sorted(names)
-    more = f", … ({len(found)} in all)" if len(found) > SOME else ""
-    return f"{', '.join(found[:SOME])}{more}"
+    more = f", … ({len(found)} in all)" if len(found) > LISTED_NAMES else ""
+    return f"{', '.join(found[:LISTED_NAMES])}{more}"
 
 
-def _tell(screen: Screen, run: RecordedRun, one: Audited) -> None:
+def _print_audited(screen: Screen, run: RecordedRun, audited: Audited) -> None:
     if screen.json:
         import msgspec
 
-        screen.text(msgspec.json.encode(one).decode())
+        screen.print_text(msgspec.json.encode(audited).decode())
         return
-    from seawall.cli.render.formats import visible
+    from seawall.cli.render.formats import replace_controls
 
     what = "goes on"
-    if one.halted_at is not None:
-        what = f"call #{one.halted_at} (from 0) of {len(run.calls)} not made"
-    elif one.advised_at:
-        calls = ", ".join(f"#{index}" for index in one.advised_at[:5])
-        what = f"advised at {calls}{', …' if len(one.advised_at) > 5 else ''} (from 0)"
-    reason = one.reason or ""
+    if audited.halted_at is not None:
+        what = f"call #{audited.halted_at} (from 0) of {len(run.calls)} not made"
+    elif audited.advised_at:
+        calls = ", ".join(f"#{index}" for index in audited.advised_at[:5])
+        what = f"advised at {calls}{', …' if len(audited.advised_at) > 5 else ''} (from 0)"
+    reason = audited.reason or ""
     reason = f"{reason[: REASON_CHARS - 1]}…" if len(reason) > REASON_CHARS else reason
-    screen.line(visible(f"{one.id[:40]:<40}  {what:<31}  {one.rule or '':<11}  {reason}".rstrip()))
+    line = f"{audited.id[:40]:<40}  {what:<31}  {audited.rule or '':<11}  {reason}"
+    screen.print_line(replace_controls(line.rstrip()))

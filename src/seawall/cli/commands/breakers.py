@@ -1,4 +1,4 @@
-"""`seawall breakers`: the endpoints that runs call, and what a person sets of them."""
+"""`seawall breakers`: shows the breakers of the endpoints that runs call, and sets them."""
 
 from __future__ import annotations
 
@@ -10,50 +10,57 @@ import typer
 
 from seawall.cli.options import (
     DEFAULT_JOURNAL,
+    AuthorOption,
     ForOption,
     JournalOption,
     JsonOption,
-    WhoOption,
     WhyOption,
+    parse_for_s,
+    resolve_author,
 )
 
 if TYPE_CHECKING:
     from seawall.cli.render.screen import Screen
-    from seawall.guards.endpoints.manual import Row, Value
+    from seawall.guards.endpoints.manual import Value
     from seawall.journal.protocol import Journal
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
-    """What is to be set."""
+class BreakerChange:
+    """What a person sets."""
 
     endpoints: list[str]
     value: Value
     option: str
+    """The option that was given, for errors."""
     by: str
     why: str
     for_s: float | None
     unseen: bool
+    """Whether an endpoint that no run has called may be set."""
 
 
 def breakers(
     open_: Annotated[
         list[str] | None,
-        typer.Option("--open", metavar="ENDPOINT", help="Open it now; it recovers by itself."),
+        typer.Option("--open", metavar="ENDPOINT", help="Open its breaker now; it recovers by itself."),
     ] = None,
     close: Annotated[
         list[str] | None,
-        typer.Option("--close", metavar="ENDPOINT", help="Keep it closed, whatever its calls bring."),
+        typer.Option("--close", metavar="ENDPOINT", help="Keep its breaker closed, whatever calls return."),
     ] = None,
     isolate: Annotated[
         list[str] | None,
-        typer.Option("--isolate", metavar="ENDPOINT", help="Let nobody call it. May be repeated, as all."),
+        typer.Option(
+            "--isolate", metavar="ENDPOINT", help="Let no run call it. May be repeated, as all of these."
+        ),
     ] = None,
     auto: Annotated[
-        list[str] | None, typer.Option("--auto", metavar="ENDPOINT", help="Go by its calls again.")
+        list[str] | None,
+        typer.Option("--auto", metavar="ENDPOINT", help="Let its calls decide again."),
     ] = None,
     for_: ForOption = None,
-    by: WhoOption = "",
+    by: AuthorOption = "",
     why: WhyOption = "",
     unseen: Annotated[
         bool, typer.Option("--unseen", help="Set it also if no run has called this endpoint yet.")
@@ -63,9 +70,8 @@ def breakers(
 ) -> None:
     """Show the breaker of every tool and model that runs have called, or set one, in all processes.
 
-    An endpoint is written tool:NAME or model:NAME; the NAME alone will do where it is the only one.
+    An endpoint is written tool:NAME or model:NAME; NAME alone is enough where only one endpoint has it.
     """
-    from seawall.cli import settings
     from seawall.cli.render.screen import Screen
     from seawall.cli.signals import run_async
     from seawall.core.errors import Misused
@@ -81,57 +87,63 @@ def breakers(
         raise Misused(f"{' and '.join(given)}: set one of them at a time")
     if not given and (for_ is not None or by or why or unseen):
         raise Misused("--for, --by, --why and --unseen go with --open, --close, --isolate or --auto")
-    for_s = settings.for_s(for_)
+    for_s = parse_for_s(for_)
     if auto and for_s is not None:
-        raise Misused("--for: --auto lasts; set another state for a time, and it goes back to auto by itself")
-    wish = None
+        raise Misused(
+            "--for: --auto has no end; set another state for a time, and it goes back to auto by itself"
+        )
+    change = None
     if given:
         names, value = values[given[0]]
-        wish = Wish(
+        change = BreakerChange(
             endpoints=names or [],
             value=value,
             option=given[0],
-            by=settings.who(by),
+            by=resolve_author(by),
             why=why,
             for_s=for_s,
             unseen=unseen,
         )
     screen = Screen(json=json)
-    run_async(lambda _: _breakers(screen, journal, wish))
+    run_async(lambda _: _breakers(screen, journal, change))
 
 
-async def _breakers(screen: Screen, path: Path, wish: Wish | None) -> None:
-    from seawall.cli.journals import reading
+async def _breakers(screen: Screen, path: Path, change: BreakerChange | None) -> None:
+    from seawall.cli.journals import open_journal
+    from seawall.cli.render.breakers_table import make_breakers_table
     from seawall.core.clock import SystemClock
     from seawall.guards.endpoints.manual import read_rows
 
     clock = SystemClock()
-    async with reading(path) as journal:
+    async with open_journal(path) as journal:
         found = await read_rows(journal, clock.wall_s())
-        if wish is not None:
-            names = await _set(journal, wish, [each.endpoint for each in found], clock.wall_s())
+        if change is not None:
+            names = await _set(journal, change, [each.endpoint for each in found], clock.wall_s())
             found = [each for each in await read_rows(journal, clock.wall_s()) if each.endpoint in names]
     if screen.json:
-        screen.document({"breakers": found})
+        screen.print_document({"breakers": found})
         return
-    if wish is None and not found:
-        screen.note(f"no run on {path} has called a tool or a model yet")
+    if not found:
+        if change is None:
+            screen.print_note(f"no run on {path} has called a tool or a model yet")
         return
-    for line in _table(found, clock.wall_s()):
-        screen.line(line)
+    for line in make_breakers_table(found, clock.wall_s()).lines():
+        screen.print_line(line)
 
 
-async def _set(journal: Journal, wish: Wish, known: list[str], now: float) -> list[str]:
+async def _set(journal: Journal, change: BreakerChange, known: list[str], now: float) -> list[str]:
     from seawall.guards.endpoints.manual import set_breaker
 
-    names = [_named(wish, endpoint, known) for endpoint in wish.endpoints]  # all before the first is set
+    names = [_resolve_endpoint(change, endpoint, known) for endpoint in change.endpoints]  # before any is set
     for name in names:
-        await set_breaker(journal, name, wish.value, by=wish.by, why=wish.why, at=now, for_s=wish.for_s)
+        await set_breaker(
+            journal, name, change.value, by=change.by, why=change.why, at=now, for_s=change.for_s
+        )
     return names
 
 
-def _named(wish: Wish, name: str, known: list[str]) -> str:
-    """The endpoint that is meant. Raises `Misused`, naming those that there are."""
+def _resolve_endpoint(change: BreakerChange, name: str, known: list[str]) -> str:
+    """Returns the endpoint that is meant. Raises `Misused`, which names the endpoints that exist."""
     from seawall.core.errors import Misused
 
     if name in known:
@@ -143,81 +155,10 @@ def _named(wish: Wish, name: str, known: list[str]) -> str:
     kind, _, rest = name.partition(":")
     if kind not in ("tool", "model") or not rest:
         raise Misused(
-            f"{wish.option} {name}: an endpoint is written tool:NAME or model:NAME; there are: {there}"
+            f"{change.option} {name}: an endpoint is written tool:NAME or model:NAME; there are: {there}"
         )
-    if wish.unseen:
+    if change.unseen:
         return name
     raise Misused(
-        f"{wish.option} {name}: no run has called it; there are: {there}. To set it all the same add --unseen"
+        f"{change.option} {name}: no run has called it; there are: {there}. To set it all the same add --unseen"
     )
-
-
-_RIGHT = {"CALLS", "FAILED", "SLOW", "IN FLIGHT"}
-
-
-def _table(rows: list[Row], now: float) -> list[str]:
-    cells = [_cells(row, now) for row in rows]
-    if not cells:
-        return []
-    widths = {name: max(len(name), *(len(row[name]) for row in cells)) for name in cells[0]}
-
-    def line(row: dict[str, str]) -> str:
-        parts = [
-            text.rjust(widths[name]) if name in _RIGHT else text.ljust(widths[name])
-            for name, text in row.items()
-        ]
-        return "  ".join(parts).rstrip()
-
-    lines = [line({name: name for name in widths})]
-    for row, each in zip(rows, cells, strict=True):
-        lines.append(line(each))
-        lines += [f"  └ {note}" for note in _notes(row, now)]
-    return lines
-
-
-def _cells(row: Row, now: float) -> dict[str, str]:
-    from seawall.cli.render import formats
-
-    probe = ""
-    if row.next_probe_s is not None:
-        probe = f"in {formats.seconds(row.next_probe_s)}" if row.next_probe_s else "at the next call"
-    elif row.state == "half_open":
-        probe = "now"
-    return {
-        "ENDPOINT": formats.one_line(row.endpoint),
-        "STATE": row.state.replace("_", " "),
-        "SINCE": "" if row.since is None else formats.age(now - row.since),
-        "CALLS": str(row.calls),
-        "FAILED": str(row.failed),
-        "SLOW": str(row.slow),
-        "IN FLIGHT": str(sum(row.in_flight.values())),
-        "NEXT PROBE": probe,
-    }
-
-
-_CAUSES = {
-    "failed": "opened because too many calls failed",
-    "slow": "opened because too many calls were slow",
-    "spend_limit": "opened because its provider says that the money is used up",
-}
-
-
-def _notes(row: Row, now: float) -> list[str]:
-    from seawall.cli import settings
-    from seawall.cli.render import formats
-
-    notes: list[str] = []
-    why = f": {formats.one_line(row.why)}" if row.why else ""
-    if row.set_to is not None:
-        until = "" if row.until is None else f" until {settings.until(row.until, now)}"
-        notes.append(f"kept {row.set_to} by {formats.one_line(row.by or '')}{until}{why}")
-    elif row.state != "closed" and row.cause == "person":
-        notes.append(f"opened by {formats.one_line(row.by or '')}{why}")
-    elif row.state != "closed" and row.cause in _CAUSES:
-        notes.append(_CAUSES[row.cause])
-    if row.left_alone_s is not None:
-        notes.append(f"asked to be left alone for {formats.seconds(row.left_alone_s)} more (Retry-After)")
-    notes += [
-        f"{count} in flight in {formats.one_line(owner)}" for owner, count in sorted(row.in_flight.items())
-    ]
-    return notes

@@ -1,4 +1,4 @@
-"""`seawall budget`: what tenants and days have spent and reserved, what is left, and when it runs out."""
+"""`seawall budget`: shows what tenants and days have spent and reserved, what is left, and when it runs out."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def budget(
 ) -> None:
     """Show what was spent, is reserved and is left: of each tenant today and in all, and of everybody today.
 
-    Days are those of UTC. The rate is that of today so far. Caps are those that a process gave last with Seawall(budget=…); tenants that spent most today come first.
+    Days are those of UTC. The rate is that of today so far. Caps are those that a process gave last with Seawall(budget=…). Tenants that spent most today come first.
     """
     from seawall.cli.render.screen import Screen
     from seawall.cli.signals import run_async
@@ -33,38 +33,36 @@ def budget(
 
 
 async def _budget(screen: Screen, path: Path, tenant: str | None, limit: int) -> None:
-    from seawall.cli.journals import reading
-    from seawall.cli.render.table import columns
-    from seawall.cli.spending import spendings, tenants_of
+    from seawall.cli.journals import open_journal
+    from seawall.cli.render.budget_table import make_budget_table
+    from seawall.cli.spending import list_spending, list_tenants
     from seawall.core.clock import SystemClock
     from seawall.guards.budget.recorded import read_caps, read_shortfalls
     from seawall.run.spend_delta import day_of
 
     now = SystemClock().wall_s()
     today = day_of(now)
-    async with reading(path) as journal:
+    async with open_journal(path) as journal:
         accounts = [*await journal.accounts(day=today), *await journal.accounts(day="*")]
         caps = await read_caps(journal)
         short = await read_shortfalls(journal, today)
-    names = tenants_of(accounts, today, caps)
+    names = list_tenants(accounts, today, caps)
     if tenant is not None:
         known = tenant in names or any(cap.scope != "day" for cap in caps.caps(tenant))
         if tenant not in names:
-            screen.note(
-                f"tenant {tenant!r} has no account in {path}{' yet; its caps are those of all' if known else ''}"
-            )
+            later = " yet; the caps of all tenants hold for it" if known else ""
+            screen.print_note(f"tenant {tenant!r} has no account in {path}{later}")
         names = [tenant] if known else []
     cut = len(names) > limit
-    found = spendings(accounts, names[:limit], caps, now, everybody=tenant is None, short=short)
+    found = list_spending(accounts, names[:limit], caps, now, everybody=tenant is None, short=short)
     if screen.json:
-        screen.document({"day": today, "accounts": found, "cut": cut})
+        screen.print_document({"day": today, "accounts": found, "cut": cut})
         return
     if not found:
         if tenant is None:
-            screen.note(f"nothing was spent in {path}")
+            screen.print_note(f"nothing was spent in {path}")
         return
-    head = ("ACCOUNT", "OF", "SPENT", "RESERVED", "CAP", "LEFT", "AN HOUR", "RUNS OUT")
-    for line in columns(head, [each.cells() for each in found], right=set(head[2:7])):
-        screen.line(line)
+    for line in make_budget_table(found).lines():
+        screen.print_line(line)
     if cut:
-        screen.note(f"{limit} of {len(names):,} tenants: --limit {len(names)} shows all")
+        screen.print_note(f"{limit} of {len(names):,} tenants: --limit {len(names)} shows all")

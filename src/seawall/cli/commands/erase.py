@@ -1,4 +1,4 @@
-"""`seawall erase`: erase every text of a tenant."""
+"""`seawall erase`: erases every text of a tenant."""
 
 from __future__ import annotations
 
@@ -18,22 +18,24 @@ if TYPE_CHECKING:
 def erase(
     tenant: Annotated[
         str,
-        typer.Option("--tenant", "-t", metavar="NAME", help="Whose texts are erased.", show_default=False),
+        typer.Option(
+            "--tenant", "-t", metavar="NAME", help="The tenant whose texts are erased.", show_default=False
+        ),
     ],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     journal: JournalOption = DEFAULT_JOURNAL,
     json: JsonOption = False,
 ) -> None:
     """Erase all requests, arguments, results and answers of a tenant, for good.
 
-    What happened and when stays on record, without its content, and `seawall verify` says `erased`.
+    What happened and when stays on record, without its content, and `seawall verify` reports it as erased.
     """
-    from seawall.cli.journals import there
+    from seawall.cli.journals import require_file
     from seawall.cli.render.screen import Screen
     from seawall.cli.signals import run_async
     from seawall.core.errors import Misused
 
-    there(journal)
+    require_file(journal)
     if not yes:
         if not sys.stdin.isatty():
             raise Misused(f"erasing the texts of tenant {tenant!r} can't be undone: confirm with --yes")
@@ -45,13 +47,13 @@ def erase(
 
 
 async def _erase(screen: Screen, path: Path, tenant: str) -> None:
-    from seawall.cli.journals import reading
-    from seawall.cli.render import formats
+    from seawall.cli.journals import open_journal
+    from seawall.cli.render.formats import format_number
 
-    async with reading(path) as journal:
+    async with open_journal(path) as journal:
         with screen.err.status("erasing"):
             erased = await journal.erase(tenant)
     if screen.json:
-        screen.document({"tenant": tenant, "erased": erased})
+        screen.print_document({"tenant": tenant, "erased": erased})
     else:
-        screen.line(f"erased {formats.many(erased, 'body', 'bodies')} of tenant {tenant!r}")
+        screen.print_line(f"erased {format_number(erased, 'body', 'bodies')} of tenant {tenant!r}")

@@ -1,4 +1,4 @@
-"""`seawall fork`: go on from a step of a recorded run as another run, with one thing changed."""
+"""`seawall fork`: goes on from a step of a recorded run as another run, with one result changed."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seawall.cli import exits
+from seawall.cli.exits import get_rest_code
 from seawall.cli.options import DEFAULT_JOURNAL, AppOption, JournalOption, JsonOption, RunArgument
 
 if TYPE_CHECKING:
     from seawall.cli.render.screen import Screen
-    from seawall.cli.signals import Stop
+    from seawall.cli.signals import Shutdown
 
 
 def fork(
@@ -22,7 +22,7 @@ def fork(
         typer.Option("--at", metavar="STEP", help="Go on after the result of this step.", show_default=False),
     ],
     change: Annotated[
-        str | None, typer.Option("--set", metavar="result=TEXT", help="What that step came to instead.")
+        str | None, typer.Option("--set", metavar="result=TEXT", help="Another result for that step.")
     ] = None,
     live_effects: Annotated[
         bool, typer.Option("--live-effects", help="Perform effects. Without it they are simulated.")
@@ -33,8 +33,7 @@ def fork(
 ) -> None:
     """Go on live from a step of a recorded run, as a new run on a branch that never merges.
 
-    Models and tools are called again from there; effects are simulated unless --live-effects, receipts can't be
-    changed, and approvals are not inherited. The exit code is that of the new run.
+    Models and tools are called again from there. Effects are simulated unless --live-effects is given, receipts can't be changed, and approvals are not inherited. The exit code is that of the new run.
     """
     from seawall.cli.render.screen import Screen
     from seawall.cli.signals import run_async
@@ -46,15 +45,15 @@ def fork(
         if key != "result" or not equals:
             raise Misused(f"--set {change}: only the result of a step can be changed: --set result=TEXT")
     screen = Screen(json=json)
-    with screen.aside():
+    with screen.redirect_user_prints():
         raise typer.Exit(
-            run_async(lambda stop: _fork(screen, stop, journal, run, at, result, app, live_effects))
+            run_async(lambda shutdown: _fork(screen, shutdown, journal, run, at, result, app, live_effects))
         )
 
 
 async def _fork(
     screen: Screen,
-    stop: Stop,
+    shutdown: Shutdown,
     path: Path,
     name: str,
     at: int,
@@ -62,24 +61,24 @@ async def _fork(
     app: str | None,
     live_effects: bool,
 ) -> int:
-    from seawall.cli.commands.run import started
-    from seawall.cli.render.outcome import tell
-    from seawall.cli.render.progress import Board, followed
-    from seawall.cli.resuming import opened, recorded, team_of
+    from seawall.cli.journals import open_seawall, read_start
+    from seawall.cli.loading import load_recorded_team
+    from seawall.cli.render.outcome import print_rest
+    from seawall.cli.render.progress import ProgressDisplay, follow_run
+    from seawall.cli.signals import await_start
     from seawall.core.events import CommandTaken, StepDone
 
-    async with opened(path, stop) as sea:
-        row, begun = await recorded(sea.journal, name)
-        team = team_of(row, begun, app)
-        run = await started(
-            stop, sea.fork(row.run, team, at=at, result=result, live_effects=live_effects, app=app)
-        )
-        screen.note(f"run {run.id}, a fork of {row.run} at step {at}")
+    async with open_seawall(path, shutdown) as sea:
+        row, started = await read_start(sea.journal, name)
+        team = load_recorded_team(row, started, app)
+        starting = sea.fork(row.run, team, at=at, result=result, live_effects=live_effects, app=app)
+        run = await await_start(shutdown, starting)
+        screen.print_note(f"run {run.id}, a fork of {row.run} at step {at}")
         events = await sea.journal.events(row.run)
         done_at = next(i for i, e in enumerate(events) if isinstance(e, StepDone) and e.step == at)
-        known = sum(1 for each in events[: done_at + 1] if not isinstance(each, CommandTaken))
-        board = Board(screen)
-        with board.shown():
-            rest = await followed(sea, run, board, told_before=known)
-        tell(screen, rest)
-        return exits.of_rest(rest)
+        copied = sum(1 for each in events[: done_at + 1] if not isinstance(each, CommandTaken))
+        display = ProgressDisplay(screen)
+        with display.show():
+            rest = await follow_run(sea, run, display, shown_before=copied)
+        print_rest(screen, rest)
+        return get_rest_code(rest)

@@ -1,4 +1,4 @@
-"""`seawall pause` and `seawall unpause`: put a brake on, see what it holds, and lift it."""
+"""`seawall pause` and `seawall unpause`: hold steps, show what is held, and let them go on."""
 
 from __future__ import annotations
 
@@ -10,39 +10,42 @@ import typer
 
 from seawall.cli.options import (
     DEFAULT_JOURNAL,
+    AuthorOption,
     ForOption,
     JournalOption,
     JsonOption,
-    WhoOption,
     WhyOption,
+    parse_for_s,
+    resolve_author,
 )
 
 if TYPE_CHECKING:
     from seawall.cli.render.screen import Screen
-    from seawall.guards.pauses import InFlight
     from seawall.guards.shared import Pause
     from seawall.journal.protocol import Journal
     from seawall.runtime.seawall import Seawall
 
-TOLD_S = 0.3
-"""Until every process has heard of a brake: it looks every 100 ms, and then reads. What is in flight after that
-was begun before."""
+REACHED_S = 0.3
+"""How long it takes until a pause has reached every process: each looks every 100 ms, and then reads. A step that is in
+flight after that had begun before."""
 
-NAMED = 20
-"""Runs that are named, of those that wait; the others are counted."""
+NAMED_RUNS = 20
+"""Waiting runs that are named; the others are counted."""
 
 ToolsOption = Annotated[
-    list[str] | None, typer.Option("--tool", metavar="NAME", help="A tool's calls. May be repeated, as all.")
+    list[str] | None,
+    typer.Option("--tool", metavar="NAME", help="Calls of a tool. May be repeated, as all of these."),
 ]
 AgentsOption = Annotated[
     list[str] | None,
-    typer.Option("--agent", metavar="NAME", help="An agent's steps, and hand-offs and reviews to it."),
+    typer.Option("--agent", metavar="NAME", help="Steps of an agent, and hand-offs and reviews to it."),
 ]
 TenantsOption = Annotated[
-    list[str] | None, typer.Option("--tenant", "-t", metavar="NAME", help="A tenant's runs.")
+    list[str] | None, typer.Option("--tenant", "-t", metavar="NAME", help="Runs of a tenant.")
 ]
 RunsOption = Annotated[
-    list[str] | None, typer.Option("--run", metavar="RUN", help="A run: its id, its beginning or its end.")
+    list[str] | None,
+    typer.Option("--run", metavar="RUN", help="A run: its id, or the beginning or the end of it."),
 ]
 AllOption = Annotated[bool, typer.Option("--all", help="Everything.")]
 
@@ -54,24 +57,24 @@ def pause(
     run: RunsOption = None,
     all_: AllOption = False,
     for_: ForOption = None,
-    by: WhoOption = "",
+    by: AuthorOption = "",
     why: WhyOption = "",
     journal: JournalOption = DEFAULT_JOURNAL,
     json: JsonOption = False,
 ) -> None:
-    """Hold steps in every process on this journal, within a second; or list what is paused, without naming anything.
+    """Pause steps in every process on this journal, within a second. Without a name, list what is paused.
 
-    Steps that are in flight go on to their end, and are listed. A run that can do nothing else is parked, its time stands still, and it goes on when the brake is lifted. New runs of a paused tenant, or of all, are refused.
+    Steps that are in flight go on to their end, and are listed. A run that can do nothing else is parked: its time stands still, and it goes on when the pause is lifted. New runs of a paused tenant, or of all, are refused.
     """
     from seawall.cli.render.screen import Screen
     from seawall.cli.signals import run_async
     from seawall.core.errors import Misused
 
     screen = Screen(json=json)
-    asked = _Asked(tool, agent, tenant, run, all_)
-    if not asked and (for_ or why or by):
+    targets = PauseTargets(tool, agent, tenant, run, all_)
+    if not targets and (for_ or why or by):
         raise Misused("what is to be paused? name it, or everything with --all")
-    run_async(lambda _: _pause(screen, journal, asked, for_, by, why))
+    run_async(lambda _: _pause(screen, journal, targets, for_, by, why))
 
 
 def unpause(
@@ -80,29 +83,29 @@ def unpause(
     tenant: TenantsOption = None,
     run: RunsOption = None,
     all_: AllOption = False,
-    by: WhoOption = "",
+    by: AuthorOption = "",
     why: WhyOption = "",
     journal: JournalOption = DEFAULT_JOURNAL,
     json: JsonOption = False,
 ) -> None:
-    """Lift a brake. Others that hold the same steps stay on: `--all` lifts the one that was put on with `--all`.
+    """Lift a pause. Other pauses of the same steps stay: `--all` lifts only the one that was set with `--all`.
 
-    Runs that were parked go on in the processes that have them; those of a process that has ended with: seawall resume
+    Parked runs go on in the processes that have them; those of a process that has ended go on with: seawall resume
     """
     from seawall.cli.render.screen import Screen
     from seawall.cli.signals import run_async
     from seawall.core.errors import Misused
 
     screen = Screen(json=json)
-    asked = _Asked(tool, agent, tenant, run, all_)
-    if not asked:
+    targets = PauseTargets(tool, agent, tenant, run, all_)
+    if not targets:
         raise Misused(
-            "what is to be lifted? name it as for seawall pause, which without a name lists what is on"
+            "what is to be lifted? name it as for seawall pause, which without a name lists what is paused"
         )
-    run_async(lambda _: _unpause(screen, journal, asked, by, why))
+    run_async(lambda _: _unpause(screen, journal, targets, by, why))
 
 
-class _Asked:
+class PauseTargets:
     """What was named on the command line."""
 
     def __init__(
@@ -124,122 +127,96 @@ class _Asked:
     def __bool__(self) -> bool:
         return bool(self._named or self._all)
 
-    async def whats(self, journal: Journal) -> list[str]:
-        """As brakes are called; runs by their whole id."""
+    async def resolve(self, journal: Journal) -> list[str]:
+        """Returns the targets as `tool:NAME`, with the whole ids of runs."""
         found = ["all"] if self._all else []
         for kind, name in self._named:
-            bare = name.removeprefix(f"{kind}:")  # as brakes are listed
+            bare = name.removeprefix(f"{kind}:")  # a name may be given as it is listed
             found.append(f"{kind}:{await journal.find(bare) if kind == 'run' else bare}")
         return list(dict.fromkeys(found))
 
 
-async def _pause(screen: Screen, path: Path, asked: _Asked, for_: str | None, by: str, why: str) -> None:
-    from seawall.cli import settings
-    from seawall.cli.name_check import unheard_of
-    from seawall.cli.resuming import opened
+async def _pause(
+    screen: Screen, path: Path, targets: PauseTargets, for_: str | None, by: str, why: str
+) -> None:
+    from seawall.cli.journals import open_seawall
+    from seawall.cli.name_check import warn_of_unknown_names
     from seawall.core.clock import SystemClock
     from seawall.guards.pauses import check_target
 
-    async with opened(path) as sea:
-        whats = await asked.whats(sea.journal)
+    async with open_seawall(path) as sea:
+        whats = await targets.resolve(sea.journal)
         if not whats:
-            await _tell(screen, sea, await sea.pauses(), path)
+            await _print_pauses(screen, sea, await sea.pauses(), path)
             return
-        for_s, who = settings.for_s(for_), settings.who(by)
-        for what in whats:  # all of them before the first is put on
+        for_s, author = parse_for_s(for_), resolve_author(by)
+        for what in whats:  # check all of them before the first is paused
             check_target(what)
         for what in whats:
-            await sea.pause(what, by=who, why=why, for_s=for_s)
-        await SystemClock().sleep(TOLD_S)
-        for warning in await unheard_of(sea.journal, whats):
-            screen.note(warning)
+            await sea.pause(what, by=author, why=why, for_s=for_s)
+        await SystemClock().sleep(REACHED_S)
+        for warning in await warn_of_unknown_names(sea.journal, whats):
+            screen.print_note(warning)
         pauses = [each for each in await sea.pauses() if each.what in whats]
-        await _tell(screen, sea, pauses, path)
+        await _print_pauses(screen, sea, pauses, path)
 
 
-async def _unpause(screen: Screen, path: Path, asked: _Asked, by: str, why: str) -> None:
-    from seawall.cli import settings
-    from seawall.cli.hints import hint
-    from seawall.cli.name_check import parked_under
-    from seawall.cli.resuming import opened
+async def _unpause(screen: Screen, path: Path, targets: PauseTargets, by: str, why: str) -> None:
+    from seawall.cli.hints import format_command
+    from seawall.cli.journals import open_seawall
+    from seawall.cli.name_check import find_parked_runs
     from seawall.core.clock import SystemClock
     from seawall.core.errors import Misused
     from seawall.guards.pauses import check_target
 
-    async with opened(path) as sea:
-        whats = await asked.whats(sea.journal)
-        who, on = settings.who(by), [each.what for each in await sea.pauses()]
-        for what in whats:  # all of them before the first is lifted
+    async with open_seawall(path) as sea:
+        whats = await targets.resolve(sea.journal)
+        author, paused = resolve_author(by), [each.what for each in await sea.pauses()]
+        for what in whats:  # check all of them before the first is lifted
             check_target(what)
-            if what not in on:
-                raise Misused(f"{what!r} is not paused (paused: {', '.join(on) or 'nothing'})")
+            if what not in paused:
+                raise Misused(f"{what!r} is not paused (paused: {', '.join(paused) or 'nothing'})")
         for what in whats:
-            await sea.unpause(what, by=who, why=why)
-        await SystemClock().sleep(TOLD_S)
+            await sea.unpause(what, by=author, why=why)
+        await SystemClock().sleep(REACHED_S)
         left = await sea.pauses()
-        waiting = await parked_under(sea.journal, whats)
+        waiting = await find_parked_runs(sea.journal, whats)
     if screen.json:
-        screen.document({"lifted": whats, "paused": left, "waiting": waiting})
+        screen.print_document({"lifted": whats, "paused": left, "waiting": waiting})
         return
     for what in whats:
-        screen.line(f"lifted: {what}")
+        screen.print_line(f"lifted: {what}")
     if left:
-        screen.note(f"still paused: {', '.join(each.what for each in left)}")
+        screen.print_note(f"still paused: {', '.join(each.what for each in left)}")
     if waiting:
-        more = f" and {len(waiting) - NAMED:,} more" if len(waiting) > NAMED else ""
-        screen.note(f"parked, and no process has taken them up: {', '.join(waiting[:NAMED])}{more}")
-        screen.note(f"go on with: {hint('resume' if len(waiting) > 1 else f'resume {waiting[0]}')}")
+        more = f" and {len(waiting) - NAMED_RUNS:,} more" if len(waiting) > NAMED_RUNS else ""
+        named = ", ".join(waiting[:NAMED_RUNS])
+        screen.print_note(f"parked, and no process has taken them up: {named}{more}")
+        command = format_command("resume" if len(waiting) > 1 else f"resume {waiting[0]}")
+        screen.print_note(f"go on with: {command}")
 
 
-async def _tell(screen: Screen, sea: Seawall, pauses: Sequence[Pause], path: Path) -> None:
-    """What is paused, and what of it is still in flight."""
+async def _print_pauses(screen: Screen, sea: Seawall, pauses: Sequence[Pause], path: Path) -> None:
+    """Prints what is paused, and which of its steps are still in flight."""
+    from seawall.cli.render.pauses_table import make_in_flight_table, make_pauses_table
+    from seawall.core.clock import SystemClock
     from seawall.guards.pauses import MAX_RUNS, find_in_flight
 
-    flying, cut = await find_in_flight(sea.journal, [each.what for each in pauses]) if pauses else ([], False)
+    steps, cut = await find_in_flight(sea.journal, [each.what for each in pauses]) if pauses else ([], False)
     if screen.json:
-        screen.document({"paused": pauses, "in_flight": flying, "cut": cut})
+        screen.print_document({"paused": pauses, "in_flight": steps, "cut": cut})
         return
     if not pauses:
-        screen.note(f"nothing is paused in {path}")
+        screen.print_note(f"nothing is paused in {path}")
         return
-    _tables(screen, pauses, flying)
-    if cut:
-        screen.note(f"only the newest {MAX_RUNS:,} running runs were looked through")
-
-
-def _tables(screen: Screen, pauses: Sequence[Pause], flying: Sequence[InFlight]) -> None:
-    from seawall.cli import settings
-    from seawall.cli.render import formats
-    from seawall.cli.render.table import columns
-    from seawall.core.clock import SystemClock
-
     now = SystemClock().wall_s()
-    rows = [
-        (
-            formats.one_line(each.what),
-            formats.one_line(each.by),
-            f"{formats.age(now - each.since)} ago",
-            settings.until(each.until, now),
-            formats.one_line(each.why),
-        )
-        for each in pauses
-    ]
-    for line in columns(("PAUSED", "BY", "SINCE", "UNTIL", "WHY"), rows):
-        screen.line(line)
-    if not flying:
-        screen.line("nothing of it is in flight")
-        return
-    screen.line()
-    steps = [
-        (
-            each.run,
-            str(each.step),
-            f"{each.kind} {formats.one_line(each.name)}",
-            formats.one_line(each.agent),
-            formats.one_line(each.tenant),
-            f"{formats.age(now - each.since)} ago",
-        )
-        for each in flying
-    ]
-    for line in columns(("IN FLIGHT", "STEP", "CALL", "AGENT", "TENANT", "SINCE"), steps, right={"STEP"}):
-        screen.line(line)
+    for line in make_pauses_table(pauses, now).lines():
+        screen.print_line(line)
+    if steps:
+        screen.print_line()
+        for line in make_in_flight_table(steps, now).lines():
+            screen.print_line(line)
+    else:
+        screen.print_line("nothing of it is in flight")
+    if cut:
+        screen.print_note(f"only the newest {MAX_RUNS:,} running runs were searched")

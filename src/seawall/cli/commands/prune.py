@@ -1,4 +1,4 @@
-"""`seawall prune`: fold old runs into their summaries."""
+"""`seawall prune`: reduces old runs to their summaries."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ def prune(
         typer.Option(
             "--older-than",
             metavar="AGE",
-            help="Runs that ended longer ago: 30d, 12h, 90min.",
+            help="Only runs that ended longer ago than this: 30d, 12h, 90min.",
             show_default=False,
         ),
     ],
     tenant: TenantOption = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Remove nothing; say what would be removed.")
+        bool, typer.Option("--dry-run", help="Remove nothing; print what would be removed.")
     ] = False,
     journal: JournalOption = DEFAULT_JOURNAL,
     json: JsonOption = False,
 ) -> None:
-    """Remove the events of old runs and the texts that only they had; their summaries stay, and the file shrinks."""
-    from seawall.cli.render.formats import duration_s
+    """Remove the events of old runs and the texts that only they had. Their summaries stay, and the file shrinks."""
+    from seawall.cli.render.formats import parse_duration_s
     from seawall.cli.render.screen import Screen
     from seawall.cli.signals import run_async
     from seawall.core.errors import Misused
 
-    age_s = duration_s(older_than)
+    age_s = parse_duration_s(older_than)
     if age_s is None:
         raise Misused(f"--older-than {older_than}: write a number and a unit, such as 30d, 12h, 90min or 45s")
     screen = Screen(json=json)
@@ -44,21 +44,21 @@ def prune(
 
 
 async def _prune(screen: Screen, path: Path, age_s: float, tenant: str | None, dry_run: bool) -> None:
-    from seawall.cli.journals import reading
-    from seawall.cli.render import formats
+    from seawall.cli.journals import open_journal
+    from seawall.cli.render.formats import format_number, format_size
     from seawall.core.clock import SystemClock
 
-    async with reading(path) as journal:
+    async with open_journal(path) as journal:
         with screen.err.status("pruning"):
             before = SystemClock().wall_s() - age_s
             pruned = await journal.prune(before=before, tenant=tenant, dry_run=dry_run)
     if screen.json:
-        screen.document(pruned)
+        screen.print_document(pruned)
         return
-    what = f"{formats.many(pruned.runs, 'run')}, {formats.many(pruned.events, 'event')}"
-    bodies = f"{formats.many(pruned.bodies, 'body', 'bodies')} of {formats.size(pruned.body_bytes)}"
+    what = f"{format_number(pruned.runs, 'run')}, {format_number(pruned.events, 'event')}"
+    bodies = f"{format_number(pruned.bodies, 'body', 'bodies')} of {format_size(pruned.body_bytes)}"
     if dry_run:
-        screen.line(f"would remove {what}, {bodies}")
+        screen.print_line(f"would remove {what}, {bodies}")
         return
-    sizes = f"{formats.size(pruned.file_bytes_before)} before, {formats.size(pruned.file_bytes_after)} now"
-    screen.line(f"removed {what}, {bodies}; the file: {sizes}")
+    sizes = f"{format_size(pruned.file_bytes_before)} before, {format_size(pruned.file_bytes_after)} now"
+    screen.print_line(f"removed {what}, {bodies}; the file: {sizes}")

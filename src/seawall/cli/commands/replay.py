@@ -1,4 +1,4 @@
-"""`seawall replay`: decide again over recorded runs, with today's team, limits and guards."""
+"""`seawall replay`: decides again over recorded runs, with today's team, limits and guards."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 def replay(
     runs: Annotated[
-        list[str], typer.Argument(metavar="RUN...", help="Runs: ids, their beginnings or ends; or 'last'.")
+        list[str],
+        typer.Argument(metavar="RUN...", help="Runs: ids, or the beginnings or the ends of them; or 'last'."),
     ],
     app: AppOption = None,
     limits: LimitsOption = None,
@@ -33,71 +34,70 @@ def replay(
     journal: JournalOption = DEFAULT_JOURNAL,
     json: JsonOption = False,
 ) -> None:
-    """Decide again over recorded results and name each decision that would be taken differently today.
+    """Decide again over recorded results, and name each decision that would be different today.
 
-    Nothing is performed, no model and no tool is called. Exit code 1 if there is a difference.
+    Nothing is performed: no model and no tool is called. Exit code 1 if there is a difference.
     """
-    from seawall.cli.limits_file import modes
+    from seawall.cli.limits_file import parse_modes
     from seawall.cli.render.screen import Screen
     from seawall.cli.signals import run_async
 
     screen = Screen(json=json)
-    options = {"app": app, "limits": limits, "modes": modes(mode or ())}
-    with screen.aside():
-        raise typer.Exit(run_async(lambda _: _replay(screen, journal, runs, options)))
+    options = {"app": app, "limits": limits, "modes": parse_modes(mode or ())}
+    with screen.redirect_user_prints():
+        raise typer.Exit(run_async(lambda _: _replay_all(screen, journal, runs, options)))
 
 
-async def _replay(screen: Screen, path: Path, names: list[str], options: dict[str, Any]) -> int:
-    from seawall.cli.resuming import opened
+async def _replay_all(screen: Screen, path: Path, names: list[str], options: dict[str, Any]) -> int:
+    from seawall.cli.journals import open_seawall
 
     found: list[Replay] = []
-    async with opened(path) as sea:
+    async with open_seawall(path) as sea:
         for name in names:
-            one = await _one(sea, name, **options)
+            one = await _replay_one(sea, name, **options)
             found.append(one)
             if not screen.json:
-                _tell(screen, one)
+                _print_replay(screen, one)
     if screen.json:
-        screen.document({"replays": found})
+        screen.print_document({"replays": found})
     elif len(found) > 1:
         differ = sum(1 for one in found if one.differences)
-        screen.note(f"{differ} of {len(found)} runs would differ")
+        screen.print_note(f"{differ} of {len(found)} runs would differ")
     return Exit.BROKEN if any(one.differences for one in found) else Exit.OK
 
 
-async def _one(sea: Seawall, name: str, *, app: str | None, limits: Path | None, modes: Any) -> Replay:
-    from seawall.cli.limits_file import limits as limited
-    from seawall.cli.resuming import recorded, team_of
+async def _replay_one(sea: Seawall, name: str, *, app: str | None, limits: Path | None, modes: Any) -> Replay:
+    from seawall.cli.journals import read_start
+    from seawall.cli.limits_file import read_limits
+    from seawall.cli.loading import load_recorded_team
 
-    row, started = await recorded(sea.journal, name)
-    team = team_of(row, started, app)
-    given = None if limits is None else limited(started.limits, limits)
+    row, started = await read_start(sea.journal, name)
+    team = load_recorded_team(row, started, app)
+    given = None if limits is None else read_limits(started.limits, limits)
     return await sea.replay(row.run, team, limits=given, modes=modes)
 
 
-def _tell(screen: Screen, one: Replay) -> None:
+def _print_replay(screen: Screen, replay: Replay) -> None:
     from rich.text import Text
 
-    from seawall.cli.render import formats
+    from seawall.cli.render.formats import format_number, wrap_text
 
-    line = Text(one.run, style="bold")
-    steps = formats.many(one.steps, "step")
-    if not one.differences:
+    line = Text(replay.run, style="bold")
+    steps = format_number(replay.steps, "step")
+    if not replay.differences:
         line.append(f"  decided the same in {steps}", style="green")
-        screen.line(line)
+        screen.print_line(line)
         return
-    line.append(f"  {formats.many(len(one.differences), 'difference')} in {steps}", style="yellow")
-    screen.line(line)
-    for each in one.differences:
+    line.append(f"  {format_number(len(replay.differences), 'difference')} in {steps}", style="yellow")
+    screen.print_line(line)
+    for each in replay.differences:
         where = f"step {each.step}" if each.step is not None else "the run"
-        unmade = f"; {formats.many(each.unmade, 'recorded step')} would not be made" if each.unmade else ""
-        for label, text, style in (
-            (f"{where} ({each.what}{unmade})", "", "bold"),
-            ("recorded", each.recorded, ""),
-            ("today", each.today, "yellow"),
-        ):
+        unmade = f"; {format_number(each.unmade, 'recorded step')} would not be made" if each.unmade else ""
+        screen.print_line(Text(f"  {where} ({each.what}{unmade})", style="bold"))
+        for label, text, style in (("recorded", each.recorded, ""), ("today", each.today, "yellow")):
             if not text:
-                screen.line(Text(f"  {label}", style=style))
+                screen.print_line(Text(f"  {label}", style=style))
                 continue
-            for number, part in enumerate(formats.wrapped(text, screen.width - 14)):
-                screen.line(Text(f"    {'' if number else label:<10}", style="dim") + Text(part, style=style))
+            for number, part in enumerate(wrap_text(text, screen.width - 14)):
+                gutter = Text(f"    {'' if number else label:<10}", style="dim")
+                screen.print_line(gutter + Text(part, style=style))

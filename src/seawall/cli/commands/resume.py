@@ -1,4 +1,4 @@
-"""`seawall resume`: go on with runs after a crash, a Ctrl-C or a decision."""
+"""`seawall resume`: goes on with runs after a crash, a Ctrl-C or a decision."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seawall.cli import exits
+from seawall.cli.exits import Exit, get_rest_code
 from seawall.cli.options import DEFAULT_JOURNAL, AppOption, JournalOption, JsonOption
 
 if TYPE_CHECKING:
     from seawall.cli.render.screen import Screen
-    from seawall.cli.signals import Stop
+    from seawall.cli.signals import Shutdown
 
 
 def resume(
@@ -20,7 +20,7 @@ def resume(
         str | None,
         typer.Argument(
             metavar="RUN",
-            help="A run's id, its beginning or its end, or 'last'. Without: all of this host that can go on.",
+            help="A run's id, or the beginning or the end of it; or 'last'. Without it: all runs of this host that can go on.",
             show_default=False,
         ),
     ] = None,
@@ -36,9 +36,9 @@ def resume(
 ) -> None:
     """Go on with a run from what is recorded; no recorded step is made again.
 
-    Without RUN, every interrupted run that this host owned goes on, and every one that waits and was decided on or whose brake was lifted,
-    with the team that is recorded with it (or --app). A run that was taken up three times without a step getting done is set aside: it may be what ends
-    its worker. The exit code is 0 if each came to an outcome or waits, and 1 if some could not go on.
+    Without RUN, resume every interrupted run that this host owned, and every waiting run that a person has decided on or whose pause was lifted. Each is resumed with the team that is recorded with it, or with --app.
+
+    A run that was taken up three times without completing a step is set aside: it may be what ends its worker. The exit code is 0 if each run ended or waits, and 1 if some could not go on.
     """
     from seawall.cli.render.screen import Screen
     from seawall.cli.signals import run_async
@@ -46,55 +46,64 @@ def resume(
     screen = Screen(json=json)
     if run is None and force:
         raise typer.BadParameter("--force is for one run: name it")
-    with screen.aside():
+    with screen.redirect_user_prints():
         if run is None:
-            raise typer.Exit(run_async(lambda stop: _all(screen, stop, journal, app)))
-        raise typer.Exit(run_async(lambda stop: _one(screen, stop, journal, run, app, force)))
+            raise typer.Exit(run_async(lambda shutdown: _resume_all(screen, shutdown, journal, app)))
+        raise typer.Exit(run_async(lambda shutdown: _resume_one(screen, shutdown, journal, run, app, force)))
 
 
-async def _one(screen: Screen, stop: Stop, path: Path, name: str, app: str | None, force: bool) -> int:
-    from seawall.cli.render.outcome import tell
-    from seawall.cli.render.progress import Board
-    from seawall.cli.resuming import Resumption, opened
+async def _resume_one(
+    screen: Screen, shutdown: Shutdown, path: Path, name: str, app: str | None, force: bool
+) -> int:
+    from seawall.cli.journals import open_seawall
+    from seawall.cli.render.outcome import print_rest
+    from seawall.cli.render.progress import ProgressDisplay
+    from seawall.cli.resuming import Resumer
 
-    async with opened(path) as sea:
+    async with open_seawall(path) as sea:
         row = await sea.journal.row(await sea.journal.find(name))
         if row.state == "ended":
-            screen.note(f"run {row.run} has ended already")
+            screen.print_note(f"run {row.run} has ended already")
             rest = await (await sea.attach(row.run)).outcome()
         else:
-            board = Board(screen)
-            with board.shown():
-                rest = await Resumption(sea, board, stop, app).go_on(row, force=force)
-        tell(screen, rest)
-        return exits.of_rest(rest)
+            display = ProgressDisplay(screen)
+            with display.show():
+                rest = await Resumer(sea, display, shutdown, app).resume(row, force=force)
+        print_rest(screen, rest)
+        return get_rest_code(rest)
 
 
-async def _all(screen: Screen, stop: Stop, path: Path, app: str | None) -> int:
-    from seawall.cli.hints import copyable
-    from seawall.cli.render.progress import Board
-    from seawall.cli.resuming import Resumption, interrupted, opened
+async def _resume_all(screen: Screen, shutdown: Shutdown, path: Path, app: str | None) -> int:
+    from seawall.cli.hints import complete_commands
+    from seawall.cli.journals import open_seawall
+    from seawall.cli.render.json_output import build_resumed_document
+    from seawall.cli.render.outcome import draw_resumed
+    from seawall.cli.render.progress import ProgressDisplay
+    from seawall.cli.resuming import Resumer, find_resumable_here
 
-    async with opened(path) as sea:
-        rows, set_aside, elsewhere = await interrupted(sea.journal)
+    async with open_seawall(path) as sea:
+        rows, set_aside, elsewhere = await find_resumable_here(sea.journal)
         if elsewhere:
-            screen.note(f"{len(elsewhere)} interrupted on other hosts, left alone: {', '.join(elsewhere)}")
+            screen.print_note(
+                f"{len(elsewhere)} interrupted on other hosts, left alone: {', '.join(elsewhere)}"
+            )
         for aside in set_aside:
-            screen.note(f"set aside: {copyable(aside.reason)}")
+            screen.print_note(f"set aside: {complete_commands(aside.reason)}")
         aside_document = [{"run": aside.row.run, "reason": aside.reason} for aside in set_aside]
         if not rows:
             if screen.json:
-                screen.document({"runs": [], "set_aside": aside_document})
+                screen.print_document({"runs": [], "set_aside": aside_document})
             elif not set_aside:
-                screen.note(f"no interrupted run in {path}")
-            return exits.Exit.BROKEN if set_aside else exits.Exit.OK
-        screen.note(f"{len(rows)} to go on with")
-        board = Board(screen, prefix=len(rows) > 1)
-        with board.shown():
-            results = await Resumption(sea, board, stop, app).go_on_with_all(rows)
+                screen.print_note(f"no interrupted run in {path}")
+            return Exit.BROKEN if set_aside else Exit.OK
+        screen.print_note(f"{len(rows)} to go on with")
+        display = ProgressDisplay(screen, prefix=len(rows) > 1)
+        with display.show():
+            results = await Resumer(sea, display, shutdown, app).resume_all(rows)
     if screen.json:
-        screen.document({"runs": [each.document() for each in results], "set_aside": aside_document})
+        documents = [build_resumed_document(each) for each in results]
+        screen.print_document({"runs": documents, "set_aside": aside_document})
     else:
         for each in results:
-            screen.line(each.line())
-    return exits.Exit.BROKEN if set_aside or any(each.problem for each in results) else exits.Exit.OK
+            screen.print_line(draw_resumed(each))
+    return Exit.BROKEN if set_aside or any(each.problem for each in results) else Exit.OK

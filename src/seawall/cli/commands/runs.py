@@ -1,16 +1,22 @@
-"""`seawall runs`: the newest runs, one line each."""
+"""`seawall runs`: lists the newest runs."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
 from seawall.cli.options import DEFAULT_JOURNAL, JournalOption, JsonOption, TenantOption
+from seawall.core.errors import Misused
+from seawall.core.events import Status
 
 if TYPE_CHECKING:
+    from seawall.cli.render.runs_table import RunEntry
     from seawall.cli.render.screen import Screen
+    from seawall.journal.protocol import Journal, RunRow
+
+STATES = ("running", "interrupted", "waiting", "queued", "ended")
 
 
 def runs(
@@ -23,7 +29,7 @@ def runs(
         typer.Option("--state", metavar="STATE", help="running, interrupted, waiting, queued or ended."),
     ] = None,
     session: Annotated[
-        str | None, typer.Option("--session", "-s", metavar="NAME", help="Only this session's.")
+        str | None, typer.Option("--session", "-s", metavar="NAME", help="Only this session.")
     ] = None,
     tenant: TenantOption = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, metavar="N", help="How many at most.")] = 20,
@@ -40,26 +46,73 @@ def runs(
 
 
 async def _runs(screen: Screen, path: Path, wanted: dict[str, Any], limit: int) -> None:
-    from seawall.cli.journals import reading
-    from seawall.cli.render.runs_table import checked, entry, table
+    from seawall.cli.journals import open_journal
+    from seawall.cli.render.json_output import build_entry_document
+    from seawall.cli.render.runs_table import make_runs_table
     from seawall.core.clock import SystemClock
 
-    checked(wanted["status"], wanted["state"])
-    async with reading(path) as journal:
+    _check_filters(wanted["status"], wanted["state"])
+    async with open_journal(path) as journal:
         rows = await journal.runs(**wanted, limit=limit + 1)
         cut = len(rows) > limit
-        entries = [await entry(journal, row) for row in rows[:limit]]
+        entries = [await _read_entry(journal, row) for row in rows[:limit]]
     if screen.json:
-        screen.document({"runs": [each.document() for each in entries], "cut": cut})
+        screen.print_document({"runs": [build_entry_document(each) for each in entries], "cut": cut})
         return
     if not entries:
         filters = ", ".join(f"{name} {value}" for name, value in wanted.items() if value is not None)
-        screen.note(f"no runs in {path}{f' with {filters}' if filters else ''}")
+        screen.print_note(f"no runs in {path}{f' with {filters}' if filters else ''}")
         return
-    lines, left_out = table(entries, screen.width, SystemClock().wall_s())
-    for line in lines:
-        screen.line(line)
+    table = make_runs_table(entries, screen.width, SystemClock().wall_s())
+    for line in table.lines():
+        screen.print_line(line)
     if cut:
-        screen.note(f"the newest {limit}; there are more: --limit {limit * 5}")
-    if left_out:
-        screen.note(f"not shown in {screen.width} columns: {', '.join(left_out)} (--json has all)")
+        screen.print_note(f"the newest {limit}; there are more: --limit {limit * 5}")
+    if table.left_out:
+        names = ", ".join(name.lower() for name in table.left_out)
+        screen.print_note(f"not shown in {screen.width} columns: {names} (--json has all)")
+
+
+def _check_filters(status: str | None, state: str | None) -> None:
+    """Raises `Misused` for a status or state that does not exist."""
+    statuses: tuple[str, ...] = get_args(Status)
+    for name, value, known in (("status", status, statuses), ("state", state, STATES)):
+        if value is not None and value not in known:
+            raise Misused(f"--{name} {value}: it is one of {', '.join(known)}")
+
+
+async def _read_entry(journal: Journal, row: RunRow) -> RunEntry:
+    """Returns a run of the list; one that has not ended is completed from its events."""
+    from seawall.cli.decisions import read_pending_cancel, read_pending_decisions
+    from seawall.cli.journals import read_texts
+    from seawall.cli.render.run_header import compute_active_s
+    from seawall.cli.render.runs_table import RunEntry
+    from seawall.core.clock import SystemClock
+    from seawall.guards.pauses import read_pauses
+    from seawall.history.record import build_record
+    from seawall.journal.protocol import Summary
+    from seawall.run.fold import fold
+    from seawall.run.outcome import list_waits
+
+    if row.state == "ended" and row.summary is not None:
+        return RunEntry(row=row, spent=row.summary)
+    events = await journal.events(row.run)
+    state = fold(events)
+    ledger = state.ledger
+    spent = Summary(
+        status="completed",
+        usd=str(ledger.usd),
+        tokens=ledger.tokens,
+        model_calls=ledger.model_calls,
+        tool_calls=ledger.tool_calls,
+        active_s=round(compute_active_s(state, build_record(events)), 6),
+    )
+    waits, decision, lifted = None, None, False
+    if row.state == "waiting" and state.waits:
+        texts = await read_texts(journal, row.tenant, state.approvals)
+        waits = list_waits(state, events, texts.get)[0]
+        decision = (await read_pending_decisions(journal, row.run, state)).get(waits.step)
+        if waits.kind == "pause":
+            lifted = waits.what not in await read_pauses(journal, SystemClock().wall_s())
+    cancel = await read_pending_cancel(journal, row.run, state)
+    return RunEntry(row=row, spent=spent, waits=waits, decision=decision, cancel=cancel, lifted=lifted)

@@ -1,9 +1,9 @@
-"""`seawall show`: one run, step by step."""
+"""`seawall show`: shows one run, step by step."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,10 +19,9 @@ def show(
     journal: JournalOption = DEFAULT_JOURNAL,
     json: JsonOption = False,
 ) -> None:
-    """Show a run's steps as a tree: who called whom, what it took, what each guard said.
+    """Show a run's steps as a tree: who called whom, what it took, what each guard returned.
 
-    Texts are shortened to one line, with the number of characters that were left out; --full and --json have
-    all of them.
+    Texts are shortened to one line, with the number of characters that were left out; --full and --json show all of them.
     """
     from seawall.cli.render.screen import Screen
     from seawall.cli.signals import run_async
@@ -32,45 +31,46 @@ def show(
 
 
 async def _show(screen: Screen, path: Path, name: str, full: bool) -> None:
-    from seawall.cli import journals
-    from seawall.cli.render.json_output import asked, document
-    from seawall.cli.render.run_header import cancelling, head, pending
-    from seawall.cli.render.tree import Tree
+    from seawall.cli.decisions import read_pending_cancel, read_pending_decisions
+    from seawall.cli.journals import open_journal, read_texts
+    from seawall.cli.render.json_output import build_run_document
+    from seawall.cli.render.run_header import draw_run_header
+    from seawall.cli.render.tree import StepTree
     from seawall.core.clock import SystemClock
     from seawall.guards.pauses import read_pauses
     from seawall.history.record import build_record
     from seawall.run.fold import fold
 
-    async with journals.reading(path) as journal:
+    async with open_journal(path) as journal:
         row = await journal.row(await journal.find(name))
         events = await journal.events(row.run)
-        texts = await journals.texts(journal, row.tenant, events)
+        texts = await read_texts(journal, row.tenant, events)
         live = fold(events) if events and row.state != "ended" else None
-        decisions = {} if live is None else await pending(journal, row.run, live)
-        cancel = None if live is None else await cancelling(journal, row.run, live)
+        decisions = {} if live is None else await read_pending_decisions(journal, row.run, live)
+        cancel = None if live is None else await read_pending_cancel(journal, row.run, live)
         now = SystemClock().wall_s()
-        brakes = await read_pauses(journal, now) if live is not None and live.paused else {}
-    told = build_record(events) if events else None
+        paused = await read_pauses(journal, now) if live is not None and live.paused else {}
+    record = build_record(events) if events else None
     if screen.json:
-        shown: dict[str, Any] = document(row, told, events, texts)
-        screen.document({**shown, "cancel": None if cancel is None else asked(cancel)})
+        screen.print_document(build_run_document(row, record, events, texts, cancel))
         return
-    for line in head(
+    header = draw_run_header(
         row,
-        told,
+        record,
         events,
         texts,
         screen.width,
         now,
         decisions=decisions,
         cancel=cancel,
-        brakes=brakes,
+        paused=paused,
         full=full,
-    ):
-        screen.line(line)
-    if told is None:
-        screen.note("its events were pruned; this is what was kept")
+    )
+    for line in header:
+        screen.print_line(line)
+    if record is None:
+        screen.print_note("its events were pruned; this is what was kept")
         return
-    screen.line()
-    for line in Tree(told, texts, screen.width, full=full).lines():
-        screen.line(line)
+    screen.print_line()
+    for line in StepTree(record, texts, screen.width, full=full).lines():
+        screen.print_line(line)

@@ -1,4 +1,4 @@
-"""`seawall verify`: check the journal's chain, every event and every body."""
+"""`seawall verify`: checks the journal's hash chain, every event and every body."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def verify(journal: JournalOption = DEFAULT_JOURNAL, json: JsonOption = False) -> None:
-    """Check the whole journal; exit code 1 and the first bad batch if it is not what was written.
+    """Check the whole journal. Exit code 1 and the first bad batch if it is not what was written.
 
-    What was erased or pruned is not bad. Without exported heads this finds corruption, not an attacker.
+    Erased and pruned data is not bad. Without exported heads this finds corruption, not an attacker.
     """
     from seawall.cli.render.screen import Screen
     from seawall.cli.signals import run_async
@@ -29,11 +29,11 @@ def verify(journal: JournalOption = DEFAULT_JOURNAL, json: JsonOption = False) -
 async def _verify(screen: Screen, path: Path) -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from seawall.cli.journals import reading
-    from seawall.cli.render import formats
+    from seawall.cli.journals import open_journal
+    from seawall.cli.render.formats import format_number
 
     columns = (TextColumn("batches"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    async with reading(path) as journal:
+    async with open_journal(path) as journal:
         with Progress(
             *columns, console=screen.err, transient=True, disable=not screen.err.is_terminal
         ) as bar:
@@ -42,20 +42,20 @@ async def _verify(screen: Screen, path: Path) -> int:
                 progress=lambda done, every: bar.update(task, completed=done, total=every)
             )
     if screen.json:
-        screen.document(found)
+        screen.print_document(found)
         return Exit.OK if found.ok else Exit.BROKEN
-    parts = [formats.many(found.batches, "batch", "batches"), formats.many(found.events, "event")]
-    parts.append(formats.many(found.bodies, "body", "bodies"))
+    parts = [format_number(found.batches, "batch", "batches"), format_number(found.events, "event")]
+    parts.append(format_number(found.bodies, "body", "bodies"))
     if found.erased:
         parts.append(f"{found.erased:,} erased")
     if found.pruned_events:
-        parts.append(f"{formats.many(found.pruned_events, 'event')} pruned")
+        parts.append(f"{format_number(found.pruned_events, 'event')} pruned")
     if found.bad is None:
-        screen.line(f"ok: {', '.join(parts)}; head {found.head}")
+        screen.print_line(f"ok: {', '.join(parts)}; head {found.head}")
         return Exit.OK
     bad = found.bad
     where = f", run {bad.run}" if bad.run is not None else ""
     where += f", event {bad.seq}" if bad.seq is not None else ""
-    screen.line(f"bad: batch {bad.batch}{where}: {bad.what}")
-    screen.note(f"before it: {', '.join(parts)}")
+    screen.print_line(f"bad: batch {bad.batch}{where}: {bad.what}")
+    screen.print_note(f"before it: {', '.join(parts)}")
     return Exit.BROKEN

@@ -1,4 +1,4 @@
-"""`seawall why`: from the outcome back along recorded causes."""
+"""`seawall why`: follows recorded causes back from a run's outcome."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ if TYPE_CHECKING:
 
 def why(
     run: RunArgument = "last",
-    full: Annotated[bool, typer.Option("--full", help="Every step of the way, and texts in full.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Show every step of the way, and texts in full.")
+    ] = False,
     journal: JournalOption = DEFAULT_JOURNAL,
     json: JsonOption = False,
 ) -> None:
-    """Say why a run ended as it did: back along recorded causes, from its outcome or from what stopped it.
+    """Explain why a run ended as it did: follow recorded causes back from its outcome, or from what stopped it.
 
-    Values are followed first (a literal of that result is in this input), then what a model had been shown. It
-    leads to the first step that recorded causes lead to: where to look first, no proof that the fault lies there.
+    Values are followed first (a literal of that result is in this input), then what a model had been shown. The way ends at the first step that recorded causes lead to: it is where to look first, not proof that the fault lies there.
     """
     from seawall.cli.render.screen import Screen
     from seawall.cli.signals import run_async
@@ -32,25 +33,27 @@ def why(
 
 
 async def _why(screen: Screen, path: Path, name: str, full: bool) -> None:
-    from seawall.cli import journals
-    from seawall.cli.render.why_report import Explanation, document
+    from seawall.cli.journals import open_journal, read_texts
+    from seawall.cli.render.json_output import build_why_document
+    from seawall.cli.render.why_report import WhyReport
     from seawall.core.errors import Misused
     from seawall.history.record import build_record
-    from seawall.history.why import explain as explained
+    from seawall.history.why import explain
     from seawall.run.fold import fold
     from seawall.run.outcome import list_waits
 
-    async with journals.reading(path) as journal:
+    async with open_journal(path) as journal:
         row = await journal.row(await journal.find(name))
         events = await journal.events(row.run)
-        texts = await journals.texts(journal, row.tenant, events)
+        texts = await read_texts(journal, row.tenant, events)
     if not events:
         raise Misused(f"run {row.run}: its events were pruned, so nothing leads back from its outcome")
-    told = build_record(events)
-    found = explained(told, texts.of)
+    record = build_record(events)
+    found = explain(record, texts.get)
     if screen.json:
-        screen.document(document(found, row.state, texts))
+        screen.print_document(build_why_document(found, row.state, texts))
         return
-    waits = list_waits(fold(events), events, texts.of)
-    for line in Explanation(found, row, told, texts, screen.width, waits=waits, full=full).lines():
-        screen.line(line)
+    waits = list_waits(fold(events), events, texts.get)
+    report = WhyReport(found, row, record, texts, screen.width, waits=waits, full=full)
+    for line in report.lines():
+        screen.print_line(line)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from seawall.cli.demo.report import Report, Result
     from seawall.cli.demo.scene import Scene
     from seawall.cli.render.screen import Screen
-    from seawall.cli.signals import Stop
+    from seawall.cli.signals import Shutdown
 
 PACE_MS = 15.0
 """What a scripted reply takes. A real one takes some hundred times as long."""
@@ -69,9 +69,9 @@ def demo(
     place = _place(directory)
     chosen = [one for one in SCENES if not scene or one.name in scene]
     screen = Screen(json=json)
-    report = run_async(lambda stop: _play(stop, screen, chosen, place, model, pace_ms / 1000))
+    report = run_async(lambda shutdown: _play(shutdown, screen, chosen, place, model, pace_ms / 1000))
     if json:
-        screen.document(report)
+        screen.print_document(report)
     if not report.ok:
         raise typer.Exit(1)
 
@@ -93,7 +93,7 @@ def _place(directory: Path | None) -> Path:
 
 
 async def _play(
-    stop: Stop, screen: Screen, scenes: Sequence[Scene], place: Path, model: str | None, pace_s: float
+    shutdown: Shutdown, screen: Screen, scenes: Sequence[Scene], place: Path, model: str | None, pace_s: float
 ) -> Report:
     from seawall.cli.demo.provider import PRICE
     from seawall.cli.demo.report import SCRIPTED, report_of, result_of
@@ -106,7 +106,7 @@ async def _play(
     clock = SystemClock()
     started = clock.monotonic_s()
     journal = place / JOURNAL
-    stop.note = f"what was played is in {place}"
+    shutdown.message = f"what was played is in {place}"
     table = None if screen.json else Table(screen.out)
     progress = Progress(screen.err, clock, len(scenes))
     if table is not None:

@@ -10,7 +10,7 @@ import msgspec
 
 from seawall.cli.demo.scene import Scene, always
 from seawall.cli.demo.take import Claim, Take
-from seawall.cli.hints import program
+from seawall.cli.hints import find_program
 
 SCRIPTED = "scripted"
 
@@ -77,7 +77,7 @@ def result_of(scene: Scene, observe: Take, enforce: Take, played_by: str, journa
         enforce=enforce,
         lesson=scene.lesson(observe, enforce),
         claims=claims,
-        command=f"{program(elsewhere=True)} show {enforce.run} --journal {journal}",
+        command=f"{find_program(elsewhere=True)} show {enforce.run} --journal {journal}",
     )
 
 
@@ -142,7 +142,7 @@ def dollars(usd: Decimal | None) -> str:
 def next_commands(results: Sequence[Result], journal: Path) -> list[str]:
     """Commands to try next, on the runs of this demo; in its directory, where its teams are found."""
     at = f"--journal {journal.name}"
-    seawall = program(elsewhere=True)  # they are typed in another directory
+    seawall = find_program(elsewhere=True)  # they are typed in another directory
     stopped = [each for each in results if each.enforce.stopped_by is not None and each.enforce.runs == 1]
     asked = stopped[0] if stopped else results[0]
     commands = [f"cd {journal.parent}", f"{seawall} runs {at}", f"{seawall} why {asked.enforce.run} {at}"]

@@ -15,7 +15,7 @@ from seawall.cli.demo.report import Report, Result, dollars
 from seawall.cli.demo.stage import Watcher
 from seawall.cli.demo.take import Guarded, Take
 from seawall.cli.demo.world import ORDERS, World
-from seawall.cli.render.formats import many
+from seawall.cli.render.formats import format_number
 from seawall.core.clock import Clock
 
 WIDEST = 120
@@ -175,7 +175,7 @@ class Progress:
 
             def watch(worlds: Sequence[World]) -> None:
                 elapsed = self._clock.monotonic_s() - started
-                reached = many(sum(world.calls() for world in worlds), "call")
+                reached = format_number(sum(world.calls() for world in worlds), "call")
                 status.update(f"[dim]{what}: {reached} reached the world, {elapsed:.1f} s[/]")
 
             yield watch

@@ -1,42 +1,103 @@
-"""A run as one JSON document: everything that `seawall show` tells, with nothing shortened."""
+"""Builds the documents that commands print with `--json`. Nothing in them is shortened."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from seawall.cli.journals import Texts
+from seawall.cli.journals import BodyTexts
 from seawall.core.events import CommandTaken, Event, Judged, Planned
 from seawall.history.record import RunRecord, StepRecord
-from seawall.journal.protocol import Command, RunRow
+from seawall.history.why import Why
+from seawall.journal.protocol import Command, RunRow, Setting
 from seawall.run.fold import fold
+from seawall.run.outcome import Outcome, Waiting
+
+if TYPE_CHECKING:
+    from seawall.cli.render.runs_table import RunEntry
+    from seawall.cli.resuming import Resumed
+
+# ---- how a run ended, or what it waits for
 
 
-def document(row: RunRow, told: RunRecord | None, events: Sequence[Event], texts: Texts) -> dict[str, Any]:
-    """The document."""
+def build_rest_document(rest: Outcome | Waiting) -> dict[str, Any]:
+    """Returns the outcome's fields, or `status` `waiting` and what the run waits for."""
+    fields = {name: getattr(rest, name) for name in rest.__struct_fields__}
+    if isinstance(rest, Waiting):
+        waiting = {name: value for name, value in fields.items() if name != "run"}
+        return {"run": rest.run, "status": "waiting", "waiting": waiting}
+    return fields
+
+
+def build_resumed_document(resumed: Resumed) -> dict[str, Any]:
+    """Returns what became of a run that was resumed with others."""
+    if resumed.rest is None:
+        return {"run": resumed.run, "status": None, "problem": resumed.problem}
+    return {**build_rest_document(resumed.rest), "problem": None}
+
+
+# ---- `seawall runs`
+
+
+def build_entry_document(entry: RunEntry) -> dict[str, Any]:
+    """Returns one run of the list."""
+    row = msgspec.structs.asdict(entry.row)
+    del row["summary"]
+    spent = msgspec.structs.asdict(entry.spent)
+    waiting: dict[str, Any] | None = None
+    if entry.waits is not None:
+        waiting = msgspec.structs.asdict(entry.waits)
+        del waiting["run"]
+        if entry.waits.kind == "pause":
+            waiting["lifted"] = entry.lifted
+        if entry.decision is not None:
+            waiting["decision"] = {"approved": entry.decision.approved, "by": entry.decision.by}
+    return {
+        **row,
+        **spent,
+        "status": spent["status"] if entry.row.state == "ended" else None,
+        "waiting": waiting,
+        "cancel": build_cancel_document(entry.cancel),
+    }
+
+
+def build_cancel_document(command: Command | None) -> dict[str, Any] | None:
+    """Returns a cancellation that no process has taken up yet; None if there is none."""
+    return None if command is None else {"by": command.by, "reason": command.reason}
+
+
+# ---- `seawall show`
+
+
+def build_run_document(
+    row: RunRow,
+    record: RunRecord | None,
+    events: Sequence[Event],
+    texts: BodyTexts,
+    cancel: Command | None = None,
+) -> dict[str, Any]:
+    """Returns one run with all of its steps. `steps` is None if its events were pruned."""
     found: dict[str, Any] = msgspec.structs.asdict(row)
-    if told is None:
-        return {**found, "steps": None}
+    if record is None:
+        return {**found, "steps": None, "cancel": None}
     state = fold(events)
-    ended = told.ended
+    ended, started = record.ended, record.started
     ledger = state.ledger
     return {
         **found,
-        "request": texts.of(told.started.intent),
-        "answer": texts.of(ended.answer) if ended is not None and ended.answer else None,
+        "request": texts.get(started.intent),
+        "answer": texts.get(ended.answer) if ended is not None and ended.answer else None,
         "stopped_by": None if ended is None else ended.stopped_by,
         "error": None if ended is None else ended.error,
         "reviewed": None if ended is None else ended.reviewed,
         "unverified": () if ended is None else ended.unverified,
         "pruned": () if ended is None else ended.pruned,
-        "causes": () if ended is None else _causes(ended.causes),
-        "principal": told.started.principal,
-        "request_id": told.started.request_id,
-        "limits": {
-            name: getattr(told.started.limits, name) for name in told.started.limits.__struct_fields__
-        },
+        "causes": () if ended is None else _build_causes(ended.causes),
+        "principal": started.principal,
+        "request_id": started.request_id,
+        "limits": {name: getattr(started.limits, name) for name in started.limits.__struct_fields__},
         "modes": state.modes,
         "usd": ledger.usd,
         "tokens": ledger.tokens,
@@ -49,18 +110,19 @@ def document(row: RunRow, told: RunRecord | None, events: Sequence[Event], texts
         ],
         "segments": [
             {"number": s.number, "owner": s.taken.owner, "at": s.taken.at, "first_step": s.first_step}
-            for s in told.segments
+            for s in record.segments
         ],
-        "commands": [_command(each, texts) for each in told.commands],
-        "planned": [_planned(each) for each in told.planned],
-        "unmade": [_judged(each, texts) for each in told.unmade],
-        "steps": [step(each, texts) for each in told.steps.values()],
+        "commands": [_build_command(each, texts) for each in record.commands],
+        "planned": [_build_planned(each) for each in record.planned],
+        "unmade": [_build_verdict(each, texts) for each in record.unmade],
+        "steps": [_build_step(each, texts) for each in record.steps.values()],
+        "cancel": build_cancel_document(cancel),
     }
 
 
-def step(told: StepRecord, texts: Texts) -> dict[str, Any]:
-    """One step. `status` is None while it has no result."""
-    intent, done = told.intent, told.done
+def _build_step(step: StepRecord, texts: BodyTexts) -> dict[str, Any]:
+    """Returns one step. `status` is None while it has no result."""
+    intent, done = step.intent, step.done
     return {
         "step": intent.step,
         "kind": intent.kind,
@@ -68,38 +130,38 @@ def step(told: StepRecord, texts: Texts) -> dict[str, Any]:
         "agent": intent.agent,
         "frame": intent.frame,
         "depth": intent.depth,
-        "segment": told.segment,
+        "segment": step.segment,
         "at": intent.at,
         "performed": intent.perform,
         "effect": intent.effect,
         "grant": intent.grant,
-        "causes": _causes(intent.causes),
-        "input": texts.of(intent.input),
+        "causes": _build_causes(intent.causes),
+        "input": texts.get(intent.input),
         "status": None if done is None else done.status,
-        "output": None if done is None else texts.of(done.output),
-        "answer": None if done is None or done.answer is None else texts.of(done.answer),
-        "problem": None if done is None or done.problem is None else texts.of(done.problem),
+        "output": None if done is None else texts.get(done.output),
+        "answer": None if done is None or done.answer is None else texts.get(done.answer),
+        "problem": None if done is None or done.problem is None else texts.get(done.problem),
         "approved": None if done is None else done.approved,
         "error": None if done is None else done.error,
         "retry": False if done is None else done.retry,
-        "duration_s": told.duration_s,
+        "duration_s": step.duration_s,
         "input_tokens": 0 if done is None else done.input_tokens,
         "output_tokens": 0 if done is None else done.output_tokens,
         "usd": "0" if done is None else done.usd,
-        "verdicts": [_judged(each, texts) for each in told.judged],
-        "decision": None if told.decision is None else _command(told.decision, texts),
-        "effect_states": [{"at": each.at, "state": each.state} for each in told.moved],
+        "verdicts": [_build_verdict(each, texts) for each in step.judged],
+        "decision": None if step.decision is None else _build_command(step.decision, texts),
+        "effect_states": [{"at": each.at, "state": each.state} for each in step.moved],
         "late": None
-        if told.late is None
-        else {"at": told.late.at, "status": told.late.status, "output": texts.of(told.late.output)},
+        if step.late is None
+        else {"at": step.late.at, "status": step.late.status, "output": texts.get(step.late.output)},
     }
 
 
-def _causes(causes: Sequence[Any]) -> list[dict[str, Any]]:
+def _build_causes(causes: Sequence[Any]) -> list[dict[str, Any]]:
     return [{"step": each.step, "tie": each.tie} for each in causes]
 
 
-def _judged(judged: Judged, texts: Texts) -> dict[str, Any]:
+def _build_verdict(judged: Judged, texts: BodyTexts) -> dict[str, Any]:
     return {
         "step": judged.step,
         "guard": judged.guard,
@@ -109,11 +171,11 @@ def _judged(judged: Judged, texts: Texts) -> dict[str, Any]:
         "reason": judged.reason,
         "limit": judged.limit,
         "value": judged.value,
-        "note": texts.of(judged.note) if judged.note else None,
+        "note": texts.get(judged.note) if judged.note else None,
     }
 
 
-def _planned(event: Planned) -> dict[str, Any]:
+def _build_planned(event: Planned) -> dict[str, Any]:
     return {
         "pruned": event.pruned,
         "action": event.action,
@@ -125,12 +187,7 @@ def _planned(event: Planned) -> dict[str, Any]:
     }
 
 
-def asked(command: Command) -> dict[str, Any]:
-    """A cancellation that was not taken up yet."""
-    return {"by": command.by, "reason": command.reason}
-
-
-def _command(command: CommandTaken, texts: Texts) -> dict[str, Any]:
+def _build_command(command: CommandTaken, texts: BodyTexts) -> dict[str, Any]:
     return {
         "command": command.command,
         "at": command.at,
@@ -138,5 +195,42 @@ def _command(command: CommandTaken, texts: Texts) -> dict[str, Any]:
         "reason": command.reason,
         "step": command.step,
         "approved": command.approved,
-        "output": texts.of(command.output) if command.output else None,
+        "output": texts.get(command.output) if command.output else None,
+    }
+
+
+# ---- `seawall why`
+
+
+def build_why_document(why: Why, state: str, texts: BodyTexts) -> dict[str, Any]:
+    """Returns the explanation, with the texts that it refers to."""
+    found: dict[str, Any] = msgspec.to_builtins(why)
+    found["state"] = state
+    for repeat in found["repeats"]:
+        repeat["input"], repeat["output"] = texts.get(repeat["input"]), texts.get(repeat["output"])
+    for wanted, each in zip(found["wanted"], why.wanted, strict=True):
+        wanted["call"] = {
+            "id": each.call.id,
+            "name": each.call.name,
+            "arguments": texts.get(each.call.arguments),
+        }
+    for verdict, each in zip(found["verdicts"], why.verdicts, strict=True):
+        verdict["note"] = texts.get(each.note) if each.note else None
+    return found
+
+
+# ---- `seawall guards`
+
+
+def build_guard_document(name: str, setting: Setting | None) -> dict[str, Any]:
+    """Returns one guard; `mode` is None if nobody has set it, and the code's own mode holds."""
+    if setting is None:
+        return {"guard": name, "mode": None, "by": None, "why": None, "since": None, "until": None}
+    return {
+        "guard": name,
+        "mode": setting.value,
+        "by": setting.by,
+        "why": setting.why,
+        "since": setting.at,
+        "until": setting.until,
     }

@@ -1,106 +1,100 @@
-"""A run that came to rest, as text and as a JSON document."""
+"""Prints a run that has ended or waits: the answer on stdout, what stands beside it on stderr."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import msgspec
 from rich.text import Text
 
-from seawall.cli import settings
-from seawall.cli.hints import hint
-from seawall.cli.render import formats, wording
-from seawall.cli.render.wording import STATUS_STYLES
+from seawall.cli.hints import format_command
+from seawall.cli.render import wording
+from seawall.cli.render.formats import format_number, format_seconds, format_until
+from seawall.cli.render.json_output import build_rest_document
 from seawall.core.clock import SystemClock
 from seawall.run.outcome import Outcome, Waiting
 
 if TYPE_CHECKING:
     from seawall.cli.render.screen import Screen
+    from seawall.cli.resuming import Resumed
 
 
-def document(rest: Outcome | Waiting) -> dict[str, Any]:
-    """What `--json` prints of it: the outcome's fields, or `status` `waiting` and what it waits for."""
-    fields = {name: getattr(rest, name) for name in rest.__struct_fields__}
-    if isinstance(rest, Waiting):
-        return {
-            "run": rest.run,
-            "status": "waiting",
-            "waiting": {k: v for k, v in fields.items() if k != "run"},
-        }
-    return fields
-
-
-def tell(screen: Screen, rest: Outcome | Waiting, *, streamed: str = "") -> None:
-    """The answer or what there is instead on stdout, the rest on stderr."""
+def print_rest(screen: Screen, rest: Outcome | Waiting, *, streamed: str = "") -> None:
+    """Prints the outcome, or what the run waits for. `streamed`: text that is on stdout already."""
     if screen.json:
-        screen.document(document(rest))
-        return
-    if isinstance(rest, Waiting):
-        screen.text(f"waiting: {wording.asked_at(rest)}, {wording.question(rest)}")
-        if rest.kind == "pause":
-            if rest.until is not None:
-                screen.note(f"it ends by itself at {settings.until(rest.until, SystemClock().wall_s())}")
-            screen.note(
-                f"lift it: {hint(f'unpause {unpausing(rest.what)}')}   then: {hint(f'resume {rest.run}')}"
-            )
-            return
-        meaning = "" if rest.kind == "unknown" else f"; {wording.answers(rest)}"
-        screen.note(f"decide: {hint(f'approve {rest.run} {rest.step} --by NAME')}   (or reject){meaning}")
-        return
-    if rest.answer is not None:
-        if streamed.strip() and streamed.rstrip().endswith(rest.answer.strip()):
-            screen.text("" if streamed.endswith("\n") else "\n")
-        else:
-            screen.text(rest.answer)
+        screen.print_document(build_rest_document(rest))
+    elif isinstance(rest, Waiting):
+        _print_waiting(screen, rest)
     else:
-        screen.text(str(rest))
-    screen.note(summary(rest))
+        _print_outcome(screen, rest, streamed)
 
 
-def unpausing(what: str) -> str:
-    """The option of `seawall unpause` that names a brake: `--tool refund` for `tool:refund`."""
+def draw_resumed(resumed: Resumed) -> Text:
+    """Returns what became of a run that was resumed with others, in one line."""
+    line = Text(f"{resumed.run}  ")
+    rest = resumed.rest
+    if rest is None:
+        line.append(f"could not go on: {resumed.problem}", style="red")
+        return line
+    status = "waiting" if isinstance(rest, Waiting) else rest.status
+    line.append(status, style=wording.STATUS_STYLES[status])
+    if isinstance(rest, Waiting):
+        line.append(f", {wording.format_waiting_for(rest)}: {wording.format_question(rest)}")
+    elif rest.stopped_by is not None:
+        line.append(f" by {rest.stopped_by.guard}: {rest.stopped_by.reason}")
+    return line
+
+
+def _print_waiting(screen: Screen, waiting: Waiting) -> None:
+    screen.print_text(f"waiting: {wording.format_waiting_for(waiting)}, {wording.format_question(waiting)}")
+    if waiting.kind == "pause":
+        if waiting.until is not None:
+            until = format_until(waiting.until, SystemClock().wall_s())
+            screen.print_note(f"it ends by itself at {until}")
+        lift = format_command(f"unpause {_format_unpause_option(waiting.what)}")
+        screen.print_note(f"lift it: {lift}   then: {format_command(f'resume {waiting.run}')}")
+        return
+    meaning = "" if waiting.kind == "unknown" else f"; {wording.explain_answers(waiting)}"
+    approve = format_command(f"approve {waiting.run} {waiting.step} --by NAME")
+    screen.print_note(f"decide: {approve}   (or reject){meaning}")
+
+
+def _format_unpause_option(what: str) -> str:
+    """Returns the option of `seawall unpause` that names a pause: `--tool refund` for `tool:refund`."""
     kind, _, name = what.partition(":")
     return f"--{kind} {name}".strip()
 
 
-def summary(outcome: Outcome) -> Text:
-    """One line beside the answer: status, what it took, and where to look."""
-    line = Text(outcome.status, style=STATUS_STYLES[outcome.status])
+def _print_outcome(screen: Screen, outcome: Outcome, streamed: str) -> None:
+    if outcome.answer is None:
+        screen.print_text(str(outcome))
+    elif streamed.strip() and streamed.rstrip().endswith(outcome.answer.strip()):
+        screen.print_text("" if streamed.endswith("\n") else "\n")
+    else:
+        screen.print_text(outcome.answer)
+    screen.print_note(_draw_summary(outcome))
+
+
+def _draw_summary(outcome: Outcome) -> Text:
+    """Returns the line beside the answer: status, what the run took, and where to look."""
+    line = Text(outcome.status, style=wording.STATUS_STYLES[outcome.status])
     if outcome.stopped_by is not None:
         line.append(f" by {outcome.stopped_by.guard}")
     if outcome.reviewed is not None:
-        word = wording.review(outcome.reviewed, outcome.pruned)
-        told = {"approved": "reviewed", "not approved": "not approved by its reviewer"}
-        line.append(f" · {told.get(word, word)}")
+        review = wording.format_review(outcome.reviewed, outcome.pruned)
+        longer = {"approved": "reviewed", "not approved": "not approved by its reviewer"}
+        line.append(f" · {longer.get(review, review)}")
     if outcome.unchecked_delivery:
         line.append(" · streamed before it was checked")
-    for brake in outcome.paused:
-        line.append(f" · stood under a brake: {brake.what}", style="yellow")
+    for pause in outcome.paused:
+        line.append(f" · was paused: {pause.what}", style="yellow")
     if outcome.unverified:
-        line.append(f" · {formats.many(len(outcome.unverified), 'unverified claim')}", style="yellow")
+        line.append(f" · {format_number(len(outcome.unverified), 'unverified claim')}", style="yellow")
     if outcome.pruned:
         line.append(f" · pruned: {', '.join(outcome.pruned)}", style="yellow")
     for effect in outcome.effects:
         if effect.state != "committed":
             line.append(f" · effect {effect.tool} is {effect.state}", style="red")
-    line.append(f" · {spent(outcome)}")
-    where = "show" if outcome.status == "completed" else "why"
-    line.append(f" · {hint(f'{where} {outcome.run}')}", style="dim")
+    line.append(f" · {wording.format_usage(outcome, format_seconds(outcome.active_s))}")
+    command = "show" if outcome.status == "completed" else "why"
+    line.append(f" · {format_command(f'{command} {outcome.run}')}", style="dim")
     return line
-
-
-def spent(outcome: Outcome) -> str:
-    """What a run took."""
-    parts = [formats.many(outcome.model_calls, "model call"), formats.many(outcome.tool_calls, "tool call")]
-    if outcome.handoffs:
-        parts.append(formats.many(outcome.handoffs, "hand-off"))
-    if outcome.tokens:
-        parts.append(f"{formats.count(outcome.tokens)} tokens")
-    if outcome.usd:
-        parts.append(formats.usd(outcome.usd))
-    return ", ".join([*parts, formats.seconds(outcome.active_s)])
-
-
-def plain(value: object) -> Any:
-    """A struct as it is in JSON."""
-    return msgspec.to_builtins(value, str_keys=True)

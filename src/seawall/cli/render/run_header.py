@@ -1,4 +1,4 @@
-"""The first lines about a run: how it is, what was asked and answered, what it took."""
+"""Draws the first lines about a run: its status, what was asked and answered, what it took."""
 
 from __future__ import annotations
 
@@ -6,191 +6,148 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from rich.text import Text
 
-from seawall.cli.hints import hint
-from seawall.cli.journals import Texts
-from seawall.cli.render import formats, wording
-from seawall.core.events import Event
+from seawall.cli.hints import format_command
+from seawall.cli.journals import BodyTexts
+from seawall.cli.render import wording
+from seawall.cli.render.formats import UNLIMITED, format_age, format_seconds
+from seawall.cli.render.table import draw_field
+from seawall.core.events import Event, RunEnded
 from seawall.history.record import RunRecord
-from seawall.journal.protocol import Command, Journal, RunRow
+from seawall.journal.protocol import Command, RunRow
 from seawall.run.fold import fold
-from seawall.run.ledger import Ledger
 from seawall.run.outcome import Waiting, list_waits
 from seawall.run.state import RunState
 
-_LINES = {"request": 3, "answer": 6, "error": 4}
-"""Lines that these get at most; the others are our own words, and whole."""
+_MAX_LINES = {"request": 3, "answer": 6, "error": 4}
+"""Lines that these fields get at most. The other fields are Seawall's own words, and are shown whole."""
+
+Field = tuple[str, str, str]
+"""Label, text and style."""
 
 
-def status_of(row: RunRow) -> str:
-    """`completed`, `halted`, …, or what a run that has not ended is at."""
-    return row.summary.status if row.state == "ended" and row.summary is not None else row.state
-
-
-def active_s(state: RunState, told: RunRecord) -> float:
-    """Active seconds so far, as they are recorded."""
-    if state.ended is None and told.segments and not state.waits:  # nothing was recorded since the last event
-        segment = told.segments[-1]
+def compute_active_s(state: RunState, record: RunRecord) -> float:
+    """Returns the active seconds so far, as far as they are recorded."""
+    if state.ended is None and record.segments and not state.waits:
+        segment = record.segments[-1]  # nothing was recorded since its last event
         return state.started.limits.active_s - segment.taken.left_s + segment.last_at - segment.taken.at
     return state.started.limits.active_s - state.left_s
 
 
-def spent(ledger: Ledger, seconds: float, limit_s: float) -> str:
-    """Calls, tokens, dollars and time."""
-    parts = [formats.many(ledger.model_calls, "model call"), formats.many(ledger.tool_calls, "tool call")]
-    if ledger.handoffs:
-        parts.append(formats.many(ledger.handoffs, "hand-off"))
-    if ledger.tokens:
-        parts.append(f"{formats.count(ledger.tokens)} tokens")
-    if ledger.usd:
-        parts.append(formats.usd(ledger.usd))
-    return ", ".join([*parts, f"{formats.seconds(seconds)} of {limit_s:g} s"])
-
-
-def head(
+def draw_run_header(
     row: RunRow,
-    told: RunRecord | None,
+    record: RunRecord | None,
     events: Sequence[Event],
-    texts: Texts,
+    texts: BodyTexts,
     width: int,
     now: float,
     *,
     decisions: Mapping[int, Command] | None = None,
     cancel: Command | None = None,
-    brakes: Collection[str] = (),
+    paused: Collection[str] = (),
     full: bool = False,
 ) -> Iterator[Text]:
-    """All that stands above the tree. `brakes`: what is paused now."""
-    status = status_of(row)
-    first = Text(row.run, style="bold")
-    first.append("  ")
-    first.append(status, style=wording.STATUS_STYLES.get(status, ""))
-    stopped = told.ended.stopped_by if told is not None and told.ended is not None else None
-    if stopped is not None:
-        first.append(f" by {stopped.guard}")
-    first.append(f"  team {row.team}, {formats.age(now - row.started_at)} ago", style="dim")
-    yield first
-    if told is None:
+    """Yields all lines above the tree. `decisions` and `cancel` are not taken up yet; `paused`: what is paused now."""
+    yield _draw_title(row, record, now)
+    if record is None:
         return
     state = fold(events)
-    pairs: list[tuple[str, str, str]] = [("request", texts.of(told.started.intent), "")]
-    ended = told.ended
-    if ended is not None and ended.answer is not None:
-        pairs.append(("answer", texts.of(ended.answer), ""))
-    if stopped is not None:
-        pairs.append(("stopped", _stopped(stopped.reason, stopped.step), "red"))
-    if ended is not None and ended.error and (stopped is None or ended.error != stopped.reason):
-        pairs.append(("error", ended.error, "red"))
-    call_width = 10**9 if full else 2 * width  # shortened here: what is asked stays whole
-    pairs += _waits(list_waits(state, events, texts.of), now, decisions or {}, brakes, call_width)
+    fields = list(_list_result_fields(record, texts))
+    call_width = UNLIMITED if full else 2 * width  # calls are shortened here; the question itself stays whole
+    waits = list_waits(state, events, texts.get)
+    fields += _list_waiting_fields(waits, now, decisions or {}, paused, call_width)
     if cancel is not None:
-        pairs.append(("cancel", cancels(cancel), "yellow"))
+        fields.append(("cancel", wording.format_pending_cancel(cancel), "yellow"))
     if state.ended is None and row.state == "interrupted":
-        pairs.append(("next", hint(f"resume {row.run}"), "yellow"))
-    pairs.append(("took", spent(state.ledger, active_s(state, told), told.started.limits.active_s), ""))
-    pairs += _beside(told, state)
-    for name, text, style in pairs:
-        lines = None if full or name not in _LINES else _LINES[name]
-        for number, line in enumerate(formats.wrapped(text, width - 11, lines)):
-            yield Text(f"{'' if number else name:<11}", style="dim") + Text(line, style=style)
+        fields.append(("next", format_command(f"resume {row.run}"), "yellow"))
+    limit_s = record.started.limits.active_s
+    time = f"{format_seconds(compute_active_s(state, record))} of {limit_s:g} s"
+    fields.append(("took", wording.format_usage(state.ledger, time), ""))
+    if record.ended is not None:
+        fields += _list_review_fields(record.ended)
+    fields += _list_other_fields(record, state)
+    for label, text, style in fields:
+        yield from draw_field(label, text, style, width, lines=None if full else _MAX_LINES.get(label))
 
 
-def _stopped(reason: str, step: int | None) -> str:
-    return reason if step is None else f"{reason} (before step {step})"
+def _draw_title(row: RunRow, record: RunRecord | None, now: float) -> Text:
+    status = wording.format_status(row)
+    title = Text(row.run, style="bold")
+    title.append("  ")
+    title.append(status, style=wording.STATUS_STYLES.get(status, ""))
+    if record is not None and record.ended is not None and record.ended.stopped_by is not None:
+        title.append(f" by {record.ended.stopped_by.guard}")
+    title.append(f"  team {row.team}, {format_age(now - row.started_at)} ago", style="dim")
+    return title
 
 
-async def pending(journal: Journal, run: str, state: RunState) -> dict[int, Command]:
-    """Decisions that lie in the inbox of a run that is at work nowhere, by their approval step."""
-    decided: dict[int, Command] = {}
-    for item in await journal.inbox(run, after=state.inbox):
-        if item.command.kind == "decide" and item.command.step is not None:
-            decided.setdefault(item.command.step, item.command)
-    return decided
+def _list_result_fields(record: RunRecord, texts: BodyTexts) -> Iterator[Field]:
+    yield "request", texts.get(record.started.intent), ""
+    ended = record.ended
+    if ended is None:
+        return
+    if ended.answer is not None:
+        yield "answer", texts.get(ended.answer), ""
+    stopped = ended.stopped_by
+    if stopped is not None:
+        before = "" if stopped.step is None else f" (before step {stopped.step})"
+        yield "stopped", f"{stopped.reason}{before}", "red"
+    if ended.error and (stopped is None or ended.error != stopped.reason):
+        yield "error", ended.error, "red"
 
 
-async def cancelling(journal: Journal, run: str, state: RunState) -> Command | None:
-    """A cancellation that lies in the inbox of a run and was not taken up yet."""
-    items = await journal.inbox(run, after=state.inbox)
-    return next((item.command for item in items if item.command.kind == "cancel"), None)
-
-
-def cancels(command: Command) -> str:
-    """A cancellation that was not taken up yet."""
-    reason = f": {command.reason}" if command.reason else ""
-    return f"asked for by {command.by or 'somebody'}{reason}; whoever has the run has not taken it up yet"
-
-
-def decided(command: Command, waiting: Waiting) -> str:
-    """A decision that has not been taken up yet."""
-    word = "approved" if command.approved else "rejected"
-    if waiting.kind == "unknown":
-        word = f"it {'DID' if command.approved else 'did NOT'} happen, recorded"
-    return f"{word} by {command.by}, goes on with: {hint(f'resume {waiting.run}')}"
-
-
-def lifted(waiting: Waiting) -> str:
-    """Of a run that waits for a brake which is off: nobody has it, or it would have gone on."""
-    return f"{waiting.what} is no longer paused; goes on with: {hint(f'resume {waiting.run}')}"
-
-
-def _waits(
+def _list_waiting_fields(
     waiting: Sequence[Waiting],
     now: float,
     decisions: Mapping[int, Command],
-    on: Collection[str],
+    paused: Collection[str],
     width: int,
-) -> Iterator[tuple[str, str, str]]:
+) -> Iterator[Field]:
     for each in waiting:
-        if each.kind == "pause" and each.what not in on:
-            yield "waits", lifted(each), "yellow"
+        if each.kind == "pause" and each.what not in paused:
+            yield "waits", wording.format_lifted(each), "yellow"
             continue
-        asked = wording.question(each, width)
-        where = wording.asked_at(each)
-        yield "waits", f"{where}, for {formats.age(now - each.since)}: {asked}", "magenta"
+        question = wording.format_question(each, width)
+        where = wording.format_waiting_for(each)
+        yield "waits", f"{where}, for {format_age(now - each.since)}: {question}", "magenta"
         if each.step in decisions:
-            yield "", decided(decisions[each.step], each), "yellow"
+            yield "", wording.format_pending_decision(decisions[each.step], each), "yellow"
 
 
-def _stood(state: RunState) -> Iterator[tuple[str, str, str]]:
-    for brake in state.past_pauses:
-        yield (
-            "paused",
-            f"{brake.what} for {formats.seconds(brake.seconds)} by {brake.by}{f': {brake.why}' if brake.why else ''}",
-            "",
-        )
-
-
-def _beside(told: RunRecord, state: RunState) -> Iterator[tuple[str, str, str]]:
-    """What stands beside the status: review, effects, what was pruned, how it was started."""
-    ended, started = told.ended, told.started
-    if ended is not None and ended.reviewed is not None:
-        yield "review", wording.review(ended.reviewed, ended.pruned), ""
-    if ended is not None and ended.unchecked_delivery:
+def _list_review_fields(ended: RunEnded) -> Iterator[Field]:
+    """Yields whether the answer was checked, and what is missing in it."""
+    if ended.reviewed is not None:
+        yield "review", wording.format_review(ended.reviewed, ended.pruned), ""
+    if ended.unchecked_delivery:
         yield "streamed", "the answer was delivered before it was checked", "yellow"
-    if ended is not None and ended.unverified:
+    if ended.unverified:
         yield "unverified", "; ".join(ended.unverified), "yellow"
-    if ended is not None and ended.pruned:
+    if ended.pruned:
         yield "pruned", ", ".join(ended.pruned), "yellow"
+
+
+def _list_other_fields(record: RunRecord, state: RunState) -> Iterator[Field]:
+    """Yields effects, guards, pauses, segments, and how the run was started."""
+    started = record.started
     effects = [f"step {each.step} {each.tool} {each.state}" for each in state.effect_states()]
     if effects:
         yield "effects", "; ".join(effects), ""
-    watched = [f"{name} {mode}" for name, mode in state.modes.items() if mode != "enforce"]
-    if watched:
-        yield "guards", f"{', '.join(watched)}; the others enforce", "yellow"
-    yield from _stood(state)
-    if len(told.segments) > 1:
-        owners = ", ".join(f"{s.number} from step {s.first_step} by {s.taken.owner}" for s in told.segments)
+    not_enforced = [f"{name} {mode}" for name, mode in state.modes.items() if mode != "enforce"]
+    if not_enforced:
+        yield "guards", f"{', '.join(not_enforced)}; the others enforce", "yellow"
+    for pause in state.past_pauses:
+        why = f": {pause.why}" if pause.why else ""
+        yield "paused", f"{pause.what} for {format_seconds(pause.seconds)} by {pause.by}{why}", ""
+    if len(record.segments) > 1:
+        owners = ", ".join(f"{s.number} from step {s.first_step} by {s.taken.owner}" for s in record.segments)
         yield "segments", owners, ""
-    for command in told.commands:
+    for command in record.commands:
         if command.command == "cancel":
-            yield (
-                "cancelled",
-                f"by {command.by or 'somebody'}{f': {command.reason}' if command.reason else ''}",
-                "",
-            )
+            reason = f": {command.reason}" if command.reason else ""
+            yield "cancelled", f"by {command.by or 'somebody'}{reason}", ""
     if started.fork is not None:
         yield "fork", f"of run {started.fork.run} at step {started.fork.at_step}", "cyan"
-    who = [("tenant", started.tenant), ("principal", started.principal), ("session", started.session)]
-    who += [("request id", started.request_id), ("app", started.app)]
-    given = [f"{name} {value}" for name, value in who if value]
+    options = [("tenant", started.tenant), ("principal", started.principal), ("session", started.session)]
+    options += [("request id", started.request_id), ("app", started.app)]
+    given = [f"{name} {value}" for name, value in options if value]
     if given:
         yield "for", ", ".join(given), ""

@@ -1,4 +1,4 @@
-"""Where output goes: data to stdout, progress, notes and errors to stderr."""
+"""Where output goes: data to stdout; progress, notes and errors to stderr."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
+from seawall.cli.render.formats import replace_controls
+
 PIPED_WIDTH = 1_000
-"""Columns where nobody looks: what is piped is not cut."""
+"""Columns when the output is not a terminal: what is piped is not shortened."""
 
 
 class Screen:
@@ -21,47 +23,46 @@ class Screen:
 
     def __init__(self, *, json: bool = False) -> None:
         self.json = json
-        self.out = _console(sys.stdout)
-        self.err = _console(sys.stderr)
+        self.out = _make_console(sys.stdout)
+        self.err = _make_console(sys.stderr)
 
     @property
     def width(self) -> int:
         """Columns of stdout."""
         return self.out.width
 
-    def line(self, line: str | Text = "") -> None:
-        """One line of data."""
+    def print_line(self, line: str | Text = "") -> None:
+        """Prints one line of data to stdout."""
         self.out.print(line, soft_wrap=True)
 
-    def note(self, line: str | Text) -> None:
-        """One line for the person who looks on."""
+    def print_note(self, line: str | Text) -> None:
+        """Prints one line to stderr, for the person who watches."""
         self.err.print(line, style="dim" if isinstance(line, str) else None, soft_wrap=True)
 
-    def text(self, text: str) -> None:
-        """Data as it is, however long its lines; on a terminal without control characters."""
-        from seawall.cli.render.formats import visible
-
-        shown = visible(text) if self.out.is_terminal else text
+    def print_text(self, text: str) -> None:
+        """Prints data as it is, however long its lines; on a terminal without control characters."""
+        shown = replace_controls(text) if self.out.is_terminal else text
         self.out.file.write(shown if shown.endswith("\n") else f"{shown}\n")
         self.out.file.flush()
 
-    def document(self, value: object) -> None:
-        """The one JSON document of a command with `--json`. Decimals are strings."""
-        self.text(msgspec.json.format(msgspec.json.encode(value, enc_hook=_plain), indent=2).decode())
+    def print_document(self, value: object) -> None:
+        """Prints the one JSON document of a command with `--json`. Decimals are strings."""
+        encoded = msgspec.json.encode(value, enc_hook=_convert_to_json)
+        self.print_text(msgspec.json.format(encoded, indent=2).decode())
 
     @contextmanager
-    def aside(self) -> Generator[None]:
-        """While the user's own code runs, what it prints goes to stderr: stdout is for data."""
+    def redirect_user_prints(self) -> Generator[None]:
+        """Sends to stderr what the user's own code prints: stdout is for data."""
         with redirect_stdout(sys.stderr):
             yield
 
 
-def _console(file: IO[str]) -> Console:
+def _make_console(file: IO[str]) -> Console:
     width = None if file.isatty() or "COLUMNS" in os.environ else PIPED_WIDTH
     return Console(file=file, width=width, highlight=False, markup=False, emoji=False)
 
 
-def _plain(value: Any) -> Any:
+def _convert_to_json(value: Any) -> Any:
     from pydantic_core import to_jsonable_python
 
     return to_jsonable_python(value, fallback=repr)

@@ -1,4 +1,4 @@
-"""One step in a few words: what it is, how it ended, what was said of it."""
+"""How steps, verdicts, decisions and waiting runs are put into words."""
 
 from __future__ import annotations
 
@@ -7,10 +7,20 @@ from typing import Any, cast
 
 import msgspec
 
-from seawall.cli.render.formats import one_line, shortened
+from seawall.cli.hints import format_command
+from seawall.cli.render.formats import (
+    UNLIMITED,
+    format_count,
+    format_number,
+    format_usd,
+    join_lines,
+    shorten_text,
+)
 from seawall.core.events import CommandTaken, Judged, Planned, StepDone, StepIntended, StepStatus
 from seawall.history.record import StepRecord
-from seawall.run.outcome import Waiting
+from seawall.journal.protocol import Command, RunRow
+from seawall.run.ledger import Ledger
+from seawall.run.outcome import Outcome, Waiting
 
 MARKS: dict[StepStatus, tuple[str, str]] = {
     "ok": ("✓", "green"),
@@ -25,7 +35,7 @@ MARKS: dict[StepStatus, tuple[str, str]] = {
     "withdrawn": ("-", "dim"),
     "simulated": ("~", "cyan"),
 }
-"""A sign and a style for each way in which a step ends; all but `ok` are told in words too."""
+"""A sign and a style for each way in which a step ends; all but `ok` are put into words too."""
 
 IN_WORDS: dict[StepStatus, str] = {
     "error": "failed",
@@ -60,119 +70,16 @@ STATUS_STYLES = {
     "queued": "cyan",
 }
 
-
-def mark(step: StepRecord, *, waits: bool) -> tuple[str, str]:
-    """The sign of a step, and its style. One without a result is under way, or waits for a person."""
-    if step.done is None:
-        return ("‖", "magenta") if waits else ("…", "cyan")
-    if step.intent.kind == "review" and step.done.approved is False:
-        return "✗", "yellow"
-    return MARKS[step.done.status]
+# ---- runs
 
 
-def arguments(text: str) -> str:
-    """A call's arguments as Python would write them; what is no object stays as it is."""
-    try:
-        value: Any = msgspec.json.decode(text) if text else {}
-    except msgspec.DecodeError:
-        return one_line(text)
-    if not isinstance(value, dict):
-        return one_line(text)
-    table = cast("dict[str, Any]", value)
-    return ", ".join(f"{key}={msgspec.json.encode(each).decode()}" for key, each in table.items())
+def format_status(row: RunRow) -> str:
+    """Returns `completed`, `halted`, …, or the state of a run that has not ended."""
+    return row.summary.status if row.state == "ended" and row.summary is not None else row.state
 
 
-def what(intent: StepIntended, text: str, width: int) -> str:
-    """What a step is, in at most `width` characters; `text` is its input."""
-    match intent.kind:
-        case "model":
-            return shortened(f"asks {intent.name}", width)
-        case "tool":
-            return _call(intent.name, text, width)
-        case "handoff":
-            return shortened(f"hands to {intent.name}: {text}", width)
-        case "review":
-            return shortened(f"reviewed by {intent.name}", width)
-        case "approval":
-            if intent.call is None:
-                return shortened(f"waits for a person: {intent.name}", width)
-            return f"waits for a person: {_call(intent.name, text, max(8, width - 20))}"
-        case "memory":
-            return shortened(f"remembers {intent.name}", width)
-
-
-def _call(name: str, text: str, width: int) -> str:
-    return f"{name}({shortened(arguments(text), max(4, width - len(name) - 2))})"
-
-
-def waited_for(waiting: Waiting, width: int = 10**9) -> str:
-    """The call that a person decides on."""
-    if waiting.arguments is None:
-        return waiting.what
-    return _call(waiting.what, waiting.arguments, width)
-
-
-def question(waiting: Waiting, width: int = 10**9) -> str:
-    """What a person is asked; the call in at most `width` characters."""
-    if waiting.kind == "pause":
-        return f"{waiting.what} is {one_line(waiting.reason)}"
-    call = waited_for(waiting, width)
-    if waiting.kind == "unknown":
-        return f"fate not known: did {call} happen?  {answers(waiting)}"
-    return f"{waiting.agent} wants {call}{f': {one_line(waiting.reason)}' if waiting.reason else ''}"
-
-
-def asked_at(waiting: Waiting) -> str:
-    """Where a run waits: at which step, or under which brake."""
-    return "under a brake" if waiting.kind == "pause" else f"step {waiting.step}"
-
-
-def answers(waiting: Waiting) -> str:
-    """What the two answers mean: for an effect that was attempted, another thing than for a step that is held."""
-    if waiting.kind == "unknown":
-        return "approve = yes, it did (--result RECEIPT); reject = no"
-    return "approve = it may be made; reject = it is not made"
-
-
-def answered(waiting: Waiting, *, approved: bool) -> str:
-    """What was recorded with an answer."""
-    call = waited_for(waiting)
-    if waiting.kind == "unknown":
-        return f"recorded: {call} {'DID' if approved else 'did NOT'} happen"
-    return f"approved: {call} may be made" if approved else f"rejected: {call} is not made"
-
-
-def ending(done: StepDone, output: str = "") -> str:
-    """How a step ended, in words and with what was said; nothing for one that went well."""
-    words = IN_WORDS.get(done.status, "")
-    if not words:
-        return ""
-    said = one_line(output).removeprefix("Error: ")
-    if done.status in ("lost", "cancelled", "withdrawn", "simulated"):  # what they hold says no more
-        said = ""
-    if done.status == "error" and done.error and not said.startswith(done.error):
-        words = f"{words} ({done.error})"
-    if done.retry:
-        after = "" if done.retry_after_s is None else f" after {done.retry_after_s:g} s"
-        words = f"{words}, tried again{after}"
-    return f"{words}: {said}" if said else words
-
-
-def verdict(judged: Judged) -> str:
-    """What a guard said: `loops advises (observed): …`."""
-    verb = {"advise": "advises", "replace": "replaces", "hold": "holds", "refuse": "refuses", "halt": "halts"}
-    seen = " (observed, let pass)" if judged.mode == "observe" else ""
-    return f"{judged.guard} {verb.get(judged.verdict, judged.verdict)}{seen}: {one_line(judged.reason)}"
-
-
-def planned(event: Planned) -> str:
-    """What the planner pruned, and why."""
-    seen = "observed, let pass: " if event.mode == "observe" else ""
-    return f"planner: {seen}{one_line(event.reason)}"
-
-
-def review(reviewed: bool, pruned: Sequence[str]) -> str:
-    """What came of the review. Where time was up first, nobody said no: the planner skipped it."""
+def format_review(reviewed: bool, pruned: Sequence[str]) -> str:
+    """Returns the result of the review. If the planner skipped it for want of time, nobody rejected the answer."""
     if reviewed:
         return "approved"
     answers = ("review", "answer:partial")
@@ -180,19 +87,179 @@ def review(reviewed: bool, pruned: Sequence[str]) -> str:
     return "not reviewed: no time" if skipped else "not approved"
 
 
-def decision(command: CommandTaken) -> str:
-    """What a person decided."""
+def format_usage(usage: Ledger | Outcome, time: str) -> str:
+    """Returns what a run took, in one line: calls, tokens, dollars and time."""
+    parts = [format_number(usage.model_calls, "model call"), format_number(usage.tool_calls, "tool call")]
+    if usage.handoffs:
+        parts.append(format_number(usage.handoffs, "hand-off"))
+    if usage.tokens:
+        parts.append(f"{format_count(usage.tokens)} tokens")
+    if usage.usd:
+        parts.append(format_usd(usage.usd))
+    return ", ".join([*parts, time])
+
+
+# ---- steps
+
+
+def get_mark(step: StepRecord, *, waits: bool) -> tuple[str, str]:
+    """Returns the sign of a step and its style. `waits`: if it has no result yet, it waits for a person."""
+    if step.done is None:
+        return ("‖", "magenta") if waits else ("…", "cyan")
+    if step.intent.kind == "review" and step.done.approved is False:
+        return "✗", "yellow"
+    return MARKS[step.done.status]
+
+
+def format_step(intent: StepIntended, text: str, width: int) -> str:
+    """Returns what a step does, in at most `width` characters; `text` is its input."""
+    match intent.kind:
+        case "model":
+            return shorten_text(f"asks {intent.name}", width)
+        case "tool":
+            return format_call(intent.name, text, width)
+        case "handoff":
+            return shorten_text(f"hands to {intent.name}: {text}", width)
+        case "review":
+            return shorten_text(f"reviewed by {intent.name}", width)
+        case "approval":
+            if intent.call is None:
+                return shorten_text(f"waits for a person: {intent.name}", width)
+            return f"waits for a person: {format_call(intent.name, text, max(8, width - 20))}"
+        case "memory":
+            return shorten_text(f"remembers {intent.name}", width)
+
+
+def format_call(name: str, arguments: str, width: int) -> str:
+    """Returns `name(a="b")` in at most `width` characters; `arguments` is JSON."""
+    return f"{name}({shorten_text(format_arguments(arguments), max(4, width - len(name) - 2))})"
+
+
+def format_arguments(text: str) -> str:
+    """Returns a call's arguments as Python would write them; text that is not a JSON object stays as it is."""
+    try:
+        value: Any = msgspec.json.decode(text) if text else {}
+    except msgspec.DecodeError:
+        return join_lines(text)
+    if not isinstance(value, dict):
+        return join_lines(text)
+    table = cast("dict[str, Any]", value)
+    return ", ".join(f"{key}={msgspec.json.encode(each).decode()}" for key, each in table.items())
+
+
+def format_ending(done: StepDone, output: str = "") -> str:
+    """Returns how a step ended and what it returned; nothing for a step that went well."""
+    words = IN_WORDS.get(done.status, "")
+    if not words:
+        return ""
+    text = join_lines(output).removeprefix("Error: ")
+    if done.status in (
+        "lost",
+        "cancelled",
+        "withdrawn",
+        "simulated",
+    ):  # their output adds nothing to the words
+        text = ""
+    if done.status == "error" and done.error and not text.startswith(done.error):
+        words = f"{words} ({done.error})"
+    if done.retry:
+        after = "" if done.retry_after_s is None else f" after {done.retry_after_s:g} s"
+        words = f"{words}, tried again{after}"
+    return f"{words}: {text}" if text else words
+
+
+def extract_text(message: str) -> str:
+    """Returns the text of an assistant's message without its calls."""
+    try:
+        value: Any = msgspec.json.decode(message)
+    except msgspec.DecodeError:
+        return message
+    if not isinstance(value, dict):
+        return message
+    return str(cast("dict[str, Any]", value).get("content") or "")
+
+
+# ---- guards and planner
+
+
+def format_verdict(judged: Judged) -> str:
+    """Returns a guard's verdict: `loops advises (observed, let pass): …`."""
+    verb = {"advise": "advises", "replace": "replaces", "hold": "holds", "refuse": "refuses", "halt": "halts"}
+    observed = " (observed, let pass)" if judged.mode == "observe" else ""
+    return f"{judged.guard} {verb.get(judged.verdict, judged.verdict)}{observed}: {join_lines(judged.reason)}"
+
+
+def get_verdict_style(judged: Judged) -> str:
+    """Returns the style of a guard's verdict."""
+    return "dim" if judged.mode == "observe" else VERDICT_STYLES.get(judged.verdict, "")
+
+
+def format_pruning(event: Planned) -> str:
+    """Returns what the planner pruned, and why."""
+    observed = "observed, let pass: " if event.mode == "observe" else ""
+    return f"planner: {observed}{join_lines(event.reason)}"
+
+
+# ---- what a run waits for, and what a person decided
+
+
+def format_waiting_for(waiting: Waiting) -> str:
+    """Returns what keeps a run waiting: `step 3`, or `paused`."""
+    return "paused" if waiting.kind == "pause" else f"step {waiting.step}"
+
+
+def format_question(waiting: Waiting, width: int = UNLIMITED) -> str:
+    """Returns the question that a person answers, with the call in at most `width` characters."""
+    if waiting.kind == "pause":
+        return f"{waiting.what} is {join_lines(waiting.reason)}"
+    call = _format_waiting_call(waiting, width)
+    if waiting.kind == "unknown":
+        return f"fate not known: did {call} happen?  {explain_answers(waiting)}"
+    return f"{waiting.agent} wants {call}{f': {join_lines(waiting.reason)}' if waiting.reason else ''}"
+
+
+def explain_answers(waiting: Waiting) -> str:
+    """Returns what the two answers mean; for an effect that was attempted they mean something else."""
+    if waiting.kind == "unknown":
+        return "approve = yes, it did (--result RECEIPT); reject = no"
+    return "approve = it may be made; reject = it is not made"
+
+
+def format_decided(waiting: Waiting, *, approved: bool) -> str:
+    """Returns what was recorded with a person's answer."""
+    call = _format_waiting_call(waiting)
+    if waiting.kind == "unknown":
+        return f"recorded: {call} {'DID' if approved else 'did NOT'} happen"
+    return f"approved: {call} may be made" if approved else f"rejected: {call} is not made"
+
+
+def format_decision(command: CommandTaken) -> str:
+    """Returns a decision that the run has taken up."""
     word = "approved" if command.approved else "rejected"
-    reason = f": {one_line(command.reason)}" if command.reason else ""
+    reason = f": {join_lines(command.reason)}" if command.reason else ""
     return f"{word} by {command.by or 'somebody'}{reason}"
 
 
-def said(text: str) -> str:
-    """What an assistant's message says beside its calls."""
-    try:
-        value: Any = msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        return text
-    if not isinstance(value, dict):
-        return text
-    return str(cast("dict[str, Any]", value).get("content") or "")
+def format_pending_decision(command: Command, waiting: Waiting) -> str:
+    """Returns a decision that no process has taken up yet."""
+    word = "approved" if command.approved else "rejected"
+    if waiting.kind == "unknown":
+        word = f"it {'DID' if command.approved else 'did NOT'} happen, recorded"
+    return f"{word} by {command.by}, goes on with: {format_command(f'resume {waiting.run}')}"
+
+
+def format_pending_cancel(command: Command) -> str:
+    """Returns a cancellation that no process has taken up yet."""
+    reason = f": {command.reason}" if command.reason else ""
+    return f"asked for by {command.by or 'somebody'}{reason}; the run's process has not taken it up yet"
+
+
+def format_lifted(waiting: Waiting) -> str:
+    """Returns how a run goes on whose pause has ended; no process has it, or it would have gone on by itself."""
+    return f"{waiting.what} is no longer paused; goes on with: {format_command(f'resume {waiting.run}')}"
+
+
+def _format_waiting_call(waiting: Waiting, width: int = UNLIMITED) -> str:
+    if waiting.arguments is None:
+        return waiting.what
+    return format_call(waiting.what, waiting.arguments, width)
