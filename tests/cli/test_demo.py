@@ -17,10 +17,10 @@ import pytest
 import typer
 
 from seawall import Broken, Misused
-from seawall.cli.demo import alone, demo, scenes
-from seawall.cli.demo.directions import through_a_crash
-from seawall.cli.demo.scripts import good
-from seawall.cli.demo.take import Claim
+from seawall.cli.commands.demo import demo
+from seawall.cli.demo import scenes, single_run_scenes
+from seawall.cli.demo.results import Claim
+from seawall.cli.demo.scripts import behave_well
 from seawall.models import providers
 from seawall.models.protocol import ModelRequest, System
 from seawall.models.scripted import Entry, ScriptedModel, fail
@@ -41,7 +41,7 @@ EXPECTED: dict[str, tuple[Counters, Counters]] = {
     "unknown": (PAID, PAID),
     "wrong": ({**PAID, "find_payment": 1}, {**PAID, "find_payment": 1}),
 }
-"""What each world counts, by tool: observed, enforced. Of scenes of one run; the others are in `test_demo_crowd`."""
+"""What each world counts, by tool: observed, enforced. Of scenes of one run; the others are in `test_demo_many_runs`."""
 
 STATES = {
     "good": ("completed", "completed"),
@@ -57,7 +57,7 @@ STATES = {
 }
 PAYMENTS: dict[str, tuple[int, int]] = {"writes": (64, 25)}
 """Where more than one order is paid back."""
-CROWDS = ("storm", "tenant", "brake", "crowd")
+CROWDS = ("storm", "tenant", "pause", "crowd")
 TIMED = ("slow", "pruned")
 """Where a machine that is too busy makes no more calls than these, and maybe less."""
 
@@ -108,6 +108,33 @@ def test_every_scene_is_tested() -> None:
     assert set(EXPECTED) == set(STATES) == set(scenes.NAMES) - {*CROWDS, *TIMED}
 
 
+def test_the_story_is_six_scenes_and_all_of_them_are_numbered_in_the_order_of_play() -> None:
+    assert [scene.name for scene in scenes.STORY] == [
+        *("error", "undo", "tenant", "pruned", "storm", "unknown"),
+    ]
+    assert scenes.SCENES[:6] == scenes.STORY
+    assert [scenes.get_number(name) for name in scenes.NAMES] == list(range(1, 17))
+
+
+def test_without_options_it_plays_the_story_and_says_what_else_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(scenes, "STORY", (scenes.get_scene("good"),))
+
+    demo(directory=tmp_path, pace_ms=0.0)
+
+    out, err = capsys.readouterr()
+    assert "  7  A good request\n" in out
+    assert err == "  7  good\n"
+    assert "demo --all plays all 16 scenes" in _one_line(out)
+    assert "demo --scene wrong shows a wrong answer that no guard stops" in _one_line(out)
+
+
+def test_all_scenes_and_one_scene_are_not_asked_for_together(tmp_path: Path) -> None:
+    with pytest.raises(Misused, match="--all and --scene: give one of them"):
+        demo(all_=True, scene=["good"], directory=tmp_path)
+
+
 def test_what_is_not_caught_is_said_to_be_not_caught(play: Play) -> None:
     [scene] = play("wrong")["scenes"]
 
@@ -139,7 +166,7 @@ def test_an_answer_in_time_says_what_it_lacks(play: Play) -> None:
 def test_a_scene_that_a_busy_machine_can_not_play_in_time_is_played_again_with_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(scenes, "SCENES", (alone.pruned(0.001),))  # a commit takes as long
+    monkeypatch.setattr(scenes, "SCENES", (single_run_scenes.make_pruned(0.001),))  # a commit takes as long
 
     demo(scene=["pruned"], directory=tmp_path, pace_ms=0.0, json=True)
 
@@ -161,7 +188,7 @@ def test_the_good_request_costs_and_answers_the_same_in_both_modes(play: Play) -
 
 
 def test_a_kill_repeats_no_recorded_call_and_an_unknown_refund_waits(play: Play) -> None:
-    crash, unknown = play("crash", "unknown")["scenes"]
+    unknown, crash = play("crash", "unknown")["scenes"]
 
     for mode in ("observe", "enforce"):
         assert crash[mode]["kill"] == {"signal": 9, "calls": 4, "recorded": 3, "repeated": 0, "again": 1}
@@ -174,7 +201,7 @@ def test_a_kill_repeats_no_recorded_call_and_an_unknown_refund_waits(play: Play)
 def test_the_whole_demo_is_one_document_on_stdout_with_progress_on_stderr(tmp_path: Path) -> None:
     place = tmp_path / "new"
     done = subprocess.run(
-        [sys.executable, "-m", "seawall.cli.demo", "--json", "--pace-ms", "0", "--dir", str(place)],
+        [sys.executable, "-m", "seawall.cli.demo", "--all", "--json", "--pace-ms", "0", "--dir", str(place)],
         capture_output=True,
         text=True,
         check=False,
@@ -196,7 +223,7 @@ def test_the_whole_demo_is_one_document_on_stdout_with_progress_on_stderr(tmp_pa
 def test_what_is_saved_is_told_from_the_figures_of_this_very_run(play: Play) -> None:
     saved = play("error")["saved"]
 
-    assert "4 calls to the world instead of 40" in saved
+    assert saved.startswith("Prevented: 36 calls to the world (4 instead of 40)")
     assert "killed" not in saved
 
 
@@ -204,7 +231,7 @@ def test_a_scene_that_is_not_as_claimed_is_named_and_exits_with_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wrong = replace(
-        scenes.scene_named("good"), claims=lambda observe, enforce: [Claim("the moon is blue", False)]
+        scenes.get_scene("good"), claims=lambda observe, enforce: [Claim("the moon is blue", False)]
     )
     monkeypatch.setattr(scenes, "SCENES", (wrong,))
 
@@ -221,16 +248,14 @@ def test_a_child_that_ends_before_it_is_killed_breaks_the_demo(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # the child knows the scene as it is, without a call to hold
-    monkeypatch.setattr(
-        scenes, "SCENES", (replace(scenes.scene_named("good"), kill_at=4, direct=through_a_crash),)
-    )
+    monkeypatch.setattr(scenes, "SCENES", (replace(scenes.get_scene("good"), kill_at=4, workload="crash"),))
 
     with pytest.raises(Broken, match="scene 'good': the child was to be killed in call 4: nobody killed"):
         demo(scene=["good"], directory=tmp_path, pace_ms=0.0, json=True)
 
 
 def test_an_unknown_scene_is_named_with_those_that_there_are(tmp_path: Path) -> None:
-    with pytest.raises(Misused, match="no scene 'bad'; there are: good, error, ping-pong"):
+    with pytest.raises(Misused, match="no scene 'bad'; there are: error, undo, tenant"):
         demo(scene=["bad"], directory=tmp_path)
 
 
@@ -264,7 +289,7 @@ def test_a_real_model_without_its_key_is_told_before_anything_is_made(
 
 def test_a_real_model_plays_where_the_world_is_to_blame(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    script = good()
+    script = behave_well()
 
     def well_behaved(request: ModelRequest) -> Entry:
         prompt = request.messages[0]
@@ -322,7 +347,7 @@ def test_the_teams_of_a_demo_are_found_in_its_directory(play: Play, tmp_path: Pa
     spec.loader.exec_module(module)
 
     assert repr(module.good_observe) == "<Team order-desk of clerk, cashier, desk, auditor>"
-    assert module.good_enforce.limits == scenes.scene_named("good").limits
+    assert module.good_enforce.limits == scenes.get_scene("good").limits
 
 
 def test_the_commands_that_it_suggests_do_what_they_say(play: Play, tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from seawall.cli.demo.alone import DEADLINE_S, pruned
-from seawall.cli.demo.report import Report, report_of, result_of
-from seawall.cli.demo.scenes import SCENES, scene_named
-from seawall.cli.demo.table import Table, outcome
-from seawall.cli.demo.take import Guarded, Kill, Take
+from seawall.cli.demo.report import DemoReport, make_report, make_scene_result
+from seawall.cli.demo.results import DemoMode, Kill, ModeResult
+from seawall.cli.demo.scenes import SCENES, get_scene
+from seawall.cli.demo.single_run_scenes import DEADLINE_S, make_pruned
+from seawall.cli.demo.table import DemoTable, format_outcome
 
 FIGURES = dict.fromkeys(
     ("down", "held", "parked", "turned_away", "busiest", "late", "shed", "unanswered", "wrong"), 3
@@ -23,7 +23,7 @@ FIGURES = dict.fromkeys(
 BILLED = {"acme": Decimal("0.01"), "bolt": Decimal("0.02")}
 
 
-def take(mode: Guarded = "enforce", **changes: Any) -> Take:
+def take(mode: DemoMode = "enforce", **changes: Any) -> ModeResult:
     given: dict[str, Any] = {
         "run": "r-0123456789abcdef",
         "state": "completed",
@@ -51,10 +51,10 @@ def take(mode: Guarded = "enforce", **changes: Any) -> Take:
         "seconds": 1.5,
         "figures": {},
     }
-    return Take(mode=mode, **{**given, **changes})
+    return ModeResult(mode=mode, **{**given, **changes})
 
 
-def halted() -> Take:
+def halted() -> ModeResult:
     reason = "tool 'track_parcel' returned nothing new 3 times in a row (limit 3)"
     calls = {"calls": 4, "calls_by_tool": {"track_parcel": 4}, "recorded_calls": 4}
     return take(
@@ -69,19 +69,19 @@ def halted() -> Take:
     )
 
 
-def report(*, played_by: str = "scripted") -> Report:
-    result = result_of(
-        scene_named("error"), take("observe", would_stop="loops"), halted(), played_by, Path("demo/desk.db")
+def report(*, played_by: str = "scripted") -> DemoReport:
+    result = make_scene_result(
+        get_scene("error"), take("observe", would_stop="loops"), halted(), played_by, Path("demo/desk.db")
     )
-    return report_of([result], Path("demo/desk.db"), 2.0)
+    return make_report([result], Path("demo/desk.db"), 2.0)
 
 
-def shown(width: int, made: Report, **options: Any) -> list[str]:
+def shown(width: int, made: DemoReport, **options: Any) -> list[str]:
     file = io.StringIO()
-    table = Table(Console(file=file, width=width, highlight=False, force_terminal=True, **options))
-    table.opening("Scripted models play them.")
-    table.scene(1, made.scenes[0])
-    table.closing(made, "A scripted reply takes 30 ms.")
+    table = DemoTable(Console(file=file, width=width, highlight=False, force_terminal=True, **options))
+    table.print_opening("Scripted models play them.")
+    table.print_scene(made.scenes[0])
+    table.print_closing(made, "A scripted reply takes 30 ms.")
     return file.getvalue().splitlines()
 
 
@@ -102,6 +102,15 @@ def test_both_takes_are_rows_with_their_figures() -> None:
     assert enforce[2:] == ["4", "$0.0025", "1.50", "s", "halted", "by", "loops"]
 
 
+def test_the_bar_has_a_scale_and_a_legend() -> None:
+    lines = shown(80, report(), color_system=None)
+
+    assert "  A bar shows the calls that reached the world; a full bar is 64 calls." in lines
+    [scale] = [line for line in lines if "64 world" in line]
+    [row] = [line for line in lines if line.startswith("     observe")]
+    assert scale.index("0") == row.index("█")
+
+
 def test_wide_rows_end_with_their_runs_id() -> None:
     rows = [line for line in shown(120, report(), color_system=None) if line.startswith("     enforce")]
 
@@ -116,26 +125,26 @@ def test_the_command_that_shows_more_is_whole_at_any_width() -> None:
 
 def test_what_was_saved_is_in_plain_words() -> None:
     assert report().saved == (
-        "With the guards enforced, the same requests made 4 calls to the world instead of 40, cost $0.0025 instead "
-        "of $0.0409, and took 1.5 s instead of 1.5 s."
+        "Prevented: 36 calls to the world (4 instead of 40) and $0.0384 of model calls ($0.0025 instead of $0.0409). "
+        "The requests took 1.5 s instead of 1.5 s."
     )
 
 
 def test_where_nothing_was_stopped_nothing_is_said_to_be_saved() -> None:
-    result = result_of(scene_named("good"), take("observe"), take(), "acme:one", Path("desk.db"))
+    result = make_scene_result(get_scene("good"), take("observe"), take(), "acme:one", Path("desk.db"))
 
-    assert report_of([result], Path("desk.db"), 1.0).saved == (
+    assert make_report([result], Path("desk.db"), 1.0).saved == (
         "Nothing had to be stopped: 40 calls to the world in either mode."
     )
 
 
 def test_kills_are_counted_over_all_takes() -> None:
     kill = Kill(signal=9, calls=4, recorded=3, repeated=1, again=1)
-    crash = result_of(
-        scene_named("crash"), take("observe", kill=kill), take(kill=kill), "scripted", Path("desk.db")
+    crash = make_scene_result(
+        get_scene("crash"), take("observe", kill=kill), take(kill=kill), "scripted", Path("desk.db")
     )
 
-    made = report_of([crash], Path("desk.db"), 1.0)
+    made = make_report([crash], Path("desk.db"), 1.0)
 
     assert (
         made.saved
@@ -146,34 +155,34 @@ def test_kills_are_counted_over_all_takes() -> None:
 
 def test_ascii_is_enough() -> None:
     file = io.TextIOWrapper(io.BytesIO(), encoding="ascii")  # strict: anything else raises
-    table = Table(Console(file=file, width=80, highlight=False))
+    table = DemoTable(Console(file=file, width=80, highlight=False))
     for scene in SCENES:
         observe, enforce = (
             msgspec.structs.replace(each, figures=FIGURES, billed=BILLED)
             for each in (take("observe", usd=None), halted())
         )
-        table.scene(1, result_of(scene, observe, enforce, "acme:one", Path("desk.db")))
+        table.print_scene(make_scene_result(scene, observe, enforce, "acme:one", Path("desk.db")))
     made = report(played_by="acme:one")
-    table.opening("Scripted models play them.")
-    table.closing(made, "A scripted reply takes 30 ms.")
+    table.print_opening("Scripted models play them.")
+    table.print_closing(made, "A scripted reply takes 30 ms.")
     file.flush()
 
 
 def test_an_outcome_is_two_or_three_words() -> None:
-    assert outcome(take(ends={"waits for a person": 1})) == "waits for a person"
-    assert outcome(take(ends={"failed": 1})) == "failed"
-    assert outcome(halted()) == "halted by loops"
+    assert format_outcome(take(ends={"waits for a person": 1})) == "waits for a person"
+    assert format_outcome(take(ends={"failed": 1})) == "failed"
+    assert format_outcome(halted()) == "halted by loops"
 
 
 def test_the_outcome_of_many_runs_counts_them() -> None:
     ends = {"halted by budget": 3, "completed, reviewed": 8, "completed": 1}
 
-    assert outcome(take(ends=ends)) == "9 completed, 3 halted"
+    assert format_outcome(take(ends=ends)) == "9 completed, 3 halted"
 
 
 def test_a_scene_is_not_played_with_more_and_more_time_for_ever() -> None:
-    scene, waited = pruned(DEADLINE_S), [DEADLINE_S]
-    while (slower := scene.slower(halted())) is not None:
+    scene, waited = make_pruned(DEADLINE_S), [DEADLINE_S]
+    while (slower := scene.make_slower(halted())) is not None:
         scene = slower
         waited.append(scene.limits.active_s)
 

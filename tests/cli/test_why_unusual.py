@@ -59,7 +59,7 @@ def told(team: Team, clock: ManualClock, **host: Any) -> Told:
             row, events = await sea.journal.row(run.id), await sea.journal.events(run.id)
             found = await read_texts(sea.journal, row.tenant, events)
             kept = build_record(events)
-            explained = WhyReport(explain(kept, found.get), row, kept, found, WIDTH).lines()
+            explained = WhyReport(explain(kept, found.get), row, kept, found, WIDTH).draw_lines()
             shown = draw_run_header(row, kept, events, found, WIDTH, clock.wall_s())
             return Told(kept, *("\n".join(line.plain for line in lines) for lines in (explained, shown)))
 

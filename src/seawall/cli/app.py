@@ -15,6 +15,7 @@ from seawall.cli.commands.audit import audit
 from seawall.cli.commands.breakers import breakers
 from seawall.cli.commands.budget import budget
 from seawall.cli.commands.cancel import cancel
+from seawall.cli.commands.demo import demo
 from seawall.cli.commands.erase import erase
 from seawall.cli.commands.fork import fork
 from seawall.cli.commands.guards import guards
@@ -28,7 +29,6 @@ from seawall.cli.commands.runs import runs
 from seawall.cli.commands.show import show
 from seawall.cli.commands.verify import verify
 from seawall.cli.commands.why import why
-from seawall.cli.demo import demo
 from seawall.cli.exits import HELP, Exit, get_error_code
 from seawall.cli.hints import complete_commands
 from seawall.core.errors import SeawallBug, SeawallError

@@ -54,9 +54,9 @@ async def open_seawall(
 
 
 class InterruptibleJournal(SqliteJournal):
-    """A journal that tells `shutdown` about each run before anything acts on it.
+    """A journal that notes each run in `shutdown` before anything acts on it.
 
-    A tool may block the event loop in the very first step; then nothing else could tell which run that was.
+    A tool may block the event loop in the very first step; then nothing else could report which run that was.
     """
 
     shutdown: Shutdown

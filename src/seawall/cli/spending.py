@@ -68,12 +68,14 @@ def list_spending(
         caps = {cap.scope: cap for cap in budget.caps(tenant)}
         spent_today = booked.get((tenant, today), Account(tenant=tenant, day=today))
         in_all = booked.get((tenant, "*"), Account(tenant=tenant, day="*"))
-        found += _list_of_account("tenant_day", spent_today, caps.get("tenant_day"), spent_today.spent, now)
-        found += _list_of_account("tenant", in_all, caps.get("tenant"), spent_today.spent, now)
+        found += _list_account_spending(
+            "tenant_day", spent_today, caps.get("tenant_day"), spent_today.spent, now
+        )
+        found += _list_account_spending("tenant", in_all, caps.get("tenant"), spent_today.spent, now)
     total = booked.get(("*", today), Account(tenant="*", day=today))
     cap = next((cap for cap in budget.caps("") if cap.scope == "day"), None)
     if everybody and (tenants or cap is not None):
-        found += _list_of_account("day", total, cap, total.spent, now)
+        found += _list_account_spending("day", total, cap, total.spent, now)
     return [_add_too_much(each, short or {}) for each in found]
 
 
@@ -85,7 +87,7 @@ def _add_too_much(spending: Spending, short: Mapping[tuple[str, str, str], Decim
     return msgspec.structs.replace(spending, too_much=need if spending.what == "usd" else int(need))
 
 
-def _list_of_account(
+def _list_account_spending(
     scope: Scope, account: Account, cap: Cap | None, today: Spend, now: float
 ) -> Iterator[Spending]:
     midnight = datetime.fromtimestamp(now, UTC).replace(hour=0, minute=0, second=0, microsecond=0)

@@ -64,7 +64,7 @@ async def _runs(screen: Screen, path: Path, wanted: dict[str, Any], limit: int) 
         screen.print_note(f"no runs in {path}{f' with {filters}' if filters else ''}")
         return
     table = make_runs_table(entries, screen.width, SystemClock().wall_s())
-    for line in table.lines():
+    for line in table.draw_lines():
         screen.print_line(line)
     if cut:
         screen.print_note(f"the newest {limit}; there are more: --limit {limit * 5}")

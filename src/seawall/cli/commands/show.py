@@ -72,5 +72,5 @@ async def _show(screen: Screen, path: Path, name: str, full: bool) -> None:
         screen.print_note("its events were pruned; this is what was kept")
         return
     screen.print_line()
-    for line in StepTree(record, texts, screen.width, full=full).lines():
+    for line in StepTree(record, texts, screen.width, full=full).draw_lines():
         screen.print_line(line)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from seawall.cli.demo import demo
+from seawall.cli.commands.demo import demo
 
 if __name__ == "__main__":
     typer.run(demo)

@@ -12,8 +12,8 @@ PRICE = Price(Decimal("1.25"), Decimal(10))
 """For a million tokens in and out: what a large model of a big provider costs."""
 
 
-class Metered(ScriptedModel):
-    """A scripted model whose provider is in the world: it counts, charges, and may be overloaded."""
+class MeteredModel(ScriptedModel):
+    """A scripted model whose provider stands in the world."""
 
     def __init__(self, script: ScriptFunction, world: World, *, name: str, payer: str) -> None:
         super().__init__(script, name=name, price=PRICE, keep_requests=0)
@@ -21,9 +21,9 @@ class Metered(ScriptedModel):
         self._payer = payer
 
     async def respond(self, request: ModelRequest) -> ModelReply:
-        """The script's next reply. Raises `ModelFailed` while the provider is overloaded."""
-        if not self._world.think(self._payer):
+        """Returns the script's next reply. Raises `ModelFailed` while the provider is overloaded."""
+        if not self._world.receive_model_call(self._payer):
             raise ModelFailed("overloaded", "529 from the provider: overloaded")
         reply = await super().respond(request)
-        self._world.bill(self._payer, PRICE.usd(reply.usage))
+        self._world.charge(self._payer, PRICE.usd(reply.usage))
         return reply

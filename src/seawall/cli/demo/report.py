@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 
 import msgspec
 
-from seawall.cli.demo.scene import Scene, always
-from seawall.cli.demo.take import Claim, Take
+from seawall.cli.demo.claims import check_always, count_answered
+from seawall.cli.demo.results import Claim, Kill, ModeResult
+from seawall.cli.demo.scene import Scene
+from seawall.cli.demo.scenes import get_number
 from seawall.cli.hints import find_program
+from seawall.cli.render.formats import format_number
 
 SCRIPTED = "scripted"
 
+_PREVENTED_FIGURES = {
+    "down": "model calls to an overloaded provider",
+    "turned_away": "calls to an overloaded carrier",
+    "held": "refunds while the bank had asked to wait",
+}
+"""What scenes count that guards prevent, by the name of the figure."""
 
-class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """One scene, both ways."""
 
+class SceneResult(msgspec.Struct, frozen=True, kw_only=True):
+    """One scene in both modes."""
+
+    number: int
     name: str
     title: str
     story: str
     request: str
     played_by: str
     """`scripted`, or the real model."""
-    observe: Take
-    enforce: Take
+    observe: ModeResult
+    enforce: ModeResult
     lesson: str
     claims: list[Claim]
     command: str
@@ -33,44 +44,47 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def ok(self) -> bool:
-        """Whether everything came out as claimed."""
+        """Whether everything was as claimed."""
         return all(claim.holds for claim in self.claims)
 
 
-class Sum(msgspec.Struct, frozen=True, kw_only=True):
-    """Totals over the scenes, in one mode."""
+class Totals(msgspec.Struct, frozen=True, kw_only=True):
+    """Sums over the scenes, in one mode."""
 
     calls: int
     usd: Decimal | None
     seconds: float
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class DemoReport(msgspec.Struct, frozen=True, kw_only=True):
     """The whole demo."""
 
     ok: bool
-    """Whether every scene came out as claimed; the exit code says the same."""
+    """Whether every scene was as claimed; the exit code says the same."""
     directory: str
     journal: str
     seconds: float
-    observe: Sum
-    enforce: Sum
+    observe: Totals
+    enforce: Totals
     saved: str
-    """What the guards changed, in words."""
-    scenes: list[Result]
+    """What the guards prevented, in words."""
+    scenes: list[SceneResult]
     next: list[str]
     """Commands that show more."""
 
 
-def result_of(scene: Scene, observe: Take, enforce: Take, played_by: str, journal: Path) -> Result:
-    """Check a scene's claims and say what it showed. With a real model only what must always be so is claimed."""
-    claims = always(scene, [observe, enforce])
+def make_scene_result(
+    scene: Scene, observe: ModeResult, enforce: ModeResult, played_by: str, journal: Path
+) -> SceneResult:
+    """Checks a scene's claims. With a real model only what must be so of every result is claimed."""
+    claims = check_always(scene, [observe, enforce])
     if played_by == SCRIPTED:
         claims += scene.claims(observe, enforce)
-    return Result(
+    return SceneResult(
+        number=get_number(scene.name),
         name=scene.name,
         title=scene.title,
-        story=f"{scene.story} {scene.scripted}".strip() if played_by == SCRIPTED else scene.story,
+        story=f"{scene.story} {scene.script_note}".strip() if played_by == SCRIPTED else scene.story,
         request=scene.request,
         played_by=played_by,
         observe=observe,
@@ -81,79 +95,119 @@ def result_of(scene: Scene, observe: Take, enforce: Take, played_by: str, journa
     )
 
 
-def report_of(results: Sequence[Result], journal: Path, seconds: float) -> Report:
-    """Everything, once all scenes have been played."""
-    observe = _sum([result.observe for result in results])
-    enforce = _sum([result.enforce for result in results])
-    return Report(
+def make_report(results: Sequence[SceneResult], journal: Path, seconds: float) -> DemoReport:
+    """Returns the document once all scenes have been played."""
+    observe = _add_up([result.observe for result in results])
+    enforce = _add_up([result.enforce for result in results])
+    return DemoReport(
         ok=all(result.ok for result in results),
         directory=str(journal.parent),
         journal=str(journal),
         seconds=round(seconds, 3),
         observe=observe,
         enforce=enforce,
-        saved=saved(results, observe, enforce),
+        saved=describe_savings(results, observe, enforce),
         scenes=list(results),
-        next=next_commands(results, journal),
+        next=_list_next_commands(results, journal),
     )
 
 
-def _sum(takes: Sequence[Take]) -> Sum:
-    costs = [take.cost for take in takes]
-    return Sum(
-        calls=sum(take.calls for take in takes),
+def _add_up(results: Sequence[ModeResult]) -> Totals:
+    costs = [result.cost for result in results]
+    return Totals(
+        calls=sum(result.calls for result in results),
         usd=None if None in costs else sum((cost for cost in costs if cost is not None), Decimal(0)),
-        seconds=round(sum(take.seconds for take in takes), 3),
+        seconds=round(sum(result.seconds for result in results), 3),
     )
 
 
-def saved(results: Sequence[Result], observe: Sum, enforce: Sum) -> str:
-    """What was saved, in words, from what was measured."""
-    said: list[str] = []
-    same = (enforce.calls, enforce.usd) == (observe.calls, observe.usd)
-    if not same or any(result.enforce.state == "halted" for result in results):
-        parts: list[str] = []
-        if enforce.calls != observe.calls:
-            parts.append(f"made {enforce.calls} calls to the world instead of {observe.calls}")
-        if observe.usd is not None and enforce.usd is not None:
-            parts.append(f"cost {dollars(enforce.usd)} instead of {dollars(observe.usd)}")
-        took = f"took {enforce.seconds:.1f} s instead of {observe.seconds:.1f} s"
-        what = f"{', '.join(parts)}, and {took}" if parts else took
-        said.append(f"With the guards enforced, the same requests {what}.")
-    elif all(result.enforce.kill is None for result in results):
-        said.append(f"Nothing had to be stopped: {enforce.calls} calls to the world in either mode.")
-    kills = [
-        take.kill for result in results for take in (result.observe, result.enforce) if take.kill is not None
-    ]
+def describe_savings(results: Sequence[SceneResult], observe: Totals, enforce: Totals) -> str:
+    """Returns what the guards and the journal prevented, from what was measured."""
+    sentences: list[str] = []
+    prevented = list(_list_prevented(results))
+    if prevented:
+        sentences.append(f"Prevented: {_join_with_and(prevented)}.")
+    more = sum(max(0, count_answered(each.enforce) - count_answered(each.observe)) for each in results)
+    if more:
+        verb = "was" if more == 1 else "were"
+        sentences.append(f"{format_number(more, 'request')} {verb} answered that otherwise had no answer.")
+    kills = [(mode, mode.kill) for each in results for mode in (each.observe, each.enforce) if mode.kill]
     if kills:
-        recorded, repeated = sum(kill.recorded for kill in kills), sum(kill.repeated for kill in kills)
-        said.append(
-            f"{len(kills)} processes were killed with {recorded} recorded calls between them; "
-            f"{repeated or 'none'} of those {'was' if repeated <= 1 else 'were'} made again."
-        )
-    return " ".join(said)
+        sentences.append(_describe_kills(kills))
+    if prevented:
+        sentences.append(f"The requests took {enforce.seconds:.1f} s instead of {observe.seconds:.1f} s.")
+    if not sentences:
+        sentences.append(f"Nothing had to be stopped: {enforce.calls} calls to the world in either mode.")
+    return " ".join(sentences)
 
 
-def dollars(usd: Decimal | None) -> str:
-    """Money of a model; a dash where the price is not known."""
+def _list_prevented(results: Sequence[SceneResult]) -> Iterator[str]:
+    """Yields what was not made and not spent where a guard stopped a run or made it shorter."""
+    changed = [
+        each
+        for each in results
+        if each.enforce.stopped_by is not None or each.enforce.calls < each.observe.calls
+    ]
+    observe, enforce = (
+        _add_up([each.observe for each in changed]),
+        _add_up([each.enforce for each in changed]),
+    )
+    if observe.calls > enforce.calls:
+        yield _compare("calls to the world", observe.calls, enforce.calls)
+    before, after = (sum(len(each.payments) for each in modes) for modes in _split(changed))
+    if before > after:
+        yield _compare("payments", before, after)
+    if observe.usd is not None and enforce.usd is not None and observe.usd > enforce.usd:
+        less = format_dollars(observe.usd - enforce.usd)
+        yield f"{less} of model calls ({format_dollars(enforce.usd)} instead of {format_dollars(observe.usd)})"
+    for name, what in _PREVENTED_FIGURES.items():
+        before, after = (sum(each.figures.get(name, 0) for each in modes) for modes in _split(results))
+        if before > after:
+            yield _compare(what, before, after)
+
+
+def _split(results: Sequence[SceneResult]) -> tuple[list[ModeResult], list[ModeResult]]:
+    return [each.observe for each in results], [each.enforce for each in results]
+
+
+def _compare(what: str, before: int, after: int) -> str:
+    return f"{before - after} {what} ({after} instead of {before})"
+
+
+def _join_with_and(parts: Sequence[str]) -> str:
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def _describe_kills(kills: Sequence[tuple[ModeResult, Kill]]) -> str:
+    recorded, repeated = sum(kill.recorded for _, kill in kills), sum(kill.repeated for _, kill in kills)
+    payments, again = sum(len(mode.payments) for mode, _ in kills), sum(mode.paid_again for mode, _ in kills)
+    paid = f", and {again or 'no'} payment was made twice" if payments and again <= 1 else ""
+    return (
+        f"{len(kills)} processes were killed with {recorded} recorded calls between them; "
+        f"{repeated or 'none'} of those {'was' if repeated <= 1 else 'were'} made again{paid}."
+    )
+
+
+def format_dollars(usd: Decimal | None) -> str:
+    """Returns what a model cost; a dash if the price is not known."""
     return "–" if usd is None else f"${usd:.4f}"
 
 
-def next_commands(results: Sequence[Result], journal: Path) -> list[str]:
-    """Commands to try next, on the runs of this demo; in its directory, where its teams are found."""
+def _list_next_commands(results: Sequence[SceneResult], journal: Path) -> list[str]:
+    """Returns commands to try next on the runs of this demo, typed in its directory, where its teams are found."""
     at = f"--journal {journal.name}"
-    seawall = find_program(elsewhere=True)  # they are typed in another directory
+    seawall = find_program(elsewhere=True)
     stopped = [each for each in results if each.enforce.stopped_by is not None and each.enforce.runs == 1]
-    asked = stopped[0] if stopped else results[0]
-    commands = [f"cd {journal.parent}", f"{seawall} runs {at}", f"{seawall} why {asked.enforce.run} {at}"]
-    if stopped:  # the newest observed run, decided again as if it had been enforced
+    explained = stopped[0] if stopped else results[0]
+    commands = [f"cd {journal.parent}", f"{seawall} runs {at}", f"{seawall} why {explained.enforce.run} {at}"]
+    if stopped:  # decides again over the newest observed run as if its guard had been enforced
         mode = f"--mode {stopped[-1].enforce.stopped_by}=enforce"
         commands.append(f"{seawall} replay {stopped[-1].observe.run} {mode} {at}")
     if any(result.enforce.stopped_by == "budget" for result in results):
         commands.append(f"{seawall} budget {at}")
     for result in results:
-        take = result.enforce
-        if take.waits_at is not None:
-            commands.append(f"{seawall} approve {take.run} {take.waits_at} --by you {at}")
-            commands.append(f"{seawall} resume {take.run} {at}")
+        enforce = result.enforce
+        if enforce.waits_at is not None:
+            commands.append(f"{seawall} approve {enforce.run} {enforce.waits_at} --by you {at}")
+            commands.append(f"{seawall} resume {enforce.run} {at}")
     return [*commands, f"{seawall} verify {at}"]

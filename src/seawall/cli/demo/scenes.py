@@ -1,15 +1,44 @@
-"""All scenes, in the order in which they are played: those of one run, those of many, and one that is not caught."""
+"""All scenes, in the order in which they are numbered and played. The first six tell the story; the last is not caught."""
 
 from __future__ import annotations
 
-from seawall.cli.demo import alone, crowd
+from seawall.cli.demo import many_run_scenes as many
+from seawall.cli.demo import single_run_scenes as single
 from seawall.cli.demo.scene import Scene
 
-SCENES: tuple[Scene, ...] = (*alone.SCENES, *crowd.SCENES, alone.NOT_CAUGHT)
+STORY: tuple[Scene, ...] = (
+    single.ERROR,
+    single.UNDO,
+    many.TENANT,
+    single.PRUNED,
+    many.STORM,
+    single.UNKNOWN,
+)
+"""What `seawall demo` plays without options: a loop, two agents that undo each other's work, a budget, a deadline, an
+overloaded provider, and a crash with an effect in doubt."""
+
+SCENES: tuple[Scene, ...] = (
+    *STORY,
+    single.GOOD,
+    single.PING_PONG,
+    single.HEED,
+    single.WRITES,
+    single.FAN_OUT,
+    single.SLOW,
+    single.CRASH,
+    many.PAUSE,
+    many.CROWD_SCENE,
+    single.WRONG,
+)
 
 NAMES = tuple(scene.name for scene in SCENES)
 
 
-def scene_named(name: str) -> Scene:
-    """The scene of that name. Raises `KeyError`."""
+def get_scene(name: str) -> Scene:
+    """Returns the scene of that name. Raises `KeyError`."""
     return {scene.name: scene for scene in SCENES}[name]
+
+
+def get_number(name: str) -> int:
+    """Returns a scene's number, from 1. It is the same wherever the scene is shown. Raises `ValueError`."""
+    return NAMES.index(name) + 1

@@ -15,22 +15,22 @@ from seawall.team.tool import Tool, tool
 
 AGENTS = ("desk", "clerk", "cashier", "auditor")
 REPLY_TOKENS = 400
-"""Enough for every reply here. A reply that a halt cuts off is booked at this bound."""
+"""Enough for every reply here. If a halt cuts a reply off, the journal books this bound."""
 
 
-def order_desk(
-    world: World, cast: Mapping[str, Model | str], limits: Limits, planner: Planner | None = None
+def make_order_desk(
+    world: World, models: Mapping[str, Model | str], limits: Limits, planner: Planner | None = None
 ) -> Team:
-    """The team over `world`; `cast` says which model plays whom."""
-    find_order, track_parcel, refund, find_payment = _tools(world)
-    stop_parcel, send_parcel = _carrier(world)
+    """Returns the team over `world`; `models` gives each agent's model."""
+    find_order, track_parcel, refund, find_payment = _make_tools(world)
+    stop_parcel, send_parcel = _make_carrier_tools(world)
     return Team(
         "order-desk",
         coordinator=Agent(
             "desk",
             "You answer customers of a shop. Ask the clerk for facts and the cashier for money, "
             "then answer in one or two sentences with the figures that they gave you.",
-            model=cast["desk"],
+            model=models["desk"],
             max_output_tokens=REPLY_TOKENS,
         ),
         specialists=[
@@ -38,21 +38,21 @@ def order_desk(
                 "clerk",
                 "Finds out about orders and parcels. Reports what the tools say, nothing else.",
                 tools=[find_order, track_parcel, stop_parcel],
-                model=cast["clerk"],
+                model=models["clerk"],
                 max_output_tokens=REPLY_TOKENS,
             ),
             Agent(
                 "cashier",
                 "Refunds orders and checks that the refund is booked. Reports the amount and the receipt.",
                 tools=[refund, find_payment, send_parcel],
-                model=cast["cashier"],
+                model=models["cashier"],
                 max_output_tokens=REPLY_TOKENS,
             ),
         ],
         reviewer=Agent(
             "auditor",
             "You approve an answer if the results carry every figure in it, and reject it if not.",
-            model=cast["auditor"],
+            model=models["auditor"],
             max_output_tokens=REPLY_TOKENS,
         ),
         limits=limits,
@@ -60,7 +60,7 @@ def order_desk(
     )
 
 
-def _tools(world: World) -> tuple[Tool, Tool, Tool, Tool]:
+def _make_tools(world: World) -> tuple[Tool, Tool, Tool, Tool]:
     @tool
     def find_order(order_id: str) -> Order:
         """Look up one order: what was bought, what was paid, and its state."""
@@ -84,7 +84,7 @@ def _tools(world: World) -> tuple[Tool, Tool, Tool, Tool]:
     return find_order, track_parcel, refund, find_payment
 
 
-def _carrier(world: World) -> tuple[Tool, Tool]:
+def _make_carrier_tools(world: World) -> tuple[Tool, Tool]:
     @tool(effect=True)
     def stop_parcel(order_id: str) -> Parcel:
         """Have the carrier stop the parcel of an order that was not paid."""

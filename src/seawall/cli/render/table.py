@@ -49,7 +49,7 @@ class Table:
         shown = self._choose_columns(filled, self._measure())
         return [self._names[column] for column in filled if column not in shown]
 
-    def lines(self) -> Iterator[Text]:
+    def draw_lines(self) -> Iterator[Text]:
         """Yields the head, then each row with its notes."""
         widths = self._measure()
         shown = self._choose_columns(self._find_filled(), widths)

@@ -42,7 +42,7 @@ class StepTree:
     def __repr__(self) -> str:
         return f"<StepTree {self._record!r} {self._width} columns>"
 
-    def lines(self) -> Iterator[Text]:
+    def draw_lines(self) -> Iterator[Text]:
         """Yields the whole tree."""
         yield Text(self._record.started.agent, style="bold")
         yield from self._draw_frame(0, "")

@@ -54,7 +54,7 @@ class WhyReport:
     def __repr__(self) -> str:
         return f"<WhyReport of {self._why.run}>"
 
-    def lines(self) -> Iterator[Text]:
+    def draw_lines(self) -> Iterator[Text]:
         """Yields the whole report."""
         why = self._why
         status = wording.format_status(self._row)

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from seawall.cli.demo import crowd, demo
+from seawall.cli.commands.demo import demo
+from seawall.cli.demo import many_run_scenes as scenes
 
 Play = Callable[[str], tuple[dict[str, Any], dict[str, Any]]]
 
@@ -50,7 +51,7 @@ def test_a_tenants_bill_stays_under_its_cap_and_the_other_one_is_unharmed(play: 
     bills: dict[str, Decimal] = {}
     for payer, usd in rows(tmp_path, "tenant", "enforce", "SELECT payer, usd FROM bills"):
         bills[payer] = bills.get(payer, Decimal(0)) + Decimal(usd)
-    assert bills["acme"] <= crowd.CAP_USD < Decimal(observe["billed"]["acme"])
+    assert bills["acme"] <= scenes.CAP_USD < Decimal(observe["billed"]["acme"])
     assert bills["bolt"] == Decimal(observe["billed"]["bolt"])
     assert set(enforce["ends"]) == {"completed, reviewed", "halted by budget"}
 
@@ -64,25 +65,27 @@ def test_the_accounts_of_the_tenants_are_among_what_it_suggests_to_look_at(
     assert "seawall budget --journal desk.db" in commands
 
 
-def test_nothing_is_paid_under_a_brake_and_everything_once_it_is_lifted(play: Play, tmp_path: Path) -> None:
-    observe, enforce = play("brake")
+def test_nothing_is_paid_while_refunds_are_paused_and_everything_once_it_is_lifted(
+    play: Play, tmp_path: Path
+) -> None:
+    observe, enforce = play("pause")
 
     held = "SELECT count(*) FROM calls WHERE tool = 'refund' AND trouble = 'held'"
     paid = "SELECT count(*), count(DISTINCT order_id) FROM payments"
-    assert rows(tmp_path, "brake", "enforce", held) == [(0,)]
-    assert rows(tmp_path, "brake", "observe", held) == [(crowd.ABOUT_TO_PAY,)]
-    assert enforce["figures"]["parked"] == crowd.ABOUT_TO_PAY
+    assert rows(tmp_path, "pause", "enforce", held) == [(0,)]
+    assert rows(tmp_path, "pause", "observe", held) == [(scenes.ABOUT_TO_PAY,)]
+    assert enforce["figures"]["parked"] == scenes.ABOUT_TO_PAY
     for mode in ("observe", "enforce"):
-        assert rows(tmp_path, "brake", mode, paid) == [(crowd.PAYING_RUNS, crowd.PAYING_RUNS)]
-    assert observe["ends"] == enforce["ends"] == {"completed, reviewed": crowd.PAYING_RUNS}
+        assert rows(tmp_path, "pause", mode, paid) == [(scenes.PAYING_RUNS, scenes.PAYING_RUNS)]
+    assert observe["ends"] == enforce["ends"] == {"completed, reviewed": scenes.PAYING_RUNS}
 
 
 def test_a_crowd_is_served_in_turn_and_no_faster_than_the_world_can_bear(play: Play, tmp_path: Path) -> None:
     observe, enforce = play("crowd")
 
     busiest = "SELECT max(inside) FROM calls"
-    assert rows(tmp_path, "crowd", "enforce", busiest) <= [(crowd.CAPACITY,)]
-    assert rows(tmp_path, "crowd", "observe", busiest) > [(crowd.CAPACITY,)]
-    assert enforce["ends"] == {"completed, reviewed": crowd.CROWD + crowd.LATE}
+    assert rows(tmp_path, "crowd", "enforce", busiest) <= [(scenes.CAPACITY,)]
+    assert rows(tmp_path, "crowd", "observe", busiest) > [(scenes.CAPACITY,)]
+    assert enforce["ends"] == {"completed, reviewed": scenes.CROWD + scenes.LATE}
     assert enforce["figures"]["shed"] > 0
     assert observe["figures"]["shed"] == 0

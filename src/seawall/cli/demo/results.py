@@ -1,4 +1,4 @@
-"""What one scene came to under one mode: counted by the world, by the journal, and by the clock."""
+"""What one scene came to in one mode: counted by the world, by the journal, and by the clock."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from seawall.cli.demo.world import World
 from seawall.core.events import Event, Judged, RunTaken, StepDone, StepIntended
 from seawall.run.state import RunState
 
-Guarded = Literal["observe", "enforce"]
+DemoMode = Literal["observe", "enforce"]
 """How the guards run. The demo never switches them off: what they only observe is on the record too."""
-GIVEN_UP = ("cancelled", "timeout", "lost", "unknown")
-"""What becomes of a step that was cut off: nobody knows whether it had reached the world."""
-MODES: tuple[Guarded, ...] = ("observe", "enforce")
+MODES: tuple[DemoMode, ...] = ("observe", "enforce")
+CUT_OFF = ("cancelled", "timeout", "lost", "unknown")
+"""How a step ends that was cut off: nobody knows whether its call had reached the world."""
 
 
 class Kill(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,24 +29,25 @@ class Kill(msgspec.Struct, frozen=True, kw_only=True):
     recorded: int
     """Tool calls with a recorded result."""
     repeated: int
-    """Of these, how many were made again after the resume."""
+    """Recorded calls that were made again after the resume."""
     again: int
     """Calls that reached the world after the resume."""
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """Something that the demo says, and whether it was so in this run."""
+    """Something that the demo claims, and whether it was so."""
 
     text: str
     holds: bool
 
 
-class Take(msgspec.Struct, frozen=True, kw_only=True):
+class ModeResult(msgspec.Struct, frozen=True, kw_only=True):
     """One scene in one mode: its run, or the sum of its runs."""
 
-    mode: Guarded
+    mode: DemoMode
     run: str
-    """Of several runs one that a guard ended, if there is one, else the first. Up to `waits_at` all is said of it."""
+    """The run; of several runs one that a guard ended if there is one, else the first. The fields up to `waits_at` are
+    about this run."""
     state: str
     """The outcome's status, or `waiting`."""
     reviewed: bool | None
@@ -56,35 +57,35 @@ class Take(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None
     """Why the run failed, if it did."""
     would_stop: str | None
-    """The guard that would have ended it first, had it been enforced."""
+    """The guard that would have ended it first if it had been enforced."""
     answer: str | None
     waits_at: int | None
     """The approval step that waits for a person."""
     pruned: list[str]
     """What was left out for want of time."""
     ends: dict[str, int]
-    """How all the runs ended, and how many did so."""
+    """How the runs ended, and how many ended so."""
     calls: int
     """Tool calls that reached the world, by the world's own count."""
     calls_by_tool: dict[str, int]
     payments: list[str]
     """What the world paid out, payment by payment."""
     paid_again: int
-    """Of these, for an order that had been paid back before."""
+    """Payments for an order that had been paid back before."""
     recorded_calls: int
     """Tool calls by the journal's count."""
     cut_calls: int
-    """Of these, given up on before there was a result: such a one may not have reached the world."""
+    """Recorded calls that were given up before there was a result: these may not have reached the world."""
     effects: list[str]
     """What became of each effect, by the journal."""
     model_calls: int
     tokens: int
     unsettled_tokens: int
-    """Of these, reserved for replies that were cut off: booked at their bound."""
+    """Tokens reserved for replies that were cut off, and booked at their bound."""
     usd: Decimal | None
-    """By the journal, at the upper bound of what was cut off; None where the model's price is not known."""
+    """By the journal, at the upper bound of what was cut off; None if the model's price is not known."""
     billed: dict[str, Decimal]
-    """What the provider charged by its own count, by who pays."""
+    """What the provider charged by its own count, by payer."""
     seconds: float
     figures: dict[str, int]
     """What else was counted, by the scene's own names for it."""
@@ -92,7 +93,7 @@ class Take(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def cost(self) -> Decimal | None:
-        """What the model cost, by the provider's own bill; None where nobody knows."""
+        """What the model cost, by the provider's own bill; None if its price is not known."""
         return None if self.usd is None else sum(self.billed.values(), Decimal(0))
 
     @property
@@ -101,7 +102,7 @@ class Take(msgspec.Struct, frozen=True, kw_only=True):
         return sum(self.ends.values())
 
 
-class Played(msgspec.Struct, frozen=True):
+class PlayedRun(msgspec.Struct, frozen=True):
     """One run that has ended, or that waits for a person."""
 
     state: RunState
@@ -109,22 +110,22 @@ class Played(msgspec.Struct, frozen=True):
     answer: str | None
 
 
-def take_of(
-    mode: Guarded,
-    played: Sequence[Played],
+def sum_up(
+    mode: DemoMode,
+    played: Sequence[PlayedRun],
     world: World,
     *,
     seconds: float,
     priced: bool,
     figures: dict[str, int],
     kill: Kill | None = None,
-) -> Take:
-    """Sum up the runs of a scene."""
+) -> ModeResult:
+    """Returns the result of a scene's runs in one mode."""
     shown = next((each for each in played if each.state.ended and each.state.ended.stopped_by), played[0])
     state, ended = shown.state, shown.state.ended
     stopped_by = None if ended is None else ended.stopped_by
     ledgers = [each.state.ledger for each in played]
-    return Take(
+    return ModeResult(
         mode=mode,
         run=state.started.run,
         state="waiting" if ended is None else ended.status,
@@ -132,31 +133,31 @@ def take_of(
         stopped_by=None if stopped_by is None else stopped_by.guard,
         reason=None if stopped_by is None else stopped_by.reason,
         error=None if ended is None else ended.error,
-        would_stop=next((guard for each in played if (guard := _would_stop(each.events))), None),
+        would_stop=next((guard for each in played if (guard := _find_observed_halt(each.events))), None),
         answer=shown.answer,
         waits_at=next((step.step for step in state.approvals), None) if ended is None else None,
         pruned=[] if ended is None else list(ended.pruned),
-        ends=dict(Counter(end_of(each.state) for each in played)),
-        calls=world.calls(),
-        calls_by_tool=world.calls_by_tool(),
-        payments=world.payments(),
-        paid_again=world.paid_again(),
+        ends=dict(Counter(describe_end(each.state) for each in played)),
+        calls=world.count_calls(),
+        calls_by_tool=world.count_calls_by_tool(),
+        payments=world.list_payments(),
+        paid_again=world.count_repeated_payments(),
         recorded_calls=sum(ledger.tool_calls for ledger in ledgers),
-        cut_calls=sum(_cut(each.events) for each in played),
+        cut_calls=sum(_count_cut_calls(each.events) for each in played),
         effects=[change.state for each in played for change in each.state.effect_states()],
         model_calls=sum(ledger.model_calls for ledger in ledgers),
         tokens=sum(ledger.tokens for ledger in ledgers),
         unsettled_tokens=sum(ledger.lost_tokens for ledger in ledgers),
         usd=sum((ledger.usd for ledger in ledgers), Decimal(0)) if priced else None,
-        billed=world.billed(),
+        billed=world.sum_bills(),
         seconds=round(seconds, 3),
         figures=figures,
         kill=kill,
     )
 
 
-def end_of(state: RunState) -> str:
-    """How a run ended, in two or three words."""
+def describe_end(state: RunState) -> str:
+    """Returns how a run ended, in two or three words."""
     ended = state.ended
     if ended is None:
         return "waits for a person"
@@ -165,28 +166,28 @@ def end_of(state: RunState) -> str:
     return f"{ended.status}, reviewed" if ended.reviewed else ended.status
 
 
-def _would_stop(events: Sequence[Event]) -> str | None:
-    """The guard that would have ended the run first, had it been enforced."""
+def _find_observed_halt(events: Sequence[Event]) -> str | None:
+    """Returns the guard that would have ended the run first if it had been enforced."""
     observed = (event for event in events if isinstance(event, Judged) and event.mode == "observe")
     return next((event.guard for event in observed if event.verdict == "halt"), None)
 
 
-def _cut(events: Sequence[Event]) -> int:
-    """Tool calls that were recorded as about to be made, and then given up on."""
+def _count_cut_calls(events: Sequence[Event]) -> int:
+    """Returns how many tool calls were recorded as about to be made, and then cut off."""
     tools = {
         event.step
         for event in events
         if isinstance(event, StepIntended) and event.kind == "tool" and event.perform
     }
     return sum(
-        event.step in tools and event.status in GIVEN_UP for event in events if isinstance(event, StepDone)
+        event.step in tools and event.status in CUT_OFF for event in events if isinstance(event, StepDone)
     )
 
 
-def kill_of(events: Sequence[Event], world: World, *, signal: int, calls: int) -> Kill:
-    """Compare what was recorded before the last process took the run with what happened after."""
+def compare_with_kill(events: Sequence[Event], world: World, *, signal: int, calls: int) -> Kill:
+    """Compares what was recorded before the last process took the run with what happened after."""
     taken = max(index for index, event in enumerate(events) if isinstance(event, RunTaken))
-    recorded = _recorded(events[:taken])
+    recorded = _list_recorded_calls(events[:taken])
     again = {
         (event.frame, event.call)
         for event in events[taken:]
@@ -197,12 +198,12 @@ def kill_of(events: Sequence[Event], world: World, *, signal: int, calls: int) -
         calls=calls,
         recorded=len(recorded),
         repeated=len(recorded & again),
-        again=world.calls() - calls,
+        again=world.count_calls() - calls,
     )
 
 
-def _recorded(events: Sequence[Event]) -> set[tuple[int, str | None]]:
-    """Tool calls, as (frame, call), that have a result."""
+def _list_recorded_calls(events: Sequence[Event]) -> set[tuple[int, str | None]]:
+    """Returns the tool calls that have a result, as (frame, call)."""
     done = {event.step for event in events if isinstance(event, StepDone) and event.status == "ok"}
     return {
         (event.frame, event.call)

@@ -1,0 +1,203 @@
+"""How the runs of a scene are started and brought to an end: all at once, or through an overload, a pause, a crowd or a
+crash.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from seawall.cli.demo.context import SceneContext
+from seawall.cli.demo.many_run_scenes import PAID_BEFORE
+from seawall.cli.demo.scene import Request, Workload
+from seawall.core.errors import Broken, Refused
+from seawall.run.outcome import Outcome, Waiting
+from seawall.runtime.run import Run
+
+Rests = Sequence[Outcome | Waiting]
+
+BETWEEN_S = 0.005
+"""Time between two requests that come one after another."""
+STORM_AFTER = 100
+"""Model calls after which the overload begins: runs are in the middle of their work."""
+STORM_FAILS = 40
+"""Runs that fail in it if nothing protects them. Of 64 runs at most 20 are done before it, as each takes five model
+calls."""
+TRIES = 10_000
+"""Tries of a client that is told to come back. Three or four are enough unless the machine stands still."""
+REFUND_TOOL = "tool:refund"
+
+
+async def run_workload(context: SceneContext) -> Rests:
+    """Starts the runs of the scene, and returns how each ended or what it waits for."""
+    return await _WORKLOADS[context.scene.workload](context)
+
+
+async def _run_all_at_once(context: SceneContext) -> Rests:
+    """Starts every request at the same time."""
+    runs = await asyncio.gather(*(context.start(request) for request in context.scene.requests))
+    return await asyncio.gather(*(run.rest() for run in runs))
+
+
+async def _run_with_slow_carrier(context: SceneContext) -> Rests:
+    """Starts every request at the same time. Where the deadline is enforced, the carrier answers only after all have ended.
+
+    The carrier is slower than the deadline by itself, but not on a machine that stands still for so long that the slow
+    answer and the deadline come at once.
+    """
+    if context.modes["deadline"] == "enforce":
+        context.world.hold_carrier()
+    rests = await _run_all_at_once(context)
+    context.figures["unanswered"] = context.world.count_unanswered("track_parcel")
+    return rests
+
+
+async def _start_one_by_one(context: SceneContext, requests: Sequence[Request]) -> list[Run]:
+    runs: list[Run] = []
+    for request in requests:
+        runs.append(await context.start(request))
+        await context.clock.sleep(BETWEEN_S)
+    return runs
+
+
+async def _run_through_overload(context: SceneContext) -> Rests:
+    """Overloads the model's provider in the middle of the runs.
+
+    Where guards only observe, the overload lasts until `STORM_FAILS` runs have failed. Where they enforce, it lasts as
+    long as it did there.
+    """
+    world, clock = context.world, context.clock
+    world.set_trouble("provider_down", replies=STORM_AFTER)
+    starting = asyncio.get_running_loop().create_task(_start_one_by_one(context, context.scene.requests))
+    await context.wait_until(lambda: world.count_replies_during("provider_down") > 0, "the overload")
+    began = clock.monotonic_s()
+    runs = await starting
+    if context.mode == "observe":
+        resting = [asyncio.ensure_future(run.rest()) for run in runs]
+        await _wait_for_failures(resting, STORM_FAILS)
+        context.trouble_s.set_result(clock.monotonic_s() - began)
+        world.set_trouble("none")
+        return await asyncio.gather(*resting)
+    await clock.sleep(await context.trouble_s - (clock.monotonic_s() - began))
+    breaker = context.sea.endpoints[f"model:{context.scene.format_model(context.mode)}"].breaker
+    await context.wait_until(lambda: breaker.phase.openings > 0, "the breaker")
+    context.figures["openings"] = breaker.phase.openings
+    world.set_trouble("none")
+    rests = await asyncio.gather(*(run.rest() for run in runs))
+    context.figures["closed"] = int(breaker.phase.state == "closed")
+    return rests
+
+
+async def _wait_for_failures(resting: Sequence[asyncio.Future[Outcome | Waiting]], wanted: int) -> None:
+    """Waits until this many runs have failed, or all have ended."""
+    failed = 0
+    for each in asyncio.as_completed(resting):
+        rest = await each
+        failed += isinstance(rest, Outcome) and rest.status == "failed"
+        if failed == wanted:
+            return
+
+
+async def _run_through_pause(context: SceneContext) -> Rests:
+    """Lets some runs pay, and keeps the others about to pay while the bank asks to wait.
+
+    Where guards are enforced, somebody pauses refunds, and lifts that when every run has ended or waits. The carrier
+    keeps the runs that are about to pay waiting until the pause is set.
+    """
+    world, sea, requests = context.world, context.sea, context.scene.requests
+    first = await _start_one_by_one(context, requests[:PAID_BEFORE])
+    await asyncio.gather(*(run.outcome() for run in first))
+    world.hold_carrier()
+    others = await _start_one_by_one(context, requests[PAID_BEFORE:])
+    await context.wait_until(lambda: world.count_unanswered("track_parcel") > 0, "a run that is about to pay")
+    world.set_trouble("held")
+    if context.mode == "enforce":
+        await sea.pause(REFUND_TOOL, by="ops", why="the bank asked us to wait")
+    world.release_carrier()
+    rests = await asyncio.gather(*(run.rest() for run in others))
+    context.figures["parked"] = sum(isinstance(rest, Waiting) and rest.kind == "pause" for rest in rests)
+    world.set_trouble("none")
+    if context.mode == "enforce":
+        await sea.unpause(REFUND_TOOL, by="ops")
+    return await asyncio.gather(*(run.outcome() for run in (*first, *others)))
+
+
+async def _run_in_crowd(context: SceneContext) -> Rests:
+    """Starts every request at once; a client that is told to come back later does so.
+
+    The carrier answers nobody until all clients have come and, where all are let in, one call was too many for it. On a
+    slow machine they would otherwise come one after the other.
+    """
+    came = 0
+
+    async def play_client(request: Request) -> Outcome | Waiting:
+        nonlocal came
+        for number in range(TRIES):
+            try:
+                run = await context.start(request)
+            except Refused as refused:
+                if refused.retry_after_s is None:
+                    raise
+                context.figures["shed"] += 1
+                came += number == 0
+                await context.clock.sleep(refused.retry_after_s)
+            else:
+                came += number == 0
+                return await run.rest()
+        raise Broken(f"scene {context.scene.name!r}: a client was turned away {TRIES} times")
+
+    def is_crowded() -> bool:
+        all_came = came == len(context.scene.requests)
+        return all_came and (context.mode == "enforce" or context.world.count_turned_away() > 0)
+
+    context.figures["shed"] = 0
+    context.world.hold_carrier()
+    clients = asyncio.gather(*(play_client(request) for request in context.scene.requests))
+    await context.wait_until(is_crowded, "a crowd")
+    context.world.release_carrier()
+    return await clients
+
+
+async def _run_through_crash(context: SceneContext) -> Rests:
+    """Starts a child process, kills it while the world holds its call, and resumes the run in this process."""
+    signal = await _kill_child(context)
+    context.kill = (signal, context.world.count_calls())
+    rows = await context.sea.journal.runs(session=context.session)
+    run = await context.sea.resume(rows[0].run, context.get_team())
+    return [await run.rest()]
+
+
+async def _kill_child(context: SceneContext) -> int:
+    """Returns the signal that the child died of. Raises `Broken` if it ends by itself."""
+    scene, world = context.scene, context.world
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "seawall.cli.demo.child",
+        *(str(context.directory), scene.name, context.mode, str(context.pace_s)),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    ending = asyncio.get_running_loop().create_task(child.communicate())
+    try:
+        await context.wait_until(lambda: ending.done() or world.has_held_call(), "the child's call")
+    finally:
+        if child.returncode is None:
+            child.kill()
+        stderr = (await ending)[1].decode(errors="replace").strip()
+    if child.returncode is None or child.returncode >= 0 or not world.has_held_call():
+        last = stderr.splitlines()[-1] if stderr else "it printed nothing"
+        raise Broken(f"scene {scene.name!r}: the child was to be killed in call {scene.kill_at}: {last}")
+    return -child.returncode
+
+
+_WORKLOADS: Mapping[Workload, Callable[[SceneContext], Awaitable[Rests]]] = {
+    "all_at_once": _run_all_at_once,
+    "slow_carrier": _run_with_slow_carrier,
+    "overload": _run_through_overload,
+    "pause": _run_through_pause,
+    "crowd": _run_in_crowd,
+    "crash": _run_through_crash,
+}
