@@ -117,7 +117,7 @@ def test_a_guard_set_on_the_command_line_holds_for_runs_of_another_process(journ
 # ---- pause
 
 
-def test_a_brake_is_put_on_listed_and_lifted(journal: Desks) -> None:
+def test_a_pause_is_set_listed_and_lifted(journal: Desks) -> None:
     assert journal("pause").err.strip() == "nothing is paused in seawall.db"
     done = journal(
         "pause", "--tool", "refund", "--agent", "cashier", "--for", "30m", "--why", "twice", "--by", "ops"
@@ -139,7 +139,7 @@ def test_a_brake_is_put_on_listed_and_lifted(journal: Desks) -> None:
     assert document == {"lifted": ["agent:cashier"], "paused": [], "waiting": []}
 
 
-def test_a_brake_on_a_name_that_nobody_knows_is_put_on_with_a_warning(journal: Desks) -> None:
+def test_a_pause_of_a_name_that_no_run_has_used_is_set_with_a_warning(journal: Desks) -> None:
     done = journal("pause", "--tool", "find_ordr", "--agent", "nobody", "--tenant", "acme", "--agent", "desk")
 
     assert done.exit_code == 0
@@ -152,7 +152,7 @@ def test_a_brake_on_a_name_that_nobody_knows_is_put_on_with_a_warning(journal: D
     assert len(journal("pause", "--json").document["paused"]) == 4
 
 
-def test_a_brake_is_named_as_it_is_listed_too(journal: Desks) -> None:
+def test_a_pause_may_be_named_as_it_is_listed(journal: Desks) -> None:
     done = journal("pause", "--tool", "tool:find_order", "--json")
 
     assert [each["what"] for each in done.document["paused"]] == ["tool:find_order"]
@@ -160,15 +160,18 @@ def test_a_brake_is_named_as_it_is_listed_too(journal: Desks) -> None:
     assert journal("unpause", "--tool", "tool:find_order").out == "lifted: tool:find_order\n"
 
 
-def test_a_run_whose_brake_is_lifted_and_that_nobody_has_is_told_how_it_goes_on(desks: Desks) -> None:
+def test_a_run_that_no_process_has_and_whose_pause_was_lifted_shows_how_it_goes_on(desks: Desks) -> None:
     desks("run", desks.app("desk"), "Where is 1042?")
     desks("pause", "--agent", "desk", "--for", "2h")
     parked = desks("run", desks.app("desk"), "Where is 1042?", "--json")
     assert parked.exit_code == 7
     run, until = parked.document["run"], parked.document["waiting"]["until"]
     assert until == desks("pause", "--json").document["paused"][0]["until"]
-    told = " ".join(desks("resume", run).err.split())
-    assert "it ends by itself at " in told
+    resumed = desks("resume", run)
+    assert resumed.out.startswith("waiting: paused, agent:desk is paused by ")
+    assert "it ends by itself at " in " ".join(resumed.err.split())
+    assert re.search(r"waits \d+ s while paused: agent:desk is paused by ", desks("runs").out)
+    assert re.search(r"waits +paused, for \d+ s: agent:desk is paused by ", desks("show").out)
 
     lifted = " ".join(desks("unpause", "--agent", "desk").err.split())
 
@@ -181,7 +184,7 @@ def test_a_run_whose_brake_is_lifted_and_that_nobody_has_is_told_how_it_goes_on(
     assert desks("resume", run).exit_code == 0
 
 
-def test_who_decides_on_a_run_that_a_brake_holds_is_told_of_that(desks: Desks) -> None:
+def test_a_decision_on_a_paused_run_is_refused_and_names_the_pause(desks: Desks) -> None:
     desks("run", desks.app("desk"), "Where is 1042?")
     desks("pause", "--agent", "desk")
     assert desks("run", desks.app("desk"), "Where is 1042?").exit_code == 7
