@@ -1,4 +1,4 @@
-"""Writes docs/reference/ from the code, so that no default and no help text is told twice.
+"""Writes docs/reference/ from the code, so that no default and no help text is written twice.
 
     python tools/reference.py            write the pages
     python tools/reference.py --check    write nothing; exit 1 and name the pages that are out of date
@@ -13,6 +13,7 @@ import argparse
 import ast
 import dataclasses
 import enum
+import html
 import importlib
 import inspect
 import itertools
@@ -155,8 +156,21 @@ def fields(cls: type) -> list[Field]:
     ]
 
 
+_CODE_WITH_BAR = re.compile(r"`([^`]*\|[^`]*)`")
+_ENTITIES = {ord(sign): f"&#{ord(sign)};" for sign in "|*_"}
+
+
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    """A text as one cell of a table.
+
+    A bar ends a cell, and a backslash before a bar inside of backticks is shown by some Markdown readers. So a bar is
+    written as an entity, and code that holds one as `<code>`, in which entities are read.
+    """
+
+    def as_html(found: re.Match[str]) -> str:
+        return f"<code>{html.escape(found[1], quote=False).translate(_ENTITIES)}</code>"
+
+    return _CODE_WITH_BAR.sub(as_html, " ".join(text.split())).replace("|", "&#124;")
 
 
 def table(cls: type) -> str:
@@ -165,7 +179,7 @@ def table(cls: type) -> str:
     if not rows:
         return ""
     lines = ["| field | type | default | |", "|---|---|---|---|"]
-    lines += [f"| `{r.name}` | `{_cell(r.type)}` | {_cell(r.default)} | {_cell(r.text)} |" for r in rows]
+    lines += [f"| `{r.name}` | {_cell(f'`{r.type}`')} | {_cell(r.default)} | {_cell(r.text)} |" for r in rows]
     return "\n".join(lines) + "\n"
 
 
@@ -177,7 +191,7 @@ def _attributes(cls: type) -> str:
     lines = ["| attribute | type | default | |", "|---|---|---|---|"]
     names = vars(sys.modules[cls.__module__])
     lines += [
-        f"| `{n}` | `{_cell(kind)}` | {_cell(_default(d, names))} | {_cell(text)} |"
+        f"| `{n}` | {_cell(f'`{kind}`')} | {_cell(_default(d, names))} | {_cell(text)} |"
         for n, kind, d, text in rows
     ]
     return "\n".join(lines) + "\n"
@@ -301,10 +315,50 @@ def api_page() -> str:
     )
 
 
+def alias(module: ModuleType, name: str) -> str:
+    """An entry for a type alias of a module, as its source has it."""
+    for node in ast.parse(inspect.getsource(module)).body:
+        if isinstance(node, ast.Assign) and any(ast.unparse(target) == name for target in node.targets):
+            return f"### `{name}`\n\n```text\n{name} = {ast.unparse(node.value)}\n```\n"
+    raise LookupError(f"{module.__name__} has no alias {name}")
+
+
+def _own_entries(module: ModuleType, *, but: object) -> str:
+    """An entry for each public class and function that a module defines, `but` one, in the order of its lines."""
+    own = [
+        (name, value)
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and (isinstance(value, type) or inspect.isfunction(value))
+        and value.__module__ == module.__name__
+        and value is not but
+        and text_of(value)
+    ]
+    return "\n".join(entry(name, value) for name, value in own)
+
+
 def testing_page() -> str:
-    """What `import seawall.testing` offers."""
-    module = importlib.import_module("seawall.testing")
-    return _page("Testing", text_of(module) or "What `seawall.testing` offers.", listed(module))
+    """What `import seawall.testing` offers, and what a handler of its model server is given and returns."""
+    from seawall import testing
+    from seawall.testing import faults, model_server, recording, wire
+
+    return _page(
+        "Testing",
+        text_of(testing),
+        listed(testing),
+        "## What a handler of `ModelServer` is given and returns\n",
+        "[Test against a model server](../how-to/test-against-a-model-server.md) shows them at work. The handler's"
+        " type is in `seawall.testing.model_server`, requests and raw answers are in `seawall.testing.wire`.\n",
+        alias(model_server, "Handler"),
+        entry("ChatRequest", wire.ChatRequest),
+        entry("Raw", wire.Raw),
+        entry("Seen", model_server.Seen),
+        entry("Mismatch", recording.Mismatch),
+        "## `seawall.testing.faults`\n",
+        f"{text_of(faults)}\n",
+        *(alias(faults, name) for name in ("Answer", "Good", "Fault")),
+        _own_entries(faults, but=faults.raw),
+    )
 
 
 def limits_page() -> str:
@@ -323,8 +377,9 @@ def guards_page() -> str:
     text = (
         "One frozen options class each. Every guard runs as `off`, `observe` or `enforce`: by its name, with"
         " `seawall run --mode NAME=MODE`, `Seawall(modes={NAME: MODE})` or `sea.set_guard(NAME, MODE, by=…)`."
-        " `budget` and `deadline` are such names too: they hold what [Limits](limits.md) says, have no options"
-        " of their own, and stand in the gate itself."
+        " `limits` and `deadline` are such names too: they enforce what [Limits](limits.md) says, have no options"
+        " of their own, and are part of the gate. `budget` enforces `Budget`, `endpoints` the options of endpoints,"
+        " and `planner` is set by its name like a guard."
     )
     return _page("Guards", text, _records(defined("seawall.guards", is_options)))
 
@@ -373,7 +428,8 @@ def types_page() -> str:
     from seawall.run import frame, state, step, verdict
 
     text = (
-        "What guards, scripts and models of your own are given, to be read. Import it from where it stands."
+        "What guards, scripts and models of your own are given, for reading. Each heading names the module to"
+        " import from."
     )
     known = [
         (name, value)
@@ -401,15 +457,15 @@ def types_page() -> str:
 
 
 def cli_page() -> str:
-    """Each command's own help, as `--help` tells it, and the exit codes."""
+    """Each command's own help, as `--help` prints it, and the exit codes."""
     from typer.main import get_command
 
     from seawall.cli import app
     from seawall.cli.exits import Exit
 
     group: Any = get_command(app)
-    text = "`seawall --help` and `seawall COMMAND --help` tell the same."
-    rows = [f"| {Exit[name].value} | {_cell(told)} |" for name, told in _member_texts(Exit).items()]
+    text = "`seawall --help` and `seawall COMMAND --help` print the same."
+    rows = [f"| {Exit[name].value} | {_cell(meaning)} |" for name, meaning in _member_texts(Exit).items()]
     codes = "\n".join(["## Exit codes\n", "| code | |", "|---|---|", *rows]) + "\n"
     return _page("Commands", text, *_commands("", group), codes)
 
@@ -438,8 +494,8 @@ def _command(name: str, command: Any) -> str:
             shown = ", ".join([*parameter.opts, *parameter.secondary_opts])
             shown += "" if parameter.is_flag else f" {parameter.metavar or parameter.name.upper()}"
         default = parameter.default
-        told = "" if default in (None, False, "", (), []) or callable(default) else f"`{default}`"
-        rows.append(f"| `{_cell(shown)}` | {told} | {_cell(parameter.help or '')} |")
+        given = "" if default in (None, False, "", (), []) or callable(default) else f"`{default}`"
+        rows.append(f"| {_cell(f'`{shown}`')} | {_cell(given)} | {_cell(parameter.help or '')} |")
     head = f"```text\n{' '.join(usage)}\n```\n\n{inspect.cleandoc(command.help or '')}\n"
     return head + ("\n| | default | |\n|---|---|---|\n" + "\n".join(rows) + "\n" if rows else "")
 

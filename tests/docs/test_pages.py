@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import reference
 
 from docs.page import ROOT
 
@@ -27,6 +28,21 @@ def test_the_reference_says_what_the_code_says() -> None:
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("path", [pytest.param(p, id=str(p.relative_to(ROOT))) for p in PAGES])
+def test_no_table_shows_a_backslash_before_a_bar(path: Path) -> None:
+    rows = [line for line in _prose(path).splitlines() if line.startswith("|")]
+
+    assert [row for row in rows if "\\|" in row] == []
+
+
+def test_a_bar_in_a_cell_is_an_entity_that_also_code_shows_as_a_bar() -> None:
+    cell = reference._cell("`dict[str, int] | None`:  a | b,\n`c`, `<d> | *e*`")
+
+    assert cell == (
+        "<code>dict[str, int] &#124; None</code>: a &#124; b, `c`, <code>&lt;d&gt; &#124; &#42;e&#42;</code>"
+    )
 
 
 def _navigation(nodes: list[Any]) -> set[str]:
