@@ -14,6 +14,9 @@ import reference
 
 from docs.page import ROOT
 
+README_WORDS = 900
+"""A README is read to its end in five minutes, or not; the pages under docs/ have the rest."""
+
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 AT_THE_TOP = sorted(ROOT.glob("*.md"))
@@ -43,6 +46,10 @@ def test_a_bar_in_a_cell_is_an_entity_that_also_code_shows_as_a_bar() -> None:
     assert cell == (
         "<code>dict[str, int] &#124; None</code>: a &#124; b, `c`, <code>&lt;d&gt; &#124; &#42;e&#42;</code>"
     )
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= README_WORDS
 
 
 def _navigation(nodes: list[Any]) -> set[str]:
