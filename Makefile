@@ -11,6 +11,13 @@ CREWAI := .venv-crewai
 # What a test run may be given: make test ARGS="tests/house -k sorted"
 ARGS ?=
 
+# What `make test-quick` leaves out, by CPU seconds: whatever starts processes (crash, bench, cli, the examples of the
+# documentation, three files of the journal), loads real clients (models, wire, recording), or reads the source (house),
+# and one long random search (whole runs).
+SLOW := crash bench cli house docs/test_examples.py guards/endpoints/test_wire.py journal/test_disk_faults.py \
+    journal/test_machine.py journal/test_processes.py models/test_provider_classes.py models/test_providers.py \
+    models/test_resolve.py team/test_whole_runs.py testing/test_recording.py
+
 # Programs in bench/, in the order in which `make bench` runs them.
 BENCHES ?= limit growth peers limits_peers conversations loops deadline storm
 
@@ -31,6 +38,15 @@ demo: $(STAMP)/run ## The main job, with scripted models: no key, no server
 .PHONY: test
 test: $(STAMP)/test ## All tests, in random order and in parallel
 	$(BIN)/python -m pytest -n auto $(ARGS)
+
+.PHONY: test-quick
+test-quick: $(STAMP)/test ## What fits into 40 s on two cores, for daily work; make test runs the rest too
+	@for each in $(SLOW); do test -e tests/$$each || { echo "SLOW names tests/$$each, which is not there" >&2; exit 1; }; done
+	$(BIN)/python -m pytest -n auto $(SLOW:%=--ignore=tests/%) $(ARGS)
+
+.PHONY: test-kill
+test-kill: $(STAMP)/test ## The kill points alone: workers that die at any write and any call; make test runs them too
+	$(BIN)/python -m pytest -n auto tests/crash $(ARGS)
 
 CHECKS := check-format check-lint check-types check-imports check-dependencies check-changelog
 
