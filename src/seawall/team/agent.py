@@ -68,7 +68,7 @@ class Agent:
         self.role = role
         self.model = model
         self.instructions = instructions if instructions is not None else _prompt(name, role)
-        self.tools = tuple(item if isinstance(item, Tool) else tool(item) for item in tools)
+        self.tools = tuple(_make_tool(item) for item in tools)
         self.asks = None if asks is None else tuple(asks)
         self.output = output
         self.adapter = None if output is None or output is str else make_adapter(output)
@@ -108,6 +108,10 @@ class Agent:
         """Fingerprint of prompt, model and tools."""
         parts = [self.instructions, self.model_name, [item.version for item in self.tools], list(asks)]
         return digest(parts)[:12]
+
+
+def _make_tool(given: Tool | Callable[..., Any]) -> Tool:
+    return cast("Tool", given) if isinstance(given, Tool) else tool(given)
 
 
 def _is_model(model: object) -> bool:

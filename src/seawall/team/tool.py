@@ -7,11 +7,12 @@ import inspect
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, get_type_hints, overload
+from typing import Any, Generic, get_type_hints, overload
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
 from pydantic_core import PydanticSerializationError, to_json
+from typing_extensions import ParamSpec, TypeVar
 
 from seawall.core.canonical import canonical, digest
 from seawall.core.errors import Misused, SeawallError
@@ -26,6 +27,11 @@ MAX_THREADS = 8
 """Threads of one sync tool; more calls wait. A call that never returns keeps its thread, not the run."""
 MAX_ENDPOINT_CHARS = 100
 """Of an endpoint's name: it is part of a key in the journal, and a column of a table."""
+
+P = ParamSpec("P", default=...)
+"""The parameters of a tool's function."""
+R_co = TypeVar("R_co", covariant=True, default=Any)
+"""What a tool's function returns; a coroutine if it is async."""
 
 _PLAIN = frozenset({bool, int, float, list, dict})
 
@@ -50,15 +56,16 @@ class ToolContext:
     """Idempotency key: the same for every attempt of this call, also after a crash."""
 
 
-class Tool:
+class Tool(Generic[P, R_co]):
     """A function that agents may call. Make one with `@tool`.
 
-    It can still be called as the plain function that it wraps.
+    It can still be called as the plain function that it wraps, with that function's parameters and result.
+    A tool of any signature is a `Tool`, or a `Tool[..., Any]`.
     """
 
     def __init__(
         self,
-        function: Callable[..., Any],
+        function: Callable[P, R_co],
         *,
         name: str | None = None,
         description: str | None = None,
@@ -158,8 +165,8 @@ class Tool:
     def __repr__(self) -> str:
         return f"<Tool {self.name} {'effect' if self.effect else 'read'} v{self.version}>"
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """The plain function."""
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Calls the plain function."""
         return self.function(*args, **kwargs)
 
     def declared(self, version: str) -> bool:
@@ -244,7 +251,7 @@ def make_adapter(output: Any) -> TypeAdapter[Any]:
 
 
 @overload
-def tool(function: Callable[..., Any], /) -> Tool: ...
+def tool(function: Callable[P, R_co], /) -> Tool[P, R_co]: ...
 
 
 @overload
@@ -262,11 +269,11 @@ def tool(
     poll: bool = False,
     fresh_s: float | None = None,
     volatile: Sequence[str | re.Pattern[str]] = (),
-) -> Callable[[Callable[..., Any]], Tool]: ...
+) -> Callable[[Callable[P, R_co]], Tool[P, R_co]]: ...
 
 
 def tool(
-    function: Callable[..., Any] | None = None,
+    function: Callable[P, R_co] | None = None,
     /,
     *,
     name: str | None = None,
@@ -281,7 +288,7 @@ def tool(
     poll: bool = False,
     fresh_s: float | None = None,
     volatile: Sequence[str | re.Pattern[str]] = (),
-) -> Tool | Callable[[Callable[..., Any]], Tool]:
+) -> Tool[P, R_co] | Callable[[Callable[P, R_co]], Tool[P, R_co]]:
     """Make a tool of a function, sync or async. Its docstring is what the model is told.
 
     `effect`: it changes the world; an attempt whose fate is not known is never made again by itself.
@@ -310,7 +317,7 @@ def tool(
     Raises `Misused` for a parameter without annotation and for options that contradict each other.
     """
 
-    def make(function: Callable[..., Any]) -> Tool:
+    def make(function: Callable[P, R_co]) -> Tool[P, R_co]:
         return Tool(
             function,
             name=name,
