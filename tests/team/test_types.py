@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, assert_type
 
-from seawall import Agent, Tool, ToolContext, tool
-from seawall.testing import ScriptedModel, say
+from seawall import Agent, Outcome, Run, Seawall, Team, Tool, ToolContext, Waiting, run_team, tool
+from seawall.testing import ScriptedModel, call, say
 
-MODEL = ScriptedModel([say("Done.")])
+MODEL = ScriptedModel(lambda _: say("Done."))
+ANSWERS = ScriptedModel(lambda _: call("final_answer", id="1042", paid=12.5))
 
 
 @dataclass
@@ -90,6 +91,67 @@ def test_tools_of_any_signatures_make_a_list() -> None:
     ]  # fmt: skip
 
 
+clerk = Agent("clerk", model=ANSWERS, output=Order)
+plain = Agent("plain", model=MODEL)
+desk = Team("desk", clerk, specialists=[plain])
+
+
+def test_an_agent_a_team_and_an_outcome_know_the_type_of_the_output() -> None:
+    async def main() -> list[Outcome]:
+        async with Seawall(":memory:") as sea:
+            run = await sea.start(desk, "Where is order 1042?", tenant="acme")
+            assert_type(run, Run[Order])
+            assert_type(await run.rest(), Outcome[Order] | Waiting)
+            outcome = await run.outcome()
+            assert_type(outcome.output, Order | None)
+            again = await sea.resume(run.id, desk)
+            assert_type(again, Run[Order])
+            known = await sea.attach(run.id)  # wherever it was started: only that knows the type
+            assert_type(known, Run[Any])
+        of_team = await desk.run("Where is order 1042?")
+        of_agent = await run_team(clerk, "Where is order 1042?")
+        assert_type(of_team, Outcome[Order])
+        assert_type(of_agent, Outcome[Order])
+        return [outcome, of_team, of_agent]
+
+    outcomes = asyncio.run(main())
+
+    assert_type(clerk, Agent[Order])
+    assert_type(Team(clerk), Team[Order])
+    assert_type(desk, Team[Order])
+    assert [outcome.output for outcome in outcomes] == [Order("1042", 12.5)] * 3
+
+
+def test_without_an_output_type_there_is_no_output() -> None:
+    outcome = asyncio.run(run_team(plain, "Hello"))
+
+    assert_type(plain, Agent[None])
+    assert_type(outcome, Outcome[None])
+    assert_type(outcome.output, None)
+    assert (outcome.answer, outcome.output) == ("Done.", None)
+
+
+def test_an_output_type_that_is_no_class_is_not_known_to_checkers() -> None:
+    wrapped = ScriptedModel([call("final_answer", value={"id": "1042", "paid": 12.5})])
+    either = Agent("either", model=wrapped, output=Order | str)
+    lists = Agent("lists", model=ANSWERS, output=list[Order])
+
+    outcome = asyncio.run(run_team(either, "Where is order 1042?"))
+
+    assert_type(either, Agent[Any])
+    assert_type(lists, Agent[list[Order]])
+    assert outcome.output == Order("1042", 12.5)
+
+
+def make_team() -> Team:
+    """A `Team` of any output needs no parameter in its name."""
+    return desk
+
+
+def make_desk() -> Team[object]:
+    return desk
+
+
 if TYPE_CHECKING:
 
     async def misuse_tools() -> None:
@@ -104,3 +166,17 @@ if TYPE_CHECKING:
         increment("2")  # pyright: ignore[reportArgumentType] -- expected error: an int
         tool(retry=3)  # pyright: ignore[reportCallIssue] -- expected error: no such option
         Agent("clerk", model=MODEL, tools=[3])  # pyright: ignore[reportArgumentType] -- expected error: no tool
+
+    async def misuse_outputs(sea: Seawall) -> Team[str]:
+        outcome = await desk.run("Where is order 1042?")
+        float(outcome.output.paid)  # pyright: ignore[reportOptionalMemberAccess] -- expected error: may be None
+        if outcome.output is not None:
+            int(outcome.output.id)
+            len(outcome.output)  # pyright: ignore[reportArgumentType] -- expected error: an Order has no length
+        nothing = await Team(plain).run("Hello")
+        len(nothing.output)  # pyright: ignore[reportArgumentType] -- expected error: it is None
+        await desk.run("Hello", tenants="acme")  # pyright: ignore[reportCallIssue] -- expected error: no such option
+        await sea.start(desk, "Hello", tenants="acme")  # pyright: ignore[reportCallIssue] -- expected error: as above
+        await sea.start(desk, "Hello", tenant=3)  # pyright: ignore[reportArgumentType] -- expected error: a str
+        Agent("clerk", model=MODEL, retry=3)  # pyright: ignore[reportCallIssue] -- expected error: no such option
+        return desk  # pyright: ignore[reportReturnType] -- expected error: its output is an Order

@@ -9,7 +9,7 @@ import traceback
 from difflib import get_close_matches
 from pathlib import Path
 from types import FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from seawall.core.errors import Misused, SeawallError
 
@@ -44,12 +44,12 @@ def load_team(path: str) -> Team:
     if inspect.isfunction(value):
         value = _call_factory(value, path, attribute)
     if isinstance(value, Agent):
-        return Team(value)
+        return Team(cast("Agent", value))
     if not isinstance(value, Team):
         raise Misused(
             f"{path} is of type {type(value).__name__}, not a Team or an Agent; {_describe_teams(module)}"
         )
-    return value
+    return cast("Team", value)
 
 
 def load_recorded_team(row: RunRow, started: RunStarted, app: str | None) -> Team:
@@ -137,7 +137,9 @@ def _list_teams(module: ModuleType) -> list[str]:
     from seawall.team.agent import Agent
     from seawall.team.team import Team
 
-    found = {name: value for name, value in vars(module).items() if isinstance(value, Team | Agent)}
+    found: dict[str, object] = {
+        n: value for n, value in vars(module).items() if isinstance(value, Team | Agent)
+    }
     teams = [name for name, value in found.items() if isinstance(value, Team)]
     return teams or list(found)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Generic, Literal
 
 import msgspec
+from typing_extensions import TypeVar
 
 from seawall.core.canonical import Ref
 from seawall.core.errors import SeawallBug
@@ -14,6 +15,9 @@ from seawall.core.events import EffectState, Event, Judged, Status, StoppedBy
 from seawall.journal.protocol import Summary
 from seawall.run.commands import find_effect_in_doubt
 from seawall.run.state import PastPause, RunState
+
+Output_co = TypeVar("Output_co", covariant=True, default=Any)
+"""The coordinator's `output` type; None for a team whose coordinator has none."""
 
 
 class EffectReport(msgspec.Struct, frozen=True):
@@ -45,7 +49,7 @@ class Waiting(msgspec.Struct, frozen=True):
     """Wall seconds at which a pause ends by itself; None: a person lifts it, as with every other kind."""
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class Outcome(msgspec.Struct, Generic[Output_co], frozen=True, kw_only=True):
     """The outcome of a run. `status` is never folded into what stands beside it.
 
     `completed`: the team answered. `refused`: a guard or the reviewer said no. `halted`: a guard ended the
@@ -55,7 +59,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     run: str
     status: Status
     answer: str | None = None
-    output: Any = None
+    output: Output_co | None = None
     """The answer as the coordinator's `output` type; None without one, and where the answer does not fit it: one that
     is made of the record (`answer:partial` in `pruned`), or a fallback agent's of another type."""
     reviewed: bool | None = None
@@ -81,7 +85,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.status}{why}" if self.answer is None else f"{self.status}: {self.answer}"
 
 
-def build_outcome(state: RunState, answer: str | None, output: Any = None) -> Outcome:
+def build_outcome(state: RunState, answer: str | None, output: Output_co | None = None) -> Outcome[Output_co]:
     """Returns the outcome of a run that has ended."""
     ended = state.ended
     if ended is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator
+from typing import Generic
 
 from seawall.core.canonical import Ref
 from seawall.core.errors import Broken
@@ -13,13 +14,13 @@ from seawall.engine.driver import Driver
 from seawall.history.recorded import read_events, read_outcome, read_state, read_waits
 from seawall.journal.protocol import Command, RunRow
 from seawall.models.protocol import TextDelta
-from seawall.run.outcome import Outcome, Waiting, build_outcome
+from seawall.run.outcome import Outcome, Output_co, Waiting, build_outcome
 from seawall.runtime.streaming import TextReader
 from seawall.runtime.supervisor import Supervisor
 from seawall.team.team import Team
 
 
-class Run:
+class Run(Generic[Output_co]):
     """One run. It has its id before any work is done; several handles may look at the same run."""
 
     def __init__(
@@ -28,7 +29,7 @@ class Run:
         run_id: str,
         *,
         driver: Driver | None = None,
-        team: Team | None = None,
+        team: Team[Output_co] | None = None,
     ) -> None:
         self.id = run_id
         self._supervisor = supervisor
@@ -45,7 +46,7 @@ class Run:
     def __repr__(self) -> str:
         return f"<Run {self.id}>"
 
-    async def rest(self) -> Outcome | Waiting:
+    async def rest(self) -> Outcome[Output_co] | Waiting:
         """The outcome or, if the run waits for a person first, what it waits for.
 
         Raises `Broken` if the process that drove it is gone, or if the journal failed under it.
@@ -66,7 +67,7 @@ class Run:
             ):  # else it was taken up just now
                 return waits[0]
 
-    async def outcome(self) -> Outcome:
+    async def outcome(self) -> Outcome[Output_co]:
         """How the run ended. Waits as long as it takes, for a person too.
 
         Raises `Broken` as `rest` does.
@@ -78,7 +79,7 @@ class Run:
                 return found
             await self._wait_for_change(news, found)
 
-    async def _look(self) -> Outcome | RunRow:
+    async def _look(self) -> Outcome[Output_co] | RunRow:
         """The outcome or, of a run that is not in flight here any more and has not ended, its row."""
         driver = self._registry.drivers.get(self.id) or self._driver
         while driver is not None:
@@ -97,7 +98,7 @@ class Run:
             self._supervisor.journal, self.id, self._team.output if self._team else None
         )
 
-    def _make_outcome(self, driver: Driver, answer: str | None) -> Outcome:
+    def _make_outcome(self, driver: Driver, answer: str | None) -> Outcome[Output_co]:
         team = self._team
         return build_outcome(
             driver.state, answer, team.output(answer) if team and answer is not None else None

@@ -6,15 +6,19 @@ from pathlib import Path
 from typing import Unpack
 
 from seawall.core.errors import Refused
-from seawall.run.outcome import Outcome, Waiting
+from seawall.run.outcome import Outcome, Output_co, Waiting
 from seawall.runtime.seawall import Seawall
 from seawall.team.agent import Agent
 from seawall.team.team import StartOptions, Team, as_team
 
 
 async def run_team(
-    team: Team | Agent, request: str, *, journal: str | Path = ":memory:", **options: Unpack[StartOptions]
-) -> Outcome:
+    team: Team[Output_co] | Agent[Output_co],
+    request: str,
+    *,
+    journal: str | Path = ":memory:",
+    **options: Unpack[StartOptions],
+) -> Outcome[Output_co]:
     """Answer one request and return its outcome: starts a `Seawall`, waits for the run, closes it.
 
     The journal is in memory and gone afterwards; `journal="desk.db"` keeps it. The other options are those

@@ -33,7 +33,7 @@ from seawall.journal.sqlite import SqliteJournal
 from seawall.models.protocol import Model, Price
 from seawall.run.fold import fold
 from seawall.run.guard import Guard
-from seawall.run.outcome import Outcome
+from seawall.run.outcome import Outcome, Output_co
 from seawall.run.state import RunState
 from seawall.runtime.admission import Admission
 from seawall.runtime.factory import Factory
@@ -174,7 +174,7 @@ class Seawall:
 
     async def start(
         self,
-        team: Team | Agent,
+        team: Team[Output_co] | Agent[Output_co],
         request: str,
         *,
         session: str | None = None,
@@ -185,7 +185,7 @@ class Seawall:
         modes: Mapping[str, Mode] | None = None,
         stream: bool = False,
         app: str | None = None,
-    ) -> Run:
+    ) -> Run[Output_co]:
         """Start a run and give its handle; the run is recorded when this returns.
 
         `team`: an `Agent` alone is a team of one.
@@ -231,7 +231,9 @@ class Seawall:
 
     # ---- going on
 
-    async def resume(self, run_id: str, team: Team | Agent, *, force: bool = False) -> Run:
+    async def resume(
+        self, run_id: str, team: Team[Output_co] | Agent[Output_co], *, force: bool = False
+    ) -> Run[Output_co]:
         """Go on with a run after a crash, or after it waited, with today's team. Where `admission` has no place
         free this waits for the next one: what was begun goes before what is new.
 
@@ -300,13 +302,13 @@ class Seawall:
     async def fork(
         self,
         run_id: str,
-        team: Team | Agent,
+        team: Team[Output_co] | Agent[Output_co],
         *,
         at: int,
         result: str | None = None,
         live_effects: bool = False,
         app: str | None = None,
-    ) -> Run:
+    ) -> Run[Output_co]:
         """Go on live from the result of step `at`, as a new run; `result` changes what that step came to.
 
         Effects are simulated unless `live_effects`. `app` is the team's import path, if it is not the

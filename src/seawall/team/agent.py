@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Generic, TypedDict, Unpack, cast, overload
 
 from seawall.core.canonical import digest
 from seawall.core.errors import Misused
 from seawall.models.protocol import Model, ToolSpec
+from seawall.run.outcome import Output_co
 from seawall.team.tool import Tool, make_adapter, tool
 
 ANSWER_TOOL = "final_answer"
@@ -18,17 +19,64 @@ MAX_OUTPUT_TOKENS = 4096
 """Reserved for each reply; providers' own default for most models."""
 
 
-class Agent:
+class AgentOptions(TypedDict, total=False):
+    """What `Agent` takes besides name, role, model and output. Its parameters say what each means."""
+
+    instructions: str | None
+    tools: Sequence[Tool | Callable[..., Any]]
+    asks: Sequence[str] | None
+    max_output_tokens: int
+    temperature: float | None
+    settings: Mapping[str, Any] | None
+    retries: int
+    optional: bool
+
+
+class Agent(Generic[Output_co]):
     """One agent: a name, a role, a model, tools.
 
     `instructions` is the whole system prompt; without it one is made of name and role.
     `asks` names the colleagues it may hand work to (a coordinator: all specialists, unless given).
-    `output` is a pydantic model or any type with a schema: the final answer is then of that type.
+    `output` is a pydantic model or any type with a schema: the final answer is then of that type. An agent is an
+    `Agent[Order]` if its `output` is the class `Order`, and an `Agent[None]` without one.
     `retries`: further tries of a model call that failed in a way that may pass.
     `optional`: where time is short the agent is not asked, and who asked for it is told so (see `Planner`).
     Raises `Misused` for a name that is no identifier, two tools of one name, or options out of range or of
     another type.
     """
+
+    @overload
+    def __init__(
+        self: Agent[None],
+        name: str,
+        role: str = "",
+        *,
+        model: Model | str,
+        output: None = None,
+        **options: Unpack[AgentOptions],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        name: str,
+        role: str = "",
+        *,
+        model: Model | str,
+        output: type[Output_co],
+        **options: Unpack[AgentOptions],
+    ) -> None: ...
+
+    @overload  # a type that is no class, such as `Order | None`: checkers do not know what it holds
+    def __init__(
+        self,
+        name: str,
+        role: str = "",
+        *,
+        model: Model | str,
+        output: Any,
+        **options: Unpack[AgentOptions],
+    ) -> None: ...
 
     def __init__(
         self,

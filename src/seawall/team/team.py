@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, TypedDict, Unpack, cast
+from typing import ClassVar, Generic, Literal, Protocol, TypedDict, Unpack, cast
 
 import msgspec
 
@@ -15,7 +15,7 @@ from seawall.core.events import Mode
 from seawall.core.limits import Limits, validate_limits
 from seawall.models.protocol import ToolSpec
 from seawall.run.guard import Guard
-from seawall.run.outcome import Outcome
+from seawall.run.outcome import Outcome, Output_co
 from seawall.team.agent import ASK_PREFIX, Agent, check_items
 from seawall.team.planner import Planner
 
@@ -81,13 +81,18 @@ class RunTeam(Protocol):
     """What runs a team. The runtime stands on the definitions, so it gives itself to `Team.runner`."""
 
     async def __call__(
-        self, team: Team, request: str, *, journal: str | Path = ..., **options: Unpack[StartOptions]
-    ) -> Outcome:
+        self,
+        team: Team[Output_co],
+        request: str,
+        *,
+        journal: str | Path = ...,
+        **options: Unpack[StartOptions],
+    ) -> Outcome[Output_co]:
         """Run the team once and return the outcome."""
         ...
 
 
-class Team:
+class Team(Generic[Output_co]):
     """A coordinator with specialists and a reviewer, each an `Agent` or, for specialists, another `Team`.
 
     `Team(agent)` is a team of one. `history` says what a session's next run is told of the earlier ones:
@@ -103,8 +108,8 @@ class Team:
 
     def __init__(
         self,
-        name: str | Agent,
-        coordinator: Agent | None = None,
+        name: str | Agent[Output_co],
+        coordinator: Agent[Output_co] | None = None,
         *,
         specialists: Sequence[Agent | Team] = (),
         reviewer: Agent | None = None,
@@ -261,7 +266,7 @@ class Team:
             specs_bytes=sum(len(canonical(spec)) for spec in specs),
         )
 
-    def output(self, answer: str) -> Any:
+    def output(self, answer: str) -> Output_co | None:
         """A recorded answer as the coordinator's `output` type; None without one, or if it does not fit it."""
         adapter = self.coordinator.adapter
         if adapter is None:
@@ -286,8 +291,8 @@ class Team:
 
     async def run(
         self, request: str, *, journal: str | Path = ":memory:", **options: Unpack[StartOptions]
-    ) -> Outcome:
-        """Answer one request and return its outcome: `seawall.run_team` with this team."""
+    ) -> Outcome[Output_co]:
+        """Answers one request and returns its outcome: `seawall.run_team` with this team."""
         return await Team.runner(self, request, journal=journal, **options)
 
 
@@ -312,7 +317,7 @@ def _alone(agent: Agent) -> Team:
     return Team(agent)
 
 
-def as_team(given: Team | Agent) -> Team:
+def as_team(given: Team[Output_co] | Agent[Output_co]) -> Team[Output_co]:
     """A team as it is, an agent as its team of one. Raises `Misused` for anything else."""
     if isinstance(given, Agent):
         given = _alone(given)
