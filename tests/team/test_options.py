@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, get_type_hints
 
 import pytest
 
-from seawall import Admission, Agent, Budget, Caps, EndpointOptions, Misused, Seawall, Team
-from seawall.team.team import as_team
+from seawall import Admission, Agent, Budget, Caps, EndpointOptions, Misused, Model, Seawall, Team, run_team
+from seawall.team.agent import AgentOptions
+from seawall.team.team import StartOptions, as_team
 from seawall.testing import ScriptedModel
 
 five: Any = 5
@@ -59,3 +62,33 @@ def test_the_coordinator_of_a_whole_team_is_not_optional_and_one_of_a_team_in_it
     with pytest.raises(Misused, match="coordinator 'extra' is optional"):
         as_team(extra)
     assert as_team(Team("outer", Agent("boss", model=ScriptedModel([])), specialists=[inner])).planner
+
+
+def keywords_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """The keyword-only parameters of a function, each with its type."""
+    hints = get_type_hints(function)
+    parameters = inspect.signature(function).parameters.values()
+    return {each.name: hints[each.name] for each in parameters if each.kind is each.KEYWORD_ONLY}
+
+
+def test_a_team_s_run_and_a_start_take_the_same_options() -> None:
+    assert get_type_hints(StartOptions) == keywords_of(Seawall.start)
+
+
+def test_the_options_of_an_agent_are_those_that_its_overloads_name() -> None:
+    named = {"model": Model | str, "output": Any}
+
+    assert named | get_type_hints(AgentOptions) == keywords_of(Agent.__init__)
+
+
+def test_an_option_that_is_not_known_is_a_type_error() -> None:
+    team = Team(Agent("clerk", model=ScriptedModel([])))
+    unknown: Any = {"tenants": "acme"}
+
+    async def main() -> None:
+        async with Seawall() as sea:
+            for start in (team.run, partial(run_team, team), partial(sea.start, team)):
+                with pytest.raises(TypeError, match="unexpected keyword argument 'tenants'"):
+                    await start("Hello", **unknown)
+
+    asyncio.run(main())
