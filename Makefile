@@ -48,10 +48,10 @@ test-quick: $(STAMP)/test ## What fits into 40 s on two cores, for daily work; m
 test-kill: $(STAMP)/test ## The kill points alone: workers that die at any write and any call; make test runs them too
 	$(BIN)/python -m pytest -n auto tests/crash $(ARGS)
 
-CHECKS := check-format check-lint check-types check-imports check-dependencies check-changelog
+CHECKS := check-format check-lint check-types check-snippets check-imports check-dependencies check-changelog
 
 .PHONY: check $(CHECKS)
-check: $(CHECKS) ## Format, lint, types, import direction, dependencies, changelog; each also alone: check-types
+check: $(CHECKS) ## Format, lint, types (also of the first pages' code), import direction, dependencies, changelog; each also alone: check-types
 
 check-format: $(STAMP)/check
 	$(BIN)/ruff format --quiet --diff
@@ -61,6 +61,9 @@ check-lint: $(STAMP)/check
 
 check-types: $(STAMP)/check
 	$(BIN)/pyright
+
+check-snippets: $(STAMP)/check
+	$(BIN)/python tools/check_snippets.py
 
 check-imports: $(STAMP)/check
 	$(BIN)/lint-imports --no-logo
