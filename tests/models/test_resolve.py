@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
+import tomllib
 from collections.abc import Mapping
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -72,8 +75,50 @@ def test_without_the_extra_the_error_says_how_to_install_it(monkeypatch: pytest.
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "pydantic_ai", None)
     monkeypatch.setitem(sys.modules, "pydantic_ai.exceptions", None)
-    with pytest.raises(Misused, match=r"pip install 'seawall\[providers\]'"):
+    with pytest.raises(Misused, match=r"pip install 'seawall\[openai\]'"):
         resolve("openai:x", api_key="k")
+
+
+RESOLVE_ALL = """
+import sys
+sys.modules[sys.argv[1]] = None  # as if it were not installed
+from seawall import Misused
+from seawall.models.providers import PROVIDERS, resolve
+for provider in PROVIDERS:
+    try:
+        print(resolve(f"{provider}:x", api_key="k").name)
+    except Misused as error:
+        print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("library", "extra"),
+    [("openai", "openai"), ("anthropic", "anthropic"), ("google.genai.client", "google")],
+)
+def test_a_missing_client_names_its_own_extra_and_the_others_work(library: str, extra: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", RESOLVE_ALL, library], capture_output=True, text=True, check=False
+    )
+
+    missing = "{0!r} needs the extra {2!r} (module {1!r} is not installed): pip install 'seawall[{2}]'"
+    assert done.stdout.splitlines() == [
+        missing.format(f"{name}:x", library, extra) if known.extra == extra else f"{name}:x"
+        for name, known in PROVIDERS.items()
+    ]
+
+
+def test_each_extra_brings_one_provider_and_providers_brings_all() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))[
+        "project"
+    ]
+    extras: dict[str, list[str]] = project["optional-dependencies"]
+    names = dict.fromkeys(known.extra for known in PROVIDERS.values())
+    [version] = {extras[name][0].partition("]")[2] for name in names}
+
+    for name in names:
+        assert extras[name] == [f"pydantic-ai-slim[{name}]{version}"]
+    assert extras["providers"] == [f"pydantic-ai-slim[{','.join(names)}]{version}"]
 
 
 def test_the_base_url_and_key_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

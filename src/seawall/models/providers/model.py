@@ -1,4 +1,4 @@
-"""A provider's model as a `Model`: one call, watched, and its failure named. Needs the extra `providers`."""
+"""A provider's model as a `Model`: one call, watched, and its failure named. Needs the provider's extra."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""Real models: `resolve("openai:gpt-5.2")`. Needs the extra `providers`.
+"""Real models: `resolve("openai:gpt-5.2")`. Each provider's client is an extra of its name.
 
-The extra installs the clients of OpenAI, Anthropic and Google: the three whose wire protocols nearly all others
-speak too, most of them OpenAI's (give `base_url`). Together they are about 70 MB with what they need. Nothing of
-it is imported before the first `resolve`; that takes about a second, OpenAI's client the smallest part of it.
+The extras `openai`, `anthropic` and `google` install one client each, `providers` all three: nearly all other
+providers speak one of these wire protocols too, most of them OpenAI's (give `base_url`). All three together take
+about 70 MB with what they need. No client is imported before the first `resolve`, which takes about a second;
+OpenAI's client is the smallest part of that.
 """
 
 from __future__ import annotations
@@ -21,11 +22,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class _Known:
+class Provider:
+    """How a provider's models are reached."""
+
     client: str
     """The module in `clients/`."""
+    extra: str
+    """The extra that installs the client."""
     keys: tuple[str, ...]
-    """Environment variables that may hold the key, first one first."""
+    """Environment variables that may hold the key. The first one that is set counts."""
     base_url: str
     """The environment variable of the base URL."""
     listed: str
@@ -33,11 +38,15 @@ class _Known:
 
 
 PROVIDERS = {
-    "openai": _Known("openai_chat", ("OPENAI_API_KEY",), "OPENAI_BASE_URL", "openai"),
-    "openai-responses": _Known("openai_responses", ("OPENAI_API_KEY",), "OPENAI_BASE_URL", "openai"),
-    "anthropic": _Known("anthropic_messages", ("ANTHROPIC_API_KEY",), "ANTHROPIC_BASE_URL", "anthropic"),
-    "google": _Known(
-        "google_gemini", ("GOOGLE_API_KEY", "GEMINI_API_KEY"), "GOOGLE_GEMINI_BASE_URL", "google"
+    "openai": Provider("openai_chat", "openai", ("OPENAI_API_KEY",), "OPENAI_BASE_URL", "openai"),
+    "openai-responses": Provider(
+        "openai_responses", "openai", ("OPENAI_API_KEY",), "OPENAI_BASE_URL", "openai"
+    ),
+    "anthropic": Provider(
+        "anthropic_messages", "anthropic", ("ANTHROPIC_API_KEY",), "ANTHROPIC_BASE_URL", "anthropic"
+    ),
+    "google": Provider(
+        "google_gemini", "google", ("GOOGLE_API_KEY", "GEMINI_API_KEY"), "GOOGLE_GEMINI_BASE_URL", "google"
     ),
 }
 """`openai` is chat completions, which compatible servers speak; `openai-responses` is OpenAI's newer protocol."""
@@ -82,8 +91,8 @@ def resolve(
         )
     except ImportError as missing:
         raise Misused(
-            f"{model!r} needs the provider clients ({missing.name} is not installed):"
-            " pip install 'seawall[providers]'"
+            f"{model!r} needs the extra {known.extra!r} (module {missing.name!r} is not installed):"
+            f" pip install 'seawall[{known.extra}]'"
         ) from missing
 
 
