@@ -93,7 +93,7 @@ def test_a_script_that_is_used_up_names_its_length_and_the_last_message() -> Non
     with pytest.raises(ScriptEnded) as caught:
         ask(model, User("q"), ToolResult("c1", "find_order", "x" * 300))
     message = str(caught.value)
-    assert "model 'clerk' was asked 3 times and its script has 2 replies" in message
+    assert "model 'clerk' was called 3 times and its script has 2 replies" in message
     assert "the last message was tool 'find_order': 'xxx" in message
     assert "… (300 characters)" in message
 

@@ -1,1 +1,1 @@
-"""Models: the protocol (`protocol.py`), one that follows a script (`scripted.py`), real ones (`providers.py`)."""
+"""Models: the protocol (`protocol.py`), one that follows a script (`scripted.py`), real ones (`providers/`)."""

@@ -1,7 +1,7 @@
-"""What a model is to Seawall: one request in, one complete reply out, nothing retried.
+"""What a model is to Seawall: it takes one request, returns one complete reply, and retries nothing.
 
-A reply without a finish marker is not a reply: `ModelFailed("incomplete", …)`. A chat stream that ends
-cleanly in the middle of a tool call would otherwise come back as a half-written call.
+A reply without a finish marker is a failure: `ModelFailed("incomplete", …)`. Otherwise a chat stream that ends
+cleanly in the middle of a tool call would be read as a half-written call.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _BEFORE_ANY_WORK: frozenset[FailureKind] = frozenset(
 
 
 class ModelFailed(Broken):
-    """A model call that brought no complete reply. `kind` says why, `retryable` whether another try may.
+    """A model call that returned no complete reply. `kind` says why, `retryable` whether another try may succeed.
 
-    `began`: the failure came inside of a reply that had begun.
+    `began`: the reply had begun before it failed.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class ModelFailed(Broken):
 
     @property
     def charged(self) -> bool:
-        """Whether the provider may charge for the call: not for one that was turned away before any work."""
+        """Whether the provider may charge for the call. It does not charge for a call that it rejected before any work."""
         return self.began or self.kind not in _BEFORE_ANY_WORK
 
     @property
@@ -61,7 +61,7 @@ class ModelFailed(Broken):
 
 
 class ToolCall(msgspec.Struct, frozen=True):
-    """A call that the model asks for; `arguments` is JSON text as the model wrote it."""
+    """A call that the model requests; `arguments` is JSON text as the model wrote it."""
 
     id: str
     name: str
@@ -80,7 +80,7 @@ class System(msgspec.Struct, frozen=True, tag="system", tag_field="role"):
 
 
 class User(msgspec.Struct, frozen=True, tag="user", tag_field="role"):
-    """What a person said, or for a specialist the task that it was handed."""
+    """A person's request or, for a specialist, the task that was handed to it."""
 
     content: str
 
@@ -91,7 +91,7 @@ class User(msgspec.Struct, frozen=True, tag="user", tag_field="role"):
 
 
 class Assistant(msgspec.Struct, frozen=True, omit_defaults=True, tag="assistant", tag_field="role"):
-    """What the model said: text, calls, or both."""
+    """The model's message: text, calls, or both."""
 
     content: str | None = None
     calls: tuple[ToolCall, ...] = ()
@@ -103,7 +103,7 @@ class Assistant(msgspec.Struct, frozen=True, omit_defaults=True, tag="assistant"
 
 
 class ToolResult(msgspec.Struct, frozen=True, tag="tool", tag_field="role"):
-    """The result of one call, as the model is told it."""
+    """The result of one call, as it is sent to the model."""
 
     call_id: str
     name: str
@@ -136,20 +136,21 @@ class Usage(msgspec.Struct, frozen=True):
 class Price(msgspec.Struct, frozen=True):
     """US dollars for a million tokens: `Price("1.25", 10)`.
 
-    Numbers and text are taken as they are written. Raises `Misused` for what is no number, or below zero.
+    A number or text becomes a decimal as it is written. Raises `Misused` for a value that is not a number, or is
+    below zero.
     """
 
     input_usd_per_mtok: Decimal
     output_usd_per_mtok: Decimal
 
-    if TYPE_CHECKING:  # what may be given is wider than what is kept
+    if TYPE_CHECKING:  # the constructor accepts more types than the fields hold
 
         def __init__(
             self, input_usd_per_mtok: Decimal | float | str, output_usd_per_mtok: Decimal | float | str
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        """Make decimals of what was given: money is never a binary fraction."""
+        """Converts the given values to decimals: money is never a binary fraction."""
         for name in ("input_usd_per_mtok", "output_usd_per_mtok"):
             given: object = getattr(self, name)
             try:
@@ -162,21 +163,21 @@ class Price(msgspec.Struct, frozen=True):
                 msgspec.structs.force_setattr(self, name, value)
 
     def usd(self, usage: Usage) -> Decimal:
-        """What `usage` costs."""
+        """Returns the cost of `usage` in US dollars."""
         return (
             self.input_usd_per_mtok * usage.input_tokens + self.output_usd_per_mtok * usage.output_tokens
         ) / 1_000_000
 
 
 class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a model call depends on."""
+    """Everything that a model call depends on."""
 
     messages: Sequence[Message]
     tools: tuple[ToolSpec, ...] = ()
     max_output_tokens: int = 4096
     temperature: float | None = None
     timeout_s: float | None = None
-    """The time left; the run is cut there whatever the client does."""
+    """Seconds that the run has left. The run ends the call then, whatever the client does."""
     settings: Mapping[str, Any] = {}
 
 
@@ -189,7 +190,7 @@ class ModelReply(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TextDelta(msgspec.Struct, frozen=True, tag="text_delta"):
-    """A piece of the reply's text as it is streamed. Not checked, not recorded."""
+    """A piece of the reply's text as it is streamed. Nothing checks or records it."""
 
     text: str
 
@@ -198,23 +199,23 @@ class TextDelta(msgspec.Struct, frozen=True, tag="text_delta"):
 class Model(Protocol):
     """A model that an agent can use. Implementations retry nothing.
 
-    `name` is shown and recorded; `price` is None where it is not known.
+    `name` is shown and recorded; `price` is None if it is not known.
     """
 
     @property
     def name(self) -> str:
-        """How it is shown and recorded, for example `openai:gpt-5.2`."""
+        """The name that is shown and recorded, for example `openai:gpt-5.2`."""
         ...
 
     @property
     def price(self) -> Price | None:
-        """What it costs, or None where that is not known."""
+        """The price, or None if it is not known."""
         ...
 
     async def respond(self, request: ModelRequest) -> ModelReply:
-        """One complete reply. Raises `ModelFailed`."""
+        """Returns one complete reply. Raises `ModelFailed`."""
         ...
 
     def stream(self, request: ModelRequest) -> AsyncIterator[TextDelta | ModelReply]:
-        """The reply's text in pieces, then the whole reply as the last item. Raises `ModelFailed`."""
+        """Yields the reply's text in pieces, then the whole reply as the last item. Raises `ModelFailed`."""
         ...

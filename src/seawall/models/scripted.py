@@ -1,4 +1,4 @@
-"""A model that says what a script tells it to: for tests, demos and benchmarks, without a network.
+"""A model that follows a script: for tests, demos and benchmarks, without a network.
 
     model = ScriptedModel([call("find_order", order_id="1042"), say("It was sent.")])
 
@@ -34,12 +34,12 @@ from seawall.models.protocol import (
     Usage,
 )
 
-_SHOWN_CHARS = 200  # of the last message, in the error for a script that is used up
+_SHOWN_CHARS = 200  # of the last message, in the error for a script that has ended
 _PIECE = re.compile(r"\s*\S+\s*$|\s*\S+|\s+")
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """A reply in a script: made by `say`, `call` and `calls`. Calls with the id "" are given one."""
+    """A reply in a script, made by `say`, `call` and `calls`. The model gives an id to each call whose id is ""."""
 
     content: str | None = None
     calls: tuple[ToolCall, ...] = ()
@@ -48,7 +48,7 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """A failure in a script: made by `fail`."""
+    """A failure in a script, made by `fail`."""
 
     kind: FailureKind
     message: str
@@ -57,7 +57,7 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class Slow(msgspec.Struct, frozen=True):
-    """A delay before an entry: made by `slow` and `hang`. None is for ever."""
+    """A delay before an entry, made by `slow` and `hang`. None is forever."""
 
     delay_s: float | None
     then: Entry
@@ -68,15 +68,15 @@ Entry = str | Reply | Failure | Slow | Assistant | ModelReply | BaseException | 
 
 
 def say(text: str, *, usage: Usage | None = None, finish: Finish = "stop") -> Reply:
-    """A reply of text."""
+    """Makes a reply of text."""
     return Reply(text, (), usage, finish)
 
 
 def call(tool: str, arguments: Mapping[str, Any] | str | None = None, /, **named: Any) -> Reply:
-    """A reply of one tool call: `call("find_order", order_id="1042")`.
+    """Makes a reply of one tool call: `call("find_order", order_id="1042")`.
 
-    Arguments are keywords, a mapping where a name is no identifier, or a `str` that is sent as it is
-    (also where it is not valid JSON).
+    Arguments are keywords, a mapping if a name is not an identifier, or a `str` that is sent as it is, even if it is
+    not valid JSON.
     """
     if isinstance(arguments, str):
         if named:
@@ -88,9 +88,9 @@ def call(tool: str, arguments: Mapping[str, Any] | str | None = None, /, **named
 
 
 def calls(*parts: Reply | ToolCall, text: str | None = None, usage: Usage | None = None) -> Reply:
-    """A reply of several calls at once, with `text` beside them if given.
+    """Makes a reply of several calls at once, with `text` beside them if given.
 
-    A `ToolCall` keeps its own id; the others get one that is unique in the conversation.
+    A `ToolCall` keeps its own id; every other call gets one that is unique in the conversation.
     """
     collected: list[ToolCall] = []
     for part in parts:
@@ -104,35 +104,35 @@ def calls(*parts: Reply | ToolCall, text: str | None = None, usage: Usage | None
 def fail(
     kind: FailureKind, message: str | None = None, *, retry_after_s: float | None = None, after: str = ""
 ) -> Failure:
-    """A `ModelFailed` of that kind; a stream brings the text `after` first."""
+    """Makes an entry that raises a `ModelFailed` of that kind; a stream yields the text `after` first."""
     return Failure(kind, message or f"scripted failure: {kind}", retry_after_s, after)
 
 
 def slow(seconds: float, then: Entry) -> Slow:
-    """`then`, after `seconds` of the model's clock. `ModelRequest.timeout_s` is not looked at."""
+    """Makes an entry that plays `then` after `seconds` of the model's clock. It ignores `ModelRequest.timeout_s`."""
     return Slow(seconds, then)
 
 
 def hang() -> Slow:
-    """No reply, ever, until the caller cancels."""
+    """Makes an entry that never replies: the model waits until the caller cancels."""
     return Slow(None, "")
 
 
 class ScriptEnded(Misused):
-    """A scripted model was asked once more than its script has replies."""
+    """A scripted model was called once more than its script has replies."""
 
 
 class ScriptedModel:
-    """A `Model` that plays a list of entries in the order of arrival, or asks a function each time.
+    """A `Model` that plays a list of entries in the order of arrival, or calls a function for each request.
 
-    A list has one cursor, which begins anew in each process: with several runs in flight use a function of
-    the request. `by="position"` goes by the conversation instead: the entry for a request is as many from the
-    front as the request has replies of a model in it. Use it where a run is resumed, decided on or forked, as
-    the script then goes on where that run stands. It needs an entry for every reply of its agent, of a
-    session also those of earlier runs; a failure comes again at each try. `requests` holds the
-    latest `keep_requests` requests, `request_count` counts them all. Without `usage` in an entry or here,
-    tokens are estimated as a quarter of the characters sent and said, which costs time with the length of
-    the conversation; a given `usage` does not.
+    A list has one cursor, which starts at the first entry in each process. If several runs are in flight, use a
+    function of the request. With `by="position"` the model counts the replies in the request's conversation instead,
+    and plays the entry after as many. Use it if a run is resumed, decided on or forked: the script then continues
+    where that run stands. The list needs an entry for every reply of its agent, in a session also for those of
+    earlier runs, and a failure is repeated at each try. `requests` holds the latest `keep_requests` requests, and
+    `request_count` counts all of them. Without a `usage` in the entry or here, the model estimates the tokens as a
+    quarter of the characters of the request and the reply. That takes time with the length of the conversation; a
+    given `usage` takes none.
     """
 
     def __init__(
@@ -157,7 +157,9 @@ class ScriptedModel:
         if callable(script):
             self._function = script
         else:
-            self._entries = tuple(_checked(entry, f"entry {i}") for i, entry in enumerate(script, start=1))
+            self._entries = tuple(
+                _check_entry(entry, f"entry {i}") for i, entry in enumerate(script, start=1)
+            )
         self._by = by
         self._furthest = 0
         self._name = name
@@ -172,12 +174,12 @@ class ScriptedModel:
 
     @property
     def name(self) -> str:
-        """How it is shown and recorded."""
+        """The name that is shown and recorded."""
         return self._name
 
     @property
     def price(self) -> Price | None:
-        """What it costs, as given."""
+        """The price, as given."""
         return self._price
 
     @property
@@ -187,37 +189,37 @@ class ScriptedModel:
 
     @property
     def left(self) -> int | None:
-        """Entries of the script that were not used yet; None for a function."""
+        """The number of the script's entries that were not played yet; None for a function."""
         return None if self._function else max(0, len(self._entries) - self._furthest)
 
     async def respond(self, request: ModelRequest) -> ModelReply:
-        """The script's next reply. Raises `ModelFailed` where it says so, `ScriptEnded` after its end."""
-        entry = await self._entry(request)
+        """Returns the script's next reply. Raises `ModelFailed` if the script says so, `ScriptEnded` after its end."""
+        entry = await self._take_entry(request)
         if isinstance(entry, Failure):
             raise ModelFailed(entry.kind, entry.message, retry_after_s=entry.retry_after_s)
-        return self._reply(entry, request)
+        return self._make_reply(entry, request)
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[TextDelta | ModelReply]:
-        """The next reply's text word by word, then the reply."""
-        entry = await self._entry(request)
+        """Yields the next reply's text word by word, then the reply. Raises as `respond` does."""
+        entry = await self._take_entry(request)
         if isinstance(entry, Failure):
             for piece in _PIECE.findall(entry.after):
                 yield TextDelta(piece)
             began = bool(entry.after)
             raise ModelFailed(entry.kind, entry.message, retry_after_s=entry.retry_after_s, began=began)
-        reply = self._reply(entry, request)
+        reply = self._make_reply(entry, request)
         for piece in _PIECE.findall(reply.message.content or ""):
             yield TextDelta(piece)
         yield reply
 
-    async def _entry(self, request: ModelRequest) -> Reply | Failure | ModelReply:
-        """Record the request, and bring the script to an entry that is no delay, function or exception."""
+    async def _take_entry(self, request: ModelRequest) -> Reply | Failure | ModelReply:
+        """Records the request and plays its entry: waits for a delay, calls a function, raises an exception."""
         if self._keeps:
             messages = request.messages
-            if type(messages) is not tuple:  # the caller may append to its list; what was sent stays
+            if type(messages) is not tuple:  # the caller may append to its list afterwards
                 request = msgspec.structs.replace(request, messages=tuple(messages))
             self._requests.append(request)
-        number = self.request_count if self._by == "arrival" else _replies(request)
+        number = self.request_count if self._by == "arrival" else _count_replies(request)
         self.request_count += 1
         self._furthest = max(self._furthest, number + 1)
         if self._function is not None:
@@ -225,7 +227,7 @@ class ScriptedModel:
         elif number < len(self._entries):
             entry = self._entries[number]
         else:
-            raise ScriptEnded(self._ended(request))
+            raise ScriptEnded(self._describe_end(request))
         while True:
             if isinstance(entry, (Reply, Failure, ModelReply)):
                 return entry
@@ -242,23 +244,24 @@ class ScriptedModel:
             elif isinstance(entry, BaseException):
                 raise entry
             else:
-                entry = _checked(entry, f"reply {number + 1}")(request)
+                entry = _check_entry(entry, f"reply {number + 1}")(request)
 
-    def _reply(self, entry: Reply | ModelReply, request: ModelRequest) -> ModelReply:
+    def _make_reply(self, entry: Reply | ModelReply, request: ModelRequest) -> ModelReply:
         if isinstance(entry, ModelReply):
             return entry
         made = entry.calls
         if made and any(not one.id for one in made):
-            made = tuple(self._numbered(one, i, request) for i, one in enumerate(made, start=1))
+            made = tuple(self._give_id(one, i, request) for i, one in enumerate(made, start=1))
         message = Assistant(entry.content, made)
         usage = entry.usage or self._usage or self._estimate(request, message)
         finish = entry.finish or ("tool_calls" if made else "stop")
         return ModelReply(message=message, usage=usage, finish=finish)
 
-    def _numbered(self, one: ToolCall, place: int, request: ModelRequest) -> ToolCall:
-        """An id that no earlier call of the conversation has, also where another process goes on with it.
+    def _give_id(self, one: ToolCall, place: int, request: ModelRequest) -> ToolCall:
+        """Gives a call an id that no earlier call of the conversation has, even if another process continues it.
 
-        Those of a function, and by position, depend on the request alone, so that runs side by side do not change each other's.
+        The ids of a function, and those by position, depend on the request alone, so that concurrent runs do not
+        change each other's ids.
         """
         if one.id:
             return one
@@ -268,14 +271,14 @@ class ScriptedModel:
         return ToolCall(f"call_{len(request.messages)}_{place}", one.name, one.arguments)
 
     def _estimate(self, request: ModelRequest, message: Assistant) -> Usage:
-        chars = sum(map(_chars, request.messages))
+        chars = sum(map(_count_chars, request.messages))
         if request.tools:
             if self._tools[0] is not request.tools:
                 self._tools = (request.tools, len(msgspec.json.encode(request.tools)))
             chars += self._tools[1]
-        return Usage((chars + 3) // 4, (_chars(message) + 3) // 4)
+        return Usage((chars + 3) // 4, (_count_chars(message) + 3) // 4)
 
-    def _ended(self, request: ModelRequest) -> str:
+    def _describe_end(self, request: ModelRequest) -> str:
         shown = "none"
         if request.messages:
             last = request.messages[-1]
@@ -283,14 +286,14 @@ class ScriptedModel:
             text = last.content or ""
             more = f"… ({len(text)} characters)" if len(text) > _SHOWN_CHARS else ""
             shown = f"{who}: {text[:_SHOWN_CHARS]!r}{more}"
-        asked = f"was asked {self.request_count} times"
+        called = f"was called {self.request_count} times"
         if self._by == "position":
-            asked = f"was asked in a conversation with {_replies(request)} replies"
+            called = f"was called in a conversation with {_count_replies(request)} replies"
         more = ""
-        if self._by == "arrival" and _replies(request):
+        if self._by == "arrival" and _count_replies(request):
             more = "; for a run that is resumed or forked, give the model by='position'"
         return (
-            f"model {self._name!r} {asked} and its script has"
+            f"model {self._name!r} {called} and its script has"
             f" {len(self._entries)} replies; the last message was {shown}{more}"
         )
 
@@ -299,7 +302,8 @@ class ScriptedModel:
         return f"<ScriptedModel {self._name!r} {script}, {self.request_count} requests>"
 
 
-def _checked(entry: Entry, where: str) -> Any:
+def _check_entry(entry: Entry, where: str) -> Any:
+    """Returns the entry. Raises `Misused` if it is of another type."""
     if isinstance(entry, (str, Reply, Failure, Slow, Assistant, ModelReply, BaseException)) or callable(
         entry
     ):
@@ -307,11 +311,11 @@ def _checked(entry: Entry, where: str) -> Any:
     raise Misused(f"{where} of a script is {entry!r}; write say(…), call(…), calls(…), fail(…) or slow(…)")
 
 
-def _replies(request: ModelRequest) -> int:
+def _count_replies(request: ModelRequest) -> int:
     return sum(isinstance(message, Assistant) for message in request.messages)
 
 
-def _chars(message: Message) -> int:
+def _count_chars(message: Message) -> int:
     total = len(message.content or "")
     if type(message) is Assistant:
         for one in message.calls:
