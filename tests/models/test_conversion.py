@@ -14,10 +14,10 @@ def test_what_is_kept_of_converted_messages_is_bounded_by_their_text(monkeypatch
     converted = Conversion()
     conversation = [User("x" * 300), Assistant(None, (ToolCall("1", "look", "y" * 300),)), User("z" * 300)]
 
-    assert len(converted.messages(conversation)) == 3
+    assert len(converted.convert_messages(conversation)) == 3
     assert repr(converted) == "<Conversion 3/8192 messages, 900/1,000 chars>"
-    converted.messages([*conversation, User("w" * 200)])
+    converted.convert_messages([*conversation, User("w" * 200)])
     assert repr(converted) == "<Conversion 1/8192 messages, 200/1,000 chars>"
-    converted.messages([User("v" * 2_000)])
-    converted.messages([User("hi")])
+    converted.convert_messages([User("v" * 2_000)])
+    converted.convert_messages([User("hi")])
     assert repr(converted) == "<Conversion 1/8192 messages, 2/1,000 chars>"

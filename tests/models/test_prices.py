@@ -27,7 +27,7 @@ from genai_prices.types import (
 
 from seawall import Agent, Limits, Price, Refused, Seawall, Team
 from seawall.models import prices
-from seawall.models.prices import listed
+from seawall.models.prices import find_price
 from seawall.models.providers import resolve
 from seawall.testing import ManualClock, ScriptedModel, say
 from team.play import play
@@ -91,45 +91,47 @@ def _list() -> Generator[None]:
 
 @pytest.mark.parametrize("name", ["openai:plain", "openai-responses:plain"])
 def test_a_model_costs_what_the_list_says(name: str) -> None:
-    assert listed(name, at=NOW) == Price("1.25", 10)
+    assert find_price(name, at=NOW) == Price("1.25", 10)
 
 
 @pytest.mark.parametrize(
     "name", ["openai:other", "openai", "openai:", "scripted", "elsewhere:plain", "openai:unpriced"]
 )
 def test_what_the_list_does_not_know_has_no_price(name: str) -> None:
-    assert listed(name, at=NOW) is None
+    assert find_price(name, at=NOW) is None
 
 
 def test_of_tiers_the_dearest_holds() -> None:
-    assert listed("openai:tiered", at=NOW) == Price(6, "22.5")
+    assert find_price("openai:tiered", at=NOW) == Price(6, "22.5")
 
 
 def test_of_prices_that_change_todays_and_those_to_come_hold_and_no_past_one() -> None:
-    assert listed("openai:changing", at=NOW) == Price(3, 20)
+    assert find_price("openai:changing", at=NOW) == Price(3, 20)
 
 
 def test_any_time_of_the_day_counts() -> None:
-    assert listed("openai:nightly", at=NOW) == Price(2, 5)
+    assert find_price("openai:nightly", at=NOW) == Price(2, 5)
 
 
 def test_a_service_tier_counts_where_an_agent_sets_one() -> None:
-    assert listed("openai:service", at=NOW) == Price(2, 8)
-    assert listed("openai:service", at=NOW, settings={"openai_service_tier": "auto"}) == Price(4, 16)
+    assert find_price("openai:service", at=NOW) == Price(2, 8)
+    assert find_price("openai:service", at=NOW, settings={"openai_service_tier": "auto"}) == Price(4, 16)
 
 
 def test_writing_to_a_cache_counts_where_an_agent_sets_one() -> None:
-    assert listed("openai:cached", at=NOW) == Price(3, 15)
-    assert listed("openai:cached", at=NOW, settings={"anthropic_cache_messages": True}) == Price("3.75", 15)
+    assert find_price("openai:cached", at=NOW) == Price(3, 15)
+    assert find_price("openai:cached", at=NOW, settings={"anthropic_cache_messages": True}) == Price(
+        "3.75", 15
+    )
 
 
 def test_a_price_by_the_call_is_no_price_by_the_token() -> None:
-    assert listed("openai:by-the-call", at=NOW) is None
+    assert find_price("openai:by-the-call", at=NOW) is None
 
 
 def test_a_server_of_ones_own_is_not_the_providers() -> None:
-    assert listed("openai:plain", at=NOW, base_url="http://127.0.0.1:8080/v1") is None
-    assert listed("openai:plain", at=NOW, base_url="https://host.example/v1") == Price(7, 7)
+    assert find_price("openai:plain", at=NOW, base_url="http://127.0.0.1:8080/v1") is None
+    assert find_price("openai:plain", at=NOW, base_url="https://host.example/v1") == Price(7, 7)
 
 
 def test_the_list_of_the_package_has_the_models_of_every_provider() -> None:
@@ -140,7 +142,7 @@ def test_the_list_of_the_package_has_the_models_of_every_provider() -> None:
         "anthropic:claude-opus-4-0",
         "google:gemini-2.5-pro",
     ):
-        found = listed(name, at=NOW)
+        found = find_price(name, at=NOW)
         assert found is not None
         assert found.input_usd_per_mtok > 0
         assert found.output_usd_per_mtok > found.input_usd_per_mtok
@@ -153,7 +155,7 @@ def test_nothing_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", no)
     monkeypatch.setattr(socket.socket, "connect", no)
     set_custom_snapshot(None)
-    assert listed("openai:gpt-4o", at=NOW) is not None
+    assert find_price("openai:gpt-4o", at=NOW) is not None
 
 
 # ---- in a run
@@ -216,7 +218,7 @@ def test_without_the_extra_a_price_is_not_known_and_the_refusal_names_it(
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
 
-    assert not prices.installed()
+    assert not prices.is_installed()
     with pytest.raises(Refused, match=r"pip install 'seawall\[prices\]'"):
         play(priced("openai:plain"))
 

@@ -244,8 +244,8 @@ def test_a_setting_that_would_turn_retries_on_is_refused() -> None:
 def test_a_message_that_was_converted_once_is_not_converted_again() -> None:
     async def use(model: ProviderModel, _: ModelServer) -> None:
         first = User("q")
-        one = model._conversion.messages([first])  # what is kept shows nowhere else
-        two = model._conversion.messages([first, User("r")])  # as above
+        one = model._conversion.convert_messages([first])  # what is kept shows nowhere else
+        two = model._conversion.convert_messages([first, User("r")])  # as above
         assert one[0].parts[0] is two[0].parts[0]
 
     served("ok", use)

@@ -1,15 +1,15 @@
-"""What a model costs, from `genai-prices`: an extra that comes with a list of prices. Nothing is fetched.
+"""Prices of models from `genai-prices`, an extra that brings a list of prices. Nothing is fetched.
 
-A `Price` has one rate for input and one for output, and it bounds what is spent from above. So where the list has
-several for a model, the highest that may apply is taken, for reservations and for what is booked alike:
+A `Price` has one rate for input and one for output, and is an upper bound of what is spent. If the list has several
+rates for a model, the highest that may apply counts, for reservations and for what is booked:
 
-- of tiers by length of the context the dearest;
-- of prices that change, today's, those that are announced, and those of any time of the day;
-- of service tiers the standard one, and all of them for an agent that has a `…service_tier` among its settings;
-- cached input at the price of input that is not, and for an agent with `…cache…` among its settings at that of
-  writing to the cache, which Anthropic charges up to twice as much for.
+- of tiers by length of the context, the dearest;
+- of prices that change, today's, the announced ones, and those of every time of the day;
+- of service tiers, the standard one, or all of them if the agent has a `…service_tier` among its settings;
+- for cached input, the price of input that is not cached, or, if the agent has `…cache…` among its settings, the
+  price of writing to the cache, which at Anthropic is up to twice as high.
 
-What is charged by the call and not by the token, such as web searches, is not in it.
+What is charged by the call and not by the token, such as web searches, is not included.
 """
 
 from __future__ import annotations
@@ -26,43 +26,45 @@ if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice
 
 _MTOK = 1_000
-"""So many million tokens are priced: beyond the start of every tier."""
+"""Millions of tokens that a rate is computed from: more than any tier starts at."""
 
 
-def installed() -> bool:
-    """Whether the extra is there."""
+def is_installed() -> bool:
+    """Returns whether the extra `prices` is installed."""
     return importlib.util.find_spec("genai_prices") is not None
 
 
-def listed(
+def find_price(
     model: str, *, at: float, base_url: str | None = None, settings: Mapping[str, Any] | None = None
 ) -> Price | None:
-    """An upper bound of what `provider:name` costs at wall second `at`; None if the list has no such model.
+    """Returns an upper bound of the price of `provider:name` at wall second `at`; None if the list does not have it.
 
-    A server behind a `base_url` is known if it is a provider's own. `settings` are the agent's. The first look
-    into the list loads it, which takes about half a second.
+    A `base_url` must be a provider's own, or the list has no price for it. `settings` are the agent's. The first call
+    loads the list, which takes about half a second.
     """
     provider, _, name = model.partition(":")
-    if not name or provider not in PROVIDERS or not installed():
+    if not name or provider not in PROVIDERS or not is_installed():
         return None
-    found = _found(name, PROVIDERS[provider].listed, base_url)
+    found = _find_model(name, PROVIDERS[provider].listed, base_url)
     if found is None:
         return None
     settings = settings or {}
     any_tier = any(key.endswith("service_tier") for key in settings)
     writes = any("cache" in key for key in settings)
     now = datetime.fromtimestamp(at, tz=UTC)
-    rates = [_rate(price, writes) for price in _in_force(found, now, any_tier)]
+    rates = [_compute_rate(price, writes) for price in _list_prices(found, now, any_tier)]
     if None in rates:
         return None
     most = Price(
         max(rate.input_usd_per_mtok for rate in rates if rate is not None),
         max(rate.output_usd_per_mtok for rate in rates if rate is not None),
     )
-    return most if most.input_usd_per_mtok or most.output_usd_per_mtok else None  # no price is not a free one
+    return (
+        most if most.input_usd_per_mtok or most.output_usd_per_mtok else None
+    )  # a missing price does not mean that the model is free
 
 
-def _found(name: str, provider: str, base_url: str | None) -> ModelInfo | None:
+def _find_model(name: str, provider: str, base_url: str | None) -> ModelInfo | None:
     from genai_prices import Usage, calc_price  # noqa: PLC0415 -- an extra, and half a second
 
     usage = Usage(input_tokens=1)
@@ -74,8 +76,8 @@ def _found(name: str, provider: str, base_url: str | None) -> ModelInfo | None:
         return None
 
 
-def _in_force(model: ModelInfo, now: datetime, any_tier: bool) -> Iterator[ModelPrice]:
-    """The prices that a call from now on may be charged at. In the list the later one takes precedence."""
+def _list_prices(model: ModelInfo, now: datetime, any_tier: bool) -> Iterator[ModelPrice]:
+    """Yields the prices that may be charged for a call from now on. In the list, a later entry takes precedence."""
     from genai_prices.types import ModelPrice, StartDateConstraint  # noqa: PLC0415 -- as above
 
     contexts = [None, *(variant.when for variant in model.price_variants or () if any_tier)]
@@ -91,8 +93,8 @@ def _in_force(model: ModelInfo, now: datetime, any_tier: bool) -> Iterator[Model
             return
 
 
-def _rate(price: ModelPrice, writes: bool) -> Price | None:
-    """The highest rates of one price; None if it has more than rates."""
+def _compute_rate(price: ModelPrice, writes: bool) -> Price | None:
+    """Returns the highest rates of a price; None if it also charges for something other than tokens."""
     from genai_prices import Usage  # noqa: PLC0415 -- as above
 
     tokens = _MTOK * 1_000_000

@@ -18,7 +18,7 @@ from seawall.guards.shared import SharedGuard
 from seawall.journal.protocol import Journal, Lease
 from seawall.models import prices
 from seawall.models.protocol import Model, Price
-from seawall.models.providers import base_url_of
+from seawall.models.providers import find_base_url
 from seawall.planner.latencies import Latencies
 from seawall.planner.pruning import RunPlanner
 from seawall.run.bodies import Bodies
@@ -100,7 +100,9 @@ class Factory:
                 if isinstance(team.members[agent].agent.model, str)
                 else " or, if it is a ScriptedModel, with ScriptedModel(…, price=…)"
             )
-            extra = "" if prices.installed() else ", or install a list of them: pip install 'seawall[prices]'"
+            extra = (
+                "" if prices.is_installed() else ", or install a list of them: pip install 'seawall[prices]'"
+            )
             raise Refused(
                 f"usd is limited to {usd}, and the price for agent {agent!r} of model {model!r} is not known: "
                 f"give it with Seawall(prices={{{model!r}: Price(…)}}){own}{extra}",
@@ -133,12 +135,12 @@ class Factory:
         if given is not None:
             return given
         if isinstance(model, str):
-            base_url = base_url_of(name)
+            base_url = find_base_url(name)
         elif model.price is not None:
             return model.price
         else:
             base_url = getattr(model, "base_url", None)
-        return prices.listed(name, at=self._clock.wall_s(), base_url=base_url, settings=agent.settings)
+        return prices.find_price(name, at=self._clock.wall_s(), base_url=base_url, settings=agent.settings)
 
     async def close(self) -> None:
         """Closes the models that were made from their names; those that were given stay as they are."""

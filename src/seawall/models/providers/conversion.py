@@ -1,4 +1,4 @@
-"""Between Seawall's messages and those of pydantic-ai, without losing or changing a character."""
+"""Converts Seawall's messages to those of pydantic-ai and back, without losing or changing a character."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ from seawall.models.protocol import (
     User,
 )
 
-_KEPT_MESSAGES = 8192  # converted messages kept for the next request; some long conversations side by side
+_KEPT_MESSAGES = 8192  # converted messages kept for the next request; enough for several long conversations
 KEPT_CHARS = 32 * 1024 * 1024
-"""Of text in the messages that are kept: eight full contexts of a million tokens."""
+"""Characters of the messages that are kept: eight full contexts of a million tokens."""
 _FINISHES: dict[str | None, Finish] = {"length": "length", "content_filter": "content_filter"}
-_OURS = {
+_OUR_SETTINGS = {
     "max_tokens": "ModelRequest.max_output_tokens",
     "temperature": "ModelRequest.temperature",
     "timeout": "ModelRequest.timeout_s",
@@ -49,15 +49,15 @@ _OURS = {
 
 
 class ExactCall(ToolCallPart):
-    """A call whose arguments go back as the model wrote them; the library would write the JSON anew."""
+    """A call whose arguments are sent back as the model wrote them; the library would encode the JSON again."""
 
     def args_as_json_str(self) -> str:
-        """The arguments, byte for byte."""
+        """Returns the arguments, byte for byte."""
         return self.args if isinstance(self.args, str) else super().args_as_json_str()
 
 
 class Conversion:
-    """Converts requests. A message object that was converted before is not converted again."""
+    """Converts requests. It converts each message object once."""
 
     def __init__(self) -> None:
         self._parts: dict[int, tuple[Message, ModelRequestPart | ModelResponse]] = {}
@@ -69,20 +69,20 @@ class Conversion:
             f"<Conversion {len(self._parts)}/{_KEPT_MESSAGES} messages, {self._chars:,}/{KEPT_CHARS:,} chars>"
         )
 
-    def messages(self, given: Sequence[Message]) -> list[ModelMessage]:
-        """The message list; what stands between two of the assistant's messages is one request."""
+    def convert_messages(self, given: Sequence[Message]) -> list[ModelMessage]:
+        """Returns the message list; everything between two messages of the assistant becomes one request."""
         made: list[ModelMessage] = []
         parts: list[ModelRequestPart] = []
         kept = self._parts
         for message in given:
             found = kept.get(id(message))
             if found is None:
-                self._chars += _chars(message)
+                self._chars += _count_chars(message)
                 if len(kept) >= _KEPT_MESSAGES or self._chars > KEPT_CHARS:
                     kept.clear()
-                    self._chars = _chars(message)
-                # The message is held: its id stays its own.
-                found = kept[id(message)] = (message, _part(message))
+                    self._chars = _count_chars(message)
+                # The message is kept too, so that no other object gets its id.
+                found = kept[id(message)] = (message, _convert_message(message))
             part = found[1]
             if isinstance(part, ModelResponse):
                 if parts:
@@ -95,8 +95,8 @@ class Conversion:
             made.append(ProviderRequest(parts=parts))
         return made
 
-    def parameters(self, tools: tuple[ToolSpec, ...]) -> ModelRequestParameters:
-        """The tools, as given."""
+    def convert_tools(self, tools: tuple[ToolSpec, ...]) -> ModelRequestParameters:
+        """Returns the tools, with their schemas unchanged."""
         if self._tools[0] is not tools:
             made = [
                 ToolDefinition(
@@ -107,24 +107,24 @@ class Conversion:
             self._tools = (tools, made)
         return ModelRequestParameters(function_tools=list(self._tools[1]))
 
-    def settings(self, request: ModelRequest) -> ModelSettings:
-        """Every setting of the request. Raises `Misused` for one that has a place of its own."""
+    def convert_settings(self, request: ModelRequest) -> ModelSettings:
+        """Returns every setting of the request. Raises `Misused` for one that Seawall sets elsewhere."""
         made: dict[str, Any] = dict(request.settings)
-        for name, place in _OURS.items():
+        for name, place in _OUR_SETTINGS.items():
             if name in made:
                 raise Misused(f"settings[{name!r}] = {made[name]!r} is not used: see {place}")
         made["max_tokens"] = request.max_output_tokens
         if request.temperature is not None:
             made["temperature"] = request.temperature
-        return ModelSettings(**made)  # names beyond its own are the provider's
+        return ModelSettings(**made)  # names that it does not declare are passed on to the provider
 
 
-def _chars(message: Message) -> int:
+def _count_chars(message: Message) -> int:
     calls = message.calls if isinstance(message, Assistant) else ()
     return len(message.content or "") + sum(len(one.arguments) for one in calls)
 
 
-def _part(message: Message) -> ModelRequestPart | ModelResponse:
+def _convert_message(message: Message) -> ModelRequestPart | ModelResponse:
     if isinstance(message, Assistant):
         parts: list[TextPart | ToolCallPart] = []
         if message.content is not None:
@@ -138,17 +138,17 @@ def _part(message: Message) -> ModelRequestPart | ModelResponse:
     return ToolReturnPart(message.name, message.content, message.call_id)
 
 
-def reply_of(name: str, response: ModelResponse) -> ModelReply:
-    """The complete reply. Raises `ModelFailed("incomplete")` where the provider did not say that it ended."""
+def read_response(name: str, response: ModelResponse) -> ModelReply:
+    """Returns the complete reply. Raises `ModelFailed("incomplete")` if the provider did not mark its end."""
     marker = (response.provider_details or {}).get("finish_reason")
     refused = response.finish_reason == "content_filter"
     if response.state != "complete" or not (marker or refused) or marker == "FINISH_REASON_UNSPECIFIED":
         raise ModelFailed("incomplete", f"model {name!r} ended its reply without a finish marker")
     if response.finish_reason == "error":
-        raise ModelFailed("incomplete", f"model {name!r} gave up its reply: {marker}")
+        raise ModelFailed("incomplete", f"model {name!r} stopped its reply: {marker}")
     texts = [part.content for part in response.parts if isinstance(part, TextPart)]
     made = tuple(
-        ToolCall(part.tool_call_id, part.tool_name, _arguments(part))
+        ToolCall(part.tool_call_id, part.tool_name, _read_arguments(part))
         for part in response.parts
         if isinstance(part, ToolCallPart)
     )
@@ -164,8 +164,8 @@ def reply_of(name: str, response: ModelResponse) -> ModelReply:
     )
 
 
-def _arguments(part: ToolCallPart) -> str:
-    """JSON text as the model wrote it; where the protocol has an object instead of text, its compact form."""
+def _read_arguments(part: ToolCallPart) -> str:
+    """Returns JSON text as the model wrote it; if the protocol has an object instead of text, its compact form."""
     if isinstance(part.args, str):
         return part.args or "{}"
     return part.args_as_json_str()

@@ -1,4 +1,4 @@
-"""From what went wrong on the wire to a `ModelFailed` that says what to do about it."""
+"""Classifies what went wrong on the wire as a `ModelFailed`, which says what to do about it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MONEY_CODES = frozenset(
 _MONEY_WORDS = re.compile(
     r"billing|credit balance|out of credits|insufficient (?:quota|funds|credits?)|spend", re.IGNORECASE
 )
-_RETRYABLE_4XX = frozenset({408, 425})  # the server gave up waiting; nothing is wrong with the request
+_RETRYABLE_4XX = frozenset({408, 425})  # the server stopped waiting; the request itself is correct
 _KINDS_BY_NAME: tuple[tuple[re.Pattern[str], FailureKind], ...] = (
     (re.compile(r"insufficient_quota|billing", re.IGNORECASE), "spend_limit"),
     (re.compile(r"rate_?limit|resource_exhausted|too_many_requests", re.IGNORECASE), "rate_limited"),
@@ -32,34 +32,34 @@ _KINDS_BY_NAME: tuple[tuple[re.Pattern[str], FailureKind], ...] = (
 
 
 def hide(text: str, secrets: tuple[str, ...]) -> str:
-    """`text` without `secrets` and without what looks like a key (providers repeat parts of it)."""
+    """Returns `text` without `secrets` and without anything that looks like a key: providers quote parts of keys."""
     for secret in secrets:
         if secret:
             text = text.replace(secret, "[key]")
     return KEY_FRAGMENT.sub("[key]", text)
 
 
-def retry_after_s(headers: Mapping[str, str], wall_s: float) -> float | None:
-    """Seconds from `Retry-After-Ms`, or `Retry-After` as seconds or as an HTTP date; None where it is neither."""
+def read_retry_after_s(headers: Mapping[str, str], wall_s: float) -> float | None:
+    """Returns the seconds of `Retry-After-Ms`, or of `Retry-After` as a number or an HTTP date; None without either."""
     try:
         if (millis := headers.get("retry-after-ms")) is not None:
-            return _sane(float(millis) / 1000)
+            return _keep_if_valid(float(millis) / 1000)
         value = headers.get("retry-after")
         if value is None:
             return None
         if re.fullmatch(r"\s*\d+(\.\d+)?\s*", value):
-            return _sane(float(value))
+            return _keep_if_valid(float(value))
         return max(0.0, parsedate_to_datetime(value).timestamp() - wall_s)
     except (ValueError, OverflowError, TypeError):
         return None
 
 
-def _sane(seconds: float) -> float | None:
+def _keep_if_valid(seconds: float) -> float | None:
     return seconds if 0 <= seconds < float("inf") else None
 
 
-def _error_of(decoded: object) -> dict[str, Any] | None:
-    """The object that describes the error, in the forms of OpenAI, Anthropic and Google."""
+def _find_error(decoded: object) -> dict[str, Any] | None:
+    """Returns the object that describes the error, in the form of OpenAI, Anthropic or Google."""
     if isinstance(decoded, list) and decoded:
         decoded = cast("list[object]", decoded)[0]
     if not isinstance(decoded, dict):
@@ -75,15 +75,15 @@ def _error_of(decoded: object) -> dict[str, Any] | None:
     return None
 
 
-def error_in(body: bytes) -> dict[str, Any] | None:
-    """The error that a JSON body describes, or None."""
+def read_error(body: bytes) -> dict[str, Any] | None:
+    """Returns the error that a JSON body describes, or None."""
     try:
-        return _error_of(msgspec.json.decode(body))
+        return _find_error(msgspec.json.decode(body))
     except msgspec.DecodeError:
         return None
 
 
-def _google_retry_s(found: Mapping[str, Any]) -> float | None:
+def _read_google_retry_s(found: Mapping[str, Any]) -> float | None:
     details = found.get("details")
     for one in cast("list[object]", details) if isinstance(details, list) else []:
         delay = cast("dict[str, Any]", one).get("retryDelay") if isinstance(one, dict) else None
@@ -92,7 +92,7 @@ def _google_retry_s(found: Mapping[str, Any]) -> float | None:
     return None
 
 
-def by_status(
+def classify_status(
     name: str,
     status: int,
     headers: Mapping[str, str],
@@ -101,11 +101,11 @@ def by_status(
     wall_s: float,
     secrets: tuple[str, ...],
 ) -> ModelFailed:
-    """The failure that an error status means."""
-    found = error_in(body) or {}
-    wait_s = retry_after_s(headers, wall_s)
+    """Returns the failure that an error status means."""
+    found = read_error(body) or {}
+    wait_s = read_retry_after_s(headers, wall_s)
     if wait_s is None:
-        wait_s = _google_retry_s(found)
+        wait_s = _read_google_retry_s(found)
     text = str(found.get("message") or body[:_SHOWN_CHARS].decode("utf-8", "replace")).strip()
     kind: FailureKind
     if status == 402 or (
@@ -118,18 +118,21 @@ def by_status(
         kind = "overloaded"
     else:
         kind = "rejected"
-    return ModelFailed(kind, _message(name, f"answered {status}", text, secrets), retry_after_s=wait_s)
+    return ModelFailed(kind, _describe(name, f"answered {status}", text, secrets), retry_after_s=wait_s)
 
 
 def _is_about_money(found: Mapping[str, Any], text: str, *, waits: bool) -> bool:
-    """Codes are definite. Words are not where a time to wait is given: some say "billing" for each rate limit."""
+    """Returns whether an error is about money. A code is definite.
+
+    Words count only if the reply gives no time to wait: some providers write "billing" for every rate limit.
+    """
     if {str(found.get("code")), str(found.get("type"))} & _MONEY_CODES:
         return True
     return not waits and _MONEY_WORDS.search(text) is not None
 
 
-def by_body(name: str, found: Mapping[str, Any], *, secrets: tuple[str, ...]) -> ModelFailed:
-    """The failure that an error inside a 200 reply means: `incomplete` where it names no kind that is known."""
+def classify_body(name: str, found: Mapping[str, Any], *, secrets: tuple[str, ...]) -> ModelFailed:
+    """Returns the failure that an error inside a 200 reply means; `incomplete` if it names no known kind."""
     code = found.get("code")
     if isinstance(code, str) and code.isdigit():
         code = int(code)
@@ -139,29 +142,29 @@ def by_body(name: str, found: Mapping[str, Any], *, secrets: tuple[str, ...]) ->
         inner = msgspec.json.encode(
             {"error": {key: str(value) for key, value in found.items() if key != "details"}}
         )
-        kind = by_status(name, code, {}, inner, wall_s=0.0, secrets=secrets).kind
+        kind = classify_status(name, code, {}, inner, wall_s=0.0, secrets=secrets).kind
     else:
         names = " ".join(str(found.get(field) or "") for field in ("code", "type", "status"))
         for pattern, named in _KINDS_BY_NAME:
             if pattern.search(names):
                 kind = named
                 break
-    wait_s = _google_retry_s(found) if kind == "rate_limited" else None
+    wait_s = _read_google_retry_s(found) if kind == "rate_limited" else None
     return ModelFailed(
-        kind, _message(name, "sent an error in its reply", text, secrets), retry_after_s=wait_s, began=True
+        kind, _describe(name, "sent an error in its reply", text, secrets), retry_after_s=wait_s, began=True
     )
 
 
-def by_exception(
+def classify_error(
     name: str, failed: BaseException, *, answered: bool, secrets: tuple[str, ...]
 ) -> ModelFailed | None:
-    """The failure behind a client's exception; None where it is none of the wire's.
+    """Returns the failure behind a client's exception; None if the exception did not come from the wire.
 
-    `answered` says whether the reply had begun: a connection lost before is `unreachable`, after it `incomplete`.
+    `answered`: the reply had begun. A connection that is lost before that is `unreachable`, after it `incomplete`.
     """
-    chain = list(_chain(failed))
+    chain = list(_walk_causes(failed))
     for one in chain:
-        found = _error_of(getattr(one, "body", None) or getattr(one, "details", None))
+        found = _find_error(getattr(one, "body", None) or getattr(one, "details", None))
         if found is None and getattr(one, "in_stream", False):
             found = {
                 "message": str(one),
@@ -169,30 +172,36 @@ def by_exception(
                 "type": getattr(one, "provider_error_type", None),
             }
         if found is not None:
-            return by_body(name, found, secrets=secrets)
+            return classify_body(name, found, secrets=secrets)
     names = {base.__name__ for one in chain for base in type(one).__mro__}
     text = str(chain[-1]) or type(chain[-1]).__name__
     if names & {"ConnectTimeout", "PoolTimeout"}:
-        return ModelFailed("unreachable", _message(name, "can't be reached", text, secrets))
+        return ModelFailed("unreachable", _describe(name, "can't be reached", text, secrets))
     if names & {"TimeoutException", "ModelTimeoutError"}:
-        return ModelFailed("timeout", _message(name, "did not answer in time", text, secrets))
+        return ModelFailed("timeout", _describe(name, "did not answer in time", text, secrets))
     if names & {"JSONDecodeError", "UnicodeDecodeError", "ValidationError", "DecodingError"}:
-        return ModelFailed("malformed", _message(name, "sent what is not its protocol", text, secrets))
+        return ModelFailed(
+            "malformed", _describe(name, "sent a reply that does not follow its protocol", text, secrets)
+        )
     if names & {"TransportError", "OSError", "ModelConnectionError", "APIConnectionError"}:
         if answered:
-            return ModelFailed("incomplete", _message(name, "broke off its reply", text, secrets))
-        return ModelFailed("unreachable", _message(name, "can't be reached", text, secrets))
-    if "ended without content" in text:  # a stream of nothing, or of nothing but its end
-        return ModelFailed("incomplete", _message(name, "sent an empty stream", "", secrets))
+            return ModelFailed(
+                "incomplete", _describe(name, "stopped in the middle of its reply", text, secrets)
+            )
+        return ModelFailed("unreachable", _describe(name, "can't be reached", text, secrets))
+    if "ended without content" in text:  # an empty stream, or one that holds only its end marker
+        return ModelFailed("incomplete", _describe(name, "sent an empty stream", "", secrets))
     if answered or "ModelAPIError" in names:
-        # a reply that no client's code was made for: missing choices, a list where an object has to be
+        # a reply that the client's code does not expect: missing choices, a list instead of an object
         text = f"{type(chain[-1]).__name__}: {text}"
-        return ModelFailed("malformed", _message(name, "sent what is not its protocol", text, secrets))
+        return ModelFailed(
+            "malformed", _describe(name, "sent a reply that does not follow its protocol", text, secrets)
+        )
     return None
 
 
-def _chain(failed: BaseException) -> Iterator[BaseException]:
-    """An exception and what it came from, the outermost first."""
+def _walk_causes(failed: BaseException) -> Iterator[BaseException]:
+    """Yields an exception and its causes, the outermost first."""
     seen: set[int] = set()
     one: BaseException | None = failed
     while one is not None and id(one) not in seen:
@@ -201,7 +210,7 @@ def _chain(failed: BaseException) -> Iterator[BaseException]:
         one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
 
 
-def _message(name: str, what: str, text: str, secrets: tuple[str, ...]) -> str:
+def _describe(name: str, what: str, text: str, secrets: tuple[str, ...]) -> str:
     text = hide(text, secrets)
     shown = text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}… ({len(text)} characters)"
     return f"model {name!r} {what}: {shown}" if shown else f"model {name!r} {what}"

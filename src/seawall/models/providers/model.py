@@ -1,4 +1,4 @@
-"""A provider's model as a `Model`: one call, watched, and its failure named. Needs the provider's extra."""
+"""A provider's model as a `Model`: makes one call, watches it, and classifies its failure. Needs the provider's extra."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from seawall.core.clock import Clock, SystemClock
 from seawall.core.errors import Misused
 from seawall.models.protocol import ModelFailed, ModelReply, ModelRequest, Price, TextDelta
 from seawall.models.providers import failures
-from seawall.models.providers.clients.http import Client, builder, connect
-from seawall.models.providers.conversion import Conversion, reply_of
+from seawall.models.providers.clients.http import Client, connect, load_builder
+from seawall.models.providers.conversion import Conversion, read_response
 from seawall.models.providers.watch import Watch, WireLimits, current
 
-_NO_KEY = "none"  # servers of one's own often want no key, and the clients want some
+_NO_KEY = "none"  # a server of the user's own often needs no key, and the clients require one
 
 
 class ProviderModel:
-    """A `Model` over one of pydantic-ai's model classes, called directly and retrying nothing.
+    """A `Model` over one of pydantic-ai's model classes, which it calls directly, without retries.
 
-    Connections are kept open for the event loop that made them; `aclose` (or `async with`) closes them.
+    It keeps connections open for the event loop that made them; `aclose` (or `async with`) closes them.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class ProviderModel:
         limits: WireLimits | None = None,
     ) -> None:
         self._full_name = model
-        self._build, self._model_name = builder(client), model.partition(":")[2]
+        self._build, self._model_name = load_builder(client), model.partition(":")[2]
         self._base_url, self._api_key = base_url, api_key
         self._price = price
         self._clock: Clock = clock or SystemClock()
@@ -50,17 +50,17 @@ class ProviderModel:
 
     @property
     def name(self) -> str:
-        """`provider:name`, as it was resolved."""
+        """The name that was resolved, `provider:name`."""
         return self._full_name
 
     @property
     def base_url(self) -> str | None:
-        """Where it is asked; None: at the provider's own place."""
+        """The address that it calls; None is the provider's own."""
         return self._base_url
 
     @property
     def price(self) -> Price | None:
-        """As it was given."""
+        """The price, as given."""
         return self._price
 
     def __repr__(self) -> str:
@@ -74,30 +74,30 @@ class ProviderModel:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close this event loop's connections. The model can be used again afterwards."""
+        """Closes this event loop's connections. The model can be used again afterwards."""
         client = self._clients.pop(asyncio.get_running_loop(), None)
         if client is not None:
             await client.close()
 
     async def respond(self, request: ModelRequest) -> ModelReply:
-        """One complete reply. Raises `ModelFailed`."""
-        client, arguments = self._client(), self._arguments(request)
-        watch = self._watch(request)
+        """Returns one complete reply. Raises `ModelFailed`."""
+        client, arguments = self._find_client(), self._convert(request)
+        watch = self._start_watch(request)
         token = current.set(watch)
         try:
             with watch:
                 response = await client.model.request(*arguments)
-            return reply_of(self._full_name, response)
-        except Exception as failed:  # noqa: BLE001  # each is named for what it means, or raised as it is
-            raise self._failure(watch, failed) from None
+            return read_response(self._full_name, response)
+        except Exception as failed:  # noqa: BLE001  # each is classified, or raised unchanged
+            raise self._classify(watch, failed) from None
         finally:
             current.reset(token)
             watch.close()
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[TextDelta | ModelReply, None]:
-        """The reply's text in pieces, then the whole reply. Raises `ModelFailed`, also after some text."""
-        client, arguments = self._client(), self._arguments(request)
-        watch = self._watch(request)
+        """Yields the reply's text in pieces, then the whole reply. Raises `ModelFailed`, also after some text."""
+        client, arguments = self._find_client(), self._convert(request)
+        watch = self._start_watch(request)
         async with AsyncExitStack() as stack:
             stack.callback(watch.close)
             try:
@@ -121,12 +121,13 @@ class ProviderModel:
                         continue
                     if text:
                         yield TextDelta(text)
-                reply = reply_of(self._full_name, streamed.get())
-            except Exception as failed:  # noqa: BLE001  # each is named for what it means, or raised as it is
-                raise self._failure(watch, failed) from None
+                reply = read_response(self._full_name, streamed.get())
+            except Exception as failed:  # noqa: BLE001  # each is classified, or raised unchanged
+                raise self._classify(watch, failed) from None
             yield reply
 
-    def _client(self) -> Client:
+    def _find_client(self) -> Client:
+        """Returns the client of the running event loop, made on the first call."""
         loop = asyncio.get_running_loop()
         client = self._clients.get(loop)
         if client is None:
@@ -136,15 +137,17 @@ class ProviderModel:
             self._clients[loop] = client
         return client
 
-    def _arguments(self, request: ModelRequest) -> tuple[Any, Any, Any]:
-        made = self._conversion
-        return made.messages(request.messages), made.settings(request), made.parameters(request.tools)
+    def _convert(self, request: ModelRequest) -> tuple[Any, Any, Any]:
+        """Returns the arguments of pydantic-ai's `request`."""
+        conversion = self._conversion
+        messages = conversion.convert_messages(request.messages)
+        return messages, conversion.convert_settings(request), conversion.convert_tools(request.tools)
 
-    def _watch(self, request: ModelRequest) -> Watch:
+    def _start_watch(self, request: ModelRequest) -> Watch:
         return Watch(self._full_name, self._clock, self._limits, request.timeout_s)
 
-    def _failure(self, watch: Watch, failed: Exception) -> Exception:
-        """The `ModelFailed` that this exception means; the exception itself where it is not the wire's."""
+    def _classify(self, watch: Watch, failed: Exception) -> Exception:
+        """Returns the `ModelFailed` that an exception means, or the exception itself if it did not come from the wire."""
         if watch.failed is not None:
             return watch.failed
         if isinstance(failed, ModelFailed):
@@ -152,13 +155,12 @@ class ProviderModel:
         name, secrets = self._full_name, (self._api_key,) if self._api_key else ()
         if watch.status is not None and watch.status >= 300:
             wall_s = self._clock.wall_s()
-            return failures.by_status(
+            return failures.classify_status(
                 name, watch.status, watch.headers, watch.body, wall_s=wall_s, secrets=secrets
             )
-        if watch.body and (found := failures.error_in(watch.body)) is not None:
-            return failures.by_body(name, found, secrets=secrets)
+        if watch.body and (found := failures.read_error(watch.body)) is not None:
+            return failures.classify_body(name, found, secrets=secrets)
         if isinstance(failed, UserError):
             return Misused(failures.hide(str(failed), secrets))
-        return (
-            failures.by_exception(name, failed, answered=watch.status is not None, secrets=secrets) or failed
-        )
+        answered = watch.status is not None
+        return failures.classify_error(name, failed, answered=answered, secrets=secrets) or failed

@@ -49,7 +49,8 @@ PROVIDERS = {
         "google_gemini", "google", ("GOOGLE_API_KEY", "GEMINI_API_KEY"), "GOOGLE_GEMINI_BASE_URL", "google"
     ),
 }
-"""`openai` is chat completions, which compatible servers speak; `openai-responses` is OpenAI's newer protocol."""
+"""`openai` is the protocol of chat completions, which compatible servers speak; `openai-responses` is OpenAI's newer
+protocol."""
 
 
 def resolve(
@@ -61,19 +62,19 @@ def resolve(
     clock: Clock | None = None,
     limits: WireLimits | None = None,
 ) -> ProviderModel:
-    """The model that `provider:name` names.
+    """Returns the model of the name `provider:name`.
 
-    `base_url` is that of a compatible server (`resolve("openai:qwen3", base_url="http://127.0.0.1:8080/v1")`), else
-    the provider's environment variable holds it, else it is the provider's own. `api_key` is read from the
-    environment too; it may be missing where a base URL is given. Raises `Misused` for a provider that is not known,
+    `base_url` is the address of a compatible server (`resolve("openai:qwen3", base_url="http://127.0.0.1:8080/v1")`).
+    Without it the provider's environment variable counts, and without that the provider's own address. `api_key` is
+    read from the environment too; it may be missing if there is a base URL. Raises `Misused` for an unknown provider,
     a missing key, or a missing extra.
     """
     provider, separator, name = model.partition(":")
     known = PROVIDERS.get(provider)
     if known is None or not separator or not name:
         names = ", ".join(PROVIDERS)
-        raise Misused(f"{model!r} names no model: write provider:name, where provider is one of {names}")
-    base_url = base_url or base_url_of(model)
+        raise Misused(f"{model!r} is not a model: write provider:name, where provider is one of {names}")
+    base_url = base_url or find_base_url(model)
     key = api_key or next((os.environ[one] for one in known.keys if os.environ.get(one)), None)
     if key is None and base_url is None:
         raise Misused(f"{model!r} needs a key: set {' or '.join(known.keys)}, or pass api_key")
@@ -96,7 +97,7 @@ def resolve(
         ) from missing
 
 
-def base_url_of(model: str) -> str | None:
-    """The base URL that the environment gives for `provider:name`; None if it is the provider's own."""
+def find_base_url(model: str) -> str | None:
+    """Returns the base URL that the environment sets for `provider:name`; None for the provider's own address."""
     known = PROVIDERS.get(model.partition(":")[0])
     return (os.environ.get(known.base_url) or None) if known is not None else None

@@ -1,4 +1,4 @@
-"""Watches one model call on the wire: its time, its silence and its size, whatever the client library does."""
+"""Watches one model call on the wire: its time, its idle time and its size, whatever the client library does."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ import httpx2
 from seawall.core.clock import Clock, Timer
 from seawall.models.protocol import ModelFailed
 
-_KEPT_BYTES = 65_536  # of a body that is no stream, to read its error from
-_HEAD_BYTES = 64  # of a line, to tell a keep-alive from data
+_KEPT_BYTES = 65_536  # of a body that is not a stream, to read its error from
+_HEAD_BYTES = 64  # of a line, to distinguish a keep-alive from data
 
 
 @dataclass(frozen=True, kw_only=True)
 class WireLimits:
-    """Bounds on one reply. The time that a request gives (`timeout_s`) applies beside them."""
+    """Bounds on one reply. A request's own time limit (`timeout_s`) applies in addition."""
 
     total_s: float = 600.0
-    """Seconds for a whole call where the request gives none; what the providers' own clients allow."""
+    """Seconds for a whole call if the request has no time limit; the providers' own clients allow as much."""
     idle_s: float = 60.0
-    """Seconds without data once the reply has begun. Keep-alives (comments, blanks, `ping` events) are no data."""
+    """Seconds without data once the reply has begun. Keep-alives (comments, blanks, `ping` events) are not data."""
     line_bytes: int = 8 * 1024 * 1024
     """Bytes in one line of a stream: many times the longest output that any model makes in one event."""
     reply_bytes: int = 16 * 1024 * 1024
@@ -34,14 +34,15 @@ class WireLimits:
 
 
 current: ContextVar[Watch | None] = ContextVar("seawall_model_call", default=None)
-"""The call that the running task is making; the HTTP client's hook finds it here."""
+"""The watch of the call that the running task makes; the HTTP client's hook reads it here."""
 
 
 class Watch:
-    """One call's deadline, idle timer and byte counts. Used as a context wherever the call awaits.
+    """One call's deadline, idle timer and byte counts. The call uses it as a context wherever it awaits.
 
-    Inside of `with watch:` an expired timer cancels the task and comes out as `ModelFailed("timeout")`; between
-    two such blocks (a consumer is at work) it is remembered, and silence is not counted.
+    Inside `with watch:` an expired timer cancels the task, and the block raises `ModelFailed("timeout")`. Between two
+    such blocks the stream's consumer is at work: an expired timer then raises in the next block, and idle time does
+    not count.
     """
 
     def __init__(self, name: str, clock: Clock, limits: WireLimits, timeout_s: float | None) -> None:
@@ -50,9 +51,9 @@ class Watch:
         self.status: int | None = None
         self.headers: dict[str, str] = {}
         self.body = b""
-        """The beginning of a reply that is not streamed."""
+        """The first bytes of a reply that is not streamed."""
         self.failed: ModelFailed | None = None
-        """What broke a limit, however the client library words it."""
+        """The limit that was broken, whatever error the client library raised for it."""
         self._clock = clock
         self._task: asyncio.Task[object] | None = None
         self._cancelling = 0
@@ -81,7 +82,7 @@ class Watch:
             raise self.failed from None
 
     def close(self) -> None:
-        """Stop the timers."""
+        """Stops the timers."""
         self._total.cancel()
         if self._idle is not None:
             self._idle.cancel()
@@ -93,8 +94,8 @@ class Watch:
             self._cancelled = True
             self._task.cancel()
 
-    def answered(self, response: httpx2.Response) -> None:
-        """The reply has begun."""
+    def begin_reply(self, response: httpx2.Response) -> None:
+        """Records that the reply has begun, and starts the idle timer."""
         self.status = response.status_code
         self.headers = {name.lower(): value for name, value in response.headers.items()}
         self.body = b""
@@ -102,15 +103,15 @@ class Watch:
         if self._idle is None:
             self._idle = self._clock.call_later(self.limits.idle_s, self._check_idle)
 
-    def progressed(self) -> None:
-        """Data came."""
+    def note_data(self) -> None:
+        """Restarts the idle time: data arrived."""
         self._progress_s = self._clock.monotonic_s()
 
     def _check_idle(self) -> None:
         silent_s = self._clock.monotonic_s() - self._progress_s
         left_s = self.limits.idle_s - silent_s
         if self._task is None:
-            left_s = self.limits.idle_s  # a consumer is at work; its time is not the model's
+            left_s = self.limits.idle_s  # the consumer is at work; its time does not count as the model's
         if left_s > 1e-6:
             self._idle = self._clock.call_later(left_s, self._check_idle)
         else:
@@ -119,27 +120,27 @@ class Watch:
             )
 
     def break_off(self, what: str) -> ModelFailed:
-        """The reply broke a limit on its form."""
+        """Records and returns the failure of a reply that broke a limit on its form."""
         self.failed = ModelFailed("malformed", f"model {self.name!r} {what}")
         return self.failed
 
 
 async def watch_response(response: httpx2.Response) -> None:
-    """The HTTP client's hook: count the bytes of this response for the call that is being made."""
+    """Counts the bytes of a response for the call that the running task makes; the HTTP client calls it as a hook."""
     watch = current.get()
     if watch is None:
         return
-    watch.answered(response)
+    watch.begin_reply(response)
     encoding = response.headers.get("content-encoding", "identity")
     if encoding != "identity":
-        raise watch.break_off(f"compressed its reply ({encoding!r}) though it was asked not to")
+        raise watch.break_off(f"compressed its reply ({encoding!r}), which the request forbids")
     if isinstance(response.stream, httpx2.AsyncByteStream):
         is_stream = response.headers.get("content-type", "").startswith("text/event-stream")
-        response.stream = (_Lines if is_stream else _Body)(response.stream, watch)
+        response.stream = (_EventStream if is_stream else _WholeBody)(response.stream, watch)
 
 
-class _Body(httpx2.AsyncByteStream):
-    """A reply in one piece."""
+class _WholeBody(httpx2.AsyncByteStream):
+    """A reply that is not streamed, as one body."""
 
     def __init__(self, inner: httpx2.AsyncByteStream, watch: Watch) -> None:
         self._inner, self._watch, self._size = inner, watch, 0
@@ -153,14 +154,14 @@ class _Body(httpx2.AsyncByteStream):
             if len(watch.body) < _KEPT_BYTES:
                 watch.body += chunk[: _KEPT_BYTES - len(watch.body)]
             if not chunk.isspace():
-                watch.progressed()
+                watch.note_data()
             yield chunk
 
     async def aclose(self) -> None:
         await self._inner.aclose()
 
 
-class _Lines(httpx2.AsyncByteStream):
+class _EventStream(httpx2.AsyncByteStream):
     """A stream of server-sent events."""
 
     def __init__(self, inner: httpx2.AsyncByteStream, watch: Watch) -> None:
@@ -175,13 +176,13 @@ class _Lines(httpx2.AsyncByteStream):
             if self._size > limits.stream_bytes:
                 raise watch.break_off(f"sent more than {limits.stream_bytes} bytes in one stream")
             if self._has_data(chunk):
-                watch.progressed()
+                watch.note_data()
             if self._length > limits.line_bytes:
                 raise watch.break_off(f"sent a line of more than {limits.line_bytes} bytes")
             yield chunk
 
     def _has_data(self, chunk: bytes) -> bool:
-        """Follow the lines through `chunk`; whether any of them is more than a keep-alive."""
+        """Follows the lines through `chunk`; returns whether any of them is more than a keep-alive."""
         found = False
         lines = chunk.replace(b"\r", b"\n").split(b"\n")
         for place, line in enumerate(lines):

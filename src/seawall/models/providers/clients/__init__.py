@@ -1,5 +1,5 @@
 """The provider clients: pydantic-ai's model classes over an HTTP client that retries nothing (`http.py`).
 
-One module a provider, each with `build(name, api_key, base_url, http)`; a module is imported when it is used,
-because each client costs between half a second and more than one to import.
+One module for each protocol, each with `build(name, api_key, base_url, http)`. A module is imported when it is first
+used, because importing a client takes between half a second and more than one.
 """

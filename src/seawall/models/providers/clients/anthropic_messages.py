@@ -10,19 +10,19 @@ from anthropic.resources.beta.messages import AsyncMessages
 from pydantic_ai.models.anthropic import AnthropicModel
 from pydantic_ai.providers.anthropic import AnthropicProvider
 
-from seawall.models.providers.clients.http import TIMEOUT, untouched
+from seawall.models.providers.clients.http import TIMEOUT, move_to_extra_body
 
 
 class _Messages(AsyncMessages):
     async def create(self, **given: Any) -> Any:
-        create = cast("Any", super().create)  # its overloads are for people
-        return await create(**untouched(given, "messages", []))
+        create = cast("Any", super().create)  # its overloads do not accept what is passed on here
+        return await create(**move_to_extra_body(given, "messages", []))
 
 
 def build(name: str, api_key: str, base_url: str | None, http: httpx2.AsyncClient) -> AnthropicModel:
-    """The model class over a client without retries."""
+    """Returns the model class over a client without retries."""
     client = AsyncAnthropic(
         api_key=api_key, base_url=base_url, max_retries=0, http_client=http, timeout=TIMEOUT
     )
-    client.beta.__dict__["messages"] = _Messages(client)  # where its cached property keeps it
+    client.beta.__dict__["messages"] = _Messages(client)  # replaces the value of its cached property
     return AnthropicModel(name, provider=AnthropicProvider(anthropic_client=client))

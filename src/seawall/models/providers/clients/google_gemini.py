@@ -10,7 +10,7 @@ from pydantic_ai.providers.google import GoogleProvider
 
 
 def build(name: str, api_key: str, base_url: str | None, http: httpx2.AsyncClient) -> GoogleModel:
-    """The model class over a client without retries."""
+    """Returns the model class over a client without retries."""
     options = HttpOptions(
         base_url=base_url, httpx_async_client=http, retry_options=HttpRetryOptions(attempts=1)
     )

@@ -1,4 +1,4 @@
-"""OpenAI chat completions, which compatible servers speak too."""
+"""OpenAI's chat completions protocol, which compatible servers speak too."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.profiles.openai import OpenAIModelProfile
 from pydantic_ai.providers.openai import OpenAIProvider
 
-from seawall.models.providers.clients.http import TIMEOUT, untouched
+from seawall.models.providers.clients.http import TIMEOUT, move_to_extra_body
 
 
 class _Completions(AsyncCompletions):
     async def create(self, **given: Any) -> Any:
-        create = cast("Any", super().create)  # its overloads are for people
-        return await create(**untouched(given, "messages", []))
+        create = cast("Any", super().create)  # its overloads do not accept what is passed on here
+        return await create(**move_to_extra_body(given, "messages", []))
 
 
 def build(name: str, api_key: str, base_url: str | None, http: httpx2.AsyncClient) -> OpenAIChatModel:
-    """The model class over a client without retries."""
+    """Returns the model class over a client without retries."""
     client = AsyncOpenAI(api_key=api_key, base_url=base_url, max_retries=0, http_client=http, timeout=TIMEOUT)
-    client.chat.__dict__["completions"] = _Completions(client)  # where its cached property keeps it
-    exact = OpenAIModelProfile(json_schema_transformer=None)  # a tool's schema goes out as it was given
+    client.chat.__dict__["completions"] = _Completions(client)  # replaces the value of its cached property
+    exact = OpenAIModelProfile(json_schema_transformer=None)  # a tool's schema is sent unchanged
     return OpenAIChatModel(name, provider=OpenAIProvider(openai_client=client), profile=exact)

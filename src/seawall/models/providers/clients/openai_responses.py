@@ -11,18 +11,18 @@ from pydantic_ai.models.openai import OpenAIResponsesModel
 from pydantic_ai.profiles.openai import OpenAIModelProfile
 from pydantic_ai.providers.openai import OpenAIProvider
 
-from seawall.models.providers.clients.http import TIMEOUT, untouched
+from seawall.models.providers.clients.http import TIMEOUT, move_to_extra_body
 
 
 class _Responses(AsyncResponses):
     async def create(self, **given: Any) -> Any:
-        create = cast("Any", super().create)  # its overloads are for people
-        return await create(**untouched(given, "input", []))
+        create = cast("Any", super().create)  # its overloads do not accept what is passed on here
+        return await create(**move_to_extra_body(given, "input", []))
 
 
 def build(name: str, api_key: str, base_url: str | None, http: httpx2.AsyncClient) -> OpenAIResponsesModel:
-    """The model class over a client without retries."""
+    """Returns the model class over a client without retries."""
     client = AsyncOpenAI(api_key=api_key, base_url=base_url, max_retries=0, http_client=http, timeout=TIMEOUT)
-    client.__dict__["responses"] = _Responses(client)  # where its cached property keeps it
-    exact = OpenAIModelProfile(json_schema_transformer=None)  # a tool's schema goes out as it was given
+    client.__dict__["responses"] = _Responses(client)  # replaces the value of its cached property
+    exact = OpenAIModelProfile(json_schema_transformer=None)  # a tool's schema is sent unchanged
     return OpenAIResponsesModel(name, provider=OpenAIProvider(openai_client=client), profile=exact)
