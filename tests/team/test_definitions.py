@@ -43,11 +43,11 @@ WRONG: list[tuple[Any, str]] = [
     ),
     (
         lambda: Team("t", agent("a", asks=["nobody"])),
-        "'a' asks 'nobody', who is not in team 't' (there: nobody)",
+        "'a' asks 'nobody', which is not in team 't' (there: nobody)",
     ),
     (
         lambda: Team("t", agent("a"), specialists=[agent("b", asks=["c"])]),
-        "'b' asks 'c', who is not in team 't' (there: b)",
+        "'b' asks 'c', which is not in team 't' (there: b)",
     ),
     (lambda: agent("no name"), "'no name' is not an identifier"),
     (lambda: agent(""), "'' is not an identifier"),
@@ -56,7 +56,7 @@ WRONG: list[tuple[Any, str]] = [
     (lambda: agent("a", retries=-1), "retries is -1"),
     (lambda: Team("t", agent("a"), review_rounds=0), "review_rounds is 0"),
     (lambda: Team("t", agent("a"), history="all"), "history is 'all'"),  # pyright: ignore[reportArgumentType] -- what is tested
-    (lambda: Team("t", agent("a"), reviewer=agent("b", output=int)), "'b' reviews"),
+    (lambda: Team("t", agent("a"), reviewer=agent("b", output=int)), "'b' is a reviewer"),
     (lambda: agent("a", output=object()), "has no schema"),
     (lambda: an_agent(5, model=M), "agent name 5"),
     (lambda: an_agent("a", model=None), "model is None"),
@@ -69,12 +69,12 @@ WRONG: list[tuple[Any, str]] = [
     (lambda: a_team("t", agent("a"), reviewer="r"), "reviewer is 'r'"),
     (
         lambda: a_team("t", agent("a"), specialists=["x"]),
-        "specialists has 'x' in it, which is no Agent or Team",
+        "specialists has 'x' in it, which is not an Agent or a Team",
     ),
     (lambda: a_team("t", agent("a"), specialists=agent("b")), "specialists is <Agent b"),
     (lambda: a_team("t", agent("a"), limits={"active_s": 5}), "limits is {'active_s': 5}"),
     (lambda: a_team("t", agent("a"), guards=Says(None)), "guards is <"),
-    (lambda: a_team("t", agent("a"), guards=[5]), "guards has 5 in it, which is no Guard"),
+    (lambda: a_team("t", agent("a"), guards=[5]), "guards has 5 in it, which is not a Guard"),
     (lambda: a_team("t", agent("a"), review_rounds="2"), "review_rounds is '2'"),
     (lambda: a_host(guards=Says(None)), "guards is <"),
     (lambda: Team("a\ud800", agent("a")), "team is 'a\\ud800'"),
@@ -171,7 +171,7 @@ def test_what_is_no_text_or_no_limits_is_misuse_where_a_run_starts(field: str) -
         async with Seawall() as sea:
             with pytest.raises(Misused, match=f"{field} is 5"):
                 await sea.start(Team(agent("a")), **{"request": "go", field: 5})
-            with pytest.raises(Misused, match="'desk' is no Team"):
+            with pytest.raises(Misused, match="'desk' is not a Team or an Agent"):
                 await sea.start("desk", "go")  # pyright: ignore[reportArgumentType] -- what is tested
             assert await sea.journal.runs() == []
 

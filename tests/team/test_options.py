@@ -57,7 +57,9 @@ def test_the_coordinator_of_a_whole_team_is_not_optional_and_one_of_a_team_in_it
     extra = Agent("extra", model=ScriptedModel([]), optional=True)
     inner = Team("inner", extra)
 
-    with pytest.raises(Misused, match="team 'inner': coordinator 'extra' is optional; only who is asked"):
+    with pytest.raises(
+        Misused, match="team 'inner': coordinator 'extra' is optional; only a specialist can be"
+    ):
         as_team(inner)
     with pytest.raises(Misused, match="coordinator 'extra' is optional"):
         as_team(extra)

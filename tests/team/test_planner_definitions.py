@@ -50,12 +50,12 @@ def test_an_optional_agent_or_a_fallback_implies_a_planner(options: dict[str, An
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"fallback": agent("quick", tools=[pay])}, "fallback 'quick' only reads, and 'pay' is an effect"),
-        ({"fallback": agent("quick", asks=["clerk"])}, "fallback 'quick' asks nobody"),
+        ({"fallback": agent("quick", tools=[pay])}, "fallback 'quick' may only read, and 'pay' is an effect"),
+        ({"fallback": agent("quick", asks=["clerk"])}, "fallback 'quick' may not ask other agents"),
         ({"fallback": agent("boss")}, "two agents of the name 'boss'"),
         ({"fallback": agent("quick", optional=True)}, "fallback 'quick' is optional"),
         ({"reviewer": agent("auditor", optional=True)}, "reviewer 'auditor' is optional"),
-        ({"fallback": "quick"}, "fallback is 'quick', which is no Agent"),
+        ({"fallback": "quick"}, "fallback is 'quick', which is not an Agent"),
         ({"planner": "soon"}, "planner is 'soon'"),
         ({"planner": Planner(priors={"agent:nobody": 1})}, "no such agent"),
         ({"planner": Planner(priors={"tool:look": 1})}, "no such tool"),
@@ -84,7 +84,7 @@ def test_an_option_out_of_range_is_refused(options: dict[str, Any], said: str) -
 
 
 def test_nobody_can_ask_the_fallback_agent() -> None:
-    with pytest.raises(Misused, match="'quick', who is not in team"):
+    with pytest.raises(Misused, match="'quick', which is not in team"):
         Team("desk", agent("boss", asks=["quick"]), fallback=agent("quick"))
 
 

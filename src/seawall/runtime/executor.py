@@ -160,7 +160,7 @@ class TeamExecutor:
             else:
                 turn = self._turns[context.step] = Turn()
                 value = await self._resources.threads(tool).call(lambda: tool.function(**arguments), turn)
-            encoded = tool.encoded(value)
+            encoded = tool.encode_result(value)
         except NotDone as error:
             return _tool_failure(error, f"Error: not done: {error}", "not_done")
         except asyncio.CancelledError:

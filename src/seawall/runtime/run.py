@@ -95,13 +95,13 @@ class Run(Generic[Output_co]):
             return row
         self._registry.teams.pop(self.id, None)  # it waited here, and ended in another process
         return await read_outcome(
-            self._supervisor.journal, self.id, self._team.output if self._team else None
+            self._supervisor.journal, self.id, self._team.parse_output if self._team else None
         )
 
     def _make_outcome(self, driver: Driver, answer: str | None) -> Outcome[Output_co]:
         team = self._team
         return build_outcome(
-            driver.state, answer, team.output(answer) if team and answer is not None else None
+            driver.state, answer, team.parse_output(answer) if team and answer is not None else None
         )
 
     async def _has_command(self, row: RunRow) -> bool:

@@ -1,1 +1,1 @@
-"""What a user defines (agents, tools, teams), how it decides, and the runtime that runs it."""
+"""What a user defines (agents, tools, teams), what a team does next (`decide.py`), and how it prepares its steps."""

@@ -1,4 +1,4 @@
-"""Agents: who is in a team, with which model, prompt and tools. Inert definitions."""
+"""Agents: a name, a role, a model, a prompt and tools. An agent is a definition and does nothing by itself."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from seawall.run.outcome import Output_co
 from seawall.team.tool import Tool, make_adapter, tool
 
 ANSWER_TOOL = "final_answer"
-"""The tool by which an agent with an `output` type answers."""
+"""The tool that an agent with an `output` type calls to answer."""
 ASK_PREFIX = "ask_"
-"""Before a colleague's name: the tool by which an agent hands work over."""
+"""With a colleague's name after it: the tool that an agent calls to hand work over."""
 MAX_OUTPUT_TOKENS = 4096
-"""Reserved for each reply; providers' own default for most models."""
+"""Tokens that are reserved for each reply; providers' own default for most models."""
 
 
 class AgentOptions(TypedDict, total=False):
@@ -35,14 +35,14 @@ class AgentOptions(TypedDict, total=False):
 class Agent(Generic[Output_co]):
     """One agent: a name, a role, a model, tools.
 
-    `instructions` is the whole system prompt; without it one is made of name and role.
-    `asks` names the colleagues it may hand work to (a coordinator: all specialists, unless given).
-    `output` is a pydantic model or any type with a schema: the final answer is then of that type. An agent is an
-    `Agent[Order]` if its `output` is the class `Order`, and an `Agent[None]` without one.
-    `retries`: further tries of a model call that failed in a way that may pass.
-    `optional`: where time is short the agent is not asked, and who asked for it is told so (see `Planner`).
-    Raises `Misused` for a name that is no identifier, two tools of one name, or options out of range or of
-    another type.
+    `instructions` is the whole system prompt; by default it is made of the name and the role.
+    `asks` names the colleagues that the agent may hand work to; by default a coordinator may ask every specialist.
+    `output` is a pydantic model or any other type with a schema: the final answer is then of that type. An agent is
+    an `Agent[Order]` if its `output` is the class `Order`, and an `Agent[None]` without one.
+    `retries`: further tries of a model call whose failure may be temporary.
+    `optional`: when time gets short the agent is skipped, and the agent that asked for it is told so (see `Planner`).
+    Raises `Misused` for a name that is not an identifier, two tools of one name, and an option that is out of range or
+    of another type.
     """
 
     @overload
@@ -115,7 +115,7 @@ class Agent(Generic[Output_co]):
         self.name = name
         self.role = role
         self.model = model
-        self.instructions = instructions if instructions is not None else _prompt(name, role)
+        self.instructions = instructions if instructions is not None else _make_prompt(name, role)
         self.tools = tuple(_make_tool(item) for item in tools)
         self.asks = None if asks is None else tuple(asks)
         self.output = output
@@ -130,30 +130,30 @@ class Agent(Generic[Output_co]):
             if names.count(one) > 1:
                 raise Misused(f"agent {name!r} has two tools of the name {one!r}")
             if one == ANSWER_TOOL and self.adapter is not None:
-                raise Misused(f"agent {name!r}: the tool name {one!r} is taken by its structured answer")
+                raise Misused(f"agent {name!r}: its structured answer uses the tool name {one!r}")
 
     def __repr__(self) -> str:
         return f"<Agent {self.name} {self.model_name} {len(self.tools)} tools>"
 
     @property
     def model_name(self) -> str:
-        """The model as it is recorded."""
+        """The model's name, as it is recorded."""
         return self.model if isinstance(self.model, str) else self.model.name
 
     @property
     def answer_spec(self) -> ToolSpec | None:
-        """The tool by which a structured answer is given."""
+        """The tool that the agent calls to give a structured answer; None without an `output` type."""
         if self.adapter is None:
             return None
         schema = self.adapter.json_schema()
-        if schema.get("type") != "object":  # providers take objects only
+        if schema.get("type") != "object":  # providers accept only objects
             schema = {"type": "object", "properties": {"value": schema}, "required": ["value"]}
         return ToolSpec(
             ANSWER_TOOL, "Give the final answer. Call it alone, once everything is known.", schema
         )
 
-    def version(self, asks: Sequence[str]) -> str:
-        """Fingerprint of prompt, model and tools."""
+    def make_version(self, asks: Sequence[str]) -> str:
+        """Returns the fingerprint of prompt, model, tools, and the agents that this one may ask."""
         parts = [self.instructions, self.model_name, [item.version for item in self.tools], list(asks)]
         return digest(parts)[:12]
 
@@ -167,15 +167,16 @@ def _is_model(model: object) -> bool:
 
 
 def check_items(what: str, given: object, kind: type | tuple[type, ...] = object) -> None:
-    """Raise `Misused` unless `given` is a sequence of `kind`: neither one thing alone nor text."""
+    """Raises `Misused` unless `given` is a sequence of `kind`. A single item is not a sequence, nor is a text."""
     if not isinstance(given, Sequence) or isinstance(given, str | bytes):
         raise Misused(f"{what} is {given!r}; it must be a list")
     for item in cast("Sequence[object]", given):
         if not isinstance(item, kind):
             kinds = kind if isinstance(kind, tuple) else (kind,)
-            names = " or ".join(each.__name__ for each in kinds)
-            raise Misused(f"{what} has {item!r} in it, which is no {names}")
+            articles = ("an" if each.__name__[0] in "AEIOU" else "a" for each in kinds)
+            names = " or ".join(f"{an} {each.__name__}" for an, each in zip(articles, kinds, strict=True))
+            raise Misused(f"{what} has {item!r} in it, which is not {names}")
 
 
-def _prompt(name: str, role: str) -> str:
+def _make_prompt(name: str, role: str) -> str:
     return f"You are {name}. {role}".strip()

@@ -1,4 +1,4 @@
-"""What a model is sent: the system prompt, the session so far, and the frame's own conversation."""
+"""What is sent to a model: the system prompt, the session so far, and the frame's own conversation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from seawall.run.frame import Frame, MessageRef
 from seawall.run.state import RunState
 
 FRAMING_TOKENS = 16
-"""Upper bound of what a message costs beside its text (role, separators, names)."""
+"""Upper bound of a message's tokens beside its text (role, separators, names)."""
 
 NOT_MADE = "[no result: the run was stopped before this call was answered]"
 
@@ -26,7 +26,7 @@ _encoder = msgspec.json.Encoder()
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """The end of a session's conversation: what a run added, and the manifest before it."""
+    """The end of a session's conversation: the messages that a run added, and the manifest before it."""
 
     prev: Ref | None
     messages: tuple[MessageRef, ...]
@@ -36,97 +36,97 @@ _manifest = msgspec.json.Decoder(Manifest)
 
 
 def encode_assistant(message: Assistant) -> str:
-    """An assistant message as its body."""
+    """Returns the body of an assistant message."""
     return _encoder.encode(message).decode()
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
-    """A manifest as its body."""
+    """Returns the body of a manifest."""
     return _encoder.encode(manifest)
 
 
 def decode_manifest(data: bytes) -> Manifest:
-    """The manifest that `encode_manifest` wrote."""
+    """Returns the manifest of a body that `encode_manifest` wrote."""
     return _manifest.decode(data)
 
 
-def message_of(line: MessageRef, bodies: Bodies) -> Message:
-    """One line as a message. What was erased reads as `[erased]`."""
-    text = bodies.text(line.ref)
-    if line.role == "user":
+def read_message(ref: MessageRef, bodies: Bodies) -> Message:
+    """Returns the message of a reference. An erased text reads as `[erased]`."""
+    text = bodies.text(ref.ref)
+    if ref.role == "user":
         return User(text)
-    if line.role == "assistant":
+    if ref.role == "assistant":
         try:
             return _assistant.decode(text)
         except msgspec.MsgspecError:
             return Assistant(content=text)
-    for note in line.notes:
+    for note in ref.notes:
         text = f"{text}\n\n{bodies.text(note)}"
-    return ToolResult(line.call, line.name, text)
+    return ToolResult(ref.call, ref.name, text)
 
 
 class Context:
-    """Messages of one run, decoded once each."""
+    """The messages of one run. It decodes each of them once."""
 
     def __init__(self, bodies: Bodies, history: Sequence[MessageRef] = ()) -> None:
         self._bodies = bodies
         self._messages: dict[MessageRef, Message] = {}
         self._frames: dict[int, tuple[Log[MessageRef], list[Message]]] = {}
-        """Of each frame what was assembled last: its conversation only grows."""
-        self._history_lines = tuple(history)
+        """The conversation of each frame as it was last assembled. A conversation only grows."""
+        self._history_refs = tuple(history)
         self._history: list[Message] | None = None
         self._history_bytes = 0
 
-    def message(self, line: MessageRef) -> Message:
-        """The message of a line."""
-        message = self._messages.get(line)
+    def read(self, ref: MessageRef) -> Message:
+        """Returns the message of a reference."""
+        message = self._messages.get(ref)
         if message is None:
-            message = self._messages[line] = message_of(line, self._bodies)
+            message = self._messages[ref] = read_message(ref, self._bodies)
         return message
 
-    def history(self) -> list[Message]:
-        """The session's conversation before this run."""
+    def read_history(self) -> list[Message]:
+        """Returns the session's conversation before this run."""
         if self._history is None:
-            self._history = [message_of(line, self._bodies) for line in self._history_lines]
+            self._history = [read_message(ref, self._bodies) for ref in self._history_refs]
             self._history_bytes = sum(bound_tokens(message) for message in self._history)
         return self._history
 
     def assemble(self, frame: Frame, system: str) -> list[Message]:
-        """All that the frame's next model call is sent."""
+        """Returns all messages that are sent with the frame's next model call."""
         messages: list[Message] = [System(system)] if system else []
         if frame.kind == "root":
-            messages += self.history()
-        messages += self._said(frame)
+            messages += self.read_history()
+        messages += self._read_frame(frame)
         return messages
 
-    def _said(self, frame: Frame) -> list[Message]:
-        """The frame's own conversation. Only what was added since the last time is looked up."""
-        lines = frame.messages
+    def _read_frame(self, frame: Frame) -> list[Message]:
+        """Returns the frame's own conversation. It reads only the messages that were added since the last call."""
+        refs = frame.messages
         known = self._frames.get(frame.id)
-        messages: list[Message] = known[1] if known is not None and lines.continues(known[0]) else []
-        messages += [self.message(line) for line in lines.since(len(messages))]
-        self._frames[frame.id] = (lines, messages)
+        messages: list[Message] = known[1] if known is not None and refs.continues(known[0]) else []
+        messages += [self.read(ref) for ref in refs.since(len(messages))]
+        self._frames[frame.id] = (refs, messages)
         return messages
 
     def bound(self, frame: Frame, system: str, schemas_bytes: int, version: str) -> int:
-        """Upper bound of the tokens that the frame's context comes to.
+        """Returns an upper bound of the tokens of the frame's context.
 
-        A token is at least one byte of text in every byte-level vocabulary. Once the provider has counted
-        a context of this `version` of the agent, only what came after it is bounded that way.
+        A token is at least one byte of text in every byte-level vocabulary. Once the provider has counted a context
+        of this `version` of the agent, only the messages after it are bounded by their bytes.
         """
         counted = frame.counted.tokens if frame.counted.version == version else 0
         since = frame.counted.messages if counted else 0
-        added = sum(bound_tokens(self.message(line)) for line in frame.messages.since(since))
+        added = sum(bound_tokens(self.read(ref)) for ref in frame.messages.since(since))
         if counted:
             return counted + added
         if frame.kind == "root":
-            self.history()
+            self.read_history()
             added += self._history_bytes
         return added + len(system.encode()) + FRAMING_TOKENS + schemas_bytes
 
 
 def bound_tokens(message: Message) -> int:
-    """Upper bound of a message's tokens."""
+    """Returns an upper bound of a message's tokens."""
     match message:
         case System() | User():
             return len(message.content.encode()) + FRAMING_TOKENS
@@ -140,33 +140,33 @@ def bound_tokens(message: Message) -> int:
 
 
 def build_transcript(state: RunState, bodies: Bodies, *, answers_only: bool) -> Manifest | None:
-    """What this run adds to its session's conversation; None if there is no session.
+    """Returns what this run adds to its session's conversation; None if there is no session.
 
-    A run that was stopped between calls and their answers leaves none unanswered: a provider would refuse
-    the conversation, and what was done must not be forgotten.
+    If the run was stopped between calls and their answers, each call gets an answer here that says so: a provider
+    would reject a conversation with an unanswered call, and the next run must know of calls that were made.
     """
     frame = state.frames.get(0)
     if state.started.session is None or frame is None:
         return None
-    lines = tuple(frame.messages)
+    refs = tuple(frame.messages)
     for pending in frame.turn:
         text = NOT_MADE if pending.unknown is None else NOT_KNOWN
-        lines += (
+        refs += (
             pending.answer or MessageRef("tool", bodies.put(text), 0, pending.call.id, pending.call.name),
         )
     answer = frame.answer if answers_only else None
     if answers_only:
-        lines = lines[:1]
-    if state.plan.course != "team":  # who answered was not the coordinator
+        refs = refs[:1]
+    if state.plan.course != "team":  # the answer is not the coordinator's
         answer = state.plan.answer
     if answer is not None:
-        said = encode_assistant(Assistant(content=bodies.text(answer)))
-        lines += (MessageRef("assistant", bodies.put(said)),)
-    return Manifest(state.history, lines)
+        message = encode_assistant(Assistant(content=bodies.text(answer)))
+        refs += (MessageRef("assistant", bodies.put(message)),)
+    return Manifest(state.history, refs)
 
 
 def write_review_task(intent: str, answer: str, evidence: Sequence[tuple[str, str]]) -> str:
-    """What a reviewer is asked: the request, the answer, and the results that it may rest on."""
+    """Returns a reviewer's task: the request, the answer, and the results that the answer may rest on."""
     parts = [f"Request:\n{intent}", f"Proposed answer:\n{answer}"]
     if evidence:
         facts = "\n".join(f"- {name}: {text}" for name, text in evidence)
@@ -176,8 +176,8 @@ def write_review_task(intent: str, answer: str, evidence: Sequence[tuple[str, st
 
 
 def parse_json(text: str) -> Any:
-    """JSON text decoded. Raises `ValueError` that names what is wrong, for the model."""
+    """Decodes JSON text. Raises `ValueError`, which tells the model what is wrong."""
     try:
         return msgspec.json.decode(text.encode())
     except (msgspec.DecodeError, RecursionError) as error:
-        raise ValueError(f"the arguments are no JSON: {error} (got {text[:200]!r})") from None
+        raise ValueError(f"the arguments are not JSON: {error} (got {text[:200]!r})") from None

@@ -1,9 +1,9 @@
 """What a team does next: `decide(team, state) -> actions`. Pure: a function of the definition and the fold.
 
-A frame is one agent at work. In each the same loop turns: ask the model; make the calls of its reply (reads
-at once, effects one after another); ask again; until the reply is an answer. A coordinator's answer goes to
-its reviewer first, if it has one. What the planner pruned is in the state: calls that are not made, frames that
-end, answers that go out without a review, and who answers in the team's place.
+A frame is one agent at work. Each frame repeats the same loop: call the model; make the calls of its reply (all
+reads at once, effects one after another); call the model again, until its reply is an answer. A coordinator's answer
+goes to the reviewer first, if the team has one. The planner's decisions are in the state: calls that are not made,
+frames that end, answers that are not reviewed, and the agent that answers in the team's place.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from seawall.team.agent import ASK_PREFIX
 from seawall.team.team import Member, Team
 
 BACKOFF_S = 0.5
-"""Before the second try of a model call; doubled for each further one. Providers' clients use the same."""
+"""Seconds before the second try of a model call, doubled for each further try. Providers' clients use the same."""
 MAX_BACKOFF_S = 8.0
+"""Seconds before any further try, at most; providers' clients use the same."""
 
 
 def decide(team: Team, state: RunState) -> list[Action]:
-    """The next actions; none if everything waits."""
+    """Returns the next actions; none if everything waits."""
     if state.ended is not None:
         return []
     if state.cancelled is not None:
@@ -49,7 +50,7 @@ def decide(team: Team, state: RunState) -> list[Action]:
 
 
 def _decide_fallback(team: Team, state: RunState) -> Iterator[Action]:
-    """What the team had in flight is given up, and the fallback agent answers."""
+    """Yields the actions that give up the team's steps in flight, then those by which the fallback agent answers."""
     plan = state.plan
     if plan.answer is not None:
         reviewed = None if team.reviewer is None else False
@@ -75,15 +76,15 @@ def _decide_fallback(team: Team, state: RunState) -> Iterator[Action]:
 
 
 def _give_up(state: RunState, frame: int, *, but: int | None = None) -> Iterator[Close]:
-    """Close every step in a frame and in the frames below it, the newest first; `but` and what is in it stays."""
+    """Closes every step in a frame and in the frames below it, the newest first, except `but` and the steps in it."""
     for step in sorted(state.open.values(), key=lambda step: -step.step):
-        above = list(_frames_around(state, step))
+        above = list(_walk_up(state, step))
         if frame in above and (but is None or but not in (step.step, *above)):
             yield Close(step=step.step, status="cancelled", text="given up: the time left was needed")
 
 
-def _frames_around(state: RunState, step: StepIntended) -> Iterator[int]:
-    """The frames that a step is in, innermost first; 0, the run's own, is the last."""
+def _walk_up(state: RunState, step: StepIntended) -> Iterator[int]:
+    """Yields the frames that a step is in, innermost first; the last is 0, the run's own."""
     inside: StepIntended | None = step
     while inside is not None:
         yield inside.frame
@@ -120,13 +121,13 @@ def _decide_frame(team: Team, state: RunState, frame: Frame) -> Iterator[Action]
             agent=frame.agent,
             frame=frame.id,
             depth=frame.depth,
-            delay_s=_backoff_s(frame.failures, frame.retry_after_s),
+            delay_s=_compute_backoff_s(frame.failures, frame.retry_after_s),
             grant=frame.grant,
         )
 
 
 def _settle_deserted(team: Team, frame: Frame) -> Iterator[Action]:
-    """An agent that is gone from the team: what it began is settled first, then its frame fails."""
+    """Settles what an agent began that is no longer in the team, and then fails its frame."""
     unanswered = [each for each in frame.turn if each.answer is None]
     for pending in unanswered:
         if pending.unknown is not None and pending.step is None:
@@ -138,7 +139,7 @@ def _settle_deserted(team: Team, frame: Frame) -> Iterator[Action]:
 
 
 def _ask_fate(frame: Frame, pending: PendingCall) -> Propose:
-    """Ask a person what became of an effect."""
+    """Asks a person what became of an effect."""
     return Propose(
         kind="approval",
         name=pending.call.name,
@@ -149,7 +150,7 @@ def _ask_fate(frame: Frame, pending: PendingCall) -> Propose:
     )
 
 
-def _backoff_s(failures: int, retry_after_s: float | None) -> float:
+def _compute_backoff_s(failures: int, retry_after_s: float | None) -> float:
     if failures == 0:
         return 0.0
     if retry_after_s is not None:
@@ -158,7 +159,7 @@ def _backoff_s(failures: int, retry_after_s: float | None) -> float:
 
 
 def _decide_calls(team: Team, state: RunState, frame: Frame, member: Member) -> Iterator[Action]:
-    """Reads at once; an effect alone, and only when everything before it is answered."""
+    """Proposes all reads at once, and an effect alone, once every call before it is answered."""
     effects = member.effects
     for pending in frame.turn:
         if pending.answer is not None:
@@ -178,7 +179,7 @@ def _propose_call(
 ) -> Propose:
     name = pending.call.name
     colleague = name.removeprefix(ASK_PREFIX) if name.startswith(ASK_PREFIX) else ""
-    target = team.target(colleague) if colleague in member.asks else None
+    target = team.find_target(colleague) if colleague in member.asks else None
     if pending.unknown is not None:
         return _ask_fate(frame, pending)
     return Propose(
@@ -188,7 +189,7 @@ def _propose_call(
         frame=frame.id,
         depth=frame.depth if target is None else frame.depth + 1,
         call=pending.call,
-        delay_s=_backoff_s(pending.failures, pending.retry_after_s) if skip is None else 0.0,
+        delay_s=_compute_backoff_s(pending.failures, pending.retry_after_s) if skip is None else 0.0,
         grant=pending.grant,
         skip=skip,
     )
@@ -224,7 +225,7 @@ def _reject(frame: Frame, member: Member) -> Action:
 
 
 def _fail(frame: Frame, kind: str, text: str | None) -> Action:
-    """Ends a frame that can't go on: its caller gets the failure, or the run ends."""
+    """Ends a frame that can't go on: its caller receives the failure, or the run ends."""
     output = None if frame.failure is None else frame.failure.text
     if frame.kind != "root":
         return Close(step=frame.id, status="error", output=output, text=text, error=kind)

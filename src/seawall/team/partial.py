@@ -1,4 +1,4 @@
-"""What a run can say when its time is up: results that are recorded, each with the step that it is from."""
+"""What a run can answer when its time is up: recorded results, each with the step that it comes from."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from seawall.run.bodies import Bodies
 from seawall.run.plan import Finding
 
 MAX_FINDINGS = 50
-"""Newest results that an answer is made of; as many as a reviewer is shown."""
+"""The newest results, which an answer is made of; a reviewer is shown as many."""
 MAX_CHARS = 2_000
-"""Of each of them."""
+"""Characters of each result."""
 
 
 def write_partial_answer(findings: Sequence[Finding], bodies: Bodies) -> str:
-    """An answer of recorded results alone: nobody wrote it, and it says that it is not the whole."""
+    """Returns an answer made of recorded results alone. No agent wrote it, and it says that it is partial."""
     head = "This answer is partial: time was up before the team could finish. These results were recorded:"
-    return "\n".join([head, *_lines(findings, bodies)])
+    return "\n".join([head, *_list_findings(findings, bodies)])
 
 
 def write_fallback_task(intent: str, findings: Sequence[Finding], bodies: Bodies) -> str:
-    """What the fallback agent is asked."""
+    """Returns the fallback agent's task."""
     parts = [f"Request:\n{intent}"]
     if findings:
-        parts.append("\n".join(["Results that are known so far:", *_lines(findings, bodies)]))
+        parts.append("\n".join(["Results that are known so far:", *_list_findings(findings, bodies)]))
     parts.append(
         "There is no time left for the whole work. Answer the request now, as briefly as it allows, "
         "and say what could not be checked."
@@ -31,7 +31,7 @@ def write_fallback_task(intent: str, findings: Sequence[Finding], bodies: Bodies
     return "\n\n".join(parts)
 
 
-def _lines(findings: Sequence[Finding], bodies: Bodies) -> list[str]:
+def _list_findings(findings: Sequence[Finding], bodies: Bodies) -> list[str]:
     lines: list[str] = []
     if (more := len(findings) - MAX_FINDINGS) > 0:
         lines.append(f"({more} older results are left out)")

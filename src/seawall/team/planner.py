@@ -1,4 +1,4 @@
-"""`Planner`: options of the planner that keeps a team's runs within their time."""
+"""`Planner`: the options of the planner, which keeps a team's runs within their time."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ PRIOR_KINDS = ("agent", "model", "tool")
 
 @dataclass(frozen=True, kw_only=True)
 class Planner:
-    """How a team's runs are kept within their `active_s`.
+    """How the planner keeps a team's runs within their `active_s`.
 
     Raises `Misused` for an option out of range or of another type.
     """
 
     quantile: float = 0.8
-    """Of the times seen: the mandatory rest is given what this share of them took; between 0 and 1. In
-    `bench/deadline.py` 0.7 and 0.8 keep the most of the answers' quality, and 0.95 cuts work short that would
-    have been done; what the rest itself takes longer is caught by the fallback and by the record."""
+    """The planner reserves as much time for the mandatory rest as this share of the measured durations took; between 0
+    and 1. In `bench/deadline.py` 0.7 and 0.8 keep most of the answers' quality, and 0.95 ends work early that would
+    have been finished. If the rest takes longer, the fallback or the recorded results answer."""
     chance: float = 0.5
-    """A step begins if this share of those before it was done in what is left but for the mandatory rest. It is
-    cut where that begins, so a try costs no lateness, only what was spent on it: as likely as not is enough.
-    An effect is not cut; it needs `quantile`."""
+    """A step begins if this share of the earlier ones fitted into the time left before the mandatory rest. The
+    planner ends the step when the mandatory rest has to begin, so a try makes no answer late and costs only its
+    spending: an even chance is enough. An effect is not ended early; it needs `quantile`."""
     margin_s: float = 0.05
-    """Seconds kept for the runtime itself, to record an answer before the deadline. Far above what a commit and
-    a turn of the event loop take, and no user sees it."""
+    """Seconds that are kept for the runtime itself, to record an answer before the deadline. That is far more than a
+    commit and a round of the event loop take, and too short for a user to notice."""
     priors: Mapping[str, float] = field(default_factory=dict[str, float])
-    """Seconds to reckon with until twenty durations were seen: `agent:NAME` a whole hand-off or review,
-    `model:AGENT` one reply of that agent, `tool:NAME` one call. What is neither declared nor seen is taken to
-    take no time: nothing is pruned for want of knowledge."""
+    """Expected seconds until twenty durations were measured: `agent:NAME` is a whole hand-off or review,
+    `model:AGENT` one reply of that agent, `tool:NAME` one call. An action that is neither declared nor measured
+    counts as zero seconds: nothing is pruned for lack of knowledge."""
 
     def __post_init__(self) -> None:
         for name, number in (

@@ -25,9 +25,9 @@ from seawall.team.team import REVIEW_TOOL, Member, Team
 from seawall.team.tool import Tool, encode_canonical
 
 EVIDENCE_RESULTS = 50
-"""Newest results that a reviewer is shown."""
+"""The newest results, which a reviewer is shown."""
 EVIDENCE_CHARS = 2_000
-"""Of each of them."""
+"""Characters of each of them."""
 
 
 _NO_USD = Decimal(0)
@@ -75,7 +75,9 @@ class TeamLogic:
 
     def prepare(self, proposal: Propose, state: RunState, number: int) -> Step:
         """Resolves and validates a proposal; what is wrong with it goes into `Step.invalid`."""
-        member = self.team.members.get(proposal.agent)  # None: gone since, and only its effects are settled
+        member = self.team.members.get(
+            proposal.agent
+        )  # None: it left the team, and only its effects are settled
         step = Step(
             number=number,
             kind=proposal.kind,
@@ -126,7 +128,7 @@ def honours_key(team: Team, step: StepIntended) -> bool:
     member = team.members.get(step.agent)
     tools = () if member is None else member.agent.tools
     tool = next((item for item in tools if item.name == step.name), None)
-    return tool is not None and tool.idempotent and tool.declared(step.version)
+    return tool is not None and tool.idempotent and tool.has_version(step.version)
 
 
 def _prepare_tool(step: Step, member: Member, bodies: Bodies) -> Step:
@@ -156,7 +158,7 @@ def _prepare_tool(step: Step, member: Member, bodies: Bodies) -> Step:
     )
     try:
         arguments = _read_arguments(step, bodies)
-        target = (tool, tool.validated(arguments))
+        target = (tool, tool.validate_arguments(arguments))
     except ValueError as error:
         return replace(step, invalid=f"Error: {tool.name!r}: {error}")
     except (Exception, SystemExit) as error:  # noqa: BLE001 -- a validator of the user's own may raise anything
@@ -168,7 +170,7 @@ def _read_arguments(step: Step, bodies: Bodies) -> dict[str, Any]:
     text = bodies.text(step.call.arguments).strip() if step.call else ""
     arguments: Any = parse_json(text) if text else {}
     if not isinstance(arguments, dict):
-        raise ValueError(f"the arguments are no JSON object (got {text[:200]!r})")
+        raise ValueError(f"the arguments are not a JSON object (got {text[:200]!r})")
     return cast("dict[str, Any]", arguments)
 
 
@@ -187,7 +189,7 @@ def _prepare_handoff(step: Step, target: Member, bodies: Bodies) -> Step:
 
 
 def _prepare_fallback(step: Step, target: Member, state: RunState, bodies: Bodies) -> Step:
-    """The run's own hand-off, to the agent that answers in the team's place."""
+    """Prepares the run's own hand-off, to the agent that answers in the team's place."""
     intent = bodies.text(state.started.intent)
     task = write_fallback_task(intent, state.plan.verified(), bodies)
     return replace(step, input=bodies.put(task), version=target.version)

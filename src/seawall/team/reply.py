@@ -1,4 +1,4 @@
-"""Reading a model's reply: calls, an answer, or what is wrong with it."""
+"""Reads a model's reply: its calls, its answer, or what is wrong with it."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ EMPTY = "Your reply was empty. Call a tool or answer."
 MAX_CALLS = 64
 """Calls in one reply; providers' own limits are far below."""
 MAX_NAME_CHARS = 256
-"""Of a call's id and name, which stand in events; providers' own limits are 64."""
+"""Characters of a call's id and name, which are recorded in events; providers' own limits are 64."""
 
 
 def read_reply(
     reply: ModelReply, member: Member, frame: Frame, usd: Decimal, clean: Callable[[str], str]
 ) -> Result:
-    """A complete reply as a step's result. `clean` makes text as it is recorded, without secrets."""
-    asked = len(reply.message.calls)
-    calls = _distinct(reply.message.calls, clean) if asked <= MAX_CALLS else ()
+    """Returns a complete reply as a step's result. `clean` removes secrets from a text before it is recorded."""
+    count = len(reply.message.calls)
+    calls = _make_ids_unique(reply.message.calls, clean) if count <= MAX_CALLS else ()
     message = Assistant(clean(reply.message.content or "") or None, calls)
     answer: str | None = None
     problem: str | None = None
@@ -37,18 +37,18 @@ def read_reply(
         problem = f"Your reply was cut at {reply.usage.output_tokens or 'the most'} tokens. Be shorter."
         message = Assistant(message.content or "[cut]", ())
     elif reply.finish == "content_filter":
-        return _failed(reply, usd, "the provider's content filter stopped the reply", "content_filter")
-    elif asked > MAX_CALLS:
-        problem = f"Your reply had {asked} calls (limit {MAX_CALLS}). Make fewer at once."
+        return _make_failure(reply, usd, "the provider's content filter stopped the reply", "content_filter")
+    elif count > MAX_CALLS:
+        problem = f"Your reply had {count} calls (limit {MAX_CALLS}). Make fewer at once."
         message = Assistant(message.content or "[too many calls]", ())
     elif frame.kind == "review":
-        answer, problem, approved = _decision(message)
+        answer, problem, approved = _read_decision(message)
     elif member.agent.adapter is not None:
-        answer, problem = _structured(message, member.agent.adapter)
+        answer, problem = _read_structured(message, member.agent.adapter)
     elif not message.calls:
         answer, problem = (message.content, None) if (message.content or "").strip() else (None, EMPTY)
     if not message.calls and not (message.content or "").strip():
-        message = Assistant("[empty]", ())  # some providers take no empty message
+        message = Assistant("[empty]", ())  # some providers reject an empty message
     return Result(
         status="ok",
         output=encode_assistant(message),
@@ -62,7 +62,7 @@ def read_reply(
     )
 
 
-def _failed(reply: ModelReply, usd: Decimal, text: str, kind: str) -> Result:
+def _make_failure(reply: ModelReply, usd: Decimal, text: str, kind: str) -> Result:
     return Result(
         status="error",
         output=f"Error: {text}",
@@ -73,37 +73,38 @@ def _failed(reply: ModelReply, usd: Decimal, text: str, kind: str) -> Result:
     )
 
 
-def _distinct(calls: tuple[ToolCall, ...], clean: Callable[[str], str]) -> tuple[ToolCall, ...]:
-    """Calls as they are recorded, with ids of their own: a missing or repeated id gets a number."""
+def _make_ids_unique(calls: tuple[ToolCall, ...], clean: Callable[[str], str]) -> tuple[ToolCall, ...]:
+    """Returns calls as they are recorded, each with an id of its own: a missing or repeated id gets a number."""
     seen: set[str] = set()
     distinct: list[ToolCall] = []
     for index, call in enumerate(calls):
         number = clean(call.id)[:MAX_NAME_CHARS] or f"call-{index + 1}"
-        while number in seen:  # each turn makes it longer, so it ends
+        while number in seen:  # each round makes it longer, so the loop ends
             number = f"{number}-{index + 1}"
         seen.add(number)
         distinct.append(ToolCall(number, clean(call.name)[:MAX_NAME_CHARS], clean(call.arguments)))
     return tuple(distinct)
 
 
-def _alone(message: Assistant, name: str) -> ToolCall | None:
+def _find_only_call(message: Assistant, name: str) -> ToolCall | None:
+    """Returns the call of that name if it is the message's only call."""
     return message.calls[0] if len(message.calls) == 1 and message.calls[0].name == name else None
 
 
-def _structured(message: Assistant, adapter: TypeAdapter[Any]) -> tuple[str | None, str | None]:
-    """(answer as JSON, problem); neither if the reply is made of other calls."""
-    call = _alone(message, ANSWER_TOOL)
+def _read_structured(message: Assistant, adapter: TypeAdapter[Any]) -> tuple[str | None, str | None]:
+    """Returns (answer as JSON, problem); both are None if the reply makes other calls."""
+    call = _find_only_call(message, ANSWER_TOOL)
     if call is None and message.calls:
         return None, None
     if call is None and not (message.content or "").strip():
         return None, EMPTY
     try:
-        if call is None:  # some models answer in plain JSON whatever they are told
+        if call is None:  # some models answer in plain JSON, whatever their instructions say
             value = adapter.validate_json(message.content or "")
         else:
             arguments = parse_json(call.arguments)
             wrapped = adapter.json_schema().get("type") != "object"
-            value = adapter.validate_python(_value(arguments) if wrapped else arguments)
+            value = adapter.validate_python(_unwrap(arguments) if wrapped else arguments)
     except ValidationError as error:
         return (
             None,
@@ -114,17 +115,17 @@ def _structured(message: Assistant, adapter: TypeAdapter[Any]) -> tuple[str | No
     return adapter.dump_json(value).decode(), None
 
 
-def _value(arguments: Any) -> Any:
-    """The answer in the arguments, of a type that had to be wrapped into an object."""
+def _unwrap(arguments: Any) -> Any:
+    """Returns the answer in the arguments, for a type that had to be wrapped in an object."""
     if isinstance(arguments, dict) and "value" in arguments:
         return cast("Any", arguments["value"])
     names: object = ", ".join(cast("dict[str, Any]", arguments)) if isinstance(arguments, dict) else arguments
     raise ValueError(f"the argument 'value' is missing (got {str(names)[:200] or 'none'})")
 
 
-def _decision(message: Assistant) -> tuple[str | None, str | None, bool | None]:
-    """(what the coordinator is told, problem, approved)."""
-    call = _alone(message, REVIEW_TOOL)
+def _read_decision(message: Assistant) -> tuple[str | None, str | None, bool | None]:
+    """Returns (the text for the coordinator, problem, approved)."""
+    call = _find_only_call(message, REVIEW_TOOL)
     if call is None and message.calls:
         return None, None, None
     if call is None:

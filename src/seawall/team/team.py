@@ -1,4 +1,4 @@
-"""Teams: a coordinator, specialists, a reviewer. Inert definitions; `Seawall` runs them."""
+"""Teams: a coordinator, specialists and a reviewer. A team is a definition; `Seawall` runs it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from seawall.team.agent import ASK_PREFIX, Agent, check_items
 from seawall.team.planner import Planner
 
 REVIEW_ROUNDS = 2
-"""A first look and one more after a correction: each further round costs as much as the answer did."""
+"""One review, and another one after a correction: each further round costs as much as the answer did."""
 
 
 REVIEW_TOOL = "review"
@@ -40,45 +40,46 @@ REVIEW_SPEC = ToolSpec(
 
 
 class Member(msgspec.Struct, frozen=True):
-    """An agent in its place in the team."""
+    """An agent as a member of its team."""
 
     agent: Agent
     asks: tuple[str, ...]
-    """Frames that it may open: names of agents."""
+    """Names of the agents that it may hand work to; each hand-off opens a frame."""
     specs: tuple[ToolSpec, ...]
     version: str
     reviewer: str | None = None
-    """Who reviews what this agent answers (it is a coordinator)."""
+    """The agent that reviews this one's answers, if this one is a coordinator with a reviewer."""
     rounds: int = 0
+    """Reviews of one answer, at most."""
     effects: frozenset[str] = frozenset()
     """Its tools that change the world, by name."""
     specs_bytes: int = 0
-    """Of the schemas of its tools, as they are sent: their upper bound in tokens."""
+    """Bytes of the schemas of its tools, as they are sent: an upper bound of their tokens."""
 
 
 class StartOptions(TypedDict, total=False):
-    """What `Seawall.start` takes besides the team and the request."""
+    """The options of `Seawall.start` and `Team.run`, besides the team and the request."""
 
     session: str | None
     """The conversation that the run belongs to. Its runs are serial."""
     tenant: str
-    """On whose account the run is."""
+    """The tenant whose account pays for the run."""
     principal: str
-    """Who asked."""
+    """The user or the service that makes the request."""
     request_id: str | None
-    """The same id again gives the run that exists."""
+    """A repeated id returns the run that exists."""
     limits: Limits | None
-    """In place of the team's limits."""
+    """Limits that replace the team's."""
     modes: Mapping[str, Mode] | None
-    """Guards by name that are set to `off`, `observe` or `enforce` for this run."""
+    """Modes of guards for this run, by name: `off`, `observe` or `enforce`."""
     stream: bool
-    """Whether `run.events()` brings pieces of the coordinator's text."""
+    """Whether `run.events()` yields pieces of the coordinator's text."""
     app: str | None
     """The team's import path, for `seawall resume`."""
 
 
 class RunTeam(Protocol):
-    """What runs a team. The runtime stands on the definitions, so it gives itself to `Team.runner`."""
+    """Runs a team. The definitions can't import the runtime, so the runtime sets `Team.runner` to one of these."""
 
     async def __call__(
         self,
@@ -88,20 +89,20 @@ class RunTeam(Protocol):
         journal: str | Path = ...,
         **options: Unpack[StartOptions],
     ) -> Outcome[Output_co]:
-        """Run the team once and return the outcome."""
+        """Runs the team once and returns the outcome."""
         ...
 
 
 class Team(Generic[Output_co]):
     """A coordinator with specialists and a reviewer, each an `Agent` or, for specialists, another `Team`.
 
-    `Team(agent)` is a team of one. `history` says what a session's next run is told of the earlier ones:
-    the whole `transcript`, or only requests and `answers`. `fallback` is an agent that answers in the team's
-    place when its plan no longer fits the time left: it only reads, and asks nobody. `planner` keeps runs within
-    their time; one is there by default where the team has a fallback or an optional agent. A nested team's
-    planner and fallback are not used: the run is planned by the outermost team.
-    Raises `Misused` for two agents of one name, a delegation to nobody, limits of zero or below, and whatever
-    is of another type.
+    `Team(agent)` is a team of one. `history` is what a session's next run is told of the earlier runs: the whole
+    `transcript`, or only the requests and `answers`. `fallback` is an agent that answers in the team's place when the
+    team's plan no longer fits the time left; it may only read, and may not ask other agents. `planner` keeps runs
+    within their time; a team with a fallback or an optional agent has one by default. The planner and the fallback of
+    a nested team are not used: the outermost team plans the run.
+    Raises `Misused` for two agents of one name, a hand-off to an agent that is not there, limits of zero or below, and
+    an argument of another type.
     """
 
     runner: ClassVar[RunTeam]
@@ -129,7 +130,7 @@ class Team(Generic[Output_co]):
             raise Misused(f"team {name!r} has no coordinator")
         for what, given in (("coordinator", coordinator), ("reviewer", reviewer), ("fallback", fallback)):
             if not isinstance(cast("object", given), Agent | None):
-                raise Misused(f"team {name!r}: {what} is {given!r}, which is no Agent")
+                raise Misused(f"team {name!r}: {what} is {given!r}, which is not an Agent")
         check_items(f"team {name!r}: specialists", specialists, (Agent, Team))
         check_items(f"team {name!r}: guards", guards, Guard)
         if not isinstance(cast("object", review_rounds), int):
@@ -149,15 +150,15 @@ class Team(Generic[Output_co]):
         self.limits = validate_limits(Limits() if limits is None else limits)
         self.guards = tuple(guards)
         self.history: Literal["transcript", "answers"] = history
-        self.members = self._members()
-        self.planner = self._planner(planner)
+        self.members = self._gather_members()
+        self.planner = self._choose_planner(planner)
         self.version = digest({name: member.version for name, member in self.members.items()})[:12]
 
     def __repr__(self) -> str:
         return f"<Team {self.name} of {', '.join(self.members)}>"
 
-    def _members(self) -> dict[str, Member]:
-        """Every agent of this team and of the teams in it, by name."""
+    def _gather_members(self) -> dict[str, Member]:
+        """Returns every agent of this team and of the teams in it, by name."""
         members: dict[str, Member] = {}
 
         def join(name: str, member: Member) -> None:
@@ -165,7 +166,9 @@ class Team(Generic[Output_co]):
                 raise Misused(f"team {self.name!r} has two agents of the name {name!r}")
             members[name] = member
 
-        entries: dict[str, tuple[str, str]] = {}  # a specialist's name: whose frame it opens, and its role
+        entries: dict[
+            str, tuple[str, str]
+        ] = {}  # by specialist: the agent whose frame a hand-off opens, and the role
         for specialist in self.specialists:
             if isinstance(specialist, Team):
                 if not specialist.name.replace("-", "_").isidentifier():
@@ -180,18 +183,18 @@ class Team(Generic[Output_co]):
                 entries[specialist.name] = (specialist.name, specialist.role)
         agents = [item for item in self.specialists if isinstance(item, Agent)]
         for agent in agents:
-            join(agent.name, self._member(agent, agent.asks or (), entries))
+            join(agent.name, self._make_member(agent, agent.asks or (), entries))
         asks = self.coordinator.asks if self.coordinator.asks is not None else tuple(entries)
         reviewer = self.reviewer
-        join(self.coordinator.name, self._member(self.coordinator, asks, entries, reviewer))
+        join(self.coordinator.name, self._make_member(self.coordinator, asks, entries, reviewer))
         if reviewer is not None:
-            join(reviewer.name, self._member(reviewer, reviewer.asks or (), entries))
+            join(reviewer.name, self._make_member(reviewer, reviewer.asks or (), entries))
         if self.fallback is not None:
-            join(self.fallback.name, self._member(self.fallback, (), entries))
+            join(self.fallback.name, self._make_member(self.fallback, (), entries))
         return members
 
-    def _planner(self, given: Planner | None) -> Planner | None:
-        """The planner of the team's runs. Raises `Misused` for what none could keep to."""
+    def _choose_planner(self, given: Planner | None) -> Planner | None:
+        """Returns the planner of the team's runs. Raises `Misused` for a fallback or prior that no planner can use."""
         where = f"team {self.name!r}"
         if not isinstance(cast("object", given), Planner | None):
             raise Misused(f"{where}: planner is {given!r}; it must be Planner(…)")
@@ -200,15 +203,15 @@ class Team(Generic[Output_co]):
             effects = [item.name for item in fallback.tools if item.effect]
             if effects:
                 raise Misused(
-                    f"{where}: fallback {fallback.name!r} only reads, and {effects[0]!r} is an effect"
+                    f"{where}: fallback {fallback.name!r} may only read, and {effects[0]!r} is an effect"
                 )
             if fallback.asks:
                 raise Misused(
-                    f"{where}: fallback {fallback.name!r} asks nobody (got asks={list(fallback.asks)})"
+                    f"{where}: fallback {fallback.name!r} may not ask other agents (asks={list(fallback.asks)})"
                 )
         for what, agent in (("reviewer", self.reviewer), ("fallback", fallback)):
             if agent is not None and agent.optional:
-                raise Misused(f"{where}: {what} {agent.name!r} is optional; only who is asked can be")
+                raise Misused(f"{where}: {what} {agent.name!r} is optional; only a specialist can be")
         optional = any(member.agent.optional for member in self.members.values())
         if given is None:
             return Planner() if optional or fallback is not None else None
@@ -216,10 +219,10 @@ class Team(Generic[Output_co]):
         for name in given.priors:
             kind, _, of = name.partition(":")
             if of not in (tools if kind == "tool" else self.members):
-                raise Misused(f"{where}: its planner has a prior for {name!r}, and there is no such {kind}")
+                raise Misused(f"{where}: its planner has a prior for {name!r}, but there is no such {kind}")
         return given
 
-    def _member(
+    def _make_member(
         self,
         agent: Agent,
         asks: Sequence[str],
@@ -232,12 +235,12 @@ class Team(Generic[Output_co]):
             if name not in entries:
                 known = ", ".join(entries) or "nobody"
                 raise Misused(
-                    f"agent {agent.name!r} asks {name!r}, who is not in team {self.name!r} (there: {known})"
+                    f"agent {agent.name!r} asks {name!r}, which is not in team {self.name!r} (there: {known})"
                 )
-            spec = _ask_spec(name, entries[name][1])
+            spec = _make_ask_spec(name, entries[name][1])
             if spec.name in taken:
                 raise Misused(
-                    f"agent {agent.name!r}: its tool {spec.name!r} has the name of a hand-off to {name!r}"
+                    f"agent {agent.name!r}: its tool {spec.name!r} has the same name as a hand-off to {name!r}"
                 )
             specs.append(spec)
         if agent.answer_spec is not None:
@@ -245,12 +248,12 @@ class Team(Generic[Output_co]):
         if agent is self.reviewer:
             if REVIEW_TOOL in taken:
                 raise Misused(
-                    f"agent {agent.name!r} reviews: the tool name {REVIEW_TOOL!r} is taken by its decision"
+                    f"agent {agent.name!r} is a reviewer: its decision uses the tool name {REVIEW_TOOL!r}"
                 )
             specs.append(REVIEW_SPEC)
         if agent is self.reviewer and agent.adapter is not None:
             raise Misused(
-                f"agent {agent.name!r} reviews: its answer is a decision, so it takes no output type"
+                f"agent {agent.name!r} is a reviewer: its answer is a decision, so it can't have an output type"
             )
         if reviewer is agent:
             raise Misused(f"agent {agent.name!r} can't review itself")
@@ -259,32 +262,32 @@ class Team(Generic[Output_co]):
             agent=agent,
             asks=tuple(asks),
             specs=tuple(specs),
-            version=agent.version(targets),
+            version=agent.make_version(targets),
             reviewer=None if reviewer is None else reviewer.name,
             rounds=self.review_rounds,
             effects=frozenset(item.name for item in agent.tools if item.effect),
             specs_bytes=sum(len(canonical(spec)) for spec in specs),
         )
 
-    def output(self, answer: str) -> Output_co | None:
-        """A recorded answer as the coordinator's `output` type; None without one, or if it does not fit it."""
+    def parse_output(self, answer: str) -> Output_co | None:
+        """Returns a recorded answer as the coordinator's `output` type; None without one, or if it does not fit."""
         adapter = self.coordinator.adapter
         if adapter is None:
             return None
         try:
             return adapter.validate_json(answer)
-        except Exception:  # noqa: BLE001 -- recorded under an older type, or a validator of the user's own raises
+        except Exception:  # noqa: BLE001 -- it was recorded under an older type, or a validator of the user raises
             return None
 
-    def target(self, name: str) -> str | None:
-        """The agent whose frame a hand-off to `name` opens: itself, or a nested team's coordinator."""
+    def find_target(self, name: str) -> str | None:
+        """Returns the agent whose frame a hand-off to `name` opens: that agent, or a nested team's coordinator."""
         if name in self.members:
             return name
         for specialist in self.specialists:
             if isinstance(specialist, Team):
                 if specialist.name == name:
                     return specialist.coordinator.name
-                found = specialist.target(name)
+                found = specialist.find_target(name)
                 if found is not None:
                     return found
         return None
@@ -296,7 +299,7 @@ class Team(Generic[Output_co]):
         return await Team.runner(self, request, journal=journal, **options)
 
 
-def _ask_spec(name: str, role: str) -> ToolSpec:
+def _make_ask_spec(name: str, role: str) -> ToolSpec:
     schema = {
         "type": "object",
         "properties": {
@@ -308,22 +311,22 @@ def _ask_spec(name: str, role: str) -> ToolSpec:
     return ToolSpec(f"{ASK_PREFIX}{name}", f"Hand a task to {name}. {role}".strip(), schema)
 
 
-ALONE = 64
-"""Agents whose team of one is kept, so that their runs share its thread pools; a program has a handful."""
+MAX_TEAMS_OF_ONE = 64
+"""Teams of one that are kept, so that an agent's runs share their thread pools; a program has a handful."""
 
 
-@functools.lru_cache(maxsize=ALONE)
-def _alone(agent: Agent) -> Team:
+@functools.lru_cache(maxsize=MAX_TEAMS_OF_ONE)
+def _make_team_of_one(agent: Agent) -> Team:
     return Team(agent)
 
 
 def as_team(given: Team[Output_co] | Agent[Output_co]) -> Team[Output_co]:
-    """A team as it is, an agent as its team of one. Raises `Misused` for anything else."""
+    """Returns a team unchanged, and an agent's team of one. Raises `Misused` for anything else."""
     if isinstance(given, Agent):
-        given = _alone(given)
+        given = _make_team_of_one(given)
     if not isinstance(cast("object", given), Team):
-        raise Misused(f"{given!r} is no Team, nor an Agent")
-    if given.coordinator.optional:  # of a team in another one it may be: that one asks it
-        who = given.coordinator.name
-        raise Misused(f"team {given.name!r}: coordinator {who!r} is optional; only who is asked can be")
+        raise Misused(f"{given!r} is not a Team or an Agent")
+    if given.coordinator.optional:  # a nested team's may be: it is a specialist of the other team
+        name = given.coordinator.name
+        raise Misused(f"team {given.name!r}: coordinator {name!r} is optional; only a specialist can be")
     return given

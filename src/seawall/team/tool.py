@@ -19,14 +19,15 @@ from seawall.core.errors import Misused, SeawallError
 from seawall.models.protocol import ToolSpec
 
 INLINE_BYTES = 64 * 1024
-"""A longer result is kept by reference and the agent is shown its beginning: about 16,000 tokens."""
+"""Bytes of a result that an agent is shown as a whole, about 16,000 tokens. A longer result is kept by reference."""
 MAX_RESULT_BYTES = 16 * 1024 * 1024
-"""A longer result is an error: nothing that an agent could use is that long, and it would be stored."""
+"""Bytes of a result. A longer one is an error: no agent could use it, and the journal would store it."""
 PREVIEW_CHARS = 2_000
+"""Characters that an agent is shown of a result that is kept by reference."""
 MAX_THREADS = 8
-"""Threads of one sync tool; more calls wait. A call that never returns keeps its thread, not the run."""
+"""Threads of one sync tool; further calls wait. A call that never returns holds its thread, but not the run."""
 MAX_ENDPOINT_CHARS = 100
-"""Of an endpoint's name: it is part of a key in the journal, and a column of a table."""
+"""Characters of an endpoint's name, which is part of a key in the journal and a column of a table."""
 
 P = ParamSpec("P", default=...)
 """The parameters of a tool's function."""
@@ -37,12 +38,12 @@ _PLAIN = frozenset({bool, int, float, list, dict})
 
 
 class NotDone(SeawallError):
-    """Raised by an effect tool: it failed, and the world was not changed."""
+    """An effect tool raises it to say that it failed and did not change the world."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ToolContext:
-    """What a tool may know of its call. Take it as a parameter annotated `ToolContext`."""
+    """Facts about one call, for the tool. A tool receives them in a parameter with the annotation `ToolContext`."""
 
     run: str
     step: int
@@ -53,14 +54,15 @@ class ToolContext:
     remaining_s: float
     """Active seconds that the run has left."""
     key: str
-    """Idempotency key: the same for every attempt of this call, also after a crash."""
+    """The idempotency key: the same for every attempt of this call, even after a crash."""
 
 
 class Tool(Generic[P, R_co]):
-    """A function that agents may call. Make one with `@tool`.
+    """A function that agents may call. `@tool` makes one.
 
-    It can still be called as the plain function that it wraps, with that function's parameters and result.
-    A tool of any signature is a `Tool`, or a `Tool[..., Any]`.
+    A tool can still be called as the plain function that it wraps, with that function's parameters and result.
+    The type of a tool with any signature is `Tool`, which is short for `Tool[..., Any]`. With a `schema` (a JSON schema
+    of type object) the arguments are passed on as the model wrote them, and only the function checks them.
     """
 
     def __init__(
@@ -98,10 +100,10 @@ class Tool(Generic[P, R_co]):
         self._check_options()
         self.context_parameter: str | None = None
         self._fields: tuple[str, ...] = ()
-        self._allows_none = False
+        self._may_return_none = False
         self._model: type[BaseModel] | None = None
         if schema is None:
-            self._model = self._parameters(function)
+            self._model = self._make_model(function)
             schema = self._model.model_json_schema()
             schema.pop("title", None)
         text = description if description is not None else inspect.getdoc(function) or ""
@@ -127,15 +129,16 @@ class Tool(Generic[P, R_co]):
                 f"it must be a name of at most {MAX_ENDPOINT_CHARS} characters"
             )
         if self.poll and self.effect:
-            raise Misused(f"tool {self.name!r}: poll=True is for reads; this one is an effect")
+            raise Misused(f"tool {self.name!r}: poll=True is for reads, and this tool is an effect")
         if self.fresh_s is not None and (self.effect or self.poll or not self.fresh_s > 0):
             what = "an effect" if self.effect else "a poll" if self.poll else f"{self.fresh_s}"
             raise Misused(f"tool {self.name!r}: fresh_s is for reads and above zero (this is {what})")
 
-    def _parameters(self, function: Callable[..., Any]) -> type[BaseModel]:
+    def _make_model(self, function: Callable[..., Any]) -> type[BaseModel]:
+        """Returns the pydantic model of the parameters. Raises `Misused` for one that a model can't send."""
         signature = inspect.signature(function)
         try:
-            hints = get_type_hints(_annotated(function), include_extras=True)
+            hints = get_type_hints(_find_annotated(function), include_extras=True)
         except (NameError, TypeError) as error:
             raise Misused(f"tool {self.name!r}: an annotation can't be resolved: {error}") from error
         fields: dict[str, Any] = {}
@@ -154,7 +157,7 @@ class Tool(Generic[P, R_co]):
             default = ... if parameter.default is parameter.empty else parameter.default
             fields[parameter.name] = (hint, default)
         returns = hints.get("return", Any)
-        self._allows_none = returns is Any or _allows_none(returns)
+        self._may_return_none = returns is Any or _allows_none(returns)
         self._fields = tuple(fields)
         config = ConfigDict(extra="forbid", arbitrary_types_allowed=False)
         try:
@@ -169,12 +172,12 @@ class Tool(Generic[P, R_co]):
         """Calls the plain function."""
         return self.function(*args, **kwargs)
 
-    def declared(self, version: str) -> bool:
-        """Whether a recorded version has the declared version of today; its text may have changed."""
+    def has_version(self, version: str) -> bool:
+        """Returns whether a recorded version has the `version` that is declared today; its text may have changed."""
         return version.rpartition("-")[0] == self.version.rpartition("-")[0]
 
-    def validated(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Keyword arguments for the function. Raises `ValueError` with what is wrong, for the model."""
+    def validate_arguments(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Returns keyword arguments for the function. Raises `ValueError`, which tells the model what is wrong."""
         if self._model is None:
             return arguments
         try:
@@ -183,9 +186,9 @@ class Tool(Generic[P, R_co]):
             raise ValueError(explain_validation(error)) from None
         return {name: getattr(model, name) for name in self._fields}
 
-    def encoded(self, value: object) -> str | bytes:
-        """A result as it is recorded. Raises `TypeError` or `ValueError` with what is wrong."""
-        if value is None and not self._allows_none:
+    def encode_result(self, value: object) -> str | bytes:
+        """Returns a result as it is recorded. Raises `TypeError` or `ValueError` for one that can't be recorded."""
+        if value is None and not self._may_return_none:
             raise ValueError(f"tool {self.name!r} returned None, which its annotation does not allow")
         encoded = encode(value, f"tool {self.name!r}")
         size = len(encoded)
@@ -194,8 +197,8 @@ class Tool(Generic[P, R_co]):
         return encoded
 
 
-def _annotated(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Where the annotations of a partial or of a callable object stand."""
+def _find_annotated(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns the function that holds the annotations of a partial or of a callable object."""
     while isinstance(function, functools.partial):
         function = function.func
     return function if inspect.isroutine(function) else type(function).__call__
@@ -208,7 +211,7 @@ def _allows_none(hint: Any) -> bool:
 
 
 def encode(value: object, what: str) -> str | bytes:
-    """Text as it is, bytes as they are, everything else as JSON. Raises `TypeError` for what has none."""
+    """Returns text and bytes unchanged, and any other value as JSON. Raises `TypeError` if the value has no JSON form."""
     if isinstance(value, str | bytes):
         return value
     if isinstance(value, bytearray):
@@ -216,24 +219,24 @@ def encode(value: object, what: str) -> str | bytes:
     try:
         if value is None or type(value) in _PLAIN:
             text = encode_canonical(value)
-            # JSON has no NaN; written as null it would say that nothing is known.
-            odd = to_json(value, inf_nan_mode="strings").decode() if "null" in text else ""
-            return odd if '"NaN"' in odd or 'Infinity"' in odd else text
+            # JSON has no NaN, and the encoder above writes null, which would mean that nothing is known.
+            named = to_json(value, inf_nan_mode="strings").decode() if "null" in text else ""
+            return named if '"NaN"' in named or 'Infinity"' in named else text
     except (TypeError, ValueError, RecursionError, msgspec.MsgspecError):
-        pass  # something inside that only pydantic knows how to write
+        pass  # it holds a value that only pydantic can encode
     try:
         return to_json(value, bytes_mode="base64", inf_nan_mode="strings").decode()
     except (PydanticSerializationError, ValueError, RecursionError) as error:
-        raise TypeError(f"{what} returned a {type(value).__name__} that is no JSON: {error}") from None
+        raise TypeError(f"{what} returned a {type(value).__name__} that is not JSON: {error}") from None
 
 
 def encode_canonical(value: object) -> str:
-    """JSON text with sorted keys."""
+    """Returns JSON text with sorted keys."""
     return canonical(value).decode()
 
 
 def explain_validation(error: ValidationError) -> str:
-    """A validation error for a model: which field, what is wrong, what came."""
+    """Returns a validation error's text for a model: the fields, what is wrong with each, and the given values."""
     lines: list[str] = []
     for item in error.errors(include_url=False, include_context=False)[:10]:
         where = ".".join(str(part) for part in item["loc"]) or "arguments"
@@ -243,7 +246,7 @@ def explain_validation(error: ValidationError) -> str:
 
 
 def make_adapter(output: Any) -> TypeAdapter[Any]:
-    """The validator of an agent's structured answer. Raises `Misused` for what has no schema."""
+    """Returns the validator of an agent's structured answer. Raises `Misused` for a type without a schema."""
     try:
         return TypeAdapter(output)
     except Exception as error:
@@ -289,32 +292,32 @@ def tool(
     fresh_s: float | None = None,
     volatile: Sequence[str | re.Pattern[str]] = (),
 ) -> Tool[P, R_co] | Callable[[Callable[P, R_co]], Tool[P, R_co]]:
-    """Make a tool of a function, sync or async. Its docstring is what the model is told.
+    """Makes a tool of a function, sync or async. The function's docstring is the description that the model reads.
 
-    `effect`: it changes the world; an attempt whose fate is not known is never made again by itself.
-    `idempotent`: an effect that honours `ToolContext.key`, so that it may be attempted again after a crash.
-    `timeout_s`: seconds for one call, its wait for a thread included. `retries`: further tries after it
-    raised (reads, idempotent effects). `threads`: calls of a sync tool at once, over all runs of a team in
+    `effect`: the tool changes the world. Seawall never repeats an attempt by itself if its fate is not known.
+    `idempotent`: an effect that honours `ToolContext.key`, so Seawall may attempt it again after a crash.
+    `timeout_s`: seconds for one call, including its wait for a thread. `retries`: further tries after the tool
+    raised (for reads and idempotent effects). `threads`: concurrent calls of a sync tool, over all runs of a team in
     this process. `version`: raise it when the tool's meaning changes.
 
-    `endpoint`: the name of what it calls, if several tools call the same (`"bank"`); its own name otherwise. When
-    too many calls of an endpoint fail or are slow, its breaker opens, and its tools are not called for a while. A
-    tool that raises a `Broken`, an error of a connection, a time-out or a status of 429 or 5xx says that the other
-    side is broken; anything else, such as `LookupError("no such order")`, is its answer.
+    `endpoint`: the name of the service that the tool calls, if several tools call the same one (`"bank"`); by default
+    the tool's own name. When too many calls of an endpoint fail or are slow, its breaker opens, and its tools are not
+    called for a while. A tool that raises a `Broken`, a connection error, a time-out or a status of 429 or 5xx
+    reports that the service is broken; any other error, such as `LookupError("no such order")`, is the tool's answer.
 
-    `poll`: it is asked until something has happened, so equal results are no loop; the guard `Loops` spaces its
-    calls out and has a cap of its own. `fresh_s`: for so many active seconds an equal call is answered with the
-    result that is known, as long as nothing was written since. `volatile`: what of its results differs each time
-    and means nothing, as names of JSON fields and as compiled patterns; clocks, durations, ids of requests and the
-    like are known already.
+    `poll`: the agent calls the tool until something has happened, so equal results are not a loop; the guard `Loops`
+    spaces the calls out and has a cap of its own for them. `fresh_s`: for that many active seconds an equal call is
+    answered with the known result, if nothing was written since. `volatile`: the parts of the results that differ
+    each time and mean nothing, as names of JSON fields or compiled patterns; clocks, durations, ids of requests and
+    similar parts are known already.
 
-    A sync call that never returns holds its thread as long as the process lives. Once all of a tool's
-    threads are held, its calls fail after `timeout_s` and were not made; without `timeout_s` they wait until
-    their run is out of time. So a sync tool sets its client's own time-out too. An `async` tool runs on the
-    event loop: one that blocks there (`time.sleep`, a sync client) holds every run of the process, and no
-    limit can stop it; write that one as a plain `def`.
+    A sync call that never returns holds its thread as long as the process lives. Once all of a tool's threads are
+    held, its calls fail after `timeout_s` without having been made; without `timeout_s` they wait until their run is
+    out of time. So a sync tool should also set its client's own time-out. An `async` tool runs on the event loop. If
+    it blocks there (`time.sleep`, a sync client), it stops every run of the process, and no limit can end it: write
+    such a tool as a plain `def`.
 
-    Raises `Misused` for a parameter without annotation and for options that contradict each other.
+    Raises `Misused` for a parameter without an annotation and for options that contradict each other.
     """
 
     def make(function: Callable[P, R_co]) -> Tool[P, R_co]:
