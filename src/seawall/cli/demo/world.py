@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import weakref
 from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager
 from decimal import Decimal
@@ -117,6 +118,8 @@ class World:
         self._closed = threading.Event()
         self._gate = threading.Event()
         self._gate.set()
+        self._database: sqlite3.Connection | None = None
+        """The main thread's connection: it counts model calls, of which there are many."""
 
     @classmethod
     def create(cls, path: Path, trouble: Trouble = "none") -> World:
@@ -134,9 +137,12 @@ class World:
         return f"<World {self.path.name} {self.count_calls()} calls>"
 
     def close(self) -> None:
-        """Answers all waiting calls now."""
+        """Answers all waiting calls now, and closes the main thread's connection."""
         self._closed.set()
         self._gate.set()
+        if self._database is not None:
+            self._database.close()
+            self._database = None
 
     def set_trouble(self, trouble: Trouble, *, replies: int = 0) -> None:
         """Sets what is wrong from now on. Trouble of the provider begins after `replies` model calls."""
@@ -153,9 +159,23 @@ class World:
 
     @contextmanager
     def _open(self) -> Generator[sqlite3.Connection, None, None]:
-        with closing(sqlite3.connect(self.path, timeout=LOCK_WAIT_S, isolation_level=None)) as database:
-            database.execute("PRAGMA synchronous=OFF")  # a killed process loses nothing by it
-            yield database
+        """Yields the main thread's connection, or in another thread a new one."""
+        if threading.current_thread() is not threading.main_thread() or self._closed.is_set():
+            with closing(self._connect()) as database:
+                yield database
+            return
+        if self._database is None:
+            self._database = self._connect()
+            weakref.finalize(self, self._database.close)
+        yield self._database
+
+    def _connect(self) -> sqlite3.Connection:
+        # Garbage collection may close the main thread's connection in another thread.
+        database = sqlite3.connect(
+            self.path, timeout=LOCK_WAIT_S, isolation_level=None, check_same_thread=False
+        )
+        database.execute("PRAGMA synchronous=OFF")  # a killed process loses nothing by it
+        return database
 
     # ---- the services that tools call
 
