@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seawall.planner.latencies import LEARNED, MAX_NAMES, WINDOW, Latencies, LatencyWindow
+from seawall.planner.latencies import MAX_NAMES, MIN_DURATIONS, WINDOW, Latencies, LatencyWindow
 
 
 def window(*durations: float, censored: tuple[float, ...] = ()) -> LatencyWindow:
@@ -21,7 +21,7 @@ def window(*durations: float, censored: tuple[float, ...] = ()) -> LatencyWindow
 
 @given(st.lists(st.floats(0.001, 1000), min_size=1, max_size=WINDOW), st.floats(0.01, 0.99))
 def test_without_given_up_calls_it_is_the_sample_quantile(durations: list[float], q: float) -> None:
-    value = window(*durations).quantile(q)
+    value = window(*durations).compute_quantile(q)
 
     assert value in durations
     assert sum(each <= value for each in durations) >= q * len(durations) - 1e-6
@@ -40,12 +40,12 @@ def test_a_call_that_was_given_up_never_makes_anything_look_quicker(
         seen.add(seconds, censored)
         plain.add(seconds, False)
 
-    assert seen.quantile(q) >= plain.quantile(q)
+    assert seen.compute_quantile(q) >= plain.compute_quantile(q)
 
 
 def test_calls_that_were_given_up_count_as_at_least_that_long() -> None:
-    assert window(1, 1, 1, 1, 1, 1, 1, 9, censored=(2, 2)).quantile(0.8) == 9
-    assert window(1, 1, censored=(5, 5, 5)).quantile(0.9) == 5
+    assert window(1, 1, 1, 1, 1, 1, 1, 9, censored=(2, 2)).compute_quantile(0.8) == 9
+    assert window(1, 1, censored=(5, 5, 5)).compute_quantile(0.9) == 5
 
 
 def test_only_the_newest_durations_count() -> None:
@@ -54,7 +54,7 @@ def test_only_the_newest_durations_count() -> None:
         found.add(60.0, False)
 
     assert len(found) == WINDOW
-    assert found.quantile(0.9) == 60
+    assert found.compute_quantile(0.9) == 60
 
 
 def test_the_error_is_what_is_stated() -> None:
@@ -62,7 +62,7 @@ def test_the_error_is_what_is_stated() -> None:
     ranks: list[float] = []
     for _ in range(400):
         found = window(*(rng.random() for _ in range(WINDOW)))
-        ranks.append(found.quantile(0.95))  # of a uniform variable the value is its rank
+        ranks.append(found.compute_quantile(0.95))  # of a uniform variable the value is its rank
 
     mean = sum(ranks) / len(ranks)
     deviation = (sum((rank - mean) ** 2 for rank in ranks) / len(ranks)) ** 0.5
@@ -72,12 +72,12 @@ def test_the_error_is_what_is_stated() -> None:
 
 def test_nothing_is_known_before_enough_was_seen() -> None:
     latencies = Latencies()
-    for _ in range(LEARNED - 1):
+    for _ in range(MIN_DURATIONS - 1):
         latencies.learn("tool:look", 1.0)
-    assert latencies.quantiles("tool:look", (0.5,)) is None
+    assert latencies.compute_quantiles("tool:look", (0.5,)) is None
 
     latencies.learn("tool:look", 1.0)
-    assert latencies.quantiles("tool:look", (0.5, 0.95)) == [1.0, 1.0]
+    assert latencies.compute_quantiles("tool:look", (0.5, 0.95)) == [1.0, 1.0]
 
 
 def test_what_is_pruned_by_is_forgotten_until_it_is_tried_again() -> None:
@@ -86,26 +86,26 @@ def test_what_is_pruned_by_is_forgotten_until_it_is_tried_again() -> None:
         latencies.learn("agent:slow", 60.0)
 
     prunings = 0
-    while latencies.quantiles("agent:slow", (0.5,)) is not None:
+    while latencies.compute_quantiles("agent:slow", (0.5,)) is not None:
         latencies.forget("agent:slow")
         prunings += 1
 
     assert prunings <= 40
-    assert latencies.prior_share("agent:slow") == 1.0
+    assert latencies.get_prior_share("agent:slow") == 1.0
     for _ in range(17):
         latencies.forget("agent:slow")
-    assert 0.3 < latencies.prior_share("agent:slow") < 0.34
+    assert 0.3 < latencies.get_prior_share("agent:slow") < 0.34
 
 
 def test_the_least_recently_seen_name_is_dropped_beyond_the_bound() -> None:
     latencies = Latencies()
-    for _ in range(LEARNED):
+    for _ in range(MIN_DURATIONS):
         latencies.learn("first", 1.0)
     for number in range(MAX_NAMES - 1):
         latencies.learn(f"tool:{number}", 1.0)
-    assert latencies.quantiles("first", (0.5,)) is not None
+    assert latencies.compute_quantiles("first", (0.5,)) is not None
 
     latencies.learn("one more", 1.0)
 
-    assert latencies.quantiles("first", (0.5,)) is None
+    assert latencies.compute_quantiles("first", (0.5,)) is None
     assert repr(latencies) == f"<Latencies of {MAX_NAMES} names>"

@@ -9,7 +9,7 @@ import pytest
 
 from seawall import Agent, Limits, Misused, Planner, Seawall, Team, tool
 from seawall.core.events import Planned
-from seawall.planner.latencies import LEARNED
+from seawall.planner.latencies import MIN_DURATIONS
 from seawall.testing import ManualClock, ScriptedModel, call, say, slow
 
 
@@ -92,8 +92,8 @@ def test_what_runs_took_is_known_to_the_runs_after_them() -> None:
     async def main() -> None:
         clock = ManualClock()
         scripts = [slow(1, call("ask_archivist", task="a")), slow(1, "Done.")]
-        boss = ScriptedModel([*scripts * (LEARNED + 1)], clock=clock)
-        archivist = ScriptedModel([slow(7, say("old"))] * (LEARNED + 1), clock=clock)
+        boss = ScriptedModel([*scripts * (MIN_DURATIONS + 1)], clock=clock)
+        archivist = ScriptedModel([slow(7, say("old"))] * (MIN_DURATIONS + 1), clock=clock)
         team = Team(
             "desk",
             Agent("boss", model=boss),
@@ -101,7 +101,7 @@ def test_what_runs_took_is_known_to_the_runs_after_them() -> None:
             limits=Limits(active_s=20),
         )
         async with Seawall(clock=clock, environment={}) as sea:
-            for _ in range(LEARNED):
+            for _ in range(MIN_DURATIONS):
                 assert (await clock.until((await sea.start(team, "go")).outcome())).pruned == ()
             run = await sea.start(team, "go", limits=Limits(active_s=9))
             outcome = await clock.until(run.outcome())

@@ -133,14 +133,14 @@ class Driver:
     def _watch_plan(self) -> None:
         """Asks the planner once more when only the time for the mandatory end is left."""
         planner, left_s = self._planner, self.left_s()
-        mark_s = None if planner is None else planner.next_look_s(self.state, left_s)
+        mark_s = None if planner is None else planner.find_next_check_s(self.state, left_s)
         if planner is None or mark_s is None:
             return
 
         def look() -> None:
             if self.state.ended is not None:
                 return
-            planned = planner.last_call(self.state, self.left_s())
+            planned = planner.plan_end(self.state, self.left_s())
             if planned is not None:
                 self._proceed([planned])
             self._watch_plan()
@@ -493,7 +493,7 @@ class Driver:
         """Gives the step its own time, or what the plan has for it."""
         planned_s = None
         if self._planner is not None:
-            planned_s = self._planner.limit_s(step, self.state, self.left_s())
+            planned_s = self._planner.compute_step_limit_s(step, self.state, self.left_s())
         planned = planned_s is not None and (step.timeout_s is None or planned_s < step.timeout_s)
         limit_s = planned_s if planned else step.timeout_s
         self._timers.start(step.number, limit_s, lambda: self._expire(step, limit_s or 0.0, planned=planned))
@@ -508,7 +508,7 @@ class Driver:
         )
         events: list[Event] = []
         if planned and self._planner is not None:
-            events.append(self._planner.cut(step, self.state, self.left_s()))
+            events.append(self._planner.plan_cut(step, self.state, self.left_s()))
         self._proceed([*events, *self._settle(step, replace(result, duration_s=after_s))])
         self._timers.stop(step.number)
 

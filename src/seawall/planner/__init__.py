@@ -1,1 +1,1 @@
-"""The planner of one run: what is known of latencies, what the rest of a run takes, and what is pruned for it."""
+"""The planner of one run: knows latencies, estimates what the rest of the run takes, and prunes what does not fit."""

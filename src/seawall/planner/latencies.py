@@ -1,14 +1,15 @@
-"""How long things take: of each name the newest durations, and quantiles of them.
+"""Latencies: the newest durations of each name, and quantiles of them.
 
-A window of the newest `WINDOW` durations, kept as they are. Against a sketch over all time it forgets, which is
-what a deadline needs when an endpoint becomes slow: 7 of 128 slow calls move the 0.95 quantile. The price is
-its error, which is that of a sample: the rank of a quantile q from n durations has a standard error of
-sqrt(q (1 - q) / n), for q = 0.95 and n = 128 about 0.02.
+For each name a window keeps the newest `WINDOW` durations as they are. Unlike a sketch over all time, a window
+forgets, and a deadline needs that when an endpoint becomes slow: 7 slow calls among 128 move the 0.95 quantile. The
+price is the error of a sample: the rank of a quantile q from n durations has a standard error of
+sqrt(q (1 - q) / n), which is about 0.02 for q = 0.95 and n = 128.
 
 A call that was given up lasted *at least* so long. Such durations are censored, and the quantile is that of the
-product-limit estimate (Kaplan and Meier, 1958), which without them is the plain sample quantile.
+product-limit estimate (Kaplan and Meier, 1958). Without censored durations it is the plain sample quantile.
 
-No clock is read here. The knowledge is this process's own and is not kept: a new process begins with priors.
+This file reads no clock. Durations are known to this process alone and are not saved: a new process begins with
+priors.
 """
 
 from __future__ import annotations
@@ -17,17 +18,17 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 
 WINDOW = 128
-"""Durations kept of a name: enough for the 0.95 quantile, and forgotten within an hour at two calls a minute."""
-LEARNED = 20
-"""With fewer durations the prior counts: below twenty the 0.95 quantile is the longest one, and a single stall
-would make everything look slow."""
-FORGOTTEN = 16
-"""Where something was pruned, the oldest sixteenth of what was reckoned with is dropped, or a sixteenth of a prior.
-After some forty prunings in a row without new durations the prior counts again, one that is three times too long
-has shrunk to the truth after seventeen, and what was pruned is tried again."""
+"""Durations kept of one name: enough for the 0.95 quantile. At two calls a minute, all are replaced in about an hour."""
+MIN_DURATIONS = 20
+"""With fewer durations the prior is used. Below twenty durations the 0.95 quantile is the longest one, and a single
+stall would make everything look slow."""
+FORGET_PART = 16
+"""Each pruning drops the oldest sixteenth of the durations that the estimate used, or a sixteenth of a prior. After
+some forty prunings in a row without new durations the prior is used again. A prior that is three times too long
+shrinks to the truth within seventeen prunings. Then what was pruned is tried again."""
 MAX_NAMES = 1_000
-"""Names that are known at once, the least recently used one is dropped: about 4 MB, and more agents and tools
-than a process serves."""
+"""Names that are known at once; the least recently used one is dropped. They take about 4 MB, and a process serves
+fewer agents and tools than that."""
 
 
 class LatencyWindow:
@@ -39,43 +40,46 @@ class LatencyWindow:
         self._durations: deque[tuple[float, bool]] = deque(maxlen=WINDOW)
         self._sorted: list[tuple[float, bool]] | None = None
         self.prior_share = 1.0
-        """What a declared prior still counts."""
+        """The share of a declared prior that is still used, from 1 down."""
 
     def __len__(self) -> int:
         return len(self._durations)
 
     def __repr__(self) -> str:
-        return f"<LatencyWindow of {len(self)}, median {self.quantile(0.5):g} s>"
+        return f"<LatencyWindow of {len(self)}, median {self.compute_quantile(0.5):g} s>"
 
     def add(self, seconds: float, censored: bool) -> None:
-        """One more; with `censored` it would have lasted longer."""
+        """Adds a duration. A `censored` one would have lasted longer."""
         self._durations.append((seconds, censored))
         self._sorted = None
 
     def forget(self) -> None:
-        """Drop the oldest sixteenth, at least one; before enough is learned, of the prior."""
-        if len(self) < LEARNED:
-            self.prior_share *= 1 - 1 / FORGOTTEN
-        for _ in range(min(len(self), max(1, len(self) // FORGOTTEN))):
+        """Drops the oldest sixteenth of the durations, at least one. With few durations it shrinks the prior, too."""
+        if len(self) < MIN_DURATIONS:
+            self.prior_share *= 1 - 1 / FORGET_PART
+        for _ in range(min(len(self), max(1, len(self) // FORGET_PART))):
             self._durations.popleft()
         self._sorted = None
 
-    def quantile(self, q: float) -> float:
-        """Seconds within which a share `q` was done; the longest seen if more than 1 - q were given up."""
+    def compute_quantile(self, q: float) -> float:
+        """Returns the seconds within which a share `q` of the calls was done.
+
+        If more than 1 - q were given up, it returns the longest duration.
+        """
         if self._sorted is None:
             self._sorted = sorted(self._durations)
-        left, survival = len(self._sorted), 1.0
+        remaining, survival = len(self._sorted), 1.0
         for seconds, censored in self._sorted:
             if not censored:
-                survival *= 1 - 1 / left
+                survival *= 1 - 1 / remaining
                 if survival <= 1 - q + 1e-9:
                     return seconds
-            left -= 1
+            remaining -= 1
         return self._sorted[-1][0] if self._sorted else 0.0
 
 
 class Latencies:
-    """Durations by name, of all runs of a process."""
+    """The durations of all runs of a process, by name."""
 
     def __init__(self) -> None:
         self._windows: OrderedDict[str, LatencyWindow] = OrderedDict()
@@ -84,10 +88,10 @@ class Latencies:
         return f"<Latencies of {len(self._windows)} names>"
 
     def learn(self, name: str, seconds: float, *, censored: bool = False) -> None:
-        """Take in how long something took; `censored`: it was given up after so long."""
-        self._window(name).add(seconds, censored)
+        """Adds a duration of `name`. A `censored` call was given up after so long."""
+        self._get_window(name).add(seconds, censored)
 
-    def _window(self, name: str) -> LatencyWindow:
+    def _get_window(self, name: str) -> LatencyWindow:
         window = self._windows.get(name)
         if window is None:
             window = self._windows[name] = LatencyWindow()
@@ -98,19 +102,20 @@ class Latencies:
         return window
 
     def forget(self, name: str) -> None:
-        """It was reckoned with, and something was pruned for it. What is pruned brings no new durations, so the
-        oldest go: else a slow hour would be held for ever.
-        """
-        self._window(name).forget()
+        """Drops the oldest durations of `name`, because something was pruned on account of them.
 
-    def prior_share(self, name: str) -> float:
-        """How much of a declared prior counts: less with everything that was pruned for it."""
+        What is pruned brings no new durations, so without this a slow hour would be remembered for ever.
+        """
+        self._get_window(name).forget()
+
+    def get_prior_share(self, name: str) -> float:
+        """Returns the share of a declared prior that is used. Each pruning on account of it makes it smaller."""
         window = self._windows.get(name)
         return 1.0 if window is None else window.prior_share
 
-    def quantiles(self, name: str, shares: Sequence[float]) -> list[float] | None:
-        """Seconds within which these shares were done; None before `LEARNED` durations are there."""
+    def compute_quantiles(self, name: str, shares: Sequence[float]) -> list[float] | None:
+        """Returns the seconds within which these shares were done; None with fewer than `MIN_DURATIONS` durations."""
         window = self._windows.get(name)
-        if window is None or len(window) < LEARNED:
+        if window is None or len(window) < MIN_DURATIONS:
             return None
-        return [window.quantile(share) for share in shares]
+        return [window.compute_quantile(share) for share in shares]

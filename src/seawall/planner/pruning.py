@@ -1,12 +1,12 @@
-"""The planner of one run: compares what is left with what a step and the mandatory rest need, and prunes.
+"""The planner of one run: compares the time left with what a step and the mandatory rest need, and prunes.
 
-In this order: optional agents, then a review (never once an effect was proposed), then the whole team for its
-fallback agent, then everything but the record. A step begins if it is likely to be done in what is left but for
-that rest, and is cut where the rest begins: so the coordinator's reply, the fallback's or the record's comes
-before the deadline, whatever stalls.
+It prunes in this order: optional agents, then a review (never once an effect was proposed), then the whole team for
+its fallback agent, then everything but the record. A step begins if it is likely to be done before the time of that
+rest begins, and it is cut when that time begins. So the reply of the coordinator, of the fallback agent or of the
+record comes before the deadline, whatever stalls.
 
-This is the shell's part: it reads what is known of latencies, and every decision of it becomes a `Planned`
-event with its numbers. What follows from that is `decide`'s, which is pure.
+The planner belongs to the driver: it reads learned latencies, and each of its decisions becomes a `Planned` event
+with its numbers. `team.decide`, which is pure, decides what follows from that event.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from seawall.team.partial import MAX_FINDINGS, write_partial_answer
 from seawall.team.planner import Planner
 from seawall.team.team import Team
 
-KEPT = 0.25
-"""Share of the run's time that is kept for a fallback agent of which nothing is known, where there is no other
-answer: or a first run whose coordinator stalls would end without one."""
-_LEAST_S = 0.001
-"""A step that begins may take at least so long: a timer of nothing would fire before it. Moments that are closer
-together are one."""
+UNKNOWN_FALLBACK_SHARE = 0.25
+"""Share of the run's time that is kept for a fallback agent whose latency is unknown, if there is no other answer.
+Without it a first run whose coordinator stalls would end without an answer."""
+_MIN_STEP_S = 0.001
+"""A step that begins may take at least so long: a timer of zero seconds would fire before the step. Two moments
+that are closer together count as one."""
 
 
 class RunPlanner:
-    """The planner of one run. It reads the state, the seconds left and what is known of latencies.
+    """The planner of one run. It reads the state, the seconds left and the learned latencies.
 
-    What it decides is an event. With mode `observe` the event is only recorded.
+    Each decision is an event. In mode `observe` the event is only recorded, and nothing follows from it.
     """
 
     def __init__(
@@ -59,162 +59,180 @@ class RunPlanner:
         return f"<RunPlanner {self._estimator!r}>"
 
     def learn(self, step: Step, done: StepDone) -> None:
-        """Take in how long a step took."""
+        """Learns how long a step took."""
         self._estimator.learn(step, done)
 
     # ---- before a step
 
     def plan(self, action: Action, state: RunState, left_s: float) -> Planned | None:
-        """What to prune in place of `action`; None if it fits, or if there is nothing better to do."""
-        self._estimator.begin()
-        if not self._plans(state) or state.plan.course == "partial":
+        """Returns what to prune in place of `action`; None if it fits, or if pruning would not help."""
+        self._estimator.begin_decision()
+        if not self._is_active(state) or state.plan.course == "partial":
             return None
-        if isinstance(action, End):  # the fallback agent failed: the record answers, if it has anything
+        if isinstance(action, End):  # if the fallback agent failed, recorded results answer
             fails = state.plan.course == "fallback" and action.status == "failed"
-            return self._partial(state, left_s, 0.0, "the fallback agent failed") if fails else None
+            return self._answer_partially(state, left_s, 0.0, "the fallback agent failed") if fails else None
         if not isinstance(action, Propose) or action.skip is not None or state.plan.course == "fallback":
             return None
         match action.kind:
             case "review":
-                return self._review(action, state, left_s)
+                return self._plan_review(action, state, left_s)
             case "tool":
-                return self._call(action, state, left_s)
+                return self._plan_tool(action, state, left_s)
             case "handoff" | "model":
-                return self._hop(action, state, left_s)
+                return self._plan_hop(action, state, left_s)
             case "memory" | "approval":
                 return None
 
-    def _review(self, action: Propose, state: RunState, left_s: float) -> Planned | None:
-        """An answer waits for its review."""
+    def _plan_review(self, action: Propose, state: RunState, left_s: float) -> Planned | None:
+        """Returns what to prune in place of the review that an answer waits for; None if it fits."""
         if state.plan.effects:
             return None
         frame = state.frames[action.frame]
-        needs = self._estimator.time("agent", action.name).likely_s + action.delay_s
-        needed = needs + self._rest_s("review", frame, state, left_s - needs)
-        return None if needed <= left_s else self._unreviewed(frame, state, left_s, needed)
+        step_s = self._estimator.estimate("agent", action.name).likely_s + action.delay_s
+        needed_s = step_s + self._estimate_rest_s("review", frame, state, left_s - step_s)
+        return None if needed_s <= left_s else self._skip_review(frame, state, left_s, needed_s)
 
-    def _call(self, action: Propose, state: RunState, left_s: float) -> Planned | None:
-        """A tool. An effect that may not be done in time is not begun: its fate would not be known."""
+    def _plan_tool(self, action: Propose, state: RunState, left_s: float) -> Planned | None:
+        """Returns what to prune in place of a tool call; None if it fits.
+
+        An effect that may not be done in time does not begin, because nobody would know its fate.
+        """
         effect = self._is_effect(action)
-        if effect and (action.grant is not None or self._attempted(action, state)):
-            return None  # a person decided that it be made, or a crash left it in doubt
-        time = self._estimator.time("tool", action.name)
-        needs = (time.most_s if effect else time.likely_s) + action.delay_s
-        needed = needs + self._rest_s("tool", state.frames[action.frame], state, left_s - needs)
-        return None if needed <= left_s else self._skip(action, f"tool:{action.name}", state, left_s, needed)
+        if effect and (action.grant is not None or self._was_attempted(action, state)):
+            return None  # a person decided for it, or a crash left it in doubt
+        estimate = self._estimator.estimate("tool", action.name)
+        step_s = (estimate.upper_s if effect else estimate.likely_s) + action.delay_s
+        needed_s = step_s + self._estimate_rest_s("tool", state.frames[action.frame], state, left_s - step_s)
+        return (
+            None
+            if needed_s <= left_s
+            else self._skip_step(action, f"tool:{action.name}", state, left_s, needed_s)
+        )
 
-    def _hop(self, action: Propose, state: RunState, left_s: float) -> Planned | None:
-        """A hand-off, or a model call."""
+    def _plan_hop(self, action: Propose, state: RunState, left_s: float) -> Planned | None:
+        """Returns what to prune in place of a hand-off or a model call; None if it fits."""
         frame = state.frames[action.frame]
         handoff = action.kind == "handoff"
-        time = self._estimator.time("agent" if handoff else "model", action.name if handoff else action.agent)
-        optional = handoff and self._optional(action.name)
-        needs = time.likely_s + action.delay_s
-        needed = needs + self._rest_s(action.kind, frame, state, left_s - needs, optional=optional)
-        if needed <= left_s:
+        estimate = self._estimator.estimate(
+            "agent" if handoff else "model", action.name if handoff else action.agent
+        )
+        optional = handoff and self._is_optional(action.name)
+        step_s = estimate.likely_s + action.delay_s
+        needed_s = step_s + self._estimate_rest_s(
+            action.kind, frame, state, left_s - step_s, optional=optional
+        )
+        if needed_s <= left_s:
             return None
         if optional:
-            return self._skip(action, f"agent:{action.name}", state, left_s, needed)
+            return self._skip_step(action, f"agent:{action.name}", state, left_s, needed_s)
         if frame.kind == "review" and not state.plan.effects:
-            return self._unreviewed(state.frames[frame.parent], state, left_s, needed)
+            return self._skip_review(state.frames[frame.parent], state, left_s, needed_s)
         if frame.kind == "handoff" and not handoff:
-            return self._cut_frame(frame, state, left_s, needed)
-        if (fallback := self._fallback(state, left_s, needed)) is not None:
+            return self._cut_frame(frame, state, left_s, needed_s)
+        if (fallback := self._use_fallback(state, left_s, needed_s)) is not None:
             return fallback
         if handoff:
-            return self._skip(action, f"agent:{action.name}", state, left_s, needed)
+            return self._skip_step(action, f"agent:{action.name}", state, left_s, needed_s)
         if left_s > self._options.margin_s:
-            return None  # the run's own reply: `last_call` ends it, if there is anything to answer with
-        return self._partial(state, left_s, needed, "time is up")
+            return None  # the run's own reply: `plan_end` ends it if there are results to answer with
+        return self._answer_partially(state, left_s, needed_s, "time is up")
 
     # ---- while a step is in flight
 
-    def limit_s(self, step: Step, state: RunState, left_s: float) -> float | None:
-        """Seconds that a step may take, so that what must follow it still fits; None: up to the deadline."""
-        enforced = state.modes.get(PLANNER, "enforce") == "enforce" and self._plans(state)
+    def compute_step_limit_s(self, step: Step, state: RunState, left_s: float) -> float | None:
+        """Returns the seconds that a step may take so that what must follow it still fits; None: up to the deadline."""
+        enforced = state.modes.get(PLANNER, "enforce") == "enforce" and self._is_active(state)
         if not enforced or step.effect or step.kind not in ("model", "tool"):
             return None
         frame = state.frames.get(step.frame)
-        if frame is None or (step.kind == "model" and self._answers(frame, state)):
-            return None  # `last_call` ends it
-        needs = self._estimator.time(*name_latency(step)).likely_s
-        rest_s = self._rest_s(step.kind, frame, state, left_s - needs)
-        if frame.kind != "review":  # the cut is recorded first, and what follows must still fit after that
+        if frame is None or (step.kind == "model" and self._gives_answer(frame, state)):
+            return None  # `plan_end` ends it
+        step_s = self._estimator.estimate(*name_latency(step)).likely_s
+        rest_s = self._estimate_rest_s(step.kind, frame, state, left_s - step_s)
+        if frame.kind != "review":  # the cut is recorded first, and what follows must fit after that
             rest_s += self._options.margin_s
-        return max(_LEAST_S, left_s - rest_s)
+        return max(_MIN_STEP_S, left_s - rest_s)
 
-    def cut(self, step: Step, state: RunState, left_s: float) -> Planned:
-        """A step in flight has used up that time, and is given up now."""
+    def plan_cut(self, step: Step, state: RunState, left_s: float) -> Planned:
+        """Returns the event that gives up a step in flight, because it has used up that time."""
         frame = state.frames[step.frame]
-        needed = self._rest_s(step.kind, frame, state, left_s)
-        self._estimator.begin()  # what stalled brings a duration of its own: there is nothing to forget
+        needed_s = self._estimate_rest_s(step.kind, frame, state, left_s)
+        self._estimator.begin_decision()  # the stalled step brings a duration of its own, so nothing is to be forgotten
         if step.kind == "model" and frame.kind == "review" and not state.plan.effects:
-            return self._unreviewed(state.frames[frame.parent], state, left_s, needed)
+            return self._skip_review(state.frames[frame.parent], state, left_s, needed_s)
         name = f"tool:{step.name}" if step.kind == "tool" else f"agent:{frame.agent}"
-        reason = f"{name} was cut: what must follow needs {needed:.3f} s, and {left_s:.3f} s are left"
-        return self._planned(
-            state, left_s, needed, reason, pruned=(name,), action="cut", frame=frame.id, step=step.number
+        reason = f"{name} was cut: what must follow needs {needed_s:.3f} s, and {left_s:.3f} s are left"
+        return self._make_event(
+            state, left_s, needed_s, reason, pruned=(name,), action="cut", frame=frame.id, step=step.number
         )
 
-    def next_look_s(self, state: RunState, left_s: float) -> float | None:
-        """With how many seconds left `last_call` is asked next; None: not again."""
-        margin = self._options.margin_s
-        if (fallback := self._falls_back(state)) is not None:
-            mark = margin + self._kept_s(fallback, state)
-            if mark < left_s - _LEAST_S:
-                return mark
-        return margin if margin < left_s - _LEAST_S else None
+    def find_next_check_s(self, state: RunState, left_s: float) -> float | None:
+        """Returns how many seconds are left when `plan_end` is to be called next; None: not again."""
+        margin_s = self._options.margin_s
+        if (fallback := self._find_fallback(state)) is not None:
+            mark_s = margin_s + self._compute_fallback_time_s(fallback, state)
+            if mark_s < left_s - _MIN_STEP_S:
+                return mark_s
+        return margin_s if margin_s < left_s - _MIN_STEP_S else None
 
-    def _kept_s(self, fallback: str, state: RunState) -> float:
-        """What is kept for the fallback agent, whatever is in flight. With nothing found it is the only answer."""
-        alone, active_s = not state.plan.findings, state.started.limits.active_s
-        time = self._estimator.fallback(fallback, alone=alone)
-        if alone and not time.most_s:
-            return active_s * KEPT
-        return min(time.most_s, max(time.likely_s, active_s / 2))  # the team has half of the time, if it can
+    def _compute_fallback_time_s(self, fallback: str, state: RunState) -> float:
+        """Returns the seconds that are kept for the fallback agent, whatever is in flight.
 
-    def last_call(self, state: RunState, left_s: float) -> Planned | None:
-        """Only the time for the mandatory end is left, whatever is in flight."""
-        self._estimator.begin()
-        if not self._plans(state) or state.plan.course == "partial":
+        Without findings that agent is the only answer.
+        """
+        sole, active_s = not state.plan.findings, state.started.limits.active_s
+        estimate = self._estimator.estimate_fallback(fallback, sole=sole)
+        if sole and not estimate.upper_s:
+            return active_s * UNKNOWN_FALLBACK_SHARE
+        return min(
+            estimate.upper_s, max(estimate.likely_s, active_s / 2)
+        )  # the team has half of the time if possible
+
+    def plan_end(self, state: RunState, left_s: float) -> Planned | None:
+        """Returns what to prune once only the time for the mandatory end is left, whatever is in flight."""
+        self._estimator.begin_decision()
+        if not self._is_active(state) or state.plan.course == "partial":
             return None
         root = state.frames[0]
-        mark = self.next_look_s(state, left_s)
-        if mark is not None and mark > self._options.margin_s:
-            return None  # something was found since, and less need be kept
-        if left_s > self._options.margin_s + _LEAST_S:
-            return None if _is_reviewed(root, state) else self._fallback(state, left_s, left_s)
+        mark_s = self.find_next_check_s(state, left_s)
+        if mark_s is not None and mark_s > self._options.margin_s:
+            return None  # there is a new finding, so less time must be kept
+        if left_s > self._options.margin_s + _MIN_STEP_S:
+            return None if _is_reviewed(root, state) else self._use_fallback(state, left_s, left_s)
         if _is_reviewed(root, state) and not state.plan.effects:
-            return self._unreviewed(root, state, left_s, self._options.margin_s)
-        return self._partial(state, left_s, self._options.margin_s, "time is up")
+            return self._skip_review(root, state, left_s, self._options.margin_s)
+        return self._answer_partially(state, left_s, self._options.margin_s, "time is up")
 
-    def _rest_s(
-        self, kind: str, frame: Frame, state: RunState, there_s: float, *, optional: bool = False
+    def _estimate_rest_s(
+        self, kind: str, frame: Frame, state: RunState, remaining_s: float, *, optional: bool = False
     ) -> float:
-        """What must stay for what follows a step, of the `there_s` that are likely to be left after it.
+        """Returns the seconds that must stay for what follows a step; `remaining_s` are likely to be left after it.
 
-        An optional agent leaves the time for reviews too. For another one it is enough if the fallback agent can
-        answer from what it finds.
+        An optional agent must leave the time for reviews, too. For another agent it is enough if the fallback
+        agent can answer from what it finds.
         """
-        optional = optional or any(self._optional(each.agent) for each in walk_up(frame, state) if each.id)
-        fallback = self._falls_back(state)
-        rest_s = self._estimator.rest_s(
+        optional = optional or any(self._is_optional(each.agent) for each in walk_up(frame, state) if each.id)
+        fallback = self._find_fallback(state)
+        rest_s = self._estimator.estimate_rest_s(
             kind, frame, state, reviews=state.plan.effects or optional, fallback=fallback
         )
-        if rest_s <= there_s or fallback is None or optional or frame.kind == "review":
+        if rest_s <= remaining_s or fallback is None or optional or frame.kind == "review":
             return rest_s
-        return min(rest_s, self._estimator.fallback(fallback, alone=False).likely_s + self._options.margin_s)
+        return min(
+            rest_s, self._estimator.estimate_fallback(fallback, sole=False).likely_s + self._options.margin_s
+        )
 
     # ---- what may be pruned
 
-    def _plans(self, state: RunState) -> bool:
-        """Whether there is anything to plan: the deadline binds, and the run goes on."""
+    def _is_active(self, state: RunState) -> bool:
+        """Returns whether there is anything to plan: the deadline binds, and the run goes on."""
         off = (
             state.modes.get(PLANNER, "enforce") == "off" or state.modes.get(DEADLINE, "enforce") != "enforce"
         )
         return not off and state.ended is None and state.halted is None and state.cancelled is None
 
-    def _optional(self, agent: str) -> bool:
+    def _is_optional(self, agent: str) -> bool:
         member = self._team.members.get(agent)
         return member is not None and member.agent.optional
 
@@ -223,48 +241,49 @@ class RunPlanner:
         tools = () if member is None else member.agent.tools
         return any(item.name == action.name and item.effect for item in tools)
 
-    def _attempted(self, action: Propose, state: RunState) -> bool:
-        """Whether this very effect was attempted before."""
+    def _was_attempted(self, action: Propose, state: RunState) -> bool:
+        """Returns whether this very effect was attempted before."""
         key = state.call_key(action.frame, None if action.call is None else action.call.id)
         return any(change.key == key for change in state.effects)
 
-    def _answers(self, frame: Frame, state: RunState) -> bool:
-        """Whether a frame's answer is the run's, or its review that must be."""
+    def _gives_answer(self, frame: Frame, state: RunState) -> bool:
+        """Returns whether a frame gives the run's answer, or the review that this answer must have."""
         if frame.kind == "review" and state.plan.effects:
             return state.frames[frame.parent].kind == "root"
         return frame.kind == "root" or frame.id == state.plan.fallback_step
 
-    def _falls_back(self, state: RunState) -> str | None:
-        """The fallback agent, if it may still answer. Where an effect was proposed and the team has a reviewer,
-        no answer goes out that somebody wrote and nobody reviewed.
+    def _find_fallback(self, state: RunState) -> str | None:
+        """Returns the name of the fallback agent, if it may still answer.
+
+        If an effect was proposed and the team has a reviewer, no answer that an agent wrote goes out unreviewed.
         """
-        if self._team.fallback is None or state.plan.course != "team" or self._reviews(state):
+        if self._team.fallback is None or state.plan.course != "team" or self._must_review(state):
             return None
         return self._team.fallback.name
 
-    def _reviews(self, state: RunState) -> bool:
-        """Whether what the run did must be reviewed before anybody's words about it go out."""
+    def _must_review(self, state: RunState) -> bool:
+        """Returns whether an agent's words about what the run did must be reviewed before they go out."""
         return self._team.reviewer is not None and state.plan.effects
 
-    def _clear(self, state: RunState) -> bool:
-        """Whether the team may be given up now: not while an effect is in flight, or a person was asked."""
+    def _may_give_up_team(self, state: RunState) -> bool:
+        """Returns whether the team may be given up now: no effect is in flight, and no person has to decide."""
         return not state.approvals and not any(step.effect for step in state.in_flight)
 
     # ---- the decisions, as events
 
-    def _skip(self, action: Propose, name: str, state: RunState, left_s: float, needed: float) -> Planned:
-        reason = (
-            f"{name} was skipped: with what must follow it needs {needed:.3f} s, and {left_s:.3f} s are left"
-        )
+    def _skip_step(
+        self, action: Propose, name: str, state: RunState, left_s: float, needed_s: float
+    ) -> Planned:
+        reason = f"{name} was skipped: with what must follow it needs {needed_s:.3f} s, and {left_s:.3f} s are left"
         note = self._bodies.put(
             f"Not done: there is no time left for {action.name!r} ({left_s:.1f} s are left, it needs "
-            f"{needed:.1f} s with what must follow). Go on without it, and say in the answer what is missing."
+            f"{needed_s:.1f} s with what must follow). Go on without it, and say in the answer what is missing."
         )
         call = None if action.call is None else action.call.id
-        return self._planned(
+        return self._make_event(
             state,
             left_s,
-            needed,
+            needed_s,
             reason,
             pruned=(name,),
             action="skip",
@@ -273,41 +292,43 @@ class RunPlanner:
             note=note,
         )
 
-    def _cut_frame(self, frame: Frame, state: RunState, left_s: float, needed: float) -> Planned:
+    def _cut_frame(self, frame: Frame, state: RunState, left_s: float, needed_s: float) -> Planned:
         name = f"agent:{frame.agent}"
-        reason = f"{name} was cut: its next step needs {needed:.3f} s with what must follow, and {left_s:.3f} s are left"
+        reason = f"{name} was cut: its next step needs {needed_s:.3f} s with what must follow, and {left_s:.3f} s are left"
         note = self._bodies.put(f"Not finished: there was no time left for {frame.agent!r} to go on.")
-        return self._planned(
-            state, left_s, needed, reason, pruned=(name,), action="cut", frame=frame.id, note=note
+        return self._make_event(
+            state, left_s, needed_s, reason, pruned=(name,), action="cut", frame=frame.id, note=note
         )
 
-    def _unreviewed(self, frame: Frame, state: RunState, left_s: float, needed: float) -> Planned:
+    def _skip_review(self, frame: Frame, state: RunState, left_s: float, needed_s: float) -> Planned:
         name = "review" if frame.kind == "root" else f"review:{frame.agent}"
-        reason = (
-            f"{name} was skipped: it needs {needed:.3f} s with what must follow, and {left_s:.3f} s are left"
+        reason = f"{name} was skipped: it needs {needed_s:.3f} s with what must follow, and {left_s:.3f} s are left"
+        return self._make_event(
+            state, left_s, needed_s, reason, pruned=(name,), action="review", frame=frame.id
         )
-        return self._planned(state, left_s, needed, reason, pruned=(name,), action="review", frame=frame.id)
 
-    def _fallback(self, state: RunState, left_s: float, needed: float) -> Planned | None:
-        agent = self._falls_back(state)
-        if agent is None or not self._clear(state):
+    def _use_fallback(self, state: RunState, left_s: float, needed_s: float) -> Planned | None:
+        agent = self._find_fallback(state)
+        if agent is None or not self._may_give_up_team(state):
             return None
-        if self._estimator.time("agent", agent).likely_s + self._options.margin_s > left_s + _LEAST_S:
+        if self._estimator.estimate("agent", agent).likely_s + self._options.margin_s > left_s + _MIN_STEP_S:
             return None
         name = f"fallback:{agent}"
-        reason = f"{name} answers: the team needs {needed:.3f} s, and {left_s:.3f} s are left"
-        return self._planned(state, left_s, needed, reason, pruned=(name,), action="fallback", fallback=agent)
+        reason = f"{name} answers: the team needs {needed_s:.3f} s, and {left_s:.3f} s are left"
+        return self._make_event(
+            state, left_s, needed_s, reason, pruned=(name,), action="fallback", fallback=agent
+        )
 
-    def _partial(self, state: RunState, left_s: float, needed: float, why: str) -> Planned | None:
-        found = state.plan.verified(words=not self._reviews(state))
-        if not found or not self._clear(state):
+    def _answer_partially(self, state: RunState, left_s: float, needed_s: float, why: str) -> Planned | None:
+        found = state.plan.verified(words=not self._must_review(state))
+        if not found or not self._may_give_up_team(state):
             return None
         answer = self._bodies.put(write_partial_answer(found, self._bodies))
         reason = f"{why}, with {left_s:.3f} s left: the answer is made of {len(found)} recorded results"
-        return self._planned(
+        return self._make_event(
             state,
             left_s,
-            needed,
+            needed_s,
             reason,
             pruned=("answer:partial",),
             action="partial",
@@ -315,10 +336,10 @@ class RunPlanner:
             made_of=tuple(each.step for each in found[-MAX_FINDINGS:]),
         )
 
-    def _planned(
+    def _make_event(
         self, state: RunState, left_s: float, needed_s: float, reason: str, **fields: Any
     ) -> Planned:
-        self._estimator.forget()
+        self._estimator.forget_used()
         return Planned(
             at=self._now(),
             mode=state.modes.get(PLANNER, "enforce"),
