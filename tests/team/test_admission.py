@@ -367,7 +367,7 @@ def test_resume_waits_for_a_place_and_who_gives_up_waiting_leaves_the_line(tmp_p
         ):
             busy = await sea.start(team, "busy")
             resuming = [asyncio.ensure_future(sea.resume(run, team)) for run in old]
-            while not all(sea.supervisor.admission.turn(run) for run in old):
+            while not all(sea.supervisor.admission.get_turn(run) for run in old):
                 await asyncio.sleep(0)
             resuming[0].cancel()
             await asyncio.wait([resuming[0]])

@@ -1,4 +1,4 @@
-"""AdmissionQueue, the line for them, and the retry time, without a run."""
+"""The admission queue without a run: slots, the line for them, and the retry time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Door(RuleBasedStateMachine):
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.options = Admission(in_flight=3, waiting=4, per_tenant=2, waiting_per_tenant=3)
-        self.places = AdmissionQueue(self.options, ManualClock())
+        self.queue = AdmissionQueue(self.options, ManualClock())
         self.number = 0
         self.tenant: dict[str, str] = {}
         self.lined_up: list[str] = []
@@ -42,15 +42,15 @@ class Door(RuleBasedStateMachine):
         self.loop.close()
 
     def do(self, name: str, *arguments: Any) -> None:
-        """Call a method with a loop running, and see who got a place by it."""
+        """Call a method with a loop running, and see which runs got a slot."""
 
         async def call() -> None:
-            getattr(self.places, name)(*arguments)
+            getattr(self.queue, name)(*arguments)
 
         try:
             self.loop.run_until_complete(call())
         finally:
-            for run in [run for run in (*self.back, *self.lined_up) if self.places.has_slot(run)]:
+            for run in [run for run in (*self.back, *self.lined_up) if self.queue.has_slot(run)]:
                 self.granted(run)
 
     def granted(self, run: str) -> None:
@@ -92,7 +92,7 @@ class Door(RuleBasedStateMachine):
                 self.do("enter", run, tenant)
             return
         self.do("enter", run, tenant)
-        if self.places.has_slot(run):
+        if self.queue.has_slot(run):
             assert room
             self.driven.add(run)
         else:
@@ -102,7 +102,7 @@ class Door(RuleBasedStateMachine):
     def comes_again(self, tenant: str) -> None:
         run = self.new(tenant)
         self.do("reenter", run, tenant)
-        if self.places.has_slot(run):
+        if self.queue.has_slot(run):
             self.driven.add(run)
         else:
             self.back.append(run)
@@ -134,10 +134,10 @@ class Door(RuleBasedStateMachine):
                 line.remove(run)
         self.nobody_left()
         self.do("leave", run)
-        assert not self.places.has_slot(run)
+        assert not self.queue.has_slot(run)
 
     def nobody_left(self) -> None:
-        """Whose line is empty has no turn to wait for."""
+        """A tenant whose line is empty has no turn to wait for."""
         there = {self.tenant[run] for run in self.lined_up}
         for tenant, other in list(self.passed):
             if other not in there:
@@ -146,14 +146,14 @@ class Door(RuleBasedStateMachine):
     @invariant()
     def bounds_hold(self) -> None:
         assert len(self.driven) <= 3
-        assert all(self.places.has_slot(run) for run in self.driven)
+        assert all(self.queue.has_slot(run) for run in self.driven)
         held = Counter(self.tenant[run] for run in self.driven)
         assert all(count <= 2 for count in held.values())
-        assert f"{len(self.driven)}/3 in flight" in repr(self.places)
-        assert f"{len(self.lined_up) + len(self.behind)}/4 waiting" in repr(self.places)
+        assert f"{len(self.driven)}/3 in flight" in repr(self.queue)
+        assert f"{len(self.lined_up) + len(self.behind)}/4 waiting" in repr(self.queue)
 
     @invariant()
-    def no_place_is_free_while_somebody_might_have_it(self) -> None:
+    def no_slot_is_free_while_a_run_in_line_may_have_it(self) -> None:
         if len(self.driven) < 3:
             assert all(self.at_cap(self.tenant[run]) for run in (*self.lined_up, *self.back))
 
@@ -162,65 +162,65 @@ TestDoor = Door.TestCase
 TestDoor.settings = settings(deadline=None, max_examples=60, stateful_step_count=40)
 
 
-def place(options: Admission, clock: ManualClock | None = None) -> AdmissionQueue:
+def make_queue(options: Admission, clock: ManualClock | None = None) -> AdmissionQueue:
     return AdmissionQueue(options, clock or ManualClock())
 
 
-def filled(places: AdmissionQueue, *runs: str, tenant: str = "") -> None:
+def enter_all(queue: AdmissionQueue, *runs: str, tenant: str = "") -> None:
     for run in runs:
-        places.enter(run, tenant)
+        queue.enter(run, tenant)
 
 
 def test_what_was_begun_goes_before_what_is_new() -> None:
     async def main() -> None:
-        places = place(Admission(in_flight=1))
-        filled(places, "a", "b")
-        places.reenter("c", "")
-        places.leave("a")
-        assert places.has_slot("c")
-        assert not places.has_slot("b")
-        places.leave("c")
-        assert places.has_slot("b")
+        queue = make_queue(Admission(in_flight=1))
+        enter_all(queue, "a", "b")
+        queue.reenter("c", "")
+        queue.leave("a")
+        assert queue.has_slot("c")
+        assert not queue.has_slot("b")
+        queue.leave("c")
+        assert queue.has_slot("b")
 
     asyncio.run(main())
 
 
 def test_what_was_begun_is_never_shed() -> None:
     async def main() -> None:
-        places = place(Admission(in_flight=1, waiting=0))
-        filled(places, "a")
+        queue = make_queue(Admission(in_flight=1, waiting=0))
+        enter_all(queue, "a")
         for number in range(100):
-            places.reenter(f"b-{number}", "")
+            queue.reenter(f"b-{number}", "")
         with pytest.raises(Refused):
-            places.enter("c", "")
-        assert repr(places) == "<AdmissionQueue 1/1 in flight, 0/0 waiting>"
+            queue.enter("c", "")
+        assert repr(queue) == "<AdmissionQueue 1/1 in flight, 0/0 waiting>"
 
     asyncio.run(main())
 
 
 def test_tenants_take_turns_however_many_runs_one_of_them_has() -> None:
     async def main() -> None:
-        places = place(Admission(in_flight=1))
-        filled(places, *(f"a-{number}" for number in range(101)), tenant="acme")
-        places.enter("b", "bolt")
-        places.leave("a-0")
-        assert places.has_slot("a-1")  # it stood first in line, alone with its tenant's
-        places.leave("a-1")
-        assert places.has_slot("b")
+        queue = make_queue(Admission(in_flight=1))
+        enter_all(queue, *(f"a-{number}" for number in range(101)), tenant="acme")
+        queue.enter("b", "bolt")
+        queue.leave("a-0")
+        assert queue.has_slot("a-1")  # it stood first in line, alone with its tenant's
+        queue.leave("a-1")
+        assert queue.has_slot("b")
 
     asyncio.run(main())
 
 
-def test_a_tenant_has_no_more_places_than_its_own() -> None:
+def test_a_tenant_has_no_more_slots_than_its_own() -> None:
     async def main() -> None:
-        places = place(Admission(in_flight=3, per_tenant=1))
-        filled(places, "a-0", "a-1", "a-2", tenant="acme")
-        filled(places, "b-0", tenant="bolt")
-        assert [run for run in ("a-0", "a-1", "a-2", "b-0") if places.has_slot(run)] == ["a-0", "b-0"]
-        places.leave("b-0")
-        assert not places.has_slot("a-1")
-        places.leave("a-0")
-        assert places.has_slot("a-1")
+        queue = make_queue(Admission(in_flight=3, per_tenant=1))
+        enter_all(queue, "a-0", "a-1", "a-2", tenant="acme")
+        enter_all(queue, "b-0", tenant="bolt")
+        assert [run for run in ("a-0", "a-1", "a-2", "b-0") if queue.has_slot(run)] == ["a-0", "b-0"]
+        queue.leave("b-0")
+        assert not queue.has_slot("a-1")
+        queue.leave("a-0")
+        assert queue.has_slot("a-1")
 
     asyncio.run(main())
 
@@ -229,39 +229,39 @@ def test_a_tenant_that_fills_its_share_of_the_line_leaves_the_rest_to_others() -
     async def main() -> None:
         options = Admission(in_flight=4, waiting=8, per_tenant=1)
         assert options.line_share == 2
-        places = place(options)
-        filled(places, "a-0", "a-1", "a-2", tenant="acme")
+        queue = make_queue(options)
+        enter_all(queue, "a-0", "a-1", "a-2", tenant="acme")
         with pytest.raises(Refused, match=r"2 more of tenant 'acme' wait \(limit 2\)") as refused:
-            places.enter("a-3", "acme")
+            queue.enter("a-3", "acme")
         assert (refused.value.guard, refused.value.limit, refused.value.value) == (
             "admission",
             "waiting_per_tenant=2",
             3,
         )
-        filled(places, "b-0", "b-1", tenant="bolt")
-        assert places.has_slot("b-0")
+        enter_all(queue, "b-0", "b-1", tenant="bolt")
+        assert queue.has_slot("b-0")
 
     asyncio.run(main())
 
 
-def test_who_is_shed_is_told_how_long_the_line_takes_at_the_rate_that_was_measured() -> None:
+def test_a_refused_caller_is_told_how_long_the_line_takes_at_the_rate_that_was_measured() -> None:
     async def main() -> None:
         clock = ManualClock()
-        places = place(Admission(in_flight=1, waiting=10, retry_after_s=7), clock)
-        filled(places, *(f"a-{number}" for number in range(11)))
+        queue = make_queue(Admission(in_flight=1, waiting=10, retry_after_s=7), clock)
+        enter_all(queue, *(f"a-{number}" for number in range(11)))
         with pytest.raises(Refused, match=r"try again in 7\.0 s") as refused:
-            places.enter("b", "")
+            queue.enter("b", "")
         assert refused.value.retry_after_s == 7  # nobody has made room yet: as stated
         for number in range(5):  # one every two seconds
             await clock.advance(2)
-            places.leave(f"a-{number}")
-            places.enter(f"c-{number}", "")
+            queue.leave(f"a-{number}")
+            queue.enter(f"c-{number}", "")
         with pytest.raises(Refused) as refused:
-            places.enter("d", "")
+            queue.enter("d", "")
         assert refused.value.retry_after_s == pytest.approx(20)
         await clock.advance(40)  # and then nobody moves for a while
         with pytest.raises(Refused) as refused:
-            places.enter("d", "")
+            queue.enter("d", "")
         assert refused.value.retry_after_s == pytest.approx(100)
 
     asyncio.run(main())
@@ -270,17 +270,17 @@ def test_who_is_shed_is_told_how_long_the_line_takes_at_the_rate_that_was_measur
 def test_a_quiet_hour_does_not_count_as_a_slow_one() -> None:
     async def main() -> None:
         clock = ManualClock()
-        places = place(Admission(in_flight=1, waiting=1), clock)
+        queue = make_queue(Admission(in_flight=1, waiting=1), clock)
         for _ in range(3):
-            filled(places, "a", "b")
+            enter_all(queue, "a", "b")
             await clock.advance(1)
-            places.leave("a")
+            queue.leave("a")
             await clock.advance(1)
-            places.leave("b")
+            queue.leave("b")
             await clock.advance(3600)
-        filled(places, "a", "b")
+        enter_all(queue, "a", "b")
         with pytest.raises(Refused) as refused:
-            places.enter("c", "")
+            queue.enter("c", "")
         assert refused.value.retry_after_s == pytest.approx(1)
 
     asyncio.run(main())
@@ -289,50 +289,50 @@ def test_a_quiet_hour_does_not_count_as_a_slow_one() -> None:
 def test_the_rate_follows_what_came_lately_and_has_an_upper_bound() -> None:
     async def main() -> None:
         clock = ManualClock()
-        places = place(Admission(in_flight=1, waiting=1), clock)
-        filled(places, "0", "1")
+        queue = make_queue(Admission(in_flight=1, waiting=1), clock)
+        enter_all(queue, "0", "1")
         for number in range(COMPLETIONS_KEPT * 2):
             await clock.advance(100 if number < COMPLETIONS_KEPT else 1)
-            places.leave(str(number))
-            places.enter(str(number + 2), "")
+            queue.leave(str(number))
+            queue.enter(str(number + 2), "")
         with pytest.raises(Refused) as refused:
-            places.enter("c", "")
+            queue.enter("c", "")
         assert refused.value.retry_after_s == pytest.approx(1)
         await clock.advance(10_000_000)
         with pytest.raises(Refused) as refused:
-            places.enter("c", "")
+            queue.enter("c", "")
         assert refused.value.retry_after_s == MAX_RETRY_AFTER_S
 
     asyncio.run(main())
 
 
-def test_closing_tells_those_in_line_and_gives_no_place_any_more() -> None:
+def test_closing_fails_the_runs_in_line_and_gives_no_more_slots() -> None:
     async def main() -> None:
-        places = place(Admission(in_flight=1))
-        filled(places, "a", "b")
-        turn = places.turn("b")
+        queue = make_queue(Admission(in_flight=1))
+        enter_all(queue, "a", "b")
+        turn = queue.get_turn("b")
         assert turn is not None
-        places.close()
-        places.leave("a")
-        assert not places.has_slot("b")
-        with pytest.raises(Broken, match="b waited for a place"):
+        queue.close()
+        queue.leave("a")
+        assert not queue.has_slot("b")
+        with pytest.raises(Broken, match="b waited for a slot"):
             await turn
 
     asyncio.run(main())
 
 
-def test_nothing_is_kept_of_those_who_have_left() -> None:
+def test_nothing_is_kept_of_runs_that_have_left() -> None:
     async def main() -> None:
-        places = place(Admission(in_flight=1, waiting=3))
+        queue = make_queue(Admission(in_flight=1, waiting=3))
         for number in range(100):
             tenant = f"t-{number}"
-            filled(places, "a", "b", "c", tenant=tenant)
-            places.wait_for_session("b")
+            enter_all(queue, "a", "b", "c", tenant=tenant)
+            queue.wait_for_session("b")
             for run in ("a", "c", "b", "never came"):
-                places.leave(run)
-        kept = [value for value in vars(places).values() if isinstance(value, dict)]
-        assert kept == [{}, {}, {}]
-        assert len(vars(places)["_new"]) == 0
+                queue.leave(run)
+        assert queue.runs == []
+        assert queue.tenants == set()
+        assert repr(queue) == "<AdmissionQueue 0/1 in flight, 0/3 waiting>"
 
     asyncio.run(main())
 

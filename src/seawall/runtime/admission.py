@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -13,41 +13,43 @@ from seawall.core.clock import Clock
 from seawall.core.errors import Broken, Misused, Refused
 
 GUARD = "admission"
-"""How a refusal at the door names its guard."""
+"""The guard that a refusal of admission names."""
 COMPLETIONS_KEPT = 64
-"""Of which the rate is computed: enough that one odd run weighs little, few enough to follow a change."""
+"""Completions from which the rate is computed. One odd run among so many changes little, and the rate still follows
+a change soon."""
 MAX_RETRY_AFTER_S = 3600.0
-"""The longest that anyone is told to wait. A rate so low says `later`, and no more."""
+"""The longest time after which a caller is asked to try again. At a lower rate an estimate says nothing but
+`later`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Admission:
-    """How many runs one process takes: those that it drives, and those that stand in line for that.
+    """How many runs one process takes: runs that it drives, and runs that wait in line for that.
 
-    What is beyond is refused before anything is recorded, with a time after which to try again. Each process
-    on a journal has its own bounds.
+    A run beyond these bounds is refused before anything is recorded, with a time after which to try again. Each
+    process on a journal has bounds of its own.
     """
 
     in_flight: int = 256
-    """Runs that are driven at once. Throughput is level from 32 to 256 (20,000 and 32,000 steps/s of the bare
-    journal on two cores), so more would only be slower each. A run that waits for a person is not driven.
-    One whose tool waits for another run of the same process is: it keeps its place meanwhile."""
+    """Runs that are driven at once. Throughput is level from 32 to 256 runs (20,000 and 32,000 steps/s of the bare
+    journal on two cores), so with more of them each run would only be slower. A run that waits for a person is not
+    driven. A run whose tool waits for another run of the same process is driven: it keeps its slot meanwhile."""
     waiting: int = 1024
-    """Runs that wait for a place, or for the run before them in their session. Four for each that is driven:
-    who stands last waits as long as four runs take, about as long as anybody does. 0: nobody waits."""
+    """Runs that wait for a slot, or for the run before them in their session. Four for each run that is driven: the
+    last one in line waits as long as four runs take, which is about as long as a caller waits. 0: no run waits."""
     per_tenant: int | None = None
-    """Runs of one tenant that are driven at once. None: as many as there are places, since a place that nobody
-    else needs is better used; whoever else comes has his turn as soon as one is free."""
+    """Runs of one tenant that are driven at once. None: as many as there are slots, because a slot that no other
+    tenant needs is better used. A run of another tenant still has its turn as soon as a slot is free."""
     waiting_per_tenant: int | None = None
-    """Runs of one tenant that wait. None: as large a share of `waiting` as `per_tenant` is of `in_flight`, so
-    all of it without `per_tenant`. Where tenants do not trust each other give one of the two: with all of the
-    line full of one tenant's runs the others are refused."""
+    """Runs of one tenant that wait. None: as large a share of `waiting` as `per_tenant` is of `in_flight`, so all of
+    it without `per_tenant`. Where tenants do not trust each other, set one of the two: while one tenant's runs fill
+    the whole line, the runs of the others are refused."""
     retry_after_s: float = 5.0
-    """Seconds that whoever is refused is told to wait while there is no rate to compute it from, since no run
-    has made room yet while all places were taken. A short run's time; from then on it is measured."""
+    """Seconds after which a refused caller is asked to try again while no rate is known: no run has freed a slot yet
+    while all slots were taken. About the time of a short run; from then on the rate is measured."""
 
     def __post_init__(self) -> None:
-        """Raise `Misused` for a bound that admits nobody."""
+        """Raises `Misused` for a bound that admits no run."""
         for name, least in (("in_flight", 1), ("waiting", 0), ("per_tenant", 1), ("waiting_per_tenant", 0)):
             value = getattr(self, name)
             optional = value is None and name.endswith("per_tenant")
@@ -56,7 +58,7 @@ class Admission:
         if self.per_tenant is not None and self.per_tenant > self.in_flight:
             raise Misused(
                 f"Admission: per_tenant is {self.per_tenant}, and in_flight only {self.in_flight}: "
-                "one tenant can't have more places than there are"
+                "one tenant can't have more slots than there are"
             )
         if isinstance(cast("object", self.retry_after_s), bool) or not isinstance(
             cast("object", self.retry_after_s), int | float
@@ -69,7 +71,7 @@ class Admission:
 
     @property
     def line_share(self) -> int:
-        """How many runs of one tenant may wait."""
+        """The number of one tenant's runs that may wait."""
         if self.waiting_per_tenant is not None:
             return self.waiting_per_tenant
         if self.per_tenant is None:
@@ -78,7 +80,7 @@ class Admission:
 
 
 class _Ticket:
-    """Where one run is: in a place, in line for one, or behind another run of its session."""
+    """The standing of one run: it has a slot, waits in line for one, or waits for another run of its session."""
 
     __slots__ = ("ready", "run", "tenant", "waits")
 
@@ -86,9 +88,9 @@ class _Ticket:
         self.run = run
         self.tenant = tenant
         self.waits = False
-        """Whether it counts as waiting: it is new, and has no place."""
+        """Whether the run counts as waiting: it is new and has no slot."""
         self.ready: asyncio.Future[None] | None = None
-        """Of one in line: done once it has a place."""
+        """Of a run in line: done once the run has a slot."""
 
     @property
     def has_slot(self) -> bool:
@@ -96,41 +98,44 @@ class _Ticket:
 
 
 class _TenantQueues:
-    """A line for each tenant: first come, first served within one, and turn about between them."""
+    """A queue for each tenant: first in, first out within a tenant, and the tenants take turns."""
 
     def __init__(self) -> None:
-        self._lines: OrderedDict[str, OrderedDict[str, _Ticket]] = OrderedDict()
+        self._queues: OrderedDict[str, OrderedDict[str, _Ticket]] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._lines)
+        return len(self._queues)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._queues)
 
     def add(self, ticket: _Ticket) -> None:
-        self._lines.setdefault(ticket.tenant, OrderedDict())[ticket.run] = ticket
+        self._queues.setdefault(ticket.tenant, OrderedDict())[ticket.run] = ticket
 
     def remove(self, ticket: _Ticket) -> None:
-        line = self._lines.get(ticket.tenant)
-        if line is not None and line.pop(ticket.run, None) is not None and not line:
-            del self._lines[ticket.tenant]
+        queue = self._queues.get(ticket.tenant)
+        if queue is not None and queue.pop(ticket.run, None) is not None and not queue:
+            del self._queues[ticket.tenant]
 
-    def next(self, has_room: Callable[[str], bool]) -> _Ticket | None:
-        """Take the next one whose tenant has room out of its line.
+    def pop_next(self, has_room: Callable[[str], bool]) -> _Ticket | None:
+        """Removes and returns the next ticket of a tenant that has room.
 
         At most `in_flight / per_tenant` tenants can be without room, so this looks at few more than that.
         """
-        tenant = next(filter(has_room, self._lines), None)
+        tenant = next(filter(has_room, self._queues), None)
         if tenant is None:
             return None
-        line = self._lines[tenant]
-        _, ticket = line.popitem(last=False)
-        if line:
-            self._lines.move_to_end(tenant)
+        queue = self._queues[tenant]
+        _, ticket = queue.popitem(last=False)
+        if queue:
+            self._queues.move_to_end(tenant)
         else:
-            del self._lines[tenant]
+            del self._queues[tenant]
         return ticket
 
 
 class CompletionRate:
-    """How fast runs make room while there is none: the time counts in which all places are taken."""
+    """The rate at which runs free slots while all slots are taken. Only that time is measured."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -139,212 +144,230 @@ class CompletionRate:
         self._base_s = 0.0
         self._stamps: deque[float] = deque(maxlen=COMPLETIONS_KEPT)
 
-    def _now(self) -> float:
+    def _compute_full_s(self) -> float:
         since = self._full_since
         return self._full_s + (0.0 if since is None else self._clock.monotonic_s() - since)
 
     def set_full(self, full: bool) -> None:
-        """Whether there is no room from now on."""
+        """Records whether all slots are taken from now on."""
         if full and self._full_since is None:
             self._full_since = self._clock.monotonic_s()
         elif not full and self._full_since is not None:
-            self._full_s, self._full_since = self._now(), None
+            self._full_s, self._full_since = self._compute_full_s(), None
 
-    def count(self) -> None:
-        """A run makes room. Counts if there was none."""
+    def count_completion(self) -> None:
+        """Counts a run that frees a slot, if all slots were taken."""
         if self._full_since is None:
             return
         if len(self._stamps) == COMPLETIONS_KEPT:
             self._base_s = self._stamps[0]
-        self._stamps.append(self._now())
+        self._stamps.append(self._compute_full_s())
 
-    def wait_s(self, runs: int) -> float | None:
-        """How long it takes until so many runs have made room; None if that was not measured yet."""
-        took_s = self._now() - self._base_s
+    def estimate_wait_s(self, runs: int) -> float | None:
+        """Returns how long it takes until so many runs have freed a slot; None if no rate was measured yet."""
+        took_s = self._compute_full_s() - self._base_s
         return runs * took_s / len(self._stamps) if self._stamps and took_s > 0 else None
 
 
 class AdmissionQueue:
-    """The places of one process, and who has, awaits or is refused one.
+    """The slots of one process, and the runs that have one, wait for one or are refused one.
 
-    New runs `enter`; runs that waited for a person, or that are resumed after a crash, come `again` and go
-    before those: what was begun is not refused. Whoever has gone, or never came to be, must `leave`.
+    A new run calls `enter`. A run that waited for a person, or that is resumed after a crash, calls `reenter` and
+    goes before the new ones: a run that has begun is not refused. A run that has ended, or that never began, must
+    `leave`.
     """
 
     def __init__(self, options: Admission, clock: Clock) -> None:
         self.options = options
         self._tickets: dict[str, _Ticket] = {}
-        self._held = 0
-        self._held_by: dict[str, int] = {}
+        self._in_flight = 0
+        self._in_flight_by_tenant: dict[str, int] = {}
         self._waiting = 0
-        self._waiting_by: dict[str, int] = {}
-        self._again = _TenantQueues()
-        self._new = _TenantQueues()
+        self._waiting_by_tenant: dict[str, int] = {}
+        self._reentering = _TenantQueues()
+        self._entering = _TenantQueues()
         self._rate = CompletionRate(clock)
         self._closed = False
 
     def __repr__(self) -> str:
         options = self.options
-        driven = f"{self._held}/{options.in_flight} in flight"
+        driven = f"{self._in_flight}/{options.in_flight} in flight"
         return f"<AdmissionQueue {driven}, {self._waiting}/{options.waiting} waiting>"
 
-    # ---- coming and going
+    @property
+    def runs(self) -> list[str]:
+        """The runs that have a slot or wait."""
+        return list(self._tickets)
+
+    @property
+    def tenants(self) -> set[str]:
+        """The tenants of these runs. A tenant without a run here takes no memory."""
+        return {
+            *self._in_flight_by_tenant,
+            *self._waiting_by_tenant,
+            *self._reentering,
+            *self._entering,
+        }
+
+    # ---- entering and leaving
 
     def enter(self, run: str, tenant: str) -> None:
-        """Take a place or, where there is none, stand in line. Raises `Refused` if that is full too."""
-        if self._room(tenant):
-            self._take(self._make_ticket(run, tenant))
+        """Gives a new run a slot or, if none is free, a position in line. Raises `Refused` if the line is full."""
+        if self._has_room(tenant):
+            self._occupy_slot(self._make_ticket(run, tenant))
             return
         self._check_line(tenant)
         ticket = self._make_ticket(run, tenant)
         self._count_waiting(ticket, 1)
-        self._line_up(ticket, self._new)
+        self._line_up(ticket, self._entering)
 
     def wait_for_session(self, run: str, *, recorded: bool = False) -> None:
-        """Wait for the run before in the session, and let others have the place or the turn.
+        """Lets a run wait for the one before it in its session. Other runs get its slot, or its turn in line.
 
-        Raises `Refused` if the line is full, but not for a run that is recorded.
+        Raises `Refused` if the line is full, unless the run is `recorded` already.
         """
         ticket = self._tickets[run]
         if ticket.waits:
-            self._new.remove(ticket)
+            self._entering.remove(ticket)
             ticket.ready = None
             self._update()
             return
         if not recorded:
             self._check_line(ticket.tenant)
-        self._give_up(ticket)
+        self._free_slot(ticket)
         self._count_waiting(ticket, 1)
         self._grant()
 
     def line_up(self, run: str) -> None:
-        """The run before in the session has ended: stand in line for a place, with the turn of who comes now."""
+        """Puts a run in line once the run before it in its session has ended, behind the runs that wait there."""
         ticket = self._tickets[run]
         if ticket.waits and ticket.ready is None:
-            self._line_up(ticket, self._new)
+            self._line_up(ticket, self._entering)
             self._grant()
 
     def reenter(self, run: str, tenant: str) -> None:
-        """Take a place, or be next for one."""
+        """Gives a run that has begun a slot, or lets it be the next one to get one."""
         if run in self._tickets:
             return
         ticket = self._make_ticket(run, tenant)
-        if self._room(tenant):
-            self._take(ticket)
+        if self._has_room(tenant):
+            self._occupy_slot(ticket)
         else:
-            self._line_up(ticket, self._again)
+            self._line_up(ticket, self._reentering)
 
     def leave(self, run: str) -> None:
-        """Give back what the run has, if it has anything."""
+        """Takes back what the run has here, if it has anything."""
         ticket = self._tickets.pop(run, None)
         if ticket is None:
             return
         if ticket.has_slot:
-            self._rate.count()
-            self._give_up(ticket)
+            self._rate.count_completion()
+            self._free_slot(ticket)
         elif ticket.waits:
-            self._new.remove(ticket)
+            self._entering.remove(ticket)
             self._count_waiting(ticket, -1)
         else:
-            self._again.remove(ticket)
+            self._reentering.remove(ticket)
         self._grant()
 
     def close(self) -> None:
-        """Give nobody a place any more: who stands in line is told."""
+        """Gives no more slots. The runs in line get `Broken`."""
         self._closed = True
         for ticket in self._tickets.values():
             if ticket.ready is not None and not ticket.ready.done():
-                text = f"run {ticket.run} waited for a place, and this Seawall was closed; resume it"
+                text = f"run {ticket.run} waited for a slot, and this Seawall was closed; resume it"
                 ticket.ready.set_exception(Broken(text))
-                ticket.ready.exception()  # whoever awaits it is told; nobody need await it
+                ticket.ready.exception()  # marks it as seen: perhaps nobody awaits this future
 
-    # ---- looking
+    # ---- reading
 
     def has_slot(self, run: str) -> bool:
-        """Whether the run has a place."""
+        """Returns whether the run has a slot."""
         ticket = self._tickets.get(run)
         return ticket is not None and ticket.has_slot
 
     def is_full_for(self, tenant: str) -> bool:
-        """Whether a run of this tenant would have to wait for a place."""
-        return not self._room(tenant)
+        """Returns whether a run of this tenant would have to wait for a slot."""
+        return not self._has_room(tenant)
 
-    def turn(self, run: str) -> asyncio.Future[None] | None:
-        """Of a run in line: done once it has a place. Fails with `Broken` if there will be none."""
+    def get_turn(self, run: str) -> asyncio.Future[None] | None:
+        """Returns, for a run in line, a future that is done once it has a slot; it fails with `Broken` on `close`."""
         ticket = self._tickets.get(run)
         return None if ticket is None else ticket.ready
 
     # ---- inside
 
-    def _room(self, tenant: str) -> bool:
+    def _has_room(self, tenant: str) -> bool:
         limit = self.options.per_tenant
-        return self._held < self.options.in_flight and (limit is None or self._held_by.get(tenant, 0) < limit)
+        return self._in_flight < self.options.in_flight and (
+            limit is None or self._in_flight_by_tenant.get(tenant, 0) < limit
+        )
 
     def _make_ticket(self, run: str, tenant: str) -> _Ticket:
         ticket = self._tickets[run] = _Ticket(run, tenant)
         return ticket
 
-    def _take(self, ticket: _Ticket) -> None:
-        self._held += 1
-        self._held_by[ticket.tenant] = self._held_by.get(ticket.tenant, 0) + 1
+    def _occupy_slot(self, ticket: _Ticket) -> None:
+        self._in_flight += 1
+        self._in_flight_by_tenant[ticket.tenant] = self._in_flight_by_tenant.get(ticket.tenant, 0) + 1
         self._update()
 
-    def _give_up(self, ticket: _Ticket) -> None:
-        self._held -= 1
-        left = self._held_by[ticket.tenant] - 1
-        if left:
-            self._held_by[ticket.tenant] = left
-        else:  # tenants come and go; what is kept of them must not grow
-            del self._held_by[ticket.tenant]
+    def _free_slot(self, ticket: _Ticket) -> None:
+        self._in_flight -= 1
+        remaining = self._in_flight_by_tenant[ticket.tenant] - 1
+        if remaining:
+            self._in_flight_by_tenant[ticket.tenant] = remaining
+        else:  # tenants come and go: these dicts must not grow with every tenant ever seen
+            del self._in_flight_by_tenant[ticket.tenant]
 
     def _count_waiting(self, ticket: _Ticket, change: int) -> None:
         ticket.waits = change > 0
         self._waiting += change
-        left = self._waiting_by.get(ticket.tenant, 0) + change
-        if left:
-            self._waiting_by[ticket.tenant] = left
+        remaining = self._waiting_by_tenant.get(ticket.tenant, 0) + change
+        if remaining:
+            self._waiting_by_tenant[ticket.tenant] = remaining
         else:
-            del self._waiting_by[ticket.tenant]
+            del self._waiting_by_tenant[ticket.tenant]
 
-    def _line_up(self, ticket: _Ticket, lines: _TenantQueues) -> None:
+    def _line_up(self, ticket: _Ticket, queues: _TenantQueues) -> None:
         ticket.ready = asyncio.get_running_loop().create_future()
-        lines.add(ticket)
+        queues.add(ticket)
         self._update()
 
     def _grant(self) -> None:
-        """Give every free place to who is next, and who may have it."""
-        while not self._closed and self._held < self.options.in_flight:
-            ticket = self._again.next(self._room) or self._new.next(self._room)
+        """Gives every free slot to the next run in line whose tenant has room."""
+        while not self._closed and self._in_flight < self.options.in_flight:
+            ticket = self._reentering.pop_next(self._has_room) or self._entering.pop_next(self._has_room)
             if ticket is None:
                 break
             ready, ticket.ready = ticket.ready, None
             if ticket.waits:
                 self._count_waiting(ticket, -1)
-            self._take(ticket)
+            self._occupy_slot(ticket)
             if ready is not None and not ready.done():
                 ready.set_result(None)
         self._update()
 
     def _update(self) -> None:
-        lined_up = len(self._again) or len(self._new)
-        self._rate.set_full(bool(lined_up) or self._held >= self.options.in_flight)
+        lined_up = len(self._reentering) or len(self._entering)
+        self._rate.set_full(bool(lined_up) or self._in_flight >= self.options.in_flight)
 
     def _check_line(self, tenant: str) -> None:
-        """Raise `Refused` if no other run of this tenant may wait."""
-        options, mine = self.options, self._waiting_by.get(tenant, 0)
+        """Raises `Refused` if no other run of this tenant may wait."""
+        options, mine = self.options, self._waiting_by_tenant.get(tenant, 0)
         if self._waiting >= options.waiting:
             name, limit, value, ahead = "waiting", options.waiting, self._waiting, self._waiting
             whose = ""
         elif mine >= options.line_share:
             name, limit, value = "waiting_per_tenant", options.line_share, mine
-            ahead = min(self._waiting, mine * max(1, len(self._waiting_by)))  # they take turns
+            ahead = min(self._waiting, mine * max(1, len(self._waiting_by_tenant)))  # the tenants take turns
             whose = f" of tenant {tenant!r}"
         else:
             return
-        after_s = self._rate.wait_s(max(1, ahead))
+        after_s = self._rate.estimate_wait_s(max(1, ahead))
         after_s = options.retry_after_s if after_s is None else min(after_s, MAX_RETRY_AFTER_S)
         raise Refused(
-            f"{self._held} runs are in flight (limit {options.in_flight}), and {value} more{whose} wait "
+            f"{self._in_flight} runs are in flight (limit {options.in_flight}), and {value} more{whose} wait "
             f"(limit {limit}): try again in {after_s:.1f} s",
             guard=GUARD,
             limit=f"{name}={limit}",

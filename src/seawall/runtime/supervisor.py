@@ -271,7 +271,7 @@ class Supervisor:
 
     async def wait_turn(self, run: str) -> None:
         """Waits until the run has a slot. One that is cancelled meanwhile leaves the line: it needs none."""
-        while (turn := self.admission.turn(run)) is not None:
+        while (turn := self.admission.get_turn(run)) is not None:
             news = self.registry.news(run)
             if await self.is_cancelled(run):
                 self.admission.leave(run)
