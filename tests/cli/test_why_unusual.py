@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cli.desks import Desks
-from run.test_planner import APPROVE, auditor, desk, quick
+from planner.teams import APPROVE, auditor, desk, quick
 from seawall import Seawall, Team
 from seawall.cli.journals import read_texts
 from seawall.cli.render.run_header import draw_run_header

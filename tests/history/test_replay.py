@@ -1,43 +1,13 @@
-"""Replay decides again over recorded results; fork goes on live from one of them."""
+"""Replay decides again over recorded results, and names what would be decided otherwise today."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
 
-import pytest
-
-from seawall import ALLOW, Agent, Guard, Halt, Limits, Loops, Misused, Outcome, Seawall, Team, tool
-from seawall.core.events import StepDone, StepIntended
+from history.desk import desk, recorded
+from seawall import Agent, Limits, Loops, Outcome, Seawall, Team, tool
 from seawall.history.replay import Replay
-from seawall.models.protocol import ModelRequest, ToolResult
-from seawall.models.scripted import Reply
-from seawall.run.state import RunState
-from seawall.run.step import Result, Step
-from seawall.run.verdict import Verdict
 from seawall.testing import ScriptedModel, call, calls, say
-
-
-def desk(calls: int = 3, guards: Sequence[Guard] = ()) -> Team:
-    """A team of one that looks the same order up so many times, and answers."""
-
-    @tool
-    def find_order(order_id: str) -> str:
-        """Look up one order."""
-        return f"order {order_id} is lost"
-
-    script = [call("find_order", order_id="1042") for _ in range(calls)]
-    agent = Agent("desk", model=ScriptedModel([*script, say("It was lost.")]), tools=[find_order])
-    return Team(agent, guards=guards)
-
-
-def recorded(team: Team, then: Callable[[Seawall, Outcome], Awaitable[None]]) -> None:
-    async def scenario() -> None:
-        async with Seawall() as sea:
-            run = await sea.start(team, "Where is order 1042?")
-            await then(sea, await run.outcome())
-
-    asyncio.run(scenario())
 
 
 def words(replay: Replay) -> list[tuple[int | None, str, str]]:
@@ -135,124 +105,3 @@ def test_replay_performs_nothing() -> None:
         assert (await sea.journal.row(outcome.run)).events == before
 
     recorded(desk(), check)
-
-
-def test_a_fork_goes_on_live_with_the_changed_result() -> None:
-    async def check(sea: Seawall, outcome: Outcome) -> None:
-        told: list[str] = []
-
-        def answer(request: ModelRequest) -> Reply:
-            last = request.messages[-1]
-            assert isinstance(last, ToolResult)
-            told.append(last.content)
-            return say("It is on its way.")
-
-        model = ScriptedModel(answer)
-        team = Team(Agent("desk", model=model, tools=desk().coordinator.tools))
-        run = await sea.fork(outcome.run, team, at=2, result="order 1042 is on its way")
-        forked = await run.outcome()
-        assert forked.answer == "It is on its way."
-        assert told == ["order 1042 is on its way"]
-        assert forked.run != outcome.run
-        assert forked.tool_calls == 1
-        events = await sea.journal.events(outcome.run)
-        assert any(isinstance(event, StepDone) and event.step == 6 for event in events), "the origin stays"
-
-    recorded(desk(), check)
-
-
-def test_effects_are_simulated_in_a_fork_unless_they_are_asked_for() -> None:
-    paid: list[str] = []
-
-    @tool(effect=True)
-    def refund(order_id: str) -> str:
-        """Pay money back."""
-        paid.append(order_id)
-        return "paid"
-
-    def cashier() -> Team:
-        script = [call("refund", order_id="1042"), call("refund", order_id="1043"), say("Done.")]
-
-        def play(request: ModelRequest) -> Reply:
-            results = [message for message in request.messages if isinstance(message, ToolResult)]
-            return script[len(results)]
-
-        return Team(Agent("cashier", model=ScriptedModel(play), tools=[refund]))
-
-    async def check(sea: Seawall, outcome: Outcome) -> None:
-        assert paid == ["1042", "1043"]
-        await (await sea.fork(outcome.run, cashier(), at=2)).outcome()
-        assert paid == ["1042", "1043"]
-        live = await sea.fork(outcome.run, cashier(), at=2, live_effects=True)
-        await live.outcome()
-        assert paid == ["1042", "1043", "1043"]
-        with pytest.raises(Misused, match="its receipt says what happened"):
-            await sea.fork(outcome.run, cashier(), at=2, result="never paid")
-
-    recorded(cashier(), check)
-
-
-def test_a_fork_at_a_step_that_is_not_there_says_how_many_there_are() -> None:
-    async def check(sea: Seawall, outcome: Outcome) -> None:
-        with pytest.raises(Misused, match="has no step 99; it has 7"):
-            await sea.fork(outcome.run, desk(), at=99)
-        events = await sea.journal.events(outcome.run)
-        model_step = next(e.step for e in events if isinstance(e, StepIntended) and e.kind == "model")
-        with pytest.raises(Misused, match="only the result of a tool or a hand-off"):
-            await sea.fork(outcome.run, desk(), at=model_step, result="x")
-
-    recorded(desk(), check)
-
-
-def test_a_fork_of_a_loop_with_news_goes_on() -> None:
-    async def check(sea: Seawall, outcome: Outcome) -> None:
-        assert outcome.status == "halted"
-        again = ScriptedModel([call("find_order", order_id="1043"), say("It was found.")])
-        team = Team(Agent("desk", model=again, tools=desk().coordinator.tools))
-        forked = await (await sea.fork(outcome.run, team, at=8, result="order 1042 was found")).outcome()
-        assert forked.answer == "It was found."
-
-    recorded(desk(9), check)
-
-
-def test_a_fork_forgets_what_guards_said_of_the_result_that_it_changes() -> None:
-    class NoLosses(Guard):
-        name = "no-losses"
-
-        def after(self, step: Step, result: Result, run: RunState, memo: object) -> Verdict:
-            return (
-                Halt("something is lost") if "lost" in str(result.output) and step.kind == "tool" else ALLOW
-            )
-
-    async def check(sea: Seawall, outcome: Outcome) -> None:
-        assert outcome.stopped_by is not None
-        assert outcome.stopped_by.guard == "no-losses"
-        team = Team(
-            Agent("desk", model=ScriptedModel([say("All is well.")]), tools=desk().coordinator.tools),
-            guards=[NoLosses()],
-        )
-        forked = await (await sea.fork(outcome.run, team, at=2, result="order 1042 was found")).outcome()
-        assert forked.answer == "All is well."
-
-    recorded(desk(guards=[NoLosses()]), check)
-
-
-def test_a_fork_after_a_failed_try_takes_the_result_it_is_given() -> None:
-    @tool(retries=1)
-    def flaky() -> str:
-        """Fails."""
-        raise ValueError("down")
-
-    def team(*script: Reply) -> tuple[Team, ScriptedModel]:
-        model = ScriptedModel(list(script))
-        return Team(Agent("desk", model=model, tools=[flaky])), model
-
-    async def check(sea: Seawall, outcome: Outcome) -> None:
-        again, model = team(say("It is up."))
-        forked = await (await sea.fork(outcome.run, again, at=2, result="it is up")).outcome()
-        assert forked.answer == "It is up."
-        last = model.requests[-1].messages[-1]
-        assert isinstance(last, ToolResult)
-        assert last.content == "it is up"
-
-    recorded(team(call("flaky"), say("It is down."))[0], check)

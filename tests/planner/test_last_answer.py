@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from run.test_planner import APPROVE, auditor, desk, model, quick
+from planner.teams import APPROVE, auditor, desk, model, quick
 from seawall import Agent, Limits, Planner, Seawall, Team, tool
 from seawall.history.replay import Replay
 from seawall.models.scripted import calls

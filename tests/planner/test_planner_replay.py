@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from run.test_planner import APPROVE, ASK_BOTH, auditor, desk, model, quick
+from planner.teams import APPROVE, ASK_BOTH, auditor, desk, model, quick
 from seawall import Agent, Limits, Misused, Planner, Seawall, Team, tool
 from seawall.core.events import Event, Judged, Planned, RunEnded, RunStarted, StepDone, StepIntended
 from seawall.models.scripted import Entry

@@ -7,33 +7,12 @@ from typing import Any
 
 import pytest
 
+from planner.teams import APPROVE, ASK_BOTH, auditor, desk, model, quick
 from seawall import Agent, Broken, Limits, Outcome, Planner, Seawall, Team, Waiting, tool
 from seawall.core.events import Planned, StepDone
-from seawall.models.scripted import Entry, calls
-from seawall.testing import ManualClock, ScriptedModel, call, fail, hang, say, slow
+from seawall.models.scripted import Entry
+from seawall.testing import ManualClock, call, fail, hang, say, slow
 from team.play import Played, play, sent
-
-
-def model(clock: ManualClock, *script: Entry) -> ScriptedModel:
-    return ScriptedModel(script, clock=clock)
-
-
-def desk(clock: ManualClock, *script: Entry, **team: Any) -> Team:
-    """A coordinator with a clerk and an optional archivist, ten seconds, and priors for all of them."""
-    clerk: tuple[Entry, ...] = team.pop("clerk", (slow(2, "shipped on 3 May"),))
-    archivist: tuple[Entry, ...] = team.pop("archivist", (slow(2, "no earlier case"),))
-    priors = {"model:desk": 1.0, "agent:clerk": 2.0, "agent:archivist": 2.0, **team.pop("priors", {})}
-    return Team(
-        "desk",
-        Agent("desk", model=model(clock, *script)),
-        specialists=[
-            Agent("clerk", model=model(clock, *clerk)),
-            Agent("archivist", model=model(clock, *archivist), optional=True),
-        ],
-        limits=Limits(active_s=10),
-        planner=Planner(priors=priors, **team.pop("options", {})),
-        **team,
-    )
 
 
 def planned(run: Played) -> list[Planned]:
@@ -42,18 +21,6 @@ def planned(run: Played) -> list[Planned]:
 
 def actions(run: Played) -> list[str]:
     return [event.action for event in planned(run)]
-
-
-ASK_BOTH = calls(call("ask_clerk", task="a"), call("ask_archivist", task="b"))
-APPROVE = call("review", approved=True)
-
-
-def auditor(clock: ManualClock, *script: Entry) -> Agent:
-    return Agent("auditor", model=model(clock, *script))
-
-
-def quick(clock: ManualClock, *script: Entry) -> Agent:
-    return Agent("quick", model=model(clock, *script))
 
 
 def test_a_run_that_fits_its_time_is_not_planned_otherwise() -> None:

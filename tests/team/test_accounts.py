@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from run.test_budget import FREE, Metered, wide
+from run.metered import FREE, Metered, wide
 from seawall import (
     Agent,
     Broken,
