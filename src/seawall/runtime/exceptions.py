@@ -1,8 +1,8 @@
-"""What an exception of a tool says of the other side: that it answered, if only to say no, or that it is broken.
+"""What a tool's exception says about its endpoint: that the endpoint answered, if only with a refusal, or is broken.
 
-A tool that raises `Broken` says so itself. Beside it count errors of a connection, time-outs, and what the common
-clients raise for a status of 408, 429 or 5xx. They are known by their names and attributes, so that none of these
-libraries is imported.
+A tool that raises `Broken` says it itself. Connection errors, time-outs, and what common clients raise for a status
+of 408, 429 or 5xx say the same. The classifier knows these exceptions by names and attributes, so it imports none of
+the clients' libraries.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any, Literal, NamedTuple, cast
 from seawall.core.errors import Broken
 
 MAX_CAUSES = 10
-"""Of one exception that are looked at; a longer chain says nothing new."""
+"""Exceptions of one chain that are looked at; a longer chain says nothing new."""
 
 _LOCAL = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
-"""`OSError`s about files that are as they should be: an answer."""
+"""`OSError`s that are answers: the file system works, and says no."""
 _BROKEN_NAMES = frozenset(
     {
         "TransportError", "TimeoutException",  # httpx: connections, time-outs
@@ -34,25 +34,25 @@ _BROKEN_CODES = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUST
 
 
 class EndpointSignal(NamedTuple):
-    """What is known of it."""
+    """What an exception says about the endpoint."""
 
     endpoint: Literal["answered", "broken"]
     retry_after_s: float | None = None
 
 
 def classify_exception(error: BaseException) -> EndpointSignal:
-    """What this exception says. The first in its chain that says anything definite counts."""
-    for one in _chain(error):
+    """Returns what this exception says. The first one of its chain that is definite decides."""
+    for one in _walk_causes(error):
         try:
-            status = _status(one)
+            status = _find_status(one)
             if status is not None:
                 broken = status in (408, 429) or status >= 500
                 return EndpointSignal(
-                    "broken" if broken else "answered", _retry_after_s(one) if broken else None
+                    "broken" if broken else "answered", _read_retry_after_s(one) if broken else None
                 )
             if _is_broken(one):
-                return EndpointSignal("broken", _number(getattr(one, "retry_after_s", None)))
-        except Exception:  # noqa: BLE001 -- somebody's own exception class may do anything
+                return EndpointSignal("broken", _as_seconds(getattr(one, "retry_after_s", None)))
+        except Exception:  # noqa: BLE001 -- an exception class of the user's own may do anything
             continue
     return EndpointSignal("answered")
 
@@ -68,49 +68,49 @@ def _is_broken(error: BaseException) -> bool:
     return callable(code) and getattr(code(), "name", None) in _BROKEN_CODES
 
 
-def _status(error: BaseException) -> int | None:
-    """The HTTP status that it carries: itself, or its response."""
+def _find_status(error: BaseException) -> int | None:
+    """Returns the HTTP error status that the exception or its response carries; None without one."""
     response: Any = getattr(error, "response", None)
     if isinstance(response, Mapping):  # botocore
         meta = cast("Mapping[str, Any]", response).get("ResponseMetadata")
         response = None
         if isinstance(meta, Mapping):
-            return _http(cast("Mapping[str, Any]", meta).get("HTTPStatusCode"))
+            return _as_http_error(cast("Mapping[str, Any]", meta).get("HTTPStatusCode"))
     for holder in (response, error):
         for name in ("status_code", "status", "code"):
-            status = _http(getattr(holder, name, None))
+            status = _as_http_error(getattr(holder, name, None))
             if status is not None:
                 return status
     return None
 
 
-def _http(value: object) -> int | None:
+def _as_http_error(value: object) -> int | None:
     return value if isinstance(value, int) and 400 <= value < 600 else None
 
 
-def _retry_after_s(error: BaseException) -> float | None:
-    """Seconds of `Retry-After`; a date in it is taken against the response's own."""
+def _read_retry_after_s(error: BaseException) -> float | None:
+    """Returns the seconds of `Retry-After`. A date there is compared with the date of the response."""
     response: Any = getattr(error, "response", None)
     headers: Any = getattr(error, "headers", None) if response is None else getattr(response, "headers", None)
     if headers is None or not hasattr(headers, "items"):
         return None
-    found = {str(name).lower(): str(value) for name, value in headers.items()}
-    given = found.get("retry-after", "").strip()
-    if re.fullmatch(r"\d+(\.\d+)?", given):
-        return _number(float(given))
-    if given and "date" in found:
-        wait = parsedate_to_datetime(given) - parsedate_to_datetime(found["date"])
+    by_name = {str(name).lower(): str(value) for name, value in headers.items()}
+    retry_after = by_name.get("retry-after", "").strip()
+    if re.fullmatch(r"\d+(\.\d+)?", retry_after):
+        return _as_seconds(float(retry_after))
+    if retry_after and "date" in by_name:
+        wait = parsedate_to_datetime(retry_after) - parsedate_to_datetime(by_name["date"])
         return max(0.0, wait.total_seconds())
     return None
 
 
-def _number(value: object) -> float | None:
+def _as_seconds(value: object) -> float | None:
     good = isinstance(value, (int, float)) and math.isfinite(value) and value >= 0
     return float(cast("float", value)) if good else None
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An exception and what it came from, the outermost first."""
+def _walk_causes(error: BaseException) -> Iterator[BaseException]:
+    """Yields an exception and its causes, the outermost first."""
     one: BaseException | None = error
     for _ in range(MAX_CAUSES):
         if one is None:

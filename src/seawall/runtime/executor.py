@@ -15,7 +15,7 @@ from seawall.run.frame import Frame
 from seawall.run.state import RunState
 from seawall.run.step import Result, Step
 from seawall.runtime.exceptions import classify_exception
-from seawall.runtime.threads import Threads, Turn
+from seawall.runtime.threads import QueuedCall, ThreadPool
 from seawall.team.agent import Agent
 from seawall.team.context import Context
 from seawall.team.reply import read_reply
@@ -24,32 +24,33 @@ from seawall.team.tool import INLINE_BYTES, PREVIEW_CHARS, NotDone, Tool, ToolCo
 
 
 class Resources:
-    """What the runs of one team share in a process: models and prices by agent, and the tools' threads."""
+    """What the runs of one team share in a process: models and prices by agent, and the threads of its tools."""
 
     def __init__(
         self, team: Team, models: Mapping[str, Model], price: Callable[[Agent], Price | None]
     ) -> None:
-        """`price` returns what an agent's model costs, or None where that is not known."""
+        """`price` returns the price of an agent's model, or None if it is not known."""
         self.models = dict(models)
         self.prices = {name: price(member.agent) for name, member in team.members.items()}
-        self._threads: dict[int, Threads] = {}
-        weakref.finalize(self, _close, self._threads)
+        self._pools: dict[int, ThreadPool] = {}
+        """By the identity of the tool."""
+        weakref.finalize(self, _close_all, self._pools)
 
-    def threads(self, tool: Tool) -> Threads:
-        """Returns the pool of a sync tool."""
-        pool = self._threads.get(id(tool))
+    def get_pool(self, tool: Tool) -> ThreadPool:
+        """Returns the thread pool of a sync tool."""
+        pool = self._pools.get(id(tool))
         if pool is None:
-            pool = self._threads[id(tool)] = Threads(f"seawall-{tool.name}", tool.threads)
+            pool = self._pools[id(tool)] = ThreadPool(f"seawall-{tool.name}", tool.threads)
         return pool
 
 
-def _close(pools: dict[int, Threads]) -> None:
+def _close_all(pools: dict[int, ThreadPool]) -> None:
     for pool in pools.values():
         pool.close()
 
 
 class TeamExecutor:
-    """`run.step.Executor` of a team: calls its models and tools. One for each run.
+    """Implements `run.step.Executor` for a team: calls its models and tools. Each run has one.
 
     `on_text` is called with (step, text) for each piece of the coordinator's text, if the run is streamed.
     """
@@ -68,11 +69,11 @@ class TeamExecutor:
         self._context = context
         self._bodies = bodies
         self._on_text = on_text
-        self._turns: dict[int, Turn] = {}
-        """By step: the sync calls that wait for a thread, or are made in one."""
+        self._queued: dict[int, QueuedCall] = {}
+        """By step: the sync calls that wait for a thread or run in one."""
 
     def __repr__(self) -> str:
-        return f"<TeamExecutor {len(self._turns)} calls in threads>"
+        return f"<TeamExecutor {len(self._queued)} calls in threads>"
 
     async def perform(self, step: Step, state: RunState, left_s: float) -> Result:
         """Performs a model or tool step. Raises nothing but `CancelledError`."""
@@ -106,7 +107,7 @@ class TeamExecutor:
         )
         try:
             if stream and frame.kind == "root" and self._on_text is not None:
-                reply = await self._streamed(model, request, step.number)
+                reply = await self._stream_model(model, request, step.number)
             else:
                 reply = await model.respond(request)
             price = self._resources.prices.get(agent.name)
@@ -125,28 +126,28 @@ class TeamExecutor:
         except asyncio.CancelledError as error:
             _raise_if_ours()
             return Result(status="error", output=f"Error: {describe_error(error)}", error="CancelledError")
-        except (Exception, SystemExit) as error:  # noqa: BLE001 -- a model class of the user's own may do anything
-            side = classify_exception(error)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 -- a model class of the user's own may raise anything
+            signal = classify_exception(error)
             return Result(
                 status="error",
                 output=f"Error: {describe_error(error)}",
                 error=type(error).__name__,
-                endpoint=side.endpoint,
+                endpoint=signal.endpoint,
             )
 
-    async def _streamed(self, model: Model, request: ModelRequest, number: int) -> ModelReply:
-        """A reply whose text is told as it comes, without its secrets."""
-        tell = self._on_text or _ignore_text
+    async def _stream_model(self, model: Model, request: ModelRequest, number: int) -> ModelReply:
+        """Returns a model's reply, and passes its text on as it comes, without secrets."""
+        on_text = self._on_text or _ignore_text
         reply: ModelReply | None = None
         redactor = self._bodies.stream()
         async for item in model.stream(request):
             if isinstance(item, TextDelta):
                 if text := redactor.feed(item.text):
-                    tell(number, text)
+                    on_text(number, text)
             else:
                 reply = item
         if text := redactor.end():
-            tell(number, text)
+            on_text(number, text)
         if reply is None:
             raise ModelFailed("incomplete", "the stream ended without a complete reply")
         return reply
@@ -158,26 +159,26 @@ class TeamExecutor:
             if tool.is_async:
                 value = await tool.function(**arguments)
             else:
-                turn = self._turns[context.step] = Turn()
-                value = await self._resources.threads(tool).call(lambda: tool.function(**arguments), turn)
+                queued = self._queued[context.step] = QueuedCall()
+                value = await self._resources.get_pool(tool).call(lambda: tool.function(**arguments), queued)
             encoded = tool.encode_result(value)
         except NotDone as error:
-            return _tool_failure(error, f"Error: not done: {error}", "not_done")
+            return _make_failure(error, f"Error: not done: {error}", "not_done")
         except asyncio.CancelledError:
             _raise_if_ours()
             return Result(
                 status="error", output=f"Error: tool {tool.name!r} was cancelled", error="CancelledError"
             )
-        except (Exception, SystemExit) as error:  # noqa: BLE001 -- whatever a tool raises, the agent is told
-            return _tool_failure(error, f"Error: {describe_error(error)}", type(error).__name__)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 -- whatever a tool raises, the agent gets it as a result
+            return _make_failure(error, f"Error: {describe_error(error)}", type(error).__name__)
         finally:
-            self._turns.pop(context.step, None)
-        return _tool_result(encoded, self._bodies)
+            self._queued.pop(context.step, None)
+        return _make_result(encoded, self._bodies)
 
     def withdraw(self, step: Step) -> Result | None:
-        """Gives up a call that still waits for a thread of its tool; None: it has begun."""
-        turn = self._turns.get(step.number)
-        if turn is None or not turn.withdraw():
+        """Gives up a call that still waits for a thread of its tool; returns None if it has begun."""
+        queued = self._queued.get(step.number)
+        if queued is None or not queued.withdraw():
             return None
         tool = cast("tuple[Tool, Any]", step.target)[0]
         held = "the one thread" if tool.threads == 1 else f"all {tool.threads} threads"
@@ -192,16 +193,16 @@ class TeamExecutor:
         )
 
 
-def _tool_failure(error: BaseException, output: str, kind: str) -> Result:
-    """A tool that raised: what the agent is told, and what it says of the other side."""
-    side = classify_exception(error)
+def _make_failure(error: BaseException, output: str, kind: str) -> Result:
+    """Returns the result of a tool that raised: `output` for the agent, and what the error says about the endpoint."""
+    signal = classify_exception(error)
     return Result(
         status="error",
         output=output,
         error=kind,
         retryable=True,
-        retry_after_s=side.retry_after_s,
-        endpoint=side.endpoint,
+        retry_after_s=signal.retry_after_s,
+        endpoint=signal.endpoint,
     )
 
 
@@ -210,18 +211,18 @@ def _ignore_text(number: int, text: str) -> None:
 
 
 def _raise_if_ours() -> None:
-    """Within `except CancelledError`: go on raising it if the task was cancelled, and not by what it called."""
+    """Raises the current `CancelledError` again if this task was cancelled, and not only what it called."""
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise  # noqa: PLE0704 -- the error that is being handled by the caller
 
 
-def _tool_result(encoded: str | bytes, bodies: Bodies) -> Result:
-    """A tool's result, by reference if it is bytes or too long for a context."""
+def _make_result(encoded: str | bytes, bodies: Bodies) -> Result:
+    """Returns a tool's result. Bytes, and texts too long for a context, are stored and referred to."""
     if isinstance(encoded, str) and len(encoded) <= INLINE_BYTES:
         return Result(status="ok", output=encoded)
     if isinstance(encoded, str):
-        encoded = bodies.redact(encoded)  # before it is cut: half a secret has no shape to know it by
+        encoded = bodies.redact(encoded)  # before it is cut: half a secret would not be recognised
         whole = f"{len(encoded):,} characters; whole: {bodies.put(encoded)}"
         output = f"{encoded[:PREVIEW_CHARS]}\n[the first {PREVIEW_CHARS:,} of {whole}]"
     else:

@@ -1,4 +1,4 @@
-"""Bounded pools of daemon threads, one a tool: a sync tool that never returns keeps its thread, not the process."""
+"""Bounded pools of daemon threads, one for each tool. A sync tool that never returns holds its thread, not the process."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from typing import Any
 Job = Callable[[], None]
 
 
-class Turn:
-    """One call on its way into a thread: it begins or is withdrawn, never both."""
+class QueuedCall:
+    """A call that waits for a thread: it begins or is withdrawn, never both."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._begun = self._withdrawn = False
 
     def begin(self) -> bool:
-        """Take the turn; False if it was withdrawn."""
+        """Begins the call; returns False if it was withdrawn."""
         with self._lock:
             self._begun = not self._withdrawn
             return self._begun
 
     def withdraw(self) -> bool:
-        """See to it that the call is never made; False if it has begun."""
+        """Makes sure that the call is never made; returns False if it has begun."""
         with self._lock:
             self._withdrawn = not self._begun
             return self._withdrawn
 
 
-class Threads:
-    """At most `size` threads, made when needed. Standard pools join theirs at exit and would hang there."""
+class ThreadPool:
+    """At most `size` daemon threads, made when needed. A standard pool joins its threads at exit and would hang."""
 
     def __init__(self, name: str, size: int) -> None:
         self._name = name
@@ -45,33 +45,34 @@ class Threads:
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
-        return f"<Threads {self._name} {len(self._threads)}/{self._size}>"
+        return f"<ThreadPool {self._name} {len(self._threads)}/{self._size}>"
 
-    async def call(self, function: Callable[[], Any], turn: Turn) -> Any:
-        """Run `function` in a thread, unless its turn is withdrawn first, and give its result.
+    async def call(self, function: Callable[[], Any], queued: QueuedCall) -> Any:
+        """Runs `function` in a thread, unless the call is withdrawn first, and returns its result.
 
-        Cancelled before a thread was free, it is never run. Cancelled while it runs, this goes on waiting
-        (the thread can't be stopped, and its late result is worth recording); cancelled again, it lets go.
+        If the caller is cancelled before a thread is free, the function never runs. If it is cancelled while the
+        function runs, this goes on waiting: the thread can't be stopped, and its late result is worth recording.
+        Cancelled once more, it stops waiting.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         context = contextvars.copy_context()
 
         def job() -> None:
-            if not turn.begin():
+            if not queued.begin():
                 return
             try:
                 result, error = context.run(function), None
-            except BaseException as raised:  # noqa: BLE001 -- told to whoever waits, whatever it is
+            except BaseException as raised:  # noqa: BLE001 -- the awaiting task gets it, whatever it is
                 result, error = None, raised
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            with contextlib.suppress(RuntimeError):  # the loop is closed: no task waits any more
                 loop.call_soon_threadsafe(_resolve, future, result, error)
 
         self._submit(job)
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
-            if turn.withdraw() or future.done():
+            if queued.withdraw() or future.done():
                 raise
             return await future
 
@@ -96,7 +97,7 @@ class Threads:
             job()
 
     def close(self) -> None:
-        """Let the threads end once they are done."""
+        """Lets each thread end once it has returned from its call."""
         for _ in self._threads:
             self._jobs.put(None)
 
@@ -107,7 +108,7 @@ def _resolve(future: asyncio.Future[Any], result: Any, error: BaseException | No
     if error is None:
         future.set_result(result)
     elif isinstance(error, StopIteration | GeneratorExit | KeyboardInterrupt):
-        # A future does not take the first, and the others would end the loop: in a thread they are the tool's own.
+        # A future refuses StopIteration, and the others would end the loop. Raised in a thread, they are the tool's own.
         future.set_exception(RuntimeError(f"{type(error).__name__}: {error}"))
     else:
         future.set_exception(error)
