@@ -91,9 +91,9 @@ def test_a_switch_read_after_the_wall_clock_was_put_back_lasts_no_longer_than_wa
         clock.jump_wall(-3_600)
         switches = GuardModes(clock)
         assert switches.read({("guard", "says"): off}, lambda: told.append(clock.monotonic_s()))
-        assert [mode for _, mode, _, _ in switches.live({"says": "enforce"})] == ["off"]
+        assert [mode for _, mode, _, _ in switches.list_live({"says": "enforce"})] == ["off"]
         await clock.advance(7_200)
-        assert [mode for _, mode, _, _ in switches.live({"says": "enforce"})] == ["enforce"]
+        assert [mode for _, mode, _, _ in switches.list_live({"says": "enforce"})] == ["enforce"]
         assert told == [15.0]
 
     asyncio.run(main())

@@ -33,7 +33,7 @@ from seawall.team.team import Team
 
 
 class Factory:
-    """Makes the parts of runs from what all runs of a process have in common: guards, models, prices, secrets."""
+    """Makes the parts of runs. It holds what all runs of a process have in common: guards, models, prices, secrets."""
 
     def __init__(
         self,
@@ -47,13 +47,13 @@ class Factory:
         check_items("Seawall: guards", guards or (), Guard)
         self.own_guards = tuple(guards) if guards is not None else (Loops(),)
         self._clock = clock
-        self._resolve = models or _resolve
+        self._resolve_model = models or _resolve_model
         self._prices = dict(prices or {})
         self._redactor = redactor
         self._guards: weakref.WeakKeyDictionary[Team, tuple[Guard, ...]] = weakref.WeakKeyDictionary()
         self._resources: weakref.WeakKeyDictionary[Team, Resources] = weakref.WeakKeyDictionary()
         self._models: dict[str, Model] = {}
-        """Those that were made from their names."""
+        """By name: models that the factory has made."""
         self._latencies = Latencies()
 
     def __repr__(self) -> str:
@@ -61,8 +61,8 @@ class Factory:
 
     # ---- what runs of one team have in common
 
-    def guards(self, team: Team) -> tuple[Guard, ...]:
-        """Returns the guards of a team's runs.
+    def get_guards(self, team: Team) -> tuple[Guard, ...]:
+        """Returns the guards of a team's runs: those of `Seawall`, and the team's own.
 
         Raises `Misused` for a guard with a name of Seawall's own, or two guards of one name.
         """
@@ -83,11 +83,11 @@ class Factory:
         return tuple(by_name.values())
 
     def check(self, team: Team, limits: Limits, usd_cap: Decimal | None) -> None:
-        """Makes the team's models, and raises `Refused` if money is limited and a model's price is not known.
+        """Makes the team's models, and raises `Refused` if money is limited and the price of a model is not known.
 
-        Money is limited by the run's `limits` or by a cap. Raises what making a model raises, too.
+        Money is limited by the run's `limits` or by the tenant's cap. Also raises what making a model raises.
         """
-        resources = self._resources_of(team)
+        resources = self._get_resources(team)
         usd = limits.usd if limits.usd is not None else usd_cap
         if usd is None:
             return
@@ -111,29 +111,29 @@ class Factory:
                 value=model,
             )
 
-    def _resources_of(self, team: Team) -> Resources:
+    def _get_resources(self, team: Team) -> Resources:
         resources = self._resources.get(team)
         if resources is None:
             models: dict[str, Model] = {}
             for name, member in team.members.items():
                 model = member.agent.model
-                models[name] = self._model(model) if isinstance(model, str) else model
-            resources = self._resources[team] = Resources(team, models, self._price)
+                models[name] = self._get_model(model) if isinstance(model, str) else model
+            resources = self._resources[team] = Resources(team, models, self._find_price)
         return resources
 
-    def _model(self, name: str) -> Model:
+    def _get_model(self, name: str) -> Model:
         model = self._models.get(name)
         if model is None:
-            model = self._models[name] = self._resolve(name)
+            model = self._models[name] = self._resolve_model(name)
         return model
 
-    def _price(self, agent: Agent) -> Price | None:
-        """Returns what an agent's model costs: as `Seawall` was told, as the model says, or as it is listed."""
+    def _find_price(self, agent: Agent) -> Price | None:
+        """Returns the price of an agent's model: from `Seawall(prices=…)`, from the model itself, or from the list."""
         model = agent.model
         name = model if isinstance(model, str) else model.name
-        given = self._prices.get(name)
-        if given is not None:
-            return given
+        own = self._prices.get(name)
+        if own is not None:
+            return own
         if isinstance(model, str):
             base_url = find_base_url(name)
         elif model.price is not None:
@@ -143,7 +143,7 @@ class Factory:
         return prices.find_price(name, at=self._clock.wall_s(), base_url=base_url, settings=agent.settings)
 
     async def close(self) -> None:
-        """Closes the models that were made from their names; those that were given stay as they are."""
+        """Closes the models that the factory has made. Models that the caller passed stay open."""
         for model in self._models.values():
             close = getattr(model, "aclose", None)
             if close is not None:
@@ -154,12 +154,12 @@ class Factory:
     # ---- the parts of one run
 
     def make_bodies(self, known: Mapping[Ref, bytes] | None = None) -> Bodies:
-        """Returns a run's bodies, with those that are at hand."""
+        """Returns the bodies of a run, which begin with `known`."""
         return Bodies(self._redactor, known)
 
     def make_logic(self, team: Team, bodies: Bodies, history: Sequence[MessageRef]) -> TeamLogic:
-        """Returns a team's logic for a run that only decides. No model is made, so no price comes from one."""
-        prices = {name: self._price(member.agent) for name, member in team.members.items()}
+        """Returns a team's logic for a run that only decides: it makes no models, not even to read their prices."""
+        prices = {name: self._find_price(member.agent) for name, member in team.members.items()}
         return TeamLogic(team, bodies, prices=prices, history=history)
 
     def make_driver(
@@ -178,13 +178,13 @@ class Factory:
         on_record: Callable[[], None],
     ) -> Driver:
         """Returns the driver of a run in `state`, with its gate, executor and planner. See `Driver` and `Gate`."""
-        started, resources = state.started, self._resources_of(team)
+        started, resources = state.started, self._get_resources(team)
         logic = TeamLogic(team, bodies, prices=resources.prices, history=history)
         causes = Causes()
         causes.learn(0, bodies.text(started.intent))
         gate = Gate(
             logic,
-            self.guards(team),
+            self.get_guards(team),
             started.limits,
             bodies,
             causes,
@@ -195,7 +195,7 @@ class Factory:
             wake=wake,
         )
         planner = None
-        if team.planner is not None:  # what is known of latencies is of all runs here
+        if team.planner is not None:  # the latencies of all runs of this process
             now = self._clock.wall_s
             planner = RunPlanner(team, team.planner, self._latencies, bodies, now=now)
         return Driver(
@@ -212,7 +212,7 @@ class Factory:
         )
 
 
-def _resolve(name: str) -> Model:
+def _resolve_model(name: str) -> Model:
     from seawall.models.providers import resolve  # noqa: PLC0415 -- an extra; only named models need it
 
     return resolve(name)

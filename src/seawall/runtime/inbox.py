@@ -13,49 +13,49 @@ from seawall.engine.driver import Driver
 from seawall.journal.protocol import Journal, Setting, SettingKind
 
 POLL_S = 0.05
-"""How long commands from other processes may lie before they are looked for."""
+"""How long a write of another process may wait before the inbox reads its commands."""
 RETRY_S = 1.0
-"""Until a run that could not take its commands is tried again: long beside a busy database, short beside the
-person who has decided."""
+"""Seconds until the inbox tries a run again that could not take its commands. A busy database recovers in much less,
+and the person who has decided does not notice it."""
 MAX_UNDELIVERED = 100_000
-"""Runs whose commands are still to be handed over. More than a process can have in flight or waiting; the oldest is
-dropped, and its commands lie in its inbox until it is resumed."""
+"""Runs whose commands are still to be delivered. No process has so many in flight or waiting. Beyond that the oldest
+is dropped; its commands stay in the journal until the run is resumed."""
 
 Settings = Mapping[tuple[SettingKind, str], Setting]
-"""What is set live, by kind and name; the newest of each."""
+"""The newest live setting of each kind and name."""
 
 _log = logging.getLogger("seawall")
 
 
 class Receiver(Protocol):
-    """Takes what the inbox reads."""
+    """Receives what the inbox reads."""
 
     def notice(self, run: str) -> None:
-        """A command for the run has come."""
+        """Notes that a command for the run has come."""
         ...
 
     def notice_write(self) -> None:
-        """Something was written to the journal, by any process."""
+        """Notes that a process, perhaps this one, has written to the journal."""
         ...
 
     async def hand_over(self, run: str, driver: Driver | None) -> None:
-        """Gives a run every command that it has not taken, in order; one that waits is woken up.
+        """Gives a run every command that it has not taken, in order. A run that waits is woken up.
 
-        `driver`: the run was begun just now. Where it waits already it is woken only if there are commands.
+        With `driver` the run began just now. If it waits already, it is woken up only if there are commands.
         """
         ...
 
     def apply_settings(self, settings: Settings) -> None:
-        """Takes in what is set live."""
+        """Applies the live settings."""
         ...
 
     async def refresh(self, journal: Journal) -> None:
-        """Takes in whatever else is to be read in each round."""
+        """Reads from the journal whatever else the receiver reads in each round."""
         ...
 
 
 class Inbox:
-    """Reads commands and settings of all processes, and delivers them; a delivery that fails is tried again."""
+    """Reads the commands and settings of all processes and delivers them. A delivery that fails is tried again."""
 
     def __init__(self, clock: Clock, receiver: Receiver) -> None:
         self._clock = clock
@@ -68,25 +68,25 @@ class Inbox:
         self._round_again = False
         self._round: asyncio.Task[None] | None = None
         self._undelivered: dict[str, str] = {}
-        """By run, what went wrong the last time; "" before the first try."""
+        """By run: why the last delivery failed; "" before the first try."""
         self._retry_timer: Timer | None = None
         self._retry: asyncio.Task[None] | None = None
         self._readings_begun = 0
         self._reading_applied = 0
-        """Which reading of the settings was taken in last: two may overlap."""
+        """The number of the newest reading that was applied: two readings may overlap."""
 
     def __repr__(self) -> str:
         return f"<Inbox {len(self._undelivered)} runs undelivered>"
 
     async def open(self, journal: Journal) -> None:
-        """Begins to deliver what comes from now on."""
+        """Begins to deliver the commands that come from now on."""
         self._journal = journal
         self._cursor, _ = await journal.commands(after=-1)
         self._stop_watching = journal.watch(self._on_write)
         await self.deliver()
 
     def close(self) -> list[asyncio.Task[None]]:
-        """Delivers no more; returns the tasks under way, if there are any."""
+        """Stops delivering; returns the tasks that are still running."""
         self._journal = None
         if self._stop_watching is not None:
             self._stop_watching()
@@ -94,7 +94,7 @@ class Inbox:
             self._retry_timer.cancel()
         return [task for task in (self._round, self._retry) if task is not None]
 
-    # ---- news of writes
+    # ---- writes to the journal
 
     def next_change(self) -> asyncio.Future[None]:
         """Returns a future that is done at the next write to the journal, by any process."""
@@ -103,7 +103,7 @@ class Inbox:
         return self._change
 
     def wake(self) -> None:
-        """Wakes what waits for a change."""
+        """Wakes the tasks that wait for a change."""
         if self._change is not None and not self._change.done():
             self._change.set_result(None)
 
@@ -117,7 +117,7 @@ class Inbox:
         self._round_due = False
         self._receiver.notice_write()
         if self._round is not None and not self._round.done():
-            self._round_again = True  # what was written since that round began to read
+            self._round_again = True  # for what was written after that round began to read
         elif self._journal is not None:
             self._round = asyncio.get_running_loop().create_task(self._deliver_quietly())
 
@@ -134,57 +134,57 @@ class Inbox:
     # ---- delivering
 
     async def deliver(self) -> None:
-        """Delivers what came since the last round. A run that can't take its commands now is tried again."""
+        """Delivers what came since the last round. If a run can't take its commands now, the inbox tries it again."""
         journal = self._journal
         if journal is None:
             return
         cursor, items = await journal.commands(after=self._cursor)
         self._cursor = max(cursor, self._cursor)
         runs = list(dict.fromkeys(item.run for item in items))
-        for run in runs:  # all of them before the first is handed anything: a caller may be cancelled
+        for run in runs:  # all of them before the first delivery: the caller may be cancelled meanwhile
             self._add_undelivered(run, "")
             self._receiver.notice(run)
         try:
             for run in runs:
                 await self.hand_over(run)
         finally:
-            self._retry_later()
+            self._schedule_retry()
         await self._read_settings(journal)
         await self._receiver.refresh(journal)
 
     async def _read_settings(self, journal: Journal) -> None:
-        """Takes in what is set live, unless a reading that began later was taken in before."""
+        """Reads and applies the live settings, unless a reading that began later was applied already."""
         self._readings_begun += 1
         number = self._readings_begun
         settings = await journal.settings()
-        if number < self._reading_applied:  # several threads read: what this one saw may be older
+        if number < self._reading_applied:  # several threads read: this reading may be older
             return
         self._reading_applied = number
         self._receiver.apply_settings(settings)
 
     async def hand_over(self, run: str, driver: Driver | None = None) -> None:
-        """Gives a run its commands, as `Receiver.hand_over` says; if that fails now, it is tried again."""
+        """Calls `Receiver.hand_over`. If that fails, the inbox tries it again."""
         try:
             if self._journal is not None:
                 await self._receiver.hand_over(run, driver)
-        except Exception as error:  # noqa: BLE001 -- whatever is wrong with one run, the others get theirs
-            self.fail(run, error)
+        except Exception as error:  # noqa: BLE001 -- whatever is wrong with one run, the others get their commands
+            self.retry_later(run, error)
         else:
             self._undelivered.pop(run, None)
 
-    def fail(self, run: str, error: Exception) -> None:
-        """Notes that a run could not take its commands, and tries again later."""
+    def retry_later(self, run: str, error: Exception) -> None:
+        """Tries a run again later that could not take its commands because of `error`."""
         if self._undelivered.get(run) != str(error):
             _log.warning("run %s could not be handed its commands; it is tried again: %s", run, error)
         self._add_undelivered(run, str(error))
-        self._retry_later()
+        self._schedule_retry()
 
     def _add_undelivered(self, run: str, why: str) -> None:
         self._undelivered[run] = why
         if len(self._undelivered) > MAX_UNDELIVERED:
             del self._undelivered[next(iter(self._undelivered))]
 
-    def _retry_later(self) -> None:
+    def _schedule_retry(self) -> None:
         if self._undelivered and self._retry_timer is None and self._journal is not None:
             self._retry_timer = self._clock.call_later(RETRY_S, self._start_retry)
 

@@ -89,7 +89,7 @@ class Launcher:
     ) -> tuple[Driver, list[Event]]:
         """Returns the driver of a run that begins, and the events that it begins with."""
         supervisor = self._supervisor
-        state = begin(started, supervisor.factory.guards(team))
+        state = begin(started, supervisor.factory.get_guards(team))
         driver = supervisor.make_driver(team, state, lease, bodies, past.messages)
         owner, epoch = supervisor.journal.owner, 1
         at = started.at

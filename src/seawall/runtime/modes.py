@@ -1,4 +1,4 @@
-"""Guards' modes: what the code says, and what somebody set live, for how long."""
+"""Modes of guards: the mode in the code, and the live setting that a person made, for a limited time or not."""
 
 from __future__ import annotations
 
@@ -14,39 +14,43 @@ from seawall.run.guard import Guard
 
 MODES: tuple[Mode, ...] = ("off", "observe", "enforce")
 AUTO = "auto"
-"""What is set live to go back to what the code says."""
+"""The live setting that goes back to the mode in the code."""
 
 
 def check_mode(guard: str, mode: str) -> None:
-    """Raise `Misused` if `mode` is none."""
+    """Raises `Misused` if `mode` is not a mode."""
     if mode not in MODES:
         raise Misused(f"guard {guard!r}: mode is {mode!r}; it is 'off', 'observe' or 'enforce'")
 
 
-def _mode(setting: Setting) -> Mode:
+def _read_mode(setting: Setting) -> Mode:
     return next(mode for mode in MODES if mode == setting.value)
 
 
 def check_by(what: str, by: str) -> None:
-    """Raise `Misused` if nobody is named who did it."""
+    """Raises `Misused` if `by` does not name who made the change `what`."""
     if not by.strip():
         raise Misused(f"{what}: by is {by!r}; name who does it, it is recorded")
 
 
 class GuardModes:
-    """Live settings of guards, as the journal has them."""
+    """The live settings of guards, as they are in the journal."""
 
     def __init__(self, clock: Clock) -> None:
         self._settings = LiveSettings("guard", clock)
-        self._seen: set[str] = set(BUILT_IN)
+        self._known: set[str] = set(BUILT_IN)
+        """Names of all guards that this process has seen."""
 
     def read(self, settings: Mapping[tuple[SettingKind, str], Setting], expired: Callable[[], None]) -> bool:
-        """Take in the journal's settings; whether those of guards changed. `expired`: when one runs out."""
+        """Applies the journal's settings; returns whether those of guards changed. Calls `expired` when one runs out."""
         return self._settings.read(settings, expired)
 
-    def live(self, at_start: Mapping[str, Mode]) -> Iterator[tuple[str, Mode, str, float | None]]:
-        """(guard, mode, by, until) for every guard that was ever set and that a run has."""
-        self._seen.update(at_start)
+    def list_live(self, at_start: Mapping[str, Mode]) -> Iterator[tuple[str, Mode, str, float | None]]:
+        """Yields (guard, mode, by, until) for each guard of a run that was ever set live.
+
+        `at_start` is what `compute_start_modes` returned for the run.
+        """
+        self._known.update(at_start)
         for name, setting in self._settings.items():
             if name not in at_start:
                 continue
@@ -55,27 +59,30 @@ class GuardModes:
             elif setting.value == AUTO:
                 yield name, at_start[name], setting.by, None
             else:
-                yield name, _mode(setting), setting.by, setting.until
+                yield name, _read_mode(setting), setting.by, setting.until
 
-    def unseen(self, guard: str, own: Iterable[Guard]) -> list[str]:
-        """The guards that this process has seen and `own`, if `guard` is none of them; else nothing."""
-        known = self._seen.union(each.name for each in own)
+    def list_alternatives(self, guard: str, own: Iterable[Guard]) -> list[str]:
+        """Returns the names of the guards that this process has seen and of `own`; nothing if `guard` is one of them."""
+        known = self._known.union(each.name for each in own)
         return [] if guard in known else sorted(known)
 
-    def at_start(
-        self, guards: Sequence[Guard], host: Mapping[str, Mode], run: Mapping[str, Mode]
+    def compute_start_modes(
+        self, guards: Sequence[Guard], process: Mapping[str, Mode], run: Mapping[str, Mode]
     ) -> dict[str, Mode]:
-        """Each guard's mode as the code says it: the guard's own, then the host's, then the run's."""
-        known: dict[str, Mode] = dict.fromkeys(BUILT_IN, "enforce")
+        """Returns each guard's mode in the code. The run's overrides the one of the process, and that the guard's own.
+
+        Raises `Misused` for a mode that does not exist, and for a guard that the run does not have.
+        """
+        modes: dict[str, Mode] = dict.fromkeys(BUILT_IN, "enforce")
         for guard in guards:
             check_mode(guard.name, guard.mode)
-            known[guard.name] = guard.mode
-        for source in (host, run):
+            modes[guard.name] = guard.mode
+        for source in (process, run):
             for name, mode in source.items():
                 check_mode(name, mode)
-                if name not in known:
-                    there = ", ".join(known)
-                    raise Misused(f"there is no guard {name!r} to set to {mode!r}; there are: {there}")
-                known[name] = mode
-        self._seen.update(known)
-        return known
+                if name not in modes:
+                    names = ", ".join(modes)
+                    raise Misused(f"there is no guard {name!r} to set to {mode!r}; there are: {names}")
+                modes[name] = mode
+        self._known.update(modes)
+        return modes

@@ -1,4 +1,4 @@
-"""After a crash: which runs to go on with, which to set aside, and how a run ends that nobody drives."""
+"""After a crash: which runs are resumed, which are set aside, and how a run is ended that no process drives."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from seawall.team.agent import Agent
 from seawall.team.team import Team
 
 MAX_TRIES = 3
-"""Times that a run is taken without a step getting done, before it is set aside. One crash may be chance and
-a second one bad luck; a run that takes its worker with it three times would do so for ever."""
+"""Times that a run is taken up without a finished step before it is set aside. One crash may be chance and a second
+one bad luck. A run that ends its worker three times would do so for ever."""
 MAX_RUNS = 10_000
-"""Interrupted runs that are looked at: more than a host can have in flight."""
+"""Interrupted runs that are looked at: more than the processes of one machine have in flight."""
 
 _NOT_PROGRESS = frozenset({"lost", "unknown", "cancelled", "withdrawn"})
 
 
 class SetAside(NamedTuple):
-    """A run that is not taken up again by itself, and why."""
+    """A run that `seawall resume` does not take up by itself, and why."""
 
     row: RunRow
     reason: str
@@ -37,27 +37,27 @@ class Recovery(NamedTuple):
 
 
 async def find_resumable(journal: Journal, *, max_tries: int = MAX_TRIES) -> Recovery:
-    """What `seawall resume` without a run goes on with: every run that was interrupted.
+    """Returns the interrupted runs, which `seawall resume` without a run takes up.
 
-    A poison run crashes each worker that takes it. One that was taken `max_tries` times since a step got
-    done is set aside, so that the others go on; resuming it by its id tries once more.
+    A poison run crashes each worker that takes it up. A run that was taken up `max_tries` times since its last
+    finished step is set aside, so that the others go on; resuming it by its id tries it once more.
     """
-    found = Recovery([], [])
+    recovery = Recovery([], [])
     for row in reversed(await journal.runs(state="interrupted", limit=MAX_RUNS)):
         tries = row.epoch - find_last_progress(await journal.events(row.run))
         if tries < max_tries:
-            found.resumable.append(row)
+            recovery.resumable.append(row)
             continue
         reason = (
             f"run {row.run} was taken {tries} times and no step got done (limit {max_tries}): it may be what "
             f"ends its worker. Look at it with: seawall show {row.run}; try once more with: seawall resume {row.run}"
         )
-        found.set_aside.append(SetAside(row, reason))
-    return found
+        recovery.set_aside.append(SetAside(row, reason))
+    return recovery
 
 
 def find_last_progress(events: Sequence[Event]) -> int:
-    """The epoch in which the run's newest step got done; 0 if none did."""
+    """Returns the epoch in which the run's newest step was finished; 0 if none was."""
     epoch = progress = 0
     for event in events:
         if isinstance(event, RunTaken):
@@ -68,18 +68,18 @@ def find_last_progress(events: Sequence[Event]) -> int:
 
 
 class _NoModel:
-    """Stands where a model would, in a team that only ends runs."""
+    """Stands in for a model, in a team that only ends runs."""
 
     name = "nobody"
     price = Price(Decimal(0), Decimal(0))
 
     async def respond(self, request: ModelRequest) -> ModelReply:
-        raise SeawallBug("a run that is being cancelled asked a model")
+        raise SeawallBug("a run that is being cancelled called a model")
 
     def stream(self, request: ModelRequest) -> AsyncIterator[TextDelta | ModelReply]:
-        raise SeawallBug("a run that is being cancelled asked a model")
+        raise SeawallBug("a run that is being cancelled called a model")
 
 
 def make_placeholder_team(team: str) -> Team:
-    """A team in place of the one that is not at hand, to end its run with."""
+    """Returns a team that can end a run of team `team`, whose definition this process does not have."""
     return Team(team, Agent("nobody", role="Ends runs that nobody drives.", model=_NoModel()))

@@ -214,7 +214,9 @@ class Seawall:
             agent=team.coordinator.name,
             intent=bodies.put(request),
             limits=limits,
-            guards=self._modes.at_start(self._factory.guards(team), self._code_modes, modes or {}),
+            guards=self._modes.compute_start_modes(
+                self._factory.get_guards(team), self._code_modes, modes or {}
+            ),
             tenant=tenant,
             principal=principal,
             session=session,
@@ -291,8 +293,8 @@ class Seawall:
             self.journal, state.started.tenant, state.history, bodies
         )
         logic = self._factory.make_logic(team, bodies, history)
-        guards = self._factory.guards(team)
-        known = self._modes.at_start(guards, state.started.guards, modes or {})
+        guards = self._factory.get_guards(team)
+        known = self._modes.compute_start_modes(guards, state.started.guards, modes or {})
         events[0] = replace(state.started, guards=known)
         for seq, event in enumerate(events):
             if isinstance(event, GuardSet) and event.guard in (modes or {}):
@@ -337,7 +339,7 @@ class Seawall:
                 f"team {team.name!r} has no agent {started.agent!r}, who leads run {run_id} (there: {there})"
             )
         self._factory.check(team, started.limits, self._budget.usd_cap(started.tenant))
-        fold([started, *begin[1:]], self._factory.guards(team))
+        fold([started, *begin[1:]], self._factory.get_guards(team))
         lease = await self.journal.create(started, begin[1:], bodies.unsaved(), take=False)
         return await self.resume(lease.run, team)
 
@@ -381,7 +383,7 @@ class Seawall:
         if mode != AUTO:
             check_mode(guard, mode)
         await self._set("guard", guard, mode, by, why, for_s)
-        if known := self._modes.unseen(guard, self._factory.own_guards):
+        if known := self._modes.list_alternatives(guard, self._factory.own_guards):
             _log.warning("guard %r was set, and this process knows only: %s", guard, ", ".join(known))
 
     async def pause(self, what: str, *, by: str, why: str = "", for_s: float | None = None) -> None:

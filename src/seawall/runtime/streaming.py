@@ -1,4 +1,4 @@
-"""The text that a run in flight streams, and each reader's place in it."""
+"""The text that a run in flight streams, and each reader's position in it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Callable, Collection, Iterator
 from seawall.models.protocol import TextDelta
 
 MAX_DELTAS = 10_000
-"""Pieces of text kept for readers of `events()` that are behind; older ones are dropped, the answer is not."""
+"""Pieces of text that are kept for slow readers of `events()`. Older pieces are dropped; the answer is never."""
 
 
 class StreamedText:
-    """The pieces of text that one run has streamed so far. `wake` is called after each piece."""
+    """The pieces of text that one run has streamed so far. It calls `wake` after each piece."""
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
@@ -29,24 +29,27 @@ class StreamedText:
         self._count += 1
         self._wake()
 
-    def read(self, place: int) -> tuple[int, int, TextDelta] | None:
-        """Returns the first piece at or after a place, as (the place after it, its step, the piece); None at the end."""
+    def read(self, position: int) -> tuple[int, int, TextDelta] | None:
+        """Returns the first piece at or after `position` as (next position, step, piece); None at the end."""
         dropped = self._count - len(self._pieces)
-        place = max(place, dropped)
-        return None if place >= self._count else (place + 1, *self._pieces[place - dropped])
+        position = max(position, dropped)
+        return None if position >= self._count else (position + 1, *self._pieces[position - dropped])
 
 
 class TextReader:
-    """One reader's place in the streamed text; pieces of the steps in `skipped` are left out."""
+    """One reader's position in the streamed text. It leaves out the text of the steps in `skipped`."""
 
     def __init__(self, source: StreamedText, skipped: Collection[int]) -> None:
         self.source = source
         self._skipped = skipped
-        self._place = 0
+        self._position = 0
 
     def read_until(self, step: float = math.inf) -> Iterator[TextDelta]:
-        """Yields the pieces of steps up to `step` that were not read yet."""
-        while (found := self.source.read(self._place)) is not None and found[1] <= step:
-            self._place = found[0]
-            if found[1] not in self._skipped:
-                yield found[2]
+        """Yields the pieces of steps up to `step` that this reader has not read yet."""
+        while (found := self.source.read(self._position)) is not None:
+            position, piece_step, piece = found
+            if piece_step > step:
+                return
+            self._position = position
+            if piece_step not in self._skipped:
+                yield piece

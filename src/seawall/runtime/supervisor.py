@@ -287,7 +287,7 @@ class Supervisor:
 
     async def _go_on(self, team: Team, lease: Lease) -> Driver:
         events = await self.journal.events(lease.run)
-        state = fold(events, self.factory.guards(team))
+        state = fold(events, self.factory.get_guards(team))
         self.factory.check(team, state.started.limits, self.budget.usd_cap(lease.tenant))
         bodies = self.make_bodies(lease.tenant, state.started.session)
         bodies.load(await self.journal.bodies(lease.tenant, bodies.missing(refs_of(events))))
@@ -354,7 +354,7 @@ class Supervisor:
                 await self.take_up(run, team)
         except Exception as error:  # noqa: BLE001 -- whatever it is, the run's commands are still to be taken
             if not self.closing:
-                self.inbox.fail(run, error)
+                self.inbox.retry_later(run, error)
 
     def _on_unblocked(self, run: str) -> None:
         """What a run waits for that runs share has changed: it decides again, or is taken up again."""
@@ -445,7 +445,7 @@ class Supervisor:
 
     def apply_live_modes(self, driver: Driver) -> None:
         """Switches a run's guards to what is set live now."""
-        for name, mode, by, until in self.modes.live(driver.state.started.guards):
+        for name, mode, by, until in self.modes.list_live(driver.state.started.guards):
             driver.set_mode(name, mode, by, until)
 
     def set_modes(self, at_start: Mapping[str, Mode], modes: Mapping[str, Mode]) -> list[Event]:
@@ -456,7 +456,7 @@ class Supervisor:
         now = self.clock.wall_s()
         return [
             GuardSet(at=now, guard=name, mode=mode, by=by, until=until)
-            for name, mode, by, until in self.modes.live(at_start)
+            for name, mode, by, until in self.modes.list_live(at_start)
             if modes.get(name) != mode
         ]
 
