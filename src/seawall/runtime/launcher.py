@@ -154,10 +154,10 @@ class Launcher:
         registry = supervisor.registry
         waiting = self._go_when_free(team, started, bodies, lease)
         task = asyncio.get_running_loop().create_task(waiting)
-        registry.in_line[started.run] = task
+        registry.queued[started.run] = task
 
         def leave_line(_: asyncio.Task[None]) -> None:
-            registry.in_line.pop(started.run, None)
+            registry.queued.pop(started.run, None)
             registry.wake(started.run)
 
         task.add_done_callback(leave_line)

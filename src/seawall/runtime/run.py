@@ -21,7 +21,7 @@ from seawall.team.team import Team
 
 
 class Run(Generic[Output_co]):
-    """One run. It has its id before any work is done; several handles may look at the same run."""
+    """A handle on one run. A run has its id before any work is done; several handles may belong to the same run."""
 
     def __init__(
         self,
@@ -34,53 +34,57 @@ class Run(Generic[Output_co]):
         self.id = run_id
         self._supervisor = supervisor
         self._registry = supervisor.registry
-        # Held here: the run may have ended, and be gone from the registry, before anyone looks.
+        # Kept here: the run may end and leave the registry before anybody reads its outcome.
         self._driver = driver or self._registry.drivers.get(run_id)
         self._streamed = self._registry.streamed.get(run_id)
         self._team = team or self._registry.teams.get(run_id)
-        self._newest_taken: tuple[int, int] = (
-            -1,
-            -1,
-        )  # as of so many events, the newest command that was taken
+        self._newest_command: tuple[int, int] = (-1, -1)
+        """So many events the run had, and the number of the newest command that it had taken by then."""
 
     def __repr__(self) -> str:
         return f"<Run {self.id}>"
 
     async def rest(self) -> Outcome[Output_co] | Waiting:
-        """The outcome or, if the run waits for a person first, what it waits for.
+        """Returns the outcome or, if the run waits for a person before that, what it waits for.
 
-        Raises `Broken` if the process that drove it is gone, or if the journal failed under it.
+        Waits until one of the two is there. Raises `Broken` if the process that drove the run is gone, or if its
+        journal failed.
         """
         while True:
-            news = self._registry.news(self.id)  # before looking, so that nothing is missed in between
-            found = await self._look()
-            if isinstance(found, Outcome):
-                return found
-            if found.state != "waiting":
-                await self._wait_for_change(news, found)
-            elif self.id in self._registry.teams and await self._has_command(found):
-                await self._wait_for_change(news, found)  # somebody has decided, and this process takes it up
+            change = self._registry.next_change(
+                self.id
+            )  # taken before the look, so that no change in between is missed
+            current = await self._read_current()
+            if isinstance(current, Outcome):
+                return current
+            if current.state != "waiting":
+                await self._wait_for_change(change, current)
+            elif self.id in self._registry.teams and await self._has_command(current):
+                await self._wait_for_change(
+                    change, current
+                )  # a person has decided, and this process takes it up
             elif self.id in self._registry.waking or self._registry.holds(self.id):
-                await asyncio.shield(news)  # its brake is off, and this process takes it up
-            elif waits := await read_waits(
-                self._supervisor.journal, self.id
-            ):  # else it was taken up just now
-                return waits[0]
+                await asyncio.shield(change)  # its pause was lifted, and this process takes it up
+            elif waits := await read_waits(self._supervisor.journal, self.id):
+                return waits[0]  # without any, it was taken up just now
 
     async def outcome(self) -> Outcome[Output_co]:
-        """How the run ended. Waits as long as it takes, for a person too.
+        """Returns how the run ended. Waits as long as it takes, also for a person.
 
         Raises `Broken` as `rest` does.
         """
         while True:
-            news = self._registry.news(self.id)
-            found = await self._look()
-            if isinstance(found, Outcome):
-                return found
-            await self._wait_for_change(news, found)
+            change = self._registry.next_change(self.id)
+            current = await self._read_current()
+            if isinstance(current, Outcome):
+                return current
+            await self._wait_for_change(change, current)
 
-    async def _look(self) -> Outcome[Output_co] | RunRow:
-        """The outcome or, of a run that is not in flight here any more and has not ended, its row."""
+    async def _read_current(self) -> Outcome[Output_co] | RunRow:
+        """Returns the outcome; of a run that has not ended and is not in flight here, its row.
+
+        Waits for a run that is in flight here.
+        """
         driver = self._registry.drivers.get(self.id) or self._driver
         while driver is not None:
             self._driver = driver
@@ -93,7 +97,7 @@ class Run(Generic[Output_co]):
         row = await self._supervisor.journal.row(self.id)
         if row.state != "ended":
             return row
-        self._registry.teams.pop(self.id, None)  # it waited here, and ended in another process
+        self._registry.teams.pop(self.id, None)  # the run waited here and ended in another process
         return await read_outcome(
             self._supervisor.journal, self.id, self._team.parse_output if self._team else None
         )
@@ -105,43 +109,45 @@ class Run(Generic[Output_co]):
         )
 
     async def _has_command(self, row: RunRow) -> bool:
-        """Whether the inbox of a run that waits has something that was not taken yet."""
-        if self._newest_taken[0] != row.events:
-            self._newest_taken = row.events, (await read_state(self._supervisor.journal, self.id)).inbox
-        return bool(await self._supervisor.journal.inbox(self.id, after=self._newest_taken[1]))
+        """Returns whether the inbox of a run that waits has a command that the run has not taken."""
+        if self._newest_command[0] != row.events:
+            self._newest_command = row.events, (await read_state(self._supervisor.journal, self.id)).inbox
+        return bool(await self._supervisor.journal.inbox(self.id, after=self._newest_command[1]))
 
-    async def _wait_for_change(self, news: asyncio.Future[None], row: RunRow) -> None:
-        """Wait until there may be more to see than `row`. Raises `Broken` if there will not be."""
+    async def _wait_for_change(self, change: asyncio.Future[None], row: RunRow) -> None:
+        """Waits until the run may have changed since `row` was read. Raises `Broken` if it will not change."""
         moves = True
-        if row.state == "waiting":  # nobody takes it up again before there is a command for it
+        if row.state == "waiting":  # no process takes it up again before there is a command for it
             moves = await self._has_command(row)
         elif self._registry.holds(self.id):
-            await asyncio.shield(news)
+            await asyncio.shield(change)
             return
         elif row.state == "interrupted" or row.owner == self._supervisor.journal.owner:
-            if news.done():  # it was here, between one look and the other
+            if change.done():  # it was in flight here, between the two looks
                 return
             raise Broken(
-                f"run {self.id} is interrupted: nobody drives it. Go on with: seawall resume {self.id}"
+                f"run {self.id} is interrupted: no process drives it. Go on with: seawall resume {self.id}"
             )
-        await self._registry.wait_elsewhere(news, moves=moves)
+        await self._registry.wait_for_other_process(change, moves=moves)
         if self._registry.closed:
-            raise Broken(f"run {self.id} is {row.state}, and this Seawall was closed: ask another one")
+            raise Broken(
+                f"run {self.id} is {row.state}, and this Seawall was closed: attach to it with another one"
+            )
 
     async def cancel(self, *, by: str = "", reason: str = "") -> None:
-        """End the run as `cancelled`, from any process. What is in flight is given up, what is done stays.
+        """Ends the run as `cancelled`, from any process. Steps in flight are given up; finished steps stay.
 
-        A run that nobody drives (it waits, or was interrupted) is ended here. Does nothing to a run that
-        has ended.
+        A run that no process drives, because it waits or was interrupted, is ended here. Does nothing to a run
+        that has ended.
         """
         await self._supervisor.cancel(self.id, Command(kind="cancel", by=by, reason=reason))
 
     # ---- watching
 
     async def body(self, ref: Ref | None) -> str | None:
-        """The text that an event of this run refers to, such as `event.output`; None if it was erased.
+        """Returns the text that an event of this run refers to, such as `event.output`; None if it was erased.
 
-        Bytes that are no text are replaced by U+FFFD. Without a reference there is no text: None.
+        Bytes that are not UTF-8 are replaced by U+FFFD. Returns None without a reference.
         """
         if not ref:
             return None
@@ -150,23 +156,23 @@ class Run(Generic[Output_co]):
         return None if data is None else data.decode("utf-8", "replace")
 
     async def events(self, *, after: int = -1) -> AsyncIterator[Event | TextDelta]:
-        """What happens, as it happens: every recorded event with seq > `after`, until the outcome.
+        """Yields what happens, as it happens: each recorded event with seq > `after`, until the outcome.
 
-        With `stream=True` pieces of text come in between, to each reader in the process that has the run;
-        those are neither recorded nor checked. A client that was cut off asks again with the seq of the last
-        event that it saw, and is told the text of the step under way from its beginning.
-        The classes are in `seawall.events`; `body` gives what they refer to. Raises `Broken` as `rest` does,
+        With `stream=True`, each reader in the process that drives the run gets pieces of text in between; these are
+        neither recorded nor checked. A client that was cut off calls this again with the seq of the last event that
+        it saw, and gets the text of the step under way from its beginning.
+        The classes are in `seawall.events`; `body` returns what they refer to. Raises `Broken` as `rest` does,
         and `Misused` if the run's events were pruned.
         """
         text: TextReader | None = None
         while True:
-            news = self._registry.news(self.id)
+            change = self._registry.next_change(self.id)
             driver = self._registry.drivers.get(self.id) or self._driver
             text = await self._find_text(text, after)
-            nothing = driver is not None and driver.state.seq <= after + 1
-            for event in [] if nothing else await self._supervisor.journal.events(self.id, after=after):
+            is_current = driver is not None and driver.state.seq <= after + 1
+            for event in [] if is_current else await self._supervisor.journal.events(self.id, after=after):
                 after += 1
-                if text and isinstance(event, StepDone | RunEnded):  # its text came first
+                if text and isinstance(event, StepDone | RunEnded):  # its text comes before it
                     for piece in text.read_until(event.step if isinstance(event, StepDone) else math.inf):
                         yield piece
                 yield event
@@ -175,26 +181,26 @@ class Run(Generic[Output_co]):
             for piece in text.read_until() if text else ():
                 yield piece
             if driver is not None and not driver.finished.done():
-                await asyncio.shield(news)
+                await asyncio.shield(change)
             elif driver is not None and (error := driver.finished.exception()) is not None:
                 raise error
-            elif await self._is_over(after, news):
+            elif await self._is_over(after, change):
                 return
 
-    async def _is_over(self, after: int, news: asyncio.Future[None]) -> bool:
-        """Whether a run that is not in flight here has no event after `after`; waits if there may be more."""
+    async def _is_over(self, after: int, change: asyncio.Future[None]) -> bool:
+        """Returns whether a run that is not in flight here has no event after `after`. Waits if there may be more."""
         self._driver = None
         row = await self._supervisor.journal.row(self.id)
         if row.state != "ended":
             if row.events <= after + 1:
-                await self._wait_for_change(news, row)
+                await self._wait_for_change(change, row)
             return False
         if row.events == 0:
-            await read_events(self._supervisor.journal, self.id)  # says that they were pruned
+            await read_events(self._supervisor.journal, self.id)  # raises, because they were pruned
         return row.events <= after + 1
 
     async def _find_text(self, reader: TextReader | None, after: int) -> TextReader | None:
-        """The reader of what the run streams now; from steps that ended up to `after` it is told nothing."""
+        """Returns the reader of what the run streams now. It leaves out the text of steps that ended up to `after`."""
         streamed = self._streamed = self._registry.streamed.get(self.id) or self._streamed
         if streamed is None or (reader is not None and reader.source is streamed):
             return reader

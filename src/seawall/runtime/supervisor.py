@@ -109,7 +109,7 @@ class Supervisor:
         Tools that ignore cancellation are waited for `LATE_S` seconds and then let go.
         """
         self.admission.close()
-        tasks: list[asyncio.Task[Any]] = [*self.registry.in_line.values(), *self.inbox.close()]
+        tasks: list[asyncio.Task[Any]] = [*self.registry.queued.values(), *self.inbox.close()]
         for task in tasks:
             task.cancel()
         tasks += self.tasks
@@ -192,7 +192,7 @@ class Supervisor:
         if newest and not driver.state.waits:  # one that waits is taken up again when a person has decided
             self.registry.teams.pop(run, None)
         self.registry.wake(run)
-        if self.registry.in_line:
+        if self.registry.queued:
             self.inbox.wake()
 
     def forget(self, run: str) -> None:
@@ -272,11 +272,11 @@ class Supervisor:
     async def wait_turn(self, run: str) -> None:
         """Waits until the run has a slot. One that is cancelled meanwhile leaves the line: it needs none."""
         while (turn := self.admission.get_turn(run)) is not None:
-            news = self.registry.news(run)
+            change = self.registry.next_change(run)
             if await self.is_cancelled(run):
                 self.admission.leave(run)
                 return
-            await asyncio.wait([turn, news], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([turn, change], return_when=asyncio.FIRST_COMPLETED)
             if turn.done():
                 turn.result()  # or why there will be none
                 return
