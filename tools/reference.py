@@ -399,7 +399,7 @@ def journal_page() -> str:
         "\n".join(
             entry(name, value)
             for name, value in vars(protocol).items()
-            if is_record(value) and value.__module__ == protocol.__name__
+            if is_record(value) and value.__module__.startswith(f"{protocol.__name__}.")
         ),
     )
 

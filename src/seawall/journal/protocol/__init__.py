@@ -1,0 +1,54 @@
+"""What a journal is: the append-only record of every run, and the only source of truth.
+
+Implementations: `seawall.journal.sqlite.SqliteJournal`. Every one passes `tests/journal/contract.py`.
+
+- `journal.py`: `Journal`, which is all of the parts below in one
+- `runs.py`: runs, their events and bodies, and the leases of the processes that own them
+- `inbox.py`: commands to a run from other processes
+- `settings.py`: live settings, and the small records that processes share
+- `accounts.py`: what tenants and days have spent and reserved
+- `retention.py`: erasing, pruning and verifying
+"""
+
+from __future__ import annotations
+
+from seawall.journal.protocol.accounts import (
+    NOTHING,
+    Account,
+    AccountStore,
+    Booking,
+    Cap,
+    OverCap,
+    Spend,
+)
+from seawall.journal.protocol.inbox import Command, InboxItem, InboxStore
+from seawall.journal.protocol.journal import Journal
+from seawall.journal.protocol.retention import BadBatch, Pruned, RetentionStore, Verification
+from seawall.journal.protocol.runs import Lease, RunRow, RunStore, Summary
+from seawall.journal.protocol.settings import VALUES, Setting, SettingKind, SettingStore
+
+__all__ = [
+    "NOTHING",
+    "VALUES",
+    "Account",
+    "AccountStore",
+    "BadBatch",
+    "Booking",
+    "Cap",
+    "Command",
+    "InboxItem",
+    "InboxStore",
+    "Journal",
+    "Lease",
+    "OverCap",
+    "Pruned",
+    "RetentionStore",
+    "RunRow",
+    "RunStore",
+    "Setting",
+    "SettingKind",
+    "SettingStore",
+    "Spend",
+    "Summary",
+    "Verification",
+]

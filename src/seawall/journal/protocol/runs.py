@@ -1,0 +1,162 @@
+"""Runs: their events and bodies, the rows that list them, and the leases of the processes that own them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Literal, Protocol
+
+import msgspec
+
+from seawall.core.canonical import Ref
+from seawall.core.events import Event, RunStarted, Status
+from seawall.journal.protocol.accounts import Booking
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """The right to append to one run. It ends when another owner takes the run under a higher epoch."""
+
+    run: str
+    tenant: str
+    owner: str
+    epoch: int
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A finished run in one row; it can be computed again from the run's events."""
+
+    status: Status
+    stopped_by: str | None = None
+    usd: str = "0"
+    tokens: int = 0
+    model_calls: int = 0
+    tool_calls: int = 0
+    active_s: float = 0.0
+
+
+class RunRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One run as `seawall runs` lists it."""
+
+    run: str
+    tenant: str
+    session: str | None
+    team: str
+    app: str | None
+    state: Literal["running", "interrupted", "waiting", "ended", "queued"]
+    """`interrupted`: it has not ended, is not waiting, and no live process owns it."""
+    started_at: float
+    ended_at: float | None
+    owner: str | None
+    epoch: int
+    summary: Summary | None
+    events: int
+
+
+class RunStore(Protocol):
+    """Runs, their events and bodies, and their leases."""
+
+    @property
+    def owner(self) -> str:
+        """This process, as leases name it: `host:pid:start`."""
+        ...
+
+    async def create(
+        self,
+        started: RunStarted,
+        events: Sequence[Event],
+        bodies: Mapping[Ref, bytes],
+        *,
+        take: bool = True,
+        after: str | None = None,
+        waiting: bool = False,
+        summary: Summary | None = None,
+        booked: Sequence[Booking] = (),
+    ) -> Lease:
+        """Makes a run durable, with `started` as seq 0 and `events` after it.
+
+        It first waits until the queue has room (back-pressure). If `(tenant, request_id)` is known already,
+        nothing is written and the lease names the existing run with epoch 0. With `take=False` no process
+        owns the run yet. `after` names the run that must be the newest of the session ("": the session must
+        have none), so that two processes can't both continue from it. `waiting`, `summary` and `booked` are
+        as in `append`, for a run that parks or ends at its very first step. Raises `Refused(guard="session")`
+        if another run is the newest, `Misused` for a tenant `*`, `JournalFull`, `JournalFailed`.
+        """
+        ...
+
+    def append(
+        self,
+        lease: Lease,
+        first_seq: int,
+        events: Sequence[Event],
+        bodies: Mapping[Ref, bytes],
+        *,
+        waiting: bool | None = None,
+        summary: Summary | None = None,
+        booked: Sequence[Booking] = (),
+    ) -> Awaitable[None]:
+        """Enqueues events at `first_seq` at once; the caller awaits the result until they are durable.
+
+        Enqueued events are written even if the task that awaits them is cancelled: the cancellation reaches
+        that task once the write is done.
+
+        `waiting` sets or clears the run's waiting state: any process may take a run that waits, until the
+        same owner goes on with it. `summary` marks the run as ended and frees the lease. `booked` is added to
+        the accounts of the run's tenant in the same commit: both are recorded, or neither.
+        The awaitable raises `Fenced` (the lease has an old epoch), `JournalFull`, `JournalFailed`; then
+        neither these events are recorded nor any that were enqueued for that run after them.
+        """
+        ...
+
+    async def room(self) -> None:
+        """Returns once the queue of writes is below its bound."""
+        ...
+
+    async def take(self, run: str, *, force: bool = False) -> Lease:
+        """Makes this process the owner of a run that no live process owns, under the next epoch.
+
+        Raises `Misused` for an unknown run, and `Refused(guard="lease")` naming the owner if it is alive.
+        `force` takes the run from a live owner, which is then fenced off.
+        """
+        ...
+
+    async def release(self, lease: Lease) -> None:
+        """Gives the run up, because it is parked or handed over. An old lease is ignored."""
+        ...
+
+    async def events(self, run: str, *, after: int = -1) -> list[Event]:
+        """Returns the run's events with seq > `after`, in order. Raises `Misused` for an unknown run."""
+        ...
+
+    async def bodies(self, tenant: str, refs: Sequence[Ref]) -> dict[Ref, bytes]:
+        """Returns the bodies that are stored. One that is absent was erased."""
+        ...
+
+    async def find(self, prefix: str) -> str:
+        """Returns the id of the one run whose id starts or ends with `prefix`, or of the newest for `last`.
+
+        Raises `Misused` naming the candidates.
+        """
+        ...
+
+    async def row(self, run: str) -> RunRow:
+        """Returns one run's row. Raises `Misused` for an unknown run."""
+        ...
+
+    async def runs(
+        self,
+        *,
+        status: str | None = None,
+        state: str | None = None,
+        session: str | None = None,
+        tenant: str | None = None,
+        limit: int = 100,
+    ) -> list[RunRow]:
+        """Returns the rows of the runs that match, newest first."""
+        ...
+
+    async def request(self, tenant: str, request_id: str) -> str | None:
+        """Returns the run that answers this request, or None if the request is not known yet."""
+        ...
+
+    async def session_tail(self, tenant: str, session: str, *, before: str | None = None) -> RunRow | None:
+        """Returns the session's newest run, or the newest of those that started before run `before`."""
+        ...
