@@ -199,10 +199,10 @@ class RunContract:
                     begin(journal, "r-3", request_id="req-9", tenant="other"),
                 )
                 third = await begin(journal, "r-4", request_id="req-9")
-                assert await journal.request("acme", "req-9") == "r-1"
-                assert await journal.request("other", "req-9") == "r-3"
-                assert await journal.request("acme", "req-8") is None
-                assert await journal.request("nobody", "req-9") is None
+                assert await journal.run_of_request("acme", "req-9") == "r-1"
+                assert await journal.run_of_request("other", "req-9") == "r-3"
+                assert await journal.run_of_request("acme", "req-8") is None
+                assert await journal.run_of_request("nobody", "req-9") is None
 
                 assert (first.run, first.epoch) == ("r-1", 1)
                 assert (second.run, second.epoch) == ("r-1", 0)

@@ -44,7 +44,7 @@ def test_room_is_there_once_the_queue_has_drained(path: str) -> None:
         async with opened(lambda: open_with(path, queue_ops=4)) as journal:
             lease = await begin(journal, "r-1")
             pending = [journal.append(lease, 1 + n, [done(n, b"x")], {}) for n in range(20)]
-            await journal.room()
+            await journal.wait_for_room()
             await asyncio.gather(*pending)
 
     asyncio.run(scenario())

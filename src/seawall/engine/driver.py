@@ -478,7 +478,7 @@ class Driver:
         result = await self._gate.perform(step, self.state, self.left_s())
         duration_s = self._timers.took_s(number)
         self._timers.forget(number)
-        await self._journal.room()
+        await self._journal.wait_for_room()
         is_open = number in self.state.open
         if self._broken is not None:
             if self._closing and is_open:

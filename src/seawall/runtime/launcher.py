@@ -48,7 +48,7 @@ class Launcher:
         except Refused:  # perhaps because this very request's run is there already
             admission.leave(run_id)
             request_id, journal = started.request_id, self._supervisor.journal
-            known = request_id and await journal.request(started.tenant, request_id)
+            known = request_id and await journal.run_of_request(started.tenant, request_id)
             if not known:
                 raise
             return await self.attach(known)

@@ -111,7 +111,7 @@ async def _check_request_id(screen: Screen, sea: Seawall, request: str, tenant: 
     from seawall.core.events import RunStarted
     from seawall.core.redact import Redactor
 
-    known = await sea.journal.request(tenant, request_id)
+    known = await sea.journal.run_of_request(tenant, request_id)
     if known is None:
         return
     first = (await sea.journal.events(known))[:1]

@@ -106,7 +106,7 @@ class RunStore(Protocol):
         """
         ...
 
-    async def room(self) -> None:
+    async def wait_for_room(self) -> None:
         """Returns once the queue of writes is below its bound."""
         ...
 
@@ -153,7 +153,7 @@ class RunStore(Protocol):
         """Returns the rows of the runs that match, newest first."""
         ...
 
-    async def request(self, tenant: str, request_id: str) -> str | None:
+    async def run_of_request(self, tenant: str, request_id: str) -> str | None:
         """Returns the run that answers this request, or None if the request is not known yet."""
         ...
 

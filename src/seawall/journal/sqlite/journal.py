@@ -135,7 +135,7 @@ class SqliteJournal:
         """See `Journal.create`."""
         accounts.check_tenant(started.tenant)
         kept = accounts.check_booked(booked)
-        await self._writer.room()
+        await self._writer.wait_for_room()
         data = _encode(guard_names.to_recorded([started, *events]))
         op = CreateOp(started, 1 + len(events), data, self._pack(bodies))
         op.take, op.after, op.waiting, op.booked = take, after, waiting, kept
@@ -178,9 +178,9 @@ class SqliteJournal:
     def _submit(self, op: Op) -> Awaitable[Any]:
         return self._writer.submit(op)
 
-    async def room(self) -> None:
-        """See `Journal.room`."""
-        await self._writer.room()
+    async def wait_for_room(self) -> None:
+        """See `Journal.wait_for_room`."""
+        await self._writer.wait_for_room()
 
     async def take(self, run: str, *, force: bool = False) -> Lease:
         """See `Journal.take`."""
@@ -224,9 +224,9 @@ class SqliteJournal:
             lambda c: reading.rows(c, status, state, session, tenant, limit, self._alive(c))
         )
 
-    async def request(self, tenant: str, request_id: str) -> str | None:
-        """See `Journal.request`."""
-        return await self._readers.run(lambda c: reading.request(c, tenant, request_id))
+    async def run_of_request(self, tenant: str, request_id: str) -> str | None:
+        """See `Journal.run_of_request`."""
+        return await self._readers.run(lambda c: reading.find_run_of_request(c, tenant, request_id))
 
     async def session_tail(self, tenant: str, session: str, *, before: str | None = None) -> RunRow | None:
         """See `Journal.session_tail`."""

@@ -20,14 +20,14 @@ class SqliteOptions:
     10: eight contending processes wait less than one; longer means that somebody holds the lock for good."""
 
     queue_ops: int = 4_096
-    """Writes that may wait before `room` and `create` wait. 4,096: an eighth of a second at full speed."""
+    """Writes that may wait before `wait_for_room` and `create` wait. 4,096: an eighth of a second at full speed."""
 
     queue_bytes: int = 64 * 1024 * 1024
-    """Bytes that may wait before `room` and `create` wait. 64 MiB: a burst of big results, not a leak."""
+    """Bytes that may wait before `wait_for_room` and `create` wait. 64 MiB: a burst of big results, not a leak."""
 
     hard_factor: int = 8
     """Times `queue_ops` and `queue_bytes` at which `append`, which can't wait, is refused.
-    8: callers that heed `room` never come near it."""
+    8: callers that heed `wait_for_room` never come near it."""
 
     batch_ops: int = 1_024
     """Writes in one commit at most. 1,024: beyond that latency grows and throughput does not."""

@@ -230,7 +230,7 @@ def _unknown_state(state: str) -> str:
     raise Misused(f"unknown run state {state!r}; one of {', '.join(_STATES)}")
 
 
-def request(database: Database, tenant: str, request_id: str) -> str | None:
+def find_run_of_request(database: Database, tenant: str, request_id: str) -> str | None:
     """The run that answers a request."""
     return database.value(
         "SELECT run FROM runs WHERE tenant = (SELECT id FROM tenants WHERE name = ?) AND request_id = ?",

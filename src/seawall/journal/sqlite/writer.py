@@ -118,7 +118,7 @@ class Writer:
         if self._waiting_ops >= limit_ops or (self._waiting_ops and self._waiting_bytes >= limit_bytes):
             raise Refused(
                 f"journal {self._path}: {self._waiting_ops} writes of {self._waiting_bytes} bytes wait "
-                f"(limits {limit_ops} and {limit_bytes}); await room() between appends",
+                f"(limits {limit_ops} and {limit_bytes}); await wait_for_room() between appends",
                 guard="journal queue",
                 limit=limit_ops,
                 value=self._waiting_ops,
@@ -142,7 +142,7 @@ class Writer:
         options = self._options
         return self._waiting_ops < options.queue_ops and self._waiting_bytes < options.queue_bytes
 
-    async def room(self) -> None:
+    async def wait_for_room(self) -> None:
         """Return once the queue is below its bound."""
         while True:
             with self._mutex:
