@@ -157,7 +157,7 @@ def test_a_read_only_database_is_named(path: str, monkeypatch: pytest.MonkeyPatc
     def refuse(*_: object) -> None:
         raise apsw.ReadOnlyError("attempt to write a readonly database")
 
-    monkeypatch.setattr("seawall.journal.sqlite.opened.prepare", refuse)
+    monkeypatch.setattr("seawall.journal.sqlite.journal_file.prepare", refuse)
 
     with pytest.raises(Misused, match="can't be written: the file or its directory is read-only"):
         open_with(path)

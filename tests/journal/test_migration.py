@@ -117,7 +117,7 @@ def test_an_error_in_the_middle_of_the_migration_leaves_the_old_schema(
 ) -> None:
     schema = "seawall.journal.sqlite.schema"
     with monkeypatch.context() as patched:
-        patched.setattr(f"{schema}._STEPS", ("", "CREATE TABLE shared(key); CREATE TABLE runs(x)"))
+        patched.setattr(f"{schema}.MIGRATIONS", ("", "CREATE TABLE shared(key); CREATE TABLE runs(x)"))
         with pytest.raises(apsw.SQLError, match="already exists"):
             open_at(path)
     assert look(path) == (1, set())

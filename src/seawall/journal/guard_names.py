@@ -24,12 +24,12 @@ T = TypeVar("T", Setting, Summary)
 
 def to_recorded(events: Iterable[Event]) -> list[Event]:
     """The events as they are recorded."""
-    return [_renamed(event, _RECORDED) for event in events]
+    return [_rename_event(event, _RECORDED) for event in events]
 
 
 def from_recorded(events: Iterable[Event]) -> list[Event]:
     """The events with the guards' names of today."""
-    return [_renamed(event, _KNOWN) for event in events]
+    return [_rename_event(event, _KNOWN) for event in events]
 
 
 def to_recorded_name(item: T) -> T:
@@ -49,7 +49,7 @@ def _rename_item(item: T, names: Mapping[str, str]) -> T:
     return item if by is None or by not in names else replace(item, stopped_by=names[by])
 
 
-def _renamed(event: Event, names: Mapping[str, str]) -> Event:
+def _rename_event(event: Event, names: Mapping[str, str]) -> Event:
     rename = _RENAMES.get(type(event))
     return event if rename is None else rename(event, names)
 

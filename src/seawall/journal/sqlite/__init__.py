@@ -1,7 +1,7 @@
 """The journal in a SQLite file: `SqliteJournal` and its `SqliteOptions`.
 
 - `journal.py`: the protocol; `options.py`: the bounds
-- `opened.py`, `schema.py`: opening, schema, pragmas, clear errors; `mark.py`: the high-water mark
+- `journal_file.py`, `schema.py`: opening, schema, pragmas, clear errors; `mark.py`: the high-water mark
 - `writer.py`: the thread and its queue; `ops.py`: what it can be asked; `transaction.py`: one commit
 - `owner.py`, `liveness.py`: who owns a run, and whether it lives
 - `accounts.py`, `shared.py`: what lies beside the chain

@@ -46,13 +46,13 @@ _WRITE = f"INSERT OR REPLACE INTO accounts(tenant, day, {_COLUMNS}) VALUES (?, ?
 _SELECT = f"SELECT coalesce(t.name, '{ALL}'), a.day, {_COLUMNS} FROM accounts a LEFT JOIN tenants t ON t.id = a.tenant"
 
 Key = tuple[int, str]
-Both = tuple[Spend, Spend]
+Balance = tuple[Spend, Spend]
 """Spent and reserved."""
 
-_EMPTY: Both = (NOTHING, NOTHING)
+_EMPTY: Balance = (NOTHING, NOTHING)
 
 
-def check_booked(booked: Sequence[Booking]) -> Sequence[Booking]:
+def validate_bookings(booked: Sequence[Booking]) -> Sequence[Booking]:
     """What of `booked` changes anything. Raises `Misused` for what no account can hold."""
     kept: list[Booking] = []
     for booking in booked:
@@ -114,7 +114,7 @@ def _check_bounds(spend: Spend) -> None:
             raise Misused(f"an account holds up to {MAX_COUNT} {what}, not {count}")
 
 
-def _sum(one: Spend, other: Spend) -> Spend:
+def _add(one: Spend, other: Spend) -> Spend:
     """The exact sum. Raises `Misused` if an account can't hold it."""
     if other is NOTHING:
         return one
@@ -140,13 +140,13 @@ def check_need(need: Spend, tenant: str, caps: Sequence[Cap]) -> None:
             _check_money(cap.usd)
 
 
-class Accounts:
+class AccountRows:
     """The accounts that a commit looks at. Nothing is kept from commit to commit."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._found: dict[Key, Both] = {}
-        self._changed: dict[Key, Both] = {}
+        self._found: dict[Key, Balance] = {}
+        self._changed: dict[Key, Balance] = {}
 
     def clear(self) -> None:
         """Know nothing any more."""
@@ -159,29 +159,31 @@ class Accounts:
         """True if there is something to write."""
         return bool(self._changed)
 
-    def _get(self, key: Key) -> Both:
+    def _load(self, key: Key) -> Balance:
         both = self._changed.get(key) or self._found.get(key)
         if both is None:
-            row = self._database.row(_ONE, key)
-            both = self._found[key] = _EMPTY if row is None else _both(row)
+            row = self._database.fetch_first(_ONE, key)
+            both = self._found[key] = _EMPTY if row is None else _to_balance(row)
         return both
 
     def book(self, tenant: int, booked: Iterable[Booking]) -> None:
         """Add to three rows each. Raises `Misused`, and changes nothing, if one can't hold the sum."""
-        new: dict[Key, Both] = {}
+        new: dict[Key, Balance] = {}
         for booking in booked:
             for key in ((tenant, booking.day), (tenant, ALL), (ALL_TENANTS, booking.day)):
-                spent, reserved = new.get(key) or self._get(key)
-                new[key] = (_sum(spent, booking.spent), _sum(reserved, booking.reserved))
+                spent, reserved = new.get(key) or self._load(key)
+                new[key] = (_add(spent, booking.spent), _add(reserved, booking.reserved))
         self._changed.update(new)
 
-    def over(self, tenant: int | None, day: str, need: Spend, caps: Sequence[Cap]) -> OverCap | None:
+    def find_exceeded_cap(
+        self, tenant: int | None, day: str, need: Spend, caps: Sequence[Cap]
+    ) -> OverCap | None:
         """The cap that `need` does not fit under: rather one that waiting does not help with."""
         waits: OverCap | None = None
         for cap in caps:
             of = ALL_TENANTS if cap.scope == "day" else tenant
-            both = _EMPTY if of is None else self._get((of, ALL if cap.scope == "tenant" else day))
-            for what, limit, sure, value in _against(cap, both, need):
+            both = _EMPTY if of is None else self._load((of, ALL if cap.scope == "tenant" else day))
+            for what, limit, sure, value in _measure_against(cap, both, need):
                 if value > limit:
                     over = OverCap(cap=cap, what=what, limit=limit, value=value, waits=sure <= limit)
                     if not over.waits:
@@ -191,10 +193,12 @@ class Accounts:
 
     def write(self) -> None:
         """Write every row that has changed."""
-        self._database.many(_WRITE, [(*key, *_row(both)) for key, both in self._changed.items()])
+        self._database.run_many(_WRITE, [(*key, *_to_row(both)) for key, both in self._changed.items()])
 
 
-def _against(cap: Cap, both: Both, need: Spend) -> Iterator[tuple[_What, _Number, _Number, _Number]]:
+def _measure_against(
+    cap: Cap, both: Balance, need: Spend
+) -> Iterator[tuple[_What, _Number, _Number, _Number]]:
     """Of everything needed that `cap` limits: the limit, what would be spent, and with it what is reserved."""
     spent, reserved = both
     if cap.usd is not None and need.usd:
@@ -208,25 +212,25 @@ def _against(cap: Cap, both: Both, need: Spend) -> Iterator[tuple[_What, _Number
             yield what, limit, sure, sure + getattr(reserved, what)
 
 
-def _row(both: Both) -> Row:
+def _to_row(both: Balance) -> Row:
     spent, reserved = both
     return (
-        *(_text(spent.usd), spent.tokens, spent.model_calls, spent.tool_calls),
-        *(_text(reserved.usd), reserved.tokens, reserved.model_calls, reserved.tool_calls),
+        *(_to_text(spent.usd), spent.tokens, spent.model_calls, spent.tool_calls),
+        *(_to_text(reserved.usd), reserved.tokens, reserved.model_calls, reserved.tool_calls),
     )
 
 
-def _text(usd: Decimal) -> str:
+def _to_text(usd: Decimal) -> str:
     return format(usd.normalize(_exact), "f") if usd else "0"
 
 
-def _both(row: Row) -> Both:
+def _to_balance(row: Row) -> Balance:
     spent = Spend(usd=Decimal(row[0]), tokens=row[1], model_calls=row[2], tool_calls=row[3])
     reserved = Spend(usd=Decimal(row[4]), tokens=row[5], model_calls=row[6], tool_calls=row[7])
     return spent, reserved
 
 
-def accounts(database: Database, tenant: str | None, day: str | None) -> list[Account]:
+def read_accounts(database: Database, tenant: str | None, day: str | None) -> list[Account]:
     """The accounts, by tenant and day."""
     where: list[str] = []
     values: list[object] = []
@@ -238,9 +242,9 @@ def accounts(database: Database, tenant: str | None, day: str | None) -> list[Ac
     if day is not None:
         where.append("a.day = ?")
         values.append(day)
-    rows = database.rows(f"{_SELECT} WHERE {' AND '.join(where) or '1'} ORDER BY 1, 2", values)
+    rows = database.fetch_all(f"{_SELECT} WHERE {' AND '.join(where) or '1'} ORDER BY 1, 2", values)
     found: list[Account] = []
     for name, of, *row in rows:
-        spent, reserved = _both(tuple(row))
+        spent, reserved = _to_balance(tuple(row))
         found.append(Account(tenant=name, day=of, spent=spent, reserved=reserved))
     return found

@@ -13,7 +13,7 @@ import hashlib
 import struct
 from collections.abc import Iterable
 
-SHORT = 8
+LEAF_PREFIX_BYTES = 8
 """Bytes of its leaf that lie beside each entry, so that the one that was changed can be named."""
 
 _number_and_time = struct.Struct(">qd")
@@ -24,6 +24,6 @@ def leaf_of(run: str, box: int, seq: int, n: int, data: bytes) -> bytes:
     return hashlib.sha256(b"%b\0%d\0%d\0%d\0%b" % (run.encode(), box, seq, n, data)).digest()
 
 
-def batch_hash(prev: bytes, number: int, at: float, leaves: Iterable[bytes]) -> bytes:
+def hash_batch(prev: bytes, number: int, at: float, leaves: Iterable[bytes]) -> bytes:
     """The hash of a commit and everything before it."""
     return hashlib.sha256(prev + _number_and_time.pack(number, at) + b"".join(leaves)).digest()

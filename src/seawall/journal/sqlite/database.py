@@ -29,34 +29,34 @@ class Database:
         """Execute one or more statements whose rows nobody wants."""
         self._raw.execute(sql, values)
 
-    def many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
+    def run_many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
         """Execute a statement once for each row of values."""
         self._raw.executemany(sql, rows)
 
-    def rows(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
+    def fetch_all(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
         """All rows."""
         return self._raw.execute(sql, values).fetchall()
 
-    def each(self, sql: str, values: Sequence[object] = ()) -> Iterator[Row]:
+    def iterate(self, sql: str, values: Sequence[object] = ()) -> Iterator[Row]:
         """The rows one by one, in bounded memory."""
         return self._raw.execute(sql, values)
 
-    def row(self, sql: str, values: Sequence[object] = ()) -> Row | None:
+    def fetch_first(self, sql: str, values: Sequence[object] = ()) -> Row | None:
         """The first row."""
         return self._raw.execute(sql, values).fetchone()
 
-    def one(self, sql: str, values: Sequence[object] = ()) -> Row:
+    def fetch_one(self, sql: str, values: Sequence[object] = ()) -> Row:
         """The first row of a query that always has one."""
-        row = self.row(sql, values)
+        row = self.fetch_first(sql, values)
         if row is None:
             raise SeawallBug(f"no row from {sql!r}")
         return row
 
-    def value(self, sql: str, values: Sequence[object] = ()) -> Any:
+    def fetch_value(self, sql: str, values: Sequence[object] = ()) -> Any:
         """The first column of the first row; None if there is no row."""
         return self._raw.execute(sql, values).get
 
-    def pragma(self, name: str, value: object = None) -> Any:
+    def run_pragma(self, name: str, value: object = None) -> Any:
         """Read a pragma or, with a value, set it; what SQLite answers."""
         return self._raw.pragma(name) if value is None else self._raw.pragma(name, value)
 
@@ -75,7 +75,7 @@ class Database:
 
         self._raw.set_busy_handler(busy)
 
-    def log_pages(self) -> int:
+    def count_log_pages(self) -> int:
         """Pages in the write-ahead log."""
         return self._raw.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)[0]
 

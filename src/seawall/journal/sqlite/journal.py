@@ -31,7 +31,7 @@ from seawall.journal.protocol import (
 )
 from seawall.journal.sqlite import accounts, reading, retention, shared
 from seawall.journal.sqlite.database import Database
-from seawall.journal.sqlite.opened import Opened, open_file
+from seawall.journal.sqlite.journal_file import JournalFile, open_journal_file
 from seawall.journal.sqlite.ops import (
     AppendOp,
     BookOp,
@@ -57,7 +57,7 @@ T = TypeVar("T")
 _encode = msgspec.json.Encoder().encode
 
 
-class _Shell:
+class _FileAccess:
     """How retention reads and writes."""
 
     def __init__(self, path: str, readers: Readers, writer: Writer) -> None:
@@ -68,14 +68,14 @@ class _Shell:
     def write(self, work: Callable[[Transaction], T]) -> Awaitable[T]:
         return self._writer.submit(WorkOp(work))
 
-    def alone(self, work: Callable[[Database], T]) -> Awaitable[T]:
+    def run_alone(self, work: Callable[[Database], T]) -> Awaitable[T]:
         return self._writer.submit(WorkOp(work, alone=True))
 
 
 class SqliteJournal:
     """A journal in one SQLite file (or `:memory:`), for the processes of one host. Open it with `open`."""
 
-    def __init__(self, opened: Opened, clock: Clock, options: SqliteOptions) -> None:
+    def __init__(self, opened: JournalFile, clock: Clock, options: SqliteOptions) -> None:
         self._opened = opened
         self._path = opened.path
         self._clock = clock
@@ -90,7 +90,7 @@ class SqliteJournal:
         self._watchers = Watchers(options.poll_s, None if memory else reader)
         self._writer = Writer(opened, clock, self._watchers, options, lock)
         self._writer.start()
-        self._shell = _Shell(opened.path, self._readers, self._writer)
+        self._access = _FileAccess(opened.path, self._readers, self._writer)
         self._closed = False
 
     @classmethod
@@ -103,7 +103,7 @@ class SqliteJournal:
         If the file has lost its tail, it opens for reading only and `problem` says what is lost.
         """
         options = options or SqliteOptions()
-        return cls(open_file(str(path), clock, options, create), clock, options)
+        return cls(open_journal_file(str(path), clock, options, create), clock, options)
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else self.problem or "open"
@@ -134,7 +134,7 @@ class SqliteJournal:
     ) -> Lease:
         """See `Journal.create`."""
         accounts.check_tenant(started.tenant)
-        kept = accounts.check_booked(booked)
+        kept = accounts.validate_bookings(booked)
         await self._writer.wait_for_room()
         data = _encode(guard_names.to_recorded([started, *events]))
         op = CreateOp(started, 1 + len(events), data, self._pack(bodies))
@@ -162,7 +162,7 @@ class SqliteJournal:
             self._pack(bodies) if bodies else (),
             waiting,
             None if summary is None else guard_names.to_recorded_name(summary),
-            accounts.check_booked(booked) if booked else (),
+            accounts.validate_bookings(booked) if booked else (),
         )
         return self._writer.submit(op)
 
@@ -192,23 +192,23 @@ class SqliteJournal:
 
     async def events(self, run: str, *, after: int = -1) -> list[Event]:
         """See `Journal.events`."""
-        return await self._readers.run(lambda c: reading.events(c, run, after))
+        return await self._readers.run(lambda c: reading.read_events(c, run, after))
 
     async def bodies(self, tenant: str, refs: Sequence[Ref]) -> dict[Ref, bytes]:
         """See `Journal.bodies`."""
-        return await self._readers.run(lambda c: reading.bodies(c, tenant, refs))
+        return await self._readers.run(lambda c: reading.read_bodies(c, tenant, refs))
 
     async def find(self, prefix: str) -> str:
         """See `Journal.find`."""
-        return await self._readers.run(lambda c: reading.find(c, prefix))
+        return await self._readers.run(lambda c: reading.find_run(c, prefix))
 
-    def _alive(self, database: Database) -> Callable[[str], bool]:
-        lives = self._opened.liveness.all(database)
+    def _make_owner_check(self, database: Database) -> Callable[[str], bool]:
+        lives = self._opened.liveness.judge_all(database)
         return lambda owner: lives.get(owner) is not None
 
     async def row(self, run: str) -> RunRow:
         """See `Journal.row`."""
-        return await self._readers.run(lambda c: reading.row(c, run, self._alive(c)))
+        return await self._readers.run(lambda c: reading.read_row(c, run, self._make_owner_check(c)))
 
     async def runs(
         self,
@@ -221,7 +221,7 @@ class SqliteJournal:
     ) -> list[RunRow]:
         """See `Journal.runs`."""
         return await self._readers.run(
-            lambda c: reading.rows(c, status, state, session, tenant, limit, self._alive(c))
+            lambda c: reading.list_rows(c, status, state, session, tenant, limit, self._make_owner_check(c))
         )
 
     async def run_of_request(self, tenant: str, request_id: str) -> str | None:
@@ -231,7 +231,7 @@ class SqliteJournal:
     async def session_tail(self, tenant: str, session: str, *, before: str | None = None) -> RunRow | None:
         """See `Journal.session_tail`."""
         return await self._readers.run(
-            lambda c: reading.session_tail(c, tenant, session, before, self._alive(c))
+            lambda c: reading.find_session_tail(c, tenant, session, before, self._make_owner_check(c))
         )
 
     async def send(self, run: str, command: Command, bodies: Mapping[Ref, bytes] | None = None) -> int:
@@ -240,11 +240,11 @@ class SqliteJournal:
 
     async def inbox(self, run: str, *, after: int = -1) -> list[InboxItem]:
         """See `Journal.inbox`."""
-        return await self._readers.run(lambda c: reading.inbox(c, run, after))
+        return await self._readers.run(lambda c: reading.read_inbox(c, run, after))
 
     async def commands(self, *, after: int) -> tuple[int, list[InboxItem]]:
         """See `Journal.commands`."""
-        return await self._readers.run(lambda c: reading.commands(c, after))
+        return await self._readers.run(lambda c: reading.read_commands(c, after))
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
         """See `Journal.watch`."""
@@ -256,15 +256,15 @@ class SqliteJournal:
 
     async def settings(self) -> dict[tuple[SettingKind, str], Setting]:
         """See `Journal.settings`."""
-        return await self._readers.run(reading.settings)
+        return await self._readers.run(reading.read_settings)
 
     async def change(self, key: str, change: Callable[[bytes | None], bytes | None]) -> bytes | None:
         """See `Journal.change`."""
-        return await self._submit(ChangeOp(shared.packed(key), change))
+        return await self._submit(ChangeOp(shared.encode_key(key), change))
 
     async def shared(self, prefix: str) -> dict[str, bytes]:
         """See `Journal.shared`."""
-        return await self._readers.run(lambda c: shared.shared(c, prefix))
+        return await self._readers.run(lambda c: shared.read_shared(c, prefix))
 
     async def reserve(self, tenant: str, day: str, need: Spend, caps: Sequence[Cap]) -> OverCap | None:
         """See `Journal.reserve`."""
@@ -276,19 +276,19 @@ class SqliteJournal:
     async def book(self, tenant: str, booked: Sequence[Booking]) -> None:
         """See `Journal.book`."""
         accounts.check_tenant(tenant)
-        await self._submit(BookOp(tenant, accounts.check_booked(booked)))
+        await self._submit(BookOp(tenant, accounts.validate_bookings(booked)))
 
     async def accounts(self, *, tenant: str | None = None, day: str | None = None) -> list[Account]:
         """See `Journal.accounts`."""
-        return await self._readers.run(lambda c: accounts.accounts(c, tenant, day))
+        return await self._readers.run(lambda c: accounts.read_accounts(c, tenant, day))
 
     async def erase(self, tenant: str, refs: Sequence[Ref] | None = None) -> int:
         """See `Journal.erase`."""
-        return await retention.erase(self._shell, tenant, refs)
+        return await retention.erase(self._access, tenant, refs)
 
     async def prune(self, *, before: float, tenant: str | None = None, dry_run: bool = False) -> Pruned:
         """See `Journal.prune`."""
-        return await retention.prune(self._shell, before, tenant, dry_run)
+        return await retention.prune(self._access, before, tenant, dry_run)
 
     async def verify(self, *, progress: Callable[[int, int], None] | None = None) -> Verification:
         """See `Journal.verify`."""

@@ -30,7 +30,8 @@ class Liveness:
         if self._enrolled_at is None:
             self.beat(database)
 
-    def due(self) -> float | None:
+    @property
+    def due_in_s(self) -> float | None:
         """Seconds until the next heartbeat; None if this process owns nothing yet."""
         if self._enrolled_at is None:
             return None
@@ -50,7 +51,7 @@ class Liveness:
             (str(self._here), self._beat, wall + self._lease_s, mono + self._lease_s),
         )
         self._enrolled_at = mono
-        for owner, left_s in self.all(database).items():
+        for owner, left_s in self.judge_all(database).items():
             if left_s is None:
                 database.run("DELETE FROM workers WHERE owner = ?", (owner,))
                 self._seen.pop(owner, None)
@@ -59,19 +60,21 @@ class Liveness:
         """Drop our own row."""
         database.run("DELETE FROM workers WHERE owner = ?", (str(self._here),))
 
-    def all(self, database: Database) -> dict[str, float | None]:
+    def judge_all(self, database: Database) -> dict[str, float | None]:
         """Every worker that has a row: seconds that its lease runs on, or None if it is dead."""
-        rows = database.rows("SELECT owner, beat, until_wall, until_mono FROM workers")
-        return {owner: self._judge(owner, (beat, wall, mono)) for owner, beat, wall, mono in rows}
+        rows = database.fetch_all("SELECT owner, beat, until_wall, until_mono FROM workers")
+        return {owner: self._judge_beat(owner, (beat, wall, mono)) for owner, beat, wall, mono in rows}
 
-    def left_s(self, database: Database, owner: str) -> float | None:
+    def judge_left_s(self, database: Database, owner: str) -> float | None:
         """Seconds that the lease of `owner` runs on; None if it is dead."""
-        row = database.row("SELECT beat, until_wall, until_mono FROM workers WHERE owner = ?", (owner,))
-        return None if row is None else self._judge(owner, row)
+        row = database.fetch_first(
+            "SELECT beat, until_wall, until_mono FROM workers WHERE owner = ?", (owner,)
+        )
+        return None if row is None else self._judge_beat(owner, row)
 
-    def _judge(self, owner: str, beat: Beat) -> float | None:
+    def _judge_beat(self, owner: str, beat: Beat) -> float | None:
         other = Owner.parse(owner)
-        if other is not None and other.gone(self._here):
+        if other is not None and other.is_gone(self._here):
             return None
         if owner == str(self._here):
             return self._lease_s

@@ -47,7 +47,8 @@ class Mark:
             if self._ahead_since is None:
                 self._ahead_since = self._clock.monotonic_s()
 
-    def due(self) -> float | None:
+    @property
+    def due_in_s(self) -> float | None:
         """Seconds until the mark must be written; None if it is up to date."""
         if self._ahead_since is None:
             return None
@@ -55,7 +56,7 @@ class Mark:
 
     def is_due(self) -> bool:
         """True when the mark lags by as much as it may."""
-        due = self.due()
+        due = self.due_in_s
         return due is not None and (due <= 0 or self._head - self._marked >= self._lag_batches)
 
     def postpone(self) -> None:
@@ -75,7 +76,7 @@ class Mark:
         """Remember the newest batch."""
         database.run("BEGIN IMMEDIATE")
         try:
-            batch, hash_ = database.one("SELECT id, hash FROM batches ORDER BY id DESC LIMIT 1")
+            batch, hash_ = database.fetch_one("SELECT id, hash FROM batches ORDER BY id DESC LIMIT 1")
             head = Head(self._genesis, batch, hash_.hex(), self._clock.wall_s())
             self._replace(msgspec.json.encode(head))
         finally:
@@ -91,14 +92,14 @@ class Mark:
             os.fsync(file.fileno())
         beside.replace(self.path)
 
-    def seen(self) -> Head | str | None:
+    def read_or_explain(self) -> Head | str | None:
         """The mark; None if there is none, or what is wrong with it."""
         try:
             return self.read()
         except (ValueError, OSError) as error:
             return f"its high-water mark {self.path} can't be read ({error})"
 
-    def lost(self, database: Database, mark: Head | str | None) -> str | None:
+    def explain_loss(self, database: Database, mark: Head | str | None) -> str | None:
         """What is missing from a snapshot of the file that is younger than `mark`; None if nothing is."""
         if mark is None or isinstance(mark, str):
             return mark
@@ -106,10 +107,10 @@ class Mark:
             return (
                 f"its high-water mark {self.path} belongs to another journal (genesis {mark.genesis[:12]}…)"
             )
-        head = database.value("SELECT max(id) FROM batches")
+        head = database.fetch_value("SELECT max(id) FROM batches")
         if head < mark.batch:
             return f"it ends at batch {head}, but its high-water mark remembers batch {mark.batch}"
-        row = database.value("SELECT hash FROM batches WHERE id = ?", (mark.batch,))
+        row = database.fetch_value("SELECT hash FROM batches WHERE id = ?", (mark.batch,))
         if row is not None and row.hex() != mark.hash:
             return f"its batch {mark.batch} has hash {row.hex()[:12]}…, its mark remembers {mark.hash[:12]}…"
         return None

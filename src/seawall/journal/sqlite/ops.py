@@ -12,8 +12,8 @@ from seawall.core.errors import Fenced, Misused, Refused, SeawallBug
 from seawall.core.events import RunStarted
 from seawall.journal.protocol import NOTHING, Booking, Cap, Command, Lease, Setting, Spend, Summary
 from seawall.journal.sqlite.schema import Box
-from seawall.journal.sqlite.shared import Change
-from seawall.journal.sqlite.transaction import RunState, Transaction
+from seawall.journal.sqlite.shared import ChangeFunction
+from seawall.journal.sqlite.transaction import StoredRun, Transaction
 
 encode = msgspec.json.Encoder().encode
 
@@ -35,11 +35,11 @@ class Op:
         self.result = None
         self.error = None
 
-    def runs(self) -> Sequence[str]:
+    def get_runs(self) -> Sequence[str]:
         """The runs whose state `plan` looks at."""
         return ()
 
-    def requests(self) -> tuple[str, str] | None:
+    def get_request(self) -> tuple[str, str] | None:
         """The (tenant, request_id) that `plan` looks for."""
         return None
 
@@ -47,7 +47,7 @@ class Op:
         """Add rows to `tx`, or raise; before it raises it adds none."""
         raise NotImplementedError
 
-    def lost(self, why: Callable[[], BaseException], tx: Transaction) -> None:
+    def block_followers(self, why: Callable[[], BaseException], tx: Transaction) -> None:
         """The operation failed: keep what follows it from being recorded without it."""
 
 
@@ -82,7 +82,7 @@ class AppendOp(Op):
             size += len(body) + 64
         self.size = size
 
-    def runs(self) -> Sequence[str]:
+    def get_runs(self) -> Sequence[str]:
         """The run itself."""
         return (self.lease.run,)
 
@@ -90,9 +90,9 @@ class AppendOp(Op):
         """See `Op.plan`."""
         lease = self.lease
         run = lease.run
-        state = tx.run(run)
-        if run in tx.poisoned:
-            epoch, why = tx.poisoned[run]
+        state = tx.get_run(run)
+        if run in tx.blocked:
+            epoch, why = tx.blocked[run]
             if epoch == lease.epoch:
                 raise why()
         if lease.epoch != state.epoch:
@@ -120,10 +120,10 @@ class AppendOp(Op):
         if self.summary is not None:
             tx.end(state, self.summary)
 
-    def lost(self, why: Callable[[], BaseException], tx: Transaction) -> None:
+    def block_followers(self, why: Callable[[], BaseException], tx: Transaction) -> None:
         """Fail what follows under this lease too."""
         if not isinstance(why(), Fenced):  # a newer epoch fences by itself
-            tx.poisoned.setdefault(self.lease.run, (self.lease.epoch, why))
+            tx.blocked.setdefault(self.lease.run, (self.lease.epoch, why))
 
 
 class CreateOp(Op):
@@ -144,11 +144,11 @@ class CreateOp(Op):
         self.booked: Sequence[Booking] = ()
         self.size = len(data) + 512 + sum(len(body) + 64 for _, body in bodies)
 
-    def runs(self) -> Sequence[str]:
+    def get_runs(self) -> Sequence[str]:
         """The run itself."""
         return (self.started.run,)
 
-    def requests(self) -> tuple[str, str] | None:
+    def get_request(self) -> tuple[str, str] | None:
         """Its request, if it has one."""
         started = self.started
         return None if started.request_id is None else (started.tenant, started.request_id)
@@ -156,7 +156,7 @@ class CreateOp(Op):
     def plan(self, tx: Transaction) -> None:
         """See `Op.plan`."""
         started = self.started
-        request = self.requests()
+        request = self.get_request()
         known = tx.requests.get(request) if request is not None else None
         if known is not None:
             self.result = Lease(known, started.tenant, "", 0)
@@ -164,7 +164,7 @@ class CreateOp(Op):
         if tx.find(started.run) is not None:
             raise Misused(f"run {started.run} is in the journal already; a new run needs a new id")
         if self.after is not None and started.session is not None:
-            newest = tx.session_tail(started.tenant, started.session)
+            newest = tx.find_session_tail(started.tenant, started.session)
             if newest != self.after:
                 raise Refused(
                     f"session {started.session!r}: its newest run is {newest or 'none'}, not {self.after or 'none'}",
@@ -173,7 +173,7 @@ class CreateOp(Op):
                     value=newest,
                 )
         if self.booked:
-            tx.accounts.book(tx.tenant_id(started.tenant), self.booked)
+            tx.accounts.book(tx.ensure_tenant_id(started.tenant), self.booked)
         state = tx.add_run(started, tx.owner if self.take else None)
         tx.add_entry(state.rk, started.run, Box.LOG, 0, self.n, self.data)
         state.next_seq = self.n
@@ -198,25 +198,25 @@ class TakeOp(Op):
         self.name = run
         self.force = force
 
-    def runs(self) -> Sequence[str]:
+    def get_runs(self) -> Sequence[str]:
         """The run itself."""
         return (self.name,)
 
     def plan(self, tx: Transaction) -> None:
         """See `Op.plan`."""
-        state = tx.run(self.name)
+        state = tx.get_run(self.name)
         if state.ended:
             raise Misused(f"run {self.name} has ended; there is nothing to take")
         # Our own run whose append failed is no longer in anybody's hands.
-        broken = self.name in tx.poisoned and tx.poisoned[self.name][0] == state.epoch
+        broken = self.name in tx.blocked and tx.blocked[self.name][0] == state.epoch
         if state.owner is not None and not self.force and not (broken and state.owner == tx.owner):
             self._refuse_if_alive(tx, state, state.owner)
         tx.take(state)
-        tx.poisoned.pop(self.name, None)
-        self.result = Lease(self.name, tx.tenant_name(state.tenant), tx.owner, state.epoch)
+        tx.blocked.pop(self.name, None)
+        self.result = Lease(self.name, tx.find_tenant_name(state.tenant), tx.owner, state.epoch)
 
-    def _refuse_if_alive(self, tx: Transaction, state: RunState, owner: str) -> None:
-        left_s = tx.lease_left_s(owner)
+    def _refuse_if_alive(self, tx: Transaction, state: StoredRun, owner: str) -> None:
+        left_s = tx.judge_left_s(owner)
         if left_s is None:
             return
         pid = owner.split(":")[1] if owner.count(":") >= 2 else "?"
@@ -239,7 +239,7 @@ class ReleaseOp(Op):
         super().__init__()
         self.lease = lease
 
-    def runs(self) -> Sequence[str]:
+    def get_runs(self) -> Sequence[str]:
         """The run itself."""
         return (self.lease.run,)
 
@@ -262,13 +262,13 @@ class SendOp(Op):
         self.command = command
         self.bodies = bodies
 
-    def runs(self) -> Sequence[str]:
+    def get_runs(self) -> Sequence[str]:
         """The run itself."""
         return (self.name,)
 
     def plan(self, tx: Transaction) -> None:
         """See `Op.plan`."""
-        state = tx.run(self.name)
+        state = tx.get_run(self.name)
         if state.ended:
             raise Misused(f"run {self.name} has ended; it takes no {self.command.kind!r} command")
         self.result = state.next_inbox
@@ -296,7 +296,7 @@ class ChangeOp(Op):
 
     __slots__ = ("change", "key")
 
-    def __init__(self, key: bytes, change: Change) -> None:
+    def __init__(self, key: bytes, change: ChangeFunction) -> None:
         super().__init__()
         self.key = key
         self.change = change
@@ -304,23 +304,23 @@ class ChangeOp(Op):
     def plan(self, tx: Transaction) -> None:
         """See `Op.plan`. What the caller's function raises is the caller's alone."""
         try:
-            self.result = tx.shared.change(self.key, self._changed)
-        except _Raised as raised:
+            self.result = tx.shared.change(self.key, self._apply_change)
+        except _CallerError as raised:
             error = raised.error
             self.error = lambda: error
 
-    def _changed(self, old: bytes | None) -> bytes | None:
+    def _apply_change(self, old: bytes | None) -> bytes | None:
         try:
             return self.change(old)
         except Exception as error:
             if isinstance(error, StopIteration):  # which no future takes
                 error = RuntimeError(f"a change raised {error!r}")
-            raise _Raised(error) from error
+            raise _CallerError(error) from error
         except BaseException as error:  # the thread that writes is not the caller's to end
-            raise _Raised(RuntimeError(f"a change raised {error!r}")) from error
+            raise _CallerError(RuntimeError(f"a change raised {error!r}")) from error
 
 
-class _Raised(Exception):
+class _CallerError(Exception):
     """A caller's function raised `error`."""
 
     def __init__(self, error: Exception) -> None:
@@ -341,7 +341,7 @@ class BookOp(Op):
     def plan(self, tx: Transaction) -> None:
         """See `Op.plan`."""
         if self.booked:
-            tx.accounts.book(tx.tenant_id(self.tenant), self.booked)
+            tx.accounts.book(tx.ensure_tenant_id(self.tenant), self.booked)
 
 
 class ReserveOp(Op):
@@ -358,9 +358,11 @@ class ReserveOp(Op):
 
     def plan(self, tx: Transaction) -> None:
         """See `Op.plan`."""
-        self.result = tx.accounts.over(tx.known_tenant(self.tenant), self.day, self.need, self.caps)
+        self.result = tx.accounts.find_exceeded_cap(
+            tx.find_tenant_id(self.tenant), self.day, self.need, self.caps
+        )
         if self.result is None and self.need != NOTHING:
-            tx.accounts.book(tx.tenant_id(self.tenant), [Booking(day=self.day, reserved=self.need)])
+            tx.accounts.book(tx.ensure_tenant_id(self.tenant), [Booking(day=self.day, reserved=self.need)])
 
 
 class WorkOp(Op):

@@ -20,7 +20,7 @@ def _read(path: str) -> str:
         return ""
 
 
-def _host() -> str:
+def _name_host() -> str:
     """Host name, and what tells two boots and two process namespaces of one name apart."""
     try:
         namespace = str(Path("/proc/self/ns/pid").readlink())
@@ -69,7 +69,7 @@ class Owner:
         host, _, pid = host.rpartition(":")
         return cls(host, int(pid), rest) if host and pid.isdigit() else None
 
-    def gone(self, here: Owner) -> bool:
+    def is_gone(self, here: Owner) -> bool:
         """True if it certainly lives no more: a process of this host that ended, a journal that was closed."""
         if self.host != here.host:
             return False
@@ -84,7 +84,7 @@ def open_owner() -> Owner:
     """A name for a journal that this process opens; `close_owner` ends it."""
     number = next(_instances)
     start = _start_of(os.getpid()) or "0"
-    owner = Owner(_host(), os.getpid(), start if number == 1 else f"{start}.{number}")
+    owner = Owner(_name_host(), os.getpid(), start if number == 1 else f"{start}.{number}")
     _open_here.add(str(owner))
     return owner
 

@@ -18,7 +18,7 @@ from seawall.journal import guard_names
 from seawall.journal.protocol import Command, InboxItem, RunRow, Setting, SettingKind, Summary
 from seawall.journal.sqlite.database import Database, Row
 from seawall.journal.sqlite.records import GuardMode
-from seawall.journal.sqlite.schema import Box, naming
+from seawall.journal.sqlite.schema import Box, translate_errors
 
 T = TypeVar("T")
 
@@ -63,7 +63,7 @@ class Readers:
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._read, work)
 
     def _read(self, work: Callable[[Database], T]) -> T:
-        with naming(self._path):
+        with translate_errors(self._path):
             if self._shared is not None:
                 with self._shared:
                     return work(self._connect())
@@ -87,16 +87,16 @@ class Readers:
         self._open.clear()
 
 
-def _key(database: Database, run: str) -> int:
-    key = database.value("SELECT rk FROM runs WHERE run = ?", (run,))
+def _find_key(database: Database, run: str) -> int:
+    key = database.fetch_value("SELECT rk FROM runs WHERE run = ?", (run,))
     if key is None:
         raise Misused(f"run {run} is not in the journal")
     return key
 
 
-def _chunks(database: Database, rk: int, box: Box, after: int) -> list[tuple[int, bytes]]:
+def _read_entries(database: Database, rk: int, box: Box, after: int) -> list[tuple[int, bytes]]:
     # The entry that `after` lies in begins at or before it: start there, and cut what was asked not to have.
-    return database.rows(
+    return database.fetch_all(
         "SELECT seq, data FROM entries WHERE rk = ?1 AND box = ?2 AND data IS NOT NULL AND seq >= coalesce("
         "(SELECT seq FROM entries WHERE rk = ?1 AND box = ?2 AND seq <= ?3 ORDER BY seq DESC LIMIT 1), 0) "
         "ORDER BY seq",
@@ -104,27 +104,27 @@ def _chunks(database: Database, rk: int, box: Box, after: int) -> list[tuple[int
     )
 
 
-def events(database: Database, run: str, after: int) -> list[Event]:
+def read_events(database: Database, run: str, after: int) -> list[Event]:
     """The run's events with seq > `after`."""
     found: list[Event] = []
-    for seq, data in _chunks(database, _key(database, run), Box.LOG, after):
+    for seq, data in _read_entries(database, _find_key(database, run), Box.LOG, after):
         part = _events.decode(data)
         found.extend(part[max(0, after + 1 - seq) :])
     return guard_names.from_recorded(found)
 
 
-def inbox(database: Database, run: str, after: int) -> list[InboxItem]:
+def read_inbox(database: Database, run: str, after: int) -> list[InboxItem]:
     """The run's commands with number > `after`."""
-    chunks = _chunks(database, _key(database, run), Box.INBOX, after)
+    chunks = _read_entries(database, _find_key(database, run), Box.INBOX, after)
     return [InboxItem(run, seq, _commands.decode(data)[0]) for seq, data in chunks if seq > after]
 
 
-def commands(database: Database, after: int) -> tuple[int, list[InboxItem]]:
+def read_commands(database: Database, after: int) -> tuple[int, list[InboxItem]]:
     """The commands of every run that came after the cursor, and the new cursor."""
     if after < 0:
-        rows = database.rows("SELECT coalesce(max(id), 0) FROM entries WHERE box = 1", ())
+        rows = database.fetch_all("SELECT coalesce(max(id), 0) FROM entries WHERE box = 1", ())
         return rows[0][0], []
-    rows = database.rows(
+    rows = database.fetch_all(
         "SELECT e.id, r.run, e.seq, e.data FROM entries e JOIN runs r ON r.rk = e.rk "
         "WHERE e.box = 1 AND e.id > ? AND e.data IS NOT NULL ORDER BY e.id",
         (after,),
@@ -133,19 +133,19 @@ def commands(database: Database, after: int) -> tuple[int, list[InboxItem]]:
     return (rows[-1][0] if rows else after), items
 
 
-def settings(database: Database) -> dict[tuple[SettingKind, str], Setting]:
+def read_settings(database: Database) -> dict[tuple[SettingKind, str], Setting]:
     """The newest setting of each kind and name."""
     all_: list[Setting] = [
-        _modes.decode(data)[0].setting() for _, data in _chunks(database, 0, Box.GUARDS, -1)
+        _modes.decode(data)[0].to_setting() for _, data in _read_entries(database, 0, Box.GUARDS, -1)
     ]
-    all_ += [_settings.decode(data)[0] for _, data in _chunks(database, 0, Box.SETTINGS, -1)]
+    all_ += [_settings.decode(data)[0] for _, data in _read_entries(database, 0, Box.SETTINGS, -1)]
     known = map(guard_names.from_recorded_name, all_)
     return {(setting.kind, setting.name): setting for setting in known}
 
 
-def bodies(database: Database, tenant: str, refs: Sequence[Ref]) -> dict[Ref, bytes]:
+def read_bodies(database: Database, tenant: str, refs: Sequence[Ref]) -> dict[Ref, bytes]:
     """The bodies that are there."""
-    rows = database.rows(
+    rows = database.fetch_all(
         "SELECT lower(hex(b.hash)), b.data FROM json_each(?) AS wanted JOIN bodies b "
         "ON b.tenant = (SELECT id FROM tenants WHERE name = ?) AND b.hash = unhex(wanted.value) "
         "WHERE b.data IS NOT NULL",
@@ -180,15 +180,15 @@ def _to_row(row: Row, alive: Alive) -> RunRow:
     )
 
 
-def row(database: Database, run: str, alive: Alive) -> RunRow:
+def read_row(database: Database, run: str, alive: Alive) -> RunRow:
     """One run's row."""
-    found = database.row(_ROW + "WHERE r.run = ?", (run,))
+    found = database.fetch_first(_ROW + "WHERE r.run = ?", (run,))
     if found is None:
         raise Misused(f"run {run} is not in the journal")
     return _to_row(found, alive)
 
 
-def rows(
+def list_rows(
     database: Database,
     status: str | None,
     state: str | None,
@@ -205,10 +205,10 @@ def rows(
             where.append(f"{column} = ?")
             values.append(value)
     if state is not None:
-        where.append(_STATES[state] if state in _STATES else _unknown_state(state))
+        where.append(_STATES[state] if state in _STATES else _raise_unknown_state(state))
     found: list[RunRow] = []
     query = f"{_ROW} WHERE {' AND '.join(where)} ORDER BY r.rk DESC"
-    for record in database.each(query, values):
+    for record in database.iterate(query, values):
         item = _to_row(record, alive)
         if state is None or item.state == state:
             found.append(item)
@@ -226,24 +226,24 @@ _STATES = {
 }
 
 
-def _unknown_state(state: str) -> str:
+def _raise_unknown_state(state: str) -> str:
     raise Misused(f"unknown run state {state!r}; one of {', '.join(_STATES)}")
 
 
 def find_run_of_request(database: Database, tenant: str, request_id: str) -> str | None:
     """The run that answers a request."""
-    return database.value(
+    return database.fetch_value(
         "SELECT run FROM runs WHERE tenant = (SELECT id FROM tenants WHERE name = ?) AND request_id = ?",
         (tenant, request_id),
     )
 
 
-def session_tail(
+def find_session_tail(
     database: Database, tenant: str, session: str, before: str | None, alive: Alive
 ) -> RunRow | None:
     """The session's newest run, or its newest one started before run `before`."""
-    limit = 1 << 62 if before is None else _key(database, before)
-    found = database.row(
+    limit = 1 << 62 if before is None else _find_key(database, before)
+    found = database.fetch_first(
         _ROW + "WHERE r.tenant = (SELECT id FROM tenants WHERE name = ?) AND r.session = ? AND r.rk < ? "
         "ORDER BY r.rk DESC LIMIT 1",
         (tenant, session, limit),
@@ -251,19 +251,19 @@ def session_tail(
     return None if found is None else _to_row(found, alive)
 
 
-def find(database: Database, prefix: str) -> str:
+def find_run(database: Database, prefix: str) -> str:
     """The one run whose id starts or ends with `prefix`, or the newest for `last`."""
     if prefix == "last":
-        newest = database.value("SELECT run FROM runs ORDER BY rk DESC LIMIT 1")
+        newest = database.fetch_value("SELECT run FROM runs ORDER BY rk DESC LIMIT 1")
         if newest is None:
             raise Misused("the journal holds no run yet")
         return newest
-    if database.value("SELECT 1 FROM runs WHERE run = ?", (prefix,)) is not None:
+    if database.fetch_value("SELECT 1 FROM runs WHERE run = ?", (prefix,)) is not None:
         return prefix
     found = (
         [
             run
-            for (run,) in database.rows(
+            for (run,) in database.fetch_all(
                 "SELECT run FROM runs WHERE substr(run, 1, ?2) = ?1 OR substr(run, -?2) = ?1 ORDER BY rk DESC LIMIT 6",
                 (prefix, len(prefix)),
             )

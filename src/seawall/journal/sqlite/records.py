@@ -46,7 +46,7 @@ class GuardMode(msgspec.Struct, frozen=True, kw_only=True):
     at: float
     until: float | None = None
 
-    def setting(self) -> Setting:
+    def to_setting(self) -> Setting:
         """As it is read today."""
         return Setting(
             kind="guard", name=self.guard, value=self.mode, by=self.by, at=self.at, until=self.until

@@ -40,7 +40,7 @@ _ref = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _encode = msgspec.json.Encoder().encode
 
 
-class Shell(Protocol):
+class FileAccess(Protocol):
     """How this module reads and writes: the journal's reading threads and its writer."""
 
     path: str
@@ -53,18 +53,18 @@ class Shell(Protocol):
         """Do `work` in a transaction of the writer."""
         ...
 
-    def alone(self, work: Callable[[Database], T]) -> Awaitable[T]:
+    def run_alone(self, work: Callable[[Database], T]) -> Awaitable[T]:
         """Do `work` in the writer's thread, outside a transaction."""
         ...
 
 
-class _Found:
+class _References:
     """References found so far, on disk beyond what fits the cache: hash → number of the chunk of runs."""
 
     def __init__(self) -> None:
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
         self._database = Database("", flags=flags, vfs=None)
-        self._database.pragma("journal_mode", "off")
+        self._database.run_pragma("journal_mode", "off")
         self._database.run(
             "CREATE TABLE found(hash BLOB PRIMARY KEY, chunk INTEGER NOT NULL, size INTEGER, "
             "walked INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID; CREATE INDEX unwalked ON found(walked) "
@@ -73,7 +73,7 @@ class _Found:
 
     def add(self, hashes: Iterable[bytes], chunk: int) -> None:
         """Remember references; the highest chunk counts, and a higher one is walked again."""
-        self._database.many(
+        self._database.run_many(
             "INSERT INTO found(hash, chunk) VALUES (?, ?) ON CONFLICT(hash) DO UPDATE "
             "SET chunk = excluded.chunk, walked = 0 WHERE excluded.chunk > chunk",
             [(hash_, chunk) for hash_ in hashes],
@@ -81,9 +81,9 @@ class _Found:
 
     def walk(self, database: Database, tenant: int) -> None:
         """Follow references through bodies until nothing new turns up."""
-        while rows := self._database.rows("SELECT hash, chunk FROM found WHERE walked = 0 LIMIT 200"):
+        while rows := self._database.fetch_all("SELECT hash, chunk FROM found WHERE walked = 0 LIMIT 200"):
             for hash_, chunk in rows:
-                row = database.row(
+                row = database.fetch_first(
                     "SELECT data, coalesce(length(data), 0) FROM bodies WHERE tenant = ? AND hash = ?",
                     (tenant, hash_),
                 )
@@ -95,13 +95,13 @@ class _Found:
 
     def has(self, hash_: bytes) -> bool:
         """True if the body is referred to."""
-        return self._database.row("SELECT 1 FROM found WHERE hash = ?", (hash_,)) is not None
+        return self._database.fetch_first("SELECT 1 FROM found WHERE hash = ?", (hash_,)) is not None
 
-    def of(self, chunk: int) -> list[tuple[bytes, int | None]]:
+    def list_chunk(self, chunk: int) -> list[tuple[bytes, int | None]]:
         """Hash and size of the bodies whose last reference is in `chunk`."""
         return [
             (row[0], row[1])
-            for row in self._database.rows("SELECT hash, size FROM found WHERE chunk = ?", (chunk,))
+            for row in self._database.fetch_all("SELECT hash, size FROM found WHERE chunk = ?", (chunk,))
         ]
 
     def close(self) -> None:
@@ -109,7 +109,7 @@ class _Found:
         self._database.close()
 
 
-def _refs(data: Iterable[tuple[Any, ...]]) -> Iterable[bytes]:
+def _find_refs(data: Iterable[tuple[Any, ...]]) -> Iterable[bytes]:
     return (bytes.fromhex(ref.decode()) for row in data for ref in _ref.findall(row[0]))
 
 
@@ -119,15 +119,15 @@ class _Plan:
     def __init__(self, tenant: int) -> None:
         self.tenant = tenant
         self.chunks: list[list[int]] = []
-        self.gone = _Found()
-        self.live = _Found()
+        self.gone = _References()
+        self.live = _References()
         self.scanned = 0  # entries up to here are known to `live`
 
     def make(self, database: Database, before: float) -> None:
         """Look at everything of the tenant, in one snapshot."""
         keys = [
             row[0]
-            for row in database.rows(
+            for row in database.fetch_all(
                 "SELECT rk FROM runs WHERE ended_at < ? AND ended_at IS NOT NULL AND pruned = 0 "
                 "AND tenant = ? ORDER BY rk",
                 (before, self.tenant),
@@ -135,40 +135,40 @@ class _Plan:
         ]
         self.chunks = [keys[i : i + RUNS] for i in range(0, len(keys), RUNS)]
         for number, chunk in enumerate(self.chunks):
-            data = database.each(
+            data = database.iterate(
                 "SELECT data FROM entries WHERE box IN (0, 1) AND data IS NOT NULL "
                 "AND rk IN (SELECT value FROM json_each(?))",
                 (json.dumps(chunk),),
             )
-            self.gone.add(_refs(data), number)
+            self.gone.add(_find_refs(data), number)
         self.gone.walk(database, self.tenant)
         going = set(keys)
-        self.scanned = database.value("SELECT coalesce(max(id), 0) FROM entries")
-        for rk, data in database.each(
+        self.scanned = database.fetch_value("SELECT coalesce(max(id), 0) FROM entries")
+        for rk, data in database.iterate(
             "SELECT e.rk, e.data FROM runs r JOIN entries e ON e.rk = r.rk AND e.box IN (0, 1) "
             "WHERE r.tenant = ? AND r.pruned = 0 AND e.data IS NOT NULL",
             (self.tenant,),
         ):
             if rk not in going:
-                self.live.add(_refs([(data,)]), 0)
+                self.live.add(_find_refs([(data,)]), 0)
         self.live.walk(database, self.tenant)
 
     def catch_up(self, database: Database) -> None:
         """Learn the references of events that came after the plan was made."""
-        data = database.rows(
+        data = database.fetch_all(
             "SELECT e.data FROM entries e JOIN runs r ON r.rk = e.rk AND r.tenant = ? "
             "WHERE e.id > ? AND e.data IS NOT NULL",
             (self.tenant, self.scanned),
         )
-        self.live.add(_refs(data), 0)
+        self.live.add(_find_refs(data), 0)
         self.live.walk(database, self.tenant)
-        self.scanned = database.value("SELECT coalesce(max(id), 0) FROM entries")
+        self.scanned = database.fetch_value("SELECT coalesce(max(id), 0) FROM entries")
 
-    def bodies(self, chunk: int) -> list[tuple[bytes, int]]:
+    def list_bodies(self, chunk: int) -> list[tuple[bytes, int]]:
         """Hash and size of the bodies that go with a chunk."""
         return [
             (hash_, size)
-            for hash_, size in self.gone.of(chunk)
+            for hash_, size in self.gone.list_chunk(chunk)
             if size is not None and not self.live.has(hash_)
         ]
 
@@ -178,20 +178,20 @@ class _Plan:
         self.live.close()
 
 
-async def prune(shell: Shell, before: float, tenant: str | None, dry_run: bool) -> Pruned:
+async def prune(access: FileAccess, before: float, tenant: str | None, dry_run: bool) -> Pruned:
     """See `Journal.prune`."""
-    await shell.alone(_empty_log)
-    size_before = await shell.read(lambda database: _size(database, shell.path))
+    await access.run_alone(_empty_log)
+    size_before = await access.read(lambda database: _measure_size(database, access.path))
     runs = events = bodies = body_bytes = 0
-    for key in await shell.read(lambda database: _tenants(database, tenant)):
+    for key in await access.read(lambda database: _list_tenants(database, tenant)):
         plan = _Plan(key)
         try:
-            await shell.read(lambda database, plan=plan: plan.make(database, before))
+            await access.read(lambda database, plan=plan: plan.make(database, before))
             for number, chunk in enumerate(plan.chunks):
                 if dry_run:
-                    counts = await shell.read(lambda d, p=plan, n=number: _count(d, p, n))
+                    counts = await access.read(lambda d, p=plan, n=number: _count(d, p, n))
                 else:
-                    counts = await shell.write(lambda tx, p=plan, n=number: _prune_chunk(tx, p, n))
+                    counts = await access.write(lambda tx, p=plan, n=number: _prune_chunk(tx, p, n))
                 runs += len(chunk)
                 events += counts[0]
                 bodies += counts[1]
@@ -199,11 +199,11 @@ async def prune(shell: Shell, before: float, tenant: str | None, dry_run: bool) 
         finally:
             plan.close()
     if dry_run:
-        share = await shell.read(lambda database: _share(database, before, tenant, body_bytes))
+        share = await access.read(lambda database: _measure_share(database, before, tenant, body_bytes))
         size_after = round(size_before * (1 - share))
     else:
-        await _shrink(shell)
-        size_after = await shell.read(lambda database: _size(database, shell.path))
+        await _shrink(access)
+        size_after = await access.read(lambda database: _measure_size(database, access.path))
     return Pruned(
         runs=runs,
         events=events,
@@ -214,30 +214,30 @@ async def prune(shell: Shell, before: float, tenant: str | None, dry_run: bool) 
     )
 
 
-def _tenants(database: Database, tenant: str | None) -> list[int]:
-    rows = database.rows("SELECT id FROM tenants WHERE ?1 IS NULL OR name = ?1", (tenant,))
+def _list_tenants(database: Database, tenant: str | None) -> list[int]:
+    rows = database.fetch_all("SELECT id FROM tenants WHERE ?1 IS NULL OR name = ?1", (tenant,))
     return [row[0] for row in rows]
 
 
 def _count(database: Database, plan: _Plan, number: int) -> tuple[int, int, int]:
-    events = database.value(
+    events = database.fetch_value(
         "SELECT coalesce(sum(n), 0) FROM entries WHERE box = ? AND data IS NOT NULL "
         "AND rk IN (SELECT value FROM json_each(?))",
         (int(Box.LOG), json.dumps(plan.chunks[number])),
     )
-    bodies = plan.bodies(number)
+    bodies = plan.list_bodies(number)
     return events, len(bodies), sum(size for _, size in bodies)
 
 
-def _share(database: Database, before: float, tenant: str | None, body_bytes: int) -> float:
+def _measure_share(database: Database, before: float, tenant: str | None, body_bytes: int) -> float:
     """The share of all content that would go: how much the file would shrink, about."""
-    events = database.value(
+    events = database.fetch_value(
         "SELECT coalesce(sum(length(e.data)), 0) FROM runs r JOIN tenants t ON t.id = r.tenant "
         "JOIN entries e ON e.rk = r.rk AND e.box IN (0, 1) "
         "WHERE r.ended_at < ?1 AND r.pruned = 0 AND (?2 IS NULL OR t.name = ?2)",
         (before, tenant),
     )
-    everything = database.value(
+    everything = database.fetch_value(
         "SELECT (SELECT coalesce(sum(length(data)), 0) FROM entries) "
         "+ (SELECT coalesce(sum(length(data)), 0) FROM bodies)"
     )
@@ -249,24 +249,24 @@ def _prune_chunk(tx: Transaction, plan: _Plan, number: int) -> tuple[int, int, i
     plan.catch_up(database)
     counts = _count(database, plan, number)
     keys = json.dumps(plan.chunks[number])
-    rows = database.rows(
+    rows = database.fetch_all(
         "SELECT e.id, r.run, e.box, e.seq, e.n, e.data FROM entries e JOIN runs r ON r.rk = e.rk "
         "WHERE e.box IN (0, 1) AND e.data IS NOT NULL AND e.rk IN (SELECT value FROM json_each(?))",
         (keys,),
     )
-    database.many(
+    database.run_many(
         "UPDATE entries SET data = NULL, leaf = ? WHERE id = ?", [(leaf_of(*row[1:]), row[0]) for row in rows]
     )
     database.run("UPDATE runs SET pruned = 1 WHERE rk IN (SELECT value FROM json_each(?))", (keys,))
-    bodies = plan.bodies(number)
-    database.many(
+    bodies = plan.list_bodies(number)
+    database.run_many(
         "DELETE FROM bodies WHERE tenant = ? AND hash = ?", [(plan.tenant, hash_) for hash_, _ in bodies]
     )
-    _move_ground(tx)
+    _bump_generation(tx)
     note = Note(
         what="pruned",
         at=tx.now,
-        tenant=tx.tenant_name(plan.tenant),
+        tenant=tx.find_tenant_name(plan.tenant),
         runs=len(plan.chunks[number]),
         events=counts[0],
         bodies=counts[1],
@@ -275,20 +275,20 @@ def _prune_chunk(tx: Transaction, plan: _Plan, number: int) -> tuple[int, int, i
     return counts
 
 
-async def _shrink(shell: Shell) -> None:
+async def _shrink(access: FileAccess) -> None:
     """Collapse batches of which nothing is left, and give free pages back to the file system."""
     at = 0
     while at >= 0:
-        at = await shell.write(lambda tx, at=at: _collapse(tx, at))
-    while await shell.alone(_vacuum):
+        at = await access.write(lambda tx, at=at: _collapse(tx, at))
+    while await access.run_alone(_vacuum):
         pass
-    await shell.alone(_empty_log)
+    await access.run_alone(_empty_log)
 
 
 def _collapse(tx: Transaction, after: int) -> int:
     """Collapse among the next batches; where to go on, or -1 at the end."""
     database = tx.database
-    rows = database.rows(
+    rows = database.fetch_all(
         "SELECT b.id, b.last_entry, b.hash, b.since, b.prev, EXISTS (SELECT 1 FROM entries e "
         "WHERE e.id <= b.last_entry AND e.data IS NOT NULL AND e.id > (SELECT p.last_entry FROM batches p "
         "WHERE p.id < b.id ORDER BY p.id DESC LIMIT 1)) FROM batches b WHERE b.id >= ? ORDER BY b.id LIMIT ?",
@@ -298,7 +298,7 @@ def _collapse(tx: Transaction, after: int) -> int:
     rows = [row for row in rows if row[0] < tx.head]
     if not rows:
         return -1
-    prev, start = database.one(
+    prev, start = database.fetch_one(
         "SELECT hash, last_entry FROM batches WHERE id < ? ORDER BY id DESC LIMIT 1", (rows[0][0],)
     )
     empty: list[tuple[Any, ...]] = []
@@ -308,7 +308,7 @@ def _collapse(tx: Transaction, after: int) -> int:
             continue
         if empty and (len(empty) > 1 or empty[0][1] > start) and not (len(empty) == 1 and empty[0][3]):
             _replace(database, empty, prev, start)
-            _move_ground(tx)
+            _bump_generation(tx)
         if row is not None:
             empty, prev, start = [], row[2], row[1]
     # An empty stretch at the end may go on in the next chunk: begin there with its collapsed row.
@@ -316,7 +316,7 @@ def _collapse(tx: Transaction, after: int) -> int:
     return last if empty and len(rows) == BATCHES and len(empty) < BATCHES else last + 1
 
 
-def _move_ground(tx: Transaction) -> None:
+def _bump_generation(tx: Transaction) -> None:
     """Tell a check under way that what it has seen is no longer there."""
     tx.database.run("UPDATE meta SET value = value + 1 WHERE key = 'ground'")
     tx.wrote = True
@@ -331,10 +331,10 @@ def _replace(database: Database, empty: Sequence[tuple[Any, ...]], prev: bytes, 
 
 
 def _vacuum(database: Database) -> bool:
-    free = database.pragma("freelist_count")
+    free = database.run_pragma("freelist_count")
     if free:
-        database.rows(f"PRAGMA incremental_vacuum({PAGES})")
-    return free > 0 and database.pragma("freelist_count") < free
+        database.fetch_all(f"PRAGMA incremental_vacuum({PAGES})")
+    return free > 0 and database.run_pragma("freelist_count") < free
 
 
 def _empty_log(database: Database) -> None:
@@ -343,28 +343,28 @@ def _empty_log(database: Database) -> None:
         database.checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)
 
 
-def _size(database: Database, path: str) -> int:
+def _measure_size(database: Database, path: str) -> int:
     if path != MEMORY:
         return Path(path).stat().st_size
-    return database.pragma("page_count") * database.pragma("page_size")
+    return database.run_pragma("page_count") * database.run_pragma("page_size")
 
 
-async def erase(shell: Shell, tenant: str, refs: Sequence[Ref] | None) -> int:
+async def erase(access: FileAccess, tenant: str, refs: Sequence[Ref] | None) -> int:
     """See `Journal.erase`."""
     erased = 0
     if refs is None:
-        while count := await shell.write(lambda tx: _erase_all(tx, tenant)):
+        while count := await access.write(lambda tx: _erase_all(tx, tenant)):
             erased += count
     else:
         for i in range(0, len(refs), BODIES):
-            erased += await shell.write(lambda tx, part=refs[i : i + BODIES]: _erase(tx, tenant, part))
+            erased += await access.write(lambda tx, part=refs[i : i + BODIES]: _erase(tx, tenant, part))
     if erased:
-        await shell.alone(_empty_log)  # the log still holds what was erased
+        await access.run_alone(_empty_log)  # the log still holds what was erased
     return erased
 
 
 def _erase_all(tx: Transaction, tenant: str) -> int:
-    rows = tx.database.rows(
+    rows = tx.database.fetch_all(
         "SELECT lower(hex(hash)) FROM bodies WHERE data IS NOT NULL AND tenant = "
         "(SELECT id FROM tenants WHERE name = ?) LIMIT ?",
         (tenant, BODIES),

@@ -112,12 +112,12 @@ CREATE TABLE accounts(
     PRIMARY KEY (tenant, day)
 ) WITHOUT ROWID;
 """
-_STEPS = (_CHAIN, _BESIDE)
+MIGRATIONS = (_CHAIN, _BESIDE)
 """What leads from each schema to the next one."""
 
 
 @contextmanager
-def naming(path: str) -> Generator[None]:
+def translate_errors(path: str) -> Generator[None]:
     """Turn SQLite's errors into ours, with the file's name and whose move is next."""
     try:
         yield
@@ -156,7 +156,7 @@ def connect(path: str, options: SqliteOptions, *, write: bool) -> Database:
     database = Database(path, flags=flags, vfs=options.vfs)
     database.set_lock_wait(options.lock_wait_s)
     if not write:
-        database.pragma("query_only", True)
+        database.run_pragma("query_only", True)
     return database
 
 
@@ -166,29 +166,29 @@ def prepare(database: Database, path: str, options: SqliteOptions, genesis: byte
     All steps are one transaction: whatever ends it, the file has the old schema or the new one. Raises `Misused` for a file that is not a journal of ours, or a newer one.
     """
     _check_version(database, path)
-    database.pragma("auto_vacuum", 2)  # incremental; only a new file takes it
-    mode = database.pragma("journal_mode", "wal")
+    database.run_pragma("auto_vacuum", 2)  # incremental; only a new file takes it
+    mode = database.run_pragma("journal_mode", "wal")
     wanted = "memory" if path == MEMORY else "wal"
     if mode != wanted:
         raise Misused(f"journal {path}: its file system gives journal_mode={mode}, not {wanted}")
-    database.pragma("synchronous", 2)  # FULL: each commit is on the disk when COMMIT returns
-    database.pragma("wal_autocheckpoint", 0)  # the writer does it, after it has told who waits
-    database.pragma("cache_size", -(options.cache_bytes // 1024))
-    database.pragma("secure_delete", 1)  # what is erased is overwritten, not only forgotten
-    if database.pragma("synchronous") != 2:
-        raise Misused(f"journal {path}: synchronous={database.pragma('synchronous')}, not 2 (FULL)")
+    database.run_pragma("synchronous", 2)  # FULL: each commit is on the disk when COMMIT returns
+    database.run_pragma("wal_autocheckpoint", 0)  # the writer does it, after it has told who waits
+    database.run_pragma("cache_size", -(options.cache_bytes // 1024))
+    database.run_pragma("secure_delete", 1)  # what is erased is overwritten, not only forgotten
+    if database.run_pragma("synchronous") != 2:
+        raise Misused(f"journal {path}: synchronous={database.run_pragma('synchronous')}, not 2 (FULL)")
     database.run("BEGIN IMMEDIATE")
     try:
         version = _check_version(database, path)  # another process may have made it meanwhile
-        for step in _STEPS[version:]:
+        for step in MIGRATIONS[version:]:
             database.run(step)
         if version == 0:
             database.run("INSERT INTO meta VALUES ('genesis', ?), ('ground', 0)", (genesis,))
             database.run("INSERT INTO batches(id, last_entry, at, hash) VALUES (0, 0, ?, ?)", (at, genesis))
             database.run("INSERT INTO tenants VALUES (0, '')")
-            database.pragma("application_id", APPLICATION_ID)
+            database.run_pragma("application_id", APPLICATION_ID)
         if version < VERSION:
-            database.pragma("user_version", VERSION)
+            database.run_pragma("user_version", VERSION)
         database.run("COMMIT")
     except BaseException:
         database.rollback()
@@ -196,11 +196,11 @@ def prepare(database: Database, path: str, options: SqliteOptions, genesis: byte
 
 
 def _check_version(database: Database, path: str) -> int:
-    version = database.pragma("user_version")
-    application = database.pragma("application_id")
+    version = database.run_pragma("user_version")
+    application = database.run_pragma("application_id")
     if application not in (0, APPLICATION_ID):
         raise Misused(f"{path} is a SQLite database of another program (application_id {application:#x})")
-    if application == 0 and database.value("SELECT 1 FROM sqlite_schema LIMIT 1") is not None:
+    if application == 0 and database.fetch_value("SELECT 1 FROM sqlite_schema LIMIT 1") is not None:
         raise Misused(f"{path} is a SQLite database, but not a Seawall journal; name another file")
     if not isinstance(version, int) or version > VERSION:
         raise Misused(

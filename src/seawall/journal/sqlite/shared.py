@@ -16,10 +16,10 @@ KEY_BYTES = 512
 VALUE_BYTES = 64 * 1024
 """Each change writes all of it; what is bigger is no small value."""
 
-Change = Callable[[bytes | None], bytes | None]
+ChangeFunction = Callable[[bytes | None], bytes | None]
 
 
-def packed(key: str) -> bytes:
+def encode_key(key: str) -> bytes:
     """A key as it is stored. Raises `Misused` if it can't be one."""
     try:
         data = key.encode()
@@ -60,12 +60,12 @@ class SharedRecords:
         """True if there is something to write."""
         return bool(self._changed)
 
-    def change(self, key: bytes, change: Change) -> bytes | None:
+    def change(self, key: bytes, change: ChangeFunction) -> bytes | None:
         """What `change` makes of the record. Raises what it raises, and changes nothing then."""
         if key in self._changed:
             old = self._changed[key]
         else:
-            old = self._database.value("SELECT value FROM shared WHERE key = ?", (key,))
+            old = self._database.fetch_value("SELECT value FROM shared WHERE key = ?", (key,))
         new = change(old)
         check_value(key, new)
         if new != old:
@@ -77,18 +77,18 @@ class SharedRecords:
         put = [(key, value) for key, value in self._changed.items() if value is not None]
         gone = [(key,) for key, value in self._changed.items() if value is None]
         if put:
-            self._database.many("INSERT OR REPLACE INTO shared(key, value) VALUES (?, ?)", put)
+            self._database.run_many("INSERT OR REPLACE INTO shared(key, value) VALUES (?, ?)", put)
         if gone:
-            self._database.many("DELETE FROM shared WHERE key = ?", gone)
+            self._database.run_many("DELETE FROM shared WHERE key = ?", gone)
 
 
-def shared(database: Database, prefix: str) -> dict[str, bytes]:
+def read_shared(database: Database, prefix: str) -> dict[str, bytes]:
     """The records whose keys begin with `prefix`."""
     if not prefix:
-        rows = database.rows("SELECT key, value FROM shared ORDER BY key")
+        rows = database.fetch_all("SELECT key, value FROM shared ORDER BY key")
     else:  # no byte of UTF-8 is 0xff
-        first = packed(prefix)
-        rows = database.rows(
+        first = encode_key(prefix)
+        rows = database.fetch_all(
             "SELECT key, value FROM shared WHERE key >= ? AND key < ? ORDER BY key", (first, first + b"\xff")
         )
     return {bytes(key).decode(): value for key, value in rows}

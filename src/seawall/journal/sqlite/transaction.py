@@ -16,8 +16,8 @@ from seawall.core.clock import Clock
 from seawall.core.errors import Misused
 from seawall.core.events import RunStarted
 from seawall.journal.protocol import Summary
-from seawall.journal.sqlite.accounts import Accounts
-from seawall.journal.sqlite.chain import SHORT, batch_hash, leaf_of
+from seawall.journal.sqlite.accounts import AccountRows
+from seawall.journal.sqlite.chain import LEAF_PREFIX_BYTES, hash_batch, leaf_of
 from seawall.journal.sqlite.database import Database, Row
 from seawall.journal.sqlite.liveness import Liveness
 from seawall.journal.sqlite.records import Ending
@@ -54,7 +54,7 @@ _RUNS = "UPDATE runs SET owner = ?, epoch = ?, waiting = ? WHERE rk = ?"
 _ENDS = "UPDATE runs SET ended_at = ?, status = ?, summary = ? WHERE rk = ?"
 
 
-class RunState:
+class StoredRun:
     """What the writer knows of a run."""
 
     __slots__ = ("ended", "epoch", "next_inbox", "next_seq", "owner", "rk", "row", "run", "tenant", "waiting")
@@ -80,9 +80,9 @@ class Transaction:
         self.owner = owner
         self.clock = clock
         self.liveness = liveness
-        self.poisoned: dict[str, tuple[int, Callable[[], BaseException]]] = {}
+        self.blocked: dict[str, tuple[int, Callable[[], BaseException]]] = {}
         self.requests: dict[tuple[str, str], str] = {}
-        self.accounts = Accounts(database)
+        self.accounts = AccountRows(database)
         self.shared = SharedRecords(database)
         self._tails: dict[tuple[str, str], str] = {}  # sessions that got a run in this transaction
         self.head = -1
@@ -90,7 +90,7 @@ class Transaction:
         self._hash = b""
         self._last_entry = 0
         self._last_rk = 0
-        self._runs: OrderedDict[str, RunState] = OrderedDict()
+        self._runs: OrderedDict[str, StoredRun] = OrderedDict()
         self._tenants: dict[str, int] = {}
         self._tenant_names: dict[int, str] = {}
         self._own_next: dict[int, int] = {}
@@ -101,7 +101,7 @@ class Transaction:
         self._leaves: list[bytes] = []
         self._bodies: list[tuple[int, bytes, bytes]] = []
         self._new_runs: list[tuple[object, ...]] = []
-        self._touched: dict[int, RunState] = {}
+        self._touched: dict[int, StoredRun] = {}
         self._ends: list[tuple[float, str, bytes, int]] = []
         self.wrote = False
         self.accounts.clear()
@@ -113,13 +113,13 @@ class Transaction:
         """Take the file's write lock and see whether what we know still holds."""
         self._clear()
         self.database.run("BEGIN IMMEDIATE")
-        head, last_entry, hash_ = self.database.one(
+        head, last_entry, hash_ = self.database.fetch_one(
             "SELECT id, last_entry, hash FROM batches ORDER BY id DESC LIMIT 1"
         )
         if head != self.head or hash_ != self._hash:
             self.forget()
             self.head, self._last_entry, self._hash = head, last_entry, hash_
-            self._last_rk = self.database.value("SELECT coalesce(max(rk), 0) FROM runs")
+            self._last_rk = self.database.fetch_value("SELECT coalesce(max(rk), 0) FROM runs")
         self.now = self.clock.wall_s()
 
     def forget(self) -> None:
@@ -135,20 +135,20 @@ class Transaction:
         """Learn the state of `runs` and which of `requests` are known, in one statement each."""
         unknown = [run for run in dict.fromkeys(runs) if run not in self._runs]
         if unknown:
-            for row in self.database.rows(_LOAD, (json.dumps(unknown),)):
-                state = RunState(row[0], row[1], row[2], row[3], row[4])
+            for row in self.database.fetch_all(_LOAD, (json.dumps(unknown),)):
+                state = StoredRun(row[0], row[1], row[2], row[3], row[4])
                 state.waiting, state.ended = bool(row[5]), bool(row[6])
                 state.next_seq, state.next_inbox = row[7], row[8]
                 self._runs[state.run] = state
         if requests:
-            for tenant, request, run in self.database.rows(_REQUESTS, (json.dumps(requests),)):
+            for tenant, request, run in self.database.fetch_all(_REQUESTS, (json.dumps(requests),)):
                 self.requests[tenant, request] = run
 
-    def find(self, run: str) -> RunState | None:
+    def find(self, run: str) -> StoredRun | None:
         """The run's state, or None for an unknown run."""
         return self._runs.get(run)
 
-    def run(self, run: str) -> RunState:
+    def get_run(self, run: str) -> StoredRun:
         """The run's state. Raises `Misused` for an unknown run."""
         state = self._runs.get(run)
         if state is None:
@@ -159,14 +159,14 @@ class Transaction:
         """Record an entry and its leaf."""
         self._last_entry += 1
         leaf = leaf_of(run, box, seq, n, data)
-        self._entries.append((self._last_entry, rk, box, seq, n, data, leaf[:SHORT]))
+        self._entries.append((self._last_entry, rk, box, seq, n, data, leaf[:LEAF_PREFIX_BYTES]))
         self._leaves.append(leaf)
 
     def add_own_entry(self, box: Box, data: bytes) -> None:
         """Record an entry of the journal itself."""
         seq = self._own_next.get(box)
         if seq is None:
-            seq = self.database.value(
+            seq = self.database.fetch_value(
                 "SELECT coalesce(max(seq) + 1, 0) FROM entries WHERE rk = 0 AND box = ?", (int(box),)
             )
         self._own_next[box] = seq + 1
@@ -178,49 +178,49 @@ class Transaction:
         for hash_, data in bodies:
             rows.append((tenant, hash_, data))
 
-    def known_tenant(self, name: str) -> int | None:
+    def find_tenant_id(self, name: str) -> int | None:
         """The key of a tenant; None for one that never was heard of."""
         key = self._tenants.get(name)
         if key is None:
-            key = self.database.value("SELECT id FROM tenants WHERE name = ?", (name,))
+            key = self.database.fetch_value("SELECT id FROM tenants WHERE name = ?", (name,))
             if key is not None:
                 self._tenants[name] = key
         return key
 
-    def tenant_id(self, name: str) -> int:
+    def ensure_tenant_id(self, name: str) -> int:
         """The key of a tenant; a new one is written at once."""
-        key = self.known_tenant(name)
+        key = self.find_tenant_id(name)
         if key is None:
             self.database.run("INSERT INTO tenants(name) VALUES (?)", (name,))
             key = self._tenants[name] = self.database.last_rowid
             self.wrote = True
         return key
 
-    def tenant_name(self, key: int) -> str:
+    def find_tenant_name(self, key: int) -> str:
         """The name of a tenant."""
         name = self._tenant_names.get(key)
         if name is None:
-            name = self.database.value("SELECT name FROM tenants WHERE id = ?", (key,))
+            name = self.database.fetch_value("SELECT name FROM tenants WHERE id = ?", (key,))
             self._tenant_names[key] = name
         return name
 
-    def session_tail(self, tenant: str, session: str) -> str:
+    def find_session_tail(self, tenant: str, session: str) -> str:
         """The session's newest run, or "" where it has none."""
         tail = self._tails.get((tenant, session))
         if tail is not None:
             return tail
-        rows = self.database.rows(
+        rows = self.database.fetch_all(
             "SELECT run FROM runs WHERE tenant = (SELECT id FROM tenants WHERE name = ?) AND session = ? "
             "ORDER BY rk DESC LIMIT 1",
             (tenant, session),
         )
         return rows[0][0] if rows else ""
 
-    def add_run(self, started: RunStarted, owner: str | None) -> RunState:
+    def add_run(self, started: RunStarted, owner: str | None) -> StoredRun:
         """A new run; with an owner it has epoch 1, without one 0."""
         self._last_rk += 1
         epoch = 0 if owner is None else 1
-        state = RunState(self._last_rk, started.run, self.tenant_id(started.tenant), epoch, owner)
+        state = StoredRun(self._last_rk, started.run, self.ensure_tenant_id(started.tenant), epoch, owner)
         self._new_runs.append(
             (
                 *(state.rk, state.run, state.tenant, started.session, started.team, started.app),
@@ -235,25 +235,25 @@ class Transaction:
             self.liveness.enrol(self.database)
         return state
 
-    def touch(self, state: RunState) -> None:
+    def touch(self, state: StoredRun) -> None:
         """Owner, epoch or waiting has changed."""
         self._touched[state.rk] = state
 
-    def take(self, state: RunState) -> None:
+    def take(self, state: StoredRun) -> None:
         """This process owns the run under the next epoch."""
         state.epoch += 1
         state.owner = self.owner
         self.touch(state)
         self.liveness.enrol(self.database)
 
-    def end(self, state: RunState, summary: Summary) -> None:
+    def end(self, state: StoredRun, summary: Summary) -> None:
         """The run has an outcome, and nobody owns it any more."""
         state.ended, state.waiting, state.owner = True, False, None
         self.touch(state)
         self._ends.append((self.now, summary.status, _encode(summary), state.rk))
         if state.row is None:
-            state.row = self.database.one(_ROW, (state.rk,))
-        tenant = self.tenant_name(state.tenant)
+            state.row = self.database.fetch_one(_ROW, (state.rk,))
+        tenant = self.find_tenant_name(state.tenant)
         session, team, app, request_id, started_at = state.row
         ending = Ending(
             run=state.run,
@@ -268,9 +268,9 @@ class Transaction:
         )
         self.add_entry(state.rk, state.run, Box.END, 0, 1, _encode([ending]))
 
-    def lease_left_s(self, owner: str) -> float | None:
+    def judge_left_s(self, owner: str) -> float | None:
         """Seconds that an owner's lease runs on; None if it is dead."""
-        return self.liveness.left_s(self.database, owner)
+        return self.liveness.judge_left_s(self.database, owner)
 
     def commit(self) -> bool:
         """Write the rows and the batch, durably; False if there was nothing to write."""
@@ -285,18 +285,18 @@ class Transaction:
             database.run("COMMIT" if self.shared.changed else "ROLLBACK")
             return self.shared.changed
         if self._new_runs:
-            database.many(_NEW_RUNS, self._new_runs)
+            database.run_many(_NEW_RUNS, self._new_runs)
         if self._bodies:
-            database.many(_BODIES, self._bodies)
+            database.run_many(_BODIES, self._bodies)
         if self._entries:
-            database.many(_ENTRIES, self._entries)
+            database.run_many(_ENTRIES, self._entries)
         if self._touched:
             rows = [(s.owner, s.epoch, s.waiting, s.rk) for s in self._touched.values()]
-            database.many(_RUNS, rows)
+            database.run_many(_RUNS, rows)
         if self._ends:
-            database.many(_ENDS, self._ends)
+            database.run_many(_ENDS, self._ends)
         number = self.head + 1
-        hash_ = batch_hash(self._hash, number, self.now, self._leaves)
+        hash_ = hash_batch(self._hash, number, self.now, self._leaves)
         database.run(
             "INSERT INTO batches(id, last_entry, at, hash) VALUES (?, ?, ?, ?)",
             (number, self._last_entry, self.now, hash_),
@@ -313,10 +313,10 @@ class Transaction:
     def release_all(self) -> None:
         """Give up every run that this process still owns: nobody is left to work on them."""
         where = "WHERE ended_at IS NULL AND owner = ?"
-        if self.database.value(f"SELECT EXISTS (SELECT 1 FROM runs {where})", (self.owner,)):
+        if self.database.fetch_value(f"SELECT EXISTS (SELECT 1 FROM runs {where})", (self.owner,)):
             self.begin()
             self.database.run(f"UPDATE runs SET owner = NULL {where}", (self.owner,))
             self.wrote = True
             self.commit()
-        if self.liveness.due() is not None:
+        if self.liveness.due_in_s is not None:
             self.liveness.leave(self.database)

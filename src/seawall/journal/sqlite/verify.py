@@ -16,7 +16,7 @@ import msgspec
 from seawall.core.errors import Broken, JournalFailed
 from seawall.core.events import Event, RunEnded, RunStarted, refs_of
 from seawall.journal.protocol import BadBatch, Verification
-from seawall.journal.sqlite.chain import SHORT, batch_hash, leaf_of
+from seawall.journal.sqlite.chain import LEAF_PREFIX_BYTES, hash_batch, leaf_of
 from seawall.journal.sqlite.database import Database, Row
 from seawall.journal.sqlite.mark import Mark
 from seawall.journal.sqlite.records import Ending, Note, ending_of
@@ -45,7 +45,7 @@ WHERE NOT EXISTS (SELECT 1 FROM bodies b
     WHERE b.tenant = wanted.value ->> 0 AND b.hash = unhex(wanted.value ->> 1))
 """
 
-Run = Callable[[Callable[[Database], bool]], Awaitable[bool]]
+RunChunk = Callable[[Callable[[Database], bool]], Awaitable[bool]]
 
 
 class _Bad(Exception):
@@ -54,22 +54,23 @@ class _Bad(Exception):
         self.found = BadBatch(batch, what, run or None, seq)
 
 
-class _Moved(Exception):
+class _PrunedMeanwhile(Exception):
     """A prune has collapsed batches since the check began."""
 
 
-class Check:
+class VerificationPass:
     """One pass over the file. Each method does a chunk and returns False when it has come to the end."""
 
     def __init__(self, mark: Mark | None) -> None:
         self._mark = mark
-        self._marked = None if mark is None else mark.seen()  # before any snapshot: it may not be newer
+        # The mark is read before any snapshot, so that it is never newer than what is checked.
+        self._marked = None if mark is None else mark.read_or_explain()
         self._batch = -1
         self._hash = b""
         self._last_entry = 0
         self._rk = 0
         self._body = 0
-        self._ground: object = None
+        self._generation: object = None
         self.batches_all = 0
         self.batches = 0
         self.events = 0
@@ -77,18 +78,18 @@ class Check:
         self.erased = 0
         self.pruned_events = 0
 
-    def _on_firm_ground(self, database: Database) -> None:
-        ground = database.value("SELECT value FROM meta WHERE key = 'ground'")
-        if self._ground is None:
-            self._ground = ground
-            self.batches_all = database.value("SELECT max(id) FROM batches")
-        elif self._ground != ground:
-            raise _Moved
+    def _check_generation(self, database: Database) -> None:
+        generation = database.fetch_value("SELECT value FROM meta WHERE key = 'ground'")
+        if self._generation is None:
+            self._generation = generation
+            self.batches_all = database.fetch_value("SELECT max(id) FROM batches")
+        elif self._generation != generation:
+            raise _PrunedMeanwhile
 
-    def chain(self, database: Database) -> bool:
-        """Check the next batches and their entries."""
-        self._on_firm_ground(database)
-        rows = database.rows(
+    def check_chain(self, database: Database) -> bool:
+        """Checks the next batches and their entries."""
+        self._check_generation(database)
+        rows = database.fetch_all(
             "SELECT id, last_entry, at, hash, since, prev FROM batches WHERE id > ? ORDER BY id LIMIT ?",
             (self._batch, BATCHES),
         )
@@ -96,10 +97,10 @@ class Check:
             self._check_end(database)
             return False
         if self._batch < 0:
-            self._genesis(database, rows.pop(0))
+            self._check_genesis(database, rows.pop(0))
         if not rows:
             return True
-        entries = database.each(_ENTRIES, (self._last_entry, rows[-1][1]))
+        entries = database.iterate(_ENTRIES, (self._last_entry, rows[-1][1]))
         entry = next(entries, None)
         wanted: list[tuple[int, str]] = []
         for row in rows:
@@ -107,17 +108,17 @@ class Check:
             while entry is not None and entry[0] <= row[1]:
                 mine.append(entry)
                 entry = next(entries, None)
-            self._one_batch(row, mine, wanted)
+            self._check_batch(row, mine, wanted)
         self._check_refs(database, wanted)
         return True
 
-    def _genesis(self, database: Database, row: Row) -> None:
-        genesis = database.value("SELECT value FROM meta WHERE key = 'genesis'")
+    def _check_genesis(self, database: Database, row: Row) -> None:
+        genesis = database.fetch_value("SELECT value FROM meta WHERE key = 'genesis'")
         if row[0] != 0 or row[3] != genesis:
             raise _Bad(0, "the first batch is not the one that the journal began with")
         self._batch, self._hash, self._last_entry = 0, row[3], row[1]
 
-    def _one_batch(self, row: Row, entries: list[Row], wanted: list[tuple[int, str]]) -> None:
+    def _check_batch(self, row: Row, entries: list[Row], wanted: list[tuple[int, str]]) -> None:
         number, last_entry, at, hash_, since, prev = row
         if (number if since is None else since) != self._batch + 1:
             raise _Bad(self._batch + 1, f"the batch is missing; the next one is {number}")
@@ -125,13 +126,13 @@ class Check:
             if prev != self._hash:
                 raise _Bad(since, "the collapsed batch does not follow the one before it")
         else:
-            leaves = [self._leaf(number, entry, wanted) for entry in entries]
-            if batch_hash(self._hash, number, at, leaves) != hash_:
-                self._explain(number, last_entry, entries)
+            leaves = [self._check_entry(number, entry, wanted) for entry in entries]
+            if hash_batch(self._hash, number, at, leaves) != hash_:
+                self._raise_for_batch(number, last_entry, entries)
         self._batch, self._hash, self._last_entry = number, hash_, last_entry
         self.batches = number
 
-    def _explain(self, number: int, last_entry: int, entries: list[Row]) -> None:
+    def _raise_for_batch(self, number: int, last_entry: int, entries: list[Row]) -> None:
         expected = self._last_entry + 1
         for entry in entries:
             if entry[0] != expected:
@@ -141,7 +142,7 @@ class Check:
             raise _Bad(number, f"entry {expected} is missing")
         raise _Bad(number, "its hash does not follow from its entries and the batch before it")
 
-    def _leaf(self, number: int, entry: Row, wanted: list[tuple[int, str]]) -> bytes:
+    def _check_entry(self, number: int, entry: Row, wanted: list[tuple[int, str]]) -> bytes:
         _, rk, run, box, seq, n, data, leaf, tenant, status, ended_at, pruned = entry
         if rk != 0 and run is None:
             raise _Bad(number, f"the row of run number {rk} is missing", None, seq)
@@ -150,7 +151,7 @@ class Check:
                 raise _Bad(number, "the content of an entry is gone, but its run was not pruned", run, seq)
             return leaf
         full = leaf_of(run or "", box, seq, n, data)
-        if leaf != full[:SHORT]:
+        if leaf != full[:LEAF_PREFIX_BYTES]:
             raise _Bad(number, f"the entry (box {box}, seq {seq} to {seq + n - 1}) was changed", run, seq)
         if box == Box.LOG:
             self.events += n
@@ -170,24 +171,24 @@ class Check:
                 raise _Bad(number, f"the run's row says {said}, its events say {event.status}", run, seq)
 
     def _check_refs(self, database: Database, wanted: list[tuple[int, str]]) -> None:
-        missing = database.rows(_MISSING, (json.dumps(list(dict.fromkeys(wanted))),))
+        missing = database.fetch_all(_MISSING, (json.dumps(list(dict.fromkeys(wanted))),))
         for tenant, ref in missing:  # a 64-digit text may also be something that a tool said
-            batch, run, seq, data = first_mention(database, tenant, ref)
+            batch, run, seq, data = find_first_mention(database, tenant, ref)
             if ref in refs_of(_events.decode(data)):
                 raise _Bad(batch, f"body {ref[:12]}… is missing, not erased", run, seq)
 
     def _check_end(self, database: Database) -> None:
-        over = database.value("SELECT count(*) FROM entries WHERE id > ?", (self._last_entry,))
+        over = database.fetch_value("SELECT count(*) FROM entries WHERE id > ?", (self._last_entry,))
         if over:
             raise _Bad(self._batch + 1, f"{over} entries belong to no batch: the newest batches were cut off")
-        lost = None if self._mark is None else self._mark.lost(database, self._marked)
+        lost = None if self._mark is None else self._mark.explain_loss(database, self._marked)
         if lost is not None:
             raise _Bad(self._batch + 1, f"the journal has lost its tail: {lost}")
 
-    def runs(self, database: Database) -> bool:
-        """Check the next runs' rows against what their events say."""
-        self._on_firm_ground(database)
-        rows = database.rows(
+    def check_runs(self, database: Database) -> bool:
+        """Checks the next runs' rows against what their events say."""
+        self._check_generation(database)
+        rows = database.fetch_all(
             "SELECT r.rk, r.run, t.name, r.session, r.team, r.app, r.request_id, r.started_at, r.ended_at, "
             "r.status, r.summary, r.pruned, "
             "(SELECT data FROM entries e WHERE e.rk = r.rk AND box = 0 AND seq = 0), "
@@ -197,10 +198,10 @@ class Check:
         )
         for row in rows:
             self._rk = row[0]
-            self._one_run(database, row)
+            self._check_run(database, row)
         return bool(rows)
 
-    def _one_run(self, database: Database, row: Row) -> None:
+    def _check_run(self, database: Database, row: Row) -> None:
         rk, run, tenant, session, team, app, request, started_at, ended_at, status, summary, pruned = row[:12]
         first, end = row[12:]
         head = (run, tenant, session, team, app, request, started_at)
@@ -217,10 +218,10 @@ class Check:
         if end is not None and _endings.decode(end)[0] != ending_of(*head, ended_at, status, summary):
             raise _Bad(_batch_of(database, rk), "the run's row differs from its end record", run)
 
-    def contents(self, database: Database) -> bool:
-        """Check the next bodies against their hashes."""
+    def check_bodies(self, database: Database) -> bool:
+        """Checks the next bodies against their hashes."""
         size = 0
-        rows = database.each(
+        rows = database.iterate(
             "SELECT id, tenant, hash, data FROM bodies WHERE id > ? ORDER BY id", (self._body,)
         )
         for key, tenant, hash_, data in rows:
@@ -230,14 +231,14 @@ class Check:
                 self.erased += 1
             elif hashlib.sha256(data).digest() != hash_:
                 ref = bytes(hash_).hex()
-                batch, run, seq, _ = first_mention(database, tenant, ref)
+                batch, run, seq, _ = find_first_mention(database, tenant, ref)
                 raise _Bad(batch, f"body {ref[:12]}… is not what its hash says", run, seq)
             size += 256 + len(data or b"")
             if size >= BODY_BYTES:
                 return True
         return False
 
-    def result(self, bad: BadBatch | None) -> Verification:
+    def make_result(self, bad: BadBatch | None) -> Verification:
         """What was found."""
         return Verification(
             ok=bad is None,
@@ -252,38 +253,42 @@ class Check:
 
 
 def _batch_of(database: Database, rk: int) -> int:
-    entry = database.value("SELECT min(id) FROM entries WHERE rk = ?", (rk,))
-    return _batch_with(database, entry)
+    entry = database.fetch_value("SELECT min(id) FROM entries WHERE rk = ?", (rk,))
+    return _find_batch(database, entry)
 
 
-def _batch_with(database: Database, entry: int | None) -> int:
-    return database.value("SELECT min(id) FROM batches WHERE last_entry >= ?", (entry or 0,)) or 0
+def _find_batch(database: Database, entry: int | None) -> int:
+    return database.fetch_value("SELECT min(id) FROM batches WHERE last_entry >= ?", (entry or 0,)) or 0
 
 
-def first_mention(database: Database, tenant: int, ref: str) -> tuple[int, str | None, int | None, bytes]:
+def find_first_mention(
+    database: Database, tenant: int, ref: str
+) -> tuple[int, str | None, int | None, bytes]:
     """Batch, run, seq and data of the first entry that names a body."""
-    row = database.row(
+    row = database.fetch_first(
         "SELECT e.id, r.run, e.seq, e.data FROM entries e JOIN runs r ON r.rk = e.rk "
         "WHERE r.tenant = ? AND e.box = 0 AND instr(e.data, CAST(? AS BLOB)) ORDER BY e.id LIMIT 1",
         (tenant, ref),
     )
-    return (0, None, None, b"[]") if row is None else (_batch_with(database, row[0]), *row[1:])
+    return (0, None, None, b"[]") if row is None else (_find_batch(database, row[0]), *row[1:])
 
 
-async def verify(run: Run, mark: Mark | None, progress: Callable[[int, int], None] | None) -> Verification:
-    """Check everything; `run` does one chunk in a reading thread."""
+async def verify(
+    run: RunChunk, mark: Mark | None, progress: Callable[[int, int], None] | None
+) -> Verification:
+    """Checks everything; `run` does one chunk in a reading thread."""
     for _ in range(RESTARTS):
-        check = Check(mark)
+        check = VerificationPass(mark)
         try:
-            for part in (check.chain, check.runs, check.contents):
+            for part in (check.check_chain, check.check_runs, check.check_bodies):
                 while await run(part):
                     if progress is not None:
                         progress(check.batches, max(check.batches, check.batches_all))
         except _Bad as bad:
-            return check.result(bad.found)
+            return check.make_result(bad.found)
         except (msgspec.MsgspecError, JournalFailed) as error:
-            return check.result(BadBatch(check.batches + 1, f"can't be read: {error}"))
-        except _Moved:
+            return check.make_result(BadBatch(check.batches + 1, f"can't be read: {error}"))
+        except _PrunedMeanwhile:
             continue
-        return check.result(None)
+        return check.make_result(None)
     raise Broken(f"the journal was pruned {RESTARTS} times while it was checked; check it again")

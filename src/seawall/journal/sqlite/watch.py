@@ -64,7 +64,7 @@ class Watchers:
 
         return stop
 
-    def callbacks(self) -> dict[asyncio.AbstractEventLoop, list[Callback]]:
+    def claim_callbacks(self) -> dict[asyncio.AbstractEventLoop, list[Callback]]:
         """The calls to make now, by loop."""
         if not self._watchers:
             return {}
@@ -75,19 +75,19 @@ class Watchers:
                     found.setdefault(watcher.loop, []).append(watcher.call)
         return found
 
-    def gone(self, loop: asyncio.AbstractEventLoop) -> None:
+    def drop_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         """A loop was closed: forget its watchers."""
         with self._mutex:
             self._watchers = [watcher for watcher in self._watchers if watcher.loop is not loop]
 
-    def tell(self) -> None:
+    def notify(self) -> None:
         """Somebody else has written."""
-        for loop, callbacks in self.callbacks().items():
+        for loop, callbacks in self.claim_callbacks().items():
             try:
                 for callback in callbacks:
                     loop.call_soon_threadsafe(callback)
             except RuntimeError:
-                self.gone(loop)
+                self.drop_loop(loop)
 
     def _poll(self) -> None:
         assert self._connect is not None
@@ -100,12 +100,12 @@ class Watchers:
                 try:
                     if database is None:
                         database = self._connect()
-                    version = database.pragma("data_version")
+                    version = database.run_pragma("data_version")
                 except apsw.Error:
                     continue  # busy, or the file is away: the next look tells
                 if version != seen:
                     seen = version
-                    self.tell()
+                    self.notify()
         finally:
             if database is not None:
                 database.close()

@@ -16,7 +16,7 @@ import apsw
 from seawall.core.clock import Clock
 from seawall.core.errors import Broken, JournalFailed, JournalFull, Misused, Refused, SeawallBug, SeawallError
 from seawall.journal.sqlite.database import Database
-from seawall.journal.sqlite.opened import Opened
+from seawall.journal.sqlite.journal_file import JournalFile
 from seawall.journal.sqlite.ops import Op, WorkOp
 from seawall.journal.sqlite.options import SqliteOptions
 from seawall.journal.sqlite.schema import MEMORY
@@ -28,7 +28,7 @@ Why = Callable[[], BaseException]
 _NO_SPACE = {28, 27, 122}  # ENOSPC, EFBIG, EDQUOT
 
 
-class Durable(asyncio.Future[Any]):
+class WriteFuture(asyncio.Future[Any]):
     """Done when a write is durable, or failed. Who waits for it and is cancelled learns of that only then:
     what is enqueued is written all the same.
     """
@@ -42,7 +42,12 @@ class Writer:
     """A bounded queue and the thread behind it."""
 
     def __init__(
-        self, opened: Opened, clock: Clock, watchers: Watchers, options: SqliteOptions, lock: threading.Lock
+        self,
+        opened: JournalFile,
+        clock: Clock,
+        watchers: Watchers,
+        options: SqliteOptions,
+        lock: threading.Lock,
     ) -> None:
         self._path = path = opened.path
         self._database = opened.database
@@ -53,9 +58,9 @@ class Writer:
         self._lock = lock  # around a transaction; readers of a memory journal share the database
         self._tx = Transaction(opened.database, str(opened.owner), clock, opened.liveness)
         self._failed: Why | None = None
-        if opened.lost is not None:
+        if opened.loss is not None:
             self.fail(
-                f"journal {path} has lost its tail: {opened.lost}. It can be read, not written; restore a copy, "
+                f"journal {path} has lost its tail: {opened.loss}. It can be read, not written; restore a copy, "
                 f"or remove {path}.mark to accept the loss"
             )
         self._queue: SimpleQueue[list[Op] | None] = SimpleQueue()
@@ -93,7 +98,7 @@ class Writer:
         """Enqueue; the future is done when the operation is durable, or failed."""
         loop = asyncio.get_running_loop()
         op.loop = loop
-        op.future = future = Durable(loop=loop)
+        op.future = future = WriteFuture(loop=loop)
         with self._mutex:
             if self._closed:
                 raise Misused(f"journal {self._path} is closed")
@@ -136,7 +141,7 @@ class Writer:
     def _work_inline(self, ops: list[Op]) -> None:
         backlog = deque(ops)
         while backlog:
-            self._round(backlog)
+            self._run_round(backlog)
 
     def _has_room(self) -> bool:
         options = self._options
@@ -175,7 +180,7 @@ class Writer:
         while not (closing and not backlog):
             try:
                 if not backlog:
-                    ops = self._queue.get(timeout=self._idle_s())
+                    ops = self._queue.get(timeout=self._measure_idle_s())
                     closing = ops is None
                     backlog.extend(ops or ())
                 while not closing and len(backlog) < self._options.batch_ops:
@@ -185,26 +190,28 @@ class Writer:
             except Empty:
                 pass
             try:
-                self._round(backlog)
+                self._run_round(backlog)
             except Exception as error:  # noqa: BLE001 - whoever waits must hear of it, and the thread goes on
                 self.fail(f"journal {self._path}: {type(error).__name__}: {error}; writing has stopped")
-        self._goodbye()
+        self._finish()
 
-    def _round(self, backlog: deque[Op]) -> None:
+    def _run_round(self, backlog: deque[Op]) -> None:
         """Commit what waits, tell who waits for it, and see to the file."""
         if backlog:
-            batch = self._cut(backlog)
+            batch = self._cut_batch(backlog)
             try:
                 self._write(batch)
             finally:
-                self._tell(batch)
+                self._report(batch)
         self._housekeep()
 
-    def _idle_s(self) -> float | None:
-        dues = [due for due in (self._liveness.due(), self._mark and self._mark.due()) if due is not None]
+    def _measure_idle_s(self) -> float | None:
+        dues = [
+            due for due in (self._liveness.due_in_s, self._mark and self._mark.due_in_s) if due is not None
+        ]
         return None if not dues or self._failed else max(0.05, min(dues))
 
-    def _cut(self, backlog: deque[Op]) -> list[Op]:
+    def _cut_batch(self, backlog: deque[Op]) -> list[Op]:
         batch = [backlog.popleft()]
         size = batch[0].size
         while backlog and len(batch) < self._options.batch_ops and not isinstance(batch[0], WorkOp):
@@ -245,14 +252,14 @@ class Writer:
             first.result = first.work(self._database)
             return
         tx.begin()
-        requests = [request for op in batch if (request := op.requests()) is not None]
-        tx.load([run for op in batch for run in op.runs()], requests)
+        requests = [request for op in batch if (request := op.get_request()) is not None]
+        tx.load([run for op in batch for run in op.get_runs()], requests)
         for op in batch:
             try:
                 op.plan(tx)
             except SeawallError as error:
-                op.error = _again(error)
-                op.lost(op.error, tx)
+                op.error = _make_raiser(error)
+                op.block_followers(op.error, tx)
         tx.commit()
 
     def _roll_back(self) -> None:
@@ -267,7 +274,7 @@ class Writer:
         for op in batch:
             op.result = None
             op.error = why
-            op.lost(why, self._tx)
+            op.block_followers(why, self._tx)
 
     def _explain(self, error: Exception) -> tuple[Why, bool]:
         """What to raise for `error`, and whether writing ends with it."""
@@ -286,7 +293,7 @@ class Writer:
             return lambda: JournalFailed(text), True
         return _SINGLY, False
 
-    def _tell(self, batch: list[Op]) -> None:
+    def _report(self, batch: list[Op]) -> None:
         """Wake each loop once, for all of its waiters and watchers."""
         size = sum(op.size for op in batch)
         with self._mutex:
@@ -301,13 +308,13 @@ class Writer:
         rooms_by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
         for loop, future in rooms:
             rooms_by_loop.setdefault(loop, []).append(future)
-        callbacks = self._watchers.callbacks()
+        callbacks = self._watchers.claim_callbacks()
         for loop in dict.fromkeys([*by_loop, *rooms_by_loop, *callbacks]):
             arguments = by_loop.get(loop, []), rooms_by_loop.get(loop, []), callbacks.get(loop, [])
             try:
                 loop.call_soon_threadsafe(_settle, *arguments)
             except RuntimeError:  # the loop was closed: nobody waits there any more
-                self._watchers.gone(loop)
+                self._watchers.drop_loop(loop)
 
     def _housekeep(self) -> None:
         """Heartbeat, high-water mark and checkpoint, when each is due."""
@@ -315,7 +322,7 @@ class Writer:
             return
         try:
             with self._lock:
-                due = self._liveness.due()
+                due = self._liveness.due_in_s
                 if due is not None and due <= 0:
                     self._in_transaction(self._liveness.beat)
                 if self._mark is not None:
@@ -342,10 +349,10 @@ class Writer:
 
     def _checkpoint(self) -> None:
         self._commits += 1
-        if self._commits % 32 == 0 and self._database.log_pages() >= self._options.checkpoint_pages:
+        if self._commits % 32 == 0 and self._database.count_log_pages() >= self._options.checkpoint_pages:
             self._database.checkpoint()
 
-    def _goodbye(self) -> None:
+    def _finish(self) -> None:
         try:
             with self._lock:
                 if self._failed is None:
@@ -364,7 +371,7 @@ def _singly() -> BaseException:
 _SINGLY: Why = _singly
 
 
-def _again(error: SeawallError) -> Why:
+def _make_raiser(error: SeawallError) -> Why:
     """What raises `error`, a new one each time where it can be made again: several may wait for it."""
     return (lambda: error) if isinstance(error, Refused) else (lambda: type(error)(*error.args))
 

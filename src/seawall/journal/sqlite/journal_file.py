@@ -13,11 +13,11 @@ from seawall.journal.sqlite.liveness import Liveness
 from seawall.journal.sqlite.mark import Mark
 from seawall.journal.sqlite.options import SqliteOptions
 from seawall.journal.sqlite.owner import Owner, close_owner, open_owner
-from seawall.journal.sqlite.schema import MEMORY, connect, naming, prepare, sync_directory
+from seawall.journal.sqlite.schema import MEMORY, connect, prepare, sync_directory, translate_errors
 
 
 @dataclass(frozen=True)
-class Opened:
+class JournalFile:
     """The writing database and what was found when it was opened."""
 
     path: str
@@ -25,7 +25,7 @@ class Opened:
     owner: Owner
     liveness: Liveness
     mark: Mark | None
-    lost: str | None
+    loss: str | None
 
     def close(self) -> None:
         """Let go of the file."""
@@ -33,7 +33,7 @@ class Opened:
         close_owner(self.owner)
 
 
-def open_file(path: str, clock: Clock, options: SqliteOptions, create: bool) -> Opened:
+def open_journal_file(path: str, clock: Clock, options: SqliteOptions, create: bool) -> JournalFile:
     """Open or make the journal at `path`. Raises `Misused`, `JournalFailed`, `Broken`."""
     memory = path == MEMORY
     new = memory or not Path(path).exists()
@@ -44,22 +44,22 @@ def open_file(path: str, clock: Clock, options: SqliteOptions, create: bool) -> 
         genesis = hashlib.sha256(
             f"seawall {owner} {clock.wall_s()!r} {clock.monotonic_s()!r}".encode()
         ).digest()
-        with naming(path):
+        with translate_errors(path):
             database = connect(path, options, write=True)
             try:
                 prepare(database, path, options, genesis, clock.wall_s())
                 if new and not memory:
                     sync_directory(path)
-                genesis = database.value("SELECT value FROM meta WHERE key = 'genesis'")
+                genesis = database.fetch_value("SELECT value FROM meta WHERE key = 'genesis'")
                 mark = None if memory else Mark(path, genesis, clock, options.mark_s, options.mark_batches)
-                lost = None if mark is None else mark.lost(database, mark.seen())
+                loss = None if mark is None else mark.explain_loss(database, mark.read_or_explain())
             except BaseException:
                 database.close()
                 raise
     except BaseException:
         close_owner(owner)
         raise
-    return Opened(path, database, owner, Liveness(owner, clock, options.lease_s), mark, lost)
+    return JournalFile(path, database, owner, Liveness(owner, clock, options.lease_s), mark, loss)
 
 
 def _check_absent(path: str, create: bool) -> None:
