@@ -303,8 +303,8 @@ class ReserveContract:
             (Spend(tokens=-1), Cap(scope="day"), "below zero"),
             (usd("-1E-9"), Cap(scope="day"), "below zero"),
             (usd("1E-49"), Cap(scope="day"), "49 decimals"),
-            (CALL, Cap(scope="tenant", tenant="other"), "tenant 'other' says nothing about tenant 'acme'"),
-            (CALL, Cap(scope="tenant_day"), "tenant '' says nothing about tenant 'acme'"),
+            (CALL, Cap(scope="tenant", tenant="other"), "tenant 'other' does not apply to tenant 'acme'"),
+            (CALL, Cap(scope="tenant_day"), "tenant '' does not apply to tenant 'acme'"),
             (CALL, Cap(scope="day", usd=Decimal("NaN")), "finite Decimal"),
         ],
     )

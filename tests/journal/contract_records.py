@@ -114,7 +114,7 @@ class RecordsContract:
                 with pytest.raises(Misused, match=r"'k': 65537 bytes are above the limit of 65536"):
                     await journal.change("k", lambda _: b"x" * 65_537)
                 text: object = "text"
-                with pytest.raises(Misused, match="'k': a change gave str, not bytes or None"):
+                with pytest.raises(Misused, match="'k': a change returned str, not bytes or None"):
                     await journal.change("k", lambda _: text)  # pyright: ignore[reportArgumentType] - what untyped code does
                 assert await journal.shared("k") == {"k": b"x" * 65_536}
 

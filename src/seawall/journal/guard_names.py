@@ -1,8 +1,8 @@
 """The names of guards as journals record them.
 
 The guard that enforces `Limits` was once named `budget`, and the one that enforces `Budget` was named `accounts`.
-Journals keep the names of then, whatever version writes them: so a journal means the same to every version, and its
-chained events are never rewritten. A journal calls `to_recorded` on the way in and `from_recorded` on the way out.
+Every version records the old names. So a journal means the same to every version, and its chained events are never
+rewritten. A journal calls `to_recorded` before it writes and `from_recorded` after it has read.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from seawall.core.events import Event, GuardSet, Judged, RunEnded, RunStarted, R
 from seawall.journal.protocol import Setting, Summary
 
 _RECORDED = {"limits": "budget", "budget": "accounts", "accounts": "limits"}
-"""By the name of today. A guard of a user's own may be named `accounts`; the third pair keeps that unambiguous."""
+"""The recorded name by today's name. A user may name a guard `accounts`; the third pair keeps that unambiguous."""
 _KNOWN = {recorded: name for name, recorded in _RECORDED.items()}
 
 T = TypeVar("T", Setting, Summary)
 
 
 def to_recorded(events: Iterable[Event]) -> list[Event]:
-    """The events as they are recorded."""
+    """Returns the events as they are recorded."""
     return [_rename_event(event, _RECORDED) for event in events]
 
 
 def from_recorded(events: Iterable[Event]) -> list[Event]:
-    """The events with the guards' names of today."""
+    """Returns the events with today's names of guards."""
     return [_rename_event(event, _KNOWN) for event in events]
 
 
 def to_recorded_name(item: T) -> T:
-    """A setting or a summary as it is recorded."""
+    """Returns a setting or a summary as it is recorded."""
     return _rename_item(item, _RECORDED)
 
 
 def from_recorded_name(item: T) -> T:
-    """A setting or a summary with the guards' names of today."""
+    """Returns a setting or a summary with today's names of guards."""
     return _rename_item(item, _KNOWN)
 
 

@@ -1,9 +1,9 @@
 """Accounts: what tenants and days have spent and reserved, as rows that a commit reads, changes and writes.
 
 A booking changes three rows: the tenant's on the day, the tenant's for all days, and that of all tenants on the
-day. They are read inside of the writer's transaction, added up here and written once a commit, so whatever
-becomes of the commit becomes of them. Money is kept as decimal text: SQLite's own sums would turn into
-floating point, or round.
+day. They are read in the writer's transaction, added up here and written once a commit, so they are recorded
+if and only if the commit is. Money is kept as decimal text: SQLite's own sums would turn into floating point, or
+round.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ _SELECT = f"SELECT coalesce(t.name, '{ALL}'), a.day, {_COLUMNS} FROM accounts a 
 
 Key = tuple[int, str]
 Balance = tuple[Spend, Spend]
-"""Spent and reserved."""
+"""What is spent and what is reserved."""
 
 _EMPTY: Balance = (NOTHING, NOTHING)
 
 
 def validate_bookings(booked: Sequence[Booking]) -> Sequence[Booking]:
-    """What of `booked` changes anything. Raises `Misused` for what no account can hold."""
+    """Returns the bookings that change something. Raises `Misused` for what no account can hold."""
     kept: list[Booking] = []
     for booking in booked:
         check_day(booking.day)
@@ -67,7 +67,7 @@ def validate_bookings(booked: Sequence[Booking]) -> Sequence[Booking]:
 
 @lru_cache(maxsize=64)
 def check_day(day: str) -> None:
-    """Raise `Misused` if `day` is no day."""
+    """Raises `Misused` if `day` is not a date."""
     try:
         if _DAY.fullmatch(day) and date.fromisoformat(day):
             return
@@ -77,13 +77,13 @@ def check_day(day: str) -> None:
 
 
 def check_tenant(tenant: str) -> None:
-    """Raise `Misused` for the name that stands for all."""
+    """Raises `Misused` for the name that stands for all tenants."""
     if tenant == ALL:
         raise Misused(f"no tenant can be called {ALL!r}: it stands for all of them")
 
 
 def check_spend(spend: Spend) -> None:
-    """Raise `Misused` for what no account can hold."""
+    """Raises `Misused` for what no account can hold."""
     usd = spend.usd
     _check_money(usd)
     if usd:
@@ -115,7 +115,7 @@ def _check_bounds(spend: Spend) -> None:
 
 
 def _add(one: Spend, other: Spend) -> Spend:
-    """The exact sum. Raises `Misused` if an account can't hold it."""
+    """Returns the exact sum. Raises `Misused` if an account can't hold it."""
     if other is NOTHING:
         return one
     total = Spend(
@@ -129,19 +129,19 @@ def _add(one: Spend, other: Spend) -> Spend:
 
 
 def check_need(need: Spend, tenant: str, caps: Sequence[Cap]) -> None:
-    """Raise `Misused` for a reservation that makes no sense."""
+    """Raises `Misused` for a reservation below zero, one that no account can hold, and a cap of another tenant."""
     check_spend(need)
     if need.usd < 0 or any(getattr(need, name) < 0 for name in _COUNTS):
         raise Misused(f"{need} can't be reserved: it is below zero; a booking takes a reservation back")
     for cap in caps:
         if cap.scope != "day" and cap.tenant != tenant:
-            raise Misused(f"a cap of tenant {cap.tenant!r} says nothing about tenant {tenant!r}")
+            raise Misused(f"a cap of tenant {cap.tenant!r} does not apply to tenant {tenant!r}")
         if cap.usd is not None:
             _check_money(cap.usd)
 
 
 class AccountRows:
-    """The accounts that a commit looks at. Nothing is kept from commit to commit."""
+    """The accounts that a commit reads and changes. Nothing is kept from commit to commit."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -149,14 +149,14 @@ class AccountRows:
         self._changed: dict[Key, Balance] = {}
 
     def clear(self) -> None:
-        """Know nothing any more."""
+        """Forgets all rows."""
         if self._found:
             self._found.clear()
             self._changed.clear()
 
     @property
     def changed(self) -> bool:
-        """True if there is something to write."""
+        """True if there are rows to write."""
         return bool(self._changed)
 
     def _load(self, key: Key) -> Balance:
@@ -167,7 +167,7 @@ class AccountRows:
         return both
 
     def book(self, tenant: int, booked: Iterable[Booking]) -> None:
-        """Add to three rows each. Raises `Misused`, and changes nothing, if one can't hold the sum."""
+        """Adds each booking to three rows. Raises `Misused`, and changes nothing, if one can't hold the sum."""
         new: dict[Key, Balance] = {}
         for booking in booked:
             for key in ((tenant, booking.day), (tenant, ALL), (ALL_TENANTS, booking.day)):
@@ -178,7 +178,7 @@ class AccountRows:
     def find_exceeded_cap(
         self, tenant: int | None, day: str, need: Spend, caps: Sequence[Cap]
     ) -> OverCap | None:
-        """The cap that `need` does not fit under: rather one that waiting does not help with."""
+        """Returns a cap that `need` does not fit under, preferably one where waiting does not help; else None."""
         waits: OverCap | None = None
         for cap in caps:
             of = ALL_TENANTS if cap.scope == "day" else tenant
@@ -192,14 +192,16 @@ class AccountRows:
         return waits
 
     def write(self) -> None:
-        """Write every row that has changed."""
+        """Writes every row that has changed."""
         self._database.run_many(_WRITE, [(*key, *_to_row(both)) for key, both in self._changed.items()])
 
 
 def _measure_against(
     cap: Cap, both: Balance, need: Spend
 ) -> Iterator[tuple[_What, _Number, _Number, _Number]]:
-    """Of everything needed that `cap` limits: the limit, what would be spent, and with it what is reserved."""
+    """Yields, for each kind of `need` that `cap` limits: the limit, what would be spent, and that plus what is
+    reserved.
+    """
     spent, reserved = both
     if cap.usd is not None and need.usd:
         usd = _exact.add(spent.usd, need.usd)
@@ -231,7 +233,7 @@ def _to_balance(row: Row) -> Balance:
 
 
 def read_accounts(database: Database, tenant: str | None, day: str | None) -> list[Account]:
-    """The accounts, by tenant and day."""
+    """Returns the accounts by tenant and day."""
     where: list[str] = []
     values: list[object] = []
     if tenant == ALL:

@@ -58,7 +58,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class _FileAccess:
-    """How retention reads and writes."""
+    """Reads and writes the file for `retention`."""
 
     def __init__(self, path: str, readers: Readers, writer: Writer) -> None:
         self.path = path
@@ -75,32 +75,32 @@ class _FileAccess:
 class SqliteJournal:
     """A journal in one SQLite file (or `:memory:`), for the processes of one host. Open it with `open`."""
 
-    def __init__(self, opened: JournalFile, clock: Clock, options: SqliteOptions) -> None:
-        self._opened = opened
-        self._path = opened.path
+    def __init__(self, file: JournalFile, clock: Clock, options: SqliteOptions) -> None:
+        self._file = file
+        self._path = file.path
         self._clock = clock
         self._options = options
         lock = threading.Lock()
-        memory = opened.path == MEMORY
+        memory = file.path == MEMORY
 
         def reader() -> Database:
-            return opened.database if memory else connect(opened.path, options, write=False)
+            return file.database if memory else connect(file.path, options, write=False)
 
-        self._readers = Readers(opened.path, reader, options.readers, lock if memory else None)
+        self._readers = Readers(file.path, reader, options.readers, lock if memory else None)
         self._watchers = Watchers(options.poll_s, None if memory else reader)
-        self._writer = Writer(opened, clock, self._watchers, options, lock)
+        self._writer = Writer(file, clock, self._watchers, options, lock)
         self._writer.start()
-        self._access = _FileAccess(opened.path, self._readers, self._writer)
+        self._access = _FileAccess(file.path, self._readers, self._writer)
         self._closed = False
 
     @classmethod
     def open(
         cls, path: str, *, clock: Clock, options: SqliteOptions | None = None, create: bool = True
     ) -> SqliteJournal:
-        """Open the file, and make it if it is not there (`create`).
+        """Opens the file; with `create` it makes the file if there is none.
 
-        Raises `Misused` if the path can't be used: not there, not writable, no journal, a newer schema.
-        If the file has lost its tail, it opens for reading only and `problem` says what is lost.
+        Raises `Misused` if the path can't be used: it does not exist, is not writable, is not a journal, or has
+        a newer schema. A file that has lost its tail opens for reading only, and `problem` says what is lost.
         """
         options = options or SqliteOptions()
         return cls(open_journal_file(str(path), clock, options, create), clock, options)
@@ -112,11 +112,11 @@ class SqliteJournal:
     @property
     def owner(self) -> str:
         """This process, as leases name it: `host:pid:start`."""
-        return str(self._opened.owner)
+        return str(self._file.owner)
 
     @property
     def problem(self) -> str | None:
-        """Why nothing can be written any more; None while all is well."""
+        """Why nothing can be written any more; None while writing works."""
         why = self._writer.failed
         return None if why is None else str(why())
 
@@ -202,13 +202,13 @@ class SqliteJournal:
         """See `Journal.find`."""
         return await self._readers.run(lambda c: reading.find_run(c, prefix))
 
-    def _make_owner_check(self, database: Database) -> Callable[[str], bool]:
-        lives = self._opened.liveness.judge_all(database)
-        return lambda owner: lives.get(owner) is not None
+    def _make_alive_check(self, database: Database) -> Callable[[str], bool]:
+        left_s = self._file.liveness.judge_all(database)
+        return lambda owner: left_s.get(owner) is not None
 
     async def row(self, run: str) -> RunRow:
         """See `Journal.row`."""
-        return await self._readers.run(lambda c: reading.read_row(c, run, self._make_owner_check(c)))
+        return await self._readers.run(lambda c: reading.read_row(c, run, self._make_alive_check(c)))
 
     async def runs(
         self,
@@ -221,7 +221,7 @@ class SqliteJournal:
     ) -> list[RunRow]:
         """See `Journal.runs`."""
         return await self._readers.run(
-            lambda c: reading.list_rows(c, status, state, session, tenant, limit, self._make_owner_check(c))
+            lambda c: reading.list_rows(c, status, state, session, tenant, limit, self._make_alive_check(c))
         )
 
     async def run_of_request(self, tenant: str, request_id: str) -> str | None:
@@ -231,7 +231,7 @@ class SqliteJournal:
     async def session_tail(self, tenant: str, session: str, *, before: str | None = None) -> RunRow | None:
         """See `Journal.session_tail`."""
         return await self._readers.run(
-            lambda c: reading.find_session_tail(c, tenant, session, before, self._make_owner_check(c))
+            lambda c: reading.find_session_tail(c, tenant, session, before, self._make_alive_check(c))
         )
 
     async def send(self, run: str, command: Command, bodies: Mapping[Ref, bytes] | None = None) -> int:
@@ -292,7 +292,7 @@ class SqliteJournal:
 
     async def verify(self, *, progress: Callable[[int, int], None] | None = None) -> Verification:
         """See `Journal.verify`."""
-        return await verify(self._readers.run, self._opened.mark, progress)
+        return await verify(self._readers.run, self._file.mark, progress)
 
     async def close(self) -> None:
         """See `Journal.close`."""
@@ -302,4 +302,4 @@ class SqliteJournal:
         self._watchers.close()
         await self._readers.close()
         await self._writer.close()
-        self._opened.close()
+        self._file.close()

@@ -1,4 +1,4 @@
-"""A journal's file, opened and checked: what the writer and the readers share."""
+"""A journal's file, opened and checked, with everything that the writer and the readers share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from seawall.journal.sqlite.schema import MEMORY, connect, prepare, sync_directo
 
 @dataclass(frozen=True)
 class JournalFile:
-    """The writing database and what was found when it was opened."""
+    """An open journal file."""
 
     path: str
     database: Database
@@ -26,15 +26,16 @@ class JournalFile:
     liveness: Liveness
     mark: Mark | None
     loss: str | None
+    """What the file has lost of its tail, by the high-water mark; None if nothing."""
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Closes the file and ends the owner's name."""
         self.database.close()
         close_owner(self.owner)
 
 
 def open_journal_file(path: str, clock: Clock, options: SqliteOptions, create: bool) -> JournalFile:
-    """Open or make the journal at `path`. Raises `Misused`, `JournalFailed`, `Broken`."""
+    """Opens the journal at `path`, or makes it. Raises `Misused`, `JournalFailed`, `Broken`."""
     memory = path == MEMORY
     new = memory or not Path(path).exists()
     if new and not memory:

@@ -1,8 +1,8 @@
-"""Heartbeats: whether the owner of a run still lives.
+"""Heartbeats: whether the owner of a run is alive.
 
-A process of this host that has ended is known at once. All others are judged by their heartbeat, first by
-what this process saw of it on its own monotonic clock, which no jump of the wall clock touches, then, before
-it has watched long enough, by the times in the row.
+A process of this host that has ended is recognised at once. All others are judged by their heartbeat: by the
+changes of it that this process saw on its own monotonic clock, which no jump of the wall clock affects, or, until
+it has watched for long enough, by the times in the row.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Beat = tuple[int, float, float]  # number, until (wall), until (monotonic of the
 
 
 class Liveness:
-    """This process's own heartbeat, and a memory of those of others."""
+    """Writes the heartbeat of this process, and judges those of others."""
 
     def __init__(self, here: Owner, clock: Clock, lease_s: float) -> None:
         self._here = here
@@ -23,10 +23,10 @@ class Liveness:
         self._lease_s = lease_s
         self._beat = 0
         self._enrolled_at: float | None = None
-        self._seen: dict[str, tuple[int, float, bool]] = {}  # beat, first seen at, was it seen to change
+        self._seen: dict[str, tuple[int, float, bool]] = {}  # beat, first seen at, seen to change
 
     def enrol(self, database: Database) -> None:
-        """Write the first heartbeat, in the transaction that takes the first run."""
+        """Writes the first heartbeat, in the transaction in which this process takes its first run."""
         if self._enrolled_at is None:
             self.beat(database)
 
@@ -38,11 +38,11 @@ class Liveness:
         return self._enrolled_at + self._lease_s / 3 - self._clock.monotonic_s()
 
     def forget(self) -> None:
-        """The transaction that enrolled us failed."""
+        """Forgets the enrolment, because its transaction failed."""
         self._enrolled_at = None
 
     def beat(self, database: Database) -> None:
-        """Write one heartbeat, and drop the rows of workers that are dead or long silent."""
+        """Writes one heartbeat, and deletes the rows of workers that are dead or have been silent for a lease."""
         self._beat += 1
         mono, wall = self._clock.monotonic_s(), self._clock.wall_s()
         database.run(
@@ -57,16 +57,16 @@ class Liveness:
                 self._seen.pop(owner, None)
 
     def leave(self, database: Database) -> None:
-        """Drop our own row."""
+        """Deletes the row of this process."""
         database.run("DELETE FROM workers WHERE owner = ?", (str(self._here),))
 
     def judge_all(self, database: Database) -> dict[str, float | None]:
-        """Every worker that has a row: seconds that its lease runs on, or None if it is dead."""
+        """Returns, for every worker that has a row, the seconds that its lease still runs; None if it is dead."""
         rows = database.fetch_all("SELECT owner, beat, until_wall, until_mono FROM workers")
         return {owner: self._judge_beat(owner, (beat, wall, mono)) for owner, beat, wall, mono in rows}
 
     def judge_left_s(self, database: Database, owner: str) -> float | None:
-        """Seconds that the lease of `owner` runs on; None if it is dead."""
+        """Returns the seconds that the lease of `owner` still runs; None if it is dead."""
         row = database.fetch_first(
             "SELECT beat, until_wall, until_mono FROM workers WHERE owner = ?", (owner,)
         )
@@ -89,7 +89,9 @@ class Liveness:
         if moved:
             return self._lease_s - silent_s
         if other is not None and other.host == self._here.host:
-            left_s = beat[2] - now  # one boot of one kernel: its monotonic clock is ours
+            left_s = (
+                beat[2] - now
+            )  # the same boot of the same kernel: both processes have one monotonic clock
         else:
             left_s = beat[1] - self._clock.wall_s()
         return min(left_s, self._lease_s - silent_s) if left_s > 0 else None

@@ -1,8 +1,8 @@
-"""The high-water mark: a small file beside the journal that remembers how far it once went.
+"""The high-water mark: a small file beside the journal that holds the newest batch that was durable.
 
-A flipped bit or a torn page in the write-ahead log makes SQLite drop everything after it, silently, when the
-file is next opened. The mark finds that. It lags (`SqliteOptions.mark_s`, `mark_batches`), so a loss of less
-than that stays unseen.
+A flipped bit or a torn page in the write-ahead log makes SQLite silently drop everything after it when the file
+is next opened. The mark reveals that. It lags (`SqliteOptions.mark_s`, `mark_batches`), so a loss of less than
+that is not noticed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from seawall.journal.sqlite.database import Database
 
 
 class Head(msgspec.Struct, frozen=True):
-    """A batch that was durable, and the journal (by its genesis) that it belongs to."""
+    """A batch that was durable, and the journal that it belongs to, by its genesis."""
 
     genesis: str
     batch: int
@@ -26,7 +26,7 @@ class Head(msgspec.Struct, frozen=True):
 
 
 class Mark:
-    """The mark of one journal. Written while the file's write lock is held, so it never goes back."""
+    """The mark of one journal. It is written while the file's write lock is held, so it never goes back."""
 
     def __init__(self, path: str, genesis: bytes, clock: Clock, lag_s: float, lag_batches: int) -> None:
         self.path = Path(path + ".mark")
@@ -39,7 +39,7 @@ class Mark:
         self._ahead_since: float | None = None
 
     def follow(self, head: int) -> None:
-        """The file has gone on to batch `head`."""
+        """Notes that the file has reached batch `head`."""
         if self._marked < 0:
             self._marked = head
         if head > self._head:
@@ -55,17 +55,17 @@ class Mark:
         return self._ahead_since + self._lag_s - self._clock.monotonic_s()
 
     def is_due(self) -> bool:
-        """True when the mark lags by as much as it may."""
+        """Returns True when the mark lags by as much as it may."""
         due = self.due_in_s
         return due is not None and (due <= 0 or self._head - self._marked >= self._lag_batches)
 
     def postpone(self) -> None:
-        """It could not be written: try again after the lag."""
+        """Waits for another lag before the next attempt, because the mark could not be written."""
         self._marked = self._head
         self._ahead_since = self._clock.monotonic_s()
 
     def read(self) -> Head | None:
-        """What the file says; None if there is none. Raises `ValueError` if it can't be read as a mark."""
+        """Returns the mark; None if there is no file. Raises `ValueError` if the file does not hold a mark."""
         try:
             data = self.path.read_bytes()
         except FileNotFoundError:
@@ -73,7 +73,7 @@ class Mark:
         return msgspec.json.decode(data, type=Head)
 
     def write(self, database: Database) -> None:
-        """Remember the newest batch."""
+        """Writes the newest batch to the file."""
         database.run("BEGIN IMMEDIATE")
         try:
             batch, hash_ = database.fetch_one("SELECT id, hash FROM batches ORDER BY id DESC LIMIT 1")
@@ -85,7 +85,9 @@ class Mark:
         self._ahead_since = None
 
     def _replace(self, data: bytes) -> None:
-        beside = self.path.with_name(self.path.name + ".new")  # the lock is held: nobody else writes it now
+        beside = self.path.with_name(
+            self.path.name + ".new"
+        )  # the lock is held: no other process writes it now
         with beside.open("wb") as file:
             file.write(data)
             file.flush()
@@ -93,14 +95,14 @@ class Mark:
         beside.replace(self.path)
 
     def read_or_explain(self) -> Head | str | None:
-        """The mark; None if there is none, or what is wrong with it."""
+        """Returns the mark, None if there is none, or a text that says why it can't be read."""
         try:
             return self.read()
         except (ValueError, OSError) as error:
             return f"its high-water mark {self.path} can't be read ({error})"
 
     def explain_loss(self, database: Database, mark: Head | str | None) -> str | None:
-        """What is missing from a snapshot of the file that is younger than `mark`; None if nothing is."""
+        """Returns what a snapshot of the file, which must be younger than `mark`, has lost; None if nothing."""
         if mark is None or isinstance(mark, str):
             return mark
         if mark.genesis != self._genesis:

@@ -1,10 +1,10 @@
-"""What can be asked of the writer: each operation plans its rows inside the writer's transaction."""
+"""The operations of the writer: each plans its rows inside the writer's transaction."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -18,17 +18,45 @@ from seawall.journal.sqlite.transaction import StoredRun, Transaction
 encode = msgspec.json.Encoder().encode
 
 Bodies = Sequence[tuple[bytes, bytes]]  # (SHA-256, content)
+Why = Callable[[], BaseException]
+"""Makes the error to raise: a new one each time, because several callers may wait for it."""
 
 
-class Op:
-    """One operation: who waits for it, and what became of it."""
+class Op(Protocol):
+    """One operation as the writer sees it: the future of the caller that waits for it, its result or its error."""
+
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any]
+    size: int
+    result: Any
+    error: Why | None
+
+    def get_runs(self) -> Sequence[str]:
+        """Returns the runs whose state `plan` reads."""
+        ...
+
+    def get_request(self) -> tuple[str, str] | None:
+        """Returns the (tenant, request_id) that `plan` looks up, or None."""
+        ...
+
+    def plan(self, tx: Transaction) -> None:
+        """Adds rows to `tx`, or raises without having added any."""
+        ...
+
+    def block_followers(self, why: Why, tx: Transaction) -> None:
+        """Makes the operations that build on this one fail too, because this one failed."""
+        ...
+
+
+class _Pending:
+    """What operations have in common: nothing to look up, and no operation that builds on them."""
 
     __slots__ = ("error", "future", "loop", "result", "size")
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
     size: int
     result: Any
-    error: Callable[[], BaseException] | None
+    error: Why | None
 
     def __init__(self) -> None:
         self.size = 0
@@ -36,23 +64,19 @@ class Op:
         self.error = None
 
     def get_runs(self) -> Sequence[str]:
-        """The runs whose state `plan` looks at."""
+        """See `Op.get_runs`."""
         return ()
 
     def get_request(self) -> tuple[str, str] | None:
-        """The (tenant, request_id) that `plan` looks for."""
+        """See `Op.get_request`."""
         return None
 
-    def plan(self, tx: Transaction) -> None:
-        """Add rows to `tx`, or raise; before it raises it adds none."""
-        raise NotImplementedError
-
-    def block_followers(self, why: Callable[[], BaseException], tx: Transaction) -> None:
-        """The operation failed: keep what follows it from being recorded without it."""
+    def block_followers(self, why: Why, tx: Transaction) -> None:
+        """See `Op.block_followers`."""
 
 
-class AppendOp(Op):
-    """Events of a run under a lease."""
+class AppendOp(_Pending):
+    """Appends events to a run under a lease."""
 
     __slots__ = ("bodies", "booked", "data", "first_seq", "lease", "n", "summary", "waiting")
 
@@ -67,7 +91,7 @@ class AppendOp(Op):
         summary: Summary | None,
         booked: Sequence[Booking],
     ) -> None:
-        self.error = None
+        self.error: Why | None = None
         self.result = None
         self.lease = lease
         self.first_seq = first_seq
@@ -83,7 +107,7 @@ class AppendOp(Op):
         self.size = size
 
     def get_runs(self) -> Sequence[str]:
-        """The run itself."""
+        """See `Op.get_runs`."""
         return (self.lease.run,)
 
     def plan(self, tx: Transaction) -> None:
@@ -107,7 +131,7 @@ class AppendOp(Op):
         if self.summary is not None and state.ended:
             raise SeawallBug(f"run {run} has ended already, and is ended again")
         if self.booked:
-            tx.accounts.book(state.tenant, self.booked)  # all of it, or it raises
+            tx.accounts.book(state.tenant, self.booked)  # books all of it, or raises
         if self.n:
             tx.add_entry(state.rk, run, Box.LOG, state.next_seq, self.n, self.data)
             state.next_seq += self.n
@@ -120,14 +144,14 @@ class AppendOp(Op):
         if self.summary is not None:
             tx.end(state, self.summary)
 
-    def block_followers(self, why: Callable[[], BaseException], tx: Transaction) -> None:
-        """Fail what follows under this lease too."""
-        if not isinstance(why(), Fenced):  # a newer epoch fences by itself
+    def block_followers(self, why: Why, tx: Transaction) -> None:
+        """Makes later appends under this lease fail: they would leave a gap."""
+        if not isinstance(why(), Fenced):  # a lease with an old epoch is rejected anyway
             tx.blocked.setdefault(self.lease.run, (self.lease.epoch, why))
 
 
-class CreateOp(Op):
-    """A new run."""
+class CreateOp(_Pending):
+    """Creates a run."""
 
     __slots__ = ("after", "bodies", "booked", "data", "n", "started", "summary", "take", "waiting")
 
@@ -145,11 +169,11 @@ class CreateOp(Op):
         self.size = len(data) + 512 + sum(len(body) + 64 for _, body in bodies)
 
     def get_runs(self) -> Sequence[str]:
-        """The run itself."""
+        """See `Op.get_runs`."""
         return (self.started.run,)
 
     def get_request(self) -> tuple[str, str] | None:
-        """Its request, if it has one."""
+        """See `Op.get_request`."""
         started = self.started
         return None if started.request_id is None else (started.tenant, started.request_id)
 
@@ -188,8 +212,8 @@ class CreateOp(Op):
         self.result = Lease(started.run, started.tenant, tx.owner if self.take else "", state.epoch)
 
 
-class TakeOp(Op):
-    """Own a run under the next epoch."""
+class TakeOp(_Pending):
+    """Makes this process the owner of a run, under the next epoch."""
 
     __slots__ = ("force", "name")
 
@@ -199,15 +223,15 @@ class TakeOp(Op):
         self.force = force
 
     def get_runs(self) -> Sequence[str]:
-        """The run itself."""
+        """See `Op.get_runs`."""
         return (self.name,)
 
     def plan(self, tx: Transaction) -> None:
         """See `Op.plan`."""
         state = tx.get_run(self.name)
         if state.ended:
-            raise Misused(f"run {self.name} has ended; there is nothing to take")
-        # Our own run whose append failed is no longer in anybody's hands.
+            raise Misused(f"run {self.name} has ended; it can't be taken")
+        # A run of this process whose append failed may be taken again: nothing drives it any more.
         broken = self.name in tx.blocked and tx.blocked[self.name][0] == state.epoch
         if state.owner is not None and not self.force and not (broken and state.owner == tx.owner):
             self._refuse_if_alive(tx, state, state.owner)
@@ -230,8 +254,8 @@ class TakeOp(Op):
         )
 
 
-class ReleaseOp(Op):
-    """Give a run up."""
+class ReleaseOp(_Pending):
+    """Gives a run up."""
 
     __slots__ = ("lease",)
 
@@ -240,7 +264,7 @@ class ReleaseOp(Op):
         self.lease = lease
 
     def get_runs(self) -> Sequence[str]:
-        """The run itself."""
+        """See `Op.get_runs`."""
         return (self.lease.run,)
 
     def plan(self, tx: Transaction) -> None:
@@ -251,8 +275,8 @@ class ReleaseOp(Op):
             tx.touch(state)
 
 
-class SendOp(Op):
-    """A command into a run's inbox."""
+class SendOp(_Pending):
+    """Puts a command into a run's inbox."""
 
     __slots__ = ("bodies", "command", "name")
 
@@ -263,22 +287,22 @@ class SendOp(Op):
         self.bodies = bodies
 
     def get_runs(self) -> Sequence[str]:
-        """The run itself."""
+        """See `Op.get_runs`."""
         return (self.name,)
 
     def plan(self, tx: Transaction) -> None:
         """See `Op.plan`."""
         state = tx.get_run(self.name)
         if state.ended:
-            raise Misused(f"run {self.name} has ended; it takes no {self.command.kind!r} command")
+            raise Misused(f"run {self.name} has ended; it accepts no {self.command.kind!r} command")
         self.result = state.next_inbox
         tx.add_bodies(state.tenant, self.bodies)
         tx.add_entry(state.rk, self.name, Box.INBOX, state.next_inbox, 1, encode([self.command]))
         state.next_inbox += 1
 
 
-class SetOp(Op):
-    """A live setting."""
+class SetOp(_Pending):
+    """Records a live setting."""
 
     __slots__ = ("setting",)
 
@@ -291,8 +315,8 @@ class SetOp(Op):
         tx.add_own_entry(Box.SETTINGS, encode([self.setting]))
 
 
-class ChangeOp(Op):
-    """A change of a shared record."""
+class ChangeOp(_Pending):
+    """Changes a shared record."""
 
     __slots__ = ("change", "key")
 
@@ -302,21 +326,21 @@ class ChangeOp(Op):
         self.change = change
 
     def plan(self, tx: Transaction) -> None:
-        """See `Op.plan`. What the caller's function raises is the caller's alone."""
+        """See `Op.plan`. What the caller's function raises fails this operation only."""
         try:
             self.result = tx.shared.change(self.key, self._apply_change)
         except _CallerError as raised:
             error = raised.error
-            self.error = lambda: error
+            self.error: Why | None = lambda: error
 
     def _apply_change(self, old: bytes | None) -> bytes | None:
         try:
             return self.change(old)
         except Exception as error:
-            if isinstance(error, StopIteration):  # which no future takes
+            if isinstance(error, StopIteration):  # a future can't hold one
                 error = RuntimeError(f"a change raised {error!r}")
             raise _CallerError(error) from error
-        except BaseException as error:  # the thread that writes is not the caller's to end
+        except BaseException as error:  # a caller's function may not end the thread that writes
             raise _CallerError(RuntimeError(f"a change raised {error!r}")) from error
 
 
@@ -328,8 +352,8 @@ class _CallerError(Exception):
         self.error = error
 
 
-class BookOp(Op):
-    """Bookings without a run."""
+class BookOp(_Pending):
+    """Adds bookings without a run."""
 
     __slots__ = ("booked", "tenant")
 
@@ -344,8 +368,8 @@ class BookOp(Op):
             tx.accounts.book(tx.ensure_tenant_id(self.tenant), self.booked)
 
 
-class ReserveOp(Op):
-    """A reservation, if it fits."""
+class ReserveOp(_Pending):
+    """Reserves, if it fits under the caps."""
 
     __slots__ = ("caps", "day", "need", "tenant")
 
@@ -365,8 +389,8 @@ class ReserveOp(Op):
             tx.accounts.book(tx.ensure_tenant_id(self.tenant), [Booking(day=self.day, reserved=self.need)])
 
 
-class WorkOp(Op):
-    """Rare work of several statements (prune, erase); with `alone`, outside a transaction."""
+class WorkOp(_Pending):
+    """Does rare work of several statements (prune, erase); with `alone`, outside a transaction."""
 
     __slots__ = ("alone", "work")
 

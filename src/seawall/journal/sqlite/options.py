@@ -1,4 +1,4 @@
-"""What can be set on a SQLite journal."""
+"""The options of a SQLite journal."""
 
 from __future__ import annotations
 
@@ -9,44 +9,47 @@ from seawall.core.errors import Misused
 
 @dataclass(frozen=True, kw_only=True)
 class SqliteOptions:
-    """The bounds of a SQLite journal. Each default says why it is what it is."""
+    """The bounds of a SQLite journal. Each default has its reason beside it."""
 
     lease_s: float = 30.0
     """Seconds without a heartbeat after which a run may be taken from its owner. Renewed every third of it.
-    30: longer than any pause of a healthy process; a dead process of this host is known at once anyway."""
+    30: longer than any pause of a healthy process; a dead process of this host is recognised at once anyway."""
 
     lock_wait_s: float = 10.0
     """Seconds to wait for the file's write lock before an append fails with `Broken`.
-    10: eight contending processes wait less than one; longer means that somebody holds the lock for good."""
+    10: eight contending processes wait less than one; longer means that a process never releases the lock."""
 
     queue_ops: int = 4_096
-    """Writes that may wait before `wait_for_room` and `create` wait. 4,096: an eighth of a second at full speed."""
+    """Writes in the queue above which `wait_for_room` and `create` wait.
+    4,096: an eighth of a second at full speed."""
 
     queue_bytes: int = 64 * 1024 * 1024
-    """Bytes that may wait before `wait_for_room` and `create` wait. 64 MiB: a burst of big results, not a leak."""
+    """Bytes in the queue above which `wait_for_room` and `create` wait.
+    64 MiB: a burst of big results, not a leak."""
 
     hard_factor: int = 8
-    """Times `queue_ops` and `queue_bytes` at which `append`, which can't wait, is refused.
-    8: callers that heed `wait_for_room` never come near it."""
+    """The multiple of `queue_ops` and `queue_bytes` at which `append`, which can't wait, is refused.
+    8: callers that await `wait_for_room` never come near it."""
 
     batch_ops: int = 1_024
-    """Writes in one commit at most. 1,024: beyond that latency grows and throughput does not."""
+    """The most writes in one commit. 1,024: with more, latency grows and throughput does not."""
 
     batch_bytes: int = 16 * 1024 * 1024
-    """Bytes in one commit at most, unless one write alone has more. 16 MiB: about 0.1 s of disk time."""
+    """The most bytes in one commit, unless one write alone has more. 16 MiB: about 0.1 s of disk time."""
 
     body_bytes: int = 256 * 1024 * 1024
-    """Size of one body at most; more is `Misused`. 256 MiB: well below SQLite's own 1 GB for a row."""
+    """The most bytes in one body; more is `Misused`. 256 MiB: well below SQLite's own 1 GB for a row."""
 
     mark_s: float = 1.0
-    """Seconds that the high-water mark may lag behind the file. 1: one more fsync a second costs nothing."""
+    """Seconds that the high-water mark may lag behind the file. 1: one more fsync a second costs next to nothing."""
 
     mark_batches: int = 256
-    """Commits that the high-water mark may lag behind the file, whichever comes first."""
+    """Commits that the high-water mark may lag behind the file; this bound or `mark_s`, whichever comes first.
+    256: about 0.3 s of commits without a pause, at 1 ms each."""
 
     poll_s: float = 0.05
-    """Seconds between two looks for writes of other processes. 0.05: half of the 100 ms that are promised;
-    one look is a read of shared memory."""
+    """Seconds between two checks for writes of other processes. 0.05: half of the 100 ms that are promised;
+    one check is a read of shared memory."""
 
     checkpoint_pages: int = 4_096
     """Pages in the write-ahead log after which they are copied to the file. 4,096 (16 MiB): pages that are

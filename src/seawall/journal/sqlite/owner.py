@@ -1,4 +1,4 @@
-"""Who owns a run: the name of this process, and whether the process of a name still lives."""
+"""Owners of runs: the name of this process, and whether the process with a given name is alive."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _read(path: str) -> str:
 
 
 def _name_host() -> str:
-    """Host name, and what tells two boots and two process namespaces of one name apart."""
+    """Returns the host's name with a hash that differs between two boots and between two process namespaces."""
     try:
         namespace = str(Path("/proc/self/ns/pid").readlink())
     except OSError:
@@ -31,7 +31,7 @@ def _name_host() -> str:
 
 
 def _start_of(pid: int) -> str | None:
-    """When the process started, in the system's own unit; '' if unknown, None if there is no such process."""
+    """Returns when the process started, in the system's own unit; '' if unknown, None if there is no such process."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError:
@@ -41,7 +41,7 @@ def _start_of(pid: int) -> str | None:
         pass
     else:
         fields = stat.rpartition(")")[2].split()
-        return None if fields[0] in "ZX" else fields[19]  # a zombie writes nothing any more
+        return None if fields[0] in "ZX" else fields[19]  # a zombie can't write any more
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -53,7 +53,7 @@ def _start_of(pid: int) -> str | None:
 
 @dataclass(frozen=True)
 class Owner:
-    """`host:pid:start`, and `.n` for the n-th journal that one process opens."""
+    """The name `host:pid:start` of a process, followed by `.n` for the n-th journal that it opens."""
 
     host: str
     pid: int
@@ -64,13 +64,13 @@ class Owner:
 
     @classmethod
     def parse(cls, name: str) -> Owner | None:
-        """The parts of an owner's name; None for a name that is not of this form."""
+        """Returns the parts of an owner's name; None for a name that does not have this form."""
         host, _, rest = name.rpartition(":")
         host, _, pid = host.rpartition(":")
         return cls(host, int(pid), rest) if host and pid.isdigit() else None
 
     def is_gone(self, here: Owner) -> bool:
-        """True if it certainly lives no more: a process of this host that ended, a journal that was closed."""
+        """Returns True if the owner is certainly dead: a process of this host that ended, or a closed journal."""
         if self.host != here.host:
             return False
         start = self.start.partition(".")[0]
@@ -81,7 +81,7 @@ class Owner:
 
 
 def open_owner() -> Owner:
-    """A name for a journal that this process opens; `close_owner` ends it."""
+    """Returns a name for a journal that this process opens; `close_owner` ends it."""
     number = next(_instances)
     start = _start_of(os.getpid()) or "0"
     owner = Owner(_name_host(), os.getpid(), start if number == 1 else f"{start}.{number}")
@@ -90,5 +90,5 @@ def open_owner() -> Owner:
 
 
 def close_owner(owner: Owner) -> None:
-    """The journal of this name was closed: what it still owned may be taken."""
+    """Ends the name of a journal that was closed: the runs that it still owned may be taken."""
     _open_here.discard(str(owner))

@@ -1,4 +1,4 @@
-"""Reading: a few threads with a database each, so that no read waits for the writer nor blocks a loop."""
+"""Reading: a few threads, each with its own connection, so that reads neither wait for the writer nor block a loop."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Readers:
     ) -> None:
         self._path = path
         self._connect = connect
-        self._shared = shared  # a memory journal has one database, which the writer uses too
+        self._shared = shared  # a memory journal has one connection, which the writer uses too
         self._local = threading.local()
         self._mutex = threading.Lock()
         self._open: list[Database] = []
@@ -55,7 +55,7 @@ class Readers:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="seawall-journal read")
 
     async def run(self, work: Callable[[Database], T]) -> T:
-        """Do `work` in one of the threads, in one snapshot of the file."""
+        """Does `work` in one of the threads, in one snapshot of the file."""
         if self._closed:
             raise Misused(f"journal {self._path} is closed")
         if self._shared is not None:
@@ -79,7 +79,7 @@ class Readers:
                 database.run("COMMIT")
 
     async def close(self) -> None:
-        """Wait for reads under way and close the connections."""
+        """Waits for reads under way and closes the connections."""
         self._closed = True
         await asyncio.to_thread(self._pool.shutdown)
         for database in self._open:
@@ -95,7 +95,7 @@ def _find_key(database: Database, run: str) -> int:
 
 
 def _read_entries(database: Database, rk: int, box: Box, after: int) -> list[tuple[int, bytes]]:
-    # The entry that `after` lies in begins at or before it: start there, and cut what was asked not to have.
+    # An entry holds several numbers: start at the entry that `after + 1` is in; the caller cuts what is before it.
     return database.fetch_all(
         "SELECT seq, data FROM entries WHERE rk = ?1 AND box = ?2 AND data IS NOT NULL AND seq >= coalesce("
         "(SELECT seq FROM entries WHERE rk = ?1 AND box = ?2 AND seq <= ?3 ORDER BY seq DESC LIMIT 1), 0) "
@@ -105,7 +105,7 @@ def _read_entries(database: Database, rk: int, box: Box, after: int) -> list[tup
 
 
 def read_events(database: Database, run: str, after: int) -> list[Event]:
-    """The run's events with seq > `after`."""
+    """Returns the run's events with seq > `after`."""
     found: list[Event] = []
     for seq, data in _read_entries(database, _find_key(database, run), Box.LOG, after):
         part = _events.decode(data)
@@ -114,13 +114,13 @@ def read_events(database: Database, run: str, after: int) -> list[Event]:
 
 
 def read_inbox(database: Database, run: str, after: int) -> list[InboxItem]:
-    """The run's commands with number > `after`."""
+    """Returns the run's commands with number > `after`."""
     chunks = _read_entries(database, _find_key(database, run), Box.INBOX, after)
     return [InboxItem(run, seq, _commands.decode(data)[0]) for seq, data in chunks if seq > after]
 
 
 def read_commands(database: Database, after: int) -> tuple[int, list[InboxItem]]:
-    """The commands of every run that came after the cursor, and the new cursor."""
+    """Returns the new cursor, and the commands of every run that came after the cursor."""
     if after < 0:
         rows = database.fetch_all("SELECT coalesce(max(id), 0) FROM entries WHERE box = 1", ())
         return rows[0][0], []
@@ -134,7 +134,7 @@ def read_commands(database: Database, after: int) -> tuple[int, list[InboxItem]]
 
 
 def read_settings(database: Database) -> dict[tuple[SettingKind, str], Setting]:
-    """The newest setting of each kind and name."""
+    """Returns the newest setting of each kind and name."""
     all_: list[Setting] = [
         _modes.decode(data)[0].to_setting() for _, data in _read_entries(database, 0, Box.GUARDS, -1)
     ]
@@ -144,7 +144,7 @@ def read_settings(database: Database) -> dict[tuple[SettingKind, str], Setting]:
 
 
 def read_bodies(database: Database, tenant: str, refs: Sequence[Ref]) -> dict[Ref, bytes]:
-    """The bodies that are there."""
+    """Returns the bodies that are stored."""
     rows = database.fetch_all(
         "SELECT lower(hex(b.hash)), b.data FROM json_each(?) AS wanted JOIN bodies b "
         "ON b.tenant = (SELECT id FROM tenants WHERE name = ?) AND b.hash = unhex(wanted.value) "
@@ -181,7 +181,7 @@ def _to_row(row: Row, alive: Alive) -> RunRow:
 
 
 def read_row(database: Database, run: str, alive: Alive) -> RunRow:
-    """One run's row."""
+    """Returns one run's row."""
     found = database.fetch_first(_ROW + "WHERE r.run = ?", (run,))
     if found is None:
         raise Misused(f"run {run} is not in the journal")
@@ -197,7 +197,7 @@ def list_rows(
     limit: int,
     alive: Alive,
 ) -> list[RunRow]:
-    """Rows, newest first."""
+    """Returns the rows of the runs that match, newest first."""
     where = ["1"]
     values: list[object] = []
     for column, value in (("r.status", status), ("r.session", session), ("t.name", tenant)):
@@ -231,7 +231,7 @@ def _raise_unknown_state(state: str) -> str:
 
 
 def find_run_of_request(database: Database, tenant: str, request_id: str) -> str | None:
-    """The run that answers a request."""
+    """Returns the run that answers a request, or None."""
     return database.fetch_value(
         "SELECT run FROM runs WHERE tenant = (SELECT id FROM tenants WHERE name = ?) AND request_id = ?",
         (tenant, request_id),
@@ -241,7 +241,7 @@ def find_run_of_request(database: Database, tenant: str, request_id: str) -> str
 def find_session_tail(
     database: Database, tenant: str, session: str, before: str | None, alive: Alive
 ) -> RunRow | None:
-    """The session's newest run, or its newest one started before run `before`."""
+    """Returns the session's newest run, or the newest of those that started before run `before`."""
     limit = 1 << 62 if before is None else _find_key(database, before)
     found = database.fetch_first(
         _ROW + "WHERE r.tenant = (SELECT id FROM tenants WHERE name = ?) AND r.session = ? AND r.rk < ? "
@@ -252,7 +252,7 @@ def find_session_tail(
 
 
 def find_run(database: Database, prefix: str) -> str:
-    """The one run whose id starts or ends with `prefix`, or the newest for `last`."""
+    """Returns the one run whose id starts or ends with `prefix`, or the newest for `last`."""
     if prefix == "last":
         newest = database.fetch_value("SELECT run FROM runs ORDER BY rk DESC LIMIT 1")
         if newest is None:

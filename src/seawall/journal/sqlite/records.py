@@ -1,4 +1,4 @@
-"""What the journal itself records in the chain, beside the events of runs."""
+"""The records in the chain that are not events of runs: the journal writes them itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _summary: msgspec.json.Decoder[Summary] = msgspec.json.Decoder(Summary)
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A run's row as it was when the run ended. It stays when the run's events are pruned."""
+    """A run's row as it was when the run ended. It is kept when the run's events are pruned."""
 
     run: str
     tenant: str
@@ -26,7 +26,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Something was taken out of the journal on purpose."""
+    """A record that something was removed from the journal on purpose."""
 
     what: str
     """`pruned` or `erased`."""
@@ -47,7 +47,7 @@ class GuardMode(msgspec.Struct, frozen=True, kw_only=True):
     until: float | None = None
 
     def to_setting(self) -> Setting:
-        """As it is read today."""
+        """Returns the mode as a setting of today."""
         return Setting(
             kind="guard", name=self.guard, value=self.mode, by=self.by, at=self.at, until=self.until
         )
@@ -65,7 +65,7 @@ def ending_of(
     status: str,
     summary: bytes,
 ) -> Ending | None:
-    """The end record that fits a run's row; None if the row contradicts itself."""
+    """Returns the end record that belongs to a run's row; None if the row contradicts itself."""
     decoded = _summary.decode(summary)
     if decoded.status != status:
         return None

@@ -1,8 +1,8 @@
-"""Pruning old runs and erasing bodies, in short transactions between which others go on writing.
+"""Pruning old runs and erasing bodies, in short transactions, between which other writers can go on.
 
-A body goes when a pruned run referred to it and no remaining run of the tenant does, directly or through
-other bodies (a transcript's manifest names its messages and the manifest before it). Whatever looks like a
-reference in an event or a body counts as one: keeping too much is a smaller fault than losing something.
+A body is removed when a pruned run referred to it and no remaining run of the tenant does, directly or through
+other bodies (a transcript's manifest names its messages and the manifest before it). Everything in an event or a
+body that looks like a reference counts as one: keeping too much is a smaller fault than losing something.
 """
 
 from __future__ import annotations
@@ -28,38 +28,38 @@ from seawall.journal.sqlite.transaction import Transaction
 T = TypeVar("T")
 
 RUNS = 100
-"""Runs pruned in one transaction: some 10 ms at a dozen steps each."""
+"""Runs pruned in one transaction: about 10 ms at a dozen steps each."""
 BODIES = 500
 """Bodies erased in one transaction."""
 BATCHES = 2_000
-"""Batches looked at in one transaction when collapsing."""
+"""Batches read in one transaction when collapsing."""
 PAGES = 2_000
-"""Pages (8 MB) given back to the file system in one transaction."""
+"""Pages (8 MB) returned to the file system in one transaction."""
 
 _ref = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _encode = msgspec.json.Encoder().encode
 
 
 class FileAccess(Protocol):
-    """How this module reads and writes: the journal's reading threads and its writer."""
+    """How this module reads and writes: in the journal's reading threads, and through its writer."""
 
     path: str
 
     def read(self, work: Callable[[Database], T]) -> Awaitable[T]:
-        """Do `work` in a reading thread, in one snapshot."""
+        """Does `work` in a reading thread, in one snapshot."""
         ...
 
     def write(self, work: Callable[[Transaction], T]) -> Awaitable[T]:
-        """Do `work` in a transaction of the writer."""
+        """Does `work` in a transaction of the writer."""
         ...
 
     def run_alone(self, work: Callable[[Database], T]) -> Awaitable[T]:
-        """Do `work` in the writer's thread, outside a transaction."""
+        """Does `work` in the writer's thread, outside a transaction."""
         ...
 
 
 class _References:
-    """References found so far, on disk beyond what fits the cache: hash → number of the chunk of runs."""
+    """The references found so far: hash → number of the chunk of runs. What exceeds the cache is kept on disk."""
 
     def __init__(self) -> None:
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
@@ -72,7 +72,7 @@ class _References:
         )
 
     def add(self, hashes: Iterable[bytes], chunk: int) -> None:
-        """Remember references; the highest chunk counts, and a higher one is walked again."""
+        """Adds references. The highest chunk of a hash counts; a hash that gets a higher one is followed again."""
         self._database.run_many(
             "INSERT INTO found(hash, chunk) VALUES (?, ?) ON CONFLICT(hash) DO UPDATE "
             "SET chunk = excluded.chunk, walked = 0 WHERE excluded.chunk > chunk",
@@ -80,7 +80,7 @@ class _References:
         )
 
     def walk(self, database: Database, tenant: int) -> None:
-        """Follow references through bodies until nothing new turns up."""
+        """Follows references through bodies until there are no new ones."""
         while rows := self._database.fetch_all("SELECT hash, chunk FROM found WHERE walked = 0 LIMIT 200"):
             for hash_, chunk in rows:
                 row = database.fetch_first(
@@ -94,18 +94,18 @@ class _References:
                     self.add((bytes.fromhex(ref.decode()) for ref in _ref.findall(row[0])), chunk)
 
     def has(self, hash_: bytes) -> bool:
-        """True if the body is referred to."""
+        """Returns True if something refers to the body."""
         return self._database.fetch_first("SELECT 1 FROM found WHERE hash = ?", (hash_,)) is not None
 
     def list_chunk(self, chunk: int) -> list[tuple[bytes, int | None]]:
-        """Hash and size of the bodies whose last reference is in `chunk`."""
+        """Returns hash and size of the bodies whose last reference is in `chunk`."""
         return [
             (row[0], row[1])
             for row in self._database.fetch_all("SELECT hash, size FROM found WHERE chunk = ?", (chunk,))
         ]
 
     def close(self) -> None:
-        """Drop everything."""
+        """Deletes everything."""
         self._database.close()
 
 
@@ -114,17 +114,17 @@ def _find_refs(data: Iterable[tuple[Any, ...]]) -> Iterable[bytes]:
 
 
 class _Plan:
-    """What goes for one tenant: chunks of runs, and the bodies that only they refer to."""
+    """What is pruned for one tenant: chunks of runs, and the bodies that only these runs refer to."""
 
     def __init__(self, tenant: int) -> None:
         self.tenant = tenant
         self.chunks: list[list[int]] = []
-        self.gone = _References()
-        self.live = _References()
-        self.scanned = 0  # entries up to here are known to `live`
+        self.pruned = _References()
+        self.kept = _References()
+        self.scanned = 0  # the references of entries up to this id are in `kept`
 
     def make(self, database: Database, before: float) -> None:
-        """Look at everything of the tenant, in one snapshot."""
+        """Reads everything of the tenant, in one snapshot."""
         keys = [
             row[0]
             for row in database.fetch_all(
@@ -140,8 +140,8 @@ class _Plan:
                 "AND rk IN (SELECT value FROM json_each(?))",
                 (json.dumps(chunk),),
             )
-            self.gone.add(_find_refs(data), number)
-        self.gone.walk(database, self.tenant)
+            self.pruned.add(_find_refs(data), number)
+        self.pruned.walk(database, self.tenant)
         going = set(keys)
         self.scanned = database.fetch_value("SELECT coalesce(max(id), 0) FROM entries")
         for rk, data in database.iterate(
@@ -150,32 +150,32 @@ class _Plan:
             (self.tenant,),
         ):
             if rk not in going:
-                self.live.add(_find_refs([(data,)]), 0)
-        self.live.walk(database, self.tenant)
+                self.kept.add(_find_refs([(data,)]), 0)
+        self.kept.walk(database, self.tenant)
 
     def catch_up(self, database: Database) -> None:
-        """Learn the references of events that came after the plan was made."""
+        """Adds the references of events that were recorded after the plan was made."""
         data = database.fetch_all(
             "SELECT e.data FROM entries e JOIN runs r ON r.rk = e.rk AND r.tenant = ? "
             "WHERE e.id > ? AND e.data IS NOT NULL",
             (self.tenant, self.scanned),
         )
-        self.live.add(_find_refs(data), 0)
-        self.live.walk(database, self.tenant)
+        self.kept.add(_find_refs(data), 0)
+        self.kept.walk(database, self.tenant)
         self.scanned = database.fetch_value("SELECT coalesce(max(id), 0) FROM entries")
 
     def list_bodies(self, chunk: int) -> list[tuple[bytes, int]]:
-        """Hash and size of the bodies that go with a chunk."""
+        """Returns hash and size of the bodies that are removed with a chunk."""
         return [
             (hash_, size)
-            for hash_, size in self.gone.list_chunk(chunk)
-            if size is not None and not self.live.has(hash_)
+            for hash_, size in self.pruned.list_chunk(chunk)
+            if size is not None and not self.kept.has(hash_)
         ]
 
     def close(self) -> None:
-        """Forget it."""
-        self.gone.close()
-        self.live.close()
+        """Drops the plan."""
+        self.pruned.close()
+        self.kept.close()
 
 
 async def prune(access: FileAccess, before: float, tenant: str | None, dry_run: bool) -> Pruned:
@@ -230,7 +230,7 @@ def _count(database: Database, plan: _Plan, number: int) -> tuple[int, int, int]
 
 
 def _measure_share(database: Database, before: float, tenant: str | None, body_bytes: int) -> float:
-    """The share of all content that would go: how much the file would shrink, about."""
+    """Returns the share of all content that would be removed, as an estimate of how much the file would shrink."""
     events = database.fetch_value(
         "SELECT coalesce(sum(length(e.data)), 0) FROM runs r JOIN tenants t ON t.id = r.tenant "
         "JOIN entries e ON e.rk = r.rk AND e.box IN (0, 1) "
@@ -276,7 +276,7 @@ def _prune_chunk(tx: Transaction, plan: _Plan, number: int) -> tuple[int, int, i
 
 
 async def _shrink(access: FileAccess) -> None:
-    """Collapse batches of which nothing is left, and give free pages back to the file system."""
+    """Collapses batches that hold nothing any more, and returns free pages to the file system."""
     at = 0
     while at >= 0:
         at = await access.write(lambda tx, at=at: _collapse(tx, at))
@@ -286,7 +286,7 @@ async def _shrink(access: FileAccess) -> None:
 
 
 def _collapse(tx: Transaction, after: int) -> int:
-    """Collapse among the next batches; where to go on, or -1 at the end."""
+    """Collapses empty batches among the next ones; returns where to continue, or -1 at the end."""
     database = tx.database
     rows = database.fetch_all(
         "SELECT b.id, b.last_entry, b.hash, b.since, b.prev, EXISTS (SELECT 1 FROM entries e "
@@ -294,7 +294,7 @@ def _collapse(tx: Transaction, after: int) -> int:
         "WHERE p.id < b.id ORDER BY p.id DESC LIMIT 1)) FROM batches b WHERE b.id >= ? ORDER BY b.id LIMIT ?",
         (max(after, 1), BATCHES),
     )
-    # The newest batch stays as it is: the next one is chained to it.
+    # The newest batch is left as it is: the next one will be chained to it.
     rows = [row for row in rows if row[0] < tx.head]
     if not rows:
         return -1
@@ -311,13 +311,13 @@ def _collapse(tx: Transaction, after: int) -> int:
             _bump_generation(tx)
         if row is not None:
             empty, prev, start = [], row[2], row[1]
-    # An empty stretch at the end may go on in the next chunk: begin there with its collapsed row.
+    # A run of empty batches at the end may continue in the next chunk: that chunk begins with its collapsed row.
     last = rows[-1][0]
     return last if empty and len(rows) == BATCHES and len(empty) < BATCHES else last + 1
 
 
 def _bump_generation(tx: Transaction) -> None:
-    """Tell a check under way that what it has seen is no longer there."""
+    """Makes a check that is under way begin again, because what it has read is no longer there."""
     tx.database.run("UPDATE meta SET value = value + 1 WHERE key = 'ground'")
     tx.wrote = True
 
@@ -338,8 +338,8 @@ def _vacuum(database: Database) -> bool:
 
 
 def _empty_log(database: Database) -> None:
-    """Copy the write-ahead log to the file and cut it, as far as readers let us."""
-    with contextlib.suppress(apsw.BusyError):  # another process reads: it is cut later
+    """Copies the write-ahead log to the file and empties it, as far as readers allow it."""
+    with contextlib.suppress(apsw.BusyError):  # another process is reading: the log is emptied later
         database.checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)
 
 
@@ -359,7 +359,7 @@ async def erase(access: FileAccess, tenant: str, refs: Sequence[Ref] | None) -> 
         for i in range(0, len(refs), BODIES):
             erased += await access.write(lambda tx, part=refs[i : i + BODIES]: _erase(tx, tenant, part))
     if erased:
-        await access.run_alone(_empty_log)  # the log still holds what was erased
+        await access.run_alone(_empty_log)  # the log still contains what was erased
     return erased
 
 

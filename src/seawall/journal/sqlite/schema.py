@@ -1,21 +1,21 @@
-"""Opening the file: schema, version, pragmas, and clear errors for what can't be opened.
+"""Opening the file: schema, version, pragmas, and clear errors for files that can't be opened.
 
 Tables (all content is in `entries` and `bodies`; `runs` is an index that a fold can make again):
 
-- `runs`: one row a run. `rk` is its short key; rk 0 stands for the journal itself.
-- `entries`: one row an append. `box` says which sequence it belongs to (see `Box`), `seq` is its first
+- `runs`: one row for each run. `rk` is its short key; rk 0 stands for the journal itself.
+- `entries`: one row for each append. `box` is the sequence that it belongs to (see `Box`), `seq` its first
   number there, `n` how many events it holds, `data` the events as a JSON array, `leaf` the first bytes of
-  its hash. A pruned entry has no data, but all of its hash.
-- `bodies`: content by tenant and SHA-256. An erased body has no data.
-- `batches`: one row a commit: the last entry in it and the hash over everything so far. A collapsed row
-  stands for batches `since`..`id`, all pruned, and remembers the hash `prev` before them.
+  its hash. A pruned entry has no data, but its whole hash.
+- `bodies`: contents by tenant and SHA-256. An erased body has no data.
+- `batches`: one row for each commit: the last entry in it and the hash over everything so far. A collapsed row
+  stands for batches `since`..`id`, all pruned, and holds the hash `prev` of the batch before them.
 - `workers`: heartbeats.
 
-Beside the chain, from schema 2 on (`verify` does not read them, `prune` leaves them alone):
+Beside the chain, from schema 2 on (`verify` does not read them, `prune` does not change them):
 
-- `shared`: values that all processes agree on, by key. Advice: losing it costs nothing but time.
-- `accounts`: what a tenant spent and has reserved on a day; day `*` is all days, tenant -1 all tenants. Money
-  is decimal text.
+- `shared`: values that all processes agree on, by key. They are advice: losing them costs time and nothing else.
+- `accounts`: what a tenant has spent and reserved on a day; day `*` stands for all days, tenant -1 for all
+  tenants. Money is decimal text.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ MEMORY = ":memory:"
 
 
 class Box(enum.IntEnum):
-    """The sequences of entries under one `rk`."""
+    """The sequences that the entries of one `rk` belong to."""
 
     LOG = 0  # the run's events
     INBOX = 1  # commands to the run
-    GUARDS = 2  # guards' modes as schema 1 wrote them (rk 0): read, not written any more
+    GUARDS = 2  # guards' modes as schema 1 wrote them (rk 0): still read, never written any more
     NOTES = 3  # what was pruned and erased (rk 0)
     END = 4  # the run's row when it ended; never pruned
     SETTINGS = 5  # live settings (rk 0)
@@ -113,12 +113,12 @@ CREATE TABLE accounts(
 ) WITHOUT ROWID;
 """
 MIGRATIONS = (_CHAIN, _BESIDE)
-"""What leads from each schema to the next one."""
+"""The statements that lead from each schema to the next one."""
 
 
 @contextmanager
 def translate_errors(path: str) -> Generator[None]:
-    """Turn SQLite's errors into ours, with the file's name and whose move is next."""
+    """Turns SQLite's errors into those of Seawall, with the file's name."""
     try:
         yield
     except apsw.NotADBError:
@@ -130,12 +130,12 @@ def translate_errors(path: str) -> Generator[None]:
     except apsw.ReadOnlyError:
         raise Misused(f"journal {path} can't be written: the file or its directory is read-only") from None
     except apsw.CantOpenError as error:
-        raise Misused(_why_not_opened(path) or f"journal {path} can't be opened: {error}") from None
+        raise Misused(_explain_open_failure(path) or f"journal {path} can't be opened: {error}") from None
     except (apsw.IOError, apsw.CorruptError) as error:
         raise JournalFailed(f"journal {path}: {error}") from error
 
 
-def _why_not_opened(path: str) -> str | None:
+def _explain_open_failure(path: str) -> str | None:
     file = Path(path)
     if file.is_dir():
         return f"journal {path} is a directory; name a file"
@@ -149,7 +149,7 @@ def _why_not_opened(path: str) -> str | None:
 
 
 def connect(path: str, options: SqliteOptions, *, write: bool) -> Database:
-    """A connection to the file; `prepare` makes a writing one ready."""
+    """Returns a connection to the file; a writing one needs `prepare` before it is used."""
     flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOMUTEX
     if write:
         flags |= apsw.SQLITE_OPEN_CREATE
@@ -161,9 +161,10 @@ def connect(path: str, options: SqliteOptions, *, write: bool) -> Database:
 
 
 def prepare(database: Database, path: str, options: SqliteOptions, genesis: bytes, at: float) -> None:
-    """Make the schema over a writing connection, or bring an older one up to date, and set its pragmas.
+    """Creates the schema, or migrates an older one to the newest, and sets the pragmas of a writing connection.
 
-    All steps are one transaction: whatever ends it, the file has the old schema or the new one. Raises `Misused` for a file that is not a journal of ours, or a newer one.
+    All steps are one transaction: wherever it ends, the file has the old schema or the new one. Raises `Misused`
+    for a file that is not a Seawall journal, and for a newer schema.
     """
     _check_version(database, path)
     database.run_pragma("auto_vacuum", 2)  # incremental; only a new file takes it
@@ -172,14 +173,16 @@ def prepare(database: Database, path: str, options: SqliteOptions, genesis: byte
     if mode != wanted:
         raise Misused(f"journal {path}: its file system gives journal_mode={mode}, not {wanted}")
     database.run_pragma("synchronous", 2)  # FULL: each commit is on the disk when COMMIT returns
-    database.run_pragma("wal_autocheckpoint", 0)  # the writer does it, after it has told who waits
+    database.run_pragma(
+        "wal_autocheckpoint", 0
+    )  # the writer does it, after it has reported to the callers that wait
     database.run_pragma("cache_size", -(options.cache_bytes // 1024))
-    database.run_pragma("secure_delete", 1)  # what is erased is overwritten, not only forgotten
+    database.run_pragma("secure_delete", 1)  # what is erased is overwritten, not only unlinked
     if database.run_pragma("synchronous") != 2:
         raise Misused(f"journal {path}: synchronous={database.run_pragma('synchronous')}, not 2 (FULL)")
     database.run("BEGIN IMMEDIATE")
     try:
-        version = _check_version(database, path)  # another process may have made it meanwhile
+        version = _check_version(database, path)  # another process may have created it meanwhile
         for step in MIGRATIONS[version:]:
             database.run(step)
         if version == 0:
@@ -210,7 +213,7 @@ def _check_version(database: Database, path: str) -> int:
 
 
 def sync_directory(path: str) -> None:
-    """Make a new file's name durable, which fsync of the file itself does not."""
+    """Makes a new file's name durable; an fsync of the file itself does not."""
     descriptor = os.open(Path(path).resolve().parent, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,7 +1,7 @@
 """Shared records: small values beside the chain that all processes agree on.
 
-A commit reads those that it changes inside of its transaction, so that nothing is kept that another process
-may have changed meanwhile.
+A commit reads the records that it changes inside its transaction. Nothing is kept from commit to commit, because
+another process may change a record in between.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from seawall.core.errors import Misused
 from seawall.journal.sqlite.database import Database
 
 KEY_BYTES = 512
-"""A kind and the name of a tool, a model or a tenant."""
+"""Room for a kind and the name of a tool, a model or a tenant."""
 VALUE_BYTES = 64 * 1024
-"""Each change writes all of it; what is bigger is no small value."""
+"""Each change writes the whole value, so a value has to be small."""
 
 ChangeFunction = Callable[[bytes | None], bytes | None]
 
 
 def encode_key(key: str) -> bytes:
-    """A key as it is stored. Raises `Misused` if it can't be one."""
+    """Returns a key as it is stored. Raises `Misused` for text that can't be a key."""
     try:
         data = key.encode()
     except UnicodeEncodeError:
@@ -31,12 +31,12 @@ def encode_key(key: str) -> bytes:
 
 
 def check_value(key: bytes, value: object) -> None:
-    """Raise `Misused` for what a change may not make of a record."""
+    """Raises `Misused` for a value that a record can't have."""
     if value is None:
         return
     if not isinstance(value, bytes):
         raise Misused(
-            f"shared record {key.decode()!r}: a change gave {type(value).__name__}, not bytes or None"
+            f"shared record {key.decode()!r}: a change returned {type(value).__name__}, not bytes or None"
         )
     if len(value) > VALUE_BYTES:
         raise Misused(
@@ -52,16 +52,16 @@ class SharedRecords:
         self._changed: dict[bytes, bytes | None] = {}
 
     def clear(self) -> None:
-        """Know nothing any more."""
+        """Forgets all records."""
         self._changed.clear()
 
     @property
     def changed(self) -> bool:
-        """True if there is something to write."""
+        """True if there are records to write."""
         return bool(self._changed)
 
     def change(self, key: bytes, change: ChangeFunction) -> bytes | None:
-        """What `change` makes of the record. Raises what it raises, and changes nothing then."""
+        """Applies `change` to the record and returns the new value. If `change` raises, nothing changes."""
         if key in self._changed:
             old = self._changed[key]
         else:
@@ -73,17 +73,17 @@ class SharedRecords:
         return new
 
     def write(self) -> None:
-        """Write what has changed."""
+        """Writes the records that have changed."""
         put = [(key, value) for key, value in self._changed.items() if value is not None]
-        gone = [(key,) for key, value in self._changed.items() if value is None]
+        deleted = [(key,) for key, value in self._changed.items() if value is None]
         if put:
             self._database.run_many("INSERT OR REPLACE INTO shared(key, value) VALUES (?, ?)", put)
-        if gone:
-            self._database.run_many("DELETE FROM shared WHERE key = ?", gone)
+        if deleted:
+            self._database.run_many("DELETE FROM shared WHERE key = ?", deleted)
 
 
 def read_shared(database: Database, prefix: str) -> dict[str, bytes]:
-    """The records whose keys begin with `prefix`."""
+    """Returns the records whose keys begin with `prefix`."""
     if not prefix:
         rows = database.fetch_all("SELECT key, value FROM shared ORDER BY key")
     else:  # no byte of UTF-8 is 0xff

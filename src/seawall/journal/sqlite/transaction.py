@@ -1,7 +1,7 @@
-"""One commit: what is known of the file, what is to be written, and the statements that write it.
+"""One commit: what is known of the file, the rows to write, and the statements that write them.
 
-The state of runs (epoch, next seq) is kept from commit to commit. It holds as long as no other process has
-written, and each writing commit adds a batch, so the newest batch tells: is it ours, all that we know holds.
+The state of runs (epoch, next seq) is kept from commit to commit. It is valid as long as no other process has
+written. Each commit adds a batch, so it is valid while the file's newest batch is the one that this process wrote.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from seawall.journal.sqlite.shared import SharedRecords
 _encode = msgspec.json.Encoder().encode
 
 RUNS_KEPT = 20_000
-"""States kept in memory of runs that have not ended: more than can be in flight, about 10 MB."""
+"""States of unended runs that are kept in memory: more than can be in flight, about 10 MB."""
 
 _LOAD = """
 SELECT rk, run, tenant, epoch, owner, waiting, ended_at IS NOT NULL,
@@ -55,7 +55,7 @@ _ENDS = "UPDATE runs SET ended_at = ?, status = ?, summary = ? WHERE rk = ?"
 
 
 class StoredRun:
-    """What the writer knows of a run."""
+    """What the writer knows of a run, with the changes of the commit that is being made."""
 
     __slots__ = ("ended", "epoch", "next_inbox", "next_seq", "owner", "rk", "row", "run", "tenant", "waiting")
 
@@ -73,7 +73,7 @@ class StoredRun:
 
 
 class Transaction:
-    """The rows of the commit that is being made. Used by the writer thread only."""
+    """The rows of the commit that is being made. Only the writer thread uses it."""
 
     def __init__(self, database: Database, owner: str, clock: Clock, liveness: Liveness) -> None:
         self.database = database
@@ -84,7 +84,9 @@ class Transaction:
         self.requests: dict[tuple[str, str], str] = {}
         self.accounts = AccountRows(database)
         self.shared = SharedRecords(database)
-        self._tails: dict[tuple[str, str], str] = {}  # sessions that got a run in this transaction
+        self._tails: dict[
+            tuple[str, str], str
+        ] = {}  # newest run of each session that got one in this transaction
         self.head = -1
         self.now = 0.0
         self._hash = b""
@@ -110,7 +112,7 @@ class Transaction:
         self._tails.clear()
 
     def begin(self) -> None:
-        """Take the file's write lock and see whether what we know still holds."""
+        """Takes the file's write lock, and forgets what is known of the file if another process has written."""
         self._clear()
         self.database.run("BEGIN IMMEDIATE")
         head, last_entry, hash_ = self.database.fetch_one(
@@ -123,7 +125,7 @@ class Transaction:
         self.now = self.clock.wall_s()
 
     def forget(self) -> None:
-        """Know nothing any more: another process has written, or a commit failed."""
+        """Forgets everything, because another process has written or a commit failed."""
         self.head = -1
         self._runs.clear()
         self._tenants.clear()
@@ -132,7 +134,7 @@ class Transaction:
         self._clear()
 
     def load(self, runs: Sequence[str], requests: Sequence[tuple[str, str]]) -> None:
-        """Learn the state of `runs` and which of `requests` are known, in one statement each."""
+        """Reads the state of `runs` and the runs of `requests`, with one statement each."""
         unknown = [run for run in dict.fromkeys(runs) if run not in self._runs]
         if unknown:
             for row in self.database.fetch_all(_LOAD, (json.dumps(unknown),)):
@@ -145,25 +147,25 @@ class Transaction:
                 self.requests[tenant, request] = run
 
     def find(self, run: str) -> StoredRun | None:
-        """The run's state, or None for an unknown run."""
+        """Returns the run's state, or None for an unknown run."""
         return self._runs.get(run)
 
     def get_run(self, run: str) -> StoredRun:
-        """The run's state. Raises `Misused` for an unknown run."""
+        """Returns the run's state. Raises `Misused` for an unknown run."""
         state = self._runs.get(run)
         if state is None:
             raise Misused(f"run {run} is not in the journal")
         return state
 
     def add_entry(self, rk: int, run: str, box: int, seq: int, n: int, data: bytes) -> None:
-        """Record an entry and its leaf."""
+        """Adds an entry and its leaf."""
         self._last_entry += 1
         leaf = leaf_of(run, box, seq, n, data)
         self._entries.append((self._last_entry, rk, box, seq, n, data, leaf[:LEAF_PREFIX_BYTES]))
         self._leaves.append(leaf)
 
     def add_own_entry(self, box: Box, data: bytes) -> None:
-        """Record an entry of the journal itself."""
+        """Adds an entry of the journal itself."""
         seq = self._own_next.get(box)
         if seq is None:
             seq = self.database.fetch_value(
@@ -173,13 +175,13 @@ class Transaction:
         self.add_entry(0, "", box, seq, 1, data)
 
     def add_bodies(self, tenant: int, bodies: Sequence[tuple[bytes, bytes]]) -> None:
-        """Store contents that are not there yet, or were erased."""
+        """Adds contents; those that are stored already are not written again, unless they were erased."""
         rows = self._bodies
         for hash_, data in bodies:
             rows.append((tenant, hash_, data))
 
     def find_tenant_id(self, name: str) -> int | None:
-        """The key of a tenant; None for one that never was heard of."""
+        """Returns the key of a tenant; None for an unknown tenant."""
         key = self._tenants.get(name)
         if key is None:
             key = self.database.fetch_value("SELECT id FROM tenants WHERE name = ?", (name,))
@@ -188,7 +190,7 @@ class Transaction:
         return key
 
     def ensure_tenant_id(self, name: str) -> int:
-        """The key of a tenant; a new one is written at once."""
+        """Returns the key of a tenant; a new tenant is written at once."""
         key = self.find_tenant_id(name)
         if key is None:
             self.database.run("INSERT INTO tenants(name) VALUES (?)", (name,))
@@ -197,7 +199,7 @@ class Transaction:
         return key
 
     def find_tenant_name(self, key: int) -> str:
-        """The name of a tenant."""
+        """Returns the name of a tenant."""
         name = self._tenant_names.get(key)
         if name is None:
             name = self.database.fetch_value("SELECT name FROM tenants WHERE id = ?", (key,))
@@ -205,7 +207,7 @@ class Transaction:
         return name
 
     def find_session_tail(self, tenant: str, session: str) -> str:
-        """The session's newest run, or "" where it has none."""
+        """Returns the session's newest run, or "" if it has none."""
         tail = self._tails.get((tenant, session))
         if tail is not None:
             return tail
@@ -217,7 +219,7 @@ class Transaction:
         return rows[0][0] if rows else ""
 
     def add_run(self, started: RunStarted, owner: str | None) -> StoredRun:
-        """A new run; with an owner it has epoch 1, without one 0."""
+        """Adds a run; with an owner it has epoch 1, without one epoch 0."""
         self._last_rk += 1
         epoch = 0 if owner is None else 1
         state = StoredRun(self._last_rk, started.run, self.ensure_tenant_id(started.tenant), epoch, owner)
@@ -236,18 +238,18 @@ class Transaction:
         return state
 
     def touch(self, state: StoredRun) -> None:
-        """Owner, epoch or waiting has changed."""
+        """Marks a run whose owner, epoch or waiting state has changed."""
         self._touched[state.rk] = state
 
     def take(self, state: StoredRun) -> None:
-        """This process owns the run under the next epoch."""
+        """Makes this process the owner of the run, under the next epoch."""
         state.epoch += 1
         state.owner = self.owner
         self.touch(state)
         self.liveness.enrol(self.database)
 
     def end(self, state: StoredRun, summary: Summary) -> None:
-        """The run has an outcome, and nobody owns it any more."""
+        """Ends the run: it has an outcome, and no owner any more."""
         state.ended, state.waiting, state.owner = True, False, None
         self.touch(state)
         self._ends.append((self.now, summary.status, _encode(summary), state.rk))
@@ -269,11 +271,11 @@ class Transaction:
         self.add_entry(state.rk, state.run, Box.END, 0, 1, _encode([ending]))
 
     def judge_left_s(self, owner: str) -> float | None:
-        """Seconds that an owner's lease runs on; None if it is dead."""
+        """Returns the seconds that an owner's lease still runs; None if the owner is dead."""
         return self.liveness.judge_left_s(self.database, owner)
 
     def commit(self) -> bool:
-        """Write the rows and the batch, durably; False if there was nothing to write."""
+        """Writes the rows and the batch, durably; returns False if there was nothing to write."""
         database = self.database
         if self.shared.changed:
             self.shared.write()
@@ -281,7 +283,7 @@ class Transaction:
             self.accounts.write()
             self.wrote = True
         if not (self._entries or self._bodies or self._new_runs or self._touched or self._ends or self.wrote):
-            # Shared records alone are no batch: they may change for years without a run.
+            # Shared records alone make no batch: they may change for years without a run.
             database.run("COMMIT" if self.shared.changed else "ROLLBACK")
             return self.shared.changed
         if self._new_runs:
@@ -304,14 +306,14 @@ class Transaction:
         database.run("COMMIT")
         self.head, self._hash = number, hash_
         for state in self._touched.values():
-            if state.ended:  # what may still come for it is rare, and reads it again
+            if state.ended:  # later operations on it are rare, and read its state again
                 self._runs.pop(state.run, None)
         while len(self._runs) > RUNS_KEPT:
             self._runs.popitem(last=False)
         return True
 
     def release_all(self) -> None:
-        """Give up every run that this process still owns: nobody is left to work on them."""
+        """Gives up every run that this process still owns, because it is about to end."""
         where = "WHERE ended_at IS NULL AND owner = ?"
         if self.database.fetch_value(f"SELECT EXISTS (SELECT 1 FROM runs {where})", (self.owner,)):
             self.begin()

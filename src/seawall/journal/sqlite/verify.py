@@ -1,7 +1,7 @@
 """Checking the whole file: the chain, every event and body, and each run's row against its events.
 
-Reads in chunks, each its own short snapshot, so that neither memory nor the write-ahead log grows with the
-journal. A prune in between moves the ground: the check then begins again.
+It reads in chunks, each in a short snapshot of its own, so that neither memory nor the write-ahead log grows with
+the journal. A prune between two chunks removes what was checked already: then the check begins again.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from seawall.journal.sqlite.records import Ending, Note, ending_of
 from seawall.journal.sqlite.schema import Box
 
 BATCHES = 200
-"""Batches in one chunk: some 10 ms at 32 events each."""
+"""Batches in one chunk: about 10 ms at 32 events each."""
 RUNS = 500
+"""Rows of runs in one chunk."""
 BODY_BYTES = 8 * 1024 * 1024
-"""Bytes of bodies in one chunk, about 10 ms."""
+"""Bytes of bodies in one chunk: about 10 ms."""
 RESTARTS = 3
-"""Prunes that may come in between before we give up; each takes far longer than a check."""
+"""Times that a check begins again before it gives up. A prune takes far longer than a check, so few can interrupt it."""
 
 HEX = re.compile(rb'"([0-9a-f]{64})"')
 _events: msgspec.json.Decoder[list[Event]] = msgspec.json.Decoder(list[Event])
@@ -45,7 +46,7 @@ WHERE NOT EXISTS (SELECT 1 FROM bodies b
     WHERE b.tenant = wanted.value ->> 0 AND b.hash = unhex(wanted.value ->> 1))
 """
 
-RunChunk = Callable[[Callable[[Database], bool]], Awaitable[bool]]
+ReadChunk = Callable[[Callable[[Database], bool]], Awaitable[bool]]
 
 
 class _Bad(Exception):
@@ -55,11 +56,11 @@ class _Bad(Exception):
 
 
 class _PrunedMeanwhile(Exception):
-    """A prune has collapsed batches since the check began."""
+    """Raised when a prune has collapsed batches since the check began."""
 
 
 class VerificationPass:
-    """One pass over the file. Each method does a chunk and returns False when it has come to the end."""
+    """One pass over the file. Each `check_` method checks a chunk, and returns False once there is none left."""
 
     def __init__(self, mark: Mark | None) -> None:
         self._mark = mark
@@ -122,7 +123,7 @@ class VerificationPass:
         number, last_entry, at, hash_, since, prev = row
         if (number if since is None else since) != self._batch + 1:
             raise _Bad(self._batch + 1, f"the batch is missing; the next one is {number}")
-        if since is not None:  # collapsed: what it held is pruned, its link to both sides is kept
+        if since is not None:  # collapsed: its entries are pruned, its links to both neighbours are kept
             if prev != self._hash:
                 raise _Bad(since, "the collapsed batch does not follow the one before it")
         else:
@@ -167,12 +168,12 @@ class VerificationPass:
     ) -> None:
         for event in _events.decode(data):
             if isinstance(event, RunEnded) and (ended_at is None or event.status != status):
-                said = "not ended" if ended_at is None else status
-                raise _Bad(number, f"the run's row says {said}, its events say {event.status}", run, seq)
+                recorded = "not ended" if ended_at is None else status
+                raise _Bad(number, f"the run's row says {recorded}, its events say {event.status}", run, seq)
 
     def _check_refs(self, database: Database, wanted: list[tuple[int, str]]) -> None:
         missing = database.fetch_all(_MISSING, (json.dumps(list(dict.fromkeys(wanted))),))
-        for tenant, ref in missing:  # a 64-digit text may also be something that a tool said
+        for tenant, ref in missing:  # 64 hexadecimal digits may also be part of a tool's result
             batch, run, seq, data = find_first_mention(database, tenant, ref)
             if ref in refs_of(_events.decode(data)):
                 raise _Bad(batch, f"body {ref[:12]}… is missing, not erased", run, seq)
@@ -239,7 +240,7 @@ class VerificationPass:
         return False
 
     def make_result(self, bad: BadBatch | None) -> Verification:
-        """What was found."""
+        """Returns what was found."""
         return Verification(
             ok=bad is None,
             batches=self.batches,
@@ -264,7 +265,7 @@ def _find_batch(database: Database, entry: int | None) -> int:
 def find_first_mention(
     database: Database, tenant: int, ref: str
 ) -> tuple[int, str | None, int | None, bytes]:
-    """Batch, run, seq and data of the first entry that names a body."""
+    """Returns batch, run, seq and data of the first entry that names a body."""
     row = database.fetch_first(
         "SELECT e.id, r.run, e.seq, e.data FROM entries e JOIN runs r ON r.rk = e.rk "
         "WHERE r.tenant = ? AND e.box = 0 AND instr(e.data, CAST(? AS BLOB)) ORDER BY e.id LIMIT 1",
@@ -274,14 +275,14 @@ def find_first_mention(
 
 
 async def verify(
-    run: RunChunk, mark: Mark | None, progress: Callable[[int, int], None] | None
+    read: ReadChunk, mark: Mark | None, progress: Callable[[int, int], None] | None
 ) -> Verification:
-    """Checks everything; `run` does one chunk in a reading thread."""
+    """Checks the whole file; `read` checks one chunk in a reading thread."""
     for _ in range(RESTARTS):
         check = VerificationPass(mark)
         try:
             for part in (check.check_chain, check.check_runs, check.check_bodies):
-                while await run(part):
+                while await read(part):
                     if progress is not None:
                         progress(check.batches, max(check.batches, check.batches_all))
         except _Bad as bad:

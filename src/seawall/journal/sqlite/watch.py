@@ -1,4 +1,4 @@
-"""Who wants to know of writes, and the thread that looks for those of other processes."""
+"""Callbacks after writes, and the thread that polls for the writes of other processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Callback = Callable[[], None]
 
 
 class Watcher:
-    """One callback on one loop; it has at most one call pending, however fast commits come."""
+    """One callback on one loop. At most one call of it is pending, however fast commits follow each other."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, callback: Callback) -> None:
         self.loop = loop
@@ -23,32 +23,32 @@ class Watcher:
         self.stopped = False
 
     def claim(self) -> bool:
-        """True if a call should be scheduled now."""
+        """Returns True if a call should be scheduled now, and counts it as pending."""
         if self._pending or self.stopped:
             return False
         self._pending = True
         return True
 
     def call(self) -> None:
-        """Call back, on the loop."""
+        """Calls the callback; runs on the loop."""
         self._pending = False
         if not self.stopped:
             self._callback()
 
 
 class Watchers:
-    """All watchers of one journal, and the poll for writes of other processes."""
+    """All watchers of one journal, and the thread that polls for writes of other processes."""
 
     def __init__(self, poll_s: float, connect: Callable[[], Database] | None) -> None:
         self._poll_s = poll_s
-        self._connect = connect  # None: a memory journal, which no other process sees
+        self._connect = connect  # None: a memory journal, which no other process can write
         self._mutex = threading.Lock()
         self._watchers: list[Watcher] = []
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
 
     def add(self, callback: Callback) -> Callback:
-        """Watch on the running loop; returns what stops it."""
+        """Adds a callback on the running loop; returns a function that removes it."""
         watcher = Watcher(asyncio.get_running_loop(), callback)
         with self._mutex:
             self._watchers.append(watcher)
@@ -65,7 +65,7 @@ class Watchers:
         return stop
 
     def claim_callbacks(self) -> dict[asyncio.AbstractEventLoop, list[Callback]]:
-        """The calls to make now, by loop."""
+        """Returns the calls to make now, by loop."""
         if not self._watchers:
             return {}
         found: dict[asyncio.AbstractEventLoop, list[Callback]] = {}
@@ -76,12 +76,12 @@ class Watchers:
         return found
 
     def drop_loop(self, loop: asyncio.AbstractEventLoop) -> None:
-        """A loop was closed: forget its watchers."""
+        """Drops the watchers of a loop that was closed."""
         with self._mutex:
             self._watchers = [watcher for watcher in self._watchers if watcher.loop is not loop]
 
     def notify(self) -> None:
-        """Somebody else has written."""
+        """Schedules the callbacks, because another process has written."""
         for loop, callbacks in self.claim_callbacks().items():
             try:
                 for callback in callbacks:
@@ -102,7 +102,7 @@ class Watchers:
                         database = self._connect()
                     version = database.run_pragma("data_version")
                 except apsw.Error:
-                    continue  # busy, or the file is away: the next look tells
+                    continue  # the file is busy or away: the next poll decides
                 if version != seen:
                     seen = version
                     self.notify()
@@ -111,7 +111,7 @@ class Watchers:
                 database.close()
 
     def close(self) -> None:
-        """Stop looking, and call nobody any more."""
+        """Stops polling, and calls no callback any more."""
         self._stop.set()
         with self._mutex:
             for watcher in self._watchers:

@@ -1,4 +1,4 @@
-"""The one thread of a process that writes: takes what waits, commits it as one, wakes each loop once."""
+"""The one thread of a process that writes: it commits all waiting operations together, then wakes each loop once."""
 
 from __future__ import annotations
 
@@ -17,77 +17,78 @@ from seawall.core.clock import Clock
 from seawall.core.errors import Broken, JournalFailed, JournalFull, Misused, Refused, SeawallBug, SeawallError
 from seawall.journal.sqlite.database import Database
 from seawall.journal.sqlite.journal_file import JournalFile
-from seawall.journal.sqlite.ops import Op, WorkOp
+from seawall.journal.sqlite.ops import Op, Why, WorkOp
 from seawall.journal.sqlite.options import SqliteOptions
 from seawall.journal.sqlite.schema import MEMORY
 from seawall.journal.sqlite.transaction import Transaction
 from seawall.journal.sqlite.watch import Watchers
 
 _log = logging.getLogger("seawall.journal")
-Why = Callable[[], BaseException]
 _NO_SPACE = {28, 27, 122}  # ENOSPC, EFBIG, EDQUOT
 
 
 class WriteFuture(asyncio.Future[Any]):
-    """Done when a write is durable, or failed. Who waits for it and is cancelled learns of that only then:
-    what is enqueued is written all the same.
+    """The result of a write: done when the write is durable or has failed.
+
+    An enqueued write can't be cancelled: a task that awaits it and is cancelled gets its `CancelledError` only
+    once the write is done.
     """
 
     def cancel(self, msg: Any | None = None) -> bool:
-        """Refuse: the write goes on."""
+        """Returns False, because the write goes on."""
         return False
 
 
 class Writer:
-    """A bounded queue and the thread behind it."""
+    """A bounded queue of operations, and the thread that commits them."""
 
     def __init__(
         self,
-        opened: JournalFile,
+        file: JournalFile,
         clock: Clock,
         watchers: Watchers,
         options: SqliteOptions,
         lock: threading.Lock,
     ) -> None:
-        self._path = path = opened.path
-        self._database = opened.database
-        self._liveness = opened.liveness
-        self._mark = opened.mark
+        self._path = path = file.path
+        self._database = file.database
+        self._liveness = file.liveness
+        self._mark = file.mark
         self._watchers = watchers
         self._options = options
-        self._lock = lock  # around a transaction; readers of a memory journal share the database
-        self._tx = Transaction(opened.database, str(opened.owner), clock, opened.liveness)
+        self._lock = lock  # held during a transaction; readers of a memory journal share its connection
+        self._tx = Transaction(file.database, str(file.owner), clock, file.liveness)
         self._failed: Why | None = None
-        if opened.loss is not None:
+        if file.loss is not None:
             self.fail(
-                f"journal {path} has lost its tail: {opened.loss}. It can be read, not written; restore a copy, "
+                f"journal {path} has lost its tail: {file.loss}. It can be read, not written; restore a copy, "
                 f"or remove {path}.mark to accept the loss"
             )
         self._queue: SimpleQueue[list[Op] | None] = SimpleQueue()
-        self._mutex = threading.Lock()  # around the counters and lists below
+        self._mutex = threading.Lock()  # guards the counters and lists below
         self._staged: dict[asyncio.AbstractEventLoop, list[Op]] = {}
         self._waiting_ops = 0
         self._waiting_bytes = 0
-        self._rooms: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
+        self._room_waiters: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
         self._closed = False
         self._commits = 0
         self._pid = os.getpid()
-        # A memory journal has nothing to wait for: it commits on the loop, and a test's clock stays in charge.
+        # A memory journal has no disk to wait for: it commits on the loop, so a test's manual clock controls it.
         self._inline = path == MEMORY
         self._thread = threading.Thread(target=self._work, name=f"seawall-journal {path}", daemon=True)
 
     def start(self) -> None:
-        """Begin to write."""
+        """Starts the thread."""
         if not self._inline:
             self._thread.start()
 
     @property
     def failed(self) -> Why | None:
-        """Why nothing is written any more; None while all is well."""
+        """Why nothing is written any more; None while writing works."""
         return self._failed
 
     def fail(self, why: str) -> None:
-        """Write nothing any more."""
+        """Stops writing for good."""
         if self._failed is None:
             _log.error(why)
             self._failed = lambda: JournalFailed(why)
@@ -95,7 +96,7 @@ class Writer:
     # -- called on event loops
 
     def submit(self, op: Op) -> asyncio.Future[Any]:
-        """Enqueue; the future is done when the operation is durable, or failed."""
+        """Enqueues an operation; returns a future that is done when it is durable or has failed."""
         loop = asyncio.get_running_loop()
         op.loop = loop
         op.future = future = WriteFuture(loop=loop)
@@ -109,8 +110,8 @@ class Writer:
             self._waiting_bytes += op.size
             staged = self._staged.get(loop)
             if staged is None:
-                # All that this round of the loop enqueues goes to the thread at once, at its end: one
-                # wake-up instead of many, and the thread need not fight for the interpreter meanwhile.
+                # What this iteration of the loop enqueues is handed to the thread together, at its end: one
+                # wake-up instead of many, and the thread does not compete for the interpreter meanwhile.
                 self._staged[loop] = [op]
                 loop.call_soon(self._flush, loop)
             else:
@@ -122,7 +123,7 @@ class Writer:
         limit_ops, limit_bytes = self._options.queue_ops * hard, self._options.queue_bytes * hard
         if self._waiting_ops >= limit_ops or (self._waiting_ops and self._waiting_bytes >= limit_bytes):
             raise Refused(
-                f"journal {self._path}: {self._waiting_ops} writes of {self._waiting_bytes} bytes wait "
+                f"journal {self._path}: {self._waiting_ops} writes of {self._waiting_bytes} bytes are waiting "
                 f"(limits {limit_ops} and {limit_bytes}); await wait_for_room() between appends",
                 guard="journal queue",
                 limit=limit_ops,
@@ -148,18 +149,18 @@ class Writer:
         return self._waiting_ops < options.queue_ops and self._waiting_bytes < options.queue_bytes
 
     async def wait_for_room(self) -> None:
-        """Return once the queue is below its bound."""
+        """Returns once the queue is below its bound."""
         while True:
             with self._mutex:
                 if self._has_room() or self._closed:
                     return
                 loop = asyncio.get_running_loop()
                 future: asyncio.Future[None] = loop.create_future()
-                self._rooms.append((loop, future))
+                self._room_waiters.append((loop, future))
             await future
 
     async def close(self) -> None:
-        """Write what is enqueued, say goodbye to the file, and end the thread."""
+        """Writes what is enqueued, gives up this process's runs, and ends the thread."""
         with self._mutex:
             self._closed = True
             staged = list(self._staged.values())
@@ -191,12 +192,12 @@ class Writer:
                 pass
             try:
                 self._run_round(backlog)
-            except Exception as error:  # noqa: BLE001 - whoever waits must hear of it, and the thread goes on
+            except Exception as error:  # noqa: BLE001 - callers that wait must get the error, and the thread goes on
                 self.fail(f"journal {self._path}: {type(error).__name__}: {error}; writing has stopped")
         self._finish()
 
     def _run_round(self, backlog: deque[Op]) -> None:
-        """Commit what waits, tell who waits for it, and see to the file."""
+        """Commits the next batch, reports to its callers, and does the housekeeping."""
         if backlog:
             batch = self._cut_batch(backlog)
             try:
@@ -222,27 +223,27 @@ class Writer:
         return batch
 
     def _write(self, batch: list[Op]) -> None:
-        """Commit `batch`; each operation then has its result or its error."""
+        """Commits `batch`; each operation then has its result or its error."""
         if self._failed is not None:
             self._refuse(batch, self._failed)
             return
         try:
             with self._lock:
                 self._commit(batch)
-        except Exception as error:  # noqa: BLE001 - whatever it is, someone waits for it
+        except Exception as error:  # noqa: BLE001 - whatever it is, callers wait for it
             self._roll_back()
-            why, sticky = self._explain(error)
-            if sticky:
-                self.fail(str(why()))
-            elif why is _SINGLY and len(batch) > 1:
-                # One of them is at fault: it alone shall fail.
-                for op in batch:
+            explained = self._explain(error)
+            if explained is None and len(batch) > 1:
+                for op in batch:  # one by one, so that only the operation at fault fails
                     op.error, op.result = None, None
                     self._write([op])
                 return
-            elif why is _SINGLY:
+            if explained is None:
                 text = f"journal {self._path}: {type(error).__name__}: {error}"
-                why = lambda: SeawallBug(text)  # noqa: E731 - one line says it
+                explained = (lambda: SeawallBug(text)), False
+            why, is_final = explained
+            if is_final:
+                self.fail(str(why()))
             self._refuse(batch, why)
 
     def _commit(self, batch: list[Op]) -> None:
@@ -276,8 +277,11 @@ class Writer:
             op.error = why
             op.block_followers(why, self._tx)
 
-    def _explain(self, error: Exception) -> tuple[Why, bool]:
-        """What to raise for `error`, and whether writing ends with it."""
+    def _explain(self, error: Exception) -> tuple[Why, bool] | None:
+        """Returns what to raise for `error`, and whether writing stops for good.
+
+        Returns None for any other error: one operation of the batch may have caused it.
+        """
         path = self._path
         errno = self._database.errno if isinstance(error, apsw.Error) else 0
         if isinstance(error, apsw.FullError) or (isinstance(error, apsw.IOError) and errno in _NO_SPACE):
@@ -291,17 +295,17 @@ class Writer:
                 f"journal {path}: {error}; writing has stopped, nothing of the last commit was acknowledged"
             )
             return lambda: JournalFailed(text), True
-        return _SINGLY, False
+        return None
 
     def _report(self, batch: list[Op]) -> None:
-        """Wake each loop once, for all of its waiters and watchers."""
+        """Wakes each loop once, for all of its callers and watchers."""
         size = sum(op.size for op in batch)
         with self._mutex:
             self._waiting_ops -= len(batch)
             self._waiting_bytes -= size
             rooms: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
-            if self._rooms and self._has_room():
-                rooms, self._rooms = self._rooms, rooms
+            if self._room_waiters and self._has_room():
+                rooms, self._room_waiters = self._room_waiters, rooms
         by_loop: dict[asyncio.AbstractEventLoop, list[Op]] = {}
         for op in batch:
             by_loop.setdefault(op.loop, []).append(op)
@@ -313,11 +317,11 @@ class Writer:
             arguments = by_loop.get(loop, []), rooms_by_loop.get(loop, []), callbacks.get(loop, [])
             try:
                 loop.call_soon_threadsafe(_settle, *arguments)
-            except RuntimeError:  # the loop was closed: nobody waits there any more
+            except RuntimeError:  # the loop was closed: nothing waits there any more
                 self._watchers.drop_loop(loop)
 
     def _housekeep(self) -> None:
-        """Heartbeat, high-water mark and checkpoint, when each is due."""
+        """Writes heartbeat, high-water mark and checkpoint, each when it is due."""
         if self._failed is not None:
             return
         try:
@@ -334,13 +338,13 @@ class Writer:
             pass  # the next round tries again
         except (apsw.Error, OSError) as error:
             self._roll_back()
-            why, sticky = self._explain(error)
-            if sticky:
-                self.fail(str(why()))
+            explained = self._explain(error)
+            if explained is not None and explained[1]:
+                self.fail(str(explained[0]()))
             else:
                 _log.warning("journal %s: %s", self._path, error)
                 if self._mark is not None:
-                    self._mark.postpone()  # a directory that can't be written is not tried at every commit
+                    self._mark.postpone()  # so that a directory that can't be written is not tried at every commit
 
     def _in_transaction(self, work: Callable[[Database], None]) -> None:
         self._database.run("BEGIN IMMEDIATE")
@@ -364,15 +368,8 @@ class Writer:
             self._roll_back()
 
 
-def _singly() -> BaseException:
-    return SeawallBug("unreachable")
-
-
-_SINGLY: Why = _singly
-
-
 def _make_raiser(error: SeawallError) -> Why:
-    """What raises `error`, a new one each time where it can be made again: several may wait for it."""
+    """Returns a function that makes `error` again, because several callers may wait for it."""
     return (lambda: error) if isinstance(error, Refused) else (lambda: type(error)(*error.args))
 
 
@@ -385,7 +382,7 @@ def _settle(ops: list[Op], rooms: list[asyncio.Future[None]], callbacks: list[Ca
             future.set_result(op.result)
         else:
             future.set_exception(op.error())
-            future.exception()  # an intent may never be awaited: what follows it fails the same way
+            future.exception()  # retrieved, as no caller may await an intent: what follows it fails with the same error
     for room in rooms:
         if not room.done():
             room.set_result(None)
