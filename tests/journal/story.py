@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from seawall.core.canonical import Ref, canonical, ref_of
+from seawall.core.canonical import Ref, ref_of, to_canonical_bytes
 from seawall.core.events import Event, RunEnded, RunStarted, RunTaken, Status, StepDone, StepIntended
 from seawall.core.limits import Limits
 from seawall.journal.protocol import Journal, Lease, Summary
@@ -71,7 +71,7 @@ def bodies(*contents: bytes) -> dict[Ref, bytes]:
 
 def manifest(prev: Ref | None, messages: Sequence[bytes]) -> bytes:
     """A transcript."""
-    return canonical({"prev": prev, "messages": [ref_of(message) for message in messages]})
+    return to_canonical_bytes({"prev": prev, "messages": [ref_of(message) for message in messages]})
 
 
 async def begin(journal: Journal, run: str, **fields: str | None) -> Lease:

@@ -17,7 +17,7 @@ from typing import IO, Any, NamedTuple, cast
 
 import msgspec
 
-from seawall.core.canonical import canonical, well_formed
+from seawall.core.canonical import replace_surrogates, to_canonical_bytes
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
 """A longer line is left out, and said so: one line is one run, and it is held in memory as a whole. The longest of
@@ -152,7 +152,7 @@ def _decoded(line: bytes) -> Any:
             value = json.loads(line, parse_constant=lambda _: None)
         except ValueError:
             raise error from None
-        return msgspec.json.decode(well_formed(json.dumps(value, ensure_ascii=False)))
+        return msgspec.json.decode(replace_surrogates(json.dumps(value, ensure_ascii=False)))
 
 
 def _call(call: Any) -> RecordedCall | str:
@@ -184,13 +184,13 @@ def _arguments(value: Any) -> str:
             value = msgspec.json.decode(value)
         except (msgspec.DecodeError, RecursionError):
             return value
-    return "{}" if value is None else canonical(value).decode()
+    return "{}" if value is None else to_canonical_bytes(value).decode()
 
 
 def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
-    return "" if value is None else canonical(value).decode()
+    return "" if value is None else to_canonical_bytes(value).decode()
 
 
 def _kind(value: object) -> str:

@@ -1,1 +1,1 @@
-"""What everything else stands on: errors, events, ids, the clock, canonical bytes."""
+"""What everything else is built on: errors, events, ids, the clock, canonical bytes."""

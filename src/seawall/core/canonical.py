@@ -1,7 +1,7 @@
-"""One encoding of a value, and one digest of it.
+"""The canonical encoding of a value, and digests of it.
 
-`canonical` sorts keys and writes no white space, so equal values have equal bytes. It is used for
-digests inside one installation; what a person approves is encoded by RFC 8785 where that is needed.
+`to_canonical_bytes` sorts keys and writes no white space, so equal values have equal bytes. It is meant for
+digests inside one installation; RFC 8785 is for bytes that other programs have to reproduce.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ Ref = NewType("Ref", str)
 _encoder = msgspec.json.Encoder(order="deterministic")
 
 
-def canonical(value: object) -> bytes:
-    """JSON with sorted keys and no white space. Raises `TypeError` for what JSON can't hold."""
+def to_canonical_bytes(value: object) -> bytes:
+    """Returns JSON with sorted keys and no white space. Raises `TypeError` for what JSON can't hold."""
     return _encoder.encode(value)
 
 
-def well_formed(text: str) -> str:
-    """`text` with lone surrogates replaced by `?`: they have no UTF-8, and no provider takes them."""
+def replace_surrogates(text: str) -> str:
+    """Returns `text` with `?` for each lone surrogate: UTF-8 can't encode it, and no provider accepts it."""
     if text.isascii():
         return text
     return text.encode("utf-8", "replace").decode()
 
 
 def ref_of(data: bytes) -> Ref:
-    """The address of `data`."""
+    """Returns the address of `data`."""
     return Ref(hashlib.sha256(data).hexdigest())
 
 
-def digest(value: object) -> str:
-    """A short digest (128 bits, 32 hexadecimal digits) of a JSON value, for comparing."""
+def digest_of(value: object) -> str:
+    """Returns a short digest (128 bits, 32 hexadecimal digits) of a JSON value, to compare values by."""
     return hashlib.blake2b(_encoder.encode(value), digest_size=16).hexdigest()
 
 
 def check_recordable(**names: str | None) -> None:
-    """Raise `Misused` for a name that can't be recorded, or is none, with what it is the name of."""
+    """Raises `Misused` for a name that is not text or has no UTF-8. The keyword says what the name is of."""
     for what, name in names.items():
         if name is not None and not isinstance(cast("object", name), str):
             raise Misused(f"{what} is {name!r}; it must be text")
-        if name is not None and name != well_formed(name):
+        if name is not None and name != replace_surrogates(name):
             raise Misused(f"{what} is {name!r}, which has no UTF-8")

@@ -1,4 +1,4 @@
-"""Time comes in as a parameter. `SystemClock` is the real one, `seawall.testing.ManualClock` the other."""
+"""Time is a parameter: `SystemClock` reads the machine's clock, and tests set `seawall.testing.ManualClock`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Timer(Protocol):
     """A pending callback."""
 
     def cancel(self) -> None:
-        """Forget the callback; harmless once it has run."""
+        """Drops the callback. Once it has run, this does nothing."""
         ...
 
 
@@ -20,19 +20,19 @@ class Clock(Protocol):
     """Wall time for records, monotonic time for durations, and timers on the latter."""
 
     def wall_s(self) -> float:
-        """Seconds since the Unix epoch."""
+        """Returns the seconds since the Unix epoch."""
         ...
 
     def monotonic_s(self) -> float:
-        """Seconds from an arbitrary start; never goes back."""
+        """Returns seconds from an arbitrary start; they never go back."""
         ...
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
-        """Run `callback` on the running event loop after `delay_s` seconds of monotonic time."""
+        """Calls `callback` on the running event loop after `delay_s` seconds of monotonic time."""
         ...
 
     async def sleep(self, delay_s: float) -> None:
-        """Return after `delay_s` seconds of monotonic time."""
+        """Returns after `delay_s` seconds of monotonic time."""
         ...
 
 
@@ -40,17 +40,17 @@ class SystemClock:
     """The machine's clock and the running event loop's timers."""
 
     def wall_s(self) -> float:
-        """Seconds since the Unix epoch."""
+        """Returns the seconds since the Unix epoch."""
         return time.time()
 
     def monotonic_s(self) -> float:
-        """Seconds from an arbitrary start; never goes back."""
+        """Returns seconds from an arbitrary start; they never go back."""
         return time.monotonic()
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
-        """Run `callback` on the running event loop after `delay_s` seconds."""
+        """Calls `callback` on the running event loop after `delay_s` seconds."""
         return asyncio.get_running_loop().call_later(max(0.0, delay_s), callback)
 
     async def sleep(self, delay_s: float) -> None:
-        """Return after `delay_s` seconds."""
+        """Returns after `delay_s` seconds."""
         await asyncio.sleep(max(0.0, delay_s))

@@ -1,11 +1,11 @@
 """Errors say whose move is next.
 
-- `Refused`: a guard or a limit said no. The caller may adapt, or come back later.
-- `Broken`: the outside world (a disk, a provider, another process) did not do its part.
+- `Refused`: a guard or a limit refused. The caller may adapt, or try again later.
+- `Broken`: the outside world (a disk, a provider, another process) failed.
 - `Misused`: the caller's code or input is wrong.
-- `SeawallBug`: we are wrong; please report it.
+- `SeawallBug`: Seawall is wrong; please report it.
 
-Every message holds the value that was met and the limit that it met.
+Every message holds the values: what was found, and the limit that it met.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ class SeawallError(Exception):
 
 
 class Refused(SeawallError):
-    """A guard or a limit said no.
+    """A guard or a limit refused.
 
-    `guard` names it, `limit` and `value` are what met, `retry_after_s` says when the same
-    request may succeed (None: not by waiting).
+    `guard` names it, and `value` met `limit`. `retry_after_s` says when the same request may succeed (None:
+    waiting does not help).
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Refused(SeawallError):
 
 
 class Broken(SeawallError):
-    """The outside world did not do its part: a disk, a provider, another process."""
+    """The outside world failed: a disk, a provider, another process."""
 
 
 class Misused(SeawallError):
@@ -47,7 +47,7 @@ class Misused(SeawallError):
 
 
 class SeawallBug(SeawallError):
-    """An invariant of ours does not hold. Please report it with the run's id."""
+    """An invariant of Seawall does not hold. Please report it with the run's id."""
 
 
 class Fenced(Broken):
@@ -55,24 +55,24 @@ class Fenced(Broken):
 
 
 class JournalFailed(Broken):
-    """A write to the journal failed and none is tried again (a failed fsync, a lost tail)."""
+    """A write to the journal failed, and writing has stopped for good (a failed fsync, a lost tail)."""
 
 
 class JournalFull(Broken):
-    """The disk is full: nothing was written. Reads work; writes work again when there is space."""
+    """The disk is full, and nothing was written. Reads work; writes work again once there is space."""
 
 
 def describe_error(error: BaseException) -> str:
-    """An error's kind and text, also where the text itself raises."""
+    """Returns an error's kind and text, even if making the text raises."""
     try:
         text = str(error)
-    except Exception:  # noqa: BLE001 -- somebody's own exception class may do anything
+    except Exception:  # noqa: BLE001 -- a user's own exception class may do anything
         text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def wrap_unexpected(error: Exception, run: str, where: str) -> Exception:
-    """What ended a run in this process: as it is if it says whose move is next, else as a bug of ours."""
+    """Returns `Broken` and `SeawallBug` unchanged; wraps any other error in `SeawallBug`."""
     if isinstance(error, Broken | SeawallBug):
         return error
     return SeawallBug(f"run {run}, {where}: {type(error).__name__}: {error}")

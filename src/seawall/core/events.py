@@ -1,10 +1,10 @@
-"""The vocabulary of the journal: everything that can happen to a run, one struct a kind of event.
+"""The vocabulary of the journal: everything that can happen to a run, one struct for each kind of event.
 
-Events hold no content. What was said (prompts, arguments, results, answers) is a *body*, stored once
-by its hash; an event holds the hash (`Ref`). So a body can be erased and the run still folds.
+Events hold no content. Prompts, arguments, results and answers are *bodies*, stored once under their hash; an
+event holds the hash (`Ref`). So a body can be erased, and the run can still be folded.
 
-Fields are only ever added, with a default, and never change their meaning: a journal written by an
-older version reads in a newer one.
+Fields are only ever added, with a default, and never change their meaning, so that a newer version can read the
+journal of an older one.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ Status = Literal["completed", "refused", "halted", "failed", "cancelled"]
 EffectState = Literal["proposed", "approved", "attempting", "committed", "failed", "unknown"]
 Tie = Literal["value", "exposure"]
 PlanAction = Literal[
-    "skip",  # a call is not made: an optional agent, or what can't be done in time
-    "cut",  # a step, or all of a frame, was ended so that what must follow still fits
+    "skip",  # a call is not made: to an optional agent, or because it can't be done in time
+    "cut",  # a step or a whole frame was ended, so that the steps that must follow still fit
     "review",  # an answer goes out without its review
     "fallback",  # the team's fallback agent answers
     "partial",  # the run answers with the results that are recorded
@@ -36,15 +36,15 @@ PlanAction = Literal[
 
 StepStatus = Literal[
     "ok",  # performed, with a result
-    "error",  # performed, and it failed; the output says how
-    "timeout",  # performed, and given up on; a late result may follow
+    "error",  # performed, and failed; the output says how
+    "timeout",  # performed, and given up; a late result may follow
     "cancelled",  # performed, and stopped because the run ended
-    "lost",  # a crash came between intent and result; a read or model call is made again as a new step
-    "unknown",  # an effect whose fate nobody knows
-    "refused",  # not performed: a guard said no; the output is what the agent is told
+    "lost",  # the process died between intent and result; a read or model call is made again as a new step
+    "unknown",  # an effect of which it is not known whether it happened
+    "refused",  # not performed: a guard refused; the output is the message to the agent
     "replaced",  # not performed: a guard answered instead
-    "invalid",  # not performed: unknown name or arguments that do not validate
-    "withdrawn",  # not performed: before it began the run ended, or a brake was put on, after which it is made anew
+    "invalid",  # not performed: the name is unknown, or the arguments do not validate
+    "withdrawn",  # not performed: the run ended before it began, or was paused; then it is made again later
     "simulated",  # not performed: an effect in a fork
 ]
 
@@ -57,7 +57,7 @@ class Cause(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Gist(msgspec.Struct, frozen=True, array_like=True):
-    """A hand-off's task for comparing with others: see `seawall.run.fingerprint.gist`."""
+    """A hand-off's task in a form to compare with others; `seawall.run.fingerprint` makes it."""
 
     names: str
     """Digest of its literals: numbers, ids, addresses, paths and names."""
@@ -74,7 +74,7 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Fork(msgspec.Struct, frozen=True):
-    """Where a forked run left its origin."""
+    """Where a forked run branches off from its origin."""
 
     run: str
     at_step: int
@@ -92,13 +92,13 @@ class StoppedBy(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Base(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
-    """What all events share: `at`, wall seconds when it was recorded (for people; nothing decides by it)."""
+    """What all events have: `at`, the wall seconds when it was recorded. It is for people; no decision depends on it."""
 
     at: float
 
 
 class RunStarted(Base, tag="run_started", frozen=True, kw_only=True):
-    """A request came in. Always seq 0."""
+    """A request arrived. Always seq 0."""
 
     run: str
     team: str
@@ -119,7 +119,7 @@ class RunStarted(Base, tag="run_started", frozen=True, kw_only=True):
 
 
 class RunTaken(Base, tag="run_taken", frozen=True, kw_only=True):
-    """A process took the run, to start it or to go on with it: a new segment of active time."""
+    """A process took the run, to start it or to go on with it. This begins a new segment of active time."""
 
     owner: str
     epoch: int
@@ -127,63 +127,63 @@ class RunTaken(Base, tag="run_taken", frozen=True, kw_only=True):
     history: Ref | None = None
     """First segment: the manifest of the session's conversation so far (see `RunEnded.transcript`)."""
     handover: dict[str, str] = msgspec.field(default_factory=dict[str, str], name="carried")
-    """First segment: what guards of the session's run before this one left for it (see `RunEnded.handover`)."""
+    """First segment: the `handover` of the session's previous run (see `RunEnded.handover`)."""
 
 
 class StepIntended(Base, tag="step", frozen=True, kw_only=True):
-    """A step is about to be performed or, with `perform=False`, was proposed and will not be."""
+    """A step is about to be performed or, with `perform=False`, was proposed and will not be performed."""
 
     step: int
     kind: StepKind
     name: str
-    """Tool name, model name, or the agent that is handed to."""
+    """The name of the tool, of the model, or of the agent that receives the hand-off."""
     agent: str
-    """Who acts."""
+    """The agent that acts."""
     frame: int
-    """The hand-off or review step in whose frame this happens; 0 is the run's own."""
+    """The hand-off or review step in whose frame this happens; 0 is the frame of the run itself."""
     call: str | None = None
     """The model's call id that this step answers."""
     grant: int | None = None
     """The approval step that lets this one pass."""
     input: Ref | None = None
-    """Arguments; for a model step, its system prompt."""
+    """The arguments; for a model step, its system prompt."""
     context: int = 0
-    """Model steps: how many messages of the frame were sent. They are known from the fold."""
+    """Model steps: how many messages of the frame were sent. The messages themselves follow from the fold."""
     causes: tuple[Cause, ...] = ()
     version: str = ""
     """Fingerprint of the tool's or the agent's definition."""
     effect: bool = False
     idempotent: bool = False
-    """An effect whose tool honours its key: after a crash it may be attempted again under it."""
+    """An effect whose tool honours its key: after a crash it may be attempted again under the same key."""
     may_write: bool = False
-    """Nobody says whether this tool changes the world: something new from it may have."""
+    """The definition does not say whether this tool changes the world: a new result of it may mean that it did."""
     poll: bool = False
-    """A tool that is asked until something has happened."""
+    """A tool that is called again and again until something has happened."""
     gist: Gist | None = None
-    """Hand-offs: the task, for comparing."""
+    """Hand-offs: the task in a form to compare with others."""
     perform: bool = True
     tokens: int = 0
     """Reserved: an upper bound."""
     usd: Decimal = Decimal(0)
     """Reserved: an upper bound."""
     prepaid: str = ""
-    """The day (UTC) in whose account it was reserved before; "": it is booked with this event."""
+    """The day (UTC) in whose account it was reserved in advance; "": it is booked together with this event."""
     depth: int = 1
 
 
 class StepDone(Base, tag="done", frozen=True, kw_only=True):
-    """A step ended. At most one for each step, and the first one counts."""
+    """A step ended. There is at most one for each step; the first one counts."""
 
     step: int
     status: StepStatus
     output: Ref | None = None
     """The result: for a model step the assistant's message."""
     fingerprint: str | None = msgspec.field(default=None, name="news")
-    """Digest of (name, arguments, normalised result): equal digests brought equal knowledge."""
+    """Digest of (name, arguments, normalised result). Steps with equal digests brought the same information."""
     loose_fingerprint: str | None = msgspec.field(default=None, name="alike")
-    """Writes: digest of (name, arguments, result without its numbers)."""
+    """Tools that may write: digest of (name, arguments, result without its numbers)."""
     error: str | None = None
-    """Kind of failure, for example `rate_limited`; the text is in the output."""
+    """The kind of failure, for example `rate_limited`; the text is in the output."""
     retry: bool = False
     """The same call may be tried again."""
     retry_after_s: float | None = None
@@ -191,7 +191,7 @@ class StepDone(Base, tag="done", frozen=True, kw_only=True):
     answer: Ref | None = None
     """Model steps: the reply is final, and this is the checked answer."""
     problem: Ref | None = None
-    """Model steps: what is wrong with the reply; the model is told."""
+    """Model steps: what is wrong with the reply; this is sent to the model."""
     approved: bool | None = None
     """Review steps: what the reviewer decided."""
     output_bytes: int = 0
@@ -199,7 +199,7 @@ class StepDone(Base, tag="done", frozen=True, kw_only=True):
     output_tokens: int = 0
     usd: Decimal = Decimal(0)
     uncharged: bool = False
-    """A model call that was turned away before the provider did any work: it costs nothing."""
+    """A model call that the provider rejected before it did any work: it costs nothing."""
     duration_s: float = 0.0
     left_s: float = 0.0
     """Active seconds that the run has left."""
@@ -214,7 +214,7 @@ class StepLate(Base, tag="late", frozen=True, kw_only=True):
 
 
 class Judged(Base, tag="judged", frozen=True, kw_only=True):
-    """A guard said something other than Allow. Verdicts that were merely observed have mode `observe`."""
+    """A guard's verdict other than `Allow`. A verdict that was only observed has mode `observe`."""
 
     step: int
     guard: str
@@ -225,7 +225,7 @@ class Judged(Base, tag="judged", frozen=True, kw_only=True):
     limit: str | None = None
     value: str | None = None
     note: Ref | None = None
-    """Advise and Refuse: what the agent is told. Replace: the answer."""
+    """`Advise` and `Refuse`: the message to the agent. `Replace`: the answer."""
 
 
 class GuardSet(Base, tag="guard_set", frozen=True, kw_only=True):
@@ -238,7 +238,7 @@ class GuardSet(Base, tag="guard_set", frozen=True, kw_only=True):
 
 
 class CommandTaken(Base, tag="command", frozen=True, kw_only=True):
-    """The owner took a command from the run's inbox; it takes effect with this event."""
+    """The owner took a command from the run's inbox. The command takes effect with this event."""
 
     inbox: int
     command: Literal["cancel", "decide", "late"]
@@ -248,7 +248,7 @@ class CommandTaken(Base, tag="command", frozen=True, kw_only=True):
     """`decide`: the approval step."""
     approved: bool | None = None
     output: Ref | None = None
-    """`decide` on an unknown effect: its receipt."""
+    """`decide` on an unknown effect: the receipt of the effect."""
 
 
 class EffectMoved(Base, tag="effect", frozen=True, kw_only=True):
@@ -269,7 +269,7 @@ class MemoryWritten(Base, tag="memory", frozen=True, kw_only=True):
 
 
 class Planned(Base, tag="planned", frozen=True, kw_only=True):
-    """The planner pruned what no longer fits the time left. With mode `observe` it would have."""
+    """The planner pruned what no longer fits the time left; with mode `observe` it only notes that it would have."""
 
     pruned: tuple[str, ...]
     """`agent:archivist`, `tool:find`, `review`, `fallback:quick`, `answer:partial`."""
@@ -277,41 +277,41 @@ class Planned(Base, tag="planned", frozen=True, kw_only=True):
     action: PlanAction = "skip"
     mode: Mode = "enforce"
     frame: int = 0
-    """Whose call is not made, whose answer is not reviewed, or which frame ends."""
+    """The frame whose call is not made, whose answer is not reviewed, or that ends."""
     call: str | None = None
     """`skip`: the call."""
     step: int | None = None
-    """`cut`: the step in flight; without one the frame ends before its next step."""
+    """`cut`: the step in flight; None: the frame ends before its next step."""
     left_s: float = 0.0
     needed_s: float = 0.0
-    """For the step and for what must follow it."""
+    """Seconds that the step and the steps that must follow it need."""
     quantile: float = 0.0
-    """Of the times seen."""
+    """The quantile of the observed durations that `needed_s` is taken from."""
     fallback: str | None = None
-    """The agent."""
+    """`fallback`: the agent that answers."""
     note: Ref | None = None
-    """`skip` and `cut`: what the agent is told."""
+    """`skip` and `cut`: the message to the agent."""
     answer: Ref | None = None
     """`partial`: the answer."""
     made_of: tuple[int, ...] = ()
-    """`partial`: the steps whose results it is made of."""
+    """`partial`: the steps whose results the answer is made of."""
 
 
 class Paused(Base, tag="paused", frozen=True, kw_only=True):
-    """The run is parked: all that it could do next waits for brakes that a person set. One event a brake."""
+    """The run is parked: everything that it could do next is paused by a person. One event for each pause."""
 
     what: str
     """`tool:refund`, `agent:clerk`, `tenant:acme`, `run:r-…` or `all`."""
     by: str
     why: str = ""
     until: float | None = None
-    """Wall seconds; None: until it is lifted."""
+    """Wall seconds; None: until somebody lifts the pause."""
     left_s: float = 0.0
-    """Active seconds that the run has left; they do not pass while it is parked."""
+    """Active seconds that the run has left; none of them pass while it is parked."""
 
 
 class RunEnded(Base, tag="run_ended", frozen=True, kw_only=True):
-    """The outcome. Nothing but `StepLate` and `EffectMoved` follows."""
+    """The outcome. Only `StepLate` and `EffectMoved` may follow."""
 
     status: Status
     answer: Ref | None = None
@@ -325,9 +325,9 @@ class RunEnded(Base, tag="run_ended", frozen=True, kw_only=True):
     unchecked_delivery: bool = False
     """The answer was streamed to the user before it was checked."""
     transcript: Ref | None = None
-    """A manifest: {"prev": manifest or null, "messages": [...]}: the session's conversation."""
+    """The manifest of the session's conversation: {"prev": manifest or null, "messages": [...]}."""
     handover: dict[str, str] = msgspec.field(default_factory=dict[str, str], name="carried")
-    """By guard: what the session's next run begins with, as `Guard.carry` wrote it. No content, only digests."""
+    """By guard: the memory that the session's next run begins with, as the guard encoded it. Only digests, no content."""
     left_s: float = 0.0
 
 
@@ -349,7 +349,7 @@ Event = (
 
 
 def refs_of(events: Iterable[Event]) -> list[Ref]:
-    """Every body that these events refer to, by the declared types of their fields, each once."""
+    """Returns every body that these events refer to, by the declared types of their fields, each once."""
     return list(dict.fromkeys(ref for event in events for ref in _refs(event)))
 
 
@@ -365,7 +365,7 @@ def _refs(item: object) -> Iterator[Ref]:
 
 @functools.cache
 def _ref_fields(kind: type) -> tuple[str, ...]:
-    """The fields that hold a `Ref`, or structs that do. There are as many entries as kinds of events."""
+    """Returns the fields that hold a `Ref`, or structs that do. The cache has one entry for each kind of event."""
     return tuple(name for name, hint in get_type_hints(kind).items() if _holds_ref(hint))
 
 
@@ -380,10 +380,10 @@ _decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 
 
 def encode_event(event: Event) -> bytes:
-    """An event as JSON, with defaults left out."""
+    """Returns an event as JSON, without fields that have their default."""
     return _encoder.encode(event)
 
 
 def decode_event(data: bytes | str) -> Event:
-    """The event that `encode_event` wrote. Raises `msgspec.ValidationError` for anything else."""
+    """Returns the event that `encode_event` wrote. Raises `msgspec.ValidationError` for anything else."""
     return _decoder.decode(data)

@@ -1,4 +1,4 @@
-"""Ids that sort by time, so that the journal's indexes grow at one end."""
+"""Ids that sort by time, so that the journal's indexes grow at their end."""
 
 from __future__ import annotations
 
@@ -24,6 +24,6 @@ class Ids:
         self._clock = clock
         self._rng = rng
 
-    def run(self) -> str:
-        """A new run id; ids made later sort later, to the millisecond."""
+    def make_run_id(self) -> str:
+        """Returns a new run id. Ids that are made later sort later, to the millisecond."""
         return f"r-{_base32(int(self._clock.wall_s() * 1000), 9)}{_base32(self._rng.getrandbits(35), 7)}"

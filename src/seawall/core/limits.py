@@ -1,4 +1,4 @@
-"""What one run tree may spend."""
+"""The limits of one run tree."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from seawall.core.errors import Misused
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What one run tree may spend. Every limit is positive; None means not limited."""
+    """What one run tree may spend. Every limit is above zero; None means not limited."""
 
     active_s: float = 120.0
-    """Active seconds from start to outcome; waiting for a person does not count."""
+    """Active seconds from start to outcome; time spent waiting for a person does not count."""
     tool_calls: int = 40
-    """Tool calls that are performed. The longest of 84 good recorded airline conversations made 13."""
+    """Tool calls that are performed. 40: the longest of 84 good recorded airline conversations made 13."""
     model_calls: int = 60
-    """Model calls, failed attempts included: tool calls and half as many again for hand-offs and review."""
+    """Model calls, failed attempts included. 60: one for each tool call, and half as many again for hand-offs and
+    review."""
     depth: int = 4
-    """Frames above a step: the coordinator's own steps have depth 1, its specialists' depth 2."""
+    """Nested frames: the coordinator's own steps have depth 1, its specialists' steps depth 2."""
     handoffs: int = 32
-    """Hand-offs, reviews not included."""
+    """Hand-offs; reviews do not count."""
     parallel: int = 64
-    """Steps of one run in flight at once; more wait their turn."""
+    """Steps of one run that are in flight at once; further ones wait."""
     tokens: int | None = None
     """Input and output tokens; reserved at their upper bound before each model call."""
     usd: Decimal | None = None
@@ -33,7 +34,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def validate_limits(limits: Limits) -> Limits:
-    """`limits`, if every one of them is above zero. Raises `Misused` naming the one that is not."""
+    """Returns `limits`, with `usd` as a `Decimal`. Raises `Misused` naming a limit that is not above zero."""
     if not isinstance(cast("object", limits), Limits):
         raise Misused(f"limits is {limits!r}; it must be Limits(…)")
     for name in limits.__struct_fields__:

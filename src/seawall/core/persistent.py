@@ -1,8 +1,8 @@
 """Append-only collections that behave as values and append in constant time.
 
-`Log` and `Seen` never change once made: appending gives a new one, and older ones stay as they were.
-Versions share one backing store; only the newest may append to it in place, any other copies first.
-So a fold over 1,000 steps costs the same for each step, and folding on from an old state stays right.
+`Log`, `Seen` and `Latest` never change once made: adding returns a new version, and older versions stay as they were.
+Versions share one backing store. Only the newest version adds to it in place; an older one copies it first.
+So each step of a fold over 1,000 steps costs the same, and a fold that goes on from an older state is correct too.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Log(Generic[T]):  # noqa: PLW1641 -- a collection of values, never a key
         self._length = len(self._items)
 
     def append(self, *items: T) -> Log[T]:
-        """A log with `items` at its end."""
+        """Returns a log with `items` at its end."""
         backing = self._items
-        if len(backing) != self._length:  # another version went on from here
+        if len(backing) != self._length:  # another version was added to already
             backing = backing[: self._length]
         backing.extend(items)
         new: Log[T] = Log()
@@ -36,11 +36,14 @@ class Log(Generic[T]):  # noqa: PLW1641 -- a collection of values, never a key
         return new
 
     def continues(self, older: Log[T]) -> bool:
-        """Whether this one is known to begin with all of `older`, without looking: it was appended to it."""
+        """Returns True if this log was made by appending to `older`, so that it begins with all of its items.
+
+        It compares no items: a log that was made otherwise and begins with the same ones does not count.
+        """
         return self._items is older._items and self._length >= older._length
 
     def since(self, start: int) -> list[T]:
-        """The items from index `start` on."""
+        """Returns the items from index `start` on."""
         return self._items[start : self._length]
 
     def __len__(self) -> int:
@@ -76,11 +79,11 @@ class Seen(Generic[K, V]):  # noqa: PLW1641 -- a collection of values, never a k
         self._length = 0
 
     def add(self, key: K, value: V) -> Seen[K, V]:
-        """A mapping that also has `key`; unchanged if it had it already."""
+        """Returns a mapping that also has `key`, or this one if it has `key` already."""
         if key in self:
             return self
         table, keys = self._table, self._keys
-        if len(keys) != self._length:  # another version went on from here
+        if len(keys) != self._length:  # another version was added to already
             keys = keys[: self._length]
             table = {k: table[k] for k in keys}
         table[key] = (self._length, value)
@@ -90,7 +93,7 @@ class Seen(Generic[K, V]):  # noqa: PLW1641 -- a collection of values, never a k
         return new
 
     def get(self, key: K) -> V | None:
-        """The value of `key`, or None."""
+        """Returns the value of `key`, or None."""
         entry = self._table.get(key)
         return entry[1] if entry is not None and entry[0] < self._length else None
 
@@ -110,7 +113,7 @@ class Seen(Generic[K, V]):  # noqa: PLW1641 -- a collection of values, never a k
         return self.items() == cast("Seen[Any, Any]", other).items()
 
     def items(self) -> list[tuple[K, V]]:
-        """Keys with their values, in the order in which they were added."""
+        """Returns the keys with their values, in the order in which they were added."""
         return [(key, self._table[key][1]) for key in self]
 
     def __repr__(self) -> str:
@@ -128,9 +131,9 @@ class Latest(Generic[K, V]):  # noqa: PLW1641 -- a collection of values, never a
         self._length = 0
 
     def put(self, key: K, value: V) -> Latest[K, V]:
-        """A mapping in which `key` has `value`."""
+        """Returns a mapping in which `key` has `value`."""
         table, puts = self._table, self._puts
-        if len(puts) != self._length:  # another version went on from here
+        if len(puts) != self._length:  # another version was added to already
             puts = puts[: self._length]
             table = dict[K, list[tuple[int, V]]]()
             for index, (known, old) in enumerate(puts):
@@ -142,8 +145,8 @@ class Latest(Generic[K, V]):  # noqa: PLW1641 -- a collection of values, never a
         return new
 
     def get(self, key: K) -> V | None:
-        """The value of `key`, or None."""
-        for index, value in reversed(self._table.get(key, ())):  # the newest version's is the last
+        """Returns the value of `key`, or None."""
+        for index, value in reversed(self._table.get(key, ())):  # the value of the newest version is the last
             if index < self._length:
                 return value
         return None
@@ -160,7 +163,7 @@ class Latest(Generic[K, V]):  # noqa: PLW1641 -- a collection of values, never a
         return self.items() == cast("Latest[Any, Any]", other).items()
 
     def items(self) -> dict[K, V]:
-        """Every key with its value."""
+        """Returns every key with its value."""
         return dict(self._puts[: self._length])
 
     def __repr__(self) -> str:

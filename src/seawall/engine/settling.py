@@ -7,7 +7,7 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from seawall.core.canonical import Ref, canonical
+from seawall.core.canonical import Ref, to_canonical_bytes
 from seawall.core.events import Call, Cause, RunEnded, StepDone, StepStatus
 from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
@@ -83,7 +83,7 @@ def _keep_effect(step: Step, done: StepDone, status: StepStatus) -> StepStatus:
 
 def encode_assistant(text: str, bodies: Bodies) -> Ref:
     """Returns the body of an assistant's message with this text."""
-    return bodies.put(canonical({"content": bodies.redact(text), "role": "assistant"}).decode())
+    return bodies.put(to_canonical_bytes({"content": bodies.redact(text), "role": "assistant"}).decode())
 
 
 def build_run_ended(

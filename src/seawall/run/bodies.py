@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from seawall.core.canonical import Ref, ref_of, well_formed
+from seawall.core.canonical import Ref, ref_of, replace_surrogates
 from seawall.core.redact import Redactor, StreamRedactor
 
 
@@ -50,7 +50,7 @@ class Bodies:
 
     def redact(self, text: str) -> str:
         """Returns `text` without its secrets, as it is recorded."""
-        return well_formed(self._redactor.text(text))
+        return replace_surrogates(self._redactor.text(text))
 
     def stream(self) -> StreamRedactor:
         """Returns a redactor for text that is delivered in pieces, before it is recorded."""

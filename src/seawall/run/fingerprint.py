@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import msgspec
 
-from seawall.core.canonical import canonical, digest, well_formed
+from seawall.core.canonical import digest_of, replace_surrogates, to_canonical_bytes
 from seawall.core.events import Gist
 from seawall.run.step import Result, Step
 
@@ -77,13 +77,13 @@ def compute_fingerprint(step: Step, result: Result) -> str | None:
     An error is compared without what it quotes: that is mostly the arguments.
     """
     if step.kind not in ("tool", "handoff"):
-        return digest([step.name, "problem", result.problem]) if result.problem is not None else None
+        return digest_of([step.name, "problem", result.problem]) if result.problem is not None else None
     output = normalise(result.output, step.volatile)
     if result.status == "ok":
-        return digest([step.name, step.input, output])
+        return digest_of([step.name, step.input, output])
     if isinstance(output, str):
         output = _QUOTED.sub("…", output)
-    return digest([step.name, result.status, output])
+    return digest_of([step.name, result.status, output])
 
 
 def compute_loose_fingerprint(step: Step, result: Result) -> str | None:
@@ -94,16 +94,16 @@ def compute_loose_fingerprint(step: Step, result: Result) -> str | None:
     if step.kind != "tool" or not step.effect or result.status != "ok":
         return None
     if isinstance(result.output, bytes):
-        return digest([step.name, step.input, normalise(result.output)])
-    text = canonical(normalise(result.output, step.volatile)).decode()
-    return digest([step.name, step.input, _NUMBER.sub("0", text)])
+        return digest_of([step.name, step.input, normalise(result.output)])
+    text = to_canonical_bytes(normalise(result.output, step.volatile)).decode()
+    return digest_of([step.name, step.input, _NUMBER.sub("0", text)])
 
 
 def normalise(output: str | bytes, volatile: Sequence[str | re.Pattern[str]] = ()) -> object:
     """Returns a result without what differs and means nothing: volatile parts, white space, the order of JSON keys."""
     if isinstance(output, bytes):
-        return digest(output.hex())
-    text = well_formed(output).strip()
+        return digest_of(output.hex())
+    text = replace_surrogates(output).strip()
     if text[:1] in ("{", "["):
         try:
             value = msgspec.json.decode(text)
@@ -144,11 +144,11 @@ def _walk(value: Any, fields: frozenset[str], patterns: list[re.Pattern[str]]) -
 
 def make_gist(task: str) -> Gist:
     """Returns the gist of a task: at most `MAX_GIST_WORDS` words, whose order does not matter."""
-    text = well_formed(task)
+    text = replace_surrogates(task)
     literals = {each.strip(".,;:!?()[]'\"") for each in text.split() if _LITERAL.search(each)}
     literals.update(_NAME.findall(text))
-    words = sorted({int(digest(word)[:6], 16) for word in _WORD.findall(text.lower())})
-    return Gist(digest(sorted(literals)), tuple(words[:MAX_GIST_WORDS]))
+    words = sorted({int(digest_of(word)[:6], 16) for word in _WORD.findall(text.lower())})
+    return Gist(digest_of(sorted(literals)), tuple(words[:MAX_GIST_WORDS]))
 
 
 def compare_gists(one: Gist, other: Gist) -> float:

@@ -208,7 +208,7 @@ class Seawall:
         bodies = self.supervisor.make_bodies(tenant, session)
         started = RunStarted(
             at=self._clock.wall_s(),
-            run=self._ids.run(),
+            run=self._ids.make_run_id(),
             team=team.name,
             team_version=team.version,
             agent=team.coordinator.name,
@@ -324,7 +324,7 @@ class Seawall:
         begin = fork_events(
             events,
             at,
-            run=self._ids.run(),
+            run=self._ids.make_run_id(),
             now=self._clock.wall_s(),
             result=changed,
             live_effects=live_effects,

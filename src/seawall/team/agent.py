@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypedDict, Unpack, cast, overload
 
-from seawall.core.canonical import digest
+from seawall.core.canonical import digest_of
 from seawall.core.errors import Misused
 from seawall.models.protocol import Model, ToolSpec
 from seawall.run.outcome import Output_co
@@ -155,7 +155,7 @@ class Agent(Generic[Output_co]):
     def make_version(self, asks: Sequence[str]) -> str:
         """Returns the fingerprint of prompt, model, tools, and the agents that this one may ask."""
         parts = [self.instructions, self.model_name, [item.version for item in self.tools], list(asks)]
-        return digest(parts)[:12]
+        return digest_of(parts)[:12]
 
 
 def _make_tool(given: Tool | Callable[..., Any]) -> Tool:

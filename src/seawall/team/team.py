@@ -9,7 +9,7 @@ from typing import ClassVar, Generic, Literal, Protocol, TypedDict, Unpack, cast
 
 import msgspec
 
-from seawall.core.canonical import canonical, check_recordable, digest
+from seawall.core.canonical import check_recordable, digest_of, to_canonical_bytes
 from seawall.core.errors import Misused
 from seawall.core.events import Mode
 from seawall.core.limits import Limits, validate_limits
@@ -152,7 +152,7 @@ class Team(Generic[Output_co]):
         self.history: Literal["transcript", "answers"] = history
         self.members = self._gather_members()
         self.planner = self._choose_planner(planner)
-        self.version = digest({name: member.version for name, member in self.members.items()})[:12]
+        self.version = digest_of({name: member.version for name, member in self.members.items()})[:12]
 
     def __repr__(self) -> str:
         return f"<Team {self.name} of {', '.join(self.members)}>"
@@ -266,7 +266,7 @@ class Team(Generic[Output_co]):
             reviewer=None if reviewer is None else reviewer.name,
             rounds=self.review_rounds,
             effects=frozenset(item.name for item in agent.tools if item.effect),
-            specs_bytes=sum(len(canonical(spec)) for spec in specs),
+            specs_bytes=sum(len(to_canonical_bytes(spec)) for spec in specs),
         )
 
     def parse_output(self, answer: str) -> Output_co | None:

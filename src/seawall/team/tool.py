@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create
 from pydantic_core import PydanticSerializationError, to_json
 from typing_extensions import ParamSpec, TypeVar
 
-from seawall.core.canonical import canonical, digest
+from seawall.core.canonical import digest_of, to_canonical_bytes
 from seawall.core.errors import Misused, SeawallError
 from seawall.models.protocol import ToolSpec
 
@@ -108,7 +108,7 @@ class Tool(Generic[P, R_co]):
             schema.pop("title", None)
         text = description if description is not None else inspect.getdoc(function) or ""
         self.spec = ToolSpec(self.name, text.strip(), schema)
-        self.version = f"{version}-{digest([self.name, text, schema, effect])[:8]}"
+        self.version = f"{version}-{digest_of([self.name, text, schema, effect])[:8]}"
 
     def _check_options(self) -> None:
         if not self.name.isidentifier() and not self.name.replace("-", "_").isidentifier():
@@ -232,7 +232,7 @@ def encode(value: object, what: str) -> str | bytes:
 
 def encode_canonical(value: object) -> str:
     """Returns JSON text with sorted keys."""
-    return canonical(value).decode()
+    return to_canonical_bytes(value).decode()
 
 
 def explain_validation(error: ValidationError) -> str:

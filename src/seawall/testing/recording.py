@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import msgspec
 
-from seawall.core.canonical import canonical
+from seawall.core.canonical import to_canonical_bytes
 from seawall.core.errors import Misused
 from seawall.models.protocol import Assistant, ModelReply, ToolCall, Usage
 from seawall.testing.wire import ChatRequest, Raw, comparable, error
@@ -151,7 +151,7 @@ class Recording:
         messages = request.messages
         keys = self._by_prefix.get(_digest_of_all(messages), [])
         if keys:
-            nexts = {canonical(comparable(self._messages[key][len(messages)])) for key in keys}
+            nexts = {to_canonical_bytes(comparable(self._messages[key][len(messages)])) for key in keys}
             if len(nexts) == 1:
                 return keys[0]
             known = ", ".join(keys[:5])
@@ -195,7 +195,7 @@ def _digests(messages: Iterable[Mapping[str, Any]]) -> list[bytes]:
     running = hashlib.blake2b(digest_size=16)
     made = [running.digest()]
     for message in messages:
-        running.update(canonical(comparable(message)))
+        running.update(to_canonical_bytes(comparable(message)))
         running.update(b"\n")
         made.append(running.digest())
     return made
@@ -204,7 +204,7 @@ def _digests(messages: Iterable[Mapping[str, Any]]) -> list[bytes]:
 def _digest_of_all(messages: Iterable[Mapping[str, Any]]) -> bytes:
     running = hashlib.blake2b(digest_size=16)
     for message in messages:
-        running.update(canonical(comparable(message)))
+        running.update(to_canonical_bytes(comparable(message)))
         running.update(b"\n")
     return running.digest()
 
@@ -218,13 +218,13 @@ def _common(recorded: list[dict[str, Any]], messages: list[dict[str, Any]]) -> i
 
 
 def _shown(value: object) -> str:
-    text = value if isinstance(value, str) else canonical(value).decode()
+    text = value if isinstance(value, str) else to_canonical_bytes(value).decode()
     return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}… ({len(text)} characters)"
 
 
 def _differing(want: object, have: object) -> tuple[str, str]:
     """Both values, from a little before their first difference."""
-    texts = [repr(one) if isinstance(one, str) else canonical(one).decode() for one in (want, have)]
+    texts = [repr(one) if isinstance(one, str) else to_canonical_bytes(one).decode() for one in (want, have)]
     pairs = enumerate(zip(*texts, strict=False))
     first = next((place for place, (a, b) in pairs if a != b), min(map(len, texts)))
     start = max(0, first - _BEFORE_CHARS)
