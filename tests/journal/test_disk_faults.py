@@ -1,4 +1,4 @@
-"""A disk that fails: F01, F04, F05, F06 and F09 of the fault list, at every write."""
+"""A disk that fails at every write: faults F01, F04, F05, F06 and F09 of the fault list."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from pathlib import Path
 import pytest
 
 from journal.disk import Disk
-from journal.story import begin, bodies, done, finish, opened, started, step
+from journal.story import begin, bodies, done, opened, started, step
+from journal.workload import KILLED, Acknowledged, busy_morning, open_on
 from seawall.core.errors import Broken, JournalFailed, JournalFull, Misused, SeawallBug
-from seawall.journal.protocol import Account, Booking, Cap, Journal, Spend
-from seawall.journal.sqlite import SqliteJournal, SqliteOptions
+from seawall.journal.protocol import Account, Booking, Cap, Spend
+from seawall.journal.sqlite import SqliteJournal
 from seawall.testing import ManualClock
-
-Acknowledged = dict[str, int]  # run → events of it that were acknowledged
 
 
 @pytest.fixture
@@ -35,27 +34,8 @@ def path(tmp_path: Path) -> str:
     return str(tmp_path / "journal.db")
 
 
-def open_on(disk: Disk, path: str, **options: int) -> SqliteJournal:
-    return SqliteJournal.open(path, clock=ManualClock(), options=SqliteOptions(vfs=disk.name, **options))
-
-
-async def busy_morning(journal: Journal, acknowledged: Acknowledged) -> None:
-    """Three runs at once, a checkpoint in between; notes what the journal has promised."""
-
-    async def one(run: str) -> None:
-        lease = await begin(journal, run)
-        acknowledged[run] = 1
-        for number in range(14):
-            await step(journal, lease, acknowledged[run], b"%s %d " % (run.encode(), number) * 40)
-            acknowledged[run] += 2
-        await finish(journal, lease, acknowledged[run])
-        acknowledged[run] += 1
-
-    await asyncio.gather(*(one(f"r-{number}") for number in range(3)))
-
-
 def check_recovered(path: str, acknowledged: Acknowledged) -> None:
-    """All that was acknowledged is there, whole, and the chain holds."""
+    """Checks that everything that was acknowledged is in the journal, and that the chain is whole."""
 
     async def scenario() -> None:
         async with opened(lambda: SqliteJournal.open(path, clock=ManualClock())) as journal:
@@ -110,27 +90,11 @@ def test_what_was_acknowledged_outlives_an_end_at_any_write(
         check_recovered(path, acknowledged)
 
 
-_VICTIM = """
-import asyncio, json, os, sys
-from journal.disk import Disk
-from journal.test_disk_faults import busy_morning, open_on
-path, number = sys.argv[1], int(sys.argv[2])
-
-class Told(dict):
-    def __setitem__(self, run, count):
-        super().__setitem__(run, count)
-        os.write(1, (json.dumps([run, count]) + "\\n").encode())
-
-disk = Disk(dies_at_write=number, on_death=lambda: os._exit(9)).mount()
-asyncio.run(busy_morning(open_on(disk, path, checkpoint_pages=8), Told()))
-"""
-
-
 @pytest.mark.parametrize("number", [3, 20, 41, 77, 120, 161])
 def test_what_was_acknowledged_outlives_a_killed_process(tmp_path: Path, path: str, number: int) -> None:
     tests = str(Path(__file__).parents[1])
     victim = subprocess.run(
-        [sys.executable, "-c", _VICTIM, path, str(number)],
+        [sys.executable, "-m", "journal.workload", path, str(number)],
         capture_output=True,
         text=True,
         cwd=tmp_path,
@@ -138,7 +102,7 @@ def test_what_was_acknowledged_outlives_a_killed_process(tmp_path: Path, path: s
         check=False,
     )
 
-    assert victim.returncode == 9, victim.stderr
+    assert victim.returncode == KILLED, victim.stderr
     check_recovered(path, dict(json.loads(line) for line in victim.stdout.splitlines()))
 
 
