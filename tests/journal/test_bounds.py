@@ -1,4 +1,4 @@
-"""Queues are bounded, files shrink, and nobody waits for ever."""
+"""Queues are bounded, files shrink, and no caller waits for ever."""
 
 from __future__ import annotations
 
@@ -39,12 +39,15 @@ def test_creating_waits_for_room_and_every_run_gets_it(path: str) -> None:
     asyncio.run(scenario())
 
 
-def test_room_is_there_once_the_queue_has_drained(path: str) -> None:
+def test_waiting_for_room_ends_once_the_queue_is_below_its_bound_and_not_before(path: str) -> None:
     async def scenario() -> None:
-        async with opened(lambda: open_with(path, queue_ops=4)) as journal:
+        async with opened(lambda: open_with(path, queue_ops=4, batch_ops=1)) as journal:
             lease = await begin(journal, "r-1")
-            pending = [journal.append(lease, 1 + n, [done(n, b"x")], {}) for n in range(20)]
-            await journal.wait_for_room()
+            pending = [
+                asyncio.ensure_future(journal.append(lease, 1 + n, [done(n, b"x")], {})) for n in range(20)
+            ]
+            await asyncio.wait_for(journal.wait_for_room(), 5)
+            assert sum(not each.done() for each in pending) < 4
             await asyncio.gather(*pending)
 
     asyncio.run(scenario())
@@ -142,7 +145,7 @@ def test_a_writer_that_meets_the_unforeseen_fails_who_waits(
         journal = open_with(path)
         async with opened(lambda: journal):
             lease = await begin(journal, "r-1")
-            monkeypatch.setattr("seawall.journal.sqlite.writer.Writer._housekeep", break_it)
+            monkeypatch.setattr("seawall.journal.sqlite.mark.Mark.follow", break_it)  # after each commit
             with contextlib.suppress(JournalFailed):  # if the first commit's own housekeeping comes this late
                 await step(journal, lease, 1, b"x")
             while journal.problem is None:
