@@ -1,4 +1,4 @@
-"""Which bodies events refer to."""
+"""The bodies that events refer to."""
 
 from __future__ import annotations
 

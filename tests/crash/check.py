@@ -1,4 +1,4 @@
-"""What must hold after a run was killed and resumed, by the world's own count."""
+"""Checks of what must hold after a run was killed and resumed, by the world's own count."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 
 from crash.desk import ANSWER, PRICE
 from crash.job import Acknowledged, Job, Report, digest_of, open_journal
-from crash.world import Call, seen
+from crash.world import Call, read_calls
 from seawall import Limits
 from seawall.core.events import Event, RunEnded, StepDone, StepIntended
 from seawall.journal.protocol import Verification
@@ -23,7 +23,7 @@ class Story:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.events, self.verified = asyncio.run(_read(job))
-        self.calls: list[Call] = seen(job.world)
+        self.calls: list[Call] = read_calls(job.world)
         self.intents = {
             event.step: event for event in self.events if isinstance(event, StepIntended) and event.perform
         }
@@ -33,13 +33,13 @@ class Story:
                 assert event.step not in self.done, f"step {event.step} has two results"
                 self.done[event.step] = event
 
-    def kinds(self, kind: str) -> int:
-        """Steps of a kind that were counted as made."""
+    def count(self, kind: str) -> int:
+        """Returns how many steps of a kind were recorded as intended."""
         return sum(1 for step in self.intents.values() if step.kind == kind)
 
     @property
     def ended(self) -> RunEnded | None:
-        """How it ended."""
+        """The run's end; None if it has not ended."""
         return next((event for event in self.events if isinstance(event, RunEnded)), None)
 
 
@@ -54,7 +54,7 @@ async def _read(job: Job) -> tuple[list[Event], Verification]:
 
 
 def check_nothing_lost(story: Story) -> None:
-    """What the journal has promised is there, as it was promised."""
+    """Checks that everything that the journal acknowledged is in it, unchanged."""
     assert story.verified.ok, story.verified
     for line in story.job.promises.read_bytes().splitlines():
         promise = msgspec.json.decode(line, type=Acknowledged)
@@ -63,13 +63,13 @@ def check_nothing_lost(story: Story) -> None:
 
 
 def check_nothing_twice(story: Story) -> None:
-    """No step with a recorded result reached the world again, and no call reached it uncounted."""
+    """Checks that no step with a recorded result reached the world again, and that every call was recorded."""
     tools = [call for call in story.calls if call.kind != "model"]
     for step, times in Counter(call.step for call in tools).items():
         assert times == 1, f"step {step} reached the world {times} times"
         assert step in story.intents, f"step {step} reached the world and is not recorded as intended"
     models = [call for call in story.calls if call.kind == "model"]
-    assert len(models) <= story.kinds("model"), "a model was called that nobody counted"
+    assert len(models) <= story.count("model"), "a model was called that nobody counted"
     by_step = {call.step: call for call in tools}
     by_number = {call.number: call for call in story.calls}
     for number, done in story.done.items():
@@ -87,7 +87,7 @@ def check_nothing_twice(story: Story) -> None:
 
 
 def check_effects(story: Story) -> None:
-    """Paid once. The customer was told under one key, however often."""
+    """Checks that the payment was made once, and that all notices to the customer had one key."""
     paid = [call for call in story.calls if call.name == "pay"]
     assert len(paid) == 1, paid
     told = {call.identity for call in story.calls if call.name == "notify"}
@@ -95,11 +95,11 @@ def check_effects(story: Story) -> None:
 
 
 def check_within(story: Story, limits: Limits) -> None:
-    """No limit was passed, by the world's own count of every call ever made."""
+    """Checks that no limit was exceeded, by the world's own count of every call ever made."""
     models = [call for call in story.calls if call.kind == "model"]
     assert len(models) <= limits.model_calls
     assert len(story.calls) - len(models) <= limits.tool_calls
-    assert story.kinds("handoff") <= limits.handoffs
+    assert story.count("handoff") <= limits.handoffs
     assert max(step.depth for step in story.intents.values()) <= limits.depth + 1  # its reviews stand above
     tokens = sum(call.tokens for call in models)
     if limits.tokens is not None:
@@ -113,7 +113,7 @@ def check_within(story: Story, limits: Limits) -> None:
 
 
 def check_finished(job: Job, report: Report) -> Story:
-    """All of it, and the same answer as without a crash."""
+    """Checks all of the above, and that the answer is the same as without a crash."""
     story = Story(job)
     check_nothing_lost(story)
     check_nothing_twice(story)
@@ -128,6 +128,6 @@ def check_finished(job: Job, report: Report) -> Story:
 
 
 def states(report: Report) -> Sequence[tuple[str, str]]:
-    """The effects of an outcome, as (tool, state)."""
+    """Returns the effects of an outcome, as (tool, state)."""
     assert report.outcome is not None, report
     return [(effect.tool, effect.state) for effect in report.outcome.effects]

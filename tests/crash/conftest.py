@@ -1,4 +1,4 @@
-"""What the tests of crashes share: a nursery of workers for each process that runs tests."""
+"""What the tests of crashes share: a fork server for each process that runs tests."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from crash.nursery import Nursery
+from crash.fork_server import ForkServer
 
 pytest.register_assert_rewrite("crash.check")
 
 
 @pytest.fixture(scope="session")
-def nursery() -> Iterator[Nursery]:
-    made = Nursery()
+def workers() -> Iterator[ForkServer]:
+    made = ForkServer()
     yield made
     made.close()

@@ -34,7 +34,7 @@ Script = Callable[[ModelRequest], Reply]
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """What another deploy may have changed."""
+    """What a later deploy may have changed in the team."""
 
     prompt: str = ""
     model: str = "scripted"
@@ -47,11 +47,11 @@ class Variant:
     limits: Limits | None = None
     guards: tuple[Guard, ...] = ()
     estimated: bool = False
-    """Tokens as a provider would count them, in place of the number of the call."""
+    """Usage is estimated as a provider would count it; else it holds the number of the call."""
 
 
 def results(request: ModelRequest, name: str) -> list[str]:
-    """What a tool brought in this conversation, oldest first."""
+    """Returns the results of a tool in this conversation, oldest first."""
     return [m.content for m in request.messages if isinstance(m, ToolResult) and m.name == name]
 
 
@@ -164,7 +164,7 @@ def _tools(world: World, variant: Variant) -> dict[str, Tool]:
 
 
 def desk(world: World, variant: Variant | None = None) -> Team:
-    """The team as this deploy defines it."""
+    """Returns the team as this deploy defines it."""
     variant = variant or Variant()
     tools = _tools(world, variant)
 

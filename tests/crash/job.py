@@ -1,4 +1,4 @@
-"""One life of a worker: it starts the run or goes on with it, and may be told where to die."""
+"""What a worker process does: it starts the run or goes on with it, and dies where its job says."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from seawall.run.verdict import Verdict
 
 
 class Frozen(Guard):
-    """Lets nothing pass."""
+    """Halts every step."""
 
     name = "frozen"
 
@@ -36,7 +36,7 @@ class Frozen(Guard):
 
 
 class Held(Guard):
-    """Nothing is paid before a person has said so."""
+    """Holds payments until a person approves them."""
 
     name = "held"
 
@@ -52,17 +52,18 @@ class Death(msgspec.Struct, frozen=True):
     at: int
     where: Literal["journal", "world", "disk"] = "journal"
     after: bool = False
-    """Only after it was done, and before anybody heard of it. On the disk: written by half."""
+    """The worker dies after the operation was done, and before its caller gets the result. On the disk: after half of
+    the write."""
     signal: int = signal.SIGKILL
-    """Or what stops it (SIGSTOP), or asks it to end (SIGINT)."""
+    """The signal; SIGSTOP stops the worker, and SIGINT asks it to end."""
 
-    def come(self) -> None:
-        """It comes to this process."""
+    def strike(self) -> None:
+        """Sends the signal to this process."""
         os.kill(os.getpid(), self.signal)
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker is to do, and where its journal and its world are."""
+    """What a worker has to do, and where its journal and its world are."""
 
     directory: str
     death: Death | None = None
@@ -78,10 +79,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     held: bool = False
     """Payments need a person."""
     frozen: bool = False
-    """A guard that halts whatever comes next."""
+    """A guard halts the next step."""
     lease_s: float = 30.0
     settles: bool = True
-    """Plays the person who looks what became of an effect; else the worker leaves when the run waits."""
+    """The worker plays the person who finds out what became of an effect; else it ends when the run waits."""
 
     @property
     def journal(self) -> str:
@@ -95,11 +96,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def promises(self) -> Path:
-        """What its workers were promised by the journal."""
+        """The file of what the journal acknowledged to its workers."""
         return Path(self.directory) / "promises"
 
     def variant(self) -> Variant:
-        """The team as this worker's deploy has it."""
+        """Returns what this worker's deploy changes in the team."""
         return Variant(
             prompt=self.prompt,
             model=self.model,
@@ -115,7 +116,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker lived to tell."""
+    """What a worker reports when it ends by itself."""
 
     outcome: Outcome | None = None
     waiting: Waiting | None = None
@@ -124,7 +125,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Acknowledged(msgspec.Struct, frozen=True):
-    """Events that a journal has promised: where they begin, how many, and what they say."""
+    """Events that a journal has acknowledged: where they begin, how many there are, and their digest."""
 
     first_seq: int
     n: int
@@ -132,13 +133,13 @@ class Acknowledged(msgspec.Struct, frozen=True):
 
 
 def digest_of(events: Sequence[Event]) -> str:
-    """Equal for equal events: as they are read, where a limit of 60 has become 60.0."""
+    """Returns a digest of the events as they are read back, because reading turns a limit of 60 into 60.0."""
     read = msgspec.json.decode(msgspec.json.encode(events), type=list[Event])
     return hashlib.sha256(msgspec.json.encode(read)).hexdigest()
 
 
-class Deadly:
-    """A journal that is the last thing its process touches at one of its writes, and that notes promises."""
+class DyingJournal:
+    """A journal that kills its process at one of its writes, and that notes what it acknowledged."""
 
     def __init__(self, inner: Journal, job: Job) -> None:
         death = job.death
@@ -151,14 +152,14 @@ class Deadly:
         return getattr(self._inner, name)
 
     def _write(self) -> Callable[[], None]:
-        """Count a write; what comes after it."""
+        """Counts a write; returns what to call after it."""
         self._writes += 1
         death = self._death
         if death is None or death.at != self._writes:
             return lambda: None
         if death.after:
-            return death.come
-        death.come()
+            return death.strike
+        death.strike()
         return lambda: None
 
     async def create(
@@ -167,7 +168,7 @@ class Deadly:
         last = self._write()
         lease = await self._inner.create(started, events, bodies, **options)
         last()
-        self._promised(0, [started, *events])
+        self._note_promise(0, [started, *events])
         return lease
 
     async def take(self, run: str, *, force: bool = False) -> Lease:
@@ -193,9 +194,9 @@ class Deadly:
     ) -> None:
         await durable
         last()
-        self._promised(first_seq, events)
+        self._note_promise(first_seq, events)
 
-    def _promised(self, first_seq: int, events: list[Event]) -> None:
+    def _note_promise(self, first_seq: int, events: list[Event]) -> None:
         promise = Acknowledged(first_seq, len(events), digest_of(events))
         os.write(self._promises, msgspec.json.encode(promise) + b"\n")
 
@@ -211,31 +212,31 @@ class Deadly:
         last()
 
 
-def world_of(job: Job) -> World:
-    """The world, which ends this process at the call that was named."""
+def open_world(job: Job) -> World:
+    """Opens the world, which kills this process at the call that the job names."""
     death = job.death
 
     def on_call(number: int, done: bool) -> None:
         if death is not None and death.where == "world" and (number, done) == (death.at, death.after):
-            death.come()
+            death.strike()
 
     return World(job.world, on_call)
 
 
 def open_journal(job: Job) -> SqliteJournal:
-    """The journal, on a disk that ends this process at the write that was named."""
+    """Opens the journal, on a disk that kills this process at the write that the job names."""
     options = SqliteOptions(lease_s=job.lease_s)
     if job.death is not None and job.death.where == "disk":
-        disk = Disk(dies_at_write=job.death.at, torn=job.death.after, on_death=job.death.come).mount()
+        disk = Disk(dies_at_write=job.death.at, torn=job.death.after, on_death=job.death.strike).mount()
         options = SqliteOptions(lease_s=job.lease_s, vfs=disk.name)
     return SqliteJournal.open(job.journal, clock=SystemClock(), options=options)
 
 
 async def work(job: Job) -> Report:
-    """Start the run, or go on with it, until it has ended (or waits, without a person)."""
-    world = world_of(job)
+    """Starts the run or goes on with it until it has ended, or until it waits and the job has no person."""
+    world = open_world(job)
     team = desk(world, job.variant())
-    journal: Any = Deadly(open_journal(job), job)
+    journal: Any = DyingJournal(open_journal(job), job)
     async with Seawall(journal, environment={}) as sea:
         rows = await journal.runs()
         if rows:
@@ -252,7 +253,7 @@ async def work(job: Job) -> Report:
 
 
 async def settle(sea: Seawall, world: World, waiting: Waiting) -> None:
-    """Look in the world what became of the effect that the run waits for, and say so; approve any other."""
+    """Decides the step that the run waits for: by what the world saw of its effect, or else with an approval."""
     events = await sea.journal.events(waiting.run)
     intents = [event for event in events if isinstance(event, StepIntended)]
     asked = next(step for step in intents if step.step == waiting.step)
@@ -267,11 +268,11 @@ async def settle(sea: Seawall, world: World, waiting: Waiting) -> None:
     await sea.decide(waiting.run, waiting.step, approve=approve, by="person:1", result=receipt)
 
 
-def live(job: Job, finish: Callable[[int], None] = os._exit) -> None:
-    """Be that worker: do the job, leave a report, and end."""
+def run_worker(job: Job, finish: Callable[[int], None] = os._exit) -> None:
+    """Does the job, writes a report, and ends this process."""
     try:
         report = asyncio.run(work(job))
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 -- told to the test
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 -- the test reads it in the report
         report = Report(error=f"{type(error).__name__}: {error}")
     Path(job.directory, "report").write_bytes(msgspec.json.encode(report))
     finish(0)

@@ -11,15 +11,15 @@ import msgspec
 import pytest
 
 from crash.check import Story, check_finished
+from crash.fork_server import ForkServer
 from crash.job import Death, Job
-from crash.nursery import Nursery
-from crash.world import seen
+from crash.world import read_calls
 
 SHARDS = 2
 
 
 def check_used_once(story: Story) -> None:
-    """No approval let more than one attempt pass."""
+    """Checks that no approval let more than one attempt pass."""
     grants = Counter(step.grant for step in story.intents.values() if step.grant is not None)
     assert grants
     assert max(grants.values()) == 1, grants
@@ -29,14 +29,14 @@ def check_used_once(story: Story) -> None:
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("where", ["journal", "world"])
 def test_an_approved_payment_is_made_once_wherever_the_worker_dies(
-    nursery: Nursery, tmp_path: Path, where: Literal["journal", "world"], after: bool, shard: int
+    workers: ForkServer, tmp_path: Path, where: Literal["journal", "world"], after: bool, shard: int
 ) -> None:
     for at in count(12 + shard, SHARDS):  # from shortly before the payment is proposed
         job = Job(directory=str(tmp_path / str(at)), held=True, death=Death(at, where, after))
         Path(job.directory).mkdir()
-        report = nursery.life(job)
+        report = workers.run(job)
         over = report is not None  # before its worker was to die
-        report = report or nursery.life(msgspec.structs.replace(job, death=None))
+        report = report or workers.run(msgspec.structs.replace(job, death=None))
         assert report is not None
         check_used_once(check_finished(job, report))
         if over:
@@ -44,16 +44,16 @@ def test_an_approved_payment_is_made_once_wherever_the_worker_dies(
             return
 
 
-def test_a_held_payment_waits_through_the_death_of_its_worker(nursery: Nursery, tmp_path: Path) -> None:
+def test_a_held_payment_waits_through_the_death_of_its_worker(workers: ForkServer, tmp_path: Path) -> None:
     job = Job(directory=str(tmp_path), held=True)
 
-    for _ in range(3):  # each life takes the run, finds that it waits, and leaves
-        report = nursery.life(msgspec.structs.replace(job, settles=False))
+    for _ in range(3):  # each worker takes the run, finds that it waits, and ends
+        report = workers.run(msgspec.structs.replace(job, settles=False))
         assert report is not None
         assert report.waiting is not None
         assert report.waiting.what == "pay"
-    assert [call for call in seen(job.world) if call.name == "pay"] == []
-    report = nursery.life(job)
+    assert [call for call in read_calls(job.world) if call.name == "pay"] == []
+    report = workers.run(job)
 
     assert report is not None
     assert report.settled == 1

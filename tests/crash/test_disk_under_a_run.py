@@ -1,4 +1,4 @@
-"""F04, F05: the journal's disk fails or is full under a live run. Nothing is acted on, and nothing is lost."""
+"""F04, F05: the journal's disk fails or is full during a live run. Nothing more is acted on, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from crash.desk import ANSWER, REQUEST
-from crash.here import Door, busy_desk, sea_on, shop
+from crash.in_process import Door, busy_desk, sea_on, shop
 from crash.job import settle
 from crash.world import World
 from journal.disk import Disk
@@ -17,7 +17,7 @@ from seawall import Outcome, Refused, Run, Seawall, Waiting
 from seawall.core.errors import JournalFailed, JournalFull
 
 CALLS = [1, 2, 4, 8, 13, 15, 16, 17, 20, 22]
-"""Of the 22 that a run makes: the fault comes during the call."""
+"""Calls, of the 22 that a run makes, during which the fault occurs."""
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ async def settled(sea: Seawall, world: World, run: Run) -> Outcome:
 
 
 async def intended(sea: Seawall, run: Run) -> int:
-    """Steps whose intent was on disk when it failed: those may be on their way to the world."""
+    """Returns how many steps had their intent on disk when it failed: these calls may reach the world."""
     return len((await sea.state(run.id)).in_flight)
 
 
@@ -98,7 +98,7 @@ def test_a_failed_sync_stops_everything_and_another_process_goes_on(
 
 
 def test_what_ended_in_memory_alone_leaves_nothing_in_the_session(tmp_path: Path, disk: Disk) -> None:
-    """The last append fails: the conversation that it was to record must not be taken as recorded."""
+    """The last append fails; the next run must not use the conversation that this append should have recorded."""
 
     async def scenario() -> None:
         door = Door()

@@ -13,16 +13,16 @@ import pytest
 
 from crash.check import check_finished
 from crash.desk import ANSWER, REQUEST
-from crash.here import PATIENCE_S, Door, busy_desk, sea_on, shop
+from crash.fork_server import ForkServer, run_in_new_interpreter
+from crash.in_process import PATIENCE_S, Door, busy_desk, sea_on, shop
 from crash.job import Death, Job, Report, settle
-from crash.nursery import Nursery, fresh_life
 from seawall import Broken, Seawall, Waiting
 
 SHARDS = 3
 
 
-def finish(nursery: Nursery, job: Job) -> Report:
-    report = nursery.life(msgspec.structs.replace(job, death=None))
+def finish(workers: ForkServer, job: Job) -> Report:
+    report = workers.run(msgspec.structs.replace(job, death=None))
     assert report is not None
     return report
 
@@ -30,28 +30,28 @@ def finish(nursery: Nursery, job: Job) -> Report:
 @pytest.mark.parametrize("shard", range(SHARDS))
 @pytest.mark.parametrize("where", ["journal", "world"])
 def test_ctrl_c_at_any_moment_leaves_a_run_that_goes_on_at_once(
-    nursery: Nursery, tmp_path: Path, where: Literal["journal", "world"], shard: int
+    workers: ForkServer, tmp_path: Path, where: Literal["journal", "world"], shard: int
 ) -> None:
     for at in count(shard + 1, SHARDS):
         job = Job(
             directory=str(tmp_path / str(at)), death=Death(at, where, at % 2 == 0, signal=signal.SIGINT)
         )
         Path(job.directory).mkdir()
-        report = nursery.life(job)
+        report = workers.run(job)
         assert report is not None
         if report.error is None:
             assert at > 20
             check_finished(job, report)
             return
         assert report.error.startswith("KeyboardInterrupt"), report
-        check_finished(job, finish(nursery, job))
+        check_finished(job, finish(workers, job))
 
 
 def test_ctrl_c_in_a_new_interpreter(tmp_path: Path) -> None:
     job = Job(directory=str(tmp_path), death=Death(9, "world", signal=signal.SIGINT))
 
-    stopped = fresh_life(job)
-    report = fresh_life(msgspec.structs.replace(job, death=None))
+    stopped = run_in_new_interpreter(job)
+    report = run_in_new_interpreter(msgspec.structs.replace(job, death=None))
 
     assert stopped is not None
     assert str(stopped.error).startswith("KeyboardInterrupt")
@@ -93,7 +93,7 @@ def test_a_task_that_is_cancelled_leaves_a_run_that_goes_on_at_once(tmp_path: Pa
     asyncio.run(scenario())
 
 
-def test_whoever_waits_for_a_run_may_be_cancelled_without_it(tmp_path: Path) -> None:
+def test_a_task_that_waits_for_a_run_may_be_cancelled_without_it(tmp_path: Path) -> None:
     async def scenario() -> None:
         door = Door()
         async with sea_on(tmp_path / "journal.db") as sea:
@@ -155,7 +155,7 @@ def test_closing_while_a_run_is_being_recorded_leaves_it_to_be_resumed(tmp_path:
     asyncio.run(scenario())
 
 
-def test_a_handle_tells_that_its_process_gave_the_run_up(tmp_path: Path) -> None:
+def test_a_handle_says_that_its_process_gave_the_run_up(tmp_path: Path) -> None:
     async def scenario() -> None:
         door = Door()
         async with sea_on(tmp_path / "journal.db") as sea:

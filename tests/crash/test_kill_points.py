@@ -11,20 +11,21 @@ import msgspec
 import pytest
 
 from crash.check import check_finished
+from crash.fork_server import ForkServer, run_in_new_interpreter
 from crash.job import Death, Job, Report
-from crash.nursery import Nursery, fresh_life
-from crash.world import seen, times
+from crash.world import count_times, read_calls
 
 SHARDS = 6
-"""Tests that share the kill points of one kind, so that several processes can have them."""
-LIVES = 12
-"""Of one run in the random tests."""
+"""The kill points of one kind are divided among this many tests, so that several processes can run them."""
+DEATHS = 12
+"""Deaths of one run in the random tests."""
 DISK_STRIDE = 11
-"""Every write of the disk would be some hundred deaths; a prime step meets pages of every kind."""
+"""Every how many writes of the disk a worker dies: all writes would be some hundred deaths, and a prime number meets
+pages of every kind."""
 
 
-def finish(nursery: Nursery, job: Job) -> Report:
-    report = nursery.life(msgspec.structs.replace(job, death=None))
+def finish(workers: ForkServer, job: Job) -> Report:
+    report = workers.run(msgspec.structs.replace(job, death=None))
     assert report is not None
     return report
 
@@ -38,82 +39,82 @@ def job_in(directory: Path, death: Death | None = None) -> Job:
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("where", ["journal", "world"])
 def test_a_worker_may_die_at_any_write_and_any_call(
-    nursery: Nursery, tmp_path: Path, where: Literal["journal", "world"], after: bool, shard: int
+    workers: ForkServer, tmp_path: Path, where: Literal["journal", "world"], after: bool, shard: int
 ) -> None:
     for at in count(shard + 1, SHARDS):
         job = job_in(tmp_path / str(at), Death(at, where, after))
-        report = nursery.life(job)
+        report = workers.run(job)
         if report is not None:  # the run has fewer writes than that
             assert at > 20
             check_finished(job, report)
             return
-        check_finished(job, finish(nursery, job))
+        check_finished(job, finish(workers, job))
 
 
 @pytest.mark.parametrize("shard", range(3))
 def test_a_worker_may_die_in_the_middle_of_a_write_to_the_disk(
-    nursery: Nursery, tmp_path: Path, shard: int
+    workers: ForkServer, tmp_path: Path, shard: int
 ) -> None:
     for at in count(1 + DISK_STRIDE * shard, 3 * DISK_STRIDE):
         job = job_in(tmp_path / str(at), Death(at, "disk", after=at % 2 == 0))
-        report = nursery.life(job)
+        report = workers.run(job)
         if report is not None:
             check_finished(job, report)
             return
-        check_finished(job, finish(nursery, job))
+        check_finished(job, finish(workers, job))
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_a_run_survives_one_death_after_another(nursery: Nursery, tmp_path: Path, seed: int) -> None:
+def test_a_run_survives_one_death_after_another(workers: ForkServer, tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
     job = job_in(tmp_path / "run")
-    for _ in range(LIVES):
+    for _ in range(DEATHS):
         where: Literal["journal", "world", "disk"] = rng.choice(("journal", "world", "disk"))
         at = rng.randint(1, 60) if where == "disk" else rng.randint(1, 8)
         death = Death(at, where, rng.random() < 0.5)
-        report = nursery.life(msgspec.structs.replace(job, death=death))
+        report = workers.run(msgspec.structs.replace(job, death=death))
         if report is not None:
             break
-    check_finished(job, finish(nursery, job))
+    check_finished(job, finish(workers, job))
 
 
 @pytest.mark.parametrize(
     "death", [Death(9), Death(17, after=True), Death(16, "world", after=True), Death(17, "world")], ids=str
 )
-def test_the_same_with_a_new_interpreter_for_each_life(tmp_path: Path, death: Death) -> None:
+def test_the_same_with_a_new_interpreter_for_each_worker(tmp_path: Path, death: Death) -> None:
     job = job_in(tmp_path / "run", death)
 
-    assert fresh_life(job) is None
-    report = fresh_life(msgspec.structs.replace(job, death=None))
+    assert run_in_new_interpreter(job) is None
+    report = run_in_new_interpreter(msgspec.structs.replace(job, death=None))
 
     assert report is not None
     check_finished(job, report)
 
 
 def test_a_payment_that_was_made_and_not_recorded_waits_for_a_person(
-    nursery: Nursery, tmp_path: Path
+    workers: ForkServer, tmp_path: Path
 ) -> None:
     job = job_in(tmp_path / "run")
-    paying = paying_call(nursery, tmp_path)
+    paying = paying_call(workers, tmp_path)
 
-    nursery.life(msgspec.structs.replace(job, death=Death(paying, "world", after=True)))
-    waiting = nursery.life(msgspec.structs.replace(job, settles=False))
+    workers.run(msgspec.structs.replace(job, death=Death(paying, "world", after=True)))
+    waiting = workers.run(msgspec.structs.replace(job, settles=False))
 
     assert waiting is not None
     assert waiting.waiting is not None
     assert waiting.waiting.what == "pay"
-    report = finish(nursery, job)
+    report = finish(workers, job)
     assert report.settled == 1
     check_finished(job, report)
 
 
-def test_a_payment_that_was_intended_and_not_made_is_made_once_a_person_has_said_so(
-    nursery: Nursery, tmp_path: Path
+def test_a_payment_that_was_intended_and_not_made_is_made_once_a_person_has_approved_it(
+    workers: ForkServer, tmp_path: Path
 ) -> None:
-    job = job_in(tmp_path / "run", Death(paying_call(nursery, tmp_path), "world"))
+    job = job_in(tmp_path / "run", Death(paying_call(workers, tmp_path), "world"))
 
-    nursery.life(job)
-    report = finish(nursery, job)
+    workers.run(job)
+    report = finish(workers, job)
 
     assert report.settled == 1
     assert report.outcome is not None
@@ -121,19 +122,21 @@ def test_a_payment_that_was_intended_and_not_made_is_made_once_a_person_has_said
     check_finished(job, report)
 
 
-def test_an_effect_that_honours_its_key_is_attempted_again_under_it(nursery: Nursery, tmp_path: Path) -> None:
-    job = job_in(tmp_path / "run", Death(paying_call(nursery, tmp_path) + 1, "world", after=True))
+def test_an_effect_that_honours_its_key_is_attempted_again_under_it(
+    workers: ForkServer, tmp_path: Path
+) -> None:
+    job = job_in(tmp_path / "run", Death(paying_call(workers, tmp_path) + 1, "world", after=True))
 
-    nursery.life(job)
-    report = finish(nursery, job)
+    workers.run(job)
+    report = finish(workers, job)
 
     assert report.settled == 0
     check_finished(job, report)
-    assert list(times(job.world, "notify").values()) == [2]
+    assert list(count_times(job.world, "notify").values()) == [2]
 
 
-def paying_call(nursery: Nursery, tmp_path: Path) -> int:
-    """The number of the call that pays, in a run without a crash."""
+def paying_call(workers: ForkServer, tmp_path: Path) -> int:
+    """Returns the number of the call that pays, in a run without a crash."""
     job = job_in(tmp_path / "undisturbed")
-    check_finished(job, finish(nursery, job))
-    return next(call.number for call in seen(job.world) if call.name == "pay")
+    check_finished(job, finish(workers, job))
+    return next(call.number for call in read_calls(job.world) if call.name == "pay")

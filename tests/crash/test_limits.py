@@ -1,4 +1,4 @@
-"""Limits hold over all lives of a run together, as the world counts them: what a crash lost counts as spent."""
+"""Limits hold over all workers of a run together, by the world's count: what a crash lost counts as spent."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from crash.check import Story, check_nothing_lost, check_nothing_twice, check_within
+from crash.fork_server import ForkServer
 from crash.job import Death, Job
-from crash.nursery import Nursery
 from seawall import Limits
 
 ENOUGH_WITHOUT_A_CRASH = {
@@ -19,16 +19,16 @@ ENOUGH_WITHOUT_A_CRASH = {
     "tokens": Limits(active_s=60, tokens=2_600),
     "usd": Limits(active_s=60, usd=Decimal("0.003")),
 }
-"""What the run needs, and next to nothing beyond."""
+"""What the run needs, and hardly more."""
 LIVES = 12
 MANY_LIVES = 40
 
 
 @pytest.mark.parametrize("limits", ENOUGH_WITHOUT_A_CRASH.values(), ids=ENOUGH_WITHOUT_A_CRASH.keys())
-def test_the_limits_are_enough_for_a_run_that_nothing_comes_between(
-    nursery: Nursery, tmp_path: Path, limits: Limits
+def test_the_limits_are_enough_for_a_run_without_a_crash(
+    workers: ForkServer, tmp_path: Path, limits: Limits
 ) -> None:
-    report = nursery.life(Job(directory=str(tmp_path), limits=limits, estimated=True))
+    report = workers.run(Job(directory=str(tmp_path), limits=limits, estimated=True))
 
     assert report is not None
     assert report.outcome is not None
@@ -37,16 +37,16 @@ def test_the_limits_are_enough_for_a_run_that_nothing_comes_between(
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("limits", ENOUGH_WITHOUT_A_CRASH.values(), ids=ENOUGH_WITHOUT_A_CRASH.keys())
-def test_no_limit_is_passed_over_many_lives(
-    nursery: Nursery, tmp_path: Path, limits: Limits, seed: int
+def test_no_limit_is_exceeded_over_many_workers(
+    workers: ForkServer, tmp_path: Path, limits: Limits, seed: int
 ) -> None:
     rng = random.Random(seed)
     job = Job(directory=str(tmp_path), limits=limits, estimated=True)
     for _ in range(LIVES):
         death = Death(rng.randint(1, 6), rng.choice(("journal", "world")), rng.random() < 0.5)
-        if nursery.life(msgspec.structs.replace(job, death=death)) is not None:
+        if workers.run(msgspec.structs.replace(job, death=death)) is not None:
             break
-    report = nursery.life(job)
+    report = workers.run(job)
 
     story = Story(job)
     check_within(story, limits)
@@ -62,12 +62,14 @@ def test_no_limit_is_passed_over_many_lives(
 
 
 @pytest.mark.parametrize("limits", ENOUGH_WITHOUT_A_CRASH.values(), ids=ENOUGH_WITHOUT_A_CRASH.keys())
-def test_what_crashes_took_again_and_again_is_spent(nursery: Nursery, tmp_path: Path, limits: Limits) -> None:
-    """The provider charges for a reply that nobody lived to record."""
+def test_what_crashes_took_again_and_again_is_spent(
+    workers: ForkServer, tmp_path: Path, limits: Limits
+) -> None:
+    """The provider charges for a reply that no worker lived to record."""
     job = Job(directory=str(tmp_path), limits=limits, estimated=True)
     death = Death(19, "world", after=True)
     for _ in range(MANY_LIVES):
-        report = nursery.life(msgspec.structs.replace(job, death=death))
+        report = workers.run(msgspec.structs.replace(job, death=death))
         death = Death(1, "world", after=True)
         if report is not None:
             break

@@ -1,4 +1,4 @@
-"""F13, F14, F15: one owner at a time, whatever stops, races or turns the clock."""
+"""F13, F14, F15: a run has one owner at a time, when workers are stopped or race and when the clock is changed."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from crash.here import PATIENCE_S, Door, sea_on, shop
+from crash.fork_server import ForkServer
+from crash.in_process import PATIENCE_S, Door, sea_on, shop
 from crash.job import Death, Job, Report
-from crash.nursery import Nursery
-from crash.world import seen
+from crash.world import read_calls
 from seawall import Refused, Run, Seawall
 from seawall.core.clock import SystemClock
 from seawall.core.errors import Fenced
 from seawall.core.events import RunEnded, RunTaken
 
 LEASE_S = 1.0
-"""Short, because a stopped process is waited for; above the half second after which it looks again itself."""
+"""Short, because the test waits for the lease of a stopped process to end; longer than the half second after which a
+process checks its lease itself."""
 
 
 class WrongClock(SystemClock):
-    """The machine's clock, with a wall time that somebody turns."""
+    """The machine's clock, with a wall time that the test can change."""
 
     turned_s = 0.0
 
@@ -53,7 +54,7 @@ def test_a_run_is_not_resumed_while_it_runs_elsewhere(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_whoever_takes_a_run_by_force_has_it_and_the_other_is_fenced_off(tmp_path: Path) -> None:
+def test_a_process_that_takes_a_run_by_force_has_it_and_the_other_is_fenced_off(tmp_path: Path) -> None:
     async def scenario() -> None:
         door, free = Door(), Door()
         free.open.set()
@@ -70,7 +71,7 @@ def test_whoever_takes_a_run_by_force_has_it_and_the_other_is_fenced_off(tmp_pat
 
 
 @pytest.mark.parametrize("at_once", [2, 5])
-def test_of_several_that_resume_a_run_at_once_one_wins(tmp_path: Path, at_once: int) -> None:
+def test_of_several_processes_that_resume_a_run_at_once_one_wins(tmp_path: Path, at_once: int) -> None:
     async def scenario() -> None:
         door, calls = Door(), list[str]()
         path = tmp_path / "journal.db"
@@ -98,10 +99,10 @@ def test_of_several_that_resume_a_run_at_once_one_wins(tmp_path: Path, at_once: 
     asyncio.run(scenario())
 
 
-def take_over(nursery: Nursery, job: Job) -> Report:
-    """Go on with a run as soon as its stopped owner's lease is over."""
+def take_over(workers: ForkServer, job: Job) -> Report:
+    """Resumes a run as soon as the lease of its stopped owner is over."""
     for _ in range(200):
-        report = nursery.life(msgspec.structs.replace(job, death=None))
+        report = workers.run(msgspec.structs.replace(job, death=None))
         assert report is not None
         if report.error is None:
             return report
@@ -111,14 +112,14 @@ def take_over(nursery: Nursery, job: Job) -> Report:
 
 @pytest.mark.parametrize(("at", "after"), [(5, False), (12, True), (18, False)])
 def test_a_worker_that_was_stopped_past_its_lease_is_fenced_off(
-    nursery: Nursery, tmp_path: Path, at: int, after: bool
+    workers: ForkServer, tmp_path: Path, at: int, after: bool
 ) -> None:
     stops = Death(at, "journal", after, signal=signal.SIGSTOP)
     job = Job(directory=str(tmp_path), lease_s=LEASE_S, death=stops)
-    pid = nursery.stopped_life(job)
+    pid = workers.run_until_stopped(job)
 
-    report = take_over(nursery, job)
-    late = nursery.continued(job, pid)
+    report = take_over(workers, job)
+    late = workers.continue_stopped(job, pid)
 
     assert late.outcome is None
     assert late.error is not None
@@ -127,11 +128,11 @@ def test_a_worker_that_was_stopped_past_its_lease_is_fenced_off(
 
 
 def test_a_worker_that_was_stopped_before_it_paid_does_not_pay_when_another_has(
-    nursery: Nursery, tmp_path: Path
+    workers: ForkServer, tmp_path: Path
 ) -> None:
     undisturbed = Job(directory=str(tmp_path / "undisturbed"))
     Path(undisturbed.directory).mkdir()
-    nursery.life(undisturbed)
+    workers.run(undisturbed)
     for at in range(12, 24):  # one of these appends brings the intent to pay
         job = Job(
             directory=str(tmp_path / str(at)),
@@ -139,25 +140,25 @@ def test_a_worker_that_was_stopped_before_it_paid_does_not_pay_when_another_has(
             death=Death(at, "journal", after=True, signal=signal.SIGSTOP),
         )
         Path(job.directory).mkdir()
-        pid = nursery.stopped_life(job)
-        if seen(job.world)[-1].name == "find_order" and paid(job) == 0:
-            report = take_over(nursery, job)
+        pid = workers.run_until_stopped(job)
+        if read_calls(job.world)[-1].name == "find_order" and paid(job) == 0:
+            report = take_over(workers, job)
             assert report.settled == 1, "the effect was in doubt"
-            nursery.continued(job, pid)
+            workers.continue_stopped(job, pid)
             assert paid(job) == 1
             return
-        nursery.continued(job, pid)
+        workers.continue_stopped(job, pid)
     pytest.fail("no append brought the intent to pay")
 
 
 def paid(job: Job) -> int:
-    return sum(1 for call in seen(job.world) if call.name == "pay")
+    return sum(1 for call in read_calls(job.world) if call.name == "pay")
 
 
 def check_finished_by_another(job: Job, report: Report) -> None:
-    """All that holds after a crash; reads that the stopped one had in hand may have been made by both."""
+    """Checks what holds after a crash; the reads that the stopped worker had in flight may be made by both workers."""
     assert report.outcome is not None
-    calls = seen(job.world)
+    calls = read_calls(job.world)
     assert sum(1 for call in calls if call.name == "pay") == 1
     assert report.outcome.status == "completed"
 
@@ -184,7 +185,7 @@ def test_a_turned_wall_clock_neither_ends_a_run_nor_its_lease(tmp_path: Path, tu
 
 
 @pytest.mark.parametrize("turned_s", [-3600.0, 86_400.0], ids=["an-hour-back", "a-day-ahead"])
-def test_a_run_keeps_its_active_seconds_when_the_clock_is_turned_between_two_lives(
+def test_a_run_keeps_its_active_seconds_when_the_clock_is_changed_between_two_workers(
     tmp_path: Path, turned_s: float
 ) -> None:
     async def scenario() -> None:

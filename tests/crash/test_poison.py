@@ -1,4 +1,4 @@
-"""F24: a run that takes every worker with it is set aside, and the others go on."""
+"""F24: a run that kills every worker is set aside, and other runs go on."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from crash.here import Door, sea_on, shop
+from crash.fork_server import ForkServer
+from crash.in_process import Door, sea_on, shop
 from crash.job import Death, Job
-from crash.nursery import Nursery
 from seawall.runtime.recovery import MAX_TRIES, Recovery, find_resumable
 
 
@@ -32,15 +32,15 @@ def recovery(job: Job) -> Recovery:
     ids=["at-a-call", "after-taking", "after-recording"],
 )
 def test_a_run_is_set_aside_once_it_was_taken_three_times_and_no_step_got_done(
-    nursery: Nursery, tmp_path: Path, first: Death, then: Death
+    workers: ForkServer, tmp_path: Path, first: Death, then: Death
 ) -> None:
     job = Job(directory=str(tmp_path))
-    tries = 0 if first.at > 1 else 1  # the life that made steps does not count
-    assert nursery.life(msgspec.structs.replace(job, death=first)) is None
+    tries = 0 if first.at > 1 else 1  # the worker that made steps does not count
+    assert workers.run(msgspec.structs.replace(job, death=first)) is None
     for _ in range(MAX_TRIES - tries):
         found = recovery(job)
         assert len(found.resumable) == 1, found
-        assert nursery.life(msgspec.structs.replace(job, death=then)) is None
+        assert workers.run(msgspec.structs.replace(job, death=then)) is None
 
     found = recovery(job)
 
@@ -48,16 +48,18 @@ def test_a_run_is_set_aside_once_it_was_taken_three_times_and_no_step_got_done(
     aside = found.set_aside[0]
     assert f"run {aside.row.run} was taken {MAX_TRIES} times" in aside.reason
     assert f"seawall resume {aside.row.run}" in aside.reason
-    report = nursery.life(job)  # by its name it is tried once more
+    report = workers.run(job)  # by its name it is tried once more
     assert report is not None
     assert report.outcome is not None
     assert report.outcome.status == "completed"
 
 
-def test_a_run_that_goes_on_a_step_each_life_is_not_set_aside(nursery: Nursery, tmp_path: Path) -> None:
+def test_a_run_that_makes_a_step_with_each_worker_is_not_set_aside(
+    workers: ForkServer, tmp_path: Path
+) -> None:
     job = Job(directory=str(tmp_path))
     for _ in range(MAX_TRIES + 2):
-        assert nursery.life(msgspec.structs.replace(job, death=Death(3, after=True))) is None
+        assert workers.run(msgspec.structs.replace(job, death=Death(3, after=True))) is None
         assert len(recovery(job).resumable) == 1
 
 

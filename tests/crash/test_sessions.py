@@ -1,4 +1,4 @@
-"""A session's runs stay serial across crashes, and a run that nobody drives can be ended."""
+"""A session's runs stay serial across crashes, and a run that no process drives can be ended."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from crash.here import PATIENCE_S, Door, sea_on, shop
+from crash.in_process import PATIENCE_S, Door, sea_on, shop
 from seawall import Broken, Refused, Run, Waiting
 from seawall.journal.protocol import Command
 
 
 async def interrupted(path: Path, *, effect: bool = False, session: str | None = "s-1") -> str:
-    """A run whose process is gone in the middle of its tool call."""
+    """Makes a run whose process ends during its tool call."""
     door = Door()
     async with sea_on(path) as sea:
         run = await sea.start(shop(door, effect=effect), "Ship order 1042.", session=session)
@@ -44,9 +44,7 @@ def test_a_session_waits_for_its_interrupted_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("effect", [False, True], ids=["read", "effect"])
-def test_an_interrupted_run_that_nobody_drives_is_ended_by_who_cancels_it(
-    tmp_path: Path, effect: bool
-) -> None:
+def test_an_interrupted_run_is_ended_by_the_process_that_cancels_it(tmp_path: Path, effect: bool) -> None:
     async def scenario() -> None:
         path = tmp_path / "journal.db"
         first = await interrupted(path, effect=effect)
@@ -67,7 +65,9 @@ def test_an_interrupted_run_that_nobody_drives_is_ended_by_who_cancels_it(
 
 
 @pytest.mark.parametrize("here", [True, False], ids=["here", "elsewhere"])
-def test_a_run_that_waits_for_a_person_is_ended_by_who_cancels_it(tmp_path: Path, here: bool) -> None:
+def test_a_run_that_waits_for_a_person_is_ended_by_the_process_that_cancels_it(
+    tmp_path: Path, here: bool
+) -> None:
     async def scenario() -> None:
         path = tmp_path / "journal.db"
         first = await interrupted(path, effect=True)

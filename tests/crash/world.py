@@ -1,4 +1,4 @@
-"""The world outside of Seawall: every call that reaches it is counted here, in a file that outlives processes."""
+"""The world outside of Seawall: it counts every call that reaches it, in a file that outlives processes."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ class Call(NamedTuple):
     depth: int = 0
 
 
-def seen(path: Path) -> list[Call]:
-    """Everything that has happened in a world, in order; nothing if it never began."""
+def read_calls(path: Path) -> list[Call]:
+    """Returns every call that reached a world, in order; none if the file does not exist."""
     if not path.exists():
         return []
     return [Call(**json.loads(line)) for line in path.read_text().splitlines()]
 
 
-def times(path: Path, name: str) -> Counter[str]:
-    """How often each identity of `name` happened."""
-    return Counter(call.identity for call in seen(path) if call.name == name)
+def count_times(path: Path, name: str) -> Counter[str]:
+    """Returns how often each identity of `name` was called."""
+    return Counter(call.identity for call in read_calls(path) if call.name == name)
 
 
 class World:
-    """Appends a line a call; process death loses none of them. `on_call` is told before and after each."""
+    """Appends a line for each call; the death of a process loses none. `on_call` is called before and after each."""
 
     def __init__(self, path: Path, on_call: Callable[[int, bool], None] = lambda number, done: None) -> None:
         self._path = path
@@ -46,7 +46,7 @@ class World:
         self._begun = self._number
 
     def happen(self, kind: str, name: str, identity: str, **more: Any) -> int:
-        """Count one call; its number, from 1."""
+        """Counts one call; returns its number, from 1."""
         with self._lock:
             number = self._number + 1
             self._on_call(number - self._begun, False)
@@ -58,5 +58,5 @@ class World:
             return number
 
     def calls(self, kind: str | None = None) -> list[Call]:
-        """What has happened so far, in order."""
-        return [call for call in seen(self._path) if kind in (None, call.kind)]
+        """Returns the calls so far, in order."""
+        return [call for call in read_calls(self._path) if kind in (None, call.kind)]

@@ -1,4 +1,4 @@
-"""What every journal does. A new implementation subclasses these and says how it is opened."""
+"""What every journal does. The tests of an implementation subclass these and say how it is opened."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class JournalContract(
     AccountsContract,
     RetentionContract,
 ):
-    """All of it, for a journal that one process opens."""
+    """Everything that a journal does for one process."""
 
 
 class SharedContract(SharedRecordsContract, SharedAccountsContract):
-    """For journals that several handles (of one or more processes) open at once."""
+    """What a journal does when several handles, of one or more processes, have it open."""
 
     def test_what_one_wrote_the_other_reads(self, open_journal: Open) -> None:
         async def scenario() -> None:

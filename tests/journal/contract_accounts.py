@@ -32,7 +32,7 @@ def usd(text: str) -> Spend:
 
 
 async def of(journal: Journal, tenant: str, day: str = DAY) -> tuple[Spend, Spend]:
-    """What an account has spent and reserved."""
+    """Returns what an account has spent and reserved."""
     found = await journal.accounts(tenant=tenant, day=day)
     assert len(found) <= 1
     return (found[0].spent, found[0].reserved) if found else (Spend(), Spend())
@@ -323,7 +323,7 @@ class ReserveContract:
 
 
 class AccountsContract(BookingContract, ReserveContract):
-    """All of it, in one handle."""
+    """Everything about accounts, in one handle."""
 
 
 class SharedAccountsContract:

@@ -1,4 +1,4 @@
-"""What every journal does with commands, live settings and news."""
+"""What every journal does with commands, live settings and watchers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from seawall.journal.protocol import Command, Setting
 
 
 class InboxContract:
-    """Commands, live settings and news."""
+    """Commands, live settings and watchers."""
 
     def test_commands_arrive_in_order(self, open_journal: Open) -> None:
         async def scenario() -> None:

@@ -25,7 +25,7 @@ from seawall.testing import ManualClock
 
 
 class RetentionContract:
-    """Pruning, erasing, checking."""
+    """Pruning, erasing and verifying."""
 
     def test_an_erased_body_is_gone_and_the_journal_still_verifies(self, open_journal: Open) -> None:
         async def scenario() -> None:

@@ -353,7 +353,7 @@ class RunContract:
 
 
 class LeaseContract:
-    """Who may append."""
+    """Leases: which process may append."""
 
     def test_a_run_in_live_hands_is_refused_and_its_owner_named(self, open_journal: Open) -> None:
         async def scenario() -> None:

@@ -28,18 +28,18 @@ def _io_error(extended: int) -> apsw.IOError:
 
 @dataclass
 class Disk:
-    """What goes wrong, and what has happened so far. Register it with `mount`, use `name` as the VFS."""
+    """The faults of a disk, and what has happened to it. `mount` registers it; `name` is the name of its VFS."""
 
     name: str = field(default_factory=lambda: f"disk-{os.getpid()}-{next(_names)}")
     sync_fails: bool = False
     full: bool = False
     """Writes beyond the end of a file are refused."""
     short: bool = False
-    """With `full`: half of the bytes are written first."""
+    """With `full`: half of the bytes are written before the write is refused."""
     dies_at_write: int | None = None
     """From this write on (counted from 1) nothing reaches the disk any more."""
     torn: bool = False
-    """The write at which it dies is written by half."""
+    """Half of the write at which it dies reaches the disk."""
     on_death: Callable[[], None] | None = None
     """Called when the disk dies, for example `os._exit`."""
     writes: int = 0
@@ -49,16 +49,16 @@ class Disk:
     _vfs: Any = None
 
     def mount(self) -> Disk:
-        """Make SQLite know it."""
+        """Registers the disk with SQLite."""
         self._vfs = _Vfs(self)
         return self
 
     def unmount(self) -> None:
-        """Make SQLite forget it."""
+        """Unregisters the disk."""
         self._vfs.unregister()
 
     def cut_power(self) -> None:
-        """Undo every write that was not synced; what was shared in memory is gone."""
+        """Undoes every write that was not synced, and removes the shared memory of SQLite."""
         self.dead = True
         for path, undo in self._unsynced.items():
             with Path(path).open("r+b") as file:

@@ -1,4 +1,4 @@
-"""Small runs to tell a journal about."""
+"""Small runs to record in a journal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Open = Callable[[], Journal]
 
 @asynccontextmanager
 async def opened(open_journal: Open) -> AsyncIterator[Journal]:
-    """A journal that is closed at the end."""
+    """Opens a journal, and closes it at the end."""
     journal = open_journal()
     try:
         yield journal
@@ -27,7 +27,7 @@ async def opened(open_journal: Open) -> AsyncIterator[Journal]:
 
 
 def started(run: str, **fields: str | None) -> RunStarted:
-    """The first event of a run of tenant `acme`."""
+    """Returns the first event of a run of tenant `acme`."""
     event = RunStarted(
         at=1.0,
         run=run,
@@ -43,56 +43,56 @@ def started(run: str, **fields: str | None) -> RunStarted:
 
 
 def taken(history: Ref | None = None) -> RunTaken:
-    """A process took the run."""
+    """Returns the event that a process took the run."""
     return RunTaken(at=1.5, owner="host:1:1", epoch=1, left_s=9.0, history=history)
 
 
 def intended(step: int, arguments: bytes = b"{}") -> StepIntended:
-    """A tool call that is about to be made."""
+    """Returns the intent of a tool call."""
     return StepIntended(
         at=2.0, step=step, kind="tool", name="find_order", agent="clerk", frame=0, input=ref_of(arguments)
     )
 
 
 def done(step: int, result: bytes) -> StepDone:
-    """What came of it."""
+    """Returns the result of a tool call."""
     return StepDone(at=3.0, step=step, status="ok", output=ref_of(result))
 
 
 def ended(status: Status = "completed", transcript: Ref | None = None) -> RunEnded:
-    """The outcome."""
+    """Returns the outcome of a run."""
     return RunEnded(at=4.0, status=status, transcript=transcript)
 
 
 def bodies(*contents: bytes) -> dict[Ref, bytes]:
-    """Contents under their addresses."""
+    """Returns contents under their addresses."""
     return {ref_of(content): content for content in contents}
 
 
 def manifest(prev: Ref | None, messages: Sequence[bytes]) -> bytes:
-    """A transcript."""
+    """Returns the manifest of a conversation."""
     return to_canonical_bytes({"prev": prev, "messages": [ref_of(message) for message in messages]})
 
 
 async def begin(journal: Journal, run: str, **fields: str | None) -> Lease:
-    """Create a run that this journal owns."""
+    """Creates a run that this journal owns."""
     return await journal.create(started(run, **fields), [], bodies(INTENT))
 
 
 async def step(journal: Journal, lease: Lease, seq: int, result: bytes) -> list[Event]:
-    """Append one step, two events, at `seq`."""
+    """Appends the two events of a step at `seq`."""
     events: list[Event] = [intended(seq), done(seq, result)]
     await journal.append(lease, seq, events, bodies(b"{}", result))
     return events
 
 
 async def finish(journal: Journal, lease: Lease, seq: int, status: Status = "completed") -> None:
-    """Append the outcome at `seq`."""
+    """Appends the outcome at `seq`."""
     await journal.append(lease, seq, [ended(status)], {}, summary=Summary(status=status))
 
 
 async def whole_run(journal: Journal, run: str, results: Sequence[bytes], **fields: str | None) -> None:
-    """A run from its request to its outcome, one step a result."""
+    """Records a run from its request to its outcome, with one step for each result."""
     lease = await begin(journal, run, **fields)
     seq = 1
     for result in results:

@@ -135,7 +135,7 @@ def test_others_write_while_a_journal_is_pruned_and_verified(path: str) -> None:
     asyncio.run(scenario())
 
 
-def test_a_writer_that_meets_the_unforeseen_fails_who_waits(
+def test_an_unforeseen_error_of_the_writer_reaches_the_callers_that_wait(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def break_it(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""The contract, on every implementation."""
+"""The contract, for every implementation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from seawall.testing import ManualClock
 
 
 class TestSqliteFile(JournalContract, SharedContract):
-    """A file."""
+    """A journal in a file."""
 
     @pytest.fixture
     def open_journal(self, tmp_path: Path, clock: ManualClock) -> Open:
@@ -21,7 +21,7 @@ class TestSqliteFile(JournalContract, SharedContract):
 
 
 class TestSqliteMemory(JournalContract):
-    """Memory: the same code without a mark."""
+    """A journal in memory: the same code without a high-water mark."""
 
     @pytest.fixture
     def open_journal(self, clock: ManualClock) -> Open:

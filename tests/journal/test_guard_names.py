@@ -1,4 +1,4 @@
-"""Two guards were renamed, and journals were not: what an older version recorded means the same today."""
+"""Two guards were renamed; journals keep the old names, and what an older version recorded means the same today."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @pytest.fixture
 def path(tmp_path: Path) -> str:
-    """A file of the names before: a run that `Limits` halted, one that `Budget` halted, two live settings."""
+    """A file with the old names: a run that `Limits` halted, one that `Budget` halted, and two live settings."""
     path = str(tmp_path / "journal.db")
     database = apsw.Connection(path)
     database.execute(SCHEMA_2)
@@ -30,7 +30,7 @@ def path(tmp_path: Path) -> str:
 
 
 async def halted_by(sea: Seawall) -> dict[str, list[str]]:
-    """By the guard's name in the run's row: its name in the outcome, in the verdict and in the end."""
+    """Returns, by the guard's name in the run's row, its names in the outcome, in the verdict and in `RunEnded`."""
     found: dict[str, list[str]] = {}
     for row in await sea.journal.runs(status="halted"):
         assert row.summary is not None
@@ -44,7 +44,7 @@ async def halted_by(sea: Seawall) -> dict[str, list[str]]:
     return found
 
 
-def test_runs_that_limits_and_budget_halted_say_so_under_the_names_of_today(path: str) -> None:
+def test_runs_that_limits_and_budget_halted_have_todays_names_of_guards(path: str) -> None:
     async def scenario() -> None:
         async with Seawall(path) as sea:
             assert await halted_by(sea) == {"limits": ["limits"] * 3, "budget": ["budget"] * 3}
@@ -53,7 +53,7 @@ def test_runs_that_limits_and_budget_halted_say_so_under_the_names_of_today(path
     asyncio.run(scenario())
 
 
-def test_a_setting_of_the_names_before_still_sets_the_guard_that_it_was_made_for(path: str) -> None:
+def test_a_setting_with_an_old_name_still_sets_the_guard_that_it_was_made_for(path: str) -> None:
     async def scenario() -> None:
         async with Seawall(path) as sea:
             settings = await sea.journal.settings()
@@ -63,7 +63,7 @@ def test_a_setting_of_the_names_before_still_sets_the_guard_that_it_was_made_for
     asyncio.run(scenario())
 
 
-def test_what_is_recorded_today_reads_back_and_is_what_a_version_of_before_understands(
+def test_what_is_recorded_today_reads_back_and_older_versions_understand_it(
     tmp_path: Path,
 ) -> None:
     path = str(tmp_path / "journal.db")

@@ -1,4 +1,4 @@
-"""Random histories against a model that is too simple to be wrong."""
+"""Random histories, compared with a model that is too simple to be wrong."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CENT = Decimal("0.01")
 
 @dataclass
 class Run:
-    """What a run is, in the model."""
+    """A run in the model."""
 
     tenant: str
     request: str | None
@@ -47,7 +47,7 @@ class Run:
 
 
 class JournalMachine(RuleBasedStateMachine):
-    """Two handles on one file, opened, closed and pruned in between."""
+    """Operations on two handles of one file, which are reopened and pruned in between."""
 
     leases = Bundle("leases")
 

@@ -1,4 +1,4 @@
-"""Files that an older seawall wrote: brought up to date as a whole, or not at all (F25)."""
+"""Files that an older version wrote are migrated as a whole, or not at all (F25)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def path(tmp_path: Path) -> str:
 
 
 def look(path: str) -> tuple[object, set[str]]:
-    """The file's schema, and which tables of today it has."""
+    """Returns the file's schema, and the tables beside the chain that it has."""
     database = apsw.Connection(path)
     version = database.pragma("user_version")
     names = {str(row[0]) for row in database.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
@@ -44,7 +44,7 @@ def look(path: str) -> tuple[object, set[str]]:
 
 
 def check_whole(path: str) -> None:
-    """All that schema 1 held is there, and what is new works."""
+    """Checks that everything of schema 1 is in the journal, and that the new tables work."""
 
     async def scenario() -> None:
         async with opened(lambda: open_at(path)) as journal:

@@ -1,4 +1,4 @@
-"""Several processes on one file (F10), and workers that die, stop or disagree (F13, F14, F15)."""
+"""Several processes on one file (F10), and workers that die, are stopped or overtaken (F13, F14, F15)."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def test_a_worker_that_stopped_past_its_lease_is_fenced_when_it_goes_on(path: st
     assert owner.returncode == 0
 
 
-def test_a_lock_that_is_never_released_is_waited_for_so_long_and_named(path: str) -> None:
+def test_an_append_fails_once_it_has_waited_for_a_lock_for_as_long_as_the_options_say(path: str) -> None:
     async def scenario() -> None:
         options = SqliteOptions(lock_wait_s=0.05)
         async with opened(lambda: SqliteJournal.open(path, clock=ManualClock(), options=options)) as journal:

@@ -1,4 +1,4 @@
-"""`verify` finds what was changed behind the journal's back, and names the place (F07, F08, A19)."""
+"""`verify` finds changes that other programs made to the file, and names the place (F07, F08, A19)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def open_at(path: str) -> SqliteJournal:
 
 
 def tell(path: str) -> None:
-    """Three runs, one of them unfinished, a command and a setting."""
+    """Records three runs, of which one is unfinished, a command and a setting."""
 
     async def scenario() -> None:
         async with opened(lambda: open_at(path)) as journal:
@@ -166,7 +166,7 @@ def test_erased_content_is_nowhere_in_the_file(path: str) -> None:
 
 
 def test_every_flipped_byte_of_the_content_is_found(path: str, tmp_path: Path) -> None:
-    """Whatever SQLite still opens and reads, `verify` calls bad where content was hit."""
+    """SQLite still opens and reads such a file; `verify` reports the content that was changed."""
     sound = Path(path).read_bytes()
     places = [sound.index(b"second result") + 3, sound.index(b"find_order") + 1, sound.rindex(b"run_ended")]
     for number, place in enumerate(places):
@@ -297,7 +297,7 @@ def test_a_file_of_a_newer_or_another_program_is_refused(path: str, sql: str, wo
         open_at(path)
 
 
-def test_a_database_that_is_no_journal_is_refused(tmp_path: Path) -> None:
+def test_a_database_that_is_not_a_journal_is_refused(tmp_path: Path) -> None:
     path = str(tmp_path / "orders.db")
     database = apsw.Connection(path)
     database.execute("CREATE TABLE orders(id)")
@@ -345,7 +345,7 @@ def test_a_journal_that_should_exist_is_not_made(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_bodies_that_are_no_text_verify(tmp_path: Path) -> None:
+def test_bodies_that_are_not_text_verify(tmp_path: Path) -> None:
     path = str(tmp_path / "journal.db")
 
     async def scenario() -> None:

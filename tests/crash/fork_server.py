@@ -1,6 +1,6 @@
 """A process that has imported everything and forks a worker for each job, so that a death costs milliseconds.
 
-`python -m crash.nursery` reads jobs as JSON lines and answers each with how its worker ended. It has one
+`python -m crash.fork_server` reads jobs as JSON lines and answers each with how its worker ended. It has one
 thread and has opened nothing, so that its children are as good as new.
 """
 
@@ -14,38 +14,41 @@ from pathlib import Path
 
 import msgspec
 
-from crash.job import Death, Job, Report, live
+from crash.job import Death, Job, Report, run_worker
 
 TESTS = Path(__file__).parent.parent
 MAX_LIFE_S = 60
-"""After this a worker that hangs is ended by the system, and the test says so."""
+"""The system ends a worker that takes longer, and the test fails."""
 
 
-class Nursery:
-    """The test's end."""
+class ForkServer:
+    """The server as a test sees it."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "crash.nursery"], cwd=TESTS, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-m", "crash.fork_server"],
+            cwd=TESTS,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
 
     def close(self) -> None:
-        """Let it end."""
+        """Ends the server."""
         self._process.communicate()
 
-    def life(self, job: Job) -> Report | None:
-        """One worker's life: its report, or None if it died where it was told to."""
-        return told(job, self._ask(job))
+    def run(self, job: Job) -> Report | None:
+        """Runs a worker; returns its report, or None if it died where its job says."""
+        return read_report(job, self._ask(job))
 
-    def stopped_life(self, job: Job) -> int:
-        """The process of a worker that was stopped where it was told to; `continued` lets it go on."""
+    def run_until_stopped(self, job: Job) -> int:
+        """Runs a worker that is stopped where its job says; returns its process, for `continue_stopped`."""
         pid = self._ask(job)
         assert pid > 0, f"the worker ended with {pid}, and was to be stopped: {job}"
         return pid
 
-    def continued(self, job: Job, pid: int) -> Report:
-        """Let a stopped worker go on to its end."""
-        report = told(job, self._ask(pid))
+    def continue_stopped(self, job: Job, pid: int) -> Report:
+        """Lets a stopped worker go on to its end; returns its report."""
+        report = read_report(job, self._ask(pid))
         assert report is not None
         return report
 
@@ -59,15 +62,15 @@ class Nursery:
         return int(self._process.stdout.readline())
 
 
-def fresh_life(job: Job) -> Report | None:
-    """As `Nursery.life`, in an interpreter of its own."""
-    command = [sys.executable, "-m", "crash.nursery", "--once"]
+def run_in_new_interpreter(job: Job) -> Report | None:
+    """Runs a worker in an interpreter of its own; returns what `ForkServer.run` returns."""
+    command = [sys.executable, "-m", "crash.fork_server", "--once"]
     done = subprocess.run(command, cwd=TESTS, input=msgspec.json.encode(job), timeout=MAX_LIFE_S, check=False)
-    return told(job, done.returncode)
+    return read_report(job, done.returncode)
 
 
-def told(job: Job, code: int) -> Report | None:
-    """What a worker's exit code means."""
+def read_report(job: Job, code: int) -> Report | None:
+    """Returns the report of a worker that ended with exit code `code`, or None if it died where its job says."""
     if code == -signal.SIGKILL and job.death is not None:
         return None
     assert code == 0, f"the worker ended with {code}: {job}"
@@ -81,7 +84,7 @@ def _serve() -> None:
             pid = os.fork()
             if pid == 0:
                 signal.alarm(MAX_LIFE_S)
-                live(asked)
+                run_worker(asked)
         else:
             pid = asked
             os.kill(pid, signal.SIGCONT)
@@ -93,8 +96,8 @@ def _serve() -> None:
 
 if __name__ == "__main__":
     if "--once" in sys.argv:
-        live(msgspec.json.decode(sys.stdin.buffer.read(), type=Job))
+        run_worker(msgspec.json.decode(sys.stdin.buffer.read(), type=Job))
     else:
         _serve()
 
-__all__ = ["Death", "Nursery", "fresh_life"]
+__all__ = ["Death", "ForkServer", "run_in_new_interpreter"]

@@ -1,4 +1,4 @@
-"""Runs in this process: a small team over a journal on a disk that can fail, with the world still counting."""
+"""Runs in the test's own process: a small team, a journal on a disk that can fail, and a world that counts calls."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from seawall.models.scripted import Reply, call, say
 from seawall.testing import ScriptedModel
 
 PATIENCE_S = 20.0
-"""What a test waits for comes at once; this is how long until it is called a failure."""
+"""How long a test waits before it fails. What it waits for normally comes at once."""
 
 
 @asynccontextmanager
 async def sea_on(
     path: Path, *, clock: Clock | None = None, disk: Disk | None = None, lease_s: float = 30.0
 ) -> AsyncIterator[Seawall]:
-    """A Seawall over the journal at `path`."""
+    """Opens a Seawall over the journal at `path`."""
     clock = clock or SystemClock()
     options = SqliteOptions(lease_s=lease_s, vfs=None if disk is None else disk.name)
     journal = SqliteJournal.open(str(path), clock=clock, options=options)
@@ -34,20 +34,20 @@ async def sea_on(
 
 
 class Door:
-    """A place in a tool where the test can hold it."""
+    """A point at which a tool waits until the test lets it go on."""
 
     def __init__(self) -> None:
         self.reached = asyncio.Event()
         self.open = asyncio.Event()
 
     async def pass_through(self) -> None:
-        """Say that it is reached, and wait until it is open."""
+        """Sets `reached`, and waits for `open`."""
         self.reached.set()
         await self.open.wait()
 
 
 def shop(door: Door, *, effect: bool = False, counted: list[str] | None = None) -> Team:
-    """One agent with one tool, which waits at the door."""
+    """Returns one agent with one tool, which waits at the door."""
 
     @tool(effect=effect)
     async def ship(ctx: ToolContext, order: str) -> str:
@@ -67,6 +67,6 @@ def shop(door: Door, *, effect: bool = False, counted: list[str] | None = None) 
 def busy_desk(
     path: Path, on_call: Callable[[int, bool], None] = lambda number, done: None
 ) -> tuple[Team, World]:
-    """The desk with its world, in this process."""
+    """Returns the desk and its world."""
     world = World(path, on_call)
     return desk(world, Variant()), world
