@@ -2,7 +2,7 @@
 
 - `ManualClock`: time passes when the test says so (`clock.py`).
 - `ScriptedModel` and `say`, `call`, `calls`, `fail`, `slow`, `hang`: a model that follows a script.
-- `ModelServer`: a model server on loopback that fails on demand (`model_server.py`, its faults in `faults.py`),
+- `ModelServer`: a model server on loopback that fails on demand (`model_server/`, its faults in `faults.py`),
   and `Recording`, which plays recorded conversations (`recording.py`). It needs the extra `modelserver`.
 """
 

@@ -1,4 +1,4 @@
-"""`python -m seawall.testing.model_server --recording FILE`: the model server in its own process."""
+"""`python -m seawall.testing.model_server --recording FILE`: the model server in a process of its own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from seawall.core.errors import Misused
-from seawall.testing.model_server import ModelServer
+from seawall.testing.model_server.server import ModelServer
 from seawall.testing.recording import Recording
 
 
@@ -62,3 +62,7 @@ def _is_piped(descriptor: int) -> bool:
     """Whether the end of this input means that its writer is gone; /dev/null and files end at once."""
     mode = os.fstat(descriptor).st_mode
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+
+if __name__ == "__main__":
+    main()

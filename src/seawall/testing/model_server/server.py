@@ -1,10 +1,4 @@
-"""A model server on loopback that speaks OpenAI chat completions, streamed and not, and misbehaves on demand.
-
-    async with ModelServer(lambda request: say("It was sent.")) as server:
-        model = resolve("openai:any", base_url=server.base_url)
-
-Needs the extra `modelserver` (h11). `python -m seawall.testing.model_server` runs one in its own process.
-"""
+"""The model server: listening, connections, and the log of requests."""
 
 from __future__ import annotations
 
@@ -37,8 +31,8 @@ _KEPT_LINES = 1000  # of the log: some 100 kB
 _STOPPED_AFTER_S = 5.0  # of real time, for connections to close once they are cancelled
 
 
-class Seen(msgspec.Struct, frozen=True):
-    """One line of the server's log."""
+class LoggedRequest(msgspec.Struct, frozen=True):
+    """One request in the server's log."""
 
     number: int
     path: str
@@ -79,7 +73,7 @@ class ModelServer:
         self._max_body_bytes = max_body_bytes
         self._idle_s = idle_s
         self._requests: deque[ChatRequest] = deque(maxlen=keep_requests)
-        self._log: deque[Seen] = deque(maxlen=_KEPT_LINES)
+        self._log: deque[LoggedRequest] = deque(maxlen=_KEPT_LINES)
         self._server: asyncio.Server | None = None
         self._open: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self.request_count = 0
@@ -104,7 +98,7 @@ class ModelServer:
         return list(self._requests)
 
     @property
-    def log(self) -> list[Seen]:
+    def log(self) -> list[LoggedRequest]:
         """One line for each of the latest requests."""
         return list(self._log)
 
@@ -178,7 +172,7 @@ class ModelServer:
         except msgspec.DecodeError as error:
             decoded = error
         if not isinstance(decoded, dict):
-            self._log.append(Seen(number, path, "", False, 0, 400))
+            self._log.append(LoggedRequest(number, path, "", False, 0, 400))
             return wire.error(400, f"the body is no JSON object: {decoded}")
         request = ChatRequest(number=number, path=path, headers=headers, body=cast("dict[str, Any]", decoded))
         self._requests.append(request)
@@ -192,7 +186,7 @@ class ModelServer:
                 500, f"the handler raised {type(error).__name__}: {error}", kind="handler_error"
             )
         self._log.append(
-            Seen(number, path, request.model, request.stream, len(request.messages), made.status)
+            LoggedRequest(number, path, request.model, request.stream, len(request.messages), made.status)
         )
         return made
 
@@ -326,9 +320,3 @@ def _in_order(answers: Sequence[Answer]) -> Handler:
         return next(rest, Status(503, text))
 
     return next_answer
-
-
-if __name__ == "__main__":
-    from seawall.testing.model_server_main import main
-
-    main()
