@@ -24,8 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from conversation import alone, report, split
-from conversation.play import Played, Wire, play
+from conversation.play import play
 from conversation.recorded import BadRecording, Conversation, load
+from conversation.result import Played, Wire
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path("..") / "shared" / "data" / "conversations" / "tau_airline.jsonl.gz"

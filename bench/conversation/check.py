@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from conversation.recorded import EFFECT_PREFIXES, Call
+from conversation.result import Result
 from conversation.script import Expected
 from seawall import Outcome
 from seawall.core.canonical import Ref
 from seawall.core.events import Event, Judged, RunStarted, StepDone, StepIntended
 from seawall.journal.protocol import Journal
-
-if TYPE_CHECKING:
-    from conversation.play import Result
 
 GUARDS = {"loops", "limits", "deadline"}
 """All of them have to be enforced, by the journal."""

@@ -9,12 +9,12 @@ import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from conversation.check import check
+from conversation.result import Played, Result, Wire
 from conversation.script import Script
 from conversation.split import DESK, PROMPTS
 from conversation.world import World, tools
@@ -24,7 +24,6 @@ from seawall.models.providers import resolve
 from seawall.runtime.run import Run
 from seawall.testing.wire import CONVERSATION_HEADER
 
-Wire = Literal["stream", "plain"]
 TENANT = "bench"
 MODEL = "openai:gpt-4o"
 PRICE = Price(Decimal("2.50"), Decimal(10))
@@ -32,34 +31,6 @@ LIMITS = Limits(active_s=300.0, tokens=4_000_000, usd=Decimal(20))
 """Beside the defaults for calls, depth and hand-offs: set, so that the ledger reserves and settles all it can."""
 STOP_S = 20.0
 """For the model server to report and end."""
-
-
-@dataclass(kw_only=True)
-class Result:
-    """One conversation, played."""
-
-    script: Script
-    wire: Wire
-    runs: int = 0
-    steps: int = 0
-    advised: int = 0
-    overlapped: int = 0
-    """Batches of reads that were all in flight at once, by the journal."""
-    halted_by: str | None = None
-    halted_why: str | None = None
-    problems: list[str] = field(default_factory=list)
-    """Everything that is not as recorded."""
-
-
-@dataclass(kw_only=True)
-class Played:
-    """All conversations, played."""
-
-    results: list[Result]
-    wall_s: float
-    journal_bytes: int
-    server: dict[str, Any]
-    """The model server's own report."""
 
 
 async def play(

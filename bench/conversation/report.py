@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from conversation.play import Played, Result
+from conversation.result import Played, Result
 
 SHOWN = 5
 """Problems that are printed; the JSON has all of them."""

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 from conversation import alone, report, split, world
-from conversation.play import Wire, play
+from conversation.play import play
 from conversation.recorded import Call, load
+from conversation.result import Wire
 from conversation.rule import Rule
 from conversation.script import Script
 
