@@ -352,7 +352,7 @@ def testing_page() -> str:
         alias(model_server, "Handler"),
         entry("ChatRequest", wire.ChatRequest),
         entry("Raw", wire.Raw),
-        entry("Seen", model_server.Seen),
+        entry("LoggedRequest", model_server.LoggedRequest),
         entry("Mismatch", recording.Mismatch),
         "## `seawall.testing.faults`\n",
         f"{text_of(faults)}\n",
