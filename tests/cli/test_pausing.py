@@ -246,7 +246,7 @@ def test_everything_is_paused_and_new_runs_are_refused(journal: Desks) -> None:
         (["unpause"], "what is to be lifted?"),
         (["unpause", "--tool", "refund"], "'tool:refund' is not paused (paused: nothing)"),
         (["pause", "--for", "30m"], "what is to be paused?"),
-        (["pause", "--tool", ""], "is nothing that can be paused"),
+        (["pause", "--tool", ""], "cannot be paused: write one of"),
         (["pause", "--run", "r-none"], "r-none"),
         (["pause", "--all", "--for", "long"], "--for long: write"),
     ],

@@ -26,33 +26,33 @@ class Gatekeeper:
         self.done_with: list[tuple[int, str]] = []
         self.left: list[tuple[str, bool]] = []
 
-    def ask(self, step: Step, run: RunState, left_s: float, again: Callable[[], None]) -> Verdict | Defer:
+    def check(self, step: Step, run: RunState, left_s: float, wake: Callable[[], None]) -> Verdict | Defer:
         if self.tool is not None and step.name != self.tool:
             return ALLOW
         self.asked.append(step.name)
         if isinstance(self.word, Defer):
-            self.waiting[run.started.run] = again
+            self.waiting[run.started.run] = wake
         return self.word
 
-    def take(self, step: Step, run: RunState) -> Step:
+    def acquire(self, step: Step, run: RunState, left_s: float) -> Step:
         self.taken.append(step.number)
         return step
 
-    def done(self, step: Step, run: RunState, result: Result) -> None:
+    def release(self, step: Step, run: RunState, result: Result) -> None:
         self.done_with.append((step.number, result.status))
 
-    def retry(self, step: Step, run: RunState, result: Result) -> bool:
+    def may_retry(self, step: Step, run: RunState, result: Result) -> bool:
         return self.tries
 
-    def gone(self, run: str, *, parked: bool) -> None:
-        self.left.append((run, parked))
+    def forget(self, run_id: str, *, parked: bool) -> None:
+        self.left.append((run_id, parked))
 
     def lift(self) -> None:
         """Allow from now on, and call everyone who waits."""
         self.word = ALLOW
         waiting, self.waiting = self.waiting, {}
-        for again in waiting.values():
-            again()
+        for wake in waiting.values():
+            wake()
 
 
 def brake(what: str = "tool:pay") -> Defer:

@@ -107,8 +107,8 @@ def test_a_step_is_settled_on_the_day_on_which_it_was_reserved() -> None:
 class Prepays(Gatekeeper):
     """Marks every step as reserved before, on a day of its own."""
 
-    def take(self, step: Step, run: RunState) -> Step:
-        return msgspec.structs.replace(super().take(step, run), prepaid="2020-02-02")
+    def acquire(self, step: Step, run: RunState, left_s: float) -> Step:
+        return msgspec.structs.replace(super().acquire(step, run, left_s), prepaid="2020-02-02")
 
 
 def test_what_was_reserved_before_is_not_reserved_twice() -> None:

@@ -68,7 +68,7 @@ def brakes(clock: ManualClock, *settings: Setting) -> Pauses:
 def test_a_brake_holds_what_it_names(what: str, kind: StepKind, name: str, agent: str, held: bool) -> None:
     on = brakes(ManualClock(), set_to(what, at=0))
 
-    pause = on.matching(kind, name, agent, "acme", "r-1")
+    pause = on.find(kind, name, agent, "acme", "r-1")
 
     assert pause == (Pause(what=what, by="ops", why="fraud", since=0) if held else None)
 
@@ -77,10 +77,10 @@ def test_of_several_brakes_the_widest_is_named_and_a_lifted_one_holds_nothing() 
     clock = ManualClock()
     on = brakes(clock, set_to("tool:pay", at=1), set_to("tenant:acme", at=2), set_to("all", "off", at=3))
 
-    held = on.matching("tool", "pay", "clerk", "acme", "r-1")
+    held = on.find("tool", "pay", "clerk", "acme", "r-1")
 
     assert held and held.what == "tenant:acme"
-    assert [pause.what for pause in on.pauses()] == ["tool:pay", "tenant:acme"]
+    assert [pause.what for pause in on.list_pauses()] == ["tool:pay", "tenant:acme"]
     assert repr(on) == "<Pauses tool:pay, tenant:acme, 0 held>"
 
 
@@ -95,7 +95,7 @@ def test_a_brake_lasts_as_long_as_was_said_whatever_the_wall_clock_does(jump_s: 
         assert on.get("all") is not None
         await clock.advance(1)
         assert on.get("all") is None
-        assert on.pauses() == []
+        assert on.list_pauses() == []
 
     asyncio.run(main())
 
@@ -147,7 +147,7 @@ def test_a_brake_acts_in_every_process_and_so_does_lifting_it(tmp_path: Path) ->
         world = World()
         async with Seawall(tmp_path / "desk.db") as here, Seawall(tmp_path / "desk.db") as there:
             await there.pause("agent:clerk", by="ops")
-            while not here.supervisor.pauses.pauses():
+            while not here.supervisor.pauses.list_pauses():
                 await asyncio.sleep(0)
             run = await here.start(clerk(world), "go")
             assert (await parked(run)).what == "agent:clerk"
@@ -384,7 +384,7 @@ def test_a_brake_that_is_on_holds_after_the_same_seawall_was_closed_and_opened_a
 def test_what_can_not_be_paused_is_misuse(what: str) -> None:
     async def main() -> None:
         async with Seawall() as sea:
-            with pytest.raises(Misused, match="is nothing that can be paused"):
+            with pytest.raises(Misused, match="cannot be paused: write one of"):
                 await sea.pause(what, by="ops")
 
     asyncio.run(main())

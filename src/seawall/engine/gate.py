@@ -32,7 +32,7 @@ from seawall.engine.settling import (
 )
 from seawall.guards.deadline import DEADLINE, PLANNER
 from seawall.guards.limits import LIMITS, check_limits
-from seawall.guards.shared import BUDGET, ENDPOINTS, Defer, SharedGuard, retry_all
+from seawall.guards.shared import BUDGET, ENDPOINTS, Defer, SharedGuard
 from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
 from seawall.run.fingerprint import compute_fingerprint, compute_loose_fingerprint
@@ -146,7 +146,7 @@ class Gate:
         if self._simulates(step):
             text = f"[simulated: in a fork {step.name!r} is not performed]"
             return self._turn_away(step, state, "simulated", text, events)
-        return self._acquire(step, state, events)
+        return self._acquire(step, state, events, left_s)
 
     def _judge_before(
         self, step: Step, state: RunState, left_s: float
@@ -187,9 +187,9 @@ class Gate:
     def _simulates(self, step: Step) -> bool:
         return step.effect and self._simulate
 
-    def _acquire(self, step: Step, state: RunState, events: list[Event]) -> Admitted:
+    def _acquire(self, step: Step, state: RunState, events: list[Event], left_s: float) -> Admitted:
         for each in self._shared:
-            step = each.take(step, state)
+            step = each.acquire(step, state, left_s)
         advice = sum(
             1 for event in events if isinstance(event, Judged) and event.note and event.mode == "enforce"
         )
@@ -198,7 +198,7 @@ class Gate:
     def release(self, step: Step, state: RunState, result: Result) -> None:
         """An admitted step has come to an end: the guards that runs share let go of it."""
         for each in self._shared:
-            each.done(step, state, result)
+            each.release(step, state, result)
 
     def is_paused(self, step: Step, state: RunState) -> bool:
         """Returns whether a person's pause holds an admitted step that has not begun."""
@@ -309,7 +309,7 @@ class Gate:
             return False
         if (result.retry_after_s or 0.0) >= _time_s(state, left_s):
             return False  # it would be answered after the deadline
-        return retry_all(self._shared, step, state, result)
+        return all(each.may_retry(step, state, result) for each in self._shared)
 
     def _record(self, step: Step, result: Result, left_s: float, *, retry: bool = False) -> StepDone:
         return record_result(step, result, self._bodies, at=self._now(), left_s=left_s, retry=retry)

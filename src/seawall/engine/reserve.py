@@ -1,4 +1,4 @@
-"""Step 3 of the gate: a step's share of what its run may spend, and of what runs share."""
+"""Step 3 of the gate: checks the guards across runs, and finds the pauses that park a run."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ from seawall.run.verdict import Allow, GuardVerdict, Halt, Refuse
 
 
 def check_shared(
-    shared: Sequence[SharedGuard], step: Step, state: RunState, left_s: float, again: Callable[[], None]
+    shared: Sequence[SharedGuard], step: Step, state: RunState, left_s: float, wake: Callable[[], None]
 ) -> list[GuardVerdict] | Defer:
-    """What those say that runs share, in their order, up to the first that does not let the step pass."""
+    """Checks the guards across runs in their order, up to the first that does not let the step pass."""
     findings: list[GuardVerdict] = []
     for each in shared:
         mode = state.modes.get(each.name, "enforce")
         if mode == "off":
             continue
-        said = each.ask(step, state, left_s, again)
-        if isinstance(said, Defer):
+        verdict = each.check(step, state, left_s, wake)
+        if isinstance(verdict, Defer):
             if mode == "enforce":
-                return said
-        elif not isinstance(said, Allow):
-            findings.append(GuardVerdict(each.name, said, mode))
-            if mode == "enforce" and isinstance(said, Halt | Refuse):
+                return verdict
+        elif not isinstance(verdict, Allow):
+            findings.append(GuardVerdict(each.name, verdict, mode))
+            if mode == "enforce" and isinstance(verdict, Halt | Refuse):
                 break
     return findings
 
 
-def is_paused(shared: Sequence[SharedGuard], step: Step, state: RunState, again: Callable[[], None]) -> bool:
-    """Whether a brake holds a step."""
-    brakes = [
-        each for each in shared if each.name == PAUSE and state.modes.get(PAUSE, "enforce") == "enforce"
-    ]
-    return any(isinstance(each.ask(step, state, state.left_s, again), Defer) for each in brakes)
+def is_paused(shared: Sequence[SharedGuard], step: Step, state: RunState, wake: Callable[[], None]) -> bool:
+    """Returns whether an enforced pause holds the step."""
+    if state.modes.get(PAUSE, "enforce") != "enforce":
+        return False
+    pauses = (each for each in shared if each.name == PAUSE)
+    return any(isinstance(each.check(step, state, state.left_s, wake), Defer) for each in pauses)
 
 
 def build_pauses(
-    laters: Sequence[Defer], now: float, left_s: float, redact: Callable[[str], str]
+    deferred: Sequence[Defer], now: float, left_s: float, redact: Callable[[str], str]
 ) -> list[Paused]:
-    """The brakes that are all that proposals wait for; none if there is anything else to wait for."""
-    pauses = {later.pause.what: later.pause for later in laters if later.pause is not None}
-    if any(later.pause is None for later in laters):
+    """Builds the events that park a run: one for each pause. Empty if a proposal waits for anything else."""
+    pauses = {defer.pause.what: defer.pause for defer in deferred if defer.pause is not None}
+    if any(defer.pause is None for defer in deferred):
         return []
     return [
         Paused(at=now, what=each.what, by=each.by, why=redact(each.why), until=each.until, left_s=left_s)

@@ -1,1 +1,18 @@
-"""Policies at the gate: one file a guard, each a pure fold over the run's events."""
+"""Guards: the policies at the gate, each in a file or folder of its own.
+
+Guards of one run, pure folds over the run's events (`seawall.run.guard.Guard`):
+
+- `loops/`: an agent that learns nothing new
+
+Bounds of one run:
+
+- `limits.py`: what the run's ledger allows (`Limits`)
+- `deadline.py`: the run's active seconds
+
+Guards across runs, behind one protocol (`SharedGuard`):
+
+- `shared.py`: the protocol, and `Defer`
+- `pauses.py`: what people have paused
+- `endpoints/`: breakers, retry tokens and bounded queues of tools and models
+- `budget/`: caps on what tenants and days may spend
+"""

@@ -1,4 +1,4 @@
-"""Pauses that people set: what is paused, and which steps wait for that."""
+"""The guard `pause`: what people have paused, and which runs wait for that."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from seawall.run.verdict import ALLOW, Verdict
 
 ALL = "all"
 MAX_RUNS = 10_000
-"""Runs that are looked through for steps in flight: more than the processes of a host can have at work."""
-KINDS = ("tool", "agent", "tenant", "run")
-"""Of what can be paused: written as `tool:refund`."""
+"""Running runs that `find_in_flight` reads, at most: more than the processes of one host can have in flight."""
+TARGET_KINDS = ("tool", "agent", "tenant", "run")
+"""What a person can pause by name, written as `tool:refund`."""
 
 
 def check_target(what: str) -> None:
-    """Raise `Misused` if `what` names nothing that can be paused."""
+    """Raises `Misused` if `what` names nothing that can be paused."""
     kind, colon, name = what.partition(":")
-    if what != ALL and not (colon and name.strip() and kind in KINDS):
-        there = ", ".join(f"{kind}:NAME" for kind in KINDS)
-        raise Misused(f"{what!r} is nothing that can be paused: write one of {there}, or {ALL!r}")
+    if what != ALL and not (colon and name.strip() and kind in TARGET_KINDS):
+        forms = ", ".join(f"{kind}:NAME" for kind in TARGET_KINDS)
+        raise Misused(f"{what!r} cannot be paused: write one of {forms}, or {ALL!r}")
 
 
-def list_pause_names(kind: StepKind, name: str, agent: str, tenant: str, run: str) -> Iterator[str]:
-    """What a brake that holds a step may be called, widest first.
+def list_pause_names(kind: StepKind, name: str, agent: str, tenant: str, run_id: str) -> Iterator[str]:
+    """Yields the names of the pauses that hold a step, widest first.
 
-    A tool step is held by its tool and by the agent that acts; a hand-off or review also by the agent that it
-    goes to.
+    A pause of a tool holds the calls of that tool. A pause of an agent holds the steps that the agent makes, and
+    the hand-offs and reviews that go to it.
     """
     yield ALL
     yield f"tenant:{tenant}"
-    yield f"run:{run}"
+    yield f"run:{run_id}"
     yield f"agent:{agent}"
     if kind in ("handoff", "review"):
         yield f"agent:{name}"
@@ -48,17 +48,17 @@ def list_pause_names(kind: StepKind, name: str, agent: str, tenant: str, run: st
         yield f"tool:{name}"
 
 
-def pause_of(setting: Setting) -> Pause | None:
-    """The brake that a setting puts on; None if it lifts one."""
+def parse_pause(setting: Setting) -> Pause | None:
+    """Returns the pause that a setting puts on; None if it lifts one."""
     if setting.kind != "pause" or setting.value != "on":
         return None
     return Pause(what=setting.name, by=setting.by, why=setting.why, since=setting.at, until=setting.until)
 
 
 async def read_pauses(journal: Journal, now: float) -> dict[str, Pause]:
-    """The brakes that are on at wall second `now`, for who has no process that watches them."""
+    """Reads the pauses that are on at wall second `now`, for a process that has no `Pauses` object."""
     settings = await journal.settings()
-    found = (pause_of(setting) for setting in settings.values())
+    found = (parse_pause(setting) for setting in settings.values())
     return {
         pause.what: pause
         for pause in found
@@ -67,10 +67,10 @@ async def read_pauses(journal: Journal, now: float) -> dict[str, Pause]:
 
 
 class InFlight(msgspec.Struct, frozen=True, kw_only=True):
-    """A step that a brake names, and that had begun before: it goes on to its end."""
+    """A step that a pause names and that had begun before the pause: it is not stopped."""
 
     what: str
-    """The brake."""
+    """The name of the pause."""
     run: str
     tenant: str
     step: int
@@ -78,13 +78,16 @@ class InFlight(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     agent: str
     since: float
-    """Wall seconds when it was recorded as about to be made."""
+    """Wall seconds when the intent of the step was recorded."""
 
 
 async def find_in_flight(
     journal: Journal, whats: Collection[str], *, limit: int = MAX_RUNS
 ) -> tuple[list[InFlight], bool]:
-    """The steps in flight that these brakes name, oldest first; and whether runs beyond `limit` were not looked at."""
+    """Returns the steps in flight that these pauses name, oldest first, and whether there were runs beyond `limit`.
+
+    The steps of runs beyond `limit` are missing.
+    """
     rows = await journal.runs(state="running", limit=limit + 1)
     found: list[InFlight] = []
     for row in rows[:limit]:
@@ -109,104 +112,108 @@ async def find_in_flight(
 
 
 class Pauses:
-    """What is paused, as the journal has it. A step that a brake holds waits until that is lifted or runs out.
+    """The pauses that are on, as the journal has them. A step that a pause holds waits until it is lifted or ends.
 
-    It is one of the things that runs share: see `Shared`.
+    Implements `SharedGuard`.
     """
 
     name = PAUSE
 
     def __init__(self, clock: Clock) -> None:
-        self._live = LiveSettings("pause", clock)
+        self._settings = LiveSettings("pause", clock)
         self._on: dict[str, Pause] = {}
-        self._held: dict[str, dict[str, Callable[[], None]]] = {}
-        """By the brake that holds them: the runs, and how each is told."""
+        self._waiting: dict[str, dict[str, Callable[[], None]]] = {}
+        """By the name of the pause: the runs that wait for it, each with its `wake`."""
 
     def __repr__(self) -> str:
-        held = sum(map(len, self._held.values()))
+        held = sum(map(len, self._waiting.values()))
         return f"<Pauses {', '.join(self._on) or 'none'}, {held} held>"
 
-    # ---- what is on
+    # ---- which pauses are on
 
     def read(self, settings: Mapping[tuple[SettingKind, str], Setting]) -> bool:
-        """Take in the journal's settings; whether a brake was put on."""
+        """Takes the journal's settings over; returns whether a pause was put on."""
         before = self._on
-        if self._live.read(settings, self._look):
-            self._look()
+        if self._settings.read(settings, self._refresh):
+            self._refresh()
         return not self._on.keys() <= before.keys()
 
     def close(self) -> None:
-        """Call nobody back any more, and begin anew with the next reading."""
-        self._live.close()
-        self._held.clear()
+        """Wakes nobody any more; the next `read` begins anew."""
+        self._settings.close()
+        self._waiting.clear()
         self._on = {}
 
-    def pauses(self) -> list[Pause]:
-        """The brakes that are on, oldest first."""
-        return sorted(
-            (pause for what, pause in self._on.items() if self._live.live(what)), key=lambda each: each.since
-        )
+    def list_pauses(self) -> list[Pause]:
+        """Returns the pauses that are on, oldest first."""
+        on = (pause for what, pause in self._on.items() if self._settings.is_live(what))
+        return sorted(on, key=lambda each: each.since)
 
     def get(self, what: str) -> Pause | None:
-        """The brake on `what`, if it is on."""
-        return self._on.get(what) if self._live.live(what) else None
+        """Returns the pause of `what`, if it is on."""
+        return self._on.get(what) if self._settings.is_live(what) else None
 
-    def matching(self, kind: StepKind, name: str, agent: str, tenant: str, run: str) -> Pause | None:
-        """The widest brake that holds such a step."""
+    def find(self, kind: StepKind, name: str, agent: str, tenant: str, run_id: str) -> Pause | None:
+        """Returns the widest pause that holds such a step."""
         if not self._on:
             return None
-        brakes = map(self.get, list_pause_names(kind, name, agent, tenant, run))
-        return next((pause for pause in brakes if pause is not None), None)
+        pauses = map(self.get, list_pause_names(kind, name, agent, tenant, run_id))
+        return next((pause for pause in pauses if pause is not None), None)
 
-    def check_door(self, tenant: str) -> None:
-        """Raise `Refused` if a new run of this tenant could not make a single step."""
+    def check_new_run(self, tenant: str) -> None:
+        """Raises `Refused` if a pause would hold every step of a new run of this tenant."""
         for what in (ALL, f"tenant:{tenant}") if self._on else ():
             pause = self.get(what)
             if pause is not None:
-                after_s = self._live.left_s(what)
+                after_s = self._settings.get_left_s(what)
                 again = "" if after_s is None else f": try again in {after_s:.1f} s"
                 raise Refused(f"{pause}{again}", guard=PAUSE, value=what, retry_after_s=after_s)
 
-    def _look(self) -> None:
-        """Something was set, or has run out: tell the runs whose brake is off. Whom another holds asks again."""
+    def _refresh(self) -> None:
+        """Takes over what was set or has run out, and wakes the runs whose pause is off.
+
+        A run that another pause holds as well finds that when it checks again.
+        """
         self._on = {
             name: pause
-            for name, setting in self._live.items()
-            if self._live.live(name) and (pause := pause_of(setting)) is not None
+            for name, setting in self._settings.items()
+            if self._settings.is_live(name) and (pause := parse_pause(setting)) is not None
         }
-        told: dict[str, Callable[[], None]] = {}
-        for what in [what for what in self._held if what not in self._on]:
-            told |= self._held.pop(what)
-        for again in told.values():
-            again()
+        woken: dict[str, Callable[[], None]] = {}
+        for what in [what for what in self._waiting if what not in self._on]:
+            woken |= self._waiting.pop(what)
+        for wake in woken.values():
+            wake()
 
-    # ---- what the gate asks
+    # ---- SharedGuard
 
-    def ask(self, step: Step, run: RunState, left_s: float, again: Callable[[], None]) -> Verdict | Defer:
-        """See `Shared.ask`."""
+    def check(self, step: Step, run: RunState, left_s: float, wake: Callable[[], None]) -> Verdict | Defer:
+        """Defers a step that a pause holds."""
+        if not self._on:
+            return ALLOW
         started = run.started
-        pause = self.matching(step.kind, step.name, step.agent, started.tenant, started.run)
+        pause = self.find(step.kind, step.name, step.agent, started.tenant, started.run)
         if pause is None:
             return ALLOW
-        self._held.setdefault(pause.what, {})[started.run] = again
+        self._waiting.setdefault(pause.what, {})[started.run] = wake
         return Defer(str(pause), pause)
 
-    def take(self, step: Step, run: RunState) -> Step:
-        """See `Shared.take`."""
+    def acquire(self, step: Step, run: RunState, left_s: float) -> Step:
+        """Returns the step as it is: pauses count nothing."""
         return step
 
-    def done(self, step: Step, run: RunState, result: Result) -> None:
-        """See `Shared.done`."""
+    def release(self, step: Step, run: RunState, result: Result) -> None:
+        """Does nothing: pauses count nothing."""
 
-    def retry(self, step: Step, run: RunState, result: Result) -> bool:
-        """See `Shared.retry`: another try passes the gate like any step, and is held there."""
+    def may_retry(self, step: Step, run: RunState, result: Result) -> bool:
+        """Returns True: another try passes the gate like any step, and is held there."""
         return True
 
-    def gone(self, run: str, *, parked: bool) -> None:
-        """See `Shared.gone`."""
+    def forget(self, run_id: str, *, parked: bool) -> None:
+        """Wakes this run no more, unless it is parked."""
         if parked:
             return
-        for what in list(self._held):
-            runs = self._held[what]
-            if runs.pop(run, None) is not None and not runs:
-                del self._held[what]
+        for what in list(self._waiting):
+            runs = self._waiting[what]
+            if runs.pop(run_id, None) is not None and not runs:
+                del self._waiting[what]

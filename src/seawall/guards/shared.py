@@ -1,8 +1,9 @@
-"""What runs share, in this process and in others: brakes, endpoints, accounts.
+"""The protocol of guards across runs: pauses, endpoints and the budget.
 
-It is outside of any run's fold. The gate asks it at step 3, reserve, after the guards and the run's own ledger;
-what it decided for a run is an event of that run. What it says may change without the run doing anything, so
-besides a verdict there is `Defer`: not now, ask again.
+Their state is shared by all runs of this process and, through the journal, with other processes; it is outside of
+any run's fold. The gate calls them at step 3 (reserve), after the run's own guards and ledger; each verdict is
+recorded as an event of the run. Their answer can change without the run doing anything, so besides a verdict there
+is `Defer`: the step waits, and the gate checks again later.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ PAUSE = "pause"
 ENDPOINTS = "endpoints"
 BUDGET = "budget"
 SHARED = (PAUSE, ENDPOINTS, BUDGET)
-"""By these names. A replay takes what they said as it was recorded: it can't be asked for again."""
+"""The names of these guards. A replay takes their recorded verdicts, as it cannot check again."""
 
 
 class Pause(msgspec.Struct, frozen=True, kw_only=True):
-    """A person's brake, as somebody set it."""
+    """A pause, as a person set it."""
 
     what: str
     """`tool:refund`, `agent:clerk`, `tenant:acme`, `run:r-…` or `all`."""
@@ -33,53 +34,53 @@ class Pause(msgspec.Struct, frozen=True, kw_only=True):
     since: float
     """Wall seconds."""
     until: float | None = None
-    """Wall seconds; None: until it is lifted."""
+    """Wall seconds; None: until a person lifts it."""
 
     def __str__(self) -> str:
         return f"{self.what} is paused by {self.by}{f' ({self.why})' if self.why else ''}"
 
 
 class Defer(msgspec.Struct, frozen=True):
-    """Not now. The gate asks again once `again` was called."""
+    """The step cannot be made now. The gate checks it again once `wake` was called."""
 
     reason: str
     pause: Pause | None = None
-    """A person's brake. A run in which everything waits for brakes is parked, and its clock stands still."""
+    """The pause that holds the step. A run whose steps all wait for pauses is parked, and its clock stands still."""
 
 
 class SharedGuard(Protocol):
-    """One thing that runs share. One object a process; all of it is called on the event loop."""
+    """A guard across runs. There is one object of it in a process; all calls come on the event loop."""
 
     name: str
-    """How verdicts and modes name it."""
+    """The name that verdicts and modes use."""
 
-    def ask(self, step: Step, run: RunState, left_s: float, again: Callable[[], None]) -> Verdict | Defer:
-        """Whether this step may be made now, with `left_s` active seconds left.
+    def check(self, step: Step, run: RunState, left_s: float, wake: Callable[[], None]) -> Verdict | Defer:
+        """Returns whether the step may begin now; its run has `left_s` active seconds left.
 
-        Reserves nothing. After `Defer` it calls `again` once, on the event loop, when it is worth asking again.
+        Nothing is counted yet. After a `Defer` the guard calls `wake` once, on the event loop, when the run should
+        check again.
         """
         ...
 
-    def take(self, step: Step, run: RunState) -> Step:
-        """All that is shared allowed the step, and it is admitted at this moment; as it is to be performed."""
-        ...
+    def acquire(self, step: Step, run: RunState, left_s: float) -> Step:
+        """Counts the step, which every guard has let pass, and returns it as it is to be performed.
 
-    def done(self, step: Step, run: RunState, result: Result) -> None:
-        """A step that was taken has a result, or ended without one. Once for each `take`."""
-        ...
-
-    def retry(self, step: Step, run: RunState, result: Result) -> bool:
-        """Whether another try of a step is affordable, whose own policy would make one."""
-        ...
-
-    def gone(self, run: str, *, parked: bool) -> None:
-        """This process lets go of a run: what it reserved, and its places in line, are free.
-
-        One that is `parked` under a brake still wants to be called when that is lifted.
+        The gate calls it in the same round of the event loop as `check`. It calls it for each admitted step, also
+        where this guard's mode is `observe` or `off`.
         """
         ...
 
+    def release(self, step: Step, run: RunState, result: Result) -> None:
+        """Ends the count of an acquired step: it has a result, or ended without one. Called once per `acquire`."""
+        ...
 
-def retry_all(shared: tuple[SharedGuard, ...], step: Step, run: RunState, result: Result) -> bool:
-    """Whether each allows another try."""
-    return all(each.retry(step, run, result) for each in shared)
+    def may_retry(self, step: Step, run: RunState, result: Result) -> bool:
+        """Returns whether a step that failed may be tried again, if its own retry policy allows another try."""
+        ...
+
+    def forget(self, run_id: str, *, parked: bool) -> None:
+        """Frees what a run holds here, reservations and slots in queues: this process lets go of the run.
+
+        A run that is `parked` for a pause is still woken when that pause is lifted.
+        """
+        ...

@@ -1,4 +1,4 @@
-"""Settings that somebody made live, for as long as they were made."""
+"""The journal's settings of one kind, each for as long as it was set for."""
 
 from __future__ import annotations
 
@@ -8,30 +8,45 @@ from seawall.core.clock import Clock, Timer
 from seawall.journal.protocol import Setting, SettingKind
 
 _LEAST_S = 0.001
-"""Between two looks whether a setting has run out: a remainder that the clock can't tell must not spin."""
+"""Least time between two checks whether a setting has run out. A timer may fire early by the resolution of its
+clock; without this bound the remainder, which the clock cannot measure, would make the timer spin."""
+
+
+def compute_end_s(setting: Setting, clock: Clock) -> float | None:
+    """Returns the monotonic second at which a setting that is read now runs out; None if it has no end.
+
+    `until` is wall time, for people and for other processes. A process that has read the setting keeps it by its
+    monotonic clock: a wall clock that is put back later prolongs nothing.
+    """
+    if setting.until is None:
+        return None
+    left_s = setting.until - clock.wall_s()
+    # If the wall clock was put back after the setting was made, no more is granted than was asked for.
+    return clock.monotonic_s() + min(left_s, setting.until - setting.at)
 
 
 class LiveSettings:
-    """The journal's settings of one kind.
-
-    `until` is wall time, for people and for other processes. Here a setting lasts as long as the monotonic
-    clock says from the moment in which it was read: a wall clock that is put back prolongs nothing.
-    """
+    """The journal's settings of one kind, as this process has read them. See `compute_end_s` on clocks."""
 
     def __init__(self, kind: SettingKind, clock: Clock) -> None:
         self._kind = kind
         self._clock = clock
         self._settings: dict[str, Setting] = {}
-        self._ends: dict[str, float] = {}
-        """When a setting runs out, in monotonic seconds."""
+        self._ends_s: dict[str, float] = {}
+        """By name: the monotonic second at which the setting runs out. Settings without an end are missing."""
         self._timers: dict[str, Timer] = {}
 
     def __repr__(self) -> str:
-        live = sum(self.live(name) for name in self._settings)
+        live = sum(self.is_live(name) for name in self._settings)
         return f"<LiveSettings {self._kind} {live}/{len(self._settings)} live>"
 
-    def read(self, settings: Mapping[tuple[SettingKind, str], Setting], expired: Callable[[], None]) -> bool:
-        """Take in the journal's settings; whether those of this kind changed. `expired`: when one runs out."""
+    def read(
+        self, settings: Mapping[tuple[SettingKind, str], Setting], on_expired: Callable[[], None]
+    ) -> bool:
+        """Takes the journal's settings over; returns whether those of this kind changed.
+
+        `on_expired` is called whenever one of them runs out.
+        """
         mine = {name: setting for (kind, name), setting in settings.items() if kind == self._kind}
         if mine == self._settings:
             return False
@@ -40,52 +55,45 @@ class LiveSettings:
         for name, setting in changed.items():
             if (timer := self._timers.pop(name, None)) is not None:
                 timer.cancel()
-            self._ends.pop(name, None)
-            if setting.until is not None:
-                left_s = setting.until - self._clock.wall_s()
-                # put back after it was set, the wall clock would grant more than was asked for
-                left_s = min(left_s, setting.until - setting.at)
-                self._ends[name] = self._clock.monotonic_s() + left_s
-                self._ring(name, expired)
+            self._ends_s.pop(name, None)
+            if (end_s := compute_end_s(setting, self._clock)) is not None:
+                self._ends_s[name] = end_s
+                self._watch(name, on_expired)
         return True
 
-    def _ring(self, name: str, expired: Callable[[], None]) -> None:
-        """Call back once a setting has run out: a timer may be early by the resolution of its clock."""
+    def _watch(self, name: str, on_expired: Callable[[], None]) -> None:
+        """Calls back once the setting has run out, and not before: a timer that fires early is set again."""
 
-        def ring() -> None:
-            if self.live(name):
-                self._ring(name, expired)
+        def fire() -> None:
+            if self.is_live(name):
+                self._watch(name, on_expired)
             else:
                 self._timers.pop(name, None)
-                expired()
+                on_expired()
 
-        if self.live(name):
-            left_s = self._ends[name] - self._clock.monotonic_s()
-            self._timers[name] = self._clock.call_later(max(left_s, _LEAST_S), ring)
+        if self.is_live(name):
+            left_s = self._ends_s[name] - self._clock.monotonic_s()
+            self._timers[name] = self._clock.call_later(max(left_s, _LEAST_S), fire)
 
-    def live(self, name: str) -> bool:
-        """Whether there is a setting of that name, and it has not run out."""
+    def is_live(self, name: str) -> bool:
+        """Returns whether there is a setting of that name that has not run out."""
         if name not in self._settings:
             return False
-        return name not in self._ends or self._ends[name] > self._clock.monotonic_s()
+        return name not in self._ends_s or self._ends_s[name] > self._clock.monotonic_s()
 
-    def left_s(self, name: str) -> float | None:
-        """Seconds until the setting runs out; None if it does not."""
-        end = self._ends.get(name)
-        return None if end is None else max(0.0, end - self._clock.monotonic_s())
-
-    def get(self, name: str) -> Setting | None:
-        """The setting of that name, if it is live."""
-        return self._settings[name] if self.live(name) else None
+    def get_left_s(self, name: str) -> float | None:
+        """Returns the seconds until the setting runs out; None if it has no end."""
+        end_s = self._ends_s.get(name)
+        return None if end_s is None else max(0.0, end_s - self._clock.monotonic_s())
 
     def items(self) -> Iterator[tuple[str, Setting]]:
-        """Every setting there ever was, newest of each name, live or not."""
+        """Yields the newest setting of each name, live or not."""
         yield from self._settings.items()
 
     def close(self) -> None:
-        """Call nobody back any more, and begin anew with the next reading."""
+        """Calls nobody back any more; the next `read` begins anew."""
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
-        self._ends.clear()
+        self._ends_s.clear()
         self._settings = {}

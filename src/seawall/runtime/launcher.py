@@ -42,7 +42,7 @@ class Launcher:
         """
         admission, run_id = self._supervisor.admission, started.run
         try:
-            self._supervisor.pauses.check_door(started.tenant)
+            self._supervisor.pauses.check_new_run(started.tenant)
             admission.enter(run_id, started.tenant)
             run = await self._begin_or_queue(team, started, bodies)
         except Refused:  # perhaps because this very request's run is there already

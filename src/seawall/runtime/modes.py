@@ -54,7 +54,7 @@ class GuardModes:
         for name, setting in self._settings.items():
             if name not in at_start:
                 continue
-            if not self._settings.live(name):
+            if not self._settings.is_live(name):
                 yield name, at_start[name], "expired", None
             elif setting.value == AUTO:
                 yield name, at_start[name], setting.by, None

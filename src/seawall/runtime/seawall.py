@@ -405,14 +405,14 @@ class Seawall:
         check_target(what)
         await self.supervisor.inbox.deliver()
         if self._pauses.get(what) is None:
-            there = ", ".join(pause.what for pause in self._pauses.pauses()) or "nothing"
+            there = ", ".join(pause.what for pause in self._pauses.list_pauses()) or "nothing"
             raise Misused(f"{what!r} is not paused (paused: {there})")
         await self._set("pause", what, "off", by, why, None)
 
     async def pauses(self) -> list[Pause]:
         """The brakes that are on, oldest first."""
         await self.supervisor.inbox.deliver()
-        return self._pauses.pauses()
+        return self._pauses.list_pauses()
 
     async def _set(
         self, kind: SettingKind, name: str, value: str, by: str, why: str, for_s: float | None

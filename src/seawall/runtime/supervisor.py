@@ -203,7 +203,7 @@ class Supervisor:
 
     def _forget_shared(self, run: str, *, parked: bool) -> None:
         for each in self.shared:
-            each.gone(run, parked=parked)
+            each.forget(run, parked=parked)
 
     async def hand_over_missed(self, run: str) -> None:
         """Gives a run that was just recorded the commands that came meanwhile, if there are any."""

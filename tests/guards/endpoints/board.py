@@ -96,18 +96,18 @@ class Process:
         return self.endpoints["tool:bank"].breaker.phase.state
 
     def ask(self, step: Step, run: RunState, left_s: float = 60.0) -> Any:
-        return self.endpoints.ask(step, run, left_s, lambda: self.called.append(run.started.run))
+        return self.endpoints.check(step, run, left_s, lambda: self.called.append(run.started.run))
 
     def begin(self, step: Step, run: RunState, left_s: float = 60.0) -> Step:
         said = self.ask(step, run, left_s)
         assert isinstance(said, Allow), said
-        return self.endpoints.take(step, run)
+        return self.endpoints.acquire(step, run, left_s)
 
     def call(self, result: Result, *, count: int = 1, name: str = "bank", kind: str = "tool") -> None:
         """Calls of as many runs, one after another, that end at once."""
         for _ in range(count):
             step, run = tool(name) if kind == "tool" else model(name), a_run()
-            self.endpoints.done(self.begin(step, run), run, result)
+            self.endpoints.release(self.begin(step, run), run, result)
 
     def says(self, step: Step | None = None, *, run: RunState | None = None, left_s: float = 60.0) -> str:
         """`allow`, `later` or `refuse`."""

@@ -98,7 +98,7 @@ def test_of_a_hundred_that_wait_two_are_called_to_probe_and_all_when_it_has_reco
                 here.begin(model(), run)
             assert here.says(model(), run=runs[2]) == "later"
             for run in runs[:2]:
-                here.endpoints.done(model(), run, OK)
+                here.endpoints.release(model(), run, OK)
             await here.clock.settle()
 
             assert here.called == [run.started.run for run in runs]
@@ -117,7 +117,7 @@ def test_who_waited_for_an_endpoint_that_fails_its_probe_hears_of_it_only_if_its
             await here.clock.advance(2.0)
             here.begin(model(), prober)
             here.called.clear()
-            here.endpoints.done(model(), prober, OVERLOADED)
+            here.endpoints.release(model(), prober, OVERLOADED)
             here.ask(model(), long, left_s=28.0)
             await here.clock.settle()
 
@@ -140,8 +140,8 @@ def test_a_tool_that_comes_when_the_open_time_is_over_is_the_probe() -> None:
             here.begin(tool(), first)
             here.begin(tool(), second)
             assert here.says(run=third) == "refuse"
-            here.endpoints.done(tool(), first, OK)
-            here.endpoints.done(tool(), second, OK)
+            here.endpoints.release(tool(), first, OK)
+            here.endpoints.release(tool(), second, OK)
 
             assert here.state == "closed"
 
@@ -184,7 +184,7 @@ def test_the_try_that_was_told_to_wait_is_not_made_to_wait_twice() -> None:
             await here.clock.advance(8.0)
             assert here.says(model(delay_s=12.0), run=run) == "allow"
 
-            assert here.endpoints.take(model(delay_s=12.0), run).delay_s == 4.0
+            assert here.endpoints.acquire(model(delay_s=12.0), run, 60.0).delay_s == 4.0
 
     play(work())
 
@@ -199,7 +199,7 @@ def test_after_a_spend_limit_nobody_calls_or_waits_and_nothing_is_tried_again() 
             assert isinstance(said, Refuse)
             assert (said.limit, said.value) == ("spend_limit", "spend_limit")
             assert "only a person can change that" in said.reason
-            assert not here.endpoints.retry(model(), a_run(), SPENT)
+            assert not here.endpoints.may_retry(model(), a_run(), SPENT)
 
             await here.clock.advance(300.0)
             runs = [a_run(), a_run()]
@@ -225,8 +225,8 @@ def test_a_storm_with_a_hundred_runs_in_flight_reaches_the_server_at_most_a_fift
             again = [
                 (model(number=2), run)
                 for step, run in flying
-                if here.endpoints.done(step, run, OVERLOADED) is None
-                and here.endpoints.retry(step, run, OVERLOADED)
+                if here.endpoints.release(step, run, OVERLOADED) is None
+                and here.endpoints.may_retry(step, run, OVERLOADED)
             ]
             assert here.endpoints["model:gpt"].breaker.phase.state == "open"
             probes = 0
@@ -234,10 +234,10 @@ def test_a_storm_with_a_hundred_runs_in_flight_reaches_the_server_at_most_a_fift
                 for step, run in again:
                     said = here.ask(step, run, 60.0)
                     if isinstance(said, Allow):
-                        here.endpoints.take(step, run)
+                        here.endpoints.acquire(step, run, 60.0)
                         made += 1
                         probes += 1
-                        here.endpoints.done(step, run, OVERLOADED)
+                        here.endpoints.release(step, run, OVERLOADED)
                 await here.clock.advance(0.1)
             openings = here.endpoints["model:gpt"].breaker.phase.openings
 
@@ -253,10 +253,10 @@ def test_retries_stop_where_the_tenth_is_used_up_and_a_tool_is_not_retried_into_
     async def work() -> None:
         async with process(minimum_calls=100) as here:
             here.call(BROKEN, count=50)
-            assert sum(here.endpoints.retry(tool(), a_run(), BROKEN) for _ in range(50)) == 5
+            assert sum(here.endpoints.may_retry(tool(), a_run(), BROKEN) for _ in range(50)) == 5
         async with process() as here:
             here.call(BROKEN, count=10)
-            assert not here.endpoints.retry(tool(), a_run(), BROKEN)
+            assert not here.endpoints.may_retry(tool(), a_run(), BROKEN)
 
     play(work())
 
@@ -266,14 +266,14 @@ def test_who_probes_for_the_others_may_try_again_and_does_not_pay_for_it() -> No
         async with process(retry_reserve=0, retry_ratio=0.0) as here:
             here.call(OVERLOADED, count=10, name="gpt", kind="model")
             run = a_run()
-            assert not here.endpoints.retry(model(), run, OVERLOADED)
+            assert not here.endpoints.may_retry(model(), run, OVERLOADED)
             here.ask(model(), run)
             await here.clock.advance(2.0)
             here.begin(model(), run)
-            here.endpoints.done(model(), run, OVERLOADED)
+            here.endpoints.release(model(), run, OVERLOADED)
 
-            assert here.endpoints.retry(model(), run, OVERLOADED)
-            assert not here.endpoints.retry(model(), a_run(), OVERLOADED)
+            assert here.endpoints.may_retry(model(), run, OVERLOADED)
+            assert not here.endpoints.may_retry(model(), a_run(), OVERLOADED)
 
     play(work())
 
@@ -286,7 +286,7 @@ def test_more_calls_than_there_are_places_wait_in_line_and_are_called_in_order()
                 here.begin(tool(), run)
             waiting = [a_run() for _ in range(3)]
             assert {here.says(run=run) for run in waiting} == {"later"}
-            here.endpoints.done(tool(), flying[0], OK)
+            here.endpoints.release(tool(), flying[0], OK)
             late = a_run()
             assert here.says(run=late) == "later", "nobody passes those who wait"
             await here.clock.settle()
@@ -294,8 +294,8 @@ def test_more_calls_than_there_are_places_wait_in_line_and_are_called_in_order()
             assert here.says(run=waiting[1]) == "later"
             here.begin(tool(), waiting[0])
 
-            here.endpoints.done(tool(), flying[1], OK)
-            here.endpoints.done(tool(), waiting[0], OK)
+            here.endpoints.release(tool(), flying[1], OK)
+            here.endpoints.release(tool(), waiting[0], OK)
             await here.clock.settle()
 
             assert here.called == [run.started.run for run in waiting]
@@ -310,8 +310,8 @@ def test_a_run_that_ends_while_it_waits_gives_up_its_place_in_line() -> None:
             here.begin(tool(), flying)
             here.ask(tool(), first)
             here.ask(tool(), second)
-            here.endpoints.gone(first.started.run, parked=False)
-            here.endpoints.done(tool(), flying, OK)
+            here.endpoints.forget(first.started.run, parked=False)
+            here.endpoints.release(tool(), flying, OK)
             await here.clock.settle()
 
             assert here.called == [second.started.run]
@@ -326,7 +326,7 @@ def test_a_place_is_kept_a_second_for_who_was_called_and_then_the_next_is() -> N
             here.begin(tool(), flying)
             here.ask(tool(), absent)
             here.ask(tool(), second)
-            here.endpoints.done(tool(), flying, OK)
+            here.endpoints.release(tool(), flying, OK)
             await here.clock.settle()
             assert here.called == [absent.started.run]
             await here.clock.advance(0.9)
@@ -389,10 +389,10 @@ def test_what_calls_no_endpoint_is_let_through() -> None:
             step = tool().__class__(number=1, kind="handoff", name="clerk", agent="desk", frame=0, depth=2)
             run = a_run()
             assert here.says(step, run=run) == "allow"
-            assert here.endpoints.take(step, run) is step
-            here.endpoints.done(step, run, OK)
+            assert here.endpoints.acquire(step, run, 60.0) is step
+            here.endpoints.release(step, run, OK)
 
-            assert here.endpoints.retry(step, run, OK)
+            assert here.endpoints.may_retry(step, run, OK)
 
     play(work())
 

@@ -82,7 +82,7 @@ def test_one_process_probes_and_the_others_hear_how_it_went() -> None:
 
             for run in runs[:2]:
                 prober.begin(tool(), run)
-                prober.endpoints.done(tool(), run, OK)
+                prober.endpoints.release(tool(), run, OK)
             await clock.advance(1.0)
 
             assert (prober.state, other.state, other.says()) == ("closed", "closed", "allow")
@@ -236,7 +236,7 @@ def test_a_process_that_can_not_reach_the_journal_goes_on_with_its_own_counts_an
             await clock.settle()
             for each in (run, other):
                 a.begin(tool(), each)
-                a.endpoints.done(tool(), each, OK)
+                a.endpoints.release(tool(), each, OK)
             assert a.state == "closed"
             await clock.advance(5.0)
             a.journal.away = False
@@ -292,7 +292,7 @@ def test_calls_in_flight_are_told_of_as_long_as_they_last() -> None:
             await clock.advance(40.0)
             assert b.says() == "later"
             for run in runs:
-                a.endpoints.done(tool(), run, OK)
+                a.endpoints.release(tool(), run, OK)
             await clock.advance(2.0)
 
             assert b.says() == "allow"

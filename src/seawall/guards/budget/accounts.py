@@ -50,9 +50,7 @@ Key = tuple[str, int, str]
 class _Request:
     """A call's reservation, until the call is made."""
 
-    def __init__(
-        self, run: str, tenant: str, need: Spend, caps: list[Cap], again: Callable[[], None]
-    ) -> None:
+    def __init__(self, run: str, tenant: str, need: Spend, caps: list[Cap], wake: Callable[[], None]) -> None:
         self.run = run
         self.tenant = tenant
         self.day = ""
@@ -61,7 +59,7 @@ class _Request:
         """Wall seconds."""
         self.need = need
         self.caps = caps
-        self.again = again
+        self.wake = wake
         self.state: Literal["asked", "granted", "waits", "short", "broken"] = "asked"
         self.over: OverCap | None = None
         self.error = ""
@@ -121,7 +119,7 @@ class BudgetGuard:
             self._timer.cancel()
             self._timer = None
         for run in list(self._requests):
-            self.gone(run, parked=False)
+            self.forget(run, parked=False)
         while self._tasks:
             await asyncio.wait(self._tasks)
         self._journal = None
@@ -134,8 +132,8 @@ class BudgetGuard:
 
     # ---- what the gate asks
 
-    def ask(self, step: Step, run: RunState, left_s: float, again: Callable[[], None]) -> Verdict | Defer:
-        """See `Shared.ask`."""
+    def check(self, step: Step, run: RunState, left_s: float, wake: Callable[[], None]) -> Verdict | Defer:
+        """Reserves the upper bound of a call that a cap holds for, and defers the call until that is done."""
         budget = self._caps.budget
         if budget is None or step.kind not in ("model", "tool"):
             return ALLOW
@@ -156,15 +154,15 @@ class BudgetGuard:
             self._drop(request)
             request = None
         if request is None:
-            request = mine[_key(step)] = _Request(run_id, tenant, need, caps, again)
+            request = mine[_key(step)] = _Request(run_id, tenant, need, caps, wake)
             self._spawn(self._reserve(request))
-        request.again = again
+        request.wake = wake
         if (late := self._observed.pop(run_id, None)) is not None:
             return _halt(late, f"a step before {step.number}")
         return _said(request, step)
 
-    def take(self, step: Step, run: RunState) -> Step:
-        """See `Shared.take`."""
+    def acquire(self, step: Step, run: RunState, left_s: float) -> Step:
+        """Counts a reserved call as in flight, and marks the step with the day of its reservation."""
         mine = self._requests.get(run.started.run)
         request = mine.pop(_key(step), None) if mine else None
         if request is None:
@@ -178,8 +176,8 @@ class BudgetGuard:
         self._flying[request.tenant] += 1
         return msgspec.structs.replace(step, prepaid=request.day)
 
-    def done(self, step: Step, run: RunState, result: Result) -> None:
-        """See `Shared.done`. What it cost is booked with its result, which goes to the journal right after this."""
+    def release(self, step: Step, run: RunState, result: Result) -> None:
+        """Ends the count of a call. Its cost is booked with its result, which goes to the journal right after this."""
         if not step.prepaid:
             return
         tenant = run.started.tenant
@@ -188,14 +186,14 @@ class BudgetGuard:
             del self._flying[tenant]
         self._serve()
 
-    def retry(self, step: Step, run: RunState, result: Result) -> bool:
-        """See `Shared.retry`: another try reserves anew."""
+    def may_retry(self, step: Step, run: RunState, result: Result) -> bool:
+        """Returns True: another try is a call like any other, and reserves anew."""
         return True
 
-    def gone(self, run: str, *, parked: bool) -> None:
-        """See `Shared.gone`. A brake may stay on for days: what is reserved for a parked run is given back too."""
-        self._observed.pop(run, None)
-        for request in self._requests.pop(run, {}).values():
+    def forget(self, run_id: str, *, parked: bool) -> None:
+        """Gives back what is reserved for a run, also for a parked one: a pause may last for days."""
+        self._observed.pop(run_id, None)
+        for request in self._requests.pop(run_id, {}).values():
             self._drop(request)
 
     # ---- reserving, giving back
@@ -264,12 +262,12 @@ class BudgetGuard:
         """Let the run ask again: once for all of its calls that one commit brought an answer for."""
         if not self._due:
             asyncio.get_running_loop().call_soon(self._tell_due)
-        self._due[request.run] = request.again
+        self._due[request.run] = request.wake
 
     def _tell_due(self) -> None:
         due, self._due = self._due, {}
-        for again in due.values():
-            again()
+        for wake in due.values():
+            wake()
 
     def _may_wait(self, request: _Request, over: OverCap) -> bool:
         """Whether what is in flight may come to less, and will be known to in time."""

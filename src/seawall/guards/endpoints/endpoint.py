@@ -14,7 +14,7 @@ from seawall.guards.endpoints.messages import describe_wait, write_refusal
 from seawall.guards.endpoints.options import EndpointOptions
 from seawall.guards.endpoints.record import Change, EndpointRecord, Phase, RetryAfter
 from seawall.guards.endpoints.results import classify_result, is_retry
-from seawall.guards.endpoints.wait_queue import MAX_WAITING, Again, Waiter, WaitQueue
+from seawall.guards.endpoints.wait_queue import MAX_WAITING, Waiter, WaitQueue, Wake
 from seawall.guards.shared import Defer
 from seawall.run.state import RunState
 from seawall.run.step import Result, Step
@@ -50,7 +50,7 @@ class Endpoint:
         clock: Clock,
         rng: random.Random,
         changed: Callable[[Endpoint, bool], None],
-        acquire: Callable[[Endpoint], None],
+        request_lease: Callable[[Endpoint], None],
     ) -> None:
         self.breaker = Breaker(name, options, owner)
         self.line = WaitQueue()
@@ -60,15 +60,15 @@ class Endpoint:
         self._rng = rng
         self._changed = changed
         """Called when there is something to tell other processes; at once, if it is more than a count."""
-        self._acquire = acquire
-        """Called to ask for the right to probe; `acquired` follows."""
-        self._acquiring = False
+        self._request_lease = request_lease
+        """Called to ask for the right to probe; `receive_lease` follows."""
+        self._lease_requested = False
         self._taken: dict[Hashable, AcquiredStep] = {}
         self._probed: Hashable = None
         """The step that ended last, if it was a probe."""
         self._timer: Timer | None = None
         self._timer_at = float("inf")
-        self._calls: list[Again] = []
+        self._calls: list[Wake] = []
         self._number = 0
         self._phase: Phase | None = None
         """Moved to, and not told yet; `_after` is the place of the one that others know."""
@@ -94,7 +94,7 @@ class Endpoint:
 
     # ---- one step
 
-    def ask(self, step: Step, run: RunState, left_s: float, again: Again) -> Verdict | Defer:
+    def check(self, step: Step, run: RunState, left_s: float, wake: Wake) -> Verdict | Defer:
         """Whether this step may begin now."""
         now, key = self._clock.monotonic_s(), key_of(step, run)
         self._look(now)
@@ -104,7 +104,7 @@ class Endpoint:
             return ALLOW
         if self._waits(step, block, now, left_s) and len(self.line) < MAX_WAITING:
             by_s, patient = now + left_s, step.kind == "model"
-            self.line.join(key, key[0], again, now, by_s=by_s, patient=patient)
+            self.line.join(key, key[0], wake, now, by_s=by_s, patient=patient)
             self._arm(now, by_s - LEAST_S)
             return Defer(describe_wait(self.breaker, block))
         if self.line.leave(key) is not None:
@@ -123,7 +123,7 @@ class Endpoint:
             return block.why == "probing"
         return block.until_s - now < left_s - LEAST_S
 
-    def take(self, step: Step, run: RunState, left_s: float) -> Step:
+    def acquire(self, step: Step, run: RunState, left_s: float) -> Step:
         """It begins. What it has waited in line is taken off the delay of a further try."""
         now = self._clock.monotonic_s()
         since_s = self.line.leave(key_of(step, run))
@@ -138,7 +138,7 @@ class Endpoint:
         self._changed(self, False)
         return step if delay_s == step.delay_s else replace(step, delay_s=delay_s)
 
-    def done(self, step: Step, run: RunState, result: Result) -> None:
+    def release(self, step: Step, run: RunState, result: Result) -> None:
         """It has ended."""
         now, key = self._clock.monotonic_s(), (run.started.run, step.number)
         taken = self._taken.pop(key, None)
@@ -156,7 +156,7 @@ class Endpoint:
             self._arm(now, now)
         self._changed(self, answer in ("failed", "spend_limit"))
 
-    def retry(self, step: Step, run: RunState) -> bool:
+    def may_retry(self, step: Step, run: RunState) -> bool:
         """Whether a further try is affordable. A tool is not tried again while its endpoint is given a rest.
 
         Who probes for the others does not pay: how often an open breaker's endpoint is called is not up to it.
@@ -172,9 +172,9 @@ class Endpoint:
             return True  # it waits in line until the breaker has closed
         return self.breaker.afford_retry(now)
 
-    def gone(self, run: str) -> None:
+    def forget(self, run_id: str) -> None:
         """A run gives up its places in line."""
-        if self.line.gone(run):
+        if self.line.forget(run_id):
             now = self._clock.monotonic_s()
             self._arm(now, now)
 
@@ -223,12 +223,12 @@ class Endpoint:
 
     def _call_now(self) -> None:
         calls, self._calls = self._calls, []
-        for again in calls:
-            again()
+        for wake in calls:
+            wake()
 
     def _arm(self, now: float, at_s: float) -> None:
         """Look again at `at_s` or, where somebody waits for it, when something changes by itself."""
-        next_s = None if self._acquiring or not len(self.line) else self.breaker.next_s(now)
+        next_s = None if self._lease_requested or not len(self.line) else self.breaker.next_s(now)
         at_s = at_s if next_s is None else min(at_s, next_s)
         if at_s >= self._timer_at or self._closed:
             return
@@ -262,9 +262,9 @@ class Endpoint:
 
     def _seek(self, block: Block | None) -> None:
         """Ask for the right to probe, if it is time to."""
-        if block is not None and block.why == "due" and not self._acquiring:
-            self._acquiring = True
-            self._acquire(self)
+        if block is not None and block.why == "due" and not self._lease_requested:
+            self._lease_requested = True
+            self._request_lease(self)
 
     def close(self) -> None:
         """Call nobody any more."""
@@ -286,9 +286,9 @@ class Endpoint:
         phase = replace(self.breaker.half_opened(), at=self._clock.wall_s())
         return replace(self.change(), phase=phase, after=self.breaker.phase.place)
 
-    def acquired(self, phase: Phase | None) -> None:
+    def receive_lease(self, phase: Phase | None) -> None:
         """The right to probe was asked for; `phase`: nobody could be asked, so it is this process's own."""
-        self._acquiring = False
+        self._lease_requested = False
         now = self._clock.monotonic_s()
         if phase is not None and self.breaker.adopt(phase, now):
             self._tell(now)

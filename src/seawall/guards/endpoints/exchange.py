@@ -178,22 +178,22 @@ class Exchange:
 
     # ---- the right to probe
 
-    def acquire(self, endpoint: Endpoint) -> None:
-        """Ask for the right to probe; `endpoint.acquired` says that the answer is there."""
+    def request_lease(self, endpoint: Endpoint) -> None:
+        """Ask for the right to probe; `endpoint.receive_lease` says that the answer is there."""
         if self._journal is None:
-            endpoint.acquired(endpoint.probe().phase)
+            endpoint.receive_lease(endpoint.probe().phase)
         else:
-            self._keep(self._acquire(endpoint))
+            self._keep(self._request_lease(endpoint))
 
-    async def _acquire(self, endpoint: Endpoint) -> None:
+    async def _request_lease(self, endpoint: Endpoint) -> None:
         change = endpoint.probe()
         record = await self._changed(endpoint.breaker.name, change)
         if record is None:
-            endpoint.acquired(change.phase)
+            endpoint.receive_lease(change.phase)
             return
         endpoint.told(change)
         endpoint.learn(record)
-        endpoint.acquired(None)
+        endpoint.receive_lease(None)
         self._arm_beat()
 
     # ---- hearing

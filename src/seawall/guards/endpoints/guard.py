@@ -31,7 +31,7 @@ UNBOUND_S = 86_400.0
 
 
 class Endpoints:
-    """The endpoints of one process. Implements `seawall.guards.shared.Shared`."""
+    """The endpoints of one process. Implements `SharedGuard`."""
 
     name = ENDPOINTS
 
@@ -43,8 +43,6 @@ class Endpoints:
         self._options = check_options(options or {})
         self._endpoints: dict[str, Endpoint] = {}
         self._sharing = Exchange(clock, self._endpoints, self._made)
-        self._left_s = 0.0
-        """Of the step that was asked for last: it is the one that is taken next."""
 
     def __repr__(self) -> str:
         bad = [each for each in self._endpoints.values() if each.breaker.phase.state != "closed"]
@@ -65,41 +63,37 @@ class Endpoints:
         await self._sharing.close()
         self._endpoints.clear()
 
-    # ---- seawall.guards.shared.Shared
+    # ---- SharedGuard
 
-    def ask(self, step: Step, run: RunState, left_s: float, again: Callable[[], None]) -> Verdict | Defer:
+    def check(self, step: Step, run: RunState, left_s: float, wake: Callable[[], None]) -> Verdict | Defer:
         """Whether this step's endpoint can take it now."""
         if not step.endpoint:
             return ALLOW
-        if run.modes.get(DEADLINE, "enforce") != "enforce":
-            left_s = UNBOUND_S
-        self._left_s = left_s
-        return self._endpoint(step.endpoint).ask(step, run, left_s, again)
+        return self._endpoint(step.endpoint).check(step, run, _bind(left_s, run), wake)
 
-    def take(self, step: Step, run: RunState) -> Step:
+    def acquire(self, step: Step, run: RunState, left_s: float) -> Step:
         """Count a call before it is made."""
         if not step.endpoint:
             return step
-        off = run.modes.get(self.name) == "off"  # then nothing was asked
-        return self._endpoint(step.endpoint).take(step, run, run.left_s if off else self._left_s)
+        return self._endpoint(step.endpoint).acquire(step, run, _bind(left_s, run))
 
-    def done(self, step: Step, run: RunState, result: Result) -> None:
+    def release(self, step: Step, run: RunState, result: Result) -> None:
         """Count what became of it."""
         endpoint = self._endpoints.get(step.endpoint)
         if endpoint is not None:
-            endpoint.done(step, run, result)
+            endpoint.release(step, run, result)
 
-    def retry(self, step: Step, run: RunState, result: Result) -> bool:
+    def may_retry(self, step: Step, run: RunState, result: Result) -> bool:
         """Whether another try is within the tenth that a storm may add."""
         mode: Mode = run.modes.get(self.name, "enforce")
         if not step.endpoint or mode == "off":
             return True
-        return self._endpoint(step.endpoint).retry(step, run) or mode == "observe"
+        return self._endpoint(step.endpoint).may_retry(step, run) or mode == "observe"
 
-    def gone(self, run: str, *, parked: bool) -> None:
+    def forget(self, run_id: str, *, parked: bool) -> None:
         """A run gives up its places in line; one that is parked comes again."""
         for endpoint in self._endpoints.values():
-            endpoint.gone(run)
+            endpoint.forget(run_id)
 
     # ---- making them
 
@@ -117,7 +111,7 @@ class Endpoints:
             clock=self._clock,
             rng=self._rng,
             changed=self._sharing.changed,
-            acquire=self._sharing.acquire,
+            request_lease=self._sharing.request_lease,
         )
         self._endpoints[name] = endpoint
         self._sharing.made(endpoint)
@@ -129,3 +123,8 @@ class Endpoints:
         idle.sort(key=lambda name: self._endpoints[name].touched_s)
         for name in idle[: MAX_ENDPOINTS // 10]:
             self._endpoints.pop(name).close()
+
+
+def _bind(left_s: float, run: RunState) -> float:
+    """Returns the seconds that a step of the run may take: a day, where the run's deadline does not bind."""
+    return left_s if run.modes.get(DEADLINE, "enforce") == "enforce" else UNBOUND_S

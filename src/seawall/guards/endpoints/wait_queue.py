@@ -14,14 +14,14 @@ MAX_CALLS = 10
 MAX_WAITING = 10_000
 """In one line. A process that holds more runs has other troubles; who comes then is turned away."""
 
-Again = Callable[[], None]
+Wake = Callable[[], None]
 
 
 class Waiter(msgspec.Struct):
     """One step that waits, or was called and has not come yet."""
 
     run: str
-    again: Again
+    wake: Wake
     since_s: float
     by_s: float
     """When its run has no time left to wait in."""
@@ -48,16 +48,14 @@ class WaitQueue:
     def __repr__(self) -> str:
         return f"<WaitQueue {len(self._waiters)} waiting, {self.claims} of them called>"
 
-    def join(
-        self, key: Hashable, run: str, again: Again, now_s: float, *, by_s: float, patient: bool
-    ) -> None:
+    def join(self, key: Hashable, run: str, wake: Wake, now_s: float, *, by_s: float, patient: bool) -> None:
         """Wait, or go on waiting at the same place in line."""
         waiter = self._waiters.get(key)
         if waiter is None:
-            self._waiters[key] = Waiter(run, again, now_s, by_s, patient)
+            self._waiters[key] = Waiter(run, wake, now_s, by_s, patient)
             return
         self._unclaim(waiter)
-        waiter.again, waiter.by_s, waiter.patient = again, by_s, patient
+        waiter.wake, waiter.by_s, waiter.patient = wake, by_s, patient
         waiter.called_s, waiter.calls = None, 0
 
     def may_pass(self, key: Hashable, places: int) -> bool:
@@ -76,36 +74,36 @@ class WaitQueue:
         self._unclaim(waiter)
         return waiter.since_s
 
-    def gone(self, run: str) -> bool:
+    def forget(self, run_id: str) -> bool:
         """A run gives up all its places; whether it had any."""
-        keys = [key for key, waiter in self._waiters.items() if waiter.run == run]
+        keys = [key for key, waiter in self._waiters.items() if waiter.run == run_id]
         for key in keys:
             self.leave(key)
         return bool(keys)
 
-    def call(self, places: int, now_s: float) -> list[Again]:
+    def call(self, places: int, now_s: float) -> list[Wake]:
         """Call the first in line for so many places, less those that are kept already."""
         free = places - self.claims
         if free <= 0:
             return []
         uncalled = (waiter for waiter in self._waiters.values() if not waiter.claims)
         called = list(itertools.islice(uncalled, free))
-        found: list[Again] = []
+        found: list[Wake] = []
         for waiter in called:
             waiter.claims = True
             self.claims += 1
             if waiter.called_s is None:
                 waiter.called_s = now_s
-                found.append(waiter.again)
+                found.append(waiter.wake)
         return found
 
-    def tell(self, now_s: float, which: Callable[[Waiter], bool]) -> list[Again]:
+    def tell(self, now_s: float, which: Callable[[Waiter], bool]) -> list[Wake]:
         """Call those who should ask again for another reason than a free place."""
-        found: list[Again] = []
+        found: list[Wake] = []
         for waiter in self._waiters.values():
             if waiter.called_s is None and which(waiter):
                 waiter.called_s = now_s
-                found.append(waiter.again)
+                found.append(waiter.wake)
         return found
 
     def lapse(self, now_s: float) -> None:
