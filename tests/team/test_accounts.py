@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from run.metered import FREE, Metered, wide
@@ -31,8 +32,8 @@ from seawall import (
 )
 from seawall.core.errors import JournalFull
 from seawall.core.events import Judged, StepIntended
-from seawall.guards.budget.accounts import LOOK_S, PATIENCE_S
-from seawall.guards.budget.recorded import read_caps
+from seawall.guards.budget.guard import POLL_S, WAIT_MAX_S
+from seawall.guards.budget.recorded_caps import read_caps
 from seawall.journal.protocol import Account, Booking, Cap, OverCap, Spend
 from seawall.journal.sqlite import SqliteJournal
 from seawall.models.protocol import ModelRequest, Usage
@@ -331,15 +332,15 @@ def test_what_another_process_has_reserved_is_waited_for_and_not_for_ever() -> N
             for _ in range(2):  # of a process that died
                 await sea.journal.book("acme", [Booking(day=day, reserved=half)])
             first = await sea.start(spender(), "go", tenant="acme")
-            await clock.advance(PATIENCE_S - LOOK_S)
+            await clock.advance(WAIT_MAX_S - POLL_S)
             assert (await sea.journal.row(first.id)).state == "running"
             outcome = await clock.until(first.outcome())
             assert stopped(outcome) == ("budget", "tenant_usd=1")
-            assert clock.monotonic_s() == pytest.approx(PATIENCE_S, abs=2 * LOOK_S)
+            assert clock.monotonic_s() == pytest.approx(WAIT_MAX_S, abs=2 * POLL_S)
 
             second = await sea.start(spender(), "go", tenant="acme")  # nothing has moved for so long
             assert stopped(await clock.until(second.outcome())) == ("budget", "tenant_usd=1")
-            assert clock.monotonic_s() == pytest.approx(PATIENCE_S, abs=4 * LOOK_S)
+            assert clock.monotonic_s() == pytest.approx(WAIT_MAX_S, abs=4 * POLL_S)
 
             await sea.journal.book("acme", [Booking(day=day, reserved=-half)])
             third = await sea.start(spender(), "go", tenant="acme")
@@ -437,10 +438,24 @@ def test_a_cap_that_is_no_amount_is_misuse(wrong: dict[str, Any], named: str) ->
 
 
 def test_money_may_be_given_as_text_and_is_kept_as_a_decimal() -> None:
-    text: Any = "2.50"
-    assert Caps(usd=text) == Caps(usd=Decimal("2.50"))
-    assert Caps(usd=text).any
+    assert Caps(usd="2.50") == Caps(usd=Decimal("2.50"))
+    assert Caps(usd="2.50").any
     assert not Caps().any
+
+
+@pytest.mark.parametrize("given", [Decimal("2.5"), "2.5", 2.5, "2"])
+def test_money_is_a_decimal_whatever_it_was_given_as_and_read_from(given: Any) -> None:
+    caps = Caps(usd=given)
+    read = msgspec.json.decode(msgspec.json.encode(caps), type=Caps)
+
+    assert isinstance(caps.usd, Decimal) and caps.usd == Decimal(str(given))
+    assert (read, isinstance(read.usd, Decimal)) == (caps, True)
+    assert msgspec.json.decode(b'{"usd":5}', type=Caps) == Caps(usd=5)
+
+
+def test_a_recorded_cap_that_is_no_amount_is_not_read() -> None:
+    with pytest.raises(Misused, match="usd is Decimal"):
+        msgspec.json.decode(b'{"usd":"-1"}', type=Caps)
 
 
 # ---- for `seawall budget`

@@ -102,8 +102,8 @@ def test_what_a_tenants_own_caps_say_nothing_of_is_capped_as_for_all() -> None:
         tenant_day=Caps(usd=Decimal(1), tool_calls=9), tenants_day={"acme": Caps(usd=Decimal(50), tokens=7)}
     )
 
-    [acme] = budget.caps("acme")
-    [bolt] = budget.caps("bolt")
+    [acme] = budget.list_caps("acme")
+    [bolt] = budget.list_caps("bolt")
 
     assert (acme.usd, acme.tokens, acme.tool_calls) == (Decimal(50), 7, 9)
     assert (bolt.usd, bolt.tokens, bolt.tool_calls) == (Decimal(1), None, 9)

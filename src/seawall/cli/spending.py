@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from seawall.guards.budget.options import Budget, Scope
+from seawall.guards.budget.options import Budget, CapScope
 from seawall.journal.protocol import Account, Cap, Spend
 from seawall.run.spend_delta import DAY_S, day_of
 
@@ -22,7 +22,7 @@ RATE_AFTER_S = 60.0
 class Spending(msgspec.Struct, frozen=True, kw_only=True):
     """One kind of spending in one account."""
 
-    scope: Scope
+    scope: CapScope
     tenant: str
     """`*`: all tenants together."""
     what: What
@@ -65,7 +65,7 @@ def list_spending(
     booked = {(each.tenant, each.day): each for each in accounts}
     found: list[Spending] = []
     for tenant in tenants:
-        caps = {cap.scope: cap for cap in budget.caps(tenant)}
+        caps = {cap.scope: cap for cap in budget.list_caps(tenant)}
         spent_today = booked.get((tenant, today), Account(tenant=tenant, day=today))
         in_all = booked.get((tenant, "*"), Account(tenant=tenant, day="*"))
         found += _list_account_spending(
@@ -73,7 +73,7 @@ def list_spending(
         )
         found += _list_account_spending("tenant", in_all, caps.get("tenant"), spent_today.spent, now)
     total = booked.get(("*", today), Account(tenant="*", day=today))
-    cap = next((cap for cap in budget.caps("") if cap.scope == "day"), None)
+    cap = next((cap for cap in budget.list_caps("") if cap.scope == "day"), None)
     if everybody and (tenants or cap is not None):
         found += _list_account_spending("day", total, cap, total.spent, now)
     return [_add_too_much(each, short or {}) for each in found]
@@ -88,7 +88,7 @@ def _add_too_much(spending: Spending, short: Mapping[tuple[str, str, str], Decim
 
 
 def _list_account_spending(
-    scope: Scope, account: Account, cap: Cap | None, today: Spend, now: float
+    scope: CapScope, account: Account, cap: Cap | None, today: Spend, now: float
 ) -> Iterator[Spending]:
     midnight = datetime.fromtimestamp(now, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     passed_s = now - midnight.timestamp()

@@ -21,7 +21,7 @@ from seawall.core.ids import Ids
 from seawall.core.limits import Limits, validate_limits
 from seawall.core.redact import Redactor
 from seawall.guards.budget import Budget
-from seawall.guards.budget.accounts import BudgetGuard
+from seawall.guards.budget.guard import BudgetGuard
 from seawall.guards.endpoints import EndpointOptions, Endpoints
 from seawall.guards.pauses import Pauses, check_target
 from seawall.guards.shared import Pause
@@ -204,7 +204,7 @@ class Seawall:
         _check_request(request)
         check_recordable(session=session, tenant=tenant, principal=principal, request_id=request_id, app=app)
         limits = validate_limits(limits) if limits is not None else team.limits
-        self._factory.check(team, limits, self._budget.usd_cap(tenant))
+        self._factory.check(team, limits, self._budget.get_usd_cap(tenant))
         bodies = self.supervisor.make_bodies(tenant, session)
         started = RunStarted(
             at=self._clock.wall_s(),
@@ -338,7 +338,7 @@ class Seawall:
             raise Misused(
                 f"team {team.name!r} has no agent {started.agent!r}, who leads run {run_id} (there: {there})"
             )
-        self._factory.check(team, started.limits, self._budget.usd_cap(started.tenant))
+        self._factory.check(team, started.limits, self._budget.get_usd_cap(started.tenant))
         fold([started, *begin[1:]], self._factory.get_guards(team))
         lease = await self.journal.create(started, begin[1:], bodies.unsaved(), take=False)
         return await self.resume(lease.run, team)

@@ -17,7 +17,7 @@ from seawall.core.errors import Broken, Misused, Refused, SeawallError
 from seawall.core.events import Event, GuardSet, Mode, RunTaken, refs_of
 from seawall.engine.driver import Driver
 from seawall.engine.in_doubt import close_in_doubt
-from seawall.guards.budget.accounts import BudgetGuard
+from seawall.guards.budget.guard import BudgetGuard
 from seawall.guards.pauses import Pauses
 from seawall.guards.shared import SharedGuard
 from seawall.journal.protocol import Command, Journal, Lease
@@ -288,7 +288,7 @@ class Supervisor:
     async def _go_on(self, team: Team, lease: Lease) -> Driver:
         events = await self.journal.events(lease.run)
         state = fold(events, self.factory.get_guards(team))
-        self.factory.check(team, state.started.limits, self.budget.usd_cap(lease.tenant))
+        self.factory.check(team, state.started.limits, self.budget.get_usd_cap(lease.tenant))
         bodies = self.make_bodies(lease.tenant, state.started.session)
         bodies.load(await self.journal.bodies(lease.tenant, bodies.missing(refs_of(events))))
         if state.epoch == 0 and state.started.fork is None:  # it stood in line and never began

@@ -37,7 +37,7 @@ async def _budget(screen: Screen, path: Path, tenant: str | None, limit: int) ->
     from seawall.cli.render.budget_table import make_budget_table
     from seawall.cli.spending import list_spending, list_tenants
     from seawall.core.clock import SystemClock
-    from seawall.guards.budget.recorded import read_caps, read_shortfalls
+    from seawall.guards.budget.recorded_caps import read_caps, read_shortfalls
     from seawall.run.spend_delta import day_of
 
     now = SystemClock().wall_s()
@@ -48,7 +48,7 @@ async def _budget(screen: Screen, path: Path, tenant: str | None, limit: int) ->
         short = await read_shortfalls(journal, today)
     names = list_tenants(accounts, today, caps)
     if tenant is not None:
-        known = tenant in names or any(cap.scope != "day" for cap in caps.caps(tenant))
+        known = tenant in names or any(cap.scope != "day" for cap in caps.list_caps(tenant))
         if tenant not in names:
             later = " yet; the caps of all tenants hold for it" if known else ""
             screen.print_note(f"tenant {tenant!r} has no account in {path}{later}")

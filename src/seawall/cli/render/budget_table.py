@@ -8,13 +8,13 @@ from decimal import Decimal
 from seawall.cli.render.formats import format_age, format_count, format_usd, join_lines
 from seawall.cli.render.table import Table
 from seawall.cli.spending import Spending
-from seawall.guards.budget.options import Scope
+from seawall.guards.budget.options import CapScope
 from seawall.run.spend_delta import DAY_S
 
 _COLUMNS = ("ACCOUNT", "OF", "SPENT", "RESERVED", "CAP", "LEFT", "AN HOUR", "RUNS OUT")
 _LONGEST_S = 365 * DAY_S
 """Beyond a year a forecast says nothing: the rate of one day does not hold so long."""
-_SCOPES: dict[Scope, str] = {"tenant_day": "today", "tenant": "in all", "day": "today"}
+_SCOPES: dict[CapScope, str] = {"tenant_day": "today", "tenant": "in all", "day": "today"}
 
 
 def make_budget_table(found: Sequence[Spending]) -> Table:

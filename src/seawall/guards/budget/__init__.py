@@ -1,8 +1,8 @@
-"""Budget: what a tenant may spend, in all and in a day, and what all tenants together may in a day.
+"""Budget: what a tenant may spend, in all and in a day, and what all tenants together may spend in a day.
 
 - `options.py`: the caps that a user gives
-- `accounts.py`: the guard, which reserves in the journal before each call that a cap holds for
-- `recorded.py`: the caps as the journal has them, for every process
+- `guard.py`: the guard, which reserves in the journal before each call that a cap holds for
+- `recorded_caps.py`: the caps as the journal has them, for every process
 """
 
 from seawall.guards.budget.options import Budget, Caps

@@ -1,6 +1,6 @@
-"""Budget: what a tenant may spend, in all and in a day, and what all tenants together may in a day.
+"""Options of the guard `budget`: caps on what a tenant may spend, in all and in a day, and all tenants in a day.
 
-A run's own limits are `Limits`. These are across runs: all processes on a journal keep one account of them.
+`Limits` bound one run. These caps hold across runs: all processes on a journal share its accounts.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import Literal, cast
 from seawall.core.errors import Misused
 from seawall.journal.protocol import Cap
 
-Scope = Literal["tenant", "tenant_day", "day"]
+CapScope = Literal["tenant", "tenant_day", "day"]
 CAPPED = ("usd", "tokens", "model_calls", "tool_calls")
-"""What there can be a cap on."""
+"""The fields of `Caps`."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False)
 class Caps:
-    """How much may be spent in one account; what is reserved for calls in flight counts."""
+    """How much may be spent in one account. What is reserved for calls in flight counts as spent."""
 
     usd: Decimal | None = None
-    """US dollars; needs a known price for every model. None: as much as one likes, as for each of these: what a
-    business can bear is its own to say."""
+    """US dollars, given as a `Decimal`, as text (`"2.50"`) or as a whole number. Every model needs a known price.
+    None: no cap, which is the default of each field, as only a business knows what it can bear."""
     tokens: int | None = None
     """Input and output tokens."""
     model_calls: int | None = None
@@ -32,8 +32,24 @@ class Caps:
     tool_calls: int | None = None
     """Tool calls that are performed."""
 
+    def __init__(
+        self,
+        *,
+        usd: Decimal | str | int | None = None,
+        tokens: int | None = None,
+        model_calls: int | None = None,
+        tool_calls: int | None = None,
+    ) -> None:
+        """Raises `Misused` for a cap that is not an amount."""
+        # Written out, as the type of what is given for `usd` is wider than the type of the field.
+        object.__setattr__(self, "usd", usd)
+        object.__setattr__(self, "tokens", tokens)
+        object.__setattr__(self, "model_calls", model_calls)
+        object.__setattr__(self, "tool_calls", tool_calls)
+        self.__post_init__()
+
     def __post_init__(self) -> None:
-        """Make a decimal of the dollars. Raises `Misused` for a cap that is no amount."""
+        """Checks the caps and turns the dollars into a decimal; called after decoding, too."""
         given: object = self.usd
         if given is not None:
             try:
@@ -50,11 +66,11 @@ class Caps:
 
     @property
     def any(self) -> bool:
-        """Whether there is a cap on anything."""
+        """Whether any field is capped."""
         return not (self.usd is self.tokens is self.model_calls is self.tool_calls is None)
 
-    def of(self, scope: Scope, tenant: str) -> Cap:
-        """As the journal takes it."""
+    def build_cap(self, scope: CapScope, tenant: str) -> Cap:
+        """Returns these caps as the journal takes them."""
         return Cap(
             scope=scope,
             tenant=tenant,
@@ -67,26 +83,27 @@ class Caps:
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """Caps across runs. A call is made only if it fits under each of those that it falls under.
+    """Caps across runs. A call is made only if it fits under every cap that holds for it.
 
-    They are recorded when the `Seawall` that they were given to opens, and hold in every process on its journal:
-    those given last count, also where none were given. `Budget()` takes them all back.
+    The caps are recorded in the journal when the `Seawall` that they were given to opens. They then hold in every
+    process on that journal, also in processes that were given none or others: the newest count. `Budget()` takes
+    all caps back.
     """
 
     tenant: Caps = Caps()
-    """What one tenant may spend in all, for ever. Nothing is capped by default, as for each of these."""
+    """What one tenant may spend in all, without an end. Nothing is capped by default, here and in the other fields."""
     tenant_day: Caps = Caps()
-    """What one tenant may spend in a day. Days are those of UTC: the same for all processes."""
+    """What one tenant may spend in a day. Days are those of UTC, so that they are the same for all processes."""
     day: Caps = Caps()
-    """What all tenants together may spend in a day: the brake for what nobody thought of."""
+    """What all tenants together may spend in a day. It bounds the damage of what nobody thought of."""
     tenants: Mapping[str, Caps] = field(default_factory=dict[str, Caps])
-    """Tenants with caps of their own, by name. What is None there is as in `tenant`; to lift a cap for one of
-    them give a number that is never reached."""
+    """Caps of single tenants, by name. A field that is None there is as in `tenant`; to lift a cap for one tenant,
+    give a number that is never reached."""
     tenants_day: Mapping[str, Caps] = field(default_factory=dict[str, Caps])
-    """Tenants with caps of their own in a day, by name. What is None there is as in `tenant_day`."""
+    """Caps of single tenants in a day, by name. A field that is None there is as in `tenant_day`."""
 
     def __post_init__(self) -> None:
-        """Raise `Misused` for what is no `Caps`."""
+        """Raises `Misused` if a value is not `Caps`."""
         for name in ("tenant", "tenant_day", "day"):
             _check_caps(name, getattr(self, name))
         for name in ("tenants", "tenants_day"):
@@ -100,26 +117,27 @@ class Budget:
                     raise Misused(f"Budget: {name} names a tenant {tenant!r}; it must be text")
                 _check_caps(f"{name}[{tenant!r}]", caps)
 
-    def caps(self, tenant: str) -> Iterator[Cap]:
-        """The caps that this tenant's calls fall under."""
-        scopes: tuple[tuple[Caps, Scope, str], ...] = (
-            (_of(self.tenants.get(tenant), self.tenant), "tenant", tenant),
-            (_of(self.tenants_day.get(tenant), self.tenant_day), "tenant_day", tenant),
+    def list_caps(self, tenant: str) -> Iterator[Cap]:
+        """Yields the caps that hold for this tenant's calls."""
+        scopes: tuple[tuple[Caps, CapScope, str], ...] = (
+            (_merge_caps(self.tenants.get(tenant), self.tenant), "tenant", tenant),
+            (_merge_caps(self.tenants_day.get(tenant), self.tenant_day), "tenant_day", tenant),
             (self.day, "day", ""),
         )
-        for caps, scope, whose in scopes:
+        for caps, scope, name in scopes:
             if caps.any:
-                yield caps.of(scope, whose)
+                yield caps.build_cap(scope, name)
 
 
-def _of(own: Caps | None, general: Caps) -> Caps:
-    """A tenant's caps: its own, and the general ones for what those say nothing of."""
+def _merge_caps(own: Caps | None, general: Caps) -> Caps:
+    """Returns a tenant's own caps, with the general ones in the fields that are None."""
     if own is None:
         return general
-    said = {name: value for name in CAPPED if (value := getattr(own, name)) is not None}
-    return replace(general, **said)
+    given = {name: value for name in CAPPED if (value := getattr(own, name)) is not None}
+    return replace(general, **given)
 
 
 def _check_caps(where: str, given: object) -> None:
+    """Raises `Misused` if `given` is not `Caps`."""
     if not isinstance(given, Caps):
         raise Misused(f"Budget: {where} is {given!r}; it must be Caps(…)")
