@@ -128,7 +128,7 @@ class Driver:
     def _on_overdue(self) -> None:
         mode = self.state.modes.get(DEADLINE, "enforce")
         if self.state.ended is None and mode != "off":
-            self._proceed([self._deadline.verdict(self.state.started.limits.active_s, mode)])
+            self._proceed([self._deadline.build_verdict(self.state.started.limits.active_s, mode)])
 
     def _watch_plan(self) -> None:
         """Asks the planner once more when only the time for the mandatory end is left."""

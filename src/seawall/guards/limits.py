@@ -1,4 +1,4 @@
-"""The guard `limits`: what a run's own ledger says of a step, with what is in flight at its upper bound."""
+"""The guard `limits`: checks a step against what its run may spend. Steps in flight count at their upper bound."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _ZERO = Decimal(0)
 
 
 def check_limits(step: Step, state: RunState, limits: Limits) -> list[GuardVerdict] | Defer:
-    """What the run's own ledger says of a step, with what is in flight at its upper bound."""
+    """Returns what the run's ledger and limits say of a step; `Defer` while steps in flight may still make room."""
     mode = state.modes.get(LIMITS, "enforce")
     if mode == "off":
         return []
-    flying = len(state.in_flight)
-    if step.kind in ("model", "tool") and flying >= limits.parallel:
-        return Defer(f"{flying} steps are in flight (limit {limits.parallel})")
+    in_flight = len(state.in_flight)
+    if step.kind in ("model", "tool") and in_flight >= limits.parallel:
+        return Defer(f"{in_flight} steps are in flight (limit {limits.parallel})")
     if step.kind in ("handoff", "review") and step.depth > limits.depth:
         reason = f"{step.name!r} would work at depth {step.depth} (limit {limits.depth})"
         return [GuardVerdict(LIMITS, Refuse(reason, f"depth={limits.depth}", step.depth), mode)]
@@ -33,10 +33,10 @@ def check_limits(step: Step, state: RunState, limits: Limits) -> list[GuardVerdi
     short = find_shortfall(state.ledger, limits, step.kind, step.tokens, step.usd or _ZERO)
     if short is None:
         return []
-    if flying and mode == "enforce":
+    if in_flight and mode == "enforce":
         # The steps in flight go on to their results, and may free what this step needs.
         return Defer(f"{short.limit_name} are reserved by steps in flight")
-    if flying and short.waits:
+    if in_flight and short.waits:
         return []
     would = "could reach" if short.limit_name in ("tokens", "usd") else "would be"
     reason = f"{step.kind} {step.name!r}: {short.limit_name} {would} {short.value} (limit {short.limit})"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from guards.endpoints.board import BROKEN, OK, Board, Process, a_run, model, tool
+from guards.endpoints.processes import BROKEN, OK, Process, SharedRecords, a_run, model, tool
 from seawall.guards.endpoints import endpoint as endpoint_module
 from seawall.guards.shared import Defer
 from seawall.run.step import Result
@@ -30,16 +30,16 @@ def play(work: Coroutine[Any, Any, None]) -> None:
 
 
 def process(**options: Any) -> Process:
-    return Process(Board(), ManualClock(), **options)
+    return Process(SharedRecords(), ManualClock(), **options)
 
 
 def test_a_tool_is_refused_while_its_endpoint_is_open_in_words_that_stay_the_same() -> None:
     async def work() -> None:
         async with process() as here:
             here.call(BROKEN, count=10)
-            first = here.ask(tool(), a_run())
+            first = here.check(tool(), a_run())
             await here.clock.advance(1.5)
-            second = here.ask(tool(), a_run())
+            second = here.check(tool(), a_run())
 
             assert isinstance(first, Refuse)
             assert first == second
@@ -57,15 +57,15 @@ def test_a_model_step_waits_until_it_is_tried_again_if_its_run_has_the_time() ->
         async with process() as here:
             here.call(OVERLOADED, count=10, name="gpt", kind="model")
             run = a_run()
-            said = here.ask(model(), run, left_s=10.0)
-            assert isinstance(said, Defer)
-            assert said.reason == (
+            verdict = here.check(model(), run, left_s=10.0)
+            assert isinstance(verdict, Defer)
+            assert verdict.reason == (
                 "model:gpt is open: 10 of its last 10 calls failed, and it is tried again within 2 s"
             )
             await here.clock.advance(1.9)
-            assert here.called == []
+            assert here.woken == []
             await here.clock.advance(0.1)
-            assert here.called == [run.started.run]
+            assert here.woken == [run.started.run]
 
             assert here.says(model(), run=run, left_s=8.0) == "allow"
 
@@ -76,11 +76,11 @@ def test_a_model_step_whose_run_has_too_little_time_is_refused() -> None:
     async def work() -> None:
         async with process() as here:
             here.call(OVERLOADED, count=10, name="gpt", kind="model")
-            said = here.ask(model(), a_run(), left_s=1.5)
+            verdict = here.check(model(), a_run(), left_s=1.5)
 
-            assert isinstance(said, Refuse)
-            assert said.reason.endswith("The run has 1.5 s left, too few to wait.")
-            assert (said.limit, said.value) == ("failed_ratio=0.5", "10/10")
+            assert isinstance(verdict, Refuse)
+            assert verdict.reason.endswith("The run has 1.5 s left, too few to wait.")
+            assert (verdict.limit, verdict.value) == ("failed_ratio=0.5", "10/10")
 
     play(work())
 
@@ -90,18 +90,18 @@ def test_of_a_hundred_that_wait_two_are_called_to_probe_and_all_when_it_has_reco
         async with process() as here:
             here.call(OVERLOADED, count=10, name="gpt", kind="model")
             runs = [a_run() for _ in range(100)]
-            assert {here.says(model(), run=run) for run in runs} == {"later"}
+            assert {here.says(model(), run=run) for run in runs} == {"defer"}
             await here.clock.advance(2.0)
-            assert here.called == [run.started.run for run in runs[:2]]
+            assert here.woken == [run.started.run for run in runs[:2]]
 
             for run in runs[:2]:
                 here.begin(model(), run)
-            assert here.says(model(), run=runs[2]) == "later"
+            assert here.says(model(), run=runs[2]) == "defer"
             for run in runs[:2]:
                 here.endpoints.release(model(), run, OK)
             await here.clock.settle()
 
-            assert here.called == [run.started.run for run in runs]
+            assert here.woken == [run.started.run for run in runs]
 
     play(work())
 
@@ -111,17 +111,17 @@ def test_who_waited_for_an_endpoint_that_fails_its_probe_hears_of_it_only_if_its
         async with process() as here:
             here.call(OVERLOADED, count=10, name="gpt", kind="model")
             prober, long, short = a_run(), a_run(), a_run()
-            here.ask(model(), prober)
-            here.ask(model(), long, left_s=30.0)
-            here.ask(model(), short, left_s=5.0)
+            here.check(model(), prober)
+            here.check(model(), long, left_s=30.0)
+            here.check(model(), short, left_s=5.0)
             await here.clock.advance(2.0)
             here.begin(model(), prober)
-            here.called.clear()
+            here.woken.clear()
             here.endpoints.release(model(), prober, OVERLOADED)
-            here.ask(model(), long, left_s=28.0)
+            here.check(model(), long, left_s=28.0)
             await here.clock.settle()
 
-            assert here.called == [short.started.run], "4 s from now is more than the 3 s that it has"
+            assert here.woken == [short.started.run], "4 s from now is more than the 3 s that it has"
             assert here.says(model(), run=short, left_s=3.0) == "refuse"
 
     play(work())
@@ -133,9 +133,9 @@ def test_a_tool_that_comes_when_the_open_time_is_over_is_the_probe() -> None:
             here.call(BROKEN, count=10)
             await here.clock.advance(2.0)
             first, second, third = a_run(), a_run(), a_run()
-            assert [here.says(run=run) for run in (first, second, third)] == ["later"] * 3
+            assert [here.says(run=run) for run in (first, second, third)] == ["defer"] * 3
             await here.clock.settle()
-            assert here.called == [run.started.run for run in (first, second, third)]
+            assert here.woken == [run.started.run for run in (first, second, third)]
 
             here.begin(tool(), first)
             here.begin(tool(), second)
@@ -155,17 +155,17 @@ def test_a_retry_after_holds_everybody_off_who_can_wait_and_turns_away_who_can_n
         async with process() as here:
             here.call(limited(20.0), name="gpt", kind="model")
             patient, hurried = a_run(), a_run()
-            assert here.says(model(), run=patient, left_s=30.0) == "later"
-            said = here.ask(model(), hurried, left_s=15.0)
-            assert isinstance(said, Refuse)
-            assert "asked to be left alone for 20 s (Retry-After)" in said.reason
-            assert said.limit == "retry_after_s=20"
+            assert here.says(model(), run=patient, left_s=30.0) == "defer"
+            verdict = here.check(model(), hurried, left_s=15.0)
+            assert isinstance(verdict, Refuse)
+            assert "asked to be left alone for 20 s (Retry-After)" in verdict.reason
+            assert verdict.limit == "retry_after_s=20"
 
             await here.clock.advance(19.9)
-            assert here.called == []
+            assert here.woken == []
             await here.clock.advance(0.1)
 
-            assert here.called == [patient.started.run]
+            assert here.woken == [patient.started.run]
             assert here.says(model(), run=patient, left_s=10.0) == "allow"
 
     play(work())
@@ -180,7 +180,7 @@ def test_the_try_that_was_told_to_wait_is_not_made_to_wait_twice() -> None:
             assert here.says(model(delay_s=20.0)) == "allow"
 
             run = a_run()
-            assert here.says(model(delay_s=12.0), run=run) == "later"
+            assert here.says(model(delay_s=12.0), run=run) == "defer"
             await here.clock.advance(8.0)
             assert here.says(model(delay_s=12.0), run=run) == "allow"
 
@@ -195,15 +195,15 @@ def test_after_a_spend_limit_nobody_calls_or_waits_and_nothing_is_tried_again() 
     async def work() -> None:
         async with process() as here:
             here.call(SPENT, name="gpt", kind="model")
-            said = here.ask(model(), a_run(), left_s=3_000.0)
-            assert isinstance(said, Refuse)
-            assert (said.limit, said.value) == ("spend_limit", "spend_limit")
-            assert "only a person can change that" in said.reason
+            verdict = here.check(model(), a_run(), left_s=3_000.0)
+            assert isinstance(verdict, Refuse)
+            assert (verdict.limit, verdict.value) == ("spend_limit", "spend_limit")
+            assert "only a person can change that" in verdict.reason
             assert not here.endpoints.may_retry(model(), a_run(), SPENT)
 
             await here.clock.advance(300.0)
             runs = [a_run(), a_run()]
-            assert {here.says(model(), run=run) for run in runs} == {"later"}
+            assert {here.says(model(), run=run) for run in runs} == {"defer"}
             await here.clock.settle()
             here.begin(model(), runs[0])
 
@@ -232,8 +232,8 @@ def test_a_storm_with_a_hundred_runs_in_flight_reaches_the_server_at_most_a_fift
             probes = 0
             for _ in range(600):  # a minute
                 for step, run in again:
-                    said = here.ask(step, run, 60.0)
-                    if isinstance(said, Allow):
+                    verdict = here.check(step, run, 60.0)
+                    if isinstance(verdict, Allow):
                         here.endpoints.acquire(step, run, 60.0)
                         made += 1
                         probes += 1
@@ -267,7 +267,7 @@ def test_who_probes_for_the_others_may_try_again_and_does_not_pay_for_it() -> No
             here.call(OVERLOADED, count=10, name="gpt", kind="model")
             run = a_run()
             assert not here.endpoints.may_retry(model(), run, OVERLOADED)
-            here.ask(model(), run)
+            here.check(model(), run)
             await here.clock.advance(2.0)
             here.begin(model(), run)
             here.endpoints.release(model(), run, OVERLOADED)
@@ -285,20 +285,20 @@ def test_more_calls_than_there_are_places_wait_in_line_and_are_called_in_order()
             for run in flying:
                 here.begin(tool(), run)
             waiting = [a_run() for _ in range(3)]
-            assert {here.says(run=run) for run in waiting} == {"later"}
+            assert {here.says(run=run) for run in waiting} == {"defer"}
             here.endpoints.release(tool(), flying[0], OK)
             late = a_run()
-            assert here.says(run=late) == "later", "nobody passes those who wait"
+            assert here.says(run=late) == "defer", "nobody passes those who wait"
             await here.clock.settle()
-            assert here.called == [waiting[0].started.run]
-            assert here.says(run=waiting[1]) == "later"
+            assert here.woken == [waiting[0].started.run]
+            assert here.says(run=waiting[1]) == "defer"
             here.begin(tool(), waiting[0])
 
             here.endpoints.release(tool(), flying[1], OK)
             here.endpoints.release(tool(), waiting[0], OK)
             await here.clock.settle()
 
-            assert here.called == [run.started.run for run in waiting]
+            assert here.woken == [run.started.run for run in waiting]
 
     play(work())
 
@@ -308,13 +308,13 @@ def test_a_run_that_ends_while_it_waits_gives_up_its_place_in_line() -> None:
         async with process(at_once=1) as here:
             flying, first, second = a_run(), a_run(), a_run()
             here.begin(tool(), flying)
-            here.ask(tool(), first)
-            here.ask(tool(), second)
+            here.check(tool(), first)
+            here.check(tool(), second)
             here.endpoints.forget(first.started.run, parked=False)
             here.endpoints.release(tool(), flying, OK)
             await here.clock.settle()
 
-            assert here.called == [second.started.run]
+            assert here.woken == [second.started.run]
 
     play(work())
 
@@ -324,16 +324,16 @@ def test_a_place_is_kept_a_second_for_who_was_called_and_then_the_next_is() -> N
         async with process(at_once=1) as here:
             flying, absent, second = a_run(), a_run(), a_run()
             here.begin(tool(), flying)
-            here.ask(tool(), absent)
-            here.ask(tool(), second)
+            here.check(tool(), absent)
+            here.check(tool(), second)
             here.endpoints.release(tool(), flying, OK)
             await here.clock.settle()
-            assert here.called == [absent.started.run]
+            assert here.woken == [absent.started.run]
             await here.clock.advance(0.9)
-            assert here.called == [absent.started.run]
+            assert here.woken == [absent.started.run]
             await here.clock.advance(0.2)
 
-            assert here.called == [absent.started.run, second.started.run]
+            assert here.woken == [absent.started.run, second.started.run]
 
     play(work())
 
@@ -343,13 +343,13 @@ def test_who_waits_in_vain_is_told_so_while_there_is_time_to_say_it() -> None:
         async with process(at_once=1) as here:
             here.begin(tool(), a_run())
             run = a_run()
-            assert here.says(run=run, left_s=5.0) == "later"
+            assert here.says(run=run, left_s=5.0) == "defer"
             await here.clock.advance(4.95)
-            assert here.called == [run.started.run]
-            said = here.ask(tool(), run, left_s=0.05)
+            assert here.woken == [run.started.run]
+            verdict = here.check(tool(), run, left_s=0.05)
 
-            assert isinstance(said, Refuse)
-            assert (said.limit, said.value) == ("at_once=1", "1")
+            assert isinstance(verdict, Refuse)
+            assert (verdict.limit, verdict.value) == ("at_once=1", "1")
 
     play(work())
 
@@ -360,7 +360,7 @@ def test_a_line_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     async def work() -> None:
         async with process(at_once=1) as here:
             here.begin(tool(), a_run())
-            assert [here.says() for _ in range(4)] == ["later", "later", "later", "refuse"]
+            assert [here.says() for _ in range(4)] == ["defer", "defer", "defer", "refuse"]
 
     play(work())
 
@@ -371,14 +371,14 @@ def test_hanging_calls_trip_it_while_others_wait_for_their_places() -> None:
             for _ in range(10):
                 here.begin(tool(), a_run())
             run = a_run()
-            assert here.says(run=run) == "later"
+            assert here.says(run=run) == "defer"
             await here.clock.advance(10.0)
-            assert (here.state, here.called) == ("open", [run.started.run])
+            assert (here.state, here.woken) == ("open", [run.started.run])
 
-            said = here.ask(tool(), run)
+            verdict = here.check(tool(), run)
 
-            assert isinstance(said, Refuse)
-            assert said.limit == "slow_ratio=0.8"
+            assert isinstance(verdict, Refuse)
+            assert verdict.limit == "slow_ratio=0.8"
 
     play(work())
 
@@ -409,7 +409,29 @@ def test_idle_endpoints_are_forgotten_where_there_are_too_many(monkeypatch: pyte
                 await here.clock.advance(0.001)
                 here.call(OK, name=f"t{number}")
 
-            assert len(here.endpoints._endpoints) <= 20
+            assert len(here.endpoints) <= 20
             assert here.endpoints["tool:bad"].breaker.phase.state == "open"
+
+    play(work())
+
+
+def test_a_model_call_that_used_up_its_own_runs_time_is_cut_whatever_another_run_has_left() -> None:
+    """Both are checked before either is acquired, as parallel steps of one run are."""
+
+    async def work() -> None:
+        async with process(minimum_calls=1) as here:
+            short, long = a_run(), a_run()
+            assert isinstance(here.check(model(), short, left_s=5.0), Allow)
+            assert isinstance(here.check(model(), long, left_s=60.0), Allow)
+            here.endpoints.acquire(model(), short, 5.0)
+            here.endpoints.acquire(model(), long, 60.0)
+            await here.clock.advance(5.0)
+            timeout = Result(status="error", error="timeout", endpoint="broken")
+            here.endpoints.release(model(), short, timeout)
+            assert here.endpoints["model:gpt"].breaker.phase.state == "closed"
+
+            here.endpoints.release(model(), long, timeout)
+
+            assert here.endpoints["model:gpt"].breaker.phase.state == "open"
 
     play(work())

@@ -432,7 +432,7 @@ def test_a_run_that_was_not_recorded_after_all_leaves_no_call_and_no_place_behin
             await clock.until(runs[0].outcome())
             endpoint = sea.endpoints["model:gpt"]
 
-            assert (endpoint.breaker.in_flight, len(endpoint.line)) == (0, 0)
+            assert (endpoint.breaker.in_flight, len(endpoint.queue)) == (0, 0)
             assert model.request_count == 1
 
     asyncio.run(play())

@@ -21,7 +21,7 @@ from seawall.cli.options import (
 
 if TYPE_CHECKING:
     from seawall.cli.render.screen import Screen
-    from seawall.guards.endpoints.manual import Value
+    from seawall.guards.endpoints.manual import BreakerSetting
     from seawall.journal.protocol import Journal
 
 
@@ -30,7 +30,7 @@ class BreakerChange:
     """What a person sets."""
 
     endpoints: list[str]
-    value: Value
+    value: BreakerSetting
     option: str
     """The option that was given, for errors."""
     by: str
@@ -76,7 +76,7 @@ def breakers(
     from seawall.cli.signals import run_async
     from seawall.core.errors import Misused
 
-    values: dict[str, tuple[list[str] | None, Value]] = {
+    values: dict[str, tuple[list[str] | None, BreakerSetting]] = {
         "--open": (open_, "open"),
         "--close": (close, "closed"),
         "--isolate": (isolate, "isolated"),

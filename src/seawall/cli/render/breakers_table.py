@@ -8,7 +8,7 @@ from rich.text import Text
 
 from seawall.cli.render.formats import format_age, format_seconds, format_until, join_lines
 from seawall.cli.render.table import Table
-from seawall.guards.endpoints.manual import Row
+from seawall.guards.endpoints.manual import EndpointRow
 
 _COLUMNS = ("ENDPOINT", "STATE", "SINCE", "CALLS", "FAILED", "SLOW", "IN FLIGHT", "NEXT PROBE")
 _CAUSES = {
@@ -18,7 +18,7 @@ _CAUSES = {
 }
 
 
-def make_breakers_table(rows: Sequence[Row], now: float) -> Table:
+def make_breakers_table(rows: Sequence[EndpointRow], now: float) -> Table:
     """Returns the table: each endpoint, and below it why its breaker is in this state."""
     table = Table(_COLUMNS, right=("CALLS", "FAILED", "SLOW", "IN FLIGHT"), keep_empty=True)
     for row in rows:
@@ -26,7 +26,7 @@ def make_breakers_table(rows: Sequence[Row], now: float) -> Table:
     return table
 
 
-def _format_cells(row: Row, now: float) -> tuple[str, ...]:
+def _format_cells(row: EndpointRow, now: float) -> tuple[str, ...]:
     probe = ""
     if row.next_probe_s is not None:
         probe = f"in {format_seconds(row.next_probe_s)}" if row.next_probe_s else "at the next call"
@@ -44,7 +44,7 @@ def _format_cells(row: Row, now: float) -> tuple[str, ...]:
     )
 
 
-def _list_notes(row: Row, now: float) -> Iterator[str]:
+def _list_notes(row: EndpointRow, now: float) -> Iterator[str]:
     why = f": {join_lines(row.why)}" if row.why else ""
     if row.set_to is not None:
         until = "" if row.until is None else f" until {format_until(row.until, now)}"

@@ -1,11 +1,15 @@
-"""Endpoints: a breaker, retry tokens and a bounded line for every tool and model, shared by all runs.
+"""Endpoints: for every tool and model a breaker, retry tokens and a bounded queue, shared by all runs.
 
-- `options`: what may be set; `breaker`: the pure part, over a `window` of counts, with retry `tokens`
-- `line`: who waits
-- `answers`: what a call says of its endpoint; `told`: what an agent is told
-- `endpoint`: these together, for one endpoint; `shared`: all of them, as the gate asks them
-- `record`: what processes agree on; `sharing`: how they come to agree
-- `person`: what a person sees, and sets
+- `options.py`: the options, with the reason of each default
+- `guard.py`: the guard, with the endpoints of one process by name
+- `endpoint.py`: one endpoint in one process: its breaker, its queue, and the timer that serves them
+- `breaker.py`: the breaker, pure; it counts in a `window.py` and pays for retries with `retry_tokens.py`
+- `wait_queue.py`: the steps that wait for a free slot
+- `results.py`: what the end of a step says of its endpoint
+- `messages.py`: what agents and people are told
+- `record.py`: the record of an endpoint that all processes share, and how a change is merged into it
+- `exchange.py`: how a process reports to that record, and receives from it what others reported
+- `manual.py`: what a person sees of the endpoints, and sets
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""The breaker of one endpoint in one process: pure, told the time, and asked what may be done.
+"""The breaker of one endpoint in one process. It is pure: the time and all that happens are given to it.
 
-It proposes a new phase (`end`, `look`, `half_opened`) and takes one over when it is in force (`adopt`): whether
-its own or that of another process is for the caller to find out. All times are seconds of one monotonic clock.
+The breaker proposes a new phase (`end`, `check_overdue`, `build_half_open`) and moves to one when it is in force
+(`enter`), be it its own or that of another process; which one that is, its caller finds out. All times are seconds of
+one monotonic clock.
 """
 
 from __future__ import annotations
@@ -18,79 +19,89 @@ import msgspec
 from seawall.guards.endpoints.options import EndpointOptions
 from seawall.guards.endpoints.record import LEASE_S, SILENT_S, Cause, Phase, ProcessCounts
 from seawall.guards.endpoints.retry_tokens import RetryTokens
-from seawall.guards.endpoints.window import Aged, CallWindow, Counts
+from seawall.guards.endpoints.window import BucketCounts, CallWindow
 
-Answer = Literal["answered", "failed", "cut", "spend_limit", "unasked"]
-"""What a call says of its endpoint. `cut`: it was given up on for reasons that are not the endpoint's, so all
-that is known is that it took at least so long. `unasked`: it was not made."""
-Why = Literal["isolated", "spend_limit", "open", "probing", "due", "held"]
-Forced = Literal["auto", "closed", "isolated"]
+CallResult = Literal["answered", "failed", "cut", "spend_limit", "unasked"]
+"""What a call says of its endpoint. `cut`: it was stopped for reasons that are not the endpoint's, so all that is
+known is that it took at least so long. `unasked`: it did not reach the endpoint."""
+BlockReason = Literal["isolated", "spend_limit", "open", "probing", "due", "retry_after"]
+"""Why no call may begin. `probing`: half open, and the probes are on their way. `due`: the open time, or the right to
+probe of another process, is over, and nobody probes yet. `retry_after`: the server asked not to be called."""
+ManualState = Literal["auto", "closed", "isolated"]
+"""What a person has set; `auto`: nothing."""
 
 
 class Block(NamedTuple):
     """Why no call may begin."""
 
-    why: Why
+    reason: BlockReason
     until_s: float | None = None
-    """When that is over; None: nobody knows."""
+    """When that is over; None: that is not known."""
 
 
 class CallInFlight(msgspec.Struct):
-    """A call in flight."""
+    """A call that has begun, or will begin after its delay, and has not ended."""
 
     began_s: float
     serial: int
-    """The phase in which it began: in a later one it says nothing."""
-    probe: bool
+    """The phase in which it began: in a later phase it says nothing."""
+    is_probe: bool
     half_s: float
-    """Half of all the time its run has."""
+    """Half of all the time that its run has."""
 
 
 class PeerCounts(msgspec.Struct, frozen=True):
-    """What another process told, and when it was heard here."""
+    """The newest report of another process, and when this process received it."""
 
-    part: ProcessCounts
-    heard_s: float
+    counts: ProcessCounts
+    received_s: float
 
 
 class Breaker:
-    """Counts the calls to one endpoint before and after they are made, and opens when too many are no good."""
+    """Counts the calls to one endpoint before and after they are made, and opens when too many of them failed."""
 
     def __init__(self, name: str, options: EndpointOptions, owner: str = "") -> None:
         self.name = name
         self.options = options
         self.owner = owner
+        """This process, as the journal names it."""
         self.phase = Phase()
         self.until_s = 0.0
-        """Open: when it may be half open. Half open: when the right to probe lapses."""
+        """Open: when it may be half open. Half open: when the right to probe ends."""
         self.since_s = 0.0
-        self.passed = 0
+        """When the phase began."""
+        self.probes_passed = 0
         """Half open: probes that succeeded."""
-        self.hold_s = float("-inf")
-        """Until when the other side asked to be left alone."""
-        self.hold_asked_s = 0.0
-        """For how long it asked."""
-        self.forced: Forced = "auto"
-        self.forced_until_s: float | None = None
+        self.retry_after_until_s = float("-inf")
+        """The end of the newest `Retry-After`."""
+        self.retry_after_s = 0.0
+        """The seconds that it asked for."""
+        self.manual: ManualState = "auto"
+        self.manual_until_s: float | None = None
+        """When what a person has set ends; None: when a person lifts it."""
         self.window = CallWindow(options.window_s)
         self.tokens = RetryTokens(options.retry_ratio, options.retry_reserve, options.window_s)
-        self._newest: deque[Literal["good", "failed", "slow"]] = deque(maxlen=2 * options.minimum_calls)
-        """Of this process. A bucket is seconds long, and a busy endpoint has thousands of good calls in one."""
-        self._took_s: deque[float] = deque(maxlen=2 * options.minimum_calls)
-        """What the newest good calls of this process took."""
-        self.others: dict[str, PeerCounts] = {}
-        self._fresh: dict[Hashable, CallInFlight] = {}
-        """In the order in which they began."""
+        self.newest: deque[Literal["good", "failed", "slow"]] = deque(maxlen=2 * options.minimum_calls)
+        """The newest calls of this process. A bucket of the window is seconds long, and a busy endpoint has thousands
+        of good calls in one, which would hide the failures of now."""
+        self.peers: dict[str, PeerCounts] = {}
+        """By process: what the others reported."""
+        self._good_s: deque[float] = deque(maxlen=2 * options.minimum_calls)
+        """How long the newest good calls of this process took."""
+        self._calls: dict[Hashable, CallInFlight] = {}
+        """Calls that began when they were admitted, oldest first."""
         self._delayed: dict[Hashable, CallInFlight] = {}
-        """Admitted to begin later, or begun so; few, as they are further tries."""
+        """Calls that were admitted to begin later; few, as they are retries."""
         self._overdue: dict[Hashable, CallInFlight] = {}
+        """Calls that are still in flight and were counted as slow already."""
         self._probes: set[Hashable] = set()
         self._now_s = 0.0
+        """The newest time that was given; for `repr`."""
 
     def __repr__(self) -> str:
-        state: str = self.phase.state if self.forced == "auto" else f"{self.forced} by a person"
+        state: str = self.phase.state if self.manual == "auto" else f"{self.manual} by a person"
         if self.phase.state == "closed":
-            calls, failed, slow = self._totals(self._now_s)
+            calls, failed, slow = self._sum_counts(self._now_s)
             what = f"{failed}/{calls} failed, {slow} slow"
         else:
             what = f"{self.phase.bad}/{self.phase.calls} {self.phase.cause or 'failed'}"
@@ -100,208 +111,226 @@ class Breaker:
 
     @property
     def in_flight(self) -> int:
-        """Calls of this process that are under way."""
-        return len(self._fresh) + len(self._delayed) + len(self._overdue)
+        """The calls of this process in flight."""
+        return len(self._calls) + len(self._delayed) + len(self._overdue)
 
     @property
-    def probing(self) -> int:
-        """Probes of this process that are under way, and not for too long."""
+    def probes_in_flight(self) -> int:
+        """The probes of this process in flight, without those that are overdue."""
         return len(self._probes)
 
     def is_probe(self, key: Hashable) -> bool:
-        """Whether this call in flight is a probe."""
+        """Returns whether this call in flight is a probe."""
         return key in self._probes
 
     @property
-    def quota(self) -> int:
-        """Probes of one half-open phase."""
+    def probe_quota(self) -> int:
+        """The number of probes of one half-open phase."""
         return 1 if self.phase.cause == "spend_limit" else self.options.probes
 
-    def block(self, now_s: float, delay_s: float = 0.0) -> Block | None:
-        """Why a call that would begin in `delay_s` may not; None where it may, as far as there are places."""
+    def find_block(self, now_s: float, delay_s: float = 0.0) -> Block | None:
+        """Returns why a call that would begin in `delay_s` may not begin; None if it may, given a free slot."""
         self._now_s = now_s
-        forced = self.forced_now(now_s)
-        if forced == "isolated":
-            return Block("isolated", self.forced_until_s)
-        if forced == "auto" and (block := self._phase_block(now_s)) is not None:
+        manual = self.get_manual(now_s)
+        if manual == "isolated":
+            return Block("isolated", self.manual_until_s)
+        if (
+            manual == "auto"
+            and self.phase.state != "closed"
+            and (block := self._find_phase_block(now_s)) is not None
+        ):
             return block
-        if self.hold_s > now_s + delay_s:
-            return Block("held", self.hold_s)
+        if self.retry_after_until_s > now_s + delay_s:
+            return Block("retry_after", self.retry_after_until_s)
         return None
 
-    def _phase_block(self, now_s: float) -> Block | None:
+    def _find_phase_block(self, now_s: float) -> Block | None:
         phase = self.phase
-        if phase.state == "closed":
-            return None
         if now_s >= self.until_s:
             return Block("due")
-        if phase.cause == "spend_limit" and not (phase.state == "half_open" and self.places(now_s)):
+        if phase.cause == "spend_limit" and not (phase.state == "half_open" and self.count_free_slots(now_s)):
             return Block("spend_limit", self.until_s)
         if phase.state == "open":
             return Block("open", self.until_s)
-        return None if self.places(now_s) > 0 else Block("probing")
+        return None if self.count_free_slots(now_s) > 0 else Block("probing")
 
-    def places(self, now_s: float) -> int:
-        """How many more calls may be in flight."""
-        free = self.options.at_once - self.in_flight - self._elsewhere(now_s)
-        if self.phase.state == "closed" or self.forced_now(now_s) == "closed":
+    def count_free_slots(self, now_s: float) -> int:
+        """Returns how many more calls may be in flight."""
+        free = self.options.at_once - self.in_flight
+        if self.peers:
+            free -= self._count_peers_in_flight(now_s)
+        if self.phase.state == "closed" or self.get_manual(now_s) == "closed":
             return max(0, free)
         if self.phase.state == "open" or self.phase.prober != self.owner:
             return 0
-        return max(0, min(free, self.quota - self.passed - len(self._probes)))
+        return max(0, min(free, self.probe_quota - self.probes_passed - len(self._probes)))
 
-    def forced_now(self, now_s: float) -> Forced:
-        """What a person has set, unless its time is over."""
-        if self.forced_until_s is not None and now_s >= self.forced_until_s:
+    def get_manual(self, now_s: float) -> ManualState:
+        """Returns what a person has set, unless its time is over."""
+        if self.manual_until_s is not None and now_s >= self.manual_until_s:
             return "auto"
-        return self.forced
+        return self.manual
 
-    def next_s(self, now_s: float) -> float | None:
-        """When something may change by itself that whoever waits wants to know of."""
-        times = [self.hold_s] if self.hold_s > now_s else []
+    def find_next_s(self, now_s: float) -> float | None:
+        """Returns when something changes by itself next that matters to the steps that wait."""
+        times = [self.retry_after_until_s] if self.retry_after_until_s > now_s else []
         if self.phase.state != "closed":
             times.append(max(now_s, self.until_s))
-        if self.forced_until_s is not None and self.forced_until_s > now_s:
-            times.append(self.forced_until_s)
-        if (late_s := self.late_s) is not None:
-            times.append(late_s)
+        if self.manual_until_s is not None and self.manual_until_s > now_s:
+            times.append(self.manual_until_s)
+        if (overdue_s := self.next_overdue_s) is not None:
+            times.append(overdue_s)
         return min(times, default=None)
 
     @property
-    def late_s(self) -> float | None:
-        """When the next of the calls in flight has taken too long."""
-        oldest = [*self._delayed.values(), *itertools.islice(self._fresh.values(), 1)]
-        return min((flight.began_s + self.options.slow_s for flight in oldest), default=None)
+    def next_overdue_s(self) -> float | None:
+        """When the next of the calls in flight will have taken too long."""
+        oldest = [*self._delayed.values(), *itertools.islice(self._calls.values(), 1)]
+        return min((call.began_s + self.options.slow_s for call in oldest), default=None)
 
     def afford_retry(self, now_s: float) -> bool:
-        """Whether one more further try can be paid for by first tries; if so it is."""
-        others = sum(now_s - other.heard_s < SILENT_S for other in self.others.values())
-        return self.tokens.spend(now_s, 1 + others)
+        """Pays for one more retry with the tokens that first tries have earned; returns whether there were enough."""
+        peers = sum(now_s - peer.received_s < SILENT_S for peer in self.peers.values())
+        return self.tokens.spend(now_s, 1 + peers)
 
     # ---- calls
 
     def begin(
-        self, key: Hashable, now_s: float, *, delay_s: float = 0.0, again: bool = False, run_s: float = 0.0
+        self,
+        key: Hashable,
+        now_s: float,
+        *,
+        delay_s: float = 0.0,
+        is_retry: bool = False,
+        run_s: float = 0.0,
     ) -> None:
-        """A call begins, in `delay_s`. `again`: it is a further try. `run_s`: all the time that its run has."""
-        probe = self.phase.state == "half_open" and self.places(now_s) > 0
+        """Counts a call that begins in `delay_s`. `run_s` is all the time that its run has; 0: not limited."""
+        self._now_s = now_s
+        probe = self.phase.state == "half_open" and self.count_free_slots(now_s) > 0
         half_s = run_s / 2 if run_s > 0 else float("inf")
-        flights = self._delayed if delay_s > 0 else self._fresh
-        flights[key] = CallInFlight(now_s + delay_s, self.phase.serial, probe, half_s)
+        calls = self._delayed if delay_s > 0 else self._calls
+        calls[key] = CallInFlight(now_s + delay_s, self.phase.serial, probe, half_s)
         if probe:
             self._probes.add(key)
-        if not again:
+        if not is_retry:
             self.tokens.earn()
 
-    def end(self, key: Hashable, now_s: float, answer: Answer, *, rng: random.Random) -> Phase | None:
-        """A call has ended. The phase that follows from it, if it is another one."""
+    def end(self, key: Hashable, now_s: float, result: CallResult, *, rng: random.Random) -> Phase | None:
+        """Counts a call that has ended; returns the phase that follows from it, if it is another one."""
         self._now_s = now_s
-        flight = self._fresh.pop(key, None) or self._delayed.pop(key, None)
-        self._overdue.pop(key, None)  # counted as slow when it was noticed
+        call = self._calls.pop(key, None) or self._delayed.pop(key, None)
+        self._overdue.pop(key, None)  # such a call was counted as slow before
         self._probes.discard(key)
-        if flight is None or flight.serial != self.phase.serial:
+        if call is None or call.serial != self.phase.serial:
             return None
-        took_s = now_s - flight.began_s
-        slow = took_s >= self.options.slow_s or (answer == "cut" and self._hung(took_s, flight))
-        if answer == "unasked" or (answer == "cut" and not slow) or self.phase.state == "open":
+        took_s = now_s - call.began_s
+        slow = took_s >= self.options.slow_s or (result == "cut" and self._was_hanging(took_s, call))
+        if result == "unasked" or (result == "cut" and not slow) or self.phase.state == "open":
             return None
-        failed = answer in ("failed", "spend_limit")
+        failed = result in ("failed", "spend_limit")
         if self.phase.state == "half_open":
-            return self._probed(flight, failed or slow, answer, rng)
+            return self._end_probe(call, failed or slow, result, rng)
         self._count(now_s, "failed" if failed else "slow" if slow else "good")
         if not failed and not slow:
-            self._took_s.append(took_s)
-        if answer == "spend_limit" and self.forced_now(now_s) == "auto":
-            return self._opened("spend_limit", 1, 1, rng)
-        return self._tripped(now_s, rng) if failed or slow else None
+            self._good_s.append(took_s)
+        if result == "spend_limit" and self.get_manual(now_s) == "auto":
+            return self._build_open("spend_limit", 1, 1, rng)
+        return self._check_ratios(now_s, rng) if failed or slow else None
 
-    def _hung(self, took_s: float, flight: CallInFlight) -> bool:
-        """Whether a call that was cut had taken too long: half of its run's time, and longer than most good ones.
+    def _was_hanging(self, took_s: float, call: CallInFlight) -> bool:
+        """Returns whether a call that was cut took too long: half of its run's time, and longer than most good calls.
 
-        A run with less time than the endpoint usually takes says nothing of it, or it would shut it for all others.
+        A run that has less time than the endpoint usually takes says nothing of the endpoint; otherwise it would
+        shut it for all others.
         """
-        return took_s >= flight.half_s and (not self._took_s or took_s > statistics.median(self._took_s))
+        return took_s >= call.half_s and (not self._good_s or took_s > statistics.median(self._good_s))
 
     def _count(self, now_s: float, how: Literal["good", "failed", "slow"]) -> None:
-        self._newest.append(how)
-        counts = self.window.at(now_s)
+        self.newest.append(how)
+        counts = self.window.get_bucket(now_s)
         counts.calls += 1
         counts.failed += how == "failed"
         counts.slow += how == "slow"
 
-    def _probed(self, flight: CallInFlight, bad: bool, answer: Answer, rng: random.Random) -> Phase | None:
-        if not flight.probe:
+    def _end_probe(
+        self, call: CallInFlight, bad: bool, result: CallResult, rng: random.Random
+    ) -> Phase | None:
+        if not call.is_probe:
             return None
         if bad:
-            cause: Cause = "spend_limit" if answer == "spend_limit" else self.phase.cause
-            if cause == "spend_limit" and answer != "spend_limit":
+            cause: Cause = "spend_limit" if result == "spend_limit" else self.phase.cause
+            if cause == "spend_limit" and result != "spend_limit":
                 cause = "failed"
-            return self._opened(cause, self.phase.bad, self.phase.calls, rng)
-        self.passed += 1
-        if self.passed < self.quota:
+            return self._build_open(cause, self.phase.bad, self.phase.calls, rng)
+        self.probes_passed += 1
+        if self.probes_passed < self.probe_quota:
             return None
         return Phase(serial=self.phase.serial + 1)
 
-    def look(self, now_s: float, *, rng: random.Random) -> Phase | None:
-        """Count calls as slow that are in flight for too long. The phase that follows, if it is another one."""
+    def check_overdue(self, now_s: float, *, rng: random.Random) -> Phase | None:
+        """Counts calls as slow that are in flight for too long; returns the phase that follows, if it is another one."""
         self._now_s = now_s
-        late = self._late(now_s)
-        for key, flight in late:
-            self._fresh.pop(key, None)
+        before_s = now_s - self.options.slow_s
+        if not self._delayed:  # then the oldest call alone decides, and mostly it has time
+            oldest = next(iter(self._calls.values()), None)
+            if oldest is None or oldest.began_s > before_s:
+                return None
+        overdue = list(itertools.takewhile(lambda item: item[1].began_s <= before_s, self._calls.items()))
+        overdue += [item for item in self._delayed.items() if item[1].began_s <= before_s]
+        for key, call in overdue:
+            self._calls.pop(key, None)
             self._delayed.pop(key, None)
-            self._overdue[key] = flight
+            self._overdue[key] = call
             self._probes.discard(key)
-            if flight.serial == self.phase.serial and self.phase.state == "closed":
+            if call.serial == self.phase.serial and self.phase.state == "closed":
                 self._count(now_s, "slow")
-        if not late or self.phase.state == "open":
+        if not overdue or self.phase.state == "open":
             return None
         if self.phase.state == "closed":
-            return self._tripped(now_s, rng)
-        if any(flight.probe and flight.serial == self.phase.serial for _, flight in late):
-            return self._opened(self.phase.cause, self.phase.bad, self.phase.calls, rng)
+            return self._check_ratios(now_s, rng)
+        if any(call.is_probe and call.serial == self.phase.serial for _, call in overdue):
+            return self._build_open(self.phase.cause, self.phase.bad, self.phase.calls, rng)
         return None
 
-    def _late(self, now_s: float) -> list[tuple[Hashable, CallInFlight]]:
-        """Calls that are in flight for longer than a slow one takes, and were not noticed yet."""
-        before = now_s - self.options.slow_s
-        late = list(itertools.takewhile(lambda item: item[1].began_s <= before, self._fresh.items()))
-        return late + [item for item in self._delayed.items() if item[1].began_s <= before]
-
-    def held(self, now_s: float, seconds: float) -> float:
-        """The other side asked to be left alone for so long; for how long it will be."""
+    def accept_retry_after(self, now_s: float, seconds: float) -> float:
+        """Begins a `Retry-After` of so many seconds; returns the seconds that are honoured."""
         seconds = min(seconds, self.options.hold_max_s)
-        if now_s + seconds > self.hold_s:
-            self.hold_s, self.hold_asked_s = now_s + seconds, seconds
+        if now_s + seconds > self.retry_after_until_s:
+            self.retry_after_until_s, self.retry_after_s = now_s + seconds, seconds
         return seconds
 
     # ---- phases
 
-    def _tripped(self, now_s: float, rng: random.Random) -> Phase | None:
-        """Open, if of the newest calls, as many as are needed or more, too many were no good."""
-        if self.forced_now(now_s) == "closed":
+    def _check_ratios(self, now_s: float, rng: random.Random) -> Phase | None:
+        """Returns an open phase if too many of the newest calls failed or were slow.
+
+        The newest calls are those of as many buckets as hold `minimum_calls`, of one bucket more, and so on; then
+        the newest twice `minimum_calls` of this process by themselves.
+        """
+        if self.get_manual(now_s) == "closed":
             return None
         calls = failed = slow = 0
-        for counts in self._sums(now_s):
+        for counts in self._merge_buckets(now_s):
             calls += counts.calls
             failed += counts.failed
             slow += counts.slow
             if calls < self.options.minimum_calls:
                 continue
             if failed >= self.options.failed_ratio * calls:
-                return self._opened("failed", failed, calls, rng)
+                return self._build_open("failed", failed, calls, rng)
             if failed + slow >= self.options.slow_ratio * calls:
-                return self._opened("slow", failed + slow, calls, rng)
-        calls, failed, slow = (len(self._newest), *map(self._newest.count, ("failed", "slow")))
-        if calls == self._newest.maxlen and failed + slow >= self.options.slow_ratio * calls:
-            return self._opened("slow" if slow > failed else "failed", failed + slow, calls, rng)
+                return self._build_open("slow", failed + slow, calls, rng)
+        calls, failed, slow = (len(self.newest), *map(self.newest.count, ("failed", "slow")))
+        if calls == self.newest.maxlen and failed + slow >= self.options.slow_ratio * calls:
+            return self._build_open("slow" if slow > failed else "failed", failed + slow, calls, rng)
         return None
 
-    def _opened(self, cause: Cause, bad: int, calls: int, rng: random.Random) -> Phase:
+    def _build_open(self, cause: Cause, bad: int, calls: int, rng: random.Random) -> Phase:
         options = self.options
         openings = self.phase.openings + 1
         if cause == "spend_limit":
             open_s = options.spend_limit_s
-        else:  # 2 ** 60 would do no harm, and no float is that patient
+        else:  # 60 doublings are longer than any `open_max_s`, and the power stays a finite number
             open_s = min(options.open_max_s, options.open_s * 2.0 ** min(openings - 1, 60))
         open_s *= 1 - rng.uniform(0.0, options.jitter)
         return Phase(
@@ -314,20 +343,20 @@ class Breaker:
             open_s=round(open_s, 3),
         )
 
-    def half_opened(self) -> Phase:
-        """Half open, with the right to probe for this process."""
+    def build_half_open(self) -> Phase:
+        """Returns the half-open phase in which this process has the right to probe."""
         return msgspec.structs.replace(
             self.phase, serial=self.phase.serial + 1, state="half_open", prober=self.owner, beat=0
         )
 
-    def adopt(self, phase: Phase, now_s: float, *, age_s: float = 0.0, instead: bool = False) -> bool:
-        """Take over a phase that is in force since `age_s`; False if it is not newer than this one.
+    def enter(self, phase: Phase, now_s: float, *, age_s: float = 0.0, replace: bool = False) -> bool:
+        """Moves to a phase that is in force for `age_s`; returns False if it is not newer than the present one.
 
-        `instead`: also another one of the same place, which two processes moved to at once.
+        With `replace` it also moves to another phase of the same version, which arises if two processes move at once.
         """
-        if phase.place < self.phase.place or phase == self.phase:
+        if phase.version < self.phase.version or phase == self.phase:
             return False
-        if phase.place == self.phase.place and not instead:
+        if phase.version == self.phase.version and not replace:
             return False
         renewed = phase.serial == self.phase.serial and phase.prober == self.phase.prober != ""
         self.phase = phase
@@ -339,48 +368,50 @@ class Breaker:
         if renewed:
             return True
         self.since_s = now_s - age_s
-        self.passed = 0
+        self.probes_passed = 0
         if phase.state == "closed":
-            self.window.forget()
-            self._newest.clear()
+            self.window.clear()
+            self.newest.clear()
             if phase.by:
-                self.hold_s = float("-inf")
+                self.retry_after_until_s = float("-inf")
         return True
 
     # ---- other processes
 
-    def hear(self, owner: str, part: ProcessCounts, now_s: float, *, age_s: float = 0.0) -> None:
-        """Another process told something."""
-        known = self.others.get(owner)
-        if known is None or known.part.number != part.number:
-            self.others[owner] = PeerCounts(part, now_s - max(0.0, age_s))
+    def receive_peer(self, owner: str, counts: ProcessCounts, now_s: float, *, age_s: float = 0.0) -> None:
+        """Takes over what another process reported `age_s` ago, if it is new."""
+        known = self.peers.get(owner)
+        if known is None or known.counts.number != counts.number:
+            self.peers[owner] = PeerCounts(counts, now_s - max(0.0, age_s))
 
-    def told(self, now_s: float, wall_s: float, number: int) -> ProcessCounts:
-        """What this process tells."""
+    def report(self, now_s: float, wall_s: float, number: int) -> ProcessCounts:
+        """Returns what this process reports to the others."""
         return ProcessCounts(
             at=wall_s,
             number=number,
             serial=self.phase.serial,
             in_flight=self.in_flight,
-            buckets=self.window.told(now_s),
+            buckets=self.window.report(now_s),
             window_s=self.options.window_s,
         )
 
-    def _sums(self, now_s: float) -> list[Counts]:
-        found = self.window.sums(now_s)
-        for other in self.others.values():
-            told: tuple[Aged, ...] = other.part.buckets
-            if other.part.serial == self.phase.serial:
-                self.window.add_told(found, told, now_s, other.heard_s)
-        return found
+    def _merge_buckets(self, now_s: float) -> list[BucketCounts]:
+        """Returns the buckets of all processes together, the newest first."""
+        buckets = self.window.copy_buckets(now_s)
+        for peer in self.peers.values():
+            if peer.counts.serial == self.phase.serial:
+                self.window.add_reported(buckets, peer.counts.buckets, now_s, peer.received_s)
+        return buckets
 
-    def _totals(self, now_s: float) -> tuple[int, int, int]:
-        found = self._sums(now_s)
+    def _sum_counts(self, now_s: float) -> tuple[int, int, int]:
+        buckets = self._merge_buckets(now_s)
         return (
-            sum(counts.calls for counts in found),
-            sum(counts.failed for counts in found),
-            sum(counts.slow for counts in found),
+            sum(counts.calls for counts in buckets),
+            sum(counts.failed for counts in buckets),
+            sum(counts.slow for counts in buckets),
         )
 
-    def _elsewhere(self, now_s: float) -> int:
-        return sum(other.part.in_flight for other in self.others.values() if now_s - other.heard_s < SILENT_S)
+    def _count_peers_in_flight(self, now_s: float) -> int:
+        return sum(
+            peer.counts.in_flight for peer in self.peers.values() if now_s - peer.received_s < SILENT_S
+        )

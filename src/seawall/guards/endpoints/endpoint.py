@@ -1,10 +1,10 @@
-"""One endpoint in this process: its breaker, who waits for it, and the timer that calls them."""
+"""One endpoint in one process: its breaker, the steps that wait for it, and the timer that serves them."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -16,30 +16,29 @@ from seawall.guards.endpoints.record import Change, EndpointRecord, Phase, Retry
 from seawall.guards.endpoints.results import classify_result, is_retry
 from seawall.guards.endpoints.wait_queue import MAX_WAITING, Waiter, WaitQueue, Wake
 from seawall.guards.shared import Defer
+from seawall.journal.protocol import Setting
 from seawall.run.state import RunState
 from seawall.run.step import Result, Step
 from seawall.run.verdict import ALLOW, Verdict
 
-if TYPE_CHECKING:
-    from seawall.journal.protocol import Setting
-
 LEAST_S = 0.1
-"""Who would begin with less time than this left is turned away while there is time to say so."""
+"""A step whose run has less time than this left is refused, while there is time to tell its agent so."""
 TICK_S = 0.001
-"""Between two looks at the clock: a remainder that it can't tell must not spin."""
+"""Least time of a timer that is set again: a remainder that the clock cannot measure must not make it spin."""
 
 Key = tuple[str, int, str]
 
 
 class AcquiredStep(NamedTuple):
-    """A step that was admitted."""
+    """A step in flight."""
 
-    since_s: float
+    began_s: float
     left_s: float
+    """The time that its run had left at that moment."""
 
 
 class Endpoint:
-    """What `Endpoints` asks, by name. Everything is called on the event loop."""
+    """One endpoint for `Endpoints`, which finds it by its name. All calls come on the event loop."""
 
     def __init__(
         self,
@@ -49,303 +48,319 @@ class Endpoint:
         owner: str,
         clock: Clock,
         rng: random.Random,
-        changed: Callable[[Endpoint, bool], None],
+        schedule_report: Callable[[Endpoint, bool], None],
         request_lease: Callable[[Endpoint], None],
     ) -> None:
         self.breaker = Breaker(name, options, owner)
-        self.line = WaitQueue()
+        self.queue = WaitQueue()
         self.setting: Setting | None = None
-        self.touched_s = clock.monotonic_s()
+        """What a person has set last."""
+        self.used_s = clock.monotonic_s()
+        """When it was called last."""
         self._clock = clock
         self._rng = rng
-        self._changed = changed
-        """Called when there is something to tell other processes; at once, if it is more than a count."""
+        self._schedule_report = schedule_report
+        """Called when there is something to report to other processes. True: soon, as it is more than a count."""
         self._request_lease = request_lease
-        """Called to ask for the right to probe; `receive_lease` follows."""
+        """Called to get the right to probe; `receive_lease` is called once that is decided."""
         self._lease_requested = False
-        self._taken: dict[Hashable, AcquiredStep] = {}
-        self._probed: Hashable = None
-        """The step that ended last, if it was a probe."""
+        self._acquired: dict[Hashable, AcquiredStep] = {}
+        self._last_probe: Hashable = None
+        """The step that was released last, if it was a probe."""
         self._timer: Timer | None = None
-        self._timer_at = float("inf")
-        self._calls: list[Wake] = []
-        self._number = 0
-        self._phase: Phase | None = None
-        """Moved to, and not told yet; `_after` is the place of the one that others know."""
-        self._after = (0, 0)
-        self._hold: RetryAfter | None = None
-        self._heard_hold = RetryAfter()
+        self._timer_s = float("inf")
+        """When the timer fires."""
+        self._to_wake: list[Wake] = []
+        self._reports = 0
+        self._unreported: Phase | None = None
+        """A phase that this process moved to and has not reported yet."""
+        self._reported_version = (0, 0)
+        """The version of the phase before it, which the others know."""
+        self._retry_after: RetryAfter | None = None
+        """A `Retry-After` that is not reported yet."""
+        self._newest_retry_after = RetryAfter()
         self._closed = False
 
     def __repr__(self) -> str:
-        return f"{self.breaker!r} {self.line!r}"
+        return f"{self.breaker!r} {self.queue!r}"
 
     @property
-    def idle(self) -> bool:
-        """Whether nothing would be lost with it."""
+    def is_idle(self) -> bool:
+        """Whether nothing is lost if this process forgets the endpoint."""
         breaker = self.breaker
-        closed = breaker.phase.state == "closed" and breaker.forced == "auto"
-        return closed and not breaker.in_flight and not len(self.line)
+        closed = breaker.phase.state == "closed" and breaker.manual == "auto"
+        return closed and not breaker.in_flight and not len(self.queue)
 
     @property
-    def moved(self) -> bool:
-        """Whether others have to be told at once."""
-        return self._phase is not None or self._hold is not None
+    def is_urgent(self) -> bool:
+        """Whether there is something that other processes must receive at once."""
+        return self._unreported is not None or self._retry_after is not None
 
     # ---- one step
 
     def check(self, step: Step, run: RunState, left_s: float, wake: Wake) -> Verdict | Defer:
-        """Whether this step may begin now."""
-        now, key = self._clock.monotonic_s(), key_of(step, run)
-        self._look(now)
-        block = self.breaker.block(now, step.delay_s)
-        places = self.breaker.places(now) if block is None else 0
-        if block is None and self.line.may_pass(key, places):
+        """Returns whether this step may begin now. A step that waits gets a place in the queue."""
+        now = self._clock.monotonic_s()
+        self._check_overdue(now)
+        block = self.breaker.find_block(now, step.delay_s)
+        slots = self.breaker.count_free_slots(now) if block is None else 0
+        if slots and not len(self.queue):
             return ALLOW
-        if self._waits(step, block, now, left_s) and len(self.line) < MAX_WAITING:
-            by_s, patient = now + left_s, step.kind == "model"
-            self.line.join(key, key[0], wake, now, by_s=by_s, patient=patient)
-            self._arm(now, by_s - LEAST_S)
+        key = make_key(step, run)
+        if block is None and self.queue.may_pass(key, slots):
+            return ALLOW
+        if self._may_wait(step, block, now, left_s) and len(self.queue) < MAX_WAITING:
+            deadline_s = now + left_s
+            self.queue.join(key, key[0], wake, now, deadline_s=deadline_s, slots_only=step.kind == "model")
+            self._set_timer(now, deadline_s - LEAST_S)
             return Defer(describe_wait(self.breaker, block))
-        if self.line.leave(key) is not None:
-            self._arm(now, now)  # its place is free
+        if self.queue.leave(key) is not None:
+            self._set_timer(now, now)  # its place is free for another step
         return write_refusal(step, self.breaker, block, self.setting, left_s)
 
-    def _waits(self, step: Step, block: Block | None, now: float, left_s: float) -> bool:
-        """Whether there is something to wait for that comes while the run has time."""
+    def _may_wait(self, step: Step, block: Block | None, now: float, left_s: float) -> bool:
+        """Returns whether the block can end while the run still has time."""
         if left_s <= LEAST_S:
             return False
-        if block is None or block.why == "due":
+        if block is None or block.reason == "due":
             return True
-        if block.why == "spend_limit" or (block.why != "held" and step.kind != "model"):
+        if block.reason == "spend_limit" or (block.reason != "retry_after" and step.kind != "model"):
             return False
         if block.until_s is None:
-            return block.why == "probing"
+            return block.reason == "probing"
         return block.until_s - now < left_s - LEAST_S
 
     def acquire(self, step: Step, run: RunState, left_s: float) -> Step:
-        """It begins. What it has waited in line is taken off the delay of a further try."""
+        """Counts a step that begins. A retry has a delay; what the step has waited in the queue is taken off it."""
         now = self._clock.monotonic_s()
-        since_s = self.line.leave(key_of(step, run))
+        since_s = self.queue.leave(make_key(step, run)) if len(self.queue) else None
         delay_s = step.delay_s if since_s is None else max(0.0, step.delay_s - (now - since_s))
-        key = (run.started.run, step.number)
+        key, breaker = (run.started.run, step.number), self.breaker
         run_s = run.started.limits.active_s
-        self.breaker.begin(key, now, delay_s=delay_s, again=is_retry(step, run), run_s=run_s)
-        self._taken[key] = AcquiredStep(now + delay_s, left_s - delay_s)
-        self.touched_s = now
-        self._arm(now, now + delay_s + self.breaker.options.slow_s)  # nobody may ask till then
-        self._seek(self.breaker.block(now))  # where it is only observed, nobody stands in line who would
-        self._changed(self, False)
+        breaker.begin(key, now, delay_s=delay_s, is_retry=is_retry(step, run), run_s=run_s)
+        self._acquired[key] = AcquiredStep(now + delay_s, left_s - delay_s)
+        self.used_s = now
+        self._set_timer(now, now + delay_s + breaker.options.slow_s)  # there may be no check until then
+        if breaker.phase.state != "closed":
+            # In mode `observe` no step waits, and none of the queue would ask for the right to probe.
+            self._request_lease_if_due(breaker.find_block(now))
+        self._schedule_report(self, False)
         return step if delay_s == step.delay_s else replace(step, delay_s=delay_s)
 
     def release(self, step: Step, run: RunState, result: Result) -> None:
-        """It has ended."""
+        """Counts what became of an acquired step."""
         now, key = self._clock.monotonic_s(), (run.started.run, step.number)
-        taken = self._taken.pop(key, None)
-        if taken is None:
+        acquired = self._acquired.pop(key, None)
+        if acquired is None:
             return
-        answer = classify_result(step, result, now - taken.since_s, taken.left_s)
-        if answer == "failed" and result.retry_after_s:
-            seconds = self.breaker.held(now, result.retry_after_s)
-            self._hold = self._heard_hold = RetryAfter(at=self._clock.wall_s(), seconds=seconds)
-        self._probed = key if self.breaker.is_probe(key) else None
-        phase = self.breaker.end(key, now, answer, rng=self._rng)
+        call_result = classify_result(step, result, now - acquired.began_s, acquired.left_s)
+        if call_result == "failed" and result.retry_after_s:
+            seconds = self.breaker.accept_retry_after(now, result.retry_after_s)
+            self._retry_after = RetryAfter(at=self._clock.wall_s(), seconds=seconds)
+            self._newest_retry_after = self._retry_after
+        self._last_probe = key if self.breaker.is_probe(key) else None
+        phase = self.breaker.end(key, now, call_result, rng=self._rng)
         if phase is not None:
             self._move(phase, now)
-        elif len(self.line):
-            self._arm(now, now)
-        self._changed(self, answer in ("failed", "spend_limit"))
+        elif len(self.queue):
+            self._set_timer(now, now)
+        self._schedule_report(self, call_result in ("failed", "spend_limit"))
 
     def may_retry(self, step: Step, run: RunState) -> bool:
-        """Whether a further try is affordable. A tool is not tried again while its endpoint is given a rest.
+        """Returns whether a step may be tried again. A tool is not retried while its breaker is open.
 
-        Who probes for the others does not pay: how often an open breaker's endpoint is called is not up to it.
-        With `outlast` nor does who waits until the breaker has closed.
+        Probes are not charged to the retry budget: how often an open breaker's endpoint is called does not depend on
+        it. With `outlast`, neither are retries that wait until the breaker has closed.
         """
         now = self._clock.monotonic_s()
-        block = self.breaker.block(now, step.delay_s)
-        if block is not None and block.why != "held" and (step.kind != "model" or block.why == "spend_limit"):
+        block = self.breaker.find_block(now, step.delay_s)
+        if block is not None and block.reason == "retry_after":
+            block = None  # the retry waits for that
+        if block is not None and (step.kind != "model" or block.reason == "spend_limit"):
             return False
-        if self._probed == (run.started.run, step.number):
+        if self._last_probe == (run.started.run, step.number):
             return True
-        if block is not None and block.why != "held" and self.breaker.options.outlast:
-            return True  # it waits in line until the breaker has closed
+        if block is not None and self.breaker.options.outlast:
+            return True
         return self.breaker.afford_retry(now)
 
     def forget(self, run_id: str) -> None:
-        """A run gives up its places in line."""
-        if self.line.forget(run_id):
+        """Removes the steps of a run from the queue."""
+        if len(self.queue) and self.queue.forget(run_id):
             now = self._clock.monotonic_s()
-            self._arm(now, now)
+            self._set_timer(now, now)
 
     # ---- what changes by itself
 
-    def _look(self, now: float) -> None:
-        phase = self.breaker.look(now, rng=self._rng)
+    def _check_overdue(self, now: float) -> None:
+        phase = self.breaker.check_overdue(now, rng=self._rng)
         if phase is not None:
             self._move(phase, now)
 
     def _move(self, phase: Phase, now: float) -> None:
-        """This process goes on to another phase: here at once, and others are told."""
-        if self._phase is None:
-            self._after = self.breaker.phase.place
-        self._phase = replace(phase, at=self._clock.wall_s())
-        self.breaker.adopt(self._phase, now)
-        self._changed(self, True)
-        self._tell(now)
+        """Moves this process to another phase at once, and has it reported to the others."""
+        if self._unreported is None:
+            self._reported_version = self.breaker.phase.version
+        self._unreported = replace(phase, at=self._clock.wall_s())
+        self.breaker.enter(self._unreported, now)
+        self._schedule_report(self, True)
+        self._wake_affected(now)
 
-    def _tell(self, now: float) -> None:
-        """Call those who wait and for whom something has changed."""
+    def _wake_affected(self, now: float) -> None:
+        """Wakes the runs of waiting steps for which something has changed."""
         breaker = self.breaker
-        block = breaker.block(now)
+        block = breaker.find_block(now)
         until_s = None if block is None else block.until_s
 
-        def concerned(waiter: Waiter) -> bool:
-            if block is None or block.why in ("probing", "due"):
-                return not waiter.patient
-            if block.why == "spend_limit" or not waiter.patient:
+        def is_affected(waiter: Waiter) -> bool:
+            if block is None or block.reason in ("probing", "due"):
+                return not waiter.slots_only
+            if block.reason == "spend_limit" or not waiter.slots_only:
                 return True
-            return until_s is None or until_s > waiter.by_s - LEAST_S
+            return until_s is None or until_s > waiter.deadline_s - LEAST_S
 
         if block is None:
-            self._calls += self.line.call(breaker.places(now), now)
-        if block is None and breaker.phase.state == "closed":
-            self._call(now)
-            return
-        self._calls += self.line.tell(now, concerned)
-        self._call(now)
+            self._to_wake += self.queue.offer(breaker.count_free_slots(now), now)
+        if block is not None or breaker.phase.state != "closed":
+            self._to_wake += self.queue.mark_woken(now, is_affected)
+        self._schedule_wakes(now)
 
-    def _call(self, now: float) -> None:
-        """Call them in the loop's next round: a driver may be in the middle of something."""
-        if self._calls:
-            self._clock.call_later(0.0, self._call_now)
-        self._arm_all(now)
+    def _schedule_wakes(self, now: float) -> None:
+        """Wakes runs in the next round of the event loop: a driver may be in the middle of something now."""
+        if self._to_wake:
+            self._clock.call_later(0.0, self._wake)
+        next_s = self.queue.find_next_s(LEAST_S)
+        if next_s is not None:
+            self._set_timer(now, max(now + TICK_S, next_s))
 
-    def _call_now(self) -> None:
-        calls, self._calls = self._calls, []
-        for wake in calls:
+    def _wake(self) -> None:
+        wakes, self._to_wake = self._to_wake, []
+        for wake in wakes:
             wake()
 
-    def _arm(self, now: float, at_s: float) -> None:
-        """Look again at `at_s` or, where somebody waits for it, when something changes by itself."""
-        next_s = None if self._lease_requested or not len(self.line) else self.breaker.next_s(now)
-        at_s = at_s if next_s is None else min(at_s, next_s)
-        if at_s >= self._timer_at or self._closed:
+    def _set_timer(self, now: float, at_s: float) -> None:
+        """Sets the timer to `at_s` or, if a step waits, to when something changes by itself; never to a later time."""
+        if len(self.queue) and not self._lease_requested:
+            next_s = self.breaker.find_next_s(now)
+            at_s = at_s if next_s is None else min(at_s, next_s)
+        if at_s >= self._timer_s or self._closed:
             return
         if self._timer is not None:
             self._timer.cancel()
-        self._timer_at = at_s
+        self._timer_s = at_s
         delay_s = 0.0 if at_s <= now else max(TICK_S, at_s - now)
-        self._timer = self._clock.call_later(delay_s, self._turn)
+        self._timer = self._clock.call_later(delay_s, self._on_timer)
 
-    def _arm_all(self, now: float) -> None:
-        at_s = self.line.next_s(LEAST_S)
-        if at_s is not None:
-            self._arm(now, max(now + TICK_S, at_s))
-
-    def _turn(self) -> None:
-        """The timer: places that lapsed, waiters whose time is over, and whether it is time to probe."""
-        self._timer, self._timer_at = None, float("inf")
+    def _on_timer(self) -> None:
+        """Expires offers, wakes runs whose time is over, offers free slots, and asks for the right to probe if due."""
+        self._timer, self._timer_s = None, float("inf")
         now = self._clock.monotonic_s()
-        self.line.lapse(now)
-        self._look(now)
-        if not len(self.line):
-            if self.breaker.in_flight and (late_s := self.breaker.late_s) is not None:
-                self._arm(now, max(late_s, now + TICK_S))
+        self.queue.expire_offers(now)
+        self._check_overdue(now)
+        if not len(self.queue):
+            if self.breaker.in_flight and (overdue_s := self.breaker.next_overdue_s) is not None:
+                self._set_timer(now, max(overdue_s, now + TICK_S))
             return
-        block = self.breaker.block(now)
-        self._seek(block)
+        block = self.breaker.find_block(now)
+        self._request_lease_if_due(block)
         if block is None:
-            self._calls += self.line.call(self.breaker.places(now), now)
-        self._calls += self.line.tell(now, lambda waiter: waiter.by_s - LEAST_S <= now)
-        self._call(now)
+            self._to_wake += self.queue.offer(self.breaker.count_free_slots(now), now)
+        self._to_wake += self.queue.mark_woken(now, lambda waiter: waiter.deadline_s - LEAST_S <= now)
+        self._schedule_wakes(now)
 
-    def _seek(self, block: Block | None) -> None:
-        """Ask for the right to probe, if it is time to."""
-        if block is not None and block.why == "due" and not self._lease_requested:
+    def _request_lease_if_due(self, block: Block | None) -> None:
+        if block is not None and block.reason == "due" and not self._lease_requested:
             self._lease_requested = True
             self._request_lease(self)
 
     def close(self) -> None:
-        """Call nobody any more."""
+        """Wakes nobody any more."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
-        self._calls.clear()
+        self._to_wake.clear()
 
     # ---- other processes
 
     @property
-    def probes(self) -> bool:
-        """Whether this process is probing: its right must not lapse."""
+    def is_probing(self) -> bool:
+        """Whether this process is probing, so that its right to probe must be renewed."""
         phase, breaker = self.breaker.phase, self.breaker
-        return phase.state == "half_open" and phase.prober == breaker.owner and breaker.probing > 0
+        probes = breaker.probes_in_flight
+        return phase.state == "half_open" and phase.prober == breaker.owner and probes > 0
 
-    def probe(self) -> Change:
-        """What is to be told to get the right to probe."""
-        phase = replace(self.breaker.half_opened(), at=self._clock.wall_s())
-        return replace(self.change(), phase=phase, after=self.breaker.phase.place)
+    def build_lease_request(self) -> Change:
+        """Returns the report that gets this process the right to probe, if no other process is faster."""
+        phase = replace(self.breaker.build_half_open(), at=self._clock.wall_s())
+        return replace(self.build_report(), phase=phase, after=self.breaker.phase.version)
 
     def receive_lease(self, phase: Phase | None) -> None:
-        """The right to probe was asked for; `phase`: nobody could be asked, so it is this process's own."""
+        """Goes on after a request for the right to probe. `phase`: the journal was away, so this process grants it."""
         self._lease_requested = False
         now = self._clock.monotonic_s()
-        if phase is not None and self.breaker.adopt(phase, now):
-            self._tell(now)
-        elif len(self.line):
-            self._arm(now, now + TICK_S)
+        if phase is not None and self.breaker.enter(phase, now):
+            self._wake_affected(now)
+        elif len(self.queue):
+            self._set_timer(now, now + TICK_S)
 
-    def change(self) -> Change:
-        """What there is to tell others, as of now."""
-        if self.probes and self._phase is None:
-            self._after = self.breaker.phase.place
-            self._phase = replace(
-                self.breaker.phase, beat=self.breaker.phase.beat + 1, at=self._clock.wall_s()
-            )
-            self.breaker.adopt(self._phase, self._clock.monotonic_s())
-        self._number += 1
-        part = self.breaker.told(self._clock.monotonic_s(), self._clock.wall_s(), self._number)
+    def build_report(self) -> Change:
+        """Returns what there is to report as of now; a process that is probing renews its right with it."""
+        now, wall_s = self._clock.monotonic_s(), self._clock.wall_s()
+        breaker = self.breaker
+        if self.is_probing and self._unreported is None:
+            self._reported_version = breaker.phase.version
+            self._unreported = replace(breaker.phase, beat=breaker.phase.beat + 1, at=wall_s)
+            breaker.enter(self._unreported, now)
+        self._reports += 1
         return Change(
-            owner=self.breaker.owner, part=part, phase=self._phase, after=self._after, hold=self._hold
+            owner=breaker.owner,
+            counts=breaker.report(now, wall_s, self._reports),
+            phase=self._unreported,
+            after=self._reported_version,
+            retry_after=self._retry_after,
         )
 
-    def told(self, change: Change) -> None:
-        """That was told. What moved meanwhile is told the next time."""
+    def confirm_report(self, change: Change) -> None:
+        """Notes that a report was written. What changed meanwhile is reported the next time."""
         if change.phase is not None:
-            self._after = change.phase.place
-            if self._phase is not None and self._phase.place <= change.phase.place:
-                self._phase = None
-        if self._hold is change.hold:
-            self._hold = None
+            self._reported_version = change.phase.version
+            if self._unreported is not None and self._unreported.version <= change.phase.version:
+                self._unreported = None
+        if self._retry_after is change.retry_after:
+            self._retry_after = None
 
-    def learn(self, record: EndpointRecord) -> None:
-        """Take in what the journal has. Where two processes moved at once, its word counts."""
+    def receive(self, record: EndpointRecord) -> None:
+        """Takes the journal's record over. If two processes moved at once, the phase of the record holds."""
         breaker, now, wall_s = self.breaker, self._clock.monotonic_s(), self._clock.wall_s()
-        for owner in breaker.others.keys() - record.parts.keys():
-            del breaker.others[owner]
-        for owner, part in record.parts.items():
+        for owner in breaker.peers.keys() - record.processes.keys():
+            del breaker.peers[owner]
+        for owner, counts in record.processes.items():
             if owner != breaker.owner:
-                breaker.hear(owner, part, now, age_s=max(0.0, wall_s - part.at))
-        hold = record.hold
-        if hold.seconds and hold != self._heard_hold:
-            self._heard_hold = hold
-            breaker.held(now, hold.seconds - max(0.0, wall_s - hold.at))
-        if breaker.adopt(record.phase, now, age_s=wall_s - record.phase.at, instead=self._phase is None):
-            self._tell(now)
-        elif len(self.line):
-            self._arm(now, now + TICK_S)
+                breaker.receive_peer(owner, counts, now, age_s=max(0.0, wall_s - counts.at))
+        retry_after = record.retry_after
+        if retry_after.seconds and retry_after != self._newest_retry_after:
+            self._newest_retry_after = retry_after
+            breaker.accept_retry_after(now, retry_after.seconds - max(0.0, wall_s - retry_after.at))
+        age_s = wall_s - record.phase.at
+        if breaker.enter(record.phase, now, age_s=age_s, replace=self._unreported is None):
+            self._wake_affected(now)
+        elif len(self.queue):
+            self._set_timer(now, now + TICK_S)
 
-    def force(self, setting: Setting | None, until_s: float | None) -> None:
-        """What a person has set, until this moment of the monotonic clock."""
+    def set_manually(self, setting: Setting | None, until_s: float | None) -> None:
+        """Takes over what a person has set, until this moment of the monotonic clock."""
         self.setting = setting
         breaker = self.breaker
-        breaker.forced = "auto"
+        breaker.manual = "auto"
         if setting is not None and setting.value in ("closed", "isolated"):
-            breaker.forced = "closed" if setting.value == "closed" else "isolated"
-        breaker.forced_until_s = until_s
-        self._tell(self._clock.monotonic_s())
+            breaker.manual = "closed" if setting.value == "closed" else "isolated"
+        breaker.manual_until_s = until_s
+        self._wake_affected(self._clock.monotonic_s())
 
 
-def key_of(step: Step, run: RunState) -> Key:
-    """A proposal, however often it is made: a frame has one model step, or one for each call of a reply."""
+def make_key(step: Step, run: RunState) -> Key:
+    """Returns what identifies a proposal, however often it is checked.
+
+    A frame has one model step, or one step for each call of a reply.
+    """
     return (run.started.run, step.frame, "" if step.call is None else step.call.id)

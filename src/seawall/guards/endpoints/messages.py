@@ -1,21 +1,19 @@
-"""What is said of a step that an endpoint keeps waiting or turns away.
+"""The texts about a step that an endpoint keeps waiting or refuses.
 
-What an agent is told stays word for word the same as long as one opening lasts: numbers that count down would
-look like news, and an agent that calls a closed door again and again would never be found to be in a loop.
+What an agent is told stays word for word the same as long as one opening of the breaker lasts. Numbers that count down
+would look like new information, and an agent that calls a closed endpoint again and again would never be found to be
+in a loop.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from seawall.guards.endpoints.breaker import Block, Breaker
 from seawall.guards.endpoints.record import Phase
+from seawall.journal.protocol import Setting
 from seawall.run.step import Step
 from seawall.run.verdict import Refuse
-
-if TYPE_CHECKING:
-    from seawall.journal.protocol import Setting
 
 _INSTEAD = "Use what you have, do something else first, or answer and say what is missing."
 
@@ -23,32 +21,33 @@ _INSTEAD = "Use what you have, do something else first, or answer and say what i
 def write_refusal(
     step: Step, breaker: Breaker, block: Block | None, setting: Setting | None, left_s: float
 ) -> Refuse:
-    """Why this step is not made; without `block`, no place became free in time."""
+    """Returns why this step is not made. Without a `block`, no slot became free in time."""
     phase, options = breaker.phase, breaker.options
     limit: str | None = None
     value: str | None = None
-    match None if block is None else block.why:
+    match None if block is None else block.reason:
         case "isolated":
-            why = _isolated(setting)
+            why = _describe_isolation(setting)
             limit, value = "isolated", None if setting is None else setting.by
         case "spend_limit":
             why = "its provider says that the money is used up, and only a person can change that"
             limit, value = "spend_limit", "spend_limit"
-        case "held":
-            why = f"it asked to be left alone for {_whole(breaker.hold_asked_s)} s (Retry-After)"
-            limit, value = f"retry_after_s={breaker.hold_asked_s:g}", None
+        case "retry_after":
+            seconds = breaker.retry_after_s
+            why = f"it asked to be left alone for {_round_up(seconds)} s (Retry-After)"
+            limit, value = f"retry_after_s={seconds:g}", None
         case "open" | "probing" | "due":
-            why = _opened(phase)
+            why = _describe_opening(phase)
             ratio = "slow_ratio" if phase.cause == "slow" else "failed_ratio"
             if phase.cause != "person":
                 limit, value = f"{ratio}={getattr(options, ratio):g}", f"{phase.bad}/{phase.calls}"
         case None:
-            why = f"all its {options.at_once} places are taken"
+            why = f"all its {options.at_once} slots are taken"
             limit, value = f"at_once={options.at_once}", str(breaker.in_flight)
     text = f"{step.kind} {step.name!r} is not called now: endpoint {breaker.name}: {why}."
     if step.kind == "model":
         left = f" The run has {max(0.0, left_s):.1f} s left, too few to wait."
-        if block is not None and block.why == "isolated":
+        if block is not None and block.reason == "isolated":
             left = " No run can wait for that: it lasts until a person lifts it."
             if setting is not None and setting.until is not None:
                 left = " That lasts for longer than the run has time left, unless a person lifts it."
@@ -57,22 +56,23 @@ def write_refusal(
 
 
 def describe_wait(breaker: Breaker, block: Block | None) -> str:
-    """What a step waits for, for people."""
-    match None if block is None else block.why:
+    """Returns what a step waits for, for people."""
+    match None if block is None else block.reason:
         case None:
-            return f"waits for one of {breaker.options.at_once} places at {breaker.name}"
-        case "held":
+            return f"waits for one of {breaker.options.at_once} slots at {breaker.name}"
+        case "retry_after":
             return f"{breaker.name} asked to be left alone"
         case "isolated":
             return f"{breaker.name} is isolated by a person"
         case "open" | "probing" | "due" | "spend_limit":
-            return f"{breaker.name} is {breaker.phase.state.replace('_', ' ')}: {_opened(breaker.phase)}"
+            state = breaker.phase.state.replace("_", " ")
+            return f"{breaker.name} is {state}: {_describe_opening(breaker.phase)}"
 
 
-def _opened(phase: Phase) -> str:
-    again = (
-        f"it is tried again within {_whole(phase.open_s)} s" if phase.open_s else "it is being tried again"
-    )
+def _describe_opening(phase: Phase) -> str:
+    again = "it is being tried again"
+    if phase.open_s:
+        again = f"it is tried again within {_round_up(phase.open_s)} s"
     match phase.cause:
         case "person":
             return f"{phase.by} opened its breaker, and {again}"
@@ -84,11 +84,11 @@ def _opened(phase: Phase) -> str:
             return f"{phase.bad} of its last {phase.calls} calls failed, and {again}"
 
 
-def _isolated(setting: Setting | None) -> str:
+def _describe_isolation(setting: Setting | None) -> str:
     if setting is None:
         return "a person isolated it"
     return f"{setting.by} isolated it{f' ({setting.why})' if setting.why else ''}"
 
 
-def _whole(seconds: float) -> int:
+def _round_up(seconds: float) -> int:
     return max(1, math.ceil(seconds))

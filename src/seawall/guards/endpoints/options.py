@@ -1,4 +1,4 @@
-"""What may be set of an endpoint, and why each default is what it is."""
+"""Options of an endpoint, with the reason of each default."""
 
 from __future__ import annotations
 
@@ -8,71 +8,73 @@ from dataclasses import dataclass, fields
 from seawall.core.errors import Misused
 
 KINDS = ("model", "tool")
-_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "int": ((int,), "a whole number"),
     "float": ((int, float), "a number"),
     "bool": ((bool,), "True or False"),
 }
-"""What a field takes, by its annotation; and in words."""
+"""By annotation: the types that a field takes, and how a message names them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EndpointOptions:
-    """When the breaker of one endpoint opens, how it closes again, and how much is asked of the endpoint at once.
+    """When the breaker of one endpoint opens and how it closes again, and how many calls the endpoint gets at once.
 
     Given by name (`tool:bank`, `model:openai:gpt-5.2`), or for all of a kind (`tool`, `model`).
     """
 
     failed_ratio: float = 0.5
-    """Share of calls that failed, from which the breaker opens: half, as in other breakers; below it a call is
-    still more likely to be answered than not."""
+    """The breaker opens from this share of failed calls on. Half, as in other breakers: below it a call is still
+    more likely to be answered than not."""
     slow_ratio: float = 0.8
-    """Share of calls that failed or were slow, from which it opens. Above `failed_ratio`: a slow answer is still
-    an answer."""
+    """The breaker opens from this share of calls on that failed or were slow. Above `failed_ratio`, as a slow answer
+    is still an answer."""
     slow_s: float = 60.0
-    """Seconds from which a call is slow, also while it is in flight. A long reply of a model takes tens of
-    seconds; for tools that answer at once set less. A call that its run's end cut off counts as slow, too, if it
-    had taken half of all the run's time, and longer than most of the newest calls that were answered."""
+    """A call is slow from this many seconds on, also while it is in flight. A long reply of a model takes tens of
+    seconds; set less for tools that answer at once. A call that was cut because its run ended counts as slow, too, if
+    it had taken half of all the run's time, and longer than most of the newest calls that were answered."""
     minimum_calls: int = 10
-    """Calls that must be known before a share means anything: at a failure rate of 5%, half of ten fail by chance
-    once in 15,000 times."""
+    """Calls that must be known before a share means anything: at a failure rate of 5%, half of ten calls fail by
+    chance once in 15,000 times."""
     window_s: float = 180.0
-    """Seconds that are looked back on, in twelve steps. Longer than the longest call (a run has 120 s if nobody
-    says otherwise), or an endpoint whose calls all hang would never have enough of them. The newest calls that
-    are `minimum_calls` suffice, and where there are many the newest twice `minimum_calls` by themselves, if
-    `slow_ratio` of them were no good: no number of good calls of before hides an outage of now."""
+    """Seconds that the breaker looks back, in twelve steps. Longer than the longest call (a run has 120 s by default),
+    as otherwise an endpoint whose calls all hang would never have enough of them. The newest calls suffice if they
+    are `minimum_calls`; on a busy endpoint, the newest twice `minimum_calls` suffice by themselves if `slow_ratio` of
+    them failed or were slow. So no number of good calls before an outage hides it."""
     open_s: float = 2.0
-    """Seconds that it stays open the first time: short enough for a run of ten seconds to outwait it."""
+    """Seconds that the breaker stays open the first time: short enough for a run of ten seconds to wait it out."""
     open_max_s: float = 60.0
-    """It stays open twice as long each time that a probe fails, up to this many seconds: at two probes a minute
-    nobody is harmed, and a recovery is noticed within a minute."""
+    """The open time doubles with each failed probe, up to this many seconds: two probes a minute harm nobody, and a
+    recovery is noticed within a minute."""
     jitter: float = 0.2
     """Up to this share of the open time is taken off at random, so that processes without a common journal do not
     probe in step."""
     probes: int = 2
-    """Calls that a half-open breaker lets through, over all processes. All must succeed, and one could be luck."""
+    """Calls that a half-open breaker lets through, over all processes. All must succeed; one alone could be luck."""
     retry_ratio: float = 0.1
-    """What a first try earns; a further try costs 1. So in a storm they add a tenth to what is asked of it."""
+    """The share of a retry token that a first try earns; a retry costs 1. So in a storm, retries add a tenth to the
+    calls."""
     retry_reserve: int = 5
-    """What can be saved up, and is there at first: a single run on a quiet endpoint may try again, and no good hour
-    pays for a storm. It comes back by itself over `window_s`. Several processes share it, down to one for each."""
+    """Retry tokens that can be saved up and are there at first: a single run on a quiet endpoint can retry, and a good
+    hour does not pay for a storm. They come back by themselves over `window_s`. Several processes share them, down to
+    one for each."""
     outlast: bool = False
-    """Whether a model call that met the outage waits for its end, and is made once more then, within its run's time
-    and its agent's retries. The sick endpoint is asked no more often, but each such call comes on top of the tenth:
-    of a hundred runs that all met it, a hundred. Off, as that promise is kept first; on, if being answered late is
-    worth a call."""
+    """Whether a model call that failed in an outage waits until the breaker has closed and is then made once more,
+    within its run's time and its agent's retries. The endpoint gets no more calls while it is down, but each such
+    retry comes on top of the tenth: for a hundred runs that all met the outage, a hundred. Off, as the promise of a
+    tenth is kept first; on, if a late answer is worth a call."""
     hold_max_s: float = 300.0
-    """The longest `Retry-After` that is honoured for the whole endpoint, in seconds: a wrong header must not shut it
-    for a day, and one more call in five minutes costs little."""
+    """The longest `Retry-After` that holds for the whole endpoint, in seconds: a wrong header must not shut it for a
+    day, and one more call in five minutes costs little."""
     spend_limit_s: float = 300.0
-    """Seconds between probes once the other side said that money is used up: only a person can change that, and a
-    call every five minutes finds out that one did."""
+    """Seconds between probes after a server said that the money is used up: only a person can change that, and a call
+    every five minutes finds out whether one did."""
     at_once: int = 512
-    """Calls in flight at once, over all processes; more wait in line. Half of the 1,024 open files that a process
-    commonly may have."""
+    """Calls in flight at once, over all processes; further ones wait in a queue. Half of the 1,024 files that a
+    process may commonly have open."""
 
     def __post_init__(self) -> None:
-        """Raise `Misused` for what can't be."""
+        """Raises `Misused` for values that are out of bounds or contradict each other."""
         self._check_types()
         for name in ("failed_ratio", "slow_ratio"):
             value: float = getattr(self, name)
@@ -100,20 +102,20 @@ class EndpointOptions:
     def _check_types(self) -> None:
         for each in fields(self):
             given: object = getattr(self, each.name)
-            kinds, told = _KINDS[str(each.type)]
-            if not isinstance(given, kinds) or (isinstance(given, bool) and bool not in kinds):
-                raise Misused(f"EndpointOptions: {each.name} is {given!r}; it must be {told}")
+            types, words = _TYPES[str(each.type)]
+            if not isinstance(given, types) or (isinstance(given, bool) and bool not in types):
+                raise Misused(f"EndpointOptions: {each.name} is {given!r}; it must be {words}")
 
 
 def check_options(endpoints: Mapping[str, EndpointOptions]) -> dict[str, EndpointOptions]:
-    """Options by endpoint or kind. Raises `Misused` for a name that can be neither."""
+    """Returns the options by endpoint or kind. Raises `Misused` for a name that is neither."""
     if not isinstance(endpoints, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] -- what callers give
         raise Misused(f"endpoints is {endpoints!r}; it must be a dict of EndpointOptions(…) by name")
     for name, options in endpoints.items():
         kind, _, rest = name.partition(":")
         if kind not in KINDS or (":" in name and not rest):
             raise Misused(
-                f"endpoints: {name!r} is no endpoint: write 'tool:NAME' or 'model:NAME', or 'tool' or 'model' for all"
+                f"endpoints: {name!r} is not an endpoint: write 'tool:NAME' or 'model:NAME', or 'tool' or 'model' for all"
             )
         if not isinstance(options, EndpointOptions):  # pyright: ignore[reportUnnecessaryIsInstance] -- what callers give
             raise Misused(f"endpoints: {name!r} has {options!r}; it must be EndpointOptions(...)")

@@ -1,4 +1,7 @@
-"""What the processes on one journal agree on about an endpoint, and how a change of one process is merged in."""
+"""The record of an endpoint that all processes on a journal share, and how a change of one process is merged in.
+
+Names of fields in the stored JSON stay as they are in journals of today, whatever the attributes are called.
+"""
 
 from __future__ import annotations
 
@@ -6,102 +9,104 @@ from typing import Literal
 
 import msgspec
 
-from seawall.guards.endpoints.window import Aged
+from seawall.guards.endpoints.window import AgedBucket
 
 PREFIX = "endpoint:"
-"""Of the keys of these records in the journal."""
+"""Prefix of the keys of these records in the journal."""
 LEASE_S = 5.0
-"""A half-open breaker's probes are one process's; the right lapses this long after that process last renewed it,
-so one that died while it probed blocks nobody for longer."""
+"""How long the right to probe lasts. While a breaker is half open, one process may probe; the right ends this long
+after that process last renewed it, so that a process that died while it probed blocks the others no longer."""
 SILENT_S = 15.0
-"""A process that has calls in flight says so every few seconds; after this its calls in flight count as gone."""
-MAX_PARTS = 32
-"""Processes in one record; the ones silent for longest are dropped. Keeps a record below 64 KiB."""
+"""A process with calls in flight reports them every few seconds; after this time without a report its calls in flight
+count as ended."""
+MAX_PROCESSES = 32
+"""Processes in one record; those that reported longest ago are dropped. It keeps a record below 64 KiB."""
 KEEP_S = 3_600.0
-"""What a process told longer ago than this is dropped: no window reaches so far back."""
+"""A report older than this is dropped: no window reaches so far back."""
 
-State = Literal["closed", "open", "half_open"]
+BreakerState = Literal["closed", "open", "half_open"]
 Cause = Literal["", "failed", "slow", "spend_limit", "person"]
 
 
 class Phase(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """The state that is in force. Each later one has a higher serial, in all processes."""
+    """The state of a breaker that is in force. In all processes together, each later phase has a higher serial."""
 
     serial: int = 0
-    state: State = "closed"
+    state: BreakerState = "closed"
     at: float = 0.0
-    """Wall seconds when it began; for people, and for a process that begins later."""
+    """Wall seconds when it began; for people, and for a process that starts later."""
     cause: Cause = ""
-    """Open, half open: what opened it."""
+    """Open, half open: what opened the breaker."""
     bad: int = 0
     calls: int = 0
-    """Open, half open: `bad` of the newest `calls` had failed (or were slow)."""
+    """Open, half open: `bad` of the newest `calls` had failed, or had failed or were slow."""
     openings: int = 0
-    """How often it has opened since it was closed."""
+    """How often the breaker has opened since it was closed."""
     open_s: float = 0.0
-    """Open: for how long."""
+    """Open: for how many seconds."""
     prober: str = ""
     """Half open: the process that may probe."""
     beat: int = 0
-    """Half open: how often that process has renewed its right."""
+    """Half open: how often that process has renewed its right to probe."""
     by: str = ""
-    """The person who set it, if one did."""
+    """The person who set the phase; empty if nobody did."""
 
     @property
-    def place(self) -> tuple[int, int]:
-        """What orders phases."""
+    def version(self) -> tuple[int, int]:
+        """What orders phases: the later one is greater."""
         return (self.serial, self.beat)
 
 
 class ProcessCounts(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What one process has seen of the endpoint."""
+    """The report of one process on an endpoint."""
 
     at: float
-    """Wall seconds when it was told."""
+    """Wall seconds of the report."""
     number: int
-    """Counts what this process told, so that others see that it is new."""
+    """The number of the report, so that others see that it is new."""
     serial: int = 0
-    """The phase in which the calls were counted; in any other they say nothing."""
+    """The phase in which the calls were counted; in any other phase they say nothing."""
     in_flight: int = 0
-    buckets: tuple[Aged, ...] = ()
+    buckets: tuple[AgedBucket, ...] = ()
     window_s: float = 180.0
-    """How far back they count."""
+    """How many seconds back the buckets count."""
 
 
 class RetryAfter(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """The other side asked to be left alone."""
+    """A `Retry-After` of the endpoint's server: it asked not to be called for some seconds."""
 
     at: float = 0.0
-    """Wall seconds."""
+    """Wall seconds when it came."""
     seconds: float = 0.0
 
 
 class EndpointRecord(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One endpoint, as it lies in the journal."""
+    """One endpoint, as it is stored in the journal."""
 
     phase: Phase = Phase()
-    hold: RetryAfter = RetryAfter()
-    parts: dict[str, ProcessCounts] = {}
+    retry_after: RetryAfter = msgspec.field(default=RetryAfter(), name="hold")
+    processes: dict[str, ProcessCounts] = msgspec.field(default={}, name="parts")
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """What one process has to say."""
+    """What one process reports: what is to be merged into the record."""
 
     owner: str
-    part: ProcessCounts | None
-    """None: it has nothing in flight and counts nothing any more."""
+    counts: ProcessCounts | None
+    """None: the process has nothing in flight and counts nothing any more."""
     phase: Phase | None = None
-    """The phase that it moved to."""
+    """The phase that the process moved to, if it did."""
     after: tuple[int, int] = (0, 0)
-    """The place of the phase that it moved from. Where another process was faster, that one's counts."""
-    hold: RetryAfter | None = None
+    """The version of the phase that it moved from. If the record has a later one, another process was faster, and
+    the phase of the record holds."""
+    retry_after: RetryAfter | None = None
 
 
 _decoder = msgspec.json.Decoder(EndpointRecord)
 
 
 def decode_record(data: bytes | None) -> EndpointRecord:
-    """The record in these bytes. What can't be read (of a later version, say) counts as none: it is advice."""
+    """Returns the record in these bytes. Bytes that can't be read (of a later version, say) count as an empty record."""
     if data is None:
         return EndpointRecord()
     try:
@@ -111,26 +116,26 @@ def decode_record(data: bytes | None) -> EndpointRecord:
 
 
 def encode_record(record: EndpointRecord) -> bytes:
-    """The record as it is kept."""
+    """Returns the record as it is stored."""
     return msgspec.json.encode(record)
 
 
 def merge_change(record: EndpointRecord, change: Change, wall_s: float) -> EndpointRecord:
-    """The record with what one process has to say. Pure."""
+    """Returns the record with the change of one process. Pure."""
     phase = record.phase
-    if change.phase is not None and phase.place <= change.after:
+    if change.phase is not None and phase.version <= change.after:
         phase = change.phase
-    hold = record.hold
-    if change.hold is not None and change.hold.at + change.hold.seconds > hold.at + hold.seconds:
-        hold = change.hold
-    parts = {
-        owner: part
-        for owner, part in record.parts.items()
-        if owner != change.owner and wall_s - part.at < KEEP_S
+    retry_after, new = record.retry_after, change.retry_after
+    if new is not None and new.at + new.seconds > retry_after.at + retry_after.seconds:
+        retry_after = new
+    processes = {
+        owner: counts
+        for owner, counts in record.processes.items()
+        if owner != change.owner and wall_s - counts.at < KEEP_S
     }
-    if change.part is not None:
-        parts[change.owner] = change.part
-    if len(parts) > MAX_PARTS:
-        newest = sorted(parts, key=lambda owner: parts[owner].at)[-MAX_PARTS:]
-        parts = {owner: part for owner, part in parts.items() if owner in newest}
-    return EndpointRecord(phase=phase, hold=hold, parts=parts)
+    if change.counts is not None:
+        processes[change.owner] = change.counts
+    if len(processes) > MAX_PROCESSES:
+        newest = sorted(processes, key=lambda owner: processes[owner].at)[-MAX_PROCESSES:]
+        processes = {owner: counts for owner, counts in processes.items() if owner in newest}
+    return EndpointRecord(phase=phase, retry_after=retry_after, processes=processes)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from seawall.guards.endpoints.breaker import Answer
+from seawall.guards.endpoints.breaker import CallResult
 from seawall.run.frame import find_call
 from seawall.run.state import RunState
 from seawall.run.step import Result, Step
 
 ALMOST_S = 0.05
-"""A time-out that came so close to the end of the run's own time is the run's."""
+"""A time-out that comes this close to the end of the run's own time counts as the run's, not as the endpoint's."""
 
 
-def classify_result(step: Step, result: Result, took_s: float, left_s: float) -> Answer:
-    """What a call says of its endpoint, that took `took_s` when its run had `left_s` left.
+def classify_result(step: Step, result: Result, took_s: float, left_s: float) -> CallResult:
+    """Returns what a call says of its endpoint. It took `took_s`, and its run had `left_s` left when it began.
 
-    That a tool says no (no such order, a bad amount) is an answer. That it did not say anything in its own time,
-    or raised what means that the other side is broken, is not. See `Result.endpoint`.
+    A tool that says no (no such order, a bad amount) has answered. A tool that returned nothing within its own time,
+    or raised an error that means that the other side is broken, has failed. See `Result.endpoint`.
     """
     if result.status == "withdrawn" or result.endpoint == "unasked":
         return "unasked"
@@ -26,12 +26,12 @@ def classify_result(step: Step, result: Result, took_s: float, left_s: float) ->
     if step.kind == "model" and result.error == "spend_limit":
         return "spend_limit"
     if step.kind == "model" and result.error == "timeout" and took_s >= left_s - ALMOST_S:
-        return "cut"  # the model was given what the run had left, and that was too little
+        return "cut"  # the model was given the time that the run had left, and that was too little
     return "failed" if result.endpoint == "broken" else "answered"
 
 
 def is_retry(step: Step, run: RunState) -> bool:
-    """Whether this step is a further try of one that failed."""
+    """Returns whether this step tries again what has failed before."""
     frame = run.frames.get(step.frame)
     if frame is None:
         return False

@@ -1,15 +1,15 @@
-"""Retry tokens: further tries are paid for by first tries, so that a storm adds at most a tenth to itself."""
+"""Retry tokens: first tries pay for retries, so that a storm adds at most a tenth to itself."""
 
 from __future__ import annotations
 
-_ENOUGH = 1 - 1e-9  # ten tenths
+_ENOUGH = 1 - 1e-9  # ten tenths, added up as floats
 
 
 class RetryTokens:
-    """A first try earns a share of a token, a further try costs one, and few can be saved up.
+    """A first try earns a share of a token, a retry costs one, and at most `reserve` tokens can be saved up.
 
-    Few, or a minute of good traffic would pay for a storm. What was spent comes back by itself over `window_s`,
-    so that a single run on a quiet endpoint may try again some day, too.
+    The reserve is small, as otherwise a minute of good traffic would pay for a storm. Tokens that were spent come
+    back by themselves over `window_s`, so that a single run on a quiet endpoint can retry again later.
     """
 
     def __init__(self, ratio: float, reserve: int, window_s: float) -> None:
@@ -23,11 +23,14 @@ class RetryTokens:
         return f"<RetryTokens {self._tokens:.1f}/{self._reserve}>"
 
     def earn(self) -> None:
-        """A first try begins."""
+        """Adds the share that a first try earns."""
         self._tokens = min(max(1.0, self._reserve), self._tokens + self._ratio)
 
     def spend(self, now_s: float, processes: int = 1) -> bool:
-        """Whether one more further try can be paid for; then it is. Processes that are at it share the reserve."""
+        """Spends a token if there is one, and returns whether there was.
+
+        `processes` is the number of processes that call the endpoint; they share the reserve.
+        """
         if self._now_s is not None:
             self._tokens += self._per_s * (now_s - self._now_s)
         self._now_s = now_s

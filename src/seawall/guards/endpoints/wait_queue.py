@@ -1,4 +1,4 @@
-"""The line of those who wait for a place at an endpoint: first come, first called."""
+"""The steps that wait for a free slot of an endpoint: first come, first served."""
 
 from __future__ import annotations
 
@@ -7,125 +7,129 @@ from collections.abc import Callable, Hashable
 
 import msgspec
 
-CLAIM_S = 1.0
-"""A place is kept so long for whoever was called; then the next is called, and this one again later."""
-MAX_CALLS = 10
-"""In vain; after that a waiter is struck off."""
+OFFER_S = 1.0
+"""How long a free slot is kept for the step whose run was woken for it. Then the next step gets it, and this one
+another chance later."""
+MAX_MISSED = 10
+"""Offers that a step may miss; after that it leaves the queue."""
 MAX_WAITING = 10_000
-"""In one line. A process that holds more runs has other troubles; who comes then is turned away."""
+"""Steps in one queue; further ones are refused. A process that holds more runs has other problems."""
 
 Wake = Callable[[], None]
 
 
 class Waiter(msgspec.Struct):
-    """One step that waits, or was called and has not come yet."""
+    """One step that waits, or whose run was woken and has not checked again yet."""
 
     run: str
     wake: Wake
     since_s: float
-    by_s: float
-    """When its run has no time left to wait in."""
-    patient: bool
-    """It need not hear of anything but a free place."""
-    called_s: float | None = None
-    calls: int = 0
-    """How often it was called and did not come."""
-    claims: bool = False
-    """It was called for a place, which is kept for it."""
+    deadline_s: float
+    """When its run has no time left to wait."""
+    slots_only: bool
+    """The step can wait through any state of the breaker; its run is woken only for a free slot."""
+    woken_s: float | None = None
+    """When its run was woken; None once the run has checked again."""
+    missed: int = 0
+    """How often its run was woken and did not come in time."""
+    has_offer: bool = False
+    """A free slot is kept for it."""
 
 
 class WaitQueue:
-    """Who waits, in the order of their coming."""
+    """The waiting steps of one endpoint, in the order in which they came."""
 
     def __init__(self) -> None:
         self._waiters: dict[Hashable, Waiter] = {}
-        self.claims = 0
-        """Places that are kept for those who were called."""
+        self._offers = 0
+        """Free slots that are kept for waiters."""
 
     def __len__(self) -> int:
         return len(self._waiters)
 
     def __repr__(self) -> str:
-        return f"<WaitQueue {len(self._waiters)} waiting, {self.claims} of them called>"
+        return f"<WaitQueue {len(self._waiters)} waiting, {self._offers} of them with a slot>"
 
-    def join(self, key: Hashable, run: str, wake: Wake, now_s: float, *, by_s: float, patient: bool) -> None:
-        """Wait, or go on waiting at the same place in line."""
+    def join(
+        self, key: Hashable, run: str, wake: Wake, now_s: float, *, deadline_s: float, slots_only: bool
+    ) -> None:
+        """Adds a step, or lets it go on waiting at its old place."""
         waiter = self._waiters.get(key)
         if waiter is None:
-            self._waiters[key] = Waiter(run, wake, now_s, by_s, patient)
+            self._waiters[key] = Waiter(run, wake, now_s, deadline_s, slots_only)
             return
-        self._unclaim(waiter)
-        waiter.wake, waiter.by_s, waiter.patient = wake, by_s, patient
-        waiter.called_s, waiter.calls = None, 0
+        self._withdraw_offer(waiter)
+        waiter.wake, waiter.deadline_s, waiter.slots_only = wake, deadline_s, slots_only
+        waiter.woken_s, waiter.missed = None, 0
 
-    def may_pass(self, key: Hashable, places: int) -> bool:
-        """Whether this one may go now, of so many `places`: it was called, or nobody waits for them."""
+    def may_pass(self, key: Hashable, slots: int) -> bool:
+        """Returns whether this step gets one of the free `slots`: it has an offer, or no other step waits for it."""
         waiter = self._waiters.get(key)
-        if waiter is not None and waiter.claims:
-            return places > 0
-        uncalled = len(self._waiters) - self.claims - (waiter is not None)
-        return places - self.claims - uncalled > 0
+        if waiter is not None and waiter.has_offer:
+            return slots > 0
+        before = len(self._waiters) - self._offers - (waiter is not None)
+        return slots - self._offers - before > 0
 
     def leave(self, key: Hashable) -> float | None:
-        """Out of the line; since when it waited, or None if it did not."""
+        """Removes a step; returns since when it waited, or None if it did not."""
         waiter = self._waiters.pop(key, None)
         if waiter is None:
             return None
-        self._unclaim(waiter)
+        self._withdraw_offer(waiter)
         return waiter.since_s
 
     def forget(self, run_id: str) -> bool:
-        """A run gives up all its places; whether it had any."""
+        """Removes all steps of a run; returns whether there were any."""
         keys = [key for key, waiter in self._waiters.items() if waiter.run == run_id]
         for key in keys:
             self.leave(key)
         return bool(keys)
 
-    def call(self, places: int, now_s: float) -> list[Wake]:
-        """Call the first in line for so many places, less those that are kept already."""
-        free = places - self.claims
+    def offer(self, slots: int, now_s: float) -> list[Wake]:
+        """Offers the free `slots`, less those that are kept already, to the first waiters; returns whom to wake."""
+        free = slots - self._offers
         if free <= 0:
             return []
-        uncalled = (waiter for waiter in self._waiters.values() if not waiter.claims)
-        called = list(itertools.islice(uncalled, free))
-        found: list[Wake] = []
-        for waiter in called:
-            waiter.claims = True
-            self.claims += 1
-            if waiter.called_s is None:
-                waiter.called_s = now_s
-                found.append(waiter.wake)
-        return found
+        without = (waiter for waiter in self._waiters.values() if not waiter.has_offer)
+        first = list(itertools.islice(without, free))
+        wakes: list[Wake] = []
+        for waiter in first:
+            waiter.has_offer = True
+            self._offers += 1
+            if waiter.woken_s is None:
+                waiter.woken_s = now_s
+                wakes.append(waiter.wake)
+        return wakes
 
-    def tell(self, now_s: float, which: Callable[[Waiter], bool]) -> list[Wake]:
-        """Call those who should ask again for another reason than a free place."""
-        found: list[Wake] = []
+    def mark_woken(self, now_s: float, which: Callable[[Waiter], bool]) -> list[Wake]:
+        """Returns whom to wake for another reason than a free slot, and marks them as woken."""
+        wakes: list[Wake] = []
         for waiter in self._waiters.values():
-            if waiter.called_s is None and which(waiter):
-                waiter.called_s = now_s
-                found.append(waiter.wake)
-        return found
+            if waiter.woken_s is None and which(waiter):
+                waiter.woken_s = now_s
+                wakes.append(waiter.wake)
+        return wakes
 
-    def lapse(self, now_s: float) -> None:
-        """Free the places of those who were called and did not come."""
+    def expire_offers(self, now_s: float) -> None:
+        """Frees the slots of those that were woken and did not come in time."""
         for key, waiter in list(self._waiters.items()):
-            if waiter.called_s is not None and now_s >= waiter.called_s + CLAIM_S:
-                self._unclaim(waiter)
-                waiter.called_s = None
-                waiter.calls += 1
-                self._waiters[key] = self._waiters.pop(key)  # behind those who may come at once
-                if waiter.calls >= MAX_CALLS:
+            if waiter.woken_s is not None and now_s >= waiter.woken_s + OFFER_S:
+                self._withdraw_offer(waiter)
+                waiter.woken_s = None
+                waiter.missed += 1
+                self._waiters[key] = self._waiters.pop(key)  # behind those that may come at once
+                if waiter.missed >= MAX_MISSED:
                     self.leave(key)
 
-    def next_s(self, least_s: float) -> float | None:
-        """When someone has to be told that the time is over (`least_s` before it is), or a call lapses."""
+    def find_next_s(self, least_s: float) -> float | None:
+        """Returns when an offer expires next, or a waiter's time is over (`least_s` before it is)."""
         times = [
-            waiter.by_s - least_s if waiter.called_s is None else waiter.called_s + CLAIM_S
+            waiter.deadline_s - least_s if waiter.woken_s is None else waiter.woken_s + OFFER_S
             for waiter in self._waiters.values()
         ]
         return min(times, default=None)
 
-    def _unclaim(self, waiter: Waiter) -> None:
-        if waiter.claims:
-            waiter.claims = False
-            self.claims -= 1
+    def _withdraw_offer(self, waiter: Waiter) -> None:
+        if waiter.has_offer:
+            waiter.has_offer = False
+            self._offers -= 1

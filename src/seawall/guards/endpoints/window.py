@@ -1,4 +1,4 @@
-"""A sliding window of time: what became of calls, in twelve buckets, newest first when it is read."""
+"""A sliding window of time that counts what became of calls, in twelve buckets."""
 
 from __future__ import annotations
 
@@ -7,80 +7,83 @@ from collections.abc import Iterable
 import msgspec
 
 BUCKETS = 12
-"""Of one window: fine enough that a twelfth more or less of the past does not matter, and few to add up."""
+"""Buckets of one window: so many that a twelfth more or less of the past does not matter, and few to add up."""
 
 
-class Counts(msgspec.Struct):
+class BucketCounts(msgspec.Struct):
     """What happened in one bucket."""
 
     calls: int = 0
-    """That have ended, and say something of the endpoint."""
+    """Calls that have ended and say something of the endpoint."""
     failed: int = 0
     slow: int = 0
 
-    def add(self, other: Counts) -> None:
-        """Add `other` to it."""
+    def add(self, other: BucketCounts) -> None:
+        """Adds `other` to these counts."""
         self.calls += other.calls
         self.failed += other.failed
         self.slow += other.slow
 
 
-class Aged(msgspec.Struct, frozen=True, array_like=True):
-    """A bucket as it is told to others: how long ago it began, so that no two clocks are compared."""
+class AgedBucket(msgspec.Struct, frozen=True, array_like=True):
+    """A bucket as it is reported to other processes. It has an age and no time, as no two clocks are compared."""
 
     age_s: float
+    """Seconds since the bucket began."""
     calls: int
     failed: int
     slow: int
 
 
 class CallWindow:
-    """Counts of the last `window_s` seconds of a monotonic clock. Bounded: twelve buckets, whatever happens."""
+    """Counts of the last `window_s` seconds of a monotonic clock. It holds twelve buckets, whatever happens."""
 
     def __init__(self, window_s: float) -> None:
         self._bucket_s = window_s / BUCKETS
-        self._slots = [Counts() for _ in range(BUCKETS)]
+        self._buckets = [BucketCounts() for _ in range(BUCKETS)]
         self._numbers = [-1] * BUCKETS
+        """The number of each bucket since the clock's zero; -1 for one that was not used yet."""
 
-    def number(self, now: float) -> int:
-        """The bucket that a moment falls into."""
-        return int(now // self._bucket_s)
+    def get_bucket(self, now_s: float) -> BucketCounts:
+        """Returns the bucket of `now_s`, to be added to."""
+        number = self._get_number(now_s)
+        index = number % BUCKETS
+        if self._numbers[index] != number:
+            self._numbers[index] = number
+            self._buckets[index] = BucketCounts()
+        return self._buckets[index]
 
-    def at(self, now: float) -> Counts:
-        """The bucket of `now`, to be added to."""
-        number = self.number(now)
-        place = number % BUCKETS
-        if self._numbers[place] != number:
-            self._numbers[place] = number
-            self._slots[place] = Counts()
-        return self._slots[place]
-
-    def sums(self, now: float) -> list[Counts]:
-        """The buckets by their age, the newest first."""
-        newest = self.number(now)
-        found = [Counts() for _ in range(BUCKETS)]
-        for number, counts in zip(self._numbers, self._slots, strict=True):
+    def copy_buckets(self, now_s: float) -> list[BucketCounts]:
+        """Returns a copy of the buckets by their age, the newest first."""
+        newest = self._get_number(now_s)
+        found = [BucketCounts() for _ in range(BUCKETS)]
+        for number, counts in zip(self._numbers, self._buckets, strict=True):
             if number >= 0 and 0 <= newest - number < BUCKETS:
                 found[newest - number].add(counts)
         return found
 
-    def add_told(self, found: list[Counts], told: Iterable[Aged], now: float, received: float) -> None:
-        """Add to what `sums` gave what another process told at `received`."""
-        newest = self.number(now)
-        for aged in told:
-            age = newest - self.number(received - aged.age_s)
+    def add_reported(
+        self, buckets: list[BucketCounts], reported: Iterable[AgedBucket], now_s: float, received_s: float
+    ) -> None:
+        """Adds to buckets of `copy_buckets` what another process reported at `received_s`."""
+        newest = self._get_number(now_s)
+        for aged in reported:
+            age = newest - self._get_number(received_s - aged.age_s)
             if age < BUCKETS:
-                found[max(0, age)].add(Counts(aged.calls, aged.failed, aged.slow))
+                buckets[max(0, age)].add(BucketCounts(aged.calls, aged.failed, aged.slow))
 
-    def forget(self) -> None:
-        """Begin anew."""
+    def clear(self) -> None:
+        """Forgets all counts."""
         self._numbers = [-1] * BUCKETS
 
-    def told(self, now: float) -> tuple[Aged, ...]:
-        """The buckets that hold anything, for others."""
-        newest = self.number(now)
+    def report(self, now_s: float) -> tuple[AgedBucket, ...]:
+        """Returns the buckets that hold anything, for other processes."""
+        newest = self._get_number(now_s)
         return tuple(
-            Aged(round(max(0.0, now - number * self._bucket_s), 3), *msgspec.structs.astuple(counts))
-            for number, counts in zip(self._numbers, self._slots, strict=True)
+            AgedBucket(round(max(0.0, now_s - number * self._bucket_s), 3), *msgspec.structs.astuple(counts))
+            for number, counts in zip(self._numbers, self._buckets, strict=True)
             if number >= 0 and 0 <= newest - number < BUCKETS and counts.calls
         )
+
+    def _get_number(self, at_s: float) -> int:
+        return int(at_s // self._bucket_s)

@@ -1,4 +1,4 @@
-"""A journal's shared records and settings alone, for processes of one test; and steps without a run."""
+"""The endpoints of several processes in one test, on the shared records of a fake journal; and steps without a run."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ OK = Result(status="ok", output="done")
 BROKEN = Result(status="error", error="ConnectionError", endpoint="broken", retryable=True)
 
 
-class Board:
-    """What several processes share."""
+class SharedRecords:
+    """The shared records and settings of a journal."""
 
     def __init__(self) -> None:
         self.records: dict[str, bytes] = {}
@@ -36,53 +36,53 @@ class Board:
             asyncio.get_running_loop().call_soon(watcher)
 
 
-class Slice:
-    """The board as one process sees it: as much of `Journal` as endpoints need."""
+class FakeJournal:
+    """The journal as one process sees it: as much of `Journal` as endpoints need."""
 
-    def __init__(self, board: Board, owner: str) -> None:
+    def __init__(self, store: SharedRecords, owner: str) -> None:
         self.owner = owner
         self.away = False
-        self._board = board
+        self._store = store
 
-    def _there(self) -> None:
+    def _check_disk(self) -> None:
         if self.away:
             raise Broken("the disk is away")
 
     async def change(self, key: str, change: Callable[[bytes | None], bytes | None]) -> bytes | None:
         await asyncio.sleep(0)
-        self._there()
-        new = change(self._board.records.get(key))
-        self._board.writes += 1
+        self._check_disk()
+        new = change(self._store.records.get(key))
+        self._store.writes += 1
         if new is None:
-            self._board.records.pop(key, None)
+            self._store.records.pop(key, None)
         else:
-            self._board.records[key] = new
-        self._board.tell()
+            self._store.records[key] = new
+        self._store.tell()
         return new
 
     async def shared(self, prefix: str) -> dict[str, bytes]:
-        self._there()
-        return {key: value for key, value in self._board.records.items() if key.startswith(prefix)}
+        self._check_disk()
+        return {key: value for key, value in self._store.records.items() if key.startswith(prefix)}
 
     async def settings(self) -> dict[tuple[str, str], Any]:
-        self._there()
-        return dict(self._board.set)
+        self._check_disk()
+        return dict(self._store.set)
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
-        self._board.watchers.append(callback)
-        return lambda: self._board.watchers.remove(callback)
+        self._store.watchers.append(callback)
+        return lambda: self._store.watchers.remove(callback)
 
 
 class Process:
     """The endpoints of one process, and calls made through them as the gate does."""
 
-    def __init__(self, board: Board, clock: ManualClock, owner: str = "a", **options: Any) -> None:
+    def __init__(self, store: SharedRecords, clock: ManualClock, owner: str = "a", **options: Any) -> None:
         self.clock = clock
-        self.journal = Slice(board, owner)
+        self.journal = FakeJournal(store, owner)
         given = EndpointOptions(**{"jitter": 0.0, **options})
         self.endpoints = Endpoints(clock=clock, rng=random.Random(1), options={"tool": given, "model": given})
-        self.called: list[str] = []
-        """Runs that were told to ask again."""
+        self.woken: list[str] = []
+        """The runs that were woken, in order."""
 
     async def __aenter__(self) -> Self:
         await self.endpoints.open(cast("Any", self.journal))
@@ -95,12 +95,12 @@ class Process:
     def state(self) -> str:
         return self.endpoints["tool:bank"].breaker.phase.state
 
-    def ask(self, step: Step, run: RunState, left_s: float = 60.0) -> Any:
-        return self.endpoints.check(step, run, left_s, lambda: self.called.append(run.started.run))
+    def check(self, step: Step, run: RunState, left_s: float = 60.0) -> Any:
+        return self.endpoints.check(step, run, left_s, lambda: self.woken.append(run.started.run))
 
     def begin(self, step: Step, run: RunState, left_s: float = 60.0) -> Step:
-        said = self.ask(step, run, left_s)
-        assert isinstance(said, Allow), said
+        verdict = self.check(step, run, left_s)
+        assert isinstance(verdict, Allow), verdict
         return self.endpoints.acquire(step, run, left_s)
 
     def call(self, result: Result, *, count: int = 1, name: str = "bank", kind: str = "tool") -> None:
@@ -110,9 +110,9 @@ class Process:
             self.endpoints.release(self.begin(step, run), run, result)
 
     def says(self, step: Step | None = None, *, run: RunState | None = None, left_s: float = 60.0) -> str:
-        """`allow`, `later` or `refuse`."""
-        said = self.ask(step or tool(), run or a_run(), left_s)
-        return "later" if isinstance(said, Defer) else "refuse" if isinstance(said, Refuse) else "allow"
+        """`allow`, `defer` or `refuse`."""
+        verdict = self.check(step or tool(), run or a_run(), left_s)
+        return "defer" if isinstance(verdict, Defer) else "refuse" if isinstance(verdict, Refuse) else "allow"
 
 
 _runs = iter(range(1, 1_000_000))

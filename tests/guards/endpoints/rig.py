@@ -1,17 +1,17 @@
-"""A breaker to be tried out: with a clock in hand, and whatever it proposes taken over at once."""
+"""A breaker alone, with a clock that the test moves. It enters every phase that it proposes at once."""
 
 from __future__ import annotations
 
 import random
 from typing import Any
 
-from seawall.guards.endpoints.breaker import Answer, Breaker
+from seawall.guards.endpoints.breaker import Breaker, CallResult
 from seawall.guards.endpoints.options import EndpointOptions
 from seawall.guards.endpoints.record import Phase
 
 
-class Bench:
-    """Calls, and what becomes of the breaker."""
+class Rig:
+    """Makes calls, and shows the state of the breaker."""
 
     def __init__(self, **options: Any) -> None:
         options = {"jitter": 0.0, **options}
@@ -29,27 +29,27 @@ class Bench:
         self.breaker.begin(self._number, self.now, **how)
         return self._number
 
-    def end(self, number: int, answer: Answer) -> None:
-        self.adopt(self.breaker.end(number, self.now, answer, rng=self.rng))
+    def end(self, number: int, result: CallResult) -> None:
+        self.enter(self.breaker.end(number, self.now, result, rng=self.rng))
 
-    def calls(self, count: int, answer: Answer, *, took_s: float = 0.0) -> None:
+    def calls(self, count: int, result: CallResult, *, took_s: float = 0.0) -> None:
         numbers = [self.begin() for _ in range(count)]
         self.now += took_s
         for number in numbers:
-            self.end(number, answer)
+            self.end(number, result)
 
-    def look(self) -> None:
-        self.adopt(self.breaker.look(self.now, rng=self.rng))
+    def check_overdue(self) -> None:
+        self.enter(self.breaker.check_overdue(self.now, rng=self.rng))
 
     def half_open(self) -> None:
         self.now = self.breaker.until_s
-        self.adopt(self.breaker.half_opened())
+        self.enter(self.breaker.build_half_open())
 
-    def adopt(self, phase: Phase | None) -> None:
+    def enter(self, phase: Phase | None) -> None:
         if phase is not None:
-            assert self.breaker.adopt(phase, self.now)
+            assert self.breaker.enter(phase, self.now)
 
     @property
     def why(self) -> str | None:
-        block = self.breaker.block(self.now)
-        return None if block is None else block.why
+        block = self.breaker.find_block(self.now)
+        return None if block is None else block.reason
