@@ -11,7 +11,7 @@ from typing import Any
 
 from loop.recordings import Labelled
 from seawall.audit import Audited, ToolNames, audit, guards
-from seawall.guards.loops.options import Options
+from seawall.guards.loops.options import LoopKeywords
 
 MOST_GOOD_STOPPED = 0.005
 """The bar: of a hundred good runs at most half a one is stopped."""
@@ -43,7 +43,7 @@ def by_rule(runs: Iterable[Labelled], rule: Callable[[Any], int | None]) -> list
     return [Found(rule(each.run.calls)) for each in runs]
 
 
-def by_guard(runs: Iterable[Labelled], options: Options) -> list[Found]:
+def by_guard(runs: Iterable[Labelled], options: LoopKeywords) -> list[Found]:
     """The guard's findings, by `seawall.audit`."""
     names = ToolNames()
     loops = guards(names, options)
@@ -103,7 +103,7 @@ def figures(runs: Sequence[Labelled], findings: Findings) -> dict[str, Any]:
 class Setting:
     """One choice of options, and what it does with every run."""
 
-    options: Options
+    options: LoopKeywords
     findings: Findings
 
 

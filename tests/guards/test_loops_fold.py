@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from seawall import Agent, Loops, Team, Tool
 from seawall.core.events import Event, RunTaken, decode_event, encode_event
 from seawall.core.persistent import Latest
-from seawall.guards.loops.state import LoopState
+from seawall.guards.loops.state import LoopState, pack_handover, unpack_handover
 from seawall.run.fold import apply, begin, fold
 from seawall.run.state import RunState
 from seawall.run.step import Step
@@ -76,11 +76,11 @@ def test_a_run_that_goes_on_from_its_journal_counts_on(cut: int) -> None:
         state = apply(state, event, [guard])
     again: LoopState = state.memories["loops"]
 
-    def counters(memo: LoopState) -> list[Any]:
+    def counters(state: LoopState) -> list[Any]:
         return [
-            (asked, known.answer, known.times, known.spell, known.alike_times)
-            for scope in memo.scopes.values()
-            for asked, known in scope.known.items().items()
+            (question, answer.fingerprint, answer.repeats, answer.streak, answer.write_repeats)
+            for scope in state.scopes.values()
+            for question, answer in scope.answers.items().items()
         ]
 
     assert counters(again) == counters(whole)
@@ -105,7 +105,7 @@ def test_a_step_adds_to_what_is_remembered_and_copies_none_of_it() -> None:
     """Judging a result before it is folded must not part the versions: each step would copy all that came before."""
     guard = Watched(no_news=500, cycles=500)
     played([chr(97 + number % 20) for number in range(30)], guard)
-    tables = [memo.scopes[0].known for _, memo in guard.asked if memo.scopes]
+    tables = [memo.scopes[0].answers for _, memo in guard.asked if memo.scopes]
 
     assert len({id(table._puts) for table in tables}) == 1
     assert len(tables) > 25
@@ -131,3 +131,16 @@ def test_a_guard_that_knows_nothing_yet_folds_anything() -> None:
 
     assert begin(started, [guard]).memories["loops"] == LoopState()
     assert guard.fold(None, events[1], begin(started)) == LoopState(segment=1)
+
+
+def test_what_a_run_hands_over_is_stored_as_it_always_was() -> None:
+    stored = r'[["look\u0000r-1","d-1",true,2,null,0],["pay\u0000r-2","d-2",false,0,"d-3",1]]'
+    scope = unpack_handover(stored)
+
+    assert pack_handover(scope, 0) == stored
+    answer = scope.answers.get("pay\0r-2")
+    assert answer is not None
+    assert (answer.fingerprint, answer.loose_fingerprint, answer.write_repeats) == ("d-2", "d-3", 1)
+    assert "d-2" in scope.errors
+    with pytest.raises(ValueError, match="Expected"):
+        unpack_handover('{"another": "version"}')

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from seawall.audit.recording import RecordedCall
 from seawall.guards.loops import Loops
-from seawall.guards.loops.options import Options
+from seawall.guards.loops.options import LoopKeywords
 
 NO_CAP = 1_000_000_000
 """Writes of one tool that no recording has."""
@@ -144,13 +144,13 @@ class ToolNames:
         return not self.effects and _verb(call.tool) not in READING_VERBS
 
 
-def guards(names: ToolNames, options: Options | None = None) -> tuple[Loops, ...]:
+def guards(names: ToolNames, options: LoopKeywords | None = None) -> tuple[Loops, ...]:
     """The guard as it is by default, and for recordings whose writes are guessed without the cap on writes.
 
     A tool's name tells enough to see that it was done twice, and not enough to stop a run because it was done often:
     `send_keys` is how some agents do everything.
     """
-    given: Options = options or {}
+    given: LoopKeywords = options or {}
     return (Loops(**given) if names.effects else Loops(**{"writes": NO_CAP, **given}),)
 
 

@@ -2,9 +2,9 @@
 
 - `options.py`: what counts as a loop, with the reason and the measurement of each default
 - `guard.py`: the guard, a fold over the run's events
-- `memory.py`: what it remembers
-- `rules.py`: no news, errors in a row, writes made again, polls, cycles, delegations, write storms
-- `words.py`: what it says to agents and to people
+- `state.py`: what it remembers, and what each counter means
+- `rules.py`: the rules: repeats, errors in a row, writes made again, polls, cycles, delegations, write storms
+- `messages.py`: what agents and people are told
 """
 
 from seawall.guards.loops.guard import Loops

@@ -1,4 +1,4 @@
-"""The guard: it folds what the rules remember, and says what they say."""
+"""The guard `loops`: it folds results into its state, and judges calls by the rules."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from msgspec.structs import replace
 
 from seawall.core.events import Event, RunTaken, StepDone, StepIntended
 from seawall.guards.loops import messages, rules
-from seawall.guards.loops.options import LoopOptions, Options
+from seawall.guards.loops.options import LoopKeywords, LoopOptions
 from seawall.guards.loops.state import (
+    LastAnswer,
     LoopState,
     Scope,
     make_question,
     observe_events,
     observe_result,
-    pack,
-    unpack,
+    pack_handover,
+    unpack_handover,
 )
 from seawall.run.frame import effect_state
 from seawall.run.guard import Guard
@@ -24,157 +25,170 @@ from seawall.run.state import RunState
 from seawall.run.step import Result, Step
 from seawall.run.verdict import ALLOW, Allow, Halt, Replace, Verdict
 
-_TEACHES = frozenset({"ok", "error", "timeout", "refused", "invalid"})
+_INFORMATIVE = frozenset({"ok", "error", "timeout", "refused", "invalid"})
 """Statuses that tell the agent something. A replaced answer, a cancelled or a lost call count as nothing."""
+_EMPTY_STATE = LoopState()
+_EMPTY_SCOPE = Scope()
 
 
 class Loops(Guard):
     """Advises an agent that learns nothing new, and halts its run before a call that would bring it no further.
 
-    Takes the fields of `LoopOptions` as keywords. Raises `Misused` for what can't be meant.
+    Takes the fields of `LoopOptions` as keywords. Raises `Misused` for values that are out of bounds.
     """
 
     name = "loops"
 
-    def __init__(self, **options: Unpack[Options]) -> None:
+    def __init__(self, **options: Unpack[LoopKeywords]) -> None:
         self.options = LoopOptions(**options)
 
     def __repr__(self) -> str:
         if self.options.literal:
             return f"<Loops literal, {self.options.literal_calls} calls of one tool>"
-        return f"<Loops {self.options.no_news} in a row without news, scope {self.options.scope}>"
+        return f"<Loops no_news={self.options.no_news}, scope {self.options.scope}>"
 
     def start(self) -> LoopState:
-        """Nothing is known yet."""
-        return LoopState()
+        """Returns the state of a run that has made no call."""
+        return _EMPTY_STATE
 
     def fold(self, memo: Any, event: Event, run: RunState) -> LoopState:
-        """Take in a result."""
-        known: LoopState = memo or LoopState()
+        """Takes an event in: results, effects that begin, and a run that a process takes over."""
+        state: LoopState = memo or _EMPTY_STATE
         if self.options.literal:
-            return _counted(known, event)
+            return _count_literal_call(state, event)
         if isinstance(event, RunTaken):
-            known = replace(known, segment=known.segment + 1)
-            left = event.handover.get(self.name) if self.options.scope == "session" else None
-            return known if left is None else replace(known, scopes={0: unpack(left)})
+            state = replace(state, segment=state.segment + 1)
+            handover = event.handover.get(self.name) if self.options.scope == "session" else None
+            return state if handover is None else replace(state, scopes={0: unpack_handover(handover)})
         if isinstance(event, StepIntended) and event.effect and event.perform:
-            return rules.count_write(known, event.name, 1)
+            return rules.count_write(state, event.name, 1)
         if not isinstance(event, StepDone):
-            return known
-        if event.step in known.scopes:  # a hand-off or review has ended, and with it what its frame knew
-            known = replace(known, scopes={f: scope for f, scope in known.scopes.items() if f != event.step})
+            return state
+        if event.step in state.scopes:  # a hand-off or review has ended, and with it what its frame knew
+            state = replace(state, scopes={f: scope for f, scope in state.scopes.items() if f != event.step})
         step = run.open.get(event.step)
         if step is not None and step.effect and step.perform:
-            if _undone(event):
-                known = rules.count_write(known, step.name, -1)
-            elif effect_state(event) == "unknown":  # it may have happened: nothing is fresh any more
-                known = replace(known, segment=known.segment + 1)
-        if step is None or event.retry or event.status not in _TEACHES:
-            return known
+            if _was_not_done(event):
+                state = rules.count_write(state, step.name, -1)
+            elif effect_state(event) == "unknown":  # it may have happened: no known answer is fresh any more
+                state = replace(state, segment=state.segment + 1)
+        if step is None or event.retry or event.status not in _INFORMATIVE:
+            return state
         if step.kind == "model":
-            return _reply(known, step.frame, event.problem or "")
-        taught = observe_events(step, event)
-        if taught is None:
-            return known
-        place = self._place(taught.frame)
-        scope = known.scopes.get(place, Scope())
-        return rules.keep(rules.learn(known, scope, taught, self.options), taught, place)
+            return _count_reply(state, step.frame, event.problem or "")
+        observation = observe_events(step, event)
+        if observation is None:
+            return state
+        scope_id = self._find_scope_id(observation.frame)
+        scope = state.scopes.get(scope_id, _EMPTY_SCOPE)
+        return rules.keep(rules.learn(state, scope, observation, self.options), observation, scope_id)
 
     def carry(self, memo: Any) -> str | None:
-        """With scope `session`: what the run knew at its end."""
-        known: LoopState = memo or LoopState()
-        scope = known.scopes.get(0) if self.options.scope == "session" else None
-        return None if scope is None else pack(scope, known.world)
+        """Returns what the run knew at its end, for the session's next run; only with the option `scope="session"`."""
+        state: LoopState = memo or _EMPTY_STATE
+        scope = state.scopes.get(0) if self.options.scope == "session" else None
+        return None if scope is None else pack_handover(scope, state.world_changes)
 
     def before(self, step: Step, run: RunState, memo: Any) -> Verdict:
-        """Halt a call that would bring the agent no further; let a poll wait; answer a read that is fresh."""
-        known: LoopState = memo or LoopState()
-        if self.options.literal:
-            return self._literal(step, known)
+        """Halts a call that would bring the agent no further, lets a poll wait, and answers a read that is fresh."""
+        state: LoopState = memo or _EMPTY_STATE
+        options = self.options
+        if options.literal:
+            return _check_literal(step, state, options.literal_calls)
         if step.kind == "model":
-            return self._useless(step, known.scopes.get(step.frame))
+            return _check_replies(step, state.scopes.get(step.frame), options.replies)
         if step.kind not in ("tool", "handoff"):
             return ALLOW
-        scope = known.scopes.get(self._place(step.frame), Scope())
-        options = self.options
-        stop = (
-            rules.against_question(known, scope, step, options)
-            or rules.against_stretch(known, scope, step, options)
-            or rules.against_errors(known, scope, step, options)
-            or rules.against_cycle(known, step, options)
-            or rules.against_delegation(known, step, options)
-            or rules.against_write(known, step, options)
+        scope = state.scopes.get(self._find_scope_id(step.frame), _EMPTY_SCOPE)
+        answer = scope.answers.get(make_question(step.name, step.input))
+        violation = None
+        if answer is not None:
+            violation = rules.check_repeats(state, scope, step, answer, options) or rules.check_stretch(
+                state, scope, step, answer, options
+            )
+        violation = (
+            violation
+            or rules.check_errors(state, scope, step, options)
+            or rules.check_cycle(state, step, options)
+            or rules.check_delegation(state, step, options)
+            or rules.check_writes(state, step, options)
         )
-        if stop is not None:
-            return messages.write_halt(step, stop)
+        if violation is not None:
+            return messages.write_halt(step, violation)
+        if answer is None:
+            return ALLOW
         if step.fresh_s is not None:
-            return _fresh(step, run, known, scope)
-        wait_s = rules.wait_s(known, scope, step, options)
+            return _answer_if_fresh(step, run, state, answer)
+        wait_s = rules.compute_poll_wait_s(state, scope, answer, options) if step.poll else 0.0
         return Allow(wait_s) if wait_s else ALLOW
 
     def after(self, step: Step, result: Result, run: RunState, memo: Any) -> Verdict:
-        """Advise on a call without news, with what was already known."""
-        if self.options.literal or result.status not in _TEACHES:
+        """Advises on a call that brought nothing new, with the step that it is known from."""
+        if self.options.literal or result.status not in _INFORMATIVE:
             return ALLOW
-        taught = observe_result(step, result)
-        if taught is None:
+        observation = observe_result(step, result)
+        if observation is None:
             return ALLOW
-        known: LoopState = memo or LoopState()
-        scope = known.scopes.get(self._place(taught.frame), Scope())
-        lessons = rules.learn(known, scope, taught, self.options).lessons
-        return messages.write_advice(step, result, lessons) if lessons else ALLOW
+        state: LoopState = memo or _EMPTY_STATE
+        scope = state.scopes.get(self._find_scope_id(observation.frame), _EMPTY_SCOPE)
+        notices = rules.learn(state, scope, observation, self.options).notices
+        return messages.write_advice(step, result, notices) if notices else ALLOW
 
-    def _place(self, frame: int) -> int:
+    def _find_scope_id(self, frame: int) -> int:
         return frame if self.options.scope == "frame" else 0
 
-    def _literal(self, step: Step, known: LoopState) -> Verdict:
-        made = known.calls.get(f"{step.agent}\0{step.name}", 0) if step.kind == "tool" else 0
-        limit = self.options.literal_calls
-        if made < limit:
-            return ALLOW
-        reason = f"{step.agent!r} called {step.name!r} {made} times already (limit {limit})"
-        return Halt(reason, f"literal_calls={limit}", made + 1)
 
-    def _useless(self, step: Step, scope: Scope | None) -> Verdict:
-        limit = self.options.replies
-        if scope is None or scope.problems < limit:
-            return ALLOW
-        reason = f"{step.agent!r} gave {scope.problems} replies in a row that are no use (limit {limit})"
-        return Halt(reason, f"replies={limit}", scope.problems)
+def _check_literal(step: Step, state: LoopState, limit: int) -> Verdict:
+    """With `literal`: halts a call of a tool that its agent has called too often."""
+    calls = state.literal_calls.get(f"{step.agent}\0{step.name}", 0) if step.kind == "tool" else 0
+    if calls < limit:
+        return ALLOW
+    reason = f"{step.agent!r} called {step.name!r} {calls} times already (limit {limit})"
+    return Halt(reason, f"literal_calls={limit}", calls + 1)
 
 
-def _counted(memo: LoopState, event: Event) -> LoopState:
-    """With `literal`: count a call that is about to be made."""
+def _check_replies(step: Step, scope: Scope | None, limit: int) -> Verdict:
+    """Halts a model call after too many replies in a row that were of no use."""
+    if scope is None or scope.useless_replies < limit:
+        return ALLOW
+    reason = f"{step.agent!r} gave {scope.useless_replies} replies in a row that are no use (limit {limit})"
+    return Halt(reason, f"replies={limit}", scope.useless_replies)
+
+
+def _count_literal_call(state: LoopState, event: Event) -> LoopState:
+    """With `literal`: counts a call that is about to be made."""
     if not (isinstance(event, StepIntended) and event.kind == "tool" and event.perform):
-        return memo
+        return state
     key = f"{event.agent}\0{event.name}"
-    return replace(memo, calls={**memo.calls, key: memo.calls.get(key, 0) + 1})
+    return replace(state, literal_calls={**state.literal_calls, key: state.literal_calls.get(key, 0) + 1})
 
 
-def _undone(done: StepDone) -> bool:
-    """Whether an effect that was begun is known not to have happened."""
+def _was_not_done(done: StepDone) -> bool:
+    """Returns whether an effect that was begun is known not to have happened."""
     return done.error == "not_done" or done.status in ("lost", "withdrawn")
 
 
-def _reply(memo: LoopState, frame: int, problem: str) -> LoopState:
-    scope = memo.scopes.get(frame, Scope())
-    if not problem and not scope.problems:
-        return memo
-    problems = (scope.problems + 1 if problem == scope.problem else 1) if problem else 0
-    scope = replace(scope, problems=problems, problem=problem)
-    return replace(memo, scopes={**memo.scopes, frame: scope})
+def _count_reply(state: LoopState, frame: int, problem: str) -> LoopState:
+    """Counts a reply of a frame's model that has a problem; one without ends the count."""
+    scope = state.scopes.get(frame, _EMPTY_SCOPE)
+    if not problem and not scope.useless_replies:
+        return state
+    count = (scope.useless_replies + 1 if problem == scope.useless_reason else 1) if problem else 0
+    scope = replace(scope, useless_replies=count, useless_reason=problem)
+    return replace(state, scopes={**state.scopes, frame: scope})
 
 
-def _fresh(step: Step, run: RunState, memo: LoopState, scope: Scope) -> Verdict:
-    """The known answer, if it is young enough by the run's own clock, which no wall clock can set back."""
-    known = scope.known.get(make_question(step.name, step.input))
-    limit = step.fresh_s or 0.0
-    if known is None or not known.ok or known.output is None or run.left_s <= 0:
+def _answer_if_fresh(step: Step, run: RunState, state: LoopState, answer: LastAnswer) -> Verdict:
+    """Returns the known answer if it is young enough by the run's own clock, which no wall clock can set back."""
+    limit_s = step.fresh_s or 0.0
+    if not answer.ok or answer.output is None or run.left_s <= 0:
         return ALLOW
-    age_s = known.left_s - run.left_s
-    if known.segment != memo.segment or known.spell[1] != memo.world or not 0 <= age_s < limit:
+    age_s = answer.left_s - run.left_s
+    if answer.segment != state.segment or answer.streak[1] != state.world_changes or not 0 <= age_s < limit_s:
         return ALLOW
     if any(each.effect for each in run.in_flight):
         return ALLOW
-    reason = f"{step.name!r} was asked this in step {known.step}, {age_s:.1f} s ago (fresh_s {limit:g})"
-    return Replace(reason, "", f"fresh_s={limit:g}", round(age_s, 3), ref=known.output)
+    reason = (
+        f"{step.name!r} was asked this in step {answer.first_step}, {age_s:.1f} s ago (fresh_s {limit_s:g})"
+    )
+    return Replace(reason, "", f"fresh_s={limit_s:g}", round(age_s, 3), ref=answer.output)

@@ -1,51 +1,56 @@
-"""What the guard says: to the agent, in words that help it, and to people, with values and limits."""
+"""The texts of the guard: to the agent, in words that help it, and to people, with values and limits."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from seawall.guards.loops.rules import Lesson, Violation
+from seawall.guards.loops.rules import Notice, Violation
 from seawall.run.step import Result, Step
 from seawall.run.verdict import Advise, Halt
 
 
-def write_advice(step: Step, result: Result, lessons: Sequence[Lesson]) -> Advise:
-    """A note on the most pressing of what there is to say of a result: what comes nearest to its limit."""
-    lesson = min(lessons, key=lambda each: (each.limit - each.times, each.rule))
-    note = f"[{_known(step, result, lesson)} {_instead(lesson)}{_left(lesson)}]"
-    return Advise(_reason(step, lesson), note, f"{lesson.rule}={lesson.limit}", lesson.times)
+def write_advice(step: Step, result: Result, notices: Sequence[Notice]) -> Advise:
+    """Returns advice on the most pressing notice: the one that is nearest to its limit."""
+    notice = min(notices, key=lambda each: (each.limit - each.times, each.rule))
+    finding, instead = _describe_finding(step, result, notice), _suggest_instead(notice)
+    note = f"[{finding} {instead}{_describe_rest(notice)}]"
+    return Advise(_describe_reason(step, notice), note, f"{notice.rule}={notice.limit}", notice.times)
 
 
-def _known(step: Step, result: Result, lesson: Lesson) -> str:
-    """What the agent knows already, by the step that it knows it from.
+def _describe_finding(step: Step, result: Result, notice: Notice) -> str:
+    """Says what the agent knows already, and the step that it knows it from.
 
-    The result itself is not told again: it stands right above, and what a tool returned must not speak with the
-    guard's voice.
+    The result itself is not repeated: it stands right above, and what a tool returned must not speak with the guard's
+    voice.
     """
-    match lesson.rule:
+    match notice.rule:
         case "no_news" if result.status != "ok":
-            return f"{step.name} failed with the same error as in {_since(lesson)}: nothing new."
+            return f"{step.name} failed with the same error as in {_name_source(notice)}: nothing new."
         case "no_news":
-            return f"{step.name} brought exactly what you already know from {_since(lesson)}: nothing new."
+            return (
+                f"{step.name} brought exactly what you already know from {_name_source(notice)}: nothing new."
+            )
         case "stretch":
-            return f"{step.name} brought exactly what you already know from {_since(lesson)}, and so did each of the last {lesson.times} calls."
+            return f"{step.name} brought exactly what you already know from {_name_source(notice)}, and so did each of the last {notice.times} calls."
         case "errors":
-            return f"{step.name} failed in a way that is known since {_since(lesson)}, {lesson.times} times in a row."
+            return f"{step.name} failed in a way that is known since {_name_source(notice)}, {notice.times} times in a row."
         case "polls":
-            return f"{step.name} says the same for the {lesson.times + 1}th time since {_since(lesson)}."
+            return (
+                f"{step.name} says the same for the {notice.times + 1}th time since {_name_source(notice)}."
+            )
         case "again":
-            return f"{step.name} was done with the same arguments in {_since(lesson)}, and is now done {lesson.times + 1} times."
+            return f"{step.name} was done with the same arguments in {_name_source(notice)}, and is now done {notice.times + 1} times."
         case "cycles":
-            return f"{lesson.detail} has come round {lesson.times + 1} times with the same answers, since {_since(lesson)}."
+            return f"{notice.detail} has come round {notice.times + 1} times with the same answers, since {_name_source(notice)}."
         case "delegations":
-            return f"{step.name} had nearly the same task in {_since(lesson)}, and has answered it."
+            return f"{step.name} had nearly the same task in {_name_source(notice)}, and has answered it."
         case _:
-            return f"{step.name} was performed {lesson.times} times in this run."
+            return f"{step.name} was performed {notice.times} times in this run."
 
 
-def _instead(lesson: Lesson) -> str:
-    """What it could do."""
-    match lesson.rule:
+def _suggest_instead(notice: Notice) -> str:
+    """Says what the agent could do instead."""
+    match notice.rule:
         case "errors":
             return "Read the error, change what it complains of, use another tool, or say what is missing."
         case "polls":
@@ -62,60 +67,62 @@ def _instead(lesson: Lesson) -> str:
             return "Use what you have, try something else, or answer and say what is missing."
 
 
-def _since(lesson: Lesson) -> str:
-    return f"step {lesson.since}" if lesson.since else "an earlier run of this conversation"
+def _name_source(notice: Notice) -> str:
+    return f"step {notice.since}" if notice.since else "an earlier run of this conversation"
 
 
-def _left(lesson: Lesson) -> str:
-    left = max(0, lesson.limit - lesson.times)
-    if lesson.rule == "no_news":
+def _describe_rest(notice: Notice) -> str:
+    """Says how often it may come again before the run is halted."""
+    left = max(0, notice.limit - notice.times)
+    if notice.rule == "no_news":
         return f" Times that it may come again before the run is stopped: {left}."
     return "" if left else " Once more, and the run is stopped."
 
 
-def _reason(step: Step, lesson: Lesson) -> str:
-    since = f"known since {_since(lesson)}"
-    match lesson.rule:
+def _describe_reason(step: Step, notice: Notice) -> str:
+    """Returns the reason of the advice, for people."""
+    since = f"known since {_name_source(notice)}"
+    match notice.rule:
         case "no_news":
-            return f"{step.name!r} returned nothing new ({lesson.times} in a row): {since}"
+            return f"{step.name!r} returned nothing new ({notice.times} in a row): {since}"
         case "stretch":
-            return f"nothing new came of {lesson.times} calls in a row; {step.name!r} is {since}"
+            return f"nothing new came of {notice.times} calls in a row; {step.name!r} is {since}"
         case "errors":
-            return f"{step.name!r} failed in a known way ({lesson.times} in a row): {since}"
+            return f"{step.name!r} failed in a known way ({notice.times} in a row): {since}"
         case "polls":
-            return f"{step.name!r} said the same again ({lesson.times} in a row): {since}"
+            return f"{step.name!r} said the same again ({notice.times} in a row): {since}"
         case "again":
-            return f"{step.name!r} was performed again with the same arguments ({lesson.times} times): first in {_since(lesson)}"
+            return f"{step.name!r} was performed again with the same arguments ({notice.times} times): first in {_name_source(notice)}"
         case "cycles":
-            return f"{lesson.detail} came round again ({lesson.times} times): {since}"
+            return f"{notice.detail} came round again ({notice.times} times): {since}"
         case "delegations":
-            return f"{step.name!r} was handed nearly the same task again ({lesson.times} times): first in {_since(lesson)}"
+            return f"{step.name!r} was handed nearly the same task again ({notice.times} times): first in {_name_source(notice)}"
         case _:
-            return f"{step.name!r} was performed {lesson.times} times in this run"
+            return f"{step.name!r} was performed {notice.times} times in this run"
 
 
-def write_halt(step: Step, stop: Violation) -> Halt:
-    """Why a call is not made."""
-    limit = f"(limit {stop.limit})"
-    match stop.rule:
+def write_halt(step: Step, violation: Violation) -> Halt:
+    """Returns the halt that says why a call is not made."""
+    limit, times, since = f"(limit {violation.limit})", violation.times, violation.since
+    match violation.rule:
         case "no_news":
-            reason = f"tool {step.name!r} returned nothing new {stop.value} times in a row {limit}"
+            reason = f"tool {step.name!r} returned nothing new {times} times in a row {limit}"
         case "stretch":
-            known = f"{step.name!r} would bring what is known since step {stop.since}"
-            reason = f"nothing new came of {stop.value} calls in a row {limit}, and {known}"
+            known = f"{step.name!r} would bring what is known since step {since}"
+            reason = f"nothing new came of {times} calls in a row {limit}, and {known}"
         case "polls":
-            reason = f"poll {step.name!r} returned the same {stop.value} times in a row {limit}"
+            reason = f"poll {step.name!r} returned the same {times} times in a row {limit}"
         case "again":
-            reason = f"{step.name!r} was performed again with the same arguments {stop.value} times {limit}"
+            reason = f"{step.name!r} was performed again with the same arguments {times} times {limit}"
         case "errors":
-            reason = f"tool {step.name!r} failed in known ways {stop.value} times in a row {limit}"
+            reason = f"tool {step.name!r} failed in known ways {times} times in a row {limit}"
         case "cycles":
-            reason = f"{stop.detail} came round again {stop.value} times with the same answers {limit}"
+            reason = f"{violation.detail} came round again {times} times with the same answers {limit}"
         case "delegations":
             reason = (
-                f"{step.name!r} was handed nearly the same task again {stop.value} times {limit}: "
-                f"it answered it in step {stop.since}"
+                f"{step.name!r} was handed nearly the same task again {times} times {limit}: "
+                f"it answered it in step {since}"
             )
         case _:
-            reason = f"{step.name!r} was performed {stop.value} times in this run {limit}"
-    return Halt(reason, f"{stop.rule}={stop.limit}", stop.value)
+            reason = f"{step.name!r} was performed {times} times in this run {limit}"
+    return Halt(reason, f"{violation.rule}={violation.limit}", times)

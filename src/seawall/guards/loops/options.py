@@ -1,4 +1,4 @@
-"""What counts as a loop, and from when on it is one."""
+"""Options of the guard `loops`, with the reason and the measurement of each default."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal, TypedDict
 
 from seawall.core.errors import Misused
 
-Scope = Literal["frame", "run", "session"]
+LoopScope = Literal["frame", "run", "session"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,55 +15,56 @@ class LoopOptions:
     """What counts as a loop. Figures are from `python bench/loops.py`, see its page."""
 
     no_news: int = 3
-    """Times that a call may bring what it brought before, with nothing new from anywhere in between; after that it
-    is not made again. Of 965 good recorded runs 3 stops 3 and 2 stops 7; 4 lets one more runaway go on."""
+    """How often a call may bring what it brought before, with nothing new from anywhere in between; after that it is
+    not made again. Of 965 good recorded runs, 3 stops 3 and 2 stops 7; 4 lets one more runaway go on."""
     stretch: int = 6
     """Calls in a row that each brought what they had brought before, whatever they asked; after that no call is made
-    whose answer is known. It finds who looks through the same things once more, before each has come three times.
-    Of 965 good recorded runs 5, 6 and 8 stop none by this rule, and 4 stops one; 8 lets one more true loop go on."""
+    whose answer is known. This rule finds an agent that looks through the same things once more, before each call has
+    come three times. Of 965 good recorded runs, 5, 6 and 8 stop none by this rule, and 4 stops one; 8 lets one more
+    true loop go on."""
     again: int = 4
-    """Times that a write may be made again with the same arguments, bringing the same but for numbers (each order has
-    a new one), with nothing else new in between. `no_news` does not count writes: whatever a receipt says, the world
-    may be another one. One more than `no_news`, for buttons that are meant to be pressed
-    repeatedly. In the recordings 2 would stop one more good run, and 3 catches no more runaways than 4."""
+    """How often a write may be made again with the same arguments if it brings the same but for numbers (each order has
+    a new one), with nothing else new in between. `no_news` does not count writes, as the world may have changed
+    whatever the receipt says. One more than `no_news`, for buttons that are meant to be pressed repeatedly. In the
+    recordings, 2 would stop one more good run, and 3 catches no more runaways than 4."""
     errors: int = 8
-    """Errors in a row that were known (the same text, whatever the arguments), with nothing new in between; after
-    that their tool is not called. No good recorded run made more than 4 errors in a row of any kind: twice that."""
+    """Known errors in a row (the same text, whatever the arguments), with nothing new in between; after that their tool
+    is not called. No good recorded run made more than 4 errors in a row of any kind: this is twice that."""
     cycles: int = 4
-    """Times that a round of calls may come again, each with an answer that it brought at most 16 calls before,
-    whatever agents make them; after that no call of it is made once more. It finds what flips a state to and fro,
-    where each answer is news. A round has two to four calls; a longer one, or one whose order varies, is given as
-    many calls as four rounds of four. Turning something off and on a few times is how devices are mended; and on
-    the recordings cross-validation finds no more runaways with 2 or 3."""
+    """How often a round of calls may come again, each with an answer that it brought at most 16 calls before, whatever
+    agents make them; after that no call of the round is made. This rule finds an agent that flips a state to and fro,
+    where each answer is new. A round has two to four calls; a longer one, or one whose order varies, gets as many calls
+    as four rounds of four. Turning something off and on a few times is how devices are mended, and on the recordings
+    cross-validation finds no more runaways with 2 or 3."""
     delegations: int = 3
-    """Times that nearly the same task may be handed to one agent again while the world stays as it is."""
+    """How often nearly the same task may be handed to one agent again while the world stays as it is."""
     similar: float = 0.7
-    """From which share of common words on (0 to 1) two tasks are nearly the same. Numbers, ids, addresses, paths
-    and names must be equal anyway: "order 1042" and "order 1043" are two tasks."""
+    """From this share of common words on (0 to 1) two tasks are nearly the same. Numbers, ids, addresses, paths and
+    names must be equal anyway: "order 1042" and "order 1043" are two tasks."""
     writes: int = 25
-    """Effects of one tool that one run may perform. Write storms change their arguments each time, so nothing else
-    finds them. No good recorded run made more than 5 with a tool whose name says that it writes; a run that does
-    much with one tool on purpose says so here."""
+    """Effects of one tool that one run may perform. A write storm changes its arguments each time, so no other rule
+    finds it. No good recorded run made more than 5 with a tool whose name says that it writes; a run that is meant to
+    do more with one tool sets this higher."""
     polls: int = 20
-    """Equal results in a row of a `poll` tool after which it is not asked again. With the waits below it is asked
-    for a quarter of an hour, which is more than a run has by default; set it to what you wait for."""
+    """Equal results in a row of a `poll` tool after which it is not called again. With the waits below that takes a
+    quarter of an hour, which is more than a run has by default; set it to what you wait for."""
     poll_wait_s: float = 1.0
-    """Seconds that a poll waits after its first equal result; twice as long after each further one."""
+    """Seconds that a poll waits after its first equal result; the wait doubles after each further one."""
     poll_wait_max_s: float = 60.0
-    """Seconds that a poll waits at most: what ends is seen within a minute."""
+    """Seconds that a poll waits at most: an end is seen within a minute."""
     replies: int = 3
-    """Replies in a row that were no use for one reason (empty, or an answer that does not validate), after which
-    the model is not asked again."""
-    scope: Scope = "frame"
-    """Whose knowledge counts: `frame`, one agent at one task, which begins with an empty context; `run`, all agents
-    of the run tree as if they were one; `session`, as `run`, beginning with what the session's runs knew."""
+    """Replies in a row that were of no use for one reason (empty, or an answer that does not validate), after which the
+    model is not called again."""
+    scope: LoopScope = "frame"
+    """Whose knowledge counts. `frame`: one agent at one task, which begins with an empty context. `run`: all agents of
+    the run tree together. `session`: as `run`, and beginning with what the session's earlier runs knew."""
     literal: bool = False
-    """Count calls of one tool by one agent instead, whatever they bring: the fourth is not made."""
+    """Count the calls of one tool by one agent instead, whatever they bring: the fourth is not made."""
     literal_calls: int = 3
     """With `literal`: calls of one tool that one agent may make."""
 
     def __post_init__(self) -> None:
-        """Raise `Misused` for what can't be meant."""
+        """Raises `Misused` for values that are out of bounds."""
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, bool) or not isinstance(value, int | float):
@@ -77,8 +78,8 @@ class LoopOptions:
             raise Misused(f"Loops: scope is {self.scope!r}; it must be 'frame', 'run' or 'session'")
 
 
-class Options(TypedDict, total=False):
-    """`LoopOptions`, as keywords."""
+class LoopKeywords(TypedDict, total=False):
+    """The fields of `LoopOptions`, as keywords."""
 
     no_news: int
     stretch: int
@@ -92,6 +93,6 @@ class Options(TypedDict, total=False):
     poll_wait_s: float
     poll_wait_max_s: float
     replies: int
-    scope: Scope
+    scope: LoopScope
     literal: bool
     literal_calls: int

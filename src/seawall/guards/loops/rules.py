@@ -1,7 +1,9 @@
-"""The rules, one function each: what a result means for the memory, and what stands against a call.
+"""The rules: what a result means for the state, and what forbids a call.
 
-A rule never says that the run as a whole is stuck. It says of one call what that call would bring; so an agent
-that turns to something else, however late, goes on.
+A rule never says that the run as a whole is stuck. It says of one call what that call would bring, so an agent that
+turns to something else, however late, goes on. Each rule has two functions: one updates the state with a result and
+may write a `Notice` for the agent, the other (`check_…`) returns the `Violation` that forbids a call. `answer` is the
+newest answer to the question that the call asks.
 """
 
 from __future__ import annotations
@@ -14,13 +16,14 @@ from seawall.core.events import Gist
 from seawall.core.persistent import Log
 from seawall.guards.loops.options import LoopOptions
 from seawall.guards.loops.state import (
+    Cycle,
     Delegation,
     LastAnswer,
     LoopState,
     Observation,
-    Place,
-    Round,
+    RecentCall,
     Scope,
+    Streak,
     make_question,
 )
 from seawall.run.fingerprint import compare_gists
@@ -30,14 +33,14 @@ PERIOD = 4
 """Calls of one round of a cycle, at most: a longer cycle, or one that is not made in the same order each time, is
 given as many calls as four rounds of this length."""
 RECENT = 16
-"""Calls whose answers an agent has before it, whatever becomes of its context. Who looks at something again after
-more than these may have lost it: coding agents read their files once more when their context was cut."""
-MAX_HANDED = 32
+"""Calls whose answers an agent is sure to have in its context. An agent that asks again after more calls may have lost
+the answer: coding agents read their files once more when their context was cut."""
+MAX_DELEGATIONS = 32
 """Tasks of one agent that a new one is compared with, the newest; a run makes 32 hand-offs by default."""
 
 
-class Lesson(NamedTuple):
-    """What a rule has to say of a result, for the advice: which rule, how often, and since which step."""
+class Notice(NamedTuple):
+    """What a rule says of a result, for the advice: which rule, how often, and since which step."""
 
     rule: str
     times: int
@@ -47,316 +50,348 @@ class Lesson(NamedTuple):
 
 
 class Violation(NamedTuple):
-    """What stands against a call."""
+    """The rule that forbids a call, and how often what it counts has happened."""
 
     rule: str
-    value: int
+    times: int
     limit: int
     since: int = 0
     detail: str = ""
 
 
 class Learned(NamedTuple):
-    """A result taken in: what changes, what is to be kept of it, and what there is to say."""
+    """What a result changes: the state and scope with new counters, what is still to be kept, and the notices."""
 
-    memo: LoopState
+    state: LoopState
     scope: Scope
     question: str
-    known: LastAnswer
-    error: str | None
-    """The digest of an error that nobody had met with."""
-    handed: Delegation | None
-    lessons: list[Lesson]
+    answer: LastAnswer
+    new_error: str | None
+    """The fingerprint of an error that is new in the scope."""
+    delegation: Delegation | None
+    notices: list[Notice]
 
 
-def learn(memo: LoopState, scope: Scope, taught: Observation, options: LoopOptions) -> Learned:
-    """Take in a result. Nothing grows before it is kept: a result is judged before it is folded."""
-    lessons: list[Lesson] = []
-    if taught.poll:
-        memo = replace(memo, waits=memo.waits + 1)
-    before = scope.known.get(taught.question)
-    waited = before is not None and _waited(memo, before, taught)
-    error = None if taught.ok or taught.news in scope.errors else taught.news
-    memo, scope, known = _answer(memo, scope, taught, options, lessons)
+def learn(state: LoopState, scope: Scope, observation: Observation, options: LoopOptions) -> Learned:
+    """Returns what a result changes. The growing collections are left to `keep`.
+
+    A result is judged before it is folded, and a collection that two versions append to is copied.
+    """
+    notices: list[Notice] = []
+    if observation.poll:
+        state = replace(state, polls=state.polls + 1)
+    before = scope.answers.get(observation.question)
+    waited = before is not None and _has_waited(state, before, observation)
+    new_error = None
+    if not observation.ok and observation.fingerprint not in scope.errors:
+        new_error = observation.fingerprint
+    state, scope, answer = _update_answer(state, scope, observation, options, notices)
     if not waited:
-        known_long = before is not None and before.answer == taught.news
-        memo = _cycle(memo, taught, options, lessons, known_long=known_long)
-    handed = _delegation(memo, taught, options, lessons)
-    _write(memo, taught, options, lessons)
-    return Learned(memo, scope, taught.question, known, error, handed, lessons)
+        is_known = before is not None and before.fingerprint == observation.fingerprint
+        state = _update_cycle(state, observation, options, notices, is_known=is_known)
+    delegation = _update_delegation(state, observation, options, notices)
+    _note_writes(state, observation, options, notices)
+    return Learned(state, scope, observation.question, answer, new_error, delegation, notices)
 
 
-def keep(learned: Learned, taught: Observation, place: int) -> LoopState:
-    """The memory with all of it."""
-    memo, scope = learned.memo, learned.scope
-    errors = scope.errors if learned.error is None else scope.errors.put(learned.error, taught.step)
-    scope = replace(scope, known=scope.known.put(learned.question, learned.known), errors=errors)
-    memo = replace(memo, scopes={**memo.scopes, place: scope})
-    if learned.handed is None:
-        return memo
-    log = memo.handed.get(taught.name, Log[Delegation]())
-    return replace(memo, handed={**memo.handed, taught.name: log.append(learned.handed)})
+def keep(learned: Learned, observation: Observation, scope_id: int) -> LoopState:
+    """Returns the state with all that was learned."""
+    state, scope = learned.state, learned.scope
+    errors = scope.errors
+    if learned.new_error is not None:
+        errors = errors.put(learned.new_error, observation.step)
+    scope = replace(scope, answers=scope.answers.put(learned.question, learned.answer), errors=errors)
+    scopes = {**state.scopes, scope_id: scope}
+    if learned.delegation is None:
+        return replace(state, scopes=scopes)
+    log = state.delegations.get(observation.name, Log[Delegation]()).append(learned.delegation)
+    return replace(state, scopes=scopes, delegations={**state.delegations, observation.name: log})
 
 
-# ---- no news, errors, writes made again, polls
+# ---- repeats, errors, writes made again, polls
 
 
-def _answer(
-    memo: LoopState, scope: Scope, taught: Observation, options: LoopOptions, lessons: list[Lesson]
+def _update_answer(
+    state: LoopState, scope: Scope, observation: Observation, options: LoopOptions, notices: list[Notice]
 ) -> tuple[LoopState, Scope, LastAnswer]:
-    """Whether the answer to this question, or this error of the tool, was known."""
-    before = scope.known.get(taught.question)
-    met = None if taught.ok else scope.errors.get(taught.news)
-    spell = (scope.news, memo.world)
-    if before is None or before.answer != taught.news:
-        if met is None:
-            return _new(memo, scope, taught, before, options, lessons)
-        scope = _failed(scope, taught, spell)
-        if scope.failures > 1:  # one may be chance: another id that is not there either
-            lessons.append(Lesson("errors", scope.failures, options.errors, met))
-        known = LastAnswer(taught.news, taught.step, taught.ok, spell)
-    elif taught.effect and taught.ok:  # whatever its receipt says, the world may be another one; see `_alike`
-        memo = replace(memo, world=memo.world + 1)
-        known = replace(before, spell=(scope.news, memo.world), times=0)
-    elif before.spell[1] != memo.world:  # as before the world changed: worth knowing, once after each change
-        known = replace(before, spell=spell, times=0)
-    elif _waited(memo, before, taught):
-        known = before
+    """Counts whether the answer to this question, or this error of the tool, was known."""
+    before = scope.answers.get(observation.question)
+    error_since = None if observation.ok else scope.errors.get(observation.fingerprint)
+    streak = (scope.discoveries, state.world_changes)
+    if before is None or before.fingerprint != observation.fingerprint:
+        if error_since is None:
+            return _count_discovery(state, scope, observation, before, options, notices)
+        scope = _count_known_error(scope, observation, streak)
+        if scope.known_errors > 1:  # one may be chance: another id that is not there either
+            notices.append(Notice("errors", scope.known_errors, options.errors, error_since))
+        answer = LastAnswer(observation.fingerprint, observation.step, observation.ok, streak)
+    elif observation.effect and observation.ok:
+        # Whatever the receipt says, the world may have changed; see `_count_repeated_write`.
+        state = replace(state, world_changes=state.world_changes + 1)
+        answer = replace(before, streak=(scope.discoveries, state.world_changes), repeats=0)
+    elif before.streak[1] != state.world_changes:
+        # The same as before the world changed: worth knowing, once after each change.
+        answer = replace(before, streak=streak, repeats=0)
+    elif _has_waited(state, before, observation):
+        answer = before
     else:
-        scope = scope if taught.ok else _failed(scope, taught, spell)
-        times = before.times + 1 if before.spell == spell else 1
-        known = replace(before, spell=spell, times=times)
-        if not taught.poll:
-            scope = _stale(scope, spell, recent=scope.calls - before.call < RECENT)
-            lessons.append(Lesson("no_news", times, options.no_news, before.step))
-            lessons.append(Lesson("stretch", scope.stale, options.stretch, before.step))
-        elif times * 2 >= options.polls:
-            lessons.append(Lesson("polls", times, options.polls, before.step))
-    known = _asked(known, memo, scope, taught)
-    known = _alike(known, before, scope.other_news, taught, options, lessons)
-    return memo, replace(scope, calls=scope.calls + 1), known
+        scope = scope if observation.ok else _count_known_error(scope, observation, streak)
+        repeats = before.repeats + 1 if before.streak == streak else 1
+        answer = replace(before, streak=streak, repeats=repeats)
+        if not observation.poll:
+            scope = _count_stale_call(scope, streak, is_recent=scope.calls - before.call < RECENT)
+            notices.append(Notice("no_news", repeats, options.no_news, before.first_step))
+            notices.append(Notice("stretch", scope.stale_calls, options.stretch, before.first_step))
+        elif repeats * 2 >= options.polls:
+            notices.append(Notice("polls", repeats, options.polls, before.first_step))
+    answer = _stamp(answer, state, scope, observation)
+    answer = _count_repeated_write(answer, before, scope.loose_discoveries, observation, options, notices)
+    return state, replace(scope, calls=scope.calls + 1), answer
 
 
-def _asked(known: LastAnswer, memo: LoopState, scope: Scope, taught: Observation) -> LastAnswer:
-    """When this question was asked last, and where its answer lies."""
+def _stamp(answer: LastAnswer, state: LoopState, scope: Scope, observation: Observation) -> LastAnswer:
+    """Returns the answer with when it came last, and where its text is recorded."""
     return replace(
-        known,
-        output=taught.output,
-        segment=memo.segment,
-        left_s=taught.left_s,
+        answer,
+        output=observation.output,
+        segment=state.segment,
+        left_s=observation.left_s,
         call=scope.calls,
-        waits=memo.waits,
+        polls=state.polls,
     )
 
 
-def _waited(memo: LoopState, known: LastAnswer, taught: Observation) -> bool:
-    """Whether time was let pass before this was asked again: who waits for something looks at more than the poll.
+def _has_waited(state: LoopState, answer: LastAnswer, observation: Observation) -> bool:
+    """Returns True if the run polled since this read was last made; then its repeated answer is not counted.
 
-    What it brought the last time then counts as nothing, and the poll's own cap ends it.
+    An agent that waits for something looks at more than the poll. The poll's own cap ends it.
     """
-    reads = not taught.poll and not taught.effect
-    return reads and known.answer == taught.news and known.waits != memo.waits
+    reads = not observation.poll and not observation.effect
+    return reads and answer.fingerprint == observation.fingerprint and answer.polls != state.polls
 
 
-def _new(
-    memo: LoopState,
+def _count_discovery(
+    state: LoopState,
     scope: Scope,
-    taught: Observation,
+    observation: Observation,
     before: LastAnswer | None,
     options: LoopOptions,
-    lessons: list[Lesson],
+    notices: list[Notice],
 ) -> tuple[LoopState, Scope, LastAnswer]:
-    """Something new: what was counted is void and, if it came of what may write, the world is another one."""
-    writes = taught.effect or taught.may_write
-    if (writes and taught.ok) or (taught.poll and before is not None):
-        memo = replace(memo, world=memo.world + 1)
-    news, other_news = scope.news + 1, scope.other_news
-    known = LastAnswer(taught.news, taught.step, taught.ok, (news, memo.world))
-    known = _asked(known, memo, scope, taught)
-    known = _alike(known, before, other_news, taught, options, lessons)
-    if not known.alike_times:
-        other_news += 1
-        known = replace(known, alike_spell=other_news)
-    return memo, replace(scope, news=news, other_news=other_news, calls=scope.calls + 1), known
+    """Counts a new result: it voids the counters, and a new result of a tool that may write changes the world."""
+    writes = observation.effect or observation.may_write
+    if (writes and observation.ok) or (observation.poll and before is not None):
+        state = replace(state, world_changes=state.world_changes + 1)
+    discoveries, loose_discoveries = scope.discoveries + 1, scope.loose_discoveries
+    streak = (discoveries, state.world_changes)
+    answer = LastAnswer(observation.fingerprint, observation.step, observation.ok, streak)
+    answer = _stamp(answer, state, scope, observation)
+    answer = _count_repeated_write(answer, before, loose_discoveries, observation, options, notices)
+    if not answer.write_repeats:
+        loose_discoveries += 1
+        answer = replace(answer, write_streak=loose_discoveries)
+    scope = replace(
+        scope, discoveries=discoveries, loose_discoveries=loose_discoveries, calls=scope.calls + 1
+    )
+    return state, scope, answer
 
 
-def _alike(
-    known: LastAnswer,
+def _count_repeated_write(
+    answer: LastAnswer,
     before: LastAnswer | None,
-    spell: int,
-    taught: Observation,
+    write_streak: int,
+    observation: Observation,
     options: LoopOptions,
-    lessons: list[Lesson],
+    notices: list[Notice],
 ) -> LastAnswer:
-    """Count a write that was made before: its result is the same, or has other numbers and nothing else is new."""
-    if taught.alike is None:
-        return known
-    times = 0
-    if before is not None and before.alike == taught.alike and before.alike_spell == spell:
-        times = before.alike_times + 1
-        known = replace(known, step=before.step)
-        lessons.append(Lesson("again", times, options.again, before.step))
-    return replace(known, alike=taught.alike, alike_spell=spell, alike_times=times)
+    """Counts a write that was made before, if its result is the same but for numbers and nothing else is new."""
+    loose = observation.loose_fingerprint
+    if loose is None:
+        return answer
+    repeats = 0
+    if before is not None and before.loose_fingerprint == loose and before.write_streak == write_streak:
+        repeats = before.write_repeats + 1
+        answer = replace(answer, first_step=before.first_step)
+        notices.append(Notice("again", repeats, options.again, before.first_step))
+    return replace(answer, loose_fingerprint=loose, write_streak=write_streak, write_repeats=repeats)
 
 
-def _stale(scope: Scope, spell: tuple[int, int], *, recent: bool) -> Scope:
-    before = scope.stale if scope.stale_spell == spell else 0
-    return replace(scope, stale=before + 1 if recent else 0, stale_spell=spell)
+def _count_stale_call(scope: Scope, streak: Streak, *, is_recent: bool) -> Scope:
+    before = scope.stale_calls if scope.stale_streak == streak else 0
+    return replace(scope, stale_calls=before + 1 if is_recent else 0, stale_streak=streak)
 
 
-def _failed(scope: Scope, taught: Observation, spell: tuple[int, int]) -> Scope:
-    """Count an error that was known."""
-    count = scope.failures + 1 if scope.failures_spell == spell else 1
-    return replace(scope, failed=taught.name, failures=count, failures_spell=spell)
+def _count_known_error(scope: Scope, observation: Observation, streak: Streak) -> Scope:
+    count = scope.known_errors + 1 if scope.errors_streak == streak else 1
+    return replace(scope, failed_tool=observation.name, known_errors=count, errors_streak=streak)
 
 
-def against_question(memo: LoopState, scope: Scope, step: Step, options: LoopOptions) -> Violation | None:
-    """The call brought the same, or was made as a write, too often already."""
-    known = scope.known.get(make_question(step.name, step.input))
-    if known is None:
-        return None
+def check_repeats(
+    state: LoopState, scope: Scope, step: Step, answer: LastAnswer, options: LoopOptions
+) -> Violation | None:
+    """Forbids a call that brought the same too often, or that is a write and was made again too often."""
     limit = options.polls if step.poll else options.no_news
-    waited = known.waits != memo.waits and not step.poll
-    if known.times >= limit and known.spell == (scope.news, memo.world) and not waited:
-        return Violation("polls" if step.poll else "no_news", known.times, limit, known.step)
-    if known.alike_times >= options.again and known.alike_spell == scope.other_news:
-        return Violation("again", known.alike_times, options.again, known.step)
+    waited = answer.polls != state.polls and not step.poll
+    if answer.repeats >= limit and answer.streak == (scope.discoveries, state.world_changes) and not waited:
+        rule = "polls" if step.poll else "no_news"
+        return Violation(rule, answer.repeats, limit, answer.first_step)
+    if answer.write_repeats >= options.again and answer.write_streak == scope.loose_discoveries:
+        return Violation("again", answer.write_repeats, options.again, answer.first_step)
     return None
 
 
-def against_stretch(memo: LoopState, scope: Scope, step: Step, options: LoopOptions) -> Violation | None:
-    """Nothing new came of so many calls, and nothing new would come of this one."""
-    known = scope.known.get(make_question(step.name, step.input))
-    if scope.stale < options.stretch or scope.stale_spell != (scope.news, memo.world) or step.poll:
+def check_stretch(
+    state: LoopState, scope: Scope, step: Step, answer: LastAnswer, options: LoopOptions
+) -> Violation | None:
+    """Forbids a call whose answer is known, after too many calls in a row that brought known answers."""
+    if scope.stale_calls < options.stretch or step.poll:
         return None
-    if known is None or known.spell[1] != memo.world or scope.calls - known.call >= RECENT:
+    if scope.stale_streak != (scope.discoveries, state.world_changes):
         return None
-    if known.waits != memo.waits:
+    if answer.streak[1] != state.world_changes or scope.calls - answer.call >= RECENT:
         return None
-    return Violation("stretch", scope.stale, options.stretch, known.step)
+    if answer.polls != state.polls:
+        return None
+    return Violation("stretch", scope.stale_calls, options.stretch, answer.first_step)
 
 
-def against_errors(memo: LoopState, scope: Scope, step: Step, options: LoopOptions) -> Violation | None:
-    """The tool failed in ways that are known, too often in a row."""
-    counts = scope.failures_spell == (scope.news, memo.world) and scope.failed == step.name
-    if counts and scope.failures >= options.errors and not step.poll:
-        return Violation("errors", scope.failures, options.errors)
-    return None
+def check_errors(state: LoopState, scope: Scope, step: Step, options: LoopOptions) -> Violation | None:
+    """Forbids a call of a tool that failed in known ways too often in a row."""
+    if scope.known_errors < options.errors or scope.failed_tool != step.name or step.poll:
+        return None
+    if scope.errors_streak != (scope.discoveries, state.world_changes):
+        return None
+    return Violation("errors", scope.known_errors, options.errors)
 
 
-def wait_s(memo: LoopState, scope: Scope, step: Step, options: LoopOptions) -> float:
-    """Seconds that a poll waits before it is made again."""
-    known = scope.known.get(make_question(step.name, step.input)) if step.poll else None
-    if known is None or not known.times or known.spell != (scope.news, memo.world):
+def compute_poll_wait_s(state: LoopState, scope: Scope, answer: LastAnswer, options: LoopOptions) -> float:
+    """Returns the seconds that a poll waits before it is made again."""
+    if not answer.repeats or answer.streak != (scope.discoveries, state.world_changes):
         return 0.0
-    return min(options.poll_wait_s * 2.0 ** min(known.times - 1, 32), options.poll_wait_max_s)
+    return min(options.poll_wait_s * 2.0 ** min(answer.repeats - 1, 32), options.poll_wait_max_s)
 
 
 # ---- cycles
 
 
-def _cycle(
-    memo: LoopState, taught: Observation, options: LoopOptions, lessons: list[Lesson], *, known_long: bool
+def _update_cycle(
+    state: LoopState,
+    observation: Observation,
+    options: LoopOptions,
+    notices: list[Notice],
+    *,
+    is_known: bool,
 ) -> LoopState:
-    """Whether the newest calls of the run, whoever made them, go round: each brought what it had brought lately.
+    """Counts how far the newest calls of the run, whatever agents made them, form a cycle.
 
-    One whose answer is known for longer neither goes round with them nor ends it.
+    A call belongs to it if it brought what it had brought lately. A call whose answer is known for longer (`is_known`)
+    neither belongs to the cycle nor ends it.
     """
-    if taught.poll:
-        return memo
-    newest = Place(f"{taught.agent}\0{taught.question}", taught.news, taught.name, taught.step)
-    back = _back(memo, newest)
-    found = memo.round if known_long else Round()
+    if observation.poll:
+        return state
+    question = f"{observation.agent}\0{observation.question}"
+    newest = RecentCall(question, observation.fingerprint, observation.name, observation.step)
+    back = _find_previous(state, newest)
+    cycle = state.cycle if is_known else Cycle()
     if back:
-        found = Round(memo.round.calls + 1, max(memo.round.period, back))
-    since = memo.recent[-back].step if back else 0
-    memo = replace(memo, recent=(*memo.recent, newest)[-RECENT:], round=found)
-    times, rest = _times(found)
-    if back and times > 1 and not rest:  # one round again may be a look whether all is well
-        lessons.append(Lesson("cycles", times, options.cycles, since, _names(memo)))
-    return memo
+        cycle = Cycle(state.cycle.calls + 1, max(state.cycle.period, back))
+    since = state.recent[-back].step if back else 0
+    state = replace(state, recent=(*state.recent, newest)[-RECENT:], cycle=cycle)
+    rounds, rest = _count_rounds(cycle)
+    if back and rounds > 1 and not rest:  # a single repeated round may be a look whether all is well
+        notices.append(Notice("cycles", rounds, options.cycles, since, _describe_cycle(state)))
+    return state
 
 
-def _back(memo: LoopState, newest: Place) -> int:
-    """How many calls ago this one brought the same; 0: not lately."""
-    for back, place in enumerate(reversed(memo.recent), 1):
-        if (place.asked, place.news) == (newest.asked, newest.news):
+def _find_previous(state: LoopState, newest: RecentCall) -> int:
+    """Returns how many calls ago this question brought the same; 0: not lately."""
+    for back, call in enumerate(reversed(state.recent), 1):
+        if call.fingerprint == newest.fingerprint and call.question == newest.question:
             return back
     return 0
 
 
-def _times(found: Round) -> tuple[int, int]:
-    """Rounds, and calls beyond them. One call by itself is no cycle; a longer one counts as several of four calls."""
-    return divmod(found.calls, min(found.period, PERIOD)) if found.period > 1 else (0, 0)
+def _count_rounds(cycle: Cycle) -> tuple[int, int]:
+    """Returns the rounds, and the calls beyond them.
+
+    One call by itself is no cycle. A longer cycle counts as several of `PERIOD` calls.
+    """
+    return divmod(cycle.calls, min(cycle.period, PERIOD)) if cycle.period > 1 else (0, 0)
 
 
-def _names(memo: LoopState) -> str:
-    names = [each.name for each in memo.recent[-memo.round.period :]]
+def _describe_cycle(state: LoopState) -> str:
+    names = [each.name for each in state.recent[-state.cycle.period :]]
     return " → ".join(names if len(names) <= PERIOD else [*names[:PERIOD], "…"])
 
 
-def against_cycle(memo: LoopState, step: Step, options: LoopOptions) -> Violation | None:
-    """The call would go round once more."""
-    times, _ = _times(memo.round)
-    if step.poll or times < options.cycles:
+def check_cycle(state: LoopState, step: Step, options: LoopOptions) -> Violation | None:
+    """Forbids a call that would go round the cycle once more."""
+    rounds, _ = _count_rounds(state.cycle)
+    if step.poll or rounds < options.cycles:
         return None
-    asked = f"{step.agent}\0{make_question(step.name, step.input)}"
-    for place in memo.recent[-memo.round.period :]:
-        if place.asked == asked:
-            return Violation("cycles", times, options.cycles, place.step, _names(memo))
+    question = f"{step.agent}\0{make_question(step.name, step.input)}"
+    for call in state.recent[-state.cycle.period :]:
+        if call.question == question:
+            return Violation("cycles", rounds, options.cycles, call.step, _describe_cycle(state))
     return None
 
 
 # ---- delegations
 
 
-def _delegation(
-    memo: LoopState, taught: Observation, options: LoopOptions, lessons: list[Lesson]
+def _update_delegation(
+    state: LoopState, observation: Observation, options: LoopOptions, notices: list[Notice]
 ) -> Delegation | None:
-    """Whether nearly the same task was handed to this agent before."""
-    if taught.gist is None or not taught.ok:
+    """Returns the delegation to keep of a hand-off, counted if nearly the same task was handed to the agent before."""
+    if observation.gist is None or not observation.ok:
         return None
-    found = _similar(memo, taught.name, taught.gist, options)
+    found = _find_similar(state, observation.name, observation.gist, options)
     if found is None:
-        return Delegation(taught.gist, taught.step, memo.world)
-    lessons.append(Lesson("delegations", found.times + 1, options.delegations, found.step))
-    return replace(found, times=found.times + 1)
+        return Delegation(observation.gist, observation.step, state.world_changes)
+    notices.append(Notice("delegations", found.repeats + 1, options.delegations, found.step))
+    return replace(found, repeats=found.repeats + 1)
 
 
-def _similar(memo: LoopState, agent: str, gist: Gist | None, options: LoopOptions) -> Delegation | None:
-    log = memo.handed.get(agent)
+def _find_similar(state: LoopState, agent: str, gist: Gist | None, options: LoopOptions) -> Delegation | None:
+    """Returns the newest delegation of nearly the same task to this agent since the world changed."""
+    log = state.delegations.get(agent)
     if log is None or gist is None:
         return None
-    for handed in reversed(log.since(max(0, len(log) - MAX_HANDED))):
-        if handed.world == memo.world and compare_gists(handed.gist, gist) >= options.similar:
-            return handed
+    for delegation in reversed(log.since(max(0, len(log) - MAX_DELEGATIONS))):
+        if (
+            delegation.world_changes == state.world_changes
+            and compare_gists(delegation.gist, gist) >= options.similar
+        ):
+            return delegation
     return None
 
 
-def against_delegation(memo: LoopState, step: Step, options: LoopOptions) -> Violation | None:
-    """Nearly the same task was handed to this agent too often."""
-    found = _similar(memo, step.name, step.gist, options) if step.kind == "handoff" else None
-    if found is None or found.times < options.delegations:
+def check_delegation(state: LoopState, step: Step, options: LoopOptions) -> Violation | None:
+    """Forbids a hand-off if nearly the same task was handed to this agent too often."""
+    found = _find_similar(state, step.name, step.gist, options) if step.kind == "handoff" else None
+    if found is None or found.repeats < options.delegations:
         return None
-    return Violation("delegations", found.times, options.delegations, found.step)
+    return Violation("delegations", found.repeats, options.delegations, found.step)
 
 
 # ---- write storms
 
 
-def _write(memo: LoopState, taught: Observation, options: LoopOptions, lessons: list[Lesson]) -> None:
-    """Say so when effects of one tool come near their cap."""
-    count = memo.writes.get(taught.name, 0) if taught.effect else 0
+def _note_writes(
+    state: LoopState, observation: Observation, options: LoopOptions, notices: list[Notice]
+) -> None:
+    """Adds a notice when the effects of one tool come near their cap."""
+    count = state.writes.get(observation.name, 0) if observation.effect else 0
     if count * 5 >= options.writes * 4:  # the last fifth
-        lessons.append(Lesson("writes", count, options.writes, taught.step))
+        notices.append(Notice("writes", count, options.writes, observation.step))
 
 
-def count_write(memo: LoopState, tool: str, change: int) -> LoopState:
-    """Count an effect when it is begun, so that the cap is exact for calls of one reply too."""
-    return replace(memo, writes={**memo.writes, tool: memo.writes.get(tool, 0) + change})
+def count_write(state: LoopState, tool: str, change: int) -> LoopState:
+    """Counts an effect when it begins, so that the cap is exact for the calls of one reply, too."""
+    return replace(state, writes={**state.writes, tool: state.writes.get(tool, 0) + change})
 
 
-def against_write(memo: LoopState, step: Step, options: LoopOptions) -> Violation | None:
-    """The run performed this effect too often, whatever its arguments were."""
-    count = memo.writes.get(step.name, 0) if step.effect else 0
+def check_writes(state: LoopState, step: Step, options: LoopOptions) -> Violation | None:
+    """Forbids an effect that the run performed too often, whatever its arguments were."""
+    count = state.writes.get(step.name, 0) if step.effect else 0
     return Violation("writes", count, options.writes) if count >= options.writes else None

@@ -1,4 +1,34 @@
-"""What the guard remembers: values that are folded from events, each step in constant time."""
+"""What the guard remembers of a run: values that are folded from events, each event in constant time.
+
+What a call brought is known by its fingerprint: a digest of its result or error without what differs each time and
+means nothing (`seawall.run.fingerprint`). A write also has a loose fingerprint, which leaves out all numbers. A question
+is a call without its result: the tool (or the agent, of a hand-off) with its arguments.
+
+Two kinds of events end a streak of calls without new information:
+
+- `Scope.discoveries` counts the results in a scope whose fingerprint was new there.
+- `LoopState.world_changes` counts the changes of the world in the whole run: writes, as far as they may have changed
+  something, and polls that brought something new.
+
+The pair of the two numbers names a streak. A counter holds for the streak that stands beside it; once one of the two
+numbers has moved on, the counter is void and begins anew:
+
+- `LastAnswer.repeats`: how often a question brought what it had brought before (rules `no_news` and `polls`).
+- `Scope.stale_calls`: calls in a row that each brought what their question had brought before, whatever they asked
+  (rule `stretch`).
+- `Scope.known_errors`: errors in a row whose fingerprint was known in the scope, whatever was asked (rule `errors`).
+
+Others hold until something else is counted:
+
+- `LastAnswer.write_repeats`: how often a write was made again and brought the same but for numbers; it holds as long
+  as `Scope.loose_discoveries` stays (rule `again`).
+- `Cycle.calls`: calls in a row of the whole run that each brought what they had brought at most `rules.RECENT` calls
+  before (rule `cycles`).
+- `Delegation.repeats`: how often nearly the same task was handed to an agent; it holds as long as the world stays
+  (rule `delegations`).
+- `LoopState.writes`: effects performed, by tool (rule `writes`); `Scope.useless_replies`: replies in a row that were
+  of no use for one reason (rule `replies`); `LoopState.literal_calls`: calls by agent and tool (option `literal`).
+"""
 
 from __future__ import annotations
 
@@ -8,6 +38,10 @@ from seawall.core.canonical import Ref
 from seawall.core.events import Gist, StepDone, StepIntended, StepStatus
 from seawall.core.persistent import Latest, Log
 from seawall.run.step import Result, Step
+
+Streak = tuple[int, int]
+"""A stretch of calls without new information: the discoveries of its scope, and the world changes of the run."""
+NO_STREAK: Streak = (-1, -1)
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,8 +54,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     input: Ref | None
     status: StepStatus
-    news: str
-    alike: str | None = None
+    fingerprint: str
+    loose_fingerprint: str | None = None
     effect: bool = False
     may_write: bool = False
     poll: bool = False
@@ -36,17 +70,17 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def ok(self) -> bool:
-        """Whether it came to what it was made for."""
+        """Whether the call did what it was made for."""
         return self.status == "ok"
 
 
 def make_question(name: str, arguments: Ref | None) -> str:
-    """A call without its result."""
+    """Returns a call without its result."""
     return f"{name}\0{arguments or ''}"
 
 
 def observe_events(step: StepIntended, done: StepDone) -> Observation | None:
-    """A performed call from its record; None if it teaches nothing."""
+    """Returns a performed call from its record; None if its result has no fingerprint."""
     if step.kind not in ("tool", "handoff") or done.fingerprint is None:
         return None
     return Observation(
@@ -57,8 +91,8 @@ def observe_events(step: StepIntended, done: StepDone) -> Observation | None:
         name=step.name,
         input=step.input,
         status=done.status,
-        news=done.fingerprint,
-        alike=done.loose_fingerprint,
+        fingerprint=done.fingerprint,
+        loose_fingerprint=done.loose_fingerprint,
         effect=step.effect,
         may_write=step.may_write,
         poll=step.poll,
@@ -69,7 +103,7 @@ def observe_events(step: StepIntended, done: StepDone) -> Observation | None:
 
 
 def observe_result(step: Step, result: Result) -> Observation | None:
-    """A performed call that is being settled; None if it teaches nothing."""
+    """Returns a performed call that is being settled; None if its result has no fingerprint."""
     if step.kind not in ("tool", "handoff") or result.fingerprint is None:
         return None
     return Observation(
@@ -80,8 +114,8 @@ def observe_result(step: Step, result: Result) -> Observation | None:
         name=step.name,
         input=step.input,
         status=result.status,
-        news=result.fingerprint,
-        alike=result.loose_fingerprint,
+        fingerprint=result.fingerprint,
+        loose_fingerprint=result.loose_fingerprint,
         effect=step.effect,
         may_write=step.may_write,
         poll=step.poll,
@@ -92,63 +126,67 @@ def observe_result(step: Step, result: Result) -> Observation | None:
 class LastAnswer(msgspec.Struct, frozen=True):
     """The newest answer to one question."""
 
-    answer: str
-    step: int
+    fingerprint: str
+    first_step: int
     """The first step that brought it."""
     ok: bool
-    spell: tuple[int, int]
-    """In which spell without news (see `Scope.spell`) `times` was counted."""
-    times: int = 0
-    """Times that it came again in this spell."""
-    alike: str | None = None
-    alike_spell: int = 0
-    alike_times: int = 0
-    """Times that a write was made again and brought the same but for numbers."""
+    streak: Streak
+    """The streak in which `repeats` was counted."""
+    repeats: int = 0
+    """How often it came again."""
+    loose_fingerprint: str | None = None
+    write_streak: int = 0
+    """The `loose_discoveries` of its scope at which `write_repeats` was counted."""
+    write_repeats: int = 0
+    """How often the question, a write, was asked again and brought the same but for numbers."""
     output: Ref | None = None
     segment: int = 0
+    """The `LoopState.segment` in which it came."""
     left_s: float = 0.0
+    """The active seconds that the run had left when it came: the run's own clock."""
     call: int = 0
-    """Which call of the scope brought it last."""
-    waits: int = 0
-    """How many polls had been made by then, see `LoopState.waits`."""
+    """The number of the call in its scope that brought it last."""
+    polls: int = 0
+    """The `LoopState.polls` at which it came last."""
 
 
 class Scope(msgspec.Struct, frozen=True):
-    """What is known in one frame, or in the whole run."""
+    """What is known in one frame or, with a wider option `scope`, in the whole run."""
 
-    known: Latest[str, LastAnswer] = Latest()
+    answers: Latest[str, LastAnswer] = Latest()
     """By question."""
     errors: Latest[str, int] = Latest()
-    """Digests of errors, and the step that first met with each."""
-    news: int = 0
-    """How often something new was learned. Between two of these lies a spell without news."""
-    other_news: int = 0
-    """The same, but a write that was made again counts as nothing new, though its result has new numbers."""
+    """By fingerprint of an error: the step that first met it."""
+    discoveries: int = 0
+    """Results that were new here."""
+    loose_discoveries: int = 0
+    """The same, but a write that was made again is not new, though its result has new numbers."""
     calls: int = 0
     """Calls so far."""
-    stale: int = 0
-    """LastAnswer answers in a row, whatever was asked."""
-    stale_spell: tuple[int, int] = (-1, -1)
-    failed: str = ""
+    stale_calls: int = 0
+    """Calls in a row that each brought what their question had brought before."""
+    stale_streak: Streak = NO_STREAK
+    failed_tool: str = ""
     """The tool of the newest known error."""
-    failures: int = 0
-    """LastAnswer errors in a row."""
-    failures_spell: tuple[int, int] = (-1, -1)
-    problems: int = 0
-    """Replies in a row that were no use for the same reason."""
-    problem: str = ""
+    known_errors: int = 0
+    """Known errors in a row."""
+    errors_streak: Streak = NO_STREAK
+    useless_replies: int = 0
+    """Replies in a row of the frame's model that were of no use for the same reason."""
+    useless_reason: str = ""
 
 
-class Place(msgspec.Struct, frozen=True):
-    """One call in the order in which the run's calls ended: what was asked, by whom, and what came."""
+class RecentCall(msgspec.Struct, frozen=True):
+    """One call in the order in which the run's calls ended."""
 
-    asked: str
-    news: str
+    question: str
+    """The agent that made it, and its question."""
+    fingerprint: str
     name: str
     step: int
 
 
-class Round(msgspec.Struct, frozen=True):
+class Cycle(msgspec.Struct, frozen=True):
     """Calls in a row of which each brought what it had brought a few calls before."""
 
     calls: int = 0
@@ -157,73 +195,91 @@ class Round(msgspec.Struct, frozen=True):
 
 
 class Delegation(msgspec.Struct, frozen=True):
-    """A task that was handed to an agent, and how often nearly the same one was."""
+    """A task that was handed to an agent, and how often nearly the same one was handed to it again."""
 
     gist: Gist
     step: int
-    world: int
-    times: int = 0
-
-
-CARRIED = 64
-"""Questions whose answers a session's next run begins with, the newest: some 10 kB of digests."""
-
-
-class Handover(msgspec.Struct, frozen=True, array_like=True):
-    """One question as it is carried over to the session's next run."""
-
-    question: str
-    answer: str
-    ok: bool
-    times: int
-    alike: str | None
-    alike_times: int
-
-
-_encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(tuple[Handover, ...])
-
-
-def pack(scope: Scope, world: int) -> str:
-    """What a scope knows, for the session's next run. Counts that a later event made void are not carried."""
-    left: list[Handover] = []
-    for asked, known in list(scope.known.items().items())[-CARRIED:]:
-        times = known.times if known.spell == (scope.news, world) else 0
-        alike_times = known.alike_times if known.alike_spell == scope.other_news else 0
-        left.append(Handover(asked, known.answer, known.ok, times, known.alike, alike_times))
-    return _encoder.encode(left).decode()
-
-
-def unpack(text: str) -> Scope:
-    """What an earlier run of the session knew. Its steps have number 0. Raises `ValueError` for another text."""
-    known: Latest[str, LastAnswer] = Latest()
-    errors: Latest[str, int] = Latest()
-    for each in _decoder.decode(text):
-        answer = LastAnswer(each.answer, 0, each.ok, (0, 0), each.times, each.alike, 0, each.alike_times)
-        known = known.put(each.question, answer)
-        if not each.ok:
-            errors = errors.put(each.answer, 0)
-    return Scope(known=known, errors=errors)
+    world_changes: int
+    """The `LoopState.world_changes` at which it was handed."""
+    repeats: int = 0
 
 
 class LoopState(msgspec.Struct, frozen=True):
     """All that the guard remembers of a run."""
 
     scopes: dict[int, Scope] = {}
-    """By frame; with a wider scope all of it is under 0."""
-    world: int = 0
-    """How often the world was changed: by writes that brought something new, or as a poll has shown."""
-    waits: int = 0
-    """Polls made: time that the run let pass."""
+    """By frame; with a wider option `scope` all of it is under 0."""
+    world_changes: int = 0
+    """How often the world was changed: by writes that succeeded, or as a poll has shown."""
+    polls: int = 0
+    """Polls made: signs that the run let time pass."""
     segment: int = 0
-    """How often a process took the run, or a write ended that may have happened or not: an answer from before is not
-    fresh."""
-    recent: tuple[Place, ...] = ()
-    """The newest calls, newest last."""
-    round: Round = Round()
-    handed: dict[str, Log[Delegation]] = {}
+    """How often a process took the run over, or a write ended whose fate is not known. An answer of an earlier segment
+    is not fresh."""
+    recent: tuple[RecentCall, ...] = ()
+    """The newest `rules.RECENT` calls, newest last."""
+    cycle: Cycle = Cycle()
+    """The cycle that the newest calls form."""
+    delegations: dict[str, Log[Delegation]] = {}
     """By agent."""
     writes: dict[str, int] = {}
     """By tool: effects performed."""
-    calls: dict[str, int] = {}
-    """With `literal`: calls of each (agent, tool)."""
+    literal_calls: dict[str, int] = {}
+    """With the option `literal`: calls by agent and tool."""
+
+
+# ---- the handover to the session's next run
+
+
+MAX_HANDOVER = 64
+"""Questions whose answers a session's next run begins with, the newest: some 10 kB of digests."""
+
+
+class HandoverEntry(msgspec.Struct, frozen=True, array_like=True):
+    """One question with its answer as the session's next run gets it. Journals hold it as an array, in this order."""
+
+    question: str
+    fingerprint: str
+    ok: bool
+    repeats: int
+    loose_fingerprint: str | None
+    write_repeats: int
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(tuple[HandoverEntry, ...])
+
+
+def pack_handover(scope: Scope, world_changes: int) -> str:
+    """Returns what a scope knows, for the session's next run. Counters that are void are handed over as 0."""
+    entries: list[HandoverEntry] = []
+    for question, answer in list(scope.answers.items().items())[-MAX_HANDOVER:]:
+        repeats = answer.repeats if answer.streak == (scope.discoveries, world_changes) else 0
+        write_repeats = answer.write_repeats if answer.write_streak == scope.loose_discoveries else 0
+        entries.append(
+            HandoverEntry(
+                question, answer.fingerprint, answer.ok, repeats, answer.loose_fingerprint, write_repeats
+            )
+        )
+    return _encoder.encode(entries).decode()
+
+
+def unpack_handover(text: str) -> Scope:
+    """Returns what an earlier run of the session knew; its steps have number 0. Raises `ValueError` for another text."""
+    answers: Latest[str, LastAnswer] = Latest()
+    errors: Latest[str, int] = Latest()
+    for entry in _decoder.decode(text):
+        answer = LastAnswer(
+            entry.fingerprint,
+            0,
+            entry.ok,
+            (0, 0),
+            entry.repeats,
+            entry.loose_fingerprint,
+            0,
+            entry.write_repeats,
+        )
+        answers = answers.put(entry.question, answer)
+        if not entry.ok:
+            errors = errors.put(entry.fingerprint, 0)
+    return Scope(answers=answers, errors=errors)
