@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from run.sharing import Gatekeeper
+from guards.scripted_guard import ScriptedGuard
 from seawall import Agent, Limits, Price, Seawall, Team, Tool
 from seawall.core.events import StepDone, StepIntended
 from seawall.journal.protocol import Account, Booking, Spend
@@ -104,7 +104,7 @@ def test_a_step_is_settled_on_the_day_on_which_it_was_reserved() -> None:
     asyncio.run(main())
 
 
-class Prepays(Gatekeeper):
+class Prepays(ScriptedGuard):
     """Marks every step as reserved before, on a day of its own."""
 
     def acquire(self, step: Step, run: RunState, left_s: float) -> Step:

@@ -105,6 +105,11 @@ class BudgetGuard:
         pending = sum(map(len, self._reservations.values()))
         return f"<BudgetGuard {pending} to be made, {len(self._waiting)} waiting, {self._in_flight.total()} in flight>"
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being reserved or given back at this moment."""
+        return not self._tasks
+
     async def open(self, journal: Journal) -> None:
         """Begins, with the caps that hold for every process on the journal."""
         self._journal = journal

@@ -39,7 +39,7 @@ def set_to(what: str, value: str = "on", *, at: float, until: float | None = Non
     return Setting(kind="pause", name=what, value=value, by="ops", why="fraud", at=at, until=until)
 
 
-def brakes(clock: ManualClock, *settings: Setting) -> Pauses:
+def pauses(clock: ManualClock, *settings: Setting) -> Pauses:
     found = Pauses(clock)
     found.read({(each.kind, each.name): each for each in settings})
     return found
@@ -65,17 +65,17 @@ def brakes(clock: ManualClock, *settings: Setting) -> Pauses:
         ("tool:cashier", "handoff", "cashier", "clerk", False),
     ],
 )
-def test_a_brake_holds_what_it_names(what: str, kind: StepKind, name: str, agent: str, held: bool) -> None:
-    on = brakes(ManualClock(), set_to(what, at=0))
+def test_a_pause_holds_what_it_names(what: str, kind: StepKind, name: str, agent: str, held: bool) -> None:
+    on = pauses(ManualClock(), set_to(what, at=0))
 
     pause = on.find(kind, name, agent, "acme", "r-1")
 
     assert pause == (Pause(what=what, by="ops", why="fraud", since=0) if held else None)
 
 
-def test_of_several_brakes_the_widest_is_named_and_a_lifted_one_holds_nothing() -> None:
+def test_of_several_pauses_the_widest_is_named_and_a_lifted_one_holds_nothing() -> None:
     clock = ManualClock()
-    on = brakes(clock, set_to("tool:pay", at=1), set_to("tenant:acme", at=2), set_to("all", "off", at=3))
+    on = pauses(clock, set_to("tool:pay", at=1), set_to("tenant:acme", at=2), set_to("all", "off", at=3))
 
     held = on.find("tool", "pay", "clerk", "acme", "r-1")
 
@@ -85,11 +85,11 @@ def test_of_several_brakes_the_widest_is_named_and_a_lifted_one_holds_nothing() 
 
 
 @pytest.mark.parametrize("jump_s", [-3600.0, 86_400.0])
-def test_a_brake_lasts_as_long_as_was_said_whatever_the_wall_clock_does(jump_s: float) -> None:
+def test_a_pause_lasts_as_long_as_was_set_whatever_the_wall_clock_does(jump_s: float) -> None:
     async def main() -> None:
         clock = ManualClock()
         at = clock.wall_s()
-        on = brakes(clock, set_to("all", at=at, until=at + 60))
+        on = pauses(clock, set_to("all", at=at, until=at + 60))
         clock.jump_wall(jump_s)
         await clock.advance(59)
         assert on.get("all") is not None
@@ -142,7 +142,7 @@ def test_a_paused_tool_is_not_called_others_are_and_the_run_goes_on_when_it_is_l
     asyncio.run(main())
 
 
-def test_a_brake_acts_in_every_process_and_so_does_lifting_it(tmp_path: Path) -> None:
+def test_a_pause_acts_in_every_process_and_so_does_lifting_it(tmp_path: Path) -> None:
     async def main() -> None:
         world = World()
         async with Seawall(tmp_path / "desk.db") as here, Seawall(tmp_path / "desk.db") as there:
@@ -158,7 +158,7 @@ def test_a_brake_acts_in_every_process_and_so_does_lifting_it(tmp_path: Path) ->
     asyncio.run(main())
 
 
-def test_a_brake_for_a_time_lifts_itself() -> None:
+def test_a_pause_for_a_time_lifts_itself() -> None:
     async def main() -> None:
         clock, world = ManualClock(), World()
         async with Seawall(clock=clock) as sea:
@@ -173,7 +173,7 @@ def test_a_brake_for_a_time_lifts_itself() -> None:
     asyncio.run(main())
 
 
-def test_one_brake_after_another_holds_the_run_until_none_does() -> None:
+def test_one_pause_after_another_holds_the_run_until_none_does() -> None:
     async def main() -> None:
         world = World()
         async with Seawall() as sea:
@@ -192,7 +192,7 @@ def test_one_brake_after_another_holds_the_run_until_none_does() -> None:
     asyncio.run(main())
 
 
-def test_a_reading_that_began_before_a_brake_was_put_on_does_not_lift_it(
+def test_a_reading_that_began_before_a_pause_was_put_on_does_not_lift_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def main() -> None:
@@ -220,7 +220,7 @@ def test_a_reading_that_began_before_a_brake_was_put_on_does_not_lift_it(
     asyncio.run(main())
 
 
-def test_a_brake_that_is_set_anew_wakes_nobody() -> None:
+def test_a_pause_that_is_set_anew_wakes_nobody() -> None:
     async def main() -> None:
         async with Seawall() as sea:
             await sea.pause("tool:pay", by="ops")
@@ -242,7 +242,7 @@ def test_a_run_that_is_held_from_its_first_step_is_begun_once_and_goes_on_once()
             run = await sea.start(clerk(World()), "go")
             await parked(run)
             await sea.unpause("agent:clerk", by="ops")
-            rest = await soon(run.rest())  # its brake is off: it does not wait for that any more
+            rest = await soon(run.rest())  # its pause is off: it does not wait for that any more
             assert isinstance(rest, Outcome) and rest.status == "completed"
             assert [each.what for each in rest.paused] == ["agent:clerk"]
             assert (await sea.journal.row(run.id)).epoch == 2
@@ -250,7 +250,7 @@ def test_a_run_that_is_held_from_its_first_step_is_begun_once_and_goes_on_once()
     asyncio.run(main())
 
 
-def test_a_further_try_that_waits_for_its_time_is_not_made_under_a_brake() -> None:
+def test_a_retry_that_waits_for_its_time_is_not_made_under_a_pause() -> None:
     async def main() -> None:
         clock, tries = ManualClock(), list[float]()
 
@@ -285,7 +285,7 @@ def test_a_further_try_that_waits_for_its_time_is_not_made_under_a_brake() -> No
     asyncio.run(main())
 
 
-def test_a_call_that_waits_for_a_thread_of_its_tool_is_not_made_under_a_brake() -> None:
+def test_a_call_that_waits_for_a_thread_of_its_tool_is_not_made_under_a_pause() -> None:
     async def main() -> None:
         called, free = queue.SimpleQueue[str](), threading.Event()
 
@@ -366,7 +366,7 @@ def test_new_runs_are_refused_at_the_door_with_the_time_that_is_left(what: str) 
     asyncio.run(main())
 
 
-def test_a_brake_that_is_on_holds_after_the_same_seawall_was_closed_and_opened_again(tmp_path: Path) -> None:
+def test_a_pause_that_is_on_holds_after_the_same_seawall_was_closed_and_opened_again(tmp_path: Path) -> None:
     async def main() -> None:
         clock = ManualClock()
         sea = Seawall(tmp_path / "desk.db", clock=clock)
@@ -390,7 +390,7 @@ def test_what_can_not_be_paused_is_misuse(what: str) -> None:
     asyncio.run(main())
 
 
-def test_a_brake_says_who_and_for_how_long_and_lifting_one_that_is_not_on_is_misuse() -> None:
+def test_a_pause_says_who_and_for_how_long_and_lifting_one_that_is_not_on_is_misuse() -> None:
     async def main() -> None:
         async with Seawall() as sea:
             with pytest.raises(Misused, match="by is ' '"):

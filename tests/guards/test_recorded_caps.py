@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from run.metered import FREE
+from guards.metered import FREE
 from seawall import Agent, Budget, Caps, Refused, Seawall, Team
 from seawall.core.errors import JournalFull
 from seawall.journal.sqlite import SqliteJournal

@@ -1,4 +1,4 @@
-"""A model that counts as a provider would, and a team that calls it many times at once."""
+"""A model that counts what it is asked as a provider would, and a team that calls it many times at once."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Metered:
 
 
 def wide(children: int, model: Any, *, boss: ScriptedModel | None = None, **limits: Any) -> Team:
-    """A coordinator that hands a task to so many specialists at once."""
+    """Returns a team whose coordinator hands a task to so many specialists at once."""
     asks = calls(*[call(f"ask_c{i}", task=f"find {i}") for i in range(children)])
     boss = boss or ScriptedModel([asks, say("Done.")], price=FREE, usage=Usage(10, 1))
     clerks = [Agent(f"c{i}", model=model, max_output_tokens=100, retries=0) for i in range(children)]

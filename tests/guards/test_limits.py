@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from guards.metered import FREE, PRICE, Metered, wide
 from guards.verdicts import Says
-from run.metered import FREE, PRICE, Metered, wide
 from seawall import Advise, Agent, Limits, Loops, Misused, Outcome, Refused, Seawall, Team
 from seawall.models.protocol import Usage
 from seawall.models.scripted import calls

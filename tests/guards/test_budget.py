@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from run.metered import FREE, Metered, wide
+from guards.metered import FREE, Metered, wide
 from seawall import (
     Agent,
     Broken,
@@ -30,6 +30,7 @@ from seawall import (
     Tool,
     Waiting,
 )
+from seawall.core.clock import SystemClock
 from seawall.core.errors import JournalFull
 from seawall.core.events import Judged, StepIntended
 from seawall.guards.budget.guard import POLL_S, WAIT_MAX_S
@@ -119,9 +120,10 @@ def test_calls_are_exact_under_fan_out(name: str, cap: int) -> None:
         looking = Team("looking", looking.coordinator, limits=Limits(tool_calls=100))
         team = looking if name == "tool_calls" else wide(64, model, boss=None)
         capped = Caps(model_calls=cap) if name == "model_calls" else Caps(tool_calls=cap)
-        async with Seawall(budget=Budget(day=capped)) as sea:
+        clock = SystemClock()
+        async with Seawall(clock=clock, budget=Budget(day=capped)) as sea:
             outcome = await over(await sea.start(team, "go", tenant="acme"))
-            books = await account(sea, tenant="*", day=day_of(sea._clock.wall_s()))
+            books = await account(sea, tenant="*", day=day_of(clock.wall_s()))
         assert stopped(outcome) == ("budget", f"day_{name}={cap}")
         assert outcome.stopped_by and outcome.stopped_by.value == str(cap + 1)
         made = len(world.calls) if name == "tool_calls" else books.spent.model_calls
@@ -249,7 +251,7 @@ def test_a_reservation_that_comes_after_its_run_was_cancelled_is_given_back(
             await run.cancel()
             assert (await over(run)).status == "cancelled"
             held.set()
-            while sea.supervisor.budget._tasks:
+            while not sea.supervisor.budget.idle:
                 await asyncio.sleep(0)
             assert await account(sea) == Account(tenant="acme", day="*")
             assert repr(sea.supervisor.budget) == "<BudgetGuard 0 to be made, 0 waiting, 0 in flight>"
