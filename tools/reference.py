@@ -341,6 +341,7 @@ def testing_page() -> str:
     """What `import seawall.testing` offers, and what a handler of its model server is given and returns."""
     from seawall import testing
     from seawall.testing import faults, model_server, recording, wire
+    from seawall.testing.model_server import server
 
     return _page(
         "Testing",
@@ -349,7 +350,7 @@ def testing_page() -> str:
         "## What a handler of `ModelServer` is given and returns\n",
         "[Test against a model server](../how-to/test-against-a-model-server.md) shows them at work. The handler's"
         " type is in `seawall.testing.model_server`, requests and raw answers are in `seawall.testing.wire`.\n",
-        alias(model_server, "Handler"),
+        alias(server, "Handler"),
         entry("ChatRequest", wire.ChatRequest),
         entry("Raw", wire.Raw),
         entry("LoggedRequest", model_server.LoggedRequest),
