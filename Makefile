@@ -67,6 +67,7 @@ check-snippets: $(STAMP)/check
 
 check-imports: $(STAMP)/check
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python tools/import_circles.py
 
 check-dependencies: $(STAMP)/check
 	$(BIN)/deptry src
