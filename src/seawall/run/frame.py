@@ -54,7 +54,7 @@ class PendingCall(msgspec.Struct, frozen=True):
     """What guards advise the agent, beside the answer."""
 
 
-class Failure(msgspec.Struct, frozen=True):
+class FrameFailure(msgspec.Struct, frozen=True):
     """Why a frame can't go on."""
 
     kind: str
@@ -98,7 +98,7 @@ class Frame(msgspec.Struct, frozen=True):
     failures: int = 0
     """Model calls that failed in a row."""
     retry_after_s: float | None = None
-    failure: Failure | None = None
+    failure: FrameFailure | None = None
     refusal: StoppedBy | None = None
     """The guard that refused this frame's model or review step."""
     grant: Grant | None = None
@@ -139,7 +139,7 @@ def apply_model_done(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
     if done.status in ("lost", "withdrawn"):
         return replace(frame, own_step=None, fresh=(done.step,))
     if done.status == "refused" and done.error == "rejected":  # a person said no to this model call
-        return replace(frame, own_step=None, failure=Failure("refused", done.output))
+        return replace(frame, own_step=None, failure=FrameFailure("refused", done.output))
     if done.status == "replaced" and done.answer is not None:
         message = MessageRef("assistant", done.output or done.answer, done.step)
         return replace(
@@ -154,7 +154,7 @@ def apply_model_done(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
             return replace(
                 frame, own_step=None, failures=frame.failures + 1, retry_after_s=done.retry_after_s
             )
-        return replace(frame, own_step=None, failure=Failure(done.error or done.status, done.output))
+        return replace(frame, own_step=None, failure=FrameFailure(done.error or done.status, done.output))
     messages = [MessageRef("assistant", done.output, done.step)]
     told = done.answer or done.problem
     turn: tuple[PendingCall, ...] = ()
@@ -186,7 +186,7 @@ def apply_review_done(frame: Frame, done: StepDone) -> Frame:
     if done.status == "lost":
         return replace(frame, own_step=None)
     if done.status not in ("ok", "replaced"):
-        return replace(frame, own_step=None, failure=Failure(done.error or done.status, done.output))
+        return replace(frame, own_step=None, failure=FrameFailure(done.error or done.status, done.output))
     rounds = frame.review.rounds + 1
     if done.approved:
         return replace(frame, own_step=None, review=ReviewState(rounds, approved=True))
@@ -208,7 +208,7 @@ def apply_approval_done(frame: Frame, step: StepIntended, done: StepDone) -> Fra
     if step.call is None:
         if done.status == "ok":
             return replace(frame, own_step=None, grant=Grant(step.step, step.version, step.input))
-        return replace(frame, own_step=None, failure=Failure("refused", done.output))
+        return replace(frame, own_step=None, failure=FrameFailure("refused", done.output))
     pending = find_call(frame, step.call)
     if pending is None:
         return frame
