@@ -358,7 +358,7 @@ def testing_page() -> str:
         "## `seawall.testing.faults`\n",
         f"{text_of(faults)}\n",
         *(alias(faults, name) for name in ("Answer", "Good", "Fault")),
-        _own_entries(faults, but=faults.raw),
+        _own_entries(faults, but=faults.make_raw),
     )
 
 

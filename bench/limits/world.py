@@ -108,7 +108,7 @@ class Stage:
             nth=self._nth[recorded],
             at_ms=at_ms,
         )
-        return wire.as_json(200, {"result": self.case.result(called)})
+        return wire.answer_json(200, {"result": self.case.result(called)})
 
 
 def see(messages: list[dict[str, Any]]) -> Seen:
@@ -192,7 +192,7 @@ class World:
     async def _answer(self, request: ChatRequest) -> Answer:
         found = _PATH.search(request.path)
         if found is None:
-            return wire.error(404, f"nothing is at {request.path}")
+            return wire.answer_error(404, f"nothing is at {request.path}")
         stage = self._stages[int(found[1])]
         return await stage.tool(found[3], request.body) if found[3] else await stage.model(request)
 

@@ -21,7 +21,7 @@ from limits.world import CAPPED, Stage, asked_of, see
 from rich.console import Console
 
 from seawall.models.protocol import ModelReply
-from seawall.testing.faults import Answer, Status
+from seawall.testing.faults import Answer, ErrorStatus
 from seawall.testing.wire import ChatRequest
 
 ROOT = Path(__file__).parents[2]
@@ -202,7 +202,7 @@ def test_an_outage_answers_503_and_costs_nothing() -> None:
     stage = Stage(replace(CASES["storm"], outage_s=3600.0), cap=10)
     answer = ask(stage, 0, "find_order")
 
-    assert isinstance(answer, Status)
+    assert isinstance(answer, ErrorStatus)
     assert answer.status == 503
     assert (stage.counts.failed, stage.counts.usd) == (1, 0)
 

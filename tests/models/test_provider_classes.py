@@ -30,7 +30,7 @@ from seawall.models.protocol import (
 from seawall.models.providers import PROVIDERS, resolve
 from seawall.testing.faults import Answer, Malformed, Reset, overloaded, rate_limited, spend_limited
 from seawall.testing.model_server import ModelServer
-from seawall.testing.wire import ChatRequest, stream
+from seawall.testing.wire import ChatRequest, answer_stream
 
 pytestmark = [
     pytest.mark.parametrize("wire", WIRES, ids=repr),
@@ -125,7 +125,9 @@ def test_a_reply_cut_in_the_middle_of_a_call_is_incomplete(wire: Wire, streaming
 
 
 def test_an_empty_reply_is_no_reply(wire: Wire, streaming: bool) -> None:
-    failed = failure(wire, lambda streams: stream() if streams else wire.reply({}), streaming=streaming)
+    failed = failure(
+        wire, lambda streams: answer_stream() if streams else wire.reply({}), streaming=streaming
+    )
     assert failed.kind in ({"incomplete"} if streaming else {"incomplete", "malformed"})
 
 

@@ -31,6 +31,7 @@ from seawall.testing.faults import (
     Answer,
     Cut,
     ErrorEvent,
+    ErrorStatus,
     HugeLine,
     KeepAlives,
     Malformed,
@@ -38,7 +39,6 @@ from seawall.testing.faults import (
     Silence,
     SlowTokens,
     Split,
-    Status,
     rate_limited,
 )
 from seawall.testing.model_server import ModelServer
@@ -62,15 +62,15 @@ def test_a_retry_time_that_is_none_is_none(odd: str) -> None:
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
-        (Status(402, "Payment required"), "spend_limit"),
-        (Status(429, "Your credit balance is too low"), "spend_limit"),
-        (Status(400, "Your credit balance is too low", "invalid_request_error"), "spend_limit"),
-        (Status(429, "Quota; see billing", "requests", None, "3"), "rate_limited"),
-        (Status(400, "no such field"), "rejected"),
-        (Status(401, "bad key"), "rejected"),
-        (Status(404, "no such model"), "rejected"),
-        (Status(408, "too slow"), "overloaded"),
-        (Status(502, "bad gateway"), "overloaded"),
+        (ErrorStatus(402, "Payment required"), "spend_limit"),
+        (ErrorStatus(429, "Your credit balance is too low"), "spend_limit"),
+        (ErrorStatus(400, "Your credit balance is too low", "invalid_request_error"), "spend_limit"),
+        (ErrorStatus(429, "Quota; see billing", "requests", None, "3"), "rate_limited"),
+        (ErrorStatus(400, "no such field"), "rejected"),
+        (ErrorStatus(401, "bad key"), "rejected"),
+        (ErrorStatus(404, "no such model"), "rejected"),
+        (ErrorStatus(408, "too slow"), "overloaded"),
+        (ErrorStatus(502, "bad gateway"), "overloaded"),
         (Raw(status=503, parts=(b"<html>down</html>",)), "overloaded"),
         (ErrorEvent(kind="rate_limit_error"), "rate_limited"),
         (ErrorEvent(code="insufficient_quota"), "spend_limit"),
@@ -87,7 +87,7 @@ def test_errors_have_the_kind_that_says_what_to_do(
 
 
 @pytest.mark.parametrize(
-    "answer", [Status(401, "Incorrect key sk-never-shown"), ErrorEvent("key sk-never-shown")]
+    "answer", [ErrorStatus(401, "Incorrect key sk-never-shown"), ErrorEvent("key sk-never-shown")]
 )
 @pytest.mark.parametrize("streaming", [False, True])
 def test_a_key_in_a_providers_message_is_not_shown(answer: Answer, streaming: bool) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from seawall.testing.wire import Raw, stream
+from seawall.testing.wire import Raw, answer_stream
 
 Event = tuple[str | None, dict[str, Any]]
 """The `event:` line, if the protocol has one, and the data."""
@@ -42,7 +42,7 @@ class Wire:
         return Raw(headers={"content-type": "application/json"}, parts=(data,), content_length=len(data))
 
     def streamed(self, events: Sequence[Event], *, tail: bool = True) -> Raw:
-        return stream(*map(encoded, events), *([self.tail] if tail and self.tail else []))
+        return answer_stream(*map(encoded, events), *([self.tail] if tail and self.tail else []))
 
     def answer(self, request_streams: bool) -> Raw:
         return self.streamed(self.events) if request_streams else self.reply(self.whole)

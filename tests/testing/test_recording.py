@@ -193,7 +193,7 @@ def test_kept_mismatches_are_bounded_and_all_are_counted() -> None:
 def test_a_file_that_is_no_recording_is_named_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     path.write_text('{"id": "a", "messages": []}\n{"id": "b"}\n')
-    with pytest.raises(Misused, match=r"r\.jsonl, line 2 is no recorded conversation"):
+    with pytest.raises(Misused, match=r"r\.jsonl, line 2 is not a recorded conversation"):
         Recording.load(path)
     with pytest.raises(Misused, match="can't read the recording"):
         Recording.load(tmp_path / "missing.jsonl.gz")

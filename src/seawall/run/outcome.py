@@ -1,4 +1,4 @@
-"""The outcome of a run, with everything that has to stand beside the answer; and what a run waits for."""
+"""The outcome of a run, with everything that must stand beside the answer, and what a run waits for."""
 
 from __future__ import annotations
 
@@ -39,40 +39,41 @@ class Waiting(msgspec.Struct, frozen=True):
     since: float
     """Wall seconds."""
     kind: Literal["hold", "unknown", "pause"] = "hold"
-    """What an approval says. `hold`: the step may be made. `unknown`: the effect was attempted, and did happen.
-    `pause`: nothing is asked; the run goes on once the pause `what` is lifted."""
+    """What an approval means. `hold`: the step may be made. `unknown`: the effect was attempted, and it happened.
+    `pause`: there is no decision to make; the run goes on once the pause `what` is lifted."""
     arguments: str | None = None
-    """The arguments' text, or a hand-off's task; None if a model call or a review is held."""
+    """The text of the arguments, or a hand-off's task; None if a model call or a review is held."""
     reason: str = ""
-    """Why it is held, in the guard's words; or that the effect's fate is not known."""
+    """The guard's reason for the hold, or a note that the effect's fate is not known."""
     until: float | None = None
-    """Wall seconds at which a pause ends by itself; None: a person lifts it, as with every other kind."""
+    """Wall seconds at which a pause ends by itself; None if a person has to lift it, as for every other kind."""
 
 
 class Outcome(msgspec.Struct, Generic[Output_co], frozen=True, kw_only=True):
-    """The outcome of a run. `status` is never folded into what stands beside it.
+    """The outcome of a run. `status` says only how the run ended; the other fields say the rest.
 
-    `completed`: the team answered. `refused`: a guard or the reviewer said no. `halted`: a guard ended the
-    run (`stopped_by`). `failed`: the outside world, or the team's code (`error`). `cancelled`: somebody did.
+    `completed`: the team answered. `refused`: a guard or the reviewer refused. `halted`: a guard ended the run
+    (`stopped_by`). `failed`: the outside world or the team's code failed (`error`). `cancelled`: a caller or a person
+    cancelled the run.
     """
 
     run: str
     status: Status
     answer: str | None = None
     output: Output_co | None = None
-    """The answer as the coordinator's `output` type; None without one, and where the answer does not fit it: one that
-    is made of the record (`answer:partial` in `pruned`), or a fallback agent's of another type."""
+    """The answer as the coordinator's `output` type. It is None without such a type, and if the answer does not fit the
+    type: an answer made of recorded results (`answer:partial` in `pruned`), or a fallback agent's of another type."""
     reviewed: bool | None = None
-    """None: the team has no reviewer. False: it did not approve."""
+    """Whether the reviewer approved; None: the team has no reviewer."""
     unverified: tuple[str, ...] = ()
     pruned: tuple[str, ...] = ()
     effects: tuple[EffectReport, ...] = ()
     stopped_by: StoppedBy | None = None
     error: str | None = None
     unchecked_delivery: bool = False
-    """The answer was streamed to the user as it was made, before anything checked it."""
+    """Whether the answer was streamed to the user as it was made, before anything checked it."""
     paused: tuple[PastPause, ...] = ()
-    """Pauses that held the run, oldest first; 0 seconds for one that was still on when it ended."""
+    """The pauses that held the run, oldest first; 0 seconds for a pause that still held the run when it ended."""
     usd: Decimal = Decimal(0)
     tokens: int = 0
     model_calls: int = 0

@@ -1,6 +1,6 @@
-"""What users need to test their own teams, without a network and without waiting.
+"""Tools to test teams without a network and without waiting.
 
-- `ManualClock`: time passes when the test says so (`clock.py`).
+- `ManualClock`: a clock that advances when the test says so (`clock.py`).
 - `ScriptedModel` and `say`, `call`, `calls`, `fail`, `slow`, `hang`: a model that follows a script.
 - `ModelServer`: a model server on loopback that fails on demand (`model_server/`, its faults in `faults.py`),
   and `Recording`, which plays recorded conversations (`recording.py`). It needs the extra `modelserver`.
@@ -32,12 +32,12 @@ __all__ = [
     "slow",
 ]
 if not TYPE_CHECKING and find_spec("h11") is None:
-    # `import *` takes what is there; asked for by name it says what is missing
+    # `import *` leaves it out; an import by name raises an error that says which extra is missing
     __all__.remove("ModelServer")  # noqa: PYI056 -- type checkers are not shown it
 
 
 def __getattr__(name: str) -> object:
-    """`ModelServer` and `Recording` when they are asked for: the server needs an extra, and tests without it do not."""
+    """Imports `ModelServer` and `Recording` on first use: the server needs an extra that other tests do not need."""
     if name == "ModelServer":
         from seawall.testing.model_server import ModelServer  # noqa: PLC0415  # needs h11, an extra
 

@@ -14,11 +14,11 @@ from seawall.core.errors import Misused
 T = TypeVar("T")
 
 _NS = 1_000_000_000
-_SETTLE_ROUNDS = 2_000  # a task that yields for ever must not hang a test; real chains take a few dozen
+_SETTLE_ROUNDS = 2_000  # a task that yields endlessly must not hang a test; real chains of callbacks take a few dozen rounds
 
 
 class _ManualTimer:
-    """A pending callback, kept in whole nanoseconds so that ten steps of 0.1 s make one second."""
+    """A pending callback. Its time is in whole nanoseconds, so that ten steps of 0.1 s make one second."""
 
     __slots__ = ("callback", "cancelled", "due_ns")
 
@@ -28,7 +28,7 @@ class _ManualTimer:
         self.cancelled = False
 
     def cancel(self) -> None:
-        """Forget the callback; harmless once it has run."""
+        """Cancels the callback; has no effect once it has run."""
         self.cancelled = True
 
 
@@ -42,28 +42,28 @@ class ManualClock:
         await clock.advance(0.1)
         assert task.done()
 
-    Timers run in the order of their time, and of their making where times are equal. After each one the
-    event loop settles: every callback and task that is ready has run. Threads and sockets are outside of
-    this; what they bring is not waited for.
+    Timers run in the order of their times; those with equal times run in the order in which they were made. After
+    each timer the event loop settles: every callback and task that is ready runs. The clock does not wait for threads
+    and sockets.
     """
 
     def __init__(self, *, wall_s: float = 1_767_225_600.0) -> None:
-        """`wall_s` is the wall time at the start, seconds since the epoch (2026-01-01T00:00:00Z)."""
+        """`wall_s` is the wall time at the start, in seconds since the Unix epoch (2026-01-01T00:00:00Z)."""
         self._now_ns = 0
         self._wall_start_s = wall_s
         self._heap: list[tuple[int, int, _ManualTimer]] = []
         self._order = itertools.count()
 
     def wall_s(self) -> float:
-        """Seconds since the Unix epoch."""
+        """Returns the seconds since the Unix epoch."""
         return self._wall_start_s + self._now_ns / _NS
 
     def monotonic_s(self) -> float:
-        """Seconds since the clock was made."""
+        """Returns the seconds since the clock was made."""
         return self._now_ns / _NS
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
-        """Run `callback` once time has been advanced by `delay_s`; at once is the loop's next round."""
+        """Runs `callback` once time has advanced by `delay_s`; with zero or less, in the loop's next round."""
         if delay_s <= 0:
             return asyncio.get_running_loop().call_soon(callback)
         timer = _ManualTimer(self._now_ns + round(delay_s * _NS), callback)
@@ -71,7 +71,7 @@ class ManualClock:
         return timer
 
     async def sleep(self, delay_s: float) -> None:
-        """Return once time has been advanced by `delay_s`; zero and less yield to the loop once."""
+        """Returns once time has advanced by `delay_s`; with zero or less, after one round of the loop."""
         if delay_s <= 0:
             await asyncio.sleep(0)
             return
@@ -88,9 +88,9 @@ class ManualClock:
             timer.cancel()
 
     async def advance(self, seconds: float) -> None:
-        """Let `seconds` pass, running due timers in order and settling the loop before, between and after.
+        """Advances time by `seconds`: runs due timers in order, and lets the loop settle before, between and after them.
 
-        An exception that a timer's callback raises comes out here, with the clock at that timer's time.
+        Raises the exception of a timer's callback, with the clock at that timer's time.
         """
         if seconds < 0:
             raise Misused(f"time only goes forward: advance({seconds}); use jump_wall() for the wall clock")
@@ -101,9 +101,9 @@ class ManualClock:
         self._now_ns = target_ns
 
     async def until(self, awaitable: Awaitable[T], *, limit_s: float = 86_400.0) -> T:
-        """Await `awaitable`, jumping to the next timer whenever the loop has nothing else to do.
+        """Awaits `awaitable`, and advances time to the next timer whenever the loop has nothing else to do.
 
-        Raises `Misused` when it is still pending with no timer left, or after `limit_s` of this clock.
+        Raises `Misused` if it is still pending and no timer is left, or after `limit_s` of this clock.
         """
         future = asyncio.ensure_future(awaitable)
         end_ns = self._now_ns + round(limit_s * _NS)
@@ -122,20 +122,20 @@ class ManualClock:
         return await future
 
     async def settle(self) -> None:
-        """Let the event loop run until nothing is ready, without moving time."""
+        """Lets the event loop run until nothing is ready, without advancing time."""
         ready = getattr(asyncio.get_running_loop(), "_ready", None)
         for _ in range(_SETTLE_ROUNDS):
             await asyncio.sleep(0)
-            if ready is not None and not ready:  # loops without this queue get all the rounds
+            if ready is not None and not ready:  # a loop without this queue runs all the rounds
                 return
 
     def jump_wall(self, seconds: float) -> None:
-        """Move the wall clock alone, back or forth, as an operator or a time server may."""
+        """Moves only the wall clock, back or forth, as an operator or a time server may."""
         self._wall_start_s += seconds
 
     @property
     def next_in_s(self) -> float | None:
-        """Seconds to the next timer; None without one."""
+        """Seconds until the next timer; None without one."""
         due_ns = self._next_due_ns()
         return None if due_ns is None else (due_ns - self._now_ns) / _NS
 

@@ -1,7 +1,6 @@
-"""What can go wrong between a model and its client: answers for a `ModelServer`'s handler.
+"""Faults between a model and its client: answers that the handler of a `ModelServer` may return.
 
-Where a fault holds a `reply`, it is that reply which goes wrong on its way. The F-numbers are those of
-Seawall's list of faults.
+A fault that holds a `reply` spoils that reply on its way. The F-numbers are those of Seawall's list of faults.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from seawall.testing.wire import ChatRequest, Raw
 Good = str | Reply | Assistant | ModelReply
 
 
-class Status(msgspec.Struct, frozen=True):
+class ErrorStatus(msgspec.Struct, frozen=True):
     """An error status in OpenAI's form."""
 
     status: int
@@ -28,42 +27,42 @@ class Status(msgspec.Struct, frozen=True):
     kind: str = "server_error"
     code: str | None = None
     retry_after: str | None = None
-    """The header `Retry-After`, as it is sent: seconds or an HTTP date."""
+    """The header `Retry-After`: seconds or an HTTP date."""
 
 
-def rate_limited(retry_after: float | str | None = None) -> Status:
-    """429 for too many requests (F16)."""
+def rate_limited(retry_after: float | str | None = None) -> ErrorStatus:
+    """Returns a 429 for too many requests (F16)."""
     header = None if retry_after is None else str(retry_after)
-    return Status(429, "Rate limit reached for requests.", "requests", "rate_limit_exceeded", header)
+    return ErrorStatus(429, "Rate limit reached for requests.", "requests", "rate_limit_exceeded", header)
 
 
-def spend_limited() -> Status:
-    """429 for money: waiting does not help (F17)."""
+def spend_limited() -> ErrorStatus:
+    """Returns a 429 for money: waiting does not help (F17)."""
     text = "You exceeded your current quota, please check your plan and billing details."
-    return Status(429, text, "insufficient_quota", "insufficient_quota")
+    return ErrorStatus(429, text, "insufficient_quota", "insufficient_quota")
 
 
-def overloaded(status: int = 529) -> Status:
-    """A 5xx (F18)."""
-    return Status(status, "The server is overloaded.", "overloaded_error")
+def overloaded(status: int = 529) -> ErrorStatus:
+    """Returns a 5xx (F18)."""
+    return ErrorStatus(status, "The server is overloaded.", "overloaded_error")
 
 
 class Cut(msgspec.Struct, frozen=True):
-    """The reply ends early (F19). `after` says where: in the middle of a call, of the text, or of anything else.
+    """The reply ends early (F19). `after` is the kind of event after which it ends, such as the middle of a call.
 
     `how`: `end` closes the body as if it were complete, `eof` closes the connection, `reset` resets it. A reply
-    that is not streamed is cut in the middle of its bytes, and `end` then sends half a JSON object.
+    that is not streamed ends in the middle of its bytes, and `end` then sends half a JSON object.
     """
 
     reply: Good
     after: Literal["role", "text", "call", "arguments", "finish"] = "arguments"
     how: Literal["end", "eof", "reset"] = "end"
     done: bool = False
-    """Send `[DONE]` after the cut, as some gateways do."""
+    """Whether the server sends `[DONE]` after the cut, as some gateways do."""
 
 
 class ErrorEvent(msgspec.Struct, frozen=True):
-    """A 200 stream that says it has failed (F20), after its first event."""
+    """A stream with the status 200 that reports an error after its first event (F20)."""
 
     message: str = "The server had an error while processing your request."
     kind: str = "server_error"
@@ -71,88 +70,92 @@ class ErrorEvent(msgspec.Struct, frozen=True):
 
 
 class Malformed(msgspec.Struct, frozen=True):
-    """Not JSON where JSON has to be (F21)."""
+    """Text that is not JSON, in place of JSON (F21)."""
 
     text: str = '{"id": "chatcmpl-1", "choices": [{"index": 0, "delta": {"content": "half'
 
 
 class HugeLine(msgspec.Struct, frozen=True):
-    """One line of this many bytes (F21)."""
+    """One line of `size_bytes` bytes (F21)."""
 
     size_bytes: int = 100_000_000
 
 
 class Split(msgspec.Struct, frozen=True):
-    """A good reply in pieces of this many bytes, through the middle of characters too (F21)."""
+    """A correct reply in pieces of `size_bytes` bytes, which may split a character (F21)."""
 
     reply: Good
     size_bytes: int = 1
 
 
 class SlowTokens(msgspec.Struct, frozen=True):
-    """A good reply, with this many seconds before each event; not streamed, once before the whole."""
+    """A correct reply with `each_s` seconds before each event, or once before a reply that is not streamed."""
 
     reply: Good
     each_s: float = 1.0
 
 
 class KeepAlives(msgspec.Struct, frozen=True):
-    """Comments (streamed) or white space (not), for ever (F21)."""
+    """Endless comments, or white space if the reply is not streamed (F21)."""
 
     each_s: float = 1.0
     line: str | None = None
-    """Sent instead of a comment, for example the `ping` event of another protocol."""
+    """The line that is sent instead of a comment, for example the `ping` event of another protocol."""
 
 
 class Silence(msgspec.Struct, frozen=True):
-    """No answer until the client goes away (F22)."""
+    """No answer until the client disconnects (F22)."""
 
     after_head: bool = False
-    """Send the status line and headers first."""
+    """Whether the server sends the status line and headers first."""
 
 
 class Reset(msgspec.Struct, frozen=True):
     """The connection is reset before any answer."""
 
 
-Fault = Status | Cut | ErrorEvent | Malformed | HugeLine | Split | SlowTokens | KeepAlives | Silence | Reset
+Fault = (
+    ErrorStatus | Cut | ErrorEvent | Malformed | HugeLine | Split | SlowTokens | KeepAlives | Silence | Reset
+)
 Answer = Good | Fault | Raw
 
 
-def raw(request: ChatRequest, given: Answer) -> Raw:  # noqa: C901  # one branch a kind of answer
-    """The bytes of a handler's answer."""
+def make_raw(request: ChatRequest, given: Answer) -> Raw:  # noqa: C901  # one branch for each kind of answer
+    """Returns a handler's answer as bytes."""
     if isinstance(given, Raw):
         return given
     if isinstance(given, (str, Reply, Assistant, ModelReply)):
-        return wire.answer(request, wire.whole(given, request.number))
-    if isinstance(given, Status):
+        return wire.answer_reply(request, wire.complete_reply(given, request.number))
+    if isinstance(given, ErrorStatus):
         headers = None if given.retry_after is None else {"retry-after": given.retry_after}
-        return wire.error(given.status, given.message, kind=given.kind, code=given.code, headers=headers)
+        return wire.answer_error(
+            given.status, given.message, kind=given.kind, code=given.code, headers=headers
+        )
     if isinstance(given, Cut):
-        return _cut(request, given)
+        return _cut_off(request, given)
     if isinstance(given, ErrorEvent):
         failed = {"error": {"message": given.message, "type": given.kind, "param": None, "code": given.code}}
         if not request.stream:
-            return wire.as_json(200, failed)
-        first = wire.events(request, wire.whole("…", request.number))[0][1]
-        return wire.stream(first, b"data: " + msgspec.json.encode(failed) + b"\n\n")
+            return wire.answer_json(200, failed)
+        first = wire.build_events(request, wire.complete_reply("…", request.number))[0][1]
+        return wire.answer_stream(first, b"data: " + msgspec.json.encode(failed) + b"\n\n")
     if isinstance(given, Malformed):
         text = given.text.encode()
         if request.stream:
-            return wire.stream(b"data: " + text + b"\n\n", b"data: [DONE]\n\n")
+            return wire.answer_stream(b"data: " + text + b"\n\n", b"data: [DONE]\n\n")
         return Raw(headers={"content-type": "application/json"}, parts=(text,), content_length=len(text))
     if isinstance(given, HugeLine):
-        return _huge(request, given)
+        return _make_huge_line(request, given)
     if isinstance(given, Split):
-        good = wire.answer(request, wire.whole(given.reply, request.number))
+        good = wire.answer_reply(request, wire.complete_reply(given.reply, request.number))
         data = b"".join(part for part in good.parts if isinstance(part, bytes))
         size = given.size_bytes
         pieces = tuple(data[start : start + size] for start in range(0, len(data), size))
         return msgspec.structs.replace(good, parts=pieces)
     if isinstance(given, SlowTokens):
-        return _slow(request, given)
+        return _slow_down(request, given)
     if isinstance(given, KeepAlives):
-        return _keep_alives(request, given)
+        return _send_keep_alives(request, given)
     if isinstance(given, Silence):
         return Raw(status=200 if given.after_head else None, ending="hang")
     if isinstance(given, Reset):  # pyright: ignore[reportUnnecessaryIsInstance]  # closed by assert_never below
@@ -160,54 +163,54 @@ def raw(request: ChatRequest, given: Answer) -> Raw:  # noqa: C901  # one branch
     assert_never(given)
 
 
-def _cut(request: ChatRequest, given: Cut) -> Raw:
-    reply = wire.whole(given.reply, request.number)
+def _cut_off(request: ChatRequest, given: Cut) -> Raw:
+    reply = wire.complete_reply(given.reply, request.number)
     if not request.stream:
-        body = msgspec.json.encode(wire.completion(request, reply))
+        body = msgspec.json.encode(wire.build_completion(request, reply))
         half = body[: len(body) // 2]
         length = len(half) if given.how == "end" else len(body)
         json = {"content-type": "application/json"}
         return Raw(headers=json, parts=(half,), content_length=length, ending=given.how)
     kept: list[bytes | float] = []
-    for what, data in wire.events(request, reply):
+    for what, data in wire.build_events(request, reply):
         kept.append(data)
         if what == given.after:
             break
     if given.done:
         kept.append(b"data: [DONE]\n\n")
-    return wire.stream(*kept, ending=given.how)
+    return wire.answer_stream(*kept, ending=given.how)
 
 
-def _huge(request: ChatRequest, given: HugeLine) -> Raw:
+def _make_huge_line(request: ChatRequest, given: HugeLine) -> Raw:
     block = b"x" * 65_536
 
-    def parts() -> Iterator[bytes]:
+    def generate() -> Iterator[bytes]:
         yield b'data: {"x": "' if request.stream else b'{"x": "'
         for _ in range(given.size_bytes // len(block)):
             yield block
         yield b'"}\n\n'
 
     return (
-        wire.endless(parts())
+        wire.answer_endless(generate())
         if request.stream
-        else Raw(parts=parts(), headers={"content-type": "application/json"})
+        else Raw(parts=generate(), headers={"content-type": "application/json"})
     )
 
 
-def _slow(request: ChatRequest, given: SlowTokens) -> Raw:
-    reply = wire.whole(given.reply, request.number)
+def _slow_down(request: ChatRequest, given: SlowTokens) -> Raw:
+    reply = wire.complete_reply(given.reply, request.number)
     if not request.stream:
-        good = wire.as_json(200, wire.completion(request, reply))
+        good = wire.answer_json(200, wire.build_completion(request, reply))
         return msgspec.structs.replace(good, parts=(given.each_s, *good.parts))
     parts: list[bytes | float] = []
-    for _, data in wire.events(request, reply):
+    for _, data in wire.build_events(request, reply):
         parts += [given.each_s, data]
-    return wire.stream(*parts)
+    return wire.answer_stream(*parts)
 
 
-def _keep_alives(request: ChatRequest, given: KeepAlives) -> Raw:
+def _send_keep_alives(request: ChatRequest, given: KeepAlives) -> Raw:
     if not request.stream:
         beat = (given.line or " ").encode()
         return Raw(headers={"content-type": "application/json"}, parts=itertools.cycle((beat, given.each_s)))
     beat = f"{given.line}\n\n".encode() if given.line else b": keep-alive\n\n"
-    return wire.endless(itertools.cycle((beat, given.each_s)))
+    return wire.answer_endless(itertools.cycle((beat, given.each_s)))

@@ -1,4 +1,4 @@
-"""Recorded conversations, played back by a `ModelServer`: every request must equal a recorded prefix."""
+"""Recorded conversations that a `ModelServer` plays back. Every request must equal a prefix of a recording."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ import msgspec
 from seawall.core.canonical import to_canonical_bytes
 from seawall.core.errors import Misused
 from seawall.models.protocol import Assistant, ModelReply, ToolCall, Usage
-from seawall.testing.wire import ChatRequest, Raw, comparable, error
+from seawall.testing.wire import ChatRequest, Raw, answer_error, make_comparable
 
-_KEPT_MISMATCHES = 100  # with their diffs; further ones are counted
+_KEPT_MISMATCHES = 100  # kept with their differences; further ones are only counted
 _SHOWN_CHARS = 300  # of a value that differs
-_BEFORE_CHARS = 60  # of what is equal before the first difference in it
+_BEFORE_CHARS = 60  # shown of the equal text before the first difference
 
 
 class Mismatch(msgspec.Struct, frozen=True, kw_only=True):
-    """A request that is no prefix of its recording."""
+    """A request that is not a prefix of its recording."""
 
     request: int
     conversation: str | None
     at: int
-    """The first message that differs, counted from 0."""
+    """The index of the first message that differs, from 0."""
     problem: str
-    """The field that differs, or why there is no reply."""
+    """The field that differs, or the reason why there is no reply."""
     expected: str
     got: str
 
@@ -42,14 +42,14 @@ class Mismatch(msgspec.Struct, frozen=True, kw_only=True):
 class Recording:
     """A handler that answers each request as recorded, or with a 400 and a `Mismatch`.
 
-    Rows have `id` and `messages` in OpenAI's form. A request says which conversation it belongs to with the
-    header `x-seawall-conversation`, the field `user`, or `metadata.conversation`:
+    Each row has `id` and `messages` in OpenAI's form. A request names its conversation by the header
+    `x-seawall-conversation`, the field `user`, or `metadata.conversation`:
 
         ModelRequest(…, settings={"extra_headers": {"x-seawall-conversation": "0-0-0"}})
 
-    Its whole message list must then equal that conversation's beginning, and the reply is the assistant's
-    message that follows. Without a key the list is looked up among all conversations, and is a mismatch where
-    several go on from it differently. Fields are compared as `wire.comparable` says.
+    Its whole message list must then equal the beginning of that conversation, and the reply is the assistant's
+    message that follows. If a request names none, all conversations are searched for its list; it is a mismatch if
+    several continue it differently. `wire.make_comparable` says how fields are compared.
     """
 
     def __init__(self, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -66,7 +66,7 @@ class Recording:
 
     @classmethod
     def load(cls, path: str | Path) -> Recording:
-        """Rows from a file of JSON lines, gzipped if it ends in `.gz`. Raises `Misused` naming a bad line."""
+        """Reads rows from a file of JSON lines, gzipped if its name ends in `.gz`. Raises `Misused`, which names a bad line."""
         path = Path(path)
         try:
             data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
@@ -78,14 +78,14 @@ class Recording:
                 row = msgspec.json.decode(line)
                 rows.append({"id": row["id"], "messages": row["messages"]})
             except (msgspec.DecodeError, KeyError, TypeError) as failed:
-                raise Misused(f"{path}, line {number} is no recorded conversation: {failed!r}") from failed
+                raise Misused(f"{path}, line {number} is not a recorded conversation: {failed!r}") from failed
         return cls(rows)
 
     def _add(self, key: str, messages: list[dict[str, Any]]) -> None:
         if key in self._messages:
             raise Misused(f"two recorded conversations have the id {key!r}")
         self._messages[key] = messages
-        digests = _digests(messages)
+        digests = _digest_prefixes(messages)
         self._prefixes[key] = digests
         for place, message in enumerate(messages):
             if message["role"] == "assistant":
@@ -99,16 +99,16 @@ class Recording:
 
     @property
     def mismatches(self) -> list[Mismatch]:
-        """The latest mismatches; `mismatched` counts them all."""
+        """The latest mismatches; `mismatched` counts all of them."""
         return list(self._mismatches)
 
     @property
     def finished(self) -> set[str]:
-        """Conversations whose last recorded reply was asked for."""
+        """The conversations whose last recorded reply was requested."""
         return set(self._finished)
 
     def report(self) -> dict[str, Any]:
-        """Counts and the kept mismatches, for JSON."""
+        """Returns the counts and the kept mismatches, for JSON."""
         return {
             "conversations": len(self._messages),
             "finished": len(self._finished),
@@ -123,66 +123,66 @@ class Recording:
         )
 
     def __call__(self, request: ChatRequest) -> ModelReply | Raw:
-        """The recorded reply to a request, or a 400 with the difference."""
+        """Returns the recorded reply to a request, or a 400 with the difference."""
         messages, key = request.messages, request.conversation
         place = len(messages)
-        found = self._keyed(request, key) if key is not None else self._looked_up(request)
+        found = self._find_by_key(request, key) if key is not None else self._find_by_messages(request)
         if isinstance(found, Mismatch):
             self.mismatched += 1
             self._mismatches.append(found)
-            return error(400, str(found), code="recording_mismatch")
+            return answer_error(400, str(found), code="recording_mismatch")
         self.matched += 1
         if place == self._last[found]:
             self._finished.add(found)
-        return _reply(self._messages[found][place], place)
+        return _make_reply(self._messages[found][place], place)
 
-    def _keyed(self, request: ChatRequest, key: str) -> str | Mismatch:
+    def _find_by_key(self, request: ChatRequest, key: str) -> str | Mismatch:
         recorded = self._messages.get(key)
         place = len(request.messages)
         if recorded is None:
             known = f"{len(self._messages)} conversations"
-            return self._mismatch(request, key, 0, "unknown conversation", f"one of {known}", key)
+            return self._make_mismatch(request, key, 0, "unknown conversation", f"one of {known}", key)
         answers = place < len(recorded) and recorded[place]["role"] == "assistant"
-        if answers and _digest_of_all(request.messages) == self._prefixes[key][place]:
+        if answers and _digest_messages(request.messages) == self._prefixes[key][place]:
             return key
-        return self._difference(request, key)
+        return self._find_difference(request, key)
 
-    def _looked_up(self, request: ChatRequest) -> str | Mismatch:
+    def _find_by_messages(self, request: ChatRequest) -> str | Mismatch:
         messages = request.messages
-        keys = self._by_prefix.get(_digest_of_all(messages), [])
+        keys = self._by_prefix.get(_digest_messages(messages), [])
         if keys:
-            nexts = {to_canonical_bytes(comparable(self._messages[key][len(messages)])) for key in keys}
+            nexts = {to_canonical_bytes(make_comparable(self._messages[key][len(messages)])) for key in keys}
             if len(nexts) == 1:
                 return keys[0]
             known = ", ".join(keys[:5])
             problem = f"{len(keys)} conversations go on differently from here; name one"
-            return self._mismatch(request, None, len(messages), problem, f"one of {known}", "no key")
-        best = max(self._messages, key=lambda key: _common(self._messages[key], messages), default=None)
+            return self._make_mismatch(request, None, len(messages), problem, f"one of {known}", "no key")
+        best = max(self._messages, key=lambda key: _count_equal(self._messages[key], messages), default=None)
         if best is None:
-            return self._mismatch(request, None, 0, "the recording is empty", "nothing", "a request")
-        return self._difference(request, best)
+            return self._make_mismatch(request, None, 0, "the recording is empty", "nothing", "a request")
+        return self._find_difference(request, best)
 
-    def _difference(self, request: ChatRequest, key: str) -> Mismatch:
+    def _find_difference(self, request: ChatRequest, key: str) -> Mismatch:
         recorded, messages = self._messages[key], request.messages
-        at = _common(recorded, messages)
+        at = _count_equal(recorded, messages)
         if at == len(messages):
             role = recorded[at]["role"] if at < len(recorded) else None
             expected = "the end of the recording" if role is None else f"a {role} message to come first"
-            return self._mismatch(
+            return self._make_mismatch(
                 request, key, at, "no reply is recorded here", expected, "a request for one"
             )
-        got = _shown(messages[at])
+        got = _shorten(messages[at])
         if at >= len(recorded):
-            return self._mismatch(
+            return self._make_mismatch(
                 request, key, at, "goes on after the recorded end", f"{len(recorded)} messages", got
             )
-        want, have = comparable(recorded[at]), comparable(messages[at])
+        want, have = make_comparable(recorded[at]), make_comparable(messages[at])
         fields = [name for name in {**want, **have} if want.get(name) != have.get(name)]
         name = "role" if "role" in fields else fields[0]
-        shown = _differing(want.get(name), have.get(name))
-        return self._mismatch(request, key, at, f"{name} differs", *shown)
+        shown = _show_difference(want.get(name), have.get(name))
+        return self._make_mismatch(request, key, at, f"{name} differs", *shown)
 
-    def _mismatch(
+    def _make_mismatch(
         self, request: ChatRequest, key: str | None, at: int, problem: str, expected: str, got: str
     ) -> Mismatch:
         return Mismatch(
@@ -190,49 +190,49 @@ class Recording:
         )
 
 
-def _digests(messages: Iterable[Mapping[str, Any]]) -> list[bytes]:
-    """For each position the digest of the messages before it."""
+def _digest_prefixes(messages: Iterable[Mapping[str, Any]]) -> list[bytes]:
+    """Returns for each position the digest of the messages before it."""
     running = hashlib.blake2b(digest_size=16)
     made = [running.digest()]
     for message in messages:
-        running.update(to_canonical_bytes(comparable(message)))
+        running.update(to_canonical_bytes(make_comparable(message)))
         running.update(b"\n")
         made.append(running.digest())
     return made
 
 
-def _digest_of_all(messages: Iterable[Mapping[str, Any]]) -> bytes:
+def _digest_messages(messages: Iterable[Mapping[str, Any]]) -> bytes:
     running = hashlib.blake2b(digest_size=16)
     for message in messages:
-        running.update(to_canonical_bytes(comparable(message)))
+        running.update(to_canonical_bytes(make_comparable(message)))
         running.update(b"\n")
     return running.digest()
 
 
-def _common(recorded: list[dict[str, Any]], messages: list[dict[str, Any]]) -> int:
-    """How many messages at the beginning are equal."""
+def _count_equal(recorded: list[dict[str, Any]], messages: list[dict[str, Any]]) -> int:
+    """Returns how many messages at the beginning are equal."""
     for place, (want, have) in enumerate(zip(recorded, messages, strict=False)):
-        if comparable(want) != comparable(have):
+        if make_comparable(want) != make_comparable(have):
             return place
     return min(len(recorded), len(messages))
 
 
-def _shown(value: object) -> str:
+def _shorten(value: object) -> str:
     text = value if isinstance(value, str) else to_canonical_bytes(value).decode()
     return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}… ({len(text)} characters)"
 
 
-def _differing(want: object, have: object) -> tuple[str, str]:
-    """Both values, from a little before their first difference."""
+def _show_difference(want: object, have: object) -> tuple[str, str]:
+    """Returns both values, each from a little before their first difference."""
     texts = [repr(one) if isinstance(one, str) else to_canonical_bytes(one).decode() for one in (want, have)]
     pairs = enumerate(zip(*texts, strict=False))
     first = next((place for place, (a, b) in pairs if a != b), min(map(len, texts)))
     start = max(0, first - _BEFORE_CHARS)
     lead = f"(at {start}) …" if start else ""
-    return lead + _shown(texts[0][start:]), lead + _shown(texts[1][start:])
+    return lead + _shorten(texts[0][start:]), lead + _shorten(texts[1][start:])
 
 
-def _reply(message: Mapping[str, Any], place: int) -> ModelReply:
+def _make_reply(message: Mapping[str, Any], place: int) -> ModelReply:
     given = cast("list[dict[str, Any]]", message.get("tool_calls") or [])
     made = tuple(ToolCall(one["id"], one["function"]["name"], one["function"]["arguments"]) for one in given)
     return ModelReply(

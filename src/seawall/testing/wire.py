@@ -1,4 +1,4 @@
-"""The OpenAI chat-completions wire protocol, from the server's side: pure functions over bytes and structs."""
+"""OpenAI's chat-completions protocol, on the server's side: pure functions over bytes and structs."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ from seawall.models.protocol import Assistant, Finish, ModelReply, ToolCall, Usa
 from seawall.models.scripted import Reply
 
 CONVERSATION_HEADER = "x-seawall-conversation"
-"""Names the conversation that a request belongs to; see `ChatRequest.conversation`."""
+"""The header that names the conversation of a request; see `ChatRequest.conversation`."""
 
-Ending = Literal[
-    "end",  # as HTTP has it: the connection stays usable
-    "eof",  # the connection is closed, also where more was announced
-    "reset",  # the connection is reset (RST)
-    "hang",  # nothing more, until the client goes away
+ConnectionEnd = Literal[
+    "end",  # the body ends as HTTP says, and the connection stays usable
+    "eof",  # the server closes the connection, even if it announced a longer body
+    "reset",  # the server resets the connection (RST)
+    "hang",  # the server sends nothing more until the client disconnects
 ]
 
 
 class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A request as the server got it. `body` is the decoded JSON, whatever the path."""
+    """A request as the server received it. `body` is the decoded JSON, whatever the path."""
 
     number: int
-    """Counts from 1, over all connections of the server."""
+    """The request's number, from 1, over all connections of the server."""
     path: str
     headers: dict[str, str]
-    """Names in lower case."""
+    """The headers; names are in lower case."""
     body: dict[str, Any]
 
     @property
     def messages(self) -> list[dict[str, Any]]:
-        """The whole message list, as sent."""
+        """The whole message list, as the client sent it."""
         return self.body.get("messages") or []
 
     @property
     def model(self) -> str:
-        """The model that was asked for."""
+        """The model that the request names."""
         return str(self.body.get("model", ""))
 
     @property
     def stream(self) -> bool:
-        """Whether the reply is to be streamed."""
+        """Whether the request asks for a streamed reply."""
         return self.body.get("stream") is True
 
     @property
@@ -56,18 +56,18 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Raw(msgspec.Struct, frozen=True, kw_only=True):
-    """An answer down to its bytes. Every other answer is turned into one of these.
+    """An answer as bytes. The server converts every other answer to one of these.
 
-    `parts` are bytes to send and floats: seconds to wait on the server's clock; it may be endless.
+    `parts` are bytes to send, and floats: seconds to wait on the server's clock. There may be endlessly many.
     """
 
     status: int | None = 200
-    """None: not even a status line."""
+    """The status; None: the server does not even send a status line."""
     headers: Mapping[str, str] = {}
     parts: Iterable[bytes | float] = ()
-    ending: Ending = "end"
+    ending: ConnectionEnd = "end"
     content_length: int | None = None
-    """None: chunked transfer encoding."""
+    """Bytes that the header announces; None: chunked transfer encoding."""
 
 
 _encoder = msgspec.json.Encoder()
@@ -76,13 +76,13 @@ _SSE = {"content-type": "text/event-stream", "cache-control": "no-cache"}
 _DONE = b"data: [DONE]\n\n"
 
 
-def as_json(status: int, value: object, headers: Mapping[str, str] | None = None) -> Raw:
-    """An answer of one JSON body."""
+def answer_json(status: int, value: object, headers: Mapping[str, str] | None = None) -> Raw:
+    """Returns an answer with one JSON body."""
     body = _encoder.encode(value)
     return Raw(status=status, headers={**_JSON, **(headers or {})}, parts=(body,), content_length=len(body))
 
 
-def error(
+def answer_error(
     status: int,
     message: str,
     *,
@@ -90,13 +90,13 @@ def error(
     code: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Raw:
-    """An error in OpenAI's form."""
+    """Returns an error in OpenAI's form."""
     body = {"error": {"message": message, "type": kind, "param": None, "code": code}}
-    return as_json(status, body, headers)
+    return answer_json(status, body, headers)
 
 
-def whole(given: str | Reply | Assistant | ModelReply, number: int) -> ModelReply:
-    """A complete reply of what a handler returned; calls without an id get one from `number`."""
+def complete_reply(given: str | Reply | Assistant | ModelReply, number: int) -> ModelReply:
+    """Returns a complete reply for a handler's answer; a call without an id gets one that is made from `number`."""
     if isinstance(given, ModelReply):
         return given
     if isinstance(given, str):
@@ -112,11 +112,11 @@ def whole(given: str | Reply | Assistant | ModelReply, number: int) -> ModelRepl
     return ModelReply(message=Assistant(given.content, made), usage=usage, finish=finish)
 
 
-def _call(one: ToolCall) -> dict[str, Any]:
+def _write_call(one: ToolCall) -> dict[str, Any]:
     return {"id": one.id, "type": "function", "function": {"name": one.name, "arguments": one.arguments}}
 
 
-def _usage(usage: Usage) -> dict[str, int]:
+def _write_usage(usage: Usage) -> dict[str, int]:
     return {
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,
@@ -124,28 +124,28 @@ def _usage(usage: Usage) -> dict[str, int]:
     }
 
 
-def completion(request: ChatRequest, reply: ModelReply) -> dict[str, Any]:
-    """A `chat.completion` object."""
+def build_completion(request: ChatRequest, reply: ModelReply) -> dict[str, Any]:
+    """Returns a `chat.completion` object."""
     message: dict[str, Any] = {"role": "assistant", "content": reply.message.content}
     if reply.message.calls:
-        message["tool_calls"] = [_call(one) for one in reply.message.calls]
+        message["tool_calls"] = [_write_call(one) for one in reply.message.calls]
     return {
         "id": f"chatcmpl-{request.number}",
         "object": "chat.completion",
         "created": 1_767_225_600,
         "model": request.model,
         "choices": [{"index": 0, "message": message, "finish_reason": reply.finish}],
-        "usage": _usage(reply.usage),
+        "usage": _write_usage(reply.usage),
     }
 
 
-def _halves(text: str) -> list[str]:
+def _halve(text: str) -> list[str]:
     middle = (len(text) + 1) // 2
     return [half for half in (text[:middle], text[middle:]) if half]
 
 
-def events(request: ChatRequest, reply: ModelReply) -> list[tuple[str, bytes]]:
-    """The stream's events with what each is: `role`, `text`, `call`, `arguments`, `finish`, `usage`, `done`."""
+def build_events(request: ChatRequest, reply: ModelReply) -> list[tuple[str, bytes]]:
+    """Returns the stream's events, each with its kind: `role`, `text`, `call`, `arguments`, `finish`, `usage`, `done`."""
     base: dict[str, Any] = {
         "id": f"chatcmpl-{request.number}",
         "object": "chat.completion.chunk",
@@ -159,43 +159,44 @@ def events(request: ChatRequest, reply: ModelReply) -> list[tuple[str, bytes]]:
         made.append((what, b"data: " + _encoder.encode(chunk) + b"\n\n"))
 
     add("role", {"role": "assistant", "content": ""})
-    for piece in _halves(reply.message.content or ""):
+    for piece in _halve(reply.message.content or ""):
         add("text", {"content": piece})
     for place, one in enumerate(reply.message.calls):
-        begun = {"index": place, **_call(one)}
+        begun = {"index": place, **_write_call(one)}
         add("call", {"tool_calls": [{**begun, "function": {"name": one.name, "arguments": ""}}]})
-        for piece in _halves(one.arguments):
+        for piece in _halve(one.arguments):
             add("arguments", {"tool_calls": [{"index": place, "function": {"arguments": piece}}]})
     add("finish", {}, reply.finish)
     options = request.body.get("stream_options")
     if isinstance(options, dict) and cast("dict[str, Any]", options).get("include_usage"):
-        chunk: dict[str, Any] = {**base, "choices": [], "usage": _usage(reply.usage)}
+        chunk: dict[str, Any] = {**base, "choices": [], "usage": _write_usage(reply.usage)}
         made.append(("usage", b"data: " + _encoder.encode(chunk) + b"\n\n"))
     made.append(("done", _DONE))
     return made
 
 
-def answer(request: ChatRequest, reply: ModelReply) -> Raw:
-    """A good answer, streamed or not, as the request asks."""
+def answer_reply(request: ChatRequest, reply: ModelReply) -> Raw:
+    """Returns a correct answer, streamed if the request asks for that."""
     if not request.stream:
-        return as_json(200, completion(request, reply))
-    return stream(b"".join(data for _, data in events(request, reply)))
+        return answer_json(200, build_completion(request, reply))
+    return answer_stream(b"".join(data for _, data in build_events(request, reply)))
 
 
-def stream(*parts: bytes | float, ending: Ending = "end") -> Raw:
-    """An event stream of these parts."""
+def answer_stream(*parts: bytes | float, ending: ConnectionEnd = "end") -> Raw:
+    """Returns an event stream of these parts."""
     return Raw(headers=_SSE, parts=parts, ending=ending)
 
 
-def endless(parts: Iterable[bytes | float]) -> Raw:
-    """An event stream that may never end."""
+def answer_endless(parts: Iterable[bytes | float]) -> Raw:
+    """Returns an event stream that may never end."""
     return Raw(headers=_SSE, parts=parts)
 
 
-def comparable(message: Mapping[str, Any]) -> dict[str, Any]:
-    """A message as it is compared: absent and null are one, and a tool's name beside its call id is left out.
+def make_comparable(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a message in the form in which messages are compared.
 
-    Content given as a list of text parts is their text. Every other field stays and has to be equal.
+    An absent field and null are equal, and a tool's name beside its call id is left out. Content that is a list of
+    text parts becomes their text. Every other field stays, and must be equal.
     """
     made: dict[str, Any] = {key: value for key, value in message.items() if value is not None}
     if made.get("role") == "tool":

@@ -16,7 +16,7 @@ import msgspec
 from seawall.core.clock import Clock, SystemClock
 from seawall.core.errors import Misused
 from seawall.testing import wire
-from seawall.testing.faults import Answer, Status, raw
+from seawall.testing.faults import Answer, ErrorStatus, make_raw
 from seawall.testing.wire import ChatRequest, Raw
 
 try:
@@ -27,8 +27,8 @@ except ImportError as missing:  # pragma: no cover  # an extra
 Handler = Callable[[ChatRequest], Answer | Awaitable[Answer]]
 
 _READ_BYTES = 65_536
-_KEPT_LINES = 1000  # of the log: some 100 kB
-_STOPPED_AFTER_S = 5.0  # of real time, for connections to close once they are cancelled
+_KEPT_LINES = 1000  # lines of the log: about 100 kB
+_STOPPED_AFTER_S = 5.0  # real seconds in which cancelled connections have to close
 
 
 class LoggedRequest(msgspec.Struct, frozen=True):
@@ -40,16 +40,16 @@ class LoggedRequest(msgspec.Struct, frozen=True):
     stream: bool
     messages: int
     status: int | None
-    """None: no status line was sent."""
+    """The status; None: no status line was sent."""
 
 
 class ModelServer:
     """Answers each request with what `handler` returns for it: text, calls, a `Fault`, or `Raw` bytes.
 
-    `handler` is a function of the request, sync or async, or a list of answers in the order of arrival (503
-    after its end). It is bound to loopback and nothing else. Bounds: `max_connections` open connections (more
-    get a 503), `max_body_bytes` of a request (413), `idle_s` for a request to arrive (then closed),
-    `keep_requests` requests kept, and 1,000 log lines.
+    `handler` is a function of the request, sync or async, or a list of answers in the order of arrival; after the
+    end of the list each request gets a 503. The server binds to loopback only. Bounds: `max_connections` open
+    connections (a further one gets a 503), `max_body_bytes` of a request (413), `idle_s` for a request to arrive
+    (then the server closes the connection), `keep_requests` requests that are kept, and 1,000 log lines.
     """
 
     def __init__(
@@ -77,13 +77,13 @@ class ModelServer:
         self._server: asyncio.Server | None = None
         self._open: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self.request_count = 0
-        """Requests that arrived whole, over the server's life."""
+        """Complete requests since the server was made."""
         self.shed_count = 0
-        """Connections turned away because `max_connections` were open."""
+        """Connections that were rejected because `max_connections` were open."""
 
     @property
     def base_url(self) -> str:
-        """What an OpenAI client takes as its base URL."""
+        """The base URL for an OpenAI client."""
         return f"{self.origin}/v1"
 
     @property
@@ -108,7 +108,7 @@ class ModelServer:
         return len(self._open)
 
     async def start(self) -> None:
-        """Bind and listen. Raises `Misused` where the port is taken."""
+        """Binds and listens. Raises `Misused` if the port is in use."""
         if self._server is not None:
             raise Misused(f"the model server already listens at {self.base_url}")
         try:
@@ -118,7 +118,7 @@ class ModelServer:
         self._port = int(self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
-        """Close the listener and every connection."""
+        """Closes the listener and every connection."""
         if self._server is None:
             return
         self._server.close()
@@ -154,9 +154,9 @@ class ModelServer:
             else:
                 await _Connection(self, reader, writer).serve()
         except (ConnectionError, h11.ProtocolError, TimeoutError):
-            pass  # the client went away, or does not speak HTTP: the connection is closed
+            pass  # the client disconnected, or does not speak HTTP: the server closes the connection
         except asyncio.CancelledError:
-            pass  # stop(): the task ends here, and nobody awaits its result
+            pass  # stop() cancelled the task, and nothing awaits its result
         finally:
             self._open.pop(task, None)
             writer.close()
@@ -164,7 +164,7 @@ class ModelServer:
                 await writer.wait_closed()
 
     async def answer(self, path: str, headers: dict[str, str], body: bytes) -> Raw:
-        """The answer to one request, which is counted and kept."""
+        """Returns the answer to one request, after counting and keeping the request."""
         self.request_count += 1
         number = self.request_count
         try:
@@ -173,16 +173,16 @@ class ModelServer:
             decoded = error
         if not isinstance(decoded, dict):
             self._log.append(LoggedRequest(number, path, "", False, 0, 400))
-            return wire.error(400, f"the body is no JSON object: {decoded}")
+            return wire.answer_error(400, f"the body is not a JSON object: {decoded}")
         request = ChatRequest(number=number, path=path, headers=headers, body=cast("dict[str, Any]", decoded))
         self._requests.append(request)
         try:
             given = self._handler(request)
             if isinstance(given, Awaitable):
                 given = await given
-            made = raw(request, given)
+            made = make_raw(request, given)
         except Exception as error:  # noqa: BLE001  # a handler's mistake must reach the test that made it
-            made = wire.error(
+            made = wire.answer_error(
                 500, f"the handler raised {type(error).__name__}: {error}", kind="handler_error"
             )
         self._log.append(
@@ -191,7 +191,7 @@ class ModelServer:
         return made
 
     async def pause(self, delay_s: float, reader: asyncio.StreamReader) -> None:
-        """Wait on the clock; raises `ConnectionError` as soon as the client goes away."""
+        """Waits on the clock. Raises `ConnectionError` as soon as the client disconnects."""
         sleeping = asyncio.ensure_future(self._clock.sleep(delay_s))
         gone = asyncio.ensure_future(reader.read(1))
         try:
@@ -209,7 +209,7 @@ class ModelServer:
 
 
 class _Connection:
-    """One connection: requests one after another, each answered before the next is read."""
+    """One connection. It answers each request before it reads the next one."""
 
     def __init__(
         self, server: ModelServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -220,7 +220,7 @@ class _Connection:
         self._timed_out = False
 
     async def serve(self) -> None:
-        """Answer requests until either side closes."""
+        """Answers requests until either side closes the connection."""
         while True:
             timer = self._clock.call_later(self._idle_s, self._expire)
             try:
@@ -244,7 +244,7 @@ class _Connection:
         self._writer.transport.abort()
 
     async def _read(self) -> tuple[str, dict[str, str], bytes] | Raw | None:
-        """The next request; an answer where it is too large; None when the client is done."""
+        """Returns the next request, or an answer if it is too large, or None if the client has finished."""
         http, parts, size = self._http, list[bytes](), 0
         path, headers = "", dict[str, str]()
         while True:
@@ -257,7 +257,7 @@ class _Connection:
             elif isinstance(event, h11.Data):
                 size += len(event.data)
                 if size > self._max_body_bytes:
-                    return wire.error(413, f"the body is larger than {self._max_body_bytes} bytes")
+                    return wire.answer_error(413, f"the body is larger than {self._max_body_bytes} bytes")
                 parts.append(bytes(event.data))
             elif isinstance(event, h11.EndOfMessage):
                 return path, headers, b"".join(parts)
@@ -265,7 +265,7 @@ class _Connection:
                 return None
 
     async def _send(self, made: Raw) -> bool:
-        """Send an answer; whether the connection can be used again."""
+        """Sends an answer; returns whether the connection can be used again."""
         writer, http = self._writer, self._http
         if made.status is not None:
             headers = list(made.headers.items())
@@ -317,6 +317,6 @@ def _in_order(answers: Sequence[Answer]) -> Handler:
 
     def next_answer(request: ChatRequest) -> Answer:
         text = f"request {request.number}, and the server was given {count} answers"
-        return next(rest, Status(503, text))
+        return next(rest, ErrorStatus(503, text))
 
     return next_answer
