@@ -23,7 +23,7 @@ def served(
     use: Callable[[ProviderModel, ModelServer], Awaitable[Any]],
     **given: Any,
 ) -> Any:
-    """The result of `use` with a model over a server that gives `answer`."""
+    """Returns the result of `use` with a model over a server that answers each request with `answer`."""
 
     async def main() -> Any:
         def handler(request: ChatRequest) -> Answer:
@@ -39,7 +39,7 @@ def served(
 
 
 def failed(answer: Answer, *, streaming: bool, **given: Any) -> ModelFailed:
-    """The failure of one call, which was one request."""
+    """Returns the failure of one call, which made exactly one request."""
 
     async def use(model: ProviderModel, server: ModelServer) -> ModelFailed:
         with pytest.raises(ModelFailed) as caught:
@@ -55,7 +55,7 @@ def failed(answer: Answer, *, streaming: bool, **given: Any) -> ModelFailed:
 async def asked(
     model: ProviderModel, *, streaming: bool, request: ModelRequest = ASK
 ) -> list[TextDelta | ModelReply]:
-    """All that one call brings."""
+    """Returns everything that one call yields."""
     if streaming:
         return [item async for item in model.stream(request)]
     return [await model.respond(request)]

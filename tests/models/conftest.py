@@ -1,4 +1,4 @@
-"""What tests of the provider clients share."""
+"""Fixtures of the tests of the provider clients."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def no_keys_or_urls_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests see the environment of a machine without keys."""
+    """Removes every provider's keys and base URLs from the environment."""
     for provider in ("OPENAI", "ANTHROPIC", "GOOGLE", "GEMINI"):
         for what in ("API_KEY", "BASE_URL", "GEMINI_BASE_URL", "AUTH_TOKEN"):
             monkeypatch.delenv(f"{provider}_{what}", raising=False)

@@ -1,4 +1,4 @@
-"""Messages that were converted before are kept for the next request, within a bound."""
+"""The conversion keeps converted messages for the next request, within a bound."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prices from a list: an upper bound of each, and nothing where the list does not know."""
+"""Prices from a list: an upper bound for each model, and None if the list does not have it."""
 
 from __future__ import annotations
 

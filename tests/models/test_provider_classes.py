@@ -1,6 +1,6 @@
-"""Each provider class that the extra installs, against a server that speaks its protocol on loopback.
+"""Each provider class of the extras, against a server that speaks its protocol on loopback.
 
-What holds for all of them: a reply without a finish marker is no reply, and one call is one request.
+For all of them, a reply without a finish marker is a failure, and one call is one request.
 """
 
 from __future__ import annotations

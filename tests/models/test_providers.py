@@ -1,8 +1,10 @@
-"""What comes in from a provider: failures by their kind, and bounds on time and size."""
+"""Replies of a provider: the kind of each failure, and the bounds on time and size."""
 
 from __future__ import annotations
 
 import asyncio
+import queue
+import threading
 import tracemalloc
 from contextlib import aclosing
 from typing import Any
@@ -264,15 +266,26 @@ def test_many_calls_side_by_side_keep_their_replies_apart() -> None:
 
 
 def test_one_model_works_in_one_event_loop_after_another() -> None:
-    model = resolve("openai:m", base_url="http://127.0.0.1:9/v1")
+    urls, finished = queue.Queue[str](), threading.Event()
 
-    async def main() -> None:
-        async with ModelServer(lambda _: "ok") as server, model:
-            model._base_url = server.base_url  # each server has a port of its own
+    async def serve() -> None:
+        async with ModelServer(lambda _: "ok") as server:
+            urls.put(server.base_url)
+            await asyncio.to_thread(finished.wait)
+
+    async def main(model: ProviderModel) -> None:
+        async with model:
             assert (await model.respond(ASK)).message.content == "ok"
 
-    asyncio.run(main())
-    asyncio.run(main())
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    try:
+        model = resolve("openai:m", base_url=urls.get(timeout=30))
+        asyncio.run(main(model))
+        asyncio.run(main(model))
+    finally:
+        finished.set()
+        thread.join()
 
 
 def test_a_refused_connection_is_unreachable() -> None:
@@ -288,7 +301,7 @@ def test_a_refused_connection_is_unreachable() -> None:
 
 
 def test_a_googles_rate_limit_is_no_spend_limit_and_says_when_to_come_back() -> None:
-    """Its message speaks of billing for every limit; the details tell them apart."""
+    """Google's message mentions billing for every limit; only the details distinguish them."""
     wire = next(one for one in WIRES if one.model.startswith("google"))
     told = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "35s"}
     text = "You exceeded your current quota, please check your plan and billing details."

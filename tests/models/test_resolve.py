@@ -1,4 +1,4 @@
-"""Resolving a model, and what goes out on the wire."""
+"""How a model is resolved, and what it sends over the wire."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from seawall.models.protocol import (
     User,
 )
 from seawall.models.providers import PROVIDERS, resolve
+from seawall.models.providers.conversion import Conversion
 from seawall.models.providers.model import ProviderModel
 from seawall.testing import call, calls
 from seawall.testing.model_server import ModelServer
@@ -242,10 +243,7 @@ def test_a_setting_that_would_turn_retries_on_is_refused() -> None:
 
 
 def test_a_message_that_was_converted_once_is_not_converted_again() -> None:
-    async def use(model: ProviderModel, _: ModelServer) -> None:
-        first = User("q")
-        one = model._conversion.convert_messages([first])  # what is kept shows nowhere else
-        two = model._conversion.convert_messages([first, User("r")])  # as above
-        assert one[0].parts[0] is two[0].parts[0]
-
-    served("ok", use)
+    conversion, first = Conversion(), User("q")
+    one = conversion.convert_messages([first])
+    two = conversion.convert_messages([first, User("r")])
+    assert one[0].parts[0] is two[0].parts[0]

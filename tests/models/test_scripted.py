@@ -1,4 +1,4 @@
-"""The scripted model: what a script says is what a caller gets."""
+"""The scripted model returns what its script says."""
 
 from __future__ import annotations
 

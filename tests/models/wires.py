@@ -17,7 +17,7 @@ ARGUMENTS = '{"order_id": "1042"}'
 
 @dataclass(frozen=True)
 class Wire:
-    """One provider class and how its server talks."""
+    """One provider class, and the replies of its server."""
 
     model: str
     path: str
@@ -29,7 +29,7 @@ class Wire:
     marker: int
     """Index of the first event that says that the reply is finished."""
     in_call: int
-    """Index of an event in the middle of the call's arguments (or the call, where it comes in one piece)."""
+    """Index of an event in the middle of the call's arguments, or of the call if it comes in one piece."""
     error_event: Event
     arguments: str = ARGUMENTS
     tail: bytes = b""

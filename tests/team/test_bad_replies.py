@@ -1,4 +1,4 @@
-"""What a model may say that makes no sense. It is told, and nothing is lost."""
+"""Replies of a model that make no sense: the model is told what is wrong, and nothing is lost."""
 
 from __future__ import annotations
 

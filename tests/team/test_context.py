@@ -1,4 +1,4 @@
-"""What a model is sent is looked up once, and is right for every state of a frame."""
+"""The messages that are sent to a model are read once, and are right for every state of a frame."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Teams that can't be: each is refused when it is defined, by the name of what is wrong."""
+"""Teams that are not valid: each raises an error when it is defined, and the error names what is wrong."""
 
 from __future__ import annotations
 

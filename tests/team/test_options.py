@@ -1,4 +1,4 @@
-"""What is of another type is told where it is made, with its value."""
+"""An option of another type raises an error where it is given, and the error names its value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a team with a planner may look like, and what it learns from its runs."""
+"""Definitions of teams with a planner, and what the planner learns from runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tools: what they may return, how they may fail, and what cannot be one."""
+"""Tools: what they may return, how they may fail, and which functions can't be one."""
 
 from __future__ import annotations
 

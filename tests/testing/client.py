@@ -1,4 +1,4 @@
-"""A client that shows the bytes: HTTP/1.1 by hand, so that nothing is retried, decoded or hidden."""
+"""A client that shows the bytes: it writes HTTP/1.1 itself, so nothing is retried, decoded or hidden."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from seawall.testing.model_server import ModelServer
 
 @dataclass
 class Got:
-    """An answer: `body` as the server framed it, `whole` False where the framing was broken off."""
+    """An answer: `body` as the server framed it; `whole` is False if the framing ended early."""
 
     status: int
     headers: dict[str, str]
@@ -26,14 +26,14 @@ class Got:
 
     @property
     def events(self) -> list[Any]:
-        """The data of the events of a stream."""
+        """The data of a stream's events."""
         lines = self.body.decode().split("\n\n")
         data = [line.removeprefix("data: ") for line in lines if line.startswith("data: ")]
         return [one if one == "[DONE]" else json.loads(one) for one in data]
 
 
 class Connection:
-    """One connection, with as many requests as one likes."""
+    """One connection, for any number of requests."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer

@@ -1,4 +1,4 @@
-"""Driving a manual clock while real bytes move between a server and a client of one event loop."""
+"""Drives a manual clock while a server and a client of one event loop exchange real bytes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 from seawall.testing import ManualClock
 
-ROUNDS = 200_000  # of the loop: far more than any test needs, and an end to one that waits for nothing
+ROUNDS = 200_000  # of the loop: far more than any test needs; they end a test that waits for something that never happens
 
 
 async def io_until(ready: Callable[[], bool]) -> None:
-    """Let sockets work until `ready()`, without time passing on any clock of the test."""
+    """Lets sockets work until `ready()`, without advancing any clock of the test."""
     for _ in range(ROUNDS):
         if ready():
             return
@@ -20,7 +20,7 @@ async def io_until(ready: Callable[[], bool]) -> None:
 
 
 async def tick_until(clock: ManualClock, ready: Callable[[], bool], *, step_s: float = 1.0) -> None:
-    """Let time pass in steps, with a chance for sockets to work before each."""
+    """Advances time in steps until `ready()`, and lets sockets work before each step."""
     for _ in range(10_000):
         for _ in range(50):
             if ready():

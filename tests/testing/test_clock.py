@@ -1,4 +1,4 @@
-"""The clock for tests: time passes only when it is told to."""
+"""The clock for tests: time advances only when a test says so."""
 
 from __future__ import annotations
 

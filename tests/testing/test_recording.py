@@ -1,4 +1,4 @@
-"""Recordings: a request that equals a recorded beginning gets what followed; any other is shown."""
+"""Recordings: a request that equals a recorded beginning gets the recorded reply; any other is reported."""
 
 from __future__ import annotations
 
