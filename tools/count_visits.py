@@ -52,6 +52,7 @@ def count_visits() -> dict[str, set[str]]:
         threading.setprofile(profile)  # for the journal's threads, which opening starts
         async with Seawall(journal) as sea:
             await request(sea, team)  # what is made once is made now
+            await asyncio.sleep(0.5)  # the reading of what was written comes after that, in its own time
             visited.clear()
             sys.setprofile(profile)
             try:

@@ -17,6 +17,7 @@ class ScriptedGuard:
         self, verdict: Verdict | Defer = ALLOW, *, tool: str | None = None, name: str = "endpoints"
     ) -> None:
         self.name = name
+        self.active = True
         self.verdict = verdict
         self.tool = tool
         self.retries = True

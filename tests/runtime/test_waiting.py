@@ -229,7 +229,7 @@ def test_a_driver_of_before_takes_nothing_from_the_one_of_now(monkeypatch: pytes
                 raise JournalFull("the disk is full")
 
             with monkeypatch.context() as patched:
-                patched.setattr(journal, "room", broken)
+                patched.setattr(journal, "wait_for_room", broken)
                 release.set()
                 await clock.settle()
             await run.cancel()

@@ -20,7 +20,7 @@ from seawall.core.errors import Broken, Fenced, SeawallBug, wrap_unexpected
 from seawall.core.events import Event, GuardSet, Mode, StepDone, StepIntended, StepStatus
 from seawall.engine.gate import Gate
 from seawall.engine.in_doubt import build_late_events, record_late
-from seawall.engine.reserve import build_pauses
+from seawall.engine.parking import build_pauses
 from seawall.engine.timers import StepTimers
 from seawall.guards.deadline import DEADLINE, Deadline
 from seawall.guards.shared import Defer

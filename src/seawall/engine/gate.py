@@ -21,7 +21,7 @@ from seawall.core.errors import SeawallBug
 from seawall.core.events import Event, Judged, RunEnded, StepDone, StepIntended, StepStatus
 from seawall.core.limits import Limits
 from seawall.engine.judging import Judge, read_answer
-from seawall.engine.reserve import check_shared, is_paused
+from seawall.engine.parking import is_paused
 from seawall.engine.settling import (
     build_run_ended,
     encode_assistant,
@@ -40,6 +40,7 @@ from seawall.run.guard import Guard, collect_handover
 from seawall.run.state import RunState
 from seawall.run.step import End, Executor, Logic, Propose, Result, Step
 from seawall.run.verdict import (
+    ALLOW,
     SEVERITY,
     Advise,
     Allow,
@@ -108,6 +109,8 @@ class Gate:
         self._simulate = simulate_effects
         self._shared = tuple(shared)
         self._wake = wake
+        self._acquired: dict[int, list[SharedGuard]] = {}
+        """By step: the guards across runs that count it."""
 
     @property
     def guards(self) -> tuple[Guard, ...]:
@@ -146,7 +149,7 @@ class Gate:
         if self._simulates(step):
             text = f"[simulated: in a fork {step.name!r} is not performed]"
             return self._turn_away(step, state, "simulated", text, events)
-        return self._acquire(step, state, events, left_s)
+        return self._acquire(step, state, left_s, events)
 
     def _judge_before(
         self, step: Step, state: RunState, left_s: float
@@ -163,7 +166,7 @@ class Gate:
             return limited, step, []
         if not self._shared or not isinstance(verdict, Allow | Advise) or self._simulates(step):
             return verdict, step, events
-        found = check_shared(self._shared, step, state, left_s, self._wake)
+        found = self._check_shared(step, state, left_s)
         if isinstance(found, Defer):
             return found, step, []
         if not found:
@@ -187,8 +190,28 @@ class Gate:
     def _simulates(self, step: Step) -> bool:
         return step.effect and self._simulate
 
-    def _acquire(self, step: Step, state: RunState, events: list[Event], left_s: float) -> Admitted:
+    def _check_shared(self, step: Step, state: RunState, left_s: float) -> list[GuardVerdict] | Defer:
+        """Checks the guards across runs in their order, up to the first that does not let the step pass."""
+        verdicts: list[GuardVerdict] = []
         for each in self._shared:
+            mode = state.modes.get(each.name, "enforce")
+            if mode == "off" or not each.active:
+                continue
+            verdict = each.check(step, state, left_s, self._wake)
+            if verdict is ALLOW:
+                continue
+            if isinstance(verdict, Defer):
+                if mode == "enforce":
+                    return verdict
+            elif not isinstance(verdict, Allow):
+                verdicts.append(GuardVerdict(each.name, verdict, mode))
+                if mode == "enforce" and isinstance(verdict, Halt | Refuse):
+                    break
+        return verdicts
+
+    def _acquire(self, step: Step, state: RunState, left_s: float, events: list[Event]) -> Admitted:
+        acquired = self._acquired[step.number] = [each for each in self._shared if each.active]
+        for each in acquired:
             step = each.acquire(step, state, left_s)
         advice = sum(
             1 for event in events if isinstance(event, Judged) and event.note and event.mode == "enforce"
@@ -196,8 +219,8 @@ class Gate:
         return Admitted([self._intend(step, state, perform=True, advice=advice), *events], step)
 
     def release(self, step: Step, state: RunState, result: Result) -> None:
-        """An admitted step has come to an end: the guards that runs share let go of it."""
-        for each in self._shared:
+        """An admitted step has come to an end: the guards across runs that counted it let go of it."""
+        for each in self._acquired.pop(step.number, ()):
             each.release(step, state, result)
 
     def is_paused(self, step: Step, state: RunState) -> bool:
@@ -309,7 +332,7 @@ class Gate:
             return False
         if (result.retry_after_s or 0.0) >= _time_s(state, left_s):
             return False  # it would be answered after the deadline
-        return all(each.may_retry(step, state, result) for each in self._shared)
+        return all(each.may_retry(step, state, result) for each in self._shared if each.active)
 
     def _record(self, step: Step, result: Result, left_s: float, *, retry: bool = False) -> StepDone:
         return record_result(step, result, self._bodies, at=self._now(), left_s=left_s, retry=retry)

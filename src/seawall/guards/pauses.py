@@ -124,6 +124,8 @@ class Pauses:
         self._on: dict[str, Pause] = {}
         self._waiting: dict[str, dict[str, Callable[[], None]]] = {}
         """By the name of the pause: the runs that wait for it, each with its `wake`."""
+        self.active = False
+        """Whether there has been a pause since this was opened."""
 
     def __repr__(self) -> str:
         held = sum(map(len, self._waiting.values()))
@@ -143,6 +145,7 @@ class Pauses:
         self._settings.close()
         self._waiting.clear()
         self._on = {}
+        self.active = False
 
     def list_pauses(self) -> list[Pause]:
         """Returns the pauses that are on, oldest first."""
@@ -179,6 +182,7 @@ class Pauses:
             for name, setting in self._settings.items()
             if self._settings.is_live(name) and (pause := parse_pause(setting)) is not None
         }
+        self.active = self.active or bool(self._on)
         woken: dict[str, Callable[[], None]] = {}
         for what in [what for what in self._waiting if what not in self._on]:
             woken |= self._waiting.pop(what)

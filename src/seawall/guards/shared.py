@@ -53,6 +53,8 @@ class SharedGuard(Protocol):
 
     name: str
     """The name that verdicts and modes use."""
+    active: bool
+    """False as long as there has been nothing to check, such as a pause or a cap: the gate leaves the guard out."""
 
     def check(self, step: Step, run: RunState, left_s: float, wake: Callable[[], None]) -> Verdict | Defer:
         """Returns whether the step may begin now; its run has `left_s` active seconds left.

@@ -42,7 +42,8 @@ class Launcher:
         """
         admission, run_id = self._supervisor.admission, started.run
         try:
-            self._supervisor.pauses.check_new_run(started.tenant)
+            if self._supervisor.pauses.active:
+                self._supervisor.pauses.check_new_run(started.tenant)
             admission.enter(run_id, started.tenant)
             run = await self._begin_or_queue(team, started, bodies)
         except Refused:  # perhaps because this very request's run is there already
@@ -97,8 +98,9 @@ class Launcher:
             owner, epoch, at = lease.owner, lease.epoch, supervisor.clock.wall_s()
         first: list[Event] = [
             begin_segment(owner, epoch, at=at, left_s=started.limits.active_s, past=past),
-            *supervisor.set_modes(started.guards, started.guards),
         ]
+        if supervisor.modes.any_set:
+            first += supervisor.build_mode_events(started.guards, started.guards)
         return driver, first
 
     # ---- at once
@@ -139,8 +141,10 @@ class Launcher:
         if driver.lease.epoch == 0:
             supervisor.forget(run_id)
         else:  # what was set live while the run was being recorded
-            supervisor.apply_live_modes(driver)
-            driver.withdraw_paused()
+            if supervisor.modes.any_set:
+                supervisor.apply_live_modes(driver)
+            if supervisor.pauses.active:
+                driver.withdraw_paused()
             await supervisor.hand_over_missed(run_id)
 
     # ---- in line

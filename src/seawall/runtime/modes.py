@@ -40,10 +40,14 @@ class GuardModes:
         self._settings = LiveSettings("guard", clock)
         self._known: set[str] = set(BUILT_IN)
         """Names of all guards that this process has seen."""
+        self.any_set = False
+        """Whether a guard was ever set live."""
 
     def read(self, settings: Mapping[tuple[SettingKind, str], Setting], expired: Callable[[], None]) -> bool:
         """Applies the journal's settings; returns whether those of guards changed. Calls `expired` when one runs out."""
-        return self._settings.read(settings, expired)
+        changed = self._settings.read(settings, expired)
+        self.any_set = self.any_set or changed
+        return changed
 
     def list_live(self, at_start: Mapping[str, Mode]) -> Iterator[tuple[str, Mode, str, float | None]]:
         """Yields (guard, mode, by, until) for each guard of a run that was ever set live.

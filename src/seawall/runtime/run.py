@@ -103,10 +103,10 @@ class Run(Generic[Output_co]):
         )
 
     def _make_outcome(self, driver: Driver, answer: str | None) -> Outcome[Output_co]:
-        team = self._team
-        return build_outcome(
-            driver.state, answer, team.parse_output(answer) if team and answer is not None else None
-        )
+        output = None
+        if answer is not None and self._team is not None and self._team.coordinator.adapter is not None:
+            output = self._team.parse_output(answer)
+        return build_outcome(driver.state, answer, output)
 
     async def _has_command(self, row: RunRow) -> bool:
         """Returns whether the inbox of a run that waits has a command that the run has not taken."""

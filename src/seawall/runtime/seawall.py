@@ -204,7 +204,8 @@ class Seawall:
         _check_request(request)
         check_recordable(session=session, tenant=tenant, principal=principal, request_id=request_id, app=app)
         limits = validate_limits(limits) if limits is not None else team.limits
-        self._factory.check(team, limits, self._budget.get_usd_cap(tenant))
+        usd_cap = self._budget.get_usd_cap(tenant) if self._budget.active else None
+        self._factory.check(team, limits, usd_cap)
         bodies = self.supervisor.make_bodies(tenant, session)
         started = RunStarted(
             at=self._clock.wall_s(),

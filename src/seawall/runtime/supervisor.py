@@ -203,7 +203,8 @@ class Supervisor:
 
     def _forget_shared(self, run: str, *, parked: bool) -> None:
         for each in self.shared:
-            each.forget(run, parked=parked)
+            if each.active:
+                each.forget(run, parked=parked)
 
     async def hand_over_missed(self, run: str) -> None:
         """Gives a run that was just recorded the commands that came meanwhile, if there are any."""
@@ -303,7 +304,7 @@ class Supervisor:
         now = self.clock.wall_s()
         first: list[Event] = [
             begin_segment(lease.owner, lease.epoch, at=now, left_s=state.left_s, past=past),
-            *self.set_modes(state.started.guards, state.modes),
+            *self.build_mode_events(state.started.guards, state.modes),
             *close_in_doubt(state, now, partial(honours_key, team)),
         ]
         driver.start(first, commands)  # from here on nothing is awaited: a run that fails now has no driver
@@ -448,7 +449,7 @@ class Supervisor:
         for name, mode, by, until in self.modes.list_live(driver.state.started.guards):
             driver.set_mode(name, mode, by, until)
 
-    def set_modes(self, at_start: Mapping[str, Mode], modes: Mapping[str, Mode]) -> list[Event]:
+    def build_mode_events(self, at_start: Mapping[str, Mode], modes: Mapping[str, Mode]) -> list[Event]:
         """Returns, as a run's own events, what is set live and differs from `modes`.
 
         `at_start` is what the code said when the run was started.

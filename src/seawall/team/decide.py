@@ -117,7 +117,7 @@ def _decide_frame(team: Team, state: RunState, frame: Frame) -> Iterator[Action]
     else:
         yield Propose(
             kind="model",
-            name=member.agent.model_name,
+            name=member.model_name,
             agent=frame.agent,
             frame=frame.id,
             depth=frame.depth,

@@ -51,6 +51,7 @@ class Member(msgspec.Struct, frozen=True):
     """The agent that reviews this one's answers, if this one is a coordinator with a reviewer."""
     rounds: int = 0
     """Reviews of one answer, at most."""
+    model_name: str = ""
     effects: frozenset[str] = frozenset()
     """Its tools that change the world, by name."""
     specs_bytes: int = 0
@@ -265,6 +266,7 @@ class Team(Generic[Output_co]):
             version=agent.make_version(targets),
             reviewer=None if reviewer is None else reviewer.name,
             rounds=self.review_rounds,
+            model_name=agent.model_name,
             effects=frozenset(item.name for item in agent.tools if item.effect),
             specs_bytes=sum(len(to_canonical_bytes(spec)) for spec in specs),
         )

@@ -96,6 +96,8 @@ class BudgetGuard:
         self._unchanged: OrderedDict[tuple[str, str, str], tuple[Decimal | int, float]] = OrderedDict()
         """By scope, tenant and capped field of an account without room: its sum of spent and reserved, and since
         when (monotonic) it is the same."""
+        self.active = budget is not None
+        """Whether there have been caps since this was opened."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._serving = False
         self._serve_again = False
@@ -114,10 +116,12 @@ class BudgetGuard:
         """Begins, with the caps that hold for every process on the journal."""
         self._journal = journal
         await self._caps.open(journal)
+        self.active = self._caps.budget is not None
 
     async def read(self, journal: Journal) -> None:
         """Takes over caps that another process gave; calls that are not reserved yet are checked again under them."""
         if await self._caps.read(journal):
+            self.active = self.active or self._caps.budget is not None
             for mine in self._reservations.values():
                 for key, reservation in list(mine.items()):
                     if reservation.state in ("asked", "waits"):

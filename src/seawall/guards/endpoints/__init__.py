@@ -2,10 +2,10 @@
 
 - `options.py`: the options, with the reason of each default
 - `guard.py`: the guard, with the endpoints of one process by name
-- `endpoint.py`: one endpoint in one process: its breaker, its queue, and the timer that serves them
-- `breaker.py`: the breaker, pure; it counts in a `window.py` and pays for retries with `retry_tokens.py`
+- `endpoint.py`: one endpoint in one process: its breaker, its queue, the timer that serves them, and what the end
+  of a step says of it
+- `breaker.py`: the breaker and the retry tokens, pure; it counts in a `window.py`
 - `wait_queue.py`: the steps that wait for a free slot
-- `results.py`: what the end of a step says of its endpoint
 - `messages.py`: what agents and people are told
 - `record.py`: the record of an endpoint that all processes share, and how a change is merged into it
 - `exchange.py`: how a process reports to that record, and receives from it what others reported

@@ -9,18 +9,20 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from seawall.core.clock import Clock, Timer
-from seawall.guards.endpoints.breaker import Block, Breaker
+from seawall.guards.endpoints.breaker import Block, Breaker, CallResult
 from seawall.guards.endpoints.messages import describe_wait, write_refusal
 from seawall.guards.endpoints.options import EndpointOptions
 from seawall.guards.endpoints.record import Change, EndpointRecord, Phase, RetryAfter
-from seawall.guards.endpoints.results import classify_result, is_retry
 from seawall.guards.endpoints.wait_queue import MAX_WAITING, Waiter, WaitQueue, Wake
 from seawall.guards.shared import Defer
 from seawall.journal.protocol import Setting
+from seawall.run.frame import find_call
 from seawall.run.state import RunState
 from seawall.run.step import Result, Step
 from seawall.run.verdict import ALLOW, Verdict
 
+ALMOST_S = 0.05
+"""A time-out that comes this close to the end of the run's own time counts as the run's, not as the endpoint's."""
 LEAST_S = 0.1
 """A step whose run has less time than this left is refused, while there is time to tell its agent so."""
 TICK_S = 0.001
@@ -89,7 +91,7 @@ class Endpoint:
         """Whether nothing is lost if this process forgets the endpoint."""
         breaker = self.breaker
         closed = breaker.phase.state == "closed" and breaker.manual == "auto"
-        return closed and not breaker.in_flight and not len(self.queue)
+        return closed and not breaker.in_flight and not self.queue.waiters
 
     @property
     def is_urgent(self) -> bool:
@@ -104,7 +106,7 @@ class Endpoint:
         self._check_overdue(now)
         block = self.breaker.find_block(now, step.delay_s)
         slots = self.breaker.count_free_slots(now) if block is None else 0
-        if slots and not len(self.queue):
+        if slots and not self.queue.waiters:
             return ALLOW
         key = make_key(step, run)
         if block is None and self.queue.may_pass(key, slots):
@@ -133,11 +135,11 @@ class Endpoint:
     def acquire(self, step: Step, run: RunState, left_s: float) -> Step:
         """Counts a step that begins. A retry has a delay; what the step has waited in the queue is taken off it."""
         now = self._clock.monotonic_s()
-        since_s = self.queue.leave(make_key(step, run)) if len(self.queue) else None
+        since_s = self.queue.leave(make_key(step, run)) if self.queue.waiters else None
         delay_s = step.delay_s if since_s is None else max(0.0, step.delay_s - (now - since_s))
         key, breaker = (run.started.run, step.number), self.breaker
         run_s = run.started.limits.active_s
-        breaker.begin(key, now, delay_s=delay_s, is_retry=is_retry(step, run), run_s=run_s)
+        breaker.begin(key, now, delay_s=delay_s, is_retry=_is_retry(step, run), run_s=run_s)
         self._acquired[key] = AcquiredStep(now + delay_s, left_s - delay_s)
         self.used_s = now
         self._set_timer(now, now + delay_s + breaker.options.slow_s)  # there may be no check until then
@@ -153,7 +155,7 @@ class Endpoint:
         acquired = self._acquired.pop(key, None)
         if acquired is None:
             return
-        call_result = classify_result(step, result, now - acquired.began_s, acquired.left_s)
+        call_result = _classify_result(step, result, now - acquired.began_s, acquired.left_s)
         if call_result == "failed" and result.retry_after_s:
             seconds = self.breaker.accept_retry_after(now, result.retry_after_s)
             self._retry_after = RetryAfter(at=self._clock.wall_s(), seconds=seconds)
@@ -162,7 +164,7 @@ class Endpoint:
         phase = self.breaker.end(key, now, call_result, rng=self._rng)
         if phase is not None:
             self._move(phase, now)
-        elif len(self.queue):
+        elif self.queue.waiters:
             self._set_timer(now, now)
         self._schedule_report(self, call_result in ("failed", "spend_limit"))
 
@@ -186,7 +188,7 @@ class Endpoint:
 
     def forget(self, run_id: str) -> None:
         """Removes the steps of a run from the queue."""
-        if len(self.queue) and self.queue.forget(run_id):
+        if self.queue.waiters and self.queue.forget(run_id):
             now = self._clock.monotonic_s()
             self._set_timer(now, now)
 
@@ -257,7 +259,7 @@ class Endpoint:
         now = self._clock.monotonic_s()
         self.queue.expire_offers(now)
         self._check_overdue(now)
-        if not len(self.queue):
+        if not self.queue.waiters:
             if self.breaker.in_flight and (overdue_s := self.breaker.next_overdue_s) is not None:
                 self._set_timer(now, max(overdue_s, now + TICK_S))
             return
@@ -300,7 +302,7 @@ class Endpoint:
         now = self._clock.monotonic_s()
         if phase is not None and self.breaker.enter(phase, now):
             self._wake_affected(now)
-        elif len(self.queue):
+        elif self.queue.waiters:
             self._set_timer(now, now + TICK_S)
 
     def build_report(self) -> Change:
@@ -344,7 +346,7 @@ class Endpoint:
         age_s = wall_s - record.phase.at
         if breaker.enter(record.phase, now, age_s=age_s, replace=self._unreported is None):
             self._wake_affected(now)
-        elif len(self.queue):
+        elif self.queue.waiters:
             self._set_timer(now, now + TICK_S)
 
     def set_manually(self, setting: Setting | None, until_s: float | None) -> None:
@@ -364,3 +366,33 @@ def make_key(step: Step, run: RunState) -> Key:
     A frame has one model step, or one step for each call of a reply.
     """
     return (run.started.run, step.frame, "" if step.call is None else step.call.id)
+
+
+def _classify_result(step: Step, result: Result, took_s: float, left_s: float) -> CallResult:
+    """Returns what a call says of its endpoint. It took `took_s`, and its run had `left_s` left when it began.
+
+    A tool that says no (no such order, a bad amount) has answered. A tool that returned nothing within its own time,
+    or raised an error that means that the other side is broken, has failed. See `Result.endpoint`.
+    """
+    if result.status == "withdrawn" or result.endpoint == "unasked":
+        return "unasked"
+    if result.endpoint == "cut" or result.status in ("cancelled", "unknown", "lost"):
+        return "cut"
+    if result.status == "timeout":
+        return "failed"
+    if step.kind == "model" and result.error == "spend_limit":
+        return "spend_limit"
+    if step.kind == "model" and result.error == "timeout" and took_s >= left_s - ALMOST_S:
+        return "cut"  # the model was given the time that the run had left, and that was too little
+    return "failed" if result.endpoint == "broken" else "answered"
+
+
+def _is_retry(step: Step, run: RunState) -> bool:
+    """Returns whether this step tries again what has failed before."""
+    frame = run.frames.get(step.frame)
+    if frame is None:
+        return False
+    if step.call is None:
+        return frame.failures > 0
+    pending = find_call(frame, step.call.id)
+    return pending is not None and pending.failures > 0

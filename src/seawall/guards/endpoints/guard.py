@@ -30,6 +30,7 @@ class Endpoints:
     """The endpoints of one process, by name. Implements `SharedGuard`."""
 
     name = ENDPOINTS
+    active = True
 
     def __init__(
         self, *, clock: Clock, rng: random.Random, options: Mapping[str, EndpointOptions] | None = None

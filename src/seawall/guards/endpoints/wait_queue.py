@@ -40,23 +40,23 @@ class WaitQueue:
     """The waiting steps of one endpoint, in the order in which they came."""
 
     def __init__(self) -> None:
-        self._waiters: dict[Hashable, Waiter] = {}
+        self.waiters: dict[Hashable, Waiter] = {}
         self._offers = 0
         """Free slots that are kept for waiters."""
 
     def __len__(self) -> int:
-        return len(self._waiters)
+        return len(self.waiters)
 
     def __repr__(self) -> str:
-        return f"<WaitQueue {len(self._waiters)} waiting, {self._offers} of them with a slot>"
+        return f"<WaitQueue {len(self.waiters)} waiting, {self._offers} of them with a slot>"
 
     def join(
         self, key: Hashable, run: str, wake: Wake, now_s: float, *, deadline_s: float, slots_only: bool
     ) -> None:
         """Adds a step, or lets it go on waiting at its old place."""
-        waiter = self._waiters.get(key)
+        waiter = self.waiters.get(key)
         if waiter is None:
-            self._waiters[key] = Waiter(run, wake, now_s, deadline_s, slots_only)
+            self.waiters[key] = Waiter(run, wake, now_s, deadline_s, slots_only)
             return
         self._withdraw_offer(waiter)
         waiter.wake, waiter.deadline_s, waiter.slots_only = wake, deadline_s, slots_only
@@ -64,15 +64,15 @@ class WaitQueue:
 
     def may_pass(self, key: Hashable, slots: int) -> bool:
         """Returns whether this step gets one of the free `slots`: it has an offer, or no other step waits for it."""
-        waiter = self._waiters.get(key)
+        waiter = self.waiters.get(key)
         if waiter is not None and waiter.has_offer:
             return slots > 0
-        before = len(self._waiters) - self._offers - (waiter is not None)
+        before = len(self.waiters) - self._offers - (waiter is not None)
         return slots - self._offers - before > 0
 
     def leave(self, key: Hashable) -> float | None:
         """Removes a step; returns since when it waited, or None if it did not."""
-        waiter = self._waiters.pop(key, None)
+        waiter = self.waiters.pop(key, None)
         if waiter is None:
             return None
         self._withdraw_offer(waiter)
@@ -80,7 +80,7 @@ class WaitQueue:
 
     def forget(self, run_id: str) -> bool:
         """Removes all steps of a run; returns whether there were any."""
-        keys = [key for key, waiter in self._waiters.items() if waiter.run == run_id]
+        keys = [key for key, waiter in self.waiters.items() if waiter.run == run_id]
         for key in keys:
             self.leave(key)
         return bool(keys)
@@ -90,7 +90,7 @@ class WaitQueue:
         free = slots - self._offers
         if free <= 0:
             return []
-        without = (waiter for waiter in self._waiters.values() if not waiter.has_offer)
+        without = (waiter for waiter in self.waiters.values() if not waiter.has_offer)
         first = list(itertools.islice(without, free))
         wakes: list[Wake] = []
         for waiter in first:
@@ -104,7 +104,7 @@ class WaitQueue:
     def mark_woken(self, now_s: float, which: Callable[[Waiter], bool]) -> list[Wake]:
         """Returns whom to wake for another reason than a free slot, and marks them as woken."""
         wakes: list[Wake] = []
-        for waiter in self._waiters.values():
+        for waiter in self.waiters.values():
             if waiter.woken_s is None and which(waiter):
                 waiter.woken_s = now_s
                 wakes.append(waiter.wake)
@@ -112,12 +112,12 @@ class WaitQueue:
 
     def expire_offers(self, now_s: float) -> None:
         """Frees the slots of those that were woken and did not come in time."""
-        for key, waiter in list(self._waiters.items()):
+        for key, waiter in list(self.waiters.items()):
             if waiter.woken_s is not None and now_s >= waiter.woken_s + OFFER_S:
                 self._withdraw_offer(waiter)
                 waiter.woken_s = None
                 waiter.missed += 1
-                self._waiters[key] = self._waiters.pop(key)  # behind those that may come at once
+                self.waiters[key] = self.waiters.pop(key)  # behind those that may come at once
                 if waiter.missed >= MAX_MISSED:
                     self.leave(key)
 
@@ -125,7 +125,7 @@ class WaitQueue:
         """Returns when an offer expires next, or a waiter's time is over (`least_s` before it is)."""
         times = [
             waiter.deadline_s - least_s if waiter.woken_s is None else waiter.woken_s + OFFER_S
-            for waiter in self._waiters.values()
+            for waiter in self.waiters.values()
         ]
         return min(times, default=None)
 

@@ -77,6 +77,7 @@ class SqliteJournal:
 
     def __init__(self, file: JournalFile, clock: Clock, options: SqliteOptions) -> None:
         self._file = file
+        self._owner = str(file.owner)
         self._path = file.path
         self._clock = clock
         self._options = options
@@ -112,7 +113,7 @@ class SqliteJournal:
     @property
     def owner(self) -> str:
         """This process, as leases name it: `host:pid:start`."""
-        return str(self._file.owner)
+        return self._owner
 
     @property
     def problem(self) -> str | None:

@@ -1,4 +1,4 @@
-"""Step 3 of the gate: checks the guards across runs, and finds the pauses that park a run."""
+"""A person's pauses: whether one holds a step, and the events that park a run."""
 
 from __future__ import annotations
 
@@ -8,27 +8,6 @@ from seawall.core.events import Paused
 from seawall.guards.shared import PAUSE, Defer, SharedGuard
 from seawall.run.state import RunState
 from seawall.run.step import Step
-from seawall.run.verdict import Allow, GuardVerdict, Halt, Refuse
-
-
-def check_shared(
-    shared: Sequence[SharedGuard], step: Step, state: RunState, left_s: float, wake: Callable[[], None]
-) -> list[GuardVerdict] | Defer:
-    """Checks the guards across runs in their order, up to the first that does not let the step pass."""
-    findings: list[GuardVerdict] = []
-    for each in shared:
-        mode = state.modes.get(each.name, "enforce")
-        if mode == "off":
-            continue
-        verdict = each.check(step, state, left_s, wake)
-        if isinstance(verdict, Defer):
-            if mode == "enforce":
-                return verdict
-        elif not isinstance(verdict, Allow):
-            findings.append(GuardVerdict(each.name, verdict, mode))
-            if mode == "enforce" and isinstance(verdict, Halt | Refuse):
-                break
-    return findings
 
 
 def is_paused(shared: Sequence[SharedGuard], step: Step, state: RunState, wake: Callable[[], None]) -> bool:
