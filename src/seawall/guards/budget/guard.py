@@ -56,14 +56,14 @@ class _Reservation:
         self.run_id = run_id
         self.tenant = tenant
         self.day = ""
-        """The day on whose account the journal was asked last."""
-        self.asked_at = 0.0
-        """Wall seconds at that moment."""
+        """The day of the account in which the newest request was made."""
+        self.requested_at = 0.0
+        """Wall seconds of that request."""
         self.need = need
         self.caps = caps
         self.wake = wake
-        self.state: Literal["asked", "granted", "waits", "short", "broken"] = "asked"
-        """`waits`: no room now, but reservations in flight may leave some. `short`: no room. `broken`: the journal
+        self.state: Literal["requested", "granted", "waiting", "short", "failed"] = "requested"
+        """`waiting`: no room now, but reservations in flight may leave some. `short`: no room. `failed`: the journal
         raised."""
         self.over: OverCap | None = None
         self.error = ""
@@ -86,7 +86,7 @@ class BudgetGuard:
         self._reservations: dict[str, dict[Key, _Reservation]] = {}
         """By run, for calls that are not acquired yet. Bounded by the proposals of the runs in flight."""
         self._waiting: dict[int, _Reservation] = {}
-        """Those of them in the state `waits`, oldest first, by `id`."""
+        """Those of them in the state `waiting`, oldest first, by `id`."""
         self._to_wake: dict[str, Callable[[], None]] = {}
         """By run: the calls of `wake` that are due in the next round of the event loop."""
         self._observed: dict[str, _Reservation] = {}
@@ -124,7 +124,7 @@ class BudgetGuard:
             self.active = self.active or self._caps.budget is not None
             for mine in self._reservations.values():
                 for key, reservation in list(mine.items()):
-                    if reservation.state in ("asked", "waits"):
+                    if reservation.state in ("requested", "waiting"):
                         del mine[key]
                         self._drop(reservation)
                         self._schedule_wake(reservation)
@@ -242,18 +242,18 @@ class BudgetGuard:
         journal = self._journal
         if journal is None or (reservation.dropped and not reservation.observed):
             return
-        reservation.asked_at = self._clock.wall_s()
-        reservation.day = day_of(reservation.asked_at)
+        reservation.requested_at = self._clock.wall_s()
+        reservation.day = day_of(reservation.requested_at)
         try:
             over = await journal.reserve(
                 reservation.tenant, reservation.day, reservation.need, reservation.caps
             )
         except SeawallError as error:
-            reservation.state, reservation.error = "broken", str(error)
+            reservation.state, reservation.error = "failed", str(error)
         else:
             reservation.over = over
             reservation.state = (
-                "granted" if over is None else "waits" if self._may_wait(reservation, over) else "short"
+                "granted" if over is None else "waiting" if self._may_wait(reservation, over) else "short"
             )
             if over is not None and reservation.state == "short":
                 await self._record_shortfall(reservation, over)
@@ -262,7 +262,7 @@ class BudgetGuard:
                 await self._give_back(reservation)
             elif reservation.observed and reservation.over is not None:
                 self._observed[reservation.run_id] = reservation
-        elif reservation.state == "waits":
+        elif reservation.state == "waiting":
             self._waiting.setdefault(id(reservation), reservation)
             self._schedule_poll()
         else:
@@ -334,7 +334,7 @@ class BudgetGuard:
                     if cap in full or id(reservation) not in self._waiting:
                         continue  # first come, first served under each cap
                     await self._reserve(reservation)
-                    if reservation.state == "waits":
+                    if reservation.state == "waiting":
                         full.add(cap)
         finally:
             self._serving = False
@@ -368,11 +368,11 @@ def _build_verdict(reservation: _Reservation, step: Step) -> Verdict | Defer:
         return ALLOW
     what = f"{step.kind} {step.name!r}"
     match reservation.state:
-        case "asked":
+        case "requested":
             return Defer(f"{what} waits for its reservation")
-        case "broken":
+        case "failed":
             return Halt(f"{what}: nothing could be reserved: {reservation.error}")
-        case "waits":
+        case "waiting":
             account = _describe_account(reservation)
             return Defer(f"{what} waits for what is reserved in the account of {account}")
         case "short":
@@ -388,7 +388,7 @@ def _build_halt(reservation: _Reservation, what: str) -> Halt:
     if over.what in BOUNDED and reservation.need.model_calls:
         reason += "; a lower max_output_tokens reserves less"
     if over.cap.scope != "tenant":
-        left_min = math.ceil((DAY_S - reservation.asked_at % DAY_S) / 60)
+        left_min = math.ceil((DAY_S - reservation.requested_at % DAY_S) / 60)
         reason += f"; the day ends at 00:00 UTC, in {left_min // 60} h {left_min % 60:02d} min"
     return Halt(reason, f"{over.cap.scope}_{over.what}={over.limit}", over.value)
 

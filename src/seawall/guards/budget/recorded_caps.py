@@ -24,7 +24,7 @@ SHORT = "short:"
 """Prefix of the shared records of calls that did not fit under a cap: one for each account in which that happened."""
 MAX_TENANTS = 1_000
 """Tenants whose caps are kept ready for the next call; with more the cache starts anew. A process seldom has runs of
-more tenants in flight, and an entry that is missing costs five microseconds."""
+more tenants in flight, and an entry that is missing costs four microseconds."""
 
 _log = logging.getLogger("seawall")
 
@@ -68,7 +68,7 @@ class RecordedCaps:
         """Records the caps that were given, for every process; without given ones, reads what is recorded."""
         self._follows = True
         self._records = {}
-        self._hold(self._given)
+        self._set_budget(self._given)
         if self._given is not None:
             try:
                 await _record_caps(journal, self._given)
@@ -93,10 +93,10 @@ class RecordedCaps:
             return False
         self._records = records
         before, found = self._budget, _decode_budget(records)
-        self._hold(None if found == Budget() else found)
+        self._set_budget(None if found == Budget() else found)
         return self._budget != before
 
-    def _hold(self, budget: Budget | None) -> None:
+    def _set_budget(self, budget: Budget | None) -> None:
         self._budget = budget
         self._by_tenant = {}
 

@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from seawall.guards.endpoints.options import EndpointOptions
-from seawall.guards.endpoints.record import LEASE_S, SILENT_S, Cause, Phase, ProcessCounts
+from seawall.guards.endpoints.record import LEASE_S, SILENT_S, OpenCause, Phase, ProcessCounts
 from seawall.guards.endpoints.window import BucketCounts, CallWindow
 
 CallResult = Literal["answered", "failed", "cut", "spend_limit", "unasked"]
@@ -296,7 +296,7 @@ class Breaker:
         if not call.is_probe:
             return None
         if bad:
-            cause: Cause = "spend_limit" if result == "spend_limit" else self.phase.cause
+            cause: OpenCause = "spend_limit" if result == "spend_limit" else self.phase.cause
             if cause == "spend_limit" and result != "spend_limit":
                 cause = "failed"
             return self._build_open(cause, self.phase.bad, self.phase.calls, rng)
@@ -363,7 +363,7 @@ class Breaker:
             return self._build_open("slow" if slow > failed else "failed", failed + slow, calls, rng)
         return None
 
-    def _build_open(self, cause: Cause, bad: int, calls: int, rng: random.Random) -> Phase:
+    def _build_open(self, cause: OpenCause, bad: int, calls: int, rng: random.Random) -> Phase:
         options = self.options
         openings = self.phase.openings + 1
         if cause == "spend_limit":

@@ -11,8 +11,8 @@ from seawall.core.errors import Misused
 from seawall.guards.endpoints.record import (
     PREFIX,
     SILENT_S,
-    Cause,
     EndpointRecord,
+    OpenCause,
     Phase,
     RetryAfter,
     decode_record,
@@ -32,7 +32,7 @@ class EndpointRow(msgspec.Struct, frozen=True, kw_only=True):
 
     endpoint: str
     state: ShownState
-    cause: Cause
+    cause: OpenCause
     """What opened it, while it is not closed."""
     since: float | None
     """Wall seconds when it came into this state; None: it always was in it."""

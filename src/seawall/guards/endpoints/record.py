@@ -25,7 +25,7 @@ KEEP_S = 3_600.0
 """A report older than this is dropped: no window reaches so far back."""
 
 BreakerState = Literal["closed", "open", "half_open"]
-Cause = Literal["", "failed", "slow", "spend_limit", "person"]
+OpenCause = Literal["", "failed", "slow", "spend_limit", "person"]
 
 
 class Phase(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -35,7 +35,7 @@ class Phase(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     state: BreakerState = "closed"
     at: float = 0.0
     """Wall seconds when it began; for people, and for a process that starts later."""
-    cause: Cause = ""
+    cause: OpenCause = ""
     """Open, half open: what opened the breaker."""
     bad: int = 0
     calls: int = 0

@@ -124,35 +124,63 @@ def _update_answer(
         scope = _count_known_error(scope, observation, streak)
         if scope.known_errors > 1:  # one may be chance: another id that is not there either
             notices.append(Notice("errors", scope.known_errors, options.errors, error_since))
-        answer = LastAnswer(observation.fingerprint, observation.step, observation.ok, streak)
+        answer = _build_answer(state, scope, observation, streak)
     elif observation.effect and observation.ok:
         # Whatever the receipt says, the world may have changed; see `_count_repeated_write`.
         state = replace(state, world_changes=state.world_changes + 1)
-        answer = replace(before, streak=(scope.discoveries, state.world_changes), repeats=0)
+        streak = (scope.discoveries, state.world_changes)
+        answer = _renew_answer(before, state, scope, observation, streak, repeats=0)
     elif before.streak[1] != state.world_changes:
         # The same as before the world changed: worth knowing, once after each change.
-        answer = replace(before, streak=streak, repeats=0)
+        answer = _renew_answer(before, state, scope, observation, streak, repeats=0)
     elif _has_waited(state, before, observation):
-        answer = before
+        answer = _renew_answer(before, state, scope, observation, before.streak, repeats=before.repeats)
     else:
         scope = scope if observation.ok else _count_known_error(scope, observation, streak)
         repeats = before.repeats + 1 if before.streak == streak else 1
-        answer = replace(before, streak=streak, repeats=repeats)
+        answer = _renew_answer(before, state, scope, observation, streak, repeats=repeats)
         if not observation.poll:
             scope = _count_stale_call(scope, streak, is_recent=scope.calls - before.call < RECENT)
             notices.append(Notice("no_news", repeats, options.no_news, before.first_step))
             notices.append(Notice("stretch", scope.stale_calls, options.stretch, before.first_step))
         elif repeats * 2 >= options.polls:
             notices.append(Notice("polls", repeats, options.polls, before.first_step))
-    answer = _stamp(answer, state, scope, observation)
     answer = _count_repeated_write(answer, before, scope.loose_discoveries, observation, options, notices)
     return state, replace(scope, calls=scope.calls + 1), answer
 
 
-def _stamp(answer: LastAnswer, state: LoopState, scope: Scope, observation: Observation) -> LastAnswer:
-    """Returns the answer with when it came last, and where its text is recorded."""
+def _build_answer(
+    state: LoopState, scope: Scope, observation: Observation, streak: Streak, *, write_streak: int = 0
+) -> LastAnswer:
+    """Returns an answer that its question had not brought before."""
+    return LastAnswer(
+        observation.fingerprint,
+        observation.step,
+        observation.ok,
+        streak,
+        write_streak=write_streak,
+        output=observation.output,
+        segment=state.segment,
+        left_s=observation.left_s,
+        call=scope.calls,
+        polls=state.polls,
+    )
+
+
+def _renew_answer(
+    before: LastAnswer,
+    state: LoopState,
+    scope: Scope,
+    observation: Observation,
+    streak: Streak,
+    *,
+    repeats: int,
+) -> LastAnswer:
+    """Returns an answer that came again: with its new count, when it came, and where its text is recorded."""
     return replace(
-        answer,
+        before,
+        streak=streak,
+        repeats=repeats,
         output=observation.output,
         segment=state.segment,
         left_s=observation.left_s,
@@ -184,12 +212,12 @@ def _count_discovery(
         state = replace(state, world_changes=state.world_changes + 1)
     discoveries, loose_discoveries = scope.discoveries + 1, scope.loose_discoveries
     streak = (discoveries, state.world_changes)
-    answer = LastAnswer(observation.fingerprint, observation.step, observation.ok, streak)
-    answer = _stamp(answer, state, scope, observation)
+    answer = _build_answer(state, scope, observation, streak, write_streak=loose_discoveries + 1)
     answer = _count_repeated_write(answer, before, loose_discoveries, observation, options, notices)
     if not answer.write_repeats:
         loose_discoveries += 1
-        answer = replace(answer, write_streak=loose_discoveries)
+        if answer.write_streak != loose_discoveries:
+            answer = replace(answer, write_streak=loose_discoveries)
     scope = replace(
         scope, discoveries=discoveries, loose_discoveries=loose_discoveries, calls=scope.calls + 1
     )
