@@ -30,7 +30,7 @@ from seawall.engine.settling import (
     replace_result,
     trace_answer,
 )
-from seawall.guards.deadline import DEADLINE, PLANNER
+from seawall.guards.deadline import DEADLINE, PLANNER, bound_left_s
 from seawall.guards.limits import LIMITS, check_limits
 from seawall.guards.shared import BUDGET, ENDPOINTS, Defer, SharedGuard
 from seawall.run.bodies import Bodies
@@ -53,8 +53,6 @@ from seawall.run.verdict import (
     kind_of,
 )
 
-UNBOUND_S = 86_400.0
-"""The time that a step is given where the deadline is only observed, or off: a day."""
 BUILT_IN = (LIMITS, DEADLINE, PLANNER, ENDPOINTS, BUDGET)
 """Guards that the gate itself plays, at reserve, and the planner: they have modes like any other."""
 ADVICE_FRAMING_TOKENS = 16
@@ -344,7 +342,7 @@ class Gate:
 
 def _time_s(state: RunState, left_s: float) -> float:
     """Returns the time that a step may take. Where the deadline does not bind, no client's time-out may."""
-    return max(0.0, left_s) if state.modes.get(DEADLINE, "enforce") == "enforce" else UNBOUND_S
+    return max(0.0, bound_left_s(left_s, state))
 
 
 def _add_wait(step: Step, verdicts: Sequence[GuardVerdict]) -> Step:
