@@ -40,7 +40,7 @@ class Agent(Generic[Output_co]):
     `output` is a pydantic model or any other type with a schema: the final answer is then of that type. An agent is
     an `Agent[Order]` if its `output` is the class `Order`, and an `Agent[None]` without one.
     `retries`: further tries of a model call whose failure may be temporary.
-    `optional`: when time gets short the agent is skipped, and the agent that asked for it is told so (see `Planner`).
+    `optional`: when time gets short the agent is skipped, and its caller gets a result that says so (see `Planner`).
     Raises `Misused` for a name that is not an identifier, two tools of one name, and an option that is out of range or
     of another type.
     """

@@ -97,7 +97,7 @@ class RunTeam(Protocol):
 class Team(Generic[Output_co]):
     """A coordinator with specialists and a reviewer, each an `Agent` or, for specialists, another `Team`.
 
-    `Team(agent)` is a team of one. `history` is what a session's next run is told of the earlier runs: the whole
+    `Team(agent)` is a team of one. `history` is what a session's next run gets of the earlier runs: the whole
     `transcript`, or only the requests and `answers`. `fallback` is an agent that answers in the team's place when the
     team's plan no longer fits the time left; it may only read, and may not ask other agents. `planner` keeps runs
     within their time; a team with a fallback or an optional agent has one by default. The planner and the fallback of

@@ -19,10 +19,10 @@ from seawall.testing.recording import Recording
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Serve until SIGTERM, SIGINT or the end of a piped stdin.
+    """Serves until SIGTERM, SIGINT or the end of a piped stdin.
 
-    The first line on stdout is `{"base_url": …}`, the last one the report: requests, matched, mismatched and the
-    kept mismatches. Exit status 0, also with mismatches; 2 where it can't start.
+    The first line on stdout is `{"base_url": …}`; the last line is the report: requests, matched, mismatched, and the
+    kept mismatches. The exit status is 0, even with mismatches, and 2 if the server can't start.
     """
     parser = argparse.ArgumentParser(prog="python -m seawall.testing.model_server", description=main.__doc__)
     parser.add_argument("--recording", required=True, help="JSON lines of {id, messages}; may be gzipped")
@@ -59,7 +59,7 @@ def _write(line: dict[str, Any]) -> None:
 
 
 def _is_piped(descriptor: int) -> bool:
-    """Whether the end of this input means that its writer is gone; /dev/null and files end at once."""
+    """Returns whether the end of this input means that its writer has closed it; /dev/null and files end at once."""
     mode = os.fstat(descriptor).st_mode
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
