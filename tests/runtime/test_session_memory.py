@@ -21,7 +21,7 @@ MB = 1024 * 1024
 async def _remembered(sea: Seawall, run_id: str, sessions: Sessions) -> None:
     """Remember a run that has ended as the process does that had it, with all that it knew."""
     state = await sea.state(run_id)
-    bodies = Bodies(Redactor(), sessions.known_bodies("", state.started.session))
+    bodies = Bodies(Redactor(), sessions.get_bodies("", state.started.session))
     bodies.load(await sea.journal.bodies("", refs_of(await sea.journal.events(run_id))))
     sessions.remember(state, bodies)
 
@@ -43,7 +43,7 @@ def test_only_what_a_conversation_says_is_kept_and_not_what_its_runs_knew() -> N
                 assert (await run.outcome()).answer == f"Seen {what}."
                 await _remembered(sea, run.id, sessions)
 
-        known = sessions.known_bodies("", "s")
+        known = sessions.get_bodies("", "s")
         assert known is not None
         assert len(known) == 10, "five requests and five answers"
         assert sum(map(len, known.values())) == sessions.size_bytes < 1_000
@@ -66,7 +66,7 @@ def test_the_longest_unused_conversations_go_once_all_of_them_are_too_big(
                 assert sessions.size_bytes <= 900
 
         # Each is 300 bytes of answer and some of request and framing: two fit, with a third they would not.
-        assert [number for number in range(5) if sessions.known_bodies("", f"s-{number}")] == [3, 4]
+        assert [number for number in range(5) if sessions.get_bodies("", f"s-{number}")] == [3, 4]
 
     asyncio.run(main())
 

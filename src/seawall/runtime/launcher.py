@@ -15,7 +15,7 @@ from seawall.journal.protocol import Booking, Lease, RunRow, Summary
 from seawall.run.bodies import Bodies
 from seawall.run.fold import begin
 from seawall.runtime.run import Run
-from seawall.runtime.sessions import NO_PAST, Past
+from seawall.runtime.sessions import NO_HISTORY, SessionHistory
 from seawall.runtime.supervisor import Supervisor, begin_segment
 from seawall.team.team import Team
 
@@ -86,18 +86,18 @@ class Launcher:
         return await self._queue(team, started, bodies)
 
     def _make_driver(
-        self, team: Team, started: RunStarted, lease: Lease | None, bodies: Bodies, past: Past
+        self, team: Team, started: RunStarted, lease: Lease | None, bodies: Bodies, history: SessionHistory
     ) -> tuple[Driver, list[Event]]:
         """Returns the driver of a run that begins, and the events that it begins with."""
         supervisor = self._supervisor
         state = begin(started, supervisor.factory.get_guards(team))
-        driver = supervisor.make_driver(team, state, lease, bodies, past.messages)
+        driver = supervisor.make_driver(team, state, lease, bodies, history.messages)
         owner, epoch = supervisor.journal.owner, 1
         at = started.at
         if lease is not None:
             owner, epoch, at = lease.owner, lease.epoch, supervisor.clock.wall_s()
         first: list[Event] = [
-            begin_segment(owner, epoch, at=at, left_s=started.limits.active_s, past=past),
+            begin_segment(owner, epoch, at=at, left_s=started.limits.active_s, history=history),
         ]
         if supervisor.modes.any_set:
             first += supervisor.build_mode_events(started.guards, started.guards)
@@ -109,8 +109,10 @@ class Launcher:
         """Records the run together with its first steps, and goes."""
         supervisor = self._supervisor
         journal = supervisor.journal
-        past = NO_PAST if tail is None else await supervisor.sessions.load_history(journal, tail, bodies)
-        driver, first = self._make_driver(team, started, None, bodies, past)
+        history = (
+            NO_HISTORY if tail is None else await supervisor.sessions.load_history(journal, tail, bodies)
+        )
+        driver, first = self._make_driver(team, started, None, bodies, history)
         handle = Run(supervisor, started.run)
         after = None if started.session is None else "" if tail is None else tail.run
 
@@ -186,9 +188,9 @@ class Launcher:
         tail = await self._wait_for_session(started)
         supervisor.admission.line_up(started.run)
         await supervisor.wait_turn(started.run)
-        past = await supervisor.sessions.load_history(supervisor.journal, tail, bodies)
+        history = await supervisor.sessions.load_history(supervisor.journal, tail, bodies)
         commands = await supervisor.journal.inbox(started.run)
-        driver, first = self._make_driver(team, started, lease, bodies, past)
+        driver, first = self._make_driver(team, started, lease, bodies, history)
         driver.start(first, commands)
         # Nothing may fail here any more: the run is on its way.
         supervisor.keep(supervisor.inbox.hand_over(started.run, driver))

@@ -31,7 +31,7 @@ from seawall.runtime.inbox import Inbox, Settings
 from seawall.runtime.modes import GuardModes
 from seawall.runtime.recovery import make_placeholder_team
 from seawall.runtime.registry import Registry
-from seawall.runtime.sessions import NO_PAST, Past, Sessions
+from seawall.runtime.sessions import NO_HISTORY, SessionHistory, Sessions
 from seawall.runtime.streaming import StreamedText
 from seawall.team.prepare import honours_key
 from seawall.team.team import Team
@@ -141,7 +141,7 @@ class Supervisor:
 
     def make_bodies(self, tenant: str = "", session: str | None = None) -> Bodies:
         """Returns a run's bodies, with those of its session's conversation that are at hand."""
-        known = None if session is None else self.sessions.known_bodies(tenant, session)
+        known = None if session is None else self.sessions.get_bodies(tenant, session)
         return self.factory.make_bodies(known)
 
     # ---- drivers
@@ -293,17 +293,19 @@ class Supervisor:
         bodies = self.make_bodies(lease.tenant, state.started.session)
         bodies.load(await self.journal.bodies(lease.tenant, bodies.missing(refs_of(events))))
         if state.epoch == 0 and state.started.fork is None:  # it stood in line and never began
-            past = await self._load_past(state, bodies)
+            history = await self._load_history(state, bodies)
         else:
             messages = await self.sessions.load_messages(self.journal, lease.tenant, state.history, bodies)
-            past = Past(state.history, messages, {})  # what the guards got from the session is in the fold
+            history = SessionHistory(
+                state.history, messages, {}
+            )  # what the guards got from the session is in the fold
         commands = await self.journal.inbox(lease.run, after=state.inbox)
         await self._load_receipts(lease.tenant, (item.command for item in commands), bodies)
-        driver = self.make_driver(team, state, lease, bodies, past.messages)
+        driver = self.make_driver(team, state, lease, bodies, history.messages)
         driver.learn(events)
         now = self.clock.wall_s()
         first: list[Event] = [
-            begin_segment(lease.owner, lease.epoch, at=now, left_s=state.left_s, past=past),
+            begin_segment(lease.owner, lease.epoch, at=now, left_s=state.left_s, history=history),
             *self.build_mode_events(state.started.guards, state.modes),
             *close_in_doubt(state, now, partial(honours_key, team)),
         ]
@@ -311,11 +313,11 @@ class Supervisor:
         self.keep(self.inbox.hand_over(lease.run, driver))
         return driver
 
-    async def _load_past(self, state: RunState, bodies: Bodies) -> Past:
+    async def _load_history(self, state: RunState, bodies: Bodies) -> SessionHistory:
         """Returns the conversation before a run that has not begun. Raises `Refused` if the run before goes on."""
         started = state.started
         if started.session is None or await self.is_cancelled(started.run):
-            return NO_PAST
+            return NO_HISTORY
         tail = await self.sessions.find_tail(self.journal, started, queued=self.registry.holds, own=True)
         if tail == "busy":
             raise Refused(
@@ -462,13 +464,13 @@ class Supervisor:
         ]
 
 
-def begin_segment(owner: str, epoch: int, *, at: float, left_s: float, past: Past) -> RunTaken:
+def begin_segment(owner: str, epoch: int, *, at: float, left_s: float, history: SessionHistory) -> RunTaken:
     """Returns the event with which a process goes on with a run, or begins it."""
     return RunTaken(
         at=at,
         owner=owner,
         epoch=epoch,
         left_s=left_s,
-        history=past.transcript,
-        handover=dict(past.handover),
+        history=history.transcript,
+        handover=dict(history.handover),
     )
