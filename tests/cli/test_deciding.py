@@ -56,7 +56,7 @@ def test_nothing_to_resume_is_said_and_no_error(desks: Desks) -> None:
     ("words", "message"),
     [
         (("approve", "last"), "who decides? give --by NAME"),
-        (("approve", "last", "9", "--by", "ann"), "step 9 waits for no decision (waiting: 2)"),
+        (("approve", "last", "9", "--by", "ann"), "step 9 does not wait for a decision (waiting: 2)"),
         (("approve", "last", "--by", "ann", "--result", "x"), "--result is for an effect of unknown fate"),
         (("approve", "nowhere", "--by", "ann"), "no run's id starts or ends with 'nowhere'"),
     ],

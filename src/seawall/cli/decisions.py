@@ -117,9 +117,9 @@ def _choose_step(row: RunRow, state: RunState, decision: Decision, pending: Mapp
     if not waiting:
         if state.paused:
             raise Misused(
-                f"run {row.run} waits for no decision: {state.paused[0].what} is paused, seawall unpause lifts that"
+                f"run {row.run} does not wait for a decision: {state.paused[0].what} is paused, seawall unpause lifts that"
             )
-        raise Misused(f"run {row.run} waits for no decision: it is {row.state}")
+        raise Misused(f"run {row.run} does not wait for a decision: it is {row.state}")
     step = decision.step
     if step is None:
         if len(waiting) > 1:
@@ -128,7 +128,9 @@ def _choose_step(row: RunRow, state: RunState, decision: Decision, pending: Mapp
             )
         step = waiting[0]
     if step not in waiting:
-        raise Misused(f"run {row.run}: step {step} waits for no decision (waiting: {_join_steps(waiting)})")
+        raise Misused(
+            f"run {row.run}: step {step} does not wait for a decision (waiting: {_join_steps(waiting)})"
+        )
     if step in pending:
         decided = f"{'approved' if pending[step].approved else 'rejected'} by {pending[step].by}"
         raise Misused(

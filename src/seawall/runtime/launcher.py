@@ -1,4 +1,4 @@
-"""The launcher: how a new run comes in, at once or in line."""
+"""The launcher: starts new runs, at once or in line."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from seawall.runtime.supervisor import Supervisor, begin_segment
 from seawall.team.team import Team
 
 MAX_TRIES = 3
-"""To begin as a session's newest run, where other processes start runs in it at the same moment."""
+"""Tries to begin as the newest run of a session in which other processes start runs at the same moment."""
 
 _log = logging.getLogger("seawall")
 
 
 class Launcher:
-    """Starts new runs: as many as there are slots, each after the one before it in its session."""
+    """Starts new runs: as many as there are slots, and each after the run before it in its session."""
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
@@ -37,8 +37,8 @@ class Launcher:
     async def launch(self, team: Team, started: RunStarted, bodies: Bodies) -> Run:
         """Begins a run, or records it and lets it wait in line.
 
-        Raises `Refused` if the line is full, the tenant is paused, or the session takes no other run now. To be
-        called in a task of its own: a caller that is cancelled does not leave the run half way.
+        Raises `Refused` if the line is full, the tenant is paused, or the session takes no other run now. Call this
+        in a task of its own: then a caller that is cancelled does not leave the run half started.
         """
         admission, run_id = self._supervisor.admission, started.run
         try:
@@ -46,7 +46,7 @@ class Launcher:
                 self._supervisor.pauses.check_new_run(started.tenant)
             admission.enter(run_id, started.tenant)
             run = await self._begin_or_queue(team, started, bodies)
-        except Refused:  # perhaps because this very request's run is there already
+        except Refused:  # perhaps because this request has its run already
             admission.leave(run_id)
             request_id, journal = started.request_id, self._supervisor.journal
             known = request_id and await journal.run_of_request(started.tenant, request_id)
@@ -61,12 +61,12 @@ class Launcher:
         return run
 
     async def attach(self, run_id: str) -> Run:
-        """Returns a handle on a run, wherever it is driven. Raises `Misused` if there is no such run."""
+        """Returns a handle on a run, whichever process drives it. Raises `Misused` if there is no such run."""
         await self._supervisor.journal.row(run_id)
         return Run(self._supervisor, run_id)
 
     async def _begin_or_queue(self, team: Team, started: RunStarted, bodies: Bodies) -> Run:
-        """Begins now if there is a slot and the session is free, else in its turn."""
+        """Begins the run now if there is a slot and its session is free; otherwise puts it in line."""
         supervisor = self._supervisor
         for _ in range(MAX_TRIES):
             tail = None
@@ -88,7 +88,7 @@ class Launcher:
     def _make_driver(
         self, team: Team, started: RunStarted, lease: Lease | None, bodies: Bodies, history: SessionHistory
     ) -> tuple[Driver, list[Event]]:
-        """Returns the driver of a run that begins, and the events that it begins with."""
+        """Returns the driver of a run that begins, and its first events."""
         supervisor = self._supervisor
         state = begin(started, supervisor.factory.get_guards(team))
         driver = supervisor.make_driver(team, state, lease, bodies, history.messages)
@@ -106,7 +106,7 @@ class Launcher:
     # ---- at once
 
     async def _begin(self, team: Team, started: RunStarted, bodies: Bodies, tail: RunRow | None) -> Run:
-        """Records the run together with its first steps, and goes."""
+        """Records the run together with its first steps, and starts its driver."""
         supervisor = self._supervisor
         journal = supervisor.journal
         history = (
@@ -142,7 +142,7 @@ class Launcher:
             raise
         if driver.lease.epoch == 0:
             supervisor.forget(run_id)
-        else:  # what was set live while the run was being recorded
+        else:  # settings and commands that came while the run was being recorded
             if supervisor.modes.any_set:
                 supervisor.apply_live_modes(driver)
             if supervisor.pauses.active:
@@ -152,13 +152,13 @@ class Launcher:
     # ---- in line
 
     async def _queue(self, team: Team, started: RunStarted, bodies: Bodies) -> Run:
-        """Records the run, and goes once its turn has come."""
+        """Records the run, and lets it begin when its turn comes."""
         supervisor = self._supervisor
         lease = await supervisor.journal.create(started, (), bodies.unsaved())
         if lease.epoch == 0:
             return await self.attach(lease.run)
         registry = supervisor.registry
-        waiting = self._go_when_free(team, started, bodies, lease)
+        waiting = self._begin_in_turn(team, started, bodies, lease)
         task = asyncio.get_running_loop().create_task(waiting)
         registry.queued[started.run] = task
 
@@ -169,11 +169,11 @@ class Launcher:
         task.add_done_callback(leave_line)
         return Run(supervisor, started.run, team=team)
 
-    async def _go_when_free(self, team: Team, started: RunStarted, bodies: Bodies, lease: Lease) -> None:
+    async def _begin_in_turn(self, team: Team, started: RunStarted, bodies: Bodies, lease: Lease) -> None:
         supervisor, run_id = self._supervisor, started.run
         try:
-            await self._wait_and_go(team, started, bodies, lease)
-        except asyncio.CancelledError:  # this Seawall closes: others may go on with the run
+            await self._wait_and_begin(team, started, bodies, lease)
+        except asyncio.CancelledError:  # this Seawall closes: other processes may go on with the run
             supervisor.admission.leave(run_id)
             await supervisor.release(lease)
             raise
@@ -183,7 +183,7 @@ class Launcher:
             supervisor.registry.remove(run_id)
             await supervisor.release(lease)
 
-    async def _wait_and_go(self, team: Team, started: RunStarted, bodies: Bodies, lease: Lease) -> None:
+    async def _wait_and_begin(self, team: Team, started: RunStarted, bodies: Bodies, lease: Lease) -> None:
         supervisor = self._supervisor
         tail = await self._wait_for_session(started)
         supervisor.admission.line_up(started.run)
@@ -192,11 +192,11 @@ class Launcher:
         commands = await supervisor.journal.inbox(started.run)
         driver, first = self._make_driver(team, started, lease, bodies, history)
         driver.start(first, commands)
-        # Nothing may fail here any more: the run is on its way.
-        supervisor.keep(supervisor.inbox.hand_over(started.run, driver))
+        # Nothing here may fail any more: the driver has started.
+        supervisor.start_task(supervisor.inbox.hand_over(started.run, driver))
 
     async def _wait_for_session(self, started: RunStarted) -> RunRow | None:
-        """Returns the session's run before this one, once that has ended; None if this one is cancelled first."""
+        """Returns the run before this one in its session, once it has ended; None if this one is cancelled first."""
         if started.session is None:
             return None
         supervisor = self._supervisor
@@ -207,7 +207,7 @@ class Launcher:
                 tail = await supervisor.sessions.find_tail(
                     supervisor.journal, started, queued=supervisor.registry.holds, own=True
                 )
-            except Refused:  # the run before it waits for a person, or to be gone on with: so does this one
+            except Refused:  # the run before it waits for a person or to be resumed, so this one waits, too
                 tail = "busy"
             if tail != "busy":
                 return tail

@@ -19,7 +19,7 @@ async def run_team(
     journal: str | Path = ":memory:",
     **options: Unpack[StartOptions],
 ) -> Outcome[Output_co]:
-    """Answer one request and return its outcome: starts a `Seawall`, waits for the run, closes it.
+    """Answers one request and returns its outcome: opens a `Seawall`, waits for the run, and closes it.
 
     The journal is in memory and gone afterwards; `journal="desk.db"` keeps it. The other options are those
     of `Seawall.start`. Raises what that raises, and `Refused` if the run waits for a person.
@@ -28,7 +28,7 @@ async def run_team(
         run = await sea.start(as_team(team), request, **options)
         rest = await run.rest()
     if isinstance(rest, Waiting):
-        what = "lift the brake" if rest.kind == "pause" else "decide"
+        what = "lift the pause" if rest.kind == "pause" else "decide"
         raise Refused(
             f"run {rest.run} waits for a person to {what} on {rest.what!r} (step {rest.step}): "
             "run this team with a Seawall on a journal file, and decide there",

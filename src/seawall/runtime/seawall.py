@@ -1,4 +1,4 @@
-"""`Seawall`: what can be asked of the runtime."""
+"""`Seawall`: the public face of the runtime."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from seawall.team.agent import Agent
 from seawall.team.team import Team, as_team
 
 MAX_REQUEST_CHARS = 1_000_000
-"""Of a request: some 250,000 tokens, more than most models take. What is longer belongs into a tool's result."""
+"""Longest request: some 250,000 tokens, more than most models take. Longer texts belong into a tool's result."""
 
 _log = logging.getLogger("seawall")
 
@@ -57,13 +57,13 @@ class Seawall:
             run = await sea.start(desk, "Refund order 1042")
             outcome = await run.outcome()
 
-    `journal` is a path, `:memory:`, or a `Journal`. `guards` replace the default ones (`Loops()`); a team's
-    own guards are added, and take the place of one with the same name. `modes` sets guards to `off`,
-    `observe` or `enforce`. `models` makes a `Model` of a name such as `openai:gpt-5.2`; `prices` are by
-    model name. `admission` bounds how many runs this process takes, `budget` what tenants and days may spend,
-    in every process on the journal: without one, what was recorded there last holds. `endpoints` are by name, such
-    as `tool:bank`. Values in `secrets`, and of variables in `environment` (that of the process by default) named
-    like a key, never reach the journal. `clock` and `rng` are for tests.
+    `journal` is a path, `:memory:`, or a `Journal`. `guards` replace the default ones (`Loops()`). A team adds its
+    own guards; one of them replaces a guard with the same name. `modes` sets guards to `off`, `observe` or
+    `enforce`. `models` makes a `Model` from a name such as `openai:gpt-5.2`; `prices` are by model name.
+    `admission` bounds how many runs this process takes. `budget` caps what tenants and days may spend, in every
+    process on the journal; without it, the caps that were recorded there last stay in force. `endpoints` are options
+    by name, such as `tool:bank`. Values in `secrets`, and those of variables in `environment` (by default that of the
+    process) whose names look like keys, never reach the journal. `clock` and `rng` are for tests.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Seawall:
         for what, options, kind in (("admission", admission, Admission), ("budget", budget, Budget)):
             if options is not None and not isinstance(cast("object", options), kind):
                 raise Misused(f"Seawall: {what} is {options!r}; it must be {kind.__name__}(…)")
-        self._given = journal
+        self._journal_option = journal
         self._clock = clock = clock or SystemClock()
         rng = rng or random.Random(os.urandom(16))
         self._ids = Ids(clock, rng)
@@ -110,11 +110,11 @@ class Seawall:
             budget=self._budget,
             shared=(self._pauses, self._endpoints, self._budget),
         )
-        """What drives runs here, for tests and tools that look inside; it may change with any version."""
+        """Drives the runs of this process. For tests and tools that look inside; it may change with any version."""
         self._launcher = Launcher(self.supervisor)
 
     def __repr__(self) -> str:
-        return f"<Seawall {self._given!r} {len(self.supervisor.registry.drivers)} runs in flight>"
+        return f"<Seawall {self._journal_option!r} {len(self.supervisor.registry.drivers)} runs in flight>"
 
     # ---- opening and closing
 
@@ -125,14 +125,14 @@ class Seawall:
 
     @property
     def endpoints(self) -> Endpoints:
-        """The breakers of this process, to be looked at: `sea.endpoints["tool:bank"].breaker`."""
+        """The endpoints of this process and their breakers, to read: `sea.endpoints["tool:bank"].breaker`."""
         return self._endpoints
 
     async def open(self) -> Self:
         """Opens the journal. Raises `Misused` if it can't be used."""
         if self.supervisor.is_open:
             return self
-        journal = self._given
+        journal = self._journal_option
         if isinstance(journal, str | Path):
             journal = SqliteJournal.open(str(journal), clock=self._clock)
         self.supervisor.attach(journal)
@@ -142,9 +142,9 @@ class Seawall:
         return self
 
     async def close(self) -> None:
-        """Gives up what is in flight (it can be resumed), and closes the journal.
+        """Gives up the runs in flight, which can be resumed, and closes the journal.
 
-        Tools that ignore cancellation are waited for one second and then let go.
+        Waits up to one second for tools that ignore cancellation.
         """
         supervisor = self.supervisor
         if not supervisor.is_open or supervisor.closing:
@@ -186,19 +186,19 @@ class Seawall:
         stream: bool = False,
         app: str | None = None,
     ) -> Run[Output_co]:
-        """Start a run and give its handle; the run is recorded when this returns.
+        """Starts a run and returns its handle. The run is recorded when this returns.
 
         `team`: an `Agent` alone is a team of one.
-        `session`: the conversation it belongs to; its runs are serial, so this one waits for the one before,
-        and once it is in line it stays there, also while that one waits for a person.
-        `request_id`: the same one again gives the same run. `limits` take the place of the team's.
-        `stream`: `run.events()` brings pieces of the coordinator's text, which the outcome marks as unchecked.
-        `app`: the team's import path, for `seawall resume`. A caller that is cancelled meanwhile does not
-        take the run with it: its `request_id` brings it back. Where `admission` has no place free the run
-        waits in line, recorded; that is not active time.
+        `session`: the conversation that the run belongs to. Its runs are serial, so this run waits for the one
+        before it. Once in line it stays there, also while the run before it waits for a person.
+        `request_id`: the same id again returns the same run. `limits` replace those of the team.
+        `stream`: `run.events()` also yields pieces of the coordinator's text; the outcome says that nobody checked
+        them. `app`: the team's import path, for `seawall resume`.
+        A caller that is cancelled meanwhile does not cancel the run; the same `request_id` returns it later. If
+        `admission` has no free slot, the run is recorded and waits in line, which is not active time.
         Raises `Misused` for an empty request or an argument of another type; `Refused` if the line is full or the
-        tenant is paused (with `retry_after_s`), the session's last run waits or is interrupted, or a price is not known and money
-        limited; `JournalFull`, `JournalFailed`.
+        tenant is paused (with `retry_after_s`), if the session's last run waits or is interrupted, or if money is
+        limited and a price is not known; `JournalFull`; `JournalFailed`.
         """
         team = as_team(team)
         _check_request(request)
@@ -225,11 +225,11 @@ class Seawall:
             app=app,
             stream=stream,
         )
-        launching = self.supervisor.keep(self._launcher.launch(team, started, bodies))
+        launching = self.supervisor.start_task(self._launcher.launch(team, started, bodies))
         return await asyncio.shield(launching)
 
     async def attach(self, run_id: str) -> Run:
-        """Returns a handle on a run, wherever it is driven. Raises `Misused` if there is no such run."""
+        """Returns a handle on a run, whichever process drives it. Raises `Misused` if there is no such run."""
         return await self._launcher.attach(run_id)
 
     # ---- going on
@@ -237,13 +237,13 @@ class Seawall:
     async def resume(
         self, run_id: str, team: Team[Output_co] | Agent[Output_co], *, force: bool = False
     ) -> Run[Output_co]:
-        """Go on with a run after a crash, or after it waited, with today's team. Where `admission` has no place
-        free this waits for the next one: what was begun goes before what is new.
+        """Goes on with a run after a crash, or after it waited, with today's team.
 
-        Recorded steps are not made again. A read or model call that was in flight is; an effect is only if
-        its tool is idempotent, else its fate is `unknown` and the run waits for a person.
-        Raises `Refused` if a live process has the run (`force` takes it from that one), `Misused` if there
-        is no such run.
+        Waits for the next slot if `admission` has none free; a run that has begun goes before new runs. Recorded
+        steps are not made again. A read or model call that was in flight is made again. An effect is made again
+        only if its tool is idempotent; otherwise its fate is `unknown`, and the run waits for a person.
+        Raises `Refused` if a live process has the run (`force` takes the run from it), and `Misused` if there is no
+        such run.
         """
         driver = await self.supervisor.take_up(run_id, as_team(team), force=force)
         return Run(self.supervisor, run_id, driver=driver)
@@ -251,17 +251,17 @@ class Seawall:
     async def decide(
         self, run_id: str, step: int, *, approve: bool, by: str, reason: str = "", result: str | None = None
     ) -> None:
-        """Decide on approval step `step` of a run that waits, from any process.
+        """Decides on approval step `step` of a run that waits, from any process.
 
-        For an effect whose fate is unknown, `approve` says that it happened, and `result` is its receipt.
+        For an effect whose fate is unknown, `approve` says that the effect happened, and `result` is its receipt.
         Raises `Misused` if the run does not wait for a decision on that step, or if `by` is empty.
         """
         check_by(f"run {run_id}, step {step}", by)
         state = await self.state(run_id)
         waiting = [approval.step for approval in state.approvals]
         if step not in waiting:
-            there = ", ".join(map(str, waiting)) or "none"
-            raise Misused(f"run {run_id}: step {step} waits for no decision (waiting: {there})")
+            steps = ", ".join(map(str, waiting)) or "none"
+            raise Misused(f"run {run_id}: step {step} does not wait for a decision (waiting: {steps})")
         bodies = self.supervisor.make_bodies()
         output = None if result is None else bodies.put(result)
         command = Command(
@@ -277,30 +277,30 @@ class Seawall:
         limits: Limits | None = None,
         modes: Mapping[str, Mode] | None = None,
     ) -> Replay:
-        """Decide again over a recorded run with today's team and guards; nothing is performed.
+        """Decides again over a recorded run, with today's team and guards. Performs nothing.
 
-        `limits` take the place of the recorded ones, `modes` of the recorded modes. Raises `Misused` if
-        there is no such run, if its events were pruned, or if its texts were erased.
+        `limits` replace the recorded limits, `modes` the recorded modes. Raises `Misused` if there is no such run,
+        if its events were pruned, or if its texts were erased.
         """
         team = as_team(team)
         events = await read_events(self.journal, run_id)
         state = fold(events)
-        spend = validate_limits(limits) if limits is not None else state.started.limits
+        used_limits = validate_limits(limits) if limits is not None else state.started.limits
         bodies = self.supervisor.make_bodies()
         bodies.load(await self.journal.bodies(state.started.tenant, refs_of(events)))
-        if bodies.missing(refs_of(events)):  # today's code can't decide the same over what it can't read
+        if bodies.missing(refs_of(events)):  # today's code can't decide over texts that it can't read
             raise Misused(f"run {run_id}: its texts were erased, so nothing can be decided over them again")
         history = await self.supervisor.sessions.load_messages(
             self.journal, state.started.tenant, state.history, bodies
         )
         logic = self._factory.make_logic(team, bodies, history)
         guards = self._factory.get_guards(team)
-        known = self._modes.compute_start_modes(guards, state.started.guards, modes or {})
-        events[0] = replace(state.started, guards=known)
+        start_modes = self._modes.compute_start_modes(guards, state.started.guards, modes or {})
+        events[0] = replace(state.started, guards=start_modes)
         for seq, event in enumerate(events):
             if isinstance(event, GuardSet) and event.guard in (modes or {}):
-                events[seq] = replace(event, mode=known[event.guard])
-        return replay(events, logic, guards, spend, bodies)
+                events[seq] = replace(event, mode=start_modes[event.guard])
+        return replay(events, logic, guards, used_limits, bodies)
 
     async def fork(
         self,
@@ -312,11 +312,10 @@ class Seawall:
         live_effects: bool = False,
         app: str | None = None,
     ) -> Run[Output_co]:
-        """Go on live from the result of step `at`, as a new run; `result` changes what that step came to.
+        """Goes on live from the result of step `at`, as a new run. `result` replaces the result of that step.
 
-        Effects are simulated unless `live_effects`. `app` is the team's import path, if it is not the
-        recorded one. Raises `Misused` for a step that can't be forked at, and if the
-        run's events were pruned.
+        Effects are simulated unless `live_effects`. `app` is the team's import path, if it is not the recorded one.
+        Raises `Misused` for a step after which no fork is possible, and if the run's events were pruned.
         """
         team = as_team(team)
         events = await read_events(self.journal, run_id)
@@ -335,33 +334,33 @@ class Seawall:
             raise SeawallBug("a fork begins with RunStarted")
         started = replace(started, app=app or started.app)
         if started.agent not in team.members:  # a fork that can't go on is not recorded
-            there = ", ".join(team.members)
+            members = ", ".join(team.members)
             raise Misused(
-                f"team {team.name!r} has no agent {started.agent!r}, who leads run {run_id} (there: {there})"
+                f"team {team.name!r} has no agent {started.agent!r}, which leads run {run_id} (agents: {members})"
             )
         self._factory.check(team, started.limits, self._budget.get_usd_cap(started.tenant))
         fold([started, *begin[1:]], self._factory.get_guards(team))
         lease = await self.journal.create(started, begin[1:], bodies.unsaved(), take=False)
         return await self.resume(lease.run, team)
 
-    # ---- looking
+    # ---- reading
 
     async def state(self, run_id: str) -> RunState:
         """Returns the run's state as it is recorded. Raises `Misused` if its events were pruned."""
         return await read_state(self.journal, run_id)
 
     async def outcome(self, run_id: str) -> Outcome:
-        """Returns the outcome of a run that has ended, from the journal; of a pruned one what its row says."""
+        """Returns the outcome of a run that has ended, from the journal; of a pruned run, what its row says."""
         return await read_outcome(self.journal, run_id)
 
     # ---- commands
 
     async def send(self, run_id: str, command: Command, bodies: Mapping[Ref, bytes] | None = None) -> None:
-        """Puts a command into a run's inbox, and delivers it if the run is here."""
+        """Puts a command into a run's inbox, and delivers it if this process has the run."""
         await self.supervisor.send(run_id, command, bodies)
 
     async def cancel(self, run_id: str, command: Command) -> None:
-        """Has a run's owner end it; a run that nobody drives is taken up and ended here."""
+        """Tells a run's owner to end it. A run that no process drives is taken up and ended here."""
         await self.supervisor.cancel(run_id, command)
 
     # ---- live settings
@@ -375,25 +374,25 @@ class Seawall:
         why: str = "",
         for_s: float | None = None,
     ) -> None:
-        """Switch a guard for all runs on this journal, live: those in flight and those to come.
+        """Sets the mode of a guard live, for all runs on this journal: those in flight and those to come.
 
-        `auto` goes back to what the code says, `for_s` does so after so many seconds. Recorded with `by` and `why`.
-        A name that this process knows no guard by is recorded all the same, with a warning in the log: the
-        guard may be one of another process's teams. Raises `Misused` if `by` is empty or `mode` is none.
+        `auto` goes back to the mode in the code; with `for_s` that happens after so many seconds. The journal records
+        `by` and `why`. A guard that this process does not know is set all the same, with a warning in the log: it may
+        belong to a team of another process. Raises `Misused` if `by` is empty or `mode` is not a mode.
         """
         if mode != AUTO:
             check_mode(guard, mode)
         await self._set("guard", guard, mode, by, why, for_s)
-        if known := self._modes.list_alternatives(guard, self._factory.own_guards):
-            _log.warning("guard %r was set, and this process knows only: %s", guard, ", ".join(known))
+        if names := self._modes.list_alternatives(guard, self._factory.own_guards):
+            _log.warning("guard %r was set, and this process knows only: %s", guard, ", ".join(names))
 
     async def pause(self, what: str, *, by: str, why: str = "", for_s: float | None = None) -> None:
-        """Put a brake on `what`, in all processes on this journal: no step that it holds begins any more.
+        """Pauses `what` in all processes on this journal: no step of it begins any more.
 
-        `what` is `tool:refund`, `agent:clerk`, `tenant:acme`, `run:r-…` or `all`. Steps in flight go on to
-        their end. A run that can do nothing else is parked: its clock stands still, and it goes on when the
-        brake is lifted, or after `for_s` seconds. New runs of a paused tenant, or with `all`, are `Refused`.
-        Raises `Misused` for a `what` that is nothing, an unknown run, an empty `by`, a `for_s` not above zero.
+        `what` is `tool:refund`, `agent:clerk`, `tenant:acme`, `run:r-…` or `all`. Steps in flight go on to their end.
+        A run that can do nothing else is parked: its clock stands still, and it goes on when the pause is lifted, or
+        after `for_s` seconds. New runs are `Refused` if their tenant or `all` is paused. Raises `Misused` for a `what`
+        that can't be paused, an unknown run, an empty `by`, or a `for_s` that is not above zero.
         """
         check_target(what)
         kind, _, name = what.partition(":")
@@ -402,16 +401,16 @@ class Seawall:
         await self._set("pause", what, "on", by, why, for_s)
 
     async def unpause(self, what: str, *, by: str, why: str = "") -> None:
-        """Lift the brake on `what`. Raises `Misused` if there is none, naming what is paused."""
+        """Lifts the pause of `what`. Raises `Misused`, which names what is paused, if there is no such pause."""
         check_target(what)
         await self.supervisor.inbox.deliver()
         if self._pauses.get(what) is None:
-            there = ", ".join(pause.what for pause in self._pauses.list_pauses()) or "nothing"
-            raise Misused(f"{what!r} is not paused (paused: {there})")
+            paused = ", ".join(pause.what for pause in self._pauses.list_pauses()) or "nothing"
+            raise Misused(f"{what!r} is not paused (paused: {paused})")
         await self._set("pause", what, "off", by, why, None)
 
     async def pauses(self) -> list[Pause]:
-        """The brakes that are on, oldest first."""
+        """Returns the pauses in force, oldest first."""
         await self.supervisor.inbox.deliver()
         return self._pauses.list_pauses()
 
@@ -430,7 +429,7 @@ class Seawall:
 
 
 def _check_request(request: str) -> None:
-    """Raise `Misused` for one that is no text, empty, or too long."""
+    """Raises `Misused` for a request that is not a text, is empty, or is too long."""
     check_recordable(request=request)
     if not request.strip():
         raise Misused(f"the request is empty (got {request!r})")

@@ -1,4 +1,4 @@
-"""The supervisor: owns the drivers of this process. It takes runs up, lets them go, and wakes those that wait."""
+"""The supervisor: owns the drivers of this process. It takes runs up, lets go of them, and wakes those that wait."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from seawall.team.prepare import honours_key
 from seawall.team.team import Team
 
 LATE_S = 1.0
-"""How long `close` waits for tools that ignore cancellation, before it lets go of them."""
+"""Seconds that `close` waits for tools that ignore cancellation. Then it goes on without them."""
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ _log = logging.getLogger("seawall")
 
 
 class Supervisor:
-    """Owns the drivers of this process, and everything that runs have in common here."""
+    """Owns the drivers of this process, and what all runs of this process have in common."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Supervisor:
         budget: BudgetGuard,
         shared: Sequence[SharedGuard],
     ) -> None:
-        """`shared`: what the gate asks at reserve, in this order."""
+        """`shared`: the guards across runs, in the order in which the gate checks them."""
         self.clock = clock
         self.factory = factory
         self.modes = modes
@@ -74,7 +74,7 @@ class Supervisor:
         self.tasks: set[asyncio.Task[Any]] = set()
         """Tasks that `close` waits for."""
         self._missed: set[str] = set()
-        """New runs for which a command came before this process knew that they are recorded."""
+        """New runs that got a command before this process knew that they are recorded."""
 
     def __repr__(self) -> str:
         return f"<Supervisor of {len(self.registry.drivers)} drivers>"
@@ -88,7 +88,7 @@ class Supervisor:
 
     @property
     def is_open(self) -> bool:
-        """Whether there is a journal."""
+        """Whether a journal is open."""
         return self._journal is not None
 
     def attach(self, journal: Journal) -> None:
@@ -98,15 +98,15 @@ class Supervisor:
         self.admission = AdmissionQueue(self.admission.options, self.clock)
 
     def detach(self) -> None:
-        """Lets go of the journal: it is closed."""
+        """Lets go of a journal that was closed."""
         self._journal = None
         self.closing = False
         self.registry.close()
 
     async def give_up_all(self) -> None:
-        """Stops what is under way, and gives up the runs in flight: they can be resumed.
+        """Stops all work, and gives up the runs in flight, which can be resumed.
 
-        Tools that ignore cancellation are waited for `LATE_S` seconds and then let go.
+        Waits up to `LATE_S` seconds for tools that ignore cancellation.
         """
         self.admission.close()
         tasks: list[asyncio.Task[Any]] = [*self.registry.queued.values(), *self.inbox.close()]
@@ -127,8 +127,8 @@ class Supervisor:
         for lease in leases:
             await self.release(lease)
 
-    def keep(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Starts a task that `close` waits for, and that nothing else need wait for."""
+    def start_task(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Starts a task that `close` waits for. The caller need not wait for it."""
         task = asyncio.get_running_loop().create_task(work)
         self.tasks.add(task)
         task.add_done_callback(self._on_task_done)
@@ -140,7 +140,7 @@ class Supervisor:
             task.exception()
 
     def make_bodies(self, tenant: str = "", session: str | None = None) -> Bodies:
-        """Returns a run's bodies, with those of its session's conversation that are at hand."""
+        """Returns the bodies of a run, with those of its session's conversation if they are in memory."""
         known = None if session is None else self.sessions.get_bodies(tenant, session)
         return self.factory.make_bodies(known)
 
@@ -154,7 +154,7 @@ class Supervisor:
         bodies: Bodies,
         history: Sequence[MessageRef],
     ) -> Driver:
-        """Returns the driver of a run, which is registered from now on."""
+        """Returns a new driver for a run, and registers it."""
         run = state.started.run
         streamed = StreamedText(partial(self.registry.wake, run)) if state.started.stream else None
         driver = self.factory.make_driver(
@@ -182,21 +182,23 @@ class Supervisor:
             del self.registry.drivers[run]
             self.registry.streamed.pop(run, None)
         if driver.broken is not None:
-            rested = driver.finished.exception() is None  # what broke is a late result: nothing is left to do
+            rested = (
+                driver.finished.exception() is None
+            )  # only a late result could not be recorded: nothing is left to do
             if not self.closing and not rested:
-                self.keep(self.release(driver.lease))
+                self.start_task(self.release(driver.lease))
         elif driver.state.started.session is not None:
             self.sessions.remember(driver.state, driver.bodies)
         if newest:
             self.admission.leave(run)
-        if newest and not driver.state.waits:  # one that waits is taken up again when a person has decided
+        if newest and not driver.state.waits:  # a run that waits is taken up again when a person has decided
             self.registry.teams.pop(run, None)
         self.registry.wake(run)
         if self.registry.queued:
             self.inbox.wake()
 
     def forget(self, run: str) -> None:
-        """Forgets a run that was not recorded, after all."""
+        """Forgets a run that could not be recorded."""
         self._missed.discard(run)
         self._forget_shared(run, parked=False)
         self.registry.remove(run)
@@ -213,7 +215,7 @@ class Supervisor:
             await self.inbox.hand_over(run)
 
     async def release(self, lease: Lease) -> None:
-        """Lets others go on with a run that was given up, if the journal can still record that."""
+        """Lets other processes go on with a run that was given up, if the journal can still record that."""
         try:
             await self.journal.release(lease)
         except SeawallError as error:
@@ -222,7 +224,7 @@ class Supervisor:
     # ---- taking up
 
     async def take_up(self, run: str, team: Team, *, force: bool = False) -> Driver | None:
-        """Goes on with a run that nobody drives, and returns its driver; None if it has ended.
+        """Goes on with a run that no process drives, and returns its driver; None if it has ended.
 
         Raises what `Seawall.resume` raises.
         """
@@ -254,7 +256,7 @@ class Supervisor:
         row, lease = await self.journal.row(run), None
         if row.state == "ended":
             return None
-        if row.state == "running":  # an owner that lives is named at once
+        if row.state == "running":  # raises at once if its owner is alive
             lease = await self.journal.take(run, force=force)
         try:
             self.admission.reenter(run, row.tenant)
@@ -271,7 +273,7 @@ class Supervisor:
             raise
 
     async def wait_turn(self, run: str) -> None:
-        """Waits until the run has a slot. One that is cancelled meanwhile leaves the line: it needs none."""
+        """Waits until the run has a slot. A run that is cancelled meanwhile leaves the line, because it needs no slot."""
         while (turn := self.admission.get_turn(run)) is not None:
             change = self.registry.next_change(run)
             if await self.is_cancelled(run):
@@ -279,11 +281,11 @@ class Supervisor:
                 return
             await asyncio.wait([turn, change], return_when=asyncio.FIRST_COMPLETED)
             if turn.done():
-                turn.result()  # or why there will be none
+                turn.result()  # raises if there will be no slot
                 return
 
     async def is_cancelled(self, run: str) -> bool:
-        """Returns whether somebody has asked to end a run that is not driven."""
+        """Returns whether the inbox of a run that no process drives has a command to cancel it."""
         return any(item.command.kind == "cancel" for item in await self.journal.inbox(run))
 
     async def _go_on(self, team: Team, lease: Lease) -> Driver:
@@ -292,13 +294,12 @@ class Supervisor:
         self.factory.check(team, state.started.limits, self.budget.get_usd_cap(lease.tenant))
         bodies = self.make_bodies(lease.tenant, state.started.session)
         bodies.load(await self.journal.bodies(lease.tenant, bodies.missing(refs_of(events))))
-        if state.epoch == 0 and state.started.fork is None:  # it stood in line and never began
+        if state.epoch == 0 and state.started.fork is None:  # it waited in line and never began
             history = await self._load_history(state, bodies)
         else:
             messages = await self.sessions.load_messages(self.journal, lease.tenant, state.history, bodies)
-            history = SessionHistory(
-                state.history, messages, {}
-            )  # what the guards got from the session is in the fold
+            # The handover to its guards is in the folded state.
+            history = SessionHistory(state.history, messages, {})
         commands = await self.journal.inbox(lease.run, after=state.inbox)
         await self._load_receipts(lease.tenant, (item.command for item in commands), bodies)
         driver = self.make_driver(team, state, lease, bodies, history.messages)
@@ -309,12 +310,14 @@ class Supervisor:
             *self.build_mode_events(state.started.guards, state.modes),
             *close_in_doubt(state, now, partial(honours_key, team)),
         ]
-        driver.start(first, commands)  # from here on nothing is awaited: a run that fails now has no driver
-        self.keep(self.inbox.hand_over(lease.run, driver))
+        driver.start(
+            first, commands
+        )  # nothing is awaited after this: `take_up` takes an error for a run without a driver
+        self.start_task(self.inbox.hand_over(lease.run, driver))
         return driver
 
     async def _load_history(self, state: RunState, bodies: Bodies) -> SessionHistory:
-        """Returns the conversation before a run that has not begun. Raises `Refused` if the run before goes on."""
+        """Returns the conversation before a run that has not begun. Raises `Refused` while the run before it goes on."""
         started = state.started
         if started.session is None or await self.is_cancelled(started.run):
             return NO_HISTORY
@@ -336,7 +339,7 @@ class Supervisor:
     # ---- waking up
 
     async def _wake(self, run: str) -> None:
-        """Takes a run up again that waits in this process: a command for it has come, or its pause is lifted."""
+        """Takes up a run that waits in this process, because a command for it has come or its pause is lifted."""
         team = self.registry.teams.get(run)
         if team is None or self.registry.holds(run):
             return
@@ -345,8 +348,10 @@ class Supervisor:
             self.registry.teams.pop(run, None)
         if row.state != "waiting" or self.registry.holds(run):
             return
-        if self.admission.is_full_for(row.tenant):  # its turn comes; meanwhile others get their commands
-            self.keep(self._take_up_in_turn(run, team))
+        if self.admission.is_full_for(
+            row.tenant
+        ):  # it waits for its turn; meanwhile the other runs get their commands
+            self.start_task(self._take_up_in_turn(run, team))
             return
         with contextlib.suppress(Refused):  # another process was quicker
             await self.take_up(run, team)
@@ -355,18 +360,18 @@ class Supervisor:
         try:
             with contextlib.suppress(Refused):
                 await self.take_up(run, team)
-        except Exception as error:  # noqa: BLE001 -- whatever it is, the run's commands are still to be taken
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the run must still get its commands
             if not self.closing:
                 self.inbox.retry_later(run, error)
 
     def _on_unblocked(self, run: str) -> None:
-        """What a run waits for that runs share has changed: it decides again, or is taken up again."""
+        """Lets a run decide again, or takes it up, because a guard across runs that it waits for has changed."""
         driver = self.registry.drivers.get(run)
         if driver is not None and not driver.parked:
             driver.decide_again()
         elif not self.closing:
             self.registry.waking.add(run)
-            self.keep(self._unpark(run, driver))
+            self.start_task(self._unpark(run, driver))
 
     async def _unpark(self, run: str, driver: Driver | None) -> None:
         try:
@@ -378,7 +383,7 @@ class Supervisor:
             self.registry.wake(run)
 
     async def cancel(self, run: str, command: Command) -> None:
-        """Has a run's owner end it; a run that nobody drives is taken up and ended here."""
+        """Tells a run's owner to end it. A run that no process drives is taken up and ended here."""
         try:
             await self.send(run, command)
         except Misused:
@@ -396,24 +401,24 @@ class Supervisor:
                 await asyncio.shield(driver.finished)
 
     async def send(self, run: str, command: Command, bodies: Mapping[Ref, bytes] | None = None) -> None:
-        """Puts a command into a run's inbox, and delivers it if the run is here."""
+        """Puts a command into a run's inbox, and delivers it if this process has the run."""
         redact = self.make_bodies().redact
         command = replace(command, by=redact(command.by), reason=redact(command.reason))
         await self.journal.send(run, command, bodies)
         await self.inbox.deliver()
 
-    # ---- what the inbox brings: `runtime.inbox.Receiver`
+    # ---- what the inbox delivers: `runtime.inbox.Receiver`
 
     def notice(self, run: str) -> None:
-        """A command for the run has come."""
+        """Wakes the tasks that wait for the run, because a command for it has come."""
         self.registry.wake(run)
 
     def notice_write(self) -> None:
-        """Something was written to the journal, by any process."""
+        """Wakes the tasks that wait for runs of other processes, because the journal was written to."""
         self.registry.wake_on_write()
 
     async def hand_over(self, run: str, driver: Driver | None) -> None:
-        """Gives a run every command that it has not taken, in order; one that waits is woken up."""
+        """Gives a run every command that it has not taken, in order. A run that waits is woken up."""
         driver = driver or self.registry.drivers.get(run)
         if driver is not None and not driver.is_recorded:
             self._missed.add(run)
@@ -426,12 +431,12 @@ class Supervisor:
                 for item in items:
                     driver.take_command(item)
                 return
-            if not items:  # it came to rest meanwhile, with all that there was
+            if not items:  # it has ended or waits by now, and had taken all commands
                 return
         await self._wake(run)
 
     def apply_settings(self, settings: Settings) -> None:
-        """Takes in what is set live, for every run in flight."""
+        """Applies the live settings to every run in flight."""
         if self.modes.read(settings, self._apply_modes):
             self._apply_modes()
         if self.pauses.read(settings):
@@ -439,7 +444,7 @@ class Supervisor:
                 driver.withdraw_paused()
 
     async def refresh(self, journal: Journal) -> None:
-        """Takes in caps that another process has given."""
+        """Reads the caps that another process has set."""
         await self.budget.read(journal)
 
     def _apply_modes(self) -> None:
@@ -447,14 +452,14 @@ class Supervisor:
             self.apply_live_modes(driver)
 
     def apply_live_modes(self, driver: Driver) -> None:
-        """Switches a run's guards to what is set live now."""
+        """Sets a run's guards to the modes that are set live now."""
         for name, mode, by, until in self.modes.list_live(driver.state.started.guards):
             driver.set_mode(name, mode, by, until)
 
     def build_mode_events(self, at_start: Mapping[str, Mode], modes: Mapping[str, Mode]) -> list[Event]:
-        """Returns, as a run's own events, what is set live and differs from `modes`.
+        """Returns the live settings that differ from `modes`, as events of the run.
 
-        `at_start` is what the code said when the run was started.
+        `at_start` are the modes in the code when the run was started.
         """
         now = self.clock.wall_s()
         return [
@@ -465,7 +470,7 @@ class Supervisor:
 
 
 def begin_segment(owner: str, epoch: int, *, at: float, left_s: float, history: SessionHistory) -> RunTaken:
-    """Returns the event with which a process goes on with a run, or begins it."""
+    """Returns the event with which a process begins a run, or goes on with it."""
     return RunTaken(
         at=at,
         owner=owner,
