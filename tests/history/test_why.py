@@ -21,7 +21,7 @@ from seawall.core.events import (
 )
 from seawall.core.limits import Limits
 from seawall.history.record import build_record
-from seawall.history.why import Link, explain
+from seawall.history.why import CauseLink, explain
 
 TEXTS: dict[Ref, str] = {}
 
@@ -99,10 +99,10 @@ def test_values_are_followed_before_anything_else() -> None:
     found = explain(build_record(events), TEXTS.__getitem__)
 
     assert set(found.links) == {
-        Link(None, 2, "value"),
-        Link(None, 4, "value", wrote=True),
-        Link(2, 0, "value"),
-        Link(2, 1, "value", wrote=True),
+        CauseLink(None, 2, "value"),
+        CauseLink(None, 4, "value", wrote=True),
+        CauseLink(2, 0, "value"),
+        CauseLink(2, 1, "value", wrote=True),
     }
     assert (found.first, found.path, found.starts) == (2, (2,), ())
     assert found.unsourced == ("99.95",)
@@ -117,7 +117,7 @@ def test_without_a_value_the_walk_goes_through_what_the_model_was_shown() -> Non
 
     found = explain(build_record(events))
 
-    assert Link(3, 2, "exposure") in found.links
+    assert CauseLink(3, 2, "exposure") in found.links
     assert (found.first, found.path) == (2, (2, 3))
 
 
@@ -132,7 +132,7 @@ def test_a_hand_off_leads_into_the_frame_that_answered_it() -> None:
 
     links = explain(build_record(events)).links
 
-    assert Link(2, 3, "value", wrote=True) in links
+    assert CauseLink(2, 3, "value", wrote=True) in links
 
 
 def test_a_loop_is_told_by_its_results_and_by_the_call_that_was_not_made() -> None:

@@ -1,1 +1,1 @@
-"""What is made of recorded runs: their record for people, why they ended so, replay and fork."""
+"""Recorded runs: the record that people read, the explanation of an end, replay and fork."""

@@ -1,4 +1,4 @@
-"""Fork: the first steps of a recorded run, with one thing changed, as the beginning of another run."""
+"""Fork: the first steps of a recorded run, perhaps with one result changed, are the beginning of another run."""
 
 from __future__ import annotations
 
@@ -31,37 +31,37 @@ def fork_events(
     result: tuple[Ref, str] | None,
     live_effects: bool,
 ) -> list[Event]:
-    """The events that a fork begins with: up to the result of step `at`, under the new id `run`.
+    """Returns the first events of a fork: up to the result of step `at`, under the new id `run`.
 
-    With `result` (its address and text) that step came to something else, and what guards said of the recorded
-    result is forgotten. Effects in flight at that moment keep the receipts that they got later, reads and model
-    calls are made again. Receipts can't be changed, approvals that were not used yet are not inherited, and the
-    fork belongs to no session: it goes on live on a branch that never merges.
-    Raises `Misused` if there is no such step, it has no result, or it is an effect whose receipt was to change.
+    `result`, an address and its text, replaces the result of that step; the fork drops what guards said about the
+    recorded result. Effects in flight at that moment keep the receipts that they got later. Reads and model calls
+    in flight are made again. Receipts can't be changed, and the fork does not inherit approvals that were not used
+    yet. It belongs to no session: it goes on live, on a branch that never merges.
+    Raises `Misused` if there is no such step, if it has no result, or if it is an effect whose receipt would change.
     """
     started = events[0]
     if not isinstance(started, RunStarted):
         raise SeawallBug(f"a run's first event is {type(started).__name__}, not RunStarted")
     intents = {event.step: event for event in events if isinstance(event, StepIntended)}
-    done_at = next((i for i, e in enumerate(events) if isinstance(e, StepDone) and e.step == at), None)
+    done_index = next((i for i, e in enumerate(events) if isinstance(e, StepDone) and e.step == at), None)
     intent = intents.get(at)
     if intent is None:
         raise Misused(
             f"run {started.run} has no step {at}; it has {len(intents)}: seawall show {started.run}"
         )
-    if done_at is None:
+    if done_index is None:
         raise Misused(f"step {at} of run {started.run} has no result to fork after")
     if result is not None:
         _check_changeable(intent, started.run)
-    kept = [*events[: done_at + 1], *_receipts(events, done_at)]
-    kept += _lost(kept, now)
-    used = {event.grant for event in kept if isinstance(event, StepIntended)}
+    inherited = [*events[: done_index + 1], *_list_receipts(events, done_index)]
+    inherited += _mark_lost(inherited, now)
+    used = {event.grant for event in inherited if isinstance(event, StepIntended)}
     begin: list[Event] = [
         msgspec.structs.replace(
             started, run=run, at=now, session=None, request_id=None, fork=Fork(started.run, at, live_effects)
         )
     ]
-    for event in kept[1:]:
+    for event in inherited[1:]:
         if isinstance(event, CommandTaken | RunEnded):
             continue
         if isinstance(event, Judged) and event.step == at and event.stage == "after" and result is not None:
@@ -71,14 +71,14 @@ def fork_events(
             if step.kind == "approval" and event.status == "ok" and event.step not in used:
                 continue
             if event.step == at and result is not None:
-                begin.append(_changed(event, step, *result))
+                begin.append(_replace_result(event, step, *result))
                 continue
         begin.append(event)
     return begin
 
 
-def _receipts(events: Sequence[Event], cut: int) -> list[Event]:
-    """What effects that were in flight at the cut came to afterwards."""
+def _list_receipts(events: Sequence[Event], cut: int) -> list[Event]:
+    """Returns the later results of effects that were in flight at the cut."""
     done = {event.step for event in events[: cut + 1] if isinstance(event, StepDone)}
     begun = {
         event.step
@@ -88,18 +88,21 @@ def _receipts(events: Sequence[Event], cut: int) -> list[Event]:
     return [event for event in events[cut + 1 :] if isinstance(event, StepDone) and event.step in begun]
 
 
-def _lost(kept: Sequence[Event], now: float) -> list[Event]:
-    """Reads and model calls without a result: the fork's own events would book what the other run had reserved."""
-    done = {event.step for event in kept if isinstance(event, StepDone)}
+def _mark_lost(inherited: Sequence[Event], now: float) -> list[Event]:
+    """Returns a `lost` result for each read and model call without one.
+
+    Without it the fork would book what the recorded run had reserved.
+    """
+    done = {event.step for event in inherited if isinstance(event, StepDone)}
     return [
         StepDone(at=now, step=event.step, status="lost", error="lost")
-        for event in kept
+        for event in inherited
         if isinstance(event, StepIntended) and event.perform and event.kind in ("model", "tool")
         if not event.effect and event.step not in done
     ]
 
 
-def _changed(done: StepDone, step: StepIntended, ref: Ref, text: str) -> StepDone:
+def _replace_result(done: StepDone, step: StepIntended, ref: Ref, text: str) -> StepDone:
     result = Result(status="ok", output=text)
     return msgspec.structs.replace(
         done,

@@ -1,6 +1,6 @@
-"""A run as it is told: each step with everything that was recorded of it, in the order of happening.
+"""The record of a run: each step with everything that was recorded about it, in the order in which it happened.
 
-The state (`run/state.py`) keeps what decisions need and forgets the rest; this keeps all of it, for people.
+The state (`run/state.py`) keeps what decisions need and forgets the rest. The record keeps everything, for people.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from seawall.core.events import (
 
 
 class StepRecord(msgspec.Struct):
-    """One step, from intent to whatever came last."""
+    """One step, from its intent to the last event about it."""
 
     intent: StepIntended
     segment: int
-    """The segment in which it was begun, from 1."""
+    """The number of the segment in which it began, from 1."""
     done: StepDone | None = None
     late: StepLate | None = None
     judged: list[Judged] = []
     moved: list[EffectMoved] = []
     decision: CommandTaken | None = None
-    """What a person decided on this approval step."""
+    """The decision of a person on this approval step."""
 
     @property
     def number(self) -> int:
@@ -46,30 +46,28 @@ class StepRecord(msgspec.Struct):
 
     @property
     def duration_s(self) -> float | None:
-        """Seconds that it took; None while it has no result, or if nobody saw its end."""
+        """The seconds that it took; None while it has no result, or if no process saw its end."""
         if self.done is None:
             return None
-        if (
-            self.done.status == "cancelled" and not self.done.duration_s
-        ):  # cut off: by the process that had it
-            return max(0.0, self.done.at - self.intent.at)
+        if self.done.status == "cancelled" and not self.done.duration_s:
+            return max(0.0, self.done.at - self.intent.at)  # the process that performed it cut it off
         unseen = self.done.status in ("lost", "unknown") and not self.done.duration_s
         return None if unseen else self.done.duration_s
 
 
 class Segment(msgspec.Struct):
-    """One process's time with the run. The second and later ones come after a crash or a wait."""
+    """The time in which one process drove the run. Later segments follow a crash or a wait."""
 
     number: int
     taken: RunTaken
     first_step: int
-    """The first step that was begun in it, or would have been."""
+    """The number of the first step in it, or of the step that would have been the first."""
     last_at: float
-    """Wall seconds of the last event that it recorded."""
+    """The wall clock at the last event that it recorded, in seconds."""
 
 
 class RunRecord:
-    """Everything that was recorded of one run. `add` takes events in order, also while the run goes on."""
+    """Everything that was recorded about one run. `add` takes events in order, also while the run goes on."""
 
     def __init__(self, started: RunStarted) -> None:
         self.started = started
@@ -77,7 +75,7 @@ class RunRecord:
         self.steps: dict[int, StepRecord] = {}
         self.segments: list[Segment] = []
         self.unmade: list[Judged] = []
-        """Verdicts on steps that were then not made, and on the run itself (step 0)."""
+        """Verdicts on steps that were not made because of them, and on the run itself (step 0)."""
         self.commands: list[CommandTaken] = []
         self.switched: list[GuardSet] = []
         self.planned: list[Planned] = []
@@ -87,7 +85,7 @@ class RunRecord:
         return f"<RunRecord {self.started.run} {len(self.steps)} steps, {self.events} events>"
 
     def add(self, event: Event) -> None:
-        """Take in the next event."""
+        """Adds the next event."""
         self.events += 1
         if self.segments and not isinstance(event, RunTaken):
             self.segments[-1].last_at = event.at
@@ -98,9 +96,9 @@ class RunRecord:
             case StepIntended():
                 self.steps[event.step] = StepRecord(event, max(1, len(self.segments)))
             case StepDone() | StepLate() | EffectMoved() | Judged():
-                self._of_step(event)
+                self._add_to_step(event)
             case CommandTaken():
-                self._command(event)
+                self._add_command(event)
             case GuardSet():
                 self.switched.append(event)
             case Planned():
@@ -110,7 +108,7 @@ class RunRecord:
             case _:
                 pass
 
-    def _of_step(self, event: StepDone | StepLate | EffectMoved | Judged) -> None:
+    def _add_to_step(self, event: StepDone | StepLate | EffectMoved | Judged) -> None:
         step = self.steps.get(event.step)
         if step is None:
             if isinstance(event, Judged):
@@ -126,28 +124,28 @@ class RunRecord:
             case Judged():
                 step.judged.append(event)
 
-    def _command(self, event: CommandTaken) -> None:
+    def _add_command(self, event: CommandTaken) -> None:
         self.commands.append(event)
         step = self.steps.get(event.step or 0)
         if event.command == "decide" and step is not None and step.decision is None:
             step.decision = event
 
-    def children(self, frame: int) -> list[StepRecord]:
-        """The steps of one frame, in order: 0 is the run's own, else the hand-off or review step's number."""
+    def list_steps(self, frame: int) -> list[StepRecord]:
+        """Returns the steps of one frame, in order. `frame` is 0 or the number of a hand-off or review step."""
         return [step for step in self.steps.values() if step.intent.frame == frame]
 
-    def open(self) -> list[StepRecord]:
-        """Steps that have no result yet."""
+    def list_open_steps(self) -> list[StepRecord]:
+        """Returns the steps that have no result yet."""
         return [] if self.ended is not None else [s for s in self.steps.values() if s.done is None]
 
 
 def build_record(events: Iterable[Event]) -> RunRecord:
-    """The record of a run. Raises `SeawallBug` if the first event is not `RunStarted`."""
+    """Returns the record of a run. Raises `SeawallBug` if the first event is not `RunStarted`."""
     iterator = iter(events)
     first = next(iterator, None)
     if not isinstance(first, RunStarted):
         raise SeawallBug(f"a run's first event is {type(first).__name__}, not RunStarted")
-    told = RunRecord(first)
+    record = RunRecord(first)
     for event in iterator:
-        told.add(event)
-    return told
+        record.add(event)
+    return record

@@ -17,7 +17,7 @@ from seawall.run.state import RunState
 async def read_events(journal: Journal, run: str) -> list[Event]:
     """Returns all events of a run. Raises `Misused` if there is no such run, or if its events were pruned."""
     events = await journal.events(run)
-    if not events:  # every run has its first; only `prune` takes them
+    if not events:  # every run has a first event; only `prune` deletes events
         raise Misused(f"run {run}: its events were pruned; its summary row remains: seawall runs")
     return events
 
@@ -28,7 +28,7 @@ async def read_state(journal: Journal, run: str) -> RunState:
 
 
 async def read_waits(journal: Journal, run: str) -> list[Waiting]:
-    """Returns what a run waits for, oldest first; nothing if it does not (any more)."""
+    """Returns what a run waits for, oldest first; nothing if it does not wait, or not any more."""
     events = await read_events(journal, run)
     state = fold(events)
     refs = [step.input for step in state.approvals if step.input]
@@ -38,9 +38,9 @@ async def read_waits(journal: Journal, run: str) -> list[Waiting]:
 
 
 async def read_outcome(journal: Journal, run: str, parse: Callable[[str], Any] | None = None) -> Outcome:
-    """Returns the outcome of a run that has ended; of a pruned one what its row says.
+    """Returns the outcome of a run that has ended; of a pruned run, what its row says.
 
-    `parse` makes `Outcome.output` of the answer.
+    `parse` makes `Outcome.output` from the answer.
     """
     events = await journal.events(run)
     if not events:
@@ -57,18 +57,18 @@ async def read_outcome(journal: Journal, run: str, parse: Callable[[str], Any] |
 
 
 def restore_outcome(row: RunRow) -> Outcome:
-    """Returns the outcome of a run whose events were pruned: what its row says. The answer went with the events."""
-    kept = row.summary
-    if kept is None:
+    """Returns the outcome of a run whose events were pruned: what its row says. The answer was pruned with the events."""
+    summary = row.summary
+    if summary is None:
         raise SeawallBug(f"run {row.run} has neither events nor a summary")
     reason = "its events were pruned, and with them what it said"
     return Outcome(
         run=row.run,
-        status=kept.status,
-        stopped_by=None if kept.stopped_by is None else StoppedBy(kept.stopped_by, reason),
-        usd=Decimal(kept.usd),
-        tokens=kept.tokens,
-        model_calls=kept.model_calls,
-        tool_calls=kept.tool_calls,
-        active_s=kept.active_s,
+        status=summary.status,
+        stopped_by=None if summary.stopped_by is None else StoppedBy(summary.stopped_by, reason),
+        usd=Decimal(summary.usd),
+        tokens=summary.tokens,
+        model_calls=summary.model_calls,
+        tool_calls=summary.tool_calls,
+        active_s=summary.active_s,
     )

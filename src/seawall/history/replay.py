@@ -1,9 +1,9 @@
-"""Replay: decide again over a recorded run, and name what today's code, limits or guards would do differently.
+"""Replay: decides again over a recorded run, and names what today's code, limits or guards would do differently.
 
-The recorded results stand in for the world; nothing is performed. The fold follows the record, and before each
-recorded decision today's `decide` and gate are asked what they would have done in that state. So every
-difference is named, not only the first, and each in the state in which it was met. Where today's run would
-have been halted, the recorded steps that follow are counted and no longer compared: they would not be.
+The recorded results stand in for the world; replay performs nothing. The fold follows the record. Before each
+recorded decision replay calls today's `decide` and gate in that state. So it names every difference, not only the
+first one, and each in the state in which it occurs. After a step at which today's run would be halted, it only counts
+the recorded steps and does not compare them: they would not be made.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from seawall.run.state import RunState
 from seawall.run.step import Action, Close, End, Logic, Propose, Result, restore_step
 from seawall.run.verdict import SEVERITY, kind_of
 
-What = Literal["decision", "verdict", "version", "outcome"]
+DifferenceKind = Literal["decision", "verdict", "version", "outcome"]
 
 
 class Difference(msgspec.Struct, frozen=True):
     """One decision that would be taken differently today."""
 
     seq: int
-    """The recorded event at which the ways part."""
+    """The number of the recorded event at which today's run would differ."""
     step: int | None
-    what: What
+    what: DifferenceKind
     recorded: str
     today: str
     unmade: int = 0
-    """Where today's run would end here: the recorded steps that would not have been made."""
+    """If today's run would end here: how many recorded steps would not be made."""
 
 
 class Replay(msgspec.Struct, frozen=True):
-    """What came of replaying one run."""
+    """The result of replaying one run."""
 
     run: str
     steps: int
@@ -54,9 +54,9 @@ class Replay(msgspec.Struct, frozen=True):
 def replay(
     events: Sequence[Event], logic: Logic, guards: Sequence[Guard], limits: Limits, bodies: Bodies
 ) -> Replay:
-    """Decide again over `events`, with today's `logic`, `guards` and `limits`. Pure but for new bodies.
+    """Decides again over `events`, with today's `logic`, `guards` and `limits`. Pure, except that it adds bodies.
 
-    `bodies` holds what the events refer to: all of it, as an erased argument would read as an invalid one.
+    `bodies` holds everything that the events refer to: an erased argument would look like an invalid one.
     """
     started = events[0]
     if not isinstance(started, RunStarted):
@@ -65,6 +65,8 @@ def replay(
 
 
 class _Replayer:
+    """One replay: the differences so far, and what is looked up in the record."""
+
     def __init__(
         self,
         events: Sequence[Event],
@@ -81,10 +83,10 @@ class _Replayer:
         self._limits = limits
         self._bodies = bodies
         self._gate = Gate(logic, guards, limits, bodies, Causes(), now=lambda: started.at)
-        self._found: list[Difference] = []
+        self._differences: list[Difference] = []
         self._versions: set[tuple[str, str]] = set()
         self._halted_today = False
-        self._verdicts = _verdicts(events)
+        self._verdicts = _find_severest(events)
         self._shared = {
             (event.step, event.stage)
             for event in events
@@ -100,69 +102,72 @@ class _Replayer:
             if isinstance(event, StepIntended):
                 steps += 1
                 if self._halted_today:
-                    last = self._found[-1]
-                    self._found[-1] = msgspec.structs.replace(last, unmade=last.unmade + event.perform)
+                    last = self._differences[-1]
+                    self._differences[-1] = msgspec.structs.replace(last, unmade=last.unmade + event.perform)
                 else:
-                    self._intended(seq, event, state)
+                    self._check_intent(seq, event, state)
             elif self._halted_today:
                 pass
             elif isinstance(event, StepDone):
-                self._done(seq, event, state)
+                self._check_result(seq, event, state)
             elif isinstance(event, Judged) and event.verdict == "halt" and event.mode == "enforce":
-                self._halted(seq, event, state)
+                self._check_halt(seq, event, state)
             elif isinstance(event, RunEnded):
-                self._ended(seq, event, state)
+                self._check_end(seq, event, state)
             state = apply(state, event, self._guards)
-        return Replay(self._started.run, steps, tuple(self._found))
+        return Replay(self._started.run, steps, tuple(self._differences))
 
-    def _differs(self, seq: int, step: int | None, what: What, recorded: str, today: str) -> None:
-        self._found.append(Difference(seq, step, what, recorded, today))
+    def _add_difference(
+        self, seq: int, step: int | None, what: DifferenceKind, recorded: str, today: str
+    ) -> None:
+        self._differences.append(Difference(seq, step, what, recorded, today))
 
-    def _halts(self, seq: int, step: int, recorded: str, today: str, *, unmade: bool) -> None:
-        """Today's run would end here."""
-        self._found.append(Difference(seq, step, "verdict", recorded, today, unmade=1 if unmade else 0))
+    def _add_halt(self, seq: int, step: int, recorded: str, today: str, *, unmade: bool) -> None:
+        """Records that today's run would end here."""
+        self._differences.append(Difference(seq, step, "verdict", recorded, today, unmade=1 if unmade else 0))
         self._halted_today = True
 
-    def _intended(self, seq: int, intent: StepIntended, state: RunState) -> None:
+    def _check_intent(self, seq: int, intent: StepIntended, state: RunState) -> None:
         if state.halted is not None:
             return
         actions = self._logic.decide(state)
         proposal = next((action for action in actions if _matches(action, intent)), None)
         if not isinstance(proposal, Propose):
             today = "; ".join(describe_action(action) for action in actions) or "waits"
-            self._differs(seq, intent.step, "decision", _taken(intent), today)
+            self._add_difference(seq, intent.step, "decision", _describe_intent(intent), today)
             return
-        self._version(seq, intent, proposal, state)
+        self._check_version(seq, intent, proposal, state)
         recorded = self._verdicts.get((intent.step, "before"), "allow")
         if (intent.step, "before") in self._shared:
             return
         if intent.kind == "approval" and recorded != "hold":
-            return  # it settles an effect; no guard was asked
+            return  # it settles an effect, which no guard judges
         admitted = self._gate.admit(proposal, state, state.left_s)
-        today, why = _admitted(admitted.events, admitted.step is not None)
+        today, why = _read_admission(admitted.events, admitted.step is not None)
         if admitted.step is None and not admitted.events:
-            today, why = self._short(intent, state)
+            today, why = self._judge_shortfall(intent, state)
         if self._statuses.get(intent.step) == "invalid":
             recorded = "invalid"
-        elif proposal.skip is not None:  # the planner's word, which is folded; no guard was asked
+        elif proposal.skip is not None:  # the planner's decision, which is in the fold; no guard judges it
             recorded = self._statuses.get(intent.step, recorded)
         if today != recorded:
-            said = f"{_taken(intent)}: {recorded}"
+            text = f"{_describe_intent(intent)}: {recorded}"
             if today == "halt":
-                self._halts(seq, intent.step, said, f"{today}{why}", unmade=intent.perform)
+                self._add_halt(seq, intent.step, text, f"{today}{why}", unmade=intent.perform)
             else:
-                self._differs(seq, intent.step, "verdict", said, f"{today}{why}")
+                self._add_difference(seq, intent.step, "verdict", text, f"{today}{why}")
 
-    def _short(self, intent: StepIntended, state: RunState) -> tuple[VerdictKind, str]:
-        """What becomes of a step that does not fit while others are in flight: it waits, and is halted if it
-        still does not fit then.
+    def _judge_shortfall(self, intent: StepIntended, state: RunState) -> tuple[VerdictKind, str]:
+        """Returns what happens to a step that does not fit the limits while others are in flight.
+
+        It waits for them, and is halted if it does not fit afterwards.
         """
         short = find_shortfall(state.ledger, self._limits, intent.kind, intent.tokens, intent.usd)
         if short is None or short.waits:
             return "allow", " (waits for what is in flight)"
         return "halt", f" by 'limits': {short.limit_name} would be {short.value} (limit {short.limit})"
 
-    def _version(self, seq: int, intent: StepIntended, proposal: Propose, state: RunState) -> None:
+    def _check_version(self, seq: int, intent: StepIntended, proposal: Propose, state: RunState) -> None:
         prepared = self._logic.prepare(proposal, state, intent.step)
         if prepared.version == intent.version or not intent.version:
             return
@@ -170,11 +175,11 @@ class _Replayer:
         if key not in self._versions:
             self._versions.add(key)
             what = f"{key[1]!r} ({'prompt, model or tools' if intent.kind != 'tool' else 'tool'})"
-            self._differs(
+            self._add_difference(
                 seq, intent.step, "version", f"{what} at {intent.version}", f"changed: {prepared.version}"
             )
 
-    def _done(self, seq: int, done: StepDone, state: RunState) -> None:
+    def _check_result(self, seq: int, done: StepDone, state: RunState) -> None:
         intent = state.open.get(done.step)
         if intent is None:
             return
@@ -183,7 +188,7 @@ class _Replayer:
         if done.left_s and used > self._limits.active_s and mode == "enforce":
             limit = self._limits.active_s
             today = f"halt: {used:.3f} active seconds were used here (limit {limit:g})"
-            self._halts(seq, done.step, _taken(intent), today, unmade=False)
+            self._add_halt(seq, done.step, _describe_intent(intent), today, unmade=False)
             return
         if not intent.perform or intent.kind not in ("model", "tool") or done.retry:
             return
@@ -206,47 +211,47 @@ class _Replayer:
             if finding.mode == "enforce" and SEVERITY[kind] > SEVERITY[severest]:
                 severest = kind
         recorded = self._verdicts.get((done.step, "after"), "allow")
-        said = f"{_taken(intent)}, result: {recorded}"
+        text = f"{_describe_intent(intent)}, result: {recorded}"
         if severest == "halt" != recorded:
-            self._halts(seq, done.step, said, severest, unmade=False)
+            self._add_halt(seq, done.step, text, severest, unmade=False)
         elif severest != recorded:
-            self._differs(seq, done.step, "verdict", said, severest)
+            self._add_difference(seq, done.step, "verdict", text, severest)
 
-    def _halted(self, seq: int, halt: Judged, state: RunState) -> None:
+    def _check_halt(self, seq: int, halt: Judged, state: RunState) -> None:
         recorded = f"halt by {halt.guard!r}: {halt.reason}"
         if halt.guard == DEADLINE:
             if self._limits.active_s > self._started.limits.active_s:
                 today = f"goes on (limit {self._limits.active_s:g} active seconds)"
-                self._differs(seq, None, "verdict", recorded, today)
+                self._add_difference(seq, None, "verdict", recorded, today)
             return
         if halt.stage == "after" or halt.guard in SHARED:
-            return  # compared with its result; or it stands as it was recorded
+            return  # the result is compared; a verdict of a guard across runs stands as recorded
         for action in self._logic.decide(state):
             if isinstance(action, Propose):
                 admitted = self._gate.admit(action, state, state.left_s)
                 if admitted.step is None:
-                    return  # stopped today as well, or waits
+                    return  # today it is stopped as well, or waits
         actions = "; ".join(describe_action(action) for action in self._logic.decide(state)) or "waits"
-        self._differs(seq, halt.step or None, "verdict", recorded, f"goes on: {actions}")
+        self._add_difference(seq, halt.step or None, "verdict", recorded, f"goes on: {actions}")
 
-    def _ended(self, seq: int, ended: RunEnded, state: RunState) -> None:
+    def _check_end(self, seq: int, ended: RunEnded, state: RunState) -> None:
         if state.halted is not None or state.cancelled is not None:
             return
         actions = self._logic.decide(state)
         if not any(getattr(action, "status", None) == ended.status for action in actions):
             today = "; ".join(describe_action(action) for action in actions) or "waits"
-            self._differs(seq, None, "outcome", ended.status, today)
+            self._add_difference(seq, None, "outcome", ended.status, today)
 
 
-def _verdicts(events: Sequence[Event]) -> dict[tuple[int, str], VerdictKind]:
-    """The severest enforced verdict of each step and stage."""
-    found: dict[tuple[int, str], VerdictKind] = {}
+def _find_severest(events: Sequence[Event]) -> dict[tuple[int, str], VerdictKind]:
+    """Returns the severest enforced verdict of each step and stage."""
+    severest: dict[tuple[int, str], VerdictKind] = {}
     for event in events:
         if isinstance(event, Judged) and event.mode == "enforce":
             key = (event.step, event.stage)
-            if SEVERITY[event.verdict] > SEVERITY[found.get(key, "allow")]:
-                found[key] = event.verdict
-    return found
+            if SEVERITY[event.verdict] > SEVERITY[severest.get(key, "allow")]:
+                severest[key] = event.verdict
+    return severest
 
 
 def _matches(action: Action, intent: StepIntended) -> bool:
@@ -260,8 +265,8 @@ def _matches(action: Action, intent: StepIntended) -> bool:
     return action.kind == intent.kind and action.name == intent.name
 
 
-def _admitted(events: Sequence[Event], performed: bool) -> tuple[str, str]:
-    """What today's gate makes of a proposal, and why."""
+def _read_admission(events: Sequence[Event], performed: bool) -> tuple[str, str]:
+    """Returns the verdict of today's gate on a proposal, and its reason."""
     judged = [event for event in events if isinstance(event, Judged) and event.mode == "enforce"]
     worst = max(judged, key=lambda event: SEVERITY[event.verdict], default=None)
     if worst is not None:
@@ -274,12 +279,12 @@ def _admitted(events: Sequence[Event], performed: bool) -> tuple[str, str]:
     return "allow", ""
 
 
-def _taken(intent: StepIntended) -> str:
+def _describe_intent(intent: StepIntended) -> str:
     return f"{intent.kind} {intent.name!r} by {intent.agent!r}"
 
 
 def describe_action(action: Action) -> str:
-    """An action in words."""
+    """Returns an action in words."""
     match action:
         case Propose():
             return f"{action.kind} {action.name!r} by {action.agent!r}"

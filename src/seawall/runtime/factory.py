@@ -72,10 +72,10 @@ class Factory:
         return known
 
     def _join_guards(self, team: Team) -> tuple[Guard, ...]:
-        for place, guards in (("Seawall", self.own_guards), (f"team {team.name!r}", team.guards)):
+        for owner, guards in (("Seawall", self.own_guards), (f"team {team.name!r}", team.guards)):
             names = [guard.name for guard in guards]
             if twice := [name for name in names if names.count(name) > 1]:
-                raise Misused(f"{place} has two guards of the name {twice[0]!r}")
+                raise Misused(f"{owner} has two guards of the name {twice[0]!r}")
         by_name = {guard.name: guard for guard in (*self.own_guards, *team.guards)}
         for name in by_name:
             if name in BUILT_IN:

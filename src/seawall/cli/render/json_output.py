@@ -10,7 +10,7 @@ import msgspec
 from seawall.cli.journals import BodyTexts
 from seawall.core.events import CommandTaken, Event, Judged, Planned
 from seawall.history.record import RunRecord, StepRecord
-from seawall.history.why import Why
+from seawall.history.why import Explanation
 from seawall.journal.protocol import Command, RunRow, Setting
 from seawall.run.fold import fold
 from seawall.run.outcome import Outcome, Waiting
@@ -202,7 +202,7 @@ def _build_command(command: CommandTaken, texts: BodyTexts) -> dict[str, Any]:
 # ---- `seawall why`
 
 
-def build_why_document(why: Why, state: str, texts: BodyTexts) -> dict[str, Any]:
+def build_why_document(why: Explanation, state: str, texts: BodyTexts) -> dict[str, Any]:
     """Returns the explanation, with the texts that it refers to."""
     found: dict[str, Any] = msgspec.to_builtins(why)
     found["state"] = state

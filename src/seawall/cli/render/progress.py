@@ -266,7 +266,9 @@ class RunProgress:
     def _format_state(self, record: RunRecord) -> str:
         """Returns what is in flight now, and how many steps there were."""
         steps = format_number(len(record.steps), "step")
-        in_flight = [step.intent for step in record.open() if step.intent.kind in ("model", "tool")]
+        in_flight = [
+            step.intent for step in record.list_open_steps() if step.intent.kind in ("model", "tool")
+        ]
         if not in_flight:
             return steps
         first = in_flight[0]

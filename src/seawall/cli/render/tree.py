@@ -56,7 +56,7 @@ class StepTree:
             yield from self._draw_text("  ", text, style, whole=True)
 
     def _draw_frame(self, frame: int, guide: str) -> Iterator[Text]:
-        steps = self._record.children(frame)
+        steps = self._record.list_steps(frame)
         for step in steps:
             yield from self._draw_step(step, guide, last=step is steps[-1])
 
@@ -155,7 +155,7 @@ class StepTree:
             return
         if done.answer is not None:
             return
-        made = {each.intent.call for each in self._record.children(step.intent.frame)}
+        made = {each.intent.call for each in self._record.list_steps(step.intent.frame)}
         for call in done.calls:
             if call.id not in made:
                 arguments = wording.format_arguments(self._texts.get(call.arguments))

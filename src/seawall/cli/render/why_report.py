@@ -18,7 +18,7 @@ from seawall.cli.render.formats import (
 )
 from seawall.cli.render.table import draw_field
 from seawall.history.record import RunRecord, StepRecord
-from seawall.history.why import REQUEST, SPENDERS, Link, Why
+from seawall.history.why import REQUEST, SPENDERS, CauseLink, Explanation
 from seawall.journal.protocol import RunRow
 from seawall.run.outcome import Waiting
 
@@ -29,11 +29,11 @@ SHOWN_LAST = 4
 
 
 class WhyReport:
-    """A `Why` as lines of at most `width` columns."""
+    """An `Explanation` as lines of at most `width` columns."""
 
     def __init__(
         self,
-        why: Why,
+        why: Explanation,
         row: RunRow,
         record: RunRecord,
         texts: BodyTexts,
@@ -133,7 +133,7 @@ class WhyReport:
 
     def _draw_way(self) -> Iterator[Text]:
         why = self._why
-        by_step: dict[int | None, list[Link]] = {}
+        by_step: dict[int | None, list[CauseLink]] = {}
         for link in why.links:
             by_step.setdefault(link.step, []).append(link)
         numbers = {link.step for link in why.links} | {link.cause for link in why.links if not link.wrote}
@@ -151,7 +151,7 @@ class WhyReport:
                 yield Text(f"{'':>{self._digits}}  {between}", style="dim")
             yield from self._draw_step(number, by_step.get(number, []))
 
-    def _draw_outcome(self, links: list[Link]) -> Iterator[Text]:
+    def _draw_outcome(self, links: list[CauseLink]) -> Iterator[Text]:
         """Yields what the outcome rests on, and who made it if the team did not."""
         if not self._record.steps and self._record.ended is not None:
             stopped = self._why.stopped_by
@@ -167,7 +167,7 @@ class WhyReport:
             text = f"        the planner asked {replaced[-1].fallback} in the team's place"
             yield Text(text, style="yellow")
 
-    def _draw_step(self, number: int, links: list[Link]) -> Iterator[Text]:
+    def _draw_step(self, number: int, links: list[CauseLink]) -> Iterator[Text]:
         on_path = number in self._why.path
         line = Text(f"{number:>{self._digits}}  ", style="bold" if on_path else "dim")
         step = self._record.steps.get(number)
@@ -201,7 +201,7 @@ class WhyReport:
             return f"“{text}”" if text else ""
         return f"= {output}" if output else ""
 
-    def _append_causes(self, line: Text, links: list[Link]) -> Text:
+    def _append_causes(self, line: Text, links: list[CauseLink]) -> Text:
         """Appends `← value from 4, 8; written in 9; was shown 6`."""
         values = [str(link.cause) for link in links if link.tie == "value" and not link.wrote]
         wrote = [str(link.cause) for link in links if link.wrote]
