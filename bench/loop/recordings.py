@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from seawall.audit import BadLine, RecordedCall, RecordedRun, read
+from seawall.audit import BadLine, RecordedCall, RecordedRun, read_runs
 from seawall.run.fingerprint import mask_volatile
 
 _NUMBER = re.compile(r"\d+")
@@ -37,7 +37,7 @@ def load(folder: Path) -> list[Labelled]:
         raise BadRecording(f"there are no recordings (*.jsonl, *.jsonl.gz) in {folder}")
     found: list[Labelled] = []
     for file in files:
-        for run in read(file):
+        for run in read_runs(file):
             if isinstance(run, BadLine):
                 raise BadRecording(str(run))
             if not isinstance(run.row.get("success"), bool) or not isinstance(run.row.get("runaway"), bool):

@@ -10,7 +10,7 @@ from itertools import product
 from typing import Any
 
 from loop.recordings import Labelled
-from seawall.audit import Audited, ToolNames, audit, guards
+from seawall.audit import AuditResult, ToolNames, audit, make_guards
 from seawall.guards.loops.options import LoopKeywords
 
 MOST_GOOD_STOPPED = 0.005
@@ -46,11 +46,11 @@ def by_rule(runs: Iterable[Labelled], rule: Callable[[Any], int | None]) -> list
 def by_guard(runs: Iterable[Labelled], options: LoopKeywords) -> list[Found]:
     """The guard's findings, by `seawall.audit`."""
     names = ToolNames()
-    loops = guards(names, options)
+    loops = make_guards(names, options)
     return [_found(audit(each.run, loops, names)) for each in runs]
 
 
-def _found(one: Audited) -> Found:
+def _found(one: AuditResult) -> Found:
     return Found(one.halted_at, bool(one.advised_at))
 
 

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from seawall.audit import Audited, RecordedRun, ToolNames, audit, guards, read
+from seawall.audit import AuditResult, RecordedRun, ToolNames, audit, make_guards, read_runs
 
 Row = tuple[Any, ...]
 """(tool, arguments, result), and more: error, agent, turn."""
 
 
 def recorded(rows: Iterable[Row], **more: Any) -> dict[str, Any]:
-    """A run as it stands in a file."""
+    """A run as it is in a file."""
     calls: list[dict[str, Any]] = []
     for number, row in enumerate(rows):
         tool, arguments, result, error, agent, turn = (*row, *(False, "main", 2 * number)[len(row) - 3 :])
@@ -24,7 +24,7 @@ def recorded(rows: Iterable[Row], **more: Any) -> dict[str, Any]:
 
 
 def write(path: Path, runs: Iterable[Any]) -> Path:
-    """A file of recorded runs; what is a text is a line as it is."""
+    """Writes a file of recorded runs; a string is a line as it is."""
     lines = [run if isinstance(run, str) else json.dumps(run) for run in runs]
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return path
@@ -32,11 +32,11 @@ def write(path: Path, runs: Iterable[Any]) -> Path:
 
 def runs_of(path: Path, **options: Any) -> list[RecordedRun]:
     """The good lines of a file."""
-    return [each for each in read(path, **options) if isinstance(each, RecordedRun)]
+    return [each for each in read_runs(path, **options) if isinstance(each, RecordedRun)]
 
 
-def audited(rows: Sequence[Row], place: Path, names: ToolNames | None = None, **options: Any) -> Audited:
-    """A run through the guard, by way of a file."""
-    (run,) = runs_of(write(place / "runs.jsonl", [recorded(rows)]))
-    said = names or ToolNames()
-    return audit(run, guards(said, options), said)  # pyright: ignore[reportArgumentType] -- options of the guard
+def audited(rows: Sequence[Row], folder: Path, names: ToolNames | None = None, **options: Any) -> AuditResult:
+    """What the guard would have done with a run, read from a file."""
+    (run,) = runs_of(write(folder / "runs.jsonl", [recorded(rows)]))
+    names = names or ToolNames()
+    return audit(run, make_guards(names, options), names)  # pyright: ignore[reportArgumentType] -- options of the guard

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audit.runs import recorded, runs_of, write
-from seawall.audit import BadLine, RecordedRun, ToolNames, audit, guards, read
+from seawall.audit import BadLine, RecordedRun, ToolNames, audit, make_guards, read_runs
+from seawall.audit.recording import parse_run
 from seawall.guards.loops import Loops
 from seawall.run.step import Step
 from seawall.run.verdict import Verdict
@@ -22,7 +23,7 @@ GOOD = recorded([("read", {"a": 1}, "x")])
 
 
 def lines(path: Path, **options: Any) -> list[RecordedRun | BadLine]:
-    return list(read(path, **options))
+    return list(read_runs(path, **options))
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz", ".anything"])
@@ -41,7 +42,7 @@ def test_a_run_may_lack_all_but_its_calls_and_their_tools(tmp_path: Path) -> Non
     assert first.id == "1"
     assert first.row == {"label": 1}
     assert (first.calls[0].arguments, first.calls[0].result, first.calls[0].failed) == ("{}", "", False)
-    assert audit(second, guards(ToolNames())).halted_at is None
+    assert audit(second, make_guards(ToolNames())).halted_at is None
 
 
 def test_results_and_errors_of_any_kind_are_taken(tmp_path: Path) -> None:
@@ -187,16 +188,14 @@ RUNS = st.lists(CALLS, max_size=60)
 
 
 def run_of(rows: Any) -> RecordedRun:
-    from seawall.audit.recording import _run
-
-    found = _run(json.dumps(recorded(rows)).encode(), "memory:1", 1)
+    found = parse_run(json.dumps(recorded(rows)).encode(), "memory:1", 1)
     assert isinstance(found, RecordedRun)
     return found
 
 
 @given(RUNS)
 def test_nothing_is_stopped_before_it_was_advised_on(rows: Any) -> None:
-    found = audit(run_of(rows), guards(ToolNames()))
+    found = audit(run_of(rows), make_guards(ToolNames()))
 
     assert found.halted_at is None or (found.advised_at and found.advised_at[0] < found.halted_at)
     assert (found.rule is None) == (not found.advised_at and found.halted_at is None)
@@ -213,11 +212,11 @@ def test_the_order_of_keys_and_white_space_never_matter(rows: Any, random: Any) 
 
     other = [(tool, told(arguments), told(result), *rest) for tool, arguments, result, *rest in rows]
 
-    assert audit(run_of(other), guards(ToolNames())) == audit(run_of(rows), guards(ToolNames()))
+    assert audit(run_of(other), make_guards(ToolNames())) == audit(run_of(rows), make_guards(ToolNames()))
 
 
 @given(st.lists(st.text("abcdefgh", min_size=1, max_size=6), unique=True, max_size=60), st.booleans())
 def test_a_run_that_learns_something_with_each_call_is_left_alone(results: list[str], failed: bool) -> None:
-    found = audit(run_of([("read", {}, result, failed) for result in results]), guards(ToolNames()))
+    found = audit(run_of([("read", {}, result, failed) for result in results]), make_guards(ToolNames()))
 
     assert (found.halted_at, found.advised_at) == (None, ())

@@ -24,9 +24,9 @@ MOST_GOOD_STOPPED, LEAST_TRUE_LOOPS = 0.005, 0.9
 
 
 def calls(rows: list[Row]) -> tuple[RecordedCall, ...]:
-    from seawall.audit.recording import _run
+    from seawall.audit.recording import parse_run
 
-    found = _run(json.dumps(recorded(rows)).encode(), "memory", 1)
+    found = parse_run(json.dumps(recorded(rows)).encode(), "memory", 1)
     assert not isinstance(found, tuple)
     return found.calls
 

@@ -3,7 +3,7 @@
     {"id": "r-1", "calls": [{"turn": 2, "agent": "main", "tool": "Bash", "arguments": {"command": "ls"},
                              "result": "a.txt", "error": false}, …]}
 
-Only `calls`, and in each call `tool`, are needed. Whatever else a row has is left alone.
+Only `calls`, and in each call `tool`, are needed. Other fields of a row are kept as they are.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import msgspec
 from seawall.core.canonical import replace_surrogates, to_canonical_bytes
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
-"""A longer line is left out, and said so: one line is one run, and it is held in memory as a whole. The longest of
-the recordings that we tuned with has 1.1 MB."""
+"""A longer line is left out and reported as a bad line. One line is one run, and the reader holds it in memory as a
+whole. The longest line of the recordings with which we tuned the guard has 1.1 MB."""
 MAX_BAD_LINES = 20
-"""In a row: then the rest of a file is not read. Single bad lines are named; a file of another kind has nothing else."""
+"""After so many bad lines in a row the rest of a file is not read. A file of another kind has nothing but bad lines."""
 GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -32,12 +32,12 @@ class RecordedCall(msgspec.Struct, frozen=True, kw_only=True):
 
     tool: str
     arguments: str
-    """Canonical JSON where it was JSON."""
+    """Canonical JSON if it was JSON, otherwise the text as it is."""
     result: str
     failed: bool = False
     agent: str = ""
     turn: str | None = None
-    """Calls of one agent in a row with the same turn were asked for by one reply. None: not told."""
+    """Calls of one agent in a row with the same turn come from one reply. None: the recording does not say."""
 
 
 class RecordedRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,9 +49,9 @@ class RecordedRun(msgspec.Struct, frozen=True, kw_only=True):
     row: dict[str, Any] = {}
     """The row's other fields, as they are."""
     lacks: tuple[str, ...] = ()
-    """Of `arguments` and `result`: what none of its calls has. What then is said of the run may be false."""
+    """`arguments` or `result`, if none of its calls has this field. Then the audit of the run may be wrong."""
     fields: tuple[str, ...] = ()
-    """Those that its calls have."""
+    """The fields that its calls have."""
 
 
 class BadLine(NamedTuple):
@@ -66,37 +66,38 @@ class BadLine(NamedTuple):
         return f"{self.where}: {self.why}"
 
 
-def read(path: Path, *, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[RecordedRun | BadLine]:
-    """The runs of a file, one at a time, and what is wrong with it. Never raises for what the file holds.
+def read_runs(path: Path, *, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[RecordedRun | BadLine]:
+    """Yields the runs of a file, one at a time, and its bad lines. Never raises because of what the file holds.
 
-    After `MAX_BAD_LINES` in a row the rest is not read, and a file that is no JSON lines from its first line on gives
-    one `BadLine`.
+    After `MAX_BAD_LINES` bad lines in a row it stops. A file that is not JSON lines from its first line on yields one
+    `BadLine`.
     """
     bad: list[BadLine] = []
-    told, good = 0, False
-    """Of `bad`, and whether a run was read: until then nobody knows what kind of file it is."""
-    for item in _lines(path, max_line_bytes):
+    """The newest bad lines in a row."""
+    yielded, good = 0, False
+    """How many of `bad` were yielded, and whether a run was read: before that, the kind of the file is not known."""
+    for item in _read_lines(path, max_line_bytes):
         if isinstance(item, RecordedRun):
-            yield from bad[told:]
+            yield from bad[yielded:]
             yield item
-            bad, told, good = [], 0, True
+            bad, yielded, good = [], 0, True
             continue
         bad.append(item)
         if good or bad[0].is_json:
-            yield from bad[told:]
-            told = len(bad)
+            yield from bad[yielded:]
+            yielded = len(bad)
         if len(bad) == MAX_BAD_LINES:
-            if told:
+            if yielded:
                 yield BadLine(str(path), f"{len(bad)} bad lines in a row: the rest of it is not read")
             break
-    if len(bad) > 1 and not told:
+    if len(bad) > 1 and not yielded:
         first = f"line {bad[0].where.rpartition(':')[2]} is {bad[0].why}"
         yield BadLine(str(path), f"not JSON lines: one run a line is expected ({first})", is_json=False)
     else:
-        yield from bad[told:]
+        yield from bad[yielded:]
 
 
-def _lines(path: Path, max_line_bytes: int) -> Iterator[RecordedRun | BadLine]:
+def _read_lines(path: Path, max_line_bytes: int) -> Iterator[RecordedRun | BadLine]:
     number = 0
     try:
         with path.open("rb") as plain:
@@ -110,41 +111,44 @@ def _lines(path: Path, max_line_bytes: int) -> Iterator[RecordedRun | BadLine]:
                         line = file.readline(max_line_bytes)
                     yield BadLine(where, f"the line has more than {max_line_bytes:,} bytes; it is left out")
                 elif line.strip():
-                    yield _run(line, where, number)
+                    yield parse_run(line, where, number)
     except (OSError, EOFError, zlib.error) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         where, further = (f"{path}:{number + 1}", " any further") if number else (str(path), "")
         yield BadLine(where, f"can't be read{further}: {reason}")
 
 
-def _run(line: bytes, where: str, number: int) -> RecordedRun | BadLine:
+def parse_run(line: bytes, where: str, number: int) -> RecordedRun | BadLine:
+    """Returns the run in a line, or what is wrong with it. `where` names the line, `number` counts it from 1."""
     try:
-        row = _decoded(line)
+        row = _decode_json(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return BadLine(where, f"not a JSON value: {error}", is_json=False)
     if not isinstance(row, dict):
-        return BadLine(where, f"a run is a JSON object, not {_kind(row)}")
+        return BadLine(where, f"a run is a JSON object, not {_describe_type(row)}")
     row = cast("dict[str, Any]", row)
     calls = row.get("calls")
     if not isinstance(calls, list):
-        return BadLine(where, f"'calls' is a list of calls, not {_kind(calls)}")
-    found: list[RecordedCall] = []
+        return BadLine(where, f"'calls' is a list of calls, not {_describe_type(calls)}")
+    parsed: list[RecordedCall] = []
     for index, call in enumerate(cast("list[Any]", calls)):
-        made = _call(call)
-        if isinstance(made, str):
-            return BadLine(where, f"call {index}: {made}")
-        found.append(made)
+        result = _parse_call(call)
+        if isinstance(result, str):
+            return BadLine(where, f"call {index}: {result}")
+        parsed.append(result)
     name = row.get("id")
     rest = {key: value for key, value in row.items() if key != "calls"}
-    known = name if isinstance(name, str) else str(number) if name is None else _text(name)
+    run_id = name if isinstance(name, str) else str(number) if name is None else _format_text(name)
     fields = dict.fromkeys(key for call in cast("list[dict[str, Any]]", calls) for key in call)
-    told = {*fields, *("result" for call in found if call.result)}  # an error is a result too
-    lacks = tuple(name for name in ("arguments", "result") if found and name not in told)
-    return RecordedRun(id=known, calls=tuple(found), line=number, row=rest, lacks=lacks, fields=tuple(fields))
+    has = {*fields, *("result" for call in parsed if call.result)}  # an error is a result, too
+    lacks = tuple(name for name in ("arguments", "result") if parsed and name not in has)
+    return RecordedRun(
+        id=run_id, calls=tuple(parsed), line=number, row=rest, lacks=lacks, fields=tuple(fields)
+    )
 
 
-def _decoded(line: bytes) -> Any:
-    """JSON; and what Python's `json` writes that is none: NaN, and characters that were cut in two."""
+def _decode_json(line: bytes) -> Any:
+    """Decodes JSON, and also what only Python's `json` writes: NaN, and characters that were cut in two."""
     try:
         return msgspec.json.decode(line)
     except msgspec.DecodeError as error:
@@ -155,30 +159,30 @@ def _decoded(line: bytes) -> Any:
         return msgspec.json.decode(replace_surrogates(json.dumps(value, ensure_ascii=False)))
 
 
-def _call(call: Any) -> RecordedCall | str:
-    """One call, or what is wrong with it."""
+def _parse_call(call: Any) -> RecordedCall | str:
+    """Returns the call, or what is wrong with it."""
     if not isinstance(call, dict):
-        return f"a call is a JSON object, not {_kind(call)}"
+        return f"a call is a JSON object, not {_describe_type(call)}"
     call = cast("dict[str, Any]", call)
     tool, agent, turn = call.get("tool"), call.get("agent"), call.get("turn")
     if not isinstance(tool, str):
-        return f"'tool' is the name of a tool, not {_kind(tool)}"
+        return f"'tool' is the name of a tool, not {_describe_type(tool)}"
     error = call.get("error")
-    result = _text(call.get("result"))
+    result = _format_text(call.get("result"))
     if isinstance(error, str) and error and error not in result:
         result = f"{error}\n{result}" if result else error
     return RecordedCall(
         tool=tool,
-        arguments=_arguments(call.get("arguments")),
+        arguments=_normalise_arguments(call.get("arguments")),
         result=result,
         failed=bool(error),
         agent=agent if isinstance(agent, str) else "",
-        turn=None if turn is None else _text(turn),
+        turn=None if turn is None else _format_text(turn),
     )
 
 
-def _arguments(value: Any) -> str:
-    """Arguments in one form: the order of keys and white space say nothing."""
+def _normalise_arguments(value: Any) -> str:
+    """Returns arguments in one form: the order of keys and white space do not matter."""
     if isinstance(value, str):
         try:
             value = msgspec.json.decode(value)
@@ -187,13 +191,13 @@ def _arguments(value: Any) -> str:
     return "{}" if value is None else to_canonical_bytes(value).decode()
 
 
-def _text(value: Any) -> str:
+def _format_text(value: Any) -> str:
     if isinstance(value, str):
         return value
     return "" if value is None else to_canonical_bytes(value).decode()
 
 
-def _kind(value: object) -> str:
+def _describe_type(value: object) -> str:
     match value:
         case None:
             return "null"

@@ -1,9 +1,8 @@
-"""Which recorded tools write, and which are polls: a recording does not say.
+"""Which recorded tools write, and which are polls: a recording does not say it.
 
-The user can (`--effect`, `--poll`). Otherwise a name that says that it writes or reads is believed, and every other
-tool *may* write:
-something new from it may have changed the world, so what was known before is worth asking once more. That errs on
-the side of letting a run go on.
+The user can say it (`--effect`, `--poll`). Otherwise the names decide: a tool whose name begins with a writing or a
+reading verb writes or reads, and every other tool *may* write. A new result of a tool that may write may mean that the
+world has changed, so known information is worth reading once more. This errs on the side of letting a run go on.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from seawall.guards.loops import Loops
 from seawall.guards.loops.options import LoopKeywords
 
 NO_CAP = 1_000_000_000
-"""Writes of one tool that no recording has."""
+"""A cap on writes that no recording reaches."""
 
 WRITING_VERBS = frozenset(
     (
@@ -100,64 +99,64 @@ READING_VERBS = frozenset(
 """First words of a tool's name (`get_user`, `readFile`) that say that it only reads."""
 
 POLLING_WORDS = ("poll", "sleep", "wait")
-"""Words of a tool's name that say that it waits."""
+"""Words in a tool's name that say that it waits."""
 
 POLLING_TOOLS = ("BashOutput", "TaskOutput", "command_status", "read_terminal", "get_process_output")
-"""Tools of coding agents that look at a process that was begun before."""
+"""Tools of coding agents that look at a process that was started before."""
 
 _FIRST_WORD = re.compile(r"[a-z]+|[A-Z][a-z]*")
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
-_LOOKS = re.compile(
+_WAITING_COMMAND = re.compile(
     r'"(?:command|cmd|code|input|keystrokes)":"(?:\s*cd [^;&|"]+(?:&&|;))*\s*(?:sudo )?'
     r"(?:sleep|wait|until|while|watch|tail|ps|pgrep|jobs|top|noop)\b"
 )
-"""A shell command that begins with waiting, or with looking at what is under way."""
-_NOTHING_ASKED = re.compile(r'"(?:command|cmd|input|keystrokes|chars)":"(?:\\[nr])*"')
-"""An empty command looks at what the one before it prints meanwhile."""
+"""A shell command that begins by waiting, or by looking at a process that runs."""
+_EMPTY_COMMAND = re.compile(r'"(?:command|cmd|input|keystrokes|chars)":"(?:\\[nr])*"')
+"""An empty command: it reads what the command before it has printed meanwhile."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ToolNames:
-    """What the user says of recorded tools, as names or patterns (`send_*`)."""
+    """What the user says about recorded tools, as names or patterns (`send_*`)."""
 
     effects: Sequence[str] = ()
-    """They change the world; if any are given, all others only read."""
+    """Tools that change the world. If any are named, all other tools only read."""
     polls: Sequence[str] = ()
-    """They are asked until something has happened."""
+    """Tools that are called until something has happened."""
 
-    def poll(self, call: RecordedCall) -> bool:
-        """Whether this call looks whether something has happened."""
-        if _named(call.tool, self.polls) or call.tool in POLLING_TOOLS:
+    def is_poll(self, call: RecordedCall) -> bool:
+        """Returns whether this call checks if something has happened."""
+        if _matches_any(call.tool, self.polls) or call.tool in POLLING_TOOLS:
             return True
         if any(word.lower() in POLLING_WORDS for word in _WORD.findall(call.tool)):
             return True
-        return bool(_LOOKS.search(call.arguments) or _NOTHING_ASKED.search(call.arguments))
+        return bool(_WAITING_COMMAND.search(call.arguments) or _EMPTY_COMMAND.search(call.arguments))
 
-    def effect(self, call: RecordedCall) -> bool:
-        """Whether this tool is known to change the world."""
+    def is_effect(self, call: RecordedCall) -> bool:
+        """Returns whether this tool is known to change the world."""
         if self.effects:
-            return _named(call.tool, self.effects)
-        return _verb(call.tool) in WRITING_VERBS
+            return _matches_any(call.tool, self.effects)
+        return _read_verb(call.tool) in WRITING_VERBS
 
     def may_write(self, call: RecordedCall) -> bool:
-        """Whether nothing says that this tool only reads."""
-        return not self.effects and _verb(call.tool) not in READING_VERBS
+        """Returns whether nothing says that this tool only reads."""
+        return not self.effects and _read_verb(call.tool) not in READING_VERBS
 
 
-def guards(names: ToolNames, options: LoopKeywords | None = None) -> tuple[Loops, ...]:
-    """The guard as it is by default, and for recordings whose writes are guessed without the cap on writes.
+def make_guards(names: ToolNames, options: LoopKeywords | None = None) -> tuple[Loops, ...]:
+    """Returns the loop guard with these options, or with its defaults. Without named effects it has no cap on writes.
 
-    A tool's name tells enough to see that it was done twice, and not enough to stop a run because it was done often:
-    `send_keys` is how some agents do everything.
+    If the effects are guessed from tool names, the guess is good enough to see that a call was made twice. It is not
+    good enough to stop a run because a tool was called often: some agents do everything with `send_keys`.
     """
-    given: LoopKeywords = options or {}
-    return (Loops(**given) if names.effects else Loops(**{"writes": NO_CAP, **given}),)
+    keywords: LoopKeywords = options or {}
+    return (Loops(**keywords) if names.effects else Loops(**{"writes": NO_CAP, **keywords}),)
 
 
-def _verb(tool: str) -> str:
+def _read_verb(tool: str) -> str:
     first = _FIRST_WORD.match(tool)
     return "" if first is None else first.group().lower()
 
 
-def _named(tool: str, patterns: Sequence[str]) -> bool:
+def _matches_any(tool: str, patterns: Sequence[str]) -> bool:
     return any(fnmatch.fnmatchcase(tool, pattern) for pattern in patterns)

@@ -12,7 +12,7 @@ import typer
 from seawall.cli.exits import Exit
 
 if TYPE_CHECKING:
-    from seawall.audit import Audited, RecordedRun
+    from seawall.audit import AuditResult, RecordedRun
     from seawall.cli.render.screen import Screen
 
 STDIN = Path("/dev/stdin")
@@ -50,7 +50,7 @@ def audit(
 
     Calls are counted from 0. With --json it prints one JSON object for each run. Exit code 1 if a line could not be read; the other lines are audited.
     """
-    from seawall.audit import BadLine, ToolNames, guards, read
+    from seawall.audit import BadLine, ToolNames, make_guards, read_runs
     from seawall.audit import audit as audit_run
     from seawall.cli.render.screen import Screen
     from seawall.core.errors import Misused
@@ -60,10 +60,10 @@ def audit(
         if path != Path("-") and not path.exists():
             raise Misused(f"there is no file {path}")
     names = ToolNames(effects=tuple(effect or ()), polls=tuple(poll or ()))
-    loops = guards(names)
+    loops = make_guards(names)
     totals = AuditTotals()
     for path in files:
-        for item in read(STDIN if path == Path("-") else path):
+        for item in read_runs(STDIN if path == Path("-") else path):
             if isinstance(item, BadLine):
                 totals.bad += 1
                 screen.print_note(f"seawall: {item}")
@@ -92,7 +92,7 @@ class AuditTotals:
         self.runs = self.halted = self.advised = self.bad = self.lacking = 0
         self.tools: set[str] = set()
 
-    def count(self, audited: Audited) -> None:
+    def count(self, audited: AuditResult) -> None:
         """Counts a run."""
         self.runs += 1
         self.halted += audited.halted_at is not None
@@ -127,7 +127,7 @@ def _list_some(names: Iterable[str]) -> str:
     return f"{', '.join(found[:LISTED_NAMES])}{more}"
 
 
-def _print_audited(screen: Screen, run: RecordedRun, audited: Audited) -> None:
+def _print_audited(screen: Screen, run: RecordedRun, audited: AuditResult) -> None:
     if screen.json:
         import msgspec
 
