@@ -27,7 +27,7 @@ def lines(path: Path, **options: Any) -> list[RecordedRun | BadLine]:
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz", ".anything"])
-def test_plain_and_gzipped_lines_are_told_apart_by_what_they_hold(suffix: str, tmp_path: Path) -> None:
+def test_plain_and_gzipped_files_are_recognised_by_their_content(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"runs{suffix}"
     text = f"{json.dumps(GOOD)}\n\n{json.dumps(GOOD)}".encode()
     path.write_bytes(gzip.compress(text) if "gz" in suffix else text)
@@ -136,7 +136,7 @@ def test_a_byte_order_mark_is_left_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [json.dumps(recorded([("read", {}, "x")] * 9), indent=1).encode(), b"\x00\x01\n\xff\n" * 50]
 )
-def test_a_file_of_another_kind_is_told_in_one_line(content: bytes, tmp_path: Path) -> None:
+def test_a_file_of_another_kind_is_reported_in_one_line(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "runs.json"
     path.write_bytes(content)
 
@@ -148,7 +148,7 @@ def test_a_file_of_another_kind_is_told_in_one_line(content: bytes, tmp_path: Pa
     )
 
 
-def test_after_twenty_bad_lines_in_a_row_the_rest_is_not_read_and_that_is_said(tmp_path: Path) -> None:
+def test_after_twenty_bad_lines_in_a_row_the_rest_is_not_read_and_that_is_reported(tmp_path: Path) -> None:
     good = recorded([("read", {}, "x")])
     found = lines(write(tmp_path / "a.jsonl", [good, *["{}"] * 19, good, *["{}"] * 30, good]))
 
@@ -156,7 +156,7 @@ def test_after_twenty_bad_lines_in_a_row_the_rest_is_not_read_and_that_is_said(t
     assert str(found[-1]) == f"{tmp_path}/a.jsonl: 20 bad lines in a row: the rest of it is not read"
 
 
-def test_it_is_the_guard_itself_that_judges(tmp_path: Path) -> None:
+def test_the_guard_itself_judges(tmp_path: Path) -> None:
     asked: list[str] = []
 
     class Watched(Loops):

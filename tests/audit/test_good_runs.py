@@ -1,4 +1,4 @@
-"""Good runs that look like loops: none of them is stopped. And loops that look like work: each of them is."""
+"""Good runs that look like loops, of which none is stopped, and loops that look like work, of which each is stopped."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def checks_after_each_fix() -> list[Row]:
 
 
 def reboots() -> list[Row]:
-    """What is done says the same each time, and what is looked at then may be another."""
+    """The write has the same result each time; the read after it may have another one."""
     rows: list[Row] = []
     for _ in range(5):
         rows += [("reboot_device", {}, "The device was rebooted.", False, "user")]
@@ -85,7 +85,7 @@ def reboots() -> list[Row]:
     return rows
 
 
-def looks_between_news() -> list[Row]:
+def looks_between_new_results() -> list[Row]:
     rows: list[Row] = []
     for n in range(12):
         rows += [
@@ -136,7 +136,7 @@ def no_new_output() -> list[Row]:
 
 
 def waits_apart() -> list[Row]:
-    """The wait is a call of its own, and what is looked at after it is no poll."""
+    """The wait is a call of its own; the read after it does not count as a poll."""
     waited = [sh("sleep 60", ""), sh("cat train.log", "epoch 1"), sh("nvidia-smi -q", "busy")] * 9
     return [sh("python train.py &", ""), *waited, sh("cat train.log", "done")]
 
@@ -155,7 +155,7 @@ GOOD = [
     toggles,
     checks_after_each_fix,
     reboots,
-    looks_between_news,
+    looks_between_new_results,
     rereads_after_edits,
     notes,
     silent_commands,
@@ -179,7 +179,7 @@ def test_a_good_run_that_looks_like_a_loop_is_not_stopped(rows: Any, tmp_path: P
 QUIET = [
     reruns,
     inline_reruns,
-    looks_between_news,
+    looks_between_new_results,
     rereads_after_edits,
     notes,
     silent_commands,
@@ -189,12 +189,12 @@ QUIET = [
 
 
 @pytest.mark.parametrize("rows", QUIET, ids=[each.__name__ for each in QUIET])
-def test_work_that_brings_news_is_not_even_advised_on(rows: Any, tmp_path: Path) -> None:
+def test_work_that_brings_new_information_is_not_even_advised_on(rows: Any, tmp_path: Path) -> None:
     assert audited(rows(), tmp_path).advised_at == ()
 
 
 def switches(*names: str) -> list[Row]:
-    """Every switch off and on again, and a look, for ever."""
+    """Turns every switch off and on again, then looks, for ever."""
     flips = [(f"toggle_{name}", {}, f"{name} is {now}") for name in names for now in ("off", "on")]
     return [*flips, ("check_status_bar", {}, "no service")] * 12
 

@@ -1,4 +1,4 @@
-"""A team that looks one order up again and again, and a run of it to begin with."""
+"""A team that looks up one order again and again, and a recorded run of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from seawall.testing import ScriptedModel, call, say
 
 
 def desk(calls: int = 3, guards: Sequence[Guard] = ()) -> Team:
-    """A team of one that looks the same order up so many times, and answers."""
+    """A team of one agent that looks up the same order `calls` times and then answers."""
 
     @tool
     def find_order(order_id: str) -> str:

@@ -70,7 +70,7 @@ def test_effects_are_simulated_in_a_fork_unless_they_are_asked_for() -> None:
     recorded(cashier(), check)
 
 
-def test_a_fork_at_a_step_that_is_not_there_says_how_many_there_are() -> None:
+def test_a_fork_at_a_step_that_does_not_exist_says_how_many_there_are() -> None:
     async def check(sea: Seawall, outcome: Outcome) -> None:
         with pytest.raises(Misused, match="has no step 99; it has 7"):
             await sea.fork(outcome.run, desk(), at=99)
@@ -82,7 +82,7 @@ def test_a_fork_at_a_step_that_is_not_there_says_how_many_there_are() -> None:
     recorded(desk(), check)
 
 
-def test_a_fork_of_a_loop_with_news_goes_on() -> None:
+def test_a_fork_of_a_loop_goes_on_when_a_result_brings_new_information() -> None:
     async def check(sea: Seawall, outcome: Outcome) -> None:
         assert outcome.status == "halted"
         again = ScriptedModel([call("find_order", order_id="1043"), say("It was found.")])
@@ -93,7 +93,7 @@ def test_a_fork_of_a_loop_with_news_goes_on() -> None:
     recorded(desk(9), check)
 
 
-def test_a_fork_forgets_what_guards_said_of_the_result_that_it_changes() -> None:
+def test_a_fork_drops_the_verdicts_on_the_result_that_it_changes() -> None:
     class NoLosses(Guard):
         name = "no-losses"
 

@@ -1,4 +1,4 @@
-"""Replay decides again over recorded results, and names what would be decided otherwise today."""
+"""Replay decides again over recorded results, and names what would be decided differently today."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_tighter_limit_is_named_at_every_call_that_it_would_have_stopped() -> 
     recorded(desk(), check)
 
 
-def test_a_fan_out_that_was_only_observed_is_halted_by_a_budget_that_is_enforced() -> None:
+def test_a_fan_out_that_was_only_observed_is_halted_by_limits_that_are_enforced() -> None:
     @tool
     def look(number: int) -> str:
         """Look."""

@@ -60,19 +60,22 @@ def _step(
     )
 
 
-def _done(number: int, output: str = "", news: str | None = None, **more: Any) -> StepDone:
+def _done(number: int, output: str = "", fingerprint: str | None = None, **more: Any) -> StepDone:
     fields: dict[str, Any] = {"status": "ok", "duration_s": 1.0, **more}
-    return StepDone(at=number, step=number, output=_body(output), fingerprint=news, **fields)
+    return StepDone(at=number, step=number, output=_body(output), fingerprint=fingerprint, **fields)
 
 
 def _loop(*names: str) -> list[Event]:
-    """A model that calls `names` one after another, each bringing what it always brings."""
+    """The events of a model that calls `names` one after another; each call has its usual result."""
     events: list[Event] = [_started()]
     number = 0
     for name in names:
         number += 2
         events += [_step(number - 1, "model", "m", (number - 2, "exposure")), _done(number - 1)]
-        events += [_step(number, "tool", name, (number - 1, "value")), _done(number, "same", news=name)]
+        events += [
+            _step(number, "tool", name, (number - 1, "value")),
+            _done(number, "same", fingerprint=name),
+        ]
     number += 1
     asked = (Call("never", names[-1], _body('{"sku": "SKU-9"}')),)
     events += [_step(number, "model", "m", (number - 1, "exposure")), _done(number, calls=asked)]
@@ -135,7 +138,7 @@ def test_a_hand_off_leads_into_the_frame_that_answered_it() -> None:
     assert CauseLink(2, 3, "value", wrote=True) in links
 
 
-def test_a_loop_is_told_by_its_results_and_by_the_call_that_was_not_made() -> None:
+def test_a_loop_is_explained_by_its_results_and_by_the_call_that_was_not_made() -> None:
     found = explain(build_record(_loop("find", "stock", "stock", "stock", "stock")))
 
     assert [(each.name, each.steps) for each in found.repeats] == [("stock", (4, 6, 8, 10))]
@@ -145,13 +148,13 @@ def test_a_loop_is_told_by_its_results_and_by_the_call_that_was_not_made() -> No
     assert found.first == 2
 
 
-def test_a_ping_pong_is_told_as_both_of_its_results() -> None:
+def test_a_ping_pong_is_explained_by_both_of_its_results() -> None:
     found = explain(build_record(_loop("ping", "pong", "ping", "pong", "ping")))
 
     assert [(each.name, each.steps) for each in found.repeats] == [("ping", (2, 6, 10)), ("pong", (4, 8))]
 
 
-def test_a_limit_is_told_by_who_used_most() -> None:
+def test_a_limit_is_explained_by_the_agents_and_tools_that_used_most() -> None:
     events = _loop("find", "stock", "stock")
     stopped = StoppedBy("limits", "tool_calls would be 4 (limit 3)", 8, "tool_calls=3", "4")
     events[-1] = RunEnded(at=9, status="halted", stopped_by=stopped)
@@ -175,7 +178,7 @@ def test_a_deadline_starts_from_what_was_in_flight() -> None:
     assert explain(build_record(events)).starts == (2,)
 
 
-def test_a_run_that_goes_on_is_told_from_what_is_under_way() -> None:
+def test_a_run_that_goes_on_is_explained_from_the_steps_in_flight() -> None:
     events: list[Event] = [_started(), _step(1, "model", "m", (0, "exposure"))]
 
     found = explain(build_record(events))

@@ -1,4 +1,4 @@
-"""Who answers when the time runs out, and what is not begun any more by then."""
+"""Which answer a run gives when its time runs out, and which steps do not begin any more."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from seawall.testing import ManualClock, call, hang, say, slow
 from team.play import play
 
 
-def test_once_another_answers_nothing_else_is_begun_that_the_team_had_decided_on() -> None:
+def test_once_the_fallback_answers_no_other_step_of_the_team_begins() -> None:
     clock = ManualClock()
     both = calls(call("ask_clerk", task="a"), call("ask_clerk", task="b"))
     team = desk(
@@ -44,7 +44,7 @@ def test_a_replay_of_a_run_that_was_given_up_in_the_middle_of_a_reply_differs_in
     assert asyncio.run(main()).differences == ()
 
 
-def test_a_fallback_agent_of_which_nothing_is_known_is_asked_when_there_is_no_other_answer() -> None:
+def test_a_fallback_agent_of_unknown_latency_is_called_when_there_is_no_other_answer() -> None:
     clock = ManualClock()
     team = desk(clock, hang(), fallback=quick(clock, slow(2, "In short.")))
 
@@ -54,7 +54,7 @@ def test_a_fallback_agent_of_which_nothing_is_known_is_asked_when_there_is_no_ot
     assert clock.monotonic_s() == 10 - 10 / 4 - 0.05 + 2
 
 
-def test_a_fallback_agent_that_needs_most_of_the_time_is_asked_while_it_still_fits() -> None:
+def test_a_fallback_agent_that_needs_most_of_the_time_is_called_while_it_still_fits() -> None:
     clock = ManualClock()
     team = desk(clock, hang(), fallback=quick(clock, slow(6, "At length.")), priors={"agent:quick": 6})
 
@@ -64,7 +64,7 @@ def test_a_fallback_agent_that_needs_most_of_the_time_is_asked_while_it_still_fi
     assert clock.monotonic_s() == 10 - 0.05
 
 
-def test_an_effect_that_ends_within_the_margin_is_told_by_the_record() -> None:
+def test_an_effect_that_ends_within_the_margin_is_in_the_partial_answer() -> None:
     clock = ManualClock()
 
     @tool(effect=True)
@@ -86,7 +86,7 @@ def test_an_effect_that_ends_within_the_margin_is_told_by_the_record() -> None:
     assert "paid back 12.50 (refund, step 2)" in run.outcome.answer
 
 
-def test_of_an_effect_that_nobody_reviewed_only_the_receipt_is_told_and_no_agent_s_words() -> None:
+def test_of_an_effect_that_nobody_reviewed_the_answer_has_the_receipt_and_no_agent_s_words() -> None:
     clock = ManualClock()
 
     @tool(effect=True)

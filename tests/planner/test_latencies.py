@@ -20,7 +20,7 @@ def window(*durations: float, censored: tuple[float, ...] = ()) -> LatencyWindow
 
 
 @given(st.lists(st.floats(0.001, 1000), min_size=1, max_size=WINDOW), st.floats(0.01, 0.99))
-def test_without_given_up_calls_it_is_the_sample_quantile(durations: list[float], q: float) -> None:
+def test_without_given_up_calls_the_quantile_is_that_of_the_sample(durations: list[float], q: float) -> None:
     value = window(*durations).compute_quantile(q)
 
     assert value in durations
@@ -57,12 +57,12 @@ def test_only_the_newest_durations_count() -> None:
     assert found.compute_quantile(0.9) == 60
 
 
-def test_the_error_is_what_is_stated() -> None:
+def test_the_error_of_a_quantile_is_as_documented() -> None:
     rng = random.Random(7)
     ranks: list[float] = []
     for _ in range(400):
         found = window(*(rng.random() for _ in range(WINDOW)))
-        ranks.append(found.compute_quantile(0.95))  # of a uniform variable the value is its rank
+        ranks.append(found.compute_quantile(0.95))  # the value of a uniform variable is its rank
 
     mean = sum(ranks) / len(ranks)
     deviation = (sum((rank - mean) ** 2 for rank in ranks) / len(ranks)) ** 0.5
@@ -70,7 +70,7 @@ def test_the_error_is_what_is_stated() -> None:
     assert deviation < 0.025
 
 
-def test_nothing_is_known_before_enough_was_seen() -> None:
+def test_there_is_no_quantile_before_enough_durations_were_seen() -> None:
     latencies = Latencies()
     for _ in range(MIN_DURATIONS - 1):
         latencies.learn("tool:look", 1.0)
@@ -80,7 +80,7 @@ def test_nothing_is_known_before_enough_was_seen() -> None:
     assert latencies.compute_quantiles("tool:look", (0.5, 0.95)) == [1.0, 1.0]
 
 
-def test_what_is_pruned_by_is_forgotten_until_it_is_tried_again() -> None:
+def test_durations_that_cause_prunings_are_forgotten_until_the_pruned_agent_is_tried_again() -> None:
     latencies = Latencies()
     for _ in range(WINDOW):
         latencies.learn("agent:slow", 60.0)

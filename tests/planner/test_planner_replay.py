@@ -1,4 +1,4 @@
-"""What the planner decided is in the record: a fold reproduces it, and a replay agrees with it."""
+"""The planner's decisions are in the record: a fold reproduces them, and a replay agrees with them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Hurry = dict[str, Any]
 
 
 def hurries(clock: ManualClock) -> dict[str, Team]:
-    """Teams in which each thing that can be pruned is."""
+    """Teams of which each prunes something else."""
     return {
         "skip": desk(clock, slow(6.5, ASK_BOTH), slow(1, "Some."), priors={"agent:archivist": 4}),
         "cut": desk(clock, slow(1, ASK_BOTH), slow(0.5, "Some."), clerk=(hang(),)),
@@ -125,7 +125,7 @@ def test_a_session_remembers_the_answer_that_its_user_was_given() -> None:
 
 
 seconds = st.sampled_from([0.1, 0.5, 1.0, 2.0, 4.0, 9.0, None])
-"""None: it never answers."""
+"""Delays of a model or a tool; None: it never answers."""
 
 
 def after(delay: float | None, then: Entry) -> Entry:
@@ -176,7 +176,9 @@ def test_no_run_ends_after_its_deadline_and_what_fits_is_not_skipped(
         check(run.events, run.outcome.pruned)
         if run.outcome.status == "halted":
             before = fold(run.events[: next(n for n, e in enumerate(run.events) if isinstance(e, Judged))])
-            words = not (reviewer and before.plan.effects)  # else only a review lets them out
+            words = not (
+                reviewer and before.plan.effects
+            )  # otherwise only a review lets an agent's words out
             assert not before.plan.verified(words=words) or any(step.effect for step in before.in_flight)
         if "answer:partial" in run.outcome.pruned:
             assert run.outcome.reviewed is (False if reviewer else None)
@@ -188,7 +190,7 @@ def test_no_run_ends_after_its_deadline_and_what_fits_is_not_skipped(
 
 
 def check(events: list[Event], pruned: tuple[str, ...]) -> None:
-    """Nothing was pruned while it fit, each step has one result, and the outcome names what was pruned."""
+    """Checks that nothing was pruned while it fit, and that the outcome names what was pruned."""
     started = events[0]
     assert isinstance(started, RunStarted)
     for event in events:

@@ -1,4 +1,4 @@
-"""What no longer fits the time left is pruned in a fixed order, and the answer comes before the deadline."""
+"""The planner prunes what does not fit the time left, in a fixed order, and the answer comes before the deadline."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_an_optional_agent_that_does_not_fit_is_skipped_and_its_caller_is_told_w
     assert (event.left_s, event.needed_s, event.quantile) == (3.5, 5.05, 0.8)
 
 
-def test_time_is_kept_for_the_review_before_an_optional_agent_is_asked() -> None:
+def test_time_is_kept_for_the_review_before_an_optional_agent_is_called() -> None:
     clock = ManualClock()
     team = desk(
         clock,
@@ -113,7 +113,7 @@ def test_a_review_is_never_pruned_once_an_effect_was_proposed(made: bool) -> Non
 
     if made:
         assert (run.outcome.answer, run.outcome.reviewed, run.outcome.pruned) == ("Done.", True, ())
-    else:  # arguments that do not validate: nothing was proposed that anybody could decide on
+    else:  # the arguments do not validate, so no effect was proposed
         assert run.outcome.effects == ()
 
 
@@ -236,7 +236,7 @@ def test_a_tool_that_ignores_its_cancellation_is_cut_too() -> None:
 
 
 class Ticking(ManualClock):
-    """A clock on which whatever is done takes a little time, as on a real one."""
+    """A clock on which each operation takes a little time, as on a real one."""
 
     drift_s = 0.0
 
@@ -285,7 +285,7 @@ def test_when_nothing_else_is_left_the_record_answers_and_says_that_it_is_partia
     assert clock.monotonic_s() == 9.95
 
 
-def test_with_nothing_verified_and_no_fallback_the_deadline_ends_the_run_as_ever() -> None:
+def test_with_nothing_verified_and_no_fallback_the_deadline_ends_the_run() -> None:
     clock = ManualClock()
 
     run = play(desk(clock, hang()), clock=clock)
@@ -404,7 +404,7 @@ def test_an_overdue_run_that_is_resumed_has_its_effect_settled_by_a_person_and_e
     asyncio.run(main())
 
 
-def test_an_effect_in_flight_has_all_the_time_there_is() -> None:
+def test_an_effect_in_flight_has_all_the_time_that_is_left() -> None:
     clock = ManualClock()
 
     @tool(effect=True)

@@ -1,4 +1,4 @@
-"""Runs of a process that takes so many and no more."""
+"""A process drives a bounded number of runs, lets a bounded number wait, and refuses the rest."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from team.play import World
 
 
 class Mill:
-    """Work that takes one second each, or until a gate is opened, and counts how many are at it."""
+    """Calls that take one second each, or until an event is set. Counts how many are under way at once."""
 
     def __init__(self, until: ManualClock | asyncio.Event) -> None:
         self._until = until
@@ -71,7 +71,7 @@ async def started(sea: Seawall, team: Team, *requests: str, **options: Any) -> l
     return [await sea.start(team, request, **options) for request in requests]
 
 
-def test_so_many_runs_are_driven_at_once_and_the_others_in_their_turn() -> None:
+def test_only_in_flight_runs_are_driven_at_once_and_the_others_in_their_turn() -> None:
     async def main() -> None:
         clock = ManualClock()
         mill = Mill(clock)
@@ -85,7 +85,7 @@ def test_so_many_runs_are_driven_at_once_and_the_others_in_their_turn() -> None:
     asyncio.run(main())
 
 
-def test_what_is_beyond_the_line_is_shed_with_a_retry_time_and_not_recorded() -> None:
+def test_a_run_beyond_the_line_is_refused_with_a_retry_time_and_not_recorded() -> None:
     async def main() -> None:
         clock = ManualClock()
         mill = Mill(clock)
@@ -147,7 +147,7 @@ def test_a_run_that_is_cancelled_in_line_does_nothing_and_leaves_its_turn_to_the
             await second.cancel(by="user:7")
             [outcome] = await over(clock, second)
             assert outcome.status == "cancelled"
-            assert mill.now == 1  # the first is still at it
+            assert mill.now == 1  # the first run is still under way
             fourth = await sea.start(team, "d")  # the line has room again
             await over(clock, first, third, fourth)
         assert mill.order == ["a", "c", "d"]
@@ -155,7 +155,7 @@ def test_a_run_that_is_cancelled_in_line_does_nothing_and_leaves_its_turn_to_the
     asyncio.run(main())
 
 
-def test_the_same_request_id_is_the_same_run_in_line_and_where_the_line_is_full() -> None:
+def test_the_same_request_id_is_the_same_run_in_line_and_when_the_line_is_full() -> None:
     async def main() -> None:
         clock = ManualClock()
         mill = Mill(clock)
@@ -172,14 +172,14 @@ def test_the_same_request_id_is_the_same_run_in_line_and_where_the_line_is_full(
                 await over(clock, await sea.attach(ids[key]))
             again = await sea.start(team, "b", request_id="b")
             assert again.id == ids["b"]
-            # and what was only looked up has taken no place
+            # and the lookups have taken no slot
             assert (await over(clock, await sea.start(team, "d")))[0].status == "completed"
         assert mill.order == ["a", "b", "d"]
 
     asyncio.run(main())
 
 
-def test_a_request_that_comes_twice_at_once_takes_one_place() -> None:
+def test_a_request_that_comes_twice_at_once_takes_one_slot() -> None:
     async def main() -> None:
         clock = ManualClock()
         mill = Mill(clock)
@@ -193,7 +193,7 @@ def test_a_request_that_comes_twice_at_once_takes_one_place() -> None:
     asyncio.run(main())
 
 
-def test_who_is_cancelled_while_his_run_is_put_in_line_finds_it_there_again(
+def test_a_caller_that_is_cancelled_while_its_run_is_put_in_line_finds_it_there_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def main() -> None:
@@ -229,14 +229,16 @@ def test_who_is_cancelled_while_his_run_is_put_in_line_finds_it_there_again(
 # ---- sessions
 
 
-def test_a_run_behind_another_of_its_session_holds_no_place_and_counts_as_waiting() -> None:
+def test_a_run_behind_another_of_its_session_holds_no_slot_and_counts_as_waiting() -> None:
     async def main() -> None:
         clock = ManualClock()
         mill = Mill(clock)
         async with Seawall(clock=clock, admission=Admission(in_flight=2, waiting=2)) as sea:
             team = mill.team()
             talk = await started(sea, team, "s-1", "s-2", "s-3", session="s")
-            with pytest.raises(Refused, match="2 more wait"):  # though there is a place: it may not have it
+            with pytest.raises(
+                Refused, match="2 more wait"
+            ):  # although a slot is free, which it may not have
                 await sea.start(team, "s-4", session="s")
             alone = await sea.start(team, "alone")
             await clock.advance(0.5)
@@ -247,7 +249,7 @@ def test_a_run_behind_another_of_its_session_holds_no_place_and_counts_as_waitin
     asyncio.run(main())
 
 
-def test_sessions_and_others_share_the_places_and_keep_their_order() -> None:
+def test_runs_with_and_without_a_session_share_the_slots_and_keep_their_order() -> None:
     async def main() -> None:
         clock = ManualClock()
         mill = Mill(clock)
@@ -285,7 +287,7 @@ async def parked(sea: Seawall, team: Team, request: str = "1") -> tuple[Run, int
     return run, rest.step
 
 
-def test_a_run_that_waits_for_a_person_frees_its_place_and_goes_on_before_new_ones() -> None:
+def test_a_run_that_waits_for_a_person_frees_its_slot_and_goes_on_before_new_ones() -> None:
     async def main() -> None:
         clock, world = ManualClock(), World()
         mill = Mill(clock)
@@ -299,7 +301,7 @@ def test_a_run_that_waits_for_a_person_frees_its_place_and_goes_on_before_new_on
             assert (world.calls, mill.order) == ([], ["busy"])
             await over(clock, busy)
             await clock.settle()
-            assert world.calls == ["1"]  # before the new one, which came earlier
+            assert world.calls == ["1"]  # before the new run, which came earlier
             outcomes = await over(clock, payer, new)
             assert [outcome.status for outcome in outcomes] == ["completed"] * 2
         assert mill.order == ["busy", "new"]
@@ -307,7 +309,7 @@ def test_a_run_that_waits_for_a_person_frees_its_place_and_goes_on_before_new_on
     asyncio.run(main())
 
 
-def test_a_decided_run_that_waits_for_a_place_is_cancelled_at_once() -> None:
+def test_a_decided_run_that_waits_for_a_slot_is_cancelled_at_once() -> None:
     async def main() -> None:
         clock, world = ManualClock(), World()
         mill = Mill(clock)
@@ -348,14 +350,14 @@ def test_a_run_that_could_not_be_taken_up_in_its_turn_is_tried_again(
             monkeypatch.setattr(journal, "take", away)
             await over(clock, busy)
             assert (await over(clock, payer))[0].status == "completed"
-            # and the failure has not kept the place
+            # and the failure has freed the slot
             assert (await over(clock, await sea.start(mill.team(), "next", modes={"ask": "off"})))[0].answer
         assert "the disk is away" in caplog.text
 
     asyncio.run(main())
 
 
-def test_resume_waits_for_a_place_and_who_gives_up_waiting_leaves_the_line(tmp_path: Path) -> None:
+def test_resume_waits_for_a_slot_and_leaves_the_line_when_it_is_cancelled(tmp_path: Path) -> None:
     async def main() -> None:
         gate = asyncio.Event()
         team = Mill(gate).team()
@@ -377,12 +379,12 @@ def test_resume_waits_for_a_place_and_who_gives_up_waiting_leaves_the_line(tmp_p
             assert (await busy.outcome()).status == "completed"
             assert (await (await resuming[1]).outcome()).status == "completed"
             row = await sea.journal.row(old[0])
-            assert (row.state, row.epoch) == ("interrupted", 1)  # waiting in line is no try
+            assert (row.state, row.epoch) == ("interrupted", 1)  # waiting in line does not count as a try
 
     asyncio.run(main())
 
 
-def test_who_has_a_run_is_told_at_once_however_full_it_is_here(tmp_path: Path) -> None:
+def test_resume_names_the_owner_of_a_run_at_once_however_full_the_process_is(tmp_path: Path) -> None:
     async def main() -> None:
         team = Mill(asyncio.Event()).team()
         journal, one = tmp_path / "desk.db", Admission(in_flight=1)
@@ -399,7 +401,7 @@ def test_who_has_a_run_is_told_at_once_however_full_it_is_here(tmp_path: Path) -
 # ---- closing
 
 
-def test_runs_in_line_are_given_back_by_closing_and_go_on_in_another_process(tmp_path: Path) -> None:
+def test_closing_releases_the_runs_in_line_and_they_go_on_in_another_process(tmp_path: Path) -> None:
     async def main() -> None:
         gate = asyncio.Event()
         mill = Mill(gate)
@@ -415,12 +417,12 @@ def test_runs_in_line_are_given_back_by_closing_and_go_on_in_another_process(tmp
             for run in runs:
                 again = await sea.resume(run.id, team)
                 assert (await again.outcome()).status == "completed"
-        assert mill.order == ["a", "a", "b", "c"]  # the first was at it when it was given up
+        assert mill.order == ["a", "a", "b", "c"]  # the first was under way when it was given up
 
     asyncio.run(main())
 
 
-def test_closing_does_not_wait_for_those_in_line(caplog: pytest.LogCaptureFixture) -> None:
+def test_closing_does_not_wait_for_the_runs_in_line(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         clock, world = ManualClock(), World()
         mill = Mill(clock)

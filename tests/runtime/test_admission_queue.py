@@ -19,7 +19,7 @@ TENANT_NAMES = ("acme", "bolt", "corp")
 TENANTS = st.sampled_from(TENANT_NAMES)
 
 
-class Door(RuleBasedStateMachine):
+class AnyOrder(RuleBasedStateMachine):
     """Runs come, wait, go on and leave, in any order."""
 
     def __init__(self) -> None:
@@ -32,17 +32,17 @@ class Door(RuleBasedStateMachine):
         self.lined_up: list[str] = []
         """New runs in line, in the order in which they came."""
         self.back: list[str] = []
-        """Runs that were begun, in line."""
+        """Runs in line that have begun before."""
         self.behind: list[str] = []
         self.driven: set[str] = set()
         self.passed: Counter[tuple[str, str]] = Counter()
-        """How often a tenant's run went while another tenant's, in line all the time, might have."""
+        """By (waiting tenant, other tenant): how often the other one's run got a slot that the waiting one might have had."""
 
     def teardown(self) -> None:
         self.loop.close()
 
     def do(self, name: str, *arguments: Any) -> None:
-        """Call a method with a loop running, and see which runs got a slot."""
+        """Calls a method with a loop running, and notes which runs got a slot."""
 
         async def call() -> None:
             getattr(self.queue, name)(*arguments)
@@ -158,8 +158,8 @@ class Door(RuleBasedStateMachine):
             assert all(self.at_cap(self.tenant[run]) for run in (*self.lined_up, *self.back))
 
 
-TestDoor = Door.TestCase
-TestDoor.settings = settings(deadline=None, max_examples=60, stateful_step_count=40)
+TestAnyOrder = AnyOrder.TestCase
+TestAnyOrder.settings = settings(deadline=None, max_examples=60, stateful_step_count=40)
 
 
 def make_queue(options: Admission, clock: ManualClock | None = None) -> AdmissionQueue:
@@ -171,7 +171,7 @@ def enter_all(queue: AdmissionQueue, *runs: str, tenant: str = "") -> None:
         queue.enter(run, tenant)
 
 
-def test_what_was_begun_goes_before_what_is_new() -> None:
+def test_a_run_that_has_begun_goes_before_new_ones() -> None:
     async def main() -> None:
         queue = make_queue(Admission(in_flight=1))
         enter_all(queue, "a", "b")
@@ -185,7 +185,7 @@ def test_what_was_begun_goes_before_what_is_new() -> None:
     asyncio.run(main())
 
 
-def test_what_was_begun_is_never_shed() -> None:
+def test_a_run_that_has_begun_is_never_refused() -> None:
     async def main() -> None:
         queue = make_queue(Admission(in_flight=1, waiting=0))
         enter_all(queue, "a")
@@ -204,7 +204,7 @@ def test_tenants_take_turns_however_many_runs_one_of_them_has() -> None:
         enter_all(queue, *(f"a-{number}" for number in range(101)), tenant="acme")
         queue.enter("b", "bolt")
         queue.leave("a-0")
-        assert queue.has_slot("a-1")  # it stood first in line, alone with its tenant's
+        assert queue.has_slot("a-1")  # it was first in line, while only its tenant waited
         queue.leave("a-1")
         assert queue.has_slot("b")
 
@@ -251,7 +251,7 @@ def test_a_refused_caller_is_told_how_long_the_line_takes_at_the_rate_that_was_m
         enter_all(queue, *(f"a-{number}" for number in range(11)))
         with pytest.raises(Refused, match=r"try again in 7\.0 s") as refused:
             queue.enter("b", "")
-        assert refused.value.retry_after_s == 7  # nobody has made room yet: as stated
+        assert refused.value.retry_after_s == 7  # no run has freed a slot yet, so it is the option
         for number in range(5):  # one every two seconds
             await clock.advance(2)
             queue.leave(f"a-{number}")
@@ -259,7 +259,7 @@ def test_a_refused_caller_is_told_how_long_the_line_takes_at_the_rate_that_was_m
         with pytest.raises(Refused) as refused:
             queue.enter("d", "")
         assert refused.value.retry_after_s == pytest.approx(20)
-        await clock.advance(40)  # and then nobody moves for a while
+        await clock.advance(40)  # and then no run ends for a while
         with pytest.raises(Refused) as refused:
             queue.enter("d", "")
         assert refused.value.retry_after_s == pytest.approx(100)
@@ -286,7 +286,7 @@ def test_a_quiet_hour_does_not_count_as_a_slow_one() -> None:
     asyncio.run(main())
 
 
-def test_the_rate_follows_what_came_lately_and_has_an_upper_bound() -> None:
+def test_the_rate_follows_the_newest_completions_and_has_an_upper_bound() -> None:
     async def main() -> None:
         clock = ManualClock()
         queue = make_queue(Admission(in_flight=1, waiting=1), clock)

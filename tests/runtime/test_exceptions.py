@@ -1,4 +1,4 @@
-"""What a tool's exception says of the other side: that it answered, if only to say no, or that it is broken."""
+"""What a tool's exception says about its endpoint: that it answered, if only with a refusal, or is broken."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from seawall.runtime.exceptions import classify_exception
 
 
 def status_error(status: int, *, name: str = "HTTPStatusError", **headers: str) -> Exception:
-    """As `httpx` and `requests` raise it."""
+    """An error as `httpx` and `requests` raise it."""
     error: Any = type(name, (Exception,), {})(f"status {status}")
     given = {key.replace("_", "-"): value for key, value in headers.items()}
     error.response = SimpleNamespace(status_code=status, headers=given)
@@ -71,7 +71,7 @@ def grpc(code: str) -> Exception:
     ],
     ids=repr,
 )
-def test_the_other_side_is_broken(error: Exception) -> None:
+def test_the_endpoint_is_broken(error: Exception) -> None:
     assert classify_exception(error).endpoint == "broken"
 
 
@@ -94,7 +94,7 @@ def test_the_other_side_is_broken(error: Exception) -> None:
     ],
     ids=repr,
 )
-def test_it_answered_if_only_to_say_no(error: Exception) -> None:
+def test_the_endpoint_answered_if_only_with_a_refusal(error: Exception) -> None:
     assert classify_exception(error).endpoint == "answered"
 
 
@@ -115,13 +115,11 @@ def test_it_answered_if_only_to_say_no(error: Exception) -> None:
         ({}, None),
     ],
 )
-def test_how_long_it_wants_to_be_left_alone_is_read_from_its_answer(
-    headers: dict[str, str], seconds: float | None
-) -> None:
+def test_the_retry_time_is_read_from_the_answer(headers: dict[str, str], seconds: float | None) -> None:
     assert classify_exception(status_error(429, **headers)).retry_after_s == seconds
 
 
-def test_a_tool_may_say_itself_for_how_long() -> None:
+def test_a_tool_may_give_the_retry_time_itself() -> None:
     class Busy(Broken):
         retry_after_s = 4
 

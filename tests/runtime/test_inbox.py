@@ -1,4 +1,4 @@
-"""Commands of other processes reach their runs, whatever happens beside them."""
+"""Commands of other processes reach their runs, whatever happens to other runs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def approved(step: int) -> Command:
     return Command(kind="decide", by="u", step=step, approved=True)
 
 
-class Deaf:
+class FailingTake:
     """Makes `take` of some runs fail."""
 
     def __init__(self, journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,23 +79,23 @@ def test_a_command_that_comes_while_others_are_delivered_is_delivered_too(
     asyncio.run(main())
 
 
-def test_a_run_that_fails_to_wake_up_keeps_no_other_from_its_decision(
+def test_a_run_that_fails_to_wake_up_does_not_keep_another_from_its_decision(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main() -> None:
         clock, world = ManualClock(), World()
         journal = SqliteJournal.open(":memory:", clock=clock)
-        deaf = Deaf(journal, monkeypatch)
+        failing = FailingTake(journal, monkeypatch)
         async with Seawall(journal, clock=clock, guards=[Says(Hold("ask"))]) as sea:
             first, step = await parked(sea, payer(world))
             second, _ = await parked(sea, payer(world))
             await clock.advance(1)
-            deaf.runs = {first.id}
+            failing.runs = {first.id}
             await journal.send(first.id, approved(step))
             await journal.send(second.id, approved(step))
             assert (await clock.until(second.outcome())).status == "completed"
             assert f"run {first.id} could not be handed its commands" in caplog.text
-            deaf.runs.clear()
+            failing.runs.clear()
             assert (await clock.until(first.outcome())).status == "completed"
         assert world.calls == ["1", "1"]
 
@@ -103,15 +103,15 @@ def test_a_run_that_fails_to_wake_up_keeps_no_other_from_its_decision(
         asyncio.run(main())
 
 
-def test_a_decision_is_not_failed_by_another_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decision_does_not_fail_because_of_another_run(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         clock, world = ManualClock(), World()
         journal = SqliteJournal.open(":memory:", clock=clock)
-        deaf = Deaf(journal, monkeypatch)
+        failing = FailingTake(journal, monkeypatch)
         async with Seawall(journal, clock=clock, guards=[Says(Hold("ask"))]) as sea:
             first, step = await parked(sea, payer(world))
             second, _ = await parked(sea, payer(world))
-            deaf.runs = {first.id}
+            failing.runs = {first.id}
             await journal.send(first.id, approved(step))
             await sea.decide(second.id, step, approve=True, by="u")
             assert (await clock.until(second.outcome())).status == "completed"
@@ -119,22 +119,22 @@ def test_a_decision_is_not_failed_by_another_run(monkeypatch: pytest.MonkeyPatch
     asyncio.run(main())
 
 
-def test_a_run_that_goes_on_failing_is_warned_of_once_and_tried_once_a_second(
+def test_a_run_that_goes_on_failing_is_logged_once_and_tried_once_a_second(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main() -> None:
         clock = ManualClock()
         journal = SqliteJournal.open(":memory:", clock=clock)
-        deaf = Deaf(journal, monkeypatch)
+        failing = FailingTake(journal, monkeypatch)
         async with Seawall(journal, clock=clock, guards=[Says(Hold("ask"))]) as sea:
             run, step = await parked(sea, payer(World()))
-            deaf.runs = {run.id}
+            failing.runs = {run.id}
             await sea.decide(run.id, step, approve=True, by="u")
             for _ in range(5):
                 await clock.advance(1)
-                await sea.journal.row(run.id)  # what is read in a thread has come back
+                await sea.journal.row(run.id)  # reads in other threads have returned by then
                 await clock.settle()
-        assert 2 <= len(deaf.calls) <= 6
+        assert 2 <= len(failing.calls) <= 6
 
     with caplog.at_level(logging.WARNING, "seawall"):
         asyncio.run(main())

@@ -1,4 +1,4 @@
-"""A guard is switched while runs are in flight, for a while, and it is recorded who did it."""
+"""A guard's mode is set live, for a limited time or not, and the journal records who did it."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_switch_is_taken_back_while_a_run_is_in_flight() -> None:
 
 
 @pytest.mark.parametrize("jump_s", [-5.0, -86_400.0, 3_600.0])
-def test_a_switch_lasts_as_long_as_was_said_whatever_the_wall_clock_does(jump_s: float) -> None:
+def test_a_switch_lasts_as_long_as_it_was_set_for_whatever_the_wall_clock_does(jump_s: float) -> None:
     async def main() -> None:
         clock, world = ManualClock(), World()
         async with Seawall(clock=clock, guards=[Says(Refuse("no"))]) as sea:
@@ -83,7 +83,7 @@ def test_a_switch_lasts_as_long_as_was_said_whatever_the_wall_clock_does(jump_s:
     asyncio.run(main())
 
 
-def test_a_switch_read_after_the_wall_clock_was_put_back_lasts_no_longer_than_was_said() -> None:
+def test_a_switch_read_after_the_wall_clock_was_put_back_lasts_no_longer_than_it_was_set_for() -> None:
     async def main() -> None:
         clock, told = ManualClock(), list[float]()
         now = clock.wall_s()
@@ -156,7 +156,7 @@ def test_a_switch_that_makes_no_sense_is_refused(mode: Any, for_s: Any, named: s
 
 
 @pytest.mark.parametrize("by", ["", "  "])
-def test_a_switch_that_nobody_has_set_is_refused(by: str) -> None:
+def test_a_switch_without_a_name_of_who_did_it_is_refused(by: str) -> None:
     async def main() -> None:
         async with Seawall() as sea:
             with pytest.raises(Misused, match="name who does it"):

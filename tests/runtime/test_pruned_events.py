@@ -1,4 +1,4 @@
-"""Runs whose events were pruned: their session goes on, and everything else says what is left of them."""
+"""Runs whose events were pruned: their session goes on, and other reads return their summary or say that they were pruned."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_session_goes_on_after_its_runs_were_pruned() -> None:
     asyncio.run(main())
 
 
-def test_a_run_that_was_pruned_before_the_one_in_front_of_it_hides_nothing() -> None:
+def test_a_run_that_was_pruned_before_its_predecessor_does_not_hide_it() -> None:
     async def main() -> None:
         clock = ManualClock()
         release = asyncio.Event()
@@ -117,7 +117,7 @@ ASKED: dict[str, Ask] = {
 
 
 @pytest.mark.parametrize("what", ASKED)
-def test_what_needs_the_events_says_that_they_were_pruned(what: str) -> None:
+def test_an_operation_that_needs_the_events_says_that_they_were_pruned(what: str) -> None:
     async def main() -> None:
         clock = ManualClock()
         team, _ = clerk("One.")

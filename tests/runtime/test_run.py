@@ -1,4 +1,4 @@
-"""One run from outside: its id, its request id, its events, its brake, its structured answer."""
+"""One run from outside: its structured answer, its ids, how it is cancelled, and its events."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ WRONG = call("final_answer", order="A-1", days="soon")
         (str, [say("plain")], None),
     ],
 )
-def test_an_answer_of_a_type_is_checked_and_comes_as_that_type(
+def test_a_structured_answer_is_checked_and_returned_as_its_type(
     output: Any, script: list[Any], value: Any
 ) -> None:
     run = play(clerk(script, output=output))
@@ -85,7 +85,7 @@ def test_a_model_is_told_what_is_wrong_with_its_answer() -> None:
         (call("final_answer", "7"), "the argument 'value' is missing (got 7)"),
     ],
 )
-def test_a_model_is_told_of_the_argument_that_its_answer_lacks(wrong: Any, told: str) -> None:
+def test_a_model_is_told_which_argument_its_answer_lacks(wrong: Any, told: str) -> None:
     model = ScriptedModel([wrong, call("final_answer", value=7)])
 
     run = play(Team(Agent("clerk", model=model, output=int)))
@@ -151,7 +151,7 @@ def test_request_ids_are_each_tenants_own() -> None:
     asyncio.run(main())
 
 
-def test_a_run_that_is_not_there_is_misuse() -> None:
+def test_a_run_that_does_not_exist_is_misuse() -> None:
     async def main() -> None:
         async with Seawall() as sea:
             with pytest.raises(Misused, match="r-nothing"):
@@ -336,7 +336,7 @@ def test_text_that_comes_while_the_journal_is_read_is_not_lost(monkeypatch: pyte
     asyncio.run(main())
 
 
-def test_nothing_is_streamed_unless_it_is_asked_for_and_specialists_never_are() -> None:
+def test_text_is_streamed_only_on_request_and_never_that_of_specialists() -> None:
     async def main() -> None:
         boss = Agent("boss", model=ScriptedModel([call("ask_c", task="x"), say("Done.")]))
         team = Team("desk", boss, specialists=[Agent("c", model=ScriptedModel(["secret thoughts"]))])
@@ -350,7 +350,7 @@ def test_nothing_is_streamed_unless_it_is_asked_for_and_specialists_never_are() 
     asyncio.run(main())
 
 
-def test_a_stream_that_breaks_is_no_reply() -> None:
+def test_a_stream_that_breaks_off_is_not_a_reply() -> None:
     run = play(
         clerk([fail("incomplete", after="It is in"), say("It is in Oslo.")], retries=0),
         options={"stream": True},

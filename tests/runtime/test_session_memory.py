@@ -1,4 +1,4 @@
-"""What a process keeps of conversations between their runs: what they say, within a bound."""
+"""A process keeps the texts of conversations in memory between their runs, up to a bound."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ MB = 1024 * 1024
 
 
 async def _remembered(sea: Seawall, run_id: str, sessions: Sessions) -> None:
-    """Remember a run that has ended as the process does that had it, with all that it knew."""
+    """Remembers a run that has ended, as the process does that drove it, with all bodies that the run had."""
     state = await sea.state(run_id)
     bodies = Bodies(Redactor(), sessions.get_bodies("", state.started.session))
     bodies.load(await sea.journal.bodies("", refs_of(await sea.journal.events(run_id))))
     sessions.remember(state, bodies)
 
 
-def test_only_what_a_conversation_says_is_kept_and_not_what_its_runs_knew() -> None:
+def test_only_the_texts_of_a_conversation_are_kept_and_not_the_other_bodies_of_its_runs() -> None:
     async def main() -> None:
         async def look(what: str) -> str:
             """Look."""
@@ -51,7 +51,7 @@ def test_only_what_a_conversation_says_is_kept_and_not_what_its_runs_knew() -> N
     asyncio.run(main())
 
 
-def test_the_longest_unused_conversations_go_once_all_of_them_are_too_big(
+def test_the_least_recently_used_conversations_are_dropped_when_together_they_are_too_big(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def main() -> None:
@@ -65,14 +65,14 @@ def test_the_longest_unused_conversations_go_once_all_of_them_are_too_big(
                 await _remembered(sea, run.id, sessions)
                 assert sessions.size_bytes <= 900
 
-        # Each is 300 bytes of answer and some of request and framing: two fit, with a third they would not.
+        # Each has 300 bytes of answer and some of request and framing: two fit into the bound, three do not.
         assert [number for number in range(5) if sessions.get_bodies("", f"s-{number}")] == [3, 4]
 
     asyncio.run(main())
 
 
 @pytest.mark.parametrize("bound_bytes", [0, 30, 64 * MB])
-def test_a_conversation_that_is_not_kept_is_read_from_the_journal(
+def test_a_conversation_that_is_not_in_memory_is_read_from_the_journal(
     bound_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def main() -> None:

@@ -1,4 +1,4 @@
-"""Conversations: many runs, one after another, each knowing what was said and done before."""
+"""Conversations: runs one after another, each of which knows what was said and done before."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def over(run: Run) -> Outcome:
         return await run.outcome()
 
 
-def test_the_next_run_is_told_everything_that_was_said_and_done() -> None:
+def test_the_next_run_gets_everything_that_was_said_and_done() -> None:
     async def main() -> None:
         team, model = clerk([call("look", what="A-1"), "It is there.", "As I said: there.", "Bye."])
         async with Seawall() as sea:
@@ -87,7 +87,7 @@ def test_a_conversation_goes_on_after_a_restart(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-def test_a_team_may_be_told_answers_only() -> None:
+def test_a_team_may_get_only_the_answers() -> None:
     async def main() -> None:
         team, model = clerk([call("look", what="A-1"), "It is there.", "Bye."], history="answers")
         async with Seawall() as sea:
@@ -115,7 +115,7 @@ def test_conversations_of_other_sessions_and_tenants_are_not_seen() -> None:
 
 
 @pytest.mark.parametrize("how", ["halted", "cancelled", "refused", "failed", "deadline"])
-def test_what_a_run_that_was_stopped_did_is_known_to_the_next(how: str) -> None:
+def test_the_next_run_knows_what_a_stopped_run_has_done(how: str) -> None:
     async def main() -> None:
         clock, world = ManualClock(), World()
         both = calls(call("pay", what="5 EUR"), call("look", what="x"))
@@ -211,7 +211,7 @@ def test_runs_of_a_session_are_serial_and_in_order() -> None:
         assert rows[0] == "running"
         assert [outcome.answer for outcome in outcomes] == [f"a{n}" for n in range(5)]
         requests = [text for text in sent(model) if text.startswith("q")]
-        # Each question is there twice: as it was asked, and as the tool gave it back.
+        # Each question occurs twice: as the user asked it, and as the tool returned it.
         assert requests[::2] == [f"q{n}" for n in range(5)]
 
     asyncio.run(main())
@@ -277,7 +277,7 @@ def test_a_message_in_line_stays_there_while_the_run_before_it_waits_for_a_perso
     asyncio.run(main())
 
 
-def test_a_message_that_was_cancelled_in_line_does_not_let_the_next_one_past() -> None:
+def test_a_message_that_was_cancelled_in_line_does_not_let_the_next_one_overtake() -> None:
     async def main() -> None:
         model = ScriptedModel([hang(), "Hello."])
         team = Team(Agent("clerk", model=model))

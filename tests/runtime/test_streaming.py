@@ -1,4 +1,4 @@
-"""Readers of a run's events: each has its own place, its classes have names, what they refer to can be read."""
+"""Readers of a run's events: each has its own position in the text, and can read what events refer to."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WORDS = "one two three four five six seven eight"
 
 
 class Slow(ScriptedModel):
-    """Streams two words, then waits until it is let go on."""
+    """Streams two words, then waits until `on` is set."""
 
     def __init__(self, script: list[Any]) -> None:
         super().__init__(script)
@@ -46,7 +46,7 @@ def text_of(events: list[Event | TextDelta]) -> str:
     return "".join(event.text for event in events if isinstance(event, TextDelta))
 
 
-def test_each_reader_of_a_run_is_told_all_of_its_text() -> None:
+def test_each_reader_of_a_run_gets_all_of_its_text() -> None:
     async def main() -> None:
         async with Seawall() as sea:
             run = await sea.start(Team(Agent("clerk", model=ScriptedModel([WORDS]))), "go", stream=True)
@@ -57,7 +57,7 @@ def test_each_reader_of_a_run_is_told_all_of_its_text() -> None:
     asyncio.run(main())
 
 
-def test_a_client_that_comes_back_is_told_the_text_under_way_from_its_beginning() -> None:
+def test_a_client_that_comes_back_gets_the_text_under_way_from_its_beginning() -> None:
     async def main() -> None:
         model = Slow([call("look", what="x"), WORDS])
         team = Team(Agent("clerk", model=model, tools=[World().reads()]))
@@ -74,7 +74,7 @@ def test_a_client_that_comes_back_is_told_the_text_under_way_from_its_beginning(
     asyncio.run(main())
 
 
-def test_text_of_a_step_whose_end_was_seen_is_not_told_again() -> None:
+def test_the_text_of_a_step_whose_end_was_seen_is_not_sent_again() -> None:
     async def main() -> None:
         async with Seawall() as sea:
             script = [calls(call("look", what="x"), text="A moment. "), say("It is in Oslo.")]

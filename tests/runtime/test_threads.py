@@ -1,4 +1,4 @@
-"""Sync tools have threads of their own, a bounded number: who finds none is told so, and was not made."""
+"""A sync tool has a bounded number of threads. A call that finds none free is not made, and its agent learns why."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from team.play import sent
 
 
 def obliging(request: ModelRequest) -> Any:
-    """Calls `read` with what it is asked, and is content with whatever comes of it."""
+    """Calls `read` with the request, and answers whatever the result is."""
     last = request.messages[-1]
     return call("read", what=last.content) if isinstance(last, User) else say("Without it.")
 
@@ -28,7 +28,7 @@ def obliging(request: ModelRequest) -> Any:
         (1, "Error: not done: the one thread of 'read' is held by a call that has not returned"),
     ],
 )
-def test_a_call_that_finds_no_thread_within_its_time_is_not_made_and_is_told_why(
+def test_a_call_that_finds_no_thread_in_time_is_not_made_and_its_agent_learns_why(
     threads: int, text: str, effect: bool
 ) -> None:
     async def main() -> None:
@@ -50,7 +50,7 @@ def test_a_call_that_finds_no_thread_within_its_time_is_not_made_and_is_told_why
             for number in range(threads):
                 await sea.start(team, f"holder {number}")
                 await begun.get()
-            await clock.advance(5)  # they are given up, and keep their threads
+            await clock.advance(5)  # these calls are given up and keep their threads
             run = await sea.start(team, "late")
             outcome = await clock.until(run.outcome())
             told = sent(model)[-1]
@@ -64,7 +64,7 @@ def test_a_call_that_finds_no_thread_within_its_time_is_not_made_and_is_told_why
     asyncio.run(main())
 
 
-def test_a_call_that_has_begun_is_blamed_for_its_own_time() -> None:
+def test_a_call_that_has_begun_and_takes_too_long_is_a_timeout_of_its_own() -> None:
     async def main() -> None:
         clock = ManualClock()
         release, begun = threading.Event(), asyncio.Event()

@@ -1,4 +1,4 @@
-"""Waiting for a run: it ends when the run does, or when nobody drives it, and costs nothing until then."""
+"""Waiting for a run: the wait ends with the run, or when no process drives it, and costs nothing until then."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def clerk(*script: Any, world: World | None = None) -> Team:
 
 
 class OnPay(Says):
-    """Says it of the tool `pay`."""
+    """Gives its verdict on the tool `pay` only."""
 
     def before(self, step: Any, run: Any, memo: Any) -> Any:
         return super().before(step, run, memo) if step.name == "pay" else ALLOW
@@ -45,7 +45,7 @@ WAITS: dict[str, Callable[[Run], Awaitable[Any]]] = {
 
 
 @pytest.mark.parametrize("how", WAITS)
-def test_a_run_whose_owner_was_killed_is_said_to_be_interrupted(
+def test_a_run_whose_owner_was_killed_is_reported_as_interrupted(
     how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def main() -> None:
@@ -59,7 +59,7 @@ def test_a_run_whose_owner_was_killed_is_said_to_be_interrupted(
 
         async with Seawall(journal, clock=clock) as here:
             run = await here.start(clerk(hang()), "go")
-            monkeypatch.setattr(journal, "watch", lambda callback: lambda: None)  # nobody writes there
+            monkeypatch.setattr(journal, "watch", lambda callback: lambda: None)  # no write is seen there
             there = await Seawall(journal, clock=clock).open()
             monkeypatch.setattr(journal, "row", elsewhere)
             waiting = asyncio.ensure_future(WAITS[how](await there.attach(run.id)))
@@ -73,7 +73,9 @@ def test_a_run_whose_owner_was_killed_is_said_to_be_interrupted(
 
 
 @pytest.mark.parametrize("how", WAITS)
-def test_a_run_that_dies_in_line_is_said_to_be_interrupted(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_dies_in_line_is_reported_as_interrupted(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def main() -> None:
         clock = ManualClock()
         journal = SqliteJournal.open(":memory:", clock=clock)
@@ -95,7 +97,7 @@ def test_a_run_that_dies_in_line_is_said_to_be_interrupted(how: str, monkeypatch
 
 
 @pytest.mark.parametrize("how", WAITS)
-def test_an_interrupted_run_keeps_nobody_waiting(how: str, tmp_path: Path) -> None:
+def test_an_interrupted_run_keeps_no_caller_waiting(how: str, tmp_path: Path) -> None:
     async def main() -> None:
         async with Seawall(tmp_path / "desk.db") as sea:
             run = await sea.start(clerk(hang()), "go")
@@ -106,7 +108,7 @@ def test_an_interrupted_run_keeps_nobody_waiting(how: str, tmp_path: Path) -> No
     asyncio.run(main())
 
 
-def test_events_end_where_there_will_be_no_more() -> None:
+def test_events_end_when_there_will_be_no_more() -> None:
     async def main() -> None:
         clock = ManualClock()
         async with Seawall(clock=clock) as sea:
@@ -121,7 +123,7 @@ def test_events_end_where_there_will_be_no_more() -> None:
     asyncio.run(main())
 
 
-def test_closing_tells_those_who_wait_for_a_person_elsewhere() -> None:
+def test_closing_fails_the_callers_that_wait_for_a_person() -> None:
     async def main() -> None:
         async with Seawall(guards=[Says(Hold("ask"))]) as sea:
             run = await sea.start(clerk(call("pay", what="1"), world=World()), "go")
@@ -135,7 +137,9 @@ def test_closing_tells_those_who_wait_for_a_person_elsewhere() -> None:
     asyncio.run(main())
 
 
-def test_who_waits_for_a_person_reads_nothing_while_others_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_caller_that_waits_for_a_person_reads_nothing_while_other_runs_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async def main() -> None:
         clock, world = ManualClock(), World()
         journal = SqliteJournal.open(":memory:", clock=clock)
@@ -184,7 +188,7 @@ def test_a_resume_that_is_cancelled_leaves_the_run_it_started_its_lease(
             async def slow(run: str, *, after: int = -1) -> list[InboxItem]:
                 nonlocal asked
                 asked += 1
-                if asked == 2:  # the look after the driver was started
+                if asked == 2:  # the read after the driver was started
                     driven.set()
                     await held.wait()
                 return await inbox(run, after=after)
@@ -201,7 +205,7 @@ def test_a_resume_that_is_cancelled_leaves_the_run_it_started_its_lease(
     asyncio.run(main())
 
 
-def test_a_driver_of_before_takes_nothing_from_the_one_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_old_driver_takes_nothing_from_the_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         clock, world = ManualClock(), World()
         journal = SqliteJournal.open(":memory:", clock=clock)
@@ -236,7 +240,7 @@ def test_a_driver_of_before_takes_nothing_from_the_one_of_now(monkeypatch: pytes
             outcome = await clock.until((await sea.attach(run.id)).outcome())
             assert outcome.status == "cancelled"
             epochs = (await journal.row(run.id)).epoch
-        assert epochs == 2  # it was cancelled where it was driven, and not taken up once more
+        assert epochs == 2  # it was cancelled by its driver, and not taken up once more
 
     asyncio.run(main())
 
@@ -258,11 +262,11 @@ def test_closing_on_a_full_disk_closes_all_the_same(tmp_path: Path, monkeypatch:
     asyncio.run(main())
 
 
-def test_the_team_of_a_run_that_ended_elsewhere_is_let_go(tmp_path: Path) -> None:
+def test_the_team_of_a_run_that_ended_in_another_process_is_freed(tmp_path: Path) -> None:
     async def main() -> None:
         team = clerk(call("pay", what="1"), world=World())
         gone = weakref.ref(team)
-        clock = ManualClock()  # stands still, so that no command of another process is looked for here
+        clock = ManualClock()  # stands still, so that no command of another process is read here
         async with Seawall(tmp_path / "desk.db", clock=clock, guards=[Says(Hold("ask"))]) as here:
             run = await here.start(team, "go")
             await run.rest()
@@ -272,21 +276,21 @@ def test_the_team_of_a_run_that_ended_elsewhere_is_let_go(tmp_path: Path) -> Non
                 await other.outcome()
             assert (await (await here.attach(run.id)).outcome()).status == "cancelled"
             del run, team
-            await clock.advance(1_000)  # its timers, which were cancelled, are gone from the clock
+            await clock.advance(1_000)  # removes its cancelled timers from the clock
             gc.collect()
             assert gone() is None
 
     asyncio.run(main())
 
 
-def test_an_effect_that_comes_to_its_end_while_its_process_closes_is_known_to_have_happened(
+def test_an_effect_that_finishes_while_its_process_closes_is_recorded_as_committed(
     tmp_path: Path,
 ) -> None:
     async def main() -> None:
         begun, paid = asyncio.Event(), 0
 
         async def pay() -> str:
-            """Pay; what was begun is brought to its end."""
+            """Pay; once begun, it goes on to its end."""
             nonlocal paid
             begun.set()
             try:

@@ -1,4 +1,4 @@
-"""Whole runs with everything in them at random, on a clock that stands still: what must hold whatever happens."""
+"""Whole runs with random models and tools, on a manual clock: what must hold whatever happens."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Chaos:
             try:
                 await self.clock.sleep(50)
             except asyncio.CancelledError:
-                self.flying -= 1  # it was given up on, and is in flight no longer for anybody but itself
+                self.flying -= 1  # it was given up, so for the run it is not in flight any more
                 await self.clock.sleep(1)
                 self.flying += 1
         return f"order {self.rng.randrange(20)}" if kind < 11 else {"same": what}
@@ -118,7 +118,7 @@ class Chaos:
 
 
 async def through(sea: Seawall, run: Run, chaos: Chaos) -> Any:
-    """The run's outcome; persons decide at random, and may cancel."""
+    """Returns the run's outcome; persons decide at random, and may cancel."""
     for _ in range(200):
         rest = await chaos.clock.until(run.rest())
         if not isinstance(rest, Waiting):
@@ -130,8 +130,8 @@ async def through(sea: Seawall, run: Run, chaos: Chaos) -> Any:
     raise AssertionError(f"run {run.id} does not end")
 
 
-def held(events: list[Any], limits: Limits) -> None:
-    """What holds for every record of a run."""
+def check_record(events: list[Any], limits: Limits) -> None:
+    """Checks what holds for every record of a run."""
     intended = [event for event in events if isinstance(event, StepIntended)]
     done = [event.step for event in events if isinstance(event, StepDone)]
     made = [event for event in intended if event.perform]
@@ -180,7 +180,7 @@ def test_every_run_ends_on_time_within_its_limits_and_leaves_a_record_that_holds
                 run = await sea.start(team, f"order {number}", session="s")
                 outcome = await through(sea, run, chaos)
                 events = await sea.journal.events(run.id)
-                held(list(events), limits)
+                check_record(list(events), limits)
                 assert outcome.active_s <= 60
                 assert outcome.tokens <= tokens
                 assert chaos.tools - tools <= tool_calls
