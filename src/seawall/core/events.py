@@ -350,21 +350,21 @@ Event = (
 
 def refs_of(events: Iterable[Event]) -> list[Ref]:
     """Returns every body that these events refer to, by the declared types of their fields, each once."""
-    return list(dict.fromkeys(ref for event in events for ref in _refs(event)))
+    return list(dict.fromkeys(ref for event in events for ref in _list_refs(event)))
 
 
-def _refs(item: object) -> Iterator[Ref]:
-    for name in _ref_fields(type(item)):
+def _list_refs(item: object) -> Iterator[Ref]:
+    for name in _find_ref_fields(type(item)):
         value: Ref | tuple[object, ...] | None = getattr(item, name)
         if isinstance(value, tuple):
             for each in value:
-                yield from _refs(each)
+                yield from _list_refs(each)
         elif value:
             yield value
 
 
 @functools.cache
-def _ref_fields(kind: type) -> tuple[str, ...]:
+def _find_ref_fields(kind: type) -> tuple[str, ...]:
     """Returns the fields that hold a `Ref`, or structs that do. The cache has one entry for each kind of event."""
     return tuple(name for name, hint in get_type_hints(kind).items() if _holds_ref(hint))
 
@@ -372,7 +372,7 @@ def _ref_fields(kind: type) -> tuple[str, ...]:
 def _holds_ref(hint: Any) -> bool:
     if hint is Ref or any(_holds_ref(part) for part in get_args(hint)):
         return True
-    return isinstance(hint, type) and issubclass(hint, msgspec.Struct) and bool(_ref_fields(hint))
+    return isinstance(hint, type) and issubclass(hint, msgspec.Struct) and bool(_find_ref_fields(hint))
 
 
 _encoder = msgspec.json.Encoder()

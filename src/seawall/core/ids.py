@@ -9,7 +9,7 @@ from seawall.core.clock import Clock
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u
 
 
-def _base32(number: int, width: int) -> str:
+def _to_base32(number: int, width: int) -> str:
     digits: list[str] = []
     for _ in range(width):
         number, digit = divmod(number, 32)
@@ -26,4 +26,6 @@ class Ids:
 
     def make_run_id(self) -> str:
         """Returns a new run id. Ids that are made later sort later, to the millisecond."""
-        return f"r-{_base32(int(self._clock.wall_s() * 1000), 9)}{_base32(self._rng.getrandbits(35), 7)}"
+        return (
+            f"r-{_to_base32(int(self._clock.wall_s() * 1000), 9)}{_to_base32(self._rng.getrandbits(35), 7)}"
+        )

@@ -328,7 +328,7 @@ class Writer:
             with self._lock:
                 due = self._liveness.due_in_s
                 if due is not None and due <= 0:
-                    self._in_transaction(self._liveness.beat)
+                    self._run_in_transaction(self._liveness.beat)
                 if self._mark is not None:
                     self._mark.follow(self._tx.head)
                     if self._mark.is_due():
@@ -346,7 +346,7 @@ class Writer:
                 if self._mark is not None:
                     self._mark.postpone()  # so that a directory that can't be written is not tried at every commit
 
-    def _in_transaction(self, work: Callable[[Database], None]) -> None:
+    def _run_in_transaction(self, work: Callable[[Database], None]) -> None:
         self._database.run("BEGIN IMMEDIATE")
         work(self._database)
         self._database.run("COMMIT")
