@@ -96,7 +96,7 @@ class Inbox:
 
     # ---- writes to the journal
 
-    def next_change(self) -> asyncio.Future[None]:
+    def get_next_change(self) -> asyncio.Future[None]:
         """Returns a future that is done at the next write to the journal, by any process."""
         if self._change is None or self._change.done():
             self._change = asyncio.get_running_loop().create_future()

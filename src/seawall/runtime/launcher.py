@@ -202,7 +202,7 @@ class Launcher:
         supervisor = self._supervisor
         while True:
             tail: RunRow | Literal["busy"] | None = "busy"
-            change = supervisor.inbox.next_change()
+            change = supervisor.inbox.get_next_change()
             try:
                 tail = await supervisor.sessions.find_tail(
                     supervisor.journal, started, queued=supervisor.registry.holds, own=True

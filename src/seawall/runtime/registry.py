@@ -65,7 +65,7 @@ class Registry:
 
     # ---- changes
 
-    def next_change(self, run: str) -> asyncio.Future[None]:
+    def get_next_change(self, run: str) -> asyncio.Future[None]:
         """Returns a future that is done once something happens to the run here, or a command for it comes."""
         future = self._changes.get(run)
         if future is None:
@@ -93,7 +93,7 @@ class Registry:
     async def wait_for_other_process(self, change: asyncio.Future[None], *, moves: bool) -> None:
         """Waits for a change of a run that another process has or may take up.
 
-        `change` is from `next_change`. With `moves` the run is about to change, so each write to the journal ends
+        `change` is from `get_next_change`. With `moves` the run is about to change, so each write to the journal ends
         the wait.
         """
         loop = asyncio.get_running_loop()

@@ -51,9 +51,8 @@ class Run(Generic[Output_co]):
         journal failed.
         """
         while True:
-            change = self._registry.next_change(
-                self.id
-            )  # taken before the look, so that no change in between is missed
+            # Taken before the look, so that no change in between is missed.
+            change = self._registry.get_next_change(self.id)
             current = await self._read_current()
             if isinstance(current, Outcome):
                 return current
@@ -74,7 +73,7 @@ class Run(Generic[Output_co]):
         Raises `Broken` as `rest` does.
         """
         while True:
-            change = self._registry.next_change(self.id)
+            change = self._registry.get_next_change(self.id)
             current = await self._read_current()
             if isinstance(current, Outcome):
                 return current
@@ -166,7 +165,7 @@ class Run(Generic[Output_co]):
         """
         text: TextReader | None = None
         while True:
-            change = self._registry.next_change(self.id)
+            change = self._registry.get_next_change(self.id)
             driver = self._registry.drivers.get(self.id) or self._driver
             text = await self._find_text(text, after)
             is_current = driver is not None and driver.state.seq <= after + 1

@@ -275,7 +275,7 @@ class Supervisor:
     async def wait_turn(self, run: str) -> None:
         """Waits until the run has a slot. A run that is cancelled meanwhile leaves the line, because it needs no slot."""
         while (turn := self.admission.get_turn(run)) is not None:
-            change = self.registry.next_change(run)
+            change = self.registry.get_next_change(run)
             if await self.is_cancelled(run):
                 self.admission.leave(run)
                 return
