@@ -1,4 +1,4 @@
-"""Draws every table of the command line: a line for each row, columns as wide as they need."""
+"""Draws every table of the command line but the demo's: a line for each row, columns as wide as they need."""
 
 from __future__ import annotations
 
