@@ -160,9 +160,9 @@ def test_the_guard_itself_judges(tmp_path: Path) -> None:
     asked: list[str] = []
 
     class Watched(Loops):
-        def before(self, step: Step, run: Any, memo: Any) -> Verdict:
+        def before(self, step: Step, run: Any, memory: Any) -> Verdict:
             asked.append(f"{step.agent}/{step.frame} {step.name}")
-            return super().before(step, run, memo)
+            return super().before(step, run, memory)
 
     rows = [("a", {}, "1"), ("b", {}, "2", False, "sub"), ("a", {}, "1")]
     (run,) = runs_of(write(tmp_path / "runs.jsonl", [recorded(rows)]))

@@ -43,7 +43,7 @@ def refund(order_id: str, amount: str) -> dict:
 
 class Asks(Guard):
     name = "asks"
-    def before(self, step, run, memo):
+    def before(self, step, run, memory):
         return Hold("a refund needs a person") if step.effect and step.kind == "tool" else ALLOW
 
 def seen(request):

@@ -220,7 +220,7 @@ def test_every_end_of_a_step_has_a_sign_and_words_for_it(desks: Desks) -> None:
     desks.write("""
 class Not(Guard):
     name = "not"
-    def before(self, step, run, memo):
+    def before(self, step, run, memory):
         return Halt("not that one") if step.arguments == {"order_id": "2"} else ALLOW
 both = Team(Agent("a", model=script(calls(call("find_order", order_id="1"), call("find_order", order_id="2"))),
             tools=[find_order]), guards=[Not()])

@@ -41,7 +41,7 @@ def test_each_outcome_has_its_exit_code(desks: Desks, team: str, exit_code: int,
 failing = Team(Agent("failing", model=ScriptedModel([fail("rejected", "no such model")])))
 class Sunday(Guard):
     name = "sunday"
-    def before(self, step, run, memo):
+    def before(self, step, run, memory):
         return Refuse("not on a Sunday")
 refused = Team(Agent("refused", model=script(say("Hi."))), guards=[Sunday()])
 rejected = Team("rejected", Agent("writer", model=ScriptedModel(lambda request: say("Hi."))), review_rounds=1,

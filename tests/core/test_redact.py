@@ -224,3 +224,34 @@ def test_a_long_text_in_pieces_is_looked_at_in_proportion(piece: str) -> None:
     pieces = [piece] * 20_000
     told(pieces, redactor)
     assert redactor.looked <= 4 * len(piece) * len(pieces) + 3 * MAX_HELD_CHARS
+
+
+SHAPES = [
+    r"sk-[A-Za-z0-9]{16,40}",
+    r"A(KI|SI)A[A-Z0-9]{16}",
+    r"gh[pousr]_[A-Za-z0-9]{30,40}",
+    r"github_pat_[A-Za-z0-9_]{30,40}",
+    r"xox[abeoprs]-[A-Za-z0-9-]{10,20}",
+    r"AIza[A-Za-z0-9_-]{30,40}",
+    r"glpat-[A-Za-z0-9_-]{16,20}",
+    r"[rs]k_(live|test)_[A-Za-z0-9]{16,20}",
+    r"[Bb][Ee][Aa][Rr][Ee][Rr] [A-Za-z0-9._~+/-]{20,30}=*",
+    r"eyJ[A-Za-z0-9_-]{10,20}\.eyJ[A-Za-z0-9_-]{10,20}\.[A-Za-z0-9_-]{10,20}",
+    r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[a-zA-Z0-9\n]{0,40}",
+]
+
+
+@given(st.data(), st.text(max_size=20), st.text(max_size=20))
+def test_no_secret_is_passed_over_because_its_text_was_not_searched(
+    data: st.DataObject, before: str, behind: str
+) -> None:
+    secret = data.draw(st.one_of([st.from_regex(shape, fullmatch=True) for shape in SHAPES]))
+    text = f"{before}{secret}{behind}"
+    redactor = Redactor()
+    if redactor.places(text):
+        assert redactor.text(text) != text
+
+
+@given(st.text(min_size=8, max_size=12), st.text(max_size=20))
+def test_no_known_value_is_passed_over_however_short_its_text_is(value: str, before: str) -> None:
+    assert Redactor([value]).text(f"{before}{value}") != f"{before}{value}"

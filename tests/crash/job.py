@@ -31,7 +31,7 @@ class Frozen(Guard):
 
     name = "frozen"
 
-    def before(self, step: Step, run: RunState, memo: Any) -> Verdict:
+    def before(self, step: Step, run: RunState, memory: Any) -> Verdict:
         return Halt("everything is frozen")
 
 
@@ -40,7 +40,7 @@ class Held(Guard):
 
     name = "held"
 
-    def before(self, step: Step, run: RunState, memo: Any) -> Verdict:
+    def before(self, step: Step, run: RunState, memory: Any) -> Verdict:
         if step.kind == "tool" and step.name == "pay":
             return Hold("a payment needs a person")
         return ALLOW

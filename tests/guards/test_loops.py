@@ -122,8 +122,8 @@ def test_an_echo_of_replace_counts_as_nothing() -> None:
     class Echo(Loops):
         name = "echo"
 
-        def before(self, step: Step, run: Any, memo: Any) -> Any:
-            return Replace("fresh", "same") if step.kind == "tool" else super().before(step, run, memo)
+        def before(self, step: Step, run: Any, memory: Any) -> Any:
+            return Replace("fresh", "same") if step.kind == "tool" else super().before(step, run, memory)
 
     world, run = looped([SAME] * 9, Loops(), Echo())
 

@@ -28,9 +28,9 @@ class Watched(Loops):
         super().__init__(**options)
         self.asked: list[tuple[int, LoopState]] = []
 
-    def before(self, step: Step, run: RunState, memo: Any) -> Verdict:
-        self.asked.append((run.seq, memo))
-        return super().before(step, run, memo)
+    def before(self, step: Step, run: RunState, memory: Any) -> Verdict:
+        self.asked.append((run.seq, memory))
+        return super().before(step, run, memory)
 
 
 def played(answers: Sequence[str], guard: Loops) -> Played:
@@ -61,8 +61,8 @@ def test_what_the_live_run_counted_is_what_the_journal_folds_to() -> None:
     run = played(ANSWERS, guard)
 
     assert len(guard.asked) > len(ANSWERS)
-    for seq, memo in guard.asked:
-        assert fold(run.events[:seq], [guard]).memories["loops"] == memo
+    for seq, memory in guard.asked:
+        assert fold(run.events[:seq], [guard]).memories["loops"] == memory
 
 
 @pytest.mark.parametrize("cut", range(2, 40, 3))
@@ -105,7 +105,7 @@ def test_a_step_adds_to_what_is_remembered_and_copies_none_of_it() -> None:
     """Judging a result before it is folded must not part the versions: each step would copy all that came before."""
     guard = Watched(no_news=500, cycles=500)
     played([chr(97 + number % 20) for number in range(30)], guard)
-    tables = [memo.scopes[0].answers for _, memo in guard.asked if memo.scopes]
+    tables = [memory.scopes[0].answers for _, memory in guard.asked if memory.scopes]
 
     assert len({id(table._puts) for table in tables}) == 1
     assert len(tables) > 25

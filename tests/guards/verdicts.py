@@ -32,19 +32,19 @@ class Says(Guard):
     def start(self) -> int:
         return 0
 
-    def fold(self, memo: Any, event: Event, run: RunState) -> int:
+    def fold(self, memory: Any, event: Event, run: RunState) -> int:
         if self._stage == "fold" and isinstance(self._verdict, BaseException):
             raise self._verdict
-        return memo + (getattr(event, "guard", "") == self.name)
+        return memory + (getattr(event, "guard", "") == self.name)
 
-    def before(self, step: Step, run: RunState, memo: Any) -> Verdict:
-        return self._say(step, memo) if self._stage == "before" else ALLOW
+    def before(self, step: Step, run: RunState, memory: Any) -> Verdict:
+        return self._say(step, memory) if self._stage == "before" else ALLOW
 
-    def after(self, step: Step, result: Result, run: RunState, memo: Any) -> Verdict:
-        return self._say(step, memo) if self._stage == "after" else ALLOW
+    def after(self, step: Step, result: Result, run: RunState, memory: Any) -> Verdict:
+        return self._say(step, memory) if self._stage == "after" else ALLOW
 
-    def _say(self, step: Step, memo: int) -> Verdict:
-        if step.kind != self._of or memo >= self._times:
+    def _say(self, step: Step, memory: int) -> Verdict:
+        if step.kind != self._of or memory >= self._times:
             return ALLOW
         if isinstance(self._verdict, BaseException):
             raise self._verdict

@@ -97,7 +97,7 @@ def test_a_fork_drops_the_verdicts_on_the_result_that_it_changes() -> None:
     class NoLosses(Guard):
         name = "no-losses"
 
-        def after(self, step: Step, result: Result, run: RunState, memo: object) -> Verdict:
+        def after(self, step: Step, result: Result, run: RunState, memory: object) -> Verdict:
             return (
                 Halt("something is lost") if "lost" in str(result.output) and step.kind == "tool" else ALLOW
             )

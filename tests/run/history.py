@@ -101,16 +101,16 @@ class Moody(Guard):
     def start(self) -> tuple[int, ...]:
         return ()
 
-    def fold(self, memo: Any, event: Event, run: RunState) -> tuple[int, ...]:
+    def fold(self, memory: Any, event: Event, run: RunState) -> tuple[int, ...]:
         if self._mood("fold", run.seq) == 9:
             raise RuntimeError(f"can't take in event {run.seq}")
-        return (*memo, run.seq) if isinstance(event, StepDone) else memo
+        return (*memory, run.seq) if isinstance(event, StepDone) else memory
 
-    def before(self, step: Step, run: RunState, memo: Any) -> Verdict:
-        return self._say(self._mood("before", step.number, len(memo)))
+    def before(self, step: Step, run: RunState, memory: Any) -> Verdict:
+        return self._say(self._mood("before", step.number, len(memory)))
 
-    def after(self, step: Step, result: Result, run: RunState, memo: Any) -> Verdict:
-        return self._say(self._mood("after", step.number, len(memo)))
+    def after(self, step: Step, result: Result, run: RunState, memory: Any) -> Verdict:
+        return self._say(self._mood("after", step.number, len(memory)))
 
     def _say(self, mood: int) -> Verdict:
         said: list[Verdict] = [

@@ -107,7 +107,7 @@ def test_a_guard_whose_fold_breaks_is_recorded_and_the_run_folds_on_without_it()
 
 def test_an_answer_that_a_guard_could_not_take_in_is_not_released() -> None:
     class Late(Says):
-        def fold(self, memo: Any, event: Any, run: Any) -> int:
+        def fold(self, memory: Any, event: Any, run: Any) -> int:
             if isinstance(event, StepDone) and event.answer is not None:
                 raise ValueError("broken")
             return 0
@@ -150,8 +150,8 @@ def test_halt_is_sticky_for_everything_that_is_still_in_flight() -> None:
     team = Team(Agent("clerk", model=model, tools=[world.reads(), world.reads("stop")]))
 
     class Stop(Says):
-        def before(self, step: Any, run: Any, memo: Any) -> Any:
-            return Halt("stop") if step.name == "stop" else super().before(step, run, memo)
+        def before(self, step: Any, run: Any, memory: Any) -> Any:
+            return Halt("stop") if step.name == "stop" else super().before(step, run, memory)
 
     run = play(team, guards=[Stop(None, of="nothing")])
 
@@ -203,8 +203,8 @@ def test_a_specialist_whose_model_is_refused_fails_and_its_caller_goes_on() -> N
     team = Team("desk", Agent("boss", model=model), specialists=[clerk])
 
     class NoClerk(Says):
-        def before(self, step: Any, run: Any, memo: Any) -> Any:
-            return super().before(step, run, memo) if step.agent == "clerk" else Advise("ok", "go on")
+        def before(self, step: Any, run: Any, memory: Any) -> Any:
+            return super().before(step, run, memory) if step.agent == "clerk" else Advise("ok", "go on")
 
     run = play(team, guards=[NoClerk(Refuse("not him"), of="model")])
 

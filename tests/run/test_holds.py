@@ -116,7 +116,7 @@ def test_after_a_hold_the_other_guards_and_the_budget_judge_again() -> None:
     class Changed(Guard):
         name = "changed"
 
-        def before(self, step: Step, run: Any, memo: Any) -> Any:
+        def before(self, step: Step, run: Any, memory: Any) -> Any:
             return Refuse("no longer") if step.grant is not None else Hold("for now")
 
     async def main() -> None:
@@ -139,8 +139,8 @@ def test_a_call_that_no_longer_fits_the_budget_is_not_made_when_it_is_approved()
     class HoldPay(Guard):
         name = "hold-pay"
 
-        def before(self, step: Step, run: Any, memo: Any) -> Any:
-            return Hold("ask") if step.name == "pay" else Says(None, of="").before(step, run, memo)
+        def before(self, step: Step, run: Any, memory: Any) -> Any:
+            return Hold("ask") if step.name == "pay" else Says(None, of="").before(step, run, memory)
 
     async def main() -> None:
         world, reads = World(), World()

@@ -165,7 +165,7 @@ def test_the_next_run_knows_what_a_stopped_run_has_done(how: str) -> None:
 class OnLook(Says):
     """Halts the call of `look`."""
 
-    def before(self, step: Any, run: Any, memo: Any) -> Any:
+    def before(self, step: Any, run: Any, memory: Any) -> Any:
         return self._verdict if step.name == "look" else ALLOW
 
 
@@ -175,7 +175,7 @@ class SecondModel(Says):
     def __init__(self) -> None:
         super().__init__(None, name="second")
 
-    def before(self, step: Any, run: Any, memo: Any) -> Any:
+    def before(self, step: Any, run: Any, memory: Any) -> Any:
         return Refuse("no more") if step.kind == "model" and step.number > 1 else ALLOW
 
 

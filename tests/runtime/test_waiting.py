@@ -29,8 +29,8 @@ def clerk(*script: Any, world: World | None = None) -> Team:
 class OnPay(Says):
     """Gives its verdict on the tool `pay` only."""
 
-    def before(self, step: Any, run: Any, memo: Any) -> Any:
-        return super().before(step, run, memo) if step.name == "pay" else ALLOW
+    def before(self, step: Any, run: Any, memory: Any) -> Any:
+        return super().before(step, run, memory) if step.name == "pay" else ALLOW
 
 
 async def followed(run: Run) -> list[Any]:

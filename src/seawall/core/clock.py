@@ -39,13 +39,10 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's clock and the running event loop's timers."""
 
-    def wall_s(self) -> float:
-        """Returns the seconds since the Unix epoch."""
-        return time.time()
-
-    def monotonic_s(self) -> float:
-        """Returns seconds from an arbitrary start; they never go back."""
-        return time.monotonic()
+    wall_s = staticmethod(time.time)
+    """Returns the seconds since the Unix epoch."""
+    monotonic_s = staticmethod(time.monotonic)
+    """Returns seconds from an arbitrary start; they never go back."""
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
         """Calls `callback` on the running event loop after `delay_s` seconds."""

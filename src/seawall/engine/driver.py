@@ -300,8 +300,9 @@ class Driver:
             )
         )
         self._recorded_waiting = parked
-        now_s = self._clock.monotonic_s()
-        self._intended_s |= {step.number: now_s for step in ready if step.effect}
+        for step in ready:
+            if step.effect:
+                self._intended_s[step.number] = self._clock.monotonic_s()
         self._final = durable if ended is not None or parked else None
         return ready, durable
 
@@ -469,8 +470,8 @@ class Driver:
         number = step.number
         if step.delay_s > 0:
             await self._clock.sleep(step.delay_s)
-        now_s = self._clock.monotonic_s()
-        if now_s - self._intended_s.pop(number, now_s) > STALE_S:
+        intended_s = self._intended_s.pop(number, None) if step.effect else None
+        if intended_s is not None and self._clock.monotonic_s() - intended_s > STALE_S:
             await self._journal.append(self.lease, self.state.seq, (), {})  # `Fenced` if it is not ours
         if number not in self.state.open:  # given up before it was begun
             return None

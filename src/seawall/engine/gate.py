@@ -11,7 +11,7 @@ lies between `admit` and `perform` and belongs to the driver.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -130,6 +130,8 @@ class Gate:
             return self._turn_away(step, state, "refused", self._bodies.text(proposal.skip), [])
         verdict, step, events = self._judge_before(step, state, left_s)
         match verdict:
+            case Allow() | Advise():
+                pass
             case Defer():
                 return Admitted([], None, verdict)
             case Halt():
@@ -142,8 +144,6 @@ class Gate:
             case Replace():
                 text = read_answer(verdict, self._bodies)
                 return self._turn_away(step, state, "replaced", text, events)
-            case Allow() | Advise():
-                pass
         if self._simulates(step):
             text = f"[simulated: in a fork {step.name!r} is not performed]"
             return self._turn_away(step, state, "simulated", text, events)
@@ -153,16 +153,21 @@ class Gate:
         self, step: Step, state: RunState, left_s: float
     ) -> tuple[Verdict | Defer, Step, list[Event]]:
         """2 judge, 3 reserve: the severest verdict, the step with what guards add to it, and the record."""
+        verdict: Verdict = ALLOW
+        events: list[Event] = []
         verdicts = self.judge.judge(step, None, state)
         if verdicts:
             step = _add_wait(self._add_advice(step, verdicts), verdicts)
         limited = check_limits(step, state, self._limits)
-        if not isinstance(limited, Defer):
-            verdicts += limited
-        verdict, events = self.judge.conclude(verdicts, step.number, "before")
-        if isinstance(limited, Defer) and SEVERITY[kind_of(verdict)] < SEVERITY["refuse"]:
-            return limited, step, []
-        if not self._shared or not isinstance(verdict, Allow | Advise) or self._simulates(step):
+        if verdicts or limited:
+            if not isinstance(limited, Defer):
+                verdicts += limited
+            verdict, events = self.judge.conclude(verdicts, step.number, "before")
+            if isinstance(limited, Defer) and SEVERITY[kind_of(verdict)] < SEVERITY["refuse"]:
+                return limited, step, []
+            if not isinstance(verdict, Allow | Advise):
+                return verdict, step, events
+        if not self._shared or self._simulates(step):
             return verdict, step, events
         found = self._check_shared(step, state, left_s)
         if isinstance(found, Defer):
@@ -192,8 +197,10 @@ class Gate:
         """Checks the guards across runs in their order, up to the first that does not let the step pass."""
         verdicts: list[GuardVerdict] = []
         for each in self._shared:
+            if not each.active:
+                continue
             mode = state.modes.get(each.name, "enforce")
-            if mode == "off" or not each.active:
+            if mode == "off":
                 continue
             verdict = each.check(step, state, left_s, self._wake)
             if verdict is ALLOW:
@@ -211,9 +218,9 @@ class Gate:
         acquired = self._acquired[step.number] = [each for each in self._shared if each.active]
         for each in acquired:
             step = each.acquire(step, state, left_s)
-        advice = sum(
-            1 for event in events if isinstance(event, Judged) and event.note and event.mode == "enforce"
-        )
+        advice = 0
+        for event in events:
+            advice += isinstance(event, Judged) and bool(event.note) and event.mode == "enforce"
         return Admitted([self._intend(step, state, perform=True, advice=advice), *events], step)
 
     def release(self, step: Step, state: RunState, result: Result) -> None:
@@ -276,11 +283,11 @@ class Gate:
 
     # ---- 5 perform
 
-    async def perform(self, step: Step, state: RunState, left_s: float) -> Result:
+    def perform(self, step: Step, state: RunState, left_s: float) -> Awaitable[Result]:
         """Performs an admitted step whose intent is durable. The only way to a model or a tool."""
         if self._executor is None:
             raise SeawallBug(f"step {step.number} was to be performed at a gate that only judges")
-        return await self._executor.perform(step, state, _time_s(state, left_s))
+        return self._executor.perform(step, state, _time_s(state, left_s))
 
     def withdraw(self, step: Step) -> Result | None:
         """Gives up a step that waits for its turn, and returns what it comes to; None: it has begun."""

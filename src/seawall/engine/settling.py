@@ -35,7 +35,7 @@ def record_result(
         error=result.error,
         retry=retry,
         retry_after_s=result.retry_after_s,
-        calls=tuple(Call(number, name, bodies.put(text)) for number, name, text in result.calls),
+        calls=tuple([Call(number, name, bodies.put(text)) for number, name, text in result.calls]),
         answer=None if result.answer is None else bodies.put(result.answer),
         problem=None if result.problem is None else bodies.put(result.problem),
         approved=result.approved,

@@ -30,22 +30,23 @@ class Bodies:
         Every run hands its bodies to the journal anew, which keeps each once: what an earlier run stored
         may have been pruned with it.
         """
-        if isinstance(content, str):
-            known = self._refs.get(content)
-            if known is not None:
-                return known
-            given, content = content, self.redact(content)
-            data = content.encode()
-            ref = self._refs[given] = ref_of(data)
-        else:
+        if isinstance(content, bytes):
             data = self._redactor.data(content)
-            ref = ref_of(data)
+            return self._keep(ref_of(data), data)
+        known = self._refs.get(content)
+        if known is not None:
+            return known
+        text = self.redact(content)
+        data = text.encode()
+        ref = self._refs[content] = ref_of(data)
+        self._texts[ref] = text
+        return self._keep(ref, data)
+
+    def _keep(self, ref: Ref, data: bytes) -> Ref:
         if ref not in self._put:
             self._put.add(ref)
             self._known[ref] = data
             self._unsaved[ref] = data
-            if isinstance(content, str):
-                self._texts[ref] = content
         return ref
 
     def redact(self, text: str) -> str:

@@ -32,9 +32,10 @@ MAX_LITERALS_A_RUN = 50_000
 def literals(text: str) -> set[str]:
     """Returns the literals of the first `MAX_INDEXED_CHARS` of `text`, at most `MAX_LITERALS_A_RESULT`."""
     found: set[str] = set()
-    for run in _TOKEN.finditer(text, 0, MAX_INDEXED_CHARS):
-        token = run[0].lstrip("@.:/+-").rstrip("@.:/+#$€£-")
-        if _MIN_LENGTH <= len(token) <= MAX_LITERAL_CHARS and _MARKED.search(token):
+    for run in _TOKEN.findall(text, 0, MAX_INDEXED_CHARS):
+        token = run.lstrip("@.:/+-").rstrip("@.:/+#$€£-")
+        # Only an `@` that was cut off can have been the token's one mark.
+        if _MIN_LENGTH <= len(token) <= MAX_LITERAL_CHARS and ("@" not in run or _MARKED.search(token)):
             found.add(token.lstrip("@.:/+#$€£-"))
             if len(found) >= MAX_LITERALS_A_RESULT:
                 break
@@ -68,7 +69,8 @@ class Causes:
 
         `by` is the model step that wrote the input, a value edge of its own.
         """
-        valued = {self._first[literal] for literal in literals(text) if literal in self._first}
+        first = self._first
+        valued = {first[literal] for literal in literals(text) if literal in first} if text else set[int]()
         if by is not None:
             valued.add(by)
         edges = [Cause(step, "value") for step in sorted(valued)]

@@ -29,19 +29,19 @@ class Guard:
         """Returns what the guard remembers at a run's first event."""
         return None
 
-    def fold(self, memo: Any, event: Event, run: RunState) -> Any:
-        """Returns what the guard remembers after `event`: a new value, or `memo`. `run` is the state before it."""
-        return memo
+    def fold(self, memory: Any, event: Event, run: RunState) -> Any:
+        """Returns what the guard remembers after `event`: a new value, or `memory`. `run` is the state before it."""
+        return memory
 
-    def carry(self, memo: Any) -> str | None:
+    def carry(self, memory: Any) -> str | None:
         """Returns a short text that the session's next run gets with its `RunTaken`; None for nothing."""
         return None
 
-    def before(self, step: Step, run: RunState, memo: Any) -> Verdict:
+    def before(self, step: Step, run: RunState, memory: Any) -> Verdict:
         """Judges a step that is about to be performed."""
         return ALLOW
 
-    def after(self, step: Step, result: Result, run: RunState, memo: Any) -> Verdict:
+    def after(self, step: Step, result: Result, run: RunState, memory: Any) -> Verdict:
         """Judges a result before anyone sees it. `Replace` gives the agent another one."""
         return ALLOW
 

@@ -9,13 +9,13 @@ from decimal import Decimal
 import msgspec
 
 from seawall.core.events import StepIntended
-from seawall.journal.protocol import Booking, Spend
+from seawall.journal.protocol import NOTHING, Booking, Spend
 from seawall.run.ledger import Ledger
 
 DAY_S = 86_400
 """A day of an account, from midnight to midnight in UTC."""
 
-_ZERO = Decimal(0)
+_ZERO = NOTHING.usd
 
 
 def day_of(at: float) -> str:
@@ -66,12 +66,13 @@ class SpendDelta:
         change = self._changes.get(day)
         if change is None:
             change = self._changes[day] = _Change()
-        change.reserved_usd += after.reserved_usd - ledger.reserved_usd
-        change.reserved_tokens += after.reserved_tokens - ledger.reserved_tokens
-        change.usd += after.usd - ledger.usd
-        change.tokens += after.tokens - ledger.tokens
-        change.model_calls += after.model_calls - ledger.model_calls
         change.tool_calls += after.tool_calls - ledger.tool_calls
+        if step.kind == "model":  # nothing else costs tokens or dollars
+            change.reserved_usd += after.reserved_usd - ledger.reserved_usd
+            change.reserved_tokens += after.reserved_tokens - ledger.reserved_tokens
+            change.usd += after.usd - ledger.usd
+            change.tokens += after.tokens - ledger.tokens
+            change.model_calls += after.model_calls - ledger.model_calls
         if intended and step.prepaid:  # all of it stands as reserved, its call too, which is spent now
             need = need_of(step.kind, step.tokens, step.usd)
             change.reserved_usd -= need.usd
@@ -84,21 +85,26 @@ class SpendDelta:
         if not self._changes:
             return []
         changes, self._changes = self._changes, {}
-        return [
-            Booking(
-                day=day,
-                reserved=Spend(
-                    usd=each.reserved_usd,
-                    tokens=each.reserved_tokens,
-                    model_calls=each.reserved_model_calls,
-                    tool_calls=each.reserved_tool_calls,
-                ),
-                spent=Spend(
-                    usd=each.usd,
-                    tokens=each.tokens,
-                    model_calls=each.model_calls,
-                    tool_calls=each.tool_calls,
-                ),
+        bookings: list[Booking] = []
+        for day, each in changes.items():
+            reserved = Spend(
+                usd=each.reserved_usd,
+                tokens=each.reserved_tokens,
+                model_calls=each.reserved_model_calls,
+                tool_calls=each.reserved_tool_calls,
             )
-            for day, each in changes.items()
-        ]
+            spent = Spend(
+                usd=each.usd,
+                tokens=each.tokens,
+                model_calls=each.model_calls,
+                tool_calls=each.tool_calls,
+            )
+            # Most steps leave one of the two as it was; `NOTHING` is not added up.
+            bookings.append(
+                Booking(
+                    day=day,
+                    reserved=NOTHING if reserved == NOTHING else reserved,
+                    spent=NOTHING if spent == NOTHING else spent,
+                )
+            )
+        return bookings

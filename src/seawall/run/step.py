@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from decimal import Decimal
 from typing import Any, Literal, Protocol
 
@@ -156,7 +156,7 @@ class Logic(Protocol):
 class Executor(Protocol):
     """Performs the steps of one run: calls its models and tools."""
 
-    async def perform(self, step: Step, state: RunState, left_s: float) -> Result:
+    def perform(self, step: Step, state: RunState, left_s: float) -> Awaitable[Result]:
         """Performs a prepared model or tool step. Raises nothing but `CancelledError`."""
         ...
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal
 from typing import Any, cast
 
@@ -75,11 +75,10 @@ class TeamExecutor:
     def __repr__(self) -> str:
         return f"<TeamExecutor {len(self._queued)} calls in threads>"
 
-    async def perform(self, step: Step, state: RunState, left_s: float) -> Result:
+    def perform(self, step: Step, state: RunState, left_s: float) -> Awaitable[Result]:
         """Performs a model or tool step. Raises nothing but `CancelledError`."""
         if step.kind == "model":
-            frame = state.frames[step.frame]
-            return await self._call_model(step, frame, state.started.stream, left_s)
+            return self._call_model(step, state.frames[step.frame], state.started.stream, left_s)
         tool, arguments = cast("tuple[Tool, dict[str, Any]]", step.target)
         context = ToolContext(
             run=state.started.run,
@@ -91,7 +90,7 @@ class TeamExecutor:
             remaining_s=left_s,
             key=f"{state.started.run}:{state.call_key(step.frame, step.call and step.call.id)}",
         )
-        return await self._call_tool(tool, arguments, context)
+        return self._call_tool(tool, arguments, context)
 
     async def _call_model(self, step: Step, frame: Frame, stream: bool, left_s: float) -> Result:
         member = self._members[step.agent]

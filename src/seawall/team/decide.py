@@ -45,7 +45,10 @@ def decide(team: Team, state: RunState) -> list[Action]:
         return list(_decide_fallback(team, state))
     actions: list[Action] = []
     for frame in state.frames.values():
-        actions.extend(_decide_frame(team, state, frame))
+        if (
+            frame.own_step is None or frame.kind == "review"
+        ):  # only a review is given up in the middle of a step
+            actions.extend(_decide_frame(team, state, frame))
     return actions
 
 

@@ -169,7 +169,7 @@ class Breaker:
     def find_block(self, now_s: float, delay_s: float = 0.0) -> Block | None:
         """Returns why a call that would begin in `delay_s` may not begin; None if it may, given a free slot."""
         self._now_s = now_s
-        manual = self.get_manual(now_s)
+        manual = "auto" if self.manual == "auto" else self.get_manual(now_s)
         if manual == "isolated":
             return Block("isolated", self.manual_until_s)
         if (
@@ -194,7 +194,7 @@ class Breaker:
 
     def count_free_slots(self, now_s: float) -> int:
         """Returns how many more calls may be in flight."""
-        free = self.options.at_once - self.in_flight
+        free = self.options.at_once - len(self._calls) - len(self._delayed) - len(self._overdue)
         if self.peers:
             free -= self._count_peers_in_flight(now_s)
         if self.phase.state == "closed" or self.get_manual(now_s) == "closed":
@@ -268,12 +268,14 @@ class Breaker:
         failed = result in ("failed", "spend_limit")
         if self.phase.state == "half_open":
             return self._end_probe(call, failed or slow, result, rng)
-        self._count(now_s, "failed" if failed else "slow" if slow else "good")
         if not failed and not slow:
+            self._count(now_s, "good")
             self._good_s.append(took_s)
+            return None
+        self._count(now_s, "failed" if failed else "slow")
         if result == "spend_limit" and self.get_manual(now_s) == "auto":
             return self._build_open("spend_limit", 1, 1, rng)
-        return self._check_ratios(now_s, rng) if failed or slow else None
+        return self._check_ratios(now_s, rng)
 
     def _was_hanging(self, took_s: float, call: CallInFlight) -> bool:
         """Returns whether a call that was cut took too long: half of its run's time, and longer than most good calls.

@@ -242,7 +242,7 @@ class Endpoint:
 
     def _set_timer(self, now: float, at_s: float) -> None:
         """Sets the timer to `at_s` or, if a step waits, to when something changes by itself; never to a later time."""
-        if len(self.queue) and not self._lease_requested:
+        if self.queue.waiters and not self._lease_requested:
             next_s = self.breaker.find_next_s(now)
             at_s = at_s if next_s is None else min(at_s, next_s)
         if at_s >= self._timer_s or self._closed:

@@ -26,6 +26,9 @@ MAX_ENDPOINTS = 1_000
 forgotten."""
 
 
+_DEFAULT_OPTIONS = EndpointOptions()
+
+
 class Endpoints:
     """The endpoints of one process, by name. Implements `SharedGuard`."""
 
@@ -103,7 +106,7 @@ class Endpoints:
     def _create(self, name: str) -> Endpoint:
         if len(self._endpoints) >= MAX_ENDPOINTS:
             self._evict_idle()
-        options = self._options.get(name) or self._options.get(name.partition(":")[0]) or EndpointOptions()
+        options = self._options.get(name) or self._options.get(name.partition(":")[0]) or _DEFAULT_OPTIONS
         endpoint = Endpoint(
             name,
             options,

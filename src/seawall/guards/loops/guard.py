@@ -51,9 +51,9 @@ class Loops(Guard):
         """Returns the state of a run that has made no call."""
         return _EMPTY_STATE
 
-    def fold(self, memo: Any, event: Event, run: RunState) -> LoopState:
+    def fold(self, memory: Any, event: Event, run: RunState) -> LoopState:
         """Takes an event in: results, effects that begin, and a run that a process takes over."""
-        state: LoopState = memo or _EMPTY_STATE
+        state: LoopState = memory or _EMPTY_STATE
         if self.options.literal:
             return _count_literal_call(state, event)
         if isinstance(event, RunTaken):
@@ -83,15 +83,15 @@ class Loops(Guard):
         scope = state.scopes.get(scope_id, _EMPTY_SCOPE)
         return rules.keep(rules.learn(state, scope, observation, self.options), observation, scope_id)
 
-    def carry(self, memo: Any) -> str | None:
+    def carry(self, memory: Any) -> str | None:
         """Returns what the run knew at its end, for the session's next run; only with the option `scope="session"`."""
-        state: LoopState = memo or _EMPTY_STATE
+        state: LoopState = memory or _EMPTY_STATE
         scope = state.scopes.get(0) if self.options.scope == "session" else None
         return None if scope is None else pack_handover(scope, state.world_changes)
 
-    def before(self, step: Step, run: RunState, memo: Any) -> Verdict:
+    def before(self, step: Step, run: RunState, memory: Any) -> Verdict:
         """Halts a call that would bring the agent no further, lets a poll wait, and answers a read that is fresh."""
-        state: LoopState = memo or _EMPTY_STATE
+        state: LoopState = memory or _EMPTY_STATE
         options = self.options
         if options.literal:
             return _check_literal(step, state, options.literal_calls)
@@ -122,14 +122,14 @@ class Loops(Guard):
         wait_s = rules.compute_poll_wait_s(state, scope, answer, options) if step.poll else 0.0
         return Allow(wait_s) if wait_s else ALLOW
 
-    def after(self, step: Step, result: Result, run: RunState, memo: Any) -> Verdict:
+    def after(self, step: Step, result: Result, run: RunState, memory: Any) -> Verdict:
         """Advises on a call that brought nothing new, with the step that it is known from."""
         if self.options.literal or result.status not in _INFORMATIVE:
             return ALLOW
         observation = observe_result(step, result)
         if observation is None:
             return ALLOW
-        state: LoopState = memo or _EMPTY_STATE
+        state: LoopState = memory or _EMPTY_STATE
         scope = state.scopes.get(self._find_scope_id(observation.frame), _EMPTY_SCOPE)
         notices = rules.learn(state, scope, observation, self.options).notices
         return messages.write_advice(step, result, notices) if notices else ALLOW

@@ -25,6 +25,7 @@ ALL_TENANTS = -1
 """The key of all tenants; real ones have the keys of their rows, from 0."""
 
 MAX_USD = Decimal(10) ** 15
+_NO_USD = NOTHING.usd
 _MIN_USD = -MAX_USD
 MAX_DECIMALS = 48
 """A price for one token, from a binary fraction, has 34."""
@@ -85,10 +86,10 @@ def check_tenant(tenant: str) -> None:
 def check_spend(spend: Spend) -> None:
     """Raises `Misused` for what no account can hold."""
     usd = spend.usd
-    _check_money(usd)
-    if usd:
+    if usd is not _NO_USD:
+        _check_money(usd)
         exponent = usd.as_tuple().exponent
-        if isinstance(exponent, int) and exponent < -MAX_DECIMALS:
+        if usd and isinstance(exponent, int) and exponent < -MAX_DECIMALS:
             raise Misused(f"usd {usd} has {-exponent} decimals; an account holds {MAX_DECIMALS}")
     _check_bounds(spend)
 
@@ -140,8 +141,16 @@ def check_need(need: Spend, tenant: str, caps: Sequence[Cap]) -> None:
             _check_money(cap.usd)
 
 
+ROWS_KEPT = 10_000
+"""Accounts that are kept in memory: those of some thousand tenants on one day, about 10 MB."""
+
+
 class AccountRows:
-    """The accounts that a commit reads and changes. Nothing is kept from commit to commit."""
+    """The accounts that a commit reads and changes.
+
+    They are kept from commit to commit. Like the runs of a `Transaction` they are valid as long as no other process
+    has written: every commit that changes an account adds a batch.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -149,10 +158,20 @@ class AccountRows:
         self._changed: dict[Key, Balance] = {}
 
     def clear(self) -> None:
-        """Forgets all rows."""
-        if self._found:
+        """Forgets the changes that were not written."""
+        self._changed.clear()
+
+    def forget(self) -> None:
+        """Forgets all rows, because another process has written or a commit failed."""
+        self._found.clear()
+        self._changed.clear()
+
+    def keep(self) -> None:
+        """Keeps what was written, because the commit succeeded."""
+        self._found.update(self._changed)
+        self._changed.clear()
+        if len(self._found) > ROWS_KEPT:
             self._found.clear()
-            self._changed.clear()
 
     @property
     def changed(self) -> bool:

@@ -131,6 +131,7 @@ class Transaction:
         self._tenants.clear()
         self._tenant_names.clear()
         self._own_next.clear()
+        self.accounts.forget()
         self._clear()
 
     def load(self, runs: Sequence[str], requests: Sequence[tuple[str, str]]) -> None:
@@ -305,6 +306,7 @@ class Transaction:
         )
         database.run("COMMIT")
         self.head, self._hash = number, hash_
+        self.accounts.keep()
         for state in self._touched.values():
             if state.ended:  # later operations on it are rare, and read its state again
                 self._runs.pop(state.run, None)
