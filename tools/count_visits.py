@@ -1,9 +1,10 @@
-"""Counts the files and functions of Seawall that one request with one tool call visits.
+"""Counts the files and functions of Seawall that one request with one tool call visits on the event loop's thread.
 
     python tools/count_visits.py [--files]
 
-One agent, a scripted model, a journal in a temporary file; opening and closing are left out. A function counts once,
-however often it is called. `--files` also prints each file with its functions. A detour shows here before it shows
+One agent, a scripted model, a journal in a temporary file; opening and closing are left out. It counts the first
+request, which also makes what is kept for later ones, and the second. A function counts once, however often it is
+called. `--files` also prints each file of the first request with its functions. A detour shows here before it shows
 in a profile.
 """
 
@@ -13,7 +14,6 @@ import argparse
 import asyncio
 import sys
 import tempfile
-import threading
 from collections import defaultdict
 from pathlib import Path
 from types import FrameType
@@ -32,34 +32,32 @@ async def find_order(order_id: str) -> dict[str, str]:
     return {"order": order_id, "state": "lost"}
 
 
-def count_visits() -> dict[str, set[str]]:
-    """Returns the functions that one request visits, by file."""
-    visited: dict[str, set[str]] = defaultdict(set)
+def count_visits() -> list[dict[str, set[str]]]:
+    """Returns the functions that the first and the second request visit, by file."""
+    visited: list[dict[str, set[str]]] = []
 
     def profile(frame: FrameType, event: str, _: Any) -> None:
         code = frame.f_code
         if event == "call" and code.co_filename.startswith(str(ROOT)):
-            visited[str(Path(code.co_filename).relative_to(ROOT))].add(code.co_qualname)
+            visited[-1][str(Path(code.co_filename).relative_to(ROOT))].add(code.co_qualname)
 
     async def request(sea: Seawall, team: Team) -> None:
-        run = await sea.start(team, "Where is order 1042?")
-        outcome = await run.outcome()
+        visited.append(defaultdict(set))
+        sys.setprofile(profile)
+        try:
+            run = await sea.start(team, "Where is order 1042?")
+            outcome = await run.outcome()
+        finally:
+            sys.setprofile(None)
         assert outcome.status == "completed", outcome
 
     async def main(journal: Path) -> None:
         script = [call("find_order", order_id="1042"), say("It was lost.")]
         team = Team(Agent("clerk", model=ScriptedModel(script, by="position"), tools=[find_order]))
-        threading.setprofile(profile)  # for the journal's threads, which opening starts
         async with Seawall(journal) as sea:
-            await request(sea, team)  # what is made once is made now
-            await asyncio.sleep(0.5)  # the reading of what was written comes after that, in its own time
-            visited.clear()
-            sys.setprofile(profile)
-            try:
-                await request(sea, team)
-            finally:
-                sys.setprofile(None)
-        threading.setprofile(None)
+            await request(sea, team)
+            await asyncio.sleep(0.5)  # the reading of what was written comes after a request, in its own time
+            await request(sea, team)
 
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(main(Path(folder) / "visits.db"))
@@ -71,11 +69,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--files", action="store_true", help="print each file with its functions")
     options = parser.parse_args()
-    visited = count_visits()
+    first, second = count_visits()
     if options.files:
-        for file, functions in sorted(visited.items()):
+        for file, functions in sorted(first.items()):
             print(f"{file}: {', '.join(sorted(functions))}")
-    print(f"{len(visited)} files, {sum(map(len, visited.values()))} functions")
+    for which, visited in (("first request", first), ("second request", second)):
+        print(f"{which}: {len(visited)} files, {sum(map(len, visited.values()))} functions")
 
 
 if __name__ == "__main__":
