@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from seawall.core.events import Cause
 from seawall.run.causes import (
@@ -28,6 +32,15 @@ from seawall.run.causes import (
 )
 def test_a_literal_is_what_could_hardly_be_there_by_chance(text: str, found: set[str]) -> None:
     assert literals(text) == found
+
+
+@given(st.text(alphabet="ab0_@.:/+#$€£- é\n", max_size=40))
+def test_a_literal_is_a_marked_word_without_what_it_begins_and_ends_with(text: str) -> None:
+    words = [
+        word.lstrip("@.:/+-").rstrip("@.:/+#$€£-") for word in re.split(r"[^0-9@_A-Za-z.:/+#$€£-]", text)
+    ]
+    marked = [word for word in words if len(word) >= 3 and re.search("[0-9@_]", word)]
+    assert literals(text) == {word.lstrip("@.:/+#$€£-") for word in marked}
 
 
 @pytest.mark.parametrize("slow", ["#", "#.", "a.", "€", "1-", "-", "_", "1 ", "$1"])

@@ -49,7 +49,7 @@ StepStatus = Literal[
 ]
 
 
-class Cause(msgspec.Struct, frozen=True, array_like=True):
+class Cause(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An edge from an earlier step. Step 0 is the request itself."""
 
     step: int
@@ -65,7 +65,7 @@ class Gist(msgspec.Struct, frozen=True, array_like=True):
     """Its words as short hashes, each once."""
 
 
-class Call(msgspec.Struct, frozen=True, array_like=True):
+class Call(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One call that a model asked for."""
 
     id: str
@@ -91,7 +91,7 @@ class StoppedBy(msgspec.Struct, frozen=True, omit_defaults=True):
     value: str | None = None
 
 
-class Base(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
+class Base(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", gc=False):
     """What all events have: `at`, the wall seconds when it was recorded. It is for people; no decision depends on it."""
 
     at: float

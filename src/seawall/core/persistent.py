@@ -30,7 +30,7 @@ class Log(Generic[T]):  # noqa: PLW1641 -- a collection of values, never a key
         if len(backing) != self._length:  # another version was added to already
             backing = backing[: self._length]
         backing.extend(items)
-        new: Log[T] = Log()
+        new: Log[T] = object.__new__(type(self))
         new._items = backing
         new._length = len(backing)
         return new
@@ -140,7 +140,7 @@ class Latest(Generic[K, V]):  # noqa: PLW1641 -- a collection of values, never a
                 table.setdefault(known, []).append((index, old))
         table.setdefault(key, []).append((self._length, value))
         puts.append((key, value))
-        new: Latest[K, V] = Latest()
+        new: Latest[K, V] = object.__new__(type(self))
         new._table, new._puts, new._length = table, puts, len(puts)
         return new
 

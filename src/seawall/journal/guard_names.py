@@ -24,12 +24,12 @@ T = TypeVar("T", Setting, Summary)
 
 def to_recorded(events: Iterable[Event]) -> list[Event]:
     """Returns the events as they are recorded."""
-    return [_rename_event(event, _RECORDED) for event in events]
+    return _rename_events(events, _RECORDED)
 
 
 def from_recorded(events: Iterable[Event]) -> list[Event]:
     """Returns the events with today's names of guards."""
-    return [_rename_event(event, _KNOWN) for event in events]
+    return _rename_events(events, _KNOWN)
 
 
 def to_recorded_name(item: T) -> T:
@@ -49,9 +49,9 @@ def _rename_item(item: T, names: Mapping[str, str]) -> T:
     return item if by is None or by not in names else replace(item, stopped_by=names[by])
 
 
-def _rename_event(event: Event, names: Mapping[str, str]) -> Event:
-    rename = _RENAMES.get(type(event))
-    return event if rename is None else rename(event, names)
+def _rename_events(events: Iterable[Event], names: Mapping[str, str]) -> list[Event]:
+    find = _RENAMES.get
+    return [event if (rename := find(type(event))) is None else rename(event, names) for event in events]
 
 
 def _rename_keys(mapping: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

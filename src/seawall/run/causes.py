@@ -14,9 +14,10 @@ from seawall.core.events import Cause, Event, StepDone, StepIntended
 from seawall.run.bodies import Bodies
 
 _PLAIN = "A-Za-z.:/+#$€£-"
-_TOKEN = re.compile(rf"(?<![0-9@_{_PLAIN}])[{_PLAIN}]*+[0-9@_][0-9@_{_PLAIN}]*+")
-"""Whole runs of such characters with a mark (a digit, `@` or `_`) in them. No character is looked at twice; what
-they begin and end with is cut off after."""
+_PLAIN_CHARS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz.:/+#$€£-")
+_MARKED_RUN = re.compile(rf"[0-9@_][0-9@_{_PLAIN}]*+")
+"""The rest of a run of such characters from its first mark (a digit, `@` or `_`) on. Few words of a text have one, so
+only they are looked at; what a run begins and ends with is cut off after. No character is looked at twice."""
 _MARKED = re.compile(r"[0-9@_]")
 _MIN_LENGTH = 3
 MAX_LITERAL_CHARS = 256
@@ -32,10 +33,15 @@ MAX_LITERALS_A_RUN = 50_000
 def literals(text: str) -> set[str]:
     """Returns the literals of the first `MAX_INDEXED_CHARS` of `text`, at most `MAX_LITERALS_A_RESULT`."""
     found: set[str] = set()
-    for run in _TOKEN.findall(text, 0, MAX_INDEXED_CHARS):
-        token = run.lstrip("@.:/+-").rstrip("@.:/+#$€£-")
+    before = 0
+    for run in _MARKED_RUN.finditer(text, 0, MAX_INDEXED_CHARS):
+        start, end = run.span()
+        while start > before and text[start - 1] in _PLAIN_CHARS:
+            start -= 1
+        before = end
+        token = text[start:end].lstrip("@.:/+-").rstrip("@.:/+#$€£-")
         # Only an `@` that was cut off can have been the token's one mark.
-        if _MIN_LENGTH <= len(token) <= MAX_LITERAL_CHARS and ("@" not in run or _MARKED.search(token)):
+        if _MIN_LENGTH <= len(token) <= MAX_LITERAL_CHARS and ("@" not in run[0] or _MARKED.search(token)):
             found.add(token.lstrip("@.:/+#$€£-"))
             if len(found) >= MAX_LITERALS_A_RESULT:
                 break
@@ -69,8 +75,10 @@ class Causes:
 
         `by` is the model step that wrote the input, a value edge of its own.
         """
+        if not text and by is None:
+            return tuple([Cause(step, "exposure") for step in exposed])
         first = self._first
-        valued = {first[literal] for literal in literals(text) if literal in first} if text else set[int]()
+        valued = {first[literal] for literal in literals(text) if literal in first}
         if by is not None:
             valued.add(by)
         edges = [Cause(step, "value") for step in sorted(valued)]

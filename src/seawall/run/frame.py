@@ -17,7 +17,7 @@ from seawall.core.persistent import Log
 FrameKind = Literal["root", "handoff", "review"]
 
 
-class MessageRef(msgspec.Struct, frozen=True, array_like=True):
+class MessageRef(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One message of a frame's conversation; its text is the body `ref`."""
 
     role: Literal["user", "assistant", "tool"]
@@ -38,7 +38,7 @@ class Grant(msgspec.Struct, frozen=True):
     input: Ref | None
 
 
-class PendingCall(msgspec.Struct, frozen=True):
+class PendingCall(msgspec.Struct, frozen=True, gc=False):
     """One call of a model's reply, until it is answered."""
 
     call: Call

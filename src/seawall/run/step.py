@@ -105,7 +105,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     """What performs it: a tool, or an agent with its model."""
 
 
-class Result(msgspec.Struct, frozen=True, kw_only=True):
+class Result(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The result of performing a step."""
 
     status: StepStatus

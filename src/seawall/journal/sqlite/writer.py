@@ -69,6 +69,8 @@ class Writer:
         self._staged: dict[asyncio.AbstractEventLoop, list[Op]] = {}
         self._waiting_ops = 0
         self._waiting_bytes = 0
+        self._hard_ops = options.queue_ops * options.hard_factor
+        self._hard_bytes = options.queue_bytes * options.hard_factor
         self._room_waiters: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
         self._closed = False
         self._commits = 0
@@ -119,8 +121,7 @@ class Writer:
         return future
 
     def _check_hard_bound(self) -> None:
-        hard = self._options.hard_factor
-        limit_ops, limit_bytes = self._options.queue_ops * hard, self._options.queue_bytes * hard
+        limit_ops, limit_bytes = self._hard_ops, self._hard_bytes
         if self._waiting_ops >= limit_ops or (self._waiting_ops and self._waiting_bytes >= limit_bytes):
             raise Refused(
                 f"journal {self._path}: {self._waiting_ops} writes of {self._waiting_bytes} bytes are waiting "
