@@ -92,3 +92,13 @@ def test_every_waiver_carries_its_reason_on_the_line() -> None:
                 bare.append(f"{code.name(path)}:{comment.start[0]}: {comment.string}")
 
     assert bare == []
+
+
+def test_the_files_that_the_architecture_names_are_there() -> None:
+    text = (code.ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    names = re.findall(r"`([a-z_]+/[a-z_/]+(?:\.py|/))`", text)
+
+    assert len(names) > 20
+    assert [
+        each for each in names if not (code.SRC / each).exists() and not (code.ROOT / each).exists()
+    ] == []
