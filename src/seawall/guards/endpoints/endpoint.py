@@ -74,6 +74,8 @@ class Endpoint:
         """When the timer fires."""
         self._to_wake: list[Wake] = []
         self._reports = 0
+        self._counts_scheduled = False
+        """Whether the counts as they are will be reported, so that a call need not ask for it again."""
         self._unreported: Phase | None = None
         """A phase that this process moved to and has not reported yet."""
         self._reported_version = (0, 0)
@@ -146,7 +148,9 @@ class Endpoint:
         if breaker.phase.state != "closed":
             # In mode `observe` no step waits, and none of the queue would ask for the right to probe.
             self._request_lease_if_due(breaker.find_block(now))
-        self._schedule_report(self, False)
+        if not self._counts_scheduled:
+            self._counts_scheduled = True
+            self._schedule_report(self, False)
         return step if delay_s == step.delay_s else replace(step, delay_s=delay_s)
 
     def release(self, step: Step, run: RunState, result: Result) -> None:
@@ -166,7 +170,10 @@ class Endpoint:
             self._move(phase, now)
         elif self.queue.waiters:
             self._set_timer(now, now)
-        self._schedule_report(self, call_result in ("failed", "spend_limit"))
+        is_bad = call_result in ("failed", "spend_limit")
+        if is_bad or not self._counts_scheduled:
+            self._counts_scheduled = True
+            self._schedule_report(self, is_bad)
 
     def may_retry(self, step: Step, run: RunState) -> bool:
         """Returns whether a step may be tried again. A tool is not retried while its breaker is open.
@@ -314,6 +321,7 @@ class Endpoint:
             self._unreported = replace(breaker.phase, beat=breaker.phase.beat + 1, at=wall_s)
             breaker.enter(self._unreported, now)
         self._reports += 1
+        self._counts_scheduled = False
         return Change(
             owner=breaker.owner,
             counts=breaker.report(now, wall_s, self._reports),

@@ -105,8 +105,6 @@ class Exchange:
     def schedule_report(self, endpoint: Endpoint, soon: bool) -> None:
         """Has an endpoint reported: at once if it is urgent, else `soon` or with the next counts."""
         name = endpoint.breaker.name
-        if not soon and name in self._pending and self._timer_s <= self._wrote_s + GOOD_S:
-            return  # it will be reported with the next counts
         self._pending[name] = soon or self._pending.get(name, False)
         if self._journal is not None:
             self._set_timer(0.0 if endpoint.is_urgent else self._wrote_s + (BAD_S if soon else GOOD_S))
