@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from seawall.cli.commands.approve import approve
 from seawall.cli.commands.audit import audit
+from seawall.cli.commands.backup import backup
 from seawall.cli.commands.breakers import breakers
 from seawall.cli.commands.budget import budget
 from seawall.cli.commands.cancel import cancel
@@ -99,7 +100,7 @@ PANELS = {
     "Go on, decide, stop": (resume, approve, reject, cancel),
     "Look after what runs share": (budget, breakers, pause, unpause, guards),
     "Try a change": (replay, fork, audit),
-    "Look after the journal": (verify, prune, erase),
+    "Look after the journal": (verify, backup, prune, erase),
 }
 
 for panel, commands in PANELS.items():

@@ -28,7 +28,7 @@ from seawall.guards.shared import Pause
 from seawall.history.fork import fork_events
 from seawall.history.recorded import read_events, read_outcome, read_state
 from seawall.history.replay import Replay, replay
-from seawall.journal.protocol import Command, Journal, Setting, SettingKind
+from seawall.journal.protocol import Backup, Command, Journal, Setting, SettingKind
 from seawall.journal.sqlite import SqliteJournal
 from seawall.models.protocol import Model, Price
 from seawall.run.fold import fold
@@ -268,6 +268,15 @@ class Seawall:
             kind="decide", by=by, reason=bodies.redact(reason), step=step, approved=approve, output=output
         )
         await self.send(run_id, command, bodies.unsaved())
+
+    async def backup(self, path: str | Path, *, force: bool = False) -> Backup:
+        """Copies the journal to a new file while runs go on, with its high-water mark, and verifies the copy.
+
+        `path` has the whole copy or, if anything fails, what it had before. Do not open a journal with another copy of
+        SQLite, such as Python's `sqlite3`, in a process that has it open: see the page on keeping a journal. Raises
+        `Misused` if there is a file at `path` (`force` replaces it), `JournalFull`, and `JournalFailed`.
+        """
+        return await self.journal.backup(str(path), force=force)
 
     async def replay(
         self,

@@ -7,7 +7,7 @@ Implementations: `seawall.journal.sqlite.SqliteJournal`. Every one passes `tests
 - `inbox.py`: commands to a run from other processes
 - `settings.py`: live settings, and the small records that processes share
 - `accounts.py`: what tenants and days have spent and reserved
-- `retention.py`: erasing, pruning and verifying
+- `retention.py`: erasing, pruning, verifying and backing up
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from seawall.journal.protocol.accounts import (
 )
 from seawall.journal.protocol.inbox import Command, InboxItem, InboxStore
 from seawall.journal.protocol.journal import Journal
-from seawall.journal.protocol.retention import BadBatch, Pruned, RetentionStore, Verification
+from seawall.journal.protocol.retention import Backup, BadBatch, Pruned, RetentionStore, Verification
 from seawall.journal.protocol.runs import Lease, RunRow, RunStore, Summary
 from seawall.journal.protocol.settings import VALUES, Setting, SettingKind, SettingStore
 
@@ -32,6 +32,7 @@ __all__ = [
     "VALUES",
     "Account",
     "AccountStore",
+    "Backup",
     "BadBatch",
     "Booking",
     "Cap",

@@ -43,8 +43,16 @@ class Pruned(msgspec.Struct, frozen=True, kw_only=True):
     file_bytes_after: int
 
 
+class Backup(msgspec.Struct, frozen=True, kw_only=True):
+    """What `backup` wrote, and what `verify` found in it."""
+
+    path: str
+    file_bytes: int
+    verification: Verification
+
+
 class RetentionStore(Protocol):
-    """Erasing, pruning and verifying."""
+    """Erasing, pruning, verifying and backing up."""
 
     async def erase(self, tenant: str, refs: Sequence[Ref] | None = None) -> int:
         """Erases bodies of a tenant (None: all of them); returns how many. `verify` counts them as `erased`."""
@@ -60,4 +68,15 @@ class RetentionStore(Protocol):
 
     async def verify(self, *, progress: Callable[[int, int], None] | None = None) -> Verification:
         """Checks the chain, every event and every body. It calls `progress(batches_done, batches_all)`."""
+        ...
+
+    async def backup(
+        self, path: str, *, force: bool = False, progress: Callable[[int, int], None] | None = None
+    ) -> Backup:
+        """Copies the journal as it is now to a new file at `path`, with its high-water mark, and verifies the copy.
+
+        Others go on writing meanwhile; what they write is not in the copy. `path` has the whole copy or, if anything
+        fails, what it had before. It calls `progress(pages_copied, pages_all)`. Raises `Misused` if there is a file at
+        `path` already (`force` replaces it), `JournalFull`, and `JournalFailed` if the copy is not what was written.
+        """
         ...

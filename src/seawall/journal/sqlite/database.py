@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import apsw
@@ -102,6 +102,29 @@ class Database:
         """Undoes what is not committed. Outside a transaction it does nothing."""
         if self._raw.in_transaction:
             self._raw.execute("ROLLBACK")
+
+    def leave_log(self) -> None:
+        """Makes `close` leave the write-ahead log as it is.
+
+        Otherwise the last connection copies its log to the file. If either is not the file that was opened, that would
+        write into what others are working with.
+        """
+        self._raw.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+
+    def copy_to(self, path: str, pages: int, progress: Callable[[int, int], None]) -> None:
+        """Copies one snapshot of the database to a new file, `pages` at a time, in SQLite's online backup.
+
+        Calls `progress(pages copied, all pages)`. The copy is one file, without a write-ahead log.
+        """
+        copy: Any = apsw.Connection(path)
+        try:
+            with copy.backup("main", self._raw, "main") as backup:
+                while not backup.done:
+                    backup.step(pages)
+                    progress(backup.page_count - backup.remaining, backup.page_count)
+            copy.pragma("journal_mode", "delete")
+        finally:
+            copy.close()
 
     def close(self) -> None:
         """Closes the file.

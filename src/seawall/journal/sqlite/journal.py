@@ -10,11 +10,12 @@ import msgspec
 
 from seawall.core.canonical import Ref
 from seawall.core.clock import Clock
-from seawall.core.errors import Misused
+from seawall.core.errors import JournalFailed, Misused
 from seawall.core.events import Event, RunStarted
 from seawall.journal import guard_names
 from seawall.journal.protocol import (
     Account,
+    Backup,
     Booking,
     Cap,
     Command,
@@ -30,6 +31,7 @@ from seawall.journal.protocol import (
     Verification,
 )
 from seawall.journal.sqlite import accounts, reading, retention, shared
+from seawall.journal.sqlite.backup import back_up
 from seawall.journal.sqlite.database import Database
 from seawall.journal.sqlite.journal_file import JournalFile, open_journal_file
 from seawall.journal.sqlite.ops import (
@@ -85,7 +87,15 @@ class SqliteJournal:
         memory = file.path == MEMORY
 
         def reader() -> Database:
-            return file.database if memory else connect(file.path, options, write=False)
+            if file.files is None:
+                return file.database
+            database = connect(file.path, options, write=False)
+            try:
+                file.files.check()
+            except JournalFailed as failed:
+                database.close()
+                raise JournalFailed(f"journal {file.path}: {failed}") from None
+            return database
 
         self._readers = Readers(file.path, reader, options.readers, lock if memory else None)
         self._watchers = Watchers(options.poll_s, None if memory else reader)
@@ -294,6 +304,12 @@ class SqliteJournal:
     async def verify(self, *, progress: Callable[[int, int], None] | None = None) -> Verification:
         """See `Journal.verify`."""
         return await verify(self._readers.run, self._file.mark, progress)
+
+    async def backup(
+        self, path: str, *, force: bool = False, progress: Callable[[int, int], None] | None = None
+    ) -> Backup:
+        """See `Journal.backup`."""
+        return await back_up(self._readers.run, self._path, path, self._clock, force, progress)
 
     async def close(self) -> None:
         """See `Journal.close`."""

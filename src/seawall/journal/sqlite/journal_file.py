@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from seawall.core.clock import Clock
 from seawall.core.errors import JournalFailed, Misused
 from seawall.journal.sqlite.database import Database
+from seawall.journal.sqlite.identity import OpenFiles, refuse_second_name
 from seawall.journal.sqlite.liveness import Liveness
 from seawall.journal.sqlite.mark import Mark
 from seawall.journal.sqlite.options import SqliteOptions
@@ -25,6 +27,8 @@ class JournalFile:
     owner: Owner
     liveness: Liveness
     mark: Mark | None
+    files: OpenFiles | None
+    """None for a journal in memory."""
     loss: str | None
     """What the file has lost of its tail, by the high-water mark; None if nothing."""
 
@@ -40,6 +44,8 @@ def open_journal_file(path: str, clock: Clock, options: SqliteOptions, create: b
     new = memory or not Path(path).exists()
     if new and not memory:
         _check_absent(path, create)
+    elif not memory:
+        refuse_second_name(path)
     owner = open_owner()
     try:
         genesis = hashlib.sha256(
@@ -52,7 +58,12 @@ def open_journal_file(path: str, clock: Clock, options: SqliteOptions, create: b
                 if new and not memory:
                     sync_directory(path)
                 genesis = database.fetch_value("SELECT value FROM meta WHERE key = 'genesis'")
-                mark = None if memory else Mark(path, genesis, clock, options.mark_s, options.mark_batches)
+                files = None if memory else OpenFiles(path)
+                mark = (
+                    None
+                    if memory
+                    else Mark(os.path.realpath(path), genesis, clock, options.mark_s, options.mark_batches)
+                )
                 loss = None if mark is None else mark.explain_loss(database, mark.read_or_explain())
             except BaseException:
                 database.close()
@@ -60,13 +71,13 @@ def open_journal_file(path: str, clock: Clock, options: SqliteOptions, create: b
     except BaseException:
         close_owner(owner)
         raise
-    return JournalFile(path, database, owner, Liveness(owner, clock, options.lease_s), mark, loss)
+    return JournalFile(path, database, owner, Liveness(owner, clock, options.lease_s), mark, files, loss)
 
 
 def _check_absent(path: str, create: bool) -> None:
     if not create:
         raise Misused(f"there is no journal at {path}")
-    mark = Path(path + ".mark")
+    mark = Path(os.path.realpath(path) + ".mark")
     if mark.exists():
         raise JournalFailed(
             f"journal {path} is gone, but its high-water mark {mark} remembers it: "

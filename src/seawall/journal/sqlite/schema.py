@@ -157,6 +157,7 @@ def connect(path: str, options: SqliteOptions, *, write: bool) -> Database:
     database.set_lock_wait(options.lock_wait_s)
     if not write:
         database.run_pragma("query_only", True)
+        database.leave_log()  # the writing connection copies it
     return database
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from seawall.core.clock import Clock
-from seawall.core.errors import Misused
+from seawall.core.errors import JournalFailed, Misused
 from seawall.core.events import RunStarted
 from seawall.journal.protocol import Summary
 from seawall.journal.sqlite.accounts import AccountRows
@@ -118,7 +118,12 @@ class Transaction:
         head, last_entry, hash_ = self.database.fetch_one(
             "SELECT id, last_entry, hash FROM batches ORDER BY id DESC LIMIT 1"
         )
-        if head != self.head or hash_ != self._hash:
+        if head < self.head or (head == self.head and hash_ != self._hash):
+            raise JournalFailed(
+                f"it was at batch {self.head} ({self._hash.hex()[:12]}…) and is at batch {head} ({hash_.hex()[:12]}…) now: "
+                "another file or an older copy was written over it"
+            )
+        if head != self.head:
             self.forget()
             self.head, self._last_entry, self._hash = head, last_entry, hash_
             self._last_rk = self.database.fetch_value("SELECT coalesce(max(rk), 0) FROM runs")

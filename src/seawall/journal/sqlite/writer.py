@@ -54,6 +54,7 @@ class Writer:
         self._database = file.database
         self._liveness = file.liveness
         self._mark = file.mark
+        self._files = file.files
         self._watchers = watchers
         self._options = options
         self._lock = lock  # held during a transaction; readers of a memory journal share its connection
@@ -94,6 +95,7 @@ class Writer:
         if self._failed is None:
             _log.error(why)
             self._failed = lambda: JournalFailed(why)
+            self._database.leave_log()
 
     # -- called on event loops
 
@@ -231,6 +233,14 @@ class Writer:
         try:
             with self._lock:
                 self._commit(batch)
+            if self._files is not None:
+                self._files.check()  # before anybody is told that it is durable
+        except JournalFailed as failed:
+            self._roll_back()
+            self.fail(
+                f"journal {self._path}: {failed}; writing has stopped, nothing of the last commit was acknowledged"
+            )
+            self._refuse(batch, _make_raiser(failed))
         except Exception as error:  # noqa: BLE001 - whatever it is, callers wait for it
             self._roll_back()
             explained = self._explain(error)
@@ -326,6 +336,8 @@ class Writer:
         if self._failed is not None:
             return
         try:
+            if self._files is not None:
+                self._files.check()
             with self._lock:
                 due = self._liveness.due_in_s
                 if due is not None and due <= 0:
@@ -335,6 +347,8 @@ class Writer:
                     if self._mark.is_due():
                         self._mark.write(self._database)
                 self._checkpoint()
+        except JournalFailed as failed:
+            self.fail(f"journal {self._path}: {failed}; writing has stopped")
         except apsw.BusyError:
             pass  # the next round tries again
         except (apsw.Error, OSError) as error:

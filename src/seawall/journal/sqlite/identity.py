@@ -1,0 +1,78 @@
+"""The files of an open journal, by device and inode: whether they are still those that were opened.
+
+A process can go on writing to a file that no path leads to any more, and nobody finds what it wrote there. The file is
+removed or replaced, its folder is moved, or another copy of SQLite in the process closes the file: that drops the
+locks of this process (POSIX locks belong to a process and not to a connection) and removes the write-ahead log.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from seawall.core.errors import JournalFailed, Misused
+
+_LOCKS_ADVICE = (
+    "another copy of SQLite in a process that has the journal open (Python's `sqlite3`, for example) does this when it "
+    "closes the file; copy a journal with `seawall backup`"
+)
+
+Identity = tuple[int, int]
+"""Device and inode."""
+
+
+class OpenFiles:
+    """The database and the write-ahead log of one open journal."""
+
+    def __init__(self, path: str) -> None:
+        """Notes the files as they are now; call it once the write-ahead log is there. Raises `JournalFailed`."""
+        real = os.path.realpath(path)
+        self._path, self._log, self._mark = Path(real), Path(f"{real}-wal"), Path(f"{real}.mark")
+        self._mark_seen = self._mark.exists()
+        database, log = _identify(self._path), _identify(self._log)
+        if database is None or log is None:
+            raise JournalFailed(
+                f"journal {path}: {self._path if database is None else self._log} is not there"
+            )
+        self._known: dict[Path, Identity] = {self._path: database, self._log: log}
+
+    def __repr__(self) -> str:
+        return f"<OpenFiles {self._path}>"
+
+    def find_change(self) -> str | None:
+        """Returns what has happened to the files; None if they are those that were opened."""
+        for path, known in self._known.items():
+            now = _identify(path)
+            if now == known:
+                continue
+            what = "is gone" if now is None else "is another file now"
+            return f"{path} {what}" + (f": {_LOCKS_ADVICE}" if path == self._log else "")
+        if not self._mark.exists():
+            return f"{self._mark} is gone" if self._mark_seen else None
+        self._mark_seen = True
+        return None
+
+    def check(self) -> None:
+        """Raises `JournalFailed` with what has happened if the files are not those that were opened."""
+        change = self.find_change()
+        if change is not None:
+            raise JournalFailed(change)
+
+
+def _identify(path: Path) -> Identity | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def refuse_second_name(path: str) -> None:
+    """Raises `Misused` for a file with a second name (a hard link): under each name it would have a log of its own."""
+    file = Path(path)
+    names = file.stat().st_nlink if file.is_file() else 1
+    if names > 1:
+        raise Misused(
+            f"journal {path} has {names} names (hard links), and under each it would have a write-ahead log of its own; "
+            "remove the others"
+        )
