@@ -26,6 +26,7 @@ from seawall.run.guard import Guard
 from seawall.run.outcome import Outcome, Waiting
 from seawall.run.verdict import ALLOW, Advise, Allow, Halt, Hold, Refuse, Replace
 from seawall.runtime.admission import Admission
+from seawall.runtime.head_export import HeadExport
 from seawall.runtime.run import Run
 from seawall.runtime.run_team import run_team
 from seawall.runtime.seawall import Seawall
@@ -48,6 +49,7 @@ __all__ = [
     "EndpointOptions",
     "Guard",
     "Halt",
+    "HeadExport",
     "Hold",
     "Limits",
     "Loops",

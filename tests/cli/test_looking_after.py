@@ -26,6 +26,25 @@ def test_a_sound_journal_is_verified_and_a_changed_byte_is_found(desks: Desks, t
     assert done.out.startswith("bad: batch ")
 
 
+def test_a_kept_head_and_a_key_are_checked(
+    desks: Desks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = tmp_path / "key"
+    key.write_text("0123456789abcdef0123456789abcdef\n")
+    monkeypatch.setenv("SEAWALL_SIGNING_KEY_FILE", str(key))
+    desks("run", desks.app("desk"), "Where is 1042?")
+    monkeypatch.delenv("SEAWALL_SIGNING_KEY_FILE")
+    head = desks("verify", "--json").document["head"]
+
+    assert "signed from batch 1 on" in desks("verify", "--key", "key", "--head", head.upper()).out
+    assert desks("verify", "--head", "0" * 64).out.startswith("bad: the file: the head 000000000000… is not")
+    assert (desks("verify", "--head", "1042").exit_code, desks("verify", "--key", "no").exit_code) == (2, 2)
+    key.write_text("another key of more than sixteen characters")
+    assert "was not signed with this key" in desks("verify", "--key", "key").out
+    refused = desks("pause", "--all", "--by", "ops")
+    assert (refused.exit_code, "SEAWALL_SIGNING_KEY_FILE" in refused.err) == (2, True)
+
+
 def test_old_runs_are_pruned_to_their_summaries(desks: Desks) -> None:
     run = desks("run", desks.app("desk"), "Where is 1042?", "--json").document["run"]
 

@@ -478,7 +478,7 @@ def test_the_caps_that_were_given_last_are_told_however_many_tenants_have_their_
 def test_a_journal_that_takes_no_caps_down_is_read_all_the_same(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def full(*_: Any) -> None:
+    async def full(*_: Any, **__: Any) -> None:
         raise JournalFull("the disk is full")
 
     async def main() -> None:

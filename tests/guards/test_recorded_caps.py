@@ -86,7 +86,7 @@ def test_an_unknown_price_is_refused_under_a_cap_that_another_process_gave(tmp_p
 def test_caps_that_could_not_be_written_down_hold_in_their_own_process(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async def full(*_: Any) -> None:
+    async def full(*_: Any, **__: Any) -> None:
         raise JournalFull("the disk is full")
 
     async def main() -> None:

@@ -9,6 +9,7 @@ from typing import TypeVar
 import apsw
 import pytest
 
+from journal.edits import write_mark
 from seawall import Agent, Guard, Limits, Seawall, Team, tool
 from seawall.core.events import Judged, RunEnded, RunStarted
 from seawall.journal import guard_names
@@ -26,6 +27,7 @@ def path(tmp_path: Path) -> str:
     database = apsw.Connection(path)
     database.execute(SCHEMA_2)
     database.close()
+    write_mark(path)
     return path
 
 

@@ -9,8 +9,9 @@ import apsw
 import pytest
 
 from journal.disk import Disk
+from journal.edits import write_mark
 from journal.story import opened, step
-from seawall.core.errors import Broken, Misused
+from seawall.core.errors import Broken, JournalDamaged, Misused
 from seawall.journal.protocol import Booking, Setting, Spend
 from seawall.journal.sqlite import SqliteJournal, SqliteOptions
 from seawall.testing import ManualClock
@@ -31,6 +32,7 @@ def path(tmp_path: Path) -> str:
     database = apsw.Connection(path)
     database.execute(SCHEMA_1)
     database.close()
+    write_mark(path)
     return path
 
 
@@ -60,7 +62,7 @@ def check_whole(path: str) -> None:
                 ("guard", "limits"): Setting(kind="guard", name="limits", value="enforce", by="ops", at=3.0),
             }
             found = await journal.verify()
-            assert (found.bad, found.batches, found.events) == (None, 10, 7)
+            assert (found.bad, found.batches, found.events) == (None, 11, 7)
             again = Setting(kind="guard", name="loops", value="off", by="ops", at=4.0)
             await journal.set(again)
             assert (await journal.settings())["guard", "loops"] == again
@@ -78,7 +80,7 @@ def check_whole(path: str) -> None:
 def test_a_file_of_schema_1_is_brought_up_to_date_with_all_that_it_holds(path: str) -> None:
     assert look(path) == (1, set())
     asyncio.run(open_at(path).close())
-    assert look(path) == (2, BESIDE)
+    assert look(path) == (3, BESIDE)
     check_whole(path)
 
 
@@ -95,6 +97,7 @@ def test_an_end_at_any_write_of_the_migration_leaves_the_old_schema_or_the_new_o
         database = apsw.Connection(path)
         database.execute(SCHEMA_1)
         database.close()
+        write_mark(path)
         disk = Disk(dies_at_write=number).mount()
         try:
             asyncio.run(open_at(path, disk).close())
@@ -107,9 +110,9 @@ def test_an_end_at_any_write_of_the_migration_leaves_the_old_schema_or_the_new_o
         left.append(look(path))
         check_whole(path)
 
-    assert [each for each in left if each not in ((1, set()), (2, BESIDE))] == []
+    assert [each for each in left if each not in ((1, set()), (3, BESIDE))] == []
     assert left[0] == (1, set())
-    assert left[-1] == (2, BESIDE)
+    assert left[-1] == (3, BESIDE)
 
 
 def test_an_error_in_the_middle_of_the_migration_leaves_the_old_schema(
@@ -118,7 +121,7 @@ def test_an_error_in_the_middle_of_the_migration_leaves_the_old_schema(
     schema = "seawall.journal.sqlite.schema"
     with monkeypatch.context() as patched:
         patched.setattr(f"{schema}.MIGRATIONS", ("", "CREATE TABLE shared(key); CREATE TABLE runs(x)"))
-        with pytest.raises(apsw.SQLError, match="already exists"):
+        with pytest.raises(JournalDamaged, match="already exists"):
             open_at(path)
     assert look(path) == (1, set())
     check_whole(path)

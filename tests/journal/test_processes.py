@@ -14,6 +14,7 @@ from typing import IO
 import apsw
 import pytest
 
+from journal.edits import hold_again
 from journal.story import begin, bodies, done, opened, step
 from seawall.core.clock import SystemClock
 from seawall.core.errors import Broken, Fenced, Refused
@@ -264,6 +265,7 @@ def move_owner(path: str, host: str) -> None:
     for table in ("runs", "workers"):
         database.execute(f"UPDATE {table} SET owner = ? || substr(owner, instr(owner, ':'))", (host,))
     database.close()
+    hold_again(path)
 
 
 @pytest.mark.parametrize("jump_s", [0.0, -3_600.0, 86_400.0], ids=["steady", "an hour back", "a day ahead"])

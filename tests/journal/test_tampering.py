@@ -110,7 +110,7 @@ CHANGES = {
         ("r-1", None, "end record"),
     ),
     "a run's tenant": (
-        "INSERT INTO tenants VALUES (9, 'mallory'); UPDATE runs SET tenant = 9 WHERE run = 'r-2'",
+        "INSERT INTO tenants(id, name) VALUES (9, 'mallory'); UPDATE runs SET tenant = 9 WHERE run = 'r-2'",
         ("r-2", None, ""),
     ),
     "a run's request": ("UPDATE runs SET request_id = 'x' WHERE run = 'r-2'", ("r-2", 0, "first event")),
@@ -284,7 +284,7 @@ def test_the_mark_lags_by_no_more_than_it_says(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("sql", "words"),
     [
-        ("PRAGMA user_version = 7", "has schema 7, this seawall reads up to 2: upgrade seawall"),
+        ("PRAGMA user_version = 7", "has schema 7, this seawall reads up to 3: upgrade seawall"),
         ("PRAGMA application_id = 99", "another program"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from seawall.core.errors import Misused
 from seawall.core.events import Event, RunStarted, refs_of
 from seawall.journal.protocol import Journal, Lease, RunRow
 from seawall.journal.sqlite import SqliteJournal
+from seawall.journal.sqlite.signing import KEY_VARIABLE, Signer, read_key
 from seawall.runtime.seawall import Seawall
 
 READ_AT_ONCE = 500
@@ -27,10 +29,16 @@ def require_file(path: Path) -> str:
     return str(path)
 
 
+def _find_signer() -> Signer | None:
+    """Returns the signer of the key that the environment names. Raises `Misused` if that can't be read."""
+    path = os.environ.get(KEY_VARIABLE)
+    return Signer(read_key(Path(path))) if path else None
+
+
 @asynccontextmanager
 async def open_journal(path: Path) -> AsyncGenerator[Journal]:
     """Opens the journal at `path` without a runtime. Raises `Misused` if there is none."""
-    journal = SqliteJournal.open(require_file(path), clock=SystemClock(), create=False)
+    journal = SqliteJournal.open(require_file(path), clock=SystemClock(), create=False, signer=_find_signer())
     try:
         yield journal
     finally:
@@ -46,7 +54,7 @@ async def open_seawall(
     With `create` the journal is made if there is none; without it that raises `Misused`.
     """
     file = str(path) if create else require_file(path)
-    journal = InterruptibleJournal.open(file, clock=SystemClock(), create=create)
+    journal = InterruptibleJournal.open(file, clock=SystemClock(), create=create, signer=_find_signer())
     assert isinstance(journal, InterruptibleJournal)
     journal.shutdown = shutdown or Shutdown()
     async with Seawall(journal) as sea:

@@ -58,6 +58,10 @@ class JournalFailed(Broken):
     """A write to the journal failed, and writing has stopped for good (a failed fsync, a lost tail)."""
 
 
+class JournalDamaged(Broken):
+    """A part of the journal is not what was written, so nothing acts on it. `seawall verify` checks all of it."""
+
+
 class JournalFull(Broken):
     """The disk is full, and nothing was written. Reads work; writes work again once there is space."""
 

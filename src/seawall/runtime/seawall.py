@@ -30,6 +30,7 @@ from seawall.history.recorded import read_events, read_outcome, read_state
 from seawall.history.replay import Replay, replay
 from seawall.journal.protocol import Backup, Command, Journal, Setting, SettingKind
 from seawall.journal.sqlite import SqliteJournal
+from seawall.journal.sqlite.signing import Signer, read_key
 from seawall.models.protocol import Model, Price
 from seawall.run.fold import fold
 from seawall.run.guard import Guard
@@ -37,6 +38,7 @@ from seawall.run.outcome import Outcome, Output_co
 from seawall.run.state import RunState
 from seawall.runtime.admission import Admission
 from seawall.runtime.factory import Factory
+from seawall.runtime.head_export import HeadExport, HeadExporter
 from seawall.runtime.launcher import Launcher
 from seawall.runtime.modes import AUTO, GuardModes, check_by, check_mode
 from seawall.runtime.run import Run
@@ -63,7 +65,9 @@ class Seawall:
     `admission` bounds how many runs this process takes. `budget` caps what tenants and days may spend, in every
     process on the journal; without it, the caps that were recorded there last stay in force. `endpoints` are options
     by name, such as `tool:bank`. Values in `secrets`, and those of variables in `environment` (by default that of the
-    process) whose names look like keys, never reach the journal. `clock` and `rng` are for tests.
+    process) whose names look like keys, never reach the journal. `signing_key` signs every batch of the journal: at
+    least 16 bytes, or the `Path` of a file that holds them. `head_export` hands the newest hash of the journal's chain
+    to somebody who keeps it. `clock` and `rng` are for tests.
     """
 
     def __init__(
@@ -81,11 +85,20 @@ class Seawall:
         budget: Budget | None = None,
         secrets: Iterable[str] = (),
         environment: Mapping[str, str] | None = None,
+        signing_key: bytes | Path | None = None,
+        head_export: HeadExport | None = None,
     ) -> None:
-        for what, options, kind in (("admission", admission, Admission), ("budget", budget, Budget)):
+        for what, options, kind in (
+            *(("admission", admission, Admission), ("budget", budget, Budget)),
+            ("head_export", head_export, HeadExport),
+        ):
             if options is not None and not isinstance(cast("object", options), kind):
                 raise Misused(f"Seawall: {what} is {options!r}; it must be {kind.__name__}(…)")
         self._journal_option = journal
+        key = None if signing_key is None else read_key(signing_key)
+        self._signer = None if key is None else Signer(key)
+        if key is not None and not isinstance(journal, str | Path):
+            raise Misused("Seawall: signing_key goes with a path; a journal that is open already has its own")
         self._clock = clock = clock or SystemClock()
         rng = rng or random.Random(os.urandom(16))
         self._ids = Ids(clock, rng)
@@ -96,11 +109,15 @@ class Seawall:
             guards=guards,
             models=models,
             prices=prices,
-            redactor=Redactor.from_environment(os.environ if environment is None else environment, secrets),
+            redactor=Redactor.from_environment(
+                os.environ if environment is None else environment,
+                secrets if key is None else (*secrets, key.decode("utf-8", "replace")),
+            ),
         )
         self._pauses = Pauses(clock)
         self._endpoints = Endpoints(clock=clock, rng=rng, options=endpoints)
         self._budget = BudgetGuard(clock, budget)
+        self._exporter = None if head_export is None else HeadExporter(head_export, clock)
         self.supervisor = Supervisor(
             clock=clock,
             factory=self._factory,
@@ -134,11 +151,13 @@ class Seawall:
             return self
         journal = self._journal_option
         if isinstance(journal, str | Path):
-            journal = SqliteJournal.open(str(journal), clock=self._clock)
+            journal = SqliteJournal.open(str(journal), clock=self._clock, signer=self._signer)
         self.supervisor.attach(journal)
         await self._endpoints.open(journal)
         await self._budget.open(journal)
         await self.supervisor.inbox.open(journal)
+        if self._exporter is not None:
+            self._exporter.open(journal)
         return self
 
     async def close(self) -> None:
@@ -156,6 +175,8 @@ class Seawall:
             try:
                 await self._endpoints.close()
                 await self._budget.close()
+                if self._exporter is not None:
+                    await self._exporter.close()
                 await journal.close()
                 await self._factory.close()
             finally:

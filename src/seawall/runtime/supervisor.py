@@ -293,7 +293,8 @@ class Supervisor:
         state = fold(events, self.factory.get_guards(team))
         self.factory.check(team, state.started.limits, self.budget.get_usd_cap(lease.tenant))
         bodies = self.make_bodies(lease.tenant, state.started.session)
-        bodies.load(await self.journal.bodies(lease.tenant, bodies.missing(refs_of(events))))
+        missing = bodies.missing(refs_of(events))
+        bodies.load(await self.journal.bodies(lease.tenant, missing, or_erased=True))
         if state.epoch == 0 and state.started.fork is None:  # it waited in line and never began
             history = await self._load_history(state, bodies)
         else:

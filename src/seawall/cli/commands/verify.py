@@ -1,32 +1,55 @@
-"""`seawall verify`: checks the journal's hash chain, every event and every body."""
+"""`seawall verify`: checks the journal's file, its hash chain, every event, body and row."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from seawall.cli.exits import Exit
 from seawall.cli.options import DEFAULT_JOURNAL, JournalOption, JsonOption
+from seawall.core.errors import Misused
 
 if TYPE_CHECKING:
     from seawall.cli.render.screen import Screen
 
 
-def verify(journal: JournalOption = DEFAULT_JOURNAL, json: JsonOption = False) -> None:
-    """Check the whole journal. Exit code 1 and the first bad batch if it is not what was written.
+def verify(
+    head: Annotated[
+        str | None,
+        typer.Option(
+            "--head",
+            metavar="HASH",
+            help="A head that was kept: it must be in the chain, with all before it.",
+        ),
+    ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option("--key", metavar="FILE", help="The signing key: checks the signatures of batches."),
+    ] = None,
+    journal: JournalOption = DEFAULT_JOURNAL,
+    json: JsonOption = False,
+) -> None:
+    """Check the whole journal. Exit code 1 and the first bad place if it is not what was written.
 
-    Erased and pruned data is not bad. Without exported heads this finds corruption, not an attacker.
+    Erased and pruned data is not bad. Alone this finds damage, not an attacker who rewrites the whole chain: a head that you kept elsewhere (--head) shows that nothing before it was changed or cut, and the key (--key) that whoever wrote the newest batch had the key. What neither can show: changes by somebody who has the key, and a cut after the newest head that you kept.
     """
     from seawall.cli.render.screen import Screen
     from seawall.cli.signals import run_async
 
     screen = Screen(json=json)
-    raise typer.Exit(run_async(lambda _: _verify(screen, journal)))
+    raise typer.Exit(run_async(lambda _: _verify(screen, journal, _check_head(head), key)))
 
 
-async def _verify(screen: Screen, path: Path) -> int:
+def _check_head(head: str | None) -> str | None:
+    if head is None or re.fullmatch("[0-9a-f]{64}", head.strip().lower()):
+        return head and head.strip().lower()
+    raise Misused(f"--head {head}: a head has 64 hexadecimal digits, as `seawall verify` prints it")
+
+
+async def _verify(screen: Screen, path: Path, head: str | None, key: Path | None) -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from seawall.cli.journals import open_journal
@@ -39,7 +62,9 @@ async def _verify(screen: Screen, path: Path) -> int:
         ) as bar:
             task = bar.add_task("verify", total=None)
             found = await journal.verify(
-                progress=lambda done, every: bar.update(task, completed=done, total=every)
+                progress=lambda done, every: bar.update(task, completed=done, total=every),
+                head=head,
+                key=key,
             )
     if screen.json:
         screen.print_document(found)
@@ -50,12 +75,15 @@ async def _verify(screen: Screen, path: Path) -> int:
         parts.append(f"{found.erased:,} erased")
     if found.pruned_events:
         parts.append(f"{format_number(found.pruned_events, 'event')} pruned")
+    if found.signed_from is not None:
+        parts.append(f"signed from batch {found.signed_from} on")
     if found.bad is None:
         screen.print_line(f"ok: {', '.join(parts)}; head {found.head}")
         return Exit.OK
     bad = found.bad
     where = f", run {bad.run}" if bad.run is not None else ""
     where += f", event {bad.seq}" if bad.seq is not None else ""
-    screen.print_line(f"bad: batch {bad.batch}{where}: {bad.what}")
+    batch = f"batch {bad.batch}" if bad.batch else "the file"
+    screen.print_line(f"bad: {batch}{where}: {bad.what}")
     screen.print_note(f"before it: {', '.join(parts)}")
     return Exit.BROKEN

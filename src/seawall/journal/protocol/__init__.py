@@ -23,7 +23,7 @@ from seawall.journal.protocol.accounts import (
 )
 from seawall.journal.protocol.inbox import Command, InboxItem, InboxStore
 from seawall.journal.protocol.journal import Journal
-from seawall.journal.protocol.retention import Backup, BadBatch, Pruned, RetentionStore, Verification
+from seawall.journal.protocol.retention import Backup, BadBatch, Head, Pruned, RetentionStore, Verification
 from seawall.journal.protocol.runs import Lease, RunRow, RunStore, Summary
 from seawall.journal.protocol.settings import VALUES, Setting, SettingKind, SettingStore
 
@@ -37,6 +37,7 @@ __all__ = [
     "Booking",
     "Cap",
     "Command",
+    "Head",
     "InboxItem",
     "InboxStore",
     "Journal",

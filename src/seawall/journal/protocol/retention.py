@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -11,7 +12,7 @@ from seawall.core.canonical import Ref
 
 
 class BadBatch(msgspec.Struct, frozen=True):
-    """The first place where the journal is not what was written."""
+    """The first place where the journal is not what was written. Batch 0: the file, not one batch."""
 
     batch: int
     what: str
@@ -29,7 +30,21 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     erased: int
     pruned_events: int
     head: str
+    """The hash of the newest batch. Kept elsewhere, it shows later that nothing before it was changed."""
+    signed_from: int | None = None
+    """The first batch that is signed, if a key was given. A signature covers all batches before its own."""
     bad: BadBatch | None = None
+
+
+class Head(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest batch of a journal, which stands for all before it."""
+
+    genesis: str
+    """Which journal it is: the hash that the journal began with."""
+    batch: int
+    hash: str
+    at: float
+    """When it was read."""
 
 
 class Pruned(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,8 +81,23 @@ class RetentionStore(Protocol):
         """
         ...
 
-    async def verify(self, *, progress: Callable[[int, int], None] | None = None) -> Verification:
-        """Checks the chain, every event and every body. It calls `progress(batches_done, batches_all)`."""
+    async def verify(
+        self,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+        head: str | None = None,
+        key: bytes | Path | None = None,
+    ) -> Verification:
+        """Checks the file's structure, the chain, and every event, body and row. It calls
+        `progress(batches_done, batches_all)`.
+
+        `head` is the hash of a batch that somebody kept: it must be in the chain. `key`, or the file that holds it, checks the signatures; by
+        default that is the key with which the journal was opened, if there was one.
+        """
+        ...
+
+    async def head(self) -> Head:
+        """Returns the newest batch."""
         ...
 
     async def backup(

@@ -126,8 +126,12 @@ class RunStore(Protocol):
         """Returns the run's events with seq > `after`, in order. Raises `Misused` for an unknown run."""
         ...
 
-    async def bodies(self, tenant: str, refs: Sequence[Ref]) -> dict[Ref, bytes]:
-        """Returns the bodies that are stored. One that is absent was erased."""
+    async def bodies(self, tenant: str, refs: Sequence[Ref], *, or_erased: bool = False) -> dict[Ref, bytes]:
+        """Returns the bodies that are stored. One that is absent was erased.
+
+        Raises `JournalDamaged` for one that is not what its hash says, and with `or_erased` also for one that was
+        never stored, or is lost: pass it where all were recorded and nothing was pruned.
+        """
         ...
 
     async def find(self, prefix: str) -> str:

@@ -13,11 +13,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 from seawall.core.errors import Misused
 from seawall.journal.protocol import NOTHING, Account, Booking, Cap, OverCap, Spend
 from seawall.journal.sqlite.database import Database, Row
+from seawall.journal.sqlite.row_sum import (
+    ACCOUNT,
+    LEAF_BYTES,
+    RowSum,
+    check_row,
+    check_tenant_row,
+    digest_row,
+)
 
 ALL = "*"
 """All tenants, or all days."""
@@ -38,13 +46,9 @@ _exact = Context(prec=64, traps=[InvalidOperation, Overflow, Inexact])  # 10^15 
 _DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _COUNTS: tuple[_What, ...] = ("tokens", "model_calls", "tool_calls")
 
-_COLUMNS = (
-    "spent_usd, spent_tokens, spent_model_calls, spent_tool_calls, "
-    "reserved_usd, reserved_tokens, reserved_model_calls, reserved_tool_calls"
-)
-_ONE = f"SELECT {_COLUMNS} FROM accounts WHERE tenant = ? AND day = ?"
-_WRITE = f"INSERT OR REPLACE INTO accounts(tenant, day, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_SELECT = f"SELECT coalesce(t.name, '{ALL}'), a.day, {_COLUMNS} FROM accounts a LEFT JOIN tenants t ON t.id = a.tenant"
+_ONE = f"SELECT leaf, {ACCOUNT} FROM accounts WHERE tenant = ? AND day = ?"
+_WRITE = f"INSERT OR REPLACE INTO accounts({ACCOUNT}, leaf) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_SELECT = f"SELECT t.name, t.leaf, a.leaf, {ACCOUNT} FROM accounts a LEFT JOIN tenants t ON t.id = a.tenant"
 
 Key = tuple[int, str]
 Balance = tuple[Spend, Spend]
@@ -152,26 +156,34 @@ class AccountRows:
     has written: every commit that changes an account adds a batch.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, total: RowSum) -> None:
         self._database = database
+        self._sum = total
         self._found: dict[Key, Balance] = {}
+        self._digests: dict[Key, bytes] = {}
+        """The digests of the rows that are in the file."""
+        self._written: dict[Key, bytes] = {}
         self._changed: dict[Key, Balance] = {}
 
     def clear(self) -> None:
         """Forgets the changes that were not written."""
         self._changed.clear()
+        self._written.clear()
 
     def forget(self) -> None:
         """Forgets all rows, because another process has written or a commit failed."""
         self._found.clear()
-        self._changed.clear()
+        self._digests.clear()
+        self.clear()
 
     def keep(self) -> None:
         """Keeps what was written, because the commit succeeded."""
         self._found.update(self._changed)
-        self._changed.clear()
+        self._digests.update(self._written)
+        self.clear()
         if len(self._found) > ROWS_KEPT:
             self._found.clear()
+            self._digests.clear()
 
     @property
     def changed(self) -> bool:
@@ -182,7 +194,9 @@ class AccountRows:
         both = self._changed.get(key) or self._found.get(key)
         if both is None:
             row = self._database.fetch_first(_ONE, key)
-            both = self._found[key] = _EMPTY if row is None else _to_balance(row)
+            if row is not None:
+                self._digests[key] = check_row("accounts", row[1:], row[0])
+            both = self._found[key] = _EMPTY if row is None else _to_balance(row[3:])
         return both
 
     def book(self, tenant: int, booked: Iterable[Booking]) -> None:
@@ -212,7 +226,15 @@ class AccountRows:
 
     def write(self) -> None:
         """Writes every row that has changed."""
-        self._database.run_many(_WRITE, [(*key, *_to_row(both)) for key, both in self._changed.items()])
+        rows: list[Row] = []
+        for key, both in self._changed.items():
+            row = (*key, *_to_row(both))
+            digest = self._written[key] = digest_row("accounts", row)
+            self._sum.add(digest)
+            if key in self._digests:
+                self._sum.remove(self._digests[key])
+            rows.append((*row, digest[:LEAF_BYTES]))
+        self._database.run_many(_WRITE, rows)
 
 
 def _measure_against(
@@ -245,7 +267,7 @@ def _to_text(usd: Decimal) -> str:
     return format(usd.normalize(_exact), "f") if usd else "0"
 
 
-def _to_balance(row: Row) -> Balance:
+def _to_balance(row: Sequence[Any]) -> Balance:
     spent = Spend(usd=Decimal(row[0]), tokens=row[1], model_calls=row[2], tool_calls=row[3])
     reserved = Spend(usd=Decimal(row[4]), tokens=row[5], model_calls=row[6], tool_calls=row[7])
     return spent, reserved
@@ -263,9 +285,14 @@ def read_accounts(database: Database, tenant: str | None, day: str | None) -> li
     if day is not None:
         where.append("a.day = ?")
         values.append(day)
-    rows = database.fetch_all(f"{_SELECT} WHERE {' AND '.join(where) or '1'} ORDER BY 1, 2", values)
+    rows = database.fetch_all(
+        f"{_SELECT} WHERE {' AND '.join(where) or '1'} ORDER BY coalesce(t.name, '{ALL}'), a.day", values
+    )
     found: list[Account] = []
-    for name, of, *row in rows:
-        spent, reserved = _to_balance(tuple(row))
-        found.append(Account(tenant=name, day=of, spent=spent, reserved=reserved))
+    for name, tenant_leaf, leaf, *row in rows:
+        check_row("accounts", row, leaf)
+        key, of, *values = row
+        owner = ALL if key == ALL_TENANTS else check_tenant_row(key, name, tenant_leaf)
+        spent, reserved = _to_balance(values)
+        found.append(Account(tenant=owner, day=of, spent=spent, reserved=reserved))
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -19,6 +20,7 @@ from seawall.journal.protocol import (
     Booking,
     Cap,
     Command,
+    Head,
     InboxItem,
     Lease,
     OverCap,
@@ -34,6 +36,7 @@ from seawall.journal.sqlite import accounts, reading, retention, shared
 from seawall.journal.sqlite.backup import back_up
 from seawall.journal.sqlite.database import Database
 from seawall.journal.sqlite.journal_file import JournalFile, open_journal_file
+from seawall.journal.sqlite.mark import read_head
 from seawall.journal.sqlite.ops import (
     AppendOp,
     BookOp,
@@ -50,6 +53,7 @@ from seawall.journal.sqlite.ops import (
 from seawall.journal.sqlite.options import SqliteOptions
 from seawall.journal.sqlite.reading import Readers
 from seawall.journal.sqlite.schema import MEMORY, connect
+from seawall.journal.sqlite.signing import Signer, read_key
 from seawall.journal.sqlite.transaction import Transaction
 from seawall.journal.sqlite.verify import verify
 from seawall.journal.sqlite.watch import Watchers
@@ -106,15 +110,21 @@ class SqliteJournal:
 
     @classmethod
     def open(
-        cls, path: str, *, clock: Clock, options: SqliteOptions | None = None, create: bool = True
+        cls,
+        path: str,
+        *,
+        clock: Clock,
+        options: SqliteOptions | None = None,
+        create: bool = True,
+        signer: Signer | None = None,
     ) -> SqliteJournal:
-        """Opens the file; with `create` it makes the file if there is none.
+        """Opens the file; with `create` it makes the file if there is none. With a signer every batch is signed.
 
         Raises `Misused` if the path can't be used: it does not exist, is not writable, is not a journal, or has
         a newer schema. A file that has lost its tail opens for reading only, and `problem` says what is lost.
         """
         options = options or SqliteOptions()
-        return cls(open_journal_file(str(path), clock, options, create), clock, options)
+        return cls(open_journal_file(str(path), clock, options, create, signer), clock, options)
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else self.problem or "open"
@@ -205,9 +215,9 @@ class SqliteJournal:
         """See `Journal.events`."""
         return await self._readers.run(lambda c: reading.read_events(c, run, after))
 
-    async def bodies(self, tenant: str, refs: Sequence[Ref]) -> dict[Ref, bytes]:
+    async def bodies(self, tenant: str, refs: Sequence[Ref], *, or_erased: bool = False) -> dict[Ref, bytes]:
         """See `Journal.bodies`."""
-        return await self._readers.run(lambda c: reading.read_bodies(c, tenant, refs))
+        return await self._readers.run(lambda c: reading.read_bodies(c, tenant, refs, or_erased))
 
     async def find(self, prefix: str) -> str:
         """See `Journal.find`."""
@@ -269,9 +279,11 @@ class SqliteJournal:
         """See `Journal.settings`."""
         return await self._readers.run(reading.read_settings)
 
-    async def change(self, key: str, change: Callable[[bytes | None], bytes | None]) -> bytes | None:
+    async def change(
+        self, key: str, change: Callable[[bytes | None], bytes | None], *, held: bool = False
+    ) -> bytes | None:
         """See `Journal.change`."""
-        return await self._submit(ChangeOp(shared.encode_key(key), change))
+        return await self._submit(ChangeOp(shared.encode_key(key), change, held))
 
     async def shared(self, prefix: str) -> dict[str, bytes]:
         """See `Journal.shared`."""
@@ -301,9 +313,20 @@ class SqliteJournal:
         """See `Journal.prune`."""
         return await retention.prune(self._access, before, tenant, dry_run)
 
-    async def verify(self, *, progress: Callable[[int, int], None] | None = None) -> Verification:
+    async def verify(
+        self,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+        head: str | None = None,
+        key: bytes | Path | None = None,
+    ) -> Verification:
         """See `Journal.verify`."""
-        return await verify(self._readers.run, self._file.mark, progress)
+        signer = self._file.signer if key is None else Signer(read_key(key))
+        return await verify(self._readers.run, self._file.mark, progress, head, signer)
+
+    async def head(self) -> Head:
+        """See `Journal.head`."""
+        return await self._readers.run(lambda c: read_head(c, self._clock.wall_s()))
 
     async def backup(
         self, path: str, *, force: bool = False, progress: Callable[[int, int], None] | None = None

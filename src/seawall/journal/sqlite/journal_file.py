@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from seawall.core.clock import Clock
-from seawall.core.errors import JournalFailed, Misused
+from seawall.core.errors import JournalDamaged, JournalFailed, Misused
+from seawall.journal.sqlite.chain import HASH_BYTES
 from seawall.journal.sqlite.database import Database
 from seawall.journal.sqlite.identity import OpenFiles, refuse_second_name
 from seawall.journal.sqlite.liveness import Liveness
@@ -16,6 +18,9 @@ from seawall.journal.sqlite.mark import Mark
 from seawall.journal.sqlite.options import SqliteOptions
 from seawall.journal.sqlite.owner import Owner, close_owner, open_owner
 from seawall.journal.sqlite.schema import MEMORY, connect, prepare, sync_directory, translate_errors
+from seawall.journal.sqlite.signing import Signer
+
+_log = logging.getLogger("seawall.journal")
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,7 @@ class JournalFile:
     mark: Mark | None
     files: OpenFiles | None
     """None for a journal in memory."""
+    signer: Signer | None
     loss: str | None
     """What the file has lost of its tail, by the high-water mark; None if nothing."""
 
@@ -38,8 +44,10 @@ class JournalFile:
         close_owner(self.owner)
 
 
-def open_journal_file(path: str, clock: Clock, options: SqliteOptions, create: bool) -> JournalFile:
-    """Opens the journal at `path`, or makes it. Raises `Misused`, `JournalFailed`, `Broken`."""
+def open_journal_file(
+    path: str, clock: Clock, options: SqliteOptions, create: bool, signer: Signer | None
+) -> JournalFile:
+    """Opens the journal at `path`, or makes it. Raises `Misused`, `JournalFailed`, `JournalDamaged`, `Broken`."""
     memory = path == MEMORY
     new = memory or not Path(path).exists()
     if new and not memory:
@@ -57,7 +65,7 @@ def open_journal_file(path: str, clock: Clock, options: SqliteOptions, create: b
                 prepare(database, path, options, genesis, clock.wall_s())
                 if new and not memory:
                     sync_directory(path)
-                genesis = database.fetch_value("SELECT value FROM meta WHERE key = 'genesis'")
+                genesis = _read_genesis(database, path)
                 files = None if memory else OpenFiles(path)
                 mark = (
                     None
@@ -65,13 +73,26 @@ def open_journal_file(path: str, clock: Clock, options: SqliteOptions, create: b
                     else Mark(os.path.realpath(path), genesis, clock, options.mark_s, options.mark_batches)
                 )
                 loss = None if mark is None else mark.explain_loss(database, mark.read_or_explain())
+                if mark is not None:
+                    mark.note_absence(database, new=new)
+                    if mark.is_absent:
+                        _log.warning("journal %s: its high-water mark %s is gone", path, mark.path)
             except BaseException:
                 database.close()
                 raise
     except BaseException:
         close_owner(owner)
         raise
-    return JournalFile(path, database, owner, Liveness(owner, clock, options.lease_s), mark, files, loss)
+    return JournalFile(
+        path, database, owner, Liveness(owner, clock, options.lease_s), mark, files, signer, loss
+    )
+
+
+def _read_genesis(database: Database, path: str) -> bytes:
+    genesis = database.fetch_value("SELECT value FROM meta WHERE key = 'genesis'")
+    if not isinstance(genesis, bytes) or len(genesis) != HASH_BYTES:
+        raise JournalDamaged(f"journal {path}: row genesis of table meta is missing, or not what was written")
+    return genesis
 
 
 def _check_absent(path: str, create: bool) -> None:

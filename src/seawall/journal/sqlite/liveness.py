@@ -8,10 +8,24 @@ it has watched for long enough, by the times in the row.
 from __future__ import annotations
 
 from seawall.core.clock import Clock
-from seawall.journal.sqlite.database import Database
+from seawall.journal.sqlite.database import Database, Row
 from seawall.journal.sqlite.owner import Owner
 
 Beat = tuple[int, float, float]  # number, until (wall), until (monotonic of the owner's host)
+
+
+_ROWS = "SELECT owner, beat, until_wall, until_mono FROM workers"
+
+
+def _is_sound(row: Row) -> bool:
+    """Returns whether a row holds what a heartbeat writes. A living owner soon writes one that is damaged again."""
+    owner, beat, wall, mono = row
+    return (
+        isinstance(owner, str)
+        and isinstance(beat, int)
+        and isinstance(wall, float)
+        and isinstance(mono, float)
+    )
 
 
 class Liveness:
@@ -62,7 +76,7 @@ class Liveness:
 
     def judge_all(self, database: Database) -> dict[str, float | None]:
         """Returns, for every worker that has a row, the seconds that its lease still runs; None if it is dead."""
-        rows = database.fetch_all("SELECT owner, beat, until_wall, until_mono FROM workers")
+        rows = [row for row in database.fetch_all(_ROWS) if _is_sound(row)]
         return {owner: self._judge_beat(owner, (beat, wall, mono)) for owner, beat, wall, mono in rows}
 
     def judge_left_s(self, database: Database, owner: str) -> float | None:
@@ -70,7 +84,7 @@ class Liveness:
         row = database.fetch_first(
             "SELECT beat, until_wall, until_mono FROM workers WHERE owner = ?", (owner,)
         )
-        return None if row is None else self._judge_beat(owner, row)
+        return None if row is None or not _is_sound((owner, *row)) else self._judge_beat(owner, row)
 
     def _judge_beat(self, owner: str, beat: Beat) -> float | None:
         other = Owner.parse(owner)

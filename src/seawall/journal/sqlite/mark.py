@@ -7,22 +7,23 @@ that is not noticed.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
+import apsw
 import msgspec
 
 from seawall.core.clock import Clock
+from seawall.journal.protocol import Head
 from seawall.journal.sqlite.database import Database
 
 
-class Head(msgspec.Struct, frozen=True):
-    """A batch that was durable, and the journal that it belongs to, by its genesis."""
-
-    genesis: str
-    batch: int
-    hash: str
-    at: float
+def read_head(database: Database, at: float) -> Head:
+    """Returns the newest batch of the journal."""
+    genesis = database.fetch_value("SELECT value FROM meta WHERE key = 'genesis'")
+    batch, hash_ = database.fetch_one("SELECT id, hash FROM batches ORDER BY id DESC LIMIT 1")
+    return Head(genesis=genesis.hex(), batch=batch, hash=hash_.hex(), at=at)
 
 
 class Mark:
@@ -37,6 +38,8 @@ class Mark:
         self._marked = -1
         self._head = -1
         self._ahead_since: float | None = None
+        self.is_absent = False
+        """True if there was no mark when the journal was opened, so that a lost tail can't be noticed."""
 
     def follow(self, head: int) -> None:
         """Notes that the file has reached batch `head`."""
@@ -72,16 +75,24 @@ class Mark:
             return None
         return msgspec.json.decode(data, type=Head)
 
+    def note_absence(self, database: Database, *, new: bool) -> None:
+        """Writes the mark of a new journal; notes if that of an older one is gone."""
+        if self.path.exists():
+            return
+        if new:
+            with contextlib.suppress(OSError, apsw.Error):  # the writer tries again, and logs why
+                self.write(database)
+        self.is_absent = not new and database.fetch_value("SELECT max(id) FROM batches") != 0
+
     def write(self, database: Database) -> None:
         """Writes the newest batch to the file."""
         database.run("BEGIN IMMEDIATE")
         try:
-            batch, hash_ = database.fetch_one("SELECT id, hash FROM batches ORDER BY id DESC LIMIT 1")
-            head = Head(self._genesis, batch, hash_.hex(), self._clock.wall_s())
+            head = read_head(database, self._clock.wall_s())
             self._replace(msgspec.json.encode(head))
         finally:
             database.run("ROLLBACK")
-        self._marked = self._head = batch
+        self._marked = self._head = head.batch
         self._ahead_since = None
 
     def _replace(self, data: bytes) -> None:
@@ -109,10 +120,12 @@ class Mark:
             return (
                 f"its high-water mark {self.path} belongs to another journal (genesis {mark.genesis[:12]}…)"
             )
-        head = database.fetch_value("SELECT max(id) FROM batches")
-        if head < mark.batch:
+        head = database.fetch_value("SELECT id FROM batches ORDER BY id DESC LIMIT 1")
+        if not isinstance(head, int) or head < mark.batch:
             return f"it ends at batch {head}, but its high-water mark remembers batch {mark.batch}"
         row = database.fetch_value("SELECT hash FROM batches WHERE id = ?", (mark.batch,))
+        if row is not None and not isinstance(row, bytes):
+            return f"its batch {mark.batch} has no hash, its mark remembers {mark.hash[:12]}…"
         if row is not None and row.hex() != mark.hash:
             return f"its batch {mark.batch} has hash {row.hex()[:12]}…, its mark remembers {mark.hash[:12]}…"
         return None

@@ -11,7 +11,7 @@ import msgspec
 from seawall.core.errors import Fenced, Misused, Refused, SeawallBug
 from seawall.core.events import RunStarted
 from seawall.journal.protocol import NOTHING, Booking, Cap, Command, Lease, Setting, Spend, Summary
-from seawall.journal.sqlite.schema import Box
+from seawall.journal.sqlite.records import Box
 from seawall.journal.sqlite.shared import ChangeFunction
 from seawall.journal.sqlite.transaction import StoredRun, Transaction
 
@@ -133,8 +133,7 @@ class AppendOp(_Pending):
         if self.booked:
             tx.accounts.book(state.tenant, self.booked)  # books all of it, or raises
         if self.n:
-            tx.add_entry(state.rk, run, Box.LOG, state.next_seq, self.n, self.data)
-            state.next_seq += self.n
+            tx.add_run_entry(state, Box.LOG, self.n, self.data)
         if self.bodies:
             tx.add_bodies(state.tenant, self.bodies)
         if self.waiting is not None:
@@ -199,8 +198,7 @@ class CreateOp(_Pending):
         if self.booked:
             tx.accounts.book(tx.ensure_tenant_id(started.tenant), self.booked)
         state = tx.add_run(started, tx.owner if self.take else None)
-        tx.add_entry(state.rk, started.run, Box.LOG, 0, self.n, self.data)
-        state.next_seq = self.n
+        tx.add_run_entry(state, Box.LOG, self.n, self.data)
         tx.add_bodies(state.tenant, self.bodies)
         if request is not None:
             tx.requests[request] = started.run
@@ -297,8 +295,7 @@ class SendOp(_Pending):
             raise Misused(f"run {self.name} has ended; it accepts no {self.command.kind!r} command")
         self.result = state.next_inbox
         tx.add_bodies(state.tenant, self.bodies)
-        tx.add_entry(state.rk, self.name, Box.INBOX, state.next_inbox, 1, encode([self.command]))
-        state.next_inbox += 1
+        tx.add_run_entry(state, Box.INBOX, 1, encode([self.command]))
 
 
 class SetOp(_Pending):
@@ -318,17 +315,18 @@ class SetOp(_Pending):
 class ChangeOp(_Pending):
     """Changes a shared record."""
 
-    __slots__ = ("change", "key")
+    __slots__ = ("change", "held", "key")
 
-    def __init__(self, key: bytes, change: ChangeFunction) -> None:
+    def __init__(self, key: bytes, change: ChangeFunction, held: bool) -> None:
         super().__init__()
+        self.held = held
         self.key = key
         self.change = change
 
     def plan(self, tx: Transaction) -> None:
         """See `Op.plan`. What the caller's function raises fails this operation only."""
         try:
-            self.result = tx.shared.change(self.key, self._apply_change)
+            self.result = tx.shared.change(self.key, self._apply_change, self.held)
         except _CallerError as raised:
             error = raised.error
             self.error: Why | None = lambda: error

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import NamedTuple, NoReturn, TypeVar
 
 import msgspec
 
 from seawall.core.canonical import Ref
-from seawall.core.errors import Misused
+from seawall.core.errors import JournalDamaged, Misused
 from seawall.core.events import Event
 from seawall.journal import guard_names
 from seawall.journal.protocol import Command, InboxItem, RunRow, Setting, SettingKind, Summary
+from seawall.journal.sqlite.chain import LEAF_PREFIX_BYTES, leaf_of
 from seawall.journal.sqlite.database import Database, Row
-from seawall.journal.sqlite.records import GuardMode
-from seawall.journal.sqlite.schema import Box, translate_errors
+from seawall.journal.sqlite.records import Box, GuardMode
+from seawall.journal.sqlite.row_sum import RUN, check_row, check_tenant_row
+from seawall.journal.sqlite.schema import translate_errors
 
 T = TypeVar("T")
 
@@ -28,12 +31,15 @@ _settings: msgspec.json.Decoder[list[Setting]] = msgspec.json.Decoder(list[Setti
 _modes: msgspec.json.Decoder[list[GuardMode]] = msgspec.json.Decoder(list[GuardMode])
 _summary: msgspec.json.Decoder[Summary] = msgspec.json.Decoder(Summary)
 
-_ROW = """
-SELECT r.run, t.name, r.session, r.team, r.app, r.started_at, r.ended_at, r.waiting, r.owner, r.epoch,
-    r.summary,
-    CASE WHEN r.pruned THEN 0 ELSE coalesce(
-        (SELECT seq + n FROM entries e WHERE e.rk = r.rk AND box = 0 ORDER BY seq DESC LIMIT 1), 0) END
-FROM runs r JOIN tenants t ON t.id = r.tenant
+_ROW = (
+    "SELECT t.name, t.leaf, r.events, r.leaf, {} FROM runs r LEFT JOIN tenants t ON t.id = r.tenant ".format(
+        ", ".join(f"r.{name}" for name in RUN.split(", "))
+    )
+)
+
+_LOST = """
+SELECT wanted.value FROM json_each(?) AS wanted WHERE NOT EXISTS (SELECT 1 FROM bodies b
+    WHERE b.tenant = (SELECT id FROM tenants WHERE name = ?) AND b.hash = unhex(wanted.value))
 """
 
 Alive = Callable[[str], bool]
@@ -87,36 +93,94 @@ class Readers:
         self._open.clear()
 
 
-def _find_key(database: Database, run: str) -> int:
-    key = database.fetch_value("SELECT rk FROM runs WHERE run = ?", (run,))
-    if key is None:
+class _KnownRun(NamedTuple):
+    rk: int
+    run: str
+    pruned: bool
+    events: int
+    commands: int
+
+
+_NOT_A_RUN = _KnownRun(0, "", False, 0, 0)
+"""The journal itself, whose entries are counted nowhere."""
+
+
+def _find_run(database: Database, run: str) -> _KnownRun:
+    """Raises `Misused` for an unknown run, `JournalDamaged` for one whose row is not what was written."""
+    row = database.fetch_first(f"SELECT events, commands, leaf, {RUN} FROM runs WHERE run = ?", (run,))
+    if row is None:
         raise Misused(f"run {run} is not in the journal")
-    return key
+    events, commands, leaf, *values = row
+    try:
+        check_row("runs", values, leaf)
+    except JournalDamaged as error:
+        raise JournalDamaged(f"run {run}: {error}") from None
+    if values[1] != run:
+        raise JournalDamaged(f"run {run}: the index of table runs leads to the row of {values[1]}")
+    return _KnownRun(values[0], run, bool(values[-1]), events, commands)
 
 
-def _read_entries(database: Database, rk: int, box: Box, after: int) -> list[tuple[int, bytes]]:
-    # An entry holds several numbers: start at the entry that `after + 1` is in; the caller cuts what is before it.
-    return database.fetch_all(
-        "SELECT seq, data FROM entries WHERE rk = ?1 AND box = ?2 AND data IS NOT NULL AND seq >= coalesce("
+def _find_key(database: Database, run: str) -> int:
+    return _find_run(database, run).rk
+
+
+def _read_entries(database: Database, of: _KnownRun, box: Box, after: int) -> list[tuple[int, int, bytes]]:
+    """Returns seq, n and data of the entries from the one that holds `after + 1`; the caller cuts what is before it.
+
+    An index that lacks an entry would make a run shorter, and a recorded step would be made again. So all entries
+    must be there, as they were written, up to the number that the run's row says. Raises `JournalDamaged`, with the
+    first place where that is not so.
+    """
+    rows = database.fetch_all(
+        "SELECT seq, n, data, leaf FROM entries WHERE rk = ?1 AND box = ?2 AND seq >= coalesce("
         "(SELECT seq FROM entries WHERE rk = ?1 AND box = ?2 AND seq <= ?3 ORDER BY seq DESC LIMIT 1), 0) "
         "ORDER BY seq",
-        (rk, int(box), after + 1),
+        (of.rk, int(box), after + 1),
+    )
+    if of.pruned and all(row[2] is None for row in rows):
+        return []
+    expected = rows[0][0] if rows and after >= 0 and rows[0][0] <= after + 1 else 0
+    entries: list[tuple[int, int, bytes]] = []
+    for seq, n, data, leaf in rows:
+        if seq != expected:
+            _raise_damaged(of, box, expected, "is missing")
+        if data is None or leaf_of(of.run, box, seq, n, data)[:LEAF_PREFIX_BYTES] != leaf:
+            _raise_damaged(of, box, seq, "is not what was written")
+        entries.append((seq, n, data))
+        expected += n
+    count = {Box.LOG: of.events, Box.INBOX: of.commands}.get(box)
+    if count is not None and expected != count:
+        _raise_damaged(
+            of, box, min(expected, count), f"is missing, or the run's row is wrong: it says {count}"
+        )
+    return entries
+
+
+def _raise_damaged(of: _KnownRun, box: Box, seq: int, what: str) -> NoReturn:
+    kind = {Box.LOG: "event", Box.INBOX: "command"}.get(box, f"record of box {int(box)},")
+    where = f"run {of.run}: " if of.run else ""
+    raise JournalDamaged(
+        f"{where}{kind} {seq} {what}. Nothing is done with it: check the journal with `seawall verify`, "
+        f"and restore a copy"
     )
 
 
 def read_events(database: Database, run: str, after: int) -> list[Event]:
     """Returns the run's events with seq > `after`."""
+    of = _find_run(database, run)
     found: list[Event] = []
-    for seq, data in _read_entries(database, _find_key(database, run), Box.LOG, after):
+    for seq, n, data in _read_entries(database, of, Box.LOG, after):
         part = _events.decode(data)
+        if len(part) != n:
+            _raise_damaged(of, Box.LOG, seq, f"begins {len(part)} events, and its entry says {n}")
         found.extend(part[max(0, after + 1 - seq) :])
     return guard_names.from_recorded(found)
 
 
 def read_inbox(database: Database, run: str, after: int) -> list[InboxItem]:
     """Returns the run's commands with number > `after`."""
-    chunks = _read_entries(database, _find_key(database, run), Box.INBOX, after)
-    return [InboxItem(run, seq, _commands.decode(data)[0]) for seq, data in chunks if seq > after]
+    chunks = _read_entries(database, _find_run(database, run), Box.INBOX, after)
+    return [InboxItem(run, seq, _commands.decode(data)[0]) for seq, _, data in chunks if seq > after]
 
 
 def read_commands(database: Database, after: int) -> tuple[int, list[InboxItem]]:
@@ -125,37 +189,56 @@ def read_commands(database: Database, after: int) -> tuple[int, list[InboxItem]]
         rows = database.fetch_all("SELECT coalesce(max(id), 0) FROM entries WHERE box = 1", ())
         return rows[0][0], []
     rows = database.fetch_all(
-        "SELECT e.id, r.run, e.seq, e.data FROM entries e JOIN runs r ON r.rk = e.rk "
+        "SELECT e.id, r.run, e.seq, e.data, e.leaf FROM entries e JOIN runs r ON r.rk = e.rk "
         "WHERE e.box = 1 AND e.id > ? AND e.data IS NOT NULL ORDER BY e.id",
         (after,),
     )
-    items = [InboxItem(run, seq, _commands.decode(data)[0]) for _, run, seq, data in rows]
+    items: list[InboxItem] = []
+    for _, run, seq, data, leaf in rows:
+        if leaf_of(run, Box.INBOX, seq, 1, data)[:LEAF_PREFIX_BYTES] != leaf:
+            raise JournalDamaged(f"run {run}: command {seq} is not what was written")
+        items.append(InboxItem(run, seq, _commands.decode(data)[0]))
     return (rows[-1][0] if rows else after), items
 
 
 def read_settings(database: Database) -> dict[tuple[SettingKind, str], Setting]:
     """Returns the newest setting of each kind and name."""
     all_: list[Setting] = [
-        _modes.decode(data)[0].to_setting() for _, data in _read_entries(database, 0, Box.GUARDS, -1)
+        _modes.decode(data)[0].to_setting()
+        for _, _, data in _read_entries(database, _NOT_A_RUN, Box.GUARDS, -1)
     ]
-    all_ += [_settings.decode(data)[0] for _, data in _read_entries(database, 0, Box.SETTINGS, -1)]
+    all_ += [
+        _settings.decode(data)[0] for _, _, data in _read_entries(database, _NOT_A_RUN, Box.SETTINGS, -1)
+    ]
     known = map(guard_names.from_recorded_name, all_)
     return {(setting.kind, setting.name): setting for setting in known}
 
 
-def read_bodies(database: Database, tenant: str, refs: Sequence[Ref]) -> dict[Ref, bytes]:
-    """Returns the bodies that are stored."""
+def read_bodies(database: Database, tenant: str, refs: Sequence[Ref], or_erased: bool) -> dict[Ref, bytes]:
+    """Returns the bodies that are stored; with `or_erased` the others must have been erased."""
     rows = database.fetch_all(
-        "SELECT lower(hex(b.hash)), b.data FROM json_each(?) AS wanted JOIN bodies b "
+        "SELECT b.hash, b.data FROM json_each(?) AS wanted JOIN bodies b "
         "ON b.tenant = (SELECT id FROM tenants WHERE name = ?) AND b.hash = unhex(wanted.value) "
         "WHERE b.data IS NOT NULL",
         (json.dumps(list(refs)), tenant),
     )
-    return {Ref(ref): data for ref, data in rows}
+    for hash_, data in rows:
+        if hashlib.sha256(data).digest() != hash_:
+            raise JournalDamaged(f"body {hash_.hex()} of tenant {tenant!r} is not what its hash says")
+    found = {Ref(hash_.hex()): data for hash_, data in rows}
+    if or_erased and (absent := [ref for ref in refs if ref not in found]):
+        lost = database.fetch_first(_LOST, (json.dumps(absent), tenant))
+        if lost is not None:
+            raise JournalDamaged(f"body {lost[0]} of tenant {tenant!r} is missing, and was not erased")
+    return found
 
 
 def _to_row(row: Row, alive: Alive) -> RunRow:
-    run, tenant, session, team, app, started_at, ended_at, waiting, owner, epoch, summary, events_ = row
+    name, tenant_leaf, events_, leaf, *values = row
+    check_row("runs", values, leaf)
+    _, run, key, session, team, app, _, started_at, *values = values
+    ended_at, waiting, owner, epoch, _, summary, pruned = values
+    tenant = check_tenant_row(key, name, tenant_leaf)
     if ended_at is not None:
         state = "ended"
     elif waiting:
@@ -176,7 +259,7 @@ def _to_row(row: Row, alive: Alive) -> RunRow:
         owner=owner,
         epoch=epoch,
         summary=None if summary is None else guard_names.from_recorded_name(_summary.decode(summary)),
-        events=events_,
+        events=0 if pruned else events_,
     )
 
 

@@ -1,7 +1,8 @@
-"""The records in the chain that are not events of runs: the journal writes them itself."""
+"""What the chain holds, and the records in it that are not events of runs: the journal writes them itself."""
 
 from __future__ import annotations
 
+import enum
 from typing import Literal
 
 import msgspec
@@ -9,6 +10,17 @@ import msgspec
 from seawall.journal.protocol import Setting, Summary
 
 _summary: msgspec.json.Decoder[Summary] = msgspec.json.Decoder(Summary)
+
+
+class Box(enum.IntEnum):
+    """The sequences that the entries of one `rk` belong to."""
+
+    LOG = 0  # the run's events
+    INBOX = 1  # commands to the run
+    GUARDS = 2  # guards' modes as schema 1 wrote them (rk 0): still read, never written any more
+    NOTES = 3  # what was pruned and erased (rk 0)
+    END = 4  # the run's row when it ended; never pruned
+    SETTINGS = 5  # live settings (rk 0)
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -29,12 +41,16 @@ class Note(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A record that something was removed from the journal on purpose."""
 
     what: str
-    """`pruned` or `erased`."""
+    """`pruned`, `collapsed` or `erased`; `held` for what was erased before the chain held what is erased."""
     at: float
     tenant: str | None = None
     runs: int = 0
     events: int = 0
     bodies: int = 0
+    refs: tuple[str, ...] = ()
+    """The bodies that were erased."""
+    collapsed: tuple[tuple[int, int, str], ...] = ()
+    """Of each row that stands for batches which were pruned: the first and the last of them, and the hash before them."""
 
 
 class GuardMode(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,8 +21,8 @@ from seawall.core.canonical import Ref
 from seawall.journal.protocol import Pruned
 from seawall.journal.sqlite.chain import leaf_of
 from seawall.journal.sqlite.database import Database
-from seawall.journal.sqlite.records import Note
-from seawall.journal.sqlite.schema import MEMORY, Box
+from seawall.journal.sqlite.records import Box, Note
+from seawall.journal.sqlite.schema import MEMORY
 from seawall.journal.sqlite.transaction import Transaction
 
 T = TypeVar("T")
@@ -257,7 +257,7 @@ def _prune_chunk(tx: Transaction, plan: _Plan, number: int) -> tuple[int, int, i
     database.run_many(
         "UPDATE entries SET data = NULL, leaf = ? WHERE id = ?", [(leaf_of(*row[1:]), row[0]) for row in rows]
     )
-    database.run("UPDATE runs SET pruned = 1 WHERE rk IN (SELECT value FROM json_each(?))", (keys,))
+    tx.replace_runs(plan.chunks[number], pruned=1)
     bodies = plan.list_bodies(number)
     database.run_many(
         "DELETE FROM bodies WHERE tenant = ? AND hash = ?", [(plan.tenant, hash_) for hash_, _ in bodies]
@@ -301,16 +301,19 @@ def _collapse(tx: Transaction, after: int) -> int:
     prev, start = database.fetch_one(
         "SELECT hash, last_entry FROM batches WHERE id < ? ORDER BY id DESC LIMIT 1", (rows[0][0],)
     )
+    collapsed: list[tuple[int, int, str]] = []
     empty: list[tuple[Any, ...]] = []
     for row in [*rows, None]:
         if row is not None and not row[5]:
             empty.append(row)
             continue
         if empty and (len(empty) > 1 or empty[0][1] > start) and not (len(empty) == 1 and empty[0][3]):
-            _replace(database, empty, prev, start)
-            _bump_generation(tx)
+            collapsed.append(_replace(database, empty, prev, start))
         if row is not None:
             empty, prev, start = [], row[2], row[1]
+    if collapsed:  # a row that no note names stands for batches that somebody else removed
+        _bump_generation(tx)
+        tx.add_own_entry(Box.NOTES, _encode([Note(what="collapsed", at=tx.now, collapsed=tuple(collapsed))]))
     # A run of empty batches at the end may continue in the next chunk: that chunk begins with its collapsed row.
     last = rows[-1][0]
     return last if empty and len(rows) == BATCHES and len(empty) < BATCHES else last + 1
@@ -322,12 +325,16 @@ def _bump_generation(tx: Transaction) -> None:
     tx.wrote = True
 
 
-def _replace(database: Database, empty: Sequence[tuple[Any, ...]], prev: bytes, start: int) -> None:
+def _replace(
+    database: Database, empty: Sequence[tuple[Any, ...]], prev: bytes, start: int
+) -> tuple[int, int, str]:
+    """Makes one row of several; returns the first and the last batch in it, and the hash before them."""
     first, last = empty[0], empty[-1]
     since = first[0] if first[3] is None else first[3]
     database.run("DELETE FROM batches WHERE id >= ? AND id < ?", (first[0], last[0]))
     database.run("UPDATE batches SET since = ?, prev = ? WHERE id = ?", (since, prev, last[0]))
     database.run("DELETE FROM entries WHERE id > ? AND id <= ?", (start, last[1]))
+    return since, last[0], prev.hex()
 
 
 def _vacuum(database: Database) -> bool:
@@ -373,12 +380,15 @@ def _erase_all(tx: Transaction, tenant: str) -> int:
 
 
 def _erase(tx: Transaction, tenant: str, refs: Sequence[Ref]) -> int:
-    tx.database.run(
-        "UPDATE bodies SET data = NULL WHERE data IS NOT NULL AND tenant = "
+    rows = tx.database.fetch_all(
+        "SELECT id, lower(hex(hash)) FROM bodies WHERE data IS NOT NULL AND tenant = "
         "(SELECT id FROM tenants WHERE name = ?) AND hash IN (SELECT unhex(value) FROM json_each(?))",
         (tenant, json.dumps(list(refs))),
     )
-    count = tx.database.changes
-    if count:
-        tx.add_own_entry(Box.NOTES, _encode([Note(what="erased", at=tx.now, tenant=tenant, bodies=count)]))
-    return count
+    if rows:
+        tx.database.run_many("UPDATE bodies SET data = NULL WHERE id = ?", [row[:1] for row in rows])
+        note = Note(
+            what="erased", at=tx.now, tenant=tenant, bodies=len(rows), refs=tuple(row[1] for row in rows)
+        )
+        tx.add_own_entry(Box.NOTES, _encode([note]))
+    return len(rows)

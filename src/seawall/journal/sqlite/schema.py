@@ -3,49 +3,48 @@
 Tables (all content is in `entries` and `bodies`; `runs` is an index that a fold can make again):
 
 - `runs`: one row for each run. `rk` is its short key; rk 0 stands for the journal itself.
-- `entries`: one row for each append. `box` is the sequence that it belongs to (see `Box`), `seq` its first
+- `entries`: one row for each append. `box` is the sequence that it belongs to (see `records.Box`), `seq` its first
   number there, `n` how many events it holds, `data` the events as a JSON array, `leaf` the first bytes of
   its hash. A pruned entry has no data, but its whole hash.
 - `bodies`: contents by tenant and SHA-256. An erased body has no data.
 - `batches`: one row for each commit: the last entry in it and the hash over everything so far. A collapsed row
-  stands for batches `since`..`id`, all pruned, and holds the hash `prev` of the batch before them.
-- `workers`: heartbeats.
+  stands for batches `since`..`id`, all pruned, and holds the hash `prev` of the batch before them. `state` is the sum
+  of all held rows in the newest batch, and its hash in the others; `mac` signs the batch. A note names each collapse.
+- `workers`: heartbeats. They are advice.
 
-Beside the chain, from schema 2 on (`verify` does not read them, `prune` does not change them):
+From schema 2 on (`prune` does not change them):
 
-- `shared`: values that all processes agree on, by key. They are advice: losing them costs time and nothing else.
+- `shared`: values that all processes agree on, by key. Those without a `leaf` are advice: losing them costs time and
+  nothing else.
 - `accounts`: what a tenant has spent and reserved on a day; day `*` stands for all days, tenant -1 for all
   tenants. Money is decimal text.
+
+From schema 3 on the chain also holds the rows that are changed in place (see `row_sum.py`): `leaf` is the first bytes
+of such a row's digest. `runs.events` and `runs.commands` count a run's events and the commands to it, so that an index
+that has lost an entry does not pass for a shorter run.
 """
 
 from __future__ import annotations
 
-import enum
 import os
+import struct
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 import apsw
+import msgspec
 
-from seawall.core.errors import Broken, JournalFailed, JournalFull, Misused
+from seawall.core.errors import Broken, JournalDamaged, JournalFailed, JournalFull, Misused
 from seawall.journal.sqlite.database import Database
+from seawall.journal.sqlite.holding import hold_all_rows, hold_older_journal
 from seawall.journal.sqlite.options import SqliteOptions
 
 APPLICATION_ID = 0x5EA3A11
-VERSION = 2
+VERSION = 3
+HOLDS_ROWS = 3
+"""The first schema whose chain holds the rows that are changed in place."""
 MEMORY = ":memory:"
-
-
-class Box(enum.IntEnum):
-    """The sequences that the entries of one `rk` belong to."""
-
-    LOG = 0  # the run's events
-    INBOX = 1  # commands to the run
-    GUARDS = 2  # guards' modes as schema 1 wrote them (rk 0): still read, never written any more
-    NOTES = 3  # what was pruned and erased (rk 0)
-    END = 4  # the run's row when it ended; never pruned
-    SETTINGS = 5  # live settings (rk 0)
 
 
 _CHAIN = """
@@ -112,8 +111,33 @@ CREATE TABLE accounts(
     PRIMARY KEY (tenant, day)
 ) WITHOUT ROWID;
 """
-MIGRATIONS = (_CHAIN, _BESIDE)
+_HELD = """
+ALTER TABLE runs ADD COLUMN events INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE runs ADD COLUMN commands INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE runs ADD COLUMN leaf BLOB;
+ALTER TABLE accounts ADD COLUMN leaf BLOB;
+ALTER TABLE tenants ADD COLUMN leaf BLOB;
+ALTER TABLE shared ADD COLUMN leaf BLOB;
+ALTER TABLE batches ADD COLUMN state BLOB;
+ALTER TABLE batches ADD COLUMN mac BLOB;
+CREATE TRIGGER batches_have_state BEFORE INSERT ON batches WHEN new.state IS NULL BEGIN
+    SELECT RAISE(ABORT, 'a newer seawall has migrated this journal: end the process of the older one');
+END;
+"""
+MIGRATIONS = (_CHAIN, _BESIDE, _HELD)
 """The statements that lead from each schema to the next one."""
+
+
+MISREAD = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+    msgspec.MsgspecError,
+    struct.error,
+)
+"""What code raises that reads a row of other types, lengths or encodings than were written."""
 
 
 @contextmanager
@@ -133,6 +157,12 @@ def translate_errors(path: str) -> Generator[None]:
         raise Misused(_explain_open_failure(path) or f"journal {path} can't be opened: {error}") from None
     except (apsw.IOError, apsw.CorruptError) as error:
         raise JournalFailed(f"journal {path}: {error}") from error
+    except apsw.Error as error:  # a table or column is gone, or a page is of another kind
+        raise JournalDamaged(f"journal {path} is damaged: {error}") from error
+    except MISREAD as error:
+        raise JournalDamaged(
+            f"journal {path} holds what was never written: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _explain_open_failure(path: str) -> str | None:
@@ -188,9 +218,12 @@ def prepare(database: Database, path: str, options: SqliteOptions, genesis: byte
             database.run(step)
         if version == 0:
             database.run("INSERT INTO meta VALUES ('genesis', ?), ('ground', 0)", (genesis,))
-            database.run("INSERT INTO batches(id, last_entry, at, hash) VALUES (0, 0, ?, ?)", (at, genesis))
-            database.run("INSERT INTO tenants VALUES (0, '')")
+            database.run("INSERT INTO tenants(id, name) VALUES (0, '')")
+            state = hold_all_rows(database)
+            database.run("INSERT INTO batches VALUES (0, 0, ?, ?, NULL, NULL, ?, NULL)", (at, genesis, state))
             database.run_pragma("application_id", APPLICATION_ID)
+        elif version < HOLDS_ROWS:
+            hold_older_journal(database, at)
         if version < VERSION:
             database.run_pragma("user_version", VERSION)
         database.run("COMMIT")

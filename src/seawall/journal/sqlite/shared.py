@@ -1,4 +1,4 @@
-"""Shared records: small values beside the chain that all processes agree on.
+"""Shared records: small values that all processes agree on. The chain holds those that decide something.
 
 A commit reads the records that it changes inside its transaction. Nothing is kept from commit to commit, because
 another process may change a record in between.
@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from seawall.core.errors import Misused
-from seawall.journal.sqlite.database import Database
+from seawall.journal.sqlite.database import Database, Row
+from seawall.journal.sqlite.row_sum import LEAF_BYTES, RowSum, check_row, digest_row
 
 KEY_BYTES = 512
 """Room for a kind and the name of a tool, a model or a tenant."""
@@ -47,48 +48,82 @@ def check_value(key: bytes, value: object) -> None:
 class SharedRecords:
     """The records that a commit changes. Nothing is kept from commit to commit."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, total: RowSum) -> None:
         self._database = database
+        self._sum = total
         self._changed: dict[bytes, bytes | None] = {}
+        self._held: set[bytes] = set()
+        self._digests: dict[bytes, bytes] = {}
+        """The digests of the held rows that are in the file, of those that this commit changes."""
 
     def clear(self) -> None:
         """Forgets all records."""
         self._changed.clear()
+        self._held.clear()
+        self._digests.clear()
 
     @property
     def changed(self) -> bool:
         """True if there are records to write."""
         return bool(self._changed)
 
-    def change(self, key: bytes, change: ChangeFunction) -> bytes | None:
+    def change(self, key: bytes, change: ChangeFunction, held: bool) -> bytes | None:
         """Applies `change` to the record and returns the new value. If `change` raises, nothing changes."""
         if key in self._changed:
             old = self._changed[key]
         else:
-            old = self._database.fetch_value("SELECT value FROM shared WHERE key = ?", (key,))
+            old = self._load(key)
         new = change(old)
         check_value(key, new)
-        if new != old:
+        if new != old or held != (key in self._held or key in self._digests):
             self._changed[key] = new
+            (self._held.add if held else self._held.discard)(key)
         return new
 
-    def write(self) -> None:
-        """Writes the records that have changed."""
-        put = [(key, value) for key, value in self._changed.items() if value is not None]
-        deleted = [(key,) for key, value in self._changed.items() if value is None]
+    def _load(self, key: bytes) -> bytes | None:
+        row = self._database.fetch_first("SELECT leaf, key, value FROM shared WHERE key = ?", (key,))
+        if row is None:
+            return None
+        if row[0] is not None:
+            self._digests[key] = check_row("shared", row[1:], row[0])
+        return row[2]
+
+    def write(self) -> bool:
+        """Writes the records that have changed; returns True if the chain holds, or held, one of them."""
+        put: list[Row] = []
+        holds = False
+        for key, value in self._changed.items():
+            if key in self._digests:
+                holds = True
+                self._sum.remove(self._digests[key])
+            if value is None:
+                continue
+            leaf = None
+            if key in self._held:
+                holds = True
+                digest = digest_row("shared", (key, value))
+                self._sum.add(digest)
+                leaf = digest[:LEAF_BYTES]
+            put.append((key, value, leaf))
         if put:
-            self._database.run_many("INSERT OR REPLACE INTO shared(key, value) VALUES (?, ?)", put)
+            self._database.run_many("INSERT OR REPLACE INTO shared(key, value, leaf) VALUES (?, ?, ?)", put)
+        deleted = [(key,) for key, value in self._changed.items() if value is None]
         if deleted:
             self._database.run_many("DELETE FROM shared WHERE key = ?", deleted)
+        return holds
 
 
 def read_shared(database: Database, prefix: str) -> dict[str, bytes]:
     """Returns the records whose keys begin with `prefix`."""
     if not prefix:
-        rows = database.fetch_all("SELECT key, value FROM shared ORDER BY key")
+        rows = database.fetch_all("SELECT leaf, key, value FROM shared ORDER BY key")
     else:  # no byte of UTF-8 is 0xff
         first = encode_key(prefix)
         rows = database.fetch_all(
-            "SELECT key, value FROM shared WHERE key >= ? AND key < ? ORDER BY key", (first, first + b"\xff")
+            "SELECT leaf, key, value FROM shared WHERE key >= ? AND key < ? ORDER BY key",
+            (first, first + b"\xff"),
         )
-    return {bytes(key).decode(): value for key, value in rows}
+    for leaf, *row in rows:
+        if leaf is not None:
+            check_row("shared", row, leaf)
+    return {bytes(key).decode(): value for _, key, value in rows}

@@ -7,34 +7,42 @@ written. Each commit adds a batch, so it is valid while the file's newest batch 
 from __future__ import annotations
 
 import json
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 import msgspec
 
 from seawall.core.clock import Clock
-from seawall.core.errors import JournalFailed, Misused
+from seawall.core.errors import JournalDamaged, JournalFailed, Misused
 from seawall.core.events import RunStarted
 from seawall.journal.protocol import Summary
 from seawall.journal.sqlite.accounts import AccountRows
-from seawall.journal.sqlite.chain import LEAF_PREFIX_BYTES, hash_batch, leaf_of
+from seawall.journal.sqlite.chain import HASH_BYTES, LEAF_PREFIX_BYTES, hash_batch, leaf_of
 from seawall.journal.sqlite.database import Database, Row
 from seawall.journal.sqlite.liveness import Liveness
-from seawall.journal.sqlite.records import Ending
-from seawall.journal.sqlite.schema import Box
+from seawall.journal.sqlite.records import Box, Ending
+from seawall.journal.sqlite.row_sum import (
+    LEAF_BYTES,
+    RUN,
+    SUM_BYTES,
+    RowSum,
+    check_row,
+    check_tenant_row,
+    digest_row,
+    shorten,
+)
 from seawall.journal.sqlite.shared import SharedRecords
+from seawall.journal.sqlite.signing import KEY_VARIABLE, Signer
 
+_log = logging.getLogger("seawall.journal")
 _encode = msgspec.json.Encoder().encode
 
 RUNS_KEPT = 20_000
 """States of unended runs that are kept in memory: more than can be in flight, about 10 MB."""
 
-_LOAD = """
-SELECT rk, run, tenant, epoch, owner, waiting, ended_at IS NOT NULL,
-    coalesce((SELECT seq + n FROM entries e WHERE e.rk = r.rk AND box = 0 ORDER BY seq DESC LIMIT 1), 0),
-    coalesce((SELECT seq + n FROM entries e WHERE e.rk = r.rk AND box = 1 ORDER BY seq DESC LIMIT 1), 0)
-FROM runs r WHERE run IN (SELECT value FROM json_each(?))
-"""
+_LOAD = f"SELECT events, commands, leaf, {RUN} FROM runs WHERE run IN (SELECT value FROM json_each(?))"
+_OWN = "SELECT run FROM runs WHERE ended_at IS NULL AND owner = ?"
 _REQUESTS = """
 SELECT t.name, r.request_id, r.run FROM json_each(?) AS wanted
 JOIN tenants t ON t.name = wanted.value ->> 0
@@ -44,46 +52,132 @@ _BODIES = """
 INSERT INTO bodies(tenant, hash, data) VALUES (?, ?, ?)
 ON CONFLICT(tenant, hash) DO UPDATE SET data = excluded.data WHERE data IS NULL
 """
+_NEWEST = "SELECT id, last_entry, hash, state, mac FROM batches ORDER BY id DESC LIMIT 1"
+_BATCH = "INSERT INTO batches(id, last_entry, at, hash, state, mac) VALUES (?, ?, ?, ?, ?, ?)"
+_SHORTEN = "UPDATE batches SET state = ? WHERE id = ?"
 _ENTRIES = "INSERT INTO entries(id, rk, box, seq, n, data, leaf) VALUES (?, ?, ?, ?, ?, ?, ?)"
-_NEW_RUNS = """
-INSERT INTO runs(rk, run, tenant, session, team, app, request_id, started_at, owner, epoch)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
-_ROW = "SELECT session, team, app, request_id, started_at FROM runs WHERE rk = ?"
-_RUNS = "UPDATE runs SET owner = ?, epoch = ?, waiting = ? WHERE rk = ?"
-_ENDS = "UPDATE runs SET ended_at = ?, status = ?, summary = ? WHERE rk = ?"
+_NEW_RUNS = f"INSERT INTO runs({RUN}, leaf, events, commands) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_RUNS = "UPDATE runs SET owner = ?, epoch = ?, waiting = ?, leaf = ? WHERE rk = ?"
+_ENDS = "UPDATE runs SET owner = ?, epoch = ?, waiting = ?, leaf = ?, ended_at = ?, status = ?, summary = ? WHERE rk = ?"
+_COUNTS = "UPDATE runs SET events = ?, commands = ? WHERE rk = ?"
+
+
+def check_newest(row: Row | None, signer: Signer | None) -> Row:
+    """Returns the newest batch. Raises `JournalDamaged` if it can't be continued, `Misused` without the right key."""
+    if row is None:
+        raise JournalDamaged("the table batches is empty")
+    number, last_entry, hash_, state, mac = row
+    if not isinstance(number, int) or not isinstance(last_entry, int):
+        raise JournalDamaged(f"the newest batch, {number!r}, has the last entry {last_entry!r}")
+    if not isinstance(hash_, bytes) or not isinstance(state, bytes):
+        raise JournalDamaged(f"the newest batch, {number}, has no hash or no sum of rows")
+    if len(hash_) != HASH_BYTES or len(state) != SUM_BYTES:
+        raise JournalDamaged(f"batch {number} is not the newest one that was written, or it was changed")
+    if mac is not None and signer is None:
+        raise Misused(
+            "the journal is signed, and this process has no key: give Seawall(signing_key=…), or name the key's file "
+            f"in {KEY_VARIABLE}"
+        )
+    if mac is not None and signer is not None and not signer.check(hash_, mac):
+        raise JournalDamaged(
+            f"batch {number} was not signed with this key: the journal was changed, or this is another key"
+        )
+    return row
 
 
 class StoredRun:
     """What the writer knows of a run, with the changes of the commit that is being made."""
 
-    __slots__ = ("ended", "epoch", "next_inbox", "next_seq", "owner", "rk", "row", "run", "tenant", "waiting")
+    __slots__ = (
+        *(
+            "app",
+            "digest",
+            "ended",
+            "ended_at",
+            "epoch",
+            "next_inbox",
+            "next_seq",
+            "owner",
+            "problem",
+            "pruned",
+        ),
+        *(
+            "request_id",
+            "rk",
+            "run",
+            "session",
+            "started_at",
+            "status",
+            "summary",
+            "team",
+            "tenant",
+            "waiting",
+        ),
+    )
 
-    def __init__(self, rk: int, run: str, tenant: int, epoch: int, owner: str | None) -> None:
-        self.rk = rk
-        self.run = run
-        self.tenant = tenant
-        self.epoch = epoch
-        self.owner = owner
-        self.waiting = False
-        self.ended = False
+    def __init__(self, values: Row) -> None:
+        rk, run, tenant, session, team, app, request_id, started_at, *changing = values
+        ended_at, waiting, owner, epoch, status, summary, pruned = changing
+        self.rk: int = rk
+        self.run: str = run
+        self.tenant: int = tenant
+        self.session: str | None = session
+        self.team: str = team
+        self.app: str | None = app
+        self.request_id: str | None = request_id
+        self.started_at: float = started_at
+        self.ended_at: float | None = ended_at
+        self.waiting = bool(waiting)
+        self.owner: str | None = owner
+        self.epoch: int = epoch
+        self.status: str | None = status
+        self.summary: bytes | None = summary
+        self.pruned: int = pruned
+        self.ended = ended_at is not None
         self.next_seq = 0
         self.next_inbox = 0
-        self.row: Row | None = None  # session, team, app, request_id, started_at
+        self.digest: bytes | None = None
+        """The digest of the row in the file; None if it is not there yet."""
+        self.problem: str | None = None
+        """Why nothing can be done with the run: its row is not what was written."""
+
+    def to_row(self) -> Row:
+        """Returns the columns that the chain holds."""
+        return (
+            *(self.rk, self.run, self.tenant, self.session, self.team, self.app, self.request_id),
+            *(self.started_at, self.ended_at, int(self.waiting), self.owner, self.epoch),
+            *(self.status, self.summary, self.pruned),
+        )
+
+
+def load_run(row: Row) -> StoredRun:
+    """Returns a run's state from its row in the file: `events`, `commands`, `leaf`, and the columns of `RUN`."""
+    next_seq, next_inbox, leaf, *values = row
+    state = StoredRun(tuple(values))
+    state.next_seq, state.next_inbox = next_seq, next_inbox
+    try:
+        state.digest = check_row("runs", values, leaf)
+    except JournalDamaged as error:
+        state.problem = str(error)
+    return state
 
 
 class Transaction:
     """The rows of the commit that is being made. Only the writer thread uses it."""
 
-    def __init__(self, database: Database, owner: str, clock: Clock, liveness: Liveness) -> None:
+    def __init__(
+        self, database: Database, owner: str, clock: Clock, liveness: Liveness, signer: Signer | None
+    ) -> None:
         self.database = database
+        self._signer = signer
+        self._sum = RowSum()
         self.owner = owner
         self.clock = clock
         self.liveness = liveness
         self.blocked: dict[str, tuple[int, Callable[[], BaseException]]] = {}
         self.requests: dict[tuple[str, str], str] = {}
-        self.accounts = AccountRows(database)
-        self.shared = SharedRecords(database)
+        self.accounts = AccountRows(database, self._sum)
+        self.shared = SharedRecords(database, self._sum)
         self._tails: dict[
             tuple[str, str], str
         ] = {}  # newest run of each session that got one in this transaction
@@ -96,15 +190,16 @@ class Transaction:
         self._tenants: dict[str, int] = {}
         self._tenant_names: dict[int, str] = {}
         self._own_next: dict[int, int] = {}
+        self._state = b""
+        self._newest: Row | None = None
         self._clear()
 
     def _clear(self) -> None:
         self._entries: list[tuple[int, int, int, int, int, bytes, bytes]] = []
         self._leaves: list[bytes] = []
         self._bodies: list[tuple[int, bytes, bytes]] = []
-        self._new_runs: list[tuple[object, ...]] = []
         self._touched: dict[int, StoredRun] = {}
-        self._ends: list[tuple[float, str, bytes, int]] = []
+        self._counted: dict[int, StoredRun] = {}
         self.wrote = False
         self.accounts.clear()
         self.shared.clear()
@@ -115,23 +210,38 @@ class Transaction:
         """Takes the file's write lock, and forgets what is known of the file if another process has written."""
         self._clear()
         self.database.run("BEGIN IMMEDIATE")
-        head, last_entry, hash_ = self.database.fetch_one(
-            "SELECT id, last_entry, hash FROM batches ORDER BY id DESC LIMIT 1"
-        )
-        if head < self.head or (head == self.head and hash_ != self._hash):
-            raise JournalFailed(
-                f"it was at batch {self.head} ({self._hash.hex()[:12]}…) and is at batch {head} ({hash_.hex()[:12]}…) now: "
-                "another file or an older copy was written over it"
-            )
-        if head != self.head:
+        newest = self.database.fetch_first(_NEWEST)
+        if newest != self._newest:
+            newest = check_newest(newest, self._signer)
+            head, _, hash_, *_ = newest
+            if head < self.head or (head == self.head and hash_ != self._hash):
+                raise JournalFailed(
+                    f"it was at batch {self.head} ({self._hash.hex()[:12]}…) and is at batch {head} ({hash_.hex()[:12]}…) now: "
+                    "another file or an older copy was written over it"
+                )
             self.forget()
-            self.head, self._last_entry, self._hash = head, last_entry, hash_
+            self._newest = newest
+            if self._signer is not None and self._newest[-1] is None:
+                self._check_unsigned()
+            self.head, self._last_entry, self._hash, self._state, _ = self._newest
             self._last_rk = self.database.fetch_value("SELECT coalesce(max(rk), 0) FROM runs")
+        self._sum.value = int.from_bytes(self._state, "big")
         self.now = self.clock.wall_s()
+
+    def _check_unsigned(self) -> None:
+        """Raises `JournalDamaged` if the newest batch is not signed, and an earlier one is: it is not ours to sign."""
+        signed = self.database.fetch_value("SELECT max(id) FROM batches WHERE mac IS NOT NULL")
+        if signed is not None:
+            raise JournalDamaged(
+                f"batch {signed} is signed, and what follows it is not: somebody else wrote it"
+            )
+        number = self.database.fetch_value("SELECT max(id) FROM batches")
+        _log.info("the journal is signed from batch %d on", number + 1)
 
     def forget(self) -> None:
         """Forgets everything, because another process has written or a commit failed."""
         self.head = -1
+        self._newest = None
         self._runs.clear()
         self._tenants.clear()
         self._tenant_names.clear()
@@ -144,9 +254,7 @@ class Transaction:
         unknown = [run for run in dict.fromkeys(runs) if run not in self._runs]
         if unknown:
             for row in self.database.fetch_all(_LOAD, (json.dumps(unknown),)):
-                state = StoredRun(row[0], row[1], row[2], row[3], row[4])
-                state.waiting, state.ended = bool(row[5]), bool(row[6])
-                state.next_seq, state.next_inbox = row[7], row[8]
+                state = load_run(row)
                 self._runs[state.run] = state
         if requests:
             for tenant, request, run in self.database.fetch_all(_REQUESTS, (json.dumps(requests),)):
@@ -157,11 +265,23 @@ class Transaction:
         return self._runs.get(run)
 
     def get_run(self, run: str) -> StoredRun:
-        """Returns the run's state. Raises `Misused` for an unknown run."""
+        """Returns the run's state. Raises `Misused` for an unknown run, `JournalDamaged` if its row was changed."""
         state = self._runs.get(run)
         if state is None:
             raise Misused(f"run {run} is not in the journal")
+        if state.problem is not None:
+            raise JournalDamaged(f"run {run}: {state.problem}")
         return state
+
+    def add_run_entry(self, state: StoredRun, box: Box, n: int, data: bytes) -> None:
+        """Adds an entry of a run's events or of its inbox, and counts it in the run's row."""
+        if box == Box.LOG:
+            self.add_entry(state.rk, state.run, box, state.next_seq, n, data)
+            state.next_seq += n
+        else:
+            self.add_entry(state.rk, state.run, box, state.next_inbox, n, data)
+            state.next_inbox += n
+        self._counted[state.rk] = state
 
     def add_entry(self, rk: int, run: str, box: int, seq: int, n: int, data: bytes) -> None:
         """Adds an entry and its leaf."""
@@ -190,9 +310,10 @@ class Transaction:
         """Returns the key of a tenant; None for an unknown tenant."""
         key = self._tenants.get(name)
         if key is None:
-            key = self.database.fetch_value("SELECT id FROM tenants WHERE name = ?", (name,))
-            if key is not None:
-                self._tenants[name] = key
+            row = self.database.fetch_first("SELECT id, name, leaf FROM tenants WHERE name = ?", (name,))
+            if row is not None:
+                check_tenant_row(*row)
+                key = self._tenants[name] = row[0]
         return key
 
     def ensure_tenant_id(self, name: str) -> int:
@@ -201,6 +322,9 @@ class Transaction:
         if key is None:
             self.database.run("INSERT INTO tenants(name) VALUES (?)", (name,))
             key = self._tenants[name] = self.database.last_rowid
+            digest = digest_row("tenants", (key, name))
+            self.database.run("UPDATE tenants SET leaf = ? WHERE id = ?", (digest[:LEAF_BYTES], key))
+            self._sum.add(digest)
             self.wrote = True
         return key
 
@@ -208,8 +332,11 @@ class Transaction:
         """Returns the name of a tenant."""
         name = self._tenant_names.get(key)
         if name is None:
-            name = self.database.fetch_value("SELECT name FROM tenants WHERE id = ?", (key,))
-            self._tenant_names[key] = name
+            name, leaf = self.database.fetch_first("SELECT name, leaf FROM tenants WHERE id = ?", (key,)) or (
+                None,
+                None,
+            )
+            name = self._tenant_names[key] = check_tenant_row(key, name, leaf)
         return name
 
     def find_session_tail(self, tenant: str, session: str) -> str:
@@ -228,14 +355,14 @@ class Transaction:
         """Adds a run; with an owner it has epoch 1, without one epoch 0."""
         self._last_rk += 1
         epoch = 0 if owner is None else 1
-        state = StoredRun(self._last_rk, started.run, self.ensure_tenant_id(started.tenant), epoch, owner)
-        self._new_runs.append(
+        tenant = self.ensure_tenant_id(started.tenant)
+        state = StoredRun(
             (
-                *(state.rk, state.run, state.tenant, started.session, started.team, started.app),
-                *(started.request_id, started.at, owner, epoch),
+                *(self._last_rk, started.run, tenant, started.session, started.team, started.app),
+                *(started.request_id, float(started.at), None, 0, owner, epoch, None, None, 0),
             )
         )
-        state.row = (started.session, started.team, started.app, started.request_id, started.at)
+        self.touch(state)
         self._runs[state.run] = state
         if started.session is not None:
             self._tails[started.tenant, started.session] = started.run
@@ -257,21 +384,17 @@ class Transaction:
     def end(self, state: StoredRun, summary: Summary) -> None:
         """Ends the run: it has an outcome, and no owner any more."""
         state.ended, state.waiting, state.owner = True, False, None
+        state.ended_at, state.status, state.summary = float(self.now), summary.status, _encode(summary)
         self.touch(state)
-        self._ends.append((self.now, summary.status, _encode(summary), state.rk))
-        if state.row is None:
-            state.row = self.database.fetch_one(_ROW, (state.rk,))
-        tenant = self.find_tenant_name(state.tenant)
-        session, team, app, request_id, started_at = state.row
         ending = Ending(
             run=state.run,
-            tenant=tenant,
-            session=session,
-            team=team,
-            app=app,
-            request_id=request_id,
-            started_at=started_at,
-            ended_at=self.now,
+            tenant=self.find_tenant_name(state.tenant),
+            session=state.session,
+            team=state.team,
+            app=state.app,
+            request_id=state.request_id,
+            started_at=state.started_at,
+            ended_at=state.ended_at,
             summary=summary,
         )
         self.add_entry(state.rk, state.run, Box.END, 0, 1, _encode([ending]))
@@ -283,49 +406,99 @@ class Transaction:
     def commit(self) -> bool:
         """Writes the rows and the batch, durably; returns False if there was nothing to write."""
         database = self.database
-        if self.shared.changed:
-            self.shared.write()
+        if self.shared.changed and self.shared.write():
+            self.wrote = True
         if self.accounts.changed:
             self.accounts.write()
             self.wrote = True
-        if not (self._entries or self._bodies or self._new_runs or self._touched or self._ends or self.wrote):
-            # Shared records alone make no batch: they may change for years without a run.
+        if not (self._entries or self._bodies or self._touched or self.wrote):
+            # Advice alone makes no batch: it may change for years without a run.
             database.run("COMMIT" if self.shared.changed else "ROLLBACK")
             return self.shared.changed
-        if self._new_runs:
-            database.run_many(_NEW_RUNS, self._new_runs)
         if self._bodies:
             database.run_many(_BODIES, self._bodies)
         if self._entries:
             database.run_many(_ENTRIES, self._entries)
-        if self._touched:
-            rows = [(s.owner, s.epoch, s.waiting, s.rk) for s in self._touched.values()]
-            database.run_many(_RUNS, rows)
-        if self._ends:
-            database.run_many(_ENDS, self._ends)
-        number = self.head + 1
-        hash_ = hash_batch(self._hash, number, self.now, self._leaves)
-        database.run(
-            "INSERT INTO batches(id, last_entry, at, hash) VALUES (?, ?, ?, ?)",
-            (number, self._last_entry, self.now, hash_),
-        )
+        digests = self._write_runs()
+        self._write_batch()
         database.run("COMMIT")
-        self.head, self._hash = number, hash_
         self.accounts.keep()
-        for state in self._touched.values():
+        for state, digest in digests:
+            state.digest = digest
             if state.ended:  # later operations on it are rare, and read its state again
                 self._runs.pop(state.run, None)
         while len(self._runs) > RUNS_KEPT:
             self._runs.popitem(last=False)
         return True
 
+    def _write_runs(self) -> list[tuple[StoredRun, bytes]]:
+        """Writes the runs' rows; returns the digest of each."""
+        written: list[tuple[StoredRun, bytes]] = []
+        new: list[Row] = []
+        changed: list[Row] = []
+        ended: list[Row] = []
+        for state in self._touched.values():
+            values = state.to_row()
+            digest = digest_row("runs", values)
+            written.append((state, digest))
+            self._sum.add(digest)
+            head = (state.owner, state.epoch, state.waiting, digest[:LEAF_BYTES])
+            if state.digest is None:
+                self._counted.pop(state.rk, None)
+                new.append((*values, digest[:LEAF_BYTES], state.next_seq, state.next_inbox))
+                continue
+            self._sum.remove(state.digest)
+            if state.ended:
+                ended.append((*head, state.ended_at, state.status, state.summary, state.rk))
+            else:
+                changed.append((*head, state.rk))
+        for sql, rows in ((_NEW_RUNS, new), (_RUNS, changed), (_ENDS, ended)):
+            if rows:
+                self.database.run_many(sql, rows)
+        if self._counted:
+            rows = [(state.next_seq, state.next_inbox, state.rk) for state in self._counted.values()]
+            self.database.run_many(_COUNTS, rows)
+        return written
+
+    def _write_batch(self) -> None:
+        number = self.head + 1
+        state = self._sum.to_bytes()
+        hash_ = hash_batch(self._hash, number, self.now, self._leaves, shorten(state))
+        mac = None if self._signer is None else self._signer.sign(hash_)
+        self.database.run(_SHORTEN, (shorten(self._state), self.head))
+        self._newest = (number, self._last_entry, hash_, state, mac)
+        self.database.run(_BATCH, (number, self._last_entry, self.now, hash_, state, mac))
+        self.head, self._hash, self._state = number, hash_, state
+
+    def replace_runs(self, keys: Sequence[int], *, pruned: int) -> None:
+        """Marks runs as pruned, or not."""
+        for row in self.database.fetch_all(
+            f"SELECT events, commands, leaf, {RUN} FROM runs WHERE rk IN (SELECT value FROM json_each(?))",
+            (json.dumps(keys),),
+        ):
+            state = load_run(row)
+            if state.digest is None:
+                raise JournalDamaged(f"run {state.run}: {state.problem}")
+            self._sum.remove(state.digest)
+            state.pruned = pruned
+            digest = digest_row("runs", state.to_row())
+            self._sum.add(digest)
+            self.database.run(
+                "UPDATE runs SET pruned = ?, leaf = ? WHERE rk = ?", (pruned, digest[:LEAF_BYTES], state.rk)
+            )
+            self._runs.pop(state.run, None)
+
     def release_all(self) -> None:
         """Gives up every run that this process still owns, because it is about to end."""
-        where = "WHERE ended_at IS NULL AND owner = ?"
-        if self.database.fetch_value(f"SELECT EXISTS (SELECT 1 FROM runs {where})", (self.owner,)):
+        if self.database.fetch_first(_OWN, (self.owner,)) is not None:
             self.begin()
-            self.database.run(f"UPDATE runs SET owner = NULL {where}", (self.owner,))
-            self.wrote = True
+            own = [row[0] for row in self.database.fetch_all(_OWN, (self.owner,))]
+            self.load(own, ())
+            for run in own:
+                state = self._runs.get(run)
+                if state is not None and state.problem is None:
+                    state.owner = None
+                    self.touch(state)
             self.commit()
         if self.liveness.due_in_s is not None:
             self.liveness.leave(self.database)

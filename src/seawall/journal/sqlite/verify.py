@@ -1,7 +1,8 @@
-"""Checking the whole file: the chain, every event and body, and each run's row against its events.
+"""Checking the whole file: its structure, the chain, every event and body, and each row against what the chain holds.
 
-It reads in chunks, each in a short snapshot of its own, so that neither memory nor the write-ahead log grows with
-the journal. A prune between two chunks removes what was checked already: then the check begins again.
+The chain and the bodies are read in chunks, each in a short snapshot of its own, so that neither memory nor the
+write-ahead log grows with the journal; SQLite's own check and the sum of all rows need one snapshot each. A prune
+between two chunks removes what was checked already: then the check begins again.
 """
 
 from __future__ import annotations
@@ -11,16 +12,19 @@ import json
 import re
 from collections.abc import Awaitable, Callable
 
+import apsw
 import msgspec
 
-from seawall.core.errors import Broken, JournalFailed
-from seawall.core.events import Event, RunEnded, RunStarted, refs_of
+from seawall.core.errors import Broken, JournalDamaged, JournalFailed
+from seawall.core.events import Event, RunEnded, RunStarted, RunTaken, refs_of
 from seawall.journal.protocol import BadBatch, Verification
-from seawall.journal.sqlite.chain import LEAF_PREFIX_BYTES, hash_batch, leaf_of
+from seawall.journal.sqlite.chain import HASH_BYTES, LEAF_PREFIX_BYTES, hash_batch, leaf_of
 from seawall.journal.sqlite.database import Database, Row
 from seawall.journal.sqlite.mark import Mark
-from seawall.journal.sqlite.records import Ending, Note, ending_of
-from seawall.journal.sqlite.schema import Box
+from seawall.journal.sqlite.records import Box, Ending, Note, ending_of
+from seawall.journal.sqlite.row_sum import HELD, SUM_BYTES, RowSum, check_row, shorten
+from seawall.journal.sqlite.signing import Signer
+from seawall.journal.sqlite.structure import find_damage
 
 BATCHES = 200
 """Batches in one chunk: about 10 ms at 32 events each."""
@@ -30,12 +34,17 @@ BODY_BYTES = 8 * 1024 * 1024
 """Bytes of bodies in one chunk: about 10 ms."""
 RESTARTS = 3
 """Times that a check begins again before it gives up. A prune takes far longer than a check, so few can interrupt it."""
+FILE = 0
+"""The batch that is named for what belongs to no batch, such as a page or an index of the file."""
 
 HEX = re.compile(rb'"([0-9a-f]{64})"')
 _events: msgspec.json.Decoder[list[Event]] = msgspec.json.Decoder(list[Event])
 _endings: msgspec.json.Decoder[list[Ending]] = msgspec.json.Decoder(list[Ending])
 _notes: msgspec.json.Decoder[list[Note]] = msgspec.json.Decoder(list[Note])
 
+_BATCHES = """
+SELECT id, last_entry, at, hash, since, prev, state, mac FROM batches WHERE id > ? ORDER BY id LIMIT ?
+"""
 _ENTRIES = """
 SELECT e.id, e.rk, r.run, e.box, e.seq, e.n, e.data, e.leaf, r.tenant, r.status, r.ended_at, r.pruned
 FROM entries e LEFT JOIN runs r ON r.rk = e.rk WHERE e.id > ? AND e.id <= ? ORDER BY e.id
@@ -45,6 +54,14 @@ SELECT wanted.value ->> 0, wanted.value ->> 1 FROM json_each(?) AS wanted
 WHERE NOT EXISTS (SELECT 1 FROM bodies b
     WHERE b.tenant = wanted.value ->> 0 AND b.hash = unhex(wanted.value ->> 1))
 """
+_RUNS = """
+SELECT r.rk, r.run, t.name, r.session, r.team, r.app, r.request_id, r.started_at, r.ended_at,
+    r.status, r.summary, r.pruned, r.events, r.commands,
+    (SELECT data FROM entries e WHERE e.rk = r.rk AND box = 0 AND seq = 0),
+    (SELECT data FROM entries e WHERE e.rk = r.rk AND box = ? AND seq = 0)
+FROM runs r LEFT JOIN tenants t ON t.id = r.tenant WHERE r.rk > ? ORDER BY r.rk LIMIT ?
+"""
+_SEQUENCES = "SELECT box, seq, n FROM entries WHERE rk = ? ORDER BY box, seq"
 
 ReadChunk = Callable[[Callable[[Database], bool]], Awaitable[bool]]
 
@@ -59,28 +76,116 @@ class _PrunedMeanwhile(Exception):
     """Raised when a prune has collapsed batches since the check began."""
 
 
+class _Message(msgspec.Struct, array_like=True):
+    """A message of a conversation, as far as it refers to bodies."""
+
+    role: str
+    ref: str
+    step: int = 0
+    call: str = ""
+    name: str = ""
+    notes: tuple[str, ...] = ()
+
+
+class _Link(msgspec.Struct):
+    """A manifest of a conversation: the one before it, and the messages that a run added."""
+
+    prev: str | None
+    messages: tuple[str | _Message, ...]
+
+
+_link: msgspec.json.Decoder[_Link] = msgspec.json.Decoder(_Link)
+
+
+class _Noted:
+    """Bodies that were seen, by tenant and hash. What exceeds SQLite's cache is kept on disk."""
+
+    def __init__(self) -> None:
+        flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+        self._database = Database("", flags=flags, vfs=None)
+        self._database.run_pragma("journal_mode", "off")
+        self._database.run(
+            "CREATE TABLE noted(tenant, hash BLOB, PRIMARY KEY (tenant, hash)) WITHOUT ROWID; BEGIN"
+        )
+
+    def add(self, tenant: object, hash_: bytes) -> bool:
+        """Adds a body; returns False if it is known."""
+        self._database.run("INSERT OR IGNORE INTO noted VALUES (?, ?)", (tenant, hash_))
+        return self._database.changes > 0
+
+    def has(self, tenant: object, hash_: bytes) -> bool:
+        """Returns True for a known body."""
+        found = self._database.fetch_first(
+            "SELECT 1 FROM noted WHERE tenant = ? AND hash = ?", (tenant, hash_)
+        )
+        return found is not None
+
+    def close(self) -> None:
+        """Deletes everything."""
+        self._database.close()
+
+
 class VerificationPass:
     """One pass over the file. Each `check_` method checks a chunk, and returns False once there is none left."""
 
-    def __init__(self, mark: Mark | None) -> None:
+    def __init__(self, mark: Mark | None, head: str | None, signer: Signer | None) -> None:
         self._mark = mark
         # The mark is read before any snapshot, so that it is never newer than what is checked.
         self._marked = None if mark is None else mark.read_or_explain()
+        self._wanted_head = head
+        self._signer = signer
+        self._structure: str | None = None
         self._batch = -1
         self._hash = b""
         self._last_entry = 0
         self._rk = 0
         self._body = 0
         self._generation: object = None
+        self._erased = _Noted()
+        self._manifests = _Noted()
+        self._collapsed: dict[int, tuple[int, str]] = {}
+        self._collapsed_noted: dict[int, tuple[int, str]] = {}
+        self._signed = False
+        self.reading = "the file"
+        """What is being read, for an error that does not say it."""
         self.batches_all = 0
         self.batches = 0
         self.events = 0
         self.bodies = 0
         self.erased = 0
         self.pruned_events = 0
+        self.signed_from: int | None = None
+
+    def close(self) -> None:
+        """Deletes what the pass has noted."""
+        self._erased.close()
+        self._manifests.close()
+
+    # ---- the file
+
+    def check_structure(self, database: Database) -> bool:
+        """Has SQLite check the whole file. What is found is reported if nothing else is, which can name a run."""
+        self._structure = find_damage(database)
+        return False
+
+    def check_found_structure(self, database: Database) -> bool:
+        """Raises if SQLite's check found something."""
+        if self._structure is not None:
+            raise _Bad(FILE, self._structure)
+        return False
+
+    def explain(self, bad: BadBatch) -> BadBatch:
+        """Adds what SQLite's check found to what else is bad."""
+        if self._structure is None or bad.what == self._structure:
+            return bad
+        return msgspec.structs.replace(bad, what=f"{bad.what} ({self._structure})")
+
+    # ---- the chain
 
     def _check_generation(self, database: Database) -> None:
         generation = database.fetch_value("SELECT value FROM meta WHERE key = 'ground'")
+        if not isinstance(generation, int):
+            raise _Bad(FILE, "row ground of table meta is missing, or not a number")
         if self._generation is None:
             self._generation = generation
             self.batches_all = database.fetch_value("SELECT max(id) FROM batches")
@@ -89,11 +194,9 @@ class VerificationPass:
 
     def check_chain(self, database: Database) -> bool:
         """Checks the next batches and their entries."""
+        self.reading = f"a batch after batch {max(self._batch, 0)}, or one of its entries,"
         self._check_generation(database)
-        rows = database.fetch_all(
-            "SELECT id, last_entry, at, hash, since, prev FROM batches WHERE id > ? ORDER BY id LIMIT ?",
-            (self._batch, BATCHES),
-        )
+        rows = database.fetch_all(_BATCHES, (self._batch, BATCHES))
         if not rows:
             self._check_end(database)
             return False
@@ -103,35 +206,64 @@ class VerificationPass:
             return True
         entries = database.iterate(_ENTRIES, (self._last_entry, rows[-1][1]))
         entry = next(entries, None)
-        wanted: list[tuple[int, str]] = []
+        wanted: list[tuple[int, str, int]] = []
         for row in rows:
             mine: list[Row] = []
             while entry is not None and entry[0] <= row[1]:
                 mine.append(entry)
                 entry = next(entries, None)
-            self._check_batch(row, mine, wanted)
+            self._check_batch(database, row, mine, wanted)
         self._check_refs(database, wanted)
         return True
 
     def _check_genesis(self, database: Database, row: Row) -> None:
         genesis = database.fetch_value("SELECT value FROM meta WHERE key = 'genesis'")
-        if row[0] != 0 or row[3] != genesis:
+        if row[0] != 0 or row[1] != 0 or row[3] != genesis:
             raise _Bad(0, "the first batch is not the one that the journal began with")
         self._batch, self._hash, self._last_entry = 0, row[3], row[1]
+        self._note_head(row[3])
 
-    def _check_batch(self, row: Row, entries: list[Row], wanted: list[tuple[int, str]]) -> None:
-        number, last_entry, at, hash_, since, prev = row
+    def _check_batch(
+        self, database: Database, row: Row, entries: list[Row], wanted: list[tuple[int, str, int]]
+    ) -> None:
+        number, last_entry, at, hash_, since, prev, state, mac = row
         if (number if since is None else since) != self._batch + 1:
             raise _Bad(self._batch + 1, f"the batch is missing; the next one is {number}")
         if since is not None:  # collapsed: its entries are pruned, its links to both neighbours are kept
-            if prev != self._hash:
+            if prev != self._hash or number < since or entries or last_entry < self._last_entry:
                 raise _Bad(since, "the collapsed batch does not follow the one before it")
+            self._collapsed[number] = (since, prev.hex())
         else:
-            leaves = [self._check_entry(number, entry, wanted) for entry in entries]
-            if hash_batch(self._hash, number, at, leaves) != hash_:
+            leaves = [self._check_entry(database, number, entry, wanted) for entry in entries]
+            ids = [entry[0] for entry in entries]
+            self.reading = f"batch {number}"
+            held = None if state is None else shorten(state)
+            if (
+                ids != list(range(self._last_entry + 1, last_entry + 1))
+                or hash_batch(self._hash, number, at, leaves, held) != hash_
+            ):
                 self._raise_for_batch(number, last_entry, entries)
+        if len(hash_) != HASH_BYTES:
+            raise _Bad(number, "its hash has another length")
+        self._check_signature(number, hash_, mac)
+        self._note_head(hash_)
         self._batch, self._hash, self._last_entry = number, hash_, last_entry
         self.batches = number
+
+    def _check_signature(self, number: int, hash_: bytes, mac: object) -> None:
+        if self._signer is None:
+            return
+        if mac is None:
+            if self._signed:
+                raise _Bad(number, "it is not signed, but the batch before it is")
+        elif not self._signer.check(hash_, mac):
+            raise _Bad(number, "it was not signed with this key")
+        elif not self._signed:
+            self._signed, self.signed_from = True, number
+
+    def _note_head(self, hash_: bytes) -> None:
+        if self._wanted_head == hash_.hex():
+            self._wanted_head = None
 
     def _raise_for_batch(self, number: int, last_entry: int, entries: list[Row]) -> None:
         expected = self._last_entry + 1
@@ -143,12 +275,17 @@ class VerificationPass:
             raise _Bad(number, f"entry {expected} is missing")
         raise _Bad(number, "its hash does not follow from its entries and the batch before it")
 
-    def _check_entry(self, number: int, entry: Row, wanted: list[tuple[int, str]]) -> bytes:
-        _, rk, run, box, seq, n, data, leaf, tenant, status, ended_at, pruned = entry
+    def _check_entry(
+        self, database: Database, number: int, entry: Row, wanted: list[tuple[int, str, int]]
+    ) -> bytes:
+        key, rk, run, box, seq, n, data, leaf, tenant, status, ended_at, pruned = entry
+        self.reading = f"entry {key}"
+        if not all(isinstance(each, int) for each in (rk, box, seq, n)) or n < 1:
+            raise _Bad(number, f"entry {key} has numbers that were never written", run)
         if rk != 0 and run is None:
             raise _Bad(number, f"the row of run number {rk} is missing", None, seq)
         if data is None:
-            if not pruned or len(leaf) != hashlib.sha256().digest_size:
+            if not pruned or not isinstance(leaf, bytes) or len(leaf) != HASH_BYTES:
                 raise _Bad(number, "the content of an entry is gone, but its run was not pruned", run, seq)
             return leaf
         full = leaf_of(run or "", box, seq, n, data)
@@ -156,12 +293,26 @@ class VerificationPass:
             raise _Bad(number, f"the entry (box {box}, seq {seq} to {seq + n - 1}) was changed", run, seq)
         if box == Box.LOG:
             self.events += n
-            wanted.extend((tenant, ref.decode()) for ref in HEX.findall(data))
+            refs = dict.fromkeys(HEX.findall(data))
+            wanted.extend((tenant, ref.decode(), key) for ref in refs)
             if b'"type":"run_ended"' in data:
                 self._check_status(number, run, seq, data, status, ended_at)
+            if b'"transcript":"' in data or b'"history":"' in data:
+                self._check_conversations(database, number, entry)
         elif box == Box.NOTES:
-            self.pruned_events += sum(note.events for note in _notes.decode(data))
+            for note in _notes.decode(data):
+                self._take_note(database, note)
         return full
+
+    def _take_note(self, database: Database, note: Note) -> None:
+        if note.what == "pruned":
+            self.pruned_events += note.events
+        for since, number, prev in note.collapsed:
+            self._collapsed_noted[number] = (since, prev)
+        if note.refs:
+            tenant = database.fetch_value("SELECT id FROM tenants WHERE name = ?", (note.tenant,))
+            for ref in note.refs:
+                self._erased.add(tenant, bytes.fromhex(ref))
 
     def _check_status(
         self, number: int, run: str, seq: int, data: bytes, status: str | None, ended_at: float | None
@@ -171,12 +322,45 @@ class VerificationPass:
                 recorded = "not ended" if ended_at is None else status
                 raise _Bad(number, f"the run's row says {recorded}, its events say {event.status}", run, seq)
 
-    def _check_refs(self, database: Database, wanted: list[tuple[int, str]]) -> None:
-        missing = database.fetch_all(_MISSING, (json.dumps(list(dict.fromkeys(wanted))),))
-        for tenant, ref in missing:  # 64 hexadecimal digits may also be part of a tool's result
-            batch, run, seq, data = find_first_mention(database, tenant, ref)
-            if ref in refs_of(_events.decode(data)):
-                raise _Bad(batch, f"body {ref[:12]}… is missing, not erased", run, seq)
+    def _check_conversations(self, database: Database, number: int, entry: Row) -> None:
+        """Checks that all bodies of the conversations that an entry names are there."""
+        _, _, run, _, seq, _, data, _, tenant, *_ = entry
+        for event in _events.decode(data):
+            ref = event.transcript if isinstance(event, RunEnded) else None
+            ref = event.history if isinstance(event, RunTaken) else ref
+            while ref is not None and self._manifests.add(tenant, bytes.fromhex(ref)):
+                body = database.fetch_value(
+                    "SELECT data FROM bodies WHERE tenant = ? AND hash = ?", (tenant, bytes.fromhex(ref))
+                )
+                if body is None:  # erased, or it will be found to be missing
+                    break
+                link = _link.decode(body)
+                refs = [] if link.prev is None else [link.prev]
+                for message in link.messages:
+                    refs += _list_refs(message)
+                wanted = [(tenant, each) for each in refs if each]  # a message without a text has no body
+                lost = database.fetch_first(_MISSING, (json.dumps(wanted),))
+                if lost is not None:
+                    raise _Bad(
+                        number, f"body {lost[1][:12]}… of its conversation is missing, not erased", run, seq
+                    )
+                ref = link.prev
+
+    def _check_refs(self, database: Database, wanted: list[tuple[int, str, int]]) -> None:
+        pairs = list(dict.fromkeys((tenant, ref) for tenant, ref, _ in wanted))
+        missing = set(database.fetch_all(_MISSING, (json.dumps(pairs),)))
+        refs: dict[int, list[str]] = {}
+        for tenant, ref, entry in wanted if missing else ():
+            if (tenant, ref) not in missing:
+                continue
+            if entry not in refs:  # 64 hexadecimal digits may also be a name, or part of a tool's result
+                data = database.fetch_value("SELECT data FROM entries WHERE id = ?", (entry,))
+                refs = {entry: [*refs_of(_events.decode(data))]}
+            if ref in refs[entry]:
+                run, seq = database.fetch_one(
+                    "SELECT r.run, e.seq FROM entries e JOIN runs r ON r.rk = e.rk WHERE e.id = ?", (entry,)
+                )
+                raise _Bad(_find_batch(database, entry), f"body {ref[:12]}… is missing, not erased", run, seq)
 
     def _check_end(self, database: Database) -> None:
         over = database.fetch_value("SELECT count(*) FROM entries WHERE id > ?", (self._last_entry,))
@@ -186,17 +370,18 @@ class VerificationPass:
         if lost is not None:
             raise _Bad(self._batch + 1, f"the journal has lost its tail: {lost}")
 
+    def _check_new_batches(self, database: Database) -> None:
+        """Checks the batches that were added since the last chunk, in the same snapshot."""
+        while self.check_chain(database):
+            pass
+
+    # ---- rows
+
     def check_runs(self, database: Database) -> bool:
         """Checks the next runs' rows against what their events say."""
+        self.reading = f"a row of table runs after row {self._rk}, or an entry of that run,"
         self._check_generation(database)
-        rows = database.fetch_all(
-            "SELECT r.rk, r.run, t.name, r.session, r.team, r.app, r.request_id, r.started_at, r.ended_at, "
-            "r.status, r.summary, r.pruned, "
-            "(SELECT data FROM entries e WHERE e.rk = r.rk AND box = 0 AND seq = 0), "
-            "(SELECT data FROM entries e WHERE e.rk = r.rk AND box = ? AND seq = 0) "
-            "FROM runs r LEFT JOIN tenants t ON t.id = r.tenant WHERE r.rk > ? ORDER BY r.rk LIMIT ?",
-            (int(Box.END), self._rk, RUNS),
-        )
+        rows = database.fetch_all(_RUNS, (int(Box.END), self._rk, RUNS))
         for row in rows:
             self._rk = row[0]
             self._check_run(database, row)
@@ -204,7 +389,8 @@ class VerificationPass:
 
     def _check_run(self, database: Database, row: Row) -> None:
         rk, run, tenant, session, team, app, request, started_at, ended_at, status, summary, pruned = row[:12]
-        first, end = row[12:]
+        events, commands, first, end = row[12:]
+        self.reading = f"the row of run {run!r}, or one of its entries,"
         head = (run, tenant, session, team, app, request, started_at)
         if first is not None:
             s = _events.decode(first)[0]
@@ -212,31 +398,107 @@ class VerificationPass:
                 *(s.run, s.tenant, s.session, s.team, s.app, s.request_id, s.at),
             ):
                 raise _Bad(_batch_of(database, rk), "the run's row differs from its first event", run, 0)
+            if pruned:
+                raise _Bad(_batch_of(database, rk), "the run's row says that it was pruned", run, 0)
         elif not pruned:
             raise _Bad(_batch_of(database, rk), "the run's first event is missing", run, 0)
         if (ended_at is None) != (end is None):
             raise _Bad(_batch_of(database, rk), "the run's row and its end record differ", run)
         if end is not None and _endings.decode(end)[0] != ending_of(*head, ended_at, status, summary):
             raise _Bad(_batch_of(database, rk), "the run's row differs from its end record", run)
+        if not pruned:
+            self._check_sequences(database, rk, run, {Box.LOG: events, Box.INBOX: commands})
+
+    def _check_sequences(self, database: Database, rk: int, run: str, counts: dict[Box, int]) -> None:
+        next_seq = dict.fromkeys(counts, 0)
+        for box, seq, n in database.fetch_all(_SEQUENCES, (rk,)):
+            if box in counts:
+                if seq != next_seq[Box(box)]:
+                    raise _Bad(_batch_of(database, rk), f"box {box} has a gap before seq {seq}", run, seq)
+                next_seq[Box(box)] += n
+        for box, count in counts.items():
+            if next_seq[box] != count:
+                what = f"the run's row says {count!r} in box {int(box)}, and there are {next_seq[box]}"
+                raise _Bad(_batch_of(database, rk), what, run)
+
+    def check_rows(self, database: Database) -> bool:
+        """Checks all rows that are changed in place against the sum in the newest batch."""
+        self._check_new_batches(database)
+        newest, state = database.fetch_one("SELECT id, state FROM batches ORDER BY id DESC LIMIT 1")
+        total = RowSum()
+        for table, columns in HELD.items():
+            self.reading = f"a row of table {table}"
+            for leaf, *values in database.iterate(f"SELECT leaf, {columns} FROM {table}"):
+                if table == "shared" and leaf is None:  # advice
+                    continue
+                try:
+                    total.add(check_row(table, values, leaf))
+                except JournalDamaged as error:
+                    raise _Bad(newest, str(error), values[1] if table == "runs" else None) from None
+        if not isinstance(state, bytes) or len(state) != SUM_BYTES or total.to_bytes() != state:
+            tables = ", ".join(HELD)
+            raise _Bad(newest, f"a row of tables {tables} was added, deleted or put back; the sum differs")
+        for number, (since, prev) in self._collapsed.items():
+            if self._collapsed_noted.get(number) != (since, prev):
+                raise _Bad(since, f"batches up to {number} are gone, and no note says that they were pruned")
+        return False
 
     def check_bodies(self, database: Database) -> bool:
         """Checks the next bodies against their hashes."""
         size = 0
+        self._check_generation(database)
         rows = database.iterate(
             "SELECT id, tenant, hash, data FROM bodies WHERE id > ? ORDER BY id", (self._body,)
         )
         for key, tenant, hash_, data in rows:
             self._body = key
+            self.reading = f"row {key} of table bodies"
             self.bodies += 1
             if data is None:
                 self.erased += 1
+                self._check_erased(database, tenant, hash_)
             elif hashlib.sha256(data).digest() != hash_:
-                ref = bytes(hash_).hex()
-                batch, run, seq, _ = find_first_mention(database, tenant, ref)
-                raise _Bad(batch, f"body {ref[:12]}… is not what its hash says", run, seq)
+                self._raise_for_body(database, tenant, hash_, "is not what its hash says")
             size += 256 + len(data or b"")
             if size >= BODY_BYTES:
                 return True
+        return False
+
+    def _check_erased(self, database: Database, tenant: int, hash_: bytes) -> None:
+        if not self._erased.has(tenant, hash_):
+            self._check_new_batches(database)
+            if not self._erased.has(tenant, hash_):
+                self._raise_for_body(database, tenant, hash_, "is gone, and no note says that it was erased")
+
+    def _raise_for_body(self, database: Database, tenant: int, hash_: object, what: str) -> None:
+        ref = hash_.hex() if isinstance(hash_, bytes) else repr(hash_)
+        row = database.fetch_first(
+            "SELECT e.id, r.run, e.seq FROM entries e JOIN runs r ON r.rk = e.rk "
+            "WHERE r.tenant = ? AND e.box = 0 AND instr(e.data, CAST(? AS BLOB)) ORDER BY e.id LIMIT 1",
+            (tenant, ref),
+        )
+        place = (FILE, None, None) if row is None else (_find_batch(database, row[0]), *row[1:])
+        raise _Bad(place[0], f"body {ref[:12]}… {what}", *place[1:])
+
+    # ---- what is known from outside
+
+    def check_outside(self, database: Database) -> bool:
+        """Checks what is known from outside of the file: the mark, the head that was kept, the key."""
+        if self._mark is not None and self._mark.is_absent:
+            raise _Bad(
+                FILE,
+                f"its high-water mark {self._mark.path} was gone when the journal was opened, so a lost tail "
+                "can't be noticed. A new one has been begun: check again, if that is as it should be",
+            )
+        if self._wanted_head is not None:
+            gone = sum(number - since + 1 for number, (since, _) in self._collapsed.items())
+            pruned = f", or it was one of {gone} batches that were pruned since" if gone else ""
+            raise _Bad(
+                FILE,
+                f"the head {self._wanted_head[:12]}… is not in the chain: the history was rewritten or cut{pruned}",
+            )
+        if self._signer is not None and not self._signed:
+            raise _Bad(FILE, "no batch is signed")
         return False
 
     def make_result(self, bad: BadBatch | None) -> Verification:
@@ -249,8 +511,13 @@ class VerificationPass:
             erased=self.erased,
             pruned_events=self.pruned_events,
             head=self._hash.hex(),
+            signed_from=self.signed_from,
             bad=bad,
         )
+
+
+def _list_refs(message: str | _Message) -> list[str]:
+    return [message] if isinstance(message, str) else [message.ref, *message.notes]
 
 
 def _batch_of(database: Database, rk: int) -> int:
@@ -259,37 +526,42 @@ def _batch_of(database: Database, rk: int) -> int:
 
 
 def _find_batch(database: Database, entry: int | None) -> int:
-    return database.fetch_value("SELECT min(id) FROM batches WHERE last_entry >= ?", (entry or 0,)) or 0
-
-
-def find_first_mention(
-    database: Database, tenant: int, ref: str
-) -> tuple[int, str | None, int | None, bytes]:
-    """Returns batch, run, seq and data of the first entry that names a body."""
-    row = database.fetch_first(
-        "SELECT e.id, r.run, e.seq, e.data FROM entries e JOIN runs r ON r.rk = e.rk "
-        "WHERE r.tenant = ? AND e.box = 0 AND instr(e.data, CAST(? AS BLOB)) ORDER BY e.id LIMIT 1",
-        (tenant, ref),
-    )
-    return (0, None, None, b"[]") if row is None else (_find_batch(database, row[0]), *row[1:])
+    return database.fetch_value("SELECT min(id) FROM batches WHERE last_entry >= ?", (entry or 0,)) or FILE
 
 
 async def verify(
-    read: ReadChunk, mark: Mark | None, progress: Callable[[int, int], None] | None
+    read: ReadChunk,
+    mark: Mark | None,
+    progress: Callable[[int, int], None] | None,
+    head: str | None = None,
+    signer: Signer | None = None,
 ) -> Verification:
     """Checks the whole file; `read` checks one chunk in a reading thread."""
     for _ in range(RESTARTS):
-        check = VerificationPass(mark)
+        check = VerificationPass(mark, head, signer)
         try:
-            for part in (check.check_chain, check.check_runs, check.check_bodies):
-                while await read(part):
-                    if progress is not None:
-                        progress(check.batches, max(check.batches, check.batches_all))
+            await _check_parts(check, read, progress)
         except _Bad as bad:
-            return check.make_result(bad.found)
-        except (msgspec.MsgspecError, JournalFailed) as error:
-            return check.make_result(BadBatch(check.batches + 1, f"can't be read: {error}"))
+            return check.make_result(check.explain(bad.found))
+        except (JournalDamaged, JournalFailed) as error:
+            what = f"{check.reading} can't be read: {error}"
+            return check.make_result(check.explain(BadBatch(check.batches + 1, what)))
         except _PrunedMeanwhile:
             continue
+        finally:
+            check.close()
         return check.make_result(None)
     raise Broken(f"the journal was pruned {RESTARTS} times while it was checked; check it again")
+
+
+async def _check_parts(
+    check: VerificationPass, read: ReadChunk, progress: Callable[[int, int], None] | None
+) -> None:
+    parts = (
+        *(check.check_structure, check.check_chain, check.check_runs, check.check_bodies, check.check_rows),
+        *(check.check_found_structure, check.check_outside),
+    )
+    for part in parts:
+        while await read(part):
+            if progress is not None:
+                progress(check.batches, max(check.batches, check.batches_all))

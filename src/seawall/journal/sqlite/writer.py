@@ -14,12 +14,21 @@ from typing import Any
 import apsw
 
 from seawall.core.clock import Clock
-from seawall.core.errors import Broken, JournalFailed, JournalFull, Misused, Refused, SeawallBug, SeawallError
+from seawall.core.errors import (
+    Broken,
+    JournalDamaged,
+    JournalFailed,
+    JournalFull,
+    Misused,
+    Refused,
+    SeawallBug,
+    SeawallError,
+)
 from seawall.journal.sqlite.database import Database
 from seawall.journal.sqlite.journal_file import JournalFile
 from seawall.journal.sqlite.ops import Op, Why, WorkOp
 from seawall.journal.sqlite.options import SqliteOptions
-from seawall.journal.sqlite.schema import MEMORY
+from seawall.journal.sqlite.schema import MEMORY, MISREAD
 from seawall.journal.sqlite.transaction import Transaction
 from seawall.journal.sqlite.watch import Watchers
 
@@ -58,7 +67,7 @@ class Writer:
         self._watchers = watchers
         self._options = options
         self._lock = lock  # held during a transaction; readers of a memory journal share its connection
-        self._tx = Transaction(file.database, str(file.owner), clock, file.liveness)
+        self._tx = Transaction(file.database, str(file.owner), clock, file.liveness, file.signer)
         self._failed: Why | None = None
         if file.loss is not None:
             self.fail(
@@ -294,6 +303,8 @@ class Writer:
         Returns None for any other error: one operation of the batch may have caused it.
         """
         path = self._path
+        if isinstance(error, SeawallError):  # the newest batch can't be continued
+            return _make_raiser(type(error)(f"journal {path}: {error}")), False
         errno = self._database.errno if isinstance(error, apsw.Error) else 0
         if isinstance(error, apsw.FullError) or (isinstance(error, apsw.IOError) and errno in _NO_SPACE):
             return lambda: JournalFull(f"journal {path}: the disk is full; nothing was written"), False
@@ -306,6 +317,9 @@ class Writer:
                 f"journal {path}: {error}; writing has stopped, nothing of the last commit was acknowledged"
             )
             return lambda: JournalFailed(text), True
+        if isinstance(error, (apsw.SQLError, apsw.MismatchError, UnicodeError)):
+            text = f"journal {path} is damaged: {type(error).__name__}: {error}"
+            return lambda: JournalDamaged(text), False
         return None
 
     def _report(self, batch: list[Op]) -> None:
@@ -351,7 +365,7 @@ class Writer:
             self.fail(f"journal {self._path}: {failed}; writing has stopped")
         except apsw.BusyError:
             pass  # the next round tries again
-        except (apsw.Error, OSError) as error:
+        except (apsw.Error, OSError, SeawallError, *MISREAD) as error:
             self._roll_back()
             explained = self._explain(error)
             if explained is not None and explained[1]:
@@ -378,7 +392,7 @@ class Writer:
                     self._tx.release_all()
                     if self._mark is not None:
                         self._mark.write(self._database)
-        except (apsw.Error, OSError) as error:
+        except (apsw.Error, OSError, SeawallError, *MISREAD) as error:
             _log.warning("journal %s: at close: %s", self._path, error)
             self._roll_back()
 

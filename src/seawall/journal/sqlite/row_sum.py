@@ -1,0 +1,85 @@
+"""Rows that are changed in place, and how the chain holds them: every batch covers the sum of their digests.
+
+Entries are only ever added, so the chain holds them by their leaves. The rows of `runs`, `accounts`, `tenants` and the
+held ones of `shared` are changed where they are. Each has a digest of its columns, and the newest batch the sum of all
+digests. A commit takes the old digests of what it changes from the sum, adds the new ones, and hashes the sum into its
+batch: it costs what it changes, and not what there is. A row that was edited, deleted or added by another program
+changes the sum. The first bytes of its digest stand with each row, so that whoever reads one row finds damage in it.
+
+The sum is taken modulo 2^2048. With fewer bits somebody could look for rows that make up for what was changed (a
+generalized birthday search, D. Wagner, 2002, takes 2^32 steps at 256 bits, and 2^90 at 2048).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import msgspec
+
+from seawall.core.errors import JournalDamaged
+
+SUM_BYTES = 256
+LEAF_BYTES = 8
+"""How much of its digest is stored with each row."""
+
+_MODULUS = 1 << (8 * SUM_BYTES)
+_encode = msgspec.msgpack.Encoder().encode
+
+RUN = (
+    "rk, run, tenant, session, team, app, request_id, started_at, ended_at, waiting, owner, epoch, status, "
+    "summary, pruned"
+)
+"""Not `events` and `commands`: they change with every append, and are held against the entries that they count."""
+ACCOUNT = (
+    "tenant, day, spent_usd, spent_tokens, spent_model_calls, spent_tool_calls, "
+    "reserved_usd, reserved_tokens, reserved_model_calls, reserved_tool_calls"
+)
+HELD = {"runs": RUN, "accounts": ACCOUNT, "tenants": "id, name", "shared": "key, value"}
+"""The tables that the sum covers, with the columns that it covers. Of `shared` only rows with a leaf are covered."""
+
+
+def digest_row(table: str, values: Sequence[object]) -> bytes:
+    """Returns the digest of a row."""
+    return hashlib.shake_256(_encode((table, *values))).digest(SUM_BYTES)
+
+
+def check_row(table: str, values: Sequence[object], leaf: object) -> bytes:
+    """Returns the digest of a row. Raises `JournalDamaged` if it is not the row that was written."""
+    digest = digest_row(table, values)
+    if digest[:LEAF_BYTES] != leaf:
+        key = ", ".join(repr(value)[:40] for value in values[:2])
+        raise JournalDamaged(f"the row {key} of table {table} is not what was written")
+    return digest
+
+
+def check_tenant_row(key: object, name: object, leaf: object) -> str:
+    """Returns the name of a tenant. Raises `JournalDamaged` if its row is not what was written, or missing."""
+    if not isinstance(name, str):
+        raise JournalDamaged(f"tenant {key!r} has no row in table tenants, or one without a name")
+    check_row("tenants", (key, name), leaf)
+    return name
+
+
+class RowSum:
+    """The sum of the digests of all held rows."""
+
+    def __init__(self, stored: bytes = b"") -> None:
+        self.value = int.from_bytes(stored, "big")
+
+    def add(self, digest: bytes) -> None:
+        """Adds a row."""
+        self.value += int.from_bytes(digest, "big")
+
+    def remove(self, digest: bytes) -> None:
+        """Removes a row."""
+        self.value -= int.from_bytes(digest, "big")
+
+    def to_bytes(self) -> bytes:
+        """Returns the sum as the newest batch stores it."""
+        return (self.value % _MODULUS).to_bytes(SUM_BYTES, "big")
+
+
+def shorten(state: bytes) -> bytes:
+    """Returns what a batch's hash covers of its sum, which is also what a batch keeps once it is not the newest."""
+    return hashlib.sha256(state).digest() if len(state) == SUM_BYTES else state

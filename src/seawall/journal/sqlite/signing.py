@@ -1,0 +1,54 @@
+"""Signatures of batches: an HMAC with a key that the journal never holds.
+
+A batch covers all batches before it, so one signature says that whoever made it had the key and saw this history.
+"""
+
+from __future__ import annotations
+
+import hmac
+from pathlib import Path
+from typing import cast
+
+from seawall.core.errors import Misused
+
+KEY_VARIABLE = "SEAWALL_SIGNING_KEY_FILE"
+"""Names the file of the signing key for the command line."""
+MIN_KEY_BYTES = 16
+"""128 bits: fewer can be guessed."""
+
+
+class Signer:
+    """Signs batches with a key, and checks signatures. Nothing of it shows the key."""
+
+    def __init__(self, key: bytes) -> None:
+        if not isinstance(cast("object", key), bytes) or len(key) < MIN_KEY_BYTES:
+            raise Misused(
+                f"a signing key is at least {MIN_KEY_BYTES} bytes that nobody can guess; `openssl rand -hex 32` makes one"
+            )
+        self._mac = hmac.new(key, b"seawall batch", "sha256")
+
+    def __repr__(self) -> str:
+        return "<Signer>"
+
+    def sign(self, hash_: bytes) -> bytes:
+        """Returns the mac of a batch."""
+        mac = self._mac.copy()
+        mac.update(hash_)
+        return mac.digest()
+
+    def check(self, hash_: bytes, mac: object) -> bool:
+        """Returns whether `mac` was made with this key for this batch."""
+        return isinstance(mac, bytes) and hmac.compare_digest(self.sign(hash_), mac)
+
+
+def read_key(key: bytes | Path) -> bytes:
+    """Returns a key, or that of a file; line feeds at the end of a file are not a part of it.
+
+    Raises `Misused` for a file that can't be read.
+    """
+    if not isinstance(key, Path):
+        return key
+    try:
+        return key.read_bytes().rstrip(b"\r\n")
+    except OSError as error:
+        raise Misused(f"the signing key {key} can't be read: {error.strerror}") from None

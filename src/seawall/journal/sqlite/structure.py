@@ -1,0 +1,59 @@
+"""The file as SQLite sees it: its pages, its indexes against its tables, and its schema."""
+
+from __future__ import annotations
+
+import functools
+
+import apsw
+
+from seawall.journal.sqlite.database import Database
+from seawall.journal.sqlite.schema import MEMORY, MIGRATIONS
+
+FINDINGS = 3
+"""How many of its findings SQLite reports: one broken page makes thousands."""
+
+_OBJECTS = "SELECT type || ' ' || name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+
+
+def find_damage(database: Database) -> str | None:
+    """Returns what is wrong with the file's structure; None if nothing is.
+
+    SQLite's `integrity_check` reads every page, and holds each index against its table: a flipped bit in an index can
+    hide a row from every query that goes through it.
+    """
+    try:
+        rows = database.fetch_all(f"PRAGMA integrity_check({FINDINGS})")
+        if rows != [("ok",)]:
+            found = "; ".join(line.strip() for row in rows for line in str(row[0]).splitlines())
+            return f"SQLite's integrity check says: {found}"
+        return _compare_schema(_read_schema(database), _make_schema())
+    except (apsw.Error, UnicodeError) as error:
+        return f"SQLite's integrity check can't read it: {error}"
+
+
+def _read_schema(database: Database) -> dict[str, str]:
+    return {name: "".join(str(sql).split()) for name, sql in database.fetch_all(_OBJECTS)}
+
+
+@functools.cache
+def _make_schema() -> dict[str, str]:
+    """Returns the schema of a new journal, by the type and name of each object."""
+    flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+    database = Database(MEMORY, flags=flags, vfs=None)
+    try:
+        for step in MIGRATIONS:
+            database.run(step)
+        return _read_schema(database)
+    finally:
+        database.close()
+
+
+def _compare_schema(found: dict[str, str], expected: dict[str, str]) -> str | None:
+    for name in sorted(found.keys() | expected.keys()):
+        if name not in found:
+            return f"the {name} is missing"
+        if name not in expected:
+            return f"the {name} is not one of a journal"
+        if found[name] != expected[name]:
+            return f"the {name} is not defined as in a journal"
+    return None

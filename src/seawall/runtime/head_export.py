@@ -1,0 +1,172 @@
+"""Exports the journal's head: the hash of the newest batch, which stands for all that was recorded before it.
+
+Whoever can write the journal can rewrite it, chain and all. Nobody can rewrite a head that somebody else keeps, and
+`seawall verify --head HASH` finds that the history before it is not the one that it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import msgspec
+
+from seawall.core.clock import Clock
+from seawall.core.errors import Broken, Misused, describe_error
+from seawall.journal.protocol import Head, Journal
+
+_SCHEMES = ("http://", "https://")
+_log = logging.getLogger("seawall.journal")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadExport:
+    """Where the head of the journal is exported to, and how often.
+
+    A head is one line of JSON with the fields `genesis`, `batch`, `hash` and `at`. It is exported when the journal is
+    opened, then whenever there is a new one, and when it is closed. A failure is logged and tried again; runs go on.
+    """
+
+    to: Path | str | Sequence[str]
+    """A file, which always holds the newest head; a URL (http or https), to which each head is posted; or a command
+    with its arguments, which reads each head from its standard input. Choose a place that whoever can write the
+    journal can't write. There is no default, because only you know such a place."""
+    every_s: float = 60.0
+    """Seconds between two exports. A history that is rewritten or cut is found from the last exported head back.
+    60: what was recorded in the last minute can still be looked up elsewhere, and a day makes 1,440 lines."""
+    timeout_s: float = 10.0
+    """Seconds after which an export is given up, and tried again at the next time. 10: as long as a slow endpoint
+    takes, and well below `every_s`, so exports never overlap."""
+
+    def __post_init__(self) -> None:
+        """Raises `Misused` for a place that nothing can be exported to, and for times that are not above zero."""
+        to = cast("object", self.to)
+        if isinstance(to, str):
+            if not to.startswith(_SCHEMES):
+                raise Misused(
+                    f"HeadExport: to is {to!r}; write Path(…) for a file, https://… for an endpoint, or a list of "
+                    "texts for a command"
+                )
+            if "@" in to.partition("://")[2].partition("/")[0]:
+                raise Misused(
+                    "HeadExport: names and passwords in a URL are not sent; use a command such as curl"
+                )
+        elif not isinstance(to, Path) and not (
+            isinstance(to, Sequence)
+            and to
+            and all(isinstance(each, str) for each in cast("Sequence[object]", to))
+        ):
+            raise Misused(f"HeadExport: to is {to!r}; it must be a Path, a URL, or a list of texts")
+        for name in ("every_s", "timeout_s"):
+            value: object = getattr(self, name)
+            if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < float("inf"):
+                raise Misused(f"HeadExport: {name} is {value!r}; it must be a number of seconds above zero")
+
+    @property
+    def place(self) -> str:
+        """Where heads go, for a message: a URL without its path and query, which may hold a token."""
+        if isinstance(self.to, Path):
+            return str(self.to)
+        if isinstance(self.to, str):
+            scheme, _, rest = self.to.partition("://")
+            return f"{scheme}://{rest.partition('/')[0].partition('?')[0]}"
+        return self.to[0]
+
+
+class HeadExporter:
+    """Exports heads until it is closed."""
+
+    def __init__(self, options: HeadExport, clock: Clock) -> None:
+        self._options = options
+        self._clock = clock
+        self._journal: Journal | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._exported: str | None = None
+
+    def open(self, journal: Journal) -> None:
+        """Begins to export the heads of this journal."""
+        self._journal, self._exported = journal, None
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def close(self) -> None:
+        """Exports the last head, and stops. What is written after this is exported by the next process."""
+        task, self._task = self._task, None
+        if task is None:
+            return
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        await self._export()
+        self._journal = None
+
+    async def _run(self) -> None:
+        while True:
+            await self._export()
+            await self._clock.sleep(self._options.every_s)
+
+    async def _export(self) -> None:
+        assert self._journal is not None
+        try:
+            head = await self._journal.head()
+            if head.hash == self._exported:
+                return
+            await asyncio.wait_for(_send(self._options, head), self._options.timeout_s)
+            self._exported = head.hash
+        except Exception as error:  # noqa: BLE001 -- whatever the other side does, runs go on
+            _log.warning(
+                "the journal's head was not exported to %s: %s", self._options.place, describe_error(error)
+            )
+
+
+async def _send(options: HeadExport, head: Head) -> None:
+    line = msgspec.json.encode(head) + b"\n"
+    if isinstance(options.to, Path):
+        await asyncio.to_thread(_replace_file, options.to, line)
+    elif isinstance(options.to, str):
+        await asyncio.to_thread(_post, options.to, line, options.timeout_s)
+    else:
+        await _run_command(options.to, line)
+
+
+def _replace_file(path: Path, line: bytes) -> None:
+    beside = path.with_name(f"{path.name}.{os.getpid()}.new")
+    with beside.open("wb") as file:
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def _post(url: str, line: bytes, timeout_s: float) -> None:
+    import urllib.error  # noqa: PLC0415 -- both take 20 ms to import, and few export to an endpoint
+    import urllib.request  # noqa: PLC0415 -- the same
+
+    request = urllib.request.Request(
+        url, data=line, headers={"Content-Type": "application/json"}, method="POST"
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=timeout_s):
+            pass
+    except urllib.error.HTTPError as error:
+        with error:
+            raise Broken(f"it answered {error.code} {error.reason}") from None
+
+
+async def _run_command(command: Sequence[str], line: bytes) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL
+    )
+    try:
+        await process.communicate(line)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode:
+        raise Broken(f"it ended with exit code {process.returncode}")

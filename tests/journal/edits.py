@@ -1,0 +1,38 @@
+"""Edits of a journal's file that other programs could make, or an older version left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import apsw
+import msgspec
+
+from seawall.journal.protocol import Head
+from seawall.journal.sqlite.database import Database
+from seawall.journal.sqlite.holding import hold_all_rows
+
+
+def edit(path: str, sql: str) -> None:
+    """Changes the file with one or more statements, of which the last changes something."""
+    database = apsw.Connection(path)
+    database.execute(sql)
+    assert database.changes() > 0
+    database.close()
+
+
+def hold_again(path: str) -> None:
+    """Makes rows that were edited pass for what was written."""
+    database = Database(path, flags=apsw.SQLITE_OPEN_READWRITE, vfs=None)
+    state = hold_all_rows(database)
+    database.run("UPDATE batches SET state = ? WHERE id = (SELECT max(id) FROM batches)", (state,))
+    database.close()
+
+
+def write_mark(path: str) -> None:
+    """Writes the high-water mark of a file that was restored from text."""
+    database = Database(path, flags=apsw.SQLITE_OPEN_READWRITE, vfs=None)
+    genesis = database.fetch_value("SELECT value FROM meta WHERE key = 'genesis'")
+    batch, hash_ = database.fetch_one("SELECT id, hash FROM batches ORDER BY id DESC LIMIT 1")
+    database.close()
+    mark = Head(genesis=genesis.hex(), batch=batch, hash=hash_.hex(), at=0.0)
+    Path(path + ".mark").write_bytes(msgspec.json.encode(mark))

@@ -1,0 +1,373 @@
+"""A damaged journal is found, its place is named, and nothing acts on it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from pathlib import Path
+
+import apsw
+import pytest
+
+from journal.damage import fuzz, make_journal
+from journal.edits import edit
+from journal.story import begin, bodies, done, ended, manifest, opened, step, whole_run
+from seawall import Agent, Outcome, Seawall, Team, Tool
+from seawall.core.canonical import ref_of
+from seawall.core.errors import JournalDamaged, JournalFailed
+from seawall.core.events import StepDone
+from seawall.journal.protocol import Booking, Cap, Command, Spend, Summary, Verification
+from seawall.journal.sqlite import SqliteJournal, verify
+from seawall.models.scripted import Reply, Slow
+from seawall.testing import ManualClock, ScriptedModel, call, hang, say
+
+MUTATIONS = 150
+
+
+def open_at(path: str) -> SqliteJournal:
+    return SqliteJournal.open(path, clock=ManualClock())
+
+
+def verified(path: str) -> Verification:
+    async def scenario() -> Verification:
+        async with opened(lambda: open_at(path)) as journal:
+            return await journal.verify()
+
+    return asyncio.run(scenario())
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A journal with runs of every kind."""
+    path = tmp_path_factory.mktemp("sound") / "journal.db"
+    asyncio.run(make_journal(str(path)))
+    return path
+
+
+@pytest.fixture
+def path(sound: Path, tmp_path: Path) -> str:
+    """A copy of it."""
+    copy = tmp_path / "journal.db"
+    copy.write_bytes(sound.read_bytes())
+    Path(f"{copy}.mark").write_bytes(Path(f"{sound}.mark").read_bytes())
+    return str(copy)
+
+
+def test_no_damage_is_missed_and_no_command_ends_in_a_traceback(tmp_path: Path) -> None:
+    report = fuzz(tmp_path, seed=20261128, number=MUTATIONS)
+
+    assert (report.missed, report.accidents) == ([], [])
+    assert report.counts["verify names it"] > MUTATIONS // 4
+
+
+EDITS = {
+    "every text, to look erased": ("UPDATE bodies SET data = NULL", "no note says that it was erased"),
+    "that a run waits": ("UPDATE runs SET waiting = 1 WHERE rk = 5", "is not what was written"),
+    "a run's epoch": ("UPDATE runs SET epoch = 9 WHERE rk = 5", "is not what was written"),
+    "a run's owner": ("UPDATE runs SET owner = 'x:1:2' WHERE rk = 5", "is not what was written"),
+    "that runs were pruned": ("UPDATE runs SET pruned = 1", "says that it was pruned"),
+    "how many events a run has": ("UPDATE runs SET events = events - 1 WHERE rk = 5", "the run's row says"),
+    "how many commands it has": ("UPDATE runs SET commands = 1 WHERE rk = 5", "the run's row says"),
+    "an account": ("UPDATE accounts SET spent_tokens = 0", "is not what was written"),
+    "every account": ("DELETE FROM accounts", "the sum differs"),
+    "a cap": ("DELETE FROM shared WHERE key = CAST('caps' AS BLOB)", "the sum differs"),
+    "a tenant that has no runs": ("INSERT INTO tenants(id, name) VALUES (99, 'new')", "not what was written"),
+    "a row to another's content": (
+        """UPDATE accounts SET (spent_tokens, leaf) =
+        (SELECT spent_tokens, leaf FROM accounts WHERE day = '*' LIMIT 1)""",
+        "is not what was written",
+    ),
+    "a pause, as if its batch had been pruned": (
+        """UPDATE batches SET since = id, prev = (SELECT hash FROM batches b WHERE b.id = batches.id - 1)
+        WHERE last_entry = (SELECT id FROM entries WHERE box = 5); DELETE FROM entries WHERE box = 5""",
+        "no note says that they were pruned",
+    ),
+    "an entry's type": ("UPDATE entries SET data = CAST(data AS TEXT) WHERE box = 0", "can't be read"),
+    "a batch's time to a text": ("UPDATE batches SET at = 'x' WHERE id = 30", "can't be read"),
+}
+
+
+@pytest.mark.parametrize("what", EDITS)
+def test_verify_names_an_edit_of(path: str, what: str) -> None:
+    sql, words = EDITS[what]
+    assert verified(path).bad is None
+    edit(path, sql)
+    bad = verified(path).bad
+
+    assert bad is not None
+    assert words in bad.what
+
+
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [
+        ("DROP INDEX entries_by_run", "the index entries_by_run is missing"),
+        ("DROP INDEX runs_by_request; CREATE INDEX runs_by_request ON runs(tenant)", "is not defined as"),
+        ("CREATE TRIGGER t AFTER INSERT ON entries BEGIN SELECT 1; END", "trigger t is not one of a journal"),
+    ],
+)
+def test_verify_names_what_is_wrong_with_the_schema(path: str, sql: str, words: str) -> None:
+    database = apsw.Connection(path)
+    database.execute(sql)
+    database.close()
+    bad = verified(path).bad
+
+    assert bad is not None
+    assert words in bad.what
+    assert bad.batch == verify.FILE
+
+
+def test_verify_says_that_the_mark_is_gone(path: str) -> None:
+    Path(path + ".mark").unlink()
+    bad = verified(path).bad
+
+    assert bad is not None
+    assert "its high-water mark" in bad.what
+    assert verified(path).bad is None
+
+
+def test_a_journal_without_its_genesis_does_not_open(path: str) -> None:
+    edit(path, "DELETE FROM meta WHERE key = 'genesis'")
+
+    with pytest.raises(JournalDamaged, match="row genesis of table meta"):
+        open_at(path)
+
+
+def test_a_message_of_a_conversation_that_is_gone_is_found(tmp_path: Path) -> None:
+    path = str(tmp_path / "journal.db")
+    first = manifest(None, [b"hello", b"hi"])
+    second = manifest(ref_of(first), [b"and?"])
+
+    async def scenario() -> None:
+        async with opened(lambda: open_at(path)) as journal:
+            lease = await begin(journal, "r-1", session="s")
+            contents = bodies(b"hello", b"hi", b"and?", first, second)
+            events = [done(1, b"hi"), ended(transcript=ref_of(second))]
+            await journal.append(lease, 1, events, contents, summary=Summary(status="completed"))
+
+    asyncio.run(scenario())
+    assert verified(path).ok
+    edit(path, "DELETE FROM bodies WHERE data = CAST('hello' AS BLOB)")
+    bad = verified(path).bad
+
+    assert bad is not None
+    assert "of its conversation is missing" in bad.what
+
+
+def flip_index(path: str, name: str) -> None:
+    """Changes how many cells the root page of an index says that it has: one bit."""
+    database = apsw.Connection(path)
+    database.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    found = database.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (name,)).fetchone()
+    size = database.pragma("page_size")
+    database.close()
+    assert found is not None
+    assert isinstance(size, int)
+    data = bytearray(Path(path).read_bytes())
+    at = (found[0] - 1) * size + 4
+    data[at] ^= 2 if data[at] & 2 else 4
+    Path(path).write_bytes(data)
+
+
+def test_a_flipped_bit_in_an_index_never_makes_a_recorded_effect_again(tmp_path: Path) -> None:
+    path = str(tmp_path / "journal.db")
+    paid: list[str] = []
+
+    def pay(order: str) -> str:
+        """Pay."""
+        paid.append(order)
+        return "paid"
+
+    def desk(last: Reply | Slow) -> Team[None]:
+        model = ScriptedModel([call("pay", order="1"), last], by="position")
+        return Team(Agent("desk", model=model, tools=[Tool(pay, effect=True)]))
+
+    async def work() -> str:
+        async with Seawall(path) as sea:
+            run = await sea.start(desk(hang()), "pay order 1")
+            async for event in run.events():
+                if isinstance(event, StepDone) and paid:
+                    return run.id
+        raise AssertionError("it was never paid")
+
+    async def resume(run: str) -> Outcome:
+        async with Seawall(path) as sea:
+            return await (await sea.resume(run, desk(say("done")))).outcome()
+
+    run = asyncio.run(work())
+    flip_index(path, "entries_by_run")
+    with pytest.raises((JournalDamaged, JournalFailed), match=r"missing|malformed"):
+        asyncio.run(resume(run))
+
+    assert paid == ["1"]
+    bad = verified(path).bad
+    assert bad is not None
+    assert "integrity check" in bad.what
+
+
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [
+        ("DELETE FROM entries WHERE box = 0 AND seq = 1", "event 1 is missing"),
+        ("DELETE FROM entries WHERE box = 0 AND seq = 3", "event 3 is missing"),
+        (
+            "UPDATE entries SET data = CAST(replace(CAST(data AS TEXT), 'find', 'fund') AS BLOB) WHERE seq = 3",
+            "event 3 is not what was",
+        ),
+        ("UPDATE entries SET n = 1 WHERE seq = 3", "event 3 is not what was written"),
+        ("UPDATE entries SET data = NULL WHERE seq = 1", "event 1 is not what was written"),
+        ("UPDATE runs SET pruned = 1", "table runs is not what was written"),
+        (
+            "UPDATE runs SET run = 'r-1 '; UPDATE runs SET run = 'r-1', epoch = 7",
+            "table runs is not what was",
+        ),
+    ],
+)
+def test_events_that_do_not_chain_are_not_read(tmp_path: Path, sql: str, words: str) -> None:
+    path = str(tmp_path / "journal.db")
+
+    async def scenario() -> None:
+        async with opened(lambda: open_at(path)) as journal:
+            lease = await begin(journal, "r-1")
+            await step(journal, lease, 1, b"x")
+            await step(journal, lease, 3, b"y")
+        edit(path, sql)
+        async with opened(lambda: open_at(path)) as journal:
+            with pytest.raises(JournalDamaged, match=words):
+                await journal.events("r-1")
+
+    asyncio.run(scenario())
+
+
+def test_a_command_that_is_gone_stops_the_run_that_it_was_for(tmp_path: Path) -> None:
+    path = str(tmp_path / "journal.db")
+
+    async def scenario() -> None:
+        async with opened(lambda: open_at(path)) as journal:
+            await begin(journal, "r-1")
+            await journal.send("r-1", Command(kind="cancel", by="ops"))
+        edit(path, "DELETE FROM entries WHERE box = 1")
+        async with opened(lambda: open_at(path)) as journal:
+            with pytest.raises(JournalDamaged, match="command 0 is missing"):
+                await journal.inbox("r-1")
+
+    asyncio.run(scenario())
+
+
+def test_a_run_whose_row_was_edited_is_not_taken(tmp_path: Path) -> None:
+    path = str(tmp_path / "journal.db")
+
+    async def scenario() -> None:
+        async with opened(lambda: open_at(path)) as journal:
+            await begin(journal, "r-1")
+            await begin(journal, "r-2")
+        edit(path, "UPDATE runs SET epoch = 0 WHERE run = 'r-1'")
+        async with opened(lambda: open_at(path)) as journal:
+            with pytest.raises(JournalDamaged, match=r"run r-1: the row 1, 'r-1' of table runs"):
+                await journal.take("r-1")
+            with pytest.raises(JournalDamaged):
+                await journal.row("r-1")
+            assert (await journal.take("r-2")).epoch == 2
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("money", ["1", "NaN", "x", "-5", b"1", None])
+def test_nothing_is_reserved_on_an_account_that_was_edited(tmp_path: Path, money: object) -> None:
+    path = str(tmp_path / "journal.db")
+    cap = Cap(scope="tenant", tenant="acme", tokens=100)
+
+    async def scenario() -> None:
+        async with opened(lambda: open_at(path)) as journal:
+            await journal.book("acme", [Booking(day="2026-11-28", spent=Spend(tokens=90))])
+        database = apsw.Connection(path)
+        database.execute("UPDATE accounts SET spent_tokens = coalesce(?, spent_tokens - 1)", (money,))
+        database.close()
+        async with opened(lambda: open_at(path)) as journal:
+            with pytest.raises(JournalDamaged, match="table accounts is not what was written"):
+                await journal.reserve("acme", "2026-11-28", Spend(tokens=20), [cap])
+            with pytest.raises(JournalDamaged):
+                await journal.accounts()
+
+    asyncio.run(scenario())
+
+
+def test_a_body_that_is_lost_is_not_taken_for_one_that_was_erased(tmp_path: Path) -> None:
+    path = str(tmp_path / "journal.db")
+    refs = [ref_of(b"lost"), ref_of(b"erased")]
+
+    async def scenario() -> None:
+        async with opened(lambda: open_at(path)) as journal:
+            await whole_run(journal, "r-1", [b"lost", b"erased"])
+            await journal.erase("acme", refs[1:])
+            assert await journal.bodies("acme", refs, or_erased=True) == bodies(b"lost")
+        edit(path, "DELETE FROM bodies WHERE data = CAST('lost' AS BLOB)")
+        async with opened(lambda: open_at(path)) as journal:
+            with pytest.raises(JournalDamaged, match="is missing, and was not erased"):
+                await journal.bodies("acme", refs, or_erased=True)
+
+    asyncio.run(scenario())
+
+
+def test_a_body_that_was_changed_is_not_read(tmp_path: Path) -> None:
+    path = str(tmp_path / "journal.db")
+
+    async def scenario() -> None:
+        async with opened(lambda: open_at(path)) as journal:
+            await whole_run(journal, "r-1", [b"10 EUR"])
+        edit(path, "UPDATE bodies SET data = CAST('90 EUR' AS BLOB) WHERE data = CAST('10 EUR' AS BLOB)")
+        async with opened(lambda: open_at(path)) as journal:
+            with pytest.raises(JournalDamaged, match="is not what its hash says"):
+                await journal.bodies("acme", [ref_of(b"10 EUR")])
+
+    asyncio.run(scenario())
+
+
+def test_a_newest_batch_that_was_damaged_takes_no_more_writes(tmp_path: Path) -> None:
+    path = str(tmp_path / "journal.db")
+
+    async def scenario() -> None:
+        async with opened(lambda: open_at(path)) as journal:
+            await begin(journal, "r-1")
+        edit(path, "UPDATE batches SET state = zeroblob(9) WHERE id = (SELECT max(id) FROM batches)")
+        async with opened(lambda: open_at(path)) as journal:
+            with pytest.raises(JournalDamaged, match="is not the newest one that was written"):
+                await begin(journal, "r-2")
+            assert len(await journal.events("r-1")) == 1
+
+    asyncio.run(scenario())
+
+
+def test_names_of_64_hexadecimal_digits_cost_verify_no_searches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search of all entries for each name took time in the square of the runs."""
+    path = str(tmp_path / "journal.db")
+    searched: list[str] = []
+
+    async def scenario() -> None:
+        async with opened(lambda: open_at(path)) as journal:
+            for number in range(30):
+                name = hashlib.sha256(b"%d" % number).hexdigest()
+                await whole_run(journal, f"r-{number}", [b"x"], request_id=name, session=name)
+            original = verify.Database.fetch_first
+
+            def fetch_first(self: verify.Database, sql: str, values: tuple[object, ...] = ()) -> object:
+                searched.append(sql)
+                return original(self, sql, values)
+
+            monkeypatch.setattr(verify.Database, "fetch_first", fetch_first)
+            assert (await journal.verify()).ok
+
+    asyncio.run(scenario())
+    assert [sql for sql in searched if "instr(" in sql] == []
+
+
+def test_an_older_process_that_is_still_open_can_not_write_past_the_chain(tmp_path: Path) -> None:
+    path = str(tmp_path / "journal.db")
+    asyncio.run(open_at(path).close())
+    database = apsw.Connection(path)
+
+    with pytest.raises(apsw.ConstraintError, match="end the process of the older one"):
+        database.execute("INSERT INTO batches(id, last_entry, at, hash) VALUES (1, 0, 1.0, zeroblob(32))")
+    database.close()
