@@ -154,6 +154,20 @@ def test_a_message_of_a_conversation_that_is_gone_is_found(tmp_path: Path) -> No
     assert "of its conversation is missing" in bad.what
 
 
+def test_a_message_without_a_text_is_not_taken_for_one_whose_text_is_gone(tmp_path: Path) -> None:
+    path = str(tmp_path / "journal.db")
+    said = b'{"prev":null,"messages":[["assistant",""],["tool","",1,"call-1","find"]]}'
+
+    async def scenario() -> None:
+        async with opened(lambda: open_at(path)) as journal:
+            lease = await begin(journal, "r-1", session="s")
+            events = [done(1, b"hi"), ended(transcript=ref_of(said))]
+            await journal.append(lease, 1, events, bodies(b"hi", said), summary=Summary(status="completed"))
+
+    asyncio.run(scenario())
+    assert verified(path).ok
+
+
 def flip_index(path: str, name: str) -> None:
     """Changes how many cells the root page of an index says that it has: one bit."""
     database = apsw.Connection(path)
