@@ -212,13 +212,8 @@ class Transaction:
         self.database.run("BEGIN IMMEDIATE")
         newest = self.database.fetch_first(_NEWEST)
         if newest != self._newest:
+            self._check_onward(newest)
             newest = check_newest(newest, self._signer)
-            head, _, hash_, *_ = newest
-            if head < self.head or (head == self.head and hash_ != self._hash):
-                raise JournalFailed(
-                    f"it was at batch {self.head} ({self._hash.hex()[:12]}…) and is at batch {head} ({hash_.hex()[:12]}…) now: "
-                    "another file or an older copy was written over it"
-                )
             self.forget()
             self._newest = newest
             if self._signer is not None and self._newest[-1] is None:
@@ -227,6 +222,17 @@ class Transaction:
             self._last_rk = self.database.fetch_value("SELECT coalesce(max(rk), 0) FROM runs")
         self._sum.value = int.from_bytes(self._state, "big")
         self.now = self.clock.wall_s()
+
+    def _check_onward(self, newest: Row | None) -> None:
+        """Raises `JournalFailed` if the file does not go on from the batch that this process saw last."""
+        if newest is None or not isinstance(newest[0], int) or not isinstance(newest[2], bytes):
+            return
+        head, hash_ = newest[0], newest[2]
+        if head < self.head or (head == self.head and hash_ != self._hash):
+            raise JournalFailed(
+                f"it was at batch {self.head} ({self._hash.hex()[:12]}…) and is at batch {head} ({hash_.hex()[:12]}…) now: "
+                "another file or an older copy was written over it"
+            )
 
     def _check_unsigned(self) -> None:
         """Raises `JournalDamaged` if the newest batch is not signed, and an earlier one is: it is not ours to sign."""
