@@ -352,6 +352,25 @@ def test_a_newest_batch_that_was_damaged_takes_no_more_writes(tmp_path: Path) ->
     asyncio.run(scenario())
 
 
+def test_advice_that_was_damaged_is_as_good_as_none(tmp_path: Path) -> None:
+    path = str(tmp_path / "journal.db")
+
+    async def scenario() -> None:
+        async with opened(lambda: open_at(path)) as journal:
+            await journal.change("k", lambda _: b"v")
+            await journal.change("held", lambda _: b"v", held=True)
+        edit(path, "UPDATE shared SET value = 7 WHERE key = CAST('k' AS BLOB)")
+        async with opened(lambda: open_at(path)) as journal:
+            assert await journal.shared("k") == {}
+            assert await journal.change("k", lambda old: b"new" if old is None else old) == b"new"
+        edit(path, "UPDATE shared SET value = 7 WHERE key = CAST('held' AS BLOB)")
+        async with opened(lambda: open_at(path)) as journal:
+            with pytest.raises(JournalDamaged, match="table shared is not what was written"):
+                await journal.shared("held")
+
+    asyncio.run(scenario())
+
+
 def test_names_of_64_hexadecimal_digits_cost_verify_no_searches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

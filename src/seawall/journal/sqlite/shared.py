@@ -86,7 +86,7 @@ class SharedRecords:
             return None
         if row[0] is not None:
             self._digests[key] = check_row("shared", row[1:], row[0])
-        return row[2]
+        return row[2] if isinstance(row[2], bytes) else None  # advice that was damaged is as good as none
 
     def write(self) -> bool:
         """Writes the records that have changed; returns True if the chain holds, or held, one of them."""
@@ -126,4 +126,4 @@ def read_shared(database: Database, prefix: str) -> dict[str, bytes]:
     for leaf, *row in rows:
         if leaf is not None:
             check_row("shared", row, leaf)
-    return {bytes(key).decode(): value for _, key, value in rows}
+    return {bytes(key).decode(): value for _, key, value in rows if isinstance(value, bytes)}
