@@ -50,6 +50,9 @@ class LoopClock:
     def monotonic_s(self) -> float:
         return asyncio.get_running_loop().time()
 
+    def boottime_s(self) -> float:
+        return asyncio.get_running_loop().time()
+
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
         return asyncio.get_running_loop().call_later(max(0.0, delay_s), callback)
 

@@ -27,6 +27,10 @@ class Clock(Protocol):
         """Returns seconds from an arbitrary start; they never go back."""
         ...
 
+    def boottime_s(self) -> float:
+        """Returns seconds from an arbitrary start, which go on while the machine is suspended; they never go back."""
+        ...
+
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
         """Calls `callback` on the running event loop after `delay_s` seconds of monotonic time."""
         ...
@@ -36,6 +40,10 @@ class Clock(Protocol):
         ...
 
 
+_BOOTTIME: int | None = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
+"""The clock that counts a suspended machine's time: Linux and macOS have it under these names."""
+
+
 class SystemClock:
     """The machine's clock and the running event loop's timers."""
 
@@ -43,6 +51,10 @@ class SystemClock:
     """Returns the seconds since the Unix epoch."""
     monotonic_s = staticmethod(time.monotonic)
     """Returns seconds from an arbitrary start; they never go back."""
+
+    def boottime_s(self) -> float:
+        """Returns seconds from an arbitrary start, which go on while the machine is suspended; they never go back."""
+        return time.monotonic() if _BOOTTIME is None else time.clock_gettime(_BOOTTIME)
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
         """Calls `callback` on the running event loop after `delay_s` seconds."""

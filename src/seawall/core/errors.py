@@ -10,6 +10,8 @@ Every message holds the values: what was found, and the limit that it met.
 
 from __future__ import annotations
 
+from typing import cast
+
 
 class SeawallError(Exception):
     """The base of every error that Seawall raises on purpose."""
@@ -66,17 +68,35 @@ class JournalFull(Broken):
     """The disk is full, and nothing was written. Reads work; writes work again once there is space."""
 
 
-def describe_error(error: BaseException) -> str:
-    """Returns an error's kind and text, even if making the text raises."""
+_GROUP_ERRORS = 3
+"""Errors of a group that its description names, and levels of groups within groups."""
+
+
+def read_error_text(error: BaseException) -> str:
+    """Returns an error's text, or "" if making it raises."""
     try:
-        text = str(error)
-    except Exception:  # noqa: BLE001 -- a user's own exception class may do anything
-        text = ""
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+        return str(error)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 -- a user's own exception class may do anything
+        return ""
 
 
-def wrap_unexpected(error: Exception, run: str, where: str) -> Exception:
-    """Returns `Broken` and `SeawallBug` unchanged; wraps any other error in `SeawallBug`."""
+def describe_error(error: BaseException, *, _level: int = 0) -> str:
+    """Returns an error's kind and text, even if making the text raises. A group is described with its first errors."""
+    text = read_error_text(error)
+    if isinstance(error, BaseExceptionGroup) and _level < _GROUP_ERRORS:
+        errors = cast("BaseExceptionGroup[BaseException]", error).exceptions[:_GROUP_ERRORS]
+        inner = [describe_error(each, _level=_level + 1) for each in errors]
+        text = f"{text}: {'; '.join(inner)}"
+    name = type(cast("BaseException", error)).__name__
+    return f"{name}: {text}" if text else name
+
+
+def wrap_unexpected(error: BaseException, run: str, where: str) -> Exception:
+    """Returns `Broken` and `SeawallBug` unchanged; wraps any other error in `SeawallBug`, an interrupt in `Broken`."""
     if isinstance(error, Broken | SeawallBug):
         return error
-    return SeawallBug(f"run {run}, {where}: {type(error).__name__}: {error}")
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        return Broken(f"run {run}, {where}: the process was interrupted ({type(error).__name__}); resume it")
+    return SeawallBug(f"run {run}, {where}: {describe_error(error)}")

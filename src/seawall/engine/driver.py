@@ -20,6 +20,7 @@ from seawall.core.errors import Broken, Fenced, SeawallBug, wrap_unexpected
 from seawall.core.events import Event, GuardSet, Mode, StepDone, StepIntended, StepStatus
 from seawall.engine.gate import Gate
 from seawall.engine.in_doubt import build_late_events, record_late
+from seawall.engine.ownership import LeaseCheck
 from seawall.engine.parking import build_pauses
 from seawall.engine.timers import StepTimers
 from seawall.guards.deadline import DEADLINE, Deadline
@@ -37,11 +38,6 @@ from seawall.run.step import Close, End, Logic, Propose, Result, Step, restore_s
 
 MAX_ROUNDS = 10_000
 """Decisions taken without waiting for anything; more means that `decide` does not come to rest."""
-
-STALE_S = 0.5
-"""An effect whose intent was recorded longer ago than this is made only after another look at the lease: the
-process may have been stopped meanwhile, and another one gone on with the run. Far above a commit, far below any
-lease."""
 
 Create = Callable[..., Awaitable[Lease]]
 """Records a new run: (events after the first, bodies, whether it waits, its summary if it has ended, bookings)."""
@@ -92,7 +88,7 @@ class Driver:
         self._deferred: list[Defer] = []
         """What proposals of the newest round wait for."""
         self._intended_s: dict[int, float] = {}
-        """Effects by step: when their intents were decided, in monotonic seconds."""
+        """Effects by step: when their intents were sent to the journal, in boot time."""
         self._recorded_waiting = state.waits
         self._broken: Exception | None = None
         self._closing = False
@@ -241,6 +237,12 @@ class Driver:
             self.finished.exception()  # whoever waits for the outcome gets it; nobody need wait
         self._on_rest(self)
 
+    def _give_up_unexpectedly(self, error: BaseException, where: str) -> None:
+        """Gives the run up because of an error that is no result of a step. An interrupt also ends the event loop."""
+        self.give_up(wrap_unexpected(error, self.state.started.run, where))
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise error
+
     def unfinished_tasks(self) -> list[asyncio.Task[None]]:
         """Returns the tasks still at work: late steps of an ended run, or all of a run that was given up."""
         return [task for task in self._tasks if not task.done()]
@@ -261,8 +263,8 @@ class Driver:
             return
         try:
             ready, durable = self._append(happened, commands)
-        except Exception as error:  # noqa: BLE001 -- a timer or a command came here: the run tells of it
-            self.give_up(wrap_unexpected(error, self.state.started.run, "deciding"))
+        except BaseException as error:  # noqa: BLE001 -- a timer or a command came here: the run tells of it
+            self._give_up_unexpectedly(error, "deciding")
             return
         self._keep(self._perform_after(ready, durable))
 
@@ -288,6 +290,9 @@ class Driver:
         ended, parked = self.state.ended, self.parked
         if not batch and parked == self._recorded_waiting:  # decided again in vain
             return ready, None
+        for step in ready:
+            if step.effect:
+                self._intended_s[step.number] = self._clock.boottime_s()
         durable = asyncio.ensure_future(
             self._journal.append(
                 self.lease,
@@ -300,9 +305,6 @@ class Driver:
             )
         )
         self._recorded_waiting = parked
-        for step in ready:
-            if step.effect:
-                self._intended_s[step.number] = self._clock.monotonic_s()
         self._final = durable if ended is not None or parked else None
         return ready, durable
 
@@ -462,21 +464,21 @@ class Driver:
                 ready, durable = self._append(self._settle(ready[0], result))
                 if not await self._wait_durable(durable):
                     return
-        except Exception as error:  # noqa: BLE001 -- nothing may be lost unseen in a task
-            self.give_up(wrap_unexpected(error, self.state.started.run, f"step {ready[0].number}"))
+        except (asyncio.CancelledError, GeneratorExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 -- nothing may be lost unseen in a task
+            self._give_up_unexpectedly(error, f"step {ready[0].number}")
 
     async def _perform(self, step: Step) -> Result | None:
         """Returns the result of `step`, or None if it came too late to count."""
         number = step.number
         if step.delay_s > 0:
             await self._clock.sleep(step.delay_s)
-        intended_s = self._intended_s.pop(number, None) if step.effect else None
-        if intended_s is not None and self._clock.monotonic_s() - intended_s > STALE_S:
-            await self._journal.append(self.lease, self.state.seq, (), {})  # `Fenced` if it is not ours
         if number not in self.state.open:  # given up before it was begun
             return None
         self._start_timer(step)
-        result = await self._gate.perform(step, self.state, self.left_s())
+        ownership = self._make_lease_check(number) if step.effect else None
+        result = await self._gate.perform(step, self.state, self.left_s(), ownership)
         duration_s = self._timers.took_s(number)
         self._timers.forget(number)
         await self._journal.wait_for_room()
@@ -489,6 +491,14 @@ class Driver:
             await self._record_late(step, result)
             return None
         return replace(result, duration_s=duration_s)
+
+    def _make_lease_check(self, number: int) -> LeaseCheck:
+        return LeaseCheck(
+            self._clock,
+            lambda: self._journal.append(self.lease, self.state.seq, (), {}),
+            self._journal.assured_s,
+            self._intended_s.pop(number, None),
+        )
 
     def _start_timer(self, step: Step) -> None:
         """Gives the step its own time, or what the plan has for it."""

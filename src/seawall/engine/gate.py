@@ -38,7 +38,7 @@ from seawall.run.causes import Causes
 from seawall.run.fingerprint import compute_fingerprint, compute_loose_fingerprint
 from seawall.run.guard import Guard, collect_handover
 from seawall.run.state import RunState
-from seawall.run.step import End, Executor, Logic, Propose, Result, Step
+from seawall.run.step import End, Executor, Logic, Ownership, Propose, Result, Step
 from seawall.run.verdict import (
     ALLOW,
     SEVERITY,
@@ -283,11 +283,13 @@ class Gate:
 
     # ---- 5 perform
 
-    def perform(self, step: Step, state: RunState, left_s: float) -> Awaitable[Result]:
+    def perform(
+        self, step: Step, state: RunState, left_s: float, ownership: Ownership | None = None
+    ) -> Awaitable[Result]:
         """Performs an admitted step whose intent is durable. The only way to a model or a tool."""
         if self._executor is None:
             raise SeawallBug(f"step {step.number} was to be performed at a gate that only judges")
-        return self._executor.perform(step, state, _time_s(state, left_s))
+        return self._executor.perform(step, state, _time_s(state, left_s), ownership)
 
     def withdraw(self, step: Step) -> Result | None:
         """Gives up a step that waits for its turn, and returns what it comes to; None: it has begun."""

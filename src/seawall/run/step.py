@@ -153,11 +153,32 @@ class Logic(Protocol):
         ...
 
 
+class Ownership(Protocol):
+    """Whether the run is still this process's, for the call that is about to change the world."""
+
+    async def confirm(self) -> float | None:
+        """Returns until when nobody else takes the run, in seconds since the Unix epoch; None if that can't be known.
+
+        Raises `Fenced` if another process has taken it, and what the journal raises if it can't be asked.
+        """
+        ...
+
+    def confirm_in_thread(self) -> float | None:
+        """As `confirm`, for a thread beside the event loop. Waits for the loop if the journal must be asked."""
+        ...
+
+
 class Executor(Protocol):
     """Performs the steps of one run: calls its models and tools."""
 
-    def perform(self, step: Step, state: RunState, left_s: float) -> Awaitable[Result]:
-        """Performs a prepared model or tool step. Raises nothing but `CancelledError`."""
+    def perform(
+        self, step: Step, state: RunState, left_s: float, ownership: Ownership | None
+    ) -> Awaitable[Result]:
+        """Performs a prepared model or tool step. A step with `ownership`, an effect, confirms it at the last moment.
+
+        Raises `CancelledError`, what `ownership` raises, and `Broken` if a person interrupted it (Ctrl-C). Whatever
+        else a tool or a model raises is a result.
+        """
         ...
 
     def withdraw(self, step: Step) -> Result | None:

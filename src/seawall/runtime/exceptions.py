@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal, NamedTuple, cast
 
@@ -42,7 +42,7 @@ class EndpointSignal(NamedTuple):
 
 def classify_exception(error: BaseException) -> EndpointSignal:
     """Returns what this exception says. The first one of its chain that is definite decides."""
-    for one in _walk_causes(error):
+    for one in _list_causes(error):
         try:
             status = _find_status(one)
             if status is not None:
@@ -52,7 +52,9 @@ def classify_exception(error: BaseException) -> EndpointSignal:
                 )
             if _is_broken(one):
                 return EndpointSignal("broken", _as_seconds(getattr(one, "retry_after_s", None)))
-        except Exception:  # noqa: BLE001 -- an exception class of the user's own may do anything
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # noqa: BLE001 -- an exception class of the user's own may do anything
             continue
     return EndpointSignal("answered")
 
@@ -109,11 +111,16 @@ def _as_seconds(value: object) -> float | None:
     return float(cast("float", value)) if good else None
 
 
-def _walk_causes(error: BaseException) -> Iterator[BaseException]:
-    """Yields an exception and its causes, the outermost first."""
+def _list_causes(error: BaseException) -> list[BaseException]:
+    """Returns an exception and its causes, the outermost first."""
+    found: list[BaseException] = []
     one: BaseException | None = error
-    for _ in range(MAX_CAUSES):
-        if one is None:
-            return
-        yield one
-        one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
+    try:
+        while one is not None and len(found) < MAX_CAUSES:
+            found.append(one)
+            one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 -- an exception class of the user's own may do anything
+        pass
+    return found

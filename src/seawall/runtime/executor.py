@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import weakref
 from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal
+from functools import partial
 from typing import Any, cast
 
-from seawall.core.errors import describe_error
+from seawall.core.errors import Broken, describe_error, read_error_text
 from seawall.models.protocol import Model, ModelFailed, ModelReply, ModelRequest, Price, TextDelta
 from seawall.run.bodies import Bodies
 from seawall.run.frame import Frame
 from seawall.run.state import RunState
-from seawall.run.step import Result, Step
+from seawall.run.step import Ownership, Result, Step
+from seawall.runtime.calls import await_apart
 from seawall.runtime.exceptions import classify_exception
 from seawall.runtime.threads import QueuedCall, ThreadPool
 from seawall.team.agent import Agent
@@ -34,7 +37,7 @@ class Resources:
         self.prices = {name: price(member.agent) for name, member in team.members.items()}
         self._pools: dict[int, ThreadPool] = {}
         """By the identity of the tool."""
-        weakref.finalize(self, _close_all, self._pools)
+        weakref.finalize(self, _close_all, self._pools).atexit = False  # daemon threads need no end
 
     def get_pool(self, tool: Tool) -> ThreadPool:
         """Returns the thread pool of a sync tool."""
@@ -75,8 +78,10 @@ class TeamExecutor:
     def __repr__(self) -> str:
         return f"<TeamExecutor {len(self._queued)} calls in threads>"
 
-    def perform(self, step: Step, state: RunState, left_s: float) -> Awaitable[Result]:
-        """Performs a model or tool step. Raises nothing but `CancelledError`."""
+    def perform(
+        self, step: Step, state: RunState, left_s: float, ownership: Ownership | None
+    ) -> Awaitable[Result]:
+        """See `Executor.perform`."""
         if step.kind == "model":
             return self._call_model(step, state.frames[step.frame], state.started.stream, left_s)
         tool, arguments = cast("tuple[Tool, dict[str, Any]]", step.target)
@@ -90,7 +95,7 @@ class TeamExecutor:
             remaining_s=left_s,
             key=f"{state.started.run}:{state.call_key(step.frame, step.call and step.call.id)}",
         )
-        return self._call_tool(tool, arguments, context)
+        return self._call_tool(tool, arguments, context, ownership)
 
     async def _call_model(self, step: Step, frame: Frame, stream: bool, left_s: float) -> Result:
         member = self._members[step.agent]
@@ -104,7 +109,8 @@ class TeamExecutor:
             timeout_s=left_s or None,
             settings=agent.settings,
         )
-        try:
+
+        async def _ask() -> Result:
             if stream and frame.kind == "root" and self._on_text is not None:
                 reply = await self._stream_model(model, request, step.number)
             else:
@@ -112,27 +118,9 @@ class TeamExecutor:
             price = self._resources.prices.get(agent.name)
             usd = Decimal(0) if price is None else price.usd(reply.usage)
             return read_reply(reply, member, frame, usd, self._bodies.redact)
-        except ModelFailed as failure:
-            return Result(
-                status="error",
-                output=f"Error: model {model.name!r}: {failure}",
-                error=failure.kind,
-                uncharged=not failure.charged,
-                retryable=failure.retryable,
-                retry_after_s=failure.retry_after_s,
-                endpoint="answered" if failure.kind in ("rejected", "spend_limit") else "broken",
-            )
-        except asyncio.CancelledError as error:
-            _raise_if_ours()
-            return Result(status="error", output=f"Error: {describe_error(error)}", error="CancelledError")
-        except (Exception, SystemExit) as error:  # noqa: BLE001 -- a model class of the user's own may raise anything
-            signal = classify_exception(error)
-            return Result(
-                status="error",
-                output=f"Error: {describe_error(error)}",
-                error=type(error).__name__,
-                endpoint=signal.endpoint,
-            )
+
+        result, error = await await_apart(_ask)
+        return result if error is None else _make_model_failure(error, model)
 
     async def _stream_model(self, model: Model, request: ModelRequest, number: int) -> ModelReply:
         """Returns a model's reply, and passes its text on as it comes, without secrets."""
@@ -151,28 +139,38 @@ class TeamExecutor:
             raise ModelFailed("incomplete", "the stream ended without a complete reply")
         return reply
 
-    async def _call_tool(self, tool: Tool, arguments: dict[str, Any], context: ToolContext) -> Result:
-        if tool.context_parameter is not None:
-            arguments = {**arguments, tool.context_parameter: context}
-        try:
-            if tool.is_async:
-                value = await tool.function(**arguments)
-            else:
-                queued = self._queued[context.step] = QueuedCall()
-                value = await self._resources.get_pool(tool).call(lambda: tool.function(**arguments), queued)
-            encoded = tool.encode_result(value)
-        except NotDone as error:
-            return _make_failure(error, f"Error: not done: {error}", "not_done")
-        except asyncio.CancelledError:
-            _raise_if_ours()
-            return Result(
-                status="error", output=f"Error: tool {tool.name!r} was cancelled", error="CancelledError"
-            )
-        except (Exception, SystemExit) as error:  # noqa: BLE001 -- whatever a tool raises, the agent gets it as a result
-            return _make_failure(error, f"Error: {describe_error(error)}", type(error).__name__)
-        finally:
-            self._queued.pop(context.step, None)
-        return _make_result(encoded, self._bodies)
+    async def _call_tool(
+        self, tool: Tool, arguments: dict[str, Any], context: ToolContext, ownership: Ownership | None
+    ) -> Result:
+        """Calls a tool. An effect confirms at the last moment, where it is called, that the run is still ours."""
+
+        async def _call() -> Any:
+            until = None if ownership is None else await _confirm(ownership)
+            return await tool.function(**_bind(tool, arguments, context, until))
+
+        def _prepare() -> Callable[[], Any]:
+            until = None if ownership is None else _confirm_in_thread(ownership)
+            return partial(tool.function, **_bind(tool, arguments, context, until))
+
+        if tool.is_async:
+            value, error = await await_apart(_call)
+        else:
+            queued = self._queued[context.step] = QueuedCall()
+            try:
+                value, error = await self._resources.get_pool(tool).call(_prepare, queued)
+            finally:
+                self._queued.pop(context.step, None)
+        if isinstance(error, _Withheld):
+            raise error.why
+        if error is None:
+            try:
+                return _make_result(tool.encode_result(value), self._bodies)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as raised:  # noqa: BLE001 -- a serializer of the user's own may raise anything
+                # Not even `NotDone` says here that nothing was done.
+                error = TypeError(describe_error(raised)) if isinstance(raised, NotDone) else raised
+        return _make_tool_failure(error, tool)
 
     def withdraw(self, step: Step) -> Result | None:
         """Gives up a call that still waits for a thread of its tool; returns None if it has begun."""
@@ -192,8 +190,77 @@ class TeamExecutor:
         )
 
 
-def _make_failure(error: BaseException, output: str, kind: str) -> Result:
-    """Returns the result of a tool that raised: `output` for the agent, and what the error says about the endpoint."""
+class _Withheld(BaseException):
+    """An effect is not made, because it could not be confirmed that the run is still this process's."""
+
+    def __init__(self, why: Exception) -> None:
+        super().__init__(str(why))
+        self.why = why
+
+
+async def _confirm(ownership: Ownership) -> float:
+    try:
+        return _require_deadline(await ownership.confirm())
+    except Exception as error:
+        raise _Withheld(error) from error
+
+
+def _confirm_in_thread(ownership: Ownership) -> float:
+    try:
+        return _require_deadline(ownership.confirm_in_thread())
+    except Exception as error:
+        raise _Withheld(error) from error
+
+
+def _require_deadline(until: float | None) -> float:
+    if until is None:
+        raise Broken(
+            "an effect was not made: the journal answers too slowly to say whether the run is still ours"
+        )
+    return until
+
+
+def _bind(
+    tool: Tool, arguments: dict[str, Any], context: ToolContext, lease_until: float | None
+) -> dict[str, Any]:
+    """Returns the arguments of a tool's function, with the context if it takes one."""
+    if tool.context_parameter is None:
+        return arguments
+    if lease_until is not None:
+        context = dataclasses.replace(context, lease_until=lease_until)
+    return {**arguments, tool.context_parameter: context}
+
+
+def _make_model_failure(error: BaseException, model: Model) -> Result:
+    """Returns the result of a model call that raised. A model class of the user's own may raise anything."""
+    if isinstance(error, ModelFailed):
+        return Result(
+            status="error",
+            output=f"Error: model {model.name!r}: {read_error_text(error)}",
+            error=error.kind,
+            uncharged=not error.charged,
+            retryable=error.retryable,
+            retry_after_s=error.retry_after_s,
+            endpoint="answered" if error.kind in ("rejected", "spend_limit") else "broken",
+        )
+    signal = classify_exception(error)
+    return Result(
+        status="error",
+        output=f"Error: {describe_error(error)}",
+        error=type(error).__name__,
+        endpoint=signal.endpoint,
+    )
+
+
+def _make_tool_failure(error: BaseException, tool: Tool) -> Result:
+    """Returns the result of a tool that raised: what its agent gets, and what the error says about the endpoint."""
+    if isinstance(error, asyncio.CancelledError):
+        text = f"Error: tool {tool.name!r} was cancelled"
+        return Result(status="error", output=text, error="CancelledError")
+    if isinstance(error, NotDone):
+        output, kind = f"Error: not done: {read_error_text(error)}", "not_done"
+    else:
+        output, kind = f"Error: {describe_error(error)}", type(error).__name__
     signal = classify_exception(error)
     return Result(
         status="error",
@@ -207,13 +274,6 @@ def _make_failure(error: BaseException, output: str, kind: str) -> Result:
 
 def _ignore_text(number: int, text: str) -> None:
     pass
-
-
-def _raise_if_ours() -> None:
-    """Raises the current `CancelledError` again if this task was cancelled, and not only what it called."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise  # noqa: PLE0704 -- the error that is being handled by the caller
 
 
 def _make_result(encoded: str | bytes, bodies: Bodies) -> Result:

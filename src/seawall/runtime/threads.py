@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import os
 import queue
 import threading
 from collections.abc import Callable
 from typing import Any
+
+from seawall.core.forks import leave_child
+from seawall.runtime.calls import CallOutcome
 
 Job = Callable[[], None]
 
@@ -19,6 +23,11 @@ class QueuedCall:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._begun = self._withdrawn = False
+
+    @property
+    def is_withdrawn(self) -> bool:
+        """Whether the call is never made."""
+        return self._withdrawn
 
     def begin(self) -> bool:
         """Begins the call; returns False if it was withdrawn."""
@@ -47,26 +56,26 @@ class ThreadPool:
     def __repr__(self) -> str:
         return f"<ThreadPool {self._name} {len(self._threads)}/{self._size}>"
 
-    async def call(self, function: Callable[[], Any], queued: QueuedCall) -> Any:
-        """Runs `function` in a thread, unless the call is withdrawn first, and returns its result.
+    async def call(self, prepare: Callable[[], Callable[[], Any]], queued: QueuedCall) -> CallOutcome:
+        """Runs the function that `prepare` returns in a thread, unless the call is withdrawn first.
 
+        `prepare` runs in the thread at the last moment before the function; nothing is called if it raises. What
+        either raises is returned.
         If the caller is cancelled before a thread is free, the function never runs. If it is cancelled while the
         function runs, this goes on waiting: the thread can't be stopped, and its late result is worth recording.
         Cancelled once more, it stops waiting.
         """
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
+        future: asyncio.Future[CallOutcome] = loop.create_future()
         context = contextvars.copy_context()
+        pid = os.getpid()
 
         def job() -> None:
-            if not queued.begin():
-                return
-            try:
-                result, error = context.run(function), None
-            except BaseException as raised:  # noqa: BLE001 -- the awaiting task gets it, whatever it is
-                result, error = None, raised
-            with contextlib.suppress(RuntimeError):  # the loop is closed: no task waits any more
-                loop.call_soon_threadsafe(_resolve, future, result, error)
+            outcome = None if queued.is_withdrawn else _run(context, prepare, queued)
+            leave_child(pid)
+            if outcome is not None:
+                with contextlib.suppress(RuntimeError):  # the loop is closed: no task waits any more
+                    loop.call_soon_threadsafe(_resolve, future, outcome)
 
         self._submit(job)
         try:
@@ -102,13 +111,20 @@ class ThreadPool:
             self._jobs.put(None)
 
 
-def _resolve(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
-    if future.done():
-        return
-    if error is None:
-        future.set_result(result)
-    elif isinstance(error, StopIteration | GeneratorExit | KeyboardInterrupt):
-        # A future refuses StopIteration, and the others would end the loop. Raised in a thread, they are the tool's own.
-        future.set_exception(RuntimeError(f"{type(error).__name__}: {error}"))
-    else:
-        future.set_exception(error)
+def _run(
+    context: contextvars.Context, prepare: Callable[[], Callable[[], Any]], queued: QueuedCall
+) -> CallOutcome | None:
+    """Returns what the call comes to; None if it was withdrawn meanwhile.
+
+    A `KeyboardInterrupt` is an error like any other here: a person's reaches the main thread only.
+    """
+    try:
+        function = context.run(prepare)
+        return CallOutcome(context.run(function), None) if queued.begin() else None
+    except BaseException as raised:  # noqa: BLE001 -- the awaiting task gets it, whatever it is
+        return CallOutcome(None, raised)
+
+
+def _resolve(future: asyncio.Future[CallOutcome], outcome: CallOutcome) -> None:
+    if not future.done():
+        future.set_result(outcome)

@@ -9,7 +9,7 @@ from typing import Any, cast
 from msgspec.structs import replace
 
 from seawall.core.canonical import Ref
-from seawall.core.errors import describe_error
+from seawall.core.errors import describe_error, read_error_text
 from seawall.core.events import StepIntended
 from seawall.models.protocol import Price, Usage
 from seawall.run.bodies import Bodies
@@ -159,9 +159,13 @@ def _prepare_tool(step: Step, member: Member, bodies: Bodies) -> Step:
     try:
         arguments = _read_arguments(step, bodies)
         target = (tool, tool.validate_arguments(arguments))
+    except KeyboardInterrupt:
+        raise
     except ValueError as error:
-        return replace(step, invalid=f"Error: {tool.name!r}: {error}")
-    except (Exception, SystemExit) as error:  # noqa: BLE001 -- a validator of the user's own may raise anything
+        return replace(
+            step, invalid=f"Error: {tool.name!r}: {read_error_text(error) or describe_error(error)}"
+        )
+    except BaseException as error:  # noqa: BLE001 -- a validator of the user's own may raise anything
         return replace(step, invalid=f"Error: {tool.name!r}: {describe_error(error)}")
     return replace(step, arguments=arguments, input=bodies.put(encode_canonical(arguments)), target=target)
 

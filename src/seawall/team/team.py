@@ -278,7 +278,9 @@ class Team(Generic[Output_co]):
             return None
         try:
             return adapter.validate_json(answer)
-        except Exception:  # noqa: BLE001 -- it was recorded under an older type, or a validator of the user raises
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # noqa: BLE001 -- it was recorded under an older type, or a validator of the user raises
             return None
 
     def find_target(self, name: str) -> str | None:

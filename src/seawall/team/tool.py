@@ -46,15 +46,24 @@ class ToolContext:
     """Facts about one call, for the tool. A tool receives them in a parameter with the annotation `ToolContext`."""
 
     run: str
+    """The run's id."""
     step: int
+    """The number of the step in its run."""
     agent: str
+    """The agent that calls the tool."""
     tenant: str
+    """On whose account the run is; "" for nobody's."""
     principal: str
+    """Who asked; "" if that was not said."""
     session: str | None
+    """The conversation that the run belongs to."""
     remaining_s: float
     """Active seconds that the run has left."""
     key: str
     """The idempotency key: the same for every attempt of this call, even after a crash."""
+    lease_until: float = float("inf")
+    """Effects: seconds since the Unix epoch from which another process may have taken the run up. The call was allowed
+    before it; a tool that does more than one thing, or waits, checks again and raises `NotDone` once it has passed."""
 
 
 class Tool(Generic[P, R_co]):

@@ -51,6 +51,7 @@ class ManualClock:
         """`wall_s` is the wall time at the start, in seconds since the Unix epoch (2026-01-01T00:00:00Z)."""
         self._now_ns = 0
         self._wall_start_s = wall_s
+        self._suspended_s = 0.0
         self._heap: list[tuple[int, int, _ManualTimer]] = []
         self._order = itertools.count()
 
@@ -61,6 +62,10 @@ class ManualClock:
     def monotonic_s(self) -> float:
         """Returns the seconds since the clock was made."""
         return self._now_ns / _NS
+
+    def boottime_s(self) -> float:
+        """Returns the seconds since the clock was made, with those for which the machine was suspended."""
+        return self.monotonic_s() + self._suspended_s
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
         """Runs `callback` once time has advanced by `delay_s`; with zero or less, in the loop's next round."""
@@ -131,6 +136,11 @@ class ManualClock:
 
     def jump_wall(self, seconds: float) -> None:
         """Moves only the wall clock, back or forth, as an operator or a time server may."""
+        self._wall_start_s += seconds
+
+    def suspend(self, seconds: float) -> None:
+        """Lets the machine sleep: the wall clock and the boot time go on, monotonic time and timers stand still."""
+        self._suspended_s += seconds
         self._wall_start_s += seconds
 
     @property

@@ -59,6 +59,14 @@ class RunStore(Protocol):
         """This process, as leases name it: `host:pid:start`."""
         ...
 
+    @property
+    def assured_s(self) -> float:
+        """Seconds for which a run stays with its owner, counted from when an append was called that succeeded.
+
+        They go on while the machine is suspended. Only `take` with `force` may end them.
+        """
+        ...
+
     async def create(
         self,
         started: RunStarted,

@@ -136,6 +136,11 @@ class SqliteJournal:
         return self._owner
 
     @property
+    def assured_s(self) -> float:
+        """See `Journal.assured_s`."""
+        return self._options.lease_s * 2 / 3  # at each commit the newest heartbeat is at most a third old
+
+    @property
     def problem(self) -> str | None:
         """Why nothing can be written any more; None while writing works."""
         why = self._writer.failed

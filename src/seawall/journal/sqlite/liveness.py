@@ -36,24 +36,40 @@ class Liveness:
         self._clock = clock
         self._lease_s = lease_s
         self._beat = 0
-        self._enrolled_at: float | None = None
+        self._beat_at: float | None = None
+        """When the newest heartbeat was written, in boot time: a lease ends while the machine is suspended, too."""
+        self._kept_at: float | None = None
+        """When the newest one was written that is committed."""
+        self._retry_at = float("-inf")
         self._seen: dict[str, tuple[int, float, bool]] = {}  # beat, first seen at, seen to change
 
     def enrol(self, database: Database) -> None:
         """Writes the first heartbeat, in the transaction in which this process takes its first run."""
-        if self._enrolled_at is None:
+        if self._beat_at is None:
             self.beat(database)
 
     @property
     def due_in_s(self) -> float | None:
-        """Seconds until the next heartbeat; None if this process owns nothing yet."""
-        if self._enrolled_at is None:
+        """Seconds until a heartbeat is to be written, if nothing else is; None if this process owns nothing yet."""
+        if self._beat_at is None:
             return None
-        return self._enrolled_at + self._lease_s / 3 - self._clock.monotonic_s()
+        return max(self._beat_at + self._lease_s / 3, self._retry_at) - self._clock.boottime_s()
+
+    def beat_if_old(self, database: Database) -> bool:
+        """Writes a heartbeat in a transaction whose commit may find the last one older than a third of a lease."""
+        old = self._beat_at is not None and self._clock.boottime_s() - self._beat_at >= self._lease_s / 3
+        if old:
+            self.beat(database)
+        return old
+
+    def keep(self) -> None:
+        """The transaction with the newest heartbeat is committed."""
+        self._kept_at = self._beat_at
 
     def forget(self) -> None:
-        """Forgets the enrolment, because its transaction failed."""
-        self._enrolled_at = None
+        """Forgets what was not committed, because its transaction failed; the next heartbeat is tried in a while."""
+        self._beat_at = self._kept_at
+        self._retry_at = self._clock.boottime_s() + self._lease_s / 30
 
     def beat(self, database: Database) -> None:
         """Writes one heartbeat, and deletes the rows of workers that are dead or have been silent for a lease."""
@@ -64,7 +80,7 @@ class Liveness:
             "until_wall = excluded.until_wall, until_mono = excluded.until_mono",
             (str(self._here), self._beat, wall + self._lease_s, mono + self._lease_s),
         )
-        self._enrolled_at = mono
+        self._beat_at = self._clock.boottime_s()
         for owner, left_s in self.judge_all(database).items():
             if left_s is None:
                 database.run("DELETE FROM workers WHERE owner = ?", (owner,))

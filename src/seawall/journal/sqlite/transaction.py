@@ -201,6 +201,7 @@ class Transaction:
         self._touched: dict[int, StoredRun] = {}
         self._counted: dict[int, StoredRun] = {}
         self.wrote = False
+        self._beaten = False
         self.accounts.clear()
         self.shared.clear()
         self.requests.clear()
@@ -222,6 +223,7 @@ class Transaction:
             self._last_rk = self.database.fetch_value("SELECT coalesce(max(rk), 0) FROM runs")
         self._sum.value = int.from_bytes(self._state, "big")
         self.now = self.clock.wall_s()
+        self._beaten = self.liveness.beat_if_old(self.database)
 
     def _check_onward(self, newest: Row | None) -> None:
         """Raises `JournalFailed` if the file does not go on from the batch that this process saw last."""
@@ -418,8 +420,9 @@ class Transaction:
             self.accounts.write()
             self.wrote = True
         if not (self._entries or self._bodies or self._touched or self.wrote):
-            # Advice alone makes no batch: it may change for years without a run.
-            database.run("COMMIT" if self.shared.changed else "ROLLBACK")
+            # Advice and heartbeats alone make no batch: they may change for years without a run.
+            database.run("COMMIT" if self.shared.changed or self._beaten else "ROLLBACK")
+            self.liveness.keep()
             return self.shared.changed
         if self._bodies:
             database.run_many(_BODIES, self._bodies)
@@ -429,6 +432,7 @@ class Transaction:
         self._write_batch()
         database.run("COMMIT")
         self.accounts.keep()
+        self.liveness.keep()
         for state, digest in digests:
             state.digest = digest
             if state.ended:  # later operations on it are rare, and read its state again

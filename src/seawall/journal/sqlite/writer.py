@@ -379,6 +379,7 @@ class Writer:
         self._database.run("BEGIN IMMEDIATE")
         work(self._database)
         self._database.run("COMMIT")
+        self._liveness.keep()
 
     def _checkpoint(self) -> None:
         self._commits += 1

@@ -1,0 +1,68 @@
+"""Calls of code that is not ours: it may raise anything, cancel its own task, or return in a forked child."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple, cast
+
+from seawall.core.errors import Broken
+from seawall.core.forks import leave_child
+
+
+class CallOutcome(NamedTuple):
+    """What a call returned, or what it raised."""
+
+    value: Any
+    error: BaseException | None
+
+
+async def await_apart(call: Callable[[], Awaitable[Any]]) -> CallOutcome:
+    """Awaits what `call` returns in a task of its own, so that a call that cancels its task does not cancel this one.
+
+    Raises `CancelledError` only if this task was cancelled, and `Broken` if a person interrupted the call (Ctrl-C);
+    the interrupt itself goes on to whoever runs the event loop.
+    """
+    task = asyncio.get_running_loop().create_task(_capture(call))
+    try:
+        return await task
+    except asyncio.CancelledError as error:
+        current = asyncio.current_task()
+        if current is not None and current.cancelling():
+            raise
+        return CallOutcome(None, error)
+    except KeyboardInterrupt:
+        raise Broken("a person interrupted the process (KeyboardInterrupt)") from None
+
+
+async def _capture(call: Callable[[], Awaitable[Any]]) -> CallOutcome:
+    pid, task = os.getpid(), asyncio.current_task()
+    try:
+        return CallOutcome(await call(), None)
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:
+        if isinstance(error, GeneratorExit) and _find_current_task() is not task:
+            raise  # the loop is gone, and this coroutine is being closed
+        _raise_interrupt(error)
+        return CallOutcome(None, error)
+    finally:
+        leave_child(pid)
+
+
+def _find_current_task() -> asyncio.Task[Any] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # no event loop is running
+        return None
+
+
+def _raise_interrupt(error: BaseException) -> None:
+    """Raises `KeyboardInterrupt` if `error` is one, or a group that holds one."""
+    if isinstance(error, KeyboardInterrupt):
+        raise error
+    if isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        if group.subgroup(KeyboardInterrupt) is not None:
+            raise KeyboardInterrupt from group
