@@ -1,0 +1,301 @@
+"""Whatever code of the user's own raises, the agent is told at once, and no run hangs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Any
+
+import pytest
+from pydantic import AfterValidator, BaseModel, model_serializer
+
+from seawall import Agent, Guard, NotDone, Outcome, Seawall, Team, Tool, Waiting
+from seawall.core.errors import Broken
+from seawall.models.protocol import ModelReply, ModelRequest, TextDelta
+from seawall.testing import ManualClock, ScriptedModel, call, say
+from team.play import sent
+
+
+class PanicException(BaseException):
+    """As native code raises it."""
+
+
+class Unprintable(BaseException):
+    def __str__(self) -> str:
+        raise PanicException("in __str__")
+
+    __repr__ = __str__
+
+
+class UnprintableNotDone(NotDone):
+    def __str__(self) -> str:
+        raise PanicException("in __str__")
+
+
+class Crooked(Exception):
+    """Its attributes raise."""
+
+    @property
+    def response(self) -> Any:
+        raise PanicException("in response")
+
+    @property
+    def __cause__(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride] -- so that reading it raises
+        raise PanicException("in __cause__")
+
+
+def make_group() -> BaseException:
+    return BaseExceptionGroup(
+        "unhandled errors", [PanicException("5 seconds"), ExceptionGroup("more", [OSError("no")])]
+    )
+
+
+RAISED: list[tuple[Callable[[], BaseException], str]] = [
+    (lambda: PanicException("unwrap on None"), "Error: PanicException: unwrap on None"),
+    (lambda: SystemExit(2), "Error: SystemExit: 2"),
+    (lambda: GeneratorExit("over"), "Error: GeneratorExit: over"),
+    (Unprintable, "Error: Unprintable"),
+    (lambda: Crooked("bent"), "Error: Crooked: bent"),
+    (
+        make_group,
+        (
+            "Error: BaseExceptionGroup: unhandled errors (2 sub-exceptions): PanicException: 5 seconds; "
+            "ExceptionGroup: more (1 sub-exception): OSError: no"
+        ),
+    ),
+    (lambda: asyncio.CancelledError("enough"), "Error: tool 'work' was cancelled"),
+    (UnprintableNotDone, "Error: not done: "),
+]
+
+
+def play(team: Team | Agent, **options: Any) -> Any:
+    """Returns how one run ends or waits. Its clock stands still: a run that would wait for its deadline never ends."""
+
+    async def main() -> Outcome[Any] | Waiting:
+        async with Seawall(clock=ManualClock(), environment={}) as sea:
+            return await asyncio.wait_for((await sea.start(team, "go", **options)).rest(), 20)
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize(("make", "text"), RAISED)
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("effect", [False, True])
+def test_an_agent_is_told_at_once_what_its_tool_raised(
+    make: Callable[[], BaseException], text: str, is_async: bool, effect: bool
+) -> None:
+    async def work() -> str:
+        """Works."""
+        raise make()
+
+    def work_in_thread() -> str:
+        """Works."""
+        raise make()
+
+    model = ScriptedModel([call("work"), say("It can't be done.")])
+    item = Tool(work if is_async else work_in_thread, name="work", effect=effect)
+    team = Agent("clerk", model=model, tools=[item])
+
+    if not effect:
+        assert play(team).answer == "It can't be done."
+        assert sent(model)[-1] == text
+        return
+
+    async def main() -> str:
+        async with Seawall(clock=ManualClock(), environment={}) as sea:
+            run = await sea.start(team, "go")
+            rest = await asyncio.wait_for(run.rest(), 20)
+            state = await sea.state(run.id)
+        assert isinstance(rest, Outcome) == isinstance(make(), NotDone)
+        return state.effects[len(state.effects) - 1].state
+
+    assert asyncio.run(main()) == ("failed" if isinstance(make(), NotDone) else "unknown")
+
+
+def test_an_interrupt_in_a_thread_is_an_error_of_the_tool() -> None:
+    def work() -> str:
+        """Works."""
+        raise KeyboardInterrupt("of a library")
+
+    model = ScriptedModel([call("work"), say("It can't be done.")])
+
+    assert play(Agent("clerk", model=model, tools=[Tool(work)])).answer == "It can't be done."
+    assert sent(model)[-1] == "Error: KeyboardInterrupt: of a library"
+
+
+def test_a_tool_that_cancels_its_own_task_fails_and_the_run_goes_on() -> None:
+    async def work() -> str:
+        """Works."""
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+        return "never"
+
+    model = ScriptedModel([call("work"), say("It can't be done.")])
+
+    assert play(Agent("clerk", model=model, tools=[Tool(work)])).answer == "It can't be done."
+    assert sent(model)[-1] == "Error: tool 'work' was cancelled"
+
+
+def test_a_tool_that_cancels_its_task_and_returns_has_a_result() -> None:
+    async def work() -> str:
+        """Works."""
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        return "done"
+
+    model = ScriptedModel([call("work"), say("Fine.")])
+
+    assert play(Agent("clerk", model=model, tools=[Tool(work)])).answer == "Fine."
+
+
+class Raising(ScriptedModel):
+    """A model that raises before its first reply, or in its stream."""
+
+    def __init__(self, make: Callable[[], BaseException]) -> None:
+        super().__init__([say("never")])
+        self._make = make
+
+    async def respond(self, request: ModelRequest) -> ModelReply:
+        raise self._make()
+
+    async def stream(self, request: ModelRequest) -> AsyncIterator[TextDelta | ModelReply]:
+        yield TextDelta("It")
+        raise self._make()
+
+
+@pytest.mark.parametrize("make", [make for make, _ in RAISED])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_run_whose_model_raises_anything_fails_at_once(
+    make: Callable[[], BaseException], stream: bool
+) -> None:
+    outcome = play(Agent("clerk", model=Raising(make), retries=0), stream=stream)
+
+    assert outcome.status == "failed"
+
+
+@pytest.mark.parametrize("method", ["start", "fold", "before", "after"])
+@pytest.mark.parametrize("make", [make for make, _ in RAISED])
+def test_a_guard_that_raises_anything_halts_the_run(method: str, make: Callable[[], BaseException]) -> None:
+    def fail(self: Guard, *_: Any) -> Any:
+        raise make()
+
+    guard = type("Failing", (Guard,), {"name": "failing", method: fail})()
+    team = Team(Agent("clerk", model=ScriptedModel([say("Done.")])), guards=[guard])
+
+    outcome = play(team)
+
+    assert outcome.status == "halted"
+    assert outcome.stopped_by is not None
+    assert outcome.stopped_by.guard == "failing"
+
+
+def fail_with(make: Callable[[], BaseException]) -> Callable[[str], str]:
+    def fail(value: str) -> str:
+        raise make()
+
+    return fail
+
+
+@pytest.mark.parametrize("make", [make for make, _ in RAISED])
+def test_an_agent_is_told_at_once_what_a_validator_of_arguments_raised(
+    make: Callable[[], BaseException],
+) -> None:
+    def work(what: str) -> str:
+        """Works."""
+        return "never"
+
+    work.__annotations__["what"] = Annotated[str, AfterValidator(fail_with(make))]
+    model = ScriptedModel([call("work", what="x"), say("It can't be done.")])
+
+    assert play(Agent("clerk", model=model, tools=[Tool(work)])).answer == "It can't be done."
+    assert sent(model)[-1].startswith("Error: 'work': ")
+
+
+@pytest.mark.parametrize("make", [make for make, _ in RAISED])
+def test_a_serializer_of_a_result_may_raise_anything(make: Callable[[], BaseException]) -> None:
+    class Strange(BaseModel):
+        @model_serializer
+        def encode(self) -> str:
+            raise make()
+
+    def work() -> Any:
+        """Works."""
+        return Strange()
+
+    def play_it(effect: bool) -> Outcome[Any] | Waiting:
+        model = ScriptedModel([call("work"), say("It can't be done.")])
+        return play(Agent("clerk", model=model, tools=[Tool(work, effect=effect)]))
+
+    rest = play_it(effect=False)
+    assert isinstance(rest, Outcome)
+    assert rest.answer == "It can't be done."
+    assert isinstance(play_it(effect=True), Waiting), "it was made, whatever its result says"
+
+
+@pytest.mark.parametrize("make", [make for make, _ in RAISED])
+def test_a_validator_of_an_answer_may_raise_anything(make: Callable[[], BaseException]) -> None:
+    answer: Any = Annotated[str, AfterValidator(fail_with(make))]
+    model = ScriptedModel([say('"x"')] * 10)
+
+    assert play(Agent("clerk", model=model, output=answer, retries=0)).status == "failed"
+
+
+def test_an_interrupt_in_an_async_tool_ends_the_event_loop_and_the_run_can_be_resumed(tmp_path: Any) -> None:
+    path = str(tmp_path / "j.db")
+
+    async def work() -> str:
+        """Works."""
+        raise KeyboardInterrupt
+
+    def team(tool: Callable[[], Any]) -> Agent:
+        return Agent(
+            "clerk", model=ScriptedModel([call("work"), say("Done.")]), tools=[Tool(tool, name="work")]
+        )
+
+    runs: list[str] = []
+
+    async def main() -> None:
+        async with Seawall(path, environment={}) as sea:
+            run = await sea.start(team(work), "go")
+            runs.append(run.id)
+            await run.outcome()
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(main())
+
+    async def works() -> str:
+        """Works."""
+        return "done"
+
+    async def go_on() -> str | None:
+        async with Seawall(path, environment={}) as sea:
+            resumed = await sea.resume(
+                runs[0], Agent("clerk", model=ScriptedModel([say("Done.")]), tools=[Tool(works, name="work")])
+            )
+            return (await resumed.outcome()).status
+
+    assert asyncio.run(go_on()) in ("completed", "failed")
+
+
+def test_an_interrupt_that_the_owner_of_the_loop_survives_is_told_to_whoever_waits() -> None:
+    async def work() -> str:
+        """Works."""
+        raise BaseExceptionGroup("in a group", [KeyboardInterrupt()])
+
+    loop = asyncio.new_event_loop()
+    sea = Seawall(clock=ManualClock(), environment={})
+    loop.run_until_complete(sea.open())
+    model = ScriptedModel([call("work"), say("never")])
+    starting = loop.create_task(sea.start(Agent("clerk", model=model, tools=[Tool(work)]), "go"))
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_forever()
+    run = loop.run_until_complete(starting)
+
+    with pytest.raises(Broken, match="KeyboardInterrupt"):
+        loop.run_until_complete(run.outcome())
+
+    loop.run_until_complete(sea.close())
+    loop.close()
