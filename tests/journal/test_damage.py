@@ -82,6 +82,10 @@ EDITS = {
         WHERE last_entry = (SELECT id FROM entries WHERE box = 5); DELETE FROM entries WHERE box = 5""",
         "no note says that they were pruned",
     ),
+    "where a batch ends, far away": (
+        "UPDATE batches SET last_entry = 1 << 62 WHERE id = (SELECT max(id) - 3 FROM batches)",
+        "is missing",
+    ),
     "an entry's type": ("UPDATE entries SET data = CAST(data AS TEXT) WHERE box = 0", "can't be read"),
     "a batch's time to a text": ("UPDATE batches SET at = 'x' WHERE id = 30", "can't be read"),
 }

@@ -235,11 +235,14 @@ class VerificationPass:
             self._collapsed[number] = (since, prev.hex())
         else:
             leaves = [self._check_entry(database, number, entry, wanted) for entry in entries]
-            ids = [entry[0] for entry in entries]
+            # Keys are whole numbers, sorted and unique, so their bounds and their number say that none is missing.
+            bounds = [entry[0] for entry in (*entries[:1], *entries[-1:])]
+            expected = [self._last_entry + 1, last_entry] if entries else []
             self.reading = f"batch {number}"
             held = None if state is None else shorten(state)
             if (
-                ids != list(range(self._last_entry + 1, last_entry + 1))
+                bounds != expected
+                or len(entries) != last_entry - self._last_entry
                 or hash_batch(self._hash, number, at, leaves, held) != hash_
             ):
                 self._raise_for_batch(number, last_entry, entries)
