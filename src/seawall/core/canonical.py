@@ -31,6 +31,13 @@ def replace_surrogates(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
+def measure_bytes(text: str | bytes) -> int:
+    """Returns the bytes of a text in UTF-8. A lone surrogate counts as one byte, as it is recorded as `?`."""
+    if isinstance(text, bytes) or text.isascii():
+        return len(text)
+    return len(text.encode("utf-8", "replace"))
+
+
 def ref_of(data: bytes) -> Ref:
     """Returns the address of `data`."""
     return Ref(hashlib.sha256(data).hexdigest())

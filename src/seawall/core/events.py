@@ -200,6 +200,8 @@ class StepDone(Base, tag="done", frozen=True, kw_only=True):
     usd: Decimal = Decimal(0)
     uncharged: bool = False
     """A model call that the provider rejected before it did any work: it costs nothing."""
+    usage_problem: str = ""
+    """Why the usage that the model reported can't be true: the call is booked at its upper bound."""
     duration_s: float = 0.0
     left_s: float = 0.0
     """Active seconds that the run has left."""

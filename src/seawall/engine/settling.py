@@ -7,7 +7,7 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from seawall.core.canonical import Ref, to_canonical_bytes
+from seawall.core.canonical import Ref, measure_bytes, to_canonical_bytes
 from seawall.core.events import Call, Cause, RunEnded, StepDone, StepStatus
 from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
@@ -39,11 +39,12 @@ def record_result(
         answer=None if result.answer is None else bodies.put(result.answer),
         problem=None if result.problem is None else bodies.put(result.problem),
         approved=result.approved,
-        output_bytes=len(result.output),
+        output_bytes=measure_bytes(result.output),
         input_tokens=result.input_tokens,
         output_tokens=result.output_tokens,
         usd=result.usd,
         uncharged=result.uncharged,
+        usage_problem=result.usage_problem,
         duration_s=round(result.duration_s, 6),
         left_s=round(left_s, 6),
     )

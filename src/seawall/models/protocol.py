@@ -131,13 +131,21 @@ class Usage(msgspec.Struct, frozen=True):
 
     input_tokens: int = 0
     output_tokens: int = 0
+    problem: str = ""
+    """Why the count can't be true, if the client knows: the call is then booked at its upper bound."""
+
+
+MAX_USD_PER_MTOK = 1_000_000_000
+"""US dollars for a million tokens, at most; the dearest models cost some hundreds."""
+MAX_USD_DECIMALS = 48
+"""Decimals of what one token costs: accounts hold as many. A binary fraction has up to 34."""
 
 
 class Price(msgspec.Struct, frozen=True):
     """US dollars for a million tokens: `Price("1.25", 10)`.
 
-    A number or text becomes a decimal as it is written. Raises `Misused` for a value that is not a number, or is
-    below zero.
+    A number or text becomes a decimal as it is written. Raises `Misused` for a value that is not a number, is below
+    zero, or is larger or finer than accounts hold.
     """
 
     input_usd_per_mtok: Decimal
@@ -159,6 +167,12 @@ class Price(msgspec.Struct, frozen=True):
                 raise Misused(f"Price: {name} is {given!r}; it must be a number") from None
             if not value.is_finite() or value < 0:
                 raise Misused(f"Price: {name} is {given!r}; it must be zero or more, and finite")
+            exponent = (value / 1_000_000).as_tuple().exponent
+            if value > MAX_USD_PER_MTOK or (value and int(exponent) < -MAX_USD_DECIMALS):
+                raise Misused(
+                    f"Price: {name} is {given!r}; it must be at most {MAX_USD_PER_MTOK:,}, and a token's price "
+                    f"must have at most {MAX_USD_DECIMALS} decimals"
+                )
             if value is not given:
                 msgspec.structs.force_setattr(self, name, value)
 

@@ -40,7 +40,7 @@ from seawall.run.frame import (
     replace_call,
 )
 from seawall.run.guard import FoldFailed, Guard
-from seawall.run.ledger import reserve, settle
+from seawall.run.ledger import describe_usage_problem, find_overrun, reserve, settle
 from seawall.run.state import EffectChange, PastPause, RunState
 
 Changes = dict[str, Any]
@@ -222,6 +222,8 @@ def _apply_done(state: RunState, done: StepDone) -> Changes:
     }
     if step.perform:
         changes["ledger"] = settle(state.ledger, step, done)
+        if step.kind == "model":
+            changes.update(_note_usage(state, step, done))
     if step.perform and step.effect:
         key = state.call_key(step.frame, step.call)
         change = EffectChange(key, step.step, step.name, effect_state(done))
@@ -234,6 +236,16 @@ def _apply_done(state: RunState, done: StepDone) -> Changes:
         frames[frame.id] = _answer_frame(frame, step, done)
     changes["frames"] = frames
     return changes
+
+
+def _note_usage(state: RunState, step: StepIntended, done: StepDone) -> Changes:
+    """Returns what a model call's report changes beside the ledger: nothing, if there is nothing wrong with it."""
+    problem = describe_usage_problem(step, done)
+    if not problem:
+        return {}
+    overrun = find_overrun(step, done)
+    text = f"step {step.step}, model {step.name!r}: {problem}"
+    return {"overrun": state.overrun or overrun, "usage_problems": state.usage_problems.append(text)}
 
 
 def _answer_frame(frame: Frame, step: StepIntended, done: StepDone) -> Frame:

@@ -35,6 +35,23 @@ class Ledger(msgspec.Struct, frozen=True):
         return self.input_tokens + self.output_tokens + self.lost_tokens
 
 
+class Overrun(msgspec.Struct, frozen=True):
+    """A model call whose reported usage is above the upper bound that was reserved for it."""
+
+    step: int
+    model: str
+    what: str
+    """`tokens` or `usd`."""
+    reserved: int | Decimal
+    value: int | Decimal
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with the report."""
+        unit = "tokens" if self.what == "tokens" else "USD"
+        return f"{self.value} {unit} are reported, above the {self.reserved} that were reserved"
+
+
 class Shortfall(msgspec.Struct, frozen=True):
     """Why a step does not fit. `waits`: it will fit if what is in flight takes less than was reserved for it."""
 
@@ -81,24 +98,53 @@ def withdraw(ledger: Ledger, step: StepIntended) -> Ledger:
 def settle(ledger: Ledger, step: StepIntended, done: StepDone) -> Ledger:
     """Returns the ledger with a model call's reservation released and what it really took booked.
 
-    A call that brought no count (lost, cancelled, timed out, failed on the way, or answered by a server that
+    A call that brought no count, or one that can't be true (lost, cancelled, timed out, failed on the way, or answered by a server that
     reports no usage) is booked at its bound: the provider may have charged it.
     """
     if done.status == "withdrawn":
         return withdraw(ledger, step)
     if step.kind != "model":
         return ledger
-    counted = done.input_tokens + done.output_tokens
-    unknown = counted == 0 and not done.uncharged
+    # Earlier versions recorded reports below zero.
+    impossible = done.input_tokens < 0 or done.output_tokens < 0 or done.usd < 0
+    if impossible or (done.input_tokens + done.output_tokens == 0 and not done.uncharged):
+        return _settle_at_bound(ledger, step)
     return msgspec.structs.replace(
         ledger,
         reserved_tokens=ledger.reserved_tokens - step.tokens,
         reserved_usd=ledger.reserved_usd - step.usd,
         input_tokens=ledger.input_tokens + done.input_tokens,
         output_tokens=ledger.output_tokens + done.output_tokens,
-        lost_tokens=ledger.lost_tokens + (step.tokens if unknown else 0),
-        usd=ledger.usd + (step.usd if unknown else done.usd),
+        usd=ledger.usd + done.usd,
     )
+
+
+def _settle_at_bound(ledger: Ledger, step: StepIntended) -> Ledger:
+    return msgspec.structs.replace(
+        ledger,
+        reserved_tokens=ledger.reserved_tokens - step.tokens,
+        reserved_usd=ledger.reserved_usd - step.usd,
+        lost_tokens=ledger.lost_tokens + step.tokens,
+        usd=ledger.usd + step.usd,
+    )
+
+
+def find_overrun(step: StepIntended, done: StepDone) -> Overrun | None:
+    """Returns by how much a model call went above what was reserved for it; None if it did not."""
+    if step.kind != "model" or not step.perform:
+        return None
+    counted = done.input_tokens + done.output_tokens
+    if counted > step.tokens:
+        return Overrun(step.step, step.name, "tokens", step.tokens, counted)
+    if done.usd > step.usd:
+        return Overrun(step.step, step.name, "usd", step.usd, done.usd)
+    return None
+
+
+def describe_usage_problem(step: StepIntended, done: StepDone) -> str:
+    """Returns what is wrong with the usage that a model call reported; "" if nothing is."""
+    overrun = find_overrun(step, done)
+    return done.usage_problem if overrun is None else overrun.problem
 
 
 def find_shortfall(ledger: Ledger, limits: Limits, kind: str, tokens: int, usd: Decimal) -> Shortfall | None:

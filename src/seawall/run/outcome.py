@@ -74,6 +74,9 @@ class Outcome(msgspec.Struct, Generic[Output_co], frozen=True, kw_only=True):
     """Whether the answer was streamed to the user as it was made, before anything checked it."""
     paused: tuple[PastPause, ...] = ()
     """The pauses that held the run, oldest first; 0 seconds for a pause that still held the run when it ended."""
+    usage_problems: tuple[str, ...] = ()
+    """What is wrong with the usage that models reported, each with its step: a report that can't be true (the call is
+    booked at its upper bound), or one above what was reserved (which is booked, and halts the run at its next step)."""
     usd: Decimal = Decimal(0)
     tokens: int = 0
     model_calls: int = 0
@@ -107,6 +110,7 @@ def build_outcome(state: RunState, answer: str | None, output: Output_co | None 
         unchecked_delivery=ended.unchecked_delivery,
         paused=state.past_pauses
         + tuple(PastPause(each.what, each.by, each.why, 0.0) for each in state.paused),
+        usage_problems=tuple(state.usage_problems),
         usd=ledger.usd,
         tokens=ledger.tokens,
         model_calls=ledger.model_calls,

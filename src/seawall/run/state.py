@@ -19,7 +19,7 @@ from seawall.core.events import (
 )
 from seawall.core.persistent import Log
 from seawall.run.frame import Frame
-from seawall.run.ledger import Ledger
+from seawall.run.ledger import Ledger, Overrun
 from seawall.run.plan import Plan
 
 
@@ -54,6 +54,10 @@ class RunState(msgspec.Struct, frozen=True):
     open: dict[int, StepIntended] = {}
     """Steps without a result: in flight, waiting, or hand-offs whose frame is at work."""
     ledger: Ledger = Ledger()
+    overrun: Overrun | None = None
+    """The first model call that went above what was reserved for it."""
+    usage_problems: Log[str] = Log()
+    """What is wrong with the usage that models reported, each with its step."""
     modes: dict[str, Mode] = {}
     halted: Judged | None = None
     cancelled: CommandTaken | None = None

@@ -130,6 +130,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     usd: Decimal = Decimal(0)
     uncharged: bool = False
     """A model call that was turned away before the provider did any work: it costs nothing."""
+    usage_problem: str = ""
+    """Why the usage that a model reported can't be true; "" if it can."""
     duration_s: float = 0.0
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import msgspec
 
 from seawall.core.canonical import Ref
 from seawall.core.events import Mode, VerdictKind
+
+MAX_WAIT_S = 1_000_000_000
+"""Seconds that a guard may let a step wait: more than any run has, and few enough for every timer."""
 
 
 class Allow(msgspec.Struct, frozen=True):
@@ -108,6 +111,10 @@ def check_verdict(verdict: object) -> Verdict:
         text = getattr(verdict, name, "")
         if not isinstance(text, str):
             raise TypeError(f"the {name} of its {type(verdict).__name__} is {text!r}, not a text")
+    if isinstance(verdict, Allow):
+        wait_s = cast("object", verdict.wait_s)
+        if isinstance(wait_s, bool) or not isinstance(wait_s, int | float) or not 0 <= wait_s <= MAX_WAIT_S:
+            raise TypeError(f"the wait_s of its Allow is {wait_s!r}, not seconds from 0 to {MAX_WAIT_S:,}")
     for name in ("limit", "value"):
         str(getattr(verdict, name, None))
     return verdict

@@ -51,7 +51,7 @@ def classify_exception(error: BaseException) -> EndpointSignal:
                     "broken" if broken else "answered", _read_retry_after_s(one) if broken else None
                 )
             if _is_broken(one):
-                return EndpointSignal("broken", _as_seconds(getattr(one, "retry_after_s", None)))
+                return EndpointSignal("broken", read_seconds(getattr(one, "retry_after_s", None)))
         except KeyboardInterrupt:
             raise
         except BaseException:  # noqa: BLE001 -- an exception class of the user's own may do anything
@@ -99,16 +99,22 @@ def _read_retry_after_s(error: BaseException) -> float | None:
     by_name = {str(name).lower(): str(value) for name, value in headers.items()}
     retry_after = by_name.get("retry-after", "").strip()
     if re.fullmatch(r"\d+(\.\d+)?", retry_after):
-        return _as_seconds(float(retry_after))
+        return read_seconds(float(retry_after))
     if retry_after and "date" in by_name:
         wait = parsedate_to_datetime(retry_after) - parsedate_to_datetime(by_name["date"])
         return max(0.0, wait.total_seconds())
     return None
 
 
-def _as_seconds(value: object) -> float | None:
-    good = isinstance(value, (int, float)) and math.isfinite(value) and value >= 0
-    return float(cast("float", value)) if good else None
+def read_seconds(value: object) -> float | None:
+    """Returns a time to wait that somebody else has named; None unless it is a number, zero or more, and finite."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        seconds = float(value)
+    except OverflowError:
+        return None
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
 
 
 def _list_causes(error: BaseException) -> list[BaseException]:

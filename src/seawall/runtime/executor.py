@@ -6,18 +6,19 @@ import asyncio
 import dataclasses
 import weakref
 from collections.abc import Awaitable, Callable, Mapping
-from decimal import Decimal
 from functools import partial
 from typing import Any, cast
 
+from seawall.core.canonical import measure_bytes
 from seawall.core.errors import Broken, describe_error, read_error_text
 from seawall.models.protocol import Model, ModelFailed, ModelReply, ModelRequest, Price, TextDelta
+from seawall.models.usage import check_usage
 from seawall.run.bodies import Bodies
 from seawall.run.frame import Frame
 from seawall.run.state import RunState
 from seawall.run.step import Ownership, Result, Step
 from seawall.runtime.calls import await_apart
-from seawall.runtime.exceptions import classify_exception
+from seawall.runtime.exceptions import classify_exception, read_seconds
 from seawall.runtime.threads import QueuedCall, ThreadPool
 from seawall.team.agent import Agent
 from seawall.team.context import Context
@@ -115,8 +116,8 @@ class TeamExecutor:
                 reply = await self._stream_model(model, request, step.number)
             else:
                 reply = await model.respond(request)
-            price = self._resources.prices.get(agent.name)
-            usd = Decimal(0) if price is None else price.usd(reply.usage)
+            usage, usd = check_usage(getattr(reply, "usage", None), self._resources.prices.get(agent.name))
+            reply = ModelReply(message=reply.message, usage=usage, finish=reply.finish)
             return read_reply(reply, member, frame, usd, self._bodies.redact)
 
         result, error = await await_apart(_ask)
@@ -240,7 +241,7 @@ def _make_model_failure(error: BaseException, model: Model) -> Result:
             error=error.kind,
             uncharged=not error.charged,
             retryable=error.retryable,
-            retry_after_s=error.retry_after_s,
+            retry_after_s=read_seconds(error.retry_after_s),
             endpoint="answered" if error.kind in ("rejected", "spend_limit") else "broken",
         )
     signal = classify_exception(error)
@@ -278,7 +279,7 @@ def _ignore_text(number: int, text: str) -> None:
 
 def _make_result(encoded: str | bytes, bodies: Bodies) -> Result:
     """Returns a tool's result. Bytes, and texts too long for a context, are stored and referred to."""
-    if isinstance(encoded, str) and len(encoded) <= INLINE_BYTES:
+    if isinstance(encoded, str) and measure_bytes(encoded) <= INLINE_BYTES:
         return Result(status="ok", output=encoded)
     if isinstance(encoded, str):
         encoded = bodies.redact(encoded)  # before it is cut: half a secret would not be recognised

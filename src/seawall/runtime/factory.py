@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from typing import cast
 
 from seawall.core.canonical import Ref
 from seawall.core.clock import Clock
@@ -48,6 +49,9 @@ class Factory:
         self.own_guards = tuple(guards) if guards is not None else (Loops(),)
         self._clock = clock
         self._resolve_model = models or _resolve_model
+        for name, price in (prices or {}).items():
+            if not isinstance(cast("object", price), Price):
+                raise Misused(f"Seawall: prices[{name!r}] is {price!r}; it must be Price(…)")
         self._prices = dict(prices or {})
         self._redactor = redactor
         self._guards: weakref.WeakKeyDictionary[Team, tuple[Guard, ...]] = weakref.WeakKeyDictionary()
@@ -136,8 +140,10 @@ class Factory:
             return own
         if isinstance(model, str):
             base_url = find_base_url(name)
-        elif model.price is not None:
-            return model.price
+        elif (price := model.price) is not None:
+            if not isinstance(cast("object", price), Price):
+                raise Misused(f"the price of model {name!r} is {price!r}; it must be Price(…), or None")
+            return price
         else:
             base_url = getattr(model, "base_url", None)
         return prices.find_price(name, at=self._clock.wall_s(), base_url=base_url, settings=agent.settings)

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, cast
 
+from msgspec.structs import replace
 from pydantic import TypeAdapter, ValidationError
 
-from seawall.models.protocol import Assistant, ModelReply, ToolCall
+from seawall.models.protocol import Assistant, ModelReply, ToolCall, Usage
 from seawall.run.frame import Frame
 from seawall.run.step import Result
 from seawall.team.agent import ANSWER_TOOL
@@ -26,7 +27,7 @@ MAX_NAME_CHARS = 256
 def read_reply(
     reply: ModelReply, member: Member, frame: Frame, usd: Decimal, clean: Callable[[str], str]
 ) -> Result:
-    """Returns a complete reply as a step's result. `clean` removes secrets from a text before it is recorded."""
+    """Returns a complete reply, whose usage is checked, as a step's result. `clean` removes secrets from a text before it is recorded."""
     count = len(reply.message.calls)
     calls = _make_ids_unique(reply.message.calls, clean) if count <= MAX_CALLS else ()
     message = Assistant(clean(reply.message.content or "") or None, calls)
@@ -37,7 +38,8 @@ def read_reply(
         problem = f"Your reply was cut at {reply.usage.output_tokens or 'the most'} tokens. Be shorter."
         message = Assistant(message.content or "[cut]", ())
     elif reply.finish == "content_filter":
-        return _make_failure(reply, usd, "the provider's content filter stopped the reply", "content_filter")
+        text = "Error: the provider's content filter stopped the reply"
+        return _book(Result(status="error", output=text, error="content_filter"), reply.usage, usd, clean)
     elif count > MAX_CALLS:
         problem = f"Your reply had {count} calls (limit {MAX_CALLS}). Make fewer at once."
         message = Assistant(message.content or "[too many calls]", ())
@@ -49,27 +51,25 @@ def read_reply(
         answer, problem = (message.content, None) if (message.content or "").strip() else (None, EMPTY)
     if not message.calls and not (message.content or "").strip():
         message = Assistant("[empty]", ())  # some providers reject an empty message
-    return Result(
+    result = Result(
         status="ok",
         output=encode_assistant(message),
         calls=tuple((call.id, call.name, call.arguments) for call in message.calls),
         answer=answer,
         problem=problem,
         approved=approved,
-        input_tokens=reply.usage.input_tokens,
-        output_tokens=reply.usage.output_tokens,
-        usd=usd,
     )
+    return _book(result, reply.usage, usd, clean)
 
 
-def _make_failure(reply: ModelReply, usd: Decimal, text: str, kind: str) -> Result:
-    return Result(
-        status="error",
-        output=f"Error: {text}",
-        error=kind,
-        input_tokens=reply.usage.input_tokens,
-        output_tokens=reply.usage.output_tokens,
+def _book(result: Result, usage: Usage, usd: Decimal, clean: Callable[[str], str]) -> Result:
+    """Returns the result with what the call took."""
+    return replace(
+        result,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
         usd=usd,
+        usage_problem=clean(usage.problem) if usage.problem else "",
     )
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create
 from pydantic_core import PydanticSerializationError, to_json
 from typing_extensions import ParamSpec, TypeVar
 
-from seawall.core.canonical import digest_of, to_canonical_bytes
+from seawall.core.canonical import digest_of, measure_bytes, to_canonical_bytes
 from seawall.core.errors import Misused, SeawallError
 from seawall.models.protocol import ToolSpec
 
@@ -200,7 +200,7 @@ class Tool(Generic[P, R_co]):
         if value is None and not self._may_return_none:
             raise ValueError(f"tool {self.name!r} returned None, which its annotation does not allow")
         encoded = encode(value, f"tool {self.name!r}")
-        size = len(encoded)
+        size = measure_bytes(encoded)
         if size > MAX_RESULT_BYTES:
             raise ValueError(f"tool {self.name!r} returned {size:,} bytes (limit {MAX_RESULT_BYTES:,})")
         return encoded
@@ -221,10 +221,10 @@ def _allows_none(hint: Any) -> bool:
 
 def encode(value: object, what: str) -> str | bytes:
     """Returns text and bytes unchanged, and any other value as JSON. Raises `TypeError` if the value has no JSON form."""
-    if isinstance(value, str | bytes):
-        return value
-    if isinstance(value, bytearray):
-        return bytes(value)
+    if isinstance(value, str):  # a subclass may say anything of itself, its length too
+        return value if type(value) is str else str.__str__(value)
+    if isinstance(value, bytes | bytearray):
+        return value if type(value) is bytes else b"".join((value,))
     try:
         if value is None or type(value) in _PLAIN:
             text = encode_canonical(value)

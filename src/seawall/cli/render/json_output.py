@@ -13,6 +13,7 @@ from seawall.history.record import RunRecord, StepRecord
 from seawall.history.why import Explanation
 from seawall.journal.protocol import Command, RunRow, Setting
 from seawall.run.fold import fold
+from seawall.run.ledger import describe_usage_problem
 from seawall.run.outcome import Outcome, Waiting
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ def build_run_document(
         "tokens": ledger.tokens,
         "model_calls": ledger.model_calls,
         "tool_calls": ledger.tool_calls,
+        "usage_problems": tuple(state.usage_problems),
         "handoffs": ledger.handoffs,
         "left_s": state.left_s,
         "effects": [
@@ -148,6 +150,7 @@ def _build_step(step: StepRecord, texts: BodyTexts) -> dict[str, Any]:
         "input_tokens": 0 if done is None else done.input_tokens,
         "output_tokens": 0 if done is None else done.output_tokens,
         "usd": "0" if done is None else done.usd,
+        "usage_problem": "" if done is None else describe_usage_problem(intent, done),
         "verdicts": [_build_verdict(each, texts) for each in step.judged],
         "decision": None if step.decision is None else _build_command(step.decision, texts),
         "effect_states": [{"at": each.at, "state": each.state} for each in step.moved],

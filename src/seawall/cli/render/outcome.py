@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from seawall.cli.resuming import Resumed
 
 
+MAX_USAGE_PROBLEMS = 2
+"""Problems with reported usage that the line beside the answer names; `seawall show` names each at its step."""
+
+
 def print_rest(screen: Screen, rest: Outcome | Waiting, *, streamed: str = "") -> None:
     """Prints the outcome, or what the run waits for. `streamed`: text that is on stdout already."""
     if screen.json:
@@ -91,6 +95,10 @@ def _draw_summary(outcome: Outcome) -> Text:
         line.append(f" · {format_number(len(outcome.unverified), 'unverified claim')}", style="yellow")
     if outcome.pruned:
         line.append(f" · pruned: {', '.join(outcome.pruned)}", style="yellow")
+    for problem in outcome.usage_problems[:MAX_USAGE_PROBLEMS]:
+        line.append(f" · usage: {problem}", style="yellow")
+    if (more := len(outcome.usage_problems) - MAX_USAGE_PROBLEMS) > 0:
+        line.append(f" · {format_number(more, 'further problem')} of usage", style="yellow")
     for effect in outcome.effects:
         if effect.state != "committed":
             line.append(f" · effect {effect.tool} is {effect.state}", style="red")

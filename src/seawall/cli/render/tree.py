@@ -19,6 +19,7 @@ from seawall.cli.render.formats import (
 )
 from seawall.core.events import StepDone
 from seawall.history.record import RunRecord, StepRecord
+from seawall.run.ledger import describe_usage_problem
 
 MIN_WIDTH = 24
 """Columns that a step's own text has at least, however deep it stands."""
@@ -113,6 +114,8 @@ class StepTree:
         if step.done is not None:
             for text, style in self._list_result(step, step.done):
                 yield text, style, False
+            if problem := describe_usage_problem(step.intent, step.done):
+                yield f"usage: {problem}", "yellow", True
         if step.intent.grant is not None:
             yield f"let pass by step {step.intent.grant}", "green", True
         for judged in step.judged:

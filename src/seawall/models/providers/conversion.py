@@ -138,8 +138,8 @@ def _convert_message(message: Message) -> ModelRequestPart | ModelResponse:
     return ToolReturnPart(message.name, message.content, message.call_id)
 
 
-def read_response(name: str, response: ModelResponse) -> ModelReply:
-    """Returns the complete reply. Raises `ModelFailed("incomplete")` if the provider did not mark its end."""
+def read_response(name: str, response: ModelResponse, *, usage_problem: str = "") -> ModelReply:
+    """Returns the complete reply; `usage_problem` is what is wrong with its usage. Raises `ModelFailed("incomplete")` if the provider did not mark its end."""
     marker = (response.provider_details or {}).get("finish_reason")
     refused = response.finish_reason == "content_filter"
     if response.state != "complete" or not (marker or refused) or marker == "FINISH_REASON_UNSPECIFIED":
@@ -159,7 +159,7 @@ def read_response(name: str, response: ModelResponse) -> ModelReply:
         )
     return ModelReply(
         message=Assistant("".join(texts) if texts else None, made),
-        usage=Usage(response.usage.input_tokens, response.usage.output_tokens),
+        usage=Usage(response.usage.input_tokens, response.usage.output_tokens, usage_problem),
         finish=finish,
     )
 

@@ -88,7 +88,7 @@ def _read_google_retry_s(found: Mapping[str, Any]) -> float | None:
     for one in cast("list[object]", details) if isinstance(details, list) else []:
         delay = cast("dict[str, Any]", one).get("retryDelay") if isinstance(one, dict) else None
         if isinstance(delay, str) and re.fullmatch(r"\d+(\.\d+)?s", delay):
-            return float(delay[:-1])
+            return _keep_if_valid(float(delay[:-1]))
     return None
 
 

@@ -17,6 +17,7 @@ from seawall.models.protocol import ModelFailed, ModelReply, ModelRequest, Price
 from seawall.models.providers import failures
 from seawall.models.providers.clients.http import Client, connect, load_builder
 from seawall.models.providers.conversion import Conversion, read_response
+from seawall.models.providers.usage_reports import UsageReports
 from seawall.models.providers.watch import Watch, WireLimits, current
 
 _NO_KEY = "none"  # a server of the user's own often needs no key, and the clients require one
@@ -107,10 +108,12 @@ class ProviderModel:
                         streamed = await stack.enter_async_context(client.model.request_stream(*arguments))
                 finally:
                     current.reset(token)
+                reports = UsageReports(streamed)
                 events = aiter(streamed)
                 while True:
                     with watch:
                         event = await anext(events, None)
+                    reports.check()
                     if event is None:
                         break
                     if isinstance(event, PartStartEvent) and isinstance(event.part, TextPart):
@@ -121,7 +124,7 @@ class ProviderModel:
                         continue
                     if text:
                         yield TextDelta(text)
-                reply = read_response(self._full_name, streamed.get())
+                reply = read_response(self._full_name, streamed.get(), usage_problem=reports.problem)
             except Exception as failed:  # noqa: BLE001  # each is classified, or raised unchanged
                 raise self._classify(watch, failed) from None
             yield reply
