@@ -10,6 +10,9 @@ import msgspec
 
 from seawall.core.errors import Misused
 
+MAX_LIMIT = 10**15
+"""Of anything: far above what a run can spend, and few enough for a record in JSON and for a timer."""
+
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one run tree may spend. Every limit is above zero; None means not limited."""
@@ -43,10 +46,15 @@ def validate_limits(limits: Limits) -> Limits:
             continue
         if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
             raise Misused(f"limits: {name} is {value!r}; it must be a number")
-        if (isinstance(value, Decimal) and not value.is_finite()) or not math.isfinite(value) or value <= 0:
+        finite = isinstance(value, int) or (
+            value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)
+        )
+        if not finite or value <= 0:
             raise Misused(f"limits: {name} is {value}; it must be above zero and finite")
         if name not in ("active_s", "usd") and not isinstance(value, int):
             raise Misused(f"limits: {name} is {value}; it must be a whole number")
+        if value > MAX_LIMIT:
+            raise Misused(f"limits: {name} is {value}; it must be at most {MAX_LIMIT:,}")
     if isinstance(limits.usd, float):
         return msgspec.structs.replace(limits, usd=Decimal(str(limits.usd)))
     return limits

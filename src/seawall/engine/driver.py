@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from msgspec.structs import replace
 
@@ -24,6 +24,8 @@ from seawall.engine.ownership import LeaseCheck
 from seawall.engine.parking import build_pauses
 from seawall.engine.timers import StepTimers
 from seawall.guards.deadline import DEADLINE, Deadline
+from seawall.guards.limits import LIMITS
+from seawall.guards.nested import find_next_end_s, list_overdue
 from seawall.guards.shared import Defer
 from seawall.journal.protocol import InboxItem, Journal, Lease
 from seawall.planner.pruning import RunPlanner
@@ -35,6 +37,7 @@ from seawall.run.outcome import summarise
 from seawall.run.spend_delta import SpendDelta
 from seawall.run.state import RunState
 from seawall.run.step import Close, End, Logic, Propose, Result, Step, restore_step
+from seawall.run.verdict import GuardVerdict
 
 MAX_ROUNDS = 10_000
 """Decisions taken without waiting for anything; more means that `decide` does not come to rest."""
@@ -80,6 +83,7 @@ class Driver:
         self._deadline = Deadline(clock, state.left_s)
         self._timers = StepTimers(clock)
         self._plan_timer: Timer | None = None
+        self._team_timer: Timer | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._final: asyncio.Future[None] | None = None
         """Durable with the batch after which the run has ended or is parked."""
@@ -143,10 +147,30 @@ class Driver:
 
         self._plan_timer = self._clock.call_later(left_s - mark_s, look)
 
+    def _watch_teams(self) -> None:
+        """Sets the timer for the next end of a nested team's active time."""
+        if self._team_timer is not None:
+            self._team_timer.cancel()
+        end_s = find_next_end_s(self._gate.teams, self.state, self.left_s())
+        self._team_timer = None if end_s is None else self._clock.call_later(end_s, self._on_team_overdue)
+
+    def _on_team_overdue(self) -> None:
+        """Gives up what such a team has in flight. What it would do next is refused."""
+        for intent, verdict in list_overdue(self._gate.teams, self.state, self.left_s()):
+            step = self._acquired.get(intent.step)
+            if step is not None:
+                _, judged = self._gate.judge.conclude(
+                    [GuardVerdict(LIMITS, verdict, "enforce")], step.number, "after"
+                )
+                took_s = self._timers.took_s(step.number)
+                self._give_up_step(step, f"Error: {verdict.reason}", "cut", took_s, judged)
+        self.decide_again()
+
     def _stop_watching_time(self) -> None:
         self._deadline.cancel()
-        if self._plan_timer is not None:
-            self._plan_timer.cancel()
+        for timer in (self._plan_timer, self._team_timer):
+            if timer is not None:
+                timer.cancel()
 
     # ---- from outside
 
@@ -181,6 +205,8 @@ class Driver:
         if self._broken is not None:
             return
         self._watch_time()
+        if self._gate.teams:
+            self._watch_teams()
         if ended is not None or self._recorded_waiting:
             self._final = asyncio.get_running_loop().create_future()
             self._final.set_result(None)
@@ -288,6 +314,8 @@ class Driver:
         first_seq = self.state.seq
         batch, ready = self._fold_and_decide(happened, commands)
         ended, parked = self.state.ended, self.parked
+        if self._gate.teams:
+            self._watch_teams()
         if not batch and parked == self._recorded_waiting:  # decided again in vain
             return ready, None
         for step in ready:
@@ -514,13 +542,18 @@ class Driver:
         if step.number not in self.state.open or self._broken is not None:
             return
         text = f"{step.kind} {step.name!r} did not answer within {after_s:.6g} s"
-        result = self._gate.withdraw(step) or Result(
-            status="timeout", output=text, error="timeout", endpoint="cut" if planned else "broken"
-        )
         events: list[Event] = []
         if planned and self._planner is not None:
             events.append(self._planner.plan_cut(step, self.state, self.left_s()))
-        self._proceed([*events, *self._settle(step, replace(result, duration_s=after_s))])
+        self._give_up_step(step, text, "cut" if planned else "broken", after_s, events)
+
+    def _give_up_step(
+        self, step: Step, text: str, endpoint: Literal["cut", "broken"], took_s: float, first: Sequence[Event]
+    ) -> None:
+        result = self._gate.withdraw(step) or Result(
+            status="timeout", output=text, error="timeout", endpoint=endpoint
+        )
+        self._proceed([*first, *self._settle(step, replace(result, duration_s=took_s))])
         self._timers.stop(step.number)
 
     async def _record_last(self, step: Step, result: Result) -> None:

@@ -32,6 +32,7 @@ from seawall.engine.settling import (
 )
 from seawall.guards.deadline import DEADLINE, PLANNER, bound_left_s
 from seawall.guards.limits import LIMITS, check_limits
+from seawall.guards.nested import bound_team_left_s, check_teams, list_limits
 from seawall.guards.shared import BUDGET, ENDPOINTS, Defer, SharedGuard
 from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
@@ -98,6 +99,8 @@ class Gate:
         wake: Callable[[], None] = _ignore,
     ) -> None:
         self.judge = Judge(guards, bodies, now=now)
+        self.teams = list_limits(guards)
+        """The limits of nested teams."""
         self._logic = logic
         self._executor = executor
         self._limits = limits
@@ -159,6 +162,8 @@ class Gate:
         if verdicts:
             step = _add_wait(self._add_advice(step, verdicts), verdicts)
         limited = check_limits(step, state, self._limits)
+        if self.teams and not limited:
+            limited = check_teams(self.teams, step, state, left_s)
         if verdicts or limited:
             if not isinstance(limited, Defer):
                 verdicts += limited
@@ -289,7 +294,10 @@ class Gate:
         """Performs an admitted step whose intent is durable. The only way to a model or a tool."""
         if self._executor is None:
             raise SeawallBug(f"step {step.number} was to be performed at a gate that only judges")
-        return self._executor.perform(step, state, _time_s(state, left_s), ownership)
+        left_s = _time_s(state, left_s)
+        if self.teams:
+            left_s = bound_team_left_s(self.teams, step, state, left_s)
+        return self._executor.perform(step, state, left_s, ownership)
 
     def withdraw(self, step: Step) -> Result | None:
         """Gives up a step that waits for its turn, and returns what it comes to; None: it has begun."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from seawall.core.canonical import Ref
 from seawall.core.errors import describe_error
 from seawall.core.events import Event, Judged, Mode, Stage
+from seawall.guards.nested import TeamGuard, TeamLimits
 from seawall.run.bodies import Bodies
 from seawall.run.frame import Grant
 from seawall.run.guard import FoldFailed, Guard
@@ -32,6 +33,14 @@ class Judge:
 
     def __init__(self, guards: Sequence[Guard], bodies: Bodies, *, now: Callable[[], float]) -> None:
         self.guards = tuple(guards)
+        own = [guard for guard in self.guards if not isinstance(guard, TeamGuard | TeamLimits)]
+        nested = [guard for guard in self.guards if isinstance(guard, TeamGuard)]
+        self._everywhere = tuple(own)
+        self._by_agent = {
+            agent: (*own, *(guard for guard in nested if agent in guard.agents))
+            for agent in {agent for guard in nested for agent in guard.agents}
+        }
+        """Those that judge the steps of agents of nested teams."""
         self._bodies = bodies
         self._now = now
 
@@ -39,11 +48,11 @@ class Judge:
         return f"<Judge of {', '.join(guard.name for guard in self.guards) or 'no guards'}>"
 
     def judge(self, step: Step, result: Result | None, state: RunState) -> list[GuardVerdict]:
-        """Returns what every guard that is not off says other than Allow: of `result`, or of the step before it
+        """Returns what every guard of the step's agent that is not off says other than Allow: of `result`, or of the step before it
         is performed.
         """
         found: list[GuardVerdict] = []
-        for guard in self.guards:
+        for guard in self._by_agent.get(step.agent, self._everywhere):
             mode = state.modes.get(guard.name, guard.mode)
             if mode == "off":
                 continue
@@ -100,11 +109,11 @@ class Judge:
             return []
         events: list[Event] = []
         for guard in self.guards:
-            memory = state.memories.get(guard.name)
+            memory = state.memories.get(guard.memory_key)
             mode = state.modes.get(guard.name, guard.mode)
             if not isinstance(memory, FoldFailed) or mode == "off":
                 continue
-            if memory is not before.memories.get(guard.name):
+            if memory is not before.memories.get(guard.memory_key):
                 events.append(self._record(0, guard.name, memory.verdict, "before", mode))
         return events
 
@@ -116,7 +125,7 @@ def read_answer(verdict: Replace, bodies: Bodies) -> str:
 
 def _ask(guard: Guard, step: Step, result: Result | None, state: RunState) -> Verdict:
     """Returns one guard's verdict. A guard that raises, or whose fold raised, halts the run: it fails closed."""
-    memory = state.memories.get(guard.name)
+    memory = state.memories.get(guard.memory_key)
     if isinstance(memory, FoldFailed):
         return memory.verdict
     try:

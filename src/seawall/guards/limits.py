@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from seawall.core.limits import Limits
 from seawall.guards.shared import Defer
-from seawall.run.ledger import Overrun, find_shortfall
+from seawall.run.ledger import Overrun, Shortfall, find_shortfall
 from seawall.run.state import RunState
 from seawall.run.step import Step
 from seawall.run.verdict import GuardVerdict, Halt, Refuse
@@ -22,7 +22,7 @@ def check_limits(step: Step, state: RunState, limits: Limits) -> list[GuardVerdi
     if mode == "off":
         return []
     if state.overrun is not None and (limits.tokens is not None or limits.usd is not None):
-        return [GuardVerdict(LIMITS, _halt_overrun(state.overrun), mode)]
+        return [GuardVerdict(LIMITS, halt_overrun(state.overrun), mode)]
     in_flight = len(state.in_flight)
     if step.kind in ("model", "tool") and in_flight >= limits.parallel:
         return Defer(f"{in_flight} steps are in flight (limit {limits.parallel})")
@@ -40,12 +40,17 @@ def check_limits(step: Step, state: RunState, limits: Limits) -> list[GuardVerdi
         return Defer(f"{short.limit_name} are reserved by steps in flight")
     if in_flight and short.waits:
         return []
+    limit = f"{short.limit_name}={short.limit}"
+    return [GuardVerdict(LIMITS, Halt(describe_shortfall(step, short), limit, short.value), mode)]
+
+
+def describe_shortfall(step: Step, short: Shortfall) -> str:
+    """Returns why a step does not fit, for people."""
     would = "could reach" if short.limit_name in ("tokens", "usd") else "would be"
-    reason = f"{step.kind} {step.name!r}: {short.limit_name} {would} {short.value} (limit {short.limit})"
-    return [GuardVerdict(LIMITS, Halt(reason, f"{short.limit_name}={short.limit}", short.value), mode)]
+    return f"{step.kind} {step.name!r}: {short.limit_name} {would} {short.value} (limit {short.limit})"
 
 
-def _halt_overrun(overrun: Overrun) -> Halt:
+def halt_overrun(overrun: Overrun) -> Halt:
     """Returns the verdict on what follows a call that went above its reservation: no bound holds for that model."""
     reason = f"model {overrun.model!r}, step {overrun.step}: {overrun.problem}"
     return Halt(reason, f"reserved_{overrun.what}={overrun.reserved}", overrun.value)

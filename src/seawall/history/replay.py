@@ -17,6 +17,7 @@ from seawall.core.errors import SeawallBug
 from seawall.core.events import Event, Judged, RunEnded, RunStarted, StepDone, StepIntended, VerdictKind
 from seawall.core.limits import Limits
 from seawall.engine.gate import DEADLINE, Gate
+from seawall.guards.limits import LIMITS
 from seawall.guards.shared import SHARED
 from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
@@ -247,11 +248,16 @@ def _find_severest(events: Sequence[Event]) -> dict[tuple[int, str], VerdictKind
     """Returns the severest enforced verdict of each step and stage."""
     severest: dict[tuple[int, str], VerdictKind] = {}
     for event in events:
-        if isinstance(event, Judged) and event.mode == "enforce":
+        if isinstance(event, Judged) and event.mode == "enforce" and not _is_of_time(event):
             key = (event.step, event.stage)
             if SEVERITY[event.verdict] > SEVERITY[severest.get(key, "allow")]:
                 severest[key] = event.verdict
     return severest
+
+
+def _is_of_time(judged: Judged) -> bool:
+    """Returns whether the limits gave up a step in flight, as a nested team's time was up: a fact like a result."""
+    return judged.guard == LIMITS and judged.stage == "after"
 
 
 def _matches(action: Action, intent: StepIntended) -> bool:

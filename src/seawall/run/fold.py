@@ -65,7 +65,7 @@ def begin(started: RunStarted, guards: Sequence[Guard] = ()) -> RunState:
         frames={0: root},
         modes=dict(started.guards),
         left_s=started.limits.active_s,
-        memories={guard.name: _start(guard) for guard in guards},
+        memories={guard.memory_key: _start(guard) for guard in guards},
     )
 
 
@@ -151,7 +151,8 @@ def _fold_guards(state: RunState, event: Event, guards: Sequence[Guard]) -> dict
     """Returns what the guards remember after `event`; the same dict if nothing changed."""
     changed: dict[str, Any] | None = None
     for guard in guards:
-        memory = state.memories.get(guard.name)
+        key = guard.memory_key
+        memory = state.memories.get(key)
         if isinstance(memory, FoldFailed):
             continue
         try:
@@ -162,7 +163,7 @@ def _fold_guards(state: RunState, event: Event, guards: Sequence[Guard]) -> dict
             new = FoldFailed(guard.name, describe_error(error))
         if new is not memory:
             changed = dict(state.memories) if changed is None else changed
-            changed[guard.name] = new
+            changed[key] = new
     return state.memories if changed is None else changed
 
 

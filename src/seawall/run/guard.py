@@ -21,9 +21,14 @@ class Guard:
     """
 
     name: str = "guard"
-    """Its name in verdicts, modes and the command line; unique within a run."""
+    """Its name in verdicts, modes and the command line; unique within a team."""
     mode: Mode = "enforce"
     """`off`, `observe` (judge and record, let pass) or `enforce`, unless it is set otherwise."""
+
+    @property
+    def memory_key(self) -> str:
+        """What its memory is kept under; unique within a run."""
+        return self.name
 
     def start(self) -> Any:
         """Returns what the guard remembers at a run's first event."""
@@ -65,7 +70,7 @@ def collect_handover(state: RunState, guards: Sequence[Guard]) -> dict[str, str]
     """
     left: dict[str, str] = {}
     for guard in guards:
-        memory = state.memories.get(guard.name)
+        memory = state.memories.get(guard.memory_key)
         if isinstance(memory, FoldFailed):
             continue
         try:
@@ -75,5 +80,5 @@ def collect_handover(state: RunState, guards: Sequence[Guard]) -> dict[str, str]
         except BaseException:  # noqa: BLE001 -- what it would have remembered is advice; the outcome is not
             continue
         if text is not None:
-            left[guard.name] = text
+            left[guard.memory_key] = text
     return left

@@ -39,6 +39,7 @@ class Overrun(msgspec.Struct, frozen=True):
     """A model call whose reported usage is above the upper bound that was reserved for it."""
 
     step: int
+    agent: str
     model: str
     what: str
     """`tokens` or `usd`."""
@@ -135,9 +136,9 @@ def find_overrun(step: StepIntended, done: StepDone) -> Overrun | None:
         return None
     counted = done.input_tokens + done.output_tokens
     if counted > step.tokens:
-        return Overrun(step.step, step.name, "tokens", step.tokens, counted)
+        return Overrun(step.step, step.agent, step.name, "tokens", step.tokens, counted)
     if done.usd > step.usd:
-        return Overrun(step.step, step.name, "usd", step.usd, done.usd)
+        return Overrun(step.step, step.agent, step.name, "usd", step.usd, done.usd)
     return None
 
 

@@ -74,7 +74,7 @@ class RunState(msgspec.Struct, frozen=True):
     past_pauses: tuple[PastPause, ...] = ()
     """Pauses that held it before."""
     memories: dict[str, Any] = {}
-    """What each guard remembers, by its name."""
+    """What each guard remembers, by its `memory_key`: its name or, of a nested team's guard, the coordinator's too."""
     plan: Plan = Plan()
 
     @property

@@ -10,11 +10,13 @@ from typing import cast
 from seawall.core.canonical import Ref
 from seawall.core.clock import Clock
 from seawall.core.errors import Misused, Refused
+from seawall.core.events import Mode
 from seawall.core.limits import Limits
 from seawall.core.redact import Redactor
 from seawall.engine.driver import Driver
 from seawall.engine.gate import BUILT_IN, Gate
 from seawall.guards.loops import Loops
+from seawall.guards.nested import TeamGuard, TeamLimits
 from seawall.guards.shared import SharedGuard
 from seawall.journal.protocol import Journal, Lease
 from seawall.models import prices
@@ -66,9 +68,10 @@ class Factory:
     # ---- what runs of one team have in common
 
     def get_guards(self, team: Team) -> tuple[Guard, ...]:
-        """Returns the guards of a team's runs: those of `Seawall`, and the team's own.
+        """Returns the guards of a team's runs: those of `Seawall`, the team's own, and those of the teams nested in it.
 
-        Raises `Misused` for a guard with a name of Seawall's own, or two guards of one name.
+        Raises `Misused` for a guard with a name of Seawall's own, two guards of one team with one name, or guards of
+        several teams with one name and different modes.
         """
         known = self._guards.get(team)
         if known is None:
@@ -76,27 +79,38 @@ class Factory:
         return known
 
     def _join_guards(self, team: Team) -> tuple[Guard, ...]:
-        for owner, guards in (("Seawall", self.own_guards), (f"team {team.name!r}", team.guards)):
+        teams = [team, *team.list_nested()]
+        owners = [("Seawall", self.own_guards), *((f"team {each.name!r}", each.guards) for each in teams)]
+        for owner, guards in owners:
             names = [guard.name for guard in guards]
             if twice := [name for name in names if names.count(name) > 1]:
                 raise Misused(f"{owner} has two guards of the name {twice[0]!r}")
+            if taken := [name for name in names if name in BUILT_IN]:
+                raise Misused(f"a guard can't be named {taken[0]!r}: that is one of Seawall's own")
         by_name = {guard.name: guard for guard in (*self.own_guards, *team.guards)}
-        for name in by_name:
-            if name in BUILT_IN:
-                raise Misused(f"a guard can't be named {name!r}: that is one of Seawall's own")
-        return tuple(by_name.values())
+        guards = [*by_name.values(), *(guard for each in team.list_nested() for guard in _wrap_guards(each))]
+        modes: dict[str, Mode] = {}
+        for guard in guards:
+            if modes.setdefault(guard.name, guard.mode) != guard.mode:
+                raise Misused(
+                    f"team {team.name!r} and the teams in it have guards of the name {guard.name!r} with different "
+                    "modes, and a mode holds for a name: give these guards different names, or the same mode"
+                )
+        return tuple(guards)
 
     def check(self, team: Team, limits: Limits, usd_cap: Decimal | None) -> None:
         """Makes the team's models, and raises `Refused` if money is limited and the price of a model is not known.
 
-        Money is limited by the run's `limits` or by the tenant's cap. Also raises what making a model raises.
+        Money is limited by the run's `limits`, by those of a nested team, or by the tenant's cap. Also raises what making a model raises.
         """
         resources = self._get_resources(team)
-        usd = limits.usd if limits.usd is not None else usd_cap
-        if usd is None:
-            return
-        for agent, price in resources.prices.items():
-            if price is not None:
+        usd_of_all = limits.usd if limits.usd is not None else usd_cap
+        limited = {} if usd_of_all is None else dict.fromkeys(team.members, usd_of_all)
+        for each in team.list_nested():
+            if each.given_limits is not None and each.given_limits.usd is not None:
+                limited |= dict.fromkeys(each.members, each.given_limits.usd)
+        for agent, usd in limited.items():
+            if resources.prices[agent] is not None:
                 continue
             model = resources.models[agent].name
             own = (
@@ -216,6 +230,15 @@ class Factory:
             on_rest=on_rest,
             on_record=on_record,
         )
+
+
+def _wrap_guards(team: Team) -> list[Guard]:
+    """Returns what guards a nested team's part of a run: its limits, if it was given any, and its guards."""
+    lead, agents = team.coordinator.name, frozenset(team.members)
+    wrapped: list[Guard] = [TeamGuard(guard, lead, agents) for guard in team.guards]
+    if team.given_limits is not None:
+        wrapped.insert(0, TeamLimits(team.name, lead, agents, team.limits))
+    return wrapped
 
 
 def _resolve_model(name: str) -> Model:

@@ -43,7 +43,7 @@ from seawall.runtime.launcher import Launcher
 from seawall.runtime.modes import AUTO, GuardModes, check_by, check_mode
 from seawall.runtime.run import Run
 from seawall.runtime.supervisor import Supervisor
-from seawall.team.agent import Agent
+from seawall.team.agent import Agent, check_flag
 from seawall.team.team import Team, as_team
 
 MAX_REQUEST_CHARS = 1_000_000
@@ -223,6 +223,9 @@ class Seawall:
         """
         team = as_team(team)
         _check_request(request)
+        check_flag("stream", stream)
+        if not isinstance(cast("object", modes), Mapping | None):
+            raise Misused(f"modes is {modes!r}; it must map names of guards to modes")
         check_recordable(session=session, tenant=tenant, principal=principal, request_id=request_id, app=app)
         limits = validate_limits(limits) if limits is not None else team.limits
         usd_cap = self._budget.get_usd_cap(tenant) if self._budget.active else None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypedDict, Unpack, cast, overload
 
 from seawall.core.canonical import digest_of
 from seawall.core.errors import Misused
 from seawall.models.protocol import Model, ToolSpec
+from seawall.models.usage import MAX_TOKENS
 from seawall.run.outcome import Output_co
 from seawall.team.tool import Tool, make_adapter, tool
 
@@ -17,6 +19,16 @@ ASK_PREFIX = "ask_"
 """With a colleague's name after it: the tool that an agent calls to hand work over."""
 MAX_OUTPUT_TOKENS = 4096
 """Tokens that are reserved for each reply; providers' own default for most models."""
+
+
+_SETTING_PLACES = {
+    "max_tokens": "Agent(max_output_tokens=…)",
+    "temperature": "Agent(temperature=…)",
+    "timeout": "Limits(active_s=…), whose rest is each call's time limit",
+    "request_timeout": "Limits(active_s=…), whose rest is each call's time limit",
+    "max_retries": "Agent(retries=…)",
+}
+"""By a provider's setting: where the same is set here."""
 
 
 class AgentOptions(TypedDict, total=False):
@@ -106,12 +118,16 @@ class Agent(Generic[Output_co]):
         check_items(f"agent {name!r}: tools", tools)
         check_items(f"agent {name!r}: asks", asks or ())
         for what, number in (("max_output_tokens", max_output_tokens), ("retries", retries)):
-            if not isinstance(cast("object", number), int):
-                raise Misused(f"agent {name!r}: {what} is {number!r}; it must be a whole number")
-        if max_output_tokens < 1:
-            raise Misused(f"agent {name!r}: max_output_tokens is {max_output_tokens}; it must be at least 1")
+            _check_whole(f"agent {name!r}: {what}", number)
+        if not 1 <= max_output_tokens <= MAX_TOKENS:
+            raise Misused(
+                f"agent {name!r}: max_output_tokens is {max_output_tokens}; it must be at least 1, "
+                f"and at most {MAX_TOKENS:,}"
+            )
         if retries < 0:
             raise Misused(f"agent {name!r}: retries is {retries}; it must be zero or more")
+        check_flag(f"agent {name!r}: optional", optional)
+        _check_request_options(name, model, temperature, settings)
         self.name = name
         self.role = role
         self.model = model
@@ -158,6 +174,20 @@ class Agent(Generic[Output_co]):
         return digest_of(parts)[:12]
 
 
+def _check_request_options(
+    name: str, model: Model | str, temperature: object, settings: Mapping[str, Any] | None
+) -> None:
+    """Raises `Misused` for what can't be sent, and for settings of a provider that have another place."""
+    number = isinstance(temperature, int | float) and not isinstance(temperature, bool)
+    if temperature is not None and not (number and math.isfinite(cast("float", temperature))):
+        raise Misused(f"agent {name!r}: temperature is {temperature!r}; it must be a finite number")
+    if not isinstance(cast("object", settings), Mapping | None):
+        raise Misused(f"agent {name!r}: settings is {settings!r}; it must map names to values")
+    for setting in settings or () if isinstance(model, str) else ():
+        if place := _SETTING_PLACES.get(setting):
+            raise Misused(f"agent {name!r}: settings[{setting!r}] has no use: give {place}")
+
+
 def _make_tool(given: Tool | Callable[..., Any]) -> Tool:
     return cast("Tool", given) if isinstance(given, Tool) else tool(given)
 
@@ -176,6 +206,17 @@ def check_items(what: str, given: object, kind: type | tuple[type, ...] = object
             articles = ("an" if each.__name__[0] in "AEIOU" else "a" for each in kinds)
             names = " or ".join(f"{an} {each.__name__}" for an, each in zip(articles, kinds, strict=True))
             raise Misused(f"{what} has {item!r} in it, which is not {names}")
+
+
+def _check_whole(what: str, given: object) -> None:
+    if isinstance(given, bool) or not isinstance(given, int):
+        raise Misused(f"{what} is {given!r}; it must be a whole number")
+
+
+def check_flag(what: str, given: object) -> None:
+    """Raises `Misused` unless `given` is a truth value: any other value would count as one, `"no"` as true."""
+    if not isinstance(given, bool):
+        raise Misused(f"{what} is {given!r}; it must be True or False")
 
 
 def _make_prompt(name: str, role: str) -> str:

@@ -108,7 +108,7 @@ def _decide_frame(team: Team, state: RunState, frame: Frame) -> Iterator[Action]
     elif frame.id in plan.cut:
         yield Close(step=frame.id, status="error", output=plan.cut[frame.id], error="timeout")
     elif frame.turn:
-        yield from _decide_calls(team, state, frame, member)
+        yield from _decide_calls(state, frame, member)
     elif frame.answer is not None and frame.id in plan.unreviewed:
         yield _answer(frame, member, unreviewed=True)
     elif frame.failure is not None:
@@ -161,7 +161,7 @@ def _compute_backoff_s(failures: int, retry_after_s: float | None) -> float:
     return min(MAX_BACKOFF_S, BACKOFF_S * 2 ** (failures - 1))
 
 
-def _decide_calls(team: Team, state: RunState, frame: Frame, member: Member) -> Iterator[Action]:
+def _decide_calls(state: RunState, frame: Frame, member: Member) -> Iterator[Action]:
     """Proposes all reads at once, and an effect alone, once every call before it is answered."""
     effects = member.effects
     for pending in frame.turn:
@@ -172,17 +172,15 @@ def _decide_calls(team: Team, state: RunState, frame: Frame, member: Member) -> 
             return
         if pending.step is None:
             skip = state.plan.skipped.get(state.call_key(frame.id, pending.call.id))
-            yield _propose_call(team, frame, member, pending, skip)
+            yield _propose_call(frame, member, pending, skip)
         if is_effect:
             return
 
 
-def _propose_call(
-    team: Team, frame: Frame, member: Member, pending: PendingCall, skip: Ref | None
-) -> Propose:
+def _propose_call(frame: Frame, member: Member, pending: PendingCall, skip: Ref | None) -> Propose:
     name = pending.call.name
     colleague = name.removeprefix(ASK_PREFIX) if name.startswith(ASK_PREFIX) else ""
-    target = team.find_target(colleague) if colleague in member.asks else None
+    target = member.targets.get(colleague)
     if pending.unknown is not None:
         return _ask_fate(frame, pending)
     return Propose(

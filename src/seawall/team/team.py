@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Generic, Literal, Protocol, TypedDict, Unpack, cast
 
@@ -22,6 +22,9 @@ from seawall.team.planner import Planner
 REVIEW_ROUNDS = 2
 """One review, and another one after a correction: each further round costs as much as the answer did."""
 
+
+HISTORY: Literal["transcript", "answers"] = "transcript"
+"""What a session's next run gets of the earlier ones: all of it, as a chat does."""
 
 REVIEW_TOOL = "review"
 REVIEW_SPEC = ToolSpec(
@@ -44,9 +47,11 @@ class Member(msgspec.Struct, frozen=True):
 
     agent: Agent
     asks: tuple[str, ...]
-    """Names of the agents that it may hand work to; each hand-off opens a frame."""
+    """Names of the agents and teams that it may hand work to; each hand-off opens a frame."""
     specs: tuple[ToolSpec, ...]
     version: str
+    targets: dict[str, str] = {}
+    """By these names: the agent whose frame a hand-off opens, which is that agent or a nested team's coordinator."""
     reviewer: str | None = None
     """The agent that reviews this one's answers, if this one is a coordinator with a reviewer."""
     rounds: int = 0
@@ -100,10 +105,14 @@ class Team(Generic[Output_co]):
     `Team(agent)` is a team of one. `history` is what a session's next run gets of the earlier runs: the whole
     `transcript`, or only the requests and `answers`. `fallback` is an agent that answers in the team's place when the
     team's plan no longer fits the time left; it may only read, and may not ask other agents. `planner` keeps runs
-    within their time; a team with a fallback or an optional agent has one by default. The planner and the fallback of
-    a nested team are not used: the outermost team plans the run.
-    Raises `Misused` for two agents of one name, a hand-off to an agent that is not there, limits of zero or below, and
-    an argument of another type.
+    within their time; a team with a fallback or an optional agent has one by default.
+
+    In a nested team, a team that is a specialist of another one, `guards` judge the steps of its agents only, beside
+    those of the outer team. `limits` bound what its agents spend in a run, in all hand-offs to it together: a step that
+    does not fit is refused, and the caller is told; without `limits` only those of the run hold. `planner`, `fallback`
+    and `history` belong to the outermost team.
+    Raises `Misused` for two agents of one name, a hand-off to an agent that is not there, limits of zero or below, an
+    argument of another type, and one that has no use where it stands.
     """
 
     runner: ClassVar[RunTeam]
@@ -120,7 +129,7 @@ class Team(Generic[Output_co]):
         planner: Planner | None = None,
         limits: Limits | None = None,
         guards: Sequence[Guard] = (),
-        history: Literal["transcript", "answers"] = "transcript",
+        history: Literal["transcript", "answers"] = HISTORY,
         role: str = "",
     ) -> None:
         if isinstance(name, Agent):
@@ -134,10 +143,17 @@ class Team(Generic[Output_co]):
                 raise Misused(f"team {name!r}: {what} is {given!r}, which is not an Agent")
         check_items(f"team {name!r}: specialists", specialists, (Agent, Team))
         check_items(f"team {name!r}: guards", guards, Guard)
-        if not isinstance(cast("object", review_rounds), int):
+        if isinstance(review_rounds, bool) or not isinstance(cast("object", review_rounds), int):
             raise Misused(f"team {name!r}: review_rounds is {review_rounds!r}; it must be a whole number")
         if review_rounds < 1:
             raise Misused(f"team {name!r}: review_rounds is {review_rounds}; it must be at least 1")
+        if review_rounds != REVIEW_ROUNDS and reviewer is None:
+            raise Misused(
+                f"team {name!r}: review_rounds is {review_rounds}, and the team has no reviewer; a team that is a "
+                "specialist has a reviewer and rounds of its own"
+            )
+        if not isinstance(cast("object", role), str):
+            raise Misused(f"team {name!r}: role is {role!r}; it must be text")
         if history not in ("transcript", "answers"):
             raise Misused(f"team {name!r}: history is {history!r}; it is 'transcript' or 'answers'")
         check_recordable(team=name)
@@ -149,6 +165,8 @@ class Team(Generic[Output_co]):
         self.review_rounds = review_rounds
         self.fallback = fallback
         self.limits = validate_limits(Limits() if limits is None else limits)
+        self.given_limits = None if limits is None else self.limits
+        self._given_planner = planner
         self.guards = tuple(guards)
         self.history: Literal["transcript", "answers"] = history
         self.members = self._gather_members()
@@ -171,7 +189,11 @@ class Team(Generic[Output_co]):
             str, tuple[str, str]
         ] = {}  # by specialist: the agent whose frame a hand-off opens, and the role
         for specialist in self.specialists:
+            taken = entries.get(specialist.name)
+            if taken is not None and (isinstance(specialist, Team) or taken[0] != specialist.name):
+                raise Misused(f"team {self.name!r} has two specialists of the name {specialist.name!r}")
             if isinstance(specialist, Team):
+                self._check_nested(specialist)
                 if not specialist.name.replace("-", "_").isidentifier():
                     raise Misused(
                         f"team {specialist.name!r} is a specialist, and its name is not an identifier "
@@ -193,6 +215,23 @@ class Team(Generic[Output_co]):
         if self.fallback is not None:
             join(self.fallback.name, self._make_member(self.fallback, (), entries))
         return members
+
+    def _check_nested(self, nested: Team) -> None:
+        """Raises `Misused` for what a nested team has and only the outermost team uses."""
+        given = {
+            "planner": (nested._given_planner is not None, "one planner plans the whole run"),
+            "fallback": (nested.fallback is not None, "a fallback answers in place of the whole run"),
+            "history": (
+                nested.history != HISTORY,
+                "a session keeps the conversation with the outermost team",
+            ),
+        }
+        for name, (is_given, why) in given.items():
+            if is_given:
+                raise Misused(
+                    f"team {nested.name!r} is a specialist of team {self.name!r}, where its {name} has no use: {why}; "
+                    f"give {name} to the outermost team"
+                )
 
     def _choose_planner(self, given: Planner | None) -> Planner | None:
         """Returns the planner of the team's runs. Raises `Misused` for a fallback or prior that no planner can use."""
@@ -258,12 +297,13 @@ class Team(Generic[Output_co]):
             )
         if reviewer is agent:
             raise Misused(f"agent {agent.name!r} can't review itself")
-        targets = tuple(entries[name][0] for name in asks)
+        targets = {name: entries[name][0] for name in asks}
         return Member(
             agent=agent,
             asks=tuple(asks),
             specs=tuple(specs),
-            version=agent.make_version(targets),
+            version=agent.make_version([targets[name] for name in asks]),
+            targets=targets,
             reviewer=None if reviewer is None else reviewer.name,
             rounds=self.review_rounds,
             model_name=agent.model_name,
@@ -283,18 +323,12 @@ class Team(Generic[Output_co]):
         except BaseException:  # noqa: BLE001 -- it was recorded under an older type, or a validator of the user raises
             return None
 
-    def find_target(self, name: str) -> str | None:
-        """Returns the agent whose frame a hand-off to `name` opens: that agent, or a nested team's coordinator."""
-        if name in self.members:
-            return name
+    def list_nested(self) -> Iterator[Team]:
+        """Yields the teams in this one, and those in them, outer ones first."""
         for specialist in self.specialists:
             if isinstance(specialist, Team):
-                if specialist.name == name:
-                    return specialist.coordinator.name
-                found = specialist.find_target(name)
-                if found is not None:
-                    return found
-        return None
+                yield specialist
+                yield from specialist.list_nested()
 
     async def run(
         self, request: str, *, journal: str | Path = ":memory:", **options: Unpack[StartOptions]

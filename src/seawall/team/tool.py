@@ -7,7 +7,7 @@ import inspect
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, get_type_hints, overload
+from typing import Any, Generic, cast, get_type_hints, overload
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
@@ -92,6 +92,8 @@ class Tool(Generic[P, R_co]):
         volatile: Sequence[str | re.Pattern[str]] = (),
         schema: dict[str, Any] | None = None,
     ) -> None:
+        if not isinstance(cast("object", endpoint), str | None):
+            raise Misused(f"tool {name!r}: endpoint is {endpoint!r}; it must be text")
         self.name: str = name or getattr(function, "__name__", "") or type(function).__name__
         self.function = function
         self.effect = effect
@@ -102,6 +104,7 @@ class Tool(Generic[P, R_co]):
         self.endpoint: str = f"tool:{self.name if endpoint is None else endpoint}"
         self.poll = poll
         self.fresh_s = fresh_s
+        self._check_types(description, version, volatile)
         self.volatile = tuple(volatile)
         self.is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
             getattr(function, "__call__", None)  # noqa: B004 -- an object with an async __call__ is a tool too
@@ -119,6 +122,30 @@ class Tool(Generic[P, R_co]):
         self.spec = ToolSpec(self.name, text.strip(), schema)
         self.version = f"{version}-{digest_of([self.name, text, schema, effect])[:8]}"
 
+    def _check_types(self, description: object, version: object, volatile: object) -> None:
+        """Raises `Misused` for an option of another type."""
+        for what, text in (("name", self.name), ("description", description), ("version", version)):
+            if text is not None and not isinstance(text, str):
+                raise Misused(f"tool {self.name!r}: {what} is {text!r}; it must be text")
+        for what, number in (("timeout_s", self.timeout_s), ("fresh_s", self.fresh_s)):
+            if isinstance(number, bool) or not isinstance(cast("object", number), int | float | None):
+                raise Misused(f"tool {self.name!r}: {what} is {number!r}; it must be a number of seconds")
+        for what, count in (("retries", self.retries), ("threads", self.threads)):
+            if isinstance(count, bool) or not isinstance(cast("object", count), int):
+                raise Misused(f"tool {self.name!r}: {what} is {count!r}; it must be a whole number")
+        for what in ("effect", "idempotent", "poll"):
+            if not isinstance(getattr(self, what), bool):
+                raise Misused(
+                    f"tool {self.name!r}: {what} is {getattr(self, what)!r}; it must be True or False"
+                )
+        if isinstance(volatile, str) or not isinstance(volatile, Sequence):
+            raise Misused(f"tool {self.name!r}: volatile is {volatile!r}; it must be a list")
+        for each in cast("Sequence[object]", volatile):
+            if not isinstance(getattr(each, "pattern", each), str):
+                raise Misused(
+                    f"tool {self.name!r}: volatile has {each!r} in it; it takes names and patterns of text"
+                )
+
     def _check_options(self) -> None:
         if not self.name.isidentifier() and not self.name.replace("-", "_").isidentifier():
             raise Misused(f"tool name {self.name!r} is not an identifier: give it one with @tool(name=...)")
@@ -132,6 +159,11 @@ class Tool(Generic[P, R_co]):
             raise Misused(f"tool {self.name!r}: an effect is retried only if it is idempotent=True")
         if self.threads < 1:
             raise Misused(f"tool {self.name!r}: threads is {self.threads}; it must be at least 1")
+        if self.threads != MAX_THREADS and self.is_async:
+            raise Misused(
+                f"tool {self.name!r}: threads is for sync tools, and this one is async; bound its calls with "
+                f"Seawall(endpoints={{{self.endpoint!r}: EndpointOptions(at_once={self.threads})}})"
+            )
         if not 0 < len(self.endpoint.removeprefix("tool:").strip()) <= MAX_ENDPOINT_CHARS:
             raise Misused(
                 f"tool {self.name!r}: endpoint is {self.endpoint.removeprefix('tool:')!r}; "
