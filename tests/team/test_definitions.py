@@ -32,7 +32,38 @@ a_team: Any = Team
 a_host: Any = Seawall
 
 
+def nested(**options: Any) -> Team:
+    return Team("outer", agent("boss"), specialists=[Team("inner", agent("lead"), **options)])
+
+
 WRONG: list[tuple[Any, str]] = [
+    (lambda: agent("a", max_output_tokens=10**9), "max_output_tokens is 1000000000"),
+    (lambda: agent("a", max_output_tokens=True), "max_output_tokens is True"),
+    (lambda: agent("a", retries=False), "retries is False"),
+    (lambda: agent("a", optional="no"), "optional is 'no'"),
+    (lambda: agent("a", temperature="hot"), "temperature is 'hot'"),
+    (lambda: agent("a", temperature=float("nan")), "temperature is nan"),
+    (lambda: agent("a", settings=["seed"]), "settings is ['seed']"),
+    (
+        lambda: an_agent("a", model="openai:m", settings={"max_tokens": 5}),
+        "settings['max_tokens'] has no use: give Agent(max_output_tokens=…)",
+    ),
+    (
+        lambda: an_agent("a", model="openai:m", settings={"timeout": 5}),
+        "settings['timeout'] has no use: give Limits(active_s=…)",
+    ),
+    (
+        lambda: an_agent("a", model="openai:m", settings={"max_retries": 5}),
+        "settings['max_retries'] has no use: give Agent(retries=…)",
+    ),
+    (lambda: Team("t", agent("a"), review_rounds=3), "review_rounds is 3, and the team has no reviewer"),
+    (lambda: a_team("t", agent("a"), role=5), "role is 5"),
+    (lambda: Team("t", agent("a"), limits=Limits(tool_calls=10**400)), "it must be at most"),
+    (lambda: Team("t", agent("a"), limits=Limits(active_s=1e308)), "it must be at most"),
+    (lambda: nested(review_rounds=5), "review_rounds is 5, and the team has no reviewer"),
+    (lambda: nested(limits=Limits(tokens=-1)), "tokens is -1"),
+    (lambda: nested(fallback=agent("f", asks=["x"])), "fallback 'f' may not ask other agents"),
+    (lambda: nested(reviewer=agent("r", optional=True)), "reviewer 'r' is optional"),
     (lambda: Team("t"), "'t' has no coordinator"),
     (lambda: Team("t", agent("a"), specialists=[agent("a")]), "two agents of the name 'a'"),
     (lambda: Team("t", agent("a"), specialists=[agent("b"), agent("b")]), "two agents of the name 'b'"),

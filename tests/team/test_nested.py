@@ -17,9 +17,10 @@ from seawall import (
     Refuse,
     Seawall,
     Team,
+    tool,
 )
 from seawall.models.scripted import calls
-from seawall.testing import ScriptedModel, call, say
+from seawall.testing import ManualClock, ScriptedModel, call, fail, say
 from team.nesting import AtMost, Never, boss_of, inner, looking, outer
 from team.play import Played, World, play, sent
 
@@ -237,3 +238,77 @@ def test_a_hand_off_goes_to_the_team_of_that_name_and_not_to_an_agent_in_it() ->
     play(outer(nested))
 
     assert (lead.request_count, clerk.request_count) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"stream": "no"}, "stream is 'no'"),
+        ({"modes": 5}, "modes is 5"),
+        ({"modes": {"nobody": "off"}}, "no guard 'nobody'"),
+    ],
+)
+def test_a_keyword_of_start_of_another_type_is_misuse(options: Any, told: str) -> None:
+    with pytest.raises(Misused, match=told):
+        play(outer(inner(World())), options=options)
+
+
+# ---- what is honoured where it stands
+
+
+def test_the_output_type_of_a_nested_teams_coordinator_holds() -> None:
+    lead = ScriptedModel([say("five"), call("final_answer", value=5)])
+    team = outer(Team("inner", Agent("lead", model=lead, output=int)))
+
+    play(team)
+
+    assert "does not fit" in sent(lead)[-1]
+    assert sent(boss_of(team))[-1] == "5"
+
+
+def test_the_retries_of_an_agent_and_of_a_tool_in_a_nested_team_hold() -> None:
+    tries: list[str] = []
+
+    @tool(retries=1)
+    async def look(what: str) -> str:
+        """Look."""
+        tries.append(what)
+        raise LookupError(what)
+
+    lead = ScriptedModel([fail("overloaded"), call("look", what="x"), fail("overloaded"), fail("overloaded")])
+    team = outer(Team("inner", Agent("lead", model=lead, tools=[look], retries=1)))
+
+    run = play(team, clock=ManualClock())
+
+    assert tries == ["x", "x"]
+    assert lead.request_count == 4
+    assert "scripted failure" in sent(boss_of(team))[-1]
+    assert run.outcome.status == "completed"
+
+
+def test_the_time_of_a_tool_in_a_nested_team_holds() -> None:
+    clock = ManualClock()
+
+    @tool(timeout_s=2)
+    async def look() -> str:
+        """Look."""
+        await clock.sleep(60)
+        return "never"
+
+    lead = ScriptedModel([call("look"), say("ok")])
+
+    run = play(outer(Team("inner", Agent("lead", model=lead, tools=[look]))), clock=clock)
+
+    assert "did not answer within 2 s" in sent(lead)[-1]
+    assert run.outcome.active_s < 2.1
+
+
+def test_the_review_rounds_of_a_nested_team_are_its_own() -> None:
+    lead, auditor = ScriptedModel(["bad"] * 9), ScriptedModel([call("review", approved=False)] * 9)
+    nested = Team(
+        "inner", Agent("lead", model=lead), reviewer=Agent("auditor", model=auditor), review_rounds=3
+    )
+
+    play(outer(nested))
+
+    assert auditor.request_count == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import re
 import threading
 from dataclasses import dataclass
 from datetime import date
@@ -360,6 +361,19 @@ def test_what_a_model_can_not_be_told_is_no_tool(function: Any, named: str) -> N
         ({"idempotent": True}, "idempotent"),
         ({"effect": True, "retries": 1}, "idempotent"),
         ({"name": "no name"}, "'no name'"),
+        ({"name": 5}, "name is 5"),
+        ({"description": 5}, "description is 5"),
+        ({"version": 2}, "version is 2"),
+        ({"endpoint": 5}, "endpoint is 5"),
+        ({"timeout_s": "5"}, "timeout_s is '5'"),
+        ({"timeout_s": True}, "timeout_s is True"),
+        ({"fresh_s": "5"}, "fresh_s is '5'"),
+        ({"retries": "2"}, "retries is '2'"),
+        ({"threads": 2.5}, "threads is 2.5"),
+        ({"effect": "no"}, "effect is 'no'"),
+        ({"volatile": "id"}, "volatile is 'id'; it must be a list"),
+        ({"volatile": [5]}, "volatile has 5 in it"),
+        ({"volatile": [re.compile(b"id")]}, "volatile has re.compile"),
     ],
 )
 def test_options_that_make_no_sense_are_refused_by_name(options: dict[str, Any], named: str) -> None:
@@ -369,6 +383,15 @@ def test_options_that_make_no_sense_are_refused_by_name(options: dict[str, Any],
 
     with pytest.raises(Misused, match=named):
         Tool(look, **options)
+
+
+def test_threads_of_an_async_tool_are_misuse_that_names_the_place_for_its_bound() -> None:
+    async def look() -> str:
+        """Look."""
+        return ""
+
+    with pytest.raises(Misused, match=r"endpoints=\{'tool:look': EndpointOptions\(at_once=2\)\}"):
+        Tool(look, threads=2)
 
 
 def test_a_partial_and_an_object_can_be_tools() -> None:
