@@ -366,6 +366,37 @@ def test_its_ledger_is_a_fold_so_a_resumed_run_has_spent_what_it_had_spent(tmp_p
     assert differences == ()
 
 
+def test_the_active_time_of_a_nested_team_goes_on_after_a_wait_that_is_not_counted() -> None:
+    class Asking(Guard):
+        name = "asking"
+
+        def before(self, step: Any, run: Any, memory: Any) -> Any:
+            return Hold("may it?") if step.kind == "tool" else ALLOW
+
+    async def main() -> tuple[Any, list[str]]:
+        clock = ManualClock()
+        script = [slow(3, call("look", what="x")), slow(3, "never")]
+
+        def team() -> Team:
+            model = ScriptedModel(script, clock=clock, by="position")
+            lead = Agent("lead", model=model, tools=[World().reads()])
+            return outer(Team("inner", lead, guards=[Asking()], limits=Limits(active_s=5)))
+
+        mine = team()
+        async with Seawall(environment={}, clock=clock) as sea:
+            run = await sea.start(mine, "go")
+            rest = await clock.until(run.rest())
+            assert isinstance(rest, Waiting)
+            await clock.advance(600)
+            await sea.decide(run.id, rest.step, approve=True, by="ops")
+            outcome = await clock.until(run.outcome())
+        return outcome, sent(boss_of(mine))
+
+    outcome, told = asyncio.run(main())
+    assert "team 'inner' used up its 5 active seconds" in told[-1]
+    assert 5 <= outcome.active_s < 5.1
+
+
 def test_a_replay_names_what_a_nested_teams_new_guard_and_limit_would_change() -> None:
     async def main() -> list[tuple[str, ...]]:
         found: list[tuple[str, ...]] = []

@@ -147,8 +147,6 @@ class TeamLimits(Guard):
             case StepDone():
                 step = run.open.get(event.step)
                 return part if step is None else _fold_result(part, step, event, run, self.agents)
-            case RunTaken() if part.handoffs:
-                return replace(part, since_left_s=part.since_left_s + event.left_s - run.left_s)
             case _:
                 return part
 
