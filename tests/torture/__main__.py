@@ -57,7 +57,9 @@ def main() -> int:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m torture", description=(__doc__ or "").partition("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m torture", description=(__doc__ or "").partition("\n\n")[0]
+    )
     parser.add_argument("--seconds", type=float, default=60.0, help="how long to go on (default: 60)")
     parser.add_argument("--kills", type=int, help="stop after so many kills, if that is sooner")
     parser.add_argument("--seed", default="", help="what an earlier run printed; random by default")

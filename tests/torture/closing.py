@@ -49,24 +49,27 @@ class Closer:
     async def _take_up(self, sea: Seawall) -> bool:
         """Takes up what no task drives; returns whether anything is left."""
         left = [row for row in await sea.journal.runs(limit=100_000) if row.state != "ended"]
-        todo: list[RunRow] = []
-        for row in reversed(left):
-            if not await self._is_left_to_wait(sea, row):
-                todo.append(row)
+        todo = [row for row in reversed(left) if not await self._is_left_to_wait(sea, row)]
         for row in todo:
             if row.run not in self._busy and len(self._busy) < AT_ONCE:
                 self._busy[row.run] = asyncio.get_running_loop().create_task(self._go_on(sea, row))
         return bool(todo)
 
     async def _is_left_to_wait(self, sea: Seawall, row: RunRow) -> bool:
-        if row.state == "queued":  # behind a run that waits
-            tail = await sea.journal.session_tail(row.tenant, row.session or "", before=row.run)
-            return tail is not None and tail.state != "ended" and await self._is_left_to_wait(sea, tail)
+        if row.session is not None and row.state in ("queued", "interrupted") and row.events == 1:
+            return await self._is_behind_one(sea, row)
         if row.state != "waiting":
             return False
-        started = (await sea.state(row.run)).started
-        case = make_case(self._place.seed, started.request_id or "")
-        return "f" in case.flags and bool((await sea.state(row.run)).approvals)
+        state = await sea.state(row.run)
+        case = make_case(self._place.seed, state.started.request_id or "")
+        return "f" in case.flags and bool(state.approvals)
+
+    async def _is_behind_one(self, sea: Seawall, row: RunRow) -> bool:
+        """Returns whether a run in line is behind one that is left to wait."""
+        tail = await sea.journal.session_tail(row.tenant, row.session or "", before=row.run)
+        while tail is not None and tail.state == "ended":
+            tail = await sea.journal.session_tail(row.tenant, row.session or "", before=tail.run)
+        return tail is not None and await self._is_left_to_wait(sea, tail)
 
     async def _go_on(self, sea: Seawall, row: RunRow) -> None:
         try:

@@ -54,7 +54,9 @@ class Totals:
     seed: str
     rounds: int = 0
     kills: dict[str, int] = field(default_factory=dict)
-    findings: Findings = field(default_factory=lambda: Findings(checked={}, excused={}, failures=[], counts={}))
+    findings: Findings = field(
+        default_factory=lambda: Findings(checked={}, excused={}, failures=[], counts={})
+    )
     kept: list[Path] = field(default_factory=list)
     """Where the journals and worlds of failed rounds are."""
 

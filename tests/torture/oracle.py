@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
@@ -26,10 +26,10 @@ from seawall.core.events import (
     refs_of,
 )
 from seawall.history.recorded import read_outcome, read_waits
-from seawall.journal.protocol import Journal, RunRow
+from seawall.journal.protocol import Journal, RunRow, SettingKind
 from torture.cases import BUDGET, make_case
 from torture.desk import OUTPUT_TOKENS, PRICE, make_desk
-from torture.notes import Ended, Kept, Note, Ordered, Problem, Rejected, Started, Tried, read_notes
+from torture.notes import Ended, Kept, Note, Ordered, Problem, Started, Tried, read_notes
 from torture.place import WORKERS, Place
 from torture.world import Happening, read_happenings
 
@@ -155,12 +155,13 @@ async def check_round(place: Place, journal: Journal) -> Findings:
         if isinstance(note, Tried) and note.by == "verified":
             findings.check("verify says ok after a kill", True)
     stories = await _read_stories(journal, happenings)
+    busy = {(s.row.tenant, s.started.session) for s in stories if s.row.state == "waiting"}
     for story in stories:
         _check_calls(findings, story)
         _check_effects(findings, story)
         _check_results(findings, story)
         _check_limits(findings, story)
-        await _check_rest(findings, story, journal)
+        await _check_rest(findings, story, journal, busy)
     _check_budget(findings, place, happenings)
     _check_sessions(findings, stories)
     await _check_promises(findings, notes, stories, journal)
@@ -233,9 +234,13 @@ def _check_effects(findings: Findings, story: RunStory) -> None:
     effects = [each for each in story.tools if each.call.kind == "effect"]
     for key, times in Counter(e.call.key for e in effects if not e.call.honours).items():
         text = f"{key} came {times} times"
-        findings.check("An effect without a key reaches the world once for a call", times == 1, story.id, text)
+        findings.check(
+            "An effect without a key reaches the world once for a call", times == 1, story.id, text
+        )
     for key, times in Counter(e.call.key for e in effects if e.call.honours and e.happened).items():
-        findings.check("An effect with a key happens once by its key", times == 1, story.id, f"{key}: {times}")
+        findings.check(
+            "An effect with a key happens once by its key", times == 1, story.id, f"{key}: {times}"
+        )
     for name in {e.call.name for e in effects}:
         made = [e for e in effects if e.call.name == name and e.happened]
         doubtful = [e for e in made if story.was_in_doubt(e.call.step)]
@@ -325,11 +330,14 @@ def _check_budget(findings: Findings, place: Place, happenings: Sequence[Happeni
             findings.check("The world saw no more than a tenant's budget", holds, "", detail)
 
 
-async def _check_rest(findings: Findings, story: RunStory, journal: Journal) -> None:
+async def _check_rest(
+    findings: Findings, story: RunStory, journal: Journal, busy: Collection[tuple[str, str | None]]
+) -> None:
+    """`busy`: the sessions with a run that waits; those behind it are in line."""
     if story.ended is None:
         waits = await read_waits(journal, story.id) if story.row.state == "waiting" else []
         held = bool(waits) and all(wait.reason or wait.kind == "unknown" for wait in waits)
-        behind = story.row.state == "queued"
+        behind = len(story.events) == 1 and (story.row.tenant, story.started.session) in busy
         text = f"{story.row.state}, {waits}"
         findings.check("Every run has ended, or is held with a reason", held or behind, story.id, text)
         return
@@ -409,7 +417,7 @@ async def _check_promises(
 ) -> None:
     by_id = {story.id: story for story in stories}
     by_case = {story.started.request_id: story.id for story in stories}
-    newest: dict[tuple[str, str], int] = {}
+    newest: dict[tuple[SettingKind, str], int] = {}
     for note in notes:
         if isinstance(note, Kept):
             story = by_id.get(note.run)
@@ -430,14 +438,16 @@ async def _check_promises(
                 f"{note.outcome} and now {now}",
             )
         elif isinstance(note, Ordered):
-            await _check_order(findings, note, by_id[note.target] if note.target in by_id else None, journal)
+            await _check_order(findings, note, by_id.get(note.target), journal)
             if note.what in ("guard", "pause"):
                 newest[note.what, note.target] = _number_of(note.by)
     for (kind, name), number in newest.items():
-        setting = (await journal.settings()).get((kind, name))  # type: ignore[arg-type]
+        setting = (await journal.settings()).get((kind, name))
         by = "" if setting is None else setting.by
         holds = by == "closer" or _number_of(by) >= number
-        findings.check("An acknowledged setting is not lost", holds, "", f"{kind} {name}: {by} before {number}")
+        findings.check(
+            "An acknowledged setting is not lost", holds, "", f"{kind} {name}: {by} before {number}"
+        )
 
 
 def _number_of(by: str) -> int:
@@ -493,6 +503,3 @@ async def _check_replay(
             continue
         differences = [each for each in replayed.differences if each.what != "version"]
         findings.check("A replay decides the same", not differences, story.id, f"{differences[:3]}")
-
-
-__all__ = ["Failure", "Findings", "Rejected", "check_round"]

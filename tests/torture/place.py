@@ -9,6 +9,7 @@ from typing import Any
 
 from seawall import EndpointOptions, Seawall
 from seawall.core.clock import SystemClock
+from seawall.guards.budget import guard as budget_guard
 from seawall.journal.sqlite import SqliteJournal, SqliteOptions
 from torture.cases import BUDGET
 from torture.disk import FaultyDisk
@@ -17,6 +18,9 @@ from torture.notes import Notes, WitnessedJournal
 LEASE_S = 1.2
 """Short, so that a stopped process loses its runs; above the half second after which it looks at its lease itself."""
 WORKERS = 3
+BUDGET_WAIT_S = 2.0
+"""How long a call waits for the reservations of other processes. Killed ones leave some that nobody settles, and each
+round would wait for them at its end."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ def open_journal(place: Place, disk: FaultyDisk | None = None) -> SqliteJournal:
 
 def make_seawall(journal: SqliteJournal, notes: Notes) -> Seawall:
     """Returns a Seawall on the journal that notes what it was promised."""
+    budget_guard.WAIT_MAX_S = BUDGET_WAIT_S
     witnessed: Any = WitnessedJournal(journal, notes)
     return Seawall(
         witnessed,

@@ -132,8 +132,8 @@ class World:
         os.fsync(self._log)
         if call.name == "slow_read":
             await self._clock.sleep(3.0)
-        elif self._rng.random() < 0.2:
-            await self._clock.sleep(self._rng.uniform(0.0, 0.3))
+        elif self._rng.random() < (0.5 if call.kind == "effect" else 0.15):
+            await self._clock.sleep(self._rng.uniform(0.0, 0.4))
         if fate in ("lost_before", "lost_after"):
             return None
         return Answer(reply=reply, declined=fate == "declined", number=made.number)

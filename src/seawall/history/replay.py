@@ -182,7 +182,7 @@ class _Replayer:
 
     def _check_result(self, seq: int, done: StepDone, state: RunState) -> None:
         intent = state.open.get(done.step)
-        if intent is None:
+        if intent is None or state.halted is not None:  # a run that is halted closes its open steps
             return
         used = self._started.limits.active_s - done.left_s
         mode = state.modes.get(DEADLINE, "enforce")
