@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from history.desk import desk, recorded
 from seawall import Agent, Limits, Loops, Outcome, Seawall, Team, tool
+from seawall.core.clock import Timer
 from seawall.history.replay import Replay
-from seawall.testing import ScriptedModel, call, calls, say
+from seawall.testing import ManualClock, ScriptedModel, call, calls, hang, say
 
 
 def words(replay: Replay) -> list[tuple[int | None, str, str]]:
@@ -82,6 +84,27 @@ def test_a_shorter_deadline_is_named_where_it_would_have_passed() -> None:
         assert words(replay) == [(1, "verdict", "halt")]
 
     recorded(desk(), check)
+
+
+class LateClock(ManualClock):
+    """A clock whose timers come a little late, as those of a real machine do."""
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
+        return super().call_later(delay_s + 0.001, callback)
+
+
+def test_a_run_that_its_deadline_halted_differs_in_nothing() -> None:
+    async def scenario() -> None:
+        clock = LateClock()
+        team = Team(Agent("slow", model=ScriptedModel([hang()])), limits=Limits(active_s=1))
+        async with Seawall(clock=clock) as sea:
+            outcome = await clock.until((await sea.start(team, "Wait.")).outcome())
+            assert outcome.stopped_by is not None
+            assert outcome.stopped_by.guard == "deadline"
+            assert outcome.active_s > 1
+            assert (await sea.replay(outcome.run, team)).differences == ()
+
+    asyncio.run(scenario())
 
 
 def test_a_removed_agent_is_a_decision_that_differs() -> None:
