@@ -11,6 +11,7 @@ import pytest
 from crash.fork_server import ForkServer
 from crash.in_process import Door, sea_on, shop
 from crash.job import Death, Job
+from seawall import Refused
 from seawall.runtime.recovery import MAX_TRIES, Recovery, find_resumable
 
 
@@ -82,6 +83,26 @@ def test_the_others_go_on(tmp_path: Path) -> None:
             for row in found.resumable:
                 outcome = await (await sea.resume(row.run, shop(opened()))).outcome()
                 assert outcome.status == "completed"
+
+    asyncio.run(scenario())
+
+
+def test_a_run_in_line_is_not_set_aside_however_often_its_turn_had_not_come(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        path, door = tmp_path / "journal.db", Door()
+        async with sea_on(path) as sea:
+            first = await sea.start(shop(door), "Ship order 1042.", session="s-1")
+            await door.reached.wait()
+            second = await sea.start(shop(opened()), "And order 1043.", session="s-1")
+        async with sea_on(path) as sea:
+            for _ in range(MAX_TRIES + 1):
+                with pytest.raises(Refused, match=first.id):
+                    await sea.resume(second.id, shop(opened()))
+            await (await sea.resume(first.id, shop(opened()))).outcome()
+            found = await find_resumable(sea.journal)
+            assert [row.run for row in found.resumable] == [second.id]
+            assert found.set_aside == []
+            assert (await (await sea.resume(second.id, shop(opened()))).outcome()).status == "completed"
 
     asyncio.run(scenario())
 

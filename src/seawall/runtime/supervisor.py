@@ -14,13 +14,13 @@ from msgspec.structs import replace
 from seawall.core.canonical import Ref
 from seawall.core.clock import Clock
 from seawall.core.errors import Broken, Misused, Refused, SeawallError
-from seawall.core.events import Event, GuardSet, Mode, RunTaken, refs_of
+from seawall.core.events import Event, GuardSet, Mode, RunStarted, RunTaken, refs_of
 from seawall.engine.driver import Driver
 from seawall.engine.in_doubt import close_in_doubt
 from seawall.guards.budget.guard import BudgetGuard
 from seawall.guards.pauses import Pauses
 from seawall.guards.shared import SharedGuard
-from seawall.journal.protocol import Command, Journal, Lease
+from seawall.journal.protocol import Command, Journal, Lease, RunRow
 from seawall.run.bodies import Bodies
 from seawall.run.fold import fold
 from seawall.run.frame import MessageRef
@@ -258,6 +258,10 @@ class Supervisor:
             return None
         if row.state == "running":  # raises at once if its owner is alive
             lease = await self.journal.take(run, force=force)
+        elif (
+            row.session is not None and row.events == 1
+        ):  # taken in vain, it would look like one that ends its workers
+            await self._check_turn(run)
         try:
             self.admission.reenter(run, row.tenant)
             await self.wait_turn(run)
@@ -319,9 +323,21 @@ class Supervisor:
 
     async def _load_history(self, state: RunState, bodies: Bodies) -> SessionHistory:
         """Returns the conversation before a run that has not begun. Raises `Refused` while the run before it goes on."""
-        started = state.started
-        if started.session is None or await self.is_cancelled(started.run):
+        if state.started.session is None:
             return NO_HISTORY
+        tail = await self._find_tail(state.started)
+        return await self.sessions.load_history(self.journal, tail, bodies)
+
+    async def _check_turn(self, run: str) -> None:
+        """Raises `Refused` if a run that has not begun has to wait for the run before it in its session."""
+        started = fold(await self.journal.events(run)).started
+        if started.fork is None:
+            await self._find_tail(started)
+
+    async def _find_tail(self, started: RunStarted) -> RunRow | None:
+        """Returns the run before one that has not begun. Raises `Refused` while it goes on; a cancelled run needs none."""
+        if await self.is_cancelled(started.run):
+            return None
         tail = await self.sessions.find_tail(self.journal, started, queued=self.registry.holds, own=True)
         if tail == "busy":
             raise Refused(
@@ -330,7 +346,7 @@ class Supervisor:
                 guard="session",
                 value=started.session,
             )
-        return await self.sessions.load_history(self.journal, tail, bodies)
+        return tail
 
     async def _load_receipts(self, tenant: str, commands: Iterable[Command], bodies: Bodies) -> None:
         receipts = [command.output for command in commands if command.output]
