@@ -293,6 +293,14 @@ class RunContract:
                 assert await listed(state="ended") == ["r-1"]
                 assert await listed(session="s-1") == ["r-2", "r-1"]
                 assert await listed(tenant="other") == ["r-3"]
+                assert await listed(tenant="acme", status="completed") == ["r-1"]
+                assert await listed(tenant="acme", status="halted") == []
+                assert await listed(tenant="acme", state="running") == ["r-2"]
+                assert await listed(tenant="acme", session="s-1", state="ended") == ["r-1"]
+                assert await listed(tenant="other", session="s-1") == []
+                assert await listed(session="s-1", status="completed") == ["r-1"]
+                assert await listed(state="running", status="completed") == []
+                assert await listed(tenant="nobody") == []
                 assert [row.run for row in await journal.runs(limit=1)] == ["r-3"]
                 with pytest.raises(Misused, match="asleep"):
                     await listed(state="asleep")
@@ -310,6 +318,9 @@ class RunContract:
                 assert await journal.find("last") == "r-abd-2"
                 assert await journal.find("r-abc") == "r-abc-1"
                 assert await journal.find("-2") == "r-abd-2"
+                assert await journal.find("-abd-2") == "r-abd-2"
+                await begin(journal, "r-0123456789")
+                assert await journal.find("123456789") == "r-0123456789"
                 assert await journal.find("r-abc-1") == "r-abc-1"
                 with pytest.raises(Misused, match="r-abd-2, r-abc-1"):
                     await journal.find("r-ab")

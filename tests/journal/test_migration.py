@@ -14,6 +14,7 @@ from journal.story import opened, step
 from seawall.core.errors import Broken, JournalDamaged, Misused
 from seawall.journal.protocol import Booking, Setting, Spend
 from seawall.journal.sqlite import SqliteJournal, SqliteOptions
+from seawall.journal.sqlite.schema import VERSION
 from seawall.testing import ManualClock
 
 SCHEMA_1 = (Path(__file__).parent / "data" / "schema-1.sql").read_text(encoding="utf-8")
@@ -80,7 +81,7 @@ def check_whole(path: str) -> None:
 def test_a_file_of_schema_1_is_brought_up_to_date_with_all_that_it_holds(path: str) -> None:
     assert look(path) == (1, set())
     asyncio.run(open_at(path).close())
-    assert look(path) == (3, BESIDE)
+    assert look(path) == (VERSION, BESIDE)
     check_whole(path)
 
 
@@ -110,9 +111,9 @@ def test_an_end_at_any_write_of_the_migration_leaves_the_old_schema_or_the_new_o
         left.append(look(path))
         check_whole(path)
 
-    assert [each for each in left if each not in ((1, set()), (3, BESIDE))] == []
+    assert [each for each in left if each not in ((1, set()), (VERSION, BESIDE))] == []
     assert left[0] == (1, set())
-    assert left[-1] == (3, BESIDE)
+    assert left[-1] == (VERSION, BESIDE)
 
 
 def test_an_error_in_the_middle_of_the_migration_leaves_the_old_schema(

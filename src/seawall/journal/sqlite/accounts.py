@@ -49,6 +49,11 @@ _COUNTS: tuple[_What, ...] = ("tokens", "model_calls", "tool_calls")
 _ONE = f"SELECT leaf, {ACCOUNT} FROM accounts WHERE tenant = ? AND day = ?"
 _WRITE = f"INSERT OR REPLACE INTO accounts({ACCOUNT}, leaf) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _SELECT = f"SELECT t.name, t.leaf, a.leaf, {ACCOUNT} FROM accounts a LEFT JOIN tenants t ON t.id = a.tenant"
+_SELECT_DAY = f"""
+WITH t(id, name, leaf) AS (SELECT {ALL_TENANTS}, NULL, NULL UNION ALL SELECT id, name, leaf FROM tenants)
+SELECT t.name, t.leaf, a.leaf, {ACCOUNT} FROM t CROSS JOIN accounts a ON a.tenant = t.id
+"""
+"""Looks a day up for each tenant: there are fewer tenants than accounts, which get a row for each day."""
 
 Key = tuple[int, str]
 Balance = tuple[Spend, Spend]
@@ -285,8 +290,9 @@ def read_accounts(database: Database, tenant: str | None, day: str | None) -> li
     if day is not None:
         where.append("a.day = ?")
         values.append(day)
+    select = _SELECT_DAY if tenant is None and day is not None else _SELECT
     rows = database.fetch_all(
-        f"{_SELECT} WHERE {' AND '.join(where) or '1'} ORDER BY coalesce(t.name, '{ALL}'), a.day", values
+        f"{select} WHERE {' AND '.join(where) or '1'} ORDER BY coalesce(t.name, '{ALL}'), a.day", values
     )
     found: list[Account] = []
     for name, tenant_leaf, leaf, *row in rows:

@@ -51,7 +51,7 @@ from seawall.journal.sqlite.ops import (
     WorkOp,
 )
 from seawall.journal.sqlite.options import SqliteOptions
-from seawall.journal.sqlite.reading import Readers
+from seawall.journal.sqlite.reading import Readers, SettingsReader
 from seawall.journal.sqlite.schema import MEMORY, connect
 from seawall.journal.sqlite.signing import Signer, read_key
 from seawall.journal.sqlite.transaction import Transaction
@@ -102,6 +102,7 @@ class SqliteJournal:
             return database
 
         self._readers = Readers(file.path, reader, options.readers, lock if memory else None)
+        self._settings = SettingsReader()
         self._watchers = Watchers(options.poll_s, None if memory else reader)
         self._writer = Writer(file, clock, self._watchers, options, lock)
         self._writer.start()
@@ -282,7 +283,7 @@ class SqliteJournal:
 
     async def settings(self) -> dict[tuple[SettingKind, str], Setting]:
         """See `Journal.settings`."""
-        return await self._readers.run(reading.read_settings)
+        return await self._readers.run(self._settings.read)
 
     async def change(
         self, key: str, change: Callable[[bytes | None], bytes | None], *, held: bool = False

@@ -21,7 +21,7 @@ from seawall.journal.sqlite.chain import LEAF_PREFIX_BYTES, leaf_of
 from seawall.journal.sqlite.database import Database, Row
 from seawall.journal.sqlite.records import Box, GuardMode
 from seawall.journal.sqlite.row_sum import RUN, check_row, check_tenant_row
-from seawall.journal.sqlite.schema import translate_errors
+from seawall.journal.sqlite.schema import RUN_ID_TAIL, translate_errors
 
 T = TypeVar("T")
 
@@ -201,23 +201,39 @@ def read_commands(database: Database, after: int) -> tuple[int, list[InboxItem]]
     return (rows[-1][0] if rows else after), items
 
 
-def read_settings(database: Database) -> dict[tuple[SettingKind, str], Setting]:
-    """Returns the newest setting of each kind and name."""
-    all_: list[Setting] = [
-        _modes.decode(data)[0].to_setting()
-        for _, _, data in _read_entries(database, _NOT_A_RUN, Box.GUARDS, -1)
-    ]
-    all_ += [
-        _settings.decode(data)[0] for _, _, data in _read_entries(database, _NOT_A_RUN, Box.SETTINGS, -1)
-    ]
-    known = map(guard_names.from_recorded_name, all_)
-    return {(setting.kind, setting.name): setting for setting in known}
+class SettingsReader:
+    """Reads the newest setting of each kind and name.
+
+    Settings are only ever added, and every write is followed by a read of them. So what was read before is kept, and
+    only what was added since is read.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # several threads read
+        self._newest: dict[tuple[SettingKind, str], Setting] = {}
+        self._read = {Box.GUARDS: -1, Box.SETTINGS: -1}
+        """By box, in the order in which the project has written to them: the newest entry that was read."""
+
+    def read(self, database: Database) -> dict[tuple[SettingKind, str], Setting]:
+        """Returns the newest setting of each kind and name."""
+        with self._lock:
+            for box, read in self._read.items():
+                for seq, _, data in _read_entries(database, _NOT_A_RUN, box, read):
+                    if seq > read:
+                        setting = guard_names.from_recorded_name(_decode_setting(box, data))
+                        self._newest[setting.kind, setting.name] = setting
+                        self._read[box] = seq
+            return dict(self._newest)
+
+
+def _decode_setting(box: Box, data: bytes) -> Setting:
+    return _modes.decode(data)[0].to_setting() if box is Box.GUARDS else _settings.decode(data)[0]
 
 
 def read_bodies(database: Database, tenant: str, refs: Sequence[Ref], or_erased: bool) -> dict[Ref, bytes]:
     """Returns the bodies that are stored; with `or_erased` the others must have been erased."""
     rows = database.fetch_all(
-        "SELECT b.hash, b.data FROM json_each(?) AS wanted JOIN bodies b "
+        "SELECT b.hash, b.data FROM json_each(?) AS wanted CROSS JOIN bodies b "  # keeps this order
         "ON b.tenant = (SELECT id FROM tenants WHERE name = ?) AND b.hash = unhex(wanted.value) "
         "WHERE b.data IS NOT NULL",
         (json.dumps(list(refs)), tenant),
@@ -283,14 +299,15 @@ def list_rows(
     """Returns the rows of the runs that match, newest first."""
     where = ["1"]
     values: list[object] = []
-    for column, value in (("r.status", status), ("r.session", session), ("t.name", tenant)):
+    for term, value in (("r.status = ?", status), ("r.session = ?", session), (_OF_TENANT, tenant)):
         if value is not None:
-            where.append(f"{column} = ?")
+            where.append(term)
             values.append(value)
     if state is not None:
         where.append(_STATES[state] if state in _STATES else _raise_unknown_state(state))
     found: list[RunRow] = []
-    query = f"{_ROW} WHERE {' AND '.join(where)} ORDER BY r.rk DESC"
+    source = _ROW.replace("FROM runs r", f"FROM runs r {_choose_index(status, state, session, tenant)}")
+    query = f"{source} WHERE {' AND '.join(where)} ORDER BY r.rk DESC"
     for record in database.iterate(query, values):
         item = _to_row(record, alive)
         if state is None or item.state == state:
@@ -300,6 +317,21 @@ def list_rows(
     return found
 
 
+def _choose_index(status: str | None, state: str | None, session: str | None, tenant: str | None) -> str:
+    """Returns by which index runs are listed: SQLite knows nothing of how many rows fit each condition.
+
+    A session has few runs, and so has everything that has not ended.
+    """
+    if session is not None:
+        return f"INDEXED BY {'runs_by_session_name' if tenant is None else 'runs_by_session'}"
+    if state is not None and state != "ended":
+        return "INDEXED BY runs_unended"
+    if status is not None:
+        return f"INDEXED BY {'runs_by_status' if tenant is None else 'runs_by_tenant_status'}"
+    return "NOT INDEXED" if tenant is None else "INDEXED BY runs_by_tenant"
+
+
+_OF_TENANT = "r.tenant = (SELECT id FROM tenants WHERE name = ?)"
 _STATES = {
     "ended": "r.ended_at IS NOT NULL",
     "waiting": "r.ended_at IS NULL AND r.waiting",
@@ -343,20 +375,27 @@ def find_run(database: Database, prefix: str) -> str:
         return newest
     if database.fetch_value("SELECT 1 FROM runs WHERE run = ?", (prefix,)) is not None:
         return prefix
-    found = (
-        [
-            run
-            for (run,) in database.fetch_all(
-                "SELECT run FROM runs WHERE substr(run, 1, ?2) = ?1 OR substr(run, -?2) = ?1 ORDER BY rk DESC LIMIT 6",
-                (prefix, len(prefix)),
-            )
-        ]
-        if prefix
-        else []
-    )
+    found = _search_runs(database, prefix) if prefix else []
     if len(found) == 1:
         return found[0]
     if not found:
         raise Misused(f"no run's id starts or ends with {prefix!r}")
     shown = ", ".join(found[:5]) + (", …" if len(found) > 5 else "")
     raise Misused(f"{prefix!r} fits several runs: {shown}")
+
+
+def _search_runs(database: Database, part: str) -> list[str]:
+    """Returns up to twelve runs whose id starts or ends with `part`, the newest of those that start so first."""
+    found = database.fetch_all(
+        "SELECT run FROM runs WHERE run >= ? AND run < ? ORDER BY run DESC LIMIT 6", (part, part + _LAST)
+    )
+    backwards = part[:-8:-1]
+    found += database.fetch_all(
+        f"SELECT run FROM runs WHERE {RUN_ID_TAIL} >= ? AND {RUN_ID_TAIL} < ? AND substr(run, -?) = ? LIMIT 6",
+        (backwards, backwards + _LAST, len(part), part),
+    )
+    return list(dict.fromkeys(run for (run,) in found))
+
+
+_LAST = chr(0x10FFFF)
+"""No text of an id comes after it."""

@@ -156,7 +156,7 @@ class _Plan:
     def catch_up(self, database: Database) -> None:
         """Adds the references of events that were recorded after the plan was made."""
         data = database.fetch_all(
-            "SELECT e.data FROM entries e JOIN runs r ON r.rk = e.rk AND r.tenant = ? "
+            "SELECT e.data FROM entries e CROSS JOIN runs r ON r.rk = e.rk AND r.tenant = ? "
             "WHERE e.id > ? AND e.data IS NOT NULL",
             (self.tenant, self.scanned),
         )
@@ -360,8 +360,13 @@ async def erase(access: FileAccess, tenant: str, refs: Sequence[Ref] | None) -> 
     """See `Journal.erase`."""
     erased = 0
     if refs is None:
-        while count := await access.write(lambda tx: _erase_all(tx, tenant)):
-            erased += count
+        pass_erased = -1
+        while pass_erased:  # until a whole pass finds nothing: runs go on meanwhile
+            pass_erased, after = 0, b""
+            while after is not None:
+                count, after = await access.write(lambda tx, after=after: _erase_next(tx, tenant, after))
+                pass_erased += count
+            erased += pass_erased
     else:
         for i in range(0, len(refs), BODIES):
             erased += await access.write(lambda tx, part=refs[i : i + BODIES]: _erase(tx, tenant, part))
@@ -370,13 +375,15 @@ async def erase(access: FileAccess, tenant: str, refs: Sequence[Ref] | None) -> 
     return erased
 
 
-def _erase_all(tx: Transaction, tenant: str) -> int:
+def _erase_next(tx: Transaction, tenant: str, after: bytes) -> tuple[int, bytes | None]:
+    """Erases the next bodies by hash; returns how many, and where to continue: None at the end."""
     rows = tx.database.fetch_all(
-        "SELECT lower(hex(hash)) FROM bodies WHERE data IS NOT NULL AND tenant = "
-        "(SELECT id FROM tenants WHERE name = ?) LIMIT ?",
-        (tenant, BODIES),
+        "SELECT hash FROM bodies WHERE tenant = (SELECT id FROM tenants WHERE name = ?) AND hash > ? "
+        "AND data IS NOT NULL ORDER BY hash LIMIT ?",
+        (tenant, after, BODIES),
     )
-    return _erase(tx, tenant, [Ref(row[0]) for row in rows])
+    count = _erase(tx, tenant, [Ref(bytes(row[0]).hex()) for row in rows])
+    return count, rows[-1][0] if len(rows) == BODIES else None
 
 
 def _erase(tx: Transaction, tenant: str, refs: Sequence[Ref]) -> int:

@@ -22,6 +22,8 @@ From schema 2 on (`prune` does not change them):
 From schema 3 on the chain also holds the rows that are changed in place (see `row_sum.py`): `leaf` is the first bytes
 of such a row's digest. `runs.events` and `runs.commands` count a run's events and the commands to it, so that an index
 that has lost an entry does not pass for a shorter run.
+
+Schema 4 adds indexes, so that each list and each search of runs reads about as many rows as it returns.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ from seawall.journal.sqlite.holding import hold_all_rows, hold_older_journal
 from seawall.journal.sqlite.options import SqliteOptions
 
 APPLICATION_ID = 0x5EA3A11
-VERSION = 3
+VERSION = 4
 HOLDS_ROWS = 3
 """The first schema whose chain holds the rows that are changed in place."""
 MEMORY = ":memory:"
@@ -124,7 +126,16 @@ CREATE TRIGGER batches_have_state BEFORE INSERT ON batches WHEN new.state IS NUL
     SELECT RAISE(ABORT, 'a newer seawall has migrated this journal: end the process of the older one');
 END;
 """
-MIGRATIONS = (_CHAIN, _BESIDE, _HELD)
+RUN_ID_TAIL = "||".join(f"substr(run, -{place}, 1)" for place in range(1, 8))
+"""The last seven characters of a run's id, backwards: so many are random, and people name a run by the last few."""
+_LISTS = f"""
+CREATE INDEX runs_by_tenant ON runs(tenant);
+CREATE INDEX runs_by_tenant_status ON runs(tenant, status) WHERE status IS NOT NULL;
+CREATE INDEX runs_by_status ON runs(status) WHERE status IS NOT NULL;
+CREATE INDEX runs_by_session_name ON runs(session) WHERE session IS NOT NULL;
+CREATE INDEX runs_by_tail ON runs({RUN_ID_TAIL});
+"""
+MIGRATIONS = (_CHAIN, _BESIDE, _HELD, _LISTS)
 """The statements that lead from each schema to the next one."""
 
 

@@ -45,8 +45,8 @@ _LOAD = f"SELECT events, commands, leaf, {RUN} FROM runs WHERE run IN (SELECT va
 _OWN = "SELECT run FROM runs WHERE ended_at IS NULL AND owner = ?"
 _REQUESTS = """
 SELECT t.name, r.request_id, r.run FROM json_each(?) AS wanted
-JOIN tenants t ON t.name = wanted.value ->> 0
-JOIN runs r ON r.tenant = t.id AND r.request_id = wanted.value ->> 1
+CROSS JOIN tenants t ON t.name = wanted.value ->> 0
+CROSS JOIN runs r ON r.tenant = t.id AND r.request_id = wanted.value ->> 1
 """
 _BODIES = """
 INSERT INTO bodies(tenant, hash, data) VALUES (?, ?, ?)

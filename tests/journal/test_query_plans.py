@@ -1,0 +1,198 @@
+"""No query of the journal reads more, the more runs there are: every statement's plan is looked at.
+
+The statements are those that the contract runs, taken down as they are executed. So a query that is added later is
+looked at too, and a call that the contract never makes fails the second test.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from journal.contract import JournalContract, SharedContract
+from journal.story import Open
+from seawall.journal import sqlite
+from seawall.journal.sqlite import SqliteJournal
+from seawall.journal.sqlite.database import Database
+from seawall.testing import ManualClock
+
+FOLDER = Path(inspect.getfile(sqlite)).parent
+METHODS = ("run", "run_many", "fetch_all", "iterate", "fetch_first", "fetch_one", "fetch_value")
+Site = tuple[str, int]
+"""File and line of a call that executes a statement."""
+
+BOUNDED = re.compile(
+    r"(?:SCALAR|CORRELATED SCALAR|LIST|REUSE|REUSE LIST|LEFT-MOST) SUBQUERY.*|CO-ROUTINE .*|COMPOUND QUERY|UNION ALL"
+    r"|USE TEMP B-TREE FOR ORDER BY"  # of what was read
+    r"|SCAN (?:CONSTANT ROW|t|\d+-ROW VALUES CLAUSE|\w+ VIRTUAL TABLE INDEX 1:)"
+    r"|SCAN (?:workers|sqlite_schema)"  # one row for each process that is alive
+    r"|SEARCH (?:batches|entries|runs)"  # the highest key
+    r"|SEARCH \w+ USING (?:INTEGER PRIMARY KEY|(?:COVERING )?INDEX \w+|PRIMARY KEY) "
+    r"\((?:rowid|run|name|key|owner|hash)=\?\)(?: LEFT-JOIN)?"
+    r"|SEARCH \w+ USING (?:COVERING )?INDEX bodies_by_hash \(tenant=\? AND hash=\?\)"
+    r"|SEARCH \w+ USING INDEX runs_by_request \(tenant=\? AND request_id=\?\)"
+    r"|SEARCH \w+ USING COVERING INDEX runs_by_tenant \(tenant=\? AND rowid=\?\)"
+    r"|SEARCH \w+ USING (?:COVERING )?INDEX entries_by_run \(rk=\? AND box=\?.*\)"  # of one run
+    r"|SEARCH \w+ USING PRIMARY KEY \(tenant=\? AND (?:day|hash)=\?\)"
+)
+"""The lines of plans that find single rows by their key, or the rows of one run."""
+
+MAY_READ_ON = {
+    "begin": "the newest batch",
+    "read_head": "the newest batch",
+    "explain_loss": "the newest batch",
+    "hold_all_rows": "once, when the journal is made or an older one is migrated",
+    "find_run": "the newest run",
+    "find_session_tail": "the newest run of a session",
+    "list_rows": "the newest runs in the index of what is asked for, up to the limit",
+    "_search_runs": "up to six runs",
+    "read_commands": "what came after the cursor",
+    "read_accounts": "returns all that it reads, but for one look at each tenant",
+    "read_shared": "returns all that it reads",
+    "release_all": "at the end of a process: what has not ended",
+    "_erase_next": "up to a number of rows, and goes on from there",
+    "list_chunk": "the bodies of one chunk of a prune",
+    "walk": "the bodies that a prune has not looked at",
+    **dict.fromkeys(
+        ("make", "catch_up", "_measure_share", "_list_tenants", "_collapse", "_replace"),
+        "prune reads everything",
+    ),
+    **dict.fromkeys(
+        ("_check_end", "_check_sequences", "check_bodies", "check_chain", "check_rows", "check_runs"),
+        "verify reads everything",
+    ),
+}
+"""Functions whose statements find more than single rows, and why that is not too much."""
+
+NEVER_IN_THE_CONTRACT = (
+    "verify.py: ",  # what it says about a damaged file
+    "holding.py: ",  # once, when an older journal is migrated
+    "backup.py: ",
+    "mark.py: database.fetch_value('SELECT max(id) FROM batches')",
+    "reading.py: database.fetch_first(_LOST",
+    "transaction.py: self.database.fetch_value('SELECT max(id) FROM batches",
+    "liveness.py: database.run('DELETE FROM workers WHERE owner = ?'",
+    "retention.py: database.fetch_all(f'PRAGMA incremental_vacuum",
+    "transaction.py: self.database.fetch_one(_ROW, (state.rk,))",
+)
+"""Calls that only other tests make; each finds single rows by their key."""
+
+
+class Contract(JournalContract, SharedContract):
+    """All tests of the contract."""
+
+    __test__ = False
+
+
+class Plans:
+    """What SQLite says how it will execute each statement, and where each was called."""
+
+    def __init__(self) -> None:
+        self.sites: set[Site] = set()
+        self.lines: dict[tuple[str, str], list[str]] = {}
+        """By function and statement: the lines of the plan."""
+
+    def watch(self, patch: pytest.MonkeyPatch) -> None:
+        """Takes down every statement that any connection executes from now on."""
+        for name in METHODS:
+            patch.setattr(Database, name, self._wrap(getattr(Database, name)))
+
+    def _wrap(self, method: Any) -> Any:
+        def call(database: Database, sql: str, values: Any = ()) -> Any:
+            frame = sys._getframe(1)
+            if frame.f_code.co_filename != inspect.getfile(Database):
+                self.sites.add((Path(frame.f_code.co_filename).name, frame.f_lineno))
+                rows = [values]
+                if method.__name__ == "run_many":
+                    rows = values = list(values)
+                if rows:
+                    self._explain(database, frame.f_code.co_name, sql, rows[0])
+            return method(database, sql, values)
+
+        return call
+
+    def _explain(self, database: Database, function: str, sql: str, values: Sequence[object]) -> None:
+        key = function, " ".join(sql.split())
+        if key in self.lines or not sql.lstrip().startswith(("SELECT", "WITH", "UPDATE", "DELETE", "INSERT")):
+            return
+        rows = database._raw.execute(f"EXPLAIN QUERY PLAN {sql}", values)
+        self.lines[key] = [row[3] for row in rows]
+
+
+@pytest.fixture(scope="module")
+def plans(tmp_path_factory: pytest.TempPathFactory) -> Plans:
+    """The plans of all statements of the contract."""
+    plans = Plans()
+    with pytest.MonkeyPatch.context() as patch:
+        plans.watch(patch)
+        for number, (test, arguments) in enumerate(_list_tests()):
+            clock = ManualClock()
+            path = str(tmp_path_factory.mktemp("plans") / f"{number}.db")
+            given: dict[str, Any] = {"clock": clock, "open_journal": _opener(path, clock), **arguments}
+            wanted = inspect.signature(test).parameters
+            test(Contract(), **{name: value for name, value in given.items() if name in wanted})
+    return plans
+
+
+def _opener(path: str, clock: ManualClock) -> Open:
+    return lambda: SqliteJournal.open(path, clock=clock)
+
+
+def _list_tests() -> Iterable[tuple[Any, dict[str, Any]]]:
+    """Yields each test of the contract, with the arguments of each of its cases."""
+    for name, test in inspect.getmembers(Contract, inspect.isfunction):
+        marks = [mark for mark in getattr(test, "pytestmark", []) if mark.name == "parametrize"]
+        if not name.startswith("test_"):
+            continue
+        if not marks:
+            yield test, {}
+        for mark in marks:
+            names = (
+                [each.strip() for each in mark.args[0].split(",")]
+                if isinstance(mark.args[0], str)
+                else mark.args[0]
+            )
+            for case in mark.args[1]:
+                values = getattr(case, "values", case if len(names) > 1 else [case])
+                yield test, dict(zip(names, values, strict=True))
+
+
+def test_no_statement_reads_more_the_more_runs_there_are(plans: Plans) -> None:
+    long: dict[str, list[str]] = {}
+    for (function, sql), lines in plans.lines.items():
+        if unbounded := [line for line in lines if not BOUNDED.fullmatch(line)]:
+            long.setdefault(function, []).append(f"{sql}: {unbounded}")
+
+    assert {
+        function: statements for function, statements in long.items() if function not in MAY_READ_ON
+    } == {}
+    assert set(MAY_READ_ON) - set(long) == set(), "needs no exception any more"
+
+
+def test_the_plan_of_every_statement_in_the_code_was_looked_at(plans: Plans) -> None:
+    never = [
+        f"{path.name}: {ast.unparse(call)}"
+        for path in sorted(FOLDER.glob("*.py"))
+        if path.name != "database.py"
+        for call in _list_calls(ast.parse(path.read_text(encoding="utf-8")))
+        if not any(
+            (path.name, line) in plans.sites for line in range(call.lineno, (call.end_lineno or 0) + 1)
+        )
+    ]
+    assert [site for site in never if not site.startswith(NEVER_IN_THE_CONTRACT)] == []
+
+
+def _list_calls(tree: ast.AST) -> Iterator[ast.Call]:
+    """Yields the calls that execute a statement: those of a method of something called `database`."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+            continue
+        if node.func.attr in METHODS and ast.unparse(node.func.value).endswith("database"):
+            yield node
