@@ -80,6 +80,10 @@ class RunRecord:
         self.switched: list[GuardSet] = []
         self.planned: list[Planned] = []
         self.events = 1
+        self._by_frame: dict[int, list[StepRecord]] = {}
+        self._calls: set[tuple[int, str | None]] = set()
+        self._open: dict[int, StepRecord] = {}
+        self._newest_step = 0
 
     def __repr__(self) -> str:
         return f"<RunRecord {self.started.run} {len(self.steps)} steps, {self.events} events>"
@@ -92,9 +96,9 @@ class RunRecord:
         match event:
             case RunTaken():
                 number = len(self.segments) + 1
-                self.segments.append(Segment(number, event, max(self.steps, default=0) + 1, event.at))
+                self.segments.append(Segment(number, event, self._newest_step + 1, event.at))
             case StepIntended():
-                self.steps[event.step] = StepRecord(event, max(1, len(self.segments)))
+                self._add_step(StepRecord(event, max(1, len(self.segments))))
             case StepDone() | StepLate() | EffectMoved() | Judged():
                 self._add_to_step(event)
             case CommandTaken():
@@ -108,6 +112,13 @@ class RunRecord:
             case _:
                 pass
 
+    def _add_step(self, step: StepRecord) -> None:
+        intent = step.intent
+        self.steps[step.number] = self._open[step.number] = step
+        self._by_frame.setdefault(intent.frame, []).append(step)
+        self._calls.add((intent.frame, intent.call))
+        self._newest_step = max(self._newest_step, step.number)
+
     def _add_to_step(self, event: StepDone | StepLate | EffectMoved | Judged) -> None:
         step = self.steps.get(event.step)
         if step is None:
@@ -117,6 +128,7 @@ class RunRecord:
         match event:
             case StepDone():
                 step.done = step.done or event  # the first one counts
+                self._open.pop(event.step, None)
             case StepLate():
                 step.late = event
             case EffectMoved():
@@ -132,11 +144,15 @@ class RunRecord:
 
     def list_steps(self, frame: int) -> list[StepRecord]:
         """Returns the steps of one frame, in order. `frame` is 0 or the number of a hand-off or review step."""
-        return [step for step in self.steps.values() if step.intent.frame == frame]
+        return list(self._by_frame.get(frame, ()))
+
+    def has_made(self, frame: int, call: str) -> bool:
+        """Returns whether a step made this call of a model's reply."""
+        return (frame, call) in self._calls
 
     def list_open_steps(self) -> list[StepRecord]:
         """Returns the steps that have no result yet."""
-        return [] if self.ended is not None else [s for s in self.steps.values() if s.done is None]
+        return [] if self.ended is not None else list(self._open.values())
 
 
 def build_record(events: Iterable[Event]) -> RunRecord:

@@ -172,12 +172,11 @@ def _was_cut_off(step: StepRecord) -> bool:
 
 def _list_unmade_calls(record: RunRecord) -> Iterable[UnmadeCall]:
     """Yields the calls of model replies that no step made."""
-    made = {(step.intent.frame, step.intent.call) for step in record.steps.values()}
     for step in record.steps.values():
         if step.done is None or step.done.answer is not None or step.done.problem is not None:
             continue
         for call in step.done.calls:
-            if (step.intent.frame, call.id) not in made:
+            if not record.has_made(step.intent.frame, call.id):
                 yield UnmadeCall(step.number, step.intent.agent, call)
 
 

@@ -33,7 +33,12 @@ class Screen:
 
     def print_line(self, line: str | Text = "") -> None:
         """Prints one line of data to stdout."""
-        self.out.print(line, soft_wrap=True)
+        plain = (Text(line) if isinstance(line, str) else line).plain
+        if self.out.is_terminal or self.out.color_system is not None or "\t" in plain:
+            self.out.print(line, soft_wrap=True)
+        else:  # the console takes four times as long, and a run has thousands of lines
+            self.out.file.write(f"{plain}\n")
+            self.out.file.flush()
 
     def print_note(self, line: str | Text) -> None:
         """Prints one line to stderr, for the person who watches."""

@@ -158,9 +158,8 @@ class StepTree:
             return
         if done.answer is not None:
             return
-        made = {each.intent.call for each in self._record.list_steps(step.intent.frame)}
         for call in done.calls:
-            if call.id not in made:
+            if not self._record.has_made(step.intent.frame, call.id):
                 arguments = wording.format_arguments(self._texts.get(call.arguments))
                 yield f"wants {call.name}({arguments}), which was not made", "yellow"
 
