@@ -11,10 +11,10 @@ CREWAI := .venv-crewai
 # What a test run may be given: make test ARGS="tests/house -k sorted"
 ARGS ?=
 
-# What `make test-quick` leaves out, by CPU seconds: whatever starts processes (crash, bench, cli, the examples of the
-# documentation, three files of the journal), loads real clients (models, wire, recording), or reads the source (house),
-# and one long random search (whole runs).
-SLOW := crash bench cli house docs/test_examples.py guards/endpoints/test_wire.py journal/test_disk_faults.py \
+# What `make test-quick` leaves out, by CPU seconds: whatever starts processes (crash, torture, bench, cli, the examples
+# of the documentation, three files of the journal), loads real clients (models, wire, recording), or reads the source
+# (house), and one long random search (whole runs).
+SLOW := crash torture bench cli house docs/test_examples.py guards/endpoints/test_wire.py journal/test_disk_faults.py \
     journal/test_machine.py journal/test_processes.py models/test_provider_classes.py models/test_providers.py \
     models/test_resolve.py team/test_whole_runs.py testing/test_recording.py
 
@@ -47,6 +47,14 @@ test-quick: $(STAMP)/test ## What fits into 40 s on two cores, for daily work; m
 .PHONY: test-kill
 test-kill: $(STAMP)/test ## The kill points alone: workers that die at any write and any call; make test runs them too
 	$(BIN)/python -m pytest -n auto tests/crash $(ARGS)
+
+# How long `make torture` goes on, and what makes it do the same again: make torture SECONDS=3600 SEED=1042
+SECONDS ?= 60
+SEED ?=
+
+.PHONY: torture
+torture: $(STAMP)/test ## Random kills, stops and disk faults for SECONDS, checked against a world of its own; SEED repeats one
+	cd tests && ../$(BIN)/python -m torture --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 CHECKS := check-format check-lint check-types check-snippets check-imports check-dependencies check-changelog
 

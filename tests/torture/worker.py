@@ -75,7 +75,7 @@ class Worker:
         except (Refused, Broken):  # somebody else has the run, or the disk has its fault
             pass
         except Misused as error:
-            if "is not open" not in str(error) and "ended" not in str(error):
+            if not any(text in str(error) for text in ("is not open", "is closed", "ended")):
                 self._notes.write(Problem(text=describe_error(error)))
         except SeawallBug as error:
             if not isinstance(error.__cause__, asyncio.CancelledError):
