@@ -22,10 +22,10 @@ from seawall.engine.gate import Gate
 from seawall.engine.in_doubt import build_late_events, record_late
 from seawall.engine.ownership import LeaseCheck
 from seawall.engine.parking import build_pauses
-from seawall.engine.timers import StepTimers
+from seawall.engine.timers import StepTimers, TeamTimer
 from seawall.guards.deadline import DEADLINE, Deadline
 from seawall.guards.limits import LIMITS
-from seawall.guards.nested import find_next_end_s, list_overdue
+from seawall.guards.nested import list_overdue
 from seawall.guards.shared import Defer
 from seawall.journal.protocol import InboxItem, Journal, Lease
 from seawall.planner.pruning import RunPlanner
@@ -83,7 +83,7 @@ class Driver:
         self._deadline = Deadline(clock, state.left_s)
         self._timers = StepTimers(clock)
         self._plan_timer: Timer | None = None
-        self._team_timer: Timer | None = None
+        self._team_timer = TeamTimer(clock, gate.teams, self._on_team_overdue)
         self._tasks: set[asyncio.Task[None]] = set()
         self._final: asyncio.Future[None] | None = None
         """Durable with the batch after which the run has ended or is parked."""
@@ -147,15 +147,8 @@ class Driver:
 
         self._plan_timer = self._clock.call_later(left_s - mark_s, look)
 
-    def _watch_teams(self) -> None:
-        """Sets the timer for the next end of a nested team's active time."""
-        if self._team_timer is not None:
-            self._team_timer.cancel()
-        end_s = find_next_end_s(self._gate.teams, self.state, self.left_s())
-        self._team_timer = None if end_s is None else self._clock.call_later(end_s, self._on_team_overdue)
-
     def _on_team_overdue(self) -> None:
-        """Gives up what such a team has in flight. What it would do next is refused."""
+        """Gives up what a nested team has in flight, whose time is up. What it would do next is refused."""
         for intent, verdict in list_overdue(self._gate.teams, self.state, self.left_s()):
             step = self._acquired.get(intent.step)
             if step is not None:
@@ -168,9 +161,9 @@ class Driver:
 
     def _stop_watching_time(self) -> None:
         self._deadline.cancel()
-        for timer in (self._plan_timer, self._team_timer):
-            if timer is not None:
-                timer.cancel()
+        self._team_timer.cancel()
+        if self._plan_timer is not None:
+            self._plan_timer.cancel()
 
     # ---- from outside
 
@@ -205,8 +198,7 @@ class Driver:
         if self._broken is not None:
             return
         self._watch_time()
-        if self._gate.teams:
-            self._watch_teams()
+        self._team_timer.watch(self.state, self.left_s())
         if ended is not None or self._recorded_waiting:
             self._final = asyncio.get_running_loop().create_future()
             self._final.set_result(None)
@@ -314,8 +306,7 @@ class Driver:
         first_seq = self.state.seq
         batch, ready = self._fold_and_decide(happened, commands)
         ended, parked = self.state.ended, self.parked
-        if self._gate.teams:
-            self._watch_teams()
+        self._team_timer.watch(self.state, self.left_s())
         if not batch and parked == self._recorded_waiting:  # decided again in vain
             return ready, None
         for step in ready:

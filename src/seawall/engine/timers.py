@@ -1,11 +1,13 @@
-"""The timers of one run's steps: what each step took, and when it has used up its time."""
+"""The timers of one run: what each step took, when it has used up its time, and when a nested team has."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from seawall.core.clock import Clock, Timer
+from seawall.guards.nested import TeamLimits, find_next_end_s
+from seawall.run.state import RunState
 
 
 class StepTimers:
@@ -60,3 +62,28 @@ class StepTimers:
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
+
+
+class TeamTimer:
+    """Calls `on_overdue` when the active time of a nested team is up."""
+
+    def __init__(self, clock: Clock, teams: Sequence[TeamLimits], on_overdue: Callable[[], None]) -> None:
+        self._clock = clock
+        self._teams = teams
+        self._on_overdue = on_overdue
+        self._timer: Timer | None = None
+
+    def __repr__(self) -> str:
+        return f"<TeamTimer of {len(self._teams)} teams>"
+
+    def watch(self, state: RunState, left_s: float) -> None:
+        """Sets the timer anew for a run in `state`, which has `left_s` seconds left."""
+        if self._teams:
+            self.cancel()
+            end_s = find_next_end_s(self._teams, state, left_s)
+            self._timer = None if end_s is None else self._clock.call_later(end_s, self._on_overdue)
+
+    def cancel(self) -> None:
+        """Calls nobody any more."""
+        if self._timer is not None:
+            self._timer.cancel()

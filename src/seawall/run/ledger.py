@@ -99,8 +99,8 @@ def withdraw(ledger: Ledger, step: StepIntended) -> Ledger:
 def settle(ledger: Ledger, step: StepIntended, done: StepDone) -> Ledger:
     """Returns the ledger with a model call's reservation released and what it really took booked.
 
-    A call that brought no count, or one that can't be true (lost, cancelled, timed out, failed on the way, or answered by a server that
-    reports no usage) is booked at its bound: the provider may have charged it.
+    A call without a count is booked at its bound, because the provider may have charged it: it was lost, cancelled,
+    timed out or failed on the way, or its server reports no usage, or one that can't be true.
     """
     if done.status == "withdrawn":
         return withdraw(ledger, step)
