@@ -296,7 +296,7 @@ class History:
                 message = Assistant(f"answer {self.draw(range(3))}")
         reply = ModelReply(message=message, usage=Usage(30, 5))
         member = self.team.members[step.agent]
-        return read_reply(reply, member, frame, Decimal(0), self.bodies.redact)
+        return read_reply(reply, member, frame, Decimal(0), self.bodies)
 
     def call(self) -> ToolCall:
         self.calls += 1

@@ -71,6 +71,19 @@ class Call(msgspec.Struct, frozen=True, array_like=True, gc=False):
     id: str
     name: str
     arguments: Ref
+    """As they are stored: without secrets."""
+    seal: str | None = None
+    """"": the arguments are stored as the model wrote them. Otherwise they were redacted, and this finds the original
+    in the memory of the process that took the reply (see `run.originals`). None: an earlier version recorded the call."""
+
+
+LOST = "lost"
+"""Stands as the seal of an approval step that was asked for because an original is lost. It approves no call."""
+
+
+def join_seal(arguments: Ref | None, seal: str) -> str:
+    """Returns what is equal for equal arguments: two that differ in their secrets only are stored as one body."""
+    return f"{arguments or ''}~{seal}" if seal else arguments or ""
 
 
 class Fork(msgspec.Struct, frozen=True):
@@ -147,6 +160,8 @@ class StepIntended(Base, tag="step", frozen=True, kw_only=True):
     """The approval step that lets this one pass."""
     input: Ref | None = None
     """The arguments; for a model step, its system prompt."""
+    seal: str = ""
+    """See `Call.seal`: what is performed are the arguments as the model wrote them, and `input` is redacted."""
     context: int = 0
     """Model steps: how many messages of the frame were sent. The messages themselves follow from the fold."""
     causes: tuple[Cause, ...] = ()
@@ -169,6 +184,11 @@ class StepIntended(Base, tag="step", frozen=True, kw_only=True):
     prepaid: str = ""
     """The day (UTC) in whose account it was reserved in advance; "": it is booked together with this event."""
     depth: int = 1
+
+    @property
+    def arguments_key(self) -> str:
+        """What is equal for equal arguments, as they were written."""
+        return join_seal(self.input, self.seal)
 
 
 class StepDone(Base, tag="done", frozen=True, kw_only=True):

@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from typing import AnyStr
+from typing import AnyStr, cast
+
+import msgspec
 
 # OpenAI, Anthropic and kin. `task-…`, `desk-…` and `risk-…` end alike: behind a letter that is not the end of an
 # escape, a key is what has both cases, a digit and sixteen characters without a dash.
@@ -52,6 +54,9 @@ _LEAST_CHARS = 13
 
 MARK = "[redacted]"
 
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+
 
 class Redactor:
     """Replaces secrets by `[redacted]`. `values` are secrets by themselves, whatever their shape."""
@@ -77,6 +82,32 @@ class Redactor:
         if not self._may_hold(text):
             return text
         return MARK.join(_around(text, self.places(text)))
+
+    def json(self, text: str) -> str:
+        r"""JSON `text` without its secrets, which is JSON still; any other text as `text` returns it.
+
+        It is decoded if it may hold one: `\u0073k-…` is a key that a search of the text does not find.
+        """
+        if "\\" not in text and self.text(text) == text:
+            return text
+        try:
+            value = _decode(text)
+        except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+            return self.text(text)
+        redacted = self._walk(value)
+        return self.text(text if redacted == value else _encode(redacted).decode())
+
+    def _walk(self, value: object) -> object:
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, dict):
+            pairs = cast("dict[str, object]", value).items()
+            return {self.text(key): self._walk(item) for key, item in pairs}
+        if isinstance(value, list):
+            return [self._walk(item) for item in cast("list[object]", value)]
+        if isinstance(value, int) and not isinstance(value, bool):
+            return MARK if self.text(str(value)) == MARK else value
+        return value
 
     def _may_hold(self, text: str) -> bool:
         """Returns whether `text` may have a secret in it: few texts have, and the others are not searched."""

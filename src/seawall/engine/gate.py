@@ -18,7 +18,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from seawall.core.errors import SeawallBug
-from seawall.core.events import Event, Judged, RunEnded, StepDone, StepIntended, StepStatus
+from seawall.core.events import LOST, Event, Judged, RunEnded, StepDone, StepIntended, StepStatus
 from seawall.core.limits import Limits
 from seawall.engine.judging import Judge, read_answer
 from seawall.engine.parking import is_paused
@@ -56,6 +56,16 @@ from seawall.run.verdict import (
 
 BUILT_IN = (LIMITS, DEADLINE, PLANNER, ENDPOINTS, BUDGET)
 """Guards that the gate itself plays, at reserve, and the planner: they have modes like any other."""
+SECRETS = "secrets"
+"""Holds a call whose arguments are not known any more as they were written. It has no mode: it can't be switched off."""
+LOST_REASON = (
+    "the arguments held a secret, which is not stored, and this process does not have it: the call can't be made as "
+    "it was written. Approve: the agent is told, and may write the call again. Reject: it is told that you refused"
+)
+LOST_TEXT = (
+    "Error: not done: the arguments of this call held a secret, which was not stored and is lost. "
+    "Write the call again, with all values, if it is still needed."
+)
 ADVICE_FRAMING_TOKENS = 16
 """Upper bound of what a message costs beside its text."""
 
@@ -125,12 +135,9 @@ class Gate:
         if state.halted is not None:  # sticky, whatever was swallowed in between
             return Admitted([], None)
         step = self._logic.prepare(proposal, state, state.steps + 1)
-        if step.kind == "approval":
-            return Admitted([self._intend(step, state, perform=False)], None)
-        if step.invalid is not None:
-            return self._turn_away(step, state, "invalid", step.invalid, [])
-        if proposal.skip is not None:  # the planner pruned it; no guard is asked
-            return self._turn_away(step, state, "refused", self._bodies.text(proposal.skip), [])
+        unasked = self._admit_unasked(proposal, step, state)
+        if unasked is not None:
+            return unasked
         verdict, step, events = self._judge_before(step, state, left_s)
         match verdict:
             case Allow() | Advise():
@@ -148,9 +155,31 @@ class Gate:
                 text = read_answer(verdict, self._bodies)
                 return self._turn_away(step, state, "replaced", text, events)
         if self._simulates(step):
-            text = f"[simulated: in a fork {step.name!r} is not performed]"
-            return self._turn_away(step, state, "simulated", text, events)
+            return self._turn_away(step, state, "simulated", _describe_simulated(step), events)
         return self._acquire(step, state, left_s, events)
+
+    def _admit_unasked(self, proposal: Propose, step: Step, state: RunState) -> Admitted | None:
+        """Returns what becomes of a step about which no guard is asked; None for any other."""
+        if step.kind == "approval":
+            return Admitted([self._intend(step, state, perform=False)], None)
+        if step.invalid is not None:
+            return self._turn_away(step, state, "invalid", step.invalid, [])
+        if proposal.skip is not None:  # the planner pruned it
+            return self._turn_away(step, state, "refused", self._bodies.text(proposal.skip), [])
+        return self._admit_lost(step, state) if step.lost else None
+
+    def _admit_lost(self, step: Step, state: RunState) -> Admitted:
+        """Holds a call whose arguments are known without their secrets only: it is never performed with a gap.
+
+        No guard is asked, because none can judge what is not known.
+        """
+        if self._simulates(step):
+            return self._turn_away(step, state, "simulated", _describe_simulated(step), [])
+        if step.grant is not None and step.grant.seal == LOST:
+            return self._turn_away(step, state, "refused", LOST_TEXT, [])
+        held = replace(step, kind="approval", seal=LOST)
+        hold = self.judge.record(step.number, SECRETS, Hold(LOST_REASON), "before", "enforce")
+        return Admitted([self._intend(held, state, perform=False), hold], None)
 
     def _judge_before(
         self, step: Step, state: RunState, left_s: float
@@ -244,7 +273,7 @@ class Gate:
         bodies = self._bodies
         result = Result(status=status, output=text, error=status if status != "replaced" else None)
         result = replace(result, fingerprint=compute_fingerprint(step, result))
-        done = record_result(step, result, bodies, at=self._now(), left_s=state.left_s)
+        done = record_result(step, result, bodies, run=state.started.run, at=self._now(), left_s=state.left_s)
         if step.kind == "model" and status == "replaced":
             done = replace(done, answer=done.output, output=encode_assistant(text, bodies))
         if step.kind == "review" and status == "replaced":  # a guard's word is never an approval
@@ -267,6 +296,7 @@ class Gate:
             call=None if step.call is None else step.call.id,
             grant=None if step.grant is None else step.grant.step,
             input=step.input,
+            seal=step.seal,
             context=step.context + advice if step.kind == "model" else 0,
             causes=causes,
             version=step.version,
@@ -308,18 +338,18 @@ class Gate:
     def settle(self, step: Step, result: Result, state: RunState, left_s: float) -> list[Event]:
         """Judges what came back and turns it into events."""
         if self._may_retry(step, result, state, left_s):
-            return [self._record(step, result, left_s, retry=True)]
-        fingerprint = compute_fingerprint(step, result)
+            return [self._record(step, result, state, left_s, retry=True)]
+        fingerprint = compute_fingerprint(step, result, self._bodies.conceal)
         if fingerprint is not None:
-            loose = compute_loose_fingerprint(step, result)
+            loose = compute_loose_fingerprint(step, result, self._bodies.conceal)
             result = replace(result, fingerprint=fingerprint, loose_fingerprint=loose)
         verdicts = self.judge.judge(step, result, state)
         if not verdicts:
-            done = self._record(step, result, left_s)
+            done = self._record(step, result, state, left_s)
             self._learn(step, done)
             return [done]
         verdict, events = self.judge.conclude(verdicts, step.number, "after")
-        done = self._record(step, result, left_s)
+        done = self._record(step, result, state, left_s)
         if isinstance(verdict, Replace):
             done = replace_result(step, done, read_answer(verdict, self._bodies), self._bodies)
         elif isinstance(verdict, Refuse | Hold):
@@ -349,8 +379,11 @@ class Gate:
             return False  # it would be answered after the deadline
         return all(each.may_retry(step, state, result) for each in self._shared if each.active)
 
-    def _record(self, step: Step, result: Result, left_s: float, *, retry: bool = False) -> StepDone:
-        return record_result(step, result, self._bodies, at=self._now(), left_s=left_s, retry=retry)
+    def _record(
+        self, step: Step, result: Result, state: RunState, left_s: float, *, retry: bool = False
+    ) -> StepDone:
+        run = state.started.run
+        return record_result(step, result, self._bodies, run=run, at=self._now(), left_s=left_s, retry=retry)
 
     def _learn(self, step: Step, done: StepDone) -> None:
         if step.kind != "model" and done.status == "ok" and done.output is not None:
@@ -360,6 +393,10 @@ class Gate:
 def _time_s(state: RunState, left_s: float) -> float:
     """Returns the time that a step may take. Where the deadline does not bind, no client's time-out may."""
     return max(0.0, bound_left_s(left_s, state))
+
+
+def _describe_simulated(step: Step) -> str:
+    return f"[simulated: in a fork {step.name!r} is not performed]"
 
 
 def _add_wait(step: Step, verdicts: Sequence[GuardVerdict]) -> Step:

@@ -76,12 +76,13 @@ class Judge:
         for guard, verdict, mode in verdicts:
             if isinstance(verdict, Allow):
                 continue
-            events.append(self._record(step, guard, verdict, stage, mode))
+            events.append(self.record(step, guard, verdict, stage, mode))
             if mode == "enforce" and SEVERITY[kind_of(verdict)] > SEVERITY[kind_of(severest)]:
                 severest = verdict
         return severest, events
 
-    def _record(self, step: int, guard: str, verdict: Verdict, stage: Stage, mode: Mode) -> Judged:
+    def record(self, step: int, guard: str, verdict: Verdict, stage: Stage, mode: Mode) -> Judged:
+        """Returns the event of a verdict."""
         note: Ref | None = None
         if isinstance(verdict, Advise):
             note = self._bodies.put(verdict.note)
@@ -114,7 +115,7 @@ class Judge:
             if not isinstance(memory, FoldFailed) or mode == "off":
                 continue
             if memory is not before.memories.get(guard.memory_key):
-                events.append(self._record(0, guard.name, memory.verdict, "before", mode))
+                events.append(self.record(0, guard.name, memory.verdict, "before", mode))
         return events
 
 
@@ -141,12 +142,12 @@ def _ask(guard: Guard, step: Step, result: Result | None, state: RunState) -> Ve
 
 
 def _still_granted(step: Step, grant: Grant) -> bool:
-    return (grant.version, grant.input) == (step.version, step.input)
+    return (grant.version, grant.input, grant.seal) == (step.version, step.input, step.seal)
 
 
 def _explain_void_grant(hold: Hold, step: Step, grant: Grant) -> Hold:
     """An approval is void once its tool or its arguments have changed."""
     what = f"version {grant.version} of {step.name!r}, which is at {step.version} now"
-    if grant.input != step.input:
+    if (grant.input, grant.seal) != (step.input, step.seal):
         what = f"other arguments of {step.name!r}"
     return Hold(f"{hold.reason} (the approval in step {grant.step} was for {what})", hold.limit, hold.value)

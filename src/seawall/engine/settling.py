@@ -22,9 +22,9 @@ WITHHELD = "[this reply was withheld]"
 
 
 def record_result(
-    step: Step, result: Result, bodies: Bodies, *, at: float, left_s: float, retry: bool = False
+    step: Step, result: Result, bodies: Bodies, *, run: str, at: float, left_s: float, retry: bool = False
 ) -> StepDone:
-    """Returns the event that ends a step. `retry`: the same call may be tried again."""
+    """Returns the event that ends a step of `run`. `retry`: the same call may be tried again."""
     return StepDone(
         at=at,
         step=step.number,
@@ -35,8 +35,10 @@ def record_result(
         error=result.error,
         retry=retry,
         retry_after_s=result.retry_after_s,
-        calls=tuple([Call(number, name, bodies.put(text)) for number, name, text in result.calls]),
-        answer=None if result.answer is None else bodies.put(result.answer),
+        calls=tuple(
+            [Call(number, name, *bodies.put_arguments(run, text)) for number, name, text in result.calls]
+        ),
+        answer=None if result.answer is None else bodies.put(bodies.redact_json(result.answer)),
         problem=None if result.problem is None else bodies.put(result.problem),
         approved=result.approved,
         output_bytes=measure_bytes(result.output),

@@ -143,6 +143,8 @@ class _Replayer:
             return
         if intent.kind == "approval" and recorded != "hold":
             return  # it settles an effect, which no guard judges
+        if self._logic.prepare(proposal, state, intent.step).lost:
+            return  # nobody can judge arguments that are not stored
         admitted = self._gate.admit(proposal, state, state.left_s)
         today, why = _read_admission(admitted.events, admitted.step is not None)
         if admitted.step is None and not admitted.events:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Mapping
 
 from seawall.core.canonical import Ref, ref_of, replace_surrogates
 from seawall.core.redact import Redactor, StreamRedactor
+from seawall.run.originals import KEY_BYTES, Originals
 
 
 class Bodies:
     """The texts that this run's events refer to: those loaded from the journal, and those put here.
 
     Everything that enters is redacted first, so that what an agent is shown, what is stored and what a
-    resumed run is shown are the same bytes.
+    resumed run is shown are the same bytes. What is *performed* is what a model wrote: `originals` keeps that, in
+    memory only, for the calls whose stored arguments are redacted.
     """
 
-    def __init__(self, redactor: Redactor, loaded: Mapping[Ref, bytes] | None = None) -> None:
+    def __init__(
+        self,
+        redactor: Redactor,
+        loaded: Mapping[Ref, bytes] | None = None,
+        originals: Originals | None = None,
+    ) -> None:
+        self.originals = originals or Originals(secrets.token_bytes(KEY_BYTES))
         self._redactor = redactor
         self._known: dict[Ref, bytes] = dict(loaded or {})
         self._texts: dict[Ref, str] = {}
@@ -52,6 +61,24 @@ class Bodies:
     def redact(self, text: str) -> str:
         """Returns `text` without its secrets, as it is recorded."""
         return replace_surrogates(self._redactor.text(text))
+
+    def redact_json(self, text: str) -> str:
+        """Returns JSON text without its secrets, which is JSON still. Any other text is redacted as text."""
+        return replace_surrogates(self._redactor.json(text))
+
+    def put_arguments(self, run: str, text: str) -> tuple[Ref, str]:
+        """Keeps the arguments of a call and returns their address and seal (see `Call.seal`)."""
+        text = replace_surrogates(text)
+        shown = self.redact_json(text)
+        ref = self.put(shown)
+        return ref, "" if self.text(ref) == text else self.originals.keep(run, text)
+
+    def conceal(self, text: str, value: object) -> object:
+        """Returns `value`, which is made from `text`, or a seal in its place if `text` holds a secret.
+
+        So no digest that is recorded says anything of a secret.
+        """
+        return value if self.redact(text) == replace_surrogates(text) else self.originals.seal(value)
 
     def stream(self) -> StreamRedactor:
         """Returns a redactor for text that is delivered in pieces, before it is recorded."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -17,6 +17,9 @@ import msgspec
 from seawall.core.canonical import digest_of, replace_surrogates, to_canonical_bytes
 from seawall.core.events import Gist
 from seawall.run.step import Result, Step
+
+Conceal = Callable[[str, object], object]
+"""See `Bodies.conceal`."""
 
 VOLATILE_FIELDS = frozenset(
     {
@@ -75,22 +78,30 @@ MAX_GIST_WORDS = 256
 """Words of a hand-off's task that are compared; tasks that agree in so many are one."""
 
 
-def compute_fingerprint(step: Step, result: Result) -> str | None:
+def _keep(text: str, value: object) -> object:
+    return value
+
+
+def compute_fingerprint(step: Step, result: Result, conceal: Conceal = _keep) -> str | None:
     """Returns a digest of (tool, arguments, result), or of (tool, error); None if the result tells the agent nothing.
 
-    An error is compared without what it quotes: that is mostly the arguments.
+    An error is compared without what it quotes: that is mostly the arguments. See `Bodies.conceal`.
     """
     if step.kind not in ("tool", "handoff"):
         return digest_of([step.name, "problem", result.problem]) if result.problem is not None else None
     output = normalise(result.output, step.volatile)
     if result.status == "ok":
-        return digest_of([step.name, step.input, output])
+        return digest_of([step.name, step.arguments_key or None, _conceal(result, output, conceal)])
     if isinstance(output, str):
         output = _QUOTED.sub("…", output)
-    return digest_of([step.name, result.status, output])
+    return digest_of([step.name, result.status, _conceal(result, output, conceal)])
 
 
-def compute_loose_fingerprint(step: Step, result: Result) -> str | None:
+def _conceal(result: Result, output: object, conceal: Conceal) -> object:
+    return conceal(result.output, output) if isinstance(result.output, str) else output
+
+
+def compute_loose_fingerprint(step: Step, result: Result, conceal: Conceal = _keep) -> str | None:
     """Returns a digest of a write's result without its numbers; None for anything else.
 
     Of two equal orders each has a new number, and nothing else differs.
@@ -98,9 +109,9 @@ def compute_loose_fingerprint(step: Step, result: Result) -> str | None:
     if step.kind != "tool" or not step.effect or result.status != "ok":
         return None
     if isinstance(result.output, bytes):
-        return digest_of([step.name, step.input, normalise(result.output)])
+        return digest_of([step.name, step.arguments_key or None, normalise(result.output)])
     text = to_canonical_bytes(normalise(result.output, step.volatile)).decode()
-    return digest_of([step.name, step.input, _NUMBER.sub("0", text)])
+    return digest_of([step.name, step.arguments_key or None, conceal(result.output, _NUMBER.sub("0", text))])
 
 
 def normalise(output: str | bytes, volatile: Sequence[str | re.Pattern[str]] = ()) -> object:

@@ -36,6 +36,7 @@ class Grant(msgspec.Struct, frozen=True):
     """The approval step."""
     version: str
     input: Ref | None
+    seal: str = ""
 
 
 class PendingCall(msgspec.Struct, frozen=True, gc=False):
@@ -207,13 +208,15 @@ def apply_approval_done(frame: Frame, step: StepIntended, done: StepDone) -> Fra
     """Returns the frame once a person has decided on a step of it."""
     if step.call is None:
         if done.status == "ok":
-            return replace(frame, own_step=None, grant=Grant(step.step, step.version, step.input))
+            return replace(frame, own_step=None, grant=Grant(step.step, step.version, step.input, step.seal))
         return replace(frame, own_step=None, failure=FrameFailure("refused", done.output))
     pending = find_call(frame, step.call)
     if pending is None:
         return frame
     if pending.unknown is None and done.status == "ok":
-        return replace_call(frame, step.call, step=None, grant=Grant(step.step, step.version, step.input))
+        return replace_call(
+            frame, step.call, step=None, grant=Grant(step.step, step.version, step.input, step.seal)
+        )
     return _answer_call(frame, pending, step.step, done)
 
 

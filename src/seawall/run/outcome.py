@@ -11,10 +11,12 @@ from typing_extensions import TypeVar
 
 from seawall.core.canonical import Ref
 from seawall.core.errors import SeawallBug
-from seawall.core.events import EffectState, Event, Judged, Status, StoppedBy
+from seawall.core.events import LOST, EffectState, Event, Judged, Status, StoppedBy
 from seawall.journal.protocol import Summary
 from seawall.run.commands import find_effect_in_doubt
 from seawall.run.state import PastPause, RunState
+
+REDACTED_NOTE = "; the arguments are shown without their secrets"
 
 Output_co = TypeVar("Output_co", covariant=True, default=Any)
 """The coordinator's `output` type; None for a team whose coordinator has none."""
@@ -130,6 +132,8 @@ def list_waits(state: RunState, events: Iterable[Event], text: Callable[[Ref], s
     for step in sorted(state.approvals, key=lambda step: step.step):
         unknown = find_effect_in_doubt(state, step) is not None
         reason = "the fate of this effect is not known" if unknown else "; ".join(held.get(step.step, ()))
+        if step.seal not in ("", LOST) and not unknown:
+            reason += REDACTED_NOTE
         found.append(
             Waiting(
                 state.started.run,

@@ -10,7 +10,16 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from seawall.core.canonical import Ref
-from seawall.core.events import Call, Gist, Status, StepIntended, StepKind, StepStatus, StoppedBy
+from seawall.core.events import (
+    Call,
+    Gist,
+    Status,
+    StepIntended,
+    StepKind,
+    StepStatus,
+    StoppedBy,
+    join_seal,
+)
 from seawall.run.frame import Grant
 from seawall.run.state import RunState
 
@@ -72,6 +81,10 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     delay_s: float = 0.0
     input: Ref | None = None
     """The body of the arguments, task or system prompt."""
+    seal: str = ""
+    """See `Call.seal`: `input` is redacted, and `arguments` are not."""
+    lost: bool = False
+    """The arguments were redacted, and this process does not have the original: it must not be performed."""
     arguments: dict[str, Any] | None = None
     """Tools and hand-offs: the arguments, decoded. Not to be changed."""
     version: str = ""
@@ -104,6 +117,11 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     target: Any = None
     """What performs it: a tool, or an agent with its model."""
 
+    @property
+    def arguments_key(self) -> str:
+        """What is equal for equal arguments, as they were written."""
+        return join_seal(self.input, self.seal)
+
 
 class Result(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The result of performing a step."""
@@ -117,7 +135,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the result says of the other side: it answered, if only to say no; it is broken; or nothing, because the
     call was cut short for the run's own reasons, or was not made."""
     calls: tuple[tuple[str, str, str], ...] = ()
-    """(id, name, arguments as JSON text)"""
+    """(id, name, arguments as JSON text), as the model wrote them."""
     answer: str | None = None
     problem: str | None = None
     approved: bool | None = None
@@ -197,9 +215,14 @@ def restore_step(intent: StepIntended) -> Step:
         agent=intent.agent,
         frame=intent.frame,
         depth=intent.depth,
-        call=None if intent.call is None else Call(intent.call, intent.name, intent.input or Ref("")),
-        grant=None if intent.grant is None else Grant(intent.grant, intent.version, intent.input),
+        call=None
+        if intent.call is None
+        else Call(intent.call, intent.name, intent.input or Ref(""), intent.seal),
+        grant=None
+        if intent.grant is None
+        else Grant(intent.grant, intent.version, intent.input, intent.seal),
         input=intent.input,
+        seal=intent.seal,
         version=intent.version,
         effect=intent.effect,
         idempotent=intent.idempotent,

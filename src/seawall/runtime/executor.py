@@ -118,7 +118,7 @@ class TeamExecutor:
                 reply = await model.respond(request)
             usage, usd = check_usage(getattr(reply, "usage", None), self._resources.prices.get(agent.name))
             reply = ModelReply(message=reply.message, usage=usage, finish=reply.finish)
-            return read_reply(reply, member, frame, usd, self._bodies.redact)
+            return read_reply(reply, member, frame, usd, self._bodies)
 
         result, error = await await_apart(_ask)
         return result if error is None else _make_model_failure(error, model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
@@ -14,7 +15,7 @@ from seawall.core.events import Mode
 from seawall.core.limits import Limits
 from seawall.core.redact import Redactor
 from seawall.engine.driver import Driver
-from seawall.engine.gate import BUILT_IN, Gate
+from seawall.engine.gate import BUILT_IN, SECRETS, Gate
 from seawall.guards.loops import Loops
 from seawall.guards.nested import TeamGuard, TeamLimits
 from seawall.guards.shared import SharedGuard
@@ -28,6 +29,7 @@ from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
 from seawall.run.frame import MessageRef
 from seawall.run.guard import Guard
+from seawall.run.originals import KEY_BYTES, Originals
 from seawall.run.state import RunState
 from seawall.runtime.executor import Resources, TeamExecutor
 from seawall.team.agent import Agent, check_items
@@ -56,6 +58,8 @@ class Factory:
                 raise Misused(f"Seawall: prices[{name!r}] is {price!r}; it must be Price(…)")
         self._prices = dict(prices or {})
         self._redactor = redactor
+        self.originals = Originals(secrets.token_bytes(KEY_BYTES))
+        """Here, because a run that waits for a person keeps nothing else in memory."""
         self._guards: weakref.WeakKeyDictionary[Team, tuple[Guard, ...]] = weakref.WeakKeyDictionary()
         self._resources: weakref.WeakKeyDictionary[Team, Resources] = weakref.WeakKeyDictionary()
         self._models: dict[str, Model] = {}
@@ -85,7 +89,7 @@ class Factory:
             names = [guard.name for guard in guards]
             if twice := [name for name in names if names.count(name) > 1]:
                 raise Misused(f"{owner} has two guards of the name {twice[0]!r}")
-            if taken := [name for name in names if name in BUILT_IN]:
+            if taken := [name for name in names if name in (*BUILT_IN, SECRETS)]:
                 raise Misused(f"a guard can't be named {taken[0]!r}: that is one of Seawall's own")
         by_name = {guard.name: guard for guard in (*self.own_guards, *team.guards)}
         guards = [*by_name.values(), *(guard for each in team.list_nested() for guard in _wrap_guards(each))]
@@ -175,7 +179,7 @@ class Factory:
 
     def make_bodies(self, known: Mapping[Ref, bytes] | None = None) -> Bodies:
         """Returns the bodies of a run, which begin with `known`."""
-        return Bodies(self._redactor, known)
+        return Bodies(self._redactor, known, self.originals)
 
     def make_logic(self, team: Team, bodies: Bodies, history: Sequence[MessageRef]) -> TeamLogic:
         """Returns a team's logic for a run that only decides: it makes no models, not even to read their prices."""

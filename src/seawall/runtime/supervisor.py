@@ -177,6 +177,8 @@ class Supervisor:
         """Lets go of a run that has ended, waits, or was given up."""
         run = driver.state.started.run
         self._forget_shared(run, parked=driver.parked)
+        if driver.state.ended is not None:
+            self.factory.originals.forget(run)
         newest = self.registry.drivers.get(run) is driver  # else it was taken up again meanwhile
         if newest:
             del self.registry.drivers[run]

@@ -8,9 +8,10 @@ from typing import Any, cast
 
 from msgspec.structs import replace
 
-from seawall.core.canonical import Ref
+from seawall.core.canonical import Ref, digest_of
 from seawall.core.errors import describe_error, read_error_text
 from seawall.core.events import StepIntended
+from seawall.core.redact import MARK
 from seawall.models.protocol import Price, Usage
 from seawall.run.bodies import Bodies
 from seawall.run.fingerprint import make_gist
@@ -89,6 +90,7 @@ class TeamLogic:
             grant=proposal.grant,
             delay_s=proposal.delay_s,
             input=None if proposal.call is None else proposal.call.arguments,
+            seal="" if proposal.call is None else proposal.call.seal or "",
             version="" if member is None else member.version,
         )
         if member is None:
@@ -98,7 +100,7 @@ class TeamLogic:
             case "model":
                 return self._prepare_model(step, member, state.frames[proposal.frame])
             case "tool":
-                return _prepare_tool(step, member, bodies)
+                return _prepare_tool(step, member, bodies, state.started.run)
             case "handoff" if proposal.call is None:
                 return _prepare_fallback(step, members[proposal.name], state, bodies)
             case "handoff":
@@ -131,7 +133,7 @@ def honours_key(team: Team, step: StepIntended) -> bool:
     return tool is not None and tool.idempotent and tool.has_version(step.version)
 
 
-def _prepare_tool(step: Step, member: Member, bodies: Bodies) -> Step:
+def _prepare_tool(step: Step, member: Member, bodies: Bodies, run: str) -> Step:
     agent = member.agent
     tool = next((item for item in agent.tools if item.name == step.name), None)
     if tool is None:
@@ -156,22 +158,44 @@ def _prepare_tool(step: Step, member: Member, bodies: Bodies) -> Step:
         fresh_s=tool.fresh_s,
         volatile=tool.volatile,
     )
+    shown = "" if step.call is None else bodies.text(step.call.arguments)
+    written = _find_written(step, shown, bodies, run)
+    if written is None:
+        return replace(step, lost=True)
+    arguments, target, problem = _validate(tool, written)
+    if problem is not None:
+        if written != shown:  # a message about what is stored has no part of a secret in it
+            problem = _validate(tool, shown)[2] or "the arguments do not validate"
+        return replace(step, invalid=f"Error: {tool.name!r}: {problem}")
+    encoded = encode_canonical(arguments)
+    return replace(
+        step, arguments=arguments, input=bodies.put(bodies.redact_json(encoded)), target=(tool, target)
+    )
+
+
+def _find_written(step: Step, shown: str, bodies: Bodies, run: str) -> str | None:
+    """Returns the arguments as the model wrote them; None if only the redacted text is left of them."""
+    seal = "" if step.call is None else step.call.seal
+    if seal is None:  # recorded by a version that did not say whether it redacted them
+        return None if MARK in shown else shown
+    return bodies.originals.find(run, seal) if seal else shown
+
+
+def _validate(tool: Tool, text: str) -> tuple[dict[str, Any], dict[str, Any], str | None]:
+    """Returns the arguments as given, as the function takes them, and what is wrong with them."""
     try:
-        arguments = _read_arguments(step, bodies)
-        target = (tool, tool.validate_arguments(arguments))
+        arguments = _parse_arguments(text)
+        return arguments, tool.validate_arguments(arguments), None
     except KeyboardInterrupt:
         raise
     except ValueError as error:
-        return replace(
-            step, invalid=f"Error: {tool.name!r}: {read_error_text(error) or describe_error(error)}"
-        )
+        return {}, {}, read_error_text(error) or describe_error(error)
     except BaseException as error:  # noqa: BLE001 -- a validator of the user's own may raise anything
-        return replace(step, invalid=f"Error: {tool.name!r}: {describe_error(error)}")
-    return replace(step, arguments=arguments, input=bodies.put(encode_canonical(arguments)), target=target)
+        return {}, {}, describe_error(error)
 
 
-def _read_arguments(step: Step, bodies: Bodies) -> dict[str, Any]:
-    text = bodies.text(step.call.arguments).strip() if step.call else ""
+def _parse_arguments(text: str) -> dict[str, Any]:
+    text = text.strip()
     arguments: Any = parse_json(text) if text else {}
     if not isinstance(arguments, dict):
         raise ValueError(f"the arguments are not a JSON object (got {text[:200]!r})")
@@ -180,16 +204,18 @@ def _read_arguments(step: Step, bodies: Bodies) -> dict[str, Any]:
 
 def _prepare_handoff(step: Step, target: Member, bodies: Bodies) -> Step:
     try:
-        arguments = _read_arguments(step, bodies)
+        # The colleague is shown what is stored, so nothing of its task can get lost.
+        arguments = _parse_arguments("" if step.call is None else bodies.text(step.call.arguments))
     except ValueError as error:
         return replace(step, invalid=f"Error: {error}")
     task = arguments.get("task")
     if not isinstance(task, str) or not task.strip():
         given = encode_canonical(arguments)[:200]
         return replace(step, invalid=f"Error: a hand-off needs a text 'task' (got {given})")
-    return replace(
-        step, arguments=arguments, input=bodies.put(task), version=target.version, gist=make_gist(task)
-    )
+    gist = make_gist(task)
+    if step.seal:
+        gist = replace(gist, names=digest_of([gist.names, step.seal]))
+    return replace(step, arguments=arguments, input=bodies.put(task), version=target.version, gist=gist)
 
 
 def _prepare_fallback(step: Step, target: Member, state: RunState, bodies: Bodies) -> Step:

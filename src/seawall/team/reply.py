@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from pydantic import TypeAdapter, ValidationError
 
 from seawall.models.protocol import Assistant, ModelReply, ToolCall, Usage
+from seawall.run.bodies import Bodies
 from seawall.run.frame import Frame
 from seawall.run.step import Result
 from seawall.team.agent import ANSWER_TOOL
@@ -18,19 +19,22 @@ from seawall.team.team import REVIEW_TOOL, Member
 from seawall.team.tool import explain_validation
 
 EMPTY = "Your reply was empty. Call a tool or answer."
+DOES_NOT_FIT = f"Error: the answer does not fit. Call {ANSWER_TOOL!r} with one that does."
 MAX_CALLS = 64
 """Calls in one reply; providers' own limits are far below."""
 MAX_NAME_CHARS = 256
 """Characters of a call's id and name, which are recorded in events; providers' own limits are 64."""
 
 
-def read_reply(
-    reply: ModelReply, member: Member, frame: Frame, usd: Decimal, clean: Callable[[str], str]
-) -> Result:
-    """Returns a complete reply, whose usage is checked, as a step's result. `clean` removes secrets from a text before it is recorded."""
+def read_reply(reply: ModelReply, member: Member, frame: Frame, usd: Decimal, bodies: Bodies) -> Result:
+    """Returns a complete reply, whose usage is checked, as a step's result.
+
+    The message is as it is recorded, without secrets. The calls are as the model wrote them, and so is the answer that
+    is validated.
+    """
     count = len(reply.message.calls)
-    calls = _make_ids_unique(reply.message.calls, clean) if count <= MAX_CALLS else ()
-    message = Assistant(clean(reply.message.content or "") or None, calls)
+    written = _make_ids_unique(reply.message.calls, member, bodies.redact) if count <= MAX_CALLS else ()
+    message = _redact_message(reply.message.content, written, bodies)
     answer: str | None = None
     problem: str | None = None
     approved: bool | None = None
@@ -39,14 +43,18 @@ def read_reply(
         message = Assistant(message.content or "[cut]", ())
     elif reply.finish == "content_filter":
         text = "Error: the provider's content filter stopped the reply"
-        return _book(Result(status="error", output=text, error="content_filter"), reply.usage, usd, clean)
+        return _book(
+            Result(status="error", output=text, error="content_filter"), reply.usage, usd, bodies.redact
+        )
     elif count > MAX_CALLS:
         problem = f"Your reply had {count} calls (limit {MAX_CALLS}). Make fewer at once."
         message = Assistant(message.content or "[too many calls]", ())
     elif frame.kind == "review":
         answer, problem, approved = _read_decision(message)
     elif member.agent.adapter is not None:
-        answer, problem = _read_structured(message, member.agent.adapter)
+        answer, problem = _read_structured(
+            message, Assistant(reply.message.content, written), member.agent.adapter
+        )
     elif not message.calls:
         answer, problem = (message.content, None) if (message.content or "").strip() else (None, EMPTY)
     if not message.calls and not (message.content or "").strip():
@@ -54,12 +62,12 @@ def read_reply(
     result = Result(
         status="ok",
         output=encode_assistant(message),
-        calls=tuple((call.id, call.name, call.arguments) for call in message.calls),
+        calls=tuple((call.id, call.name, call.arguments) for call in written if message.calls),
         answer=answer,
         problem=problem,
         approved=approved,
     )
-    return _book(result, reply.usage, usd, clean)
+    return _book(result, reply.usage, usd, bodies.redact)
 
 
 def _book(result: Result, usage: Usage, usd: Decimal, clean: Callable[[str], str]) -> Result:
@@ -73,8 +81,19 @@ def _book(result: Result, usage: Usage, usd: Decimal, clean: Callable[[str], str
     )
 
 
-def _make_ids_unique(calls: tuple[ToolCall, ...], clean: Callable[[str], str]) -> tuple[ToolCall, ...]:
-    """Returns calls as they are recorded, each with an id of its own: a missing or repeated id gets a number."""
+def _redact_message(content: str | None, calls: tuple[ToolCall, ...], bodies: Bodies) -> Assistant:
+    redacted = [ToolCall(call.id, call.name, bodies.redact_json(call.arguments)) for call in calls]
+    return Assistant(bodies.redact(content or "") or None, tuple(redacted))
+
+
+def _make_ids_unique(
+    calls: tuple[ToolCall, ...], member: Member, clean: Callable[[str], str]
+) -> tuple[ToolCall, ...]:
+    """Returns calls each with an id of its own: a missing or repeated id gets a number.
+
+    A name that the agent was given is kept, whatever it looks like.
+    """
+    given = {spec.name for spec in member.specs}
     seen: set[str] = set()
     distinct: list[ToolCall] = []
     for index, call in enumerate(calls):
@@ -82,7 +101,8 @@ def _make_ids_unique(calls: tuple[ToolCall, ...], clean: Callable[[str], str]) -
         while number in seen:  # each round makes it longer, so the loop ends
             number = f"{number}-{index + 1}"
         seen.add(number)
-        distinct.append(ToolCall(number, clean(call.name)[:MAX_NAME_CHARS], clean(call.arguments)))
+        name = call.name if call.name in given else clean(call.name)[:MAX_NAME_CHARS]
+        distinct.append(ToolCall(number, name, call.arguments))
     return tuple(distinct)
 
 
@@ -91,8 +111,20 @@ def _find_only_call(message: Assistant, name: str) -> ToolCall | None:
     return message.calls[0] if len(message.calls) == 1 and message.calls[0].name == name else None
 
 
-def _read_structured(message: Assistant, adapter: TypeAdapter[Any]) -> tuple[str | None, str | None]:
-    """Returns (answer as JSON, problem); both are None if the reply makes other calls."""
+def _read_structured(
+    message: Assistant, written: Assistant, adapter: TypeAdapter[Any]
+) -> tuple[str | None, str | None]:
+    """Returns (answer as JSON, problem); both are None if the reply makes other calls.
+
+    What the model wrote is validated. What is said of it is said of `message`, which has no secrets.
+    """
+    answer, problem = _validate_structured(written, adapter)
+    if problem is None or written == message:
+        return answer, problem
+    return None, _validate_structured(message, adapter)[1] or DOES_NOT_FIT
+
+
+def _validate_structured(message: Assistant, adapter: TypeAdapter[Any]) -> tuple[str | None, str | None]:
     call = _find_only_call(message, ANSWER_TOOL)
     if call is None and message.calls:
         return None, None

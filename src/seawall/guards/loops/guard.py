@@ -100,7 +100,7 @@ class Loops(Guard):
         if step.kind not in ("tool", "handoff"):
             return ALLOW
         scope = state.scopes.get(self._find_scope_id(step.frame), _EMPTY_SCOPE)
-        answer = scope.answers.get(make_question(step.name, step.input))
+        answer = scope.answers.get(make_question(step.name, step.arguments_key))
         violation = None
         if answer is not None:
             violation = rules.check_repeats(state, scope, step, answer, options) or rules.check_stretch(

@@ -357,7 +357,7 @@ def check_cycle(state: LoopState, step: Step, options: LoopOptions) -> Violation
     rounds, _ = _count_rounds(state.cycle)
     if step.poll or rounds < options.cycles:
         return None
-    question = f"{step.agent}\0{make_question(step.name, step.input)}"
+    question = f"{step.agent}\0{make_question(step.name, step.arguments_key)}"
     for call in state.recent[-state.cycle.period :]:
         if call.question == question:
             return Violation("cycles", rounds, options.cycles, call.step, _describe_cycle(state))

@@ -52,7 +52,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     frame: int
     kind: str
     name: str
-    input: Ref | None
+    arguments: str
+    """`arguments_key` of the step."""
     status: StepStatus
     fingerprint: str
     loose_fingerprint: str | None = None
@@ -66,7 +67,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def question(self) -> str:
         """The call without its result."""
-        return make_question(self.name, self.input)
+        return make_question(self.name, self.arguments)
 
     @property
     def ok(self) -> bool:
@@ -74,9 +75,9 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
         return self.status == "ok"
 
 
-def make_question(name: str, arguments: Ref | None) -> str:
+def make_question(name: str, arguments: str) -> str:
     """Returns a call without its result."""
-    return f"{name}\0{arguments or ''}"
+    return f"{name}\0{arguments}"
 
 
 def observe_events(step: StepIntended, done: StepDone) -> Observation | None:
@@ -89,7 +90,7 @@ def observe_events(step: StepIntended, done: StepDone) -> Observation | None:
         frame=step.frame,
         kind=step.kind,
         name=step.name,
-        input=step.input,
+        arguments=step.arguments_key,
         status=done.status,
         fingerprint=done.fingerprint,
         loose_fingerprint=done.loose_fingerprint,
@@ -112,7 +113,7 @@ def observe_result(step: Step, result: Result) -> Observation | None:
         frame=step.frame,
         kind=step.kind,
         name=step.name,
-        input=step.input,
+        arguments=step.arguments_key,
         status=result.status,
         fingerprint=result.fingerprint,
         loose_fingerprint=result.loose_fingerprint,
