@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 
 from guards.verdicts import Says
 from seawall import Agent, Broken, Hold, Run, Seawall, Team, Waiting
-from seawall.core.clock import SystemClock
 from seawall.journal.protocol import Command, InboxItem, Lease
 from seawall.journal.sqlite import SqliteJournal
 from seawall.testing import ManualClock, ScriptedModel, call, hang
@@ -142,57 +140,3 @@ def test_a_run_that_goes_on_failing_is_logged_once_and_tried_once_a_second(
         asyncio.run(main())
 
     assert len([each for each in caplog.records if "could not be handed" in each.message]) == 1
-
-
-def _count_reads(journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Returns a list that grows with each read of a run's commands, and each command that a cursor passes."""
-    reads: list[str] = []
-    inbox, commands = journal.inbox, journal.commands
-
-    async def counted_inbox(run: str, *, after: int = -1) -> Sequence[InboxItem]:
-        reads.append(run)
-        return await inbox(run, after=after)
-
-    async def counted_commands(*, after: int) -> tuple[int, list[InboxItem]]:
-        cursor, items = await commands(after=after)
-        reads.extend(item.run for item in items)
-        return cursor, items
-
-    monkeypatch.setattr(journal, "inbox", counted_inbox)
-    monkeypatch.setattr(journal, "commands", counted_commands)
-    return reads
-
-
-def test_many_decisions_at_once_read_each_run_s_commands_a_few_times(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def main() -> None:
-        journal = SqliteJournal.open(str(tmp_path / "journal.db"), clock=SystemClock())  # its reads overlap
-        world = World()
-        async with Seawall(journal, guards=[Says(Hold("ask"))]) as sea:
-            waiting = [await parked(sea, payer(world)) for _ in range(40)]
-            reads = _count_reads(journal, monkeypatch)
-            await asyncio.gather(*(sea.decide(run.id, step, approve=True, by="u") for run, step in waiting))
-            for run, _ in waiting:
-                assert (await run.outcome()).status == "completed"
-
-        assert len(reads) <= 8 * len(waiting)
-
-    asyncio.run(main())
-
-
-def test_a_caller_that_is_cancelled_does_not_take_the_delivery_from_the_others() -> None:
-    async def main() -> None:
-        clock = ManualClock()
-        journal = SqliteJournal.open(":memory:", clock=clock)
-        async with Seawall(journal, clock=clock) as sea:
-            run = await sea.start(Team(Agent("a", model=ScriptedModel([hang()]))), "go")
-            await clock.advance(1)
-            await journal.send(run.id, Command(kind="cancel"))
-            one, other = (asyncio.ensure_future(sea.supervisor.inbox.deliver()) for _ in range(2))
-            await asyncio.sleep(0)
-            one.cancel()
-            await other
-            assert (await run.outcome()).status == "cancelled"
-
-    asyncio.run(main())

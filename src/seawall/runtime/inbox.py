@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from seawall.core.clock import Clock, Timer
+from seawall.core.errors import SeawallError
 from seawall.engine.driver import Driver
 from seawall.journal.protocol import Journal, Setting, SettingKind
 
@@ -16,8 +17,6 @@ POLL_S = 0.05
 RETRY_S = 1.0
 """Seconds until the inbox tries a run again that could not take its commands. A busy database recovers in much less,
 and the person who has decided does not notice it."""
-HANDED_AT_ONCE = 32
-"""Runs that get their commands at the same time. As many share a commit; more would hold up the journal's readers."""
 MAX_UNDELIVERED = 100_000
 """Runs whose commands are still to be delivered. No process has so many in flight or waiting. Beyond that the oldest
 is dropped; its commands stay in the journal until the run is resumed."""
@@ -66,10 +65,8 @@ class Inbox:
         self._change: asyncio.Future[None] | None = None
         self._cursor = 0
         self._round_due = False
+        self._round_again = False
         self._round: asyncio.Task[None] | None = None
-        """The round that reads now."""
-        self._next_round: asyncio.Task[None] | None = None
-        """The round that begins once the one above is over: all that ask for one meanwhile share it."""
         self._undelivered: dict[str, str] = {}
         """By run: why the last delivery failed; "" before the first try."""
         self._retry_timer: Timer | None = None
@@ -95,8 +92,7 @@ class Inbox:
             self._stop_watching()
         if self._retry_timer is not None:
             self._retry_timer.cancel()
-        tasks = (self._round, self._next_round, self._retry)
-        return [task for task in tasks if task is not None]
+        return [task for task in (self._round, self._retry) if task is not None]
 
     # ---- writes to the journal
 
@@ -120,60 +116,41 @@ class Inbox:
     def _start_round(self) -> None:
         self._round_due = False
         self._receiver.notice_write()
-        if self._journal is not None:
-            self._request_round()
+        if self._round is not None and not self._round.done():
+            self._round_again = True  # for what was written after that round began to read
+        elif self._journal is not None:
+            self._round = asyncio.get_running_loop().create_task(self._deliver_quietly())
+
+    async def _deliver_quietly(self) -> None:
+        again = True
+        while again:
+            self._round_again = False
+            try:
+                await self.deliver()
+            except SeawallError as error:  # the next write brings the next round
+                _log.warning("commands and settings could not be read: %s", error)
+            again = self._round_again
 
     # ---- delivering
 
     async def deliver(self) -> None:
-        """Delivers what came since the last round. If a run can't take its commands now, the inbox tries it again.
-
-        Those that call this at the same time share a round: a thousand decisions at once are read once.
-        """
-        if self._journal is not None:
-            round_ = self._request_round()
-            await asyncio.wait([round_])  # which goes on if the caller is cancelled
-            if not round_.cancelled():
-                round_.result()
-
-    def _request_round(self) -> asyncio.Task[None]:
-        """Returns the round that begins next, so that it reads what was written before this call."""
-        if self._next_round is None:
-            self._next_round = asyncio.get_running_loop().create_task(self._run_round(self._round))
-            self._next_round.add_done_callback(_log_failure)
-        return self._next_round
-
-    async def _run_round(self, before: asyncio.Task[None] | None) -> None:
-        if before is not None:
-            await asyncio.wait([before])
-        self._round, self._next_round = self._next_round, None
+        """Delivers what came since the last round. If a run can't take its commands now, the inbox tries it again."""
         journal = self._journal
         if journal is None:
             return
         cursor, items = await journal.commands(after=self._cursor)
         self._cursor = max(cursor, self._cursor)
         runs = list(dict.fromkeys(item.run for item in items))
-        for run in runs:  # all of them before the first delivery: this may be cancelled meanwhile
+        for run in runs:  # all of them before the first delivery: the caller may be cancelled meanwhile
             self._add_undelivered(run, "")
             self._receiver.notice(run)
         try:
-            await self._hand_over_all(runs)
+            for run in runs:
+                await self.hand_over(run)
         finally:
             self._schedule_retry()
         await self._read_settings(journal)
         await self._receiver.refresh(journal)
-
-    async def _hand_over_all(self, runs: Sequence[str]) -> None:
-        """Gives each run its commands, several runs at a time: a run that waits is read and taken up again."""
-        waiting = iter(runs)
-
-        async def hand_over_next() -> None:
-            for run in waiting:
-                await self.hand_over(run)
-
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(len(runs), HANDED_AT_ONCE)):
-                group.create_task(hand_over_next())
 
     async def _read_settings(self, journal: Journal) -> None:
         """Reads and applies the live settings, unless a reading that began later was applied already."""
@@ -219,10 +196,3 @@ class Inbox:
     async def _retry_all(self) -> None:
         for run in list(self._undelivered):
             await self.hand_over(run)
-
-
-def _log_failure(delivery: asyncio.Task[None]) -> None:
-    if not delivery.cancelled() and (error := delivery.exception()) is not None:
-        _log.warning(
-            "commands and settings could not be read: %s", error
-        )  # the next write brings the next round

@@ -257,7 +257,6 @@ class Supervisor:
         """Returns the lease of a run once there is a slot for it; None if it has ended."""
         row, lease = await self.journal.row(run), None
         if row.state == "ended":
-            self.admission.leave(run)
             return None
         if row.state == "running":  # raises at once if its owner is alive
             lease = await self.journal.take(run, force=force)
@@ -373,7 +372,6 @@ class Supervisor:
         ):  # it waits for its turn; meanwhile the other runs get their commands
             self.start_task(self._take_up_in_turn(run, team))
             return
-        self.admission.reenter(run, row.tenant)  # at once: others are woken at the same time
         with contextlib.suppress(Refused):  # another process was quicker
             await self.take_up(run, team)
 
