@@ -99,6 +99,43 @@ def test_a_run_that_is_stopped_in_the_middle_goes_on_where_it_was(desks: Desks, 
     assert (resumed.exit_code, resumed.out[-6:]) == (0, "Done.\n")
 
 
+SLOW_TO_CLOSE = """
+from seawall.journal.sqlite import SqliteJournal
+
+async def close(self):
+    "Stands for a close that takes long: the run has ended by now."
+    print("closing", file=sys.stderr, flush=True)
+    await asyncio.get_running_loop().create_future()
+
+SqliteJournal.close = close
+"""
+
+
+def test_a_signal_after_the_end_of_a_run_says_that_it_has_ended(desks: Desks) -> None:
+    desks.write(SLOW_TO_CLOSE)
+    child = desks.start("run", desks.app("desk"), "Go.")
+    child.until("closing")
+    child.signal()
+    done = child.end()
+
+    assert done.exit_code == 130
+    assert re.search(r"run r-\w+ has ended \(completed\); look with:\n  seawall show r-", done.err), done.err
+    assert "seawall resume" not in done.err
+
+
+def test_a_signal_after_a_resumed_run_has_ended_says_so(desks: Desks) -> None:
+    run = _named(_stopped(desks, "waiting").end().err)
+    (desks.directory / "better").touch()
+    desks.write(STUCK + SLOW_TO_CLOSE)
+    child = desks.start("resume", run)
+    child.until("closing")
+    child.signal()
+    done = child.end()
+
+    assert f"run {run} has ended (completed); look with:\n  seawall show {run}" in done.err
+    assert "seawall resume" not in done.err
+
+
 def test_a_termination_signal_stops_in_the_same_way(desks: Desks) -> None:
     done = _stopped(desks, "waiting", signal.SIGTERM).end()
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from seawall.core.canonical import Ref
 from seawall.core.clock import SystemClock
 from seawall.core.errors import Misused
 from seawall.core.events import Event, RunStarted, refs_of
-from seawall.journal.protocol import Journal, Lease, RunRow
+from seawall.journal.protocol import Journal, Lease, RunRow, Summary
 from seawall.journal.sqlite import SqliteJournal
 from seawall.journal.sqlite.signing import KEY_VARIABLE, Signer, read_key
 from seawall.runtime.seawall import Seawall
@@ -80,7 +81,33 @@ class InterruptibleJournal(SqliteJournal):
         self.shutdown.note_starting(started.run)
         lease = await super().create(started, events, bodies, **options)
         self.shutdown.note_run(lease.run)
+        if lease.run == started.run:
+            self._note_end(lease, options.get("summary"))
         return lease
+
+    def append(
+        self,
+        lease: Lease,
+        first_seq: int,
+        events: Sequence[Event],
+        bodies: Mapping[Ref, bytes],
+        **options: Any,
+    ) -> Awaitable[None]:
+        """See `Journal.append`."""
+        written = super().append(lease, first_seq, events, bodies, **options)
+        summary: Summary | None = options.get("summary")
+        if summary is not None and isinstance(written, asyncio.Future):
+
+            def note(done: asyncio.Future[None]) -> None:
+                if done.exception() is None:
+                    self._note_end(lease, summary)
+
+            written.add_done_callback(note)  # before the driver's own: nothing acts on the end first
+        return written
+
+    def _note_end(self, lease: Lease, summary: Summary | None) -> None:
+        if summary is not None:
+            self.shutdown.note_end(lease.run, summary.status)
 
 
 async def read_start(journal: Journal, name: str) -> tuple[RunRow, RunStarted]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from seawall.cli.decisions import read_pending_decisions
-from seawall.cli.hints import complete_commands, format_command
+from seawall.cli.hints import complete_commands
 from seawall.cli.journals import read_start
 from seawall.cli.loading import check_leader, explain_missing_app, load_team
 from seawall.cli.render.progress import ProgressDisplay, follow_run
@@ -110,13 +110,13 @@ class Resumer:
         except Misused as error:
             raise Misused(f"run {row.run}: {error}") from error
         if self._shutdown.message == Shutdown().message:
-            self._shutdown.message = f"go on with:\n  {format_command(f'resume {row.run}')}"
+            self._shutdown.note_run(row.run)
         run = await self._sea.resume(row.run, team, force=force)
         return await follow_run(self._sea, run, self._display, shown_before=row.events)
 
     async def resume_all(self, rows: Sequence[RunRow]) -> list[Resumed]:
         """Resumes all of them, at most `AT_ONCE` at the same time; runs of one session one after another."""
-        self._shutdown.message = f"what has not ended is recorded; go on with:\n  {format_command('resume')}"
+        self._shutdown.note_all()
         slots = asyncio.Semaphore(AT_ONCE)
         chains: dict[object, list[RunRow]] = {}
         for row in rows:

@@ -46,6 +46,9 @@ class Shutdown:
         """What is reported if the command is stopped now. The command keeps it up to date."""
         self.number: int | None = None
         """The first signal; None before it."""
+        self._run: str | None = None
+        """The one run that the message is about."""
+        self._has_ended = False
 
     def note_starting(self, run_id: str) -> None:
         """Reports, if stopped now, a run whose record is being written."""
@@ -53,9 +56,25 @@ class Shutdown:
 
     def note_run(self, run_id: str) -> None:
         """Reports, if stopped now, a run that is recorded and can be resumed."""
+        if run_id == self._run and self._has_ended:
+            return
+        self._run, self._has_ended = run_id, False
         self.message = (
             f"run {run_id} is recorded up to here; go on with:\n  {format_command(f'resume {run_id}')}"
         )
+
+    def note_all(self) -> None:
+        """Reports, if stopped now, several runs, each of which can be resumed unless it has ended."""
+        self._run = None
+        self.message = f"what has not ended is recorded; go on with:\n  {format_command('resume')}"
+
+    def note_end(self, run_id: str, status: str) -> None:
+        """Reports, if stopped now, that the run has ended. There is nothing left to go on with."""
+        if run_id == self._run:
+            self._has_ended = True
+            self.message = (
+                f"run {run_id} has ended ({status}); look with:\n  {format_command(f'show {run_id}')}"
+            )
 
     def exit_now(self, number: int, why: str) -> None:
         """Reports the message and ends the process, whatever it is doing."""

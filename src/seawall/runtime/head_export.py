@@ -12,6 +12,7 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -19,6 +20,7 @@ import msgspec
 
 from seawall.core.clock import Clock
 from seawall.core.errors import Broken, Misused, describe_error
+from seawall.core.threads import start_in_thread
 from seawall.journal.protocol import Head, Journal
 
 _SCHEMES = ("http://", "https://")
@@ -88,6 +90,8 @@ class HeadExporter:
         self._journal: Journal | None = None
         self._task: asyncio.Task[None] | None = None
         self._exported: str | None = None
+        self._sending: asyncio.Future[None] | None = None
+        """The newest export in a thread. While it hangs there is no other: one thread at most is held."""
 
     def open(self, journal: Journal) -> None:
         """Begins to export the heads of this journal."""
@@ -116,22 +120,26 @@ class HeadExporter:
             head = await self._journal.head()
             if head.hash == self._exported:
                 return
-            await asyncio.wait_for(_send(self._options, head), self._options.timeout_s)
+            await asyncio.wait_for(self._send(head), self._options.timeout_s)
             self._exported = head.hash
         except Exception as error:  # noqa: BLE001 -- whatever the other side does, runs go on
             _log.warning(
                 "the journal's head was not exported to %s: %s", self._options.place, describe_error(error)
             )
 
-
-async def _send(options: HeadExport, head: Head) -> None:
-    line = msgspec.json.encode(head) + b"\n"
-    if isinstance(options.to, Path):
-        await asyncio.to_thread(_replace_file, options.to, line)
-    elif isinstance(options.to, str):
-        await asyncio.to_thread(_post, options.to, line, options.timeout_s)
-    else:
-        await _run_command(options.to, line)
+    async def _send(self, head: Head) -> None:
+        to, line = self._options.to, msgspec.json.encode(head) + b"\n"
+        if not isinstance(to, Path | str):
+            await _run_command(to, line)
+            return
+        if self._sending is not None and not self._sending.done():
+            raise Broken("the export before it has not come back")
+        if isinstance(to, Path):
+            work = partial(_replace_file, to, line)
+        else:
+            work = partial(_post, to, line, self._options.timeout_s)
+        self._sending = start_in_thread(work, "seawall-head-export")
+        await asyncio.shield(self._sending)
 
 
 def _replace_file(path: Path, line: bytes) -> None:

@@ -60,7 +60,7 @@ async def _resume_one(
     from seawall.cli.render.progress import ProgressDisplay
     from seawall.cli.resuming import Resumer
 
-    async with open_seawall(path) as sea:
+    async with open_seawall(path, shutdown) as sea:
         row = await sea.journal.row(await sea.journal.find(name))
         if row.state == "ended":
             screen.print_note(f"run {row.run} has ended already")
@@ -81,7 +81,7 @@ async def _resume_all(screen: Screen, shutdown: Shutdown, path: Path, app: str |
     from seawall.cli.render.progress import ProgressDisplay
     from seawall.cli.resuming import Resumer, find_resumable_here
 
-    async with open_seawall(path) as sea:
+    async with open_seawall(path, shutdown) as sea:
         rows, set_aside, elsewhere = await find_resumable_here(sea.journal)
         if elsewhere:
             screen.print_note(

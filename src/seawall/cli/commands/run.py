@@ -87,6 +87,7 @@ async def _run(
     from seawall.cli.render.outcome import print_rest
     from seawall.cli.render.progress import ProgressDisplay, follow_run
     from seawall.cli.signals import await_start
+    from seawall.run.outcome import Outcome
 
     stream = _StreamedAnswer(screen)
     async with open_seawall(journal, shutdown, create=True) as sea:
@@ -98,6 +99,8 @@ async def _run(
         display = ProgressDisplay(screen, moves=not (options["stream"] and screen.out.is_terminal))
         with display.show():
             rest = await follow_run(sea, run, display, stream.print_piece if options["stream"] else None)
+        if isinstance(rest, Outcome):  # also of a run that was asked for before
+            shutdown.note_end(run.id, rest.status)
         print_rest(screen, rest, streamed=stream.text)
         return get_rest_code(rest)
 

@@ -15,6 +15,7 @@ import msgspec
 from seawall.core.canonical import Ref
 from seawall.core.errors import JournalDamaged, Misused
 from seawall.core.events import Event
+from seawall.core.threads import start_in_thread
 from seawall.journal import guard_names
 from seawall.journal.protocol import Command, InboxItem, RunRow, Setting, SettingKind, Summary
 from seawall.journal.sqlite.chain import LEAF_PREFIX_BYTES, leaf_of
@@ -87,7 +88,7 @@ class Readers:
     async def close(self) -> None:
         """Waits for reads under way and closes the connections."""
         self._closed = True
-        await asyncio.to_thread(self._pool.shutdown)
+        await start_in_thread(self._pool.shutdown, "seawall-journal close")
         for database in self._open:
             database.close()
         self._open.clear()

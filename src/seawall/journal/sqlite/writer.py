@@ -24,6 +24,7 @@ from seawall.core.errors import (
     SeawallBug,
     SeawallError,
 )
+from seawall.core.threads import start_in_thread
 from seawall.journal.sqlite.database import Database
 from seawall.journal.sqlite.journal_file import JournalFile
 from seawall.journal.sqlite.ops import Op, Why, WorkOp
@@ -183,7 +184,7 @@ class Writer:
         if self._inline:
             self._work()
             return
-        await asyncio.to_thread(self._thread.join)
+        await start_in_thread(self._thread.join, "seawall-journal close")
 
     # -- the thread
 
