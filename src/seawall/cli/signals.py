@@ -17,6 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from seawall.cli.hints import format_command
+from seawall.core.forks import is_child_of
 
 if TYPE_CHECKING:
     from seawall.runtime.run import Run
@@ -125,7 +126,11 @@ def _handle_signals(
         yield
         return
 
+    pid = os.getpid()
+
     def handle(number: int, _: FrameType | None) -> None:
+        if is_child_of(pid):  # a child that the user's code has forked says nothing in the parent's name
+            os._exit(128 + number)
         if shutdown.number is not None:
             shutdown.exit_now(number, "left at once")
         shutdown.number = number

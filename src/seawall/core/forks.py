@@ -1,8 +1,22 @@
-"""What Seawall does in a process that was forked while it was at work: nothing, for its owner is the parent."""
+"""What Seawall does in a process that was forked while it was at work: nothing, for the parent is at work.
+
+A child may do what it likes, and end by `exec` or `os._exit`. If it comes back to us instead (a tool that returns in its
+child, an event loop that goes on in both processes), it ends at once.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
+import weakref
+from collections import deque
+from typing import Any
+
+from seawall.core.errors import Misused
+
+_loops: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
+"""Event loops on which a Seawall is, or was, open."""
 
 
 def is_child_of(pid: int) -> bool:
@@ -11,9 +25,46 @@ def is_child_of(pid: int) -> bool:
 
 
 def leave_child(pid: int) -> None:
-    """Ends this process at once if it was forked from process `pid`, for example by a tool that returned in its child.
+    """Ends this process at once if it was forked from process `pid`.
 
     Nothing runs at its exit, and no buffer is flushed: both are the parent's.
     """
     if os.getpid() != pid:
         os._exit(0)
+
+
+def refuse_in_child(pid: int, what: str) -> None:
+    """Raises `Misused` in a process that was forked from process `pid`, if it has begun an event loop of its own.
+
+    A child that goes on with its parent's event loop ends at once.
+    """
+    if os.getpid() == pid:
+        return
+    try:
+        asyncio.get_running_loop()  # a child does not count its parent's loop as running
+    except RuntimeError:
+        leave_child(pid)
+    raise Misused(f"{what} was opened before a fork; open it again in the child")
+
+
+def watch_loop(loop: asyncio.AbstractEventLoop) -> None:
+    """Ends each process that is forked on this running event loop, once it comes back to the loop."""
+    _loops.add(loop)
+
+
+def _end_running_loops() -> None:
+    """In a child: has each event loop that it would go on with end the process, before any other callback."""
+    for loop in list(_loops):
+        if not loop.is_running():
+            continue
+        with contextlib.suppress(
+            Exception
+        ):  # a debug loop says that this is another thread: it does not run here
+            loop.call_soon(os._exit, 0)
+            ready: Any = getattr(loop, "_ready", None)
+            if isinstance(ready, deque):
+                ready.rotate(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_end_running_loops)

@@ -24,7 +24,7 @@ async def await_apart(call: Callable[[], Awaitable[Any]]) -> CallOutcome:
     Raises `CancelledError` only if this task was cancelled, and `Broken` if a person interrupted the call (Ctrl-C);
     the interrupt itself goes on to whoever runs the event loop.
     """
-    task = asyncio.get_running_loop().create_task(_capture(call))
+    task = asyncio.get_running_loop().create_task(_capture(call, os.getpid()))
     try:
         return await task
     except asyncio.CancelledError as error:
@@ -36,8 +36,9 @@ async def await_apart(call: Callable[[], Awaitable[Any]]) -> CallOutcome:
         raise Broken("a person interrupted the process (KeyboardInterrupt)") from None
 
 
-async def _capture(call: Callable[[], Awaitable[Any]]) -> CallOutcome:
-    pid, task = os.getpid(), asyncio.current_task()
+async def _capture(call: Callable[[], Awaitable[Any]], pid: int) -> CallOutcome:
+    leave_child(pid)
+    task = asyncio.current_task()
     try:
         return CallOutcome(await call(), None)
     except asyncio.CancelledError:

@@ -146,8 +146,8 @@ class Seawall:
         return self._endpoints
 
     async def open(self) -> Self:
-        """Opens the journal. Raises `Misused` if it can't be used."""
-        if self.supervisor.is_open:
+        """Opens the journal. Raises `Misused` if it can't be used, and in a child that was forked while it was open."""
+        if self.supervisor.is_open and self.supervisor.journal:
             return self
         journal = self._journal_option
         if isinstance(journal, str | Path):
@@ -166,7 +166,7 @@ class Seawall:
         Waits up to one second for tools that ignore cancellation.
         """
         supervisor = self.supervisor
-        if not supervisor.is_open or supervisor.closing:
+        if not supervisor.is_open or supervisor.closing or supervisor.is_copy:
             return
         journal, supervisor.closing = supervisor.journal, True
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ from seawall.core.canonical import Ref
 from seawall.core.clock import Clock
 from seawall.core.errors import Broken, Misused, Refused, SeawallError
 from seawall.core.events import Event, GuardSet, Mode, RunStarted, RunTaken, refs_of
+from seawall.core.forks import is_child_of, refuse_in_child, watch_loop
 from seawall.engine.driver import Driver
 from seawall.engine.in_doubt import close_in_doubt
 from seawall.guards.budget.guard import BudgetGuard
@@ -71,6 +73,7 @@ class Supervisor:
         self.budget = budget
         self.shared = tuple(shared)
         self._journal: Journal | None = None
+        self._pid = os.getpid()
         self.tasks: set[asyncio.Task[Any]] = set()
         """Tasks that `close` waits for."""
         self._missed: set[str] = set()
@@ -84,6 +87,7 @@ class Supervisor:
         """The journal. Raises `Misused` while it is not open."""
         if self._journal is None:
             raise Misused("this Seawall is not open: use `async with Seawall(...) as sea:`")
+        refuse_in_child(self._pid, "this Seawall")
         return self._journal
 
     @property
@@ -91,9 +95,15 @@ class Supervisor:
         """Whether a journal is open."""
         return self._journal is not None
 
+    @property
+    def is_copy(self) -> bool:
+        """Whether this is the copy in a forked child, of a Seawall that the parent goes on with."""
+        return is_child_of(self._pid)
+
     def attach(self, journal: Journal) -> None:
         """Begins to supervise runs on this journal."""
-        self._journal = journal
+        self._journal, self._pid = journal, os.getpid()
+        watch_loop(asyncio.get_running_loop())
         self.registry.closed = False
         self.admission = AdmissionQueue(self.admission.options, self.clock)
 

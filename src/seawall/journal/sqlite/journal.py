@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from seawall.core.canonical import Ref
 from seawall.core.clock import Clock
 from seawall.core.errors import JournalFailed, Misused
 from seawall.core.events import Event, RunStarted
+from seawall.core.forks import is_child_of
 from seawall.journal import guard_names
 from seawall.journal.protocol import (
     Account,
@@ -108,6 +110,7 @@ class SqliteJournal:
         self._writer.start()
         self._access = _FileAccess(file.path, self._readers, self._writer)
         self._closed = False
+        self._pid = os.getpid()
 
     @classmethod
     def open(
@@ -342,7 +345,7 @@ class SqliteJournal:
 
     async def close(self) -> None:
         """See `Journal.close`."""
-        if self._closed:
+        if self._closed or is_child_of(self._pid):
             return
         self._closed = True
         self._watchers.close()

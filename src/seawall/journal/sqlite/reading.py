@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ import msgspec
 from seawall.core.canonical import Ref
 from seawall.core.errors import JournalDamaged, Misused
 from seawall.core.events import Event
+from seawall.core.forks import refuse_in_child
 from seawall.core.threads import start_in_thread
 from seawall.journal import guard_names
 from seawall.journal.protocol import Command, InboxItem, RunRow, Setting, SettingKind, Summary
@@ -59,10 +61,12 @@ class Readers:
         self._mutex = threading.Lock()
         self._open: list[Database] = []
         self._closed = False
+        self._pid = os.getpid()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="seawall-journal read")
 
     async def run(self, work: Callable[[Database], T]) -> T:
         """Does `work` in one of the threads, in one snapshot of the file."""
+        refuse_in_child(self._pid, f"journal {self._path}")
         if self._closed:
             raise Misused(f"journal {self._path} is closed")
         if self._shared is not None:

@@ -24,6 +24,7 @@ from seawall.core.errors import (
     SeawallBug,
     SeawallError,
 )
+from seawall.core.forks import refuse_in_child
 from seawall.core.threads import start_in_thread
 from seawall.journal.sqlite.database import Database
 from seawall.journal.sqlite.journal_file import JournalFile
@@ -111,14 +112,13 @@ class Writer:
 
     def submit(self, op: Op) -> asyncio.Future[Any]:
         """Enqueues an operation; returns a future that is done when it is durable or has failed."""
+        refuse_in_child(self._pid, f"journal {self._path}")
         loop = asyncio.get_running_loop()
         op.loop = loop
         op.future = future = WriteFuture(loop=loop)
         with self._mutex:
             if self._closed:
                 raise Misused(f"journal {self._path} is closed")
-            if os.getpid() != self._pid:
-                raise Misused(f"journal {self._path} was opened before a fork; open it again in the child")
             self._check_hard_bound()
             self._waiting_ops += 1
             self._waiting_bytes += op.size
