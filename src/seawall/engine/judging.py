@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from msgspec.structs import replace
+
 from seawall.core.canonical import Ref
 from seawall.core.errors import describe_error
 from seawall.core.events import Event, Judged, Mode, Stage
@@ -52,6 +54,8 @@ class Judge:
         is performed.
         """
         found: list[GuardVerdict] = []
+        if step.target is not None:  # what is called with is no guard's to change
+            step = replace(step, target=None)
         for guard in self._by_agent.get(step.agent, self._everywhere):
             mode = state.modes.get(guard.name, guard.mode)
             if mode == "off":

@@ -7,6 +7,7 @@ gives a new state and leaves the old one as it was. A fold of n events takes tim
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from msgspec.structs import replace
@@ -27,6 +28,7 @@ from seawall.core.events import (
     StepIntended,
     StoppedBy,
 )
+from seawall.core.frozen import EMPTY, FrozenDict
 from seawall.core.persistent import Log
 from seawall.run.frame import (
     Frame,
@@ -60,12 +62,12 @@ def begin(started: RunStarted, guards: Sequence[Guard] = ()) -> RunState:
         fresh=(0,),
     )
     return RunState(
-        started=started,
+        started=replace(started, guards=FrozenDict(started.guards)),
         seq=1,
-        frames={0: root},
-        modes=dict(started.guards),
+        frames=MappingProxyType({0: root}),
+        modes=MappingProxyType(dict(started.guards)),
         left_s=started.limits.active_s,
-        memories={guard.memory_key: _start(guard) for guard in guards},
+        memories=MappingProxyType({guard.memory_key: _start(guard) for guard in guards}),
     )
 
 
@@ -110,7 +112,7 @@ def _changes_of(state: RunState, event: Event) -> Changes:
         case RunTaken():
             return _apply_taken(state, event)
         case GuardSet():
-            return {"modes": {**state.modes, event.guard: event.mode}}
+            return {"modes": MappingProxyType(state.modes | {event.guard: event.mode})}
         case CommandTaken():
             cancelled = event if event.command == "cancel" else state.cancelled
             return {"inbox": event.inbox, "cancelled": cancelled}
@@ -121,7 +123,7 @@ def _changes_of(state: RunState, event: Event) -> Changes:
         case Paused():
             return {"paused": (*state.paused, event), "left_s": event.left_s}
         case RunEnded():
-            return {"ended": event, "frames": {}, "open": {}, "left_s": event.left_s}
+            return {"ended": event, "frames": EMPTY, "open": EMPTY, "left_s": event.left_s}
         case _:
             return {}
 
@@ -147,8 +149,10 @@ def _apply_taken(state: RunState, event: RunTaken) -> Changes:
     }
 
 
-def _fold_guards(state: RunState, event: Event, guards: Sequence[Guard]) -> dict[str, Any]:
-    """Returns what the guards remember after `event`; the same dict if nothing changed."""
+def _fold_guards(state: RunState, event: Event, guards: Sequence[Guard]) -> MappingProxyType[str, Any]:
+    """Returns what the guards remember after `event`; the same mapping if nothing changed."""
+    if isinstance(event, RunTaken | RunEnded) and event.handover:
+        event = replace(event, handover=FrozenDict(event.handover))
     changed: dict[str, Any] | None = None
     for guard in guards:
         key = guard.memory_key
@@ -162,9 +166,9 @@ def _fold_guards(state: RunState, event: Event, guards: Sequence[Guard]) -> dict
         except BaseException as error:  # noqa: BLE001 -- the run's own state must fold on; the gate halts it
             new = FoldFailed(guard.name, describe_error(error))
         if new is not memory:
-            changed = dict(state.memories) if changed is None else changed
+            changed = state.memories.copy() if changed is None else changed
             changed[key] = new
-    return state.memories if changed is None else changed
+    return state.memories if changed is None else MappingProxyType(changed)
 
 
 def _move_effect(effects: Log[EffectChange], event: EffectMoved) -> Log[EffectChange]:
@@ -175,7 +179,7 @@ def _move_effect(effects: Log[EffectChange], event: EffectMoved) -> Log[EffectCh
 def _apply_intended(state: RunState, step: StepIntended) -> Changes:
     changes: Changes = {
         "steps": max(state.steps, step.step),
-        "open": {**state.open, step.step: step},
+        "open": MappingProxyType(state.open | {step.step: step}),
         "plan": state.plan.with_intent(step),
     }
     if step.perform:
@@ -194,7 +198,7 @@ def _apply_intended(state: RunState, step: StepIntended) -> Changes:
         frame = replace_call(frame, step.call, step=step.step)
     elif step.kind == "approval":
         frame = replace(frame, own_step=step.step)
-    frames = {**state.frames, frame.id: frame}
+    frames = state.frames | {frame.id: frame}
     if step.perform and step.kind in ("handoff", "review") and step.input is not None:
         frames[step.step] = Frame(
             id=step.step,
@@ -206,7 +210,7 @@ def _apply_intended(state: RunState, step: StepIntended) -> Changes:
             messages=Log([MessageRef("user", step.input)]),
             fresh=(step.step,),
         )
-    changes["frames"] = frames
+    changes["frames"] = MappingProxyType(frames)
     return changes
 
 
@@ -214,10 +218,10 @@ def _apply_done(state: RunState, done: StepDone) -> Changes:
     step = state.open.get(done.step)
     if step is None:  # it has a result already: the first one counts
         return {}
-    remaining = dict(state.open)
+    remaining = state.open.copy()
     del remaining[done.step]
     changes: Changes = {
-        "open": remaining,
+        "open": MappingProxyType(remaining),
         "plan": state.plan.with_result(done, step),
         "left_s": done.left_s or state.left_s,
     }
@@ -229,13 +233,13 @@ def _apply_done(state: RunState, done: StepDone) -> Changes:
         key = state.call_key(step.frame, step.call)
         change = EffectChange(key, step.step, step.name, effect_state(done))
         changes["effects"] = state.effects.append(change)
-    frames = dict(state.frames)
+    frames = state.frames.copy()
     if step.kind in ("handoff", "review"):
         frames.pop(done.step, None)
     frame = frames.get(step.frame)
     if frame is not None:
         frames[frame.id] = _answer_frame(frame, step, done)
-    changes["frames"] = frames
+    changes["frames"] = MappingProxyType(frames)
     return changes
 
 
@@ -282,4 +286,4 @@ def _apply_judged(state: RunState, event: Judged) -> Changes:
         if pending is None or event.note in pending.notes:
             return {}
         frame = replace_call(frame, step.call, notes=(*pending.notes, event.note))
-    return {"frames": {**state.frames, frame.id: frame}}
+    return {"frames": MappingProxyType(state.frames | {frame.id: frame})}

@@ -6,6 +6,7 @@ The planner that decides it reads quantiles and the time left (`planner/protocol
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Literal
 
 import msgspec
@@ -13,6 +14,7 @@ from msgspec.structs import replace
 
 from seawall.core.canonical import Ref
 from seawall.core.events import Planned, StepDone, StepIntended
+from seawall.core.frozen import EMPTY
 from seawall.core.persistent import Log
 
 Course = Literal["team", "fallback", "partial"]
@@ -34,9 +36,9 @@ class Plan(msgspec.Struct, frozen=True):
     course: Course = "team"
     """Who answers: the team as it is defined, its fallback agent, or the record."""
     pruned: tuple[str, ...] = ()
-    skipped: dict[str, Ref] = {}
+    skipped: MappingProxyType[str, Ref] = EMPTY
     """Calls that are not made, by the model step that asked and the call's id: what the agent is told."""
-    cut: dict[int, Ref] = {}
+    cut: MappingProxyType[int, Ref] = EMPTY
     """Frames that end before their next step: what their caller is told."""
     unreviewed: frozenset[int] = frozenset()
     """Frames whose answer goes out without a review."""
@@ -89,11 +91,11 @@ class Plan(msgspec.Struct, frozen=True):
             case "skip":
                 if event.note is None:
                     return plan
-                return replace(plan, skipped={**plan.skipped, call_key: event.note})
+                return replace(plan, skipped=MappingProxyType(plan.skipped | {call_key: event.note}))
             case "cut":
                 if event.step is not None or event.note is None:
                     return plan
-                return replace(plan, cut={**plan.cut, event.frame: event.note})
+                return replace(plan, cut=MappingProxyType(plan.cut | {event.frame: event.note}))
             case "review":
                 return replace(plan, unreviewed=plan.unreviewed | {event.frame})
             case "fallback":

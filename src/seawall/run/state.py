@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ from seawall.core.events import (
     RunStarted,
     StepIntended,
 )
+from seawall.core.frozen import EMPTY
 from seawall.core.persistent import Log
 from seawall.run.frame import Frame
 from seawall.run.ledger import Ledger, Overrun
@@ -50,15 +52,15 @@ class RunState(msgspec.Struct, frozen=True):
     """Events folded: the next one's seq."""
     steps: int = 0
     """Steps so far; ids count from 1."""
-    frames: dict[int, Frame] = {}
-    open: dict[int, StepIntended] = {}
+    frames: MappingProxyType[int, Frame] = EMPTY
+    open: MappingProxyType[int, StepIntended] = EMPTY
     """Steps without a result: in flight, waiting, or hand-offs whose frame is at work."""
     ledger: Ledger = Ledger()
     overrun: Overrun | None = None
     """The first model call that went above what was reserved for it."""
     usage_problems: Log[str] = Log()
     """What is wrong with the usage that models reported, each with its step."""
-    modes: dict[str, Mode] = {}
+    modes: MappingProxyType[str, Mode] = EMPTY
     halted: Judged | None = None
     cancelled: CommandTaken | None = None
     ended: RunEnded | None = None
@@ -73,7 +75,7 @@ class RunState(msgspec.Struct, frozen=True):
     """The pauses under which the run is parked."""
     past_pauses: tuple[PastPause, ...] = ()
     """Pauses that held it before."""
-    memories: dict[str, Any] = {}
+    memories: MappingProxyType[str, Any] = EMPTY
     """What each guard remembers, by its `memory_key`: its name or, of a nested team's guard, the coordinator's too."""
     plan: Plan = Plan()
 

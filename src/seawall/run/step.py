@@ -86,7 +86,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     lost: bool = False
     """The arguments were redacted, and this process does not have the original: it must not be performed."""
     arguments: dict[str, Any] | None = None
-    """Tools and hand-offs: the arguments, decoded. Not to be changed."""
+    """Tools and hand-offs: the arguments, decoded. They can't be changed."""
     version: str = ""
     effect: bool = False
     idempotent: bool = False
@@ -115,7 +115,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     invalid: str | None = None
     """Why it can't be performed at all."""
     target: Any = None
-    """What performs it: a tool, or an agent with its model."""
+    """What performs it: a tool and its arguments. Guards are not shown it."""
 
     @property
     def arguments_key(self) -> str:
