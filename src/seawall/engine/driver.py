@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Literal
 
@@ -19,7 +18,6 @@ from msgspec.structs import replace
 from seawall.core.clock import Clock, Timer
 from seawall.core.errors import Broken, Fenced, SeawallBug, wrap_unexpected
 from seawall.core.events import Event, GuardSet, Mode, StepDone, StepIntended, StepStatus
-from seawall.core.forks import leave_child
 from seawall.engine.gate import Gate
 from seawall.engine.in_doubt import build_late_events, record_late
 from seawall.engine.ownership import LeaseCheck
@@ -98,7 +96,6 @@ class Driver:
         self._recorded_waiting = state.waits
         self._broken: Exception | None = None
         self._closing = False
-        self._pid = os.getpid()
 
     def __repr__(self) -> str:
         return f"<Driver {self.state.started.run} seq {self.state.seq}, {len(self._tasks)} in flight>"
@@ -341,9 +338,6 @@ class Driver:
                 now, left_s = self._clock.wall_s(), self.left_s()
                 self._fold(batch, take_command(item, self.state, self.bodies, now, left_s))
         ready = self._decide(batch)
-        leave_child(
-            self._pid
-        )  # code of the user's own, such as a guard, may have forked, and returned in the child
         if self.state.ended is None and not ready and not self.state.in_flight:
             self._park(batch)
             if not self.state.waits and not self._deferred:

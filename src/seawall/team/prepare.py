@@ -171,7 +171,10 @@ def _prepare_tool(step: Step, member: Member, bodies: Bodies, run: str) -> Step:
     encoded = encode_canonical(arguments)
     # What guards are shown, what is recorded and what is called share nothing that could be changed.
     return replace(
-        step, arguments=freeze(arguments), input=bodies.put(bodies.redact_json(encoded)), target=(tool, target)
+        step,
+        arguments=freeze(arguments),
+        input=bodies.put(bodies.redact_json(encoded)),
+        target=(tool, target),
     )
 
 
