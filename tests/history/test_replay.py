@@ -9,7 +9,7 @@ from history.desk import desk, recorded
 from seawall import Agent, Limits, Loops, Outcome, Seawall, Team, tool
 from seawall.core.clock import Timer
 from seawall.history.replay import Replay
-from seawall.testing import ManualClock, ScriptedModel, call, calls, hang, say
+from seawall.testing import ManualClock, ScriptedModel, call, calls, hang, say, slow
 
 
 def words(replay: Replay) -> list[tuple[int | None, str, str]]:
@@ -102,6 +102,27 @@ def test_a_run_that_its_deadline_halted_differs_in_nothing() -> None:
             assert outcome.stopped_by is not None
             assert outcome.stopped_by.guard == "deadline"
             assert outcome.active_s > 1
+            assert (await sea.replay(outcome.run, team)).differences == ()
+
+    asyncio.run(scenario())
+
+
+def test_a_result_that_came_just_before_a_late_deadline_is_no_difference() -> None:
+    async def scenario() -> None:
+        clock = LateClock()
+
+        @tool
+        def look() -> str:
+            """Look."""
+            return "something"
+
+        first = slow(1.0005, call("look"))
+        model = ScriptedModel([first, hang()], clock=clock)
+        team = Team(Agent("slow", model=model, tools=[look]), limits=Limits(active_s=1.001))
+        async with Seawall(clock=clock) as sea:
+            outcome = await clock.until((await sea.start(team, "Look.")).outcome())
+            assert outcome.stopped_by is not None
+            assert outcome.stopped_by.guard == "deadline"
             assert (await sea.replay(outcome.run, team)).differences == ()
 
     asyncio.run(scenario())

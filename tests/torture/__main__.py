@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import msgspec
 
@@ -27,9 +27,13 @@ def main() -> int:
     """Runs the harness as the command line says; returns the exit code."""
     options = _parse()
     logging.disable(logging.CRITICAL)
-    signal.signal(signal.SIGTERM, _interrupt)
     seed = options.seed or os.urandom(4).hex()
-    harness = Harness(seed, directory=options.keep, max_kills=options.kills, report=_print)
+    harness = Harness(seed, directory=options.keep, max_kills=options.kills)
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # a shell has SIGINT ignored in what it starts in the background
+        signal.signal(number, lambda *_: harness.interrupt())
     clock = SystemClock()
     began_s = clock.monotonic_s()
     code = 0
@@ -37,16 +41,16 @@ def main() -> int:
     try:
         while (left_s := options.seconds - (clock.monotonic_s() - began_s)) > 0 and not harness.is_over:
             findings = harness.run_round(min(ROUND_S, left_s))
+            if findings is None:
+                _print("interrupted: the round under way was not checked")
+                code = code or INTERRUPTED
+                break
             _print(_describe_progress(harness.totals, clock.monotonic_s() - began_s))
             if findings.failures:
                 code = FAILED
                 if not options.go_on:
                     break
-    except KeyboardInterrupt:
-        _print("interrupted: the round under way was not checked")
-        code = code or INTERRUPTED
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         harness.close()
     took_s = clock.monotonic_s() - began_s
     if options.json:
@@ -67,10 +71,6 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--go-on", action="store_true", help="go on after a failure")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     return parser.parse_args()
-
-
-def _interrupt(number: int, frame: Any) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _print(line: str) -> None:

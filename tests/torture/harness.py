@@ -6,12 +6,12 @@ import asyncio
 import ctypes
 import os
 import random
+import select
 import shutil
 import signal
 import socket
 import sys
 import tempfile
-import threading
 import traceback
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -73,18 +73,31 @@ class Totals:
 class Harness:
     """Runs rounds one after another."""
 
-    def __init__(
-        self, seed: str, *, directory: Path | None, max_kills: int | None, report: Callable[[str], None]
-    ) -> None:
+    def __init__(self, seed: str, *, directory: Path | None, max_kills: int | None) -> None:
         self.totals = Totals(seed)
         self._clock = SystemClock()
         self._root = Path(tempfile.mkdtemp(prefix="torture-", dir=directory))
         self._max_kills = max_kills
-        self._report = report
         self._processes: dict[int, Process] = {}
         self._helpers: set[int] = set()
         """Processes beside the slots: the world, a verifier, the closer."""
         self._lives: dict[int, int] = {}
+        self._stop = os.pipe()
+        """Has something to read once the harness is asked to end."""
+
+    def interrupt(self) -> None:
+        """Ends the round under way, unchecked. A signal handler may call it at any time, and it raises nothing: what is
+        raised while a process forks is lost."""
+        os.write(self._stop[1], b"x")
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether the harness was asked to end."""
+        return self._wait(0)
+
+    def _wait(self, seconds: float) -> bool:
+        """Waits so long, or until the harness is asked to end; returns whether it is."""
+        return bool(select.select([self._stop[0]], [], [], seconds)[0])
 
     def close(self) -> None:
         """Ends every process that is left, and removes what nobody needs."""
@@ -95,8 +108,8 @@ class Harness:
         if not self.totals.kept:
             shutil.rmtree(self._root, ignore_errors=True)
 
-    def run_round(self, seconds: float) -> Findings:
-        """Runs one round with up to so many seconds of kills; returns what was found."""
+    def run_round(self, seconds: float) -> Findings | None:
+        """Runs one round with up to so many seconds of kills; returns what was found, or None if it was interrupted."""
         number = self.totals.rounds
         place = Place(self._root / f"round-{number}", f"{self.totals.seed}:{number}")
         place.directory.mkdir()
@@ -107,12 +120,15 @@ class Harness:
         while self._clock.monotonic_s() < until_s and not self.is_over:
             self._look_after(place)
             self._strike(place, rng)
-            threading.Event().wait(rng.expovariate(1 / 0.25))
+            if self._wait(rng.expovariate(1 / 0.25)):
+                return None
         for process in self._processes.values():
             _end(process.pid)
             self.totals.count("kill")
         self._processes.clear()
         findings = self._close_round(place)
+        if findings is None:
+            return None
         _end(world)
         self._helpers.discard(world)
         for pid in self._helpers:  # verifiers
@@ -189,7 +205,7 @@ class Harness:
             process.pid = 0
             self.totals.count("kill")
 
-    def _close_round(self, place: Place) -> Findings:
+    def _close_round(self, place: Place) -> Findings | None:
         """Lets a process bring the round to its end, and returns what it found."""
         file = place.directory / "findings"
 
@@ -198,11 +214,13 @@ class Harness:
 
         pid = _fork(place, "closer", close)
         self._helpers.add(pid)
-        _, status = os.waitpid(pid, 0)
+        while (ended := os.waitpid(pid, os.WNOHANG))[0] == 0:
+            if self._wait(0.05):
+                return None
         self._helpers.discard(pid)
         if file.exists():
             return msgspec.json.decode(file.read_bytes(), type=Findings)
-        detail = f"the process that closes the round ended with {os.waitstatus_to_exitcode(status)}"
+        detail = f"the process that closes the round ended with {os.waitstatus_to_exitcode(ended[1])}"
         notes = place.notes("closer")
         detail += f": {notes.read_text()[-2000:] if notes.exists() else ''}"
         failure = Failure(statement="A round can be closed", run="", detail=detail)

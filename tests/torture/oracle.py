@@ -27,6 +27,7 @@ from seawall.core.events import (
 )
 from seawall.history.recorded import read_outcome, read_waits
 from seawall.journal.protocol import Journal, RunRow, SettingKind
+from seawall.run.fold import fold
 from torture.cases import BUDGET, make_case
 from torture.desk import OUTPUT_TOKENS, PRICE, make_desk
 from torture.notes import Ended, Kept, Note, Ordered, Problem, Started, Tried, read_notes
@@ -351,7 +352,7 @@ async def _check_rest(
 
 def _check_outcome(findings: Findings, story: RunStory, outcome: Outcome) -> None:
     happened = {(e.call.key): e for e in story.tools if e.call.kind == "effect" and e.reply}
-    key_of = {e.call.step: e.call.key for e in story.tools}
+    key_of = {each.step: f"{story.id}:{each.key}" for each in fold(story.events).effects}
     reported: dict[str, str] = {}
     for effect in outcome.effects:
         key = key_of.get(effect.step, "")

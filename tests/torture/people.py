@@ -75,8 +75,9 @@ class Person:
             effect = None if approval is None else find_effect_in_doubt(state, approval)
             if effect is None:
                 return
+            key = next(f"{wait.run}:{each.key}" for each in state.effects if each.step == effect)
             try:
-                answer = await call_world(self._place.socket, Question(run=wait.run, step=effect))
+                answer = await call_world(self._place.socket, Question(key=key))
             except WorldLost:
                 return
             approve, receipt = bool(answer.reply), answer.reply or None

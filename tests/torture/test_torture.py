@@ -67,20 +67,23 @@ def test_an_interrupt_ends_it_with_the_figures_so_far_and_no_process_left(tmp_pa
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        assert process.stderr is not None
-        assert process.stderr.readline().startswith(f"seed {SEED}")
-        world = next(iter(wait_for_children(process.pid)))
-        os.kill(process.pid, signal.SIGINT)
-        out, err = process.communicate(timeout=PATIENCE_S)
+        try:
+            assert process.stderr is not None
+            assert process.stderr.readline().startswith(f"seed {SEED}")
+            children = wait_for_children(process)
+            os.kill(process.pid, signal.SIGINT)
+            out, err = process.communicate(timeout=PATIENCE_S)
+        finally:
+            process.kill()
 
     assert process.returncode == 130, err
     assert "the round under way was not checked" in err
     assert json.loads(out)["rounds"] == 0
-    assert not Path(f"/proc/{world}").exists()
+    assert [child for child in children if Path(f"/proc/{child}").exists()] == []
 
 
-def wait_for_children(pid: int) -> list[int]:
-    """Returns the processes that `pid` has started, once there is one."""
-    while not (found := read_children(pid)):
-        pass
+def wait_for_children(process: subprocess.Popen[str]) -> list[int]:
+    """Returns the processes that `process` has started, once there are some."""
+    while len(found := read_children(process.pid)) < 2:
+        assert process.poll() is None
     return found

@@ -37,10 +37,9 @@ class WorldCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True, tag="question"):
-    """A person asks whether a step of a run happened."""
+    """A person asks whether an effect happened. Attempts of one call have one key."""
 
-    run: str
-    step: int
+    key: str
 
 
 class Happening(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +83,6 @@ class World:
         self._log = os.open(directory / "world", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._number = 0
         self._receipts: dict[str, str] = {}
-        self._happened: dict[tuple[str, int], str] = {}
 
     async def serve(self, listening: socket.socket) -> None:
         """Answers calls for ever."""
@@ -96,7 +94,7 @@ class World:
             line = await reader.readuntil(b"\n")
             if b'"type":"question"' in line:
                 asked = msgspec.json.decode(line, type=Question)
-                answer = Answer(reply=self._happened.get((asked.run, asked.step), ""))
+                answer = Answer(reply=self._receipts.get(asked.key, ""))
             else:
                 answer = await self._take(msgspec.json.decode(line, type=WorldCall))
             if answer is not None:
@@ -119,7 +117,6 @@ class World:
             reply = self._receipts[call.key]
         if does and call.kind == "effect":
             self._receipts.setdefault(call.key, reply)
-            self._happened[call.run, call.step] = reply
         made = Happening(
             number=self._number,
             call=call,

@@ -94,6 +94,8 @@ class _Replayer:
             if isinstance(event, Judged) and event.guard in SHARED
         }
         self._statuses = {event.step: event.status for event in events if isinstance(event, StepDone)}
+        self._was_overdue = any(_halts_overdue(event) for event in events)
+        """Whether the deadline halted the recorded run. A timer comes a little late, so a result may come before it."""
 
     def run(self) -> Replay:
         modes = {**{guard.name: guard.mode for guard in self._guards}, **self._started.guards}
@@ -184,12 +186,13 @@ class _Replayer:
 
     def _check_result(self, seq: int, done: StepDone, state: RunState) -> None:
         intent = state.open.get(done.step)
-        if intent is None or state.halted is not None:  # a run that is halted closes its open steps
+        if intent is None:
             return
         used = self._started.limits.active_s - done.left_s
         mode = state.modes.get(DEADLINE, "enforce")
-        if done.left_s and used > self._limits.active_s and mode == "enforce":
-            limit = self._limits.active_s
+        limit = self._limits.active_s
+        halted_there = self._was_overdue and limit >= self._started.limits.active_s
+        if done.left_s and used > limit and mode == "enforce" and not halted_there:
             today = f"halt: {used:.3f} active seconds were used here (limit {limit:g})"
             self._add_halt(seq, done.step, _describe_intent(intent), today, unmade=False)
             return
@@ -244,6 +247,15 @@ class _Replayer:
         if not any(getattr(action, "status", None) == ended.status for action in actions):
             today = "; ".join(describe_action(action) for action in actions) or "waits"
             self._add_difference(seq, None, "outcome", ended.status, today)
+
+
+def _halts_overdue(event: Event) -> bool:
+    return (
+        isinstance(event, Judged)
+        and event.guard == DEADLINE
+        and event.verdict == "halt"
+        and event.mode == "enforce"
+    )
 
 
 def _find_severest(events: Sequence[Event]) -> dict[tuple[int, str], VerdictKind]:
