@@ -130,6 +130,20 @@ def test_verify_says_that_the_mark_is_gone(path: str) -> None:
     assert verified(path).bad is None
 
 
+def test_a_journal_whose_maker_died_before_its_mark_gets_one_before_its_first_batch(tmp_path: Path) -> None:
+    path = str(tmp_path / "journal.db")
+
+    async def scenario() -> None:
+        await open_at(path).close()
+        Path(path + ".mark").unlink()  # as if its process had been killed before it wrote the mark
+        async with opened(lambda: open_at(path)) as first:
+            await begin(first, "r-1")
+            async with opened(lambda: open_at(path)) as second:
+                assert (await second.verify()).bad is None
+
+    asyncio.run(scenario())
+
+
 def test_a_journal_without_its_genesis_does_not_open(path: str) -> None:
     edit(path, "DELETE FROM meta WHERE key = 'genesis'")
 

@@ -99,7 +99,7 @@ def _check_absent(path: str, create: bool) -> None:
     if not create:
         raise Misused(f"there is no journal at {path}")
     mark = Path(os.path.realpath(path) + ".mark")
-    if mark.exists():
+    if mark.exists() and not Path(path).exists():  # else another process has made both just now
         raise JournalFailed(
             f"journal {path} is gone, but its high-water mark {mark} remembers it: "
             f"restore the journal, or remove the mark to begin a new one"

@@ -76,13 +76,18 @@ class Mark:
         return msgspec.json.decode(data, type=Head)
 
     def note_absence(self, database: Database, *, new: bool) -> None:
-        """Writes the mark of a new journal; notes if that of an older one is gone."""
+        """Writes the mark of a journal that holds no batch yet; notes if that of another one is gone.
+
+        The process that made the journal may have died before it wrote the mark, so each one that finds it empty does.
+        The batches are looked at first: where there is one, the mark was there before.
+        """
+        new = new or database.fetch_value("SELECT max(id) FROM batches") == 0
         if self.path.exists():
             return
         if new:
             with contextlib.suppress(OSError, apsw.Error):  # the writer tries again, and logs why
                 self.write(database)
-        self.is_absent = not new and database.fetch_value("SELECT max(id) FROM batches") != 0
+        self.is_absent = not new
 
     def write(self, database: Database) -> None:
         """Writes the newest batch to the file."""
