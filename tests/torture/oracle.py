@@ -395,16 +395,17 @@ def _check_sessions(findings: Findings, stories: Sequence[RunStory]) -> None:
         for story in runs:
             taken = next((e for e in story.events if isinstance(e, RunTaken)), None)
             models = [e.number for e in story.models]
-            if taken is None or not models:
+            left = None if story.ended is None else story.ended.transcript
+            if taken is None or (left is None and not models):  # it never had its turn
                 continue
             text = f"session {tenant}/{session}: after {last}"
-            findings.check("The runs of a session are serial", min(models) > number, story.id, text)
+            serial = min(models, default=number + 1) > number
+            findings.check("The runs of a session are serial", serial, story.id, text)
             went_on = taken.history == transcript
             findings.check("A session's run goes on where the one before ended", went_on, story.id, text)
             counted = [e.number for e in story.tools if not story.was_in_doubt(e.call.step)]
             number, last = max(number, *counted, *_count_models(story)), story.id
-            if story.ended is not None and story.ended.transcript is not None:
-                transcript = story.ended.transcript
+            transcript = left or transcript
 
 
 def _count_models(story: RunStory) -> list[int]:
