@@ -1,12 +1,12 @@
-"""What grows: step 1,000 of a run against step 10, and the 10,001st run against the first thousand.
+"""What grows: a step in a long run, a run in a full journal, and what people do with a journal of 100,000 runs.
 
 `steps`: one agent asks a tool for something new, for 1,010 steps, every guard enforced, every result durable
 before it is acted on. The model is a script and the tool makes a text of fixed length, so that each step is the
 same work but for what came before it. `runs`: small runs, each in a session of its own and with a request id of
 its own, one after the other on one file; after the 10,000th in turn with runs on a new file, so that a machine
-that gets slower over minutes does not count.
+that gets slower over minutes does not count. `journal`: what people do with a journal, see `journal_growth.py`.
 
-    python bench/growth.py [--quick] [--json]
+    python bench/growth.py [--quick] [--parts steps,runs,journal] [--json]
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+import journal_growth
 
 from seawall import Agent, Limits, Seawall, Team, Tool
 from seawall.core.canonical import Ref
@@ -51,6 +52,7 @@ BLOCK = 5
 LIMITS = Limits(active_s=3600.0, tool_calls=STEPS, model_calls=STEPS, tokens=10**9, usd=Decimal(10_000))
 PRICE = Price(Decimal(2), Decimal(8))
 
+PARTS = ("steps", "runs", "journal")
 STEP_BAR, RUN_BAR = 1.10, 1.05
 RSS_BAR_KIB = 64.0
 """A thousand runs, once the journal's page cache of 32 MiB is full: 64 bytes a run; allocators move a little."""
@@ -289,10 +291,9 @@ class Line:
         return self.bar is None or self.value <= self.bar
 
 
-def lines(samples: list[Sample], last: int, measured: dict[str, Any]) -> list[Line]:
-    """Everything that was measured against its bar."""
+def list_step_lines(samples: list[Sample], last: int) -> list[Line]:
+    """Returns what the steps of long runs took, against its bars."""
     made: list[Line] = []
-    marks: list[Mark] = measured["marks"]
     for name, title in (
         ("wall_us", "µs"),
         ("cpu_us", "CPU µs"),
@@ -304,6 +305,13 @@ def lines(samples: list[Sample], last: int, measured: dict[str, Any]) -> list[Li
         early, late = (statistics.median(pair[place] for pair in pairs) for place in (0, 1))
         what = f"step {last:,} / step 10: {title}"
         made.append(Line(what=what, early=early, late=late, value=ratio, bar=STEP_BAR))
+    return made
+
+
+def list_run_lines(measured: dict[str, Any]) -> list[Line]:
+    """Returns what small runs took, and what the process kept of them, against its bars."""
+    made: list[Line] = []
+    marks: list[Mark] = measured["marks"]
     for place, unit in enumerate(("µs", "CPU µs")):
         first, then, new = (
             statistics.median(one[place] for one in measured[key]) for key in ("first", "then", "new")
@@ -338,12 +346,26 @@ def lines(samples: list[Sample], last: int, measured: dict[str, Any]) -> list[Li
     return made
 
 
+def list_journal_lines(measured: dict[str, dict[int, list[float]]]) -> list[Line]:
+    """Returns what people do with the smallest and the largest journal, in milliseconds, against its bar."""
+    made: list[Line] = []
+    for what, by_size in journal_growth.compute_medians(measured).items():
+        early, late = by_size[min(by_size)], by_size[max(by_size)]
+        made.append(
+            Line(what=f"{what}: ms", early=early, late=late, value=late / early, bar=journal_growth.FLAT_BAR)
+        )
+    return made
+
+
 def table(made: list[Line]) -> str:
     """One line a measurement."""
     rows = [f"{'':44}{'early':>10}{'late':>10}{'':>4}{'ratio/slope':>12}{'bar':>8}"]
     for one in made:
         bar = "" if one.bar is None else f"{one.bar:8.2f}  {'met' if one.met else 'MISSED'}"
-        rows.append(f"{one.what:44}{one.early:10,.0f}{one.late:10,.0f}{'':4}{one.value:12.3f}{bar}")
+        digits = 2 if one.early < 100 else 0
+        rows.append(
+            f"{one.what:44}{one.early:10,.{digits}f}{one.late:10,.{digits}f}{'':4}{one.value:12.3f}{bar}"
+        )
     return "\n".join(rows)
 
 
@@ -351,9 +373,19 @@ def _progress(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def _parse_parts(text: str) -> tuple[str, ...]:
+    parts = tuple(text.split(","))
+    if unknown := set(parts) - set(PARTS):
+        raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: parts are {', '.join(PARTS)}")
+    return parts
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="2 runs of 310 steps; 1,000 runs in all")
+    parser.add_argument(
+        "--quick", action="store_true", help="2 runs of 310 steps; 1,000 runs; journals of 100 to 1,000 runs"
+    )
+    parser.add_argument("--parts", type=_parse_parts, default=PARTS, help=f"some of {','.join(PARTS)}")
     parser.add_argument("--runs-of-steps", type=int, help="runs of 1,010 steps (default: 9; quick: 2)")
     parser.add_argument("--directory", type=Path, help="for the databases (default: beside the results)")
     parser.add_argument("--json", action="store_true", help="print the samples instead of the table")
@@ -368,26 +400,38 @@ def main() -> None:
     count = options.runs_of_steps or (2 if options.quick else 9)
     late = 300 if options.quick else LATE[1]
     scale = 10 if options.quick else 1
+    made: list[Line] = []
+    samples: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(dir=options.directory or options.out.parent, suffix=".tmp") as place:
         directory = Path(place)
-        samples = asyncio.run(steps(directory, count, late))
-        measured = asyncio.run(runs(directory, FIRST // scale, MANY // scale, THEN // scale))
-    made = lines(samples, late, measured)
+        if "steps" in options.parts:
+            steps_taken = asyncio.run(steps(directory, count, late))
+            made += list_step_lines(steps_taken, late)
+            samples["steps"] = [asdict(one) for one in steps_taken]
+        if "runs" in options.parts:
+            measured = asyncio.run(runs(directory, FIRST // scale, MANY // scale, THEN // scale))
+            made += list_run_lines(measured)
+            samples["runs"] = {
+                "unit": "(wall, CPU) µs a run",
+                **{
+                    key: [[round(one) for one in run] for run in measured[key]]
+                    for key in ("first", "then", "new")
+                },
+                "marks": [asdict(one) for one in measured["marks"]],
+            }
+        if "journal" in options.parts:
+            sizes = [100, 1_000] if options.quick else [1_000, 10_000, 100_000]
+            journals = asyncio.run(journal_growth.build(directory, sizes, _progress))
+            used = journal_growth.measure(journals, 5 if options.quick else 40, _progress)
+            made += list_journal_lines(used)
+            samples["journal"] = {"unit": "ms, by runs in the journal", **used}
     names = ("seawall", "apsw")
     written = {
         "command": shlex.join(["python", "bench/growth.py", *sys.argv[1:]]),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in names}},
-        "seed": None,
+        "seed": journal_growth.SEED,
         "lines": [{**asdict(one), "met": one.met} for one in made],
-        "steps": [asdict(one) for one in samples],
-        "runs": {
-            "unit": "(wall, CPU) µs a run",
-            **{
-                key: [[round(one) for one in run] for run in measured[key]]
-                for key in ("first", "then", "new")
-            },
-            "marks": [asdict(one) for one in measured["marks"]],
-        },
+        **samples,
     }
     options.out.write_text(json.dumps(written) + "\n")
     print(json.dumps(written, indent=1) if options.json else table(made))
