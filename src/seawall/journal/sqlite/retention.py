@@ -36,6 +36,9 @@ BATCHES = 2_000
 PAGES = 2_000
 """Pages (8 MB) returned to the file system in one transaction."""
 
+CACHE_KIB = 65_536
+"""Memory for the references that are found: about 600,000 of them. More are read from a temporary file."""
+
 _ref = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _encode = msgspec.json.Encoder().encode
 
@@ -65,6 +68,7 @@ class _References:
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
         self._database = Database("", flags=flags, vfs=None)
         self._database.run_pragma("journal_mode", "off")
+        self._database.run_pragma("cache_size", -CACHE_KIB)
         self._database.run(
             "CREATE TABLE found(hash BLOB PRIMARY KEY, chunk INTEGER NOT NULL, size INTEGER, "
             "walked INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID; CREATE INDEX unwalked ON found(walked) "
