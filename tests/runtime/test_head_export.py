@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -70,6 +70,8 @@ class _Keeper(HTTPServer):
     def __init__(self) -> None:
         self.kept: list[dict[str, Any]] = []
         self.status = 204
+        self.answers = Event()
+        self.answers.set()
         super().__init__(("127.0.0.1", 0), _Handler)
 
 
@@ -78,6 +80,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Keeps a head."""
+        self.server.answers.wait()
         self.server.kept.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
         self.send_response(self.server.status)
         self.end_headers()
@@ -110,6 +113,27 @@ def test_an_endpoint_gets_each_head_and_a_failure_is_logged_and_tried_again(
         f"was not exported to http://127.0.0.1:{keeper.server_port}: Broken: it answered 503" in caplog.text
     )
     assert "secret" not in caplog.text
+
+
+def test_the_last_head_is_exported_when_the_export_before_it_is_slow(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with _Keeper() as keeper:
+        keeper.answers.clear()
+        thread = Thread(target=keeper.serve_forever, daemon=True)
+        thread.start()
+
+        async def scenario() -> str:
+            async with Seawall(head_export=HeadExport(to=f"http://127.0.0.1:{keeper.server_port}")) as sea:
+                await run_once(sea)
+                asyncio.get_running_loop().call_later(0, keeper.answers.set)
+                return (await sea.journal.head()).hash
+
+        last = asyncio.run(scenario())
+        keeper.shutdown()
+        thread.join()
+    assert keeper.kept[-1]["hash"] == last
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,10 @@ class HeadExporter:
             head = await self._journal.head()
             if head.hash == self._exported:
                 return
-            await asyncio.wait_for(self._send(head), self._options.timeout_s)
+            async with asyncio.timeout(
+                self._options.timeout_s
+            ):  # `wait_for` of Python 3.11 can lose a cancellation
+                await self._send(head)
             self._exported = head.hash
         except Exception as error:  # noqa: BLE001 -- whatever the other side does, runs go on
             _log.warning(
@@ -132,8 +135,8 @@ class HeadExporter:
         if not isinstance(to, Path | str):
             await _run_command(to, line)
             return
-        if self._sending is not None and not self._sending.done():
-            raise Broken("the export before it has not come back")
+        if self._sending is not None:
+            await asyncio.wait([self._sending])  # what became of it was told by the export that it belongs to
         if isinstance(to, Path):
             work = partial(_replace_file, to, line)
         else:
