@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +20,8 @@ from journal.story import whole_run as record
 from seawall.core.errors import JournalFailed, Misused
 from seawall.journal.protocol import Journal
 from seawall.journal.sqlite import SqliteJournal
+from seawall.journal.sqlite.database import Database
+from seawall.journal.sqlite.watch import Watchers
 from seawall.testing import ManualClock
 
 
@@ -45,6 +49,10 @@ def remove_database(path: Path) -> None:
 
 def remove_log(path: Path) -> None:
     Path(f"{path}-wal").unlink()
+
+
+def remove_log_index(path: Path) -> None:
+    Path(f"{path}-shm").unlink()
 
 
 def put_an_older_copy_in_its_place(path: Path) -> None:
@@ -81,6 +89,7 @@ DAMAGES = [
     (remove_log, "journal.db-wal is gone"),
     (put_an_older_copy_in_its_place, "journal.db is another file now"),
     (put_an_older_log_in_its_place, "journal.db-wal is another file now"),
+    (remove_log_index, "journal.db-shm is gone"),
     (move_the_folder, "journal.db is gone"),
     (put_a_link_to_a_copy_in_its_place, "journal.db is another file now"),
 ]
@@ -123,6 +132,82 @@ def test_what_was_acknowledged_is_there_after_another_copy_of_sqlite_closed_the_
                     break
                 acknowledged.add(f"r-{number}")
         assert acknowledged <= await list_runs(path)
+
+    asyncio.run(scenario())
+
+
+WRITE_ELSEWHERE = """
+import asyncio, sys
+from seawall.core.clock import SystemClock
+from seawall.journal.sqlite import SqliteJournal
+from seawall.journal.sqlite.database import Database
+from seawall.journal.sqlite.watch import Watchers
+from journal.story import whole_run
+
+async def main():
+    journal = SqliteJournal.open(sys.argv[1], clock=SystemClock())
+    for run in sys.argv[2:]:
+        await whole_run(journal, run, [b"found"])
+    await journal.close()
+
+asyncio.run(main())
+"""
+
+
+def test_a_process_whose_locks_nobody_sees_writes_nothing_over_what_others_wrote(tmp_path: Path) -> None:
+    """The locks of writers are on the log's index: without it a second process makes another one."""
+    path = tmp_path / "journal.db"
+
+    def write_elsewhere(*runs: str) -> None:
+        command = [sys.executable, "-c", WRITE_ELSEWHERE, str(path), *runs]
+        subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])})
+
+    async def scenario() -> None:
+        async with opened(lambda: open_at(path)) as journal:
+            await whole_run(journal, "r-1")
+            remove_log_index(path)
+            await asyncio.to_thread(write_elsewhere, "r-2", "r-3")
+            with pytest.raises(JournalFailed, match=r"journal\.db-shm is (gone|another file now)"):
+                await whole_run(journal, "r-4")
+        assert await list_runs(path) == {"r-1", "r-2", "r-3"}
+
+    asyncio.run(scenario())
+
+
+def test_an_open_journal_stays_with_its_file_when_a_link_to_it_leads_elsewhere(tmp_path: Path) -> None:
+    link, first, second = tmp_path / "link.db", tmp_path / "first.db", tmp_path / "second.db"
+
+    async def scenario() -> None:
+        for path in (first, second):
+            async with opened(lambda path=path: open_at(path)) as journal:
+                await whole_run(journal, f"r-{path.stem}")
+        link.symlink_to(first)
+        async with opened(lambda: open_at(link)) as journal:
+            link.unlink()
+            link.symlink_to(second)
+            assert [row.run for row in await journal.runs()] == ["r-first"]
+            assert (await journal.verify()).ok
+            with pytest.raises(Misused, match="is the journal itself"):
+                await journal.backup(str(first), force=True)
+
+    asyncio.run(scenario())
+
+
+def test_the_thread_that_polls_survives_files_that_are_gone() -> None:
+    came_again = threading.Event()
+    attempts: list[int] = []
+
+    def connect() -> Database:
+        attempts.append(1)
+        if len(attempts) > 1:
+            came_again.set()
+        raise JournalFailed("journal.db is gone")
+
+    async def scenario() -> None:
+        watchers = Watchers(0.001, connect)
+        watchers.add(lambda: None)
+        assert await asyncio.to_thread(came_again.wait, 20)
+        watchers.close()
 
     asyncio.run(scenario())
 
@@ -241,6 +326,64 @@ def test_a_backup_does_not_write_over_a_file_unless_it_is_forced(tmp_path: Path)
                 await journal.backup(str(tmp_path / "nowhere" / "copy.db"))
             await journal.backup(str(copy), force=True)
         assert await list_runs(copy) == {"r-1"}
+
+    asyncio.run(scenario())
+
+
+def test_a_backup_takes_no_place_that_is_not_its_own(tmp_path: Path) -> None:
+    path, folder, pipe = tmp_path / "journal.db", tmp_path / "folder", tmp_path / "pipe"
+    folder.mkdir()
+    os.mkfifo(pipe)
+    places = [
+        *((Path(f"{path}{end}"), "belongs to the journal") for end in ("-wal", "-shm", ".mark")),
+        (folder, "is not a file that a backup can replace"),
+        (pipe, "is not a file that a backup can replace"),
+        (tmp_path / ("long" * 100), "no backup can be written"),
+        ("a\0b", "no backup can be written"),
+    ]
+
+    async def scenario() -> None:
+        async with opened(lambda: open_at(path)) as journal:
+            await whole_run(journal, "r-1")
+            before = sorted(file.name for file in tmp_path.iterdir())
+            for place, words in places:
+                with pytest.raises(Misused, match=words):
+                    await journal.backup(str(place), force=True)
+            assert sorted(file.name for file in tmp_path.iterdir()) == before
+            await whole_run(journal, "r-2")
+        assert await list_runs(path) == {"r-1", "r-2"}
+
+    asyncio.run(scenario())
+
+
+def test_a_backup_does_not_replace_a_journal_that_is_open(tmp_path: Path) -> None:
+    path, other_path = tmp_path / "journal.db", tmp_path / "other.db"
+
+    async def scenario() -> None:
+        async with opened(lambda: open_at(path)) as journal, opened(lambda: open_at(other_path)) as other:
+            await whole_run(journal, "r-1")
+            await whole_run(other, "r-other")
+            with pytest.raises(Misused, match="a process has open"):
+                await journal.backup(str(other_path), force=True)
+            await whole_run(other, "r-another")
+            await other.close()
+            assert await list_runs(other_path) == {"r-other", "r-another"}
+            await journal.backup(str(other_path), force=True)
+            assert await list_runs(other_path) == {"r-1"}
+
+    asyncio.run(scenario())
+
+
+def test_two_backups_to_one_place_at_once_are_both_whole(tmp_path: Path) -> None:
+    path, copy = tmp_path / "journal.db", tmp_path / "copy.db"
+
+    async def scenario() -> None:
+        async with opened(lambda: open_at(path)) as journal:
+            await whole_run(journal, "r-1")
+            backups = await asyncio.gather(*(journal.backup(str(copy), force=True) for _ in range(3)))
+            assert all(each.verification.ok for each in backups)
+        assert await list_runs(copy) == {"r-1"}
+        assert not list(tmp_path.glob("*.partial*"))
 
     asyncio.run(scenario())
 

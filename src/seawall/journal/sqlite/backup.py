@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Protocol, TypeVar
+
+import apsw
 
 from seawall.core.clock import Clock
 from seawall.core.errors import JournalFailed, Misused
@@ -18,6 +21,10 @@ from seawall.journal.sqlite.schema import connect, sync_directory, translate_err
 from seawall.journal.sqlite.verify import verify
 
 T = TypeVar("T")
+
+_ENDS = ("", "-wal", "-shm", ".mark")
+"""The files of a journal."""
+_numbers = itertools.count(1)
 
 PAGES = 2_000
 """Pages copied at a time: 8 MB, some tens of milliseconds."""
@@ -41,7 +48,7 @@ async def back_up(
 ) -> Backup:
     """See `Journal.backup`."""
     target = _find_target(path, source, force)
-    partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
+    partial = target.with_name(f"{target.name}.partial-{os.getpid()}-{next(_numbers)}")
     stopped = _Stop()
     try:
         try:
@@ -67,16 +74,48 @@ class _Stop:
 
 
 def _find_target(path: str, source: str, force: bool) -> Path:
-    target = Path(os.path.realpath(path))
-    if target == Path(os.path.realpath(source)):
-        raise Misused(f"{target} is the journal itself; name another file for the backup")
-    mark = Path(f"{target}.mark")
-    for file in (target, mark, Path(f"{target}-wal")):
-        if file.exists() and not force:
-            raise Misused(f"there is a file at {file} already; name another one, or replace it with --force")
-    if not target.parent.is_dir():
-        raise Misused(f"there is no folder {target.parent} to write the backup to")
+    """Returns where the copy goes. Raises `Misused` for a place that a copy can't or must not take."""
+    try:
+        target = Path(os.path.realpath(path))
+        own = [Path(f"{source}{end}") for end in _ENDS]
+        theirs = [Path(f"{target}{end}") for end in _ENDS]
+        if target == own[0]:
+            raise Misused(f"{target} is the journal itself; name another file for the backup")
+        if taken := [file for file in theirs if file in own]:
+            raise Misused(f"{taken[0]} belongs to the journal {source}; name another file for the backup")
+        if not target.parent.is_dir():
+            raise Misused(f"there is no folder {target.parent} to write the backup to")
+        if target.exists() and not target.is_file():
+            raise Misused(f"{target} is not a file that a backup can replace; name another one")
+        for file in theirs:
+            if file.exists() and not force:
+                raise Misused(
+                    f"there is a file at {file} already; name another one, or replace it with --force"
+                )
+    except (OSError, ValueError) as error:
+        raise Misused(f"no backup can be written to {path!r}: {error}") from None
+    if target.exists():
+        _refuse_open(target)
     return target
+
+
+def _refuse_open(target: Path) -> None:
+    """Raises `Misused` for a journal that a process has open, whose newest commits would be gone without a trace."""
+    try:
+        database = connect(str(target), SqliteOptions(lock_wait_s=0.1), write=False)
+        try:
+            database.run_pragma("locking_mode", "exclusive")
+            database.run("BEGIN")
+            database.fetch_value("SELECT 1 FROM sqlite_schema LIMIT 1")
+            database.rollback()
+        finally:
+            database.close()
+    except apsw.BusyError:
+        raise Misused(
+            f"{target} is a database that a process has open; name another file for the backup"
+        ) from None
+    except apsw.Error:
+        return  # it is no database, or not a sound one
 
 
 def _copy(

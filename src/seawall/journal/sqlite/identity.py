@@ -3,6 +3,9 @@
 A process can go on writing to a file that no path leads to any more, and nobody finds what it wrote there. The file is
 removed or replaced, its folder is moved, or another copy of SQLite in the process closes the file: that drops the
 locks of this process (POSIX locks belong to a process and not to a connection) and removes the write-ahead log.
+
+The locks of writers are on the index of the write-ahead log, `-shm`. Two processes with two indexes write over each
+other's commits, so the files are looked at before a commit as well as after it.
 """
 
 from __future__ import annotations
@@ -22,11 +25,12 @@ Identity = tuple[int, int]
 
 
 class OpenFiles:
-    """The database and the write-ahead log of one open journal."""
+    """The database of one open journal, its write-ahead log and the index of that, which holds SQLite's locks."""
 
     def __init__(self, path: str) -> None:
         """Notes the files as they are now; call it once the write-ahead log is there. Raises `JournalFailed`."""
-        real = os.path.realpath(path)
+        self.real_path = real = os.path.realpath(path)
+        """Where the database is: a link that leads to it, or the working directory, may change."""
         self._path, self._log, self._mark = Path(real), Path(f"{real}-wal"), Path(f"{real}.mark")
         self._mark_seen = self._mark.exists()
         database, log = _identify(self._path), _identify(self._log)
@@ -35,6 +39,9 @@ class OpenFiles:
                 f"journal {path}: {self._path if database is None else self._log} is not there"
             )
         self._known: dict[Path, Identity] = {self._path: database, self._log: log}
+        index_path = Path(f"{real}-shm")
+        if (index := _identify(index_path)) is not None:
+            self._known[index_path] = index
 
     def __repr__(self) -> str:
         return f"<OpenFiles {self._path}>"

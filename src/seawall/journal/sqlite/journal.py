@@ -91,11 +91,12 @@ class SqliteJournal:
         self._options = options
         lock = threading.Lock()
         memory = file.path == MEMORY
+        self._real_path = file.path if file.files is None else file.files.real_path
 
         def reader() -> Database:
             if file.files is None:
                 return file.database
-            database = connect(file.path, options, write=False)
+            database = connect(file.files.real_path, options, write=False)
             try:
                 file.files.check()
             except JournalFailed as failed:
@@ -108,7 +109,7 @@ class SqliteJournal:
         self._watchers = Watchers(options.poll_s, None if memory else reader)
         self._writer = Writer(file, clock, self._watchers, options, lock)
         self._writer.start()
-        self._access = _FileAccess(file.path, self._readers, self._writer)
+        self._access = _FileAccess(self._real_path, self._readers, self._writer)
         self._closed = False
         self._pid = os.getpid()
 
@@ -341,7 +342,7 @@ class SqliteJournal:
         self, path: str, *, force: bool = False, progress: Callable[[int, int], None] | None = None
     ) -> Backup:
         """See `Journal.backup`."""
-        return await back_up(self._readers.run, self._path, path, self._clock, force, progress)
+        return await back_up(self._readers.run, self._real_path, path, self._clock, force, progress)
 
     async def close(self) -> None:
         """See `Journal.close`."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import apsw
 
+from seawall.core.errors import JournalFailed
 from seawall.journal.sqlite.database import Database
 
 Callback = Callable[[], None]
@@ -101,8 +102,8 @@ class Watchers:
                     if database is None:
                         database = self._connect()
                     version = database.run_pragma("data_version")
-                except apsw.Error:
-                    continue  # the file is busy or away: the next poll decides
+                except (apsw.Error, JournalFailed):
+                    continue  # the file is busy or away: the next poll decides, and the writer says why
                 if version != seen:
                     seen = version
                     self.notify()

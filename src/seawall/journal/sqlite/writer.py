@@ -241,10 +241,10 @@ class Writer:
             self._refuse(batch, self._failed)
             return
         try:
+            self._check_files()  # before anything is written over what others have written
             with self._lock:
                 self._commit(batch)
-            if self._files is not None:
-                self._files.check()  # before anybody is told that it is durable
+            self._check_files()  # before anybody is told that it is durable
         except JournalFailed as failed:
             self._roll_back()
             self.fail(
@@ -266,6 +266,11 @@ class Writer:
             if is_final:
                 self.fail(str(why()))
             self._refuse(batch, why)
+
+    def _check_files(self) -> None:
+        """Raises `JournalFailed` if the files are not those that were opened."""
+        if self._files is not None:
+            self._files.check()
 
     def _commit(self, batch: list[Op]) -> None:
         tx = self._tx
@@ -351,8 +356,7 @@ class Writer:
         if self._failed is not None:
             return
         try:
-            if self._files is not None:
-                self._files.check()
+            self._check_files()
             with self._lock:
                 due = self._liveness.due_in_s
                 if due is not None and due <= 0:
@@ -389,11 +393,15 @@ class Writer:
 
     def _finish(self) -> None:
         try:
+            if self._failed is None:
+                self._check_files()
             with self._lock:
                 if self._failed is None:
                     self._tx.release_all()
                     if self._mark is not None:
                         self._mark.write(self._database)
+        except JournalFailed as failed:
+            self.fail(f"journal {self._path}: {failed}; nothing was written at close")
         except (apsw.Error, OSError, SeawallError, *MISREAD) as error:
             _log.warning("journal %s: at close: %s", self._path, error)
             self._roll_back()
