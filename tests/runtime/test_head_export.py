@@ -83,6 +83,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.answers.wait()
         self.server.kept.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
         self.send_response(self.server.status)
+        if self.server.status == 302:
+            self.send_header("Location", "/moved")
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        """Answers what a redirected post becomes."""
+        self.send_response(200)
         self.end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 -- the name in the base class
@@ -134,6 +141,30 @@ def test_the_last_head_is_exported_when_the_export_before_it_is_slow(
         thread.join()
     assert keeper.kept[-1]["hash"] == last
     assert not caplog.records
+
+
+def test_a_head_that_is_redirected_has_not_arrived(caplog: pytest.LogCaptureFixture) -> None:
+    with _Keeper() as keeper:
+        keeper.status = 302
+        thread = Thread(target=keeper.serve_forever, daemon=True)
+        thread.start()
+
+        async def scenario() -> None:
+            url = f"http://127.0.0.1:{keeper.server_port}/heads"
+            async with Seawall(clock=ManualClock(), head_export=HeadExport(to=url)) as sea:
+                await run_once(sea)
+
+        asyncio.run(scenario())
+        keeper.shutdown()
+        thread.join()
+    assert "Broken: it answered 302" in caplog.text
+
+
+@pytest.mark.parametrize("path", ["a b", "a\nb", "ü", "a\x00"])
+def test_a_url_that_a_client_would_quote_in_its_error_is_refused_without_being_shown(path: str) -> None:
+    with pytest.raises(Misused) as refused:
+        HeadExport(to=f"https://keeper/heads?token=secret&{path}")
+    assert "secret" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 
@@ -55,6 +55,8 @@ class HeadExport:
                     f"HeadExport: to is {to!r}; write Path(…) for a file, https://… for an endpoint, or a list of "
                     "texts for a command"
                 )
+            if not to.isascii() or not to.isprintable() or " " in to:
+                raise Misused("HeadExport: a URL has no white space and no characters outside of ASCII")
             if "@" in to.partition("://")[2].partition("/")[0]:
                 raise Misused(
                     "HeadExport: names and passwords in a URL are not sent; use a command such as curl"
@@ -158,11 +160,17 @@ def _post(url: str, line: bytes, timeout_s: float) -> None:
     import urllib.error  # noqa: PLC0415 -- both take 20 ms to import, and few export to an endpoint
     import urllib.request  # noqa: PLC0415 -- the same
 
+    class NoRedirect(urllib.request.HTTPRedirectHandler):
+        """Follows no redirect: what is redirected arrives as a GET without the head."""
+
+        def redirect_request(self, *_: Any, **__: Any) -> None:
+            return None
+
     request = urllib.request.Request(
         url, data=line, headers={"Content-Type": "application/json"}, method="POST"
     )
     try:
-        with urllib.request.urlopen(request, timeout=timeout_s):
+        with urllib.request.build_opener(NoRedirect).open(request, timeout=timeout_s):
             pass
     except urllib.error.HTTPError as error:
         with error:
