@@ -45,6 +45,23 @@ def test_a_kept_head_and_a_key_are_checked(
     assert (refused.exit_code, "SEAWALL_SIGNING_KEY_FILE" in refused.err) == (2, True)
 
 
+def test_the_signing_key_of_the_environment_is_no_text_of_a_journal(
+    desks: Desks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "correct horse battery staple"  # nothing about it looks like a secret
+    (tmp_path / "key").write_text(secret + "\n")
+    (tmp_path / "reader.py").write_text(
+        "from pathlib import Path\n"
+        "from seawall import *\nfrom seawall.testing import *\n"
+        "@tool\ndef look() -> str:\n    'Look.'\n    return Path('key').read_text()\n"
+        "app = Agent('reader', model=ScriptedModel([call('look'), say('Done.')]), tools=[look])\n"
+    )
+    monkeypatch.setenv("SEAWALL_SIGNING_KEY_FILE", str(tmp_path / "key"))
+
+    assert desks("run", "reader:app", "Look.").exit_code == 0
+    assert not [file.name for file in tmp_path.glob("seawall.db*") if secret.encode() in file.read_bytes()]
+
+
 def test_old_runs_are_pruned_to_their_summaries(desks: Desks) -> None:
     run = desks("run", desks.app("desk"), "Where is 1042?", "--json").document["run"]
 

@@ -30,10 +30,16 @@ def require_file(path: Path) -> str:
     return str(path)
 
 
-def _find_signer() -> Signer | None:
-    """Returns the signer of the key that the environment names. Raises `Misused` if that can't be read."""
+def _find_key() -> bytes | None:
+    """Returns the key that the environment names. Raises `Misused` if it can't be read."""
     path = os.environ.get(KEY_VARIABLE)
-    return Signer(read_key(Path(path))) if path else None
+    return read_key(Path(path)) if path else None
+
+
+def _find_signer() -> Signer | None:
+    """Returns the signer of that key."""
+    key = _find_key()
+    return None if key is None else Signer(key)
 
 
 @asynccontextmanager
@@ -58,7 +64,8 @@ async def open_seawall(
     journal = InterruptibleJournal.open(file, clock=SystemClock(), create=create, signer=_find_signer())
     assert isinstance(journal, InterruptibleJournal)
     journal.shutdown = shutdown or Shutdown()
-    async with Seawall(journal) as sea:
+    key = _find_key()
+    async with Seawall(journal, secrets=[] if key is None else [key.decode("utf-8", "replace")]) as sea:
         yield sea
 
 
