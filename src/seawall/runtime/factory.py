@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import secrets
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import cast
+from typing import Any, cast
 
 from seawall.core.canonical import Ref
 from seawall.core.clock import Clock
-from seawall.core.errors import Misused, Refused
+from seawall.core.errors import Misused, Refused, describe_error
 from seawall.core.events import Mode
 from seawall.core.limits import Limits
 from seawall.core.redact import Redactor
@@ -31,10 +33,16 @@ from seawall.run.frame import MessageRef
 from seawall.run.guard import Guard
 from seawall.run.originals import KEY_BYTES, Originals
 from seawall.run.state import RunState
+from seawall.runtime.calls import await_apart
 from seawall.runtime.executor import Resources, TeamExecutor
 from seawall.team.agent import Agent, check_items
 from seawall.team.prepare import TeamLogic
 from seawall.team.team import Team
+
+CLOSE_S = 1.0
+"""Seconds that `close` waits for models to close their connections. Then it goes on without them."""
+
+_log = logging.getLogger("seawall")
 
 
 class Factory:
@@ -167,13 +175,21 @@ class Factory:
         return prices.find_price(name, at=self._clock.wall_s(), base_url=base_url, settings=agent.settings)
 
     async def close(self) -> None:
-        """Closes the models that the factory has made. Models that the caller passed stay open."""
-        for model in self._models.values():
-            close = getattr(model, "aclose", None)
-            if close is not None:
-                await close()
-        self._models.clear()
+        """Closes the models that the factory has made. Models that the caller passed stay open.
+
+        Waits up to `CLOSE_S` seconds; what a model raises is logged.
+        """
+        models, self._models = self._models, {}
         self._resources.clear()
+        closing = [
+            asyncio.create_task(_close_model(name, model))
+            for name, model in models.items()
+            if getattr(model, "aclose", None) is not None
+        ]
+        if closing:
+            _, late = await asyncio.wait(closing, timeout=CLOSE_S)
+            for task in late:
+                task.cancel()
 
     # ---- the parts of one run
 
@@ -234,6 +250,12 @@ class Factory:
             on_rest=on_rest,
             on_record=on_record,
         )
+
+
+async def _close_model(name: str, model: Any) -> None:
+    _, error = await await_apart(model.aclose)
+    if error is not None:
+        _log.warning("model %s could not be closed: %s", name, describe_error(error))
 
 
 def _wrap_guards(team: Team) -> list[Guard]:

@@ -7,6 +7,7 @@ import logging
 import os
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, cast
@@ -147,6 +148,8 @@ class Seawall:
 
     async def open(self) -> Self:
         """Opens the journal. Raises `Misused` if it can't be used, and in a child that was forked while it was open."""
+        if self.supervisor.closing:
+            raise Misused("this Seawall is being closed: open it again once `close` has returned")
         if self.supervisor.is_open and self.supervisor.journal:
             return self
         journal = self._journal_option
@@ -163,25 +166,22 @@ class Seawall:
     async def close(self) -> None:
         """Gives up the runs in flight, which can be resumed, and closes the journal.
 
-        Waits up to one second for tools that ignore cancellation.
+        Waits up to one second for tools that ignore cancellation, and as long for models that the Seawall made.
         """
         supervisor = self.supervisor
         if not supervisor.is_open or supervisor.closing or supervisor.is_copy:
             return
         journal, supervisor.closing = supervisor.journal, True
-        try:
+        async with AsyncExitStack() as stack:  # whatever one of these raises, the others are closed
+            stack.callback(supervisor.detach)
+            stack.callback(self._pauses.close)
+            stack.push_async_callback(self._factory.close)
+            stack.push_async_callback(journal.close)
+            if self._exporter is not None:
+                stack.push_async_callback(self._exporter.close)
+            stack.push_async_callback(self._budget.close)
+            stack.push_async_callback(self._endpoints.close)
             await supervisor.give_up_all()
-        finally:
-            try:
-                await self._endpoints.close()
-                await self._budget.close()
-                if self._exporter is not None:
-                    await self._exporter.close()
-                await journal.close()
-                await self._factory.close()
-            finally:
-                self._pauses.close()
-                supervisor.detach()
 
     async def __aenter__(self) -> Self:
         return await self.open()
