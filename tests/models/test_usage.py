@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -152,6 +152,85 @@ class Refund(Price, frozen=True):
 
     def usd(self, usage: Usage) -> Decimal:
         return Decimal(-1) if usage.output_tokens == 7 else super().usd(usage)
+
+
+class Sly(int):
+    """A number of tokens that says of itself what it likes."""
+
+    def __int__(self) -> int:
+        return -1_000_000
+
+    def __lt__(self, other: int) -> bool:
+        return False
+
+    __gt__ = __lt__
+
+
+class Countable:
+    """As numbers of other libraries are."""
+
+    def __index__(self) -> int:
+        return 5
+
+
+@pytest.mark.parametrize("number", [Sly(5), Countable()])
+def test_a_number_of_tokens_of_another_class_is_the_whole_number_that_it_is(number: Any) -> None:
+    run = ask(Reporting(Usage(number, 5)))
+
+    assert (run.outcome.tokens, run.outcome.usage_problems) == (10, ())
+
+
+class Panicking:
+    output_tokens = 5
+
+    @property
+    def input_tokens(self) -> int:
+        raise GeneratorExit("in input_tokens")
+
+
+def test_a_usage_that_raises_anything_is_booked_at_the_upper_bound() -> None:
+    run = ask(Reporting(Panicking()))
+
+    assert run.outcome.tokens == reserved(run)
+
+
+class Amount(Decimal):
+    def is_finite(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    "usd", [-5, Decimal("1e-400"), Decimal("1e400"), Decimal("sNaN"), Amount("NaN"), None, SystemExit]
+)
+def test_a_price_that_gives_no_amount_is_not_known_where_dollars_are_limited(usd: Any) -> None:
+    class Odd(Price, frozen=True):
+        def usd(self, usage: Usage) -> Any:
+            if usd is SystemExit:
+                raise SystemExit("in usd")
+            return usd if usd is None else type(usd)(usd)
+
+    model = Reporting(Usage(10, 7), price=Odd(Decimal(1), Decimal(1)))
+
+    run = ask(model, limits=Limits(usd=Decimal(1)))
+
+    assert (run.outcome.status, run.outcome.usd, model.calls) == ("halted", 0, 0)
+    assert run.outcome.stopped_by is not None and "is not known" in run.outcome.stopped_by.reason
+
+
+def test_a_stream_that_goes_on_after_its_complete_reply_has_none() -> None:
+    class Twice(Reporting):
+        async def stream(self, request: Any) -> AsyncIterator[ModelReply]:
+            for tokens in (3_000, 1):
+                yield ModelReply(message=Assistant("Fine."), usage=Usage(tokens, tokens))
+
+    async def main() -> None:
+        async with Seawall(clock=ManualClock(), environment={}) as sea:
+            run = await sea.start(Agent("clerk", model=Twice(), retries=0), "go", stream=True)
+            outcome = await run.outcome()
+        assert outcome.status == "failed"
+        assert "went on after its complete reply" in (outcome.error or "")
+
+    asyncio.run(main())
 
 
 def test_a_cost_below_zero_is_booked_at_the_upper_bound() -> None:

@@ -6,13 +6,17 @@ can't be is not booked; the call then counts at its upper bound, which was reser
 
 from __future__ import annotations
 
+import operator
 from decimal import Decimal
-from typing import Any, cast
+from typing import SupportsIndex, cast
 
-from seawall.models.protocol import Price, Usage
+from seawall.core.errors import name_error
+from seawall.models.protocol import MAX_USD_DECIMALS, Price, Usage
 
 MAX_TOKENS = 100_000_000
 """Tokens of one call that a report may count: ten times the longest context of any model."""
+MAX_USD = Decimal(10**15)
+"""Dollars of one call: as many as accounts hold."""
 MAX_SHOWN_CHARS = 80
 """Characters of a value that is not a count, in the text about it."""
 
@@ -28,34 +32,72 @@ def check_usage(usage: object, price: Price | None) -> tuple[Usage, Decimal]:
     if not all(hasattr(usage, name) for name in _COUNTS):
         raise TypeError(f"the usage of the reply is {_show(usage)}, not a Usage")
     try:
-        problem = str(getattr(usage, "problem", ""))
-        numbers: list[Any] = [getattr(usage, name) for name in _COUNTS]
-        problem = problem or "; ".join(filter(None, map(_find_problem, _COUNTS, numbers)))
-        if problem:
-            return Usage(problem=problem), _NO_USD
-        counted = Usage(int(numbers[0]), int(numbers[1]))
-        usd = cast("object", _NO_USD if price is None else price.usd(counted))
-    except Exception as error:  # noqa: BLE001 -- a usage or a price of the user's own class may raise anything
-        return Usage(problem=f"the usage can't be read: {type(error).__name__}"), _NO_USD
-    if not isinstance(usd, Decimal) or not usd.is_finite() or usd < 0:
-        return Usage(problem=f"its cost is {_show(usd)}, which is not an amount of dollars"), _NO_USD
-    return counted, usd
+        given: list[object] = [getattr(usage, name) for name in _COUNTS]
+        numbers = [_read_count(each) for each in given]
+        problems = [_find_problem(*each) for each in zip(_COUNTS, given, numbers, strict=True)]
+        problem = str(getattr(usage, "problem", "")) or "; ".join(filter(None, problems))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 -- a usage of the user's own class may raise anything
+        return Usage(problem=f"the usage can't be read: {name_error(error)}"), _NO_USD
+    if problem:
+        return Usage(problem=problem), _NO_USD
+    counted = Usage(numbers[0] or 0, numbers[1] or 0)
+    if price is None:
+        return counted, _NO_USD
+    usd, problem = _ask_price(price, counted)
+    return (counted, usd) if usd is not None else (Usage(problem=problem), _NO_USD)
 
 
-def _find_problem(name: str, value: object) -> str:
+def compute_usd(price: Price | None, usage: Usage) -> Decimal | None:
+    """Returns the cost of `usage`; None if the price is not known, or gives no amount that can be booked."""
+    return None if price is None else _ask_price(price, usage)[0]
+
+
+def _ask_price(price: Price, usage: Usage) -> tuple[Decimal | None, str]:
+    """Returns the cost, or what is wrong with it. A price may be of a class of the user's own."""
+    try:
+        usd = cast("object", price.usd(usage))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 -- a price of the user's own class may raise anything
+        return None, f"its cost can't be computed: {name_error(error)}"
+    if (
+        type(usd) is Decimal
+        and usd.is_finite()
+        and 0 <= usd <= MAX_USD
+        and int(usd.as_tuple().exponent) >= -MAX_USD_DECIMALS
+    ):
+        return usd, ""
+    return None, f"its cost is {_show(usd)}, which is not an amount of dollars"
+
+
+def _read_count(value: object) -> int | None:
+    """Returns a whole number as a plain `int`, whatever a subclass of it says; None for anything else."""
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(cast("SupportsIndex", value))
+    except TypeError:
+        return None
+
+
+def _find_problem(name: str, given: object, count: int | None) -> str:
     """Returns why a number of tokens can't be true; "" if it can."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        return f"{name} is {_show(value)}, which is not a whole number"
-    if value < 0:
-        return f"{name} is below zero ({_show(value)})"
-    if value > MAX_TOKENS:
-        return f"{name} is {_show(value)}, more than any model can take ({MAX_TOKENS:,})"
+    if count is None:
+        return f"{name} is {_show(given)}, which is not a whole number"
+    if count < 0:
+        return f"{name} is below zero ({_show(count)})"
+    if count > MAX_TOKENS:
+        return f"{name} is {_show(count)}, more than any model can take ({MAX_TOKENS:,})"
     return ""
 
 
 def _show(value: object) -> str:
     try:
-        text = repr(value)
-    except Exception:  # noqa: BLE001 -- it is only shown, and an object or a number too long may refuse that
+        text = str.__str__(repr(value))
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 -- it is only shown, and an object or a number too long may refuse that
         text = f"a {type(value).__name__}"
     return text if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]}…"

@@ -14,6 +14,7 @@ from seawall.core.events import StepIntended
 from seawall.core.frozen import freeze
 from seawall.core.redact import MARK
 from seawall.models.protocol import Price, Usage
+from seawall.models.usage import compute_usd
 from seawall.run.bodies import Bodies
 from seawall.run.fingerprint import make_gist
 from seawall.run.frame import Frame, MessageRef, find_call
@@ -50,7 +51,7 @@ class TeamLogic:
         self.context = Context(bodies, history)
         self._bodies = bodies
         self._prices = prices
-        self._token_usd = {name: price and price.usd(Usage(1)) for name, price in prices.items()}
+        self._token_usd = {name: compute_usd(price, Usage(1)) for name, price in prices.items()}
 
     def __repr__(self) -> str:
         return f"<TeamLogic of {self.team.name}>"
@@ -119,7 +120,7 @@ class TeamLogic:
             step,
             input=self._bodies.put(agent.instructions),
             tokens=size + agent.max_output_tokens,
-            usd=None if price is None else price.usd(Usage(size, agent.max_output_tokens)),
+            usd=compute_usd(price, Usage(size, agent.max_output_tokens)),
             input_token_usd=self._token_usd.get(agent.name) or _NO_USD,
             context=len(frame.messages),
             endpoint=f"model:{step.name}",
