@@ -9,9 +9,11 @@ from typing import Annotated, Any
 import pytest
 from pydantic import AfterValidator, BaseModel, model_serializer
 
-from seawall import Agent, Guard, NotDone, Outcome, Seawall, Team, Tool, Waiting
+from seawall import Agent, Guard, NotDone, Outcome, Refuse, Seawall, Team, Tool, Waiting
 from seawall.core.errors import Broken
-from seawall.models.protocol import ModelReply, ModelRequest, TextDelta
+from seawall.core.events import StepDone
+from seawall.models.protocol import ModelFailed, ModelReply, ModelRequest, TextDelta
+from seawall.run.verdict import ALLOW
 from seawall.testing import ManualClock, ScriptedModel, call, say
 from team.play import sent
 
@@ -44,6 +46,58 @@ class Crooked(Exception):
         raise PanicException("in __cause__")
 
 
+class Masked(Exception):
+    """It can't be asked what it is."""
+
+    @property
+    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride] -- the same
+        raise PanicException("in __class__")
+
+
+class Sealed(Exception):
+    def __getattribute__(self, name: str) -> Any:
+        raise PanicException(f"in {name}")
+
+
+class Nameless(type):
+    @property
+    def __name__(cls) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride] -- so that it is no text
+        return 5
+
+
+class OfNamelessKind(Exception, metaclass=Nameless):
+    pass
+
+
+class CrookedText(str):
+    __slots__ = ()
+
+    def __bool__(self) -> bool:
+        raise PanicException("in __bool__")
+
+    def __format__(self, spec: str) -> str:
+        raise PanicException("in __format__")
+
+
+class TextOfItsOwn(Exception):
+    def __str__(self) -> str:
+        return CrookedText("odd")
+
+
+class CrookedGroup(BaseExceptionGroup[BaseException]):
+    exceptions = 7  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride] -- so that it is no list
+
+    def subgroup(self, *_: Any) -> Any:
+        raise PanicException("in subgroup")
+
+
+def make_deep_group() -> BaseException:
+    group = ExceptionGroup("deep", [OSError("no")])
+    for _ in range(5_000):
+        group = ExceptionGroup("deep", [group])
+    return group
+
+
 def make_group() -> BaseException:
     return BaseExceptionGroup(
         "unhandled errors", [PanicException("5 seconds"), ExceptionGroup("more", [OSError("no")])]
@@ -62,6 +116,22 @@ RAISED: list[tuple[Callable[[], BaseException], str]] = [
             "Error: BaseExceptionGroup: unhandled errors (2 sub-exceptions): PanicException: 5 seconds; "
             "ExceptionGroup: more (1 sub-exception): OSError: no"
         ),
+    ),
+    (lambda: Masked("who"), "Error: Masked: who"),
+    (lambda: Sealed("shut"), "Error: Sealed: shut"),
+    (lambda: OfNamelessKind("x"), "Error: OfNamelessKind: x"),
+    (TextOfItsOwn, "Error: TextOfItsOwn: odd"),
+    (
+        lambda: CrookedGroup("bent", [OSError("no")]),
+        "Error: CrookedGroup: bent (1 sub-exception): OSError: no",
+    ),
+    (
+        make_deep_group,
+        f"Error: {'ExceptionGroup: deep (1 sub-exception): ' * 3}ExceptionGroup: deep (1 sub-exception)",
+    ),
+    (
+        lambda: OSError("long " * 100_000),
+        f"Error: OSError: {'long ' * 3_998}long [cut: the text has 500,000 characters]",
     ),
     (lambda: asyncio.CancelledError("enough"), "Error: tool 'work' was cancelled"),
     (UnprintableNotDone, "Error: not done: "),
@@ -106,10 +176,11 @@ def test_an_agent_is_told_at_once_what_its_tool_raised(
             run = await sea.start(team, "go")
             rest = await asyncio.wait_for(run.rest(), 20)
             state = await sea.state(run.id)
-        assert isinstance(rest, Outcome) == isinstance(make(), NotDone)
+            is_not_done = issubclass(type(make()), NotDone)
+            assert isinstance(rest, Outcome) == is_not_done
         return state.effects[len(state.effects) - 1].state
 
-    assert asyncio.run(main()) == ("failed" if isinstance(make(), NotDone) else "unknown")
+    assert asyncio.run(main()) == ("failed" if issubclass(type(make()), NotDone) else "unknown")
 
 
 def test_an_interrupt_in_a_thread_is_an_error_of_the_tool() -> None:
@@ -174,6 +245,89 @@ def test_a_run_whose_model_raises_anything_fails_at_once(
     outcome = play(Agent("clerk", model=Raising(make), retries=0), stream=stream)
 
     assert outcome.status == "failed"
+
+
+class Unfinished(ModelFailed):
+    @property
+    def retryable(self) -> bool:
+        raise PanicException("in retryable")
+
+
+@pytest.mark.parametrize("kind", [5, None, ["unreachable"], CrookedText("unreachable")])
+@pytest.mark.parametrize("made", [ModelFailed, Unfinished])
+def test_a_failure_of_a_kind_that_is_none_fails_its_run_and_can_be_read_again(kind: Any, made: Any) -> None:
+    async def main() -> str | None:
+        async with Seawall(clock=ManualClock(), environment={}) as sea:
+            run = await sea.start(Agent("clerk", model=Raising(lambda: made(kind, "no")), retries=0), "go")
+            assert (await asyncio.wait_for(run.outcome(), 20)).status == "failed"
+            return next(
+                event.error for event in await sea.journal.events(run.id) if isinstance(event, StepDone)
+            )
+
+    assert asyncio.run(main()) == made.__name__
+
+
+def test_a_run_whose_tasks_somebody_cancels_is_given_up_at_once_and_can_be_resumed() -> None:
+    async def main() -> None:
+        bystanders = asyncio.all_tasks()
+
+        async def work() -> str:
+            """Works."""
+            for task in asyncio.all_tasks() - bystanders - {asyncio.current_task()}:
+                task.cancel()
+            await asyncio.sleep(0)
+            return "never"
+
+        async with Seawall(clock=ManualClock(), environment={}) as sea:
+            model = ScriptedModel([call("work"), say("Done.")])
+            run = await sea.start(Agent("clerk", model=model, tools=[Tool(work)]), "go")
+            with pytest.raises(Broken, match="somebody cancelled its tasks"):
+                await run.outcome()
+            await until_released(sea, run.id)
+            resumed = await sea.resume(run.id, Agent("clerk", model=ScriptedModel([say("Done.")])))
+            assert (await resumed.outcome()).answer == "Done."
+
+    asyncio.run(main())
+
+
+async def until_released(sea: Seawall, run_id: str) -> None:
+    while (await sea.journal.row(run_id)).state != "interrupted":
+        await asyncio.sleep(0)
+
+
+class Markup(str):
+    """As libraries of templates have it."""
+
+    __slots__ = ()
+
+
+class Marking(Guard):
+    name = "marking"
+
+    def before(self, step: Any, run: Any, memory: Any) -> Any:
+        return Refuse(Markup("because"), Markup("limit")) if step.kind == "tool" else ALLOW
+
+
+@pytest.mark.parametrize("guards", [[], [Marking()]])
+def test_a_subclass_of_str_is_taken_as_the_text_that_it_is(guards: list[Guard]) -> None:
+    def work() -> str:
+        """Works."""
+        raise OSError(Markup("no"))
+
+    m = Markup
+    model = ScriptedModel([call("work"), say(m("Done."))])
+    team = Team(m("team"), Agent(m("clerk"), model=model, tools=[Tool(work)]), guards=guards)
+    names: dict[str, Any] = {name: m(name) for name in ("session", "tenant", "principal", "request_id")}
+
+    async def main() -> None:
+        async with Seawall(clock=ManualClock(), environment={}) as sea:
+            await sea.set_guard(m("loops"), "observe", by=m("ops"), why=m("why"))
+            run = await sea.start(team, m("go"), **names)
+            assert (await run.outcome()).answer == "Done."
+            assert (await sea.state(run.id)).started.tenant == "tenant"
+            assert (await sea.journal.verify()).ok
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("method", ["start", "fold", "before", "after"])

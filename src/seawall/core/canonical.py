@@ -16,7 +16,15 @@ from seawall.core.errors import Misused
 Ref = NewType("Ref", str)
 """The address of a body: the SHA-256 of its bytes, 64 hexadecimal digits."""
 
-_encoder = msgspec.json.Encoder(order="deterministic")
+
+def encode_text(value: object) -> str:
+    """Returns a value of a subclass of `str` as the text that it is; for encoders, which know only `str` itself."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
+
+
+_encoder = msgspec.json.Encoder(order="deterministic", enc_hook=encode_text)
 
 
 def to_canonical_bytes(value: object) -> bytes:

@@ -10,7 +10,9 @@ Every message holds the values: what was found, and the limit that it met.
 
 from __future__ import annotations
 
-from typing import cast
+from typing_extensions import TypeIs, TypeVar
+
+E = TypeVar("E", bound=BaseException, default=BaseException)
 
 
 class SeawallError(Exception):
@@ -68,35 +70,60 @@ class JournalFull(Broken):
     """The disk is full, and nothing was written. Reads work; writes work again once there is space."""
 
 
+MAX_TEXT_CHARS = 20_000
+"""Of an error's text, some 5,000 tokens: an agent is shown it, and an event may hold it."""
+MAX_NAME_CHARS = 200
+"""Of the name of an error's class."""
 _GROUP_ERRORS = 3
 """Errors of a group that its description names, and levels of groups within groups."""
 
+# An error of the user's own may have a `__class__`, a `__str__`, attributes and a metaclass that raise or lie. What is
+# below asks the interpreter and not the error, so it can be used where nothing may raise.
+
+
+def is_error(error: BaseException, kind: type[E] | tuple[type[E], ...]) -> TypeIs[E]:
+    """Returns whether an error is of this kind, without asking its `__class__`, as `isinstance` does."""
+    return issubclass(type(error), kind)
+
+
+def name_error(error: BaseException) -> str:
+    """Returns the name of an error's class, without asking its metaclass."""
+    return type.__dict__["__name__"].__get__(type(error))[:MAX_NAME_CHARS]
+
+
+def list_inner(error: BaseException) -> tuple[BaseException, ...]:
+    """Returns the errors of a group; none of any other error."""
+    return BaseExceptionGroup.exceptions.__get__(error) if is_error(error, BaseExceptionGroup) else ()
+
 
 def read_error_text(error: BaseException) -> str:
-    """Returns an error's text, or "" if making it raises."""
+    """Returns an error's text, or "" if making it raises. A text that is too long is cut after a word."""
     try:
-        return str(error)
+        text = str.__str__(str(error))  # a subclass of str may do anything, too
     except KeyboardInterrupt:
         raise
     except BaseException:  # noqa: BLE001 -- a user's own exception class may do anything
         return ""
+    if len(text) <= MAX_TEXT_CHARS:
+        return text
+    whole = text[:MAX_TEXT_CHARS].rsplit(maxsplit=1)[:-1]  # half a secret would not be recognised as one
+    return f"{''.join(whole)} [cut: the text has {len(text):,} characters]".lstrip()
 
 
 def describe_error(error: BaseException, *, _level: int = 0) -> str:
     """Returns an error's kind and text, even if making the text raises. A group is described with its first errors."""
     text = read_error_text(error)
-    if isinstance(error, BaseExceptionGroup) and _level < _GROUP_ERRORS:
-        errors = cast("BaseExceptionGroup[BaseException]", error).exceptions[:_GROUP_ERRORS]
-        inner = [describe_error(each, _level=_level + 1) for each in errors]
-        text = f"{text}: {'; '.join(inner)}"
-    name = type(cast("BaseException", error)).__name__
+    if _level < _GROUP_ERRORS and (inner := list_inner(error)):
+        told = [describe_error(each, _level=_level + 1) for each in inner[:_GROUP_ERRORS]]
+        text = f"{text}: {'; '.join(told)}"
+    name = name_error(error)
     return f"{name}: {text}" if text else name
 
 
 def wrap_unexpected(error: BaseException, run: str, where: str) -> Exception:
     """Returns `Broken` and `SeawallBug` unchanged; wraps any other error in `SeawallBug`, an interrupt in `Broken`."""
-    if isinstance(error, Broken | SeawallBug):
+    if is_error(error, (Broken, SeawallBug)):
         return error
-    if isinstance(error, KeyboardInterrupt | SystemExit):
-        return Broken(f"run {run}, {where}: the process was interrupted ({type(error).__name__}); resume it")
+    if is_error(error, (KeyboardInterrupt, SystemExit)):
+        return Broken(f"run {run}, {where}: the process was interrupted ({name_error(error)}); resume it")
     return SeawallBug(f"run {run}, {where}: {describe_error(error)}")

@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args, get_type_hints
 
 import msgspec
 
-from seawall.core.canonical import Ref
+from seawall.core.canonical import Ref, encode_text
 from seawall.core.limits import Limits
 
 StepKind = Literal["model", "tool", "handoff", "review", "memory", "approval"]
@@ -397,7 +397,7 @@ def _holds_ref(hint: Any) -> bool:
     return isinstance(hint, type) and issubclass(hint, msgspec.Struct) and bool(_find_ref_fields(hint))
 
 
-_encoder = msgspec.json.Encoder()
+_encoder = msgspec.json.Encoder(enc_hook=encode_text)
 _decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 
 

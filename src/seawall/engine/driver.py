@@ -16,7 +16,7 @@ from typing import Any, Literal
 from msgspec.structs import replace
 
 from seawall.core.clock import Clock, Timer
-from seawall.core.errors import Broken, Fenced, SeawallBug, wrap_unexpected
+from seawall.core.errors import Broken, Fenced, SeawallBug, is_error, wrap_unexpected
 from seawall.core.events import Event, GuardSet, Mode, StepDone, StepIntended, StepStatus
 from seawall.engine.gate import Gate
 from seawall.engine.in_doubt import build_late_events, record_late
@@ -258,7 +258,7 @@ class Driver:
     def _give_up_unexpectedly(self, error: BaseException, where: str) -> None:
         """Gives the run up because of an error that is no result of a step. An interrupt also ends the event loop."""
         self.give_up(wrap_unexpected(error, self.state.started.run, where))
-        if isinstance(error, KeyboardInterrupt | SystemExit):
+        if is_error(error, (KeyboardInterrupt, SystemExit)):
             raise error
 
     def unfinished_tasks(self) -> list[asyncio.Task[None]]:
@@ -289,7 +289,19 @@ class Driver:
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._on_task_done)
+
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+        """Gives the run up if one of its tasks was cancelled, and not by the driver: what it had to do is not done."""
+        self._tasks.discard(task)
+        if task.cancelled() and not self.finished.done() and self.state.ended is None:
+            run = self.state.started.run
+            self.give_up(
+                Broken(
+                    f"run {run} was given up: somebody cancelled its tasks (a tool that cancels "
+                    "`asyncio.all_tasks()`, or an event loop that ends before the Seawall is closed); resume it"
+                )
+            )
 
     async def _perform_after(self, ready: list[Step], durable: Awaitable[None] | None) -> None:
         if await self._wait_durable(durable):

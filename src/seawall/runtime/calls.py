@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
-from seawall.core.errors import Broken
+from seawall.core.errors import Broken, is_error, list_inner
 from seawall.core.forks import leave_child
+
+MAX_GROUP_ERRORS = 10_000
+"""Errors of a group, and of the groups in it, that are looked at for an interrupt."""
 
 
 class CallOutcome(NamedTuple):
@@ -44,7 +47,7 @@ async def _capture(call: Callable[[], Awaitable[Any]], pid: int) -> CallOutcome:
     except asyncio.CancelledError:
         raise
     except BaseException as error:
-        if isinstance(error, GeneratorExit) and _find_current_task() is not task:
+        if is_error(error, GeneratorExit) and _find_current_task() is not task:
             raise  # the loop is gone, and this coroutine is being closed
         _raise_interrupt(error)
         return CallOutcome(None, error)
@@ -61,9 +64,13 @@ def _find_current_task() -> asyncio.Task[Any] | None:
 
 def _raise_interrupt(error: BaseException) -> None:
     """Raises `KeyboardInterrupt` if `error` is one, or a group that holds one."""
-    if isinstance(error, KeyboardInterrupt):
+    if is_error(error, KeyboardInterrupt):
         raise error
-    if isinstance(error, BaseExceptionGroup):
-        group = cast("BaseExceptionGroup[BaseException]", error)
-        if group.subgroup(KeyboardInterrupt) is not None:
-            raise KeyboardInterrupt from group
+    waiting, seen = [*list_inner(error)], set[int]()
+    while waiting and len(seen) < MAX_GROUP_ERRORS:
+        one = waiting.pop()
+        if is_error(one, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        if id(one) not in seen:
+            seen.add(id(one))
+            waiting.extend(list_inner(one))

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, cast
 
 from seawall.core.canonical import measure_bytes
-from seawall.core.errors import Broken, describe_error, read_error_text
+from seawall.core.errors import Broken, describe_error, is_error, name_error, read_error_text
 from seawall.models.protocol import Model, ModelFailed, ModelReply, ModelRequest, Price, TextDelta
 from seawall.models.usage import check_usage
 from seawall.run.bodies import Bodies
@@ -129,6 +129,8 @@ class TeamExecutor:
         reply: ModelReply | None = None
         redactor = self._bodies.stream()
         async for item in model.stream(request):
+            if reply is not None:
+                raise ModelFailed("malformed", "the stream went on after its complete reply")
             if isinstance(item, TextDelta):
                 if text := redactor.feed(item.text):
                     on_text(number, text)
@@ -161,7 +163,7 @@ class TeamExecutor:
                 value, error = await self._resources.get_pool(tool).call(_prepare, queued)
             finally:
                 self._queued.pop(context.step, None)
-        if isinstance(error, _Withheld):
+        if error is not None and is_error(error, _Withheld):
             raise error.why
         if error is None:
             try:
@@ -170,7 +172,7 @@ class TeamExecutor:
                 raise
             except BaseException as raised:  # noqa: BLE001 -- a serializer of the user's own may raise anything
                 # Not even `NotDone` says here that nothing was done.
-                error = TypeError(describe_error(raised)) if isinstance(raised, NotDone) else raised
+                error = TypeError(describe_error(raised)) if is_error(raised, NotDone) else raised
         return _make_tool_failure(error, tool)
 
     def withdraw(self, step: Step) -> Result | None:
@@ -234,34 +236,45 @@ def _bind(
 
 def _make_model_failure(error: BaseException, model: Model) -> Result:
     """Returns the result of a model call that raised. A model class of the user's own may raise anything."""
-    if isinstance(error, ModelFailed):
-        return Result(
-            status="error",
-            output=f"Error: model {model.name!r}: {read_error_text(error)}",
-            error=error.kind,
-            uncharged=not error.charged,
-            retryable=error.retryable,
-            retry_after_s=read_seconds(error.retry_after_s),
-            endpoint="answered" if error.kind in ("rejected", "spend_limit") else "broken",
-        )
+    if is_error(error, ModelFailed):
+        try:
+            return _read_model_failed(error, model)
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # noqa: BLE001 -- the attributes of a class of the user's own may do anything
+            pass
     signal = classify_exception(error)
     return Result(
         status="error",
         output=f"Error: {describe_error(error)}",
-        error=type(error).__name__,
+        error=name_error(error),
         endpoint=signal.endpoint,
+    )
+
+
+def _read_model_failed(error: ModelFailed, model: Model) -> Result:
+    if type(error.kind) is not str:
+        raise TypeError(f"kind is {error.kind!r}")
+    return Result(
+        status="error",
+        output=f"Error: model {model.name!r}: {read_error_text(error)}",
+        error=error.kind,
+        uncharged=not error.charged,
+        retryable=bool(error.retryable),
+        retry_after_s=read_seconds(error.retry_after_s),
+        endpoint="answered" if error.kind in ("rejected", "spend_limit") else "broken",
     )
 
 
 def _make_tool_failure(error: BaseException, tool: Tool) -> Result:
     """Returns the result of a tool that raised: what its agent gets, and what the error says about the endpoint."""
-    if isinstance(error, asyncio.CancelledError):
+    if is_error(error, asyncio.CancelledError):
         text = f"Error: tool {tool.name!r} was cancelled"
         return Result(status="error", output=text, error="CancelledError")
-    if isinstance(error, NotDone):
+    if is_error(error, NotDone):
         output, kind = f"Error: not done: {read_error_text(error)}", "not_done"
     else:
-        output, kind = f"Error: {describe_error(error)}", type(error).__name__
+        output, kind = f"Error: {describe_error(error)}", name_error(error)
     signal = classify_exception(error)
     return Result(
         status="error",

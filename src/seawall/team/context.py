@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from seawall.core.canonical import Ref
+from seawall.core.canonical import Ref, encode_text
 from seawall.core.persistent import Log
 from seawall.models.protocol import Assistant, Message, System, ToolResult, User
 from seawall.run.bodies import Bodies
@@ -22,7 +22,7 @@ NOT_MADE = "[no result: the run was stopped before this call was answered]"
 NOT_KNOWN = "[no result: the run was stopped while this was attempted, and whether it happened is not known]"
 
 _assistant = msgspec.json.Decoder(Assistant)
-_encoder = msgspec.json.Encoder()
+_encoder = msgspec.json.Encoder(enc_hook=encode_text)
 
 
 class Manifest(msgspec.Struct, frozen=True):

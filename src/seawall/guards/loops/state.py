@@ -34,7 +34,7 @@ from __future__ import annotations
 
 import msgspec
 
-from seawall.core.canonical import Ref
+from seawall.core.canonical import Ref, encode_text
 from seawall.core.events import Gist, StepDone, StepIntended, StepStatus
 from seawall.core.persistent import Latest, Log
 from seawall.run.step import Result, Step
@@ -247,7 +247,7 @@ class HandoverEntry(msgspec.Struct, frozen=True, array_like=True):
     write_repeats: int
 
 
-_encoder = msgspec.json.Encoder()
+_encoder = msgspec.json.Encoder(enc_hook=encode_text)
 _decoder = msgspec.json.Decoder(tuple[HandoverEntry, ...])
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from seawall.core.canonical import Ref
+from seawall.core.canonical import Ref, encode_text
 from seawall.core.clock import Clock
 from seawall.core.errors import JournalFailed, Misused
 from seawall.core.events import Event, RunStarted
@@ -62,7 +62,7 @@ from seawall.journal.sqlite.watch import Watchers
 from seawall.journal.sqlite.writer import Writer
 
 T = TypeVar("T")
-_encode = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder(enc_hook=encode_text).encode
 
 
 class _FileAccess:

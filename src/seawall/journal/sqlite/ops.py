@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from seawall.core.canonical import encode_text
 from seawall.core.errors import Fenced, Misused, Refused, SeawallBug
 from seawall.core.events import RunStarted
 from seawall.journal.protocol import NOTHING, Booking, Cap, Command, Lease, Setting, Spend, Summary
@@ -15,7 +16,7 @@ from seawall.journal.sqlite.records import Box
 from seawall.journal.sqlite.shared import ChangeFunction
 from seawall.journal.sqlite.transaction import StoredRun, Transaction
 
-encode = msgspec.json.Encoder().encode
+encode = msgspec.json.Encoder(enc_hook=encode_text).encode
 
 Bodies = Sequence[tuple[bytes, bytes]]  # (SHA-256, content)
 Why = Callable[[], BaseException]

@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 import apsw
 import msgspec
 
-from seawall.core.canonical import Ref
+from seawall.core.canonical import Ref, encode_text
 from seawall.journal.protocol import Pruned
 from seawall.journal.sqlite.chain import leaf_of
 from seawall.journal.sqlite.database import Database
@@ -40,7 +40,7 @@ CACHE_KIB = 65_536
 """Memory for the references that are found: about 600,000 of them. More are read from a temporary file."""
 
 _ref = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
-_encode = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder(enc_hook=encode_text).encode
 
 
 class FileAccess(Protocol):

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from seawall.core.canonical import encode_text
 from seawall.core.errors import JournalDamaged
 
 SUM_BYTES = 256
@@ -24,7 +25,7 @@ LEAF_BYTES = 8
 """How much of its digest is stored with each row."""
 
 _MODULUS = 1 << (8 * SUM_BYTES)
-_encode = msgspec.msgpack.Encoder().encode
+_encode = msgspec.msgpack.Encoder(enc_hook=encode_text).encode
 
 RUN = (
     "rk, run, tenant, session, team, app, request_id, started_at, ended_at, waiting, owner, epoch, status, "

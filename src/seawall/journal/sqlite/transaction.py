@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from seawall.core.canonical import encode_text
 from seawall.core.clock import Clock
 from seawall.core.errors import JournalDamaged, JournalFailed, Misused
 from seawall.core.events import RunStarted
@@ -36,7 +37,7 @@ from seawall.journal.sqlite.shared import SharedRecords
 from seawall.journal.sqlite.signing import KEY_VARIABLE, Signer
 
 _log = logging.getLogger("seawall.journal")
-_encode = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder(enc_hook=encode_text).encode
 
 RUNS_KEPT = 20_000
 """States of unended runs that are kept in memory: more than can be in flight, about 10 MB."""
