@@ -77,8 +77,7 @@ class Driver:
         self._journal = journal
         self._clock = clock
         self._planner = planner
-        self._on_rest = on_rest
-        self._on_record = on_record
+        self._on_rest, self._on_record = on_rest, on_record
         self._spend = SpendDelta()
         self._deadline = Deadline(clock, state.left_s)
         self._timers = StepTimers(clock)
@@ -292,16 +291,9 @@ class Driver:
         task.add_done_callback(self._on_task_done)
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
-        """Gives the run up if one of its tasks was cancelled, and not by the driver: what it had to do is not done."""
         self._tasks.discard(task)
-        if task.cancelled() and not self.finished.done() and self.state.ended is None:
-            run = self.state.started.run
-            self.give_up(
-                Broken(
-                    f"run {run} was given up: somebody cancelled its tasks (a tool that cancels "
-                    "`asyncio.all_tasks()`, or an event loop that ends before the Seawall is closed); resume it"
-                )
-            )
+        if self.state.ended is None and not self.finished.done() and (why := self._timers.explain_loss(task)):
+            self.give_up(Broken(f"run {self.state.started.run} was given up: {why}; resume it"))
 
     async def _perform_after(self, ready: list[Step], durable: Awaitable[None] | None) -> None:
         if await self._wait_durable(durable):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable, Sequence
 
 from seawall.core.clock import Clock, Timer
@@ -19,6 +20,7 @@ class StepTimers:
         """By step, in monotonic seconds."""
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._timers: dict[int, Timer] = {}
+        self._stopped: weakref.WeakSet[asyncio.Task[None]] = weakref.WeakSet()
 
     def __repr__(self) -> str:
         return f"<StepTimers {len(self._begun_s)} begun, {len(self._tasks)} performed>"
@@ -47,8 +49,18 @@ class StepTimers:
     def stop(self, number: int) -> None:
         """Cancels the task that performs a step, and forgets the step."""
         if task := self._tasks.get(number):
+            self._stopped.add(task)
             task.cancel()
         self.forget(number)
+
+    def explain_loss(self, task: asyncio.Task[None]) -> str | None:
+        """Returns what happened to a task that was cancelled, and not because its step had ended; None to any other.
+
+        What it had to do is not done, and nobody would do it before the run's deadline.
+        """
+        if not task.cancelled() or task in self._stopped:
+            return None
+        return "somebody cancelled its tasks (a tool that cancels `asyncio.all_tasks()`, for example)"
 
     def forget(self, number: int) -> None:
         """Forgets a step that has a result."""
