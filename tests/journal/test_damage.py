@@ -370,6 +370,18 @@ def test_a_newest_batch_that_was_damaged_takes_no_more_writes(tmp_path: Path) ->
     asyncio.run(scenario())
 
 
+def test_tenants_whose_rows_are_gone_are_damage_and_no_bug(path: str) -> None:
+    """Their request ids are in an index still, so nothing is written a second time."""
+    edit(path, "DELETE FROM tenants WHERE id > 0")
+
+    async def scenario() -> None:
+        async with opened(lambda: open_at(path)) as journal:
+            with pytest.raises(JournalDamaged, match="UNIQUE constraint"):
+                await begin(journal, "r-again", tenant="acme", request_id="r-0")
+
+    asyncio.run(scenario())
+
+
 def test_advice_that_was_damaged_is_as_good_as_none(tmp_path: Path) -> None:
     path = str(tmp_path / "journal.db")
 

@@ -12,6 +12,7 @@ from seawall import (
     Advise,
     Agent,
     Guard,
+    Limits,
     Misused,
     Planner,
     Refuse,
@@ -100,6 +101,24 @@ def test_guards_of_one_name_with_different_modes_are_misuse() -> None:
 
     with pytest.raises(Misused, match="'never' with different modes"):
         play(outer(nested, guards=[Never()]))
+
+
+@pytest.mark.parametrize("name", [5, "", "\ud800", ["never"]])
+def test_a_guard_without_a_name_that_can_be_recorded_is_misuse(name: Any) -> None:
+    guard = Never()
+    guard.name = name
+
+    with pytest.raises(Misused, match="guard"):
+        play(outer(inner(World(), guards=[guard])))
+
+
+def test_a_guard_that_would_take_the_memory_of_a_nested_teams_limits_is_misuse() -> None:
+    nested = inner(World(), limits=Limits(model_calls=1))
+    guard = Never()
+    guard.name = f"{nested.coordinator.name}/limits"
+
+    with pytest.raises(Misused, match="have one memory_key"):
+        play(outer(nested, guards=[guard]))
 
 
 def test_a_nested_guard_is_switched_live_by_its_name() -> None:

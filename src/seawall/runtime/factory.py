@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, cast
 
-from seawall.core.canonical import Ref
+from seawall.core.canonical import Ref, check_recordable
 from seawall.core.clock import Clock
 from seawall.core.errors import Misused, Refused, describe_error
 from seawall.core.events import Mode
@@ -95,6 +95,10 @@ class Factory:
         owners = [("Seawall", self.own_guards), *((f"team {each.name!r}", each.guards) for each in teams)]
         for owner, guards in owners:
             names = [guard.name for guard in guards]
+            for name in names:
+                check_recordable(**{f"a guard's name in {owner}": name})
+                if not name:
+                    raise Misused(f"{owner} has a guard without a name")
             if twice := [name for name in names if names.count(name) > 1]:
                 raise Misused(f"{owner} has two guards of the name {twice[0]!r}")
             if taken := [name for name in names if name in (*BUILT_IN, SECRETS)]:
@@ -102,7 +106,16 @@ class Factory:
         by_name = {guard.name: guard for guard in (*self.own_guards, *team.guards)}
         guards = [*by_name.values(), *(guard for each in team.list_nested() for guard in _wrap_guards(each))]
         modes: dict[str, Mode] = {}
+        keys: dict[str, Guard] = {}
         for guard in guards:
+            if not isinstance(cast("object", guard.memory_key), str):
+                raise Misused(f"guard {guard.name!r}: memory_key is {guard.memory_key!r}; it must be text")
+            if keys.setdefault(guard.memory_key, guard) is not guard:
+                other = keys[guard.memory_key].name
+                raise Misused(
+                    f"guards {other!r} and {guard.name!r} have one memory_key, {guard.memory_key!r}: each would "
+                    "read what the other remembers; give one of them another name"
+                )
             if modes.setdefault(guard.name, guard.mode) != guard.mode:
                 raise Misused(
                     f"team {team.name!r} and the teams in it have guards of the name {guard.name!r} with different "

@@ -261,7 +261,9 @@ class Writer:
                 return
             if explained is None:
                 text = f"journal {self._path}: {type(error).__name__}: {error}"
-                explained = (lambda: SeawallBug(text)), False
+                # What is written was looked up before; rows that contradict it were hidden or lost.
+                kind = JournalDamaged if isinstance(error, apsw.ConstraintError) else SeawallBug
+                explained = (lambda: kind(text)), False
             why, is_final = explained
             if is_final:
                 self.fail(str(why()))
