@@ -82,7 +82,7 @@ class Driver:
         self._deadline = Deadline(clock, state.left_s)
         self._timers = StepTimers(clock)
         self._plan_timer: Timer | None = None
-        self._team_timer = TeamTimer(clock, gate.teams, self._on_team_overdue)
+        self._team_timer = TeamTimer(clock, gate.teams, self._on_team_overdue) if gate.teams else None
         self._tasks: set[asyncio.Task[None]] = set()
         self._final: asyncio.Future[None] | None = None
         """Durable with the batch after which the run has ended or is parked."""
@@ -158,9 +158,14 @@ class Driver:
                 self._give_up_step(step, f"Error: {verdict.reason}", "cut", took_s, judged)
         self.decide_again()
 
+    def _watch_team_time(self) -> None:
+        if self._team_timer is not None:
+            self._team_timer.watch(self.state, self.left_s())
+
     def _stop_watching_time(self) -> None:
         self._deadline.cancel()
-        self._team_timer.cancel()
+        if self._team_timer is not None:
+            self._team_timer.cancel()
         if self._plan_timer is not None:
             self._plan_timer.cancel()
 
@@ -197,7 +202,7 @@ class Driver:
         if self._broken is not None:
             return
         self._watch_time()
-        self._team_timer.watch(self.state, self.left_s())
+        self._watch_team_time()
         if ended is not None or self._recorded_waiting:
             self._final = asyncio.get_running_loop().create_future()
             self._final.set_result(None)
@@ -309,8 +314,9 @@ class Driver:
         """
         first_seq = self.state.seq
         batch, ready = self._fold_and_decide(happened, commands)
-        ended, parked = self.state.ended, self.parked
-        self._team_timer.watch(self.state, self.left_s())
+        ended = self.state.ended
+        parked = not ready and self.parked  # what is to be performed is in flight
+        self._watch_team_time()
         if not batch and parked == self._recorded_waiting:  # decided again in vain
             return ready, None
         for step in ready:

@@ -32,7 +32,7 @@ from seawall.engine.settling import (
 )
 from seawall.guards.deadline import DEADLINE, PLANNER, bound_left_s
 from seawall.guards.limits import LIMITS, check_limits
-from seawall.guards.nested import bound_team_left_s, check_teams, list_limits
+from seawall.guards.nested import TeamLimits, bound_team_left_s, check_teams
 from seawall.guards.shared import BUDGET, ENDPOINTS, Defer, SharedGuard
 from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
@@ -109,8 +109,8 @@ class Gate:
         wake: Callable[[], None] = _ignore,
     ) -> None:
         self.judge = Judge(guards, bodies, now=now)
-        self.teams = list_limits(guards)
-        """The limits of nested teams."""
+        self.teams = tuple([guard for guard in guards if isinstance(guard, TeamLimits)])
+        """The limits of nested teams, those of outer teams first."""
         self._logic = logic
         self._executor = executor
         self._limits = limits
@@ -134,7 +134,7 @@ class Gate:
         """Judges a proposal in `state`, with `left_s` active seconds left."""
         if state.halted is not None:  # sticky, whatever was swallowed in between
             return Admitted([], None)
-        step = self._logic.prepare(proposal, state, state.steps + 1)
+        step = self.judge.protect(self._logic.prepare(proposal, state, state.steps + 1))
         unasked = self._admit_unasked(proposal, step, state)
         if unasked is not None:
             return unasked
@@ -154,7 +154,7 @@ class Gate:
             case Replace():
                 text = read_answer(verdict, self._bodies)
                 return self._turn_away(step, state, "replaced", text, events)
-        if self._simulates(step):
+        if self._simulate and step.effect:
             return self._turn_away(step, state, "simulated", _describe_simulated(step), events)
         return self._acquire(step, state, left_s, events)
 
@@ -173,7 +173,7 @@ class Gate:
 
         No guard is asked, because none can judge what is not known.
         """
-        if self._simulates(step):
+        if self._simulate and step.effect:
             return self._turn_away(step, state, "simulated", _describe_simulated(step), [])
         if step.grant is not None and step.grant.seal == LOST:
             return self._turn_away(step, state, "refused", LOST_TEXT, [])
@@ -201,7 +201,7 @@ class Gate:
                 return limited, step, []
             if not isinstance(verdict, Allow | Advise):
                 return verdict, step, events
-        if not self._shared or self._simulates(step):
+        if self._simulate and step.effect:
             return verdict, step, events
         found = self._check_shared(step, state, left_s)
         if isinstance(found, Defer):
@@ -223,9 +223,6 @@ class Gate:
         more = sum(len(self._bodies.redact(note).encode()) + ADVICE_FRAMING_TOKENS for note in notes)
         usd = None if step.usd is None else step.usd + step.input_token_usd * more
         return replace(step, tokens=step.tokens + more, usd=usd)
-
-    def _simulates(self, step: Step) -> bool:
-        return step.effect and self._simulate
 
     def _check_shared(self, step: Step, state: RunState, left_s: float) -> list[GuardVerdict] | Defer:
         """Checks the guards across runs in their order, up to the first that does not let the step pass."""
@@ -337,7 +334,7 @@ class Gate:
 
     def settle(self, step: Step, result: Result, state: RunState, left_s: float) -> list[Event]:
         """Judges what came back and turns it into events."""
-        if self._may_retry(step, result, state, left_s):
+        if result.retryable and self._may_retry(step, result, state, left_s):
             return [self._record(step, result, state, left_s, retry=True)]
         fingerprint = compute_fingerprint(step, result, self._bodies.conceal)
         if fingerprint is not None:
@@ -373,7 +370,7 @@ class Gate:
 
     def _may_retry(self, step: Step, result: Result, state: RunState, left_s: float) -> bool:
         """Returns whether the step's policy and the guards that runs share allow another try in time."""
-        if not result.retryable or not self._logic.retries(step, state, result):
+        if not self._logic.retries(step, state, result):
             return False
         if (result.retry_after_s or 0.0) >= _time_s(state, left_s):
             return False  # it would be answered after the deadline

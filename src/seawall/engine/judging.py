@@ -9,6 +9,8 @@ from msgspec.structs import replace
 from seawall.core.canonical import Ref
 from seawall.core.errors import describe_error
 from seawall.core.events import Event, Judged, Mode, Stage
+from seawall.core.frozen import freeze
+from seawall.guards.loops import Loops
 from seawall.guards.nested import TeamGuard, TeamLimits
 from seawall.run.bodies import Bodies
 from seawall.run.frame import Grant
@@ -37,24 +39,33 @@ class Judge:
         self.guards = tuple(guards)
         own = [guard for guard in self.guards if not isinstance(guard, TeamGuard | TeamLimits)]
         nested = [guard for guard in self.guards if isinstance(guard, TeamGuard)]
-        self._everywhere = tuple(own)
+        self._everywhere = own
         self._by_agent = {
-            agent: (*own, *(guard for guard in nested if agent in guard.agents))
+            agent: [*own, *(guard for guard in nested if agent in guard.agents)]
             for agent in {agent for guard in nested for agent in guard.agents}
         }
         """Those that judge the steps of agents of nested teams."""
+        plain = [*own, *(guard.guard for guard in nested)]
+        self._all_built_in = all(type(guard) is Loops for guard in plain)
+        """Whether every guard is one of Seawall's own, which changes nothing that it is shown."""
         self._bodies = bodies
         self._now = now
 
     def __repr__(self) -> str:
         return f"<Judge of {', '.join(guard.name for guard in self.guards) or 'no guards'}>"
 
+    def protect(self, step: Step) -> Step:
+        """Returns the step with arguments that can't be changed, and that nothing else has, for guards to be shown."""
+        if step.arguments is None or self._all_built_in:
+            return step
+        return replace(step, arguments=freeze(step.arguments))
+
     def judge(self, step: Step, result: Result | None, state: RunState) -> list[GuardVerdict]:
         """Returns what every guard of the step's agent that is not off says other than Allow: of `result`, or of the step before it
         is performed.
         """
         found: list[GuardVerdict] = []
-        if step.target is not None:  # what is called with is no guard's to change
+        if step.target is not None and not self._all_built_in:  # what is called with is no guard's to change
             step = replace(step, target=None)
         for guard in self._by_agent.get(step.agent, self._everywhere):
             mode = state.modes.get(guard.name, guard.mode)

@@ -38,7 +38,7 @@ def record_result(
         calls=tuple(
             [Call(number, name, *bodies.put_arguments(run, text)) for number, name, text in result.calls]
         ),
-        answer=None if result.answer is None else bodies.put(bodies.redact_json(result.answer)),
+        answer=None if result.answer is None else bodies.put_json(result.answer),
         problem=None if result.problem is None else bodies.put(result.problem),
         approved=result.approved,
         output_bytes=measure_bytes(result.output),

@@ -90,10 +90,9 @@ class TeamTimer:
 
     def watch(self, state: RunState, left_s: float) -> None:
         """Sets the timer anew for a run in `state`, which has `left_s` seconds left."""
-        if self._teams:
-            self.cancel()
-            end_s = find_next_end_s(self._teams, state, left_s)
-            self._timer = None if end_s is None else self._clock.call_later(end_s, self._on_overdue)
+        self.cancel()
+        end_s = find_next_end_s(self._teams, state, left_s)
+        self._timer = None if end_s is None else self._clock.call_later(end_s, self._on_overdue)
 
     def cancel(self) -> None:
         """Calls nobody any more."""

@@ -6,7 +6,7 @@ name is unique in a run, so the agent that acts says to which parts a step belon
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -241,11 +241,6 @@ def _fold_result(
 
 
 # ---- of all nested teams of a run
-
-
-def list_limits(guards: Iterable[Guard]) -> tuple[TeamLimits, ...]:
-    """Returns the limits of nested teams among a run's guards, those of outer teams first."""
-    return tuple(guard for guard in guards if isinstance(guard, TeamLimits))
 
 
 def check_teams(

@@ -42,12 +42,16 @@ class Bodies:
         if isinstance(content, bytes):
             data = self._redactor.data(content)
             return self._keep(ref_of(data), data)
-        known = self._refs.get(content)
-        if known is not None:
-            return known
-        text = self.redact(content)
+        return self._refs.get(content) or self._put_redacted(content, self.redact(content))
+
+    def put_json(self, text: str) -> Ref:
+        """Keeps JSON text as `redact_json` returns it, and returns its address."""
+        shown = self.redact_json(text)
+        return self._refs.get(shown) or self._put_redacted(shown, shown)
+
+    def _put_redacted(self, original: str, text: str) -> Ref:
         data = text.encode()
-        ref = self._refs[content] = ref_of(data)
+        ref = self._refs[original] = ref_of(data)
         self._texts[ref] = text
         return self._keep(ref, data)
 
@@ -69,16 +73,16 @@ class Bodies:
     def put_arguments(self, run: str, text: str) -> tuple[Ref, str]:
         """Keeps the arguments of a call and returns their address and seal (see `Call.seal`)."""
         text = replace_surrogates(text)
-        shown = self.redact_json(text)
-        ref = self.put(shown)
+        ref = self.put_json(text)
         return ref, "" if self.text(ref) == text else self.originals.keep(run, text)
 
     def conceal(self, text: str, value: object) -> object:
-        """Returns `value`, which is made from `text`, or a seal in its place if `text` holds a secret.
+        """Returns `value`, which is made from the result `text`, or a seal in its place if `text` holds a secret.
 
-        So no digest that is recorded says anything of a secret.
+        So no digest that is recorded says anything of a secret. The result is kept, as `put` keeps it.
         """
-        return value if self.redact(text) == replace_surrogates(text) else self.originals.seal(value)
+        kept = self.text(self.put(text))
+        return value if kept == replace_surrogates(text) else self.originals.seal(value)
 
     def stream(self) -> StreamRedactor:
         """Returns a redactor for text that is delivered in pieces, before it is recorded."""

@@ -14,7 +14,7 @@ from seawall.core.events import Cause, Event, StepDone, StepIntended
 from seawall.run.bodies import Bodies
 
 _PLAIN = "A-Za-z.:/+#$€£-"
-_PLAIN_CHARS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz.:/+#$€£-")
+_PLAIN_CHARS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz.:/+#$€£-"
 _MARKED_RUN = re.compile(rf"[0-9@_][0-9@_{_PLAIN}]*+")
 """The rest of a run of such characters from its first mark (a digit, `@` or `_`) on. Few words of a text have one, so
 only they are looked at; what a run begins and ends with is cut off after. No character is looked at twice."""
@@ -36,8 +36,7 @@ def literals(text: str) -> set[str]:
     before = 0
     for run in _MARKED_RUN.finditer(text, 0, MAX_INDEXED_CHARS):
         start, end = run.span()
-        while start > before and text[start - 1] in _PLAIN_CHARS:
-            start -= 1
+        start = before + len(text[before:start].rstrip(_PLAIN_CHARS))
         before = end
         token = text[start:end].lstrip("@.:/+-").rstrip("@.:/+#$€£-")
         # Only an `@` that was cut off can have been the token's one mark.

@@ -125,32 +125,46 @@ def normalise(output: str | bytes, volatile: Sequence[str | re.Pattern[str]] = (
         patterns = [each for each in volatile if not isinstance(each, str)]
     if text[:1] in ("{", "["):
         try:
-            return _walk(msgspec.json.decode(text), fields, patterns)
+            may_have_word = "\\" in text or _has_volatile_word(text)  # a word may be written in escapes
+            return _walk(msgspec.json.decode(text), fields, patterns, may_have_word)
         except (msgspec.DecodeError, RecursionError):
             pass
     return " ".join(mask_volatile(text, patterns).split())
 
 
-def mask_volatile(text: str, patterns: Sequence[re.Pattern[str]] = ()) -> str:
-    """Returns a text with its volatile parts, and what matches `patterns`, as `…`."""
+def mask_volatile(
+    text: str, patterns: Sequence[re.Pattern[str]] = (), *, may_have_word: bool | None = None
+) -> str:
+    """Returns a text with its volatile parts, and what matches `patterns`, as `…`.
+
+    `may_have_word` is False if the text is part of one in which no word of `_VOLATILE_WORDS` was found.
+    """
     for pattern in patterns:
         text = pattern.sub("…", text)
-    return VOLATILE.sub("…", text) if _may_be_volatile(text) else text
+    if may_have_word is None or patterns:
+        may_have_word = _has_volatile_word(text)
+    return VOLATILE.sub("…", text) if may_have_word or _VOLATILE_NUMBER.search(text) else text
 
 
-def _may_be_volatile(text: str) -> bool:
-    return _VOLATILE_NUMBER.search(text) is not None or any(map(text.__contains__, _VOLATILE_WORDS))
+def _has_volatile_word(text: str) -> bool:
+    return any(map(text.__contains__, _VOLATILE_WORDS))
 
 
-def _walk(value: Any, fields: frozenset[str], patterns: Sequence[re.Pattern[str]]) -> object:
+def _walk(
+    value: Any, fields: frozenset[str], patterns: Sequence[re.Pattern[str]], may_have_word: bool
+) -> object:
     if isinstance(value, str):
-        return " ".join(mask_volatile(value, patterns).split()) if value else value
+        return " ".join(mask_volatile(value, patterns, may_have_word=may_have_word).split())
     if isinstance(value, dict):
         pairs = cast("dict[str, Any]", value).items()
-        return {key: _walk(item, fields, patterns) for key, item in pairs if key.lower() not in fields}
+        return {
+            key: _walk(item, fields, patterns, may_have_word)
+            for key, item in pairs
+            if key.lower() not in fields
+        }
     if isinstance(value, list):
-        return [_walk(item, fields, patterns) for item in cast("list[Any]", value)]
-    if isinstance(value, int | float) and not isinstance(value, bool) and value > 1_500_000_000:
+        return [_walk(item, fields, patterns, may_have_word) for item in cast("list[Any]", value)]
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 1_500_000_000:
         return mask_volatile(repr(value), patterns)
     return value
 
@@ -160,17 +174,22 @@ def make_gist(task: str) -> Gist:
     text = replace_surrogates(task)
     literals = {each.strip(".,;:!?()[]'\"") for each in text.split() if _LITERAL.search(each)}
     literals.update(_NAME.findall(text))
-    words = sorted({_digest_word(word) for word in _WORD.findall(text.lower())})
+    words = sorted(
+        {
+            _digest_short_word(word) if len(word) <= _SHORT_WORD else _digest_word(word)
+            for word in _WORD.findall(text.lower())
+        }
+    )
     return Gist(digest_of(sorted(literals)), tuple(words[:MAX_GIST_WORDS]))
 
 
 def _digest_word(word: str) -> int:
-    return _digest_short_word(word) if len(word) <= _SHORT_WORD else int(digest_of(word)[:6], 16)
+    return int(digest_of(word)[:6], 16)
 
 
 @functools.lru_cache(maxsize=4096)  # the tasks of an application are written in few words
 def _digest_short_word(word: str) -> int:
-    return int(digest_of(word)[:6], 16)
+    return _digest_word(word)
 
 
 def compare_gists(one: Gist, other: Gist) -> float:

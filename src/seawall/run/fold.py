@@ -151,7 +151,7 @@ def _apply_taken(state: RunState, event: RunTaken) -> Changes:
 
 def _fold_guards(state: RunState, event: Event, guards: Sequence[Guard]) -> MappingProxyType[str, Any]:
     """Returns what the guards remember after `event`; the same mapping if nothing changed."""
-    if isinstance(event, RunTaken | RunEnded) and event.handover:
+    if isinstance(event, (RunTaken, RunEnded)) and event.handover:
         event = replace(event, handover=FrozenDict(event.handover))
     changed: dict[str, Any] | None = None
     for guard in guards:

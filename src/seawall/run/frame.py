@@ -124,7 +124,7 @@ def replace_call(frame: Frame, call: str, **changes: Any) -> Frame:
 
 
 def _replace_in(turn: tuple[PendingCall, ...], call: str, changes: dict[str, Any]) -> tuple[PendingCall, ...]:
-    return tuple(replace(each, **changes) if each.call.id == call else each for each in turn)
+    return tuple([replace(each, **changes) if each.call.id == call else each for each in turn])
 
 
 def effect_state(done: StepDone) -> EffectState:

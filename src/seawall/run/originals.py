@@ -24,10 +24,11 @@ class Originals:
         self._key = key
         self._texts: dict[tuple[str, str], str] = {}
         """Oldest first."""
-        self._chars = 0
+        self.chars = 0
+        """Characters that are kept now."""
 
     def __repr__(self) -> str:
-        return f"<Originals of {len(self._texts)} texts, {self._chars:,} characters>"
+        return f"<Originals of {len(self._texts)} texts, {self.chars:,} characters>"
 
     def seal(self, value: object) -> str:
         """Returns a digest of a JSON value that only this process can make."""
@@ -39,8 +40,8 @@ class Originals:
         seal = self.seal(text)
         if (run, seal) not in self._texts:
             self._texts[run, seal] = text
-            self._chars += len(text)
-        while self._chars > MAX_CHARS:
+            self.chars += len(text)
+        while self.chars > MAX_CHARS:
             self._drop(next(iter(self._texts)))
         return seal
 
@@ -54,4 +55,4 @@ class Originals:
             self._drop(key)
 
     def _drop(self, key: tuple[str, str]) -> None:
-        self._chars -= len(self._texts.pop(key))
+        self.chars -= len(self._texts.pop(key))

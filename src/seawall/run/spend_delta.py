@@ -70,9 +70,10 @@ class SpendDelta:
         if step.kind == "model":  # nothing else costs tokens or dollars
             change.reserved_usd += after.reserved_usd - ledger.reserved_usd
             change.reserved_tokens += after.reserved_tokens - ledger.reserved_tokens
-            change.usd += after.usd - ledger.usd
-            change.tokens += after.tokens - ledger.tokens
             change.model_calls += after.model_calls - ledger.model_calls
+            if not intended:
+                change.usd += after.usd - ledger.usd
+                change.tokens += after.tokens - ledger.tokens
         if intended and step.prepaid:  # all of it stands as reserved, its call too, which is spent now
             need = need_of(step.kind, step.tokens, step.usd)
             change.reserved_usd -= need.usd

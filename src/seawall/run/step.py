@@ -86,7 +86,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     lost: bool = False
     """The arguments were redacted, and this process does not have the original: it must not be performed."""
     arguments: dict[str, Any] | None = None
-    """Tools and hand-offs: the arguments, decoded. They can't be changed."""
+    """Tools and hand-offs: the arguments, decoded. Guards are shown a copy that can't be changed."""
     version: str = ""
     effect: bool = False
     idempotent: bool = False

@@ -40,7 +40,8 @@ async def await_apart(call: Callable[[], Awaitable[Any]]) -> CallOutcome:
 
 
 async def _capture(call: Callable[[], Awaitable[Any]], pid: int) -> CallOutcome:
-    leave_child(pid)
+    if os.getpid() != pid:
+        leave_child(pid)
     task = asyncio.current_task()
     try:
         return CallOutcome(await call(), None)
@@ -52,7 +53,8 @@ async def _capture(call: Callable[[], Awaitable[Any]], pid: int) -> CallOutcome:
         _raise_interrupt(error)
         return CallOutcome(None, error)
     finally:
-        leave_child(pid)
+        if os.getpid() != pid:  # the call returned in a child that it forked
+            leave_child(pid)
 
 
 def _find_current_task() -> asyncio.Task[Any] | None:

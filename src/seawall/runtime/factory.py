@@ -185,6 +185,8 @@ class Factory:
             return price
         else:
             base_url = getattr(model, "base_url", None)
+        if ":" not in name:  # the list has prices of `provider:name`
+            return None
         return prices.find_price(name, at=self._clock.wall_s(), base_url=base_url, settings=agent.settings)
 
     async def close(self) -> None:

@@ -44,7 +44,7 @@ from seawall.runtime.launcher import Launcher
 from seawall.runtime.modes import AUTO, GuardModes, check_by, check_mode
 from seawall.runtime.run import Run
 from seawall.runtime.supervisor import Supervisor
-from seawall.team.agent import Agent, check_flag
+from seawall.team.agent import Agent
 from seawall.team.team import Team, as_team
 
 MAX_REQUEST_CHARS = 1_000_000
@@ -223,7 +223,8 @@ class Seawall:
         """
         team = as_team(team)
         _check_request(request)
-        check_flag("stream", stream)
+        if not isinstance(cast("object", stream), bool):
+            raise Misused(f"stream is {stream!r}; it must be True or False")
         if not isinstance(cast("object", modes), Mapping | None):
             raise Misused(f"modes is {modes!r}; it must map names of guards to modes")
         check_recordable(session=session, tenant=tenant, principal=principal, request_id=request_id, app=app)

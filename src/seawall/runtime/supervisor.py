@@ -87,7 +87,8 @@ class Supervisor:
         """The journal. Raises `Misused` while it is not open."""
         if self._journal is None:
             raise Misused("this Seawall is not open: use `async with Seawall(...) as sea:`")
-        refuse_in_child(self._pid, "this Seawall")
+        if os.getpid() != self._pid:
+            refuse_in_child(self._pid, "this Seawall")
         return self._journal
 
     @property
@@ -187,7 +188,7 @@ class Supervisor:
         """Lets go of a run that has ended, waits, or was given up."""
         run = driver.state.started.run
         self._forget_shared(run, parked=driver.parked)
-        if driver.state.ended is not None:
+        if driver.state.ended is not None and self.factory.originals.chars:
             self.factory.originals.forget(run)
         newest = self.registry.drivers.get(run) is driver  # else it was taken up again meanwhile
         if newest:

@@ -126,7 +126,7 @@ class Agent(Generic[Output_co]):
             )
         if retries < 0:
             raise Misused(f"agent {name!r}: retries is {retries}; it must be zero or more")
-        check_flag(f"agent {name!r}: optional", optional)
+        _check_flag(f"agent {name!r}: optional", optional)
         _check_request_options(name, model, temperature, settings)
         self.name = name
         self.role = role
@@ -213,7 +213,7 @@ def _check_whole(what: str, given: object) -> None:
         raise Misused(f"{what} is {given!r}; it must be a whole number")
 
 
-def check_flag(what: str, given: object) -> None:
+def _check_flag(what: str, given: object) -> None:
     """Raises `Misused` unless `given` is a truth value: any other value would count as one, `"no"` as true."""
     if not isinstance(given, bool):
         raise Misused(f"{what} is {given!r}; it must be True or False")

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from seawall.core.canonical import Ref, encode_text
+from seawall.core.canonical import Ref, encode_text, measure_bytes
 from seawall.core.persistent import Log
 from seawall.models.protocol import Assistant, Message, System, ToolResult, User
 from seawall.run.bodies import Bodies
@@ -122,20 +122,20 @@ class Context:
         if frame.kind == "root":
             self.read_history()
             added += self._history_bytes
-        return added + len(system.encode()) + FRAMING_TOKENS + schemas_bytes
+        return added + measure_bytes(system) + FRAMING_TOKENS + schemas_bytes
 
 
 def bound_tokens(message: Message) -> int:
     """Returns an upper bound of a message's tokens."""
     match message:
         case System() | User():
-            return len(message.content.encode()) + FRAMING_TOKENS
+            return measure_bytes(message.content) + FRAMING_TOKENS
         case ToolResult():
-            return len(message.content.encode()) + len(message.name) + len(message.call_id) + FRAMING_TOKENS
+            return measure_bytes(message.content) + len(message.name) + len(message.call_id) + FRAMING_TOKENS
         case Assistant():
-            size = len((message.content or "").encode()) + FRAMING_TOKENS
+            size = measure_bytes(message.content or "") + FRAMING_TOKENS
             for call in message.calls:
-                size += len(call.id) + len(call.name) + len(call.arguments.encode()) + FRAMING_TOKENS
+                size += len(call.id) + len(call.name) + measure_bytes(call.arguments) + FRAMING_TOKENS
             return size
 
 

@@ -11,7 +11,6 @@ from msgspec.structs import replace
 from seawall.core.canonical import Ref, digest_of
 from seawall.core.errors import describe_error, read_error_text
 from seawall.core.events import StepIntended
-from seawall.core.frozen import freeze
 from seawall.core.redact import MARK
 from seawall.models.protocol import Price, Usage
 from seawall.models.usage import compute_usd
@@ -170,11 +169,10 @@ def _prepare_tool(step: Step, member: Member, bodies: Bodies, run: str) -> Step:
             problem = _validate(tool, shown)[2] or "the arguments do not validate"
         return replace(step, invalid=f"Error: {tool.name!r}: {problem}")
     encoded = encode_canonical(arguments)
-    # What guards are shown, what is recorded and what is called share nothing that could be changed.
     return replace(
         step,
-        arguments=freeze(arguments),
-        input=bodies.put(bodies.redact_json(encoded)),
+        arguments=arguments,
+        input=bodies.put_json(encoded),
         target=(tool, target),
     )
 
@@ -221,9 +219,7 @@ def _prepare_handoff(step: Step, target: Member, bodies: Bodies) -> Step:
     gist = make_gist(task)
     if step.seal:
         gist = replace(gist, names=digest_of([gist.names, step.seal]))
-    return replace(
-        step, arguments=freeze(arguments), input=bodies.put(task), version=target.version, gist=gist
-    )
+    return replace(step, arguments=arguments, input=bodies.put(task), version=target.version, gist=gist)
 
 
 def _prepare_fallback(step: Step, target: Member, state: RunState, bodies: Bodies) -> Step:

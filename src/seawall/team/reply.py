@@ -93,6 +93,8 @@ def _make_ids_unique(
 
     A name that the agent was given is kept, whatever it looks like.
     """
+    if not calls:
+        return ()
     given = {spec.name for spec in member.specs}
     seen: set[str] = set()
     distinct: list[ToolCall] = []

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Hashable
-from typing import NamedTuple
 
+import msgspec
 from msgspec.structs import replace
 
 from seawall.core.clock import Clock, Timer
+from seawall.guards.deadline import bound_left_s
 from seawall.guards.endpoints.breaker import Block, Breaker, CallResult
 from seawall.guards.endpoints.messages import describe_wait, write_refusal
 from seawall.guards.endpoints.options import EndpointOptions
@@ -31,7 +32,7 @@ TICK_S = 0.001
 Key = tuple[str, int, str]
 
 
-class AcquiredStep(NamedTuple):
+class AcquiredStep(msgspec.Struct, frozen=True, gc=False):
     """A step in flight."""
 
     began_s: float
@@ -103,7 +104,9 @@ class Endpoint:
     # ---- one step
 
     def check(self, step: Step, run: RunState, left_s: float, wake: Wake) -> Verdict | Defer:
-        """Returns whether this step may begin now. A step that waits gets a place in the queue."""
+        """Returns whether this step may begin now; `left_s` as its run counts it. A step that waits gets a place in
+        the queue.
+        """
         now = self._clock.monotonic_s()
         self._check_overdue(now)
         block = self.breaker.find_block(now, step.delay_s)
@@ -113,6 +116,7 @@ class Endpoint:
         key = make_key(step, run)
         if block is None and self.queue.may_pass(key, slots):
             return ALLOW
+        left_s = bound_left_s(left_s, run)
         if self._may_wait(step, block, now, left_s) and len(self.queue) < MAX_WAITING:
             deadline_s = now + left_s
             self.queue.join(key, key[0], wake, now, deadline_s=deadline_s, slots_only=step.kind == "model")

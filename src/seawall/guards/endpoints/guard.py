@@ -72,7 +72,7 @@ class Endpoints:
         """Returns whether the step's endpoint can take it now."""
         if not step.endpoint:
             return ALLOW
-        return self._get(step.endpoint).check(step, run, bound_left_s(left_s, run), wake)
+        return self._get(step.endpoint).check(step, run, left_s, wake)
 
     def acquire(self, step: Step, run: RunState, left_s: float) -> Step:
         """Counts a call before it is made."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
 from msgspec.structs import replace
 
 from seawall.core.events import Gist
@@ -59,7 +60,7 @@ class Violation(NamedTuple):
     detail: str = ""
 
 
-class Learned(NamedTuple):
+class Learned(msgspec.Struct, frozen=True):
     """What a result changes: the state and scope with new counters, what is still to be kept, and the notices."""
 
     state: LoopState

@@ -52,8 +52,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     frame: int
     kind: str
     name: str
-    arguments: str
-    """`arguments_key` of the step."""
+    question: str
+    """The call without its result."""
     status: StepStatus
     fingerprint: str
     loose_fingerprint: str | None = None
@@ -63,11 +63,6 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     gist: Gist | None = None
     output: Ref | None = None
     left_s: float = 0.0
-
-    @property
-    def question(self) -> str:
-        """The call without its result."""
-        return make_question(self.name, self.arguments)
 
     @property
     def ok(self) -> bool:
@@ -90,7 +85,7 @@ def observe_events(step: StepIntended, done: StepDone) -> Observation | None:
         frame=step.frame,
         kind=step.kind,
         name=step.name,
-        arguments=step.arguments_key,
+        question=make_question(step.name, step.arguments_key),
         status=done.status,
         fingerprint=done.fingerprint,
         loose_fingerprint=done.loose_fingerprint,
@@ -113,7 +108,7 @@ def observe_result(step: Step, result: Result) -> Observation | None:
         frame=step.frame,
         kind=step.kind,
         name=step.name,
-        arguments=step.arguments_key,
+        question=make_question(step.name, step.arguments_key),
         status=result.status,
         fingerprint=result.fingerprint,
         loose_fingerprint=result.loose_fingerprint,

@@ -112,7 +112,8 @@ class Writer:
 
     def submit(self, op: Op) -> asyncio.Future[Any]:
         """Enqueues an operation; returns a future that is done when it is durable or has failed."""
-        refuse_in_child(self._pid, f"journal {self._path}")
+        if os.getpid() != self._pid:
+            refuse_in_child(self._pid, f"journal {self._path}")
         loop = asyncio.get_running_loop()
         op.loop = loop
         op.future = future = WriteFuture(loop=loop)
