@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -255,3 +257,29 @@ def test_no_secret_is_passed_over_because_its_text_was_not_searched(
 @given(st.text(min_size=8, max_size=12), st.text(max_size=20))
 def test_no_known_value_is_passed_over_however_short_its_text_is(value: str, before: str) -> None:
     assert Redactor([value]).text(f"{before}{value}") != f"{before}{value}"
+
+
+def test_a_long_text_is_searched_in_pieces_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = random.Random(7)
+    secrets = [
+        "sk-abcdefghij0123456789",
+        "desk-" + "aB3-" * 30 + "x" * 20,
+        "Bearer " + "t" * 3_000,
+        "eyJ" + "a" * 2_500,
+        "eyJ" + "a" * 2_000 + ".eyJ" + "b" * 2_000 + ".c" * 10 + "d" * 20,
+        "-----BEGIN RSA PRIVATE KEY-----" + "k\n" * 4_000 + "-----END RSA PRIVATE KEY-----",
+        "-----BEGIN PRIVATE KEY-----never ended",
+        "ghp_" + "g" * 36,
+        "value of mine",
+        "v" * 5_000,
+    ]
+    redactor = Redactor(["value of mine", "v" * 5_000])
+    for _ in range(60):
+        parts = [rng.choice(secrets[: rng.randint(1, 10)]) for _ in range(6)]
+        words = ["".join(rng.choices("ab -_.\n", k=rng.randint(0, 3_000))) for _ in range(7)]
+        text = "".join(word + part for word, part in zip(words, [*parts, ""], strict=True))
+        for size in (64, 2_048, 3_001):
+            monkeypatch.setattr("seawall.core.redact._PIECE_CHARS", size)
+            pieces = redactor.text(text), redactor.data(text.encode())
+            monkeypatch.setattr("seawall.core.redact._PIECE_CHARS", 1 << 30)
+            assert pieces == (redactor.text(text), redactor.data(text.encode()))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import AnyStr, cast
 
 import msgspec
@@ -51,6 +51,13 @@ KEY_FRAGMENT = re.compile(r"\b(?:sk|pk|rk)-[\w*.…-]{6,}|\bAIza[\w*-]{6,}|(?i:b
 
 _LEAST_CHARS = 13
 """No shape is shorter: the first part of a token that begins with `eyJ`."""
+
+_BEGIN_CHARS = 32
+"""What every shape begins with is shorter, with the words before it that are looked for."""
+_PIECE_CHARS = 128 * 1024
+"""Characters that are searched at once: about a millisecond."""
+_REACH_CHARS = 1_024
+"""Whether a shape begins at a place is known after fewer characters, wherever it then ends."""
 
 MARK = "[redacted]"
 
@@ -125,7 +132,15 @@ class Redactor:
 
 
 def _may_have_shape(text: str) -> bool:
-    """Returns whether `text` has what every shape above begins with. Most texts lack even the rare character of it."""
+    """Returns whether `text` has what every shape above begins with."""
+    return any(
+        _may_have_shape_in(text[at : at + _PIECE_CHARS + _BEGIN_CHARS])
+        for at in range(0, len(text), _PIECE_CHARS)
+    )
+
+
+def _may_have_shape_in(text: str) -> bool:
+    """See `_may_have_shape`. Most texts lack even the rare character of a beginning."""
     if "-" in text and ("sk-" in text or "xox" in text or "glpat-" in text or "-----BEGIN" in text):
         return True
     if "_" in text and ("_live_" in text or "_test_" in text or "_pat_" in text or "gh" in text):
@@ -139,7 +154,7 @@ def _places(patterns: Sequence[re.Pattern[AnyStr]], text: AnyStr) -> list[tuple[
     found = [
         match.span()
         for pattern in patterns
-        for match in pattern.finditer(text)
+        for match in _find_all(pattern, text)
         if not pattern.groups or match[1] is not None
     ]
     places: list[tuple[int, int]] = []
@@ -149,6 +164,27 @@ def _places(patterns: Sequence[re.Pattern[AnyStr]], text: AnyStr) -> list[tuple[
         else:
             places.append((start, end))
     return places
+
+
+def _find_all(pattern: re.Pattern[AnyStr], text: AnyStr) -> Iterator[re.Match[AnyStr]]:
+    """Yields what `pattern.finditer(text)` yields, but looks at a piece of a long text at a time.
+
+    Each search holds the interpreter's lock to its end, and other threads wait meanwhile. A match that comes near the
+    end of a piece may go on, and is looked for again in a longer one.
+    """
+    at, size = 0, _PIECE_CHARS
+    reach = max(_REACH_CHARS, len(pattern.pattern))  # a known value may be long, and stands in the pattern
+    while at <= len(text):
+        end = min(len(text), at + max(size, 2 * reach))
+        match = pattern.search(text, at, end)
+        if end == len(text) or (match is not None and match.end() <= end - reach):
+            if match is None:
+                return
+            yield match
+            at, size = match.end(), _PIECE_CHARS
+            continue
+        begin = end - reach if match is None else min(match.start(), end - reach)
+        at, size = (begin, _PIECE_CHARS) if begin > at else (at, 2 * size)
 
 
 def _around(text: AnyStr, places: Sequence[tuple[int, int]]) -> list[AnyStr]:

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from seawall.core.canonical import Ref, ref_of, replace_surrogates
 from seawall.core.redact import Redactor, StreamRedactor
 from seawall.run.originals import KEY_BYTES, Originals
+
+
+class PreparedBody(NamedTuple):
+    """A content that was redacted and hashed, and is not kept yet."""
+
+    content: str | bytes
+    text: str | None
+    """Without secrets; None for bytes."""
+    data: bytes
+    ref: Ref
 
 
 class Bodies:
@@ -32,6 +43,7 @@ class Bodies:
         self._refs: dict[str, Ref] = {}
         """By the text before its secrets were taken out: prompts come again with each step."""
         self._unsaved: dict[Ref, bytes] = {}
+        self._prepared: dict[str | bytes, PreparedBody] = {}
 
     def put(self, content: str | bytes) -> Ref:
         """Keeps `content`, redacted, and returns its address.
@@ -40,20 +52,50 @@ class Bodies:
         may have been pruned with it.
         """
         if isinstance(content, bytes):
-            data = self._redactor.data(content)
-            return self._keep(ref_of(data), data)
-        return self._refs.get(content) or self._put_redacted(content, self.redact(content))
+            return self.add(self.prepare(content))
+        known = self._refs.get(content)
+        if known is not None:
+            return known
+        if self._prepared and (prepared := self._prepared.pop(content, None)):
+            return self.add(prepared)
+        return self._put_redacted(content, self.redact(content))
 
     def put_json(self, text: str) -> Ref:
         """Keeps JSON text as `redact_json` returns it, and returns its address."""
         shown = self.redact_json(text)
-        return self._refs.get(shown) or self._put_redacted(shown, shown)
+        known = self._refs.get(shown)
+        if known is not None:
+            return known
+        if self._prepared and (prepared := self._prepared.pop(shown, None)):
+            return self.add(prepared)
+        return self._put_redacted(shown, shown)
 
     def _put_redacted(self, original: str, text: str) -> Ref:
         data = text.encode()
         ref = self._refs[original] = ref_of(data)
         self._texts[ref] = text
         return self._keep(ref, data)
+
+    def prepare(self, content: str | bytes) -> PreparedBody:
+        """Returns what `add` keeps. It changes nothing here, so a thread may do it for a big content."""
+        if isinstance(content, bytes):
+            data = self._redactor.data(content)
+            return PreparedBody(content, None, data, ref_of(data))
+        text = self.redact(content)
+        data = text.encode()
+        hash(content)  # which Python keeps with the text, for the one who looks it up
+        return PreparedBody(content, text, data, ref_of(data))
+
+    def add(self, body: PreparedBody) -> Ref:
+        """Keeps a body that was prepared, and returns its address."""
+        if body.text is not None and isinstance(body.content, str):
+            self._refs[body.content] = body.ref
+            self._texts[body.ref] = body.text
+        return self._keep(body.ref, body.data)
+
+    def expect(self, prepared: Iterable[PreparedBody]) -> None:
+        """Makes the next `put` of each of these texts quick. What was expected before and did not come is dropped."""
+        self._prepared = {body.content: body for body in prepared}
 
     def _keep(self, ref: Ref, data: bytes) -> Ref:
         if ref not in self._put:

@@ -7,13 +7,14 @@ import dataclasses
 import weakref
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
+from seawall.core.big_values import is_big
 from seawall.core.canonical import measure_bytes
 from seawall.core.errors import Broken, describe_error, is_error, name_error, read_error_text
 from seawall.models.protocol import Model, ModelFailed, ModelReply, ModelRequest, Price, TextDelta
 from seawall.models.usage import check_usage
-from seawall.run.bodies import Bodies
+from seawall.run.bodies import Bodies, PreparedBody
 from seawall.run.frame import Frame
 from seawall.run.state import RunState
 from seawall.run.step import Ownership, Result, Step
@@ -26,6 +27,11 @@ from seawall.team.reply import read_reply
 from seawall.team.team import Team
 from seawall.team.tool import INLINE_BYTES, PREVIEW_CHARS, NotDone, Tool, ToolContext
 
+BIG_THREADS = 1
+"""Threads for big values. What they do holds the interpreter's lock most of the time, so a second would not help."""
+
+T = TypeVar("T")
+
 
 class Resources:
     """What the runs of one team share in a process: models and prices by agent, and the threads of its tools."""
@@ -37,8 +43,18 @@ class Resources:
         self.models = dict(models)
         self.prices = {name: price(member.agent) for name, member in team.members.items()}
         self._pools: dict[int, ThreadPool] = {}
-        """By the identity of the tool."""
+        """By the identity of the tool; 0 is the pool for big values."""
+        self._big: ThreadPool | None = None
         weakref.finalize(self, _close_all, self._pools).atexit = False  # daemon threads need no end
+
+    async def call_apart(self, work: Callable[[], T]) -> T:
+        """Does the work on a big value in a thread, and returns or raises what it does."""
+        if self._big is None:
+            self._big = self._pools[0] = ThreadPool("seawall-big", BIG_THREADS)
+        value, error = await self._big.call(lambda: work, QueuedCall())
+        if error is not None:
+            raise error
+        return value
 
     def get_pool(self, tool: Tool) -> ThreadPool:
         """Returns the thread pool of a sync tool."""
@@ -118,10 +134,26 @@ class TeamExecutor:
                 reply = await model.respond(request)
             usage, usd = check_usage(getattr(reply, "usage", None), self._resources.prices.get(agent.name))
             reply = ModelReply(message=reply.message, usage=usage, finish=reply.finish)
-            return read_reply(reply, member, frame, usd, self._bodies)
+            read = partial(read_reply, reply, member, frame, usd, self._bodies)
+            if is_big([reply.message.content, [call.arguments for call in reply.message.calls]]):
+                return await self._read_big_reply(read)
+            return read()
 
         result, error = await await_apart(_ask)
         return result if error is None else _make_model_failure(error, model)
+
+    async def _read_big_reply(self, read: Callable[[], Result]) -> Result:
+        """Reads a reply in the thread for big values, and prepares its texts there."""
+        bodies = self._bodies
+
+        def work() -> tuple[Result, list[PreparedBody]]:
+            result = read()
+            texts = [result.output, result.answer or "", *(text for _, _, text in result.calls)]
+            return result, [bodies.prepare(text) for text in dict.fromkeys(texts)]
+
+        result, prepared = await self._resources.call_apart(work)
+        bodies.expect(prepared)
+        return result
 
     async def _stream_model(self, model: Model, request: ModelRequest, number: int) -> ModelReply:
         """Returns a model's reply, and passes its text on as it comes, without secrets."""
@@ -167,13 +199,25 @@ class TeamExecutor:
             raise error.why
         if error is None:
             try:
-                return _make_result(tool.encode_result(value), self._bodies)
+                return await self._record(tool, value)
             except KeyboardInterrupt:
                 raise
             except BaseException as raised:  # noqa: BLE001 -- a serializer of the user's own may raise anything
                 # Not even `NotDone` says here that nothing was done.
                 error = TypeError(describe_error(raised)) if is_error(raised, NotDone) else raised
         return _make_tool_failure(error, tool)
+
+    async def _record(self, tool: Tool, value: object) -> Result:
+        """Returns a tool's result. A big one is encoded, redacted and hashed in a thread; the others would only wait."""
+        bodies = self._bodies
+
+        def work() -> tuple[Result, PreparedBody | None]:
+            return _make_result(tool.encode_result(value), bodies)
+
+        result, body = await self._resources.call_apart(work) if is_big(value) else work()
+        if body is not None:
+            bodies.add(body)
+        return result
 
     def withdraw(self, step: Step) -> Result | None:
         """Gives up a call that still waits for a thread of its tool; returns None if it has begun."""
@@ -290,14 +334,14 @@ def _ignore_text(number: int, text: str) -> None:
     pass
 
 
-def _make_result(encoded: str | bytes, bodies: Bodies) -> Result:
-    """Returns a tool's result. Bytes, and texts too long for a context, are stored and referred to."""
+def _make_result(encoded: str | bytes, bodies: Bodies) -> tuple[Result, PreparedBody | None]:
+    """Returns a tool's result, and the body to keep: bytes, and texts too long for a context, are referred to."""
     if isinstance(encoded, str) and measure_bytes(encoded) <= INLINE_BYTES:
-        return Result(status="ok", output=encoded)
-    if isinstance(encoded, str):
-        encoded = bodies.redact(encoded)  # before it is cut: half a secret would not be recognised
-        whole = f"{len(encoded):,} characters; whole: {bodies.put(encoded)}"
-        output = f"{encoded[:PREVIEW_CHARS]}\n[the first {PREVIEW_CHARS:,} of {whole}]"
-    else:
-        output = f"[{len(encoded):,} bytes, kept as {bodies.put(encoded)}]"
-    return Result(status="ok", output=output)
+        return Result(status="ok", output=encoded), None
+    body = bodies.prepare(encoded)
+    if body.text is None:
+        output = f"[{len(encoded):,} bytes, kept as {body.ref}]"
+    else:  # cut only now: half a secret would not be recognised
+        whole = f"{len(body.text):,} characters; whole: {body.ref}"
+        output = f"{body.text[:PREVIEW_CHARS]}\n[the first {PREVIEW_CHARS:,} of {whole}]"
+    return Result(status="ok", output=output), body

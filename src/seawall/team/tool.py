@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create
 from pydantic_core import PydanticSerializationError, to_json
 from typing_extensions import ParamSpec, TypeVar
 
+from seawall.core.big_values import encode_in_pieces
 from seawall.core.canonical import digest_of, measure_bytes, to_canonical_bytes
 from seawall.core.errors import Misused, SeawallError
 from seawall.models.protocol import ToolSpec
@@ -259,16 +260,20 @@ def encode(value: object, what: str) -> str | bytes:
         return value if type(value) is bytes else b"".join((value,))
     try:
         if value is None or type(value) in _PLAIN:
-            text = encode_canonical(value)
-            # JSON has no NaN, and the encoder above writes null, which would mean that nothing is known.
-            named = to_json(value, inf_nan_mode="strings").decode() if "null" in text else ""
-            return named if '"NaN"' in named or 'Infinity"' in named else text
+            return encode_in_pieces(value, _encode_plain)
     except (TypeError, ValueError, RecursionError, msgspec.MsgspecError):
         pass  # it holds a value that only pydantic can encode
     try:
         return to_json(value, bytes_mode="base64", inf_nan_mode="strings").decode()
     except (PydanticSerializationError, ValueError, RecursionError) as error:
         raise TypeError(f"{what} returned a {type(value).__name__} that is not JSON: {error}") from None
+
+
+def _encode_plain(value: object) -> str:
+    text = encode_canonical(value)
+    # JSON has no NaN, and the encoder above writes null, which would mean that nothing is known.
+    named = to_json(value, inf_nan_mode="strings").decode() if "null" in text else ""
+    return named if '"NaN"' in named or 'Infinity"' in named else text
 
 
 def encode_canonical(value: object) -> str:
