@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from guards.verdicts import Says
-from seawall import Agent, Broken, Hold, Run, Seawall, Team, Waiting
-from seawall.journal.protocol import Command, InboxItem, Lease
+from seawall import Agent, Broken, Hold, Limits, Run, Seawall, Team, Waiting, tool
+from seawall.core.clock import SystemClock
+from seawall.journal.protocol import Command, InboxItem, Lease, RunRow
 from seawall.journal.sqlite import SqliteJournal
+from seawall.journal.sqlite.database import Database
+from seawall.models.protocol import Assistant, ModelReply, ToolCall, Usage
 from seawall.testing import ManualClock, ScriptedModel, call, hang
 from team.play import World
 
@@ -140,3 +145,158 @@ def test_a_run_that_goes_on_failing_is_logged_once_and_tried_once_a_second(
         asyncio.run(main())
 
     assert len([each for each in caplog.records if "could not be handed" in each.message]) == 1
+
+
+class CountedReads:
+    """Counts the statements that read a journal, and their rows."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        for name in ("fetch_all", "fetch_first"):
+            monkeypatch.setattr(Database, name, self._counted(getattr(Database, name)))
+
+    def _counted(self, fetch: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*args: Any) -> Any:
+            rows = fetch(*args)
+            self.count += 1 + (len(cast("list[object]", rows)) if isinstance(rows, list) else 0)
+            return rows
+
+        return counted
+
+
+def test_each_of_many_decisions_at_once_costs_as_few_reads_as_each_of_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = CountedReads(monkeypatch)
+
+    async def decide_at_once(count: int) -> float:
+        # a file, whose readings overlap
+        journal = SqliteJournal.open(str(tmp_path / f"{count}.db"), clock=SystemClock())
+        async with Seawall(journal, guards=[Says(Hold("ask"))]) as sea:
+            world = World()
+            runs = await asyncio.gather(*(sea.start(payer(world), "go") for _ in range(count)))
+            waiting = [each for each in [await run.rest() for run in runs] if isinstance(each, Waiting)]
+            reads.count = 0
+            await asyncio.gather(*(sea.decide(each.run, each.step, approve=True, by="u") for each in waiting))
+            used = reads.count
+            for run in runs:
+                assert (await run.outcome()).status == "completed"
+        return used / count
+
+    few, many = asyncio.run(decide_at_once(50)), asyncio.run(decide_at_once(400))
+    assert many < 2 * few
+
+
+def test_many_decisions_on_one_run_at_once_read_it_a_few_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = CountedReads(monkeypatch)
+
+    @tool
+    async def look(n: int) -> str:
+        return f"seen {n}"
+
+    async def decide_at_once(count: int) -> int:
+        journal = SqliteJournal.open(str(tmp_path / f"{count}.db"), clock=SystemClock())
+        asked = ModelReply(
+            message=Assistant(None, tuple(ToolCall(f"c{n}", "look", f'{{"n":{n}}}') for n in range(count))),
+            usage=Usage(1, 1),
+            finish="tool_calls",
+        )
+        agent = Agent("a", model=ScriptedModel([asked, "Done."]), tools=[look])
+        team = Team(agent, limits=Limits(tool_calls=100))
+        async with Seawall(journal, guards=[Says(Hold("ask"))]) as sea:
+            run = await sea.start(team, "go")
+            await run.rest()
+            held = (await sea.state(run.id)).approvals
+            assert len(held) == count
+            reads.count = 0
+            await asyncio.gather(*(sea.decide(run.id, each.step, approve=True, by="u") for each in held))
+            assert (await run.outcome()).status == "completed"
+        return reads.count
+
+    assert asyncio.run(decide_at_once(64)) < 8 * asyncio.run(decide_at_once(4))
+
+
+def test_a_decision_does_not_wait_for_a_reading_that_began_before_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> None:
+        clock, world = ManualClock(), World()
+        journal = SqliteJournal.open(":memory:", clock=clock)
+        async with Seawall(journal, clock=clock, guards=[Says(Hold("ask"))]) as sea:
+            run, step = await parked(sea, payer(world))
+            began, may_end, commands = asyncio.Event(), asyncio.Event(), journal.commands
+
+            async def slow(*, after: int) -> tuple[int, list[InboxItem]]:
+                monkeypatch.setattr(journal, "commands", commands)
+                old = await commands(after=after)
+                began.set()
+                await may_end.wait()
+                return old
+
+            monkeypatch.setattr(journal, "commands", slow)
+            older = asyncio.create_task(sea.supervisor.inbox.deliver())
+            await began.wait()
+            await sea.decide(run.id, step, approve=True, by="u")
+            assert (await run.outcome()).status == "completed"
+            may_end.set()
+            await older
+
+    asyncio.run(main())
+
+
+def test_a_decision_does_not_wait_for_the_delivery_to_another_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        clock, world = ManualClock(), World()
+        journal = SqliteJournal.open(":memory:", clock=clock)
+        async with Seawall(journal, clock=clock, guards=[Says(Hold("ask"))]) as sea:
+            first, step = await parked(sea, payer(world))
+            second, _ = await parked(sea, payer(world))
+            may_end, row = asyncio.Event(), journal.row
+
+            async def slow(run: str) -> RunRow:
+                if run == first.id:
+                    await may_end.wait()
+                return await row(run)
+
+            monkeypatch.setattr(journal, "row", slow)
+            held = asyncio.create_task(sea.decide(first.id, step, approve=True, by="u"))
+            await sea.decide(second.id, step, approve=True, by="u")
+            assert (await second.outcome()).status == "completed"
+            assert not held.done()
+            may_end.set()
+            await held
+
+    asyncio.run(main())
+
+
+def test_a_command_that_an_earlier_reading_found_is_delivered_when_its_sender_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> None:
+        clock = ManualClock()
+        journal = SqliteJournal.open(":memory:", clock=clock)
+        async with Seawall(journal, clock=clock) as sea:
+            run = await sea.start(Team(Agent("a", model=ScriptedModel([hang()]))), "go")
+            await clock.advance(1)
+            began, may_end, inbox = asyncio.Event(), asyncio.Event(), journal.inbox
+
+            async def slow(name: str, *, after: int = -1) -> Sequence[InboxItem]:
+                began.set()
+                await may_end.wait()
+                return await inbox(name, after=after)
+
+            monkeypatch.setattr(journal, "inbox", slow)
+            await journal.send(run.id, Command(kind="cancel"))
+            earlier = asyncio.create_task(sea.supervisor.inbox.deliver())
+            await began.wait()
+            sender = asyncio.create_task(sea.supervisor.inbox.deliver(run.id))
+            await clock.settle()
+            assert not sender.done()
+            may_end.set()
+            await sender
+            assert (await run.outcome()).status == "cancelled"
+            await earlier
+
+    asyncio.run(main())

@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
 from seawall.core.clock import Clock, Timer
-from seawall.core.errors import SeawallError
 from seawall.engine.driver import Driver
 from seawall.journal.protocol import Journal, Setting, SettingKind
+from seawall.runtime.shared_reading import SharedReading
 
 POLL_S = 0.05
 """How long a write of another process may wait before the inbox reads its commands."""
 RETRY_S = 1.0
 """Seconds until the inbox tries a run again that could not take its commands. A busy database recovers in much less,
 and the person who has decided does not notice it."""
+HANDED_AT_ONCE = 32
+"""Runs that get their commands at the same time. As many share a commit; more would hold up the journal's readers."""
 MAX_UNDELIVERED = 100_000
 """Runs whose commands are still to be delivered. No process has so many in flight or waiting. Beyond that the oldest
 is dropped; its commands stay in the journal until the run is resumed."""
@@ -65,8 +68,14 @@ class Inbox:
         self._change: asyncio.Future[None] | None = None
         self._cursor = 0
         self._round_due = False
-        self._round_again = False
-        self._round: asyncio.Task[None] | None = None
+        self._commands = SharedReading(self._read_commands)
+        self._settings = SharedReading(self._read_settings)
+        self._slots = asyncio.Semaphore(HANDED_AT_ONCE)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._deliveries: dict[str, asyncio.Task[None]] = {}
+        """By run: its newest delivery, until that has ended."""
+        self._waiting: set[str] = set()
+        """The runs whose newest delivery has not begun. It reads all commands of its run, so they share it."""
         self._undelivered: dict[str, str] = {}
         """By run: why the last delivery failed; "" before the first try."""
         self._retry_timer: Timer | None = None
@@ -80,19 +89,20 @@ class Inbox:
 
     async def open(self, journal: Journal) -> None:
         """Begins to deliver the commands that come from now on."""
-        self._journal = journal
+        self._journal, self._slots = journal, asyncio.Semaphore(HANDED_AT_ONCE)
         self._cursor, _ = await journal.commands(after=-1)
         self._stop_watching = journal.watch(self._on_write)
         await self.deliver()
 
-    def close(self) -> list[asyncio.Task[None]]:
+    def close(self) -> list[asyncio.Task[Any]]:
         """Stops delivering; returns the tasks that are still running."""
         self._journal = None
         if self._stop_watching is not None:
             self._stop_watching()
         if self._retry_timer is not None:
             self._retry_timer.cancel()
-        return [task for task in (self._round, self._retry) if task is not None]
+        retry = () if self._retry is None else (self._retry,)
+        return [*self._commands.tasks, *self._settings.tasks, *self._tasks, *retry]
 
     # ---- writes to the journal
 
@@ -116,51 +126,79 @@ class Inbox:
     def _start_round(self) -> None:
         self._round_due = False
         self._receiver.notice_write()
-        if self._round is not None and not self._round.done():
-            self._round_again = True  # for what was written after that round began to read
-        elif self._journal is not None:
-            self._round = asyncio.get_running_loop().create_task(self._deliver_quietly())
-
-    async def _deliver_quietly(self) -> None:
-        again = True
-        while again:
-            self._round_again = False
-            try:
-                await self.deliver()
-            except SeawallError as error:  # the next write brings the next round
-                _log.warning("commands and settings could not be read: %s", error)
-            again = self._round_again
+        if self._journal is not None:
+            for reading in (self._commands, self._settings):
+                reading.request().add_done_callback(_log_failure)
 
     # ---- delivering
 
-    async def deliver(self) -> None:
-        """Delivers what came since the last round. If a run can't take its commands now, the inbox tries it again."""
+    async def deliver(self, run: str | None = None) -> None:
+        """Delivers what came before this call: all of it, or the commands of one run.
+
+        Those that call this at the same time share their readings, and each waits for its own run only. If a run can't
+        take its commands now, the inbox tries it again.
+        """
+        found = await self._commands.get()
+        runs = (
+            found if run is None else [run]
+        )  # an earlier reading may have found its command, and be about to deliver it
+        deliveries = [self._deliveries[each] for each in runs if each in self._deliveries]
+        if deliveries:
+            await asyncio.wait(deliveries)
+        if run is None:
+            await self._settings.get()
+
+    async def refresh_settings(self) -> None:
+        """Reads and applies the live settings and whatever else the receiver reads, as they are now or later."""
+        await self._settings.get()
+
+    async def _read_commands(self) -> list[str]:
+        """Begins to deliver the new commands, and returns their runs."""
         journal = self._journal
         if journal is None:
-            return
+            return []
         cursor, items = await journal.commands(after=self._cursor)
         self._cursor = max(cursor, self._cursor)
         runs = list(dict.fromkeys(item.run for item in items))
-        for run in runs:  # all of them before the first delivery: the caller may be cancelled meanwhile
+        for run in runs:
             self._add_undelivered(run, "")
             self._receiver.notice(run)
-        try:
-            for run in runs:
-                await self.hand_over(run)
-        finally:
-            self._schedule_retry()
-        await self._read_settings(journal)
-        await self._receiver.refresh(journal)
+            self._request_delivery(run)
+        return runs
 
-    async def _read_settings(self, journal: Journal) -> None:
+    def _request_delivery(self, run: str) -> None:
+        """Lets the run get its commands, unless a delivery waits that will read them with those before."""
+        if run not in self._waiting:
+            self._waiting.add(run)
+            task = asyncio.get_running_loop().create_task(self._deliver_to(run))
+            self._deliveries[run] = task
+            self._tasks.add(task)
+            task.add_done_callback(partial(self._on_delivered, run))
+
+    async def _deliver_to(self, run: str) -> None:
+        async with self._slots:
+            self._waiting.discard(run)
+            await self.hand_over(run)
+
+    def _on_delivered(self, run: str, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if self._deliveries.get(run) is task:
+            del self._deliveries[run]
+            self._waiting.discard(run)
+        self._schedule_retry()
+
+    async def _read_settings(self) -> None:
         """Reads and applies the live settings, unless a reading that began later was applied already."""
+        journal = self._journal
+        if journal is None:
+            return
         self._readings_begun += 1
         number = self._readings_begun
         settings = await journal.settings()
-        if number < self._reading_applied:  # several threads read: this reading may be older
-            return
-        self._reading_applied = number
-        self._receiver.apply_settings(settings)
+        if number >= self._reading_applied:  # several threads read: this reading may be older
+            self._reading_applied = number
+            self._receiver.apply_settings(settings)
+        await self._receiver.refresh(journal)
 
     async def hand_over(self, run: str, driver: Driver | None = None) -> None:
         """Calls `Receiver.hand_over`. If that fails, the inbox tries it again."""
@@ -196,3 +234,10 @@ class Inbox:
     async def _retry_all(self) -> None:
         for run in list(self._undelivered):
             await self.hand_over(run)
+
+
+def _log_failure(reading: asyncio.Task[Any]) -> None:
+    if not reading.cancelled() and (error := reading.exception()) is not None:
+        _log.warning(
+            "commands and settings could not be read: %s", error
+        )  # the next write brings the next reading

@@ -282,7 +282,7 @@ class Seawall:
         Raises `Misused` if the run does not wait for a decision on that step, or if `by` is empty.
         """
         check_by(f"run {run_id}, step {step}", by)
-        state = await self.state(run_id)
+        state = await self.supervisor.read_state(run_id)
         waiting = [approval.step for approval in state.approvals]
         if step not in waiting:
             steps = ", ".join(map(str, waiting)) or "none"
@@ -437,7 +437,7 @@ class Seawall:
     async def unpause(self, what: str, *, by: str, why: str = "") -> None:
         """Lifts the pause of `what`. Raises `Misused`, which names what is paused, if there is no such pause."""
         check_target(what)
-        await self.supervisor.inbox.deliver()
+        await self.supervisor.inbox.refresh_settings()
         if self._pauses.get(what) is None:
             paused = ", ".join(pause.what for pause in self._pauses.list_pauses()) or "nothing"
             raise Misused(f"{what!r} is not paused (paused: {paused})")
@@ -445,7 +445,7 @@ class Seawall:
 
     async def pauses(self) -> list[Pause]:
         """Returns the pauses in force, oldest first."""
-        await self.supervisor.inbox.deliver()
+        await self.supervisor.inbox.refresh_settings()
         return self._pauses.list_pauses()
 
     async def _set(
@@ -459,7 +459,7 @@ class Seawall:
         by, why = redact(by), redact(why)
         setting = Setting(kind=kind, name=name, value=value, by=by, why=why, at=now, until=until)
         await self.journal.set(setting)
-        await self.supervisor.inbox.deliver()
+        await self.supervisor.inbox.refresh_settings()
 
 
 def _check_request(request: str) -> None:

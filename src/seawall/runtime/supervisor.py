@@ -9,6 +9,7 @@ import os
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from msgspec.structs import replace
 
@@ -22,6 +23,7 @@ from seawall.engine.in_doubt import close_in_doubt
 from seawall.guards.budget.guard import BudgetGuard
 from seawall.guards.pauses import Pauses
 from seawall.guards.shared import SharedGuard
+from seawall.history.recorded import read_state
 from seawall.journal.protocol import Command, Journal, Lease, RunRow
 from seawall.run.bodies import Bodies
 from seawall.run.fold import fold
@@ -34,6 +36,7 @@ from seawall.runtime.modes import GuardModes
 from seawall.runtime.recovery import make_placeholder_team
 from seawall.runtime.registry import Registry
 from seawall.runtime.sessions import NO_HISTORY, SessionHistory, Sessions
+from seawall.runtime.shared_reading import SharedReading
 from seawall.runtime.streaming import StreamedText
 from seawall.team.prepare import honours_key
 from seawall.team.team import Team
@@ -76,6 +79,8 @@ class Supervisor:
         self._pid = os.getpid()
         self.tasks: set[asyncio.Task[Any]] = set()
         """Tasks that `close` waits for."""
+        self._states: WeakValueDictionary[str, SharedReading[RunState]] = WeakValueDictionary()
+        """By run: its state in the journal, for those that decide on the run at the same time."""
         self._missed: set[str] = set()
         """New runs that got a command before this process knew that they are recorded."""
 
@@ -268,6 +273,7 @@ class Supervisor:
         """Returns the lease of a run once there is a slot for it; None if it has ended."""
         row, lease = await self.journal.row(run), None
         if row.state == "ended":
+            self.admission.leave(run)
             return None
         if row.state == "running":  # raises at once if its owner is alive
             lease = await self.journal.take(run, force=force)
@@ -383,6 +389,7 @@ class Supervisor:
         ):  # it waits for its turn; meanwhile the other runs get their commands
             self.start_task(self._take_up_in_turn(run, team))
             return
+        self.admission.reenter(run, row.tenant)  # at once: others are woken at the same time
         with contextlib.suppress(Refused):  # another process was quicker
             await self.take_up(run, team)
 
@@ -430,12 +437,19 @@ class Supervisor:
             if driver is not None:
                 await asyncio.shield(driver.finished)
 
+    async def read_state(self, run: str) -> RunState:
+        """Returns a run's state as it is recorded. Those that ask at the same time share a reading of its events."""
+        reading = self._states.get(run)
+        if reading is None:
+            reading = self._states[run] = SharedReading(partial(read_state, self.journal, run))
+        return await reading.get()
+
     async def send(self, run: str, command: Command, bodies: Mapping[Ref, bytes] | None = None) -> None:
         """Puts a command into a run's inbox, and delivers it if this process has the run."""
         redact = self.make_bodies().redact
         command = replace(command, by=redact(command.by), reason=redact(command.reason))
         await self.journal.send(run, command, bodies)
-        await self.inbox.deliver()
+        await self.inbox.deliver(run)
 
     # ---- what the inbox delivers: `runtime.inbox.Receiver`
 
