@@ -31,20 +31,21 @@ class OpenFiles:
         """Notes the files as they are now; call it once the write-ahead log is there. Raises `JournalFailed`."""
         self.real_path = real = os.path.realpath(path)
         """Where the database is: a link that leads to it, or the working directory, may change."""
-        self._path, self._log, self._mark = Path(real), Path(f"{real}-wal"), Path(f"{real}.mark")
-        self._mark_seen = self._mark.exists()
-        database, log = _identify(self._path), _identify(self._log)
+        self._log, self._mark = (
+            f"{real}-wal",
+            f"{real}.mark",
+        )  # texts: this is asked before and after each commit
+        self._mark_seen = _identify(self._mark) is not None
+        database, log = _identify(real), _identify(self._log)
         if database is None or log is None:
-            raise JournalFailed(
-                f"journal {path}: {self._path if database is None else self._log} is not there"
-            )
-        self._known: dict[Path, Identity] = {self._path: database, self._log: log}
-        index_path = Path(f"{real}-shm")
+            raise JournalFailed(f"journal {path}: {real if database is None else self._log} is not there")
+        self._known: dict[str, Identity] = {real: database, self._log: log}
+        index_path = f"{real}-shm"
         if (index := _identify(index_path)) is not None:
             self._known[index_path] = index
 
     def __repr__(self) -> str:
-        return f"<OpenFiles {self._path}>"
+        return f"<OpenFiles {self.real_path}>"
 
     def find_change(self) -> str | None:
         """Returns what has happened to the files; None if they are those that were opened."""
@@ -54,7 +55,7 @@ class OpenFiles:
                 continue
             what = "is gone" if now is None else "is another file now"
             return f"{path} {what}" + (f": {_LOCKS_ADVICE}" if path == self._log else "")
-        if not self._mark.exists():
+        if _identify(self._mark) is None:
             return f"{self._mark} is gone" if self._mark_seen else None
         self._mark_seen = True
         return None
@@ -66,9 +67,9 @@ class OpenFiles:
             raise JournalFailed(change)
 
 
-def _identify(path: Path) -> Identity | None:
+def _identify(path: str) -> Identity | None:
     try:
-        found = path.stat()
+        found = os.stat(path)  # noqa: PTH116 -- a `Path` takes twice the time, and this is asked with each commit
     except OSError:
         return None
     return found.st_dev, found.st_ino
