@@ -19,7 +19,7 @@ from seawall.core.clock import Clock, Timer
 from seawall.core.errors import Broken, Fenced, SeawallBug, is_error, wrap_unexpected
 from seawall.core.events import Event, GuardSet, Mode, StepDone, StepIntended, StepStatus
 from seawall.engine.gate import Gate
-from seawall.engine.in_doubt import build_late_events, record_late
+from seawall.engine.in_doubt import build_late_events, has_succeeded, record_late
 from seawall.engine.ownership import LeaseCheck
 from seawall.engine.parking import build_pauses
 from seawall.engine.timers import StepTimers, TeamTimer
@@ -72,11 +72,8 @@ class Driver:
         self.bodies = bodies
         self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the run has ended or waits, and that is durable; fails with what broke the journal."""
-        self._logic = logic
-        self._gate = gate
-        self._journal = journal
-        self._clock = clock
-        self._planner = planner
+        self._logic, self._gate, self._planner = logic, gate, planner
+        self._journal, self._clock = journal, clock
         self._on_rest, self._on_record = on_rest, on_record
         self._spend = SpendDelta()
         self._deadline = Deadline(clock, state.left_s)
@@ -584,7 +581,7 @@ class Driver:
             if durable is not None:
                 await durable
         except asyncio.CancelledError:  # which comes once the write is done: see `Journal.append`
-            if isinstance(durable, asyncio.Future) and _succeeded(durable):
+            if isinstance(durable, asyncio.Future) and has_succeeded(durable):
                 self._report_durable()
             raise
         except Exception as error:  # noqa: BLE001 -- whatever the journal raises ends the run here
@@ -596,11 +593,7 @@ class Driver:
     def _report_durable(self) -> None:
         """Reports what is durable now, and whether with it the run has ended or is parked."""
         self._on_record()
-        if self._final is not None and _succeeded(self._final) and not self.finished.done():
+        if self._final is not None and has_succeeded(self._final) and not self.finished.done():
             self._stop_watching_time()
             self.finished.set_result(None)
             self._on_rest(self)
-
-
-def _succeeded(future: asyncio.Future[None]) -> bool:
-    return future.done() and not future.cancelled() and future.exception() is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 
@@ -60,3 +61,8 @@ async def record_late(
         receipt = Command(kind="late", step=step, output=receipts[0])
         with contextlib.suppress(Misused):  # the run has ended meanwhile
             await journal.send(lease.run, receipt, unsaved)
+
+
+def has_succeeded(write: asyncio.Future[None]) -> bool:
+    """Returns whether what was sent to the journal is durable."""
+    return write.done() and not write.cancelled() and write.exception() is None
