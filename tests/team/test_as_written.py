@@ -226,10 +226,10 @@ def test_a_fork_before_a_call_with_a_secret_simulates_or_holds_it(tmp_path: Path
 
 def test_originals_are_bounded_and_go_with_their_run() -> None:
     originals = Originals(b"key")
-    first = originals.keep("r1", "a secret")
+    first = originals.keep("r1", "a secret", originals.seal("a secret"))
     assert originals.find("r1", first) == "a secret"
     assert originals.find("r2", first) is None
-    second = originals.keep("r2", "b" * MAX_CHARS)
+    second = originals.keep("r2", "b" * MAX_CHARS, originals.seal("b" * MAX_CHARS))
     assert originals.find("r1", first) is None
     assert originals.find("r2", second) is not None
     originals.forget("r2")

@@ -1,114 +1,280 @@
-"""Which values are big, and how their JSON is written piece by piece.
+"""Which values are big, and how their JSON is read and written piece by piece.
 
 A big value is handled in a thread. That helps the event loop only between two steps of the interpreter, so no single
-step may be long: a long list is encoded in slices.
+step may be long: a long list is encoded in slices, and decoded item by item.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import cast
+import json
+import json.decoder
+import re
+import threading
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any, NoReturn, TypeVar, cast
+
+import msgspec
+
+T = TypeVar("T")
 
 BIG_CHARS = 256 * 1024
 """Characters of JSON from which on a value is big: less takes a few milliseconds at most."""
-SAMPLED = 3
-"""Items of a long list that are looked at; the others are taken to be like them."""
-SHORT_LIST, SHORT_DICT = 4, 32
-"""A list or dictionary that is no longer than this is looked at as a whole: the fields of a record are not alike."""
-MAX_DEPTH = 8
-"""How deep a value is looked into. Tools rarely return what is deeper."""
+KEPT_CHARS = 64 * 1024 * 1024
+"""Characters of texts of which one run keeps what was computed; the oldest are dropped first."""
+LEAST_KEPT_CHARS = 16 * 1024
+"""What follows from a shorter text is computed anew: many short ones take no longer than the rest of their steps."""
 
-_TEXTS = (str, bytes, bytearray)
-_PLAIN = (int, float, type(None), type)
+_SLICE = 256
+"""Items of a list or dictionary that are encoded at once, if they are not big."""
+_PEEK_CHARS = 1024
+"""What ends within so many characters is decoded at once."""
+_MAX_DEPTH = 64
+"""How deep a value is written in pieces; one that holds itself has no end."""
+_ITEM_CHARS = 8
+"""What an item adds at least: so a value with more items than `BIG_CHARS` holds of them is big, and not looked into."""
+
+_PLAIN = frozenset({int, float, bool, type(None)})
+_SPACE = re.compile(r"[ \t\n\r]*")
+_HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+# ---- which values are big
 
 
 def is_big(value: object) -> bool:
     """Returns whether it may take more than some milliseconds to encode, redact and hash a value.
 
-    It is an estimate from samples, so that small values pay next to nothing for it.
+    It looks at no more of the value than makes it big.
     """
-    return _estimate_chars(value, MAX_DEPTH) > BIG_CHARS
+    if isinstance(value, str | bytes | bytearray):
+        return len(value) > BIG_CHARS
+    left = BIG_CHARS
+    found: list[object] = [value]
+    while found:
+        each = found.pop()
+        left -= _ITEM_CHARS
+        kind = type(each)
+        if kind is str:
+            left -= len(cast("str", each))
+        elif kind not in _PLAIN:
+            if isinstance(each, str | bytes | bytearray):
+                left -= len(each)
+            else:
+                parts = _list_parts(each)
+                if len(parts) * _ITEM_CHARS > left:
+                    return True
+                found += parts
+        if left < 0:
+            return True
+    return False
 
 
-def _estimate_chars(value: object, depth: int) -> int:
-    if isinstance(value, _TEXTS):
-        return len(value)
-    if depth == 0 or isinstance(value, _PLAIN):
-        return 8
-    parts: Sequence[object]
-    short = SHORT_LIST
+def _list_parts(value: object) -> list[object]:
     if isinstance(value, dict):
-        parts, short = list(cast("dict[object, object]", value).values()), SHORT_DICT
-    elif isinstance(value, list | tuple):
-        parts = cast("Sequence[object]", value)
-    elif isinstance(value, set | frozenset):
-        parts = list(cast("set[object]", value))
-    else:
-        fields: object = getattr(value, "__dict__", None)
-        return _estimate_chars(cast("object", fields), depth - 1) if type(fields) is dict else 8
-    count = len(parts)
-    looked_at = parts if count <= short else (parts[0], parts[count // 2], parts[-1])
-    chars = 8 * len(looked_at)
-    for part in looked_at:
-        chars += _estimate_chars(part, depth - 1)
-    return chars if count <= short else chars * count // SAMPLED
+        fields = cast("dict[object, object]", value)
+        return [*fields, *fields.values()]
+    if isinstance(value, list | tuple | set | frozenset):
+        return list(cast("Iterable[object]", value))
+    if isinstance(value, type):
+        return []
+    attributes: object = getattr(value, "__dict__", None)
+    if type(attributes) is dict:
+        return list(cast("dict[str, object]", attributes).values())
+    slots: object = getattr(type(value), "__slots__", ())
+    return (
+        [getattr(value, name, None) for name in cast("Iterable[str]", slots)] if type(slots) is tuple else []
+    )
 
 
-def encode_in_pieces(value: object, encode: Callable[[object], str]) -> str:
+# ---- JSON in pieces
+
+
+Encode = Callable[[object], str]
+
+
+def encode_in_pieces(value: object, encode: Encode, *, sort: bool = True) -> str:
     """Returns the JSON of a value, of which `encode` never writes more than a small part at once.
 
-    It is what `encode` alone would write, as long as that sorts keys.
+    It is what `encode` alone would write; `sort` says whether that sorts keys.
     """
     if not is_big(value):
         return encode(value)
     written: list[str] = []
-    _write(value, encode, written)
+    _write(value, encode, sort, written, _MAX_DEPTH)
     return "".join(written)
 
 
-def _write(value: object, encode: Callable[[object], str], written: list[str]) -> None:
-    kind = type(value)
-    if kind is list and is_big(value):
+def _write(value: object, encode: Encode, sort: bool, written: list[str], depth: int) -> None:
+    if type(value) is list and value and depth:
+        items = cast("list[object]", value)
         written.append("[")
-        _write_items(cast("list[object]", value), encode, written)
-        written.append("]")
+        for at in range(0, len(items), _SLICE):
+            _write_items(items[at : at + _SLICE], encode, sort, written, depth - 1)
+        written[-1] = "]"  # in place of the last comma
         return
-    if kind is dict and is_big(value):
-        fields = list(cast("dict[object, object]", value).items())
-        if all(type(name) is str for name, _ in fields):
+    if type(value) is dict and value and depth:
+        fields = cast("dict[object, object]", value)
+        if all(type(name) is str for name in fields):
+            names = (
+                sorted(cast("dict[str, object]", fields)) if sort else list(cast("dict[str, object]", fields))
+            )
             written.append("{")
-            _write_fields(sorted(cast("list[tuple[str, object]]", fields), key=_get_key), encode, written)
-            written.append("}")
+            for at in range(0, len(names), _SLICE):
+                part = {name: fields[name] for name in names[at : at + _SLICE]}
+                _write_fields(part, encode, sort, written, depth - 1)
+            written[-1] = "}"
             return
     written.append(encode(value))
 
 
-def _get_key(field: tuple[str, object]) -> str:
-    return field[0]
-
-
-def _write_items(items: list[object], encode: Callable[[object], str], written: list[str]) -> None:
-    if len(items) == 1:
-        _write(items[0], encode, written)
-    elif not is_big(items):
-        written.append(encode(items)[1:-1])
-    else:
-        middle = len(items) // 2
-        _write_items(items[:middle], encode, written)
+def _write_items(items: list[object], encode: Encode, sort: bool, written: list[str], depth: int) -> None:
+    if not is_big(items):
+        written += (encode(items)[1:-1], ",")
+        return
+    for item in items:
+        if is_big(item):
+            _write(item, encode, sort, written, depth)
+        else:
+            written.append(encode(item))
         written.append(",")
-        _write_items(items[middle:], encode, written)
 
 
 def _write_fields(
-    fields: list[tuple[str, object]], encode: Callable[[object], str], written: list[str]
+    fields: dict[str, object], encode: Encode, sort: bool, written: list[str], depth: int
 ) -> None:
-    if len(fields) == 1:
-        written.append(f"{encode(fields[0][0])}:")
-        _write(fields[0][1], encode, written)
-    elif not is_big(fields):
-        written.append(encode(dict(fields))[1:-1])
-    else:
-        middle = len(fields) // 2
-        _write_fields(fields[:middle], encode, written)
+    if not is_big(fields):
+        written += (encode(fields)[1:-1], ",")
+        return
+    for name, value in fields.items():
+        written += (encode(name), ":")
+        if is_big(value):
+            _write(value, encode, sort, written, depth)
+        else:
+            written.append(encode(value))
         written.append(",")
-        _write_fields(fields[middle:], encode, written)
+
+
+def _refuse(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not JSON")
+
+
+def _read_float(text: str) -> float:
+    number = float(text)
+    return number if abs(number) < float("inf") else _refuse(text)
+
+
+def _read_int(text: str) -> int:
+    return int(text) if len(text) < 19 else _refuse(text)  # what is longer, decoders understand differently
+
+
+_decoder = cast("Any", json.JSONDecoder(parse_float=_read_float, parse_int=_read_int, parse_constant=_refuse))
+_scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once
+_scan_string = cast("Callable[[str, int, bool], tuple[str, int]]", cast("Any", json.decoder).scanstring)
+
+
+def decode_in_pieces(text: str) -> Any:
+    """Returns what `msgspec.json.decode` returns, and raises what it raises; of a long text it reads a part at once."""
+    data = text.encode()
+    if len(text) <= BIG_CHARS or _HALF_CHARACTER.search(text):
+        return msgspec.json.decode(data)
+    try:
+        value, end = _read(text, _skip_space(text, 0))
+        if _skip_space(text, end) == len(text):
+            return value
+    except (ValueError, IndexError, StopIteration, RecursionError):
+        pass
+    return msgspec.json.decode(data)  # it knows what is wrong, and reads a few texts that are not read above
+
+
+def _skip_space(text: str, at: int) -> int:
+    found = _SPACE.match(text, at)
+    return at if found is None else found.end()
+
+
+def _read(text: str, at: int) -> tuple[Any, int]:
+    """Returns the value that begins at `at`, and where it ends."""
+    peeked = text[at : at + _PEEK_CHARS]
+    try:
+        value, end = _scan(peeked, 0)
+        if end < len(peeked) or at + end == len(text):  # else a number may go on
+            return value, at + end
+    except (ValueError, StopIteration):
+        pass  # it goes on behind what was looked at, or is wrong
+    match text[at]:
+        case '"':
+            return _scan_string(text, at + 1, True)
+        case "[":
+            return _read_list(text, at + 1)
+        case "{":
+            return _read_dict(text, at + 1)
+        case other:
+            return _refuse(other)
+
+
+def _read_list(text: str, at: int) -> tuple[list[Any], int]:
+    items: list[Any] = []
+    while True:
+        value, at = _read(text, _skip_space(text, at))
+        items.append(value)
+        at = _skip_space(text, at)
+        if text[at] == "]":
+            return items, at + 1
+        if text[at] != ",":
+            _refuse(text[at])
+        at += 1
+
+
+def _read_dict(text: str, at: int) -> tuple[dict[str, Any], int]:
+    fields: dict[str, Any] = {}
+    while True:
+        at = _skip_space(text, at)
+        if text[at] != '"':
+            _refuse(text[at])
+        name, at = _scan_string(text, at + 1, True)
+        at = _skip_space(text, at)
+        if text[at] != ":":
+            _refuse(text[at])
+        fields[name], at = _read(text, _skip_space(text, at + 1))
+        at = _skip_space(text, at)
+        if text[at] == "}":
+            return fields, at + 1
+        if text[at] != ",":
+            _refuse(text[at])
+        at += 1
+
+
+# ---- what was computed of them
+
+
+class TextCache:
+    """What was computed of long texts. A thread computes it first, and the event loop looks it up.
+
+    The functions are pure and their values are not changed, so it does not matter who computes one.
+    """
+
+    def __init__(self) -> None:
+        self._values: dict[tuple[Hashable, str], Any] = {}
+        self._chars = 0
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"<TextCache {len(self._values)} values, {self._chars:,} characters>"
+
+    def compute(self, function: Callable[[str], T], text: str, key: Hashable = None) -> T:
+        """Returns `function(text)`. `key` names the function, if it is not the same object each time."""
+        if len(text) < LEAST_KEPT_CHARS:
+            return function(text)
+        place = (key or function, text)
+        try:
+            return self._values[place]
+        except KeyError:
+            value = function(text)
+        with self._lock:
+            if place not in self._values:
+                self._chars += len(text)
+            self._values[place] = value
+            while self._chars > KEPT_CHARS and len(self._values) > 1:
+                oldest = next(iter(self._values))
+                del self._values[oldest]
+                self._chars -= len(oldest[1])
+        return value

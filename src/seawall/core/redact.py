@@ -14,6 +14,8 @@ from typing import AnyStr, cast
 
 import msgspec
 
+from seawall.core.big_values import decode_in_pieces, encode_in_pieces
+
 # OpenAI, Anthropic and kin. `task-…`, `desk-…` and `risk-…` end alike: behind a letter that is not the end of an
 # escape, a key is what has both cases, a digit and sixteen characters without a dash.
 _KEY = (
@@ -61,8 +63,9 @@ _REACH_CHARS = 1_024
 
 MARK = "[redacted]"
 
-_decode = msgspec.json.Decoder().decode
-_encode = msgspec.json.Encoder().encode
+
+def _encode(value: object) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 class Redactor:
@@ -98,11 +101,11 @@ class Redactor:
         if "\\" not in text and self.text(text) == text:
             return text
         try:
-            value = _decode(text)
+            value = decode_in_pieces(text)
         except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
             return self.text(text)
         redacted = self._walk(value)
-        return self.text(text if redacted == value else _encode(redacted).decode())
+        return self.text(text if redacted == value else encode_in_pieces(redacted, _encode, sort=False))
 
     def _walk(self, value: object) -> object:
         if isinstance(value, str):

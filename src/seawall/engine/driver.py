@@ -209,10 +209,6 @@ class Driver:
         if self._deferred:  # what they wait for may have come while the run was being recorded
             self.decide_again()
 
-    def learn(self, events: Sequence[Event]) -> None:
-        """Takes the results of recorded steps into the index of causes."""
-        self._gate.learn(events)
-
     def take_command(self, item: InboxItem) -> None:
         """Takes a command from the inbox; one that was taken already is ignored."""
         if self.is_recorded and item.number > self.state.inbox and self.state.ended is None:

@@ -11,7 +11,7 @@ lies between `admit` and `perform` and belongs to the driver.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -308,10 +308,6 @@ class Gate:
             prepaid=step.prepaid,
             depth=step.depth,
         )
-
-    def learn(self, events: Iterable[Event]) -> None:
-        """Takes the results of recorded steps into the index of causes."""
-        self._causes.relearn(events, self._bodies)
 
     # ---- 5 perform
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from seawall.core.canonical import Ref
 from seawall.core.errors import describe_error
 from seawall.core.events import Event, Judged, Mode, Stage
-from seawall.core.frozen import freeze
+from seawall.core.frozen import FrozenDict, freeze
 from seawall.guards.loops import Loops
 from seawall.guards.nested import TeamGuard, TeamLimits
 from seawall.run.bodies import Bodies
@@ -56,7 +56,7 @@ class Judge:
 
     def protect(self, step: Step) -> Step:
         """Returns the step with arguments that can't be changed, and that nothing else has, for guards to be shown."""
-        if step.arguments is None or self._all_built_in:
+        if step.arguments is None or self._all_built_in or isinstance(step.arguments, FrozenDict):
             return step
         return replace(step, arguments=freeze(step.arguments))
 

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
+from seawall.core.big_values import BIG_CHARS
 from seawall.core.errors import Misused, SeawallBug
 from seawall.core.events import Event, StoppedBy
+from seawall.core.threads import start_in_thread
 from seawall.journal.protocol import Journal, RunRow
-from seawall.run.fold import fold
+from seawall.run.fold import apply, fold
+from seawall.run.guard import Guard
 from seawall.run.outcome import Outcome, Waiting, build_outcome, list_waits
 from seawall.run.state import RunState
+
+SLICE_EVENTS = 256
+"""Events of a run that are folded before other tasks have their turn: some milliseconds."""
 
 
 async def read_events(journal: Journal, run: str) -> list[Event]:
@@ -22,15 +30,25 @@ async def read_events(journal: Journal, run: str) -> list[Event]:
     return events
 
 
+async def fold_in_slices(events: Sequence[Event], guards: Sequence[Guard] = ()) -> RunState:
+    """Returns what `fold` returns. Other tasks have their turn between two slices of a long run."""
+    state = fold(events[:SLICE_EVENTS], guards)
+    for at in range(SLICE_EVENTS, len(events), SLICE_EVENTS):
+        await asyncio.sleep(0)
+        for event in events[at : at + SLICE_EVENTS]:
+            state = apply(state, event, guards)
+    return state
+
+
 async def read_state(journal: Journal, run: str) -> RunState:
     """Returns the run's state as it is recorded. Raises `Misused` if its events were pruned."""
-    return fold(await read_events(journal, run))
+    return await fold_in_slices(await read_events(journal, run))
 
 
 async def read_waits(journal: Journal, run: str) -> list[Waiting]:
     """Returns what a run waits for, oldest first; nothing if it does not wait, or not any more."""
     events = await read_events(journal, run)
-    state = fold(events)
+    state = await fold_in_slices(events)
     refs = [step.input for step in state.approvals if step.input]
     bodies = await journal.bodies(state.started.tenant, refs)
     texts = {ref: data.decode("utf-8", "replace") for ref, data in bodies.items()}
@@ -45,7 +63,7 @@ async def read_outcome(journal: Journal, run: str, parse: Callable[[str], Any] |
     events = await journal.events(run)
     if not events:
         return restore_outcome(await journal.row(run))
-    state = fold(events)
+    state = await fold_in_slices(events)
     ref = state.ended.answer if state.ended is not None else None
     if ref is None:
         return build_outcome(state, None)
@@ -53,7 +71,14 @@ async def read_outcome(journal: Journal, run: str, parse: Callable[[str], Any] |
     if ref not in bodies:
         return build_outcome(state, "[erased]")
     answer = bodies[ref].decode()
-    return build_outcome(state, answer, parse(answer) if parse is not None else None)
+    return build_outcome(state, answer, None if parse is None else await parse_apart(parse, answer))
+
+
+async def parse_apart(parse: Callable[[str], Any], answer: str) -> Any:
+    """Returns what `parse` makes of an answer; a big one is parsed in a thread."""
+    if len(answer) <= BIG_CHARS:
+        return parse(answer)
+    return await start_in_thread(partial(parse, answer), "seawall-big")
 
 
 def restore_outcome(row: RunRow) -> Outcome:

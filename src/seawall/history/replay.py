@@ -8,7 +8,9 @@ the recorded steps and does not compare them: they would not be made.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Literal
 
 import msgspec
@@ -20,13 +22,16 @@ from seawall.engine.gate import DEADLINE, Gate
 from seawall.guards.limits import LIMITS
 from seawall.guards.shared import SHARED
 from seawall.run.bodies import Bodies
-from seawall.run.causes import Causes
+from seawall.run.causes import Causes, literals
 from seawall.run.fold import apply, begin
 from seawall.run.guard import Guard
 from seawall.run.ledger import find_shortfall
 from seawall.run.state import RunState
 from seawall.run.step import Action, Close, End, Logic, Propose, Result, restore_step
 from seawall.run.verdict import SEVERITY, kind_of
+
+SLICE_EVENTS = 16
+"""Events that are compared before other tasks have their turn: some milliseconds."""
 
 DifferenceKind = Literal["decision", "verdict", "version", "outcome"]
 
@@ -52,17 +57,23 @@ class Replay(msgspec.Struct, frozen=True):
     differences: tuple[Difference, ...]
 
 
-def replay(
+async def replay(
     events: Sequence[Event], logic: Logic, guards: Sequence[Guard], limits: Limits, bodies: Bodies
 ) -> Replay:
     """Decides again over `events`, with today's `logic`, `guards` and `limits`. Pure, except that it adds bodies.
+
+    Other tasks have their turn between two slices of a long run.
 
     `bodies` holds everything that the events refer to: an erased argument would look like an invalid one.
     """
     started = events[0]
     if not isinstance(started, RunStarted):
         raise SeawallBug(f"a run's first event is {type(started).__name__}, not RunStarted")
-    return _Replayer(events, started, logic, guards, limits, bodies).run()
+    replayer = _Replayer(events, started, logic, guards, limits, bodies)
+    for seq, _ in enumerate(replayer.run()):
+        if seq % SLICE_EVENTS == SLICE_EVENTS - 1:
+            await asyncio.sleep(0)
+    return replayer.get_result()
 
 
 class _Replayer:
@@ -83,10 +94,18 @@ class _Replayer:
         self._guards = tuple(guards)
         self._limits = limits
         self._bodies = bodies
-        self._gate = Gate(logic, guards, limits, bodies, Causes(), now=lambda: started.at)
+        self._gate = Gate(
+            logic,
+            guards,
+            limits,
+            bodies,
+            Causes(partial(bodies.cache.compute, literals)),
+            now=lambda: started.at,
+        )
         self._differences: list[Difference] = []
         self._versions: set[tuple[str, str]] = set()
         self._halted_today = False
+        self._steps = 0
         self._verdicts = _find_severest(events)
         self._shared = {
             (event.step, event.stage)
@@ -97,13 +116,16 @@ class _Replayer:
         self._was_overdue = any(_halts_overdue(event) for event in events)
         """Whether the deadline halted the recorded run. A timer comes a little late, so a result may come before it."""
 
-    def run(self) -> Replay:
+    def get_result(self) -> Replay:
+        return Replay(self._started.run, self._steps, tuple(self._differences))
+
+    def run(self) -> Iterator[None]:
+        """Compares the events one by one."""
         modes = {**{guard.name: guard.mode for guard in self._guards}, **self._started.guards}
         state = begin(msgspec.structs.replace(self._started, guards=modes), self._guards)
-        steps = 0
         for seq, event in enumerate(self._events[1:], start=1):
             if isinstance(event, StepIntended):
-                steps += 1
+                self._steps += 1
                 if self._halted_today:
                     last = self._differences[-1]
                     self._differences[-1] = msgspec.structs.replace(last, unmade=last.unmade + event.perform)
@@ -118,7 +140,7 @@ class _Replayer:
             elif isinstance(event, RunEnded):
                 self._check_end(seq, event, state)
             state = apply(state, event, self._guards)
-        return Replay(self._started.run, steps, tuple(self._differences))
+            yield
 
     def _add_difference(
         self, seq: int, step: int | None, what: DifferenceKind, recorded: str, today: str

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from seawall.core.big_values import TextCache
 from seawall.core.canonical import Ref, ref_of, replace_surrogates
 from seawall.core.redact import Redactor, StreamRedactor
 from seawall.run.originals import KEY_BYTES, Originals
@@ -43,7 +44,8 @@ class Bodies:
         self._refs: dict[str, Ref] = {}
         """By the text before its secrets were taken out: prompts come again with each step."""
         self._unsaved: dict[Ref, bytes] = {}
-        self._prepared: dict[str | bytes, PreparedBody] = {}
+        self.cache = TextCache()
+        """What was computed of this run's long texts, here and elsewhere."""
 
     def put(self, content: str | bytes) -> Ref:
         """Keeps `content`, redacted, and returns its address.
@@ -56,35 +58,33 @@ class Bodies:
         known = self._refs.get(content)
         if known is not None:
             return known
-        if self._prepared and (prepared := self._prepared.pop(content, None)):
-            return self.add(prepared)
-        return self._put_redacted(content, self.redact(content))
+        return self.add(self.prepare(content))
 
     def put_json(self, text: str) -> Ref:
         """Keeps JSON text as `redact_json` returns it, and returns its address."""
         shown = self.redact_json(text)
         known = self._refs.get(shown)
-        if known is not None:
-            return known
-        if self._prepared and (prepared := self._prepared.pop(shown, None)):
-            return self.add(prepared)
-        return self._put_redacted(shown, shown)
+        return known if known is not None else self.add(self.prepare_json(text))
 
-    def _put_redacted(self, original: str, text: str) -> Ref:
-        data = text.encode()
-        ref = self._refs[original] = ref_of(data)
-        self._texts[ref] = text
-        return self._keep(ref, data)
+    def prepare_json(self, text: str) -> PreparedBody:
+        """Returns what `put_json` keeps. It changes nothing here, so a thread may do it for a long text."""
+        return self.cache.compute(self._prepare_shown, self.redact_json(text), "prepare_json")
 
     def prepare(self, content: str | bytes) -> PreparedBody:
         """Returns what `add` keeps. It changes nothing here, so a thread may do it for a big content."""
         if isinstance(content, bytes):
             data = self._redactor.data(content)
             return PreparedBody(content, None, data, ref_of(data))
+        return self.cache.compute(self._prepare_text, content, "prepare")
+
+    def _prepare_text(self, content: str) -> PreparedBody:
         text = self.redact(content)
         data = text.encode()
-        hash(content)  # which Python keeps with the text, for the one who looks it up
         return PreparedBody(content, text, data, ref_of(data))
+
+    def _prepare_shown(self, text: str) -> PreparedBody:
+        data = text.encode()
+        return PreparedBody(text, text, data, ref_of(data))
 
     def add(self, body: PreparedBody) -> Ref:
         """Keeps a body that was prepared, and returns its address."""
@@ -92,10 +92,6 @@ class Bodies:
             self._refs[body.content] = body.ref
             self._texts[body.ref] = body.text
         return self._keep(body.ref, body.data)
-
-    def expect(self, prepared: Iterable[PreparedBody]) -> None:
-        """Makes the next `put` of each of these texts quick. What was expected before and did not come is dropped."""
-        self._prepared = {body.content: body for body in prepared}
 
     def _keep(self, ref: Ref, data: bytes) -> Ref:
         if ref not in self._put:
@@ -106,17 +102,33 @@ class Bodies:
 
     def redact(self, text: str) -> str:
         """Returns `text` without its secrets, as it is recorded."""
+        return self.cache.compute(self._redact, text, "redact")
+
+    def _redact(self, text: str) -> str:
         return replace_surrogates(self._redactor.text(text))
 
     def redact_json(self, text: str) -> str:
         """Returns JSON text without its secrets, which is JSON still. Any other text is redacted as text."""
+        return self.cache.compute(self._redact_json, text, "redact_json")
+
+    def _redact_json(self, text: str) -> str:
         return replace_surrogates(self._redactor.json(text))
 
     def put_arguments(self, run: str, text: str) -> tuple[Ref, str]:
         """Keeps the arguments of a call and returns their address and seal (see `Call.seal`)."""
         text = replace_surrogates(text)
         ref = self.put_json(text)
-        return ref, "" if self.text(ref) == text else self.originals.keep(run, text)
+        return ref, "" if self.text(ref) == text else self.originals.keep(run, text, self._seal(text))
+
+    def prepare_arguments(self, text: str) -> None:
+        """Computes what `put_arguments` needs. It changes nothing here, so a thread may do it for a long text."""
+        text = replace_surrogates(text)
+        body = self.prepare_json(text)
+        if body.text != text:
+            self._seal(text)
+
+    def _seal(self, text: str) -> str:
+        return self.cache.compute(self.originals.seal, text, "seal")
 
     def conceal(self, text: str, value: object) -> object:
         """Returns `value`, which is made from the result `text`, or a seal in its place if `text` holds a secret.

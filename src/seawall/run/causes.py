@@ -8,7 +8,7 @@ The index is made from bodies, so it is not state; the edges it finds are record
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from seawall.core.events import Cause, Event, StepDone, StepIntended
 from seawall.run.bodies import Bodies
@@ -50,24 +50,27 @@ def literals(text: str) -> set[str]:
 class Causes:
     """An index of the step that first showed each literal of a run."""
 
-    def __init__(self) -> None:
+    def __init__(self, find: Callable[[str], set[str]] = literals) -> None:
+        """`find` is `literals`, or one that knows the literals of a long text already."""
+        self._find = find
         self._first: dict[str, int] = {}
 
     def learn(self, step: int, text: str) -> None:
         """Adds the literals of the result of `step` (0: the request)."""
         if len(self._first) >= MAX_LITERALS_A_RUN:
             return
-        for literal in literals(text):
+        for literal in self._find(text):
             self._first.setdefault(literal, step)
 
-    def relearn(self, events: Iterable[Event], bodies: Bodies) -> None:
-        """Adds the literals of recorded results. What models replied is not a source."""
+    def relearn(self, events: Iterable[Event], bodies: Bodies) -> Iterator[None]:
+        """Adds the literals of recorded results, and yields after each. What models replied is not a source."""
         kinds: dict[int, str] = {}
         for event in events:
             if isinstance(event, StepIntended):
                 kinds[event.step] = event.kind
             elif isinstance(event, StepDone) and event.status == "ok" and kinds.get(event.step) != "model":
                 self.learn(event.step, bodies.text(event.output))
+                yield
 
     def of(self, text: str, *, exposed: tuple[int, ...] = (), by: int | None = None) -> tuple[Cause, ...]:
         """Returns the edges to an input: by value where its literals were seen, by exposure to `exposed`.
@@ -77,7 +80,7 @@ class Causes:
         if not text and by is None:
             return tuple([Cause(step, "exposure") for step in exposed])
         first = self._first
-        valued = {first[literal] for literal in literals(text) if literal in first}
+        valued = {first[literal] for literal in self._find(text) if literal in first}
         if by is not None:
             valued.add(by)
         edges = [Cause(step, "value") for step in sorted(valued)]

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import msgspec
 
-from seawall.core.canonical import digest_of, replace_surrogates, to_canonical_bytes
+from seawall.core.canonical import digest_of, ref_of, replace_surrogates, to_canonical_bytes
 from seawall.core.events import Gist
 from seawall.run.step import Result, Step
 
@@ -74,6 +74,9 @@ _WORD = re.compile(r"\w+")
 _LITERAL = re.compile(r"[\d@/_]")
 _SHORT_WORD = 32
 _NAME = re.compile(r"(?<=[a-z,;:] )[A-Z][\w'-]*")
+MAX_COMPARED_CHARS = 128 * 1024
+"""A longer text is compared as it is: to look for what means nothing in it would hold up the other runs. No tool's
+result is so long, because an agent is shown the beginning of a long one."""
 MAX_GIST_WORDS = 256
 """Words of a hand-off's task that are compared; tasks that agree in so many are one."""
 
@@ -119,6 +122,8 @@ def normalise(output: str | bytes, volatile: Sequence[str | re.Pattern[str]] = (
     if isinstance(output, bytes):
         return digest_of(output.hex())
     text = replace_surrogates(output).strip()
+    if len(text) > MAX_COMPARED_CHARS:
+        return ref_of(text.encode())
     fields, patterns = VOLATILE_FIELDS, list[re.Pattern[str]]()
     if volatile:
         fields = VOLATILE_FIELDS.union(each.lower() for each in volatile if isinstance(each, str))
@@ -172,8 +177,12 @@ def _walk(
 def make_gist(task: str) -> Gist:
     """Returns the gist of a task: at most `MAX_GIST_WORDS` words, whose order does not matter."""
     text = replace_surrogates(task)
+    rest: tuple[str, ...] = ()
+    if len(text) > MAX_COMPARED_CHARS:  # tasks that differ behind that are different tasks
+        text, rest = text[:MAX_COMPARED_CHARS], (ref_of(text.encode()),)
     literals = {each.strip(".,;:!?()[]'\"") for each in text.split() if _LITERAL.search(each)}
     literals.update(_NAME.findall(text))
+    literals.update(rest)
     words = sorted(
         {
             _digest_short_word(word) if len(word) <= _SHORT_WORD else _digest_word(word)

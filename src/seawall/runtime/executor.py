@@ -9,12 +9,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar, cast
 
-from seawall.core.big_values import is_big
+from seawall.core.big_values import BIG_CHARS, is_big
 from seawall.core.canonical import measure_bytes
 from seawall.core.errors import Broken, describe_error, is_error, name_error, read_error_text
+from seawall.core.frozen import thaw
 from seawall.models.protocol import Model, ModelFailed, ModelReply, ModelRequest, Price, TextDelta
 from seawall.models.usage import check_usage
 from seawall.run.bodies import Bodies, PreparedBody
+from seawall.run.causes import literals
 from seawall.run.frame import Frame
 from seawall.run.state import RunState
 from seawall.run.step import Ownership, Result, Step
@@ -22,11 +24,16 @@ from seawall.runtime.calls import await_apart
 from seawall.runtime.exceptions import classify_exception, read_seconds
 from seawall.runtime.threads import QueuedCall, ThreadPool
 from seawall.team.agent import Agent
-from seawall.team.context import Context
+from seawall.team.context import Context, read_assistant
+from seawall.team.prepare import expect_calls
 from seawall.team.reply import read_reply
-from seawall.team.team import Team
+from seawall.team.team import Member, Team
 from seawall.team.tool import INLINE_BYTES, PREVIEW_CHARS, NotDone, Tool, ToolContext
 
+STREAM_CHARS = 64 * 1024
+"""Characters of a stream that are passed on before other tasks have their turn: a few milliseconds."""
+STREAM_PIECE_CHARS = 256
+"""What each piece of a stream counts in addition, as it takes time itself."""
 BIG_THREADS = 1
 """Threads for big values. What they do holds the interpreter's lock most of the time, so a second would not help."""
 
@@ -101,7 +108,7 @@ class TeamExecutor:
         """See `Executor.perform`."""
         if step.kind == "model":
             return self._call_model(step, state.frames[step.frame], state.started.stream, left_s)
-        tool, arguments = cast("tuple[Tool, dict[str, Any]]", step.target)
+        tool, arguments = cast("tuple[Tool, dict[str, Any] | None]", step.target)
         context = ToolContext(
             run=state.started.run,
             step=step.number,
@@ -112,6 +119,8 @@ class TeamExecutor:
             remaining_s=left_s,
             key=f"{state.started.run}:{state.call_key(step.frame, step.call and step.call.id)}",
         )
+        if arguments is None:
+            return self._call_with_long(tool, step.arguments or {}, context, ownership)
         return self._call_tool(tool, arguments, context, ownership)
 
     async def _call_model(self, step: Step, frame: Frame, stream: bool, left_s: float) -> Result:
@@ -135,44 +144,68 @@ class TeamExecutor:
             usage, usd = check_usage(getattr(reply, "usage", None), self._resources.prices.get(agent.name))
             reply = ModelReply(message=reply.message, usage=usage, finish=reply.finish)
             read = partial(read_reply, reply, member, frame, usd, self._bodies)
-            if is_big([reply.message.content, [call.arguments for call in reply.message.calls]]):
-                return await self._read_big_reply(read)
+            if _is_big_reply(reply):
+                return await self._read_big_reply(read, member)
             return read()
 
         result, error = await await_apart(_ask)
         return result if error is None else _make_model_failure(error, model)
 
-    async def _read_big_reply(self, read: Callable[[], Result]) -> Result:
-        """Reads a reply in the thread for big values, and prepares its texts there."""
+    async def _read_big_reply(self, read: Callable[[], Result], member: Member) -> Result:
+        """Reads a reply in the thread for big values, and computes there what follows from its texts."""
         bodies = self._bodies
 
-        def work() -> tuple[Result, list[PreparedBody]]:
+        def work() -> Result:
             result = read()
-            texts = [result.output, result.answer or "", *(text for _, _, text in result.calls)]
-            return result, [bodies.prepare(text) for text in dict.fromkeys(texts)]
+            output = bodies.prepare(result.output).text or ""
+            bodies.cache.compute(read_assistant, output)
+            expect_calls([(name, text) for _, name, text in result.calls], member, bodies)
+            if result.answer is not None:
+                answer = bodies.prepare_json(result.answer).text or ""
+                bodies.cache.compute(literals, answer)
+            return result
 
-        result, prepared = await self._resources.call_apart(work)
-        bodies.expect(prepared)
-        return result
+        return await self._resources.call_apart(work)
 
     async def _stream_model(self, model: Model, request: ModelRequest, number: int) -> ModelReply:
         """Returns a model's reply, and passes its text on as it comes, without secrets."""
         on_text = self._on_text or _ignore_text
         reply: ModelReply | None = None
         redactor = self._bodies.stream()
+        since = 0
         async for item in model.stream(request):
             if reply is not None:
                 raise ModelFailed("malformed", "the stream went on after its complete reply")
-            if isinstance(item, TextDelta):
-                if text := redactor.feed(item.text):
-                    on_text(number, text)
-            else:
+            if not isinstance(item, TextDelta):
                 reply = item
+                continue
+            for at in range(0, len(item.text), STREAM_CHARS):
+                piece = item.text[at : at + STREAM_CHARS]
+                if text := redactor.feed(piece):
+                    on_text(number, text)
+                since += len(piece) + STREAM_PIECE_CHARS
+                if since > STREAM_CHARS:  # a model that has much at once does not hold up the other runs
+                    since = 0
+                    await asyncio.sleep(0)
         if text := redactor.end():
             on_text(number, text)
         if reply is None:
             raise ModelFailed("incomplete", "the stream ended without a complete reply")
         return reply
+
+    async def _call_with_long(
+        self, tool: Tool, shown: dict[str, Any], context: ToolContext, ownership: Ownership | None
+    ) -> Result:
+        """Calls a tool whose arguments are long: what the function gets of them is made anew, in a thread."""
+
+        def read() -> dict[str, Any]:
+            return tool.validate_arguments(thaw(shown))
+
+        try:
+            arguments = await self._resources.call_apart(read) if is_big(shown) else read()
+        except Exception as error:  # noqa: BLE001 -- a validator of the user's own may raise anything, also now
+            return _make_tool_failure(error, tool)
+        return await self._call_tool(tool, arguments, context, ownership)
 
     async def _call_tool(
         self, tool: Tool, arguments: dict[str, Any], context: ToolContext, ownership: Ownership | None
@@ -235,6 +268,11 @@ class TeamExecutor:
             retryable=True,
             endpoint="unasked",
         )
+
+
+def _is_big_reply(reply: ModelReply) -> bool:
+    chars = len(reply.message.content or "") + sum(len(call.arguments) for call in reply.message.calls)
+    return chars > BIG_CHARS
 
 
 class _Withheld(BaseException):

@@ -8,6 +8,7 @@ import secrets
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Any, cast
 
 from seawall.core.canonical import Ref, check_recordable
@@ -28,7 +29,7 @@ from seawall.models.providers import find_base_url
 from seawall.planner.latencies import Latencies
 from seawall.planner.pruning import RunPlanner
 from seawall.run.bodies import Bodies
-from seawall.run.causes import Causes
+from seawall.run.causes import Causes, literals
 from seawall.run.frame import MessageRef
 from seawall.run.guard import Guard
 from seawall.run.originals import KEY_BYTES, Originals
@@ -217,6 +218,12 @@ class Factory:
         prices = {name: self._find_price(member.agent) for name, member in team.members.items()}
         return TeamLogic(team, bodies, prices=prices, history=history)
 
+    def make_causes(self, state: RunState, bodies: Bodies) -> Causes:
+        """Returns an index of causes that knows the run's request."""
+        causes = Causes(partial(bodies.cache.compute, literals))
+        causes.learn(0, bodies.text(state.started.intent))
+        return causes
+
     def make_driver(
         self,
         team: Team,
@@ -231,12 +238,11 @@ class Factory:
         on_text: Callable[[int, str], None] | None,
         on_rest: Callable[[Driver], None],
         on_record: Callable[[], None],
+        causes: Causes,
     ) -> Driver:
         """Returns the driver of a run in `state`, with its gate, executor and planner. See `Driver` and `Gate`."""
         started, resources = state.started, self._get_resources(team)
         logic = TeamLogic(team, bodies, prices=resources.prices, history=history)
-        causes = Causes()
-        causes.learn(0, bodies.text(started.intent))
         gate = Gate(
             logic,
             self.get_guards(team),

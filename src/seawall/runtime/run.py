@@ -11,7 +11,7 @@ from seawall.core.canonical import Ref
 from seawall.core.errors import Broken
 from seawall.core.events import Event, RunEnded, StepDone
 from seawall.engine.driver import Driver
-from seawall.history.recorded import read_events, read_outcome, read_state, read_waits
+from seawall.history.recorded import parse_apart, read_events, read_outcome, read_state, read_waits
 from seawall.journal.protocol import Command, RunRow
 from seawall.models.protocol import TextDelta
 from seawall.run.outcome import Outcome, Output_co, Waiting, build_outcome
@@ -90,7 +90,7 @@ class Run(Generic[Output_co]):
             await asyncio.shield(driver.finished)
             if driver.state.ended is not None:
                 ref = driver.state.ended.answer
-                return self._make_outcome(driver, None if ref is None else driver.bodies.text(ref))
+                return await self._make_outcome(driver, None if ref is None else driver.bodies.text(ref))
             newer = self._registry.drivers.get(self.id)
             driver = self._driver = None if newer is driver else newer
         row = await self._supervisor.journal.row(self.id)
@@ -101,10 +101,10 @@ class Run(Generic[Output_co]):
             self._supervisor.journal, self.id, self._team.parse_output if self._team else None
         )
 
-    def _make_outcome(self, driver: Driver, answer: str | None) -> Outcome[Output_co]:
+    async def _make_outcome(self, driver: Driver, answer: str | None) -> Outcome[Output_co]:
         output = None
         if answer is not None and self._team is not None and self._team.coordinator.adapter is not None:
-            output = self._team.parse_output(answer)
+            output = await parse_apart(self._team.parse_output, answer)
         return build_outcome(driver.state, answer, output)
 
     async def _has_command(self, row: RunRow) -> bool:

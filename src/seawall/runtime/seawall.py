@@ -27,17 +27,17 @@ from seawall.guards.endpoints import EndpointOptions, Endpoints
 from seawall.guards.pauses import Pauses, check_target
 from seawall.guards.shared import Pause
 from seawall.history.fork import fork_events
-from seawall.history.recorded import read_events, read_outcome, read_state
+from seawall.history.recorded import fold_in_slices, read_events, read_outcome, read_state
 from seawall.history.replay import Replay, replay
 from seawall.journal.protocol import Backup, Command, Journal, Setting, SettingKind
 from seawall.journal.sqlite import SqliteJournal
 from seawall.journal.sqlite.signing import Signer, read_key
 from seawall.models.protocol import Model, Price
-from seawall.run.fold import fold
 from seawall.run.guard import Guard
 from seawall.run.outcome import Outcome, Output_co
 from seawall.run.state import RunState
 from seawall.runtime.admission import Admission
+from seawall.runtime.big_texts import compute_apart, list_recorded_texts, put_apart
 from seawall.runtime.factory import Factory
 from seawall.runtime.head_export import HeadExport, HeadExporter
 from seawall.runtime.launcher import Launcher
@@ -288,6 +288,7 @@ class Seawall:
             steps = ", ".join(map(str, waiting)) or "none"
             raise Misused(f"run {run_id}: step {step} does not wait for a decision (waiting: {steps})")
         bodies = self.supervisor.make_bodies()
+        await put_apart(result or "", bodies)
         output = None if result is None else bodies.put(result)
         command = Command(
             kind="decide", by=by, reason=bodies.redact(reason), step=step, approved=approve, output=output
@@ -318,7 +319,7 @@ class Seawall:
         """
         team = as_team(team)
         events = await read_events(self.journal, run_id)
-        state = fold(events)
+        state = await fold_in_slices(events)
         used_limits = validate_limits(limits) if limits is not None else state.started.limits
         bodies = self.supervisor.make_bodies()
         bodies.load(await self.journal.bodies(state.started.tenant, refs_of(events)))
@@ -334,7 +335,8 @@ class Seawall:
         for seq, event in enumerate(events):
             if isinstance(event, GuardSet) and event.guard in (modes or {}):
                 events[seq] = replace(event, mode=start_modes[event.guard])
-        return replay(events, logic, guards, used_limits, bodies)
+        await compute_apart(list_recorded_texts(team, run_id, events, bodies), bodies)
+        return await replay(events, logic, guards, used_limits, bodies)
 
     async def fork(
         self,
@@ -354,6 +356,7 @@ class Seawall:
         team = as_team(team)
         events = await read_events(self.journal, run_id)
         bodies = self.supervisor.make_bodies()
+        await put_apart(result or "", bodies)
         changed = None if result is None else (bodies.put(result), result)
         begin = fork_events(
             events,
@@ -373,7 +376,7 @@ class Seawall:
                 f"team {team.name!r} has no agent {started.agent!r}, which leads run {run_id} (agents: {members})"
             )
         self._factory.check(team, started.limits, self._budget.get_usd_cap(started.tenant))
-        fold([started, *begin[1:]], self._factory.get_guards(team))
+        await fold_in_slices([started, *begin[1:]], self._factory.get_guards(team))
         lease = await self.journal.create(started, begin[1:], bodies.unsaved(), take=False)
         return await self.resume(lease.run, team)
 

@@ -23,13 +23,14 @@ from seawall.engine.in_doubt import close_in_doubt
 from seawall.guards.budget.guard import BudgetGuard
 from seawall.guards.pauses import Pauses
 from seawall.guards.shared import SharedGuard
-from seawall.history.recorded import read_state
+from seawall.history.recorded import fold_in_slices, read_state
 from seawall.journal.protocol import Command, Journal, Lease, RunRow
 from seawall.run.bodies import Bodies
-from seawall.run.fold import fold
+from seawall.run.causes import Causes
 from seawall.run.frame import MessageRef
 from seawall.run.state import RunState
 from seawall.runtime.admission import Admission, AdmissionQueue
+from seawall.runtime.big_texts import compute_apart, list_open_texts
 from seawall.runtime.factory import Factory
 from seawall.runtime.inbox import Inbox, Settings
 from seawall.runtime.modes import GuardModes
@@ -41,6 +42,8 @@ from seawall.runtime.streaming import StreamedText
 from seawall.team.prepare import honours_key
 from seawall.team.team import Team
 
+SLICE_RESULTS = 4
+"""Results of a run whose values are indexed before other tasks have their turn: some milliseconds."""
 LATE_S = 1.0
 """Seconds that `close` waits for tools that ignore cancellation. Then it goes on without them."""
 
@@ -169,8 +172,9 @@ class Supervisor:
         lease: Lease | None,
         bodies: Bodies,
         history: Sequence[MessageRef],
+        causes: Causes | None = None,
     ) -> Driver:
-        """Returns a new driver for a run, and registers it."""
+        """Returns a new driver for a run, and registers it. `causes` knows the results of a run that goes on."""
         run = state.started.run
         streamed = StreamedText(partial(self.registry.wake, run)) if state.started.stream else None
         driver = self.factory.make_driver(
@@ -185,6 +189,7 @@ class Supervisor:
             on_text=None if streamed is None else streamed.add,
             on_rest=self._on_rest,
             on_record=partial(self.registry.wake, run),
+            causes=causes or self.factory.make_causes(state, bodies),
         )
         self.registry.add(run, driver, team, streamed)
         return driver
@@ -313,7 +318,7 @@ class Supervisor:
 
     async def _go_on(self, team: Team, lease: Lease) -> Driver:
         events = await self.journal.events(lease.run)
-        state = fold(events, self.factory.get_guards(team))
+        state = await fold_in_slices(events, self.factory.get_guards(team))
         self.factory.check(team, state.started.limits, self.budget.get_usd_cap(lease.tenant))
         bodies = self.make_bodies(lease.tenant, state.started.session)
         missing = bodies.missing(refs_of(events))
@@ -326,8 +331,12 @@ class Supervisor:
             history = SessionHistory(state.history, messages, {})
         commands = await self.journal.inbox(lease.run, after=state.inbox)
         await self._load_receipts(lease.tenant, (item.command for item in commands), bodies)
-        driver = self.make_driver(team, state, lease, bodies, history.messages)
-        driver.learn(events)
+        causes = self.factory.make_causes(state, bodies)
+        for count, _ in enumerate(causes.relearn(events, bodies), 1):
+            if count % SLICE_RESULTS == 0:
+                await asyncio.sleep(0)
+        await compute_apart(list_open_texts(team, state, bodies), bodies)
+        driver = self.make_driver(team, state, lease, bodies, history.messages, causes)
         now = self.clock.wall_s()
         first: list[Event] = [
             begin_segment(lease.owner, lease.epoch, at=now, left_s=state.left_s, history=history),
@@ -349,7 +358,7 @@ class Supervisor:
 
     async def _check_turn(self, run: str) -> None:
         """Raises `Refused` if a run that has not begun has to wait for the run before it in its session."""
-        started = fold(await self.journal.events(run)).started
+        started = (await read_state(self.journal, run)).started
         if started.fork is None:
             await self._find_tail(started)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from seawall.core.big_values import decode_in_pieces
 from seawall.core.canonical import Ref, encode_text, measure_bytes
 from seawall.core.persistent import Log
 from seawall.models.protocol import Assistant, Message, System, ToolResult, User
@@ -50,16 +51,21 @@ def decode_manifest(data: bytes) -> Manifest:
     return _manifest.decode(data)
 
 
+def read_assistant(text: str) -> Assistant:
+    """Returns the assistant message of a body."""
+    try:
+        return _assistant.decode(text)
+    except msgspec.MsgspecError:
+        return Assistant(content=text)
+
+
 def read_message(ref: MessageRef, bodies: Bodies) -> Message:
     """Returns the message of a reference. An erased text reads as `[erased]`."""
     text = bodies.text(ref.ref)
     if ref.role == "user":
         return User(text)
     if ref.role == "assistant":
-        try:
-            return _assistant.decode(text)
-        except msgspec.MsgspecError:
-            return Assistant(content=text)
+        return bodies.cache.compute(read_assistant, text)
     for note in ref.notes:
         text = f"{text}\n\n{bodies.text(note)}"
     return ToolResult(ref.call, ref.name, text)
@@ -71,6 +77,7 @@ class Context:
     def __init__(self, bodies: Bodies, history: Sequence[MessageRef] = ()) -> None:
         self._bodies = bodies
         self._messages: dict[MessageRef, Message] = {}
+        self._bounds: dict[MessageRef, int] = {}
         self._frames: dict[int, tuple[Log[MessageRef], list[Message]]] = {}
         """The conversation of each frame as it was last assembled. A conversation only grows."""
         self._history_refs = tuple(history)
@@ -116,13 +123,19 @@ class Context:
         """
         counted = frame.counted.tokens if frame.counted.version == version else 0
         since = frame.counted.messages if counted else 0
-        added = sum(bound_tokens(self.read(ref)) for ref in frame.messages.since(since))
+        added = sum(self._bound(ref) for ref in frame.messages.since(since))
         if counted:
             return counted + added
         if frame.kind == "root":
             self.read_history()
             added += self._history_bytes
         return added + measure_bytes(system) + FRAMING_TOKENS + schemas_bytes
+
+    def _bound(self, ref: MessageRef) -> int:
+        tokens = self._bounds.get(ref)
+        if tokens is None:
+            tokens = self._bounds[ref] = bound_tokens(self.read(ref))
+        return tokens
 
 
 def bound_tokens(message: Message) -> int:
@@ -178,6 +191,6 @@ def write_review_task(intent: str, answer: str, evidence: Sequence[tuple[str, st
 def parse_json(text: str) -> Any:
     """Decodes JSON text. Raises `ValueError`, which tells the model what is wrong."""
     try:
-        return msgspec.json.decode(text.encode())
+        return decode_in_pieces(text)
     except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(f"the arguments are not JSON: {error} (got {text[:200]!r})") from None

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from msgspec.structs import replace
 
+from seawall.core.big_values import LEAST_KEPT_CHARS, encode_in_pieces
 from seawall.core.canonical import Ref, digest_of
 from seawall.core.errors import describe_error, read_error_text
-from seawall.core.events import StepIntended
+from seawall.core.events import Gist, StepIntended
+from seawall.core.frozen import freeze
 from seawall.core.redact import MARK
 from seawall.models.protocol import Price, Usage
 from seawall.models.usage import compute_usd
 from seawall.run.bodies import Bodies
+from seawall.run.causes import literals
 from seawall.run.fingerprint import make_gist
 from seawall.run.frame import Frame, MessageRef, find_call
 from seawall.run.state import RunState
@@ -163,18 +166,60 @@ def _prepare_tool(step: Step, member: Member, bodies: Bodies, run: str) -> Step:
     written = _find_written(step, shown, bodies, run)
     if written is None:
         return replace(step, lost=True)
-    arguments, target, problem = _validate(tool, written)
-    if problem is not None:
+    read = read_arguments(tool, written, bodies)
+    if read.problem is not None:
+        problem = read.problem
         if written != shown:  # a message about what is stored has no part of a secret in it
-            problem = _validate(tool, shown)[2] or "the arguments do not validate"
+            problem = read_arguments(tool, shown, bodies).problem or "the arguments do not validate"
         return replace(step, invalid=f"Error: {tool.name!r}: {problem}")
-    encoded = encode_canonical(arguments)
     return replace(
         step,
-        arguments=arguments,
-        input=bodies.put_json(encoded),
-        target=(tool, target),
+        arguments=read.arguments,
+        input=bodies.put_json(read.encoded),
+        target=(tool, read.target),
     )
+
+
+class ReadArguments(NamedTuple):
+    """The arguments of a call. Those of a long text can't be changed, because they are kept."""
+
+    arguments: dict[str, Any]
+    encoded: str
+    target: dict[str, Any] | None
+    """As the function takes them; None if they are long: they are then validated once more where it is called."""
+    problem: str | None
+
+
+def read_arguments(tool: Tool, text: str, bodies: Bodies) -> ReadArguments:
+    """Returns the arguments of a call as a model wrote them. Those of a long text are read once."""
+
+    def read(text: str) -> ReadArguments:
+        arguments, target, problem = _validate(tool, text)
+        if len(text) < LEAST_KEPT_CHARS:
+            return ReadArguments(arguments, encode_canonical(arguments), target, problem)
+        encoded = encode_in_pieces(arguments, encode_canonical)
+        return ReadArguments(freeze(arguments), encoded, None, problem)
+
+    return bodies.cache.compute(read, text, ("read_arguments", tool))
+
+
+def expect_calls(calls: Sequence[tuple[str, str]], member: Member, bodies: Bodies) -> None:
+    """Computes what `TeamLogic.prepare` and the gate need of calls with long arguments, given as (name, arguments).
+
+    It changes nothing, so a thread may do it.
+    """
+    tools = {tool.name: tool for tool in member.agent.tools}
+    for name, text in calls:
+        bodies.prepare_arguments(text)
+        tool = tools.get(name)
+        if tool is not None:
+            read = read_arguments(tool, text, bodies)
+            body = bodies.prepare_json(read.encoded)
+            bodies.cache.compute(literals, body.text or "")
+        elif name.startswith(ASK_PREFIX):
+            task = _read_task(bodies.redact_json(text), bodies)
+            body = bodies.prepare(task.task)
+            bodies.cache.compute(literals, body.text or "")
 
 
 def _find_written(step: Step, shown: str, bodies: Bodies, run: str) -> str | None:
@@ -207,19 +252,43 @@ def _parse_arguments(text: str) -> dict[str, Any]:
 
 
 def _prepare_handoff(step: Step, target: Member, bodies: Bodies) -> Step:
+    # The colleague is shown what is stored, so nothing of its task can get lost.
+    read = _read_task("" if step.call is None else bodies.text(step.call.arguments), bodies)
+    if read.problem is not None:
+        return replace(step, invalid=f"Error: {read.problem}")
+    gist = read.gist
+    if step.seal:
+        gist = replace(gist, names=digest_of([gist.names, step.seal]))
+    return replace(
+        step, arguments=read.arguments, input=bodies.put(read.task), version=target.version, gist=gist
+    )
+
+
+class _Task(NamedTuple):
+    arguments: dict[str, Any]
+    task: str
+    gist: Gist
+    problem: str | None
+
+
+_NO_TASK = _Task({}, "", Gist("", ()), None)
+
+
+def _read_task(text: str, bodies: Bodies) -> _Task:
+    return bodies.cache.compute(_parse_task, text)
+
+
+def _parse_task(text: str) -> _Task:
     try:
-        # The colleague is shown what is stored, so nothing of its task can get lost.
-        arguments = _parse_arguments("" if step.call is None else bodies.text(step.call.arguments))
+        arguments = _parse_arguments(text)
     except ValueError as error:
-        return replace(step, invalid=f"Error: {error}")
+        return _NO_TASK._replace(problem=str(error))
     task = arguments.get("task")
     if not isinstance(task, str) or not task.strip():
         given = encode_canonical(arguments)[:200]
-        return replace(step, invalid=f"Error: a hand-off needs a text 'task' (got {given})")
-    gist = make_gist(task)
-    if step.seal:
-        gist = replace(gist, names=digest_of([gist.names, step.seal]))
-    return replace(step, arguments=arguments, input=bodies.put(task), version=target.version, gist=gist)
+        return _NO_TASK._replace(problem=f"a hand-off needs a text 'task' (got {given})")
+    kept = freeze(arguments) if len(text) >= LEAST_KEPT_CHARS else arguments
+    return _Task(kept, task, make_gist(task), None)
 
 
 def _prepare_fallback(step: Step, target: Member, state: RunState, bodies: Bodies) -> Step:
