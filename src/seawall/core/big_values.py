@@ -19,8 +19,9 @@ T = TypeVar("T")
 
 BIG_CHARS = 256 * 1024
 """Characters of JSON from which on a value is big: less takes a few milliseconds at most."""
-KEPT_CHARS = 64 * 1024 * 1024
-"""Characters of texts of which one run keeps what was computed; the oldest are dropped first."""
+KEPT_CHARS = 256 * 1024 * 1024
+"""Characters of texts of which one run keeps what was computed, each counted once for each function; the oldest are
+dropped first. It is enough for all that a reply of 16 MB needs, and what is computed is mostly the text itself."""
 LEAST_KEPT_CHARS = 16 * 1024
 """What follows from a shorter text is computed anew: many short ones take no longer than the rest of their steps."""
 
@@ -105,19 +106,20 @@ def encode_in_pieces(value: object, encode: Encode, *, sort: bool = True) -> str
 
 
 def _write(value: object, encode: Encode, sort: bool, written: list[str], depth: int) -> None:
-    if type(value) is list and value and depth:
+    kind = type(value) if depth else None
+    if kind is list and value:
         items = cast("list[object]", value)
         written.append("[")
         for at in range(0, len(items), _SLICE):
             _write_items(items[at : at + _SLICE], encode, sort, written, depth - 1)
         written[-1] = "]"  # in place of the last comma
         return
-    if type(value) is dict and value and depth:
+    if kind is dict and value:
         fields = cast("dict[object, object]", value)
         if all(type(name) is str for name in fields):
-            names = (
-                sorted(cast("dict[str, object]", fields)) if sort else list(cast("dict[str, object]", fields))
-            )
+            names = [*cast("dict[str, object]", fields)]
+            if sort:
+                names.sort()
             written.append("{")
             for at in range(0, len(names), _SLICE):
                 part = {name: fields[name] for name in names[at : at + _SLICE]}
@@ -259,6 +261,12 @@ class TextCache:
 
     def __repr__(self) -> str:
         return f"<TextCache {len(self._values)} values, {self._chars:,} characters>"
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        with self._lock:
+            self._values = {}
+            self._chars = 0
 
     def compute(self, function: Callable[[str], T], text: str, key: Hashable = None) -> T:
         """Returns `function(text)`. `key` names the function, if it is not the same object each time."""

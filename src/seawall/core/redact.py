@@ -136,6 +136,8 @@ class Redactor:
 
 def _may_have_shape(text: str) -> bool:
     """Returns whether `text` has what every shape above begins with."""
+    if len(text) <= _PIECE_CHARS:
+        return _may_have_shape_in(text)
     return any(
         _may_have_shape_in(text[at : at + _PIECE_CHARS + _BEGIN_CHARS])
         for at in range(0, len(text), _PIECE_CHARS)
@@ -170,6 +172,10 @@ def _places(patterns: Sequence[re.Pattern[AnyStr]], text: AnyStr) -> list[tuple[
 
 
 def _find_all(pattern: re.Pattern[AnyStr], text: AnyStr) -> Iterator[re.Match[AnyStr]]:
+    return pattern.finditer(text) if len(text) <= _PIECE_CHARS else _find_in_pieces(pattern, text)
+
+
+def _find_in_pieces(pattern: re.Pattern[AnyStr], text: AnyStr) -> Iterator[re.Match[AnyStr]]:
     """Yields what `pattern.finditer(text)` yields, but looks at a piece of a long text at a time.
 
     Each search holds the interpreter's lock to its end, and other threads wait meanwhile. A match that comes near the

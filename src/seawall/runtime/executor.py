@@ -120,7 +120,7 @@ class TeamExecutor:
             key=f"{state.started.run}:{state.call_key(step.frame, step.call and step.call.id)}",
         )
         if arguments is None:
-            return self._call_with_long(tool, step.arguments or {}, context, ownership)
+            return self._call_with_long(tool, step, context, ownership)
         return self._call_tool(tool, arguments, context, ownership)
 
     async def _call_model(self, step: Step, frame: Frame, stream: bool, left_s: float) -> Result:
@@ -154,6 +154,8 @@ class TeamExecutor:
     async def _read_big_reply(self, read: Callable[[], Result], member: Member) -> Result:
         """Reads a reply in the thread for big values, and computes there what follows from its texts."""
         bodies = self._bodies
+
+        bodies.cache.clear()  # of replies before this one
 
         def work() -> Result:
             result = read()
@@ -194,15 +196,15 @@ class TeamExecutor:
         return reply
 
     async def _call_with_long(
-        self, tool: Tool, shown: dict[str, Any], context: ToolContext, ownership: Ownership | None
+        self, tool: Tool, step: Step, context: ToolContext, ownership: Ownership | None
     ) -> Result:
         """Calls a tool whose arguments are long: what the function gets of them is made anew, in a thread."""
 
         def read() -> dict[str, Any]:
-            return tool.validate_arguments(thaw(shown))
+            return tool.validate_arguments(thaw(step.arguments or {}))
 
         try:
-            arguments = await self._resources.call_apart(read) if is_big(shown) else read()
+            arguments = await self._resources.call_apart(read)
         except Exception as error:  # noqa: BLE001 -- a validator of the user's own may raise anything, also now
             return _make_tool_failure(error, tool)
         return await self._call_tool(tool, arguments, context, ownership)

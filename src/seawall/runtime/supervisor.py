@@ -198,6 +198,7 @@ class Supervisor:
         """Lets go of a run that has ended, waits, or was given up."""
         run = driver.state.started.run
         self._forget_shared(run, parked=driver.parked)
+        driver.bodies.cache.clear()  # whoever holds a handle on the run may hold it long
         if driver.state.ended is not None and self.factory.originals.chars:
             self.factory.originals.forget(run)
         newest = self.registry.drivers.get(run) is driver  # else it was taken up again meanwhile

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
+import reprlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, cast, get_type_hints, overload
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create
 from pydantic_core import PydanticSerializationError, to_json
 from typing_extensions import ParamSpec, TypeVar
 
-from seawall.core.big_values import encode_in_pieces
+from seawall.core.big_values import encode_in_pieces, is_big
 from seawall.core.canonical import digest_of, measure_bytes, to_canonical_bytes
 from seawall.core.errors import Misused, SeawallError
 from seawall.models.protocol import ToolSpec
@@ -286,9 +287,19 @@ def explain_validation(error: ValidationError) -> str:
     lines: list[str] = []
     for item in error.errors(include_url=False, include_context=False)[:10]:
         where = ".".join(str(part) for part in item["loc"]) or "arguments"
-        given = repr(item.get("input"))
+        given = _repr_part(item.get("input"))
         lines.append(f"{where}: {item['msg']} (got {given[:200]})")
     return "; ".join(lines)
+
+
+_short = reprlib.Repr()
+_short.maxlist = _short.maxdict = _short.maxtuple = _short.maxset = 20
+_short.maxstring = _short.maxother = 200
+
+
+def _repr_part(value: object) -> str:
+    """Returns the `repr` of a value; of a big one only a part."""
+    return _short.repr(value) if is_big(value) else repr(value)
 
 
 def make_adapter(output: Any) -> TypeAdapter[Any]:
