@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from seawall import ALLOW, Agent, Guard, Outcome, Seawall, Team, Tool
+from seawall import ALLOW, Agent, Guard, Loops, Outcome, Seawall, Team, Tool
 from seawall.core.frozen import FrozenDict, FrozenList, freeze, thaw
 from seawall.testing import ManualClock, ScriptedModel, call, say
 
@@ -70,6 +70,32 @@ def test_a_guard_that_changes_what_it_is_shown_halts_the_run(change: Callable[[A
     assert outcome.status == "halted"
     assert outcome.stopped_by is not None
     assert outcome.stopped_by.guard == "meddling"
+    assert made == []
+
+
+def test_a_guard_that_is_made_from_one_of_ours_can_change_nothing_either() -> None:
+    made: list[Any] = []
+
+    def pay(items: Any) -> str:
+        """Pays."""
+        made.append(items)
+        return "paid"
+
+    class Meddling(Loops):
+        def before(self, step: Any, run: Any, memory: Any) -> Any:
+            if step.kind == "tool":
+                step.arguments["items"].append("more")
+            return ALLOW
+
+    async def main() -> Outcome[Any]:
+        model = ScriptedModel([call("pay", items=["one"]), say("Done.")])
+        team = Team("desk", Agent("cashier", model=model, tools=[Tool(pay)]), guards=[Meddling()])
+        async with Seawall(clock=ManualClock(), environment={}) as sea:
+            return await (await sea.start(team, "go")).outcome()
+
+    outcome = asyncio.run(main())
+
+    assert outcome.status == "halted"
     assert made == []
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,3 +40,17 @@ PIECES = st.one_of(
 @given(st.lists(PIECES, max_size=4).map("".join))
 def test_every_volatile_part_is_masked_whatever_stands_around_it(text: str) -> None:
     assert mask_volatile(text) == VOLATILE.sub("…", text)
+
+
+def escape(text: str) -> str:
+    """Returns a text as JSON in which every character is written as an escape."""
+    units = text.encode("utf-16-be")
+    return '"' + "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2)) + '"'
+
+
+@given(st.lists(PIECES, max_size=4).map("".join), st.text(max_size=12))
+def test_the_volatile_parts_of_json_are_masked_however_it_is_written(text: str, other: str) -> None:
+    expected = [" ".join(VOLATILE.sub("…", each).split()) for each in (text, other)]
+
+    for written in (json.dumps([text, other]), f"[{escape(text)}, {escape(other)}]"):
+        assert normalise(written) == expected
