@@ -31,10 +31,8 @@ class OpenFiles:
         """Notes the files as they are now; call it once the write-ahead log is there. Raises `JournalFailed`."""
         self.real_path = real = os.path.realpath(path)
         """Where the database is: a link that leads to it, or the working directory, may change."""
-        self._log, self._mark = (
-            f"{real}-wal",
-            f"{real}.mark",
-        )  # texts: this is asked before and after each commit
+        # Texts, not paths: this is asked before and after each commit.
+        self._log, self._mark = f"{real}-wal", f"{real}.mark"
         self._mark_seen = _identify(self._mark) is not None
         database, log = _identify(real), _identify(self._log)
         if database is None or log is None:
