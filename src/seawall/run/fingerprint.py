@@ -179,7 +179,7 @@ def make_gist(task: str) -> Gist:
     text = replace_surrogates(task)
     rest: tuple[str, ...] = ()
     if len(text) > MAX_COMPARED_CHARS:  # tasks that differ behind that are different tasks
-        text, rest = text[:MAX_COMPARED_CHARS], (ref_of(text.encode()),)
+        text, rest = text[:MAX_COMPARED_CHARS], (ref_of(" ".join(text.split()).encode()),)
     literals = {each.strip(".,;:!?()[]'\"") for each in text.split() if _LITERAL.search(each)}
     literals.update(_NAME.findall(text))
     literals.update(rest)
