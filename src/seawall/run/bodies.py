@@ -64,11 +64,14 @@ class Bodies:
         """Keeps JSON text as `redact_json` returns it, and returns its address."""
         shown = self.redact_json(text)
         known = self._refs.get(shown)
-        return known if known is not None else self.add(self.prepare_json(text))
+        return known if known is not None else self.add(self._compute_shown(shown))
 
     def prepare_json(self, text: str) -> PreparedBody:
         """Returns what `put_json` keeps. It changes nothing here, so a thread may do it for a long text."""
-        return self.cache.compute(self._prepare_shown, self.redact_json(text), "prepare_json")
+        return self._compute_shown(self.redact_json(text))
+
+    def _compute_shown(self, shown: str) -> PreparedBody:
+        return self.cache.compute(self._prepare_shown, shown, "prepare_json")
 
     def prepare(self, content: str | bytes) -> PreparedBody:
         """Returns what `add` keeps. It changes nothing here, so a thread may do it for a big content."""
