@@ -36,6 +36,10 @@ class Disk:
     """Writes beyond the end of a file are refused."""
     short: bool = False
     """With `full`: half of the bytes are written before the write is refused."""
+    no_room_for_shm: bool = False
+    """Writes fail as they do where the file of shared memory can't grow."""
+    no_new_files: bool = False
+    """No file can be made: as many are there as the file system has room for."""
     dies_at_write: int | None = None
     """From this write on (counted from 1) nothing reaches the disk any more."""
     torn: bool = False
@@ -79,6 +83,8 @@ class Disk:
             raise _io_error(apsw.SQLITE_IOERR_WRITE)
         self.writes += 1
         size = file.xFileSize()
+        if self.no_room_for_shm:
+            raise _io_error(apsw.SQLITE_IOERR_SHMSIZE)
         if self.full and offset + len(data) > size:
             if self.short:
                 file.real_write(data[: len(data) // 2], offset)
@@ -112,7 +118,13 @@ class _Vfs(apsw.VFS):
         super().__init__(disk.name, "")
 
     def xOpen(self, name: Any, flags: Any) -> Any:  # noqa: N802 - SQLite's name
+        path = name.filename() if isinstance(name, apsw.URIFilename) else name
+        if self._disk.no_new_files and path is not None and not Path(path).exists():
+            raise apsw.CantOpenError("made by a test")
         return _File(self._disk, name, flags)
+
+    def xGetLastError(self) -> tuple[int, str | None]:  # noqa: N802 - SQLite's name
+        return (ENOSPC, "made by a test") if self._disk.no_new_files else super().xGetLastError()
 
     def xDelete(self, filename: str, syncdir: bool) -> None:  # noqa: N802 - SQLite's name
         if self._disk.dead:

@@ -33,6 +33,7 @@ BOUNDED = re.compile(
     r"|USE TEMP B-TREE FOR ORDER BY"  # of what was read
     r"|SCAN (?:CONSTANT ROW|t|\d+-ROW VALUES CLAUSE|\w+ VIRTUAL TABLE INDEX 1:)"
     r"|SCAN (?:workers|sqlite_schema)"  # one row for each process that is alive
+    r"|SCAN pragma_(?:user_version|application_id) VIRTUAL TABLE INDEX 0:"  # one value of the file's header
     r"|SEARCH (?:batches|entries|runs)"  # the highest key
     r"|SEARCH \w+ USING (?:INTEGER PRIMARY KEY|(?:COVERING )?INDEX \w+|PRIMARY KEY) "
     r"\((?:rowid|run|name|key|owner|hash)=\?\)(?: LEFT-JOIN)?"

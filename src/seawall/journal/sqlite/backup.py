@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 from collections.abc import Awaitable, Callable
@@ -11,13 +12,13 @@ from typing import Protocol, TypeVar
 import apsw
 
 from seawall.core.clock import Clock
-from seawall.core.errors import JournalFailed, Misused
+from seawall.core.errors import JournalFailed, JournalFull, Misused
 from seawall.journal.protocol import Backup, Verification
 from seawall.journal.sqlite.database import Database
 from seawall.journal.sqlite.mark import Mark
 from seawall.journal.sqlite.options import SqliteOptions
 from seawall.journal.sqlite.reading import Readers
-from seawall.journal.sqlite.schema import connect, sync_directory, translate_errors
+from seawall.journal.sqlite.schema import NO_SPACE, connect, sync_directory, translate_errors
 from seawall.journal.sqlite.verify import verify
 
 T = TypeVar("T")
@@ -60,11 +61,17 @@ async def back_up(
         if not verification.ok:
             bad = verification.bad
             raise JournalFailed(f"the copy of journal {source} is not what was written: {bad and bad.what}")
-        return Backup(
-            path=str(target), file_bytes=_give_name(partial, target, clock), verification=verification
-        )
+        try:
+            size = _give_name(partial, target, clock)
+        except OSError as error:
+            kind = JournalFull if error.errno in NO_SPACE else JournalFailed
+            what = (
+                "could not be written" if partial.exists() else "is there and verified, but its mark is not"
+            )
+            raise kind(f"backup {target} {what}: {error.strerror}") from error
+        return Backup(path=str(target), file_bytes=size, verification=verification)
     finally:
-        partial.unlink(missing_ok=True)
+        _remove(partial)
 
 
 class _Stop:
@@ -128,14 +135,12 @@ def _copy(
             progress(done, every)
 
     with translate_errors(partial):
+        copy = Database(partial, flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE, vfs=None)
+    with contextlib.closing(copy), translate_errors(partial, copy):
         database.fetch_value(
             "SELECT max(id) FROM batches"
         )  # from here on the connection sees this one snapshot
-        try:
-            database.copy_to(partial, PAGES, report)
-        except BaseException:
-            Path(partial).unlink(missing_ok=True)
-            raise
+        database.copy_to(copy, PAGES, report)
 
 
 async def _verify_copy(partial: str) -> Verification:
@@ -148,6 +153,12 @@ async def _verify_copy(partial: str) -> Verification:
 
 def _connect_copy(partial: str) -> Database:
     return connect(partial, SqliteOptions(), write=False)
+
+
+def _remove(partial: Path) -> None:
+    """Removes a copy that was not finished, with what SQLite may have left beside it."""
+    for suffix in ("", "-journal", "-wal", "-shm"):
+        Path(f"{partial}{suffix}").unlink(missing_ok=True)
 
 
 def _give_name(partial: Path, target: Path, clock: Clock) -> int:

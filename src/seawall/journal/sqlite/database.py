@@ -111,20 +111,16 @@ class Database:
         """
         self._raw.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
 
-    def copy_to(self, path: str, pages: int, progress: Callable[[int, int], None]) -> None:
-        """Copies one snapshot of the database to a new file, `pages` at a time, in SQLite's online backup.
+    def copy_to(self, copy: Database, pages: int, progress: Callable[[int, int], None]) -> None:
+        """Copies one snapshot of the database to an empty one, `pages` at a time, in SQLite's online backup.
 
         Calls `progress(pages copied, all pages)`. The copy is one file, without a write-ahead log.
         """
-        copy: Any = apsw.Connection(path)
-        try:
-            with copy.backup("main", self._raw, "main") as backup:
-                while not backup.done:
-                    backup.step(pages)
-                    progress(backup.page_count - backup.remaining, backup.page_count)
-            copy.pragma("journal_mode", "delete")
-        finally:
-            copy.close()
+        with copy._raw.backup("main", self._raw, "main") as backup:
+            while not backup.done:
+                backup.step(pages)
+                progress(backup.page_count - backup.remaining, backup.page_count)
+        copy.run_pragma("journal_mode", "delete")
 
     def close(self) -> None:
         """Closes the file.

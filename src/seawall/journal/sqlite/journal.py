@@ -54,7 +54,7 @@ from seawall.journal.sqlite.ops import (
 )
 from seawall.journal.sqlite.options import SqliteOptions
 from seawall.journal.sqlite.reading import Readers, SettingsReader
-from seawall.journal.sqlite.schema import MEMORY, connect
+from seawall.journal.sqlite.schema import connect
 from seawall.journal.sqlite.signing import Signer, read_key
 from seawall.journal.sqlite.transaction import Transaction
 from seawall.journal.sqlite.verify import verify
@@ -90,13 +90,13 @@ class SqliteJournal:
         self._clock = clock
         self._options = options
         lock = threading.Lock()
-        memory = file.path == MEMORY
-        self._real_path = file.path if file.files is None else file.files.real_path
+        one_connection = file.files is None
+        self._real_path = file.real_path
 
         def reader() -> Database:
             if file.files is None:
-                return file.database
-            database = connect(file.files.real_path, options, write=False)
+                return file.get_only_connection()
+            database = connect(file.real_path, options, write=False)
             try:
                 file.files.check()
             except JournalFailed as failed:
@@ -104,9 +104,9 @@ class SqliteJournal:
                 raise JournalFailed(f"journal {file.path}: {failed}") from None
             return database
 
-        self._readers = Readers(file.path, reader, options.readers, lock if memory else None)
+        self._readers = Readers(file.path, reader, options.readers, lock if one_connection else None)
         self._settings = SettingsReader()
-        self._watchers = Watchers(options.poll_s, None if memory else reader)
+        self._watchers = Watchers(options.poll_s, None if one_connection else reader)
         self._writer = Writer(file, clock, self._watchers, options, lock)
         self._writer.start()
         self._access = _FileAccess(self._real_path, self._readers, self._writer)
@@ -126,7 +126,8 @@ class SqliteJournal:
         """Opens the file; with `create` it makes the file if there is none. With a signer every batch is signed.
 
         Raises `Misused` if the path can't be used: it does not exist, is not writable, is not a journal, or has
-        a newer schema. A file that has lost its tail opens for reading only, and `problem` says what is lost.
+        a newer schema. A file that has lost its tail opens for reading only, and `problem` says what is lost. So does
+        a file on a disk that has no room for what SQLite needs beside it, if no other process has it open.
         """
         options = options or SqliteOptions()
         return cls(open_journal_file(str(path), clock, options, create, signer), clock, options)

@@ -8,8 +8,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import apsw
+
 from seawall.core.clock import Clock
-from seawall.core.errors import JournalDamaged, JournalFailed, Misused
+from seawall.core.errors import Broken, JournalDamaged, JournalFailed, JournalFull, Misused
 from seawall.journal.sqlite.chain import HASH_BYTES
 from seawall.journal.sqlite.database import Database
 from seawall.journal.sqlite.identity import OpenFiles, refuse_second_name
@@ -17,7 +19,14 @@ from seawall.journal.sqlite.liveness import Liveness
 from seawall.journal.sqlite.mark import Mark
 from seawall.journal.sqlite.options import SqliteOptions
 from seawall.journal.sqlite.owner import Owner, close_owner, open_owner
-from seawall.journal.sqlite.schema import MEMORY, connect, prepare, sync_directory, translate_errors
+from seawall.journal.sqlite.schema import (
+    MEMORY,
+    check_newest_schema,
+    connect,
+    prepare,
+    sync_directory,
+    translate_errors,
+)
 from seawall.journal.sqlite.signing import Signer
 
 _log = logging.getLogger("seawall.journal")
@@ -28,15 +37,27 @@ class JournalFile:
     """An open journal file."""
 
     path: str
+    real_path: str
+    """The file itself, whatever becomes of the working folder or a link; `:memory:` for a journal in memory."""
     database: Database
     owner: Owner
     liveness: Liveness
     mark: Mark | None
     files: OpenFiles | None
-    """None for a journal in memory."""
+    """None if there is one connection for everything: a journal in memory, or one that is `full`."""
     signer: Signer | None
     loss: str | None
     """What the file has lost of its tail, by the high-water mark; None if nothing."""
+    full: JournalFull | None
+    """Why the file can only be read: there is no room for the files that SQLite needs beside it."""
+    immutable: bool
+    """Whether a `full` file is read as one that nobody writes, without a lock that keeps others from it."""
+
+    def get_only_connection(self) -> Database:
+        """Returns the one connection. Raises `Broken` if another process may write by now what is read as immutable."""
+        if self.immutable and _has_log(self.real_path):
+            raise Broken(f"journal {self.path}: another process has opened it meanwhile; open it again")
+        return self.database
 
     def close(self) -> None:
         """Closes the file and ends the owner's name."""
@@ -54,23 +75,27 @@ def open_journal_file(
         _check_absent(path, create)
     elif not memory:
         refuse_second_name(path)
+    real_path = path if memory else os.path.realpath(path)
     owner = open_owner()
+    full: JournalFull | None = None
+    immutable = False
     try:
         genesis = hashlib.sha256(
             f"seawall {owner} {clock.wall_s()!r} {clock.monotonic_s()!r}".encode()
         ).digest()
-        with translate_errors(path):
-            database = connect(path, options, write=True)
+        try:
+            database = _connect(path, options, genesis, clock, new=new)
+        except JournalFull as error:
+            if new:
+                raise
+            database, immutable = _connect_alone(path, options, error)
+            full = JournalFull(f"{error}; make room and open it again, until then it can only be read")
+        with translate_errors(path, database):
             try:
-                prepare(database, path, options, genesis, clock.wall_s())
-                if new and not memory:
-                    sync_directory(path)
                 genesis = _read_genesis(database, path)
-                files = None if memory else OpenFiles(path)
+                files = None if memory or full is not None else OpenFiles(path)
                 mark = (
-                    None
-                    if memory
-                    else Mark(os.path.realpath(path), genesis, clock, options.mark_s, options.mark_batches)
+                    None if memory else Mark(real_path, genesis, clock, options.mark_s, options.mark_batches)
                 )
                 loss = None if mark is None else mark.explain_loss(database, mark.read_or_explain())
                 if mark is not None:
@@ -83,9 +108,56 @@ def open_journal_file(
     except BaseException:
         close_owner(owner)
         raise
-    return JournalFile(
-        path, database, owner, Liveness(owner, clock, options.lease_s), mark, files, signer, loss
-    )
+    liveness = Liveness(owner, clock, options.lease_s)
+    return JournalFile(path, real_path, database, owner, liveness, mark, files, signer, loss, full, immutable)
+
+
+def _connect(path: str, options: SqliteOptions, genesis: bytes, clock: Clock, *, new: bool) -> Database:
+    """Returns a connection that may write, to a file with the newest schema."""
+    with translate_errors(path):
+        database = connect(path, options, write=True)
+    try:
+        with translate_errors(path, database):
+            prepare(database, path, options, genesis, clock.wall_s())
+            if new and path != MEMORY:
+                sync_directory(path)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _connect_alone(path: str, options: SqliteOptions, full: JournalFull) -> tuple[Database, bool]:
+    """Returns a connection that only reads and needs no shared memory, and whether it is an immutable one.
+
+    A connection that locks the file for itself keeps in its own memory what several would share. SQLite gives it that
+    lock only if nobody else has the file open, and nobody else can open the file until it is closed. It needs a file
+    for the log. If there is none and none can be made, nobody has the file open, and it is whole without a log.
+    Raises `full` if neither can be had.
+    """
+    for immutable in (False, True):
+        if immutable and _has_log(path):
+            break
+        with translate_errors(path):
+            database = connect(path, options, write=False, immutable=immutable)
+            try:
+                database.run_pragma("locking_mode", "exclusive")
+                if check_newest_schema(database, path):
+                    return database, immutable
+            except (
+                apsw.BusyError,
+                apsw.CantOpenError,
+            ):  # another process has it open, or there can be no log
+                pass
+            except BaseException:
+                database.close()
+                raise
+            database.close()
+    raise full
+
+
+def _has_log(path: str) -> bool:
+    return Path(f"{os.path.realpath(path)}-wal").exists()
 
 
 def _read_genesis(database: Database, path: str) -> bytes:

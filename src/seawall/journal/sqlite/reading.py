@@ -56,7 +56,7 @@ class Readers:
     ) -> None:
         self._path = path
         self._connect = connect
-        self._shared = shared  # a memory journal has one connection, which the writer uses too
+        self._shared = shared  # a journal in memory, or on a full disk, has one connection
         self._local = threading.local()
         self._mutex = threading.Lock()
         self._open: list[Database] = []
@@ -78,11 +78,12 @@ class Readers:
             if self._shared is not None:
                 with self._shared:
                     return work(self._connect())
-            database = getattr(self._local, "database", None)
+            database: Database | None = getattr(self._local, "database", None)
             if database is None:
                 database = self._local.database = self._connect()
                 with self._mutex:
                     self._open.append(database)
+        with translate_errors(self._path, database):
             database.run("BEGIN")
             try:
                 return work(database)

@@ -28,11 +28,14 @@ Schema 4 adds indexes, so that each list and each search of runs reads about as 
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
+import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import apsw
 import msgspec
@@ -151,22 +154,48 @@ MISREAD = (
 """What code raises that reads a row of other types, lengths or encodings than were written."""
 
 
+NO_SPACE = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
+_NEEDS_SPACE = {
+    *(apsw.SQLITE_IOERR_WRITE, apsw.SQLITE_IOERR_TRUNCATE),
+    *(apsw.SQLITE_IOERR_SHMOPEN, apsw.SQLITE_IOERR_SHMSIZE),
+}
+"""Not a failed sync: what that has lost is unknown, whatever the reason."""
+
+
+def is_disk_full(error: Exception, number: int) -> bool:
+    """Returns whether SQLite failed for want of space; `number` is the system's error number behind `error`.
+
+    SQLite itself says only of the database and its log that the disk is full. Of the file of shared memory beside
+    them, and of a file that it can't make, it says "disk I/O error" and "unable to open database file".
+    """
+    if isinstance(error, apsw.FullError):
+        return True
+    if isinstance(error, apsw.CantOpenError):
+        return number in NO_SPACE
+    code: int = getattr(error, "extendedresult", 0)  # apsw's stubs leave it out
+    if not isinstance(error, apsw.IOError) or code not in _NEEDS_SPACE:
+        return False
+    return number in NO_SPACE or (code == apsw.SQLITE_IOERR_SHMSIZE and number != errno.EIO)
+
+
 @contextmanager
-def translate_errors(path: str) -> Generator[None]:
-    """Turns SQLite's errors into those of Seawall, with the file's name."""
+def translate_errors(path: str, database: Database | None = None) -> Generator[None]:
+    """Turns SQLite's errors into those of Seawall, with the file's name. `database` knows the system's error number."""
     try:
         yield
+    except (apsw.FullError, apsw.IOError, apsw.CantOpenError) as error:
+        if is_disk_full(error, 0 if database is None else database.errno):
+            raise JournalFull(f"journal {path}: the disk is full") from error
+        if isinstance(error, apsw.CantOpenError):
+            raise _explain_open_failure(path, error) from None
+        raise JournalFailed(f"journal {path}: {error}") from error
     except apsw.NotADBError:
         raise Misused(f"{path} is not a Seawall journal: it is not a SQLite database") from None
     except apsw.BusyError as error:
         raise Broken(f"journal {path}: another process holds the file's lock ({error})") from error
-    except apsw.FullError as error:
-        raise JournalFull(f"journal {path}: the disk is full") from error
     except apsw.ReadOnlyError:
         raise Misused(f"journal {path} can't be written: the file or its directory is read-only") from None
-    except apsw.CantOpenError as error:
-        raise Misused(_explain_open_failure(path) or f"journal {path} can't be opened: {error}") from None
-    except (apsw.IOError, apsw.CorruptError) as error:
+    except apsw.CorruptError as error:
         raise JournalFailed(f"journal {path}: {error}") from error
     except apsw.Error as error:  # a table or column is gone, or a page is of another kind
         raise JournalDamaged(f"journal {path} is damaged: {error}") from error
@@ -176,26 +205,44 @@ def translate_errors(path: str) -> Generator[None]:
         ) from error
 
 
-def _explain_open_failure(path: str) -> str | None:
+def _explain_open_failure(path: str, error: apsw.CantOpenError) -> Misused | JournalFull:
     file = Path(path)
     if file.is_dir():
-        return f"journal {path} is a directory; name a file"
+        return Misused(f"journal {path} is a directory; name a file")
     if not file.parent.is_dir():
-        return f"journal {path}: the directory {file.parent} does not exist"
+        return Misused(f"journal {path}: the directory {file.parent} does not exist")
     if file.exists() and not os.access(file, os.R_OK):
-        return f"journal {path} can't be read: permission denied"
+        return Misused(f"journal {path} can't be read: permission denied")
     if not os.access(file if file.exists() else file.parent, os.W_OK):
-        return f"journal {path} can't be written: permission denied"
-    return None
+        return Misused(f"journal {path} can't be written: permission denied")
+    if _find_creation_error(file.parent) in NO_SPACE:
+        return JournalFull(f"journal {path}: the disk is full")
+    return Misused(f"journal {path} can't be opened: {error}")
 
 
-def connect(path: str, options: SqliteOptions, *, write: bool) -> Database:
-    """Returns a connection to the file; a writing one needs `prepare` before it is used."""
+def _find_creation_error(folder: Path) -> int:
+    """Returns why no file can be made in a folder; 0 if one can. SQLite's own number may be of what it tried next."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return 0
+    except OSError as error:
+        return error.errno or 0
+
+
+def connect(path: str, options: SqliteOptions, *, write: bool, immutable: bool = False) -> Database:
+    """Returns a connection to the file; a writing one needs `prepare` before it is used.
+
+    With `immutable` it takes the file to be whole without a write-ahead log, and to be written by nobody.
+    """
     flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOMUTEX
     if write:
         flags |= apsw.SQLITE_OPEN_CREATE
-    database = Database(path, flags=flags, vfs=options.vfs)
+    if immutable:
+        flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_NOMUTEX | apsw.SQLITE_OPEN_URI
+    name = f"file:{quote(str(Path(path).resolve()))}?immutable=1" if immutable else path
+    database = Database(name, flags=flags, vfs=options.vfs)
     database.set_lock_wait(options.lock_wait_s)
+    database.run_pragma("temp_store", 2)  # in memory: what is sorted needs no room on a disk
     if not write:
         database.run_pragma("query_only", True)
         database.leave_log()  # the writing connection copies it
@@ -208,8 +255,8 @@ def prepare(database: Database, path: str, options: SqliteOptions, genesis: byte
     All steps are one transaction: wherever it ends, the file has the old schema or the new one. Raises `Misused`
     for a file that is not a Seawall journal, and for a newer schema.
     """
-    _check_version(database, path)
-    database.run_pragma("auto_vacuum", 2)  # incremental; only a new file takes it
+    if _check_version(database, path) == 0:  # only a new file takes it; in another it would be a write
+        database.run_pragma("auto_vacuum", 2)  # incremental
     mode = database.run_pragma("journal_mode", "wal")
     wanted = "memory" if path == MEMORY else "wal"
     if mode != wanted:
@@ -243,12 +290,23 @@ def prepare(database: Database, path: str, options: SqliteOptions, genesis: byte
         raise
 
 
+def check_newest_schema(database: Database, path: str) -> bool:
+    """Returns whether the file has the newest schema. Raises `Misused` as `prepare` does."""
+    return _check_version(database, path) == VERSION
+
+
+_IDENTITY = """
+SELECT (SELECT user_version FROM pragma_user_version), (SELECT application_id FROM pragma_application_id),
+    (SELECT name FROM sqlite_schema LIMIT 1)
+"""
+"""One statement, so one snapshot: another process may make the journal at this moment."""
+
+
 def _check_version(database: Database, path: str) -> int:
-    version = database.run_pragma("user_version")
-    application = database.run_pragma("application_id")
+    version, application, table = database.fetch_one(_IDENTITY)
     if application not in (0, APPLICATION_ID):
         raise Misused(f"{path} is a SQLite database of another program (application_id {application:#x})")
-    if application == 0 and database.fetch_value("SELECT 1 FROM sqlite_schema LIMIT 1") is not None:
+    if application == 0 and table is not None:
         raise Misused(f"{path} is a SQLite database, but not a Seawall journal; name another file")
     if not isinstance(version, int) or version > VERSION:
         raise Misused(

@@ -30,12 +30,13 @@ from seawall.journal.sqlite.database import Database
 from seawall.journal.sqlite.journal_file import JournalFile
 from seawall.journal.sqlite.ops import Op, Why, WorkOp
 from seawall.journal.sqlite.options import SqliteOptions
-from seawall.journal.sqlite.schema import MEMORY, MISREAD
+from seawall.journal.sqlite.schema import MEMORY, MISREAD, is_disk_full
 from seawall.journal.sqlite.transaction import Transaction
 from seawall.journal.sqlite.watch import Watchers
 
 _log = logging.getLogger("seawall.journal")
-_NO_SPACE = {28, 27, 122}  # ENOSPC, EFBIG, EDQUOT
+_FINAL = (apsw.IOError, apsw.CantOpenError, apsw.CorruptError, apsw.NotADBError, apsw.ReadOnlyError)
+"""After these nothing is known of what the file holds, or no later attempt can help."""
 
 
 class WriteFuture(asyncio.Future[Any]):
@@ -70,7 +71,7 @@ class Writer:
         self._options = options
         self._lock = lock  # held during a transaction; readers of a memory journal share its connection
         self._tx = Transaction(file.database, str(file.owner), clock, file.liveness, file.signer)
-        self._failed: Why | None = None
+        self._failed: Why | None = None if file.full is None else _make_raiser(file.full)
         if file.loss is not None:
             self.fail(
                 f"journal {path} has lost its tail: {file.loss}. It can be read, not written; restore a copy, "
@@ -314,14 +315,13 @@ class Writer:
         path = self._path
         if isinstance(error, SeawallError):  # the newest batch can't be continued
             return _make_raiser(type(error)(f"journal {path}: {error}")), False
-        errno = self._database.errno if isinstance(error, apsw.Error) else 0
-        if isinstance(error, apsw.FullError) or (isinstance(error, apsw.IOError) and errno in _NO_SPACE):
+        if is_disk_full(error, self._database.errno):
             return lambda: JournalFull(f"journal {path}: the disk is full; nothing was written"), False
         if isinstance(error, apsw.BusyError):
             waited = self._options.lock_wait_s
             text = f"journal {path}: waited {waited:g} s for the write lock that another process holds"
             return lambda: Broken(text), False
-        if isinstance(error, (apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.ReadOnlyError)):
+        if isinstance(error, _FINAL):
             text = (
                 f"journal {path}: {error}; writing has stopped, nothing of the last commit was acknowledged"
             )
