@@ -15,11 +15,11 @@ import msgspec
 from crash.desk import PAID, REQUEST, Variant, desk
 from crash.world import World
 from journal.disk import Disk
-from seawall import ALLOW, Guard, Halt, Hold, Limits, Outcome, Seawall, Waiting
+from seawall import ALLOW, Budget, Caps, Guard, Halt, Hold, Limits, Outcome, Seawall, Waiting
 from seawall.core.canonical import Ref
 from seawall.core.clock import SystemClock
 from seawall.core.events import Event, RunStarted, StepIntended
-from seawall.journal.protocol import Command, Journal, Lease
+from seawall.journal.protocol import Command, Journal, Lease, OverCap
 from seawall.journal.sqlite import SqliteJournal, SqliteOptions
 from seawall.run.state import RunState
 from seawall.run.step import Step
@@ -78,6 +78,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     without_tool: str = ""
     held: bool = False
     """Payments need a person."""
+    capped: bool = False
+    """A cap holds for every call, and is never reached."""
     frozen: bool = False
     """A guard halts the next step."""
     lease_s: float = 30.0
@@ -200,6 +202,17 @@ class DyingJournal:
         promise = Acknowledged(first_seq, len(events), digest_of(events))
         os.write(self._promises, msgspec.json.encode(promise) + b"\n")
 
+    async def reserve(self, *arguments: Any) -> OverCap | None:
+        last = self._write()
+        over = await self._inner.reserve(*arguments)
+        last()
+        return over
+
+    async def give_back(self, *arguments: Any) -> None:
+        last = self._write()
+        await self._inner.give_back(*arguments)
+        last()
+
     async def send(self, run: str, command: Command, bodies: Mapping[Ref, bytes] | None = None) -> int:
         last = self._write()
         number = await self._inner.send(run, command, bodies)
@@ -237,7 +250,8 @@ async def work(job: Job) -> Report:
     world = open_world(job)
     team = desk(world, job.variant())
     journal: Any = DyingJournal(open_journal(job), job)
-    async with Seawall(journal, environment={}) as sea:
+    budget = Budget(tenant=Caps(model_calls=1_000, tool_calls=1_000, tokens=10**9)) if job.capped else None
+    async with Seawall(journal, environment={}, budget=budget) as sea:
         rows = await journal.runs()
         if rows:
             run = await sea.resume(rows[0].run, team)

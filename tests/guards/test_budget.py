@@ -239,10 +239,12 @@ def test_a_reservation_that_comes_after_its_run_was_cancelled_is_given_back(
         journal = SqliteJournal.open(":memory:", clock=ManualClock())
         held, asked, reserve = asyncio.Event(), asyncio.Event(), journal.reserve
 
-        async def slow(tenant: str, day: str, need: Spend, caps: Sequence[Cap]) -> OverCap | None:
+        async def slow(
+            tenant: str, day: str, need: Spend, caps: Sequence[Cap], run: str = ""
+        ) -> OverCap | None:
             asked.set()
             await held.wait()
-            return await reserve(tenant, day, need, caps)
+            return await reserve(tenant, day, need, caps, run)
 
         monkeypatch.setattr(journal, "reserve", slow)
         async with Seawall(journal, budget=Budget(tenant=usd("2"))) as sea:

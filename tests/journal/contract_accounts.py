@@ -322,7 +322,103 @@ class ReserveContract:
         asyncio.run(scenario())
 
 
-class AccountsContract(BookingContract, ReserveContract):
+TAKEN_OVER = Booking(day=DAY, reserved=Spend(model_calls=-1), spent=Spend(model_calls=1), prepaid=CALL)
+"""What the intent of a call books for which `CALL` was reserved: the call is spent, its bound stays reserved."""
+IN_FLIGHT = Spend(usd=CALL.usd, tokens=CALL.tokens)
+
+
+class HoldingContract:
+    """What is reserved for a run, in one handle."""
+
+    def test_what_is_reserved_for_a_run_is_taken_over_by_its_append(self, open_journal: Open) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                assert await journal.reserve("acme", DAY, CALL, [], "r-1") is None
+                lease = await journal.create(started("r-1"), [], bodies(INTENT), booked=[TAKEN_OVER])
+                assert await of(journal, "acme") == (Spend(model_calls=1), IN_FLIGHT)
+                assert await journal.reserve("acme", DAY, CALL, [], "r-1") is None
+                await journal.append(lease, 1, [], {}, booked=[TAKEN_OVER])
+                await journal.give_back("r-1")
+                twice = Spend(usd=CALL.usd * 2, tokens=CALL.tokens * 2)
+                assert await of(journal, "acme") == (Spend(model_calls=2), twice)
+                assert (await journal.verify()).ok
+
+        asyncio.run(scenario())
+
+    def test_what_is_reserved_for_a_run_is_given_back_in_parts_or_as_a_whole_and_once(
+        self, open_journal: Open
+    ) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                for day in (DAY, DAY, NEXT):
+                    assert await journal.reserve("acme", day, CALL, [], "r-1") is None
+                assert await journal.reserve("acme", DAY, COST, [], "r-2") is None
+                await journal.give_back("r-1", NEXT, COST)
+                await journal.give_back("r-1", DAY, CALL)
+                left = Spend(usd=CALL.usd - COST.usd, tokens=625)
+                assert await of(journal, "acme", NEXT) == (Spend(), left)
+                both = Spend(usd=CALL.usd + COST.usd, tokens=1_375, model_calls=2)
+                assert await of(journal, "acme", DAY) == (Spend(), both)
+                for _ in range(2):
+                    await journal.give_back("r-1", DAY, Spend(usd=Decimal(1), tokens=9_999, model_calls=5))
+                    assert await of(journal, "acme", DAY) == (Spend(), COST)
+                for _ in range(2):
+                    await journal.give_back("r-1")
+                    assert await of(journal, "acme", NEXT) == (Spend(), Spend())
+                await journal.give_back("r-2")
+                await journal.give_back("r-3")
+                for tenant in ("acme", "*"):
+                    assert {each.reserved for each in await journal.accounts(tenant=tenant)} == {Spend()}
+                assert (await journal.verify()).ok
+
+        asyncio.run(scenario())
+
+    def test_an_append_whose_reservation_was_given_back_is_fenced_and_those_behind_it(
+        self, open_journal: Open
+    ) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                lease = await begin(journal, "r-1")
+                assert await journal.reserve("acme", DAY, COST, [], "r-1") is None
+                first = journal.append(lease, 1, [done(1, b"x")], bodies(b"x"), booked=[TAKEN_OVER])
+                after = journal.append(lease, 2, [done(2, b"y")], bodies(b"y"))
+                for refused in (first, after):
+                    with pytest.raises(
+                        Fenced, match="run r-1: what was reserved for its next steps was given back"
+                    ):
+                        await refused
+                with pytest.raises(Fenced):
+                    await journal.create(started("r-2"), [], bodies(INTENT), booked=[TAKEN_OVER])
+                assert await of(journal, "acme") == (Spend(), COST)
+                assert [row.events for row in await journal.runs()] == [1]
+                await step(journal, await journal.take("r-1"), 1, b"x")
+
+        asyncio.run(scenario())
+
+    @pytest.mark.parametrize(
+        ("again", "words"),
+        [
+            (("other", DAY, CALL), "run r-1 has reserved for another tenant"),
+            (("acme", DAY, Spend(tokens=(1 << 63) - 1)), "an account holds up to"),
+        ],
+    )
+    def test_a_reservation_that_is_refused_changes_nothing(
+        self, open_journal: Open, again: tuple[str, str, Spend], words: str
+    ) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                assert await journal.reserve("acme", DAY, CALL, [], "r-1") is None
+                with pytest.raises(Misused, match=words):
+                    await journal.reserve(*again, [], "r-1")
+                assert await of(journal, "acme") == (Spend(), CALL)
+                with pytest.raises(Misused, match="below zero"):
+                    await journal.give_back("r-1", DAY, -CALL)
+                assert (await journal.verify()).ok
+
+        asyncio.run(scenario())
+
+
+class AccountsContract(BookingContract, ReserveContract, HoldingContract):
     """Everything about accounts, in one handle."""
 
 
@@ -366,5 +462,41 @@ class SharedAccountsContract:
                 over = await journal.reserve("acme", NEXT, CALL, [cap])
                 assert over is not None
                 assert over.waits
+
+        asyncio.run(scenario())
+
+    def test_what_a_handle_has_reserved_for_its_runs_ends_with_it(self, open_journal: Open) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as one:
+                async with opened(open_journal) as two:
+                    assert await one.reserve("acme", DAY, CALL, [], "r-1") is None
+                    assert await two.reserve("acme", DAY, CALL, [], "r-1") is None
+                    assert await two.reserve("acme", NEXT, CALL, [], "r-2") is None
+                    await one.give_back("r-2")  # what is another's it can't give back
+                    assert (await of(one, "acme", "*"))[1].model_calls == 3
+                assert await of(one, "acme", "*") == (Spend(), CALL)
+                await one.give_back("r-1")
+                assert await of(one, "acme", "*") == (Spend(), Spend())
+                assert (await one.verify()).ok
+
+        asyncio.run(scenario())
+
+    def test_a_run_that_is_taken_takes_nothing_of_its_former_owner_s_reservations(
+        self, open_journal: Open
+    ) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as one, opened(open_journal) as two:
+                lease = await begin(one, "r-1")
+                for run in ("r-1", "r-2"):
+                    assert await one.reserve("acme", DAY, CALL, [], run) is None
+                taken = await two.take("r-1", force=True)
+                assert await of(two, "acme") == (Spend(), CALL)  # that of r-2: `one` is alive
+                assert await two.reserve("acme", DAY, CALL, [], "r-1") is None
+                await one.give_back("r-1")
+                with pytest.raises(Fenced):
+                    await one.append(lease, 1, [], {}, booked=[TAKEN_OVER])
+                await two.append(taken, 1, [], {}, booked=[TAKEN_OVER])
+                left = Spend(usd=CALL.usd * 2, tokens=CALL.tokens * 2, model_calls=1)
+                assert await of(two, "acme") == (Spend(model_calls=1), left)
 
         asyncio.run(scenario())

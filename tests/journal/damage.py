@@ -14,6 +14,7 @@ import asyncio
 import random
 import shutil
 import sqlite3
+import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -32,7 +33,18 @@ from seawall.core.events import refs_of
 from seawall.journal.sqlite import SqliteJournal
 from seawall.testing import ScriptedModel, call, say
 
-TABLES = ("meta", "tenants", "runs", "entries", "bodies", "batches", "accounts", "shared", "workers")
+TABLES = (
+    "meta",
+    "tenants",
+    "runs",
+    "entries",
+    "bodies",
+    "batches",
+    "accounts",
+    "shared",
+    "workers",
+    "reservations",
+)
 EXITS = {0, 1, 2, 3, 4, 5, 6, 7}
 COMMANDS = (
     ("runs",),
@@ -86,6 +98,22 @@ async def make_journal(path: str) -> None:
         await sea.pause("tool:pay", by="ops")
         paying = desk(call("pay", order="1"), say("paid"))
         await (await sea.start(paying, "pay", tenant="acme")).rest()
+
+
+_DIE_IN_DEBT = """
+import asyncio, os, sys
+from seawall.core.clock import SystemClock
+from seawall.journal.protocol import Spend
+from seawall.journal.sqlite import SqliteJournal
+
+async def main():
+    journal = SqliteJournal.open(sys.argv[1], clock=SystemClock())
+    for tenant, run in (("acme", "r-1"), ("acme", "r-2"), ("other", "r-3")):
+        await journal.reserve(tenant, "2026-01-01", Spend(tokens=100, model_calls=1), [], run)
+    os._exit(0)
+
+asyncio.run(main())
+"""
 
 
 async def look(path: str) -> dict[str, Any]:
@@ -314,6 +342,7 @@ def fuzz(place: Path, seed: int, number: int, progress: Callable[[int], None] | 
     """Makes and judges mutations."""
     base = place / "base.db"
     asyncio.run(make_journal(str(base)))
+    subprocess.run([sys.executable, "-c", _DIE_IN_DEBT, str(base)], check=True)
     sound = asyncio.run(look(str(base)))
     assert sound["found"].ok, sound["found"]
     rng = random.Random(seed)

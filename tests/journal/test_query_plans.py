@@ -34,6 +34,8 @@ BOUNDED = re.compile(
     r"|SCAN (?:CONSTANT ROW|t|\d+-ROW VALUES CLAUSE|\w+ VIRTUAL TABLE INDEX 1:)"
     r"|SCAN (?:workers|sqlite_schema)"  # one row for each process that is alive
     r"|SCAN pragma_(?:user_version|application_id) VIRTUAL TABLE INDEX 0:"  # one value of the file's header
+    r"|SCAN reservations"  # what is reserved at this moment for calls that are about to be made
+    r"|SEARCH reservations USING PRIMARY KEY \(owner=\?(?: AND run=\?(?: AND day=\?)?)?\)"
     r"|SEARCH (?:batches|entries|runs)"  # the highest key
     r"|SEARCH \w+ USING (?:INTEGER PRIMARY KEY|(?:COVERING )?INDEX \w+|PRIMARY KEY) "
     r"\((?:rowid|run|name|key|owner|hash)=\?\)(?: LEFT-JOIN)?"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from decimal import Decimal
+from decimal import Context, Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,14 @@ import pytest
 
 from guards.scripted_guard import ScriptedGuard
 from seawall import Agent, Limits, Price, Seawall, Team, Tool
+from seawall.core.canonical import Ref
+from seawall.core.errors import Fenced
 from seawall.core.events import StepDone, StepIntended
-from seawall.journal.protocol import Account, Booking, Spend
+from seawall.journal.protocol import Account, Spend
 from seawall.models.protocol import Usage
 from seawall.models.scripted import calls
-from seawall.run.spend_delta import day_of, need_of
+from seawall.run.ledger import Ledger, reserve, settle
+from seawall.run.spend_delta import SpendDelta, day_of, need_of
 from seawall.run.state import RunState
 from seawall.run.step import Step
 from seawall.testing import ManualClock, ScriptedModel, call, fail, hang, say
@@ -111,24 +114,61 @@ class Prepays(ScriptedGuard):
         return msgspec.structs.replace(super().acquire(step, run, left_s), prepaid="2020-02-02")
 
 
-def test_what_was_reserved_before_is_not_reserved_twice() -> None:
+def test_what_was_reserved_before_and_is_given_back_can_not_be_spent() -> None:
     async def main() -> None:
         async with Seawall() as sea:
             sea.supervisor.shared = (Prepays(),)
-            team = cashier(World(), call("look", what="a"), say("Done.", usage=Usage(100, 10)))
-            run = await sea.start(team, "go", tenant="acme")
-            outcome = await run.outcome()
-            events = [event for event in await sea.journal.events(run.id) if isinstance(event, StepIntended)]
-            needs = [need_of(event.kind, event.tokens, event.usd) for event in events]
-            before = await account(sea)
-            await sea.journal.book("acme", [Booking(day="2020-02-02", reserved=need) for need in needs])
-            after = await account(sea)
-        assert before.reserved.tokens < 0  # nobody had reserved anything here
-        assert after.reserved == Spend()
-        assert after.spent.usd == outcome.usd
-        assert (after.spent.model_calls, after.spent.tool_calls) == (2, 1)
+            team = cashier(World(), call("look", what="a"), say("Done."))
+            with pytest.raises(Fenced, match="what was reserved for its next steps was given back"):
+                await sea.start(team, "go", tenant="acme")
+            assert await sea.journal.runs() == []
+            assert await sea.journal.accounts() == []
 
     asyncio.run(main())
+
+
+def test_odd_prices_leave_nothing_reserved() -> None:
+    third, seventh = Decimal(1) / 3, Decimal(1) / 7
+    steps = [
+        StepIntended(
+            at=0.0,
+            step=number,
+            kind="model",
+            name="m",
+            agent="a",
+            frame=0,
+            input=Ref("0" * 64),
+            tokens=1,
+            usd=usd,
+            prepaid=prepaid,
+        )
+        for number, (usd, prepaid) in enumerate(
+            [(third, ""), (seventh * 1000, ""), (third / 10**9, "1970-01-01"), (seventh, "1970-01-01")]
+        )
+    ]
+    delta, ledger, reserved, prepaid = SpendDelta(), Ledger(), Decimal(0), Decimal(0)
+    exact = Context(prec=80)
+
+    def book() -> None:
+        nonlocal reserved, prepaid
+        for booking in delta.take_bookings():
+            reserved = exact.add(reserved, booking.reserved.usd)
+            prepaid = exact.add(prepaid, booking.prepaid.usd)
+
+    for step in steps:
+        after = reserve(ledger, step)
+        delta.add(step, ledger, after, intended=True)
+        ledger = after
+    book()
+    assert reserved == exact.add(third, seventh * 1000)
+    assert prepaid == exact.add(third / 10**9, seventh)
+    for step in steps[::-1]:
+        done = StepDone(at=1.0, step=step.step, status="ok", input_tokens=1, usd=third)
+        after = settle(ledger, step, done)
+        delta.add(step, ledger, after, intended=False)
+        ledger = after
+        book()
+    assert (ledger.reserved_usd, reserved) == (0, prepaid.copy_negate())
 
 
 def test_a_fork_books_what_it_spends_itself() -> None:

@@ -26,7 +26,7 @@ from seawall.core.events import (
     refs_of,
 )
 from seawall.history.recorded import read_outcome, read_waits
-from seawall.journal.protocol import Journal, RunRow, SettingKind
+from seawall.journal.protocol import Journal, RunRow, SettingKind, Spend
 from seawall.run.fold import fold
 from torture.cases import BUDGET, make_case
 from torture.desk import OUTPUT_TOKENS, PRICE, make_desk
@@ -164,6 +164,7 @@ async def check_round(place: Place, journal: Journal) -> Findings:
         _check_limits(findings, story)
         await _check_rest(findings, story, journal, busy)
     _check_budget(findings, place, happenings)
+    await _check_reserved(findings, stories, journal)
     _check_sessions(findings, stories)
     await _check_promises(findings, notes, stories, journal)
     await _check_replay(findings, place, stories, journal)
@@ -330,6 +331,17 @@ def _check_budget(findings: Findings, place: Place, happenings: Sequence[Happeni
             holds = cap is None or used <= cap
             detail = f"{tenant}, {what}: {used} (cap {cap})"
             findings.check("The world saw no more than a tenant's budget", holds, "", detail)
+
+
+async def _check_reserved(findings: Findings, stories: Sequence[RunStory], journal: Journal) -> None:
+    """A run that is held has nothing in flight."""
+    if any(story.row.state in ("running", "interrupted") and len(story.events) > 1 for story in stories):
+        return  # it is reported as a run that has not ended
+    for account in await journal.accounts():
+        detail = f"{account.tenant!r} on {account.day}: {account.reserved}"
+        findings.check(
+            "Nothing is reserved once all runs have ended", account.reserved == Spend(), "", detail
+        )
 
 
 async def _check_rest(

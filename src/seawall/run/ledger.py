@@ -5,12 +5,15 @@ A fold like everything else: what a crash left without a result counts as spent,
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Context, Decimal
 
 import msgspec
 
 from seawall.core.events import StepDone, StepIntended
 from seawall.core.limits import Limits
+
+EXACT = Context(prec=64)
+"""Has room for every digit of what is reserved, so that nothing of it is left once all of it is given back."""
 
 _ZERO = Decimal(0)
 
@@ -72,7 +75,7 @@ def reserve(ledger: Ledger, step: StepIntended) -> Ledger:
                 ledger,
                 model_calls=ledger.model_calls + 1,
                 reserved_tokens=ledger.reserved_tokens + step.tokens,
-                reserved_usd=ledger.reserved_usd + step.usd,
+                reserved_usd=EXACT.add(ledger.reserved_usd, step.usd),
             )
         case "handoff":
             return msgspec.structs.replace(ledger, handoffs=ledger.handoffs + 1)
@@ -90,7 +93,7 @@ def withdraw(ledger: Ledger, step: StepIntended) -> Ledger:
                 ledger,
                 model_calls=ledger.model_calls - 1,
                 reserved_tokens=ledger.reserved_tokens - step.tokens,
-                reserved_usd=ledger.reserved_usd - step.usd,
+                reserved_usd=EXACT.subtract(ledger.reserved_usd, step.usd),
             )
         case "handoff" | "review" | "memory" | "approval":
             return ledger
@@ -113,7 +116,7 @@ def settle(ledger: Ledger, step: StepIntended, done: StepDone) -> Ledger:
     return msgspec.structs.replace(
         ledger,
         reserved_tokens=ledger.reserved_tokens - step.tokens,
-        reserved_usd=ledger.reserved_usd - step.usd,
+        reserved_usd=EXACT.subtract(ledger.reserved_usd, step.usd),
         input_tokens=ledger.input_tokens + done.input_tokens,
         output_tokens=ledger.output_tokens + done.output_tokens,
         usd=ledger.usd + done.usd,
@@ -124,7 +127,7 @@ def _settle_at_bound(ledger: Ledger, step: StepIntended) -> Ledger:
     return msgspec.structs.replace(
         ledger,
         reserved_tokens=ledger.reserved_tokens - step.tokens,
-        reserved_usd=ledger.reserved_usd - step.usd,
+        reserved_usd=EXACT.subtract(ledger.reserved_usd, step.usd),
         lost_tokens=ledger.lost_tokens + step.tokens,
         usd=ledger.usd + step.usd,
     )

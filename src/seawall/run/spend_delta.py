@@ -10,7 +10,7 @@ import msgspec
 
 from seawall.core.events import StepIntended
 from seawall.journal.protocol import NOTHING, Booking, Spend
-from seawall.run.ledger import Ledger
+from seawall.run.ledger import EXACT, Ledger
 
 DAY_S = 86_400
 """A day of an account, from midnight to midnight in UTC."""
@@ -46,6 +46,16 @@ class _Change(msgspec.Struct):
     tokens: int = 0
     model_calls: int = 0
     tool_calls: int = 0
+    prepaid: Spend = NOTHING
+
+
+def _add(one: Spend, other: Spend) -> Spend:
+    return Spend(
+        usd=EXACT.add(one.usd, other.usd),
+        tokens=one.tokens + other.tokens,
+        model_calls=one.model_calls + other.model_calls,
+        tool_calls=one.tool_calls + other.tool_calls,
+    )
 
 
 class SpendDelta:
@@ -68,7 +78,8 @@ class SpendDelta:
             change = self._changes[day] = _Change()
         change.tool_calls += after.tool_calls - ledger.tool_calls
         if step.kind == "model":  # nothing else costs tokens or dollars
-            change.reserved_usd += after.reserved_usd - ledger.reserved_usd
+            more = EXACT.subtract(after.reserved_usd, ledger.reserved_usd)
+            change.reserved_usd = EXACT.add(change.reserved_usd, more)
             change.reserved_tokens += after.reserved_tokens - ledger.reserved_tokens
             change.model_calls += after.model_calls - ledger.model_calls
             if not intended:
@@ -76,10 +87,11 @@ class SpendDelta:
                 change.tokens += after.tokens - ledger.tokens
         if intended and step.prepaid:  # all of it stands as reserved, its call too, which is spent now
             need = need_of(step.kind, step.tokens, step.usd)
-            change.reserved_usd -= need.usd
+            change.reserved_usd = EXACT.subtract(change.reserved_usd, need.usd)
             change.reserved_tokens -= need.tokens
             change.reserved_model_calls -= need.model_calls
             change.reserved_tool_calls -= need.tool_calls
+            change.prepaid = _add(change.prepaid, need)
 
     def take_bookings(self) -> list[Booking]:
         """Returns what is to be booked now, and forgets it."""
@@ -106,6 +118,7 @@ class SpendDelta:
                     day=day,
                     reserved=NOTHING if reserved == NOTHING else reserved,
                     spent=NOTHING if spent == NOTHING else spent,
+                    prepaid=each.prepaid,
                 )
             )
         return bookings

@@ -1,7 +1,7 @@
 """The guard `budget`: a call that a cap holds for is made once its upper bound is reserved in the journal.
 
 A reservation is a commit, so the gate defers the call until the commit is there. What the call did not use is given
-back. The reservations of a process that died stay: they may have been spent.
+back. What a process that died had reserved for calls that were not recorded, and so not made, the journal gives back.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from seawall.core.errors import SeawallError
 from seawall.guards.budget.options import Budget
 from seawall.guards.budget.recorded_caps import RecordedCaps, record_shortfall
 from seawall.guards.shared import BUDGET, Defer
-from seawall.journal.protocol import Booking, Cap, Journal, OverCap, Spend
+from seawall.journal.protocol import Cap, Journal, OverCap, Spend
 from seawall.run.spend_delta import DAY_S, day_of, need_of
 from seawall.run.state import RunState
 from seawall.run.step import Result, Step
@@ -85,6 +85,11 @@ class BudgetGuard:
         self._journal: Journal | None = None
         self._reservations: dict[str, dict[Key, _Reservation]] = {}
         """By run, for calls that are not acquired yet. Bounded by the proposals of the runs in flight."""
+        self._reserving: set[str] = set()
+        """Runs for which something was reserved since they were begun or taken up here."""
+        self._owed: list[tuple[str, str | None, Spend | None]] = []
+        """What could not be given back, as the arguments of `Journal.give_back`. It is tried again. Bounded by the runs
+        that came to rest while nothing could be written."""
         self._waiting: dict[int, _Reservation] = {}
         """Those of them in the state `waiting`, oldest first, by `id`."""
         self._to_wake: dict[str, Callable[[], None]] = {}
@@ -134,7 +139,7 @@ class BudgetGuard:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for run_id in list(self._reservations):
+        for run_id in self._reserving | set(self._reservations):
             self.forget(run_id, parked=False)
         while self._tasks:
             await asyncio.wait(self._tasks)
@@ -209,10 +214,17 @@ class BudgetGuard:
         return True
 
     def forget(self, run_id: str, *, parked: bool) -> None:
-        """Gives back what is reserved for a run, also for a parked one: a pause may last for days."""
+        """Gives back what is reserved for a run, also for a parked one: a pause may last for days.
+
+        That is also what was reserved for calls whose intents could not be recorded.
+        """
         self._observed.pop(run_id, None)
         for reservation in self._reservations.pop(run_id, {}).values():
-            self._drop(reservation)
+            reservation.dropped = True
+            self._waiting.pop(id(reservation), None)
+        if run_id in self._reserving:
+            self._reserving.discard(run_id)
+            self._spawn(self._give_back(run_id))
 
     # ---- reserving, giving back
 
@@ -226,15 +238,18 @@ class BudgetGuard:
         reservation.dropped = True
         self._waiting.pop(id(reservation), None)
         if reservation.state == "granted":
-            self._spawn(self._give_back(reservation))
+            self._spawn(self._give_back(reservation.run_id, reservation.day, reservation.need))
 
-    async def _give_back(self, reservation: _Reservation) -> None:
-        try:
-            if self._journal is not None:
-                booking = Booking(day=reservation.day, reserved=-reservation.need)
-                await self._journal.book(reservation.tenant, [booking])
-        except SeawallError as error:
-            _log.warning("tenant %r: a reservation could not be given back: %s", reservation.tenant, error)
+    async def _give_back(self, run_id: str, day: str | None = None, part: Spend | None = None) -> None:
+        owed, self._owed = [*self._owed, (run_id, day, part)], []
+        while owed and self._journal is not None:
+            try:
+                await self._journal.give_back(*owed[0])
+            except SeawallError as error:
+                _log.warning("run %s: what was reserved could not be given back yet: %s", run_id, error)
+                self._owed += owed
+                break
+            del owed[0]
         self._serve_waiting()
 
     async def _reserve(self, reservation: _Reservation) -> None:
@@ -244,9 +259,14 @@ class BudgetGuard:
             return
         reservation.requested_at = self._clock.wall_s()
         reservation.day = day_of(reservation.requested_at)
+        self._reserving.add(reservation.run_id)
         try:
             over = await journal.reserve(
-                reservation.tenant, reservation.day, reservation.need, reservation.caps
+                reservation.tenant,
+                reservation.day,
+                reservation.need,
+                reservation.caps,
+                reservation.run_id,
             )
         except SeawallError as error:
             reservation.state, reservation.error = "failed", str(error)
@@ -259,7 +279,7 @@ class BudgetGuard:
                 await self._record_shortfall(reservation, over)
         if reservation.dropped:
             if reservation.state == "granted":
-                await self._give_back(reservation)
+                await self._give_back(reservation.run_id, reservation.day, reservation.need)
             elif reservation.observed and reservation.over is not None:
                 self._observed[reservation.run_id] = reservation
         elif reservation.state == "waiting":

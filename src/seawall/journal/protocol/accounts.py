@@ -40,6 +40,9 @@ class Booking(msgspec.Struct, frozen=True, kw_only=True):
     """`YYYY-MM-DD`, UTC. A reservation is taken back on the day on which it was made."""
     reserved: Spend = NOTHING
     spent: Spend = NOTHING
+    prepaid: Spend = NOTHING
+    """What is taken over of what this process has reserved for the run (`AccountStore.reserve`): steps that are
+    recorded with this booking hold it from now on. `reserved` says what it changes in the accounts."""
 
 
 class Cap(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,21 +79,30 @@ class OverCap(msgspec.Struct, frozen=True, kw_only=True):
     """What would be spent and reserved, this reservation included."""
     waits: bool
     """True if it would fit once all reservations of now were taken back: steps in flight may cost less than
-    their bound. A reservation whose process died stays until its run is resumed, so that may never happen."""
+    their bound. A step of a process that died counts until its run is resumed, so that may never happen."""
 
 
 class AccountStore(Protocol):
     """The accounts of tenants and days."""
 
-    async def reserve(self, tenant: str, day: str, need: Spend, caps: Sequence[Cap]) -> OverCap | None:
+    async def reserve(
+        self, tenant: str, day: str, need: Spend, caps: Sequence[Cap], run: str = ""
+    ) -> OverCap | None:
         """Reserves `need` for a tenant and a day if it fits under every cap, in one step across all processes.
 
-        Returns None when it is reserved; it stays so until a `Booking` takes it back. The reservation of a
-        process that died stays and counts until the process that resumes the run takes it back: money that
-        may be gone never counts as unspent. Otherwise nothing changes, and the answer names a cap that
-        `need` does not fit under, preferably one where waiting does not help. A cap is only checked for what
-        `need` asks for. Raises `Misused` for a cap of another tenant, a `need` below zero, and numbers that
-        `book` does not accept.
+        Returns None when it is reserved. For a `run` it stays so until an append of this process takes it over
+        (`Booking.prepaid`), or it is given back: by this process, or by another one once this process is dead or its
+        lease has run out. An append that comes after that raises `Fenced`. Without a run it stays until a `Booking`
+        takes it back. Otherwise nothing changes, and the answer names a cap that `need` does not fit under,
+        preferably one where waiting does not help. A cap is only checked for what `need` asks for. Raises `Misused`
+        for a cap of another tenant, a `need` below zero, and numbers that `book` does not accept.
+        """
+        ...
+
+    async def give_back(self, run: str, day: str | None = None, part: Spend | None = None) -> None:
+        """Gives back what this process has reserved for a run and no append took over: all, or `part` of it on a day.
+
+        What was given back before stays so: of `part` no more is given back than there is.
         """
         ...
 
@@ -105,6 +117,6 @@ class AccountStore(Protocol):
     async def accounts(self, *, tenant: str | None = None, day: str | None = None) -> list[Account]:
         """Returns the accounts by tenant and day; only those of one tenant or one day (`*`: of all together).
 
-        Pruning and erasing leave accounts as they are.
+        What a dead process had reserved and no step took over counts as given back. Pruning and erasing leave accounts as they are.
         """
         ...

@@ -9,7 +9,7 @@ round.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
 from functools import lru_cache
@@ -67,10 +67,10 @@ def validate_bookings(booked: Sequence[Booking]) -> Sequence[Booking]:
     kept: list[Booking] = []
     for booking in booked:
         check_day(booking.day)
-        for spend in (booking.spent, booking.reserved):
+        for spend in (booking.spent, booking.reserved, booking.prepaid):
             if spend is not NOTHING:
                 check_spend(spend)
-        if booking.spent != NOTHING or booking.reserved != NOTHING:
+        if booking.spent != NOTHING or booking.reserved != NOTHING or booking.prepaid != NOTHING:
             kept.append(booking)
     return kept
 
@@ -124,7 +124,7 @@ def _check_bounds(spend: Spend) -> None:
             raise Misused(f"an account holds up to {MAX_COUNT} {what}, not {count}")
 
 
-def _add(one: Spend, other: Spend) -> Spend:
+def add_spend(one: Spend, other: Spend) -> Spend:
     """Returns the exact sum. Raises `Misused` if an account can't hold it."""
     if other is NOTHING:
         return one
@@ -208,9 +208,9 @@ class AccountRows:
         """Adds each booking to three rows. Raises `Misused`, and changes nothing, if one can't hold the sum."""
         new: dict[Key, Balance] = {}
         for booking in booked:
-            for key in ((tenant, booking.day), (tenant, ALL), (ALL_TENANTS, booking.day)):
+            for key in list_keys(tenant, booking.day):
                 spent, reserved = new.get(key) or self._load(key)
-                new[key] = (_add(spent, booking.spent), _add(reserved, booking.reserved))
+                new[key] = (add_spend(spent, booking.spent), add_spend(reserved, booking.reserved))
         self._changed.update(new)
 
     def find_exceeded_cap(
@@ -242,6 +242,11 @@ class AccountRows:
         self._database.run_many(_WRITE, rows)
 
 
+def list_keys(tenant: int, day: str) -> tuple[Key, Key, Key]:
+    """Returns the three accounts that a booking changes."""
+    return (tenant, day), (tenant, ALL), (ALL_TENANTS, day)
+
+
 def _measure_against(
     cap: Cap, both: Balance, need: Spend
 ) -> Iterator[tuple[_What, _Number, _Number, _Number]]:
@@ -263,12 +268,13 @@ def _measure_against(
 def _to_row(both: Balance) -> Row:
     spent, reserved = both
     return (
-        *(_to_text(spent.usd), spent.tokens, spent.model_calls, spent.tool_calls),
-        *(_to_text(reserved.usd), reserved.tokens, reserved.model_calls, reserved.tool_calls),
+        *(money_to_text(spent.usd), spent.tokens, spent.model_calls, spent.tool_calls),
+        *(money_to_text(reserved.usd), reserved.tokens, reserved.model_calls, reserved.tool_calls),
     )
 
 
-def _to_text(usd: Decimal) -> str:
+def money_to_text(usd: Decimal) -> str:
+    """Returns money as it is stored."""
     return format(usd.normalize(_exact), "f") if usd else "0"
 
 
@@ -278,8 +284,10 @@ def _to_balance(row: Sequence[Any]) -> Balance:
     return spent, reserved
 
 
-def read_accounts(database: Database, tenant: str | None, day: str | None) -> list[Account]:
-    """Returns the accounts by tenant and day."""
+def read_accounts(
+    database: Database, tenant: str | None, day: str | None, lost: Mapping[Key, Spend]
+) -> list[Account]:
+    """Returns the accounts by tenant and day; `lost` is reserved in the file, and by nobody any more."""
     where: list[str] = []
     values: list[object] = []
     if tenant == ALL:
@@ -300,5 +308,6 @@ def read_accounts(database: Database, tenant: str | None, day: str | None) -> li
         key, of, *values = row
         owner = ALL if key == ALL_TENANTS else check_tenant_row(key, name, tenant_leaf)
         spent, reserved = _to_balance(values)
+        reserved = add_spend(reserved, -lost.get((key, of), NOTHING))
         found.append(Account(tenant=owner, day=of, spent=spent, reserved=reserved))
     return found

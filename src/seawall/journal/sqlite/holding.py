@@ -17,7 +17,13 @@ from seawall.journal.sqlite.row_sum import HELD, LEAF_BYTES, RowSum, digest_row,
 
 ROWS = 1_000
 """Rows that are read and written at once."""
-_KEYS = {"runs": "rk", "tenants": "id", "shared": "key", "accounts": "(tenant, day)"}
+_KEYS = {
+    "runs": "rk",
+    "tenants": "id",
+    "shared": "key",
+    "accounts": "(tenant, day)",
+    "reservations": "(owner, run, day)",
+}
 _COUNTS = """
 UPDATE runs SET
     events = coalesce((SELECT max(seq + n) FROM entries e WHERE e.rk = runs.rk AND box = 0), 0),

@@ -44,6 +44,7 @@ from seawall.journal.sqlite.ops import (
     BookOp,
     ChangeOp,
     CreateOp,
+    GiveBackOp,
     Op,
     ReleaseOp,
     ReserveOp,
@@ -54,6 +55,7 @@ from seawall.journal.sqlite.ops import (
 )
 from seawall.journal.sqlite.options import SqliteOptions
 from seawall.journal.sqlite.reading import Readers, SettingsReader
+from seawall.journal.sqlite.reservations import read_lost
 from seawall.journal.sqlite.schema import connect
 from seawall.journal.sqlite.signing import Signer, read_key
 from seawall.journal.sqlite.transaction import Transaction
@@ -300,12 +302,20 @@ class SqliteJournal:
         """See `Journal.shared`."""
         return await self._readers.run(lambda c: shared.read_shared(c, prefix))
 
-    async def reserve(self, tenant: str, day: str, need: Spend, caps: Sequence[Cap]) -> OverCap | None:
+    async def reserve(
+        self, tenant: str, day: str, need: Spend, caps: Sequence[Cap], run: str = ""
+    ) -> OverCap | None:
         """See `Journal.reserve`."""
         accounts.check_tenant(tenant)
         accounts.check_day(day)
         accounts.check_need(need, tenant, caps)
-        return await self._submit(ReserveOp(tenant, day, need, caps))
+        return await self._submit(ReserveOp(tenant, day, need, caps, run))
+
+    async def give_back(self, run: str, day: str | None = None, part: Spend | None = None) -> None:
+        """See `Journal.give_back`."""
+        if part is not None:
+            accounts.check_need(part, "", ())
+        await self._submit(GiveBackOp(run, day, part))
 
     async def book(self, tenant: str, booked: Sequence[Booking]) -> None:
         """See `Journal.book`."""
@@ -314,7 +324,9 @@ class SqliteJournal:
 
     async def accounts(self, *, tenant: str | None = None, day: str | None = None) -> list[Account]:
         """See `Journal.accounts`."""
-        return await self._readers.run(lambda c: accounts.read_accounts(c, tenant, day))
+        return await self._readers.run(
+            lambda c: accounts.read_accounts(c, tenant, day, read_lost(c, self._make_alive_check(c)))
+        )
 
     async def erase(self, tenant: str, refs: Sequence[Ref] | None = None) -> int:
         """See `Journal.erase`."""

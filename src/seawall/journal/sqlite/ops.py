@@ -11,7 +11,7 @@ import msgspec
 from seawall.core.canonical import encode_text
 from seawall.core.errors import Fenced, Misused, Refused, SeawallBug
 from seawall.core.events import RunStarted
-from seawall.journal.protocol import NOTHING, Booking, Cap, Command, Lease, Setting, Spend, Summary
+from seawall.journal.protocol import NOTHING, Booking, Cap, Command, Lease, OverCap, Setting, Spend, Summary
 from seawall.journal.sqlite.records import Box
 from seawall.journal.sqlite.shared import ChangeFunction
 from seawall.journal.sqlite.transaction import StoredRun, Transaction
@@ -132,7 +132,7 @@ class AppendOp(_Pending):
         if self.summary is not None and state.ended:
             raise SeawallBug(f"run {run} has ended already, and is ended again")
         if self.booked:
-            tx.accounts.book(state.tenant, self.booked)  # books all of it, or raises
+            tx.reservations.book((tx.owner, run), state.tenant, self.booked)  # books all of it, or raises
         if self.n:
             tx.add_run_entry(state, Box.LOG, self.n, self.data)
         if self.bodies:
@@ -146,7 +146,9 @@ class AppendOp(_Pending):
 
     def block_followers(self, why: Why, tx: Transaction) -> None:
         """Makes later appends under this lease fail: they would leave a gap."""
-        if not isinstance(why(), Fenced):  # a lease with an old epoch is rejected anyway
+        state = tx.find(self.lease.run)
+        if not isinstance(why(), Fenced) or (state is not None and state.epoch == self.lease.epoch):
+            # A lease with an old epoch is rejected anyway.
             tx.blocked.setdefault(self.lease.run, (self.lease.epoch, why))
 
 
@@ -197,7 +199,8 @@ class CreateOp(_Pending):
                     value=newest,
                 )
         if self.booked:
-            tx.accounts.book(tx.ensure_tenant_id(started.tenant), self.booked)
+            holder = tx.owner, started.run
+            tx.reservations.book(holder, tx.ensure_tenant_id(started.tenant), self.booked)
         state = tx.add_run(started, tx.owner if self.take else None)
         tx.add_run_entry(state, Box.LOG, self.n, self.data)
         tx.add_bodies(state.tenant, self.bodies)
@@ -234,7 +237,10 @@ class TakeOp(_Pending):
         broken = self.name in tx.blocked and tx.blocked[self.name][0] == state.epoch
         if state.owner is not None and not self.force and not (broken and state.owner == tx.owner):
             self._refuse_if_alive(tx, state, state.owner)
+        former = state.owner
         tx.take(state)
+        if former is not None:
+            tx.give_back_lost(self.name)
         tx.blocked.pop(self.name, None)
         self.result = Lease(self.name, tx.find_tenant_name(state.tenant), tx.owner, state.epoch)
 
@@ -370,22 +376,49 @@ class BookOp(_Pending):
 class ReserveOp(_Pending):
     """Reserves, if it fits under the caps."""
 
-    __slots__ = ("caps", "day", "need", "tenant")
+    __slots__ = ("caps", "day", "need", "run", "tenant")
 
-    def __init__(self, tenant: str, day: str, need: Spend, caps: Sequence[Cap]) -> None:
+    def __init__(self, tenant: str, day: str, need: Spend, caps: Sequence[Cap], run: str) -> None:
         super().__init__()
         self.tenant = tenant
         self.day = day
         self.need = need
         self.caps = caps
+        self.run = run
 
     def plan(self, tx: Transaction) -> None:
         """See `Op.plan`."""
-        self.result = tx.accounts.find_exceeded_cap(
-            tx.find_tenant_id(self.tenant), self.day, self.need, self.caps
-        )
-        if self.result is None and self.need != NOTHING:
-            tx.accounts.book(tx.ensure_tenant_id(self.tenant), [Booking(day=self.day, reserved=self.need)])
+        self.result = self._find_exceeded_cap(tx)
+        if self.result is not None and self.result.waits and tx.give_back_lost():
+            self.result = self._find_exceeded_cap(tx)
+        if self.result is not None or self.need == NOTHING:
+            return
+        tenant = tx.ensure_tenant_id(self.tenant)
+        if self.run:
+            tx.reservations.reserve((tx.owner, self.run), tenant, self.day, self.need)
+            tx.enrol()
+        else:
+            tx.accounts.book(tenant, [Booking(day=self.day, reserved=self.need)])
+
+    def _find_exceeded_cap(self, tx: Transaction) -> OverCap | None:
+        tenant = tx.find_tenant_id(self.tenant)
+        return tx.accounts.find_exceeded_cap(tenant, self.day, self.need, self.caps)
+
+
+class GiveBackOp(_Pending):
+    """Gives back what this process has reserved for a run."""
+
+    __slots__ = ("day", "part", "run")
+
+    def __init__(self, run: str, day: str | None, part: Spend | None) -> None:
+        super().__init__()
+        self.run = run
+        self.day = day
+        self.part = part
+
+    def plan(self, tx: Transaction) -> None:
+        """See `Op.plan`."""
+        tx.reservations.give_back((tx.owner, self.run), self.day, self.part)
 
 
 class WorkOp(_Pending):

@@ -1,7 +1,7 @@
 """Rows that are changed in place, and how the chain holds them: every batch covers the sum of their digests.
 
-Entries are only ever added, so the chain holds them by their leaves. The rows of `runs`, `accounts`, `tenants` and the
-held ones of `shared` are changed where they are. Each has a digest of its columns, and the newest batch the sum of all
+Entries are only ever added, so the chain holds them by their leaves. The rows of `runs`, `accounts`, `tenants`,
+`reservations` and the held ones of `shared` are changed where they are. Each has a digest of its columns, and the newest batch the sum of all
 digests. A commit takes the old digests of what it changes from the sum, adds the new ones, and hashes the sum into its
 batch: it costs what it changes, and not what there is. A row that was edited, deleted or added by another program
 changes the sum. The first bytes of its digest stand with each row, so that whoever reads one row finds damage in it.
@@ -36,7 +36,14 @@ ACCOUNT = (
     "tenant, day, spent_usd, spent_tokens, spent_model_calls, spent_tool_calls, "
     "reserved_usd, reserved_tokens, reserved_model_calls, reserved_tool_calls"
 )
-HELD = {"runs": RUN, "accounts": ACCOUNT, "tenants": "id, name", "shared": "key, value"}
+RESERVATION = "owner, run, day, tenant, usd, tokens, model_calls, tool_calls"
+HELD = {
+    "runs": RUN,
+    "accounts": ACCOUNT,
+    "tenants": "id, name",
+    "shared": "key, value",
+    "reservations": RESERVATION,
+}
 """The tables that the sum covers, with the columns that it covers. Of `shared` only rows with a leaf are covered."""
 
 

@@ -24,6 +24,9 @@ of such a row's digest. `runs.events` and `runs.commands` count a run's events a
 that has lost an entry does not pass for a shorter run.
 
 Schema 4 adds indexes, so that each list and each search of runs reads about as many rows as it returns.
+
+Schema 5 adds `reservations`: the part of what accounts hold as reserved that a process has reserved for its runs, and
+that no recorded step has taken over yet. What an older version had reserved stands in the accounts alone.
 """
 
 from __future__ import annotations
@@ -46,7 +49,7 @@ from seawall.journal.sqlite.holding import hold_all_rows, hold_older_journal
 from seawall.journal.sqlite.options import SqliteOptions
 
 APPLICATION_ID = 0x5EA3A11
-VERSION = 4
+VERSION = 5
 HOLDS_ROWS = 3
 """The first schema whose chain holds the rows that are changed in place."""
 MEMORY = ":memory:"
@@ -138,7 +141,21 @@ CREATE INDEX runs_by_status ON runs(status) WHERE status IS NOT NULL;
 CREATE INDEX runs_by_session_name ON runs(session) WHERE session IS NOT NULL;
 CREATE INDEX runs_by_tail ON runs({RUN_ID_TAIL});
 """
-MIGRATIONS = (_CHAIN, _BESIDE, _HELD, _LISTS)
+_RESERVATIONS = """
+CREATE TABLE reservations(
+    owner TEXT NOT NULL,
+    run TEXT NOT NULL,
+    day TEXT NOT NULL,
+    tenant INTEGER NOT NULL,
+    usd TEXT NOT NULL,
+    tokens INTEGER NOT NULL,
+    model_calls INTEGER NOT NULL,
+    tool_calls INTEGER NOT NULL,
+    leaf BLOB,
+    PRIMARY KEY (owner, run, day)
+) WITHOUT ROWID;
+"""
+MIGRATIONS = (_CHAIN, _BESIDE, _HELD, _LISTS, _RESERVATIONS)
 """The statements that lead from each schema to the next one."""
 
 

@@ -15,7 +15,7 @@ import msgspec
 
 from seawall.core.canonical import encode_text
 from seawall.core.clock import Clock
-from seawall.core.errors import JournalDamaged, JournalFailed, Misused
+from seawall.core.errors import JournalDamaged, JournalFailed, Misused, SeawallError
 from seawall.core.events import RunStarted
 from seawall.journal.protocol import Summary
 from seawall.journal.sqlite.accounts import AccountRows
@@ -23,6 +23,7 @@ from seawall.journal.sqlite.chain import HASH_BYTES, LEAF_PREFIX_BYTES, hash_bat
 from seawall.journal.sqlite.database import Database, Row
 from seawall.journal.sqlite.liveness import Liveness
 from seawall.journal.sqlite.records import Box, Ending
+from seawall.journal.sqlite.reservations import Reservations
 from seawall.journal.sqlite.row_sum import (
     LEAF_BYTES,
     RUN,
@@ -178,6 +179,7 @@ class Transaction:
         self.blocked: dict[str, tuple[int, Callable[[], BaseException]]] = {}
         self.requests: dict[tuple[str, str], str] = {}
         self.accounts = AccountRows(database, self._sum)
+        self.reservations = Reservations(database, self._sum, self.accounts)
         self.shared = SharedRecords(database, self._sum)
         self._tails: dict[
             tuple[str, str], str
@@ -203,7 +205,9 @@ class Transaction:
         self._counted: dict[int, StoredRun] = {}
         self.wrote = False
         self._beaten = False
+        self._gave_back = False
         self.accounts.clear()
+        self.reservations.clear()
         self.shared.clear()
         self.requests.clear()
         self._tails.clear()
@@ -256,6 +260,7 @@ class Transaction:
         self._tenant_names.clear()
         self._own_next.clear()
         self.accounts.forget()
+        self.reservations.forget()
         self._clear()
 
     def load(self, runs: Sequence[str], requests: Sequence[tuple[str, str]]) -> None:
@@ -376,7 +381,7 @@ class Transaction:
         if started.session is not None:
             self._tails[started.tenant, started.session] = started.run
         if owner is not None:
-            self.liveness.enrol(self.database)
+            self.enrol()
         return state
 
     def touch(self, state: StoredRun) -> None:
@@ -388,7 +393,30 @@ class Transaction:
         state.epoch += 1
         state.owner = self.owner
         self.touch(state)
+        self.enrol()
+
+    def enrol(self) -> None:
+        """Writes the first heartbeat of this process, because from now on it owns something."""
         self.liveness.enrol(self.database)
+
+    def give_back_lost(self, taken: str | None = None) -> bool:
+        """Gives back what dead processes have reserved, and what others have for run `taken`, which is not theirs now.
+
+        Returns whether there was any. What can't be read stays reserved, and is logged.
+        """
+        given = False
+        try:
+            if taken is not None:
+                for owner in {*self.reservations.list_owners(taken)} - {self.owner}:
+                    given = self.reservations.give_back((owner, taken)) or given
+            if not self._gave_back:  # once a commit
+                self._gave_back = True
+                for owner in self.reservations.list_owners():
+                    if owner != self.owner and self.judge_left_s(owner) is None:
+                        given = self.reservations.give_back_all(owner) or given
+        except SeawallError as error:
+            _log.warning("what a dead process had reserved could not be given back: %s", error)
+        return given
 
     def end(self, state: StoredRun, summary: Summary) -> None:
         """Ends the run: it has an outcome, and no owner any more."""
@@ -420,6 +448,8 @@ class Transaction:
         if self.accounts.changed:
             self.accounts.write()
             self.wrote = True
+        if self.reservations.changed:
+            self.reservations.write()
         if not (self._entries or self._bodies or self._touched or self.wrote):
             # Advice and heartbeats alone make no batch: they may change for years without a run.
             database.run("COMMIT" if self.shared.changed or self._beaten else "ROLLBACK")
@@ -433,6 +463,7 @@ class Transaction:
         self._write_batch()
         database.run("COMMIT")
         self.accounts.keep()
+        self.reservations.keep()
         self.liveness.keep()
         for state, digest in digests:
             state.digest = digest
@@ -500,9 +531,11 @@ class Transaction:
             self._runs.pop(state.run, None)
 
     def release_all(self) -> None:
-        """Gives up every run that this process still owns, because it is about to end."""
-        if self.database.fetch_first(_OWN, (self.owner,)) is not None:
+        """Gives up every run that this process still owns, and what it has reserved, because it is about to end."""
+        owns = self.database.fetch_first(_OWN, (self.owner,)) is not None
+        if owns or self.owner in self.reservations.list_owners():
             self.begin()
+            self.reservations.give_back_all(self.owner)
             own = [row[0] for row in self.database.fetch_all(_OWN, (self.owner,))]
             self.load(own, ())
             for run in own:
