@@ -261,6 +261,93 @@ def test_a_reservation_that_comes_after_its_run_was_cancelled_is_given_back(
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("failures", [0, 1])
+def test_what_was_reserved_for_a_call_that_could_not_be_recorded_is_given_back(
+    monkeypatch: pytest.MonkeyPatch, failures: int
+) -> None:
+    async def main() -> None:
+        journal = SqliteJournal.open(":memory:", clock=ManualClock())
+        append, give_back = journal.append, journal.give_back
+        left = {"append": 1, "give_back": failures}
+
+        async def fail() -> None:
+            raise JournalFull("the disk is full; nothing was written")
+
+        def append_or_fail(
+            lease: Any, first_seq: int, events: Sequence[Any], *rest: Any, **options: Any
+        ) -> Any:
+            if left["append"] and any(isinstance(event, StepIntended) for event in events):
+                left["append"] -= 1
+                return fail()
+            return append(lease, first_seq, events, *rest, **options)
+
+        def give_back_or_fail(*arguments: Any) -> Any:
+            if left["give_back"]:
+                left["give_back"] -= 1
+                return fail()
+            return give_back(*arguments)
+
+        monkeypatch.setattr(journal, "append", append_or_fail)
+        monkeypatch.setattr(journal, "give_back", give_back_or_fail)
+        async with Seawall(journal, budget=Budget(tenant=usd("3"))) as sea:
+            with pytest.raises(JournalFull):
+                await over(await sea.start(spender(), "go", tenant="acme"))
+            while not sea.supervisor.budget.idle:
+                await asyncio.sleep(0)
+            assert (await account(sea)).reserved == (
+                Spend(usd=Decimal(1), tokens=10, model_calls=1) if failures else NOTHING
+            )
+            assert (await over(await sea.start(spender(), "go", tenant="acme"))).status == "completed"
+            while not sea.supervisor.budget.idle:
+                await asyncio.sleep(0)
+            books = await account(sea)
+            assert (books.spent.usd, books.reserved) == (1, NOTHING)
+
+    asyncio.run(main())
+
+
+DIES_BEFORE_THE_INTENT = """
+import asyncio, os
+from decimal import Decimal
+from seawall import *
+from seawall.core.clock import SystemClock
+from seawall.journal.sqlite import SqliteJournal
+from seawall.testing import *
+
+async def main():
+    journal = SqliteJournal.open("desk.db", clock=SystemClock())
+    reserve = journal.reserve
+
+    async def die_after_it(*arguments):
+        await reserve(*arguments)
+        os._exit(0)
+
+    journal.reserve = die_after_it
+    agent = Agent("a", model=ScriptedModel([say("hello")], price=Price(0, 100_000)), max_output_tokens=10)
+    async with Seawall(journal, budget=Budget(tenant=Caps(usd=Decimal("1.5")))) as sea:
+        await (await sea.start(Team(agent), "go", tenant="acme")).outcome()
+
+asyncio.run(main())
+"""
+
+
+def test_a_process_that_dies_between_its_reservation_and_its_intent_takes_nothing_from_anybody(
+    tmp_path: Path,
+) -> None:
+    subprocess.run([sys.executable, "-c", DIES_BEFORE_THE_INTENT], cwd=tmp_path, check=True)
+
+    async def main() -> None:
+        async with Seawall(tmp_path / "desk.db", budget=Budget(tenant=usd("1.5"))) as sea:
+            assert await account(sea) == Account(tenant="acme", day="*")
+            outcome = await over(await sea.start(spender(), "go", tenant="acme"))
+            assert outcome.status == "completed"  # at once: there is room for one
+            books = await account(sea)
+            assert (books.spent.usd, books.reserved.usd) == (1, 0)
+            assert (await sea.journal.verify()).ok
+
+    asyncio.run(main())
+
+
 def test_closing_gives_back_what_was_not_used_and_keeps_what_was_in_flight(tmp_path: Path) -> None:
     async def main() -> None:
         free = Price(0, 100_000)

@@ -118,7 +118,7 @@ class Reservations:
         """
         left: dict[str, Spend] = {}
         for booking in booked:
-            if booking.prepaid == NOTHING:
+            if booking.prepaid is NOTHING or booking.prepaid == NOTHING:
                 continue
             held = self._load(holder).get(booking.day)
             have = left.get(booking.day) or (NOTHING if held is None else held.spend)
