@@ -39,14 +39,14 @@ def test_nothing_stays_reserved_once_the_run_has_ended_wherever_a_worker_died(
         directory = tmp_path / str(at)
         directory.mkdir()
         job = Job(directory=str(directory), death=Death(at, where, after), capped=True)
-        died = workers.run(job)
-        report = died or workers.run(msgspec.structs.replace(job, death=None))
+        survived = workers.run(job)
+        report = survived or workers.run(msgspec.structs.replace(job, death=None))
 
         assert report is not None
         check_finished(job, report)
         accounts = read_accounts(job)
         assert accounts
         assert {account.reserved for account in accounts} == {Spend()}, (at, accounts)
-        if died is not None:  # the run has fewer writes than that
+        if survived is not None:  # the run has fewer writes than that
             assert at > 20
             return
