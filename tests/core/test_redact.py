@@ -48,7 +48,7 @@ def test_a_word_that_ends_like_a_key_begins_is_no_secret(word: str) -> None:
     assert Redactor().data(word.encode()) == word.encode()
 
 
-@pytest.mark.parametrize("before", [r"\n", r"\t", r"\u003d", r"\\n", "%3D", "=", "_", "'", "é", "", "xx"])
+@pytest.mark.parametrize("before", [r"\n", r"\t", r"\u003d", r"\\n", "%3D", "=", "_", "'", "é", ""])
 def test_a_key_is_replaced_behind_an_escape_too(before: str) -> None:
     assert Redactor().text(before + SECRETS[0]) == before + MARK
     assert Redactor().data((before + SECRETS[0]).encode()) == (before + MARK).encode()
@@ -195,8 +195,8 @@ def test_only_a_word_that_may_become_a_secret_is_held_back() -> None:
 def test_a_word_without_an_end_is_told_and_no_key_in_it() -> None:
     key = "sk-" + "a1B2" * 8
     word = "/" * MAX_HELD_CHARS * 3
-    pieces = [word, key[:9], key[9:], word, ".", key, "x" * MAX_HELD_CHARS * 2, "xx end"]
-    assert told(pieces) == f"{word}{MARK}{word}.{MARK} end"
+    pieces = [word, key[:9], key[9:], word, ".", key, word, "xx end"]
+    assert told(pieces) == f"{word}{MARK}{word}.{MARK}{word}xx end"
 
 
 def test_of_a_private_key_without_an_end_nothing_is_told_or_kept() -> None:

@@ -2,7 +2,7 @@
 
 Text comes from models and tools, so nobody vouches for it: every search here takes time in proportion to
 its length, whatever it says. A shape is either over after a bounded number of characters, or consumes what it
-has looked at.
+has looked at. Most texts have no secret, so a few quick looks decide which searches are made at all.
 """
 
 from __future__ import annotations
@@ -10,40 +10,20 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import AnyStr, cast
+from typing import AnyStr, NamedTuple, cast
 
 import msgspec
 
-from seawall.core.big_values import decode_in_pieces, encode_in_pieces
-
-# OpenAI, Anthropic and kin. `task-…`, `desk-…` and `risk-…` end alike: behind a letter that is not the end of an
-# escape, a key is what has both cases, a digit and sixteen characters without a dash.
-_KEY = (
-    r"sk-(?:(?<![A-Za-z0-9]sk-)|(?<=\\[bfnrt]sk-)|(?<=\\u[0-9A-Fa-f]{4}sk-)|(?<=%[0-9A-Fa-f]{2}sk-)"
-    r"|(?=[a-z0-9_-]{0,99}+[A-Z])(?=[A-Z0-9_-]{0,99}+[a-z])(?=[A-Za-z_-]{0,99}+[0-9])"
-    r"(?=(?:[A-Za-z0-9]{0,15}+[_-]){0,20}+[A-Za-z0-9]{16}))[A-Za-z0-9_-]{16,}"
+from seawall.core.secret_names import CONTEXT_CHARS, find_names, is_secret_value
+from seawall.core.secret_shapes import (
+    AT_END,
+    AT_START,
+    CARD_CONTEXT_CHARS,
+    MAX_SECRET_CHARS,
+    SHAPES,
+    Shape,
+    find_cards,
 )
-
-# Shapes that are secrets wherever they stand. Each begins with fixed letters, so that ordinary text
-# is passed over quickly.
-_SHAPES = (
-    _KEY,
-    r"A(?:KI|SI)A[A-Z0-9]{16}",  # AWS access key id
-    r"gh[pousr]_[A-Za-z0-9]{30,}",  # GitHub
-    r"github_pat_[A-Za-z0-9_]{30,}",
-    r"xox[abeoprs]-[A-Za-z0-9-]{10,}",  # Slack
-    r"AIza[A-Za-z0-9_-]{30,}",  # Google
-    r"glpat-[A-Za-z0-9_-]{16,}",  # GitLab
-    r"rk_(?:live|test)_[A-Za-z0-9]{16,}",  # Stripe
-    r"sk_(?:live|test)_[A-Za-z0-9]{16,}",
-    r"[Bb](?i:earer )[A-Za-z0-9._~+/-]{20,}=*",
-)
-_JWT = r"eyJ[A-Za-z0-9_-]{10,}+(\.eyJ[A-Za-z0-9_-]{10,}+(?:\.[A-Za-z0-9_-]{10,}+)+)?"
-"""A first part without the others is taken, too, and passed over: no later start in it can do better."""
-_PEM_BEGIN = r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----"
-_PEM_END = r"-----END [A-Z ]{0,40}PRIVATE KEY-----"
-_PEM = rf"{_PEM_BEGIN}[\s\S]*?(?:{_PEM_END}|\Z)"
-_PEM_END_CHARS = 65  # the longest
 
 _SECRET_NAME = re.compile(r"(?:^|_)(?:API_?KEY|TOKEN|SECRET|PASSWORD|PASSWD|PRIVATE_KEY)$")
 _MIN_LENGTH = 8  # a shorter value would redact ordinary words
@@ -51,21 +31,109 @@ _MIN_LENGTH = 8  # a shorter value would redact ordinary words
 KEY_FRAGMENT = re.compile(r"\b(?:sk|pk|rk)-[\w*.…-]{6,}|\bAIza[\w*-]{6,}|(?i:bearer\s+)[\w*.~+/=-]{6,}")
 """What is left of a key where a provider repeats it masked or cut; too loose for text of any other origin."""
 
-_LEAST_CHARS = 13
-"""No shape is shorter: the first part of a token that begins with `eyJ`."""
+_LEAST_CHARS = 7
+"""No secret is shorter with its name: `pwd=abc`."""
+_LEAST_RUN = 19
+"""No shape has fewer characters in a row that keys are made of."""
+_LEAST_DIGITS = 14
+"""No card number has fewer digits."""
 
-_BEGIN_CHARS = 32
-"""What every shape begins with is shorter, with the words before it that are looked for."""
 _PIECE_CHARS = 128 * 1024
 """Characters that are searched at once: about a millisecond."""
-_REACH_CHARS = 1_024
-"""Whether a shape begins at a place is known after fewer characters, wherever it then ends."""
+_BEFORE_CHARS = 512
+"""Of a piece: what stands before it tells whether something is a secret."""
+_REACH_CHARS = 3 * MAX_SECRET_CHARS
+"""A secret that begins in a piece ends, with its name and what stands behind it, after fewer characters."""
 
 MARK = "[redacted]"
 
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
 
-def _encode(value: object) -> str:
-    return msgspec.json.encode(value).decode()
+_KEY_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.+/~$:@%="
+_AS_RUNS = bytes(ord("a") if byte in _KEY_BYTES else ord(" ") for byte in range(256))
+_RUN = "a" * _LEAST_RUN
+_AS_DIGITS = bytes(ord("0") if byte in b"0123456789" else ord(" ") for byte in range(256))
+_DIGITS = b"0" * _LEAST_DIGITS
+_GAPS = b" -."
+_NO_DIGITS = bytes(byte for byte in range(256) if byte not in b"0123456789")
+
+
+class _Begins(NamedTuple):
+    """A shape's fixed letters, where they may stand in it, and its whole pattern."""
+
+    letters: str
+    offsets: tuple[int, ...]
+    pattern: re.Pattern[str]
+
+
+def _compile(shape: Shape) -> list[_Begins]:
+    # what a class has taken it keeps: a text that is too long fails at once
+    pattern = re.compile(
+        AT_START + "(?:" + re.sub(r"(\]\{\d+,\d+\})(?![?+])", r"\1+", shape.pattern) + ")" + AT_END
+    )
+    return [_Begins(letters, shape.offsets, pattern) for letters in shape.holds]
+
+
+_BEFORE_BODY = {
+    mark: re.compile(rf"{re.escape(mark)}(?<=[A-Za-z0-9]{re.escape(mark)})(?=[A-Za-z0-9+/=_.-]{{10}})")
+    for mark in ("_", "-", ".")
+}
+"""Most fixed letters end with one of these; few that stand in ordinary texts have a long word behind them."""
+_MARKED: dict[str, list[_Begins]] = {}
+"""Shapes by the last three of these letters."""
+_OTHERS: dict[str, list[_Begins]] = {}
+"""Other shapes, by their letters."""
+_INNER: list[tuple[re.Pattern[str], _Begins]] = []
+"""Shapes without fixed letters but for a mark within."""
+for _shape in SHAPES:
+    for _begins in _compile(_shape):
+        if _shape.behind:
+            _INNER.append((re.compile(f"{re.escape(_begins.letters)}(?={_shape.behind})"), _begins))
+        elif _begins.letters[-1] in _BEFORE_BODY:
+            _MARKED.setdefault(_begins.letters[-3:], []).append(_begins)
+        else:
+            _OTHERS.setdefault(_begins.letters, []).append(_begins)
+
+_PEM_BEGIN = (
+    r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|---- BEGIN SSH2 (?:ENCRYPTED )?PRIVATE KEY ----"
+)
+_PEM_END = (
+    r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|---- END SSH2 (?:ENCRYPTED )?PRIVATE KEY ----"
+)
+_PUTTY_BEGIN = r"PuTTY-User-Key-File-[0-9]:"
+_PUTTY_END = r"Private-(?:MAC|Hash): ?[0-9a-f]{1,128}(?=[^0-9a-f])"
+_END_CHARS = 160  # the longest end of a block, with what tells that it is over
+
+
+class _Block(NamedTuple):
+    """A secret of many lines. One whose end is missing goes on to the end of its text."""
+
+    begins: re.Pattern[str]
+    ends: re.Pattern[str]
+
+
+_BLOCKS = (
+    _Block(re.compile(_PEM_BEGIN), re.compile(_PEM_END)),
+    _Block(re.compile(_PUTTY_BEGIN), re.compile(_PUTTY_END)),
+)
+_MAY_BEGIN = re.compile(
+    r"(?:-----BEGIN [A-Z0-9 ]{0,58}-{0,4}|---- BEGIN [A-Z0-9 ]{0,30}-{0,3}|----|---- (?:B(?:E(?:G(?:IN?)?)?)?)?)\Z"
+)
+_MAY_BEGIN_CHARS = 80
+
+
+class Found(NamedTuple):
+    """What a text was found to have."""
+
+    places: list[tuple[int, int]]
+    """Where its secrets begin and end, in order; those that overlap are one."""
+    named: list[tuple[int, int]]
+    """Where the names of secrets begin, and the secrets end."""
+    open_at: int
+    """Where something begins that may become a secret when more text comes, by a name or a block; else its length."""
+    within: _Block | None
+    """The block that its last secret is the beginning of."""
 
 
 class Redactor:
@@ -73,13 +141,10 @@ class Redactor:
 
     def __init__(self, values: Iterable[str] = ()) -> None:
         self.values = sorted({value for value in values if len(value) >= _MIN_LENGTH})
-        shapes = ["|".join(_SHAPES), _JWT, _PEM]
-        if self.values:
-            shapes.append("|".join(re.escape(value) for value in sorted(self.values, key=len, reverse=True)))
-        self._least_chars = min([_LEAST_CHARS, *map(len, self.values)])
-        self._patterns = [re.compile(shape) for shape in shapes]
         # what an environment has that is no UTF-8 comes as surrogates
-        self._bytes = [re.compile(shape.encode("utf-8", "surrogateescape")) for shape in shapes]
+        as_bytes = [value.encode("utf-8", "surrogateescape").decode("latin-1") for value in self.values]
+        self._values = _any_of(self.values)
+        self._values_as_bytes = _any_of(as_bytes)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], values: Iterable[str] = ()) -> Redactor:
@@ -89,9 +154,13 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """`text` without its secrets."""
-        if not self._may_hold(text):
+        if len(text) < _LEAST_CHARS:
             return text
-        return MARK.join(_around(text, self.places(text)))
+        kinds = _look_through(text)
+        if not kinds and not (self.values and any(map(text.__contains__, self.values))):
+            return text
+        places = _see(text, kinds, self._values).places
+        return MARK.join(_around(text, places)) if places else text
 
     def json(self, text: str) -> str:
         r"""JSON `text` without its secrets, which is JSON still; any other text as `text` returns it.
@@ -101,88 +170,151 @@ class Redactor:
         if "\\" not in text and self.text(text) == text:
             return text
         try:
-            value = decode_in_pieces(text)
+            value = _decode(text)
         except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
             return self.text(text)
         redacted = self._walk(value)
-        return self.text(text if redacted == value else encode_in_pieces(redacted, _encode, sort=False))
+        return self.text(text if redacted == value else _encode(redacted).decode())
 
-    def _walk(self, value: object) -> object:
+    def _walk(self, value: object, name: str = "") -> object:
         if isinstance(value, str):
-            return self.text(value)
+            return MARK if name and is_secret_value(name, value) else self.text(value)
         if isinstance(value, dict):
             pairs = cast("dict[str, object]", value).items()
-            return {self.text(key): self._walk(item) for key, item in pairs}
+            return {self.text(key): self._walk(item, key) for key, item in pairs}
         if isinstance(value, list):
-            return [self._walk(item) for item in cast("list[object]", value)]
+            return [self._walk(item, name) for item in cast("list[object]", value)]
         if isinstance(value, int) and not isinstance(value, bool):
-            return MARK if self.text(str(value)) == MARK else value
+            number = str(value)
+            hidden = is_secret_value(name, number) or MARK in self.text(f"{name}: {number}")
+            return MARK if hidden else value
         return value
-
-    def _may_hold(self, text: str) -> bool:
-        """Returns whether `text` may have a secret in it: few texts have, and the others are not searched."""
-        if len(text) < self._least_chars:
-            return False
-        return _may_have_shape(text) or (bool(self.values) and any(map(text.__contains__, self.values)))
 
     def places(self, text: str) -> list[tuple[int, int]]:
         """Where the secrets of `text` begin and end, in order; those that overlap are one."""
-        return _places(self._patterns, text)
+        return self.see(text).places
+
+    def see(self, text: str, since: int = 0) -> Found:
+        """Returns the secrets of `text` that end behind `since`, and what may yet become one."""
+        # also names whose separator and value are still to come
+        kinds = _look_through(text) | _NAMES
+        return _see(text, kinds, self._values, since)
 
     def data(self, data: bytes) -> bytes:
         """`data` without its secrets."""
-        return MARK.encode().join(_around(data, _places(self._bytes, data)))
+        text = data.decode("latin-1")
+        kinds = _look_through(text)
+        if not kinds and self._values_as_bytes is None:
+            return data
+        places = _see(text, kinds, self._values_as_bytes).places
+        return MARK.encode().join(_around(data, places))
 
 
-def _may_have_shape(text: str) -> bool:
-    """Returns whether `text` has what every shape above begins with."""
-    if len(text) <= _PIECE_CHARS:
-        return _may_have_shape_in(text)
-    return any(
-        _may_have_shape_in(text[at : at + _PIECE_CHARS + _BEGIN_CHARS])
-        for at in range(0, len(text), _PIECE_CHARS)
+def _as_bytes(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # half of a pair
+        return text.encode("utf-8", "surrogatepass")
+
+
+def _any_of(values: Sequence[str]) -> re.Pattern[str] | None:
+    longest_first = sorted(values, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first))) if values else None
+
+
+_SHAPES, _CARDS, _NAMES, _LINES = 1, 2, 4, 8
+
+
+def _look(text: str, data: bytes) -> int:
+    """Returns which kinds of secrets a text may have: most have none.
+
+    The looks are ordered and chosen by what they cost: a character is looked for in no time, a word in ten times that.
+    """
+    kinds = _SHAPES if _RUN in data.translate(_AS_RUNS).decode("latin-1") else 0
+    digits = len(data.translate(None, _NO_DIGITS))
+    if digits >= _LEAST_DIGITS and _DIGITS in data.translate(_AS_DIGITS, _GAPS):
+        kinds |= _CARDS
+    if _may_have_name(text, kinds, digits):
+        kinds |= _NAMES
+    if "-" in text and ("-BEGIN" in text or "- BEGIN" in text or "PuTTY-User-Key" in text):
+        kinds |= _LINES
+    return kinds
+
+
+def _may_have_name(text: str, kinds: int, digits: int) -> bool:
+    lower = text.lower()
+    separated = "=" in text or ":" in text or ">" in text
+    return (
+        "pass" in lower
+        or "basic" in lower
+        or ((separated or digits or kinds) and "bearer" in lower)
+        or (separated and ("authorization" in lower or "cookie" in lower))
+        or (
+            (separated or (digits and (" is " in lower or ("-" in text and "--" in text))))
+            and ("token" in lower or "secret" in lower or "key" in lower or "pwd" in lower)
+        )
+        or ("@" in text and "://" in text)
+        or (
+            bool(kinds & _SHAPES)
+            and ("sig=" in lower or "signature=" in lower or "AKIA" in text or "ASIA" in text)
+        )
     )
 
 
-def _may_have_shape_in(text: str) -> bool:
-    """See `_may_have_shape`. Most texts lack even the rare character of a beginning."""
-    if "-" in text and ("sk-" in text or "xox" in text or "glpat-" in text or "-----BEGIN" in text):
-        return True
-    if "_" in text and ("_live_" in text or "_test_" in text or "_pat_" in text or "gh" in text):
-        return True
-    if "A" in text and ("AKIA" in text or "ASIA" in text or "AIza" in text):
-        return True
-    return "eyJ" in text or "earer " in text.lower()
+def _look_through(text: str) -> int:
+    """Returns which kinds of secrets a text of any length may have."""
+    if len(text) <= _PIECE_CHARS:
+        return _look(text, _as_bytes(text))
+    kinds = 0
+    for at in range(0, len(text), _PIECE_CHARS):
+        piece = text[at : at + _PIECE_CHARS + _BEFORE_CHARS]
+        kinds |= _look(piece, _as_bytes(piece))
+    return kinds
 
 
-def _places(patterns: Sequence[re.Pattern[AnyStr]], text: AnyStr) -> list[tuple[int, int]]:
-    found = [
-        match.span()
-        for pattern in patterns
-        for match in _find_all(pattern, text)
-        if not pattern.groups or match[1] is not None
-    ]
-    places: list[tuple[int, int]] = []
-    for start, end in sorted(found):
-        if places and start < places[-1][1]:
-            places[-1] = (places[-1][0], max(end, places[-1][1]))
-        else:
-            places.append((start, end))
-    return places
+def _see(text: str, kinds: int, values: re.Pattern[str] | None, since: int = 0) -> Found:
+    """Looks at a piece of a long text at a time: each search holds the interpreter's lock, and other threads wait."""
+    found: list[tuple[int, int]] = []
+    named: list[tuple[int, int]] = []
+    open_at = len(text)
+    if kinds & (_SHAPES | _CARDS | _NAMES):
+        for at in range(0, len(text), _PIECE_CHARS):
+            begin = max(0, at - _BEFORE_CHARS)
+            piece = text[begin : at + _PIECE_CHARS + _REACH_CHARS]
+            for start, end in _in_piece(piece, kinds, max(since, at) - begin):
+                found.append((begin + start, begin + end))
+            if kinds & _NAMES:
+                for place in find_names(piece, max(since, at) - begin):
+                    if place.start < place.end:
+                        found.append((begin + place.start, begin + place.end))
+                        named.append((begin + place.named_at, begin + place.end))
+                    if place.is_open and begin + len(piece) == len(text):
+                        open_at = min(open_at, begin + place.named_at)
+            if begin + len(piece) == len(text):
+                break
+    within = None
+    if kinds & _LINES:
+        blocks, within = _find_blocks(text)
+        found += blocks
+    if values is not None:
+        found += [match.span() for match in _find_all(values, text)]
+    return Found(_joined(found), named, open_at, within)
 
 
-def _find_all(pattern: re.Pattern[AnyStr], text: AnyStr) -> Iterator[re.Match[AnyStr]]:
-    return pattern.finditer(text) if len(text) <= _PIECE_CHARS else _find_in_pieces(pattern, text)
+def _in_piece(text: str, kinds: int, since: int) -> Iterator[tuple[int, int]]:
+    if kinds & _SHAPES and (words := _with_long_words(text)):
+        yield from _find_shapes(text, max(since, words[0]), words[1])
+    if kinds & _CARDS:
+        yield from find_cards(text)
 
 
-def _find_in_pieces(pattern: re.Pattern[AnyStr], text: AnyStr) -> Iterator[re.Match[AnyStr]]:
+def _find_all(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
     """Yields what `pattern.finditer(text)` yields, but looks at a piece of a long text at a time.
 
-    Each search holds the interpreter's lock to its end, and other threads wait meanwhile. A match that comes near the
-    end of a piece may go on, and is looked for again in a longer one.
+    A match that comes near the end of a piece may go on, and is looked for again in a longer one.
     """
     at, size = 0, _PIECE_CHARS
-    reach = max(_REACH_CHARS, len(pattern.pattern))  # a known value may be long, and stands in the pattern
+    reach = len(pattern.pattern)  # known values stand in the pattern
     while at <= len(text):
         end = min(len(text), at + max(size, 2 * reach))
         match = pattern.search(text, at, end)
@@ -196,6 +328,70 @@ def _find_in_pieces(pattern: re.Pattern[AnyStr], text: AnyStr) -> Iterator[re.Ma
         at, size = (begin, _PIECE_CHARS) if begin > at else (at, 2 * size)
 
 
+def _with_long_words(text: str) -> tuple[int, int] | None:
+    """Returns where the first word as long as a key begins and the last one ends."""
+    data = _as_bytes(text)
+    runs = data.translate(_AS_RUNS).decode("latin-1")
+    begin = runs.find(_RUN)
+    if begin < 0 or len(data) > len(text):
+        return None if begin < 0 else (0, len(text))
+    end = runs.find(" ", runs.rindex(_RUN))
+    return begin, len(text) if end < 0 else end
+
+
+def _find_shapes(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    for mark, before_body in _BEFORE_BODY.items():
+        if text.find(mark, start, end) >= 0:
+            for match in before_body.finditer(text, start, end):
+                at = match.end()
+                for each in _MARKED.get(text[max(0, at - 3) : at], ()):
+                    if text.endswith(each.letters, 0, at):
+                        yield from _matched(text, each, at - len(each.letters))
+    for mark, begins in _INNER:
+        for match in mark.finditer(text, start, end):
+            yield from _matched(text, begins, match.start())
+    region = text[start:end]
+    for letters, each_of in _OTHERS.items():
+        if letters not in region:
+            continue
+        at = text.find(letters, start, end)
+        while at >= 0:
+            for each in each_of:
+                yield from _matched(text, each, at)
+            at = text.find(letters, at + 1, end)
+
+
+def _matched(text: str, begins: _Begins, at: int) -> Iterator[tuple[int, int]]:
+    for offset in begins.offsets:
+        start = at - offset
+        if start >= 0 and (match := begins.pattern.match(text, start)) and len(match[0]) <= MAX_SECRET_CHARS:
+            yield match.span()
+
+
+def _find_blocks(text: str) -> tuple[list[tuple[int, int]], _Block | None]:
+    """Returns where blocks stand, and the one whose end is missing."""
+    found: list[tuple[int, int]] = []
+    for block in _BLOCKS:
+        at = 0
+        while begun := block.begins.search(text, at):
+            ended = block.ends.search(text, begun.end())
+            found.append((begun.start(), len(text) if ended is None else ended.end()))
+            if ended is None:
+                return found, block
+            at = ended.end()
+    return found, None
+
+
+def _joined(found: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    places: list[tuple[int, int]] = []
+    for start, end in sorted(found):
+        if places and start < places[-1][1]:
+            places[-1] = (places[-1][0], max(end, places[-1][1]))
+        else:
+            places.append((start, end))
+    return places
+
+
 def _around(text: AnyStr, places: Sequence[tuple[int, int]]) -> list[AnyStr]:
     """What stands before, between and behind `places`."""
     kept: list[AnyStr] = []
@@ -207,34 +403,38 @@ def _around(text: AnyStr, places: Sequence[tuple[int, int]]) -> list[AnyStr]:
     return kept
 
 
-MAX_HELD_CHARS = 8_192
-"""Of a text that is told in pieces: a longer word than what HTTP servers take as a header is no secret."""
-_OVERLAP_CHARS = 256
+_OVERLAP_CHARS = MAX_SECRET_CHARS
 """Kept of a longer word when it is let go, so that a key that begins in it is still found."""
+MAX_HELD_CHARS = 2 * _OVERLAP_CHARS
+"""Of a text that is told in pieces: a longer word is let go, but for its end."""
+_TOLD_CHARS = CONTEXT_CHARS + CARD_CONTEXT_CHARS
+"""Kept of what was told: whether something is a secret depends on what stands before it."""
+_LOOK_CHARS = 1_024
+"""A longer text that is held back is looked at again when it has grown by half."""
 
-_WORD = r"[A-Za-z0-9_.~+/=%\\-]"
+_WORD = r"[A-Za-z0-9_.~+/=%:@$\\-]"
 """What shapes are made of, and the escapes that a key may stand behind."""
 _OTHER = _WORD.replace("[", "[^")
 _TO_LAST_OTHER = re.compile(rf"(?s:.*){_OTHER}")
 _UP_TO_OTHER = re.compile(rf"(?={_OTHER})")
-_UP_TO_END = re.compile(_PEM_END)
-_BEGINS = re.compile(_PEM_BEGIN)
-_MAY_BEGIN = re.compile(r"-----BEGIN [A-Z ]{0,51}-{0,4}\Z")
-_MAY_BEGIN_CHARS = 66
-_BEARER = "bearer "
+_DIGITS_LAST = re.compile(r"[0-9][0-9 .-]{0,30}\Z")
+_DIGITS_LAST_CHARS = 32
 
 
 class StreamRedactor:
     """Redacts text that comes in pieces: a secret that is split over pieces is found all the same.
 
-    Held back is only what may yet become a secret: the last word if it is one of shapes' characters, with a
-    `Bearer` before it, the beginning of a PEM block or of a known value. Each piece is looked at once or, if it
-    is held back, a bounded number of times.
+    Held back is only what may yet become a secret: the last word if it is one of shapes' characters, a secret name
+    with what may be its value, digits, and the beginning of a block of lines or of a known value. Each piece is looked
+    at once or, if it is held back, a bounded number of times.
     """
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
+        self._told = ""
+        """The end of what was told, as it was before it was redacted."""
         self._held = ""
+        self._next_look_chars = 0
         self._within: re.Pattern[str] | None = None
         """Inside of a secret that was told as such: where it ends."""
         self._firsts = {value[0] for value in redactor.values}
@@ -246,37 +446,59 @@ class StreamRedactor:
             text = self._held + piece
             match = self._within.search(text)
             if match is None:
-                self._held = text[-_PEM_END_CHARS:]
+                self._held = text[-_END_CHARS:]
                 return ""
+            self._told = text[max(0, match.end() - _TOLD_CHARS) : match.end()]
             self._held, self._within, piece = "", None, text[match.end() :]
         text = self._held + piece
-        if len(text) <= MAX_HELD_CHARS and _TO_LAST_OTHER.match(piece) is None:
-            self._held = text  # the last word goes on
+        is_word = len(text) <= MAX_HELD_CHARS and _TO_LAST_OTHER.match(piece) is None
+        if is_word or len(text) < self._next_look_chars:
+            self._held = text
             return ""
         return self._tell(text)
 
     def _tell(self, text: str) -> str:
-        places = self._redactor.places(text)
-        if places and places[-1][1] == len(text) and (begun := _open_block(text, places[-1][0])):
-            self._held, self._within = text[begun:][-_PEM_END_CHARS:], _UP_TO_END
-            return MARK.join(_around(text, places))
-        cut = self._cut(text)
+        before = len(self._told)
+        seen = self._redactor.see(self._told + text, before)
+        places = [(start - before, end - before) for start, end in seen.places if start >= before]
+        if seen.within is not None and places:
+            return self._tell_block(text, places, seen.within)
+        cut = min(self._cut(text), max(0, seen.open_at - before))
         if len(text) - cut > MAX_HELD_CHARS:
             cut = len(text) - _OVERLAP_CHARS
-        for start, end in places:
+        named = [(start - before, end - before) for start, end in seen.named]
+        for start, end in sorted([*places, *named], reverse=True):
             if start < cut < end:
-                cut = start
+                cut = max(0, start)
         if len(text) - cut > MAX_HELD_CHARS:  # all of it is one secret that goes on
-            self._held, self._within = "", _UP_TO_OTHER
+            self._keep(text, len(text))
+            self._within = _UP_TO_OTHER
             return MARK.join(_around(text, places))
-        self._held = text[cut:]
+        self._keep(text, cut)
         return MARK.join(_around(text[:cut], [place for place in places if place[1] <= cut]))
+
+    def _tell_block(self, text: str, places: list[tuple[int, int]], block: _Block) -> str:
+        start = places[-1][0]
+        begun = start
+        while (match := block.begins.search(text, begun)) and (ended := block.ends.search(text, match.end())):
+            begun = ended.end()
+        self._keep(text, len(text))
+        self._held = text[start if match is None else match.end() :][-_END_CHARS:]
+        self._within = block.ends
+        return MARK.join(_around(text, places))
+
+    def _keep(self, text: str, cut: int) -> None:
+        """Keeps what is held back, and the end of what is told."""
+        self._told = (self._told + text[:cut])[-_TOLD_CHARS:]
+        self._held = text[cut:]
+        length = len(self._held)
+        self._next_look_chars = 0 if length < _LOOK_CHARS else min(length * 3 // 2, MAX_HELD_CHARS)
 
     def _cut(self, text: str) -> int:
         """Where that begins which may yet become a secret."""
         cut = _word_start(text, len(text))
-        if text[max(0, cut - len(_BEARER)) : cut].lower() == _BEARER:
-            cut = _word_start(text, cut - 1)
+        if match := _DIGITS_LAST.search(text, max(0, len(text) - _DIGITS_LAST_CHARS)):
+            cut = min(cut, _word_start(text, match.start()))
         if match := _MAY_BEGIN.search(text, max(0, len(text) - _MAY_BEGIN_CHARS)):
             cut = min(cut, _word_start(text, match.start()))
         values = self._redactor.values
@@ -294,23 +516,14 @@ class StreamRedactor:
         if self._within is not None:
             self._within = None
             return ""
-        return self._redactor.text(text)
+        before = len(self._told)
+        places = self._redactor.places(self._told + text)
+        return MARK.join(
+            _around(text, [(start - before, end - before) for start, end in places if start >= before])
+        )
 
 
 def _word_start(text: str, end: int) -> int:
     """Where the word begins that ends at `end`."""
     match = _TO_LAST_OTHER.match(text, 0, end)
     return 0 if match is None else match.end()
-
-
-def _open_block(text: str, start: int) -> int | None:
-    """Behind the first line of a PEM block in the secret at `start` whose last line is missing; or None."""
-    begun = None
-    at = start
-    while match := _BEGINS.search(text, at):
-        begun = match.end()
-        ended = _UP_TO_END.search(text, begun)
-        if ended is None:
-            return begun
-        at = ended.end()
-    return None

@@ -1,0 +1,1 @@
+"""Secrets and texts without any, drawn from a seed."""

@@ -1,0 +1,547 @@
+"""Secrets that are known by what stands before them: `password=…`, `"api_key": "…"`, `Authorization: Bearer …`.
+
+A name, a separator and a value are matched one after the other, each bounded. Whether the value is a secret is
+judged by its form: code, a template, a type or a word of prose is none.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+from seawall.core.secret_shapes import AT_START, MAX_SECRET_CHARS
+
+Kind = Literal[
+    "password", "secret", "token", "authorization", "cookie", "signature", "bearer", "basic", "pair"
+]
+Form = Literal["quoted", "line", "query", "bare", "said"]
+"""How a value is written: in quotes, alone on the rest of its line, in a URL's query, in code, or in a sentence."""
+
+STEMS = (
+    *("pass", "pwd", "secret", "token", "key", "authorization", "cookie", "sig=", "signature=", "bearer"),
+    *("basic", "akia", "asia", "://"),
+)
+"""A text without one of these, in small letters, holds no secret of this kind."""
+
+MAX_NAME_CHARS = 64
+MAX_SEPARATOR_CHARS = 96
+CONTEXT_CHARS = 64
+"""Before a name: what tells that it begins a line."""
+MAX_VALUE_CHARS = 4_096
+MAX_JUDGED_CHARS = 256
+"""Of a value, whose form is judged by its beginning."""
+MAX_SPACES = 5
+"""A value with more is a sentence."""
+
+
+class Place(NamedTuple):
+    """A secret's place, or none (`start` is `end`), and what it depends on."""
+
+    start: int
+    end: int
+    named_at: int
+    """Where its name begins."""
+    is_open: bool = False
+    """The text may go on in a way that changes this."""
+
+
+class _Name(NamedTuple):
+    kind: Kind
+    start: int
+    end: int
+
+
+_REST: dict[str, re.Pattern[str]] = {
+    "pass": re.compile(
+        r"pass(?:word|wd|wort|phrase|code)?"
+        r"(?:[_-]?(?:confirm(?:ation)?|again|repeat|current|old|new|plain(?:text)?|value))?[0-9]{0,2}(?![a-z0-9_])"
+    ),
+    "pwd": re.compile(r"pwd[0-9]{0,2}(?![a-z0-9_])"),
+    "secret": re.compile(r"secret(?:[_-]?value)?[0-9]{0,2}(?![a-z0-9_])"),
+    "token": re.compile(r"token(?:[_-]?value)?[0-9]{0,2}(?![a-z0-9_])"),
+    "key": re.compile(r"key(?:[_-]?value)?[0-9]{0,2}(?![a-z0-9_])"),
+    "authorization": re.compile(r"authorization(?![a-z0-9_])"),
+    "cookie": re.compile(r"cookie2?(?![a-z0-9_])"),
+    "sig=": re.compile(r"sig(?==)"),
+    "signature=": re.compile(r"signature(?==)"),
+    "bearer": re.compile(r"bearer(?![a-z0-9_])"),
+    "basic": re.compile(r"basic(?![a-z0-9_])"),
+}
+_KINDS: dict[str, Kind] = {
+    "pass": "password",
+    "pwd": "password",
+    "secret": "secret",
+    "token": "token",
+    "key": "secret",
+    "authorization": "authorization",
+    "cookie": "cookie",
+    "sig=": "signature",
+    "signature=": "signature",
+    "bearer": "bearer",
+    "basic": "basic",
+}
+_OF_KEYS = (
+    *("api", "access", "secret", "private", "account", "encrypt", "encryption", "signing", "master", "auth"),
+    *("subscription", "function", "functions", "shared", "storage", "service", "admin", "app", "application"),
+    *(
+        "consumer",
+        "server",
+        "license",
+        "webhook",
+        "deploy",
+        "integration",
+        "hmac",
+        "cipher",
+        "crypto",
+        "aes",
+        "jwt",
+    ),
+    *("bot", "project", "host", "sas", "write", "ingest", "ingestion", "provisioning", "root"),
+)
+"""Which keys are secrets: no primary, sort or cache key is."""
+_NO_TOKENS = (
+    *(
+        "page",
+        "next",
+        "prev",
+        "previous",
+        "continuation",
+        "sync",
+        "cursor",
+        "pagination",
+        "idempotency",
+        "request",
+    ),
+    *(
+        "max",
+        "min",
+        "per",
+        "stop",
+        "eos",
+        "bos",
+        "pad",
+        "unk",
+        "mask",
+        "special",
+        "start",
+        "end",
+        "first",
+        "last",
+    ),
+    *("sep", "cls", "tik", "forward", "backward", "design", "change", "resume", "delta", "watch"),
+)
+"""Tokens of paging and of language models."""
+_WORD_GAPS = ("_", "-", ".", " ")
+_NAME_CHARS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
+_ESCAPED = re.compile(rf"{AT_START}\Z")
+
+_SEPARATORS = tuple(
+    re.compile(separator)
+    for separator in (
+        r"[ \t]{0,4}:[ \t]{0,4}[A-Za-z][\w.\[\]|]{0,24}[ \t]{0,4}=(?!=)[ \t]{0,4}",  # password: str = "…"
+        # "name": "password", "value": "…"
+        r"\\{0,7}[\"'`]?\s{0,4}[,\s]\s{0,24}\\{0,7}[\"'`]?[Vv]alue\\{0,7}[\"'`]?\s{0,4}[:=]\s{0,8}",
+        r"(?:\\{0,7}[\"'`])?\]?[ \t]{0,16}(?:=>|:=|={1,2}|:{1,2}|%3[AaDd]|\\{1,4}u003[adAD])[ \t]{0,16}",
+        r"(?:>|&gt;|\\{1,4}u003[eE])\s{0,8}(?=[^\s<>\"'`\\&]{1,999}(?:<|&lt;|\\{1,4}u003[cC])/)",  # <password>…</
+    )
+)
+_SAID = re.compile(r"\s{1,4}(?:is|=|:)[: ]{1,4}")
+_BEHIND_OPTION = re.compile(r"[ \t]{1,4}")
+_BEFORE_QUOTE = re.compile(r"[ \t]{1,4}(?=['\"])")
+_OF_NETRC = re.compile(r"login\s{1,4}\S{1,64}\s{1,4}\Z", re.IGNORECASE)
+_NO_SEPARATOR = re.compile(
+    r"\\{0,7}[\"'`]?\]?(?:[^\s:=>%,\\\"'`\]&]"
+    r"|\s{1,28}(?!i(?:s[\s:]|s?\Z)|[vV](?:alue|a?l?u?\Z))[^\s:=>\"'`,\\])"
+)
+"""Behind a name: no separator can come any more."""
+
+_LINE_BEGINS = r"(?:[ \t]{0,48}(?:[-*] )?(?:export |set |ENV |ARG |\$env:|\$)?|[\"'`])"
+_AT_LINE = re.compile(rf"(?:\n|\r|\\[nr])(?:{_LINE_BEGINS})\Z|[\"'`]\Z|-e \Z|--env[= ]\Z")
+_AT_TEXT = re.compile(_LINE_BEGINS)
+_IN_QUERY = re.compile(r"(?:[?&;]|\\u0026)\Z")
+
+_QUOTE = re.compile(r"\s{0,32}(?:[bruBRUfF]{0,2})(\\{0,7})([\"'`])")
+_IN_QUOTES = {
+    '"': re.compile(r'(?:[^"\\\r\n]++|\\[^\r\n])*+'),
+    "'": re.compile(r"(?:[^'\\\r\n]++|\\[^\r\n])*+"),
+    "`": re.compile(r"(?:[^`\\\r\n]++|\\[^\r\n])*+"),
+}
+_BLOCK_SCALAR = re.compile(r"[|>][+-]?[ \t]{0,8}\r?\n[ \t]{1,48}")
+_LINE = re.compile(rf"(?:[^\s\x00-\x1f\"'`\\]|\\(?![nrtu\"'`\\])){{1,{MAX_VALUE_CHARS}}}")
+_LINE_ENDS = re.compile(r"(?<![;,])[ \t]{0,32}(?:#|//|[\r\n\"'`]|\\|\Z)")
+_BARE = re.compile(rf"[^\s\x00-\x1f\"'`,;&<>\\(){{}}\[\]|]{{1,{MAX_VALUE_CHARS}}}")
+_XML = re.compile(rf"[^\s\x00-\x1f<>\"'`\\&]{{1,{MAX_VALUE_CHARS}}}")
+_GOES_ON_AS_CODE = re.compile(r"[(\[{]|\s?\?\?|\s?\|\|")
+_SCHEME = re.compile(r"[A-Za-z][\w-]{1,24}[ \t]{1,4}")
+_COOKIES = re.compile(
+    rf"[\"']?[\w!#$%*.^|~-]{{1,64}}=(?P<first>[^;\r\n\"'\\]{{0,400}})[^\r\n\"'\\]{{0,{MAX_SECRET_CHARS}}}"
+)
+_BEFORE_COOKIES = re.compile(r"(?:\\{0,7}[\"'])?[ \t]{0,4}:\s{0,8}\[?\s{0,8}(?:\\{0,7}[\"'])?")
+_COOKIE_BEGUN = re.compile(r"[^\s=]*")
+_SIGNED = re.compile(r"=[A-Za-z0-9%+/=_~-]{40,512}")
+_BEARER = re.compile(rf"(?:[ \t]|%20|\+){{1,4}}(?P<token>[A-Za-z0-9._~+/-]{{6,{MAX_SECRET_CHARS}}}=*)")
+_BASIC = re.compile(rf"(?:[ \t]|%20|\+){{1,4}}(?P<token>[A-Za-z0-9+/_-]{{4,{MAX_SECRET_CHARS}}}={{0,2}})")
+_DIRECT = re.compile(r"(?:[ \t]|%20|[+=]){0,4}[A-Za-z0-9%._~+/-]*=*")
+_PAIR = re.compile(
+    AT_START
+    + r"A(?:KI|SI)A[A-Z0-9]{16}\\{0,3}[\"'`]?\s{0,4}[\s,:;|/][\s\"'`]{0,4}(?P<secret>[A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])"
+)
+_PAIR_BEGUN = re.compile(AT_START + r"A(?:KI|SI)A[A-Z0-9]{0,16}[\\\"'`\s,:;|/]{0,12}[A-Za-z0-9/+]{0,40}\Z")
+_USERINFO = re.compile(
+    r"://(?:[^\s/?#\"'<>\\@:]{0,200}:(?P<secret>[^\s/\"'<>\\]{1,400})|(?P<token>[A-Za-z0-9_-]{20,200}))@(?=[\w\[.%-])"
+)
+_AUTHORITY = re.compile(r"://[^\s/\"'<>\\]{0,700}")
+
+_BY_NAME = ("password", "pass", "passwd", "pwd")
+"""What stands for a password in the URLs of documentation."""
+
+_MASKED = re.compile(r"(?:[^A-Za-z0-9]|[xX0])*|.*(?:\*{3}|•|…|\.{3}|x{6}|X{6}).*")
+_TEMPLATE = re.compile(
+    r"<[^>]{0,99}>?|\$[A-Z_{(].*|\$[a-z_]+|\{.*|%[sdr(].*|%[A-Z_]+%|\[[\w .-]*\]?|\(.*\)|!(?:secret|ref|sub|env|vault)\b.*"
+    r"|.*(?:\$\{|\{\{|\$\(|\{[a-z_.]+\}|<[a-z_ -]+>).*|(?:env|vault|file|op|ref\+\w+|arn|ssm|https?|secretref):.*"
+)
+_STAND_IN = re.compile(
+    r"(?:your|my|insert|replace|change|dummy|fake|sample|example|placeholder|redacted|the|some|enter)"
+    r"(?:[-_ ]?[A-Za-z]+)*[-_ ]?[0-9]{0,4}|[A-Za-z_-]*_here",
+    re.IGNORECASE,
+)
+_WORDS = re.compile(r"[A-Za-z]+(?:[-_/](?:[A-Za-z]+|[0-9]+))*")
+_WORD_PATH = re.compile(r"[A-Za-z]?[a-z]{3,}/|.*/.*\.[a-z]{2,4}\Z")
+_WORDY = re.compile(r"[^\W\d]*(?:[-_. /'’]+[^\W\d]*)*", re.UNICODE)
+_STEM_INSIDE = re.compile(r"pass|pwd|secret|token|key|cred|auth", re.IGNORECASE)
+_STEMMED_NAME = re.compile(r"[A-Za-z_.\-]*[0-9]?")
+_LABEL = re.compile(
+    r"\b(?:your|my|enter|choose|please|must|should|required?|optional|forgot|reset|changed?|example|placeholder|redacted"
+    r"|hidden|masked|removed|none|null|nil|undefined|true|false|yes|no|not|string|str|text|number|integer|int|bool|boolean"
+    r"|bytes|object|any|unknown|invalid|incorrect|wrong|expired|missing|empty|valid|is|are|the|for|field|default|todo|tbd"
+    r"|env|file|prompt|input|stdin|value|val|data|self|this|args?|config|settings|options?|params?|varchar|char|type"
+    r"|basic|bearer|oauth|jwt|disabled|enabled|ok|failed|success|new|old|here|and|or|with|in|of|to|a|an)\b",
+    re.IGNORECASE,
+)
+_DOTTED = re.compile(r"[A-Za-z_$][\w$]*(?:[.:][A-Za-z_$][\w$]*)+[.:]?")
+_CALL = re.compile(r"[A-Za-z_$][\w$.:]*(?:\(.*\)|\[.*\]|\([^)]*|\[[^\]]*)[;,)]*")
+_IDENTIFIER = re.compile(r"[A-Za-z_$][\w$]*")
+_CAPITALISED = re.compile(r"[A-Z][a-z]*(?:[A-Z][a-z]+)*[!?]?")
+_SLUG = re.compile(r"[A-Za-z]{2,}(?:[-_./](?:[A-Za-z]+|[vV]?[0-9]{1,8}))+")
+_PATH = re.compile(r"(?:~|\.{1,2})?/[\w.@-]+(?:/[\w.@-]*)*/?|[A-Za-z]:[\\/].*")
+_ALL_KINDS = re.compile(r"(?=.*[a-z])(?=.*[A-Z]).*[0-9]")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}.*|[0-9]{1,2}:[0-9]{2}.*|v?[0-9]+(?:\.[0-9]+)+")
+_VERSION = re.compile(r"v?[0-9]+(?:\.[0-9]+)+")
+
+
+_AS_SMALL = {letter: letter + 32 for letter in range(ord("A"), ord("Z") + 1)}
+
+
+def find_names(text: str, since: int = 0) -> Iterator[Place]:
+    """Where values of secret names begin and end in `text`, of names that end behind `since`."""
+    lower = text.lower()
+    if len(lower) != len(text):  # few letters have small ones of another length
+        lower = text.translate(_AS_SMALL)
+    for stem in STEMS:
+        if stem not in lower:
+            continue
+        at = lower.find(stem, max(0, since - len(stem)))
+        while at >= 0:
+            place = _at(text, lower, stem, at)
+            if place is not None:
+                yield place
+            # names within a value are part of it
+            at = lower.find(stem, max(at + len(stem), 0 if place is None else place.end))
+
+
+def is_secret_value(name: str, value: str) -> bool:
+    """Returns whether a JSON object's value, as text, is a secret by its key."""
+    lower = name.lower()
+    for stem in _KINDS:
+        at = lower.rfind(stem)
+        found = None if at < 0 else _name_at(lower, stem, at)
+        if (
+            found is not None
+            and found.end == len(lower)
+            and found.kind not in ("bearer", "basic", "signature")
+        ):
+            if found.kind == "cookie":
+                return _COOKIES.match(value) is not None
+            return _is_secret(value, found.kind, "quoted", stem)
+    return False
+
+
+def _at(text: str, lower: str, stem: str, at: int) -> Place | None:
+    if stem == "://":
+        return _userinfo(text, at)
+    if stem in ("akia", "asia"):
+        return _pair(text, at)
+    name = _name_at(lower, stem, at)
+    if name is None:
+        return None
+    if name.end == len(text):
+        return Place(0, 0, name.start, True)
+    if name.kind in ("signature", "bearer", "basic"):
+        return _direct(text, name)
+    if name.kind == "cookie":
+        return _cookie(text, name)
+    return _valued(text, name, stem)
+
+
+def _name_at(lower: str, stem: str, at: int) -> _Name | None:
+    """Returns the name that ends with `stem`, as it is in `lower` at `at`; None if it names no secret."""
+    rest = _REST[stem].match(lower, at)
+    if rest is None:
+        return None
+    before = lower[max(0, at - MAX_NAME_CHARS) : at]
+    last = before[-1:]
+    if stem == "key":
+        if not (before[:-1] if last in _WORD_GAPS else before).endswith(_OF_KEYS):
+            return None
+        before = before[:-1] if last == " " else before
+    elif stem == "token":
+        if (before[:-1] if last in _WORD_GAPS else before).endswith(_NO_TOKENS):
+            return None
+    elif stem == "pass":
+        if rest[0] == "pass" and last not in ("_", "-"):
+            return None
+    elif stem in ("bearer", "basic") and last.isalnum() and not _ESCAPED.search(before):
+        return None
+    gap = at - len(lower[max(0, at - MAX_NAME_CHARS) : at]) + len(before.rstrip(_NAME_CHARS))
+    return _Name(_KINDS[stem], gap, rest.end())
+
+
+def _userinfo(text: str, at: int) -> Place | None:
+    scheme = text[max(0, at - MAX_NAME_CHARS) : at]
+    named_at = at - len(scheme) + len(scheme.rstrip(_NAME_CHARS))
+    authority = _AUTHORITY.match(text, at)
+    is_open = authority is not None and authority.end() == len(text)
+    match = _USERINFO.match(text, at)
+    if match is not None:
+        secret, token = match["secret"], match["token"]
+        if secret is not None and not (
+            secret.lower() in _BY_NAME or secret.startswith(("$", "{")) or _is_blank(secret)
+        ):
+            return Place(*match.span("secret"), named_at, is_open)
+        if token is not None and _has_both(token) and not _SLUG.fullmatch(token):
+            return Place(*match.span("token"), named_at, is_open)
+    return Place(0, 0, named_at, True) if is_open else None
+
+
+def _pair(text: str, at: int) -> Place | None:
+    """Returns the secret key of AWS that stands behind its id."""
+    if match := _PAIR.match(text, at):
+        return Place(*match.span("secret"), at)
+    return Place(0, 0, at, True) if _PAIR_BEGUN.match(text, at) else None
+
+
+def _direct(text: str, name: _Name) -> Place | None:
+    """Returns what stands behind `sig=`, `Bearer ` and `Basic `."""
+    if name.kind == "signature":
+        match = _SIGNED.match(text, name.end)
+        found = None if match is None else (name.end + 1, match.end())
+    else:
+        match = (_BEARER if name.kind == "bearer" else _BASIC).match(text, name.end)
+        is_one = match is not None and (_is_bearer if name.kind == "bearer" else _is_basic)(match["token"])
+        found = (name.end - len(name.kind), match.end()) if match is not None and is_one else None
+    goes_on = _DIRECT.match(text, name.end)
+    is_open = goes_on is not None and goes_on.end() == len(text)
+    return Place(*(found or (0, 0)), name.start, is_open) if found or is_open else None
+
+
+def _is_bearer(token: str) -> bool:
+    if _MASKED.fullmatch(token) or _STAND_IN.fullmatch(token) or _WORDS.fullmatch(token):
+        return (
+            len(token) >= 20
+            and re.search(r"[0-9A-Z]", token[1:]) is not None
+            and not _STEM_INSIDE.search(token)
+        )
+    if "/" in token and not any(
+        len(part) >= 12 and _ALL_KINDS.match(part) for part in re.split(r"[/_.-]", token)
+    ):
+        return False
+    return (len(token) >= 20 or _has_both(token)) and not _WORD_PATH.match(token)
+
+
+def _is_basic(token: str) -> bool:
+    """Returns whether it is a name and a password in base64."""
+    data = token.rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        said = base64.b64decode(data + "=" * (-len(data) % 4)).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return False
+    return ":" in said and said.isprintable()
+
+
+def _cookie(text: str, name: _Name) -> Place | None:
+    separator = _BEFORE_COOKIES.match(text, name.end)
+    if separator is None:
+        return None if text[name.end :].strip("\\\"' \t") else Place(0, 0, name.start, True)
+    at = separator.end()
+    match = _COOKIES.match(text, at)
+    if match is None:
+        near = len(text) - at < MAX_NAME_CHARS and _COOKIE_BEGUN.fullmatch(text, at)
+        return Place(0, 0, name.start, True) if near else None
+    is_open = match.end() == len(text)
+    if match["first"] and _is_blank(match["first"]):
+        return Place(0, 0, name.start, True) if is_open else None
+    return Place(at, match.end(), name.start, is_open)
+
+
+def _valued(text: str, name: _Name, stem: str) -> Place | None:
+    option = text[name.start] == "-"
+    none_follows = _NO_SEPARATOR.match(text, name.end) is not None
+    if none_follows and not option and not (name.kind == "password" and text[name.end].isspace()):
+        return None
+    is_open = not none_follows and len(text) - name.end <= MAX_SEPARATOR_CHARS
+    for value, form in _values(text, name):
+        start, end, reached = value
+        reaches = reached >= len(text)
+        is_open |= reaches
+        if _is_secret(text[start:end], name.kind, form, stem) and not (
+            form in ("bare", "said") and _GOES_ON_AS_CODE.match(text, end)
+        ):
+            return Place(start, end, name.start, reaches)
+    return Place(0, 0, name.start, True) if is_open else None
+
+
+class _Value(NamedTuple):
+    start: int
+    end: int
+    reached: int
+    """How far the text was looked at."""
+
+
+def _values(text: str, name: _Name) -> Iterator[tuple[_Value, Form]]:
+    """The values that `name` may have, by each separator that fits."""
+    head = text[max(0, name.start - CONTEXT_CHARS) : name.start]
+    for number, separator in enumerate(_SEPARATORS):
+        match = separator.match(text, name.end)
+        if match is not None and match.end() - name.end <= MAX_SEPARATOR_CHARS:
+            tight = not match[0][-1:].isspace() or "=" not in match[0]
+            at_line = _AT_LINE.search(head) or (name.start <= CONTEXT_CHARS and _AT_TEXT.fullmatch(head))
+            yield _value(
+                text,
+                match.end(),
+                name.kind,
+                bool(at_line) and tight,
+                bool(_IN_QUERY.search(head)),
+                number == 3,
+            )
+    if match := _SAID.match(text, name.end):
+        value, form = _value(text, match.end(), name.kind, False, False, False)
+        yield value, "said" if form == "bare" else form
+    option = text[name.start : name.start + 1] == "-"
+    behind = (
+        _BEHIND_OPTION if option or (name.kind == "password" and _OF_NETRC.search(head)) else _BEFORE_QUOTE
+    )
+    if (option or name.kind == "password") and (match := behind.match(text, name.end)):
+        value, form = _value(text, match.end(), name.kind, False, False, False)
+        if not (option and text[value.start : value.start + 1] == "-"):
+            behind_option: Form = "query" if name.kind == "password" else "said"
+            yield value, behind_option if form == "bare" else form
+
+
+def _value(text: str, at: int, kind: Kind, line: bool, query: bool, xml: bool) -> tuple[_Value, Form]:
+    if quote := _QUOTE.match(text, at):
+        return _quoted(text, quote), "quoted"
+    if block := _BLOCK_SCALAR.match(text, at):
+        at, line = block.end(), True
+    if kind == "authorization" and (scheme := _SCHEME.match(text, at)):
+        match = _BARE.match(text, scheme.end())
+        end = scheme.end() if match is None else match.end()
+        return _Value(at, end, end), "bare"
+    if line and (match := _LINE.match(text, at)):
+        ends = _LINE_ENDS.match(text, match.end())
+        spaces = len(text) if not text[match.end() : match.end() + 33].strip(" \t") else match.end()
+        if ends is not None:
+            return _Value(
+                at, match.end(), max(ends.end(), spaces) if text[ends.end() :] == "" else match.end()
+            ), "line"
+    match = (_XML if xml else _BARE).match(text, at)
+    end = at if match is None else match.end()
+    reached = len(text) if len(text) - end <= 33 and not text[end:].strip(" \t") else end
+    return _Value(at, end, reached), "query" if query or xml else "bare"
+
+
+def _quoted(text: str, quote: re.Match[str]) -> _Value:
+    start = quote.end()
+    limit = min(len(text), start + MAX_SECRET_CHARS)
+    if not quote[1]:
+        match = _IN_QUOTES[quote[2]].match(text, start, limit)
+        end = start if match is None else match.end()
+    else:
+        closing = quote[1] + quote[2]
+        end = text.find(closing, start, limit)
+        while end > start and text[end - 1] == "\\":
+            end = text.find(closing, end + len(closing), limit)
+        if end < 0:
+            end = limit
+    return _Value(start, end, len(text) if end + len(quote[1]) >= len(text) else end)
+
+
+def _is_blank(value: str) -> bool:
+    """Returns whether a value stands for one that is not there."""
+    return bool(_MASKED.fullmatch(value) or _TEMPLATE.fullmatch(value) or _STAND_IN.fullmatch(value))
+
+
+def _has_both(value: str) -> bool:
+    """Returns whether it has a digit and a letter."""
+    return re.search(r"[0-9]", value) is not None and re.search(r"[A-Za-z]", value) is not None
+
+
+def _is_secret(value: str, kind: Kind, form: Form, stem: str) -> bool:
+    value = value[:MAX_JUDGED_CHARS] if form == "quoted" else value[:MAX_JUDGED_CHARS].rstrip(".:!?")
+    if len(value) < 2 or _is_blank(value) or value.count(" ") > MAX_SPACES or value != value.strip():
+        return False
+    if "\n" in value or (_STEM_INSIDE.search(value) and _STEMMED_NAME.fullmatch(value)):
+        return False
+    if kind == "authorization":
+        scheme = _SCHEME.match(value)
+        value = value if scheme is None else value[scheme.end() :]
+        return (
+            len(value) >= 4
+            and (_has_both(value) or len(value) >= 16)
+            and not _is_blank(value)
+            and " " not in value
+        )
+    if form != "quoted" and (_DOTTED.fullmatch(value) or _CALL.fullmatch(value)):
+        return form == "line" and kind == "password" and _has_both(value) and not _CALL.fullmatch(value)
+    if kind == "password":
+        return _is_password(value, form, stem)
+    return _is_random(value, form, kind)
+
+
+def _is_password(value: str, form: Form, stem: str) -> bool:
+    if stem == "pwd" and _is_path(value):
+        return False
+    if value.isdigit():
+        return len(value) >= 4
+    if _VERSION.fullmatch(value):
+        return False
+    if _WORDY.fullmatch(value):
+        if not value.isascii() or _CAPITALISED.fullmatch(value) or _LABEL.search(value.replace("_", " ")):
+            return False
+        return form in ("quoted", "line", "query") and (len(value) >= 4 or form == "quoted")
+    if form == "bare" and _IDENTIFIER.fullmatch(value):
+        return len(value) >= 6 and _has_both(value)
+    if form == "said":
+        return len(value) >= 6 and _has_both(value)
+    return not _is_path(value)
+
+
+def _is_path(value: str) -> bool:
+    """Returns whether it is a path and no long text in base64."""
+    return _PATH.fullmatch(value) is not None and not (len(value) >= 32 and _ALL_KINDS.match(value))
+
+
+def _is_random(value: str, form: Form, kind: Kind) -> bool:
+    """Returns whether a value has what keys have and words have not."""
+    if " " in value or _SLUG.fullmatch(value) or _DATE.fullmatch(value) or _is_path(value):
+        return False
+    if value.isdigit():
+        return len(value) >= 16 if kind == "token" else len(value) >= 8 and form in ("quoted", "line")
+    if _has_both(value):
+        return len(value) >= (6 if kind == "secret" and form != "bare" else 8)
+    mixed = re.search(r"[a-z][A-Z]+[a-z]", value) is not None and not _CAPITALISED.fullmatch(value)
+    return (
+        len(value) >= 16 and value.isascii() and (mixed or len(value) >= 24) and "_" not in value.strip("_")
+    )
