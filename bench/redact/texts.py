@@ -402,11 +402,3 @@ def _strings(value: Any) -> Iterator[str]:
     elif isinstance(value, dict | list):
         for each in value.values() if isinstance(value, dict) else value:
             yield from _strings(each)
-
-
-def code_of(rng: random.Random) -> str:
-    """Thirty thousand characters of code."""
-    text = ""
-    while len(text) < 30_000:
-        text += _diff(rng) + "\n"
-    return text[:30_000]

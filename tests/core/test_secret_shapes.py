@@ -140,9 +140,7 @@ NAMED_PARTS = (
         "A" * 40,
     ),
     *(
-        "-----BEGIN PRIVATE KEY-----",
         "-----END PRIVATE KEY-----",
-        "PuTTY-User-Key-File-2: ",
         "Private-MAC: 0a",
         "...",
     ),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import AnyStr, NamedTuple, cast
 
 import msgspec
@@ -21,7 +22,6 @@ from seawall.core.secret_shapes import (
     CARD_CONTEXT_CHARS,
     MAX_SECRET_CHARS,
     SHAPES,
-    Shape,
     find_cards,
 )
 
@@ -64,15 +64,15 @@ class _Begins(NamedTuple):
 
     letters: str
     offsets: tuple[int, ...]
-    pattern: re.Pattern[str]
+    pattern: str
 
 
-def _compile(shape: Shape) -> list[_Begins]:
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """Returns a shape's pattern, which is compiled when its letters are first met: all of them take 0.1 s."""
     # what a class has taken it keeps: a text that is too long fails at once
-    pattern = re.compile(
-        AT_START + "(?:" + re.sub(r"(\]\{\d+,\d+\})(?![?+])", r"\1+", shape.pattern) + ")" + AT_END
-    )
-    return [_Begins(letters, shape.offsets, pattern) for letters in shape.holds]
+    kept = re.sub(r"(\]\{\d+,\d+\})(?![?+])", r"\1+", pattern)
+    return re.compile(f"{AT_START}(?:{kept}){AT_END}")
 
 
 _BEFORE_BODY = {
@@ -87,7 +87,8 @@ _OTHERS: dict[str, list[_Begins]] = {}
 _INNER: list[tuple[re.Pattern[str], _Begins]] = []
 """Shapes without fixed letters but for a mark within."""
 for _shape in SHAPES:
-    for _begins in _compile(_shape):
+    for _letters in _shape.holds:
+        _begins = _Begins(_letters, _shape.offsets, _shape.pattern)
         if _shape.behind:
             _INNER.append((re.compile(f"{re.escape(_begins.letters)}(?={_shape.behind})"), _begins))
         elif _begins.letters[-1] in _BEFORE_BODY:
@@ -106,17 +107,9 @@ _PUTTY_END = r"Private-(?:MAC|Hash): ?[0-9a-f]{1,128}(?=[^0-9a-f])"
 _END_CHARS = 160  # the longest end of a block, with what tells that it is over
 
 
-class _Block(NamedTuple):
-    """A secret of many lines. One whose end is missing goes on to the end of its text."""
-
-    begins: re.Pattern[str]
-    ends: re.Pattern[str]
-
-
-_BLOCKS = (
-    _Block(re.compile(_PEM_BEGIN), re.compile(_PEM_END)),
-    _Block(re.compile(_PUTTY_BEGIN), re.compile(_PUTTY_END)),
-)
+_BEGINS = re.compile(rf"(?P<pem>{_PEM_BEGIN})|(?P<putty>{_PUTTY_BEGIN})")
+_ENDS = {"pem": re.compile(_PEM_END), "putty": re.compile(_PUTTY_END)}
+"""Secrets of many lines. One whose end is missing goes on to the end of its text."""
 _MAY_BEGIN = re.compile(
     r"(?:-----BEGIN [A-Z0-9 ]{0,58}-{0,4}|---- BEGIN [A-Z0-9 ]{0,30}-{0,3}|----|---- (?:B(?:E(?:G(?:IN?)?)?)?)?)\Z"
 )
@@ -132,8 +125,8 @@ class Found(NamedTuple):
     """Where the names of secrets begin, and the secrets end."""
     open_at: int
     """Where something begins that may become a secret when more text comes, by a name or a block; else its length."""
-    within: _Block | None
-    """The block that its last secret is the beginning of."""
+    within: tuple[int, re.Pattern[str]] | None
+    """Of a block of lines whose end is missing: where its first line ends, and what ends it."""
 
 
 class Redactor:
@@ -156,7 +149,7 @@ class Redactor:
         """`text` without its secrets."""
         if len(text) < _LEAST_CHARS:
             return text
-        kinds = _look_through(text)
+        kinds = _look_through(text) if len(text) > _PIECE_CHARS else _look(text, _as_bytes(text))
         if not kinds and not (self.values and any(map(text.__contains__, self.values))):
             return text
         places = _see(text, kinds, self._values).places
@@ -195,7 +188,7 @@ class Redactor:
         return self.see(text).places
 
     def see(self, text: str, since: int = 0) -> Found:
-        """Returns the secrets of `text` that end behind `since`, and what may yet become one."""
+        """Returns the secrets of `text` that begin behind `since`, and what may yet become one."""
         # also names whose separator and value are still to come
         kinds = _look_through(text) | _NAMES
         return _see(text, kinds, self._values, since)
@@ -294,11 +287,12 @@ def _see(text: str, kinds: int, values: re.Pattern[str] | None, since: int = 0) 
                 break
     within = None
     if kinds & _LINES:
-        blocks, within = _find_blocks(text)
-        found += blocks
+        blocks, within = _find_blocks(text, since)
+        found = [place for place in found if not _is_inside(place[0], blocks)] + blocks
+        named = [place for place in named if not _is_inside(place[0], blocks)]
     if values is not None:
         found += [match.span() for match in _find_all(values, text)]
-    return Found(_joined(found), named, open_at, within)
+    return Found(_joined([place for place in found if place[0] >= since]), named, open_at, within)
 
 
 def _in_piece(text: str, kinds: int, since: int) -> Iterator[tuple[int, int]]:
@@ -364,21 +358,31 @@ def _find_shapes(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 def _matched(text: str, begins: _Begins, at: int) -> Iterator[tuple[int, int]]:
     for offset in begins.offsets:
         start = at - offset
-        if start >= 0 and (match := begins.pattern.match(text, start)) and len(match[0]) <= MAX_SECRET_CHARS:
+        if (
+            start >= 0
+            and (match := _compiled(begins.pattern).match(text, start))
+            and len(match[0]) <= MAX_SECRET_CHARS
+        ):
             yield match.span()
 
 
-def _find_blocks(text: str) -> tuple[list[tuple[int, int]], _Block | None]:
-    """Returns where blocks stand, and the one whose end is missing."""
+def _is_inside(at: int, blocks: list[tuple[int, int]]) -> bool:
+    """Returns whether a place is behind the beginning of a block, and before its end."""
+    index = bisect_left(blocks, (at, 0)) - 1
+    return index >= 0 and at < blocks[index][1]
+
+
+def _find_blocks(text: str, since: int) -> tuple[list[tuple[int, int]], tuple[int, re.Pattern[str]] | None]:
+    """Returns where blocks stand; and of one whose end is missing, where its first line ends, and what ends it."""
     found: list[tuple[int, int]] = []
-    for block in _BLOCKS:
-        at = 0
-        while begun := block.begins.search(text, at):
-            ended = block.ends.search(text, begun.end())
-            found.append((begun.start(), len(text) if ended is None else ended.end()))
-            if ended is None:
-                return found, block
-            at = ended.end()
+    at = since
+    while begun := _BEGINS.search(text, at):
+        ends = _ENDS[begun.lastgroup or ""]
+        ended = ends.search(text, begun.end())
+        found.append((begun.start(), len(text) if ended is None else ended.end()))
+        if ended is None:
+            return found, (begun.end(), ends)
+        at = ended.end()
     return found, None
 
 
@@ -431,9 +435,9 @@ class StreamRedactor:
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
-        self._told = ""
+        self._told: str = ""
         """The end of what was told, as it was before it was redacted."""
-        self._held = ""
+        self._held: str = ""
         self._next_look_chars = 0
         self._within: re.Pattern[str] | None = None
         """Inside of a secret that was told as such: where it ends."""
@@ -460,9 +464,12 @@ class StreamRedactor:
     def _tell(self, text: str) -> str:
         before = len(self._told)
         seen = self._redactor.see(self._told + text, before)
-        places = [(start - before, end - before) for start, end in seen.places if start >= before]
+        places = [(start - before, end - before) for start, end in seen.places]
         if seen.within is not None and places:
-            return self._tell_block(text, places, seen.within)
+            begun, self._within = seen.within
+            self._keep(text, len(text))
+            self._held = text[max(0, begun - before) :][-_END_CHARS:]
+            return MARK.join(_around(text, places))
         cut = min(self._cut(text), max(0, seen.open_at - before))
         if len(text) - cut > MAX_HELD_CHARS:
             cut = len(text) - _OVERLAP_CHARS
@@ -476,16 +483,6 @@ class StreamRedactor:
             return MARK.join(_around(text, places))
         self._keep(text, cut)
         return MARK.join(_around(text[:cut], [place for place in places if place[1] <= cut]))
-
-    def _tell_block(self, text: str, places: list[tuple[int, int]], block: _Block) -> str:
-        start = places[-1][0]
-        begun = start
-        while (match := block.begins.search(text, begun)) and (ended := block.ends.search(text, match.end())):
-            begun = ended.end()
-        self._keep(text, len(text))
-        self._held = text[start if match is None else match.end() :][-_END_CHARS:]
-        self._within = block.ends
-        return MARK.join(_around(text, places))
 
     def _keep(self, text: str, cut: int) -> None:
         """Keeps what is held back, and the end of what is told."""
@@ -517,10 +514,8 @@ class StreamRedactor:
             self._within = None
             return ""
         before = len(self._told)
-        places = self._redactor.places(self._told + text)
-        return MARK.join(
-            _around(text, [(start - before, end - before) for start, end in places if start >= before])
-        )
+        places = self._redactor.see(self._told + text, before).places
+        return MARK.join(_around(text, [(start - before, end - before) for start, end in places]))
 
 
 def _word_start(text: str, end: int) -> int:

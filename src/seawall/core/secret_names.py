@@ -209,7 +209,7 @@ _STAND_IN = re.compile(
     re.IGNORECASE,
 )
 _WORDS = re.compile(r"[A-Za-z]+(?:[-_/](?:[A-Za-z]+|[0-9]+))*")
-_WORD_PATH = re.compile(r"[A-Za-z]?[a-z]{3,}/|.*/.*\.[a-z]{2,4}\Z")
+_WORD_PATH = re.compile(r"[A-Za-z]?[a-z]{3,}/|.*/[a-z]+[-/]|.*/.*\.[a-z]{2,4}\Z")
 _WORDY = re.compile(r"[^\W\d]*(?:[-_. /'’]+[^\W\d]*)*", re.UNICODE)
 _STEM_INSIDE = re.compile(r"pass|pwd|secret|token|key|cred|auth", re.IGNORECASE)
 _STEMMED_NAME = re.compile(r"[A-Za-z_.\-]*[0-9]?")
@@ -350,7 +350,8 @@ def _direct(text: str, name: _Name) -> Place | None:
 def _is_bearer(token: str) -> bool:
     if _MASKED.fullmatch(token) or _STAND_IN.fullmatch(token) or _WORDS.fullmatch(token):
         return (
-            len(token) >= 20
+            "/" not in token
+            and len(token) >= 20
             and re.search(r"[0-9A-Z]", token[1:]) is not None
             and not _STEM_INSIDE.search(token)
         )
@@ -449,7 +450,9 @@ def _value(text: str, at: int, kind: Kind, line: bool, query: bool, xml: bool) -
         match = _BARE.match(text, scheme.end())
         end = scheme.end() if match is None else match.end()
         return _Value(at, end, end), "bare"
+    reached = 0
     if line and (match := _LINE.match(text, at)):
+        reached = match.end()
         ends = _LINE_ENDS.match(text, match.end())
         spaces = len(text) if not text[match.end() : match.end() + 33].strip(" \t") else match.end()
         if ends is not None:
@@ -458,7 +461,7 @@ def _value(text: str, at: int, kind: Kind, line: bool, query: bool, xml: bool) -
             ), "line"
     match = (_XML if xml else _BARE).match(text, at)
     end = at if match is None else match.end()
-    reached = len(text) if len(text) - end <= 33 and not text[end:].strip(" \t") else end
+    reached = len(text) if len(text) - end <= 33 and not text[end:].strip(" \t") else max(end, reached)
     return _Value(at, end, reached), "query" if query or xml else "bare"
 
 
@@ -541,6 +544,8 @@ def _is_random(value: str, form: Form, kind: Kind) -> bool:
         return len(value) >= 16 if kind == "token" else len(value) >= 8 and form in ("quoted", "line")
     if _has_both(value):
         return len(value) >= (6 if kind == "secret" and form != "bare" else 8)
+    if form == "said":
+        return False
     mixed = re.search(r"[a-z][A-Z]+[a-z]", value) is not None and not _CAPITALISED.fullmatch(value)
     return (
         len(value) >= 16 and value.isascii() and (mixed or len(value) >= 24) and "_" not in value.strip("_")
