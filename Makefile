@@ -19,7 +19,7 @@ SLOW := crash torture bench cli house docs/test_examples.py guards/endpoints/tes
     models/test_resolve.py team/test_whole_runs.py testing/test_recording.py
 
 # Programs in bench/, in the order in which `make bench` runs them.
-BENCHES ?= limit growth peers limits_peers conversations loops deadline storm
+BENCHES ?= limit growth peers limits_peers conversations redaction loops deadline storm
 
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -b constraints.txt
 INPUTS  = pyproject.toml constraints.txt
