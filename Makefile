@@ -132,11 +132,11 @@ $(STAMP)/run: $(INPUTS) | $(BIN)/uv
 	@mkdir -p $(STAMP) && touch $@
 
 $(STAMP)/test: $(INPUTS) | $(BIN)/uv
-	$(INSTALL) -e '.[providers,modelserver,prices]' --group test
+	$(INSTALL) -e '.[providers,modelserver,prices,schema]' --group test
 	@mkdir -p $(STAMP) && touch $@ $(STAMP)/run
 
 $(STAMP)/check: $(INPUTS) | $(BIN)/uv
-	$(INSTALL) -e '.[providers,modelserver,prices]' --group test --group check
+	$(INSTALL) -e '.[providers,modelserver,prices,schema]' --group test --group check
 	@mkdir -p $(STAMP) && touch $@ $(STAMP)/run $(STAMP)/test
 
 $(STAMP)/docs: $(INPUTS) | $(BIN)/uv
@@ -145,7 +145,7 @@ $(STAMP)/docs: $(INPUTS) | $(BIN)/uv
 
 $(STAMP)/peers: pyproject.toml bench/constraints.txt | $(BIN)/uv
 	$(BIN)/python -m venv $(PEERS)
-	$(BIN)/uv pip install --quiet --python $(PEERS)/bin/python -c bench/constraints.txt -e '.[providers,modelserver]' --group peers
+	$(BIN)/uv pip install --quiet --python $(PEERS)/bin/python -c bench/constraints.txt -e '.[providers,modelserver,schema]' --group peers
 	@mkdir -p $(STAMP) && touch $@
 
 $(STAMP)/crewai: pyproject.toml bench/constraints-crewai.txt | $(BIN)/uv

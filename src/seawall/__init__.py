@@ -31,9 +31,10 @@ from seawall.runtime.run import Run
 from seawall.runtime.run_team import run_team
 from seawall.runtime.seawall import Seawall
 from seawall.team.agent import Agent
+from seawall.team.parameters import ToolContext
 from seawall.team.planner import Planner
 from seawall.team.team import Team
-from seawall.team.tool import NotDone, Tool, ToolContext, tool
+from seawall.team.tool import NotDone, Tool, tool
 
 __version__ = "0.1.0"
 

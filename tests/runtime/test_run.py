@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from guards.verdicts import Says
-from seawall import Agent, Hold, Misused, Outcome, Run, Seawall, Team, Tool, Waiting
+from seawall import Admission, Agent, Hold, Misused, Outcome, Run, Seawall, Team, Tool, Waiting
 from seawall.core.events import Event, RunEnded, RunStarted, StepDone, StepIntended
 from seawall.models.protocol import TextDelta
 from seawall.testing import ScriptedModel, call, calls, fail, hang, say
@@ -127,12 +128,68 @@ def test_the_same_request_id_is_the_same_run() -> None:
                 *(sea.start(team, "go", request_id="req-9", tenant="acme") for _ in range(5))
             )
             outcomes = [await over(run) for run in runs]
-            later = await sea.start(team, "something else", request_id="req-9", tenant="acme")
+            later = await sea.start(team, "go", request_id="req-9", tenant="acme")
             assert (await over(later)).answer == "Done."
             assert len(await sea.journal.runs()) == 1
         assert {run.id for run in [*runs, later]} == {runs[0].id}
         assert {outcome.answer for outcome in outcomes} == {"Done."}
         assert world.calls == ["1"]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"request": "pay order 8"}, "request is 'pay order 7', not 'pay order 8'"),
+        ({"request": "pay order 7 " + "x" * 5_000}, "request is 'pay order 7', not 'pay order 7 xxx"),
+        ({"session": "s-2"}, "session is 's-1', not 's-2'"),
+        ({"session": None}, "session is 's-1', not None"),
+        ({"principal": "mallory"}, "principal is 'ann', not 'mallory'"),
+    ],
+)
+@pytest.mark.parametrize("known", ["in flight", "ended", "in line", "of another process"])
+def test_a_request_id_of_another_request_is_refused_and_both_are_named(
+    tmp_path: Path, given: dict[str, Any], says: str, known: str
+) -> None:
+    path = tmp_path / "desk.db"
+    options: dict[str, Any] = {"request": "pay order 7", "session": "s-1", "principal": "ann"}
+
+    def start(sea: Seawall, script: list[Any], options: dict[str, Any]) -> Any:
+        request = options["request"]
+        rest = {name: value for name, value in options.items() if name != "request"}
+        return sea.start(clerk(script), request, request_id="r-1", tenant="acme", **rest)
+
+    async def main() -> None:
+        admission = Admission(in_flight=1)
+        async with Seawall(path, admission=admission) as sea:
+            if known == "in line":
+                await sea.start(clerk([hang()]), "first")
+            run = await start(sea, [say("Done.") if known == "ended" else hang()], options)
+            if known == "ended":
+                await over(run)
+            if known != "of another process":
+                with pytest.raises(Misused, match=re.escape(says)) as raised:
+                    await start(sea, [say("Wrong.")], {**options, **given})
+                assert run.id in str(raised.value) and len(str(raised.value)) < 700
+                assert (await start(sea, [say("Wrong.")], options)).id == run.id
+        async with Seawall(path) as sea:
+            with pytest.raises(Misused, match=re.escape(says)):
+                await start(sea, [say("Wrong.")], {**options, **given})
+
+    asyncio.run(main())
+
+
+def test_a_request_id_is_known_by_its_redacted_text() -> None:
+    async def main() -> None:
+        key = "s3cr3t-value-of-a-key"
+        async with Seawall(secrets=[key], environment={}) as sea:
+            run = await sea.start(clerk(["hi"]), f"use {key}", request_id="r")
+            await over(run)
+            assert (await sea.start(clerk(["hi"]), f"use {key}", request_id="r")).id == run.id
+            with pytest.raises(Misused) as raised:
+                await sea.start(clerk(["hi"]), f"misuse {key}", request_id="r")
+        assert key not in str(raised.value)
 
     asyncio.run(main())
 

@@ -312,7 +312,8 @@ def test_the_same_request_id_is_the_same_run_also_in_a_session_that_takes_no_oth
         async with Seawall(tmp_path / "desk.db") as sea:
             for known in (earlier, run):
                 request_id = {earlier.id: "r-1", run.id: "r-2"}[known.id]
-                again = await sea.start(team, "go", session="s", request_id=request_id)
+                request = {earlier.id: "hi", run.id: "go"}[known.id]
+                again = await sea.start(team, request, session="s", request_id=request_id)
                 assert again.id == known.id
             with pytest.raises(Refused, match=run.id):
                 await sea.start(team, "go", session="s", request_id="r-3")

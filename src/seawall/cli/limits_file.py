@@ -21,14 +21,12 @@ def read_limits(base: Limits, file: Path | None, active_s: float | None = None) 
 
     Raises `Misused` naming the key and the value that is wrong.
     """
-    from seawall.core.limits import validate_limits
-
     given: dict[str, Any] = {} if file is None else _read_file(file)
     if active_s is not None:
         given["active_s"] = active_s
     if not given:
         return base
-    return validate_limits(msgspec.structs.replace(base, **given))
+    return msgspec.structs.replace(base, **given)
 
 
 def _read_file(file: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args, get_type_hints
 import msgspec
 
 from seawall.core.canonical import Ref, encode_text
+from seawall.core.errors import Misused
 from seawall.core.limits import Limits
 
 StepKind = Literal["model", "tool", "handoff", "review", "memory", "approval"]
@@ -407,5 +408,8 @@ def encode_event(event: Event) -> bytes:
 
 
 def decode_event(data: bytes | str) -> Event:
-    """Returns the event that `encode_event` wrote. Raises `msgspec.ValidationError` for anything else."""
-    return _decoder.decode(data)
+    """Returns the event that `encode_event` wrote. Raises `ValueError` for anything else."""
+    try:
+        return _decoder.decode(data)
+    except Misused as error:  # limits that can't be
+        raise ValueError(str(error)) from None

@@ -35,26 +35,29 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     usd: Decimal | None = None
     """US dollars; needs a known price for every model of the team."""
 
+    def __post_init__(self) -> None:
+        """Raises `Misused` naming a limit that is not above zero. `usd` becomes a `Decimal`."""
+        for name in self.__struct_fields__:
+            value: object = getattr(self, name)
+            if value is None and name in ("tokens", "usd"):
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+                raise Misused(f"limits: {name} is {value!r}; it must be a number")
+            finite = isinstance(value, int) or (
+                value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)
+            )
+            if not finite or value <= 0:
+                raise Misused(f"limits: {name} is {value}; it must be above zero and finite")
+            if name not in ("active_s", "usd") and not isinstance(value, int):
+                raise Misused(f"limits: {name} is {value}; it must be a whole number")
+            if value > MAX_LIMIT:
+                raise Misused(f"limits: {name} is {value}; it must be at most {MAX_LIMIT:,}")
+        if isinstance(cast("object", self.usd), float):
+            msgspec.structs.force_setattr(self, "usd", Decimal(str(self.usd)))
+
 
 def validate_limits(limits: Limits) -> Limits:
-    """Returns `limits`, with `usd` as a `Decimal`. Raises `Misused` naming a limit that is not above zero."""
+    """Returns `limits`. Raises `Misused` if it is anything else; limits check themselves when they are made."""
     if not isinstance(cast("object", limits), Limits):
         raise Misused(f"limits is {limits!r}; it must be Limits(…)")
-    for name in limits.__struct_fields__:
-        value = getattr(limits, name)
-        if value is None and name in ("tokens", "usd"):
-            continue
-        if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-            raise Misused(f"limits: {name} is {value!r}; it must be a number")
-        finite = isinstance(value, int) or (
-            value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)
-        )
-        if not finite or value <= 0:
-            raise Misused(f"limits: {name} is {value}; it must be above zero and finite")
-        if name not in ("active_s", "usd") and not isinstance(value, int):
-            raise Misused(f"limits: {name} is {value}; it must be a whole number")
-        if value > MAX_LIMIT:
-            raise Misused(f"limits: {name} is {value}; it must be at most {MAX_LIMIT:,}")
-    if isinstance(limits.usd, float):
-        return msgspec.structs.replace(limits, usd=Decimal(str(limits.usd)))
     return limits

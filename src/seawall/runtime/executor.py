@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import inspect
 import weakref
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -25,10 +26,11 @@ from seawall.runtime.exceptions import classify_exception, read_seconds
 from seawall.runtime.threads import QueuedCall, ThreadPool
 from seawall.team.agent import Agent
 from seawall.team.context import Context, read_assistant
+from seawall.team.parameters import ToolContext
 from seawall.team.prepare import expect_calls
 from seawall.team.reply import read_reply
 from seawall.team.team import Member, Team
-from seawall.team.tool import INLINE_BYTES, PREVIEW_CHARS, NotDone, Tool, ToolContext
+from seawall.team.tool import INLINE_BYTES, PREVIEW_CHARS, NotDone, Tool
 
 STREAM_CHARS = 64 * 1024
 """Characters of a stream that are passed on before other tasks have their turn: a few milliseconds."""
@@ -230,6 +232,8 @@ class TeamExecutor:
                 value, error = await self._resources.get_pool(tool).call(_prepare, queued)
             finally:
                 self._queued.pop(context.step, None)
+            if inspect.isawaitable(value):  # a wrapper around an async function: what it returns runs here
+                value, error = await await_apart(partial(_await, value, ownership))
         if error is not None and is_error(error, _Withheld):
             raise error.why
         if error is None:
@@ -283,6 +287,12 @@ class _Withheld(BaseException):
     def __init__(self, why: Exception) -> None:
         super().__init__(str(why))
         self.why = why
+
+
+async def _await(value: Awaitable[Any], ownership: Ownership | None) -> Any:
+    if ownership is not None:
+        await _confirm(ownership)
+    return await value
 
 
 async def _confirm(ownership: Ownership) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from seawall.core.canonical import Ref
-from seawall.core.errors import Refused
+from seawall.core.errors import Misused, Refused
 from seawall.core.events import Event, RunStarted
 from seawall.engine.driver import Create, Driver
 from seawall.journal.protocol import Booking, Lease, RunRow, Summary
@@ -23,6 +23,13 @@ MAX_TRIES = 3
 """Tries to begin as the newest run of a session in which other processes start runs at the same moment."""
 
 _log = logging.getLogger("seawall")
+
+
+_SHOWN_CHARS = 200
+
+
+def _shorten(text: str | None) -> str:
+    return repr(text if text is None or len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}…")
 
 
 class Launcher:
@@ -52,7 +59,7 @@ class Launcher:
             known = request_id and await journal.run_of_request(started.tenant, request_id)
             if not known:
                 raise
-            return await self.attach(known)
+            return await self._attach_known(known, started, bodies)
         except BaseException:
             admission.leave(run_id)
             raise
@@ -64,6 +71,29 @@ class Launcher:
         """Returns a handle on a run, whichever process drives it. Raises `Misused` if there is no such run."""
         await self._supervisor.journal.row(run_id)
         return Run(self._supervisor, run_id)
+
+    async def _attach_known(self, run_id: str, started: RunStarted, bodies: Bodies) -> Run:
+        """Returns a handle on the run that has the request id. Raises `Misused` if it is of another request."""
+        journal = self._supervisor.journal
+        known = next(iter(await journal.events(run_id)), None)
+        if isinstance(known, RunStarted):  # else it was pruned
+            given = bodies.text(started.intent)
+            stored = await journal.bodies(known.tenant, [known.intent])
+            text = stored.get(known.intent)
+            # What an older version stored may have secrets in it that are known as such today.
+            before = given if text is None else bodies.redact(text.decode("utf-8", "replace"))
+            for what, old, new in (
+                ("request", before, given),
+                ("team", known.team, started.team),
+                ("session", known.session, started.session),
+                ("principal", known.principal, started.principal),
+            ):
+                if old != new:
+                    raise Misused(
+                        f"request id {started.request_id!r} was given to another request, of run {run_id}, whose "
+                        f"{what} is {_shorten(old)}, not {_shorten(new)}"
+                    )
+        return await self.attach(run_id)
 
     async def _begin_or_queue(self, team: Team, started: RunStarted, bodies: Bodies) -> Run:
         """Begins the run now if there is a slot and its session is free; otherwise puts it in line."""
@@ -129,7 +159,7 @@ class Launcher:
 
         await self._start_new(driver, first, create)
         if driver.lease.epoch == 0:
-            return await self.attach(driver.lease.run)
+            return await self._attach_known(driver.lease.run, started, bodies)
         return handle
 
     async def _start_new(self, driver: Driver, first: Sequence[Event], create: Create) -> None:
@@ -156,7 +186,7 @@ class Launcher:
         supervisor = self._supervisor
         lease = await supervisor.journal.create(started, (), bodies.unsaved())
         if lease.epoch == 0:
-            return await self.attach(lease.run)
+            return await self._attach_known(lease.run, started, bodies)
         registry = supervisor.registry
         waiting = self._begin_in_turn(team, started, bodies, lease)
         task = asyncio.get_running_loop().create_task(waiting)

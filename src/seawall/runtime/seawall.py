@@ -95,6 +95,8 @@ class Seawall:
         ):
             if options is not None and not isinstance(cast("object", options), kind):
                 raise Misused(f"Seawall: {what} is {options!r}; it must be {kind.__name__}(…)")
+        if not isinstance(journal, str | Path) and not callable(getattr(journal, "append", None)):
+            raise Misused(f"Seawall: journal is {journal!r}; it must be a path, ':memory:' or a Journal")
         self._journal_option = journal
         key = None if signing_key is None else read_key(signing_key)
         self._signer = None if key is None else Signer(key)
@@ -212,7 +214,8 @@ class Seawall:
         `team`: an `Agent` alone is a team of one.
         `session`: the conversation that the run belongs to. Its runs are serial, so this run waits for the one
         before it. Once in line it stays there, also while the run before it waits for a person.
-        `request_id`: the same id again returns the same run. `limits` replace those of the team.
+        `request_id`: the same id again returns the same run; it is `Misused` with another request, team, session or
+        principal. `limits` replace those of the team.
         `stream`: `run.events()` also yields pieces of the coordinator's text; the outcome says that nobody checked
         them. `app`: the team's import path, for `seawall resume`.
         A caller that is cancelled meanwhile does not cancel the run; the same `request_id` returns it later. If

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypedDict, Unpack, cast, overload
@@ -108,6 +109,8 @@ class Agent(Generic[Output_co]):
     ) -> None:
         if not isinstance(cast("object", name), str) or not name.replace("-", "_").isidentifier():
             raise Misused(f"agent name {name!r} is not an identifier (letters, digits, _ and -)")
+        if inspect.isclass(model):
+            raise Misused(f"agent {name!r}: model is {model!r}; give an instance of the class")
         if not _is_model(model):
             raise Misused(
                 f"agent {name!r}: model is {model!r}; it must be a name such as 'openai:gpt-5.2', or a Model"

@@ -15,8 +15,8 @@ from seawall.run.frame import Frame
 from seawall.run.step import Result
 from seawall.team.agent import ANSWER_TOOL
 from seawall.team.context import encode_assistant, parse_json
+from seawall.team.parameters import explain_validation
 from seawall.team.team import REVIEW_TOOL, Member
-from seawall.team.tool import explain_validation
 
 EMPTY = "Your reply was empty. Call a tool or answer."
 DOES_NOT_FIT = f"Error: the answer does not fit. Call {ANSWER_TOOL!r} with one that does."

@@ -5,20 +5,19 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-import reprlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, cast, get_type_hints, overload
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import Any, Generic, cast, overload
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
+from pydantic import TypeAdapter
 from pydantic_core import PydanticSerializationError, to_json
 from typing_extensions import ParamSpec, TypeVar
 
-from seawall.core.big_values import encode_in_pieces, is_big
+from seawall.core.big_values import encode_in_pieces
 from seawall.core.canonical import digest_of, measure_bytes, to_canonical_bytes
 from seawall.core.errors import Misused, SeawallError
 from seawall.models.protocol import ToolSpec
+from seawall.team.parameters import Parameters, find_annotated
 
 INLINE_BYTES = 64 * 1024
 """Bytes of a result that an agent is shown as a whole, about 16,000 tokens. A longer result is kept by reference."""
@@ -43,37 +42,15 @@ class NotDone(SeawallError):
     """An effect tool raises it to say that it failed and did not change the world."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ToolContext:
-    """Facts about one call, for the tool. A tool receives them in a parameter with the annotation `ToolContext`."""
-
-    run: str
-    """The run's id."""
-    step: int
-    """The number of the step in its run."""
-    agent: str
-    """The agent that calls the tool."""
-    tenant: str
-    """On whose account the run is; "" for nobody's."""
-    principal: str
-    """Who asked; "" if that was not said."""
-    session: str | None
-    """The conversation that the run belongs to."""
-    remaining_s: float
-    """Active seconds that the run has left."""
-    key: str
-    """The idempotency key: the same for every attempt of this call, even after a crash."""
-    lease_until: float = float("inf")
-    """Effects: seconds since the Unix epoch from which another process may have taken the run up. The call was allowed
-    before it; a tool that does more than one thing, or waits, checks again and raises `NotDone` once it has passed."""
-
-
 class Tool(Generic[P, R_co]):
     """A function that agents may call. `@tool` makes one.
 
     A tool can still be called as the plain function that it wraps, with that function's parameters and result.
     The type of a tool with any signature is `Tool`, which is short for `Tool[..., Any]`. With a `schema` (a JSON schema
-    of type object) the arguments are passed on as the model wrote them, and only the function checks them.
+    of type object) the arguments are checked against it, and passed on as the model wrote them; this needs the extra
+    `schema`.
+
+    Raises `Misused` for a function whose parameters can't be sent, for one that yields, and for a class.
     """
 
     def __init__(
@@ -108,21 +85,30 @@ class Tool(Generic[P, R_co]):
         self.fresh_s = fresh_s
         self._check_types(description, version, volatile)
         self.volatile = tuple(volatile)
+        self._check_function()
         self.is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
             getattr(function, "__call__", None)  # noqa: B004 -- an object with an async __call__ is a tool too
         )
         self._check_options()
-        self.context_parameter: str | None = None
-        self._fields: tuple[str, ...] = ()
-        self._may_return_none = False
-        self._model: type[BaseModel] | None = None
-        if schema is None:
-            self._model = self._make_model(function)
-            schema = self._model.model_json_schema()
-            schema.pop("title", None)
+        self._parameters = Parameters(self.name, function, schema)
+        self.context_parameter = self._parameters.context
+        schema = self._parameters.schema
         text = description if description is not None else inspect.getdoc(function) or ""
         self.spec = ToolSpec(self.name, text.strip(), schema)
         self.version = f"{version}-{digest_of([self.name, text, schema, effect])[:8]}"
+
+    def _check_function(self) -> None:
+        """Raises `Misused` for a function whose call does not do its work, but only begins it."""
+        called = find_annotated(self.function) if callable(self.function) else None
+        if called is None or inspect.isclass(self.function):
+            kind = "a class" if inspect.isclass(self.function) else repr(self.function)
+            raise Misused(
+                f"tool {self.name!r}: it is {kind}; a tool is a function, a method or an object with __call__"
+            )
+        if inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called):
+            raise Misused(
+                f"tool {self.name!r}: it is a generator (it has `yield`); return a list, or a text, instead"
+            )
 
     def _check_types(self, description: object, version: object, volatile: object) -> None:
         """Raises `Misused` for an option of another type."""
@@ -177,37 +163,6 @@ class Tool(Generic[P, R_co]):
             what = "an effect" if self.effect else "a poll" if self.poll else f"{self.fresh_s}"
             raise Misused(f"tool {self.name!r}: fresh_s is for reads and above zero (this is {what})")
 
-    def _make_model(self, function: Callable[..., Any]) -> type[BaseModel]:
-        """Returns the pydantic model of the parameters. Raises `Misused` for one that a model can't send."""
-        signature = inspect.signature(function)
-        try:
-            hints = get_type_hints(_find_annotated(function), include_extras=True)
-        except (NameError, TypeError) as error:
-            raise Misused(f"tool {self.name!r}: an annotation can't be resolved: {error}") from error
-        fields: dict[str, Any] = {}
-        for parameter in signature.parameters.values():
-            hint = hints.get(parameter.name)
-            if hint is ToolContext:
-                self.context_parameter = parameter.name
-                continue
-            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
-                raise Misused(f"tool {self.name!r}: parameter '{parameter}' can't be filled by name")
-            if hint is None:
-                raise Misused(
-                    f"tool {self.name!r}: parameter {parameter.name!r} has no annotation, "
-                    "so a model can't be told what to send"
-                )
-            default = ... if parameter.default is parameter.empty else parameter.default
-            fields[parameter.name] = (hint, default)
-        returns = hints.get("return", Any)
-        self._may_return_none = returns is Any or _allows_none(returns)
-        self._fields = tuple(fields)
-        config = ConfigDict(extra="forbid", arbitrary_types_allowed=False)
-        try:
-            return create_model(self.name, __config__=config, **fields)
-        except Exception as error:
-            raise Misused(f"tool {self.name!r}: no schema can be made of its parameters: {error}") from error
-
     def __repr__(self) -> str:
         return f"<Tool {self.name} {'effect' if self.effect else 'read'} v{self.version}>"
 
@@ -221,36 +176,22 @@ class Tool(Generic[P, R_co]):
 
     def validate_arguments(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Returns keyword arguments for the function. Raises `ValueError`, which tells the model what is wrong."""
-        if self._model is None:
-            return arguments
-        try:
-            model = self._model.model_validate(arguments)
-        except ValidationError as error:
-            raise ValueError(explain_validation(error)) from None
-        return {name: getattr(model, name) for name in self._fields}
+        return self._parameters.validate(arguments)
 
     def encode_result(self, value: object) -> str | bytes:
         """Returns a result as it is recorded. Raises `TypeError` or `ValueError` for one that can't be recorded."""
-        if value is None and not self._may_return_none:
+        if isinstance(value, Iterator | AsyncIterator):
+            kind = type(cast("object", value)).__name__
+            raise TypeError(
+                f"tool {self.name!r} returned {kind}, whose items are not made yet; return a list"
+            )
+        if value is None and not self._parameters.may_return_none:
             raise ValueError(f"tool {self.name!r} returned None, which its annotation does not allow")
         encoded = encode(value, f"tool {self.name!r}")
         size = measure_bytes(encoded)
         if size > MAX_RESULT_BYTES:
             raise ValueError(f"tool {self.name!r} returned {size:,} bytes (limit {MAX_RESULT_BYTES:,})")
         return encoded
-
-
-def _find_annotated(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns the function that holds the annotations of a partial or of a callable object."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    return function if inspect.isroutine(function) else type(function).__call__
-
-
-def _allows_none(hint: Any) -> bool:
-    if hint is None or hint is type(None):
-        return True
-    return type(None) in getattr(hint, "__args__", ())
 
 
 def encode(value: object, what: str) -> str | bytes:
@@ -282,32 +223,16 @@ def encode_canonical(value: object) -> str:
     return to_canonical_bytes(value).decode()
 
 
-def explain_validation(error: ValidationError) -> str:
-    """Returns a validation error's text for a model: the fields, what is wrong with each, and the given values."""
-    lines: list[str] = []
-    for item in error.errors(include_url=False, include_context=False)[:10]:
-        where = ".".join(str(part) for part in item["loc"]) or "arguments"
-        given = _repr_part(item.get("input"))
-        lines.append(f"{where}: {item['msg']} (got {given[:200]})")
-    return "; ".join(lines)
-
-
-_short = reprlib.Repr()
-_short.maxlist = _short.maxdict = _short.maxtuple = _short.maxset = 20
-_short.maxstring = _short.maxother = 200
-
-
-def _repr_part(value: object) -> str:
-    """Returns the `repr` of a value; of a big one only a part."""
-    return _short.repr(value) if is_big(value) else repr(value)
-
-
 def make_adapter(output: Any) -> TypeAdapter[Any]:
-    """Returns the validator of an agent's structured answer. Raises `Misused` for a type without a schema."""
+    """Returns the validator of an agent's structured answer. Raises `Misused` for what is not a type, or has no schema."""
+    if inspect.isroutine(output) or isinstance(output, functools.partial):
+        raise Misused(f"output is {output!r}; it must be a type")
     try:
-        return TypeAdapter(output)
+        adapter: TypeAdapter[Any] = TypeAdapter(output)
+        adapter.json_schema()
     except Exception as error:
         raise Misused(f"output type {output!r} has no schema: {error}") from error
+    return adapter
 
 
 @overload

@@ -92,7 +92,7 @@ async def _run(
     stream = _StreamedAnswer(screen)
     async with open_seawall(journal, shutdown, create=True) as sea:
         if options["request_id"] is not None:
-            await _check_request_id(screen, sea, request, options["tenant"], options["request_id"])
+            await _note_known_request(screen, sea, options["tenant"], options["request_id"])
         run = await await_start(shutdown, sea.start(team, request, **options))
         screen.print_note(f"run {run.id}")
         # A moving line and streamed text do not share a terminal.
@@ -105,29 +105,12 @@ async def _run(
         return get_rest_code(rest)
 
 
-async def _check_request_id(screen: Screen, sea: Seawall, request: str, tenant: str, request_id: str) -> None:
-    """Notes that a request id was used before. Raises `Misused` if it was used for another request."""
-    import os
-
-    from seawall.cli.journals import read_texts
-    from seawall.core.errors import Misused
-    from seawall.core.events import RunStarted
-    from seawall.core.redact import Redactor
-
+async def _note_known_request(screen: Screen, sea: Seawall, tenant: str, request_id: str) -> None:
+    """Notes that a request id was used before."""
     known = await sea.journal.run_of_request(tenant, request_id)
-    if known is None:
-        return
-    first = (await sea.journal.events(known))[:1]
-    before = "[erased]"
-    if first and isinstance(first[0], RunStarted):
-        before = (await read_texts(sea.journal, tenant, first)).get(first[0].intent)
-    redacted = Redactor.from_environment(os.environ).text(request)
-    if before not in (request, redacted, "[erased]"):
-        raise Misused(
-            f"request id {request_id!r} was given to another request, of run {known}: {before!r}, not {request!r}"
-        )
-    ended = (await sea.journal.row(known)).state == "ended"
-    screen.print_note(f"already {'answered' if ended else 'asked'} as {known}")
+    if known is not None:
+        ended = (await sea.journal.row(known)).state == "ended"
+        screen.print_note(f"already {'answered' if ended else 'asked'} as {known}")
 
 
 class _StreamedAnswer:

@@ -1,0 +1,232 @@
+"""What a tool's function takes: the arguments that a model writes, and the context that Seawall gives."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import reprlib
+import types
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic.fields import FieldInfo
+from pydantic_core import core_schema
+
+from seawall.core.big_values import is_big
+from seawall.core.errors import Misused
+from seawall.team.json_schema import SchemaValidator
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolContext:
+    """Facts about one call, for the tool. A tool receives them in a parameter with the annotation `ToolContext`."""
+
+    run: str
+    """The run's id."""
+    step: int
+    """The number of the step in its run."""
+    agent: str
+    """The agent that calls the tool."""
+    tenant: str
+    """On whose account the run is; "" for nobody's."""
+    principal: str
+    """Who asked; "" if that was not said."""
+    session: str | None
+    """The conversation that the run belongs to."""
+    remaining_s: float
+    """Active seconds that the run has left."""
+    key: str
+    """The idempotency key: the same for every attempt of this call, even after a crash."""
+    lease_until: float = float("inf")
+    """Effects: seconds since the Unix epoch from which another process may have taken the run up. The call was allowed
+    before it; a tool that does more than one thing, or waits, checks again and raises `NotDone` once it has passed."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: object) -> core_schema.CoreSchema:
+        """Returns a schema that no JSON fits: a model can't write a context, wherever in a parameter's type it stands."""
+        return core_schema.is_instance_schema(cls)
+
+
+class Parameters:
+    """The parameters of one tool's function: their JSON schema, and how a call's arguments are checked."""
+
+    def __init__(self, tool: str, function: Callable[..., Any], schema: dict[str, Any] | None) -> None:
+        """Reads them from the annotations or, with `schema`, from that. Raises `Misused` for what can't be sent."""
+        self._tool = tool
+        self._signature = _read_signature(tool, function)
+        hints = _read_hints(tool, function, required=schema is None)
+        self.context = self._find_context(hints)
+        """The name of the parameter that takes the `ToolContext`."""
+        self.may_return_none = _allows_none(hints.get("return", Any))
+        self._fields: dict[str, str] = {}
+        """By the name of a field of the model: the parameter that it fills."""
+        self._model: type[BaseModel] | None = None
+        self._validator: SchemaValidator | None = None
+        if schema is None:
+            self._model, self.schema = self._make_model(hints, _list_bound(function))
+        else:
+            self._validator = SchemaValidator(f"tool {tool!r}", schema)
+            self.schema = schema
+
+    def __repr__(self) -> str:
+        return f"<Parameters of {self._tool}{self._signature}>"
+
+    def validate(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Returns keyword arguments for the function. Raises `ValueError`, which tells the model what is wrong."""
+        if self._model is not None:
+            try:
+                model = self._model.model_validate(arguments)
+            except ValidationError as error:
+                raise ValueError(explain_validation(error)) from None
+            return {parameter: getattr(model, field) for field, parameter in self._fields.items()}
+        if self._validator is not None:
+            self._validator.check(arguments)
+        if self.context in arguments:
+            raise ValueError(f"{self.context}: there is no such parameter")
+        given = {**arguments, self.context: None} if self.context else arguments
+        try:
+            self._signature.bind(**given)
+        except TypeError as error:
+            raise ValueError(str(error)) from None
+        return arguments
+
+    def _find_context(self, hints: Mapping[str, Any]) -> str | None:
+        found = [name for name in self._signature.parameters if _is_context(hints.get(name))]
+        if len(found) > 1:
+            names = " and ".join(map(repr, found))
+            raise Misused(
+                f"tool {self._tool!r}: the parameters {names} are both the ToolContext; there is one context"
+            )
+        if found and self._signature.parameters[found[0]].kind not in _BY_NAME:
+            raise Misused(
+                f"tool {self._tool!r}: parameter {found[0]!r} is the ToolContext, which is given by name"
+            )
+        return found[0] if found else None
+
+    def _make_model(
+        self, hints: Mapping[str, Any], bound: frozenset[str]
+    ) -> tuple[type[BaseModel], dict[str, Any]]:
+        """Returns the pydantic model of the parameters that a model fills, and its JSON schema.
+
+        Its fields have names of their own: a parameter may be called `json`, `schema` or `_x`, a field may not.
+        """
+        fields: dict[str, Any] = {}
+        for parameter in self._signature.parameters.values():
+            if parameter.name == self.context or parameter.name in bound:
+                continue
+            if parameter.kind not in _BY_NAME:
+                raise Misused(f"tool {self._tool!r}: parameter '{parameter}' can't be filled by name")
+            hint = hints.get(parameter.name)
+            if hint is None:
+                raise Misused(
+                    f"tool {self._tool!r}: parameter {parameter.name!r} has no annotation, "
+                    "so a model can't be told what to send"
+                )
+            default = ... if parameter.default is parameter.empty else parameter.default
+            field = f"parameter_{len(fields)}"
+            alias = None if _has_alias(hint) else parameter.name
+            fields[field] = (hint, default if alias is None else _make_field(default, alias))
+            self._fields[field] = parameter.name
+        config = ConfigDict(extra="forbid", arbitrary_types_allowed=False)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a default that JSON has not is left out of the schema
+                model = create_model(self._tool, __config__=config, **fields)
+                schema = model.model_json_schema()
+        except Exception as error:
+            raise Misused(f"tool {self._tool!r}: no schema can be made of its parameters: {error}") from error
+        schema.pop("title", None)
+        return model, schema
+
+
+_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+def _make_field(default: Any, alias: str) -> Any:
+    return Field(default, alias=alias)
+
+
+def _read_signature(tool: str, function: Callable[..., Any]) -> inspect.Signature:
+    try:
+        return inspect.signature(function)
+    except (TypeError, ValueError) as error:
+        raise Misused(f"tool {tool!r}: its parameters can't be read: {error}") from error
+
+
+def _read_hints(tool: str, function: Callable[..., Any], *, required: bool) -> dict[str, Any]:
+    """Returns the annotations. Raises `Misused` for one that can't be resolved, if it is required or is a context."""
+    annotated = find_annotated(function)
+    try:
+        return get_type_hints(annotated, include_extras=True)
+    except (NameError, TypeError, AttributeError, SyntaxError) as error:
+        written = getattr(annotated, "__annotations__", {})
+        if required or any(ToolContext.__name__ in str(hint) for hint in written.values()):
+            raise Misused(f"tool {tool!r}: an annotation can't be resolved: {error}") from error
+        return {}
+
+
+def _list_bound(function: Callable[..., Any]) -> frozenset[str]:
+    """Returns the parameters that a `functools.partial` has filled: what the program says, a model does not."""
+    bound: set[str] = set()
+    while isinstance(function, functools.partial):
+        bound.update(function.keywords)
+        function = function.func
+    return frozenset(bound)
+
+
+def find_annotated(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns the function that holds the annotations of a partial or of a callable object."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function if inspect.isroutine(function) else type(function).__call__
+
+
+def _is_context(hint: Any) -> bool:
+    """Returns whether a type is the `ToolContext`, whatever way that is written; also one that may be another, too."""
+    if hint is ToolContext:
+        return True
+    if hasattr(hint, "__metadata__"):  # Annotated
+        return _is_context(get_args(hint)[0])
+    if get_origin(hint) in (Union, types.UnionType):
+        return any(map(_is_context, get_args(hint)))
+    if isinstance(hint, TypeVar):
+        return any(map(_is_context, (hint.__bound__, *hint.__constraints__)))
+    named = getattr(hint, "__supertype__", None) or getattr(hint, "__value__", None)  # NewType, type alias
+    return named is not None and _is_context(named)
+
+
+def _has_alias(hint: Any) -> bool:
+    """Returns whether the annotation itself says by which name a model fills the parameter."""
+    return any(
+        isinstance(each, FieldInfo) and (each.alias or each.validation_alias)
+        for each in cast("tuple[Any, ...]", getattr(hint, "__metadata__", ()))
+    )
+
+
+def _allows_none(hint: Any) -> bool:
+    if hint is Any or hint is None or hint is type(None):
+        return True
+    return type(None) in getattr(hint, "__args__", ())
+
+
+def explain_validation(error: ValidationError) -> str:
+    """Returns a validation error's text for a model: the fields, what is wrong with each, and the given values."""
+    lines: list[str] = []
+    for item in error.errors(include_url=False, include_context=False)[:10]:
+        where = ".".join(str(part) for part in item["loc"]) or "arguments"
+        given = _repr_part(item.get("input"))
+        lines.append(f"{where}: {item['msg']} (got {given[:200]})")
+    return "; ".join(lines)
+
+
+_short = reprlib.Repr()
+_short.maxlist = _short.maxdict = _short.maxtuple = _short.maxset = 20
+_short.maxstring = _short.maxother = 200
+
+
+def _repr_part(value: object) -> str:
+    """Returns the `repr` of a value; of a big one only a part."""
+    return _short.repr(value) if is_big(value) else repr(value)
