@@ -285,7 +285,7 @@ def test_verdicts_and_their_limits_are_recorded_as_text() -> None:
     run = play(team, guards=[Says(Refuse("no \ud800", limit=object, value=b"\xff"))])
 
     judged = next(event for event in run.events if isinstance(event, Judged))
-    assert judged.reason == "no ?"
+    assert judged.reason == "no \\ud800"
     assert judged.value == r"b'\xff'"
     assert not any(
         isinstance(event, StepDone) and event.status == "ok" and event.step == judged.step

@@ -68,8 +68,8 @@ RESULTS: list[tuple[Any, str]] = [
     ({"b": 1, "a": None}, '{"a":null,"b":1}'),
     (Decimal("1.50"), '"1.50"'),
     (b"\x00\xff", "[2 bytes, kept as "),
-    ("a\ud800b", "a?b"),
-    ("a\x00b", "a\x00b"),
+    ("a\ud800b", "a\\ud800b"),
+    ("a\x00b", "a\\u0000b"),
     ("\u202e\u200b", "\u202e\u200b"),
 ]
 
@@ -180,7 +180,7 @@ RAISED: list[tuple[BaseException, str | tuple[str, ...]]] = [
         "Error: ExceptionGroup: two (2 sub-exceptions)",
     ),
     (Odd(), "Error: Odd"),
-    (ValueError("a\ud800"), "Error: ValueError: a?"),
+    (ValueError("a\ud800"), "Error: ValueError: a\\ud800"),
     (NotDone("no"), "Error: not done: no"),
 ]
 

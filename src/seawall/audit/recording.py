@@ -17,7 +17,7 @@ from typing import IO, Any, NamedTuple, cast
 
 import msgspec
 
-from seawall.core.canonical import replace_surrogates, to_canonical_bytes
+from seawall.core.canonical import escape_surrogates_in_json, to_canonical_bytes
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
 """A longer line is left out and reported as a bad line. One line is one run, and the reader holds it in memory as a
@@ -156,7 +156,7 @@ def _decode_json(line: bytes) -> Any:
             value = json.loads(line, parse_constant=lambda _: None)
         except ValueError:
             raise error from None
-        return msgspec.json.decode(replace_surrogates(json.dumps(value, ensure_ascii=False)))
+        return msgspec.json.decode(escape_surrogates_in_json(json.dumps(value, ensure_ascii=False)))
 
 
 def _parse_call(call: Any) -> RecordedCall | str:

@@ -7,6 +7,7 @@ digests inside one installation; RFC 8785 is for bytes that other programs have 
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import NewType, cast
 
 import msgspec
@@ -32,18 +33,29 @@ def to_canonical_bytes(value: object) -> bytes:
     return _encoder.encode(value)
 
 
-def replace_surrogates(text: str) -> str:
-    """Returns `text` with `?` for each lone surrogate: UTF-8 can't encode it, and no provider accepts it."""
-    if text.isascii():
-        return text
-    return text.encode("utf-8", "replace").decode()
+def escape_unsendable(text: str) -> str:
+    r"""Returns `text` with `\ud83d` for each lone surrogate, which has no UTF-8, and `\u0000` for each zero character.
+
+    No provider accepts the first, and many databases and terminals do not take the second.
+    """
+    if "\0" in text:
+        text = text.replace("\0", r"\u0000")
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def escape_surrogates_in_json(text: str) -> str:
+    r"""Returns JSON text in which each lone surrogate of a value is the six characters `\ud83d`."""
+    return text if text.isascii() else _surrogate.sub(lambda found: rf"\\u{ord(found[0]):04x}", text)
+
+
+_surrogate = re.compile("[\ud800-\udfff]")
 
 
 def measure_bytes(text: str | bytes) -> int:
-    """Returns the bytes of a text in UTF-8. A lone surrogate counts as one byte, as it is recorded as `?`."""
+    """Returns the bytes of a text in UTF-8, with a lone surrogate as it is recorded."""
     if isinstance(text, bytes) or text.isascii():
         return len(text)
-    return len(text.encode("utf-8", "replace"))
+    return len(text.encode("utf-8", "backslashreplace"))
 
 
 def ref_of(data: bytes) -> Ref:
@@ -61,5 +73,5 @@ def check_recordable(**names: str | None) -> None:
     for what, name in names.items():
         if name is not None and not isinstance(cast("object", name), str):
             raise Misused(f"{what} is {name!r}; it must be text")
-        if name is not None and name != replace_surrogates(name):
+        if name is not None and name != escape_unsendable(name):
             raise Misused(f"{what} is {name!r}, which has no UTF-8")

@@ -10,6 +10,9 @@ Every message holds the values: what was found, and the limit that it met.
 
 from __future__ import annotations
 
+import traceback
+from collections.abc import Callable
+
 from typing_extensions import TypeIs, TypeVar
 
 E = TypeVar("E", bound=BaseException, default=BaseException)
@@ -118,6 +121,23 @@ def describe_error(error: BaseException, *, _level: int = 0) -> str:
         text = f"{text}: {'; '.join(told)}"
     name = name_error(error)
     return f"{name}: {text}" if text else name
+
+
+MAX_TRACE_CHARS = 16_000
+"""Of a traceback that is recorded. Of a longer one the end is kept, which says what was raised and where."""
+
+
+def format_trace(error: BaseException, redact: Callable[[str], str]) -> str:
+    """Returns an error's traceback without secrets, with the errors that it came from. "" if it can't be made."""
+    try:
+        text = "".join(traceback.format_exception(error))
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 -- a user's own exception class may do anything
+        return ""
+    # Twice what is kept is searched: what is cut off within a secret is not kept.
+    text = redact(text[-2 * MAX_TRACE_CHARS :]).strip()
+    return text if len(text) <= MAX_TRACE_CHARS else f"[…]\n{text[-MAX_TRACE_CHARS:]}"
 
 
 def wrap_unexpected(error: BaseException, run: str, where: str) -> Exception:

@@ -223,6 +223,8 @@ class StepDone(Base, tag="done", frozen=True, kw_only=True):
     """A model call that the provider rejected before it did any work: it costs nothing."""
     usage_problem: str = ""
     """Why the usage that the model reported can't be true: the call is booked at its upper bound."""
+    trace: Ref | None = None
+    """The traceback of a model or tool that raised."""
     duration_s: float = 0.0
     left_s: float = 0.0
     """Active seconds that the run has left."""
@@ -249,6 +251,8 @@ class Judged(Base, tag="judged", frozen=True, kw_only=True):
     value: str | None = None
     note: Ref | None = None
     """`Advise` and `Refuse`: the message to the agent. `Replace`: the answer."""
+    trace: Ref | None = None
+    """The traceback of a guard that raised."""
 
 
 class GuardSet(Base, tag="guard_set", frozen=True, kw_only=True):

@@ -17,11 +17,12 @@ from msgspec.structs import replace
 
 from seawall.core.clock import Clock, Timer
 from seawall.core.errors import Broken, Fenced, SeawallBug, is_error, wrap_unexpected
-from seawall.core.events import Event, GuardSet, Mode, StepDone, StepIntended, StepStatus
+from seawall.core.events import Event, GuardSet, Mode, StepDone, StepIntended
 from seawall.engine.gate import Gate
 from seawall.engine.in_doubt import build_late_events, has_succeeded, record_late
 from seawall.engine.ownership import LeaseCheck
 from seawall.engine.parking import build_pauses
+from seawall.engine.settling import record_cut
 from seawall.engine.timers import StepTimers, TeamTimer
 from seawall.guards.deadline import DEADLINE, Deadline
 from seawall.guards.limits import LIMITS
@@ -32,7 +33,6 @@ from seawall.planner.pruning import RunPlanner
 from seawall.run.bodies import Bodies
 from seawall.run.commands import find_fate_approval, take_command
 from seawall.run.fold import apply
-from seawall.run.frame import status_when_cut
 from seawall.run.outcome import summarise
 from seawall.run.spend_delta import SpendDelta
 from seawall.run.state import RunState
@@ -461,10 +461,9 @@ class Driver:
         now = self._clock.wall_s()
         withdrawn = {step.number for step in ready}
         for step in sorted(self.state.open.values(), key=lambda step: -step.step):
-            status: StepStatus = "withdrawn" if step.step in withdrawn else status_when_cut(step)
-            self._release(step.step, Result(status=status))
-            took_s = self._timers.took_s(step.step)
-            done = StepDone(at=now, step=step.step, status=status, duration_s=took_s, left_s=self.left_s())
+            done = record_cut(step, self.state, self.bodies, now, made=step.step not in withdrawn)
+            done = replace(done, duration_s=self._timers.took_s(step.step), left_s=self.left_s())
+            self._release(step.step, Result(status=done.status))
             if self._planner is not None:
                 self._planner.learn(restore_step(step), done)
             self._fold(batch, [done])

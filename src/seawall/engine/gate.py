@@ -362,6 +362,8 @@ class Gate:
             bodies=self._bodies,
             at=self._now(),
             left_s=left_s,
+            # Whether a process that had the run before delivered anything is not recorded.
+            delivered=state.epoch > 1 or (self._executor is not None and self._executor.delivered),
         )
 
     def _may_retry(self, step: Step, result: Result, state: RunState, left_s: float) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
 from seawall.core.canonical import Ref
-from seawall.core.errors import describe_error
+from seawall.core.errors import describe_error, format_trace
 from seawall.core.events import Event, Judged, Mode, Stage
 from seawall.core.frozen import FrozenDict, freeze
 from seawall.guards.loops import Loops
@@ -22,14 +23,16 @@ from seawall.run.verdict import (
     SEVERITY,
     Advise,
     Allow,
+    GuardFailed,
     GuardVerdict,
-    Halt,
     Hold,
     Replace,
     Verdict,
     check_verdict,
     kind_of,
 )
+
+_log = logging.getLogger("seawall.calls")
 
 
 class Judge:
@@ -72,6 +75,8 @@ class Judge:
             if mode == "off":
                 continue
             verdict = _ask(guard, step, result, state)
+            if isinstance(verdict, GuardFailed):
+                self._log_failure(guard, verdict, step.number, state)
             if verdict is ALLOW:
                 continue
             if isinstance(verdict, Hold) and step.grant is not None:
@@ -103,6 +108,7 @@ class Judge:
             note = self._bodies.put(verdict.note)
         elif isinstance(verdict, Replace):
             note = self._bodies.put(read_answer(verdict, self._bodies))
+        trace = self._trace(verdict)
         limit = getattr(verdict, "limit", None)
         value = getattr(verdict, "value", None)
         redact = self._bodies.redact
@@ -117,6 +123,7 @@ class Judge:
             limit=None if limit is None else redact(str(limit)),
             value=None if value is None else redact(str(value)),
             note=note,
+            trace=self._bodies.put(trace) if trace else None,
         )
 
     def halt_failed_folds(self, before: RunState, state: RunState) -> list[Event]:
@@ -131,7 +138,17 @@ class Judge:
                 continue
             if memory is not before.memories.get(guard.memory_key):
                 events.append(self.record(0, guard.name, memory.verdict, "before", mode))
+                self._log_failure(guard, memory.verdict, 0, state)
         return events
+
+    def _log_failure(self, guard: Guard, verdict: GuardFailed, step: int, state: RunState) -> None:
+        run = state.started.run
+        _log.error("guard %r raised at step %d of %s:\n%s", guard.name, step, run, self._trace(verdict))
+
+    def _trace(self, verdict: Verdict) -> str:
+        if not isinstance(verdict, GuardFailed) or verdict.error is None:
+            return ""
+        return format_trace(verdict.error, self._bodies.redact)
 
 
 def read_answer(verdict: Replace, bodies: Bodies) -> str:
@@ -153,7 +170,7 @@ def _ask(guard: Guard, step: Step, result: Result | None, state: RunState) -> Ve
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 -- fail closed: a guard that can't judge lets nothing pass
-        return Halt(f"guard {guard.name!r} raised {describe_error(error)}")
+        return GuardFailed(f"guard {guard.name!r} raised {describe_error(error)}", error=error)
 
 
 def _still_granted(step: Step, grant: Grant) -> bool:

@@ -8,9 +8,10 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from seawall.core.canonical import Ref, measure_bytes, to_canonical_bytes
-from seawall.core.events import Call, Cause, RunEnded, StepDone, StepStatus
+from seawall.core.events import Call, Cause, RunEnded, StepDone, StepIntended, StepStatus
 from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
+from seawall.run.frame import describe_cut, status_when_cut
 from seawall.run.state import RunState
 from seawall.run.step import End, Result, Step
 
@@ -47,8 +48,20 @@ def record_result(
         usd=result.usd,
         uncharged=result.uncharged,
         usage_problem=result.usage_problem,
+        trace=bodies.put(result.trace) if result.trace else None,
         duration_s=round(result.duration_s, 6),
         left_s=round(left_s, 6),
+    )
+
+
+def record_cut(step: StepIntended, state: RunState, bodies: Bodies, at: float, *, made: bool) -> StepDone:
+    """Returns the event that ends a step in flight because its run ends. A step that was not `made` is withdrawn."""
+    text = describe_cut(step, state.frames.get(step.frame))
+    return StepDone(
+        at=at,
+        step=step.step,
+        status=status_when_cut(step) if made else "withdrawn",
+        output=bodies.put(text) if text else None,
     )
 
 
@@ -99,8 +112,12 @@ def build_run_ended(
     bodies: Bodies,
     at: float,
     left_s: float,
+    delivered: bool,
 ) -> RunEnded:
-    """Returns what `end` comes to for a run in `state`, in which nothing is open any more."""
+    """Returns what `end` comes to for a run in `state`, in which nothing is open any more.
+
+    `delivered`: text of the answer may have been passed on before it was checked, if the run is streamed.
+    """
     error = end.error if end.error_ref is None else bodies.text(end.error_ref)
     return RunEnded(
         at=at,
@@ -111,7 +128,7 @@ def build_run_ended(
         stopped_by=end.stopped_by,
         pruned=state.pruned,
         error=None if error is None else bodies.redact(error)[:MAX_ERROR_CHARS],
-        unchecked_delivery=state.started.stream,
+        unchecked_delivery=state.started.stream and delivered,
         transcript=transcript,
         handover=dict(handover),
         left_s=left_s,

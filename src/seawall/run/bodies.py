@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from seawall.core.big_values import TextCache
-from seawall.core.canonical import Ref, ref_of, replace_surrogates
+from seawall.core.canonical import Ref, escape_surrogates_in_json, escape_unsendable, ref_of
 from seawall.core.redact import Redactor, StreamRedactor
 from seawall.run.originals import KEY_BYTES, Originals
 
@@ -108,24 +108,24 @@ class Bodies:
         return self.cache.compute(self._redact, text, "redact")
 
     def _redact(self, text: str) -> str:
-        return replace_surrogates(self._redactor.text(text))
+        return escape_unsendable(self._redactor.text(text))
 
     def redact_json(self, text: str) -> str:
         """Returns JSON text without its secrets, which is JSON still. Any other text is redacted as text."""
         return self.cache.compute(self._redact_json, text, "redact_json")
 
     def _redact_json(self, text: str) -> str:
-        return replace_surrogates(self._redactor.json(text))
+        return escape_unsendable(self._redactor.json(text))
 
     def put_arguments(self, run: str, text: str) -> tuple[Ref, str]:
         """Keeps the arguments of a call and returns their address and seal (see `Call.seal`)."""
-        text = replace_surrogates(text)
+        text = escape_surrogates_in_json(text)
         ref = self.put_json(text)
         return ref, "" if self.text(ref) == text else self.originals.keep(run, text, self._seal(text))
 
     def prepare_arguments(self, text: str) -> None:
         """Computes what `put_arguments` needs. It changes nothing here, so a thread may do it for a long text."""
-        text = replace_surrogates(text)
+        text = escape_surrogates_in_json(text)
         body = self.prepare_json(text)
         if body.text != text:
             self._seal(text)
@@ -139,7 +139,7 @@ class Bodies:
         So no digest that is recorded says anything of a secret. The result is kept, as `put` keeps it.
         """
         kept = self.text(self.put(text))
-        return value if kept == replace_surrogates(text) else self.originals.seal(value)
+        return value if kept == escape_unsendable(text) else self.originals.seal(value)
 
     def stream(self) -> StreamRedactor:
         """Returns a redactor for text that is delivered in pieces, before it is recorded."""

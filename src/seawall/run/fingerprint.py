@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import msgspec
 
-from seawall.core.canonical import digest_of, ref_of, replace_surrogates, to_canonical_bytes
+from seawall.core.canonical import digest_of, escape_unsendable, ref_of, to_canonical_bytes
 from seawall.core.events import Gist
 from seawall.run.step import Result, Step
 
@@ -121,7 +121,7 @@ def normalise(output: str | bytes, volatile: Sequence[str | re.Pattern[str]] = (
     """Returns a result without what differs and means nothing: volatile parts, white space, the order of JSON keys."""
     if isinstance(output, bytes):
         return digest_of(output.hex())
-    text = replace_surrogates(output).strip()
+    text = escape_unsendable(output).strip()
     if len(text) > MAX_COMPARED_CHARS:
         return ref_of(text.encode())
     fields, patterns = VOLATILE_FIELDS, list[re.Pattern[str]]()
@@ -176,7 +176,7 @@ def _walk(
 
 def make_gist(task: str) -> Gist:
     """Returns the gist of a task: at most `MAX_GIST_WORDS` words, whose order does not matter."""
-    text = replace_surrogates(task)
+    text = escape_unsendable(task)
     rest: tuple[str, ...] = ()
     if len(text) > MAX_COMPARED_CHARS:  # tasks that differ behind that are different tasks
         text, rest = text[:MAX_COMPARED_CHARS], (ref_of(" ".join(text.split()).encode()),)

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from seawall.core.errors import SeawallBug, describe_error
+from seawall.core.errors import SeawallBug
 from seawall.core.events import (
     CommandTaken,
     EffectMoved,
@@ -77,7 +77,7 @@ def _start(guard: Guard) -> Any:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 -- fail closed: the gate halts what this guard can't judge
-        return FoldFailed(guard.name, describe_error(error))
+        return FoldFailed(guard.name, error)
 
 
 def fold(events: Iterable[Event], guards: Sequence[Guard] = ()) -> RunState:
@@ -164,7 +164,7 @@ def _fold_guards(state: RunState, event: Event, guards: Sequence[Guard]) -> Mapp
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 -- the run's own state must fold on; the gate halts it
-            new = FoldFailed(guard.name, describe_error(error))
+            new = FoldFailed(guard.name, error)
         if new is not memory:
             changed = state.memories.copy() if changed is None else changed
             changed[key] = new

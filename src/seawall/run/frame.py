@@ -248,6 +248,20 @@ def _answer_call(frame: Frame, pending: PendingCall, step: int, done: StepDone) 
     return replace(frame, turn=(), fresh=fresh, messages=frame.messages.append(*answers))
 
 
+NOT_MADE = "[no result: the run was stopped before this call was answered]"
+
+NOT_KNOWN = "[no result: the run was stopped while this was attempted, and whether it happened is not known]"
+
+
+def describe_cut(step: StepIntended, frame: Frame | None) -> str:
+    """Returns what is said of a call that a step in flight was to answer, when its run ends over it; "" for none."""
+    pending = None if frame is None or step.call is None else find_call(frame, step.call)
+    if pending is None:
+        return ""
+    unknown = pending.unknown is not None or status_when_cut(step) == "unknown"
+    return NOT_KNOWN if unknown else NOT_MADE
+
+
 def status_when_cut(step: StepIntended) -> StepStatus:
     """Returns what a step in flight comes to when its run ends over it."""
     return "unknown" if step.effect and step.perform and step.kind == "tool" else "cancelled"

@@ -7,10 +7,11 @@ from typing import Any
 
 import msgspec
 
+from seawall.core.errors import describe_error
 from seawall.core.events import Event, Mode
 from seawall.run.state import RunState
 from seawall.run.step import Result, Step
-from seawall.run.verdict import ALLOW, Halt, Verdict
+from seawall.run.verdict import ALLOW, GuardFailed, Verdict
 
 
 class Guard:
@@ -55,12 +56,13 @@ class FoldFailed(msgspec.Struct, frozen=True):
     """Stands in place of a guard's memory once its fold has raised: it can judge nothing more of this run."""
 
     guard: str
-    error: str
+    error: BaseException
 
     @property
-    def verdict(self) -> Halt:
+    def verdict(self) -> GuardFailed:
         """The verdict on every later step: the run is halted."""
-        return Halt(f"guard {self.guard!r} raised while it took in an event: {self.error}")
+        what = describe_error(self.error)
+        return GuardFailed(f"guard {self.guard!r} raised while it took in an event: {what}", error=self.error)
 
 
 def collect_handover(state: RunState, guards: Sequence[Guard]) -> dict[str, str]:

@@ -150,6 +150,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A model call that was turned away before the provider did any work: it costs nothing."""
     usage_problem: str = ""
     """Why the usage that a model reported can't be true; "" if it can."""
+    trace: str = ""
+    """The traceback of a model or tool that raised, without secrets."""
     duration_s: float = 0.0
 
 
@@ -190,6 +192,9 @@ class Ownership(Protocol):
 
 class Executor(Protocol):
     """Performs the steps of one run: calls its models and tools."""
+
+    delivered: bool
+    """Whether text of the answer was passed on to whoever streams the run."""
 
     def perform(
         self, step: Step, state: RunState, left_s: float, ownership: Ownership | None

@@ -63,6 +63,12 @@ class Halt(msgspec.Struct, frozen=True):
     value: object = None
 
 
+class GuardFailed(Halt, frozen=True):
+    """The run ends, because the guard itself raised: it can't judge, so it lets nothing pass."""
+
+    error: BaseException | None = None
+
+
 Verdict = Allow | Advise | Replace | Hold | Refuse | Halt
 
 ALLOW = Allow()

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import inspect
+import logging
 import weakref
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar, cast
 
+from msgspec.structs import replace
+
 from seawall.core.big_values import BIG_CHARS, is_big
 from seawall.core.canonical import measure_bytes
-from seawall.core.errors import Broken, describe_error, is_error, name_error, read_error_text
+from seawall.core.errors import Broken, describe_error, format_trace, is_error, name_error, read_error_text
 from seawall.core.frozen import thaw
 from seawall.models.protocol import Model, ModelFailed, ModelReply, ModelRequest, Price, TextDelta
 from seawall.models.usage import check_usage
@@ -40,6 +43,8 @@ BIG_THREADS = 1
 """Threads for big values. What they do holds the interpreter's lock most of the time, so a second would not help."""
 
 T = TypeVar("T")
+
+_log = logging.getLogger("seawall.calls")
 
 
 class Resources:
@@ -79,13 +84,14 @@ def _close_all(pools: dict[int, ThreadPool]) -> None:
 
 
 class TeamExecutor:
-    """Implements `run.step.Executor` for a team: calls its models and tools. Each run has one.
+    """Implements `run.step.Executor` for a team: calls its models and tools. Each run has one; `run` is its id.
 
     `on_text` is called with (step, text) for each piece of the coordinator's text, if the run is streamed.
     """
 
     def __init__(
         self,
+        run: str,
         team: Team,
         resources: Resources,
         context: Context,
@@ -93,11 +99,13 @@ class TeamExecutor:
         *,
         on_text: Callable[[int, str], None] | None = None,
     ) -> None:
+        self._run = run
         self._members = team.members
         self._resources = resources
         self._context = context
         self._bodies = bodies
         self._on_text = on_text
+        self.delivered = False
         self._queued: dict[int, QueuedCall] = {}
         """By step: the sync calls that wait for a thread or run in one."""
 
@@ -151,7 +159,10 @@ class TeamExecutor:
             return read()
 
         result, error = await await_apart(_ask)
-        return result if error is None else _make_model_failure(error, model)
+        if error is None:
+            return result
+        trace = self._trace(error, f"model {model.name!r}", step.number)
+        return replace(_make_model_failure(error, model), trace=trace)
 
     async def _read_big_reply(self, read: Callable[[], Result], member: Member) -> Result:
         """Reads a reply in the thread for big values, and computes there what follows from its texts."""
@@ -173,7 +184,6 @@ class TeamExecutor:
 
     async def _stream_model(self, model: Model, request: ModelRequest, number: int) -> ModelReply:
         """Returns a model's reply, and passes its text on as it comes, without secrets."""
-        on_text = self._on_text or _ignore_text
         reply: ModelReply | None = None
         redactor = self._bodies.stream()
         since = 0
@@ -185,17 +195,20 @@ class TeamExecutor:
                 continue
             for at in range(0, len(item.text), STREAM_CHARS):
                 piece = item.text[at : at + STREAM_CHARS]
-                if text := redactor.feed(piece):
-                    on_text(number, text)
+                self._deliver(number, redactor.feed(piece))
                 since += len(piece) + STREAM_PIECE_CHARS
                 if since > STREAM_CHARS:  # a model that has much at once does not hold up the other runs
                     since = 0
                     await asyncio.sleep(0)
-        if text := redactor.end():
-            on_text(number, text)
+        self._deliver(number, redactor.end())
         if reply is None:
             raise ModelFailed("incomplete", "the stream ended without a complete reply")
         return reply
+
+    def _deliver(self, number: int, text: str) -> None:
+        if text and self._on_text is not None:
+            self.delivered = True
+            self._on_text(number, text)
 
     async def _call_with_long(
         self, tool: Tool, step: Step, context: ToolContext, ownership: Ownership | None
@@ -242,9 +255,21 @@ class TeamExecutor:
             except KeyboardInterrupt:
                 raise
             except BaseException as raised:  # noqa: BLE001 -- a serializer of the user's own may raise anything
-                # Not even `NotDone` says here that nothing was done.
-                error = TypeError(describe_error(raised)) if is_error(raised, NotDone) else raised
-        return _make_tool_failure(error, tool)
+                error = raised
+                if tool.effect:  # it returned, so it was done, and is never made again
+                    self._trace(error, f"tool {tool.name!r}", context.step)
+                    text = f"[{tool.name!r} was done; its result can't be shown: {describe_error(error)}]"
+                    return Result(status="ok", output=text)
+                if is_error(error, NotDone):
+                    error = TypeError(describe_error(error))
+        trace = "" if is_error(error, NotDone) else self._trace(error, f"tool {tool.name!r}", context.step)
+        return replace(_make_tool_failure(error, tool), trace=trace)
+
+    def _trace(self, error: BaseException, what: str, step: int) -> str:
+        """Logs an error's traceback, and returns it for the record."""
+        trace = format_trace(error, self._bodies.redact)
+        _log.info("%s raised at step %d of %s:\n%s", what, step, self._run, trace)
+        return trace
 
     async def _record(self, tool: Tool, value: object) -> Result:
         """Returns a tool's result. A big one is encoded, redacted and hashed in a thread; the others would only wait."""
@@ -378,10 +403,6 @@ def _make_tool_failure(error: BaseException, tool: Tool) -> Result:
         retry_after_s=signal.retry_after_s,
         endpoint=signal.endpoint,
     )
-
-
-def _ignore_text(number: int, text: str) -> None:
-    pass
 
 
 def _make_result(encoded: str | bytes, bodies: Bodies) -> tuple[Result, PreparedBody | None]:

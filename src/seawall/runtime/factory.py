@@ -250,7 +250,7 @@ class Factory:
             bodies,
             causes,
             now=self._clock.wall_s,
-            executor=TeamExecutor(team, resources, logic.context, bodies, on_text=on_text),
+            executor=TeamExecutor(started.run, team, resources, logic.context, bodies, on_text=on_text),
             simulate_effects=started.fork is not None and not started.fork.live_effects,
             shared=shared,
             wake=wake,

@@ -12,15 +12,11 @@ from seawall.core.canonical import Ref, encode_text, measure_bytes
 from seawall.core.persistent import Log
 from seawall.models.protocol import Assistant, Message, System, ToolResult, User
 from seawall.run.bodies import Bodies
-from seawall.run.frame import Frame, MessageRef
+from seawall.run.frame import NOT_KNOWN, NOT_MADE, Frame, MessageRef
 from seawall.run.state import RunState
 
 FRAMING_TOKENS = 16
 """Upper bound of a message's tokens beside its text (role, separators, names)."""
-
-NOT_MADE = "[no result: the run was stopped before this call was answered]"
-
-NOT_KNOWN = "[no result: the run was stopped while this was attempted, and whether it happened is not known]"
 
 _assistant = msgspec.json.Decoder(Assistant)
 _encoder = msgspec.json.Encoder(enc_hook=encode_text)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
+import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, Generic, cast, overload
@@ -208,6 +210,8 @@ def encode(value: object, what: str) -> str | bytes:
     try:
         return to_json(value, bytes_mode="base64", inf_nan_mode="strings").decode()
     except (PydanticSerializationError, ValueError, RecursionError) as error:
+        with contextlib.suppress(TypeError, ValueError, RecursionError):
+            return json.dumps(value, allow_nan=False)  # it holds lone surrogates, which this escapes
         raise TypeError(f"{what} returned a {type(value).__name__} that is not JSON: {error}") from None
 
 

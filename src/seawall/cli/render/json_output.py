@@ -141,6 +141,7 @@ def _build_step(step: StepRecord, texts: BodyTexts) -> dict[str, Any]:
         "input": texts.get(intent.input),
         "status": None if done is None else done.status,
         "output": None if done is None else texts.get(done.output),
+        "trace": None if done is None or done.trace is None else texts.get(done.trace),
         "answer": None if done is None or done.answer is None else texts.get(done.answer),
         "problem": None if done is None or done.problem is None else texts.get(done.problem),
         "approved": None if done is None else done.approved,
@@ -175,6 +176,7 @@ def _build_verdict(judged: Judged, texts: BodyTexts) -> dict[str, Any]:
         "limit": judged.limit,
         "value": judged.value,
         "note": texts.get(judged.note) if judged.note else None,
+        "trace": texts.get(judged.trace) if judged.trace else None,
     }
 
 

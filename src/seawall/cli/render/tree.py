@@ -55,6 +55,8 @@ class StepTree:
             text = f"■ {what}: {wording.format_verdict(judged)}"
             style = wording.VERDICT_STYLES.get(judged.verdict, "") if judged.mode == "enforce" else "dim"
             yield from self._draw_text("  ", text, style, whole=True)
+            if judged.trace and self._full:
+                yield from self._draw_text("  ", self._texts.get(judged.trace), "dim", whole=True)
 
     def _draw_frame(self, frame: int, guide: str) -> Iterator[Text]:
         steps = self._record.list_steps(frame)
@@ -114,6 +116,8 @@ class StepTree:
         if step.done is not None:
             for text, style in self._list_result(step, step.done):
                 yield text, style, False
+            if step.done.trace and self._full:
+                yield self._texts.get(step.done.trace), "dim", True
             if problem := describe_usage_problem(step.intent, step.done):
                 yield f"usage: {problem}", "yellow", True
         if step.intent.grant is not None:
@@ -122,6 +126,8 @@ class StepTree:
             yield wording.format_verdict(judged), wording.get_verdict_style(judged), True
             if judged.note and self._full:
                 yield self._texts.get(judged.note), "dim", True
+            if judged.trace and self._full:
+                yield self._texts.get(judged.trace), "dim", True
         if step.decision is not None:
             style = "green" if step.decision.approved else "red"
             yield wording.format_decision(step.decision), style, True

@@ -1,0 +1,273 @@
+"""What a call comes to when its result can't be shown, when it is cut off, and when code of the user's own raises."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seawall import Agent, Guard, Limits, Outcome, Seawall, Team, Tool, tool
+from seawall.core.events import Judged, StepDone
+from seawall.models.protocol import ModelReply, ModelRequest
+from seawall.run.state import RunState
+from seawall.run.step import Step
+from seawall.run.verdict import ALLOW, Verdict
+from seawall.testing import ManualClock, ScriptedModel, call, calls, hang, say
+from team.play import play, sent
+
+# ---- effects whose result can't be shown
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{"id": "x\ud83d"}, object(), "x" * (17 * 2**20), b"x" * (17 * 2**20), {1: object()}, iter([1]), None],
+    ids=["surrogate", "object", "long", "long bytes", "deep object", "iterator", "None"],
+)
+@pytest.mark.parametrize("options", [{}, {"idempotent": True, "retries": 2}], ids=["once", "idempotent"])
+def test_an_effect_that_returned_was_made_whatever_its_result_is(value: Any, options: dict[str, Any]) -> None:
+    made: list[int] = []
+
+    def pay() -> str:
+        """Pay."""
+        made.append(1)
+        return value
+
+    model = ScriptedModel([call("pay"), say("ok")])
+    played = play(Team(Agent("clerk", model=model, tools=[Tool(pay, effect=True, **options)])))
+
+    assert (played.outcome.status, made) == ("completed", [1])
+    assert [effect.state for effect in played.outcome.effects] == ["committed"]
+    told = sent(model)[-1]
+    assert "x\\ud83d" in told or told.startswith("['pay' was done; its result can't be shown: ")
+
+
+@pytest.mark.parametrize("value", ["half \ud83d of a pair", {"a": ["half \ud83d of a pair"]}, "zero \0 byte"])
+def test_half_a_surrogate_pair_and_a_zero_byte_stay_readable(value: Any) -> None:
+    def look() -> Any:
+        """Look."""
+        return value
+
+    model = ScriptedModel([call("look"), say("ok")])
+    play(Team(Agent("clerk", model=model, tools=[look])))
+
+    told = sent(model)[-1]
+    assert ("half \\ud83d of a pair" in told) or ("zero \\u0000 byte" in told)
+
+
+# ---- calls that are cut off
+
+
+@tool
+async def read() -> str:
+    """Read."""
+    await asyncio.Event().wait()
+    return "late"
+
+
+@tool(effect=True)
+async def pay() -> str:
+    """Pay."""
+    raise ConnectionError("the bank hung up")
+
+
+@tool(effect=True)
+async def send() -> str:
+    """Send."""
+    await asyncio.Event().wait()
+    return "late"
+
+
+@pytest.mark.parametrize("how", ["cancelled", "out of time"])
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ([call("read")], ["before this call was answered"]),
+        ([calls(call("read"), call("pay"))], ["before this call was answered"] * 2),
+        ([call("pay")], ["whether it happened is not known"]),
+        ([call("send")], ["whether it happened is not known"]),
+        ([call("ask_helper", task="Find it.")], ["before this call was answered"]),
+    ],
+    ids=["read", "two", "unknown", "effect in flight", "hand-off"],
+)
+def test_the_next_run_of_a_session_is_told_of_what_was_cut_off(
+    script: list[Any], told: list[str], how: str
+) -> None:
+    async def main() -> list[str]:
+        clock = ManualClock()
+
+        def team(model: ScriptedModel) -> Team:
+            helper = Agent("helper", model=ScriptedModel([hang()]))
+            return Team(Agent("clerk", model=model, tools=[read, pay, send]), specialists=[helper])
+
+        async with Seawall(clock=clock) as sea:
+            limits = Limits(active_s=5)
+            run = await sea.start(team(ScriptedModel([*script, hang()])), "go", session="s", limits=limits)
+            if how == "cancelled" or script == [
+                call("pay")
+            ]:  # which waits for a person, and that takes no time
+                await clock.advance(1)
+                await run.cancel(by="ann")
+            await clock.until(run.outcome())
+            model = ScriptedModel([say("ok")])
+            await clock.until((await sea.start(team(model), "on", session="s")).outcome())
+            return [each.content or "" for each in model.requests[0].messages if each.role == "tool"]
+
+    found = asyncio.run(main())
+    assert len(found) == len(told)
+    for text, words in zip(found, told, strict=True):
+        assert text.startswith("[no result: ")
+        assert words in text
+
+
+# ---- what is delivered unchecked
+
+
+def test_a_streamed_run_that_delivered_nothing_is_not_marked() -> None:
+    async def main(script: list[Any]) -> Outcome:
+        clock = ManualClock()
+        agent = Agent("clerk", model=ScriptedModel(script), retries=0)
+        async with Seawall(clock=clock) as sea:
+            run = await sea.start(agent, "go", stream=True, limits=Limits(active_s=5))
+            return await clock.until(run.outcome())
+
+    assert asyncio.run(main([hang()])).unchecked_delivery is False
+    assert asyncio.run(main([])).unchecked_delivery is False
+    assert asyncio.run(main([say("Here.")])).unchecked_delivery is True
+
+
+# ---- tracebacks
+
+
+class Unreadable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def outer(key: str) -> str:
+    return middle(key)
+
+
+def middle(key: str) -> str:
+    return {"known": "x"}[key]
+
+
+class FailingModel:
+    name = "failing"
+    price = None
+
+    async def respond(self, request: ModelRequest) -> ModelReply:
+        raise KeyError(outer("missing"))
+
+
+class FailingGuard(Guard):
+    name = "failing"
+
+    def __init__(self, where: str) -> None:
+        super().__init__()
+        self._where = where
+
+    def before(self, step: Step, run: RunState, memory: Any) -> Verdict:
+        if self._where == "before":
+            outer("missing")
+        return ALLOW
+
+    def fold(self, memory: Any, event: Any, run: RunState) -> Any:
+        if self._where == "fold" and isinstance(event, StepDone):
+            outer("missing")
+        return memory
+
+
+def play_and_show(team: Team, path: Path, guards: list[Guard] | None = None) -> tuple[list[str], str]:
+    """Returns the tracebacks in the journal, and what `seawall show --full` prints."""
+    from typer.testing import CliRunner
+
+    from seawall.cli.app import app
+
+    async def main() -> list[str]:
+        async with Seawall(path, guards=guards, secrets=["s3cr3t-s3cr3t"], environment={}) as sea:
+            run = await sea.start(team, "go")
+            await run.outcome()
+            events = await sea.journal.events(run.id)
+            refs = [each.trace for each in events if isinstance(each, StepDone | Judged) and each.trace]
+            return [data.decode() for data in (await sea.journal.bodies("", refs)).values()]
+
+    traces = asyncio.run(main())
+    shown = CliRunner().invoke(
+        app, ["show", "last", "--full", "--journal", str(path)], env={"COLUMNS": "300"}
+    )
+    assert shown.exit_code == 0, shown.output
+    return traces, shown.output
+
+
+@pytest.mark.parametrize("kind", ["sync tool", "async tool", "model", "guard before", "guard fold"])
+def test_a_traceback_goes_to_the_log_and_the_journal(
+    kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "seawall.calls")
+
+    def sync_tool() -> str:
+        """Look."""
+        return outer("missing")
+
+    async def async_tool() -> str:
+        """Look."""
+        return outer("missing")
+
+    tools = {"sync tool": [Tool(sync_tool, name="look")], "async tool": [Tool(async_tool, name="look")]}.get(
+        kind, []
+    )
+    script = [call("look"), say("done")] if tools else [say("done")]
+    model: Any = FailingModel() if kind == "model" else ScriptedModel(script)
+    guards: list[Guard] = [FailingGuard(kind.split()[1])] if kind.startswith("guard") else []
+    team = Team(Agent("clerk", model=model, tools=tools, retries=0))
+
+    traces, shown = play_and_show(team, tmp_path / "desk.db", guards)
+
+    assert len(traces) == 1
+    for text in (traces[0], caplog.text, shown):
+        assert "in middle" in text
+        assert "in outer" in text
+        assert "KeyError: 'missing'" in text
+    assert "raised at step" in caplog.text
+
+
+def test_a_traceback_holds_no_secret_and_has_a_bound(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "seawall.calls")
+
+    def fail_with(error: Callable[[], BaseException]) -> Tool:
+        def look() -> str:
+            """Look."""
+            raise error()
+
+        return Tool(look, name="look")
+
+    def play_it(error: Callable[[], BaseException], number: int) -> str:
+        team = Team(Agent("clerk", model=ScriptedModel([call("look"), say("ok")]), tools=[fail_with(error)]))
+        traces, _ = play_and_show(team, tmp_path / f"{number}.db")
+        return traces[0]
+
+    assert "[redacted]" in play_it(lambda: ValueError("key s3cr3t-s3cr3t is wrong"), 1)
+    assert len(play_it(lambda: ValueError("x" * 10**6 + " s3cr3t-s3cr3t"), 2)) < 17_000
+    assert "Unreadable" in play_it(Unreadable, 3)
+    assert "2 sub-exceptions" in play_it(lambda: ExceptionGroup("two", [ValueError("a"), OSError("b")]), 4)
+    assert "s3cr3t" not in caplog.text
+
+
+def test_what_a_tool_says_on_purpose_leaves_no_traceback(tmp_path: Path) -> None:
+    from seawall import NotDone
+
+    def look() -> str:
+        """Look."""
+        raise NotDone("closed on Sundays")
+
+    team = Team(
+        Agent("clerk", model=ScriptedModel([call("look"), say("ok")]), tools=[Tool(look, effect=True)])
+    )
+
+    assert play_and_show(team, tmp_path / "desk.db")[0] == []
