@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from seawall import Agent, Guard, Limits, Outcome, Seawall, Team, Tool, tool
+from seawall import Agent, Guard, Limits, NotDone, Outcome, Seawall, Team, Tool, tool
 from seawall.core.events import Judged, StepDone
 from seawall.models.protocol import ModelReply, ModelRequest
 from seawall.run.state import RunState
@@ -260,7 +260,6 @@ def test_a_traceback_holds_no_secret_and_has_a_bound(
 
 
 def test_what_a_tool_says_on_purpose_leaves_no_traceback(tmp_path: Path) -> None:
-    from seawall import NotDone
 
     def look() -> str:
         """Look."""
@@ -271,3 +270,45 @@ def test_what_a_tool_says_on_purpose_leaves_no_traceback(tmp_path: Path) -> None
     )
 
     assert play_and_show(team, tmp_path / "desk.db")[0] == []
+
+
+# ---- an effect that is attempted again
+
+
+@pytest.mark.parametrize(
+    ("attempts", "state"),
+    [
+        ([ConnectionError("gone"), NotDone("declined")], "unknown"),
+        ([NotDone("busy"), ConnectionError("gone"), NotDone("declined")], "unknown"),
+        ([NotDone("busy"), NotDone("declined")], "failed"),
+        ([ConnectionError("gone"), "receipt"], "committed"),
+    ],
+    ids=["lost, declined", "busy, lost, declined", "busy, declined", "lost, made"],
+)
+def test_an_attempt_speaks_for_itself_and_not_for_the_attempts_before_it(
+    attempts: list[Any], state: str
+) -> None:
+    async def main() -> tuple[Any, Outcome]:
+        left = list(attempts)
+
+        def pay() -> str:
+            """Pay."""
+            now = left.pop(0)
+            if isinstance(now, Exception):
+                raise now
+            return now
+
+        tools = [Tool(pay, effect=True, idempotent=True, retries=len(attempts) - 1)]
+        agent = Agent("clerk", model=ScriptedModel([call("pay"), say("ok")]), tools=tools)
+        clock = ManualClock()
+        async with Seawall(clock=clock) as sea:
+            run = await sea.start(agent, "go")
+            rest = await clock.until(run.rest())
+            if not isinstance(rest, Outcome):
+                await sea.decide(run.id, rest.step, approve=True, by="ann", result="receipt 7")
+                return rest, await clock.until(run.outcome())
+            return rest, rest
+
+    rest, outcome = asyncio.run(main())
+    assert isinstance(rest, Outcome) is (state != "unknown")
+    assert [effect.state for effect in outcome.effects] == ["committed" if state == "unknown" else state]

@@ -38,7 +38,7 @@ from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
 from seawall.run.fingerprint import compute_fingerprint, compute_loose_fingerprint
 from seawall.run.guard import Guard, collect_handover
-from seawall.run.state import RunState
+from seawall.run.state import RunState, may_have_happened
 from seawall.run.step import End, Executor, Logic, Ownership, Propose, Result, Step
 from seawall.run.verdict import (
     ALLOW,
@@ -330,6 +330,9 @@ class Gate:
 
     def settle(self, step: Step, result: Result, state: RunState, left_s: float) -> list[Event]:
         """Judges what came back and turns it into events."""
+        if result.error == "not_done" and may_have_happened(state, step.frame, step.call and step.call.id):
+            # It speaks of this attempt. The one before it, which is made again, may have happened.
+            result = replace(result, error="attempt_not_done")
         if result.retryable and self._may_retry(step, result, state, left_s):
             return [self._record(step, result, state, left_s, retry=True)]
         fingerprint = compute_fingerprint(step, result, self._bodies.conceal)

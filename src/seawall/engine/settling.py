@@ -12,7 +12,7 @@ from seawall.core.events import Call, Cause, RunEnded, StepDone, StepIntended, S
 from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
 from seawall.run.frame import describe_cut, status_when_cut
-from seawall.run.state import RunState
+from seawall.run.state import RunState, may_have_happened
 from seawall.run.step import End, Result, Step
 
 MAX_ERROR_CHARS = 2_000
@@ -57,10 +57,11 @@ def record_result(
 def record_cut(step: StepIntended, state: RunState, bodies: Bodies, at: float, *, made: bool) -> StepDone:
     """Returns the event that ends a step in flight because its run ends. A step that was not `made` is withdrawn."""
     text = describe_cut(step, state.frames.get(step.frame))
+    begun = made or may_have_happened(state, step.frame, step.call)
     return StepDone(
         at=at,
         step=step.step,
-        status=status_when_cut(step) if made else "withdrawn",
+        status=status_when_cut(step) if begun else "withdrawn",
         output=bodies.put(text) if text else None,
     )
 

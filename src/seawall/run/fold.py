@@ -43,7 +43,7 @@ from seawall.run.frame import (
 )
 from seawall.run.guard import FoldFailed, Guard
 from seawall.run.ledger import describe_usage_problem, find_overrun, reserve, settle
-from seawall.run.state import EffectChange, PastPause, RunState
+from seawall.run.state import EffectChange, PastPause, RunState, may_have_happened
 
 Changes = dict[str, Any]
 """Fields of a `RunState` that an event changes, by name."""
@@ -231,7 +231,10 @@ def _apply_done(state: RunState, done: StepDone) -> Changes:
             changes.update(_note_usage(state, step, done))
     if step.perform and step.effect:
         key = state.call_key(step.frame, step.call)
-        change = EffectChange(key, step.step, step.name, effect_state(done))
+        fate = effect_state(done)
+        if fate == "failed" and may_have_happened(state, step.frame, step.call):
+            fate = "unknown"
+        change = EffectChange(key, step.step, step.name, fate)
         changes["effects"] = state.effects.append(change)
     frames = state.frames.copy()
     if step.kind in ("handoff", "review"):

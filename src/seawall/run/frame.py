@@ -51,6 +51,8 @@ class PendingCall(msgspec.Struct, frozen=True, gc=False):
     grant: Grant | None = None
     unknown: int | None = None
     """The effect step whose fate nobody knows."""
+    doubtful: bool = False
+    """An attempt of this effect that is being made again may have happened."""
     notes: tuple[Ref, ...] = ()
     """What guards advise the agent, beside the answer."""
 
@@ -226,12 +228,16 @@ def apply_call_done(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
     if pending is None:
         return frame
     call = pending.call.id
+    attempted = step.effect and step.perform
+    doubtful = pending.doubtful or (attempted and effect_state(done) == "unknown")
     if done.status in ("lost", "withdrawn"):
-        return replace_call(frame, call, step=None)
+        return replace_call(frame, call, step=None, doubtful=doubtful)
     if done.retry:
-        after_s = done.retry_after_s
-        return replace_call(frame, call, step=None, failures=pending.failures + 1, retry_after_s=after_s)
-    if step.effect and step.perform and effect_state(done) == "unknown":
+        after_s, failures = done.retry_after_s, pending.failures + 1
+        return replace_call(
+            frame, call, step=None, failures=failures, retry_after_s=after_s, doubtful=doubtful
+        )
+    if attempted and effect_state(done) == "unknown":
         return replace_call(frame, call, step=None, unknown=step.step)
     return _answer_call(frame, pending, step.step, done)
 
@@ -258,7 +264,7 @@ def describe_cut(step: StepIntended, frame: Frame | None) -> str:
     pending = None if frame is None or step.call is None else find_call(frame, step.call)
     if pending is None:
         return ""
-    unknown = pending.unknown is not None or status_when_cut(step) == "unknown"
+    unknown = pending.unknown is not None or pending.doubtful or status_when_cut(step) == "unknown"
     return NOT_KNOWN if unknown else NOT_MADE
 
 

@@ -20,7 +20,7 @@ from seawall.core.events import (
 )
 from seawall.core.frozen import EMPTY
 from seawall.core.persistent import Log
-from seawall.run.frame import Frame
+from seawall.run.frame import Frame, find_call
 from seawall.run.ledger import Ledger, Overrun
 from seawall.run.plan import Plan
 
@@ -112,3 +112,10 @@ class RunState(msgspec.Struct, frozen=True):
     def effect_states(self) -> list[EffectChange]:
         """Returns the newest change of each effect."""
         return list({change.key: change for change in self.effects}.values())
+
+
+def may_have_happened(state: RunState, frame: int, call: str | None) -> bool:
+    """Returns whether an attempt of an effect that is being made again may have happened."""
+    asked = state.frames.get(frame)
+    pending = None if asked is None or call is None else find_call(asked, call)
+    return pending is not None and pending.doubtful
