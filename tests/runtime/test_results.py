@@ -291,7 +291,7 @@ def test_an_attempt_speaks_for_itself_and_not_for_the_attempts_before_it(
     async def main() -> tuple[Any, Outcome]:
         left = list(attempts)
 
-        def pay() -> str:
+        async def pay() -> str:
             """Pay."""
             now = left.pop(0)
             if isinstance(now, Exception):
