@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -166,6 +166,7 @@ def test_ascii_is_enough() -> None:
     table.print_opening("Scripted models play them.")
     table.print_closing(made, "A scripted reply takes 30 ms.")
     file.flush()
+    assert b"A scripted reply takes 30 ms." in cast("io.BytesIO", file.buffer).getvalue()
 
 
 def test_an_outcome_is_two_or_three_words() -> None:

@@ -34,6 +34,7 @@ def test_work_that_never_returns_holds_neither_its_caller_nor_the_loop() -> None
         held = start_in_thread(threading.Event().wait, "held")
         held.cancel()
         await asyncio.wait([held])
+        assert held.cancelled()
 
     asyncio.run(main())
 
