@@ -282,7 +282,7 @@ class Line:
     early: float
     late: float
     value: float
-    """The ratio, or the slope."""
+    """The ratio, the slope, or the exponent."""
     bar: float | None
 
     @property
@@ -351,9 +351,11 @@ def list_journal_lines(measured: dict[str, dict[int, list[float]]]) -> list[Line
     made: list[Line] = []
     for what, by_size in journal_growth.compute_medians(measured).items():
         early, late = by_size[min(by_size)], by_size[max(by_size)]
-        made.append(
-            Line(what=f"{what}: ms", early=early, late=late, value=late / early, bar=journal_growth.FLAT_BAR)
-        )
+        value, bar, unit = late / early, journal_growth.FLAT_BAR, "ms"
+        if what in journal_growth.WHOLE:
+            value, bar = journal_growth.compute_exponent(by_size), journal_growth.LINEAR_BAR
+            unit = "ms; exponent"
+        made.append(Line(what=f"{what}: {unit}", early=early, late=late, value=value, bar=bar))
     return made
 
 

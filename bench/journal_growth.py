@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import io
 import itertools
+import math
 import random
 import statistics
 import time
@@ -38,6 +39,11 @@ IN_FLIGHT = 32
 SEED = 20261129
 FLAT_BAR = 1.3
 """The largest journal against the smallest one."""
+LINEAR_BAR = 1.1
+"""The exponent of what reads a whole journal: 1 is linear. A B-tree of n rows has a depth of log n, and n log n from
+1,000 to 100,000 runs is an exponent of 1.11."""
+WHOLE = ("seawall verify, a run", "seawall prune, a run")
+"""What reads a whole journal: its time is divided by the number of runs."""
 
 Progress = Callable[[str], None]
 
@@ -174,10 +180,10 @@ def measure(journals: list[Journal], rounds: int, progress: Progress) -> dict[st
         progress(f"journal: verify and prune of {journal.runs:,} runs")
         for _ in range(3 if journal.runs < 50_000 else 1):
             ms = _time_command(lambda path=journal.path: verify(None, None, journal=path))
-            note("seawall verify, a run", journal, ms / journal.runs)
+            note(WHOLE[0], journal, ms / journal.runs)
     for journal in journals:
         ms = _time_command(lambda path=journal.path: prune("0s", journal=path))
-        note("seawall prune, a run", journal, ms / journal.runs)
+        note(WHOLE[1], journal, ms / journal.runs)
     return measured
 
 
@@ -244,3 +250,10 @@ def compute_medians(measured: dict[str, dict[int, list[float]]]) -> dict[str, di
         what: {size: statistics.median(values) for size, values in by_size.items()}
         for what, by_size in measured.items()
     }
+
+
+def compute_exponent(by_size: dict[int, float]) -> float:
+    """Returns the x of n^x, the time of a whole journal of n runs, by least squares; `by_size` has the time of a run."""
+    sizes = sorted(by_size)
+    logs = [math.log(size * by_size[size]) for size in sizes]
+    return statistics.linear_regression([math.log(size) for size in sizes], logs).slope
