@@ -37,6 +37,8 @@ from seawall.journal.sqlite.watch import Watchers
 _log = logging.getLogger("seawall.journal")
 _FINAL = (apsw.IOError, apsw.CantOpenError, apsw.CorruptError, apsw.NotADBError, apsw.ReadOnlyError)
 """After these nothing is known of what the file holds, or no later attempt can help."""
+CHECKPOINT_ROUNDS = 32
+"""How often the size of the log is looked at: every so many commits."""
 
 
 class WriteFuture(asyncio.Future[Any]):
@@ -86,7 +88,7 @@ class Writer:
         self._hard_bytes = options.queue_bytes * options.hard_factor
         self._room_waiters: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
         self._closed = False
-        self._commits = 0
+        self._rounds = 0
         self._pid = os.getpid()
         # A memory journal has no disk to wait for: it commits on the loop, so a test's manual clock controls it.
         self._inline = path == MEMORY
@@ -359,16 +361,12 @@ class Writer:
         if self._failed is not None:
             return
         try:
-            self._check_files()
-            with self._lock:
-                due = self._liveness.due_in_s
-                if due is not None and due <= 0:
-                    self._run_in_transaction(self._liveness.beat)
-                if self._mark is not None:
-                    self._mark.follow(self._tx.head)
-                    if self._mark.is_due():
-                        self._mark.write(self._database)
-                self._checkpoint()
+            due = self._list_due()
+            if due:
+                self._check_files()  # nothing is written to files that others have replaced
+                with self._lock:
+                    for work in due:
+                        work()
         except JournalFailed as failed:
             self.fail(f"journal {self._path}: {failed}; writing has stopped")
         except apsw.BusyError:
@@ -383,6 +381,20 @@ class Writer:
                 if self._mark is not None:
                     self._mark.postpone()  # so that a directory that can't be written is not tried at every commit
 
+    def _list_due(self) -> list[Callable[[], None]]:
+        due: list[Callable[[], None]] = []
+        beat_s, mark = self._liveness.due_in_s, self._mark
+        if beat_s is not None and beat_s <= 0:
+            due.append(lambda: self._run_in_transaction(self._liveness.beat))
+        if mark is not None:
+            mark.follow(self._tx.head)
+            if mark.is_due():
+                due.append(lambda: mark.write(self._database))
+        self._rounds += 1
+        if self._rounds % CHECKPOINT_ROUNDS == 0:
+            due.append(self._checkpoint)
+        return due
+
     def _run_in_transaction(self, work: Callable[[Database], None]) -> None:
         self._database.run("BEGIN IMMEDIATE")
         work(self._database)
@@ -390,8 +402,7 @@ class Writer:
         self._liveness.keep()
 
     def _checkpoint(self) -> None:
-        self._commits += 1
-        if self._commits % 32 == 0 and self._database.count_log_pages() >= self._options.checkpoint_pages:
+        if self._database.count_log_pages() >= self._options.checkpoint_pages:
             self._database.checkpoint()
 
     def _finish(self) -> None:
