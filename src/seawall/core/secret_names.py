@@ -1,24 +1,27 @@
 """Secrets that are known by what stands before them: `password=…`, `"api_key": "…"`, `Authorization: Bearer …`.
 
-A name, a separator and a value are matched one after the other, each bounded. Whether the value is a secret is
-judged by its form: code, a template, a type or a word of prose is none.
+A name, a separator and a value are matched one after the other, each bounded: `_name_at` finds the name, `_values`
+what may be its value, and `secret_values.py` judges by the value's form whether it is a secret.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from seawall.core.secret_shapes import AT_START, MAX_SECRET_CHARS
-
-Kind = Literal[
-    "password", "secret", "token", "authorization", "cookie", "signature", "bearer", "basic", "pair"
-]
-Form = Literal["quoted", "line", "query", "bare", "said"]
-"""How a value is written: in quotes, alone on the rest of its line, in a URL's query, in code, or in a sentence."""
+from seawall.core.secret_values import (
+    SCHEME,
+    SLUG,
+    Form,
+    Kind,
+    has_digit_and_letter,
+    is_basic_login,
+    is_bearer_token,
+    is_blank,
+    is_secret,
+)
 
 STEMS = (
     *("pass", "pwd", "secret", "token", "key", "authorization", "cookie", "sig=", "signature=", "bearer"),
@@ -31,10 +34,6 @@ MAX_SEPARATOR_CHARS = 96
 CONTEXT_CHARS = 64
 """Before a name: what tells that it begins a line."""
 MAX_VALUE_CHARS = 4_096
-MAX_JUDGED_CHARS = 256
-"""Of a value, whose form is judged by its beginning."""
-MAX_SPACES = 5
-"""A value with more is a sentence."""
 
 
 class Place(NamedTuple):
@@ -84,59 +83,24 @@ _KINDS: dict[str, Kind] = {
     "basic": "basic",
 }
 _OF_KEYS = (
-    *("api", "access", "secret", "private", "account", "encrypt", "encryption", "signing", "master", "auth"),
-    *("subscription", "function", "functions", "shared", "storage", "service", "admin", "app", "application"),
-    *(
-        "consumer",
-        "server",
-        "license",
-        "webhook",
-        "deploy",
-        "integration",
-        "hmac",
-        "cipher",
-        "crypto",
-        "aes",
-        "jwt",
-    ),
-    *("bot", "project", "host", "sas", "write", "ingest", "ingestion", "provisioning", "root"),
+    *("api", "access", "secret", "private", "account", "encrypt", "encryption", "signing", "master"),
+    *("auth", "subscription", "function", "functions", "shared", "storage", "service", "admin"),
+    *("app", "application", "consumer", "server", "license", "webhook", "deploy", "integration"),
+    *("hmac", "cipher", "crypto", "aes", "jwt", "bot", "project", "host", "sas", "write", "ingest"),
+    *("ingestion", "provisioning", "root"),
 )
-"""Which keys are secrets: no primary, sort or cache key is."""
+"""What stands before `key` in the name of a secret: no primary, sort or cache key is one."""
 _NO_TOKENS = (
-    *(
-        "page",
-        "next",
-        "prev",
-        "previous",
-        "continuation",
-        "sync",
-        "cursor",
-        "pagination",
-        "idempotency",
-        "request",
-    ),
-    *(
-        "max",
-        "min",
-        "per",
-        "stop",
-        "eos",
-        "bos",
-        "pad",
-        "unk",
-        "mask",
-        "special",
-        "start",
-        "end",
-        "first",
-        "last",
-    ),
-    *("sep", "cls", "tik", "forward", "backward", "design", "change", "resume", "delta", "watch"),
+    *("page", "next", "prev", "previous", "continuation", "sync", "cursor", "pagination"),
+    *("idempotency", "request", "max", "min", "per", "stop", "eos", "bos", "pad", "unk", "mask"),
+    *("special", "start", "end", "first", "last", "sep", "cls", "tik", "forward", "backward"),
+    *("design", "change", "resume", "delta", "watch"),
 )
-"""Tokens of paging and of language models."""
+"""What stands before `token` where it is no secret: tokens of paging and of language models."""
 _WORD_GAPS = ("_", "-", ".", " ")
 _NAME_CHARS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
 _ESCAPED = re.compile(rf"{AT_START}\Z")
+"""Text that ends with an escape, `\\n`: the letter before a name is then no part of it."""
 
 _SEPARATORS = tuple(
     re.compile(separator)
@@ -149,9 +113,13 @@ _SEPARATORS = tuple(
     )
 )
 _SAID = re.compile(r"\s{1,4}(?:is|=|:)[: ]{1,4}")
+"""In a sentence: `the password is …`."""
 _BEHIND_OPTION = re.compile(r"[ \t]{1,4}")
+"""Behind an option of a command: `--password …`."""
 _BEFORE_QUOTE = re.compile(r"[ \t]{1,4}(?=['\"])")
+"""A password in quotes that follows at once: `password "…"`."""
 _OF_NETRC = re.compile(r"login\s{1,4}\S{1,64}\s{1,4}\Z", re.IGNORECASE)
+"""A line of a `.netrc` file before its password."""
 _NO_SEPARATOR = re.compile(
     r"\\{0,7}[\"'`]?\]?(?:[^\s:=>%,\\\"'`\]&]"
     r"|\s{1,28}(?!i(?:s[\s:]|s?\Z)|[vV](?:alue|a?l?u?\Z))[^\s:=>\"'`,\\])"
@@ -160,77 +128,63 @@ _NO_SEPARATOR = re.compile(
 
 _LINE_BEGINS = r"(?:[ \t]{0,48}(?:[-*] )?(?:export |set |ENV |ARG |\$env:|\$)?|[\"'`])"
 _AT_LINE = re.compile(rf"(?:\n|\r|\\[nr])(?:{_LINE_BEGINS})\Z|[\"'`]\Z|-e \Z|--env[= ]\Z")
+"""Text before a name that begins a line: the value is then the rest of the line."""
 _AT_TEXT = re.compile(_LINE_BEGINS)
+"""The same at the beginning of the whole text."""
 _IN_QUERY = re.compile(r"(?:[?&;]|\\u0026)\Z")
+"""Text before a name in the query of a URL."""
 
 _QUOTE = re.compile(r"\s{0,32}(?:[bruBRUfF]{0,2})(\\{0,7})([\"'`])")
+"""The quote that a value begins with, and how often it is escaped."""
 _IN_QUOTES = {
     '"': re.compile(r'(?:[^"\\\r\n]++|\\[^\r\n])*+'),
     "'": re.compile(r"(?:[^'\\\r\n]++|\\[^\r\n])*+"),
     "`": re.compile(r"(?:[^`\\\r\n]++|\\[^\r\n])*+"),
 }
 _BLOCK_SCALAR = re.compile(r"[|>][+-]?[ \t]{0,8}\r?\n[ \t]{1,48}")
+"""A block of YAML: the value is on the next line."""
 _LINE = re.compile(rf"(?:[^\s\x00-\x1f\"'`\\]|\\(?![nrtu\"'`\\])){{1,{MAX_VALUE_CHARS}}}")
+"""A value that is the rest of its line."""
 _LINE_ENDS = re.compile(r"(?<![;,])[ \t]{0,32}(?:#|//|[\r\n\"'`]|\\|\Z)")
+"""Behind such a value: the end of the line, or a comment."""
 _BARE = re.compile(rf"[^\s\x00-\x1f\"'`,;&<>\\(){{}}\[\]|]{{1,{MAX_VALUE_CHARS}}}")
+"""A value without quotes, in code or in a sentence."""
 _XML = re.compile(rf"[^\s\x00-\x1f<>\"'`\\&]{{1,{MAX_VALUE_CHARS}}}")
+"""A value between two tags."""
 _GOES_ON_AS_CODE = re.compile(r"[(\[{]|\s?\?\?|\s?\|\|")
-_SCHEME = re.compile(r"[A-Za-z][\w-]{1,24}[ \t]{1,4}")
+"""Behind a bare value that is code: `get(`, `a ?? b`."""
 _COOKIES = re.compile(
     rf"[\"']?[\w!#$%*.^|~-]{{1,64}}=(?P<first>[^;\r\n\"'\\]{{0,400}})[^\r\n\"'\\]{{0,{MAX_SECRET_CHARS}}}"
 )
+"""The pairs of a cookie header."""
 _BEFORE_COOKIES = re.compile(r"(?:\\{0,7}[\"'])?[ \t]{0,4}:\s{0,8}\[?\s{0,8}(?:\\{0,7}[\"'])?")
+"""What stands between the name of the header and its pairs."""
 _COOKIE_BEGUN = re.compile(r"[^\s=]*")
+"""The name of a first pair, where the text ends."""
 _SIGNED = re.compile(r"=[A-Za-z0-9%+/=_~-]{40,512}")
+"""The signature of a URL."""
 _BEARER = re.compile(rf"(?:[ \t]|%20|\+){{1,4}}(?P<token>[A-Za-z0-9._~+/-]{{6,{MAX_SECRET_CHARS}}}=*)")
+"""What follows `Bearer`."""
 _BASIC = re.compile(rf"(?:[ \t]|%20|\+){{1,4}}(?P<token>[A-Za-z0-9+/_-]{{4,{MAX_SECRET_CHARS}}}={{0,2}})")
+"""What follows `Basic`."""
 _DIRECT = re.compile(r"(?:[ \t]|%20|[+=]){0,4}[A-Za-z0-9%._~+/-]*=*")
+"""How far one of these may go on, where the text ends."""
 _PAIR = re.compile(
     AT_START
     + r"A(?:KI|SI)A[A-Z0-9]{16}\\{0,3}[\"'`]?\s{0,4}[\s,:;|/][\s\"'`]{0,4}(?P<secret>[A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])"
 )
+"""A key id of AWS with the secret key behind it."""
 _PAIR_BEGUN = re.compile(AT_START + r"A(?:KI|SI)A[A-Z0-9]{0,16}[\\\"'`\s,:;|/]{0,12}[A-Za-z0-9/+]{0,40}\Z")
+"""The same, where the text ends."""
 _USERINFO = re.compile(
     r"://(?:[^\s/?#\"'<>\\@:]{0,200}:(?P<secret>[^\s/\"'<>\\]{1,400})|(?P<token>[A-Za-z0-9_-]{20,200}))@(?=[\w\[.%-])"
 )
+"""The password, or the token, in a URL."""
 _AUTHORITY = re.compile(r"://[^\s/\"'<>\\]{0,700}")
+"""A URL up to its path."""
 
 _BY_NAME = ("password", "pass", "passwd", "pwd")
 """What stands for a password in the URLs of documentation."""
-
-_MASKED = re.compile(r"(?:[^A-Za-z0-9]|[xX0])*|.*(?:\*{3}|•|…|\.{3}|x{6}|X{6}).*")
-_TEMPLATE = re.compile(
-    r"<[^>]{0,99}>?|\$[A-Z_{(].*|\$[a-z_]+|\{.*|%[sdr(].*|%[A-Z_]+%|\[[\w .-]*\]?|\(.*\)|!(?:secret|ref|sub|env|vault)\b.*"
-    r"|.*(?:\$\{|\{\{|\$\(|\{[a-z_.]+\}|<[a-z_ -]+>).*|(?:env|vault|file|op|ref\+\w+|arn|ssm|https?|secretref):.*"
-)
-_STAND_IN = re.compile(
-    r"(?:your|my|insert|replace|change|dummy|fake|sample|example|placeholder|redacted|the|some|enter)"
-    r"(?:[-_ ]?[A-Za-z]+)*[-_ ]?[0-9]{0,4}|[A-Za-z_-]*_here",
-    re.IGNORECASE,
-)
-_WORDS = re.compile(r"[A-Za-z]+(?:[-_/](?:[A-Za-z]+|[0-9]+))*")
-_WORD_PATH = re.compile(r"[A-Za-z]?[a-z]{3,}/|.*/[a-z]+[-/]|.*/.*\.[a-z]{2,4}\Z")
-_WORDY = re.compile(r"[^\W\d]*(?:[-_. /'’]+[^\W\d]*)*", re.UNICODE)
-_STEM_INSIDE = re.compile(r"pass|pwd|secret|token|key|cred|auth", re.IGNORECASE)
-_STEMMED_NAME = re.compile(r"[A-Za-z_.\-]*[0-9]?")
-_LABEL = re.compile(
-    r"\b(?:your|my|enter|choose|please|must|should|required?|optional|forgot|reset|changed?|example|placeholder|redacted"
-    r"|hidden|masked|removed|none|null|nil|undefined|true|false|yes|no|not|string|str|text|number|integer|int|bool|boolean"
-    r"|bytes|object|any|unknown|invalid|incorrect|wrong|expired|missing|empty|valid|is|are|the|for|field|default|todo|tbd"
-    r"|env|file|prompt|input|stdin|value|val|data|self|this|args?|config|settings|options?|params?|varchar|char|type"
-    r"|basic|bearer|oauth|jwt|disabled|enabled|ok|failed|success|new|old|here|and|or|with|in|of|to|a|an)\b",
-    re.IGNORECASE,
-)
-_DOTTED = re.compile(r"[A-Za-z_$][\w$]*(?:[.:][A-Za-z_$][\w$]*)+[.:]?")
-_CALL = re.compile(r"[A-Za-z_$][\w$.:]*(?:\(.*\)|\[.*\]|\([^)]*|\[[^\]]*)[;,)]*")
-_IDENTIFIER = re.compile(r"[A-Za-z_$][\w$]*")
-_CAPITALISED = re.compile(r"[A-Z][a-z]*(?:[A-Z][a-z]+)*[!?]?")
-_SLUG = re.compile(r"[A-Za-z]{2,}(?:[-_./](?:[A-Za-z]+|[vV]?[0-9]{1,8}))+")
-_PATH = re.compile(r"(?:~|\.{1,2})?/[\w.@-]+(?:/[\w.@-]*)*/?|[A-Za-z]:[\\/].*")
-_ALL_KINDS = re.compile(r"(?=.*[a-z])(?=.*[A-Z]).*[0-9]")
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}.*|[0-9]{1,2}:[0-9]{2}.*|v?[0-9]+(?:\.[0-9]+)+")
-_VERSION = re.compile(r"v?[0-9]+(?:\.[0-9]+)+")
-
 
 _AS_SMALL = {letter: letter + 32 for letter in range(ord("A"), ord("Z") + 1)}
 
@@ -265,7 +219,7 @@ def is_secret_value(name: str, value: str) -> bool:
         ):
             if found.kind == "cookie":
                 return _COOKIES.match(value) is not None
-            return _is_secret(value, found.kind, "quoted", stem)
+            return is_secret(value, found.kind, "quoted", stem)
     return False
 
 
@@ -318,10 +272,10 @@ def _userinfo(text: str, at: int) -> Place | None:
     if match is not None:
         secret, token = match["secret"], match["token"]
         if secret is not None and not (
-            secret.lower() in _BY_NAME or secret.startswith(("$", "{")) or _is_blank(secret)
+            secret.lower() in _BY_NAME or secret.startswith(("$", "{")) or is_blank(secret)
         ):
             return Place(*match.span("secret"), named_at, is_open)
-        if token is not None and _has_both(token) and not _SLUG.fullmatch(token):
+        if token is not None and has_digit_and_letter(token) and not SLUG.fullmatch(token):
             return Place(*match.span("token"), named_at, is_open)
     return Place(0, 0, named_at, True) if is_open else None
 
@@ -340,36 +294,13 @@ def _direct(text: str, name: _Name) -> Place | None:
         found = None if match is None else (name.end + 1, match.end())
     else:
         match = (_BEARER if name.kind == "bearer" else _BASIC).match(text, name.end)
-        is_one = match is not None and (_is_bearer if name.kind == "bearer" else _is_basic)(match["token"])
+        is_one = match is not None and (is_bearer_token if name.kind == "bearer" else is_basic_login)(
+            match["token"]
+        )
         found = (name.end - len(name.kind), match.end()) if match is not None and is_one else None
     goes_on = _DIRECT.match(text, name.end)
     is_open = goes_on is not None and goes_on.end() == len(text)
     return Place(*(found or (0, 0)), name.start, is_open) if found or is_open else None
-
-
-def _is_bearer(token: str) -> bool:
-    if _MASKED.fullmatch(token) or _STAND_IN.fullmatch(token) or _WORDS.fullmatch(token):
-        return (
-            "/" not in token
-            and len(token) >= 20
-            and re.search(r"[0-9A-Z]", token[1:]) is not None
-            and not _STEM_INSIDE.search(token)
-        )
-    if "/" in token and not any(
-        len(part) >= 12 and _ALL_KINDS.match(part) for part in re.split(r"[/_.-]", token)
-    ):
-        return False
-    return (len(token) >= 20 or _has_both(token)) and not _WORD_PATH.match(token)
-
-
-def _is_basic(token: str) -> bool:
-    """Returns whether it is a name and a password in base64."""
-    data = token.rstrip("=").replace("-", "+").replace("_", "/")
-    try:
-        said = base64.b64decode(data + "=" * (-len(data) % 4)).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        return False
-    return ":" in said and said.isprintable()
 
 
 def _cookie(text: str, name: _Name) -> Place | None:
@@ -382,7 +313,7 @@ def _cookie(text: str, name: _Name) -> Place | None:
         near = len(text) - at < MAX_NAME_CHARS and _COOKIE_BEGUN.fullmatch(text, at)
         return Place(0, 0, name.start, True) if near else None
     is_open = match.end() == len(text)
-    if match["first"] and _is_blank(match["first"]):
+    if match["first"] and is_blank(match["first"]):
         return Place(0, 0, name.start, True) if is_open else None
     return Place(at, match.end(), name.start, is_open)
 
@@ -397,7 +328,7 @@ def _valued(text: str, name: _Name, stem: str) -> Place | None:
         start, end, reached = value
         reaches = reached >= len(text)
         is_open |= reaches
-        if _is_secret(text[start:end], name.kind, form, stem) and not (
+        if is_secret(text[start:end], name.kind, form, stem) and not (
             form in ("bare", "said") and _GOES_ON_AS_CODE.match(text, end)
         ):
             return Place(start, end, name.start, reaches)
@@ -446,7 +377,7 @@ def _value(text: str, at: int, kind: Kind, line: bool, query: bool, xml: bool) -
         return _quoted(text, quote), "quoted"
     if block := _BLOCK_SCALAR.match(text, at):
         at, line = block.end(), True
-    if kind == "authorization" and (scheme := _SCHEME.match(text, at)):
+    if kind == "authorization" and (scheme := SCHEME.match(text, at)):
         match = _BARE.match(text, scheme.end())
         end = scheme.end() if match is None else match.end()
         return _Value(at, end, end), "bare"
@@ -479,74 +410,3 @@ def _quoted(text: str, quote: re.Match[str]) -> _Value:
         if end < 0:
             end = limit
     return _Value(start, end, len(text) if end + len(quote[1]) >= len(text) else end)
-
-
-def _is_blank(value: str) -> bool:
-    """Returns whether a value stands for one that is not there."""
-    return bool(_MASKED.fullmatch(value) or _TEMPLATE.fullmatch(value) or _STAND_IN.fullmatch(value))
-
-
-def _has_both(value: str) -> bool:
-    """Returns whether it has a digit and a letter."""
-    return re.search(r"[0-9]", value) is not None and re.search(r"[A-Za-z]", value) is not None
-
-
-def _is_secret(value: str, kind: Kind, form: Form, stem: str) -> bool:
-    value = value[:MAX_JUDGED_CHARS] if form == "quoted" else value[:MAX_JUDGED_CHARS].rstrip(".:!?")
-    if len(value) < 2 or _is_blank(value) or value.count(" ") > MAX_SPACES or value != value.strip():
-        return False
-    if "\n" in value or (_STEM_INSIDE.search(value) and _STEMMED_NAME.fullmatch(value)):
-        return False
-    if kind == "authorization":
-        scheme = _SCHEME.match(value)
-        value = value if scheme is None else value[scheme.end() :]
-        return (
-            len(value) >= 4
-            and (_has_both(value) or len(value) >= 16)
-            and not _is_blank(value)
-            and " " not in value
-        )
-    if form != "quoted" and (_DOTTED.fullmatch(value) or _CALL.fullmatch(value)):
-        return form == "line" and kind == "password" and _has_both(value) and not _CALL.fullmatch(value)
-    if kind == "password":
-        return _is_password(value, form, stem)
-    return _is_random(value, form, kind)
-
-
-def _is_password(value: str, form: Form, stem: str) -> bool:
-    if stem == "pwd" and _is_path(value):
-        return False
-    if value.isdigit():
-        return len(value) >= 4
-    if _VERSION.fullmatch(value):
-        return False
-    if _WORDY.fullmatch(value):
-        if not value.isascii() or _CAPITALISED.fullmatch(value) or _LABEL.search(value.replace("_", " ")):
-            return False
-        return form in ("quoted", "line", "query") and (len(value) >= 4 or form == "quoted")
-    if form == "bare" and _IDENTIFIER.fullmatch(value):
-        return len(value) >= 6 and _has_both(value)
-    if form == "said":
-        return len(value) >= 6 and _has_both(value)
-    return not _is_path(value)
-
-
-def _is_path(value: str) -> bool:
-    """Returns whether it is a path and no long text in base64."""
-    return _PATH.fullmatch(value) is not None and not (len(value) >= 32 and _ALL_KINDS.match(value))
-
-
-def _is_random(value: str, form: Form, kind: Kind) -> bool:
-    """Returns whether a value has what keys have and words have not."""
-    if " " in value or _SLUG.fullmatch(value) or _DATE.fullmatch(value) or _is_path(value):
-        return False
-    if value.isdigit():
-        return len(value) >= 16 if kind == "token" else len(value) >= 8 and form in ("quoted", "line")
-    if _has_both(value):
-        return len(value) >= (6 if kind == "secret" and form != "bare" else 8)
-    if form == "said":
-        return False
-    mixed = re.search(r"[a-z][A-Z]+[a-z]", value) is not None and not _CAPITALISED.fullmatch(value)
-    return (
-        len(value) >= 16 and value.isascii() and (mixed or len(value) >= 24) and "_" not in value.strip("_")
-    )
