@@ -9,10 +9,11 @@ import threading
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, NewType, TypeVar
 
 import pytest
 from pydantic import BaseModel, BeforeValidator
+from typing_extensions import TypeAliasType
 
 from seawall import Agent, Misused, NotDone, Seawall, Team, Tool, ToolContext, tool
 from seawall.core.canonical import Ref
@@ -28,6 +29,9 @@ class Order(BaseModel):
 @dataclass
 class Point:
     x: int
+
+
+Maybe = TypeAliasType("Maybe", str | None)
 
 
 def told(function: Any, **options: Any) -> tuple[str, Played]:
@@ -125,6 +129,29 @@ def test_none_from_a_tool_that_promises_something_is_an_error() -> None:
     said, _ = told(find)
 
     assert said == "Error: ValueError: tool 'find' returned None, which its annotation does not allow"
+
+
+@pytest.mark.parametrize(
+    "hint",
+    [
+        object,
+        Annotated[str | None, "the order"],
+        Literal["found", None],  # noqa: PYI061 -- this way of writing it is tested
+        NewType("Found", object),
+        Maybe,
+        TypeVar("Anything"),
+    ],
+    ids=str,
+)
+def test_none_is_a_result_whatever_way_the_annotation_allows_it(hint: Any) -> None:
+    async def find():
+        """Find."""
+
+    find.__annotations__["return"] = hint
+
+    said, _ = told(tool(find))
+
+    assert said == "null"
 
 
 def test_none_from_a_tool_that_allows_it_is_a_result() -> None:

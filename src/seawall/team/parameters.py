@@ -9,7 +9,7 @@ import types
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
@@ -137,7 +137,8 @@ class Parameters:
                 model = create_model(self._tool, __config__=config, **fields)
                 schema = model.model_json_schema()
         except Exception as error:
-            raise Misused(f"tool {self._tool!r}: no schema can be made of its parameters: {error}") from error
+            why = str(error).partition("\n")[0]  # a link to pydantic's pages follows
+            raise Misused(f"tool {self._tool!r}: no schema can be made of its parameters: {why}") from error
         schema.pop("title", None)
         return model, schema
 
@@ -185,17 +186,26 @@ def find_annotated(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _is_context(hint: Any) -> bool:
-    """Returns whether a type is the `ToolContext`, whatever way that is written; also one that may be another, too."""
-    if hint is ToolContext:
+    """Returns whether a type is the `ToolContext`, or may be."""
+    return _may_be(hint, (ToolContext,))
+
+
+def _allows_none(hint: Any) -> bool:
+    return _may_be(hint, (None, type(None), Any, object))
+
+
+def _may_be(hint: Any, wanted: tuple[Any, ...]) -> bool:
+    """Returns whether a type is one of those `wanted`, whatever way that is written; also one that may be another, too."""
+    if any(hint is each for each in wanted):
         return True
     if hasattr(hint, "__metadata__"):  # Annotated
-        return _is_context(get_args(hint)[0])
-    if get_origin(hint) in (Union, types.UnionType):
-        return any(map(_is_context, get_args(hint)))
+        return _may_be(get_args(hint)[0], wanted)
+    if get_origin(hint) in (Union, types.UnionType, Literal):
+        return any(_may_be(each, wanted) for each in get_args(hint))
     if isinstance(hint, TypeVar):
-        return any(map(_is_context, (hint.__bound__, *hint.__constraints__)))
+        return any(_may_be(each, wanted) for each in hint.__constraints__ or (hint.__bound__,))
     named = getattr(hint, "__supertype__", None) or getattr(hint, "__value__", None)  # NewType, type alias
-    return named is not None and _is_context(named)
+    return named is not None and _may_be(named, wanted)
 
 
 def _has_alias(hint: Any) -> bool:
@@ -204,12 +214,6 @@ def _has_alias(hint: Any) -> bool:
         isinstance(each, FieldInfo) and (each.alias or each.validation_alias)
         for each in cast("tuple[Any, ...]", getattr(hint, "__metadata__", ()))
     )
-
-
-def _allows_none(hint: Any) -> bool:
-    if hint is Any or hint is None or hint is type(None):
-        return True
-    return type(None) in getattr(hint, "__args__", ())
 
 
 def explain_validation(error: ValidationError) -> str:
