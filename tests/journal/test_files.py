@@ -40,6 +40,14 @@ async def list_runs(path: Path) -> set[str]:
         return {row.run for row in await journal.runs(limit=1_000)}
 
 
+def checkpoint(path: Path) -> None:
+    """Copies the log to the database and empties it, as a prune does."""
+    other = apsw.Connection(str(path))
+    other.pragma("user_version")  # a connection that has read nothing has no log to copy
+    other.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    other.close()
+
+
 # ---- the files that were opened
 
 
@@ -84,6 +92,10 @@ def close_it_with_another_copy_of_sqlite(path: Path) -> None:
     other.close()
 
 
+def cut_the_log(path: Path) -> None:
+    os.truncate(f"{path}-wal", 0)
+
+
 DAMAGES = [
     (remove_database, "journal.db is gone"),
     (remove_log, "journal.db-wal is gone"),
@@ -92,6 +104,7 @@ DAMAGES = [
     (remove_log_index, "journal.db-shm is gone"),
     (move_the_folder, "is gone"),
     (put_a_link_to_a_copy_in_its_place, "journal.db is another file now"),
+    (cut_the_log, "journal.db-wal was cut: it has 0 bytes of at least "),
 ]
 
 
@@ -112,6 +125,38 @@ def test_nothing_is_acknowledged_once_a_file_is_not_the_one_that_was_opened(
             assert journal.problem is not None and words in journal.problem
             with pytest.raises(JournalFailed, match=words):
                 await whole_run(journal, "r-3")
+
+    asyncio.run(scenario())
+
+
+def test_nothing_is_acknowledged_once_the_database_was_cut(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+
+    async def scenario() -> None:
+        async with opened(lambda: open_at(path)) as journal:
+            for number in range(40):
+                await whole_run(journal, f"r-{number}")
+            checkpoint(path)
+            await whole_run(journal, "r-40")
+            os.truncate(path, 4_096)
+            with pytest.raises(JournalFailed, match=r"journal\.db was cut: it has 4,096 bytes of at least "):
+                await whole_run(journal, "r-41")
+
+    asyncio.run(scenario())
+
+
+def test_a_journal_goes_on_after_another_process_has_made_its_files_shorter(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+
+    async def scenario() -> None:
+        async with opened(lambda: open_at(path)) as journal:
+            for number in range(40):
+                await whole_run(journal, f"r-{number}")
+            before = path.with_name("journal.db-wal").stat().st_size
+            checkpoint(path)
+            assert path.with_name("journal.db-wal").stat().st_size < before
+            await whole_run(journal, "r-40")
+        assert len(await list_runs(path)) == 41
 
     asyncio.run(scenario())
 

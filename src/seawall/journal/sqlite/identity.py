@@ -6,6 +6,9 @@ locks of this process (POSIX locks belong to a process and not to a connection) 
 
 The locks of writers are on the index of the write-ahead log, `-shm`. Two processes with two indexes write over each
 other's commits, so the files are looked at before a commit as well as after it.
+
+A file that was cut where it is (`: > journal.db-wal`) is still the same file. It is shorter than it was, as it is after
+a prune too; it is too short for what SQLite knows to be in it.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import os
 from pathlib import Path
 
 from seawall.core.errors import JournalFailed, Misused
+from seawall.journal.sqlite.database import Database
 
 _LOCKS_ADVICE = (
     "another copy of SQLite in a process that has the journal open (Python's `sqlite3`, for example) does this when it "
@@ -22,6 +26,9 @@ _LOCKS_ADVICE = (
 
 Identity = tuple[int, int]
 """Device and inode."""
+
+_LOG_HEADER_BYTES, _FRAME_HEADER_BYTES = 32, 24
+"""Of a write-ahead log, and of each page in it: sqlite.org/fileformat2.html#walformat."""
 
 
 class OpenFiles:
@@ -41,18 +48,23 @@ class OpenFiles:
         index_path = f"{real}-shm"
         if (index := _identify(index_path)) is not None:
             self._known[index_path] = index
+        self._bytes = {real: 0, self._log: 0}
+        self.is_shorter = False
+        """Whether a file is shorter than it was when it was looked at before."""
 
     def __repr__(self) -> str:
         return f"<OpenFiles {self.real_path}>"
 
     def find_change(self) -> str | None:
         """Returns what has happened to the files; None if they are those that were opened."""
-        for path, known in self._known.items():
-            now = _identify(path)
-            if now == known:
-                continue
-            what = "is gone" if now is None else "is another file now"
-            return f"{path} {what}" + (f": {_LOCKS_ADVICE}" if path == self._log else "")
+        for path, (device, inode) in self._known.items():
+            now = _look_at(path)
+            if now is None or now.st_ino != inode or now.st_dev != device:
+                what = "is gone" if now is None else "is another file now"
+                return f"{path} {what}" + (f": {_LOCKS_ADVICE}" if path == self._log else "")
+            if path in self._bytes:
+                self.is_shorter |= now.st_size < self._bytes[path]
+                self._bytes[path] = now.st_size
         if _identify(self._mark) is None:
             return f"{self._mark} is gone" if self._mark_seen else None
         self._mark_seen = True
@@ -64,13 +76,36 @@ class OpenFiles:
         if change is not None:
             raise JournalFailed(change)
 
+    def check_lengths(self, database: Database) -> None:
+        """Raises `JournalFailed` if a file is too short for what `database`, outside a transaction, knows to be in it."""
+        self.is_shorter = False
+        # Another process may make them shorter between two looks: what was cut is too short at each.
+        cut = self._find_cut(database) and self._find_cut(database)
+        if cut:
+            raise JournalFailed(cut)
 
-def _identify(path: str) -> Identity | None:
+    def _find_cut(self, database: Database) -> str | None:
+        page_bytes, log_pages = database.run_pragma("page_size"), database.count_log_pages()
+        pages = database.run_pragma("page_count")
+        in_log = _LOG_HEADER_BYTES + log_pages * (_FRAME_HEADER_BYTES + page_bytes) if log_pages else 0
+        in_file = (pages - log_pages) * page_bytes  # what is behind its end must be in the log
+        for path, needed in ((self._log, in_log), (self.real_path, in_file)):
+            now = _look_at(path)
+            if now is not None and now.st_size < needed:
+                return f"{path} was cut: it has {now.st_size:,} bytes of at least {needed:,}"
+        return None
+
+
+def _look_at(path: str) -> os.stat_result | None:
     try:
-        found = os.stat(path)  # noqa: PTH116 -- a `Path` takes twice the time, and this is asked with each commit
+        return os.stat(path)  # noqa: PTH116 -- a `Path` takes twice the time, and this is asked with each commit
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+
+
+def _identify(path: str) -> Identity | None:
+    found = _look_at(path)
+    return None if found is None else (found.st_dev, found.st_ino)
 
 
 def refuse_second_name(path: str) -> None:

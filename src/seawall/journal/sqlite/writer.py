@@ -277,6 +277,8 @@ class Writer:
         """Raises `JournalFailed` if the files are not those that were opened."""
         if self._files is not None:
             self._files.check()
+            if self._files.is_shorter:
+                self._files.check_lengths(self._database)
 
     def _commit(self, batch: list[Op]) -> None:
         tx = self._tx
