@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from journal.story import begin, bodies, done, opened, started, step, whole_run
 from seawall.core.canonical import ref_of
 from seawall.core.errors import JournalFailed, Misused, Refused
 from seawall.journal.sqlite import SqliteJournal, SqliteOptions
+from seawall.journal.sqlite.database import Database
+from seawall.journal.sqlite.verify import verify
 from seawall.testing import ManualClock
 
 
@@ -131,6 +135,32 @@ def test_others_write_while_a_journal_is_pruned_and_verified(path: str) -> None:
             assert again.bad is None
             contents = [b"%d" % number for number in range(60)]
             assert await other.bodies("acme", [ref_of(each) for each in contents]) == bodies(*contents)
+
+    asyncio.run(scenario())
+
+
+def test_a_journal_that_is_pruned_all_the_time_is_verified_in_one_snapshot(path: str) -> None:
+    async def scenario() -> None:
+        clock = ManualClock()
+        journal = SqliteJournal.open(path, clock=clock)
+        numbers = itertools.count()
+        told: list[int] = []
+
+        async def read(work: Callable[[Database], bool]) -> bool:
+            await whole_run(journal, f"r-{next(numbers)}", [b"shared"])
+            await clock.advance(1)
+            await journal.prune(before=clock.wall_s())
+            database = Database(path, flags=apsw.SQLITE_OPEN_READONLY, vfs=None)
+            try:
+                database.run("BEGIN")
+                return work(database)
+            finally:
+                database.close()
+
+        async with opened(lambda: journal):
+            found = await verify(read, None, lambda done, _: told.append(done))
+        assert found.bad is None
+        assert found.batches > 0 and told[-1] == found.batches
 
     asyncio.run(scenario())
 

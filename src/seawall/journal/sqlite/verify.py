@@ -2,20 +2,22 @@
 
 The chain and the bodies are read in chunks, each in a short snapshot of its own, so that neither memory nor the
 write-ahead log grows with the journal; SQLite's own check and the sum of all rows need one snapshot each. A prune
-between two chunks removes what was checked already: then the check begins again.
+between two chunks removes what was checked already: then the check begins again, at last in a single snapshot.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import re
+import threading
 from collections.abc import Awaitable, Callable
 
 import apsw
 import msgspec
 
-from seawall.core.errors import Broken, JournalDamaged, JournalFailed
+from seawall.core.errors import JournalDamaged, JournalFailed
 from seawall.core.events import Event, RunEnded, RunStarted, RunTaken, refs_of
 from seawall.journal.protocol import BadBatch, Verification
 from seawall.journal.sqlite.chain import HASH_BYTES, LEAF_PREFIX_BYTES, hash_batch, leaf_of
@@ -32,8 +34,9 @@ RUNS = 500
 """Rows of runs in one chunk."""
 BODY_BYTES = 8 * 1024 * 1024
 """Bytes of bodies in one chunk: about 10 ms."""
-RESTARTS = 3
-"""Times that a check begins again before it gives up. A prune takes far longer than a check, so few can interrupt it."""
+PASSES = 3
+"""Times that a check begins. Each commit of a prune ends one, so the last one reads a single snapshot of the file; while
+that is held, what others write stays in the write-ahead log."""
 FILE = 0
 """The batch that is named for what belongs to no batch, such as a page or an index of the file."""
 
@@ -155,6 +158,13 @@ class VerificationPass:
         self.erased = 0
         self.pruned_events = 0
         self.signed_from: int | None = None
+
+    def list_parts(self) -> tuple[Callable[[Database], bool], ...]:
+        """Returns what is checked, in order."""
+        return (
+            *(self.check_structure, self.check_chain, self.check_runs, self.check_bodies, self.check_rows),
+            *(self.check_found_structure, self.check_outside),
+        )
 
     def close(self) -> None:
         """Deletes what the pass has noted."""
@@ -540,10 +550,12 @@ async def verify(
     signer: Signer | None = None,
 ) -> Verification:
     """Checks the whole file; `read` checks one chunk in a reading thread."""
-    for _ in range(RESTARTS):
+    passes = 0
+    while True:
+        passes += 1
         check = VerificationPass(mark, head, signer)
         try:
-            await _check_parts(check, read, progress)
+            await (_check_parts if passes < PASSES else _check_snapshot)(check, read, progress)
         except _Bad as bad:
             return check.make_result(check.explain(bad.found))
         except (JournalDamaged, JournalFailed) as error:
@@ -554,17 +566,30 @@ async def verify(
         finally:
             check.close()
         return check.make_result(None)
-    raise Broken(f"the journal was pruned {RESTARTS} times while it was checked; check it again")
 
 
 async def _check_parts(
     check: VerificationPass, read: ReadChunk, progress: Callable[[int, int], None] | None
 ) -> None:
-    parts = (
-        *(check.check_structure, check.check_chain, check.check_runs, check.check_bodies, check.check_rows),
-        *(check.check_found_structure, check.check_outside),
-    )
-    for part in parts:
+    for part in check.list_parts():
         while await read(part):
             if progress is not None:
                 progress(check.batches, max(check.batches, check.batches_all))
+
+
+async def _check_snapshot(
+    check: VerificationPass, read: ReadChunk, progress: Callable[[int, int], None] | None
+) -> None:
+    loop, stopped = asyncio.get_running_loop(), threading.Event()
+
+    def check_all(database: Database) -> bool:
+        for part in check.list_parts():
+            while not stopped.is_set() and part(database):
+                if progress is not None:
+                    loop.call_soon_threadsafe(progress, check.batches, max(check.batches, check.batches_all))
+        return False
+
+    try:
+        await read(check_all)
+    finally:
+        stopped.set()
