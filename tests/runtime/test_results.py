@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from seawall import Agent, Guard, Limits, NotDone, Outcome, Seawall, Team, Tool, tool
+from seawall import Agent, Guard, Limits, NotDone, Outcome, Refuse, Seawall, Team, Tool, Waiting, tool
 from seawall.core.events import Judged, StepDone
 from seawall.models.protocol import ModelReply, ModelRequest
 from seawall.run.state import RunState
@@ -312,3 +312,40 @@ def test_an_attempt_speaks_for_itself_and_not_for_the_attempts_before_it(
     rest, outcome = asyncio.run(main())
     assert isinstance(rest, Outcome) is (state != "unknown")
     assert [effect.state for effect in outcome.effects] == ["committed" if state == "unknown" else state]
+
+
+@pytest.mark.parametrize("approve", [True, False], ids=["it happened", "it did not"])
+def test_a_guard_that_refuses_another_attempt_leaves_the_fate_of_the_first_to_a_person(approve: bool) -> None:
+    made: list[str] = []
+
+    class OncePerDay(Guard):
+        name = "once"
+
+        def before(self, step: Step, run: RunState, memory: Any) -> Verdict:
+            return Refuse("no more payments today") if made and step.name == "pay" else ALLOW
+
+    def pay() -> str:
+        """Pay."""
+        made.append("")
+        raise ConnectionError("gone")
+
+    model = ScriptedModel([call("pay"), say("ok")])
+    agent = Agent("clerk", model=model, tools=[Tool(pay, effect=True, idempotent=True, retries=1)])
+
+    async def main() -> Outcome:
+        clock = ManualClock()
+        async with Seawall(clock=clock) as sea:
+            run = await sea.start(Team(agent, guards=[OncePerDay()]), "go")
+            rest = await clock.until(run.rest())
+            assert isinstance(rest, Waiting) and rest.kind == "unknown"
+            assert len(model.requests) == 1  # the agent is told nothing before
+            result = "receipt 7" if approve else None
+            await sea.decide(run.id, rest.step, approve=approve, by="ann", result=result)
+            return await clock.until(run.outcome())
+
+    outcome = asyncio.run(main())
+
+    assert [effect.state for effect in outcome.effects] == ["committed" if approve else "failed"]
+    refused = "The fate of this effect was not known. ann checked: it did not happen."
+    assert sent(model)[-1] == ("receipt 7" if approve else refused)
+    assert len(made) == 1

@@ -51,8 +51,8 @@ class PendingCall(msgspec.Struct, frozen=True, gc=False):
     grant: Grant | None = None
     unknown: int | None = None
     """The effect step whose fate nobody knows."""
-    doubtful: bool = False
-    """An attempt of this effect that is being made again may have happened."""
+    doubtful: int | None = None
+    """The newest attempt of this effect that may have happened."""
     notes: tuple[Ref, ...] = ()
     """What guards advise the agent, beside the answer."""
 
@@ -229,7 +229,7 @@ def apply_call_done(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
         return frame
     call = pending.call.id
     attempted = step.effect and step.perform
-    doubtful = pending.doubtful or (attempted and effect_state(done) == "unknown")
+    doubtful = step.step if attempted and effect_state(done) == "unknown" else pending.doubtful
     if done.status in ("lost", "withdrawn"):
         return replace_call(frame, call, step=None, doubtful=doubtful)
     if done.retry:
@@ -237,8 +237,9 @@ def apply_call_done(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
         return replace_call(
             frame, call, step=None, failures=failures, retry_after_s=after_s, doubtful=doubtful
         )
-    if attempted and effect_state(done) == "unknown":
-        return replace_call(frame, call, step=None, unknown=step.step)
+    # A guard that refuses another attempt says nothing of the one before it: a person does.
+    if doubtful is not None and done.status not in ("ok", "replaced"):
+        return replace_call(frame, call, step=None, unknown=doubtful)
     return _answer_call(frame, pending, step.step, done)
 
 
@@ -264,7 +265,9 @@ def describe_cut(step: StepIntended, frame: Frame | None) -> str:
     pending = None if frame is None or step.call is None else find_call(frame, step.call)
     if pending is None:
         return ""
-    unknown = pending.unknown is not None or pending.doubtful or status_when_cut(step) == "unknown"
+    unknown = (
+        pending.unknown is not None or pending.doubtful is not None or status_when_cut(step) == "unknown"
+    )
     return NOT_KNOWN if unknown else NOT_MADE
 
 

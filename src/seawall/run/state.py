@@ -118,4 +118,4 @@ def may_have_happened(state: RunState, frame: int, call: str | None) -> bool:
     """Returns whether an attempt of an effect that is being made again may have happened."""
     asked = state.frames.get(frame)
     pending = None if asked is None or call is None else find_call(asked, call)
-    return pending is not None and pending.doubtful
+    return pending is not None and pending.doubtful is not None

@@ -159,7 +159,7 @@ def build_transcript(state: RunState, bodies: Bodies, *, answers_only: bool) -> 
         return None
     refs = tuple(frame.messages)
     for pending in frame.turn:
-        text = NOT_KNOWN if pending.unknown is not None or pending.doubtful else NOT_MADE
+        text = NOT_KNOWN if pending.unknown is not None or pending.doubtful is not None else NOT_MADE
         refs += (
             pending.answer or MessageRef("tool", bodies.put(text), 0, pending.call.id, pending.call.name),
         )
