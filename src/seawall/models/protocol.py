@@ -22,6 +22,7 @@ FailureKind = Literal[
     "unreachable",  # connection refused, reset, timed out: may be retried
     "incomplete",  # no finish marker, or an error event inside a 200 stream: may be retried
     "malformed",  # not the protocol: bad JSON, an oversized line: may be retried
+    "context_too_long",  # the conversation does not fit into the model's context: never retried unchanged
     "rejected",  # 4xx: the request is wrong, or the key is; never retried
     "timeout",  # no reply in the time that was given
 ]
@@ -31,7 +32,7 @@ _RETRYABLE: frozenset[FailureKind] = frozenset(
 
 
 _BEFORE_ANY_WORK: frozenset[FailureKind] = frozenset(
-    {"rate_limited", "spend_limit", "overloaded", "unreachable", "rejected"}
+    {"rate_limited", "spend_limit", "overloaded", "unreachable", "context_too_long", "rejected"}
 )
 
 

@@ -33,8 +33,8 @@ def check_usage(usage: object, price: Price | None) -> tuple[Usage, Decimal]:
         raise TypeError(f"the usage of the reply is {_show(usage)}, not a Usage")
     try:
         given: list[object] = [getattr(usage, name) for name in _COUNTS]
-        numbers = [_read_count(each) for each in given]
-        problems = [_find_problem(*each) for each in zip(_COUNTS, given, numbers, strict=True)]
+        numbers = [read_count(each) for each in given]
+        problems = [find_count_problem(*each) for each in zip(_COUNTS, given, numbers, strict=True)]
         problem = str(getattr(usage, "problem", "")) or "; ".join(filter(None, problems))
     except KeyboardInterrupt:
         raise
@@ -72,7 +72,7 @@ def _ask_price(price: Price, usage: Usage) -> tuple[Decimal | None, str]:
     return None, f"its cost is {_show(usd)}, which is not an amount of dollars"
 
 
-def _read_count(value: object) -> int | None:
+def read_count(value: object) -> int | None:
     """Returns a whole number as a plain `int`, whatever a subclass of it says; None for anything else."""
     if isinstance(value, bool):
         return None
@@ -82,7 +82,7 @@ def _read_count(value: object) -> int | None:
         return None
 
 
-def _find_problem(name: str, given: object, count: int | None) -> str:
+def find_count_problem(name: str, given: object, count: int | None) -> str:
     """Returns why a number of tokens can't be true; "" if it can."""
     if count is None:
         return f"{name} is {_show(given)}, which is not a whole number"

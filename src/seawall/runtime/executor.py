@@ -381,7 +381,7 @@ def _read_model_failed(error: ModelFailed, model: Model) -> Result:
         uncharged=not error.charged,
         retryable=bool(error.retryable),
         retry_after_s=read_seconds(error.retry_after_s),
-        endpoint="answered" if error.kind in ("rejected", "spend_limit") else "broken",
+        endpoint="answered" if error.kind in ("rejected", "context_too_long", "spend_limit") else "broken",
     )
 
 

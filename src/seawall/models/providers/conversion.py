@@ -34,11 +34,12 @@ from seawall.models.protocol import (
     Usage,
     User,
 )
+from seawall.models.providers.finish_markers import judge_marker
+from seawall.models.providers.normalizers import Normalizer
 
 _KEPT_MESSAGES = 8192  # converted messages kept for the next request; enough for several long conversations
 KEPT_CHARS = 32 * 1024 * 1024
 """Characters of the messages that are kept: eight full contexts of a million tokens."""
-_FINISHES: dict[str | None, Finish] = {"length": "length", "content_filter": "content_filter"}
 _OUR_SETTINGS = {
     "max_tokens": "ModelRequest.max_output_tokens",
     "temperature": "ModelRequest.temperature",
@@ -138,28 +139,35 @@ def _convert_message(message: Message) -> ModelRequestPart | ModelResponse:
     return ToolReturnPart(message.name, message.content, message.call_id)
 
 
-def read_response(name: str, response: ModelResponse, *, usage_problem: str = "") -> ModelReply:
-    """Returns the complete reply; `usage_problem` is what is wrong with its usage. Raises `ModelFailed("incomplete")` if the provider did not mark its end."""
-    marker = (response.provider_details or {}).get("finish_reason")
-    refused = response.finish_reason == "content_filter"
-    if response.state != "complete" or not (marker or refused) or marker == "FINISH_REASON_UNSPECIFIED":
+def read_response(name: str, response: ModelResponse, wire: Normalizer) -> ModelReply:
+    """Returns the complete reply; `wire` read it as it came. Raises `ModelFailed` for one that is not complete."""
+    marker = wire.finish.marker
+    if marker is None and response.finish_reason == "content_filter":
+        marker = "content_filter"  # Azure refuses the prompt with a status of 400
+    if marker is None:
         raise ModelFailed("incomplete", f"model {name!r} ended its reply without a finish marker")
-    if response.finish_reason == "error":
-        raise ModelFailed("incomplete", f"model {name!r} stopped its reply: {marker}")
+    meaning = judge_marker(marker)
+    if meaning == "unknown":
+        raise ModelFailed(
+            "incomplete", f"model {name!r} did not finish its reply: it stopped with {marker!r}"
+        )
+    if meaning == "context_too_long":
+        text = f"model {name!r} came to the end of its context in the middle of its reply ({marker!r})"
+        raise ModelFailed("context_too_long", text, began=True)
     texts = [part.content for part in response.parts if isinstance(part, TextPart)]
     made = tuple(
         ToolCall(part.tool_call_id, part.tool_name, _read_arguments(part))
         for part in response.parts
         if isinstance(part, ToolCallPart)
     )
-    finish = _FINISHES.get(response.finish_reason, "tool_calls" if made else "stop")
+    finish: Finish = ("tool_calls" if made else "stop") if meaning == "finished" else meaning
     if finish == "length" and made:
         raise ModelFailed(
             "incomplete", f"model {name!r} reached its output limit in the middle of a tool call"
         )
     return ModelReply(
         message=Assistant("".join(texts) if texts else None, made),
-        usage=Usage(response.usage.input_tokens, response.usage.output_tokens, usage_problem),
+        usage=Usage(response.usage.input_tokens, response.usage.output_tokens, wire.usage.problem),
         finish=finish,
     )
 

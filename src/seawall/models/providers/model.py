@@ -17,7 +17,7 @@ from seawall.models.protocol import ModelFailed, ModelReply, ModelRequest, Price
 from seawall.models.providers import failures
 from seawall.models.providers.clients.http import Client, connect, load_builder
 from seawall.models.providers.conversion import Conversion, read_response
-from seawall.models.providers.usage_reports import UsageReports
+from seawall.models.providers.normalizers import find_normalizer
 from seawall.models.providers.watch import Watch, WireLimits, current
 
 _NO_KEY = "none"  # a server of the user's own often needs no key, and the clients require one
@@ -41,6 +41,7 @@ class ProviderModel:
         limits: WireLimits | None = None,
     ) -> None:
         self._full_name = model
+        self._client = client
         self._build, self._model_name = load_builder(client), model.partition(":")[2]
         self._base_url, self._api_key = base_url, api_key
         self._price = price
@@ -83,12 +84,12 @@ class ProviderModel:
     async def respond(self, request: ModelRequest) -> ModelReply:
         """Returns one complete reply. Raises `ModelFailed`."""
         client, arguments = self._find_client(), self._convert(request)
-        watch = self._start_watch(request)
+        watch = self._start_watch(request, streaming=False)
         token = current.set(watch)
         try:
             with watch:
                 response = await client.model.request(*arguments)
-            return read_response(self._full_name, response)
+            return read_response(self._full_name, response, watch.normalizer)
         except Exception as failed:  # noqa: BLE001  # each is classified, or raised unchanged
             raise self._classify(watch, failed) from None
         finally:
@@ -98,7 +99,7 @@ class ProviderModel:
     async def stream(self, request: ModelRequest) -> AsyncGenerator[TextDelta | ModelReply, None]:
         """Yields the reply's text in pieces, then the whole reply. Raises `ModelFailed`, also after some text."""
         client, arguments = self._find_client(), self._convert(request)
-        watch = self._start_watch(request)
+        watch = self._start_watch(request, streaming=True)
         async with AsyncExitStack() as stack:
             stack.callback(watch.close)
             try:
@@ -108,12 +109,10 @@ class ProviderModel:
                         streamed = await stack.enter_async_context(client.model.request_stream(*arguments))
                 finally:
                     current.reset(token)
-                reports = UsageReports(streamed)
                 events = aiter(streamed)
                 while True:
                     with watch:
                         event = await anext(events, None)
-                    reports.check()
                     if event is None:
                         break
                     if isinstance(event, PartStartEvent) and isinstance(event.part, TextPart):
@@ -124,7 +123,7 @@ class ProviderModel:
                         continue
                     if text:
                         yield TextDelta(text)
-                reply = read_response(self._full_name, streamed.get(), usage_problem=reports.problem)
+                reply = read_response(self._full_name, streamed.get(), watch.normalizer)
             except Exception as failed:  # noqa: BLE001  # each is classified, or raised unchanged
                 raise self._classify(watch, failed) from None
             yield reply
@@ -146,8 +145,15 @@ class ProviderModel:
         messages = conversion.convert_messages(request.messages)
         return messages, conversion.convert_settings(request), conversion.convert_tools(request.tools)
 
-    def _start_watch(self, request: ModelRequest) -> Watch:
-        return Watch(self._full_name, self._clock, self._limits, request.timeout_s)
+    def _start_watch(self, request: ModelRequest, *, streaming: bool) -> Watch:
+        return Watch(
+            self._full_name,
+            self._clock,
+            self._limits,
+            request.timeout_s,
+            normalizer=find_normalizer(self._client, frozenset(tool.name for tool in request.tools)),
+            streaming=streaming,
+        )
 
     def _classify(self, watch: Watch, failed: Exception) -> Exception:
         """Returns the `ModelFailed` that an exception means, or the exception itself if it did not come from the wire."""

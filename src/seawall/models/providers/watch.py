@@ -1,17 +1,25 @@
-"""Watches one model call on the wire: its time, its idle time and its size, whatever the client library does."""
+"""Watches one model call on the wire: its time, its idle time and its size, whatever the client library does.
+
+What passes on to the client is the reply in its protocol's form (`normalizers/`).
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self, cast
 
 import httpx2
 
 from seawall.core.clock import Clock, Timer
 from seawall.models.protocol import ModelFailed
+from seawall.models.providers.normalizers import Normalizer
+from seawall.models.providers.normalizers.events import DONE, EventReader, WireEvent, write_event
+from seawall.models.providers.normalizers.protocol import NamedEvent
+from seawall.models.providers.normalizers.values import Unreadable
 
 _KEPT_BYTES = 65_536  # of a body that is not a stream, to read its error from
 _HEAD_BYTES = 64  # of a line, to distinguish a keep-alive from data
@@ -45,9 +53,23 @@ class Watch:
     not count.
     """
 
-    def __init__(self, name: str, clock: Clock, limits: WireLimits, timeout_s: float | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        clock: Clock,
+        limits: WireLimits,
+        timeout_s: float | None,
+        *,
+        normalizer: Normalizer,
+        streaming: bool,
+    ) -> None:
         self.name = name
         self.limits = limits
+        self.normalizer = normalizer
+        self.streaming = streaming
+        """Whether a stream was asked for."""
+        self.path = ""
+        """The path of the request's URL."""
         self.status: int | None = None
         self.headers: dict[str, str] = {}
         self.body = b""
@@ -97,6 +119,7 @@ class Watch:
     def begin_reply(self, response: httpx2.Response) -> None:
         """Records that the reply has begun, and starts the idle timer."""
         self.status = response.status_code
+        self.path = response.request.url.path
         self.headers = {name.lower(): value for name, value in response.headers.items()}
         self.body = b""
         self._progress_s = self._clock.monotonic_s()
@@ -134,31 +157,75 @@ async def watch_response(response: httpx2.Response) -> None:
     encoding = response.headers.get("content-encoding", "identity")
     if encoding != "identity":
         raise watch.break_off(f"compressed its reply ({encoding!r}), which the request forbids")
+    kind = response.headers.get("content-type", "")
+    if kind.startswith("text/html") and response.status_code < 300:
+        raise watch.break_off(f"sent a web page (text/html) from {watch.path!r}: is the base URL right?")
     if isinstance(response.stream, httpx2.AsyncByteStream):
-        is_stream = response.headers.get("content-type", "").startswith("text/event-stream")
-        response.stream = (_EventStream if is_stream else _WholeBody)(response.stream, watch)
+        if response.status_code >= 300:
+            response.stream = _WholeBody(response.stream, watch, normalize=False)
+        elif kind.startswith("text/event-stream") or (
+            watch.streaming and not kind.startswith("application/json")
+        ):
+            response.stream = _EventStream(response.stream, watch)
+        else:
+            response.stream = _WholeBody(response.stream, watch, normalize=True)
+            response.headers["content-type"] = "text/event-stream" if watch.streaming else "application/json"
 
 
 class _WholeBody(httpx2.AsyncByteStream):
-    """A reply that is not streamed, as one body."""
+    """A reply that is not streamed, as one body. Where a stream was asked for, it becomes one."""
 
-    def __init__(self, inner: httpx2.AsyncByteStream, watch: Watch) -> None:
+    def __init__(self, inner: httpx2.AsyncByteStream, watch: Watch, *, normalize: bool) -> None:
         self._inner, self._watch, self._size = inner, watch, 0
+        self._normalize = normalize
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         watch, limit = self._watch, self._watch.limits.reply_bytes
+        parts: list[bytes] = []
         async for chunk in self._inner:
             self._size += len(chunk)
             if self._size > limit:
                 raise watch.break_off(f"sent more than {limit} bytes in one reply")
             if len(watch.body) < _KEPT_BYTES:
                 watch.body += chunk[: _KEPT_BYTES - len(watch.body)]
-            if not chunk.isspace():
-                watch.note_data()
-            yield chunk
+            if chunk.isspace():
+                continue
+            watch.note_data()
+            parts.append(chunk)
+        body = b"".join(parts)
+        yield self._read(body) if self._normalize else body
+
+    def _read(self, body: bytes) -> bytes:
+        """Returns the body in its protocol's form; what is no JSON object as it is."""
+        watch = self._watch
+        try:
+            found = _decode(body)
+            if watch.streaming:
+                given = cast("list[object]", found) if isinstance(found, list) else [found]
+                if not all(isinstance(one, dict) for one in given):
+                    return body
+                split = watch.normalizer.split_whole
+                return b"".join(
+                    write_event(*event) for one in given for event in split(cast("dict[str, Any]", one))
+                )
+            if not isinstance(found, dict):
+                return body
+            made = json.dumps(watch.normalizer.read_whole(cast("dict[str, Any]", found))).encode()
+        except Unreadable as error:
+            raise watch.break_off(str(error)) from None
+        watch.body = made[:_KEPT_BYTES]
+        return made
 
     async def aclose(self) -> None:
         await self._inner.aclose()
+
+
+def _decode(data: bytes) -> object:
+    """Returns the JSON value, also of text with a byte order mark; None for what is no JSON."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None
 
 
 class _EventStream(httpx2.AsyncByteStream):
@@ -168,6 +235,7 @@ class _EventStream(httpx2.AsyncByteStream):
         self._inner, self._watch = inner, watch
         self._size = self._length = 0
         self._head = b""
+        self._events = EventReader(watch.limits.line_bytes)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         watch, limits = self._watch, self._watch.limits
@@ -179,7 +247,26 @@ class _EventStream(httpx2.AsyncByteStream):
                 watch.note_data()
             if self._length > limits.line_bytes:
                 raise watch.break_off(f"sent a line of more than {limits.line_bytes} bytes")
-            yield chunk
+            if made := self._normalize(self._events.feed(chunk)):
+                yield made
+        if made := self._normalize(self._events.finish()) + _write_all(watch.normalizer.finish_stream()):
+            yield made
+
+    def _normalize(self, events: Iterator[WireEvent]) -> bytes:
+        """Returns these events in their protocol's form; what is no JSON object as it is."""
+        try:
+            return b"".join(map(self._read, events))
+        except (Unreadable, ValueError) as error:
+            raise self._watch.break_off(str(error)) from None
+
+    def _read(self, event: WireEvent) -> bytes:
+        normalizer = self._watch.normalizer
+        if event.data.strip() == DONE:
+            return _write_all(normalizer.finish_stream()) + write_event(None, DONE)
+        found = _decode(event.data)
+        if not isinstance(found, dict):
+            return write_event(*event)
+        return _write_all(normalizer.read_event(event.name, cast("dict[str, Any]", found)))
 
     def _has_data(self, chunk: bytes) -> bool:
         """Follows the lines through `chunk`; returns whether any of them is more than a keep-alive."""
@@ -198,3 +285,7 @@ class _EventStream(httpx2.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._inner.aclose()
+
+
+def _write_all(events: list[NamedEvent]) -> bytes:
+    return b"".join(write_event(name, data) for name, data in events)
