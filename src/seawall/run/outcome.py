@@ -30,6 +30,17 @@ class EffectReport(msgspec.Struct, frozen=True):
     state: EffectState
 
 
+class AboveLimit(msgspec.Struct, frozen=True):
+    """What a run spent above one of its limits, and why it could."""
+
+    limit: str
+    """The limit's name, for example `tokens`."""
+    allowed: int | Decimal
+    spent: int | Decimal
+    above: int | Decimal
+    why: str
+
+
 class Waiting(msgspec.Struct, frozen=True):
     """A run that waits for a person. Its clock stands still."""
 
@@ -79,6 +90,9 @@ class Outcome(msgspec.Struct, Generic[Output_co], frozen=True, kw_only=True):
     usage_problems: tuple[str, ...] = ()
     """What is wrong with the usage that models reported, each with its step: a report that can't be true (the call is
     booked at its upper bound), or one above what was reserved (which is booked, and halts the run at its next step)."""
+    above_limits: tuple[AboveLimit, ...] = ()
+    """What was spent above a limit, and why it could be: a server that did not keep to the longest reply that it was
+    given, or a guard `limits` that is off or only observes."""
     usd: Decimal = Decimal(0)
     tokens: int = 0
     model_calls: int = 0
@@ -113,12 +127,39 @@ def build_outcome(state: RunState, answer: str | None, output: Output_co | None 
         paused=state.past_pauses
         + tuple(PastPause(each.what, each.by, each.why, 0.0) for each in state.paused),
         usage_problems=tuple(state.usage_problems),
+        above_limits=list_above_limits(state),
         usd=ledger.usd,
         tokens=ledger.tokens,
         model_calls=ledger.model_calls,
         tool_calls=ledger.tool_calls,
         handoffs=ledger.handoffs,
         active_s=round(state.started.limits.active_s - ended.left_s, 6),
+    )
+
+
+_SPENT = ("tokens", "usd", "model_calls", "tool_calls", "handoffs")
+
+
+def list_above_limits(state: RunState) -> tuple[AboveLimit, ...]:
+    """Returns what a run has spent above its limits, each with the reason why it could."""
+    limits, found = state.started.limits, list[AboveLimit]()
+    for name in _SPENT:
+        allowed, spent = getattr(limits, name), getattr(state.ledger, name)
+        if allowed is not None and spent > allowed:
+            found.append(AboveLimit(name, allowed, spent, spent - allowed, _explain_excess(state)))
+    return tuple(found)
+
+
+def _explain_excess(state: RunState) -> str:
+    mode = state.modes.get("limits", "enforce")
+    if mode != "enforce":
+        return "the guard 'limits' is off" if mode == "off" else f"the guard 'limits' is in mode {mode!r}"
+    overrun = state.overrun
+    if overrun is None:
+        return "a call was counted above what was reserved for it"
+    return (
+        f"step {overrun.step}, model {overrun.model!r}: {overrun.problem}; its server did not keep to the longest "
+        "reply that it was given (max_output_tokens), or counts tokens in another way"
     )
 
 

@@ -374,9 +374,10 @@ def _make_model_failure(error: BaseException, model: Model) -> Result:
 def _read_model_failed(error: ModelFailed, model: Model) -> Result:
     if type(error.kind) is not str:
         raise TypeError(f"kind is {error.kind!r}")
+    text, named = read_error_text(error), f"model {model.name!r}"
     return Result(
         status="error",
-        output=f"Error: model {model.name!r}: {read_error_text(error)}",
+        output=f"Error: {text}" if named in text else f"Error: {named}: {text}",
         error=error.kind,
         uncharged=not error.charged,
         retryable=bool(error.retryable),

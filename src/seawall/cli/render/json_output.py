@@ -14,7 +14,7 @@ from seawall.history.why import Explanation
 from seawall.journal.protocol import Command, RunRow, Setting
 from seawall.run.fold import fold
 from seawall.run.ledger import describe_usage_problem
-from seawall.run.outcome import Outcome, Waiting
+from seawall.run.outcome import Outcome, Waiting, list_above_limits
 
 if TYPE_CHECKING:
     from seawall.cli.render.runs_table import RunEntry
@@ -105,6 +105,7 @@ def build_run_document(
         "model_calls": ledger.model_calls,
         "tool_calls": ledger.tool_calls,
         "usage_problems": tuple(state.usage_problems),
+        "above_limits": list_above_limits(state),
         "handoffs": ledger.handoffs,
         "left_s": state.left_s,
         "effects": [

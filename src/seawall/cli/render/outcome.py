@@ -99,6 +99,8 @@ def _draw_summary(outcome: Outcome) -> Text:
         line.append(f" · usage: {problem}", style="yellow")
     if (more := len(outcome.usage_problems) - MAX_USAGE_PROBLEMS) > 0:
         line.append(f" · {format_number(more, 'further problem')} of usage", style="yellow")
+    for each in outcome.above_limits:
+        line.append(f" · above its limit: {wording.format_above_limit(each)}", style="red")
     for effect in outcome.effects:
         if effect.state != "committed":
             line.append(f" · effect {effect.tool} is {effect.state}", style="red")

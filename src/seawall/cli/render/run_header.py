@@ -15,7 +15,7 @@ from seawall.core.events import Event, RunEnded
 from seawall.history.record import RunRecord
 from seawall.journal.protocol import Command, RunRow
 from seawall.run.fold import fold
-from seawall.run.outcome import Waiting, list_waits
+from seawall.run.outcome import Waiting, list_above_limits, list_waits
 from seawall.run.state import RunState
 
 _MAX_LINES = {"request": 3, "answer": 6, "error": 4}
@@ -131,6 +131,8 @@ def _list_other_fields(record: RunRecord, state: RunState) -> Iterator[Field]:
     effects = [f"step {each.step} {each.tool} {each.state}" for each in state.effect_states()]
     if effects:
         yield "effects", "; ".join(effects), ""
+    for each in list_above_limits(state):
+        yield "above", wording.format_above_limit(each), "red"
     not_enforced = [f"{name} {mode}" for name, mode in state.modes.items() if mode != "enforce"]
     if not_enforced:
         yield "guards", f"{', '.join(not_enforced)}; the others enforce", "yellow"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any, cast
 
 import msgspec
@@ -20,7 +21,7 @@ from seawall.core.events import CommandTaken, Judged, Planned, StepDone, StepInt
 from seawall.history.record import StepRecord
 from seawall.journal.protocol import Command, RunRow
 from seawall.run.ledger import Ledger
-from seawall.run.outcome import Outcome, Waiting
+from seawall.run.outcome import AboveLimit, Outcome, Waiting
 
 MARKS: dict[StepStatus, tuple[str, str]] = {
     "ok": ("✓", "green"),
@@ -97,6 +98,15 @@ def format_usage(usage: Ledger | Outcome, time: str) -> str:
     if usage.usd:
         parts.append(format_usd(usage.usd))
     return ", ".join([*parts, time])
+
+
+def format_above_limit(above: AboveLimit) -> str:
+    """Returns what was spent above a limit, and why it could be."""
+    spent, allowed = (
+        format_usd(Decimal(each)) if above.limit == "usd" else f"{each:,}"
+        for each in (above.spent, above.allowed)
+    )
+    return f"{above.limit} {spent} of {allowed}: {above.why}"
 
 
 # ---- steps

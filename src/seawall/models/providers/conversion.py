@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, cast
 
 from pydantic_ai.messages import (
     ModelMessage,
@@ -40,6 +40,9 @@ from seawall.models.providers.normalizers import Normalizer
 _KEPT_MESSAGES = 8192  # converted messages kept for the next request; enough for several long conversations
 KEPT_CHARS = 32 * 1024 * 1024
 """Characters of the messages that are kept: eight full contexts of a million tokens."""
+MaxTokensField = Literal["max_completion_tokens", "max_tokens", "both"]
+"""Under which name a server of chat completions is given the longest reply."""
+_CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 _OUR_SETTINGS = {
     "max_tokens": "ModelRequest.max_output_tokens",
     "temperature": "ModelRequest.temperature",
@@ -60,7 +63,8 @@ class ExactCall(ToolCallPart):
 class Conversion:
     """Converts requests. It converts each message object once."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_tokens_field: MaxTokensField | None = None) -> None:
+        self._max_tokens_field = max_tokens_field
         self._parts: dict[int, tuple[Message, ModelRequestPart | ModelResponse]] = {}
         self._chars = 0
         self._tools: tuple[tuple[ToolSpec, ...], list[ToolDefinition]] = ((), [])
@@ -114,10 +118,25 @@ class Conversion:
         for name, place in _OUR_SETTINGS.items():
             if name in made:
                 raise Misused(f"settings[{name!r}] = {made[name]!r} is not used: see {place}")
-        made["max_tokens"] = request.max_output_tokens
+        self._set_cap(made, request.max_output_tokens)
         if request.temperature is not None:
             made["temperature"] = request.temperature
         return ModelSettings(**made)  # names that it does not declare are passed on to the provider
+
+    def _set_cap(self, made: dict[str, Any], tokens: int) -> None:
+        """Sets the longest reply under the names that the server takes."""
+        extra: object = made.get("extra_body")
+        given = cast("dict[str, Any]", extra) if isinstance(extra, dict) else {}
+        for name in _CAPS:
+            if name in given:
+                raise Misused(
+                    f"settings['extra_body'][{name!r}] = {given[name]!r} is not used: see"
+                    " ModelRequest.max_output_tokens, and resolve(…, max_tokens_field=…) for the name that is sent"
+                )
+        if self._max_tokens_field in (None, "max_completion_tokens", "both"):
+            made["max_tokens"] = tokens
+        if self._max_tokens_field in ("max_tokens", "both"):
+            made["extra_body"] = {**given, "max_tokens": tokens}
 
 
 def _count_chars(message: Message) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, cast
 
@@ -19,7 +19,26 @@ _MONEY_CODES = frozenset(
 _MONEY_WORDS = re.compile(
     r"billing|credit balance|out of credits|insufficient (?:quota|funds|credits?)|spend", re.IGNORECASE
 )
+_TOO_LONG_CODES = frozenset(
+    {
+        "context_length_exceeded",
+        "context_window_exceeded",
+        "exceed_context_size_error",
+        "model_context_window_exceeded",
+    }
+)
+_TOO_LONG_WORDS = re.compile(
+    r"context[ _-]?(?:length|window|size|limit)|maximum (?:context|prompt|input) length|max(?:imum)? model len"
+    r"|(?:prompt|input|request|conversation|messages?) (?:is|are) too (?:long|large)"
+    r"|(?:prompt|input|messages?).{0,60}(?:exceeds?|longer than|greater than).{0,60}(?:tokens?|context|length)"
+    r"|(?:input )?token count.{0,60}exceeds?|exceeded model token limit|too many (?:input |prompt )?tokens"
+    r"|reduce the length of the (?:messages|prompt|input)|inputs?`? tokens \+ `?max_new_tokens|range of input length",
+    re.IGNORECASE | re.DOTALL,
+)
+"""What providers write if a conversation does not fit into a model's context; most have no code for it."""
+_ABOUT_ACCESS = frozenset({401, 403, 404})
 _RETRYABLE_4XX = frozenset({408, 425})  # the server stopped waiting; the request itself is correct
+_WRONG_PATH = frozenset({404, 405, 410})  # the path is shown: the base URL may be wrong
 _KINDS_BY_NAME: tuple[tuple[re.Pattern[str], FailureKind], ...] = (
     (re.compile(r"insufficient_quota|billing", re.IGNORECASE), "spend_limit"),
     (re.compile(r"rate_?limit|resource_exhausted|too_many_requests", re.IGNORECASE), "rate_limited"),
@@ -29,6 +48,15 @@ _KINDS_BY_NAME: tuple[tuple[re.Pattern[str], FailureKind], ...] = (
     ),
     (re.compile(r"invalid|authentication|permission|not_found|too_large", re.IGNORECASE), "rejected"),
 )
+
+
+Advice = Callable[[int, str], str]
+"""Returns what to do about an error's status and message; "" for nothing."""
+
+
+def _advise_nothing(status: int, text: str) -> str:
+    del status, text
+    return ""
 
 
 def hide(text: str, secrets: tuple[str, ...]) -> str:
@@ -100,8 +128,10 @@ def classify_status(
     *,
     wall_s: float,
     secrets: tuple[str, ...],
+    path: str = "",
+    advice: Advice = _advise_nothing,
 ) -> ModelFailed:
-    """Returns the failure that an error status means."""
+    """Returns the failure that an error status means. `advice` returns what to do about a message, for the end of it."""
     found = read_error(body) or {}
     wait_s = read_retry_after_s(headers, wall_s)
     if wait_s is None:
@@ -114,11 +144,21 @@ def classify_status(
         kind, wait_s = "spend_limit", None
     elif status == 429:
         kind = "rate_limited"
+    elif status not in _ABOUT_ACCESS and _is_about_length(found, text):
+        kind = "context_too_long"
     elif status >= 500 or status in _RETRYABLE_4XX:
         kind = "overloaded"
     else:
         kind = "rejected"
-    return ModelFailed(kind, _describe(name, f"answered {status}", text, secrets), retry_after_s=wait_s)
+    where = f" for {path!r}" if status in _WRONG_PATH and path else ""
+    what = _describe(name, f"answered {status}{where}", text, secrets) + advice(status, text)
+    return ModelFailed(kind, what, retry_after_s=wait_s)
+
+
+def _is_about_length(found: Mapping[str, Any], text: str) -> bool:
+    """Returns whether an error says that the conversation does not fit into the model's context."""
+    codes = {str(found.get("code")), str(found.get("type"))}
+    return bool(codes & _TOO_LONG_CODES) or _TOO_LONG_WORDS.search(text) is not None
 
 
 def _is_about_money(found: Mapping[str, Any], text: str, *, waits: bool) -> bool:
@@ -138,7 +178,9 @@ def classify_body(name: str, found: Mapping[str, Any], *, secrets: tuple[str, ..
         code = int(code)
     text = str(found.get("message") or "no message")
     kind: FailureKind = "incomplete"
-    if isinstance(code, int) and code >= 400:
+    if _is_about_length(found, text) and code != 429:
+        kind = "context_too_long"
+    elif isinstance(code, int) and code >= 400:
         inner = msgspec.json.encode(
             {"error": {key: str(value) for key, value in found.items() if key != "details"}}
         )

@@ -22,6 +22,7 @@ MARKERS: dict[MarkerMeaning, tuple[str, ...]] = {
     ),
     "length": (
         "length", "max_output_tokens", "max_tokens",  # OpenAI; Anthropic, Gemini, Cohere
+        "incomplete",  # OpenAI's responses, where no reason is given
         "model_length",  # Mistral
         "max_completion_tokens", "max_new_tokens", "max_length",  # gateways
     ),
@@ -37,7 +38,7 @@ MARKERS: dict[MarkerMeaning, tuple[str, ...]] = {
         "context_length_exceeded", "context_window_exceeded", "context_limit", "error_limit",  # gateways; Cohere
     ),
 }  # fmt: skip
-"""Markers by what they mean. Among those that mean nothing good: `error`, `abort`, `cancelled`, `failed`, `incomplete`,
+"""Markers by what they mean. Among those that mean nothing good: `error`, `abort`, `cancelled`, `failed`,
 `in_progress`, `network_error`, `insufficient_system_resource`, `pause_turn`, `OTHER`, `LANGUAGE`,
 `MALFORMED_FUNCTION_CALL`, `UNEXPECTED_TOOL_CALL`."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from typing import Any, Self
@@ -16,10 +17,16 @@ from seawall.core.errors import Misused
 from seawall.models.protocol import ModelFailed, ModelReply, ModelRequest, Price, TextDelta
 from seawall.models.providers import failures
 from seawall.models.providers.clients.http import Client, connect, load_builder
-from seawall.models.providers.conversion import Conversion, read_response
+from seawall.models.providers.conversion import Conversion, MaxTokensField, read_response
 from seawall.models.providers.normalizers import find_normalizer
 from seawall.models.providers.watch import Watch, WireLimits, current
 
+_REFUSED_NAME = re.compile(
+    r"max_(?:completion_)?tokens.*(?:extra|forbid|not (?:supported|permitted|allowed)|un(?:supported|known|recognized|expected)"
+    r"|same time|additional)|(?:extra|forbid|not (?:supported|permitted|allowed)"
+    r"|un(?:supported|known|recognized|expected)|additional).*max_(?:completion_)?tokens",
+    re.IGNORECASE | re.DOTALL,
+)
 _NO_KEY = "none"  # a server of the user's own often needs no key, and the clients require one
 
 
@@ -39,6 +46,7 @@ class ProviderModel:
         price: Price | None = None,
         clock: Clock | None = None,
         limits: WireLimits | None = None,
+        max_tokens_field: MaxTokensField | None = None,
     ) -> None:
         self._full_name = model
         self._client = client
@@ -47,7 +55,8 @@ class ProviderModel:
         self._price = price
         self._clock: Clock = clock or SystemClock()
         self._limits = limits or WireLimits()
-        self._conversion = Conversion()
+        self._max_tokens_field: MaxTokensField | None = max_tokens_field
+        self._conversion = Conversion(max_tokens_field)
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, Client] = WeakKeyDictionary()
 
     @property
@@ -128,6 +137,16 @@ class ProviderModel:
                 raise self._classify(watch, failed) from None
             yield reply
 
+    def _advise(self, status: int, text: str) -> str:
+        """Returns what to do about a server that refuses the name of the longest reply."""
+        if status not in (400, 422) or self._max_tokens_field is None or not _REFUSED_NAME.search(text):
+            return ""
+        sent = self._max_tokens_field.replace("both", "max_completion_tokens and max_tokens")
+        return (
+            f". Sent was {sent}; resolve({self._full_name!r}, …, max_tokens_field=…) says which this server takes:"
+            " 'max_completion_tokens', 'max_tokens' or 'both'"
+        )
+
     def _find_client(self) -> Client:
         """Returns the client of the running event loop, made on the first call."""
         loop = asyncio.get_running_loop()
@@ -165,7 +184,14 @@ class ProviderModel:
         if watch.status is not None and watch.status >= 300:
             wall_s = self._clock.wall_s()
             return failures.classify_status(
-                name, watch.status, watch.headers, watch.body, wall_s=wall_s, secrets=secrets
+                name,
+                watch.status,
+                watch.headers,
+                watch.body,
+                wall_s=wall_s,
+                secrets=secrets,
+                path=watch.path,
+                advice=self._advise,
             )
         if watch.body and (found := failures.read_error(watch.body)) is not None:
             return failures.classify_body(name, found, secrets=secrets)

@@ -11,12 +11,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from seawall.core.clock import Clock
 from seawall.core.errors import Misused
 from seawall.models.protocol import Price
 
 if TYPE_CHECKING:
+    from seawall.models.providers.conversion import MaxTokensField
     from seawall.models.providers.model import ProviderModel
     from seawall.models.providers.watch import WireLimits
 
@@ -53,6 +55,14 @@ PROVIDERS = {
 protocol."""
 
 
+_MAX_TOKENS_FIELDS: tuple[MaxTokensField, ...] = ("max_completion_tokens", "max_tokens", "both")
+_FIELDS_BY_DOMAIN: dict[str, MaxTokensField] = {
+    "openai.com": "max_completion_tokens",  # refuses both at once
+    "azure.com": "max_completion_tokens",
+    "mistral.ai": "max_tokens",  # refuses fields that it does not know
+}
+
+
 def resolve(
     model: str,
     *,
@@ -61,13 +71,19 @@ def resolve(
     price: Price | None = None,
     clock: Clock | None = None,
     limits: WireLimits | None = None,
+    max_tokens_field: MaxTokensField | None = None,
 ) -> ProviderModel:
     """Returns the model of the name `provider:name`.
 
     `base_url` is the address of a compatible server (`resolve("openai:qwen3", base_url="http://127.0.0.1:8080/v1")`).
     Without it the provider's environment variable counts, and without that the provider's own address. `api_key` is
-    read from the environment too; it may be missing if there is a base URL. Raises `Misused` for an unknown provider,
-    a missing key, or a missing extra.
+    read from the environment too; it may be missing if there is a base URL.
+
+    `max_tokens_field` is for chat completions: under which name a server is given the longest reply,
+    `max_completion_tokens`, `max_tokens` or `both`. OpenAI takes the first, Mistral the second. Other servers get both
+    unless it is given, because many know only one of them and ignore the other.
+
+    Raises `Misused` for an unknown provider, a missing key, or a missing extra.
     """
     provider, separator, name = model.partition(":")
     known = PROVIDERS.get(provider)
@@ -78,6 +94,7 @@ def resolve(
     key = api_key or next((os.environ[one] for one in known.keys if os.environ.get(one)), None)
     if key is None and base_url is None:
         raise Misused(f"{model!r} needs a key: set {' or '.join(known.keys)}, or pass api_key")
+    field = _choose_max_tokens_field(model, provider, base_url, max_tokens_field)
     try:
         from seawall.models.providers.model import ProviderModel  # noqa: PLC0415  # an extra, and a second to import
 
@@ -89,12 +106,33 @@ def resolve(
             price=price,
             clock=clock,
             limits=limits,
+            max_tokens_field=field,
         )
     except ImportError as missing:
         raise Misused(
             f"{model!r} needs the extra {known.extra!r} (module {missing.name!r} is not installed):"
             f" pip install 'seawall[{known.extra}]'"
         ) from missing
+
+
+def _choose_max_tokens_field(
+    model: str, provider: str, base_url: str | None, given: MaxTokensField | None
+) -> MaxTokensField | None:
+    """Returns the name for the longest reply; None for the protocols that have one name only."""
+    if given is not None and given not in _MAX_TOKENS_FIELDS:
+        names = ", ".join(map(repr, _MAX_TOKENS_FIELDS))
+        raise Misused(f"max_tokens_field is {given!r}; it must be one of {names}")
+    if provider != "openai":
+        if given is not None:
+            raise Misused(f"max_tokens_field = {given!r} is for openai:NAME only, not for {model!r}")
+        return None
+    host = f".{urlsplit(base_url or '').hostname or ''}"
+    known = (field for domain, field in _FIELDS_BY_DOMAIN.items() if host.endswith(f".{domain}"))
+    if given is None:
+        given = next(known, None)
+    if given is None:
+        given = "both" if base_url else "max_completion_tokens"
+    return given
 
 
 def find_base_url(model: str) -> str | None:

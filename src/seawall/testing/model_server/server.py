@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 import socket
 import struct
 from collections import deque
@@ -15,6 +16,8 @@ import msgspec
 
 from seawall.core.clock import Clock, SystemClock
 from seawall.core.errors import Misused
+from seawall.models.protocol import Assistant, ModelReply
+from seawall.models.scripted import Reply
 from seawall.testing import wire
 from seawall.testing.faults import Answer, ErrorStatus, make_raw
 from seawall.testing.wire import ChatRequest, Raw
@@ -26,6 +29,10 @@ except ImportError as missing:  # pragma: no cover  # an extra
 
 Handler = Callable[[ChatRequest], Answer | Awaitable[Answer]]
 
+_CHAT = "/v1/chat/completions"
+_SERVED = re.compile(
+    r"/v1/(?:chat/completions|responses|messages)|/v1(?:beta|alpha)?/models/[^/]+:(?:generate|streamGenerate)Content"
+)
 _READ_BYTES = 65_536
 _KEPT_LINES = 1000  # lines of the log: about 100 kB
 _STOPPED_AFTER_S = 5.0  # real seconds in which cancelled connections have to close
@@ -45,6 +52,10 @@ class LoggedRequest(msgspec.Struct, frozen=True):
 
 class ModelServer:
     """Answers each request with what `handler` returns for it: text, calls, a `Fault`, or `Raw` bytes.
+
+    It serves `POST /v1/chat/completions`, and for `Raw` answers and faults also the paths of the other protocols that
+    Seawall speaks: `/v1/responses`, `/v1/messages` and `/v1beta/models/…:generateContent`. Every other path gets a
+    404, as from a real server, and does not reach the handler.
 
     `handler` is a function of the request, sync or async, or a list of answers in the order of arrival; after the
     end of the list each request gets a 503. The server binds to loopback only. Bounds: `max_connections` open
@@ -163,10 +174,14 @@ class ModelServer:
             with suppress(ConnectionError, asyncio.CancelledError):
                 await writer.wait_closed()
 
-    async def answer(self, path: str, headers: dict[str, str], body: bytes) -> Raw:
+    async def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Raw:
         """Returns the answer to one request, after counting and keeping the request."""
         self.request_count += 1
         number = self.request_count
+        plain = path.partition("?")[0]
+        if method != "POST" or not _SERVED.fullmatch(plain):
+            self._log.append(LoggedRequest(number, path, "", False, 0, 404))
+            return wire.answer_error(404, f"no such path: {method} {plain}", code="not_found")
         try:
             decoded: Any = msgspec.json.decode(body) if body else {}
         except msgspec.DecodeError as error:
@@ -180,6 +195,11 @@ class ModelServer:
             given = self._handler(request)
             if isinstance(given, Awaitable):
                 given = await given
+            if isinstance(given, (str, Reply, Assistant, ModelReply)) and plain != _CHAT:
+                text = (
+                    f"no such path: {plain}; text and calls are served at {_CHAT} only, and Raw answers here"
+                )
+                given = ErrorStatus(404, text, "invalid_request_error", "not_found")
             made = make_raw(request, given)
         except Exception as error:  # noqa: BLE001  # a handler's mistake must reach the test that made it
             made = wire.answer_error(
@@ -243,15 +263,16 @@ class _Connection:
         self._timed_out = True
         self._writer.transport.abort()
 
-    async def _read(self) -> tuple[str, dict[str, str], bytes] | Raw | None:
+    async def _read(self) -> tuple[str, str, dict[str, str], bytes] | Raw | None:
         """Returns the next request, or an answer if it is too large, or None if the client has finished."""
         http, parts, size = self._http, list[bytes](), 0
-        path, headers = "", dict[str, str]()
+        method, path, headers = "", "", dict[str, str]()
         while True:
             event = http.next_event()
             if event is h11.NEED_DATA:
                 http.receive_data(await self._reader.read(_READ_BYTES))
             elif isinstance(event, h11.Request):
+                method = event.method.decode("ascii", "replace")
                 path = event.target.decode("ascii", "replace")
                 headers = {name.decode(): value.decode("latin-1") for name, value in event.headers}
             elif isinstance(event, h11.Data):
@@ -260,7 +281,7 @@ class _Connection:
                     return wire.answer_error(413, f"the body is larger than {self._max_body_bytes} bytes")
                 parts.append(bytes(event.data))
             elif isinstance(event, h11.EndOfMessage):
-                return path, headers, b"".join(parts)
+                return method, path, headers, b"".join(parts)
             else:
                 return None
 

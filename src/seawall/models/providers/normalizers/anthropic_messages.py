@@ -78,8 +78,9 @@ class AnthropicNormalizer:
                 message = as_dict(data.get("message"))
                 self.usage.add(message.get("usage"))
                 self.finish.add(message.get("stop_reason"))
-                made = {**self._write_message(message), "content": [], "stop_reason": None}
-                return [_name({"type": kind, "message": {**made, "usage": _NO_USAGE}})]
+                begun: dict[str, Any] = {"content": [], "stop_reason": None, "usage": _NO_USAGE}
+                made = {**self._write_message(message), **begun}
+                return [_name({"type": kind, "message": made})]
             case "content_block_start":
                 return self._begin_block(data)
             case "content_block_delta":

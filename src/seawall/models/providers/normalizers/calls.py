@@ -65,7 +65,7 @@ class Calls:
             piece = _read_piece(as_dict(one))
             if piece is None:
                 continue
-            if whole or (piece.index is None and place and piece.name):
+            if whole or (piece.place is None and place and piece.name):
                 self._begin(piece)  # listed beside another one, so it is no piece of that
             else:
                 self._add_piece(piece)
@@ -101,13 +101,14 @@ class Calls:
 
     def _find(self, piece: _Piece) -> _Call | None:
         """Returns the call that a piece may belong to."""
-        if piece.index is not None and (piece.index in self._by_index or piece.ident or piece.name):
-            return self._by_index.get(piece.index)
-        return self._calls[-1] if self._calls else None
+        if piece.place is not None and (piece.place in self._by_index or piece.name):
+            return self._by_index.get(piece.place)
+        same = (call for call in reversed(self._calls) if piece.ident and call.ident == piece.ident)
+        return next(same, self._calls[-1] if self._calls else None)
 
     def _begins_another(self, call: _Call, piece: _Piece) -> bool:
         if piece.ident and call.ident and piece.ident != call.ident:
-            return True
+            return bool(piece.name) or call.is_complete  # some servers make a new id for each piece
         if piece.name in self._tools and call.name in self._tools and piece.name != call.name:
             return True
         starts = piece.arguments.lstrip().startswith("{")
@@ -120,8 +121,8 @@ class Calls:
         pieces = [piece.arguments] if piece.arguments else []
         call = _Call(piece.ident, name, pieces, piece.more)
         self._calls.append(call)
-        if piece.index is not None:
-            self._by_index[piece.index] = call
+        if piece.place is not None:
+            self._by_index[piece.place] = call
 
     def _join_name(self, name: str, piece: str) -> str:
         """Returns a name with a further piece of it. A server that repeats the name with each piece adds nothing."""
@@ -135,7 +136,7 @@ class Calls:
 class _Piece(NamedTuple):
     """A call, or a piece of one, as it arrived."""
 
-    index: int | None
+    place: int | None
     ident: str | None
     name: str
     arguments: str

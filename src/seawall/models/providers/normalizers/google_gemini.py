@@ -72,7 +72,7 @@ class GeminiNormalizer:
         if as_text(as_dict(body.get("promptFeedback")).get("blockReason")):
             self.finish.add("prohibited_content")  # of the request; there is no candidate
         listed = [as_dict(one) for one in as_list(body.get("candidates"))]
-        candidate = next((one for one in listed if not as_index(one.get("index"))), {})
+        candidate = next((one for one in listed if not as_index(one.get("index"))), as_dict(None))
         self.finish.add(candidate.get("finishReason"))
         content = as_dict(candidate.get("content"))
         top = {name: text for name in ("modelVersion", "responseId") if (text := as_text(body.get(name)))}

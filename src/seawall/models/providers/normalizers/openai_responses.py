@@ -215,7 +215,8 @@ class ResponsesNormalizer:
         call = self._find_call(data, item)
         if call is None or (not done and call.get("begun")):
             last = self._calls[-1] if self._calls else None
-            call = last if done and last is not None and not last.get("done") else {"arguments": ""}
+            continues = done and last is not None and not last.get("done")
+            call = last if continues and last is not None else dict[str, Any](arguments="")
             if call is not last:
                 self._calls.append(call)
         arguments = write_arguments(item.get("arguments")) or call["arguments"]
