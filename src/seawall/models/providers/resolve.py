@@ -127,12 +127,12 @@ def _choose_max_tokens_field(
             raise Misused(f"max_tokens_field = {given!r} is for openai:NAME only, not for {model!r}")
         return None
     host = f".{urlsplit(base_url or '').hostname or ''}"
-    known = (field for domain, field in _FIELDS_BY_DOMAIN.items() if host.endswith(f".{domain}"))
-    if given is None:
-        given = next(known, None)
-    if given is None:
-        given = "both" if base_url else "max_completion_tokens"
-    return given
+    if given is not None:
+        return given
+    for domain, field in _FIELDS_BY_DOMAIN.items():
+        if host.endswith(f".{domain}"):
+            return field
+    return "both" if base_url else "max_completion_tokens"
 
 
 def find_base_url(model: str) -> str | None:

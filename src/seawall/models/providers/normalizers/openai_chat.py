@@ -7,6 +7,7 @@ from typing import Any
 from seawall.models.providers.normalizers.calls import Calls
 from seawall.models.providers.normalizers.counts import UsageReports
 from seawall.models.providers.normalizers.protocol import FinishSoFar, NamedEvent, is_error
+from seawall.models.providers.normalizers.thoughts import TagSplitter, close_thoughts
 from seawall.models.providers.normalizers.values import (
     as_dict,
     as_index,
@@ -36,6 +37,7 @@ class ChatNormalizer:
             ("prompt_tokens",), ("completion_tokens",), total="total_tokens", aliases=_ALIASES
         )
         self._calls = Calls(tools)
+        self._tags = TagSplitter()
         self._choice: int | None = None
         self._top: dict[str, Any] = {}
         self._begun = False
@@ -48,10 +50,11 @@ class ChatNormalizer:
         choice = self._read_top(body)
         if is_error(body) or choice is None:
             return body
-        if (failed := choice.get("error")) and not self.finish.marker:
+        if failed := choice.get("error"):
             return {"error": failed}
         message = self._read_message(choice.get("message") or choice.get("delta"), whole=True)
-        message.setdefault("content", None)
+        if text := message.setdefault("content", None):
+            message["content"] = close_thoughts(text)
         message["role"] = "assistant"
         if len(self._calls):
             message["tool_calls"] = self._calls.write()
@@ -70,7 +73,8 @@ class ChatNormalizer:
             return []
         if failed := choice.get("error"):
             return [(name, {"error": failed})]
-        return [self._write(self._read_message(choice.get("delta") or choice.get("message"), whole=False))]
+        given = choice.get("delta") or choice.get("message")
+        return self._write_pieces(self._read_message(given, whole=False))
 
     def split_whole(self, body: dict[str, Any]) -> list[NamedEvent]:
         """Returns the completion as a stream of two chunks."""
@@ -81,7 +85,7 @@ class ChatNormalizer:
         if choice is None:
             return []
         message = self._read_message(choice.get("message") or choice.get("delta"), whole=True)
-        return [self._write(message), *self.finish_stream()]
+        return [*self._write_pieces(message), *self.finish_stream()]
 
     def finish_stream(self) -> list[NamedEvent]:
         """Returns a last chunk with all calls, the finish marker and the usage."""
@@ -89,7 +93,14 @@ class ChatNormalizer:
             return []
         self._begun = False
         delta = {"tool_calls": self._calls.write()} if len(self._calls) else dict[str, Any]()
-        return [self._write(delta, self.finish.marker, self.usage.merged)]
+        held = [self._write({"content": piece}) for piece in self._tags.finish()]
+        return [*held, self._write(delta, self.finish.marker, self.usage.merged)]
+
+    def _write_pieces(self, delta: dict[str, Any]) -> list[NamedEvent]:
+        """Returns a delta as chunks, each with one piece of its text."""
+        pieces = self._tags.feed(delta.pop("content", ""))
+        first = [self._write(delta)] if delta or not pieces else []
+        return [*first, *(self._write({"content": piece}) for piece in pieces)]
 
     def _write(
         self, delta: dict[str, Any], finish: str | None = None, usage: dict[str, Any] | None = None

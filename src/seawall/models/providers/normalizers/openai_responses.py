@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from seawall.models.providers.finish_markers import judge_marker
 from seawall.models.providers.normalizers.counts import UsageReports
 from seawall.models.providers.normalizers.protocol import FinishSoFar, NamedEvent, is_error
 from seawall.models.providers.normalizers.values import (
@@ -159,7 +160,7 @@ class ResponsesNormalizer:
             made.append(self._make("response.output_item.added", output_index=place, item=begun))
             made.append(self._make("response.output_item.done", output_index=place, item=item))
         self._end(response, kind.removeprefix("response."))
-        if kind != "response.completed":
+        if kind != "response.completed" and judge_marker(self.finish.marker or "") == "finished":
             self.finish.add(kind.removeprefix("response."))
         return [*made, self._make("response.completed", response=self._write_response([]))]
 
