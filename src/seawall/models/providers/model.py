@@ -70,6 +70,11 @@ class ProviderModel:
         return self._base_url
 
     @property
+    def max_tokens_field(self) -> MaxTokensField | None:
+        """The name under which its server is given the longest reply; None for a protocol that has one name only."""
+        return self._max_tokens_field
+
+    @property
     def price(self) -> Price | None:
         """The price, as given."""
         return self._price

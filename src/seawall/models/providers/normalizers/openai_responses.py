@@ -25,7 +25,7 @@ _READ_HERE = (
     "response.output_text.annotation.added", "response.output_text.done",
 )  # fmt: skip
 _CALL = "function_call"
-_OWN = ("begun", "done", "output_index")
+_OWN = ("begun", "done", "written", "output_index")
 """What is noted with a call while it arrives."""
 
 
@@ -48,6 +48,7 @@ class ResponsesNormalizer:
         self._number = 0
         self._text_seen = False
         self._calls: list[dict[str, Any]] = []
+        self._written = 0
 
     def __repr__(self) -> str:
         return f"<ResponsesNormalizer {self.finish.marker} {len(self._calls)} calls>"
@@ -85,8 +86,8 @@ class ResponsesNormalizer:
                 self.finish.add("content_filter")
                 return begun
             case "response.output_item.added" | "response.output_item.done" if item.get("type") == _CALL:
-                self._add_call(data, item, done=kind.endswith("done"))
-                return begun
+                call = self._add_call(data, item, done=kind.endswith("done"))
+                return [*begun, *(self._write_call(call) if call.get("done") else ())]
             case "response.function_call_arguments.delta" | "response.function_call_arguments.done":
                 self._add_arguments(data, done=kind.endswith("done"))
                 return begun
@@ -152,13 +153,9 @@ class ResponsesNormalizer:
                 for part in item["content"] if item["type"] == "message" else ():
                     if part["type"] == "output_text":
                         made += self._say({"output_index": place, "item_id": item["id"]}, part["text"])
-        calls = [item for item in items if item["type"] == _CALL]
-        for place, call in enumerate(calls or [self._read_item(one) for one in self._calls]):
-            item = {**call, "id": as_ident(call.get("id")) or f"item-{place + 1}"}
-            item["call_id"] = as_ident(call.get("call_id")) or f"call-{place + 1}"
-            begun = {**item, "arguments": ""}
-            made.append(self._make("response.output_item.added", output_index=place, item=begun))
-            made.append(self._make("response.output_item.done", output_index=place, item=item))
+        self._add_last_calls(as_list(response.get("output")))
+        for call in self._calls:
+            made += self._write_call(call)
         self._end(response, kind.removeprefix("response."))
         if kind != "response.completed" and judge_marker(self.finish.marker or "") == "finished":
             self.finish.add(kind.removeprefix("response."))
@@ -206,13 +203,31 @@ class ResponsesNormalizer:
             "call_id": as_ident(item.get("call_id")),
             "output_index": as_index(data.get("output_index")),
         }
-        for field, value in names.items():
-            found = [call for call in self._calls if value is not None and call.get(field) == value]
-            if found:
-                return found[-1]
-        return None
+        known = {field: value for field, value in names.items() if value is not None}
+        for call in reversed(self._calls):
+            shared = [value == call[field] for field, value in known.items() if field in call]
+            if shared and all(shared):
+                return call
+        ids = [field for field in ("id", "call_id") if field in known]
+        same = (c for c in reversed(self._calls) if any(c.get(field) == known[field] for field in ids))
+        return next(same, None)
 
-    def _add_call(self, data: dict[str, Any], item: dict[str, Any], *, done: bool) -> None:
+    def _write_call(self, call: dict[str, Any]) -> list[NamedEvent]:
+        """Returns a call that has come to its end as two events, once."""
+        if call.get("written"):
+            return []
+        call["written"] = True
+        self._written += 1
+        item = self._read_item(call)
+        item["id"] = item["id"] or f"item-{self._written}"
+        item["call_id"] = item["call_id"] or f"call-{self._written}"
+        at = {"output_index": as_index(call.get("output_index")) or 0}
+        return [
+            self._make("response.output_item.added", **at, item={**item, "arguments": ""}),
+            self._make("response.output_item.done", **at, item=item),
+        ]
+
+    def _add_call(self, data: dict[str, Any], item: dict[str, Any], *, done: bool) -> dict[str, Any]:
         call = self._find_call(data, item)
         if call is None or (not done and call.get("begun")):
             last = self._calls[-1] if self._calls else None
@@ -226,6 +241,23 @@ class ResponsesNormalizer:
         call.update(known, arguments=arguments, begun=True, done=done)
         if index is not None:
             call["output_index"] = index
+        return call
+
+    def _add_last_calls(self, output: list[Any]) -> None:
+        """Takes in the calls that the last event lists: most came in events of their own before."""
+        number = 0
+        for place, one in enumerate(output):
+            item = as_dict(one)
+            if self._read_item(item)["type"] != _CALL:
+                continue
+            call = self._find_call({"output_index": place}, item)
+            if call is None and number < len(self._calls):
+                call = self._calls[number]
+            number += 1
+            if call is None:
+                self._add_call({"output_index": place}, item, done=True)
+            elif not call.get("written"):
+                call["arguments"] = write_arguments(item.get("arguments")) or call["arguments"]
 
     def _add_arguments(self, data: dict[str, Any], *, done: bool) -> None:
         call = self._find_call(data, {}) or (self._calls[-1] if self._calls else None)
