@@ -84,6 +84,21 @@ def test_what_the_planner_pruned_is_told_with_its_reason(desks: Desks) -> None:
     assert desks("show", "--json").document["planned"][0]["pruned"] == ["review"]
 
 
+def test_what_was_spent_above_a_limit_is_shown_with_the_reason(desks: Desks) -> None:
+    desks.write("""
+from seawall.models.protocol import Usage
+greedy = Team(Agent("greedy", model=ScriptedModel([say("Hi.")], usage=Usage(9, 90_000)), max_output_tokens=100),
+              limits=Limits(tokens=20_000))
+""")
+
+    told = desks("run", desks.app("greedy"), "Hi?").err
+
+    assert "above its limit: tokens 90,009 of 20,000: step 1, model 'scripted': 90009 tokens" in told
+    assert "above      tokens 90,009 of 20,000: step 1" in desks("show", "--full", width=200).out
+    (above,) = desks("show", "--json").document["above_limits"]
+    assert (above["limit"], above["above"]) == ("tokens", 70_009)
+
+
 def test_an_observed_verdict_is_marked_as_such(desks: Desks) -> None:
     desks("run", desks.app("looping"), "Hi.", "--mode", "loops=observe", "--active-s", "5")
 

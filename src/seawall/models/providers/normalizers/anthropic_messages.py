@@ -18,6 +18,13 @@ from seawall.models.providers.normalizers.values import (
 
 _INPUTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 _ALIASES = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens"}
+_EVENTS = (
+    "content_block_start",
+    "content_block_delta",
+    "content_block_stop",
+    "message_delta",
+    "message_stop",
+)
 _BLOCK_TYPES = {"partial_json": "input_json_delta", "signature": "signature_delta"}
 _TYPES_BY_FIELD = {"thinking": "thinking", "text": "text", "input": "tool_use", "name": "tool_use"}
 
@@ -34,7 +41,7 @@ class AnthropicNormalizer:
     def __init__(self) -> None:
         self.finish = FinishSoFar()
         self.usage = UsageReports(_INPUTS, ("output_tokens",), aliases=_ALIASES)
-        self._begun = False
+        self._begun = self._ended = False
         self._blocks = 0
         self._calls = 0
         self._by_index: dict[int, int] = {}
@@ -72,15 +79,24 @@ class AnthropicNormalizer:
         kind = as_text(data.get("type")) or name
         if is_error(data) or kind == "error":
             return [("error", data)]
+        if kind == "message_start":
+            return self._begin(as_dict(data.get("message")))
+        if kind not in _EVENTS:
+            return [(kind, data)] if kind else []
+        return [*self._begin({}), *self._read_known(kind, data)]
+
+    def _begin(self, message: dict[str, Any]) -> list[NamedEvent]:
+        """Returns the event that begins a message, unless there was one."""
+        self.usage.add(message.get("usage"))
+        self.finish.add(message.get("stop_reason"))
+        if self._begun or self._ended:
+            return []
+        self._begun = True
+        begun: dict[str, Any] = {"content": [], "stop_reason": None, "usage": _NO_USAGE}
+        return [_name({"type": "message_start", "message": {**self._write_message(message), **begun}})]
+
+    def _read_known(self, kind: str, data: dict[str, Any]) -> list[NamedEvent]:
         match kind:
-            case "message_start":
-                self._begun = True
-                message = as_dict(data.get("message"))
-                self.usage.add(message.get("usage"))
-                self.finish.add(message.get("stop_reason"))
-                begun: dict[str, Any] = {"content": [], "stop_reason": None, "usage": _NO_USAGE}
-                made = {**self._write_message(message), **begun}
-                return [_name({"type": kind, "message": made})]
             case "content_block_start":
                 return self._begin_block(data)
             case "content_block_delta":
@@ -92,16 +108,14 @@ class AnthropicNormalizer:
                 self.usage.add(data.get("usage"))
                 self.finish.add(as_dict(data.get("delta")).get("stop_reason"))
                 return []
-            case "message_stop":
-                return self.finish_stream()
             case _:
-                return [(kind, data)] if kind else []
+                return self.finish_stream()
 
     def finish_stream(self) -> list[NamedEvent]:
         """Returns what is left of a call, the stop reason and the usage."""
-        if not self._begun:
+        if not self._begun or self._ended:
             return []
-        self._begun = False
+        self._ended = True
         delta = {"stop_reason": self._stop(), "stop_sequence": None}
         usage = self.usage.merged or _NO_USAGE
         last = [_name({"type": "message_delta", "delta": delta, "usage": usage})]
