@@ -116,7 +116,7 @@ def ask_at(
     async def main() -> tuple[ModelReply | ModelFailed, ModelServer]:
         async with (
             ModelServer(lambda _: answer(streaming)) as server,
-            resolve(wire.model, base_url=server.origin + path, api_key="k") as model,
+            resolve(wire.model, base_url=server.origin + path, api_key="sk-never-shown") as model,
         ):
             try:
                 if not streaming:

@@ -78,7 +78,7 @@ def ask(model_name: str, path: str, raw: Callable[[bool], Raw], *, streaming: bo
     async def main() -> ModelReply:
         async with (
             ModelServer(lambda _: raw(streaming)) as server,
-            resolve(model_name, base_url=server.origin + path, api_key="k") as model,
+            resolve(model_name, base_url=server.origin + path, api_key="sk-never-shown") as model,
         ):
             if not streaming:
                 return await model.respond(ASK)
