@@ -199,6 +199,8 @@ class StepDone(Base, tag="done", frozen=True, kw_only=True):
     status: StepStatus
     output: Ref | None = None
     """The result: for a model step the assistant's message."""
+    reasoning: Ref | None = None
+    """Model steps: what the model's server wants back with that message. It is shown nowhere."""
     fingerprint: str | None = msgspec.field(default=None, name="news")
     """Digest of (name, arguments, normalised result). Steps with equal digests brought the same information."""
     loose_fingerprint: str | None = msgspec.field(default=None, name="alike")

@@ -31,6 +31,7 @@ def record_result(
         step=step.number,
         status=result.status,
         output=bodies.put(result.output),
+        reasoning=None if result.reasoning is None else bodies.put_opaque(run, result.reasoning),
         fingerprint=result.fingerprint,
         loose_fingerprint=result.loose_fingerprint,
         error=result.error,
@@ -72,6 +73,7 @@ def replace_result(step: Step, done: StepDone, text: str, bodies: Bodies) -> Ste
         return replace(
             done,
             output=encode_assistant(text, bodies),
+            reasoning=None,
             calls=(),
             answer=bodies.put(text),
             problem=None,
@@ -86,6 +88,7 @@ def refuse_result(step: Step, done: StepDone, reason: str, bodies: Bodies) -> St
             done,
             status="ok",
             output=encode_assistant(WITHHELD, bodies),
+            reasoning=None,
             calls=(),
             answer=None,
             problem=bodies.put(reason),

@@ -91,11 +91,32 @@ class User(msgspec.Struct, frozen=True, tag="user", tag_field="role"):
         return "user"
 
 
-class Assistant(msgspec.Struct, frozen=True, omit_defaults=True, tag="assistant", tag_field="role"):
+class Reasoning(msgspec.Struct, frozen=True):
+    """What a model's server wants back beside text and calls: its thoughts, their signatures, and ids of its items.
+
+    It goes back as it came, and only where it came from. Nobody else reads it.
+    """
+
+    origin: str
+    """The model and the host that sent it."""
+    parts: str
+    """The parts of the message in their order, as JSON text; the client that wrote it reads it."""
+
+
+class Assistant(
+    msgspec.Struct,
+    frozen=True,
+    omit_defaults=True,
+    repr_omit_defaults=True,
+    tag="assistant",
+    tag_field="role",
+):
     """The model's message: text, calls, or both."""
 
     content: str | None = None
     calls: tuple[ToolCall, ...] = ()
+    reasoning: Reasoning | None = None
+    """Recorded apart from the message, so that no index, guard, answer or other agent meets it."""
 
     @property
     def role(self) -> Literal["assistant"]:

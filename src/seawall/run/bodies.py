@@ -6,6 +6,8 @@ import secrets
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+import msgspec
+
 from seawall.core.big_values import TextCache
 from seawall.core.canonical import Ref, escape_surrogates_in_json, escape_unsendable, ref_of
 from seawall.core.redact import Redactor, StreamRedactor
@@ -20,6 +22,18 @@ class PreparedBody(NamedTuple):
     """Without secrets; None for bytes."""
     data: bytes
     ref: Ref
+
+
+class _Sealed(msgspec.Struct, frozen=True, array_like=True, tag="sealed"):
+    """What is recorded in the place of an opaque text that holds a secret."""
+
+    seal: str
+    shown: str
+
+
+_SEALED = '["sealed",'
+_encode_sealed = msgspec.json.Encoder().encode
+_decode_sealed = msgspec.json.Decoder(_Sealed).decode
 
 
 class Bodies:
@@ -122,6 +136,27 @@ class Bodies:
         text = escape_surrogates_in_json(text)
         ref = self.put_json(text)
         return ref, "" if self.text(ref) == text else self.originals.keep(run, text, self._seal(text))
+
+    def put_opaque(self, run: str, text: str) -> Ref:
+        """Keeps JSON text that is of use only as it came, and returns its address.
+
+        One that holds a secret is recorded without it, and beside the seal of the original (see `find_opaque`).
+        """
+        shown = self.redact_json(text)
+        if shown != text:
+            sealed = _Sealed(self.originals.keep(run, text, self._seal(text)), shown)
+            shown = _encode_sealed(sealed).decode()
+        return self.add(self._compute_shown(shown))
+
+    def find_opaque(self, run: str, ref: Ref) -> str | None:
+        """Returns JSON text as it came; None if it was erased, or held a secret and this process does not have it."""
+        text = self.text(ref) if ref in self._known else None
+        if text is None or not text.startswith(_SEALED):
+            return text
+        try:
+            return self.originals.find(run, _decode_sealed(text).seal)
+        except msgspec.MsgspecError:
+            return None
 
     def prepare_arguments(self, text: str) -> None:
         """Computes what `put_arguments` needs. It changes nothing here, so a thread may do it for a long text."""

@@ -27,6 +27,8 @@ class MessageRef(msgspec.Struct, frozen=True, array_like=True, gc=False):
     call: str = ""
     name: str = ""
     notes: tuple[Ref, ...] = ()
+    reasoning: Ref = Ref("")
+    """What goes back to the model's server with an assistant's message; "" if it wants nothing."""
 
 
 class Grant(msgspec.Struct, frozen=True):
@@ -158,7 +160,8 @@ def apply_model_done(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
                 frame, own_step=None, failures=frame.failures + 1, retry_after_s=done.retry_after_s
             )
         return replace(frame, own_step=None, failure=FrameFailure(done.error or done.status, done.output))
-    messages = [MessageRef("assistant", done.output, done.step)]
+    reasoning = done.reasoning or Ref("")
+    messages = [MessageRef("assistant", done.output, done.step, reasoning=reasoning)]
     told = done.answer or done.problem
     turn: tuple[PendingCall, ...] = ()
     if told is None:

@@ -136,6 +136,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     call was cut short for the run's own reasons, or was not made."""
     calls: tuple[tuple[str, str, str], ...] = ()
     """(id, name, arguments as JSON text), as the model wrote them."""
+    reasoning: str | None = None
+    """Model steps: what the model's server wants back with its message, as it came."""
     answer: str | None = None
     problem: str | None = None
     approved: bool | None = None

@@ -174,6 +174,8 @@ class TeamExecutor:
             result = read()
             output = bodies.prepare(result.output).text or ""
             bodies.cache.compute(read_assistant, output)
+            if result.reasoning is not None:
+                bodies.prepare_arguments(result.reasoning)
             expect_calls([(name, text) for _, name, text in result.calls], member, bodies)
             if result.answer is not None:
                 answer = bodies.prepare_json(result.answer).text or ""
@@ -303,6 +305,8 @@ class TeamExecutor:
 
 def _is_big_reply(reply: ModelReply) -> bool:
     chars = len(reply.message.content or "") + sum(len(call.arguments) for call in reply.message.calls)
+    if reply.message.reasoning is not None:
+        chars += len(reply.message.reasoning.parts)
     return chars > BIG_CHARS
 
 

@@ -242,7 +242,7 @@ class Factory:
     ) -> Driver:
         """Returns the driver of a run in `state`, with its gate, executor and planner. See `Driver` and `Gate`."""
         started, resources = state.started, self._get_resources(team)
-        logic = TeamLogic(team, bodies, prices=resources.prices, history=history)
+        logic = TeamLogic(team, bodies, prices=resources.prices, history=history, run=started.run)
         gate = Gate(
             logic,
             self.get_guards(team),

@@ -173,7 +173,7 @@ class Sessions:
 
 
 def _list_refs(messages: Sequence[MessageRef]) -> list[Ref]:
-    return [ref for message in messages for ref in (message.ref, *message.notes)]
+    return [ref for each in messages for ref in (each.ref, *each.notes, each.reasoning) if ref]
 
 
 def _never_began(row: RunRow) -> bool:

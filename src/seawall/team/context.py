@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from seawall.core.big_values import decode_in_pieces
 from seawall.core.canonical import Ref, encode_text, measure_bytes
 from seawall.core.persistent import Log
-from seawall.models.protocol import Assistant, Message, System, ToolResult, User
+from seawall.models.protocol import Assistant, Message, Reasoning, System, ToolResult, User
 from seawall.run.bodies import Bodies
 from seawall.run.frame import NOT_KNOWN, NOT_MADE, Frame, MessageRef
 from seawall.run.state import RunState
@@ -19,6 +20,7 @@ FRAMING_TOKENS = 16
 """Upper bound of a message's tokens beside its text (role, separators, names)."""
 
 _assistant = msgspec.json.Decoder(Assistant)
+_reasoning: msgspec.json.Decoder[tuple[str, msgspec.Raw]] = msgspec.json.Decoder(tuple[str, msgspec.Raw])
 _encoder = msgspec.json.Encoder(enc_hook=encode_text)
 
 
@@ -35,6 +37,21 @@ _manifest = msgspec.json.Decoder(Manifest)
 def encode_assistant(message: Assistant) -> str:
     """Returns the body of an assistant message."""
     return _encoder.encode(message).decode()
+
+
+def encode_reasoning(reasoning: Reasoning) -> str:
+    """Returns the body of what goes back to a model's server, as JSON text."""
+    return f"[{_encoder.encode(reasoning.origin).decode()},{reasoning.parts}]"
+
+
+def read_reasoning(ref: MessageRef, bodies: Bodies, run: str) -> Reasoning | None:
+    """Returns what goes back with a message; None if nothing does, or if it can't go back as it came."""
+    text = bodies.find_opaque(run, ref.reasoning) if ref.reasoning else None
+    try:
+        origin, parts = ("", None) if text is None else _reasoning.decode(text)
+    except msgspec.MsgspecError:
+        return None
+    return None if parts is None else Reasoning(origin, bytes(parts).decode())
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
@@ -55,13 +72,15 @@ def read_assistant(text: str) -> Assistant:
         return Assistant(content=text)
 
 
-def read_message(ref: MessageRef, bodies: Bodies) -> Message:
+def read_message(ref: MessageRef, bodies: Bodies, run: str = "") -> Message:
     """Returns the message of a reference. An erased text reads as `[erased]`."""
     text = bodies.text(ref.ref)
     if ref.role == "user":
         return User(text)
     if ref.role == "assistant":
-        return bodies.cache.compute(read_assistant, text)
+        message = bodies.cache.compute(read_assistant, text)
+        reasoning = read_reasoning(ref, bodies, run)
+        return message if reasoning is None else replace(message, reasoning=reasoning)
     for note in ref.notes:
         text = f"{text}\n\n{bodies.text(note)}"
     return ToolResult(ref.call, ref.name, text)
@@ -70,8 +89,9 @@ def read_message(ref: MessageRef, bodies: Bodies) -> Message:
 class Context:
     """The messages of one run. It decodes each of them once."""
 
-    def __init__(self, bodies: Bodies, history: Sequence[MessageRef] = ()) -> None:
+    def __init__(self, bodies: Bodies, history: Sequence[MessageRef] = (), run: str = "") -> None:
         self._bodies = bodies
+        self._run = run
         self._messages: dict[MessageRef, Message] = {}
         self._bounds: dict[MessageRef, int] = {}
         self._frames: dict[int, tuple[Log[MessageRef], list[Message]]] = {}
@@ -84,13 +104,13 @@ class Context:
         """Returns the message of a reference."""
         message = self._messages.get(ref)
         if message is None:
-            message = self._messages[ref] = read_message(ref, self._bodies)
+            message = self._messages[ref] = read_message(ref, self._bodies, self._run)
         return message
 
     def read_history(self) -> list[Message]:
         """Returns the session's conversation before this run."""
         if self._history is None:
-            self._history = [read_message(ref, self._bodies) for ref in self._history_refs]
+            self._history = [read_message(ref, self._bodies, self._run) for ref in self._history_refs]
             self._history_bytes = sum(bound_tokens(message) for message in self._history)
         return self._history
 
@@ -143,6 +163,8 @@ def bound_tokens(message: Message) -> int:
             return measure_bytes(message.content) + len(message.name) + len(message.call_id) + FRAMING_TOKENS
         case Assistant():
             size = measure_bytes(message.content or "") + FRAMING_TOKENS
+            if message.reasoning is not None:
+                size += len(message.reasoning.parts)
             for call in message.calls:
                 size += len(call.id) + len(call.name) + measure_bytes(call.arguments) + FRAMING_TOKENS
             return size

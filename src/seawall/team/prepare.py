@@ -48,9 +48,11 @@ class TeamLogic:
         *,
         prices: Mapping[str, Price | None],
         history: Sequence[MessageRef] = (),
+        run: str = "",
     ) -> None:
+        """`run` finds what this process keeps of the run in memory only; a run that only decides needs none of it."""
         self.team = team
-        self.context = Context(bodies, history)
+        self.context = Context(bodies, history, run)
         self._bodies = bodies
         self._prices = prices
         self._token_usd = {name: compute_usd(price, Usage(1)) for name, price in prices.items()}

@@ -14,7 +14,7 @@ from seawall.run.bodies import Bodies
 from seawall.run.frame import Frame
 from seawall.run.step import Result
 from seawall.team.agent import ANSWER_TOOL
-from seawall.team.context import encode_assistant, parse_json
+from seawall.team.context import encode_assistant, encode_reasoning, parse_json
 from seawall.team.parameters import explain_validation
 from seawall.team.team import REVIEW_TOOL, Member
 
@@ -30,11 +30,11 @@ def read_reply(reply: ModelReply, member: Member, frame: Frame, usd: Decimal, bo
     """Returns a complete reply, whose usage is checked, as a step's result.
 
     The message is as it is recorded, without secrets. The calls are as the model wrote them, and so is the answer that
-    is validated.
+    is validated. What the model's server wants back goes only with a message that is whole.
     """
     count = len(reply.message.calls)
     written = _make_ids_unique(reply.message.calls, member, bodies.redact) if count <= MAX_CALLS else ()
-    message = _redact_message(reply.message.content, written, bodies)
+    message = shown = _redact_message(reply.message.content, written, bodies)
     answer: str | None = None
     problem: str | None = None
     approved: bool | None = None
@@ -59,9 +59,12 @@ def read_reply(reply: ModelReply, member: Member, frame: Frame, usd: Decimal, bo
         answer, problem = (message.content, None) if (message.content or "").strip() else (None, EMPTY)
     if not message.calls and not (message.content or "").strip():
         message = Assistant("[empty]", ())  # some providers reject an empty message
+    reasoning = reply.message.reasoning
+    whole = reply.finish != "length" and len(message.calls) == count and message.content == shown.content
     result = Result(
         status="ok",
         output=encode_assistant(message),
+        reasoning=encode_reasoning(reasoning) if reasoning is not None and whole else None,
         calls=tuple((call.id, call.name, call.arguments) for call in written if message.calls),
         answer=answer,
         problem=problem,

@@ -88,6 +88,7 @@ class _Message(msgspec.Struct, array_like=True):
     call: str = ""
     name: str = ""
     notes: tuple[str, ...] = ()
+    reasoning: str = ""
 
 
 class _Link(msgspec.Struct):
@@ -530,7 +531,7 @@ class VerificationPass:
 
 
 def _list_refs(message: str | _Message) -> list[str]:
-    return [message] if isinstance(message, str) else [message.ref, *message.notes]
+    return [message] if isinstance(message, str) else [message.ref, *message.notes, message.reasoning]
 
 
 def _batch_of(database: Database, rk: int) -> int:
