@@ -150,20 +150,19 @@ def test_a_server_of_ones_own_needs_no_key_and_is_not_asked_through_a_proxy(
     assert asyncio.run(main()) == "ok"
 
 
-def test_messages_are_on_the_wire_exactly_as_they_were_given() -> None:
+def test_messages_that_every_server_accepts_are_on_the_wire_exactly_as_they_were_given() -> None:
     odd = '{"a":  1.0,\n "b": "\\u00e9", "z": [ ]}'
     messages: tuple[Message, ...] = (
         System("Rules.\n\n  Indented. "),
         User(" hello  "),
-        Assistant("Looking.", (ToolCall("c1", "find_order", odd), ToolCall("c2", "find_order", "not json"))),
+        Assistant("Looking.", (ToolCall("c1", "find_order", odd), ToolCall("c2", "find_order", "{ }"))),
         ToolResult("c1", "find_order", '{"x": "ünï"}'),
-        ToolResult("c2", "find_order", ""),
+        ToolResult("c2", "find_order", " 0\n"),
         Assistant(None, (ToolCall("c3", "find_order", "{}"),)),
         ToolResult("c3", "find_order", "<pyai:context> [1, 2]"),
-        Assistant(""),
+        Assistant(" ok "),
         System("A note in the middle."),
-        User("one"),
-        User("two"),
+        User("one\n"),
         Assistant("<think>shown</think> done"),
         User("bye"),
     )
@@ -177,16 +176,15 @@ def test_messages_are_on_the_wire_exactly_as_they_were_given() -> None:
         {
             "role": "assistant",
             "content": "Looking.",
-            "tool_calls": [function("c1", odd), function("c2", "not json")],
+            "tool_calls": [function("c1", odd), function("c2", "{ }")],
         },
         {"role": "tool", "tool_call_id": "c1", "content": '{"x": "ünï"}'},
-        {"role": "tool", "tool_call_id": "c2", "content": ""},
+        {"role": "tool", "tool_call_id": "c2", "content": " 0\n"},
         {"role": "assistant", "content": None, "tool_calls": [function("c3", "{}")]},
         {"role": "tool", "tool_call_id": "c3", "content": "<pyai:context> [1, 2]"},
-        {"role": "assistant", "content": ""},
+        {"role": "assistant", "content": " ok "},
         {"role": "system", "content": "A note in the middle."},
-        {"role": "user", "content": "one"},
-        {"role": "user", "content": "two"},
+        {"role": "user", "content": "one\n"},
         {"role": "assistant", "content": "<think>shown</think> done"},
         {"role": "user", "content": "bye"},
     ]
@@ -245,5 +243,5 @@ def test_a_setting_that_would_turn_retries_on_is_refused() -> None:
 def test_a_message_that_was_converted_once_is_not_converted_again() -> None:
     conversion, first = Conversion(), User("q")
     one = conversion.convert_messages([first])
-    two = conversion.convert_messages([first, User("r")])
+    two = conversion.convert_messages([first, Assistant("a"), User("r")])
     assert one[0].parts[0] is two[0].parts[0]

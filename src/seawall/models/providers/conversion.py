@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal, cast
 
 from pydantic_ai.messages import (
@@ -11,6 +12,7 @@ from pydantic_ai.messages import (
     ModelResponse,
     SystemPromptPart,
     TextPart,
+    ThinkingPart,
     ToolCallPart,
     ToolReturnPart,
     UserPromptPart,
@@ -30,12 +32,18 @@ from seawall.models.protocol import (
     ModelRequest,
     System,
     ToolCall,
+    ToolResult,
     ToolSpec,
     Usage,
     User,
 )
 from seawall.models.providers.finish_markers import judge_marker
+from seawall.models.providers.history import NO_TOOLS, History, Names
 from seawall.models.providers.normalizers import Normalizer
+from seawall.models.providers.reasoning import lacks_thoughts, read_ids, record_reasoning, restore_parts
+from seawall.models.providers.wire_rules import CHAT, WireRules
+
+NO_MORE_TOOLS = (NO_TOOLS,)
 
 _KEPT_MESSAGES = 8192  # converted messages kept for the next request; enough for several long conversations
 KEPT_CHARS = 32 * 1024 * 1024
@@ -61,10 +69,23 @@ class ExactCall(ToolCallPart):
 
 
 class Conversion:
-    """Converts requests. It converts each message object once."""
+    """Converts requests, repaired by the rules of the protocol. It converts each message object once.
 
-    def __init__(self, max_tokens_field: MaxTokensField | None = None) -> None:
+    `origin` is the model and host that is asked, `system` the name that its client gives to the provider.
+    """
+
+    def __init__(
+        self,
+        rules: WireRules = CHAT,
+        origin: str = "",
+        system: str = "openai",
+        *,
+        max_tokens_field: MaxTokensField | None = None,
+    ) -> None:
         self._max_tokens_field = max_tokens_field
+        self._rules = rules
+        self._system = system
+        self._history = History(rules, origin, read_ids)
         self._parts: dict[int, tuple[Message, ModelRequestPart | ModelResponse]] = {}
         self._chars = 0
         self._tools: tuple[tuple[ToolSpec, ...], list[ToolDefinition]] = ((), [])
@@ -74,12 +95,15 @@ class Conversion:
             f"<Conversion {len(self._parts)}/{_KEPT_MESSAGES} messages, {self._chars:,}/{KEPT_CHARS:,} chars>"
         )
 
-    def convert_messages(self, given: Sequence[Message]) -> list[ModelMessage]:
-        """Returns the message list; everything between two messages of the assistant becomes one request."""
+    def convert_messages(self, given: Sequence[Message], names: Names | None = None) -> list[ModelMessage]:
+        """Returns the message list; everything between two messages of the assistant becomes one request.
+
+        `names` are those of the tools of this request, as they are sent.
+        """
         made: list[ModelMessage] = []
         parts: list[ModelRequestPart] = []
         kept = self._parts
-        for message in given:
+        for message in self._history.repair(given, names or self.name_tools(())):
             found = kept.get(id(message))
             if found is None:
                 self._chars += _count_chars(message)
@@ -87,37 +111,73 @@ class Conversion:
                     kept.clear()
                     self._chars = _count_chars(message)
                 # The message is kept too, so that no other object gets its id.
-                found = kept[id(message)] = (message, _convert_message(message))
+                found = kept[id(message)] = (message, self._convert_message(message))
             part = found[1]
             if isinstance(part, ModelResponse):
                 if parts:
                     made.append(ProviderRequest(parts=parts))
                     parts = []
+                if self._rules.joins_neighbours and made and isinstance(made[-1], ModelResponse):
+                    part = replace(part, parts=[*made.pop().parts, *part.parts])
                 made.append(part)
+            elif self._rules.joins_neighbours and parts and isinstance(part, UserPromptPart):
+                _add_request(parts, part)
             else:
                 parts.append(part)
         if parts:
             made.append(ProviderRequest(parts=parts))
         return made
 
-    def convert_tools(self, tools: tuple[ToolSpec, ...]) -> ModelRequestParameters:
+    def name_tools(self, tools: tuple[ToolSpec, ...]) -> Names:
+        """Returns the names of a request's tools, as they are sent."""
+        return Names(self._rules, tools)
+
+    def offer_tools(self, request: ModelRequest) -> tuple[ToolSpec, ...]:
+        """Returns the tools of a request, or one that stands for those that are in its history only."""
+        has_calls = any(
+            isinstance(each, ToolResult) or (isinstance(each, Assistant) and each.calls)
+            for each in request.messages
+        )
+        return (
+            NO_MORE_TOOLS
+            if self._rules.tools_for_calls and not request.tools and has_calls
+            else request.tools
+        )
+
+    def convert_tools(
+        self, tools: tuple[ToolSpec, ...], names: Names | None = None
+    ) -> ModelRequestParameters:
         """Returns the tools, with their schemas unchanged."""
         if self._tools[0] is not tools:
             made = [
                 ToolDefinition(
-                    name=tool.name, description=tool.description, parameters_json_schema=tool.parameters
+                    name=names.send(tool.name) if names else tool.name,
+                    description=tool.description,
+                    parameters_json_schema=tool.parameters,
                 )
                 for tool in tools
             ]
             self._tools = (tools, made)
         return ModelRequestParameters(function_tools=list(self._tools[1]))
 
-    def convert_settings(self, request: ModelRequest) -> ModelSettings:
-        """Returns every setting of the request. Raises `Misused` for one that Seawall sets elsewhere."""
+    def convert_settings(self, request: ModelRequest, messages: Sequence[ModelMessage] = ()) -> ModelSettings:
+        """Returns every setting of the request. Raises `Misused` for one that Seawall sets elsewhere.
+
+        Thinking is off for one request where the servers would miss the thoughts of another model's calls.
+        """
         made: dict[str, Any] = dict(request.settings)
         for name, place in _OUR_SETTINGS.items():
             if name in made:
                 raise Misused(f"settings[{name!r}] = {made[name]!r} is not used: see {place}")
+        if self._rules.thoughts_in_turn and lacks_thoughts(messages):
+            thinking = made.pop("anthropic_thinking", None)
+            if isinstance(thinking, dict) and cast("dict[str, Any]", thinking).get("type") != "enabled":
+                made["anthropic_thinking"] = thinking  # only a fixed budget needs thoughts in each turn
+            made.pop("thinking", None)
+        if (
+            self._rules.thought_tags is not None
+        ):  # chat servers: `reasoning_details` is not in OpenAI's protocol
+            made["openai_include_unmapped_response_data"] = True
         self._set_cap(made, request.max_output_tokens)
         if request.temperature is not None:
             made["temperature"] = request.temperature
@@ -138,24 +198,42 @@ class Conversion:
         if self._max_tokens_field in ("max_tokens", "both"):
             made["extra_body"] = {**given, "max_tokens": tokens}
 
+    def _convert_message(self, message: Message) -> ModelRequestPart | ModelResponse:
+        if isinstance(message, Assistant):
+            calls: list[ToolCallPart] = [ExactCall(one.name, one.arguments, one.id) for one in message.calls]
+            parts = restore_parts(message, calls, self._system, self._rules.thought_tags)
+            field = self._rules.thought_field
+            if field is not None and calls and message.reasoning is None:
+                parts.insert(0, ThinkingPart("", id=field, provider_name=self._system))
+            return ModelResponse(parts=parts, provider_name=self._system)
+        if isinstance(message, User):
+            return UserPromptPart(message.content)
+        if isinstance(message, System):
+            return SystemPromptPart(message.content)
+        return ToolReturnPart(message.name, message.content, message.call_id)
+
+
+def _add_request(parts: list[ModelRequestPart], part: UserPromptPart) -> None:
+    """Adds a request's text to the one before it, which stays as it is kept."""
+    last = parts[-1]
+    if isinstance(last, UserPromptPart):
+        parts[-1] = UserPromptPart(f"{last.content}\n\n{part.content}")
+    else:
+        parts.append(part)
+
 
 def _count_chars(message: Message) -> int:
-    calls = message.calls if isinstance(message, Assistant) else ()
-    return len(message.content or "") + sum(len(one.arguments) for one in calls)
+    if not isinstance(message, Assistant):
+        return len(message.content)
+    reasoning = message.reasoning.parts if message.reasoning is not None else ""
+    return len(message.content or "") + len(reasoning) + sum(len(one.arguments) for one in message.calls)
 
 
-def _convert_message(message: Message) -> ModelRequestPart | ModelResponse:
-    if isinstance(message, Assistant):
-        parts: list[TextPart | ToolCallPart] = []
-        if message.content is not None:
-            parts.append(TextPart(message.content))
-        parts.extend(ExactCall(one.name, one.arguments, one.id) for one in message.calls)
-        return ModelResponse(parts=parts)
-    if isinstance(message, User):
-        return UserPromptPart(message.content)
-    if isinstance(message, System):
-        return SystemPromptPart(message.content)
-    return ToolReturnPart(message.name, message.content, message.call_id)
+def complete_reply(reply: ModelReply, response: ModelResponse, names: Names, origin: str) -> ModelReply:
+    """Returns a reply with the names that its calls have here, and with what its server wants back."""
+    calls = tuple([ToolCall(one.id, names.receive(one.name), one.arguments) for one in reply.message.calls])
+    message = Assistant(reply.message.content, calls, record_reasoning(origin, response))
+    return ModelReply(message=message, usage=reply.usage, finish=reply.finish)
 
 
 def read_response(name: str, response: ModelResponse, wire: Normalizer) -> ModelReply:

@@ -17,9 +17,12 @@ from seawall.core.errors import Misused
 from seawall.models.protocol import ModelFailed, ModelReply, ModelRequest, Price, TextDelta
 from seawall.models.providers import failures
 from seawall.models.providers.clients.http import Client, connect, load_builder
-from seawall.models.providers.conversion import Conversion, MaxTokensField, read_response
+from seawall.models.providers.conversion import Conversion, MaxTokensField, complete_reply, read_response
+from seawall.models.providers.history import Names
 from seawall.models.providers.normalizers import find_normalizer
+from seawall.models.providers.reasoning import find_origin
 from seawall.models.providers.watch import Watch, WireLimits, current
+from seawall.models.providers.wire_rules import find_rules
 
 _REFUSED_NAME = re.compile(
     r"max_(?:completion_)?tokens.*(?:extra|forbid|not (?:supported|permitted|allowed)|un(?:supported|known|recognized|expected)"
@@ -56,7 +59,13 @@ class ProviderModel:
         self._clock: Clock = clock or SystemClock()
         self._limits = limits or WireLimits()
         self._max_tokens_field: MaxTokensField | None = max_tokens_field
-        self._conversion = Conversion(max_tokens_field)
+        self._origin = find_origin(model, base_url)
+        self._conversion = Conversion(
+            find_rules(client, self._model_name, base_url),
+            self._origin,
+            model.partition(":")[0].partition("-")[0],
+            max_tokens_field=max_tokens_field,
+        )
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, Client] = WeakKeyDictionary()
 
     @property
@@ -97,13 +106,14 @@ class ProviderModel:
 
     async def respond(self, request: ModelRequest) -> ModelReply:
         """Returns one complete reply. Raises `ModelFailed`."""
-        client, arguments = self._find_client(), self._convert(request)
-        watch = self._start_watch(request, streaming=False)
+        client, (arguments, names) = self._find_client(), self._convert(request)
+        watch = self._start_watch(request, names, streaming=False)
         token = current.set(watch)
         try:
             with watch:
                 response = await client.model.request(*arguments)
-            return read_response(self._full_name, response, watch.normalizer)
+            reply = read_response(self._full_name, response, watch.normalizer)
+            return complete_reply(reply, response, names, self._origin)
         except Exception as failed:  # noqa: BLE001  # each is classified, or raised unchanged
             raise self._classify(watch, failed) from None
         finally:
@@ -112,8 +122,8 @@ class ProviderModel:
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[TextDelta | ModelReply, None]:
         """Yields the reply's text in pieces, then the whole reply. Raises `ModelFailed`, also after some text."""
-        client, arguments = self._find_client(), self._convert(request)
-        watch = self._start_watch(request, streaming=True)
+        client, (arguments, names) = self._find_client(), self._convert(request)
+        watch = self._start_watch(request, names, streaming=True)
         async with AsyncExitStack() as stack:
             stack.callback(watch.close)
             try:
@@ -137,7 +147,9 @@ class ProviderModel:
                         continue
                     if text:
                         yield TextDelta(text)
-                reply = read_response(self._full_name, streamed.get(), watch.normalizer)
+                response = streamed.get()
+                reply = read_response(self._full_name, response, watch.normalizer)
+                reply = complete_reply(reply, response, names, self._origin)
             except Exception as failed:  # noqa: BLE001  # each is classified, or raised unchanged
                 raise self._classify(watch, failed) from None
             yield reply
@@ -163,19 +175,24 @@ class ProviderModel:
             self._clients[loop] = client
         return client
 
-    def _convert(self, request: ModelRequest) -> tuple[Any, Any, Any]:
-        """Returns the arguments of pydantic-ai's `request`."""
+    def _convert(self, request: ModelRequest) -> tuple[tuple[Any, Any, Any], Names]:
+        """Returns the arguments of pydantic-ai's `request`, and the names of the tools in it."""
         conversion = self._conversion
-        messages = conversion.convert_messages(request.messages)
-        return messages, conversion.convert_settings(request), conversion.convert_tools(request.tools)
+        tools = conversion.offer_tools(request)
+        names = conversion.name_tools(tools)
+        messages = conversion.convert_messages(request.messages, names)
+        settings = conversion.convert_settings(request, messages)
+        return (messages, settings, conversion.convert_tools(tools, names)), names
 
-    def _start_watch(self, request: ModelRequest, *, streaming: bool) -> Watch:
+    def _start_watch(self, request: ModelRequest, names: Names, *, streaming: bool) -> Watch:
         return Watch(
             self._full_name,
             self._clock,
             self._limits,
             request.timeout_s,
-            normalizer=find_normalizer(self._client, frozenset(tool.name for tool in request.tools)),
+            normalizer=find_normalizer(
+                self._client, frozenset(names.send(tool.name) for tool in request.tools)
+            ),
             streaming=streaming,
         )
 

@@ -7,6 +7,7 @@ from typing import Any, cast
 import httpx2
 from anthropic import AsyncAnthropic
 from anthropic.resources.beta.messages import AsyncMessages
+from pydantic_ai.messages import ModelResponse, ThinkingPart
 from pydantic_ai.models.anthropic import AnthropicModel
 from pydantic_ai.providers.anthropic import AnthropicProvider
 
@@ -19,10 +20,31 @@ class _Messages(AsyncMessages):
         return await create(**move_to_extra_body(given, "messages", []))
 
 
+class _UnsignedThoughts(AnthropicModel):
+    """Sends thoughts without a signature back as they came; the library would make a text of them.
+
+    Compatible servers do not sign. What another model wrote does not get here.
+    """
+
+    def _map_thinking_part(
+        self,
+        message: ModelResponse,
+        part: ThinkingPart,
+        assistant_content_params: Any,
+        carried_thinking_params: Any,
+    ) -> None:
+        if part.signature:
+            super()._map_thinking_part(message, part, assistant_content_params, carried_thinking_params)
+        else:
+            assistant_content_params.append(
+                {"type": "thinking", "thinking": part.content, "signature": part.signature or ""}
+            )
+
+
 def build(name: str, api_key: str, base_url: str | None, http: httpx2.AsyncClient) -> AnthropicModel:
     """Returns the model class over a client without retries."""
     client = AsyncAnthropic(
         api_key=api_key, base_url=base_url, max_retries=0, http_client=http, timeout=TIMEOUT
     )
     client.beta.__dict__["messages"] = _Messages(client)  # replaces the value of its cached property
-    return AnthropicModel(name, provider=AnthropicProvider(anthropic_client=client))
+    return _UnsignedThoughts(name, provider=AnthropicProvider(anthropic_client=client))

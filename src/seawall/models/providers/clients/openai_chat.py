@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, cast
 
 import httpx2
@@ -12,12 +13,23 @@ from pydantic_ai.profiles.openai import OpenAIModelProfile
 from pydantic_ai.providers.openai import OpenAIProvider
 
 from seawall.models.providers.clients.http import TIMEOUT, move_to_extra_body
+from seawall.models.providers.reasoning import DETAILS, DETAILS_SEPARATOR
 
 
 class _Completions(AsyncCompletions):
     async def create(self, **given: Any) -> Any:
         create = cast("Any", super().create)  # its overloads do not accept what is passed on here
-        return await create(**move_to_extra_body(given, "messages", []))
+        messages = [_read_details(message) for message in given["messages"]]
+        return await create(**move_to_extra_body({**given, "messages": messages}, "messages", []))
+
+
+def _read_details(message: dict[str, Any]) -> dict[str, Any]:
+    """Returns a message with the list that a text of JSON stands for; see `providers/reasoning.py`."""
+    text = message.get(DETAILS)
+    if text is None:
+        return message
+    read = [detail for each in text.split(DETAILS_SEPARATOR) for detail in json.loads(each)]
+    return {**message, DETAILS: read}
 
 
 def build(name: str, api_key: str, base_url: str | None, http: httpx2.AsyncClient) -> OpenAIChatModel:

@@ -20,9 +20,24 @@ class _Responses(AsyncResponses):
         return await create(**move_to_extra_body(given, "input", []))
 
 
+_ENCRYPTED = "openai_supports_encrypted_reasoning_content"
+
+
+class _EncryptedWhereKnown(OpenAIResponsesModel):
+    """Sends reasoning items back to every server that made them, but asks for encrypted ones only where that is known."""
+
+    def _build_include(self, *given: Any, **named: Any) -> Any:
+        asked = super()._build_include(*given, **named)
+        known = self.provider.model_profile(self.model_name) if self.provider is not None else None
+        return asked if (known or {}).get(_ENCRYPTED) else [one for one in asked if "encrypted" not in one]
+
+
 def build(name: str, api_key: str, base_url: str | None, http: httpx2.AsyncClient) -> OpenAIResponsesModel:
     """Returns the model class over a client without retries."""
     client = AsyncOpenAI(api_key=api_key, base_url=base_url, max_retries=0, http_client=http, timeout=TIMEOUT)
     client.__dict__["responses"] = _Responses(client)  # replaces the value of its cached property
-    exact = OpenAIModelProfile(json_schema_transformer=None)  # a tool's schema is sent unchanged
-    return OpenAIResponsesModel(name, provider=OpenAIProvider(openai_client=client), profile=exact)
+    exact = OpenAIModelProfile(
+        json_schema_transformer=None,  # a tool's schema is sent unchanged
+        openai_supports_encrypted_reasoning_content=True,
+    )
+    return _EncryptedWhereKnown(name, provider=OpenAIProvider(openai_client=client), profile=exact)

@@ -1,8 +1,9 @@
 """The usage that a provider reports, in one report or in many.
 
-Each report is of the whole reply so far, whether a server sends one at the end or one with each chunk. So the largest
-number of each field counts, and never their sum: some servers count the input in the first report only, and some begin
-again. A number that is no count is named, and the call is then booked at its upper bound.
+Each report is of the whole reply so far, whether a server sends one at the end or one with each chunk. So a later
+number takes the place of the one before it. A number that is missing, null or zero says nothing about the ones before
+it: some servers count the input in the first report only. A number below the one before it contradicts it, and the
+call is then booked at its upper bound.
 """
 
 from __future__ import annotations
@@ -26,19 +27,20 @@ class UsageReports:
     ) -> None:
         self._inputs, self._outputs, self._total = inputs, outputs, total
         self._aliases = aliases or {}
-        self._largest: dict[str, Any] = {}
+        self._newest: dict[str, Any] = {}
+        self._sums = (0, 0)
         self.problem = ""
         """What is wrong with the reports; "" if they can be true."""
 
     def __repr__(self) -> str:
-        return f"<UsageReports {self._largest} {self.problem}>"
+        return f"<UsageReports {self._newest} {self.problem}>"
 
     @property
     def merged(self) -> dict[str, Any] | None:
         """What all reports so far say together; None if there was none."""
-        if not self._largest:
+        if not self._newest:
             return None
-        made = dict(self._largest)
+        made = dict(self._newest)
         counted = (*self._inputs, *self._outputs)
         if self._total:
             for name in (self._inputs[0], self._outputs[0]):
@@ -60,7 +62,12 @@ class UsageReports:
             if name in counted:
                 self._count(name, value)
             elif (clean := _clean(value)) is not None:
-                self._largest[name] = clean
+                self._newest[name] = clean
+        sums = (self._sum(self._inputs), self._sum(self._outputs))
+        for what, before, after in zip(("input_tokens", "output_tokens"), self._sums, sums, strict=True):
+            if after < before and not self.problem:
+                self.problem = f"{what} was reported as {before} and then as {after}"
+        self._sums = sums
 
     def _count(self, name: str, value: object) -> None:
         if value is None:
@@ -69,8 +76,11 @@ class UsageReports:
         problem = find_count_problem(name, value, count)
         if problem or count is None:
             self.problem = self.problem or problem
-        else:
-            self._largest[name] = max(count, self._largest.get(name, 0))
+        elif count or name not in self._newest:
+            self._newest[name] = count
+
+    def _sum(self, names: tuple[str, ...]) -> int:
+        return sum(self._newest.get(name, 0) for name in names)
 
 
 def _clean(value: object) -> object:

@@ -1,0 +1,106 @@
+"""What the servers of each protocol accept in a request. One table; `history.py` repairs what is not accepted.
+
+The sources of each row are in docs/explanation/compatible-servers.md. Where servers of one protocol differ, the row
+has what all of them accept.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
+
+MAX_ARGUMENTS_DEPTH = 64
+"""Objects and lists in each other. Protobuf's JSON, which Gemini's servers read, ends at 100 for the whole request."""
+INT_BITS = 64
+"""Strict JSON parsers refuse a whole number that no 64-bit integer holds."""
+MAX_DERIVED_CHARS = 48
+"""Characters that a repaired name keeps of the one that it stands for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WireRules:
+    """What the servers of one protocol accept. A field says what has to be repaired where it is not met."""
+
+    tool_name: re.Pattern[str]
+    """A whole tool name: of a tool that is offered, and of a call in the history."""
+    call_id: re.Pattern[str]
+    """A whole call id of another server. A server's own ids go back to it as they came, if each is there once."""
+    blank_text: bool = False
+    """Whether a request or a tool's result may be empty, or white space."""
+    joins_neighbours: bool = False
+    """Whether two messages of one role in a row are sent as one, because many chat templates refuse them."""
+    user_after_tool: bool = True
+    """Whether a user's message may follow a tool's result."""
+    ends_with_assistant: bool = True
+    """Whether the last message may be the assistant's."""
+    tools_for_calls: bool = False
+    """Whether a history with calls needs tools in the request."""
+    thought_tags: tuple[str, str] | None = None
+    """Between which servers write thoughts into the text of a message, if they do."""
+    thought_field: str | None = None
+    """The field that a message with calls has to have, if only empty."""
+    thoughts_in_turn: bool = False
+    """Whether each call since the last request of a person has to begin with its thoughts, in thinking mode."""
+
+
+_NAME = r"[a-zA-Z0-9_-]{1,%d}"
+
+CHAT = WireRules(
+    tool_name=re.compile(_NAME % 64),
+    call_id=re.compile(r"[!-~]{1,40}"),
+    joins_neighbours=True,
+    thought_tags=("<think>", "</think>"),
+)
+DEEPSEEK = replace(CHAT, thought_field="reasoning_content")
+MISTRAL = WireRules(
+    tool_name=re.compile(_NAME % 64),
+    call_id=re.compile(r"[a-zA-Z0-9]{9}"),
+    joins_neighbours=True,
+    user_after_tool=False,
+    ends_with_assistant=False,
+    thought_tags=("<think>", "</think>"),
+)
+RESPONSES = WireRules(
+    tool_name=re.compile(_NAME % 64),
+    call_id=re.compile(_NAME % 64),
+)
+ANTHROPIC = WireRules(
+    tool_name=re.compile(_NAME % 128),
+    call_id=re.compile(_NAME % 64),
+    joins_neighbours=True,
+    ends_with_assistant=False,
+    tools_for_calls=True,
+    thoughts_in_turn=True,
+)
+GEMINI = WireRules(
+    tool_name=re.compile(r"[a-zA-Z_][a-zA-Z0-9_.-]{0,63}"),
+    call_id=re.compile(_NAME % 64),
+    joins_neighbours=True,
+    ends_with_assistant=False,
+)
+
+RULES = {
+    "openai_chat": CHAT,
+    "openai_responses": RESPONSES,
+    "anthropic_messages": ANTHROPIC,
+    "google_gemini": GEMINI,
+}
+"""By the module in `clients/`."""
+
+_MISTRAL = re.compile(r"(?i)(?:mistral|mixtral|ministral|codestral|devstral|magistral|pixtral)")
+_DEEPSEEK = re.compile(r"(?:^|\.)(?:deepseek\.com|moonshot\.(?:ai|cn)|kimi\.com)$")
+
+
+def find_rules(client: str, name: str, base_url: str | None) -> WireRules:
+    """Returns the rules for a model.
+
+    Mistral's models check more than the protocol says, whoever serves them. DeepSeek's and Moonshot's own servers want
+    a field that others refuse.
+    """
+    if client != "openai_chat":
+        return RULES[client]
+    host = (urlsplit(base_url).hostname or "") if base_url else ""
+    if _MISTRAL.search(f"{name} {host}"):
+        return MISTRAL
+    return DEEPSEEK if _DEEPSEEK.search(host) else CHAT
