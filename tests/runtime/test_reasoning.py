@@ -11,13 +11,16 @@ import msgspec
 from typer.testing import CliRunner
 
 from guards.verdicts import Says
-from seawall import Agent, Outcome, Replace, Run, Seawall, Team, tool
+from seawall import ALLOW, Agent, Guard, Outcome, Replace, Run, Seawall, Team, tool
 from seawall.cli import app
 from seawall.core.events import StepDone, StepIntended
 from seawall.core.redact import Redactor
 from seawall.models.protocol import Assistant, Finish, ModelReply, Reasoning, ToolCall, Usage
 from seawall.run.bodies import Bodies
 from seawall.run.frame import MessageRef
+from seawall.run.state import RunState
+from seawall.run.step import Result, Step
+from seawall.run.verdict import Verdict
 from seawall.team.context import bound_tokens, encode_reasoning, read_message
 from seawall.testing import ScriptedModel, call, hang, say
 
@@ -188,6 +191,27 @@ def test_a_reply_that_is_no_more_than_thoughts_is_told_to_be_empty() -> None:
         assert reasoning_of(model) == [None]
 
     asyncio.run(main())
+
+
+def test_guards_and_memories_meet_none_of_it() -> None:
+    met: list[str] = []
+
+    class Reads(Guard):
+        name = "reads"
+
+        def after(self, step: Step, result: Result, run: RunState, memory: Any) -> Verdict:
+            met.append(f"{step} {result} {run}")
+            return ALLOW
+
+    async def main() -> None:
+        async with Seawall(environment={}, guards=[Reads()]) as sea:
+            model = ScriptedModel([think(), say("There.")])
+            await over(await sea.start(clerk(model), "Where?"))
+            assert reasoning_of(model) == [reason()]
+
+    asyncio.run(main())
+    assert len(met) == 3
+    assert "77441" not in str(met)
 
 
 def test_what_a_guard_says_in_a_models_place_has_no_reasoning() -> None:

