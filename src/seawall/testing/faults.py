@@ -30,6 +30,10 @@ class ErrorStatus(msgspec.Struct, frozen=True):
     """The header `Retry-After`: seconds or an HTTP date."""
 
 
+Status = ErrorStatus
+"""The name that `ErrorStatus` had before; programs that use it go on."""
+
+
 def rate_limited(retry_after: float | str | None = None) -> ErrorStatus:
     """Returns a 429 for too many requests (F16)."""
     header = None if retry_after is None else str(retry_after)
