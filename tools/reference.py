@@ -492,10 +492,13 @@ def _command(name: str, command: Any) -> str:
             shown = (parameter.metavar or parameter.name.upper()) + ("..." if parameter.nargs == -1 else "")
             usage.append(shown if parameter.required else f"[{shown.strip('[]')}]")
         else:
-            shown = ", ".join([*parameter.opts, *parameter.secondary_opts])
-            shown += "" if parameter.is_flag else f" {parameter.metavar or parameter.name.upper()}"
+            metavar = "" if parameter.is_flag else f" {parameter.metavar or parameter.name.upper()}"
+            shown = ", ".join([*parameter.opts, *parameter.secondary_opts]) + metavar
+            if parameter.required:
+                usage.insert(1, f"{parameter.opts[0]}{metavar}")
         default = parameter.default
         given = "" if default in (None, False, "", (), []) or callable(default) else f"`{default}`"
+        given = "required" if parameter.required else given
         rows.append(f"| {_cell(f'`{shown}`')} | {_cell(given)} | {_cell(parameter.help or '')} |")
     head = f"```text\n{' '.join(usage)}\n```\n\n{inspect.cleandoc(command.help or '')}\n"
     return head + ("\n| | default | |\n|---|---|---|\n" + "\n".join(rows) + "\n" if rows else "")

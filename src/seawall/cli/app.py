@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 import traceback
 from typing import Annotated, Any
@@ -31,7 +30,9 @@ from seawall.cli.commands.show import show
 from seawall.cli.commands.verify import verify
 from seawall.cli.commands.why import why
 from seawall.cli.exits import HELP, Exit, get_error_code
+from seawall.cli.help_text import HelpfulCommand
 from seawall.cli.hints import complete_commands
+from seawall.cli.streams import READER_GONE, open_streams
 from seawall.core.errors import SeawallBug, SeawallError
 
 
@@ -105,21 +106,30 @@ PANELS = {
 
 for panel, commands in PANELS.items():
     for command in commands:
-        app.command(rich_help_panel=panel)(command)
+        app.command(cls=HelpfulCommand, rich_help_panel=panel)(command)
 
 
 def main() -> None:
     """Runs the console script."""
     from seawall.cli.signals import exit_after_grace
 
-    code: object = Exit.BUG
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # the terminal's encoding may lack some signs
+    out, _ = open_streams()
+    code: int = Exit.BUG
     try:
         app()
     except SystemExit as leaving:
-        code = leaving.code
-        raise
+        code = leaving.code if isinstance(leaving.code, int) else 0 if leaving.code is None else 1
+        sys.stdout.flush()
+        if out.failure is not None:
+            code = _get_unread_code(code, out.failure)
+        raise SystemExit(code) from None
     finally:
-        exit_after_grace(code if isinstance(code, int) else 0 if code is None else 1)
+        exit_after_grace(code)
+
+
+def _get_unread_code(code: int, failure: OSError) -> int:
+    """Returns the exit code of a command whose output could not be written as a whole."""
+    if failure.errno in READER_GONE:
+        return code or Exit.UNREAD
+    typer.echo(f"seawall: the output can't be written: {failure.strerror}", err=True)
+    return code or Exit.BROKEN

@@ -35,11 +35,14 @@ class Exit(IntEnum):
     """Seawall has a bug; please report it."""
     INTERRUPTED = 130
     """Ctrl-C. (143 for a termination signal: 128 and the signal's number.)"""
+    UNREAD = 141
+    """All went well, but the reader of the output (`| head`) had gone before it had all of it."""
 
 
 HELP = (
     "Exit codes: 0 completed, 1 something broke or a check found something, 2 the call is wrong, 3 refused, "
-    "4 halted, 5 failed, 6 cancelled, 7 waits for a person or is paused, 70 a bug of Seawall, 130 interrupted."
+    "4 halted, 5 failed, 6 cancelled, 7 waits for a person or is paused, 70 a bug of Seawall, 130 interrupted, "
+    "141 well, but the reader of the output had gone."
 )
 
 

@@ -54,7 +54,13 @@ ModeOption = Annotated[
 ]
 TenantOption = Annotated[str | None, typer.Option("--tenant", "-t", metavar="NAME", help="Only this tenant.")]
 DeciderOption = Annotated[
-    str, typer.Option("--by", metavar="NAME", help="The person who decides; the name is recorded.")
+    str,
+    typer.Option(
+        "--by", metavar="NAME", help="The person who decides; the name is recorded.", show_default=False
+    ),
+]
+CancellerOption = Annotated[
+    str, typer.Option("--by", metavar="NAME", help="The person who cancels; the name is recorded.")
 ]
 AuthorOption = Annotated[
     str,
@@ -96,7 +102,14 @@ def parse_for_s(text: str | None) -> float | None:
     """Returns the seconds of `--for`; None without it. Raises `Misused` if it is not a duration."""
     if text is None:
         return None
+    return parse_option_s("--for", text, "90s, 30m, 1h30m or 2d")
+
+
+def parse_option_s(option: str, text: str, examples: str) -> float:
+    """Returns the seconds of an option's duration. Raises `Misused` if it is none, or is not above zero."""
     found = parse_duration_s(text)
     if not found:
-        raise Misused(f"--for {text}: write a number above zero and a unit, such as 90s, 30m, 1h30m or 2d")
+        raise Misused(
+            f"{option} {text}: write a number above zero and a unit, such as {examples} (100 years at most)"
+        )
     return found

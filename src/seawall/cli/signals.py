@@ -17,6 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from seawall.cli.hints import format_command
+from seawall.cli.streams import write_directly
 from seawall.core.forks import is_child_of
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Shutdown:
 
     def exit_now(self, number: int, why: str) -> None:
         """Reports the message and ends the process, whatever it is doing."""
-        os.write(2, f"\nseawall: {why}; {self.message}\n".encode())
+        write_directly(2, f"\nseawall: {why}; {self.message}\n")
         os._exit(128 + number)
 
 
@@ -134,7 +135,7 @@ def _handle_signals(
         if shutdown.number is not None:
             shutdown.exit_now(number, "left at once")
         shutdown.number = number
-        os.write(2, b"\nseawall: stopping (a second signal exits at once)\n")
+        write_directly(2, "\nseawall: stopping (a second signal exits at once)\n")
         timer = threading.Timer(
             GRACE_S, shutdown.exit_now, (number, f"the command did not stop within {GRACE_S:g} s")
         )

@@ -20,7 +20,8 @@ from seawall.cli.options import (
 def approve(
     run: RunArgument,
     step: StepArgument = None,
-    by: DeciderOption = "",
+    *,
+    by: DeciderOption,
     reason: ReasonOption = "",
     result: Annotated[
         str | None,

@@ -131,7 +131,7 @@ def _print_audited(screen: Screen, run: RecordedRun, audited: AuditResult) -> No
     if screen.json:
         import msgspec
 
-        screen.print_text(msgspec.json.encode(audited).decode())
+        screen.print_json(msgspec.json.encode(audited).decode())
         return
     from seawall.cli.render.formats import replace_controls
 

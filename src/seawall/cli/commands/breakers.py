@@ -127,8 +127,7 @@ async def _breakers(screen: Screen, path: Path, change: BreakerChange | None) ->
         if change is None:
             screen.print_note(f"no run on {path} has called a tool or a model yet")
         return
-    for line in make_breakers_table(found, clock.wall_s()).draw_lines():
-        screen.print_line(line)
+    screen.print_table(make_breakers_table(found, clock.wall_s()))
 
 
 async def _set(journal: Journal, change: BreakerChange, known: list[str], now: float) -> list[str]:

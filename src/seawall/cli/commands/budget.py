@@ -62,7 +62,6 @@ async def _budget(screen: Screen, path: Path, tenant: str | None, limit: int) ->
         if tenant is None:
             screen.print_note(f"nothing was spent in {path}")
         return
-    for line in make_budget_table(found).draw_lines():
-        screen.print_line(line)
+    screen.print_table(make_budget_table(found))
     if cut:
         screen.print_note(f"{limit} of {len(names):,} tenants: --limit {len(names)} shows all")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from seawall.cli.options import (
     DEFAULT_JOURNAL,
-    DeciderOption,
+    CancellerOption,
     JournalOption,
     JsonOption,
     ReasonOption,
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def cancel(
     run: RunArgument,
-    by: DeciderOption = "",
+    by: CancellerOption = "",
     reason: ReasonOption = "",
     journal: JournalOption = DEFAULT_JOURNAL,
     json: JsonOption = False,

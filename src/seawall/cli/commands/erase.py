@@ -51,7 +51,7 @@ async def _erase(screen: Screen, path: Path, tenant: str) -> None:
     from seawall.cli.render.formats import format_number
 
     async with open_journal(path) as journal:
-        with screen.err.status("erasing"):
+        with screen.show_status("erasing"):
             erased = await journal.erase(tenant)
     if screen.json:
         screen.print_document({"tenant": tenant, "erased": erased})

@@ -102,5 +102,4 @@ async def _list(screen: Screen, path: Path, only: str | None = None) -> None:
         documents = [build_guard_document(name, each) for name, each in in_force.items()]
         screen.print_document({"guards": documents})
         return
-    for line in make_guards_table(in_force, now).draw_lines():
-        screen.print_line(line)
+    screen.print_table(make_guards_table(in_force, now))

@@ -210,12 +210,10 @@ async def _print_pauses(screen: Screen, sea: Seawall, pauses: Sequence[Pause], p
         screen.print_note(f"nothing is paused in {path}")
         return
     now = SystemClock().wall_s()
-    for line in make_pauses_table(pauses, now).draw_lines():
-        screen.print_line(line)
+    screen.print_table(make_pauses_table(pauses, now))
     if steps:
         screen.print_line()
-        for line in make_in_flight_table(steps, now).draw_lines():
-            screen.print_line(line)
+        screen.print_table(make_in_flight_table(steps, now))
     else:
         screen.print_line("nothing of it is in flight")
     if cut:

@@ -49,7 +49,7 @@ async def _prune(screen: Screen, path: Path, age_s: float, tenant: str | None, d
     from seawall.core.clock import SystemClock
 
     async with open_journal(path) as journal:
-        with screen.err.status("pruning"):
+        with screen.show_status("pruning"):
             before = SystemClock().wall_s() - age_s
             pruned = await journal.prune(before=before, tenant=tenant, dry_run=dry_run)
     if screen.json:

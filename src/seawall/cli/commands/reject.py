@@ -16,7 +16,8 @@ from seawall.cli.options import (
 def reject(
     run: RunArgument,
     step: StepArgument = None,
-    by: DeciderOption = "",
+    *,
+    by: DeciderOption,
     reason: ReasonOption = "",
     journal: JournalOption = DEFAULT_JOURNAL,
     json: JsonOption = False,

@@ -24,7 +24,16 @@ def run(
         str,
         typer.Argument(metavar="MODULE:TEAM", help="The team, for example app:desk for `desk` in app.py."),
     ],
-    request: Annotated[str, typer.Argument(metavar="REQUEST", help="What the team is asked.")],
+    request: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="REQUEST", help="What the team is asked; - reads it from stdin.", show_default=False
+        ),
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", "-f", metavar="FILE", help="Read the request from this file, in UTF-8."),
+    ] = None,
     session: Annotated[
         str | None,
         typer.Option("--session", "-s", metavar="NAME", help="The conversation that the request belongs to."),
@@ -56,14 +65,18 @@ def run(
 ) -> None:
     """Answer one request: progress on stderr, the answer on stdout, the outcome as exit code.
 
+    The request is REQUEST, or what stdin holds if that is -, or what --file holds: one of them is required. It has 1,000,000 characters at most.
+
     Ctrl-C loses nothing: the run stops and can be resumed.
     """
     from seawall.cli.limits_file import parse_modes, read_limits
     from seawall.cli.loading import load_team
     from seawall.cli.render.screen import Screen
+    from seawall.cli.request_text import read_request
     from seawall.cli.signals import run_async
 
     screen = Screen(json=json)
+    asked = read_request(request, file)
     with screen.redirect_user_prints():
         team = load_team(app)
     options = {
@@ -77,7 +90,7 @@ def run(
         "app": app,
     }
     with screen.redirect_user_prints():
-        raise typer.Exit(run_async(lambda shutdown: _run(screen, shutdown, journal, team, request, options)))
+        raise typer.Exit(run_async(lambda shutdown: _run(screen, shutdown, journal, team, asked, options)))
 
 
 async def _run(

@@ -63,14 +63,9 @@ async def _runs(screen: Screen, path: Path, wanted: dict[str, Any], limit: int) 
         filters = ", ".join(f"{name} {value}" for name, value in wanted.items() if value is not None)
         screen.print_note(f"no runs in {path}{f' with {filters}' if filters else ''}")
         return
-    table = make_runs_table(entries, screen.width, SystemClock().wall_s())
-    for line in table.draw_lines():
-        screen.print_line(line)
+    screen.print_table(make_runs_table(entries, screen.width, SystemClock().wall_s()))
     if cut:
         screen.print_note(f"the newest {limit}; there are more: --limit {limit * 5}")
-    if table.left_out:
-        names = ", ".join(name.lower() for name in table.left_out)
-        screen.print_note(f"not shown in {screen.width} columns: {names} (--json has all)")
 
 
 def _check_filters(status: str | None, state: str | None) -> None:

@@ -66,11 +66,9 @@ async def _show(screen: Screen, path: Path, name: str, full: bool) -> None:
         paused=paused,
         full=full,
     )
-    for line in header:
-        screen.print_line(line)
+    screen.print_lines(header)
     if record is None:
         screen.print_note("its events were pruned; this is what was kept")
         return
     screen.print_line()
-    for line in StepTree(record, texts, screen.width, full=full).draw_lines():
-        screen.print_line(line)
+    screen.print_lines(StepTree(record, texts, screen.width, full=full).draw_lines())

@@ -55,5 +55,4 @@ async def _why(screen: Screen, path: Path, name: str, full: bool) -> None:
         return
     waits = list_waits(fold(events), events, texts.get)
     report = WhyReport(found, row, record, texts, screen.width, waits=waits, full=full)
-    for line in report.draw_lines():
-        screen.print_line(line)
+    screen.print_lines(report.draw_lines())

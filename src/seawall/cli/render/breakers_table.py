@@ -20,7 +20,12 @@ _CAUSES = {
 
 def make_breakers_table(rows: Sequence[EndpointRow], now: float) -> Table:
     """Returns the table: each endpoint, and below it why its breaker is in this state."""
-    table = Table(_COLUMNS, right=("CALLS", "FAILED", "SLOW", "IN FLIGHT"), keep_empty=True)
+    table = Table(
+        _COLUMNS,
+        required=("ENDPOINT", "STATE"),
+        right=("CALLS", "FAILED", "SLOW", "IN FLIGHT"),
+        keep_empty=True,
+    )
     for row in rows:
         table.add_row(_format_cells(row, now), [Text(f"  └ {note}") for note in _list_notes(row, now)])
     return table
@@ -47,7 +52,7 @@ def _format_cells(row: EndpointRow, now: float) -> tuple[str, ...]:
 def _list_notes(row: EndpointRow, now: float) -> Iterator[str]:
     why = f": {join_lines(row.why)}" if row.why else ""
     if row.set_to is not None:
-        until = "" if row.until is None else f" until {format_until(row.until, now)}"
+        until = "" if row.until is None else f" until {format_until(row.until, now, row.since)}"
         yield f"kept {row.set_to} by {join_lines(row.by or '')}{until}{why}"
     elif row.state != "closed" and row.cause == "person":
         yield f"opened by {join_lines(row.by or '')}{why}"

@@ -19,7 +19,7 @@ _SCOPES: dict[CapScope, str] = {"tenant_day": "today", "tenant": "in all", "day"
 
 def make_budget_table(found: Sequence[Spending]) -> Table:
     """Returns the table: a row for each kind of spending in each account."""
-    table = Table(_COLUMNS, right=_COLUMNS[2:7])
+    table = Table(_COLUMNS, required=("ACCOUNT", "OF", "SPENT", "LEFT"), right=_COLUMNS[2:7])
     for spending in found:
         table.add_row(format_spending(spending))
     return table

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import math
 import re
 import textwrap
 from datetime import datetime
 from decimal import Decimal
 
+from rich.cells import cell_len, chop_cells
+
 UNLIMITED = 10**9
 """A width that no text reaches: nothing is shortened."""
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d|w)")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d|w)")
 _DURATIONS = re.compile(rf"(?:{_DURATION.pattern}\s*)+")
-_UNIT_S = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-_UNBROKEN_SPACE = re.compile(r"(?<=\d) (?=(?:ms|s|min|h|d)\b)|(?<=\bstep) (?=\d)|(?<=min) (?=\d)")
+_UNIT_MS = {
+    "ms": 1,
+    "s": 1_000,
+    "m": 60_000,
+    "min": 60_000,
+    "h": 3_600_000,
+    "d": 86_400_000,
+    "w": 604_800_000,
+}
+_SHOWN_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+MAX_DURATION_S = 36_525 * 86_400.0
+"""A hundred years: no longer duration is read, as no calendar has its end."""
+_JUST_SET_S = 5.0
+"""So long after it was set, what has an end shows how long it was set for."""
+_UNBROKEN_SPACE = re.compile(
+    r"(?<=\d) (?=(?:ms|s|min|h|d)\b)|(?<=\bstep) (?=\d)|(?<=min) (?=\d)|(?<=\d [hd]) (?=\d)"
+)
 """Spaces at which no line is broken: between a number and its unit."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _MIN_WIDTH = 12
@@ -21,35 +39,83 @@ _MIN_WIDTH = 12
 
 
 def format_seconds(value: float) -> str:
-    """Returns a duration: `12 ms`, `1.24 s`, `2 min 05 s`, `3 h 12 min`."""
+    """Returns a measured duration: `1.2 ms`, `45 ms`, `1.24 s`, `2 min 05 s`, `3 h 12 min`, `1 h 30 min 15 s`.
+
+    Below a minute it has three digits at most, from there on whole seconds. What is shown can be given as a duration.
+    """
     if value < 0.00995:
-        return f"{value * 1000:.1f} ms"
+        return f"{max(0.0, value) * 1000:.1f} ms"
     if value < 0.9995:
         return f"{value * 1000:.0f} ms"
-    if value < 59.995:
+    if value < 59.95:
         return f"{value:.2f} s" if value < 9.995 else f"{value:.1f} s"
     whole = round(value)
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    hours, rest = divmod(whole, 3600)
+    minutes, seconds = divmod(rest, 60)
+    if not hours:
+        return f"{minutes} min {seconds:02d} s"
+    parts = [f"{hours} h"]
+    if minutes or seconds:
+        parts.append(f"{minutes:02d} min")
+    if seconds:
+        parts.append(f"{seconds:02d} s")
+    return " ".join(parts)
+
+
+def format_duration(value: float) -> str:
+    """Returns a duration that somebody has set, exactly: `90 s` is `1 min 30 s`, `0.25` is `250 ms`.
+
+    `parse_duration_s` returns the same number for it.
+    """
+    if value < 60:
+        if value and value < 1 and float(f"{value * 1000:g}") / 1000 == value:
+            return f"{value * 1000:g} ms"
+        return f"{_format_exactly(value)} s"
+    whole, fraction = divmod(value, 1)
+    if fraction:
+        return f"{_format_exactly(value)} s"
+    parts: list[str] = []
+    left = int(whole)
+    for unit, size in _SHOWN_UNITS:
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count} {unit}")
+    return " ".join(parts)
+
+
+def _format_exactly(value: float) -> str:
+    """Returns a number in the fewest digits that read back as the same one, without an exponent."""
+    text = f"{Decimal(repr(float(value))):f}"
+    return text.removesuffix(".0")
 
 
 def format_age(value: float) -> str:
-    """Returns how long ago something was, in one unit: `12 s`, `3 min`, `5 h`, `12 d`."""
-    value = max(0.0, value)
-    for size, unit in ((60, "s"), (3600, "min"), (86400, "h")):
-        if value < size:
-            return f"{int(value / {'s': 1, 'min': 60, 'h': 3600}[unit])} {unit}"
-    return f"{int(value / 86400)} d"
+    """Returns how long ago something was, in two units at most: `12 s`, `3 min 20 s`, `1 h 30 min`, `12 d 4 h`."""
+    left = int(max(0.0, value))
+    units = [(unit, size) for unit, size in _SHOWN_UNITS if left >= size] or [("s", 1)]
+    parts: list[str] = []
+    for unit, size in units[:2]:
+        count, left = divmod(left, size)
+        if count or not parts:
+            parts.append(f"{count} {unit}")
+    return " ".join(parts)
 
 
-def format_until(at: float | None, now: float) -> str:
-    """Returns when something ends: `14:05 (59 min)`, with the date if that is not today; nothing for None."""
+def format_until(at: float | None, now: float, since: float | None = None) -> str:
+    """Returns when something ends: `14:05 (59 min 30 s)`, with the date if that is not today; nothing for None.
+
+    In brackets stands how long it lasts from now or, if it was set at `since` just now, how long it was set for.
+    """
     if at is None:
         return ""
-    then, today = datetime.fromtimestamp(at).astimezone(), datetime.fromtimestamp(now).astimezone()
+    is_new = since is not None and 0 <= now - since < _JUST_SET_S
+    left = format_duration(round(at - since, 3)) if since is not None and is_new else format_age(at - now + 1)
+    try:
+        then, today = datetime.fromtimestamp(at).astimezone(), datetime.fromtimestamp(now).astimezone()
+    except (OverflowError, OSError, ValueError):  # beyond the calendar
+        return f"in {left}"
     pattern = "%H:%M" if then.date() == today.date() else "%Y-%m-%d %H:%M"
-    return f"{then.strftime(pattern)} ({format_age(at - now + 1)})"
+    return f"{then.strftime(pattern)} ({left})"
 
 
 def format_count(value: int) -> str:
@@ -87,10 +153,15 @@ def format_number(number: int, one: str, several: str | None = None) -> str:
 
 
 def parse_duration_s(text: str) -> float | None:
-    """Returns the seconds of `30d`, `12h`, `90m`, `45s`, `2w`, `1h30m`; None for anything else."""
-    if _DURATIONS.fullmatch(text.strip()) is None:
+    """Returns the seconds of `30d`, `12h`, `90m`, `45s`, `250ms`, `2w`, `1h30m`; None for anything else.
+
+    It also reads every duration that `seawall` shows. None for one above `MAX_DURATION_S`.
+    """
+    if not text.isascii() or _DURATIONS.fullmatch(text.strip()) is None:
         return None
-    return sum(float(number) * _UNIT_S[unit] for number, unit in _DURATION.findall(text))
+    total_ms = sum(Decimal(number) * _UNIT_MS[unit] for number, unit in _DURATION.findall(text))
+    seconds = float(total_ms / 1000)
+    return seconds if math.isfinite(seconds) and seconds <= MAX_DURATION_S else None
 
 
 def replace_controls(text: str) -> str:
@@ -104,19 +175,36 @@ def join_lines(text: str) -> str:
 
 
 def shorten_text(text: str, width: int) -> str:
-    """Returns text as one line of at most `width` characters, ending in how many were left out."""
+    """Returns text as one line of at most `width` columns, ending in how many characters were left out."""
     line = join_lines(text)
-    if len(line) <= width:
+    if cell_len(line) <= width:
         return line
-    kept = max(1, width - len(f"… +{len(line):,}"))
+    room = max(1, width - len(f"… +{len(line):,}"))
+    kept = len(chop_cells(line, room)[0]) if not line.isascii() else room
     return f"{line[:kept]}… +{len(line) - kept:,}"
 
 
 def wrap_text(text: str, width: int, lines: int | None = None) -> list[str]:
-    """Returns text in lines of at most `width` characters; beyond `lines` it ends in how much was left out."""
+    """Returns text in lines of at most `width` columns; beyond `lines` it ends in how much was left out."""
     line = (
         join_lines(text) if lines is None else shorten_text(text, max(_MIN_WIDTH, lines * width - 4 * lines))
     )
     kept = _UNBROKEN_SPACE.sub("\ue000", line)
-    found = textwrap.wrap(kept, max(_MIN_WIDTH, width), break_on_hyphens=False) or [""]
+    room = max(_MIN_WIDTH, width)
+    found = textwrap.wrap(kept, room, break_on_hyphens=False) or [""]
+    if cell_len(line) > len(line):  # some characters take two columns
+        found = _wrap_cells(kept, room)
     return [each.replace("\ue000", " ") for each in found]
+
+
+def _wrap_cells(text: str, width: int) -> list[str]:
+    """Returns text in lines of at most `width` columns, where a character may take two."""
+    lines = [""]
+    for word in text.split(" "):
+        for piece in chop_cells(word, width) or [""]:
+            joined = f"{lines[-1]} {piece}" if lines[-1] else piece
+            if cell_len(joined) <= width:
+                lines[-1] = joined
+            else:
+                lines.append(piece)
+    return [line for line in lines if line] or [""]

@@ -12,14 +12,14 @@ from seawall.guards.shared import Pause
 
 def make_pauses_table(pauses: Sequence[Pause], now: float) -> Table:
     """Returns the table of what is paused."""
-    table = Table(("PAUSED", "BY", "SINCE", "UNTIL", "WHY"))
+    table = Table(("PAUSED", "BY", "SINCE", "UNTIL", "WHY"), required=("PAUSED",), below=("WHY",))
     for pause in pauses:
         table.add_row(
             (
                 join_lines(pause.what),
                 join_lines(pause.by),
                 f"{format_age(now - pause.since)} ago",
-                format_until(pause.until, now),
+                format_until(pause.until, now, pause.since),
                 join_lines(pause.why),
             )
         )
@@ -28,7 +28,11 @@ def make_pauses_table(pauses: Sequence[Pause], now: float) -> Table:
 
 def make_in_flight_table(steps: Sequence[InFlight], now: float) -> Table:
     """Returns the table of the steps that had begun before they were paused."""
-    table = Table(("IN FLIGHT", "STEP", "CALL", "AGENT", "TENANT", "SINCE"), right=("STEP",))
+    table = Table(
+        ("IN FLIGHT", "STEP", "CALL", "AGENT", "TENANT", "SINCE"),
+        required=("IN FLIGHT", "STEP"),
+        right=("STEP",),
+    )
     for step in steps:
         table.add_row(
             (

@@ -9,7 +9,7 @@ from rich.text import Text
 from seawall.cli.hints import format_command
 from seawall.cli.journals import BodyTexts
 from seawall.cli.render import wording
-from seawall.cli.render.formats import UNLIMITED, format_age, format_seconds
+from seawall.cli.render.formats import UNLIMITED, format_age, format_duration, format_seconds
 from seawall.cli.render.table import draw_field
 from seawall.core.events import Event, RunEnded
 from seawall.history.record import RunRecord
@@ -60,7 +60,7 @@ def draw_run_header(
     if state.ended is None and row.state == "interrupted":
         fields.append(("next", format_command(f"resume {row.run}"), "yellow"))
     limit_s = record.started.limits.active_s
-    time = f"{format_seconds(compute_active_s(state, record))} of {limit_s:g} s"
+    time = f"{format_seconds(compute_active_s(state, record))} of {format_duration(limit_s)}"
     fields.append(("took", wording.format_usage(state.ledger, time), ""))
     if record.ended is not None:
         fields += _list_review_fields(record.ended)

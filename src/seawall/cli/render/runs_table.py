@@ -41,11 +41,10 @@ class RunEntry:
 
 
 def make_runs_table(entries: Sequence[RunEntry], width: int, now: float) -> Table:
-    """Returns the table; columns that do not fit into `width` are left out."""
+    """Returns the table; what runs wait for is shortened to `width`."""
     table = Table(
         _COLUMNS,
         right=("COST", "TOKENS", "CALLS", "TIME", "AGE"),
-        width=width,
         required=("RUN", "STATUS"),
     )
     for entry in entries:
@@ -66,12 +65,17 @@ def _format_cells(entry: RunEntry, now: float) -> list[str | Text]:
         format_usd(spent.usd),
         format_count(spent.tokens),
         str(spent.model_calls + spent.tool_calls),
-        format_seconds(spent.active_s).replace(" ", "").replace("min", "m"),
-        format_age(now - row.started_at),
+        _join_units(format_seconds(spent.active_s)),
+        _join_units(format_age(now - row.started_at)),
         row.team,
         row.session or "",
         row.tenant,
     ]
+
+
+def _join_units(duration: str) -> str:
+    """Returns a duration without spaces: `1h30m`."""
+    return duration.replace(" ", "").replace("min", "m")
 
 
 def _draw_notes(entry: RunEntry, now: float, width: int) -> Iterator[Text]:

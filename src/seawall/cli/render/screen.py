@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Generator, Iterable
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from typing import IO, Any
 
 import msgspec
@@ -13,9 +14,16 @@ from rich.console import Console
 from rich.text import Text
 
 from seawall.cli.render.formats import replace_controls
+from seawall.cli.render.table import Table, wrap_line
+from seawall.cli.streams import fit_encoding, get_failure
 
 PIPED_WIDTH = 1_000
 """Columns when the output is not a terminal: what is piped is not shortened."""
+_TERMINAL_WIDTH = 80
+"""Columns of a terminal that does not say how many it has."""
+_ROWS = 25
+"""Rows are never asked for; without them Rich takes a dumb terminal to have 80 columns, whatever it is told."""
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
 class Screen:
@@ -31,14 +39,37 @@ class Screen:
         """Columns of stdout."""
         return self.out.width
 
+    @property
+    def has_reader(self) -> bool:
+        """Whether somebody still gets what is printed. A command that only prints may stop if not."""
+        return get_failure(self.out.file) is None
+
+    def print_lines(self, lines: Iterable[str | Text]) -> None:
+        """Prints lines of data to stdout, as long as somebody reads them."""
+        for line in lines:
+            if not self.has_reader:
+                return
+            self.print_line(line)
+
+    def print_table(self, table: Table) -> None:
+        """Prints a table to stdout, and notes which of its columns did not fit."""
+        width = self.width if is_width_known(self.out) else None
+        drawing = table.draw(width, lambda text: fit_encoding(text, self.out.file))
+        self.print_lines(drawing.lines)
+        if drawing.left_out:
+            names = ", ".join(name.lower() for name in drawing.left_out)
+            self.print_note(f"not shown in {width} columns: {names} (--json has all)")
+
     def print_line(self, line: str | Text = "") -> None:
-        """Prints one line of data to stdout."""
-        plain = (Text(line) if isinstance(line, str) else line).plain
-        if self.out.is_terminal or self.out.color_system is not None or "\t" in plain:
-            self.out.print(line, soft_wrap=True)
-        else:  # the console takes four times as long, and a run has thousands of lines
-            self.out.file.write(f"{plain}\n")
-            self.out.file.flush()
+        """Prints one line of data to stdout; if it is too wide, as several, broken between words."""
+        text = fit_text(Text(line) if isinstance(line, str) else line, self.out)
+        parts = wrap_line(text, self.width) if is_width_known(self.out) else [text]
+        for part in parts:
+            if self.out.is_terminal or self.out.color_system is not None or "\t" in part.plain:
+                self.out.print(part, soft_wrap=True)
+            else:  # the console takes four times as long, and a run has thousands of lines
+                self.out.file.write(f"{part.plain}\n")
+                self.out.file.flush()
 
     def print_note(self, line: str | Text) -> None:
         """Prints one line to stderr, for the person who watches."""
@@ -53,7 +84,17 @@ class Screen:
     def print_document(self, value: object) -> None:
         """Prints the one JSON document of a command with `--json`. Decimals are strings."""
         encoded = msgspec.json.encode(value, enc_hook=_convert_to_json)
-        self.print_text(msgspec.json.format(encoded, indent=2).decode())
+        self.print_json(msgspec.json.format(encoded, indent=2).decode())
+
+    def print_json(self, text: str) -> None:
+        """Prints a JSON value, which stays valid where the encoding lacks some of its characters."""
+        if fit_encoding(text, self.out.file) != text:
+            text = _BEYOND_ASCII.sub(_escape_in_json, text)
+        self.print_text(text)
+
+    def show_status(self, what: str) -> AbstractContextManager[object]:
+        """Shows on stderr that something goes on, as long as the context lasts."""
+        return self.err.status(what, spinner=choose_spinner(self.err))
 
     @contextmanager
     def redirect_user_prints(self) -> Generator[None]:
@@ -62,9 +103,58 @@ class Screen:
             yield
 
 
+def is_width_known(console: Console) -> bool:
+    """Returns whether lines are to be kept to the console's width: on a terminal, or if `COLUMNS` says so."""
+    return console.is_terminal or _read_columns() is not None
+
+
+def choose_spinner(console: Console) -> str:
+    """Returns the name of a spinner that the console can show."""
+    return "line" if console.options.ascii_only else "dots"
+
+
+def fit_text(line: Text, console: Console) -> Text:
+    """Returns a line as the console's encoding will show it."""
+    plain = fit_encoding(line.plain, console.file)
+    if plain == line.plain:
+        return line
+    if len(plain) != len(line.plain):  # some characters are escaped, so styles would stand in wrong places
+        return Text(plain)
+    line = line.copy()
+    line.plain = plain
+    return line
+
+
 def _make_console(file: IO[str]) -> Console:
-    width = None if file.isatty() or "COLUMNS" in os.environ else PIPED_WIDTH
-    return Console(file=file, width=width, highlight=False, markup=False, emoji=False)
+    return Console(
+        file=file, width=_choose_width(file), height=_ROWS, highlight=False, markup=False, emoji=False
+    )
+
+
+def _choose_width(file: IO[str]) -> int:
+    columns = _read_columns()
+    if columns is not None:
+        return columns
+    if not file.isatty():
+        return PIPED_WIDTH
+    try:
+        return os.get_terminal_size(file.fileno()).columns or _TERMINAL_WIDTH
+    except OSError:
+        return _TERMINAL_WIDTH
+
+
+def _read_columns() -> int | None:
+    """Returns what `COLUMNS` says; None if it is not set, or is no number above zero."""
+    text = os.environ.get("COLUMNS", "")
+    return int(text) if text.isdecimal() and int(text) else None
+
+
+def _escape_in_json(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if code < 0x10000:
+        return f"\\u{code:04x}"
+    high, low = divmod(code - 0x10000, 0x400)
+    return f"\\u{0xD800 + high:04x}\\u{0xDC00 + low:04x}"
 
 
 def _convert_to_json(value: Any) -> Any:

@@ -2,36 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import NamedTuple
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from seawall.cli.render.formats import wrap_text
 
 GAP = "  "
 _LABEL_WIDTH = 11
+_HANG = 2
+"""Columns by which the rest of a wrapped line is indented further than its beginning."""
+_WORD = re.compile(r"\S+\s*")
+
+
+class DrawnTable(NamedTuple):
+    """A table as lines."""
+
+    lines: list[Text]
+    left_out: list[str]
+    """The columns that did not fit."""
 
 
 class Table:
     """Rows under a head. A column in which nothing stands is left out.
 
-    `right` names the columns that are set to the right. With `width`, columns that do not fit are left out, except
-    those in `required`. With `keep_empty`, empty columns are shown too.
+    `right` names the columns that are set to the right. If the table is too wide, columns are left out, the last ones
+    first, except those in `required`; those in `below` then stand in lines of their own below each row. With
+    `keep_empty`, empty columns are shown too.
     """
 
     def __init__(
         self,
         names: Sequence[str],
         *,
+        required: Collection[str],
         right: Collection[str] = (),
-        width: int | None = None,
-        required: Collection[str] = (),
+        below: Collection[str] = (),
         keep_empty: bool = False,
     ) -> None:
         self._names = names
         self._right = right
-        self._width = width
         self._required = required
+        self._below = below
         self._keep_empty = keep_empty
         self._rows: list[tuple[list[Text], Sequence[Text]]] = []
 
@@ -42,45 +57,46 @@ class Table:
         """Adds a row; `notes` are whole lines below it."""
         self._rows.append(([Text(each) if isinstance(each, str) else each for each in cells], notes))
 
-    @property
-    def left_out(self) -> list[str]:
-        """The columns that did not fit into `width`."""
-        filled = self._find_filled()
-        shown = self._choose_columns(filled, self._measure())
-        return [self._names[column] for column in filled if column not in shown]
+    def draw(self, width: int | None, fit: Callable[[str], str] = str) -> DrawnTable:
+        """Returns the head, then each row with its notes, and which columns do not fit into `width`.
 
-    def draw_lines(self) -> Iterator[Text]:
-        """Yields the head, then each row with its notes."""
-        widths = self._measure()
-        shown = self._choose_columns(self._find_filled(), widths)
-        yield self._draw_row([Text(name, style="dim") for name in self._names], shown, widths)
-        for cells, notes in self._rows:
-            yield self._draw_row(cells, shown, widths)
-            yield from notes
-
-    def _measure(self) -> list[int]:
-        """Returns the width of each column."""
-        return [
-            max(len(name), *(cells[column].cell_len for cells, _ in self._rows), 0)
+        `fit` returns a cell as the terminal's encoding will show it.
+        """
+        rows = [([_fit_cell(cell, fit) for cell in cells], notes) for cells, notes in self._rows]
+        widths = [
+            max(len(name), *(cells[column].cell_len for cells, _ in rows), 0)
             for column, name in enumerate(self._names)
         ]
-
-    def _find_filled(self) -> list[int]:
-        """Returns the columns in which something stands."""
         every = range(len(self._names))
-        return [each for each in every if self._keep_empty or any(cells[each] for cells, _ in self._rows)]
+        filled = [each for each in every if self._keep_empty or any(cells[each] for cells, _ in rows)]
+        shown = self._choose_columns(filled, widths, width)
+        left_out = [column for column in filled if column not in shown]
+        below = [column for column in left_out if self._names[column] in self._below]
+        lines = [self._draw_row([Text(name, style="dim") for name in self._names], shown, widths)]
+        for cells, notes in rows:
+            lines.append(self._draw_row(cells, shown, widths))
+            lines.extend(
+                Text(f"  └ {self._names[each].lower()}: ") + cells[each] for each in below if cells[each]
+            )
+            lines.extend(notes)
+        return DrawnTable(lines, [self._names[column] for column in left_out if column not in below])
 
-    def _choose_columns(self, filled: Sequence[int], widths: Sequence[int]) -> Sequence[int]:
-        """Returns the columns that fit."""
-        if self._width is None:
+    def _choose_columns(
+        self, filled: Sequence[int], widths: Sequence[int], width: int | None
+    ) -> Sequence[int]:
+        """Returns the columns that fit: the required ones, and of the others the first ones."""
+        if width is None:
             return filled
-        shown: list[int] = []
-        used = -len(GAP)
+        shown = {column for column in filled if self._names[column] in self._required}
+        left = width + len(GAP) - sum(widths[column] + len(GAP) for column in shown)
         for column in filled:
-            used += widths[column] + len(GAP)
-            if used <= self._width or self._names[column] in self._required:
-                shown.append(column)
-        return shown
+            if column in shown:
+                continue
+            left -= widths[column] + len(GAP)
+            if left < 0:
+                break
+            shown.add(column)
+        return sorted(shown)
 
     def _draw_row(self, cells: Sequence[Text], shown: Sequence[int], widths: Sequence[int]) -> Text:
         line = Text()
@@ -91,6 +107,33 @@ class Table:
             line.append(GAP)
         line.rstrip()
         return line
+
+
+def _fit_cell(cell: Text, fit: Callable[[str], str]) -> Text:
+    plain = fit(cell.plain)
+    return cell if plain == cell.plain else Text(plain, style=cell.style)
+
+
+def wrap_line(line: Text, width: int) -> list[Text]:
+    """Returns a line as lines of at most `width` columns, broken between words.
+
+    A longer word, such as an id that somebody may copy, stays whole.
+    """
+    if line.cell_len <= width:
+        return [line]
+    plain = line.plain
+    hang = min(len(plain) - len(plain.lstrip()) + _HANG, width // 2)
+    breaks: list[int] = []
+    used = len(plain) - len(plain.lstrip())
+    for word in _WORD.finditer(plain):
+        if used + cell_len(word[0].rstrip()) > width and word.start() and plain[: word.start()].strip():
+            breaks.append(word.start())
+            used = hang
+        used += cell_len(word[0])
+    parts = list(line.divide(breaks))
+    for part in parts:
+        part.rstrip()
+    return [parts[0], *(Text(" " * hang) + part for part in parts[1:])]
 
 
 def draw_field(label: str, text: str, style: str, width: int, *, lines: int | None = None) -> Iterator[Text]:

@@ -12,6 +12,7 @@ from seawall.cli.hints import format_command
 from seawall.cli.render.formats import (
     UNLIMITED,
     format_count,
+    format_duration,
     format_number,
     format_usd,
     join_lines,
@@ -173,7 +174,7 @@ def format_ending(done: StepDone, output: str = "") -> str:
     if done.status == "error" and done.error and not text.startswith(done.error):
         words = f"{words} ({done.error})"
     if done.retry:
-        after = "" if done.retry_after_s is None else f" after {done.retry_after_s:g} s"
+        after = "" if done.retry_after_s is None else f" after {format_duration(done.retry_after_s)}"
         words = f"{words}, tried again{after}"
     return f"{words}: {text}" if text else words
 
