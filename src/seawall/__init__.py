@@ -21,6 +21,7 @@ from seawall.core.limits import Limits
 from seawall.guards.budget import Budget, Caps
 from seawall.guards.endpoints import EndpointOptions
 from seawall.guards.loops import Loops
+from seawall.journal.protocol import RunFilter
 from seawall.models.protocol import Model, Price
 from seawall.run.guard import Guard
 from seawall.run.outcome import Outcome, Waiting
@@ -64,6 +65,7 @@ __all__ = [
     "Refused",
     "Replace",
     "Run",
+    "RunFilter",
     "Seawall",
     "SeawallBug",
     "SeawallError",

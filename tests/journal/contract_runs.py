@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
 from journal.story import (
@@ -22,7 +23,18 @@ from journal.story import (
 )
 from seawall.core.canonical import ref_of
 from seawall.core.errors import Fenced, Misused, Refused, SeawallBug
-from seawall.journal.protocol import Command, Lease, Summary
+from seawall.journal.protocol import Command, Journal, Lease, RunFilter, Summary
+
+
+async def start_at(journal: Journal, run: str, at: float, **fields: str | None) -> Lease:
+    """Creates a run that started at `at`."""
+    return await journal.create(msgspec.structs.replace(started(run, **fields), at=at), [], bodies(INTENT))
+
+
+async def asked(journal: Journal, run: str, request: str, **fields: str | None) -> Lease:
+    """Creates a run with this request."""
+    content = request.encode()
+    return await journal.create(started(run, intent=ref_of(content), **fields), [], bodies(content))
 
 
 class RecordContract:
@@ -285,7 +297,7 @@ class RunContract:
                 await begin(journal, "r-3", tenant="other")
 
                 async def listed(**what: Any) -> list[str]:
-                    return [row.run for row in await journal.runs(**what)]
+                    return [row.run for row in await journal.runs(RunFilter(**what))]
 
                 assert await listed() == ["r-3", "r-2", "r-1"]
                 assert await listed(status="completed") == ["r-1"]
@@ -304,6 +316,78 @@ class RunContract:
                 assert [row.run for row in await journal.runs(limit=1)] == ["r-3"]
                 with pytest.raises(Misused, match="asleep"):
                     await listed(state="asleep")
+                with pytest.raises(Misused, match="has no UTF-8"):
+                    await listed(session="\udcff")
+
+        asyncio.run(scenario())
+
+    def test_runs_are_listed_by_team_principal_and_time_alone_and_together(self, open_journal: Open) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                await start_at(journal, "r-1", 10.0, team="desk", principal="ann", session="s-1")
+                await start_at(journal, "r-2", 20.0, team="bank", principal="bob")
+                lease = await start_at(journal, "r-3", 30.0, team="desk", tenant="other", principal="ann")
+                await start_at(journal, "r-4", 40.0, team="desk")
+                await finish(journal, lease, 1)
+
+                async def listed(**what: Any) -> list[str]:
+                    return [row.run for row in await journal.runs(RunFilter(**what))]
+
+                assert await listed(team="desk") == ["r-4", "r-3", "r-1"]
+                assert await listed(team="des") == []
+                assert await listed(principal="ann") == ["r-3", "r-1"]
+                assert await listed(principal="") == ["r-4"]
+                assert await listed(principal="ANN") == []
+                assert await listed(since=20.0) == ["r-4", "r-3", "r-2"]
+                assert await listed(until=20.0) == ["r-1"]
+                assert await listed(since=20.0, until=40.0) == ["r-3", "r-2"]
+                assert await listed(since=20.0, tenant="acme") == ["r-4", "r-2"]
+                assert await listed(since=20.0, team="desk") == ["r-4", "r-3"]
+                assert await listed(since=20.0, status="completed") == ["r-3"]
+                assert await listed(until=30.0, state="running") == ["r-2", "r-1"]
+                assert await listed(principal="ann", tenant="other") == ["r-3"]
+                assert await listed(principal="ann", state="running") == ["r-1"]
+                assert await listed(principal="ann", session="s-1", until=11.0, team="desk") == ["r-1"]
+                assert await listed(principal="bob", session="s-1") == []
+                assert await listed(team="desk", tenant="acme", status="completed") == []
+                assert await listed(team="desk", status="completed", state="ended") == ["r-3"]
+                rows = await journal.runs(RunFilter(principal="ann"), limit=1)
+                assert [row.run for row in rows] == ["r-3"]
+
+        asyncio.run(scenario())
+
+    def test_runs_are_listed_by_a_part_of_their_request_in_any_case(self, open_journal: Open) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                await asked(journal, "r-1", "Refund order 1042, STRASSE 9")
+                await asked(journal, "r-2", "Where is cafe\u0301 order 1042?", tenant="other")
+                await asked(journal, "r-3", "Something else")
+
+                async def listed(**what: Any) -> list[str]:
+                    return [row.run for row in await journal.runs(RunFilter(**what))]
+
+                assert await listed(text="ORDER 1042") == ["r-2", "r-1"]
+                assert await listed(text="Caf\u00c9") == ["r-2"]
+                assert await listed(text="stra\u00dfe") == ["r-1"]
+                assert await listed(text="order%") == []
+                assert await listed(text="1042", tenant="acme") == ["r-1"]
+                assert [row.run for row in await journal.runs(RunFilter(text="o"), limit=2)] == ["r-3", "r-2"]
+                await journal.erase("other")
+                assert await listed(text="order") == ["r-1"]
+
+        asyncio.run(scenario())
+
+    def test_a_pruned_run_has_no_request_and_no_principal_any_more(self, open_journal: Open) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                lease = await start_at(journal, "r-1", 1.0, principal="ann")
+                await finish(journal, lease, 1)
+                assert len(await journal.runs(RunFilter(principal="ann", text="refund"))) == 1
+                await journal.prune(before=1e12)
+
+                assert [row.run for row in await journal.runs(RunFilter(team="desk"))] == ["r-1"]
+                assert await journal.runs(RunFilter(principal="ann")) == []
+                assert await journal.runs(RunFilter(text="refund")) == []
 
         asyncio.run(scenario())
 

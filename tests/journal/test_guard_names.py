@@ -13,7 +13,7 @@ from journal.edits import write_mark
 from seawall import Agent, Guard, Limits, Seawall, Team, tool
 from seawall.core.events import Judged, RunEnded, RunStarted
 from seawall.journal import guard_names
-from seawall.journal.protocol import Setting, SettingKind
+from seawall.journal.protocol import RunFilter, Setting, SettingKind
 from seawall.testing import ScriptedModel, call
 
 SCHEMA_2 = (Path(__file__).parent / "data" / "schema-2.sql").read_text(encoding="utf-8")
@@ -34,7 +34,7 @@ def path(tmp_path: Path) -> str:
 async def halted_by(sea: Seawall) -> dict[str, list[str]]:
     """Returns, by the guard's name in the run's row, its names in the outcome, in the verdict and in `RunEnded`."""
     found: dict[str, list[str]] = {}
-    for row in await sea.journal.runs(status="halted"):
+    for row in await sea.journal.runs(RunFilter(status="halted")):
         assert row.summary is not None
         outcome = await (await sea.attach(row.run)).outcome()
         events = await sea.journal.events(row.run)

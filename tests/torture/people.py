@@ -9,7 +9,7 @@ from seawall import Broken, Misused, Refused, Seawall, SeawallBug
 from seawall.core.clock import SystemClock
 from seawall.core.errors import describe_error
 from seawall.history.recorded import read_waits
-from seawall.journal.protocol import Command
+from seawall.journal.protocol import Command, RunFilter
 from seawall.run.commands import find_effect_in_doubt
 from seawall.run.outcome import Waiting
 from torture.cases import make_case
@@ -58,7 +58,7 @@ class Person:
 
     async def decide_all(self, sea: Seawall, *, share: float = 1.0) -> None:
         """Decides on a share of all that waits, except for the cases that are left to wait."""
-        for row in await sea.journal.runs(state="waiting", limit=10_000):
+        for row in await sea.journal.runs(RunFilter(state="waiting"), limit=10_000):
             state = await sea.state(row.run)
             case = make_case(self._place.seed, state.started.request_id or "")
             if "f" in case.flags:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from seawall.cli.render.formats import format_number
 from seawall.core.events import Event, StepIntended
 from seawall.guards.pauses import ALL, MAX_RUNS
-from seawall.journal.protocol import Journal, RunRow
+from seawall.journal.protocol import Journal, RunFilter, RunRow
 from seawall.run.fold import fold
 
 SEARCHED_RUNS = 500
@@ -35,7 +35,7 @@ async def warn_of_unknown_names(journal: Journal, targets: Sequence[str]) -> lis
 async def find_parked_runs(journal: Journal, targets: Collection[str]) -> list[str]:
     """Returns the runs that these pauses have parked and that no process has taken up again, oldest first."""
     found: list[str] = []
-    for row in reversed(await journal.runs(state="waiting", limit=MAX_RUNS)):
+    for row in reversed(await journal.runs(RunFilter(state="waiting"), limit=MAX_RUNS)):
         events = await journal.events(row.run)
         if events and any(pause.what in targets for pause in fold(events).paused):
             found.append(row.run)

@@ -17,7 +17,7 @@ from seawall.core.clock import SystemClock
 from seawall.core.errors import Misused, SeawallError
 from seawall.core.events import RunStarted, RunTaken
 from seawall.guards.pauses import read_pauses
-from seawall.journal.protocol import Journal, RunRow
+from seawall.journal.protocol import Journal, RunFilter, RunRow
 from seawall.run.fold import fold
 from seawall.run.outcome import Outcome, Waiting
 from seawall.runtime.recovery import MAX_RUNS, SetAside, find_resumable
@@ -58,7 +58,7 @@ async def find_resumable_here(journal: Journal) -> ResumableRuns:
 
 async def _find_released(journal: Journal) -> list[RunRow]:
     """Returns the waiting runs that need not wait: a decision is in their inbox, or their pause has ended. Oldest first."""
-    rows = reversed(await journal.runs(state="waiting", limit=MAX_RUNS))
+    rows = reversed(await journal.runs(RunFilter(state="waiting"), limit=MAX_RUNS))
     on = await read_pauses(journal, SystemClock().wall_s())
     found: list[RunRow] = []
     for row in rows:

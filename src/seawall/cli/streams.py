@@ -71,7 +71,6 @@ class StandardStream(io.RawIOBase):
 
 def open_streams() -> tuple[StandardStream, StandardStream]:
     """Replaces `sys.stdout` and `sys.stderr` by streams that never raise, and opens what was closed. Returns the ends."""
-    codecs.register_error(ERRORS, replace_unencodable)
     _open_descriptors()
     if sys.stdin is None:  # `<&-`
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115  # as long as the process
@@ -91,6 +90,9 @@ def replace_unencodable(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     return replace_signs(error.object[error.start : error.end]), error.end
+
+
+codecs.register_error(ERRORS, replace_unencodable)
 
 
 def replace_signs(text: str) -> str:

@@ -11,7 +11,7 @@ from seawall.core.errors import Misused, Refused
 from seawall.core.events import StepKind
 from seawall.guards.shared import PAUSE, Defer, Pause
 from seawall.journal.live_settings import LiveSettings
-from seawall.journal.protocol import Journal, Setting, SettingKind
+from seawall.journal.protocol import Journal, RunFilter, Setting, SettingKind
 from seawall.run.fold import fold
 from seawall.run.state import RunState
 from seawall.run.step import Result, Step
@@ -88,7 +88,7 @@ async def find_in_flight(
 
     The steps of runs beyond `limit` are missing.
     """
-    rows = await journal.runs(state="running", limit=limit + 1)
+    rows = await journal.runs(RunFilter(state="running"), limit=limit + 1)
     found: list[InFlight] = []
     for row in rows[:limit]:
         events = await journal.events(row.run)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from seawall.core.errors import SeawallBug
 from seawall.core.events import Event, RunTaken, StepDone
-from seawall.journal.protocol import Journal, RunRow
+from seawall.journal.protocol import Journal, RunFilter, RunRow
 from seawall.models.protocol import ModelReply, ModelRequest, Price, TextDelta
 from seawall.team.agent import Agent
 from seawall.team.team import Team
@@ -43,7 +43,7 @@ async def find_resumable(journal: Journal, *, max_tries: int = MAX_TRIES) -> Rec
     finished step is set aside, so that the others go on; resuming it by its id tries it once more.
     """
     recovery = Recovery([], [])
-    for row in reversed(await journal.runs(state="interrupted", limit=MAX_RUNS)):
+    for row in reversed(await journal.runs(RunFilter(state="interrupted"), limit=MAX_RUNS)):
         tries = row.epoch - find_last_progress(await journal.events(row.run))
         if tries < max_tries:
             recovery.resumable.append(row)

@@ -76,6 +76,8 @@ def audit(
                 if totals.lacking == 1:
                     screen.print_note(_format_lacking(f"{path}:{item.line}", item))
             _print_audited(screen, item, audited)
+            if not screen.has_reader:
+                raise typer.Exit(Exit.UNREAD)
     screen.print_note(totals.format_summary())
     for option, patterns in (("--effect", names.effects), ("--poll", names.polls)):
         for pattern in patterns:
@@ -143,5 +145,8 @@ def _print_audited(screen: Screen, run: RecordedRun, audited: AuditResult) -> No
         what = f"advised at {calls}{', …' if len(audited.advised_at) > 5 else ''} (from 0)"
     reason = audited.reason or ""
     reason = f"{reason[: REASON_CHARS - 1]}…" if len(reason) > REASON_CHARS else reason
-    line = f"{audited.id[:40]:<40}  {what:<31}  {audited.rule or '':<11}  {reason}"
-    screen.print_line(replace_controls(line.rstrip()))
+    line = replace_controls(f"{audited.id:<40}  {what:<31}  {audited.rule or '':<11}  {reason}".rstrip())
+    if screen.out.is_terminal:
+        screen.print_line(line)
+    else:  # other programs read it: one line for each run
+        screen.print_text(line)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from seawall.cli.exits import Exit
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -131,6 +133,8 @@ async def _play(
         results.append(make_scene_result(played, observe, enforce, played_by, journal))
         if table is not None:
             table.print_scene(results[-1])
+            if not screen.has_reader:
+                raise typer.Exit(Exit.UNREAD)
     report = make_report(results, journal, clock.monotonic_s() - started)
     if table is not None:
         cost = f"${PRICE.input_usd_per_mtok} a million tokens in, ${PRICE.output_usd_per_mtok} out"

@@ -58,6 +58,8 @@ async def _replay_all(screen: Screen, path: Path, names: list[str], options: dic
             found.append(one)
             if not screen.json:
                 _print_replay(screen, one)
+                if not screen.has_reader:
+                    return Exit.UNREAD
     if screen.json:
         screen.print_document({"replays": found})
     elif len(found) > 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
@@ -14,7 +14,7 @@ from seawall.core.events import Status
 if TYPE_CHECKING:
     from seawall.cli.render.runs_table import RunEntry
     from seawall.cli.render.screen import Screen
-    from seawall.journal.protocol import Journal, RunRow
+    from seawall.journal.protocol import Journal, RunFilter, RunRow
 
 STATES = ("running", "interrupted", "waiting", "queued", "ended")
 
@@ -32,35 +32,99 @@ def runs(
         str | None, typer.Option("--session", "-s", metavar="NAME", help="Only this session.")
     ] = None,
     tenant: TenantOption = None,
+    team: Annotated[str | None, typer.Option("--team", metavar="NAME", help="Only this team.")] = None,
+    principal: Annotated[
+        str | None, typer.Option("--principal", "-p", metavar="NAME", help="Only what this person asked.")
+    ] = None,
+    text: Annotated[
+        str | None,
+        typer.Option(
+            "--text",
+            metavar="TEXT",
+            help="Only requests that hold this text, as they are recorded. Upper and lower case are the same.",
+        ),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since",
+            metavar="TIME",
+            help="Only runs that started then or later: 2h, 3d or 1h30m ago, 2026-11-29, 2026-11-29T14:05. Without a zone (Z, +01:00) it is this machine's time.",
+        ),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            "--until",
+            metavar="TIME",
+            help="Only runs that started before that time; a date alone means its whole day.",
+        ),
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, metavar="N", help="How many at most.")] = 20,
     journal: JournalOption = DEFAULT_JOURNAL,
     json: JsonOption = False,
 ) -> None:
-    """List runs, newest first: how they ended, what stopped them, what they took."""
+    """List runs, newest first: how they ended, what stopped them, what they took.
+
+    Several options list the runs that fit all of them. A run that was pruned has no text and no principal any more.
+    """
     from seawall.cli.render.screen import Screen
     from seawall.cli.signals import run_async
 
     screen = Screen(json=json)
-    wanted: dict[str, Any] = {"status": status, "state": state, "session": session, "tenant": tenant}
-    run_async(lambda _: _runs(screen, journal, wanted, limit))
+    given = {
+        "status": status,
+        "state": state,
+        "session": session,
+        "tenant": tenant,
+        "team": team,
+        "principal": principal,
+        "since": since,
+        "until": until,
+        "text": text,
+    }
+    wanted = _make_filter(given)
+    filters = ", ".join(f"{name} {value}" for name, value in given.items() if value is not None)
+    run_async(lambda _: _runs(screen, journal, wanted, filters, limit))
 
 
-async def _runs(screen: Screen, path: Path, wanted: dict[str, Any], limit: int) -> None:
+def _make_filter(given: dict[str, str | None]) -> RunFilter:
+    """Returns which runs are wanted. Raises `Misused` for a value that fits no run."""
+    from seawall.cli.times import parse_time
+    from seawall.core.canonical import check_recordable
+    from seawall.core.clock import SystemClock
+    from seawall.journal.protocol import RunFilter
+
+    check_recordable(**{f"--{name}": value for name, value in given.items()})
+    _check_filters(given["status"], given["state"])
+    if given["text"] == "":
+        raise Misused("--text is empty: every request holds that")
+    now = SystemClock().wall_s()
+    since, until = given["since"], given["until"]
+    since_s = None if since is None else parse_time("--since", since, now)
+    until_s = None if until is None else parse_time("--until", until, now, whole_day=True)
+    if since_s is not None and until_s is not None and since_s >= until_s:
+        raise Misused(f"--since {since} is not before --until {until}")
+    names = {
+        name: given[name] for name in ("status", "state", "session", "tenant", "team", "principal", "text")
+    }
+    return RunFilter(**names, since=since_s, until=until_s)
+
+
+async def _runs(screen: Screen, path: Path, wanted: RunFilter, filters: str, limit: int) -> None:
     from seawall.cli.journals import open_journal
     from seawall.cli.render.json_output import build_entry_document
     from seawall.cli.render.runs_table import make_runs_table
     from seawall.core.clock import SystemClock
 
-    _check_filters(wanted["status"], wanted["state"])
     async with open_journal(path) as journal:
-        rows = await journal.runs(**wanted, limit=limit + 1)
+        rows = await journal.runs(wanted, limit=limit + 1)
         cut = len(rows) > limit
         entries = [await _read_entry(journal, row) for row in rows[:limit]]
     if screen.json:
         screen.print_document({"runs": [build_entry_document(each) for each in entries], "cut": cut})
         return
     if not entries:
-        filters = ", ".join(f"{name} {value}" for name, value in wanted.items() if value is not None)
         screen.print_note(f"no runs in {path}{f' with {filters}' if filters else ''}")
         return
     screen.print_table(make_runs_table(entries, screen.width, SystemClock().wall_s()))

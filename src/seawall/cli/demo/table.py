@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,8 @@ from seawall.cli.demo.scene import Scene
 from seawall.cli.demo.scenes import get_number
 from seawall.cli.demo.world import ORDERS, World
 from seawall.cli.render.formats import format_number
+from seawall.cli.render.screen import choose_spinner, fit_text, is_width_known
+from seawall.cli.render.table import wrap_line
 from seawall.core.clock import Clock
 
 WIDEST = 120
@@ -33,10 +34,6 @@ _OUTCOME_WIDTH = 24
 _ID_WIDTH = 20
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _STYLE: dict[DemoMode, str] = {"observe": "yellow", "enforce": "cyan"}
-_ASCII = str.maketrans(
-    {"─": "-", "█": "#", "✓": "+", "✗": "x", "–": "-", "…": "."} | dict.fromkeys("▏▎▍▌▋▊▉", "#")
-)
-
 OPENING = (
     "An order desk: desk plans, clerk looks up, cashier pays, auditor reviews.",
     "{who}",
@@ -51,9 +48,7 @@ class DemoTable:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._ascii = console.options.ascii_only
-        known = console.is_terminal or "COLUMNS" in os.environ
-        self._width = min(console.width, WIDEST) if known else PIPED
+        self._width = min(console.width, WIDEST) if is_width_known(console) else PIPED
         self._id_width = _ID_WIDTH if self._width >= WITH_IDS else 0
         self._bar_width = max(6, min(32, self._width - _FIGURES_WIDTH - _OUTCOME_WIDTH - self._id_width))
 
@@ -83,7 +78,7 @@ class DemoTable:
         for claim in result.claims:
             if not claim.holds:
                 self._print_words(f"not as claimed: {claim.text}", _INDENT, ("✗ ", "bold red"), "red")
-        self._print(Text(f"{_INDENT}{result.command}", "dim"))
+        self._print_command(result.command, _INDENT, "dim")
         self._print()
 
     def print_closing(self, report: DemoReport, note: str, more: str = "") -> None:
@@ -101,7 +96,7 @@ class DemoTable:
         self._print_words("Everything is kept. Look closer:", "  ")
         self._print()
         for command in report.next:
-            self._print(Text(f"    {command}", "green"))
+            self._print_command(command, "    ", "green")
         self._print()
 
     def _print_mode(self, result: ModeResult) -> None:
@@ -137,10 +132,12 @@ class DemoTable:
         self._print(Text("  " + "─" * (self._width - 4), "dim"))
 
     def _print(self, text: Text | None = None) -> None:
-        text = text or Text()
-        if self._ascii:
-            text.plain = text.plain.translate(_ASCII)
-        self._console.print(text, soft_wrap=True)
+        for part in wrap_line(fit_text(text or Text(), self._console), self._width):
+            self._console.print(part, soft_wrap=True)
+
+    def _print_command(self, command: str, indent: str, style: str) -> None:
+        """Prints a command, which can be copied as it stands, however long it is."""
+        self._console.print(fit_text(Text(f"{indent}{command}", style), self._console), soft_wrap=True)
 
 
 def format_outcome(result: ModeResult) -> str:
@@ -177,9 +174,7 @@ class SceneProgress:
             yield _ignore_worlds
             return
         started = self._clock.monotonic_s()
-        with self._console.status(
-            f"[dim]{what}[/]", spinner="line" if self._console.options.ascii_only else "dots"
-        ) as status:
+        with self._console.status(f"[dim]{what}[/]", spinner=choose_spinner(self._console)) as status:
 
             def watch(worlds: Sequence[World]) -> None:
                 elapsed = self._clock.monotonic_s() - started

@@ -12,6 +12,7 @@ from seawall.cli.demo.context import SceneContext
 from seawall.cli.demo.many_run_scenes import PAID_BEFORE
 from seawall.cli.demo.scene import Request, Workload
 from seawall.core.errors import Broken, Refused
+from seawall.journal.protocol import RunFilter
 from seawall.run.outcome import Outcome, Waiting
 from seawall.runtime.run import Run
 
@@ -163,7 +164,7 @@ async def _run_through_crash(context: SceneContext) -> Rests:
     """Starts a child process, kills it while the world holds its call, and resumes the run in this process."""
     signal = await _kill_child(context)
     context.kill = (signal, context.world.count_calls())
-    rows = await context.sea.journal.runs(session=context.session)
+    rows = await context.sea.journal.runs(RunFilter(session=context.session))
     run = await context.sea.resume(rows[0].run, context.get_team())
     return [await run.rest()]
 

@@ -20,6 +20,8 @@ from seawall.cli.render.formats import (
     format_usd,
     shorten_text,
 )
+from seawall.cli.render.screen import choose_spinner, fit_text, is_width_known
+from seawall.cli.render.table import wrap_line
 from seawall.core.clock import SystemClock
 from seawall.core.events import (
     CommandTaken,
@@ -82,7 +84,7 @@ class ProgressDisplay:
         self._states: dict[str, str] = {}
         self._clock = SystemClock()
         self._since = self._clock.monotonic_s()
-        self._spinner = Spinner("dots", style="cyan")
+        self._spinner = Spinner(choose_spinner(self._err), style="cyan")
         self._moves = moves and self._err.is_terminal and not self._err.is_dumb_terminal
         self._live = Live(
             get_renderable=self._draw_moving_line, console=self._err, transient=True, refresh_per_second=10
@@ -102,9 +104,11 @@ class ProgressDisplay:
 
     def print_line(self, run: str, line: Text) -> None:
         """Prints a line that stays."""
-        if self._prefix:
-            line = Text(f"{run[-7:]}  ", style="dim") + line
-        self._err.print(line, soft_wrap=True)
+        prefix = Text(f"{run[-7:]}  " if self._prefix else "", style="dim")
+        for part in line.split("\n"):
+            fitted = fit_text(prefix + part, self._err)
+            for each in wrap_line(fitted, self._err.width) if is_width_known(self._err) else [fitted]:
+                self._err.print(each, soft_wrap=True)
 
     def set_state(self, run: str, state: str) -> None:
         """Sets what the moving line shows of a run."""

@@ -24,10 +24,11 @@ from seawall.journal.protocol.accounts import (
 from seawall.journal.protocol.inbox import Command, InboxItem, InboxStore
 from seawall.journal.protocol.journal import Journal
 from seawall.journal.protocol.retention import Backup, BadBatch, Head, Pruned, RetentionStore, Verification
-from seawall.journal.protocol.runs import Lease, RunRow, RunStore, Summary
+from seawall.journal.protocol.runs import EVERY_RUN, Lease, RunFilter, RunRow, RunStore, Summary
 from seawall.journal.protocol.settings import VALUES, Setting, SettingKind, SettingStore
 
 __all__ = [
+    "EVERY_RUN",
     "NOTHING",
     "VALUES",
     "Account",
@@ -45,6 +46,7 @@ __all__ = [
     "OverCap",
     "Pruned",
     "RetentionStore",
+    "RunFilter",
     "RunRow",
     "RunStore",
     "Setting",

@@ -51,6 +51,30 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
     events: int
 
 
+class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which runs are listed: those that fit every field that is not None."""
+
+    status: str | None = None
+    """How they ended."""
+    state: str | None = None
+    session: str | None = None
+    tenant: str | None = None
+    """The tenant; "" for runs without one."""
+    team: str | None = None
+    principal: str | None = None
+    """Who asked; "" for runs that name nobody. A run whose events were pruned fits none."""
+    since: float | None = None
+    """Wall seconds: they started then or later."""
+    until: float | None = None
+    """Wall seconds: they started before that."""
+    text: str | None = None
+    """A part of the request as it is recorded, which is without secrets. Upper and lower case are the same. A run whose
+    request was erased or pruned fits none."""
+
+
+EVERY_RUN = RunFilter()
+
+
 class RunStore(Protocol):
     """Runs, their events and bodies, and their leases."""
 
@@ -153,16 +177,12 @@ class RunStore(Protocol):
         """Returns one run's row. Raises `Misused` for an unknown run."""
         ...
 
-    async def runs(
-        self,
-        *,
-        status: str | None = None,
-        state: str | None = None,
-        session: str | None = None,
-        tenant: str | None = None,
-        limit: int = 100,
-    ) -> list[RunRow]:
-        """Returns the rows of the runs that match, newest first."""
+    async def runs(self, wanted: RunFilter = EVERY_RUN, *, limit: int = 100) -> list[RunRow]:
+        """Returns the rows of the runs that fit, newest first. Raises `Misused` for a state that does not exist.
+
+        It reads about as many rows as it returns where an index leads to them. `text` reads the requests of the runs
+        that fit all the rest, newest first, until there are `limit`.
+        """
         ...
 
     async def run_of_request(self, tenant: str, request_id: str) -> str | None:

@@ -17,6 +17,7 @@ from seawall.core.events import Event, RunStarted
 from seawall.core.forks import is_child_of
 from seawall.journal import guard_names
 from seawall.journal.protocol import (
+    EVERY_RUN,
     Account,
     Backup,
     Booking,
@@ -27,6 +28,7 @@ from seawall.journal.protocol import (
     Lease,
     OverCap,
     Pruned,
+    RunFilter,
     RunRow,
     Setting,
     SettingKind,
@@ -38,6 +40,7 @@ from seawall.journal.sqlite import accounts, reading, retention, shared
 from seawall.journal.sqlite.backup import back_up
 from seawall.journal.sqlite.database import Database
 from seawall.journal.sqlite.journal_file import JournalFile, open_journal_file
+from seawall.journal.sqlite.listing import list_rows
 from seawall.journal.sqlite.mark import read_head
 from seawall.journal.sqlite.ops import (
     AppendOp,
@@ -244,19 +247,9 @@ class SqliteJournal:
         """See `Journal.row`."""
         return await self._readers.run(lambda c: reading.read_row(c, run, self._make_alive_check(c)))
 
-    async def runs(
-        self,
-        *,
-        status: str | None = None,
-        state: str | None = None,
-        session: str | None = None,
-        tenant: str | None = None,
-        limit: int = 100,
-    ) -> list[RunRow]:
+    async def runs(self, wanted: RunFilter = EVERY_RUN, *, limit: int = 100) -> list[RunRow]:
         """See `Journal.runs`."""
-        return await self._readers.run(
-            lambda c: reading.list_rows(c, status, state, session, tenant, limit, self._make_alive_check(c))
-        )
+        return await self._readers.run(lambda c: list_rows(c, wanted, limit, self._make_alive_check(c)))
 
     async def run_of_request(self, tenant: str, request_id: str) -> str | None:
         """See `Journal.run_of_request`."""

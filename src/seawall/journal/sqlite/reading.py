@@ -34,7 +34,7 @@ _settings: msgspec.json.Decoder[list[Setting]] = msgspec.json.Decoder(list[Setti
 _modes: msgspec.json.Decoder[list[GuardMode]] = msgspec.json.Decoder(list[GuardMode])
 _summary: msgspec.json.Decoder[Summary] = msgspec.json.Decoder(Summary)
 
-_ROW = (
+SELECT_ROW = (
     "SELECT t.name, t.leaf, r.events, r.leaf, {} FROM runs r LEFT JOIN tenants t ON t.id = r.tenant ".format(
         ", ".join(f"r.{name}" for name in RUN.split(", "))
     )
@@ -255,7 +255,8 @@ def read_bodies(database: Database, tenant: str, refs: Sequence[Ref], or_erased:
     return found
 
 
-def _to_row(row: Row, alive: Alive) -> RunRow:
+def to_row(row: Row, alive: Alive) -> RunRow:
+    """Returns a row of `SELECT_ROW`. Raises `JournalDamaged` if it is not what was written."""
     name, tenant_leaf, events_, leaf, *values = row
     check_row("runs", values, leaf)
     _, run, key, session, team, app, _, started_at, *values = values
@@ -287,68 +288,10 @@ def _to_row(row: Row, alive: Alive) -> RunRow:
 
 def read_row(database: Database, run: str, alive: Alive) -> RunRow:
     """Returns one run's row."""
-    found = database.fetch_first(_ROW + "WHERE r.run = ?", (run,))
+    found = database.fetch_first(SELECT_ROW + "WHERE r.run = ?", (run,))
     if found is None:
         raise Misused(f"run {run} is not in the journal")
-    return _to_row(found, alive)
-
-
-def list_rows(
-    database: Database,
-    status: str | None,
-    state: str | None,
-    session: str | None,
-    tenant: str | None,
-    limit: int,
-    alive: Alive,
-) -> list[RunRow]:
-    """Returns the rows of the runs that match, newest first."""
-    where = ["1"]
-    values: list[object] = []
-    for term, value in (("r.status = ?", status), ("r.session = ?", session), (_OF_TENANT, tenant)):
-        if value is not None:
-            where.append(term)
-            values.append(value)
-    if state is not None:
-        where.append(_STATES[state] if state in _STATES else _raise_unknown_state(state))
-    found: list[RunRow] = []
-    source = _ROW.replace("FROM runs r", f"FROM runs r {_choose_index(status, state, session, tenant)}")
-    query = f"{source} WHERE {' AND '.join(where)} ORDER BY r.rk DESC"
-    for record in database.iterate(query, values):
-        item = _to_row(record, alive)
-        if state is None or item.state == state:
-            found.append(item)
-            if len(found) >= limit:
-                break
-    return found
-
-
-def _choose_index(status: str | None, state: str | None, session: str | None, tenant: str | None) -> str:
-    """Returns by which index runs are listed: SQLite knows nothing of how many rows fit each condition.
-
-    A session has few runs, and so has everything that has not ended.
-    """
-    if session is not None:
-        return f"INDEXED BY {'runs_by_session_name' if tenant is None else 'runs_by_session'}"
-    if state is not None and state != "ended":
-        return "INDEXED BY runs_unended"
-    if status is not None:
-        return f"INDEXED BY {'runs_by_status' if tenant is None else 'runs_by_tenant_status'}"
-    return "NOT INDEXED" if tenant is None else "INDEXED BY runs_by_tenant"
-
-
-_OF_TENANT = "r.tenant = (SELECT id FROM tenants WHERE name = ?)"
-_STATES = {
-    "ended": "r.ended_at IS NOT NULL",
-    "waiting": "r.ended_at IS NULL AND r.waiting",
-    "running": "r.ended_at IS NULL AND NOT r.waiting AND r.owner IS NOT NULL",
-    "interrupted": "r.ended_at IS NULL AND NOT r.waiting AND r.epoch > 0",
-    "queued": "r.ended_at IS NULL AND NOT r.waiting AND r.epoch = 0",
-}
-
-
-def _raise_unknown_state(state: str) -> str:
-    raise Misused(f"unknown run state {state!r}; one of {', '.join(_STATES)}")
+    return to_row(found, alive)
 
 
 def find_run_of_request(database: Database, tenant: str, request_id: str) -> str | None:
@@ -365,11 +308,12 @@ def find_session_tail(
     """Returns the session's newest run, or the newest of those that started before run `before`."""
     limit = 1 << 62 if before is None else _find_key(database, before)
     found = database.fetch_first(
-        _ROW + "WHERE r.tenant = (SELECT id FROM tenants WHERE name = ?) AND r.session = ? AND r.rk < ? "
+        SELECT_ROW
+        + "WHERE r.tenant = (SELECT id FROM tenants WHERE name = ?) AND r.session = ? AND r.rk < ? "
         "ORDER BY r.rk DESC LIMIT 1",
         (tenant, session, limit),
     )
-    return None if found is None else _to_row(found, alive)
+    return None if found is None else to_row(found, alive)
 
 
 def find_run(database: Database, prefix: str) -> str:

@@ -27,6 +27,8 @@ Schema 4 adds indexes, so that each list and each search of runs reads about as 
 
 Schema 5 adds `reservations`: the part of what accounts hold as reserved that a process has reserved for its runs, and
 that no recorded step has taken over yet. What an older version had reserved stands in the accounts alone.
+
+Schema 6 adds indexes for lists of runs by team, time and principal.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ from seawall.journal.sqlite.holding import hold_all_rows, hold_older_journal
 from seawall.journal.sqlite.options import SqliteOptions
 
 APPLICATION_ID = 0x5EA3A11
-VERSION = 5
+VERSION = 6
 HOLDS_ROWS = 3
 """The first schema whose chain holds the rows that are changed in place."""
 MEMORY = ":memory:"
@@ -155,7 +157,17 @@ CREATE TABLE reservations(
     PRIMARY KEY (owner, run, day)
 ) WITHOUT ROWID;
 """
-MIGRATIONS = (_CHAIN, _BESIDE, _HELD, _LISTS, _RESERVATIONS)
+PRINCIPAL = """CASE WHEN json_valid(CAST(data AS TEXT))
+    THEN coalesce(json_extract(CAST(data AS TEXT), '$[0].principal'), '') END"""
+"""The principal in an entry that holds a run's first event. It is never an error, whatever the entry was made to hold:
+SQLite evaluates it for every write."""
+_FILTERS = f"""
+CREATE INDEX runs_by_start ON runs(started_at);
+CREATE INDEX runs_by_tenant_start ON runs(tenant, started_at);
+CREATE INDEX runs_by_team ON runs(team, started_at);
+CREATE INDEX entries_by_principal ON entries({PRINCIPAL}, rk) WHERE box = 0 AND seq = 0;
+"""
+MIGRATIONS = (_CHAIN, _BESIDE, _HELD, _LISTS, _RESERVATIONS, _FILTERS)
 """The statements that lead from each schema to the next one."""
 
 
@@ -216,6 +228,8 @@ def translate_errors(path: str, database: Database | None = None) -> Generator[N
         raise JournalFailed(f"journal {path}: {error}") from error
     except apsw.Error as error:  # a table or column is gone, or a page is of another kind
         raise JournalDamaged(f"journal {path} is damaged: {error}") from error
+    except UnicodeEncodeError as error:  # of what is looked for: nothing is encoded that was read
+        raise Misused(f"{error.object!r} has no UTF-8") from None
     except MISREAD as error:
         raise JournalDamaged(
             f"journal {path} holds what was never written: {type(error).__name__}: {error}"

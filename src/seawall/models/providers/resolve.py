@@ -90,29 +90,37 @@ def resolve(
     if known is None or not separator or not name:
         names = ", ".join(PROVIDERS)
         raise Misused(f"{model!r} is not a model: write provider:name, where provider is one of {names}")
+    model_class = _import_model(model, known)  # before the key: one who lacks both installs first
     base_url = base_url or find_base_url(model)
     key = api_key or next((os.environ[one] for one in known.keys if os.environ.get(one)), None)
     if key is None and base_url is None:
         raise Misused(f"{model!r} needs a key: set {' or '.join(known.keys)}, or pass api_key")
     field = _choose_max_tokens_field(model, provider, base_url, max_tokens_field)
+    return model_class(
+        model,
+        client=known.client,
+        base_url=base_url,
+        api_key=key,
+        price=price,
+        clock=clock,
+        limits=limits,
+        max_tokens_field=field,
+    )
+
+
+def _import_model(model: str, known: Provider) -> type[ProviderModel]:
+    """Imports everything that a provider's models need. Raises `Misused` if its extra is not installed."""
     try:
+        from seawall.models.providers.clients.http import load_builder  # noqa: PLC0415  # an extra
         from seawall.models.providers.model import ProviderModel  # noqa: PLC0415  # an extra, and a second to import
 
-        return ProviderModel(
-            model,
-            client=known.client,
-            base_url=base_url,
-            api_key=key,
-            price=price,
-            clock=clock,
-            limits=limits,
-            max_tokens_field=field,
-        )
+        load_builder(known.client)
     except ImportError as missing:
         raise Misused(
             f"{model!r} needs the extra {known.extra!r} (module {missing.name!r} is not installed):"
             f" pip install 'seawall[{known.extra}]'"
         ) from missing
+    return ProviderModel
 
 
 def _choose_max_tokens_field(
