@@ -98,26 +98,26 @@ class Desks:
         """The import path of a team."""
         return f"{self.module}:{team}"
 
-    def __call__(self, *words: str, width: int | None = None) -> Called:
+    def __call__(self, *words: str, width: int | None = None, stdin: bytes | None = None) -> Called:
         """`seawall WORDS`, in this process."""
         env = {} if width is None else {"COLUMNS": str(width)}
-        result = CliRunner().invoke(app, list(words), env=env, catch_exceptions=False)
+        result = CliRunner().invoke(app, list(words), input=stdin, env=env, catch_exceptions=False)
         return Called(result.exit_code, result.stdout, result.stderr)
 
-    def start(self, *words: str) -> Child:
+    def start(self, *words: str, stdin: int = subprocess.DEVNULL) -> Child:
         """`seawall WORDS` in a process of its own."""
-        return self._process("-c", "from seawall.cli import main; main()", *words)
+        return self._process("-c", "from seawall.cli import main; main()", *words, stdin=stdin)
 
     def python(self, script: str) -> Called:
         """`python SCRIPT`, to its end."""
         return self._process(script).end()
 
-    def _process(self, *words: str) -> Child:
+    def _process(self, *words: str, stdin: int = subprocess.DEVNULL) -> Child:
         return Child(
             subprocess.Popen(
                 [sys.executable, *words],
                 cwd=self.directory,
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "error"},

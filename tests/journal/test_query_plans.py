@@ -54,7 +54,8 @@ MAY_READ_ON = {
     "hold_all_rows": "once, when the journal is made or an older one is migrated",
     "find_run": "the newest run",
     "find_session_tail": "the newest run of a session",
-    "list_rows": "the newest runs in the index of what is asked for, up to the limit",
+    "list_rows": "the newest runs in the index of what is asked for, up to the limit; for a text it looks at the request "
+    "of each by its key",
     "_search_runs": "up to six runs",
     "read_commands": "what came after the cursor",
     "read_accounts": "returns all that it reads, but for one look at each tenant",

@@ -284,7 +284,7 @@ def test_the_mark_lags_by_no_more_than_it_says(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("sql", "words"),
     [
-        ("PRAGMA user_version = 7", "has schema 7, this seawall reads up to 5: upgrade seawall"),
+        ("PRAGMA user_version = 7", "has schema 7, this seawall reads up to 6: upgrade seawall"),
         ("PRAGMA application_id = 99", "another program"),
     ],
 )

@@ -134,7 +134,7 @@ async def _play(
         if table is not None:
             table.print_scene(results[-1])
             if not screen.has_reader:
-                raise typer.Exit(Exit.UNREAD)
+                raise typer.Exit(Exit.OK)  # `main` makes of it what it is
     report = make_report(results, journal, clock.monotonic_s() - started)
     if table is not None:
         cost = f"${PRICE.input_usd_per_mtok} a million tokens in, ${PRICE.output_usd_per_mtok} out"

@@ -59,7 +59,7 @@ async def _replay_all(screen: Screen, path: Path, names: list[str], options: dic
             if not screen.json:
                 _print_replay(screen, one)
                 if not screen.has_reader:
-                    return Exit.UNREAD
+                    return Exit.OK  # `main` makes of it what it is
     if screen.json:
         screen.print_document({"replays": found})
     elif len(found) > 1:

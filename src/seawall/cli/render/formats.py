@@ -8,7 +8,7 @@ import textwrap
 from datetime import datetime
 from decimal import Decimal
 
-from rich.cells import cell_len, chop_cells
+from rich.cells import cell_len
 
 UNLIMITED = 10**9
 """A width that no text reaches: nothing is shortened."""
@@ -27,6 +27,8 @@ _UNIT_MS = {
 _SHOWN_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 MAX_DURATION_S = 36_525 * 86_400.0
 """A hundred years: no longer duration is read, as no calendar has its end."""
+_ALONE_FROM = 10
+"""From this number on, an age is shown in one unit."""
 _JUST_SET_S = 5.0
 """So long after it was set, what has an end shows how long it was set for."""
 _UNBROKEN_SPACE = re.compile(
@@ -90,7 +92,10 @@ def _format_exactly(value: float) -> str:
 
 
 def format_age(value: float) -> str:
-    """Returns how long ago something was, in two units at most: `12 s`, `3 min 20 s`, `1 h 30 min`, `12 d 4 h`."""
+    """Returns how long ago something was, rounded down: `12 s`, `1 min 30 s`, `25 min`, `1 h 30 min`, `12 d`.
+
+    A second unit stands beside a number below ten, where it matters.
+    """
     left = int(max(0.0, value))
     units = [(unit, size) for unit, size in _SHOWN_UNITS if left >= size] or [("s", 1)]
     parts: list[str] = []
@@ -98,6 +103,8 @@ def format_age(value: float) -> str:
         count, left = divmod(left, size)
         if count or not parts:
             parts.append(f"{count} {unit}")
+        if count >= _ALONE_FROM:
+            break
     return " ".join(parts)
 
 
@@ -180,8 +187,23 @@ def shorten_text(text: str, width: int) -> str:
     if cell_len(line) <= width:
         return line
     room = max(1, width - len(f"… +{len(line):,}"))
-    kept = len(chop_cells(line, room)[0]) if not line.isascii() else room
+    kept = len(chop_text(line, room)[0])
     return f"{line[:kept]}… +{len(line) - kept:,}"
+
+
+def chop_text(text: str, width: int) -> list[str]:
+    """Returns text in pieces of at most `width` columns, where a character may take two; at least one piece."""
+    if text.isascii():
+        return [text[at : at + width] for at in range(0, len(text), width)] or [""]
+    pieces, used = [""], 0
+    for character in text:
+        size = cell_len(character)
+        if used + size > width and pieces[-1]:
+            pieces.append("")
+            used = 0
+        pieces[-1] += character
+        used += size
+    return pieces
 
 
 def wrap_text(text: str, width: int, lines: int | None = None) -> list[str]:
@@ -201,7 +223,7 @@ def _wrap_cells(text: str, width: int) -> list[str]:
     """Returns text in lines of at most `width` columns, where a character may take two."""
     lines = [""]
     for word in text.split(" "):
-        for piece in chop_cells(word, width) or [""]:
+        for piece in chop_text(word, width):
             joined = f"{lines[-1]} {piece}" if lines[-1] else piece
             if cell_len(joined) <= width:
                 lines[-1] = joined

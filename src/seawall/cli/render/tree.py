@@ -10,6 +10,7 @@ from seawall.cli.journals import BodyTexts
 from seawall.cli.render import wording
 from seawall.cli.render.formats import (
     UNLIMITED,
+    chop_text,
     format_count,
     format_seconds,
     format_usd,
@@ -178,6 +179,6 @@ class StepTree:
             lines = [shorten_text(text, room)]
         else:
             raw = replace_controls(text).splitlines() or [""]
-            lines = [line[at : at + room] for line in raw for at in range(0, max(1, len(line)), room)]
+            lines = [piece for line in raw for piece in chop_text(line, room)]
         for line in lines:
             yield Text(guide, style="dim") + Text(line, style=style)
