@@ -97,6 +97,25 @@ for provider in PROVIDERS:
     ("library", "extra"),
     [("openai", "openai"), ("anthropic", "anthropic"), ("google.genai.client", "google")],
 )
+def test_without_client_and_key_the_extra_is_named_first(library: str, extra: str) -> None:
+    source = RESOLVE_ALL.replace(', api_key="k"', "")
+    done = subprocess.run(
+        [sys.executable, "-c", source, library], capture_output=True, text=True, check=False
+    )
+
+    told = dict(zip(PROVIDERS, done.stdout.splitlines(), strict=True))
+    assert {name: "needs the extra" in line for name, line in told.items()} == {
+        name: known.extra == extra for name, known in PROVIDERS.items()
+    }
+    assert {name for name, line in told.items() if "needs a key" in line} == {
+        name for name, known in PROVIDERS.items() if known.extra != extra
+    }
+
+
+@pytest.mark.parametrize(
+    ("library", "extra"),
+    [("openai", "openai"), ("anthropic", "anthropic"), ("google.genai.client", "google")],
+)
 def test_a_missing_client_names_its_own_extra_and_the_others_work(library: str, extra: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", RESOLVE_ALL, library], capture_output=True, text=True, check=False

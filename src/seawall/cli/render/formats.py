@@ -69,15 +69,12 @@ def format_duration(value: float) -> str:
 
     `parse_duration_s` returns the same number for it.
     """
-    if value < 60:
-        if value and value < 1 and float(f"{value * 1000:g}") / 1000 == value:
-            return f"{value * 1000:g} ms"
-        return f"{_format_exactly(value)} s"
-    whole, fraction = divmod(value, 1)
-    if fraction:
+    if 0 < value < 1 and round(value * 1000) / 1000 == value:
+        return f"{round(value * 1000)} ms"
+    if value < 60 or value % 1:
         return f"{_format_exactly(value)} s"
     parts: list[str] = []
-    left = int(whole)
+    left = int(value)
     for unit, size in _SHOWN_UNITS:
         count, left = divmod(left, size)
         if count:
