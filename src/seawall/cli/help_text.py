@@ -24,7 +24,7 @@ class HelpfulCommand(TyperCommand):
         for parameter in self.params:
             text = getattr(parameter, "help", None)
             if text:  # Typer prints a paragraph of an option's help as a line
-                parameter.help = "\n\n".join(split_sentences(text))  # pyright: ignore[reportAttributeAccessIssue]
+                setattr(parameter, "help", "\n\n".join(split_sentences(text)))  # noqa: B010  # not every kind has it
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Reads the command line. Raises `Misused` where somebody who decides is not named."""

@@ -147,6 +147,6 @@ def _print_audited(screen: Screen, run: RecordedRun, audited: AuditResult) -> No
     reason = f"{reason[: REASON_CHARS - 1]}…" if len(reason) > REASON_CHARS else reason
     line = replace_controls(f"{audited.id:<40}  {what:<31}  {audited.rule or '':<11}  {reason}".rstrip())
     if screen.out.is_terminal:
-        screen.print_line(line)
+        screen.print_lines([line])
     else:  # other programs read it: one line for each run
         screen.print_text(line)

@@ -18,6 +18,10 @@ from seawall.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.text import Text
+
     from seawall.cli.render.screen import Screen
     from seawall.history.replay import Replay
     from seawall.runtime.seawall import Seawall
@@ -57,7 +61,7 @@ async def _replay_all(screen: Screen, path: Path, names: list[str], options: dic
             one = await _replay_one(sea, name, **options)
             found.append(one)
             if not screen.json:
-                _print_replay(screen, one)
+                screen.print_lines(_draw_replay(one, screen.width))
                 if not screen.has_reader:
                     return Exit.OK  # `main` makes of it what it is
     if screen.json:
@@ -79,7 +83,7 @@ async def _replay_one(sea: Seawall, name: str, *, app: str | None, limits: Path 
     return await sea.replay(row.run, team, limits=given, modes=modes)
 
 
-def _print_replay(screen: Screen, replay: Replay) -> None:
+def _draw_replay(replay: Replay, width: int) -> Iterator[Text]:
     from rich.text import Text
 
     from seawall.cli.render.formats import format_number, wrap_text
@@ -87,19 +91,16 @@ def _print_replay(screen: Screen, replay: Replay) -> None:
     line = Text(replay.run, style="bold")
     steps = format_number(replay.steps, "step")
     if not replay.differences:
-        line.append(f"  decided the same in {steps}", style="green")
-        screen.print_line(line)
+        yield line.append(f"  decided the same in {steps}", style="green")
         return
-    line.append(f"  {format_number(len(replay.differences), 'difference')} in {steps}", style="yellow")
-    screen.print_line(line)
+    yield line.append(f"  {format_number(len(replay.differences), 'difference')} in {steps}", style="yellow")
     for each in replay.differences:
         where = f"step {each.step}" if each.step is not None else "the run"
         unmade = f"; {format_number(each.unmade, 'recorded step')} would not be made" if each.unmade else ""
-        screen.print_line(Text(f"  {where} ({each.what}{unmade})", style="bold"))
+        yield Text(f"  {where} ({each.what}{unmade})", style="bold")
         for label, text, style in (("recorded", each.recorded, ""), ("today", each.today, "yellow")):
             if not text:
-                screen.print_line(Text(f"  {label}", style=style))
+                yield Text(f"  {label}", style=style)
                 continue
-            for number, part in enumerate(wrap_text(text, screen.width - 14)):
-                gutter = Text(f"    {'' if number else label:<10}", style="dim")
-                screen.print_line(gutter + Text(part, style=style))
+            for number, part in enumerate(wrap_text(text, width - 14)):
+                yield Text(f"    {'' if number else label:<10}", style="dim") + Text(part, style=style)

@@ -18,22 +18,25 @@ if TYPE_CHECKING:
     from seawall.runtime.seawall import Seawall
     from seawall.team.team import Team
 
+RequestArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="REQUEST", help="What the team is asked; - reads it from stdin.", show_default=False
+    ),
+]
+FileOption = Annotated[
+    Path | None,
+    typer.Option("--file", "-f", metavar="FILE", help="Read the request from this file, in UTF-8."),
+]
+
 
 def run(
     app: Annotated[
         str,
         typer.Argument(metavar="MODULE:TEAM", help="The team, for example app:desk for `desk` in app.py."),
     ],
-    request: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="REQUEST", help="What the team is asked; - reads it from stdin.", show_default=False
-        ),
-    ] = None,
-    file: Annotated[
-        Path | None,
-        typer.Option("--file", "-f", metavar="FILE", help="Read the request from this file, in UTF-8."),
-    ] = None,
+    request: RequestArgument = None,
+    file: FileOption = None,
     session: Annotated[
         str | None,
         typer.Option("--session", "-s", metavar="NAME", help="The conversation that the request belongs to."),

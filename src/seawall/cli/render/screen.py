@@ -45,11 +45,16 @@ class Screen:
         return get_failure(self.out.file) is None
 
     def print_lines(self, lines: Iterable[str | Text]) -> None:
-        """Prints lines of data to stdout, as long as somebody reads them."""
+        """Prints lines of a table or a report to stdout, as long as somebody reads them.
+
+        A line that is too wide is printed as several, broken between words.
+        """
         for line in lines:
             if not self.has_reader:
                 return
-            self.print_line(line)
+            text = fit_text(Text(line) if isinstance(line, str) else line, self.out)
+            for part in wrap_line(text, self.width) if is_width_known(self.out) else [text]:
+                self.print_line(part)
 
     def print_table(self, table: Table) -> None:
         """Prints a table to stdout, and notes which of its columns did not fit."""
@@ -61,15 +66,13 @@ class Screen:
             self.print_note(f"not shown in {width} columns: {names} (--json has all)")
 
     def print_line(self, line: str | Text = "") -> None:
-        """Prints one line of data to stdout; if it is too wide, as several, broken between words."""
-        text = fit_text(Text(line) if isinstance(line, str) else line, self.out)
-        parts = wrap_line(text, self.width) if is_width_known(self.out) else [text]
-        for part in parts:
-            if self.out.is_terminal or self.out.color_system is not None or "\t" in part.plain:
-                self.out.print(part, soft_wrap=True)
-            else:  # the console takes four times as long, and a run has thousands of lines
-                self.out.file.write(f"{part.plain}\n")
-                self.out.file.flush()
+        """Prints one line of data to stdout, however long it is."""
+        plain = (Text(line) if isinstance(line, str) else line).plain
+        if self.out.is_terminal or self.out.color_system is not None or "\t" in plain:
+            self.out.print(line, soft_wrap=True)
+        else:  # the console takes four times as long, and a run has thousands of lines
+            self.out.file.write(f"{plain}\n")
+            self.out.file.flush()
 
     def print_note(self, line: str | Text) -> None:
         """Prints one line to stderr, for the person who watches."""
