@@ -48,7 +48,7 @@ def test_a_rejected_step_is_not_made(desks: Desks, waiting: str) -> None:
 def test_nothing_to_resume_is_said_and_no_error(desks: Desks) -> None:
     desks("run", desks.app("desk"), "Hi.")
 
-    assert desks("resume", "--json").document == {"runs": [], "set_aside": []}
+    assert desks("resume", "--json").document == {"runs": [], "set_aside": [], "left_alone": []}
     assert "no interrupted run in seawall.db" in desks("resume").err
 
 

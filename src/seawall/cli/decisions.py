@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from seawall.cli.hints import format_command
 from seawall.cli.journals import open_seawall
-from seawall.cli.render.wording import format_decided, format_status
+from seawall.cli.render.wording import explain_lease, format_decided, format_status
 from seawall.core.errors import Misused
 from seawall.core.events import CommandTaken
 from seawall.history.recorded import read_waits
@@ -91,6 +91,9 @@ async def send_command(
     screen.print_line(f"{done}; run {row.run} is {format_status(now)}" if taken else done)
     if not taken and now.state == "running":
         screen.print_note(f"run {row.run} is running, and its process has not taken this up yet")
+        if (lease := explain_lease(now)) is not None:
+            command_line = format_command("resume --wait")
+            screen.print_note(f"{now.owner}: {lease}; if it has ended, go on with: {command_line}")
     elif not taken:
         command_line = format_command(f"resume {row.run}")
         screen.print_note(f"no process drives run {row.run} now; it goes on with: {command_line}")

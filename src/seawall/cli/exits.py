@@ -31,6 +31,8 @@ class Exit(IntEnum):
     """Somebody cancelled the run."""
     WAITING = 7
     """The run waits for a person, or is paused."""
+    LEFT_ALONE = 8
+    """`seawall resume` left runs alone: a process elsewhere may still drive them."""
     BUG = 70
     """Seawall has a bug; please report it."""
     INTERRUPTED = 130
@@ -41,8 +43,8 @@ class Exit(IntEnum):
 
 HELP = (
     "Exit codes: 0 completed, 1 something broke or a check found something, 2 the call is wrong, 3 refused, "
-    "4 halted, 5 failed, 6 cancelled, 7 waits for a person or is paused, 70 a bug of Seawall, 130 interrupted, "
-    "141 well, but the reader of the output had gone."
+    "4 halted, 5 failed, 6 cancelled, 7 waits for a person or is paused, 8 runs were left alone, 70 a bug of Seawall, "
+    "130 interrupted, 141 well, but the reader of the output had gone."
 )
 
 

@@ -15,7 +15,7 @@ from seawall.core.clock import SystemClock
 from seawall.core.errors import Misused
 from seawall.core.events import Event, RunStarted, refs_of
 from seawall.journal.protocol import Journal, Lease, RunRow, Summary
-from seawall.journal.sqlite import SqliteJournal
+from seawall.journal.sqlite import SqliteJournal, SqliteOptions
 from seawall.journal.sqlite.signing import KEY_VARIABLE, Signer, read_key
 from seawall.runtime.seawall import Seawall
 
@@ -54,14 +54,21 @@ async def open_journal(path: Path) -> AsyncGenerator[Journal]:
 
 @asynccontextmanager
 async def open_seawall(
-    path: Path, shutdown: Shutdown | None = None, *, create: bool = False
+    path: Path, shutdown: Shutdown | None = None, *, create: bool = False, all_hosts: bool = False
 ) -> AsyncGenerator[Seawall]:
     """Opens a `Seawall` on the journal at `path`, and notes for `shutdown` each run that it starts.
 
-    With `create` the journal is made if there is none; without it that raises `Misused`.
+    With `create` the journal is made if there is none; without it that raises `Misused`. With `all_hosts` a lease
+    counts as run out if it can't be known whether it has.
     """
     file = str(path) if create else require_file(path)
-    journal = InterruptibleJournal.open(file, clock=SystemClock(), create=create, signer=_find_signer())
+    journal = InterruptibleJournal.open(
+        file,
+        clock=SystemClock(),
+        options=SqliteOptions(doubted_leases_are_out=all_hosts),
+        create=create,
+        signer=_find_signer(),
+    )
     assert isinstance(journal, InterruptibleJournal)
     journal.shutdown = shutdown or Shutdown()
     key = _find_key()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,49 +11,61 @@ from seawall.cli.decisions import read_pending_decisions
 from seawall.cli.hints import complete_commands
 from seawall.cli.journals import read_start
 from seawall.cli.loading import check_leader, explain_missing_app, load_team
+from seawall.cli.render.formats import format_number
 from seawall.cli.render.progress import ProgressDisplay, follow_run
+from seawall.cli.render.wording import explain_lease
 from seawall.cli.signals import Shutdown
 from seawall.core.clock import SystemClock
-from seawall.core.errors import Misused, SeawallError
-from seawall.core.events import RunStarted, RunTaken
+from seawall.core.errors import Misused, Refused, SeawallError
+from seawall.core.events import RunStarted
 from seawall.guards.pauses import read_pauses
 from seawall.journal.protocol import Journal, RunFilter, RunRow
 from seawall.run.fold import fold
 from seawall.run.outcome import Outcome, Waiting
-from seawall.runtime.recovery import MAX_RUNS, SetAside, find_resumable
+from seawall.runtime.recovery import MAX_RUNS, Recovery, find_resumable
 from seawall.runtime.seawall import Seawall
 from seawall.team.team import Team
 
+NAMED_RUNS = 20
+"""Runs left alone that are named for each owner; the others are counted. `--json` has all of them."""
 AT_ONCE = 8
 """Runs that go on at the same time: enough to overlap their models, few enough to read their progress."""
 
 
-class ResumableRuns(NamedTuple):
-    """The interrupted runs of a journal, and the waiting runs that were decided on or are no longer paused."""
-
-    here: list[RunRow]
-    """To resume: their last owner was a process of this host. Oldest first, waiting ones last."""
-    set_aside: list[SetAside]
-    """Also of this host, and not resumed: they may be what ends their worker."""
-    elsewhere: list[str]
-    """Last owned by a process of another host."""
-
-
-async def find_resumable_here(journal: Journal) -> ResumableRuns:
-    """Returns the runs that can be resumed, divided by where they ran last."""
-    host = journal.owner.partition(":")[0]
+async def find_runs_to_resume(journal: Journal) -> Recovery:
+    """Returns the interrupted runs, and with the resumable ones the waiting runs that need not wait any more."""
     found = await find_resumable(journal)
     found.resumable.extend(await _find_released(journal))
-    elsewhere = [
-        row.run
-        for row in (*found.resumable, *(aside.row for aside in found.set_aside))
-        if (await _read_last_owner(journal, row) or host).partition(":")[0] != host
-    ]
-    return ResumableRuns(
-        [row for row in found.resumable if row.run not in elsewhere],
-        [aside for aside in found.set_aside if aside.row.run not in elsewhere],
-        elsewhere,
-    )
+    return found
+
+
+class LeftAlone(NamedTuple):
+    """The runs of one owner that are left alone."""
+
+    rows: list[RunRow]
+    reason: str
+
+
+def explain_left_alone(rows: Iterable[RunRow]) -> list[LeftAlone]:
+    """Returns the runs that are left alone by their owner, with whose they are and what to do."""
+    owned: dict[str, list[RunRow]] = {}
+    for row in rows:
+        owned.setdefault(row.owner or "", []).append(row)
+    return [LeftAlone(each, _explain(owner, each)) for owner, each in owned.items()]
+
+
+def _explain(owner: str, rows: Sequence[RunRow]) -> str:
+    named = ", ".join(row.run for row in rows[:NAMED_RUNS])
+    if len(rows) > NAMED_RUNS:
+        named += f" and {len(rows) - NAMED_RUNS:,} more"
+    whose = f"{format_number(len(rows), 'run')} of {owner}: {named}"
+    what = f"{whose}; {explain_lease(rows[0])}. "
+    if rows[0].lease == "doubted":
+        return (
+            f"{what}If no other machine has this journal open, go on with: seawall resume --all-hosts; "
+            "else let it watch for up to a lease: seawall resume --wait"
+        )
+    return f"{what}If it has ended, go on after that, or wait for it with: seawall resume --wait"
 
 
 async def _find_released(journal: Journal) -> list[RunRow]:
@@ -69,13 +81,6 @@ async def _find_released(journal: Journal) -> list[RunRow]:
     return found
 
 
-async def _read_last_owner(journal: Journal, row: RunRow) -> str | None:
-    if row.owner:
-        return row.owner
-    owners = [event.owner for event in await journal.events(row.run) if isinstance(event, RunTaken)]
-    return owners[-1] if owners else None
-
-
 @dataclass(frozen=True, kw_only=True)
 class Resumed:
     """What became of one run."""
@@ -83,7 +88,11 @@ class Resumed:
     run: str
     rest: Outcome | Waiting | None = None
     problem: str | None = None
-    """Why the run could not go on; None if it did."""
+    """Why the run could not go on; None if it did, or if another process goes on with it."""
+
+
+def _tell_problem(row: RunRow, error: SeawallError) -> str:
+    return complete_commands(str(error).removeprefix(f"run {row.run}: "))
 
 
 class Resumer:
@@ -137,9 +146,12 @@ class Resumer:
     async def _try_resume(self, row: RunRow) -> Resumed:
         try:
             return Resumed(run=row.run, rest=await self.resume(row, strict=True))
+        except Refused as refused:
+            if refused.guard == "lease":  # another process took it meanwhile
+                return Resumed(run=row.run)
+            return Resumed(run=row.run, problem=_tell_problem(row, refused))
         except SeawallError as error:
-            problem = complete_commands(str(error).removeprefix(f"run {row.run}: "))
-            return Resumed(run=row.run, problem=problem)
+            return Resumed(run=row.run, problem=_tell_problem(row, error))
 
     def _load_team(self, row: RunRow, started: RunStarted, *, strict: bool) -> Team:
         path = row.app

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
+from seawall.core.clock import Clock
 from seawall.core.errors import SeawallBug
 from seawall.core.events import Event, RunTaken, StepDone
 from seawall.journal.protocol import Journal, RunFilter, RunRow
@@ -19,6 +20,9 @@ one bad luck. A run that ends its worker three times would do so for ever."""
 MAX_RUNS = 10_000
 """Interrupted runs that are looked at: more than the processes of one machine have in flight."""
 
+LOOK_S = 1.0
+"""Seconds between two looks at the heartbeats of others, which come every ten seconds."""
+
 _NOT_PROGRESS = frozenset({"lost", "unknown", "cancelled", "withdrawn"})
 
 
@@ -30,10 +34,13 @@ class SetAside(NamedTuple):
 
 
 class Recovery(NamedTuple):
-    """The interrupted runs of a journal, oldest first."""
+    """The interrupted runs of a journal, and those of which nobody here knows whether they are. Each oldest first."""
 
     resumable: list[RunRow]
     set_aside: list[SetAside]
+    left_alone: list[RunRow]
+    """Runs whose owner was not seen to live, and whose lease still runs (`lease` is `runs`), or may still run
+    (`doubted`). `lease_left_s` says when to look again."""
 
 
 async def find_resumable(journal: Journal, *, max_tries: int = MAX_TRIES) -> Recovery:
@@ -41,8 +48,10 @@ async def find_resumable(journal: Journal, *, max_tries: int = MAX_TRIES) -> Rec
 
     A poison run crashes each worker that takes it up. A run that was taken up `max_tries` times since its last
     finished step is set aside, so that the others go on; resuming it by its id tries it once more.
+
+    A lease that has run out is nobody's, wherever its owner was: on this host, in another container or on another one.
     """
-    recovery = Recovery([], [])
+    recovery = Recovery([], [], await find_left_alone(journal))
     for row in reversed(await journal.runs(RunFilter(state="interrupted"), limit=MAX_RUNS)):
         tries = row.epoch - find_last_progress(await journal.events(row.run))
         if tries < max_tries:
@@ -54,6 +63,20 @@ async def find_resumable(journal: Journal, *, max_tries: int = MAX_TRIES) -> Rec
         )
         recovery.set_aside.append(SetAside(row, reason))
     return recovery
+
+
+async def find_left_alone(journal: Journal) -> list[RunRow]:
+    """Returns the runs that a process elsewhere may still drive; oldest first."""
+    rows = await journal.runs(RunFilter(state="running"), limit=MAX_RUNS)
+    return [row for row in reversed(rows) if row.lease in ("runs", "doubted")]
+
+
+async def await_leases(journal: Journal, clock: Clock) -> None:
+    """Waits until it is known of each run that is left alone now whether its owner lives: a lease at most."""
+    asked = {(row.run, row.owner) for row in await find_left_alone(journal)}
+    while left := [row for row in await find_left_alone(journal) if (row.run, row.owner) in asked]:
+        first_s = min(row.lease_left_s or 0.0 for row in left)
+        await clock.sleep(min(max(first_s, LOOK_S / 10), LOOK_S))
 
 
 def find_last_progress(events: Sequence[Event]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,9 @@ from seawall.cli.options import DEFAULT_JOURNAL, AppOption, JournalOption, JsonO
 
 if TYPE_CHECKING:
     from seawall.cli.render.screen import Screen
+    from seawall.cli.resuming import Resumed
     from seawall.cli.signals import Shutdown
+    from seawall.runtime.recovery import Recovery
 
 
 def resume(
@@ -20,7 +23,7 @@ def resume(
         str | None,
         typer.Argument(
             metavar="RUN",
-            help="A run's id, or the beginning or the end of it; or 'last'. Without it: all runs of this host that can go on.",
+            help="A run's id, or the beginning or the end of it; or 'last'. Without it: all runs that can go on.",
             show_default=False,
         ),
     ] = None,
@@ -31,14 +34,28 @@ def resume(
             "--force", help="Take the run from a live process, which then can't write to it any more."
         ),
     ] = False,
+    all_hosts: Annotated[
+        bool,
+        typer.Option(
+            "--all-hosts",
+            help="No other machine has the journal open: also take runs of which it can't be known whether another machine drives them.",
+        ),
+    ] = False,
+    wait: Annotated[
+        bool,
+        typer.Option(
+            "--wait",
+            help="Wait, for a lease at most, until it is known of each run whether its process lives.",
+        ),
+    ] = False,
     journal: JournalOption = DEFAULT_JOURNAL,
     json: JsonOption = False,
 ) -> None:
     """Go on with a run from what is recorded; no recorded step is made again.
 
-    Without RUN, resume every interrupted run that this host owned, and every waiting run that a person has decided on or whose pause was lifted. Each is resumed with the team that is recorded with it, or with --app.
+    Without RUN, resume every interrupted run, wherever it ran before, and every waiting run that a person has decided on or whose pause was lifted. Each is resumed with the team that is recorded with it, or with --app.
 
-    A run that was taken up three times without completing a step is set aside: it may be what ends its worker. The exit code is 0 if each run ended or waits, and 1 if some could not go on.
+    A run that was taken up three times without completing a step is set aside: it may be what ends its worker. A run whose process was in another container or on another machine is left alone while its lease runs. The exit code is 0 if each run ended or waits, 1 if some could not go on, and 8 if some were left alone.
     """
     from seawall.cli.render.screen import Screen
     from seawall.cli.signals import run_async
@@ -46,21 +63,27 @@ def resume(
     screen = Screen(json=json)
     if run is None and force:
         raise typer.BadParameter("--force is for one run: name it")
+    if run is not None and wait:
+        raise typer.BadParameter("--wait is for all runs: name none")
     with screen.redirect_user_prints():
         if run is None:
-            raise typer.Exit(run_async(lambda shutdown: _resume_all(screen, shutdown, journal, app)))
-        raise typer.Exit(run_async(lambda shutdown: _resume_one(screen, shutdown, journal, run, app, force)))
+            raise typer.Exit(
+                run_async(lambda shutdown: _resume_all(screen, shutdown, journal, app, all_hosts, wait))
+            )
+        raise typer.Exit(
+            run_async(lambda shutdown: _resume_one(screen, shutdown, journal, run, app, force, all_hosts))
+        )
 
 
 async def _resume_one(
-    screen: Screen, shutdown: Shutdown, path: Path, name: str, app: str | None, force: bool
+    screen: Screen, shutdown: Shutdown, path: Path, name: str, app: str | None, force: bool, all_hosts: bool
 ) -> int:
     from seawall.cli.journals import open_seawall
     from seawall.cli.render.outcome import print_rest
     from seawall.cli.render.progress import ProgressDisplay
     from seawall.cli.resuming import Resumer
 
-    async with open_seawall(path, shutdown) as sea:
+    async with open_seawall(path, shutdown, all_hosts=all_hosts) as sea:
         row = await sea.journal.row(await sea.journal.find(name))
         if row.state == "ended":
             screen.print_note(f"run {row.run} has ended already")
@@ -73,37 +96,59 @@ async def _resume_one(
         return get_rest_code(rest)
 
 
-async def _resume_all(screen: Screen, shutdown: Shutdown, path: Path, app: str | None) -> int:
-    from seawall.cli.hints import complete_commands
+async def _resume_all(
+    screen: Screen, shutdown: Shutdown, path: Path, app: str | None, all_hosts: bool, wait: bool
+) -> int:
     from seawall.cli.journals import open_seawall
-    from seawall.cli.render.json_output import build_resumed_document
     from seawall.cli.render.outcome import draw_resumed
     from seawall.cli.render.progress import ProgressDisplay
-    from seawall.cli.resuming import Resumer, find_resumable_here
+    from seawall.cli.resuming import Resumer, find_runs_to_resume
+    from seawall.core.clock import SystemClock
+    from seawall.runtime.recovery import await_leases
 
-    async with open_seawall(path, shutdown) as sea:
-        rows, set_aside, elsewhere = await find_resumable_here(sea.journal)
-        if elsewhere:
-            screen.print_note(
-                f"{len(elsewhere)} interrupted on other hosts, left alone: {', '.join(elsewhere)}"
-            )
-        for aside in set_aside:
-            screen.print_note(f"set aside: {complete_commands(aside.reason)}")
-        aside_document = [{"run": aside.row.run, "reason": aside.reason} for aside in set_aside]
-        if not rows:
-            if screen.json:
-                screen.print_document({"runs": [], "set_aside": aside_document})
-            elif not set_aside:
-                screen.print_note(f"no interrupted run in {path}")
-            return Exit.BROKEN if set_aside else Exit.OK
-        screen.print_note(f"{len(rows)} to go on with")
-        display = ProgressDisplay(screen, prefix=len(rows) > 1)
-        with display.show():
-            results = await Resumer(sea, display, shutdown, app).resume_all(rows)
+    async with open_seawall(path, shutdown, all_hosts=all_hosts) as sea:
+        found = await find_runs_to_resume(sea.journal)
+        if wait and found.left_alone:
+            screen.print_note(f"{len(found.left_alone)} may be driven elsewhere; waiting for their leases")
+            await await_leases(sea.journal, SystemClock())
+            found = await find_runs_to_resume(sea.journal)
+        _print_left_out(screen, path, found)
+        results: list[Resumed] = []
+        if found.resumable:
+            screen.print_note(f"{len(found.resumable)} to go on with")
+            display = ProgressDisplay(screen, prefix=len(found.resumable) > 1)
+            with display.show():
+                results = await Resumer(sea, display, shutdown, app).resume_all(found.resumable)
     if screen.json:
-        documents = [build_resumed_document(each) for each in results]
-        screen.print_document({"runs": documents, "set_aside": aside_document})
-    else:
-        for each in results:
-            screen.print_line(draw_resumed(each))
-    return Exit.BROKEN if set_aside or any(each.problem for each in results) else Exit.OK
+        screen.print_document(_build_document(found, results))
+    for each in () if screen.json else results:
+        screen.print_line(draw_resumed(each))
+    if found.set_aside or any(each.problem for each in results):
+        return Exit.BROKEN
+    return Exit.LEFT_ALONE if found.left_alone else Exit.OK
+
+
+def _print_left_out(screen: Screen, path: Path, found: Recovery) -> None:
+    """Says which runs are not resumed, and why."""
+    from seawall.cli.hints import complete_commands
+    from seawall.cli.resuming import explain_left_alone
+
+    for left in explain_left_alone(found.left_alone):
+        screen.print_note(f"left alone: {complete_commands(left.reason)}")
+    for aside in found.set_aside:
+        screen.print_note(f"set aside: {complete_commands(aside.reason)}")
+    if not screen.json and not any(found):
+        screen.print_note(f"no interrupted run in {path}")
+
+
+def _build_document(found: Recovery, results: Sequence[Resumed]) -> dict[str, object]:
+    from seawall.cli.render.json_output import build_resumed_document
+
+    return {
+        "runs": [build_resumed_document(each) for each in results],
+        "set_aside": [{"run": aside.row.run, "reason": aside.reason} for aside in found.set_aside],
+        "left_alone": [
+            {"run": row.run, "owner": row.owner, "lease": row.lease, "retry_after_s": row.lease_left_s}
+            for row in found.left_alone
+        ],
+    }

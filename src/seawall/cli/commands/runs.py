@@ -130,6 +130,10 @@ async def _runs(screen: Screen, path: Path, wanted: RunFilter, filters: str, lim
     screen.print_table(make_runs_table(entries, screen.width, SystemClock().wall_s()))
     if cut:
         screen.print_note(f"the newest {limit}; there are more: --limit {limit * 5}")
+    if doubted := [each.row.run for each in entries if each.row.lease == "doubted"]:
+        screen.print_note(
+            f"{len(doubted)} of the running may be interrupted, which can't be known from this machine: {', '.join(doubted)}"
+        )
 
 
 def _check_filters(status: str | None, state: str | None) -> None:

@@ -36,6 +36,9 @@ def draw_resumed(resumed: Resumed) -> Text:
     """Returns what became of a run that was resumed with others, in one line."""
     line = Text(f"{resumed.run}  ")
     rest = resumed.rest
+    if rest is None and resumed.problem is None:
+        line.append("another process was quicker, and goes on with it")
+        return line
     if rest is None:
         line.append(f"could not go on: {resumed.problem}", style="red")
         return line

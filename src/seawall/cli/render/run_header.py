@@ -59,6 +59,8 @@ def draw_run_header(
         fields.append(("cancel", wording.format_pending_cancel(cancel), "yellow"))
     if state.ended is None and row.state == "interrupted":
         fields.append(("next", format_command(f"resume {row.run}"), "yellow"))
+    if (lease := wording.explain_lease(row)) is not None:
+        fields.append(("owner", f"{row.owner}; {lease}", "yellow"))
     limit_s = record.started.limits.active_s
     time = f"{format_seconds(compute_active_s(state, record))} of {format_duration(limit_s)}"
     fields.append(("took", wording.format_usage(state.ledger, time), ""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, cast
@@ -78,6 +79,17 @@ STATUS_STYLES = {
 def format_status(row: RunRow) -> str:
     """Returns `completed`, `halted`, …, or the state of a run that has not ended."""
     return row.summary.status if row.state == "ended" and row.summary is not None else row.state
+
+
+def explain_lease(row: RunRow) -> str | None:
+    """Returns what is known of a running run's owner, if its process was not seen to live; None if it was."""
+    if row.lease == "doubted":
+        return (
+            "whether its process lives can't be known at once, because the clocks of two machines may differ"
+        )
+    if row.lease == "runs":
+        return f"its process is in another container of this machine, and the lease runs {math.ceil(row.lease_left_s or 0)} s more"
+    return None
 
 
 def format_review(reviewed: bool, pruned: Sequence[str]) -> str:

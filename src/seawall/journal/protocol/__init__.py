@@ -24,7 +24,15 @@ from seawall.journal.protocol.accounts import (
 from seawall.journal.protocol.inbox import Command, InboxItem, InboxStore
 from seawall.journal.protocol.journal import Journal
 from seawall.journal.protocol.retention import Backup, BadBatch, Head, Pruned, RetentionStore, Verification
-from seawall.journal.protocol.runs import EVERY_RUN, Lease, RunFilter, RunRow, RunStore, Summary
+from seawall.journal.protocol.runs import (
+    EVERY_RUN,
+    Lease,
+    LeaseState,
+    RunFilter,
+    RunRow,
+    RunStore,
+    Summary,
+)
 from seawall.journal.protocol.settings import VALUES, Setting, SettingKind, SettingStore
 
 __all__ = [
@@ -43,6 +51,7 @@ __all__ = [
     "InboxStore",
     "Journal",
     "Lease",
+    "LeaseState",
     "OverCap",
     "Pruned",
     "RetentionStore",

@@ -11,6 +11,8 @@ from seawall.core.canonical import Ref
 from seawall.core.events import Event, RunStarted, Status
 from seawall.journal.protocol.accounts import Booking
 
+LeaseState = Literal["none", "held", "runs", "doubted"]
+
 
 class Lease(msgspec.Struct, frozen=True):
     """The right to append to one run. It ends when another owner takes the run under a higher epoch."""
@@ -49,6 +51,11 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int
     summary: Summary | None
     events: int
+    lease: LeaseState = "none"
+    """`held`: its owner was seen to live. `runs`: not that, but its lease still runs. `doubted`: that can't be known from
+    here, because its owner's clock is another machine's. `none`: it has no owner, or its lease has run out."""
+    lease_left_s: float | None = None
+    """Seconds after which the run may be taken from its owner, if that stays silent; None with the lease `none`."""
 
 
 class RunFilter(msgspec.Struct, frozen=True, kw_only=True):

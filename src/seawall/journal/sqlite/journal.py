@@ -41,6 +41,7 @@ from seawall.journal.sqlite.backup import back_up
 from seawall.journal.sqlite.database import Database
 from seawall.journal.sqlite.journal_file import JournalFile, open_journal_file
 from seawall.journal.sqlite.listing import list_rows
+from seawall.journal.sqlite.liveness import OUT, LeaseTime
 from seawall.journal.sqlite.mark import read_head
 from seawall.journal.sqlite.ops import (
     AppendOp,
@@ -239,17 +240,21 @@ class SqliteJournal:
         """See `Journal.find`."""
         return await self._readers.run(lambda c: reading.find_run(c, prefix))
 
+    def _make_judge(self, database: Database) -> Callable[[str], LeaseTime]:
+        leases = self._file.liveness.judge_all(database)
+        return lambda owner: leases.get(owner, OUT)
+
     def _make_alive_check(self, database: Database) -> Callable[[str], bool]:
-        left_s = self._file.liveness.judge_all(database)
-        return lambda owner: left_s.get(owner) is not None
+        judge = self._make_judge(database)
+        return lambda owner: judge(owner).left_s is not None
 
     async def row(self, run: str) -> RunRow:
         """See `Journal.row`."""
-        return await self._readers.run(lambda c: reading.read_row(c, run, self._make_alive_check(c)))
+        return await self._readers.run(lambda c: reading.read_row(c, run, self._make_judge(c)))
 
     async def runs(self, wanted: RunFilter = EVERY_RUN, *, limit: int = 100) -> list[RunRow]:
         """See `Journal.runs`."""
-        return await self._readers.run(lambda c: list_rows(c, wanted, limit, self._make_alive_check(c)))
+        return await self._readers.run(lambda c: list_rows(c, wanted, limit, self._make_judge(c)))
 
     async def run_of_request(self, tenant: str, request_id: str) -> str | None:
         """See `Journal.run_of_request`."""
@@ -258,7 +263,7 @@ class SqliteJournal:
     async def session_tail(self, tenant: str, session: str, *, before: str | None = None) -> RunRow | None:
         """See `Journal.session_tail`."""
         return await self._readers.run(
-            lambda c: reading.find_session_tail(c, tenant, session, before, self._make_alive_check(c))
+            lambda c: reading.find_session_tail(c, tenant, session, before, self._make_judge(c))
         )
 
     async def send(self, run: str, command: Command, bodies: Mapping[Ref, bytes] | None = None) -> int:

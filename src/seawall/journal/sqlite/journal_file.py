@@ -108,7 +108,7 @@ def open_journal_file(
     except BaseException:
         close_owner(owner)
         raise
-    liveness = Liveness(owner, clock, options.lease_s)
+    liveness = Liveness(owner, clock, options.lease_s, doubted_are_out=options.doubted_leases_are_out)
     return JournalFile(path, real_path, database, owner, liveness, mark, files, signer, loss, full, immutable)
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from seawall.core.errors import JournalDamaged, Misused
 from seawall.journal.protocol import RunFilter, RunRow
 from seawall.journal.sqlite.database import Database, Row
-from seawall.journal.sqlite.reading import SELECT_ROW, Alive, to_row
+from seawall.journal.sqlite.reading import SELECT_ROW, Judge, to_row
 from seawall.journal.sqlite.schema import PRINCIPAL
 
 _BY_KEY = "r.rk DESC"
@@ -36,7 +36,7 @@ class _Path(NamedTuple):
     order: str
 
 
-def list_rows(database: Database, wanted: RunFilter, limit: int, alive: Alive) -> list[RunRow]:
+def list_rows(database: Database, wanted: RunFilter, limit: int, judge: Judge) -> list[RunRow]:
     """Returns the rows of the runs that fit, newest first."""
     if wanted.state is not None and wanted.state not in _STATES:
         raise Misused(f"unknown run state {wanted.state!r}; one of {', '.join(_STATES)}")
@@ -46,7 +46,7 @@ def list_rows(database: Database, wanted: RunFilter, limit: int, alive: Alive) -
     found: list[RunRow] = []
     source = SELECT_ROW.replace("FROM runs r", path.source)
     for record in database.iterate(f"{source} WHERE {' AND '.join(where)} ORDER BY {path.order}", values):
-        row = to_row(record, alive)
+        row = to_row(record, judge)
         if wanted.state is not None and row.state != wanted.state:
             continue
         if needle is not None and needle not in _fold_case(_read_request(database, record)):

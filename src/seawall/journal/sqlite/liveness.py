@@ -2,46 +2,62 @@
 
 A process of this host that has ended is recognised at once. All others are judged by their heartbeat: by the
 changes of it that this process saw on its own monotonic clock, which no jump of the wall clock affects, or, until
-it has watched for long enough, by the times in the row.
+it has watched for long enough, by the times in the row. Containers of one machine have one monotonic clock, whatever
+their names. The wall clocks of two machines, and of two boots of one, may differ; then it is not sure what is left.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from seawall.core.clock import Clock
+from seawall.journal.protocol import LeaseState
 from seawall.journal.sqlite.database import Database, Row
 from seawall.journal.sqlite.owner import Owner
 
+CLOCKS_DIFFER_S = 10.0
+"""Seconds by which the wall clocks of two machines may differ: many times what those differ that are kept by NTP."""
+
 Beat = tuple[int, float, float]  # number, until (wall), until (monotonic of the owner's host)
 
+_BEATS = "SELECT owner, beat, until_wall, until_mono FROM workers"
 
-_ROWS = "SELECT owner, beat, until_wall, until_mono FROM workers"
+
+class LeaseTime(NamedTuple):
+    """What is left of the lease of an owner."""
+
+    left_s: float | None
+    """Seconds until its runs may be taken; None if at once."""
+    state: LeaseState
+    """See `RunRow.lease`."""
 
 
-def _is_sound(row: Row) -> bool:
-    """Returns whether a row holds what a heartbeat writes. A living owner soon writes one that is damaged again."""
-    owner, beat, wall, mono = row
-    return (
-        isinstance(owner, str)
-        and isinstance(beat, int)
-        and isinstance(wall, float)
-        and isinstance(mono, float)
-    )
+OUT = LeaseTime(None, "none")
+
+
+def _read_beat(values: Row) -> Beat | None:
+    """Returns a heartbeat; None if it is none. A living owner soon writes one that is damaged again."""
+    beat, wall, mono = values
+    if not isinstance(beat, int) or not isinstance(wall, float) or not isinstance(mono, float):
+        return None
+    return beat, wall, mono
 
 
 class Liveness:
     """Writes the heartbeat of this process, and judges those of others."""
 
-    def __init__(self, here: Owner, clock: Clock, lease_s: float) -> None:
+    def __init__(self, here: Owner, clock: Clock, lease_s: float, *, doubted_are_out: bool = False) -> None:
         self._here = here
         self._clock = clock
         self._lease_s = lease_s
+        self._doubted_are_out = doubted_are_out
         self._beat = 0
         self._beat_at: float | None = None
         """When the newest heartbeat was written, in boot time: a lease ends while the machine is suspended, too."""
         self._kept_at: float | None = None
         """When the newest one was written that is committed."""
         self._retry_at = float("-inf")
-        self._seen: dict[str, tuple[int, float, bool]] = {}  # beat, first seen at, seen to change
+        self._seen: dict[str, tuple[int | None, float, bool]] = {}  # beat, first seen at, seen to change
 
     def enrol(self, database: Database) -> None:
         """Writes the first heartbeat, in the transaction in which this process takes its first run."""
@@ -81,8 +97,8 @@ class Liveness:
             (str(self._here), self._beat, wall + self._lease_s, mono + self._lease_s),
         )
         self._beat_at = self._clock.boottime_s()
-        for owner, left_s in self.judge_all(database).items():
-            if left_s is None:
+        for owner, lease in self.judge_all(database).items():
+            if lease.left_s is None:
                 database.run("DELETE FROM workers WHERE owner = ?", (owner,))
                 self._seen.pop(owner, None)
 
@@ -90,38 +106,47 @@ class Liveness:
         """Deletes the row of this process."""
         database.run("DELETE FROM workers WHERE owner = ?", (str(self._here),))
 
-    def judge_all(self, database: Database) -> dict[str, float | None]:
-        """Returns, for every worker that has a row, the seconds that its lease still runs; None if it is dead."""
-        rows = [row for row in database.fetch_all(_ROWS) if _is_sound(row)]
-        return {owner: self._judge_beat(owner, (beat, wall, mono)) for owner, beat, wall, mono in rows}
+    def judge_all(self, database: Database) -> dict[str, LeaseTime]:
+        """Returns, for every worker that has a row, what is left of its lease."""
+        return {
+            owner: self._judge(owner, _read_beat(tuple(beat)))
+            for owner, *beat in database.fetch_all(_BEATS)
+            if isinstance(owner, str)
+        }
 
-    def judge_left_s(self, database: Database, owner: str) -> float | None:
-        """Returns the seconds that the lease of `owner` still runs; None if it is dead."""
-        row = database.fetch_first(
-            "SELECT beat, until_wall, until_mono FROM workers WHERE owner = ?", (owner,)
-        )
-        return None if row is None or not _is_sound((owner, *row)) else self._judge_beat(owner, row)
+    def judge(self, database: Database, owner: str) -> LeaseTime:
+        """Returns what is left of the lease of `owner`. One without a row has left, or was found to be dead."""
+        row = database.fetch_first(f"{_BEATS} WHERE owner = ?", (owner,))
+        return OUT if row is None else self._judge(owner, _read_beat(row[1:]))
 
-    def _judge_beat(self, owner: str, beat: Beat) -> float | None:
+    def _judge(self, owner: str, beat: Beat | None) -> LeaseTime:
         other = Owner.parse(owner)
         if other is not None and other.is_gone(self._here):
-            return None
+            return OUT
         if owner == str(self._here):
-            return self._lease_s
+            return LeaseTime(self._lease_s, "held")
         now = self._clock.monotonic_s()
-        number, since, moved = self._seen.get(owner, (-1, now, False))
-        if number != beat[0]:
-            since, moved = now, number != -1
-            self._seen[owner] = (beat[0], since, moved)
-        silent_s = now - since
-        if silent_s >= self._lease_s:
-            return None
+        watched_s, moved = self._watch(owner, None if beat is None else beat[0], now)
+        if watched_s <= 0:
+            return OUT
         if moved:
-            return self._lease_s - silent_s
-        if other is not None and other.host == self._here.host:
-            left_s = (
-                beat[2] - now
-            )  # the same boot of the same kernel: both processes have one monotonic clock
-        else:
-            left_s = beat[1] - self._clock.wall_s()
-        return min(left_s, self._lease_s - silent_s) if left_s > 0 else None
+            return LeaseTime(watched_s, "held")
+        state: LeaseState = "doubted"
+        left_s = watched_s
+        if beat is not None and other is not None and other.host.shares_clock(self._here.host):
+            left_s = beat[2] - now
+            state = "runs" if left_s <= self._lease_s else "doubted"  # so much is left of no lease
+        elif beat is not None:
+            left_s = beat[1] + CLOCKS_DIFFER_S - self._clock.wall_s()
+        if other is not None and other.host.shares_processes(self._here.host):
+            state = "held"
+        if left_s <= 0 or (state == "doubted" and self._doubted_are_out):
+            return OUT
+        return LeaseTime(min(left_s, watched_s), state)
+
+    def _watch(self, owner: str, number: int | None, now: float) -> tuple[float, bool]:
+        """Returns the seconds of a lease that are left since the heartbeat was first seen, and whether it was seen to move."""
+        known = self._seen.get(owner)
+        if known is None or known[0] != number:
+            known = self._seen[owner] = (number, now, known is not None)
+        return self._lease_s - (now - known[1]), known[2]

@@ -245,13 +245,18 @@ class TakeOp(_Pending):
         self.result = Lease(self.name, tx.find_tenant_name(state.tenant), tx.owner, state.epoch)
 
     def _refuse_if_alive(self, tx: Transaction, state: StoredRun, owner: str) -> None:
-        left_s = tx.judge_left_s(owner)
+        left_s, lease_state = tx.judge(owner)
         if left_s is None:
             return
         pid = owner.split(":")[1] if owner.count(":") >= 2 else "?"
+        lease = (
+            "lease runs"
+            if lease_state != "doubted"
+            else "clock may differ from this one's: its lease may run"
+        )
         raise Refused(
             f"run {self.name} is owned by process {pid} ({owner}, epoch {state.epoch}), "
-            f"whose lease runs {left_s:.1f} s more",
+            f"whose {lease} {left_s:.1f} s more",
             guard="lease",
             limit=state.epoch,
             value=owner,

@@ -15,6 +15,10 @@ class SqliteOptions:
     """Seconds without a heartbeat after which a run may be taken from its owner. Renewed every third of it.
     30: longer than any pause of a healthy process; a dead process of this host is recognised at once anyway."""
 
+    doubted_leases_are_out: bool = False
+    """Whether a lease counts as run out if that can't be known here, because its owner's clock is another machine's.
+    False: the owner may live. Set it only where no other machine has the journal open."""
+
     lock_wait_s: float = 10.0
     """Seconds to wait for the file's write lock before an append fails with `Broken`.
     10: eight contending processes wait less than one; longer means that a process never releases the lock."""
@@ -66,5 +70,5 @@ class SqliteOptions:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if name != "vfs" and not value > 0:
+            if name not in ("vfs", "doubted_leases_are_out") and not value > 0:
                 raise Misused(f"SqliteOptions.{name} must be positive, not {value!r}")

@@ -1,4 +1,4 @@
-"""Owners of runs: the name of this process, and whether the process with a given name is alive."""
+"""Owners of runs: the name of this process, and what can be told of the process with another name."""
 
 from __future__ import annotations
 
@@ -6,11 +6,61 @@ import hashlib
 import itertools
 import os
 import platform
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 _instances = itertools.count(1)
 _open_here: set[str] = set()
+_NO_START = "0"
+"""The start of a process that could not read its own."""
+_HOST = re.compile(r"(?P<name>.*)-(?:(?P<kernel>[0-9a-f]{8})\.)?(?P<processes>[0-9a-f]{8})", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Host:
+    """Where a process runs, as `name-kernel.processes`: what its clock and its process ids can be compared with."""
+
+    name: str
+    """The host's name. It is only shown: a container keeps it over restarts, or has a new one each time."""
+    kernel: str
+    """Stands for one boot of one kernel, whose processes have one monotonic clock. '' if that is not known."""
+    processes: str
+    """Stands for one process namespace in that boot: in it a process id means the same process."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name}-{self.kernel}.{self.processes}" if self.kernel else f"{self.name}-{self.processes}"
+        )
+
+    @classmethod
+    def parse(cls, text: str) -> Host:
+        """Returns the parts of a host. One that was written by an earlier version has no `kernel`."""
+        found = _HOST.fullmatch(text)
+        if found is None:
+            return cls(text, "", "")
+        return cls(found["name"], found["kernel"] or "", found["processes"])
+
+    def shares_processes(self, other: Host) -> bool:
+        """Returns whether a process id means the same here and there, and its start is counted from the same moment."""
+        return bool(self.processes) and self.processes == other.processes and self._may_share_kernel(other)
+
+    def shares_clock(self, other: Host) -> bool:
+        """Returns whether both have one monotonic clock."""
+        return self.shares_processes(other) or (bool(self.kernel) and self.kernel == other.kernel)
+
+    def _may_share_kernel(self, other: Host) -> bool:
+        return not self.kernel or not other.kernel or self.kernel == other.kernel
+
+
+def read_host() -> Host:
+    """Returns the host of this process."""
+    name = platform.node().replace(":", "-") or "localhost"
+    boot = _read("/proc/sys/kernel/random/boot_id")
+    # Without a boot id (macOS) two machines are told apart by their names, and two boots not at all.
+    processes = (boot or name) + _read_link("/proc/self/ns/pid")
+    kernel = boot and boot + _read_link("/proc/self/ns/time")  # a time namespace shifts the monotonic clock
+    return Host(name, kernel and _shorten(kernel), _shorten(processes))
 
 
 def _read(path: str) -> str:
@@ -20,31 +70,30 @@ def _read(path: str) -> str:
         return ""
 
 
-def _name_host() -> str:
-    """Returns the host's name with a hash that differs between two boots and between two process namespaces."""
+def _read_link(path: str) -> str:
     try:
-        namespace = str(Path("/proc/self/ns/pid").readlink())
+        return str(Path(path).readlink())
     except OSError:
-        namespace = ""
-    kernel = hashlib.sha256((_read("/proc/sys/kernel/random/boot_id") + namespace).encode()).hexdigest()[:8]
-    return f"{platform.node().replace(':', '-') or 'localhost'}-{kernel}"
+        return ""
 
 
-def _start_of(pid: int) -> str | None:
+def _shorten(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _read_start(pid: int) -> str | None:
     """Returns when the process started, in the system's own unit; '' if unknown, None if there is no such process."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        if Path("/proc/self/stat").exists():
-            return None
-    except OSError:
-        pass
-    else:
-        fields = stat.rpartition(")")[2].split()
-        return None if fields[0] in "ZX" else fields[19]  # a zombie can't write any more
+    own = _read_link("/proc/self")
+    if own == str(os.getpid()) or (
+        own and pid == os.getpid()
+    ):  # else `/proc` shows other processes, or is not there
+        stat = _read(f"/proc/{'self' if pid == os.getpid() else pid}/stat")
+        if stat:  # else it has ended, or `/proc` hides the processes of other users
+            fields = stat.rpartition(")")[2].split()
+            return None if fields[0] in "ZX" else fields[19]  # a zombie can't write any more
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return None
     except PermissionError:
         pass
@@ -55,7 +104,7 @@ def _start_of(pid: int) -> str | None:
 class Owner:
     """The name `host:pid:start` of a process, followed by `.n` for the n-th journal that it opens."""
 
-    host: str
+    host: Host
     pid: int
     start: str
 
@@ -67,24 +116,27 @@ class Owner:
         """Returns the parts of an owner's name; None for a name that does not have this form."""
         host, _, rest = name.rpartition(":")
         host, _, pid = host.rpartition(":")
-        return cls(host, int(pid), rest) if host and pid.isdigit() else None
+        return cls(Host.parse(host), int(pid), rest) if host and pid.isdecimal() else None
 
     def is_gone(self, here: Owner) -> bool:
-        """Returns True if the owner is certainly dead: a process of this host that ended, or a closed journal."""
-        if self.host != here.host:
+        """Returns True if the owner is certainly dead: a process that ended, or a journal that this process closed.
+
+        Only an owner whose process ids mean the same here can be looked up; of all others nothing is known.
+        """
+        if not self.host.shares_processes(here.host):
             return False
         start = self.start.partition(".")[0]
-        if self.pid == os.getpid() and start == here.start.partition(".")[0]:
+        if self.pid == here.pid and start == here.start.partition(".")[0]:
             return str(self) not in _open_here
-        alive = _start_of(self.pid)
-        return alive is None or (alive != "" and start != "" and alive != start)
+        alive = _read_start(self.pid)
+        return alive is None or (alive != "" and start not in ("", _NO_START) and alive != start)
 
 
-def open_owner() -> Owner:
-    """Returns a name for a journal that this process opens; `close_owner` ends it."""
+def open_owner(host: Host | None = None) -> Owner:
+    """Returns a name for a journal that this process opens; `close_owner` ends it. Tests give another `host`."""
     number = next(_instances)
-    start = _start_of(os.getpid()) or "0"
-    owner = Owner(_name_host(), os.getpid(), start if number == 1 else f"{start}.{number}")
+    start = _read_start(os.getpid()) or _NO_START
+    owner = Owner(host or read_host(), os.getpid(), start if number == 1 else f"{start}.{number}")
     _open_here.add(str(owner))
     return owner
 

@@ -22,6 +22,7 @@ from seawall.journal import guard_names
 from seawall.journal.protocol import Command, InboxItem, RunRow, Setting, SettingKind, Summary
 from seawall.journal.sqlite.chain import LEAF_PREFIX_BYTES, leaf_of
 from seawall.journal.sqlite.database import Database, Row
+from seawall.journal.sqlite.liveness import OUT, LeaseTime
 from seawall.journal.sqlite.records import Box, GuardMode
 from seawall.journal.sqlite.row_sum import RUN, check_row, check_tenant_row
 from seawall.journal.sqlite.schema import RUN_ID_TAIL, translate_errors
@@ -45,7 +46,7 @@ SELECT wanted.value FROM json_each(?) AS wanted WHERE NOT EXISTS (SELECT 1 FROM 
     WHERE b.tenant = (SELECT id FROM tenants WHERE name = ?) AND b.hash = unhex(wanted.value))
 """
 
-Alive = Callable[[str], bool]
+Judge = Callable[[str], LeaseTime]
 
 
 class Readers:
@@ -255,19 +256,20 @@ def read_bodies(database: Database, tenant: str, refs: Sequence[Ref], or_erased:
     return found
 
 
-def to_row(row: Row, alive: Alive) -> RunRow:
+def to_row(row: Row, judge: Judge) -> RunRow:
     """Returns a row of `SELECT_ROW`. Raises `JournalDamaged` if it is not what was written."""
     name, tenant_leaf, events_, leaf, *values = row
     check_row("runs", values, leaf)
     _, run, key, session, team, app, _, started_at, *values = values
     ended_at, waiting, owner, epoch, _, summary, pruned = values
     tenant = check_tenant_row(key, name, tenant_leaf)
+    lease = OUT if owner is None or ended_at is not None else judge(owner)
     if ended_at is not None:
         state = "ended"
     elif waiting:
         state = "waiting"
     elif owner is not None:
-        state = "running" if alive(owner) else "interrupted"
+        state = "interrupted" if lease.left_s is None else "running"
     else:
         state = "queued" if epoch == 0 else "interrupted"
     return RunRow(
@@ -283,15 +285,17 @@ def to_row(row: Row, alive: Alive) -> RunRow:
         epoch=epoch,
         summary=None if summary is None else guard_names.from_recorded_name(_summary.decode(summary)),
         events=0 if pruned else events_,
+        lease=lease.state,
+        lease_left_s=lease.left_s,
     )
 
 
-def read_row(database: Database, run: str, alive: Alive) -> RunRow:
+def read_row(database: Database, run: str, judge: Judge) -> RunRow:
     """Returns one run's row."""
     found = database.fetch_first(SELECT_ROW + "WHERE r.run = ?", (run,))
     if found is None:
         raise Misused(f"run {run} is not in the journal")
-    return to_row(found, alive)
+    return to_row(found, judge)
 
 
 def find_run_of_request(database: Database, tenant: str, request_id: str) -> str | None:
@@ -303,7 +307,7 @@ def find_run_of_request(database: Database, tenant: str, request_id: str) -> str
 
 
 def find_session_tail(
-    database: Database, tenant: str, session: str, before: str | None, alive: Alive
+    database: Database, tenant: str, session: str, before: str | None, judge: Judge
 ) -> RunRow | None:
     """Returns the session's newest run, or the newest of those that started before run `before`."""
     limit = 1 << 62 if before is None else _find_key(database, before)
@@ -313,7 +317,7 @@ def find_session_tail(
         "ORDER BY r.rk DESC LIMIT 1",
         (tenant, session, limit),
     )
-    return None if found is None else to_row(found, alive)
+    return None if found is None else to_row(found, judge)
 
 
 def find_run(database: Database, prefix: str) -> str:

@@ -21,7 +21,7 @@ from seawall.journal.protocol import Summary
 from seawall.journal.sqlite.accounts import AccountRows
 from seawall.journal.sqlite.chain import HASH_BYTES, LEAF_PREFIX_BYTES, hash_batch, leaf_of
 from seawall.journal.sqlite.database import Database, Row
-from seawall.journal.sqlite.liveness import Liveness
+from seawall.journal.sqlite.liveness import LeaseTime, Liveness
 from seawall.journal.sqlite.records import Box, Ending
 from seawall.journal.sqlite.reservations import Reservations
 from seawall.journal.sqlite.row_sum import (
@@ -412,7 +412,7 @@ class Transaction:
             if not self._gave_back:  # once a commit
                 self._gave_back = True
                 for owner in self.reservations.list_owners():
-                    if owner != self.owner and self.judge_left_s(owner) is None:
+                    if owner != self.owner and self.judge(owner).left_s is None:
                         given = self.reservations.give_back_all(owner) or given
         except SeawallError as error:
             _log.warning("what a dead process had reserved could not be given back: %s", error)
@@ -436,9 +436,9 @@ class Transaction:
         )
         self.add_entry(state.rk, state.run, Box.END, 0, 1, _encode([ending]))
 
-    def judge_left_s(self, owner: str) -> float | None:
-        """Returns the seconds that an owner's lease still runs; None if the owner is dead."""
-        return self.liveness.judge_left_s(self.database, owner)
+    def judge(self, owner: str) -> LeaseTime:
+        """Returns what is left of an owner's lease."""
+        return self.liveness.judge(self.database, owner)
 
     def commit(self) -> bool:
         """Writes the rows and the batch, durably; returns False if there was nothing to write."""
