@@ -228,7 +228,7 @@ def test_what_is_sorted_needs_no_room_on_a_disk(tmp_path: Path) -> None:
         "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
         "rows = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)'\n"
         "rows += ' SELECT randomblob(400) AS b FROM n ORDER BY b'\n"
-        "database = connect(path, SqliteOptions(), write=False, immutable=True)\n"
+        "database = connect(path, SqliteOptions(), 'immutable')\n"
         "print(database.fetch_value(f'SELECT count(*) FROM ({rows} LIMIT -1 OFFSET 1)'))\n"
     )
     done = subprocess.run(

@@ -12,7 +12,7 @@ from typing import Any
 from seawall.cli.signals import Shutdown
 from seawall.core.canonical import Ref
 from seawall.core.clock import SystemClock
-from seawall.core.errors import Misused
+from seawall.core.errors import Misused, SeawallError
 from seawall.core.events import Event, RunStarted, refs_of
 from seawall.journal.protocol import Journal, Lease, RunRow, Summary
 from seawall.journal.sqlite import SqliteJournal, SqliteOptions
@@ -43,10 +43,15 @@ def _find_signer() -> Signer | None:
 
 
 @asynccontextmanager
-async def open_journal(path: Path) -> AsyncGenerator[Journal]:
-    """Opens the journal at `path` without a runtime. Raises `Misused` if there is none."""
+async def open_journal(path: Path, *, writes: bool = False) -> AsyncGenerator[Journal]:
+    """Opens the journal at `path` without a runtime. Raises `Misused` if there is none.
+
+    With `writes` it raises at once what keeps the journal from being written.
+    """
     journal = SqliteJournal.open(require_file(path), clock=SystemClock(), create=False, signer=_find_signer())
     try:
+        if writes:
+            journal.check_writable()
         yield journal
     finally:
         await journal.close()
@@ -54,12 +59,18 @@ async def open_journal(path: Path) -> AsyncGenerator[Journal]:
 
 @asynccontextmanager
 async def open_seawall(
-    path: Path, shutdown: Shutdown | None = None, *, create: bool = False, all_hosts: bool = False
+    path: Path,
+    shutdown: Shutdown | None = None,
+    *,
+    writes: bool = True,
+    create: bool = False,
+    all_hosts: bool = False,
 ) -> AsyncGenerator[Seawall]:
     """Opens a `Seawall` on the journal at `path`, and notes for `shutdown` each run that it starts.
 
     With `create` the journal is made if there is none; without it that raises `Misused`. With `all_hosts` a lease
-    counts as run out if it can't be known whether it has.
+    counts as run out if it can't be known whether it has. With `writes` it raises at once what keeps the journal from
+    being written.
     """
     file = str(path) if create else require_file(path)
     journal = InterruptibleJournal.open(
@@ -71,6 +82,12 @@ async def open_seawall(
     )
     assert isinstance(journal, InterruptibleJournal)
     journal.shutdown = shutdown or Shutdown()
+    if writes:
+        try:
+            journal.check_writable()
+        except SeawallError:
+            await journal.close()
+            raise
     key = _find_key()
     async with Seawall(journal, secrets=[] if key is None else [key.decode("utf-8", "replace")]) as sea:
         yield sea

@@ -73,6 +73,10 @@ class JournalFull(Broken):
     """The disk is full, and nothing was written. Reads work; writes work again once there is space."""
 
 
+class JournalReadOnly(Misused):
+    """The journal can't be written from here: a read-only file system, or permissions. It can be read."""
+
+
 MAX_TEXT_CHARS = 20_000
 """Of an error's text, some 5,000 tokens: an agent is shown it, and an event may hold it."""
 MAX_NAME_CHARS = 200

@@ -115,7 +115,7 @@ async def _breakers(screen: Screen, path: Path, change: BreakerChange | None) ->
     from seawall.guards.endpoints.manual import read_rows
 
     clock = SystemClock()
-    async with open_journal(path) as journal:
+    async with open_journal(path, writes=change is not None) as journal:
         found = await read_rows(journal, clock.wall_s())
         if change is not None:
             names = await _set(journal, change, [each.endpoint for each in found], clock.wall_s())

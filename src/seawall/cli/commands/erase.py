@@ -50,7 +50,7 @@ async def _erase(screen: Screen, path: Path, tenant: str) -> None:
     from seawall.cli.journals import open_journal
     from seawall.cli.render.formats import format_number
 
-    async with open_journal(path) as journal:
+    async with open_journal(path, writes=True) as journal:
         with screen.show_status("erasing"):
             erased = await journal.erase(tenant)
     if screen.json:

@@ -144,7 +144,7 @@ async def _pause(
     from seawall.core.clock import SystemClock
     from seawall.guards.pauses import check_target
 
-    async with open_seawall(path) as sea:
+    async with open_seawall(path, writes=bool(targets)) as sea:
         whats = await targets.resolve(sea.journal)
         if not whats:
             await _print_pauses(screen, sea, await sea.pauses(), path)

@@ -56,7 +56,7 @@ async def _replay_all(screen: Screen, path: Path, names: list[str], options: dic
     from seawall.cli.journals import open_seawall
 
     found: list[Replay] = []
-    async with open_seawall(path) as sea:
+    async with open_seawall(path, writes=False) as sea:
         for name in names:
             one = await _replay_one(sea, name, **options)
             found.append(one)

@@ -79,6 +79,10 @@ async def _verify(screen: Screen, path: Path, head: str | None, key: Path | None
         parts.append(f"signed from batch {found.signed_from} on")
     if found.bad is None:
         screen.print_line(f"ok: {', '.join(parts)}; head {found.head}")
+        if not found.marked:
+            screen.print_note(
+                f"there is no {path}.mark: newest batches that are gone would not be noticed; copy it beside the journal"
+            )
         return Exit.OK
     bad = found.bad
     where = f", run {bad.run}" if bad.run is not None else ""

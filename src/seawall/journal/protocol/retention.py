@@ -33,6 +33,8 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     """The hash of the newest batch. Kept elsewhere, it shows later that nothing before it was changed."""
     signed_from: int | None = None
     """The first batch that is signed, if a key was given. A signature covers all batches before its own."""
+    marked: bool = True
+    """Whether the end of the chain was compared with a high-water mark. Without one a lost tail is not noticed."""
     bad: BadBatch | None = None
 
 

@@ -109,7 +109,7 @@ def _find_target(path: str, source: str, force: bool) -> Path:
 def _refuse_open(target: Path) -> None:
     """Raises `Misused` for a journal that a process has open, whose newest commits would be gone without a trace."""
     try:
-        database = connect(str(target), SqliteOptions(lock_wait_s=0.1), write=False)
+        database = connect(str(target), SqliteOptions(lock_wait_s=0.1), "read")
         try:
             database.run_pragma("locking_mode", "exclusive")
             database.run("BEGIN")
@@ -152,7 +152,7 @@ async def _verify_copy(partial: str) -> Verification:
 
 
 def _connect_copy(partial: str) -> Database:
-    return connect(partial, SqliteOptions(), write=False)
+    return connect(partial, SqliteOptions(), "read")
 
 
 def _remove(partial: Path) -> None:
@@ -166,7 +166,7 @@ def _give_name(partial: Path, target: Path, clock: Clock) -> int:
 
     Returns the bytes of the copy.
     """
-    database = connect(str(partial), SqliteOptions(), write=True)
+    database = connect(str(partial), SqliteOptions(), "write")
     try:
         genesis = database.fetch_value("SELECT value FROM meta WHERE key = 'genesis'")
         mark = Mark(str(target), genesis, clock, 0.0, 1)

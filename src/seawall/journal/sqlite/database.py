@@ -75,6 +75,11 @@ class Database:
 
         self._raw.set_busy_handler(wait)
 
+    @property
+    def is_read_only(self) -> bool:
+        """Whether the file could only be opened for reading."""
+        return self._raw.readonly("main")
+
     def count_log_pages(self) -> int:
         """Returns the number of pages in the write-ahead log."""
         return self._raw.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)[0]

@@ -102,7 +102,7 @@ class SqliteJournal:
         def reader() -> Database:
             if file.files is None:
                 return file.get_only_connection()
-            database = connect(file.real_path, options, write=False)
+            database = connect(file.real_path, options, "read" if file.unwritable is None else "shared")
             try:
                 file.files.check()
             except JournalFailed as failed:
@@ -157,6 +157,11 @@ class SqliteJournal:
         """Why nothing can be written any more; None while writing works."""
         why = self._writer.failed
         return None if why is None else str(why())
+
+    def check_writable(self) -> None:
+        """Raises why nothing can be written; does nothing while writing works."""
+        if (why := self._writer.failed) is not None:
+            raise why()
 
     async def create(
         self,

@@ -7,11 +7,12 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import apsw
 
 from seawall.core.clock import Clock
-from seawall.core.errors import Broken, JournalDamaged, JournalFailed, JournalFull, Misused
+from seawall.core.errors import JournalDamaged, JournalFailed, JournalFull, JournalReadOnly, Misused
 from seawall.journal.sqlite.chain import HASH_BYTES
 from seawall.journal.sqlite.database import Database
 from seawall.journal.sqlite.identity import OpenFiles, refuse_second_name
@@ -19,8 +20,10 @@ from seawall.journal.sqlite.liveness import Liveness
 from seawall.journal.sqlite.mark import Mark
 from seawall.journal.sqlite.options import SqliteOptions
 from seawall.journal.sqlite.owner import Owner, close_owner, open_owner
+from seawall.journal.sqlite.read_only import StillFiles, connect_read_only, find_obstacle
 from seawall.journal.sqlite.schema import (
     MEMORY,
+    Access,
     check_newest_schema,
     connect,
     prepare,
@@ -48,15 +51,15 @@ class JournalFile:
     signer: Signer | None
     loss: str | None
     """What the file has lost of its tail, by the high-water mark; None if nothing."""
-    full: JournalFull | None
-    """Why the file can only be read: there is no room for the files that SQLite needs beside it."""
-    immutable: bool
-    """Whether a `full` file is read as one that nobody writes, without a lock that keeps others from it."""
+    unwritable: JournalFull | JournalReadOnly | None
+    """Why the file can only be read: it may not be written, or there is no room for what SQLite needs beside it."""
+    still: StillFiles | None
+    """The files, if they are read without a lock that keeps others from them."""
 
     def get_only_connection(self) -> Database:
-        """Returns the one connection. Raises `Broken` if another process may write by now what is read as immutable."""
-        if self.immutable and _has_log(self.real_path):
-            raise Broken(f"journal {self.path}: another process has opened it meanwhile; open it again")
+        """Returns the one connection. Raises `Broken` if another process has written what is read without a lock."""
+        if self.still is not None:
+            self.still.check()
         return self.database
 
     def close(self) -> None:
@@ -77,28 +80,23 @@ def open_journal_file(
         refuse_second_name(path)
     real_path = path if memory else os.path.realpath(path)
     owner = open_owner()
-    full: JournalFull | None = None
-    immutable = False
+    unwritable = None if new else find_obstacle(path)
     try:
         genesis = hashlib.sha256(
             f"seawall {owner} {clock.wall_s()!r} {clock.monotonic_s()!r}".encode()
         ).digest()
-        try:
-            database = _connect(path, options, genesis, clock, new=new)
-        except JournalFull as error:
-            if new:
-                raise
-            database, immutable = _connect_alone(path, options, error)
-            full = JournalFull(f"{error}; make room and open it again, until then it can only be read")
+        database, unwritable, still, is_shared = _open_database(
+            path, options, genesis, clock, new, unwritable
+        )
         with translate_errors(path, database):
             try:
                 genesis = _read_genesis(database, path)
-                files = None if memory or full is not None else OpenFiles(path)
+                files = OpenFiles(path) if is_shared else None
                 mark = (
                     None if memory else Mark(real_path, genesis, clock, options.mark_s, options.mark_batches)
                 )
                 loss = None if mark is None else mark.explain_loss(database, mark.read_or_explain())
-                if mark is not None:
+                if mark is not None and not isinstance(unwritable, JournalReadOnly):
                     mark.note_absence(database, new=new)
                     if mark.is_absent:
                         _log.warning("journal %s: its high-water mark %s is gone", path, mark.path)
@@ -109,15 +107,55 @@ def open_journal_file(
         close_owner(owner)
         raise
     liveness = Liveness(owner, clock, options.lease_s, doubted_are_out=options.doubted_leases_are_out)
-    return JournalFile(path, real_path, database, owner, liveness, mark, files, signer, loss, full, immutable)
+    return JournalFile(
+        path, real_path, database, owner, liveness, mark, files, signer, loss, unwritable, still
+    )
+
+
+class _Opened(NamedTuple):
+    database: Database
+    unwritable: JournalFull | JournalReadOnly | None
+    still: StillFiles | None
+    is_shared: bool
+    """Whether others may use the file meanwhile, so that there are further connections and a log to watch."""
+
+
+def _open_database(
+    path: str,
+    options: SqliteOptions,
+    genesis: bytes,
+    clock: Clock,
+    new: bool,
+    obstacle: JournalReadOnly | None,
+) -> _Opened:
+    """Returns a connection to the file: one that may write, or, if that can't be, one that reads it nevertheless."""
+    if obstacle is None:
+        try:
+            return _Opened(
+                _connect(path, options, genesis, clock, new=new), None, None, is_shared=path != MEMORY
+            )
+        except JournalFull as error:
+            if new:
+                raise
+            database, still = _connect_alone(path, options, error)
+            full = JournalFull(f"{error}; make room and open it again, until then it can only be read")
+            return _Opened(database, full, still, is_shared=False)
+        except JournalReadOnly as error:
+            if new:
+                raise
+            obstacle = JournalReadOnly(f"{error}; it can only be read")
+    database, still = connect_read_only(path, options, obstacle)
+    return _Opened(database, obstacle, still, is_shared=still is None)
 
 
 def _connect(path: str, options: SqliteOptions, genesis: bytes, clock: Clock, *, new: bool) -> Database:
     """Returns a connection that may write, to a file with the newest schema."""
     with translate_errors(path):
-        database = connect(path, options, write=True)
+        database = connect(path, options, "write")
     try:
         with translate_errors(path, database):
+            if database.is_read_only:
+                raise apsw.ReadOnlyError
             prepare(database, path, options, genesis, clock.wall_s())
             if new and path != MEMORY:
                 sync_directory(path)
@@ -127,23 +165,27 @@ def _connect(path: str, options: SqliteOptions, genesis: bytes, clock: Clock, *,
     return database
 
 
-def _connect_alone(path: str, options: SqliteOptions, full: JournalFull) -> tuple[Database, bool]:
-    """Returns a connection that only reads and needs no shared memory, and whether it is an immutable one.
+def _connect_alone(
+    path: str, options: SqliteOptions, full: JournalFull
+) -> tuple[Database, StillFiles | None]:
+    """Returns a connection that only reads and needs no shared memory, and the files that nobody may write meanwhile.
 
     A connection that locks the file for itself keeps in its own memory what several would share. SQLite gives it that
     lock only if nobody else has the file open, and nobody else can open the file until it is closed. It needs a file
     for the log. If there is none and none can be made, nobody has the file open, and it is whole without a log.
     Raises `full` if neither can be had.
     """
-    for immutable in (False, True):
-        if immutable and _has_log(path):
+    ways: tuple[Access, ...] = ("read", "immutable")
+    for access in ways:
+        still = StillFiles(path) if access == "immutable" else None
+        if still is not None and still.has_log:
             break
         with translate_errors(path):
-            database = connect(path, options, write=False, immutable=immutable)
+            database = connect(path, options, access)
             try:
                 database.run_pragma("locking_mode", "exclusive")
                 if check_newest_schema(database, path):
-                    return database, immutable
+                    return database, still
             except (
                 apsw.BusyError,
                 apsw.CantOpenError,
@@ -154,10 +196,6 @@ def _connect_alone(path: str, options: SqliteOptions, full: JournalFull) -> tupl
                 raise
             database.close()
     raise full
-
-
-def _has_log(path: str) -> bool:
-    return Path(f"{os.path.realpath(path)}-wal").exists()
 
 
 def _read_genesis(database: Database, path: str) -> bytes:

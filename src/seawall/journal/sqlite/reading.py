@@ -78,7 +78,9 @@ class Readers:
         with translate_errors(self._path):
             if self._shared is not None:
                 with self._shared:
-                    return work(self._connect())
+                    found = work(self._connect())
+                    self._connect()  # raises if what was read may be torn
+                    return found
             database: Database | None = getattr(self._local, "database", None)
             if database is None:
                 database = self._local.database = self._connect()

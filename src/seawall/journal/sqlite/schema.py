@@ -40,12 +40,13 @@ import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 from urllib.parse import quote
 
 import apsw
 import msgspec
 
-from seawall.core.errors import Broken, JournalDamaged, JournalFailed, JournalFull, Misused
+from seawall.core.errors import Broken, JournalDamaged, JournalFailed, JournalFull, JournalReadOnly, Misused
 from seawall.journal.sqlite.database import Database
 from seawall.journal.sqlite.holding import hold_all_rows, hold_older_journal
 from seawall.journal.sqlite.options import SqliteOptions
@@ -223,7 +224,9 @@ def translate_errors(path: str, database: Database | None = None) -> Generator[N
     except apsw.BusyError as error:
         raise Broken(f"journal {path}: another process holds the file's lock ({error})") from error
     except apsw.ReadOnlyError:
-        raise Misused(f"journal {path} can't be written: the file or its directory is read-only") from None
+        raise JournalReadOnly(
+            f"journal {path} can't be written: the file or its directory is read-only"
+        ) from None
     except apsw.CorruptError as error:
         raise JournalFailed(f"journal {path}: {error}") from error
     except apsw.Error as error:  # a table or column is gone, or a page is of another kind
@@ -245,9 +248,12 @@ def _explain_open_failure(path: str, error: apsw.CantOpenError) -> Misused | Jou
     if file.exists() and not os.access(file, os.R_OK):
         return Misused(f"journal {path} can't be read: permission denied")
     if not os.access(file if file.exists() else file.parent, os.W_OK):
-        return Misused(f"journal {path} can't be written: permission denied")
-    if _find_creation_error(file.parent) in NO_SPACE:
+        return JournalReadOnly(f"journal {path} can't be written: permission denied")
+    number = _find_creation_error(file.parent)
+    if number in NO_SPACE:
         return JournalFull(f"journal {path}: the disk is full")
+    if number:
+        return JournalReadOnly(f"journal {path} can't be written: {os.strerror(number)}")
     return Misused(f"journal {path} can't be opened: {error}")
 
 
@@ -260,21 +266,32 @@ def _find_creation_error(folder: Path) -> int:
         return error.errno or 0
 
 
-def connect(path: str, options: SqliteOptions, *, write: bool, immutable: bool = False) -> Database:
-    """Returns a connection to the file; a writing one needs `prepare` before it is used.
+Access = Literal["write", "read", "shared", "still", "immutable"]
+"""How a file is opened. `write` and `read`: with the right to write it, which SQLite needs to share it with others.
+The others are for a file that can't be written, see `read_only.py`: with the index of its log, with a log and without
+locks, and as one that is whole without a log."""
 
-    With `immutable` it takes the file to be whole without a write-ahead log, and to be written by nobody.
-    """
-    flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOMUTEX
-    if write:
-        flags |= apsw.SQLITE_OPEN_CREATE
-    if immutable:
-        flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_NOMUTEX | apsw.SQLITE_OPEN_URI
-    name = f"file:{quote(str(Path(path).resolve()))}?immutable=1" if immutable else path
-    database = Database(name, flags=flags, vfs=options.vfs)
+_FLAGS: dict[Access, int] = {
+    "write": apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE,
+    "read": apsw.SQLITE_OPEN_READWRITE,
+    "shared": apsw.SQLITE_OPEN_READONLY,
+    "still": apsw.SQLITE_OPEN_READONLY,
+    "immutable": apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI,
+}
+_NO_LOCKS = "unix-none"
+"""SQLite's own VFS without locks. Together with exclusive locking it needs no shared memory."""
+
+
+def connect(path: str, options: SqliteOptions, access: Access) -> Database:
+    """Returns a connection to the file; a writing one needs `prepare` before it is used."""
+    name = f"file:{quote(str(Path(path).resolve()))}?immutable=1" if access == "immutable" else path
+    vfs = _NO_LOCKS if access == "still" else options.vfs
+    database = Database(name, flags=_FLAGS[access] | apsw.SQLITE_OPEN_NOMUTEX, vfs=vfs)
     database.set_lock_wait(options.lock_wait_s)
     database.run_pragma("temp_store", 2)  # in memory: what is sorted needs no room on a disk
-    if not write:
+    if access == "still":
+        database.run_pragma("locking_mode", "exclusive")
+    if access != "write":
         database.run_pragma("query_only", True)
         database.leave_log()  # the writing connection copies it
     return database

@@ -526,6 +526,7 @@ class VerificationPass:
             pruned_events=self.pruned_events,
             head=self._hash.hex(),
             signed_from=self.signed_from,
+            marked=self._mark is None or self._marked is not None,
             bad=bad,
         )
 

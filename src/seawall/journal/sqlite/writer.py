@@ -73,7 +73,7 @@ class Writer:
         self._options = options
         self._lock = lock  # held during a transaction; readers of a memory journal share its connection
         self._tx = Transaction(file.database, str(file.owner), clock, file.liveness, file.signer)
-        self._failed: Why | None = None if file.full is None else _make_raiser(file.full)
+        self._failed: Why | None = None if file.unwritable is None else _make_raiser(file.unwritable)
         if file.loss is not None:
             self.fail(
                 f"journal {path} has lost its tail: {file.loss}. It can be read, not written; restore a copy, "
