@@ -58,6 +58,7 @@ from seawall.journal.sqlite.ops import (
     WorkOp,
 )
 from seawall.journal.sqlite.options import SqliteOptions
+from seawall.journal.sqlite.owner import Host
 from seawall.journal.sqlite.reading import Readers, SettingsReader
 from seawall.journal.sqlite.reservations import read_lost
 from seawall.journal.sqlite.schema import connect
@@ -128,15 +129,17 @@ class SqliteJournal:
         options: SqliteOptions | None = None,
         create: bool = True,
         signer: Signer | None = None,
+        host: Host | None = None,
     ) -> SqliteJournal:
         """Opens the file; with `create` it makes the file if there is none. With a signer every batch is signed.
 
-        Raises `Misused` if the path can't be used: it does not exist, is not writable, is not a journal, or has
-        a newer schema. A file that has lost its tail opens for reading only, and `problem` says what is lost. So does
-        a file on a disk that has no room for what SQLite needs beside it, if no other process has it open.
+        Raises `Misused` if the path can't be used: it does not exist, is not a journal, or has a newer schema. A file
+        that has lost its tail opens for reading only, and `problem` says what is lost. So does a file that may not be
+        written, and one on a disk that has no room for what SQLite needs beside it. `host` is where this process runs;
+        tests give another one.
         """
         options = options or SqliteOptions()
-        return cls(open_journal_file(str(path), clock, options, create, signer), clock, options)
+        return cls(open_journal_file(str(path), clock, options, create, signer, host), clock, options)
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else self.problem or "open"

@@ -19,7 +19,7 @@ from seawall.journal.sqlite.identity import OpenFiles, refuse_second_name
 from seawall.journal.sqlite.liveness import Liveness
 from seawall.journal.sqlite.mark import Mark
 from seawall.journal.sqlite.options import SqliteOptions
-from seawall.journal.sqlite.owner import Owner, close_owner, open_owner
+from seawall.journal.sqlite.owner import Host, Owner, close_owner, open_owner
 from seawall.journal.sqlite.read_only import StillFiles, connect_read_only, find_obstacle
 from seawall.journal.sqlite.schema import (
     MEMORY,
@@ -69,7 +69,12 @@ class JournalFile:
 
 
 def open_journal_file(
-    path: str, clock: Clock, options: SqliteOptions, create: bool, signer: Signer | None
+    path: str,
+    clock: Clock,
+    options: SqliteOptions,
+    create: bool,
+    signer: Signer | None,
+    host: Host | None = None,
 ) -> JournalFile:
     """Opens the journal at `path`, or makes it. Raises `Misused`, `JournalFailed`, `JournalDamaged`, `Broken`."""
     memory = path == MEMORY
@@ -79,7 +84,7 @@ def open_journal_file(
     elif not memory:
         refuse_second_name(path)
     real_path = path if memory else os.path.realpath(path)
-    owner = open_owner()
+    owner = open_owner(host)
     unwritable = None if new else find_obstacle(path)
     try:
         genesis = hashlib.sha256(
