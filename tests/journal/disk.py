@@ -18,6 +18,7 @@ import apsw
 _names = itertools.count()
 
 ENOSPC, EFBIG = 28, 27
+_WRITING = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
 
 
 def _io_error(extended: int) -> apsw.IOError:
@@ -40,6 +41,8 @@ class Disk:
     """Writes fail as they do where the file of shared memory can't grow."""
     no_new_files: bool = False
     """No file can be made: as many are there as the file system has room for."""
+    read_only: bool = False
+    """Nothing can be written, as on a file system that is mounted so, and permissions don't say it."""
     dies_at_write: int | None = None
     """From this write on (counted from 1) nothing reaches the disk any more."""
     torn: bool = False
@@ -121,6 +124,10 @@ class _Vfs(apsw.VFS):
         path = name.filename() if isinstance(name, apsw.URIFilename) else name
         if self._disk.no_new_files and path is not None and not Path(path).exists():
             raise apsw.CantOpenError("made by a test")
+        if self._disk.read_only:
+            if path is not None and not Path(path).exists():
+                raise apsw.CantOpenError("made by a test")
+            flags[0] = flags[0] & ~_WRITING | apsw.SQLITE_OPEN_READONLY
         return _File(self._disk, name, flags)
 
     def xGetLastError(self) -> tuple[int, str | None]:  # noqa: N802 - SQLite's name

@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import sys
+from typing import Any
 
 from journal.disk import Disk
 from journal.story import begin, finish, step
@@ -23,7 +24,7 @@ KILLED = 9
 Acknowledged = dict[str, int]  # run → events of it that were acknowledged
 
 
-def open_on(disk: Disk, path: str, **options: int) -> SqliteJournal:
+def open_on(disk: Disk, path: str, **options: Any) -> SqliteJournal:
     """Opens the journal at `path` on that disk."""
     return SqliteJournal.open(path, clock=ManualClock(), options=SqliteOptions(vfs=disk.name, **options))
 

@@ -48,7 +48,7 @@ async def _prune(screen: Screen, path: Path, age_s: float, tenant: str | None, d
     from seawall.cli.render.formats import format_number, format_size
     from seawall.core.clock import SystemClock
 
-    async with open_journal(path, writes=not dry_run) as journal:
+    async with open_journal(path, writes=True) as journal:
         with screen.show_status("pruning"):
             before = SystemClock().wall_s() - age_s
             pruned = await journal.prune(before=before, tenant=tenant, dry_run=dry_run)
