@@ -122,8 +122,8 @@ def test_one_file_that_may_not_be_written_is_enough(
 
     async def scenario() -> None:
         async with opened(lambda: open_it(path)) as journal:
-            assert f"no permission to write {path}{what};" in str(journal.problem)
             assert isinstance(journal, SqliteJournal)
+            assert f"no permission to write {path}{what};" in str(journal.problem)
             assert await read_all(journal) == ["r-2", "r-1"]
 
     asyncio.run(scenario())
@@ -137,8 +137,8 @@ def test_a_directory_in_which_no_log_can_be_made_is_enough(
 
     async def scenario() -> None:
         async with opened(lambda: open_it(path)) as journal:
-            assert f"no permission to write {path.parent};" in str(journal.problem)
             assert isinstance(journal, SqliteJournal)
+            assert f"no permission to write {path.parent};" in str(journal.problem)
             assert await read_all(journal) == ["r-1"]
 
     asyncio.run(scenario())
@@ -203,6 +203,21 @@ def test_a_reader_without_locks_stops_when_another_process_opens_the_journal(
             with pytest.raises(Broken, match="another process has opened it meanwhile; open it again"):
                 await reader.runs()
         await reader.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_was_read_while_the_file_was_written_is_not_returned(
+    tmp_path: Path, forbid: Callable[..., None]
+) -> None:
+    path = leave(tmp_path, log=False, index=False, mark=True)
+    forbid()
+
+    async def scenario() -> None:
+        async with opened(lambda: open_it(path)) as journal:
+            assert isinstance(journal, SqliteJournal)
+            with pytest.raises(Broken, match="another process has opened it meanwhile"):
+                await journal._readers.run(lambda _: os.utime(path, (1, 1)))
 
     asyncio.run(scenario())
 
