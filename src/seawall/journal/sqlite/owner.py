@@ -83,11 +83,10 @@ def _shorten(text: str) -> str:
 
 def _read_start(pid: int) -> str | None:
     """Returns when the process started, in the system's own unit; '' if unknown, None if there is no such process."""
-    own = _read_link("/proc/self")
-    if own == str(os.getpid()) or (
-        own and pid == os.getpid()
-    ):  # else `/proc` shows other processes, or is not there
-        stat = _read(f"/proc/{'self' if pid == os.getpid() else pid}/stat")
+    here, shown = os.getpid(), _read_link("/proc/self")
+    # `/proc` may not be there, or show the processes of another namespace: then only this process finds itself in it.
+    if shown and (pid == here or shown == str(here)):
+        stat = _read(f"/proc/{'self' if pid == here else pid}/stat")
         if stat:  # else it has ended, or `/proc` hides the processes of other users
             fields = stat.rpartition(")")[2].split()
             return None if fields[0] in "ZX" else fields[19]  # a zombie can't write any more
