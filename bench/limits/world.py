@@ -174,7 +174,7 @@ class World:
     """A server for all cells, each below a path of its own, so that a straggler is counted where it belongs."""
 
     def __init__(self) -> None:
-        self._server = ModelServer(self._answer, keep_requests=1)
+        self._server = ModelServer(self._answer, keep_requests=1, any_path=True)
         self._stages: list[Stage] = []
 
     async def __aenter__(self) -> Self:

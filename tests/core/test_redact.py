@@ -119,7 +119,11 @@ def test_a_secret_split_over_pieces_is_never_told(secret: str, data: st.DataObje
     assert told(pieces) == f"here it comes: {MARK} and that was it, really"
 
 
-@given(st.lists(st.text(max_size=20), max_size=10))
+HARMLESS = st.text(st.characters(exclude_characters="=:>@-_"), max_size=20)
+"""Hypothesis draws words of this program too; without these signs no name of a secret is followed by a value."""
+
+
+@given(st.lists(HARMLESS, max_size=10))
 def test_text_without_secrets_comes_through_whole(pieces: list[str]) -> None:
     assert told(pieces) == "".join(pieces)
 

@@ -14,7 +14,7 @@ import msgspec
 from seawall.core.canonical import to_canonical_bytes
 from seawall.core.errors import Misused
 from seawall.models.protocol import Assistant, ModelReply, ToolCall, Usage
-from seawall.testing.wire import ChatRequest, Raw, answer_error, make_comparable
+from seawall.testing.wire import ChatRequest, Raw, answer_error, make_all_comparable, make_comparable
 
 _KEPT_MISMATCHES = 100  # kept with their differences; further ones are only counted
 _SHOWN_CHARS = 300  # of a value that differs
@@ -49,11 +49,13 @@ class Recording:
 
     Its whole message list must then equal the beginning of that conversation, and the reply is the assistant's
     message that follows. If a request names none, all conversations are searched for its list; it is a mismatch if
-    several continue it differently. `wire.make_comparable` says how fields are compared.
+    several continue it differently. `wire.make_all_comparable` says how they
+    are compared.
     """
 
     def __init__(self, rows: Iterable[Mapping[str, Any]]) -> None:
         self._messages: dict[str, list[dict[str, Any]]] = {}
+        self._comparable: dict[str, list[dict[str, Any]]] = {}
         self._prefixes: dict[str, list[bytes]] = {}
         self._by_prefix: dict[bytes, list[str]] = {}
         self._last: dict[str, int] = {}
@@ -85,7 +87,8 @@ class Recording:
         if key in self._messages:
             raise Misused(f"two recorded conversations have the id {key!r}")
         self._messages[key] = messages
-        digests = _digest_prefixes(messages)
+        self._comparable[key] = comparable = make_all_comparable(messages)
+        digests = _digest_prefixes(comparable)
         self._prefixes[key] = digests
         for place, message in enumerate(messages):
             if message["role"] == "assistant":
@@ -143,27 +146,29 @@ class Recording:
             known = f"{len(self._messages)} conversations"
             return self._make_mismatch(request, key, 0, "unknown conversation", f"one of {known}", key)
         answers = place < len(recorded) and recorded[place]["role"] == "assistant"
-        if answers and _digest_messages(request.messages) == self._prefixes[key][place]:
+        if answers and _digest(make_all_comparable(request.messages)) == self._prefixes[key][place]:
             return key
         return self._find_difference(request, key)
 
     def _find_by_messages(self, request: ChatRequest) -> str | Mismatch:
-        messages = request.messages
-        keys = self._by_prefix.get(_digest_messages(messages), [])
+        messages = make_all_comparable(request.messages)
+        keys = self._by_prefix.get(_digest(messages), [])
         if keys:
-            nexts = {to_canonical_bytes(make_comparable(self._messages[key][len(messages)])) for key in keys}
+            nexts = {to_canonical_bytes(self._comparable[key][len(messages)]) for key in keys}
             if len(nexts) == 1:
                 return keys[0]
             known = ", ".join(keys[:5])
             problem = f"{len(keys)} conversations go on differently from here; name one"
             return self._make_mismatch(request, None, len(messages), problem, f"one of {known}", "no key")
-        best = max(self._messages, key=lambda key: _count_equal(self._messages[key], messages), default=None)
+        best = max(
+            self._comparable, key=lambda key: _count_equal(self._comparable[key], messages), default=None
+        )
         if best is None:
             return self._make_mismatch(request, None, 0, "the recording is empty", "nothing", "a request")
         return self._find_difference(request, best)
 
     def _find_difference(self, request: ChatRequest, key: str) -> Mismatch:
-        recorded, messages = self._messages[key], request.messages
+        recorded, messages = self._comparable[key], make_all_comparable(request.messages)
         at = _count_equal(recorded, messages)
         if at == len(messages):
             role = recorded[at]["role"] if at < len(recorded) else None
@@ -176,9 +181,12 @@ class Recording:
             return self._make_mismatch(
                 request, key, at, "goes on after the recorded end", f"{len(recorded)} messages", got
             )
-        want, have = make_comparable(recorded[at]), make_comparable(messages[at])
+        want, have = recorded[at], messages[at]
         fields = [name for name in {**want, **have} if want.get(name) != have.get(name)]
         name = "role" if "role" in fields else fields[0]
+        raw, sent = make_comparable(self._messages[key][at]), make_comparable(request.messages[at])
+        if raw.get(name) != sent.get(name):
+            want, have = raw, sent
         shown = _show_difference(want.get(name), have.get(name))
         return self._make_mismatch(request, key, at, f"{name} differs", *shown)
 
@@ -195,16 +203,16 @@ def _digest_prefixes(messages: Iterable[Mapping[str, Any]]) -> list[bytes]:
     running = hashlib.blake2b(digest_size=16)
     made = [running.digest()]
     for message in messages:
-        running.update(to_canonical_bytes(make_comparable(message)))
+        running.update(to_canonical_bytes(message))
         running.update(b"\n")
         made.append(running.digest())
     return made
 
 
-def _digest_messages(messages: Iterable[Mapping[str, Any]]) -> bytes:
+def _digest(messages: Iterable[Mapping[str, Any]]) -> bytes:
     running = hashlib.blake2b(digest_size=16)
     for message in messages:
-        running.update(to_canonical_bytes(make_comparable(message)))
+        running.update(to_canonical_bytes(message))
         running.update(b"\n")
     return running.digest()
 
@@ -212,7 +220,7 @@ def _digest_messages(messages: Iterable[Mapping[str, Any]]) -> bytes:
 def _count_equal(recorded: list[dict[str, Any]], messages: list[dict[str, Any]]) -> int:
     """Returns how many messages at the beginning are equal."""
     for place, (want, have) in enumerate(zip(recorded, messages, strict=False)):
-        if make_comparable(want) != make_comparable(have):
+        if want != have:
             return place
     return min(len(recorded), len(messages))
 

@@ -209,3 +209,34 @@ def make_comparable(message: Mapping[str, Any]) -> dict[str, Any]:
     if not made.get("tool_calls", True):
         del made["tool_calls"]
     return made
+
+
+def make_all_comparable(messages: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Returns messages in the form in which they are compared, each by `make_comparable`.
+
+    What may be repaired on its way is equal: a call has its number in place of its id, so that another id is no
+    difference as long as call and result agree, and a text without a letter is `[empty]`.
+    """
+    made: list[dict[str, Any]] = []
+    waiting: list[tuple[object, str]] = []
+    count = 0
+    for message in messages:
+        one = make_comparable(message)
+        calls = cast("Sequence[Mapping[str, Any]]", one.get("tool_calls") or ())
+        if calls:
+            numbers = [f"call {count + place}" for place in range(1, len(calls) + 1)]
+            count += len(calls)
+            waiting = [(call.get("id"), number) for call, number in zip(calls, numbers, strict=True)]
+            one["tool_calls"] = [{**call, "id": number} for call, number in zip(calls, numbers, strict=True)]
+        content = one.get("content", "")
+        if isinstance(content, str) and not content.strip():
+            one.pop("content", None)
+            if not calls:
+                one["content"] = "[empty]"
+        if one.get("role") == "tool":
+            found = next((pair for pair in waiting if pair[0] == one.get("tool_call_id")), None)
+            if found is not None:
+                waiting.remove(found)
+                one["tool_call_id"] = found[1]
+        made.append(one)
+    return made

@@ -55,7 +55,7 @@ class ModelServer:
 
     It serves `POST /v1/chat/completions`, and for `Raw` answers and faults also the paths of the other protocols that
     Seawall speaks: `/v1/responses`, `/v1/messages` and `/v1beta/models/…:generateContent`. Every other path gets a
-    404, as from a real server, and does not reach the handler.
+    404, as from a real server, and does not reach the handler; with `any_path` all of them do.
 
     `handler` is a function of the request, sync or async, or a list of answers in the order of arrival; after the
     end of the list each request gets a 503. The server binds to loopback only. Bounds: `max_connections` open
@@ -74,11 +74,13 @@ class ModelServer:
         max_body_bytes: int = 16 * 1024 * 1024,
         idle_s: float = 300.0,
         keep_requests: int = 100,
+        any_path: bool = False,
     ) -> None:
         if not _is_loopback(host):
             raise Misused(f"a model server binds to loopback only, not to {host!r}")
         self._handler: Handler = handler if callable(handler) else _in_order(handler)
         self._host, self._port = host, port
+        self._any_path = any_path
         self._clock: Clock = clock or SystemClock()
         self._max_connections = max_connections
         self._max_body_bytes = max_body_bytes
@@ -179,7 +181,7 @@ class ModelServer:
         self.request_count += 1
         number = self.request_count
         plain = path.partition("?")[0]
-        if method != "POST" or not _SERVED.fullmatch(plain):
+        if not self._any_path and (method != "POST" or not _SERVED.fullmatch(plain)):
             self._log.append(LoggedRequest(number, path, "", False, 0, 404))
             return wire.answer_error(404, f"no such path: {method} {plain}", code="not_found")
         try:
@@ -195,7 +197,8 @@ class ModelServer:
             given = self._handler(request)
             if isinstance(given, Awaitable):
                 given = await given
-            if isinstance(given, (str, Reply, Assistant, ModelReply)) and plain != _CHAT:
+            good = isinstance(given, (str, Reply, Assistant, ModelReply))
+            if good and plain != _CHAT and not self._any_path:
                 text = (
                     f"no such path: {plain}; text and calls are served at {_CHAT} only, and Raw answers here"
                 )
