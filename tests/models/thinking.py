@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from models.wires import Event, encoded
+from models.wires import RESPONSE, RESPONSE_USAGE, Event, encoded
 from seawall.testing.wire import Raw, answer_stream
 
 THOUGHT = 'I look.\n\n Ümläut 𝄞 \\ "quoted" — '
@@ -268,22 +268,6 @@ def _responses() -> list[Thinking]:
         "status": "completed",
         "content": [{"type": "output_text", "text": "Looking.", "annotations": []}],
     }
-    usage = {
-        "input_tokens": 7,
-        "output_tokens": 5,
-        "total_tokens": 12,
-        "input_tokens_details": {"cached_tokens": 0},
-        "output_tokens_details": {"reasoning_tokens": 0},
-    }
-    base: dict[str, Any] = {
-        "id": "r-1",
-        "object": "response",
-        "created_at": 1,
-        "model": "m",
-        "parallel_tool_calls": True,
-        "tool_choice": "auto",
-        "tools": [],
-    }
     contents = {
         "a reasoning item": [item, call],
         "an item without a summary": [bare, call],
@@ -291,9 +275,9 @@ def _responses() -> list[Thinking]:
     }
     made: list[Thinking] = []
     for name, output in contents.items():
-        whole = {**base, "status": "completed", "output": output, "usage": usage}
+        whole = {**RESPONSE, "status": "completed", "output": output, "usage": RESPONSE_USAGE}
         raw: list[tuple[str, dict[str, Any]]] = [
-            ("response.created", {"response": {**base, "status": "in_progress", "output": []}})
+            ("response.created", {"response": {**RESPONSE, "status": "in_progress", "output": []}})
         ]
         for index, one in enumerate(output):
             raw += _stream_item(index, one)

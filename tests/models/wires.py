@@ -95,6 +95,25 @@ def _chat() -> Wire:
     return Wire("openai:m", "/v1", whole, unfinished, events, 5, 3, (None, failed), tail=b"data: [DONE]\n\n")
 
 
+RESPONSE_USAGE = {
+    "input_tokens": 7,
+    "output_tokens": 5,
+    "total_tokens": 12,
+    "input_tokens_details": {"cached_tokens": 0},
+    "output_tokens_details": {"reasoning_tokens": 0},
+}
+RESPONSE: dict[str, Any] = {
+    "id": "r-1",
+    "object": "response",
+    "created_at": 1,
+    "model": "m",
+    "parallel_tool_calls": True,
+    "tool_choice": "auto",
+    "tools": [],
+}
+"""What each reply of the responses protocol begins with."""
+
+
 def _responses() -> Wire:
     text = {"type": "output_text", "text": "Let me look.", "annotations": []}
     said = {"type": "message", "id": "m1", "role": "assistant", "status": "completed", "content": [text]}
@@ -106,24 +125,8 @@ def _responses() -> Wire:
         "arguments": ARGUMENTS,
         "status": "completed",
     }
-    usage = {
-        "input_tokens": 7,
-        "output_tokens": 5,
-        "total_tokens": 12,
-        "input_tokens_details": {"cached_tokens": 0},
-        "output_tokens_details": {"reasoning_tokens": 0},
-    }
-    base: dict[str, Any] = {
-        "id": "r-1",
-        "object": "response",
-        "created_at": 1,
-        "model": "m",
-        "parallel_tool_calls": True,
-        "tool_choice": "auto",
-        "tools": [],
-    }
-    whole = {**base, "status": "completed", "output": [said, call], "usage": usage}
-    begun = {**base, "status": "in_progress", "output": []}
+    whole = {**RESPONSE, "status": "completed", "output": [said, call], "usage": RESPONSE_USAGE}
+    begun = {**RESPONSE, "status": "in_progress", "output": []}
     at = {"item_id": "m1", "output_index": 0, "content_index": 0}
     in_call = {"item_id": "f1", "output_index": 1}
     raw: list[tuple[str, dict[str, Any]]] = [
