@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import Any
+
 import pytest
 from rich.cells import cell_len
 
 from cli.desks import Desks
+from seawall import Misused, RunFilter
 
 
 def test_runs_are_filtered_by_text_time_team_principal_and_all_together(desks: Desks) -> None:
@@ -139,3 +143,10 @@ def test_an_end_beyond_every_calendar_is_refused(desks: Desks, words: tuple[str,
 
     assert done.exit_code == 2
     assert "--for 99999999d: write a number above zero and a unit" in done.err
+
+
+@pytest.mark.parametrize("odd", ["yesterday", datetime(2026, 11, 29, tzinfo=UTC), True])
+def test_a_time_that_is_no_number_is_misuse_and_not_an_empty_list(odd: Any) -> None:
+    for name in ("since", "until"):
+        with pytest.raises(Misused, match=f"RunFilter: {name} is .*; it must be seconds since 1970"):
+            RunFilter(**{name: odd})

@@ -182,13 +182,19 @@ class SharedRecordsContract:
                 heard = asyncio.Event()
                 one.watch(heard.set)
                 await two.change("k", one_more)
-                while not await one.shared("k"):
-                    heard.clear()
-                    await asyncio.wait_for(heard.wait(), 5)
-                await two.set(Setting(kind="pause", name="all", value="on", by="ops", at=1.0))
-                while not await one.settings():
-                    heard.clear()
-                    await asyncio.wait_for(heard.wait(), 5)
+                async with asyncio.timeout(5):
+                    while not await one.shared("k"):
+                        heard.clear()
+                        await heard.wait()
+                assert await one.shared("k") == {"k": b"1"}
+
+                paused = Setting(kind="pause", name="all", value="on", by="ops", at=1.0)
+                await two.set(paused)
+                async with asyncio.timeout(5):
+                    while not await one.settings():
+                        heard.clear()
+                        await heard.wait()
+                assert list((await one.settings()).values()) == [paused]
 
         asyncio.run(scenario())
 

@@ -10,6 +10,7 @@ import pytest
 
 from guards.verdicts import Says
 from seawall import Advise, Agent, Guard, Halt, Hold, Refuse, Replace, Run, Seawall, Team, Tool, Waiting
+from seawall.core.redact import MARK
 from seawall.models.protocol import Assistant, TextDelta, ToolCall
 from seawall.models.scripted import calls
 from seawall.testing import ScriptedModel, call, fail, say
@@ -107,7 +108,10 @@ def test_whoever_says_it_it_is_not_written_down(tmp_path: Path, where: str, secr
         result = ValueError(result) if where == "exception" else KeyError(result)
     team = Team(Agent("clerk", model=ScriptedModel(script), tools=[returning(result)]))
 
-    clean(recorded(tmp_path, team, request=request), secret)
+    data = recorded(tmp_path, team, request=request)
+
+    clean(data, secret)
+    assert MARK.encode() in data  # it was written down, without the secret
 
 
 @pytest.mark.parametrize("verdict", [Advise, Replace, Refuse, Halt, Hold])
@@ -119,7 +123,10 @@ def test_a_guard_s_words_are_redacted_too(tmp_path: Path, verdict: Any) -> None:
     )
     team = Team(Agent("clerk", model=ScriptedModel([call("look"), say("Done.")]), tools=[returning("x")]))
 
-    clean(recorded(tmp_path, team, Says(said), modes={"says": "observe"}), KNOWN)
+    data = recorded(tmp_path, team, Says(said), modes={"says": "observe"})
+
+    clean(data, KNOWN)
+    assert f"saw {MARK}".encode() in data
 
 
 def test_what_a_person_writes_with_a_decision_or_a_cancellation_is_redacted(tmp_path: Path) -> None:

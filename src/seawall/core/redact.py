@@ -141,12 +141,12 @@ class Redactor:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], values: Iterable[str] = ()) -> Redactor:
-        """One that also knows the values of variables named like `…_API_KEY`, `…_TOKEN`, `…_SECRET`."""
+        """Returns one that also knows the values of variables named like `…_API_KEY`, `…_TOKEN`, `…_SECRET`."""
         named = [value for name, value in environment.items() if _SECRET_NAME.search(name.upper())]
         return cls([*values, *named])
 
     def text(self, text: str) -> str:
-        """`text` without its secrets."""
+        """Returns `text` without its secrets."""
         if len(text) < _LEAST_CHARS:
             return text
         kinds = _look_through(text) if len(text) > _PIECE_CHARS else _look(text, _as_bytes(text))
@@ -156,7 +156,7 @@ class Redactor:
         return MARK.join(_around(text, places)) if places else text
 
     def json(self, text: str) -> str:
-        r"""JSON `text` without its secrets, which is JSON still; any other text as `text` returns it.
+        r"""Returns JSON `text` without its secrets, which is JSON still; any other text as `text` returns it.
 
         It is decoded if it may hold one: `\u0073k-…` is a key that a search of the text does not find.
         """
@@ -184,7 +184,7 @@ class Redactor:
         return value
 
     def places(self, text: str) -> list[tuple[int, int]]:
-        """Where the secrets of `text` begin and end, in order; those that overlap are one."""
+        """Returns where the secrets of `text` begin and end, in order; those that overlap are one."""
         return self.see(text).places
 
     def see(self, text: str, since: int = 0) -> Found:
@@ -194,7 +194,7 @@ class Redactor:
         return _see(text, kinds, self._values, since)
 
     def data(self, data: bytes) -> bytes:
-        """`data` without its secrets."""
+        """Returns `data` without its secrets."""
         text = data.decode("latin-1")
         kinds = _look_through(text)
         if not kinds and self._values_as_bytes is None:
@@ -397,7 +397,7 @@ def _joined(found: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _around(text: AnyStr, places: Sequence[tuple[int, int]]) -> list[AnyStr]:
-    """What stands before, between and behind `places`."""
+    """Returns what stands before, between and behind `places`."""
     kept: list[AnyStr] = []
     told = 0
     for start, end in places:
@@ -445,7 +445,7 @@ class StreamRedactor:
         self._longest = max(map(len, redactor.values), default=0)
 
     def feed(self, piece: str) -> str:
-        """What may be told now."""
+        """Takes a piece in; returns what may be told now."""
         if self._within is not None:
             text = self._held + piece
             match = self._within.search(text)
@@ -492,7 +492,7 @@ class StreamRedactor:
         self._next_look_chars = 0 if length < _LOOK_CHARS else min(length * 3 // 2, MAX_HELD_CHARS)
 
     def _cut(self, text: str) -> int:
-        """Where that begins which may yet become a secret."""
+        """Returns where something begins that may yet become a secret."""
         cut = _word_start(text, len(text))
         if match := _DIGITS_LAST.search(text, max(0, len(text) - _DIGITS_LAST_CHARS)):
             cut = min(cut, _word_start(text, match.start()))
@@ -508,7 +508,7 @@ class StreamRedactor:
         return cut
 
     def end(self) -> str:
-        """What was held back."""
+        """Returns what was held back, because no more text comes."""
         text, self._held = self._held, ""
         if self._within is not None:
             self._within = None
@@ -519,6 +519,6 @@ class StreamRedactor:
 
 
 def _word_start(text: str, end: int) -> int:
-    """Where the word begins that ends at `end`."""
+    """Returns where the word begins that ends at `end`."""
     match = _TO_LAST_OTHER.match(text, 0, end)
     return 0 if match is None else match.end()

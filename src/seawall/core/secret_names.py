@@ -190,7 +190,7 @@ _AS_SMALL = {letter: letter + 32 for letter in range(ord("A"), ord("Z") + 1)}
 
 
 def find_names(text: str, since: int = 0) -> Iterator[Place]:
-    """Where values of secret names begin and end in `text`, of names that end behind `since`."""
+    """Yields the places of the values of secret names in `text`, of names that end behind `since`."""
     lower = text.lower()
     if len(lower) != len(text):  # few letters have small ones of another length
         lower = text.translate(_AS_SMALL)
@@ -343,7 +343,7 @@ class _Value(NamedTuple):
 
 
 def _values(text: str, name: _Name) -> Iterator[tuple[_Value, Form]]:
-    """The values that `name` may have, by each separator that fits."""
+    """Yields the values that `name` may have, by each separator that fits."""
     head = text[max(0, name.start - CONTEXT_CHARS) : name.start]
     for number, separator in enumerate(_SEPARATORS):
         match = separator.match(text, name.end)

@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from seawall.core.canonical import Ref
+from seawall.core.errors import Misused
 from seawall.core.events import Event, RunStarted, Status
 from seawall.journal.protocol.accounts import Booking
 
@@ -59,7 +60,7 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which runs are listed: those that fit every field that is not None."""
+    """Which runs are listed: those that fit every field that is not None. Raises `Misused` for a time that is no number."""
 
     status: str | None = None
     """How they ended."""
@@ -77,6 +78,14 @@ class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
     text: str | None = None
     """A part of the request as it is recorded, which is without secrets. Upper and lower case are the same. A run whose
     request was erased or pruned fits none."""
+
+    def __post_init__(self) -> None:
+        for name in ("since", "until"):
+            value: object = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+                raise Misused(
+                    f"RunFilter: {name} is {value!r}; it must be seconds since 1970, as time.time() returns"
+                )
 
 
 EVERY_RUN = RunFilter()

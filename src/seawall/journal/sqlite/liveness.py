@@ -79,7 +79,7 @@ class Liveness:
         return old
 
     def keep(self) -> None:
-        """The transaction with the newest heartbeat is committed."""
+        """Notes that the transaction with the newest heartbeat is committed."""
         self._kept_at = self._beat_at
 
     def forget(self) -> None:

@@ -174,9 +174,8 @@ class Conversion:
             if isinstance(thinking, dict) and cast("dict[str, Any]", thinking).get("type") != "enabled":
                 made["anthropic_thinking"] = thinking  # only a fixed budget needs thoughts in each turn
             made.pop("thinking", None)
-        if (
-            self._rules.thought_tags is not None
-        ):  # chat servers: `reasoning_details` is not in OpenAI's protocol
+        if self._rules.thought_tags is not None:
+            # Chat servers send thoughts in fields that OpenAI's protocol does not have.
             made["openai_include_unmapped_response_data"] = True
         self._set_cap(made, request.max_output_tokens)
         if request.temperature is not None:

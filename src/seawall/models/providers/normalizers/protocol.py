@@ -37,7 +37,8 @@ class Normalizer(Protocol):
 class FinishSoFar:
     """The finish marker of one reply, of all that a stream brings.
 
-    A later marker takes the place of an earlier one, unless the earlier one says that the reply is cut or broken.
+    A later marker takes the place of an earlier one, unless the earlier one says that the reply was cut or
+    filtered, or that the context is full.
     """
 
     def __init__(self) -> None:
