@@ -159,6 +159,14 @@ class StepIntended(Base, tag="step", frozen=True, kw_only=True):
     """The model's call id that this step answers."""
     grant: int | None = None
     """The approval step that lets this one pass."""
+    identity: str = ""
+    """Effects: the keyed digest of what makes it the same effect in all runs; "": it is this call's own."""
+    key: str = ""
+    """Effects: the idempotency key that the tool gets; "": made from the run and the call (`RunState.call_key`)."""
+    waits_for: str = ""
+    """Approval steps: the effect of another call that this one waits for; nobody is asked."""
+    reconciles: int | None = None
+    """The effect step of which this one asks the other side what became of it."""
     input: Ref | None = None
     """The arguments; for a model step, its system prompt."""
     seal: str = ""
@@ -270,14 +278,21 @@ class CommandTaken(Base, tag="command", frozen=True, kw_only=True):
     """The owner took a command from the run's inbox. The command takes effect with this event."""
 
     inbox: int
-    command: Literal["cancel", "decide", "late"]
+    command: Literal["cancel", "decide", "late", "settled"]
     by: str = ""
     reason: str = ""
     step: int | None = None
-    """`decide`: the approval step."""
+    """`decide`: the approval step. `settled`: the effect step, or the approval step that waits for the effect."""
     approved: bool | None = None
+    """`settled`: whether the effect happened; None: it is nobody's any more."""
     output: Ref | None = None
-    """`decide` on an unknown effect: the receipt of the effect."""
+    """`decide` on an unknown effect, and `settled`: the receipt of the effect."""
+    proposal: str = ""
+    """`decide`: the proposal that was decided."""
+    edit: Ref | None = None
+    """`decide`: the arguments that were approved instead."""
+    stop: bool = False
+    """`decide`: the rejection ends the run."""
 
 
 class EffectMoved(Base, tag="effect", frozen=True, kw_only=True):

@@ -13,13 +13,16 @@ from seawall.core.canonical import Ref
 class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A message to a run's owner, from any process."""
 
-    kind: Literal["cancel", "decide", "late"]
-    """`late`: the receipt of effect step `step` came after its step had ended."""
+    kind: Literal["cancel", "decide", "late", "settled"]
+    """`late`: the receipt of effect step `step` came after its step had ended. `settled`: what became of an effect."""
     by: str = ""
     reason: str = ""
     step: int | None = None
     approved: bool | None = None
     output: Ref | None = None
+    proposal: str = ""
+    edit: Ref | None = None
+    stop: bool = False
 
 
 class InboxItem(msgspec.Struct, frozen=True):
