@@ -20,8 +20,42 @@ from seawall.core.events import (
     StoppedBy,
     join_seal,
 )
+from seawall.core.money import Money
 from seawall.run.frame import Grant
 from seawall.run.state import RunState
+
+
+class ApprovalRule(msgspec.Struct, frozen=True, kw_only=True):
+    """When a person must approve an effect, and who that is: `seawall.effects.Approve` as the gate knows it."""
+
+    limit: Money | None = None
+    over: Literal["call", "run", "tenant", "day"] = "call"
+    roles: tuple[str, ...] = ()
+    people: int = 1
+    expires_s: float = 0.0
+    remind_s: float | None = None
+    escalate_s: float | None = None
+    escalate_to: tuple[str, ...] = ()
+
+
+class EffectFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What an effect's tool declares of this call, as far as the gate needs it."""
+
+    values: tuple[str, ...] = ()
+    """The values of `unique_by`, as text; empty: the call is an effect of its own."""
+    scope: Literal["run", "session", "principal", "tenant", "everyone"] = "tenant"
+    amount: Money | None = None
+    rules: tuple[ApprovalRule, ...] = ()
+    confirm: bool = False
+    detached: bool = False
+    key_ttl_s: float | None = None
+    """Infinite: the other side never forgets the key. None: it honours none."""
+    has_preview: bool = False
+
+    @property
+    def needs_claim(self) -> bool:
+        """Whether the journal must be asked before it is attempted."""
+        return bool(self.values or self.rules or self.confirm)
 
 
 class Propose(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +123,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     """Tools and hand-offs: the arguments, decoded. Guards are shown a copy that can't be changed."""
     version: str = ""
     effect: bool = False
+    facts: EffectFacts | None = None
+    """Effects: what the tool declares. None: nothing."""
     idempotent: bool = False
     """An effect whose tool honours the key: it may be attempted again under it."""
     may_write: bool = False

@@ -7,6 +7,7 @@ together with the events that they belong to, and the chain holds them.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
@@ -15,6 +16,16 @@ import msgspec
 from seawall.core.canonical import Ref
 from seawall.core.events import EffectState
 from seawall.core.money import Money
+
+
+def make_effect_id(key: str) -> str:
+    """Returns the id of the effect that has this key."""
+    return f"e-{hashlib.blake2b(key.encode(), digest_size=10).hexdigest()}"
+
+
+def make_proposal_id(run: str, step: int) -> str:
+    """Returns the id of the proposal that waits as approval step `step` of `run`."""
+    return f"p-{hashlib.blake2b(f'{run}:{step}'.encode(), digest_size=10).hexdigest()}"
 
 
 class EffectRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
