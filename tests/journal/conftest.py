@@ -12,6 +12,9 @@ pytest.register_assert_rewrite(
     "journal.contract_inbox",
     "journal.contract_records",
     "journal.contract_accounts",
+    "journal.contract_decisions",
+    "journal.contract_effects",
+    "journal.effects_story",
     "journal.contract_retention",
 )
 

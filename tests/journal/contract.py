@@ -7,10 +7,13 @@ import asyncio
 import pytest
 
 from journal.contract_accounts import AccountsContract, SharedAccountsContract
+from journal.contract_decisions import DecisionContract
+from journal.contract_effects import EffectsContract, SharedEffectsContract
 from journal.contract_inbox import InboxContract
 from journal.contract_records import RecordsContract, SharedRecordsContract
 from journal.contract_retention import RetentionContract
 from journal.contract_runs import LeaseContract, RecordContract, RunContract
+from journal.contract_sessions import SessionContract, SharedSessionContract
 from journal.story import (
     Open,
     begin,
@@ -26,15 +29,20 @@ class JournalContract(
     RecordContract,
     RunContract,
     LeaseContract,
+    SessionContract,
     InboxContract,
     RecordsContract,
     AccountsContract,
+    EffectsContract,
+    DecisionContract,
     RetentionContract,
 ):
     """Everything that a journal does for one process."""
 
 
-class SharedContract(SharedRecordsContract, SharedAccountsContract):
+class SharedContract(
+    SharedSessionContract, SharedRecordsContract, SharedAccountsContract, SharedEffectsContract
+):
     """What a journal does when several handles, of one or more processes, have it open."""
 
     def test_what_one_wrote_the_other_reads(self, open_journal: Open) -> None:

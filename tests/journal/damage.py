@@ -25,11 +25,13 @@ from typing import Any
 
 import typer.testing
 
+from journal.effects_story import tell_of_effects
 from seawall import Agent, Budget, Caps, Seawall, Team, tool
 from seawall.cli.app import app
 from seawall.core.clock import SystemClock
 from seawall.core.errors import SeawallBug, SeawallError
 from seawall.core.events import refs_of
+from seawall.journal.protocol import EffectFilter, ProposalFilter
 from seawall.journal.sqlite import SqliteJournal
 from seawall.testing import ScriptedModel, call, say
 
@@ -44,6 +46,12 @@ TABLES = (
     "shared",
     "workers",
     "reservations",
+    "effects",
+    "proposals",
+    "sums",
+    "waits",
+    "principals",
+    "facts",
 )
 EXITS = {0, 1, 2, 3, 4, 5, 6, 7}
 COMMANDS = (
@@ -96,6 +104,7 @@ async def make_journal(path: str) -> None:
         await (await sea.start(desk(say("gone")), "secret", tenant="erased")).outcome()
         await sea.journal.erase("erased")
         await sea.pause("tool:pay", by="ops")
+        await tell_of_effects(sea.journal)
         paying = desk(call("pay", order="1"), say("paid"))
         await (await sea.start(paying, "pay", tenant="acme")).rest()
 
@@ -104,6 +113,7 @@ _DIE_IN_DEBT = """
 import asyncio, os, sys
 from seawall.core.clock import SystemClock
 from seawall.journal.protocol import Spend
+from seawall.journal.protocol import EffectFilter, ProposalFilter
 from seawall.journal.sqlite import SqliteJournal
 
 async def main():
@@ -141,6 +151,15 @@ async def look(path: str) -> dict[str, Any]:
         await note("settings", journal.settings())
         await note("accounts", journal.accounts())
         await note("caps", journal.shared("caps"))
+        await note("effects", journal.effects())
+        await note("unknown effects", journal.effects(EffectFilter(state="unknown")))
+        await note("proposals", journal.proposals(ProposalFilter(state=None)))
+        await note("open proposals", journal.proposals(ProposalFilter(role="finance")))
+        await note("decisions", journal.decisions())
+        await note("decisions of p-1", journal.decisions("p-1"))
+        await note("principals", journal.principals())
+        await note("facts", journal.facts("acme", "s"))
+        await note("woken", journal.woken_runs(["desk"]))
         for number, tenant in enumerate(("acme", "other", "")):
             await note(f"request {number}", journal.run_of_request(tenant, f"r-{number}"))
             await note(f"tail {number}", journal.session_tail(tenant, "t"))

@@ -9,6 +9,7 @@ import msgspec
 
 from seawall.journal.protocol import Head
 from seawall.journal.sqlite.database import Database
+from seawall.journal.sqlite.effect_rows import EFFECT_TABLES
 from seawall.journal.sqlite.holding import hold_all_rows
 
 
@@ -25,6 +26,28 @@ def hold_again(path: str) -> None:
     database = Database(path, flags=apsw.SQLITE_OPEN_READWRITE, vfs=None)
     state = hold_all_rows(database)
     database.run("UPDATE batches SET state = ? WHERE id = (SELECT max(id) FROM batches)", (state,))
+    database.close()
+
+
+TRIGGER_OF_SCHEMA_6 = """
+CREATE TRIGGER batches_have_state BEFORE INSERT ON batches WHEN new.state IS NULL BEGIN
+    SELECT RAISE(ABORT, 'a newer seawall has migrated this journal: end the process of the older one');
+END;
+"""
+
+
+def leave_schema_6(path: str) -> None:
+    """Makes a journal without records of effects the file that a version with schema 6 would have written."""
+    indexes = ("runs_woken", "entries_by_decision")
+    database = apsw.Connection(path)
+    for table in EFFECT_TABLES:
+        assert database.execute(f"SELECT count(*) FROM {table}").get == 0
+        database.execute(f"DROP TABLE {table}")
+    for index in indexes:
+        database.execute(f"DROP INDEX {index}")
+    database.execute("DROP TRIGGER batches_know_effects; ALTER TABLE batches DROP COLUMN writer")
+    database.execute(TRIGGER_OF_SCHEMA_6)
+    database.execute("ALTER TABLE runs DROP COLUMN taken; PRAGMA user_version = 6")
     database.close()
 
 

@@ -93,7 +93,7 @@ def test_the_file_shrinks_after_a_prune_and_grows_no_more_than_what_it_holds(pat
             sizes: list[int] = []
             for week in range(4):
                 for number in range(30):
-                    results = [b"%d %d %d " % (week, number, n) * 400 for n in range(4)]
+                    results = [b"%d %d %d " % (week, number, n) * 800 for n in range(4)]
                     await whole_run(journal, f"r-{week}-{number}", results)
                 await clock.advance(1)
                 plan = await journal.prune(before=clock.wall_s(), dry_run=True)

@@ -426,11 +426,13 @@ def test_names_of_64_hexadecimal_digits_cost_verify_no_searches(
     assert [sql for sql in searched if "instr(" in sql] == []
 
 
-def test_an_older_process_that_is_still_open_can_not_write_past_the_chain(tmp_path: Path) -> None:
+@pytest.mark.parametrize("state", ["", ", state"], ids=["schema 2", "schema 6"])
+def test_an_older_process_that_is_still_open_can_not_write_past_the_chain(tmp_path: Path, state: str) -> None:
     path = str(tmp_path / "journal.db")
     asyncio.run(open_at(path).close())
     database = apsw.Connection(path)
+    values = f"VALUES (1, 0, 1.0, zeroblob(32){', zeroblob(256)' if state else ''})"
 
     with pytest.raises(apsw.ConstraintError, match="end the process of the older one"):
-        database.execute("INSERT INTO batches(id, last_entry, at, hash) VALUES (1, 0, 1.0, zeroblob(32))")
+        database.execute(f"INSERT INTO batches(id, last_entry, at, hash{state}) {values}")
     database.close()

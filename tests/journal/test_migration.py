@@ -9,16 +9,18 @@ import apsw
 import pytest
 
 from journal.disk import Disk
-from journal.edits import write_mark
-from journal.story import opened, step
+from journal.edits import leave_schema_6, write_mark
+from journal.effects_story import claim_of
+from journal.story import begin, opened, step, whole_run
 from seawall.core.errors import Broken, JournalDamaged, Misused
-from seawall.journal.protocol import Booking, Setting, Spend
+from seawall.core.events import CommandTaken
+from seawall.journal.protocol import Booking, Command, Setting, Spend
 from seawall.journal.sqlite import SqliteJournal, SqliteOptions
 from seawall.journal.sqlite.schema import VERSION
 from seawall.testing import ManualClock
 
 SCHEMA_1 = (Path(__file__).parent / "data" / "schema-1.sql").read_text(encoding="utf-8")
-BESIDE = {"shared", "accounts"}
+BESIDE = {"shared", "accounts", "effects", "proposals"}
 
 
 def open_at(path: str, disk: Disk | None = None) -> SqliteJournal:
@@ -114,6 +116,37 @@ def test_an_end_at_any_write_of_the_migration_leaves_the_old_schema_or_the_new_o
     assert [each for each in left if each not in ((1, set()), (VERSION, BESIDE))] == []
     assert left[0] == (1, set())
     assert left[-1] == (VERSION, BESIDE)
+
+
+def test_a_file_of_schema_6_knows_which_of_its_runs_have_new_commands(tmp_path: Path) -> None:
+    path = str(tmp_path / "journal.db")
+
+    async def write() -> None:
+        async with opened(lambda: open_at(path)) as journal:
+            for run, takes in (("r-1", True), ("r-2", False), ("r-3", None)):
+                lease = await begin(journal, run)
+                await journal.append(lease, 1, [], {}, waiting=True)
+                if takes is not None:
+                    await journal.send(run, Command(kind="late"))
+                if takes:
+                    taken = CommandTaken(at=1.0, inbox=0, command="late")
+                    await journal.append(lease, 1, [taken], {}, waiting=True)
+            await whole_run(journal, "r-4", [b"x"])
+
+    async def read() -> None:
+        async with opened(lambda: open_at(path)) as journal:
+            assert (await journal.verify()).bad is None
+            assert await journal.woken_runs(["desk"]) == ["r-2"]
+            assert await journal.effects() == []
+            answer = await journal.claim(claim_of("r-2"))
+            assert answer.status == "claimed"
+            assert (await journal.verify()).bad is None
+
+    asyncio.run(write())
+    leave_schema_6(path)
+    assert look(path)[0] == 6
+    asyncio.run(read())
+    assert look(path)[0] == VERSION
 
 
 def test_an_error_in_the_middle_of_the_migration_leaves_the_old_schema(

@@ -15,6 +15,7 @@ import apsw
 import pytest
 
 from journal.edits import hold_again
+from journal.effects_story import append_records, proposal_of
 from journal.story import begin, bodies, done, opened, step
 from seawall.core.clock import SystemClock
 from seawall.core.errors import Broken, Fenced, Refused
@@ -87,6 +88,30 @@ async def main():
                 await journal.change("got", lambda old: b"%d" % (int(old or b"0") + 1))
         await asyncio.gather(*(one(number) for number in range(8)))
         tell(got)
+        sys.stdin.readline()
+asyncio.run(main())
+"""
+
+
+_RACER = """
+from journal.effects_story import ALICE, claim_of
+from msgspec.structs import replace
+from seawall.core.errors import Refused
+async def main():
+    async with opened(open_it) as journal:
+        await begin(journal, f"r-{name}")
+        tell("ready")
+        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+        tell((await journal.claim(claim_of(f"r-{name}"))).status)
+        counted = 0
+        for number in range(ROUNDS):
+            ballot = replace(ALICE, proposal=f"p-{number}", principal=f"user-{name}")
+            try:
+                await journal.decide(ballot)
+                counted += 1
+            except Refused:
+                pass
+        tell(counted)
         sys.stdin.readline()
 asyncio.run(main())
 """
@@ -332,5 +357,41 @@ def test_a_fenced_worker_learns_who_took_its_run(path: str) -> None:
             await two.take("r-1", force=True)
             with pytest.raises(Fenced, match=two.owner):
                 await step(one, lease, 1, b"x")
+
+    asyncio.run(scenario())
+
+
+def test_of_processes_that_race_one_claims_the_identity_and_one_decides_each_proposal(path: str) -> None:
+    rounds, count = 20, 8
+
+    async def ask_all() -> None:
+        async with opened(lambda: SqliteJournal.open(path, clock=SystemClock())) as journal:
+            lease = await begin(journal, "r-asks")
+            for number in range(rounds):
+                proposal = proposal_of("r-asks", id=f"p-{number}")
+                await append_records(journal, lease, 1 + number, proposal)
+
+    asyncio.run(ask_all())
+    racers = [process(path, str(each), _RACER.replace("ROUNDS", str(rounds))) for each in range(count)]
+    assert [line(racer.stdout) for racer in racers] == ["ready"] * count
+    for racer in racers:
+        assert racer.stdin is not None
+        racer.stdin.write("go\n")
+        racer.stdin.flush()
+    claims = sorted(line(racer.stdout) for racer in racers)
+    counted = sum(int(line(racer.stdout)) for racer in racers)
+    for racer in racers:
+        racer.kill()
+        racer.communicate()
+    assert claims == ["claimed", *["waits"] * (count - 1)]
+    assert counted == rounds
+
+    async def scenario() -> None:
+        async with opened(lambda: SqliteJournal.open(path, clock=SystemClock())) as journal:
+            assert len(await journal.inbox("r-asks")) == rounds
+            history = await journal.decisions()
+            assert [each.what for each in history].count("approve") == rounds
+            assert len(history) == rounds * count
+            assert (await journal.verify()).bad is None
 
     asyncio.run(scenario())

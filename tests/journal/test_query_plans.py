@@ -34,11 +34,16 @@ BOUNDED = re.compile(
     r"|SCAN (?:CONSTANT ROW|t|\d+-ROW VALUES CLAUSE|\w+ VIRTUAL TABLE INDEX 1:)"
     r"|SCAN (?:workers|sqlite_schema)"  # one row for each process that is alive
     r"|SCAN pragma_(?:user_version|application_id) VIRTUAL TABLE INDEX 0:"  # one value of the file's header
+    r"|SCAN sqlite_sequence"  # one row for each table that has it
+    r"|SEARCH \w+ USING INDEX effects_by_call \(run=\? AND call=\?\)"  # of one call
+    r"|SEARCH \w+ USING INDEX effects_by_identity \(identity=\?(?: AND number=\?)?\)"  # with a limit of two
+    r"|SEARCH \w+ USING PRIMARY KEY \(effect=\? AND run=\? AND step=\?\)"
+    r"|SEARCH sums USING PRIMARY KEY \(tenant=\? AND tool=\? AND day=\? AND currency=\?\)"
     r"|SCAN reservations"  # what is reserved at this moment for calls that are about to be made
     r"|SEARCH reservations USING PRIMARY KEY \(owner=\?(?: AND run=\?(?: AND day=\?)?)?\)"
     r"|SEARCH (?:batches|entries|runs)"  # the highest key
     r"|SEARCH \w+ USING (?:INTEGER PRIMARY KEY|(?:COVERING )?INDEX \w+|PRIMARY KEY) "
-    r"\((?:rowid|run|name|key|owner|hash)=\?\)(?: LEFT-JOIN)?"
+    r"\((?:rowid|run|name|key|owner|hash|id|effect|key_hash)=\?\)(?: LEFT-JOIN)?"
     r"|SEARCH \w+ USING (?:COVERING )?INDEX bodies_by_hash \(tenant=\? AND hash=\?\)"
     r"|SEARCH \w+ USING INDEX runs_by_request \(tenant=\? AND request_id=\?\)"
     r"|SEARCH \w+ USING COVERING INDEX runs_by_tenant \(tenant=\? AND rowid=\?\)"
@@ -54,10 +59,19 @@ MAY_READ_ON = {
     "hold_all_rows": "once, when the journal is made or an older one is migrated",
     "find_run": "the newest run",
     "find_session_tail": "the newest run of a session",
+    "find_at_work": "the runs of a session that have not ended",
     "list_rows": "the newest runs in the index of what is asked for, up to the limit; for a text it looks at the request "
     "of each by its key",
     "_search_runs": "up to six runs",
     "read_commands": "what came after the cursor",
+    "find_rejected": "the one that holds the longest",
+    "has_principals": "one of them",
+    "_find": "up to six ids",
+    "list_proposals": "the oldest of those in the index of what is asked for, up to the limit",
+    "_list_by_role": "the oldest of each set of roles, up to the limit",
+    "list_effects": "the newest in the index of what is asked for, up to the limit",
+    "list_due": "the first that are due, up to the limit",
+    **dict.fromkeys(("list_woken", "list_facts", "list_principals"), "returns all that it reads"),
     "read_accounts": "returns all that it reads, but for one look at each tenant",
     "read_shared": "returns all that it reads",
     "release_all": "at the end of a process: what has not ended",
@@ -65,8 +79,11 @@ MAY_READ_ON = {
     "list_chunk": "the bodies of one chunk of a prune",
     "walk": "the bodies that a prune has not looked at",
     **dict.fromkeys(
-        ("make", "catch_up", "_measure_share", "_list_tenants", "_collapse", "_replace"),
+        ("make", "catch_up", "_add_records", "_measure_share", "_list_tenants", "_collapse", "_replace"),
         "prune reads everything",
+    ),
+    **dict.fromkeys(
+        ("_check_effects", "_check_facts", "_check_principals", "_check_proposals"), "verify reads everything"
     ),
     **dict.fromkeys(
         ("_check_end", "_check_sequences", "check_bodies", "check_chain", "check_rows", "check_runs"),

@@ -22,8 +22,10 @@ import pytest
 
 from journal.disk import Disk
 from journal.edits import edit
+from journal.effects_story import ALICE, claim_of, tell_of_effects
 from journal.story import begin, opened, step, whole_run
 from seawall.core.errors import Broken, JournalReadOnly, Misused
+from seawall.journal.protocol import ProposalFilter
 from seawall.journal.sqlite import SqliteJournal, SqliteOptions, read_only
 from seawall.testing import ManualClock
 
@@ -111,6 +113,32 @@ def test_a_journal_that_may_not_be_written_is_read_with_whatever_lies_beside_it(
     after = list_files(path)
     assert after.keys() == before.keys()
     assert all(after[name] == data for name, data in before.items() if not name.endswith("-shm"))
+
+
+def test_effects_of_a_journal_that_may_not_be_written_are_listed_and_not_decided(
+    tmp_path: Path, forbid: Callable[..., None]
+) -> None:
+    path = tmp_path / "journal.db"
+
+    async def write() -> None:
+        async with opened(lambda: SqliteJournal.open(str(path), clock=ManualClock())) as journal:
+            await journal.identity_key()
+            await tell_of_effects(journal)
+
+    async def read() -> None:
+        async with opened(lambda: open_it(path)) as journal:
+            assert [each.state for each in await journal.effects()] == ["approved", "committed"]
+            assert [each.state for each in await journal.proposals(ProposalFilter(state=None))] == ["used"]
+            assert [each.what for each in await journal.decisions("p-1")] == ["approve", "approve"]
+            assert len(await journal.identity_key()) == 32
+            assert (await journal.verify()).ok
+            for refused in (journal.decide(ALICE), journal.claim(claim_of("r-5"))):
+                with pytest.raises(JournalReadOnly, match="it can only be read"):
+                    await refused
+
+    asyncio.run(write())
+    forbid()
+    asyncio.run(read())
 
 
 @pytest.mark.parametrize("what", ["", "-wal", "-shm"])

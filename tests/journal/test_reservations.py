@@ -12,7 +12,7 @@ import apsw
 import pytest
 
 from journal.contract_accounts import CALL, DAY, TAKEN_OVER, of
-from journal.edits import edit
+from journal.edits import edit, leave_schema_6
 from journal.story import begin, opened
 from seawall.core.errors import Fenced
 from seawall.journal.protocol import Booking, Cap, Spend
@@ -159,6 +159,7 @@ def test_what_an_older_version_had_reserved_stays_until_a_booking_takes_it_back(
     async def scenario() -> None:
         async with opened(lambda: open_at(path)) as journal:
             await journal.book("acme", [Booking(day=DAY, reserved=CALL)])
+        leave_schema_6(path)
         database = apsw.Connection(path)
         later = ("runs_by_start", "runs_by_tenant_start", "runs_by_team", "entries_by_principal")
         database.execute("DROP TABLE reservations; " + "".join(f"DROP INDEX {name}; " for name in later))

@@ -10,11 +10,13 @@ from pathlib import Path
 import apsw
 import pytest
 
+from journal.effects_story import FACT, tell_of_effects
 from journal.story import begin, bodies, finish, opened, step, whole_run
 from seawall.core.canonical import ref_of
 from seawall.core.errors import JournalFailed, Misused
 from seawall.journal.protocol import Command, Setting, Verification
 from seawall.journal.sqlite import SqliteJournal, SqliteOptions
+from seawall.journal.sqlite.row_sum import HELD
 from seawall.testing import ManualClock
 
 
@@ -33,6 +35,7 @@ def tell(path: str) -> None:
             await journal.send("r-2", Command(kind="late", by="user:7"))
             await journal.set(Setting(kind="guard", name="loops", value="off", by="ops", at=1.0))
             await whole_run(journal, "r-3", [b"fourth result"])
+            await tell_of_effects(journal)
 
     asyncio.run(scenario())
 
@@ -70,6 +73,7 @@ def path(tmp_path: Path) -> str:
 # Each: what is done to the file, and the run, seq and words that are to be named.
 _OF_RUN = "(SELECT rk FROM runs WHERE run = '{}')"
 _FLIPPED = "CAST(replace(CAST(data AS TEXT), '{}', '{}') AS BLOB)"
+_DOUBLED = HELD["effects"].replace("pk", "pk + 9").replace("id, identity", "id || 'x', identity || 'x'")
 CHANGES = {
     "a word of an event": (
         f"UPDATE entries SET data = {_FLIPPED.format('find_order', 'find_ordes')} WHERE id = 3",
@@ -121,6 +125,43 @@ CHANGES = {
     "a run that ended early": (
         "UPDATE runs SET ended_at = 1, status = 'completed', summary = CAST('{}' AS BLOB) WHERE run = 'r-2'",
         ("r-2", None, "end record"),
+    ),
+    "a vote": (
+        f"UPDATE proposals SET record = {_FLIPPED.replace('data', 'record').format('bob', 'eve')}",
+        ("r-4", None, "table proposals is not what was written"),
+    ),
+    "a decision": (
+        f"UPDATE entries SET data = {_FLIPPED.format('as agreed', 'as asked!')} WHERE box = 6",
+        (None, None, "was changed"),
+    ),
+    "a deleted decision": ("DELETE FROM entries WHERE box = 6 AND seq = 1", (None, None, "is missing")),
+    "an effect": (
+        f"UPDATE effects SET record = {_FLIPPED.replace('data', 'record').format('committed', 'attempted')}",
+        ("r-4", None, "table effects is not what was written"),
+    ),
+    "an effect's state": (
+        "UPDATE effects SET state = 'failed' WHERE run = 'r-4'",
+        ("r-4", None, "table effects is not what was written"),
+    ),
+    "a deleted effect": ("DELETE FROM effects WHERE run = 'r-4'", (None, None, "the sum differs")),
+    "a doubled effect": (
+        f"INSERT INTO effects({HELD['effects']}, leaf) SELECT {_DOUBLED}, leaf FROM effects WHERE run = 'r-4'",
+        ("r-4", None, "not what was written"),
+    ),
+    "a sum": ("UPDATE sums SET spent = '5' WHERE spent = '500'", (None, None, "table sums is not what")),
+    "a deleted wait": ("DELETE FROM waits", (None, None, "the sum differs")),
+    "a principal's role": (
+        f"UPDATE principals SET record = {_FLIPPED.replace('data', 'record').format('finance', 'cleaner')}",
+        (None, None, "table principals is not what"),
+    ),
+    "a deleted fact": ("DELETE FROM facts", (None, None, "the sum differs")),
+    "the body of a fact": (
+        f"DELETE FROM bodies WHERE data = CAST('{FACT.decode()}' AS BLOB)",
+        ("r-4", None, "of fact 1 is missing, not erased"),
+    ),
+    "commands that were taken": (
+        "UPDATE runs SET taken = commands WHERE run = 'r-4'",
+        ("r-4", None, "commands were taken"),
     ),
     "a deleted run": ("DELETE FROM runs WHERE run = 'r-2'", (None, 0, "row of run")),
     "a deleted run with all it held": (
@@ -284,7 +325,7 @@ def test_the_mark_lags_by_no_more_than_it_says(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("sql", "words"),
     [
-        ("PRAGMA user_version = 7", "has schema 7, this seawall reads up to 6: upgrade seawall"),
+        ("PRAGMA user_version = 8", "has schema 8, this seawall reads up to 7: upgrade seawall"),
         ("PRAGMA application_id = 99", "another program"),
     ],
 )

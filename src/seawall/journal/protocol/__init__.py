@@ -7,6 +7,7 @@ Implementations: `seawall.journal.sqlite.SqliteJournal`. Every one passes `tests
 - `inbox.py`: commands to a run from other processes
 - `settings.py`: live settings, and the small records that processes share
 - `accounts.py`: what tenants and days have spent and reserved
+- `effects.py`: effects, proposals and decisions, which outlive the runs that made them
 - `retention.py`: erasing, pruning, verifying and backing up
 """
 
@@ -20,6 +21,36 @@ from seawall.journal.protocol.accounts import (
     Cap,
     OverCap,
     Spend,
+)
+from seawall.journal.protocol.effects import (
+    EVERY_EFFECT,
+    OPEN_PROPOSALS,
+    Ballot,
+    CauseStep,
+    ClaimAnswer,
+    ClaimStatus,
+    DecisionKind,
+    DecisionRecord,
+    EffectClaim,
+    EffectFilter,
+    EffectRecord,
+    EffectStore,
+    Fact,
+    FactAdded,
+    FactsTold,
+    OverSum,
+    PrincipalRecord,
+    Proposal,
+    ProposalFilter,
+    ProposalState,
+    Reason,
+    RecordChange,
+    Settle,
+    SumRule,
+    Vote,
+    Wait,
+    make_effect_id,
+    make_proposal_id,
 )
 from seawall.journal.protocol.inbox import Command, InboxItem, InboxStore
 from seawall.journal.protocol.journal import Journal
@@ -36,16 +67,31 @@ from seawall.journal.protocol.runs import (
 from seawall.journal.protocol.settings import VALUES, Setting, SettingKind, SettingStore
 
 __all__ = [
+    "EVERY_EFFECT",
     "EVERY_RUN",
     "NOTHING",
+    "OPEN_PROPOSALS",
     "VALUES",
     "Account",
     "AccountStore",
     "Backup",
     "BadBatch",
+    "Ballot",
     "Booking",
     "Cap",
+    "CauseStep",
+    "ClaimAnswer",
+    "ClaimStatus",
     "Command",
+    "DecisionKind",
+    "DecisionRecord",
+    "EffectClaim",
+    "EffectFilter",
+    "EffectRecord",
+    "EffectStore",
+    "Fact",
+    "FactAdded",
+    "FactsTold",
     "Head",
     "InboxItem",
     "InboxStore",
@@ -53,7 +99,14 @@ __all__ = [
     "Lease",
     "LeaseState",
     "OverCap",
+    "OverSum",
+    "PrincipalRecord",
+    "Proposal",
+    "ProposalFilter",
+    "ProposalState",
     "Pruned",
+    "Reason",
+    "RecordChange",
     "RetentionStore",
     "RunFilter",
     "RunRow",
@@ -61,7 +114,13 @@ __all__ = [
     "Setting",
     "SettingKind",
     "SettingStore",
+    "Settle",
     "Spend",
+    "SumRule",
     "Summary",
     "Verification",
+    "Vote",
+    "Wait",
+    "make_effect_id",
+    "make_proposal_id",
 ]

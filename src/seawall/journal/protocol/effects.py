@@ -8,7 +8,7 @@ together with the events that they belong to, and the chain holds them.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
 import msgspec
@@ -85,11 +85,11 @@ class OverSum(msgspec.Struct, frozen=True, kw_only=True):
     """A rule that asks: `value` is above its limit, or of another currency (`value` is then the call's amount)."""
 
     rule: int
-    """Its place in `Claim.rules`."""
+    """Its place in `EffectClaim.rules`."""
     value: Money
 
 
-class Claim(msgspec.Struct, frozen=True, kw_only=True):
+class EffectClaim(msgspec.Struct, frozen=True, kw_only=True):
     """What a run asks for before it attempts an effect: that nobody else does the same."""
 
     tenant: str
@@ -269,8 +269,28 @@ class Settle(msgspec.Struct, frozen=True, kw_only=True):
     record: EffectRecord | None = None
 
 
-RecordChange = Proposal | Wait | Settle
-"""What an append changes of these records, in its own transaction."""
+class FactsTold(msgspec.Struct, frozen=True, kw_only=True):
+    """The run is told these facts of the session: they are gone with this change. `Refused` if one is gone already."""
+
+    session: str
+    numbers: tuple[int, ...]
+
+
+class FactAdded(msgspec.Struct, frozen=True, kw_only=True):
+    """The session's next run must be told of this run, or of this effect. The journal gives the fact its number."""
+
+    session: str
+    at: float
+    run: str
+    text: Ref
+    effect: str = ""
+
+
+RecordChange = Proposal | Wait | Settle | FactsTold | FactAdded
+"""What an append changes of these records, in its own transaction.
+
+A `Proposal` is new. With the state `void` it may also be one that is there: then nobody is asked any more.
+"""
 
 
 class Ballot(msgspec.Struct, frozen=True, kw_only=True):
@@ -284,7 +304,7 @@ class Ballot(msgspec.Struct, frozen=True, kw_only=True):
     agent: bool = False
     """The credential belongs to an agent, which may decide nothing."""
     key: str = ""
-    """The key's record, if it was made by `seawall principals`: it must still be there."""
+    """The key's hash, if it was made by `seawall principals`: its record must still be there, and gives the roles."""
     authenticated: bool = True
     reason: str = ""
     stop: bool = False
@@ -309,6 +329,9 @@ class ProposalFilter(msgspec.Struct, frozen=True, kw_only=True):
     """The id of the last proposal of the page before."""
 
 
+OPEN_PROPOSALS = ProposalFilter()
+
+
 class EffectFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which effects are listed, newest first."""
 
@@ -319,6 +342,9 @@ class EffectFilter(msgspec.Struct, frozen=True, kw_only=True):
     session: str | None = None
     before: str = ""
     """The id of the last effect of the page before."""
+
+
+EVERY_EFFECT = EffectFilter()
 
 
 class PrincipalRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -332,34 +358,78 @@ class PrincipalRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     removed_at: float | None = None
 
 
-class Fact(msgspec.Struct, frozen=True, kw_only=True):
-    """What the next run of a session must be told: a receipt or an answer that came while another run was the newest."""
+class Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the next run of a session must be told: how an errand ended, or what became of an effect after its run."""
 
     number: int
     at: float
     run: str
     text: Ref
+    """What it was about: a receipt, an answer, or the arguments."""
+    effect: str = ""
+    """The effect that was settled after its run had ended."""
+
+
+DecisionKind = Literal[
+    "approve",  # a vote for a proposal
+    "edit",  # a vote for it with other arguments
+    "reject",
+    "refuse",  # a decision that did not hold; `problem` says why
+    "expire",
+    "commit",  # somebody, or a late receipt, says that an effect happened
+    "fail",  # that it did not
+    "again",
+    "principal",  # somebody was added or changed
+    "remove",
+]
+
+
+class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who decided what, and when: an entry of the chain, which nothing changes or prunes."""
+
+    at: float
+    what: DecisionKind
+    about: str
+    """The id of a proposal or an effect, or the name of a principal."""
+    by: str = ""
+    roles: tuple[str, ...] = ()
+    agent: bool = False
+    authenticated: bool = True
+    reason: str = ""
+    problem: str = ""
+    hash: str = ""
+    """What was decided on, as `Proposal.hash`."""
+    arguments: Ref | None = None
+    """`edit`: the other arguments."""
+    receipt: Ref | None = None
+    link: str = ""
+    """The digest of the single-use link that was followed."""
 
 
 class EffectStore(Protocol):
-    """Effects, proposals, principals and facts, over all runs and processes."""
+    """Effects, proposals, principals and facts, over all runs and processes.
+
+    `bodies` are stored in the same transaction as what refers to them.
+    """
 
     async def identity_key(self) -> bytes:
         """Returns the key of this journal's identities; makes it at the first call. It never changes."""
         ...
 
-    async def claim(self, claim: Claim) -> ClaimAnswer:
+    async def claim(self, claim: EffectClaim, bodies: Mapping[Ref, bytes] | None = None) -> ClaimAnswer:
         """Claims an effect, in one step across all processes; see `ClaimStatus`.
 
         A call that claims again gets its own claim. A claim is void once its run has ended without an intent.
         """
         ...
 
-    async def settle(self, change: Settle) -> EffectRecord:
+    async def settle(self, change: Settle, bodies: Mapping[Ref, bytes] | None = None) -> EffectRecord:
         """Settles an effect from outside its run: a late receipt, or what somebody found out.
 
         Its run, if it has not ended, gets the command `settled`; runs that wait for the effect are woken. What is
-        `committed` stays so. Raises `Misused` for an unknown effect, and `Refused` if it can't be settled so.
+        `committed` stays so, and to say it again changes nothing. Raises `Misused` for an unknown effect, and
+        `Refused` (guard `effects`) if it can't be settled so: it was never attempted, a live process is performing it
+        at this moment, or it is committed with another receipt.
         """
         ...
 
@@ -367,37 +437,47 @@ class EffectStore(Protocol):
         """Lets the next claim of a committed effect's identity have one more. Raises `Misused`, `Refused`."""
         ...
 
-    async def decide(self, ballot: Ballot) -> Proposal:
+    async def decide(self, ballot: Ballot, bodies: Mapping[Ref, bytes] | None = None) -> Proposal:
         """Checks a decision and counts it, in one step across all processes; the last one needed sends the run its command.
 
-        Raises `Refused` (guard `approval`) for a decision that does not hold, with what is wrong; and `Misused` for an
-        unknown proposal.
+        Raises `Refused` (guard `approval`) for a decision that does not hold, with what is wrong, which is recorded; and
+        `Misused` for an unknown proposal.
         """
         ...
 
     async def mark_proposal(
-        self, proposal: str, change: Literal["new", "reminded", "escalated", "expired"]
+        self, proposal: str, change: Literal["new", "reminded", "escalated", "expired"], *, told: bool = True
     ) -> Proposal:
-        """Notes what was told of a proposal; `escalated` and `expired` also change it, if that is due."""
+        """Notes what was told of a proposal; `escalated` and `expired` also change it, if that is due.
+
+        A proposal that expires sends its run the command `decide`. With `told=False` it is only changed: call it so
+        before somebody is told, and again afterwards.
+        """
         ...
 
     async def proposal(self, proposal: str) -> Proposal:
         """Returns a proposal. Raises `Misused` if there is none; a unique beginning or end of the id is enough."""
         ...
 
-    async def proposals(self, wanted: ProposalFilter = ..., *, limit: int = 100) -> list[Proposal]:
+    async def proposals(self, wanted: ProposalFilter = OPEN_PROPOSALS, *, limit: int = 100) -> list[Proposal]:
         """Returns proposals, oldest first."""
         ...
 
-    async def due_proposals(self, now: float, *, limit: int = 100) -> list[Proposal]:
-        """Returns the proposals of which somebody must be told something (see `Proposal.notified`), oldest first."""
+    async def due_proposals(self, now: float, *, told: bool = True, limit: int = 100) -> list[Proposal]:
+        """Returns the proposals of which somebody must be told something by `now` (see `Proposal.notified`), the
+        longest due first. With `told=False`: those that change by then, whether or not somebody must be told.
+        """
+        ...
+
+    async def decisions(self, about: str = "", *, limit: int = 1_000) -> list[DecisionRecord]:
+        """Returns what was decided about a proposal, an effect or a principal ("": about all), oldest first."""
         ...
 
     async def effect(self, effect: str) -> EffectRecord:
         """Returns an effect. Raises `Misused` if there is none; a unique beginning or end of the id is enough."""
         ...
 
-    async def effects(self, wanted: EffectFilter = ..., *, limit: int = 100) -> list[EffectRecord]:
+    async def effects(self, wanted: EffectFilter = EVERY_EFFECT, *, limit: int = 100) -> list[EffectRecord]:
         """Returns effects, newest first."""
         ...
 
@@ -409,8 +489,10 @@ class EffectStore(Protocol):
         """Returns all principals, also removed ones, by name."""
         ...
 
-    async def add_fact(self, tenant: str, session: str, fact: Fact) -> None:
-        """Adds a fact to a session; its `number` is given by the journal."""
+    async def add_fact(
+        self, tenant: str, session: str, fact: Fact, bodies: Mapping[Ref, bytes] | None = None
+    ) -> None:
+        """Adds a fact to a session; its `number` is given by the journal, and is never given again."""
         ...
 
     async def facts(self, tenant: str, session: str) -> list[Fact]:

@@ -11,6 +11,7 @@ from seawall.core.canonical import Ref
 from seawall.core.errors import Misused
 from seawall.core.events import Event, RunStarted, Status
 from seawall.journal.protocol.accounts import Booking
+from seawall.journal.protocol.effects import RecordChange
 
 LeaseState = Literal["none", "held", "runs", "doubted"]
 
@@ -118,15 +119,19 @@ class RunStore(Protocol):
         waiting: bool = False,
         summary: Summary | None = None,
         booked: Sequence[Booking] = (),
+        records: Sequence[RecordChange] = (),
+        since: tuple[str, int] | None = None,
     ) -> Lease:
         """Makes a run durable, with `started` as seq 0 and `events` after it.
 
         It first waits until the queue has room (back-pressure). If `(tenant, request_id)` is known already,
         nothing is written and the lease names the existing run with epoch 0. With `take=False` no process
         owns the run yet. `after` names the run that must be the newest of the session ("": the session must
-        have none), so that two processes can't both continue from it. `waiting`, `summary` and `booked` are
-        as in `append`, for a run that parks or ends at its very first step. Raises `Refused(guard="session")`
-        if another run is the newest, `Misused` for a tenant `*`, `JournalFull`, `JournalFailed`.
+        have none), so that two processes can't both continue from it. `waiting`, `summary`, `booked` and
+        `records` are as in `append`, for a run that parks or ends at its very first step. `since` is as in `append`. Raises
+        `Refused(guard="session")` if another run is the newest, or was told one of the facts, or if, with `after`, another run of the session is at
+        work: it has begun, is not waiting, and its owner lives. Raises `Misused` for a tenant `*`, `JournalFull`,
+        `JournalFailed`.
         """
         ...
 
@@ -140,6 +145,8 @@ class RunStore(Protocol):
         waiting: bool | None = None,
         summary: Summary | None = None,
         booked: Sequence[Booking] = (),
+        records: Sequence[RecordChange] = (),
+        since: tuple[str, int] | None = None,
     ) -> Awaitable[None]:
         """Enqueues events at `first_seq` at once; the caller awaits the result until they are durable.
 
@@ -148,9 +155,14 @@ class RunStore(Protocol):
 
         `waiting` sets or clears the run's waiting state: any process may take a run that waits, until the
         same owner goes on with it. `summary` marks the run as ended and frees the lease. `booked` is added to
-        the accounts of the run's tenant in the same commit: both are recorded, or neither.
-        The awaitable raises `Fenced` (the lease has an old epoch), `JournalFull`, `JournalFailed`; then
-        neither these events are recorded nor any that were enqueued for that run after them.
+        the accounts of the run's tenant in the same commit: both are recorded, or neither. So it is with `records`,
+        what these events change of effects and proposals. A run that ends gives up what it has claimed and not
+        attempted, and its open proposals are void. `since` names the run of the same session whose conversation this one goes on from while it waits, and how
+        many events it had: nothing is recorded if it has gone on since.
+        The awaitable raises `Fenced` (the lease has an old epoch, or an effect is begun
+        that the run has not claimed), `JournalFull`, `JournalFailed`, and
+        `Refused(guard="session")` for a run that begins or stops waiting while another run of its session is at work.
+        Then neither these events are recorded nor any that were enqueued for that run after them.
         """
         ...
 
@@ -162,7 +174,8 @@ class RunStore(Protocol):
         """Makes this process the owner of a run that no live process owns, under the next epoch.
 
         Raises `Misused` for an unknown run, and `Refused(guard="lease")` naming the owner if it is alive.
-        `force` takes the run from a live owner, which is then fenced off.
+        `force` takes the run from a live owner, which is then fenced off. Raises `Refused(guard="session")` for a run
+        that has begun while another run of its session is at work.
         """
         ...
 

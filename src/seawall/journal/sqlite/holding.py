@@ -10,8 +10,9 @@ import json
 
 import msgspec
 
-from seawall.journal.sqlite.chain import LEAF_PREFIX_BYTES, hash_batch, leaf_of
+from seawall.journal.sqlite.chain import LEAF_PREFIX_BYTES, WRITER, hash_batch, leaf_of
 from seawall.journal.sqlite.database import Database
+from seawall.journal.sqlite.effect_rows import EFFECT_TABLES
 from seawall.journal.sqlite.records import Box, Note
 from seawall.journal.sqlite.row_sum import HELD, LEAF_BYTES, RowSum, digest_row, shorten
 
@@ -23,6 +24,7 @@ _KEYS = {
     "shared": "key",
     "accounts": "(tenant, day)",
     "reservations": "(owner, run, day)",
+    **{table: f"({key})" if "," in key else key for table, key in EFFECT_TABLES.items()},
 }
 _COUNTS = """
 UPDATE runs SET
@@ -78,8 +80,8 @@ def hold_older_journal(database: Database, at: float) -> None:
         seq += 1
     hash_ = hash_batch(prev, head + 1, at, leaves, shorten(state))
     database.run(
-        "INSERT INTO batches(id, last_entry, at, hash, state) VALUES (?, ?, ?, ?, ?)",
-        (head + 1, last_entry + len(leaves), at, hash_, state),
+        "INSERT INTO batches(id, last_entry, at, hash, state, writer) VALUES (?, ?, ?, ?, ?, ?)",
+        (head + 1, last_entry + len(leaves), at, hash_, state, WRITER),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,33 +13,57 @@ import msgspec
 
 from seawall.core.canonical import Ref, encode_text
 from seawall.core.clock import Clock
-from seawall.core.errors import JournalFailed, Misused
-from seawall.core.events import Event, RunStarted
+from seawall.core.errors import JournalDamaged, JournalFailed, Misused
+from seawall.core.events import CommandTaken, Event, RunStarted
 from seawall.core.forks import is_child_of
 from seawall.journal import guard_names
+from seawall.journal.ballot_rules import Told
 from seawall.journal.protocol import (
+    EVERY_EFFECT,
     EVERY_RUN,
+    OPEN_PROPOSALS,
     Account,
     Backup,
+    Ballot,
     Booking,
     Cap,
+    ClaimAnswer,
     Command,
+    DecisionRecord,
+    EffectClaim,
+    EffectFilter,
+    EffectRecord,
+    Fact,
     Head,
     InboxItem,
     Lease,
     OverCap,
+    PrincipalRecord,
+    Proposal,
+    ProposalFilter,
     Pruned,
+    RecordChange,
     RunFilter,
     RunRow,
     Setting,
     SettingKind,
+    Settle,
     Spend,
     Summary,
     Verification,
 )
-from seawall.journal.sqlite import accounts, reading, retention, shared
+from seawall.journal.sqlite import accounts, effect_reading, reading, retention, shared
 from seawall.journal.sqlite.backup import back_up
 from seawall.journal.sqlite.database import Database
+from seawall.journal.sqlite.effect_ops import (
+    AddFactOp,
+    AllowAgainOp,
+    ClaimOp,
+    DecideOp,
+    MarkOp,
+    PutPrincipalOp,
+    SettleOp,
+)
 from seawall.journal.sqlite.journal_file import JournalFile, open_journal_file
 from seawall.journal.sqlite.listing import list_rows
 from seawall.journal.sqlite.liveness import OUT, LeaseTime
@@ -69,7 +94,17 @@ from seawall.journal.sqlite.watch import Watchers
 from seawall.journal.sqlite.writer import Writer
 
 T = TypeVar("T")
+_IDENTITY_KEY = "effects/identity-key"
 _encode = msgspec.json.Encoder(enc_hook=encode_text).encode
+
+
+def _count_taken(events: Sequence[Event]) -> int:
+    """Returns how many commands a run has taken, by the newest one among these events; 0 if there is none."""
+    taken = 0
+    for event in events:
+        if type(event) is CommandTaken:
+            taken = max(taken, event.inbox + 1)
+    return taken
 
 
 class _FileAccess:
@@ -177,6 +212,8 @@ class SqliteJournal:
         waiting: bool = False,
         summary: Summary | None = None,
         booked: Sequence[Booking] = (),
+        records: Sequence[RecordChange] = (),
+        since: tuple[str, int] | None = None,
     ) -> Lease:
         """See `Journal.create`."""
         accounts.check_tenant(started.tenant)
@@ -185,6 +222,7 @@ class SqliteJournal:
         data = _encode(guard_names.to_recorded([started, *events]))
         op = CreateOp(started, 1 + len(events), data, self._pack(bodies))
         op.take, op.after, op.waiting, op.booked = take, after, waiting, kept
+        op.records, op.since = records, since
         op.summary = None if summary is None else guard_names.to_recorded_name(summary)
         return await self._writer.submit(op)
 
@@ -198,6 +236,8 @@ class SqliteJournal:
         waiting: bool | None = None,
         summary: Summary | None = None,
         booked: Sequence[Booking] = (),
+        records: Sequence[RecordChange] = (),
+        since: tuple[str, int] | None = None,
     ) -> Awaitable[None]:
         """See `Journal.append`."""
         op = AppendOp(
@@ -209,7 +249,10 @@ class SqliteJournal:
             waiting,
             None if summary is None else guard_names.to_recorded_name(summary),
             accounts.validate_bookings(booked) if booked else (),
+            records,
+            _count_taken(events),
         )
+        op.since = since
         return self._writer.submit(op)
 
     def _pack(self, bodies: Mapping[Ref, bytes]) -> list[tuple[bytes, bytes]]:
@@ -332,6 +375,87 @@ class SqliteJournal:
         """See `Journal.accounts`."""
         return await self._readers.run(
             lambda c: accounts.read_accounts(c, tenant, day, read_lost(c, self._make_alive_check(c)))
+        )
+
+    async def identity_key(self) -> bytes:
+        """See `Journal.identity_key`."""
+        key = (await self.shared(_IDENTITY_KEY)).get(_IDENTITY_KEY)
+        if key is None:
+            new = secrets.token_bytes(32)
+            key = await self.change(_IDENTITY_KEY, lambda old: old or new, held=True)
+        if key is None or len(key) != 32:
+            raise JournalDamaged(f"journal {self._path}: the key of its identities is not what was written")
+        return key
+
+    async def claim(self, claim: EffectClaim, bodies: Mapping[Ref, bytes] | None = None) -> ClaimAnswer:
+        """See `Journal.claim`."""
+        accounts.check_tenant(claim.tenant)
+        return await self._submit(ClaimOp(claim, self._pack(bodies or {})))
+
+    async def settle(self, change: Settle, bodies: Mapping[Ref, bytes] | None = None) -> EffectRecord:
+        """See `Journal.settle`."""
+        return await self._submit(SettleOp(change, self._pack(bodies or {})))
+
+    async def allow_again(self, effect: str, by: str) -> EffectRecord:
+        """See `Journal.allow_again`."""
+        return await self._submit(AllowAgainOp(effect, by))
+
+    async def decide(self, ballot: Ballot, bodies: Mapping[Ref, bytes] | None = None) -> Proposal:
+        """See `Journal.decide`."""
+        return await self._submit(DecideOp(ballot, self._pack(bodies or {})))
+
+    async def mark_proposal(self, proposal: str, change: Told, *, told: bool = True) -> Proposal:
+        """See `Journal.mark_proposal`."""
+        return await self._submit(MarkOp(proposal, change, told))
+
+    async def proposal(self, proposal: str) -> Proposal:
+        """See `Journal.proposal`."""
+        return await self._readers.run(lambda c: effect_reading.find_proposal(c, proposal))
+
+    async def proposals(self, wanted: ProposalFilter = OPEN_PROPOSALS, *, limit: int = 100) -> list[Proposal]:
+        """See `Journal.proposals`."""
+        now = self._clock.wall_s()
+        return await self._readers.run(lambda c: effect_reading.list_proposals(c, wanted, limit, now))
+
+    async def due_proposals(self, now: float, *, told: bool = True, limit: int = 100) -> list[Proposal]:
+        """See `Journal.due_proposals`."""
+        return await self._readers.run(lambda c: effect_reading.list_due(c, now, told, limit))
+
+    async def decisions(self, about: str = "", *, limit: int = 1_000) -> list[DecisionRecord]:
+        """See `Journal.decisions`."""
+        return await self._readers.run(lambda c: effect_reading.list_decisions(c, about, limit))
+
+    async def effect(self, effect: str) -> EffectRecord:
+        """See `Journal.effect`."""
+        return await self._readers.run(lambda c: effect_reading.find_effect(c, effect))
+
+    async def effects(self, wanted: EffectFilter = EVERY_EFFECT, *, limit: int = 100) -> list[EffectRecord]:
+        """See `Journal.effects`."""
+        return await self._readers.run(lambda c: effect_reading.list_effects(c, wanted, limit))
+
+    async def put_principal(self, principal: PrincipalRecord) -> None:
+        """See `Journal.put_principal`."""
+        await self._submit(PutPrincipalOp(principal))
+
+    async def principals(self) -> list[PrincipalRecord]:
+        """See `Journal.principals`."""
+        return await self._readers.run(effect_reading.list_principals)
+
+    async def add_fact(
+        self, tenant: str, session: str, fact: Fact, bodies: Mapping[Ref, bytes] | None = None
+    ) -> None:
+        """See `Journal.add_fact`."""
+        accounts.check_tenant(tenant)
+        await self._submit(AddFactOp(tenant, session, fact, self._pack(bodies or {})))
+
+    async def facts(self, tenant: str, session: str) -> list[Fact]:
+        """See `Journal.facts`."""
+        return await self._readers.run(lambda c: effect_reading.list_facts(c, tenant, session))
+
+    async def woken_runs(self, teams: Sequence[str], *, limit: int = 100) -> list[str]:
+        """See `Journal.woken_runs`."""
+        return await self._readers.run(
+            lambda c: effect_reading.list_woken(c, teams, limit, self._make_alive_check(c))
         )
 
     async def erase(self, tenant: str, refs: Sequence[Ref] | None = None) -> int:

@@ -11,7 +11,19 @@ import msgspec
 from seawall.core.canonical import encode_text
 from seawall.core.errors import Fenced, Misused, Refused, SeawallBug
 from seawall.core.events import RunStarted
-from seawall.journal.protocol import NOTHING, Booking, Cap, Command, Lease, OverCap, Setting, Spend, Summary
+from seawall.journal.protocol import (
+    NOTHING,
+    Booking,
+    Cap,
+    Command,
+    Lease,
+    OverCap,
+    RecordChange,
+    Setting,
+    Spend,
+    Summary,
+)
+from seawall.journal.sqlite.effect_changes import RecordDraft, has_records
 from seawall.journal.sqlite.records import Box
 from seawall.journal.sqlite.shared import ChangeFunction
 from seawall.journal.sqlite.transaction import StoredRun, Transaction
@@ -49,7 +61,7 @@ class Op(Protocol):
         ...
 
 
-class _Pending:
+class QueuedOp:
     """What operations have in common: nothing to look up, and no operation that builds on them."""
 
     __slots__ = ("error", "future", "loop", "result", "size")
@@ -76,10 +88,27 @@ class _Pending:
         """See `Op.block_followers`."""
 
 
-class AppendOp(_Pending):
+def draft_records(
+    tx: Transaction, run: str, tenant: str, records: Sequence[RecordChange], *, ends: bool
+) -> RecordDraft | None:
+    """Returns what an append changes of effects and proposals; None: nothing. Raises if the rules do not allow it."""
+    if not records and not has_records(tx.database, run):
+        return None
+    draft = RecordDraft(tx)
+    draft.apply(run, tenant, records)
+    if ends:
+        draft.end_run(run)
+    draft.prepare()
+    return draft
+
+
+class AppendOp(QueuedOp):
     """Appends events to a run under a lease."""
 
-    __slots__ = ("bodies", "booked", "data", "first_seq", "lease", "n", "summary", "waiting")
+    __slots__ = (
+        *("bodies", "booked", "data", "first_seq", "lease", "n", "records", "since", "summary", "taken"),
+        "waiting",
+    )
 
     def __init__(
         self,
@@ -91,7 +120,10 @@ class AppendOp(_Pending):
         waiting: bool | None,
         summary: Summary | None,
         booked: Sequence[Booking],
+        records: Sequence[RecordChange],
+        taken: int,
     ) -> None:
+        """`taken`: how many commands the run has taken with these events; 0 if they take none."""
         self.error: Why | None = None
         self.result = None
         self.lease = lease
@@ -102,17 +134,47 @@ class AppendOp(_Pending):
         self.waiting = waiting
         self.summary = summary
         self.booked = booked
-        size = len(data) + 128
+        self.records = records
+        self.taken = taken
+        self.since: tuple[str, int] | None = None
+        size = len(data) + 128 + 512 * len(records)
         for _, body in bodies:
             size += len(body) + 64
         self.size = size
 
     def get_runs(self) -> Sequence[str]:
         """See `Op.get_runs`."""
-        return (self.lease.run,)
+        return (self.lease.run,) if self.since is None else (self.lease.run, self.since[0])
 
     def plan(self, tx: Transaction) -> None:
         """See `Op.plan`."""
+        lease, run = self.lease, self.lease.run
+        state = self._check_lease(tx)
+        begins = (self.n and self.first_seq == 1) or (state.waiting and self.waiting is False)
+        if begins and state.session is not None and self.summary is None:
+            check_session(tx, state.tenant, state.session, run, self.since)
+        draft = None
+        if self.records or self.summary is not None:
+            draft = draft_records(tx, run, lease.tenant, self.records, ends=self.summary is not None)
+        if self.booked:
+            tx.reservations.book((tx.owner, run), state.tenant, self.booked)  # books all of it, or raises
+        if self.taken > state.taken:
+            state.taken = self.taken
+        if self.n:
+            tx.add_run_entry(state, Box.LOG, self.n, self.data)
+        if self.bodies:
+            tx.add_bodies(state.tenant, self.bodies)
+        if self.waiting is not None:
+            state.waiting = self.waiting
+            state.owner = None if self.waiting else lease.owner
+            tx.touch(state)
+        if self.summary is not None:
+            tx.end(state, self.summary)
+        if draft is not None:
+            draft.write()
+
+    def _check_lease(self, tx: Transaction) -> StoredRun:
+        """Returns the run's state. Raises if these events are not the next ones, or not this lease's to append."""
         lease = self.lease
         run = lease.run
         state = tx.get_run(run)
@@ -131,31 +193,26 @@ class AppendOp(_Pending):
             )
         if self.summary is not None and state.ended:
             raise SeawallBug(f"run {run} has ended already, and is ended again")
-        if self.booked:
-            tx.reservations.book((tx.owner, run), state.tenant, self.booked)  # books all of it, or raises
-        if self.n:
-            tx.add_run_entry(state, Box.LOG, self.n, self.data)
-        if self.bodies:
-            tx.add_bodies(state.tenant, self.bodies)
-        if self.waiting is not None:
-            state.waiting = self.waiting
-            state.owner = None if self.waiting else lease.owner
-            tx.touch(state)
-        if self.summary is not None:
-            tx.end(state, self.summary)
+        return state
 
     def block_followers(self, why: Why, tx: Transaction) -> None:
         """Makes later appends under this lease fail: they would leave a gap."""
+        error = why()
+        if isinstance(error, Refused) and self.first_seq == 1:  # its run has not begun, and tries again
+            return
         state = tx.find(self.lease.run)
-        if not isinstance(why(), Fenced) or (state is not None and state.epoch == self.lease.epoch):
+        if not isinstance(error, Fenced) or (state is not None and state.epoch == self.lease.epoch):
             # A lease with an old epoch is rejected anyway.
             tx.blocked.setdefault(self.lease.run, (self.lease.epoch, why))
 
 
-class CreateOp(_Pending):
+class CreateOp(QueuedOp):
     """Creates a run."""
 
-    __slots__ = ("after", "bodies", "booked", "data", "n", "started", "summary", "take", "waiting")
+    __slots__ = (
+        *("after", "bodies", "booked", "data", "n", "records", "since", "started", "summary", "take"),
+        "waiting",
+    )
 
     def __init__(self, started: RunStarted, n: int, data: bytes, bodies: Bodies) -> None:
         super().__init__()
@@ -168,11 +225,13 @@ class CreateOp(_Pending):
         self.waiting = False
         self.summary: Summary | None = None
         self.booked: Sequence[Booking] = ()
+        self.records: Sequence[RecordChange] = ()
+        self.since: tuple[str, int] | None = None
         self.size = len(data) + 512 + sum(len(body) + 64 for _, body in bodies)
 
     def get_runs(self) -> Sequence[str]:
         """See `Op.get_runs`."""
-        return (self.started.run,)
+        return (self.started.run,) if self.since is None else (self.started.run, self.since[0])
 
     def get_request(self) -> tuple[str, str] | None:
         """See `Op.get_request`."""
@@ -198,6 +257,13 @@ class CreateOp(_Pending):
                     limit=self.after,
                     value=newest,
                 )
+            if self.n > 1 and newest:
+                tenant = tx.ensure_tenant_id(started.tenant)
+                check_session(tx, tenant, started.session, started.run, self.since)
+        draft = None
+        if self.records or self.summary is not None:
+            ends = self.summary is not None
+            draft = draft_records(tx, started.run, started.tenant, self.records, ends=ends)
         if self.booked:
             holder = tx.owner, started.run
             tx.reservations.book(holder, tx.ensure_tenant_id(started.tenant), self.booked)
@@ -211,10 +277,12 @@ class CreateOp(_Pending):
             tx.touch(state)
         if self.summary is not None:
             tx.end(state, self.summary)
+        if draft is not None:
+            draft.write()
         self.result = Lease(started.run, started.tenant, tx.owner if self.take else "", state.epoch)
 
 
-class TakeOp(_Pending):
+class TakeOp(QueuedOp):
     """Makes this process the owner of a run, under the next epoch."""
 
     __slots__ = ("force", "name")
@@ -237,6 +305,8 @@ class TakeOp(_Pending):
         broken = self.name in tx.blocked and tx.blocked[self.name][0] == state.epoch
         if state.owner is not None and not self.force and not (broken and state.owner == tx.owner):
             self._refuse_if_alive(tx, state, state.owner)
+        if state.session is not None and state.next_seq > 1:
+            check_session(tx, state.tenant, state.session, state.run)
         former = state.owner
         tx.take(state)
         if former is not None:
@@ -264,7 +334,22 @@ class TakeOp(_Pending):
         )
 
 
-class ReleaseOp(_Pending):
+def check_session(
+    tx: Transaction, tenant: int, session: str, run: str, since: tuple[str, int] | None = None
+) -> None:
+    """Raises `Refused` if `run` may not be at work now: another run of its session is, or `since` has gone on."""
+    if since is not None and tx.get_run(since[0]).next_seq != since[1]:
+        raise Refused(f"session {session!r}: its run {since[0]} has gone on", guard="session", value=since[0])
+    other = tx.find_at_work(tenant, session, run)
+    if other is not None:
+        raise Refused(
+            f"session {session!r}: its run {other} is at work, so run {run} waits",
+            guard="session",
+            value=other,
+        )
+
+
+class ReleaseOp(QueuedOp):
     """Gives a run up."""
 
     __slots__ = ("lease",)
@@ -285,7 +370,7 @@ class ReleaseOp(_Pending):
             tx.touch(state)
 
 
-class SendOp(_Pending):
+class SendOp(QueuedOp):
     """Puts a command into a run's inbox."""
 
     __slots__ = ("bodies", "command", "name")
@@ -310,7 +395,7 @@ class SendOp(_Pending):
         tx.add_run_entry(state, Box.INBOX, 1, encode([self.command]))
 
 
-class SetOp(_Pending):
+class SetOp(QueuedOp):
     """Records a live setting."""
 
     __slots__ = ("setting",)
@@ -324,7 +409,7 @@ class SetOp(_Pending):
         tx.add_own_entry(Box.SETTINGS, encode([self.setting]))
 
 
-class ChangeOp(_Pending):
+class ChangeOp(QueuedOp):
     """Changes a shared record."""
 
     __slots__ = ("change", "held", "key")
@@ -362,7 +447,7 @@ class _CallerError(Exception):
         self.error = error
 
 
-class BookOp(_Pending):
+class BookOp(QueuedOp):
     """Adds bookings without a run."""
 
     __slots__ = ("booked", "tenant")
@@ -378,7 +463,7 @@ class BookOp(_Pending):
             tx.accounts.book(tx.ensure_tenant_id(self.tenant), self.booked)
 
 
-class ReserveOp(_Pending):
+class ReserveOp(QueuedOp):
     """Reserves, if it fits under the caps."""
 
     __slots__ = ("caps", "day", "need", "run", "tenant")
@@ -410,7 +495,7 @@ class ReserveOp(_Pending):
         return tx.accounts.find_exceeded_cap(tenant, self.day, self.need, self.caps)
 
 
-class GiveBackOp(_Pending):
+class GiveBackOp(QueuedOp):
     """Gives back what this process has reserved for a run."""
 
     __slots__ = ("day", "part", "run")
@@ -426,7 +511,7 @@ class GiveBackOp(_Pending):
         tx.reservations.give_back((tx.owner, self.run), self.day, self.part)
 
 
-class WorkOp(_Pending):
+class WorkOp(QueuedOp):
     """Does rare work of several statements (prune, erase); with `alone`, outside a transaction."""
 
     __slots__ = ("alone", "work")

@@ -21,6 +21,7 @@ class Box(enum.IntEnum):
     NOTES = 3  # what was pruned and erased (rk 0)
     END = 4  # the run's row when it ended; never pruned
     SETTINGS = 5  # live settings (rk 0)
+    DECISIONS = 6  # who decided what about effects and proposals (rk 0); never pruned
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -1,7 +1,7 @@
 """Pruning old runs and erasing bodies, in short transactions, between which other writers can go on.
 
-A body is removed when a pruned run referred to it and no remaining run of the tenant does, directly or through
-other bodies (a transcript's manifest names its messages and the manifest before it). Everything in an event or a
+A body is removed when a pruned run referred to it and no remaining run of the tenant does, nor a record of an effect, a
+proposal or a fact, which outlive their runs; directly or through other bodies (a transcript's manifest names its messages and the manifest before it). Everything in an event or a
 body that looks like a reference counts as one: keeping too much is a smaller fault than losing something.
 """
 
@@ -39,6 +39,9 @@ PAGES = 2_000
 CACHE_KIB = 65_536
 """Memory for the references that are found: about 600,000 of them. More are read from a temporary file."""
 
+_RECORDS = {"effects": "pk", "proposals": "pk", "facts": "number"}
+"""Tables of records, which outlive their runs, and their keys: what they refer to outlives the runs too."""
+_DECIDED = "SELECT data FROM entries WHERE id > ? AND rk = 0 AND box = 6"
 _ref = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _encode = msgspec.json.Encoder(enc_hook=encode_text).encode
 
@@ -126,6 +129,7 @@ class _Plan:
         self.pruned = _References()
         self.kept = _References()
         self.scanned = 0  # the references of entries up to this id are in `kept`
+        self.scanned_records = dict.fromkeys(_RECORDS, 0)  # and those of records up to these keys
 
     def make(self, database: Database, before: float) -> None:
         """Reads everything of the tenant, in one snapshot."""
@@ -148,6 +152,7 @@ class _Plan:
         self.pruned.walk(database, self.tenant)
         going = set(keys)
         self.scanned = database.fetch_value("SELECT coalesce(max(id), 0) FROM entries")
+        self._add_records(database)
         for rk, data in database.iterate(
             "SELECT e.rk, e.data FROM runs r JOIN entries e ON e.rk = r.rk AND e.box IN (0, 1) "
             "WHERE r.tenant = ? AND r.pruned = 0 AND e.data IS NOT NULL",
@@ -157,8 +162,27 @@ class _Plan:
                 self.kept.add(_find_refs([(data,)]), 0)
         self.kept.walk(database, self.tenant)
 
+    def _add_records(self, database: Database) -> None:
+        """Adds the references of records that were added since the last time."""
+        for table, key_name in _RECORDS.items():
+            after = self.scanned_records[table]
+            index = "NOT INDEXED" if after else ""  # the first time by tenant, then by key
+            rows = database.iterate(
+                f"SELECT {key_name}, record FROM {table} {index} WHERE tenant = ? AND {key_name} > ?",
+                (self.tenant, after),
+            )
+            for key, record in rows:
+                self.kept.add(_find_refs([(record,)]), 0)
+                self.scanned_records[table] = max(key, self.scanned_records[table])
+
     def catch_up(self, database: Database) -> None:
-        """Adds the references of events that were recorded after the plan was made."""
+        """Adds the references of what was recorded after the plan was made.
+
+        What a record that was there before refers to now was said in an event, a command or a decision.
+        """
+        self._add_records(database)
+        decided = database.fetch_all(_DECIDED, (self.scanned,))
+        self.kept.add(_find_refs(decided), 0)
         data = database.fetch_all(
             "SELECT e.data FROM entries e CROSS JOIN runs r ON r.rk = e.rk AND r.tenant = ? "
             "WHERE e.id > ? AND e.data IS NOT NULL",

@@ -1,7 +1,7 @@
 """Rows that are changed in place, and how the chain holds them: every batch covers the sum of their digests.
 
-Entries are only ever added, so the chain holds them by their leaves. The rows of `runs`, `accounts`, `tenants`,
-`reservations` and the held ones of `shared` are changed where they are. Each has a digest of its columns, and the newest batch the sum of all
+Entries are only ever added, so the chain holds them by their leaves. The rows of the tables in `HELD` are changed where
+they are. Each has a digest of its columns, and the newest batch the sum of all
 digests. A commit takes the old digests of what it changes from the sum, adds the new ones, and hashes the sum into its
 batch: it costs what it changes, and not what there is. A row that was edited, deleted or added by another program
 changes the sum. The first bytes of its digest stand with each row, so that whoever reads one row finds damage in it.
@@ -43,8 +43,14 @@ HELD = {
     "tenants": "id, name",
     "shared": "key, value",
     "reservations": RESERVATION,
+    "effects": "pk, id, identity, number, tenant, run, call, state, tool, session, record",
+    "proposals": "pk, id, tenant, run, state, hash, roles, escalate_at, due, changes, rejected_until, record",
+    "sums": "tenant, tool, day, currency, reserved, spent",
+    "waits": "effect, run, step",
+    "principals": "name, key_hash, record",
+    "facts": "number, tenant, session, record",
 }
-"""The tables that the sum covers, with the columns that it covers. Of `shared` only rows with a leaf are covered."""
+"""The tables that the sum covers, with the columns that it covers, those of the key first. Of `shared` only rows with a leaf are covered."""
 
 
 def digest_row(table: str, values: Sequence[object]) -> bytes:

@@ -29,6 +29,19 @@ Schema 5 adds `reservations`: the part of what accounts hold as reserved that a 
 that no recorded step has taken over yet. What an older version had reserved stands in the accounts alone.
 
 Schema 6 adds indexes for lists of runs by team, time and principal.
+
+Schema 7 adds what is true across runs (see `protocol/effects.py`). `prune` does not change these tables, and the chain
+holds their rows:
+
+- `effects`, `proposals`: one row for each record, as JSON, and the columns that it is looked up by.
+- `sums`: what a tool's effects have reserved and spent for a tenant on a day, in one currency; day `*` stands for all.
+- `waits`: steps that wait until an effect of another call is settled.
+- `principals`: who may decide. Of a key it has the hash.
+- `facts`: what the next run of a session is to be told.
+
+Who decided what is an entry of the journal itself (`Box.DECISIONS`). `runs.taken` counts the commands that the run has
+taken, so that runs with new ones are found. `batches.writer` is not empty: a process that knows only schema 6 would begin
+effects without a claim, so its batches are refused.
 """
 
 from __future__ import annotations
@@ -47,12 +60,13 @@ import apsw
 import msgspec
 
 from seawall.core.errors import Broken, JournalDamaged, JournalFailed, JournalFull, JournalReadOnly, Misused
+from seawall.journal.sqlite.chain import WRITER
 from seawall.journal.sqlite.database import Database
 from seawall.journal.sqlite.holding import hold_all_rows, hold_older_journal
 from seawall.journal.sqlite.options import SqliteOptions
 
 APPLICATION_ID = 0x5EA3A11
-VERSION = 6
+VERSION = 7
 HOLDS_ROWS = 3
 """The first schema whose chain holds the rows that are changed in place."""
 MEMORY = ":memory:"
@@ -135,7 +149,13 @@ CREATE TRIGGER batches_have_state BEFORE INSERT ON batches WHEN new.state IS NUL
     SELECT RAISE(ABORT, 'a newer seawall has migrated this journal: end the process of the older one');
 END;
 """
-RUN_ID_TAIL = "||".join(f"substr(run, -{place}, 1)" for place in range(1, 8))
+
+
+def _make_tail(column: str) -> str:
+    return "||".join(f"substr({column}, -{place}, 1)" for place in range(1, 8))
+
+
+RUN_ID_TAIL = _make_tail("run")
 """The last seven characters of a run's id, backwards: so many are random, and people name a run by the last few."""
 _LISTS = f"""
 CREATE INDEX runs_by_tenant ON runs(tenant);
@@ -168,7 +188,106 @@ CREATE INDEX runs_by_tenant_start ON runs(tenant, started_at);
 CREATE INDEX runs_by_team ON runs(team, started_at);
 CREATE INDEX entries_by_principal ON entries({PRINCIPAL}, rk) WHERE box = 0 AND seq = 0;
 """
-MIGRATIONS = (_CHAIN, _BESIDE, _HELD, _LISTS, _RESERVATIONS, _FILTERS)
+ID_TAIL = _make_tail("id")
+"""The same of the id of an effect or a proposal."""
+ABOUT = """CASE WHEN json_valid(CAST(data AS TEXT))
+    THEN coalesce(json_extract(CAST(data AS TEXT), '$[0].about'), '') END"""
+"""What the entry of a decision is about. It is never an error, as `PRINCIPAL`."""
+_TAKEN = """
+SELECT max(each.value ->> '$.inbox') FROM entries e,
+    json_each(CASE WHEN json_valid(CAST(e.data AS TEXT)) THEN CAST(e.data AS TEXT) ELSE '[]' END) AS each
+WHERE e.rk = runs.rk AND e.box = 0 AND each.value ->> '$.type' = 'command'
+"""
+_EFFECTS = f"""
+ALTER TABLE batches ADD COLUMN writer INTEGER;
+DROP TRIGGER batches_have_state;
+CREATE TRIGGER batches_know_effects BEFORE INSERT ON batches WHEN new.writer IS NULL BEGIN
+    SELECT RAISE(ABORT, 'a newer seawall has migrated this journal: end the process of the older one');
+END;
+ALTER TABLE runs ADD COLUMN taken INTEGER NOT NULL DEFAULT 0;
+UPDATE runs SET taken = coalesce(({_TAKEN}) + 1, 0)
+    WHERE ended_at IS NULL AND EXISTS (SELECT 1 FROM entries WHERE rk = runs.rk AND box = 1);
+CREATE INDEX runs_woken ON runs(team, rk) WHERE ended_at IS NULL AND waiting AND commands > taken;
+CREATE INDEX entries_by_decision ON entries({ABOUT}, seq) WHERE rk = 0 AND box = 6;
+CREATE TABLE effects(
+    pk INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    identity TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    tenant INTEGER NOT NULL,
+    run TEXT NOT NULL,
+    call TEXT NOT NULL,
+    state TEXT NOT NULL,
+    tool TEXT NOT NULL,
+    session TEXT,
+    record BLOB NOT NULL,
+    leaf BLOB
+);
+CREATE UNIQUE INDEX effects_by_identity ON effects(identity, number) WHERE identity != '';
+CREATE INDEX effects_by_call ON effects(run, call);
+CREATE INDEX effects_unsettled ON effects(state) WHERE state != 'committed';
+CREATE INDEX effects_begun ON effects(run) WHERE state IN ('proposed', 'approved', 'attempting');
+CREATE INDEX effects_by_tenant ON effects(tenant);
+CREATE INDEX effects_by_tool ON effects(tool);
+CREATE INDEX effects_by_session ON effects(session) WHERE session IS NOT NULL;
+CREATE INDEX effects_by_tail ON effects({ID_TAIL});
+CREATE TABLE proposals(
+    pk INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    tenant INTEGER NOT NULL,
+    run TEXT NOT NULL,
+    state TEXT NOT NULL,
+    hash TEXT NOT NULL,
+    roles TEXT NOT NULL,
+    escalate_at REAL,
+    due REAL,
+    changes REAL,
+    rejected_until REAL,
+    record BLOB NOT NULL,
+    leaf BLOB
+);
+CREATE INDEX proposals_by_run ON proposals(run);
+CREATE INDEX proposals_by_state ON proposals(state);
+CREATE INDEX proposals_by_tenant ON proposals(tenant, state);
+CREATE INDEX proposals_by_roles ON proposals(roles, pk, escalate_at, tenant) WHERE state = 'open';
+CREATE INDEX proposals_due ON proposals(due) WHERE due IS NOT NULL;
+CREATE INDEX proposals_changing ON proposals(changes) WHERE changes IS NOT NULL;
+CREATE INDEX proposals_rejected ON proposals(tenant, hash, rejected_until) WHERE rejected_until IS NOT NULL;
+CREATE INDEX proposals_by_tail ON proposals({ID_TAIL});
+CREATE TABLE sums(
+    tenant INTEGER NOT NULL,
+    tool TEXT NOT NULL,
+    day TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    reserved TEXT NOT NULL,
+    spent TEXT NOT NULL,
+    leaf BLOB,
+    PRIMARY KEY (tenant, tool, day, currency)
+) WITHOUT ROWID;
+CREATE TABLE waits(
+    effect TEXT NOT NULL,
+    run TEXT NOT NULL,
+    step INTEGER NOT NULL,
+    leaf BLOB,
+    PRIMARY KEY (effect, run, step)
+) WITHOUT ROWID;
+CREATE INDEX waits_by_run ON waits(run);
+CREATE TABLE principals(
+    name TEXT PRIMARY KEY,
+    key_hash TEXT NOT NULL UNIQUE,
+    record BLOB NOT NULL,
+    leaf BLOB
+) WITHOUT ROWID;
+CREATE TABLE facts(
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    tenant INTEGER NOT NULL,
+    session TEXT NOT NULL,
+    record BLOB NOT NULL,
+    leaf BLOB
+);
+CREATE INDEX facts_by_session ON facts(tenant, session);
+"""
+MIGRATIONS = (_CHAIN, _BESIDE, _HELD, _LISTS, _RESERVATIONS, _FILTERS, _EFFECTS)
 """The statements that lead from each schema to the next one."""
 
 
@@ -326,7 +445,10 @@ def prepare(database: Database, path: str, options: SqliteOptions, genesis: byte
             database.run("INSERT INTO meta VALUES ('genesis', ?), ('ground', 0)", (genesis,))
             database.run("INSERT INTO tenants(id, name) VALUES (0, '')")
             state = hold_all_rows(database)
-            database.run("INSERT INTO batches VALUES (0, 0, ?, ?, NULL, NULL, ?, NULL)", (at, genesis, state))
+            database.run(
+                "INSERT INTO batches VALUES (0, 0, ?, ?, NULL, NULL, ?, NULL, ?)",
+                (at, genesis, state, WRITER),
+            )
             database.run_pragma("application_id", APPLICATION_ID)
         elif version < HOLDS_ROWS:
             hold_older_journal(database, at)

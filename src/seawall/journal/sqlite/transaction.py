@@ -19,8 +19,9 @@ from seawall.core.errors import JournalDamaged, JournalFailed, Misused, SeawallE
 from seawall.core.events import RunStarted
 from seawall.journal.protocol import Summary
 from seawall.journal.sqlite.accounts import AccountRows
-from seawall.journal.sqlite.chain import HASH_BYTES, LEAF_PREFIX_BYTES, hash_batch, leaf_of
+from seawall.journal.sqlite.chain import HASH_BYTES, LEAF_PREFIX_BYTES, WRITER, hash_batch, leaf_of
 from seawall.journal.sqlite.database import Database, Row
+from seawall.journal.sqlite.effect_rows import EFFECT_TABLES, HeldTable
 from seawall.journal.sqlite.liveness import LeaseTime, Liveness
 from seawall.journal.sqlite.records import Box, Ending
 from seawall.journal.sqlite.reservations import Reservations
@@ -43,8 +44,12 @@ _encode = msgspec.json.Encoder(enc_hook=encode_text).encode
 RUNS_KEPT = 20_000
 """States of unended runs that are kept in memory: more than can be in flight, about 10 MB."""
 
-_LOAD = f"SELECT events, commands, leaf, {RUN} FROM runs WHERE run IN (SELECT value FROM json_each(?))"
+STORED = f"events, commands, taken, leaf, {RUN}"
+_LOAD = f"SELECT {STORED} FROM runs WHERE run IN (SELECT value FROM json_each(?))"
 _OWN = "SELECT run FROM runs WHERE ended_at IS NULL AND owner = ?"
+_SESSION = """
+SELECT run FROM runs WHERE tenant = ? AND session = ? AND ended_at IS NULL AND owner IS NOT NULL
+"""
 _REQUESTS = """
 SELECT t.name, r.request_id, r.run FROM json_each(?) AS wanted
 CROSS JOIN tenants t ON t.name = wanted.value ->> 0
@@ -54,25 +59,29 @@ _BODIES = """
 INSERT INTO bodies(tenant, hash, data) VALUES (?, ?, ?)
 ON CONFLICT(tenant, hash) DO UPDATE SET data = excluded.data WHERE data IS NULL
 """
-_NEWEST = "SELECT id, last_entry, hash, state, mac FROM batches ORDER BY id DESC LIMIT 1"
-_BATCH = "INSERT INTO batches(id, last_entry, at, hash, state, mac) VALUES (?, ?, ?, ?, ?, ?)"
+_NEWEST = "SELECT id, last_entry, hash, state, mac, at FROM batches ORDER BY id DESC LIMIT 1"
+_BATCH = (
+    f"INSERT INTO batches(id, last_entry, at, hash, state, mac, writer) VALUES (?, ?, ?, ?, ?, ?, {WRITER})"
+)
 _SHORTEN = "UPDATE batches SET state = ? WHERE id = ?"
 _ENTRIES = "INSERT INTO entries(id, rk, box, seq, n, data, leaf) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _NEW_RUNS = f"INSERT INTO runs({RUN}, leaf, events, commands) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _RUNS = "UPDATE runs SET owner = ?, epoch = ?, waiting = ?, leaf = ? WHERE rk = ?"
 _ENDS = "UPDATE runs SET owner = ?, epoch = ?, waiting = ?, leaf = ?, ended_at = ?, status = ?, summary = ? WHERE rk = ?"
-_COUNTS = "UPDATE runs SET events = ?, commands = ? WHERE rk = ?"
+_COUNTS = "UPDATE runs SET events = ?, commands = ?, taken = ? WHERE rk = ?"
 
 
 def check_newest(row: Row | None, signer: Signer | None) -> Row:
     """Returns the newest batch. Raises `JournalDamaged` if it can't be continued, `Misused` without the right key."""
     if row is None:
         raise JournalDamaged("the table batches is empty")
-    number, last_entry, hash_, state, mac = row
+    number, last_entry, hash_, state, mac, at = row
     if not isinstance(number, int) or not isinstance(last_entry, int):
         raise JournalDamaged(f"the newest batch, {number!r}, has the last entry {last_entry!r}")
     if not isinstance(hash_, bytes) or not isinstance(state, bytes):
         raise JournalDamaged(f"the newest batch, {number}, has no hash or no sum of rows")
+    if not isinstance(at, float | int):
+        raise JournalDamaged(f"the newest batch, {number}, has the time {at!r}")
     if len(hash_) != HASH_BYTES or len(state) != SUM_BYTES:
         raise JournalDamaged(f"batch {number} is not the newest one that was written, or it was changed")
     if mac is not None and signer is None:
@@ -111,6 +120,7 @@ class StoredRun:
             "started_at",
             "status",
             "summary",
+            "taken",
             "team",
             "tenant",
             "waiting",
@@ -138,6 +148,8 @@ class StoredRun:
         self.ended = ended_at is not None
         self.next_seq = 0
         self.next_inbox = 0
+        self.taken = 0
+        """How many of the commands to it the run has taken."""
         self.digest: bytes | None = None
         """The digest of the row in the file; None if it is not there yet."""
         self.problem: str | None = None
@@ -153,10 +165,10 @@ class StoredRun:
 
 
 def load_run(row: Row) -> StoredRun:
-    """Returns a run's state from its row in the file: `events`, `commands`, `leaf`, and the columns of `RUN`."""
-    next_seq, next_inbox, leaf, *values = row
+    """Returns a run's state from its row in the file, with the columns of `STORED`."""
+    next_seq, next_inbox, taken, leaf, *values = row
     state = StoredRun(tuple(values))
-    state.next_seq, state.next_inbox = next_seq, next_inbox
+    state.next_seq, state.next_inbox, state.taken = next_seq, next_inbox, taken
     try:
         state.digest = check_row("runs", values, leaf)
     except JournalDamaged as error:
@@ -173,6 +185,7 @@ class Transaction:
         self.database = database
         self._signer = signer
         self._sum = RowSum()
+        self.tables = {name: HeldTable(database, self._sum, name, key) for name, key in EFFECT_TABLES.items()}
         self.owner = owner
         self.clock = clock
         self.liveness = liveness
@@ -186,6 +199,9 @@ class Transaction:
         ] = {}  # newest run of each session that got one in this transaction
         self.head = -1
         self.now = 0.0
+        self.sure_now = 0.0
+        """The later of the wall clock and the newest time in the journal: a clock that was set back makes nothing new."""
+        self._newest_at = 0.0
         self._hash = b""
         self._last_entry = 0
         self._last_rk = 0
@@ -222,12 +238,13 @@ class Transaction:
             newest = check_newest(newest, self._signer)
             self.forget()
             self._newest = newest
-            if self._signer is not None and self._newest[-1] is None:
+            if self._signer is not None and self._newest[4] is None:
                 self._check_unsigned()
-            self.head, self._last_entry, self._hash, self._state, _ = self._newest
+            self.head, self._last_entry, self._hash, self._state, _, self._newest_at = self._newest
             self._last_rk = self.database.fetch_value("SELECT coalesce(max(rk), 0) FROM runs")
         self._sum.value = int.from_bytes(self._state, "big")
         self.now = self.clock.wall_s()
+        self.sure_now = max(self.now, self._newest_at)
         self._beaten = self.liveness.beat_if_old(self.database)
 
     def _check_onward(self, newest: Row | None) -> None:
@@ -320,6 +337,14 @@ class Transaction:
         for hash_, data in bodies:
             rows.append((tenant, hash_, data))
 
+    def has_body(self, tenant: str, hash_: bytes) -> bool:
+        """Returns whether a body is stored, or will be with this commit; also if it was erased."""
+        key = self.find_tenant_id(tenant)
+        if any(row[:2] == (key, hash_) for row in self._bodies):
+            return True
+        sql = "SELECT 1 FROM bodies WHERE tenant = ? AND hash = ?"
+        return self.database.fetch_first(sql, (key, hash_)) is not None
+
     def find_tenant_id(self, name: str) -> int | None:
         """Returns the key of a tenant; None for an unknown tenant."""
         key = self._tenants.get(name)
@@ -364,6 +389,19 @@ class Transaction:
             (tenant, session),
         )
         return rows[0][0] if rows else ""
+
+    def find_at_work(self, tenant: int, session: str, but: str) -> str | None:
+        """Returns a run of the session, other than `but`, that has begun and whose owner lives. A parked run has none."""
+        written = [row[0] for row in self.database.fetch_all(_SESSION, (tenant, session))]
+        self.load(written, ())
+        states = [*(self._runs[run] for run in written if run in self._runs), *self._touched.values()]
+        for each in states:
+            ours = (each.tenant, each.session) == (tenant, session) and each.run != but
+            if not ours or each.ended or each.owner is None or each.next_seq <= 1:
+                continue
+            if each.owner == self.owner or self.judge(each.owner).left_s is not None:
+                return each.run
+        return None
 
     def add_run(self, started: RunStarted, owner: str | None) -> StoredRun:
         """Adds a run; with an owner it has epoch 1, without one epoch 0."""
@@ -498,24 +536,27 @@ class Transaction:
             if rows:
                 self.database.run_many(sql, rows)
         if self._counted:
-            rows = [(state.next_seq, state.next_inbox, state.rk) for state in self._counted.values()]
+            rows = [
+                (state.next_seq, state.next_inbox, state.taken, state.rk) for state in self._counted.values()
+            ]
             self.database.run_many(_COUNTS, rows)
         return written
 
     def _write_batch(self) -> None:
         number = self.head + 1
         state = self._sum.to_bytes()
-        hash_ = hash_batch(self._hash, number, self.now, self._leaves, shorten(state))
+        at = self.sure_now  # batches never go back in time, so the newest one has the newest time
+        hash_ = hash_batch(self._hash, number, at, self._leaves, shorten(state))
         mac = None if self._signer is None else self._signer.sign(hash_)
         self.database.run(_SHORTEN, (shorten(self._state), self.head))
-        self._newest = (number, self._last_entry, hash_, state, mac)
-        self.database.run(_BATCH, (number, self._last_entry, self.now, hash_, state, mac))
-        self.head, self._hash, self._state = number, hash_, state
+        self._newest = (number, self._last_entry, hash_, state, mac, at)
+        self.database.run(_BATCH, (number, self._last_entry, at, hash_, state, mac))
+        self.head, self._hash, self._state, self._newest_at = number, hash_, state, at
 
     def replace_runs(self, keys: Sequence[int], *, pruned: int) -> None:
         """Marks runs as pruned, or not."""
         for row in self.database.fetch_all(
-            f"SELECT events, commands, leaf, {RUN} FROM runs WHERE rk IN (SELECT value FROM json_each(?))",
+            f"SELECT {STORED} FROM runs WHERE rk IN (SELECT value FROM json_each(?))",
             (json.dumps(keys),),
         ):
             state = load_run(row)

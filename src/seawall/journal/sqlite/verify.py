@@ -14,17 +14,18 @@ import re
 import threading
 from collections.abc import Awaitable, Callable
 
-import apsw
 import msgspec
 
 from seawall.core.errors import JournalDamaged, JournalFailed
-from seawall.core.events import Event, RunEnded, RunStarted, RunTaken, refs_of
+from seawall.core.events import CommandTaken, Event, RunEnded, RunStarted, RunTaken, refs_of
 from seawall.journal.protocol import BadBatch, Verification
 from seawall.journal.sqlite.chain import HASH_BYTES, LEAF_PREFIX_BYTES, hash_batch, leaf_of
 from seawall.journal.sqlite.database import Database, Row
+from seawall.journal.sqlite.effect_check import MISSING_BODIES, BadRecord, EffectCheck
 from seawall.journal.sqlite.mark import Mark
 from seawall.journal.sqlite.records import Box, Ending, Note, ending_of
 from seawall.journal.sqlite.row_sum import HELD, SUM_BYTES, RowSum, check_row, shorten
+from seawall.journal.sqlite.seen_bodies import SeenBodies
 from seawall.journal.sqlite.signing import Signer
 from seawall.journal.sqlite.structure import find_damage
 
@@ -52,17 +53,16 @@ _ENTRIES = """
 SELECT e.id, e.rk, r.run, e.box, e.seq, e.n, e.data, e.leaf, r.tenant, r.status, r.ended_at, r.pruned
 FROM entries e LEFT JOIN runs r ON r.rk = e.rk WHERE e.id > ? AND e.id <= ? ORDER BY e.id
 """
-_MISSING = """
-SELECT wanted.value ->> 0, wanted.value ->> 1 FROM json_each(?) AS wanted
-WHERE NOT EXISTS (SELECT 1 FROM bodies b
-    WHERE b.tenant = wanted.value ->> 0 AND b.hash = unhex(wanted.value ->> 1))
-"""
 _RUNS = """
 SELECT r.rk, r.run, t.name, r.session, r.team, r.app, r.request_id, r.started_at, r.ended_at,
-    r.status, r.summary, r.pruned, r.events, r.commands,
+    r.status, r.summary, r.pruned, r.events, r.commands, r.taken,
     (SELECT data FROM entries e WHERE e.rk = r.rk AND box = 0 AND seq = 0),
     (SELECT data FROM entries e WHERE e.rk = r.rk AND box = ? AND seq = 0)
 FROM runs r LEFT JOIN tenants t ON t.id = r.tenant WHERE r.rk > ? ORDER BY r.rk LIMIT ?
+"""
+_TAKEN = """
+SELECT data FROM entries
+WHERE rk = ? AND box = 0 AND data IS NOT NULL AND instr(data, CAST('"type":"command"' AS BLOB))
 """
 _SEQUENCES = "SELECT box, seq, n FROM entries WHERE rk = ? ORDER BY box, seq"
 
@@ -101,34 +101,6 @@ class _Link(msgspec.Struct):
 _link: msgspec.json.Decoder[_Link] = msgspec.json.Decoder(_Link)
 
 
-class _Noted:
-    """Bodies that were seen, by tenant and hash. What exceeds SQLite's cache is kept on disk."""
-
-    def __init__(self) -> None:
-        flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
-        self._database = Database("", flags=flags, vfs=None)
-        self._database.run_pragma("journal_mode", "off")
-        self._database.run(
-            "CREATE TABLE noted(tenant, hash BLOB, PRIMARY KEY (tenant, hash)) WITHOUT ROWID; BEGIN"
-        )
-
-    def add(self, tenant: object, hash_: bytes) -> bool:
-        """Adds a body; returns False if it is known."""
-        self._database.run("INSERT OR IGNORE INTO noted VALUES (?, ?)", (tenant, hash_))
-        return self._database.changes > 0
-
-    def has(self, tenant: object, hash_: bytes) -> bool:
-        """Returns True for a known body."""
-        found = self._database.fetch_first(
-            "SELECT 1 FROM noted WHERE tenant = ? AND hash = ?", (tenant, hash_)
-        )
-        return found is not None
-
-    def close(self) -> None:
-        """Deletes everything."""
-        self._database.close()
-
-
 class VerificationPass:
     """One pass over the file. Each `check_` method checks a chunk, and returns False once there is none left."""
 
@@ -144,9 +116,10 @@ class VerificationPass:
         self._last_entry = 0
         self._rk = 0
         self._body = 0
+        self._records = EffectCheck()
         self._generation: object = None
-        self._erased = _Noted()
-        self._manifests = _Noted()
+        self._erased = SeenBodies()
+        self._manifests = SeenBodies()
         self._collapsed: dict[int, tuple[int, str]] = {}
         self._collapsed_noted: dict[int, tuple[int, str]] = {}
         self._signed = False
@@ -163,8 +136,8 @@ class VerificationPass:
     def list_parts(self) -> tuple[Callable[[Database], bool], ...]:
         """Returns what is checked, in order."""
         return (
-            *(self.check_structure, self.check_chain, self.check_runs, self.check_bodies, self.check_rows),
-            *(self.check_found_structure, self.check_outside),
+            *(self.check_structure, self.check_chain, self.check_runs, self.check_bodies),
+            *(self.check_records, self.check_rows, self.check_found_structure, self.check_outside),
         )
 
     def close(self) -> None:
@@ -353,7 +326,7 @@ class VerificationPass:
                 for message in link.messages:
                     refs += _list_refs(message)
                 wanted = [(tenant, each) for each in refs if each]  # a message without a text has no body
-                lost = database.fetch_first(_MISSING, (json.dumps(wanted),))
+                lost = database.fetch_first(MISSING_BODIES, (json.dumps(wanted),))
                 if lost is not None:
                     raise _Bad(
                         number, f"body {lost[1][:12]}… of its conversation is missing, not erased", run, seq
@@ -362,7 +335,7 @@ class VerificationPass:
 
     def _check_refs(self, database: Database, wanted: list[tuple[int, str, int]]) -> None:
         pairs = list(dict.fromkeys((tenant, ref) for tenant, ref, _ in wanted))
-        missing = set(database.fetch_all(_MISSING, (json.dumps(pairs),)))
+        missing = set(database.fetch_all(MISSING_BODIES, (json.dumps(pairs),)))
         refs: dict[int, list[str]] = {}
         for tenant, ref, entry in wanted if missing else ():
             if (tenant, ref) not in missing:
@@ -403,7 +376,7 @@ class VerificationPass:
 
     def _check_run(self, database: Database, row: Row) -> None:
         rk, run, tenant, session, team, app, request, started_at, ended_at, status, summary, pruned = row[:12]
-        events, commands, first, end = row[12:]
+        events, commands, taken, first, end = row[12:]
         self.reading = f"the row of run {run!r}, or one of its entries,"
         head = (run, tenant, session, team, app, request, started_at)
         if first is not None:
@@ -422,6 +395,8 @@ class VerificationPass:
             raise _Bad(_batch_of(database, rk), "the run's row differs from its end record", run)
         if not pruned:
             self._check_sequences(database, rk, run, {Box.LOG: events, Box.INBOX: commands})
+        if commands and ended_at is None:  # later nothing reads it any more
+            self._check_taken(database, rk, run, taken)
 
     def _check_sequences(self, database: Database, rk: int, run: str, counts: dict[Box, int]) -> None:
         next_seq = dict.fromkeys(counts, 0)
@@ -434,6 +409,23 @@ class VerificationPass:
             if next_seq[box] != count:
                 what = f"the run's row says {count!r} in box {int(box)}, and there are {next_seq[box]}"
                 raise _Bad(_batch_of(database, rk), what, run)
+
+    def _check_taken(self, database: Database, rk: int, run: str, taken: object) -> None:
+        rows = database.fetch_all(_TAKEN, (rk,))
+        events = [event for (data,) in rows for event in _events.decode(data)]
+        expected = max((event.inbox + 1 for event in events if isinstance(event, CommandTaken)), default=0)
+        if taken != expected:
+            what = f"the run's row says that {taken!r} commands were taken, its events say {expected}"
+            raise _Bad(_batch_of(database, rk), what, run)
+
+    def check_records(self, database: Database) -> bool:
+        """Checks the next records of effects."""
+        self.reading = "a record of an effect, a proposal, a fact or a principal"
+        try:
+            return self._records.check_next(database)
+        except BadRecord as bad:
+            newest = database.fetch_value("SELECT id FROM batches ORDER BY id DESC LIMIT 1")
+            raise _Bad(newest, str(bad), bad.run) from None
 
     def check_rows(self, database: Database) -> bool:
         """Checks all rows that are changed in place against the sum in the newest batch."""

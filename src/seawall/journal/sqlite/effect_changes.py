@@ -1,0 +1,563 @@
+"""What one operation of the writer changes of effects and proposals: all of it, or nothing.
+
+A `RecordDraft` reads what the rules ask for, takes what they return, and writes it at the end. So an operation that is
+refused has written nothing, whatever it found out before.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Generic, TypeVar
+
+import msgspec
+from msgspec.structs import replace
+
+from seawall.core.canonical import Ref, encode_text
+from seawall.core.errors import JournalDamaged, Misused, Refused, SeawallBug
+from seawall.journal.ballot_rules import make_command
+from seawall.journal.effect_rules import (
+    CLAIMED,
+    NOTHING,
+    Over,
+    begin_attempt,
+    count_amount,
+    exact,
+    settle_in_run,
+)
+from seawall.journal.protocol import (
+    Command,
+    DecisionRecord,
+    EffectClaim,
+    EffectRecord,
+    Fact,
+    FactAdded,
+    FactsTold,
+    PrincipalRecord,
+    Proposal,
+    RecordChange,
+    Settle,
+    Wait,
+)
+from seawall.journal.sqlite.accounts import ALL, money_to_text
+from seawall.journal.sqlite.database import Database, Row
+from seawall.journal.sqlite.effect_rows import (
+    SELECT_EFFECT,
+    SELECT_FACT,
+    SELECT_PRINCIPAL,
+    SELECT_PROPOSAL,
+    decode_effect,
+    decode_fact,
+    decode_principal,
+    decode_proposal,
+    encode_effect,
+    encode_fact,
+    encode_principal,
+    encode_proposal,
+)
+from seawall.journal.sqlite.records import Box
+from seawall.journal.sqlite.row_sum import HELD, check_row
+from seawall.journal.sqlite.transaction import Transaction
+
+T = TypeVar("T")
+SumKey = tuple[str, str, str, str]
+"""Tenant, tool, day and currency."""
+
+_encode = msgspec.json.Encoder(enc_hook=encode_text).encode
+
+_BEGUN = "run = ? AND state IN ('proposed', 'approved', 'attempting')"
+_HAS_RECORDS = """
+SELECT EXISTS (SELECT 1 FROM effects WHERE run = ?1 AND state IN ('proposed', 'approved', 'attempting'))
+    OR EXISTS (SELECT 1 FROM proposals WHERE run = ?1) OR EXISTS (SELECT 1 FROM waits WHERE run = ?1)
+"""
+_SUM = f"SELECT leaf, {HELD['sums']} FROM sums WHERE tenant = ? AND tool = ? AND day = ? AND currency = ?"
+_REJECTED = (
+    "WHERE e.tenant = ? AND e.hash = ? AND e.rejected_until IS NOT NULL AND e.rejected_until > ? "
+    "ORDER BY e.rejected_until DESC LIMIT 1"
+)
+
+
+@dataclass(slots=True)
+class _Slot(Generic[T]):
+    """A record as the file has it, and as it is to be."""
+
+    old: Row | None
+    record: T | None
+    changed: bool = False
+
+
+@dataclass(slots=True)
+class _Outbox:
+    """What is written beside the records."""
+
+    waits: list[Row] = field(default_factory=list[Row])
+    answered: list[Row] = field(default_factory=list[Row])
+    commands: list[tuple[str, Command]] = field(default_factory=list[tuple[str, Command]])
+    decisions: list[DecisionRecord] = field(default_factory=list[DecisionRecord])
+    bodies: list[tuple[str, Sequence[tuple[bytes, bytes]]]] = field(
+        default_factory=list[tuple[str, Sequence[tuple[bytes, bytes]]]]
+    )
+    facts: list[Row] = field(default_factory=list[Row])
+    added: list[tuple[str, FactAdded]] = field(default_factory=list[tuple[str, FactAdded]])
+
+
+class RecordDraft:
+    """The records that one operation reads and changes."""
+
+    def __init__(self, tx: Transaction) -> None:
+        self._tx = tx
+        self._database = tx.database
+        self._effects: dict[str, _Slot[EffectRecord]] = {}
+        self._proposals: dict[str, _Slot[Proposal]] = {}
+        self._principals: dict[str, _Slot[PrincipalRecord]] = {}
+        self._sums: dict[SumKey, tuple[Decimal, Decimal]] = {}
+        """What is added to each sum."""
+        self._outbox = _Outbox()
+
+    # ---- reading
+
+    def find_effect(self, key: str) -> EffectRecord | None:
+        """Returns an effect by its whole id; None if there is none."""
+        slot = self._effects.get(key)
+        if slot is None:
+            row = self._database.fetch_first(f"{SELECT_EFFECT} WHERE e.id = ?", (key,))
+            slot = self._effects[key] = (
+                _Slot(None, None) if row is None else _Slot(row[3:], decode_effect(row))
+            )
+        return slot.record
+
+    def _note_effects(self, rows: Sequence[Row]) -> list[EffectRecord]:
+        """Returns the effects of rows as they are now: some may have been changed by this operation."""
+        found: list[EffectRecord] = []
+        for row in rows:
+            slot = self._effects.setdefault(row[4], _Slot(row[3:], decode_effect(row)))
+            if slot.record is not None:
+                found.append(slot.record)
+        return found
+
+    def find_own(self, run: str, call: str) -> EffectRecord | None:
+        """Returns the newest effect of a call."""
+        rows = self._database.fetch_all(
+            f"{SELECT_EFFECT} WHERE e.run = ? AND e.call = ? ORDER BY e.pk DESC", (run, call)
+        )
+        return next(iter(self._note_effects(rows)), None)
+
+    def find_newest(self, identity: str) -> EffectRecord | None:
+        """Returns the newest effect of an identity."""
+        rows = self._database.fetch_all(
+            f"{SELECT_EFFECT} WHERE e.identity = ? AND e.identity != '' ORDER BY e.number DESC LIMIT 2",
+            (identity,),
+        )  # of which one may have been freed
+        return next(iter(self._note_effects(rows)), None)
+
+    def find_proposal(self, key: str) -> Proposal | None:
+        """Returns a proposal by its whole id; None if there is none."""
+        slot = self._proposals.get(key)
+        if slot is None:
+            row = self._database.fetch_first(f"{SELECT_PROPOSAL} WHERE e.id = ?", (key,))
+            slot = self._proposals[key] = (
+                _Slot(None, None) if row is None else _Slot(row[3:], decode_proposal(row))
+            )
+        return slot.record
+
+    def find_rejected(self, tenant: str, hash_: str, now: float) -> Proposal | None:
+        """Returns a rejection of the same thing that still holds."""
+        key = self._tx.find_tenant_id(tenant)
+        if key is None or not hash_:
+            return None
+        row = self._database.fetch_first(f"{SELECT_PROPOSAL} {_REJECTED}", (key, hash_, now))
+        return None if row is None else decode_proposal(row)
+
+    def find_sums(self, claim: EffectClaim, day: str) -> dict[Over, Decimal]:
+        """Returns the sums that a claim's rules ask for, each reserved and spent together."""
+        amount = claim.amount
+        if amount is None:
+            return {}
+        currency = amount.currency
+        sums: dict[Over, Decimal] = {}
+        asked: set[Over] = {rule.over for rule in claim.rules}
+        for over in asked:
+            if over == "run":
+                sums[over] = self._sum_run(claim, currency)
+            elif over != "call":
+                key = claim.tenant, claim.tool, day if over == "day" else ALL, currency
+                sums[over] = exact.add(*self._add_to_sum(key)[1])
+        return sums
+
+    def _sum_run(self, claim: EffectClaim, currency: str) -> Decimal:
+        rows = self._database.fetch_all(f"{SELECT_EFFECT} WHERE e.run = ?", (claim.run,))
+        total = NOTHING
+        for record in self._note_effects(rows):
+            if record.tool == claim.tool and record.amount is not None and record.amount.currency == currency:
+                total = exact.add(total, exact.add(*count_amount(record)))
+        return total
+
+    def _add_to_sum(self, key: SumKey) -> tuple[Row | None, tuple[Decimal, Decimal]]:
+        """Returns the row of a sum, and what it is with the changes of this operation."""
+        tenant = self._tx.find_tenant_id(key[0])
+        row = None if tenant is None else self._database.fetch_first(_SUM, (tenant, *key[1:]))
+        reserved, spent = self._sums.get(key, (NOTHING, NOTHING))
+        if row is None:
+            return None, (reserved, spent)
+        check_row("sums", row[1:], row[0])
+        old = row[1:]
+        return old, (exact.add(Decimal(old[4]), reserved), exact.add(Decimal(old[5]), spent))
+
+    def find_principal(self, *, key_hash: str) -> PrincipalRecord | None:
+        """Returns who has a key."""
+        row = self._database.fetch_first(f"{SELECT_PRINCIPAL} WHERE key_hash = ?", (key_hash,))
+        return None if row is None else decode_principal(row)
+
+    def has_principals(self) -> bool:
+        """Returns whether the journal has, or had, principals."""
+        return self._database.fetch_first("SELECT 1 FROM principals LIMIT 1") is not None
+
+    def has_ended(self, run: str) -> bool | None:
+        """Returns whether a run has ended; None if the journal does not know it."""
+        self._tx.load([run], ())
+        state = self._tx.find(run)
+        return None if state is None else self._tx.get_run(run).ended
+
+    # ---- changing
+
+    def put_effect(self, record: EffectRecord) -> None:
+        """Changes or adds an effect, and the sums with it."""
+        before = self.find_effect(record.id)
+        if before is not None and (before.run, before.call) != (record.run, record.call):
+            what = f"key {record.key!r} belongs to call {before.call} of run {before.run} already"
+            raise (
+                JournalDamaged(f"{what}, and is not found by its identity")
+                if record.identity
+                else Misused(what)
+            )
+        slot = self._effects[record.id]
+        slot.changed = slot.changed or record != before
+        slot.record = record
+        self._count(before, record)
+
+    def _count(self, before: EffectRecord | None, after: EffectRecord | None) -> None:
+        for record, sign in ((before, -1), (after, 1)):
+            if record is None or record.amount is None:
+                continue
+            reserved, spent = (amount if sign > 0 else exact.minus(amount) for amount in count_amount(record))
+            for day in (record.day, ALL):
+                key = record.tenant, record.tool, day, record.amount.currency
+                old = self._sums.get(key, (NOTHING, NOTHING))
+                self._sums[key] = exact.add(old[0], reserved), exact.add(old[1], spent)
+
+    def free_effect(self, record: EffectRecord) -> None:
+        """Gives up a claim that was not attempted: the identity is free, and whoever waits for it is woken."""
+        if record.state not in CLAIMED:
+            raise SeawallBug(f"effect {record.id} is {record.state}; only a claim can be freed")
+        slot = self._effects[record.id]
+        slot.record, slot.changed = None, True
+        self._count(record, None)
+        self._wake(record.id, None, None)
+
+    def settle_effect(self, before: EffectRecord | None, after: EffectRecord) -> None:
+        """Puts an effect whose fate is known now, or not known any more; who waits for it is woken if it is settled."""
+        self.put_effect(after)
+        if after.state in ("committed", "failed") and (before is None or before.state != after.state):
+            self._wake(after.id, after.state == "committed", after)
+
+    def tell(self, record: EffectRecord, at: float) -> None:
+        """Lets its session's next run be told of an effect that is settled after its run has ended."""
+        text = record.receipt or record.arguments
+        self._tx.load([record.run], ())
+        run = self._tx.find(record.run)
+        if record.session is None or text is None or (run is not None and not run.ended):
+            return
+        told = FactAdded(session=record.session, at=at, run=record.run, text=text, effect=record.id)
+        self._outbox.added.append((record.tenant, told))
+
+    def _wake(self, effect: str, done: bool | None, record: EffectRecord | None) -> None:
+        rows = self._database.fetch_all(
+            f"SELECT leaf, {HELD['waits']} FROM waits WHERE effect = ?", (effect,)
+        )
+        for row in rows:
+            check_row("waits", row[1:], row[0])
+            if row[1:] not in self._outbox.answered:
+                self._outbox.answered.append(row[1:])
+                self._answer_wait(row[2], row[3], done, record)
+
+    def _answer_wait(self, run: str, step: int, done: bool | None, record: EffectRecord | None) -> None:
+        output = None if record is None else record.receipt
+        command = Command(kind="settled", step=step, approved=done, output=output)
+        tenant = self._find_tenant(run)
+        if output is not None and record is not None and tenant != record.tenant:
+            command = replace(command, output=None)  # a body of another tenant
+        self._outbox.commands.append((run, command))
+
+    def _find_tenant(self, run: str) -> str | None:
+        self._tx.load([run], ())
+        state = self._tx.find(run)
+        return None if state is None else self._tx.find_tenant_name(state.tenant)
+
+    def put_proposal(self, record: Proposal) -> None:
+        """Changes or adds a proposal."""
+        before = self.find_proposal(record.id)
+        slot = self._proposals[record.id]
+        slot.changed = slot.changed or record != before
+        slot.record = record
+
+    def close_proposal(self, record: Proposal, *, stop: bool = False) -> None:
+        """Puts a proposal that is decided, expired or void: its run is told, and a claim that it was for is freed."""
+        self.put_proposal(record)
+        command = make_command(record, stop=stop)
+        if command is not None:
+            self.send(record.run, command)
+        effect = self.find_effect(record.effect) if record.effect and record.state != "approved" else None
+        if effect is not None and effect.state == "proposed" and effect.proposal in ("", record.id):
+            self.free_effect(effect)
+
+    def put_principal(self, record: PrincipalRecord) -> PrincipalRecord | None:
+        """Changes or adds a principal; returns who it was before. Raises `Misused` for a key that another one has."""
+        holder = self.find_principal(key_hash=record.key_hash)
+        if holder is not None and holder.name != record.name:
+            raise Misused(f"principal {record.name!r}: {holder.name!r} has this key")
+        row = self._database.fetch_first(f"{SELECT_PRINCIPAL} WHERE name = ?", (record.name,))
+        before = None if row is None else decode_principal(row)
+        self._principals[record.name] = _Slot(None if row is None else row[1:], record, True)
+        return before
+
+    def send(self, run: str, command: Command) -> None:
+        """Sends a command to a run, unless it has ended."""
+        self._outbox.commands.append((run, command))
+
+    def note(self, decision: DecisionRecord) -> None:
+        """Adds to the history of decisions."""
+        self._outbox.decisions.append(decision)
+
+    def add_bodies(
+        self, tenant: str, bodies: Sequence[tuple[bytes, bytes]], refs: Sequence[Ref | None]
+    ) -> None:
+        """Stores bodies. Raises `Misused` if one that a record refers to is neither among them nor in the journal."""
+        given = {hash_ for hash_, _ in bodies}
+        for ref in refs:
+            if ref is None or bytes.fromhex(ref) in given:
+                continue
+            if not self._tx.has_body(tenant, bytes.fromhex(ref)):
+                raise Misused(f"body {ref} is not in the journal, and was not given either")
+        if bodies:
+            self._outbox.bodies.append((tenant, bodies))
+
+    # ---- what an append carries
+
+    def apply(self, run: str, tenant: str, records: Sequence[RecordChange]) -> None:
+        """Applies the changes that an append or a new run carries: waits last, so that they see what is settled."""
+        for change in sorted(records, key=lambda change: isinstance(change, Wait)):
+            if isinstance(change, Settle):
+                self._apply_settle(run, change)
+            elif isinstance(change, Proposal):
+                self._apply_proposal(run, tenant, change)
+            elif isinstance(change, Wait):
+                self._apply_wait(run, change)
+            elif isinstance(change, FactsTold):
+                self._apply_told(tenant, change)
+            else:
+                self._outbox.added.append((tenant, change))
+
+    def _apply_settle(self, run: str, change: Settle) -> None:
+        before = self.find_effect(change.effect)
+        if change.state == "attempting":
+            self._use_up_permission(begin_attempt(before, change, run))
+            return
+        after = settle_in_run(before, change, run)
+        self.settle_effect(before, after)
+        if change.by and after != before:
+            self.note(record_settled(after, change))
+
+    def _use_up_permission(self, attempt: EffectRecord) -> None:
+        """Puts an effect that is begun. What allowed it beside an earlier one of its identity is used up now."""
+        self.put_effect(attempt)
+        if not attempt.identity or attempt.number < 2:
+            return
+        rows = self._database.fetch_all(
+            f"{SELECT_EFFECT} WHERE e.identity = ? AND e.identity != '' AND e.number = ?",
+            (attempt.identity, attempt.number - 1),
+        )
+        for earlier in self._note_effects(rows):
+            if earlier.again:
+                self.put_effect(replace(earlier, again=""))
+
+    def _apply_proposal(self, run: str, tenant: str, new: Proposal) -> None:
+        if (new.run, new.tenant) != (run, tenant):
+            raise SeawallBug(f"run {run} proposes in the name of run {new.run} of tenant {new.tenant!r}")
+        before = self.find_proposal(new.id)
+        if before is not None:
+            if new.state != "void" or before.run != run:
+                raise SeawallBug(f"proposal {new.id} is in the journal already")
+            if before.state in ("open", "approved"):
+                self.close_proposal(replace(before, state="void"))
+            return
+        if new.state != "open" or new.votes:
+            raise SeawallBug(f"proposal {new.id} begins as {new.state}, with {len(new.votes)} votes")
+        self.put_proposal(new)
+        effect = self.find_effect(new.effect) if new.effect else None
+        if effect is not None and effect.state == "proposed" and effect.run == run:
+            self.put_effect(replace(effect, proposal=new.id))
+
+    def _apply_wait(self, run: str, wait: Wait) -> None:
+        if wait.run != run:
+            raise SeawallBug(f"run {run} can't wait in the name of run {wait.run}")
+        effect = self.find_effect(wait.effect)
+        if effect is None or effect.state in ("committed", "failed"):
+            done = None if effect is None else effect.state == "committed"
+            self._answer_wait(run, wait.step, done, effect)
+        else:
+            self._outbox.waits.append((wait.effect, run, wait.step))
+
+    def _apply_told(self, tenant: str, told: FactsTold) -> None:
+        rows = self._database.fetch_all(
+            f"{SELECT_FACT} WHERE e.number IN (SELECT value FROM json_each(?))", (json.dumps(told.numbers),)
+        )
+        found = {
+            fact.number
+            for of, session, fact in map(decode_fact, rows)
+            if (of, session) == (tenant, told.session)
+        }
+        if gone := sorted(set(told.numbers) - found):
+            raise Refused(
+                f"session {told.session!r}: fact {gone[0]} was told to another run already; read them again",
+                guard="session",
+                limit=sorted(told.numbers),
+                value=sorted(found),
+            )
+        self._outbox.facts.extend(row[3:] for row in rows)
+
+    def end_run(self, run: str) -> None:
+        """Gives up what a run that ends has claimed, asked for and waits for. What it was attempting is unknown."""
+        begun = self._database.fetch_all(
+            f"{SELECT_EFFECT} WHERE e.{_BEGUN.replace('AND ', 'AND e.')}", (run,)
+        )
+        self._note_effects(begun)
+        for slot in list(self._effects.values()):
+            record = slot.record
+            if record is None or record.run != run:
+                continue
+            if record.state in CLAIMED:
+                self.free_effect(record)
+            elif record.state == "attempting":
+                self.put_effect(replace(record, state="unknown"))
+        asked = self._database.fetch_all(f"{SELECT_PROPOSAL} WHERE e.run = ?", (run,))
+        for row in asked:
+            self._proposals.setdefault(row[4], _Slot(row[3:], decode_proposal(row)))
+        for proposal in [slot.record for slot in self._proposals.values()]:
+            if proposal is not None and proposal.run == run and proposal.state in ("open", "approved"):
+                self.put_proposal(replace(proposal, state="void"))
+        waits = self._database.fetch_all(f"SELECT leaf, {HELD['waits']} FROM waits WHERE run = ?", (run,))
+        self._outbox.waits.clear()
+        self._outbox.answered.extend(row[1:] for row in waits if row[1:] not in self._outbox.answered)
+
+    # ---- writing
+
+    def prepare(self) -> None:
+        """Raises `JournalDamaged` if a sum does not fit what is taken out of it. `write` raises nothing after it."""
+        for key, (reserved, spent) in self._sums.items():
+            if reserved or spent:
+                _, new = self._add_to_sum(key)
+                if new[0] < 0 or new[1] < 0:
+                    raise JournalDamaged(f"the sum of {key[1]} on {key[2]} in {key[3]} is below zero: {new}")
+
+    def write(self) -> None:
+        """Writes what has changed."""
+        tx, outbox = self._tx, self._outbox
+        before = tx.wrote
+        tx.wrote = True
+        changed = self._write_effects() + self._write_proposals() + self._write_sums()
+        for principal in self._principals.values():
+            if principal.record is not None:
+                tx.tables["principals"].put(principal.old, encode_principal(principal.record))
+                changed += 1
+        for wait in outbox.answered:
+            tx.tables["waits"].delete(wait)
+        for wait in outbox.waits:
+            tx.tables["waits"].put(None, wait)
+        for fact in outbox.facts:
+            tx.tables["facts"].delete(fact)
+        for tenant, added in outbox.added:
+            number, values = find_next_key(tx, "facts"), msgspec.structs.asdict(added)
+            del values["session"]
+            fact = Fact(number=number, **values)
+            tx.tables["facts"].put(None, encode_fact(tx.ensure_tenant_id(tenant), added.session, fact))
+        told = outbox.facts or outbox.added
+        tx.wrote = before or bool(changed or outbox.answered or outbox.waits or told)
+        for tenant, bodies in outbox.bodies:
+            tx.add_bodies(tx.ensure_tenant_id(tenant), bodies)
+        for run, command in outbox.commands:
+            self._send(run, command)
+        for decision in outbox.decisions:
+            tx.add_own_entry(Box.DECISIONS, _encode([decision]))
+
+    def _send(self, run: str, command: Command) -> None:
+        self._tx.load([run], ())
+        state = self._tx.find(run)
+        if state is not None and not state.ended and state.problem is None:
+            self._tx.add_run_entry(state, Box.INBOX, 1, _encode([command]))
+
+    def _find_next_key(self, table: str) -> int:
+        return find_next_key(self._tx, table)
+
+    def _write_effects(self) -> int:
+        tx, written = self._tx, 0
+        for slot in self._effects.values():
+            if not slot.changed:
+                continue
+            if slot.record is None:
+                if slot.old is not None:
+                    tx.tables["effects"].delete(slot.old)
+            else:
+                key = self._find_next_key("effects") if slot.old is None else slot.old[0]
+                row = encode_effect(key, tx.ensure_tenant_id(slot.record.tenant), slot.record)
+                tx.tables["effects"].put(slot.old, row)
+            written += 1
+        return written
+
+    def _write_proposals(self) -> int:
+        tx, written = self._tx, 0
+        for slot in self._proposals.values():
+            if slot.changed and slot.record is not None:
+                key = self._find_next_key("proposals") if slot.old is None else slot.old[0]
+                row = encode_proposal(key, tx.ensure_tenant_id(slot.record.tenant), slot.record)
+                tx.tables["proposals"].put(slot.old, row)
+                written += 1
+        return written
+
+    def _write_sums(self) -> int:
+        tx, written = self._tx, 0
+        for key, (reserved, spent) in self._sums.items():
+            if not reserved and not spent:
+                continue
+            old, new = self._add_to_sum(key)
+            row = (tx.ensure_tenant_id(key[0]), *key[1:], money_to_text(new[0]), money_to_text(new[1]))
+            if old is not None and not new[0] and not new[1]:
+                tx.tables["sums"].delete(old)
+            else:
+                tx.tables["sums"].put(old, row)
+            written += 1
+        return written
+
+
+def has_records(database: Database, run: str) -> bool:
+    """Returns whether a run has something to give up when it ends. Most have not."""
+    return bool(database.fetch_value(_HAS_RECORDS, (run,)))
+
+
+def find_next_key(tx: Transaction, table: str) -> int:
+    """Returns the next key of a table. None is ever given twice, so that what was read up to a key stays read."""
+    database = tx.database
+    return (database.fetch_value("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)) or 0) + 1
+
+
+def record_settled(after: EffectRecord, change: Settle) -> DecisionRecord:
+    """Returns the record that somebody said what became of an effect."""
+    return DecisionRecord(
+        at=change.at,
+        what="commit" if after.state == "committed" else "fail",
+        about=after.id,
+        by=change.by,
+        reason=change.reason,
+        receipt=change.receipt,
+    )

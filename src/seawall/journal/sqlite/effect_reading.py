@@ -1,0 +1,247 @@
+"""Reading effects, proposals, decisions, principals and facts: which index leads to what is asked for."""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections.abc import Callable, Sequence
+from typing import NoReturn, cast
+
+import msgspec
+
+from seawall.core.errors import JournalDamaged, Misused
+from seawall.journal.protocol import (
+    DecisionRecord,
+    EffectFilter,
+    EffectRecord,
+    Fact,
+    PrincipalRecord,
+    Proposal,
+    ProposalFilter,
+)
+from seawall.journal.sqlite.chain import LEAF_PREFIX_BYTES, leaf_of
+from seawall.journal.sqlite.database import Database, Row
+from seawall.journal.sqlite.effect_rows import (
+    SELECT_EFFECT,
+    SELECT_FACT,
+    SELECT_PRINCIPAL,
+    SELECT_PROPOSAL,
+    decode_effect,
+    decode_fact,
+    decode_principal,
+    decode_proposal,
+)
+from seawall.journal.sqlite.records import Box
+from seawall.journal.sqlite.schema import ABOUT, ID_TAIL
+
+_TENANT = "(SELECT id FROM tenants WHERE name = ?)"
+_LAST = chr(0x10FFFF)
+_decisions: msgspec.json.Decoder[list[DecisionRecord]] = msgspec.json.Decoder(list[DecisionRecord])
+_ROLE_SETS = """
+WITH RECURSIVE sets(roles) AS (
+    SELECT (SELECT min(roles) FROM proposals INDEXED BY proposals_by_roles WHERE state = 'open')
+    UNION ALL
+    SELECT (SELECT min(roles) FROM proposals INDEXED BY proposals_by_roles WHERE state = 'open' AND roles > sets.roles)
+    FROM sets WHERE roles IS NOT NULL
+)
+SELECT roles FROM sets WHERE roles IS NOT NULL
+"""
+"""The different roles of open proposals: one step in the index for each, however many proposals there are."""
+_WOKEN = """
+SELECT r.rk, r.run, r.owner FROM json_each(?) AS wanted
+CROSS JOIN runs r INDEXED BY runs_woken ON r.team = wanted.value
+WHERE r.ended_at IS NULL AND r.waiting AND r.commands > r.taken ORDER BY r.rk
+"""
+
+
+def find_effect(database: Database, part: str) -> EffectRecord:
+    """Returns the effect whose id begins or ends with `part`."""
+    return decode_effect(_find(database, "effects", SELECT_EFFECT, part))
+
+
+def find_proposal(database: Database, part: str) -> Proposal:
+    """Returns the proposal whose id begins or ends with `part`."""
+    return decode_proposal(_find(database, "proposals", SELECT_PROPOSAL, part))
+
+
+def _find(database: Database, table: str, select: str, part: str) -> Row:
+    what = table.removesuffix("s")
+    row = database.fetch_first(f"{select} WHERE e.id = ?", (part,))
+    if row is not None:
+        return row
+    found: list[str] = []
+    if part:
+        backwards = part[:-8:-1]
+        rows = database.fetch_all(
+            f"SELECT id FROM {table} WHERE id >= ? AND id < ? LIMIT 6", (part, part + _LAST)
+        )
+        rows += database.fetch_all(
+            f"SELECT id FROM {table} WHERE {ID_TAIL} >= ? AND {ID_TAIL} < ? AND substr(id, -?) = ? LIMIT 6",
+            (backwards, backwards + _LAST, len(part), part),
+        )
+        found = list(dict.fromkeys(row[0] for row in rows))
+    if len(found) != 1:
+        _raise_not_found(what, part, found)
+    return database.fetch_one(f"{select} WHERE e.id = ?", (found[0],))
+
+
+def _raise_not_found(what: str, part: str, found: Sequence[str]) -> NoReturn:
+    if not found:
+        raise Misused(f"no {what}'s id starts or ends with {part!r}")
+    shown = ", ".join(found[:5]) + (", …" if len(found) > 5 else "")
+    raise Misused(f"{part!r} fits several {what}s: {shown}")
+
+
+def _find_key(database: Database, table: str, key: str) -> int:
+    found = database.fetch_value(f"SELECT pk FROM {table} WHERE id = ?", (key,))
+    if found is None:
+        raise Misused(
+            f"{table.removesuffix('s')} {key} is not in the journal; a page begins after one that is"
+        )
+    return found
+
+
+def list_proposals(database: Database, wanted: ProposalFilter, limit: int, now: float) -> list[Proposal]:
+    """Returns the proposals that fit, oldest first. `now`: the wall clock, for those that another role may decide."""
+    after = _find_key(database, "proposals", wanted.after) if wanted.after else 0
+    now = max(now, database.fetch_value("SELECT at FROM batches ORDER BY id DESC LIMIT 1"))
+    terms = {
+        f"e.tenant = {_TENANT}": wanted.tenant,
+        "e.run = ?": wanted.run,
+        "e.state = ?": wanted.state,
+    }
+    where = [f"{term} AND" for term, value in terms.items() if value is not None]
+    values: list[object] = [value for value in terms.values() if value is not None]
+    if wanted.role is not None and wanted.state == "open" and wanted.run is None:
+        return _list_by_role(database, wanted, limit, now, after)
+    index = "NOT INDEXED"
+    if wanted.run is not None:
+        index = "INDEXED BY proposals_by_run"
+    elif wanted.state is not None:
+        index = "INDEXED BY proposals_by_" + ("state" if wanted.tenant is None else "tenant")
+    select = SELECT_PROPOSAL.replace("proposals e", f"proposals e {index}")
+    found: list[Proposal] = []
+    for row in database.iterate(f"{select} WHERE {' '.join(where)} e.pk > ? ORDER BY e.pk", (*values, after)):
+        if wanted.role is not None and not _may_decide(row[9], row[10], wanted.role, now):
+            continue
+        found.append(decode_proposal(row))
+        if len(found) >= limit:
+            break
+    return found
+
+
+def _list_by_role(
+    database: Database, wanted: ProposalFilter, limit: int, now: float, after: int
+) -> list[Proposal]:
+    """Returns the open proposals that somebody with a role may decide: the oldest of each set of roles, merged."""
+    role = wanted.role or ""
+    keys: list[list[int]] = []
+    of_tenant, tenant = ("", ()) if wanted.tenant is None else (f" AND tenant = {_TENANT}", (wanted.tenant,))
+    for (roles,) in database.fetch_all(_ROLE_SETS):
+        later = not _may_decide(roles, None, role, now)
+        if later and not _may_decide(roles, now, role, now):
+            continue
+        rows = database.fetch_all(
+            f"SELECT pk FROM proposals INDEXED BY proposals_by_roles WHERE state = 'open' AND roles = ? AND pk > ? "
+            f"AND (NOT ? OR escalate_at <= ?){of_tenant} ORDER BY pk LIMIT ?",
+            (roles, after, later, now, *tenant, limit),
+        )
+        keys.append([row[0] for row in rows])
+    pages = list(heapq.merge(*keys))[:limit]
+    rows = database.fetch_all(
+        f"{SELECT_PROPOSAL} WHERE e.pk IN (SELECT value FROM json_each(?)) ORDER BY e.pk",
+        (json.dumps(pages),),
+    )
+    return [decode_proposal(row) for row in rows]
+
+
+def _may_decide(roles: object, escalate_at: object, role: str, now: float) -> bool:
+    """Returns whether a role is one of those that `encode_roles` has written, at this time."""
+    first, later = cast("tuple[list[str], list[str]]", json.loads(str(roles)))
+    escalated = isinstance(escalate_at, float | int) and escalate_at <= now
+    return not first or role in first or (escalated and role in later)
+
+
+def list_due(database: Database, now: float, told: bool, limit: int) -> list[Proposal]:
+    """Returns the proposals of which somebody must be told something by `now` or, without `told`, those that change."""
+    column = "due" if told else "changes"
+    rows = database.fetch_all(
+        f"{SELECT_PROPOSAL} WHERE e.{column} IS NOT NULL AND e.{column} <= ? ORDER BY e.{column}, e.pk LIMIT ?",
+        (now, limit),
+    )
+    return [decode_proposal(row) for row in rows]
+
+
+def list_effects(database: Database, wanted: EffectFilter, limit: int) -> list[EffectRecord]:
+    """Returns the effects that fit, newest first."""
+    before = _find_key(database, "effects", wanted.before) if wanted.before else 1 << 62
+    terms = {
+        f"e.tenant = {_TENANT}": wanted.tenant,
+        "e.tool = ?": wanted.tool,
+        "e.run = ?": wanted.run,
+        "e.session = ?": wanted.session,
+        "e.state = ?": wanted.state,
+    }
+    where = [f"{term} AND" for term, value in terms.items() if value is not None]
+    values: list[object] = [value for value in terms.values() if value is not None]
+    select = SELECT_EFFECT.replace("effects e", f"effects e {_choose_index(wanted)}")
+    if wanted.state is not None and wanted.state != "committed":
+        where.append("e.state != 'committed' AND")
+    rows = database.fetch_all(
+        f"{select} WHERE {' '.join(where)} e.pk < ? ORDER BY e.pk DESC LIMIT ?", (*values, before, limit)
+    )
+    return [decode_effect(row) for row in rows]
+
+
+def _choose_index(wanted: EffectFilter) -> str:
+    """Returns by which index effects are gone through: a run and a session have few, and so has what is not done."""
+    if wanted.run is not None:
+        return "INDEXED BY effects_by_call"
+    if wanted.session is not None:
+        return "INDEXED BY effects_by_session"
+    if wanted.state is not None and wanted.state != "committed":
+        return "INDEXED BY effects_unsettled"
+    if wanted.tenant is not None:
+        return "INDEXED BY effects_by_tenant"
+    return "INDEXED BY effects_by_tool" if wanted.tool is not None else "NOT INDEXED"
+
+
+def list_principals(database: Database) -> list[PrincipalRecord]:
+    """Returns all principals by name."""
+    return [decode_principal(row) for row in database.fetch_all(f"{SELECT_PRINCIPAL} ORDER BY name")]
+
+
+def list_facts(database: Database, tenant: str, session: str) -> list[Fact]:
+    """Returns the facts of a session that were not told yet."""
+    rows = database.fetch_all(
+        f"{SELECT_FACT} WHERE e.tenant = {_TENANT} AND e.session = ? ORDER BY e.number", (tenant, session)
+    )
+    return [decode_fact(row)[2] for row in rows]
+
+
+def list_decisions(database: Database, about: str, limit: int) -> list[DecisionRecord]:
+    """Returns the newest decisions about something ("": about all), oldest first."""
+    where = f"{ABOUT} = ? AND " if about else ""
+    rows = database.fetch_all(
+        f"SELECT seq, data, leaf FROM entries WHERE {where}rk = 0 AND box = 6 ORDER BY seq DESC LIMIT ?",
+        (*([about] if about else []), limit),
+    )
+    found: list[DecisionRecord] = []
+    for seq, data, leaf in rows:
+        if data is None or leaf_of("", Box.DECISIONS, seq, 1, data)[:LEAF_PREFIX_BYTES] != leaf:
+            raise JournalDamaged(f"decision {seq} is not what was written")
+        found.extend(_decisions.decode(data))
+    return found[::-1]
+
+
+def list_woken(
+    database: Database, teams: Sequence[str], limit: int, is_alive: Callable[[str], bool]
+) -> list[str]:
+    """Returns waiting runs with commands that no process has taken; not those that a live process has taken up."""
+    found: list[str] = []
+    for _, run, owner in database.iterate(_WOKEN, (json.dumps(list(teams)),)):
+        if owner is None or not is_alive(owner):
+            found.append(run)
+            if len(found) >= limit:
+                break
+    return found
