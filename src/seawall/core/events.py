@@ -111,6 +111,23 @@ class Base(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_fi
     at: float
 
 
+class Errand(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One call that a run is made for, without a model: an effect that is done apart from whoever asked for it."""
+
+    agent: str
+    """The agent whose call it is."""
+    tool: str
+    arguments: Ref
+    seal: str = ""
+    """See `Call.seal`."""
+    run: str = ""
+    """The run that asked for it and does not wait for it; "" if a person asked."""
+    session: str | None = None
+    """The conversation whose next run is told what came of it. The errand itself is in no session."""
+    undoes: str = ""
+    """The id of the effect that it undoes."""
+
+
 class RunStarted(Base, tag="run_started", frozen=True, kw_only=True):
     """A request arrived. Always seq 0."""
 
@@ -130,6 +147,8 @@ class RunStarted(Base, tag="run_started", frozen=True, kw_only=True):
     """The import path of the team, for `seawall resume`."""
     stream: bool = False
     fork: Fork | None = None
+    errand: Errand | None = None
+    """The run makes this one call, and ends with its result. None: its team answers the request."""
 
 
 class RunTaken(Base, tag="run_taken", frozen=True, kw_only=True):
@@ -142,6 +161,11 @@ class RunTaken(Base, tag="run_taken", frozen=True, kw_only=True):
     """First segment: the manifest of the session's conversation so far (see `RunEnded.transcript`)."""
     handover: dict[str, str] = msgspec.field(default_factory=dict[str, str], name="carried")
     """First segment: the `handover` of the session's previous run (see `RunEnded.handover`)."""
+    facts: tuple[Ref, ...] = ()
+    """First segment: what has happened since that conversation, in runs that were not over when the next one began, and
+    apart from runs. The coordinator is shown these texts before the request, and no later run is."""
+    behind: dict[str, int] = msgspec.field(default_factory=dict[str, int])
+    """First segment: the earlier runs of the session that were not over, and how many events of each are known here."""
 
 
 class StepIntended(Base, tag="step", frozen=True, kw_only=True):
@@ -163,6 +187,9 @@ class StepIntended(Base, tag="step", frozen=True, kw_only=True):
     """Effects: the keyed digest of what makes it the same effect in all runs; "": it is this call's own."""
     key: str = ""
     """Effects: the idempotency key that the tool gets; "": made from the run and the call (`RunState.call_key`)."""
+    proposal: str = ""
+    """Approval steps: what a person is asked. Only a decision on this proposal decides the step; "": an earlier version
+    asked."""
     waits_for: str = ""
     """Approval steps: the effect of another call that this one waits for; nobody is asked."""
     reconciles: int | None = None
@@ -225,6 +252,10 @@ class StepDone(Base, tag="done", frozen=True, kw_only=True):
     """Model steps: what is wrong with the reply; this is sent to the model."""
     approved: bool | None = None
     """Review steps: what the reviewer decided."""
+    proposal: str = ""
+    """Approval steps: the proposal that was approved."""
+    edit: Ref | None = None
+    """Approval steps: the arguments that were approved in place of those that were proposed."""
     output_bytes: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
@@ -398,13 +429,14 @@ def refs_of(events: Iterable[Event]) -> list[Ref]:
 
 
 def _list_refs(item: object) -> Iterator[Ref]:
+    if isinstance(item, str):
+        if item:
+            yield Ref(item)
+        return
     for name in _find_ref_fields(type(item)):
-        value: Ref | tuple[object, ...] | None = getattr(item, name)
-        if isinstance(value, tuple):
-            for each in value:
-                yield from _list_refs(each)
-        elif value:
-            yield value
+        value: Ref | msgspec.Struct | tuple[object, ...] | None = getattr(item, name)
+        for each in value if isinstance(value, tuple) else (value,) if value else ():
+            yield from _list_refs(each)
 
 
 @functools.cache

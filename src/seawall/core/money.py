@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 from typing import Any, Self, cast
 
 from pydantic_core import core_schema
@@ -24,6 +25,8 @@ _DECIMALS = {
     **dict.fromkeys(("CLF", "UYW"), 4),
 }
 """Decimals of currencies that have not two: ISO 4217, "minor unit"."""
+_exact = Context(prec=40, Emax=MAX_EMAX, Emin=MIN_EMIN)
+"""Exact for all amounts, whatever the program's own decimal context is."""
 _amount = re.compile(r"[0-9]{1,16}(\.[0-9]{1,6})?", re.ASCII)
 _currency = re.compile(r"[A-Z]{3}", re.ASCII)
 
@@ -36,7 +39,7 @@ class Money:
     taken as the shortest text that means it. As JSON it is `{"amount": "100.00", "currency": "EUR"}`. Amounts of
     two currencies can't be compared or added.
 
-    Raises `Misused` for an amount that is negative, not a number, or has more decimals than the currency.
+    Raises `Misused` for an amount that is negative, not a number, too big, or has more decimals than the currency.
     """
 
     amount: Decimal
@@ -44,7 +47,7 @@ class Money:
 
     def __init__(self, amount: Decimal | str | float, currency: str) -> None:
         object.__setattr__(self, "currency", _check_currency(currency))
-        object.__setattr__(self, "amount", _read_amount(amount, currency))
+        object.__setattr__(self, "amount", _read_amount(amount, self.currency))
 
     def __post_init__(self) -> None:
         """Checks what a decoder has set."""
@@ -55,10 +58,10 @@ class Money:
         return f"{self.amount} {self.currency}"
 
     def __add__(self, other: Money) -> Money:
-        return Money(self.amount + self._get_amount(other), self.currency)
+        return Money(_exact.add(self.amount, self._get_amount(other)), self.currency)
 
     def __sub__(self, other: Money) -> Money:
-        return Money(self.amount - self._get_amount(other), self.currency)
+        return Money(_exact.subtract(self.amount, self._get_amount(other)), self.currency)
 
     def __lt__(self, other: Money) -> bool:
         return self.amount < self._get_amount(other)
@@ -72,7 +75,9 @@ class Money:
     def __ge__(self, other: Money) -> bool:
         return self.amount >= self._get_amount(other)
 
-    def _get_amount(self, other: Money) -> Decimal:
+    def _get_amount(self, other: object) -> Decimal:
+        if not isinstance(other, Money):
+            raise TypeError(f"{self} is money, and {_show(other)} is not")
         if other.currency != self.currency:
             raise Misused(f"{self} and {other} are of two currencies")
         return other.amount
@@ -82,9 +87,9 @@ class Money:
         """Returns the money of a value as JSON gives it. Raises `ValueError`, which tells a model what is wrong."""
         if isinstance(value, cls):
             return value
-        if not isinstance(value, dict):
+        if not isinstance(value, Mapping):
             raise ValueError(f'money is written {{"amount": "12.50", "currency": "EUR"}}, not {value!r:.100}')
-        given = cast("dict[str, object]", value)
+        given = cast("Mapping[str, object]", value)
         if set(given) != {"amount", "currency"}:
             raise ValueError(f"money has an amount and a currency, and nothing else (got {given!r:.100})")
         try:
@@ -129,26 +134,44 @@ def _to_json(money: Money) -> dict[str, str]:
 
 def _check_currency(currency: object) -> str:
     if not isinstance(currency, str) or _currency.fullmatch(currency) is None:
-        raise Misused(f"a currency has three capital letters, as in ISO 4217, not {currency!r:.50}")
-    return currency
+        raise Misused(f"a currency has three capital letters, as in ISO 4217, not {_show(currency)}")
+    return str.__str__(currency)
 
 
 def _read_amount(amount: object, currency: str) -> Decimal:
-    if isinstance(amount, bool) or not isinstance(amount, str | int | float | Decimal):
-        raise Misused(f"an amount is text, Decimal or int, not {amount!r:.50}")
-    text = amount if isinstance(amount, str) else repr(amount) if isinstance(amount, float) else ""
-    try:
-        number = Decimal(text) if text else Decimal(cast("Decimal | int", amount))
-    except InvalidOperation:
-        raise Misused(f"the amount {amount!r:.50} is not a number") from None
-    if isinstance(amount, str) and _amount.fullmatch(amount) is None:
-        raise Misused(f'the amount {amount!r:.50} is not written as in "12.50"')
+    number = _read_number(amount)
     if not number.is_finite() or (number.is_signed() and number != 0):
-        raise Misused(f"the amount {amount!r:.50} is not a number of zero or more")
+        raise Misused(f"the amount {_show(amount)} is not a number of zero or more")
     if number >= MAX_UNITS:
-        raise Misused(f"the amount {amount!r:.50} is not below {MAX_UNITS:,}")
+        raise Misused(f"the amount {_show(amount)} is not below {MAX_UNITS:,}")
     decimals = _DECIMALS.get(currency, 2)
-    exact = number.quantize(Decimal(1).scaleb(-decimals)) if number else Decimal(0).scaleb(-decimals)
+    unit = Decimal(1).scaleb(-decimals, _exact)
+    exact = number.quantize(unit, context=_exact) if number else Decimal(0).scaleb(-decimals, _exact)
     if exact != number:
-        raise Misused(f"the amount {amount!r:.50} has more than the {decimals} decimals of {currency}")
+        raise Misused(f"the amount {_show(amount)} has more than the {decimals} decimals of {currency}")
     return exact
+
+
+def _read_number(amount: object) -> Decimal:
+    """Returns the number of an amount, of whatever subclass: what counts is its value, not what it says of itself."""
+    match amount:
+        case bool():
+            pass
+        case str():
+            if _amount.fullmatch(amount) is None:
+                raise Misused(f'the amount {_show(amount)} is not written as in "12.50"')
+            return Decimal(str.__str__(amount))
+        case float():
+            return Decimal(float.__repr__(amount))
+        case int() | Decimal():
+            return Decimal(amount)
+        case _:
+            pass
+    raise Misused(f"an amount is text, Decimal or int, not {_show(amount)}")
+
+
+def _show(value: object) -> str:
+    try:
+        return f"{value!r:.50}"
+    except ValueError:  # an int of thousands of digits has no text
+        return f"of {type(value).__name__}"

@@ -48,6 +48,15 @@ def _prefixed(name: str, holds: str, body: str, source: str, sample: str = "") -
 
 
 SHAPES: tuple[Shape, ...] = (
+    # Ours
+    _prefixed("Seawall key", "sk-seawall-", rf"{_B64URL}{{43}}", "docs/how-to/let-a-person-decide.md"),
+    _prefixed(
+        "Seawall link",
+        "swl_",
+        rf"{_B64URL}{{40,4000}}\.[0-9a-f]{{64}}",
+        "docs/how-to/let-a-person-decide.md",
+        sample=r"swl_[A-Za-z0-9_-]{100}\.[0-9a-f]{64}",
+    ),
     # Models
     _prefixed(
         "OpenAI, Anthropic and kin, by project",
