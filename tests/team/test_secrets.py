@@ -136,9 +136,7 @@ def test_what_a_person_writes_with_a_decision_or_a_cancellation_is_redacted(tmp_
             run = await sea.start(Team(Agent("clerk", model=model, tools=[returning("x")])), "go")
             first = await run.rest()
             assert isinstance(first, Waiting)
-            await sea.decide(
-                run.id, first.step, approve=False, by="u", reason=f"no {KNOWN}", result=f"no {KNOWN}"
-            )
+            await sea.decide(run.id, first.step, approve=False, by="u", reason=f"no {KNOWN}")
             assert isinstance(await run.rest(), Waiting)
             await run.cancel(reason=f"no {KNOWN}")
             await over(run)

@@ -320,7 +320,7 @@ def test_an_effect_that_raises_is_of_unknown_fate_and_waits_for_a_person() -> No
         async with Seawall() as sea:
             run = await sea.start(Team(Agent("c", model=model, tools=[Tool(pay, effect=True)])), "go")
             waiting = await run.rest()
-            await sea.decide(run.id, waiting.step, approve=True, by="u", result="receipt 7")  # pyright: ignore[reportAttributeAccessIssue] -- it waits
+            await sea.reconcile(run.id, step=waiting.step, committed="receipt 7", by="u")  # pyright: ignore[reportAttributeAccessIssue] -- it waits
             outcome = await run.outcome()
         assert [each.state for each in outcome.effects] == ["committed"]
         assert sent(model)[-1] == "receipt 7"

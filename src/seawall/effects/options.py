@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from seawall.core.errors import Misused
 from seawall.core.money import Money
@@ -39,21 +39,48 @@ class Approve:
     escalate_s: float | None = None
     """Seconds after which people with the roles `escalate_to` may decide as well."""
     escalate_to: tuple[str, ...] = ()
+    """The roles that may decide after `escalate_s` seconds, beside `roles`."""
 
     def __post_init__(self) -> None:
         """Checks the values."""
-        if isinstance(self.roles, str) or isinstance(self.escalate_to, str):
-            raise Misused(f"approve: roles is {self.roles!r}; it must be a tuple of names")
+        _check_money("approve: limit", self.limit)
+        for what in ("roles", "escalate_to"):
+            _check_names(f"approve: {what}", getattr(self, what))
         if type(self.people) is not int or self.people < 1:
             raise Misused(f"approve: people is {self.people!r}; it must be a whole number of at least 1")
         if self.over not in get_args(Over):
             raise Misused(f"approve: over is {self.over!r}; it is one of {', '.join(get_args(Over))}")
+        if self.limit is None and self.over != "call":
+            raise Misused(f"approve: over={self.over!r} needs a limit to compare the sum with")
         for what in ("expires_s", "remind_s", "escalate_s"):
-            value = getattr(self, what)
-            if value is not None and not (isinstance(value, int | float) and 0 < value < float("inf")):
-                raise Misused(f"approve: {what} is {value!r}; it must be a number of seconds above zero")
+            _check_seconds(f"approve: {what}", getattr(self, what), required=what == "expires_s")
         if (self.escalate_s is None) != (not self.escalate_to):
             raise Misused("approve: escalate_s and escalate_to go together")
+
+
+def _check_names(what: str, names: object) -> None:
+    if not isinstance(names, tuple) or not all(
+        isinstance(each, str) and each for each in cast("tuple[object, ...]", names)
+    ):
+        raise Misused(f"{what} is {names!r}; it must be a tuple of names")
+
+
+def _list_names(what: str, names: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(names, str):  # its letters are no names
+        raise Misused(f"approve: {what} is {names!r}; it must be a tuple of names")
+    return tuple(names)
+
+
+def _check_money(what: str, limit: object) -> None:
+    if limit is not None and not isinstance(limit, Money):
+        raise Misused(f'{what} is {limit!r}; it must be Money, as in Money("100", "EUR")')
+
+
+def _check_seconds(what: str, value: object, *, required: bool = False) -> None:
+    if value is None and not required:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise Misused(f"{what} is {value!r}; it must be a number of seconds above zero")
 
 
 def above(
@@ -71,12 +98,12 @@ def above(
     return Approve(
         limit=limit,
         over=over,
-        roles=tuple(roles),
+        roles=_list_names("roles", roles),
         people=people,
         expires_s=expires_s,
         remind_s=remind_s,
         escalate_s=escalate_s,
-        escalate_to=tuple(escalate_to),
+        escalate_to=_list_names("escalate_to", escalate_to),
     )
 
 
@@ -91,12 +118,12 @@ def always(
 ) -> Approve:
     """Returns the rule that somebody else approves each of these effects. See `Approve` for the options."""
     return Approve(
-        roles=tuple(roles),
+        roles=_list_names("roles", roles),
         people=people,
         expires_s=expires_s,
         remind_s=remind_s,
         escalate_s=escalate_s,
-        escalate_to=tuple(escalate_to),
+        escalate_to=_list_names("escalate_to", escalate_to),
     )
 
 
@@ -111,6 +138,7 @@ class Effect:
     amount: str | None = None
     """The parameter that is the amount: `Money`, or a number together with `currency`."""
     currency: str | None = None
+    """The currency of an amount that is a number (ISO 4217). None: the amount is `Money`, which has its own."""
     key_ttl_s: float | None = None
     """Seconds for which the other side remembers `ToolContext.key`. None: it does not honour keys."""
     approve: Approve | tuple[Approve, ...] = ()
@@ -139,11 +167,13 @@ class Effect:
 
     def __post_init__(self) -> None:
         """Checks the values, and collects the rules."""
-        if isinstance(self.unique_by, str):
-            raise Misused(f"effect: unique_by is {self.unique_by!r}; it must be a tuple of parameters")
-        if self.scope not in get_args(Scope):
-            raise Misused(f"effect: scope is {self.scope!r}; it is one of {', '.join(get_args(Scope))}")
+        self._check_values()
         given = self.approve if isinstance(self.approve, tuple) else (self.approve,)
+        for rule in cast("tuple[object, ...]", given):
+            if not isinstance(rule, Approve):
+                raise Misused(
+                    f"effect: approve is {rule!r}; it must be above(…) or always(…), or a tuple of them"
+                )
         plain = next(iter(given), Approve())
         rules = list(given)
         sums: tuple[tuple[Money | None, Over], ...] = ((self.per_run, "run"), (self.per_day, "day"))
@@ -151,15 +181,35 @@ class Effect:
             if limit is not None:
                 options = {name: getattr(plain, name) for name in _OPTIONS}
                 rules.append(Approve(limit=limit, over=over, **options))
-        if self.amount is None and any(rule.limit is not None for rule in rules):
-            raise Misused("effect: a limit needs an amount: name the parameter with amount=…")
-        if self.key_ttl_s is not None and not self.key_ttl_s > 0:
-            raise Misused(
-                f"effect: key_ttl_s is {self.key_ttl_s!r}; it must be a number of seconds above zero"
-            )
+        for limit in [rule.limit for rule in rules if rule.limit is not None]:
+            if self.amount is None:
+                raise Misused("effect: a limit needs an amount: name the parameter with amount=…")
+            if self.currency not in (None, limit.currency):
+                raise Misused(f"effect: the limit {limit} is never compared with amounts in {self.currency}")
+        object.__setattr__(self, "rules", tuple(rules))
+
+    def _check_values(self) -> None:
+        _check_names("effect: unique_by", self.unique_by)
+        if len(set(self.unique_by)) != len(self.unique_by):
+            raise Misused(f"effect: unique_by is {self.unique_by!r}; it names a parameter twice")
+        if self.scope not in get_args(Scope):
+            raise Misused(f"effect: scope is {self.scope!r}; it is one of {', '.join(get_args(Scope))}")
         if self.scope != "tenant" and not self.unique_by:
             raise Misused("effect: scope goes with unique_by")
-        object.__setattr__(self, "rules", tuple(rules))
+        for what in ("amount", "currency", "version"):
+            text = getattr(self, what)
+            if not isinstance(text, str | None) or (text == "" and what != "version"):
+                raise Misused(f"effect: {what} is {text!r}; it must be text")
+        if self.currency is not None:
+            if self.amount is None:
+                raise Misused("effect: currency goes with amount")
+            Money(0, self.currency)
+        for what in ("confirm", "detached"):
+            if not isinstance(getattr(self, what), bool):
+                raise Misused(f"effect: {what} is {getattr(self, what)!r}; it must be True or False")
+        for what in ("per_run", "per_day"):
+            _check_money(f"effect: {what}", getattr(self, what))
+        _check_seconds("effect: key_ttl_s", self.key_ttl_s)
 
 
 _OPTIONS = ("roles", "people", "expires_s", "remind_s", "escalate_s", "escalate_to")

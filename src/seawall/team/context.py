@@ -13,22 +13,32 @@ from seawall.core.canonical import Ref, encode_text, measure_bytes
 from seawall.core.persistent import Log
 from seawall.models.protocol import Assistant, Message, Reasoning, System, ToolResult, User
 from seawall.run.bodies import Bodies
-from seawall.run.frame import NOT_KNOWN, NOT_MADE, Frame, MessageRef
+from seawall.run.frame import NOT_KNOWN, NOT_MADE, Frame, MessageRef, PendingCall
 from seawall.run.state import RunState
 
 FRAMING_TOKENS = 16
 """Upper bound of a message's tokens beside its text (role, separators, names)."""
+
+NOT_DECIDED = "[no result yet: this waits for a person's decision, and is not done]"
+"""Stands for the answer to a call of a run that waits, in the conversation that the session's next run gets. What comes
+of it is told to a later run."""
+NOT_SETTLED = "[no result yet: whether this happened is not known, and a person is asked]"
+"""Stands for the answer to a call of a run that waits until a person says what became of it."""
+NOT_ANSWERED = "[no answer yet: this request waits for a person's decision]"
+"""Stands for the answer of a run that waits."""
 
 _assistant = msgspec.json.Decoder(Assistant)
 _reasoning: msgspec.json.Decoder[tuple[str, msgspec.Raw]] = msgspec.json.Decoder(tuple[str, msgspec.Raw])
 _encoder = msgspec.json.Encoder(enc_hook=encode_text)
 
 
-class Manifest(msgspec.Struct, frozen=True):
+class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
     """The end of a session's conversation: the messages that a run added, and the manifest before it."""
 
     prev: Ref | None
     messages: tuple[MessageRef, ...]
+    behind: dict[str, int] = {}
+    """Earlier runs whose end is not in it: see `RunTaken.behind`."""
 
 
 _manifest = msgspec.json.Decoder(Manifest)
@@ -173,27 +183,37 @@ def bound_tokens(message: Message) -> int:
 def build_transcript(state: RunState, bodies: Bodies, *, answers_only: bool) -> Manifest | None:
     """Returns what this run adds to its session's conversation; None if there is no session.
 
-    If the run was stopped between calls and their answers, each call gets an answer here that says so: a provider
-    would reject a conversation with an unanswered call, and the next run must know of calls that were made.
+    If the run was stopped between calls and their answers, or waits there, each call gets an answer here that says so: a
+    provider would reject a conversation with an unanswered call, and the next run must know of calls that were made.
     """
     frame = state.frames.get(0)
     if state.started.session is None or frame is None:
         return None
-    refs = tuple(frame.messages)
+    refs, behind = tuple(frame.messages), dict(state.behind)
     for pending in frame.turn:
-        text = NOT_KNOWN if pending.unknown is not None or pending.doubtful is not None else NOT_MADE
+        text = _describe_unanswered(state, pending)
         refs += (
             pending.answer or MessageRef("tool", bodies.put(text), 0, pending.call.id, pending.call.name),
         )
     answer = frame.answer if answers_only else None
     if answers_only:
-        refs = refs[:1]
+        refs = refs[: len(state.facts) + 1]
+    if state.approvals and (answers_only or not frame.turn):
+        message = encode_assistant(Assistant(content=NOT_ANSWERED))
+        return Manifest(state.history, (*refs, MessageRef("assistant", bodies.put(message))), behind)
     if state.plan.course != "team":  # the answer is not the coordinator's
         answer = state.plan.answer
     if answer is not None:
         message = encode_assistant(Assistant(content=bodies.text(answer)))
         refs += (MessageRef("assistant", bodies.put(message)),)
-    return Manifest(state.history, refs)
+    return Manifest(state.history, refs, behind)
+
+
+def _describe_unanswered(state: RunState, pending: PendingCall) -> str:
+    """Returns what is said of a call that has no answer, because the run was stopped, or waits."""
+    if pending.unknown is not None or pending.doubtful is not None:
+        return NOT_SETTLED if state.approvals else NOT_KNOWN
+    return NOT_DECIDED if state.approvals else NOT_MADE
 
 
 def write_review_task(intent: str, answer: str, evidence: Sequence[tuple[str, str]]) -> str:

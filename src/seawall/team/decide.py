@@ -1,7 +1,8 @@
 """What a team does next: `decide(team, state) -> actions`. Pure: a function of the definition and the fold.
 
 A frame is one agent at work. Each frame repeats the same loop: call the model; make the calls of its reply (all
-reads at once, effects one after another); call the model again, until its reply is an answer. A coordinator's answer
+reads at once, effects one after another); call the model again, until its reply is an answer. Effects of one reply
+that a person must decide on are all asked about at once. A coordinator's answer
 goes to the reviewer first, if the team has one. The planner's decisions are in the state: calls that are not made,
 frames that end, answers that are not reviewed, and the agent that answers in the team's place.
 """
@@ -38,6 +39,12 @@ def decide(team: Team, state: RunState) -> list[Action]:
         return [
             End(status="halted", stopped_by=StoppedBy(halt.guard, halt.reason, step, halt.limit, halt.value))
         ]
+    if state.stopped is not None:
+        by, stopped = state.stopped.by or "somebody", state.stopped
+        reason = f"{by} rejected what was proposed, and ended the run. {stopped.reason}".strip()
+        return [End(status="refused", stopped_by=StoppedBy("approval", reason, stopped.step))]
+    if state.started.errand is not None:
+        return list(_decide_errand(team, state))
     if state.plan.course == "partial":
         reviewed = None if team.reviewer is None else False
         return [End(status="completed", answer=state.plan.answer, reviewed=reviewed)]
@@ -50,6 +57,23 @@ def decide(team: Team, state: RunState) -> list[Action]:
         ):  # only a review is given up in the middle of a step
             actions.extend(_decide_frame(team, state, frame))
     return actions
+
+
+def _decide_errand(team: Team, state: RunState) -> Iterator[Action]:
+    """Yields the actions by which an errand makes its one call and then ends with the result."""
+    done, root = state.answered, state.frames[0]
+    if done is None:
+        if root.own_step is None:
+            yield from _decide_frame(team, state, root)
+    elif done.status in ("ok", "replaced", "simulated"):
+        yield End(status="completed", answer=done.output)
+    elif done.status == "refused":
+        guard = "approval" if done.error == "rejected" else "errand"
+        who = "a person" if done.error == "rejected" else "a guard"
+        stopped_by = StoppedBy(guard, f"{who} refused the call", done.step)
+        yield End(status="refused", stopped_by=stopped_by, error_ref=done.output)
+    else:
+        yield End(status="failed", error_ref=done.output)
 
 
 def _decide_fallback(team: Team, state: RunState) -> Iterator[Action]:
@@ -134,14 +158,14 @@ def _settle_deserted(team: Team, frame: Frame) -> Iterator[Action]:
     unanswered = [each for each in frame.turn if each.answer is None]
     for pending in unanswered:
         if pending.unknown is not None and pending.step is None:
-            yield _ask_fate(frame, pending)
+            yield _propose_approval(frame, pending)
     if not any(pending.unknown is not None or pending.step is not None for pending in unanswered):
         there = ", ".join(team.members)
         text = f"agent {frame.agent!r} is not in team {team.name!r} any more (there: {there})"
         yield _fail(frame, "error", text)
 
 
-def _ask_fate(frame: Frame, pending: PendingCall) -> Propose:
+def _propose_approval(frame: Frame, pending: PendingCall) -> Propose:
     """Asks a person what became of an effect."""
     return Propose(
         kind="approval",
@@ -162,27 +186,42 @@ def _compute_backoff_s(failures: int, retry_after_s: float | None) -> float:
 
 
 def _decide_calls(state: RunState, frame: Frame, member: Member) -> Iterator[Action]:
-    """Proposes all reads at once, and an effect alone, once every call before it is answered."""
+    """Proposes all reads before the first effect at once, and each effect once the calls before it are answered.
+
+    An effect that waits for a person's decision lets those behind it pass. Before its turn an effect is only asked about.
+    """
     effects = member.effects
+    waits = behind_effect = False
     for pending in frame.turn:
         if pending.answer is not None:
             continue
         is_effect = pending.call.name in effects
-        if is_effect and pending is not next(other for other in frame.turn if other.answer is None):
-            return
-        if pending.step is None:
-            skip = state.plan.skipped.get(state.call_key(frame.id, pending.call.id))
-            yield _propose_call(frame, member, pending, skip)
-        if is_effect:
-            return
+        if pending.step is None and (is_effect or not behind_effect):
+            ahead = is_effect and waits
+            if not (ahead and (pending.grant is not None or pending.unknown is not None)):
+                skip = state.plan.skipped.get(state.call_key(frame.id, pending.call.id))
+                yield _propose_call(frame, member, pending, skip, ahead=ahead)
+        behind_effect = behind_effect or is_effect
+        waits = waits or not (is_effect and _is_asked_about(state, pending))
 
 
-def _propose_call(frame: Frame, member: Member, pending: PendingCall, skip: Ref | None) -> Propose:
+def _is_asked_about(state: RunState, pending: PendingCall) -> bool:
+    """Returns whether a person is being asked whether this call may be made."""
+    step = None if pending.step is None else state.open.get(pending.step)
+    return step is not None and step.kind == "approval" and not step.waits_for and pending.unknown is None
+
+
+def _propose_call(
+    frame: Frame, member: Member, pending: PendingCall, skip: Ref | None, *, ahead: bool
+) -> Propose:
     name = pending.call.name
     colleague = name.removeprefix(ASK_PREFIX) if name.startswith(ASK_PREFIX) else ""
     target = member.targets.get(colleague)
+    reconciles = None
     if pending.unknown is not None:
-        return _ask_fate(frame, pending)
+        if pending.reconciled == pending.unknown or name not in member.reconcilable:
+            return _propose_approval(frame, pending)
+        reconciles = pending.unknown
     return Propose(
         kind="tool" if target is None else "handoff",
         name=name if target is None else target,
@@ -193,6 +232,8 @@ def _propose_call(frame: Frame, member: Member, pending: PendingCall, skip: Ref 
         delay_s=_compute_backoff_s(pending.failures, pending.retry_after_s) if skip is None else 0.0,
         grant=pending.grant,
         skip=skip,
+        ahead=ahead,
+        reconciles=reconciles,
     )
 
 

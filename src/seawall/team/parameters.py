@@ -11,11 +11,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretBytes,
+    SecretStr,
+    ValidationError,
+    create_model,
+)
 from pydantic.fields import FieldInfo
-from pydantic_core import core_schema
+from pydantic_core import PydanticSerializationError, core_schema, to_jsonable_python
 
-from seawall.core.big_values import is_big
+from seawall.core.big_values import decode_in_pieces, is_big
+from seawall.core.canonical import to_canonical_bytes
 from seawall.core.errors import Misused
 from seawall.team.json_schema import SchemaValidator
 
@@ -50,6 +60,10 @@ class ToolContext:
         return core_schema.is_instance_schema(cls)
 
 
+EffectContext = ToolContext
+"""`ToolContext`, as a tool that changes the world may call it: with the idempotency key and the time that remains."""
+
+
 class Parameters:
     """The parameters of one tool's function: their JSON schema, and how a call's arguments are checked."""
 
@@ -61,12 +75,15 @@ class Parameters:
         self.context = self._find_context(hints)
         """The name of the parameter that takes the `ToolContext`."""
         self.may_return_none = _allows_none(hints.get("return", Any))
+        self.hints: Mapping[str, Any] | None = None
+        """The annotations of what a model fills, by parameter; None with a `schema`."""
         self._fields: dict[str, str] = {}
         """By the name of a field of the model: the parameter that it fills."""
         self._model: type[BaseModel] | None = None
         self._validator: SchemaValidator | None = None
         if schema is None:
             self._model, self.schema = self._make_model(hints, _list_bound(function))
+            self.hints = {name: hints[name] for name in self._fields.values()}
         else:
             self._validator = SchemaValidator(f"tool {tool!r}", schema)
             self.schema = schema
@@ -92,6 +109,47 @@ class Parameters:
         except TypeError as error:
             raise ValueError(str(error)) from None
         return arguments
+
+    def encode(self, arguments: dict[str, Any]) -> str:
+        """Returns all arguments as canonical JSON: validated, with defaults and what factories make.
+
+        Raises `ValueError` as `validate` does, and for values that are not the same once they are read again.
+        """
+        if self._model is None:
+            self.validate(arguments)
+            return to_canonical_bytes(arguments).decode()
+        text, values = self._write_down(arguments)
+        try:
+            again, read = self._write_down(decode_in_pieces(text))
+        except ValueError as error:
+            raise ValueError(f"{_CHANGED}: {error}") from None
+        if again != text or not (
+            read == values or repr(read) == repr(values)
+        ):  # some are equal to nothing else
+            raise ValueError(_CHANGED)
+        return text
+
+    def _write_down(self, arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Returns the arguments as text, and their values."""
+        assert self._model is not None
+        try:
+            model = self._model.model_validate(arguments)
+        except ValidationError as error:
+            raise ValueError(explain_validation(error)) from None
+        fields = type(model).model_fields
+        written = model.model_dump(by_alias=True, round_trip=True, warnings=False)
+        named = {
+            _find_input_name(parameter, fields[field]): _reveal(
+                written[fields[field].serialization_alias or field]
+            )
+            for field, parameter in self._fields.items()
+            if (fields[field].serialization_alias or field) in written
+        }
+        try:
+            text = to_canonical_bytes(to_jsonable_python(named)).decode()
+        except (PydanticSerializationError, TypeError) as error:
+            raise ValueError(f"the arguments can't be written down: {error}") from None
+        return text, {parameter: getattr(model, field) for field, parameter in self._fields.items()}
 
     def _find_context(self, hints: Mapping[str, Any]) -> str | None:
         found = [name for name in self._signature.parameters if _is_context(hints.get(name))]
@@ -143,7 +201,36 @@ class Parameters:
         return model, schema
 
 
+_CHANGED = "the arguments are not the same once they are written down as JSON and read again"
+_CONTEXT_NAMES = ("ToolContext", "EffectContext")
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+def _reveal(value: Any) -> Any:
+    """Returns a value with the contents of pydantic's secrets, which it writes as asterisks, and with sets in order."""
+    if isinstance(value, SecretStr | SecretBytes):
+        return value.get_secret_value()
+    if isinstance(value, dict):
+        return {name: _reveal(each) for name, each in cast("dict[Any, Any]", value).items()}
+    if isinstance(value, set | frozenset):  # its order differs from process to process
+        parts = to_jsonable_python([_reveal(each) for each in cast("set[Any]", value)])
+        return sorted(parts, key=to_canonical_bytes)
+    if isinstance(value, list | tuple):
+        return [_reveal(each) for each in cast("list[Any]", value)]
+    return value
+
+
+def _find_input_name(parameter: str, field: FieldInfo) -> str:
+    """Returns the name by which a model fills a parameter; the first, if there are several."""
+    alias = field.validation_alias or field.alias
+    choices = alias.choices if isinstance(alias, AliasChoices) else [alias]
+    return next((each for each in choices if isinstance(each, str)), parameter)
+
+
+def find_context_parameter(function: Callable[..., Any]) -> str | None:
+    """Returns the name of the parameter of a function that takes the `ToolContext`; None if it takes none."""
+    hints = get_type_hints(find_annotated(function))
+    return next((name for name, hint in hints.items() if name != "return" and _is_context(hint)), None)
 
 
 def _make_field(default: Any, alias: str) -> Any:
@@ -164,7 +251,7 @@ def _read_hints(tool: str, function: Callable[..., Any], *, required: bool) -> d
         return get_type_hints(annotated, include_extras=True)
     except (NameError, TypeError, AttributeError, SyntaxError) as error:
         written = getattr(annotated, "__annotations__", {})
-        if required or any(ToolContext.__name__ in str(hint) for hint in written.values()):
+        if required or any(name in str(hint) for hint in written.values() for name in _CONTEXT_NAMES):
             raise Misused(f"tool {tool!r}: an annotation can't be resolved: {error}") from error
         return {}
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from msgspec.structs import replace
 
@@ -13,6 +13,7 @@ from seawall.core.canonical import Ref, digest_of
 from seawall.core.errors import describe_error, read_error_text
 from seawall.core.events import Gist, StepIntended
 from seawall.core.frozen import freeze
+from seawall.core.money import Money
 from seawall.core.redact import MARK
 from seawall.models.protocol import Price, Usage
 from seawall.models.usage import compute_usd
@@ -21,7 +22,7 @@ from seawall.run.causes import literals
 from seawall.run.fingerprint import make_gist
 from seawall.run.frame import Frame, MessageRef, find_call
 from seawall.run.state import RunState
-from seawall.run.step import Action, Propose, Result, Step
+from seawall.run.step import Action, EffectFacts, Propose, Result, Step
 from seawall.team.agent import ANSWER_TOOL, ASK_PREFIX
 from seawall.team.context import Context, build_transcript, encode_manifest, parse_json, write_review_task
 from seawall.team.decide import decide
@@ -35,7 +36,9 @@ EVIDENCE_CHARS = 2_000
 """Characters of each of them."""
 
 
+T = TypeVar("T")
 _NO_USD = Decimal(0)
+_UNSAID = "the arguments do not validate"
 
 
 class TeamLogic:
@@ -55,6 +58,8 @@ class TeamLogic:
         self.context = Context(bodies, history, run)
         self._bodies = bodies
         self._prices = prices
+        self._encoded: dict[str, str] = {}
+        """By call: the arguments of effects, as they are performed."""
         self._token_usd = {name: compute_usd(price, Usage(1)) for name, price in prices.items()}
 
     def __repr__(self) -> str:
@@ -105,16 +110,93 @@ class TeamLogic:
         match proposal.kind:
             case "model":
                 return self._prepare_model(step, member, state.frames[proposal.frame])
+            case "tool" if proposal.reconciles is not None:
+                return _prepare_reconcile(step, member, proposal.reconciles)
             case "tool":
-                return _prepare_tool(step, member, bodies, state.started.run)
+                return self._prepare_tool(step, member, state)
             case "handoff" if proposal.call is None:
                 return _prepare_fallback(step, members[proposal.name], state, bodies)
             case "handoff":
                 return _prepare_handoff(step, members[proposal.name], bodies)
             case "review":
-                return _prepare_review(step, members[proposal.name], state.frames[proposal.frame], bodies)
+                return _prepare_review(step, members[proposal.name], state, proposal.frame, bodies)
             case "memory" | "approval":
                 return step
+
+    def _prepare_tool(self, step: Step, member: Member, state: RunState) -> Step:
+        tool = _find_tool(member, step.name, undoes=_undoes(state))
+        if tool is None:
+            return replace(step, invalid=_explain_missing(step, member))
+        step = replace(
+            step,
+            version=tool.version,
+            effect=tool.effect,
+            idempotent=tool.idempotent,
+            timeout_s=tool.timeout_s,
+            endpoint=tool.endpoint,
+            poll=tool.poll,
+            fresh_s=tool.fresh_s,
+            volatile=tool.volatile,
+        )
+        bodies, run = self._bodies, state.started.run
+        if tool.effect:
+            return self._prepare_effect(step, tool, state)
+        shown, seal = (
+            "" if step.call is None else bodies.text(step.call.arguments),
+            step.call and step.call.seal,
+        )
+        grant = step.grant
+        if grant is not None and grant.edited:
+            step = replace(step, seal="")
+            shown, seal = bodies.text(grant.input), ""
+        written = _find_written(seal, shown, bodies, run)
+        if written is None:
+            return replace(step, lost=True)
+        read = read_arguments(tool, written, bodies)
+        if read.problem is not None:
+            problem = read.problem
+            if written != shown:  # a message about what is stored has no part of a secret in it
+                problem = read_arguments(tool, shown, bodies).problem or _UNSAID
+            return replace(step, invalid=f"Error: {tool.name!r}: {problem}")
+        return replace(
+            step,
+            arguments=read.arguments,
+            input=bodies.put_json(read.encoded),
+            target=(tool, read.target),
+        )
+
+    def _prepare_effect(self, step: Step, tool: Tool, state: RunState) -> Step:
+        """Prepares an effect: what is performed is read from the text that a person would be shown.
+
+        That text has the validated values with all defaults. It is made once for each call, as a factory may make
+        another value each time: what was approved, or attempted before, is performed again as it was.
+        """
+        bodies, run = self._bodies, state.started.run
+        call = state.call_key(step.frame, step.call and step.call.id)
+        made = step.grant or state.find_attempt(step.frame, step.call and step.call.id)
+        if made is not None and made.input is not None:
+            text = _find_written(made.seal, bodies.text(made.input), bodies, run)
+            if text is None:
+                return replace(step, lost=True)
+        else:
+            text = self._encoded.get(call)
+        shown = "" if step.call is None else bodies.text(step.call.arguments)
+        if text is None:
+            written = _find_written(step.call and step.call.seal, shown, bodies, run)
+            if written is None:
+                return replace(step, lost=True)
+            text, problem = _try(lambda: tool.encode_arguments(_parse_arguments(written)))
+            if text is None:
+                if written != shown:  # a message about what is stored has no part of a secret in it
+                    problem = _try(lambda: tool.encode_arguments(_parse_arguments(shown)))[1] or _UNSAID
+                return replace(step, invalid=f"Error: {tool.name!r}: {problem}")
+            self._encoded[call] = text
+        ref, seal = bodies.put_arguments(run, text)
+        read, problem = _try(lambda: _read_effect(tool, text))
+        if read is None:
+            return replace(step, invalid=f"Error: {tool.name!r}: {_UNSAID if seal else problem}")
+        arguments, target, facts = read
+        return replace(step, arguments=arguments, input=ref, seal=seal, target=(tool, target), facts=facts)
 
     def _prepare_model(self, step: Step, member: Member, frame: Frame) -> Step:
         agent = member.agent
@@ -131,55 +213,77 @@ class TeamLogic:
         )
 
 
-def honours_key(team: Team, step: StepIntended) -> bool:
-    """Returns whether today's team may attempt this effect again under its key: the same tool, and still idempotent."""
-    member = team.members.get(step.agent)
+def _read_effect(tool: Tool, text: str) -> tuple[dict[str, Any], dict[str, Any], EffectFacts | None]:
+    """Returns the arguments as they are written, as the function takes them, and what is declared of the call."""
+    arguments = _parse_arguments(text)
+    target = tool.validate_arguments(arguments)
+    return arguments, target, tool.read_facts(target)
+
+
+def _try(read: Callable[[], T]) -> tuple[T | None, str]:
+    """Returns what `read` returns, or None and what went wrong: a validator of the user's own may raise anything."""
+    try:
+        return read(), ""
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 -- as above
+        return None, _describe_problem(error)
+
+
+def _undoes(state: RunState) -> bool:
+    return state.started.errand is not None and bool(state.started.errand.undoes)
+
+
+def _find_tool(member: Member | None, name: str, *, undoes: bool) -> Tool | None:
+    """Returns an agent's tool or, with `undoes`, the one that undoes an effect of such a tool. No model can call that."""
     tools = () if member is None else member.agent.tools
-    tool = next((item for item in tools if item.name == step.name), None)
-    return tool is not None and tool.idempotent and tool.has_version(step.version)
+    for tool in tools:
+        offered = tool.options.undo if undoes else tool
+        if isinstance(offered, Tool) and offered.name == name:
+            return cast("Tool", offered)
+    return None
 
 
-def _prepare_tool(step: Step, member: Member, bodies: Bodies, run: str) -> Step:
-    agent = member.agent
-    tool = next((item for item in agent.tools if item.name == step.name), None)
-    if tool is None:
-        if step.name in (ANSWER_TOOL, REVIEW_TOOL) and any(spec.name == step.name for spec in member.specs):
-            return replace(step, invalid=f"Error: call {step.name!r} alone, after the other results.")
-        there = ", ".join(spec.name for spec in member.specs) or "none"
-        if step.name.startswith(ASK_PREFIX):
-            name = step.name.removeprefix(ASK_PREFIX)
-            asks = ", ".join(member.asks) or "nobody"
-            return replace(
-                step, invalid=f"Error: {agent.name!r} can't hand work to {name!r}; it may ask: {asks}."
-            )
-        return replace(step, invalid=f"Error: there is no tool {step.name!r}; there are: {there}.")
-    step = replace(
-        step,
-        version=tool.version,
-        effect=tool.effect,
-        idempotent=tool.idempotent,
-        timeout_s=tool.timeout_s,
-        endpoint=tool.endpoint,
-        poll=tool.poll,
-        fresh_s=tool.fresh_s,
-        volatile=tool.volatile,
-    )
-    shown = "" if step.call is None else bodies.text(step.call.arguments)
-    written = _find_written(step, shown, bodies, run)
-    if written is None:
-        return replace(step, lost=True)
-    read = read_arguments(tool, written, bodies)
-    if read.problem is not None:
-        problem = read.problem
-        if written != shown:  # a message about what is stored has no part of a secret in it
-            problem = read_arguments(tool, shown, bodies).problem or "the arguments do not validate"
-        return replace(step, invalid=f"Error: {tool.name!r}: {problem}")
+def honours_key(team: Team, step: StepIntended, age_s: float) -> bool:
+    """Returns whether today's team may attempt this effect again under its key, which was first used `age_s` seconds ago.
+
+    It must be the same tool, one that still honours keys, and the other side must remember them for so long.
+    """
+    member = team.members.get(step.agent)
+    tool = _find_tool(member, step.name, undoes=False) or _find_tool(member, step.name, undoes=True)
+    if tool is None or not tool.idempotent or not tool.has_version(step.version):
+        return False
+    return tool.options.key_ttl_s is None or age_s < tool.options.key_ttl_s
+
+
+def _prepare_reconcile(step: Step, member: Member, effect: int) -> Step:
+    """Prepares the question to the other side what became of an effect: a read."""
+    tool = next(item for item in member.agent.tools if item.name == step.name)
     return replace(
         step,
-        arguments=read.arguments,
-        input=bodies.put_json(read.encoded),
-        target=(tool, read.target),
+        version=tool.version,
+        reconciles=effect,
+        timeout_s=tool.timeout_s,
+        endpoint=tool.endpoint,
+        target=(tool, {}),
     )
+
+
+def _explain_missing(step: Step, member: Member) -> str:
+    """Returns what an agent is told that calls a tool which it does not have."""
+    agent = member.agent
+    if step.name in (ANSWER_TOOL, REVIEW_TOOL) and any(spec.name == step.name for spec in member.specs):
+        return f"Error: call {step.name!r} alone, after the other results."
+    there = ", ".join(spec.name for spec in member.specs) or "none"
+    if step.name.startswith(ASK_PREFIX):
+        name = step.name.removeprefix(ASK_PREFIX)
+        asks = ", ".join(member.asks) or "nobody"
+        return f"Error: {agent.name!r} can't hand work to {name!r}; it may ask: {asks}."
+    return f"Error: there is no tool {step.name!r}; there are: {there}."
+
+
+def _describe_problem(error: BaseException) -> str:
+    return (read_error_text(error) if isinstance(error, ValueError) else "") or describe_error(error)
 
 
 class ReadArguments(NamedTuple):
@@ -205,6 +309,23 @@ def read_arguments(tool: Tool, text: str, bodies: Bodies) -> ReadArguments:
     return bodies.cache.compute(read, text, ("read_arguments", tool))
 
 
+def read_edit(tool: Tool, text: str) -> tuple[str, Money | None]:
+    """Returns other arguments for a call, which a person has written, as they are performed, and their amount.
+
+    Raises `ValueError`, which says what is wrong with them.
+    """
+    try:
+        given = _parse_arguments(text)
+        if not tool.effect:
+            tool.validate_arguments(given)
+            return encode_canonical(given), None
+        written = tool.encode_arguments(given)
+        facts = tool.read_facts(tool.validate_arguments(_parse_arguments(written)))
+    except Exception as error:  # noqa: BLE001 -- a validator of the user's own may raise anything
+        raise ValueError(_describe_problem(error)) from None
+    return written, None if facts is None else facts.amount
+
+
 def expect_calls(calls: Sequence[tuple[str, str]], member: Member, bodies: Bodies) -> None:
     """Computes what `TeamLogic.prepare` and the gate need of calls with long arguments, given as (name, arguments).
 
@@ -224,9 +345,8 @@ def expect_calls(calls: Sequence[tuple[str, str]], member: Member, bodies: Bodie
             bodies.cache.compute(literals, body.text or "")
 
 
-def _find_written(step: Step, shown: str, bodies: Bodies, run: str) -> str | None:
-    """Returns the arguments as the model wrote them; None if only the redacted text is left of them."""
-    seal = "" if step.call is None else step.call.seal
+def _find_written(seal: str | None, shown: str, bodies: Bodies, run: str) -> str | None:
+    """Returns the arguments as they were written; None if only the redacted text is left of them."""
     if seal is None:  # recorded by a version that did not say whether it redacted them
         return None if MARK in shown else shown
     return bodies.originals.find(run, seal) if seal else shown
@@ -300,8 +420,12 @@ def _prepare_fallback(step: Step, target: Member, state: RunState, bodies: Bodie
     return replace(step, input=bodies.put(task), version=target.version)
 
 
-def _prepare_review(step: Step, reviewer: Member, frame: Frame, bodies: Bodies) -> Step:
+def _prepare_review(step: Step, reviewer: Member, state: RunState, frame_id: int, bodies: Bodies) -> Step:
+    frame = state.frames[frame_id]
+    facts = state.facts if frame.kind == "root" else ()
     lines = [line for line in frame.messages if line.role == "tool"][-EVIDENCE_RESULTS:]
-    evidence = [(line.name, bodies.text(line.ref)[:EVIDENCE_CHARS]) for line in lines]
-    task = write_review_task(bodies.text(frame.messages[0].ref), bodies.text(frame.answer), evidence)
+    evidence = [("what has happened since", bodies.text(ref)[:EVIDENCE_CHARS]) for ref in facts]
+    evidence += [(line.name, bodies.text(line.ref)[:EVIDENCE_CHARS]) for line in lines]
+    request = bodies.text(frame.messages[len(facts)].ref)
+    task = write_review_task(request, bodies.text(frame.answer), evidence)
     return replace(step, input=bodies.put(task), version=reviewer.version)

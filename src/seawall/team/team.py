@@ -59,6 +59,8 @@ class Member(msgspec.Struct, frozen=True):
     model_name: str = ""
     effects: frozenset[str] = frozenset()
     """Its tools that change the world, by name."""
+    reconcilable: frozenset[str] = frozenset()
+    """Those of them that can ask the other side what became of a call."""
     specs_bytes: int = 0
     """Bytes of the schemas of its tools, as they are sent: an upper bound of their tokens."""
 
@@ -308,6 +310,7 @@ class Team(Generic[Output_co]):
             rounds=self.review_rounds,
             model_name=agent.model_name,
             effects=frozenset(item.name for item in agent.tools if item.effect),
+            reconcilable=frozenset(item.name for item in agent.tools if item.options.reconcile is not None),
             specs_bytes=sum(len(to_canonical_bytes(spec)) for spec in specs),
         )
 

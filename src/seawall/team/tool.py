@@ -6,8 +6,10 @@ import contextlib
 import functools
 import inspect
 import json
+import math
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from typing import Any, Generic, cast, overload
 
 import msgspec
@@ -18,7 +20,12 @@ from typing_extensions import ParamSpec, TypeVar
 from seawall.core.big_values import encode_in_pieces
 from seawall.core.canonical import digest_of, measure_bytes, to_canonical_bytes
 from seawall.core.errors import Misused, SeawallError
+from seawall.core.money import Money
+from seawall.effects.identity import write_value
+from seawall.effects.options import Effect
 from seawall.models.protocol import ToolSpec
+from seawall.run.step import ApprovalRule, EffectFacts
+from seawall.team.declarations import check_function, check_named, check_undo
 from seawall.team.parameters import Parameters, find_annotated
 
 INLINE_BYTES = 64 * 1024
@@ -61,7 +68,7 @@ class Tool(Generic[P, R_co]):
         *,
         name: str | None = None,
         description: str | None = None,
-        effect: bool = False,
+        effect: bool | Effect = False,
         idempotent: bool = False,
         timeout_s: float | None = None,
         retries: int = 0,
@@ -77,8 +84,13 @@ class Tool(Generic[P, R_co]):
             raise Misused(f"tool {name!r}: endpoint is {endpoint!r}; it must be text")
         self.name: str = name or getattr(function, "__name__", "") or type(function).__name__
         self.function = function
-        self.effect = effect
-        self.idempotent = idempotent
+        if not isinstance(cast("object", effect), bool | Effect):
+            raise Misused(f"tool {self.name!r}: effect is {effect!r}; it must be True, False or Effect(…)")
+        self.options = effect if isinstance(effect, Effect) else Effect()
+        """What is declared of the effect."""
+        self.declared = isinstance(effect, Effect)
+        self.effect = True if self.declared else cast("bool", effect)
+        self.idempotent = idempotent or self.options.key_ttl_s is not None
         self.timeout_s = timeout_s
         self.retries = retries
         self.threads = threads
@@ -97,7 +109,38 @@ class Tool(Generic[P, R_co]):
         schema = self._parameters.schema
         text = description if description is not None else inspect.getdoc(function) or ""
         self.spec = ToolSpec(self.name, text.strip(), schema)
-        self.version = f"{version}-{digest_of([self.name, text, schema, effect])[:8]}"
+        meaning: list[Any] = [self.name, text, schema, self.effect]
+        if self.declared:
+            options = self.options
+            meaning += [options.unique_by, options.scope, options.amount, options.currency]
+            self._check_declared()
+        self.version = f"{self.options.version or version}-{digest_of(meaning)[:8]}"
+
+    def _check_declared(self) -> None:
+        """Raises `Misused` if what is declared of the effect does not fit the tool."""
+        what, options, hints = f"tool {self.name!r}", self.options, self._parameters.hints
+        names = list(self.spec.parameters.get("properties", {}))
+        check_named(what, options, hints, names)
+        self._check_beside("preview", options.preview, names if hints is None else list(hints))
+        self._check_beside("reconcile", options.reconcile, ["key"], needs=["key"])
+        undo = options.undo
+        if undo is None:
+            return
+        if not isinstance(undo, Tool) or not undo.effect:
+            raise Misused(f"{what}: undo is {undo!r}; it must be a tool that is an effect")
+        check_undo(f"{what}: undo {undo.name!r}", undo.spec.parameters, names)
+
+    def _check_beside(
+        self, option: str, function: object, given: Sequence[str], needs: Sequence[str] = ()
+    ) -> None:
+        """Raises `Misused` for a function beside the tool's own that changes the world or can't be called."""
+        if function is None:
+            return
+        if isinstance(function, Tool):
+            if function.effect:
+                raise Misused(f"tool {self.name!r}: {option} is {function!r}; it must change nothing")
+            function = cast("object", function.function)
+        check_function(f"tool {self.name!r}: {option}", function, given, needs)
 
     def _check_function(self) -> None:
         """Raises `Misused` for a function whose call does not do its work, but only begins it."""
@@ -123,7 +166,7 @@ class Tool(Generic[P, R_co]):
         for what, count in (("retries", self.retries), ("threads", self.threads)):
             if isinstance(count, bool) or not isinstance(cast("object", count), int):
                 raise Misused(f"tool {self.name!r}: {what} is {count!r}; it must be a whole number")
-        for what in ("effect", "idempotent", "poll"):
+        for what in ("idempotent", "poll"):
             if not isinstance(getattr(self, what), bool):
                 raise Misused(
                     f"tool {self.name!r}: {what} is {getattr(self, what)!r}; it must be True or False"
@@ -180,6 +223,45 @@ class Tool(Generic[P, R_co]):
         """Returns keyword arguments for the function. Raises `ValueError`, which tells the model what is wrong."""
         return self._parameters.validate(arguments)
 
+    def encode_arguments(self, arguments: dict[str, Any]) -> str:
+        """Returns the arguments as they are performed, as canonical JSON with all defaults. Raises `ValueError`."""
+        return self._parameters.encode(arguments)
+
+    def read_facts(self, values: dict[str, Any]) -> EffectFacts | None:
+        """Returns what is declared of a call with these validated values. Raises `ValueError` for values that can't be judged."""
+        if not self.declared:
+            return None
+        options = self.options
+        return EffectFacts(
+            values=tuple([write_value(name, _find_value(values, name)) for name in options.unique_by]),
+            scope=options.scope,
+            amount=self._read_amount(values),
+            rules=tuple(
+                [
+                    ApprovalRule(**{each.name: getattr(rule, each.name) for each in fields(rule)})
+                    for rule in options.rules
+                ]
+            ),
+            confirm=options.confirm,
+            detached=options.detached,
+            key_ttl_s=options.key_ttl_s if options.key_ttl_s is not None or not self.idempotent else math.inf,
+            has_preview=options.preview is not None,
+        )
+
+    def _read_amount(self, values: dict[str, Any]) -> Money | None:
+        name = self.options.amount
+        value = None if name is None else _find_value(values, name)
+        if value is None or isinstance(value, Money):
+            return value
+        try:
+            if isinstance(value, Mapping):  # of a tool with a JSON schema
+                return Money.read(cast("object", value))
+            if self.options.currency is None:
+                raise ValueError(f"{value!r} has no currency")
+            return Money(value, self.options.currency)
+        except (Misused, ValueError) as error:
+            raise ValueError(f"{name}: {error}") from None
+
     def encode_result(self, value: object) -> str | bytes:
         """Returns a result as it is recorded. Raises `TypeError` or `ValueError` for one that can't be recorded."""
         if isinstance(value, Iterator | AsyncIterator):
@@ -194,6 +276,31 @@ class Tool(Generic[P, R_co]):
         if size > MAX_RESULT_BYTES:
             raise ValueError(f"tool {self.name!r} returned {size:,} bytes (limit {MAX_RESULT_BYTES:,})")
         return encoded
+
+
+def get_plain_function(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns the function that a tool wraps, if it is one. For a read that is another tool's preview or question."""
+    return function.function if isinstance(function, Tool) else function
+
+
+def _find_value(values: dict[str, Any], path: str) -> Any:
+    """Returns the value of a parameter or, with points, of a field in it; None if there is none to have fields.
+
+    Raises `ValueError` for a field that is not there: two calls without it are not the same effect.
+    """
+    name, *fields = path.split(".")
+    found: Any = values.get(name)
+    for field in fields:
+        if found is None:
+            return None
+        try:
+            if isinstance(found, Mapping):
+                found = cast("Mapping[str, Any]", found)[field]
+            else:
+                found = getattr(cast("object", found), field)
+        except (KeyError, AttributeError):
+            raise ValueError(f"{path}: there is no {field!r}") from None
+    return found
 
 
 def encode(value: object, what: str) -> str | bytes:
@@ -248,7 +355,7 @@ def tool(
     *,
     name: str | None = None,
     description: str | None = None,
-    effect: bool = False,
+    effect: bool | Effect = False,
     idempotent: bool = False,
     timeout_s: float | None = None,
     retries: int = 0,
@@ -267,7 +374,7 @@ def tool(
     *,
     name: str | None = None,
     description: str | None = None,
-    effect: bool = False,
+    effect: bool | Effect = False,
     idempotent: bool = False,
     timeout_s: float | None = None,
     retries: int = 0,
@@ -280,7 +387,7 @@ def tool(
 ) -> Tool[P, R_co] | Callable[[Callable[P, R_co]], Tool[P, R_co]]:
     """Makes a tool of a function, sync or async. The function's docstring is the description that the model reads.
 
-    `effect`: the tool changes the world. Seawall never repeats an attempt by itself if its fate is not known.
+    `effect`: the tool changes the world; `Effect(…)` says more of it. Seawall never repeats an attempt by itself if its fate is not known.
     `idempotent`: an effect that honours `ToolContext.key`, so Seawall may attempt it again after a crash.
     `timeout_s`: seconds for one call, including its wait for a thread. `retries`: further tries after the tool
     raised (for reads and idempotent effects). `threads`: concurrent calls of a sync tool, over all runs of a team in
