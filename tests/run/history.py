@@ -189,7 +189,7 @@ class History:
     def act(self, action: Propose | Close | End) -> bool:
         match action:
             case Propose():
-                events, step, _ = self.gate.admit(action, self.state, self.state.left_s)
+                events, step, _, _ = self.gate.admit(action, self.state, self.state.left_s)
                 for event in events:
                     self.record(event)
                 if step is not None and step.kind in ("model", "tool"):
@@ -242,7 +242,7 @@ class History:
                 self.flying.clear()
                 epoch = self.state.epoch + 1
                 self.record(RunTaken(at=0.0, owner="there", epoch=epoch, left_s=50.0))
-                for event in close_in_doubt(self.state, 0.0, lambda step: True):
+                for event in close_in_doubt(self.state, 0.0, lambda step, age_s: True):
                     self.record(event)
             case "cancel":
                 self.record(CommandTaken(at=0.0, inbox=self.state.inbox + 1, command="cancel", by="user:7"))

@@ -171,7 +171,7 @@ def test_a_decision_on_anything_else_is_misuse_and_a_second_one_changes_nothing(
             with pytest.raises(Misused, match=r"step 77 .*waiting: 2"):
                 await sea.decide(run.id, 77, approve=True, by="user:9")
             for nobody in ("", " "):
-                with pytest.raises(Misused, match="name who does it"):
+                with pytest.raises(Misused, match="who decides"):
                     await sea.decide(run.id, waiting.step, approve=True, by=nobody)
             await sea.decide(run.id, waiting.step, approve=True, by="user:9")
             await over(run)

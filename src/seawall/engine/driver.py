@@ -17,9 +17,10 @@ from msgspec.structs import replace
 
 from seawall.core.clock import Clock, Timer
 from seawall.core.errors import Broken, Fenced, SeawallBug, is_error, wrap_unexpected
-from seawall.core.events import Event, GuardSet, Mode, StepDone, StepIntended
+from seawall.core.events import Event, GuardSet, Mode, StepDone
+from seawall.engine.beside import Beside
 from seawall.engine.gate import Gate
-from seawall.engine.in_doubt import build_late_events, has_succeeded, record_late
+from seawall.engine.in_doubt import LateResult, has_succeeded
 from seawall.engine.ownership import LeaseCheck
 from seawall.engine.parking import build_pauses
 from seawall.engine.settling import record_cut
@@ -31,10 +32,9 @@ from seawall.guards.shared import Defer
 from seawall.journal.protocol import InboxItem, Journal, Lease
 from seawall.planner.pruning import RunPlanner
 from seawall.run.bodies import Bodies
-from seawall.run.commands import find_fate_approval, take_command
+from seawall.run.commands import take_command
 from seawall.run.fold import apply
 from seawall.run.outcome import summarise
-from seawall.run.spend_delta import SpendDelta
 from seawall.run.state import RunState
 from seawall.run.step import Close, End, Logic, Propose, Result, Step, restore_step
 from seawall.run.verdict import GuardVerdict
@@ -43,7 +43,8 @@ MAX_ROUNDS = 10_000
 """Decisions taken without waiting for anything; more means that `decide` does not come to rest."""
 
 Create = Callable[..., Awaitable[Lease]]
-"""Records a new run: (events after the first, bodies, whether it waits, its summary if it has ended, bookings)."""
+"""Records a new run: (events after the first, bodies, whether it waits, its summary if it has ended, bookings, changes
+of records)."""
 
 
 class Driver:
@@ -75,7 +76,7 @@ class Driver:
         self._logic, self._gate, self._planner = logic, gate, planner
         self._journal, self._clock = journal, clock
         self._on_rest, self._on_record = on_rest, on_record
-        self._spend = SpendDelta()
+        self._beside = Beside()
         self._deadline = Deadline(clock, state.left_s)
         self._timers = StepTimers(clock)
         self._plan_timer: Timer | None = None
@@ -188,7 +189,8 @@ class Driver:
                 self.bodies.unsaved(),
                 self._recorded_waiting,
                 summary,
-                self._spend.take_bookings(),
+                self._beside.take_bookings(),
+                self._beside.take_records(),
             )
         except BaseException:
             self._release_all()
@@ -323,7 +325,8 @@ class Driver:
                 self.bodies.unsaved(),
                 waiting=parked if parked or self._recorded_waiting else None,
                 summary=None if ended is None else summarise(self.state),
-                booked=self._spend.take_bookings(),
+                booked=self._beside.take_bookings(),
+                records=self._beside.take_records(),
             )
         )
         self._recorded_waiting = parked
@@ -360,12 +363,7 @@ class Driver:
             batch.append(event)
             before = self.state
             after = self.state = apply(before, event, self._gate.guards)
-            if after.ledger is not before.ledger:  # only a step's intent and its result change it
-                if isinstance(event, StepIntended):
-                    self._spend.add(event, before.ledger, after.ledger, intended=True)
-                elif isinstance(event, StepDone):
-                    step = before.open[event.step]
-                    self._spend.add(step, before.ledger, after.ledger, intended=False)
+            self._beside.note(event, before, after)
             if after.memories is not before.memories:
                 self._fold(batch, self._gate.judge.halt_failed_folds(before, after))
 
@@ -396,7 +394,8 @@ class Driver:
             return True
         match action:
             case Propose():
-                events, step, defer = self._gate.admit(action, self.state, self.left_s())
+                events, step, defer, records = self._gate.admit(action, self.state, self.left_s())
+                self._beside.add(records)
                 self._fold(batch, [*events, planned] if planned is not None and events else events)
                 if defer is not None:
                     self._deferred.append(defer)
@@ -555,7 +554,12 @@ class Driver:
         self._fold(batch, self._settle(step, result))
         with contextlib.suppress(Broken):  # too late: the run is not ours any more, or the disk is full
             await self._journal.append(
-                self.lease, first_seq, batch, self.bodies.unsaved(), booked=self._spend.take_bookings()
+                self.lease,
+                first_seq,
+                batch,
+                self.bodies.unsaved(),
+                booked=self._beside.take_bookings(),
+                records=self._beside.take_records(),
             )
 
     async def _record_late(self, step: Step, result: Result) -> None:
@@ -563,12 +567,12 @@ class Driver:
         output = self.bodies.put(result.output)
         if result.status == "cancelled":
             return
-        events = build_late_events(step, result, output, self._clock.wall_s())
-        first_seq, unsaved = self.state.seq, self.bodies.unsaved()
-        for event in events:
-            self.state = apply(self.state, event, self._gate.guards)
-        settled = find_fate_approval(self.state, step.number) is None
-        await record_late(self._journal, self.lease, step.number, first_seq, events, unsaved, settled=settled)
+        late = LateResult(self.state, step, result, output, self._clock.wall_s())
+        for event in late.events:
+            before = self.state
+            self.state = apply(before, event, self._gate.guards)
+            late.note(event, before, self.state)
+        await late.record(self._journal, self.lease, self.bodies.unsaved())
 
     async def _wait_durable(self, durable: Awaitable[None] | None) -> bool:
         """Waits until a batch is on disk; returns whether the run goes on here."""

@@ -13,13 +13,26 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from seawall.core.errors import SeawallBug
-from seawall.core.events import LOST, Event, Judged, RunEnded, StepDone, StepIntended, StepStatus
+from seawall.core.events import (
+    LOST,
+    EffectMoved,
+    EffectState,
+    Event,
+    Judged,
+    RunEnded,
+    StepDone,
+    StepIntended,
+    StepStatus,
+)
 from seawall.core.limits import Limits
+from seawall.effects.asking import build_proposal
+from seawall.effects.guard import EFFECTS, Blocked, EffectsGuard, Passed, Question
 from seawall.engine.judging import Judge, read_answer
 from seawall.engine.parking import is_paused
 from seawall.engine.settling import (
@@ -34,6 +47,7 @@ from seawall.guards.deadline import DEADLINE, PLANNER, bound_left_s
 from seawall.guards.limits import LIMITS, check_limits
 from seawall.guards.nested import TeamLimits, bound_team_left_s, check_teams
 from seawall.guards.shared import BUDGET, ENDPOINTS, Defer, SharedGuard
+from seawall.journal.protocol.effects import RecordChange, Wait
 from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
 from seawall.run.fingerprint import compute_fingerprint, compute_loose_fingerprint
@@ -66,6 +80,10 @@ LOST_TEXT = (
     "Error: not done: the arguments of this call held a secret, which was not stored and is lost. "
     "Write the call again, with all values, if it is still needed."
 )
+FORGOTTEN_TEXT = (
+    "Error: not made again: whether the first attempt happened is not known, and so long after it the other side may "
+    "have forgotten its key"
+)
 ADVICE_FRAMING_TOKENS = 16
 """Upper bound of what a message costs beside its text."""
 
@@ -81,6 +99,23 @@ class Admitted(NamedTuple):
     events: list[Event]
     step: Step | None
     defer: Defer | None = None
+    records: tuple[RecordChange, ...] = ()
+    """What the journal records beside the events: what a person is asked, or what the step waits for."""
+
+
+class _Judged(NamedTuple):
+    """What was said of a step before it is performed."""
+
+    verdict: Verdict | Defer
+    step: Step
+    events: list[Event]
+    holds: tuple[GuardVerdict, ...] = ()
+    question: Question | None = None
+    blocked: Blocked | None = None
+
+
+def _reason_of(held: GuardVerdict) -> str:
+    return getattr(held.verdict, "reason", "")
 
 
 def _ignore() -> None:
@@ -106,6 +141,7 @@ class Gate:
         executor: Executor | None = None,
         simulate_effects: bool = False,
         shared: Sequence[SharedGuard] = (),
+        effects: EffectsGuard | None = None,
         wake: Callable[[], None] = _ignore,
     ) -> None:
         self.judge = Judge(guards, bodies, now=now)
@@ -119,6 +155,7 @@ class Gate:
         self._now = now
         self._simulate = simulate_effects
         self._shared = tuple(shared)
+        self._effects = effects
         self._wake = wake
         self._acquired: dict[int, list[SharedGuard]] = {}
         """By step: the guards across runs that count it."""
@@ -138,25 +175,43 @@ class Gate:
         unasked = self._admit_unasked(proposal, step, state)
         if unasked is not None:
             return unasked
-        verdict, step, events = self._judge_before(step, state, left_s)
+        judged = self._judge_before(step, state, left_s, ahead=proposal.ahead)
+        verdict, step, events = judged.verdict, judged.step, judged.events
+        if isinstance(verdict, Defer):
+            return Admitted([], None, verdict)
+        if proposal.ahead and not isinstance(verdict, Hold):  # it is judged once it is its turn
+            return Admitted([], None)
         match verdict:
             case Allow() | Advise():
                 pass
-            case Defer():
-                return Admitted([], None, verdict)
             case Halt():
                 return Admitted(events, None)
             case Refuse(reason=reason):
                 return self._turn_away(step, state, "refused", reason, events)
             case Hold():
-                held = replace(step, kind="approval")
-                return Admitted([self._intend(held, state, perform=False), *events], None)
+                return self._hold(judged, state)
             case Replace():
                 text = read_answer(verdict, self._bodies)
                 return self._turn_away(step, state, "replaced", text, events)
         if self._simulate and step.effect:
             return self._turn_away(step, state, "simulated", _describe_simulated(step), events)
         return self._acquire(step, state, left_s, events)
+
+    def _hold(self, judged: _Judged, state: RunState) -> Admitted:
+        """Records that a step waits for a person or, with `blocked`, for the effect of another call."""
+        step, blocked = judged.step, judged.blocked
+        self._release_claim(step, state)
+        intent = self._intend(replace(step, kind="approval"), state, perform=False)
+        if blocked is not None:
+            wait = Wait(effect=blocked.effect, run=state.started.run, step=step.number)
+            return Admitted([replace(intent, waits_for=blocked.effect), *judged.events], None, None, (wait,))
+        causes = self._causes.trace(intent.causes)
+        asked = build_proposal(step, state, judged.holds, judged.question, causes, self._bodies, self._now())
+        return Admitted([replace(intent, proposal=asked.id), *judged.events], None, None, (asked,))
+
+    def _release_claim(self, step: Step, state: RunState) -> None:
+        if self._effects is not None:
+            self._effects.take(state, step)
 
     def _admit_unasked(self, proposal: Propose, step: Step, state: RunState) -> Admitted | None:
         """Returns what becomes of a step about which no guard is asked; None for any other."""
@@ -166,7 +221,12 @@ class Gate:
             return self._turn_away(step, state, "invalid", step.invalid, [])
         if proposal.skip is not None:  # the planner pruned it
             return self._turn_away(step, state, "refused", self._bodies.text(proposal.skip), [])
-        return self._admit_lost(step, state) if step.lost else None
+        if step.lost:
+            return self._admit_lost(step, state)
+        call = step.call and step.call.id
+        if step.effect and may_have_happened(state, step.frame, call) and self._is_forgotten(step, state):
+            return self._turn_away(step, state, "refused", FORGOTTEN_TEXT, [])
+        return None
 
     def _admit_lost(self, step: Step, state: RunState) -> Admitted:
         """Holds a call whose arguments are known without their secrets only: it is never performed with a gap.
@@ -178,38 +238,82 @@ class Gate:
         if step.grant is not None and step.grant.seal == LOST:
             return self._turn_away(step, state, "refused", LOST_TEXT, [])
         held = replace(step, kind="approval", seal=LOST)
-        hold = self.judge.record(step.number, SECRETS, Hold(LOST_REASON), "before", "enforce")
-        return Admitted([self._intend(held, state, perform=False), hold], None)
+        hold = Hold(LOST_REASON)
+        event = self.judge.record(step.number, SECRETS, hold, "before", "enforce")
+        holds = (GuardVerdict(SECRETS, hold, "enforce"),)
+        return self._hold(_Judged(hold, held, [event], holds), state)
 
-    def _judge_before(
-        self, step: Step, state: RunState, left_s: float
-    ) -> tuple[Verdict | Defer, Step, list[Event]]:
-        """2 judge, 3 reserve: the severest verdict, the step with what guards add to it, and the record."""
-        verdict: Verdict = ALLOW
-        events: list[Event] = []
+    def _judge_before(self, step: Step, state: RunState, left_s: float, *, ahead: bool) -> _Judged:
+        """2 judge, 3 reserve: the severest verdict, the step with what guards add to it, and the record.
+
+        A call that is judged `ahead` of its turn reserves nothing yet.
+        """
+        judged = self._judge_alone(step, state, left_s)
+        if isinstance(judged.verdict, Allow | Advise) and self._simulate and step.effect:
+            return judged
+        if isinstance(judged.verdict, Allow | Advise) and not ahead:
+            judged = self._reserve(judged, state, left_s)
+        if not isinstance(judged.verdict, Allow | Advise | Hold) or not step.effect or self._effects is None:
+            return judged
+        return self._check_effect(self._effects, judged, state, left_s, ahead=ahead)
+
+    def _judge_alone(self, step: Step, state: RunState, left_s: float) -> _Judged:
+        """Judges a step by the run's own guards and limits."""
         verdicts = self.judge.judge(step, None, state)
         if verdicts:
             step = _add_wait(self._add_advice(step, verdicts), verdicts)
         limited = check_limits(step, state, self._limits)
         if self.teams and not limited:
             limited = check_teams(self.teams, step, state, left_s)
-        if verdicts or limited:
-            if not isinstance(limited, Defer):
-                verdicts += limited
-            verdict, events = self.judge.conclude(verdicts, step.number, "before")
-            if isinstance(limited, Defer) and SEVERITY[kind_of(verdict)] < SEVERITY["refuse"]:
-                return limited, step, []
-            if not isinstance(verdict, Allow | Advise):
-                return verdict, step, events
-        if self._simulate and step.effect:
-            return verdict, step, events
-        found = self._check_shared(step, state, left_s)
+        if not (verdicts or limited):
+            return _Judged(ALLOW, step, [])
+        if not isinstance(limited, Defer):
+            verdicts += limited
+        verdict, events = self.judge.conclude(verdicts, step.number, "before")
+        if isinstance(limited, Defer) and SEVERITY[kind_of(verdict)] < SEVERITY["refuse"]:
+            return _Judged(limited, step, [])
+        if isinstance(verdict, Hold) and self._simulate and step.effect:
+            return _Judged(ALLOW, step, events)
+        holds = [each for each in verdicts if isinstance(each.verdict, Hold) and each.mode == "enforce"]
+        return _Judged(verdict, step, events, tuple(holds))
+
+    def _reserve(self, judged: _Judged, state: RunState, left_s: float) -> _Judged:
+        """Asks the guards across runs about a step that its run lets pass."""
+        found = self._check_shared(judged.step, state, left_s)
         if isinstance(found, Defer):
-            return found, step, []
+            return _Judged(found, judged.step, [])
         if not found:
-            return verdict, step, events
-        verdict, more = self.judge.conclude(found, step.number, "before")
-        return verdict, step, events + more
+            return judged
+        verdict, more = self.judge.conclude(found, judged.step.number, "before")
+        return judged._replace(verdict=verdict, events=judged.events + more)
+
+    def _check_effect(
+        self, guard: EffectsGuard, judged: _Judged, state: RunState, left_s: float, *, ahead: bool
+    ) -> _Judged:
+        """Claims an effect that the other guards let pass or hold, and asks what its tool wants asked."""
+        step, executor = judged.step, self._executor
+        preview = None
+        if executor is not None and step.facts is not None and step.facts.has_preview:
+            preview = partial(executor.preview, step, state, left_s)
+        answer = guard.check(step, state, judged.holds, self._bodies, preview, self._wake, ahead=ahead)
+        match answer:
+            case Passed():
+                step = replace(step, identity=answer.identity, key=answer.key)
+                return judged._replace(step=step)
+            case Defer():
+                return _Judged(answer, step, [])
+            case Question():
+                _, events = self.judge.conclude(answer.holds, step.number, "before")
+                holds = (*judged.holds, *answer.holds)
+                verdict = Hold("; ".join(_reason_of(each) for each in holds))
+                return _Judged(verdict, step, judged.events + events, holds, answer)
+            case Blocked():
+                hold = Hold(answer.reason, value=answer.effect)
+                event = self.judge.record(step.number, EFFECTS, hold, "before", "enforce")
+                return _Judged(hold, step, [event], blocked=answer)
+            case Replace() | Refuse() | Halt():
+                event = self.judge.record(step.number, EFFECTS, answer, "before", "enforce")
+                return _Judged(answer, step, [*judged.events, event])
 
     def _add_advice(self, step: Step, verdicts: Sequence[GuardVerdict]) -> Step:
         """Returns a model step with the advice that it will be sent in its reservation."""
@@ -246,6 +350,7 @@ class Gate:
         return verdicts
 
     def _acquire(self, step: Step, state: RunState, left_s: float, events: list[Event]) -> Admitted:
+        self._release_claim(step, state)
         acquired = self._acquired[step.number] = [each for each in self._shared if each.active]
         for each in acquired:
             step = each.acquire(step, state, left_s)
@@ -268,6 +373,7 @@ class Gate:
     ) -> Admitted:
         """Records a step that is not performed: what the agent gets instead, and the guards' verdicts."""
         bodies = self._bodies
+        self._release_claim(step, state)
         result = Result(status=status, output=text, error=status if status != "replaced" else None)
         result = replace(result, fingerprint=compute_fingerprint(step, result))
         done = record_result(step, result, bodies, run=state.started.run, at=self._now(), left_s=state.left_s)
@@ -283,7 +389,7 @@ class Gate:
             causes = self._causes.of("", exposed=frame.fresh)
         else:
             causes = self._causes.of(self._bodies.text(step.input), by=frame.last_reply)
-        return StepIntended(
+        intent = StepIntended(
             at=self._now(),
             step=step.number,
             kind=step.kind,
@@ -307,7 +413,12 @@ class Gate:
             usd=step.usd or _ZERO,
             prepaid=step.prepaid,
             depth=step.depth,
+            identity=step.identity,
+            key=step.key,
+            reconciles=step.reconciles,
         )
+        self._causes.note(intent)
+        return intent
 
     # ---- 5 perform
 
@@ -317,6 +428,9 @@ class Gate:
         """Performs an admitted step whose intent is durable. The only way to a model or a tool."""
         if self._executor is None:
             raise SeawallBug(f"step {step.number} was to be performed at a gate that only judges")
+        call = step.call and step.call.id
+        if step.effect and may_have_happened(state, step.frame, call) and self._is_forgotten(step, state):
+            return _refuse_forgotten()
         left_s = _time_s(state, left_s)
         if self.teams:
             left_s = bound_team_left_s(self.teams, step, state, left_s)
@@ -330,6 +444,8 @@ class Gate:
 
     def settle(self, step: Step, result: Result, state: RunState, left_s: float) -> list[Event]:
         """Judges what came back and turns it into events."""
+        if step.reconciles is not None:
+            return self._settle_reconciled(step, step.reconciles, result, state, left_s)
         if result.error == "not_done" and may_have_happened(state, step.frame, step.call and step.call.id):
             # It speaks of this attempt. The one before it, which is made again, may have happened.
             result = replace(result, error="attempt_not_done")
@@ -355,6 +471,26 @@ class Gate:
         self._learn(step, done)
         return [*events, done]
 
+    def _settle_reconciled(
+        self, step: Step, effect: int, result: Result, state: RunState, left_s: float
+    ) -> list[Event]:
+        """Turns what the other side says of an effect into events. What is known already counts more."""
+        known = state.find_effect(effect)
+        if known is not None and known.state in ("committed", "failed"):
+            failed = known.state == "failed"
+            result = Result(
+                status="error" if failed else "ok",
+                output=self._bodies.text(known.receipt),
+                error="not_done" if failed else None,
+                duration_s=result.duration_s,
+            )
+        done = self._record(step, result, state, left_s)
+        self._learn(step, done)
+        if result.status != "ok" and result.error != "not_done":
+            return [done]
+        fate: EffectState = "committed" if result.status == "ok" else "failed"
+        return [EffectMoved(at=self._now(), step=effect, state=fate, receipt=done.output), done]
+
     def end(self, end: End, state: RunState, left_s: float) -> RunEnded:
         """Returns the event with which the run ends; nothing of it is open any more."""
         return build_run_ended(
@@ -373,11 +509,19 @@ class Gate:
 
     def _may_retry(self, step: Step, result: Result, state: RunState, left_s: float) -> bool:
         """Returns whether the step's policy and the guards that runs share allow another try in time."""
-        if not self._logic.retries(step, state, result):
+        if not self._logic.retries(step, state, result) or self._is_forgotten(step, state):
             return False
         if (result.retry_after_s or 0.0) >= _time_s(state, left_s):
             return False  # it would be answered after the deadline
         return all(each.may_retry(step, state, result) for each in self._shared if each.active)
+
+    def _is_forgotten(self, step: Step, state: RunState) -> bool:
+        """Returns whether the other side may have forgotten the key under which an effect was first attempted."""
+        facts = step.facts
+        if not step.effect or facts is None or facts.key_ttl_s is None:
+            return False
+        first = state.find_first_attempt(step.frame, step.call and step.call.id)
+        return first is not None and self._now() + step.delay_s - first >= facts.key_ttl_s
 
     def _record(
         self, step: Step, result: Result, state: RunState, left_s: float, *, retry: bool = False
@@ -388,6 +532,11 @@ class Gate:
     def _learn(self, step: Step, done: StepDone) -> None:
         if step.kind != "model" and done.status == "ok" and done.output is not None:
             self._causes.learn(step.number, self._bodies.text(done.output))
+
+
+async def _refuse_forgotten() -> Result:
+    """It has waited for so long that the other side may have forgotten its key by now."""
+    return Result(status="error", output=FORGOTTEN_TEXT, error="forgotten", endpoint="unasked")
 
 
 def _time_s(state: RunState, left_s: float) -> float:

@@ -80,7 +80,7 @@ class Judge:
             if verdict is ALLOW:
                 continue
             if isinstance(verdict, Hold) and step.grant is not None:
-                if _still_granted(step, step.grant):
+                if guard.name in step.grant.guards and _still_granted(step, step.grant):
                     continue
                 verdict = _explain_void_grant(verdict, step, step.grant)
             if not isinstance(verdict, Allow) or verdict.wait_s:
@@ -178,7 +178,13 @@ def _still_granted(step: Step, grant: Grant) -> bool:
 
 
 def _explain_void_grant(hold: Hold, step: Step, grant: Grant) -> Hold:
-    """An approval is void once its tool or its arguments have changed."""
+    """An approval is void once its tool or its arguments have changed. It says nothing of other guards' reasons."""
+    if _still_granted(step, grant):
+        return Hold(
+            f"{hold.reason} (the approval in step {grant.step} was not asked about this)",
+            hold.limit,
+            hold.value,
+        )
     what = f"version {grant.version} of {step.name!r}, which is at {step.version} now"
     if (grant.input, grant.seal) != (step.input, step.seal):
         what = f"other arguments of {step.name!r}"

@@ -18,6 +18,7 @@ import msgspec
 from seawall.core.errors import SeawallBug
 from seawall.core.events import Event, Judged, RunEnded, RunStarted, StepDone, StepIntended, VerdictKind
 from seawall.core.limits import Limits
+from seawall.effects.guard import EFFECTS
 from seawall.engine.gate import DEADLINE, Gate
 from seawall.guards.limits import LIMITS
 from seawall.guards.shared import SHARED
@@ -110,7 +111,7 @@ class _Replayer:
         self._shared = {
             (event.step, event.stage)
             for event in events
-            if isinstance(event, Judged) and event.guard in SHARED
+            if isinstance(event, Judged) and event.guard in (*SHARED, EFFECTS)
         }
         self._statuses = {event.step: event.status for event in events if isinstance(event, StepDone)}
         self._was_overdue = any(_halts_overdue(event) for event in events)
@@ -252,7 +253,7 @@ class _Replayer:
                 today = f"goes on (limit {self._limits.active_s:g} active seconds)"
                 self._add_difference(seq, None, "verdict", recorded, today)
             return
-        if halt.stage == "after" or halt.guard in SHARED:
+        if halt.stage == "after" or halt.guard in (*SHARED, EFFECTS):
             return  # the result is compared; a verdict of a guard across runs stands as recorded
         for action in self._logic.decide(state):
             if isinstance(action, Propose):

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 
 from seawall.core.events import Cause, Event, StepDone, StepIntended
+from seawall.journal.protocol.effects import CauseStep
 from seawall.run.bodies import Bodies
 
 _PLAIN = "A-Za-z.:/+#$€£-"
@@ -28,6 +29,9 @@ MAX_LITERALS_A_RESULT = 2_000
 """Of a longer result only the first so many are indexed: a page of search results has some hundred."""
 MAX_LITERALS_A_RUN = 50_000
 """About 5 MB. Past that new results are not indexed, and their values read as unsourced."""
+
+MAX_PATH_STEPS = 50
+"""Steps of a path that a person is shown: more than anybody reads."""
 
 
 def literals(text: str) -> set[str]:
@@ -54,6 +58,7 @@ class Causes:
         """`find` is `literals`, or one that knows the literals of a long text already."""
         self._find = find
         self._first: dict[str, int] = {}
+        self._steps: dict[int, StepIntended] = {}
 
     def learn(self, step: int, text: str) -> None:
         """Adds the literals of the result of `step` (0: the request)."""
@@ -62,11 +67,36 @@ class Causes:
         for literal in self._find(text):
             self._first.setdefault(literal, step)
 
+    def note(self, step: StepIntended) -> None:
+        """Notes a step and its own causes, so that a path can lead over it."""
+        self._steps[step.step] = step
+
+    def trace(self, causes: Iterable[Cause]) -> list[CauseStep]:
+        """Returns the steps on the ways by value that lead to `causes`, the nearest first, at most `MAX_PATH_STEPS`."""
+        path: dict[int, CauseStep] = {}
+        wave = list(causes)
+        while wave and len(path) < MAX_PATH_STEPS:
+            onward: list[Cause] = []
+            for cause in wave:
+                if cause.step in path or len(path) >= MAX_PATH_STEPS:
+                    continue
+                step = self._steps.get(cause.step)
+                if step is None:
+                    path[cause.step] = CauseStep(step=cause.step, kind="request", name="", tie=cause.tie)
+                    continue
+                path[cause.step] = CauseStep(
+                    step=cause.step, kind=step.kind, name=step.name, agent=step.agent, tie=cause.tie
+                )
+                onward += [each for each in step.causes if cause.tie == "value" and each.tie == "value"]
+            wave = onward
+        return list(path.values())
+
     def relearn(self, events: Iterable[Event], bodies: Bodies) -> Iterator[None]:
         """Adds the literals of recorded results, and yields after each. What models replied is not a source."""
         kinds: dict[int, str] = {}
         for event in events:
             if isinstance(event, StepIntended):
+                self.note(event)
                 kinds[event.step] = event.kind
             elif isinstance(event, StepDone) and event.status == "ok" and kinds.get(event.step) != "model":
                 self.learn(event.step, bodies.text(event.output))

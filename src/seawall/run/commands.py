@@ -21,24 +21,39 @@ def take_command(item: InboxItem, state: RunState, bodies: Bodies, now: float, l
         step=command.step,
         approved=command.approved,
         output=command.output,
+        proposal=command.proposal,
+        edit=command.edit,
+        stop=command.stop,
     )
-    if command.kind == "late":
-        return [event, *_apply_receipt(item, state, now, left_s)]
+    if command.kind in ("late", "settled"):
+        return [event, *_apply_settled(item, state, bodies, now, left_s)]
     if command.kind != "decide":
         return [event]
     return [event, *_apply_decision(item, state, bodies, now, left_s)]
 
 
-def _apply_receipt(item: InboxItem, state: RunState, now: float, left_s: float) -> list[Event]:
-    """A receipt that came late settles the effect, whatever a person decided about it meanwhile."""
-    effect, output = item.command.step, item.command.output
-    if effect is None:
+def _apply_settled(
+    item: InboxItem, state: RunState, bodies: Bodies, now: float, left_s: float
+) -> list[Event]:
+    """Returns what follows for the run from what became of an effect: of its own, or of one that it waits for."""
+    command = item.command
+    if command.step is None:
         return []
-    moved = EffectMoved(at=now, step=effect, state="committed", receipt=output)
-    waits = find_fate_approval(state, effect)
-    if waits is None:
+    waiting = state.open.get(command.step)
+    if waiting is not None and waiting.waits_for:
+        return [StepDone(at=now, step=waiting.step, status="withdrawn", left_s=left_s)]
+    done = command.kind == "late" or bool(command.approved)
+    output = command.output
+    if output is None:
+        what = "it happened" if done else "it did not happen"
+        text = f"The fate of this effect was not known. {command.by or 'Somebody'} checked: {what}. {command.reason}"
+        output = bodies.put(text.strip())
+    moved = EffectMoved(at=now, step=command.step, state="committed" if done else "failed", receipt=output)
+    asked = find_fate_approval(state, command.step)
+    if asked is None:
         return [moved]
-    return [moved, StepDone(at=now, step=waits, status="ok", output=output, left_s=left_s)]
+    status, error = ("ok", None) if done else ("refused", "not_done")
+    return [moved, StepDone(at=now, step=asked, status=status, output=output, error=error, left_s=left_s)]
 
 
 def _apply_decision(
@@ -49,6 +64,8 @@ def _apply_decision(
     step = state.open.get(command.step or 0)
     if step is None or step.kind != "approval" or command.approved is None:
         return []
+    if step.waits_for or step.proposal != command.proposal:  # nobody is asked, or this was not checked
+        return []
     settles = find_effect_in_doubt(state, step)
     by = command.by or "somebody"
     late = any(change.step == settles and change.state == "committed" for change in state.effect_states())
@@ -58,12 +75,26 @@ def _apply_decision(
     elif settles is not None:
         what = "it happened" if command.approved else "it did not happen"
         text = f"The fate of this effect was not known. {by} checked: {what}. {command.reason}".strip()
+    elif command.approved and command.edit is not None:
+        text = (
+            f"{by} approved this call with other arguments, and it was made with these: "
+            f"{bodies.text(command.edit)} {command.reason}"
+        ).strip()
     else:
         text = f"{'Approved' if command.approved else 'Refused'} by {by}. {command.reason}".strip()
     output = command.output or bodies.put(text)
     status: StepStatus = "ok" if approved else "refused"
     error = None if approved else "rejected"
-    done = StepDone(at=now, step=step.step, status=status, output=output, error=error, left_s=left_s)
+    done = StepDone(
+        at=now,
+        step=step.step,
+        status=status,
+        output=output,
+        error=error,
+        proposal=command.proposal,
+        edit=command.edit,
+        left_s=left_s,
+    )
     if settles is None:
         return [done]
     moved = EffectMoved(at=now, step=settles, state="committed" if approved else "failed", receipt=output)

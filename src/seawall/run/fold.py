@@ -14,8 +14,10 @@ from msgspec.structs import replace
 
 from seawall.core.errors import SeawallBug
 from seawall.core.events import (
+    Call,
     CommandTaken,
     EffectMoved,
+    Errand,
     Event,
     GuardSet,
     Judged,
@@ -33,6 +35,7 @@ from seawall.core.persistent import Log
 from seawall.run.frame import (
     Frame,
     MessageRef,
+    PendingCall,
     apply_approval_done,
     apply_call_done,
     apply_model_done,
@@ -44,6 +47,9 @@ from seawall.run.frame import (
 from seawall.run.guard import FoldFailed, Guard
 from seawall.run.ledger import describe_usage_problem, find_overrun, reserve, settle
 from seawall.run.state import EffectChange, PastPause, RunState, may_have_happened
+
+ERRAND = "errand"
+"""The id of an errand's call: no model has given it one."""
 
 Changes = dict[str, Any]
 """Fields of a `RunState` that an event changes, by name."""
@@ -59,6 +65,7 @@ def begin(started: RunStarted, guards: Sequence[Guard] = ()) -> RunState:
         parent=0,
         call=None,
         messages=Log([MessageRef("user", started.intent)]),
+        turn=() if started.errand is None else _begin_errand(started.errand),
         fresh=(0,),
     )
     return RunState(
@@ -69,6 +76,11 @@ def begin(started: RunStarted, guards: Sequence[Guard] = ()) -> RunState:
         left_s=started.limits.active_s,
         memories=MappingProxyType({guard.memory_key: _start(guard) for guard in guards}),
     )
+
+
+def _begin_errand(errand: Errand) -> tuple[PendingCall, ...]:
+    """Returns the one call that an errand begins with."""
+    return (PendingCall(Call(ERRAND, errand.tool, errand.arguments, errand.seal)),)
 
 
 def _start(guard: Guard) -> Any:
@@ -115,7 +127,8 @@ def _changes_of(state: RunState, event: Event) -> Changes:
             return {"modes": MappingProxyType(state.modes | {event.guard: event.mode})}
         case CommandTaken():
             cancelled = event if event.command == "cancel" else state.cancelled
-            return {"inbox": event.inbox, "cancelled": cancelled}
+            stopped = event if event.stop and event.approved is False else state.stopped
+            return {"inbox": event.inbox, "cancelled": cancelled, "stopped": stopped}
         case EffectMoved():
             return {"effects": _move_effect(state.effects, event)}
         case Planned():
@@ -146,7 +159,17 @@ def _apply_taken(state: RunState, event: RunTaken) -> Changes:
         "history": event.history or state.history,
         "paused": (),
         "past_pauses": state.past_pauses + past,
+        **(_tell_facts(state, event) if event.facts or event.behind else {}),
     }
+
+
+def _tell_facts(state: RunState, event: RunTaken) -> Changes:
+    """Puts before the request what has happened since the session's conversation."""
+    root = state.frames[0]
+    told = [MessageRef("user", ref) for ref in event.facts]
+    root = replace(root, messages=Log([*told, *root.messages]))
+    frames = MappingProxyType(state.frames | {0: root})
+    return {"facts": event.facts, "behind": MappingProxyType(dict(event.behind)), "frames": frames}
 
 
 def _fold_guards(state: RunState, event: Event, guards: Sequence[Guard]) -> MappingProxyType[str, Any]:
@@ -173,7 +196,9 @@ def _fold_guards(state: RunState, event: Event, guards: Sequence[Guard]) -> Mapp
 
 def _move_effect(effects: Log[EffectChange], event: EffectMoved) -> Log[EffectChange]:
     change = next((change for change in effects if change.step == event.step), None)
-    return effects if change is None else effects.append(replace(change, state=event.state))
+    if change is None:
+        return effects
+    return effects.append(replace(change, state=event.state, at=event.at, receipt=event.receipt))
 
 
 def _apply_intended(state: RunState, step: StepIntended) -> Changes:
@@ -186,7 +211,19 @@ def _apply_intended(state: RunState, step: StepIntended) -> Changes:
         changes["ledger"] = reserve(state.ledger, step)
     if step.perform and step.effect:
         key = state.call_key(step.frame, step.call)
-        changes["effects"] = state.effects.append(EffectChange(key, step.step, step.name, "attempting"))
+        change = EffectChange(
+            key,
+            step.step,
+            step.name,
+            "attempting",
+            step.at,
+            None,
+            step.identity,
+            step.key,
+            step.input,
+            step.seal,
+        )
+        changes["effects"] = state.effects.append(change)
     frame = state.frames.get(step.frame)
     if frame is None:
         return changes
@@ -234,14 +271,20 @@ def _apply_done(state: RunState, done: StepDone) -> Changes:
         fate = effect_state(done)
         if fate == "failed" and may_have_happened(state, step.frame, step.call):
             fate = "unknown"
-        change = EffectChange(key, step.step, step.name, fate)
+        change = EffectChange(
+            key, step.step, step.name, fate, done.at, None, step.identity, step.key, step.input, step.seal
+        )
         changes["effects"] = state.effects.append(change)
+    if step.step in state.holds:
+        changes["holds"] = MappingProxyType({n: held for n, held in state.holds.items() if n != step.step})
     frames = state.frames.copy()
     if step.kind in ("handoff", "review"):
         frames.pop(done.step, None)
     frame = frames.get(step.frame)
     if frame is not None:
-        frames[frame.id] = _answer_frame(frame, step, done)
+        frames[frame.id] = _answer_frame(frame, step, done, state.holds.get(step.step, ()))
+        if state.started.errand is not None and frame.id == 0 and not frames[0].turn:
+            changes["answered"] = done
     changes["frames"] = MappingProxyType(frames)
     return changes
 
@@ -256,14 +299,14 @@ def _note_usage(state: RunState, step: StepIntended, done: StepDone) -> Changes:
     return {"overrun": state.overrun or overrun, "usage_problems": state.usage_problems.append(text)}
 
 
-def _answer_frame(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
-    """Returns the frame with the result of one of its steps."""
+def _answer_frame(frame: Frame, step: StepIntended, done: StepDone, held_by: tuple[str, ...]) -> Frame:
+    """Returns the frame with the result of one of its steps, which guards `held_by` held."""
     if step.kind == "model":
         return apply_model_done(frame, step, done)
     if step.kind == "review":
         return apply_review_done(frame, done)
     if step.kind == "approval":
-        return apply_approval_done(frame, step, done)
+        return apply_approval_done(frame, step, done, held_by)
     return frame if step.call is None else apply_call_done(frame, step, done)
 
 
@@ -276,6 +319,9 @@ def _apply_judged(state: RunState, event: Judged) -> Changes:
     frame = None if step is None else state.frames.get(step.frame)
     if step is None or frame is None:
         return {}
+    if event.verdict == "hold" and step.kind == "approval":
+        held = (*state.holds.get(event.step, ()), event.guard)
+        return {"holds": MappingProxyType(state.holds | {event.step: held})}
     if event.verdict == "refuse" and event.stage == "before" and step.call is None:
         refusal = StoppedBy(event.guard, event.reason, event.step, event.limit, event.value)
         frame = replace(frame, refusal=refusal)

@@ -39,6 +39,12 @@ class Grant(msgspec.Struct, frozen=True):
     version: str
     input: Ref | None
     seal: str = ""
+    guards: tuple[str, ...] = ()
+    """The guards whose reasons the person was shown: it is granted against them, and against no others."""
+    proposal: str = ""
+    """The proposal that was approved; "" for a step that an earlier version held."""
+    edited: bool = False
+    """The person has changed the arguments."""
 
 
 class PendingCall(msgspec.Struct, frozen=True, gc=False):
@@ -55,6 +61,8 @@ class PendingCall(msgspec.Struct, frozen=True, gc=False):
     """The effect step whose fate nobody knows."""
     doubtful: int | None = None
     """The newest attempt of this effect that may have happened."""
+    reconciled: int | None = None
+    """The effect step of unknown fate of which the other side was asked, and could not say what became of it."""
     notes: tuple[Ref, ...] = ()
     """What guards advise the agent, beside the answer."""
 
@@ -209,20 +217,37 @@ def apply_review_done(frame: Frame, done: StepDone) -> Frame:
     )
 
 
-def apply_approval_done(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
-    """Returns the frame once a person has decided on a step of it."""
+def apply_approval_done(frame: Frame, step: StepIntended, done: StepDone, guards: tuple[str, ...]) -> Frame:
+    """Returns the frame once a person has decided on a step of it, which `guards` held."""
     if step.call is None:
         if done.status == "ok":
-            return replace(frame, own_step=None, grant=Grant(step.step, step.version, step.input, step.seal))
+            return replace(frame, own_step=None, grant=_make_grant(step, done, guards))
         return replace(frame, own_step=None, failure=FrameFailure("refused", done.output))
     pending = find_call(frame, step.call)
     if pending is None:
         return frame
+    if step.waits_for or done.status == "withdrawn":  # it is judged again
+        return replace_call(frame, step.call, step=None)
     if pending.unknown is None and done.status == "ok":
-        return replace_call(
-            frame, step.call, step=None, grant=Grant(step.step, step.version, step.input, step.seal)
-        )
+        notes = pending.notes
+        if (
+            done.edit is not None and done.output is not None
+        ):  # so that the agent does not ask for the original again
+            notes = (*notes, done.output)
+        return replace_call(frame, step.call, step=None, grant=_make_grant(step, done, guards), notes=notes)
     return _answer_call(frame, pending, step.step, done)
+
+
+def _make_grant(step: StepIntended, done: StepDone, guards: tuple[str, ...]) -> Grant:
+    return Grant(
+        step=step.step,
+        version=step.version,
+        input=done.edit or step.input,
+        seal="" if done.edit else step.seal,
+        guards=guards,
+        proposal=done.proposal,
+        edited=done.edit is not None,
+    )
 
 
 def apply_call_done(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
@@ -230,6 +255,8 @@ def apply_call_done(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
     pending = find_call(frame, step.call)
     if pending is None:
         return frame
+    if step.reconciles is not None:
+        return _apply_reconciled(frame, pending, step, done)
     call = pending.call.id
     attempted = step.effect and step.perform
     doubtful = step.step if attempted and effect_state(done) == "unknown" else pending.doubtful
@@ -246,11 +273,22 @@ def apply_call_done(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
     return _answer_call(frame, pending, step.step, done)
 
 
+def _apply_reconciled(frame: Frame, pending: PendingCall, step: StepIntended, done: StepDone) -> Frame:
+    """Returns the frame once the other side was asked what became of an effect."""
+    if done.status == "lost":  # it is asked again
+        return replace_call(frame, pending.call.id, step=None)
+    if done.status == "ok" or done.error == "not_done":
+        return _answer_call(frame, pending, step.step, done)
+    return replace_call(frame, pending.call.id, step=None, reconciled=step.reconciles)
+
+
 def _answer_call(frame: Frame, pending: PendingCall, step: int, done: StepDone) -> Frame:
     """Returns the frame with one call answered. Once all are, the answers become messages in the calls' order."""
     call = pending.call
     message = MessageRef("tool", done.output or Ref(""), step, call.id, call.name, pending.notes)
-    turn = _replace_in(frame.turn, call.id, {"step": None, "unknown": None, "answer": message})
+    turn = _replace_in(
+        frame.turn, call.id, {"step": None, "unknown": None, "doubtful": None, "answer": message}
+    )
     fresh = (*frame.fresh, step)
     answers = [each.answer for each in turn if each.answer is not None]
     if len(answers) < len(turn):

@@ -13,8 +13,9 @@ from seawall.core.canonical import Ref
 from seawall.core.errors import SeawallBug
 from seawall.core.events import LOST, EffectState, Event, Judged, Status, StoppedBy
 from seawall.journal.protocol import Summary
+from seawall.journal.protocol.effects import make_effect_id
 from seawall.run.commands import find_effect_in_doubt
-from seawall.run.state import PastPause, RunState
+from seawall.run.state import EffectChange, PastPause, RunState
 
 REDACTED_NOTE = "; the arguments are shown without their secrets"
 
@@ -28,6 +29,8 @@ class EffectReport(msgspec.Struct, frozen=True):
     step: int
     tool: str
     state: EffectState
+    id: str = ""
+    """The effect's id in the journal: `seawall effects`."""
 
 
 class AboveLimit(msgspec.Struct, frozen=True):
@@ -51,8 +54,9 @@ class Waiting(msgspec.Struct, frozen=True):
     agent: str
     since: float
     """Wall seconds."""
-    kind: Literal["hold", "unknown", "pause"] = "hold"
-    """What an approval means. `hold`: the step may be made. `unknown`: the effect was attempted, and it happened.
+    kind: Literal["hold", "unknown", "effect", "pause"] = "hold"
+    """What it waits for. `hold`: a person decides whether the step may be made. `unknown`: somebody finds out whether the
+    effect happened (`seawall reconcile`). `effect`: the same effect is under way in another call.
     `pause`: there is no decision to make; the run goes on once the pause `what` is lifted."""
     arguments: str | None = None
     """The text of the arguments, or a hand-off's task; None if a model call or a review is held."""
@@ -111,7 +115,10 @@ def build_outcome(state: RunState, answer: str | None, output: Output_co | None 
     if ended is None:
         raise SeawallBug(f"run {state.started.run} has no outcome yet")
     ledger = state.ledger
-    effects = tuple(EffectReport(change.step, change.tool, change.state) for change in state.effect_states())
+    effects = tuple(
+        EffectReport(change.step, change.tool, change.state, _find_effect_id(state, change))
+        for change in state.effect_states()
+    )
     return Outcome(
         run=state.started.run,
         status=ended.status,
@@ -135,6 +142,10 @@ def build_outcome(state: RunState, answer: str | None, output: Output_co | None 
         handoffs=ledger.handoffs,
         active_s=round(state.started.limits.active_s - ended.left_s, 6),
     )
+
+
+def _find_effect_id(state: RunState, change: EffectChange) -> str:
+    return make_effect_id(change.tool_key or f"{state.started.run}:{change.key}")
 
 
 _SPENT = ("tokens", "usd", "model_calls", "tool_calls", "handoffs")
@@ -172,6 +183,7 @@ def list_waits(state: RunState, events: Iterable[Event], text: Callable[[Ref], s
     found: list[Waiting] = []
     for step in sorted(state.approvals, key=lambda step: step.step):
         unknown = find_effect_in_doubt(state, step) is not None
+        kind = "effect" if step.waits_for else "unknown" if unknown else "hold"
         reason = "the fate of this effect is not known" if unknown else "; ".join(held.get(step.step, ()))
         if step.seal not in ("", LOST) and not unknown:
             reason += REDACTED_NOTE
@@ -182,7 +194,7 @@ def list_waits(state: RunState, events: Iterable[Event], text: Callable[[Ref], s
                 step.name,
                 step.agent,
                 step.at,
-                "unknown" if unknown else "hold",
+                kind,
                 None if step.call is None or not step.input else text(step.input),
                 reason,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -16,6 +17,7 @@ from seawall.core.events import (
     Paused,
     RunEnded,
     RunStarted,
+    StepDone,
     StepIntended,
 )
 from seawall.core.frozen import EMPTY
@@ -32,6 +34,17 @@ class EffectChange(msgspec.Struct, frozen=True):
     step: int
     tool: str
     state: EffectState
+    at: float = 0.0
+    """Wall seconds of the change."""
+    receipt: Ref | None = None
+    """What is said of it outside of its own step."""
+    identity: str = ""
+    tool_key: str = ""
+    """See `StepIntended.key`."""
+    input: Ref | None = None
+    """The arguments of the attempt, as they are recorded."""
+    seal: str = ""
+    """See `Call.seal`."""
 
 
 class PastPause(msgspec.Struct, frozen=True):
@@ -62,12 +75,22 @@ class RunState(msgspec.Struct, frozen=True):
     """What is wrong with the usage that models reported, each with its step."""
     modes: MappingProxyType[str, Mode] = EMPTY
     halted: Judged | None = None
+    holds: MappingProxyType[int, tuple[str, ...]] = EMPTY
+    """By open approval step: the guards that hold it."""
+    stopped: CommandTaken | None = None
+    """The rejection with which a person ended the run."""
     cancelled: CommandTaken | None = None
     ended: RunEnded | None = None
     inbox: int = -1
     epoch: int = 0
     history: Ref | None = None
     """The session's conversation before this run."""
+    facts: tuple[Ref, ...] = ()
+    """What the coordinator is told before the request: see `RunTaken.facts`."""
+    answered: StepDone | None = None
+    """Errands: the result of the call."""
+    behind: Mapping[str, int] = EMPTY
+    """The session's earlier runs that were not over: see `RunTaken.behind`."""
     left_s: float = 0.0
     effects: Log[EffectChange] = Log()
     """What became of effects, oldest first; the last change of a key holds."""
@@ -88,6 +111,11 @@ class RunState(msgspec.Struct, frozen=True):
     def approvals(self) -> list[StepIntended]:
         """Approval steps that wait for a person."""
         return [step for step in self.open.values() if step.kind == "approval"]
+
+    @property
+    def asked(self) -> list[StepIntended]:
+        """Approval steps that a person is asked about; the others wait for effects of other calls."""
+        return [step for step in self.approvals if not step.waits_for]
 
     @property
     def waits(self) -> bool:
@@ -112,6 +140,20 @@ class RunState(msgspec.Struct, frozen=True):
     def effect_states(self) -> list[EffectChange]:
         """Returns the newest change of each effect."""
         return list({change.key: change for change in self.effects}.values())
+
+    def find_effect(self, step: int) -> EffectChange | None:
+        """Returns the newest change of the effect that was attempted in `step`; None for another step."""
+        return next((change for change in reversed(self.effects) if change.step == step), None)
+
+    def find_attempt(self, frame: int, call: str | None) -> EffectChange | None:
+        """Returns the newest change of the effect that this call has attempted; None if it has not."""
+        key = self.call_key(frame, call)
+        return next((change for change in reversed(self.effects) if change.key == key), None)
+
+    def find_first_attempt(self, frame: int, call: str | None) -> float | None:
+        """Returns when the first attempt of an effect was recorded; None if there was none."""
+        key = self.call_key(frame, call)
+        return next((change.at for change in self.effects if change.key == key), None)
 
 
 def may_have_happened(state: RunState, frame: int, call: str | None) -> bool:

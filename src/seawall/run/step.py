@@ -72,6 +72,10 @@ class Propose(msgspec.Struct, frozen=True, kw_only=True):
     grant: Grant | None = None
     skip: Ref | None = None
     """The planner pruned it: it is not performed, and the agent gets this text."""
+    ahead: bool = False
+    """It is not its turn: an effect is only asked about, so that a person can decide early."""
+    reconciles: int | None = None
+    """The effect step of which the other side is asked what became of it."""
 
 
 class Close(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,6 +131,12 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     """Effects: what the tool declares. None: nothing."""
     idempotent: bool = False
     """An effect whose tool honours the key: it may be attempted again under it."""
+    identity: str = ""
+    """See `StepIntended.identity`."""
+    key: str = ""
+    """See `StepIntended.key`."""
+    reconciles: int | None = None
+    """See `StepIntended.reconciles`."""
     may_write: bool = False
     """A tool that may change the world or not, for example in a recording: nobody has declared it."""
     poll: bool = False
@@ -244,6 +254,10 @@ class Executor(Protocol):
         """
         ...
 
+    async def preview(self, step: Step, state: RunState, left_s: float) -> tuple[str, bool]:
+        """Calls the preview function of an effect's tool; returns its text, and whether it failed."""
+        ...
+
     def withdraw(self, step: Step) -> Result | None:
         """Gives up a step that has not begun, and returns what it comes to; None: it has begun."""
         ...
@@ -264,6 +278,9 @@ def restore_step(intent: StepIntended) -> Step:
         grant=None
         if intent.grant is None
         else Grant(intent.grant, intent.version, intent.input, intent.seal),
+        identity=intent.identity,
+        key=intent.key,
+        reconciles=intent.reconciles,
         input=intent.input,
         seal=intent.seal,
         version=intent.version,

@@ -1,0 +1,412 @@
+"""The guard `effects`: an effect is attempted once it is claimed in the journal, and signed off if its tool asks for that.
+
+A claim is a commit, so the gate defers the call until the journal has answered. The answer decides: go on, give the
+receipt of what was done already, wait for another call, ask a person, or refuse. The guard has no modes: it can't be
+switched off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+from msgspec.structs import replace
+
+from seawall.core.clock import Clock
+from seawall.core.errors import SeawallError, describe_error
+from seawall.core.events import RunStarted
+from seawall.core.money import Money
+from seawall.effects.identity import compute_identity
+from seawall.effects.proposals import compute_proposal_hash
+from seawall.guards.shared import Defer
+from seawall.journal.protocol import Journal
+from seawall.journal.protocol.effects import ClaimAnswer, EffectClaim, SumRule
+from seawall.run.bodies import Bodies
+from seawall.run.spend_delta import day_of
+from seawall.run.state import RunState
+from seawall.run.step import ApprovalRule, EffectFacts, Step
+from seawall.run.verdict import GuardVerdict, Halt, Hold, Refuse, Replace
+
+EFFECTS = "effects"
+"""The guard's name in verdicts."""
+CONFIRM_S = 172_800.0
+"""Seconds for which a question to the acting user stands, and one of a guard that says nothing of it."""
+NO_FACTS = EffectFacts()
+
+_log = logging.getLogger("seawall")
+
+Preview = Callable[[], Awaitable[tuple[str, bool]]]
+"""Calls a tool's own preview function; returns its text, and whether it failed."""
+Detach = Callable[[Step, RunState], Awaitable[str]]
+"""Starts a run of its own for an effect that somebody must decide on; returns what the agent is told."""
+
+
+class Question(NamedTuple):
+    """What a person is to be asked, beside what other guards say."""
+
+    holds: tuple[GuardVerdict, ...]
+    """The guard's own reasons; none if only other guards hold the step."""
+    rule: ApprovalRule
+    asks: Literal["approve", "confirm"]
+    declared: bool
+    hash: str
+    effect: str
+    """The id of the claimed record."""
+    preview: str | None
+    preview_failed: bool
+
+
+class Passed(NamedTuple):
+    """The step may be attempted, under this identity and key ("": the key of its run and call)."""
+
+    identity: str
+    key: str
+
+
+class Blocked(NamedTuple):
+    """The step waits until another call's effect is settled."""
+
+    effect: str
+    reason: str
+
+
+FREE = Passed("", "")
+EffectsAnswer = Passed | Question | Blocked | Replace | Refuse | Halt | Defer
+
+
+class _Asked:
+    """One claim, from its first check until the step is recorded."""
+
+    def __init__(self, signature: object, wake: Callable[[], None]) -> None:
+        self.signature = signature
+        """What was asked: another question makes another claim."""
+        self.wake = wake
+        self.answer: EffectsAnswer | None = None
+
+
+class EffectsGuard:
+    """Claims effects in the journal. There is one in a process; all calls come on the event loop."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._journal: Journal | None = None
+        self._key: bytes | None = None
+        self._asked: dict[str, dict[str, _Asked]] = {}
+        """By run and call. Bounded by the calls of the runs in flight."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.detach: Detach | None = None
+
+    def __repr__(self) -> str:
+        return f"<EffectsGuard {sum(map(len, self._asked.values()))} asked>"
+
+    def open(self, journal: Journal) -> None:
+        """Begins to claim in this journal."""
+        self._journal, self._key = journal, None
+
+    async def close(self) -> None:
+        """Waits for the claims that are under way. What was claimed stays so: a resumed run goes on with it."""
+        self._journal = None
+        self._asked.clear()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def forget(self, run: str) -> None:
+        """Frees what is kept here of a run that has come to rest."""
+        self._asked.pop(run, None)
+
+    def take(self, run: RunState, step: Step) -> None:
+        """Notes that the answer for a step was recorded."""
+        mine = self._asked.get(run.started.run)
+        if mine is not None:
+            mine.pop(_call_of(step, run), None)
+
+    def check(
+        self,
+        step: Step,
+        run: RunState,
+        holds: Sequence[GuardVerdict],
+        bodies: Bodies,
+        preview: Preview | None,
+        wake: Callable[[], None],
+        *,
+        ahead: bool,
+    ) -> EffectsAnswer:
+        """Returns what becomes of a prepared effect that `holds`, other guards' verdicts, hold; first a `Defer`.
+
+        `ahead`: it is not its turn, and it is claimed only if a person is asked.
+        """
+        facts = step.facts or NO_FACTS
+        granted = "" if step.grant is None else step.grant.proposal
+        undoes = _get_undone(run)
+        if not facts.needs_claim and not holds and not granted and not undoes:
+            return FREE
+        text = bodies.text(step.input)
+        hash_ = compute_proposal_hash(step.kind, step.name, step.version, text, step.seal)
+        mine = self._asked.setdefault(run.started.run, {})
+        call = _call_of(step, run)
+        signature = (hash_, granted, bool(holds), ahead)
+        asked = mine.get(call)
+        if asked is None or asked.signature != signature:
+            asked = mine[call] = _Asked(signature, wake)
+            claim = self._build_claim(step, run, facts, hash_, asks=bool(holds), ahead=ahead)
+            self._spawn(self._ask(asked, step, run, facts, claim, bodies, preview))
+        asked.wake = wake
+        if ahead and _waits_behind(mine, asked):
+            return Defer(f"{step.kind} {step.name!r} waits for the claims of the calls before it")
+        return asked.answer or Defer(f"{step.kind} {step.name!r} waits for its claim")
+
+    def _build_claim(
+        self, step: Step, run: RunState, facts: EffectFacts, hash_: str, *, asks: bool, ahead: bool
+    ) -> EffectClaim:
+        started = run.started
+        always = any(rule.limit is None for rule in facts.rules) or facts.confirm
+        unknown = facts.amount is None and bool(facts.rules)
+        undoes = _get_undone(run)
+        earlier = run.find_attempt(step.frame, step.call and step.call.id)
+        key = ""
+        if not facts.values or (earlier is not None and not earlier.tool_key):
+            key = f"{started.run}:{_call_of(step, run)}"
+        return EffectClaim(
+            tenant=started.tenant,
+            run=started.run,
+            call=_call_of(step, run),
+            tool=step.name,
+            version=step.version,
+            agent=step.agent,
+            session=_session_of(started),
+            principal=started.principal,
+            key=key,
+            amount=facts.amount,
+            day=day_of(self._clock.wall_s()),
+            rules=_list_sum_rules(facts),
+            asks=asks or always or unknown or bool(undoes),
+            hash=hash_,
+            proposal="" if step.grant is None else step.grant.proposal,
+            ahead=ahead,
+            detached=facts.detached and self.detach is not None and started.errand is None,
+            arguments=step.input,
+            undoes=undoes,
+        )
+
+    # ---- asking the journal
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _ask(
+        self,
+        asked: _Asked,
+        step: Step,
+        run: RunState,
+        facts: EffectFacts,
+        claim: EffectClaim,
+        bodies: Bodies,
+        preview: Preview | None,
+    ) -> None:
+        try:
+            journal = self._journal
+            if journal is None:
+                return
+            asked.answer = await self._claim(journal, step, run, facts, claim, bodies, preview)
+        except SeawallError as error:
+            asked.answer = Halt(f"{step.kind} {step.name!r}: it could not be claimed: {error}")
+        except Exception as error:  # noqa: BLE001 -- fail closed: whatever is wrong, the effect is not made
+            _log.exception("run %s: %s could not be claimed", claim.run, step.name)
+            asked.answer = Halt(
+                f"{step.kind} {step.name!r}: it could not be claimed: {describe_error(error)}"
+            )
+        if self._asked.get(claim.run, {}).get(claim.call) is asked:  # else nobody waits for it any more
+            asked.wake()
+
+    async def _claim(
+        self,
+        journal: Journal,
+        step: Step,
+        run: RunState,
+        facts: EffectFacts,
+        claim: EffectClaim,
+        bodies: Bodies,
+        preview: Preview | None,
+    ) -> EffectsAnswer:
+        if facts.values:
+            identity = await self._compute_identity(journal, step, run, facts)
+            claim = replace(claim, identity=identity)
+        data = None if claim.arguments is None else bodies.data(claim.arguments)
+        known = {} if claim.arguments is None or data is None else {claim.arguments: data}
+        answer = await journal.claim(claim, known)
+        effect = answer.effect
+        match answer.status:
+            case "claimed":
+                default = f"{claim.run}:{claim.call}"
+                key = "" if effect is None or effect.key == default else effect.key
+                return Passed(claim.identity, key)
+            case "committed":
+                return await self._give_receipt(journal, answer, claim, bodies)
+            case "waits" | "asks" if claim.detached and self.detach is not None:
+                # Also if it is asked for already, perhaps by this very call before a crash: the run waits for nothing.
+                told = await self.detach(step, run)
+                return Replace(f"{step.name!r} was asked for, and the run does not wait for it", told)
+            case "waits":
+                return _wait_for(answer, step)
+            case "rejected":
+                return _refuse(answer, step)
+            case "asks":
+                return await self._build_question(answer, step, facts, claim, preview)
+
+    async def _compute_identity(self, journal: Journal, step: Step, run: RunState, facts: EffectFacts) -> str:
+        if self._key is None:
+            self._key = await journal.identity_key()
+        started = run.started
+        apart_from = started.run if started.errand is None else started.errand.run or started.run
+        within = {
+            "run": apart_from,
+            "session": f"{started.tenant}\0{_session_of(started) or apart_from}",
+            "principal": f"{started.tenant}\0{started.principal}",
+            "tenant": started.tenant,
+            "everyone": "",
+        }[facts.scope]
+        return compute_identity(self._key, step.name, facts.scope, within, facts.values)
+
+    async def _give_receipt(
+        self, journal: Journal, answer: ClaimAnswer, claim: EffectClaim, bodies: Bodies
+    ) -> Replace:
+        effect = answer.effect
+        assert effect is not None
+        text = "[it was done already]"
+        if effect.receipt is not None and effect.tenant == claim.tenant:
+            found = await journal.bodies(effect.tenant, [effect.receipt])
+            data = found.get(effect.receipt)
+            text = "[it was done already; its receipt was erased]" if data is None else data.decode()
+        reason = f"{claim.tool!r} was done already: effect {effect.id}, run {effect.run}, step {effect.step}"
+        return Replace(reason, text, value=effect.id)
+
+    async def _build_question(
+        self,
+        answer: ClaimAnswer,
+        step: Step,
+        facts: EffectFacts,
+        claim: EffectClaim,
+        preview: Preview | None,
+    ) -> Question:
+        limited = _limits(facts)
+        exceeded = [(limited[over.rule], over.value) for over in answer.over]
+        always = [rule for rule in facts.rules if rule.limit is None]
+        if facts.amount is None:
+            always += limited
+        declared = [*(rule for rule, _ in exceeded), *always]
+        own = [_explain(rule, value, facts.amount) for rule, value in exceeded]
+        if always:
+            what = (
+                "asks for approval of each call"
+                if facts.amount is not None or not limited
+                else "has no amount"
+            )
+            own.append(Hold(f"{step.name!r} {what}"))
+        if facts.confirm:
+            own.append(Hold(f"{step.name!r} is done once the acting user has confirmed it"))
+        if claim.undoes:
+            own.append(Hold(f"it undoes effect {claim.undoes}"))
+        if answer.problem:
+            own.insert(0, Hold(f"the approval does not hold: {answer.problem}"))
+        rule = max(declared, key=_rank) if declared else ApprovalRule(expires_s=CONFIRM_S)
+        text, failed = (None, False) if preview is None else await preview()
+        effect = answer.effect
+        return Question(
+            holds=tuple(GuardVerdict(EFFECTS, each, "enforce") for each in own),
+            rule=rule,
+            asks="confirm" if facts.confirm and not declared else "approve",
+            declared=bool(declared) or facts.confirm or bool(claim.undoes),
+            hash=claim.hash,
+            effect="" if effect is None else effect.id,
+            preview=text,
+            preview_failed=failed,
+        )
+
+
+def _session_of(started: RunStarted) -> str | None:
+    """Returns the conversation that an effect belongs to: an errand's is that of whoever asked for it."""
+    return started.session if started.errand is None else started.errand.session
+
+
+def _call_of(step: Step, run: RunState) -> str:
+    return run.call_key(step.frame, step.call and step.call.id)
+
+
+def _waits_behind(mine: Mapping[str, _Asked], asked: _Asked) -> bool:
+    """Returns whether an earlier claim of the run has no answer yet: people are asked in the order of the calls."""
+    for each in mine.values():
+        if each is asked:
+            return False
+        if each.answer is None:
+            return True
+    return False
+
+
+def _list_sum_rules(facts: EffectFacts) -> tuple[SumRule, ...]:
+    return tuple(
+        [SumRule(over=rule.over, limit=rule.limit) for rule in _limits(facts) if rule.limit is not None]
+    )
+
+
+def _limits(facts: EffectFacts) -> list[ApprovalRule]:
+    """Returns the rules that compare the amount, in order; without an amount none can be compared."""
+    return [] if facts.amount is None else [rule for rule in facts.rules if rule.limit is not None]
+
+
+def _rank(rule: ApprovalRule) -> tuple[int, object]:
+    """Returns what the strictest of several rules that ask is the greatest by.
+
+    More people are stricter; then the higher limit on one call. Limits on sums are of another kind, and above no such limit.
+    """
+    own = rule.limit is not None and rule.over == "call"
+    return rule.people, rule.limit.amount if own and rule.limit is not None else 0
+
+
+def _get_undone(run: RunState) -> str:
+    """Returns the id of the effect that a run undoes, which a person always decides on; "" for any other run."""
+    errand = run.started.errand
+    return "" if errand is None else errand.undoes
+
+
+def _explain(rule: ApprovalRule, value: Money, amount: Money | None) -> Hold:
+    assert rule.limit is not None
+    what = {
+        "call": "its amount",
+        "run": "the sum of this run",
+        "tenant": "the sum of the tenant",
+        "day": "the sum of the tenant's day",
+    }[rule.over]
+    if value.currency != rule.limit.currency:
+        reason = f"{what} is in {value.currency}, and the limit in {rule.limit.currency}"
+    else:
+        reason = (
+            f"{what} is {value}, above {rule.limit}"
+            if rule.over == "call"
+            else f"{what} would be {value}, above {rule.limit}"
+        )
+    name = "amount" if rule.over == "call" else f"per_{rule.over}"
+    return Hold(reason, f"{name}={rule.limit}", value)
+
+
+def _wait_for(answer: ClaimAnswer, step: Step) -> Blocked:
+    effect = answer.effect
+    assert effect is not None
+    state = "has an unknown fate" if effect.state == "unknown" else f"is {effect.state}"
+    return Blocked(
+        effect.id, f"the same effect {state} in run {effect.run}: effect {effect.id} of {step.name!r}"
+    )
+
+
+def _refuse(answer: ClaimAnswer, step: Step) -> Refuse:
+    proposal = answer.proposal
+    vote = None if proposal is None else next((vote for vote in proposal.votes if not vote.approve), None)
+    by = "somebody" if vote is None else vote.principal
+    why = "" if vote is None or not vote.reason else f": {vote.reason}"
+    return Refuse(
+        f"{step.name!r} with these arguments was rejected by {by}{why}",
+        value=None if proposal is None else proposal.id,
+    )

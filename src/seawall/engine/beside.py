@@ -1,0 +1,121 @@
+"""What a batch of events records beside them, in one commit: bookings, and the records of effects and proposals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from seawall.core.canonical import Ref
+from seawall.core.events import EffectMoved, EffectState, Event, RunEnded, StepDone, StepIntended
+from seawall.journal.protocol import Booking
+from seawall.journal.protocol.effects import EffectRecord, FactAdded, RecordChange, Settle, make_effect_id
+from seawall.run.spend_delta import SpendDelta, day_of
+from seawall.run.state import EffectChange, RunState
+
+
+class Beside:
+    """What the next batch of one run records beside its events."""
+
+    def __init__(self) -> None:
+        self._spend = SpendDelta()
+        self._records: list[RecordChange] = []
+
+    def __repr__(self) -> str:
+        return f"<Beside {len(self._records)} changes of records>"
+
+    def note(self, event: Event, before: RunState, after: RunState) -> None:
+        """Takes in an event of the batch; the states are those around it."""
+        if after.ledger is not before.ledger:  # only a step's intent and its result change it
+            if isinstance(event, StepIntended):
+                self._spend.add(event, before.ledger, after.ledger, intended=True)
+            elif isinstance(event, StepDone):
+                self._spend.add(before.open[event.step], before.ledger, after.ledger, intended=False)
+        if after.effects is not before.effects and (change := build_settle(event, before, after)):
+            self._records.append(change)
+        errand = after.started.errand
+        if errand is not None and errand.session is not None and isinstance(event, RunEnded):
+            text = event.answer or after.started.intent
+            told = FactAdded(session=errand.session, at=event.at, run=after.started.run, text=text)
+            self._records.append(told)
+
+    def add(self, records: Iterable[RecordChange]) -> None:
+        """Adds what the gate wants recorded."""
+        self._records += records
+
+    def take_bookings(self) -> Sequence[Booking]:
+        """Returns the bookings of the batch, which begins anew."""
+        return self._spend.take_bookings()
+
+    def take_records(self) -> Sequence[RecordChange]:
+        """Returns the changes of records of the batch, which begins anew."""
+        if not self._records:
+            return ()
+        records, self._records = self._records, []
+        return records
+
+
+def build_settle(event: Event, before: RunState, after: RunState) -> Settle | None:
+    """Returns what an event changes of an effect's record; None if it changes none. The states are those around it."""
+    match event:
+        case StepIntended():
+            if not (event.effect and event.perform):
+                return None
+            return _build(event, after, event.step, "attempting", None, event)
+        case StepDone():
+            intent = before.open.get(event.step)
+            if intent is None or not (intent.effect and intent.perform):
+                return None
+            change = after.find_effect(event.step)
+            state = "unknown" if change is None else change.state
+            return _build(event, after, event.step, state, event.output, intent)
+        case EffectMoved():
+            return _build(event, after, event.step, event.state, event.receipt, None)
+        case _:
+            return None
+
+
+def _build(
+    event: StepIntended | StepDone | EffectMoved,
+    run: RunState,
+    step: int,
+    state: EffectState,
+    receipt: Ref | None,
+    intent: StepIntended | None,
+) -> Settle | None:
+    change = run.find_effect(step)
+    if change is None:
+        return None
+    key = change.tool_key or f"{run.started.run}:{change.key}"
+    effect = make_effect_id(key)
+    return Settle(
+        effect=effect,
+        state=state,
+        at=event.at,
+        step=step,
+        receipt=receipt if state == "committed" else None,
+        record=None if change.identity else _describe(effect, key, change, run, intent),
+    )
+
+
+def _describe(
+    effect: str, key: str, change: EffectChange, run: RunState, intent: StepIntended | None
+) -> EffectRecord:
+    """Returns the record of an effect that no claim was needed for: the journal may not know it yet."""
+    started = run.started
+    return EffectRecord(
+        id=effect,
+        key=key,
+        tenant=started.tenant,
+        run=started.run,
+        call=change.key,
+        step=change.step,
+        tool=change.tool,
+        version="" if intent is None else intent.version,
+        agent="" if intent is None else intent.agent,
+        session=started.session,
+        principal=started.principal,
+        state="attempting",
+        day=day_of(change.at),
+        arguments=None if intent is None else intent.input,
+        claimed_at=change.at,
+        attempted_at=change.at,
+    )
