@@ -5,7 +5,9 @@ Where things live:
 - `seawall.runtime`: `Seawall` and `Run`: what starts, drives, wakes and ends runs
 - `seawall.team`: the definitions `Agent`, `Team` and `tool`, and how a team decides what to do next
 - `seawall.engine`: the gate that every step passes, and the driver of one run
+- `seawall.effects`: what changes the world is done once, and signed off
 - `seawall.run`: the state of a run as a fold, verdicts, the base class of guards, `Outcome`
+- `seawall.effects`: what a tool declares of its effect, and the guard that claims it
 - `seawall.guards`: every guard; `seawall.planner`: what is left out when time gets short
 - `seawall.history`: why a run ended so, replay and fork; `seawall.audit`: recordings of other systems
 - `seawall.journal`: the record; `seawall.models`: what a model is
@@ -18,6 +20,9 @@ from __future__ import annotations
 from seawall.core.errors import Broken, Misused, Refused, SeawallBug, SeawallError
 from seawall.core.events import StoppedBy
 from seawall.core.limits import Limits
+from seawall.core.money import Money
+from seawall.effects.credentials import Principal
+from seawall.effects.options import Approve, Effect, above, always
 from seawall.guards.budget import Budget, Caps
 from seawall.guards.endpoints import EndpointOptions
 from seawall.guards.loops import Loops
@@ -27,12 +32,14 @@ from seawall.run.guard import Guard
 from seawall.run.outcome import Outcome, Waiting
 from seawall.run.verdict import ALLOW, Advise, Allow, Halt, Hold, Refuse, Replace
 from seawall.runtime.admission import Admission
+from seawall.runtime.approval_views import Approval, RecordedEffect
 from seawall.runtime.head_export import HeadExport
+from seawall.runtime.notifying import Notification
 from seawall.runtime.run import Run
 from seawall.runtime.run_team import run_team
 from seawall.runtime.seawall import Seawall
 from seawall.team.agent import Agent
-from seawall.team.parameters import ToolContext
+from seawall.team.parameters import EffectContext, ToolContext
 from seawall.team.planner import Planner
 from seawall.team.team import Team
 from seawall.team.tool import NotDone, Tool, tool
@@ -45,9 +52,13 @@ __all__ = [
     "Advise",
     "Agent",
     "Allow",
+    "Approval",
+    "Approve",
     "Broken",
     "Budget",
     "Caps",
+    "Effect",
+    "EffectContext",
     "EndpointOptions",
     "Guard",
     "Halt",
@@ -57,10 +68,14 @@ __all__ = [
     "Loops",
     "Misused",
     "Model",
+    "Money",
     "NotDone",
+    "Notification",
     "Outcome",
     "Planner",
     "Price",
+    "Principal",
+    "RecordedEffect",
     "Refuse",
     "Refused",
     "Replace",
@@ -75,6 +90,8 @@ __all__ = [
     "ToolContext",
     "Waiting",
     "__version__",
+    "above",
+    "always",
     "run_team",
     "tool",
 ]

@@ -305,7 +305,7 @@ def test_an_attempt_speaks_for_itself_and_not_for_the_attempts_before_it(
             run = await sea.start(agent, "go")
             rest = await clock.until(run.rest())
             if not isinstance(rest, Outcome):
-                await sea.decide(run.id, rest.step, approve=True, by="ann", result="receipt 7")
+                await sea.reconcile(run.id, step=rest.step, committed="receipt 7", by="ann")
                 return rest, await clock.until(run.outcome())
             return rest, rest
 
@@ -339,13 +339,15 @@ def test_a_guard_that_refuses_another_attempt_leaves_the_fate_of_the_first_to_a_
             rest = await clock.until(run.rest())
             assert isinstance(rest, Waiting) and rest.kind == "unknown"
             assert len(model.requests) == 1  # the agent is told nothing before
-            result = "receipt 7" if approve else None
-            await sea.decide(run.id, rest.step, approve=approve, by="ann", result=result)
+            if approve:
+                await sea.reconcile(run.id, step=rest.step, committed="receipt 7", by="ann")
+            else:
+                await sea.reconcile(run.id, step=rest.step, failed="the bank has none", by="ann")
             return await clock.until(run.outcome())
 
     outcome = asyncio.run(main())
 
     assert [effect.state for effect in outcome.effects] == ["committed" if approve else "failed"]
-    refused = "The fate of this effect was not known. ann checked: it did not happen."
+    refused = "The fate of this effect was not known. ann checked: it did not happen. the bank has none"
     assert sent(model)[-1] == ("receipt 7" if approve else refused)
     assert len(made) == 1

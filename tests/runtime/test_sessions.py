@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from guards.verdicts import Says
+from runtime.deciding import decide
 from seawall import (
     ALLOW,
     Agent,
@@ -217,26 +218,28 @@ def test_runs_of_a_session_are_serial_and_in_order() -> None:
     asyncio.run(main())
 
 
-def test_a_session_whose_last_run_waits_or_was_interrupted_takes_no_other(tmp_path: Path) -> None:
+@pytest.mark.parametrize("then", ["paused", "interrupted"])
+def test_a_session_whose_last_run_is_paused_or_was_interrupted_takes_no_other(
+    then: str, tmp_path: Path
+) -> None:
     async def main() -> None:
-        team, _ = clerk([call("pay", what="1"), hang()])
-        async with Seawall(tmp_path / "desk.db", guards=[Says(Hold("ask"))]) as sea:
+        team, model = clerk([call("pay", what="1"), hang()])
+        async with Seawall(tmp_path / "desk.db") as sea:
+            if then == "paused":
+                await sea.pause("tool:pay", by="ops")
             run = await sea.start(team, "go", session="s")
-            waiting = await run.rest()
-            with pytest.raises(Refused, match=f"{run.id} waits for a person") as refused:
+            if then == "paused":
+                assert isinstance(await run.rest(), Waiting)
+            else:
+                while len(model.requests) < 2:
+                    await asyncio.sleep(0)
+        async with Seawall(tmp_path / "desk.db") as sea:
+            with pytest.raises(Refused, match=f"{run.id} (was interrupted|is paused)") as refused:
                 await sea.start(team, "more", session="s")
             assert refused.value.guard == "session"
-            await sea.decide(run.id, waiting.step, approve=True, by="u")  # pyright: ignore[reportAttributeAccessIssue] -- it waits
-            await asyncio.sleep(0)
-        async with Seawall(tmp_path / "desk.db") as sea:
-            with pytest.raises(Refused, match=f"{run.id} (was interrupted|waits)"):
-                await sea.start(team, "more", session="s")
             await run_cancel(sea, run.id, team)
-            assert (
-                await over(
-                    await sea.start(Team(Agent("b", model=ScriptedModel(["hi"]))), "more", session="s")
-                )
-            ).answer == "hi"
+            other = Team(Agent("b", model=ScriptedModel(["hi"])))
+            assert (await over(await sea.start(other, "more", session="s"))).answer == "hi"
 
     asyncio.run(main())
 
@@ -249,32 +252,63 @@ async def run_cancel(sea: Seawall, run_id: str, team: Team) -> None:
         await over(run)
 
 
-def test_a_message_in_line_stays_there_while_the_run_before_it_waits_for_a_person() -> None:
+def test_a_message_in_line_stays_there_while_the_run_before_it_is_paused() -> None:
     async def main() -> None:
         gate = asyncio.Event()
 
-        async def pay(what: str) -> str:
-            """Pay."""
+        async def look(what: str) -> str:
+            """Look."""
             await gate.wait()
             return what
 
-        model = ScriptedModel([call("pay", what="1"), call("pay", what="2"), "Paid.", "And more.", "Bye."])
-        team = Team(Agent("clerk", model=model, tools=[pay]))
-        async with Seawall(guards=[Says(Hold("ask"))]) as sea:
-            run = await sea.start(team, "go", session="s", modes={"says": "observe"})
+        model = ScriptedModel([call("look", what="1"), call("look", what="2"), "Seen.", "And more.", "Bye."])
+        team = Team(Agent("clerk", model=model, tools=[look]))
+        async with Seawall() as sea:
+            run = await sea.start(team, "go", session="s")
             queued = await sea.start(team, "more", session="s")
-            await sea.set_guard("says", "enforce", by="ops")
+            await sea.pause("tool:look", by="ops")
+            gate.set()
+            assert isinstance(await run.rest(), Waiting)
+            third = await sea.start(team, "thanks", session="s")
+            assert [(await sea.journal.row(each.id)).state for each in (queued, third)] == ["running"] * 2
+            await sea.unpause("tool:look", by="ops")
+            outcomes = [await over(each) for each in (run, queued, third)]
+
+        assert [outcome.answer for outcome in outcomes] == ["Seen.", "And more.", "Bye."]
+
+    asyncio.run(main())
+
+
+def test_a_message_in_line_begins_once_the_run_before_it_waits_for_a_person() -> None:
+    async def main() -> None:
+        gate = asyncio.Event()
+
+        async def look() -> str:
+            """Look."""
+            await gate.wait()
+            return "it"
+
+        world = World()
+        model = ScriptedModel([call("look"), call("pay", what="1"), "More.", "Paid."])
+        team = Team(Agent("clerk", model=model, tools=[look, world.writes()]))
+        async with Seawall(guards=[OnPay(Hold("ask"))]) as sea:
+            run = await sea.start(team, "go", session="s")
+            queued = await sea.start(team, "more", session="s")
             gate.set()
             waiting = await run.rest()
             assert isinstance(waiting, Waiting)
-            third = await sea.start(team, "thanks", session="s")
-            assert [(await sea.journal.row(each.id)).state for each in (queued, third)] == ["running"] * 2
-            await sea.decide(run.id, waiting.step, approve=True, by="u")
-            outcomes = [await over(each) for each in (run, queued, third)]
-
-        assert [outcome.answer for outcome in outcomes] == ["Paid.", "And more.", "Bye."]
+            assert (await over(queued)).answer == "More."
+            await decide(sea, waiting)
+            assert (await over(run)).answer == "Paid."
 
     asyncio.run(main())
+
+
+class OnPay(Says):
+    """Gives its verdict on calls of `pay`."""
+
+    def before(self, step: Any, run: Any, memory: Any) -> Any:
+        return self._verdict if step.name == "pay" else ALLOW
 
 
 def test_a_message_that_was_cancelled_in_line_does_not_let_the_next_one_overtake() -> None:
@@ -296,18 +330,19 @@ def test_a_message_that_was_cancelled_in_line_does_not_let_the_next_one_overtake
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("then", ["waits", "interrupted"])
+@pytest.mark.parametrize("then", ["paused", "interrupted"])
 def test_the_same_request_id_is_the_same_run_also_in_a_session_that_takes_no_other(
     then: str, tmp_path: Path
 ) -> None:
     async def main() -> None:
         team, _ = clerk(["Hi.", call("pay", what="1"), hang()])
-        guards = [Says(Hold("ask"))] if then == "waits" else []
-        async with Seawall(tmp_path / "desk.db", guards=guards) as sea:
+        async with Seawall(tmp_path / "desk.db") as sea:
             earlier = await sea.start(team, "hi", session="s", request_id="r-1")
             await over(earlier)
+            if then == "paused":
+                await sea.pause("tool:pay", by="ops")
             run = await sea.start(team, "go", session="s", request_id="r-2")
-            if then == "waits":
+            if then == "paused":
                 await run.rest()
         async with Seawall(tmp_path / "desk.db") as sea:
             for known in (earlier, run):

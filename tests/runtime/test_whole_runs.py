@@ -125,8 +125,14 @@ async def through(sea: Seawall, run: Run, chaos: Chaos) -> Any:
             return rest
         if chaos.rng.random() < 0.1:
             await run.cancel(by="u")
+            continue
+        approve = chaos.rng.random() < 0.7
+        if rest.kind != "unknown":
+            await sea.decide(run.id, rest.step, approve=approve, by="u")
+        elif approve:
+            await sea.reconcile(run.id, step=rest.step, committed="it is there", by="u")
         else:
-            await sea.decide(run.id, rest.step, approve=chaos.rng.random() < 0.7, by="u")
+            await sea.reconcile(run.id, step=rest.step, failed="it is not there", by="u")
     raise AssertionError(f"run {run.id} does not end")
 
 

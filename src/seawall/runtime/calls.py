@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 from collections.abc import Awaitable, Callable
+from contextvars import copy_context
+from functools import partial
 from typing import Any, NamedTuple
 
 from seawall.core.errors import Broken, is_error, list_inner
 from seawall.core.forks import leave_child
+from seawall.core.threads import start_in_thread
 
 MAX_GROUP_ERRORS = 10_000
 """Errors of a group, and of the groups in it, that are looked at for an interrupt."""
@@ -37,6 +41,31 @@ async def await_apart(call: Callable[[], Awaitable[Any]]) -> CallOutcome:
         return CallOutcome(None, error)
     except KeyboardInterrupt:
         raise Broken("a person interrupted the process (KeyboardInterrupt)") from None
+
+
+async def call_apart(
+    function: Callable[..., Any], *arguments: object, thread: str, timeout_s: float | None = None
+) -> CallOutcome:
+    """Calls a function of the embedding program: an async one in a task of its own, any other one in a thread.
+
+    `timeout_s` gives up an async one. A thread can't be given up.
+    """
+
+    async def call() -> Any:
+        if is_async(function):
+            async with asyncio.timeout(timeout_s):
+                return await function(*arguments)
+        value = await start_in_thread(partial(copy_context().run, function, *arguments), thread)
+        return await value if inspect.isawaitable(value) else value
+
+    return await await_apart(call)
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """Returns whether a function, a partial of one, or an object that can be called is async."""
+    while isinstance(function, partial):
+        function = function.func
+    return any(map(inspect.iscoroutinefunction, (function, getattr(type(function), "__call__", None))))  # noqa: B004 -- not whether it is there, but what it is
 
 
 async def _capture(call: Callable[[], Awaitable[Any]], pid: int) -> CallOutcome:

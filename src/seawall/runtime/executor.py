@@ -28,6 +28,7 @@ from seawall.runtime.calls import await_apart
 from seawall.runtime.exceptions import classify_exception, read_seconds
 from seawall.runtime.threads import QueuedCall, ThreadPool
 from seawall.team.agent import Agent
+from seawall.team.beside import call_preview, call_reconcile
 from seawall.team.context import Context, read_assistant
 from seawall.team.parameters import ToolContext
 from seawall.team.prepare import expect_calls
@@ -39,6 +40,10 @@ STREAM_CHARS = 64 * 1024
 """Characters of a stream that are passed on before other tasks have their turn: a few milliseconds."""
 STREAM_PIECE_CHARS = 256
 """What each piece of a stream counts in addition, as it takes time itself."""
+PREVIEW_S = 10.0
+"""Seconds that a preview may take: a person is asked in any case."""
+PREVIEW_MAX_CHARS = 20_000
+"""Characters of a preview that a person is shown."""
 BIG_THREADS = 1
 """Threads for big values. What they do holds the interpreter's lock most of the time, so a second would not help."""
 
@@ -119,7 +124,15 @@ class TeamExecutor:
         if step.kind == "model":
             return self._call_model(step, state.frames[step.frame], state.started.stream, left_s)
         tool, arguments = cast("tuple[Tool, dict[str, Any] | None]", step.target)
-        context = ToolContext(
+        context = self._make_context(step, state, left_s)
+        if step.reconciles is not None:
+            return self._call_reconcile(tool, context)
+        if arguments is None:
+            return self._call_with_long(tool, step, context, ownership)
+        return self._call_tool(tool, arguments, context, ownership)
+
+    def _make_context(self, step: Step, state: RunState, left_s: float) -> ToolContext:
+        return ToolContext(
             run=state.started.run,
             step=step.number,
             agent=step.agent,
@@ -127,11 +140,57 @@ class TeamExecutor:
             principal=state.started.principal,
             session=state.started.session,
             remaining_s=left_s,
-            key=f"{state.started.run}:{state.call_key(step.frame, step.call and step.call.id)}",
+            key=self._find_key(step, state),
         )
-        if arguments is None:
-            return self._call_with_long(tool, step, context, ownership)
-        return self._call_tool(tool, arguments, context, ownership)
+
+    def _find_key(self, step: Step, state: RunState) -> str:
+        """Returns the key of an effect, or of the one that a step asks about."""
+        known = None if step.reconciles is None else state.find_effect(step.reconciles)
+        key = step.key if known is None else known.tool_key
+        return key or f"{state.started.run}:{state.call_key(step.frame, step.call and step.call.id)}"
+
+    async def _call_reconcile(self, tool: Tool, context: ToolContext) -> Result:
+        """Asks the other side what became of an effect, with the function that its tool has for that."""
+        value, error = await self._call_beside(tool, partial(call_reconcile, tool, context))
+        if error is None and value is None:
+            text = f"Error: what became of this call of {tool.name!r} could not be found out"
+            return Result(status="error", output=text, error="not_known")
+        if error is None:
+            try:
+                return await self._record(tool, value)
+            except Exception as raised:  # noqa: BLE001 -- a serializer of the user's own may raise anything
+                error = raised
+        trace = (
+            ""
+            if is_error(error, NotDone)
+            else self._trace(error, f"reconcile of {tool.name!r}", context.step)
+        )
+        return replace(_make_tool_failure(error, tool), trace=trace, retryable=False)
+
+    async def preview(self, step: Step, state: RunState, left_s: float) -> tuple[str, bool]:
+        """See `Executor.preview`."""
+        tool, _ = cast("tuple[Tool, Any]", step.target)
+        context = self._make_context(step, state, left_s)
+        try:
+            async with asyncio.timeout(min(PREVIEW_S, left_s) if left_s > 0 else PREVIEW_S):
+                value, error = await self._call_beside(
+                    tool, partial(call_preview, tool, thaw(step.arguments or {}), context)
+                )
+                if error is None:
+                    return str(tool.encode_result(value))[:PREVIEW_MAX_CHARS], False
+        except TimeoutError:
+            return f"it did not answer within {PREVIEW_S:g} s", True
+        except Exception as raised:  # noqa: BLE001 -- the user's own function; the question is asked without it
+            error = raised
+        self._trace(error, f"preview of {tool.name!r}", step.number)
+        return describe_error(error), True
+
+    async def _call_beside(self, tool: Tool, call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+        """Calls a function that a tool has beside its own, a sync one in a thread of the tool."""
+        value, error = await self._resources.get_pool(tool).call(lambda: call, QueuedCall())
+        if error is None and inspect.isawaitable(value):
+            return await await_apart(partial(_await, value, None))
+        return value, error
 
     async def _call_model(self, step: Step, frame: Frame, stream: bool, left_s: float) -> Result:
         member = self._members[step.agent]

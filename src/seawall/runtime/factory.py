@@ -17,6 +17,7 @@ from seawall.core.errors import Misused, Refused, describe_error
 from seawall.core.events import Mode
 from seawall.core.limits import Limits
 from seawall.core.redact import Redactor
+from seawall.effects.guard import EFFECTS, EffectsGuard
 from seawall.engine.driver import Driver
 from seawall.engine.gate import BUILT_IN, SECRETS, Gate
 from seawall.guards.loops import Loops
@@ -102,7 +103,7 @@ class Factory:
                     raise Misused(f"{owner} has a guard without a name")
             if twice := [name for name in names if names.count(name) > 1]:
                 raise Misused(f"{owner} has two guards of the name {twice[0]!r}")
-            if taken := [name for name in names if name in (*BUILT_IN, SECRETS)]:
+            if taken := [name for name in names if name in (*BUILT_IN, SECRETS, EFFECTS)]:
                 raise Misused(f"a guard can't be named {taken[0]!r}: that is one of Seawall's own")
         by_name = {guard.name: guard for guard in (*self.own_guards, *team.guards)}
         guards = [*by_name.values(), *(guard for each in team.list_nested() for guard in _wrap_guards(each))]
@@ -234,6 +235,7 @@ class Factory:
         journal: Journal,
         lease: Lease | None,
         shared: Sequence[SharedGuard],
+        effects: EffectsGuard,
         wake: Callable[[], None],
         on_text: Callable[[int, str], None] | None,
         on_rest: Callable[[Driver], None],
@@ -253,10 +255,11 @@ class Factory:
             executor=TeamExecutor(started.run, team, resources, logic.context, bodies, on_text=on_text),
             simulate_effects=started.fork is not None and not started.fork.live_effects,
             shared=shared,
+            effects=effects,
             wake=wake,
         )
         planner = None
-        if team.planner is not None:  # the latencies of all runs of this process
+        if team.planner is not None and started.errand is None:  # the latencies of all runs of this process
             now = self._clock.wall_s
             planner = RunPlanner(team, team.planner, self._latencies, bodies, now=now)
         return Driver(

@@ -130,6 +130,11 @@ class Inbox:
             for reading in (self._commands, self._settings):
                 reading.request().add_done_callback(_log_failure)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a run is being handed its commands."""
+        return bool(self._tasks)
+
     # ---- delivering
 
     async def deliver(self, run: str | None = None) -> None:
@@ -163,10 +168,10 @@ class Inbox:
         for run in runs:
             self._add_undelivered(run, "")
             self._receiver.notice(run)
-            self._request_delivery(run)
+            self.request_delivery(run)
         return runs
 
-    def _request_delivery(self, run: str) -> None:
+    def request_delivery(self, run: str) -> None:
         """Lets the run get its commands, unless a delivery waits that will read them with those before."""
         if run not in self._waiting:
             self._waiting.add(run)

@@ -12,10 +12,11 @@ from seawall.core.errors import Misused, Refused
 from seawall.core.events import Event, RunStarted
 from seawall.engine.driver import Create, Driver
 from seawall.journal.protocol import Booking, Lease, RunRow, Summary
+from seawall.journal.protocol.effects import RecordChange
 from seawall.run.bodies import Bodies
 from seawall.run.fold import begin
 from seawall.runtime.run import Run
-from seawall.runtime.sessions import NO_HISTORY, SessionHistory
+from seawall.runtime.sessions import SessionHistory
 from seawall.runtime.supervisor import Supervisor, begin_segment
 from seawall.team.team import Team
 
@@ -116,19 +117,14 @@ class Launcher:
         return await self._queue(team, started, bodies)
 
     def _make_driver(
-        self, team: Team, started: RunStarted, lease: Lease | None, bodies: Bodies, history: SessionHistory
+        self, team: Team, started: RunStarted, bodies: Bodies, history: SessionHistory
     ) -> tuple[Driver, list[Event]]:
         """Returns the driver of a run that begins, and its first events."""
         supervisor = self._supervisor
         state = begin(started, supervisor.factory.get_guards(team))
-        driver = supervisor.make_driver(team, state, lease, bodies, history.messages)
-        owner, epoch = supervisor.journal.owner, 1
-        at = started.at
-        if lease is not None:
-            owner, epoch, at = lease.owner, lease.epoch, supervisor.clock.wall_s()
-        first: list[Event] = [
-            begin_segment(owner, epoch, at=at, left_s=started.limits.active_s, history=history),
-        ]
+        driver = supervisor.make_driver(team, state, None, bodies, history.messages)
+        owner, left_s = supervisor.journal.owner, started.limits.active_s
+        first: list[Event] = [begin_segment(owner, 1, at=started.at, left_s=left_s, history=history)]
         if supervisor.modes.any_set:
             first += supervisor.build_mode_events(started.guards, started.guards)
         return driver, first
@@ -139,10 +135,8 @@ class Launcher:
         """Records the run together with its first steps, and starts its driver."""
         supervisor = self._supervisor
         journal = supervisor.journal
-        history = (
-            NO_HISTORY if tail is None else await supervisor.sessions.load_history(journal, tail, bodies)
-        )
-        driver, first = self._make_driver(team, started, None, bodies, history)
+        history = await supervisor.load_history(started, tail, team, bodies)
+        driver, first = self._make_driver(team, started, bodies, history)
         handle = Run(supervisor, started.run)
         after = None if started.session is None else "" if tail is None else tail.run
 
@@ -152,9 +146,18 @@ class Launcher:
             waits: bool,
             summary: Summary | None,
             booked: Sequence[Booking],
+            records: Sequence[RecordChange],
         ) -> Lease:
             return await journal.create(
-                started, events, unsaved, after=after, waiting=waits, summary=summary, booked=booked
+                started,
+                events,
+                unsaved,
+                after=after,
+                waiting=waits,
+                summary=summary,
+                booked=booked,
+                records=(*records, *history.told),
+                since=history.since,
             )
 
         await self._start_new(driver, first, create)
@@ -215,18 +218,31 @@ class Launcher:
 
     async def _wait_and_begin(self, team: Team, started: RunStarted, bodies: Bodies, lease: Lease) -> None:
         supervisor = self._supervisor
-        tail = await self._wait_for_session(started)
-        supervisor.admission.line_up(started.run)
-        await supervisor.wait_turn(started.run)
-        history = await supervisor.sessions.load_history(supervisor.journal, tail, bodies)
+        while True:
+            change = supervisor.inbox.get_next_change()
+            tail = await self._wait_for_session(started)
+            supervisor.admission.line_up(started.run)
+            await supervisor.wait_turn(started.run)
+            state = begin(started, supervisor.factory.get_guards(team))
+            try:
+                history = await supervisor.load_history(started, tail, team, bodies)
+                state, first = await supervisor.begin_in_line(team, state, lease, bodies, history)
+                break
+            except Refused as refused:  # a run of its session was taken up, or went on, a moment ago
+                if refused.guard != "session":
+                    raise
+                await change
         commands = await supervisor.journal.inbox(started.run)
-        driver, first = self._make_driver(team, started, lease, bodies, history)
+        driver = supervisor.make_driver(team, state, lease, bodies, history.messages)
         driver.start(first, commands)
         # Nothing here may fail any more: the driver has started.
         supervisor.start_task(supervisor.inbox.hand_over(started.run, driver))
 
     async def _wait_for_session(self, started: RunStarted) -> RunRow | None:
-        """Returns the run before this one in its session, once it has ended; None if this one is cancelled first."""
+        """Returns the run before this one in its session, once it is over or waits for a person.
+
+        None: there is none, or this one is cancelled first.
+        """
         if started.session is None:
             return None
         supervisor = self._supervisor
@@ -237,7 +253,7 @@ class Launcher:
                 tail = await supervisor.sessions.find_tail(
                     supervisor.journal, started, queued=supervisor.registry.holds, own=True
                 )
-            except Refused:  # the run before it waits for a person or to be resumed, so this one waits, too
+            except Refused:  # the run before it is paused, or waits to be resumed, so this one waits, too
                 tail = "busy"
             if tail != "busy":
                 return tail

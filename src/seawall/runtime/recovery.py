@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -43,8 +43,10 @@ class Recovery(NamedTuple):
     (`doubted`). `lease_left_s` says when to look again."""
 
 
-async def find_resumable(journal: Journal, *, max_tries: int = MAX_TRIES) -> Recovery:
-    """Returns the interrupted runs, which `seawall resume` without a run takes up.
+async def find_resumable(
+    journal: Journal, *, max_tries: int = MAX_TRIES, teams: Collection[str] | None = None
+) -> Recovery:
+    """Returns the interrupted runs, which `seawall resume` without a run takes up; with `teams` those of these teams.
 
     A poison run crashes each worker that takes it up. A run that was taken up `max_tries` times since its last
     finished step is set aside, so that the others go on; resuming it by its id tries it once more.
@@ -53,6 +55,8 @@ async def find_resumable(journal: Journal, *, max_tries: int = MAX_TRIES) -> Rec
     """
     recovery = Recovery([], [], await find_left_alone(journal))
     for row in reversed(await journal.runs(RunFilter(state="interrupted"), limit=MAX_RUNS)):
+        if teams is not None and row.team not in teams:
+            continue
         tries = row.epoch - find_last_progress(await journal.events(row.run))
         if tries < max_tries:
             recovery.resumable.append(row)

@@ -10,26 +10,33 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, cast
-
-from msgspec.structs import replace
+from typing import Any, Literal, Self, cast
 
 from seawall.core.canonical import Ref, check_recordable
 from seawall.core.clock import Clock, SystemClock
-from seawall.core.errors import Misused, SeawallBug
-from seawall.core.events import GuardSet, Mode, RunStarted, refs_of
+from seawall.core.errors import Misused
+from seawall.core.events import EffectState, Mode, RunStarted
+from seawall.core.frozen import EMPTY
 from seawall.core.ids import Ids
 from seawall.core.limits import Limits, validate_limits
 from seawall.core.redact import Redactor
+from seawall.effects.credentials import Principal
+from seawall.effects.guard import EffectsGuard
 from seawall.guards.budget import Budget
 from seawall.guards.budget.guard import BudgetGuard
 from seawall.guards.endpoints import EndpointOptions, Endpoints
 from seawall.guards.pauses import Pauses, check_target
 from seawall.guards.shared import Pause
-from seawall.history.fork import fork_events
-from seawall.history.recorded import fold_in_slices, read_events, read_outcome, read_state
-from seawall.history.replay import Replay, replay
-from seawall.journal.protocol import Backup, Command, Journal, Setting, SettingKind
+from seawall.history.recorded import read_outcome, read_state
+from seawall.history.replay import Replay
+from seawall.journal.protocol import (
+    Backup,
+    Command,
+    EffectFilter,
+    Journal,
+    ProposalFilter,
+    ProposalState,
+)
 from seawall.journal.sqlite import SqliteJournal
 from seawall.journal.sqlite.signing import Signer, read_key
 from seawall.models.protocol import Model, Price
@@ -37,18 +44,21 @@ from seawall.run.guard import Guard
 from seawall.run.outcome import Outcome, Output_co
 from seawall.run.state import RunState
 from seawall.runtime.admission import Admission
-from seawall.runtime.big_texts import compute_apart, list_recorded_texts, put_apart
+from seawall.runtime.approval_views import Approval, RecordedEffect
+from seawall.runtime.approvals import LINK_S, Authenticate, Decisions
+from seawall.runtime.errands import Errands
 from seawall.runtime.factory import Factory
+from seawall.runtime.given import check_journal, check_options, check_request
 from seawall.runtime.head_export import HeadExport, HeadExporter
 from seawall.runtime.launcher import Launcher
-from seawall.runtime.modes import AUTO, GuardModes, check_by, check_mode
+from seawall.runtime.live_changes import put_setting
+from seawall.runtime.modes import AUTO, GuardModes, check_mode
+from seawall.runtime.notifying import Notifier, Notify
 from seawall.runtime.run import Run
 from seawall.runtime.supervisor import Supervisor
+from seawall.runtime.trials import fork_run, replay_run
 from seawall.team.agent import Agent
 from seawall.team.team import Team, as_team
-
-MAX_REQUEST_CHARS = 1_000_000
-"""Longest request: some 250,000 tokens, more than most models take. Longer texts belong into a tool's result."""
 
 _log = logging.getLogger("seawall")
 
@@ -68,7 +78,11 @@ class Seawall:
     by name, such as `tool:bank`. Values in `secrets`, and those of variables in `environment` (by default that of the
     process) whose names look like keys, never reach the journal. `signing_key` signs every batch of the journal: at
     least 16 bytes, or the `Path` of a file that holds them. `head_export` hands the newest hash of the journal's chain
-    to somebody who keeps it. `clock` and `rng` are for tests.
+    to somebody who keeps it. `teams` are teams whose waiting runs this process takes up as soon as a person has decided,
+    whichever process has started them and whichever receives the decision.
+    to somebody who keeps it. `authenticate` says whose a credential is, when somebody decides; without it credentials are
+    keys of `seawall principals`. `notify` is called, at least once each, for proposals that are new, reminded of,
+    escalated or expired. `link_key` signs links with which people decide. `clock` and `rng` are for tests.
     """
 
     def __init__(
@@ -88,20 +102,19 @@ class Seawall:
         environment: Mapping[str, str] | None = None,
         signing_key: bytes | Path | None = None,
         head_export: HeadExport | None = None,
+        teams: Sequence[Team | Agent] = (),
+        authenticate: Authenticate | None = None,
+        notify: Notify | None = None,
+        link_key: bytes | Path | None = None,
     ) -> None:
-        for what, options, kind in (
-            *(("admission", admission, Admission), ("budget", budget, Budget)),
-            ("head_export", head_export, HeadExport),
-        ):
-            if options is not None and not isinstance(cast("object", options), kind):
-                raise Misused(f"Seawall: {what} is {options!r}; it must be {kind.__name__}(…)")
-        if not isinstance(journal, str | Path) and not callable(getattr(journal, "append", None)):
-            raise Misused(f"Seawall: journal is {journal!r}; it must be a path, ':memory:' or a Journal")
+        check_options(
+            admission=(admission, Admission), budget=(budget, Budget), head_export=(head_export, HeadExport)
+        )
+        check_journal(journal, signed=signing_key is not None)
         self._journal_option = journal
         key = None if signing_key is None else read_key(signing_key)
         self._signer = None if key is None else Signer(key)
-        if key is not None and not isinstance(journal, str | Path):
-            raise Misused("Seawall: signing_key goes with a path; a journal that is open already has its own")
+        links = None if link_key is None else read_key(link_key)
         self._clock = clock = clock or SystemClock()
         rng = rng or random.Random(os.urandom(16))
         self._ids = Ids(clock, rng)
@@ -114,12 +127,13 @@ class Seawall:
             prices=prices,
             redactor=Redactor.from_environment(
                 os.environ if environment is None else environment,
-                secrets if key is None else (*secrets, key.decode("utf-8", "replace")),
+                (*secrets, *(each.decode("utf-8", "replace") for each in (key, links) if each)),
             ),
         )
         self._pauses = Pauses(clock)
         self._endpoints = Endpoints(clock=clock, rng=rng, options=endpoints)
         self._budget = BudgetGuard(clock, budget)
+        self._effects = EffectsGuard(clock)
         self._exporter = None if head_export is None else HeadExporter(head_export, clock)
         self.supervisor = Supervisor(
             clock=clock,
@@ -128,10 +142,17 @@ class Seawall:
             modes=self._modes,
             pauses=self._pauses,
             budget=self._budget,
+            effects=self._effects,
             shared=(self._pauses, self._endpoints, self._budget),
+            teams=[as_team(team) for team in teams],
         )
         """Drives the runs of this process. For tests and tools that look inside; it may change with any version."""
         self._launcher = Launcher(self.supervisor)
+        self._errands = Errands(self.supervisor, self._launcher, clock, self._ids, self._compute_modes)
+        self._effects.detach = self._errands.detach
+        self._decisions = Decisions(self.supervisor, authenticate, links)
+        self._notifier = Notifier(clock, notify, self.supervisor.make_bodies().redact)
+        self.supervisor.on_write = self._notifier.look
 
     def __repr__(self) -> str:
         return f"<Seawall {self._journal_option!r} {len(self.supervisor.registry.drivers)} runs in flight>"
@@ -160,9 +181,12 @@ class Seawall:
         self.supervisor.attach(journal)
         await self._endpoints.open(journal)
         await self._budget.open(journal)
+        self._effects.open(journal)
         await self.supervisor.inbox.open(journal)
+        await self.supervisor.waker.open()
         if self._exporter is not None:
             self._exporter.open(journal)
+        self._notifier.open(journal)
         return self
 
     async def close(self) -> None:
@@ -182,6 +206,8 @@ class Seawall:
             if self._exporter is not None:
                 stack.push_async_callback(self._exporter.close)
             stack.push_async_callback(self._budget.close)
+            stack.push_async_callback(self._effects.close)
+            stack.push_async_callback(self._notifier.close)
             stack.push_async_callback(self._endpoints.close)
             await supervisor.give_up_all()
 
@@ -213,7 +239,8 @@ class Seawall:
 
         `team`: an `Agent` alone is a team of one.
         `session`: the conversation that the run belongs to. Its runs are serial, so this run waits for the one
-        before it. Once in line it stays there, also while the run before it waits for a person.
+        before it. If that one waits for a person's decision, this one begins at once, and knows that it waits. What
+        the earlier one does after the decision is told to the first run that begins after it.
         `request_id`: the same id again returns the same run; it is `Misused` with another request, team, session or
         principal. `limits` replace those of the team.
         `stream`: `run.events()` also yields pieces of the coordinator's text; the outcome says that nobody checked
@@ -221,11 +248,11 @@ class Seawall:
         A caller that is cancelled meanwhile does not cancel the run; the same `request_id` returns it later. If
         `admission` has no free slot, the run is recorded and waits in line, which is not active time.
         Raises `Misused` for an empty request or an argument of another type; `Refused` if the line is full or the
-        tenant is paused (with `retry_after_s`), if the session's last run waits or is interrupted, or if money is
+        tenant is paused (with `retry_after_s`), if the session's last run is paused or interrupted, or if money is
         limited and a price is not known; `JournalFull`; `JournalFailed`.
         """
         team = as_team(team)
-        _check_request(request)
+        check_request(request)
         if not isinstance(cast("object", stream), bool):
             raise Misused(f"stream is {stream!r}; it must be True or False")
         if not isinstance(cast("object", modes), Mapping | None):
@@ -243,9 +270,7 @@ class Seawall:
             agent=team.coordinator.name,
             intent=bodies.put(request),
             limits=limits,
-            guards=self._modes.compute_start_modes(
-                self._factory.get_guards(team), self._code_modes, modes or {}
-            ),
+            guards=self._compute_modes(team, modes or {}),
             tenant=tenant,
             principal=principal,
             session=session,
@@ -255,6 +280,10 @@ class Seawall:
         )
         launching = self.supervisor.start_task(self._launcher.launch(team, started, bodies))
         return await asyncio.shield(launching)
+
+    def _compute_modes(self, team: Team, modes: Mapping[str, Mode] = EMPTY) -> dict[str, Mode]:
+        """Returns the modes that the guards of a new run have."""
+        return self._modes.compute_start_modes(self._factory.get_guards(team), self._code_modes, modes)
 
     async def attach(self, run_id: str) -> Run:
         """Returns a handle on a run, whichever process drives it. Raises `Misused` if there is no such run."""
@@ -276,27 +305,177 @@ class Seawall:
         driver = await self.supervisor.take_up(run_id, as_team(team), force=force)
         return Run(self.supervisor, run_id, driver=driver)
 
-    async def decide(
-        self, run_id: str, step: int, *, approve: bool, by: str, reason: str = "", result: str | None = None
-    ) -> None:
-        """Decides on approval step `step` of a run that waits, from any process.
+    # ---- what people decide
 
-        For an effect whose fate is unknown, `approve` says that the effect happened, and `result` is its receipt.
-        Raises `Misused` if the run does not wait for a decision on that step, or if `by` is empty.
+    async def approvals(
+        self,
+        *,
+        role: str | None = None,
+        tenant: str | None = None,
+        run: str | None = None,
+        state: ProposalState | None = "open",
+        after: str = "",
+        limit: int = 100,
+    ) -> list[Approval]:
+        """Returns what people are asked, oldest first: may exactly this be done?
+
+        `role`: what somebody with this role may decide. `after`: the id of the last one of the page before. `state`:
+        also what was decided; None: all.
         """
-        check_by(f"run {run_id}, step {step}", by)
-        state = await self.supervisor.read_state(run_id)
-        waiting = [approval.step for approval in state.approvals]
-        if step not in waiting:
-            steps = ", ".join(map(str, waiting)) or "none"
-            raise Misused(f"run {run_id}: step {step} does not wait for a decision (waiting: {steps})")
-        bodies = self.supervisor.make_bodies()
-        await put_apart(result or "", bodies)
-        output = None if result is None else bodies.put(result)
-        command = Command(
-            kind="decide", by=by, reason=bodies.redact(reason), step=step, approved=approve, output=output
+        wanted = ProposalFilter(state=state, role=role, tenant=tenant, run=run, after=after)
+        return await self._decisions.list_approvals(wanted, limit)
+
+    async def approval(self, proposal: str) -> Approval:
+        """Returns one proposal, with what the agent wrote beside the call. Raises `Misused` if there is none."""
+        return await self._decisions.read_approval(proposal)
+
+    async def approve(
+        self,
+        proposal: str,
+        *,
+        hash: str,  # noqa: A002 -- the field of `Approval` that it is given
+        credential: object = None,
+        by: str = "",
+        edit: Mapping[str, Any] | str | None = None,
+        team: Team | Agent | None = None,
+        reason: str = "",
+    ) -> Approval:
+        """Approves a proposal, from any process, and returns it as it is then: it may need more people.
+
+        `hash` is that of the `Approval` which the person was shown. `credential` goes to `authenticate` or, without that,
+        is a key of `seawall principals`. `by` names somebody without a credential: only for what no tool declares, and
+        while nobody has a key. `edit`: other arguments, as a dict or JSON, for which this is the first vote; `team`
+        has the tool that checks them, where this process has not the run.
+        Raises `Refused` (guard `approval`) for a decision that does not hold, and `Misused` for an unknown proposal and
+        for an edit that the tool does not take.
+        """
+        decider = await self._decisions.identify(credential, by, on=proposal)
+        return await self._decisions.decide(
+            proposal, approve=True, hash=hash, decider=decider, edit=edit, team=team, reason=reason
         )
-        await self.send(run_id, command, bodies.unsaved())
+
+    async def reject(
+        self,
+        proposal: str,
+        *,
+        hash: str,  # noqa: A002 -- as above
+        credential: object = None,
+        by: str = "",
+        reason: str = "",
+        stop: bool = False,
+    ) -> Approval:
+        """Rejects a proposal; the agent is told `reason`. `stop` ends its run. Otherwise as `approve`."""
+        decider = await self._decisions.identify(credential, by, on=proposal)
+        return await self._decisions.decide(
+            proposal, approve=False, hash=hash, decider=decider, reason=reason, stop=stop
+        )
+
+    async def decide(
+        self,
+        run_id: str,
+        step: int,
+        *,
+        approve: bool,
+        by: str = "",
+        credential: object = None,
+        reason: str = "",
+        stop: bool = False,
+    ) -> None:
+        """Decides on approval step `step` of a run that waits, as it is now: short for `approve` and `reject`.
+
+        Raises `Misused` if the run does not wait for a decision on that step, or if nobody is named.
+        """
+        decider = await self._decisions.identify(credential, by)
+        await self._decisions.decide_step(
+            run_id, step, approve=approve, decider=decider, reason=reason, stop=stop
+        )
+
+    async def make_link(
+        self,
+        proposal: str,
+        principal: Principal | str,
+        *,
+        hash: str | None = None,  # noqa: A002 -- as above
+        expires_s: float = LINK_S,
+    ) -> str:
+        """Returns a token with which this principal may decide once, for a URL of your own. Send it to nobody else.
+
+        A name is that of a principal of `seawall principals`. Without `hash` it is for the proposal as it is now.
+        Raises `Misused` without `link_key`, and `Refused` for a proposal that is not open and for an agent.
+        """
+        return await self._decisions.make_link(proposal, principal, hash, expires_s)
+
+    async def read_link(self, token: str) -> Approval:
+        """Returns what a link is about, to show it. Raises `Refused` for a token that is not valid (any more)."""
+        return await self._decisions.read_link(token)
+
+    async def decide_by_link(
+        self, token: str, *, approve: bool, reason: str = "", stop: bool = False
+    ) -> Approval:
+        """Decides as the person that a link was made for, and uses it up. Raises as `approve` does."""
+        return await self._decisions.decide_by_link(token, approve=approve, reason=reason, stop=stop)
+
+    async def effects(
+        self,
+        *,
+        status: EffectState | None = None,
+        tenant: str | None = None,
+        tool: str | None = None,
+        run: str | None = None,
+        session: str | None = None,
+        before: str = "",
+        limit: int = 100,
+    ) -> list[RecordedEffect]:
+        """Returns effects, newest first. `before`: the id of the last one of the page before."""
+        wanted = EffectFilter(state=status, tenant=tenant, tool=tool, run=run, session=session, before=before)
+        return await self._decisions.list_effects(wanted, limit)
+
+    async def reconcile(
+        self,
+        effect: str,
+        *,
+        step: int | None = None,
+        committed: object = None,
+        failed: str | None = None,
+        credential: object = None,
+        by: str = "",
+        reason: str = "",
+    ) -> None:
+        """Says what became of an effect of unknown fate: its receipt, or why it is known not to have happened.
+
+        Look at the other side first. Runs that wait for it go on. Instead of the effect's id, that of a run and the
+        `step` that asks may be given. Raises `Misused` unless one of both is said, and `Refused` for somebody who may
+        not say it: an agent, or the requester of what others had to approve.
+        """
+        decider = await self._decisions.identify(credential, by)
+        await self._decisions.reconcile(
+            effect, step, committed=committed, failed=failed, decider=decider, reason=reason
+        )
+
+    async def allow_again(self, effect: str, *, credential: object = None, by: str = "") -> RecordedEffect:
+        """Lets the same effect be done once more, where that is meant. Raises `Misused`, and `Refused` as `reconcile`."""
+        decider = await self._decisions.identify(credential, by)
+        return await self._decisions.allow_again(effect, decider=decider)
+
+    async def undo(
+        self,
+        effect: str,
+        *,
+        credential: object = None,
+        by: str = "",
+        team: Team | Agent | None = None,
+        app: str | None = None,
+    ) -> Run:
+        """Starts a run that undoes a committed effect with the tool that its own tool declares (`Effect(undo=…)`).
+
+        That is an effect itself: proposed, approved and done once. Undoing the same effect again returns the same run.
+        `team`: the effect's, if it is not in `teams`. `app`: its import path, if it is not the recorded one. Raises
+        `Misused` if the effect can't be undone, or its team is not known here, and `Refused` as `reconcile`.
+        """
+        person = await self._decisions.identify_person(credential, by)
+        return await self._errands.undo(effect, None if team is None else as_team(team), person, app)
+
+    # ---- backups and trials
 
     async def backup(self, path: str | Path, *, force: bool = False) -> Backup:
         """Copies the journal to a new file while runs go on, with its high-water mark, and verifies the copy.
@@ -320,26 +499,7 @@ class Seawall:
         `limits` replace the recorded limits, `modes` the recorded modes. Raises `Misused` if there is no such run,
         if its events were pruned, or if its texts were erased.
         """
-        team = as_team(team)
-        events = await read_events(self.journal, run_id)
-        state = await fold_in_slices(events)
-        used_limits = validate_limits(limits) if limits is not None else state.started.limits
-        bodies = self.supervisor.make_bodies()
-        bodies.load(await self.journal.bodies(state.started.tenant, refs_of(events)))
-        if bodies.missing(refs_of(events)):  # today's code can't decide over texts that it can't read
-            raise Misused(f"run {run_id}: its texts were erased, so nothing can be decided over them again")
-        history = await self.supervisor.sessions.load_messages(
-            self.journal, state.started.tenant, state.history, bodies
-        )
-        logic = self._factory.make_logic(team, bodies, history)
-        guards = self._factory.get_guards(team)
-        start_modes = self._modes.compute_start_modes(guards, state.started.guards, modes or {})
-        events[0] = replace(state.started, guards=start_modes)
-        for seq, event in enumerate(events):
-            if isinstance(event, GuardSet) and event.guard in (modes or {}):
-                events[seq] = replace(event, mode=start_modes[event.guard])
-        await compute_apart(list_recorded_texts(team, run_id, events, bodies), bodies)
-        return await replay(events, logic, guards, used_limits, bodies)
+        return await replay_run(self.supervisor, run_id, as_team(team), limits, modes or {})
 
     async def fork(
         self,
@@ -357,31 +517,11 @@ class Seawall:
         Raises `Misused` for a step after which no fork is possible, and if the run's events were pruned.
         """
         team = as_team(team)
-        events = await read_events(self.journal, run_id)
-        bodies = self.supervisor.make_bodies()
-        await put_apart(result or "", bodies)
-        changed = None if result is None else (bodies.put(result), result)
-        begin = fork_events(
-            events,
-            at,
-            run=self._ids.make_run_id(),
-            now=self._clock.wall_s(),
-            result=changed,
-            live_effects=live_effects,
+        run = self._ids.make_run_id()
+        await fork_run(
+            self.supervisor, run_id, team, run=run, at=at, result=result, live_effects=live_effects, app=app
         )
-        started = begin[0]
-        if not isinstance(started, RunStarted):
-            raise SeawallBug("a fork begins with RunStarted")
-        started = replace(started, app=app or started.app)
-        if started.agent not in team.members:  # a fork that can't go on is not recorded
-            members = ", ".join(team.members)
-            raise Misused(
-                f"team {team.name!r} has no agent {started.agent!r}, which leads run {run_id} (agents: {members})"
-            )
-        self._factory.check(team, started.limits, self._budget.get_usd_cap(started.tenant))
-        await fold_in_slices([started, *begin[1:]], self._factory.get_guards(team))
-        lease = await self.journal.create(started, begin[1:], bodies.unsaved(), take=False)
-        return await self.resume(lease.run, team)
+        return await self.resume(run, team)
 
     # ---- reading
 
@@ -422,7 +562,7 @@ class Seawall:
         """
         if mode != AUTO:
             check_mode(guard, mode)
-        await self._set("guard", guard, mode, by, why, for_s)
+        await put_setting(self.supervisor, "guard", guard, mode, by, why, for_s)
         if names := self._modes.list_alternatives(guard, self._factory.own_guards):
             _log.warning("guard %r was set, and this process knows only: %s", guard, ", ".join(names))
 
@@ -438,7 +578,7 @@ class Seawall:
         kind, _, name = what.partition(":")
         if kind == "run":
             await self.journal.row(name)
-        await self._set("pause", what, "on", by, why, for_s)
+        await put_setting(self.supervisor, "pause", what, "on", by, why, for_s)
 
     async def unpause(self, what: str, *, by: str, why: str = "") -> None:
         """Lifts the pause of `what`. Raises `Misused`, which names what is paused, if there is no such pause."""
@@ -447,31 +587,9 @@ class Seawall:
         if self._pauses.get(what) is None:
             paused = ", ".join(pause.what for pause in self._pauses.list_pauses()) or "nothing"
             raise Misused(f"{what!r} is not paused (paused: {paused})")
-        await self._set("pause", what, "off", by, why, None)
+        await put_setting(self.supervisor, "pause", what, "off", by, why, None)
 
     async def pauses(self) -> list[Pause]:
         """Returns the pauses in force, oldest first."""
         await self.supervisor.inbox.refresh_settings()
         return self._pauses.list_pauses()
-
-    async def _set(
-        self, kind: SettingKind, name: str, value: str, by: str, why: str, for_s: float | None
-    ) -> None:
-        check_by(f"{kind} {name!r}", by)
-        if not isinstance(cast("object", for_s), int | float | None) or not (for_s is None or for_s > 0):
-            raise Misused(f"{kind} {name!r}: for_s is {for_s!r}; it must be a number of seconds above zero")
-        now, redact = self._clock.wall_s(), self.supervisor.make_bodies().redact
-        until = None if for_s is None else now + for_s
-        by, why = redact(by), redact(why)
-        setting = Setting(kind=kind, name=name, value=value, by=by, why=why, at=now, until=until)
-        await self.journal.set(setting)
-        await self.supervisor.inbox.refresh_settings()
-
-
-def _check_request(request: str) -> None:
-    """Raises `Misused` for a request that is not a text, is empty, or is too long."""
-    check_recordable(request=request)
-    if not request.strip():
-        raise Misused(f"the request is empty (got {request!r})")
-    if len(request) > MAX_REQUEST_CHARS:
-        raise Misused(f"the request has {len(request):,} characters (limit {MAX_REQUEST_CHARS:,})")

@@ -1,20 +1,28 @@
-"""Sessions: conversations made of runs. The runs of a session are serial, and each goes on where the last one ended."""
+"""Sessions: conversations made of runs. Each goes on where the last one ended, or where it waits for a person.
+
+The runs of a session are serial: at most one is at work. While one waits for a person's decision, the next one begins
+with the conversation so far. What the earlier one does when it goes on is told to the first run that begins after it.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from seawall.core.canonical import Ref
 from seawall.core.errors import Refused
 from seawall.core.events import RunEnded, RunStarted
-from seawall.journal.protocol import Journal, RunRow
+from seawall.history.recorded import fold_in_slices, read_state
+from seawall.journal.protocol import FactsTold, Journal, RecordChange, RunRow
 from seawall.run.bodies import Bodies
 from seawall.run.fold import fold
 from seawall.run.frame import MessageRef
+from seawall.run.guard import Guard, collect_handover
 from seawall.run.state import RunState
-from seawall.team.context import decode_manifest
+from seawall.runtime.session_facts import read_facts, read_stored_facts
+from seawall.team.context import build_transcript, decode_manifest, encode_manifest
 
 SESSIONS_KEPT = 256
 """Conversations that are kept in memory between their runs; the others are read from the journal."""
@@ -32,6 +40,8 @@ class _Conversation(NamedTuple):
     bodies: Mapping[Ref, bytes]
     """The texts that its messages refer to, and nothing else that its runs read."""
     size_bytes: int
+    behind: Mapping[str, int]
+    """See `RunTaken.behind`."""
 
 
 class SessionHistory(NamedTuple):
@@ -41,9 +51,30 @@ class SessionHistory(NamedTuple):
     messages: tuple[MessageRef, ...]
     handover: Mapping[str, str]
     """What the guards of the run that wrote the transcript handed over to the next run."""
+    facts: tuple[Ref, ...] = ()
+    """What has happened since in runs that were not over then."""
+    behind: Mapping[str, int] = MappingProxyType({})
+    """Runs that are not over, and how many events of each are known."""
+    since: tuple[str, int] | None = None
+    """The run that waits and whose conversation this is, and how many events it had."""
+    told: tuple[RecordChange, ...] = ()
+    """What the journal forgets with the run's first segment, because the run is told it."""
 
 
 NO_HISTORY = SessionHistory(None, (), {})
+
+
+async def add_stored_facts(
+    journal: Journal, started: RunStarted, history: SessionHistory, bodies: Bodies
+) -> SessionHistory:
+    """Returns the history with what has happened apart from the session's runs."""
+    if started.session is None:
+        return history
+    facts, numbers = await read_stored_facts(journal, started.tenant, started.session, bodies)
+    if not numbers:
+        return history
+    told = FactsTold(session=started.session, numbers=numbers)
+    return history._replace(facts=(*history.facts, *facts), told=(told,))
 
 
 class Sessions:
@@ -74,10 +105,10 @@ class Sessions:
     async def find_tail(
         self, journal: Journal, started: RunStarted, *, queued: Callable[[str], bool], own: bool = False
     ) -> RunRow | Literal["busy"] | None:
-        """Returns the run before `started` in its session, once it has ended; `busy` until then; None without one.
+        """Returns the run before `started` in its session, once it has ended or waits for a person; `busy` until then.
 
-        `queued` tells whether this process has a run. `own`: `started` is recorded already. Raises `Refused` if the
-        run before will not end by itself.
+        None: there is no run before it. `queued` tells whether this process has a run. `own`: `started` is recorded
+        already. Raises `Refused` if the run before is paused or interrupted, so that it does not go on by itself.
         """
         session = started.session or ""
         newest = await journal.session_tail(started.tenant, session, before=started.run if own else None)
@@ -88,7 +119,13 @@ class Sessions:
             return newest
         was_given_up = tail.state == "running" and tail.owner == journal.owner
         if tail.state == "waiting":
-            what = "waits for a person: decide on it, or cancel it"
+            state = await read_state(journal, tail.run)
+            if not state.waits:  # it was taken up just now
+                return "busy"
+            if not state.paused:
+                return newest
+            paused = ", ".join(pause.what for pause in state.paused)
+            what = f"is paused ({paused}): lift the pause, or cancel it"
         elif (tail.state == "interrupted" or was_given_up) and not queued(tail.run):
             if (await journal.row(tail.run)).state == "ended":  # it ended between the two reads of its row
                 return await self.find_tail(journal, started, queued=queued, own=own)
@@ -97,28 +134,78 @@ class Sessions:
             return "busy"
         raise Refused(f"session {session!r}: its run {tail.run} {what}", guard="session", value=tail.run)
 
-    async def load_history(self, journal: Journal, tail: RunRow | None, bodies: Bodies) -> SessionHistory:
-        """Returns the newest transcript of a session whose newest run is `tail`, and loads its texts into `bodies`.
+    async def load_history(
+        self,
+        journal: Journal,
+        tail: RunRow | None,
+        bodies: Bodies,
+        *,
+        answers_only: bool = False,
+        guards: Sequence[Guard] = (),
+    ) -> SessionHistory:
+        """Returns what the run after `tail` goes on from: the newest conversation up to it that a run has left.
 
-        A run whose events were pruned has no transcript. Neither have the runs before it, which ended earlier.
+        Of a run that waits for a person that is its conversation so far. `answers_only` and `guards` are those of the
+        next run. Raises `Refused` if that run goes on meanwhile. A run that was stopped before its first step, or whose
+        events were pruned, has no transcript. Neither have the runs before a pruned one, which ended earlier.
         """
         while tail is not None and tail.session is not None:
             if tail.events == 0 and not _never_began(tail):
                 break
+            if tail.state != "ended":
+                return await self._load_open(journal, tail, bodies, answers_only, guards)
             ended = await _read_end(journal, tail)
-            transcript = None if ended is None else ended.transcript
-            if ended is not None and transcript is not None:
-                cached = self._conversations.get((tail.tenant, tail.session))
-                if cached is not None and cached.transcript == transcript:
-                    # A run that has waited in line may have been made before these texts were in memory.
-                    missing = bodies.missing(_list_refs(cached.messages))
-                    bodies.load({ref: cached.bodies[ref] for ref in missing if ref in cached.bodies})
-                    return SessionHistory(transcript, cached.messages, ended.handover)
-                messages = await self.load_messages(journal, tail.tenant, transcript, bodies)
-                self._keep((tail.tenant, tail.session), transcript, messages, bodies)
-                return SessionHistory(transcript, messages, ended.handover)
+            if ended is not None and ended.transcript is not None:
+                messages, behind = await self._load_transcript(journal, tail, ended.transcript, bodies)
+                told = await read_facts(journal, tail.tenant, behind, bodies)
+                return SessionHistory(ended.transcript, messages, ended.handover, told.facts, told.behind)
             tail = await journal.session_tail(tail.tenant, tail.session, before=tail.run)
         return NO_HISTORY
+
+    async def _load_transcript(
+        self, journal: Journal, tail: RunRow, transcript: Ref, bodies: Bodies
+    ) -> tuple[tuple[MessageRef, ...], Mapping[str, int]]:
+        """Returns the messages of a conversation, and the runs that were not over (see `RunTaken.behind`)."""
+        key = (tail.tenant, tail.session or "")
+        cached = self._conversations.get(key)
+        if cached is not None and cached.transcript == transcript:
+            # A run that has waited in line may have been made before these texts were in memory.
+            missing = bodies.missing(_list_refs(cached.messages))
+            bodies.load({ref: cached.bodies[ref] for ref in missing if ref in cached.bodies})
+            return cached.messages, cached.behind
+        messages = await self.load_messages(journal, tail.tenant, transcript, bodies)
+        data = bodies.data(transcript)
+        behind = {} if data is None else decode_manifest(data).behind
+        self._keep(key, transcript, messages, behind, bodies)
+        return messages, behind
+
+    async def _load_open(
+        self,
+        journal: Journal,
+        tail: RunRow,
+        bodies: Bodies,
+        answers_only: bool,
+        guards: Sequence[Guard],
+    ) -> SessionHistory:
+        """Returns the conversation so far of a run that waits for a person."""
+        events = await journal.events(tail.run)
+        state = await fold_in_slices(events, guards)
+        started = state.started
+        manifest = build_transcript(state, bodies, answers_only=answers_only)
+        if not state.waits or manifest is None:
+            raise Refused(
+                f"session {started.session!r}: its run {started.run} goes on",
+                guard="session",
+                value=started.run,
+            )
+        transcript = bodies.put(encode_manifest(manifest).decode())
+        messages = await self.load_messages(journal, started.tenant, transcript, bodies)
+        told = await read_facts(journal, started.tenant, state.behind, bodies)
+        since = started.run, len(events)
+        behind = {**told.behind, since[0]: since[1]}
+        return SessionHistory(
+            transcript, messages, collect_handover(state, guards), told.facts, behind, since
+        )
 
     async def load_messages(
         self, journal: Journal, tenant: str, ref: Ref | None, bodies: Bodies
@@ -152,15 +239,21 @@ class Sessions:
         data = bodies.data(ended.transcript)
         if data is None:
             return
-        self._keep(key, ended.transcript, before + decode_manifest(data).messages, bodies)
+        manifest = decode_manifest(data)
+        self._keep(key, ended.transcript, before + manifest.messages, manifest.behind, bodies)
 
     def _keep(
-        self, key: tuple[str, str], transcript: Ref, messages: tuple[MessageRef, ...], bodies: Bodies
+        self,
+        key: tuple[str, str],
+        transcript: Ref,
+        messages: tuple[MessageRef, ...],
+        behind: Mapping[str, int],
+        bodies: Bodies,
     ) -> None:
         self._drop(key)
         texts = {ref: data for ref in _list_refs(messages) if (data := bodies.data(ref)) is not None}
         size_bytes = sum(map(len, texts.values()))
-        self._conversations[key] = _Conversation(transcript, messages, texts, size_bytes)
+        self._conversations[key] = _Conversation(transcript, messages, texts, size_bytes, behind)
         self._size_bytes += size_bytes
         while len(self._conversations) > SESSIONS_KEPT or self._size_bytes > SESSIONS_BYTES:
             self._drop(next(iter(self._conversations)))

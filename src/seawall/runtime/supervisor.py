@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
@@ -18,6 +17,7 @@ from seawall.core.clock import Clock
 from seawall.core.errors import Broken, Misused, Refused, SeawallError
 from seawall.core.events import Event, GuardSet, Mode, RunStarted, RunTaken, refs_of
 from seawall.core.forks import is_child_of, refuse_in_child, watch_loop
+from seawall.effects.guard import EffectsGuard
 from seawall.engine.driver import Driver
 from seawall.engine.in_doubt import close_in_doubt
 from seawall.guards.budget.guard import BudgetGuard
@@ -27,6 +27,7 @@ from seawall.history.recorded import fold_in_slices, read_state
 from seawall.journal.protocol import Command, Journal, Lease, RunRow
 from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
+from seawall.run.fold import apply
 from seawall.run.frame import MessageRef
 from seawall.run.state import RunState
 from seawall.runtime.admission import Admission, AdmissionQueue
@@ -36,9 +37,10 @@ from seawall.runtime.inbox import Inbox, Settings
 from seawall.runtime.modes import GuardModes
 from seawall.runtime.recovery import make_placeholder_team
 from seawall.runtime.registry import Registry
-from seawall.runtime.sessions import NO_HISTORY, SessionHistory, Sessions
+from seawall.runtime.sessions import NO_HISTORY, SessionHistory, Sessions, add_stored_facts
 from seawall.runtime.shared_reading import SharedReading
 from seawall.runtime.streaming import StreamedText
+from seawall.runtime.waking import Waker
 from seawall.team.prepare import honours_key
 from seawall.team.team import Team
 
@@ -64,22 +66,30 @@ class Supervisor:
         modes: GuardModes,
         pauses: Pauses,
         budget: BudgetGuard,
+        effects: EffectsGuard,
         shared: Sequence[SharedGuard],
+        teams: Iterable[Team] = (),
     ) -> None:
-        """`shared`: the guards across runs, in the order in which the gate checks them."""
+        """`shared`: the guards across runs, in the order in which the gate checks them. `teams`: see `Waker`."""
         self.clock = clock
         self.factory = factory
         self.modes = modes
         self.registry = Registry(clock)
         self.sessions = Sessions()
         self.inbox = Inbox(clock, self)
+        self.waker = Waker(clock, self, teams)
         self.admission = AdmissionQueue(admission, clock)
         self.closing = False
+        self.on_write: Callable[[], None] = lambda: None
+        """Is called after a process, perhaps this one, has written to the journal."""
         self.pauses = pauses
         self.budget = budget
+        self.effects = effects
         self.shared = tuple(shared)
         self._journal: Journal | None = None
         self._pid = os.getpid()
+        self.on_taken: Callable[[str, int], None] | None = None
+        """Is told of each run that this process goes on with, and how many events it had."""
         self.tasks: set[asyncio.Task[Any]] = set()
         """Tasks that `close` waits for."""
         self._states: WeakValueDictionary[str, SharedReading[RunState]] = WeakValueDictionary()
@@ -128,7 +138,7 @@ class Supervisor:
         Waits up to `LATE_S` seconds for tools that ignore cancellation.
         """
         self.admission.close()
-        tasks: list[asyncio.Task[Any]] = [*self.registry.queued.values(), *self.inbox.close()]
+        tasks = [*self.registry.queued.values(), *self.waker.close(), *self.inbox.close()]
         for task in tasks:
             task.cancel()
         tasks += self.tasks
@@ -185,6 +195,7 @@ class Supervisor:
             journal=self.journal,
             lease=lease,
             shared=self.shared,
+            effects=self.effects,
             wake=partial(self._on_unblocked, run),
             on_text=None if streamed is None else streamed.add,
             on_rest=self._on_rest,
@@ -210,7 +221,7 @@ class Supervisor:
                 driver.finished.exception() is None
             )  # only a late result could not be recorded: nothing is left to do
             if not self.closing and not rested:
-                self.start_task(self.release(driver.lease))
+                self.start_task(self._let_go(driver, self.registry.teams.get(run)))
         elif driver.state.started.session is not None:
             self.sessions.remember(driver.state, driver.bodies)
         if newest:
@@ -221,6 +232,13 @@ class Supervisor:
         if self.registry.queued:
             self.inbox.wake()
 
+    async def _let_go(self, driver: Driver, team: Team | None) -> None:
+        """Lets other processes go on with a run that was given up, and this one, if another run of its session is first."""
+        await self.release(driver.lease)
+        error = driver.broken
+        if team is not None and isinstance(error, Refused) and error.guard == "session":
+            self.waker.take_up_in_turn(driver.lease.run, team)
+
     def forget(self, run: str) -> None:
         """Forgets a run that could not be recorded."""
         self._missed.discard(run)
@@ -228,6 +246,7 @@ class Supervisor:
         self.registry.remove(run)
 
     def _forget_shared(self, run: str, *, parked: bool) -> None:
+        self.effects.forget(run)
         for each in self.shared:
             if each.active:
                 each.forget(run, parked=parked)
@@ -324,8 +343,10 @@ class Supervisor:
         bodies = self.make_bodies(lease.tenant, state.started.session)
         missing = bodies.missing(refs_of(events))
         bodies.load(await self.journal.bodies(lease.tenant, missing, or_erased=True))
-        if state.epoch == 0 and state.started.fork is None:  # it waited in line and never began
-            history = await self._load_history(state, bodies)
+        begins = state.epoch == 0 and state.started.fork is None  # it waited in line and never began
+        if begins:
+            tail = None if state.started.session is None else await self._find_tail(state.started)
+            history = await self.load_history(state.started, tail, team, bodies)
         else:
             messages = await self.sessions.load_messages(self.journal, lease.tenant, state.history, bodies)
             # The handover to its guards is in the folded state.
@@ -337,25 +358,65 @@ class Supervisor:
             if count % SLICE_RESULTS == 0:
                 await asyncio.sleep(0)
         await compute_apart(list_open_texts(team, state, bodies), bodies)
+        if begins:
+            state, first = await self.begin_in_line(team, state, lease, bodies, history)
+        else:
+            in_doubt = close_in_doubt(state, self.clock.wall_s(), partial(honours_key, team))
+            first = [*self._build_segment(state, lease, history), *in_doubt]
         driver = self.make_driver(team, state, lease, bodies, history.messages, causes)
-        now = self.clock.wall_s()
-        first: list[Event] = [
-            begin_segment(lease.owner, lease.epoch, at=now, left_s=state.left_s, history=history),
-            *self.build_mode_events(state.started.guards, state.modes),
-            *close_in_doubt(state, now, partial(honours_key, team)),
-        ]
         driver.start(
             first, commands
         )  # nothing is awaited after this: `take_up` takes an error for a run without a driver
         self.start_task(self.inbox.hand_over(lease.run, driver))
+        if self.on_taken is not None:
+            self.on_taken(lease.run, len(events))
         return driver
 
-    async def _load_history(self, state: RunState, bodies: Bodies) -> SessionHistory:
-        """Returns the conversation before a run that has not begun. Raises `Refused` while the run before it goes on."""
-        if state.started.session is None:
-            return NO_HISTORY
-        tail = await self._find_tail(state.started)
-        return await self.sessions.load_history(self.journal, tail, bodies)
+    async def load_history(
+        self, started: RunStarted, tail: RunRow | None, team: Team, bodies: Bodies
+    ) -> SessionHistory:
+        """Returns what a run of `team` goes on from, after run `tail` of its session, and what it is told besides.
+
+        Raises `Refused` if `tail` was taken up meanwhile.
+        """
+        history = NO_HISTORY
+        if tail is not None:
+            answers_only, guards = team.history == "answers", self.factory.get_guards(team)
+            history = await self.sessions.load_history(
+                self.journal, tail, bodies, answers_only=answers_only, guards=guards
+            )
+        return await add_stored_facts(self.journal, started, history, bodies)
+
+    async def begin_in_line(
+        self, team: Team, state: RunState, lease: Lease, bodies: Bodies, history: SessionHistory
+    ) -> tuple[RunState, list[Event]]:
+        """Begins a run that was recorded before: returns its state, and the events that are still to be recorded.
+
+        A run of a session begins in one step across all processes, unless it was cancelled and only ends. Raises `Refused` if another run of the session is at
+        work, or if the one whose conversation this is has gone on.
+        """
+        first = self._build_segment(state, lease, history)
+        if state.started.session is None or await self.is_cancelled(state.started.run):
+            return state, first
+        try:
+            await self.journal.append(
+                lease, state.seq, first, bodies.unsaved(), since=history.since, records=history.told
+            )
+        except BaseException:
+            bodies.keep()
+            raise
+        guards = self.factory.get_guards(team)
+        for event in first:
+            state = apply(state, event, guards)
+        return state, []
+
+    def _build_segment(self, state: RunState, lease: Lease, history: SessionHistory) -> list[Event]:
+        """Returns the events with which this process goes on with a run, or begins one that was recorded before."""
+        now = self.clock.wall_s()
+        return [
+            begin_segment(lease.owner, lease.epoch, at=now, left_s=state.left_s, history=history),
+            *self.build_mode_events(state.started.guards, state.modes),
+        ]
 
     async def _check_turn(self, run: str) -> None:
         """Raises `Refused` if a run that has not begun has to wait for the run before it in its session."""
@@ -378,38 +439,11 @@ class Supervisor:
         return tail
 
     async def _load_receipts(self, tenant: str, commands: Iterable[Command], bodies: Bodies) -> None:
-        receipts = [command.output for command in commands if command.output]
+        receipts = [ref for command in commands for ref in (command.output, command.edit) if ref]
         if missing := bodies.missing(receipts):
             bodies.load(await self.journal.bodies(tenant, missing))
 
     # ---- waking up
-
-    async def _wake(self, run: str) -> None:
-        """Takes up a run that waits in this process, because a command for it has come or its pause is lifted."""
-        team = self.registry.teams.get(run)
-        if team is None or self.registry.holds(run):
-            return
-        row = await self.journal.row(run)
-        if row.state == "ended":  # in another process
-            self.registry.teams.pop(run, None)
-        if row.state != "waiting" or self.registry.holds(run):
-            return
-        if self.admission.is_full_for(
-            row.tenant
-        ):  # it waits for its turn; meanwhile the other runs get their commands
-            self.start_task(self._take_up_in_turn(run, team))
-            return
-        self.admission.reenter(run, row.tenant)  # at once: others are woken at the same time
-        with contextlib.suppress(Refused):  # another process was quicker
-            await self.take_up(run, team)
-
-    async def _take_up_in_turn(self, run: str, team: Team) -> None:
-        try:
-            with contextlib.suppress(Refused):
-                await self.take_up(run, team)
-        except Exception as error:  # noqa: BLE001 -- whatever it is, the run must still get its commands
-            if not self.closing:
-                self.inbox.retry_later(run, error)
 
     def _on_unblocked(self, run: str) -> None:
         """Lets a run decide again, or takes it up, because a guard across runs that it waits for has changed."""
@@ -441,11 +475,15 @@ class Supervisor:
         undriven = row.state != "running" or row.owner == self.journal.owner
         if row.state == "ended" or self.registry.holds(run) or not undriven:
             return
-        with contextlib.suppress(Refused):  # another process was quicker, and reads the inbox
-            team = self.registry.teams.get(run) or make_placeholder_team(row.team)
+        team = self.registry.teams.get(run) or make_placeholder_team(row.team)
+        try:
             driver = await self.take_up(run, team)
-            if driver is not None:
-                await asyncio.shield(driver.finished)
+        except Refused as refused:  # else another process was quicker, and reads the inbox
+            if refused.guard == "session":
+                self.waker.take_up_in_turn(run, team)
+            return
+        if driver is not None:
+            await asyncio.shield(driver.finished)
 
     async def read_state(self, run: str) -> RunState:
         """Returns a run's state as it is recorded. Those that ask at the same time share a reading of its events."""
@@ -468,8 +506,9 @@ class Supervisor:
         self.registry.wake(run)
 
     def notice_write(self) -> None:
-        """Wakes the tasks that wait for runs of other processes, because the journal was written to."""
+        """Wakes what waits for a write of any process."""
         self.registry.wake_on_write()
+        self.on_write()
 
     async def hand_over(self, run: str, driver: Driver | None) -> None:
         """Gives a run every command that it has not taken, in order. A run that waits is woken up."""
@@ -487,7 +526,7 @@ class Supervisor:
                 return
             if not items:  # it has ended or waits by now, and had taken all commands
                 return
-        await self._wake(run)
+        await self.waker.wake(run)
 
     def apply_settings(self, settings: Settings) -> None:
         """Applies the live settings to every run in flight."""
@@ -532,4 +571,6 @@ def begin_segment(owner: str, epoch: int, *, at: float, left_s: float, history: 
         left_s=left_s,
         history=history.transcript,
         handover=dict(history.handover),
+        facts=history.facts,
+        behind=dict(history.behind),
     )

@@ -1,0 +1,437 @@
+"""Decisions of people: on proposals, and on what became of an effect. From any process, by anybody who can prove who they are."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple
+
+from seawall.core.canonical import Ref, check_recordable
+from seawall.core.errors import Broken, Misused, Refused, name_error
+from seawall.effects.credentials import Decider, Principal, find_by_key
+from seawall.effects.links import Link, LinkSigner, digest_of_token, make_nonce
+from seawall.journal.protocol import (
+    Ballot,
+    Command,
+    EffectFilter,
+    EffectRecord,
+    Journal,
+    Proposal,
+    ProposalFilter,
+    Settle,
+)
+from seawall.run.commands import find_effect_in_doubt
+from seawall.runtime.approval_views import (
+    Approval,
+    RecordedEffect,
+    build_approvals,
+    build_effects,
+    list_proposals,
+    read_approval,
+)
+from seawall.runtime.big_texts import put_apart
+from seawall.runtime.calls import call_apart
+from seawall.runtime.edits import prepare_edit
+from seawall.runtime.supervisor import Supervisor
+from seawall.team.agent import Agent
+from seawall.team.team import Team, as_team
+from seawall.team.tool import encode
+
+Authenticate = Callable[[Any], "Principal | Awaitable[Principal | None] | None"]
+"""Returns who a credential belongs to, or None. The embedding program's; it may be async."""
+
+NOBODY = "the credential is not valid"
+REFUSALS_EVERY_S = 1.0
+"""Seconds between two wrong credentials that are recorded: whoever tries many fills no disk with it."""
+LINK_S = 3_600.0
+"""Seconds for which a link holds by default: somebody who is told of a proposal looks at it within the hour."""
+
+
+class _Finding(NamedTuple):
+    """What a person found out about an effect."""
+
+    happened: bool
+    receipt: Ref | None
+    reason: str
+    bodies: Mapping[Ref, bytes]
+
+
+class Decisions:
+    """What `Seawall` offers to those who decide."""
+
+    def __init__(
+        self, supervisor: Supervisor, authenticate: Authenticate | None, link_key: bytes | None
+    ) -> None:
+        if authenticate is not None and not callable(authenticate):
+            raise Misused(f"Seawall: authenticate is {authenticate!r}; it must be a function")
+        self._supervisor = supervisor
+        self._clock = supervisor.clock
+        self._authenticate = authenticate
+        self._links = None if link_key is None else LinkSigner(link_key)
+        self._no_refusal_before = float("-inf")
+
+    def __repr__(self) -> str:
+        return "<Decisions>"
+
+    @property
+    def _journal(self) -> Journal:
+        return self._supervisor.journal
+
+    # ---- reading
+
+    async def list_approvals(self, wanted: ProposalFilter, limit: int) -> list[Approval]:
+        """Returns proposals, oldest first, as people are shown them."""
+        now = self._clock.wall_s()
+        found = await list_proposals(self._journal, wanted, limit, now)
+        return await build_approvals(self._journal, found, now)
+
+    async def read_approval(self, proposal: str) -> Approval:
+        """Returns one proposal, with what the agent wrote beside the call."""
+        return await read_approval(self._journal, proposal, self._clock.wall_s())
+
+    async def list_effects(self, wanted: EffectFilter, limit: int) -> list[RecordedEffect]:
+        """Returns effects, newest first."""
+        return await build_effects(self._journal, await self._journal.effects(wanted, limit=limit))
+
+    # ---- who decides
+
+    async def identify(self, credential: object, by: str = "", *, on: str = "") -> Decider:
+        """Returns whose credential this is. Without one, `by` names somebody whom nobody has checked.
+
+        Raises `Refused` for a credential that is nobody's, whatever is wrong with it. That is recorded with proposal `on`.
+        """
+        try:
+            return await self._identify(credential, by)
+        except Refused:
+            if on:
+                await self._record_refused(on)
+            raise
+
+    async def identify_person(self, credential: object, by: str) -> str:
+        """Returns the name of whoever has this credential. Raises `Refused` for an agent, and for an unchecked name."""
+        decider = await self.identify(credential, by)
+        await self._check_name(decider)
+        return decider.principal.name
+
+    async def _identify(self, credential: object, by: str) -> Decider:
+        if credential is None:
+            if self._authenticate is not None or not by.strip():
+                raise Misused("who decides? give the credential of the person")
+            check_recordable(by=by)
+            return Decider(principal=Principal(self._redact_name(by)), authenticated=False)
+        if by:
+            raise Misused(f"by is {by!r}; the credential says who decides")
+        if self._authenticate is not None:
+            return await self._ask(self._authenticate, credential)
+        found = None
+        if isinstance(credential, str):
+            found = find_by_key(await self._journal.principals(), credential)
+        if found is None:
+            raise Refused(NOBODY, guard="approval")
+        principal = Principal(found.name, found.roles, found.agent)
+        return Decider(principal=principal, key=found.key_hash)
+
+    async def _ask(self, authenticate: Authenticate, credential: object) -> Decider:
+        """Returns what the embedding program says. Whatever it raises, nothing is decided and the credential is not told."""
+        principal, error = await call_apart(authenticate, credential, thread="seawall-authenticate")
+        if error is not None:
+            raise Broken(f"authenticate raised {name_error(error)}: nothing was decided") from error
+        if principal is None:
+            raise Refused(NOBODY, guard="approval")
+        if not isinstance(principal, Principal):
+            kind = type(principal).__name__
+            raise Misused(f"authenticate returned {kind}: it must return Principal(…), or None for nobody")
+        if self._redact_name(principal.name) != principal.name:
+            raise Misused("authenticate returned a name that looks like a secret, and can't be recorded")
+        return Decider(principal=principal)
+
+    async def _record_refused(self, proposal: str) -> None:
+        """Lets the journal record that somebody without a valid credential wanted to decide, once in a while."""
+        now = self._clock.monotonic_s()
+        if now < self._no_refusal_before:
+            return
+        self._no_refusal_before = now + REFUSALS_EVERY_S
+        with contextlib.suppress(Refused, Misused):  # it has no such key, and may have no such proposal
+            await self._journal.decide(
+                Ballot(proposal=proposal, hash="", approve=False, principal="", key="none")
+            )
+
+    def _redact_name(self, name: str) -> str:
+        return self._supervisor.make_bodies().redact(name)
+
+    # ---- deciding on a proposal
+
+    async def decide(
+        self,
+        proposal: str,
+        *,
+        approve: bool,
+        hash: str,  # noqa: A002 -- the word that everybody sees
+        decider: Decider,
+        reason: str = "",
+        edit: Mapping[str, Any] | str | None = None,
+        team: Team | Agent | None = None,
+        stop: bool = False,
+        link: str = "",
+    ) -> Approval:
+        """Counts a decision, and lets the run go on if it is here. Returns the proposal as it is then."""
+        _check_text(hash=hash, reason=reason)
+        bodies = self._supervisor.make_bodies()
+        ballot = Ballot(
+            proposal=proposal,
+            hash=hash,
+            approve=approve,
+            principal=decider.principal.name,
+            roles=decider.principal.roles,
+            agent=decider.principal.agent,
+            key=decider.key,
+            authenticated=decider.authenticated,
+            reason=bodies.redact(reason),
+            stop=stop,
+            link=link,
+        )
+        if edit is not None:
+            found = await self._journal.proposal(proposal)
+            known = self._find_team(found) if team is None else as_team(team)
+            ballot = prepare_edit(ballot, found, known, edit, bodies)
+        decided = await self._journal.decide(ballot, bodies.unsaved())
+        await self._supervisor.inbox.deliver(decided.run)
+        return (await build_approvals(self._journal, [decided]))[0]
+
+    def _find_team(self, proposal: Proposal) -> Team | None:
+        """Returns the team of a proposal's run, if this process has it."""
+        known = self._supervisor.registry.teams.get(proposal.run)
+        return known or self._supervisor.waker.teams.get(proposal.team)
+
+    async def decide_step(
+        self, run: str, step: int, *, approve: bool, decider: Decider, reason: str, stop: bool = False
+    ) -> None:
+        """Decides on what approval step `step` of a run asks, as it is now.
+
+        Raises `Misused` if the run does not wait for a decision on that step.
+        """
+        _check_text(reason=reason)
+        state = await self._supervisor.read_state(run)
+        waiting = state.open.get(step)
+        if waiting is None or waiting not in state.approvals:
+            steps = ", ".join(str(each.step) for each in state.approvals) or "none"
+            raise Misused(f"run {run}: step {step} does not wait for a decision (waiting: {steps})")
+        if find_effect_in_doubt(state, waiting) is not None:
+            raise Misused(
+                f"run {run}: step {step} asks what became of an effect; say that with: seawall reconcile {run} {step}"
+            )
+        if waiting.waits_for:
+            raise Misused(
+                f"run {run}: step {step} waits for effect {waiting.waits_for} of another call; nobody is asked"
+            )
+        if waiting.proposal:
+            hash_ = (await self._journal.proposal(waiting.proposal)).hash
+            await self.decide(
+                waiting.proposal, approve=approve, hash=hash_, decider=decider, reason=reason, stop=stop
+            )
+            return
+        # An earlier version parked this run, and asked without a proposal.
+        await self._check_name(decider)
+        command = Command(
+            kind="decide", by=decider.principal.name, reason=reason, step=step, approved=approve, stop=stop
+        )
+        await self._supervisor.send(run, command)
+
+    # ---- what became of an effect
+
+    async def reconcile(
+        self,
+        effect: str,
+        step: int | None,
+        *,
+        committed: object,
+        failed: str | None,
+        decider: Decider,
+        reason: str,
+    ) -> None:
+        """Records what a person found out about an effect, or about the one that `step` of run `effect` asks about.
+
+        Raises `Refused` for somebody who may not say that.
+        """
+        finding = await self._make_finding(committed, failed, reason)
+        found = effect if step is None else await self._find_in_doubt(effect, step)
+        if found is None:  # an earlier version attempted it, and has no record of it but the run's own
+            assert step is not None
+            await self._check_name(decider)
+            command = Command(
+                kind="decide",
+                by=decider.principal.name,
+                reason=finding.reason,
+                step=step,
+                approved=finding.happened,
+                output=finding.receipt,
+            )
+            await self._supervisor.send(effect, command, finding.bodies)
+            return
+        record = await self._journal.effect(found)
+        await self._check_settler(record, decider)
+        change = Settle(
+            effect=record.id,
+            state="committed" if finding.happened else "failed",
+            at=self._clock.wall_s(),
+            receipt=finding.receipt,
+            reason=finding.reason,
+            by=decider.principal.name,
+        )
+        settled = await self._journal.settle(change, finding.bodies)
+        await self._supervisor.inbox.deliver(settled.run)
+
+    async def _find_in_doubt(self, run: str, step: int) -> str | None:
+        """Returns the id of the effect whose fate approval step `step` of a run asks for; None if it has no record.
+
+        Raises `Misused` if it asks for no fate.
+        """
+        state = await self._supervisor.read_state(run)
+        waiting = state.open.get(step)
+        effect = None if waiting is None else find_effect_in_doubt(state, waiting)
+        if effect is None:
+            raise Misused(f"run {run}: step {step} does not ask what became of an effect")
+        records = await self._journal.effects(EffectFilter(run=run, state="unknown"), limit=1_000)
+        return next((each.id for each in records if each.step == effect), None)
+
+    async def _make_finding(self, committed: object, failed: str | None, reason: str) -> _Finding:
+        """Returns what somebody says. Raises `Misused` unless exactly one of both is said."""
+        _check_text(failed=failed, reason=reason)
+        if (committed is None) == (failed is None):
+            raise Misused("say what became of the effect: committed=RECEIPT or failed=TEXT, and not both")
+        bodies = self._supervisor.make_bodies()
+        told = bodies.redact("; ".join(each for each in (failed or "", reason) if each))
+        if failed is not None:
+            if not failed.strip():
+                raise Misused("failed is empty; say how you know that it did not happen")
+            return _Finding(False, None, told, {})
+        encoded = encode(committed, "committed=…")
+        text = encoded.decode("utf-8", "replace") if isinstance(encoded, bytes) else encoded
+        await put_apart(text, bodies)
+        return _Finding(True, bodies.put(text), told, bodies.unsaved())
+
+    async def allow_again(self, effect: str, *, decider: Decider) -> RecordedEffect:
+        """Lets an effect that was done be done once more."""
+        record = await self._journal.effect(effect)
+        await self._check_settler(record, decider)
+        changed = await self._journal.allow_again(record.id, decider.principal.name)
+        return (await build_effects(self._journal, [changed]))[0]
+
+    async def _check_settler(self, record: EffectRecord, decider: Decider) -> None:
+        """Raises `Refused` for somebody who may not say what became of an effect, or allow another one.
+
+        That is an agent, the requester of what somebody else had to approve, and a name that nobody has checked where
+        names are checked.
+        """
+        asked = await self._journal.proposal(record.proposal) if record.proposal else None
+        await self._check_name(decider, declared=asked is not None and asked.declared)
+        name = decider.principal.name
+        if asked is not None and asked.asks == "approve" and name == record.principal:
+            raise Refused(
+                f"{name!r} has asked for this effect, so somebody else has to say what became of it",
+                guard="approval",
+                value=name,
+            )
+
+    async def _check_name(self, decider: Decider, *, declared: bool = False) -> None:
+        """Raises `Refused` for an agent, and for a name that nobody has checked where names are checked."""
+        _refuse_agent(decider.principal)
+        name = decider.principal.name
+        if not decider.authenticated and (declared or await self._journal.principals()):
+            raise Refused(
+                f"nobody has checked that this is {name!r}: give a credential", guard="approval", value=name
+            )
+
+    # ---- links
+
+    async def make_link(
+        self,
+        proposal: str,
+        principal: Principal | str,
+        hash: str | None,  # noqa: A002 -- as above
+        expires_s: float,
+    ) -> str:
+        """Returns the token of a new link."""
+        links = self._require_links()
+        found = await self._journal.proposal(proposal)
+        if found.state != "open":
+            raise Refused(f"proposal {found.id} is {found.state}", guard="approval", value=found.state)
+        if hash is not None and hash != found.hash:
+            raise Refused(
+                f"proposal {found.id} has changed meanwhile", guard="approval", limit=found.hash, value=hash
+            )
+        if not 0 < expires_s < float("inf"):
+            raise Misused(f"expires_s is {expires_s!r}; it must be a number of seconds above zero")
+        recorded = not isinstance(principal, Principal)
+        who = await self._read_principal(principal) if isinstance(principal, str) else principal
+        _refuse_agent(who)
+        now = self._clock.wall_s()
+        return links.make(
+            Link(
+                proposal=found.id,
+                hash=found.hash,
+                principal=who.name,
+                roles=() if recorded else who.roles,
+                recorded=recorded,
+                made_at=now,
+                expires_at=now + expires_s,
+                nonce=make_nonce(),
+            )
+        )
+
+    async def read_link(self, token: str) -> Approval:
+        """Returns what a link is about, for the page that asks; it may still be used."""
+        link = self._require_links().read(token, self._clock.wall_s())
+        return await self.read_approval(link.proposal)
+
+    async def decide_by_link(self, token: str, *, approve: bool, reason: str, stop: bool) -> Approval:
+        """Decides as the person that a link was made for."""
+        link = self._require_links().read(token, self._clock.wall_s())
+        decider = Decider(principal=Principal(link.principal, link.roles))
+        if link.recorded:
+            decider = await self._find_recorded(link)
+        return await self.decide(
+            link.proposal,
+            approve=approve,
+            hash=link.hash,
+            decider=decider,
+            reason=reason,
+            stop=stop,
+            link=digest_of_token(token),
+        )
+
+    def _require_links(self) -> LinkSigner:
+        if self._links is None:
+            raise Misused("links need a key: Seawall(link_key=…)")
+        return self._links
+
+    async def _read_principal(self, name: str) -> Principal:
+        for each in await self._journal.principals():
+            if each.name == name and each.removed_at is None:
+                return Principal(each.name, each.roles, each.agent)
+        raise Misused(
+            f"there is no principal {name!r}: give Principal(…), or make one with seawall principals"
+        )
+
+    async def _find_recorded(self, link: Link) -> Decider:
+        """Returns whom a link was made for, as they are recorded now; who was removed meanwhile decides nothing."""
+        for each in await self._journal.principals():
+            if each.name == link.principal and each.removed_at is None and each.created_at <= link.made_at:
+                principal = Principal(each.name, each.roles, each.agent)
+                return Decider(principal=principal, key=each.key_hash)
+        raise Refused("this link is of somebody who was removed", guard="approval", value=link.principal)
+
+
+def _refuse_agent(principal: Principal) -> None:
+    if principal.agent:
+        raise Refused(
+            f"{principal.name!r} is an agent, and agents decide nothing",
+            guard="approval",
+            value=principal.name,
+        )
+
+
+def _check_text(**texts: object) -> None:
+    for name, text in texts.items():
+        if text is not None and not isinstance(text, str):
+            raise Misused(f"{name} is {text!r}; it must be text")

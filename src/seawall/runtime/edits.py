@@ -1,0 +1,64 @@
+"""Edits: other arguments that a person gives in the place of the agent's, checked by the tool itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec.structs import replace
+
+from seawall.core.errors import Misused
+from seawall.core.redact import MARK
+from seawall.effects.proposals import compute_proposal_hash
+from seawall.journal.protocol import Ballot, Proposal
+from seawall.run.bodies import Bodies
+from seawall.team.prepare import read_edit
+from seawall.team.team import Team
+from seawall.team.tool import Tool, encode
+
+
+def prepare_edit(
+    ballot: Ballot,
+    proposal: Proposal,
+    team: Team | None,
+    edit: Mapping[str, Any] | str,
+    bodies: Bodies,
+) -> Ballot:
+    """Returns the ballot with other arguments, which are kept in `bodies`.
+
+    Raises `Misused` if the tool does not take them, and if this process does not have the tool as it was proposed.
+    """
+    tool = _find_tool(proposal, team)
+    given = edit if isinstance(edit, str) else encode(edit, "edit")
+    try:
+        text, amount = read_edit(tool, given if isinstance(given, str) else given.decode())
+    except ValueError as error:
+        raise Misused(
+            f"proposal {proposal.id}: tool {tool.name!r} does not take this edit: {error}"
+        ) from None
+    ref = bodies.put_json(text)
+    if bodies.text(ref) != text or MARK in text:
+        raise Misused(
+            f"proposal {proposal.id}: an edit can't hold a secret, which is not recorded and could not be performed"
+        )
+    hash_ = compute_proposal_hash(proposal.kind, proposal.name, proposal.version, text, "")
+    return replace(ballot, edit=ref, edit_hash=hash_, edit_amount=amount)
+
+
+def _find_tool(proposal: Proposal, team: Team | None) -> Tool:
+    """Returns the tool that would be called, as it was when it was proposed."""
+    if proposal.kind != "tool":
+        raise Misused(f"proposal {proposal.id} is about a {proposal.kind}, which has no arguments to edit")
+    if team is None:
+        raise Misused(
+            f"proposal {proposal.id}: an edit is checked by its tool, and this process does not have team "
+            f"{proposal.team!r} of run {proposal.run}"
+        )
+    member = team.members.get(proposal.agent)
+    tools = () if member is None else member.agent.tools
+    tool = next((each for each in tools if each.name == proposal.name), None)
+    if tool is None or tool.version != proposal.version:
+        raise Misused(
+            f"proposal {proposal.id}: tool {proposal.name!r} of agent {proposal.agent!r} has changed since it was proposed"
+        )
+    return tool

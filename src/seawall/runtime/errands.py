@@ -1,0 +1,191 @@
+"""Errands: one call as a run of its own, for an effect that nobody waits for.
+
+A detached effect that a person must decide on, and the undoing of an effect, are errands. An errand passes the same
+gate, proposals and claims as any call, waits as any run does, and ends with the call's result. It is in no session; the
+session that it is for is told how it ended.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, cast
+
+from seawall.core.clock import Clock
+from seawall.core.errors import Misused, Refused, SeawallBug
+from seawall.core.events import Errand, Mode, RunStarted
+from seawall.core.ids import Ids
+from seawall.journal.protocol.effects import EffectRecord
+from seawall.run.state import RunState
+from seawall.run.step import Step
+from seawall.runtime.launcher import Launcher
+from seawall.runtime.run import Run
+from seawall.runtime.supervisor import Supervisor
+from seawall.team.beside import fill_undo_arguments
+from seawall.team.team import Team
+from seawall.team.tool import Tool, encode_canonical
+
+
+class Errands:
+    """Starts errands."""
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        launcher: Launcher,
+        clock: Clock,
+        ids: Ids,
+        start_modes: Callable[[Team], dict[str, Mode]],
+    ) -> None:
+        """`start_modes` returns the modes that a new run's guards have."""
+        self._supervisor = supervisor
+        self._launcher = launcher
+        self._clock = clock
+        self._ids = ids
+        self._start_modes = start_modes
+
+    def __repr__(self) -> str:
+        return f"<Errands of {self._supervisor!r}>"
+
+    async def start(
+        self,
+        team: Team,
+        agent: str,
+        tool: str,
+        arguments: str,
+        *,
+        request: str,
+        request_id: str,
+        tenant: str,
+        principal: str,
+        app: str | None,
+        run: str = "",
+        session: str | None = None,
+        undoes: str = "",
+    ) -> Run:
+        """Starts an errand, or returns the one that this `request_id` has. `arguments` are JSON text with all secrets.
+
+        `run` is the one that asked for it, `session` the one that is told. Raises what `Seawall.start` raises.
+        """
+        supervisor = self._supervisor
+        known = await supervisor.journal.run_of_request(tenant, request_id)
+        if known is not None:
+            return await self._launcher.attach(known)
+        supervisor.factory.check(team, team.limits, supervisor.budget.get_usd_cap(tenant))
+        bodies = supervisor.make_bodies(tenant)
+        run_id = self._ids.make_run_id()
+        ref, seal = bodies.put_arguments(run_id, arguments)
+        errand = Errand(
+            agent=agent, tool=tool, arguments=ref, seal=seal, run=run, session=session, undoes=undoes
+        )
+        started = RunStarted(
+            at=self._clock.wall_s(),
+            run=run_id,
+            team=team.name,
+            team_version=team.version,
+            agent=agent,
+            intent=bodies.put(request),
+            limits=team.limits,
+            guards=self._start_modes(team),
+            tenant=tenant,
+            principal=principal,
+            request_id=request_id,
+            app=app,
+            errand=errand,
+        )
+        return await supervisor.start_task(self._launcher.launch(team, started, bodies))
+
+    async def detach(self, step: Step, state: RunState) -> str:
+        """Starts an errand for a call that a person must decide on; returns what its agent is told meanwhile."""
+        supervisor, started = self._supervisor, state.started
+        driver, team = (
+            supervisor.registry.drivers.get(started.run),
+            supervisor.registry.teams.get(started.run),
+        )
+        if driver is None or team is None or step.call is None:
+            raise SeawallBug(f"run {started.run} detaches step {step.number} without being at work")
+        text: str | None = driver.bodies.text(step.input)
+        if step.seal:
+            text = driver.bodies.originals.find(started.run, step.seal)
+        if text is None:
+            return f"Error: {step.name!r} was not asked for: its arguments hold a secret that is lost. Write the call again."
+        call = state.call_key(step.frame, step.call.id)
+        try:
+            run = await self.start(
+                team,
+                step.agent,
+                step.name,
+                text,
+                request=f"{step.name}, asked for by agent {step.agent} in run {started.run}",
+                request_id=f"detached:{started.run}:{call}",
+                tenant=started.tenant,
+                principal=started.principal,
+                app=started.app,
+                run=started.run,
+                session=started.session,
+            )
+        except Refused as refused:
+            return f"Error: {step.name!r} was not asked for: {refused}"
+        told = (
+            " What comes of it is told at the beginning of the user's next request."
+            if started.session
+            else ""
+        )
+        return (
+            f"{step.name!r} is asked for, and not done: a person decides on it (run {run.id}). Do not call it "
+            f"again.{told}"
+        )
+
+    async def undo(self, name: str, team: Team | None, principal: str, app: str | None) -> Run:
+        """Starts the errand that undoes a committed effect; returns the one that there is already.
+
+        Raises `Misused` if the effect was not committed, if its team is not known here, or if its tool declares no undo, or
+        none that can be filled.
+        """
+        effect = await self._supervisor.journal.effect(name)
+        row = await self._supervisor.journal.row(effect.run)
+        team = team or self._supervisor.waker.teams.get(row.team)
+        if team is None:
+            raise Misused(
+                f"effect {effect.id}: this process does not have team {row.team!r}, whose tool declares how it is undone"
+            )
+        if effect.state != "committed":
+            raise Misused(f"effect {effect.id} is {effect.state}: only what was done can be undone")
+        tool = _find_tool(effect, team)
+        bodies, journal = self._supervisor.make_bodies(effect.tenant), self._supervisor.journal
+        refs = [ref for ref in (effect.arguments, effect.receipt) if ref is not None]
+        bodies.load(await journal.bodies(effect.tenant, refs))
+        for what, ref in (("arguments", effect.arguments), ("receipt", effect.receipt)):
+            if ref is not None and bodies.data(ref) is None:
+                raise Misused(f"effect {effect.id}: its {what} were erased, so nothing can be filled in")
+        recorded: Any = json.loads(bodies.text(effect.arguments) or "{}")
+        receipt = None if effect.receipt is None else bodies.text(effect.receipt)
+        try:
+            filled = fill_undo_arguments(tool, cast("dict[str, Any]", recorded), receipt)
+        except ValueError as error:
+            raise Misused(f"effect {effect.id} can't be undone: {error}") from None
+        return await self.start(
+            team,
+            effect.agent,
+            tool.options.undo.name,
+            encode_canonical(filled),
+            request=f"Undo effect {effect.id}: {effect.tool}, run {effect.run}",
+            request_id=f"undo:{effect.id}",
+            tenant=effect.tenant,
+            principal=principal,
+            app=app or row.app,
+            session=effect.session,
+            undoes=effect.id,
+        )
+
+
+def _find_tool(effect: EffectRecord, team: Team) -> Tool:
+    """Returns the tool of an effect, as the team has it today. Raises `Misused` without one."""
+    member = team.members.get(effect.agent)
+    tools = () if member is None else member.agent.tools
+    tool = next((each for each in tools if each.name == effect.tool), None)
+    if tool is None:
+        raise Misused(
+            f"effect {effect.id}: agent {effect.agent!r} of team {team.name!r} has no tool {effect.tool!r}"
+        )
+    return tool

@@ -1,0 +1,36 @@
+"""Checks what a program gives to `Seawall`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from seawall.core.canonical import check_recordable
+from seawall.core.errors import Misused
+
+MAX_REQUEST_CHARS = 1_000_000
+"""Longest request: some 250,000 tokens, more than most models take. Longer texts belong into a tool's result."""
+
+
+def check_journal(journal: object, *, signed: bool) -> None:
+    """Raises `Misused` for what is no journal, and for one that is open already and is to be signed."""
+    is_path = isinstance(journal, str | Path)
+    if not is_path and not callable(getattr(journal, "append", None)):
+        raise Misused(f"Seawall: journal is {journal!r}; it must be a path, ':memory:' or a Journal")
+    if signed and not is_path:
+        raise Misused("Seawall: signing_key goes with a path; a journal that is open already has its own")
+
+
+def check_options(**given: tuple[object, type]) -> None:
+    """Raises `Misused` for options of another class."""
+    for what, (options, kind) in given.items():
+        if options is not None and not isinstance(options, kind):
+            raise Misused(f"Seawall: {what} is {options!r}; it must be {kind.__name__}(…)")
+
+
+def check_request(request: str) -> None:
+    """Raises `Misused` for a request that is not a text, is empty, or is too long."""
+    check_recordable(request=request)
+    if not request.strip():
+        raise Misused(f"the request is empty (got {request!r})")
+    if len(request) > MAX_REQUEST_CHARS:
+        raise Misused(f"the request has {len(request):,} characters (limit {MAX_REQUEST_CHARS:,})")

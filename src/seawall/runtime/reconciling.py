@@ -1,0 +1,124 @@
+"""Asks the other side what became of effects of unknown fate, of runs that nobody drives: those that ended or wait.
+
+A run that is driven asks by itself, as a step of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from seawall.core.canonical import Ref
+from seawall.core.clock import Clock
+from seawall.core.errors import SeawallError, describe_error, is_error, read_error_text
+from seawall.journal.protocol import Journal
+from seawall.journal.protocol.effects import EffectFilter, EffectRecord, Settle
+from seawall.run.bodies import Bodies
+from seawall.runtime.calls import call_apart
+from seawall.team.beside import call_reconcile
+from seawall.team.parameters import ToolContext
+from seawall.team.team import Team
+from seawall.team.tool import NotDone, Tool
+
+ASK_S = 30.0
+"""Seconds that one question may take."""
+FIRST_WAIT_S = 30.0
+"""Seconds until an effect is asked about again of which nothing is known yet; doubled each time."""
+MAX_WAIT_S = 3_600.0
+"""Seconds between two questions about one effect, at most."""
+PAGE = 100
+"""Effects of unknown fate that are looked at in one sweep, the newest first."""
+MAX_ASKED = 10_000
+"""Effects whose next question is remembered."""
+
+_log = logging.getLogger("seawall")
+
+
+class Reconciler:
+    """Settles effects of unknown fate by what their tools' `reconcile` functions say."""
+
+    def __init__(self, clock: Clock, teams: Sequence[Team], make_bodies: Callable[[], Bodies]) -> None:
+        self._clock = clock
+        self._teams = tuple(teams)
+        self._make_bodies = make_bodies
+        self._next: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        """By effect: when it may be asked about again (monotonic), and the wait after that."""
+
+    def __repr__(self) -> str:
+        return f"<Reconciler {len(self._next)} asked>"
+
+    async def sweep(self, journal: Journal) -> list[EffectRecord]:
+        """Asks about each effect that is due; returns those that are settled now. What one of them raises is logged."""
+        settled: list[EffectRecord] = []
+        for record in await journal.effects(EffectFilter(state="unknown"), limit=PAGE):
+            tool = self._find_tool(record)
+            if tool is None or not self._is_due(record.id):
+                continue
+            try:
+                if (await journal.row(record.run)).state == "running":  # its own process asks
+                    continue
+                change, bodies = await self._ask(tool, record)
+                if change is not None:
+                    settled.append(await journal.settle(change, bodies))
+                    self._next.pop(record.id, None)
+            except SeawallError as error:
+                _log.warning("effect %s could not be reconciled yet: %s", record.id, error)
+        return settled
+
+    def _is_due(self, effect: str) -> bool:
+        """Returns whether an effect may be asked about now, and notes when it may be again."""
+        now = self._clock.monotonic_s()
+        due, wait_s = self._next.get(effect, (now, FIRST_WAIT_S))
+        if now < due:
+            return False
+        self._next[effect] = (now + wait_s, min(2 * wait_s, MAX_WAIT_S))
+        self._next.move_to_end(effect)
+        if len(self._next) > MAX_ASKED:
+            self._next.popitem(last=False)
+        return True
+
+    def _find_tool(self, record: EffectRecord) -> Tool | None:
+        """Returns the tool of an effect that can ask; that of the agent which attempted it, if there are several."""
+        found = list(self._list_tools(record.tool))
+        mine = [tool for agent, tool in found if agent == record.agent]
+        return mine[0] if mine else found[0][1] if found else None
+
+    def _list_tools(self, name: str) -> Iterator[tuple[str, Tool]]:
+        for team in self._teams:
+            for agent, member in team.members.items():
+                for tool in member.agent.tools:
+                    if tool.name == name and tool.effect and tool.options.reconcile is not None:
+                        yield agent, tool
+
+    async def _ask(self, tool: Tool, record: EffectRecord) -> tuple[Settle | None, Mapping[Ref, bytes]]:
+        """Returns what the other side says of an effect; None if it can't say."""
+        context = ToolContext(
+            run=record.run,
+            step=record.step or 0,
+            agent=record.agent,
+            tenant=record.tenant,
+            principal=record.principal,
+            session=record.session,
+            remaining_s=ASK_S,
+            key=record.key,
+        )
+        bodies = self._make_bodies()
+        try:
+            async with asyncio.timeout(ASK_S):
+                value, error = await call_apart(call_reconcile, tool, context, thread="seawall-reconcile")
+        except TimeoutError:
+            _log.warning("reconcile of effect %s did not answer within %g s", record.id, ASK_S)
+            return None, {}
+        if error is not None and not is_error(error, NotDone):
+            _log.warning("reconcile of effect %s raised %s", record.id, describe_error(error))
+            return None, {}
+        now, by = self._clock.wall_s(), "reconcile"
+        if error is not None:
+            reason = bodies.redact(read_error_text(error))
+            return Settle(effect=record.id, state="failed", at=now, reason=reason, by=by), {}
+        if value is None:
+            return None, {}
+        receipt = bodies.put(tool.encode_result(value))
+        return Settle(effect=record.id, state="committed", at=now, receipt=receipt, by=by), bodies.unsaved()

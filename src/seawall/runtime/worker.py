@@ -1,0 +1,198 @@
+"""A worker: a process that goes on with the runs of its teams, whichever process has started them.
+
+The `Seawall` with its teams wakes the runs that wait no longer (`waking.py`). The worker adds the interrupted ones, looks
+again and again, and keeps going when a run, or one look, fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Protocol
+
+from seawall.core.clock import Clock
+from seawall.core.errors import JournalDamaged, JournalFailed, JournalReadOnly, Refused, SeawallError
+from seawall.core.events import RunStarted
+from seawall.journal.protocol import Journal, RunRow
+from seawall.runtime.recovery import SetAside, find_resumable
+from seawall.runtime.supervisor import Supervisor
+from seawall.team.team import Team
+
+LOOK_S = 2.0
+"""Seconds between two looks for interrupted runs. A process that dies writes nothing, so nobody is told of it."""
+SWEEP_S = 60.0
+"""Seconds between two sweeps. What they settle has waited for minutes already."""
+RETRY_S = 60.0
+"""Seconds after which a run that could not be taken up is tried again: somebody has to put something right first."""
+AT_ONCE = 32
+"""Runs that are taken up at the same time. How many are driven at the same time is the admission's to say."""
+
+Sweep = Callable[[Journal], Awaitable[object]]
+
+_log = logging.getLogger("seawall")
+
+
+class WorkerListener(Protocol):
+    """Is told what a worker does."""
+
+    def note_taken(self, run: str, events: int) -> None:
+        """This process goes on with a run, which had so many events."""
+        ...
+
+    def note_set_aside(self, aside: SetAside) -> None:
+        """A run is not taken up by itself, because it may be what ends its workers."""
+        ...
+
+    def note_problem(self, run: str, problem: str) -> None:
+        """A run could not be taken up; it is tried again later."""
+        ...
+
+
+class Worker:
+    """Goes on with the runs of its teams. `sweep` is called every `SWEEP_S` seconds."""
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        clock: Clock,
+        listener: WorkerListener,
+        teams: Iterable[Team],
+        *,
+        sweep: Sweep | None = None,
+    ) -> None:
+        supervisor.waker.add_teams(teams)
+        self._supervisor = supervisor
+        self._clock = clock
+        self._listener = listener
+        self._sweep = sweep
+        self._next_sweep_s = clock.monotonic_s()
+        self._taking: dict[str, asyncio.Task[None]] = {}
+        """By run: the task that takes it up."""
+        self._aside: dict[str, int] = {}
+        """Runs that are set aside and were told of: with how many epochs."""
+        self._problems: dict[str, tuple[str, float]] = {}
+        """By run: why it could not be taken up, and when it is tried again."""
+        self._change = asyncio.Event()
+        self.taken = 0
+        """Runs that this worker has gone on with."""
+
+    def __repr__(self) -> str:
+        return f"<Worker {self.taken} runs taken up, {len(self._taking)} about to be>"
+
+    async def run(self, *, once: bool = False, max_runs: int | None = None) -> None:
+        """Goes on with runs until it is cancelled.
+
+        `once`: until nothing is left to go on with. `max_runs`: until so many were taken up and rest. Raises
+        `JournalFailed` and what else shows that the journal can't be used any more.
+        """
+        supervisor = self._supervisor
+        supervisor.on_taken = self._note_taken
+        await supervisor.waker.open()
+        try:
+            while True:
+                self._change.clear()
+                full = max_runs is not None and self.taken + len(self._taking) >= max_runs
+                if not full:
+                    await self._look(None if max_runs is None else max_runs - self.taken - len(self._taking))
+                if (once or full) and not self.is_busy:
+                    return
+                await self._wait()
+        finally:
+            supervisor.on_taken = None
+            for task in self._taking.values():
+                task.cancel()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a run is in flight here, or about to be."""
+        supervisor, registry = self._supervisor, self._supervisor.registry
+        in_flight = registry.drivers or registry.queued or registry.taking
+        return bool(self._taking or in_flight or supervisor.waker.is_busy or supervisor.inbox.is_busy)
+
+    def _note_taken(self, run: str, events: int) -> None:
+        self.taken += 1
+        self._problems.pop(run, None)
+        self._listener.note_taken(run, events)
+
+    async def _wait(self) -> None:
+        """Waits for the next look: some seconds, or until a run was taken up or rests."""
+        timer = self._clock.call_later(LOOK_S, self._change.set)
+        waits = [driver.finished for driver in self._supervisor.registry.drivers.values()]
+        for future in waits:
+            future.add_done_callback(self._on_rest)
+        try:
+            await self._change.wait()
+        finally:
+            timer.cancel()
+            for future in waits:
+                future.remove_done_callback(self._on_rest)
+
+    def _on_rest(self, _: object) -> None:
+        self._change.set()
+
+    # ---- one look
+
+    async def _look(self, most: int | None) -> None:
+        """Takes up interrupted runs, `most` of them at most, and sweeps if that is due."""
+        try:
+            await self._take_up_interrupted(most)
+            if self._sweep is not None and self._clock.monotonic_s() >= self._next_sweep_s:
+                self._next_sweep_s = self._clock.monotonic_s() + SWEEP_S
+                await self._sweep(self._supervisor.journal)
+        except (JournalFailed, JournalDamaged, JournalReadOnly):
+            raise
+        except SeawallError as error:
+            _log.warning("the worker could not look for runs, and tries again: %s", error)
+
+    async def _take_up_interrupted(self, most: int | None) -> None:
+        teams = self._supervisor.waker.teams
+        found = await find_resumable(self._supervisor.journal, teams=frozenset(teams))
+        for aside in found.set_aside:
+            if self._aside.get(aside.row.run) != aside.row.epoch:
+                self._aside[aside.row.run] = aside.row.epoch
+                self._listener.note_set_aside(aside)
+        left = AT_ONCE if most is None else min(AT_ONCE, most)
+        for row in found.resumable:
+            if len(self._taking) >= left:
+                break
+            if self._may_try(row):
+                task = asyncio.get_running_loop().create_task(self._take_up(row))
+                self._taking[row.run] = task
+                task.add_done_callback(lambda _, run=row.run: self._on_tried(run))
+
+    def _may_try(self, row: RunRow) -> bool:
+        if row.run in self._taking or self._supervisor.registry.holds(row.run):
+            return False
+        _, again_s = self._problems.get(row.run, ("", 0.0))
+        return self._clock.monotonic_s() >= again_s
+
+    def _on_tried(self, run: str) -> None:
+        self._taking.pop(run, None)
+        self._change.set()
+
+    async def _take_up(self, row: RunRow) -> None:
+        team, journal = self._supervisor.waker.teams[row.team], self._supervisor.journal
+        try:
+            started = next(iter(await journal.events(row.run)), None)
+            if isinstance(started, RunStarted) and started.agent not in team.members:
+                there = ", ".join(team.members)
+                problem = (
+                    f"agent {started.agent!r}, which leads it, is not in team {row.team!r} (there: {there})"
+                )
+                self._note_problem(row.run, problem)
+                return
+            await self._supervisor.take_up(row.run, team)
+        except Refused as refused:
+            # Another process was quicker, or another run of its session comes first: the next look sees.
+            if refused.guard not in ("lease", "session"):
+                self._note_problem(row.run, str(refused))
+        except Exception as error:  # noqa: BLE001 -- one run that can't go on must not end the worker
+            if not self._supervisor.closing:
+                self._note_problem(row.run, str(error))
+
+    def _note_problem(self, run: str, problem: str) -> None:
+        known, _ = self._problems.get(run, ("", 0.0))
+        self._problems[run] = problem, self._clock.monotonic_s() + RETRY_S
+        if known != problem:
+            self._listener.note_problem(run, problem)
