@@ -41,6 +41,11 @@ def refund(order_id: str, amount: str) -> dict:
     "Pay back."
     return {"receipt": "rc-77"}
 
+@tool(effect=True)
+def pay(order_id: str) -> str:
+    "Pay, and hear nothing of it."
+    raise ConnectionError("the bank hung up")
+
 class Asks(Guard):
     name = "asks"
     def before(self, step, run, memory):
@@ -63,6 +68,7 @@ hurried = Team("hurried", Agent("desk", model=script(say("It was shipped."))),
                planner=Planner(priors={"agent:auditor": 500}))
 parked = Team("parked", Agent("cashier", model=script(call("refund", order_id="1042", amount="80.00"), say("Paid, rc-77.")),
               tools=[refund]), guards=[Asks()])
+unsure = Team("unsure", Agent("payer", model=script(call("pay", order_id="1042"), say("Paid.")), tools=[pay]))
 clerk = Agent("clerk", model=script(say("It is me.")))
 """
 
@@ -111,6 +117,10 @@ class Desks:
     def python(self, script: str) -> Called:
         """`python SCRIPT`, to its end."""
         return self._process(script).end()
+
+    def run_script(self, script: str) -> Child:
+        """`python SCRIPT`, in a process of its own."""
+        return self._process(script)
 
     def _process(self, *words: str, stdin: int = subprocess.DEVNULL) -> Child:
         return Child(

@@ -55,9 +55,10 @@ def test_nothing_to_resume_is_said_and_no_error(desks: Desks) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("approve", "last"), "who decides? give --by NAME"),
+        (("approve", "last"), "who decides? give --key-file FILE or a key in SEAWALL_KEY, or --by NAME"),
         (("approve", "last", "9", "--by", "ann"), "step 9 does not wait for a decision (waiting: 2)"),
-        (("approve", "last", "--by", "ann", "--result", "x"), "--result is for an effect of unknown fate"),
+        (("reconcile", "last", "--failed", "no", "--by", "ann"), "nothing asks what became of an effect"),
+        (("reconcile", "last", "--by", "ann"), "give --committed FILE"),
         (("approve", "nowhere", "--by", "ann"), "no run's id starts or ends with 'nowhere'"),
     ],
 )
@@ -139,16 +140,21 @@ dying = Team(Agent("dying", model=script(call("pay", order_id="1042"), say("Paid
     waits = desks("resume", "last")
     assert waits.exit_code == 7
     asked = 'fate not known: did pay(order_id="1042") happen?'
-    answers = "approve = yes, it did (--result RECEIPT); reject = no"
+    run = desks("runs", "--json").document["runs"][0]["run"]
+    answer = f"say it with: seawall reconcile {run} 3 --committed FILE (its receipt), or --failed TEXT"
     for command in ("show", "why", "runs"):
         told = " ".join(desks(command).out.split())
         assert asked in told
-        assert answers in told
-    assert f"waiting: step 3, {asked}  {answers}\n" == waits.out
+        assert answer in told
+    assert f"waiting: step 3, {asked}  {answer}\n" == waits.out
     assert desks("runs", "--json").document["runs"][0]["waiting"]["kind"] == "unknown"
 
-    approved = desks("approve", "last", "--by", "ann", "--result", "receipt rc-9")
-    assert approved.out == 'recorded: pay(order_id="1042") DID happen (step 3, by ann)\n'
+    for wrong in ("approve", "reject"):
+        told = desks(wrong, "last", "--by", "ann")
+        assert (told.exit_code, answer in told.err) == (2, True)
+
+    said = desks("reconcile", "last", "--committed", "-", "--by", "ann", stdin=b"receipt rc-9\n")
+    assert said.out == 'recorded: pay(order_id="1042") DID happen (step 3, by ann)\n'
     assert "it DID happen, recorded by ann" in desks("runs").out
     assert desks("resume", "last").out == "Paid.\n"
 

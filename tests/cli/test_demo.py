@@ -19,7 +19,7 @@ import typer
 from seawall import Broken, Misused
 from seawall.cli.commands.demo import demo
 from seawall.cli.demo import scenes, single_run_scenes
-from seawall.cli.demo.results import Claim
+from seawall.cli.demo.results import CheckedClaim
 from seawall.cli.demo.scripts import behave_well
 from seawall.models import providers
 from seawall.models.protocol import ModelRequest, System
@@ -39,6 +39,10 @@ EXPECTED: dict[str, tuple[Counters, Counters]] = {
     "fan-out": ({"find_order": 64}, {"find_order": 24}),
     "crash": ({**PAID, "find_payment": 2}, {**PAID, "find_payment": 2}),
     "unknown": (PAID, PAID),
+    "signed": (
+        {"find_order": 2, "track_parcel": 2, "refund": 2, "find_payment": 3},
+        {"find_order": 2, "track_parcel": 2, "refund": 1, "find_payment": 2},
+    ),
     "wrong": ({**PAID, "find_payment": 1}, {**PAID, "find_payment": 1}),
 }
 """What each world counts, by tool: observed, enforced. Of scenes of one run; the others are in `test_demo_many_runs`."""
@@ -53,10 +57,11 @@ STATES = {
     "fan-out": ("completed", "halted"),
     "crash": ("completed", "completed"),
     "unknown": ("waiting", "waiting"),
+    "signed": ("completed", "completed"),
     "wrong": ("completed", "completed"),
 }
-PAYMENTS: dict[str, tuple[int, int]] = {"writes": (64, 25)}
-"""Where more than one order is paid back."""
+PAYMENTS: dict[str, tuple[int, int]] = {"writes": (64, 25), "signed": (2, 1)}
+"""Where more than one order is paid back, or one of them twice."""
 CROWDS = ("storm", "tenant", "pause", "crowd")
 TIMED = ("slow", "pruned")
 """Where a machine that is too busy makes no more calls than these, and maybe less."""
@@ -108,12 +113,12 @@ def test_every_scene_is_tested() -> None:
     assert set(EXPECTED) == set(STATES) == set(scenes.NAMES) - {*CROWDS, *TIMED}
 
 
-def test_the_story_is_six_scenes_and_all_of_them_are_numbered_in_the_order_of_play() -> None:
+def test_the_story_is_seven_scenes_and_all_of_them_are_numbered_in_the_order_of_play() -> None:
     assert [scene.name for scene in scenes.STORY] == [
-        *("error", "undo", "tenant", "pruned", "storm", "unknown"),
+        *("error", "undo", "tenant", "pruned", "storm", "unknown", "signed"),
     ]
-    assert scenes.SCENES[:6] == scenes.STORY
-    assert [scenes.get_number(name) for name in scenes.NAMES] == list(range(1, 17))
+    assert scenes.SCENES[:7] == scenes.STORY
+    assert [scenes.get_number(name) for name in scenes.NAMES] == list(range(1, 18))
 
 
 def test_without_options_it_plays_the_story_and_says_what_else_there_is(
@@ -124,9 +129,9 @@ def test_without_options_it_plays_the_story_and_says_what_else_there_is(
     demo(directory=tmp_path, pace_ms=0.0)
 
     out, err = capsys.readouterr()
-    assert "  7  A good request\n" in out
-    assert err == "  7  good\n"
-    assert "demo --all plays all 16 scenes" in _one_line(out)
+    assert "  8  A good request\n" in out
+    assert err == "  8  good\n"
+    assert "demo --all plays all 17 scenes" in _one_line(out)
     assert "demo --scene wrong shows a wrong answer that no guard stops" in _one_line(out)
 
 
@@ -198,6 +203,33 @@ def test_a_kill_repeats_no_recorded_call_and_an_unknown_refund_waits(play: Play)
         assert unknown[mode]["waits_at"] is not None
 
 
+def test_a_refund_is_signed_off_by_two_people_and_asked_for_again_in_vain(play: Play, tmp_path: Path) -> None:
+    [scene] = play("signed")["scenes"]
+
+    observe, enforce = scene["observe"], scene["enforce"]
+    assert payments(tmp_path, "signed", "enforce") == [("1042", 5140)]
+    assert enforce["kill"] == {"signal": 9, "calls": 2, "recorded": 2, "repeated": 0, "again": 5}
+    after_one = {"paid_after_one": 0, "open_after_one": 1}
+    assert enforce["figures"] == {"asked": 1, "paid_at_kill": 0, **after_one, "receipts": 1}
+    assert payments(tmp_path, "signed", "observe") == [("1042", 5140)] * 2
+    assert observe["figures"] == {"asked": 0, "paid_at_kill": 1, "receipts": 2}
+
+
+def test_the_keys_of_those_who_sign_off_are_in_files_for_their_owner_and_nowhere_else(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    demo(scene=["signed"], directory=tmp_path, pace_ms=0.0, json=True)
+
+    printed = "".join(capfd.readouterr())
+    for name in ("alice", "bob"):
+        path = tmp_path / f"{name}.key"
+        key = path.read_text(encoding="utf-8").strip()
+        assert path.stat().st_mode & 0o077 == 0
+        assert key not in printed
+        others = [each for each in tmp_path.iterdir() if each.is_file() and each != path]
+        assert [each.name for each in others if key.encode() in each.read_bytes()] == []
+
+
 def test_the_whole_demo_is_one_document_on_stdout_with_progress_on_stderr(tmp_path: Path) -> None:
     place = tmp_path / "new"
     done = subprocess.run(
@@ -231,7 +263,7 @@ def test_a_scene_that_is_not_as_claimed_is_named_and_exits_with_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wrong = replace(
-        scenes.get_scene("good"), claims=lambda observe, enforce: [Claim("the moon is blue", False)]
+        scenes.get_scene("good"), claims=lambda observe, enforce: [CheckedClaim("the moon is blue", False)]
     )
     monkeypatch.setattr(scenes, "SCENES", (wrong,))
 
@@ -350,8 +382,11 @@ def test_the_teams_of_a_demo_are_found_in_its_directory(play: Play, tmp_path: Pa
     assert module.good_enforce.limits == scenes.get_scene("good").limits
 
 
-def test_the_commands_that_it_suggests_do_what_they_say(play: Play, tmp_path: Path) -> None:
-    report = play("error", "unknown")
+@pytest.mark.parametrize(("more", "who"), [((), "--by you"), (("signed",), "--key-file alice.key")])
+def test_the_commands_that_it_suggests_do_what_they_say(
+    more: tuple[str, ...], who: str, play: Play, tmp_path: Path
+) -> None:
+    report = play("error", "unknown", *more)
 
     change, *commands = report["next"]
     assert change == f"cd {tmp_path}"
@@ -361,6 +396,7 @@ def test_the_commands_that_it_suggests_do_what_they_say(play: Play, tmp_path: Pa
         done = subprocess.run(
             [sys.executable, "-c", "from seawall.cli import main; main()", *words],
             cwd=tmp_path,
+            input="it is on the bank's statement",
             capture_output=True,
             text=True,
             check=False,
@@ -369,4 +405,5 @@ def test_the_commands_that_it_suggests_do_what_they_say(play: Play, tmp_path: Pa
         assert done.returncode == (words[0] == "replay"), f"{command}: {done.stdout}{done.stderr}"
         if words[0] == "resume":
             assert done.stdout.startswith("Your parcel is lost, we are sorry. We have refunded 51.40 EUR")
+    assert any(f"--committed receipt-unknown-enforce.json {who}" in command for command in commands)
     assert payments(tmp_path, "unknown", "enforce") == [("1042", 5140)]

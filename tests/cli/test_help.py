@@ -27,8 +27,6 @@ def test_what_a_command_requires_is_in_its_usage(desks: Desks, name: str) -> Non
 @pytest.mark.parametrize(
     ("words", "option"),
     [
-        (("approve", "last"), "--by"),
-        (("reject", "last"), "--by"),
         (("prune",), "--older-than"),
         (("erase",), "--tenant"),
         (("fork", "last"), "--at"),

@@ -77,6 +77,8 @@ def list_commands(desks: Desks) -> list[list[str]]:
         '{"id": "r", "calls": [{"tool": "a", "arguments": {}, "result": "x"}]}\n' * 3
     )
     first, second = (desks("run", desks.app("parked"), "Refund.", "--json").document["run"] for _ in range(2))
+    third = desks("run", desks.app("unsure"), "Pay.", "--json").document["run"]
+    Path("receipt.txt").write_text("rc-9")
     return [
         ["run", app, "Where is 1042?"],
         ["run", app, "Where is 1042?", "--stream"],
@@ -95,11 +97,19 @@ def list_commands(desks: Desks) -> list[list[str]]:
         ["fork", "last", "--at", "2", "--app", app],
         ["pause", "--tool", "nothing"],
         ["unpause", "--tool", "nothing"],
+        ["approvals"],
+        ["approvals", "--json"],
+        ["effects"],
+        ["effects", "--json"],
+        ["principals"],
         ["approve", first, "--by", "ann"],
         ["resume", first],
         ["resume"],
+        ["worker", app, "--once"],
         ["reject", second, "--by", "ann", "--json"],
         ["cancel", second, "--by", "ann"],
+        ["reconcile", third, "--committed", "receipt.txt", "--by", "ann"],
+        ["principals", "add", "ann"],
         ["backup", "copy.db"],
         ["prune", "--older-than", "30d"],
         ["erase", "--tenant", "nobody", "--yes"],

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from seawall.cli.commands.approvals import approvals
 from seawall.cli.commands.approve import approve
 from seawall.cli.commands.audit import audit
 from seawall.cli.commands.backup import backup
@@ -16,11 +17,14 @@ from seawall.cli.commands.breakers import breakers
 from seawall.cli.commands.budget import budget
 from seawall.cli.commands.cancel import cancel
 from seawall.cli.commands.demo import demo
+from seawall.cli.commands.effects import effects
 from seawall.cli.commands.erase import erase
 from seawall.cli.commands.fork import fork
 from seawall.cli.commands.guards import guards
 from seawall.cli.commands.pause import pause, unpause
+from seawall.cli.commands.principals import principals
 from seawall.cli.commands.prune import prune
+from seawall.cli.commands.reconcile import reconcile
 from seawall.cli.commands.reject import reject
 from seawall.cli.commands.replay import replay
 from seawall.cli.commands.resume import resume
@@ -29,6 +33,7 @@ from seawall.cli.commands.runs import runs
 from seawall.cli.commands.show import show
 from seawall.cli.commands.verify import verify
 from seawall.cli.commands.why import why
+from seawall.cli.commands.worker import worker
 from seawall.cli.exits import HELP, Exit, get_error_code
 from seawall.cli.help_text import HelpfulCommand
 from seawall.cli.hints import complete_commands
@@ -96,9 +101,10 @@ def read_options(
 
 
 PANELS = {
-    "Run a team": (demo, run),
+    "Run a team": (demo, run, worker),
     "Look at runs": (runs, show, why),
-    "Go on, decide, stop": (resume, approve, reject, cancel),
+    "Go on, stop": (resume, cancel),
+    "Decide": (approvals, approve, reject, effects, reconcile, principals),
     "Look after what runs share": (budget, breakers, pause, unpause, guards),
     "Try a change": (replay, fork, audit),
     "Look after the journal": (verify, backup, prune, erase),

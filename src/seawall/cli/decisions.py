@@ -1,4 +1,4 @@
-"""Decisions of a person: sent to the run's inbox, wherever it runs, and awaited until its process has taken them up."""
+"""Decisions of a person: checked and recorded, sent to the run wherever it is, and awaited until its process takes them up."""
 
 from __future__ import annotations
 
@@ -9,102 +9,242 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from seawall.cli.hints import format_command
-from seawall.cli.journals import open_seawall
-from seawall.cli.render.wording import explain_lease, format_decided, format_status
+from seawall.cli.journals import open_seawall, read_start
+from seawall.cli.render.wording import (
+    explain_fate,
+    explain_lease,
+    format_approval_call,
+    format_decided,
+    format_status,
+)
 from seawall.core.errors import Misused
 from seawall.core.events import CommandTaken
 from seawall.history.recorded import read_waits
 from seawall.journal.protocol import Command, Journal, RunRow
-from seawall.run.commands import find_effect_in_doubt
+from seawall.run.commands import find_effect_in_doubt, find_fate_approval
 from seawall.run.state import RunState
+from seawall.runtime.approval_views import Approval
 from seawall.runtime.seawall import Seawall
 
 if TYPE_CHECKING:
     from seawall.cli.render.screen import Screen
+    from seawall.team.team import Team
 
 TAKE_UP_S = 2.0
 """How long a live owner is given to take a command up; it looks every 50 ms."""
+PROPOSAL = "p-"
+"""How the id of a proposal begins. That of a run has no such end."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What a person decides on an approval step."""
+    """What a person decides."""
 
     approve: bool
-    step: int | None
-    """The approval step; None if the run waits for one decision only."""
-    by: str
-    reason: str
-    result: str | None = None
-    """The receipt of an effect of unknown fate that did happen."""
+    target: str
+    """A proposal's id, or what names a run."""
+    step: int | None = None
+    """Of a run: the approval step; None if one thing only waits in it."""
+    hash: str = ""
+    credential: str | None = None
+    by: str = ""
+    reason: str = ""
+    edit: Path | None = None
+    app: str | None = None
+    stop: bool = False
+
+    @property
+    def word(self) -> Literal["approve", "reject"]:
+        """The command."""
+        return "approve" if self.approve else "reject"
 
 
-async def send_decision(screen: Screen, path: Path, name: str, decision: Decision) -> None:
-    """Sends a decision. Raises `Misused` if nobody is named, or if the run waits for no such decision."""
-    if not decision.by.strip():
-        raise Misused("who decides? give --by NAME; it is recorded with the decision")
+async def send_decision(screen: Screen, path: Path, decision: Decision) -> None:
+    """Sends a decision. Raises `Refused` for one that does not hold, and `Misused` if nothing waits for it."""
     async with open_seawall(path) as sea:
-        row = await sea.journal.row(await sea.journal.find(name))
-        if row.state == "ended":
-            raise Misused(f"run {row.run} has ended already: {format_status(row)}")
-        state = await sea.state(row.run)
-        pending = await read_pending_decisions(sea.journal, row.run, state)
-        step = _choose_step(row, state, decision, pending)
-        sending = sea.decide(
-            row.run,
-            step,
-            approve=decision.approve,
+        if decision.target.startswith(PROPOSAL):
+            await _decide_proposal(screen, sea, decision)
+        else:
+            await _decide_in_run(screen, sea, decision)
+
+
+async def _decide_proposal(screen: Screen, sea: Seawall, decision: Decision) -> None:
+    found = await sea.journal.proposal(decision.target)
+    if decision.step is not None:
+        raise Misused(f"{found.id} is a proposal: it has no step {decision.step} to name")
+    if not decision.hash:
+        shows = format_command(f"approvals {found.id}")
+        raise Misused(f"what did you look at? give --hash H, as it is shown by: {shows}")
+    await _decide(screen, sea, found.id, found.run, decision.hash, decision)
+
+
+async def _decide(
+    screen: Screen, sea: Seawall, proposal: str, run: str, hash_: str, decision: Decision
+) -> None:
+    """Decides on a proposal, and prints what it was about and how things stand."""
+    row = await sea.journal.row(run)
+    if decision.approve:
+        edit, team = None, None
+        if decision.edit is not None:
+            edit, team = _read_edit(decision.edit), await _load_team(screen, sea, run, decision.app)
+        decided = await sea.approve(
+            proposal,
+            hash=hash_,
+            credential=decision.credential,
+            by=decision.by,
+            edit=edit,
+            team=team,
+            reason=decision.reason,
+        )
+    else:
+        decided = await sea.reject(
+            proposal,
+            hash=hash_,
+            credential=decision.credential,
             by=decision.by,
             reason=decision.reason,
-            result=decision.result,
+            stop=decision.stop,
         )
-        waiting = next(each for each in await read_waits(sea.journal, row.run) if each.step == step)
-        done = f"{format_decided(waiting, approved=decision.approve)} (step {step}, by {decision.by})"
-        word = "approve" if decision.approve else "reject"
-        await send_command(screen, sea, row, word, sending, done)
+    by = decided.votes[-1].principal if decided.votes else decision.by
+    call = format_approval_call(decided)
+    what = "approved" if decision.approve else "rejected"
+    if decided.state == "open":  # it needs more people
+        yes = sum(vote.approve for vote in decided.votes)
+        done = f"{what} by {by}, {yes} of {decided.people} people: {call} still waits ({decided.id})"
+        _print_state(screen, row, decision.word, done, taken=False, decided=decided)
+        return
+    means = "may be made" if decision.approve else "is not made"
+    done = f"{what}: {call} {means} (step {decided.step}, by {by})"
+    if decision.edit is not None:
+        done += f"; instead of {decided.original}"
+    await _report(screen, sea, row, decision.word, done, decided)
+
+
+def _read_edit(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise Misused(f"--edit {file} can't be read: {why}") from None
+
+
+async def _load_team(screen: Screen, sea: Seawall, run: str, app: str | None) -> Team:
+    from seawall.cli.loading import load_recorded_team
+
+    row, started = await read_start(sea.journal, run)
+    with screen.redirect_user_prints():
+        return load_recorded_team(row, started, app)
+
+
+async def _decide_in_run(screen: Screen, sea: Seawall, decision: Decision) -> None:
+    """Decides on the one thing that a run waits for, as it is now."""
+    row = await sea.journal.row(await sea.journal.find(decision.target))
+    if row.state == "ended":
+        raise Misused(f"run {row.run} has ended already: {format_status(row)}")
+    state = await sea.state(row.run)
+    pending = await read_pending_decisions(sea.journal, row.run, state)
+    step = _choose_step(row, state, decision.step, pending)
+    if find_effect_in_doubt(state, state.open[step]) is not None:
+        raise Misused(f"step {step} asks what became of an effect; {explain_fate(row.run, step)}")
+    asked = state.open[step]
+    if asked.waits_for:
+        raise Misused(
+            f"step {step} waits for effect {asked.waits_for} of another call, and goes on with it; nobody is asked"
+        )
+    if asked.proposal:
+        hash_ = decision.hash or (await sea.journal.proposal(asked.proposal)).hash
+        await _decide(screen, sea, asked.proposal, row.run, hash_, decision)
+        return
+    if decision.edit is not None or decision.stop or decision.hash:
+        raise Misused(f"run {row.run} was parked by an earlier version: only approve it, or reject it")
+    waiting = next(each for each in await read_waits(sea.journal, row.run) if each.step == step)
+    await sea.decide(
+        row.run,
+        step,
+        approve=decision.approve,
+        credential=decision.credential,
+        by=decision.by,
+        reason=decision.reason,
+    )
+    by = f", by {decision.by}" if decision.by else ""
+    done = f"{format_decided(waiting, approved=decision.approve)} (step {step}{by})"
+    await _report(screen, sea, row, decision.word, done)
 
 
 async def send_command(
     screen: Screen,
     sea: Seawall,
     row: RunRow,
-    command: Literal["approve", "reject", "cancel"],
+    command: Literal["cancel", "reconcile"],
     sending: Awaitable[None],
     done: str,
 ) -> None:
     """Sends a command, waits `TAKE_UP_S` for a live owner to take it up, and prints how things stand."""
-    before = row.events
-    kind = "cancel" if command == "cancel" else "decide"
     await sending
+    await _report(screen, sea, row, command, done)
+
+
+Word = Literal["approve", "reject", "cancel", "reconcile"]
+
+
+async def _report(
+    screen: Screen, sea: Seawall, row: RunRow, command: Word, done: str, decided: Approval | None = None
+) -> None:
+    """Waits `TAKE_UP_S` until a live owner has taken the command up, and prints how things stand.
+
+    `row` is the run's as it was before.
+    """
+    if row.state == "ended":
+        _print_state(screen, row, command, done, taken=False, decided=decided)
+        return
     try:
         async with asyncio.timeout(TAKE_UP_S):
-            taken = await _await_taken_up(sea, row.run, before, kind)
+            taken = await _await_taken_up(sea, row.run, row.events, command)
     except TimeoutError:
         taken = False
-    now = await sea.journal.row(row.run)
+    _print_state(screen, await sea.journal.row(row.run), command, done, taken=taken, decided=decided)
+
+
+def _print_state(
+    screen: Screen, now: RunRow, command: Word, done: str, *, taken: bool, decided: Approval | None
+) -> None:
     if screen.json:
         status = format_status(now) if now.state == "ended" else None
-        screen.print_document(
-            {"run": row.run, "command": command, "taken": taken, "state": now.state, "status": status}
-        )
+        document: dict[str, object] = {
+            "run": now.run,
+            "command": command,
+            "taken": taken,
+            "state": now.state,
+            "status": status,
+        }
+        if decided is not None:
+            document["proposal"] = {
+                name: getattr(decided, name) for name in ("id", "hash", "state", "people", "votes")
+            }
+        screen.print_document(document)
         return
-    screen.print_line(f"{done}; run {row.run} is {format_status(now)}" if taken else done)
-    if not taken and now.state == "running":
-        screen.print_note(f"run {row.run} is running, and its process has not taken this up yet")
+    screen.print_line(f"{done}; run {now.run} is {format_status(now)}" if taken else done)
+    if taken or now.state == "ended" or (decided is not None and decided.state == "open"):
+        return
+    if now.state == "running":
+        screen.print_note(f"run {now.run} is running, and its process has not taken this up yet")
         if (lease := explain_lease(now)) is not None:
             command_line = format_command("resume --wait")
             screen.print_note(f"{now.owner}: {lease}; if it has ended, go on with: {command_line}")
-    elif not taken:
-        command_line = format_command(f"resume {row.run}")
-        screen.print_note(f"no process drives run {row.run} now; it goes on with: {command_line}")
+    else:
+        command_line = format_command(f"resume {now.run}")
+        screen.print_note(f"no process drives run {now.run} now; it goes on with: {command_line}")
 
 
 async def read_pending_decisions(journal: Journal, run: str, state: RunState) -> dict[int, Command]:
-    """Returns the decisions in a run's inbox that no process has taken up, by their approval step."""
+    """Returns what was decided and found out, and no process has taken up, by the approval step that asks for it."""
     pending: dict[int, Command] = {}
     for item in await journal.inbox(run, after=state.inbox):
-        if item.command.kind == "decide" and item.command.step is not None:
-            pending.setdefault(item.command.step, item.command)
+        step = item.command.step
+        if step is not None and item.command.kind in ("settled", "late") and step not in state.open:
+            step = find_fate_approval(state, step)
+        if step is not None and item.command.kind != "cancel":
+            pending.setdefault(step, item.command)
     return pending
 
 
@@ -114,7 +254,7 @@ async def read_pending_cancel(journal: Journal, run: str, state: RunState) -> Co
     return next((item.command for item in items if item.command.kind == "cancel"), None)
 
 
-def _choose_step(row: RunRow, state: RunState, decision: Decision, pending: Mapping[int, Command]) -> int:
+def _choose_step(row: RunRow, state: RunState, step: int | None, pending: Mapping[int, Command]) -> int:
     """Returns the approval step that is decided on. Raises `Misused` if there is none, or if it is not clear which."""
     waiting = [each.step for each in state.approvals]
     if not waiting:
@@ -123,7 +263,6 @@ def _choose_step(row: RunRow, state: RunState, decision: Decision, pending: Mapp
                 f"run {row.run} does not wait for a decision: {state.paused[0].what} is paused, seawall unpause lifts that"
             )
         raise Misused(f"run {row.run} does not wait for a decision: it is {row.state}")
-    step = decision.step
     if step is None:
         if len(waiting) > 1:
             raise Misused(
@@ -140,8 +279,6 @@ def _choose_step(row: RunRow, state: RunState, decision: Decision, pending: Mapp
             f"run {row.run}: step {step} was {decided} already; "
             f"it goes on with: {format_command(f'resume {row.run}')}"
         )
-    if decision.result is not None and find_effect_in_doubt(state, state.open[step]) is None:
-        raise Misused(f"step {step} has not been made yet: --result is for an effect of unknown fate")
     return step
 
 
@@ -149,7 +286,16 @@ def _join_steps(steps: list[int]) -> str:
     return ", ".join(map(str, steps))
 
 
-async def _await_taken_up(sea: Seawall, run: str, before: int, kind: str) -> bool:
+_KINDS: Mapping[Word, tuple[str, ...]] = {
+    "approve": ("decide",),
+    "reject": ("decide",),
+    "cancel": ("cancel",),
+    "reconcile": ("decide", "settled"),
+}
+"""What the run records of each command."""
+
+
+async def _await_taken_up(sea: Seawall, run: str, before: int, command: Word) -> bool:
     """Waits until the owner has taken up a command after event `before`; False if the run has no live owner."""
     written = asyncio.Event()
     stop = sea.journal.watch(written.set)
@@ -157,7 +303,7 @@ async def _await_taken_up(sea: Seawall, run: str, before: int, kind: str) -> boo
         while True:
             written.clear()  # before reading, so that no event is missed in between
             for event in await sea.journal.events(run, after=before - 1):
-                if isinstance(event, CommandTaken) and event.command == kind:
+                if isinstance(event, CommandTaken) and event.command in _KINDS[command]:
                     return True
             if (await sea.journal.row(run)).state == "interrupted":
                 return False

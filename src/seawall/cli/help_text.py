@@ -6,12 +6,8 @@ import inspect
 import re
 from typing import Any
 
-import typer
 from typer.core import TyperCommand, TyperOption
 
-from seawall.core.errors import Misused
-
-NO_DECIDER = "who decides? give --by NAME; it is recorded with the decision"
 _BETWEEN_SENTENCES = re.compile(r"(?<=[.?!])\s+(?=[A-Z])")
 
 
@@ -25,15 +21,6 @@ class HelpfulCommand(TyperCommand):
             text = getattr(parameter, "help", None)
             if text:  # Typer prints a paragraph of an option's help as a line
                 setattr(parameter, "help", "\n\n".join(split_sentences(text)))  # noqa: B010  # not every kind has it
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Reads the command line. Raises `Misused` where somebody who decides is not named."""
-        try:
-            return super().parse_args(ctx, args)
-        except typer.BadParameter as error:
-            if error.param is None or "--by" not in error.param.opts:
-                raise
-            raise Misused(NO_DECIDER) from None
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Returns the words of the usage line."""

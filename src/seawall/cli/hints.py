@@ -12,7 +12,10 @@ from pathlib import Path
 
 _journal_option: ContextVar[str] = ContextVar("journal_option", default="")
 
-_COMMAND = re.compile(r"(?<![\w./-])seawall ((?:resume|show|why|runs|approve|cancel)\b(?: r-[\w-]*\w)?)")
+_COMMAND = re.compile(
+    r"(?<![\w./-])seawall ((?>(?:resume|show|why|runs|approvals|approve|reject|reconcile|effects|cancel)\b"
+    r"(?: [rpe]-[\w-]*\w)?+(?: \d+)?+))(?! --journal)"
+)
 
 
 def note_journal(journal: Path, default: Path, variable: str) -> Path:

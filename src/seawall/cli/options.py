@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from seawall.core.errors import Misused
 
 JOURNAL_VARIABLE = "SEAWALL_JOURNAL"
 DEFAULT_JOURNAL = Path("seawall.db")
+KEY_VARIABLE = "SEAWALL_KEY"
 
 
 def _note_journal(journal: Path) -> Path:
@@ -56,7 +58,23 @@ TenantOption = Annotated[str | None, typer.Option("--tenant", "-t", metavar="NAM
 DeciderOption = Annotated[
     str,
     typer.Option(
-        "--by", metavar="NAME", help="The person who decides; the name is recorded.", show_default=False
+        "--by",
+        metavar="NAME",
+        help="Who decides, where nobody has a key (seawall principals). The name is recorded and not checked: whoever can write the journal's file can do everything.",
+    ),
+]
+KeyFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--key-file",
+        metavar="FILE",
+        help=f"The file with the key of who decides. Default: the key in {KEY_VARIABLE}.",
+    ),
+]
+HashOption = Annotated[
+    str,
+    typer.Option(
+        "--hash", metavar="H", help="The hash of what is decided on, as seawall approvals shows it."
     ),
 ]
 CancellerOption = Annotated[
@@ -82,6 +100,14 @@ ForOption = Annotated[
     ),
 ]
 ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="The reason; it is recorded.")]
+TargetArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID | RUN",
+        help="A proposal's id (p-…); or a run's, or the beginning or the end of it, or 'last', if one thing waits in it.",
+        show_default=False,
+    ),
+]
 StepArgument = Annotated[
     int | None,
     typer.Argument(metavar="STEP", help="The step to decide on, if several steps wait.", show_default=False),
@@ -96,6 +122,28 @@ def resolve_author(by: str) -> str:
         return getpass.getuser()
     except (OSError, KeyError):
         raise Misused("who makes this change? give --by NAME; it is recorded") from None
+
+
+def read_credential(key_file: Path | None, by: str) -> str | None:
+    """Returns the key of who decides; None if only a name is given. Raises `Misused` for neither, and for both."""
+    key = os.environ.get(KEY_VARIABLE, "").strip()
+    if key_file is not None:
+        try:
+            key = key_file.read_text(encoding="utf-8").strip()
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is no text"
+            raise Misused(f"--key-file {key_file} can't be read: {why}") from None
+        if not key:
+            raise Misused(f"--key-file {key_file}: there is no key in it")
+    if key and by:
+        source = KEY_VARIABLE if key_file is None else "--key-file"
+        raise Misused(f"--by {by}: the key of {source} says who decides; leave one of both out")
+    if not key and not by.strip():
+        raise Misused(
+            f"who decides? give --key-file FILE or a key in {KEY_VARIABLE}, or --by NAME where nobody has a key; "
+            "it is recorded with the decision"
+        )
+    return key or None
 
 
 def parse_for_s(text: str | None) -> float | None:

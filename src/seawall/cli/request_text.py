@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from seawall.core.errors import Misused
-from seawall.runtime.seawall import MAX_REQUEST_CHARS
+from seawall.runtime.given import MAX_REQUEST_CHARS
 
 STDIN = "-"
 _MAX_BYTES = 4 * MAX_REQUEST_CHARS + 4

@@ -1,7 +1,8 @@
-"""`seawall approve`: lets a step pass that waits for a person."""
+"""`seawall approve`: lets what waits for a person be done."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,34 +10,57 @@ import typer
 from seawall.cli.options import (
     DEFAULT_JOURNAL,
     DeciderOption,
+    HashOption,
     JournalOption,
     JsonOption,
+    KeyFileOption,
     ReasonOption,
-    RunArgument,
     StepArgument,
+    TargetArgument,
 )
 
 
 def approve(
-    run: RunArgument,
+    target: TargetArgument,
     step: StepArgument = None,
-    *,
-    by: DeciderOption,
-    reason: ReasonOption = "",
-    result: Annotated[
-        str | None,
+    hash_: HashOption = "",
+    edit: Annotated[
+        Path | None,
         typer.Option(
-            "--result", metavar="TEXT", help="The receipt of an effect of unknown fate that did happen."
+            "--edit",
+            metavar="FILE",
+            help="A JSON file with other arguments, for which this is the first vote. It goes with --app.",
         ),
     ] = None,
+    app: Annotated[
+        str | None,
+        typer.Option("--app", metavar="MODULE:TEAM", help="The team whose tool checks an edit."),
+    ] = None,
+    reason: ReasonOption = "",
+    key_file: KeyFileOption = None,
+    by: DeciderOption = "",
     journal: JournalOption = DEFAULT_JOURNAL,
     json: JsonOption = False,
 ) -> None:
-    """Approve a step that waits for a person, or record that an effect of unknown fate did happen."""
+    """Approve what waits for a person: it is done then, and only as it was shown.
+
+    With a proposal's id, --hash says what was looked at, and anything else is refused. With a run, what waits in it is approved as it is now. What became of an effect of unknown fate is said with: seawall reconcile
+    """
     from seawall.cli.decisions import Decision, send_decision
+    from seawall.cli.options import read_credential
     from seawall.cli.render.screen import Screen
     from seawall.cli.signals import run_async
 
-    decision = Decision(approve=True, step=step, by=by, reason=reason, result=result)
+    decision = Decision(
+        approve=True,
+        target=target,
+        step=step,
+        hash=hash_,
+        credential=read_credential(key_file, by),
+        by=by,
+        reason=reason,
+        edit=edit,
+        app=app,
+    )
     screen = Screen(json=json)
-    run_async(lambda _: send_decision(screen, journal, run, decision))
+    run_async(lambda _: send_decision(screen, journal, decision))

@@ -50,7 +50,7 @@ def demo(
 ) -> None:
     """Play an order desk whose agents misbehave, once with guards that observe and once with guards that enforce.
 
-    Plays the six scenes that tell the story; --all plays all of them. Needs no key and no network. Exits with 0 only if every scene was as claimed, by the count of the world that was called.
+    Plays the seven scenes that tell the story; --all plays all of them. Needs no key and no network. Exits with 0 only if every scene was as claimed, by the count of the world that was called.
     """
     from seawall.cli.render.screen import Screen
     from seawall.cli.signals import run_async
@@ -86,7 +86,7 @@ def _choose_scenes(all_: bool, names: Sequence[str]) -> Sequence[Scene]:
 
 def _make_directory(directory: Path | None) -> Path:
     """Returns the directory to work in. Raises `Misused` if it can't be made, or holds an earlier demo."""
-    from seawall.cli.demo.runner import JOURNAL
+    from seawall.cli.demo.places import JOURNAL
     from seawall.core.errors import Misused
 
     if directory is None:
@@ -108,9 +108,10 @@ async def _play(
     model: str | None,
     pace_s: float,
 ) -> DemoReport:
+    from seawall.cli.demo.places import JOURNAL
     from seawall.cli.demo.provider import PRICE
     from seawall.cli.demo.report import SCRIPTED, make_report, make_scene_result
-    from seawall.cli.demo.runner import JOURNAL, SceneRunner, write_team_module
+    from seawall.cli.demo.runner import SceneRunner, write_team_module
     from seawall.cli.demo.table import SCRIPTS_PLAY, DemoTable, SceneProgress
     from seawall.core.clock import SystemClock
 

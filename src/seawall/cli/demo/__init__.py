@@ -4,6 +4,6 @@
   the model provider that plays the scripts and charges for them.
 - `scene.py` defines a scene. `single_run_scenes.py` and `many_run_scenes.py` hold them, and `scenes.py` numbers them.
 - `runner.py` plays a scene: it opens a `context.py` for each mode, and one of the `workloads.py` starts the runs.
-  `child.py` is the process that is killed.
+  `child.py` is the process that is killed, `signers.py` has the people who approve, and `places.py` says where files lie.
 - `results.py` is what a mode came to, `claims.py` checks it, `report.py` sums up, `table.py` draws.
 """

@@ -1,6 +1,7 @@
 """The process that is killed: `python -m seawall.cli.demo.child DIRECTORY SCENE MODE PACE_S`.
 
-It plays a scene over a world that holds one call back, so it never ends by itself.
+It plays a scene over a world that holds one call back, so it never ends by itself. Nor does it end while its run waits
+for people.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ import asyncio
 import sys
 from pathlib import Path
 
+from seawall.cli.demo.places import get_world_path
 from seawall.cli.demo.results import DemoMode
-from seawall.cli.demo.runner import SceneRunner, get_world_path
+from seawall.cli.demo.runner import SceneRunner
 from seawall.cli.demo.scene import Scene
 from seawall.cli.demo.scenes import get_scene
-from seawall.cli.demo.world import World
+from seawall.cli.demo.world import HOLD_S, World
 from seawall.core.clock import SystemClock
+from seawall.run.outcome import Waiting
 
 
 async def play_until_killed(directory: Path, scene: Scene, mode: DemoMode, pace_s: float) -> None:
@@ -23,7 +26,8 @@ async def play_until_killed(directory: Path, scene: Scene, mode: DemoMode, pace_
     world = World(get_world_path(directory, scene, mode), hold_at=scene.kill_at)
     async with runner.open_context(scene, mode, world) as context:
         run = await context.start(scene.requests[0])
-        await run.rest()
+        if isinstance(await run.rest(), Waiting):
+            await context.clock.sleep(HOLD_S)
     raise SystemExit("nobody killed this process")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from seawall.cli.demo.results import DemoMode
@@ -69,13 +69,14 @@ class SceneContext:
         """The conversation of a scene with one run."""
         return self.scene.format_label(self.mode)
 
-    async def start(self, request: Request) -> Run:
+    async def start(self, request: Request, *, session: str | None = None) -> Run:
         """Starts a run in a session of its own: runs of one session would wait for each other."""
         number = next(self._numbers)
+        own = f"{self.session}-{number}" if number else self.session
         return await self.sea.start(
             self.get_team(request.tenant),
             request.text,
-            session=f"{self.session}-{number}" if number else self.session,
+            session=own if session is None else session,
             tenant=self.scene.format_tenant(request.tenant, self.mode),
             principal="customer:7",
             modes=self.modes,
@@ -101,8 +102,16 @@ class SceneContext:
 
     async def wait_until(self, condition: Callable[[], bool], what: str) -> None:
         """Waits until the condition holds. Raises `Broken` if it does not hold after `PATIENCE_S`."""
+
+        async def check() -> bool:
+            return condition()
+
+        await self.wait_until_recorded(check, what)
+
+    async def wait_until_recorded(self, condition: Callable[[], Awaitable[bool]], what: str) -> None:
+        """Waits until a condition holds that asks the journal. Raises `Broken` as `wait_until` does."""
         deadline = self.clock.monotonic_s() + PATIENCE_S
-        while not condition():
+        while not await condition():
             if self.clock.monotonic_s() > deadline:
                 raise Broken(f"scene {self.scene.name!r}, {self.mode}: waited {PATIENCE_S:g} s for {what}")
             await self.clock.sleep(POLL_S)
@@ -115,7 +124,14 @@ def make_scene_team(
     if model is not None and scene.real_model:
         return make_order_desk(world, dict.fromkeys(AGENTS, model), scene.limits, scene.planner)
     models = make_models(scene.scripts(), pace_s, world, name=scene.format_model(mode), payer=payer)
-    return make_order_desk(world, models, scene.limits, scene.planner)
+    return make_order_desk(
+        world,
+        models,
+        scene.limits,
+        scene.planner,
+        name=scene.format_team(mode),
+        refund_effect=scene.get_refund_effect(mode),
+    )
 
 
 def format_attribute(scene: str, mode: DemoMode) -> str:

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from seawall.cli.demo import scripts
 from seawall.cli.demo.claims import count_answered, is_answered
-from seawall.cli.demo.results import Claim, ModeResult
+from seawall.cli.demo.results import CheckedClaim, ModeResult
 from seawall.cli.demo.scene import Request, Scene
 from seawall.cli.demo.world import CAPACITY, FIRST_ORDER
 from seawall.guards.budget import Caps
@@ -52,28 +52,28 @@ FIRST_IN_VAIN = 24 + AT_ONCE - 1
 however they lie between the others, at most 24 have failed by then, and at most seven more are in flight."""
 
 
-def _check_storm(observe: ModeResult, enforce: ModeResult) -> list[Claim]:
+def _check_storm(observe: ModeResult, enforce: ModeResult) -> list[CheckedClaim]:
     needed = STORM_RUNS * REPLIES
     reached, down = enforce.figures["replies"], enforce.figures["down"]
     most_down = FIRST_IN_VAIN + enforce.figures["openings"]
     recovered = enforce.figures["openings"] > 0 and enforce.figures["closed"] == 1
     answered = count_answered(enforce)
     return [
-        Claim(
+        CheckedClaim(
             f"enforce: {reached} model calls reached the provider, at most {STORM_TIMES} times {needed}",
             reached <= STORM_TIMES * needed,
         ),
-        Claim(f"enforce: {down} of them in vain, at most {most_down}", down <= most_down),
-        Claim(
+        CheckedClaim(f"enforce: {down} of them in vain, at most {most_down}", down <= most_down),
+        CheckedClaim(
             f"fewer than half as many calls in vain ({down}, {observe.figures['down']})",
             down * 2 < observe.figures["down"],
         ),
-        Claim("enforce: the breaker opened, and has closed again", recovered),
-        Claim(
+        CheckedClaim("enforce: the breaker opened, and has closed again", recovered),
+        CheckedClaim(
             f"enforce: at least nine in ten were answered ({answered} of {STORM_RUNS})",
             answered * 10 >= STORM_RUNS * 9,
         ),
-        Claim(
+        CheckedClaim(
             f"observe: most were not ({count_answered(observe)})", count_answered(observe) * 2 < STORM_RUNS
         ),
     ]
@@ -114,22 +114,28 @@ FEW_AT_ONCE = Admission(in_flight=4)
 """If all runs began at once, none would be done when the money is gone; so some are."""
 
 
-def _check_tenant(observe: ModeResult, enforce: ModeResult) -> list[Claim]:
+def _check_tenant(observe: ModeResult, enforce: ModeResult) -> list[CheckedClaim]:
     before, after = observe.billed, enforce.billed
     return [
-        Claim(f"observe: {ACME} was billed more than its cap ({before[ACME]})", before[ACME] > CAP_USD),
-        Claim("observe: the journal says that budget would have halted runs", observe.would_stop == "budget"),
-        Claim("observe: everybody was answered", is_answered(observe)),
-        Claim(f"enforce: {ACME} was never billed more than its cap ({after[ACME]})", after[ACME] <= CAP_USD),
-        Claim(
+        CheckedClaim(
+            f"observe: {ACME} was billed more than its cap ({before[ACME]})", before[ACME] > CAP_USD
+        ),
+        CheckedClaim(
+            "observe: the journal says that budget would have halted runs", observe.would_stop == "budget"
+        ),
+        CheckedClaim("observe: everybody was answered", is_answered(observe)),
+        CheckedClaim(
+            f"enforce: {ACME} was never billed more than its cap ({after[ACME]})", after[ACME] <= CAP_USD
+        ),
+        CheckedClaim(
             "enforce: budget halted the others",
             set(enforce.ends) == {"completed, reviewed", "halted by budget"},
         ),
-        Claim(
+        CheckedClaim(
             f"enforce: {BOLT} was billed as much as in the other mode ({after[BOLT]})",
             after[BOLT] == before[BOLT],
         ),
-        Claim(
+        CheckedClaim(
             f"enforce: runs of both were answered ({count_answered(enforce)})",
             count_answered(enforce) > BOLT_RUNS,
         ),
@@ -168,16 +174,18 @@ PAID_BEFORE = 3
 ABOUT_TO_PAY = PAYING_RUNS - PAID_BEFORE
 
 
-def _check_pause(observe: ModeResult, enforce: ModeResult) -> list[Claim]:
+def _check_pause(observe: ModeResult, enforce: ModeResult) -> list[CheckedClaim]:
     both = (observe, enforce)
     held, parked = observe.figures["held"], enforce.figures["parked"]
     return [
-        Claim(f"observe: refunds went on ({held})", held == ABOUT_TO_PAY),
-        Claim("enforce: none was paid while refunds were paused", enforce.figures["held"] == 0),
-        Claim(f"enforce: the runs were parked ({parked})", parked == ABOUT_TO_PAY),
-        *(Claim(f"{each.mode}: all were answered in the end", is_answered(each)) for each in both),
+        CheckedClaim(f"observe: refunds went on ({held})", held == ABOUT_TO_PAY),
+        CheckedClaim("enforce: none was paid while refunds were paused", enforce.figures["held"] == 0),
+        CheckedClaim(f"enforce: the runs were parked ({parked})", parked == ABOUT_TO_PAY),
+        *(CheckedClaim(f"{each.mode}: all were answered in the end", is_answered(each)) for each in both),
         *(
-            Claim(f"{each.mode}: each of {PAYING_RUNS} refunds was paid", len(each.payments) == PAYING_RUNS)
+            CheckedClaim(
+                f"{each.mode}: each of {PAYING_RUNS} refunds was paid", len(each.payments) == PAYING_RUNS
+            )
             for each in both
         ),
     ]
@@ -214,16 +222,20 @@ QUEUED = Admission(in_flight=CAPACITY, waiting=12, waiting_per_tenant=8, retry_a
 """As many runs as the carrier can take. The queue is shorter than the crowd, so some are told to come back."""
 
 
-def _check_crowd(observe: ModeResult, enforce: ModeResult) -> list[Claim]:
+def _check_crowd(observe: ModeResult, enforce: ModeResult) -> list[CheckedClaim]:
     turned_away, busiest = observe.figures["turned_away"], enforce.figures["busiest"]
     shed, late = enforce.figures["shed"], enforce.figures["late"]
     return [
-        Claim(f"observe: the carrier could not take them all ({turned_away} failed)", turned_away > 0),
-        Claim(f"enforce: it never had more than {CAPACITY} calls at once ({busiest})", busiest <= CAPACITY),
-        Claim("enforce: none of them failed", enforce.figures["turned_away"] == 0),
-        Claim(f"enforce: some were told when to come back, and did ({shed})", shed > 0),
-        Claim("enforce: everybody was answered", is_answered(enforce) and enforce.runs == CROWD + LATE),
-        Claim(
+        CheckedClaim(f"observe: the carrier could not take them all ({turned_away} failed)", turned_away > 0),
+        CheckedClaim(
+            f"enforce: it never had more than {CAPACITY} calls at once ({busiest})", busiest <= CAPACITY
+        ),
+        CheckedClaim("enforce: none of them failed", enforce.figures["turned_away"] == 0),
+        CheckedClaim(f"enforce: some were told when to come back, and did ({shed})", shed > 0),
+        CheckedClaim(
+            "enforce: everybody was answered", is_answered(enforce) and enforce.runs == CROWD + LATE
+        ),
+        CheckedClaim(
             f"enforce: the tenant that came last had its turn within the first {late} of {enforce.calls} calls",
             late * 4 <= enforce.calls * 3,
         ),

@@ -9,9 +9,11 @@ from pathlib import Path
 import msgspec
 
 from seawall.cli.demo.claims import check_always, count_answered
-from seawall.cli.demo.results import Claim, Kill, ModeResult
+from seawall.cli.demo.places import get_key_path, get_receipt_path
+from seawall.cli.demo.results import CheckedClaim, Kill, ModeResult
 from seawall.cli.demo.scene import Scene
 from seawall.cli.demo.scenes import get_number
+from seawall.cli.demo.single_run_scenes import SIGNERS
 from seawall.cli.hints import find_program
 from seawall.cli.render.formats import format_number
 
@@ -38,7 +40,7 @@ class SceneResult(msgspec.Struct, frozen=True, kw_only=True):
     observe: ModeResult
     enforce: ModeResult
     lesson: str
-    claims: list[Claim]
+    claims: list[CheckedClaim]
     command: str
     """Shows more of the enforced run."""
 
@@ -156,10 +158,11 @@ def _list_prevented(results: Sequence[SceneResult]) -> Iterator[str]:
         yield _compare("calls to the world", observe.calls, enforce.calls)
     before, after = (sum(len(each.payments) for each in modes) for modes in _split(changed))
     if before > after:
-        yield _compare("payments", before, after)
+        yield _compare("payment" if before - after == 1 else "payments", before, after)
     if observe.usd is not None and enforce.usd is not None and observe.usd > enforce.usd:
         less = format_dollars(observe.usd - enforce.usd)
-        yield f"{less} of model calls ({format_dollars(enforce.usd)} instead of {format_dollars(observe.usd)})"
+        if less != format_dollars(Decimal(0)):
+            yield f"{less} of model calls ({format_dollars(enforce.usd)} instead of {format_dollars(observe.usd)})"
     for name, what in _PREVENTED_FIGURES.items():
         before, after = (sum(each.figures.get(name, 0) for each in modes) for modes in _split(results))
         if before > after:
@@ -180,8 +183,9 @@ def _join_with_and(parts: Sequence[str]) -> str:
 
 def _describe_kills(kills: Sequence[tuple[ModeResult, Kill]]) -> str:
     recorded, repeated = sum(kill.recorded for _, kill in kills), sum(kill.repeated for _, kill in kills)
-    payments, again = sum(len(mode.payments) for mode, _ in kills), sum(mode.paid_again for mode, _ in kills)
-    paid = f", and {again or 'no'} payment was made twice" if payments and again <= 1 else ""
+    alone = [mode for mode, _ in kills if mode.runs == 1]  # else another run may have paid as well
+    payments, again = sum(len(mode.payments) for mode in alone), sum(mode.paid_again for mode in alone)
+    paid = f", and {again or 'no'} payment was made again" if payments and again <= 1 else ""
     return (
         f"{len(kills)} processes were killed with {recorded} recorded calls between them; "
         f"{repeated or 'none'} of those {'was' if repeated <= 1 else 'were'} made again{paid}."
@@ -205,9 +209,16 @@ def _list_next_commands(results: Sequence[SceneResult], journal: Path) -> list[s
         commands.append(f"{seawall} replay {stopped[-1].observe.run} {mode} {at}")
     if any(result.enforce.stopped_by == "budget" for result in results):
         commands.append(f"{seawall} budget {at}")
+    if any("asked" in result.enforce.figures for result in results):
+        commands.append(f"{seawall} effects {at}")
+    who = "--by you"  # a name alone decides nothing once somebody has a key
+    if (key := get_key_path(journal.parent, SIGNERS[0])).exists():
+        who = f"--key-file {key.name}"
     for result in results:
         enforce = result.enforce
         if enforce.waits_at is not None:
-            commands.append(f"{seawall} approve {enforce.run} {enforce.waits_at} --by you {at}")
+            receipt = get_receipt_path(journal.parent, result.name, enforce.mode).name
+            step = f"{enforce.run} {enforce.waits_at}"
+            commands.append(f"{seawall} reconcile {step} --committed {receipt} {who} {at}")
             commands.append(f"{seawall} resume {enforce.run} {at}")
     return [*commands, f"{seawall} verify {at}"]

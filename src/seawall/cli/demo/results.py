@@ -34,7 +34,7 @@ class Kill(msgspec.Struct, frozen=True, kw_only=True):
     """Calls that reached the world after the resume."""
 
 
-class Claim(msgspec.Struct, frozen=True):
+class CheckedClaim(msgspec.Struct, frozen=True):
     """Something that the demo claims, and whether it was so."""
 
     text: str

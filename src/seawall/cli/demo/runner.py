@@ -14,6 +14,7 @@ from seawall.cli.demo.context import (
     format_attribute,
     make_scene_team,
 )
+from seawall.cli.demo.places import JOURNAL, get_world_path
 from seawall.cli.demo.results import (
     MODES,
     DemoMode,
@@ -32,8 +33,6 @@ from seawall.run.fold import fold
 from seawall.run.outcome import Outcome, Waiting
 from seawall.runtime.seawall import Seawall
 from seawall.team.team import Team
-
-JOURNAL = "desk.db"
 
 Watcher = Callable[[Sequence[World]], None]
 """Called with a scene's worlds every `POLL_S`, to show progress."""
@@ -158,11 +157,6 @@ class SceneRunner:
             figures=context.figures | context.scene.counts(context.world),
             kill=kill,
         )
-
-
-def get_world_path(directory: Path, scene: Scene, mode: DemoMode) -> Path:
-    """Returns the path of a world's database."""
-    return directory / f"world-{scene.format_label(mode)}.db"
 
 
 def make_played_team(directory: Path, scene: str, mode: DemoMode, model: str | None = None) -> Team:

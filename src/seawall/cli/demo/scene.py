@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from seawall.cli.demo.results import MODES, Claim, DemoMode, ModeResult
+from seawall.cli.demo.results import MODES, CheckedClaim, DemoMode, ModeResult
 from seawall.cli.demo.scripts import AgentScripts
+from seawall.cli.demo.team import TEAM
 from seawall.cli.demo.world import Trouble, World
 from seawall.core.limits import Limits
+from seawall.effects.options import Effect
 from seawall.guards.budget import Budget, Caps
 from seawall.guards.endpoints import EndpointOptions
 from seawall.runtime.admission import Admission
@@ -20,9 +22,9 @@ PLENTY = Limits(tool_calls=80, model_calls=300, handoffs=100)
 PLAYED_GUARDS = ("loops", "deadline", "limits", "endpoints", "budget", "planner")
 """The guards that observe in one mode and enforce in the other."""
 
-Workload = Literal["all_at_once", "slow_carrier", "overload", "pause", "crowd", "crash"]
+Workload = Literal["all_at_once", "slow_carrier", "overload", "pause", "crowd", "crash", "approval"]
 """How the runs of a scene are started and brought to an end; see `workloads.py`."""
-Claims = Callable[[ModeResult, ModeResult], list[Claim]]
+Claims = Callable[[ModeResult, ModeResult], list[CheckedClaim]]
 """Checks the observed and the enforced result."""
 Lesson = Callable[[ModeResult, ModeResult], str]
 """Says in one or two sentences what the figures of both modes show."""
@@ -70,6 +72,8 @@ class Scene:
     """Guards that are enforced in both modes: another guard is of use only beside them."""
     endpoints: EndpointOptions | None = None
     """Options of the model's endpoint."""
+    refund_effect: Effect | None = None
+    """What the tool `refund` declares in the enforced mode; in the other one it is a plain effect. None: in both."""
     caps: Mapping[str, Caps] = field(default_factory=dict[str, Caps])
     """What each tenant may spend in a day."""
     admission: Admission | None = None
@@ -98,6 +102,14 @@ class Scene:
     def format_model(self, mode: DemoMode) -> str:
         """Returns the name of its scripted model. Breakers go by it, so each mode has its own."""
         return f"scripted-{self.name}-{mode}"
+
+    def format_team(self, mode: DemoMode) -> str:
+        """Returns the name of its team. Where the modes differ in what a tool declares, each team has its own name."""
+        return TEAM if self.refund_effect is None else f"{TEAM}-{mode}"
+
+    def get_refund_effect(self, mode: DemoMode) -> Effect | None:
+        """Returns what the tool `refund` declares in one mode."""
+        return self.refund_effect if mode == "enforce" else None
 
     def format_tenant(self, tenant: str, mode: DemoMode) -> str:
         """Returns a tenant's name. Accounts go by it, so each mode has its own."""

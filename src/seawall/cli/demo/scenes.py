@@ -1,4 +1,4 @@
-"""All scenes, in the order in which they are numbered and played. The first six tell the story; the last is not caught."""
+"""All scenes, in the order in which they are numbered and played. The first seven tell the story; the last is not caught."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ STORY: tuple[Scene, ...] = (
     single.PRUNED,
     many.STORM,
     single.UNKNOWN,
+    single.SIGNED,
 )
 """What `seawall demo` plays without options: a loop, two agents that undo each other's work, a budget, a deadline, an
-overloaded provider, and a crash with an effect in doubt."""
+overloaded provider, a crash with an effect in doubt, and a refund that two people approve."""
 
 SCENES: tuple[Scene, ...] = (
     *STORY,

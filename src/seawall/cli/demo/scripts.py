@@ -123,6 +123,16 @@ def _review(request: ModelRequest) -> Reply:
     return call("review", approved=not missing, feedback=feedback)
 
 
+def list_orders(text: str) -> list[str]:
+    """Returns the orders that a text names."""
+    return _ORDER.findall(text)
+
+
+def list_receipts(text: str) -> list[str]:
+    """Returns the receipts that a text names."""
+    return _RECEIPT.findall(text)
+
+
 def behave_well() -> AgentScripts:
     """Every agent does what it should."""
     return {

@@ -13,10 +13,12 @@ from seawall.cli.demo.claims import (
     is_answered,
     make_halt_claims,
 )
-from seawall.cli.demo.results import Claim, ModeResult
+from seawall.cli.demo.results import CheckedClaim, ModeResult
 from seawall.cli.demo.scene import Request, Scene
 from seawall.cli.demo.world import ORDERS, SLOW_S
 from seawall.core.limits import Limits
+from seawall.core.money import Money
+from seawall.effects.options import Effect, above
 from seawall.guards.loops import LoopOptions
 from seawall.team.planner import Planner
 
@@ -46,7 +48,7 @@ UNDONE_CALLS = 2 * (LOOPS.cycles + 1)
 # ---- a good request
 
 
-def _check_good(observe: ModeResult, enforce: ModeResult) -> list[Claim]:
+def _check_good(observe: ModeResult, enforce: ModeResult) -> list[CheckedClaim]:
     both = (observe, enforce)
     same = (
         observe.answer == enforce.answer
@@ -55,10 +57,10 @@ def _check_good(observe: ModeResult, enforce: ModeResult) -> list[Claim]:
         == (enforce.model_calls, enforce.tokens, enforce.usd)
     )
     return [
-        *(Claim(f"{each.mode}: answered and reviewed", is_answered(each)) for each in both),
-        *(Claim(f"{each.mode}: the refund was paid once", len(each.payments) == 1) for each in both),
-        Claim("observe: no guard would have halted it", observe.would_stop is None),
-        Claim("answer, calls, tokens and money are the same in both modes", same),
+        *(CheckedClaim(f"{each.mode}: answered and reviewed", is_answered(each)) for each in both),
+        *(CheckedClaim(f"{each.mode}: the refund was paid once", len(each.payments) == 1) for each in both),
+        CheckedClaim("observe: no guard would have halted it", observe.would_stop is None),
+        CheckedClaim("answer, calls, tokens and money are the same in both modes", same),
     ]
 
 
@@ -124,17 +126,19 @@ UNDO = Scene(
 )
 
 
-def _check_advice(observe: ModeResult, enforce: ModeResult) -> list[Claim]:
+def _check_advice(observe: ModeResult, enforce: ModeResult) -> list[CheckedClaim]:
     both = (observe, enforce)
     return [
-        *(Claim(f"{each.mode}: answered and reviewed", is_answered(each)) for each in both),
-        *(Claim(f"{each.mode}: the refund was paid once", len(each.payments) == 1) for each in both),
-        Claim("observe: the journal says that loops would have halted it", observe.would_stop == "loops"),
-        Claim(
+        *(CheckedClaim(f"{each.mode}: answered and reviewed", is_answered(each)) for each in both),
+        *(CheckedClaim(f"{each.mode}: the refund was paid once", len(each.payments) == 1) for each in both),
+        CheckedClaim(
+            "observe: the journal says that loops would have halted it", observe.would_stop == "loops"
+        ),
+        CheckedClaim(
             f"observe: the carrier was asked {scripts.HEEDLESS_CALLS} times",
             observe.calls_by_tool["track_parcel"] == scripts.HEEDLESS_CALLS,
         ),
-        Claim("enforce: the carrier was asked twice", enforce.calls_by_tool["track_parcel"] == 2),
+        CheckedClaim("enforce: the carrier was asked twice", enforce.calls_by_tool["track_parcel"] == 2),
     ]
 
 
@@ -157,11 +161,11 @@ HEED = Scene(
 )
 
 
-def _check_writes(observe: ModeResult, enforce: ModeResult) -> list[Claim]:
+def _check_writes(observe: ModeResult, enforce: ModeResult) -> list[CheckedClaim]:
     return [
         *make_halt_claims("loops", ORDERS, LOOPS.writes)(observe, enforce),
-        Claim(f"observe: {ORDERS} payments", len(observe.payments) == ORDERS),
-        Claim(f"enforce: {LOOPS.writes} payments", len(enforce.payments) == LOOPS.writes),
+        CheckedClaim(f"observe: {ORDERS} payments", len(observe.payments) == ORDERS),
+        CheckedClaim(f"enforce: {LOOPS.writes} payments", len(enforce.payments) == LOOPS.writes),
     ]
 
 
@@ -194,16 +198,16 @@ FAN_OUT = Scene(
 # ---- time
 
 
-def _check_slow(observe: ModeResult, enforce: ModeResult) -> list[Claim]:
+def _check_slow(observe: ModeResult, enforce: ModeResult) -> list[CheckedClaim]:
     return [
         *check_let_pass(observe, "deadline"),
         *check_halted(enforce, "deadline"),
         *check_calls(observe, 1),
         *check_calls_at_most(enforce, 1),
-        Claim(
+        CheckedClaim(
             f"observe: the user waited for the slow carrier ({observe.seconds} s)", observe.seconds >= SLOW_S
         ),
-        Claim(
+        CheckedClaim(
             f"enforce: the user was told before it answered ({enforce.seconds} s)",
             enforce.seconds >= DEADLINE_S and enforce.figures["unanswered"] == enforce.calls,
         ),
@@ -228,14 +232,14 @@ SLOW = Scene(
 )
 
 
-def _check_pruned(observe: ModeResult, enforce: ModeResult) -> list[Claim]:
+def _check_pruned(observe: ModeResult, enforce: ModeResult) -> list[CheckedClaim]:
     answer = enforce.answer or ""
     return [
         *check_halted(observe, "deadline"),
-        Claim("observe: nobody was answered", observe.answer is None),
-        Claim("enforce: answered in time", enforce.state == "completed"),
-        Claim(f"enforce: the answer has what the shop returned ({answer})", PAID in answer),
-        Claim(
+        CheckedClaim("observe: nobody was answered", observe.answer is None),
+        CheckedClaim("enforce: answered in time", enforce.state == "completed"),
+        CheckedClaim(f"enforce: the answer has what the shop returned ({answer})", PAID in answer),
+        CheckedClaim(
             f"enforce: the outcome names what is missing ({', '.join(enforce.pruned)})",
             "tool:track_parcel" in enforce.pruned,
         ),
@@ -284,25 +288,29 @@ PRUNED = make_pruned(DEADLINE_S)
 # ---- crashes
 
 
-def _check_kill(result: ModeResult) -> list[Claim]:
+def _check_killed(result: ModeResult) -> list[CheckedClaim]:
     kill = result.kill
     return [
-        Claim(f"{result.mode}: the process died of signal 9", kill is not None and kill.signal == 9),
-        Claim(
+        CheckedClaim(f"{result.mode}: the process died of signal 9", kill is not None and kill.signal == 9),
+        CheckedClaim(
             f"{result.mode}: no recorded call was made again",
             kill is not None and kill.recorded > 0 == kill.repeated,
         ),
-        Claim(f"{result.mode}: the refund was paid once", len(result.payments) == 1),
     ]
 
 
-def _check_crash(observe: ModeResult, enforce: ModeResult) -> list[Claim]:
-    claims: list[Claim] = []
+def _check_kill(result: ModeResult) -> list[CheckedClaim]:
+    paid_once = CheckedClaim(f"{result.mode}: the refund was paid once", len(result.payments) == 1)
+    return [*_check_killed(result), paid_once]
+
+
+def _check_crash(observe: ModeResult, enforce: ModeResult) -> list[CheckedClaim]:
+    claims: list[CheckedClaim] = []
     for result in (observe, enforce):
         claims += [
             *_check_kill(result),
-            Claim(f"{result.mode}: answered and reviewed after the resume", is_answered(result)),
-            Claim(
+            CheckedClaim(f"{result.mode}: answered and reviewed after the resume", is_answered(result)),
+            CheckedClaim(
                 f"{result.mode}: the read in flight was made again, and nothing else",
                 result.calls_by_tool == {"find_order": 1, "track_parcel": 1, "refund": 1, "find_payment": 2},
             ),
@@ -334,15 +342,15 @@ CRASH = Scene(
 )
 
 
-def _check_unknown(observe: ModeResult, enforce: ModeResult) -> list[Claim]:
-    claims: list[Claim] = []
+def _check_unknown(observe: ModeResult, enforce: ModeResult) -> list[CheckedClaim]:
+    claims: list[CheckedClaim] = []
     for result in (observe, enforce):
         kill = result.kill
         claims += [
             *_check_kill(result),
-            Claim(f"{result.mode}: the refund's fate is unknown", result.effects == ["unknown"]),
-            Claim(f"{result.mode}: the run waits for a person", result.state == "waiting"),
-            Claim(f"{result.mode}: nothing was called again", kill is not None and kill.again == 0),
+            CheckedClaim(f"{result.mode}: the refund's fate is unknown", result.effects == ["unknown"]),
+            CheckedClaim(f"{result.mode}: the run waits for a person", result.state == "waiting"),
+            CheckedClaim(f"{result.mode}: nothing was called again", kill is not None and kill.again == 0),
         ]
     return claims
 
@@ -367,16 +375,80 @@ UNKNOWN = Scene(
 )
 
 
+# ---- what people sign off
+
+SIGNERS = ("alice", "bob")
+SIGNING_ROLE = "finance"
+LIMIT = Money("50", "EUR")
+"""Refunds above it are signed off."""
+SIGNED_EFFECT = Effect(
+    unique_by=("order_id",),
+    amount="amount",
+    currency="EUR",
+    approve=above(LIMIT, roles=(SIGNING_ROLE,), people=len(SIGNERS)),
+)
+
+
+def _check_signed(observe: ModeResult, enforce: ModeResult) -> list[CheckedClaim]:
+    claims: list[CheckedClaim] = []
+    for result in (observe, enforce):
+        claims += [
+            *_check_killed(result),
+            CheckedClaim(f"{result.mode}: both requests were answered and reviewed", is_answered(result)),
+        ]
+    paid, asked = enforce.figures, observe.figures["asked"]
+    return [
+        *claims,
+        CheckedClaim(f"observe: nobody was asked ({asked})", asked == 0),
+        CheckedClaim(f"observe: the order was paid twice ({len(observe.payments)})", observe.paid_again == 1),
+        CheckedClaim(f"enforce: people were asked once ({paid['asked']})", paid["asked"] == 1),
+        CheckedClaim("enforce: nothing was paid when the process was killed", paid["paid_at_kill"] == 0),
+        CheckedClaim(
+            "enforce: nothing was paid after the first approval, and the other person was still asked",
+            (paid["paid_after_one"], paid["open_after_one"]) == (0, 1),
+        ),
+        CheckedClaim(
+            f"enforce: the order was paid once ({len(enforce.payments)})", len(enforce.payments) == 1
+        ),
+        CheckedClaim("enforce: both answers name the same receipt", paid["receipts"] == 1),
+        CheckedClaim(
+            f"observe: the answers name two ({observe.figures['receipts']})", observe.figures["receipts"] == 2
+        ),
+    ]
+
+
+def _describe_signed(observe: ModeResult, enforce: ModeResult) -> str:
+    return (
+        f"With effect=True nobody is asked, and the world paid {describe_payments(observe)}. With the effect declared it "
+        f"paid {describe_payments(enforce)}: {' and '.join(SIGNERS)} approved the refund after its process was dead, a "
+        "worker went on with the run, and the second request was given the receipt of the first."
+    )
+
+
+SIGNED = Scene(
+    name="signed",
+    title=f"A refund that {len(SIGNERS)} people sign off, a kill -9, and the same request again",
+    story=f"The process is killed: where the effect is declared, while the refund (above {LIMIT}) waits for people. Another one goes on, and the customer asks again.",
+    requests=(Request(text=REFUND), Request(text="My order 1042 never arrived. Please refund it.")),
+    scripts=scripts.behave_well,
+    claims=_check_signed,
+    lesson=_describe_signed,
+    workload="approval",
+    kill_at=4,
+    refund_effect=SIGNED_EFFECT,
+)
+
+
 # ---- what is not caught
 
 
-def _check_wrong(observe: ModeResult, enforce: ModeResult) -> list[Claim]:
-    claims: list[Claim] = []
+def _check_wrong(observe: ModeResult, enforce: ModeResult) -> list[CheckedClaim]:
+    claims: list[CheckedClaim] = []
     for result in (observe, enforce):
         uncaught = is_answered(result) and result.stopped_by is None and result.would_stop is None
         claims += [
-            Claim(f"{result.mode}: not caught: answered, reviewed, and no guard objects", uncaught),
-            Claim(
+            CheckedClaim(f"{result.mode}: not caught: answered, reviewed, and no guard objects", uncaught),
+            CheckedClaim(
                 f"{result.mode}: it is wrong: a delivered parcel was paid back", result.figures["wrong"] == 1
             ),
         ]

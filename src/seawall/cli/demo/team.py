@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Literal
 
 from seawall.cli.demo.world import Order, Parcel, Receipt, World
 from seawall.core.limits import Limits
+from seawall.effects.options import Effect
 from seawall.models.protocol import Model
 from seawall.team.agent import Agent
 from seawall.team.planner import Planner
@@ -14,18 +16,28 @@ from seawall.team.team import Team
 from seawall.team.tool import Tool, tool
 
 AGENTS = ("desk", "clerk", "cashier", "auditor")
+TEAM = "order-desk"
 REPLY_TOKENS = 400
 """Enough for every reply here. If a halt cuts a reply off, the journal books this bound."""
 
 
 def make_order_desk(
-    world: World, models: Mapping[str, Model | str], limits: Limits, planner: Planner | None = None
+    world: World,
+    models: Mapping[str, Model | str],
+    limits: Limits,
+    planner: Planner | None = None,
+    *,
+    name: str = TEAM,
+    refund_effect: Effect | None = None,
 ) -> Team:
-    """Returns the team over `world`; `models` gives each agent's model."""
-    find_order, track_parcel, refund, find_payment = _make_tools(world)
+    """Returns the team over `world`; `models` gives each agent's model.
+
+    `refund_effect` is what the tool `refund` declares; None: only that it has an effect.
+    """
+    find_order, track_parcel, refund, find_payment = _make_tools(world, refund_effect or True)
     stop_parcel, send_parcel = _make_carrier_tools(world)
     return Team(
-        "order-desk",
+        name,
         coordinator=Agent(
             "desk",
             "You answer customers of a shop. Ask the clerk for facts and the cashier for money, "
@@ -60,7 +72,7 @@ def make_order_desk(
     )
 
 
-def _make_tools(world: World) -> tuple[Tool, Tool, Tool, Tool]:
+def _make_tools(world: World, refund_effect: Effect | Literal[True]) -> tuple[Tool, Tool, Tool, Tool]:
     @tool
     def find_order(order_id: str) -> Order:
         """Look up one order: what was bought, what was paid, and its state."""
@@ -71,7 +83,7 @@ def _make_tools(world: World) -> tuple[Tool, Tool, Tool, Tool]:
         """Ask the carrier where the parcel of an order is."""
         return world.track_parcel(order_id)
 
-    @tool(effect=True)
+    @tool(effect=refund_effect)
     def refund(order_id: str, amount: Decimal) -> Receipt:
         """Pay money back for an order; the amount is in EUR."""
         return world.refund(order_id, amount)

@@ -1,5 +1,5 @@
-"""How the runs of a scene are started and brought to an end: all at once, or through an overload, a pause, a crowd or a
-crash.
+"""How the runs of a scene are started and brought to an end: all at once, or through an overload, a pause, a crowd, a
+crash or an approval.
 """
 
 from __future__ import annotations
@@ -8,9 +8,13 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from seawall.cli.demo.context import SceneContext
+from seawall.cli.demo.context import TEAM_MODULE, SceneContext, format_attribute
 from seawall.cli.demo.many_run_scenes import PAID_BEFORE
+from seawall.cli.demo.places import JOURNAL, get_receipt_path, write_receipt
 from seawall.cli.demo.scene import Request, Workload
+from seawall.cli.demo.scripts import list_orders, list_receipts
+from seawall.cli.demo.signers import make_signers
+from seawall.cli.demo.single_run_scenes import SIGNERS
 from seawall.core.errors import Broken, Refused
 from seawall.journal.protocol import RunFilter
 from seawall.run.outcome import Outcome, Waiting
@@ -162,15 +166,85 @@ async def _run_in_crowd(context: SceneContext) -> Rests:
 
 async def _run_through_crash(context: SceneContext) -> Rests:
     """Starts a child process, kills it while the world holds its call, and resumes the run in this process."""
-    signal = await _kill_child(context)
-    context.kill = (signal, context.world.count_calls())
-    rows = await context.sea.journal.runs(RunFilter(session=context.session))
-    run = await context.sea.resume(rows[0].run, context.get_team())
-    return [await run.rest()]
+    run_id = await _kill_child(context)
+    run = await context.sea.resume(run_id, context.get_team())
+    rest = await run.rest()
+    if isinstance(rest, Waiting):
+        path = get_receipt_path(context.directory, context.scene.name, context.mode)
+        write_receipt(path, context.world, list_orders(context.scene.request)[0])
+    return [rest]
 
 
-async def _kill_child(context: SceneContext) -> int:
-    """Returns the signal that the child died of. Raises `Broken` if it ends by itself."""
+async def _run_through_approval(context: SceneContext) -> Rests:
+    """Kills the child that runs the first request, in the world's call or while its run waits for people.
+
+    These decide in this process, and a worker process goes on with the run. Then the second request is made here.
+    """
+    world, figures = context.world, context.figures
+    run_id = await _kill_child(context)
+    figures["paid_at_kill"] = len(world.list_payments())
+    worker = await _start_worker(context)
+    try:
+        await _sign_off(context, run_id)
+        await context.wait_until(worker.done, "the worker")
+    finally:
+        worker.cancel()
+    first = await (await context.sea.attach(run_id)).rest()
+    run = await context.start(context.scene.requests[1], session=f"{context.session}-again")
+    rests = [first, await run.rest()]
+    asked = [await context.sea.approvals(run=rest.run, state=None) for rest in rests]
+    figures["asked"] = sum(map(len, asked))
+    figures["receipts"] = len({receipt for rest in rests for receipt in list_receipts(_get_answer(rest))})
+    return rests
+
+
+def _get_answer(rest: Outcome | Waiting) -> str:
+    return (rest.answer or "") if isinstance(rest, Outcome) else ""
+
+
+async def _sign_off(context: SceneContext, run_id: str) -> None:
+    """Lets each of the signers approve what the run asks, with a key of their own, if it asks anything."""
+    sea, figures = context.sea, context.figures
+    for approval in await sea.approvals(run=run_id):
+        keys = await make_signers(sea.journal, context.directory, context.clock.wall_s())
+        for name, key in keys.items():
+            await sea.approve(approval.id, hash=approval.hash, credential=key)
+            if name == SIGNERS[0]:
+                figures["paid_after_one"] = len(context.world.list_payments())
+                figures["open_after_one"] = len(await sea.approvals(run=run_id))
+
+
+async def _start_worker(context: SceneContext) -> asyncio.Task[None]:
+    """Starts `seawall worker` in the demo's directory, for one run of this scene's team.
+
+    The task raises `Broken` if the worker fails, and ends the worker if it is cancelled.
+    """
+    scene = context.scene
+    app = f"{TEAM_MODULE}:{format_attribute(scene.name, context.mode)}"
+    words = ("worker", app, "--max-runs", "1", "--journal", JOURNAL)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-c", "from seawall.cli import main; main()", *words),
+        cwd=context.directory,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+    async def follow() -> None:
+        try:
+            stderr = (await process.communicate())[1]
+        finally:
+            if process.returncode is None:
+                process.kill()
+        if process.returncode:
+            raise Broken(f"scene {scene.name!r}: the worker failed: {_get_last_line(stderr)}")
+
+    return asyncio.get_running_loop().create_task(follow())
+
+
+async def _kill_child(context: SceneContext) -> str:
+    """Starts the child process and kills it when it is time; returns its run. Raises `Broken` if it ends by itself."""
     scene, world = context.scene, context.world
     child = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -182,16 +256,33 @@ async def _kill_child(context: SceneContext) -> int:
         stderr=asyncio.subprocess.PIPE,
     )
     ending = asyncio.get_running_loop().create_task(child.communicate())
+
+    async def is_time() -> bool:
+        return ending.done() or world.has_held_call() or await _find_run(context, "waiting") is not None
+
     try:
-        await context.wait_until(lambda: ending.done() or world.has_held_call(), "the child's call")
+        await context.wait_until_recorded(is_time, "the child's call")
     finally:
         if child.returncode is None:
             child.kill()
-        stderr = (await ending)[1].decode(errors="replace").strip()
-    if child.returncode is None or child.returncode >= 0 or not world.has_held_call():
-        last = stderr.splitlines()[-1] if stderr else "it printed nothing"
+        stderr = (await ending)[1]
+    run_id = await _find_run(context)
+    if child.returncode is None or child.returncode >= 0 or run_id is None:
+        last = _get_last_line(stderr)
         raise Broken(f"scene {scene.name!r}: the child was to be killed in call {scene.kill_at}: {last}")
-    return -child.returncode
+    context.kill = (-child.returncode, world.count_calls())
+    return run_id
+
+
+async def _find_run(context: SceneContext, state: str | None = None) -> str | None:
+    """Returns the scene's first run; None if there is none, or it is in another state."""
+    rows = await context.sea.journal.runs(RunFilter(session=context.session))
+    return next((row.run for row in rows if state in (None, row.state)), None)
+
+
+def _get_last_line(stderr: bytes) -> str:
+    lines = stderr.decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it printed nothing"
 
 
 _WORKLOADS: Mapping[Workload, Callable[[SceneContext], Awaitable[Rests]]] = {
@@ -201,4 +292,5 @@ _WORKLOADS: Mapping[Workload, Callable[[SceneContext], Awaitable[Rests]]] = {
     "pause": _run_through_pause,
     "crowd": _run_in_crowd,
     "crash": _run_through_crash,
+    "approval": _run_through_approval,
 }

@@ -228,20 +228,18 @@ class World:
                 raise ValueError(f"order {order_id} was {_format_eur(cents)}: {amount} can't be refunded")
             statement = "INSERT INTO payments (order_id, cents) VALUES (?, ?) RETURNING id"
             paid = call.database.execute(statement, (order_id, int(amount * 100))).fetchone()[0]
-        return Receipt(
-            receipt=f"rc-{5000 + paid}", order_id=order_id, refunded=_format_eur(int(amount * 100))
-        )
+        return _make_receipt(paid, order_id, int(amount * 100))
 
     def find_payment(self, order_id: str) -> list[Receipt]:
         """Returns what was paid back for an order."""
         with self._receive_call("find_payment", order_id) as call:
-            rows = call.database.execute(
-                "SELECT id, cents FROM payments WHERE order_id = ?", (order_id,)
-            ).fetchall()
-        return [
-            Receipt(receipt=f"rc-{5000 + paid}", order_id=order_id, refunded=_format_eur(cents))
-            for paid, cents in rows
-        ]
+            return _list_receipts(call.database, order_id)
+
+    def read_receipt(self, order_id: str) -> Receipt | None:
+        """Returns what the bank tells a person who asks for the first payment for an order; that is no tool's call."""
+        with self._open() as database:
+            receipts = _list_receipts(database, order_id)
+        return receipts[0] if receipts else None
 
     def receive_model_call(self, payer: str) -> bool:
         """Counts a model call at the provider. Returns whether the provider answers it."""
@@ -350,6 +348,15 @@ def _read_order(database: sqlite3.Connection, order_id: str) -> tuple[str, int, 
     if row is None:
         raise NoSuchOrder(f"there is no order {order_id!r}")
     return row
+
+
+def _list_receipts(database: sqlite3.Connection, order_id: str) -> list[Receipt]:
+    statement = "SELECT id, cents FROM payments WHERE order_id = ? ORDER BY id"
+    return [_make_receipt(paid, order_id, cents) for paid, cents in database.execute(statement, (order_id,))]
+
+
+def _make_receipt(paid: int, order_id: str, cents: int) -> Receipt:
+    return Receipt(receipt=f"rc-{5000 + paid}", order_id=order_id, refunded=_format_eur(cents))
 
 
 def _format_eur(cents: int) -> str:

@@ -60,9 +60,11 @@ def _print_waiting(screen: Screen, waiting: Waiting) -> None:
         lift = format_command(f"unpause {_format_unpause_option(waiting.what)}")
         screen.print_note(f"lift it: {lift}   then: {format_command(f'resume {waiting.run}')}")
         return
-    meaning = "" if waiting.kind == "unknown" else f"; {wording.explain_answers(waiting)}"
-    approve = format_command(f"approve {waiting.run} {waiting.step} --by NAME")
-    screen.print_note(f"decide: {approve}   (or reject){meaning}")
+    if waiting.kind == "hold":
+        approve = format_command(f"approve {waiting.run} {waiting.step} --by NAME")
+        screen.print_note(
+            f"decide: {approve}   (or reject); approve = it may be made; reject = it is not made"
+        )
 
 
 def _format_unpause_option(what: str) -> str:

@@ -84,10 +84,13 @@ class Screen:
         self.out.file.write(shown if shown.endswith("\n") else f"{shown}\n")
         self.out.file.flush()
 
-    def print_document(self, value: object) -> None:
-        """Prints the one JSON document of a command with `--json`. Decimals are strings."""
+    def print_document(self, value: object, *, indent: int = 2) -> None:
+        """Prints the one JSON document of a command with `--json`. Decimals are strings.
+
+        With an `indent` below zero it is one line, for a command that prints several.
+        """
         encoded = msgspec.json.encode(value, enc_hook=_convert_to_json)
-        self.print_json(msgspec.json.format(encoded, indent=2).decode())
+        self.print_json(msgspec.json.format(encoded, indent=indent).decode())
 
     def print_json(self, text: str) -> None:
         """Prints a JSON value, which stays valid where the encoding lacks some of its characters."""

@@ -20,10 +20,12 @@ from seawall.cli.render.formats import (
     shorten_text,
 )
 from seawall.core.events import CommandTaken, Judged, Planned, StepDone, StepIntended, StepStatus
+from seawall.core.odd_text import show_plainly
 from seawall.history.record import StepRecord
 from seawall.journal.protocol import Command, RunRow
 from seawall.run.ledger import Ledger
 from seawall.run.outcome import AboveLimit, Outcome, Waiting
+from seawall.runtime.approval_views import Approval
 
 MARKS: dict[StepStatus, tuple[str, str]] = {
     "ok": ("✓", "green"),
@@ -237,15 +239,21 @@ def format_question(waiting: Waiting, width: int = UNLIMITED) -> str:
         return f"{waiting.what} is {join_lines(waiting.reason)}"
     call = _format_waiting_call(waiting, width)
     if waiting.kind == "unknown":
-        return f"fate not known: did {call} happen?  {explain_answers(waiting)}"
+        return f"fate not known: did {call} happen?  {explain_fate(waiting.run, waiting.step)}"
     return f"{waiting.agent} wants {call}{f': {join_lines(waiting.reason)}' if waiting.reason else ''}"
 
 
-def explain_answers(waiting: Waiting) -> str:
-    """Returns what the two answers mean; for an effect that was attempted they mean something else."""
-    if waiting.kind == "unknown":
-        return "approve = yes, it did (--result RECEIPT); reject = no"
-    return "approve = it may be made; reject = it is not made"
+def explain_fate(run: str, step: int) -> str:
+    """Returns how a person says what became of an effect: they look at the other side, and then say it."""
+    command = format_command(f"reconcile {run} {step}")
+    return f"say it with: {command} --committed FILE (its receipt), or --failed TEXT"
+
+
+def format_approval_call(approval: Approval) -> str:
+    """Returns the call that is asked about, so that nothing in it is hidden."""
+    if not approval.arguments_text:
+        return f"{approval.kind} {show_plainly(approval.tool)}"
+    return show_plainly(f"{approval.tool}({format_arguments(approval.arguments_text)})")
 
 
 def format_decided(waiting: Waiting, *, approved: bool) -> str:
@@ -266,6 +274,8 @@ def format_decision(command: CommandTaken) -> str:
 def format_pending_decision(command: Command, waiting: Waiting) -> str:
     """Returns a decision that no process has taken up yet."""
     word = "approved" if command.approved else "rejected"
+    if command.kind != "decide" and waiting.kind != "unknown":
+        return f"what it waits for is settled, goes on with: {format_command(f'resume {waiting.run}')}"
     if waiting.kind == "unknown":
         word = f"it {'DID' if command.approved else 'did NOT'} happen, recorded"
     return f"{word} by {command.by}, goes on with: {format_command(f'resume {waiting.run}')}"
