@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import sys
+from collections import Counter
 from collections.abc import Generator
 from typing import Any
 
@@ -58,3 +59,15 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     report = yield
     _fail_if_skipped_in_ci(report)
     return report
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Prints how many kill points the tests have tried, of each kind (their property `kill points of …`)."""
+    tried: dict[str, Counter[str]] = {}
+    for report in terminalreporter.stats.get("passed", []):
+        for name, points in getattr(report, "user_properties", []):
+            if name.startswith("kill points of "):
+                tried.setdefault(name, Counter()).update(points)
+    for name, points in sorted(tried.items()):
+        kinds = ", ".join(f"{what} {n}" for what, n in points.most_common())
+        terminalreporter.write_line(f"{points.total()} {name}: {kinds}")

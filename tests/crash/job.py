@@ -19,7 +19,7 @@ from seawall import ALLOW, Budget, Caps, Guard, Halt, Hold, Limits, Outcome, Sea
 from seawall.core.canonical import Ref
 from seawall.core.clock import SystemClock
 from seawall.core.events import Event, RunStarted, StepIntended
-from seawall.journal.protocol import Command, Journal, Lease, OverCap
+from seawall.journal.protocol import Journal, Lease
 from seawall.journal.sqlite import SqliteJournal, SqliteOptions
 from seawall.run.state import RunState
 from seawall.run.step import Step
@@ -101,6 +101,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         """The file of what the journal acknowledged to its workers."""
         return Path(self.directory) / "promises"
 
+    @property
+    def report(self) -> Path:
+        """The file of its worker's report."""
+        return Path(self.directory) / "report"
+
     def variant(self) -> Variant:
         """Returns what this worker's deploy changes in the team."""
         return Variant(
@@ -140,24 +145,44 @@ def digest_of(events: Sequence[Event]) -> str:
     return hashlib.sha256(msgspec.json.encode(read)).hexdigest()
 
 
+WRITES = frozenset(
+    {
+        *("take", "release", "reserve", "give_back", "send", "claim", "settle", "decide"),
+        *("allow_again", "mark_proposal", "put_principal", "add_fact"),
+    }
+)
+"""The writes of a journal, beside those that make events durable."""
+
+
 class DyingJournal:
     """A journal that kills its process at one of its writes, and that notes what it acknowledged."""
 
-    def __init__(self, inner: Journal, job: Job) -> None:
-        death = job.death
+    def __init__(self, inner: Journal, death: Death | None, promises: Path) -> None:
         self._inner = inner
         self._death = death if death is not None and death.where == "journal" else None
-        self._writes = 0
-        self._promises = os.open(job.promises, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self.writes: list[str] = []
+        """The names of its writes so far."""
+        self._promises = os.open(promises, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
+        inner = getattr(self._inner, name)
+        if name not in WRITES:
+            return inner
 
-    def _write(self) -> Callable[[], None]:
+        async def write(*arguments: Any, **options: Any) -> Any:
+            last = self._write(name)
+            try:
+                return await inner(*arguments, **options)
+            finally:  # also a write that was refused
+                last()
+
+        return write
+
+    def _write(self, name: str) -> Callable[[], None]:
         """Counts a write; returns what to call after it."""
-        self._writes += 1
+        self.writes.append(name)
         death = self._death
-        if death is None or death.at != self._writes:
+        if death is None or death.at != len(self.writes):
             return lambda: None
         if death.after:
             return death.strike
@@ -167,16 +192,10 @@ class DyingJournal:
     async def create(
         self, started: RunStarted, events: Sequence[Event], bodies: Mapping[Ref, bytes], **options: Any
     ) -> Lease:
-        last = self._write()
+        last = self._write("create")
         lease = await self._inner.create(started, events, bodies, **options)
         last()
         self._note_promise(0, [started, *events])
-        return lease
-
-    async def take(self, run: str, *, force: bool = False) -> Lease:
-        last = self._write()
-        lease = await self._inner.take(run, force=force)
-        last()
         return lease
 
     def append(
@@ -187,7 +206,7 @@ class DyingJournal:
         bodies: Mapping[Ref, bytes],
         **options: Any,
     ) -> Awaitable[None]:
-        last = self._write()
+        last = self._write("append")
         durable = self._inner.append(lease, first_seq, events, bodies, **options)
         return self._acknowledge(durable, first_seq, list(events), last)
 
@@ -201,28 +220,6 @@ class DyingJournal:
     def _note_promise(self, first_seq: int, events: list[Event]) -> None:
         promise = Acknowledged(first_seq, len(events), digest_of(events))
         os.write(self._promises, msgspec.json.encode(promise) + b"\n")
-
-    async def reserve(self, *arguments: Any) -> OverCap | None:
-        last = self._write()
-        over = await self._inner.reserve(*arguments)
-        last()
-        return over
-
-    async def give_back(self, *arguments: Any) -> None:
-        last = self._write()
-        await self._inner.give_back(*arguments)
-        last()
-
-    async def send(self, run: str, command: Command, bodies: Mapping[Ref, bytes] | None = None) -> int:
-        last = self._write()
-        number = await self._inner.send(run, command, bodies)
-        last()
-        return number
-
-    async def release(self, lease: Lease) -> None:
-        last = self._write()
-        await self._inner.release(lease)
-        last()
 
 
 def open_world(job: Job) -> World:
@@ -249,7 +246,7 @@ async def work(job: Job) -> Report:
     """Starts the run or goes on with it until it has ended, or until it waits and the job has no person."""
     world = open_world(job)
     team = desk(world, job.variant())
-    journal: Any = DyingJournal(open_journal(job), job)
+    journal: Any = DyingJournal(open_journal(job), job.death, job.promises)
     budget = Budget(tenant=Caps(model_calls=1_000, tool_calls=1_000, tokens=10**9)) if job.capped else None
     async with Seawall(journal, environment={}, budget=budget) as sea:
         rows = await journal.runs()
@@ -278,8 +275,12 @@ async def settle(sea: Seawall, world: World, waiting: Waiting) -> None:
     ]
     happened = any(call.step in tried for call in world.calls("effect"))
     receipt = {"pay": PAID, "notify": "told"}[asked.name] if happened else None
-    approve = happened or not tried
-    await sea.decide(waiting.run, waiting.step, approve=approve, by="person:1", result=receipt)
+    if not tried:
+        await sea.decide(waiting.run, waiting.step, approve=True, by="person:1")
+    elif happened:
+        await sea.reconcile(waiting.run, step=waiting.step, committed=receipt, by="person:1")
+    else:
+        await sea.reconcile(waiting.run, step=waiting.step, failed="the world has none", by="person:1")
 
 
 def run_worker(job: Job, finish: Callable[[int], None] = os._exit) -> None:
@@ -288,5 +289,5 @@ def run_worker(job: Job, finish: Callable[[int], None] = os._exit) -> None:
         report = asyncio.run(work(job))
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 -- the test reads it in the report
         report = Report(error=f"{type(error).__name__}: {error}")
-    Path(job.directory, "report").write_bytes(msgspec.json.encode(report))
+    job.report.write_bytes(msgspec.json.encode(report))
     finish(0)

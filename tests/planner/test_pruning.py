@@ -395,7 +395,7 @@ def test_an_overdue_run_that_is_resumed_has_its_effect_settled_by_a_person_and_e
             assert isinstance(waiting, Waiting)
             assert waiting.kind == "unknown"
             await clock.advance(100)
-            await sea.decide(run.id, waiting.step, approve=True, by="user:9", result="paid 12.50")
+            await sea.reconcile(run.id, step=waiting.step, committed="paid 12.50", by="user:9")
             outcome = await clock.until(run.outcome())
         assert [effect.state for effect in outcome.effects] == ["committed"]
         assert outcome.status == "halted"

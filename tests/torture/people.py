@@ -83,7 +83,12 @@ class Person:
             approve, receipt = bool(answer.reply), answer.reply or None
         by = self._sign()
         try:
-            await sea.decide(wait.run, wait.step, approve=approve, by=by, result=receipt)
+            if wait.kind != "unknown":
+                await sea.decide(wait.run, wait.step, approve=approve, by=by)
+            elif approve:
+                await sea.reconcile(wait.run, step=wait.step, committed=receipt, by=by)
+            else:
+                await sea.reconcile(wait.run, step=wait.step, failed="the world has not seen it", by=by)
         except Misused:  # it went on meanwhile
             return
         value = "approve" if approve else "reject"
