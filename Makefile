@@ -14,12 +14,13 @@ ARGS ?=
 # What `make test-quick` leaves out, by CPU seconds: whatever starts processes (crash, torture, bench, cli, the examples
 # of the documentation, three files of the journal), loads real clients (models, wire, recording), or reads the source
 # (house), and one long random search (whole runs).
-SLOW := crash torture bench cli house docs/test_examples.py guards/endpoints/test_wire.py journal/test_disk_faults.py \
+SLOW := crash torture bench cli house docs/test_examples.py effects/test_attacks.py effects/test_deciding.py \
+    effects/test_faults.py effects/test_kill_points.py effects/test_once.py effects/test_tampering.py guards/endpoints/test_wire.py journal/test_disk_faults.py \
     journal/test_machine.py journal/test_processes.py models/test_provider_classes.py models/test_providers.py \
     models/test_resolve.py team/test_whole_runs.py testing/test_recording.py
 
 # Programs in bench/, in the order in which `make bench` runs them.
-BENCHES ?= limit growth peers limits_peers conversations redaction loops deadline storm
+BENCHES ?= limit growth peers limits_peers conversations redaction loops deadline storm effects
 
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -b constraints.txt
 INPUTS  = pyproject.toml constraints.txt

@@ -274,7 +274,9 @@ def _described(cls: type) -> Iterator[tuple[str, object]]:
 def entry(name: str, value: object) -> str:
     """A name of a public list: its call, its text, its fields, its methods."""
     parts = [f"### `{name}`\n"]
-    if isinstance(value, type):
+    if isinstance(value, type) and value.__name__ != name:
+        parts.append(f"Another name of `{value.__name__}`.\n")
+    elif isinstance(value, type):
         owners = _with_hidden_bases(value)
         init = next((vars(owner)["__init__"] for owner in owners if "__init__" in vars(owner)), None)
         if issubclass(value, enum.Enum):
