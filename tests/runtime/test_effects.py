@@ -537,3 +537,21 @@ def test_the_strictest_of_several_rules_says_who_decides() -> None:
                 assert newest.roles == (roles,)
 
     play(main)
+
+
+def test_an_amount_that_is_not_there_is_asked_about_under_the_rules_on_amounts() -> None:
+    async def main() -> None:
+        async def refund(order_id: str, amount: Money | None = None) -> str:
+            return f"paid {order_id} {amount}"
+
+        made = tool(effect=Effect(unique_by=("order_id",), amount="amount", approve=FINANCE), name="refund")(
+            refund
+        )
+        model = ScriptedModel([call("refund", order_id="1"), say(".")])
+        async with Seawall() as sea:
+            await waits(await sea.start(Team(Agent("cashier", model=model, tools=[made])), "go"))
+            (proposal,) = await asked(sea.journal)
+        assert proposal.roles == ("finance",)
+        assert "has no amount" in proposal.reasons[0].reason
+
+    play(main)

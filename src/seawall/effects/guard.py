@@ -294,15 +294,14 @@ class EffectsGuard:
     ) -> Question:
         limited = _limits(facts)
         exceeded = [(limited[over.rule], over.value) for over in answer.over]
-        always = [rule for rule in facts.rules if rule.limit is None]
-        if facts.amount is None:
-            always += limited
+        # An amount that is not there is above each limit.
+        always = [rule for rule in facts.rules if rule.limit is None or facts.amount is None]
         declared = [*(rule for rule, _ in exceeded), *always]
         own = [_explain(rule, value, facts.amount) for rule, value in exceeded]
         if always:
             what = (
                 "asks for approval of each call"
-                if facts.amount is not None or not limited
+                if facts.amount is not None or all(rule.limit is None for rule in always)
                 else "has no amount"
             )
             own.append(Hold(f"{step.name!r} {what}"))
