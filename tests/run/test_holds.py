@@ -9,7 +9,21 @@ from typing import Any
 import pytest
 
 from guards.verdicts import Says
-from seawall import Advise, Agent, Guard, Hold, Limits, Misused, Outcome, Refuse, Seawall, Team, Tool, Waiting
+from seawall import (
+    Advise,
+    Agent,
+    Guard,
+    Hold,
+    Limits,
+    Misused,
+    Outcome,
+    Refuse,
+    Refused,
+    Seawall,
+    Team,
+    Tool,
+    Waiting,
+)
 from seawall.core.events import CommandTaken, Judged, StepIntended
 from seawall.models.scripted import calls
 from seawall.run.step import Step
@@ -193,7 +207,7 @@ def test_two_decisions_at_once_are_one(tmp_path: Path) -> None:
                 *(sea.decide(run.id, step, approve=yes, by="u") for yes in (True, False, True)),
                 return_exceptions=True,
             )
-            assert all(result is None or isinstance(result, Misused) for result in results)
+            assert all(result is None or isinstance(result, Misused | Refused) for result in results)
             await over(run)
             events = await sea.journal.events(run.id)
         assert len(world.calls) <= 1

@@ -58,16 +58,17 @@ Notify = Callable[[Notification], "Awaitable[object] | object"]
 
 
 def list_due(proposal: Proposal, now: float) -> list[NotificationKind]:
-    """Returns what is to be told of a proposal by now, and was not."""
-    if proposal.state not in ("open", "expired"):
-        return []
-    is_expired = proposal.state == "expired" or _is_past(proposal.expires_at, now)
-    kinds: list[NotificationKind] = ["expired"]
-    if not is_expired:
+    """Returns what is to be told of a proposal by now, and was not. That others may decide, or nobody any more, is told
+    once it is recorded.
+    """
+    kinds: list[NotificationKind] = []
+    if proposal.state == "expired":
+        kinds = ["expired"]
+    elif proposal.state == "open" and not _is_past(proposal.expires_at, now):
         kinds = ["new"]
         if _is_past(proposal.remind_at, now):
             kinds.append("reminded")
-        if _is_past(proposal.escalate_at, now):
+        if proposal.escalated:
             kinds.append("escalated")
     return [kind for kind in kinds if not proposal.notified.count(kind)]
 
@@ -127,7 +128,8 @@ class Notifier:
 
     async def _look(self, journal: Journal) -> None:
         try:
-            self._set_timer(await self._mark(journal), await self._tell_all(journal))
+            changes_at = await self._mark(journal)  # before anybody is told
+            self._set_timer(changes_at, await self._tell_all(journal))
         except Exception as error:  # noqa: BLE001 -- whatever is wrong with the journal, the next look finds it well or not
             _log.warning(
                 "proposals could not be looked after, and are again later: %s", describe_error(error)
