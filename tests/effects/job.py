@@ -163,6 +163,8 @@ class Worker:
         self._options: dict[str, Any] = {}
         if not job.terms.plain:
             self._options = {"authenticate": people.authenticate, "link_key": people.LINK_KEY}
+        if job.task == "undo":  # the tool says how it is undone
+            self._options["teams"] = [self.team]
 
     async def work(self) -> Report:
         """Does the job."""
