@@ -282,7 +282,7 @@ def test_a_receipt_that_comes_after_a_person_said_that_it_did_not_happen_is_kept
             await clock.advance(2)
             waiting = await clock.until(run.rest())
             assert isinstance(waiting, Waiting)
-            await sea.decide(run.id, waiting.step, approve=False, by="user:9")
+            await sea.reconcile(run.id, step=waiting.step, failed="the bank has no payment", by="user:9")
             outcome = await clock.until(run.outcome())
         assert outcome.answer == "It was not paid."
         assert [each.state for each in outcome.effects] == ["committed"], (

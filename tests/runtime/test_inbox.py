@@ -14,6 +14,7 @@ from guards.verdicts import Says
 from seawall import Agent, Broken, Hold, Limits, Run, Seawall, Team, Waiting, tool
 from seawall.core.clock import SystemClock
 from seawall.journal.protocol import Command, InboxItem, Lease, RunRow
+from seawall.journal.protocol.effects import Ballot, make_proposal_id
 from seawall.journal.sqlite import SqliteJournal
 from seawall.journal.sqlite.database import Database
 from seawall.models.protocol import Assistant, ModelReply, ToolCall, Usage
@@ -32,8 +33,13 @@ async def parked(sea: Seawall, team: Team) -> tuple[Run, int]:
     return run, waiting.step
 
 
-def approved(step: int) -> Command:
-    return Command(kind="decide", by="u", step=step, approved=True)
+async def approve_elsewhere(journal: SqliteJournal, run: str, step: int) -> None:
+    """Decides as another process does: this one is not told."""
+    proposal = await journal.proposal(make_proposal_id(run, step))
+    ballot = Ballot(
+        proposal=proposal.id, hash=proposal.hash, approve=True, principal="u", authenticated=False
+    )
+    await journal.decide(ballot)
 
 
 class FailingTake:
@@ -96,8 +102,8 @@ def test_a_run_that_fails_to_wake_up_does_not_keep_another_from_its_decision(
             second, _ = await parked(sea, payer(world))
             await clock.advance(1)
             failing.runs = {first.id}
-            await journal.send(first.id, approved(step))
-            await journal.send(second.id, approved(step))
+            await approve_elsewhere(journal, first.id, step)
+            await approve_elsewhere(journal, second.id, step)
             assert (await clock.until(second.outcome())).status == "completed"
             assert f"run {first.id} could not be handed its commands" in caplog.text
             failing.runs.clear()
@@ -117,7 +123,7 @@ def test_a_decision_does_not_fail_because_of_another_run(monkeypatch: pytest.Mon
             first, step = await parked(sea, payer(world))
             second, _ = await parked(sea, payer(world))
             failing.runs = {first.id}
-            await journal.send(first.id, approved(step))
+            await approve_elsewhere(journal, first.id, step)
             await sea.decide(second.id, step, approve=True, by="u")
             assert (await clock.until(second.outcome())).status == "completed"
 
@@ -215,7 +221,7 @@ def test_many_decisions_on_one_run_at_once_read_it_a_few_times(
             assert (await run.outcome()).status == "completed"
         return reads.count
 
-    assert asyncio.run(decide_at_once(64)) < 8 * asyncio.run(decide_at_once(4))
+    assert asyncio.run(decide_at_once(64)) < 10 * asyncio.run(decide_at_once(4))
 
 
 def test_a_decision_does_not_wait_for_a_reading_that_began_before_it(
