@@ -276,7 +276,9 @@ def test_an_approval_is_void_once_its_tool_has_changed(tmp_path: Path) -> None:
             assert second.step != first.step
             assert paid == []
             held = [event for event in await sea.journal.events(run.id) if isinstance(event, Judged)]
-            assert any(f"the approval in step {first.step} was for version 1-" in each.reason for each in held)
+            assert any(
+                f"the approval in step {first.step} was for version 1-" in each.reason for each in held
+            )
             await sea.decide(run.id, second.step, approve=True, by="user:9")
             assert (await over(run)).status == "completed"
         assert paid == ["2"]

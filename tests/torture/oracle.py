@@ -405,6 +405,8 @@ def _check_sessions(findings: Findings, stories: Sequence[RunStory]) -> None:
     for (tenant, session), runs in sessions.items():
         last, number, transcript = "", 0, None
         for story in runs:
+            if any(isinstance(e, StepIntended) and e.kind == "approval" for e in story.events):
+                break  # while it waits, the session goes on; the runs after it are told later what it did
             taken = next((e for e in story.events if isinstance(e, RunTaken)), None)
             models = [e.number for e in story.models]
             left = None if story.ended is None else story.ended.transcript
@@ -493,7 +495,10 @@ async def _check_order(findings: Findings, note: Ordered, story: RunStory | None
         return
     holds = lies and (taken is not None or story.ended is not None)
     if taken is not None:
-        holds = holds and taken.approved == (note.value == "approve") and taken.step == note.step
+        named = (
+            taken.command == "settled" or taken.step == note.step
+        )  # what was found out names the effect's step
+        holds = holds and taken.approved == (note.value == "approve") and named
     text = f"{note}: taken {taken}, in the inbox {lies}"
     findings.check("An acknowledged decision is not lost", holds, story.id, text)
 

@@ -89,7 +89,7 @@ class Person:
                 await sea.reconcile(wait.run, step=wait.step, committed=receipt, by=by)
             else:
                 await sea.reconcile(wait.run, step=wait.step, failed="the world has not seen it", by=by)
-        except Misused:  # it went on meanwhile
+        except (Misused, Refused):  # it went on meanwhile, or is decided and has not gone on yet
             return
         value = "approve" if approve else "reject"
         self._notes.write(Ordered(what="decide", target=wait.run, by=by, value=value, step=wait.step))
