@@ -6,6 +6,7 @@ is refused if it only looks like another one: then the model is told what to wri
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import enum
 import hashlib
@@ -13,12 +14,12 @@ import hmac
 import math
 import unicodedata
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from decimal import Decimal
 from typing import Any, cast
 
-from pydantic import BaseModel, SecretBytes, SecretStr
+from pydantic import BaseModel, Secret, SecretBytes, SecretStr
 from pydantic_core import to_jsonable_python
 
 from seawall.core.canonical import to_canonical_bytes
@@ -54,8 +55,8 @@ def _simplify(name: str, value: Any) -> Any:
             return _check_text(name, str.__str__(value))
         case int() | float() | Decimal():
             return _write_number(name, value)
-        case SecretStr() | SecretBytes():
-            return _simplify(name, value.get_secret_value())
+        case SecretStr() | SecretBytes() | Secret():
+            return _simplify_secret(name, value.get_secret_value())
         case datetime.datetime() if value.utcoffset() is not None:
             return value.astimezone(datetime.UTC).isoformat()
         case Money() | uuid.UUID():
@@ -68,9 +69,21 @@ def _simplify(name: str, value: Any) -> Any:
             return _simplify_compound(name, value)
 
 
+def _simplify_secret(name: str, value: Any) -> Any:
+    try:
+        return _simplify(name, value)
+    except OddValue:  # its message would quote the secret
+        raise OddValue(f"{name}: the secret is not plainly written") from None
+
+
 def _simplify_compound(name: str, value: Any) -> Any:
+    if isinstance(value, Iterator):  # to look at its items would use them up
+        kind = type(cast("object", value)).__name__
+        raise OddValue(f"{name}: {kind} can't identify an effect; take a list")
     if isinstance(value, BaseModel):
         value = dict(value)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         items = cast("Mapping[Any, Any]", value).items()
         simple = {_write_key(name, key): _simplify(name, each) for key, each in items}

@@ -131,10 +131,13 @@ class Bodies:
     def _redact_json(self, text: str) -> str:
         return escape_unsendable(self._redactor.json(text))
 
-    def put_arguments(self, run: str, text: str) -> tuple[Ref, str]:
-        """Keeps the arguments of a call and returns their address and seal (see `Call.seal`)."""
+    def put_arguments(self, run: str, text: str, concealed: str | None = None) -> tuple[Ref, str]:
+        """Keeps the arguments of a call and returns their address and seal (see `Call.seal`).
+
+        `concealed`: the text without those of its secrets that the redactor can't know.
+        """
         text = escape_surrogates_in_json(text)
-        ref = self.put_json(text)
+        ref = self.put_json(text if concealed is None else escape_surrogates_in_json(concealed))
         return ref, "" if self.text(ref) == text else self.originals.keep(run, text, self._seal(text))
 
     def put_opaque(self, run: str, text: str) -> Ref:

@@ -9,13 +9,14 @@ import types
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from pydantic import (
     AliasChoices,
     BaseModel,
     ConfigDict,
     Field,
+    Secret,
     SecretBytes,
     SecretStr,
     ValidationError,
@@ -27,6 +28,7 @@ from pydantic_core import PydanticSerializationError, core_schema, to_jsonable_p
 from seawall.core.big_values import decode_in_pieces, is_big
 from seawall.core.canonical import to_canonical_bytes
 from seawall.core.errors import Misused
+from seawall.core.redact import MARK
 from seawall.team.json_schema import SchemaValidator
 
 
@@ -81,11 +83,14 @@ class Parameters:
         """By the name of a field of the model: the parameter that it fills."""
         self._model: type[BaseModel] | None = None
         self._validator: SchemaValidator | None = None
+        self._named: frozenset[str] = frozenset()
+        """With a `schema`: the parameters that it names."""
         if schema is None:
             self._model, self.schema = self._make_model(hints, _list_bound(function))
             self.hints = {name: hints[name] for name in self._fields.values()}
         else:
             self._validator = SchemaValidator(f"tool {tool!r}", schema)
+            self._named = frozenset(schema.get("properties", ()))
             self.schema = schema
 
     def __repr__(self) -> str:
@@ -113,43 +118,79 @@ class Parameters:
     def encode(self, arguments: dict[str, Any]) -> str:
         """Returns all arguments as canonical JSON: validated, with defaults and what factories make.
 
+        A secret that is a default is left out.
+
         Raises `ValueError` as `validate` does, and for values that are not the same once they are read again.
         """
         if self._model is None:
-            self.validate(arguments)
-            return to_canonical_bytes(arguments).decode()
+            return to_canonical_bytes(self._fill_defaults(arguments)).decode()
         text, values = self._write_down(arguments)
         try:
             again, read = self._write_down(decode_in_pieces(text))
         except ValueError as error:
-            raise ValueError(f"{_CHANGED}: {error}") from None
+            secret = self._write_down(arguments, concealed=True)[0] != text  # the message may quote it
+            raise ValueError(_CHANGED if secret else f"{_CHANGED}: {error}") from None
         if again != text or not (
             read == values or repr(read) == repr(values)
         ):  # some are equal to nothing else
             raise ValueError(_CHANGED)
         return text
 
-    def _write_down(self, arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    def conceal(self, text: str) -> str:
+        """Returns encoded arguments as they may be stored: without what pydantic's secrets in them hold."""
+        if self._model is None:
+            return text
+        return self._write_down(decode_in_pieces(text), concealed=True)[0]
+
+    def _fill_defaults(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Returns arguments that fit a JSON schema, with those of the function's defaults that the schema takes, too.
+
+        Raises `ValueError` as `validate` does.
+        """
+        filled = self.validate(arguments)
+        for each in self._signature.parameters.values():
+            if each.default is each.empty or each.name in filled or each.name not in self._named:
+                continue
+            try:
+                default: object = decode_in_pieces(to_canonical_bytes(each.default).decode())
+                filled = self.validate({**filled, each.name: default})
+            except (ValueError, TypeError):  # it is only the function's own
+                continue
+        return filled
+
+    def _write_down(
+        self, arguments: dict[str, Any], *, concealed: bool = False
+    ) -> tuple[str, dict[str, Any]]:
         """Returns the arguments as text, and their values."""
         assert self._model is not None
         try:
             model = self._model.model_validate(arguments)
         except ValidationError as error:
             raise ValueError(explain_validation(error)) from None
-        fields = type(model).model_fields
-        written = model.model_dump(by_alias=True, round_trip=True, warnings=False)
-        named = {
-            _find_input_name(parameter, fields[field]): _reveal(
-                written[fields[field].serialization_alias or field]
-            )
-            for field, parameter in self._fields.items()
-            if (fields[field].serialization_alias or field) in written
-        }
         try:
+            written = model.model_dump(by_alias=True, round_trip=True, warnings=False)
+            named = self._name_values(model, written, concealed=concealed)
             text = to_canonical_bytes(to_jsonable_python(named)).decode()
         except (PydanticSerializationError, TypeError) as error:
             raise ValueError(f"the arguments can't be written down: {error}") from None
         return text, {parameter: getattr(model, field) for field, parameter in self._fields.items()}
+
+    def _name_values(self, model: BaseModel, written: dict[str, Any], *, concealed: bool) -> dict[str, Any]:
+        """Returns the values of a model's dump by the names that a language model would write.
+
+        Without secrets that the program gives as defaults: each process has them, and nobody is to be shown them.
+        """
+        named: dict[str, Any] = {}
+        for field, parameter in self._fields.items():
+            info = type(model).model_fields[field]
+            name = info.serialization_alias or field
+            if name not in written:
+                continue
+            value = _reveal(written[name], concealed=concealed)
+            given = field in model.model_fields_set or info.default_factory is not None
+            if given or value == _reveal(written[name], concealed=not concealed):
+                named[_find_input_name(parameter, info)] = value
+        return named
 
     def _find_context(self, hints: Mapping[str, Any]) -> str | None:
         found = [name for name in self._signature.parameters if _is_context(hints.get(name))]
@@ -184,6 +225,8 @@ class Parameters:
                     "so a model can't be told what to send"
                 )
             default = ... if parameter.default is parameter.empty else parameter.default
+            if isinstance(default, FieldInfo):  # `limit: int = Field(10, gt=0)`, as pydantic takes it
+                hint, default = Annotated[hint, default], ...
             field = f"parameter_{len(fields)}"
             alias = None if _has_alias(hint) else parameter.name
             fields[field] = (hint, default if alias is None else _make_field(default, alias))
@@ -203,20 +246,25 @@ class Parameters:
 
 _CHANGED = "the arguments are not the same once they are written down as JSON and read again"
 _CONTEXT_NAMES = ("ToolContext", "EffectContext")
+_SECRETS = (SecretStr, SecretBytes, Secret)
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
-def _reveal(value: Any) -> Any:
-    """Returns a value with the contents of pydantic's secrets, which it writes as asterisks, and with sets in order."""
-    if isinstance(value, SecretStr | SecretBytes):
-        return value.get_secret_value()
+def _reveal(value: Any, *, concealed: bool) -> Any:
+    """Returns a value with the contents of pydantic's secrets in their places, which it writes as asterisks.
+
+    `concealed`: with what stands in records for a secret.
+    """
+    if isinstance(value, _SECRETS):
+        return MARK if concealed else cast("Any", value).get_secret_value()
     if isinstance(value, dict):
-        return {name: _reveal(each) for name, each in cast("dict[Any, Any]", value).items()}
-    if isinstance(value, set | frozenset):  # its order differs from process to process
-        parts = to_jsonable_python([_reveal(each) for each in cast("set[Any]", value)])
-        return sorted(parts, key=to_canonical_bytes)
+        fields = cast("dict[Any, Any]", value)
+        return {name: _reveal(each, concealed=concealed) for name, each in fields.items()}
+    if isinstance(value, set | frozenset):
+        items = [_reveal(each, concealed=concealed) for each in cast("set[Any]", value)]
+        return sorted(items, key=lambda each: to_canonical_bytes(to_jsonable_python(each)))
     if isinstance(value, list | tuple):
-        return [_reveal(each) for each in cast("list[Any]", value)]
+        return [_reveal(each, concealed=concealed) for each in cast("list[Any]", value)]
     return value
 
 

@@ -58,8 +58,8 @@ class TeamLogic:
         self.context = Context(bodies, history, run)
         self._bodies = bodies
         self._prices = prices
-        self._encoded: dict[str, str] = {}
-        """By call: the arguments of effects, as they are performed."""
+        self._written: dict[tuple[str, int | None], _Written] = {}
+        """By call, and by the approval step that allows it: the arguments of effects, as they are performed."""
         self._token_usd = {name: compute_usd(price, Usage(1)) for name, price in prices.items()}
 
     def __repr__(self) -> str:
@@ -168,35 +168,35 @@ class TeamLogic:
     def _prepare_effect(self, step: Step, tool: Tool, state: RunState) -> Step:
         """Prepares an effect: what is performed is read from the text that a person would be shown.
 
-        That text has the validated values with all defaults. It is made once for each call, as a factory may make
-        another value each time: what was approved, or attempted before, is performed again as it was.
+        That text has the validated values with all defaults. It is made once for each call, because a factory may make
+        another value each time, and once for each approval. If the tool reads what was approved in another way by now,
+        the text is another one, and the approval does not hold for it.
         """
         bodies, run = self._bodies, state.started.run
-        call = state.call_key(step.frame, step.call and step.call.id)
-        made = step.grant or state.find_attempt(step.frame, step.call and step.call.id)
-        if made is not None and made.input is not None:
-            text = _find_written(made.seal, bodies.text(made.input), bodies, run)
-            if text is None:
-                return replace(step, lost=True)
-        else:
-            text = self._encoded.get(call)
-        shown = "" if step.call is None else bodies.text(step.call.arguments)
-        if text is None:
-            written = _find_written(step.call and step.call.seal, shown, bodies, run)
+        source = _find_source(step, state)
+        place = (state.call_key(step.frame, step.call and step.call.id), source.approval)
+        known = self._written.get(place)
+        if known is None:
+            shown = bodies.text(source.ref)
+            written = _find_written(source.seal, shown, bodies, run)
             if written is None:
                 return replace(step, lost=True)
-            text, problem = _try(lambda: tool.encode_arguments(_parse_arguments(written)))
-            if text is None:
+            known, problem = _Written(written, shown), ""
+            if not source.final:
+                known, problem = _try(lambda: _encode(tool, written))
+            if known is None:
                 if written != shown:  # a message about what is stored has no part of a secret in it
-                    problem = _try(lambda: tool.encode_arguments(_parse_arguments(shown)))[1] or _UNSAID
+                    problem = _try(lambda: _encode(tool, shown))[1] or _UNSAID
                 return replace(step, invalid=f"Error: {tool.name!r}: {problem}")
-            self._encoded[call] = text
-        ref, seal = bodies.put_arguments(run, text)
+            self._written[place] = known
+        text, concealed = known
         read, problem = _try(lambda: _read_effect(tool, text))
         if read is None:
-            return replace(step, invalid=f"Error: {tool.name!r}: {_UNSAID if seal else problem}")
-        arguments, target, facts = read
-        return replace(step, arguments=arguments, input=ref, seal=seal, target=(tool, target), facts=facts)
+            hidden = bodies.redact_json(text) != text
+            return replace(step, invalid=f"Error: {tool.name!r}: {_UNSAID if hidden else problem}")
+        ref, seal = bodies.put_arguments(run, text, concealed)
+        target = (tool, read.target)
+        return replace(step, arguments=read.arguments, input=ref, seal=seal, target=target, facts=read.facts)
 
     def _prepare_model(self, step: Step, member: Member, frame: Frame) -> Step:
         agent = member.agent
@@ -213,11 +213,59 @@ class TeamLogic:
         )
 
 
-def _read_effect(tool: Tool, text: str) -> tuple[dict[str, Any], dict[str, Any], EffectFacts | None]:
-    """Returns the arguments as they are written, as the function takes them, and what is declared of the call."""
+class _Source(NamedTuple):
+    """Where the arguments of an effect come from."""
+
+    ref: Ref | None
+    seal: str | None
+    """See `Call.seal`."""
+    approval: int | None = None
+    """The approval step that allows them; None: they are as the model wrote them."""
+    final: bool = False
+    """They are performed as they are written there, without what the tool would add to them now."""
+
+
+def _find_source(step: Step, state: RunState) -> _Source:
+    call, grant = step.call, step.grant
+    written = "" if call is None else call.seal
+    if grant is not None and grant.input is not None:
+        final = (
+            not grant.proposal and grant.version == step.version
+        )  # an earlier version has shown them like that
+        old = written is None and not grant.seal and not grant.proposal
+        return _Source(grant.input, None if old else grant.seal, grant.step, final=final)
+    attempt = None if call is None else state.find_attempt(step.frame, call.id)
+    if attempt is not None and attempt.input is not None:  # the other side may know the key with these
+        old = written is None and not attempt.seal
+        return _Source(attempt.input, None if old else attempt.seal, final=True)
+    return _Source(None if call is None else call.arguments, written)
+
+
+class _Written(NamedTuple):
+    """The arguments of an effect as text: as they are performed, and as they may be stored."""
+
+    text: str
+    concealed: str
+
+
+def _encode(tool: Tool, given: str) -> _Written:
+    text = tool.encode_arguments(_parse_arguments(given))
+    return _Written(text, tool.conceal_arguments(text))
+
+
+class _ReadEffect(NamedTuple):
+    """The arguments of an effect."""
+
+    arguments: dict[str, Any]
+    target: dict[str, Any]
+    """As the function takes them."""
+    facts: EffectFacts | None
+
+
+def _read_effect(tool: Tool, text: str) -> _ReadEffect:
     arguments = _parse_arguments(text)
     target = tool.validate_arguments(arguments)
-    return arguments, target, tool.read_facts(target)
+    return _ReadEffect(arguments, target, tool.read_facts(target))
 
 
 def _try(read: Callable[[], T]) -> tuple[T | None, str]:
@@ -321,8 +369,13 @@ def read_edit(tool: Tool, text: str) -> tuple[str, Money | None]:
             return encode_canonical(given), None
         written = tool.encode_arguments(given)
         facts = tool.read_facts(tool.validate_arguments(_parse_arguments(written)))
+        concealed = tool.conceal_arguments(written)
     except Exception as error:  # noqa: BLE001 -- a validator of the user's own may raise anything
         raise ValueError(_describe_problem(error)) from None
+    if concealed != written:
+        raise ValueError(
+            "a parameter is a secret, which is not recorded: nobody could perform the edit later"
+        )
     return written, None if facts is None else facts.amount
 
 

@@ -227,6 +227,10 @@ class Tool(Generic[P, R_co]):
         """Returns the arguments as they are performed, as canonical JSON with all defaults. Raises `ValueError`."""
         return self._parameters.encode(arguments)
 
+    def conceal_arguments(self, text: str) -> str:
+        """Returns encoded arguments as they may be stored: without what pydantic's secrets in them hold."""
+        return self._parameters.conceal(text)
+
     def read_facts(self, values: dict[str, Any]) -> EffectFacts | None:
         """Returns what is declared of a call with these validated values. Raises `ValueError` for values that can't be judged."""
         if not self.declared:
