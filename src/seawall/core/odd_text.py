@@ -1,6 +1,8 @@
-"""Text that is not what it looks like: invisible characters, turned lines, gaps that push words out of sight, markup.
+"""Text that is not what it looks like: what is odd about it, and a way to show it in which all of it can be seen.
 
-A person who decides on arguments must see all of them.
+A person who approves a call reads its arguments on a screen. Whoever wrote them may have hidden something there:
+characters without a picture, text that turns its line round or steers the terminal, a gap that pushes what follows out
+of sight, letters of another alphabet, or markup that the screen draws instead of showing it.
 """
 
 from __future__ import annotations
@@ -9,108 +11,202 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any, cast
+from typing import cast
 
+GAP_CHARS = 24
+"""White space in a row from which on it is a gap: more than the indentation of text that is written by hand."""
+REPEATED = 64
+"""The same one to four characters in a row from which on they are padding: more than a rule below a heading has."""
+LONG_CHARS = 20_000
+"""Characters of one text from which on nobody reads it as a whole. What takes long to look for is not sought beyond them."""
+MAX_MARKS = 3
+"""Marks on one letter. More are in no language's spelling, and are drawn over the lines above."""
 MAX_FLAGS = 20
-"""Oddities that are named of one value; that there are more is said."""
-GAP_CHARS = 8
-"""So much white space in a row, also of new lines, pushes what follows out of sight."""
-PADDING_CHARS = 40
-"""So many equal characters in a row do the same."""
-_CONTROLS = frozenset({"Cc", "Cs", "Co", "Cn", "Zl", "Zp"})
-_INVISIBLE = _CONTROLS | {"Cf"}
-"""Unicode categories of characters that are not seen: control, surrogate, private, unassigned, separators, format."""
-_BIDIRECTIONAL = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-_DRAWN_AS_NOTHING = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0")
-"""Letters and marks that have no picture; with the variation selectors below they can carry hidden text."""
-_gap = re.compile(rf"\s{{{GAP_CHARS},}}")
-_padding = re.compile(rf"([^\s\w])\1{{{PADDING_CHARS - 1},}}|(.)\2{{{PADDING_CHARS * 5 - 1},}}", re.DOTALL)
+"""What is named of one call; the rest is counted."""
+MAX_PLACE_CHARS = 60
+"""Characters of the name of a place; its end is shown."""
+
+_BIDI = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+_BLANK_LETTERS = "\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u2800\u3164\uffa0\ufff0-\ufff8"
+"""Letters, marks and signs that are drawn as nothing, and places that are kept for more of them."""
+_VARIATIONS = "\ufe00-\ufe0f\U000e0100-\U000e01ef"
+"""They choose how the character before is drawn, and can carry any data."""
+_SHOWN_FORMATS = "\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"
+"""Format characters that have a picture: the signs around Arabic and Indic numbers."""
+
+_bidi = re.compile(f"[{_BIDI}]")
+_blank = re.compile(f"[{_BLANK_LETTERS}{_VARIATIONS}]")
+_shown_format = re.compile(f"[{_SHOWN_FORMATS}]")
+_gap = re.compile(rf"[\s{_BLANK_LETTERS}\u00ad\u200b-\u200f\u2060-\u2064\ufeff]{{{GAP_CHARS},}}")
+_padding = re.compile(rf"(\S|\S.{{1,3}}?)\1{{{REPEATED - 1},}}", re.DOTALL)
 _markup = re.compile(
-    r"</?[a-zA-Z!][^<>]{0,200}>|!?\[[^\[\]\n]{0,200}\]\([^()\s]{1,500}\)|&(?:#\d{1,7}|#x[0-9a-fA-F]{1,6}|[a-zA-Z]{2,10});"
+    r"<[a-zA-Z/!?@#][^<>]*>"  # tags of HTML and XML, links and mentions of chats
+    r"|<(?:script|img|iframe|svg|style|a|form|input|button|object|embed|link|meta|body)\b"  # also without an end
+    r"|&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,30});"
+    r"|\]\([^()\s]*[:/][^()]*\)"  # links and pictures of Markdown
+    r"|```"
+    r"|\[/?[a-z]+=[^\[\]]*\]",  # tags in brackets: [link=…]
+    re.IGNORECASE,
 )
-_spaces = re.compile(f" {{{GAP_CHARS},}}")
+_emoji_joins = re.compile(  # hearts, families and flags are written with characters that can't be seen
+    r"(?<=[\u00a9\u00ae\u203c-\u3299\U0001f000-\U0001faff0-9#*])\ufe0f"
+    r"|(?<=[\u2190-\u2bff\ufe0f\U0001f000-\U0001faff])\u200d(?=[\u2190-\u2bff\U0001f000-\U0001faff])"
+)
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+"""Unicode categories of characters that are not seen: control, format, surrogate, private, unassigned, separators."""
+_marks = re.compile(
+    rf"[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]{{{MAX_MARKS + 1},}}"
+)
+_word = re.compile(r"[^\W\d_]+")
+_spaces = re.compile(" {8,}")
 
-
-def is_invisible(char: str) -> bool:
-    """Returns whether a character is not seen at all. White space is seen, but for separators of lines."""
-    if " " <= char <= "~":
-        return False
-    return (
-        unicodedata.category(char) in _INVISIBLE
-        or char in _DRAWN_AS_NOTHING
-        or "\ufe00" <= char <= "\ufe0f"
-        or "\U000e0100" <= char <= "\U000e01ef"
-    )
+_LOOK_ALIKE_SCRIPTS = frozenset({"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC", "LISU"})
+"""Alphabets some of whose letters look like those of another one of them."""
 
 
 def find_odd_text(value: object) -> tuple[str, ...]:
-    r"""Returns what is odd in the texts of a JSON value, each with its place: `memo: bidirectional U+202E`.
+    """Returns what is odd about the texts in a JSON value, each with its place: `note: a gap of 900 characters`.
 
-    Odd are bidirectional, zero-width and other invisible characters, white space that is no plain space, gaps and
-    padding that push text out of sight, and markup, which a page or a chat may draw as something else.
+    Nothing of the texts is quoted but the names of fields, and these plainly.
     """
-    found: dict[str, None] = {}
-    for place, text in _list_texts(value, ""):
-        for oddity in _find_oddities(text):
-            found.setdefault(f"{show_plainly(place)}: {oddity}" if place else oddity)
-            if len(found) > MAX_FLAGS:
-                return (*list(found)[:MAX_FLAGS], "more of the kind")
+    found = list(_find_all(value))
+    if len(found) > MAX_FLAGS:
+        found[MAX_FLAGS:] = [f"and {len(found) - MAX_FLAGS:,} more"]
     return tuple(found)
 
 
+def is_invisible(character: str) -> bool:
+    """Returns whether a character is not seen at all. White space is seen, but for separators of lines and controls."""
+    if " " <= character <= "~":
+        return False
+    return unicodedata.category(character) in _UNSEEN or _blank.match(character) is not None
+
+
 def show_plainly(text: str) -> str:
-    r"""Returns text in which each character that can't be seen is escaped as `\u200b`, and long gaps are counted.
+    r"""Returns text in which all that can't be seen is escaped, as `\u200b`, and long rows of spaces are counted.
 
-    A space stays a space; all other white space, also a new line, is escaped.
+    A space stays a space; all other white space, also a new line, is escaped. No character of the result turns the
+    line round, steers a terminal or is drawn over another line.
     """
-    if not (text.isascii() and text.isprintable()):
-        text = "".join(map(_show, text))
-    return _spaces.sub(lambda gap: f"[{len(gap[0]):,} spaces]", text)
+    shown = text if text.isascii() and text.isprintable() else "".join(_escape_all(text))
+    return _spaces.sub(lambda gap: f"[{len(gap[0]):,} spaces]", shown)
 
 
-def _show(char: str) -> str:
-    if char == " " or not (is_invisible(char) or char.isspace()):
-        return char
-    code = ord(char)
-    named = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}.get(char)
-    return named or (f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}")
+# ---- what is odd
 
 
-def _list_texts(value: object, place: str) -> Iterator[tuple[str, str]]:
-    """Yields each text in a value with its place; keys are texts as well. It keeps a list of its own: no depth is too deep."""
-    todo: list[tuple[str, object]] = [(place, value)]
-    while todo:
-        place, each = todo.pop()
+def _find_all(value: object) -> Iterator[str]:
+    """Yields what is odd in a value, in its order. It keeps a list of its own: no depth is too deep."""
+    waiting: list[tuple[str, object]] = [("", value)]
+    while waiting:
+        place, each = waiting.pop()
         if isinstance(each, str):
-            yield place, each
+            for what in _find_in_text(each):
+                yield f"{place}: {what}" if place else what
         elif isinstance(each, Mapping):
-            fields = list(cast("Mapping[Any, Any]", each).items())
-            for key, _ in fields:
-                yield place, str(key)
-            todo += [(f"{place}.{key}" if place else str(key), part) for key, part in reversed(fields)]
+            fields = [(str(name), field) for name, field in cast("Mapping[object, object]", each).items()]
+            for name, _ in fields:
+                for what in _find_in_text(name):
+                    yield f"a name in {place or 'the arguments'}: {what}"
+            named = [(show_plainly(name[:MAX_PLACE_CHARS]), field) for name, field in fields]
+            waiting += reversed([(_shorten(f"{place}.{name}" if place else name), at) for name, at in named])
         elif isinstance(each, Sequence | AbstractSet) and not isinstance(each, bytes | bytearray):
-            parts = list(cast("Sequence[Any]", each))
-            todo += [(f"{place}[{at}]", part) for at, part in reversed(list(enumerate(parts)))]
+            items = enumerate(cast("Sequence[object]", each))
+            waiting += reversed([(_shorten(f"{place}[{number}]"), item) for number, item in items])
 
 
-def _find_oddities(text: str) -> Iterator[str]:
-    if not text.isascii() or not text.isprintable():
-        for char in dict.fromkeys(text):
-            if (kind := _name_kind(char)) is not None:
-                yield f"{kind} U+{ord(char):04X}"
-    if (gap := _gap.search(text)) is not None:
-        yield f"{len(gap[0]):,} characters of white space in a row"
-    if (padding := _padding.search(text)) is not None:
-        yield f"{show_plainly(padding[0][0])!r} {len(padding[0]):,} times in a row"
-    if (markup := _markup.search(text)) is not None:
-        yield f"markup {show_plainly(markup[0][:40])!r}"
+def _shorten(place: str) -> str:
+    return place if len(place) <= MAX_PLACE_CHARS else f"…{place[1 - MAX_PLACE_CHARS :]}"
 
 
-def _name_kind(char: str) -> str | None:
-    if char in "\n\r\t ":
-        return "carriage return" if char == "\r" else None
-    if char in _BIDIRECTIONAL:
-        return "bidirectional"
-    if is_invisible(char):
-        return "control character" if unicodedata.category(char) in _CONTROLS else "invisible"
-    return "unusual white space" if char.isspace() else None
+def _find_in_text(text: str) -> Iterator[str]:
+    """Yields what is odd about a text, in the order of how much it may mislead."""
+    if not (text.isascii() and text.isprintable()):
+        yield from _find_characters(text)
+    gaps = [len(gap[0]) for gap in _gap.finditer(text)]
+    if gaps:
+        yield f"a gap of {max(gaps):,} characters"
+    padding = _padding.search(text, 0, LONG_CHARS)
+    if padding is not None:
+        yield f"padding of {len(padding[0]):,} characters"
+    if _markup.search(text) is not None:
+        yield "markup"
+    if len(text) >= LONG_CHARS:
+        yield f"{len(text):,} characters"
+
+
+def _find_characters(text: str) -> Iterator[str]:
+    plain = _emoji_joins.sub("", text)
+    kinds: dict[str, dict[str, None]] = {
+        "bidirectional characters": {},
+        "invisible characters": {},
+        "control characters": {},
+        "characters without a picture": {},
+        "look-alikes of plain letters": {},
+    }
+    for character in dict.fromkeys(plain.replace("\r\n", "\n")):
+        kind = None if character.isascii() and character.isprintable() else _classify(character)
+        if kind is not None:
+            kinds[kind][character] = None
+    for kind, characters in kinds.items():
+        if characters:
+            codes = [f"U+{ord(each):04X}" for each in characters]
+            yield f"{kind} ({', '.join(codes[:3])}{', …' if len(codes) > 3 else ''})"
+    if any(_mixes_alphabets(word[0]) for word in _word.finditer(plain, 0, LONG_CHARS)):
+        yield "letters of two alphabets in one word"
+    if _marks.search(plain) is not None:
+        yield "letters with many marks"
+
+
+def _classify(character: str) -> str | None:
+    """Returns the kind of odd characters that this is one of."""
+    if _bidi.match(character):
+        return "bidirectional characters"
+    if _blank.match(character):
+        return "invisible characters"
+    match unicodedata.category(character):
+        case "Cc":
+            return None if character in "\n\t" else "control characters"
+        case "Cf":
+            return None if _shown_format.match(character) else "invisible characters"
+        case "Zl" | "Zp":
+            return "invisible characters"
+        case "Cs" | "Co" | "Cn":
+            return "characters without a picture"
+        case _:
+            wide = unicodedata.decomposition(character).startswith(("<wide>", "<font>"))
+            plain = unicodedata.normalize("NFKC", character) if wide else ""
+            return "look-alikes of plain letters" if plain.isascii() and plain.isalnum() else None
+
+
+def _mixes_alphabets(word: str) -> bool:
+    if word.isascii():
+        return False
+    scripts = {unicodedata.name(letter, "").partition(" ")[0] for letter in word}
+    return len(scripts & _LOOK_ALIKE_SCRIPTS) > 1
+
+
+def _is_mark(character: str) -> bool:
+    return character >= "\u0300" and unicodedata.category(character) in {"Mn", "Me"}
+
+
+# ---- showing it
+
+_SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
+
+
+def _escape_all(text: str) -> Iterator[str]:
+    marks = MAX_MARKS  # at the beginning there is no letter that could carry one
+    for character in text:
+        if _is_mark(character):
+            marks += 1
+            hidden = marks > MAX_MARKS or _blank.match(character) is not None
+        else:
+            hidden = is_invisible(character) or (character != " " and character.isspace())
+            marks = MAX_MARKS if hidden else 0
+        yield _escape(character) if hidden else character
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    return _SHORT.get(character) or (f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}")
