@@ -120,5 +120,7 @@ def test_an_effect_that_declares_nothing_is_made_at_most_once_wherever_a_process
     processes: Processes, bank: Bank, tmp_path: Path, record_property: Any
 ) -> None:
     points = list_points(processes, Story(tmp_path, "undisturbed", bank, PLAIN))
+    assert len(points) > STRIDE
     tried = try_all(processes, bank, tmp_path, points[::STRIDE], PLAIN)
+    assert {"append", "call"} <= set(tried)
     record_property("kill points of effects that declare nothing", dict(tried))

@@ -82,6 +82,14 @@ async def asked(journal: Journal) -> list[Proposal]:
     return await journal.proposals(ProposalFilter())
 
 
+async def proposed(sea: Seawall, team: Team, **options: Any) -> tuple[Any, Proposal]:
+    """Starts a run that waits for a person; returns it, and what is asked."""
+    run = await sea.start(team, "go", **options)
+    await waits(run)
+    (proposal,) = await asked(sea.journal)
+    return run, proposal
+
+
 async def vote(
     sea: Seawall, proposal: Proposal, *, approve: bool = True, by: str = "alice", **more: Any
 ) -> None:
@@ -144,9 +152,7 @@ def test_an_amount_above_the_limit_is_asked_about_and_paid_once_when_approved() 
     async def main() -> None:
         bank = Bank()
         async with Seawall() as sea:
-            run = await sea.start(desk(bank, ASKS, pays("1", "150"), say("Done.")), "go")
-            await waits(run)
-            (proposal,) = await asked(sea.journal)
+            run, proposal = await proposed(sea, desk(bank, ASKS, pays("1", "150"), say("Done.")))
             assert proposal.declared
             assert proposal.roles == ("finance",)
             assert "150.00 EUR" in proposal.reasons[0].reason
@@ -177,9 +183,7 @@ def test_a_rejection_is_told_and_learned() -> None:
         async with Seawall() as sea:
             model = ScriptedModel([pays("1", "150"), pays("1", "150"), say("Sorry.")])
             team = Team(Agent("cashier", model=model, tools=[bank.makes(ASKS)]))
-            run = await sea.start(team, "go")
-            await waits(run)
-            (proposal,) = await asked(sea.journal)
+            run, proposal = await proposed(sea, team)
             await vote(sea, proposal, approve=False, reason="Too much.")
             assert (await over(run)).status == "completed"
             assert await asked(sea.journal) == []
@@ -391,9 +395,7 @@ def test_a_person_may_change_the_arguments_and_the_agent_is_told() -> None:
         bank = Bank()
         async with Seawall() as sea:
             model = ScriptedModel([pays("1", "150"), say("Done.")])
-            run = await sea.start(Team(Agent("cashier", model=model, tools=[bank.makes(ASKS)])), "go")
-            await waits(run)
-            (proposal,) = await asked(sea.journal)
+            run, proposal = await proposed(sea, Team(Agent("cashier", model=model, tools=[bank.makes(ASKS)])))
             text = '{"amount":{"amount":"120.00","currency":"EUR"},"order_id":"1"}'
             bodies = sea.supervisor.make_bodies()
             ref = bodies.put_json(text)
@@ -422,9 +424,7 @@ def test_a_rejection_may_end_the_run() -> None:
     async def main() -> None:
         bank = Bank()
         async with Seawall() as sea:
-            run = await sea.start(desk(bank, ASKS, pays("1", "150"), say("Done.")), "go")
-            await waits(run)
-            (proposal,) = await asked(sea.journal)
+            run, proposal = await proposed(sea, desk(bank, ASKS, pays("1", "150"), say("Done.")))
             await vote(sea, proposal, approve=False, reason="No.", stop=True)
             outcome = await over(run)
         assert outcome.status == "refused"
@@ -439,9 +439,9 @@ def test_the_acting_user_confirms_and_nobody_else() -> None:
         bank = Bank()
         effect = Effect(unique_by=("order_id",), confirm=True)
         async with Seawall() as sea:
-            run = await sea.start(desk(bank, effect, pays("1"), say("Done.")), "go", principal="user:7")
-            await waits(run)
-            (proposal,) = await asked(sea.journal)
+            run, proposal = await proposed(
+                sea, desk(bank, effect, pays("1"), say("Done.")), principal="user:7"
+            )
             assert proposal.asks == "confirm"
             with pytest.raises(Refused):
                 await vote(sea, proposal, by="alice")

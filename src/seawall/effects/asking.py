@@ -6,15 +6,16 @@ from collections.abc import Callable, Sequence
 
 from seawall.core.canonical import digest_of
 from seawall.core.odd_text import find_odd_text
-from seawall.effects.guard import CONFIRM_S, Question
+from seawall.effects.guard import Question
 from seawall.effects.proposals import compute_proposal_hash
 from seawall.journal.protocol.effects import CauseStep, Proposal, Reason, make_proposal_id
+from seawall.run.approve import Approve
 from seawall.run.bodies import Bodies
 from seawall.run.state import RunState
-from seawall.run.step import ApprovalRule, Step
+from seawall.run.step import Step
 from seawall.run.verdict import GuardVerdict, Hold
 
-PLAIN = ApprovalRule(expires_s=CONFIRM_S)
+PLAIN = Approve()
 """How long a question stands that only a user's own guard asks."""
 
 

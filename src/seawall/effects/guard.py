@@ -23,16 +23,15 @@ from seawall.effects.proposals import compute_proposal_hash
 from seawall.guards.shared import Defer
 from seawall.journal.protocol import Journal
 from seawall.journal.protocol.effects import ClaimAnswer, EffectClaim, SumRule
+from seawall.run.approve import Approve
 from seawall.run.bodies import Bodies
 from seawall.run.spend_delta import day_of
 from seawall.run.state import RunState
-from seawall.run.step import ApprovalRule, EffectFacts, Step
+from seawall.run.step import EffectFacts, Step
 from seawall.run.verdict import GuardVerdict, Halt, Hold, Refuse, Replace
 
 EFFECTS = "effects"
 """The guard's name in verdicts."""
-CONFIRM_S = 172_800.0
-"""Seconds for which a question to the acting user stands, and one of a guard that says nothing of it."""
 NO_FACTS = EffectFacts()
 
 _log = logging.getLogger("seawall")
@@ -48,7 +47,7 @@ class Question(NamedTuple):
 
     holds: tuple[GuardVerdict, ...]
     """The guard's own reasons; none if only other guards hold the step."""
-    rule: ApprovalRule
+    rule: Approve
     asks: Literal["approve", "confirm"]
     declared: bool
     hash: str
@@ -311,7 +310,7 @@ class EffectsGuard:
             own.append(Hold(f"it undoes effect {claim.undoes}"))
         if answer.problem:
             own.insert(0, Hold(f"the approval does not hold: {answer.problem}"))
-        rule = max(declared, key=_rank) if declared else ApprovalRule(expires_s=CONFIRM_S)
+        rule = max(declared, key=_rank) if declared else Approve()
         text, failed = (None, False) if preview is None else await preview()
         effect = answer.effect
         return Question(
@@ -351,12 +350,12 @@ def _list_sum_rules(facts: EffectFacts) -> tuple[SumRule, ...]:
     )
 
 
-def _limits(facts: EffectFacts) -> list[ApprovalRule]:
+def _limits(facts: EffectFacts) -> list[Approve]:
     """Returns the rules that compare the amount, in order; without an amount none can be compared."""
     return [] if facts.amount is None else [rule for rule in facts.rules if rule.limit is not None]
 
 
-def _rank(rule: ApprovalRule) -> tuple[int, object]:
+def _rank(rule: Approve) -> tuple[int, object]:
     """Returns what the strictest of several rules that ask is the greatest by.
 
     More people are stricter; then the higher limit on one call. Limits on sums are of another kind, and above no such limit.
@@ -371,7 +370,7 @@ def _get_undone(run: RunState) -> str:
     return "" if errand is None else errand.undoes
 
 
-def _explain(rule: ApprovalRule, value: Money, amount: Money | None) -> Hold:
+def _explain(rule: Approve, value: Money, amount: Money | None) -> Hold:
     assert rule.limit is not None
     what = {
         "call": "its amount",

@@ -4,83 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast, get_args
 
 from seawall.core.errors import Misused
 from seawall.core.money import Money
-
-Scope = Literal["run", "session", "principal", "tenant", "everyone"]
-Over = Literal["call", "run", "tenant", "day"]
-
-EXPIRES_S = 172_800.0
-"""Seconds for which a proposal stands: two days, so that one made on a Friday evening is still there on Sunday."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Approve:
-    """When somebody else must approve an effect, and who that is. `above` and `always` make one.
-
-    Raises `Misused` for values that make no sense.
-    """
-
-    limit: Money | None = None
-    """Asked about if the amount is above this. None: always."""
-    over: Over = "call"
-    """What is compared with `limit`: this call, or the sum of the tool's effects in this run, of the tenant, or of the
-    tenant on this day (UTC). Sums include what is proposed and what is under way."""
-    roles: tuple[str, ...] = ()
-    """One of these a person must have who decides. Empty: anybody but the requester."""
-    people: int = 1
-    """How many different people must approve."""
-    expires_s: float = EXPIRES_S
-    """Seconds after which the proposal is void."""
-    remind_s: float | None = None
-    """Seconds after which `notify` is called again, once."""
-    escalate_s: float | None = None
-    """Seconds after which people with the roles `escalate_to` may decide as well."""
-    escalate_to: tuple[str, ...] = ()
-    """The roles that may decide after `escalate_s` seconds, beside `roles`."""
-
-    def __post_init__(self) -> None:
-        """Checks the values."""
-        _check_money("approve: limit", self.limit)
-        for what in ("roles", "escalate_to"):
-            _check_names(f"approve: {what}", getattr(self, what))
-        if type(self.people) is not int or self.people < 1:
-            raise Misused(f"approve: people is {self.people!r}; it must be a whole number of at least 1")
-        if self.over not in get_args(Over):
-            raise Misused(f"approve: over is {self.over!r}; it is one of {', '.join(get_args(Over))}")
-        if self.limit is None and self.over != "call":
-            raise Misused(f"approve: over={self.over!r} needs a limit to compare the sum with")
-        for what in ("expires_s", "remind_s", "escalate_s"):
-            _check_seconds(f"approve: {what}", getattr(self, what), required=what == "expires_s")
-        if (self.escalate_s is None) != (not self.escalate_to):
-            raise Misused("approve: escalate_s and escalate_to go together")
-
-
-def _check_names(what: str, names: object) -> None:
-    if not isinstance(names, tuple) or not all(
-        isinstance(each, str) and each for each in cast("tuple[object, ...]", names)
-    ):
-        raise Misused(f"{what} is {names!r}; it must be a tuple of names")
+from seawall.run.approve import EXPIRES_S, Approve, Over, Scope, check_money, check_names, check_seconds
 
 
 def _list_names(what: str, names: Sequence[str]) -> tuple[str, ...]:
     if isinstance(names, str):  # its letters are no names
         raise Misused(f"approve: {what} is {names!r}; it must be a tuple of names")
     return tuple(names)
-
-
-def _check_money(what: str, limit: object) -> None:
-    if limit is not None and not isinstance(limit, Money):
-        raise Misused(f'{what} is {limit!r}; it must be Money, as in Money("100", "EUR")')
-
-
-def _check_seconds(what: str, value: object, *, required: bool = False) -> None:
-    if value is None and not required:
-        return
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-        raise Misused(f"{what} is {value!r}; it must be a number of seconds above zero")
 
 
 def above(
@@ -189,7 +123,7 @@ class Effect:
         object.__setattr__(self, "rules", tuple(rules))
 
     def _check_values(self) -> None:
-        _check_names("effect: unique_by", self.unique_by)
+        check_names("effect: unique_by", self.unique_by)
         if len(set(self.unique_by)) != len(self.unique_by):
             raise Misused(f"effect: unique_by is {self.unique_by!r}; it names a parameter twice")
         if self.scope not in get_args(Scope):
@@ -208,8 +142,8 @@ class Effect:
             if not isinstance(getattr(self, what), bool):
                 raise Misused(f"effect: {what} is {getattr(self, what)!r}; it must be True or False")
         for what in ("per_run", "per_day"):
-            _check_money(f"effect: {what}", getattr(self, what))
-        _check_seconds("effect: key_ttl_s", self.key_ttl_s)
+            check_money(f"effect: {what}", getattr(self, what))
+        check_seconds("effect: key_ttl_s", self.key_ttl_s)
 
 
 _OPTIONS = ("roles", "people", "expires_s", "remind_s", "escalate_s", "escalate_to")

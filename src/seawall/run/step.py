@@ -21,21 +21,9 @@ from seawall.core.events import (
     join_seal,
 )
 from seawall.core.money import Money
+from seawall.run.approve import Approve, Scope
 from seawall.run.frame import Grant
 from seawall.run.state import RunState
-
-
-class ApprovalRule(msgspec.Struct, frozen=True, kw_only=True):
-    """When a person must approve an effect, and who that is: `seawall.effects.Approve` as the gate knows it."""
-
-    limit: Money | None = None
-    over: Literal["call", "run", "tenant", "day"] = "call"
-    roles: tuple[str, ...] = ()
-    people: int = 1
-    expires_s: float = 0.0
-    remind_s: float | None = None
-    escalate_s: float | None = None
-    escalate_to: tuple[str, ...] = ()
 
 
 class EffectFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,9 +31,9 @@ class EffectFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     values: tuple[str, ...] = ()
     """The values of `unique_by`, as text; empty: the call is an effect of its own."""
-    scope: Literal["run", "session", "principal", "tenant", "everyone"] = "tenant"
+    scope: Scope = "tenant"
     amount: Money | None = None
-    rules: tuple[ApprovalRule, ...] = ()
+    rules: tuple[Approve, ...] = ()
     confirm: bool = False
     detached: bool = False
     key_ttl_s: float | None = None

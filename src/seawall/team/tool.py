@@ -9,7 +9,6 @@ import json
 import math
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import fields
 from typing import Any, Generic, cast, overload
 
 import msgspec
@@ -24,7 +23,7 @@ from seawall.core.money import Money
 from seawall.effects.identity import write_value
 from seawall.effects.options import Effect
 from seawall.models.protocol import ToolSpec
-from seawall.run.step import ApprovalRule, EffectFacts
+from seawall.run.step import EffectFacts
 from seawall.team.declarations import check_function, check_named, check_undo
 from seawall.team.parameters import Parameters, find_annotated
 
@@ -240,12 +239,7 @@ class Tool(Generic[P, R_co]):
             values=tuple([write_value(name, _find_value(values, name)) for name in options.unique_by]),
             scope=options.scope,
             amount=self._read_amount(values),
-            rules=tuple(
-                [
-                    ApprovalRule(**{each.name: getattr(rule, each.name) for each in fields(rule)})
-                    for rule in options.rules
-                ]
-            ),
+            rules=options.rules,
             confirm=options.confirm,
             detached=options.detached,
             key_ttl_s=options.key_ttl_s if options.key_ttl_s is not None or not self.idempotent else math.inf,

@@ -7,7 +7,7 @@ refused has written nothing, whatever it found out before.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Generic, TypeVar
@@ -120,12 +120,16 @@ class RecordDraft:
 
     def find_effect(self, key: str) -> EffectRecord | None:
         """Returns an effect by its whole id; None if there is none."""
-        slot = self._effects.get(key)
+        return self._find(self._effects, SELECT_EFFECT, decode_effect, key)
+
+    def _find(
+        self, slots: dict[str, _Slot[T]], select: str, decode: Callable[[Row], T], key: str
+    ) -> T | None:
+        """Returns a record by its whole id, as this operation has left it; None if there is none."""
+        slot = slots.get(key)
         if slot is None:
-            row = self._database.fetch_first(f"{SELECT_EFFECT} WHERE e.id = ?", (key,))
-            slot = self._effects[key] = (
-                _Slot(None, None) if row is None else _Slot(row[3:], decode_effect(row))
-            )
+            row = self._database.fetch_first(f"{select} WHERE e.id = ?", (key,))
+            slot = slots[key] = _Slot(None, None) if row is None else _Slot(row[3:], decode(row))
         return slot.record
 
     def _note_effects(self, rows: Sequence[Row]) -> list[EffectRecord]:
@@ -154,13 +158,7 @@ class RecordDraft:
 
     def find_proposal(self, key: str) -> Proposal | None:
         """Returns a proposal by its whole id; None if there is none."""
-        slot = self._proposals.get(key)
-        if slot is None:
-            row = self._database.fetch_first(f"{SELECT_PROPOSAL} WHERE e.id = ?", (key,))
-            slot = self._proposals[key] = (
-                _Slot(None, None) if row is None else _Slot(row[3:], decode_proposal(row))
-            )
-        return slot.record
+        return self._find(self._proposals, SELECT_PROPOSAL, decode_proposal, key)
 
     def find_rejected(self, tenant: str, hash_: str, now: float) -> Proposal | None:
         """Returns a rejection of the same thing that still holds."""
