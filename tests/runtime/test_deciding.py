@@ -143,6 +143,7 @@ def test_an_edit_is_what_is_done_and_the_agent_is_told_so() -> None:
         ({"order_id": "0"}, Misused, "does not take this edit"),
         ({"order_id": "0", "amount": "much"}, Misused, "does not take this edit"),
         ("not JSON", Misused, "does not take this edit"),
+        (" \n", Misused, "the edit is empty; write all arguments as a JSON object"),
         (
             {"order_id": "sk-ant-" + "a1" * 20, "amount": {"amount": "1", "currency": "EUR"}},
             Misused,

@@ -29,6 +29,8 @@ def prepare_edit(
     Raises `Misused` if the tool does not take them, and if this process does not have the tool as it was proposed.
     """
     tool = _find_tool(proposal, team)
+    if isinstance(edit, str) and not edit.strip():  # as a model's arguments it would mean the defaults
+        raise Misused(f"proposal {proposal.id}: the edit is empty; write all arguments as a JSON object")
     given = edit if isinstance(edit, str) else encode(edit, "edit")
     try:
         text, amount = read_edit(tool, given if isinstance(given, str) else given.decode())
