@@ -183,6 +183,38 @@ def test_an_effect_is_undone_by_its_own_tool_once_and_only_if_somebody_else_appr
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("how", ["cancelled", "rejected"])
+def test_an_undoing_that_did_nothing_is_in_nobodys_way(how: str) -> None:
+    async def main() -> None:
+        bank = Bank()
+        team, _ = desk(bank, [pays("1042"), "Paid."])
+        async with Seawall(teams=[team], authenticate=_principal) as sea:
+            await over(await sea.start(team, "Refund"))
+            (effect,) = await sea.journal.effects()
+            first = await sea.undo(effect.id, credential="alice")
+            waiting = await parked(first)
+            if how == "cancelled":
+                await first.cancel(by="carol")
+            else:
+                await decide_as(sea, waiting, "bob", approve=False)
+            assert (await over(first)).status == ("cancelled" if how == "cancelled" else "refused")
+
+            second = await sea.undo(effect.id, credential="alice")
+            assert second.id != first.id
+            assert bank.booked == ["1042"]
+            if how == "rejected":  # as long as the rejection stands, it is not asked again
+                assert (await over(second)).status == "refused"
+                return
+            waiting = await parked(second)
+            assert (await sea.undo(effect.id, credential="bob")).id == second.id
+            await decide_as(sea, waiting, "bob")
+            assert (await over(second)).status == "completed"
+            assert (await sea.undo(effect.id, credential="bob")).id == second.id
+            assert bank.booked == ["1042", "-1042 (receipt 1042)"]
+
+    asyncio.run(main())
+
+
 def _principal(name: object) -> Any:
     from seawall import Principal
 

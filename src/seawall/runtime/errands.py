@@ -15,7 +15,7 @@ from seawall.core.clock import Clock
 from seawall.core.errors import Misused, Refused, SeawallBug
 from seawall.core.events import Errand, Mode, RunStarted
 from seawall.core.ids import Ids
-from seawall.journal.protocol.effects import EffectRecord
+from seawall.journal.protocol.effects import EffectFilter, EffectRecord
 from seawall.run.state import RunState
 from seawall.run.step import Step
 from seawall.runtime.launcher import Launcher
@@ -24,6 +24,8 @@ from seawall.runtime.supervisor import Supervisor
 from seawall.team.beside import fill_undo_arguments
 from seawall.team.team import Team
 from seawall.team.tool import Tool, encode_canonical
+
+_MAY_HAVE_HAPPENED = ("attempting", "unknown", "committed")
 
 
 class Errands:
@@ -139,6 +141,7 @@ class Errands:
     async def undo(self, name: str, team: Team | None, principal: str, app: str | None) -> Run:
         """Starts the errand that undoes a committed effect; returns the one that there is already.
 
+        One that ended without doing anything (rejected, expired, cancelled) is in nobody's way: another one is started.
         Raises `Misused` if the effect was not committed, if its team is not known here, or if its tool declares no undo, or
         none that can be filled.
         """
@@ -170,13 +173,26 @@ class Errands:
             tool.options.undo.name,
             encode_canonical(filled),
             request=f"Undo effect {effect.id}: {effect.tool}, run {effect.run}",
-            request_id=f"undo:{effect.id}",
+            request_id=await self._name_undoing(effect),
             tenant=effect.tenant,
             principal=principal,
             app=app or row.app,
             session=effect.session,
             undoes=effect.id,
         )
+
+    async def _name_undoing(self, effect: EffectRecord) -> str:
+        """Returns the request id of the errand that undoes an effect: a new one if all earlier ones did nothing."""
+        journal, request_id = self._supervisor.journal, f"undo:{effect.id}"
+        while (run := await journal.run_of_request(effect.tenant, request_id)) is not None:
+            row = await journal.row(run)
+            if row.state != "ended" or row.summary is None or row.summary.status == "completed":
+                break
+            records = await journal.effects(EffectFilter(run=run, tenant=effect.tenant), limit=2)
+            if any(each.state in _MAY_HAVE_HAPPENED for each in records):
+                break
+            request_id = f"undo:{effect.id}:{run}"  # the same for all who find that run
+        return request_id
 
 
 def _find_tool(effect: EffectRecord, team: Team) -> Tool:

@@ -468,7 +468,8 @@ class Seawall:
     ) -> Run:
         """Starts a run that undoes a committed effect with the tool that its own tool declares (`Effect(undo=…)`).
 
-        That is an effect itself: proposed, approved and done once. Undoing the same effect again returns the same run.
+        That is an effect itself: proposed, approved and done once. Undoing the same effect again returns the same run,
+        and a new one if that did nothing, because it was rejected, expired or was cancelled.
         `team`: the effect's, if it is not in `teams`. `app`: its import path, if it is not the recorded one. Raises
         `Misused` if the effect can't be undone, or its team is not known here, and `Refused` as `reconcile`.
         """
