@@ -272,6 +272,8 @@ def test_a22_a_flood_of_one_kind_is_one_line_and_hides_nothing(desks: Desks) -> 
         (("approve", "r-1", "--key-file", "key", "--by", "ann"), "leave one of both out"),
         (("approve", "r-1", "--by", "ann", "--edit", "none"), "--edit none can't be read"),
         (("approve", "r-1", "--by", "ann", "--edit", "empty"), "no app is recorded with it"),
+        (("approve", "r-1", "--by", "ann", "--hash", "--stop"), "--hash --stop is no whole hash"),
+        (("approve", "r-1", "--key-file", "other"), "--key-file other: there is no key in it"),
         (("approvals", "p-none"), "no proposal's id"),
         (("effects", "--status", "paid"), "--status paid: it is one of proposed"),
         (("effects", "again"), "seawall effects again ID"),
@@ -289,6 +291,7 @@ def test_a_call_that_makes_no_sense_says_what_is_missing(
     proposed(**UNDECLARED)
     Path("key").write_text("sk-seawall-" + "a" * 43)
     Path("empty").write_text("\n")
+    Path("other").write_text("the wrong file")
 
     done = desks(*words)
 

@@ -16,7 +16,7 @@ def test_a_hint_names_the_journal_that_is_not_the_default(desks: Desks) -> None:
     waits = desks("run", desks.app("parked"), "Refund 1042.", "-j", "my desk.db")
     approved = desks("approve", "last", "--by", "ann", "-j", "my desk.db")
 
-    assert "--by NAME --journal 'my desk.db'" in waits.err
+    assert "--key-file FILE --journal 'my desk.db'" in waits.err
     assert approved.err.endswith("--journal 'my desk.db'\n")
     assert "--journal" not in desks("run", desks.app("desk"), "Hi.").err
 

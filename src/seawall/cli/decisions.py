@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 TAKE_UP_S = 2.0
 """How long a live owner is given to take a command up; it looks every 50 ms."""
+HASH_CHARS = 64
+_HASH = re.compile(rf"[0-9a-f]{{{HASH_CHARS}}}")
 PROPOSAL = "p-"
 """How the id of a proposal begins. That of a run has no such end."""
 
@@ -83,6 +86,9 @@ async def _decide(
 ) -> None:
     """Decides on a proposal, and prints what it was about and how things stand."""
     row = await sea.journal.row(run)
+    if not _HASH.fullmatch(hash_):
+        shows = format_command(f"approvals {proposal}")
+        raise Misused(f"--hash {hash_} is no whole hash: copy its {HASH_CHARS} characters from: {shows}")
     if decision.approve:
         edit, team = None, None
         if decision.edit is not None:
@@ -117,7 +123,7 @@ async def _decide(
     done = f"{what}: {call} {means} (step {decided.step}, by {by})"
     if decision.edit is not None:
         done += f"; instead of {decided.original}"
-    await _report(screen, sea, row, decision.word, done, decided)
+    await _report(screen, sea, row, decision.word, done, decided, stop=decision.stop)
 
 
 def _read_edit(file: Path) -> str:
@@ -188,11 +194,18 @@ Word = Literal["approve", "reject", "cancel", "reconcile"]
 
 
 async def _report(
-    screen: Screen, sea: Seawall, row: RunRow, command: Word, done: str, decided: Approval | None = None
+    screen: Screen,
+    sea: Seawall,
+    row: RunRow,
+    command: Word,
+    done: str,
+    decided: Approval | None = None,
+    *,
+    stop: bool = False,
 ) -> None:
     """Waits `TAKE_UP_S` until a live owner has taken the command up, and prints how things stand.
 
-    `row` is the run's as it was before.
+    `row` is the run's as it was before. `stop`: it ends the run.
     """
     if row.state == "ended":
         _print_state(screen, row, command, done, taken=False, decided=decided)
@@ -202,11 +215,20 @@ async def _report(
             taken = await _await_taken_up(sea, row.run, row.events, command)
     except TimeoutError:
         taken = False
-    _print_state(screen, await sea.journal.row(row.run), command, done, taken=taken, decided=decided)
+    _print_state(
+        screen, await sea.journal.row(row.run), command, done, taken=taken, decided=decided, stop=stop
+    )
 
 
 def _print_state(
-    screen: Screen, now: RunRow, command: Word, done: str, *, taken: bool, decided: Approval | None
+    screen: Screen,
+    now: RunRow,
+    command: Word,
+    done: str,
+    *,
+    taken: bool,
+    decided: Approval | None,
+    stop: bool = False,
 ) -> None:
     if screen.json:
         status = format_status(now) if now.state == "ended" else None
@@ -233,7 +255,8 @@ def _print_state(
             screen.print_note(f"{now.owner}: {lease}; if it has ended, go on with: {command_line}")
     else:
         command_line = format_command(f"resume {now.run}")
-        screen.print_note(f"no process drives run {now.run} now; it goes on with: {command_line}")
+        what = "ends" if stop else "goes on"
+        screen.print_note(f"no process drives run {now.run} now; it {what} with: {command_line}")
 
 
 async def read_pending_decisions(journal: Journal, run: str, state: RunState) -> dict[int, Command]:

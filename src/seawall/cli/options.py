@@ -126,6 +126,8 @@ def resolve_author(by: str) -> str:
 
 def read_credential(key_file: Path | None, by: str) -> str | None:
     """Returns the key of who decides; None if only a name is given. Raises `Misused` for neither, and for both."""
+    from seawall.effects.credentials import KEY_PREFIX
+
     key = os.environ.get(KEY_VARIABLE, "").strip()
     if key_file is not None:
         try:
@@ -135,8 +137,13 @@ def read_credential(key_file: Path | None, by: str) -> str | None:
             raise Misused(f"--key-file {key_file} can't be read: {why}") from None
         if not key:
             raise Misused(f"--key-file {key_file}: there is no key in it")
+    source = KEY_VARIABLE if key_file is None else "--key-file"
+    if key and not key.startswith(KEY_PREFIX):
+        where = source if key_file is None else f"{source} {key_file}"
+        raise Misused(
+            f"{where}: there is no key in it; a key of  seawall principals  begins with {KEY_PREFIX}"
+        )
     if key and by:
-        source = KEY_VARIABLE if key_file is None else "--key-file"
         raise Misused(f"--by {by}: the key of {source} says who decides; leave one of both out")
     if not key and not by.strip():
         raise Misused(

@@ -86,6 +86,9 @@ def _check_proposal(proposal: Proposal, ballot: Ballot, facts: BallotFacts) -> N
     name = f"proposal {proposal.id}"
     if ballot.link and ballot.link in proposal.links:
         raise _refuse(f"{name}: this link was used already; it is good for one decision", 1, 2)
+    if proposal.state == "expired" and proposal.expires_at is not None:
+        expiry = format_time(proposal.expires_at)
+        raise _refuse(f"{name} expired at {expiry}; nothing was done", "open", proposal.state)
     if proposal.state != "open":
         by = ", ".join(vote.principal for vote in proposal.votes)
         who = (
@@ -139,7 +142,10 @@ def _check_unauthenticated(proposal: Proposal, who: str, facts: BallotFacts) -> 
     if proposal.declared or facts.has_principals:
         why = "its tool asks for a person's approval" if proposal.declared else "this journal has principals"
         raise _refuse(
-            f"proposal {proposal.id}: {who} has shown no key, and {why}", "authenticated", "not authenticated"
+            f"proposal {proposal.id}: {who} has shown no key, and {why}; give a credential, in a shell --key-file FILE "
+            "(made with: seawall principals add NAME)",
+            "authenticated",
+            "not authenticated",
         )
 
 

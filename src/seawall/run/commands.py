@@ -80,6 +80,8 @@ def _apply_decision(
             f"{by} approved this call with other arguments, and it was made with these: "
             f"{bodies.text(command.edit)} {command.reason}"
         ).strip()
+    elif command.proposal and not command.by:
+        text = f"Not approved in time: {command.reason}."
     else:
         text = f"{'Approved' if command.approved else 'Refused'} by {by}. {command.reason}".strip()
     output = command.output or bodies.put(text)

@@ -67,7 +67,9 @@ async def _list(screen: Screen, path: Path) -> None:
     if screen.json:
         screen.print_document({"principals": [_build_document(each) for each in found]})
     elif not found:
-        screen.print_note(f"no principals in {path}: whoever can open it decides with --by NAME")
+        screen.print_note(
+            f"no principals in {path}: whoever can open it decides with --by NAME, but not on what a tool asks about"
+        )
     else:
         screen.print_table(make_principals_table(found, SystemClock().wall_s()))
 

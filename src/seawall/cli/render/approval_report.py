@@ -13,8 +13,10 @@ from seawall.cli.render.formats import chop_text, format_age, format_until
 from seawall.core.odd_text import show_plainly
 from seawall.runtime.approval_views import Approval
 
-_LABEL = 11
+_LABEL = 12
 """Columns of a label."""
+_LABEL_MAX = 30
+"""Columns of the names of arguments; a longer name moves its own value to the right."""
 _ALONE = "the tool's own words, not what is performed"
 _UNTRUSTED = "the agent's words, which nobody has checked"
 
@@ -57,7 +59,9 @@ def draw_approval(approval: Approval, width: int, now: float) -> Iterator[Text]:
     yield Text()
     yield Text(f"{'hash':<{_LABEL}}{approval.hash}")
     if approval.state == "open":
-        yield Text(format_command(f"approve {approval.id} --hash {approval.hash}"), style="dim")
+        key = " --key-file FILE" if approval.declared else ""
+        approve = format_command(f"approve {approval.id} --hash {approval.hash}{key}")
+        yield Text(f"{approve}   (or reject)", style="dim")
 
 
 def _draw_head(approval: Approval, what: str) -> Text:
@@ -72,15 +76,17 @@ def _draw_arguments(approval: Approval, width: int) -> Iterator[Text]:
         yield from _draw("arguments", approval.arguments_text or "none", width)
         return
     yield Text("arguments")
+    labels = {name: f"  {show_plainly(name)}" for name in approval.arguments}
+    column = min(max(len(label) + 2 for label in labels.values()), _LABEL_MAX)
     for name, value in approval.arguments.items():
-        yield from _draw(f"  {show_plainly(name)}", msgspec.json.encode(value).decode(), width)
+        yield from _draw(labels[name], msgspec.json.encode(value).decode(), width, column=column)
 
 
 def _draw_others(approval: Approval, width: int) -> Iterator[Text]:
     """Yields what the tool and the agent say: each below a line that says whose words they are."""
     if approval.preview_failed:
         yield Text()
-        yield Text("preview    the tool's preview function failed", style="yellow")
+        yield Text(f"{'preview':<{_LABEL}}the tool's preview function failed", style="yellow")
     for label, whose, text in (
         ("preview", _ALONE, approval.preview),
         ("summary", _UNTRUSTED, approval.summary),
@@ -91,8 +97,8 @@ def _draw_others(approval: Approval, width: int) -> Iterator[Text]:
             yield from _draw("", text, width)
 
 
-def _draw(label: str, text: str, width: int, style: str = "") -> Iterator[Text]:
+def _draw(label: str, text: str, width: int, style: str = "", *, column: int = 0) -> Iterator[Text]:
     """Yields a label and its whole text, in as many lines as it takes."""
-    column = max(_LABEL, len(label) + 2)
+    column = max(column, _LABEL, len(label) + 2)
     for number, line in enumerate(chop_text(show_plainly(text), max(20, width - column))):
         yield Text(f"{'' if number else label:<{column}}", style="dim") + Text(line, style=style)

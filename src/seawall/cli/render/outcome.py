@@ -11,6 +11,7 @@ from seawall.cli.render import wording
 from seawall.cli.render.formats import format_number, format_seconds, format_until
 from seawall.cli.render.json_output import build_rest_document
 from seawall.core.clock import SystemClock
+from seawall.journal.protocol.effects import make_proposal_id
 from seawall.run.outcome import Outcome, Waiting
 
 if TYPE_CHECKING:
@@ -61,9 +62,12 @@ def _print_waiting(screen: Screen, waiting: Waiting) -> None:
         screen.print_note(f"lift it: {lift}   then: {format_command(f'resume {waiting.run}')}")
         return
     if waiting.kind == "hold":
-        approve = format_command(f"approve {waiting.run} {waiting.step} --by NAME")
+        proposal = make_proposal_id(waiting.run, waiting.step)
+        screen.print_note(f"look at it as a whole: {format_command(f'approvals {proposal}')}")
+        approve = format_command(f"approve {waiting.run} {waiting.step} --key-file FILE")
         screen.print_note(
-            f"decide: {approve}   (or reject); approve = it may be made; reject = it is not made"
+            f"decide: {approve}   (or reject); approve = it may be made; reject = it is not made; "
+            "--by NAME instead of a key where only a guard asks and nobody has a key"
         )
 
 

@@ -268,6 +268,8 @@ def format_decision(command: CommandTaken) -> str:
     """Returns a decision that the run has taken up."""
     word = "approved" if command.approved else "rejected"
     reason = f": {join_lines(command.reason)}" if command.reason else ""
+    if command.proposal and not command.by:
+        return f"expired{reason}"
     return f"{word} by {command.by or 'somebody'}{reason}"
 
 
