@@ -46,6 +46,23 @@ def test_effects_are_listed_with_what_is_to_be_done_about_those_of_unknown_fate(
     assert desks("effects", "--tool", "other").out == desks("effects", "--session", "s").out == ""
 
 
+def test_one_effect_is_shown_as_a_whole_with_its_key(desks: Desks) -> None:
+    effect = unknown()
+
+    shown = desks("effects", effect.id[:8], width=100)
+
+    lines = {line.split()[0]: line for line in shown.out.splitlines() if line}
+    assert '  amount    {"amount":"250.00","currency":"EUR"}' in shown.out.splitlines()
+    assert lines[effect.id].endswith("unknown")
+    assert lines["key"] == f"key         {effect.key}"
+    assert lines["order_id"].endswith('"1042"')
+    assert f"seawall reconcile {effect.id} --committed FILE" in shown.out
+    assert desks("effects", effect.id, "--json").document["key"] == effect.key
+    assert "no effect's id starts or ends with 'paid'" in desks("effects", "paid").err
+    assert "seawall effects undo ID" in desks("effects", "undo").err
+    assert all(each.isprintable() for each in shown.out.replace("\n", ""))
+
+
 def test_an_effect_that_happened_gets_its_receipt(desks: Desks) -> None:
     effect = unknown()
     Path("receipt.json").write_text('{"id": 88}\n')

@@ -1,4 +1,4 @@
-"""`seawall effects`: lists effects and what became of them, and lets one be done again."""
+"""`seawall effects`: lists effects and what became of them, shows one, and lets one be undone or done again."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def effects(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="undo|again ID",
-            help="undo: start a run that undoes an effect, which a person has to approve. again: let the same effect be done once more, where that is meant. Without it: list effects.",
+            metavar="ID | undo|again ID",
+            help="ID: show one effect as a whole, with its key and its receipt. undo: start a run that undoes an effect, which a person has to approve. again: let the same effect be done once more, where that is meant. Without it: list effects.",
             show_default=False,
         ),
     ] = None,
@@ -59,7 +59,7 @@ def effects(
     journal: JournalOption = DEFAULT_JOURNAL,
     json: JsonOption = False,
 ) -> None:
-    """List effects, newest first: what changed the world, what was to, and what nobody knows.
+    """List effects, newest first: what changed the world, what was to, and what nobody knows; with an ID, show one.
 
     What became of an effect of unknown fate is said with: seawall reconcile
     """
@@ -87,9 +87,12 @@ def effects(
                     lambda shutdown: _undo(screen, shutdown, journal, effect, credential, by, app)
                 )
             raise typer.Exit(get_rest_code(rest))
+        case [effect] if effect not in ("again", "undo"):
+            run_async(lambda _: _show(screen, journal, effect))
         case _:
             raise Misused(
-                f"{' '.join(words or [])!r} is not a call: write  seawall effects undo ID  or  seawall effects again ID"
+                f"{' '.join(words or [])!r} is not a call: write  seawall effects ID,  seawall effects undo ID  or  "
+                "seawall effects again ID"
             )
 
 
@@ -117,11 +120,26 @@ async def _list(screen: Screen, path: Path, given: dict[str, str | None], limit:
     screen.print_table(make_effects_table(found, screen.width, SystemClock().wall_s()))
     if cut:
         screen.print_note(f"the newest {limit}; there are more: --limit {limit * 5}")
+    screen.print_note(f"look at one as a whole, with its key: {format_command('effects ID')}")
     if any(each.state == "unknown" for each in found):
         say = format_command("reconcile ID --committed FILE")
         screen.print_note(
             f"find out what became of those that are unknown, and say it with: {say}   (or --failed TEXT)"
         )
+
+
+async def _show(screen: Screen, path: Path, effect: str) -> None:
+    from seawall.cli.journals import open_journal
+    from seawall.cli.render.effect_report import draw_effect
+    from seawall.core.clock import SystemClock
+    from seawall.runtime.approval_views import build_effects
+
+    async with open_journal(path) as journal:
+        (found,) = await build_effects(journal, [await journal.effect(effect)])
+    if screen.json:
+        screen.print_document(found)
+        return
+    screen.print_lines(draw_effect(found, screen.width, SystemClock().wall_s()))
 
 
 async def _undo(
