@@ -6,6 +6,7 @@ import asyncio
 import logging
 import shutil
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -222,3 +223,12 @@ def test_a_signed_journal_goes_on_when_its_runs_are_made_in_one_commit(path: str
             assert (await journal.verify()).signed_from == 1
 
     asyncio.run(scenario())
+
+
+def test_a_key_that_is_neither_bytes_nor_a_file_is_named() -> None:
+    key: Any = "a text of at least 16 characters"
+
+    with pytest.raises(Misused, match="a key is bytes, or the Path of a file with them, not str"):
+        Seawall(link_key=key)
+    with pytest.raises(Misused, match="not str"):
+        Seawall("desk.db", signing_key=key)

@@ -85,10 +85,11 @@ async def _work(
     from seawall.runtime.reconciling import Reconciler
     from seawall.runtime.worker import Worker
 
+    where = _describe_journal(path)
     async with open_seawall(path, shutdown, create=True, all_hosts=all_hosts) as sea:
         shutdown.note_all()
         names = ", ".join(team.name for team in teams)
-        screen.print_note(f"worker of {names} on {path}")
+        screen.print_note(f"worker of {names} on {where}")
         display = WorkerDisplay(sea, screen)
         try:
             with display.show():
@@ -100,3 +101,8 @@ async def _work(
         finally:
             display.close()
     return Exit.BROKEN if display.has_problem else Exit.OK
+
+
+def _describe_journal(path: Path) -> str:
+    """Returns the path, and whether the journal is only made now: perhaps another one was meant."""
+    return str(path) if path.exists() else f"{path}, which was not there and is empty"

@@ -44,10 +44,12 @@ class Signer:
 def read_key(key: bytes | Path) -> bytes:
     """Returns a key, or that of a file; line feeds at the end of a file are not a part of it.
 
-    Raises `Misused` for a file that can't be read.
+    Raises `Misused` for a file that can't be read, and for what is neither.
     """
-    if not isinstance(key, Path):
+    if isinstance(key, bytes):
         return key
+    if not isinstance(cast("object", key), Path):
+        raise Misused(f"a key is bytes, or the Path of a file with them, not {type(key).__name__}")
     try:
         return key.read_bytes().rstrip(b"\r\n")
     except OSError as error:
