@@ -201,6 +201,12 @@ def test_a_name_alone_decides_nothing_that_a_tool_declares_and_nothing_once_ther
     assert (refused.exit_code, "this journal has principals" in refused.err) == (3, True)
 
 
+def test_keys_may_be_given_before_the_first_run(desks: Desks) -> None:
+    added = desks("principals", "add", "ann")
+    assert (added.exit_code, added.out[:11], "was made" in added.err) == (0, "sk-seawall-", True)
+    assert "was made" not in desks("principals", "add", "bob").err
+
+
 def test_a_key_is_printed_once_and_decides_until_it_is_removed(desks: Desks) -> None:
     proposal = proposed()
     added = desks("principals", "add", "ann", "--role", "finance", "--json").document

@@ -159,6 +159,8 @@ def _read_number(amount: object) -> Decimal:
             pass
         case str():
             if _amount.fullmatch(amount) is None:
+                if _amount.fullmatch(amount.removeprefix("-")) is not None:
+                    raise Misused(f"the amount {_show(amount)} is below zero")
                 raise Misused(f'the amount {_show(amount)} is not written as in "12.50"')
             return Decimal(str.__str__(amount))
         case float():

@@ -75,17 +75,20 @@ async def _list(screen: Screen, path: Path) -> None:
 
 
 async def _add(screen: Screen, path: Path, name: str, roles: list[str], agent: bool) -> None:
-    from seawall.cli.journals import open_journal
+    from seawall.cli.journals import open_seawall
     from seawall.cli.options import KEY_VARIABLE
     from seawall.core.clock import SystemClock
     from seawall.core.errors import Misused
     from seawall.effects.credentials import make_principal
 
     record, key = make_principal(name, roles, agent=agent, now=SystemClock().wall_s())
-    async with open_journal(path, writes=True) as journal:
-        if any(each.name == name and each.removed_at is None for each in await journal.principals()):
+    is_new = not path.exists()
+    async with open_seawall(path, create=True) as sea:  # keys may be given before the first run
+        if is_new:
+            screen.print_note(f"the journal {path} was not there, and was made")
+        if any(each.name == name and each.removed_at is None for each in await sea.journal.principals()):
             raise Misused(f"principal {name!r} has a key; to give another: seawall principals remove {name}")
-        await journal.put_principal(record)
+        await sea.journal.put_principal(record)
     if screen.json:
         screen.print_document({**_build_document(record), "key": key})
         return
