@@ -48,7 +48,10 @@ def principals(
         case []:
             run_async(lambda _: _list(screen, journal))
         case ["add", name]:
+            is_new = not journal.exists()  # keys may be given before the first run
             run_async(lambda _: _add(screen, journal, name, role or [], agent))
+            if is_new:
+                screen.print_note(f"the journal {journal} was not there, and was made")
         case ["remove", name] if not role and not agent:
             run_async(lambda _: _remove(screen, journal, name))
         case _:
@@ -82,10 +85,7 @@ async def _add(screen: Screen, path: Path, name: str, roles: list[str], agent: b
     from seawall.effects.credentials import make_principal
 
     record, key = make_principal(name, roles, agent=agent, now=SystemClock().wall_s())
-    is_new = not path.exists()
-    async with open_seawall(path, create=True) as sea:  # keys may be given before the first run
-        if is_new:
-            screen.print_note(f"the journal {path} was not there, and was made")
+    async with open_seawall(path, create=True) as sea:
         if any(each.name == name and each.removed_at is None for each in await sea.journal.principals()):
             raise Misused(f"principal {name!r} has a key; to give another: seawall principals remove {name}")
         await sea.journal.put_principal(record)
