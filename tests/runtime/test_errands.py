@@ -8,10 +8,29 @@ from typing import Any
 
 import pytest
 
-from seawall import Agent, Effect, Misused, Money, Outcome, Refused, Run, Seawall, Team, Waiting, above, tool
+from seawall import (
+    ALLOW,
+    Agent,
+    Effect,
+    Guard,
+    Hold,
+    Misused,
+    Money,
+    Outcome,
+    Refused,
+    Run,
+    Seawall,
+    Team,
+    Waiting,
+    above,
+    tool,
+)
 from seawall.core.events import RunTaken
 from seawall.journal.protocol.effects import Ballot, EffectFilter, Settle, make_proposal_id
 from seawall.models.scripted import calls
+from seawall.run.state import RunState
+from seawall.run.step import Step
+from seawall.run.verdict import Verdict
 from seawall.testing import ScriptedModel, call
 from team.play import sent
 
@@ -152,6 +171,43 @@ def test_two_detached_calls_of_one_reply_are_two_errands_and_the_same_one_again_
                 await decide_as(sea, waiting)
                 assert (await over(await sea.attach(errand))).status == "completed"
         assert sorted(bank.booked) == ["1", "2"]
+
+    asyncio.run(main())
+
+
+class HoldsTheSecond(Guard):
+    """Asks about an effect once its run has gone on for a few steps."""
+
+    name = "second"
+
+    def before(self, step: Step, run: RunState, memory: Any) -> Verdict:
+        return Hold("the second one") if step.effect and run.steps >= 2 else ALLOW
+
+
+@pytest.mark.parametrize(
+    ("options", "guards"),
+    [
+        ({"per_run": Money("60", "EUR"), "approve": above(Money("50", "EUR"), roles=("finance",))}, []),
+        ({}, [HoldsTheSecond()]),
+    ],
+)
+def test_what_its_run_had_to_ask_about_an_errand_asks_about_too(
+    options: dict[str, Any], guards: list[Guard]
+) -> None:
+    async def main() -> None:
+        bank = Bank()
+        team, _ = desk(bank, [calls(pays("1"), pays("2")), "Asked for."], detached=True, **options)
+        async with Seawall(guards=guards) as sea:
+            run = await sea.start(team, "Refund", session="s")
+            await over(run)
+            assert bank.booked == ["1"]
+            errand = await find_errand(sea, run)
+            await parked(errand)
+            (asked,) = await sea.approvals()
+            assert any("was to ask for it, and has gone on" in each.reason for each in asked.reasons)
+            if options:
+                assert (asked.roles, asked.declared) == (("finance",), True)
+        assert bank.booked == ["1"]
 
     asyncio.run(main())
 

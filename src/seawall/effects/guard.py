@@ -138,8 +138,7 @@ class EffectsGuard:
         """
         facts = step.facts or NO_FACTS
         granted = "" if step.grant is None else step.grant.proposal
-        undoes = _get_undone(run)
-        if not facts.needs_claim and not holds and not granted and not undoes:
+        if not facts.needs_claim and not holds and not granted and run.started.errand is None:
             return FREE
         text = bodies.text(step.input)
         hash_ = compute_proposal_hash(step.kind, step.name, step.version, text, step.seal)
@@ -180,7 +179,7 @@ class EffectsGuard:
             amount=facts.amount,
             day=day_of(self._clock.wall_s()),
             rules=_list_sum_rules(facts),
-            asks=asks or always or unknown or bool(undoes),
+            asks=asks or always or unknown or started.errand is not None,
             hash=hash_,
             proposal="" if step.grant is None else step.grant.proposal,
             ahead=ahead,
@@ -254,7 +253,7 @@ class EffectsGuard:
             case "rejected":
                 return _refuse(answer, step)
             case "asks":
-                return await self._build_question(answer, step, facts, claim, preview)
+                return await self._build_question(answer, step, run, facts, claim, preview)
 
     async def _compute_identity(self, journal: Journal, step: Step, run: RunState, facts: EffectFacts) -> str:
         if self._key is None:
@@ -287,6 +286,7 @@ class EffectsGuard:
         self,
         answer: ClaimAnswer,
         step: Step,
+        run: RunState,
         facts: EffectFacts,
         claim: EffectClaim,
         preview: Preview | None,
@@ -296,6 +296,7 @@ class EffectsGuard:
         # An amount that is not there is above each limit.
         always = [rule for rule in facts.rules if rule.limit is None or facts.amount is None]
         declared = [*(rule for rule, _ in exceeded), *always]
+        declared += _list_rules_of_asker(run, facts, asked=bool(declared))
         own = [_explain(rule, value, facts.amount) for rule, value in exceeded]
         if always:
             what = (
@@ -306,6 +307,8 @@ class EffectsGuard:
             own.append(Hold(f"{step.name!r} {what}"))
         if facts.confirm:
             own.append(Hold(f"{step.name!r} is done once the acting user has confirmed it"))
+        if run.started.errand is not None and not claim.undoes:
+            own.append(Hold(f"run {run.started.errand.run} was to ask for it, and has gone on"))
         if claim.undoes:
             own.append(Hold(f"it undoes effect {claim.undoes}"))
         if answer.problem:
@@ -353,6 +356,18 @@ def _list_sum_rules(facts: EffectFacts) -> tuple[SumRule, ...]:
 def _limits(facts: EffectFacts) -> list[Approve]:
     """Returns the rules that compare the amount, in order; without an amount none can be compared."""
     return [] if facts.amount is None else [rule for rule in facts.rules if rule.limit is not None]
+
+
+def _list_rules_of_asker(run: RunState, facts: EffectFacts, *, asked: bool) -> list[Approve]:
+    """Returns the rules that the run of a detached effect may have met, and its errand, a run of its own, does not.
+
+    Those are the sums of the run and, if the errand itself meets none, all: a sum may have become less meanwhile.
+    """
+    errand = run.started.errand
+    if errand is None or errand.undoes:
+        return []
+    every = not asked and not facts.confirm
+    return [rule for rule in facts.rules if every or rule.over == "run"]
 
 
 def _rank(rule: Approve) -> tuple[int, object]:
