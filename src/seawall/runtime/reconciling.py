@@ -53,12 +53,13 @@ class Reconciler:
         """Asks about each effect that is due; returns those that are settled now. What one of them raises is logged."""
         settled: list[EffectRecord] = []
         for record in await journal.effects(EffectFilter(state="unknown"), limit=PAGE):
-            tool = self._find_tool(record)
-            if tool is None or not self._is_due(record.id):
+            if not self._has_tool(record.tool):
                 continue
             try:
-                if (await journal.row(record.run)).state == "running":  # its own process asks
-                    continue
+                row = await journal.row(record.run)
+                tool = self._find_tool(record, row.team)
+                if tool is None or row.state == "running" or not self._is_due(record.id):
+                    continue  # a run that is driven asks by itself
                 change, bodies = await self._ask(tool, record)
                 if change is not None:
                     settled.append(await journal.settle(change, bodies))
@@ -79,18 +80,18 @@ class Reconciler:
             self._next.popitem(last=False)
         return True
 
-    def _find_tool(self, record: EffectRecord) -> Tool | None:
-        """Returns the tool of an effect that can ask; that of the agent which attempted it, if there are several."""
-        found = list(self._list_tools(record.tool))
+    def _has_tool(self, name: str) -> bool:
+        return any(tool.name == name for team in self._teams for _, tool in _list_tools(team))
+
+    def _find_tool(self, record: EffectRecord, team: str) -> Tool | None:
+        """Returns the tool of an effect that can ask; that of the agent which attempted it, if there are several.
+
+        Another team's tool of the same name may ask somebody else, who knows nothing of it.
+        """
+        tools = [pair for each in self._teams if each.name == team for pair in _list_tools(each)]
+        found = [(agent, tool) for agent, tool in tools if tool.name == record.tool]
         mine = [tool for agent, tool in found if agent == record.agent]
         return mine[0] if mine else found[0][1] if found else None
-
-    def _list_tools(self, name: str) -> Iterator[tuple[str, Tool]]:
-        for team in self._teams:
-            for agent, member in team.members.items():
-                for tool in member.agent.tools:
-                    if tool.name == name and tool.effect and tool.options.reconcile is not None:
-                        yield agent, tool
 
     async def _ask(self, tool: Tool, record: EffectRecord) -> tuple[Settle | None, Mapping[Ref, bytes]]:
         """Returns what the other side says of an effect; None if it can't say."""
@@ -120,5 +121,21 @@ class Reconciler:
             return Settle(effect=record.id, state="failed", at=now, reason=reason, by=by), {}
         if value is None:
             return None, {}
-        receipt = bodies.put(tool.encode_result(value))
+        try:
+            receipt = bodies.put(tool.encode_result(value))
+        except Exception as raised:  # noqa: BLE001 -- the tool's own types may raise anything
+            _log.warning(
+                "what reconcile of effect %s returned can't be recorded: %s",
+                record.id,
+                describe_error(raised),
+            )
+            return None, {}
         return Settle(effect=record.id, state="committed", at=now, receipt=receipt, by=by), bodies.unsaved()
+
+
+def _list_tools(team: Team) -> Iterator[tuple[str, Tool]]:
+    """Yields the tools of a team that can ask what became of their effects, each with its agent's name."""
+    for agent, member in team.members.items():
+        for tool in member.agent.tools:
+            if tool.effect and tool.options.reconcile is not None:
+                yield agent, tool

@@ -1,0 +1,83 @@
+"""A worker's sweep asks the other side what became of effects of unknown fate."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+
+from runtime.proposing import leave_unknown, opened
+from seawall import Agent, Effect, NotDone, Seawall, Team, tool
+from seawall.journal.protocol.effects import EffectRecord
+from seawall.runtime.reconciling import Reconciler
+from seawall.testing import ManualClock, ScriptedModel
+
+
+class Bank:
+    """Answers each question with the next of these values, or raises it."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+
+    async def find(self, key: str) -> Any:
+        answer = self.answers.pop(0)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def team(self, name: str = "desk") -> Team:
+        @tool(effect=Effect(unique_by=("order_id",), reconcile=self.find))
+        async def refund(order_id: str) -> str:
+            """Pay back."""
+            raise AssertionError(order_id)
+
+        return Team(name, Agent("clerk", model=ScriptedModel([]), tools=[refund]))
+
+
+async def sweep(sea: Seawall, clock: ManualClock, *teams: Team) -> list[EffectRecord]:
+    return await Reconciler(clock, teams, sea.supervisor.make_bodies).sweep(sea.journal)
+
+
+@pytest.mark.parametrize(
+    ("answer", "state"),
+    [({"id": 9}, "committed"), (NotDone("no such key"), "failed"), (None, "unknown"), (OSError(), "unknown")],
+)
+def test_an_effect_is_what_the_other_side_says_of_it(answer: Any, state: str) -> None:
+    async def main() -> None:
+        clock = ManualClock()
+        async with opened(clock) as sea:
+            effect = await leave_unknown(sea.journal, clock=clock)
+            await sweep(sea, clock, Bank(answer).team())
+            assert (await sea.journal.effect(effect.id)).state == state
+
+    asyncio.run(main())
+
+
+def test_another_teams_tool_of_the_same_name_is_not_asked() -> None:
+    async def main() -> None:
+        clock, other = ManualClock(), Bank(NotDone("this bank has no such key"))
+        async with opened(clock) as sea:
+            effect = await leave_unknown(sea.journal, clock=clock)
+            assert await sweep(sea, clock, other.team("another desk")) == []
+            assert (await sea.journal.effect(effect.id)).state == "unknown"
+            (settled,) = await sweep(sea, clock, other.team("another desk"), Bank("rc-1").team())
+            assert settled.state == "committed"
+        assert len(other.answers) == 1
+
+    asyncio.run(main())
+
+
+def test_an_answer_that_can_not_be_recorded_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        clock = ManualClock()
+        async with opened(clock) as sea:
+            first = await leave_unknown(sea.journal, "r-1", clock=clock)
+            await leave_unknown(sea.journal, "r-2", clock=clock)
+            (settled,) = await sweep(sea, clock, Bank(object(), "rc-1").team())
+            assert settled.id == first.id
+
+    with caplog.at_level(logging.WARNING, "seawall"):
+        asyncio.run(main())
+    assert "can't be recorded" in caplog.text
