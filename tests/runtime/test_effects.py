@@ -555,3 +555,37 @@ def test_an_amount_that_is_not_there_is_asked_about_under_the_rules_on_amounts()
         assert "has no amount" in proposal.reasons[0].reason
 
     play(main)
+
+
+class Switch(Guard):
+    """Asks about effects while it is on."""
+
+    def __init__(self, name: str, *, on: bool) -> None:
+        self.name = name
+        self.on = on
+
+    def before(self, step: Step, run: Any, memory: Any) -> Any:
+        return Hold(f"{self.name} asks") if step.effect and self.on else ALLOW
+
+
+def test_a_guard_that_begins_to_hold_is_asked_about_once_under_the_terms_of_the_tool() -> None:
+    async def main() -> None:
+        bank, first, second = Bank(), Switch("first", on=True), Switch("second", on=False)
+        async with Seawall(guards=[first, second]) as sea:
+            run = await sea.start(desk(bank, ASKS, pays("1", "250"), say("Done.")), "go", principal="u")
+            await waits(run)
+            (proposal,) = await asked(sea.journal)
+            second.on = True
+            await vote(sea, proposal)
+            await waits(run)
+            (again,) = await sea.journal.proposals(ProposalFilter(state="open"))
+            guards = [each.guard for each in again.reasons]
+            assert (again.roles, again.declared, guards) == (("finance",), True, ["second", "effects"])
+            with pytest.raises(Refused, match="has shown no key"):
+                await vote(sea, again, by="mallory", authenticated=False)
+            assert bank.paid == []
+            await vote(sea, again)
+            assert (await over(run)).status == "completed"
+        assert len(bank.paid) == 1
+
+    play(main)

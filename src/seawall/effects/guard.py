@@ -181,7 +181,8 @@ class EffectsGuard:
             rules=_list_sum_rules(facts),
             asks=asks or always or unknown or started.errand is not None,
             hash=hash_,
-            proposal="" if step.grant is None else step.grant.proposal,
+            # What another guard holds now is asked about anew, under the same terms: the approval is not used.
+            proposal="" if step.grant is None or asks else step.grant.proposal,
             ahead=ahead,
             detached=facts.detached and self.detach is not None and started.errand is None,
             arguments=step.input,

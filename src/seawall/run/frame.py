@@ -221,7 +221,7 @@ def apply_approval_done(frame: Frame, step: StepIntended, done: StepDone, guards
     """Returns the frame once a person has decided on a step of it, which `guards` held."""
     if step.call is None:
         if done.status == "ok":
-            return replace(frame, own_step=None, grant=_make_grant(step, done, guards))
+            return replace(frame, own_step=None, grant=_make_grant(step, done, guards, frame.grant))
         return replace(frame, own_step=None, failure=FrameFailure("refused", done.output))
     pending = find_call(frame, step.call)
     if pending is None:
@@ -234,11 +234,16 @@ def apply_approval_done(frame: Frame, step: StepIntended, done: StepDone, guards
             done.edit is not None and done.output is not None
         ):  # so that the agent does not ask for the original again
             notes = (*notes, done.output)
-        return replace_call(frame, step.call, step=None, grant=_make_grant(step, done, guards), notes=notes)
+        grant = _make_grant(step, done, guards, pending.grant)
+        return replace_call(frame, step.call, step=None, grant=grant, notes=notes)
     return _answer_call(frame, pending, step.step, done)
 
 
-def _make_grant(step: StepIntended, done: StepDone, guards: tuple[str, ...]) -> Grant:
+def _make_grant(step: StepIntended, done: StepDone, guards: tuple[str, ...], before: Grant | None) -> Grant:
+    """Returns what is granted now: also against the guards of an approval `before` of exactly the same."""
+    asked = step.input, step.seal, step.version
+    if before is not None and done.edit is None and (before.input, before.seal, before.version) == asked:
+        guards = tuple(dict.fromkeys((*before.guards, *guards)))
     return Grant(
         step=step.step,
         version=step.version,
