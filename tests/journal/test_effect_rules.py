@@ -205,6 +205,9 @@ def test_an_approval_is_used_once_and_by_its_own_call_again() -> None:
     assert (first.effect.state, first.effect.proposal, first.proposal.state) == ("approved", "p-1", "used")
     again = plan(claim, own=first.effect, newest=first.effect, proposal=first.proposal)
     assert (again.answer, again.effect, again.proposal) == (first.answer, first.effect, first.proposal)
+    late = plan(claim, now=NOW + 1, own=first.effect, newest=first.effect, proposal=first.proposal)
+    assert late.answer.status == "asks"
+    assert late.answer.problem.startswith("the approval expired at")
 
 
 def test_a_rejection_that_holds_answers_whatever_the_sums_are_but_not_an_approval() -> None:

@@ -64,7 +64,7 @@ MAY_READ_ON = {
     "of each by its key",
     "_search_runs": "up to six runs",
     "read_commands": "what came after the cursor",
-    "find_rejected": "the one that holds the longest",
+    "find_rejected": "the rejections of one call that still hold",
     "has_principals": "one of them",
     "_find": "up to six ids",
     "list_proposals": "the oldest of those in the index of what is asked for, up to the limit",

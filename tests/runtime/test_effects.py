@@ -452,6 +452,26 @@ def test_the_acting_user_confirms_and_nobody_else() -> None:
     play(main)
 
 
+def test_what_one_user_does_not_confirm_another_one_may() -> None:
+    async def main() -> None:
+        bank = Bank()
+        effect = Effect(unique_by=("order_id",), confirm=True)
+        async with Seawall() as sea:
+            for user in ("user:7", "user:8"):
+                team = desk(bank, effect, pays("1"), say("No."))
+                run = await sea.start(team, "go", principal=user)
+                await waits(run)
+                (proposal,) = await sea.journal.proposals(ProposalFilter(state="open"))
+                await vote(sea, proposal, by=user, approve=False)
+                await over(run)
+            again = desk(bank, effect, pays("1"), say("No."))
+            await over(await sea.start(again, "go", principal="user:7"))  # is not asked again
+            assert len(await sea.journal.proposals(ProposalFilter(state="rejected"))) == 2
+        assert bank.paid == []
+
+    play(main)
+
+
 def test_a_preview_is_shown_and_one_that_fails_is_said_to_have_failed() -> None:
     async def main() -> None:
         def explain(order_id: str, amount: Money) -> str:

@@ -184,7 +184,7 @@ def _ask_or_allow(
             allowed = replace(record, state="approved", proposal=proposal.id)
             answer = ClaimAnswer(status="claimed", effect=allowed)
             return ClaimPlan(answer=answer, effect=allowed, proposal=replace(proposal, state="used"))
-    if facts.rejected is not None and _holds_for(facts.rejected, claim):
+    if facts.rejected is not None and holds_for(facts.rejected, claim):
         return ClaimPlan(answer=ClaimAnswer(status="rejected", proposal=facts.rejected), freed=own)
     over = _find_over(claim, facts, own, record.day)
     if claim.asks or over or problem:
@@ -196,10 +196,14 @@ def _ask_or_allow(
     return ClaimPlan(answer=ClaimAnswer(status="claimed", effect=allowed), effect=allowed)
 
 
-def _holds_for(rejected: Proposal, claim: EffectClaim) -> bool:
-    """Returns whether a rejection answers a claim of the same hash: in the whole tenant if the tool declares that it is
-    asked about, and in its own run if only a user's guard asked.
+def holds_for(rejected: Proposal, claim: EffectClaim) -> bool:
+    """Returns whether a rejection answers a claim of the same hash.
+
+    It does in the whole tenant if the tool declares that it is asked about, in the runs of the same user if that was the
+    one who was asked to confirm it, and in its own run if only a user's guard asked.
     """
+    if rejected.asks == "confirm" and rejected.requester != claim.principal:
+        return False
     return rejected.declared or rejected.run == claim.run
 
 
@@ -236,10 +240,10 @@ def _find_problem(claim: EffectClaim, facts: ClaimFacts, own: EffectRecord | Non
         return f"proposal {proposal.id} is of another call"
     if not claim.hash or proposal.hash != claim.hash:
         return f"what was approved has the hash {proposal.hash[:12]}…, this call has {claim.hash[:12] or 'none'}…"
-    if proposal.state == "used":
-        again = own is not None and (own.state, own.proposal) == ("approved", proposal.id)
-        return "" if again else f"proposal {proposal.id} was used already"
-    if proposal.state != "approved":
+    again = own is not None and (own.state, own.proposal) == ("approved", proposal.id)
+    if proposal.state == "used" and not again:
+        return f"proposal {proposal.id} was used already"
+    if proposal.state not in ("approved", "used"):
         return f"proposal {proposal.id} is {proposal.state}, not approved"
     if has_expired(proposal, facts.now):
         return f"the approval expired at {format_time(proposal.expires_at)}"

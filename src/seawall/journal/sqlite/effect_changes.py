@@ -25,6 +25,7 @@ from seawall.journal.effect_rules import (
     begin_attempt,
     count_amount,
     exact,
+    holds_for,
     settle_in_run,
 )
 from seawall.journal.protocol import (
@@ -75,7 +76,7 @@ SELECT EXISTS (SELECT 1 FROM effects WHERE run = ?1 AND state IN ('proposed', 'a
 _SUM = f"SELECT leaf, {HELD['sums']} FROM sums WHERE tenant = ? AND tool = ? AND day = ? AND currency = ?"
 _REJECTED = (
     "WHERE e.tenant = ? AND e.hash = ? AND e.rejected_until IS NOT NULL AND e.rejected_until > ? "
-    "ORDER BY e.rejected_until DESC LIMIT 1"
+    "ORDER BY e.rejected_until DESC"
 )
 
 
@@ -160,13 +161,13 @@ class RecordDraft:
         """Returns a proposal by its whole id; None if there is none."""
         return self._find(self._proposals, SELECT_PROPOSAL, decode_proposal, key)
 
-    def find_rejected(self, tenant: str, hash_: str, now: float) -> Proposal | None:
-        """Returns a rejection of the same thing that still holds."""
-        key = self._tx.find_tenant_id(tenant)
-        if key is None or not hash_:
+    def find_rejected(self, claim: EffectClaim, now: float) -> Proposal | None:
+        """Returns a rejection of the same thing that still holds, and holds for this claim."""
+        key = self._tx.find_tenant_id(claim.tenant)
+        if key is None or not claim.hash:
             return None
-        row = self._database.fetch_first(f"{SELECT_PROPOSAL} {_REJECTED}", (key, hash_, now))
-        return None if row is None else decode_proposal(row)
+        rows = self._database.fetch_all(f"{SELECT_PROPOSAL} {_REJECTED}", (key, claim.hash, now))
+        return next((found for found in map(decode_proposal, rows) if holds_for(found, claim)), None)
 
     def find_sums(self, claim: EffectClaim, day: str) -> dict[Over, Decimal]:
         """Returns the sums that a claim's rules ask for, each reserved and spent together."""

@@ -81,7 +81,7 @@ class ClaimOp(QueuedOp):
             own=own,
             newest=newest,
             proposal=draft.find_proposal(claim.proposal) if claim.proposal else None,
-            rejected=draft.find_rejected(claim.tenant, claim.hash, tx.sure_now),
+            rejected=draft.find_rejected(claim, tx.sure_now),
             sums=draft.find_sums(claim, max(claim.day, find_day(tx.sure_now))),
         )
         plan = plan_claim(claim, facts)
