@@ -224,6 +224,8 @@ def test_an_edit_of_what_has_no_amount_is_allowed() -> None:
         ("alice", "Alice ", True),
         ("\uff21lice", "alice", True),
         ("a  b", "a b", True),
+        ("ali\u200bce\u2060", "alice", True),
+        ("a\nb", "a b", True),
         ("alice", "bob", False),
     ],
 )

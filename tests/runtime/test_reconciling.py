@@ -13,7 +13,7 @@ from seawall.core.events import RunEnded
 from seawall.journal.protocol import Summary
 from seawall.testing import ManualClock
 
-WHO = {name: Principal(name) for name in ("ann", "user:7")} | {"bot": Principal("bot", agent=True)}
+WHO = {name: Principal(name) for name in ("ann", "user:7", "USER:7")} | {"bot": Principal("bot", agent=True)}
 
 
 @pytest.mark.parametrize(
@@ -67,11 +67,10 @@ def test_neither_an_agent_nor_the_requester_of_what_others_approve_says_what_bec
             with pytest.raises(Refused, match="agents decide nothing"):
                 await sea.allow_again(effect.id, credential="bot")
             approved = replace(await sea.journal.effect(effect.id), proposal=proposal.id)
-            with pytest.raises(Refused, match="somebody else has to say"):
-                await sea._decisions._check_settler(
-                    approved,
-                    await sea._decisions.identify("user:7"),
-                )
+            for requester in ("user:7", "USER:7"):
+                decider = await sea._decisions.identify(requester)
+                with pytest.raises(Refused, match="somebody else has to say"):
+                    await sea._decisions._check_settler(approved, decider)
             await sea.reconcile(effect.id, failed="no", credential="user:7")  # nobody else had to approve it
 
     asyncio.run(main())

@@ -9,6 +9,7 @@ from typing import Literal
 from msgspec.structs import replace
 
 from seawall.core.errors import Misused, Refused
+from seawall.core.odd_text import is_invisible
 from seawall.journal.effect_rules import format_time, has_expired
 from seawall.journal.protocol import Ballot, Command, DecisionRecord, PrincipalRecord, Proposal, Vote
 
@@ -30,12 +31,13 @@ class BallotFacts:
 
 
 def is_same_person(one: str, other: str) -> bool:
-    """Returns whether two names may be one person's: they look alike but for case, width and white space."""
+    """Returns whether two names may be one person's: they look alike but for case, width, white space and what is unseen."""
     return _fold(one) == _fold(other)
 
 
 def _fold(name: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+    seen = "".join(char for char in name if char.isspace() or not is_invisible(char))
+    return " ".join(unicodedata.normalize("NFKC", seen).casefold().split())
 
 
 def _refuse(problem: str, limit: object, value: object) -> Refused:

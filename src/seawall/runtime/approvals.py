@@ -10,6 +10,7 @@ from seawall.core.canonical import Ref, check_recordable
 from seawall.core.errors import Broken, Misused, Refused, name_error
 from seawall.effects.credentials import Decider, Principal, find_by_key
 from seawall.effects.links import Link, LinkSigner, digest_of_token, make_nonce
+from seawall.journal.ballot_rules import is_same_person
 from seawall.journal.protocol import (
     Ballot,
     Command,
@@ -326,7 +327,7 @@ class Decisions:
         asked = await self._journal.proposal(record.proposal) if record.proposal else None
         await self._check_name(decider, declared=asked is not None and asked.declared)
         name = decider.principal.name
-        if asked is not None and asked.asks == "approve" and name == record.principal:
+        if asked is not None and asked.asks == "approve" and is_same_person(name, record.principal):
             raise Refused(
                 f"{name!r} has asked for this effect, so somebody else has to say what became of it",
                 guard="approval",
