@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from history.desk import desk, recorded
-from seawall import ALLOW, Agent, Guard, Halt, Misused, Outcome, Seawall, Team, tool
+from seawall import (
+    ALLOW,
+    Agent,
+    Effect,
+    Guard,
+    Halt,
+    Misused,
+    Outcome,
+    Principal,
+    Seawall,
+    Team,
+    always,
+    tool,
+)
 from seawall.core.events import StepDone, StepIntended
 from seawall.models.protocol import ModelRequest, ToolResult
-from seawall.models.scripted import Reply
+from seawall.models.scripted import Reply, calls
 from seawall.run.state import RunState
 from seawall.run.step import Result, Step
 from seawall.run.verdict import Verdict
@@ -134,3 +149,41 @@ def test_a_fork_after_a_failed_try_takes_the_result_it_is_given() -> None:
         assert last.content == "it is up"
 
     recorded(team(call("flaky"), say("It is down."))[0], check)
+
+
+@pytest.mark.parametrize("live_effects", [False, True])
+def test_a_fork_asks_in_its_own_name_and_decides_nothing_of_the_run_that_it_is_of(live_effects: bool) -> None:
+    paid: list[str] = []
+
+    @tool(effect=Effect(unique_by=("order_id",), approve=always()))
+    async def refund(order_id: str) -> str:
+        """Pay money back."""
+        paid.append(order_id)
+        return "paid"
+
+    def replay(request: ModelRequest) -> Reply:
+        asked = calls(call("refund", order_id="1"), call("refund", order_id="2"))
+        return say("Done.") if isinstance(request.messages[-1], ToolResult) else asked
+
+    team = Team(Agent("cashier", model=ScriptedModel(replay), tools=[refund]))
+
+    async def main() -> None:
+        async with Seawall(authenticate=lambda name: Principal(str(name))) as sea:
+            run = await sea.start(team, "go", principal="u")
+            await run.rest()
+            first, second = await sea.approvals()
+            await sea.approve(first.id, hash=first.hash, credential="finance")
+            async with asyncio.timeout(10):
+                while not paid or (await sea.state(run.id)).in_flight:
+                    await asyncio.sleep(0)
+            fork = await sea.fork(run.id, team, at=4, live_effects=live_effects)
+            await fork.rest()
+            assert [each.id for each in await sea.approvals(run=run.id)] == [second.id]
+            with pytest.raises(Misused, match="does not wait for a decision"):
+                await sea.decide(fork.id, second.step, approve=True, credential="finance")
+            assert paid == ["1"]
+            await sea.approve(second.id, hash=second.hash, credential="finance")
+            assert (await fork.outcome()).status == (await run.outcome()).status == "completed"
+        assert paid == ["1", "2"]
+
+    asyncio.run(main())

@@ -36,7 +36,7 @@ def fork_events(
     `result`, an address and its text, replaces the result of that step; the fork drops what guards said about the
     recorded result. Effects in flight at that moment keep the receipts that they got later. Reads and model calls
     in flight are made again. Receipts can't be changed, and the fork does not inherit approvals that were not used
-    yet. It belongs to no session: it goes on live, on a branch that never merges.
+    yet: what is asked about is asked about anew, in its own name. It belongs to no session: it goes on live, on a branch that never merges.
     Raises `Misused` if there is no such step, if it has no result, or if it is an effect whose receipt would change.
     """
     started = events[0]
@@ -74,7 +74,18 @@ def fork_events(
                 begin.append(_replace_result(event, step, *result))
                 continue
         begin.append(event)
-    return begin
+    return [*begin, *_withdraw_questions(begin, now)]
+
+
+def _withdraw_questions(begin: Sequence[Event], now: float) -> list[Event]:
+    """Returns the end of each open approval step that has a proposal, or a wait, in the name of the recorded run."""
+    done = {event.step for event in begin if isinstance(event, StepDone)}
+    return [
+        StepDone(at=now, step=event.step, status="withdrawn")
+        for event in begin
+        if isinstance(event, StepIntended) and event.kind == "approval" and event.step not in done
+        if event.proposal or event.waits_for
+    ]
 
 
 def _list_receipts(events: Sequence[Event], cut: int) -> list[Event]:

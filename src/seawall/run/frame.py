@@ -220,6 +220,8 @@ def apply_review_done(frame: Frame, done: StepDone) -> Frame:
 def apply_approval_done(frame: Frame, step: StepIntended, done: StepDone, guards: tuple[str, ...]) -> Frame:
     """Returns the frame once a person has decided on a step of it, which `guards` held."""
     if step.call is None:
+        if done.status == "withdrawn":  # it is judged again
+            return replace(frame, own_step=None)
         if done.status == "ok":
             return replace(frame, own_step=None, grant=_make_grant(step, done, guards, frame.grant))
         return replace(frame, own_step=None, failure=FrameFailure("refused", done.output))
