@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine
 from itertools import count
 from pathlib import Path
@@ -607,5 +608,27 @@ def test_a_guard_that_begins_to_hold_is_asked_about_once_under_the_terms_of_the_
             await vote(sea, again)
             assert (await over(run)).status == "completed"
         assert len(bank.paid) == 1
+
+    play(main)
+
+
+def test_a_preview_that_hangs_in_its_thread_does_not_hold_up_the_question(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("seawall.runtime.executor.PREVIEW_S", 0.05)
+    goes_on = threading.Event()
+
+    async def main() -> None:
+        def hang(order_id: str) -> str:
+            goes_on.wait(20)
+            return order_id
+
+        effect = Effect(unique_by=("order_id",), amount="amount", approve=FINANCE, preview=hang)
+        async with Seawall() as sea:
+            await waits(await sea.start(desk(Bank(), effect, pays("1", "150"), say("Done.")), "go"))
+            (proposal,) = await asked(sea.journal)
+            assert proposal.preview_failed
+            assert not goes_on.is_set()
+        goes_on.set()
 
     play(main)

@@ -171,17 +171,22 @@ class TeamExecutor:
         """See `Executor.preview`."""
         tool, _ = cast("tuple[Tool, Any]", step.target)
         context = self._make_context(step, state, left_s)
+        asking = asyncio.get_running_loop().create_task(
+            self._call_beside(tool, partial(call_preview, tool, thaw(step.arguments or {}), context))
+        )
         try:
-            async with asyncio.timeout(min(PREVIEW_S, left_s) if left_s > 0 else PREVIEW_S):
-                value, error = await self._call_beside(
-                    tool, partial(call_preview, tool, thaw(step.arguments or {}), context)
-                )
-                if error is None:
-                    return str(tool.encode_result(value))[:PREVIEW_MAX_CHARS], False
-        except TimeoutError:
-            return f"it did not answer within {PREVIEW_S:g} s", True
+            # A thread can't be stopped, so nobody waits for it to heed a cancellation.
+            await asyncio.wait({asking}, timeout=min(PREVIEW_S, left_s) if left_s > 0 else PREVIEW_S)
+            if not asking.done():
+                return f"it did not answer within {PREVIEW_S:g} s", True
+            value, error = asking.result()
+            if error is None:
+                return str(tool.encode_result(value))[:PREVIEW_MAX_CHARS], False
         except Exception as raised:  # noqa: BLE001 -- the user's own function; the question is asked without it
             error = raised
+        finally:
+            if asking.cancel():  # a call in a thread is given up with the second one
+                asyncio.get_running_loop().call_soon(asking.cancel)
         self._trace(error, f"preview of {tool.name!r}", step.number)
         return describe_error(error), True
 
