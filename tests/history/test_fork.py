@@ -22,6 +22,7 @@ from seawall import (
     tool,
 )
 from seawall.core.events import StepDone, StepIntended
+from seawall.effects.options import Scope
 from seawall.models.protocol import ModelRequest, ToolResult
 from seawall.models.scripted import Reply, calls
 from seawall.run.state import RunState
@@ -185,5 +186,32 @@ def test_a_fork_asks_in_its_own_name_and_decides_nothing_of_the_run_that_it_is_o
             await sea.approve(second.id, hash=second.hash, credential="finance")
             assert (await fork.outcome()).status == (await run.outcome()).status == "completed"
         assert paid == ["1", "2"]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("scope", ["run", "session", "principal", "tenant"])
+def test_a_live_fork_of_a_fork_has_its_origins_effects(scope: Scope) -> None:
+    paid: list[str] = []
+
+    @tool(effect=Effect(unique_by=("order_id",), scope=scope))
+    async def refund(order_id: str) -> str:
+        """Pay money back."""
+        paid.append(order_id)
+        return "paid"
+
+    def play(request: ModelRequest) -> Reply:
+        return say("Done.") if isinstance(request.messages[-1], ToolResult) else call("refund", order_id="1")
+
+    team = Team(Agent("cashier", model=ScriptedModel(play), tools=[refund]))
+
+    async def main() -> None:
+        async with Seawall() as sea:
+            run = await sea.start(team, "go", session="s", principal="u")
+            for _ in range(2):
+                assert (await run.outcome()).status == "completed"
+                run = await sea.fork(run.id, team, at=1, live_effects=True)
+            assert (await run.outcome()).status == "completed"
+        assert paid == ["1"]
 
     asyncio.run(main())

@@ -93,6 +93,10 @@ class Fork(msgspec.Struct, frozen=True):
     run: str
     at_step: int
     live_effects: bool = False
+    origin: str = ""
+    """The first run, of which `run` may be a fork itself. "" in a fork of an earlier version."""
+    session: str | None = None
+    """The conversation of the first run. The fork is in none."""
 
 
 class StoppedBy(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -260,10 +260,10 @@ class EffectsGuard:
         if self._key is None:
             self._key = await journal.identity_key()
         started = run.started
-        apart_from = started.run if started.errand is None else started.errand.run or started.run
+        origin, session = _find_origin(started)
         within = {
-            "run": apart_from,
-            "session": f"{started.tenant}\0{_session_of(started) or apart_from}",
+            "run": origin,
+            "session": f"{started.tenant}\0{session or origin}",
             "principal": f"{started.tenant}\0{started.principal}",
             "tenant": started.tenant,
             "everyone": "",
@@ -332,6 +332,18 @@ class EffectsGuard:
 def _session_of(started: RunStarted) -> str | None:
     """Returns the conversation that an effect belongs to: an errand's is that of whoever asked for it."""
     return started.session if started.errand is None else started.errand.session
+
+
+def _find_origin(started: RunStarted) -> tuple[str, str | None]:
+    """Returns the run, and the conversation, within which a run's effects are unique.
+
+    An errand does what another run has asked for, and a fork does again what its origin has done.
+    """
+    if started.errand is not None:
+        return started.errand.run or started.run, started.errand.session
+    if started.fork is not None:
+        return started.fork.origin or started.fork.run, started.fork.session
+    return started.run, started.session
 
 
 def _call_of(step: Step, run: RunState) -> str:

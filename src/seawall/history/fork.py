@@ -56,10 +56,10 @@ def fork_events(
     inherited = [*events[: done_index + 1], *_list_receipts(events, done_index)]
     inherited += _mark_lost(inherited, now)
     used = {event.grant for event in inherited if isinstance(event, StepIntended)}
+    before = started.fork or Fork(started.run, at, origin=started.run, session=started.session)
+    fork = Fork(started.run, at, live_effects, before.origin or before.run, before.session)
     begin: list[Event] = [
-        msgspec.structs.replace(
-            started, run=run, at=now, session=None, request_id=None, fork=Fork(started.run, at, live_effects)
-        )
+        msgspec.structs.replace(started, run=run, at=now, session=None, request_id=None, fork=fork)
     ]
     for event in inherited[1:]:
         if isinstance(event, CommandTaken | RunEnded):
