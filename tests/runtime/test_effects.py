@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 
 from seawall import ALLOW, Agent, Guard, Hold, NotDone, Outcome, Seawall, Team, ToolContext, Waiting, tool
 from seawall.core.canonical import Ref
-from seawall.core.errors import Refused
+from seawall.core.errors import JournalFull, Refused
 from seawall.core.events import StepIntended
 from seawall.core.money import Money
 from seawall.effects import Effect, above
@@ -630,5 +630,30 @@ def test_a_preview_that_hangs_in_its_thread_does_not_hold_up_the_question(
             assert proposal.preview_failed
             assert not goes_on.is_set()
         goes_on.set()
+
+    play(main)
+
+
+def test_a_claim_that_finds_the_disk_full_gives_the_run_up_and_it_can_be_resumed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> None:
+        bank = Bank()
+        team = desk(bank, UNIQUE, pays("1"), say("Done."))
+        async with Seawall() as sea:
+            claim = sea.journal.claim
+
+            async def fail(*_: Any) -> Any:
+                monkeypatch.setattr(sea.journal, "claim", claim)
+                raise JournalFull("the disk is full; nothing was written")
+
+            monkeypatch.setattr(sea.journal, "claim", fail)
+            run = await sea.start(team, "go")
+            with pytest.raises(JournalFull):
+                await over(run)
+            assert bank.paid == []
+            again = await sea.resume(run.id, desk(bank, UNIQUE, say("Done.")))
+            assert (await over(again)).status == "completed"
+        assert len(bank.paid) == 1
 
     play(main)

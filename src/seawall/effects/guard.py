@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 from msgspec.structs import replace
 
 from seawall.core.clock import Clock
-from seawall.core.errors import SeawallError, describe_error
+from seawall.core.errors import Broken, SeawallError, describe_error
 from seawall.core.events import RunStarted
 from seawall.core.money import Money
 from seawall.effects.identity import compute_identity
@@ -40,6 +40,9 @@ Preview = Callable[[], Awaitable[tuple[str, bool]]]
 """Calls a tool's own preview function; returns its text, and whether it failed."""
 Detach = Callable[[Step, RunState], Awaitable[str]]
 """Starts a run of its own for an effect that somebody must decide on; returns what the agent is told."""
+
+GiveUp = Callable[[str, Exception], bool]
+"""Gives up a run whose claim the journal failed to write, so that it can be resumed; False: it is not at work here."""
 
 
 class Question(NamedTuple):
@@ -96,6 +99,7 @@ class EffectsGuard:
         """By run and call. Bounded by the calls of the runs in flight."""
         self._tasks: set[asyncio.Task[None]] = set()
         self.detach: Detach | None = None
+        self.give_up: GiveUp | None = None
 
     def __repr__(self) -> str:
         return f"<EffectsGuard {sum(map(len, self._asked.values()))} asked>"
@@ -212,6 +216,8 @@ class EffectsGuard:
                 return
             asked.answer = await self._claim(journal, step, run, facts, claim, bodies, preview)
         except SeawallError as error:
+            if isinstance(error, Broken) and self.give_up is not None and self.give_up(claim.run, error):
+                return
             asked.answer = Halt(f"{step.kind} {step.name!r}: it could not be claimed: {error}")
         except Exception as error:  # noqa: BLE001 -- fail closed: whatever is wrong, the effect is not made
             _log.exception("run %s: %s could not be claimed", claim.run, step.name)

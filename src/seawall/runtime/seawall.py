@@ -150,6 +150,7 @@ class Seawall:
         self._launcher = Launcher(self.supervisor)
         self._errands = Errands(self.supervisor, self._launcher, clock, self._ids, self._compute_modes)
         self._effects.detach = self._errands.detach
+        self._effects.give_up = self.supervisor.give_up
         self._decisions = Decisions(self.supervisor, authenticate, links)
         self._notifier = Notifier(clock, notify, self.supervisor.make_bodies().redact)
         self.supervisor.on_write = self._notifier.look

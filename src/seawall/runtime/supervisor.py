@@ -163,6 +163,14 @@ class Supervisor:
         task.add_done_callback(self._on_task_done)
         return task
 
+    def give_up(self, run: str, error: Exception) -> bool:
+        """Gives up a run because the journal failed, as a failed append does; returns False if it is not driven here."""
+        driver = self.registry.drivers.get(run)
+        if driver is None or not driver.is_recorded:
+            return False
+        driver.give_up(error)
+        return True
+
     def _on_task_done(self, task: asyncio.Task[Any]) -> None:
         self.tasks.discard(task)
         if not task.cancelled():
