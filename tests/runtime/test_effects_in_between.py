@@ -1,0 +1,97 @@
+"""Declared effects when something happens in between: another guard holds, a preview hangs, the disk is full."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from runtime.test_effects import ASKS, FINANCE, UNIQUE, Bank, asked, desk, over, pays, play, vote, waits
+from seawall import ALLOW, Guard, Hold, Seawall
+from seawall.core.errors import JournalFull, Refused
+from seawall.effects import Effect
+from seawall.journal.protocol.effects import ProposalFilter
+from seawall.run.step import Step
+from seawall.testing import say
+
+
+class Switch(Guard):
+    """Asks about effects while it is on."""
+
+    def __init__(self, name: str, *, on: bool) -> None:
+        self.name = name
+        self.on = on
+
+    def before(self, step: Step, run: Any, memory: Any) -> Any:
+        return Hold(f"{self.name} asks") if step.effect and self.on else ALLOW
+
+
+def test_a_guard_that_begins_to_hold_is_asked_about_once_under_the_terms_of_the_tool() -> None:
+    async def main() -> None:
+        bank, first, second = Bank(), Switch("first", on=True), Switch("second", on=False)
+        async with Seawall(guards=[first, second]) as sea:
+            run = await sea.start(desk(bank, ASKS, pays("1", "250"), say("Done.")), "go", principal="u")
+            await waits(run)
+            (proposal,) = await asked(sea.journal)
+            second.on = True
+            await vote(sea, proposal)
+            await waits(run)
+            (again,) = await sea.journal.proposals(ProposalFilter(state="open"))
+            guards = [each.guard for each in again.reasons]
+            assert (again.roles, again.declared, guards) == (("finance",), True, ["second", "effects"])
+            with pytest.raises(Refused, match="has shown no key"):
+                await vote(sea, again, by="mallory", authenticated=False)
+            assert bank.paid == []
+            await vote(sea, again)
+            assert (await over(run)).status == "completed"
+        assert len(bank.paid) == 1
+
+    play(main)
+
+
+def test_a_preview_that_hangs_in_its_thread_does_not_hold_up_the_question(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("seawall.runtime.executor.PREVIEW_S", 0.05)
+    goes_on = threading.Event()
+
+    async def main() -> None:
+        def hang(order_id: str) -> str:
+            goes_on.wait(20)
+            return order_id
+
+        effect = Effect(unique_by=("order_id",), amount="amount", approve=FINANCE, preview=hang)
+        async with Seawall() as sea:
+            await waits(await sea.start(desk(Bank(), effect, pays("1", "150"), say("Done.")), "go"))
+            (proposal,) = await asked(sea.journal)
+            assert proposal.preview_failed
+            assert not goes_on.is_set()
+        goes_on.set()
+
+    play(main)
+
+
+def test_a_claim_that_finds_the_disk_full_gives_the_run_up_and_it_can_be_resumed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> None:
+        bank = Bank()
+        team = desk(bank, UNIQUE, pays("1"), say("Done."))
+        async with Seawall() as sea:
+            claim = sea.journal.claim
+
+            async def fail(*_: Any) -> Any:
+                monkeypatch.setattr(sea.journal, "claim", claim)
+                raise JournalFull("the disk is full; nothing was written")
+
+            monkeypatch.setattr(sea.journal, "claim", fail)
+            run = await sea.start(team, "go")
+            with pytest.raises(JournalFull):
+                await over(run)
+            assert bank.paid == []
+            again = await sea.resume(run.id, desk(bank, UNIQUE, say("Done.")))
+            assert (await over(again)).status == "completed"
+        assert len(bank.paid) == 1
+
+    play(main)
