@@ -542,7 +542,11 @@ def test_the_strictest_of_several_rules_says_who_decides() -> None:
         effect = Effect(
             unique_by=("order_id",),
             amount="amount",
-            approve=(FINANCE, above(Money("1000", "EUR"), roles=("board",), people=2)),
+            approve=(
+                above(Money("10000", "JPY"), roles=("tokyo",)),
+                FINANCE,
+                above(Money("1000", "EUR"), roles=("board",), people=2),
+            ),
             per_day=Money("2000", "EUR"),
         )
         async with Seawall() as sea:

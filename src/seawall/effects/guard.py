@@ -320,7 +320,7 @@ class EffectsGuard:
             own.append(Hold(f"it undoes effect {claim.undoes}"))
         if answer.problem:
             own.insert(0, Hold(f"the approval does not hold: {answer.problem}"))
-        rule = max(declared, key=_rank) if declared else Approve()
+        rule = max(declared, key=lambda rule: _rank(rule, facts.amount)) if declared else Approve()
         text, failed = (None, False) if preview is None else await preview()
         effect = answer.effect
         return Question(
@@ -389,13 +389,16 @@ def _list_rules_of_asker(run: RunState, facts: EffectFacts, *, asked: bool) -> l
     return [rule for rule in facts.rules if every or rule.over == "run"]
 
 
-def _rank(rule: Approve) -> tuple[int, object]:
+def _rank(rule: Approve, amount: Money | None) -> tuple[int, bool, object]:
     """Returns what the strictest of several rules that ask is the greatest by.
 
-    More people are stricter; then the higher limit on one call. Limits on sums are of another kind, and above no such limit.
+    More people are stricter; then a limit in the currency of the amount, of which the higher one on one call. Limits on
+    sums are of another kind, and above no such limit.
     """
-    own = rule.limit is not None and rule.over == "call"
-    return rule.people, rule.limit.amount if own and rule.limit is not None else 0
+    limit = rule.limit
+    if limit is None or rule.over != "call":
+        return rule.people, False, 0
+    return rule.people, amount is not None and limit.currency == amount.currency, limit.amount
 
 
 def _get_undone(run: RunState) -> str:
