@@ -196,7 +196,10 @@ class DecisionContract:
                     await append_records(journal, lease, number, replace(proposal, id=name))
 
                 async def list_ids(**wanted: Any) -> list[str]:
-                    return [each.id for each in await journal.proposals(ProposalFilter(**wanted))]
+                    found = await journal.proposals(ProposalFilter(**wanted))
+                    counted = await journal.proposal_groups(ProposalFilter(**wanted))
+                    assert counted == [(each.id, each.group) for each in found]
+                    return [each.id for each in found]
 
                 assert await list_ids() == list(kinds)
                 assert await list_ids(role="finance") == ["p-1", "p-3", "p-5"]

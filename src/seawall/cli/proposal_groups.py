@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections import Counter
 from dataclasses import dataclass
 
-from msgspec.structs import replace
+from seawall.journal.protocol import Journal, ProposalFilter
+from seawall.runtime.approval_views import Approval, build_approvals, list_proposals
 
-from seawall.journal.protocol import Journal, Proposal, ProposalFilter
-from seawall.runtime.approval_views import Approval, build_approvals, has_expired, list_proposals
-
-PAGE = 1_000
-"""Proposals that one query reads."""
-MAX_COUNTED = 10_000
-"""Proposals that are gone through for the counts: a tenth of a second. More are not counted, and that is said."""
 SHOWN_ALONE = 3
 """So many of one kind are listed one by one: two or three refunds of one customer are no flood."""
 
@@ -33,8 +27,6 @@ class ApprovalPage:
     entries: list[ApprovalEntry]
     cut: bool
     """There are more lines."""
-    uncounted: bool = False
-    """There are more proposals than were counted."""
 
 
 async def read_page(journal: Journal, wanted: ProposalFilter, limit: int, now: float) -> ApprovalPage:
@@ -46,37 +38,17 @@ async def read_page(journal: Journal, wanted: ProposalFilter, limit: int, now: f
 
 async def read_grouped_page(journal: Journal, wanted: ProposalFilter, limit: int, now: float) -> ApprovalPage:
     """Returns the oldest lines: proposals, and one line for more than `SHOWN_ALONE` of a kind, by its oldest."""
-    groups: dict[str, list[Proposal]] = {}
-    counts: dict[str, int] = {}
-    read = 0
-    async for proposal in _iterate(journal, wanted):
-        read += 1
-        if has_expired(proposal, now):
-            continue
-        key = proposal.group or proposal.id
-        counts[key] = counts.get(key, 0) + 1
-        kept = groups.setdefault(key, [])
-        if len(kept) < SHOWN_ALONE:
-            kept.append(proposal)
-    lines = [
-        (proposal, 1 if counts[key] <= SHOWN_ALONE else counts[key])
-        for key, kept in groups.items()
-        for proposal in (kept if counts[key] <= SHOWN_ALONE else kept[:1])
-    ]
-    lines.sort(key=lambda line: line[0].created_at)
-    shown = lines[:limit]
-    approvals = await build_approvals(journal, [proposal for proposal, _ in shown], now)
-    entries = [ApprovalEntry(each, count) for each, (_, count) in zip(approvals, shown, strict=True)]
-    return ApprovalPage(entries, len(lines) > limit, uncounted=read > MAX_COUNTED)
-
-
-async def _iterate(journal: Journal, wanted: ProposalFilter) -> AsyncIterator[Proposal]:
-    read = 0
-    while read <= MAX_COUNTED:
-        page = await journal.proposals(wanted, limit=PAGE)
-        for each in page:
-            yield each
-        read += len(page)
-        if len(page) < PAGE:
-            return
-        wanted = replace(wanted, after=page[-1].id)
+    groups = [(proposal, group or proposal) for proposal, group in await journal.proposal_groups(wanted)]
+    counts = Counter(group for _, group in groups)
+    lines: dict[str, int] = {}
+    begun: set[str] = set()
+    for proposal, group in groups:
+        if counts[group] <= SHOWN_ALONE:
+            lines[proposal] = 1
+        elif group not in begun:
+            begun.add(group)
+            lines[proposal] = counts[group]
+    shown = [await journal.proposal(proposal) for proposal in list(lines)[:limit]]
+    approvals = await build_approvals(journal, shown, now)
+    entries = [ApprovalEntry(each, lines[each.id]) for each in approvals]
+    return ApprovalPage(entries, len(lines) > limit)

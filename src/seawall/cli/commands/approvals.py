@@ -64,7 +64,7 @@ async def _list(
 ) -> None:
     from seawall.cli.hints import format_command
     from seawall.cli.journals import open_journal
-    from seawall.cli.proposal_groups import MAX_COUNTED, read_grouped_page, read_page
+    from seawall.cli.proposal_groups import read_grouped_page, read_page
     from seawall.cli.render.approvals_table import make_approvals_table
     from seawall.core.clock import SystemClock
     from seawall.journal.protocol import ProposalFilter
@@ -88,8 +88,6 @@ async def _list(
         screen.print_note(f"the oldest {limit}; there are more: --limit {limit * 5}")
     if any(each.count > 1 for each in page.entries):
         screen.print_note("many of one kind from one source stand in one line: --all lists each")
-    if page.uncounted:
-        screen.print_note(f"only the oldest {MAX_COUNTED:,} were counted")
     screen.print_note(f"look at one as a whole: {format_command('approvals ID')}")
 
 

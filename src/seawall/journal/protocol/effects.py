@@ -463,6 +463,13 @@ class EffectStore(Protocol):
         """Returns proposals, oldest first."""
         ...
 
+    async def proposal_groups(self, wanted: ProposalFilter = OPEN_PROPOSALS) -> list[tuple[str, str]]:
+        """Returns id and group of each proposal that fits and has not expired, oldest first.
+
+        It is for counting: many are gone through in little time, and are not checked as `proposals` checks what it returns.
+        """
+        ...
+
     async def due_proposals(self, now: float, *, told: bool = True, limit: int = 100) -> list[Proposal]:
         """Returns the proposals of which somebody must be told something by `now` (see `Proposal.notified`), the
         longest due first. With `told=False`: those that change by then, whether or not somebody must be told.

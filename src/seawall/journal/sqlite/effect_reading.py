@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn, cast
 
 import msgspec
@@ -47,6 +47,12 @@ WITH RECURSIVE sets(roles) AS (
 SELECT roles FROM sets WHERE roles IS NOT NULL
 """
 """The different roles of open proposals: one step in the index for each, however many proposals there are."""
+_SELECT_GROUP = """
+SELECT e.id, coalesce(json_extract(CAST(e.record AS TEXT), '$.group'), ''),
+    json_extract(CAST(e.record AS TEXT), '$.expires_at'),
+    e.roles, e.escalate_at
+FROM proposals e
+"""
 _WOKEN = """
 SELECT r.rk, r.run, r.owner FROM json_each(?) AS wanted
 CROSS JOIN runs r INDEXED BY runs_woken ON r.team = wanted.value
@@ -103,8 +109,38 @@ def _find_key(database: Database, table: str, key: str) -> int:
 
 def list_proposals(database: Database, wanted: ProposalFilter, limit: int, now: float) -> list[Proposal]:
     """Returns the proposals that fit, oldest first. `now`: the wall clock, for those that another role may decide."""
+    now = _find_latest(database, now)
+    if wanted.role is not None and wanted.state == "open" and wanted.run is None:
+        after = _find_key(database, "proposals", wanted.after) if wanted.after else 0
+        return _list_by_role(database, wanted, limit, now, after)
+    found: list[Proposal] = []
+    for row in _iterate_proposals(database, SELECT_PROPOSAL, wanted):
+        if wanted.role is not None and not _may_decide(row[9], row[10], wanted.role, now):
+            continue
+        found.append(decode_proposal(row))
+        if len(found) >= limit:
+            break
+    return found
+
+
+def list_groups(database: Database, wanted: ProposalFilter, now: float) -> list[tuple[str, str]]:
+    """Returns id and group of the proposals that fit and have not expired, oldest first; see `EffectStore`."""
+    late = _find_latest(database, now)
+    return [
+        (key, group)
+        for key, group, expires_at, roles, escalate_at in _iterate_proposals(database, _SELECT_GROUP, wanted)
+        if expires_at is None or now < expires_at
+        if wanted.role is None or _may_decide(roles, escalate_at, wanted.role, late)
+    ]
+
+
+def _find_latest(database: Database, now: float) -> float:
+    return max(now, database.fetch_value("SELECT at FROM batches ORDER BY id DESC LIMIT 1"))
+
+
+def _iterate_proposals(database: Database, select: str, wanted: ProposalFilter) -> Iterator[Row]:
+    """Yields the rows of the proposals that fit but for the role, oldest first, by the index that leads to few others."""
     after = _find_key(database, "proposals", wanted.after) if wanted.after else 0
-    now = max(now, database.fetch_value("SELECT at FROM batches ORDER BY id DESC LIMIT 1"))
     terms = {
         f"e.tenant = {_TENANT}": wanted.tenant,
         "e.run = ?": wanted.run,
@@ -112,22 +148,13 @@ def list_proposals(database: Database, wanted: ProposalFilter, limit: int, now: 
     }
     where = [f"{term} AND" for term, value in terms.items() if value is not None]
     values: list[object] = [value for value in terms.values() if value is not None]
-    if wanted.role is not None and wanted.state == "open" and wanted.run is None:
-        return _list_by_role(database, wanted, limit, now, after)
     index = "NOT INDEXED"
     if wanted.run is not None:
         index = "INDEXED BY proposals_by_run"
     elif wanted.state is not None:
         index = "INDEXED BY proposals_by_" + ("state" if wanted.tenant is None else "tenant")
-    select = SELECT_PROPOSAL.replace("proposals e", f"proposals e {index}")
-    found: list[Proposal] = []
-    for row in database.iterate(f"{select} WHERE {' '.join(where)} e.pk > ? ORDER BY e.pk", (*values, after)):
-        if wanted.role is not None and not _may_decide(row[9], row[10], wanted.role, now):
-            continue
-        found.append(decode_proposal(row))
-        if len(found) >= limit:
-            break
-    return found
+    select = select.replace("proposals e", f"proposals e {index}")
+    yield from database.iterate(f"{select} WHERE {' '.join(where)} e.pk > ? ORDER BY e.pk", (*values, after))
 
 
 def _list_by_role(

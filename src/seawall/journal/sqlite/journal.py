@@ -417,6 +417,11 @@ class SqliteJournal:
         now = self._clock.wall_s()
         return await self._readers.run(lambda c: effect_reading.list_proposals(c, wanted, limit, now))
 
+    async def proposal_groups(self, wanted: ProposalFilter = OPEN_PROPOSALS) -> list[tuple[str, str]]:
+        """See `Journal.proposal_groups`."""
+        now = self._clock.wall_s()
+        return await self._readers.run(lambda c: effect_reading.list_groups(c, wanted, now))
+
     async def due_proposals(self, now: float, *, told: bool = True, limit: int = 100) -> list[Proposal]:
         """See `Journal.due_proposals`."""
         return await self._readers.run(lambda c: effect_reading.list_due(c, now, told, limit))
