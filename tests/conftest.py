@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import signal
 import sys
 from collections import Counter
 from collections.abc import Generator
@@ -39,6 +40,10 @@ def _forbid_network(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 sys.addaudithook(_forbid_network)
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # A shell starts what is in its background like that, and every process of a test would ignore Ctrl-C, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _fail_if_skipped_in_ci(report: pytest.TestReport | pytest.CollectReport) -> None:

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import cast
 
+from seawall.core.invisible import BLANK, BLANK_LETTERS, is_invisible
+
 GAP_CHARS = 24
 """White space in a row from which on it is a gap: more than the indentation of text that is written by hand."""
 REPEATED = 64
@@ -27,17 +29,12 @@ MAX_PLACE_CHARS = 60
 """Characters of the name of a place; its end is shown."""
 
 _BIDI = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
-_BLANK_LETTERS = "\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u2800\u3164\uffa0\ufff0-\ufff8"
-"""Letters, marks and signs that are drawn as nothing, and places that are kept for more of them."""
-_VARIATIONS = "\ufe00-\ufe0f\U000e0100-\U000e01ef"
-"""They choose how the character before is drawn, and can carry any data."""
 _SHOWN_FORMATS = "\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"
 """Format characters that have a picture: the signs around Arabic and Indic numbers."""
 
 _bidi = re.compile(f"[{_BIDI}]")
-_blank = re.compile(f"[{_BLANK_LETTERS}{_VARIATIONS}]")
 _shown_format = re.compile(f"[{_SHOWN_FORMATS}]")
-_gap = re.compile(rf"[\s{_BLANK_LETTERS}\u00ad\u200b-\u200f\u2060-\u2064\ufeff]{{{GAP_CHARS},}}")
+_gap = re.compile(rf"[\s{BLANK_LETTERS}\u00ad\u200b-\u200f\u2060-\u2064\ufeff]{{{GAP_CHARS},}}")
 _padding = re.compile(rf"(\S|\S.{{1,3}}?)\1{{{REPEATED - 1},}}", re.DOTALL)
 _markup = re.compile(
     r"<[a-zA-Z/!?@#][^<>]*>"  # tags of HTML and XML, links and mentions of chats
@@ -52,8 +49,6 @@ _emoji_joins = re.compile(  # hearts, families and flags are written with charac
     r"(?<=[\u00a9\u00ae\u203c-\u3299\U0001f000-\U0001faff0-9#*])\ufe0f"
     r"|(?<=[\u2190-\u2bff\ufe0f\U0001f000-\U0001faff])\u200d(?=[\u2190-\u2bff\U0001f000-\U0001faff])"
 )
-_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-"""Unicode categories of characters that are not seen: control, format, surrogate, private, unassigned, separators."""
 _marks = re.compile(
     rf"[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]{{{MAX_MARKS + 1},}}"
 )
@@ -73,13 +68,6 @@ def find_odd_text(value: object) -> tuple[str, ...]:
     if len(found) > MAX_FLAGS:
         found[MAX_FLAGS:] = [f"and {len(found) - MAX_FLAGS:,} more"]
     return tuple(found)
-
-
-def is_invisible(character: str) -> bool:
-    """Returns whether a character is not seen at all. White space is seen, but for separators of lines and controls."""
-    if " " <= character <= "~":
-        return False
-    return unicodedata.category(character) in _UNSEEN or _blank.match(character) is not None
 
 
 def show_plainly(text: str) -> str:
@@ -162,7 +150,7 @@ def _classify(character: str) -> str | None:
     """Returns the kind of odd characters that this is one of."""
     if _bidi.match(character):
         return "bidirectional characters"
-    if _blank.match(character):
+    if BLANK.match(character):
         return "invisible characters"
     match unicodedata.category(character):
         case "Cc":
@@ -200,7 +188,7 @@ def _escape_all(text: str) -> Iterator[str]:
     for character in text:
         if _is_mark(character):
             marks += 1
-            hidden = marks > MAX_MARKS or _blank.match(character) is not None
+            hidden = marks > MAX_MARKS or BLANK.match(character) is not None
         else:
             hidden = is_invisible(character) or (character != " " and character.isspace())
             marks = MAX_MARKS if hidden else 0

@@ -11,15 +11,16 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
+from types import ModuleType
 from typing import AnyStr, NamedTuple, cast
 
 import msgspec
 
-from seawall.core.secret_names import CONTEXT_CHARS, find_names, is_secret_value
 from seawall.core.secret_shapes import (
     AT_END,
     AT_START,
     CARD_CONTEXT_CHARS,
+    CONTEXT_CHARS,
     MAX_SECRET_CHARS,
     SHAPES,
     find_cards,
@@ -116,6 +117,14 @@ _MAY_BEGIN = re.compile(
 _MAY_BEGIN_CHARS = 80
 
 
+@cache
+def _load_names() -> ModuleType:
+    """Returns the module of named secrets, whose patterns take 15 ms to compile: many commands redact nothing."""
+    from seawall.core import secret_names  # noqa: PLC0415 -- as said
+
+    return secret_names
+
+
 class Found(NamedTuple):
     """What a text was found to have."""
 
@@ -171,7 +180,7 @@ class Redactor:
 
     def _walk(self, value: object, name: str = "") -> object:
         if isinstance(value, str):
-            return MARK if name and is_secret_value(name, value) else self.text(value)
+            return MARK if name and _load_names().is_secret_value(name, value) else self.text(value)
         if isinstance(value, dict):
             pairs = cast("dict[str, object]", value).items()
             return {self.text(key): self._walk(item, key) for key, item in pairs}
@@ -179,7 +188,7 @@ class Redactor:
             return [self._walk(item, name) for item in cast("list[object]", value)]
         if isinstance(value, int) and not isinstance(value, bool):
             number = str(value)
-            hidden = is_secret_value(name, number) or MARK in self.text(f"{name}: {number}")
+            hidden = _load_names().is_secret_value(name, number) or MARK in self.text(f"{name}: {number}")
             return MARK if hidden else value
         return value
 
@@ -277,7 +286,7 @@ def _see(text: str, kinds: int, values: re.Pattern[str] | None, since: int = 0) 
             for start, end in _in_piece(piece, kinds, max(since, at) - begin):
                 found.append((begin + start, begin + end))
             if kinds & _NAMES:
-                for place in find_names(piece, max(since, at) - begin):
+                for place in _load_names().find_names(piece, max(since, at) - begin):
                     if place.start < place.end:
                         found.append((begin + place.start, begin + place.end))
                         named.append((begin + place.named_at, begin + place.end))

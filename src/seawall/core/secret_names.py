@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from seawall.core.secret_shapes import AT_START, MAX_SECRET_CHARS
+from seawall.core.secret_shapes import AT_START, CONTEXT_CHARS, MAX_SECRET_CHARS
 from seawall.core.secret_values import (
     SCHEME,
     SLUG,
@@ -31,8 +31,6 @@ STEMS = (
 
 MAX_NAME_CHARS = 64
 MAX_SEPARATOR_CHARS = 96
-CONTEXT_CHARS = 64
-"""Before a name: what tells that it begins a line."""
 MAX_VALUE_CHARS = 4_096
 
 

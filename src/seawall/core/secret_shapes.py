@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+CONTEXT_CHARS = 64
+"""Before a name: what tells that it begins a line."""
 MAX_SECRET_CHARS = 8_192
 """No secret is longer, but for blocks of lines: HTTP servers take no longer header."""
 

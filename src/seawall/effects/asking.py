@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from seawall.core.canonical import digest_of
-from seawall.core.odd_text import find_odd_text
 from seawall.effects.guard import Question
 from seawall.effects.proposals import compute_proposal_hash
 from seawall.journal.protocol.effects import CauseStep, Proposal, Reason, make_proposal_id
@@ -32,6 +31,8 @@ def build_proposal(
 
     `causes` are the steps that led to it, the nearest first.
     """
+    from seawall.core.odd_text import find_odd_text  # noqa: PLC0415 -- 5 ms to import, and few runs ask a person
+
     started, redact = state.started, bodies.redact
     rule = PLAIN if question is None else question.rule
     facts = step.facts

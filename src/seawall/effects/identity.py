@@ -19,12 +19,13 @@ from collections.abc import Set as AbstractSet
 from decimal import Decimal
 from typing import Any, cast
 
-from pydantic import BaseModel, Secret, SecretBytes, SecretStr
+import pydantic
+from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
 from seawall.core.canonical import to_canonical_bytes
+from seawall.core.invisible import is_invisible
 from seawall.core.money import Money
-from seawall.core.odd_text import is_invisible
 
 
 class OddValue(ValueError):
@@ -55,7 +56,7 @@ def _simplify(name: str, value: Any) -> Any:
             return _check_text(name, str.__str__(value))
         case int() | float() | Decimal():
             return _write_number(name, value)
-        case SecretStr() | SecretBytes() | Secret():
+        case pydantic.SecretStr() | pydantic.SecretBytes() | pydantic.Secret():
             return _simplify_secret(name, value.get_secret_value())
         case datetime.datetime() if value.utcoffset() is not None:
             return value.astimezone(datetime.UTC).isoformat()

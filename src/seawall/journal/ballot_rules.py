@@ -9,7 +9,7 @@ from typing import Literal
 from msgspec.structs import replace
 
 from seawall.core.errors import Misused, Refused
-from seawall.core.odd_text import is_invisible
+from seawall.core.invisible import is_invisible
 from seawall.journal.effect_rules import format_time, has_expired
 from seawall.journal.protocol import Ballot, Command, DecisionRecord, PrincipalRecord, Proposal, Vote
 

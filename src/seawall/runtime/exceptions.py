@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any, Literal, NamedTuple, cast
 
 from seawall.core.errors import Broken
@@ -101,6 +100,8 @@ def _read_retry_after_s(error: BaseException) -> float | None:
     if re.fullmatch(r"\d+(\.\d+)?", retry_after):
         return read_seconds(float(retry_after))
     if retry_after and "date" in by_name:
+        from email.utils import parsedate_to_datetime  # noqa: PLC0415 -- takes 5 ms to import; few servers send dates
+
         wait = parsedate_to_datetime(retry_after) - parsedate_to_datetime(by_name["date"])
         return max(0.0, wait.total_seconds())
     return None

@@ -11,18 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from pydantic import (
-    AliasChoices,
-    BaseModel,
-    ConfigDict,
-    Field,
-    Secret,
-    SecretBytes,
-    SecretStr,
-    ValidationError,
-    create_model,
-)
-from pydantic.fields import FieldInfo
+import pydantic  # what is used of it in functions only is loaded when it is: that takes a tenth of `import seawall`
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic_core import PydanticSerializationError, core_schema, to_jsonable_python
 
 from seawall.core.big_values import decode_in_pieces, is_big
@@ -225,7 +215,7 @@ class Parameters:
                     "so a model can't be told what to send"
                 )
             default = ... if parameter.default is parameter.empty else parameter.default
-            if isinstance(default, FieldInfo):  # `limit: int = Field(10, gt=0)`, as pydantic takes it
+            if _is_field(default):  # `limit: int = Field(10, gt=0)`, as pydantic takes it
                 hint, default = Annotated[hint, default], ...
             field = f"parameter_{len(fields)}"
             alias = None if _has_alias(hint) else parameter.name
@@ -246,7 +236,6 @@ class Parameters:
 
 _CHANGED = "the arguments are not the same once they are written down as JSON and read again"
 _CONTEXT_NAMES = ("ToolContext", "EffectContext")
-_SECRETS = (SecretStr, SecretBytes, Secret)
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -255,7 +244,7 @@ def _reveal(value: Any, *, concealed: bool) -> Any:
 
     `concealed`: with what stands in records for a secret.
     """
-    if isinstance(value, _SECRETS):
+    if isinstance(value, pydantic.SecretStr | pydantic.SecretBytes | pydantic.Secret):
         return MARK if concealed else cast("Any", value).get_secret_value()
     if isinstance(value, dict):
         fields = cast("dict[Any, Any]", value)
@@ -268,10 +257,10 @@ def _reveal(value: Any, *, concealed: bool) -> Any:
     return value
 
 
-def _find_input_name(parameter: str, field: FieldInfo) -> str:
+def _find_input_name(parameter: str, field: pydantic.fields.FieldInfo) -> str:
     """Returns the name by which a model fills a parameter; the first, if there are several."""
     alias = field.validation_alias or field.alias
-    choices = alias.choices if isinstance(alias, AliasChoices) else [alias]
+    choices = alias.choices if isinstance(alias, pydantic.AliasChoices) else [alias]
     return next((each for each in choices if isinstance(each, str)), parameter)
 
 
@@ -281,8 +270,14 @@ def find_context_parameter(function: Callable[..., Any]) -> str | None:
     return next((name for name, hint in hints.items() if name != "return" and _is_context(hint)), None)
 
 
+def _is_field(value: object) -> bool:
+    from pydantic.fields import FieldInfo  # noqa: PLC0415 -- see `import pydantic`
+
+    return isinstance(value, FieldInfo)
+
+
 def _make_field(default: Any, alias: str) -> Any:
-    return Field(default, alias=alias)
+    return pydantic.Field(default, alias=alias)
 
 
 def _read_signature(tool: str, function: Callable[..., Any]) -> inspect.Signature:
@@ -346,7 +341,7 @@ def _may_be(hint: Any, wanted: tuple[Any, ...]) -> bool:
 def _has_alias(hint: Any) -> bool:
     """Returns whether the annotation itself says by which name a model fills the parameter."""
     return any(
-        isinstance(each, FieldInfo) and (each.alias or each.validation_alias)
+        _is_field(each) and (each.alias or each.validation_alias)
         for each in cast("tuple[Any, ...]", getattr(hint, "__metadata__", ()))
     )
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import random
-import statistics
 from collections import deque
 from collections.abc import Hashable
 from typing import Literal, NamedTuple
@@ -283,7 +282,9 @@ class Breaker:
         A run that has less time than the endpoint usually takes says nothing of the endpoint; otherwise it would
         shut it for all others.
         """
-        return took_s >= call.half_s and (not self._good_s or took_s > statistics.median(self._good_s))
+        from statistics import median  # noqa: PLC0415 -- takes 3 ms to import, and few calls are slow
+
+        return took_s >= call.half_s and (not self._good_s or took_s > median(self._good_s))
 
     def _count(self, now_s: float, how: Literal["good", "failed", "slow"]) -> None:
         self.newest.append(how)

@@ -49,7 +49,6 @@ from __future__ import annotations
 import errno
 import os
 import struct
-import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -378,6 +377,8 @@ def _explain_open_failure(path: str, error: apsw.CantOpenError) -> Misused | Jou
 
 def _find_creation_error(folder: Path) -> int:
     """Returns why no file can be made in a folder; 0 if one can. SQLite's own number may be of what it tried next."""
+    import tempfile  # noqa: PLC0415 -- it takes 5 ms to import, and is needed after a failure only
+
     try:
         with tempfile.TemporaryFile(dir=folder):
             return 0
