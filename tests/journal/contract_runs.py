@@ -224,6 +224,17 @@ class RunContract:
 
         asyncio.run(scenario())
 
+    def test_no_run_of_this_version_waits_without_a_proposal(self, open_journal: Open) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                lease = await begin(journal, "r-1")
+                await journal.append(lease, 1, [intended(1)], bodies(b"{}"), waiting=True)
+                await journal.release(lease)
+                assert (await journal.row("r-1")).state == "waiting"
+                assert await journal.older_waits() == []
+
+        asyncio.run(scenario())
+
     def test_a_run_id_is_used_once(self, open_journal: Open) -> None:
         async def scenario() -> None:
             async with opened(open_journal) as journal:

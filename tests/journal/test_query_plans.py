@@ -62,6 +62,8 @@ MAY_READ_ON = {
     "find_at_work": "the runs of a session that have not ended",
     "list_rows": "the newest runs in the index of what is asked for, up to the limit; for a text it looks at the request "
     "of each by its key",
+    "list_older_waits": "those that an older version began and that have not ended, and one more",
+    "_find_last_older_entry": "the newest batch up to an id, for each step of a binary search",
     "_search_runs": "up to six runs",
     "read_commands": "what came after the cursor",
     "find_rejected": "the rejections of one call that still hold",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from seawall.journal.protocol import Journal, ProposalFilter
 from seawall.runtime.approval_views import Approval, build_approvals, list_proposals
+from seawall.runtime.older_approvals import list_older_approvals
 
 SHOWN_ALONE = 3
 """So many of one kind are listed one by one: two or three refunds of one customer are no flood."""
@@ -30,14 +31,15 @@ class ApprovalPage:
 
 
 async def read_page(journal: Journal, wanted: ProposalFilter, limit: int, now: float) -> ApprovalPage:
-    """Returns the oldest proposals, each in a line of its own."""
-    found = await list_proposals(journal, wanted, limit + 1, now)
-    approvals = await build_approvals(journal, found[:limit], now)
-    return ApprovalPage([ApprovalEntry(each) for each in approvals], len(found) > limit)
+    """Returns the oldest lines, each for one proposal; what older versions asked comes first."""
+    older = await list_older_approvals(journal, wanted, limit + 1)
+    found = [] if len(older) > limit else await list_proposals(journal, wanted, limit + 1 - len(older), now)
+    approvals = [*older, *await build_approvals(journal, found, now)]
+    return ApprovalPage([ApprovalEntry(each) for each in approvals[:limit]], len(approvals) > limit)
 
 
 async def read_grouped_page(journal: Journal, wanted: ProposalFilter, limit: int, now: float) -> ApprovalPage:
-    """Returns the oldest lines: proposals, and one line for more than `SHOWN_ALONE` of a kind, by its oldest."""
+    """Returns the oldest lines: what older versions asked, then proposals, and one line for more than `SHOWN_ALONE` of a kind, by its oldest."""
     groups = [(proposal, group or proposal) for proposal, group in await journal.proposal_groups(wanted)]
     counts = Counter(group for _, group in groups)
     lines: dict[str, int] = {}
@@ -48,7 +50,9 @@ async def read_grouped_page(journal: Journal, wanted: ProposalFilter, limit: int
         elif group not in begun:
             begun.add(group)
             lines[proposal] = counts[group]
-    shown = [await journal.proposal(proposal) for proposal in list(lines)[:limit]]
+    older = await list_older_approvals(journal, wanted, limit + 1)
+    entries = [ApprovalEntry(each) for each in older[:limit]]
+    shown = [await journal.proposal(proposal) for proposal in list(lines)[: limit - len(entries)]]
     approvals = await build_approvals(journal, shown, now)
-    entries = [ApprovalEntry(each, lines[each.id]) for each in approvals]
-    return ApprovalPage(entries, len(lines) > limit)
+    entries += [ApprovalEntry(each, lines[each.id]) for each in approvals]
+    return ApprovalPage(entries, len(older) + len(lines) > limit)

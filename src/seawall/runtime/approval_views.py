@@ -34,8 +34,11 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     id: str
+    """Its id; of what an older version asked, the run and the step, with a space between them: that is decided with
+    `Seawall.decide(run, step)`, in a shell `seawall approve RUN STEP`."""
     hash: str
-    """Of what would be performed. A decision names it, so nobody approves what they were not shown."""
+    """Of what would be performed. A decision names it, so nobody approves what they were not shown. "": an older version
+    asked."""
     state: ProposalState
     kind: str
     """`tool`, or the kind of another step that a guard holds."""
@@ -205,7 +208,7 @@ def _build_approval(proposal: Proposal, texts: Mapping[tuple[str, Ref], str]) ->
     text = get(proposal.arguments) or ""
     shared |= {
         "tool": proposal.name,
-        "arguments": _decode_arguments(text),
+        "arguments": decode_arguments(text),
         "arguments_text": text,
         "preview": get(proposal.preview),
         "original": get(proposal.original),
@@ -224,14 +227,15 @@ def _build_effect(record: EffectRecord, texts: Mapping[tuple[str, Ref], str]) ->
     text = get(record.arguments) or ""
     shared |= {
         "requester": record.principal,
-        "arguments": _decode_arguments(text),
+        "arguments": decode_arguments(text),
         "arguments_text": text,
         "receipt": get(record.receipt),
     }
     return RecordedEffect(**shared)
 
 
-def _decode_arguments(text: str) -> dict[str, Any] | None:
+def decode_arguments(text: str) -> dict[str, Any] | None:
+    """Returns arguments as a dict; None if the text is none of them, or was erased."""
     try:
         value: Any = msgspec.json.decode(text)
     except msgspec.DecodeError:

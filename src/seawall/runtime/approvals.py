@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
+
 from seawall.core.canonical import Ref, check_recordable
 from seawall.core.errors import Broken, Misused, Refused, name_error
 from seawall.effects.credentials import Decider, Principal, find_by_key
@@ -33,6 +35,7 @@ from seawall.runtime.approval_views import (
 from seawall.runtime.big_texts import put_apart
 from seawall.runtime.calls import call_apart
 from seawall.runtime.edits import prepare_edit
+from seawall.runtime.older_approvals import list_older_approvals
 from seawall.runtime.supervisor import Supervisor
 from seawall.team.agent import Agent
 from seawall.team.team import Team, as_team
@@ -83,8 +86,14 @@ class Decisions:
     async def list_approvals(self, wanted: ProposalFilter, limit: int) -> list[Approval]:
         """Returns proposals, oldest first, as people are shown them."""
         now = self._clock.wall_s()
-        found = await list_proposals(self._journal, wanted, limit, now)
-        return await build_approvals(self._journal, found, now)
+        older: list[Approval] = []
+        if not wanted.after or " " in wanted.after:
+            older = await list_older_approvals(self._journal, wanted, limit)
+            wanted = replace(wanted, after="")
+        if len(older) >= limit:
+            return older
+        found = await list_proposals(self._journal, wanted, limit - len(older), now)
+        return [*older, *await build_approvals(self._journal, found, now)]
 
     async def read_approval(self, proposal: str) -> Approval:
         """Returns one proposal, with what the agent wrote beside the call."""
@@ -177,6 +186,11 @@ class Decisions:
     ) -> Approval:
         """Counts a decision, and lets the run go on if it is here. Returns the proposal as it is then."""
         _check_text(hash=hash, reason=reason)
+        if " " in proposal:
+            run, _, step = proposal.partition(" ")
+            raise Misused(
+                f"run {run} was parked by an earlier version, and asks without a proposal: decide on its step {step}"
+            )
         bodies = self._supervisor.make_bodies()
         ballot = Ballot(
             proposal=proposal,

@@ -88,6 +88,11 @@ async def _list(
         screen.print_note(f"the oldest {limit}; there are more: --limit {limit * 5}")
     if any(each.count > 1 for each in page.entries):
         screen.print_note("many of one kind from one source stand in one line: --all lists each")
+    if any(not each.approval.hash for each in page.entries):
+        screen.print_note(
+            f"a run and its step, in place of a proposal: an earlier version asked. Look at it with "
+            f"{format_command('show RUN')}, decide with {format_command('approve RUN STEP')}"
+        )
     screen.print_note(f"look at one as a whole: {format_command('approvals ID')}")
 
 

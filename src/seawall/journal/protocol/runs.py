@@ -214,6 +214,13 @@ class RunStore(Protocol):
         """
         ...
 
+    async def older_waits(self, *, limit: int = 100) -> list[RunRow]:
+        """Returns the waiting runs that were begun when the journal had no proposals, oldest first.
+
+        Their approval steps may have none: those are decided as steps of the run.
+        """
+        ...
+
     async def run_of_request(self, tenant: str, request_id: str) -> str | None:
         """Returns the run that answers this request, or None if the request is not known yet."""
         ...

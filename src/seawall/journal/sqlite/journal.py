@@ -65,7 +65,7 @@ from seawall.journal.sqlite.effect_ops import (
     SettleOp,
 )
 from seawall.journal.sqlite.journal_file import JournalFile, open_journal_file
-from seawall.journal.sqlite.listing import list_rows
+from seawall.journal.sqlite.listing import list_older_waits, list_rows
 from seawall.journal.sqlite.liveness import OUT, LeaseTime
 from seawall.journal.sqlite.mark import read_head
 from seawall.journal.sqlite.ops import (
@@ -306,6 +306,10 @@ class SqliteJournal:
     async def runs(self, wanted: RunFilter = EVERY_RUN, *, limit: int = 100) -> list[RunRow]:
         """See `Journal.runs`."""
         return await self._readers.run(lambda c: list_rows(c, wanted, limit, self._make_judge(c)))
+
+    async def older_waits(self, *, limit: int = 100) -> list[RunRow]:
+        """See `Journal.older_waits`."""
+        return await self._readers.run(lambda c: list_older_waits(c, limit, self._make_judge(c)))
 
     async def run_of_request(self, tenant: str, request_id: str) -> str | None:
         """See `Journal.run_of_request`."""

@@ -124,3 +124,35 @@ def _read_request(database: Database, record: Row) -> str:
 def _fold_case(text: str) -> str:
     """Returns text without the differences of case, and of how accents are composed."""
     return unicodedata.normalize("NFC", text.casefold())
+
+
+_OLDER = "SELECT writer, last_entry FROM batches WHERE id <= ? ORDER BY id DESC LIMIT 1"
+_FIRST_ENTRY = "SELECT id FROM entries WHERE rk = ? AND box = 0 AND seq = 0"
+
+
+def list_older_waits(database: Database, limit: int, judge: Judge) -> list[RunRow]:
+    """Returns the waiting runs that an older version began, which asked without proposals; oldest first."""
+    last = _find_last_older_entry(database)
+    found: list[RunRow] = []
+    source = SELECT_ROW.replace("FROM runs r", "FROM runs r INDEXED BY runs_unended")
+    for record in database.iterate(f"{source} WHERE r.ended_at IS NULL ORDER BY r.rk"):
+        row = to_row(record, judge)
+        first = database.fetch_value(_FIRST_ENTRY, (record[4],))
+        if first is None or first > last or len(found) >= limit:
+            break  # keys and entries are given in one order, so all others are newer
+        if row.state == "waiting":
+            found.append(row)
+    return found
+
+
+def _find_last_older_entry(database: Database) -> int:
+    """Returns the last entry that a version without proposals has written: its batches are the first ones; 0 if none is."""
+    low, high, last = 0, database.fetch_value("SELECT max(id) FROM batches"), 0
+    while low <= high:
+        middle = (low + high) // 2
+        found = database.fetch_first(_OLDER, (middle,))
+        if found is not None and found[0] is not None:
+            high = middle - 1
+            continue
+        low, last = middle + 1, last if found is None else found[1]
+    return last
