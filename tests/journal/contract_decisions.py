@@ -24,10 +24,11 @@ from journal.effects_story import (
 )
 from journal.story import Open, begin, bodies, finish, opened
 from seawall.core.canonical import ref_of
-from seawall.core.errors import Misused, Refused
+from seawall.core.errors import Fenced, Misused, Refused
 from seawall.core.events import CommandTaken
 from seawall.journal.protocol import (
     Command,
+    EffectFilter,
     PrincipalRecord,
     ProposalFilter,
 )
@@ -62,6 +63,44 @@ class DecisionContract:
                 await append_records(journal, lease, 4, committed(answer.effect))
                 assert (await journal.effect(answer.effect.id if answer.effect else "")).state == "committed"
                 assert [each.what for each in await journal.decisions("p-1")] == ["approve"]
+                assert (await journal.verify()).bad is None
+
+        asyncio.run(scenario())
+
+    def test_an_effect_is_approved_as_soon_as_its_proposal_is_and_only_while_that_holds(
+        self, open_journal: Open, clock: ManualClock
+    ) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+
+                async def list_states() -> dict[str, list[str]]:
+                    return {
+                        state: [each.state for each in await journal.effects(EffectFilter(state=state))]
+                        for state in ("proposed", "approved")
+                    }
+
+                lease, proposal = await ask(journal, people=2, expires_at=clock.wall_s() + 100.0)
+                asked = {"proposed": ["proposed"], "approved": []}
+                approved = {"proposed": [], "approved": ["approved"]}
+                await journal.decide(ALICE)
+                assert await list_states() == asked
+                await journal.decide(replace(ALICE, principal="bob"))
+                assert await list_states() == approved
+                assert [each.state for each in await journal.effects(EffectFilter(run="r-1"))] == ["approved"]
+                assert [each.state for each in await journal.effects()] == ["approved"]
+                for wanted in (
+                    EffectFilter(state="approved", tenant="acme"),
+                    EffectFilter(state="approved", run="r-1"),
+                ):
+                    assert len(await journal.effects(wanted)) == 1
+                assert await journal.effects(EffectFilter(state="approved", tool="other")) == []
+                assert (await journal.effect(proposal.effect)).state == "approved"
+                with pytest.raises(Fenced):  # not taken up: whether it still holds is checked then
+                    await append_records(journal, lease, 2, attempt(await journal.effect(proposal.effect)))
+
+                await clock.advance(101)
+                assert await list_states() == asked
+                assert (await journal.effect(proposal.effect)).state == "proposed"
                 assert (await journal.verify()).bad is None
 
         asyncio.run(scenario())

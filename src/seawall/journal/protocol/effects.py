@@ -52,7 +52,7 @@ class EffectRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     session: str | None = None
     principal: str = ""
     state: EffectState
-    """`proposed`: a person is asked. `approved`: claimed, it may begin. The others as in the run."""
+    """`proposed`: a person is asked. `approved`: it may begin, as soon as its run goes on. The others as in the run."""
     amount: Money | None = None
     day: str = ""
     """The day (UTC) in whose sums it is counted."""

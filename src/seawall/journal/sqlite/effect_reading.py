@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn, cast
 
 import msgspec
+from msgspec.structs import replace
 
 from seawall.core.errors import JournalDamaged, Misused
+from seawall.journal.effect_rules import has_expired
 from seawall.journal.protocol import (
     DecisionRecord,
     EffectFilter,
@@ -60,9 +62,26 @@ WHERE r.ended_at IS NULL AND r.waiting AND r.commands > r.taken ORDER BY r.rk
 """
 
 
-def find_effect(database: Database, part: str) -> EffectRecord:
+def find_effect(database: Database, part: str, now: float) -> EffectRecord:
     """Returns the effect whose id begins or ends with `part`."""
-    return decode_effect(_find(database, "effects", SELECT_EFFECT, part))
+    return _read_effect(
+        database, _find(database, "effects", SELECT_EFFECT, part), _find_latest(database, now)
+    )
+
+
+def _read_effect(database: Database, row: Row, now: float) -> EffectRecord:
+    """Returns the effect of a row: `approved` as soon as its proposal is, while that holds.
+
+    The row says so once its run has taken the approval up: until then it may not be begun.
+    """
+    record = decode_effect(row)
+    if record.state != "proposed" or not record.proposal:
+        return record
+    asked = database.fetch_first(f"{SELECT_PROPOSAL} WHERE e.id = ?", (record.proposal,))
+    proposal = None if asked is None else decode_proposal(asked)
+    if proposal is None or proposal.state != "approved" or has_expired(proposal, now):
+        return record
+    return replace(record, state="approved")
 
 
 def find_proposal(database: Database, part: str) -> Proposal:
@@ -199,25 +218,44 @@ def list_due(database: Database, now: float, told: bool, limit: int) -> list[Pro
     return [decode_proposal(row) for row in rows]
 
 
-def list_effects(database: Database, wanted: EffectFilter, limit: int) -> list[EffectRecord]:
+_APPROVED = """
+e.pk IN (
+    SELECT a.pk FROM effects a INDEXED BY effects_unsettled WHERE a.state = 'approved' AND a.state != 'committed'
+    UNION ALL
+    SELECT a.pk FROM proposals p INDEXED BY proposals_by_state
+    CROSS JOIN effects a ON a.id = json_extract(CAST(p.record AS TEXT), '$.effect') WHERE p.state = 'approved'
+) AND e.state IN ('proposed', 'approved') AND"""
+"""Those that `_read_effect` may find approved: an approval is taken up as soon as its run goes on, so they are few."""
+
+
+def list_effects(database: Database, wanted: EffectFilter, limit: int, now: float) -> list[EffectRecord]:
     """Returns the effects that fit, newest first."""
+    now = _find_latest(database, now)
     before = _find_key(database, "effects", wanted.before) if wanted.before else 1 << 62
     terms = {
         f"e.tenant = {_TENANT}": wanted.tenant,
         "e.tool = ?": wanted.tool,
         "e.run = ?": wanted.run,
         "e.session = ?": wanted.session,
-        "e.state = ?": wanted.state,
+        "e.state = ?": None if wanted.state == "approved" else wanted.state,
     }
     where = [f"{term} AND" for term, value in terms.items() if value is not None]
     values: list[object] = [value for value in terms.values() if value is not None]
     select = SELECT_EFFECT.replace("effects e", f"effects e {_choose_index(wanted)}")
-    if wanted.state is not None and wanted.state != "committed":
+    if wanted.state == "approved":
+        where.append(_APPROVED)
+    elif wanted.state is not None and wanted.state != "committed":
         where.append("e.state != 'committed' AND")
-    rows = database.fetch_all(
-        f"{select} WHERE {' '.join(where)} e.pk < ? ORDER BY e.pk DESC LIMIT ?", (*values, before, limit)
-    )
-    return [decode_effect(row) for row in rows]
+    found: list[EffectRecord] = []
+    for row in database.iterate(
+        f"{select} WHERE {' '.join(where)} e.pk < ? ORDER BY e.pk DESC", (*values, before)
+    ):
+        record = _read_effect(database, row, now)
+        if wanted.state in (None, record.state):
+            found.append(record)
+        if len(found) >= limit:
+            break
+    return found
 
 
 def _choose_index(wanted: EffectFilter) -> str:
@@ -226,6 +264,8 @@ def _choose_index(wanted: EffectFilter) -> str:
         return "INDEXED BY effects_by_call"
     if wanted.session is not None:
         return "INDEXED BY effects_by_session"
+    if wanted.state == "approved":
+        return "NOT INDEXED"
     if wanted.state is not None and wanted.state != "committed":
         return "INDEXED BY effects_unsettled"
     if wanted.tenant is not None:

@@ -436,11 +436,13 @@ class SqliteJournal:
 
     async def effect(self, effect: str) -> EffectRecord:
         """See `Journal.effect`."""
-        return await self._readers.run(lambda c: effect_reading.find_effect(c, effect))
+        now = self._clock.wall_s()
+        return await self._readers.run(lambda c: effect_reading.find_effect(c, effect, now))
 
     async def effects(self, wanted: EffectFilter = EVERY_EFFECT, *, limit: int = 100) -> list[EffectRecord]:
         """See `Journal.effects`."""
-        return await self._readers.run(lambda c: effect_reading.list_effects(c, wanted, limit))
+        now = self._clock.wall_s()
+        return await self._readers.run(lambda c: effect_reading.list_effects(c, wanted, limit, now))
 
     async def put_principal(self, principal: PrincipalRecord) -> None:
         """See `Journal.put_principal`."""
