@@ -201,6 +201,21 @@ def test_a_name_alone_decides_nothing_that_a_tool_declares_and_nothing_once_ther
     assert (refused.exit_code, "this journal has principals" in refused.err) == (3, True)
 
 
+def test_a_name_alone_decides_nothing_either_when_the_last_key_was_taken_away(desks: Desks) -> None:
+    proposal = proposed(**UNDECLARED)
+    assert "whoever can open it decides with --by NAME" in desks("principals").err
+    give_key(desks, "ann")
+
+    removed = desks("principals", "remove", "ann")
+    refused = desks("approve", proposal.id, "--hash", proposal.hash, "--by", "bob")
+
+    for told in (removed, desks("principals"), refused):
+        assert "seawall principals add NAME" in told.err
+    assert refused.exit_code == 3
+    key = give_key(desks, "bob")
+    assert desks("approve", proposal.id, "--hash", proposal.hash, "--key-file", key).exit_code == 0
+
+
 def test_keys_may_be_given_before_the_first_run(desks: Desks) -> None:
     added = desks("principals", "add", "ann")
     assert (added.exit_code, added.out[:11], "was made" in added.err) == (0, "sk-seawall-", True)

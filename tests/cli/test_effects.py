@@ -10,6 +10,7 @@ from typing import Any
 from cli.desks import Desks
 from runtime.proposing import leave_unknown
 from seawall import Seawall
+from seawall.cli.exits import Exit
 from seawall.core.clock import SystemClock
 from seawall.journal.protocol import EffectRecord, Journal
 
@@ -106,6 +107,36 @@ def test_an_effect_that_happened_may_be_allowed_once_more(desks: Desks) -> None:
 
     assert done.out == f"refund may be done once more as the same effect, says ann ({effect.id})\n"
     assert desks("effects", "--json").document["effects"][0]["again"] == "ann"
+
+
+def test_an_effect_is_undone_also_when_its_run_was_pruned(desks: Desks) -> None:
+    desks.write(
+        """
+@tool(effect=Effect(unique_by=("order_id",)))
+def take_back(order_id: str) -> str:
+    "Take the money back."
+    return "taken back"
+
+@tool(effect=Effect(unique_by=("order_id",), undo=take_back))
+def give(order_id: str) -> str:
+    "Give money."
+    return "given"
+
+giving = Team("giving", Agent("giver", model=script(call("give", order_id="1042"), say("Given.")), tools=[give, take_back]))
+"""
+    )
+    assert desks("run", desks.app("giving"), "Go.").exit_code == 0
+    pruned = desks("prune", "--older-than", "0s", "--json")
+    assert pruned.document["runs"] == 1, pruned
+    (effect,) = desks("effects", "--json").document["effects"]
+
+    undone = desks("effects", "undo", effect["id"], "--by", "ann")
+
+    assert undone.exit_code == Exit.WAITING, undone.err
+    (asked,) = desks("approvals", "--json").document["approvals"]
+    assert (asked["tool"], asked["arguments"]) == ("take_back", {"order_id": "1042"})
+    other = desks("effects", "undo", effect["id"], "--by", "ann", "--app", desks.app("desk"))
+    assert "has no tool 'give'" in other.err or "agent 'giver'" in other.err
 
 
 def test_once_there_are_keys_a_name_alone_says_nothing_and_neither_does_an_agent(desks: Desks) -> None:

@@ -53,11 +53,16 @@ def load_team(path: str) -> Team:
 
 
 def load_recorded_team(row: RunRow, started: RunStarted, app: str | None) -> Team:
+    """Returns what `load_team_of_row` does, if the agent that leads the run is in it. Raises `Misused` if not."""
+    return check_leader(load_team_of_row(row, app), app or row.app or "", started)
+
+
+def load_team_of_row(row: RunRow, app: str | None) -> Team:
     """Returns the team of `--app`, or else of the path recorded with the run. Raises `Misused` if there is neither."""
     path = app if app is not None else row.app
     if path is None:
         raise Misused(f"run {row.run}: {explain_missing_app(row)}")
-    return check_leader(load_team(path), path, started)
+    return load_team(path)
 
 
 def explain_missing_app(row: RunRow) -> str:

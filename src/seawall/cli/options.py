@@ -60,7 +60,7 @@ DeciderOption = Annotated[
     typer.Option(
         "--by",
         metavar="NAME",
-        help="Who decides, where nobody has a key (seawall principals). The name is recorded and not checked: whoever can write the journal's file can do everything.",
+        help="Who decides, where nobody has or had a key (seawall principals). The name is recorded and not checked: whoever can write the journal's file can do everything.",
     ),
 ]
 KeyFileOption = Annotated[
@@ -147,7 +147,7 @@ def read_credential(key_file: Path | None, by: str) -> str | None:
         raise Misused(f"--by {by}: the key of {source} says who decides; leave one of both out")
     if not key and not by.strip():
         raise Misused(
-            f"who decides? give --key-file FILE or a key in {KEY_VARIABLE}, or --by NAME where nobody has a key; "
+            f"who decides? give --key-file FILE or a key in {KEY_VARIABLE}, or --by NAME where nobody has or had a key; "
             "it is recorded with the decision"
         )
     return key or None

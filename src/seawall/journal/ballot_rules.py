@@ -142,7 +142,11 @@ def _check_voter(proposal: Proposal, ballot: Ballot, facts: BallotFacts) -> tupl
 
 def _check_unauthenticated(proposal: Proposal, who: str, facts: BallotFacts) -> None:
     if proposal.declared or facts.has_principals:
-        why = "its tool asks for a person's approval" if proposal.declared else "this journal has principals"
+        why = (
+            "its tool asks for a person's approval"
+            if proposal.declared
+            else "this journal has principals, or had some"
+        )
         raise _refuse(
             f"proposal {proposal.id}: {who} has shown no key, and {why}; give a credential, in a shell --key-file FILE "
             "(made with: seawall principals add NAME)",

@@ -354,7 +354,10 @@ class Decisions:
         name = decider.principal.name
         if not decider.authenticated and (declared or await self._journal.principals()):
             raise Refused(
-                f"nobody has checked that this is {name!r}: give a credential", guard="approval", value=name
+                f"nobody has checked that this is {name!r}: give a credential, in a shell --key-file FILE (made with: "
+                "seawall principals add NAME)",
+                guard="approval",
+                value=name,
             )
 
     # ---- links

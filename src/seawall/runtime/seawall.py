@@ -345,7 +345,7 @@ class Seawall:
 
         `hash` is that of the `Approval` which the person was shown. `credential` goes to `authenticate` or, without that,
         is a key of `seawall principals`. `by` names somebody without a credential: only for what no tool declares, and
-        while nobody has a key. `edit`: other arguments, as a dict or JSON, for which this is the first vote; `team`
+        while nobody has, or had, a key. `edit`: other arguments, as a dict or JSON, for which this is the first vote; `team`
         has the tool that checks them, where this process has not the run.
         Raises `Refused` (guard `approval`) for a decision that does not hold, and `Misused` for an unknown proposal and
         for an edit that the tool does not take.

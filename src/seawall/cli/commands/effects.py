@@ -151,15 +151,15 @@ async def _undo(
     by: str,
     app: str | None,
 ) -> Outcome | Waiting:
-    from seawall.cli.journals import open_seawall, read_start
-    from seawall.cli.loading import load_recorded_team
+    from seawall.cli.journals import open_seawall
+    from seawall.cli.loading import load_team_of_row
     from seawall.cli.render.outcome import print_rest
     from seawall.cli.render.progress import ProgressDisplay, follow_run
     from seawall.cli.signals import await_start
 
     async with open_seawall(path, shutdown) as sea:
-        row, started = await read_start(sea.journal, (await sea.journal.effect(effect)).run)
-        team = load_recorded_team(row, started, app)
+        row = await sea.journal.row((await sea.journal.effect(effect)).run)  # its events may have been pruned
+        team = load_team_of_row(row, app)
         undoing = sea.undo(effect, credential=credential, by=by, team=team, app=app)
         run = await await_start(shutdown, undoing)
         screen.print_note(f"run {run.id}")

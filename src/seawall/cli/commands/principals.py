@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from seawall.journal.protocol import PrincipalRecord
 
 
+NOBODY_LEFT = "nobody has a key now, and a name alone decides nothing since somebody had one: seawall principals add NAME"
+
+
 def principals(
     words: Annotated[
         list[str] | None,
@@ -35,7 +38,7 @@ def principals(
 ) -> None:
     """List who may decide with a key, give somebody one, or take it away.
 
-    From the first principal on nobody decides with a name alone. Only the hash of a key is stored. Whoever can write the journal's file can do everything: keep it from those who are to be asked.
+    From the first principal on nobody decides with a name alone, also when all were removed again: add another then. Only the hash of a key is stored. Whoever can write the journal's file can do everything: keep it from those who are to be asked.
     """
     from seawall.cli.render.screen import Screen
     from seawall.cli.signals import run_async
@@ -66,9 +69,12 @@ async def _list(screen: Screen, path: Path) -> None:
     from seawall.core.clock import SystemClock
 
     async with open_journal(path) as journal:
-        found = [each for each in await journal.principals() if each.removed_at is None]
+        known = await journal.principals()
+    found = [each for each in known if each.removed_at is None]
     if screen.json:
         screen.print_document({"principals": [_build_document(each) for each in found]})
+    elif not found and known:
+        screen.print_note(NOBODY_LEFT)
     elif not found:
         screen.print_note(
             f"no principals in {path}: whoever can open it decides with --by NAME, but not on what a tool asks about"
@@ -116,6 +122,8 @@ async def _remove(screen: Screen, path: Path, name: str) -> None:
         screen.print_document({**_build_document(one), "removed": True})
     else:
         screen.print_line(f"removed {name}: the key decides nothing any more")
+        if len(found) == 1:
+            screen.print_note(NOBODY_LEFT)
 
 
 def _build_document(record: PrincipalRecord) -> dict[str, object]:
