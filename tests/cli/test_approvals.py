@@ -53,7 +53,7 @@ def test_what_people_are_asked_is_listed_with_who_decides(desks: Desks) -> None:
     listed = desks("approvals", width=160)
 
     lines = listed.out.splitlines()
-    assert lines[1].startswith(f'{first.id}  refund(amount={{"amount":"250.00","currency":"EUR"}}')
+    assert lines[1].startswith(f'{first.id}  refund(order_id="1042", amount={{"amount":"250.00",')
     assert "2 of finance" in lines[1]
     assert "user:7 confirms" in lines[2]
     assert "seawall approvals ID" in listed.err
@@ -216,6 +216,29 @@ def test_a_name_alone_decides_nothing_either_when_the_last_key_was_taken_away(de
     assert desks("approve", proposal.id, "--hash", proposal.hash, "--key-file", key).exit_code == 0
 
 
+def test_a_wrong_hash_is_told_to_look_again_and_not_what_the_right_one_is(desks: Desks) -> None:
+    proposal = proposed(**UNDECLARED)
+
+    for words in (("approve", "r-1"), ("reject", proposal.id)):
+        refused = desks(*words, "--hash", "0" * 64, "--by", "ann")
+        assert refused.exit_code == 3
+        assert f"look at it again, with seawall approvals {proposal.id}" in refused.err
+        assert proposal.hash[:8] not in refused.err + refused.out
+
+
+def test_a_decision_that_comes_too_late_is_refused_alike_by_id_and_by_run(desks: Desks) -> None:
+    proposal = proposed(**UNDECLARED)
+    by_id = (proposal.id, "--hash", proposal.hash)
+    assert desks("approve", "r-1", "--by", "ann").exit_code == 0
+
+    for words in (by_id, ("r-1",), ("r-1", "2")):
+        refused = desks("reject", *words, "--by", "bob")
+        assert (refused.exit_code, "already" in refused.err) == (3, True), words
+    assert desks("reject", "r-1", "9", "--by", "bob").exit_code == 2  # there is no such step
+
+    assert desks("cancel", "r-1", "--by", "ann", "--json").document["command"] == "cancel"
+
+
 def test_keys_may_be_given_before_the_first_run(desks: Desks) -> None:
     added = desks("principals", "add", "ann")
     assert (added.exit_code, added.out[:11], "was made" in added.err) == (0, "sk-seawall-", True)
@@ -297,6 +320,7 @@ def test_a22_a_flood_of_one_kind_is_one_line_and_hides_nothing(desks: Desks) -> 
         (("approve", "r-1", "--key-file", "other"), "--key-file other: there is no key in it"),
         (("approvals", "p-none"), "no proposal's id"),
         (("effects", "--status", "paid"), "--status paid: it is one of proposed"),
+        (("reconcile", "r-1", "--failed", " ", "--by", "ann"), "--failed is empty: say how you know"),
         (("effects", "again"), "seawall effects again ID"),
         (("principals", "add"), "write seawall principals add NAME"),
         (("principals", "--agent"), "who gets a key?"),

@@ -76,6 +76,14 @@ def test_a_second_decision_is_told_of_the_first(desks: Desks, waiting: str) -> N
     assert "step 2 was approved by ann already" in desks("reject", waiting, "--by", "bob").err
 
 
+def test_a_decision_for_a_run_that_has_gone_on_is_refused(desks: Desks, waiting: str) -> None:
+    desks("cancel", waiting, "--by", "ann")
+
+    for words in ((waiting,), (waiting, "2")):
+        refused = desks("approve", *words, "--by", "bob")
+        assert (refused.exit_code, "has ended already" in refused.err) == (3, True)
+
+
 def test_a_run_that_nobody_drives_is_ended_by_its_cancellation(desks: Desks, waiting: str) -> None:
     done = desks("cancel", waiting, "--by", "ann", "--reason", "wrong order")
 

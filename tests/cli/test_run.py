@@ -210,3 +210,17 @@ def test_a_request_id_that_is_known_says_so_and_takes_no_other_request(desks: De
     assert f"already answered as {first}" in again.err
     assert other.exit_code == 2
     assert "'Where is 1042?', not 'Refund 1042.'" in other.err
+
+
+def test_a_run_in_nobodys_name_is_warned_of_a_tool_that_the_acting_user_must_confirm(desks: Desks) -> None:
+    desks.write("""
+@tool(effect=Effect(confirm=True))
+def send(text: str) -> str:
+    "Send it."
+    return "sent"
+asking = Team("asking", Agent("sender", model=script(call("send", text="hi"), say("Sent.")), tools=[send]))
+""")
+    warning = "nobody can confirm send: --principal NAME"
+
+    assert warning in desks("run", desks.app("asking"), "Go.").err
+    assert warning not in desks("run", desks.app("asking"), "Go.", "--principal", "ann").err

@@ -57,7 +57,12 @@ def facts(**fields: Any) -> BallotFacts:
 
 
 REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], str]] = {
-    "another hash": ({}, {"hash": NEW_HASH}, {}, f"has the hash {HASH}, and the decision is on {NEW_HASH}"),
+    "another hash": (
+        {},
+        {"hash": NEW_HASH},
+        {},
+        f"is not what the decision is on, which has the hash {NEW_HASH}",
+    ),
     "no hash": ({}, {"hash": ""}, {}, "the decision is on none"),
     "after its time": ({}, {}, {"now": NOW + 100}, "expired at 2026-01-01 00:01:40 UTC; it is 2026-01-01"),
     "an ended run": ({}, {}, {"ended": True}, "its run r-1 has ended"),

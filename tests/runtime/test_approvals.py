@@ -112,7 +112,10 @@ def test_a_decision_is_on_what_was_shown() -> None:
         for wrong in ("", "0" * 64, proposal.hash[:-1], proposal.hash.upper()):
             with pytest.raises(Refused, match="look at it again") as refused:
                 await sea.approve(proposal.id, hash=wrong, credential="ann")
-            assert (refused.value.guard, refused.value.limit) == ("approval", proposal.hash)
+            assert (refused.value.guard, refused.value.value) == ("approval", wrong)
+            assert (
+                proposal.hash not in f"{refused.value} {refused.value.limit}"
+            )  # else it could be copied unseen
         assert await commands(sea) == []
 
     proposed(work)

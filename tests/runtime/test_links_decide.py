@@ -92,20 +92,56 @@ def test_no_link_is_made_for_an_agent_for_nobody_or_without_a_key() -> None:
     linked(work)
 
 
-def test_a_link_gives_the_requester_nothing() -> None:
+@pytest.mark.parametrize(
+    ("who", "fields", "message"),
+    [
+        (Principal("user:7", ("finance",)), {}, "has requested it"),
+        (ANN, {"asks": "confirm"}, "is confirmed by user:7, not by ann"),
+        (Principal("user:7"), {"asks": "confirm", "requester": ""}, "it names nobody"),
+        (Principal("dan", ("sales",)), {"roles": ("legal",)}, "is decided by legal; dan has sales"),
+    ],
+)
+def test_no_link_is_made_for_somebody_who_may_not_decide(
+    who: Principal, fields: dict[str, Any], message: str
+) -> None:
     async def work(sea: Seawall, proposal: Proposal, clock: ManualClock) -> None:
-        token = await sea.make_link(proposal.id, Principal("user:7", ("finance",)))
-        with pytest.raises(Refused, match="requested"):
-            await sea.decide_by_link(token, approve=True)
+        with pytest.raises(Refused, match=message):
+            await sea.make_link(proposal.id, who)
 
-    linked(work)
+    linked(work, **fields)
+
+
+def test_a_link_is_made_for_those_who_may_decide_by_its_end_and_once_for_each_person() -> None:
+    async def work(sea: Seawall, proposal: Proposal, clock: ManualClock) -> None:
+        escalated = await propose(
+            sea.journal,
+            "r-2",
+            clock=clock,
+            roles=("legal",),
+            escalate_at=clock.wall_s() + 100.0,
+            escalate_to=("finance",),
+        )
+        with pytest.raises(Refused, match="is decided by legal"):
+            await sea.make_link(escalated.id, ANN, expires_s=99.0)
+        token = await sea.make_link(escalated.id, ANN, expires_s=200.0)
+        with pytest.raises(Refused, match="is decided by legal"):
+            await sea.decide_by_link(token, approve=True)
+        await sea.decide_by_link(await sea.make_link(proposal.id, ANN), approve=True)
+        with pytest.raises(Refused, match="ann has voted already"):
+            await sea.make_link(proposal.id, ANN)
+
+    linked(work, people=2)
 
 
 def test_a_link_of_a_recorded_principal_has_the_roles_of_today_and_ends_with_the_principal() -> None:
     async def work(sea: Seawall, proposal: Proposal, clock: ManualClock) -> None:
-        record, _ = make_principal("ann", [], agent=False, now=clock.wall_s())
+        record, _ = make_principal("ann", ["finance"], agent=False, now=clock.wall_s())
         await sea.journal.put_principal(record)
         token = await sea.make_link(proposal.id, "ann")
+        record = replace(record, roles=())
+        await sea.journal.put_principal(record)
+        with pytest.raises(Refused, match="finance"):
+            await sea.make_link(proposal.id, "ann")
         with pytest.raises(Refused, match="finance"):
             await sea.decide_by_link(token, approve=True)
         await sea.journal.put_principal(replace(record, removed_at=clock.wall_s()))

@@ -100,8 +100,6 @@ def test_a_parked_approval_is_decided_and_paid_once_under_its_old_key(path: Path
 
 def test_a_parked_approval_is_listed_until_it_is_decided(path: Path) -> None:
     async def main() -> None:
-        paid: list[tuple[str, str]] = []
-        _, payout = make_tools(paid)
         async with Seawall(path, guards=[Held()]) as sea:
             run = await sea.journal.run_of_request("", "parked")
             assert run is not None

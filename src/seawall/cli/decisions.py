@@ -7,7 +7,7 @@ import re
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 from seawall.cli.hints import format_command
 from seawall.cli.journals import open_seawall, read_start
@@ -18,8 +18,8 @@ from seawall.cli.render.wording import (
     format_decided,
     format_status,
 )
-from seawall.core.errors import Misused
-from seawall.core.events import CommandTaken
+from seawall.core.errors import Misused, Refused
+from seawall.core.events import CommandTaken, StepIntended
 from seawall.history.recorded import read_waits
 from seawall.journal.protocol import Command, Journal, RunRow
 from seawall.run.commands import find_effect_in_doubt, find_fate_approval
@@ -146,10 +146,12 @@ async def _decide_in_run(screen: Screen, sea: Seawall, decision: Decision) -> No
     """Decides on the one thing that a run waits for, as it is now."""
     row = await sea.journal.row(await sea.journal.find(decision.target))
     if row.state == "ended":
-        raise Misused(f"run {row.run} has ended already: {format_status(row)}")
+        raise _refuse(f"run {row.run} has ended already: {format_status(row)}", "a run that waits", row.state)
     state = await sea.state(row.run)
     pending = await read_pending_decisions(sea.journal, row.run, state)
     step = _choose_step(row, state, decision.step, pending)
+    if step is None:
+        await _refuse_step(sea, row, state, decision.step)
     if find_effect_in_doubt(state, state.open[step]) is not None:
         raise Misused(f"step {step} asks what became of an effect; {explain_fate(row.run, step)}")
     asked = state.open[step]
@@ -277,15 +279,22 @@ async def read_pending_cancel(journal: Journal, run: str, state: RunState) -> Co
     return next((item.command for item in items if item.command.kind == "cancel"), None)
 
 
-def _choose_step(row: RunRow, state: RunState, step: int | None, pending: Mapping[int, Command]) -> int:
-    """Returns the approval step that is decided on. Raises `Misused` if there is none, or if it is not clear which."""
+def _choose_step(
+    row: RunRow, state: RunState, step: int | None, pending: Mapping[int, Command]
+) -> int | None:
+    """Returns the approval step that is decided on; None if `step` is none that waits.
+
+    Raises `Misused` if it is not clear which, and `Refused` if nothing waits (any more).
+    """
     waiting = [each.step for each in state.approvals]
-    if not waiting:
-        if state.paused:
-            raise Misused(
-                f"run {row.run} does not wait for a decision: {state.paused[0].what} is paused, seawall unpause lifts that"
-            )
-        raise Misused(f"run {row.run} does not wait for a decision: it is {row.state}")
+    if not waiting and state.paused:
+        raise Misused(
+            f"run {row.run} does not wait for a decision: {state.paused[0].what} is paused, seawall unpause lifts that"
+        )
+    if step is None and not waiting:
+        raise _refuse(
+            f"run {row.run} does not wait for a decision: it is {row.state}", "a run that waits", row.state
+        )
     if step is None:
         if len(waiting) > 1:
             raise Misused(
@@ -293,16 +302,31 @@ def _choose_step(row: RunRow, state: RunState, step: int | None, pending: Mappin
             )
         step = waiting[0]
     if step not in waiting:
-        raise Misused(
-            f"run {row.run}: step {step} does not wait for a decision (waiting: {_join_steps(waiting)})"
-        )
+        return None
     if step in pending:
         decided = f"{'approved' if pending[step].approved else 'rejected'} by {pending[step].by}"
-        raise Misused(
+        raise _refuse(
             f"run {row.run}: step {step} was {decided} already; "
-            f"it goes on with: {format_command(f'resume {row.run}')}"
+            f"it goes on with: {format_command(f'resume {row.run}')}",
+            "open",
+            decided,
         )
     return step
+
+
+async def _refuse_step(sea: Seawall, row: RunRow, state: RunState, step: int | None) -> NoReturn:
+    """Raises `Refused` for a step that was decided already, as a proposal's id does, and `Misused` for any other."""
+    waiting = _join_steps([each.step for each in state.approvals]) or "none"
+    for event in await sea.journal.events(row.run):
+        if isinstance(event, StepIntended) and event.step == step and event.kind == "approval":
+            raise _refuse(
+                f"run {row.run}: step {step} was decided already (waiting: {waiting})", "open", "decided"
+            )
+    raise Misused(f"run {row.run}: step {step} does not wait for a decision (waiting: {waiting})")
+
+
+def _refuse(problem: str, limit: object, value: object) -> Refused:
+    return Refused(problem, guard="approval", limit=limit, value=value)
 
 
 def _join_steps(steps: list[int]) -> str:

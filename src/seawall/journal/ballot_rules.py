@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -106,8 +107,10 @@ def _check_proposal(proposal: Proposal, ballot: Ballot, facts: BallotFacts) -> N
         raise _refuse(f"{name} expired at {expiry}; it is {format_time(facts.now)}", expiry, facts.now)
     if ballot.hash != proposal.hash:
         raise _refuse(
-            f"{name} has the hash {proposal.hash}, and the decision is on {ballot.hash or 'none'}: look at it again",
-            proposal.hash,
+            # The right one is not told: whoever copies it approves what they have not seen.
+            f"{name} is not what the decision is on, which has the hash {ballot.hash or 'none'}: look at it again, with "
+            f"seawall approvals {proposal.id}",
+            "the hash of what is asked",
             ballot.hash,
         )
 
@@ -127,8 +130,15 @@ def _check_voter(proposal: Proposal, ballot: Ballot, facts: BallotFacts) -> tupl
         raise _refuse(f"{name}: {who} is an agent, and agents decide nothing", "a person", who)
     if not ballot.authenticated:
         _check_unauthenticated(proposal, who, facts)
+    check_may_vote(proposal, who, roles, facts.now)
+    return roles
+
+
+def check_may_vote(proposal: Proposal, who: str, roles: Sequence[str], now: float) -> None:
+    """Raises `Refused` if `who`, with these roles, may not decide at this time: it is not theirs to do, or done."""
+    name = f"proposal {proposal.id}"
     _check_requester(proposal, who)
-    wanted = find_roles(proposal, facts.now)
+    wanted = find_roles(proposal, now)
     if wanted and not set(wanted) & set(roles):
         raise _refuse(
             f"{name} is decided by {' or '.join(wanted)}; {who} has {', '.join(roles) or 'no role'}",
@@ -137,7 +147,6 @@ def _check_voter(proposal: Proposal, ballot: Ballot, facts: BallotFacts) -> tupl
         )
     if any(is_same_person(vote.principal, who) for vote in proposal.votes):
         raise _refuse(f"{name}: {who} has voted already; {proposal.people} people must approve it", 1, 2)
-    return roles
 
 
 def _check_unauthenticated(proposal: Proposal, who: str, facts: BallotFacts) -> None:

@@ -98,35 +98,53 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RecordedEffect(msgspec.Struct, frozen=True, kw_only=True):
-    """One effect that a run has attempted or will, and what became of it."""
+    """One effect that a run has attempted or will, and what became of it. All times are wall seconds."""
 
     id: str
+    """`e-` and a digest of the key."""
     key: str
     """The idempotency key that the tool gets."""
     state: EffectState
+    """`proposed`: a person is asked. `approved`: it may begin. `attempting`: it has begun. `committed`, `failed`, or
+    `unknown`: nobody knows which of both."""
     tool: str
+    """The tool's name."""
     version: str
+    """Fingerprint of the tool's definition: name, declared version, description and schema."""
     arguments: dict[str, Any] | None
+    """Decoded; None if they were erased, or there are none."""
     arguments_text: str
+    """The canonical text of the arguments, without secrets."""
     amount: Money | None
+    """What counts in the tool's sums; None: the tool declares no amount."""
     receipt: str | None
     """What the tool returned, or what a person said that it would have."""
     reason: str
+    """Why it failed, or what somebody said of it who found out what became of it."""
     settled_by: str
     """"": the run's own result; `late`, `reconcile`, or the person who said what became of it."""
     run: str
+    """The run that has claimed it."""
     step: int | None
     """The newest attempt."""
     agent: str
+    """The agent that called the tool."""
     requester: str
+    """The principal on whose behalf the run is."""
     session: str | None
+    """The conversation that it belongs to."""
     tenant: str
+    """The tenant of its run."""
     claimed_at: float
+    """When its run claimed it, before anybody was asked."""
     attempted_at: float | None
+    """When the first attempt began: from then on the other side may know the key."""
     settled_at: float | None
+    """When it was known what became of it; None: it is not known yet."""
     proposal: str
-    """The proposal under which it is asked about, or was approved."""
+    """The id of the proposal under which it is asked about, or was approved; "": nobody was asked."""
     undoes: str
+    """The id of the effect that it undoes; "": none."""
     again: str
     """The person who has allowed another one like it, until that is claimed."""
 

@@ -12,7 +12,7 @@ from seawall.core.canonical import Ref, check_recordable
 from seawall.core.errors import Broken, Misused, Refused, name_error
 from seawall.effects.credentials import Decider, Principal, find_by_key
 from seawall.effects.links import Link, LinkSigner, digest_of_token, make_nonce
-from seawall.journal.ballot_rules import is_same_person
+from seawall.journal.ballot_rules import check_may_vote, is_same_person
 from seawall.journal.protocol import (
     Ballot,
     Command,
@@ -318,7 +318,9 @@ class Decisions:
         told = bodies.redact("; ".join(each for each in (failed or "", reason) if each))
         if failed is not None:
             if not failed.strip():
-                raise Misused("failed is empty; say how you know that it did not happen")
+                raise Misused(
+                    f"failed is {failed!r}: it must say how you know that the effect did not happen and will not"
+                )
             return _Finding(False, None, told, {})
         encoded = encode(committed, "committed=…")
         text = encoded.decode("utf-8", "replace") if isinstance(encoded, bytes) else encoded
@@ -375,15 +377,14 @@ class Decisions:
         if found.state != "open":
             raise Refused(f"proposal {found.id} is {found.state}", guard="approval", value=found.state)
         if hash is not None and hash != found.hash:
-            raise Refused(
-                f"proposal {found.id} has changed meanwhile", guard="approval", limit=found.hash, value=hash
-            )
+            raise Refused(f"proposal {found.id} has changed meanwhile", guard="approval", value=hash)
         if not 0 < expires_s < float("inf"):
             raise Misused(f"expires_s is {expires_s!r}; it must be a number of seconds above zero")
         recorded = not isinstance(principal, Principal)
         who = await self._read_principal(principal) if isinstance(principal, str) else principal
         _refuse_agent(who)
         now = self._clock.wall_s()
+        check_may_vote(found, who.name, who.roles, now + expires_s)  # others may decide by then, too
         return links.make(
             Link(
                 proposal=found.id,

@@ -402,7 +402,7 @@ class Seawall:
         """Returns a token with which this principal may decide once, for a URL of your own. Send it to nobody else.
 
         A name is that of a principal of `seawall principals`. Without `hash` it is for the proposal as it is now.
-        Raises `Misused` without `link_key`, and `Refused` for a proposal that is not open and for an agent.
+        Raises `Misused` without `link_key`, and `Refused` for a proposal that is not open and for who may not decide on it.
         """
         return await self._decisions.make_link(proposal, principal, hash, expires_s)
 

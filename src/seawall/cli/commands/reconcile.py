@@ -61,6 +61,10 @@ def reconcile(
         raise Misused(
             "what became of it? give --committed FILE (it happened; its receipt) or --failed TEXT (it did not), and not both"
         )
+    if failed is not None and not failed.strip():
+        raise Misused(
+            "--failed is empty: say how you know that it did not happen and will not; it is recorded"
+        )
     finding = EffectFinding(
         target=effect,
         step=step,

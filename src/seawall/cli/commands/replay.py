@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def replay(
     runs: Annotated[
         list[str],
-        typer.Argument(metavar="RUN...", help="Runs: ids, or the beginnings or the ends of them; or 'last'."),
+        typer.Argument(metavar="RUN", help="Runs: ids, or the beginnings or the ends of them; or 'last'."),
     ],
     app: AppOption = None,
     limits: LimitsOption = None,

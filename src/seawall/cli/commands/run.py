@@ -82,6 +82,11 @@ def run(
     asked = read_request(request, file)
     with screen.redirect_user_prints():
         team = load_team(app)
+    asking = sorted(
+        {each.name for member in team.members.values() for each in member.agent.tools if each.options.confirm}
+    )
+    if asking and not principal.strip():
+        screen.print_note(f"nobody can confirm {', '.join(asking)}: --principal NAME says who asks for it")
     options = {
         "session": session,
         "tenant": tenant,

@@ -36,7 +36,8 @@ def make_approvals_table(entries: Sequence[ApprovalEntry], width: int, now: floa
     )
     for entry in entries:
         approval = entry.approval
-        call = Text(shorten_text(format_approval_call(approval), min(_CALL_WIDTH, max(20, width // 2))))
+        written = format_approval_call(approval, short_first=True)
+        call = Text(shorten_text(written, min(_CALL_WIDTH, max(20, width // 2))))
         if entry.count > 1:
             call = Text(
                 f"{entry.count:,} × {show_plainly(approval.tool)}, the oldest of them", style="yellow"
@@ -81,7 +82,8 @@ def make_effects_table(effects: Sequence[RecordedEffect], width: int, now: float
         below=("WHY",),
     )
     for effect in effects:
-        call = show_plainly(f"{effect.tool}({format_arguments(effect.arguments_text)})")
+        arguments = format_arguments(effect.arguments_text, short_first=True)
+        call = show_plainly(f"{effect.tool}({arguments})")
         table.add_row(
             (
                 effect.id,

@@ -160,8 +160,11 @@ def format_call(name: str, arguments: str, width: int) -> str:
     return f"{name}({shorten_text(format_arguments(arguments), max(4, width - len(name) - 2))})"
 
 
-def format_arguments(text: str) -> str:
-    """Returns a call's arguments as Python would write them; text that is not a JSON object stays as it is."""
+def format_arguments(text: str, *, short_first: bool = False) -> str:
+    """Returns a call's arguments as Python would write them; text that is not a JSON object stays as it is.
+
+    `short_first`: where they are cut, the shortest come first, so that a long text hides no order's number.
+    """
     try:
         value: Any = msgspec.json.decode(text) if text else {}
     except msgspec.DecodeError:
@@ -169,7 +172,8 @@ def format_arguments(text: str) -> str:
     if not isinstance(value, dict):
         return join_lines(text)
     table = cast("dict[str, Any]", value)
-    return ", ".join(f"{key}={msgspec.json.encode(each).decode()}" for key, each in table.items())
+    written = [f"{key}={msgspec.json.encode(each).decode()}" for key, each in table.items()]
+    return ", ".join(sorted(written, key=len) if short_first else written)
 
 
 def format_ending(done: StepDone, output: str = "") -> str:
@@ -249,11 +253,12 @@ def explain_fate(run: str, step: int) -> str:
     return f"say it with: {command} --committed FILE (its receipt), or --failed TEXT"
 
 
-def format_approval_call(approval: Approval) -> str:
+def format_approval_call(approval: Approval, *, short_first: bool = False) -> str:
     """Returns the call that is asked about, so that nothing in it is hidden."""
     if not approval.arguments_text:
         return f"{approval.kind} {show_plainly(approval.tool)}"
-    return show_plainly(f"{approval.tool}({format_arguments(approval.arguments_text)})")
+    arguments = format_arguments(approval.arguments_text, short_first=short_first)
+    return show_plainly(f"{approval.tool}({arguments})")
 
 
 def format_decided(waiting: Waiting, *, approved: bool) -> str:
