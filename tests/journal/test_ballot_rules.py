@@ -63,7 +63,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], str]] =
         {},
         f"is not what the decision is on, which has the hash {NEW_HASH}",
     ),
-    "no hash": ({}, {"hash": ""}, {}, "the decision is on none"),
+    "no hash": ({}, {"hash": ""}, {}, "the decision is on, which has the hash none"),
     "after its time": ({}, {}, {"now": NOW + 100}, "expired at 2026-01-01 00:01:40 UTC; it is 2026-01-01"),
     "an ended run": ({}, {}, {"ended": True}, "its run r-1 has ended"),
     "a link again": ({"links": ("l",)}, {"link": "l"}, {}, "this link was used already"),

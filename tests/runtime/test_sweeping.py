@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ import pytest
 from runtime.proposing import leave_unknown, opened
 from seawall import Agent, Effect, NotDone, Seawall, Team, tool
 from seawall.journal.protocol.effects import EffectRecord
-from seawall.runtime.reconciling import Reconciler
+from seawall.runtime import reconciling
+from seawall.runtime.reconciling import AT_ONCE, Reconciler
 from seawall.testing import ManualClock, ScriptedModel
 
 
@@ -81,3 +83,63 @@ def test_an_answer_that_can_not_be_recorded_holds_up_no_other(caplog: pytest.Log
     with caplog.at_level(logging.WARNING, "seawall"):
         asyncio.run(main())
     assert "can't be recorded" in caplog.text
+
+
+class SlowBank:
+    """Answers once it is let go, and counts the questions that wait at the same time."""
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        self.most = 0
+        self.go = asyncio.Event()
+
+    async def find(self, key: str) -> str:
+        self.waiting += 1
+        self.most = max(self.most, self.waiting)
+        await self.go.wait()
+        self.waiting -= 1
+        return "rc-1"
+
+    def team(self, tools: int) -> Team:
+        async def give(order_id: str) -> str:
+            raise AssertionError(order_id)
+
+        declared = Effect(unique_by=("order_id",), reconcile=self.find)
+        made = [tool(effect=declared, name=f"refund{n}", description="Pay back.")(give) for n in range(tools)]
+        return Team("desk", Agent("clerk", model=ScriptedModel([]), tools=made))
+
+
+def test_several_tools_are_asked_at_the_same_time_and_each_one_question_after_another() -> None:
+    async def main() -> None:
+        clock, bank = ManualClock(), SlowBank()
+        async with opened(clock) as sea:
+            for number in range(2 * (AT_ONCE + 2)):
+                await leave_unknown(sea.journal, f"r-{number}", clock=clock, tool=f"refund{number // 2}")
+            sweeping = asyncio.create_task(sweep(sea, clock, bank.team(AT_ONCE + 2)))
+            while bank.waiting < AT_ONCE and not sweeping.done():
+                await asyncio.sleep(0)
+            bank.go.set()
+            assert len(await sweeping) == 2 * (AT_ONCE + 2)
+            assert bank.most == AT_ONCE
+
+    asyncio.run(main())
+
+
+def test_a_tool_that_does_not_answer_is_asked_once_in_a_sweep_and_holds_up_no_other(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(reconciling, "ASK_S", 0)
+
+    async def main() -> None:
+        clock, bank = ManualClock(), SlowBank()
+        async with opened(clock) as sea:
+            for number in range(3):
+                await leave_unknown(sea.journal, f"r-{number}", clock=clock, tool="refund0")
+            reconciler = Reconciler(clock, [bank.team(1)], sea.supervisor.make_bodies)
+            for asked in (1, 2, 3, 3):  # each time another one: who did not answer has to wait
+                assert await reconciler.sweep(sea.journal) == []
+                told = re.findall(r"effect (\S+) did not answer", caplog.text)
+                assert len(set(told)) == len(told) == asked
+
+    with caplog.at_level(logging.WARNING, "seawall"):
+        asyncio.run(main())

@@ -139,6 +139,25 @@ def test_the_sweep_is_called_again_and_again_and_may_fail() -> None:
     asyncio.run(main())
 
 
+def test_runs_are_taken_up_while_a_sweep_waits_for_the_other_side() -> None:
+    async def main() -> None:
+        swept: list[Journal] = []
+
+        async def sweep(journal: Journal) -> None:
+            swept.append(journal)
+            await asyncio.get_running_loop().create_future()
+
+        async with at_work(["Here."], sweep=sweep) as scene:
+            await scene.until(lambda: swept)
+            await scene.interrupt("r-1")
+            await scene.until(lambda: scene.told.taken)
+            await scene.clock.advance(2 * SWEEP_S)
+            assert len(swept) == 1
+            assert scene.worker.is_busy
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("error", [JournalFull, JournalFailed])
 def test_a_look_that_fails_is_repeated_unless_the_journal_is_lost(
     error: Callable[[str], Exception], monkeypatch: pytest.MonkeyPatch

@@ -319,7 +319,7 @@ class Decisions:
         if failed is not None:
             if not failed.strip():
                 raise Misused(
-                    f"failed is {failed!r}: it must say how you know that the effect did not happen and will not"
+                    f"failed is empty ({failed!r}): say how you know that the effect did not happen and will not"
                 )
             return _Finding(False, None, told, {})
         encoded = encode(committed, "committed=…")

@@ -30,6 +30,8 @@ MAX_WAIT_S = 3_600.0
 """Seconds between two questions about one effect, at most."""
 PAGE = 100
 """Effects of unknown fate that are looked at in one sweep, the newest first."""
+AT_ONCE = 8
+"""Questions at the same time, each to another tool: one other side that is slow, or hangs, holds up no other."""
 MAX_ASKED = 10_000
 """Effects whose next question is remembered."""
 
@@ -50,23 +52,58 @@ class Reconciler:
         return f"<Reconciler {len(self._next)} asked>"
 
     async def sweep(self, journal: Journal) -> list[EffectRecord]:
-        """Asks about each effect that is due; returns those that are settled now. What one of them raises is logged."""
-        settled: list[EffectRecord] = []
+        """Asks about each effect that is due; returns those that are settled now. What one of them raises is logged.
+
+        One question after another goes to each tool. One that does not answer is asked no more in this sweep.
+        """
+        by_tool: dict[int, tuple[Tool, list[EffectRecord]]] = {}
         for record in await journal.effects(EffectFilter(state="unknown"), limit=PAGE):
-            if not self._has_tool(record.tool):
-                continue
-            try:
-                row = await journal.row(record.run)
-                tool = self._find_tool(record, row.team)
-                if tool is None or row.state == "running" or not self._is_due(record.id):
-                    continue  # a run that is driven asks by itself
-                change, bodies = await self._ask(tool, record)
-                if change is not None:
-                    settled.append(await journal.settle(change, bodies))
-                    self._next.pop(record.id, None)
-            except SeawallError as error:
-                _log.warning("effect %s could not be reconciled yet: %s", record.id, error)
+            tool = await self._choose_tool(journal, record)
+            if tool is not None:
+                by_tool.setdefault(id(tool), (tool, []))[1].append(record)
+        places = asyncio.Semaphore(AT_ONCE)
+        settled: list[EffectRecord] = []
+        async with asyncio.TaskGroup() as group:
+            for tool, records in by_tool.values():
+                group.create_task(self._ask_all(journal, tool, records, places, settled))
         return settled
+
+    async def _choose_tool(self, journal: Journal, record: EffectRecord) -> Tool | None:
+        """Returns the tool that is asked about an effect; None if there is none, or its run asks by itself."""
+        if not self._has_tool(record.tool):
+            return None
+        try:
+            row = await journal.row(record.run)
+        except SeawallError as error:
+            _log.warning("effect %s could not be reconciled yet: %s", record.id, error)
+            return None
+        return None if row.state == "running" else self._find_tool(record, row.team)
+
+    async def _ask_all(
+        self,
+        journal: Journal,
+        tool: Tool,
+        records: Sequence[EffectRecord],
+        places: asyncio.Semaphore,
+        settled: list[EffectRecord],
+    ) -> None:
+        """Asks a tool about these effects, one after another."""
+        async with places:
+            for record in records:
+                if not self._is_due(record.id):
+                    continue
+                try:
+                    change, bodies = await self._ask(tool, record)
+                    if change is not None:
+                        settled.append(await journal.settle(change, bodies))
+                        self._next.pop(record.id, None)
+                except TimeoutError:
+                    _log.warning("reconcile of effect %s did not answer within %g s", record.id, ASK_S)
+                    return
+                except Exception as error:  # noqa: BLE001 -- whatever is wrong with one, the others are asked about
+                    _log.warning(
+                        "effect %s could not be reconciled yet: %s", record.id, describe_error(error)
+                    )
 
     def _is_due(self, effect: str) -> bool:
         """Returns whether an effect may be asked about now, and notes when it may be again."""
@@ -94,7 +131,7 @@ class Reconciler:
         return mine[0] if mine else found[0][1] if found else None
 
     async def _ask(self, tool: Tool, record: EffectRecord) -> tuple[Settle | None, Mapping[Ref, bytes]]:
-        """Returns what the other side says of an effect; None if it can't say."""
+        """Returns what the other side says of an effect; None if it can't say. Raises `TimeoutError`."""
         context = ToolContext(
             run=record.run,
             step=record.step or 0,
@@ -106,12 +143,8 @@ class Reconciler:
             key=record.key,
         )
         bodies = self._make_bodies()
-        try:
-            async with asyncio.timeout(ASK_S):
-                value, error = await call_apart(call_reconcile, tool, context, thread="seawall-reconcile")
-        except TimeoutError:
-            _log.warning("reconcile of effect %s did not answer within %g s", record.id, ASK_S)
-            return None, {}
+        async with asyncio.timeout(ASK_S):
+            value, error = await call_apart(call_reconcile, tool, context, thread="seawall-reconcile")
         if error is not None and not is_error(error, NotDone):
             _log.warning("reconcile of effect %s raised %s", record.id, describe_error(error))
             return None, {}

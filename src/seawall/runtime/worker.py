@@ -50,7 +50,7 @@ class WorkerListener(Protocol):
 
 
 class Worker:
-    """Goes on with the runs of its teams. `sweep` is called every `SWEEP_S` seconds."""
+    """Goes on with the runs of its teams. `sweep` is called every `SWEEP_S` seconds, beside all else that it does."""
 
     def __init__(
         self,
@@ -67,6 +67,7 @@ class Worker:
         self._listener = listener
         self._sweep = sweep
         self._next_sweep_s = clock.monotonic_s()
+        self._sweeping: asyncio.Task[None] | None = None
         self._taking: dict[str, asyncio.Task[None]] = {}
         """By run: the task that takes it up."""
         self._aside: dict[str, int] = {}
@@ -100,7 +101,7 @@ class Worker:
                 await self._wait()
         finally:
             supervisor.on_taken = None
-            for task in self._taking.values():
+            for task in (*self._taking.values(), *(() if self._sweeping is None else (self._sweeping,))):
                 task.cancel()
 
     @property
@@ -108,7 +109,10 @@ class Worker:
         """Whether a run is in flight here, or about to be."""
         supervisor, registry = self._supervisor, self._supervisor.registry
         in_flight = registry.drivers or registry.queued or registry.taking
-        return bool(self._taking or in_flight or supervisor.waker.is_busy or supervisor.inbox.is_busy)
+        sweeps = self._sweeping is not None and not self._sweeping.done()
+        return bool(
+            self._taking or in_flight or sweeps or supervisor.waker.is_busy or supervisor.inbox.is_busy
+        )
 
     def _note_taken(self, run: str, events: int) -> None:
         self.taken += 1
@@ -137,13 +141,29 @@ class Worker:
         """Takes up interrupted runs, `most` of them at most, and sweeps if that is due."""
         try:
             await self._take_up_interrupted(most)
-            if self._sweep is not None and self._clock.monotonic_s() >= self._next_sweep_s:
-                self._next_sweep_s = self._clock.monotonic_s() + SWEEP_S
-                await self._sweep(self._supervisor.journal)
+            self._begin_sweep()
         except (JournalFailed, JournalDamaged, JournalReadOnly):
             raise
         except SeawallError as error:
             _log.warning("the worker could not look for runs, and tries again: %s", error)
+
+    def _begin_sweep(self) -> None:
+        """Begins to sweep, if that is due and the sweep before has ended. Raises what that one has raised."""
+        if self._sweeping is not None and self._sweeping.done():
+            ended, self._sweeping = self._sweeping, None
+            ended.result()
+        if (
+            self._sweep is None
+            or self._sweeping is not None
+            or self._clock.monotonic_s() < self._next_sweep_s
+        ):
+            return
+        self._next_sweep_s = self._clock.monotonic_s() + SWEEP_S
+        self._sweeping = asyncio.get_running_loop().create_task(self._sweep_once(self._sweep))
+        self._sweeping.add_done_callback(self._on_rest)
+
+    async def _sweep_once(self, sweep: Sweep) -> None:
+        await sweep(self._supervisor.journal)
 
     async def _take_up_interrupted(self, most: int | None) -> None:
         teams = self._supervisor.waker.teams
