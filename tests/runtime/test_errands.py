@@ -204,10 +204,73 @@ def test_what_its_run_had_to_ask_about_an_errand_asks_about_too(
             errand = await find_errand(sea, run)
             await parked(errand)
             (asked,) = await sea.approvals()
-            assert any("was to ask for it, and has gone on" in each.reason for each in asked.reasons)
+            told = [each.reason for each in asked.reasons]
+            assert told[0] == f"run {run.id} was to ask for it, and has gone on"
+            if guards:
+                assert told[1:] == ["there, second: the second one"]
             if options:
+                assert told[1].startswith(
+                    "there, effects: the sum of this run would be 80.00 EUR, above 60.00 EUR (value"
+                )
                 assert (asked.roles, asked.declared) == (("finance",), True)
         assert bank.booked == ["1"]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("scope", ["run", "session", "principal", "tenant"])
+@pytest.mark.parametrize("forked_after", ["asking", "paying"])
+@pytest.mark.parametrize("session", [None, "s"])
+def test_what_a_run_and_its_fork_ask_for_apart_from_themselves_is_paid_once(
+    scope: str, forked_after: str, session: str | None
+) -> None:
+    async def main() -> None:
+        bank = Bank()
+        script = [pays("1042"), "Asked for.", "Asked for it again.", "Once more."]
+        team, _ = desk(bank, script, scope=scope, **DETACHED)
+        async with Seawall() as sea:
+            run = await sea.start(team, "Refund", session=session, principal="user:7")
+            await over(run)
+            errand = await find_errand(sea, run)
+            waiting = await parked(errand)
+            if forked_after == "paying":
+                await decide_as(sea, waiting)
+                await over(errand)
+            fork = await sea.fork(run.id, team, at=1, live_effects=True)
+            await over(await sea.fork(fork.id, team, at=1, live_effects=True))
+            await over(fork)
+            if forked_after == "asking":
+                await decide_as(sea, waiting)
+            for row in await sea.journal.runs():
+                rest = await (await sea.attach(row.run)).rest()
+                while isinstance(rest, Waiting) and rest.kind == "hold":
+                    await decide_as(sea, rest)
+                    rest = await (await sea.attach(row.run)).rest()
+                if row.run not in (run.id, fork.id):
+                    assert (await over(await sea.attach(row.run))).status == "completed"
+            assert bank.booked == ["1042"]
+            assert len(await sea.effects(status="committed")) == 1
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("scope", ["run", "session", "tenant"])
+def test_an_errand_and_its_fork_do_one_effect(scope: str) -> None:
+    async def main() -> None:
+        bank = Bank()
+        team, _ = desk(bank, [pays("1042"), "Asked for."], scope=scope, **DETACHED)
+        async with Seawall() as sea:
+            run = await sea.start(team, "Refund", session="s", principal="user:7")
+            await over(run)
+            errand = await find_errand(sea, run)
+            await decide_as(sea, await parked(errand))
+            await over(errand)
+            fork = await sea.fork(errand.id, team, at=1, live_effects=True)
+            rest = await fork.rest()
+            if isinstance(rest, Waiting):
+                await decide_as(sea, rest)
+            await over(fork)
+        assert bank.booked == ["1042"]
 
     asyncio.run(main())
 

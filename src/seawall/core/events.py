@@ -130,6 +130,12 @@ class Errand(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The conversation whose next run is told what came of it. The errand itself is in no session."""
     undoes: str = ""
     """The id of the effect that it undoes."""
+    reasons: tuple[str, ...] = ()
+    """Why a person had to be asked in the run that asked for it."""
+    origin: str = ""
+    """The run within which its effect is unique: that which asked for it or, if that is a fork, the first run."""
+    origin_session: str | None = None
+    """The conversation of that run."""
 
 
 class RunStarted(Base, tag="run_started", frozen=True, kw_only=True):

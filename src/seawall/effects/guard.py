@@ -38,8 +38,8 @@ _log = logging.getLogger("seawall")
 
 Preview = Callable[[], Awaitable[tuple[str, bool]]]
 """Calls a tool's own preview function; returns its text, and whether it failed."""
-Detach = Callable[[Step, RunState], Awaitable[str]]
-"""Starts a run of its own for an effect that somebody must decide on; returns what the agent is told."""
+Detach = Callable[[Step, RunState, tuple[str, ...]], Awaitable[str]]
+"""Starts a run of its own for an effect that somebody must decide on, for these reasons; returns what the agent is told."""
 
 GiveUp = Callable[[str, Exception], bool]
 """Gives up a run whose claim the journal failed to write, so that it can be resumed; False: it is not at work here."""
@@ -153,7 +153,7 @@ class EffectsGuard:
         if asked is None or asked.signature != signature:
             asked = mine[call] = _Asked(signature, wake)
             claim = self._build_claim(step, run, facts, hash_, asks=bool(holds), ahead=ahead)
-            self._spawn(self._ask(asked, step, run, facts, claim, bodies, preview))
+            self._spawn(self._ask(asked, step, run, holds, claim, bodies, preview))
         asked.wake = wake
         if ahead and _waits_behind(mine, asked):
             return Defer(f"{step.kind} {step.name!r} waits for the claims of the calls before it")
@@ -205,7 +205,7 @@ class EffectsGuard:
         asked: _Asked,
         step: Step,
         run: RunState,
-        facts: EffectFacts,
+        holds: Sequence[GuardVerdict],
         claim: EffectClaim,
         bodies: Bodies,
         preview: Preview | None,
@@ -214,7 +214,7 @@ class EffectsGuard:
             journal = self._journal
             if journal is None:
                 return
-            asked.answer = await self._claim(journal, step, run, facts, claim, bodies, preview)
+            asked.answer = await self._claim(journal, step, run, holds, claim, bodies, preview)
         except SeawallError as error:
             if isinstance(error, Broken) and self.give_up is not None and self.give_up(claim.run, error):
                 return
@@ -232,11 +232,12 @@ class EffectsGuard:
         journal: Journal,
         step: Step,
         run: RunState,
-        facts: EffectFacts,
+        holds: Sequence[GuardVerdict],
         claim: EffectClaim,
         bodies: Bodies,
         preview: Preview | None,
     ) -> EffectsAnswer:
+        facts = step.facts or NO_FACTS
         if facts.values:
             identity = await self._compute_identity(journal, step, run, facts)
             claim = replace(claim, identity=identity)
@@ -253,20 +254,24 @@ class EffectsGuard:
                 return await self._give_receipt(journal, answer, claim, bodies)
             case "waits" | "asks" if claim.detached and self.detach is not None:
                 # Also if it is asked for already, perhaps by this very call before a crash: the run waits for nothing.
-                told = await self.detach(step, run)
+                own = (
+                    [] if answer.status == "waits" else _list_reasons(answer, step, run, facts, claim, holds)
+                )
+                held = [*holds, *(GuardVerdict(EFFECTS, each, "enforce") for each in own)]
+                told = await self.detach(step, run, tuple(bodies.redact(_describe(each)) for each in held))
                 return Replace(f"{step.name!r} was asked for, and the run does not wait for it", told)
             case "waits":
                 return _wait_for(answer, step)
             case "rejected":
                 return _refuse(answer, step)
             case "asks":
-                return await self._build_question(answer, step, run, facts, claim, preview)
+                return await self._build_question(answer, step, run, holds, claim, preview)
 
     async def _compute_identity(self, journal: Journal, step: Step, run: RunState, facts: EffectFacts) -> str:
         if self._key is None:
             self._key = await journal.identity_key()
         started = run.started
-        origin, session = _find_origin(started)
+        origin, session = find_origin(started)
         within = {
             "run": origin,
             "session": f"{started.tenant}\0{session or origin}",
@@ -294,32 +299,15 @@ class EffectsGuard:
         answer: ClaimAnswer,
         step: Step,
         run: RunState,
-        facts: EffectFacts,
+        holds: Sequence[GuardVerdict],
         claim: EffectClaim,
         preview: Preview | None,
     ) -> Question:
+        facts = step.facts or NO_FACTS
         limited = _limits(facts)
-        exceeded = [(limited[over.rule], over.value) for over in answer.over]
-        # An amount that is not there is above each limit.
-        always = [rule for rule in facts.rules if rule.limit is None or facts.amount is None]
-        declared = [*(rule for rule, _ in exceeded), *always]
+        declared = [*(limited[over.rule] for over in answer.over), *_list_rules_without_limit(facts)]
         declared += _list_rules_of_asker(run, facts, asked=bool(declared))
-        own = [_explain(rule, value, facts.amount) for rule, value in exceeded]
-        if always:
-            what = (
-                "asks for approval of each call"
-                if facts.amount is not None or all(rule.limit is None for rule in always)
-                else "has no amount"
-            )
-            own.append(Hold(f"{step.name!r} {what}"))
-        if facts.confirm:
-            own.append(Hold(f"{step.name!r} is done once the acting user has confirmed it"))
-        if run.started.errand is not None and not claim.undoes:
-            own.append(Hold(f"run {run.started.errand.run} was to ask for it, and has gone on"))
-        if claim.undoes:
-            own.append(Hold(f"it undoes effect {claim.undoes}"))
-        if answer.problem:
-            own.insert(0, Hold(f"the approval does not hold: {answer.problem}"))
+        own = _list_reasons(answer, step, run, facts, claim, holds)
         rule = max(declared, key=lambda rule: _rank(rule, facts.amount)) if declared else Approve()
         text, failed = (None, False) if preview is None else await preview()
         effect = answer.effect
@@ -335,20 +323,69 @@ class EffectsGuard:
         )
 
 
+def _list_rules_without_limit(facts: EffectFacts) -> list[Approve]:
+    """Returns the rules that ask about each call. An amount that is not there is above each limit."""
+    return [rule for rule in facts.rules if rule.limit is None or facts.amount is None]
+
+
+def _list_reasons(
+    answer: ClaimAnswer,
+    step: Step,
+    run: RunState,
+    facts: EffectFacts,
+    claim: EffectClaim,
+    holds: Sequence[GuardVerdict],
+) -> list[Hold]:
+    """Returns this guard's own reasons to ask, beside what other guards `holds`."""
+    limited, errand = _limits(facts), run.started.errand
+    own = [_explain(limited[over.rule], over.value, facts.amount) for over in answer.over]
+    always = _list_rules_without_limit(facts)
+    if always:
+        what = (
+            "asks for approval of each call"
+            if facts.amount is not None or all(rule.limit is None for rule in always)
+            else "has no amount"
+        )
+        own.append(Hold(f"{step.name!r} {what}"))
+    if facts.confirm:
+        own.append(Hold(f"{step.name!r} is done once the acting user has confirmed it"))
+    if errand is not None and not claim.undoes:
+        own.append(Hold(f"run {errand.run} was to ask for it, and has gone on"))
+        known = {_describe(each) for each in holds} | {_describe_hold(EFFECTS, each) for each in own}
+        own += [Hold(f"there, {reason}") for reason in errand.reasons if reason not in known]
+    if claim.undoes:
+        own.append(Hold(f"it undoes effect {claim.undoes}"))
+    if answer.problem:
+        own.insert(0, Hold(f"the approval does not hold: {answer.problem}"))
+    return own
+
+
+def _describe(held: GuardVerdict) -> str:
+    assert isinstance(held.verdict, Hold)
+    return _describe_hold(held.guard, held.verdict)
+
+
+def _describe_hold(guard: str, hold: Hold) -> str:
+    """Returns why a guard holds a step, for people."""
+    values = "" if hold.limit is None else f" (value {hold.value}, limit {hold.limit})"
+    return f"{guard}: {hold.reason}{values}"
+
+
 def _session_of(started: RunStarted) -> str | None:
     """Returns the conversation that an effect belongs to: an errand's is that of whoever asked for it."""
     return started.session if started.errand is None else started.errand.session
 
 
-def _find_origin(started: RunStarted) -> tuple[str, str | None]:
+def find_origin(started: RunStarted) -> tuple[str, str | None]:
     """Returns the run, and the conversation, within which a run's effects are unique.
 
     An errand does what another run has asked for, and a fork does again what its origin has done.
     """
-    if started.errand is not None:
-        return started.errand.run or started.run, started.errand.session
-    if started.fork is not None:
-        return started.fork.origin or started.fork.run, started.fork.session
+    errand, fork = started.errand, started.fork
+    if errand is not None and (errand.origin or errand.run):
+        return errand.origin or errand.run, errand.origin_session if errand.origin else errand.session
+    if fork is not None:
+        return fork.origin or fork.run, fork.session
     return started.run, started.session
 
 

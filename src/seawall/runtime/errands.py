@@ -15,6 +15,7 @@ from seawall.core.clock import Clock
 from seawall.core.errors import Misused, Refused, SeawallBug
 from seawall.core.events import Errand, Mode, RunStarted
 from seawall.core.ids import Ids
+from seawall.effects.guard import find_origin
 from seawall.journal.protocol.effects import EffectFilter, EffectRecord
 from seawall.run.state import RunState
 from seawall.run.step import Step
@@ -64,10 +65,13 @@ class Errands:
         run: str = "",
         session: str | None = None,
         undoes: str = "",
+        reasons: tuple[str, ...] = (),
+        origin: tuple[str, str | None] = ("", None),
     ) -> Run:
         """Starts an errand, or returns the one that this `request_id` has. `arguments` are JSON text with all secrets.
 
-        `run` is the one that asked for it, `session` the one that is told. Raises what `Seawall.start` raises.
+        `run` is the one that asked for it, `session` the one that is told; for the others see `Errand`. Raises what
+        `Seawall.start` raises.
         """
         supervisor = self._supervisor
         known = await supervisor.journal.run_of_request(tenant, request_id)
@@ -78,7 +82,16 @@ class Errands:
         run_id = self._ids.make_run_id()
         ref, seal = bodies.put_arguments(run_id, arguments)
         errand = Errand(
-            agent=agent, tool=tool, arguments=ref, seal=seal, run=run, session=session, undoes=undoes
+            agent=agent,
+            tool=tool,
+            arguments=ref,
+            seal=seal,
+            run=run,
+            session=session,
+            undoes=undoes,
+            reasons=reasons,
+            origin=origin[0],
+            origin_session=origin[1],
         )
         started = RunStarted(
             at=self._clock.wall_s(),
@@ -97,8 +110,10 @@ class Errands:
         )
         return await supervisor.start_task(self._launcher.launch(team, started, bodies))
 
-    async def detach(self, step: Step, state: RunState) -> str:
-        """Starts an errand for a call that a person must decide on; returns what its agent is told meanwhile."""
+    async def detach(self, step: Step, state: RunState, reasons: tuple[str, ...]) -> str:
+        """Starts an errand for a call that a person must decide on, for these reasons; returns what its agent is told
+        meanwhile.
+        """
         supervisor, started = self._supervisor, state.started
         driver, team = (
             supervisor.registry.drivers.get(started.run),
@@ -125,6 +140,8 @@ class Errands:
                 app=started.app,
                 run=started.run,
                 session=started.session,
+                reasons=reasons,
+                origin=find_origin(started),
             )
         except Refused as refused:
             return f"Error: {step.name!r} was not asked for: {refused}"
