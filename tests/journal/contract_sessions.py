@@ -8,7 +8,7 @@ import pytest
 
 from journal.story import INTENT, Open, begin, bodies, finish, intended, opened, started, step
 from seawall.core.errors import Refused
-from seawall.journal.protocol import Journal, Lease
+from seawall.journal.protocol import Journal, Lease, RunFilter
 
 
 async def park(journal: Journal, run: str, **fields: str | None) -> Lease:
@@ -54,6 +54,8 @@ class SessionContract:
             async with opened(open_journal) as journal:
                 parked = await park(journal, "r-1", session="s")
                 lease = await follow(journal, "r-2", "r-1")
+                at_work = RunFilter(state="running", session="s", tenant="acme")
+                assert [row.run for row in await journal.runs(at_work)] == ["r-2"]
                 with pytest.raises(Refused, match="run r-2 is at work, so run r-1 waits") as refused:
                     await journal.take("r-1")
                 assert refused.value.guard == "session"

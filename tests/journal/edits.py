@@ -38,7 +38,7 @@ END;
 
 def leave_schema_6(path: str) -> None:
     """Makes a journal without records of effects the file that a version with schema 6 would have written."""
-    indexes = ("runs_woken", "entries_by_decision")
+    indexes = ("runs_woken", "runs_at_work", "entries_by_decision")
     database = apsw.Connection(path)
     for table in EFFECT_TABLES:
         assert database.execute(f"SELECT count(*) FROM {table}").get == 0

@@ -149,6 +149,23 @@ def test_a_file_of_schema_6_knows_which_of_its_runs_have_new_commands(tmp_path: 
     assert look(path)[0] == VERSION
 
 
+def test_a_file_of_schema_7_without_its_newest_index_gets_that_when_it_is_opened(tmp_path: Path) -> None:
+    path = str(tmp_path / "journal.db")
+
+    async def scenario() -> None:
+        async with opened(lambda: open_at(path)) as journal:
+            await begin(journal, "r-1", session="s")
+        database = apsw.Connection(path)
+        database.execute("DROP INDEX runs_at_work")
+        database.close()
+        async with opened(lambda: open_at(path)) as journal:
+            lease = await begin(journal, "r-2", session="s")
+            await step(journal, lease, 1, b"x")
+            assert (await journal.verify()).ok
+
+    asyncio.run(scenario())
+
+
 def test_an_error_in_the_middle_of_the_migration_leaves_the_old_schema(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

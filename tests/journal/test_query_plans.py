@@ -37,6 +37,7 @@ BOUNDED = re.compile(
     r"|SCAN sqlite_sequence"  # one row for each table that has it
     r"|SEARCH \w+ USING INDEX effects_by_call \(run=\? AND call=\?\)"  # of one call
     r"|SEARCH \w+ USING INDEX effects_by_identity \(identity=\?(?: AND number=\?)?\)"  # with a limit of two
+    r"|SEARCH \w+ USING INDEX runs_at_work \(tenant=\? AND session=\?\)"  # the one that is driven
     r"|SEARCH \w+ USING PRIMARY KEY \(effect=\? AND run=\? AND step=\?\)"
     r"|SEARCH sums USING PRIMARY KEY \(tenant=\? AND tool=\? AND day=\? AND currency=\?\)"
     r"|SCAN reservations"  # what is reserved at this moment for calls that are about to be made
@@ -59,7 +60,6 @@ MAY_READ_ON = {
     "hold_all_rows": "once, when the journal is made or an older one is migrated",
     "find_run": "the newest run",
     "find_session_tail": "the newest run of a session",
-    "find_at_work": "the runs of a session that have not ended",
     "list_rows": "the newest runs in the index of what is asked for, up to the limit; for a text it looks at the request "
     "of each by its key",
     "list_older_waits": "those that an older version began and that have not ended, and one more",
@@ -94,6 +94,8 @@ MAY_READ_ON = {
     ),
 }
 """Functions whose statements find more than single rows, and why that is not too much."""
+
+_RUNNING = "r.owner IS NOT NULL"
 
 NEVER_IN_THE_CONTRACT = (
     "verify.py: ",  # what it says about a damaged file
@@ -199,6 +201,21 @@ def test_no_statement_reads_more_the_more_runs_there_are(plans: Plans) -> None:
         function: statements for function, statements in long.items() if function not in MAY_READ_ON
     } == {}
     assert set(MAY_READ_ON) - set(long) == set(), "needs no exception any more"
+
+
+def test_what_is_at_work_in_a_session_is_found_in_one_step_however_many_runs_it_has_had(plans: Plans) -> None:
+    found = [
+        line
+        for (function, sql), lines in plans.lines.items()
+        if function == "find_at_work"
+        or (function == "list_rows" and "r.session = ? AND r.tenant" in sql and _RUNNING in sql)
+        for line in lines
+        if "runs" in line or " r " in line
+    ]
+
+    assert len(found) == 2
+    for line in found:
+        assert re.fullmatch(r"SEARCH \w+ USING INDEX runs_at_work \(tenant=\? AND session=\?\)", line)
 
 
 def test_the_plan_of_every_statement_in_the_code_was_looked_at(plans: Plans) -> None:

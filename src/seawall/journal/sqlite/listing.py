@@ -68,6 +68,10 @@ def _choose_path(wanted: RunFilter) -> _Path:
     A session has few runs, and so has everything that has not ended, and most principals.
     """
     has_time = wanted.since is not None or wanted.until is not None
+    if wanted.session is not None and wanted.tenant is not None and wanted.state == "running":
+        return _Path(
+            "FROM runs r", _BY_KEY
+        )  # by `runs_at_work`, which a file that is only read may be without
     if wanted.session is not None:
         name = "runs_by_session_name" if wanted.tenant is None else "runs_by_session"
         return _Path(f"FROM runs r INDEXED BY {name}", _BY_KEY)

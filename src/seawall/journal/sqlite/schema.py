@@ -286,7 +286,12 @@ CREATE TABLE facts(
 );
 CREATE INDEX facts_by_session ON facts(tenant, session);
 """
-MIGRATIONS = (_CHAIN, _BESIDE, _HELD, _LISTS, _RESERVATIONS, _FILTERS, _EFFECTS)
+_AT_WORK = """
+CREATE INDEX IF NOT EXISTS runs_at_work ON runs(tenant, session)
+    WHERE session IS NOT NULL AND ended_at IS NULL AND owner IS NOT NULL;
+"""
+"""Leads to what is at work in a session, however many runs it has had. Files of schema 7 were made without it."""
+MIGRATIONS = (_CHAIN, _BESIDE, _HELD, _LISTS, _RESERVATIONS, _FILTERS, _EFFECTS + _AT_WORK)
 """The statements that lead from each schema to the next one."""
 
 
@@ -442,6 +447,8 @@ def prepare(database: Database, path: str, options: SqliteOptions, genesis: byte
         version = _check_version(database, path)  # another process may have created it meanwhile
         for step in MIGRATIONS[version:]:
             database.run(step)
+        if version == VERSION:
+            database.run(_AT_WORK)
         if version == 0:
             database.run("INSERT INTO meta VALUES ('genesis', ?), ('ground', 0)", (genesis,))
             database.run("INSERT INTO tenants(id, name) VALUES (0, '')")

@@ -48,7 +48,8 @@ STORED = f"events, commands, taken, leaf, {RUN}"
 _LOAD = f"SELECT {STORED} FROM runs WHERE run IN (SELECT value FROM json_each(?))"
 _OWN = "SELECT run FROM runs WHERE ended_at IS NULL AND owner = ?"
 _SESSION = """
-SELECT run FROM runs WHERE tenant = ? AND session = ? AND ended_at IS NULL AND owner IS NOT NULL
+SELECT run FROM runs INDEXED BY runs_at_work
+    WHERE tenant = ? AND session = ? AND ended_at IS NULL AND owner IS NOT NULL
 """
 _REQUESTS = """
 SELECT t.name, r.request_id, r.run FROM json_each(?) AS wanted
