@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from runtime.test_effects import ASKS, FINANCE, UNIQUE, Bank, asked, desk, over, pays, play, vote, waits
-from seawall import ALLOW, Guard, Hold, Seawall
+from seawall import ALLOW, Agent, Guard, Hold, Seawall, Team
 from seawall.core.errors import JournalFull, Refused
 from seawall.effects import Effect
 from seawall.journal.protocol.effects import ProposalFilter
+from seawall.models.scripted import calls
 from seawall.run.step import Step
-from seawall.testing import say
+from seawall.testing import ScriptedModel, say
 
 
 class Switch(Guard):
@@ -46,6 +48,44 @@ def test_a_guard_that_begins_to_hold_is_asked_about_once_under_the_terms_of_the_
             await vote(sea, again)
             assert (await over(run)).status == "completed"
         assert len(bank.paid) == 1
+
+    play(main)
+
+
+def test_two_runs_of_which_each_waits_for_what_the_other_is_to_do_go_on_once_people_have_decided(
+    tmp_path: Path,
+) -> None:
+    async def main() -> None:
+        bank, path = Bank(), tmp_path / "journal.db"
+
+        def team(*names: str) -> Team:
+            tools = [bank.makes(ASKS, name) for name in names]
+            script = [calls(*(pays("1", "250", name) for name in names)), say("Done.")]
+            return Team("-".join(names), Agent("cashier", model=ScriptedModel(script), tools=tools))
+
+        first, second = team("east", "west"), team("west", "east")
+        async with Seawall(
+            path
+        ) as sea:  # each asks for its second payment, as the tool of the first is paused
+            await sea.pause("tool:east", by="ann")
+            one = (await sea.start(first, "go")).id
+            await (await sea.attach(one)).rest()
+        async with Seawall(path) as sea:
+            await sea.unpause("tool:east", by="ann")
+            await sea.pause("tool:west", by="ann")
+            two = (await sea.start(second, "go")).id
+            await (await sea.attach(two)).rest()
+        async with Seawall(path) as sea:
+            await sea.unpause("tool:west", by="ann")
+            runs = [await sea.resume(one, first), await sea.resume(two, second)]
+            for run in runs:
+                await waits(run)
+                waiting = (await sea.state(run.id)).approvals
+                assert [bool(each.waits_for) for each in waiting] == [False, True]
+            for proposal in await asked(sea.journal):
+                await vote(sea, proposal)
+            assert [(await over(run)).status for run in runs] == ["completed", "completed"]
+        assert len(bank.paid) == 2
 
     play(main)
 

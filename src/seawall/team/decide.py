@@ -188,27 +188,30 @@ def _compute_backoff_s(failures: int, retry_after_s: float | None) -> float:
 def _decide_calls(state: RunState, frame: Frame, member: Member) -> Iterator[Action]:
     """Proposes all reads before the first effect at once, and each effect once the calls before it are answered.
 
-    An effect that waits for a person's decision lets those behind it pass. Before its turn an effect is only asked about.
+    An effect that waits for a person's decision lets those behind it pass. One that waits for another run's effect lets
+    pass what people have approved: that other run may wait for it. Before its turn an effect is only asked about.
     """
     effects = member.effects
-    waits = behind_effect = False
+    waits = blocked = behind_effect = False
     for pending in frame.turn:
         if pending.answer is not None:
             continue
         is_effect = pending.call.name in effects
         if pending.step is None and (is_effect or not behind_effect):
-            ahead = is_effect and waits
+            ahead = is_effect and (waits or (blocked and pending.grant is None))
             if not (ahead and (pending.grant is not None or pending.unknown is not None)):
                 skip = state.plan.skipped.get(state.call_key(frame.id, pending.call.id))
                 yield _propose_call(frame, member, pending, skip, ahead=ahead)
         behind_effect = behind_effect or is_effect
-        waits = waits or not (is_effect and _is_asked_about(state, pending))
+        asked = _find_question(state, pending) if is_effect else None
+        waits = waits or asked is None
+        blocked = blocked or (asked is not None and bool(asked.waits_for))
 
 
-def _is_asked_about(state: RunState, pending: PendingCall) -> bool:
-    """Returns whether a person is being asked whether this call may be made."""
+def _find_question(state: RunState, pending: PendingCall) -> StepIntended | None:
+    """Returns the approval step with which a call waits until it may be made; None if it does not wait so."""
     step = None if pending.step is None else state.open.get(pending.step)
-    return step is not None and step.kind == "approval" and not step.waits_for and pending.unknown is None
+    return None if step is None or step.kind != "approval" or pending.unknown is not None else step
 
 
 def _propose_call(
