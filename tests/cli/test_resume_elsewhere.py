@@ -11,8 +11,10 @@ import pytest
 from cli.desks import Called, Desks
 from journal.edits import hold_again
 from seawall.core.clock import SystemClock
+from seawall.journal.protocol import Journal, RunRow
 from seawall.journal.sqlite import owner as owners
 from seawall.journal.sqlite.owner import Host
+from seawall.runtime import recovery
 
 POD, NEXT_POD = Host("pod-1", "aaaaaaaa", "11111111"), Host("pod-2", "aaaaaaaa", "22222222")
 NODE = Host("node-2", "bbbbbbbb", "33333333")
@@ -99,6 +101,22 @@ def test_a_run_whose_container_may_live_is_left_alone_until_its_lease_has_run_ou
     assert document["left_alone"] == [{"run": run, "owner": GONE, "lease": "runs", "retry_after_s": 12.0}]
 
     time.now_s += 13
+    check_resumed(desks("resume"), run)
+
+
+def test_a_run_whose_lease_ends_while_runs_are_looked_for_is_resumed_and_not_left_alone(
+    desks: Desks, leave: Leave, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = leave(NEXT_POD, 12.0)
+    look = recovery.find_left_alone
+
+    async def look_just_before(journal: Journal) -> list[RunRow]:
+        rows = await look(journal)
+        time.now_s += 13
+        return rows
+
+    monkeypatch.setattr(recovery, "find_left_alone", look_just_before)
+
     check_resumed(desks("resume"), run)
 
 

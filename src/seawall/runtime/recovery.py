@@ -53,8 +53,11 @@ async def find_resumable(
 
     A lease that has run out is nobody's, wherever its owner was: on this host, in another container or on another one.
     """
-    recovery = Recovery([], [], await find_left_alone(journal))
-    for row in reversed(await journal.runs(RunFilter(state="interrupted"), limit=MAX_RUNS)):
+    left_alone = await find_left_alone(journal)
+    interrupted = await journal.runs(RunFilter(state="interrupted"), limit=MAX_RUNS)
+    over = {row.run for row in interrupted}  # a lease may have ended between the two looks
+    recovery = Recovery([], [], [row for row in left_alone if row.run not in over])
+    for row in reversed(interrupted):
         if teams is not None and row.team not in teams:
             continue
         tries = row.epoch - find_last_progress(await journal.events(row.run))
