@@ -115,7 +115,7 @@ def test_a_parked_approval_is_listed_until_it_is_decided(path: Path) -> None:
                 await sea.approve(asked.id, hash=asked.hash, by="ann")
 
             await sea.decide(run, asked.step, approve=True, by="ann")
-            assert await sea.approvals() == []
+            assert await sea.approvals() == await sea.approvals(after=asked.id) == []
 
     asyncio.run(main())
 

@@ -226,7 +226,7 @@ def _build_approval(proposal: Proposal, texts: Mapping[tuple[str, Ref], str]) ->
     text = get(proposal.arguments) or ""
     shared |= {
         "tool": proposal.name,
-        "arguments": decode_arguments(text),
+        "arguments": _decode_arguments(text),
         "arguments_text": text,
         "preview": get(proposal.preview),
         "original": get(proposal.original),
@@ -245,15 +245,14 @@ def _build_effect(record: EffectRecord, texts: Mapping[tuple[str, Ref], str]) ->
     text = get(record.arguments) or ""
     shared |= {
         "requester": record.principal,
-        "arguments": decode_arguments(text),
+        "arguments": _decode_arguments(text),
         "arguments_text": text,
         "receipt": get(record.receipt),
     }
     return RecordedEffect(**shared)
 
 
-def decode_arguments(text: str) -> dict[str, Any] | None:
-    """Returns arguments as a dict; None if the text is none of them, or was erased."""
+def _decode_arguments(text: str) -> dict[str, Any] | None:
     try:
         value: Any = msgspec.json.decode(text)
     except msgspec.DecodeError:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from seawall.core.canonical import Ref
+from msgspec.structs import replace
+
 from seawall.core.events import Event, Judged, StepIntended
 from seawall.core.odd_text import find_odd_text
 from seawall.history.recorded import fold_in_slices
-from seawall.journal.protocol import Journal, ProposalFilter, Reason, RunRow
+from seawall.journal.protocol import Journal, Proposal, ProposalFilter, Reason, RunRow
 from seawall.run.commands import find_effect_in_doubt
 from seawall.run.state import RunState
-from seawall.runtime.approval_views import ERASED, Approval, decode_arguments
+from seawall.runtime.approval_views import Approval, build_approvals
 
 MAX_RUNS = 1_000
 """Runs of older versions that are looked at: the oldest that wait. Each decision lets another one come up."""
@@ -21,11 +22,12 @@ async def list_older_approvals(journal: Journal, wanted: ProposalFilter, limit: 
     """Returns what older versions asked and nobody has decided, oldest first. Anybody may decide, whatever their role."""
     if wanted.state not in ("open", None):
         return []
-    rows = await journal.older_waits(limit=MAX_RUNS)
     run, _, step = wanted.after.partition(" ")
-    place = next((place for place, row in enumerate(rows) if row.run == run), 0)  # 0: it is decided by now
+    since = (await journal.row(run)).started_at if run else 0.0
     found: list[Approval] = []
-    for row in rows[place:]:
+    for row in await journal.older_waits(limit=MAX_RUNS):
+        if row.started_at < since:  # of the pages before
+            continue
         if wanted.run in (None, row.run) and wanted.tenant in (None, row.tenant):
             asked = await _read_run(journal, row)
             found += [
@@ -48,64 +50,35 @@ async def _read_run(journal: Journal, row: RunRow) -> list[Approval]:
         for step in state.asked
         if not step.proposal and step.step not in decided and find_effect_in_doubt(state, step) is None
     ]
-    bodies = await journal.bodies(row.tenant, [step.input for step in asked if step.input])
-    return [_build(step, state, events, bodies) for step in sorted(asked, key=lambda step: step.step)]
+    proposals = [_describe(step, state, events) for step in sorted(asked, key=lambda step: step.step)]
+    approvals = await build_approvals(journal, proposals)
+    return [replace(each, flags=find_odd_text(each.arguments)) for each in approvals]
 
 
-def _build(
-    step: StepIntended, state: RunState, events: Sequence[Event], bodies: Mapping[Ref, bytes]
-) -> Approval:
+def _describe(step: StepIntended, state: RunState, events: Sequence[Event]) -> Proposal:
+    """Returns what the proposal would say that the step has not."""
     started = state.started
-    text = ""
-    if step.input and step.call is not None:
-        text = bodies[step.input].decode("utf-8", "replace") if step.input in bodies else ERASED
-    arguments = decode_arguments(text)
-    return Approval(
+    return Proposal(
         id=f"{started.run} {step.step}",
         hash="",
-        state="open",
+        tenant=started.tenant,
+        run=started.run,
+        step=step.step,
+        team=started.team,
+        app=started.app,
+        agent=step.agent,
+        session=started.session,
+        requester=started.principal,
         kind="model" if step.call is None else "tool",
-        tool=step.name,
+        name=step.name,
         version=step.version,
-        arguments=arguments,
-        arguments_text=text,
-        amount=None,
-        flags=find_odd_text(arguments),
+        arguments=None if step.call is None else step.input,
         reasons=tuple(
-            Reason(
-                guard=event.guard,
-                reason=event.reason,
-                limit=None if event.limit is None else str(event.limit),
-                value=None if event.value is None else str(event.value),
-            )
+            Reason(guard=event.guard, reason=event.reason, limit=event.limit, value=event.value)
             for event in events
             if isinstance(event, Judged) and event.step == step.step
             if event.verdict == "hold" and event.mode == "enforce"
         ),
-        preview=None,
-        preview_failed=False,
-        summary=None,
-        causes=(),
-        asks="approve",
         declared=False,
-        roles=(),
-        people=1,
-        votes=(),
         created_at=step.at,
-        expires_at=None,
-        escalated=False,
-        escalate_to=(),
-        decided_at=None,
-        original=None,
-        edited_by="",
-        requester=started.principal,
-        agent=step.agent,
-        run=started.run,
-        step=step.step,
-        session=started.session,
-        tenant=started.tenant,
-        team=started.team,
-        app=started.app,
-        effect="",
-        group="",
     )

@@ -144,12 +144,12 @@ def list_proposals(database: Database, wanted: ProposalFilter, limit: int, now: 
 
 def list_groups(database: Database, wanted: ProposalFilter, now: float) -> list[tuple[str, str]]:
     """Returns id and group of the proposals that fit and have not expired, oldest first; see `EffectStore`."""
-    late = _find_latest(database, now)
+    now = _find_latest(database, now)
     return [
         (key, group)
         for key, group, expires_at, roles, escalate_at in _iterate_proposals(database, _SELECT_GROUP, wanted)
         if expires_at is None or now < expires_at
-        if wanted.role is None or _may_decide(roles, escalate_at, wanted.role, late)
+        if wanted.role is None or _may_decide(roles, escalate_at, wanted.role, now)
     ]
 
 
