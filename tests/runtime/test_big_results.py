@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from seawall.team import context, prepare
 from seawall.testing import ScriptedModel, call, say
 
 KEY = "sk-abcdefghij0123456789"
+_watching: ContextVar[set[str] | None] = ContextVar("_watching", default=None)
+"""Which test a call is made for: threads have the context of whoever waits for them."""
 ROWS = [{"n": n, "text": "word " * 5, "key": KEY} for n in range(20_000)]
 
 
@@ -36,13 +39,15 @@ async def _record(value: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str
 
     threads: set[str] = set()
     encode, prepare = Tool.encode_result, Bodies.prepare
+    _watching.set(threads)  # a thread that another test has given up may encode something at this moment
 
     def watched_encode(self: Tool, value: object) -> str | bytes:
-        threads.add(threading.current_thread().name)
+        if _watching.get() is threads:
+            threads.add(threading.current_thread().name)
         return encode(self, value)
 
     def watched_prepare(self: Bodies, content: str | bytes) -> Any:
-        if len(content) > 100_000:
+        if len(content) > 100_000 and _watching.get() is threads:
             threads.add(threading.current_thread().name)
         return prepare(self, content)
 
