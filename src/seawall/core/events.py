@@ -176,6 +176,10 @@ class RunTaken(Base, tag="run_taken", frozen=True, kw_only=True):
     apart from runs. The coordinator is shown these texts before the request, and no later run is."""
     behind: dict[str, int] = msgspec.field(default_factory=dict[str, int])
     """First segment: the earlier runs of the session that were not over, and how many events of each are known here."""
+    memory: int = 0
+    """The version of memory that the run sees from here on; 0: it has no memory."""
+    changed: tuple[Ref, ...] = ()
+    """Later segments: what has changed meanwhile in the memory that the run has read; its coordinator is shown these texts."""
 
 
 class StepIntended(Base, tag="step", frozen=True, kw_only=True):
@@ -344,13 +348,29 @@ class EffectMoved(Base, tag="effect", frozen=True, kw_only=True):
     receipt: Ref | None = None
 
 
-class MemoryWritten(Base, tag="memory", frozen=True, kw_only=True):
-    """A version of a memory entry was written on the run's branch."""
+class MemoryRead(Base, tag="memory_read", frozen=True, kw_only=True):
+    """A memory step has shown these entries to its agent."""
 
     step: int
-    key: str
-    value: Ref
-    version: int
+    entries: tuple[int, ...]
+    """Their numbers, in the order in which they stand in the result."""
+
+
+class MemoryWritten(Base, tag="memory", frozen=True, kw_only=True):
+    """A memory step has written an entry on its frame's branch. Memory itself changes when the run completes."""
+
+    step: int
+    scope: str
+    """`tenant`, `session:s-17`, `team:desk` or `subject:user:7`."""
+    key: Ref
+    value: Ref | None = None
+    """None: the entry is forgotten."""
+    base: int = 0
+    """The snapshot that the run saw when it wrote."""
+    labels: tuple[str, ...] = ()
+    ttl_s: float | None = None
+    loose: str = ""
+    """Digest of the value without what is volatile in it."""
 
 
 class Planned(Base, tag="planned", frozen=True, kw_only=True):
@@ -413,6 +433,8 @@ class RunEnded(Base, tag="run_ended", frozen=True, kw_only=True):
     """The manifest of the session's conversation: {"prev": manifest or null, "messages": [...]}."""
     handover: dict[str, str] = msgspec.field(default_factory=dict[str, str], name="carried")
     """By guard: the memory that the session's next run begins with, as the guard encoded it. Only digests, no content."""
+    memory: Literal["", "merged", "conflict"] = ""
+    """Whether what it wrote was merged; `conflict`: some of it is kept beside what another run wrote first."""
     left_s: float = 0.0
 
 
@@ -426,6 +448,7 @@ Event = (
     | GuardSet
     | CommandTaken
     | EffectMoved
+    | MemoryRead
     | MemoryWritten
     | Planned
     | Paused
