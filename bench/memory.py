@@ -1,0 +1,324 @@
+"""Growth of memory: 100,000 writes over 10,000 runs, beside LangGraph's SQLite store doing the same.
+
+    python bench/memory.py [--runs 10000] [--seed 1] [--quick] [--alone]
+
+Ten writes a run, to 1,000 keys in 20 scopes, one run after the other, each durable before the next begins. Measured are
+the merge (the commit of a run's end), reading by key and by words, and the revert of a chain of 100 entries of which
+each took a value from the one before, at the beginning and at the end. LangGraph's store has neither versions nor
+reverts; it puts the same ten items in one batch, with `synchronous=FULL` as here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import random
+import sqlite3
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+import seawall
+from seawall.core.canonical import ref_of
+from seawall.core.clock import SystemClock
+from seawall.core.events import RunEnded, RunStarted
+from seawall.core.limits import Limits
+from seawall.journal.protocol import Journal, Lineage, MemoryFilter, MemoryMerge, MemoryWrite, Summary
+from seawall.journal.sqlite import SqliteJournal
+
+RESULTS = Path(__file__).parent / "results" / "memory.json"
+WRITES = 10
+KEYS = 1_000
+SCOPES = 20
+CHAIN = 100
+CHAINS = 20
+READS = 500
+TENANT = "acme"
+MERGE_BAR = 1.3
+REVERT_BAR_S = 0.050
+FLAT_BAR = 1.5
+
+
+def write(scope: str, key: str, value: str, base: int, causes: tuple[Lineage, ...] = ()) -> MemoryWrite:
+    """Returns one write of a run."""
+    return MemoryWrite(
+        scope=scope, key=ref_of(key.encode()), value=ref_of(value.encode()), base=base, step=1, causes=causes
+    )
+
+
+class Ours:
+    """Runs that only begin, write to memory and end."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self._runs = 0
+
+    async def merge(
+        self, writes: dict[tuple[str, str], str], causes: tuple[Lineage, ...] = ()
+    ) -> tuple[float, str]:
+        """Records a run with these writes; returns the seconds of its last commit, and its id."""
+        self._runs += 1
+        run = f"r-{self._runs:07}"
+        intent = b"Remember what you are told."
+        started = RunStarted(
+            at=1.0,
+            run=run,
+            team="desk",
+            team_version="1",
+            agent="desk",
+            intent=ref_of(intent),
+            limits=Limits(),
+            guards={},
+            tenant=TENANT,
+        )
+        lease = await self.journal.create(started, [], {ref_of(intent): intent})
+        base = await self.journal.memory_version()
+        merged = MemoryMerge(
+            writes=tuple(write(*place, value, base, causes) for place, value in writes.items())
+        )
+        texts = [text.encode() for (_, key), value in writes.items() for text in (key, value)]
+        bodies = {ref_of(text): text for text in texts}
+        ended = RunEnded(at=2.0, status="completed", memory="merged")
+        began_s = time.perf_counter()
+        await self.journal.append(
+            lease, 1, [ended], bodies, summary=Summary(status="completed"), merge=merged
+        )
+        return time.perf_counter() - began_s, run
+
+    async def measure_reverts(self, label: str, chains: int) -> list[float]:
+        """Returns the seconds that a revert of a chain takes, with its plan; every chain is reverted once."""
+        took_s: list[float] = []
+        for number in range(chains):
+            scope, causes = f"session:chain-{label}-{number}", ()
+            first = ""
+            for place in range(CHAIN + 1):
+                _, run = await self.merge({(scope, f"link {place}"): f"{label} {number} {place}"}, causes)
+                first = first or run
+                (entry,) = await self.journal.memory_of_run(run)
+                causes = (Lineage(tie="value", entry=entry.number),)
+            (seed,) = await self.journal.memory_of_run(first)
+            began_s = time.perf_counter()
+            plan = await self.journal.plan_revert(first, 1, [Lineage(tie="value", entry=seed.number)])
+            await self.journal.apply_revert(plan, by="bench")
+            took_s.append(time.perf_counter() - began_s)
+            if len(plan.removes) != CHAIN + 1:
+                raise AssertionError(f"{len(plan.removes)} of {CHAIN + 1} entries are removed")
+        return took_s
+
+    async def measure_reads(self, draw: random.Random, reads: int) -> dict[str, list[float]]:
+        """Returns the seconds of reads by key and by words, as a run does it."""
+        took_s: dict[str, list[float]] = {"key": [], "text": []}
+        for _ in range(reads):
+            scopes = (f"session:s-{draw.randrange(SCOPES)}", "tenant")
+            number = draw.randrange(KEYS)
+            for kind, wanted in (
+                ("key", MemoryFilter(scopes=scopes, key=f"order {number}", limit=10)),
+                ("text", MemoryFilter(scopes=scopes, text=f"order {number}", limit=10)),
+            ):
+                began_s = time.perf_counter()
+                await self.journal.memory_entries(TENANT, wanted)
+                took_s[kind].append(time.perf_counter() - began_s)
+        return took_s
+
+
+def measure_bytes(directory: Path) -> int:
+    """Returns the size of all files."""
+    return sum(each.stat().st_size for each in directory.iterdir())
+
+
+def draw_writes(draw: random.Random, number: int) -> dict[tuple[str, str], str]:
+    """Returns what run `number` writes: values that are all new."""
+    scope = f"session:s-{number % SCOPES}"
+    keys = draw.sample(range(KEYS), WRITES)
+    return {(scope, f"order {key}"): f"the address is {number} Elm Street, door {key}" for key in keys}
+
+
+async def measure_ours(directory: Path, runs: int, few: int, chains: int, seed: int) -> dict[str, Any]:
+    """Writes, reads and reverts with Seawall's journal."""
+    journal = SqliteJournal.open(str(directory / "journal.db"), clock=SystemClock())
+    ours, draw = Ours(journal), random.Random(seed)
+    try:
+        took_s: list[float] = []
+
+        async def fill(until: int) -> None:
+            while len(took_s) < until:
+                took_s.append((await ours.merge(draw_writes(draw, len(took_s))))[0])
+                if len(took_s) % 1_000 == 0:
+                    print(f"seawall: {len(took_s):,} runs", file=sys.stderr)
+
+        await fill(max(1, few // WRITES))
+        small = (
+            await ours.measure_reads(random.Random(seed), READS),
+            await ours.measure_reverts("small", chains),
+        )
+        await fill(runs)
+        large = (
+            await ours.measure_reads(random.Random(seed), READS),
+            await ours.measure_reverts("large", chains),
+        )
+        size = measure_bytes(directory)
+        collected = await journal.collect_memory(TENANT, before=time.time() + 1)
+        await journal.prune(before=time.time() + 1)
+        left = measure_bytes(directory)
+        return {
+            "merge": took_s,
+            "reads": [small[0], large[0]],
+            "reverts": [small[1], large[1]],
+            "bytes": size,
+            "bytes after gc and prune": left,
+            "superseded collected": collected.superseded,
+        }
+    finally:
+        await journal.close()
+
+
+def measure_langgraph(directory: Path, runs: int, few: int, seed: int) -> dict[str, Any]:
+    """Writes and reads with LangGraph's SQLite store."""
+    from langgraph.store.base import PutOp, SearchOp
+    from langgraph.store.sqlite import SqliteStore
+
+    connection = sqlite3.connect(directory / "store.db", isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    store: Any = SqliteStore(connection)
+    store.setup()
+    draw = random.Random(seed)
+    took_s: list[float] = []
+
+    def read() -> dict[str, list[float]]:
+        draw, found = random.Random(seed), {"key": [], "text": []}
+        for _ in range(READS):
+            space, number = (TENANT, f"s-{draw.randrange(SCOPES)}"), draw.randrange(KEYS)
+            began_s = time.perf_counter()
+            store.get(space, f"order {number}")
+            found["key"].append(time.perf_counter() - began_s)
+            began_s = time.perf_counter()
+            store.batch([SearchOp(space, filter={"key": f"order {number}"}, limit=10)])
+            found["text"].append(time.perf_counter() - began_s)
+        return found
+
+    reads: list[Any] = []
+    for number in range(runs):
+        items = draw_writes(draw, number)
+        puts = [
+            PutOp((TENANT, scope[8:]), key, {"key": key, "text": value})
+            for (scope, key), value in items.items()
+        ]
+        began_s = time.perf_counter()
+        store.batch(puts)
+        took_s.append(time.perf_counter() - began_s)
+        if number + 1 in (max(1, few // WRITES), runs):
+            reads.append(read())
+    connection.close()
+    return {
+        "merge": took_s,
+        "reads": reads,
+        "bytes": measure_bytes(directory),
+    }
+
+
+def p50(values: list[float]) -> float:
+    """Returns the median."""
+    return statistics.median(values)
+
+
+def p95(values: list[float]) -> float:
+    """Returns the value that one in twenty is above."""
+    return sorted(values)[int(len(values) * 0.95)]
+
+
+def describe(name: str, found: dict[str, Any], part: int) -> dict[str, Any]:
+    """Returns and prints what came out, in milliseconds."""
+    merge, (first, last) = found["merge"], found["reads"]
+    rows = {
+        "merge p50 ms, first": p50(merge[:part]) * 1e3,
+        "merge p50 ms, last": p50(merge[-part:]) * 1e3,
+        "merge ratio": p50(merge[-part:]) / p50(merge[:part]),
+        **{f"read by {kind} p50 ms, few": p50(first[kind]) * 1e3 for kind in first},
+        **{f"read by {kind} p50 ms, many": p50(last[kind]) * 1e3 for kind in last},
+        **{f"read by {kind} ratio": p50(last[kind]) / p50(first[kind]) for kind in last},
+        "MB": found["bytes"] / 1e6,
+    }
+    if "reverts" in found:
+        few, many = found["reverts"]
+        rows |= {
+            "revert p95 ms, few": p95(few) * 1e3,
+            "revert p95 ms, many": p95(many) * 1e3,
+            "revert p50 ratio": p50(many) / p50(few),
+            "MB after gc and prune": found["bytes after gc and prune"] / 1e6,
+        }
+    print(name)
+    for what, value in rows.items():
+        print(f"    {what}: {value:,.3f}")
+    return rows
+
+
+async def run_with(call: Callable[[Path], Awaitable[Any]]) -> Any:
+    """Calls with a directory that is removed afterwards."""
+    with tempfile.TemporaryDirectory() as directory:
+        return await call(Path(directory))
+
+
+def main() -> None:
+    """Measures both, prints, and writes the results."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--runs", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--quick", action="store_true", help="600 runs; writes no results")
+    parser.add_argument("--alone", action="store_true", help="without LangGraph; writes no results")
+    given = parser.parse_args()
+    os.environ.update(LANGSMITH_TRACING="false", LANGCHAIN_TRACING_V2="false")
+    runs, few, chains = (600, 500, 3) if given.quick else (given.runs, 1_000, CHAINS)
+    part = min(1_000, runs // 3)
+    found = asyncio.run(run_with(lambda directory: measure_ours(directory, runs, few, chains, given.seed)))
+    rows = {"seawall": describe(f"seawall {seawall.__version__}", found, part)}
+    versions = {
+        "seawall": seawall.__version__,
+        "apsw": apsw.apsw_version(),
+        "python": platform.python_version(),
+    }
+    if not given.alone:
+        with tempfile.TemporaryDirectory() as directory:
+            other = measure_langgraph(Path(directory), runs, few, given.seed)
+        versions["langgraph-checkpoint-sqlite"] = version("langgraph-checkpoint-sqlite")
+        rows["langgraph"] = describe(
+            f"langgraph-checkpoint-sqlite {versions['langgraph-checkpoint-sqlite']}", other, part
+        )
+    ours = rows["seawall"]
+    bars = {
+        f"the last merges take at most {MERGE_BAR}x of the first": ours["merge ratio"] <= MERGE_BAR,
+        f"reads take at most {FLAT_BAR}x": max(ours["read by key ratio"], ours["read by text ratio"])
+        <= FLAT_BAR,
+        f"a revert of {CHAIN} takes under {REVERT_BAR_S * 1e3:.0f} ms (p95)": ours["revert p95 ms, many"]
+        < REVERT_BAR_S * 1e3,
+        f"a revert takes at most {FLAT_BAR}x": ours["revert p50 ratio"] <= FLAT_BAR,
+    }
+    for bar, holds in bars.items():
+        print(f"{'holds' if holds else 'MISSED'}: {bar}")
+    if not given.quick and not given.alone:
+        command = f"python bench/memory.py --runs {given.runs} --seed {given.seed}"
+        result = {
+            "command": command,
+            "versions": versions,
+            "writes": runs * WRITES,
+            "rows": rows,
+            "bars": bars,
+        }
+        RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        print(f"written to {RESULTS}")
+
+
+if __name__ == "__main__":
+    main()
