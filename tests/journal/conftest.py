@@ -14,7 +14,9 @@ pytest.register_assert_rewrite(
     "journal.contract_accounts",
     "journal.contract_decisions",
     "journal.contract_effects",
+    "journal.contract_memory",
     "journal.effects_story",
+    "journal.memory_story",
     "journal.contract_retention",
 )
 

@@ -11,6 +11,7 @@ from seawall.journal.protocol import Head
 from seawall.journal.sqlite.database import Database
 from seawall.journal.sqlite.effect_rows import EFFECT_TABLES
 from seawall.journal.sqlite.holding import hold_all_rows
+from seawall.journal.sqlite.memory_rows import MEMORY_TABLES
 
 
 def edit(path: str, sql: str) -> None:
@@ -36,8 +37,27 @@ END;
 """
 
 
+TRIGGER_OF_SCHEMA_7 = """
+CREATE TRIGGER batches_know_effects BEFORE INSERT ON batches WHEN new.writer IS NULL BEGIN
+    SELECT RAISE(ABORT, 'a newer seawall has migrated this journal: end the process of the older one');
+END;
+"""
+
+
+def leave_schema_7(path: str) -> None:
+    """Makes a journal without memory the file that a version with schema 7 would have written."""
+    database = apsw.Connection(path)
+    for table in (*MEMORY_TABLES, "memory_keys", "memory_search"):
+        assert database.execute(f"SELECT count(*) FROM {table}").get == 0
+        database.execute(f"DROP TABLE {table}")
+    database.execute(f"DROP TRIGGER batches_know_memory; {TRIGGER_OF_SCHEMA_7}")
+    database.execute("UPDATE batches SET writer = 7; PRAGMA user_version = 7")
+    database.close()
+
+
 def leave_schema_6(path: str) -> None:
     """Makes a journal without records of effects the file that a version with schema 6 would have written."""
+    leave_schema_7(path)
     indexes = ("runs_woken", "runs_at_work", "entries_by_decision")
     database = apsw.Connection(path)
     for table in EFFECT_TABLES:

@@ -325,7 +325,7 @@ def test_the_mark_lags_by_no_more_than_it_says(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("sql", "words"),
     [
-        ("PRAGMA user_version = 8", "has schema 8, this seawall reads up to 7: upgrade seawall"),
+        ("PRAGMA user_version = 9", "has schema 9, this seawall reads up to 8: upgrade seawall"),
         ("PRAGMA application_id = 99", "another program"),
     ],
 )

@@ -8,6 +8,7 @@ Implementations: `seawall.journal.sqlite.SqliteJournal`. Every one passes `tests
 - `settings.py`: live settings, and the small records that processes share
 - `accounts.py`: what tenants and days have spent and reserved
 - `effects.py`: effects, proposals and decisions, which outlive the runs that made them
+- `memory.py`: entries that outlive the runs that wrote them, in versions
 - `retention.py`: erasing, pruning, verifying and backing up
 """
 
@@ -54,6 +55,24 @@ from seawall.journal.protocol.effects import (
 )
 from seawall.journal.protocol.inbox import Command, InboxItem, InboxStore
 from seawall.journal.protocol.journal import Journal
+from seawall.journal.protocol.memory import (
+    Collected,
+    EntriesRead,
+    Forgotten,
+    Lineage,
+    MemoryConflict,
+    MemoryConflicts,
+    MemoryEntry,
+    MemoryFilter,
+    MemoryMerge,
+    MemoryPlan,
+    MemoryStore,
+    MemoryVersion,
+    MemoryWrite,
+    Origin,
+    ScopeKind,
+    make_scope,
+)
 from seawall.journal.protocol.retention import Backup, BadBatch, Head, Pruned, RetentionStore, Verification
 from seawall.journal.protocol.runs import (
     EVERY_RUN,
@@ -82,6 +101,7 @@ __all__ = [
     "CauseStep",
     "ClaimAnswer",
     "ClaimStatus",
+    "Collected",
     "Command",
     "DecisionKind",
     "DecisionRecord",
@@ -89,15 +109,28 @@ __all__ = [
     "EffectFilter",
     "EffectRecord",
     "EffectStore",
+    "EntriesRead",
     "Fact",
     "FactAdded",
     "FactsTold",
+    "Forgotten",
     "Head",
     "InboxItem",
     "InboxStore",
     "Journal",
     "Lease",
     "LeaseState",
+    "Lineage",
+    "MemoryConflict",
+    "MemoryConflicts",
+    "MemoryEntry",
+    "MemoryFilter",
+    "MemoryMerge",
+    "MemoryPlan",
+    "MemoryStore",
+    "MemoryVersion",
+    "MemoryWrite",
+    "Origin",
     "OverCap",
     "OverSum",
     "PrincipalRecord",
@@ -111,6 +144,7 @@ __all__ = [
     "RunFilter",
     "RunRow",
     "RunStore",
+    "ScopeKind",
     "Setting",
     "SettingKind",
     "SettingStore",
@@ -123,4 +157,5 @@ __all__ = [
     "Wait",
     "make_effect_id",
     "make_proposal_id",
+    "make_scope",
 ]

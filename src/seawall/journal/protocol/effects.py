@@ -16,6 +16,7 @@ import msgspec
 from seawall.core.canonical import Ref
 from seawall.core.events import EffectState
 from seawall.core.money import Money
+from seawall.journal.protocol.memory import EntriesRead
 
 
 def make_effect_id(key: str) -> str:
@@ -286,7 +287,7 @@ class FactAdded(msgspec.Struct, frozen=True, kw_only=True):
     effect: str = ""
 
 
-RecordChange = Proposal | Wait | Settle | FactsTold | FactAdded
+RecordChange = Proposal | Wait | Settle | FactsTold | FactAdded | EntriesRead
 """What an append changes of these records, in its own transaction.
 
 A `Proposal` is new. With the state `void` it may also be one that is there: then nobody is asked any more.

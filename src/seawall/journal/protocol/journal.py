@@ -8,12 +8,15 @@ from typing import Protocol
 from seawall.journal.protocol.accounts import AccountStore
 from seawall.journal.protocol.effects import EffectStore
 from seawall.journal.protocol.inbox import InboxStore
+from seawall.journal.protocol.memory import MemoryStore
 from seawall.journal.protocol.retention import RetentionStore
 from seawall.journal.protocol.runs import RunStore
 from seawall.journal.protocol.settings import SettingStore
 
 
-class Journal(RunStore, InboxStore, SettingStore, AccountStore, EffectStore, RetentionStore, Protocol):
+class Journal(
+    RunStore, InboxStore, SettingStore, AccountStore, EffectStore, MemoryStore, RetentionStore, Protocol
+):
     """Everything that Seawall records. All times are wall seconds from the journal's injected clock.
 
     Appends of one run become durable in the order of the calls: all of them, or the first ones without a gap.

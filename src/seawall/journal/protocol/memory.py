@@ -69,6 +69,12 @@ class MemoryMerge(msgspec.Struct, frozen=True, kw_only=True):
     """The conflicts that `RunEnded` speaks of: these are kept beside. Any other one raises `MemoryConflicts`."""
 
 
+class EntriesRead(msgspec.Struct, frozen=True, kw_only=True):
+    """The run has read these entries: a revert finds it by them as long as it has not ended."""
+
+    numbers: tuple[int, ...]
+
+
 class MemoryEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One version of one entry."""
 
@@ -178,6 +184,10 @@ class MemoryPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Runs whose answers were merely exposed to it."""
     running: tuple[str, ...] = ()
     """Runs that have not ended and read what would be removed."""
+    seeds: tuple[Lineage, ...] = ()
+    """What it was followed from, and goes by when it is applied."""
+    with_exposed: bool = False
+    """Whether what was merely exposed is removed too."""
 
 
 class Collected(msgspec.Struct, frozen=True, kw_only=True):
@@ -217,6 +227,10 @@ class MemoryStore(Protocol):
         """Returns entries by their numbers, also those that died."""
         ...
 
+    async def memory_of_run(self, run: str) -> list[MemoryEntry]:
+        """Returns the entries that a run wrote, oldest first, also those that died."""
+        ...
+
     async def memory_changed(
         self, numbers: Sequence[int], since: int
     ) -> list[tuple[MemoryEntry, MemoryEntry | None]]:
@@ -224,7 +238,9 @@ class MemoryStore(Protocol):
         ...
 
     async def note_memory_read(self, run: str, numbers: Sequence[int]) -> None:
-        """Notes which entries a run has read, so that a revert finds the runs in flight. It is durable at once."""
+        """Notes which entries a run has read, so that a revert finds the runs in flight. An append does it with
+        `EntriesRead`, in the commit of its events.
+        """
         ...
 
     async def memory_log(
@@ -264,7 +280,8 @@ class MemoryStore(Protocol):
     ) -> MemoryPlan:
         """Follows the lineage from `seeds` over all runs: what took a value from them, and what was exposed.
 
-        `seeds` are the entries that the step's own run wrote, and its answer, each with its tie to the step.
+        `seeds` are the entries that the step's own run wrote, and its answer, each with its tie to the step. A step of
+        that run that wrote an entry stands for the entry, also when that has been collected.
         With `exposed`, what was merely exposed counts as if it had taken a value.
         """
         ...

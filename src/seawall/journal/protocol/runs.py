@@ -12,6 +12,7 @@ from seawall.core.errors import Misused
 from seawall.core.events import Event, RunStarted, Status
 from seawall.journal.protocol.accounts import Booking
 from seawall.journal.protocol.effects import RecordChange
+from seawall.journal.protocol.memory import MemoryMerge
 
 LeaseState = Literal["none", "held", "runs", "doubted"]
 
@@ -121,6 +122,7 @@ class RunStore(Protocol):
         booked: Sequence[Booking] = (),
         records: Sequence[RecordChange] = (),
         since: tuple[str, int] | None = None,
+        merge: MemoryMerge | None = None,
     ) -> Lease:
         """Makes a run durable, with `started` as seq 0 and `events` after it.
 
@@ -128,7 +130,7 @@ class RunStore(Protocol):
         nothing is written and the lease names the existing run with epoch 0. With `take=False` no process
         owns the run yet. `after` names the run that must be the newest of the session ("": the session must
         have none), so that two processes can't both continue from it. `waiting`, `summary`, `booked` and
-        `records` are as in `append`, for a run that parks or ends at its very first step. `since` is as in `append`. Raises
+        `records` are as in `append`, for a run that parks or ends at its very first step. `since` and `merge` are as in `append`. Raises
         `Refused(guard="session")` if another run is the newest, or was told one of the facts, or if, with `after`, another run of the session is at
         work: it has begun, is not waiting, and its owner lives. Raises `Misused` for a tenant `*`, `JournalFull`,
         `JournalFailed`.
@@ -147,6 +149,7 @@ class RunStore(Protocol):
         booked: Sequence[Booking] = (),
         records: Sequence[RecordChange] = (),
         since: tuple[str, int] | None = None,
+        merge: MemoryMerge | None = None,
     ) -> Awaitable[None]:
         """Enqueues events at `first_seq` at once; the caller awaits the result until they are durable.
 
@@ -158,10 +161,11 @@ class RunStore(Protocol):
         the accounts of the run's tenant in the same commit: both are recorded, or neither. So it is with `records`,
         what these events change of effects and proposals. A run that ends gives up what it has claimed and not
         attempted, and its open proposals are void. `since` names the run of the same session whose conversation this one goes on from while it waits, and how
-        many events it had: nothing is recorded if it has gone on since.
+        many events it had: nothing is recorded if it has gone on since. `merge` is what the run writes to memory, in the same commit as its end.
         The awaitable raises `Fenced` (the lease has an old epoch, or an effect is begun
         that the run has not claimed), `JournalFull`, `JournalFailed`, and
-        `Refused(guard="session")` for a run that begins or stops waiting while another run of its session is at work.
+        `Refused(guard="session")` for a run that begins or stops waiting while another run of its session is at work, and
+        `MemoryConflicts` for a merge that finds conflicts which it does not name: append again, with those named or solved.
         Then neither these events are recorded nor any that were enqueued for that run after them.
         """
         ...

@@ -21,7 +21,7 @@ HASH_BYTES = hashlib.sha256().digest_size
 LEAF_PREFIX_BYTES = 8
 """How much of its leaf is stored with each entry, so that `verify` can name the entry that was changed."""
 
-WRITER = 7
+WRITER = 8
 """The newest schema that changed what a process must know to write. One that knows only an earlier schema, and still has
 the file open, does not say it with its batches, and is stopped."""
 

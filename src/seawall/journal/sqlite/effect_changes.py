@@ -33,6 +33,7 @@ from seawall.journal.protocol import (
     DecisionRecord,
     EffectClaim,
     EffectRecord,
+    EntriesRead,
     Fact,
     FactAdded,
     FactsTold,
@@ -58,6 +59,7 @@ from seawall.journal.sqlite.effect_rows import (
     encode_principal,
     encode_proposal,
 )
+from seawall.journal.sqlite.memory_reads import note_reads
 from seawall.journal.sqlite.records import Box
 from seawall.journal.sqlite.row_sum import HELD, check_row
 from seawall.journal.sqlite.transaction import Transaction
@@ -101,6 +103,7 @@ class _Outbox:
         default_factory=list[tuple[str, Sequence[tuple[bytes, bytes]]]]
     )
     facts: list[Row] = field(default_factory=list[Row])
+    reads: list[tuple[str, EntriesRead]] = field(default_factory=list[tuple[str, EntriesRead]])
     added: list[tuple[str, FactAdded]] = field(default_factory=list[tuple[str, FactAdded]])
 
 
@@ -355,6 +358,8 @@ class RecordDraft:
                 self._apply_wait(run, change)
             elif isinstance(change, FactsTold):
                 self._apply_told(tenant, change)
+            elif isinstance(change, EntriesRead):
+                self._outbox.reads.append((run, change))
             else:
                 self._outbox.added.append((tenant, change))
 
@@ -481,6 +486,8 @@ class RecordDraft:
             del values["session"]
             fact = Fact(number=number, **values)
             tx.tables["facts"].put(None, encode_fact(tx.ensure_tenant_id(tenant), added.session, fact))
+        for run, read in outbox.reads:
+            changed += note_reads(tx, run, read.numbers)
         told = outbox.facts or outbox.added
         tx.wrote = before or bool(changed or outbox.answered or outbox.waits or told)
         for tenant, bodies in outbox.bodies:

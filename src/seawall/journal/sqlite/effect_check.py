@@ -63,40 +63,42 @@ class EffectCheck:
 def _check_effects(database: Database, after: int) -> int | None:
     rows = database.fetch_all(f"{SELECT_EFFECT} WHERE e.pk > ? ORDER BY e.pk LIMIT ?", (after, ROWS))
     for row in rows:
-        record = _decode(decode_effect, row, row[8])
-        _check_refs(database, f"effect {record.id}", record.run, row[7], list_effect_refs(record))
+        record = decode_record(decode_effect, row, row[8])
+        check_refs(database, f"effect {record.id}", record.run, row[7], list_effect_refs(record))
     return rows[-1][3] if rows else None
 
 
 def _check_proposals(database: Database, after: int) -> int | None:
     rows = database.fetch_all(f"{SELECT_PROPOSAL} WHERE e.pk > ? ORDER BY e.pk LIMIT ?", (after, ROWS))
     for row in rows:
-        record = _decode(decode_proposal, row, row[6])
-        _check_refs(database, f"proposal {record.id}", record.run, row[5], list_proposal_refs(record))
+        record = decode_record(decode_proposal, row, row[6])
+        check_refs(database, f"proposal {record.id}", record.run, row[5], list_proposal_refs(record))
     return rows[-1][3] if rows else None
 
 
 def _check_facts(database: Database, after: int) -> int | None:
     rows = database.fetch_all(f"{SELECT_FACT} WHERE e.number > ? ORDER BY e.number LIMIT ?", (after, ROWS))
     for row in rows:
-        _, _, fact = _decode(decode_fact, row, None)
-        _check_refs(database, f"fact {fact.number}", fact.run, row[4], [fact.text])
+        _, _, fact = decode_record(decode_fact, row, None)
+        check_refs(database, f"fact {fact.number}", fact.run, row[4], [fact.text])
     return rows[-1][3] if rows else None
 
 
 def _check_principals(database: Database, after: int) -> None:
     for row in database.fetch_all(SELECT_PRINCIPAL):
-        _decode(decode_principal, row, None)
+        decode_record(decode_principal, row, None)
 
 
-def _decode(decode: Callable[[Row], T], row: Row, run: object) -> T:
+def decode_record(decode: Callable[[Row], T], row: Row, run: object) -> T:
+    """Returns the record of a row. Raises `BadRecord`."""
     try:
         return decode(row)
     except JournalDamaged as error:
         raise BadRecord(str(error), run if isinstance(run, str) else None) from None
 
 
-def _check_refs(database: Database, name: str, run: str, tenant: int, refs: list[Ref]) -> None:
+def check_refs(database: Database, name: str, run: str, tenant: int, refs: list[Ref]) -> None:
+    """Raises `BadRecord` if a body that a record refers to is missing, and was not erased."""
     lost = (
         database.fetch_first(MISSING_BODIES, (json.dumps([(tenant, ref) for ref in refs]),)) if refs else None
     )

@@ -33,8 +33,8 @@ from seawall.journal.sqlite.effect_rows import (
     decode_principal,
     decode_proposal,
 )
+from seawall.journal.sqlite.migrations import ABOUT, ID_TAIL
 from seawall.journal.sqlite.records import Box
-from seawall.journal.sqlite.schema import ABOUT, ID_TAIL
 
 _TENANT = "(SELECT id FROM tenants WHERE name = ?)"
 _LAST = chr(0x10FFFF)

@@ -13,6 +13,7 @@ import msgspec
 from seawall.journal.sqlite.chain import LEAF_PREFIX_BYTES, WRITER, hash_batch, leaf_of
 from seawall.journal.sqlite.database import Database
 from seawall.journal.sqlite.effect_rows import EFFECT_TABLES
+from seawall.journal.sqlite.memory_rows import MEMORY_TABLES
 from seawall.journal.sqlite.records import Box, Note
 from seawall.journal.sqlite.row_sum import HELD, LEAF_BYTES, RowSum, digest_row, shorten
 
@@ -24,7 +25,7 @@ _KEYS = {
     "shared": "key",
     "accounts": "(tenant, day)",
     "reservations": "(owner, run, day)",
-    **{table: f"({key})" if "," in key else key for table, key in EFFECT_TABLES.items()},
+    **{table: f"({key})" if "," in key else key for table, key in (EFFECT_TABLES | MEMORY_TABLES).items()},
 }
 _COUNTS = """
 UPDATE runs SET

@@ -28,15 +28,25 @@ from seawall.journal.protocol import (
     Booking,
     Cap,
     ClaimAnswer,
+    Collected,
     Command,
     DecisionRecord,
     EffectClaim,
     EffectFilter,
     EffectRecord,
     Fact,
+    Forgotten,
     Head,
     InboxItem,
     Lease,
+    Lineage,
+    MemoryConflict,
+    MemoryEntry,
+    MemoryFilter,
+    MemoryMerge,
+    MemoryPlan,
+    MemoryVersion,
+    MemoryWrite,
     OverCap,
     PrincipalRecord,
     Proposal,
@@ -52,7 +62,8 @@ from seawall.journal.protocol import (
     Summary,
     Verification,
 )
-from seawall.journal.sqlite import accounts, effect_reading, reading, retention, shared
+from seawall.journal.sqlite import accounts, effect_reading, memory_reading, reading, retention, shared
+from seawall.journal.sqlite.access import FileAccess
 from seawall.journal.sqlite.backup import back_up
 from seawall.journal.sqlite.database import Database
 from seawall.journal.sqlite.effect_ops import (
@@ -68,6 +79,16 @@ from seawall.journal.sqlite.journal_file import JournalFile, open_journal_file
 from seawall.journal.sqlite.listing import list_older_waits, list_rows
 from seawall.journal.sqlite.liveness import OUT, LeaseTime
 from seawall.journal.sqlite.mark import read_head
+from seawall.journal.sqlite.memory_collecting import collect
+from seawall.journal.sqlite.memory_forgetting import forget
+from seawall.journal.sqlite.memory_ops import (
+    AcceptMemoryOp,
+    ApplyRevertOp,
+    ImportMemoryOp,
+    NoteReadOp,
+    ResolveConflictOp,
+    RollbackOp,
+)
 from seawall.journal.sqlite.ops import (
     AppendOp,
     BookOp,
@@ -80,7 +101,6 @@ from seawall.journal.sqlite.ops import (
     SendOp,
     SetOp,
     TakeOp,
-    WorkOp,
 )
 from seawall.journal.sqlite.options import SqliteOptions
 from seawall.journal.sqlite.owner import Host
@@ -88,7 +108,6 @@ from seawall.journal.sqlite.reading import Readers, SettingsReader
 from seawall.journal.sqlite.reservations import read_lost
 from seawall.journal.sqlite.schema import connect
 from seawall.journal.sqlite.signing import Signer, read_key
-from seawall.journal.sqlite.transaction import Transaction
 from seawall.journal.sqlite.verify import verify
 from seawall.journal.sqlite.watch import Watchers
 from seawall.journal.sqlite.writer import Writer
@@ -105,21 +124,6 @@ def _count_taken(events: Sequence[Event]) -> int:
         if type(event) is CommandTaken:
             taken = max(taken, event.inbox + 1)
     return taken
-
-
-class _FileAccess:
-    """Reads and writes the file for `retention`."""
-
-    def __init__(self, path: str, readers: Readers, writer: Writer) -> None:
-        self.path = path
-        self.read = readers.run
-        self._writer = writer
-
-    def write(self, work: Callable[[Transaction], T]) -> Awaitable[T]:
-        return self._writer.submit(WorkOp(work))
-
-    def run_alone(self, work: Callable[[Database], T]) -> Awaitable[T]:
-        return self._writer.submit(WorkOp(work, alone=True))
 
 
 class SqliteJournal:
@@ -151,7 +155,7 @@ class SqliteJournal:
         self._watchers = Watchers(options.poll_s, None if one_connection else reader)
         self._writer = Writer(file, clock, self._watchers, options, lock)
         self._writer.start()
-        self._access = _FileAccess(self._real_path, self._readers, self._writer)
+        self._access = FileAccess(self._real_path, self._readers, self._writer)
         self._closed = False
         self._pid = os.getpid()
 
@@ -214,6 +218,7 @@ class SqliteJournal:
         booked: Sequence[Booking] = (),
         records: Sequence[RecordChange] = (),
         since: tuple[str, int] | None = None,
+        merge: MemoryMerge | None = None,
     ) -> Lease:
         """See `Journal.create`."""
         accounts.check_tenant(started.tenant)
@@ -222,7 +227,7 @@ class SqliteJournal:
         data = _encode(guard_names.to_recorded([started, *events]))
         op = CreateOp(started, 1 + len(events), data, self._pack(bodies))
         op.take, op.after, op.waiting, op.booked = take, after, waiting, kept
-        op.records, op.since = records, since
+        op.records, op.since, op.merge = records, since, merge
         op.summary = None if summary is None else guard_names.to_recorded_name(summary)
         return await self._writer.submit(op)
 
@@ -238,6 +243,7 @@ class SqliteJournal:
         booked: Sequence[Booking] = (),
         records: Sequence[RecordChange] = (),
         since: tuple[str, int] | None = None,
+        merge: MemoryMerge | None = None,
     ) -> Awaitable[None]:
         """See `Journal.append`."""
         op = AppendOp(
@@ -252,7 +258,7 @@ class SqliteJournal:
             records,
             _count_taken(events),
         )
-        op.since = since
+        op.since, op.merge = since, merge
         return self._writer.submit(op)
 
     def _pack(self, bodies: Mapping[Ref, bytes]) -> list[tuple[bytes, bytes]]:
@@ -468,6 +474,113 @@ class SqliteJournal:
         return await self._readers.run(
             lambda c: effect_reading.list_woken(c, teams, limit, self._make_alive_check(c))
         )
+
+    async def memory_version(self) -> int:
+        """See `Journal.memory_version`."""
+        return await self._readers.run(memory_reading.find_version)
+
+    async def memory_entries(self, tenant: str, wanted: MemoryFilter) -> list[MemoryEntry]:
+        """See `Journal.memory_entries`."""
+        now = self._clock.wall_s()
+        return await self._readers.run(lambda c: memory_reading.list_entries(c, tenant, wanted, now))
+
+    async def memory_numbered(self, numbers: Sequence[int]) -> list[MemoryEntry]:
+        """See `Journal.memory_numbered`."""
+        return await self._readers.run(lambda c: memory_reading.list_numbered(c, numbers))
+
+    async def memory_of_run(self, run: str) -> list[MemoryEntry]:
+        """See `Journal.memory_of_run`."""
+        return await self._readers.run(lambda c: memory_reading.list_of_run(c, run))
+
+    async def memory_changed(
+        self, numbers: Sequence[int], since: int
+    ) -> list[tuple[MemoryEntry, MemoryEntry | None]]:
+        """See `Journal.memory_changed`."""
+        return await self._readers.run(lambda c: memory_reading.list_changed(c, numbers, since))
+
+    async def note_memory_read(self, run: str, numbers: Sequence[int]) -> None:
+        """See `Journal.note_memory_read`."""
+        await self._submit(NoteReadOp(run, numbers))
+
+    async def memory_log(
+        self, tenant: str, *, scope: str | None = None, before: int | None = None, limit: int = 50
+    ) -> list[MemoryVersion]:
+        """See `Journal.memory_log`."""
+        return await self._readers.run(
+            lambda c: memory_reading.list_versions(c, tenant, scope, before, limit)
+        )
+
+    async def memory_scopes(self, tenant: str) -> list[tuple[str, int, int]]:
+        """See `Journal.memory_scopes`."""
+        return await self._readers.run(lambda c: memory_reading.list_scopes(c, tenant))
+
+    async def memory_diff(
+        self, tenant: str, scope: str, a: int, b: int
+    ) -> list[tuple[MemoryEntry | None, MemoryEntry | None]]:
+        """See `Journal.memory_diff`."""
+        return await self._readers.run(lambda c: memory_reading.list_differences(c, tenant, scope, a, b))
+
+    async def memory_conflicts(
+        self, tenant: str, *, state: str | None = "open", limit: int = 100
+    ) -> list[MemoryConflict]:
+        """See `Journal.memory_conflicts`."""
+        return await self._readers.run(lambda c: memory_reading.list_conflicts(c, tenant, state, limit))
+
+    async def resolve_conflict(self, number: int, *, ours: bool, by: str) -> MemoryConflict:
+        """See `Journal.resolve_conflict`."""
+        return await self._submit(ResolveConflictOp(number, ours, by))
+
+    async def rollback_memory(
+        self, tenant: str, scope: str, *, version: int | None = None, by: str = "", dry_run: bool = False
+    ) -> MemoryVersion:
+        """See `Journal.rollback_memory`."""
+        return await self._submit(RollbackOp(tenant, scope, version, by, dry_run))
+
+    async def plan_revert(
+        self, run: str, step: int, seeds: Sequence[Lineage], *, exposed: bool = False
+    ) -> MemoryPlan:
+        """See `Journal.plan_revert`."""
+        return await self._readers.run(
+            lambda c: memory_reading.plan_revert(c, run, step, seeds, exposed=exposed)
+        )
+
+    async def apply_revert(self, plan: MemoryPlan, *, by: str) -> list[MemoryVersion]:
+        """See `Journal.apply_revert`."""
+        return await self._submit(ApplyRevertOp(plan, by))
+
+    async def collect_memory(
+        self, tenant: str | None = None, *, before: float | None = None, dry_run: bool = False
+    ) -> Collected:
+        """See `Journal.collect_memory`."""
+        return await collect(self._access, tenant, before, dry_run, self._clock.wall_s())
+
+    async def export_subject(self, tenant: str, subject: str) -> list[MemoryEntry]:
+        """See `Journal.export_subject`."""
+        found = await self._readers.run(lambda c: memory_reading.list_of_subject(c, tenant, subject))
+        return [stored.entry for stored in found]
+
+    async def forget_subject(self, tenant: str, subject: str, *, dry_run: bool = False) -> Forgotten:
+        """See `Journal.forget_subject`."""
+        return await forget(self._access, tenant, subject, dry_run)
+
+    async def import_memory(
+        self,
+        tenant: str,
+        writes: Sequence[MemoryWrite],
+        bodies: dict[Ref, bytes],
+        *,
+        by: str = "",
+        quarantined: bool = True,
+    ) -> list[MemoryVersion]:
+        """See `Journal.import_memory`."""
+        accounts.check_tenant(tenant)
+        return await self._submit(ImportMemoryOp(tenant, writes, self._pack(bodies), by, quarantined))
+
+    async def accept_memory(
+        self, tenant: str, numbers: Sequence[int], *, by: str = ""
+    ) -> list[MemoryVersion]:
+        """See `Journal.accept_memory`."""
+        return await self._submit(AcceptMemoryOp(tenant, numbers, by))
 
     async def erase(self, tenant: str, refs: Sequence[Ref] | None = None) -> int:
         """See `Journal.erase`."""

@@ -9,8 +9,8 @@ from typing import NamedTuple
 from seawall.core.errors import JournalDamaged, Misused
 from seawall.journal.protocol import RunFilter, RunRow
 from seawall.journal.sqlite.database import Database, Row
+from seawall.journal.sqlite.migrations import PRINCIPAL
 from seawall.journal.sqlite.reading import SELECT_ROW, Judge, to_row
-from seawall.journal.sqlite.schema import PRINCIPAL
 
 _BY_KEY = "r.rk DESC"
 _BY_START = "r.started_at DESC, r.rk DESC"

@@ -17,6 +17,8 @@ from seawall.journal.protocol import (
     Cap,
     Command,
     Lease,
+    MemoryConflicts,
+    MemoryMerge,
     OverCap,
     RecordChange,
     Setting,
@@ -24,9 +26,11 @@ from seawall.journal.protocol import (
     Summary,
 )
 from seawall.journal.sqlite.effect_changes import RecordDraft, has_records
+from seawall.journal.sqlite.memory_merge import MergePlan
 from seawall.journal.sqlite.records import Box
 from seawall.journal.sqlite.shared import ChangeFunction
-from seawall.journal.sqlite.transaction import StoredRun, Transaction
+from seawall.journal.sqlite.stored_run import StoredRun
+from seawall.journal.sqlite.transaction import Transaction
 
 encode = msgspec.json.Encoder(enc_hook=encode_text).encode
 
@@ -102,12 +106,29 @@ def draft_records(
     return draft
 
 
+class _Ends(Protocol):
+    """An operation that ends a run, and merges what it wrote to memory."""
+
+    merge: MemoryMerge | None
+    summary: Summary | None
+    bodies: Bodies
+
+
+def plan_merge(tx: Transaction, tenant: str, run: str, op: _Ends) -> MergePlan | None:
+    """Returns what a merge does; None if nothing is merged. Raises `MemoryConflicts`."""
+    if op.merge is None:
+        return None
+    if op.summary is None or op.summary.status != "completed":
+        raise SeawallBug(f"run {run} merges what it wrote, and is not completed")
+    return MergePlan(tx, tenant, run, op.merge, op.bodies)
+
+
 class AppendOp(QueuedOp):
     """Appends events to a run under a lease."""
 
     __slots__ = (
-        *("bodies", "booked", "data", "first_seq", "lease", "n", "records", "since", "summary", "taken"),
-        "waiting",
+        *("bodies", "booked", "data", "first_seq", "lease", "merge", "n", "records", "since", "summary"),
+        *("taken", "waiting"),
     )
 
     def __init__(
@@ -137,6 +158,7 @@ class AppendOp(QueuedOp):
         self.records = records
         self.taken = taken
         self.since: tuple[str, int] | None = None
+        self.merge: MemoryMerge | None = None
         size = len(data) + 128 + 512 * len(records)
         for _, body in bodies:
             size += len(body) + 64
@@ -153,6 +175,7 @@ class AppendOp(QueuedOp):
         begins = (self.n and self.first_seq == 1) or (state.waiting and self.waiting is False)
         if begins and state.session is not None and self.summary is None:
             check_session(tx, state.tenant, state.session, run, self.since)
+        merge = plan_merge(tx, lease.tenant, run, self)
         draft = None
         if self.records or self.summary is not None:
             draft = draft_records(tx, run, lease.tenant, self.records, ends=self.summary is not None)
@@ -172,6 +195,8 @@ class AppendOp(QueuedOp):
             tx.end(state, self.summary)
         if draft is not None:
             draft.write()
+        if merge is not None:
+            merge.write(tx.find_principal(run))
 
     def _check_lease(self, tx: Transaction) -> StoredRun:
         """Returns the run's state. Raises if these events are not the next ones, or not this lease's to append."""
@@ -200,6 +225,8 @@ class AppendOp(QueuedOp):
         error = why()
         if isinstance(error, Refused) and self.first_seq == 1:  # its run has not begun, and tries again
             return
+        if isinstance(error, MemoryConflicts):  # its run ends with another append
+            return
         state = tx.find(self.lease.run)
         if not isinstance(error, Fenced) or (state is not None and state.epoch == self.lease.epoch):
             # A lease with an old epoch is rejected anyway.
@@ -210,8 +237,8 @@ class CreateOp(QueuedOp):
     """Creates a run."""
 
     __slots__ = (
-        *("after", "bodies", "booked", "data", "n", "records", "since", "started", "summary", "take"),
-        "waiting",
+        *("after", "bodies", "booked", "data", "merge", "n", "records", "since", "started", "summary"),
+        *("take", "waiting"),
     )
 
     def __init__(self, started: RunStarted, n: int, data: bytes, bodies: Bodies) -> None:
@@ -227,6 +254,7 @@ class CreateOp(QueuedOp):
         self.booked: Sequence[Booking] = ()
         self.records: Sequence[RecordChange] = ()
         self.since: tuple[str, int] | None = None
+        self.merge: MemoryMerge | None = None
         self.size = len(data) + 512 + sum(len(body) + 64 for _, body in bodies)
 
     def get_runs(self) -> Sequence[str]:
@@ -248,18 +276,8 @@ class CreateOp(QueuedOp):
             return
         if tx.find(started.run) is not None:
             raise Misused(f"run {started.run} is in the journal already; a new run needs a new id")
-        if self.after is not None and started.session is not None:
-            newest = tx.find_session_tail(started.tenant, started.session)
-            if newest != self.after:
-                raise Refused(
-                    f"session {started.session!r}: its newest run is {newest or 'none'}, not {self.after or 'none'}",
-                    guard="session",
-                    limit=self.after,
-                    value=newest,
-                )
-            if self.n > 1 and newest:
-                tenant = tx.ensure_tenant_id(started.tenant)
-                check_session(tx, tenant, started.session, started.run, self.since)
+        self._check_newest(tx)
+        merge = plan_merge(tx, started.tenant, started.run, self)
         draft = None
         if self.records or self.summary is not None:
             ends = self.summary is not None
@@ -279,7 +297,26 @@ class CreateOp(QueuedOp):
             tx.end(state, self.summary)
         if draft is not None:
             draft.write()
+        if merge is not None:
+            merge.write(started.principal)
         self.result = Lease(started.run, started.tenant, tx.owner if self.take else "", state.epoch)
+
+    def _check_newest(self, tx: Transaction) -> None:
+        """Raises `Refused` if another run than `after` is the newest of the session, or one is at work."""
+        started = self.started
+        if self.after is None or started.session is None:
+            return
+        newest = tx.find_session_tail(started.tenant, started.session)
+        if newest != self.after:
+            raise Refused(
+                f"session {started.session!r}: its newest run is {newest or 'none'}, not {self.after or 'none'}",
+                guard="session",
+                limit=self.after,
+                value=newest,
+            )
+        if self.n > 1 and newest:
+            tenant = tx.ensure_tenant_id(started.tenant)
+            check_session(tx, tenant, started.session, started.run, self.since)
 
 
 class TakeOp(QueuedOp):

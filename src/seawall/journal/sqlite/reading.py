@@ -23,9 +23,10 @@ from seawall.journal.protocol import Command, InboxItem, RunRow, Setting, Settin
 from seawall.journal.sqlite.chain import LEAF_PREFIX_BYTES, leaf_of
 from seawall.journal.sqlite.database import Database, Row
 from seawall.journal.sqlite.liveness import OUT, LeaseTime
+from seawall.journal.sqlite.migrations import RUN_ID_TAIL
 from seawall.journal.sqlite.records import Box, GuardMode
 from seawall.journal.sqlite.row_sum import RUN, check_row, check_tenant_row
-from seawall.journal.sqlite.schema import RUN_ID_TAIL, translate_errors
+from seawall.journal.sqlite.schema import translate_errors
 
 T = TypeVar("T")
 

@@ -10,22 +10,22 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import apsw
 import msgspec
 
 from seawall.core.canonical import Ref, encode_text
 from seawall.journal.protocol import Pruned
+from seawall.journal.sqlite.access import FileAccess
 from seawall.journal.sqlite.chain import leaf_of
 from seawall.journal.sqlite.database import Database
+from seawall.journal.sqlite.memory_index import remove_from_index
 from seawall.journal.sqlite.records import Box, Note
 from seawall.journal.sqlite.schema import MEMORY
 from seawall.journal.sqlite.transaction import Transaction
-
-T = TypeVar("T")
 
 RUNS = 100
 """Runs pruned in one transaction: about 10 ms at a dozen steps each."""
@@ -39,29 +39,21 @@ PAGES = 2_000
 CACHE_KIB = 65_536
 """Memory for the references that are found: about 600,000 of them. More are read from a temporary file."""
 
-_RECORDS = {"effects": "pk", "proposals": "pk", "facts": "number"}
+_RECORDS = {"effects": "pk", "proposals": "pk", "facts": "number", "memory_conflicts": "number"}
 """Tables of records, which outlive their runs, and their keys: what they refer to outlives the runs too."""
+_MEMORIES = "SELECT number, key, value FROM memories WHERE tenant = ? AND number > ?"
 _DECIDED = "SELECT data FROM entries WHERE id > ? AND rk = 0 AND box = 6"
+_OF_BODIES = """
+SELECT m.number FROM json_each(?) AS wanted CROSS JOIN memories m ON m.tenant = ? AND m.key = unhex(wanted.value)
+UNION SELECT m.number FROM json_each(?) AS wanted
+CROSS JOIN memories m ON m.tenant = ? AND m.value = unhex(wanted.value) AND m.value IS NOT NULL
+"""
+_FORGET_KEYS = """
+DELETE FROM memory_keys WHERE (tenant, scope, text) IN (SELECT k.tenant, k.scope, k.text FROM json_each(?) AS wanted
+CROSS JOIN memory_keys k ON k.tenant = ? AND k.key = unhex(wanted.value))
+"""
 _ref = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _encode = msgspec.json.Encoder(enc_hook=encode_text).encode
-
-
-class FileAccess(Protocol):
-    """How this module reads and writes: in the journal's reading threads, and through its writer."""
-
-    path: str
-
-    def read(self, work: Callable[[Database], T]) -> Awaitable[T]:
-        """Does `work` in a reading thread, in one snapshot."""
-        ...
-
-    def write(self, work: Callable[[Transaction], T]) -> Awaitable[T]:
-        """Does `work` in a transaction of the writer."""
-        ...
-
-    def run_alone(self, work: Callable[[Database], T]) -> Awaitable[T]:
-        """Does `work` in the writer's thread, outside a transaction."""
-        ...
 
 
 class _References:
@@ -129,7 +121,9 @@ class _Plan:
         self.pruned = _References()
         self.kept = _References()
         self.scanned = 0  # the references of entries up to this id are in `kept`
-        self.scanned_records = dict.fromkeys(_RECORDS, 0)  # and those of records up to these keys
+        self.scanned_records = dict.fromkeys(
+            (*_RECORDS, "memories"), 0
+        )  # and those of records up to these keys
 
     def make(self, database: Database, before: float) -> None:
         """Reads everything of the tenant, in one snapshot."""
@@ -174,6 +168,11 @@ class _Plan:
             for key, record in rows:
                 self.kept.add(_find_refs([(record,)]), 0)
                 self.scanned_records[table] = max(key, self.scanned_records[table])
+
+        after = self.scanned_records["memories"]
+        for number, *hashes in database.iterate(_MEMORIES, (self.tenant, after)):
+            self.kept.add([hash_ for hash_ in hashes if hash_ is not None], 0)
+            self.scanned_records["memories"] = number
 
     def catch_up(self, database: Database) -> None:
         """Adds the references of what was recorded after the plan was made.
@@ -414,6 +413,14 @@ def _erase_next(tx: Transaction, tenant: str, after: bytes) -> tuple[int, bytes 
     return count, rows[-1][0] if len(rows) == BODIES else None
 
 
+def _forget_words(tx: Transaction, tenant: str, refs: Sequence[str]) -> None:
+    """Takes entries of memory out of the search index, if their key or their value is erased."""
+    key, hashes = tx.find_tenant_id(tenant), json.dumps(refs)
+    numbers = [row[0] for row in tx.database.fetch_all(_OF_BODIES, (hashes, key, hashes, key))]
+    remove_from_index(tx.database, numbers)
+    tx.database.run(_FORGET_KEYS, (hashes, key))
+
+
 def _erase(tx: Transaction, tenant: str, refs: Sequence[Ref]) -> int:
     rows = tx.database.fetch_all(
         "SELECT id, lower(hex(hash)) FROM bodies WHERE data IS NOT NULL AND tenant = "
@@ -421,6 +428,7 @@ def _erase(tx: Transaction, tenant: str, refs: Sequence[Ref]) -> int:
         (tenant, json.dumps(list(refs))),
     )
     if rows:
+        _forget_words(tx, tenant, [row[1] for row in rows])
         tx.database.run_many("UPDATE bodies SET data = NULL WHERE id = ?", [row[:1] for row in rows])
         note = Note(
             what="erased", at=tx.now, tenant=tenant, bodies=len(rows), refs=tuple(row[1] for row in rows)

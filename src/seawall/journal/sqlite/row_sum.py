@@ -37,6 +37,10 @@ ACCOUNT = (
     "reserved_usd, reserved_tokens, reserved_model_calls, reserved_tool_calls"
 )
 RESERVATION = "owner, run, day, tenant, usd, tokens, model_calls, tool_calls"
+MEMORY = (
+    "number, tenant, scope, key, value, born, died, died_at, run, step, agent, principal, labels, loose, at, expires_at, "
+    "reviewed, flagged, reverted, quarantined"
+)
 HELD = {
     "runs": RUN,
     "accounts": ACCOUNT,
@@ -49,6 +53,12 @@ HELD = {
     "waits": "effect, run, step",
     "principals": "name, key_hash, record",
     "facts": "number, tenant, session, record",
+    "memories": MEMORY,
+    "memory_versions": "version, tenant, scope, at, origin, run, actor, reviewed, written, removed, conflicts, about",
+    "memory_scopes": "tenant, scope, version, floor, live",
+    "memory_edges": "source, target, value",
+    "memory_reads": "run, entry",
+    "memory_conflicts": "number, tenant, state, record",
 }
 """The tables that the sum covers, with the columns that it covers, those of the key first. Of `shared` only rows with a leaf are covered."""
 

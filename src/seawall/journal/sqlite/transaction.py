@@ -23,6 +23,7 @@ from seawall.journal.sqlite.chain import HASH_BYTES, LEAF_PREFIX_BYTES, WRITER, 
 from seawall.journal.sqlite.database import Database, Row
 from seawall.journal.sqlite.effect_rows import EFFECT_TABLES, HeldTable
 from seawall.journal.sqlite.liveness import LeaseTime, Liveness
+from seawall.journal.sqlite.memory_rows import MEMORY_TABLES
 from seawall.journal.sqlite.records import Box, Ending
 from seawall.journal.sqlite.reservations import Reservations
 from seawall.journal.sqlite.row_sum import (
@@ -30,21 +31,29 @@ from seawall.journal.sqlite.row_sum import (
     RUN,
     SUM_BYTES,
     RowSum,
-    check_row,
     check_tenant_row,
     digest_row,
     shorten,
 )
 from seawall.journal.sqlite.shared import SharedRecords
 from seawall.journal.sqlite.signing import KEY_VARIABLE, Signer
+from seawall.journal.sqlite.stored_run import STORED, StoredRun, load_run
 
 _log = logging.getLogger("seawall.journal")
 _encode = msgspec.json.Encoder(enc_hook=encode_text).encode
 
+
+class _First(msgspec.Struct):
+    """A run's first event, as far as it says on whose behalf the run is."""
+
+    principal: str = ""
+
+
+_first: msgspec.json.Decoder[list[_First]] = msgspec.json.Decoder(list[_First])
+
 RUNS_KEPT = 20_000
 """States of unended runs that are kept in memory: more than can be in flight, about 10 MB."""
 
-STORED = f"events, commands, taken, leaf, {RUN}"
 _LOAD = f"SELECT {STORED} FROM runs WHERE run IN (SELECT value FROM json_each(?))"
 _OWN = "SELECT run FROM runs WHERE ended_at IS NULL AND owner = ?"
 _SESSION = """
@@ -69,6 +78,7 @@ _ENTRIES = "INSERT INTO entries(id, rk, box, seq, n, data, leaf) VALUES (?, ?, ?
 _NEW_RUNS = f"INSERT INTO runs({RUN}, leaf, events, commands) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _RUNS = "UPDATE runs SET owner = ?, epoch = ?, waiting = ?, leaf = ? WHERE rk = ?"
 _ENDS = "UPDATE runs SET owner = ?, epoch = ?, waiting = ?, leaf = ?, ended_at = ?, status = ?, summary = ? WHERE rk = ?"
+_FIRST = "SELECT data FROM entries WHERE rk = ? AND box = 0 AND seq = 0"
 _COUNTS = "UPDATE runs SET events = ?, commands = ?, taken = ? WHERE rk = ?"
 
 
@@ -97,86 +107,6 @@ def check_newest(row: Row | None, signer: Signer | None) -> Row:
     return row
 
 
-class StoredRun:
-    """What the writer knows of a run, with the changes of the commit that is being made."""
-
-    __slots__ = (
-        *(
-            "app",
-            "digest",
-            "ended",
-            "ended_at",
-            "epoch",
-            "next_inbox",
-            "next_seq",
-            "owner",
-            "problem",
-            "pruned",
-        ),
-        *(
-            "request_id",
-            "rk",
-            "run",
-            "session",
-            "started_at",
-            "status",
-            "summary",
-            "taken",
-            "team",
-            "tenant",
-            "waiting",
-        ),
-    )
-
-    def __init__(self, values: Row) -> None:
-        rk, run, tenant, session, team, app, request_id, started_at, *changing = values
-        ended_at, waiting, owner, epoch, status, summary, pruned = changing
-        self.rk: int = rk
-        self.run: str = run
-        self.tenant: int = tenant
-        self.session: str | None = session
-        self.team: str = team
-        self.app: str | None = app
-        self.request_id: str | None = request_id
-        self.started_at: float = started_at
-        self.ended_at: float | None = ended_at
-        self.waiting = bool(waiting)
-        self.owner: str | None = owner
-        self.epoch: int = epoch
-        self.status: str | None = status
-        self.summary: bytes | None = summary
-        self.pruned: int = pruned
-        self.ended = ended_at is not None
-        self.next_seq = 0
-        self.next_inbox = 0
-        self.taken = 0
-        """How many of the commands to it the run has taken."""
-        self.digest: bytes | None = None
-        """The digest of the row in the file; None if it is not there yet."""
-        self.problem: str | None = None
-        """Why nothing can be done with the run: its row is not what was written."""
-
-    def to_row(self) -> Row:
-        """Returns the columns that the chain holds."""
-        return (
-            *(self.rk, self.run, self.tenant, self.session, self.team, self.app, self.request_id),
-            *(self.started_at, self.ended_at, int(self.waiting), self.owner, self.epoch),
-            *(self.status, self.summary, self.pruned),
-        )
-
-
-def load_run(row: Row) -> StoredRun:
-    """Returns a run's state from its row in the file, with the columns of `STORED`."""
-    next_seq, next_inbox, taken, leaf, *values = row
-    state = StoredRun(tuple(values))
-    state.next_seq, state.next_inbox, state.taken = next_seq, next_inbox, taken
-    try:
-        state.digest = check_row("runs", values, leaf)
-    except JournalDamaged as error:
-        state.problem = str(error)
-    return state
-
-
 class Transaction:
     """The rows of the commit that is being made. Only the writer thread uses it."""
 
@@ -186,7 +116,8 @@ class Transaction:
         self.database = database
         self._signer = signer
         self._sum = RowSum()
-        self.tables = {name: HeldTable(database, self._sum, name, key) for name, key in EFFECT_TABLES.items()}
+        tables = EFFECT_TABLES | MEMORY_TABLES
+        self.tables = {name: HeldTable(database, self._sum, name, key) for name, key in tables.items()}
         self.owner = owner
         self.clock = clock
         self.liveness = liveness
@@ -345,6 +276,18 @@ class Transaction:
             return True
         sql = "SELECT 1 FROM bodies WHERE tenant = ? AND hash = ?"
         return self.database.fetch_first(sql, (key, hash_)) is not None
+
+    def find_waiting_body(self, tenant: int, ref: str | None) -> bytes:
+        """Returns a body that will be stored with this commit; nothing if there is none."""
+        hash_ = None if ref is None else bytes.fromhex(ref)
+        return next((row[2] for row in self._bodies if row[:2] == (tenant, hash_)), b"")
+
+    def find_principal(self, run: str) -> str:
+        """Returns on whose behalf a run is; "" if that is nobody, or not known any more."""
+        state = self.get_run(run)
+        pending = (entry[5] for entry in self._entries if entry[1:4] == (state.rk, Box.LOG, 0))
+        data = next(pending, None) or self.database.fetch_value(_FIRST, (state.rk,))
+        return _first.decode(data)[0].principal if data else ""
 
     def find_tenant_id(self, name: str) -> int | None:
         """Returns the key of a tenant; None for an unknown tenant."""

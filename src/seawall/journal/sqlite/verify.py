@@ -23,6 +23,7 @@ from seawall.journal.sqlite.chain import HASH_BYTES, LEAF_PREFIX_BYTES, hash_bat
 from seawall.journal.sqlite.database import Database, Row
 from seawall.journal.sqlite.effect_check import MISSING_BODIES, BadRecord, EffectCheck
 from seawall.journal.sqlite.mark import Mark
+from seawall.journal.sqlite.memory_check import MemoryCheck
 from seawall.journal.sqlite.records import Box, Ending, Note, ending_of
 from seawall.journal.sqlite.row_sum import HELD, SUM_BYTES, RowSum, check_row, shorten
 from seawall.journal.sqlite.seen_bodies import SeenBodies
@@ -117,6 +118,7 @@ class VerificationPass:
         self._rk = 0
         self._body = 0
         self._records = EffectCheck()
+        self._memory = MemoryCheck()
         self._generation: object = None
         self._erased = SeenBodies()
         self._manifests = SeenBodies()
@@ -419,10 +421,13 @@ class VerificationPass:
             raise _Bad(_batch_of(database, rk), what, run)
 
     def check_records(self, database: Database) -> bool:
-        """Checks the next records of effects."""
-        self.reading = "a record of an effect, a proposal, a fact or a principal"
+        """Checks the next records of effects and of memory."""
         try:
-            return self._records.check_next(database)
+            self.reading = "a record of an effect, a proposal, a fact or a principal"
+            if self._records.check_next(database):
+                return True
+            self.reading = "a record of memory"
+            return self._memory.check_next(database)
         except BadRecord as bad:
             newest = database.fetch_value("SELECT id FROM batches ORDER BY id DESC LIMIT 1")
             raise _Bad(newest, str(bad), bad.run) from None

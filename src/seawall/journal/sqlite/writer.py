@@ -26,6 +26,7 @@ from seawall.core.errors import (
 )
 from seawall.core.forks import refuse_in_child
 from seawall.core.threads import start_in_thread
+from seawall.journal.protocol import MemoryConflicts
 from seawall.journal.sqlite.database import Database
 from seawall.journal.sqlite.journal_file import JournalFile
 from seawall.journal.sqlite.ops import Op, Why, WorkOp
@@ -292,7 +293,7 @@ class Writer:
         for op in batch:
             try:
                 op.plan(tx)
-            except SeawallError as error:
+            except (SeawallError, MemoryConflicts) as error:
                 op.error = _make_raiser(error)
                 op.block_followers(op.error, tx)
         tx.commit()
@@ -423,9 +424,11 @@ class Writer:
             self._roll_back()
 
 
-def _make_raiser(error: SeawallError) -> Why:
+def _make_raiser(error: SeawallError | MemoryConflicts) -> Why:
     """Returns a function that makes `error` again, because several callers may wait for it."""
-    return (lambda: error) if isinstance(error, Refused) else (lambda: type(error)(*error.args))
+    if isinstance(error, Refused | MemoryConflicts):
+        return lambda: error
+    return lambda: type(error)(*error.args)
 
 
 def _settle(ops: list[Op], rooms: list[asyncio.Future[None]], callbacks: list[Callable[[], None]]) -> None:

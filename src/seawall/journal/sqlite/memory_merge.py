@@ -1,0 +1,119 @@
+"""The merge of a run's branch, in the commit of its end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from seawall.journal.memory_rules import (
+    answer_node,
+    find_expiry,
+    judge_write,
+    list_edges,
+    list_unnamed,
+    make_conflict,
+    renew_expiry,
+)
+from seawall.journal.protocol import MemoryConflict, MemoryConflicts, MemoryEntry, MemoryMerge, MemoryWrite
+from seawall.journal.sqlite.effect_changes import find_next_key
+from seawall.journal.sqlite.memory_changes import MemoryDraft
+from seawall.journal.sqlite.memory_reads import note_reads
+from seawall.journal.sqlite.memory_rows import StoredConflict, StoredEntry, encode_conflict
+from seawall.journal.sqlite.transaction import Transaction
+
+
+class MergePlan:
+    """What a merge does, once it is known that it may. `find` raises `MemoryConflicts`; `write` raises nothing."""
+
+    def __init__(
+        self,
+        tx: Transaction,
+        tenant: str,
+        run: str,
+        merge: MemoryMerge,
+        bodies: Sequence[tuple[bytes, bytes]],
+    ) -> None:
+        self._tx = tx
+        self._merge = merge
+        self._run = run
+        self._draft = MemoryDraft(
+            tx=tx, tenant=tenant, origin="run", run=run, reviewed=merge.reviewed, given=dict(bodies)
+        )
+        self._written: list[tuple[MemoryWrite, StoredEntry | None]] = []
+        self._same: list[tuple[MemoryWrite, StoredEntry]] = []
+        self._conflicts: list[tuple[MemoryWrite, MemoryConflict]] = []
+        self._find()
+
+    def _find(self) -> None:
+        draft, merge, now = self._draft, self._merge, self._tx.sure_now
+        draft.check_bodies(ref for write in merge.writes for ref in (write.key, write.value))
+        reverted = any(stored.reverted is not None for stored in draft.find_numbered(merge.read))
+        writes = {(write.scope, write.key): write for write in merge.writes}
+        for write in writes.values():
+            newest = draft.find_newest(write.scope, write.key)
+            entry, loose = (None, "") if newest is None else (newest.entry, newest.loose)
+            judged = judge_write(write, entry, loose, now)
+            if judged == "same":
+                if newest is not None and newest.entry.died is None and write.value is not None:
+                    self._same.append((write, newest))
+            elif judged == "newer" or reverted:
+                why = "reverted" if reverted else "newer"
+                conflict = make_conflict(write, entry, why, draft.tenant, self._run)
+                self._conflicts.append((write, conflict))
+            else:
+                live = newest if newest is not None and newest.entry.died is None else None
+                self._written.append((write, live))
+        if unnamed := list_unnamed(merge, [conflict for _, conflict in self._conflicts]):
+            raise MemoryConflicts(unnamed)
+
+    def write(self, principal: str) -> None:
+        """Writes what the merge does."""
+        draft, tx, now = self._draft, self._tx, self._tx.sure_now
+        for write, live in self._same:
+            draft.renew(live, renew_expiry(write, live.entry, now))
+        for write, live in self._written:
+            entry = make_entry(write, now, self._run, principal)
+            write_entry(draft, write, replace(entry, reviewed=self._merge.reviewed), live)
+        for write, conflict in self._conflicts:
+            number = find_next_key(tx, "memory_conflicts")
+            stored = StoredConflict(
+                conflict=replace(conflict, number=number, at=now),
+                write=write,
+                principal=principal,
+                reviewed=self._merge.reviewed,
+            )
+            tx.tables["memory_conflicts"].put(None, encode_conflict(draft.key, stored))
+            draft.count_conflict(write.scope)
+            tx.wrote = True
+        if self._merge.answer:
+            draft.add_edges(list_edges(self._merge.answer, answer_node(self._run)))
+        if self._merge.read:
+            note_reads(tx, self._run, self._merge.read)
+        draft.finish()
+
+
+def make_entry(write: MemoryWrite, now: float, run: str, principal: str) -> MemoryEntry:
+    """Returns the entry of a write, without number and version."""
+    return MemoryEntry(
+        number=0,
+        tenant="",
+        scope=write.scope,
+        key=write.key,
+        value=write.value,
+        born=0,
+        run=run,
+        step=write.step,
+        agent=write.agent,
+        principal=principal,
+        labels=write.labels,
+        at=now,
+        expires_at=find_expiry(write, now),
+    )
+
+
+def write_entry(draft: MemoryDraft, write: MemoryWrite, entry: MemoryEntry, live: StoredEntry | None) -> None:
+    """Writes an entry in place of the one that holds, if there is one."""
+    if write.value is None and live is None:
+        return
+    draft.put(entry, live, loose=write.loose, causes=write.causes)

@@ -1,0 +1,272 @@
+"""The writer's operations on memory. What is decided is in the rules; here it is loaded and stored, inside the writer's
+transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from seawall.core.canonical import Ref
+from seawall.core.errors import Misused, Refused
+from seawall.journal.memory_rules import has_expired, judge_write, renew_expiry
+from seawall.journal.protocol import MemoryPlan, MemoryVersion, MemoryWrite
+from seawall.journal.sqlite.memory_changes import MemoryDraft
+from seawall.journal.sqlite.memory_merge import make_entry, write_entry
+from seawall.journal.sqlite.memory_reading import (
+    check_readable,
+    find_last_reviewed,
+    iterate_scope,
+    plan_revert,
+)
+from seawall.journal.sqlite.memory_reads import note_reads
+from seawall.journal.sqlite.memory_rows import (
+    SELECT_CONFLICT,
+    StoredEntry,
+    decode_conflict,
+    encode_conflict,
+)
+from seawall.journal.sqlite.ops import Bodies, QueuedOp
+from seawall.journal.sqlite.transaction import Transaction
+
+
+class NoteReadOp(QueuedOp):
+    """Notes which entries a run has read."""
+
+    __slots__ = ("numbers", "run")
+
+    def __init__(self, run: str, numbers: Sequence[int]) -> None:
+        super().__init__()
+        self.run = run
+        self.numbers = numbers
+
+    def plan(self, tx: Transaction) -> None:
+        """See `Op.plan`."""
+        note_reads(tx, self.run, self.numbers)
+
+
+class ResolveConflictOp(QueuedOp):
+    """Ends a conflict."""
+
+    __slots__ = ("by", "number", "ours")
+
+    def __init__(self, number: int, ours: bool, by: str) -> None:
+        super().__init__()
+        self.number = number
+        self.ours = ours
+        self.by = by
+
+    def plan(self, tx: Transaction) -> None:
+        """See `Op.plan`."""
+        row = tx.database.fetch_first(f"{SELECT_CONFLICT} WHERE e.number = ?", (self.number,))
+        if row is None:
+            raise Misused(f"memory conflict {self.number} is not in the journal")
+        stored = decode_conflict(row)
+        conflict = stored.conflict
+        if conflict.state != "open":
+            raise Misused(
+                f"memory conflict {self.number} was resolved by {conflict.resolved_by or 'somebody'} already"
+            )
+        self.result = resolved = replace(conflict, state="resolved", resolved_by=self.by)
+        if self.ours:
+            draft = MemoryDraft(
+                tx=tx,
+                tenant=conflict.tenant,
+                origin="resolve",
+                run=conflict.run,
+                by=self.by,
+                about=str(conflict.number),
+            )
+            live = draft.find_live(conflict.scope, conflict.key)
+            entry = make_entry(stored.write, tx.sure_now, conflict.run, stored.principal)
+            entry = replace(entry, reviewed=stored.reviewed)
+            write_entry(draft, stored.write, entry, live)
+            draft.finish()
+        new = encode_conflict(row[4], replace(stored, conflict=resolved))
+        tx.tables["memory_conflicts"].put(row[3:], new)
+        tx.wrote = True
+
+
+class RollbackOp(QueuedOp):
+    """Makes a scope equal to an old version."""
+
+    __slots__ = ("by", "dry_run", "scope", "tenant", "version")
+
+    def __init__(self, tenant: str, scope: str, version: int | None, by: str, dry_run: bool) -> None:
+        super().__init__()
+        self.tenant = tenant
+        self.scope = scope
+        self.version = version
+        self.by = by
+        self.dry_run = dry_run
+
+    def plan(self, tx: Transaction) -> None:
+        """See `Op.plan`."""
+        tenant = tx.find_tenant_id(self.tenant)
+        version = self.version
+        if version is None:
+            version = find_last_reviewed(tx.database, tenant, self.scope)
+            if version is None:
+                raise Misused(f"scope {self.scope}: no version of it has passed review")
+        check_readable(tx.database, tenant, self.scope, version)
+        old = self._read(tx, tenant, version)
+        now = self._read(tx, tenant, None)
+        gone = [now[key] for key in now.keys() - old.keys()]
+        differ = [key for key, stored in old.items() if key not in now or now[key].entry != stored.entry]
+        differ = [key for key in differ if not has_expired(old[key].entry, tx.sure_now)]
+        if self.dry_run:
+            self.result = MemoryVersion(
+                version=0,
+                tenant=self.tenant,
+                scope=self.scope,
+                at=tx.sure_now,
+                origin="rollback",
+                by=self.by,
+                written=len(differ),
+                removed=len(gone),
+                about=str(version),
+            )
+            return
+        draft = MemoryDraft(tx=tx, tenant=self.tenant, origin="rollback", by=self.by, about=str(version))
+        draft.open_scope(self.scope)
+        for stored in sorted(gone, key=lambda stored: stored.entry.number):
+            draft.remove(stored)
+        for key in sorted(differ, key=lambda key: old[key].entry.number):
+            draft.put_copy(old[key], now.get(key))
+        (self.result,) = draft.finish()
+
+    def _read(self, tx: Transaction, tenant: int | None, at: int | None) -> dict[Ref, StoredEntry]:
+        """Returns what a scope holds at a version, by key; a key that was forgotten is not there."""
+        found = iterate_scope(tx.database, tenant, self.scope, at)
+        return {stored.entry.key: stored for stored in found}
+
+
+class ApplyRevertOp(QueuedOp):
+    """Removes and flags what a plan says."""
+
+    __slots__ = ("by", "revert")
+
+    def __init__(self, plan: MemoryPlan, by: str) -> None:
+        super().__init__()
+        self.revert = plan
+        self.by = by
+
+    def plan(self, tx: Transaction) -> None:
+        """See `Op.plan`."""
+        plan = self.revert
+        now = plan_revert(tx.database, plan.run, plan.step, plan.seeds, exposed=plan.with_exposed)
+        new = {*now.removes} - {*plan.removes} | {*now.flags} - {*plan.flags}
+        if new or {*now.answers} - {*plan.answers}:
+            what = f"entry {min(new)}" if new else "an answer"
+            raise Refused(
+                f"more descends from step {plan.step} of run {plan.run} than the plan says: {what}; make a new plan",
+                guard="memory",
+                limit=len(plan.removes),
+                value=len(now.removes),
+            )
+        drafts: dict[str, MemoryDraft] = {}
+        loader = MemoryDraft(tx=tx, tenant="", origin="revert")
+        removes = loader.find_numbered(now.removes)
+        flags = loader.find_numbered(now.flags)
+        for stored in (*removes, *flags):
+            tenant = stored.entry.tenant
+            drafts.setdefault(
+                tenant,
+                MemoryDraft(
+                    tx=tx,
+                    tenant=tenant,
+                    origin="revert",
+                    run=plan.run,
+                    by=self.by,
+                    about=f"{plan.run}:{plan.step}",
+                ),
+            )
+        gone, exposed = {*now.removes}, {*now.flags}
+        for stored in removes:
+            draft = drafts[stored.entry.tenant]
+            was_live = stored.entry.died is None and not stored.entry.quarantined
+            draft.remove(stored, reverted=True)
+            before = _find_sane(draft, stored, gone, tx.sure_now) if was_live else None
+            if before is not None:
+                draft.put_copy(before, None, flagged=before.entry.number in exposed)
+        for stored in flags:
+            drafts[stored.entry.tenant].flag(stored)
+        self.result = [version for draft in drafts.values() for version in draft.finish()]
+
+
+def _find_sane(draft: MemoryDraft, stored: StoredEntry, gone: set[int], now: float) -> StoredEntry | None:
+    """Returns what a removed entry had replaced, if that does not go itself."""
+    entry = stored.entry
+    while True:
+        before = draft.find_before(entry)
+        if before is None or before.entry.died != entry.born:  # it had ended before
+            return None
+        if before.entry.number not in gone and not before.entry.reverted:
+            sane = before.entry.value is not None and not has_expired(before.entry, now)
+            return before if sane else None
+        entry = before.entry
+
+
+class ImportMemoryOp(QueuedOp):
+    """Writes entries from outside."""
+
+    __slots__ = ("bodies", "by", "quarantined", "tenant", "writes")
+
+    def __init__(
+        self, tenant: str, writes: Sequence[MemoryWrite], bodies: Bodies, by: str, quarantined: bool
+    ) -> None:
+        super().__init__()
+        self.tenant = tenant
+        self.writes = writes
+        self.bodies = bodies
+        self.by = by
+        self.quarantined = quarantined
+        self.size = 512 * len(writes) + sum(len(body) + 64 for _, body in bodies)
+
+    def plan(self, tx: Transaction) -> None:
+        """See `Op.plan`."""
+        draft = MemoryDraft(tx=tx, tenant=self.tenant, origin="import", by=self.by, given=dict(self.bodies))
+        draft.check_bodies(ref for write in self.writes for ref in (write.key, write.value))
+        if any(write.value is None for write in self.writes):
+            raise Misused("an entry that is imported has a value")
+        tx.add_bodies(tx.ensure_tenant_id(self.tenant), self.bodies)
+        for write in self.writes:
+            live = draft.find_live(write.scope, write.key, quarantined=self.quarantined)
+            if live is not None and judge_write(write, live.entry, live.loose, tx.sure_now) == "same":
+                draft.renew(live, renew_expiry(write, live.entry, tx.sure_now))
+                continue
+            entry = replace(make_entry(write, tx.sure_now, "", ""), quarantined=self.quarantined, step=None)
+            write_entry(draft, write, entry, live)
+        self.result = draft.finish()
+
+
+class AcceptMemoryOp(QueuedOp):
+    """Lets agents be shown quarantined entries."""
+
+    __slots__ = ("by", "numbers", "tenant")
+
+    def __init__(self, tenant: str, numbers: Sequence[int], by: str) -> None:
+        super().__init__()
+        self.tenant = tenant
+        self.numbers = numbers
+        self.by = by
+
+    def plan(self, tx: Transaction) -> None:
+        """See `Op.plan`."""
+        draft = MemoryDraft(tx=tx, tenant=self.tenant, origin="accept", by=self.by)
+        found = {stored.entry.number: stored for stored in draft.find_numbered(self.numbers)}
+        for number in self.numbers:
+            entry = found[number].entry if number in found else None
+            if (
+                entry is None
+                or entry.tenant != self.tenant
+                or not entry.quarantined
+                or entry.died is not None
+            ):
+                raise Misused(f"entry {number} of tenant {self.tenant!r} is not in quarantine")
+        for stored in found.values():
+            live = draft.find_live(stored.entry.scope, stored.entry.key)
+            draft.remove(stored, replaced=True)
+            draft.put_copy(stored, live)
+        self.result = draft.finish()
