@@ -49,6 +49,7 @@ async def merge(
     base: int = 0,
     *,
     lease: Lease | None = None,
+    seq: int = 1,
     conflicts: Sequence[MemoryConflict] = (),
     read: Sequence[int] = (),
     reviewed: bool = False,
@@ -66,7 +67,7 @@ async def merge(
         conflicts=tuple(conflicts),
     )
     contents = texts(*values, *values.values())
-    await journal.append(lease, 1, [ended()], contents, summary=Summary(status="completed"), merge=merged)
+    await journal.append(lease, seq, [ended()], contents, summary=Summary(status="completed"), merge=merged)
 
 
 async def held(journal: Journal, at: int | None = None, *scopes: str, **fields: Any) -> dict[str, str]:
