@@ -142,7 +142,7 @@ def answer_node(run: str) -> str:
 
 def step_node(run: str, step: int) -> str:
     """Returns the name of a step in the lineage."""
-    return f"s:{step}:{run}"
+    return f"s:{run}:{step}"
 
 
 def node_of(source: Lineage) -> str:

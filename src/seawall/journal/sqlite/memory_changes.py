@@ -14,7 +14,8 @@ from seawall.journal.memory_rules import entry_node, list_edges
 from seawall.journal.protocol import Lineage, MemoryEntry, MemoryVersion, Origin
 from seawall.journal.sqlite.database import Row
 from seawall.journal.sqlite.effect_changes import find_next_key
-from seawall.journal.sqlite.memory_index import add_to_index, read_body, remove_from_index
+from seawall.journal.sqlite.memory_edges import add_edges
+from seawall.journal.sqlite.memory_index import read_body
 from seawall.journal.sqlite.memory_rows import (
     SELECT_ENTRY,
     StoredEntry,
@@ -36,7 +37,6 @@ _BEFORE = (
 )
 _NUMBERED = f"{SELECT_ENTRY} WHERE e.number IN (SELECT value FROM json_each(?)) ORDER BY e.number"
 _SCOPE = "SELECT leaf, tenant, scope, version, floor, live FROM memory_scopes WHERE tenant = ? AND scope = ?"
-_EDGE = "SELECT leaf, source, target, value FROM memory_edges WHERE source = ? AND target = ?"
 
 
 @dataclass(slots=True)
@@ -132,8 +132,8 @@ class MemoryDraft:
         )
         row = encode_entry(self.key, new, loose=loose, died_at=None, reverted=None)
         self.tx.tables["memories"].put(None, row)
-        self.add_edges(list_edges(causes, entry_node(number)))
-        add_to_index(self.tx.database, self.key, new, self.read_body(new.key), self.read_body(new.value))
+        add_edges(self.tx, list_edges(causes, entry_node(number)))
+        self.tx.words.add(self.key, new, self.read_body(new.key), self.read_body(new.value))
         scope.written += 1
         scope.live += int(not new.quarantined and new.value is not None)
         self.tx.wrote = True
@@ -160,7 +160,7 @@ class MemoryDraft:
             scope.removed += int(not replaced)
             died_at = self.tx.sure_now
             entry = replace(entry, died=scope.version)
-            remove_from_index(self.tx.database, [entry.number])
+            self.tx.words.remove([entry.number])
         self._replace(stored, entry, died_at, scope.version if reverted else stored.reverted)
 
     def flag(self, stored: StoredEntry) -> None:
@@ -195,18 +195,6 @@ class MemoryDraft:
                 continue
             if not self.tx.has_body(self.tenant, bytes.fromhex(ref)):
                 raise Misused(f"body {ref} is not in the journal, and was not given either")
-
-    def add_edges(self, edges: Mapping[tuple[str, str], bool]) -> None:
-        """Adds to the lineage. An edge of exposure becomes one of a value, and never the other way."""
-        for (source, target), value in edges.items():
-            row = self.tx.database.fetch_first(_EDGE, (source, target))
-            if row is not None:
-                check_row("memory_edges", row[1:], row[0])
-                if row[3] >= value:
-                    continue
-            old = None if row is None else row[1:]
-            self.tx.tables["memory_edges"].put(old, (source, target, int(value)))
-            self.tx.wrote = True
 
     def count_conflict(self, scope: str) -> None:
         """Counts a conflict in the version of a scope, if it has one by the end."""

@@ -1,13 +1,362 @@
-"""Collecting memory."""
+"""Collecting memory: what has expired, and versions that nobody can ask for any more.
+
+An entry that died is needed by a snapshot between its birth and its death: of a run that has not ended, or the last
+reviewed version of its scope. The steps that entries came of stay in the lineage of what came of them.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from seawall.core.events import Event, RunTaken
+from seawall.journal.memory_rules import entry_node, step_node
 from seawall.journal.protocol import Collected
 from seawall.journal.sqlite.access import FileAccess
+from seawall.journal.sqlite.database import Database, Row
+from seawall.journal.sqlite.memory_edges import leave_reads, remove_node
+from seawall.journal.sqlite.memory_index import remove_key
+from seawall.journal.sqlite.memory_reading import find_last_reviewed, find_version
+from seawall.journal.sqlite.memory_rows import (
+    AS_STORED,
+    SELECT_CONFLICT,
+    SELECT_ENTRY,
+    SELECT_SCOPE,
+    SELECT_VERSION,
+    StoredEntry,
+    decode_conflict,
+    decode_entry,
+    decode_scope,
+    decode_version,
+)
+from seawall.journal.sqlite.references import KeptBodies, is_in_memory
+from seawall.journal.sqlite.retention import bump_generation, shrink
+from seawall.journal.sqlite.transaction import Transaction
+
+ENTRIES = 500
+"""Entries removed in one transaction: about 50 ms."""
+
+_events: msgspec.json.Decoder[list[Event]] = msgspec.json.Decoder(list[Event])
+_UNREAD = """
+NOT EXISTS (SELECT 1 FROM memory_reads m JOIN runs r ON r.run = m.run AND r.ended_at IS NULL WHERE m.entry = e.number)
+"""
+_REVIEWED = """
+coalesce((SELECT max(v.version) FROM memory_versions v
+    WHERE v.tenant = e.tenant AND v.scope = e.scope AND v.reviewed), -1)
+"""
+_EXPIRED = f"e.tenant = ? AND e.died IS NULL AND e.expires_at IS NOT NULL AND e.expires_at <= ? AND {_UNREAD}"
+_DEAD = f"""
+e.tenant = ? AND e.died IS NOT NULL AND e.died <= ? AND e.died_at < ?
+AND NOT (e.born <= {_REVIEWED} AND e.died > {_REVIEWED}) AND {_UNREAD}
+"""
+_FORGOTTEN = f"e.tenant = ? AND e.died IS NULL AND e.value IS NULL AND e.born <= ? AND e.at < ? AND {_UNREAD}"
+_SNAPSHOTS = """
+SELECT e.data FROM runs r JOIN entries e ON e.rk = r.rk AND e.box = 0
+WHERE r.tenant = ? AND r.ended_at IS NULL AND e.data IS NOT NULL
+AND instr(e.data, CAST('"type":"run_taken"' AS BLOB))
+"""
+_ANY = """
+SELECT 1 FROM memories WHERE tenant = ?1 AND scope = ?2 AND number NOT IN (SELECT value FROM json_each(?3)) AND died IS NULL
+UNION ALL
+SELECT 1 FROM memories WHERE tenant = ?1 AND scope = ?2 AND number NOT IN (SELECT value FROM json_each(?3))
+    AND died IS NOT NULL
+LIMIT 1
+"""
+_NEVER = float("inf")
+
+
+@dataclass
+class _Plan:
+    """What is collected of one tenant."""
+
+    tenant: int
+    before: float
+    now: float
+    oldest: int = 0
+    """The oldest snapshot that a run in flight may ask for."""
+    expired: list[int] = field(default_factory=list[int])
+    superseded: list[int] = field(default_factory=list[int])
+    conflicts: list[int] = field(default_factory=list[int])
+
+    def read(self, database: Database) -> None:
+        """Finds what may go."""
+        self.oldest = _find_oldest_snapshot(database, self.tenant)
+        self.expired = _find(database, _EXPIRED, (self.tenant, self.now))
+        self.superseded = _find(database, _DEAD, (self.tenant, self.oldest, self.before))
+        self.superseded += _find(database, _FORGOTTEN, (self.tenant, self.oldest, self.before))
+        rows = database.fetch_all(
+            f"{SELECT_CONFLICT} WHERE e.tenant = ? AND e.state = 'resolved' ORDER BY e.number", (self.tenant,)
+        )
+        self.conflicts = [row[AS_STORED] for row in rows if decode_conflict(row).conflict.at < self.before]
+
+
+def _find(database: Database, where: str, values: Sequence[object]) -> list[int]:
+    return [row[0] for row in database.fetch_all(f"SELECT e.number FROM memories e WHERE {where}", values)]
+
+
+def _find_oldest_snapshot(database: Database, tenant: int) -> int:
+    snapshots = [find_version(database)]
+    for (data,) in database.iterate(_SNAPSHOTS, (tenant,)):
+        taken = [event.memory for event in _events.decode(data) if isinstance(event, RunTaken)]
+        snapshots += [version for version in taken if version]
+    return min(snapshots)
 
 
 async def collect(
     access: FileAccess, tenant: str | None, before: float | None, dry_run: bool, now: float
 ) -> Collected:
     """See `Journal.collect_memory`."""
-    return Collected()
+    total = Collected()
+    for key in await access.read(lambda database: _list_tenants(database, tenant)):
+        plan = _Plan(key, _NEVER if before is None else before, now)
+        await access.read(plan.read)
+        kept = KeptBodies(key, {"memory_conflicts": {*plan.conflicts}})
+        try:
+            await access.read(lambda database, kept=kept: kept.read(database, ()))
+            if dry_run:
+                found = await access.read(lambda d, plan=plan, kept=kept: _count(d, plan, kept))
+            else:
+                found = await _apply(access, plan, kept)
+        finally:
+            kept.close()
+        total = _add(total, found)
+    if not dry_run and total != Collected():
+        await access.write(_merge_index)
+        await shrink(access)
+    return total
+
+
+def _add(one: Collected, other: Collected) -> Collected:
+    return Collected(**{name: getattr(one, name) + getattr(other, name) for name in one.__struct_fields__})
+
+
+def _list_tenants(database: Database, tenant: str | None) -> list[int]:
+    if tenant is not None:
+        return [row[0] for row in database.fetch_all("SELECT id FROM tenants WHERE name = ?", (tenant,))]
+    return [row[0] for row in database.fetch_all("SELECT DISTINCT tenant FROM memory_scopes")]
+
+
+def _merge_index(tx: Transaction) -> None:
+    tx.database.run("INSERT INTO memory_search(memory_search) VALUES ('optimize')")
+    tx.wrote = True
+
+
+async def _apply(access: FileAccess, plan: _Plan, kept: KeptBodies) -> Collected:
+    total = Collected()
+    for name in ("expired", "superseded"):
+        numbers: list[int] = getattr(plan, name)
+        for start in range(0, len(numbers), ENTRIES):
+            part = numbers[start : start + ENTRIES]
+            found = await access.write(
+                lambda tx, part=part, name=name: _remove_entries(tx, plan, kept, part, name)
+            )
+            total = _add(total, found)
+    found = await access.write(lambda tx: _remove_conflicts(tx, plan, kept))
+    total = _add(total, found)
+    scopes = await access.read(lambda database: _list_scopes(database, plan.tenant))
+    for start in range(0, len(scopes), ENTRIES):
+        part = scopes[start : start + ENTRIES]
+        found = await access.write(lambda tx, part=part: _remove_versions(tx, plan, part))
+        total = _add(total, found)
+    return total
+
+
+def _list_scopes(database: Database, tenant: int) -> list[str]:
+    return [
+        row[0] for row in database.fetch_all("SELECT scope FROM memory_scopes WHERE tenant = ?", (tenant,))
+    ]
+
+
+def _remove_entries(
+    tx: Transaction, plan: _Plan, kept: KeptBodies, numbers: Sequence[int], why: str
+) -> Collected:
+    """Removes entries that may still go: something may have happened since they were found."""
+    wanted, among = json.dumps([*numbers]), "e.number IN (SELECT value FROM json_each(?))"
+    oldest = _find_oldest_snapshot(tx.database, plan.tenant)
+    if why == "expired":
+        rows = tx.database.fetch_all(
+            f"{SELECT_ENTRY} WHERE {among} AND {_EXPIRED}", (wanted, plan.tenant, plan.now)
+        )
+    else:
+        values = (wanted, plan.tenant, oldest, plan.before)
+        rows = tx.database.fetch_all(f"{SELECT_ENTRY} WHERE {among} AND {_DEAD}", values)
+        rows += tx.database.fetch_all(f"{SELECT_ENTRY} WHERE {among} AND {_FORGOTTEN}", values)
+    entries = list(map(decode_entry, rows))
+    for stored in entries:
+        delete_entry(tx, stored)
+    bodies, size = delete_bodies(tx, plan.tenant, kept, list_hashes(entries))
+    counts = {why: len(entries)}
+    return Collected(**counts, bodies=bodies, body_bytes=size)
+
+
+def list_hashes(entries: Sequence[StoredEntry]) -> list[bytes]:
+    """Returns the keys and values of entries, each once."""
+    refs = [ref for each in entries for ref in (each.entry.key, each.entry.value) if ref is not None]
+    return [bytes.fromhex(ref) for ref in dict.fromkeys(refs)]
+
+
+def delete_entry(tx: Transaction, stored: StoredEntry, *, leave_steps: bool = False) -> None:
+    """Deletes the row of an entry and what it is found by. What came of it still descends from the step that wrote it.
+
+    With `leave_steps` it does not, because nothing is left of that step.
+    """
+    entry, tenant = stored.entry, stored.row[1]
+    alias = None
+    if entry.run and entry.step is not None and not leave_steps and not _is_pruned(tx.database, entry.run):
+        alias = step_node(entry.run, entry.step)
+    remove_node(tx, entry_node(entry.number), alias=alias)
+    leave_reads(tx, entry.number)
+    tx.words.remove([entry.number])
+    tx.tables["memories"].delete(stored.row)
+    remove_key(tx.database, tenant, entry.scope, bytes.fromhex(entry.key))
+    live = entry.died is None and entry.value is not None and not entry.quarantined
+    _change_scope(tx, tenant, entry.scope, floor=entry.died or 0, live=-int(live))
+    tx.wrote = True
+
+
+def _is_pruned(database: Database, run: str) -> bool:
+    return bool(database.fetch_value("SELECT pruned FROM runs WHERE run = ?", (run,)))
+
+
+def _change_scope(tx: Transaction, tenant: int, scope: str, *, floor: int, live: int) -> None:
+    row = tx.database.fetch_first(f"{SELECT_SCOPE} WHERE e.tenant = ? AND e.scope = ?", (tenant, scope))
+    if row is None:
+        return
+    decode_scope(row)
+    old = row[AS_STORED:]
+    new = (*old[:3], max(old[3], floor), old[4] + live)
+    if new != old:
+        tx.tables["memory_scopes"].put(old, new)
+
+
+def delete_bodies(tx: Transaction, tenant: int, kept: KeptBodies, hashes: Sequence[bytes]) -> tuple[int, int]:
+    """Deletes the bodies among these that nothing refers to any more; returns how many, and their bytes."""
+    kept.catch_up(tx.database)
+    gone = [hash_ for hash_ in hashes if not kept.has(hash_) and not is_in_memory(tx.database, tenant, hash_)]
+    size = sum(_measure(tx.database, tenant, hash_) for hash_ in gone)
+    tx.database.run_many(
+        "DELETE FROM bodies WHERE tenant = ? AND hash = ?", [(tenant, hash_) for hash_ in gone]
+    )
+    if gone:
+        tx.wrote = True
+        bump_generation(tx)
+    return len(gone), size
+
+
+def _measure(database: Database, tenant: int, hash_: bytes) -> int:
+    return (
+        database.fetch_value("SELECT length(data) FROM bodies WHERE tenant = ? AND hash = ?", (tenant, hash_))
+        or 0
+    )
+
+
+def _remove_conflicts(tx: Transaction, plan: _Plan, kept: KeptBodies) -> Collected:
+    rows = tx.database.fetch_all(
+        f"{SELECT_CONFLICT} WHERE e.number IN (SELECT value FROM json_each(?))", (json.dumps(plan.conflicts),)
+    )
+    hashes: list[bytes] = []
+    for row in rows:
+        conflict = decode_conflict(row).conflict
+        hashes += [bytes.fromhex(ref) for ref in (conflict.key, conflict.ours) if ref is not None]
+        tx.tables["memory_conflicts"].delete(row[AS_STORED:])
+        tx.wrote = True
+    bodies, size = delete_bodies(tx, plan.tenant, kept, hashes)
+    return Collected(superseded=len(rows), bodies=bodies, body_bytes=size)
+
+
+def _remove_versions(tx: Transaction, plan: _Plan, scopes: Sequence[str]) -> Collected:
+    """Removes the rows of versions that can't be asked for any more, and those of scopes of which nothing is left."""
+    removed = 0
+    for scope in scopes:
+        found = _find_scope(tx.database, plan.tenant, scope)
+        if found is None:
+            continue
+        row, newest, floor = found
+        empty = _is_empty(tx.database, plan, scope, newest, ())
+        for version in _list_gone_versions(tx.database, plan.tenant, scope, newest + 1 if empty else floor):
+            tx.tables["memory_versions"].delete(version)
+            removed += 1
+        if empty:
+            tx.tables["memory_scopes"].delete(row)
+        tx.wrote = tx.wrote or bool(removed or empty)
+    return Collected(versions=removed)
+
+
+def _find_scope(database: Database, tenant: int, scope: str) -> tuple[Row, int, int] | None:
+    """Returns the row of a scope, its newest version and its floor."""
+    row = database.fetch_first(f"{SELECT_SCOPE} WHERE e.tenant = ? AND e.scope = ?", (tenant, scope))
+    if row is None:
+        return None
+    _, _, newest, floor, _ = decode_scope(row)
+    return row[AS_STORED:], newest, floor
+
+
+def _is_empty(database: Database, plan: _Plan, scope: str, newest: int, going: Collection[int]) -> bool:
+    """Returns whether a scope has no entry, but for some, and no snapshot in flight is older than its newest version."""
+    values = (plan.tenant, scope, json.dumps([*going]))
+    return newest <= plan.oldest and not database.fetch_all(_ANY, values)
+
+
+def _list_gone_versions(database: Database, tenant: int, scope: str, floor: int) -> list[Row]:
+    """Returns the rows of versions before `floor`, but for the last reviewed one of those that stay."""
+    rows = database.fetch_all(
+        f"{SELECT_VERSION} WHERE e.tenant = ? AND e.scope = ? AND e.version < ?", (tenant, scope, floor)
+    )
+    for row in rows:
+        decode_version(row)
+    newest = database.fetch_value(
+        "SELECT max(version) FROM memory_versions WHERE tenant = ? AND scope = ?", (tenant, scope)
+    )
+    reviewed = find_last_reviewed(database, tenant, scope) if floor <= (newest or 0) else None
+    return [row[AS_STORED:] for row in rows if row[AS_STORED] != reviewed]
+
+
+def _count_versions(database: Database, plan: _Plan, entries: Sequence[StoredEntry]) -> int:
+    """Counts the versions that are gone with some entries."""
+    floors: dict[str, int] = {}
+    for stored in entries:
+        scope, died = stored.entry.scope, stored.entry.died or 0
+        floors[scope] = max(floors.get(scope, 0), died)
+    going = {stored.entry.number for stored in entries}
+    count = 0
+    for scope in _list_scopes(database, plan.tenant):
+        found = _find_scope(database, plan.tenant, scope)
+        if found is not None:
+            _, newest, floor = found
+            empty = _is_empty(database, plan, scope, newest, going)
+            floor = newest + 1 if empty else max(floor, floors.get(scope, 0))
+            count += len(_list_gone_versions(database, plan.tenant, scope, floor))
+    return count
+
+
+def _count(database: Database, plan: _Plan, kept: KeptBodies) -> Collected:
+    """Counts what would be removed."""
+    going = {*plan.expired, *plan.superseded}
+    rows = database.fetch_all(
+        f"{SELECT_ENTRY} WHERE e.number IN (SELECT value FROM json_each(?))", (json.dumps([*going]),)
+    )
+    entries = list(map(decode_entry, rows))
+    hashes = list_hashes(entries)
+    gone = [
+        hash_ for hash_ in hashes if not kept.has(hash_) and _is_only_of(database, plan.tenant, hash_, going)
+    ]
+    return Collected(
+        expired=len(plan.expired),
+        superseded=len(plan.superseded) + len(plan.conflicts),
+        versions=_count_versions(database, plan, entries),
+        bodies=len(gone),
+        body_bytes=sum(_measure(database, plan.tenant, hash_) for hash_ in gone),
+    )
+
+
+def _is_only_of(database: Database, tenant: int, hash_: bytes, numbers: set[int]) -> bool:
+    """Returns whether only these entries have a body as their key or value."""
+    rows = database.fetch_all(
+        "SELECT number FROM memories WHERE tenant = ?1 AND key = ?2 UNION ALL "
+        "SELECT number FROM memories WHERE tenant = ?1 AND value = ?2 AND value IS NOT NULL",
+        (tenant, hash_),
+    )
+    return all(row[0] in numbers for row in rows)

@@ -17,6 +17,7 @@ from seawall.journal.sqlite.database import Database
 from seawall.journal.sqlite.schema import MEMORY
 
 _ADD = "INSERT INTO memory_search(rowid, place, key, value) VALUES (?, ?, ?, ?)"
+_REMOVE = "DELETE FROM memory_search WHERE rowid = ?"
 _FIND = (
     "SELECT rowid FROM memory_search WHERE memory_search MATCH ? AND rowid < ? ORDER BY rowid DESC LIMIT ?"
 )
@@ -24,6 +25,11 @@ _ADD_KEY = (
     "INSERT INTO memory_keys(tenant, scope, text, key) VALUES (?, ?, ?, ?) "
     "ON CONFLICT(tenant, scope, text) DO NOTHING"
 )
+_REMOVE_KEY = """
+DELETE FROM memory_keys WHERE tenant = ?1 AND scope = ?2 AND text IN
+    (SELECT k.text FROM memory_keys k WHERE k.tenant = ?1 AND k.key = ?3 AND k.scope = ?2)
+AND NOT EXISTS (SELECT 1 FROM memories m WHERE m.tenant = ?1 AND m.key = ?3 AND m.scope = ?2)
+"""
 _BODY = "SELECT data FROM bodies WHERE tenant = ? AND hash = ?"
 _LAST = chr(0x10FFFF)
 
@@ -39,18 +45,47 @@ def read_body(database: Database, tenant: int, ref: str | None) -> bytes:
     return b"" if ref is None else database.fetch_value(_BODY, (tenant, bytes.fromhex(ref))) or b""
 
 
-def add_to_index(database: Database, tenant: int, entry: MemoryEntry, key: bytes, value: bytes) -> None:
-    """Adds a live entry."""
-    text = read_text(key)
-    database.run(_ADD_KEY, (tenant, entry.scope, text, bytes.fromhex(entry.key)))
-    if entry.value is not None:
-        place = place_of(tenant, entry.scope, quarantined=entry.quarantined)
-        database.run(_ADD, (entry.number, place, text, read_words(value)))
+class IndexChanges:
+    """What a commit changes of the index. The words are written together at its end, in the order that FTS5 writes at once:
+    anything else makes it write a segment for each.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._added: dict[int, tuple[str, str, str]] = {}
+        self._removed: set[int] = set()
+
+    def clear(self) -> None:
+        """Forgets all changes."""
+        self._added.clear()
+        self._removed.clear()
+
+    def add(self, tenant: int, entry: MemoryEntry, key: bytes, value: bytes) -> None:
+        """Adds a live entry."""
+        text = read_text(key)
+        self._database.run(_ADD_KEY, (tenant, entry.scope, text, bytes.fromhex(entry.key)))
+        if entry.value is not None:
+            place = place_of(tenant, entry.scope, quarantined=entry.quarantined)
+            self._added[entry.number] = place, text, read_words(value)
+
+    def remove(self, numbers: Iterable[int]) -> None:
+        """Removes the words of entries that do not hold any more."""
+        for number in numbers:
+            if self._added.pop(number, None) is None:
+                self._removed.add(number)
+
+    def write(self) -> None:
+        """Writes the words."""
+        database = self._database
+        if self._removed:
+            database.run_many(_REMOVE, [(number,) for number in sorted(self._removed)])
+        if self._added:
+            database.run_many(_ADD, [(number, *words) for number, words in sorted(self._added.items())])
 
 
-def remove_from_index(database: Database, numbers: Iterable[int]) -> None:
-    """Removes the words of entries that do not hold any more."""
-    database.run_many("DELETE FROM memory_search WHERE rowid = ?", [(number,) for number in numbers])
+def remove_key(database: Database, tenant: int, scope: str, key: bytes) -> None:
+    """Removes the text of a key of which no entry is left."""
+    database.run(_REMOVE_KEY, (tenant, scope, key))
 
 
 def find_words(database: Database, places: Sequence[str], text: str, limit: int) -> Iterator[int]:

@@ -18,6 +18,7 @@ from seawall.journal.memory_rules import (
 from seawall.journal.protocol import MemoryConflict, MemoryConflicts, MemoryEntry, MemoryMerge, MemoryWrite
 from seawall.journal.sqlite.effect_changes import find_next_key
 from seawall.journal.sqlite.memory_changes import MemoryDraft
+from seawall.journal.sqlite.memory_edges import add_edges
 from seawall.journal.sqlite.memory_reads import note_reads
 from seawall.journal.sqlite.memory_rows import StoredConflict, StoredEntry, encode_conflict
 from seawall.journal.sqlite.transaction import Transaction
@@ -87,7 +88,7 @@ class MergePlan:
             draft.count_conflict(write.scope)
             tx.wrote = True
         if self._merge.answer:
-            draft.add_edges(list_edges(self._merge.answer, answer_node(self._run)))
+            add_edges(tx, list_edges(self._merge.answer, answer_node(self._run)))
         if self._merge.read:
             note_reads(tx, self._run, self._merge.read)
         draft.finish()

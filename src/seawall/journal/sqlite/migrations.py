@@ -369,7 +369,7 @@ CREATE TABLE memory_keys(
     key BLOB NOT NULL,
     PRIMARY KEY (tenant, scope, text)
 ) WITHOUT ROWID;
-CREATE INDEX memory_keys_by_key ON memory_keys(tenant, key);
+CREATE INDEX memory_keys_by_key ON memory_keys(tenant, key, scope);
 CREATE VIRTUAL TABLE memory_search USING fts5(place, key, value, tokenize = 'unicode61');
 INSERT INTO memory_search(memory_search, rank) VALUES ('secure-delete', 1);
 """

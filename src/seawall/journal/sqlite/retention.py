@@ -1,16 +1,15 @@
 """Pruning old runs and erasing bodies, in short transactions, between which other writers can go on.
 
 A body is removed when a pruned run referred to it and no remaining run of the tenant does, nor a record of an effect, a
-proposal or a fact, which outlive their runs; directly or through other bodies (a transcript's manifest names its messages and the manifest before it). Everything in an event or a
-body that looks like a reference counts as one: keeping too much is a smaller fault than losing something.
+proposal or a fact, nor memory, which outlive their runs; directly or through other bodies (a transcript's manifest names
+its messages and the manifest before it). See `references.py`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +21,12 @@ from seawall.journal.protocol import Pruned
 from seawall.journal.sqlite.access import FileAccess
 from seawall.journal.sqlite.chain import leaf_of
 from seawall.journal.sqlite.database import Database
-from seawall.journal.sqlite.memory_index import remove_from_index
+from seawall.journal.sqlite.memory_edges import leave_runs
 from seawall.journal.sqlite.records import Box, Note
+from seawall.journal.sqlite.references import PrunePlan
 from seawall.journal.sqlite.schema import MEMORY
 from seawall.journal.sqlite.transaction import Transaction
 
-RUNS = 100
-"""Runs pruned in one transaction: about 10 ms at a dozen steps each."""
 BODIES = 500
 """Bodies erased in one transaction."""
 BATCHES = 2_000
@@ -36,13 +34,6 @@ BATCHES = 2_000
 PAGES = 2_000
 """Pages (8 MB) returned to the file system in one transaction."""
 
-CACHE_KIB = 65_536
-"""Memory for the references that are found: about 600,000 of them. More are read from a temporary file."""
-
-_RECORDS = {"effects": "pk", "proposals": "pk", "facts": "number", "memory_conflicts": "number"}
-"""Tables of records, which outlive their runs, and their keys: what they refer to outlives the runs too."""
-_MEMORIES = "SELECT number, key, value FROM memories WHERE tenant = ? AND number > ?"
-_DECIDED = "SELECT data FROM entries WHERE id > ? AND rk = 0 AND box = 6"
 _OF_BODIES = """
 SELECT m.number FROM json_each(?) AS wanted CROSS JOIN memories m ON m.tenant = ? AND m.key = unhex(wanted.value)
 UNION SELECT m.number FROM json_each(?) AS wanted
@@ -52,173 +43,25 @@ _FORGET_KEYS = """
 DELETE FROM memory_keys WHERE (tenant, scope, text) IN (SELECT k.tenant, k.scope, k.text FROM json_each(?) AS wanted
 CROSS JOIN memory_keys k ON k.tenant = ? AND k.key = unhex(wanted.value))
 """
-_ref = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _encode = msgspec.json.Encoder(enc_hook=encode_text).encode
-
-
-class _References:
-    """The references found so far: hash → number of the chunk of runs. What exceeds the cache is kept on disk."""
-
-    def __init__(self) -> None:
-        flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
-        self._database = Database("", flags=flags, vfs=None)
-        self._database.run_pragma("journal_mode", "off")
-        self._database.run_pragma("cache_size", -CACHE_KIB)
-        self._database.run(
-            "CREATE TABLE found(hash BLOB PRIMARY KEY, chunk INTEGER NOT NULL, size INTEGER, "
-            "walked INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID; CREATE INDEX unwalked ON found(walked) "
-            "WHERE walked = 0; CREATE INDEX by_chunk ON found(chunk); BEGIN"
-        )
-
-    def add(self, hashes: Iterable[bytes], chunk: int) -> None:
-        """Adds references. The highest chunk of a hash counts; a hash that gets a higher one is followed again."""
-        self._database.run_many(
-            "INSERT INTO found(hash, chunk) VALUES (?, ?) ON CONFLICT(hash) DO UPDATE "
-            "SET chunk = excluded.chunk, walked = 0 WHERE excluded.chunk > chunk",
-            [(hash_, chunk) for hash_ in hashes],
-        )
-
-    def walk(self, database: Database, tenant: int) -> None:
-        """Follows references through bodies until there are no new ones."""
-        while rows := self._database.fetch_all("SELECT hash, chunk FROM found WHERE walked = 0 LIMIT 200"):
-            for hash_, chunk in rows:
-                row = database.fetch_first(
-                    "SELECT data, coalesce(length(data), 0) FROM bodies WHERE tenant = ? AND hash = ?",
-                    (tenant, hash_),
-                )
-                self._database.run(
-                    "UPDATE found SET walked = 1, size = ? WHERE hash = ?", (row and row[1], hash_)
-                )
-                if row is not None and row[0] is not None:
-                    self.add((bytes.fromhex(ref.decode()) for ref in _ref.findall(row[0])), chunk)
-
-    def has(self, hash_: bytes) -> bool:
-        """Returns True if something refers to the body."""
-        return self._database.fetch_first("SELECT 1 FROM found WHERE hash = ?", (hash_,)) is not None
-
-    def list_chunk(self, chunk: int) -> list[tuple[bytes, int | None]]:
-        """Returns hash and size of the bodies whose last reference is in `chunk`."""
-        return [
-            (row[0], row[1])
-            for row in self._database.fetch_all("SELECT hash, size FROM found WHERE chunk = ?", (chunk,))
-        ]
-
-    def close(self) -> None:
-        """Deletes everything."""
-        self._database.close()
-
-
-def _find_refs(data: Iterable[tuple[Any, ...]]) -> Iterable[bytes]:
-    return (bytes.fromhex(ref.decode()) for row in data for ref in _ref.findall(row[0]))
-
-
-class _Plan:
-    """What is pruned for one tenant: chunks of runs, and the bodies that only these runs refer to."""
-
-    def __init__(self, tenant: int) -> None:
-        self.tenant = tenant
-        self.chunks: list[list[int]] = []
-        self.pruned = _References()
-        self.kept = _References()
-        self.scanned = 0  # the references of entries up to this id are in `kept`
-        self.scanned_records = dict.fromkeys(
-            (*_RECORDS, "memories"), 0
-        )  # and those of records up to these keys
-
-    def make(self, database: Database, before: float) -> None:
-        """Reads everything of the tenant, in one snapshot."""
-        keys = [
-            row[0]
-            for row in database.fetch_all(
-                "SELECT rk FROM runs WHERE ended_at < ? AND ended_at IS NOT NULL AND pruned = 0 "
-                "AND tenant = ? ORDER BY rk",
-                (before, self.tenant),
-            )
-        ]
-        self.chunks = [keys[i : i + RUNS] for i in range(0, len(keys), RUNS)]
-        for number, chunk in enumerate(self.chunks):
-            data = database.iterate(
-                "SELECT data FROM entries WHERE box IN (0, 1) AND data IS NOT NULL "
-                "AND rk IN (SELECT value FROM json_each(?))",
-                (json.dumps(chunk),),
-            )
-            self.pruned.add(_find_refs(data), number)
-        self.pruned.walk(database, self.tenant)
-        going = set(keys)
-        self.scanned = database.fetch_value("SELECT coalesce(max(id), 0) FROM entries")
-        self._add_records(database)
-        for rk, data in database.iterate(
-            "SELECT e.rk, e.data FROM runs r JOIN entries e ON e.rk = r.rk AND e.box IN (0, 1) "
-            "WHERE r.tenant = ? AND r.pruned = 0 AND e.data IS NOT NULL",
-            (self.tenant,),
-        ):
-            if rk not in going:
-                self.kept.add(_find_refs([(data,)]), 0)
-        self.kept.walk(database, self.tenant)
-
-    def _add_records(self, database: Database) -> None:
-        """Adds the references of records that were added since the last time."""
-        for table, key_name in _RECORDS.items():
-            after = self.scanned_records[table]
-            index = "NOT INDEXED" if after else ""  # the first time by tenant, then by key
-            rows = database.iterate(
-                f"SELECT {key_name}, record FROM {table} {index} WHERE tenant = ? AND {key_name} > ?",
-                (self.tenant, after),
-            )
-            for key, record in rows:
-                self.kept.add(_find_refs([(record,)]), 0)
-                self.scanned_records[table] = max(key, self.scanned_records[table])
-
-        after = self.scanned_records["memories"]
-        for number, *hashes in database.iterate(_MEMORIES, (self.tenant, after)):
-            self.kept.add([hash_ for hash_ in hashes if hash_ is not None], 0)
-            self.scanned_records["memories"] = number
-
-    def catch_up(self, database: Database) -> None:
-        """Adds the references of what was recorded after the plan was made.
-
-        What a record that was there before refers to now was said in an event, a command or a decision.
-        """
-        self._add_records(database)
-        decided = database.fetch_all(_DECIDED, (self.scanned,))
-        self.kept.add(_find_refs(decided), 0)
-        data = database.fetch_all(
-            "SELECT e.data FROM entries e CROSS JOIN runs r ON r.rk = e.rk AND r.tenant = ? "
-            "WHERE e.id > ? AND e.data IS NOT NULL",
-            (self.tenant, self.scanned),
-        )
-        self.kept.add(_find_refs(data), 0)
-        self.kept.walk(database, self.tenant)
-        self.scanned = database.fetch_value("SELECT coalesce(max(id), 0) FROM entries")
-
-    def list_bodies(self, chunk: int) -> list[tuple[bytes, int]]:
-        """Returns hash and size of the bodies that are removed with a chunk."""
-        return [
-            (hash_, size)
-            for hash_, size in self.pruned.list_chunk(chunk)
-            if size is not None and not self.kept.has(hash_)
-        ]
-
-    def close(self) -> None:
-        """Drops the plan."""
-        self.pruned.close()
-        self.kept.close()
 
 
 async def prune(access: FileAccess, before: float, tenant: str | None, dry_run: bool) -> Pruned:
     """See `Journal.prune`."""
-    await access.run_alone(_empty_log)
+    await access.run_alone(empty_log)
     size_before = await access.read(lambda database: _measure_size(database, access.path))
     runs = events = bodies = body_bytes = 0
     for key in await access.read(lambda database: _list_tenants(database, tenant)):
-        plan = _Plan(key)
+        plan = PrunePlan(key)
         try:
-            await access.read(lambda database, plan=plan: plan.make(database, before))
+            await access.read(
+                lambda d, p=plan: p.make(d, lambda d, tenant: _list_old_runs(d, tenant, before))
+            )
             for number, chunk in enumerate(plan.chunks):
                 if dry_run:
                     counts = await access.read(lambda d, p=plan, n=number: _count(d, p, n))
                 else:
-                    counts = await access.write(lambda tx, p=plan, n=number: _prune_chunk(tx, p, n))
+                    counts = await access.write(lambda tx, p=plan, n=number: prune_chunk(tx, p, n))
                 runs += len(chunk)
                 events += counts[0]
                 bodies += counts[1]
@@ -229,7 +72,7 @@ async def prune(access: FileAccess, before: float, tenant: str | None, dry_run: 
         share = await access.read(lambda database: _measure_share(database, before, tenant, body_bytes))
         size_after = round(size_before * (1 - share))
     else:
-        await _shrink(access)
+        await shrink(access)
         size_after = await access.read(lambda database: _measure_size(database, access.path))
     return Pruned(
         runs=runs,
@@ -246,13 +89,21 @@ def _list_tenants(database: Database, tenant: str | None) -> list[int]:
     return [row[0] for row in rows]
 
 
-def _count(database: Database, plan: _Plan, number: int) -> tuple[int, int, int]:
+def _list_old_runs(database: Database, tenant: int, before: float) -> list[int]:
+    rows = database.fetch_all(
+        "SELECT rk FROM runs WHERE ended_at < ? AND ended_at IS NOT NULL AND pruned = 0 AND tenant = ? ORDER BY rk",
+        (before, tenant),
+    )
+    return [row[0] for row in rows]
+
+
+def _count(database: Database, plan: PrunePlan, number: int) -> tuple[int, int, int]:
     events = database.fetch_value(
         "SELECT coalesce(sum(n), 0) FROM entries WHERE box = ? AND data IS NOT NULL "
         "AND rk IN (SELECT value FROM json_each(?))",
         (int(Box.LOG), json.dumps(plan.chunks[number])),
     )
-    bodies = plan.list_bodies(number)
+    bodies = plan.list_bodies(database, number)
     return events, len(bodies), sum(size for _, size in bodies)
 
 
@@ -271,9 +122,10 @@ def _measure_share(database: Database, before: float, tenant: str | None, body_b
     return (events + body_bytes) / everything if everything else 0.0
 
 
-def _prune_chunk(tx: Transaction, plan: _Plan, number: int) -> tuple[int, int, int]:
+def prune_chunk(tx: Transaction, plan: PrunePlan, number: int) -> tuple[int, int, int]:
+    """Prunes the next runs of a plan; returns how many events, bodies, and bytes of bodies are gone."""
     database = tx.database
-    plan.catch_up(database)
+    plan.kept.catch_up(database)
     counts = _count(database, plan, number)
     keys = json.dumps(plan.chunks[number])
     rows = database.fetch_all(
@@ -285,11 +137,12 @@ def _prune_chunk(tx: Transaction, plan: _Plan, number: int) -> tuple[int, int, i
         "UPDATE entries SET data = NULL, leaf = ? WHERE id = ?", [(leaf_of(*row[1:]), row[0]) for row in rows]
     )
     tx.replace_runs(plan.chunks[number], pruned=1)
-    bodies = plan.list_bodies(number)
+    bodies = plan.list_bodies(database, number)
     database.run_many(
         "DELETE FROM bodies WHERE tenant = ? AND hash = ?", [(plan.tenant, hash_) for hash_, _ in bodies]
     )
-    _bump_generation(tx)
+    bump_generation(tx)
+    leave_runs(tx, plan.chunks[number])
     note = Note(
         what="pruned",
         at=tx.now,
@@ -302,14 +155,14 @@ def _prune_chunk(tx: Transaction, plan: _Plan, number: int) -> tuple[int, int, i
     return counts
 
 
-async def _shrink(access: FileAccess) -> None:
+async def shrink(access: FileAccess) -> None:
     """Collapses batches that hold nothing any more, and returns free pages to the file system."""
     at = 0
     while at >= 0:
         at = await access.write(lambda tx, at=at: _collapse(tx, at))
     while await access.run_alone(_vacuum):
         pass
-    await access.run_alone(_empty_log)
+    await access.run_alone(empty_log)
 
 
 def _collapse(tx: Transaction, after: int) -> int:
@@ -339,14 +192,14 @@ def _collapse(tx: Transaction, after: int) -> int:
         if row is not None:
             empty, prev, start = [], row[2], row[1]
     if collapsed:  # a row that no note names stands for batches that somebody else removed
-        _bump_generation(tx)
+        bump_generation(tx)
         tx.add_own_entry(Box.NOTES, _encode([Note(what="collapsed", at=tx.now, collapsed=tuple(collapsed))]))
     # A run of empty batches at the end may continue in the next chunk: that chunk begins with its collapsed row.
     last = rows[-1][0]
     return last if empty and len(rows) == BATCHES and len(empty) < BATCHES else last + 1
 
 
-def _bump_generation(tx: Transaction) -> None:
+def bump_generation(tx: Transaction) -> None:
     """Makes a check that is under way begin again, because what it has read is no longer there."""
     tx.database.run("UPDATE meta SET value = value + 1 WHERE key = 'ground'")
     tx.wrote = True
@@ -371,7 +224,7 @@ def _vacuum(database: Database) -> bool:
     return free > 0 and database.run_pragma("freelist_count") < free
 
 
-def _empty_log(database: Database) -> None:
+def empty_log(database: Database) -> None:
     """Copies the write-ahead log to the file and empties it, as far as readers allow it."""
     with contextlib.suppress(apsw.BusyError):  # another process is reading: the log is emptied later
         database.checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)
@@ -396,9 +249,9 @@ async def erase(access: FileAccess, tenant: str, refs: Sequence[Ref] | None) -> 
             erased += pass_erased
     else:
         for i in range(0, len(refs), BODIES):
-            erased += await access.write(lambda tx, part=refs[i : i + BODIES]: _erase(tx, tenant, part))
+            erased += await access.write(lambda tx, part=refs[i : i + BODIES]: erase_bodies(tx, tenant, part))
     if erased:
-        await access.run_alone(_empty_log)  # the log still contains what was erased
+        await access.run_alone(empty_log)  # the log still contains what was erased
     return erased
 
 
@@ -409,7 +262,7 @@ def _erase_next(tx: Transaction, tenant: str, after: bytes) -> tuple[int, bytes 
         "AND data IS NOT NULL ORDER BY hash LIMIT ?",
         (tenant, after, BODIES),
     )
-    count = _erase(tx, tenant, [Ref(bytes(row[0]).hex()) for row in rows])
+    count = erase_bodies(tx, tenant, [Ref(bytes(row[0]).hex()) for row in rows])
     return count, rows[-1][0] if len(rows) == BODIES else None
 
 
@@ -417,11 +270,12 @@ def _forget_words(tx: Transaction, tenant: str, refs: Sequence[str]) -> None:
     """Takes entries of memory out of the search index, if their key or their value is erased."""
     key, hashes = tx.find_tenant_id(tenant), json.dumps(refs)
     numbers = [row[0] for row in tx.database.fetch_all(_OF_BODIES, (hashes, key, hashes, key))]
-    remove_from_index(tx.database, numbers)
+    tx.words.remove(numbers)
     tx.database.run(_FORGET_KEYS, (hashes, key))
 
 
-def _erase(tx: Transaction, tenant: str, refs: Sequence[Ref]) -> int:
+def erase_bodies(tx: Transaction, tenant: str, refs: Sequence[Ref]) -> int:
+    """Erases bodies, notes it, and takes what they are found by out of the index; returns how many there were."""
     rows = tx.database.fetch_all(
         "SELECT id, lower(hex(hash)) FROM bodies WHERE data IS NOT NULL AND tenant = "
         "(SELECT id FROM tenants WHERE name = ?) AND hash IN (SELECT unhex(value) FROM json_each(?))",

@@ -15,6 +15,8 @@ FINDINGS = 3
 
 _SHADOWS = "table memory_search_"
 """The tables in which SQLite itself keeps the index of words; another version of it may define them otherwise."""
+_SEEN = "SELECT rowid FROM memory_search LIMIT 1"
+"""Lets a connection see what others have done to the index of words: SQLite's check goes by what it saw last."""
 _OBJECTS = "SELECT type || ' ' || name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
 
 
@@ -25,6 +27,7 @@ def find_damage(database: Database) -> str | None:
     hide a row from every query that goes through it.
     """
     try:
+        database.fetch_first(_SEEN)
         rows = database.fetch_all(f"PRAGMA integrity_check({FINDINGS})")
         if rows != [("ok",)]:
             found = "; ".join(line.strip() for row in rows for line in str(row[0]).splitlines())

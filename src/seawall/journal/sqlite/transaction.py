@@ -23,6 +23,7 @@ from seawall.journal.sqlite.chain import HASH_BYTES, LEAF_PREFIX_BYTES, WRITER, 
 from seawall.journal.sqlite.database import Database, Row
 from seawall.journal.sqlite.effect_rows import EFFECT_TABLES, HeldTable
 from seawall.journal.sqlite.liveness import LeaseTime, Liveness
+from seawall.journal.sqlite.memory_index import IndexChanges
 from seawall.journal.sqlite.memory_rows import MEMORY_TABLES
 from seawall.journal.sqlite.records import Box, Ending
 from seawall.journal.sqlite.reservations import Reservations
@@ -126,6 +127,7 @@ class Transaction:
         self.accounts = AccountRows(database, self._sum)
         self.reservations = Reservations(database, self._sum, self.accounts)
         self.shared = SharedRecords(database, self._sum)
+        self.words = IndexChanges(database)
         self._tails: dict[
             tuple[str, str], str
         ] = {}  # newest run of each session that got one in this transaction
@@ -157,6 +159,7 @@ class Transaction:
         self.accounts.clear()
         self.reservations.clear()
         self.shared.clear()
+        self.words.clear()
         self.requests.clear()
         self._tails.clear()
 
@@ -437,6 +440,7 @@ class Transaction:
             database.run("COMMIT" if self.shared.changed or self._beaten else "ROLLBACK")
             self.liveness.keep()
             return self.shared.changed
+        self.words.write()
         if self._bodies:
             database.run_many(_BODIES, self._bodies)
         if self._entries:
