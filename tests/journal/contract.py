@@ -10,7 +10,7 @@ from journal.contract_accounts import AccountsContract, SharedAccountsContract
 from journal.contract_decisions import DecisionContract
 from journal.contract_effects import EffectsContract, SharedEffectsContract
 from journal.contract_inbox import InboxContract
-from journal.contract_memory import MemoryContract, MemoryHistoryContract
+from journal.contract_memory import MemoryCollectionContract, MemoryContract, MemoryHistoryContract
 from journal.contract_records import RecordsContract, SharedRecordsContract
 from journal.contract_retention import RetentionContract
 from journal.contract_runs import LeaseContract, RecordContract, RunContract
@@ -38,6 +38,7 @@ class JournalContract(
     DecisionContract,
     MemoryContract,
     MemoryHistoryContract,
+    MemoryCollectionContract,
     RetentionContract,
 ):
     """Everything that a journal does for one process."""

@@ -7,11 +7,13 @@ reviewed version of its scope. The steps that entries came of stay in the lineag
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
+from seawall.core.canonical import Ref
 from seawall.core.events import Event, RunTaken
 from seawall.journal.memory_rules import entry_node, step_node
 from seawall.journal.protocol import Collected
@@ -19,7 +21,7 @@ from seawall.journal.sqlite.access import FileAccess
 from seawall.journal.sqlite.database import Database, Row
 from seawall.journal.sqlite.memory_edges import leave_reads, remove_node
 from seawall.journal.sqlite.memory_index import remove_key
-from seawall.journal.sqlite.memory_reading import find_last_reviewed, find_version
+from seawall.journal.sqlite.memory_reading import find_last_reviewed, find_version, read_numbered
 from seawall.journal.sqlite.memory_rows import (
     AS_STORED,
     SELECT_CONFLICT,
@@ -32,11 +34,11 @@ from seawall.journal.sqlite.memory_rows import (
     decode_scope,
     decode_version,
 )
-from seawall.journal.sqlite.references import KeptBodies, is_in_memory
+from seawall.journal.sqlite.references import KeptBodies
 from seawall.journal.sqlite.retention import bump_generation, shrink
 from seawall.journal.sqlite.transaction import Transaction
 
-ENTRIES = 500
+ENTRIES = 200
 """Entries removed in one transaction: about 50 ms."""
 
 _events: msgspec.json.Decoder[list[Event]] = msgspec.json.Decoder(list[Event])
@@ -80,6 +82,8 @@ class _Plan:
     expired: list[int] = field(default_factory=list[int])
     superseded: list[int] = field(default_factory=list[int])
     conflicts: list[int] = field(default_factory=list[int])
+    bodies: Counter[bytes] = field(default_factory=Counter[bytes])
+    """How often what goes refers to each body."""
 
     def read(self, database: Database) -> None:
         """Finds what may go."""
@@ -90,7 +94,16 @@ class _Plan:
         rows = database.fetch_all(
             f"{SELECT_CONFLICT} WHERE e.tenant = ? AND e.state = 'resolved' ORDER BY e.number", (self.tenant,)
         )
-        self.conflicts = [row[AS_STORED] for row in rows if decode_conflict(row).conflict.at < self.before]
+        conflicts = [decode_conflict(row).conflict for row in rows]
+        conflicts = [conflict for conflict in conflicts if conflict.at < self.before]
+        self.conflicts = [conflict.number for conflict in conflicts]
+        self.bodies.update(list_hashes((conflict.key, conflict.ours) for conflict in conflicts))
+        entries = read_numbered(database, [*self.expired, *self.superseded])
+        self.bodies.update(list_hashes((each.entry.key, each.entry.value) for each in entries))
+
+    def list_going(self) -> dict[str, set[int]]:
+        """Returns the keys of the rows that may go, by table."""
+        return {"memories": {*self.expired, *self.superseded}, "memory_conflicts": {*self.conflicts}}
 
 
 def _find(database: Database, where: str, values: Sequence[object]) -> list[int]:
@@ -113,7 +126,7 @@ async def collect(
     for key in await access.read(lambda database: _list_tenants(database, tenant)):
         plan = _Plan(key, _NEVER if before is None else before, now)
         await access.read(plan.read)
-        kept = KeptBodies(key, {"memory_conflicts": {*plan.conflicts}})
+        kept = KeptBodies(key, plan.list_going())
         try:
             await access.read(lambda database, kept=kept: kept.read(database, ()))
             if dry_run:
@@ -187,25 +200,25 @@ def _remove_entries(
     entries = list(map(decode_entry, rows))
     for stored in entries:
         delete_entry(tx, stored)
-    bodies, size = delete_bodies(tx, plan.tenant, kept, list_hashes(entries))
+    hashes = list_hashes((each.entry.key, each.entry.value) for each in entries)
+    bodies, size = _delete_bodies(tx, plan, kept, hashes)
     counts = {why: len(entries)}
     return Collected(**counts, bodies=bodies, body_bytes=size)
 
 
-def list_hashes(entries: Sequence[StoredEntry]) -> list[bytes]:
-    """Returns the keys and values of entries, each once."""
-    refs = [ref for each in entries for ref in (each.entry.key, each.entry.value) if ref is not None]
-    return [bytes.fromhex(ref) for ref in dict.fromkeys(refs)]
+def list_hashes(pairs: Iterable[tuple[Ref, Ref | None]]) -> list[bytes]:
+    """Returns the bodies of keys and values."""
+    return [bytes.fromhex(ref) for pair in pairs for ref in pair if ref is not None]
 
 
-def delete_entry(tx: Transaction, stored: StoredEntry, *, leave_steps: bool = False) -> None:
+def delete_entry(tx: Transaction, stored: StoredEntry, *, keeps_floor: bool = False) -> None:
     """Deletes the row of an entry and what it is found by. What came of it still descends from the step that wrote it.
 
-    With `leave_steps` it does not, because nothing is left of that step.
+    With `keeps_floor` versions that had the entry can still be read, without it.
     """
     entry, tenant = stored.entry, stored.row[1]
     alias = None
-    if entry.run and entry.step is not None and not leave_steps and not _is_pruned(tx.database, entry.run):
+    if entry.run and entry.step is not None and not _is_pruned(tx.database, entry.run):
         alias = step_node(entry.run, entry.step)
     remove_node(tx, entry_node(entry.number), alias=alias)
     leave_reads(tx, entry.number)
@@ -213,7 +226,7 @@ def delete_entry(tx: Transaction, stored: StoredEntry, *, leave_steps: bool = Fa
     tx.tables["memories"].delete(stored.row)
     remove_key(tx.database, tenant, entry.scope, bytes.fromhex(entry.key))
     live = entry.died is None and entry.value is not None and not entry.quarantined
-    _change_scope(tx, tenant, entry.scope, floor=entry.died or 0, live=-int(live))
+    _change_scope(tx, tenant, entry.scope, floor=0 if keeps_floor else entry.died or 0, live=-int(live))
     tx.wrote = True
 
 
@@ -232,13 +245,16 @@ def _change_scope(tx: Transaction, tenant: int, scope: str, *, floor: int, live:
         tx.tables["memory_scopes"].put(old, new)
 
 
-def delete_bodies(tx: Transaction, tenant: int, kept: KeptBodies, hashes: Sequence[bytes]) -> tuple[int, int]:
-    """Deletes the bodies among these that nothing refers to any more; returns how many, and their bytes."""
+def _delete_bodies(
+    tx: Transaction, plan: _Plan, kept: KeptBodies, hashes: Sequence[bytes]
+) -> tuple[int, int]:
+    """Deletes the bodies of what has gone, once the last that referred to them has; returns how many, and their bytes."""
     kept.catch_up(tx.database)
-    gone = [hash_ for hash_ in hashes if not kept.has(hash_) and not is_in_memory(tx.database, tenant, hash_)]
-    size = sum(_measure(tx.database, tenant, hash_) for hash_ in gone)
+    plan.bodies.subtract(hashes)
+    gone = [hash_ for hash_ in dict.fromkeys(hashes) if plan.bodies[hash_] <= 0 and not kept.has(hash_)]
+    size = sum(_measure(tx.database, plan.tenant, hash_) for hash_ in gone)
     tx.database.run_many(
-        "DELETE FROM bodies WHERE tenant = ? AND hash = ?", [(tenant, hash_) for hash_ in gone]
+        "DELETE FROM bodies WHERE tenant = ? AND hash = ?", [(plan.tenant, hash_) for hash_ in gone]
     )
     if gone:
         tx.wrote = True
@@ -257,13 +273,12 @@ def _remove_conflicts(tx: Transaction, plan: _Plan, kept: KeptBodies) -> Collect
     rows = tx.database.fetch_all(
         f"{SELECT_CONFLICT} WHERE e.number IN (SELECT value FROM json_each(?))", (json.dumps(plan.conflicts),)
     )
-    hashes: list[bytes] = []
+    conflicts = [decode_conflict(row).conflict for row in rows]
     for row in rows:
-        conflict = decode_conflict(row).conflict
-        hashes += [bytes.fromhex(ref) for ref in (conflict.key, conflict.ours) if ref is not None]
         tx.tables["memory_conflicts"].delete(row[AS_STORED:])
         tx.wrote = True
-    bodies, size = delete_bodies(tx, plan.tenant, kept, hashes)
+    hashes = list_hashes((conflict.key, conflict.ours) for conflict in conflicts)
+    bodies, size = _delete_bodies(tx, plan, kept, hashes)
     return Collected(superseded=len(rows), bodies=bodies, body_bytes=size)
 
 
@@ -334,15 +349,8 @@ def _count_versions(database: Database, plan: _Plan, entries: Sequence[StoredEnt
 
 def _count(database: Database, plan: _Plan, kept: KeptBodies) -> Collected:
     """Counts what would be removed."""
-    going = {*plan.expired, *plan.superseded}
-    rows = database.fetch_all(
-        f"{SELECT_ENTRY} WHERE e.number IN (SELECT value FROM json_each(?))", (json.dumps([*going]),)
-    )
-    entries = list(map(decode_entry, rows))
-    hashes = list_hashes(entries)
-    gone = [
-        hash_ for hash_ in hashes if not kept.has(hash_) and _is_only_of(database, plan.tenant, hash_, going)
-    ]
+    entries = read_numbered(database, [*plan.expired, *plan.superseded])
+    gone = [hash_ for hash_ in plan.bodies if not kept.has(hash_)]
     return Collected(
         expired=len(plan.expired),
         superseded=len(plan.superseded) + len(plan.conflicts),
@@ -350,13 +358,3 @@ def _count(database: Database, plan: _Plan, kept: KeptBodies) -> Collected:
         bodies=len(gone),
         body_bytes=sum(_measure(database, plan.tenant, hash_) for hash_ in gone),
     )
-
-
-def _is_only_of(database: Database, tenant: int, hash_: bytes, numbers: set[int]) -> bool:
-    """Returns whether only these entries have a body as their key or value."""
-    rows = database.fetch_all(
-        "SELECT number FROM memories WHERE tenant = ?1 AND key = ?2 UNION ALL "
-        "SELECT number FROM memories WHERE tenant = ?1 AND value = ?2 AND value IS NOT NULL",
-        (tenant, hash_),
-    )
-    return all(row[0] in numbers for row in rows)

@@ -309,7 +309,6 @@ CREATE INDEX memories_forgotten ON memories(tenant, number) WHERE died IS NULL A
 CREATE INDEX memories_dead ON memories(tenant, scope, died) WHERE died IS NOT NULL;
 CREATE INDEX memories_expiring ON memories(tenant, expires_at) WHERE died IS NULL AND expires_at IS NOT NULL;
 CREATE INDEX memories_by_key ON memories(tenant, key, scope, number);
-CREATE INDEX memories_by_value ON memories(tenant, value) WHERE value IS NOT NULL;
 CREATE INDEX memories_by_run ON memories(run, step) WHERE run != '';
 CREATE INDEX memories_by_principal ON memories(tenant, principal) WHERE principal != '';
 CREATE TABLE memory_versions(

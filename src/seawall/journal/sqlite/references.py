@@ -24,15 +24,7 @@ _RECORDS = {"effects": "pk", "proposals": "pk", "facts": "number", "memory_confl
 """Tables of records, which outlive their runs, and their keys: what they refer to outlives the runs too."""
 _DECIDED = "SELECT data FROM entries WHERE id > ? AND rk = 0 AND box = 6"
 _ref = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
-_IN_MEMORY = """
-SELECT EXISTS (SELECT 1 FROM memories WHERE tenant = ?1 AND key = ?2)
-    OR EXISTS (SELECT 1 FROM memories WHERE tenant = ?1 AND value = ?2 AND value IS NOT NULL)
-"""
-
-
-def is_in_memory(database: Database, tenant: int, hash_: bytes) -> bool:
-    """Returns whether a body is the key or the value of an entry."""
-    return bool(database.fetch_value(_IN_MEMORY, (tenant, hash_)))
+_MEMORIES = "SELECT number, key, value FROM memories WHERE tenant = ? AND number > ? ORDER BY number"
 
 
 class References:
@@ -93,7 +85,7 @@ def find_refs(data: Iterable[tuple[Any, ...]]) -> Iterable[bytes]:
 
 
 class KeptBodies:
-    """The bodies of a tenant that its runs and its records refer to, but for some that are about to go."""
+    """The bodies of a tenant that its runs, its records and its memory refer to, but for some that are about to go."""
 
     def __init__(self, tenant: int, without: Mapping[str, Container[int]] | None = None) -> None:
         """`without`: by table, the keys of records that are about to go."""
@@ -101,7 +93,9 @@ class KeptBodies:
         self._without = without or {}
         self._found = References()
         self._scanned = 0  # the references of entries up to this id are found
-        self._scanned_records = dict.fromkeys(_RECORDS, 0)  # and those of records up to these keys
+        self._scanned_records = dict.fromkeys(
+            (*_RECORDS, "memories"), 0
+        )  # and those of records up to these keys
 
     def read(self, database: Database, going: Container[int]) -> None:
         """Reads everything of the tenant but for the runs that are about to go, in one snapshot."""
@@ -131,6 +125,12 @@ class KeptBodies:
                     self._found.add(find_refs([(record,)]), 0)
                 self._scanned_records[table] = max(key, self._scanned_records[table])
 
+        after, without = self._scanned_records["memories"], self._without.get("memories", ())
+        for number, *hashes in database.iterate(_MEMORIES, (self.tenant, after)):
+            if number not in without:
+                self._found.add([hash_ for hash_ in hashes if hash_ is not None], 0)
+            self._scanned_records["memories"] = number
+
     def catch_up(self, database: Database) -> None:
         """Adds the references of what was recorded after `read`.
 
@@ -148,6 +148,10 @@ class KeptBodies:
         self._found.walk(database, self.tenant)
         self._scanned = database.fetch_value("SELECT coalesce(max(id), 0) FROM entries")
 
+    def keep(self, hashes: Iterable[bytes]) -> None:
+        """Adds bodies to those that are referred to."""
+        self._found.add(hashes, 0)
+
     def has(self, hash_: bytes) -> bool:
         """Returns whether something refers to a body."""
         return self._found.has(hash_)
@@ -160,11 +164,12 @@ class KeptBodies:
 class PrunePlan:
     """What is pruned for one tenant: chunks of runs, and the bodies that only these runs refer to."""
 
-    def __init__(self, tenant: int) -> None:
+    def __init__(self, tenant: int, without: Mapping[str, Container[int]] | None = None) -> None:
+        """`without`: as for `KeptBodies`."""
         self.tenant = tenant
         self.chunks: list[list[int]] = []
         self.pruned = References()
-        self.kept = KeptBodies(tenant)
+        self.kept = KeptBodies(tenant, without)
 
     def make(self, database: Database, find_runs: Callable[[Database, int], Sequence[int]]) -> None:
         """Reads everything of the tenant, in one snapshot. `find_runs` returns the keys of the runs to prune."""
@@ -180,14 +185,12 @@ class PrunePlan:
         self.pruned.walk(database, self.tenant)
         self.kept.read(database, set(keys))
 
-    def list_bodies(self, database: Database, chunk: int) -> list[tuple[bytes, int]]:
+    def list_bodies(self, chunk: int) -> list[tuple[bytes, int]]:
         """Returns hash and size of the bodies that are removed with a chunk."""
         return [
             (hash_, size)
             for hash_, size in self.pruned.list_chunk(chunk)
-            if size is not None
-            and not self.kept.has(hash_)
-            and not is_in_memory(database, self.tenant, hash_)
+            if size is not None and not self.kept.has(hash_)
         ]
 
     def close(self) -> None:
