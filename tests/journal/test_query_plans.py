@@ -50,6 +50,12 @@ BOUNDED = re.compile(
     r"|SEARCH \w+ USING COVERING INDEX runs_by_tenant \(tenant=\? AND rowid=\?\)"
     r"|SEARCH \w+ USING (?:COVERING )?INDEX entries_by_run \(rk=\? AND box=\?.*\)"  # of one run
     r"|SEARCH \w+ USING PRIMARY KEY \(tenant=\? AND (?:day|hash)=\?\)"
+    r"|SEARCH \w+ USING PRIMARY KEY "
+    r"\((?:tenant=\? AND scope=\?(?: AND text=\?)?|source=\? AND target=\?|run=\? AND entry=\?)\)"
+    r"|SEARCH \w+ USING INDEX memories_live \(tenant=\? AND scope=\? AND key=\? AND quarantined=\?\)"
+    r"|SEARCH \w+ USING COVERING INDEX memor(?:ies_by_key|y_keys_by_key) \(tenant=\? AND key=\? AND scope=\?\)"
+    r"|SCAN memory_search VIRTUAL TABLE INDEX 0:="
+    r"|CREATE BLOOM FILTER"
 )
 """The lines of plans that find single rows by their key, or the rows of one run."""
 
@@ -77,16 +83,46 @@ MAY_READ_ON = {
     **dict.fromkeys(("list_woken", "list_facts", "list_principals"), "returns all that it reads"),
     "read_accounts": "returns all that it reads, but for one look at each tenant",
     "read_shared": "returns all that it reads",
+    **dict.fromkeys(
+        ("find_newest", "find_before", "find_at"), "the newest of one key, but for quarantined ones"
+    ),
+    "find_last_reviewed": "the newest version of one scope",
+    "find_words": "the newest that have the words, up to the limit",
+    "filter_by_words": "what died since a snapshot, in an index of its own",
+    **dict.fromkeys(("iterate_scope", "_list_words"), "what died since a snapshot"),
+    "_iterate_live": "the newest of one scope, up to the limit",
+    "find_damage": "one row of the index of words",
+    **dict.fromkeys(
+        ("find_prefix", "list_scopes", "list_of_subject", "_add_written", "_read_edges", "plan_revert"),
+        "returns all that it reads",
+    ),
+    "list_versions": "the newest of a tenant or a scope, up to the limit",
+    "list_conflicts": "the oldest of a tenant, up to the limit",
+    "_read": "what leads to one node of the lineage and away from it, and the reads of one run or one entry",
+    "_forget_words": "when bodies are erased: what holds now",
+    "_find_oldest_snapshot": "the runs that have not ended",
+    **dict.fromkeys(
+        ("_remove_entries", "_list_scopes", "_is_empty", "_list_gone_versions", "_find"),
+        "a collection reads everything that may go",
+    ),
+    **dict.fromkeys(("_read_records", "_read_shown"), "forgetting a person reads all records of a tenant"),
     "release_all": "at the end of a process: what has not ended",
     "_erase_next": "up to a number of rows, and goes on from there",
     "list_chunk": "the bodies of one chunk of a prune",
     "walk": "the bodies that a prune has not looked at",
     **dict.fromkeys(
-        ("make", "catch_up", "_add_records", "_measure_share", "_list_tenants", "_collapse", "_replace"),
+        ("read", "catch_up", "_add_records", "_list_old_runs"),
+        "prune reads everything",
+    ),
+    **dict.fromkeys(
+        ("_measure_share", "_list_tenants", "_collapse", "_replace"),
         "prune reads everything",
     ),
     **dict.fromkeys(
         ("_check_effects", "_check_facts", "_check_principals", "_check_proposals"), "verify reads everything"
+    ),
+    **dict.fromkeys(
+        ("_check_entries", "_check_versions", "_check_conflicts", "_check_scopes"), "verify reads everything"
     ),
     **dict.fromkeys(
         ("_check_end", "_check_sequences", "check_bodies", "check_chain", "check_rows", "check_runs"),
@@ -98,6 +134,7 @@ MAY_READ_ON = {
 _RUNNING = "r.owner IS NOT NULL"
 
 NEVER_IN_THE_CONTRACT = (
+    "memory_forgetting.py: ",  # effects of the person, and results that others were shown: test_memory_forgetting.py
     "verify.py: ",  # what it says about a damaged file
     "holding.py: ",  # once, when an older journal is migrated
     "backup.py: ",

@@ -28,12 +28,12 @@ from seawall.journal.sqlite.transaction import Transaction
 
 _NEWEST = (
     f"{SELECT_ENTRY} WHERE e.tenant = ? AND e.key = ? AND e.scope = ? AND e.quarantined = 0 "
-    "ORDER BY e.number DESC LIMIT 1"
+    "ORDER BY e.born DESC, e.number DESC LIMIT 1"
 )
 _LIVE = f"{SELECT_ENTRY} WHERE e.tenant = ? AND e.scope = ? AND e.key = ? AND e.quarantined = ? AND e.died IS NULL"
 _BEFORE = (
-    f"{SELECT_ENTRY} WHERE e.tenant = ? AND e.key = ? AND e.scope = ? AND e.quarantined = 0 AND e.number < ? "
-    "ORDER BY e.number DESC LIMIT 1"
+    f"{SELECT_ENTRY} WHERE e.tenant = ? AND e.key = ? AND e.scope = ? AND e.quarantined = 0 AND e.born < ? "
+    "ORDER BY e.born DESC LIMIT 1"
 )
 _NUMBERED = f"{SELECT_ENTRY} WHERE e.number IN (SELECT value FROM json_each(?)) ORDER BY e.number"
 _SCOPE = "SELECT leaf, tenant, scope, version, floor, live FROM memory_scopes WHERE tenant = ? AND scope = ?"
@@ -93,7 +93,7 @@ class MemoryDraft:
         """Returns the entry of the same key that was there before this one."""
         tenant = self.tx.find_tenant_id(self.tenant)
         row = self.tx.database.fetch_first(
-            _BEFORE, (tenant, bytes.fromhex(entry.key), entry.scope, entry.number)
+            _BEFORE, (tenant, bytes.fromhex(entry.key), entry.scope, entry.born)
         )
         return None if row is None else decode_entry(row)
 

@@ -24,8 +24,8 @@ from seawall.journal.sqlite.memory_index import remove_key
 from seawall.journal.sqlite.memory_reading import find_last_reviewed, find_version, read_numbered
 from seawall.journal.sqlite.memory_rows import (
     AS_STORED,
+    ENTRY_COLUMNS,
     SELECT_CONFLICT,
-    SELECT_ENTRY,
     SELECT_SCOPE,
     SELECT_VERSION,
     StoredEntry,
@@ -55,8 +55,12 @@ e.tenant = ? AND e.died IS NOT NULL AND e.died <= ? AND e.died_at < ?
 AND NOT (e.born <= {_REVIEWED} AND e.died > {_REVIEWED}) AND {_UNREAD}
 """
 _FORGOTTEN = f"e.tenant = ? AND e.died IS NULL AND e.value IS NULL AND e.born <= ? AND e.at < ? AND {_UNREAD}"
+_AMONG = f"""
+SELECT {ENTRY_COLUMNS} FROM json_each(?) AS wanted CROSS JOIN memories e NOT INDEXED
+LEFT JOIN tenants t ON t.id = e.tenant WHERE e.number = wanted.value AND
+"""
 _SNAPSHOTS = """
-SELECT e.data FROM runs r JOIN entries e ON e.rk = r.rk AND e.box = 0
+SELECT e.data FROM runs r INDEXED BY runs_unended CROSS JOIN entries e ON e.rk = r.rk AND e.box = 0
 WHERE r.tenant = ? AND r.ended_at IS NULL AND e.data IS NOT NULL
 AND instr(e.data, CAST('"type":"run_taken"' AS BLOB))
 """
@@ -187,16 +191,14 @@ def _remove_entries(
     tx: Transaction, plan: _Plan, kept: KeptBodies, numbers: Sequence[int], why: str
 ) -> Collected:
     """Removes entries that may still go: something may have happened since they were found."""
-    wanted, among = json.dumps([*numbers]), "e.number IN (SELECT value FROM json_each(?))"
+    wanted = json.dumps([*numbers])
     oldest = _find_oldest_snapshot(tx.database, plan.tenant)
     if why == "expired":
-        rows = tx.database.fetch_all(
-            f"{SELECT_ENTRY} WHERE {among} AND {_EXPIRED}", (wanted, plan.tenant, plan.now)
-        )
+        rows = tx.database.fetch_all(f"{_AMONG} {_EXPIRED}", (wanted, plan.tenant, plan.now))
     else:
         values = (wanted, plan.tenant, oldest, plan.before)
-        rows = tx.database.fetch_all(f"{SELECT_ENTRY} WHERE {among} AND {_DEAD}", values)
-        rows += tx.database.fetch_all(f"{SELECT_ENTRY} WHERE {among} AND {_FORGOTTEN}", values)
+        rows = tx.database.fetch_all(f"{_AMONG} {_DEAD}", values)
+        rows += tx.database.fetch_all(f"{_AMONG} {_FORGOTTEN}", values)
     entries = list(map(decode_entry, rows))
     for stored in entries:
         delete_entry(tx, stored)

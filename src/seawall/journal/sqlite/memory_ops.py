@@ -231,7 +231,8 @@ class ImportMemoryOp(QueuedOp):
         if any(write.value is None for write in self.writes):
             raise Misused("an entry that is imported has a value")
         tx.add_bodies(tx.ensure_tenant_id(self.tenant), self.bodies)
-        for write in self.writes:
+        writes = {(write.scope, write.key): write for write in self.writes}
+        for write in writes.values():
             live = draft.find_live(write.scope, write.key, quarantined=self.quarantined)
             if live is not None and judge_write(write, live.entry, live.loose, tx.sure_now) == "same":
                 draft.renew(live, renew_expiry(write, live.entry, tx.sure_now))

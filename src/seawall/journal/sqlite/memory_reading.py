@@ -52,7 +52,7 @@ _DIED_SINCE = (
 )
 _AT = (
     f"{SELECT_ENTRY} WHERE e.tenant = ? AND e.key = ? AND e.scope = ? AND e.quarantined = ? AND e.born <= ? "
-    "ORDER BY e.number DESC LIMIT 1"
+    "ORDER BY e.born DESC, e.number DESC LIMIT 1"
 )
 _LIVE = f"{SELECT_ENTRY} WHERE e.tenant = ? AND e.scope = ? AND e.key = ? AND e.quarantined = 0 AND e.died IS NULL"
 _REVIEWED = "SELECT max(version) FROM memory_versions WHERE tenant = ? AND scope = ? AND reviewed"

@@ -308,7 +308,7 @@ CREATE INDEX memories_newest ON memories(tenant, scope, quarantined, number) WHE
 CREATE INDEX memories_forgotten ON memories(tenant, number) WHERE died IS NULL AND value IS NULL;
 CREATE INDEX memories_dead ON memories(tenant, scope, died) WHERE died IS NOT NULL;
 CREATE INDEX memories_expiring ON memories(tenant, expires_at) WHERE died IS NULL AND expires_at IS NOT NULL;
-CREATE INDEX memories_by_key ON memories(tenant, key, scope, number);
+CREATE INDEX memories_by_key ON memories(tenant, key, scope, born);
 CREATE INDEX memories_by_run ON memories(run, step) WHERE run != '';
 CREATE INDEX memories_by_principal ON memories(tenant, principal) WHERE principal != '';
 CREATE TABLE memory_versions(
