@@ -11,7 +11,7 @@ from typing import Literal
 
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 from msgspec.structs import replace
 
 from journal.memory_story import texts, written
@@ -35,6 +35,12 @@ PEOPLE = ("user:7", "user:8")
 Place = tuple[str, str]
 """Scope and key."""
 Snapshot = dict[Place, str]
+Branch = dict[Place, str | None]
+Tie = Literal["value", "exposure"]
+PLACES = st.tuples(st.sampled_from(SCOPES), st.sampled_from(KEYS))
+BRANCHES = st.dictionaries(PLACES, st.sampled_from(VALUES), min_size=1, max_size=3)
+TIES: st.SearchStrategy[Tie] = st.sampled_from(["value", "exposure"])
+RECALLS = st.dictionaries(st.sampled_from(SCOPES), TIES, max_size=2)
 
 
 @dataclass
@@ -58,8 +64,8 @@ class Run:
     lease: Lease
     person: str
     snapshot: int
-    branch: dict[Place, str | None] = field(default_factory=dict)
-    read: dict[int, Literal["value", "exposure"]] = field(default_factory=dict)
+    branch: Branch = field(default_factory=dict)
+    read: dict[int, Tie] = field(default_factory=dict)
 
 
 class MemoryMachine(RuleBasedStateMachine):
@@ -80,6 +86,9 @@ class MemoryMachine(RuleBasedStateMachine):
         self.going: dict[str, Run] = {}
         self.started = 0
         self.last = 0
+        self.last_conflict = 0
+        self.touched: dict[str, int] = {}
+        """The scopes that an operation has given a version."""
         self.reviewed: dict[str, int] = {}
         self.floors: dict[str, int] = {}
         self.conflicts: dict[int, tuple[Place, str | None, str]] = {}
@@ -132,14 +141,14 @@ class MemoryMachine(RuleBasedStateMachine):
             if each.value is not None and scope in (None, each.place[0])
         }
 
-    def remember_now(self) -> None:
-        """Keeps what holds, as a snapshot."""
-        self.past[self.version] = self.see()
-
     # ---- what runs do
 
     @rule(target=runs, person=st.sampled_from(PEOPLE))
-    def begin(self, person: str) -> object:
+    def begin(self, person: str) -> Run:
+        return self.start(person)
+
+    def start(self, person: str) -> Run:
+        """Begins a run, which sees what holds now."""
         name = f"r-{self.started}"
         self.started += 1
         first = [replace(taken(), memory=self.version)]
@@ -147,17 +156,6 @@ class MemoryMachine(RuleBasedStateMachine):
         run = Run(name, self.loop.run_until_complete(created), person, self.version)
         self.going[name] = run
         return run
-
-    @rule(run=runs, scope=st.sampled_from(SCOPES), key=st.sampled_from(KEYS), value=st.sampled_from(VALUES))
-    def write(self, run: Run, scope: str, key: str, value: str | None) -> None:
-        run.branch[scope, key] = value
-
-    @rule(run=runs, scope=st.sampled_from(SCOPES), tie=st.sampled_from(["value", "exposure"]))
-    def recall(self, run: Run, scope: str, tie: Literal["value", "exposure"]) -> None:
-        found = self.find(scope, run.snapshot)
-        if run.name in self.going and found is not None:
-            self.loop.run_until_complete(self.journal.note_memory_read(run.name, list(found.values())))
-            run.read |= dict.fromkeys(found.values(), tie)
 
     def find(self, scope: str, at: int) -> dict[str, int] | None:
         """Returns numbers by key, as a snapshot has them; None if that was collected. Compares the values."""
@@ -174,8 +172,33 @@ class MemoryMachine(RuleBasedStateMachine):
         assert values == expected, f"{scope} at {at}"
         return {stored[each.key].decode(): each.number for each in found}
 
-    @rule(run=consumes(runs), reviewed=st.booleans())
-    def complete(self, run: Run, reviewed: bool) -> None:
+    @rule(run=consumes(runs), branch=BRANCHES, recalls=RECALLS, reviewed=st.booleans())
+    def complete(self, run: Run, branch: Branch, recalls: dict[str, Tie], reviewed: bool) -> None:
+        self.recall(run, recalls)
+        self.end(run, branch, reviewed=reviewed)
+
+    @rule(branch=BRANCHES, recalls=RECALLS, person=st.sampled_from(PEOPLE), reviewed=st.booleans())
+    def run_whole(self, branch: Branch, recalls: dict[str, Tie], person: str, reviewed: bool) -> None:
+        run = self.start(person)
+        self.recall(run, recalls)
+        self.end(run, branch, reviewed=reviewed)
+
+    @rule(run=runs, recalls=RECALLS)
+    def look(self, run: Run, recalls: dict[str, Tie]) -> None:
+        if run.name in self.going:
+            self.recall(run, recalls)
+
+    def recall(self, run: Run, recalls: dict[str, Tie]) -> None:
+        """Lets a run read what some scopes hold."""
+        for scope, tie in recalls.items():
+            found = self.find(scope, run.snapshot)
+            if found:
+                self.loop.run_until_complete(self.journal.note_memory_read(run.name, list(found.values())))
+                run.read |= dict.fromkeys(found.values(), tie)
+
+    def end(self, run: Run, branch: Branch, *, reviewed: bool) -> None:
+        """Completes a run that has written these values."""
+        run.branch = branch
         causes = tuple(Lineage(tie=tie, entry=number) for number, tie in run.read.items())
         writes = tuple(
             written(key, value, run.snapshot, scope=scope, causes=causes)
@@ -216,7 +239,8 @@ class MemoryMachine(RuleBasedStateMachine):
         """Merges a run's branch into the model."""
         for place, value in run.branch.items():
             if place in conflicts:
-                self.conflicts[len(self.conflicts) + 1] = (place, value, run.person)
+                self.last_conflict += 1
+                self.conflicts[self.last_conflict] = (place, value, run.person)
                 continue
             number = self.live(place)
             if value == (None if number is None else self.entries[number].value):
@@ -229,13 +253,6 @@ class MemoryMachine(RuleBasedStateMachine):
                 if cause != new:
                     self.edges[cause, new] = tie == "value"
         self.end_versions(reviewed=reviewed)
-
-    @property
-    def touched(self) -> dict[str, int]:
-        """The scopes that an operation has given a version."""
-        if not hasattr(self, "_touched"):
-            self._touched: dict[str, int] = {}
-        return self._touched
 
     def end_versions(self, *, reviewed: bool = False) -> None:
         """Ends an operation: all snapshots that it made are what holds now, of their own scope."""
@@ -257,6 +274,7 @@ class MemoryMachine(RuleBasedStateMachine):
 
     # ---- what people do
 
+    @precondition(lambda self: self.conflicts)
     @rule(ours=st.booleans())
     def resolve(self, ours: bool) -> None:
         for number, (place, value, person) in self.conflicts.items():
@@ -271,8 +289,8 @@ class MemoryMachine(RuleBasedStateMachine):
                 self.put(place, value, self.version, person)
                 self.end_versions()
         self.conflicts = {}
-        self.resolved = True
 
+    @precondition(lambda self: self.version > 0)
     @rule(scope=st.sampled_from(SCOPES), back=st.integers(0, 6))
     def roll_back(self, scope: str, back: int) -> None:
         target = max(0, self.version - back)
@@ -295,6 +313,7 @@ class MemoryMachine(RuleBasedStateMachine):
                 self.copy(number, self.version)
         self.end_versions()
 
+    @precondition(lambda self: self.version > 0)
     @rule(number=st.integers(1, 12), exposed=st.booleans())
     def revert(self, number: int, exposed: bool) -> None:
         seeds = [Lineage(tie="value", entry=number)]
@@ -312,7 +331,7 @@ class MemoryMachine(RuleBasedStateMachine):
         self.loop.run_until_complete(self.journal.apply_revert(plan, by="alice"))
         for each in (*sorted(removes), *sorted(flags)):
             scope = self.entries[each].place[0]
-            if self.entries[each].died is None and scope not in self.touched:
+            if scope not in self.touched:
                 self.version += 1
                 self.touched[scope] = self.version
         for each in sorted(removes):
@@ -353,6 +372,7 @@ class MemoryMachine(RuleBasedStateMachine):
                     touched.add(target)
         return values, touched - values
 
+    @precondition(lambda self: self.version > 0)
     @rule(prunes=st.booleans())
     def collect(self, prunes: bool) -> None:
         self.loop.run_until_complete(self.clock.advance(1))
@@ -384,6 +404,7 @@ class MemoryMachine(RuleBasedStateMachine):
             seen = any(holds_at(entry, at) for at in (*wanted, self.reviewed.get(entry.place[0], -1)))
             assert read or seen, number
 
+    @precondition(lambda self: self.version > 0)
     @rule()
     def forget(self) -> None:
         forgotten = self.loop.run_until_complete(self.journal.forget_subject("acme", "user:7"))
@@ -414,7 +435,11 @@ class MemoryMachine(RuleBasedStateMachine):
         }
 
     def forget_the_past(self) -> None:
-        """Makes all snapshots anew, of what is left."""
+        """Makes all snapshots anew, of what is left. What is gone is in nobody's way."""
+        self.changed = {}
+        for entry in self.entries.values():
+            version = entry.born if entry.died is None else entry.died
+            self.changed[entry.place] = max(version, self.changed.get(entry.place, 0))
         for at in self.past:
             held = [entry for entry in self.entries.values() if holds_at(entry, at)]
             self.past[at] = {entry.place: entry.value for entry in held if entry.value is not None}
@@ -456,7 +481,7 @@ def key_of(ref: str) -> str:
 TestMemoryMachine = MemoryMachine.TestCase
 TestMemoryMachine.settings = settings(
     max_examples=25,
-    stateful_step_count=25,
+    stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -133,7 +133,7 @@ class RollbackOp(QueuedOp):
         for stored in sorted(gone, key=lambda stored: stored.entry.number):
             draft.remove(stored)
         for key in sorted(differ, key=lambda key: old[key].entry.number):
-            draft.put_copy(old[key], now.get(key))
+            draft.put_copy(old[key], draft.find_live(self.scope, key))  # it may be one that was forgotten
         (self.result,) = draft.finish()
 
     def _read(self, tx: Transaction, tenant: int | None, at: int | None) -> dict[Ref, StoredEntry]:
