@@ -14,7 +14,7 @@ import msgspec
 from seawall.core.canonical import Ref, encode_text
 from seawall.core.clock import Clock
 from seawall.core.errors import JournalDamaged, JournalFailed, Misused
-from seawall.core.events import CommandTaken, Event, RunStarted
+from seawall.core.events import Event, RunStarted
 from seawall.core.forks import is_child_of
 from seawall.journal import guard_names
 from seawall.journal.ballot_rules import Told
@@ -62,46 +62,26 @@ from seawall.journal.protocol import (
     Summary,
     Verification,
 )
-from seawall.journal.sqlite import accounts, effect_reading, memory_reading, reading, retention, shared
+from seawall.journal.sqlite import (
+    accounts,
+    effect_ops,
+    effect_reading,
+    memory_ops,
+    memory_reading,
+    ops,
+    reading,
+    retention,
+    shared,
+)
 from seawall.journal.sqlite.access import FileAccess
 from seawall.journal.sqlite.backup import back_up
 from seawall.journal.sqlite.database import Database
-from seawall.journal.sqlite.effect_ops import (
-    AddFactOp,
-    AllowAgainOp,
-    ClaimOp,
-    DecideOp,
-    MarkOp,
-    PutPrincipalOp,
-    SettleOp,
-)
 from seawall.journal.sqlite.journal_file import JournalFile, open_journal_file
 from seawall.journal.sqlite.listing import list_older_waits, list_rows
 from seawall.journal.sqlite.liveness import OUT, LeaseTime
 from seawall.journal.sqlite.mark import read_head
 from seawall.journal.sqlite.memory_collecting import collect
 from seawall.journal.sqlite.memory_forgetting import forget
-from seawall.journal.sqlite.memory_ops import (
-    AcceptMemoryOp,
-    ApplyRevertOp,
-    ImportMemoryOp,
-    NoteReadOp,
-    ResolveConflictOp,
-    RollbackOp,
-)
-from seawall.journal.sqlite.ops import (
-    AppendOp,
-    BookOp,
-    ChangeOp,
-    CreateOp,
-    GiveBackOp,
-    Op,
-    ReleaseOp,
-    ReserveOp,
-    SendOp,
-    SetOp,
-    TakeOp,
-)
 from seawall.journal.sqlite.options import SqliteOptions
 from seawall.journal.sqlite.owner import Host
 from seawall.journal.sqlite.reading import Readers, SettingsReader
@@ -115,15 +95,6 @@ from seawall.journal.sqlite.writer import Writer
 T = TypeVar("T")
 _IDENTITY_KEY = "effects/identity-key"
 _encode = msgspec.json.Encoder(enc_hook=encode_text).encode
-
-
-def _count_taken(events: Sequence[Event]) -> int:
-    """Returns how many commands a run has taken, by the newest one among these events; 0 if there is none."""
-    taken = 0
-    for event in events:
-        if type(event) is CommandTaken:
-            taken = max(taken, event.inbox + 1)
-    return taken
 
 
 class SqliteJournal:
@@ -225,7 +196,7 @@ class SqliteJournal:
         kept = accounts.validate_bookings(booked)
         await self._writer.wait_for_room()
         data = _encode(guard_names.to_recorded([started, *events]))
-        op = CreateOp(started, 1 + len(events), data, self._pack(bodies))
+        op = ops.CreateOp(started, 1 + len(events), data, self._pack(bodies))
         op.take, op.after, op.waiting, op.booked = take, after, waiting, kept
         op.records, op.since, op.merge = records, since, merge
         op.summary = None if summary is None else guard_names.to_recorded_name(summary)
@@ -246,7 +217,7 @@ class SqliteJournal:
         merge: MemoryMerge | None = None,
     ) -> Awaitable[None]:
         """See `Journal.append`."""
-        op = AppendOp(
+        op = ops.AppendOp(
             lease,
             first_seq,
             len(events),
@@ -256,7 +227,7 @@ class SqliteJournal:
             None if summary is None else guard_names.to_recorded_name(summary),
             accounts.validate_bookings(booked) if booked else (),
             records,
-            _count_taken(events),
+            ops.count_taken(events),
         )
         op.since, op.merge = since, merge
         return self._writer.submit(op)
@@ -270,7 +241,7 @@ class SqliteJournal:
             packed.append((bytes.fromhex(ref), data))
         return packed
 
-    def _submit(self, op: Op) -> Awaitable[Any]:
+    def _submit(self, op: ops.Op) -> Awaitable[Any]:
         return self._writer.submit(op)
 
     async def wait_for_room(self) -> None:
@@ -279,11 +250,11 @@ class SqliteJournal:
 
     async def take(self, run: str, *, force: bool = False) -> Lease:
         """See `Journal.take`."""
-        return await self._submit(TakeOp(run, force))
+        return await self._submit(ops.TakeOp(run, force))
 
     async def release(self, lease: Lease) -> None:
         """See `Journal.release`."""
-        await self._submit(ReleaseOp(lease))
+        await self._submit(ops.ReleaseOp(lease))
 
     async def events(self, run: str, *, after: int = -1) -> list[Event]:
         """See `Journal.events`."""
@@ -329,7 +300,7 @@ class SqliteJournal:
 
     async def send(self, run: str, command: Command, bodies: Mapping[Ref, bytes] | None = None) -> int:
         """See `Journal.send`."""
-        return await self._submit(SendOp(run, command, self._pack(bodies or {})))
+        return await self._submit(ops.SendOp(run, command, self._pack(bodies or {})))
 
     async def inbox(self, run: str, *, after: int = -1) -> list[InboxItem]:
         """See `Journal.inbox`."""
@@ -345,7 +316,7 @@ class SqliteJournal:
 
     async def set(self, setting: Setting) -> None:
         """See `Journal.set`."""
-        await self._submit(SetOp(guard_names.to_recorded_name(setting)))
+        await self._submit(ops.SetOp(guard_names.to_recorded_name(setting)))
 
     async def settings(self) -> dict[tuple[SettingKind, str], Setting]:
         """See `Journal.settings`."""
@@ -355,7 +326,7 @@ class SqliteJournal:
         self, key: str, change: Callable[[bytes | None], bytes | None], *, held: bool = False
     ) -> bytes | None:
         """See `Journal.change`."""
-        return await self._submit(ChangeOp(shared.encode_key(key), change, held))
+        return await self._submit(ops.ChangeOp(shared.encode_key(key), change, held))
 
     async def shared(self, prefix: str) -> dict[str, bytes]:
         """See `Journal.shared`."""
@@ -368,18 +339,18 @@ class SqliteJournal:
         accounts.check_tenant(tenant)
         accounts.check_day(day)
         accounts.check_need(need, tenant, caps)
-        return await self._submit(ReserveOp(tenant, day, need, caps, run))
+        return await self._submit(ops.ReserveOp(tenant, day, need, caps, run))
 
     async def give_back(self, run: str, day: str | None = None, part: Spend | None = None) -> None:
         """See `Journal.give_back`."""
         if part is not None:
             accounts.check_need(part, "", ())
-        await self._submit(GiveBackOp(run, day, part))
+        await self._submit(ops.GiveBackOp(run, day, part))
 
     async def book(self, tenant: str, booked: Sequence[Booking]) -> None:
         """See `Journal.book`."""
         accounts.check_tenant(tenant)
-        await self._submit(BookOp(tenant, accounts.validate_bookings(booked)))
+        await self._submit(ops.BookOp(tenant, accounts.validate_bookings(booked)))
 
     async def accounts(self, *, tenant: str | None = None, day: str | None = None) -> list[Account]:
         """See `Journal.accounts`."""
@@ -400,23 +371,23 @@ class SqliteJournal:
     async def claim(self, claim: EffectClaim, bodies: Mapping[Ref, bytes] | None = None) -> ClaimAnswer:
         """See `Journal.claim`."""
         accounts.check_tenant(claim.tenant)
-        return await self._submit(ClaimOp(claim, self._pack(bodies or {})))
+        return await self._submit(effect_ops.ClaimOp(claim, self._pack(bodies or {})))
 
     async def settle(self, change: Settle, bodies: Mapping[Ref, bytes] | None = None) -> EffectRecord:
         """See `Journal.settle`."""
-        return await self._submit(SettleOp(change, self._pack(bodies or {})))
+        return await self._submit(effect_ops.SettleOp(change, self._pack(bodies or {})))
 
     async def allow_again(self, effect: str, by: str) -> EffectRecord:
         """See `Journal.allow_again`."""
-        return await self._submit(AllowAgainOp(effect, by))
+        return await self._submit(effect_ops.AllowAgainOp(effect, by))
 
     async def decide(self, ballot: Ballot, bodies: Mapping[Ref, bytes] | None = None) -> Proposal:
         """See `Journal.decide`."""
-        return await self._submit(DecideOp(ballot, self._pack(bodies or {})))
+        return await self._submit(effect_ops.DecideOp(ballot, self._pack(bodies or {})))
 
     async def mark_proposal(self, proposal: str, change: Told, *, told: bool = True) -> Proposal:
         """See `Journal.mark_proposal`."""
-        return await self._submit(MarkOp(proposal, change, told))
+        return await self._submit(effect_ops.MarkOp(proposal, change, told))
 
     async def proposal(self, proposal: str) -> Proposal:
         """See `Journal.proposal`."""
@@ -452,7 +423,7 @@ class SqliteJournal:
 
     async def put_principal(self, principal: PrincipalRecord) -> None:
         """See `Journal.put_principal`."""
-        await self._submit(PutPrincipalOp(principal))
+        await self._submit(effect_ops.PutPrincipalOp(principal))
 
     async def principals(self) -> list[PrincipalRecord]:
         """See `Journal.principals`."""
@@ -463,7 +434,7 @@ class SqliteJournal:
     ) -> None:
         """See `Journal.add_fact`."""
         accounts.check_tenant(tenant)
-        await self._submit(AddFactOp(tenant, session, fact, self._pack(bodies or {})))
+        await self._submit(effect_ops.AddFactOp(tenant, session, fact, self._pack(bodies or {})))
 
     async def facts(self, tenant: str, session: str) -> list[Fact]:
         """See `Journal.facts`."""
@@ -500,7 +471,7 @@ class SqliteJournal:
 
     async def note_memory_read(self, run: str, numbers: Sequence[int]) -> None:
         """See `Journal.note_memory_read`."""
-        await self._submit(NoteReadOp(run, numbers))
+        await self._submit(memory_ops.NoteReadOp(run, numbers))
 
     async def memory_log(
         self, tenant: str, *, scope: str | None = None, before: int | None = None, limit: int = 50
@@ -528,13 +499,13 @@ class SqliteJournal:
 
     async def resolve_conflict(self, number: int, *, ours: bool, by: str) -> MemoryConflict:
         """See `Journal.resolve_conflict`."""
-        return await self._submit(ResolveConflictOp(number, ours, by))
+        return await self._submit(memory_ops.ResolveConflictOp(number, ours, by))
 
     async def rollback_memory(
         self, tenant: str, scope: str, *, version: int | None = None, by: str = "", dry_run: bool = False
     ) -> MemoryVersion:
         """See `Journal.rollback_memory`."""
-        return await self._submit(RollbackOp(tenant, scope, version, by, dry_run))
+        return await self._submit(memory_ops.RollbackOp(tenant, scope, version, by, dry_run))
 
     async def plan_revert(
         self, run: str, step: int, seeds: Sequence[Lineage], *, exposed: bool = False
@@ -546,7 +517,7 @@ class SqliteJournal:
 
     async def apply_revert(self, plan: MemoryPlan, *, by: str) -> list[MemoryVersion]:
         """See `Journal.apply_revert`."""
-        return await self._submit(ApplyRevertOp(plan, by))
+        return await self._submit(memory_ops.ApplyRevertOp(plan, by))
 
     async def collect_memory(
         self, tenant: str | None = None, *, before: float | None = None, dry_run: bool = False
@@ -574,13 +545,15 @@ class SqliteJournal:
     ) -> list[MemoryVersion]:
         """See `Journal.import_memory`."""
         accounts.check_tenant(tenant)
-        return await self._submit(ImportMemoryOp(tenant, writes, self._pack(bodies), by, quarantined))
+        return await self._submit(
+            memory_ops.ImportMemoryOp(tenant, writes, self._pack(bodies), by, quarantined)
+        )
 
     async def accept_memory(
         self, tenant: str, numbers: Sequence[int], *, by: str = ""
     ) -> list[MemoryVersion]:
         """See `Journal.accept_memory`."""
-        return await self._submit(AcceptMemoryOp(tenant, numbers, by))
+        return await self._submit(memory_ops.AcceptMemoryOp(tenant, numbers, by))
 
     async def erase(self, tenant: str, refs: Sequence[Ref] | None = None) -> int:
         """See `Journal.erase`."""

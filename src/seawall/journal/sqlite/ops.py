@@ -10,7 +10,7 @@ import msgspec
 
 from seawall.core.canonical import encode_text
 from seawall.core.errors import Fenced, Misused, Refused, SeawallBug
-from seawall.core.events import RunStarted
+from seawall.core.events import CommandTaken, Event, RunStarted
 from seawall.journal.protocol import (
     NOTHING,
     Booking,
@@ -317,6 +317,15 @@ class CreateOp(QueuedOp):
         if self.n > 1 and newest:
             tenant = tx.ensure_tenant_id(started.tenant)
             check_session(tx, tenant, started.session, started.run, self.since)
+
+
+def count_taken(events: Sequence[Event]) -> int:
+    """Returns how many commands a run has taken, by the newest one among these events; 0 if there is none."""
+    taken = 0
+    for event in events:
+        if type(event) is CommandTaken:
+            taken = max(taken, event.inbox + 1)
+    return taken
 
 
 class TakeOp(QueuedOp):
