@@ -9,7 +9,7 @@ import apsw
 import pytest
 
 from journal.disk import Disk
-from journal.edits import leave_schema_6, write_mark
+from journal.edits import leave_schema_6, leave_schema_7, write_mark
 from journal.effects_story import claim_of
 from journal.story import begin, opened, step, whole_run
 from seawall.core.errors import Broken, JournalDamaged, Misused
@@ -155,6 +155,7 @@ def test_a_file_of_schema_7_without_its_newest_index_gets_that_when_it_is_opened
     async def scenario() -> None:
         async with opened(lambda: open_at(path)) as journal:
             await begin(journal, "r-1", session="s")
+        leave_schema_7(path)
         database = apsw.Connection(path)
         database.execute("DROP INDEX runs_at_work")
         database.close()
