@@ -6,7 +6,7 @@ import difflib
 from collections.abc import AsyncIterator, Collection, Sequence
 
 from seawall.cli.render.formats import format_number
-from seawall.core.events import Event, StepIntended
+from seawall.core.events import CALLED, Event, StepIntended
 from seawall.guards.pauses import ALL, MAX_RUNS
 from seawall.journal.protocol import Journal, RunFilter, RunRow
 from seawall.run.fold import fold
@@ -50,7 +50,7 @@ async def _read_newest(journal: Journal) -> AsyncIterator[tuple[RunRow, list[Eve
 def _list_used_names(events: Sequence[Event]) -> set[str]:
     """Returns the tools and agents of a run's steps, written as the targets of pauses are."""
     steps = [event for event in events if isinstance(event, StepIntended)]
-    tools = {f"tool:{step.name}" for step in steps if step.kind == "tool"}
+    tools = {f"tool:{step.name}" for step in steps if step.kind in CALLED}
     called = {f"agent:{step.name}" for step in steps if step.kind in ("handoff", "review")}
     return tools | called | {f"agent:{step.agent}" for step in steps}
 

@@ -21,6 +21,10 @@ from seawall.core.errors import Misused
 from seawall.core.limits import Limits
 
 StepKind = Literal["model", "tool", "handoff", "review", "memory", "approval"]
+PERFORMED: tuple[StepKind, ...] = ("model", "tool", "memory")
+"""Steps that are performed as one; hand-offs and reviews are made of steps, and approvals of a person's decision."""
+CALLED: tuple[StepKind, ...] = ("tool", "memory")
+"""Calls of what an agent is offered: its own tools, and those of its memory. They are tool calls in limits and guards."""
 VerdictKind = Literal["allow", "advise", "replace", "hold", "refuse", "halt"]
 Mode = Literal["off", "observe", "enforce"]
 Stage = Literal["before", "after"]
@@ -352,8 +356,19 @@ class MemoryRead(Base, tag="memory_read", frozen=True, kw_only=True):
     """A memory step has shown these entries to its agent."""
 
     step: int
+    """0: the run was told of them when it went on (`RunTaken.changed`)."""
     entries: tuple[int, ...]
     """Their numbers, in the order in which they stand in the result."""
+    written: tuple[int, ...] = ()
+    """The steps of this run whose own writes it has shown, which are not in memory yet."""
+
+
+class MemoryCut(Base, tag="memory_cut", frozen=True, kw_only=True):
+    """Entries that the run has read were reverted since. What was approved is void, and effects wait for a person."""
+
+    entries: tuple[int, ...]
+    told: tuple[Ref, ...] = ()
+    """What these entries said: shown to the person who decides on the run's effects."""
 
 
 class MemoryWritten(Base, tag="memory", frozen=True, kw_only=True):
@@ -449,6 +464,7 @@ Event = (
     | CommandTaken
     | EffectMoved
     | MemoryRead
+    | MemoryCut
     | MemoryWritten
     | Planned
     | Paused

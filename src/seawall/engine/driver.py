@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from seawall.core.clock import Clock, Timer
 from seawall.core.errors import Broken, Fenced, SeawallBug, is_error, wrap_unexpected
-from seawall.core.events import Event, GuardSet, Mode, StepDone
+from seawall.core.events import PERFORMED, Event, GuardSet, Mode, StepDone
 from seawall.engine.beside import Beside
 from seawall.engine.gate import Gate
 from seawall.engine.in_doubt import LateResult, has_succeeded
@@ -224,7 +224,7 @@ class Driver:
     def withdraw_paused(self) -> None:
         """Withdraws every step that was admitted, has not begun, and is paused now. It is proposed again later."""
         for step in list(self._acquired.values()) if self.is_recorded else ():
-            in_flight = step.number in self.state.open and step.kind in ("model", "tool")
+            in_flight = step.number in self.state.open and step.kind in PERFORMED
             if not in_flight or not self._gate.is_paused(step, self.state):
                 continue
             # It waits for its time, or for a thread that it will not take now.
@@ -403,7 +403,7 @@ class Driver:
                     return bool(events)
                 self._acquired[step.number] = step
                 self._timers.begin(step.number)
-                if step.kind in ("model", "tool"):  # what follows from it is decided once it has its result
+                if step.kind in PERFORMED:  # what follows from it is decided once it has its result
                     ready.append(step)
                     return self.state.halted is not None
                 return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from seawall.core.events import PERFORMED
 from seawall.core.limits import Limits
 from seawall.guards.shared import Defer
 from seawall.run.ledger import Overrun, Shortfall, find_shortfall
@@ -24,7 +25,7 @@ def check_limits(step: Step, state: RunState, limits: Limits) -> list[GuardVerdi
     if state.overrun is not None and (limits.tokens is not None or limits.usd is not None):
         return [GuardVerdict(LIMITS, halt_overrun(state.overrun), mode)]
     in_flight = len(state.in_flight)
-    if step.kind in ("model", "tool") and in_flight >= limits.parallel:
+    if step.kind in PERFORMED and in_flight >= limits.parallel:
         return Defer(f"{in_flight} steps are in flight (limit {limits.parallel})")
     if step.kind in ("handoff", "review") and step.depth > limits.depth:
         reason = f"{step.name!r} would work at depth {step.depth} (limit {limits.depth})"

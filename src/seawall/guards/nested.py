@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from seawall.core.events import Event, Judged, Planned, RunTaken, StepDone, StepIntended
+from seawall.core.events import PERFORMED, Event, Judged, Planned, RunTaken, StepDone, StepIntended
 from seawall.core.limits import Limits
 from seawall.guards.limits import LIMITS, describe_shortfall, halt_overrun
 from seawall.guards.shared import Defer
@@ -179,7 +179,7 @@ class TeamLimits(Guard):
             return []
         limits, ledger = self.limits, self._get_part(run).ledger
         in_flight = sum(each.agent in self.agents for each in run.in_flight)
-        if step.kind in ("model", "tool") and in_flight >= limits.parallel and mode == "enforce":
+        if step.kind in PERFORMED and in_flight >= limits.parallel and mode == "enforce":
             return Defer(f"team {self._team!r} has {in_flight} steps in flight (limit {limits.parallel})")
         verdict = (
             self._check_time(run, left_s) or self._check_depth(step, run) or self._check_money(step, run)

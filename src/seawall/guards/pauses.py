@@ -8,7 +8,7 @@ import msgspec
 
 from seawall.core.clock import Clock
 from seawall.core.errors import Misused, Refused
-from seawall.core.events import StepKind
+from seawall.core.events import CALLED, StepKind
 from seawall.guards.shared import PAUSE, Defer, Pause
 from seawall.journal.live_settings import LiveSettings
 from seawall.journal.protocol import Journal, RunFilter, Setting, SettingKind
@@ -44,7 +44,7 @@ def list_pause_names(kind: StepKind, name: str, agent: str, tenant: str, run_id:
     yield f"agent:{agent}"
     if kind in ("handoff", "review"):
         yield f"agent:{name}"
-    if kind == "tool":
+    if kind in CALLED:
         yield f"tool:{name}"
 
 

@@ -9,6 +9,7 @@ import msgspec
 from seawall.core.canonical import Ref
 from seawall.core.errors import Misused, SeawallBug
 from seawall.core.events import (
+    PERFORMED,
     CommandTaken,
     Event,
     Fork,
@@ -108,7 +109,7 @@ def _mark_lost(inherited: Sequence[Event], now: float) -> list[Event]:
     return [
         StepDone(at=now, step=event.step, status="lost", error="lost")
         for event in inherited
-        if isinstance(event, StepIntended) and event.perform and event.kind in ("model", "tool")
+        if isinstance(event, StepIntended) and event.perform and event.kind in PERFORMED
         if not event.effect and event.step not in done
     ]
 

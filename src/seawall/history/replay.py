@@ -16,7 +16,17 @@ from typing import Literal
 import msgspec
 
 from seawall.core.errors import SeawallBug
-from seawall.core.events import Event, Judged, RunEnded, RunStarted, StepDone, StepIntended, VerdictKind
+from seawall.core.events import (
+    CALLED,
+    PERFORMED,
+    Event,
+    Judged,
+    RunEnded,
+    RunStarted,
+    StepDone,
+    StepIntended,
+    VerdictKind,
+)
 from seawall.core.limits import Limits
 from seawall.effects.guard import EFFECTS
 from seawall.engine.gate import DEADLINE, Gate
@@ -202,7 +212,7 @@ class _Replayer:
         key = (intent.kind, intent.agent if intent.kind == "model" else intent.name)
         if key not in self._versions:
             self._versions.add(key)
-            what = f"{key[1]!r} ({'prompt, model or tools' if intent.kind != 'tool' else 'tool'})"
+            what = f"{key[1]!r} ({'prompt, model or tools' if intent.kind not in CALLED else 'tool'})"
             self._add_difference(
                 seq, intent.step, "version", f"{what} at {intent.version}", f"changed: {prepared.version}"
             )
@@ -219,7 +229,7 @@ class _Replayer:
             today = f"halt: {used:.3f} active seconds were used here (limit {limit:g})"
             self._add_halt(seq, done.step, _describe_intent(intent), today, unmade=False)
             return
-        if not intent.perform or intent.kind not in ("model", "tool") or done.retry:
+        if not intent.perform or intent.kind not in PERFORMED or done.retry:
             return
         if done.status not in ("ok", "error", "timeout"):
             return

@@ -16,7 +16,18 @@ from typing import Any, cast
 import msgspec
 
 from seawall.core.canonical import Ref
-from seawall.core.events import Call, Cause, Judged, Status, StepKind, StepStatus, StoppedBy, Tie
+from seawall.core.events import (
+    CALLED,
+    PERFORMED,
+    Call,
+    Cause,
+    Judged,
+    Status,
+    StepKind,
+    StepStatus,
+    StoppedBy,
+    Tie,
+)
 from seawall.history.record import RunRecord, StepRecord
 from seawall.run.causes import MAX_INDEXED_CHARS, literals
 
@@ -131,9 +142,7 @@ def _find_starts(record: RunRecord, wanted: tuple[UnmadeCall, ...]) -> tuple[int
     ended = record.ended
     if ended is None:
         waiting = [step.number for step in record.list_open_steps() if step.intent.kind == "approval"]
-        return tuple(
-            waiting or [s.number for s in record.list_open_steps() if s.intent.kind in ("model", "tool")]
-        )
+        return tuple(waiting or [s.number for s in record.list_open_steps() if s.intent.kind in PERFORMED])
     if ended.answer is not None and ended.stopped_by is None:
         return ()
     stopped = ended.stopped_by
@@ -165,9 +174,7 @@ def _has_failed(step: StepRecord) -> bool:
 def _was_cut_off(step: StepRecord) -> bool:
     """Returns whether the step was in flight when the run ended."""
     done = step.done
-    return (
-        done is not None and done.status in ("cancelled", "unknown") and step.intent.kind in ("model", "tool")
-    )
+    return done is not None and done.status in ("cancelled", "unknown") and step.intent.kind in PERFORMED
 
 
 def _list_unmade_calls(record: RunRecord) -> Iterable[UnmadeCall]:
@@ -235,7 +242,7 @@ def _enqueue(queue: deque[int | None], seen: set[int | None], step: int) -> None
 def _find_first(record: RunRecord, links: tuple[CauseLink, ...], starts: tuple[int, ...]) -> int | None:
     """Returns the earliest call, hand-off or review; without one the request, or the earliest model step."""
     reached = {link.cause for link in links} | set(starts)
-    kinds = ("tool", "handoff", "review", "memory")
+    kinds = (*CALLED, "handoff", "review")
     calls = [each for each in reached if each in record.steps and record.steps[each].intent.kind in kinds]
     if calls:
         return min(calls)
@@ -309,7 +316,7 @@ def _find_unsourced(
     refs = [ended.answer] if ended is not None else []
     if starts:
         steps = [record.steps[number].intent for number in starts]
-        refs = [each.input for each in steps if each.kind in ("tool", "approval", "handoff")]
+        refs = [each.input for each in steps if each.kind in (*CALLED, "approval", "handoff")]
     claimed = {literal for ref in refs if ref for literal in literals(_extract_values(text(ref)))}
     return tuple(
         sorted(each for each in claimed if each not in known and _normalise_number(each) not in numbers)
@@ -339,7 +346,7 @@ def _find_repeats(record: RunRecord) -> Iterable[RepeatedCall]:
     calls = [
         step
         for step in record.steps.values()
-        if step.intent.kind in ("tool", "handoff")
+        if step.intent.kind in (*CALLED, "handoff")
         and step.done is not None
         and step.done.fingerprint is not None
     ]
@@ -376,7 +383,7 @@ def _sum_spending(record: RunRecord) -> tuple[Spender, ...]:
     totals: dict[tuple[str, str, StepKind], Spender] = {}
     for step in record.steps.values():
         intent, done = step.intent, step.done
-        if intent.kind not in ("model", "tool") or not intent.perform:
+        if intent.kind not in PERFORMED or not intent.perform:
             continue
         key = (intent.agent, intent.name, intent.kind)
         so_far = totals.get(key) or Spender(*key, 0, 0, Decimal(0), 0.0)

@@ -15,7 +15,7 @@ from typing import Any, cast
 import msgspec
 
 from seawall.core.canonical import digest_of, escape_unsendable, ref_of, to_canonical_bytes
-from seawall.core.events import Gist
+from seawall.core.events import CALLED, Gist
 from seawall.run.step import Result, Step
 
 Conceal = Callable[[str, object], object]
@@ -90,7 +90,7 @@ def compute_fingerprint(step: Step, result: Result, conceal: Conceal = _keep) ->
 
     An error is compared without what it quotes: that is mostly the arguments. See `Bodies.conceal`.
     """
-    if step.kind not in ("tool", "handoff"):
+    if step.kind not in (*CALLED, "handoff"):
         return digest_of([step.name, "problem", result.problem]) if result.problem is not None else None
     output = normalise(result.output, step.volatile)
     if result.status == "ok":

@@ -21,6 +21,9 @@ from seawall.core.events import (
     Event,
     GuardSet,
     Judged,
+    MemoryCut,
+    MemoryRead,
+    MemoryWritten,
     Paused,
     Planned,
     RunEnded,
@@ -32,6 +35,7 @@ from seawall.core.events import (
 )
 from seawall.core.frozen import EMPTY, FrozenDict
 from seawall.core.persistent import Log
+from seawall.run.branch import add_write, join
 from seawall.run.frame import (
     Frame,
     MessageRef,
@@ -43,6 +47,7 @@ from seawall.run.frame import (
     effect_state,
     find_call,
     replace_call,
+    tell_frame,
 )
 from seawall.run.guard import FoldFailed, Guard
 from seawall.run.ledger import describe_usage_problem, find_overrun, reserve, settle
@@ -131,6 +136,8 @@ def _changes_of(state: RunState, event: Event) -> Changes:
             return {"inbox": event.inbox, "cancelled": cancelled, "stopped": stopped}
         case EffectMoved():
             return {"effects": _move_effect(state.effects, event)}
+        case MemoryRead() | MemoryWritten() | MemoryCut():
+            return _apply_memory(state, event)
         case Planned():
             return _apply_planned(state, event)
         case Paused():
@@ -159,8 +166,65 @@ def _apply_taken(state: RunState, event: RunTaken) -> Changes:
         "history": event.history or state.history,
         "paused": (),
         "past_pauses": state.past_pauses + past,
+        "memory": event.memory or state.memory,
         **(_tell_facts(state, event) if event.facts or event.behind else {}),
+        **(_tell_changes(state, event) if event.changed else {}),
     }
+
+
+def _tell_changes(state: RunState, event: RunTaken) -> Changes:
+    """Tells every agent at work what has changed in the memory that the run has read."""
+    frames = {
+        number: frame if frame.kind == "review" else tell_frame(frame, event.changed)
+        for number, frame in state.frames.items()
+    }
+    return {"frames": MappingProxyType(frames)}
+
+
+def _apply_memory(state: RunState, event: MemoryRead | MemoryWritten | MemoryCut) -> Changes:
+    match event:
+        case MemoryRead():
+            return _apply_read(state, event)
+        case MemoryWritten():
+            return _apply_written(state, event)
+        case MemoryCut():
+            return _apply_cut(state, event)
+
+
+def _apply_read(state: RunState, event: MemoryRead) -> Changes:
+    before = state.reads.get(event.step, ())
+    numbers = tuple(dict.fromkeys((*before, *event.entries)))
+    changes: Changes = {"reads": MappingProxyType(state.reads | {event.step: numbers})}
+    step = state.open.get(event.step)
+    frame = None if step is None else state.frames.get(step.frame)
+    if frame is not None and event.written:
+        frame = replace(frame, seen=frame.seen.union(event.written))
+        changes["frames"] = MappingProxyType(state.frames | {frame.id: frame})
+    return changes
+
+
+def _apply_written(state: RunState, event: MemoryWritten) -> Changes:
+    step = state.open.get(event.step)
+    frame = None if step is None else state.frames.get(step.frame)
+    if step is None or frame is None:
+        return {}
+    frame = replace(frame, memory=add_write(frame.memory, event, step.agent))
+    return {"frames": MappingProxyType(state.frames | {frame.id: frame})}
+
+
+def _apply_cut(state: RunState, event: MemoryCut) -> Changes:
+    """What the run has read was reverted: whatever was approved, or is being asked about, was asked without that."""
+    frames = {number: _void_grants(frame) for number, frame in state.frames.items()}
+    return {
+        "cut": tuple(dict.fromkeys((*state.cut, *event.entries))),
+        "cut_texts": tuple(dict.fromkeys((*state.cut_texts, *event.told))),
+        "frames": MappingProxyType(frames),
+        "holds": MappingProxyType(dict.fromkeys(state.holds, ())),
+    }
+
+
+def _void_grants(frame: Frame) -> Frame:
+    return replace(frame, grant=None, turn=tuple([replace(each, grant=None) for each in frame.turn]))
 
 
 def _tell_facts(state: RunState, event: RunTaken) -> Changes:
@@ -271,17 +335,19 @@ def _apply_done(state: RunState, done: StepDone) -> Changes:
         fate = effect_state(done)
         if fate == "failed" and may_have_happened(state, step.frame, step.call):
             fate = "unknown"
+        receipt = done.output if fate == "committed" else None
         change = EffectChange(
-            key, step.step, step.name, fate, done.at, None, step.identity, step.key, step.input, step.seal
+            key, step.step, step.name, fate, done.at, receipt, step.identity, step.key, step.input, step.seal
         )
         changes["effects"] = state.effects.append(change)
     if step.step in state.holds:
         changes["holds"] = MappingProxyType({n: held for n, held in state.holds.items() if n != step.step})
     frames = state.frames.copy()
-    if step.kind in ("handoff", "review"):
-        frames.pop(done.step, None)
+    below = frames.pop(done.step, None) if step.kind in ("handoff", "review") else None
     frame = frames.get(step.frame)
     if frame is not None:
+        if below is not None and below.memory and done.status == "ok":
+            frame = replace(frame, memory=join(frame.memory, below.memory), seen=frame.seen | below.seen)
         frames[frame.id] = _answer_frame(frame, step, done, state.holds.get(step.step, ()))
         if state.started.errand is not None and frame.id == 0 and not frames[0].turn:
             changes["answered"] = done

@@ -5,6 +5,7 @@ The run's own frame is the coordinator's; each hand-off and each review opens an
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Any, Literal
 
 import msgspec
@@ -12,7 +13,9 @@ from msgspec.structs import replace
 
 from seawall.core.canonical import Ref
 from seawall.core.events import Call, EffectState, StepDone, StepIntended, StepStatus, StoppedBy
+from seawall.core.frozen import EMPTY
 from seawall.core.persistent import Log
+from seawall.run.branch import BranchEntry
 
 FrameKind = Literal["root", "handoff", "review"]
 
@@ -120,6 +123,12 @@ class Frame(msgspec.Struct, frozen=True):
     counted: Counted = Counted()
     fresh: tuple[int, ...] = ()
     """Steps whose results entered the context since the newest model step."""
+    memory: MappingProxyType[tuple[str, Ref], BranchEntry] = EMPTY
+    """What it has written to memory, by scope and key: its branch."""
+    seen: frozenset[int] = frozenset()
+    """The steps of this run whose writes to memory it was shown."""
+    told: tuple[Ref, ...] = ()
+    """What it is told as soon as the calls of its newest reply are answered."""
 
 
 def find_call(frame: Frame, call: str | None) -> PendingCall | None:
@@ -300,7 +309,18 @@ def _answer_call(frame: Frame, pending: PendingCall, step: int, done: StepDone) 
     answers = [each.answer for each in turn if each.answer is not None]
     if len(answers) < len(turn):
         return replace(frame, turn=turn, fresh=fresh)
-    return replace(frame, turn=(), fresh=fresh, messages=frame.messages.append(*answers))
+    told = [MessageRef("user", ref) for ref in frame.told]
+    return replace(frame, turn=(), told=(), fresh=fresh, messages=frame.messages.append(*answers, *told))
+
+
+def tell_frame(frame: Frame, texts: tuple[Ref, ...]) -> Frame:
+    """Returns the frame with texts that its agent is told before its next model call.
+
+    Nothing may stand between a reply's calls and their answers, so they come after those.
+    """
+    if frame.turn:
+        return replace(frame, told=(*frame.told, *texts))
+    return replace(frame, messages=frame.messages.append(*[MessageRef("user", ref) for ref in texts]))
 
 
 NOT_MADE = "[no result: the run was stopped before this call was answered]"

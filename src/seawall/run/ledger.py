@@ -9,7 +9,7 @@ from decimal import Context, Decimal
 
 import msgspec
 
-from seawall.core.events import StepDone, StepIntended
+from seawall.core.events import CALLED, StepDone, StepIntended
 from seawall.core.limits import Limits
 
 EXACT = Context(prec=64)
@@ -68,7 +68,7 @@ class Shortfall(msgspec.Struct, frozen=True):
 def reserve(ledger: Ledger, step: StepIntended) -> Ledger:
     """Returns the ledger with a step counted that is about to be performed, and its upper bound reserved."""
     match step.kind:
-        case "tool":
+        case "tool" | "memory":
             return msgspec.structs.replace(ledger, tool_calls=ledger.tool_calls + 1)
         case "model":
             return msgspec.structs.replace(
@@ -79,14 +79,14 @@ def reserve(ledger: Ledger, step: StepIntended) -> Ledger:
             )
         case "handoff":
             return msgspec.structs.replace(ledger, handoffs=ledger.handoffs + 1)
-        case "review" | "memory" | "approval":
+        case "review" | "approval":
             return ledger
 
 
 def withdraw(ledger: Ledger, step: StepIntended) -> Ledger:
     """Returns the ledger as if a step that was admitted and never performed had not been reserved."""
     match step.kind:
-        case "tool":
+        case "tool" | "memory":
             return msgspec.structs.replace(ledger, tool_calls=ledger.tool_calls - 1)
         case "model":
             return msgspec.structs.replace(
@@ -95,7 +95,7 @@ def withdraw(ledger: Ledger, step: StepIntended) -> Ledger:
                 reserved_tokens=ledger.reserved_tokens - step.tokens,
                 reserved_usd=EXACT.subtract(ledger.reserved_usd, step.usd),
             )
-        case "handoff" | "review" | "memory" | "approval":
+        case "handoff" | "review" | "approval":
             return ledger
 
 
@@ -153,7 +153,7 @@ def describe_usage_problem(step: StepIntended, done: StepDone) -> str:
 
 def find_shortfall(ledger: Ledger, limits: Limits, kind: str, tokens: int, usd: Decimal) -> Shortfall | None:
     """Returns why a step of `kind` with these bounds does not fit into `limits`, or None if it does."""
-    if kind == "tool":
+    if kind in CALLED:
         return _count("tool_calls", ledger.tool_calls, limits.tool_calls)
     if kind == "handoff":
         return _count("handoffs", ledger.handoffs, limits.handoffs)

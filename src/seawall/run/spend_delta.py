@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import msgspec
 
-from seawall.core.events import StepIntended
+from seawall.core.events import CALLED, StepIntended
 from seawall.journal.protocol import NOTHING, Booking, Spend
 from seawall.run.ledger import EXACT, Ledger
 
@@ -32,7 +32,7 @@ def need_of(kind: str, tokens: int, usd: Decimal) -> Spend:
     """Returns what a step reserves, its call included."""
     if kind == "model":
         return Spend(usd=usd, tokens=tokens, model_calls=1)
-    return Spend(tool_calls=1) if kind == "tool" else Spend()
+    return Spend(tool_calls=1) if kind in CALLED else Spend()
 
 
 class _Change(msgspec.Struct):

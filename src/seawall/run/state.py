@@ -10,6 +10,7 @@ import msgspec
 
 from seawall.core.canonical import Ref
 from seawall.core.events import (
+    PERFORMED,
     CommandTaken,
     EffectState,
     Judged,
@@ -22,6 +23,7 @@ from seawall.core.events import (
 )
 from seawall.core.frozen import EMPTY
 from seawall.core.persistent import Log
+from seawall.run.branch import Branch, BranchEntry
 from seawall.run.frame import Frame, find_call
 from seawall.run.ledger import Ledger, Overrun
 from seawall.run.plan import Plan
@@ -37,7 +39,7 @@ class EffectChange(msgspec.Struct, frozen=True):
     at: float = 0.0
     """Wall seconds of the change."""
     receipt: Ref | None = None
-    """What is said of it outside of its own step."""
+    """What it returned, or what is said of it outside of its own step."""
     identity: str = ""
     tool_key: str = ""
     """See `StepIntended.key`."""
@@ -101,6 +103,14 @@ class RunState(msgspec.Struct, frozen=True):
     memories: MappingProxyType[str, Any] = EMPTY
     """What each guard remembers, by its `memory_key`: its name or, of a nested team's guard, the coordinator's too."""
     plan: Plan = Plan()
+    memory: int = 0
+    """The version of memory that the run sees: its snapshot. 0: it has no memory, or there was nothing in it."""
+    reads: MappingProxyType[int, tuple[int, ...]] = EMPTY
+    """By step: the numbers of the entries that it has shown; 0 is what the run was told when it went on."""
+    cut: tuple[int, ...] = ()
+    """The entries that it has read and that it knows to be reverted."""
+    cut_texts: tuple[Ref, ...] = ()
+    """What these entries said."""
 
     @property
     def pruned(self) -> tuple[str, ...]:
@@ -127,7 +137,26 @@ class RunState(msgspec.Struct, frozen=True):
     @property
     def in_flight(self) -> list[StepIntended]:
         """Steps that are being performed."""
-        return [step for step in self.open.values() if step.kind in ("model", "tool") and step.perform]
+        return [step for step in self.open.values() if step.kind in PERFORMED and step.perform]
+
+    @property
+    def read_entries(self) -> tuple[int, ...]:
+        """The numbers of all memory entries that the run has read, each once."""
+        return tuple(dict.fromkeys(number for numbers in self.reads.values() for number in numbers))
+
+    def list_branches(self, frame: int) -> list[Branch]:
+        """Returns what a frame sees of the run's own writes to memory: its own, then those of the frames above it."""
+        found: list[Branch] = []
+        at = self.frames.get(frame)
+        while at is not None:
+            found.append(at.memory)
+            at = self.frames.get(at.parent) if at.id else None
+        return found
+
+    def find_written(self, frame: int, scope: str, key: Ref) -> BranchEntry | None:
+        """Returns what a frame sees as the run's own newest write of a key; None if there is none."""
+        found = (branch.get((scope, key)) for branch in self.list_branches(frame))
+        return next((entry for entry in found if entry is not None), None)
 
     def call_key(self, frame: int, call: str | None) -> str:
         """Returns what makes an attempt the same call within a run: the reply that asked for it, and its call id.

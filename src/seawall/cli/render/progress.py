@@ -24,6 +24,7 @@ from seawall.cli.render.screen import choose_spinner, fit_text, is_width_known
 from seawall.cli.render.table import wrap_line
 from seawall.core.clock import SystemClock
 from seawall.core.events import (
+    PERFORMED,
     CommandTaken,
     Event,
     GuardSet,
@@ -270,9 +271,7 @@ class RunProgress:
     def _format_state(self, record: RunRecord) -> str:
         """Returns what is in flight now, and how many steps there were."""
         steps = format_number(len(record.steps), "step")
-        in_flight = [
-            step.intent for step in record.list_open_steps() if step.intent.kind in ("model", "tool")
-        ]
+        in_flight = [step.intent for step in record.list_open_steps() if step.intent.kind in PERFORMED]
         if not in_flight:
             return steps
         first = in_flight[0]

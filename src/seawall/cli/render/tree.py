@@ -18,7 +18,7 @@ from seawall.cli.render.formats import (
     shorten_text,
     wrap_text,
 )
-from seawall.core.events import StepDone
+from seawall.core.events import CALLED, PERFORMED, StepDone
 from seawall.history.record import RunRecord, StepRecord
 from seawall.run.ledger import describe_usage_problem
 
@@ -101,7 +101,7 @@ class StepTree:
     def _format_numbers(self, step: StepRecord) -> str:
         """Returns time, tokens and dollars, each in a column of its own."""
         done, kind = step.done, step.intent.kind
-        if done is None or kind not in ("model", "tool") or not step.intent.perform:
+        if done is None or kind not in PERFORMED or not step.intent.perform:
             return ""
         tokens = done.input_tokens + done.output_tokens
         parts = [
@@ -150,7 +150,7 @@ class StepTree:
         elif kind == "review":
             text = "approved" if done.approved else output or "rejected"
             yield text, "green" if done.approved else "yellow"
-        elif kind in ("tool", "handoff") and output:
+        elif kind in (*CALLED, "handoff") and output:
             yield f"= {output}", "dim"
 
     def _list_reply(self, step: StepRecord, done: StepDone, output: str) -> Iterator[tuple[str, str]]:

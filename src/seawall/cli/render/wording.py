@@ -141,7 +141,7 @@ def format_step(intent: StepIntended, text: str, width: int) -> str:
     match intent.kind:
         case "model":
             return shorten_text(f"asks {intent.name}", width)
-        case "tool":
+        case "tool" | "memory":
             return format_call(intent.name, text, width)
         case "handoff":
             return shorten_text(f"hands to {intent.name}: {text}", width)
@@ -151,8 +151,6 @@ def format_step(intent: StepIntended, text: str, width: int) -> str:
             if intent.call is None:
                 return shorten_text(f"waits for a person: {intent.name}", width)
             return f"waits for a person: {format_call(intent.name, text, max(8, width - 20))}"
-        case "memory":
-            return shorten_text(f"remembers {intent.name}", width)
 
 
 def format_call(name: str, arguments: str, width: int) -> str:

@@ -18,6 +18,7 @@ import msgspec
 
 from seawall.core.clock import Clock, Timer
 from seawall.core.errors import SeawallError
+from seawall.core.events import PERFORMED
 from seawall.guards.budget.options import Budget
 from seawall.guards.budget.recorded_caps import RecordedCaps, record_shortfall
 from seawall.guards.shared import BUDGET, Defer
@@ -155,7 +156,7 @@ class BudgetGuard:
 
     def check(self, step: Step, run: RunState, left_s: float, wake: Callable[[], None]) -> Verdict | Defer:
         """Begins to reserve the upper bound of a call that a cap holds for, and defers the call until that is done."""
-        if self._caps.budget is None or step.kind not in ("model", "tool"):
+        if self._caps.budget is None or step.kind not in PERFORMED:
             return ALLOW
         tenant = run.started.tenant
         need = need_of(step.kind, step.tokens, step.usd or _NO_USD)

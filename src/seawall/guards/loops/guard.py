@@ -6,7 +6,7 @@ from typing import Any, Unpack
 
 from msgspec.structs import replace
 
-from seawall.core.events import Event, RunTaken, StepDone, StepIntended
+from seawall.core.events import CALLED, Event, RunTaken, StepDone, StepIntended
 from seawall.guards.loops import messages, rules
 from seawall.guards.loops.options import LoopKeywords, LoopOptions
 from seawall.guards.loops.state import (
@@ -97,7 +97,7 @@ class Loops(Guard):
             return _check_literal(step, state, options.literal_calls)
         if step.kind == "model":
             return _check_replies(step, state.scopes.get(step.frame), options.replies)
-        if step.kind not in ("tool", "handoff"):
+        if step.kind not in (*CALLED, "handoff"):
             return ALLOW
         scope = state.scopes.get(self._find_scope_id(step.frame), _EMPTY_SCOPE)
         answer = scope.answers.get(make_question(step.name, step.arguments_key))
@@ -140,7 +140,7 @@ class Loops(Guard):
 
 def _check_literal(step: Step, state: LoopState, limit: int) -> Verdict:
     """With `literal`: halts a call of a tool that its agent has called too often."""
-    calls = state.literal_calls.get(f"{step.agent}\0{step.name}", 0) if step.kind == "tool" else 0
+    calls = state.literal_calls.get(f"{step.agent}\0{step.name}", 0) if step.kind in CALLED else 0
     if calls < limit:
         return ALLOW
     reason = f"{step.agent!r} called {step.name!r} {calls} times already (limit {limit})"
@@ -157,7 +157,7 @@ def _check_replies(step: Step, scope: Scope | None, limit: int) -> Verdict:
 
 def _count_literal_call(state: LoopState, event: Event) -> LoopState:
     """With `literal`: counts a call that is about to be made."""
-    if not (isinstance(event, StepIntended) and event.kind == "tool" and event.perform):
+    if not (isinstance(event, StepIntended) and event.kind in CALLED and event.perform):
         return state
     key = f"{event.agent}\0{event.name}"
     return replace(state, literal_calls={**state.literal_calls, key: state.literal_calls.get(key, 0) + 1})

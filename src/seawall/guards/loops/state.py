@@ -35,7 +35,7 @@ from __future__ import annotations
 import msgspec
 
 from seawall.core.canonical import Ref, encode_text
-from seawall.core.events import Gist, StepDone, StepIntended, StepStatus
+from seawall.core.events import CALLED, Gist, StepDone, StepIntended, StepStatus
 from seawall.core.persistent import Latest, Log
 from seawall.run.step import Result, Step
 
@@ -77,7 +77,7 @@ def make_question(name: str, arguments: str) -> str:
 
 def observe_events(step: StepIntended, done: StepDone) -> Observation | None:
     """Returns a performed call from its record; None if its result has no fingerprint."""
-    if step.kind not in ("tool", "handoff") or done.fingerprint is None:
+    if step.kind not in (*CALLED, "handoff") or done.fingerprint is None:
         return None
     return Observation(
         step=step.step,
@@ -100,7 +100,7 @@ def observe_events(step: StepIntended, done: StepDone) -> Observation | None:
 
 def observe_result(step: Step, result: Result) -> Observation | None:
     """Returns a performed call that is being settled; None if its result has no fingerprint."""
-    if step.kind not in ("tool", "handoff") or result.fingerprint is None:
+    if step.kind not in (*CALLED, "handoff") or result.fingerprint is None:
         return None
     return Observation(
         step=step.number,
