@@ -35,6 +35,7 @@ from seawall.effects.asking import build_proposal
 from seawall.effects.guard import EFFECTS, Blocked, EffectsGuard, Passed, Question
 from seawall.engine.judging import Judge, read_answer
 from seawall.engine.parking import is_paused
+from seawall.engine.remembering import name_merge, record_memory, tell_clashes
 from seawall.engine.settling import (
     build_run_ended,
     encode_assistant,
@@ -449,6 +450,8 @@ class Gate:
         if result.error == "not_done" and may_have_happened(state, step.frame, step.call and step.call.id):
             # It speaks of this attempt. The one before it, which is made again, may have happened.
             result = replace(result, error="attempt_not_done")
+        if step.kind == "handoff" and result.status == "ok":
+            result = tell_clashes(step, result, state, self._bodies)
         if result.retryable and self._may_retry(step, result, state, left_s):
             return [self._record(step, result, state, left_s, retry=True)]
         fingerprint = compute_fingerprint(step, result, self._bodies.conceal)
@@ -459,17 +462,20 @@ class Gate:
         shown = result if result.reasoning is None else replace(result, reasoning=None)
         verdicts = self.judge.judge(step, shown, state)
         if not verdicts:
-            done = self._record(step, result, state, left_s)
-            self._learn(step, done)
-            return [done]
+            return self._conclude(step, result, self._record(step, result, state, left_s), state)
         verdict, events = self.judge.conclude(verdicts, step.number, "after")
         done = self._record(step, result, state, left_s)
         if isinstance(verdict, Replace):
             done = replace_result(step, done, read_answer(verdict, self._bodies), self._bodies)
         elif isinstance(verdict, Refuse | Hold):
             done = refuse_result(step, done, verdict.reason, self._bodies)
+        return [*events, *self._conclude(step, result, done, state)]
+
+    def _conclude(self, step: Step, result: Result, done: StepDone, state: RunState) -> list[Event]:
+        """Returns the end of a step after what it has done in memory."""
+        used = record_memory(step, result, done, state, self._bodies, done.at)
         self._learn(step, done)
-        return [*events, done]
+        return [*used, done]
 
     def _settle_reconciled(
         self, step: Step, effect: int, result: Result, state: RunState, left_s: float
@@ -505,6 +511,7 @@ class Gate:
             left_s=left_s,
             # Whether a process that had the run before delivered anything is not recorded.
             delivered=state.epoch > 1 or (self._executor is not None and self._executor.delivered),
+            memory=name_merge(end, state),
         )
 
     def _may_retry(self, step: Step, result: Result, state: RunState, left_s: float) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import assert_never
+from typing import Literal, assert_never
 
 from msgspec.structs import replace
 
@@ -117,10 +117,12 @@ def build_run_ended(
     at: float,
     left_s: float,
     delivered: bool,
+    memory: Literal["", "merged"] = "",
 ) -> RunEnded:
     """Returns what `end` comes to for a run in `state`, in which nothing is open any more.
 
-    `delivered`: text of the answer may have been passed on before it was checked, if the run is streamed.
+    `delivered`: text of the answer may have been passed on before it was checked, if the run is streamed. `memory`: what
+    becomes of what it wrote, if its merge meets no conflict.
     """
     error = end.error if end.error_ref is None else bodies.text(end.error_ref)
     return RunEnded(
@@ -135,6 +137,7 @@ def build_run_ended(
         unchecked_delivery=state.started.stream and delivered,
         transcript=transcript,
         handover=dict(handover),
+        memory=memory,
         left_s=left_s,
     )
 

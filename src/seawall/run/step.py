@@ -157,6 +157,29 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
         return join_seal(self.input, self.seal)
 
 
+class MemoryEdit(msgspec.Struct, frozen=True, kw_only=True):
+    """What a memory step writes on its frame's branch."""
+
+    scope: str
+    key: str
+    value: str | None = None
+    """None: the key is forgotten."""
+    labels: tuple[str, ...] = ()
+    ttl_s: float | None = None
+    loose: str = ""
+    """See `MemoryWritten.loose`."""
+
+
+class MemoryUse(msgspec.Struct, frozen=True, kw_only=True):
+    """What a memory step has done beside its text."""
+
+    read: tuple[int, ...] = ()
+    """The numbers of the entries that it shows."""
+    seen: tuple[int, ...] = ()
+    """The steps of the run whose own writes it shows."""
+    edit: MemoryEdit | None = None
+
+
 class Result(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The result of performing a step."""
 
@@ -186,6 +209,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A model call that was turned away before the provider did any work: it costs nothing."""
     usage_problem: str = ""
     """Why the usage that a model reported can't be true; "" if it can."""
+    memory: MemoryUse | None = None
+    """Memory steps: what they read and write."""
     trace: str = ""
     """The traceback of a model or tool that raised, without secrets."""
     duration_s: float = 0.0

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypedDict, Unpack, cast, overload
 
 from seawall.core.canonical import digest_of
 from seawall.core.errors import Misused
+from seawall.memory.options import Memory
 from seawall.models.protocol import Model, ToolSpec
 from seawall.models.usage import MAX_TOKENS
 from seawall.run.outcome import Output_co
@@ -43,6 +44,7 @@ class AgentOptions(TypedDict, total=False):
     settings: Mapping[str, Any] | None
     retries: int
     optional: bool
+    memory: Memory | None
 
 
 class Agent(Generic[Output_co]):
@@ -54,6 +56,8 @@ class Agent(Generic[Output_co]):
     an `Agent[Order]` if its `output` is the class `Order`, and an `Agent[None]` without one.
     `retries`: further tries of a model call whose failure may be temporary.
     `optional`: when time gets short the agent is skipped, and its caller gets a result that says so (see `Planner`).
+    `memory`: what the agent may read and write of memory, which outlives runs; it gets the tools `remember`, `recall` and
+    `forget` for that.
     Raises `Misused` for a name that is not an identifier, two tools of one name, and an option that is out of range or
     of another type.
     """
@@ -106,6 +110,7 @@ class Agent(Generic[Output_co]):
         settings: Mapping[str, Any] | None = None,
         retries: int = 2,
         optional: bool = False,
+        memory: Memory | None = None,
     ) -> None:
         if not isinstance(cast("object", name), str) or not name.replace("-", "_").isidentifier():
             raise Misused(f"agent name {name!r} is not an identifier (letters, digits, _ and -)")
@@ -130,6 +135,7 @@ class Agent(Generic[Output_co]):
         if retries < 0:
             raise Misused(f"agent {name!r}: retries is {retries}; it must be zero or more")
         _check_flag(f"agent {name!r}: optional", optional)
+        _check_memory(name, memory)
         _check_request_options(name, model, temperature, settings)
         self.name = name
         self.role = role
@@ -144,6 +150,7 @@ class Agent(Generic[Output_co]):
         self.settings = dict(settings or {})
         self.retries = retries
         self.optional = optional
+        self.memory = memory
         names = [item.name for item in self.tools]
         for one in names:
             if names.count(one) > 1:
@@ -171,9 +178,10 @@ class Agent(Generic[Output_co]):
             ANSWER_TOOL, "Give the final answer. Call it alone, once everything is known.", schema
         )
 
-    def make_version(self, asks: Sequence[str]) -> str:
-        """Returns the fingerprint of prompt, model, tools, and the agents that this one may ask."""
+    def make_version(self, asks: Sequence[str], memory: str = "") -> str:
+        """Returns the fingerprint of prompt, model, tools, the agents that this one may ask, and its `memory`."""
         parts = [self.instructions, self.model_name, [item.version for item in self.tools], list(asks)]
+        parts += [memory] if memory else []
         return digest_of(parts)[:12]
 
 
@@ -220,6 +228,11 @@ def _check_flag(what: str, given: object) -> None:
     """Raises `Misused` unless `given` is a truth value: any other value would count as one, `"no"` as true."""
     if not isinstance(given, bool):
         raise Misused(f"{what} is {given!r}; it must be True or False")
+
+
+def _check_memory(name: str, memory: object) -> None:
+    if not isinstance(memory, Memory | None):
+        raise Misused(f"agent {name!r}: memory is {memory!r}; it must be Memory(…)")
 
 
 def _make_prompt(name: str, role: str) -> str:

@@ -226,7 +226,7 @@ def _propose_call(
             return _propose_approval(frame, pending)
         reconciles = pending.unknown
     return Propose(
-        kind="tool" if target is None else "handoff",
+        kind="handoff" if target is not None else "memory" if name in member.memory_tools else "tool",
         name=name if target is None else target,
         agent=frame.agent,
         frame=frame.id,

@@ -15,6 +15,7 @@ from seawall.core.events import Gist, StepIntended
 from seawall.core.frozen import freeze
 from seawall.core.money import Money
 from seawall.core.redact import MARK
+from seawall.memory.calls import prepare_memory
 from seawall.models.protocol import Price, Usage
 from seawall.models.usage import compute_usd
 from seawall.run.bodies import Bodies
@@ -82,6 +83,8 @@ class TeamLogic:
         if step.kind == "model":
             return frame.failures < self.team.members[step.agent].agent.retries
         pending = None if step.call is None else find_call(frame, step.call.id)
+        if step.kind == "memory":
+            return False
         tool = cast("tuple[Tool, Any]", step.target)[0] if step.target else None
         return pending is not None and tool is not None and pending.failures < tool.retries
 
@@ -120,7 +123,9 @@ class TeamLogic:
                 return _prepare_handoff(step, members[proposal.name], bodies)
             case "review":
                 return _prepare_review(step, members[proposal.name], state, proposal.frame, bodies)
-            case "memory" | "approval":
+            case "memory":
+                return prepare_memory(step, member.memory, state, bodies)
+            case "approval":
                 return step
 
     def _prepare_tool(self, step: Step, member: Member, state: RunState) -> Step:

@@ -13,6 +13,8 @@ from seawall.core.canonical import check_recordable, digest_of, to_canonical_byt
 from seawall.core.errors import Misused
 from seawall.core.events import Mode
 from seawall.core.limits import Limits, validate_limits
+from seawall.memory.access import NO_ACCESS, MemoryAccess, make_access
+from seawall.memory.options import Memory
 from seawall.models.protocol import ToolSpec
 from seawall.run.guard import Guard
 from seawall.run.outcome import Outcome, Output_co
@@ -63,6 +65,13 @@ class Member(msgspec.Struct, frozen=True):
     """Those of them that can ask the other side what became of a call."""
     specs_bytes: int = 0
     """Bytes of the schemas of its tools, as they are sent: an upper bound of their tokens."""
+    memory: MemoryAccess = NO_ACCESS
+    """What it may do with memory."""
+
+    @property
+    def memory_tools(self) -> frozenset[str]:
+        """The names of its tools that are memory's."""
+        return self.memory.tools
 
 
 class StartOptions(TypedDict, total=False):
@@ -107,7 +116,8 @@ class Team(Generic[Output_co]):
     `Team(agent)` is a team of one. `history` is what a session's next run gets of the earlier runs: the whole
     `transcript`, or only the requests and `answers`. `fallback` is an agent that answers in the team's place when the
     team's plan no longer fits the time left; it may only read, and may not ask other agents. `planner` keeps runs
-    within their time; a team with a fallback or an optional agent has one by default.
+    within their time; a team with a fallback or an optional agent has one by default. `memory` is what every agent of
+    the team may read and write, beside its own; True: the team's shared scratchpad, which all of its runs have.
 
     In a nested team, a team that is a specialist of another one, `guards` judge the steps of its agents only, beside
     those of the outer team. `limits` bound what its agents spend in a run, in all hand-offs to it together: a step that
@@ -133,6 +143,7 @@ class Team(Generic[Output_co]):
         guards: Sequence[Guard] = (),
         history: Literal["transcript", "answers"] = HISTORY,
         role: str = "",
+        memory: Memory | bool | None = None,
     ) -> None:
         if isinstance(name, Agent):
             if coordinator is not None:
@@ -159,6 +170,8 @@ class Team(Generic[Output_co]):
         if history not in ("transcript", "answers"):
             raise Misused(f"team {name!r}: history is {history!r}; it is 'transcript' or 'answers'")
         check_recordable(team=name)
+        if not isinstance(cast("object", memory), Memory | bool | None):
+            raise Misused(f"team {name!r}: memory is {memory!r}; it must be True or Memory(…)")
         self.name = name
         self.role = role or coordinator.role
         self.coordinator = coordinator
@@ -170,6 +183,7 @@ class Team(Generic[Output_co]):
         self.given_limits = None if limits is None else self.limits
         self._given_planner = planner
         self.guards = tuple(guards)
+        self.memory = Memory() if memory is True else memory or None
         self.history: Literal["transcript", "answers"] = history
         self.members = self._gather_members()
         self.planner = self._choose_planner(planner)
@@ -202,7 +216,7 @@ class Team(Generic[Output_co]):
                         "(letters, digits, _ and -)"
                     )
                 for name, member in specialist.members.items():
-                    join(name, member)
+                    join(name, self._add_memory(member))
                 entries[specialist.name] = (specialist.coordinator.name, specialist.role)
             else:
                 entries[specialist.name] = (specialist.name, specialist.role)
@@ -217,6 +231,39 @@ class Team(Generic[Output_co]):
         if self.fallback is not None:
             join(self.fallback.name, self._make_member(self.fallback, (), entries))
         return members
+
+    @property
+    def has_memory(self) -> bool:
+        """Whether an agent of the team uses memory."""
+        return any(member.memory for member in self.members.values())
+
+    def _find_access(self, agent: Agent) -> MemoryAccess:
+        """Returns what an agent may do with memory. Raises `Misused` for a fallback that may change it."""
+        own = make_access(agent.memory, "session", self.name)
+        if agent is not self.fallback:
+            return own.join(make_access(self.memory, "team", self.name))
+        if own.writes:
+            raise Misused(
+                f"team {self.name!r}: fallback {agent.name!r} may only read, and its memory has "
+                f"write={[place.kind for place in own.writes]}"
+            )
+        return own.join(make_access(self.memory, "team", self.name)).read_only()
+
+    def _add_memory(self, member: Member) -> Member:
+        """Returns a nested team's agent with what this team's memory adds to it."""
+        access = member.memory.join(make_access(self.memory, "team", self.name))
+        if access == member.memory:
+            return member
+        own = [spec for spec in member.specs if spec.name not in member.memory.tools]
+        taken = {spec.name for spec in own}
+        specs = (*own, *_check_memory_names(member.agent.name, access, taken))
+        return msgspec.structs.replace(
+            member,
+            memory=access,
+            specs=specs,
+            specs_bytes=sum(len(to_canonical_bytes(spec)) for spec in specs),
+            version=digest_of([member.version, access.version])[:12],
+        )
 
     def _check_nested(self, nested: Team) -> None:
         """Raises `Misused` for what a nested team has and only the outermost team uses."""
@@ -285,6 +332,9 @@ class Team(Generic[Output_co]):
                     f"agent {agent.name!r}: its tool {spec.name!r} has the same name as a hand-off to {name!r}"
                 )
             specs.append(spec)
+            taken.add(spec.name)
+        access = self._find_access(agent)
+        specs += _check_memory_names(agent.name, access, taken)
         if agent.answer_spec is not None:
             specs.append(agent.answer_spec)
         if agent is self.reviewer:
@@ -304,7 +354,7 @@ class Team(Generic[Output_co]):
             agent=agent,
             asks=tuple(asks),
             specs=tuple(specs),
-            version=agent.make_version([targets[name] for name in asks]),
+            version=agent.make_version([targets[name] for name in asks], access.version if access else ""),
             targets=targets,
             reviewer=None if reviewer is None else reviewer.name,
             rounds=self.review_rounds,
@@ -312,6 +362,7 @@ class Team(Generic[Output_co]):
             effects=frozenset(item.name for item in agent.tools if item.effect),
             reconcilable=frozenset(item.name for item in agent.tools if item.options.reconcile is not None),
             specs_bytes=sum(len(to_canonical_bytes(spec)) for spec in specs),
+            memory=access,
         )
 
     def parse_output(self, answer: str) -> Output_co | None:
@@ -338,6 +389,17 @@ class Team(Generic[Output_co]):
     ) -> Outcome[Output_co]:
         """Answers one request and returns its outcome: `seawall.run_team` with this team."""
         return await Team.runner(self, request, journal=journal, **options)
+
+
+def _check_memory_names(agent: str, access: MemoryAccess, taken: set[str]) -> tuple[ToolSpec, ...]:
+    """Returns the tools of memory. Raises `Misused` if the agent has a tool of its own with such a name."""
+    for spec in access.specs:
+        if spec.name in taken:
+            raise Misused(
+                f"agent {agent!r}: its tool {spec.name!r} has the name of a tool that its memory gives it; name its own "
+                "tool otherwise (@tool(name=…))"
+            )
+    return access.specs
 
 
 def _make_ask_spec(name: str, role: str) -> ToolSpec:

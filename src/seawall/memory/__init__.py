@@ -1,0 +1,7 @@
+"""Memory as agents have it: what they may read and write, the tools for it, and the guard over what was reverted.
+
+- `options.py`: `Memory`, what an agent or a team is given
+- `access.py`: the scopes that one agent reads and writes, and the tools that it is offered for them
+- `calls.py`: a call of these tools, validated
+- `guard.py`: the guard `memory`, which holds effects of a run that read what was reverted
+"""

@@ -1,0 +1,31 @@
+"""The guard `memory`: a run that has read what was reverted since changes nothing in the world without a person."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from seawall.run.guard import Guard
+from seawall.run.state import RunState
+from seawall.run.step import Step
+from seawall.run.verdict import ALLOW, Hold, Verdict
+
+MEMORY_GUARD = "memory"
+"""The guard's name in verdicts and modes."""
+
+
+class MemoryGuard(Guard):
+    """Holds each effect of a run that knows that it has read what was reverted (`MemoryCut`).
+
+    An approval of before does not count, because the person was not shown that. Entries are named by their numbers,
+    because what they said must not stand in an event; the proposal refers to it.
+    """
+
+    name = MEMORY_GUARD
+
+    def before(self, step: Step, run: RunState, memory: Any) -> Verdict:
+        """Holds an effect."""
+        if not step.effect or not run.cut:
+            return ALLOW
+        many = "an entry" if len(run.cut) == 1 else f"{len(run.cut)} entries"
+        numbers = ", ".join(str(number) for number in run.cut)
+        return Hold(f"this run has read {many} of memory that was reverted since: {numbers}", value=numbers)
