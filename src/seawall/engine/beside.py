@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from seawall.core.canonical import Ref
-from seawall.core.events import EffectMoved, EffectState, Event, RunEnded, StepDone, StepIntended
+from seawall.core.events import EffectMoved, EffectState, Event, MemoryRead, RunEnded, StepDone, StepIntended
 from seawall.journal.protocol import Booking
 from seawall.journal.protocol.effects import EffectRecord, FactAdded, RecordChange, Settle, make_effect_id
+from seawall.journal.protocol.memory import EntriesRead, MemoryMerge
 from seawall.run.spend_delta import SpendDelta, day_of
 from seawall.run.state import EffectChange, RunState
 
@@ -15,9 +16,12 @@ from seawall.run.state import EffectChange, RunState
 class Beside:
     """What the next batch of one run records beside its events."""
 
-    def __init__(self) -> None:
+    def __init__(self, build_merge: Callable[[RunState, RunEnded], MemoryMerge | None]) -> None:
+        """`build_merge` returns what a run merges into memory that ends, from its state before the end."""
         self._spend = SpendDelta()
         self._records: list[RecordChange] = []
+        self._build_merge = build_merge
+        self._merge: MemoryMerge | None = None
 
     def __repr__(self) -> str:
         return f"<Beside {len(self._records)} changes of records>"
@@ -31,6 +35,10 @@ class Beside:
                 self._spend.add(before.open[event.step], before.ledger, after.ledger, intended=False)
         if after.effects is not before.effects and (change := build_settle(event, before, after)):
             self._records.append(change)
+        if isinstance(event, MemoryRead) and event.entries:
+            self._records.append(EntriesRead(numbers=event.entries))
+        elif isinstance(event, RunEnded):
+            self._merge = self._build_merge(before, event)
         errand = after.started.errand
         if errand is not None and errand.session is not None and isinstance(event, RunEnded):
             text = event.answer or after.started.intent
@@ -40,6 +48,11 @@ class Beside:
     def add(self, records: Iterable[RecordChange]) -> None:
         """Adds what the gate wants recorded."""
         self._records += records
+
+    def take_merge(self) -> MemoryMerge | None:
+        """Returns what the batch merges into memory; None if it does not end its run, or if there is nothing to merge."""
+        merge, self._merge = self._merge, None
+        return merge
 
     def take_bookings(self) -> Sequence[Booking]:
         """Returns the bookings of the batch, which begins anew."""

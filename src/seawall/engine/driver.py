@@ -11,20 +11,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, Literal
 
 from msgspec.structs import replace
 
-from seawall.core.clock import Clock, Timer
+from seawall.core.clock import Clock
 from seawall.core.errors import Broken, Fenced, SeawallBug, is_error, wrap_unexpected
-from seawall.core.events import PERFORMED, Event, GuardSet, Mode, StepDone
+from seawall.core.events import PERFORMED, Event, GuardSet, Mode, Planned, StepDone
 from seawall.engine.beside import Beside
 from seawall.engine.gate import Gate
 from seawall.engine.in_doubt import LateResult, has_succeeded
+from seawall.engine.merging import Ending, Merging, Resolve, change_end
 from seawall.engine.ownership import LeaseCheck
 from seawall.engine.parking import build_pauses
 from seawall.engine.settling import record_cut
-from seawall.engine.timers import StepTimers, TeamTimer
+from seawall.engine.timers import PlanTimer, StepTimers, TeamTimer
 from seawall.guards.deadline import DEADLINE, Deadline
 from seawall.guards.limits import LIMITS
 from seawall.guards.nested import list_overdue
@@ -65,6 +67,7 @@ class Driver:
         clock: Clock,
         bodies: Bodies,
         planner: RunPlanner | None = None,
+        resolve: Resolve | None = None,
         on_rest: Callable[[Driver], None],
         on_record: Callable[[], None],
     ) -> None:
@@ -76,10 +79,12 @@ class Driver:
         self._logic, self._gate, self._planner = logic, gate, planner
         self._journal, self._clock = journal, clock
         self._on_rest, self._on_record = on_rest, on_record
-        self._beside = Beside()
+        self._beside = Beside(gate.build_merge)
+        self._resolve = resolve
+        self._before_end = state
         self._deadline = Deadline(clock, state.left_s)
         self._timers = StepTimers(clock)
-        self._plan_timer: Timer | None = None
+        self._plan_timer = PlanTimer(clock, planner, self) if planner is not None else None
         self._team_timer = TeamTimer(clock, gate.teams, self._on_team_overdue) if gate.teams else None
         self._tasks: set[asyncio.Task[None]] = set()
         self._final: asyncio.Future[None] | None = None
@@ -120,29 +125,17 @@ class Driver:
 
     def _watch_time(self) -> None:
         self._deadline.watch(self._on_overdue)
-        self._watch_plan()
+        if self._plan_timer is not None:
+            self._plan_timer.watch()
 
     def _on_overdue(self) -> None:
         mode = self.state.modes.get(DEADLINE, "enforce")
         if self.state.ended is None and mode != "off":
             self._proceed([self._deadline.build_verdict(self.state.started.limits.active_s, mode)])
 
-    def _watch_plan(self) -> None:
-        """Asks the planner once more when only the time for the mandatory end is left."""
-        planner, left_s = self._planner, self.left_s()
-        mark_s = None if planner is None else planner.find_next_check_s(self.state, left_s)
-        if planner is None or mark_s is None:
-            return
-
-        def look() -> None:
-            if self.state.ended is not None:
-                return
-            planned = planner.plan_end(self.state, self.left_s())
-            if planned is not None:
-                self._proceed([planned])
-            self._watch_plan()
-
-        self._plan_timer = self._clock.call_later(left_s - mark_s, look)
+    def on_planned(self, planned: Planned) -> None:
+        """Records what the planner has pruned as time got short, and goes on without it."""
+        self._proceed([planned])
 
     def _on_team_overdue(self) -> None:
         """Gives up what a nested team has in flight, whose time is up. What it would do next is refused."""
@@ -317,18 +310,21 @@ class Driver:
         for step in ready:
             if step.effect:
                 self._intended_s[step.number] = self._clock.boottime_s()
-        durable = asyncio.ensure_future(
-            self._journal.append(
-                self.lease,
-                first_seq,
-                batch,
-                self.bodies.unsaved(),
-                waiting=parked if parked or self._recorded_waiting else None,
-                summary=None if ended is None else summarise(self.state),
-                booked=self._beside.take_bookings(),
-                records=self._beside.take_records(),
-            )
+        send = partial(
+            self._journal.append,
+            self.lease,
+            first_seq,
+            waiting=parked if parked or self._recorded_waiting else None,
+            summary=None if ended is None else summarise(self.state),
+            booked=self._beside.take_bookings(),
+            records=self._beside.take_records(),
         )
+        unsaved, merge = self.bodies.unsaved(), self._beside.take_merge()
+        if merge is None:
+            durable = asyncio.ensure_future(send(batch, unsaved))
+        else:
+            merging = Merging(send, partial(self._end_again, batch), self.bodies.unsaved, self._resolve)
+            durable = asyncio.ensure_future(merging.begin(batch, unsaved, merge))
         self._recorded_waiting = parked
         self._final = durable if ended is not None or parked else None
         return ready, durable
@@ -440,10 +436,8 @@ class Driver:
         """Returns the events that end a step; the guards that runs share let go of it."""
         self._release(step.number, result)
         events = self._gate.settle(step, result, self.state, self.left_s())
-        if self._planner is not None:
-            for event in events:
-                if isinstance(event, StepDone) and event.step == step.number:
-                    self._planner.learn(step, event)
+        if self._planner is not None and isinstance(done := events[-1], StepDone):
+            self._planner.learn(step, done)
         return events
 
     def _release(self, number: int, result: Result) -> None:
@@ -466,8 +460,14 @@ class Driver:
             if self._planner is not None:
                 self._planner.learn(restore_step(step), done)
             self._fold(batch, [done])
+        self._before_end = self.state
         self._fold(batch, [self._gate.end(end, self.state, self.left_s())])
         self._cancel_all()
+
+    def _end_again(self, batch: list[Event], memory: Ending) -> list[Event]:
+        """Returns the batch with which the run ends, after its merge has come to something else."""
+        batch, self.state = change_end(batch, memory, self._before_end, self._gate.guards)
+        return batch
 
     # ---- perform
 
@@ -497,7 +497,14 @@ class Driver:
         if number not in self.state.open:  # given up before it was begun
             return None
         self._start_timer(step)
-        ownership = self._make_lease_check(number) if step.effect else None
+        ownership = None
+        if step.effect:
+            ownership = LeaseCheck(
+                self._clock,
+                lambda: self._journal.append(self.lease, self.state.seq, (), {}),
+                self._journal.assured_s,
+                self._intended_s.pop(number, None),
+            )
         result = await self._gate.perform(step, self.state, self.left_s(), ownership)
         duration_s = self._timers.took_s(number)
         self._timers.forget(number)
@@ -511,14 +518,6 @@ class Driver:
             await self._record_late(step, result)
             return None
         return replace(result, duration_s=duration_s)
-
-    def _make_lease_check(self, number: int) -> LeaseCheck:
-        return LeaseCheck(
-            self._clock,
-            lambda: self._journal.append(self.lease, self.state.seq, (), {}),
-            self._journal.assured_s,
-            self._intended_s.pop(number, None),
-        )
 
     def _start_timer(self, step: Step) -> None:
         """Gives the step its own time, or what the plan has for it."""
@@ -564,6 +563,8 @@ class Driver:
 
     async def _record_late(self, step: Step, result: Result) -> None:
         """Records and drops a result that came after its step had ended."""
+        if self._final is not None:  # the end may be appended again, and these events come after it
+            await asyncio.wait([self._final])
         output = self.bodies.put(result.output)
         if result.status == "cancelled":
             return

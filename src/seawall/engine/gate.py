@@ -35,7 +35,14 @@ from seawall.effects.asking import build_proposal
 from seawall.effects.guard import EFFECTS, Blocked, EffectsGuard, Passed, Question
 from seawall.engine.judging import Judge, read_answer
 from seawall.engine.parking import is_paused
-from seawall.engine.remembering import name_merge, record_memory, tell_clashes
+from seawall.engine.remembering import (
+    Trace,
+    build_merge,
+    name_merge,
+    record_memory,
+    tell_clashes,
+    trace_exposure,
+)
 from seawall.engine.settling import (
     build_run_ended,
     encode_assistant,
@@ -49,6 +56,7 @@ from seawall.guards.limits import LIMITS, check_limits
 from seawall.guards.nested import TeamLimits, bound_team_left_s, check_teams
 from seawall.guards.shared import BUDGET, ENDPOINTS, Defer, SharedGuard
 from seawall.journal.protocol.effects import RecordChange, Wait
+from seawall.journal.protocol.memory import MemoryMerge
 from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
 from seawall.run.fingerprint import compute_fingerprint, compute_loose_fingerprint
@@ -144,7 +152,9 @@ class Gate:
         shared: Sequence[SharedGuard] = (),
         effects: EffectsGuard | None = None,
         wake: Callable[[], None] = _ignore,
+        trace: Trace = trace_exposure,
     ) -> None:
+        """`trace` says what was made of what other runs have left in memory."""
         self.judge = Judge(guards, bodies, now=now)
         self.teams = tuple([guard for guard in guards if isinstance(guard, TeamLimits)])
         """The limits of nested teams, those of outer teams first."""
@@ -158,6 +168,7 @@ class Gate:
         self._shared = tuple(shared)
         self._effects = effects
         self._wake = wake
+        self._trace = trace
         self._acquired: dict[int, list[SharedGuard]] = {}
         """By step: the guards across runs that count it."""
 
@@ -513,6 +524,10 @@ class Gate:
             delivered=state.epoch > 1 or (self._executor is not None and self._executor.delivered),
             memory=name_merge(end, state),
         )
+
+    def build_merge(self, state: RunState, ended: RunEnded) -> MemoryMerge | None:
+        """Returns what a run merges into memory that ends; `state` is the one before."""
+        return build_merge(state, ended, self._bodies, self._trace)
 
     def _may_retry(self, step: Step, result: Result, state: RunState, left_s: float) -> bool:
         """Returns whether the step's policy and the guards that runs share allow another try in time."""

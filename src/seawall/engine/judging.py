@@ -13,6 +13,7 @@ from seawall.core.events import Event, Judged, Mode, Stage
 from seawall.core.frozen import FrozenDict, freeze
 from seawall.guards.loops import Loops
 from seawall.guards.nested import TeamGuard, TeamLimits
+from seawall.memory.guard import MemoryGuard
 from seawall.run.bodies import Bodies
 from seawall.run.frame import Grant
 from seawall.run.guard import FoldFailed, Guard
@@ -49,7 +50,7 @@ class Judge:
         }
         """Those that judge the steps of agents of nested teams."""
         plain = [*own, *(guard.guard for guard in nested)]
-        self._all_built_in = all(type(guard) is Loops for guard in plain)
+        self._all_built_in = all(type(guard) in (Loops, MemoryGuard) for guard in plain)
         """Whether every guard is one of Seawall's own, which changes nothing that it is shown."""
         self._bodies = bodies
         self._now = now

@@ -97,7 +97,9 @@ def build_merge(state: RunState, ended: RunEnded, bodies: Bodies, trace: Trace) 
     started = state.started
     if ended.status != "completed" or started.fork is not None or started.errand is not None:
         return None
-    writes = [_build_write(entry, state, bodies, trace) for entry in list_writes(state, ended.status).values()]
+    writes = [
+        _build_write(entry, state, bodies, trace) for entry in list_writes(state, ended.status).values()
+    ]
     answer = () if ended.answer is None else trace(state, None, bodies.text(ended.answer))
     read = state.read_entries
     if not writes and not read and not answer:
@@ -129,5 +131,3 @@ def trace_exposure(state: RunState, step: int | None, text: str) -> tuple[Lineag
             dict.fromkeys(number for at, entries in state.reads.items() if at < step for number in entries)
         )
     return tuple([Lineage(tie="exposure", entry=number) for number in numbers])
-
-

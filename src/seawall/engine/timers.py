@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from seawall.core.clock import Clock, Timer
+from seawall.core.events import Planned
 from seawall.guards.nested import TeamLimits, find_next_end_s
+from seawall.planner.pruning import RunPlanner
 from seawall.run.state import RunState
 
 
@@ -96,5 +99,52 @@ class TeamTimer:
 
     def cancel(self) -> None:
         """Calls nobody any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+class Timed(Protocol):
+    """A run whose time the planner watches."""
+
+    state: RunState
+
+    def left_s(self) -> float:
+        """Returns the active seconds that the run has left."""
+        ...
+
+    def on_planned(self, planned: Planned) -> None:
+        """Takes what was pruned."""
+        ...
+
+
+class PlanTimer:
+    """Asks the planner once more when only the time for the mandatory end is left."""
+
+    def __init__(self, clock: Clock, planner: RunPlanner, run: Timed) -> None:
+        self._clock = clock
+        self._planner = planner
+        self._run = run
+        self._timer: Timer | None = None
+
+    def __repr__(self) -> str:
+        return f"<PlanTimer of {self._run!r}>"
+
+    def watch(self) -> None:
+        """Sets the timer for the next time that the planner names."""
+        left_s = self._run.left_s()
+        mark_s = self._planner.find_next_check_s(self._run.state, left_s)
+        if mark_s is not None:
+            self._timer = self._clock.call_later(left_s - mark_s, self._look)
+
+    def _look(self) -> None:
+        if self._run.state.ended is not None:
+            return
+        planned = self._planner.plan_end(self._run.state, self._run.left_s())
+        if planned is not None:
+            self._run.on_planned(planned)
+        self.watch()
+
+    def cancel(self) -> None:
+        """Asks no more."""
         if self._timer is not None:
             self._timer.cancel()

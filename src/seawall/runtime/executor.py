@@ -26,6 +26,7 @@ from seawall.run.state import RunState
 from seawall.run.step import Ownership, Result, Step
 from seawall.runtime.calls import await_apart
 from seawall.runtime.exceptions import classify_exception, read_seconds
+from seawall.runtime.remembering import MemorySteps
 from seawall.runtime.threads import QueuedCall, ThreadPool
 from seawall.team.agent import Agent
 from seawall.team.beside import call_preview, call_reconcile
@@ -102,9 +103,11 @@ class TeamExecutor:
         context: Context,
         bodies: Bodies,
         *,
+        memory: MemorySteps,
         on_text: Callable[[int, str], None] | None = None,
     ) -> None:
         self._run = run
+        self._memory = memory
         self._members = team.members
         self._resources = resources
         self._context = context
@@ -123,6 +126,8 @@ class TeamExecutor:
         """See `Executor.perform`."""
         if step.kind == "model":
             return self._call_model(step, state.frames[step.frame], state.started.stream, left_s)
+        if step.kind == "memory":
+            return self._memory.perform(step, state)
         tool, arguments = cast("tuple[Tool, dict[str, Any] | None]", step.target)
         context = self._make_context(step, state, left_s)
         if step.reconciles is not None:

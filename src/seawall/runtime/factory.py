@@ -24,6 +24,7 @@ from seawall.guards.loops import Loops
 from seawall.guards.nested import TeamGuard, TeamLimits
 from seawall.guards.shared import SharedGuard
 from seawall.journal.protocol import Journal, Lease
+from seawall.memory.guard import MEMORY_GUARD, MemoryGuard
 from seawall.models import prices
 from seawall.models.protocol import Model, Price
 from seawall.models.providers import find_base_url
@@ -37,6 +38,8 @@ from seawall.run.originals import KEY_BYTES, Originals
 from seawall.run.state import RunState
 from seawall.runtime.calls import await_apart
 from seawall.runtime.executor import Resources, TeamExecutor
+from seawall.runtime.remembering import MemorySteps
+from seawall.runtime.solving import ConflictSolver
 from seawall.team.agent import Agent, check_items
 from seawall.team.prepare import TeamLogic
 from seawall.team.team import Team
@@ -103,9 +106,11 @@ class Factory:
                     raise Misused(f"{owner} has a guard without a name")
             if twice := [name for name in names if names.count(name) > 1]:
                 raise Misused(f"{owner} has two guards of the name {twice[0]!r}")
-            if taken := [name for name in names if name in (*BUILT_IN, SECRETS, EFFECTS)]:
+            if taken := [name for name in names if name in (*BUILT_IN, SECRETS, EFFECTS, MEMORY_GUARD)]:
                 raise Misused(f"a guard can't be named {taken[0]!r}: that is one of Seawall's own")
         by_name = {guard.name: guard for guard in (*self.own_guards, *team.guards)}
+        if team.has_memory:
+            by_name[MEMORY_GUARD] = MemoryGuard()
         guards = [*by_name.values(), *(guard for each in team.list_nested() for guard in _wrap_guards(each))]
         modes: dict[str, Mode] = {}
         keys: dict[str, Guard] = {}
@@ -252,7 +257,15 @@ class Factory:
             bodies,
             causes,
             now=self._clock.wall_s,
-            executor=TeamExecutor(started.run, team, resources, logic.context, bodies, on_text=on_text),
+            executor=TeamExecutor(
+                started.run,
+                team,
+                resources,
+                logic.context,
+                bodies,
+                memory=MemorySteps(journal, started.tenant, bodies, self._clock),
+                on_text=on_text,
+            ),
             simulate_effects=started.fork is not None and not started.fork.live_effects,
             shared=shared,
             effects=effects,
@@ -271,6 +284,7 @@ class Factory:
             clock=self._clock,
             bodies=bodies,
             planner=planner,
+            resolve=ConflictSolver(journal, started, team, bodies) if team.has_memory else None,
             on_rest=on_rest,
             on_record=on_record,
         )

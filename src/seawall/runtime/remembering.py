@@ -1,0 +1,281 @@
+"""Performs memory steps: what an agent recalls, remembers and forgets, in its run's snapshot and branch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, cast
+
+import msgspec
+
+from seawall.core.canonical import Ref, digest_of
+from seawall.core.clock import Clock
+from seawall.journal.protocol import Journal, MemoryEntry, MemoryFilter
+from seawall.memory.calls import MemoryCall
+from seawall.run.bodies import Bodies
+from seawall.run.branch import BranchEntry
+from seawall.run.fingerprint import normalise
+from seawall.run.state import RunState
+from seawall.run.step import MemoryEdit, MemoryUse, Result, Step
+
+SHOWN_CHARS = 32_000
+"""Characters of all values of one `recall` with several entries; each has its share, and one alone is shown whole."""
+LEAST_SHOWN_CHARS = 300
+"""Characters of a value that are shown in any case."""
+PHRASE_CHARS = 40
+"""A value from this length on says by itself what it is about: it is not stored again under another key."""
+
+_word = re.compile(r"\w+")
+
+
+class Known(NamedTuple):
+    """What a frame sees of one key."""
+
+    label: str
+    scope: str
+    key: Ref
+    value: Ref | None
+    labels: tuple[str, ...]
+    stored: MemoryEntry | None
+    """The entry; None: the run has written it itself."""
+    step: int = 0
+    """The step that wrote it, if the run has."""
+
+
+class MemorySteps:
+    """Performs the memory steps of one run."""
+
+    def __init__(self, journal: Journal, tenant: str, bodies: Bodies, clock: Clock) -> None:
+        self._journal = journal
+        self._tenant = tenant
+        self._bodies = bodies
+        self._clock = clock
+
+    def __repr__(self) -> str:
+        return f"<MemorySteps on {self._journal!r}>"
+
+    async def perform(self, step: Step, state: RunState) -> Result:
+        """Returns the text for the agent, and what it read and wrote."""
+        call = cast("MemoryCall", step.target)
+        match call.tool:
+            case "recall":
+                return await self._recall(call, step, state)
+            case "remember":
+                return await self._remember(call, step, state)
+            case "forget":
+                return await self._forget(call, step, state)
+
+    # ---- recall
+
+    async def _recall(self, call: MemoryCall, step: Step, state: RunState) -> Result:
+        found: list[Known] = []
+        reverted = 0
+        hidden: set[Ref] = set()  # keys that a nearer scope has
+        for label, scope in call.scopes:
+            own = _list_own(state, step.frame, scope)
+            await self._load([ref for entry in own.values() for ref in (entry.key, entry.value) if ref])
+            stored = await self._read(call, scope, state, more=len(own))
+            mine = [entry for entry in reversed(own.values()) if entry.value and self._fits(entry, call)]
+            here = [_know_own(label, entry) for entry in mine]
+            for entry in stored:
+                if entry.reverted:
+                    reverted += 1
+                elif entry.key not in own and entry.value is not None:
+                    here.append(_know_stored(label, entry))
+            found += [each for each in here if each.key not in hidden]
+            hidden.update(each.key for each in here)
+            hidden.update(key for key, entry in own.items() if entry.value is not None)
+        shown = found[: call.limit]
+        await self._load([ref for each in shown for ref in (each.key, each.value) if ref])
+        share = SHOWN_CHARS if len(shown) < 2 else max(LEAST_SHOWN_CHARS, SHOWN_CHARS // len(shown))
+        document: dict[str, Any] = {"entries": [self._write_hit(each, share) for each in shown]}
+        if notes := _list_notes(len(shown), len(found), reverted):
+            document["note"] = "; ".join(notes)
+        use = MemoryUse(
+            read=tuple(each.stored.number for each in shown if each.stored is not None),
+            seen=tuple(each.step for each in shown if each.stored is None),
+        )
+        return Result(status="ok", output=_encode(document), memory=use)
+
+    async def _read(self, call: MemoryCall, scope: str, state: RunState, *, more: int) -> list[MemoryEntry]:
+        """Returns what the run's snapshot has of a scope; `more` of them may be hidden by the run's own writes."""
+        if not state.memory:
+            return []
+        wanted = MemoryFilter(
+            scopes=(scope,),
+            at=state.memory,
+            key=call.key,
+            prefix=call.prefix,
+            text=call.query,
+            limit=call.limit + more + 1,
+        )
+        return await self._journal.memory_entries(state.started.tenant, wanted)
+
+    def _fits(self, entry: BranchEntry, call: MemoryCall) -> bool:
+        """Returns whether one of the run's own writes is asked for."""
+        key = self._bodies.text(entry.key)
+        if call.key is not None:
+            return key == call.key
+        if call.prefix is not None:
+            return key.startswith(call.prefix)
+        return call.query is None or _has_words(f"{key} {self._bodies.text(entry.value)}", call.query)
+
+    def _write_hit(self, known: Known, share: int) -> dict[str, Any]:
+        text = self._bodies.text(known.value)
+        hit: dict[str, Any] = {
+            "key": self._bodies.text(known.key),
+            "value": decode_value(text) if len(text) <= share else text[:share],
+        }
+        if len(text) > share:
+            hit["shown"] = f"the first {share:,} of {len(text):,} characters; recall this key alone for all"
+        hit["scope"] = known.label
+        entry = known.stored
+        if entry is None:
+            hit |= {"step": known.step, "age": "written in this request"}
+        else:
+            age = format_age(self._clock.wall_s() - entry.at)
+            hit |= {"number": entry.number, "version": entry.born, "age": age}
+            if entry.died is not None:
+                hit["superseded"] = True
+            if entry.flagged is not None:
+                hit["flagged"] = "it was exposed to something that was reverted: check it"
+        if known.labels:
+            hit["labels"] = known.labels
+        return hit
+
+    # ---- remember
+
+    async def _remember(self, call: MemoryCall, step: Step, state: RunState) -> Result:
+        label, scope = call.scopes[0]
+        assert call.key is not None
+        loose = make_loose(self._bodies.redact(call.value))
+        known = await self._find(label, scope, call.key, step, state)
+        edit = MemoryEdit(
+            scope=scope, key=call.key, value=call.value, labels=call.labels, ttl_s=call.ttl_s, loose=loose
+        )
+        if known is not None and known.value is not None and await self._is_same(known, loose):
+            expires = known.stored is None or known.stored.expires_at is not None
+            use = MemoryUse(edit=edit if expires else None)  # only its time begins anew
+            return _answer(use, known=call.key, scope=label, note="this is in memory already")
+        twin = await self._find_twin(scope, call, loose, state)
+        if twin is not None:
+            note = "this is in memory already, under that key; it was not stored once more"
+            return _answer(MemoryUse(), known=self._bodies.text(twin.key), scope=label, note=note)
+        what: dict[str, Any] = {"remembered": call.key, "scope": label}
+        if known is not None and known.stored is not None:
+            what["replaces_version"] = known.stored.born
+        return _answer(MemoryUse(edit=edit), **what, note="kept once this request is answered")
+
+    async def _find_twin(
+        self, scope: str, call: MemoryCall, loose: str, state: RunState
+    ) -> MemoryEntry | None:
+        """Returns an entry that the run has recalled and that says the same at length."""
+        if len(call.value) < PHRASE_CHARS or not state.reads:
+            return None
+        for entry in await self._journal.memory_numbered(state.read_entries):
+            if entry.scope != scope or entry.value is None or entry.died is not None:
+                continue
+            await self._load([entry.key, entry.value])
+            if make_loose(self._bodies.text(entry.value)) == loose:
+                return entry
+        return None
+
+    async def _is_same(self, known: Known, loose: str) -> bool:
+        await self._load([ref for ref in (known.value,) if ref])
+        return make_loose(self._bodies.text(known.value)) == loose
+
+    # ---- forget
+
+    async def _forget(self, call: MemoryCall, step: Step, state: RunState) -> Result:
+        assert call.key is not None
+        for label, scope in call.scopes:
+            known = await self._find(label, scope, call.key, step, state)
+            if known is not None and known.value is not None:
+                edit = MemoryEdit(scope=scope, key=call.key)
+                return _answer(MemoryUse(edit=edit), forgotten=call.key, scope=label)
+        where = ", ".join(label for label, _ in call.scopes)
+        return _answer(MemoryUse(), forgotten=None, note=f"there is no such key in {where}")
+
+    # ---- looking
+
+    async def _find(self, label: str, scope: str, key: str, step: Step, state: RunState) -> Known | None:
+        """Returns what the step's frame sees of one key."""
+        ref = self._bodies.prepare(key).ref
+        own = state.find_written(step.frame, scope, ref)
+        if own is not None:
+            return _know_own(label, own)
+        if not state.memory:
+            return None
+        wanted = MemoryFilter(scopes=(scope,), at=state.memory, key=self._bodies.redact(key), limit=1)
+        stored = await self._journal.memory_entries(state.started.tenant, wanted)
+        return _know_stored(label, stored[0]) if stored and not stored[0].reverted else None
+
+    async def _load(self, refs: Iterable[Ref]) -> None:
+        if missing := self._bodies.missing(refs):
+            self._bodies.load(await self._journal.bodies(self._tenant, missing))
+
+
+def make_loose(text: str) -> str:
+    """Returns a digest of a value that is equal for values that differ only in what is volatile."""
+    return digest_of(normalise(text))
+
+
+def format_age(seconds: float) -> str:
+    """Returns an age in words: `just now`, `5 minutes`, `3 days`."""
+    for unit, size in (("year", 365 * 86_400), ("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if seconds >= size:
+            count = int(seconds // size)
+            return f"{count} {unit}{'' if count == 1 else 's'}"
+    return "just now"
+
+
+def _list_own(state: RunState, frame: int, scope: str) -> dict[Ref, BranchEntry]:
+    """Returns what a frame sees of the run's own writes to a scope, by key, the newest last."""
+    own: dict[Ref, BranchEntry] = {}
+    for branch in state.list_branches(frame):  # what the frame itself wrote hides what those above it did
+        for (place, key), entry in branch.items():
+            if place == scope:
+                own.setdefault(key, entry)
+    return dict(sorted(own.items(), key=lambda item: item[1].step))
+
+
+def _know_own(label: str, entry: BranchEntry) -> Known:
+    return Known(label, entry.scope, entry.key, entry.value, entry.labels, None, entry.step)
+
+
+def _know_stored(label: str, entry: MemoryEntry) -> Known:
+    return Known(label, entry.scope, entry.key, entry.value, entry.labels, entry)
+
+
+def _has_words(text: str, query: str) -> bool:
+    """Returns whether each word of the query begins a word of the text, as the journal's search has it."""
+    words = _word.findall(text.casefold())
+    return all(any(word.startswith(each) for word in words) for each in _word.findall(query.casefold()))
+
+
+def _list_notes(shown: int, found: int, reverted: int) -> list[str]:
+    notes = [] if shown else ["nothing fits"]
+    if found > shown:
+        notes.append("there is more: narrow it down, or raise limit")
+    if reverted:
+        many = "1 entry was" if reverted == 1 else f"{reverted} entries were"
+        notes.append(f"{many} reverted by a person, and left out")
+    return notes
+
+
+def decode_value(text: str) -> Any:
+    """Returns an object or a list as it was remembered; any other value is text."""
+    if text[:1] not in ("{", "["):
+        return text
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return text
+
+
+def _answer(use: MemoryUse, **what: Any) -> Result:
+    return Result(status="ok", output=_encode(what), memory=use)
+
+
+def _encode(document: Mapping[str, Any] | Sequence[Any]) -> str:
+    return msgspec.json.encode(document).decode()

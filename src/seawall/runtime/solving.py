@@ -1,0 +1,105 @@
+"""Solves conflicts of a merge with the function that the writing agent's `Memory` has for it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from typing import Any
+
+from msgspec.structs import replace
+
+from seawall.core.canonical import Ref, to_canonical_bytes
+from seawall.core.errors import describe_error
+from seawall.core.events import RunStarted
+from seawall.journal.protocol import Journal, MemoryConflict, MemoryEntry, MemoryFilter, MemoryWrite
+from seawall.memory.calls import MAX_VALUE_CHARS
+from seawall.memory.options import Resolver
+from seawall.run.bodies import Bodies
+from seawall.runtime.remembering import decode_value, make_loose
+from seawall.team.team import Team
+
+RESOLVE_S = 10.0
+"""Seconds that a function may take: the run has its answer, and whoever asked waits for it."""
+
+_log = logging.getLogger("seawall")
+
+
+class ConflictSolver:
+    """Solves the conflicts of one run that ends: `engine.merging.Resolve`."""
+
+    def __init__(self, journal: Journal, started: RunStarted, team: Team, bodies: Bodies) -> None:
+        self._journal = journal
+        self._started = started
+        self._team = team
+        self._bodies = bodies
+
+    def __repr__(self) -> str:
+        return f"<ConflictSolver of {self._started.run}>"
+
+    async def __call__(self, write: MemoryWrite, conflict: MemoryConflict) -> MemoryWrite | None:
+        """Returns what to write instead; None: it stays a conflict, because nobody solves it."""
+        resolve = self._find_resolver(write)
+        if resolve is None:
+            return None
+        version = await self._journal.memory_version()  # what is written is newer than all that is seen here
+        theirs = await self._read(write, version)
+        base = await self._read(write, write.base) if write.base else None
+        ours = self._decode(write.value)
+        try:
+            async with asyncio.timeout(RESOLVE_S):
+                value = resolve(self._value_of(theirs), ours, self._value_of(base))
+                if inspect.isawaitable(value):
+                    value = await value
+            text = _encode(value)
+        except Exception as error:  # noqa: BLE001 -- the user's own function; a person decides then
+            _log.warning(
+                "run %s: the conflict of step %s was not solved: %s",
+                self._started.run,
+                write.step,
+                describe_error(error),
+            )
+            return None
+        if text is None:
+            return None
+        ref = self._bodies.put(text)
+        return replace(write, value=ref, base=version, loose=make_loose(self._bodies.text(ref)))
+
+    def _find_resolver(self, write: MemoryWrite) -> Resolver | None:
+        """Returns the function of the agent that wrote it, for that scope."""
+        member = self._team.members.get(write.agent)
+        places = () if member is None else member.memory.writes
+        return next(
+            (place.resolve for place in places if place.name_scope(self._started) == write.scope), None
+        )
+
+    async def _read(self, write: MemoryWrite, version: int) -> MemoryEntry | None:
+        """Returns the entry of a key as it was at a version, with its texts."""
+        key = await self._load(write.key)
+        wanted = MemoryFilter(scopes=(write.scope,), at=version, key=key, limit=1)
+        found = await self._journal.memory_entries(self._started.tenant, wanted)
+        if not found:
+            return None
+        await self._load(found[0].value)
+        return found[0]
+
+    async def _load(self, ref: Ref | None) -> str:
+        if ref is not None and (missing := self._bodies.missing([ref])):
+            self._bodies.load(await self._journal.bodies(self._started.tenant, missing))
+        return self._bodies.text(ref)
+
+    def _value_of(self, entry: MemoryEntry | None) -> Any:
+        return None if entry is None else self._decode(entry.value)
+
+    def _decode(self, ref: Ref | None) -> Any:
+        return None if ref is None else decode_value(self._bodies.text(ref))
+
+
+def _encode(value: object) -> str | None:
+    """Returns a value as it is stored. Raises `TypeError` or `ValueError` for one that can't be."""
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else to_canonical_bytes(value).decode()
+    if not text.strip() or len(text) > MAX_VALUE_CHARS:
+        raise ValueError(f"the value has {len(text):,} characters (limit {MAX_VALUE_CHARS:,})")
+    return text
