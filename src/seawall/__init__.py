@@ -8,6 +8,7 @@ Where things live:
 - `seawall.effects`: what changes the world is done once, and signed off
 - `seawall.run`: the state of a run as a fold, verdicts, the base class of guards, `Outcome`
 - `seawall.effects`: what a tool declares of its effect, and the guard that claims it
+- `seawall.memory`: what agents may read and write that outlives runs, and their tools for it
 - `seawall.guards`: every guard; `seawall.planner`: what is left out when time gets short
 - `seawall.history`: why a run ended so, replay and fork; `seawall.audit`: recordings of other systems
 - `seawall.journal`: the record; `seawall.models`: what a model is
@@ -27,6 +28,7 @@ from seawall.guards.budget import Budget, Caps
 from seawall.guards.endpoints import EndpointOptions
 from seawall.guards.loops import Loops
 from seawall.journal.protocol import RunFilter
+from seawall.memory.options import Memory
 from seawall.models.protocol import Model, Price
 from seawall.run.guard import Guard
 from seawall.run.outcome import Outcome, Waiting
@@ -66,6 +68,7 @@ __all__ = [
     "Hold",
     "Limits",
     "Loops",
+    "Memory",
     "Misused",
     "Model",
     "Money",

@@ -57,6 +57,7 @@ def build_proposal(
         amount=None if facts is None else facts.amount,
         preview=None if question is None or question.preview is None else bodies.put(question.preview),
         preview_failed=question is not None and question.preview_failed,
+        reverted=state.cut_texts,
         reasons=tuple(_read_reason(each, redact) for each in holds),
         causes=tuple(causes),
         flags=tuple([redact(each) for each in find_odd_text(step.arguments)]),

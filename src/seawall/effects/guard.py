@@ -16,13 +16,14 @@ from msgspec.structs import replace
 
 from seawall.core.clock import Clock
 from seawall.core.errors import Broken, SeawallError, describe_error
-from seawall.core.events import RunStarted
+from seawall.core.events import MemoryCut, RunStarted
 from seawall.core.money import Money
 from seawall.effects.identity import compute_identity
 from seawall.effects.proposals import compute_proposal_hash
 from seawall.guards.shared import Defer
 from seawall.journal.protocol import Journal
 from seawall.journal.protocol.effects import ClaimAnswer, EffectClaim, SumRule
+from seawall.memory.cuts import find_cut
 from seawall.run.approve import Approve
 from seawall.run.bodies import Bodies
 from seawall.run.spend_delta import day_of
@@ -75,7 +76,8 @@ class Blocked(NamedTuple):
 
 
 FREE = Passed("", "")
-EffectsAnswer = Passed | Question | Blocked | Replace | Refuse | Halt | Defer
+EffectsAnswer = Passed | Question | Blocked | MemoryCut | Replace | Refuse | Halt | Defer
+"""A `MemoryCut` says that what the run has read was reverted since: the step is judged again with that."""
 
 
 class _Asked:
@@ -142,18 +144,19 @@ class EffectsGuard:
         """
         facts = step.facts or NO_FACTS
         granted = "" if step.grant is None else step.grant.proposal
-        if not facts.needs_claim and not holds and not granted and run.started.errand is None:
+        is_plain = not facts.needs_claim and not holds and not granted and run.started.errand is None
+        if is_plain and not run.reads:
             return FREE
         text = bodies.text(step.input)
         hash_ = compute_proposal_hash(step.kind, step.name, step.version, text, step.seal)
         mine = self._asked.setdefault(run.started.run, {})
         call = _call_of(step, run)
-        signature = (hash_, granted, bool(holds), ahead)
+        signature = (hash_, granted, bool(holds), ahead, run.read_entries, run.cut)
         asked = mine.get(call)
         if asked is None or asked.signature != signature:
             asked = mine[call] = _Asked(signature, wake)
             claim = self._build_claim(step, run, facts, hash_, asks=bool(holds), ahead=ahead)
-            self._spawn(self._ask(asked, step, run, holds, claim, bodies, preview))
+            self._spawn(self._ask(asked, step, run, holds, claim, bodies, preview, is_plain=is_plain))
         asked.wake = wake
         if ahead and _waits_behind(mine, asked):
             return Defer(f"{step.kind} {step.name!r} waits for the claims of the calls before it")
@@ -188,7 +191,8 @@ class EffectsGuard:
             # What another guard holds now is asked about anew, under the same terms: the approval is not used.
             proposal="" if step.grant is None or asks else step.grant.proposal,
             ahead=ahead,
-            detached=facts.detached and self.detach is not None and started.errand is None,
+            # An errand has no memory, and so could show nobody what was cut from it.
+            detached=facts.detached and self.detach is not None and started.errand is None and not run.cut,
             arguments=step.input,
             undoes=undoes,
         )
@@ -209,12 +213,18 @@ class EffectsGuard:
         claim: EffectClaim,
         bodies: Bodies,
         preview: Preview | None,
+        *,
+        is_plain: bool,
     ) -> None:
+        """Asks about one call. A plain one needs no claim, and has only read from memory."""
         try:
             journal = self._journal
             if journal is None:
                 return
-            asked.answer = await self._claim(journal, step, run, holds, claim, bodies, preview)
+            if is_plain:
+                asked.answer = await self._find_cut(journal, run, bodies) or FREE
+            else:
+                asked.answer = await self._claim(journal, step, run, holds, claim, bodies, preview)
         except SeawallError as error:
             if isinstance(error, Broken) and self.give_up is not None and self.give_up(claim.run, error):
                 return
@@ -245,6 +255,9 @@ class EffectsGuard:
         known = {} if claim.arguments is None or data is None else {claim.arguments: data}
         answer = await journal.claim(claim, known)
         effect = answer.effect
+        # Asked after the claim, so that nothing lies between the two.
+        if answer.status in ("claimed", "asks") and (cut := await self._find_cut(journal, run, bodies)):
+            return cut
         match answer.status:
             case "claimed":
                 default = f"{claim.run}:{claim.call}"
@@ -266,6 +279,9 @@ class EffectsGuard:
                 return _refuse(answer, step)
             case "asks":
                 return await self._build_question(answer, step, run, holds, claim, preview)
+
+    async def _find_cut(self, journal: Journal, run: RunState, bodies: Bodies) -> MemoryCut | None:
+        return await find_cut(journal, run, bodies, self._clock.wall_s()) if run.reads else None
 
     async def _compute_identity(self, journal: Journal, step: Step, run: RunState, facts: EffectFacts) -> str:
         if self._key is None:

@@ -25,6 +25,7 @@ from seawall.core.events import (
     EffectState,
     Event,
     Judged,
+    MemoryCut,
     RunEnded,
     StepDone,
     StepIntended,
@@ -190,7 +191,7 @@ class Gate:
         judged = self._judge_before(step, state, left_s, ahead=proposal.ahead)
         verdict, step, events = judged.verdict, judged.step, judged.events
         if isinstance(verdict, Defer):
-            return Admitted([], None, verdict)
+            return Admitted(events, None, verdict)
         if proposal.ahead and not isinstance(verdict, Hold):  # it is judged once it is its turn
             return Admitted([], None)
         match verdict:
@@ -314,6 +315,10 @@ class Gate:
                 return judged._replace(step=step)
             case Defer():
                 return _Judged(answer, step, [])
+            case MemoryCut():
+                return _Judged(
+                    Defer("what its run has read was reverted: it is judged again"), step, [answer]
+                )
             case Question():
                 _, events = self.judge.conclude(answer.holds, step.number, "before")
                 holds = (*judged.holds, *answer.holds)

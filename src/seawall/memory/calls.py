@@ -90,10 +90,10 @@ def _read_call(name: str, given: dict[str, Any], access: MemoryAccess, started: 
     # Models write null for what they leave out; only a value can be meant so.
     given = {each: value for each, value in given.items() if value is not None}
     places = access.reads if name == RECALL else access.writes
-    scopes, ttl_s = _find_scopes(given.get("scope"), places, started)
+    scopes, ttl_s = _find_scopes(given.get("scope"), places, started, one=name == REMEMBER)
     match name:
         case "remember":
-            return _read_remember(given, scopes[:1], ttl_s)
+            return _read_remember(given, scopes, ttl_s)
         case "recall":
             return _read_recall(given, scopes)
         case _:
@@ -142,13 +142,16 @@ def _read_recall(given: dict[str, Any], scopes: tuple[tuple[str, str], ...]) -> 
 
 
 def _find_scopes(
-    given: object, places: Sequence[MemoryPlace], started: RunStarted
+    given: object, places: Sequence[MemoryPlace], started: RunStarted, *, one: bool
 ) -> tuple[tuple[tuple[str, str], ...], float | None]:
-    """Returns the scopes that are meant, the nearest first, and the longest that the nearest one keeps anything."""
+    """Returns the scopes that are meant, the nearest first, and the longest that the nearest one keeps anything.
+
+    `one`: the nearest that the agent has, and no wider one where the run has not that.
+    """
     labels = [place.label for place in places]
     if given is not None and given not in labels:
         raise ValueError(f"scope is {given!r}; it is one of {', '.join(labels)}")
-    wanted = [place for place in places if given is None or place.label == given]
+    wanted = [place for place in places if given is None or place.label == given][: 1 if one else None]
     found = [(place, scope) for place in wanted if (scope := place.name_scope(started)) is not None]
     if not found:
         why = {"session": "it belongs to no session", "subject": "it is on behalf of nobody"}

@@ -87,6 +87,9 @@ class Outcome(msgspec.Struct, Generic[Output_co], frozen=True, kw_only=True):
     effects: tuple[EffectReport, ...] = ()
     stopped_by: StoppedBy | None = None
     error: str | None = None
+    memory: Literal["", "merged", "conflict"] = ""
+    """What became of what it wrote to memory: nothing was written, all was merged, or some of it is kept beside what
+    another run wrote first (`seawall memory conflicts`). Only a completed run merges."""
     unchecked_delivery: bool = False
     """Whether the answer was streamed to the user as it was made, before anything checked it."""
     paused: tuple[PastPause, ...] = ()
@@ -130,6 +133,7 @@ def build_outcome(state: RunState, answer: str | None, output: Output_co | None 
         effects=effects,
         stopped_by=ended.stopped_by,
         error=ended.error,
+        memory=ended.memory,
         unchecked_delivery=ended.unchecked_delivery,
         paused=state.past_pauses
         + tuple(PastPause(each.what, each.by, each.why, 0.0) for each in state.paused),

@@ -58,6 +58,8 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     preview: str | None
     """What the tool's own preview function says; None: it has none."""
     preview_failed: bool
+    reverted: tuple[str, ...]
+    """What its run had read in memory that a person has reverted since, with who wrote it: it may rest on that."""
     summary: str | None
     """What the agent wrote beside the call. Nobody has checked it, and it may contradict the arguments. Only
     `Seawall.approval` reads it; None elsewhere, and if the agent wrote nothing."""
@@ -170,7 +172,8 @@ async def build_approvals(
 ) -> list[Approval]:
     """Returns what people are shown of these proposals at this time."""
     texts = await _read_texts(
-        journal, ((each.tenant, (each.arguments, each.preview, each.original)) for each in proposals)
+        journal,
+        ((each.tenant, (each.arguments, each.preview, each.original, *each.reverted)) for each in proposals),
     )
     return [
         _build_approval(replace(each, state="expired") if has_expired(each, now) else each, texts)
@@ -230,6 +233,7 @@ def _build_approval(proposal: Proposal, texts: Mapping[tuple[str, Ref], str]) ->
         "arguments_text": text,
         "preview": get(proposal.preview),
         "original": get(proposal.original),
+        "reverted": tuple(get(ref) or ERASED for ref in proposal.reverted),
         "summary": None,
     }
     return Approval(**shared)

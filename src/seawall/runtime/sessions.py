@@ -59,6 +59,10 @@ class SessionHistory(NamedTuple):
     """The run that waits and whose conversation this is, and how many events it had."""
     told: tuple[RecordChange, ...] = ()
     """What the journal forgets with the run's first segment, because the run is told it."""
+    memory: int = 0
+    """The version of memory that the run sees."""
+    changed: tuple[Ref, ...] = ()
+    """See `RunTaken.changed`."""
 
 
 NO_HISTORY = SessionHistory(None, (), {})

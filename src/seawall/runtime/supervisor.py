@@ -39,6 +39,7 @@ from seawall.runtime.recovery import make_placeholder_team
 from seawall.runtime.registry import Registry
 from seawall.runtime.sessions import NO_HISTORY, SessionHistory, Sessions, add_stored_facts
 from seawall.runtime.shared_reading import SharedReading
+from seawall.runtime.snapshots import Snapshot, read_changes, read_snapshot
 from seawall.runtime.streaming import StreamedText
 from seawall.runtime.waking import Waker
 from seawall.team.prepare import honours_key
@@ -352,13 +353,17 @@ class Supervisor:
         missing = bodies.missing(refs_of(events))
         bodies.load(await self.journal.bodies(lease.tenant, missing, or_erased=True))
         begins = state.epoch == 0 and state.started.fork is None  # it waited in line and never began
+        snapshot = Snapshot(0)
         if begins:
             tail = None if state.started.session is None else await self._find_tail(state.started)
             history = await self.load_history(state.started, tail, team, bodies)
         else:
             messages = await self.sessions.load_messages(self.journal, lease.tenant, state.history, bodies)
+            snapshot = await read_changes(self.journal, state, team, bodies, self.clock.wall_s())
             # The handover to its guards is in the folded state.
-            history = SessionHistory(state.history, messages, {})
+            history = SessionHistory(
+                state.history, messages, {}, memory=snapshot.memory, changed=snapshot.changed
+            )
         commands = await self.journal.inbox(lease.run, after=state.inbox)
         await self._load_receipts(lease.tenant, (item.command for item in commands), bodies)
         causes = self.factory.make_causes(state, bodies)
@@ -370,7 +375,7 @@ class Supervisor:
             state, first = await self.begin_in_line(team, state, lease, bodies, history)
         else:
             in_doubt = close_in_doubt(state, self.clock.wall_s(), partial(honours_key, team))
-            first = [*self._build_segment(state, lease, history), *in_doubt]
+            first = [*self._build_segment(state, lease, history), *snapshot.events, *in_doubt]
         driver = self.make_driver(team, state, lease, bodies, history.messages, causes)
         driver.start(
             first, commands
@@ -393,7 +398,8 @@ class Supervisor:
             history = await self.sessions.load_history(
                 self.journal, tail, bodies, answers_only=answers_only, guards=guards
             )
-        return await add_stored_facts(self.journal, started, history, bodies)
+        history = await add_stored_facts(self.journal, started, history, bodies)
+        return history._replace(memory=await read_snapshot(self.journal, started, team))
 
     async def begin_in_line(
         self, team: Team, state: RunState, lease: Lease, bodies: Bodies, history: SessionHistory
@@ -581,4 +587,6 @@ def begin_segment(owner: str, epoch: int, *, at: float, left_s: float, history: 
         handover=dict(history.handover),
         facts=history.facts,
         behind=dict(history.behind),
+        memory=history.memory,
+        changed=history.changed,
     )

@@ -54,6 +54,8 @@ def draw_approval(approval: Approval, width: int, now: float) -> Iterator[Text]:
         yield from draw_field(
             "comes from", f"step {cause.step}, {cause.kind} {cause.name} ({cause.tie})", width
         )
+    for each in approval.reverted:
+        yield from draw_field("reverted", each, width)
     yield from draw_field("version", approval.version, width)
     yield from _draw_others(approval, width)
     yield Text()

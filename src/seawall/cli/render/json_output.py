@@ -95,6 +95,7 @@ def build_run_document(
         "reviewed": None if ended is None else ended.reviewed,
         "unverified": () if ended is None else ended.unverified,
         "pruned": () if ended is None else ended.pruned,
+        "memory": "" if ended is None else ended.memory,
         "causes": () if ended is None else _build_causes(ended.causes),
         "principal": started.principal,
         "request_id": started.request_id,

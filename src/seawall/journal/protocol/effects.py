@@ -211,6 +211,8 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     preview: Ref | None = None
     """What the tool's own preview function says. Arguments come before it."""
     preview_failed: bool = False
+    reverted: tuple[Ref, ...] = ()
+    """What the run had read in memory that was reverted since: the guard `memory` holds it for that."""
     reasons: tuple[Reason, ...] = ()
     causes: tuple[CauseStep, ...] = ()
     flags: tuple[str, ...] = ()

@@ -190,4 +190,5 @@ def list_effect_refs(record: EffectRecord) -> list[Ref]:
 
 def list_proposal_refs(record: Proposal) -> list[Ref]:
     """Returns the bodies that a proposal refers to."""
-    return [ref for ref in (record.arguments, record.preview, record.original) if ref is not None]
+    refs = (record.arguments, record.preview, record.original, *record.reverted)
+    return [ref for ref in refs if ref is not None]
