@@ -13,7 +13,7 @@ from seawall import Agent, Memory, Outcome, Seawall, Team, Tool
 from seawall.core.events import Event
 from seawall.journal.protocol import MemoryEntry, MemoryFilter
 from seawall.models.protocol import ModelRequest, ToolResult
-from seawall.models.scripted import Entry, ScriptedModel, call, say
+from seawall.models.scripted import Entry, Reply, ScriptedModel, call, say
 from seawall.testing import ManualClock
 
 
@@ -44,17 +44,17 @@ def agent_of(
     return Agent(name, model=ScriptedModel(list(script)), memory=memory, tools=tools, **more)
 
 
-def remember(key: str, value: Any, **more: Any) -> Entry:
+def remember(key: str, value: Any, **more: Any) -> Reply:
     """Returns the reply that remembers something."""
     return call("remember", key=key, value=value, **more)
 
 
-def recall(**what: Any) -> Entry:
+def recall(**what: Any) -> Reply:
     """Returns the reply that recalls something."""
     return call("recall", **what)
 
 
-def forget(key: str, **more: Any) -> Entry:
+def forget(key: str, **more: Any) -> Reply:
     """Returns the reply that forgets something."""
     return call("forget", key=key, **more)
 

@@ -16,7 +16,7 @@ from seawall.audit.recording import RecordedCall, RecordedRun
 from seawall.audit.tools import ToolNames
 from seawall.core.canonical import Ref
 from seawall.core.errors import SeawallBug
-from seawall.core.events import Event, Judged, RunStarted, StepIntended
+from seawall.core.events import Event, Judged, RunStarted, Status, StepIntended
 from seawall.core.limits import Limits
 from seawall.core.redact import Redactor
 from seawall.engine.gate import BUILT_IN, Admitted, Gate
@@ -189,6 +189,6 @@ class _RecordedLogic:
         """Returns False: retries are in the recording."""
         return False
 
-    def transcript(self, state: RunState) -> Ref | None:
+    def transcript(self, state: RunState, status: Status) -> Ref | None:
         """Returns None: a recording of calls has no transcript."""
         return None

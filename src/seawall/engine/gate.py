@@ -520,7 +520,7 @@ class Gate:
             state,
             edges=trace_answer(end, state, self._bodies, self._causes),
             # A run that ends before its first step had no part in the session's conversation.
-            transcript=self._logic.transcript(state) if state.steps else None,
+            transcript=self._logic.transcript(state, end.status) if state.steps else None,
             handover=collect_handover(state, self.guards) if state.started.session is not None else {},
             bodies=self._bodies,
             at=self._now(),

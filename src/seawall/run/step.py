@@ -231,8 +231,8 @@ class Logic(Protocol):
         """Returns whether the step's own policy allows another try after this failure."""
         ...
 
-    def transcript(self, state: RunState) -> Ref | None:
-        """Returns the manifest of the run's conversation, for the session's next run."""
+    def transcript(self, state: RunState, status: Status) -> Ref | None:
+        """Returns the manifest of the conversation of a run that ends with `status`, for the session's next run."""
         ...
 
 

@@ -127,7 +127,7 @@ class TeamExecutor:
         if step.kind == "model":
             return self._call_model(step, state.frames[step.frame], state.started.stream, left_s)
         if step.kind == "memory":
-            return self._memory.perform(step, state)
+            return self._memory.answer(step, state)
         tool, arguments = cast("tuple[Tool, dict[str, Any] | None]", step.target)
         context = self._make_context(step, state, left_s)
         if step.reconciles is not None:

@@ -54,7 +54,7 @@ class MemorySteps:
     def __repr__(self) -> str:
         return f"<MemorySteps on {self._journal!r}>"
 
-    async def perform(self, step: Step, state: RunState) -> Result:
+    async def answer(self, step: Step, state: RunState) -> Result:
         """Returns the text for the agent, and what it read and wrote."""
         call = cast("MemoryCall", step.target)
         match call.tool:

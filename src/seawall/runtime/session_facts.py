@@ -17,9 +17,7 @@ from seawall.core.events import EffectMoved, Event, RunEnded, StepDone, StepInte
 from seawall.journal.protocol import Fact, Journal
 from seawall.run.bodies import Bodies
 from seawall.run.frame import effect_state
-
-MAX_CHARS = 20_000
-"""Of one result or answer in such a message. It is an ordinary result's size; the whole of it is in the run's record."""
+from seawall.team.context import quote_text
 
 
 class SessionFacts(NamedTuple):
@@ -131,17 +129,20 @@ def describe_call(at: float, step: StepIntended, fate: str, output: Ref | None, 
     return f"{format_time(at)}: {call} {fate}: {_quote(output, bodies)}"
 
 
+_PLAIN = ("cancel", "approval", "limits", "deadline", "budget", "review")
+"""What these say is of people and bounds."""
+
+
 def _describe_end(ended: RunEnded, bodies: Bodies) -> str:
     answer = "" if ended.answer is None else f"; its answer: {_quote(ended.answer, bodies)}"
-    why = "" if ended.stopped_by is None else f" ({ended.stopped_by.guard}: {ended.stopped_by.reason})"
+    why = ""
+    if (stopped := ended.stopped_by) is not None:  # another guard's reason may quote what a tool returned
+        why = f" ({stopped.guard}: {stopped.reason})" if stopped.guard in _PLAIN else f" ({stopped.guard})"
     return f"{format_time(ended.at)}: it ended as {ended.status}{why}{answer}"
 
 
 def _quote(ref: Ref | None, bodies: Bodies) -> str:
-    """Returns a text on one line, in quotes: nothing in it can look like a line of its own."""
-    text = bodies.text(ref)
-    cut = "" if len(text) <= MAX_CHARS else f" (cut after {MAX_CHARS:,} of {len(text):,} characters)"
-    return json.dumps(text[:MAX_CHARS], ensure_ascii=False) + cut
+    return quote_text(bodies.text(ref))
 
 
 def format_time(at: float) -> str:

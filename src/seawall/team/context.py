@@ -10,12 +10,16 @@ from msgspec.structs import replace
 
 from seawall.core.big_values import decode_in_pieces
 from seawall.core.canonical import Ref, encode_text, measure_bytes
+from seawall.core.events import Status
 from seawall.core.persistent import Log
 from seawall.models.protocol import Assistant, Message, Reasoning, System, ToolResult, User
 from seawall.run.bodies import Bodies
 from seawall.run.frame import NOT_KNOWN, NOT_MADE, Frame, MessageRef, PendingCall
 from seawall.run.state import RunState
 
+MAX_FACT_CHARS = 20_000
+"""Of one receipt or answer that a session's next run is told of. It is an ordinary result's size; the whole of it is in
+the run's record."""
 FRAMING_TOKENS = 16
 """Upper bound of a message's tokens beside its text (role, separators, names)."""
 
@@ -180,8 +184,13 @@ def bound_tokens(message: Message) -> int:
             return size
 
 
-def build_transcript(state: RunState, bodies: Bodies, *, answers_only: bool) -> Manifest | None:
+def build_transcript(
+    state: RunState, bodies: Bodies, *, answers_only: bool, status: Status | None = None
+) -> Manifest | None:
     """Returns what this run adds to its session's conversation; None if there is no session.
+
+    `status` is how it ends; None: it waits. Of a run that does not complete only facts stay: what the user asked, and
+    what it has changed. What its tools returned, and what was made of that, does not reach the next run.
 
     If the run was stopped between calls and their answers, or waits there, each call gets an answer here that says so: a
     provider would reject a conversation with an unanswered call, and the next run must know of calls that were made.
@@ -190,6 +199,13 @@ def build_transcript(state: RunState, bodies: Bodies, *, answers_only: bool) -> 
     if state.started.session is None or frame is None:
         return None
     refs, behind = tuple(frame.messages), dict(state.behind)
+    if status not in (None, "completed"):
+        told = write_unfinished(state, status, bodies)
+        return Manifest(
+            state.history,
+            (*refs[: len(state.facts) + 1], MessageRef("user", bodies.put(told))),
+            behind,
+        )
     for pending in frame.turn:
         text = _describe_unanswered(state, pending)
         refs += (
@@ -207,6 +223,29 @@ def build_transcript(state: RunState, bodies: Bodies, *, answers_only: bool) -> 
         message = encode_assistant(Assistant(content=bodies.text(answer)))
         refs += (MessageRef("assistant", bodies.put(message)),)
     return Manifest(state.history, refs, behind)
+
+
+def write_unfinished(state: RunState, status: Status, bodies: Bodies) -> str:
+    """Returns what a session's next run is told of one that ended without an answer: what it has changed."""
+    head = f"[Not from the user: the request above ended as {status}, without an answer."
+    lines: list[str] = []
+    for change in state.effect_states():
+        call = f"{change.tool}({bodies.text(change.input)})"
+        if change.state == "committed":
+            lines.append(f"{call} was done: {quote_text(bodies.text(change.receipt))}")
+        elif change.state in ("unknown", "attempting"):
+            lines.append(f"{call} may have been done or not: that is not known")
+    if not lines:
+        return f"{head} It has changed nothing.]"
+    return "\n".join([f"{head} What it has changed:]", *(f"- {line}" for line in lines)])
+
+
+def quote_text(text: str) -> str:
+    """Returns a text on one line, in quotes: nothing in it can look like a line of its own."""
+    cut = (
+        "" if len(text) <= MAX_FACT_CHARS else f" (cut after {MAX_FACT_CHARS:,} of {len(text):,} characters)"
+    )
+    return _encoder.encode(text[:MAX_FACT_CHARS]).decode() + cut
 
 
 def _describe_unanswered(state: RunState, pending: PendingCall) -> str:

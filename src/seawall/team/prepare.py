@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from seawall.core.big_values import LEAST_KEPT_CHARS, encode_in_pieces
 from seawall.core.canonical import Ref, digest_of
 from seawall.core.errors import describe_error, read_error_text
-from seawall.core.events import Gist, StepIntended
+from seawall.core.events import Gist, Status, StepIntended
 from seawall.core.frozen import freeze
 from seawall.core.money import Money
 from seawall.core.redact import MARK
@@ -70,9 +70,10 @@ class TeamLogic:
         """Returns the next actions; none if everything waits."""
         return decide(self.team, state)
 
-    def transcript(self, state: RunState) -> Ref | None:
-        """Returns the manifest of the run's conversation, for the session's next run."""
-        manifest = build_transcript(state, self._bodies, answers_only=self.team.history == "answers")
+    def transcript(self, state: RunState, status: Status = "completed") -> Ref | None:
+        """Returns the manifest of the conversation of a run that ends, for the session's next run."""
+        answers_only = self.team.history == "answers"
+        manifest = build_transcript(state, self._bodies, answers_only=answers_only, status=status)
         return None if manifest is None else self._bodies.put(encode_manifest(manifest).decode())
 
     def retries(self, step: Step, state: RunState, result: Result) -> bool:
