@@ -9,11 +9,29 @@ import json
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
-from seawall import Agent, Memory, Outcome, Seawall, Team, Tool
+from seawall import (
+    ALLOW,
+    Agent,
+    Approval,
+    Effect,
+    Guard,
+    Hold,
+    Memory,
+    Outcome,
+    Run,
+    Seawall,
+    Team,
+    Tool,
+    Waiting,
+    tool,
+)
 from seawall.core.events import Event
-from seawall.journal.protocol import MemoryEntry, MemoryFilter
+from seawall.journal.protocol import Lineage, MemoryEntry, MemoryFilter
 from seawall.models.protocol import ModelRequest, ToolResult
 from seawall.models.scripted import Entry, Reply, ScriptedModel, call, say
+from seawall.run.state import RunState
+from seawall.run.step import Step
+from seawall.run.verdict import Verdict
 from seawall.testing import ManualClock
 
 
@@ -121,3 +139,58 @@ class Shown:
             return entry
 
         return reply
+
+
+class Asks(Guard):
+    """Holds effects while it is on."""
+
+    name = "asks"
+
+    def __init__(self, *, on: bool = True) -> None:
+        self.on = on
+
+    def before(self, step: Step, run: RunState, memory: Any) -> Verdict:
+        """See `Guard.before`."""
+        return Hold("asks") if self.on and step.effect else ALLOW
+
+
+class Till:
+    """Pays, and remembers what it paid."""
+
+    def __init__(self) -> None:
+        self.paid: list[str] = []
+        self.tools: dict[str, Tool] = {}
+
+    def make(self, effect: bool | Effect = True) -> Tool:
+        """Returns the tool `pay`."""
+
+        @tool(effect=effect)
+        async def pay(what: str) -> str:
+            """Pays."""
+            self.paid.append(what)
+            return f"paid {what}"
+
+        return pay
+
+
+async def revert(sea: Seawall, number: int) -> None:
+    """Reverts what descends from the step that wrote an entry."""
+    (entry,) = await sea.journal.memory_numbered([number])
+    assert entry.step is not None
+    seeds = [Lineage(tie="value", entry=number)]
+    await sea.journal.apply_revert(await sea.journal.plan_revert(entry.run, entry.step, seeds), by="bob")
+
+
+async def parked(run: Run) -> Waiting:
+    """Returns what a run waits for."""
+    rest = await run.rest()
+    assert isinstance(rest, Waiting), rest
+    return rest
+
+
+async def approve(sea: Seawall, run: Run) -> Approval:
+    """Approves what a run asks, as it is shown now, and returns what was shown."""
+    waiting = await parked(run)
+    (shown,) = await sea.approvals(run=waiting.run)
+    await sea.approve(shown.id, hash=shown.hash, by="finance")
+    return shown

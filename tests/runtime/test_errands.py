@@ -114,7 +114,7 @@ def test_a_detached_effect_lets_its_run_end_and_its_session_is_told_once_it_is_d
             assert told.startswith("[Not from the user: what has happened since in run")
             assert 'was done: "receipt 1042"' in told
             await over(await sea.start(team, "Thanks", session="s"))
-            assert len([text for text in sent(model) if "said by bob" in text]) == 1
+            assert len([text for text in sent(model) if "Not from the user" in text]) == 1
             assert await sea.journal.facts("", "s") == []
             assert (await sea.journal.verify()).ok
 
@@ -398,6 +398,6 @@ def test_what_becomes_of_an_effect_after_its_run_has_ended_is_told_to_the_next_r
             (taken,) = [e for e in await sea.journal.events(next_run.id) if isinstance(e, RunTaken)]
             assert len(taken.facts) == 1
             await over(await sea.start(team, "Well?", session="s"))
-            assert len([text for text in sent(model) if "Not from the user" in text]) == 1
+            assert len([text for text in sent(model) if "said by bob" in text]) == 1
 
     asyncio.run(main())

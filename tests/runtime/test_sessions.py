@@ -155,11 +155,8 @@ def test_the_next_run_knows_what_a_stopped_run_has_done(how: str) -> None:
         texts = sent(model)
         assert texts[1] == "Pay me"
         ended = "halted" if how == "deadline" else how
-        assert texts[2:] == [
-            f"[Not from the user: the request above ended as {ended}, without an answer. What it has changed:]\n"
-            '- pay({"what":"5 EUR"}) was done: "5 EUR"',
-            "What?",
-        ]
+        told = f"[Not from the user: the request above ended as {ended}, without an answer. What it has changed:]"
+        assert texts[2:] == [told + '\n- pay({"what":"5 EUR"}) was done: "5 EUR"', "What?"]
         assert unanswered(model.requests[-1].messages) == []
 
     asyncio.run(main())
