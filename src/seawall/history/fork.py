@@ -14,11 +14,13 @@ from seawall.core.events import (
     Event,
     Fork,
     Judged,
+    MemoryRead,
     RunEnded,
     RunStarted,
     StepDone,
     StepIntended,
 )
+from seawall.memory.access import RECALL
 from seawall.run.fingerprint import compute_fingerprint
 from seawall.run.step import Result, restore_step
 
@@ -66,6 +68,8 @@ def fork_events(
         if isinstance(event, CommandTaken | RunEnded):
             continue
         if isinstance(event, Judged) and event.step == at and event.stage == "after" and result is not None:
+            continue
+        if isinstance(event, MemoryRead) and event.step == at and result is not None:
             continue
         if isinstance(event, StepDone):
             step = intents[event.step]
@@ -132,5 +136,5 @@ def _check_changeable(intent: StepIntended, run: str) -> None:
     what = f"step {intent.step} of run {run} ({intent.kind} {intent.name!r})"
     if intent.effect:
         raise Misused(f"{what} is an effect: its receipt says what happened, and can't be changed")
-    if intent.kind not in ("tool", "handoff"):
-        raise Misused(f"{what}: only the result of a tool or a hand-off can be changed")
+    if intent.kind not in ("tool", "handoff") and (intent.kind, intent.name) != ("memory", RECALL):
+        raise Misused(f"{what}: only the result of a tool or a hand-off, or of `recall`, can be changed")

@@ -30,6 +30,8 @@ MAX_KEY_CHARS = 200
 """Characters of a key: a name, and not the fact itself."""
 MAX_VALUE_CHARS = 20_000
 """Characters of a value: some pages. A document belongs into a store of its own, and its address into memory."""
+MAX_CALL_CHARS = 8 * MAX_VALUE_CHARS
+"""Characters of a whole call: room for a value in escapes. More is not even decoded."""
 MAX_LABELS = 8
 """Labels of one entry. They stand in events, which are never erased, so they are single words."""
 _LABEL = re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}")
@@ -74,6 +76,8 @@ def prepare_memory(step: Step, access: MemoryAccess, state: RunState, bodies: Bo
 
 
 def _parse(text: str) -> dict[str, Any]:
+    if len(text) > MAX_CALL_CHARS:
+        raise ValueError(f"the call has {len(text):,} characters (limit {MAX_CALL_CHARS:,})")
     try:
         arguments: Any = decode_in_pieces(text) if text.strip() else {}
     except (msgspec.DecodeError, RecursionError) as error:

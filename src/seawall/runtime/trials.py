@@ -12,6 +12,7 @@ from seawall.core.limits import Limits, validate_limits
 from seawall.history.fork import fork_events
 from seawall.history.recorded import fold_in_slices, read_events
 from seawall.history.replay import Replay, replay
+from seawall.memory.guard import MEMORY_GUARD
 from seawall.runtime.big_texts import compute_apart, list_recorded_texts, put_apart
 from seawall.runtime.supervisor import Supervisor
 from seawall.team.team import Team
@@ -32,7 +33,10 @@ async def replay_run(
     history = await supervisor.sessions.load_messages(journal, state.started.tenant, state.history, bodies)
     logic = factory.make_logic(team, bodies, history)
     guards = factory.get_guards(team)
-    start_modes = supervisor.modes.compute_start_modes(guards, state.started.guards, modes)
+    recorded = dict(state.started.guards)
+    if not team.has_memory:  # today's team has no guard for it
+        recorded.pop(MEMORY_GUARD, None)
+    start_modes = supervisor.modes.compute_start_modes(guards, recorded, modes)
     events[0] = replace(state.started, guards=start_modes)
     for seq, event in enumerate(events):
         if isinstance(event, GuardSet) and event.guard in modes:
