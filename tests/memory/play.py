@@ -6,7 +6,7 @@ import asyncio
 import functools
 import inspect
 import json
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from seawall import (
@@ -82,11 +82,11 @@ async def play(sea: Seawall, team: Agent | Team, request: str = "go", **options:
     return await (await sea.start(team, request, **options)).outcome()
 
 
-async def keep(sea: Seawall, scope_options: Mapping[str, Any] | None = None, **facts: Any) -> Outcome:
+async def keep(sea: Seawall, **facts: Any) -> Outcome:
     """Remembers facts for the tenant, in a run of their own."""
     script = [remember(key, value, scope="tenant") for key, value in facts.items()]
     writer = agent_of(*script, say("kept"), name="writer", memory=Memory(write=("tenant",)))
-    return await play(sea, writer, **(scope_options or {}))
+    return await play(sea, writer)
 
 
 async def read_memory(sea: Seawall, scope: str = "tenant", tenant: str = "") -> dict[str, str]:

@@ -61,7 +61,7 @@ def tell_clashes(step: Step, result: Result, state: RunState, bodies: Bodies) ->
     if not clashes:
         return result
     lines = [
-        f"- {bodies.text(each.ours.key)}: {_quote(each.ours, bodies)} (step {each.ours.step}) is kept; "
+        f"- {json.dumps(bodies.text(each.ours.key), ensure_ascii=False)}: {_quote(each.ours, bodies)} (step {each.ours.step}) is kept; "
         f"{_quote(each.theirs, bodies)} (step {each.theirs.step}) is not"
         for each in clashes
     ]
