@@ -233,6 +233,26 @@ async def test_what_a_run_wrote_after_reading_what_was_reverted_is_kept_apart() 
 
 
 @in_loop
+async def test_a_team_that_has_lost_its_memory_is_held_for_what_it_has_read_all_the_same() -> None:
+    shown, till = Shown(), Till()
+    async with sea_of(guards=[Asks()]) as sea:
+        await keep(sea, rule="double")
+        pay = till.make()
+        run = await sea.start(payer(shown, pay), "go")
+        waiting = await parked(run)
+        await revert(sea, 1)
+        (asked,) = await sea.approvals(run=run.id)
+        sea.supervisor.registry.teams.pop(run.id, None)
+        await sea.approve(asked.id, hash=asked.hash, by="finance")
+        today = Team(agent_of(shown.then(say("done")), name="payer", tools=[pay]))
+        again = await sea.resume(waiting.run, today)
+        second = await approve(sea, again)
+        assert {each.guard for each in second.reasons} == {"asks", "memory"} and till.paid == []
+        assert (await again.outcome()).status == "completed"
+    assert till.paid == ["double"]
+
+
+@in_loop
 async def test_a_reverted_entry_is_not_recalled_from_an_old_snapshot() -> None:
     shown = Shown()
     async with sea_of() as sea:

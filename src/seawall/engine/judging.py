@@ -13,7 +13,7 @@ from seawall.core.events import Event, Judged, Mode, Stage
 from seawall.core.frozen import FrozenDict, freeze
 from seawall.guards.loops import Loops
 from seawall.guards.nested import TeamGuard, TeamLimits
-from seawall.memory.guard import MemoryGuard
+from seawall.memory.guard import MEMORY_GUARD, MemoryGuard
 from seawall.run.bodies import Bodies
 from seawall.run.frame import Grant
 from seawall.run.guard import FoldFailed, Guard
@@ -52,6 +52,8 @@ class Judge:
         plain = [*own, *(guard.guard for guard in nested)]
         self._all_built_in = all(type(guard) in (Loops, MemoryGuard) for guard in plain)
         """Whether every guard is one of Seawall's own, which changes nothing that it is shown."""
+        self._memory = None if any(guard.name == MEMORY_GUARD for guard in self.guards) else MemoryGuard()
+        """Also for a run whose team has had its memory taken away by a deploy: what it has read, it has read."""
         self._bodies = bodies
         self._now = now
 
@@ -71,7 +73,10 @@ class Judge:
         found: list[GuardVerdict] = []
         if step.target is not None and not self._all_built_in:  # what is called with is no guard's to change
             step = replace(step, target=None)
-        for guard in self._by_agent.get(step.agent, self._everywhere):
+        guards = self._by_agent.get(step.agent, self._everywhere)
+        if state.cut and self._memory is not None:
+            guards = [*guards, self._memory]
+        for guard in guards:
             mode = state.modes.get(guard.name, guard.mode)
             if mode == "off":
                 continue
