@@ -87,10 +87,7 @@ def _print_outcome(screen: Screen, outcome: Outcome, streamed: str) -> None:
     screen.print_note(_draw_summary(outcome))
     if outcome.memory == "conflict":
         look = format_command("memory conflicts")
-        screen.print_note(
-            "memory: not all that it wrote is there: another run wrote the same keys first, or what it had read was "
-            f"reverted; both values are kept: {look}"
-        )
+        screen.print_note(f"memory: {wording.MEMORY_CONFLICT}: {look}")
 
 
 def _draw_summary(outcome: Outcome) -> Text:

@@ -125,6 +125,10 @@ def _list_review_fields(ended: RunEnded) -> Iterator[Field]:
         yield "unverified", "; ".join(ended.unverified), "yellow"
     if ended.pruned:
         yield "pruned", ", ".join(ended.pruned), "yellow"
+    if ended.memory == "merged":
+        yield "memory", "what it wrote is merged", ""
+    elif ended.memory == "conflict":
+        yield "memory", f"{wording.MEMORY_CONFLICT}: {format_command('memory conflicts')}", "yellow"
 
 
 def _list_other_fields(record: RunRecord, state: RunState) -> Iterator[Field]:

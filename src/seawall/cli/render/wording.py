@@ -124,6 +124,13 @@ def format_above_limit(above: AboveLimit) -> str:
     return f"{above.limit} {spent} of {allowed}: {above.why}"
 
 
+MEMORY_CONFLICT = (
+    "not all that it wrote is there, because another run wrote the same keys first, or what it had read was reverted; "
+    "both values are kept"
+)
+"""What is said of `Outcome.memory` when it is `conflict`."""
+
+
 # ---- steps
 
 
