@@ -54,11 +54,26 @@ StepStatus = Literal[
 ]
 
 
+EVERYTHING = -1
+"""Stands as the step of a cause for every earlier step: more was shown than is indexed."""
+
+
 class Cause(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """An edge from an earlier step. Step 0 is the request itself."""
+    """An edge from an earlier step. Step 0 is what the run began with: the request, and the conversation before it."""
 
     step: int
     tie: Tie
+
+
+class Source(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Where a value came from that another run has left: an entry of memory, or a message of the session's conversation."""
+
+    entry: int = 0
+    """The number of an entry; 0: it is none."""
+    run: str = ""
+    """The earlier run of the session."""
+    step: int | None = None
+    """Of that run. 0: its request; None: its answer."""
 
 
 class Gist(msgspec.Struct, frozen=True, array_like=True):
@@ -163,6 +178,9 @@ class RunStarted(Base, tag="run_started", frozen=True, kw_only=True):
     fork: Fork | None = None
     errand: Errand | None = None
     """The run makes this one call, and ends with its result. None: its team answers the request."""
+    again: str = ""
+    """The run whose request it answers once more, because what that had read was reverted. Its effects wait for a person,
+    as some of them may stand already."""
 
 
 class RunTaken(Base, tag="run_taken", frozen=True, kw_only=True):
@@ -219,6 +237,8 @@ class StepIntended(Base, tag="step", frozen=True, kw_only=True):
     context: int = 0
     """Model steps: how many messages of the frame were sent. The messages themselves follow from the fold."""
     causes: tuple[Cause, ...] = ()
+    sources: tuple[Source, ...] = ()
+    """Where values of the input come from beyond this run: details of its causes by value."""
     version: str = ""
     """Fingerprint of the tool's or the agent's definition."""
     effect: bool = False
@@ -436,6 +456,8 @@ class RunEnded(Base, tag="run_ended", frozen=True, kw_only=True):
     status: Status
     answer: Ref | None = None
     causes: tuple[Cause, ...] = ()
+    sources: tuple[Source, ...] = ()
+    """Where values of the answer come from beyond this run."""
     reviewed: bool | None = None
     """None: the team has no reviewer."""
     stopped_by: StoppedBy | None = None

@@ -36,14 +36,7 @@ from seawall.effects.asking import build_proposal
 from seawall.effects.guard import EFFECTS, Blocked, EffectsGuard, Passed, Question
 from seawall.engine.judging import Judge, read_answer
 from seawall.engine.parking import is_paused
-from seawall.engine.remembering import (
-    Trace,
-    build_merge,
-    name_merge,
-    record_memory,
-    tell_clashes,
-    trace_exposure,
-)
+from seawall.engine.remembering import build_merge, name_merge, record_memory, tell_clashes
 from seawall.engine.settling import (
     build_run_ended,
     encode_assistant,
@@ -62,6 +55,7 @@ from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
 from seawall.run.fingerprint import compute_fingerprint, compute_loose_fingerprint
 from seawall.run.guard import Guard, collect_handover
+from seawall.run.lineage import trace_memory
 from seawall.run.state import RunState, may_have_happened
 from seawall.run.step import End, Executor, Logic, Ownership, Propose, Result, Step
 from seawall.run.verdict import (
@@ -153,9 +147,7 @@ class Gate:
         shared: Sequence[SharedGuard] = (),
         effects: EffectsGuard | None = None,
         wake: Callable[[], None] = _ignore,
-        trace: Trace = trace_exposure,
     ) -> None:
-        """`trace` says what was made of what other runs have left in memory."""
         self.judge = Judge(guards, bodies, now=now)
         self.teams = tuple([guard for guard in guards if isinstance(guard, TeamLimits)])
         """The limits of nested teams, those of outer teams first."""
@@ -169,7 +161,6 @@ class Gate:
         self._shared = tuple(shared)
         self._effects = effects
         self._wake = wake
-        self._trace = trace
         self._acquired: dict[int, list[SharedGuard]] = {}
         """By step: the guards across runs that count it."""
 
@@ -218,7 +209,7 @@ class Gate:
         if blocked is not None:
             wait = Wait(effect=blocked.effect, run=state.started.run, step=step.number)
             return Admitted([replace(intent, waits_for=blocked.effect), *judged.events], None, None, (wait,))
-        causes = self._causes.trace(intent.causes)
+        causes = self._causes.trace(intent.causes, intent.sources)
         asked = build_proposal(step, state, judged.holds, judged.question, causes, self._bodies, self._now())
         return Admitted([replace(intent, proposal=asked.id), *judged.events], None, None, (asked,))
 
@@ -403,9 +394,12 @@ class Gate:
     def _intend(self, step: Step, state: RunState, *, perform: bool, advice: int = 0) -> StepIntended:
         frame = state.frames[step.frame]
         if step.kind == "model":
-            causes = self._causes.of("", exposed=frame.fresh)
+            self._causes.learn_prompt(step.input, self._bodies)
+            self._causes.learn_told(state.facts, self._bodies)
+            self._causes.descent.tell(state.reads.get(0, ()))
+            edges = self._causes.find_edges("", exposed=frame.fresh)
         else:
-            causes = self._causes.of(self._bodies.text(step.input), by=frame.last_reply)
+            edges = self._causes.find_edges(self._bodies.text(step.input), by=frame.last_reply)
         intent = StepIntended(
             at=self._now(),
             step=step.number,
@@ -418,7 +412,8 @@ class Gate:
             input=step.input,
             seal=step.seal,
             context=step.context + advice if step.kind == "model" else 0,
-            causes=causes,
+            causes=edges.causes,
+            sources=edges.sources,
             version=step.version,
             effect=step.effect,
             idempotent=step.idempotent,
@@ -490,7 +485,7 @@ class Gate:
     def _conclude(self, step: Step, result: Result, done: StepDone, state: RunState) -> list[Event]:
         """Returns the end of a step after what it has done in memory."""
         used = record_memory(step, result, done, state, self._bodies, done.at)
-        self._learn(step, done)
+        self._causes.settle(done, self._bodies, used)
         return [*used, done]
 
     def _settle_reconciled(
@@ -507,7 +502,7 @@ class Gate:
                 duration_s=result.duration_s,
             )
         done = self._record(step, result, state, left_s)
-        self._learn(step, done)
+        self._causes.settle(done, self._bodies)
         if result.status != "ok" and result.error != "not_done":
             return [done]
         fate: EffectState = "committed" if result.status == "ok" else "failed"
@@ -532,7 +527,7 @@ class Gate:
 
     def build_merge(self, state: RunState, ended: RunEnded) -> MemoryMerge | None:
         """Returns what a run merges into memory that ends; `state` is the one before."""
-        return build_merge(state, ended, self._bodies, self._trace)
+        return build_merge(state, ended, self._bodies, partial(trace_memory, causes=self._causes))
 
     def _may_retry(self, step: Step, result: Result, state: RunState, left_s: float) -> bool:
         """Returns whether the step's policy and the guards that runs share allow another try in time."""
@@ -555,10 +550,6 @@ class Gate:
     ) -> StepDone:
         run = state.started.run
         return record_result(step, result, self._bodies, run=run, at=self._now(), left_s=left_s, retry=retry)
-
-    def _learn(self, step: Step, done: StepDone) -> None:
-        if step.kind != "model" and done.status == "ok" and done.output is not None:
-            self._causes.learn(step.number, self._bodies.text(done.output))
 
 
 async def _refuse_forgotten() -> Result:

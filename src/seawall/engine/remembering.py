@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Literal
 
 from msgspec.structs import replace
@@ -121,13 +121,3 @@ def _build_write(entry: BranchEntry, state: RunState, bodies: Bodies, trace: Tra
         loose=entry.loose,
         causes=trace(state, entry.step, text),
     )
-
-
-def trace_exposure(state: RunState, step: int | None, text: str) -> tuple[Lineage, ...]:
-    """Returns exposure to every entry that the run had read, as no closer trace is known."""
-    numbers: Sequence[int] = state.read_entries
-    if step is not None:
-        numbers = tuple(
-            dict.fromkeys(number for at, entries in state.reads.items() if at < step for number in entries)
-        )
-    return tuple([Lineage(tie="exposure", entry=number) for number in numbers])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Literal, assert_never
 
 from msgspec.structs import replace
@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from seawall.core.canonical import Ref, measure_bytes, to_canonical_bytes
 from seawall.core.events import Call, Cause, RunEnded, StepDone, StepIntended, StepStatus
 from seawall.run.bodies import Bodies
-from seawall.run.causes import Causes
+from seawall.run.causes import Causes, Edges
 from seawall.run.frame import describe_cut, status_when_cut
 from seawall.run.state import RunState, may_have_happened
 from seawall.run.step import End, Result, Step
@@ -110,7 +110,7 @@ def build_run_ended(
     end: End,
     state: RunState,
     *,
-    edges: Sequence[Cause],
+    edges: Edges,
     transcript: Ref | None,
     handover: Mapping[str, str],
     bodies: Bodies,
@@ -129,7 +129,8 @@ def build_run_ended(
         at=at,
         status=end.status,
         answer=end.answer,
-        causes=tuple(edges),
+        causes=edges.causes,
+        sources=edges.sources,
         reviewed=end.reviewed,
         stopped_by=end.stopped_by,
         pruned=state.pruned,
@@ -142,19 +143,22 @@ def build_run_ended(
     )
 
 
-def trace_answer(end: End, state: RunState, bodies: Bodies, causes: Causes) -> tuple[Cause, ...]:
+def trace_answer(end: End, state: RunState, bodies: Bodies, causes: Causes) -> Edges:
     """Returns what the answer rests on: where its values are from, and who wrote it or which results it is made of."""
     if end.answer is None:
-        return ()
+        return Edges((), ())
     plan, root = state.plan, state.frames.get(0)
     match plan.course:
         case "team":
-            return causes.of(bodies.text(end.answer), by=None if root is None else root.last_reply)
+            return causes.find_edges(bodies.text(end.answer), by=None if root is None else root.last_reply)
         case "fallback":
             made_of = () if plan.fallback_step is None else (plan.fallback_step,)
         case "partial":
             made_of = plan.made_of
         case _:
             assert_never(plan.course)
-    valued = {cause.step for cause in causes.of(bodies.text(end.answer))}
-    return tuple(Cause(step, "value") for step in sorted(valued.union(made_of)))
+    found = causes.find_edges(bodies.text(end.answer))
+    valued = {cause.step for cause in found.causes if cause.tie == "value"}
+    edges = [Cause(step, "value") for step in sorted(valued.union(made_of))]
+    edges += [cause for cause in found.causes if cause.tie == "exposure"]
+    return found._replace(causes=tuple(edges))

@@ -33,12 +33,13 @@ from seawall.engine.gate import DEADLINE, Gate
 from seawall.guards.limits import LIMITS
 from seawall.guards.shared import SHARED
 from seawall.run.bodies import Bodies
-from seawall.run.causes import Causes, literals
+from seawall.run.causes import Causes
 from seawall.run.fold import apply, begin
 from seawall.run.guard import Guard
 from seawall.run.ledger import find_shortfall
 from seawall.run.state import RunState
 from seawall.run.step import Action, Close, End, Logic, Propose, Result, restore_step
+from seawall.run.traces import find_traces
 from seawall.run.verdict import SEVERITY, kind_of
 
 SLICE_EVENTS = 16
@@ -110,7 +111,7 @@ class _Replayer:
             guards,
             limits,
             bodies,
-            Causes(partial(bodies.cache.compute, literals)),
+            Causes(partial(bodies.cache.compute, find_traces)),
             now=lambda: started.at,
         )
         self._differences: list[Difference] = []

@@ -1,79 +1,280 @@
-"""Where a value came from: literals of earlier results found again in a later input.
+"""Where a value came from: what of earlier results is found again in a later input.
 
-A literal is a token that could hardly be there by chance: it has a digit, an `@` or an underscore, and at
-least three characters (order numbers, amounts, dates, ids, addresses). Ordinary words give no edge.
-The index is made from bodies, so it is not state; the edges it finds are recorded in the step's event.
+An input has an edge *by value* from each step whose result holds one of its literals or shingles (see `traces.py`), and
+an edge *by exposure* from what was merely in the context. Values that memory or the session's conversation have
+brought also name the entry, or the earlier run. The index is made from bodies, so it is not state; the edges it finds
+are recorded in the step's event.
+
+What the request holds is the request's, and a result that repeats what it was asked with is no further source of that.
+Phrases of prompts and tool descriptions are nobody's. Past any of the bounds below a step counts as exposed to every
+earlier one (`EVERYTHING`), never as sourced by nothing.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
-from seawall.core.events import Cause, Event, StepDone, StepIntended
+import msgspec
+
+from seawall.core.canonical import Ref
+from seawall.core.events import EVERYTHING, Cause, Event, MemoryRead, RunTaken, Source, StepDone, StepIntended
 from seawall.journal.protocol.effects import CauseStep
 from seawall.run.bodies import Bodies
+from seawall.run.descent import Descent
+from seawall.run.frame import MessageRef
+from seawall.run.traces import Traces, find_traces
 
-_PLAIN = "A-Za-z.:/+#$€£-"
-_PLAIN_CHARS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz.:/+#$€£-"
-_MARKED_RUN = re.compile(rf"[0-9@_][0-9@_{_PLAIN}]*+")
-"""The rest of a run of such characters from its first mark (a digit, `@` or `_`) on. Few words of a text have one, so
-only they are looked at; what a run begins and ends with is cut off after. No character is looked at twice."""
-_MARKED = re.compile(r"[0-9@_]")
-_MIN_LENGTH = 3
-MAX_LITERAL_CHARS = 256
-"""A longer run is content (base64, a path with a query), and not a value that somebody writes again."""
-MAX_INDEXED_CHARS = 200_000
-"""Of a text: enough for `MAX_LITERALS_A_RESULT` with a sentence around each. Values after that read as unsourced."""
-MAX_LITERALS_A_RESULT = 2_000
-"""Of a longer result only the first so many are indexed: a page of search results has some hundred."""
-MAX_LITERALS_A_RUN = 50_000
-"""About 5 MB. Past that new results are not indexed, and their values read as unsourced."""
-
+MAX_HOLDERS = 8
+"""Sources of one literal. One that more have shown (the customer's number) has edges to the first so many."""
+MAX_PHRASE_HOLDERS = 4
+"""Sources of one phrase. One that more have shown is boilerplate, and nobody's."""
+MAX_TRACES_A_RUN = 100_000
+"""About 15 MB. Past that the new values of results are not indexed."""
+MAX_EDGES = 64
+"""By value, of one input: the newest. More is a summary of everything."""
+MAX_HISTORY_CHARS = 64_000
+"""Of the session's conversation, the newest of it: it is gone through at the beginning of each run, in some 10 ms."""
+MAX_HISTORY_RUNS = 8
+"""The newest answers in the conversation, to which a run counts as exposed. These were exposed to those before."""
 MAX_PATH_STEPS = 50
 """Steps of a path that a person is shown: more than anybody reads."""
 
+RECALL = "recall"
+"""The memory step that shows entries; the others write or forget one."""
 
-def literals(text: str) -> set[str]:
-    """Returns the literals of the first `MAX_INDEXED_CHARS` of `text`, at most `MAX_LITERALS_A_RESULT`."""
-    found: set[str] = set()
-    before = 0
-    for run in _MARKED_RUN.finditer(text, 0, MAX_INDEXED_CHARS):
-        start, end = run.span()
-        start = before + len(text[before:start].rstrip(_PLAIN_CHARS))
-        before = end
-        token = text[start:end].lstrip("@.:/+-").rstrip("@.:/+#$€£-")
-        # Only an `@` that was cut off can have been the token's one mark.
-        if _MIN_LENGTH <= len(token) <= MAX_LITERAL_CHARS and ("@" not in run[0] or _MARKED.search(token)):
-            found.add(token.lstrip("@.:/+#$€£-"))
-            if len(found) >= MAX_LITERALS_A_RESULT:
-                break
-    return found
+_BOILERPLATE: tuple[int, ...] = ()
+_MAX_ASKED = 64
+"""More than are in flight at once."""
+_NO_TRACES = Traces(frozenset(), frozenset(), True)
+_REQUEST = 0
+"""The place of the request among the sources."""
+_FACTS = re.compile(r"\[Not from the user: what has happened since in run ([^\s,.\]]+)")
+"""How `runtime/session_facts.py` begins what it tells of an earlier run."""
+
+
+class Edges(NamedTuple):
+    """Where an input comes from: within the run, and beyond it."""
+
+    causes: tuple[Cause, ...]
+    sources: tuple[Source, ...]
 
 
 class Causes:
-    """An index of the step that first showed each literal of a run."""
+    """An index of which steps have shown each value of a run."""
 
-    def __init__(self, find: Callable[[str], set[str]] = literals) -> None:
-        """`find` is `literals`, or one that knows the literals of a long text already."""
+    def __init__(
+        self, find: Callable[[str], Traces] = find_traces, common: frozenset[int] = frozenset()
+    ) -> None:
+        """`find` is `find_traces`, or one that knows the traces of a long text already. `common`: shingles of the texts
+        that all of the team's runs are shown.
+        """
+        self.descent = Descent()
         self._find = find
-        self._first: dict[str, int] = {}
+        self._common = set(common)
+        self._prompts: set[Ref] = set()
+        self._told: set[Ref] = set()
+        self._holders: dict[str | int, int | tuple[int, ...]] = {}
+        """By literal or shingle: places in `_places`."""
+        self._places: list[tuple[int, Source | None]] = [(0, None)]
+        """Steps, and what they have brought from beyond the run."""
+        self._by_source: dict[Source, int] = {}
+        self._asked: dict[str, Traces] = {}
+        """Of inputs that were looked at last: they are looked at again with their results."""
         self._steps: dict[int, StepIntended] = {}
+        self._partial = False
+        """Whether a result was not indexed as a whole."""
 
-    def learn(self, step: int, text: str) -> None:
-        """Adds the literals of the result of `step` (0: the request)."""
-        if len(self._first) >= MAX_LITERALS_A_RUN:
-            return
-        for literal in self._find(text):
-            self._first.setdefault(literal, step)
+    # ---- what is learnt
+
+    def learn(self, step: int, text: str, asked: str = "") -> None:
+        """Adds the values of the result of `step` (0: the request), which was asked with the arguments `asked`."""
+        self._add(step, None, self._find(text), self._find_echo(asked))
+
+    def learn_recall(self, step: int, text: str, asked: str = "") -> None:
+        """Adds what a memory step has shown: each entry is a source of its own."""
+        echo = self._find_echo(asked)
+        hits, rest = _split_hits(text)
+        for number, shown in hits:
+            self._add(step, Source(number), self._find(shown), echo)
+        if rest:
+            self._add(step, None, self._find(rest), echo)
+
+    def learn_history(self, messages: Sequence[MessageRef], bodies: Bodies) -> None:
+        """Adds the session's conversation, the newest messages first: each earlier run is a source of its own."""
+        answers = (message.run for message in reversed(messages) if message.role == "assistant")
+        shown = [run for run in dict.fromkeys(answers) if run][:MAX_HISTORY_RUNS]
+        self.descent.begin([Source(run=run) for run in shown])
+        answered = set[str]()
+        left = MAX_HISTORY_CHARS
+        for message in reversed(messages):
+            source = _name_message(message, answered)
+            if source is None:
+                continue
+            if left <= 0:
+                self._partial = True
+                break
+            text = bodies.text(message.ref)
+            self._add(0, source, self._find(text[:left]), _NO_TRACES)
+            left -= len(text)
+
+    def learn_told(self, facts: Sequence[Ref], bodies: Bodies) -> None:
+        """Adds what the coordinator is told of earlier runs before the request."""
+        sources: list[Source] = []
+        for ref in facts:
+            if ref in self._told:
+                continue
+            self._told.add(ref)
+            head, _, rest = bodies.text(ref).partition("\n")
+            told = _FACTS.match(head)
+            if told is not None:
+                sources.append(Source(run=told[1]))
+                self._add(0, sources[-1], self._find(rest), _NO_TRACES)
+        if sources:
+            self.descent.begin(sources)
+
+    def learn_prompt(self, ref: Ref | None, bodies: Bodies) -> None:
+        """Notes a system prompt: its phrases are nobody's."""
+        if ref is not None and ref not in self._prompts:
+            self._prompts.add(ref)
+            self._common |= self._find(bodies.text(ref)).shingles
 
     def note(self, step: StepIntended) -> None:
         """Notes a step and its own causes, so that a path can lead over it."""
         self._steps[step.step] = step
+        self.descent.intend(step)
 
-    def trace(self, causes: Iterable[Cause]) -> list[CauseStep]:
+    def settle(self, done: StepDone, bodies: Bodies, used: Iterable[Event] = ()) -> None:
+        """Adds what a noted step has returned. What models replied is not a source. `used`: what it did in memory."""
+        for event in used:
+            if isinstance(event, MemoryRead):
+                self.descent.read(event)
+        self.descent.settle(done)
+        step = self._steps.get(done.step)
+        if (
+            step is None
+            or step.kind in ("model", "approval")
+            or done.status not in ("ok", "error")
+            or done.output is None
+        ):
+            return
+        asked, text = bodies.text(step.input), bodies.text(done.output)
+        if step.kind == "memory":
+            if step.name != RECALL:  # what was written can be recalled within the run
+                self.learn(step.step, asked)
+            self.learn_recall(step.step, text, asked)
+        else:
+            self.learn(step.step, text, asked)
+
+    def relearn(self, events: Iterable[Event], bodies: Bodies) -> Iterator[None]:
+        """Adds recorded steps and their results, and yields after each result."""
+        for event in events:
+            if isinstance(event, RunTaken):
+                self.learn_told(event.facts, bodies)
+            elif isinstance(event, MemoryRead):
+                self.descent.read(event)
+            elif isinstance(event, StepIntended):
+                if event.kind == "model":
+                    self.learn_prompt(event.input, bodies)
+                self.note(event)
+            elif isinstance(event, StepDone):
+                self.settle(event, bodies)
+                yield
+
+    def _add(self, step: int, source: Source | None, traces: Traces, echo: Traces) -> None:
+        place = self._find_place(step, source)
+        if not traces.whole:
+            self._partial = True
+        known = self._holders
+        for literal in traces.literals:
+            held = known.get(literal)
+            if held is None:
+                self._add_new(literal, place)
+            elif held != _REQUEST and literal not in echo.literals:
+                both = held if isinstance(held, tuple) else (held,)
+                if len(both) <= MAX_HOLDERS and place not in both:  # one more says that there are more
+                    known[literal] = (*both, place)
+        for shingle in traces.shingles - self._common:
+            held = known.get(shingle)
+            if held is None:
+                self._add_new(shingle, place)
+            elif held != _REQUEST and held != _BOILERPLATE and shingle not in echo.shingles:
+                both = held if isinstance(held, tuple) else (held,)
+                if place in both:
+                    continue
+                known[shingle] = (*both, place) if len(both) < MAX_PHRASE_HOLDERS else _BOILERPLATE
+
+    def _find_echo(self, asked: str) -> Traces:
+        known = self._asked.pop(asked, None)
+        return known if known is not None else self._find(asked) if asked else _NO_TRACES
+
+    def _find_place(self, step: int, source: Source | None) -> int:
+        """Returns the place of a source. An entry that is shown again is the same one."""
+        if source is None:
+            if step == 0:
+                return _REQUEST
+        elif (known := self._by_source.get(source)) is not None:
+            return known
+        else:
+            self._by_source[source] = len(self._places)
+        self._places.append((step, source))
+        return len(self._places) - 1
+
+    def _add_new(self, trace: str | int, place: int) -> None:
+        if len(self._holders) < MAX_TRACES_A_RUN:
+            self._holders[trace] = place
+        else:
+            self._partial = True
+
+    # ---- what is asked
+
+    def of(self, text: str, *, exposed: tuple[int, ...] = (), by: int | None = None) -> tuple[Cause, ...]:
+        """Returns the edges to an input: by value where its values were seen, by exposure to `exposed`.
+
+        `by` is the model step that wrote the input, a value edge of its own.
+        """
+        return self.find_edges(text, exposed=exposed, by=by).causes
+
+    def find_edges(self, text: str, *, exposed: tuple[int, ...] = (), by: int | None = None) -> Edges:
+        """Returns the edges to an input, and where its values come from beyond the run."""
+        if not text and by is None:
+            return Edges(tuple([Cause(step, "exposure") for step in exposed]), ())
+        places, everything = self._find_places(text)
+        valued = {self._places[place][0] for place in places}
+        if by is not None:
+            valued.add(by)
+        sources = [source for _, source in (self._places[place] for place in places) if source is not None]
+        edges = [Cause(step, "value") for step in sorted(valued)]
+        edges += [Cause(step, "exposure") for step in exposed if step not in valued]
+        if everything:
+            edges.append(Cause(EVERYTHING, "exposure"))
+        return Edges(tuple(edges), tuple(dict.fromkeys(sources)))
+
+    def _find_places(self, text: str) -> tuple[list[int], bool]:
+        """Returns the places that hold values of a text, and whether there may be others."""
+        traces, known = self._find(text), self._holders
+        if len(self._asked) >= _MAX_ASKED:
+            self._asked.clear()
+        self._asked[text] = traces
+        found: set[int] = set()
+        everything = self._partial or not traces.whole
+        for trace in (*traces.literals, *(traces.shingles - self._common)):
+            held = known.get(trace)
+            if held is None:
+                continue
+            if isinstance(held, int):
+                found.add(held)
+            else:
+                everything = everything or held == _BOILERPLATE or len(held) > MAX_HOLDERS
+                found.update(held[:MAX_HOLDERS])
+        places = sorted(found)
+        return places[-MAX_EDGES:], everything or len(places) > MAX_EDGES
+
+    def trace(self, causes: Iterable[Cause], sources: Sequence[Source] = ()) -> list[CauseStep]:
         """Returns the steps on the ways by value that lead to `causes`, the nearest first, at most `MAX_PATH_STEPS`."""
         path: dict[int, CauseStep] = {}
+        beyond = dict.fromkeys(sources)
         wave = list(causes)
         while wave and len(path) < MAX_PATH_STEPS:
             onward: list[Cause] = []
@@ -82,37 +283,56 @@ class Causes:
                     continue
                 step = self._steps.get(cause.step)
                 if step is None:
-                    path[cause.step] = CauseStep(step=cause.step, kind="request", name="", tie=cause.tie)
+                    path[cause.step] = CauseStep(
+                        step=cause.step,
+                        kind="everything" if cause.step == EVERYTHING else "request",
+                        name="",
+                        tie=cause.tie,
+                    )
                     continue
                 path[cause.step] = CauseStep(
                     step=cause.step, kind=step.kind, name=step.name, agent=step.agent, tie=cause.tie
                 )
-                onward += [each for each in step.causes if cause.tie == "value" and each.tie == "value"]
+                if cause.tie == "value":
+                    onward += [each for each in step.causes if each.tie == "value"]
+                    beyond |= dict.fromkeys(step.sources)
             wave = onward
-        return list(path.values())
+        return [*path.values(), *map(_describe_source, list(beyond)[: MAX_PATH_STEPS - len(path)])]
 
-    def relearn(self, events: Iterable[Event], bodies: Bodies) -> Iterator[None]:
-        """Adds the literals of recorded results, and yields after each. What models replied is not a source."""
-        kinds: dict[int, str] = {}
-        for event in events:
-            if isinstance(event, StepIntended):
-                self.note(event)
-                kinds[event.step] = event.kind
-            elif isinstance(event, StepDone) and event.status == "ok" and kinds.get(event.step) != "model":
-                self.learn(event.step, bodies.text(event.output))
-                yield
 
-    def of(self, text: str, *, exposed: tuple[int, ...] = (), by: int | None = None) -> tuple[Cause, ...]:
-        """Returns the edges to an input: by value where its literals were seen, by exposure to `exposed`.
+def _describe_source(source: Source) -> CauseStep:
+    if source.entry:
+        return CauseStep(step=0, kind="entry", name=f"#{source.entry}")
+    return CauseStep(step=source.step or 0, kind="run" if source.step else "answer", name=source.run)
 
-        `by` is the model step that wrote the input, a value edge of its own.
-        """
-        if not text and by is None:
-            return tuple([Cause(step, "exposure") for step in exposed])
-        first = self._first
-        valued = {first[literal] for literal in self._find(text) if literal in first}
-        if by is not None:
-            valued.add(by)
-        edges = [Cause(step, "value") for step in sorted(valued)]
-        edges += [Cause(step, "exposure") for step in exposed if step not in valued]
-        return tuple(edges)
+
+def _name_message(message: MessageRef, answered: set[str]) -> Source | None:
+    """Returns what a message of an earlier run is, going back; None for replies that only called tools."""
+    if not message.run:
+        return None
+    if message.role != "assistant":
+        return Source(run=message.run, step=message.step)
+    if message.run in answered:
+        return None
+    answered.add(message.run)
+    return Source(run=message.run)
+
+
+def _split_hits(text: str) -> tuple[list[tuple[int, str]], str]:
+    """Returns the entries that the result of a memory step shows, each with its text, and the rest of the result."""
+    try:
+        waiting: list[Any] = [msgspec.json.decode(text)]
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
+        return [], text
+    hits: list[tuple[int, str]] = []
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, list):
+            waiting += cast("list[Any]", value)
+        elif isinstance(value, Mapping):
+            fields = cast("dict[str, Any]", value)
+            if "key" not in fields or "value" not in fields:
+                waiting += fields.values()
+            elif isinstance(number := fields.get("number"), int) and number > 0:
+                hits.append((number, msgspec.json.encode([fields["key"], fields["value"]]).decode()))
+    return hits, ""

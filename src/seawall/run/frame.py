@@ -32,6 +32,8 @@ class MessageRef(msgspec.Struct, frozen=True, array_like=True, gc=False):
     notes: tuple[Ref, ...] = ()
     reasoning: Ref = Ref("")
     """What goes back to the model's server with an assistant's message; "" if it wants nothing."""
+    run: str = ""
+    """The earlier run of the session of which the message is; "": this one. `step` is of that run."""
 
 
 class Grant(msgspec.Struct, frozen=True):

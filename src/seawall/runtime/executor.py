@@ -20,10 +20,10 @@ from seawall.core.frozen import thaw
 from seawall.models.protocol import Model, ModelFailed, ModelReply, ModelRequest, Price, TextDelta
 from seawall.models.usage import check_usage
 from seawall.run.bodies import Bodies, PreparedBody
-from seawall.run.causes import literals
 from seawall.run.frame import Frame
 from seawall.run.state import RunState
 from seawall.run.step import Ownership, Result, Step
+from seawall.run.traces import find_traces
 from seawall.runtime.calls import await_apart
 from seawall.runtime.exceptions import classify_exception, read_seconds
 from seawall.runtime.remembering import MemorySteps
@@ -248,7 +248,7 @@ class TeamExecutor:
             expect_calls([(name, text) for _, name, text in result.calls], member, bodies)
             if result.answer is not None:
                 answer = bodies.prepare_json(result.answer).text or ""
-                bodies.cache.compute(literals, answer)
+                bodies.cache.compute(find_traces, answer)
             return result
 
         return await self._resources.call_apart(work)

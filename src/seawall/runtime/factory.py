@@ -31,11 +31,12 @@ from seawall.models.providers import find_base_url
 from seawall.planner.latencies import Latencies
 from seawall.planner.pruning import RunPlanner
 from seawall.run.bodies import Bodies
-from seawall.run.causes import Causes, literals
+from seawall.run.causes import Causes
 from seawall.run.frame import MessageRef
 from seawall.run.guard import Guard
 from seawall.run.originals import KEY_BYTES, Originals
 from seawall.run.state import RunState
+from seawall.run.traces import find_traces
 from seawall.runtime.calls import await_apart
 from seawall.runtime.executor import Resources, TeamExecutor
 from seawall.runtime.remembering import MemorySteps
@@ -43,6 +44,7 @@ from seawall.runtime.solving import ConflictSolver
 from seawall.team.agent import Agent, check_items
 from seawall.team.prepare import TeamLogic
 from seawall.team.team import Team
+from seawall.team.tool import encode_canonical
 
 CLOSE_S = 1.0
 """Seconds that `close` waits for models to close their connections. Then it goes on without them."""
@@ -74,6 +76,8 @@ class Factory:
         self.originals = Originals(secrets.token_bytes(KEY_BYTES))
         """Here, because a run that waits for a person keeps nothing else in memory."""
         self._guards: weakref.WeakKeyDictionary[Team, tuple[Guard, ...]] = weakref.WeakKeyDictionary()
+        self._common: weakref.WeakKeyDictionary[Team, frozenset[int]] = weakref.WeakKeyDictionary()
+        """Shingles of the tools' descriptions."""
         self._resources: weakref.WeakKeyDictionary[Team, Resources] = weakref.WeakKeyDictionary()
         self._models: dict[str, Model] = {}
         """By name: models that the factory has made."""
@@ -224,10 +228,16 @@ class Factory:
         prices = {name: self._find_price(member.agent) for name, member in team.members.items()}
         return TeamLogic(team, bodies, prices=prices, history=history)
 
-    def make_causes(self, state: RunState, bodies: Bodies) -> Causes:
-        """Returns an index of causes that knows the run's request."""
-        causes = Causes(partial(bodies.cache.compute, literals))
+    def make_causes(
+        self, team: Team, state: RunState, bodies: Bodies, history: Sequence[MessageRef]
+    ) -> Causes:
+        """Returns an index of causes that knows the run's request, and the session's conversation before it."""
+        common = self._common.get(team)
+        if common is None:
+            common = self._common[team] = _find_common(team)
+        causes = Causes(partial(bodies.cache.compute, find_traces), common)
         causes.learn(0, bodies.text(state.started.intent))
+        causes.learn_history(history, bodies)
         return causes
 
     def make_driver(
@@ -309,3 +319,10 @@ def _resolve_model(name: str) -> Model:
     from seawall.models.providers import resolve  # noqa: PLC0415 -- an extra; only named models need it
 
     return resolve(name)
+
+
+def _find_common(team: Team) -> frozenset[int]:
+    """Returns the phrases of the tools' descriptions, which every run of the team is shown."""
+    specs = {id(spec): spec for member in team.members.values() for spec in member.specs}.values()
+    texts = [text for spec in specs for text in (spec.description, encode_canonical(spec.parameters))]
+    return frozenset[int]().union(*(find_traces(text).shingles for text in texts))

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
+from msgspec.structs import replace
+
 from seawall.core.canonical import Ref
 from seawall.core.errors import Refused
 from seawall.core.events import RunEnded, RunStarted
@@ -202,7 +204,7 @@ class Sessions:
                 guard="session",
                 value=started.run,
             )
-        transcript = bodies.put(encode_manifest(manifest).decode())
+        transcript = bodies.put(encode_manifest(replace(manifest, run=started.run)).decode())
         messages = await self.load_messages(journal, started.tenant, transcript, bodies)
         told = await read_facts(journal, started.tenant, state.behind, bodies)
         since = started.run, len(events)
@@ -222,7 +224,7 @@ class Sessions:
             if data is None:  # erased, together with what came before it
                 break
             manifest = decode_manifest(data)
-            parts.append(manifest.messages)
+            parts.append(manifest.list_messages())
             ref = manifest.prev
         messages = tuple(message for part in reversed(parts) for message in part)
         bodies.load(await journal.bodies(tenant, bodies.missing(_list_refs(messages))))
@@ -244,7 +246,7 @@ class Sessions:
         if data is None:
             return
         manifest = decode_manifest(data)
-        self._keep(key, ended.transcript, before + manifest.messages, manifest.behind, bodies)
+        self._keep(key, ended.transcript, before + manifest.list_messages(), manifest.behind, bodies)
 
     def _keep(
         self,

@@ -209,7 +209,7 @@ class Supervisor:
             on_text=None if streamed is None else streamed.add,
             on_rest=self._on_rest,
             on_record=partial(self.registry.wake, run),
-            causes=causes or self.factory.make_causes(state, bodies),
+            causes=causes or self.factory.make_causes(team, state, bodies, history),
         )
         self.registry.add(run, driver, team, streamed)
         return driver
@@ -366,7 +366,7 @@ class Supervisor:
             )
         commands = await self.journal.inbox(lease.run, after=state.inbox)
         await self._load_receipts(lease.tenant, (item.command for item in commands), bodies)
-        causes = self.factory.make_causes(state, bodies)
+        causes = self.factory.make_causes(team, state, bodies, history.messages)
         for count, _ in enumerate(causes.relearn(events, bodies), 1):
             if count % SLICE_RESULTS == 0:
                 await asyncio.sleep(0)

@@ -43,6 +43,12 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
     messages: tuple[MessageRef, ...]
     behind: dict[str, int] = {}
     """Earlier runs whose end is not in it: see `RunTaken.behind`."""
+    run: str = ""
+    """The run that added them; "" in a conversation of an earlier version."""
+
+    def list_messages(self) -> tuple[MessageRef, ...]:
+        """Returns the messages, each with the run that it is of."""
+        return tuple([replace(message, run=self.run) for message in self.messages])
 
 
 _manifest = msgspec.json.Decoder(Manifest)

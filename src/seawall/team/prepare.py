@@ -19,11 +19,11 @@ from seawall.memory.calls import prepare_memory
 from seawall.models.protocol import Price, Usage
 from seawall.models.usage import compute_usd
 from seawall.run.bodies import Bodies
-from seawall.run.causes import literals
 from seawall.run.fingerprint import make_gist
 from seawall.run.frame import Frame, MessageRef, find_call
 from seawall.run.state import RunState
 from seawall.run.step import Action, EffectFacts, Propose, Result, Step
+from seawall.run.traces import find_traces
 from seawall.team.agent import ANSWER_TOOL, ASK_PREFIX
 from seawall.team.context import Context, build_transcript, encode_manifest, parse_json, write_review_task
 from seawall.team.decide import decide
@@ -74,7 +74,10 @@ class TeamLogic:
         """Returns the manifest of the conversation of a run that ends, for the session's next run."""
         answers_only = self.team.history == "answers"
         manifest = build_transcript(state, self._bodies, answers_only=answers_only, status=status)
-        return None if manifest is None else self._bodies.put(encode_manifest(manifest).decode())
+        if manifest is None:
+            return None
+        named = replace(manifest, run=state.started.run)
+        return self._bodies.put(encode_manifest(named).decode())
 
     def retries(self, step: Step, state: RunState, result: Result) -> bool:
         """Returns whether the agent's or the tool's policy allows another try after this failure."""
@@ -397,11 +400,11 @@ def expect_calls(calls: Sequence[tuple[str, str]], member: Member, bodies: Bodie
         if tool is not None:
             read = read_arguments(tool, text, bodies)
             body = bodies.prepare_json(read.encoded)
-            bodies.cache.compute(literals, body.text or "")
+            bodies.cache.compute(find_traces, body.text or "")
         elif name.startswith(ASK_PREFIX):
             task = _read_task(bodies.redact_json(text), bodies)
             body = bodies.prepare(task.task)
-            bodies.cache.compute(literals, body.text or "")
+            bodies.cache.compute(find_traces, body.text or "")
 
 
 def _find_written(seal: str | None, shown: str, bodies: Bodies, run: str) -> str | None:

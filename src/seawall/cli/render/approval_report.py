@@ -11,6 +11,7 @@ from seawall.cli.render.approvals_table import format_deciders
 from seawall.cli.render.fields import LABEL_COLUMNS, draw_arguments, draw_field
 from seawall.cli.render.formats import format_age, format_until
 from seawall.core.odd_text import show_plainly
+from seawall.journal.protocol import CauseStep
 from seawall.runtime.approval_views import Approval
 
 _ALONE = "the tool's own words, not what is performed"
@@ -51,9 +52,7 @@ def draw_approval(approval: Approval, width: int, now: float) -> Iterator[Text]:
     where += f", session {approval.session}" if approval.session else ""
     yield from draw_field("in", where + (f", tenant {approval.tenant}" if approval.tenant else ""), width)
     for cause in approval.causes:
-        yield from draw_field(
-            "comes from", f"step {cause.step}, {cause.kind} {cause.name} ({cause.tie})", width
-        )
+        yield from draw_field("comes from", f"{_describe_cause(cause)} ({cause.tie})", width)
     for each in approval.reverted:
         yield from draw_field("reverted", each, width)
     yield from draw_field("version", approval.version, width)
@@ -64,6 +63,22 @@ def draw_approval(approval: Approval, width: int, now: float) -> Iterator[Text]:
         key = " --key-file FILE" if approval.declared else ""
         approve = format_command(f"approve {approval.id} --hash {approval.hash}{key}")
         yield Text(f"{approve}   (or reject)", style="dim")
+
+
+def _describe_cause(cause: CauseStep) -> str:
+    match cause.kind:
+        case "entry":
+            return f"memory, entry {cause.name.removeprefix('#')}"
+        case "answer":
+            return f"the answer of run {cause.name}, earlier in the session"
+        case "run":
+            return f"step {cause.step} of run {cause.name}, earlier in the session"
+        case "everything":
+            return "any earlier step: more was shown than is indexed"
+        case "request":
+            return "the request, or the conversation before it"
+        case _:
+            return f"step {cause.step}, {cause.kind} {cause.name}"
 
 
 def _draw_head(approval: Approval, what: str) -> Text:

@@ -1,0 +1,105 @@
+"""What a run's memory and its answer are made of, in what other runs have left. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from seawall.core.errors import Misused
+from seawall.core.events import (
+    EVERYTHING,
+    Cause,
+    Event,
+    MemoryWritten,
+    RunEnded,
+    RunStarted,
+    Source,
+    StepIntended,
+    StepKind,
+    Tie,
+)
+from seawall.journal.protocol.memory import Lineage
+from seawall.run.causes import Causes
+from seawall.run.descent import Descent, Origins
+from seawall.run.state import RunState
+
+MAX_EXPOSURES = 64
+"""Of one entry. With more it counts as exposed to its run's answer, and so to all that the answer is exposed to."""
+
+_SHOWN_LATER: tuple[StepKind, ...] = ("tool", "handoff", "review", "memory")
+"""Steps of the coordinator whose results stand in the session's conversation."""
+
+
+def trace_memory(state: RunState, step: int | None, text: str, causes: Causes) -> tuple[Lineage, ...]:
+    """Returns what the value `text` is made of that memory step `step` wrote; `step` None: what the run's answer is made of.
+
+    `state` is that before the run's end: its frames are open still.
+    """
+    descent = causes.descent
+    if step is None:
+        origins = _trace_answer(state, text, causes)
+    else:
+        written = descent.find_input(step)
+        found = descent.find((), causes.find_edges(text).sources)
+        origins = Origins(written.value | found.value, written.exposure & ~found.value)
+        if descent.count_exposed(origins) > MAX_EXPOSURES:
+            value, _ = descent.list_sources(Origins(origins.value))
+            return (*[_name("value", each) for each in value], Lineage(tie="exposure", run=state.started.run))
+    value, exposed = descent.list_sources(origins)
+    return (*[_name("value", each) for each in value], *[_name("exposure", each) for each in exposed])
+
+
+def _trace_answer(state: RunState, text: str, causes: Causes) -> Origins:
+    root = state.frames.get(0)
+    by = None if root is None else root.last_reply
+    edges = causes.find_edges(text, by=by)
+    found = edges.causes
+    if by is None or state.plan.course != "team":  # results were put together without the coordinator
+        found = (*found, Cause(EVERYTHING, "exposure"))
+    return causes.descent.find(found, edges.sources)
+
+
+def _name(tie: Tie, source: Source) -> Lineage:
+    return Lineage(tie=tie, entry=source.entry, run=source.run, step=source.step)
+
+
+def find_seeds(events: Iterable[Event], step: int) -> tuple[Lineage, ...]:
+    """Returns what of a run descends from its step `step`, and may have reached others, each with its tie to the step.
+
+    These are the memory steps that wrote something, the results that the session's next run was shown, and the answer.
+    Of a hand-off all that was done in its frame is a part. Step 0 is the request, and so the whole run. Raises
+    `Misused` for a run whose events were pruned, and for a step that it does not have.
+    """
+    descent = Descent(step)
+    shown: dict[int, StepIntended] = {}
+    written: set[int] = set()
+    started: RunStarted | None = None
+    ended: RunEnded | None = None
+    for event in descent.fold(events):
+        match event:
+            case RunStarted():
+                started = event
+            case StepIntended():
+                shown[event.step] = event
+            case MemoryWritten():
+                written.add(event.step)
+            case RunEnded():
+                ended = event
+            case _:
+                pass
+    if started is None:
+        raise Misused("the run's events were pruned: what descends from its steps is not known any more")
+    if step and step not in shown:
+        raise Misused(f"run {started.run} has no step {step}; it has {len(shown)} steps")
+    run = started.run
+    seeds: list[Lineage] = []
+    for number, intent in shown.items():
+        origins = descent.find_input(number) if number in written else descent.find_result(number)
+        tie = descent.tie(origins)
+        if tie is not None and (number in written or (intent.frame == 0 and intent.kind in _SHOWN_LATER)):
+            seeds.append(Lineage(tie=tie, run=run, step=number))
+    if ended is not None and ended.answer is not None:
+        origins = descent.find(ended.causes, ended.sources)
+        tie = "value" if step == 0 else descent.tie(origins)
+        if tie is not None:
+            seeds.append(Lineage(tie=tie, run=run))
+    return tuple(seeds)

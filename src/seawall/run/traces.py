@@ -1,0 +1,176 @@
+"""What of a text can be found again in another one: its literals, and shingles of its prose.
+
+A *literal* is a token that could hardly be there by chance: it has a digit, an `@` or an underscore, and at least
+three characters (order numbers, amounts, dates, ids, addresses). A *shingle* is three words in a row, however they are
+written, of which two say something ("VIPs get double"); or six characters in a row of a script without spaces.
+Of JSON only the values count: all results of one tool have the same field names.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from typing import Any, NamedTuple, cast
+
+import msgspec
+
+_PLAIN = "A-Za-z.:/+#$€£-"
+_PLAIN_CHARS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz.:/+#$€£-"
+_MARKED_RUN = re.compile(rf"[0-9@_][0-9@_{_PLAIN}]*+")
+"""The rest of a run of such characters from its first mark (a digit, `@` or `_`) on. Few words of a text have one, so
+only they are looked at; what a run begins and ends with is cut off after. No character is looked at twice."""
+_MARKED = re.compile(r"[0-9@_]")
+_MIN_LENGTH = 3
+MAX_LITERAL_CHARS = 256
+"""A longer run is content (base64, a path with a query), and not a value that somebody writes again."""
+MAX_INDEXED_CHARS = 200_000
+"""Of a text: enough for `MAX_LITERALS_A_RESULT` with a sentence around each."""
+MAX_LITERALS_A_RESULT = 2_000
+"""Of a longer result only the first so many are indexed: a page of search results has some hundred."""
+MAX_PROSE_CHARS = 64_000
+"""Of a text: twenty pages. Their shingles take about 5 ms."""
+
+_WORD = re.compile(r"[^\W_]+")
+_MIN_SHINGLE_CHARS = 12
+"""Characters of its three words. "In the same" or "is 3 of" stand everywhere."""
+_MIN_WORD_CHARS = 4
+_FUNCTION_WORDS = frozenset(
+    [
+        "about",
+        "also",
+        "been",
+        "could",
+        "from",
+        "have",
+        "here",
+        "into",
+        "just",
+        "like",
+        "more",
+        "only",
+        "other",
+        "please",
+        "should",
+        "some",
+        "than",
+        "that",
+        "their",
+        "them",
+        "then",
+        "there",
+        "they",
+        "this",
+        "very",
+        "were",
+        "what",
+        "when",
+        "which",
+        "will",
+        "with",
+        "would",
+        "your",
+    ]
+)
+"""Words of four characters or more that say nothing by themselves. Other languages have only the lengths to go by."""
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+"""Thai, Lao, Burmese, Khmer, Japanese and Chinese."""
+_UNSPACED_RUN = re.compile(f"[{_UNSPACED}]{{6,}}")
+_UNSPACED_CHARS = 6
+"""About three words."""
+
+_decoder = msgspec.json.Decoder(float_hook=str)
+
+
+class Traces(NamedTuple):
+    """What of a text can be found again."""
+
+    literals: frozenset[str]
+    shingles: frozenset[int]
+    """Hashes, which are of this process only."""
+    whole: bool
+    """Whether the text was short enough to be gone through to its end."""
+
+
+def literals(text: str) -> set[str]:
+    """Returns the literals of the first `MAX_INDEXED_CHARS` of `text`, at most `MAX_LITERALS_A_RESULT`."""
+    found: set[str] = set()
+    before = 0
+    for run in _MARKED_RUN.finditer(text, 0, MAX_INDEXED_CHARS):
+        start, end = run.span()
+        start = before + len(text[before:start].rstrip(_PLAIN_CHARS))
+        before = end
+        token = text[start:end].lstrip("@.:/+-").rstrip("@.:/+#$€£-")
+        # Only an `@` that was cut off can have been the token's one mark.
+        if _MIN_LENGTH <= len(token) <= MAX_LITERAL_CHARS and ("@" not in run[0] or _MARKED.search(token)):
+            found.add(token.lstrip("@.:/+#$€£-"))
+            if len(found) >= MAX_LITERALS_A_RESULT:
+                break
+    return found
+
+
+def find_traces(text: str) -> Traces:
+    """Returns the literals and shingles of a text. Of JSON only the values are looked at."""
+    values = list(list_values(text))
+    found = literals("\n".join(values))
+    shingles: set[int] = set()
+    left = MAX_PROSE_CHARS
+    for value in values:
+        if left <= 0:
+            break
+        if len(value) > _MIN_SHINGLE_CHARS or not value.isascii():
+            _add_shingles(value[:left], shingles)
+        left -= len(value)
+    whole = left >= 0 and len(text) <= MAX_INDEXED_CHARS and len(found) < MAX_LITERALS_A_RESULT
+    return Traces(frozenset(map(_normalise, found)), frozenset(shingles), whole)
+
+
+def _normalise(literal: str) -> str:
+    """Returns one form of what is the same: 12.50 and 12.5, A-17 and a-17."""
+    whole, point, rest = literal.partition(".")
+    if point and whole.isdecimal() and rest.isdecimal():
+        return f"{whole}.{rest}".rstrip("0").rstrip(".")
+    return literal.casefold()
+
+
+def _add_shingles(text: str, found: set[int]) -> None:
+    text = unicodedata.normalize("NFKC", text).casefold()
+    words = _WORD.findall(text)
+    if len(words) >= 3:
+        says = [len(word) >= _MIN_WORD_CHARS and word not in _FUNCTION_WORDS for word in words]
+        found.update(
+            [
+                hash((a, b, c))
+                for a, b, c, x, y, z in zip(
+                    words, words[1:], words[2:], says, says[1:], says[2:], strict=False
+                )
+                if x + y + z >= 2 and len(a) + len(b) + len(c) >= _MIN_SHINGLE_CHARS
+            ]
+        )
+    if not text.isascii():
+        for run in _UNSPACED_RUN.findall(text):
+            found.update(hash(run[at : at + _UNSPACED_CHARS]) for at in range(len(run) - _UNSPACED_CHARS + 1))
+
+
+def list_values(text: str) -> Iterator[str]:
+    """Yields the texts and numbers of JSON text, and those of its field names that have a digit; any other text as is."""
+    if text[:1] not in ("{", "[", '"') or len(text) > MAX_INDEXED_CHARS:
+        yield text
+        return
+    try:
+        waiting: list[Any] = [_decoder.decode(text)]
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
+        yield text
+        return
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict):
+            fields = cast("dict[str, Any]", value)
+            waiting += fields.values()
+            yield from (name for name in fields if any(map(str.isdecimal, name)))
+        elif isinstance(value, list):
+            waiting += cast("list[Any]", value)
+        elif value is not None and not isinstance(value, bool):
+            yield str(value)
