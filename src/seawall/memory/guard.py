@@ -14,7 +14,7 @@ MEMORY_GUARD = "memory"
 
 
 class MemoryGuard(Guard):
-    """Holds each effect of a run that knows that it has read what was reverted (`MemoryCut`).
+    """Holds each effect of a run that knows that it has read what was reverted (`MemoryCut`), or that is made for that.
 
     An approval of before does not count, because the person was not shown that. Entries are named by their numbers,
     because what they said must not stand in an event; the proposal refers to it.
@@ -24,6 +24,12 @@ class MemoryGuard(Guard):
 
     def before(self, step: Step, run: RunState, memory: Any) -> Verdict:
         """Holds an effect."""
+        if step.effect and run.started.again:
+            again = run.started.again
+            return Hold(
+                f"this run answers the request of run {again} once more, after a revert: what that run did stands",
+                value=again,
+            )
         if not step.effect or not run.cut:
             return ALLOW
         many = "an entry" if len(run.cut) == 1 else f"{len(run.cut)} entries"

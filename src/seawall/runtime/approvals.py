@@ -117,6 +117,11 @@ class Decisions:
                 await self._record_refused(on)
             raise
 
+    @property
+    def authenticates(self) -> bool:
+        """Whether the embedding program says who somebody is."""
+        return self._authenticate is not None
+
     async def identify_person(self, credential: object, by: str) -> str:
         """Returns the name of whoever has this credential. Raises `Refused` for an agent, and for an unchecked name."""
         decider = await self.identify(credential, by)

@@ -11,6 +11,8 @@ import json
 from collections.abc import Callable
 from typing import Any, cast
 
+from msgspec.structs import replace
+
 from seawall.core.clock import Clock
 from seawall.core.errors import Misused, Refused, SeawallBug
 from seawall.core.events import Errand, Mode, RunStarted
@@ -30,7 +32,7 @@ _MAY_HAVE_HAPPENED = ("attempting", "unknown", "committed")
 
 
 class Errands:
-    """Starts errands."""
+    """Starts errands, and runs that answer a request once more."""
 
     def __init__(
         self,
@@ -109,6 +111,36 @@ class Errands:
             errand=errand,
         )
         return await supervisor.start_task(self._launcher.launch(team, started, bodies))
+
+    async def start_again(self, started: RunStarted, team: Team, request_id: str) -> Run:
+        """Starts a run that answers a recorded request once more, or returns the one that this `request_id` has.
+
+        It is for the same session, principal and tenant, and its effects wait for a person. Raises what `Seawall.start`
+        raises, and `Misused` if the request was erased.
+        """
+        supervisor = self._supervisor
+        known = await supervisor.journal.run_of_request(started.tenant, request_id)
+        if known is not None:
+            return await self._launcher.attach(known)
+        supervisor.factory.check(team, started.limits, supervisor.budget.get_usd_cap(started.tenant))
+        bodies = supervisor.make_bodies(started.tenant, started.session)
+        bodies.load(await supervisor.journal.bodies(started.tenant, bodies.missing([started.intent])))
+        if bodies.data(started.intent) is None:
+            raise Misused(f"run {started.run}: its request was erased, so nothing can answer it again")
+        again = replace(
+            started,
+            at=self._clock.wall_s(),
+            run=self._ids.make_run_id(),
+            team=team.name,
+            team_version=team.version,
+            agent=team.coordinator.name,
+            intent=bodies.put(bodies.text(started.intent)),
+            guards=self._start_modes(team),
+            request_id=request_id,
+            stream=False,
+            again=started.run,
+        )
+        return await supervisor.start_task(self._launcher.launch(team, again, bodies))
 
     async def detach(self, step: Step, state: RunState, reasons: tuple[str, ...]) -> str:
         """Starts an errand for a call that a person must decide on, for these reasons; returns what its agent is told

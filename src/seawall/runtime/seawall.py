@@ -52,6 +52,7 @@ from seawall.runtime.given import check_journal, check_options, check_request
 from seawall.runtime.head_export import HeadExport, HeadExporter
 from seawall.runtime.launcher import Launcher
 from seawall.runtime.live_changes import put_setting
+from seawall.runtime.memory import TenantMemory
 from seawall.runtime.modes import AUTO, GuardModes, check_mode
 from seawall.runtime.notifying import Notifier, Notify
 from seawall.runtime.run import Run
@@ -79,10 +80,9 @@ class Seawall:
     process) whose names look like keys, never reach the journal. `signing_key` signs every batch of the journal: at
     least 16 bytes, or the `Path` of a file that holds them. `head_export` hands the newest hash of the journal's chain
     to somebody who keeps it. `teams` are teams whose waiting runs this process takes up as soon as a person has decided,
-    whichever process has started them and whichever receives the decision.
-    to somebody who keeps it. `authenticate` says whose a credential is, when somebody decides; without it credentials are
-    keys of `seawall principals`. `notify` is called, at least once each, for proposals that are new, reminded of,
-    escalated or expired. `link_key` signs links with which people decide. `clock` and `rng` are for tests.
+    whichever process has started them and whichever receives the decision. `authenticate` says whose a credential is;
+    without it credentials are keys of `seawall principals`. `notify` is called, at least once each, for proposals that
+    are new, reminded of, escalated or expired. `link_key` signs links to decide. `clock` and `rng` are for tests.
     """
 
     def __init__(
@@ -279,8 +279,7 @@ class Seawall:
             app=app,
             stream=stream,
         )
-        launching = self.supervisor.start_task(self._launcher.launch(team, started, bodies))
-        return await asyncio.shield(launching)
+        return await asyncio.shield(self.supervisor.start_task(self._launcher.launch(team, started, bodies)))
 
     def _compute_modes(self, team: Team, modes: Mapping[str, Mode] = EMPTY) -> dict[str, Mode]:
         """Returns the modes that the guards of a new run have."""
@@ -476,6 +475,10 @@ class Seawall:
         """
         person = await self._decisions.identify_person(credential, by)
         return await self._errands.undo(effect, None if team is None else as_team(team), person, app)
+
+    def memory(self, tenant: str = "") -> TenantMemory:
+        """Returns the memory of a tenant: to look at, and to put right."""
+        return TenantMemory(self.supervisor, self._decisions, self._errands, tenant)
 
     # ---- backups and trials
 

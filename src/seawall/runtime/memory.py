@@ -1,0 +1,438 @@
+"""Memory as people have it: what one tenant's agents have remembered, how it came about, and how it is put right."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+from collections.abc import Sequence
+from pathlib import Path
+
+from seawall.core.canonical import Ref, check_recordable
+from seawall.core.errors import Misused
+from seawall.core.events import MemoryRead, RunStarted
+from seawall.journal.protocol import (
+    Collected,
+    Command,
+    Forgotten,
+    Journal,
+    MemoryFilter,
+    MemoryPlan,
+    MemoryVersion,
+    MemoryWrite,
+)
+from seawall.run.bodies import Bodies
+from seawall.run.lineage import find_seeds
+from seawall.runtime.approvals import Decisions
+from seawall.runtime.errands import Errands
+from seawall.runtime.memory_import import check_scope, read_import
+from seawall.runtime.memory_views import (
+    ConflictItem,
+    MemoryDifference,
+    MemoryItem,
+    build_conflicts,
+    build_items,
+)
+from seawall.runtime.run import Run
+from seawall.runtime.supervisor import Supervisor
+from seawall.team.agent import Agent
+from seawall.team.team import Team, as_team
+
+MAX_KEEPS = 1_000
+"""Entries of a preview that have nothing to do with what is reverted; more are counted."""
+WRITES_AT_ONCE = 1_000
+"""Entries that an import writes in one commit: some megabytes, while runs go on."""
+KEEP_S = 30 * 86_400.0
+"""Seconds for which versions that nothing holds any more are kept by default: a month to find a bad run."""
+
+
+class RevertPlan:
+    """What a revert would do; nothing has been done yet.
+
+    `removes` took a value from the step, `flags` were merely exposed to it, `keeps` have nothing to do with it.
+    """
+
+    def __init__(
+        self,
+        memory: TenantMemory,
+        plans: tuple[MemoryPlan, MemoryPlan],
+        removes: Sequence[MemoryItem],
+        flags: Sequence[MemoryItem],
+        keeps: Sequence[MemoryItem],
+    ) -> None:
+        """`plans` are what is done without and with what was merely exposed."""
+        self._memory, self._plans = memory, plans
+        plan = plans[0]
+        self.run = plan.run
+        self.step = plan.step
+        self.removes = tuple(removes)
+        """Entries that go: they, or what they are made of, took a value from the step."""
+        self.flags = tuple(flags)
+        """Entries that stay, with a mark: their agents were shown something that came from the step."""
+        self.keeps = tuple(keeps)
+        """Live entries of the same scopes that stay as they are, the first `MAX_KEEPS` of them."""
+        self.kept = plan.keeps
+        """How many these are."""
+        self.answers = plan.answers
+        """Runs whose answers took a value from it."""
+        self.exposed = plan.exposed
+        """Runs whose answers were merely exposed to it."""
+        self.running = plan.running
+        """Runs that have not ended, and read what goes: they are told, and their effects wait for a person."""
+        self._applied: tuple[MemoryPlan, str] | None = None
+
+    def __repr__(self) -> str:
+        what = f"{len(self.removes)} removed, {len(self.flags)} flagged, {self.kept} kept"
+        return f"<RevertPlan of {self.run} step {self.step}: {what}>"
+
+    def is_within(self, seen: RevertPlan) -> bool:
+        """Returns whether it does no more than a plan that somebody has seen."""
+        return all(
+            {*mine.removes} <= {*theirs.removes} and {*mine.flags} <= {*theirs.flags}
+            for mine, theirs in zip(self._plans, seen._plans, strict=True)
+        )
+
+    async def apply(
+        self, *, credential: object = None, by: str = "", exposed: bool = False
+    ) -> list[MemoryVersion]:
+        """Does it, in one commit, and returns the new versions, one a scope. What was before stays in the history.
+
+        `exposed`: what was merely exposed is removed, too. Raises `Refused` for somebody who may not do it, and if more
+        descends from the step by now: make a new plan.
+        """
+        person = await self._memory.identify(credential, by)
+        versions = await self._memory.journal.apply_revert(self._plans[exposed], by=person)
+        self._applied = self._plans[exposed], person
+        return versions
+
+    async def list_affected(self) -> list[str]:
+        """Returns the runs that read what goes, or whose answers took a value from it; not the run of the bad step."""
+        return await self._memory.list_affected(self._plans[0])
+
+    async def rerun(self, teams: Sequence[Team | Agent] = ()) -> list[Run]:
+        """Starts the requests of the affected runs again, each as a new run, once the plan was applied.
+
+        They see memory as it is now, are for the same sessions, principals and tenants, and each of their effects waits
+        for a person: some may have been done by the first run. Affected runs that have not ended are cancelled.
+        `teams` are those of these runs, if this process does not have them. Calling it again returns the same runs.
+        Raises `Misused` before `apply`, and if a run's team is not known here.
+        """
+        if self._applied is None and (self.removes or self.flags):
+            raise Misused("apply the plan first: what runs again must not read it once more")
+        plan, person = self._applied or (self._plans[0], "")
+        return await self._memory.start_again(plan, person, teams)
+
+
+class TenantMemory:
+    """The memory of one tenant. What is changed here makes new versions; nothing is overwritten."""
+
+    def __init__(self, supervisor: Supervisor, decisions: Decisions, errands: Errands, tenant: str) -> None:
+        check_recordable(tenant=tenant)
+        self._supervisor, self._decisions, self._errands = supervisor, decisions, errands
+        self.tenant = tenant
+        """Whose memory it is."""
+
+    def __repr__(self) -> str:
+        return f"<TenantMemory of {self.tenant or 'the tenant without a name'}>"
+
+    @property
+    def journal(self) -> Journal:
+        """Where it is kept."""
+        return self._supervisor.journal
+
+    async def identify(self, credential: object, by: str) -> str:
+        """Returns the name of who makes a change, as for decisions. Raises `Refused` for somebody who may not."""
+        if credential is None and not by and not self._decisions.authenticates:
+            by = _find_user()
+        return await self._decisions.identify_person(credential, by)
+
+    # ---- looking
+
+    async def scopes(self) -> list[tuple[str, int, int]]:
+        """Returns each scope with its newest version and the number of its live entries."""
+        return await self.journal.memory_scopes(self.tenant)
+
+    async def log(
+        self, *, scope: str | None = None, before: int | None = None, limit: int = 50
+    ) -> list[MemoryVersion]:
+        """Returns versions, newest first. `before`: the number of the last one of the page before."""
+        _check_scope(scope)
+        return await self.journal.memory_log(self.tenant, scope=scope, before=before, limit=limit)
+
+    async def show(
+        self,
+        *,
+        scope: str | None = None,
+        at: int | None = None,
+        key: str | None = None,
+        prefix: str | None = None,
+        text: str | None = None,
+        quarantined: bool = False,
+        limit: int = 100,
+    ) -> list[MemoryItem]:
+        """Returns entries, those of one scope after those of another, the newest first.
+
+        `at`: as they were at a version. `text`: those that have these words. `quarantined`: also those that were
+        imported and not accepted. Raises `Misused` for a version that has been collected.
+        """
+        _check_scope(scope)
+        if at is not None and not 0 <= at <= (newest := await self.journal.memory_version()):
+            raise Misused(f"memory has no version {at}; the newest one is {newest}")
+        found: list[MemoryItem] = []
+        for each in [scope] if scope is not None else await self._list_scopes():
+            wanted = MemoryFilter(
+                scopes=(each,),
+                at=at,
+                key=key,
+                prefix=prefix,
+                text=text,
+                quarantined=quarantined,
+                limit=limit - len(found),
+            )
+            entries = await self.journal.memory_entries(self.tenant, wanted)
+            found += await build_items(self.journal, self.tenant, entries)
+            if len(found) >= limit:
+                break
+        return found
+
+    async def diff(self, a: int, b: int, *, scope: str | None = None) -> list[MemoryDifference]:
+        """Returns the keys that differ between two versions, in one scope or in all."""
+        _check_scope(scope)
+        changed = [
+            name
+            for name, newest, _ in await self.journal.memory_scopes(self.tenant)
+            if scope in (None, name) and newest > min(a, b)
+        ]
+        found: list[MemoryDifference] = []
+        for each in changed:
+            pairs = await self.journal.memory_diff(self.tenant, each, a, b)
+            entries = [entry for pair in pairs for entry in pair if entry is not None]
+            items = iter(await build_items(self.journal, self.tenant, entries))
+            for pair in pairs:
+                before, after = (None if entry is None else next(items) for entry in pair)
+                shown = before or after
+                assert shown is not None
+                found.append(MemoryDifference(scope=each, key=shown.key, before=before, after=after))
+        return found
+
+    async def conflicts(
+        self, *, scope: str | None = None, state: str | None = "open", limit: int = 100
+    ) -> list[ConflictItem]:
+        """Returns the oldest conflicts, in one scope or in all. `state`: those that are `resolved`; None: all."""
+        _check_scope(scope)
+        found = await self.journal.memory_conflicts(self.tenant, state=state, limit=limit)
+        wanted = [each for each in found if scope in (None, each.scope)]
+        return await build_conflicts(self.journal, self.tenant, wanted)
+
+    async def export(self, subject: str) -> list[MemoryItem]:
+        """Returns every entry about a person (`user:7`): of their own scope, and those written on their behalf."""
+        found = await self.journal.export_subject(self.tenant, _check_subject(subject))
+        return await build_items(self.journal, self.tenant, found)
+
+    async def _list_scopes(self) -> list[str]:
+        return [name for name, _, _ in await self.journal.memory_scopes(self.tenant)]
+
+    # ---- putting right
+
+    async def resolve(
+        self, conflict: int, *, ours: bool, credential: object = None, by: str = ""
+    ) -> ConflictItem:
+        """Ends a conflict: with `ours` what the run wrote becomes a new version, else what is there stays."""
+        person = await self.identify(credential, by)
+        await self._check_conflict(conflict)
+        ended = await self.journal.resolve_conflict(conflict, ours=ours, by=person)
+        return (await build_conflicts(self.journal, self.tenant, [ended]))[0]
+
+    async def _check_conflict(self, number: int) -> None:
+        known = await self.journal.memory_conflicts(self.tenant, state=None, limit=1_000_000)
+        if all(each.number != number for each in known):
+            raise Misused(f"there is no conflict {number} in the memory of tenant {self.tenant!r}")
+
+    async def rollback(
+        self,
+        *,
+        scope: str,
+        version: int | None = None,
+        last_reviewed: bool = False,
+        dry_run: bool = False,
+        credential: object = None,
+        by: str = "",
+    ) -> MemoryVersion:
+        """Makes a new version of one scope that is equal to an old one, and returns it; the history stays.
+
+        `last_reviewed`: to the newest one whose run has passed review. `dry_run`: only says what it would do. Raises
+        `Misused` for a version that has been collected, and unless one of both is said.
+        """
+        _check_scope(scope)
+        if (version is None) != last_reviewed:
+            raise Misused("say where to: version=N or last_reviewed=True, and not both")
+        person = "" if dry_run else await self.identify(credential, by)
+        return await self.journal.rollback_memory(
+            self.tenant, scope, version=version, by=person, dry_run=dry_run
+        )
+
+    async def revert(self, *, run: str, step: int) -> RevertPlan:
+        """Returns what undoing a step of a run would do to memory, over all runs; `apply` does it.
+
+        Step 0 is the request, and so the whole run. Raises `Misused` for a run of another tenant, for one whose events
+        were pruned, and for a step that it does not have.
+        """
+        row = await self.journal.row(run)
+        if row.tenant != self.tenant:
+            raise Misused(f"run {run} is of tenant {row.tenant!r}, and this is the memory of {self.tenant!r}")
+        events = await self.journal.events(run)
+        if not events:
+            raise Misused(
+                f"run {run}: its events were pruned, and what descends from its steps is not known any more; "
+                "a rollback of a scope is still possible"
+            )
+        seeds = await asyncio.to_thread(find_seeds, events, step)
+        plan = await self.journal.plan_revert(run, step, seeds)
+        plans = plan, await self.journal.plan_revert(run, step, seeds, exposed=True)
+        removes = await self._read_numbered(plan.removes)
+        flags = await self._read_numbered(plan.flags)
+        gone = {*plan.removes, *plan.flags}
+        keeps: list[MemoryItem] = []
+        for scope in sorted({each.scope for each in (*removes, *flags)}):
+            if len(keeps) < MAX_KEEPS:
+                items = await self.show(scope=scope, limit=MAX_KEEPS - len(keeps) + len(gone))
+                keeps += [each for each in items if each.number not in gone and each.value is not None]
+        return RevertPlan(self, plans, removes, flags, keeps[:MAX_KEEPS])
+
+    async def list_affected(self, plan: MemoryPlan) -> list[str]:
+        """Returns the runs that are started again after a revert."""
+        gone = {*plan.removes}
+        found = dict.fromkeys((*plan.answers, *plan.running))
+        for run in plan.exposed:
+            events = await self.journal.events(run)
+            read = {entry for event in events if isinstance(event, MemoryRead) for entry in event.entries}
+            entries = await self.journal.memory_numbered(sorted(read))
+            if any(entry.number in gone or entry.reverted for entry in entries):
+                found[run] = None
+        found.pop(plan.run, None)
+        return sorted(found)
+
+    async def start_again(self, plan: MemoryPlan, person: str, teams: Sequence[Team | Agent]) -> list[Run]:
+        """Starts the requests of the runs again that a revert affects."""
+        known = {team.name: team for team in map(as_team, teams)}
+        wanted: list[tuple[RunStarted, Team]] = []
+        for run in await self.list_affected(plan):  # all of them can be, before the first one is
+            started = next(iter(await self.journal.events(run)), None)
+            if not isinstance(started, RunStarted) or started.fork is not None or started.errand is not None:
+                continue
+            team = known.get(started.team) or self._supervisor.waker.teams.get(started.team)
+            team = team or self._supervisor.registry.teams.get(run)
+            if team is None:
+                raise Misused(
+                    f"run {run}: this process does not have its team {started.team!r}; give it in teams"
+                )
+            wanted.append((started, team))
+        why = f"step {plan.step} of run {plan.run} was reverted; its request is answered again"
+        for started, _ in wanted:
+            if (await self.journal.row(started.run)).state != "ended":
+                await self._supervisor.cancel(started.run, Command(kind="cancel", by=person, reason=why))
+        return [
+            await self._errands.start_again(started, team, f"again:{plan.run}:{plan.step}:{started.run}")
+            for started, team in wanted
+        ]
+
+    async def _read_numbered(self, numbers: Sequence[int]) -> list[MemoryItem]:
+        return await build_items(self.journal, self.tenant, await self.journal.memory_numbered(numbers))
+
+    async def gc(self, *, older_than_s: float = KEEP_S, dry_run: bool = False) -> Collected:
+        """Removes what has expired, and versions that nothing has held for so long. What is in force stays.
+
+        Versions that runs in flight see, and each scope's last reviewed one, stay.
+        """
+        if not 0 <= older_than_s < float("inf"):
+            raise Misused(f"older_than_s is {older_than_s!r}; it must be a number of seconds")
+        before = self._supervisor.clock.wall_s() - older_than_s
+        return await self.journal.collect_memory(self.tenant, before=before, dry_run=dry_run)
+
+    async def forget(
+        self, subject: str, *, dry_run: bool = False, credential: object = None, by: str = ""
+    ) -> Forgotten:
+        """Erases a person (`user:7`) for good: entries, runs, conversations and receipts. What is erased can't be restored.
+
+        Runs of theirs that have not ended are named in `running`, and nothing is erased before they have.
+        """
+        if not dry_run:
+            await self.identify(credential, by)
+        forgotten = await self.journal.forget_subject(self.tenant, _check_subject(subject), dry_run=dry_run)
+        if not dry_run:
+            self._supervisor.sessions.forget()
+        return forgotten
+
+    # ---- from outside
+
+    async def import_lines(
+        self,
+        path: str | Path,
+        *,
+        scope: str = "tenant",
+        dry_run: bool = False,
+        credential: object = None,
+        by: str = "",
+    ) -> int:
+        """Imports entries from JSON lines or from LangGraph's SQLite store, and returns how many the file has.
+
+        A line is an object with `key` and `value`; `scope`, `labels` and `ttl_s` are optional. The file is checked as a
+        whole first. What it says is untrusted: no agent is shown it before somebody accepts it, and each entry has the
+        label `imported`. Raises `Misused`, which names the line, for a file that is not as it should be.
+        """
+        now = self._supervisor.clock.wall_s()
+        entries = await asyncio.to_thread(read_import, Path(path), scope=scope, now=now)
+        if dry_run or not entries:
+            return len(entries)
+        person = await self.identify(credential, by)
+        base = await self.journal.memory_version()
+        for start in range(0, len(entries), WRITES_AT_ONCE):
+            bodies = self._supervisor.make_bodies()
+            writes: list[MemoryWrite] = []
+            for entry in entries[start : start + WRITES_AT_ONCE]:
+                key, value = bodies.put(entry.key), _put_value(entry.value, bodies)
+                writes.append(
+                    MemoryWrite(
+                        scope=entry.scope,
+                        key=key,
+                        value=value,
+                        base=base,
+                        step=0,
+                        labels=entry.labels,
+                        ttl_s=entry.ttl_s,
+                    )
+                )
+            await self.journal.import_memory(self.tenant, writes, bodies.unsaved(), by=person)
+        return len(entries)
+
+    async def accept(
+        self, numbers: Sequence[int], *, credential: object = None, by: str = ""
+    ) -> list[MemoryVersion]:
+        """Lets agents be shown imported entries, from a new version on. They keep the label `imported`."""
+        person = await self.identify(credential, by)
+        return await self.journal.accept_memory(self.tenant, numbers, by=person)
+
+
+def _put_value(text: str, bodies: Bodies) -> Ref:
+    """Keeps a value without its secrets. JSON stays JSON."""
+    return bodies.put_json(text) if text[:1] in ("{", "[") else bodies.put(text)
+
+
+def _check_scope(scope: str | None) -> None:
+    if scope is not None:
+        check_scope(scope)
+
+
+def _check_subject(subject: str) -> str:
+    """Returns the name of a person; that of their scope will do, too."""
+    name = subject.removeprefix("subject:")
+    check_recordable(subject=name)
+    if not name.strip():
+        raise Misused("subject is empty; it is the principal of their runs, such as user:7")
+    return name
+
+
+def _find_user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return ""

@@ -1,0 +1,126 @@
+"""Entries from outside: JSON lines, and the SQLite store of LangGraph. Everything in them is untrusted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, cast, get_args
+
+import msgspec
+
+from seawall.core.canonical import to_canonical_bytes
+from seawall.core.errors import Misused
+from seawall.journal.protocol import ScopeKind
+from seawall.journal.sqlite.langgraph_store import MAGIC, read_store
+from seawall.memory.calls import MAX_KEY_CHARS, MAX_LABELS, MAX_VALUE_CHARS
+
+MAX_ENTRIES = 100_000
+"""Of one file. They are checked as a whole before the first one is written."""
+MAX_LINE_BYTES = 1024 * 1024
+"""Several times the longest value."""
+IMPORTED = "imported"
+"""The label of every entry that came from outside. An agent is shown it, and it stays when the entry is accepted."""
+_LABEL = re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}")
+
+
+class ImportedEntry(NamedTuple):
+    """One entry of a file."""
+
+    scope: str
+    key: str
+    value: str
+    labels: tuple[str, ...] = (IMPORTED,)
+    ttl_s: float | None = None
+
+
+def check_scope(scope: object) -> str:
+    """Returns the name of a scope. Raises `Misused` for one that can't be."""
+    kinds = get_args(ScopeKind)
+    if isinstance(scope, str):
+        kind, colon, name = scope.partition(":")
+        if kind in kinds and (name.strip() if kind != "tenant" else not colon):
+            return scope
+    raise Misused(f"scope is {scope!r}; it is one of: tenant, session:NAME, team:NAME, subject:NAME")
+
+
+def read_import(path: Path, *, scope: str, now: float) -> list[ImportedEntry]:
+    """Returns the entries of a file; `scope` is that of those which name none. Raises `Misused` for the first bad one."""
+    check_scope(scope)
+    try:
+        with path.open("rb") as file:
+            is_store = file.read(len(MAGIC)) == MAGIC
+        read = _read_items(path, scope, now) if is_store else _read_lines(path, scope)
+        entries: list[ImportedEntry] = []
+        for where, entry in read:
+            if len(entries) == MAX_ENTRIES:
+                raise Misused(f"{path} has more than {MAX_ENTRIES:,} entries: split it")
+            entries.append(_check(entry, where))
+    except OSError as error:
+        raise Misused(f"{path} can't be read: {error.strerror or error}") from None
+    return entries
+
+
+def _read_items(path: Path, scope: str, now: float) -> Iterator[tuple[str, ImportedEntry]]:
+    """Yields the items of a LangGraph store. The namespace is a part of the key: it is no scope that a run would have."""
+    for item in read_store(path, MAX_ENTRIES + 1):
+        ttl_s = None if item.expires_at is None else item.expires_at - now
+        if ttl_s is not None and ttl_s <= 0:
+            continue
+        key = f"{item.namespace}/{item.key}" if item.namespace else item.key
+        yield f"{path}: item {key[:80]!r}", ImportedEntry(scope, key, item.value, ttl_s=ttl_s)
+
+
+def _read_lines(path: Path, scope: str) -> Iterator[tuple[str, ImportedEntry]]:
+    with path.open("rb") as file:
+        number = 0
+        while line := file.readline(MAX_LINE_BYTES + 1):
+            number += 1
+            where = f"{path}:{number}"
+            if len(line) > MAX_LINE_BYTES:
+                raise Misused(f"{where}: the line has more than {MAX_LINE_BYTES:,} bytes")
+            if line.strip():
+                yield where, _read_line(line, where, scope)
+
+
+def _read_line(line: bytes, where: str, scope: str) -> ImportedEntry:
+    try:
+        found: Any = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Misused(f"{where}: not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise Misused(f"{where}: an entry is a JSON object with key and value")
+    fields = cast("dict[str, Any]", found)
+    value = fields.get("value")
+    if value is None:
+        raise Misused(f"{where}: value is missing")
+    try:
+        text = value if isinstance(value, str) else to_canonical_bytes(value).decode()
+        named = check_scope(fields.get("scope") or scope)
+    except (ValueError, Misused) as error:
+        raise Misused(f"{where}: {error}") from None
+    given: Any = fields.get("labels") or []
+    labels = cast("list[Any]", given) if isinstance(given, list) else [given]
+    ttl_s = fields.get("ttl_s")
+    return ImportedEntry(named, fields.get("key", ""), text, tuple(dict.fromkeys((*labels, IMPORTED))), ttl_s)
+
+
+def _check(entry: ImportedEntry, where: str) -> ImportedEntry:
+    key, ttl_s = cast("object", entry.key), cast("object", entry.ttl_s)
+    if not isinstance(key, str) or not key.strip():
+        raise Misused(f"{where}: key is {key!r}; it must be a text")
+    if len(key) > MAX_KEY_CHARS:
+        raise Misused(f"{where}: key has {len(key):,} characters (limit {MAX_KEY_CHARS:,})")
+    if not 0 < len(entry.value) <= MAX_VALUE_CHARS:
+        raise Misused(f"{where}: value has {len(entry.value):,} characters (1 to {MAX_VALUE_CHARS:,})")
+    for label in cast("tuple[object, ...]", entry.labels):
+        if not isinstance(label, str) or _LABEL.fullmatch(label) is None:
+            raise Misused(
+                f"{where}: {label!r} is not a label: up to 32 of the characters a-z, 0-9, _, . and -"
+            )
+    if len(entry.labels) > MAX_LABELS + 1:
+        raise Misused(f"{where}: it has {len(entry.labels)} labels (limit {MAX_LABELS})")
+    number = isinstance(ttl_s, int | float) and not isinstance(ttl_s, bool)
+    if ttl_s is not None and not (number and 0 < cast("float", ttl_s) < float("inf")):
+        raise Misused(f"{where}: ttl_s is {ttl_s!r}; it must be a number of seconds above zero")
+    return entry
