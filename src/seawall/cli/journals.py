@@ -166,7 +166,12 @@ class BodyTexts:
 
 async def read_texts(journal: Journal, tenant: str, events: Iterable[Event]) -> BodyTexts:
     """Reads every body that these events refer to."""
-    wanted = refs_of(events)
+    return await read_refs(journal, tenant, refs_of(events))
+
+
+async def read_refs(journal: Journal, tenant: str, refs: Iterable[Ref | None]) -> BodyTexts:
+    """Reads these bodies."""
+    wanted = list(dict.fromkeys(ref for ref in refs if ref))
     found: dict[Ref, bytes] = {}
     for start in range(0, len(wanted), READ_AT_ONCE):
         found |= await journal.bodies(tenant, wanted[start : start + READ_AT_ONCE])

@@ -18,6 +18,7 @@ import msgspec
 from seawall.core.canonical import Ref
 from seawall.core.events import (
     CALLED,
+    EVERYTHING,
     PERFORMED,
     Call,
     Cause,
@@ -29,7 +30,7 @@ from seawall.core.events import (
     Tie,
 )
 from seawall.history.record import RunRecord, StepRecord
-from seawall.run.causes import MAX_INDEXED_CHARS, literals
+from seawall.run.traces import MAX_INDEXED_CHARS, literals
 
 REQUEST = 0
 """The number that stands for the request itself."""
@@ -134,6 +135,14 @@ def explain(record: RunRecord, text: Callable[[Ref], str] | None = None) -> Expl
     )
 
 
+def find_way(record: RunRecord, step: int | None) -> tuple[int, ...]:
+    """Returns the shortest way from the first step that recorded causes lead to, to `step`; None: to the outcome."""
+    starts = () if step is None else (step,)
+    links = _walk(record, starts)
+    first = _find_first(record, links, starts)
+    return () if first is None else _find_path(links, starts, first)
+
+
 # ---- where the walk begins
 
 
@@ -211,10 +220,13 @@ def _walk(record: RunRecord, starts: tuple[int, ...]) -> tuple[CauseLink, ...]:
     seen: set[int | None] = set(queue)
     while queue:
         step = queue.popleft()
-        sourced = False
+        sourced = everything = False
         wrote: list[int] = []
         exposed: list[int] = []
         for cause in _list_causes(record, step):
+            if cause.step == EVERYTHING:
+                everything = True
+                continue
             model = cause.step in record.steps and record.steps[cause.step].intent.kind == "model"
             if cause.tie == "value" and not model:
                 sourced = True
@@ -225,7 +237,7 @@ def _walk(record: RunRecord, starts: tuple[int, ...]) -> tuple[CauseLink, ...]:
                 links[step, cause.step] = CauseLink(step, cause.step, "value", wrote=True)
             else:
                 exposed.append(cause.step)
-        if not sourced:  # only the model step that wrote it, or what it was shown, leads on
+        if everything or not sourced:  # the model step that wrote it, and what that was shown, lead on
             for number in (*wrote, *exposed):
                 if (step, number) not in links:
                     links[step, number] = CauseLink(step, number, "exposure")

@@ -23,7 +23,7 @@ def why(
 ) -> None:
     """Explain why a run ended as it did: follow recorded causes back from its outcome, or from what stopped it.
 
-    Values are followed first (a literal of that result is in this input), then what a model had been shown. The way ends at the first step that recorded causes lead to: it is where to look first, not proof that the fault lies there.
+    Values are followed first (a literal of that result is in this input), then what a model had been shown. The way ends at the first step that recorded causes lead to: it is where to look first, not proof that the fault lies there. Over memory and the session's conversation it leads on to the steps of other runs.
     """
     from seawall.cli.render.screen import Screen
     from seawall.cli.signals import run_async
@@ -33,10 +33,12 @@ def why(
 
 
 async def _why(screen: Screen, path: Path, name: str, full: bool) -> None:
-    from seawall.cli.journals import open_journal, read_texts
+    from seawall.cli.journals import open_journal, read_refs, read_texts
     from seawall.cli.render.json_output import build_why_document
+    from seawall.cli.render.origins_report import draw_origins
     from seawall.cli.render.why_report import WhyReport
     from seawall.core.errors import Misused
+    from seawall.history.origins import find_origins
     from seawall.history.record import build_record
     from seawall.history.why import explain
     from seawall.run.fold import fold
@@ -46,13 +48,18 @@ async def _why(screen: Screen, path: Path, name: str, full: bool) -> None:
         row = await journal.row(await journal.find(name))
         events = await journal.events(row.run)
         texts = await read_texts(journal, row.tenant, events)
-    if not events:
-        raise Misused(f"run {row.run}: its events were pruned, so nothing leads back from its outcome")
-    record = build_record(events)
-    found = explain(record, texts.get)
+        if not events:
+            raise Misused(f"run {row.run}: its events were pruned, so nothing leads back from its outcome")
+        record = build_record(events)
+        found = explain(record, texts.get)
+        origins = await find_origins(journal, row.run, events, found.starts)
+        remembered = await read_refs(
+            journal, row.tenant, [ref for each in origins for ref in (each.key, each.value)]
+        )
     if screen.json:
-        screen.print_document(build_why_document(found, row.state, texts))
+        screen.print_document(build_why_document(found, row.state, texts, origins, remembered))
         return
     waits = list_waits(fold(events), events, texts.get)
     report = WhyReport(found, row, record, texts, screen.width, waits=waits, full=full)
     screen.print_lines(report.draw_lines())
+    screen.print_lines(draw_origins(origins, remembered, screen.width, full=full))

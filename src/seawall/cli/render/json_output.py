@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from seawall.cli.journals import BodyTexts
-from seawall.core.events import CommandTaken, Event, Judged, Planned
+from seawall.core.events import EVERYTHING, CommandTaken, Event, Judged, Planned, Source
+from seawall.history.origins import OriginLink
 from seawall.history.record import RunRecord, StepRecord
 from seawall.history.why import Explanation
 from seawall.journal.protocol import Command, RunRow, Setting
@@ -97,6 +98,7 @@ def build_run_document(
         "pruned": () if ended is None else ended.pruned,
         "memory": "" if ended is None else ended.memory,
         "causes": () if ended is None else _build_causes(ended.causes),
+        "sources": () if ended is None else _build_sources(ended.sources),
         "principal": started.principal,
         "request_id": started.request_id,
         "limits": {name: getattr(started.limits, name) for name in started.limits.__struct_fields__},
@@ -140,6 +142,7 @@ def _build_step(step: StepRecord, texts: BodyTexts) -> dict[str, Any]:
         "effect": intent.effect,
         "grant": intent.grant,
         "causes": _build_causes(intent.causes),
+        "sources": _build_sources(intent.sources),
         "input": texts.get(intent.input),
         "status": None if done is None else done.status,
         "output": None if done is None else texts.get(done.output),
@@ -164,7 +167,12 @@ def _build_step(step: StepRecord, texts: BodyTexts) -> dict[str, Any]:
 
 
 def _build_causes(causes: Sequence[Any]) -> list[dict[str, Any]]:
-    return [{"step": each.step, "tie": each.tie} for each in causes]
+    """Returns edges; one from every earlier step has no step of its own."""
+    return [{"step": None if each.step == EVERYTHING else each.step, "tie": each.tie} for each in causes]
+
+
+def _build_sources(sources: Sequence[Source]) -> list[dict[str, Any]]:
+    return [{"entry": each.entry or None, "run": each.run or None, "step": each.step} for each in sources]
 
 
 def _build_verdict(judged: Judged, texts: BodyTexts) -> dict[str, Any]:
@@ -209,7 +217,9 @@ def _build_command(command: CommandTaken, texts: BodyTexts) -> dict[str, Any]:
 # ---- `seawall why`
 
 
-def build_why_document(why: Explanation, state: str, texts: BodyTexts) -> dict[str, Any]:
+def build_why_document(
+    why: Explanation, state: str, texts: BodyTexts, origins: Sequence[OriginLink], remembered: BodyTexts
+) -> dict[str, Any]:
     """Returns the explanation, with the texts that it refers to."""
     found: dict[str, Any] = msgspec.to_builtins(why)
     found["state"] = state
@@ -223,6 +233,14 @@ def build_why_document(why: Explanation, state: str, texts: BodyTexts) -> dict[s
         }
     for verdict, each in zip(found["verdicts"], why.verdicts, strict=True):
         verdict["note"] = texts.get(each.note) if each.note else None
+    found["origins"] = [
+        {
+            **msgspec.to_builtins(each),
+            "key": remembered.get(each.key) if each.key else None,
+            "value": remembered.get(each.value) if each.value else None,
+        }
+        for each in origins
+    ]
     return found
 
 
