@@ -21,6 +21,7 @@ from seawall.cli.commands.effects import effects
 from seawall.cli.commands.erase import erase
 from seawall.cli.commands.fork import fork
 from seawall.cli.commands.guards import guards
+from seawall.cli.commands.memory import memory
 from seawall.cli.commands.pause import pause, unpause
 from seawall.cli.commands.principals import principals
 from seawall.cli.commands.prune import prune
@@ -113,6 +114,8 @@ PANELS = {
 for panel, commands in PANELS.items():
     for command in commands:
         app.command(cls=HelpfulCommand, rich_help_panel=panel)(command)
+
+app.add_typer(memory, name="memory", rich_help_panel="Look after what runs share")
 
 
 def main() -> None:
