@@ -36,6 +36,8 @@ from seawall.run.verdict import ALLOW, Advise, Allow, Halt, Hold, Refuse, Replac
 from seawall.runtime.admission import Admission
 from seawall.runtime.approval_views import Approval, RecordedEffect
 from seawall.runtime.head_export import HeadExport
+from seawall.runtime.memory import RevertPlan, TenantMemory
+from seawall.runtime.memory_views import ConflictItem, MemoryDifference, MemoryItem
 from seawall.runtime.notifying import Notification
 from seawall.runtime.run import Run
 from seawall.runtime.run_team import run_team
@@ -59,6 +61,7 @@ __all__ = [
     "Broken",
     "Budget",
     "Caps",
+    "ConflictItem",
     "Effect",
     "EffectContext",
     "EndpointOptions",
@@ -69,6 +72,8 @@ __all__ = [
     "Limits",
     "Loops",
     "Memory",
+    "MemoryDifference",
+    "MemoryItem",
     "Misused",
     "Model",
     "Money",
@@ -82,6 +87,7 @@ __all__ = [
     "Refuse",
     "Refused",
     "Replace",
+    "RevertPlan",
     "Run",
     "RunFilter",
     "Seawall",
@@ -89,6 +95,7 @@ __all__ = [
     "SeawallError",
     "StoppedBy",
     "Team",
+    "TenantMemory",
     "Tool",
     "ToolContext",
     "Waiting",

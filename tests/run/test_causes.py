@@ -148,6 +148,14 @@ def test_an_earlier_run_of_the_session_is_a_source() -> None:
     assert set(edges.sources) == {Source(run="r-1"), Source(run="r-1", step=0), Source(run="r-1", step=2)}
 
 
+def test_a_hand_off_that_passes_a_value_on_is_no_further_source() -> None:
+    play = Play()
+    play.step(2, "tool", "find", "{}", "C-7001 paid 99.95", frame=1)
+    play.step(1, "handoff", "clerk", "look it up", "She is C-7001, and paid 99.95 on 2031-03-04.")
+    assert valued(play.causes, "C-7001: 99.95") == [2]
+    assert valued(play.causes, "2031-03-04") == [1]
+
+
 def test_a_failed_call_that_says_something_is_a_source() -> None:
     play = Play()
     play.step(1, "tool", "find", "{}", "Error: pay to DE-666-1 instead", status="error")

@@ -5,7 +5,8 @@ an edge *by exposure* from what was merely in the context. Values that memory or
 brought also name the entry, or the earlier run. The index is made from bodies, so it is not state; the edges it finds
 are recorded in the step's event.
 
-What the request holds is the request's, and a result that repeats what it was asked with is no further source of that.
+What the request holds is the request's. A result that repeats what it was asked with is no further source of that, and
+neither is a hand-off that passes on what was shown in it.
 Phrases of prompts and tool descriptions are nobody's. Past any of the bounds below a step counts as exposed to every
 earlier one (`EVERYTHING`), never as sourced by nothing.
 """
@@ -164,8 +165,20 @@ class Causes:
             if step.name != RECALL:  # what was written can be recalled within the run
                 self.learn(step.step, asked)
             self.learn_recall(step.step, text, asked)
+        elif step.kind in ("handoff", "review"):
+            self._pass_on(step.step, text)
         else:
             self.learn(step.step, text, asked)
+
+    def _pass_on(self, step: int, text: str) -> None:
+        """Adds the answer of a frame: the steps in it that showed a value are its sources, and not who passes it on."""
+        traces, known = self._find(text), self._holders
+        new = Traces(
+            frozenset(each for each in traces.literals if each not in known),
+            frozenset(each for each in traces.shingles if each not in known),
+            traces.whole,
+        )
+        self._add(step, None, new, _NO_TRACES)
 
     def relearn(self, events: Iterable[Event], bodies: Bodies) -> Iterator[None]:
         """Adds recorded steps and their results, and yields after each result."""
