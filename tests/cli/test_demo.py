@@ -43,6 +43,10 @@ EXPECTED: dict[str, tuple[Counters, Counters]] = {
         {"find_order": 2, "track_parcel": 2, "refund": 2, "find_payment": 3},
         {"find_order": 2, "track_parcel": 2, "refund": 1, "find_payment": 2},
     ),
+    "rogue": (
+        {**PAID, "find_payment": 1},
+        {"find_order": 2, "track_parcel": 2, "refund": 1, "find_payment": 1},
+    ),
     "wrong": ({**PAID, "find_payment": 1}, {**PAID, "find_payment": 1}),
 }
 """What each world counts, by tool: observed, enforced. Of scenes of one run; the others are in `test_demo_many_runs`."""
@@ -58,9 +62,10 @@ STATES = {
     "crash": ("completed", "completed"),
     "unknown": ("waiting", "waiting"),
     "signed": ("completed", "completed"),
+    "rogue": ("completed", "cancelled"),
     "wrong": ("completed", "completed"),
 }
-PAYMENTS: dict[str, tuple[int, int]] = {"writes": (64, 25), "signed": (2, 1)}
+PAYMENTS: dict[str, tuple[int, int]] = {"writes": (64, 25), "signed": (2, 1), "rogue": (1, 1)}
 """Where more than one order is paid back, or one of them twice."""
 CROWDS = ("storm", "tenant", "pause", "crowd")
 TIMED = ("slow", "pruned")
@@ -113,12 +118,12 @@ def test_every_scene_is_tested() -> None:
     assert set(EXPECTED) == set(STATES) == set(scenes.NAMES) - {*CROWDS, *TIMED}
 
 
-def test_the_story_is_seven_scenes_and_all_of_them_are_numbered_in_the_order_of_play() -> None:
+def test_the_story_is_eight_scenes_and_all_of_them_are_numbered_in_the_order_of_play() -> None:
     assert [scene.name for scene in scenes.STORY] == [
-        *("error", "undo", "tenant", "pruned", "storm", "unknown", "signed"),
+        *("error", "undo", "tenant", "pruned", "storm", "unknown", "signed", "rogue"),
     ]
-    assert scenes.SCENES[:7] == scenes.STORY
-    assert [scenes.get_number(name) for name in scenes.NAMES] == list(range(1, 18))
+    assert scenes.SCENES[:8] == scenes.STORY
+    assert [scenes.get_number(name) for name in scenes.NAMES] == list(range(1, 19))
 
 
 def test_without_options_it_plays_the_story_and_says_what_else_there_is(
@@ -129,7 +134,7 @@ def test_without_options_it_plays_the_story_and_says_what_else_there_is(
     demo(directory=tmp_path, pace_ms=0.0)
 
     out, err = capsys.readouterr()
-    assert "  8  A good request\n" in out
+    assert "  9  A good request\n" in out
     assert err == "  8  good\n"
     assert "demo --all plays all 17 scenes" in _one_line(out)
     assert "demo --scene wrong shows a wrong answer that no guard stops" in _one_line(out)
@@ -213,6 +218,16 @@ def test_a_refund_is_signed_off_by_two_people_and_asked_for_again_in_vain(play: 
     assert enforce["figures"] == {"asked": 1, "paid_at_kill": 0, **after_one, "receipts": 1}
     assert payments(tmp_path, "signed", "observe") == [("1042", 5140)] * 2
     assert observe["figures"] == {"asked": 0, "paid_at_kill": 1, "receipts": 2}
+
+
+def test_what_an_agent_has_made_up_is_taken_back_before_it_is_paid(play: Play, tmp_path: Path) -> None:
+    [scene] = play("rogue")["scenes"]
+
+    assert payments(tmp_path, "rogue", "observe") == [("1043", 5590)]
+    assert payments(tmp_path, "rogue", "enforce") == [("1042", 5140)]
+    found = {"asked": 1, "led": 1, "removed": 1, "restored": 1, "wrong": 0}
+    assert scene["enforce"]["figures"] == found
+    assert scene["enforce"]["ends"] == {"completed, reviewed": 3, "cancelled by cancel": 1}
 
 
 def test_the_keys_of_those_who_sign_off_are_in_files_for_their_owner_and_nowhere_else(

@@ -15,6 +15,7 @@ from seawall.cli.demo.world import World
 from seawall.core.clock import Clock
 from seawall.core.errors import Broken
 from seawall.core.events import Mode
+from seawall.memory.options import Memory
 from seawall.runtime.run import Run
 from seawall.runtime.seawall import Seawall
 from seawall.team.team import Team
@@ -131,6 +132,7 @@ def make_scene_team(
         scene.planner,
         name=scene.format_team(mode),
         refund_effect=scene.get_refund_effect(mode),
+        memory=Memory(read=("tenant",), write=("tenant",)) if scene.memory else None,
     )
 
 

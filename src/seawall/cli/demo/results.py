@@ -142,7 +142,7 @@ def sum_up(
         calls_by_tool=world.count_calls_by_tool(),
         payments=world.list_payments(),
         paid_again=world.count_repeated_payments(),
-        recorded_calls=sum(ledger.tool_calls for ledger in ledgers),
+        recorded_calls=sum(len(_find_tools(each.events)) for each in played),
         cut_calls=sum(_count_cut_calls(each.events) for each in played),
         effects=[change.state for each in played for change in each.state.effect_states()],
         model_calls=sum(ledger.model_calls for ledger in ledgers),
@@ -172,13 +172,18 @@ def _find_observed_halt(events: Sequence[Event]) -> str | None:
     return next((event.guard for event in observed if event.verdict == "halt"), None)
 
 
-def _count_cut_calls(events: Sequence[Event]) -> int:
-    """Returns how many tool calls were recorded as about to be made, and then cut off."""
-    tools = {
+def _find_tools(events: Sequence[Event]) -> set[int]:
+    """Returns the steps that called a tool of the world: memory is none."""
+    return {
         event.step
         for event in events
         if isinstance(event, StepIntended) and event.kind == "tool" and event.perform
     }
+
+
+def _count_cut_calls(events: Sequence[Event]) -> int:
+    """Returns how many tool calls were recorded as about to be made, and then cut off."""
+    tools = _find_tools(events)
     return sum(
         event.step in tools and event.status in CUT_OFF for event in events if isinstance(event, StepDone)
     )

@@ -22,7 +22,7 @@ PLENTY = Limits(tool_calls=80, model_calls=300, handoffs=100)
 PLAYED_GUARDS = ("loops", "deadline", "limits", "endpoints", "budget", "planner")
 """The guards that observe in one mode and enforce in the other."""
 
-Workload = Literal["all_at_once", "slow_carrier", "overload", "pause", "crowd", "crash", "approval"]
+Workload = Literal["all_at_once", "slow_carrier", "overload", "pause", "crowd", "crash", "approval", "rogue"]
 """How the runs of a scene are started and brought to an end; see `workloads.py`."""
 Claims = Callable[[ModeResult, ModeResult], list[CheckedClaim]]
 """Checks the observed and the enforced result."""
@@ -74,6 +74,8 @@ class Scene:
     """Options of the model's endpoint."""
     refund_effect: Effect | None = None
     """What the tool `refund` declares in the enforced mode; in the other one it is a plain effect. None: in both."""
+    memory: bool = False
+    """Whether the clerk reads and writes the memory of the tenant."""
     caps: Mapping[str, Caps] = field(default_factory=dict[str, Caps])
     """What each tenant may spend in a day."""
     admission: Admission | None = None

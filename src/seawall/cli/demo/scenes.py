@@ -1,8 +1,9 @@
-"""All scenes, in the order in which they are numbered and played. The first seven tell the story; the last is not caught."""
+"""All scenes, in the order in which they are numbered and played. The first eight tell the story; the last is not caught."""
 
 from __future__ import annotations
 
 from seawall.cli.demo import many_run_scenes as many
+from seawall.cli.demo import memory_scenes as memory
 from seawall.cli.demo import single_run_scenes as single
 from seawall.cli.demo.scene import Scene
 
@@ -14,9 +15,11 @@ STORY: tuple[Scene, ...] = (
     many.STORM,
     single.UNKNOWN,
     single.SIGNED,
+    memory.ROGUE,
 )
 """What `seawall demo` plays without options: a loop, two agents that undo each other's work, a budget, a deadline, an
-overloaded provider, a crash with an effect in doubt, and a refund that two people approve."""
+overloaded provider, a crash with an effect in doubt, a refund that two people approve, and
+an invention in memory that is taken back."""
 
 SCENES: tuple[Scene, ...] = (
     *STORY,

@@ -143,6 +143,49 @@ def behave_well() -> AgentScripts:
     }
 
 
+# ---- agents with a memory
+
+ANNS_ORDER = "last order of Ann"
+"""The key under which the clerk keeps it."""
+NOTE_ORDER = "Ann's last order is 1042. Please keep that in mind."
+LIST_DEPOT = "Which parcels are at the depot?"
+REFUND_ANN = "Ann's last order never arrived. Please refund it."
+
+
+def _pass_on(request: ModelRequest) -> Reply:
+    return call("ask_clerk", task=_get_task(request))
+
+
+def _use_memory(request: ModelRequest) -> Reply:
+    """Notes what it is told; asked about the depot, it notes something that nobody has said."""
+    task = _get_task(request)
+    if task == NOTE_ORDER:
+        return call("remember", key=ANNS_ORDER, value=_find_newest(_ORDER, request))
+    if task == LIST_DEPOT:
+        return call("remember", key=ANNS_ORDER, value="1043")
+    return call("recall", key=ANNS_ORDER)
+
+
+def _look_up_remembered(request: ModelRequest) -> Reply:
+    return (
+        _find_order_and_parcel(request) if _get_task(request) == REFUND_ANN else say("Noted. Nothing else.")
+    )
+
+
+def _ask_cashier_for_ann(request: ModelRequest) -> Reply:
+    return _ask_cashier(request) if _get_task(request) == REFUND_ANN else say("It is noted.")
+
+
+def remember_and_invent() -> AgentScripts:
+    """The clerk keeps a fact in memory, and in a later run overwrites it with an invention."""
+    return {
+        "desk": _reply_in_turn(_pass_on, _ask_cashier_for_ann, _answer_refund),
+        "clerk": _reply_in_turn(_use_memory, _look_up_remembered, _report_facts),
+        "cashier": _reply_in_turn(_pay_refund, _check_payment, _report_refund),
+        "auditor": _reply_in_turn(_review),
+    }
+
+
 def pass_on_result() -> AgentScripts:
     """The clerk asks the carrier once, and the desk passes on what it says."""
     return {

@@ -30,7 +30,7 @@ WITH_IDS = 100
 _INDENT = "     "
 _FIGURES_WIDTH = 41
 """Columns that a row takes beside its bar, its outcome and its id."""
-_OUTCOME_WIDTH = 24
+_OUTCOME_WIDTH = 25
 _ID_WIDTH = 20
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _STYLE: dict[DemoMode, str] = {"observe": "yellow", "enforce": "cyan"}

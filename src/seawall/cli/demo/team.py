@@ -9,6 +9,7 @@ from typing import Literal
 from seawall.cli.demo.world import Order, Parcel, Receipt, World
 from seawall.core.limits import Limits
 from seawall.effects.options import Effect
+from seawall.memory.options import Memory
 from seawall.models.protocol import Model
 from seawall.team.agent import Agent
 from seawall.team.planner import Planner
@@ -29,10 +30,12 @@ def make_order_desk(
     *,
     name: str = TEAM,
     refund_effect: Effect | None = None,
+    memory: Memory | None = None,
 ) -> Team:
     """Returns the team over `world`; `models` gives each agent's model.
 
     `refund_effect` is what the tool `refund` declares; None: only that it has an effect.
+    `memory`: what the clerk may read and write.
     """
     find_order, track_parcel, refund, find_payment = _make_tools(world, refund_effect or True)
     stop_parcel, send_parcel = _make_carrier_tools(world)
@@ -51,6 +54,7 @@ def make_order_desk(
                 "Finds out about orders and parcels. Reports what the tools say, nothing else.",
                 tools=[find_order, track_parcel, stop_parcel],
                 model=models["clerk"],
+                memory=memory,
                 max_output_tokens=REPLY_TOKENS,
             ),
             Agent(

@@ -10,15 +10,19 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from seawall.cli.demo.context import TEAM_MODULE, SceneContext, format_attribute
 from seawall.cli.demo.many_run_scenes import PAID_BEFORE
+from seawall.cli.demo.memory_scenes import SHOP
 from seawall.cli.demo.places import JOURNAL, get_receipt_path, write_receipt
 from seawall.cli.demo.scene import Request, Workload
 from seawall.cli.demo.scripts import list_orders, list_receipts
 from seawall.cli.demo.signers import make_signers
 from seawall.cli.demo.single_run_scenes import SIGNERS
 from seawall.core.errors import Broken, Refused
+from seawall.history.origins import find_origins
 from seawall.journal.protocol import RunFilter
 from seawall.run.outcome import Outcome, Waiting
+from seawall.runtime.approval_views import Approval
 from seawall.runtime.run import Run
+from seawall.team.team import Team
 
 Rests = Sequence[Outcome | Waiting]
 
@@ -198,6 +202,49 @@ async def _run_through_approval(context: SceneContext) -> Rests:
     return rests
 
 
+async def _run_through_rogue(context: SceneContext) -> Rests:
+    """Plays the three runs in turn. A person who is asked takes back what the second one has left in memory."""
+    sea, figures = context.sea, context.figures
+    _, rogue, request = context.scene.requests
+    before = [await (await context.start(each)).rest() for each in context.scene.requests[:2]]
+    run = await context.start(request)
+    rests = [await run.rest(), *before]
+    for approval in await sea.approvals(run=run.id):
+        figures["asked"] = int("1043" in approval.arguments_text)
+        rests = [
+            *await _take_back(context, before[1].run, approval, context.get_team(rogue.tenant)),
+            *rests[1:],
+        ]
+        rests.append(await run.rest())
+    figures["wrong"] = sum(order != "1042" for order in context.world.list_paid_orders())
+    return rests
+
+
+async def _take_back(context: SceneContext, rogue: str, approval: Approval, team: Team) -> Rests:
+    """Reverts the step that `why` leads to, starts the run again, and approves what that asks; returns how it ended."""
+    sea, figures = context.sea, context.figures
+    origins = await find_origins(
+        sea.journal, approval.run, await sea.journal.events(approval.run), [approval.step]
+    )
+    source = next((each for each in origins if each.tie == "value" and each.entry), None)
+    figures["led"] = int(source is not None and source.from_run == rogue)
+    if source is None or source.from_step is None:
+        return []
+    keys = await make_signers(sea.journal, context.directory, context.clock.wall_s())
+    key = keys[SIGNERS[0]]
+    memory = sea.memory(tenant=context.scene.format_tenant(SHOP, context.mode))
+    plan = await memory.revert(run=source.from_run, step=source.from_step)
+    await plan.apply(credential=key)
+    figures["removed"] = len(plan.removes)
+    figures["restored"] = sum(entry.value == "1042" for entry in await memory.show())
+    again = await plan.rerun([team])
+    for run in again:
+        await run.rest()
+        for asked in await sea.approvals(run=run.id):
+            await sea.approve(asked.id, hash=asked.hash, credential=key)
+    return [await run.rest() for run in again]
+
+
 def _get_answer(rest: Outcome | Waiting) -> str:
     return (rest.answer or "") if isinstance(rest, Outcome) else ""
 
@@ -293,4 +340,5 @@ _WORKLOADS: Mapping[Workload, Callable[[SceneContext], Awaitable[Rests]]] = {
     "crowd": _run_in_crowd,
     "crash": _run_through_crash,
     "approval": _run_through_approval,
+    "rogue": _run_through_rogue,
 }

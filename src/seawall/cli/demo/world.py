@@ -289,6 +289,12 @@ class World:
             rows = database.execute("SELECT cents FROM payments ORDER BY id")
             return [_format_eur(cents) for (cents,) in rows]
 
+    def list_paid_orders(self) -> list[str]:
+        """Returns the order of each payment."""
+        with self._open() as database:
+            rows = database.execute("SELECT order_id FROM payments ORDER BY id")
+            return [order_id for (order_id,) in rows]
+
     def count_repeated_payments(self) -> int:
         """Returns how many payments were for an order that had been paid back before."""
         return self._count("SELECT count(*) - count(DISTINCT order_id) FROM payments")
