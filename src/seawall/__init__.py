@@ -25,6 +25,7 @@ from seawall.core.money import Money
 from seawall.effects.credentials import Principal
 from seawall.effects.options import Approve, Effect, above, always
 from seawall.guards.budget import Budget, Caps
+from seawall.guards.context import ContextGuard
 from seawall.guards.endpoints import EndpointOptions
 from seawall.guards.loops import Loops
 from seawall.journal.protocol import RunFilter
@@ -43,6 +44,7 @@ from seawall.runtime.run import Run
 from seawall.runtime.run_team import run_team
 from seawall.runtime.seawall import Seawall
 from seawall.team.agent import Agent
+from seawall.team.context_options import Context
 from seawall.team.parameters import EffectContext, ToolContext
 from seawall.team.planner import Planner
 from seawall.team.team import Team
@@ -62,6 +64,8 @@ __all__ = [
     "Budget",
     "Caps",
     "ConflictItem",
+    "Context",
+    "ContextGuard",
     "Effect",
     "EffectContext",
     "EndpointOptions",

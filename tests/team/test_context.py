@@ -13,7 +13,7 @@ from seawall.models.protocol import System, User
 from seawall.run.bodies import Bodies
 from seawall.run.fold import begin
 from seawall.run.frame import Frame, MessageRef
-from seawall.team.context import Context
+from seawall.team.conversation import Conversation
 
 BODIES = Bodies(Redactor())
 LINES = [MessageRef("user", BODIES.put(f"line {number}"), number) for number in range(6)]
@@ -33,7 +33,7 @@ def frame(number: int, lines: Log[MessageRef]) -> Frame:
 def test_whatever_was_assembled_before_a_frame_is_sent_its_own_conversation(
     asked: list[tuple[int, list[MessageRef], list[MessageRef]]],
 ) -> None:
-    context = Context(BODIES, [LINES[0]])
+    context = Conversation(BODIES, [LINES[0]])
     for number, lines, more in asked:
         shorter = Log(lines)
         for said in (shorter, shorter.append(*more), shorter, shorter.append(*lines)):

@@ -31,6 +31,20 @@ Stage = Literal["before", "after"]
 Status = Literal["completed", "refused", "halted", "failed", "cancelled"]
 EffectState = Literal["proposed", "approved", "attempting", "committed", "failed", "unknown"]
 Tie = Literal["value", "exposure"]
+FoldKind = Literal[
+    "line",  # a text of Seawall's own, which says what was there
+    "reference",  # its beginning, and how to read the rest
+    "left_out",  # nothing: a line before it speaks of it
+]
+FoldReason = Literal[
+    "failed",  # the call failed, and a later one of that tool did not
+    "repeated",  # an earlier result says the same
+    "stale",  # the same call was made again, with another result
+    "large",  # a long result
+    "exchange",  # a call with its result, of an earlier turn or long ago
+    "turn",  # an earlier turn of the session
+]
+FoldTrigger = Literal["budget", "junk", "too_long"]
 PlanAction = Literal[
     "skip",  # a call is not made: to an optional agent, or because it can't be done in time
     "cut",  # a step or a whole frame was ended, so that the steps that must follow still fit
@@ -235,7 +249,11 @@ class StepIntended(Base, tag="step", frozen=True, kw_only=True):
     seal: str = ""
     """See `Call.seal`: what is performed are the arguments as the model wrote them, and `input` is redacted."""
     context: int = 0
-    """Model steps: how many messages of the frame were sent. The messages themselves follow from the fold."""
+    """Model steps: how many messages of the frame there were. What was sent of them follows from the fold."""
+    context_bytes: int = 0
+    """Model steps: bytes of what was sent, with the tools' schemas. The provider's count of tokens is compared with it."""
+    junk: float = 0.0
+    """Model steps: the share of what was sent that failures, repeats and results out of date have, from 0 to 1."""
     causes: tuple[Cause, ...] = ()
     sources: tuple[Source, ...] = ()
     """Where values of the input come from beyond this run: details of its causes by value."""
@@ -372,6 +390,37 @@ class EffectMoved(Base, tag="effect", frozen=True, kw_only=True):
     receipt: Ref | None = None
 
 
+class Folded(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What is sent in the place of one message from now on."""
+
+    message: int
+    """Its place in the frame's conversation, from 0. Below zero: `~message` is its place in the session's conversation
+    before the run."""
+    how: FoldKind
+    why: FoldReason
+    text: Ref = Ref("")
+
+
+class ContextFolded(Base, tag="context", frozen=True, kw_only=True):
+    """What a frame's model is sent was shortened, before the model step `step`. It stays so for all later steps.
+
+    The messages themselves stay in the record. What is sent at any step follows from them and from these events.
+    """
+
+    frame: int
+    step: int
+    trigger: FoldTrigger
+    folded: tuple[Folded, ...]
+    before: int = 0
+    """Estimated tokens of the context before."""
+    after: int = 0
+    """Estimated tokens of the context after."""
+    budget: int = 0
+    """Tokens that this frame's context may have from now on, because its model took no more; 0: nothing new."""
+    bound: int = 0
+    """Upper bound of the tokens of the new texts that stand for messages which the provider has counted."""
+
+
 class MemoryRead(Base, tag="memory_read", frozen=True, kw_only=True):
     """A memory step has shown these entries to its agent."""
 
@@ -485,6 +534,7 @@ Event = (
     | GuardSet
     | CommandTaken
     | EffectMoved
+    | ContextFolded
     | MemoryRead
     | MemoryCut
     | MemoryWritten

@@ -365,7 +365,9 @@ class Gate:
         advice = 0
         for event in events:
             advice += isinstance(event, Judged) and bool(event.note) and event.mode == "enforce"
-        return Admitted([self._intend(step, state, perform=True, advice=advice), *events], step)
+        folded = [] if step.folded is None else [replace(step.folded, at=self._now())]
+        intent = self._intend(step, state, perform=True, advice=advice)
+        return Admitted([*folded, intent, *events], step)
 
     def release(self, step: Step, state: RunState, result: Result) -> None:
         """An admitted step has come to an end: the guards across runs that counted it let go of it."""
@@ -414,6 +416,8 @@ class Gate:
             context=step.context + advice if step.kind == "model" else 0,
             causes=edges.causes,
             sources=edges.sources,
+            context_bytes=step.context_bytes,
+            junk=step.junk,
             version=step.version,
             effect=step.effect,
             idempotent=step.idempotent,

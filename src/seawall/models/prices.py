@@ -1,4 +1,4 @@
-"""Prices of models from `genai-prices`, an extra that brings a list of prices. Nothing is fetched.
+"""Prices and windows of models from `genai-prices`, an extra that brings a list of prices. Nothing is fetched.
 
 A `Price` has one rate for input and one for output, and is an upper bound of what is spent. If the list has several
 rates for a model, the highest that may apply counts, for reservations and for what is booked:
@@ -62,6 +62,18 @@ def find_price(
     return (
         most if most.input_usd_per_mtok or most.output_usd_per_mtok else None
     )  # a missing price does not mean that the model is free
+
+
+def find_window(model: str, base_url: str | None = None) -> int | None:
+    """Returns how many tokens `provider:name` takes, with its reply; None if the list does not say it.
+
+    See `find_price` for `base_url`.
+    """
+    provider, _, name = model.partition(":")
+    if not name or provider not in PROVIDERS or not is_installed():
+        return None
+    found = _find_model(name, PROVIDERS[provider].listed, base_url)
+    return None if found is None else found.context_window
 
 
 def _find_model(name: str, provider: str, base_url: str | None) -> ModelInfo | None:

@@ -16,6 +16,7 @@ from seawall.core.errors import SeawallBug
 from seawall.core.events import (
     Call,
     CommandTaken,
+    ContextFolded,
     EffectMoved,
     Errand,
     Event,
@@ -42,6 +43,7 @@ from seawall.run.frame import (
     PendingCall,
     apply_approval_done,
     apply_call_done,
+    apply_folded,
     apply_model_done,
     apply_review_done,
     effect_state,
@@ -138,6 +140,8 @@ def _changes_of(state: RunState, event: Event) -> Changes:
             return {"effects": _move_effect(state.effects, event)}
         case MemoryRead() | MemoryWritten() | MemoryCut():
             return _apply_memory(state, event)
+        case ContextFolded():
+            return _apply_folded(state, event)
         case Planned():
             return _apply_planned(state, event)
         case Paused():
@@ -152,6 +156,13 @@ def _apply_planned(state: RunState, event: Planned) -> Changes:
     if event.mode != "enforce":
         return {}
     return {"plan": state.plan.with_pruning(event, state.call_key(event.frame, event.call))}
+
+
+def _apply_folded(state: RunState, event: ContextFolded) -> Changes:
+    frame = state.frames.get(event.frame)
+    if frame is None:
+        return {}
+    return {"frames": MappingProxyType(state.frames | {frame.id: apply_folded(frame, event)})}
 
 
 def _apply_taken(state: RunState, event: RunTaken) -> Changes:

@@ -5,6 +5,7 @@ The run's own frame is the coordinator's; each hand-off and each review opens an
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -12,12 +13,27 @@ import msgspec
 from msgspec.structs import replace
 
 from seawall.core.canonical import Ref
-from seawall.core.events import Call, EffectState, StepDone, StepIntended, StepStatus, StoppedBy
+from seawall.core.events import (
+    Call,
+    ContextFolded,
+    EffectState,
+    Folded,
+    StepDone,
+    StepIntended,
+    StepStatus,
+    StoppedBy,
+)
 from seawall.core.frozen import EMPTY
 from seawall.core.persistent import Log
 from seawall.run.branch import BranchEntry
 
 FrameKind = Literal["root", "handoff", "review"]
+
+
+TOO_LONG = "context_too_long"
+"""The kind of failure of a model that does not take so long a conversation."""
+_FAILED: frozenset[StepStatus] = frozenset({"error", "timeout", "invalid"})
+"""What a guard or a person refused is no failure: it is a fact about what may be done."""
 
 
 class MessageRef(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -34,6 +50,8 @@ class MessageRef(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What goes back to the model's server with an assistant's message; "" if it wants nothing."""
     run: str = ""
     """The earlier run of the session of which the message is; "": this one. `step` is of that run."""
+    failed: bool = False
+    """The result of a call that failed."""
 
 
 class Grant(msgspec.Struct, frozen=True):
@@ -88,6 +106,8 @@ class Counted(msgspec.Struct, frozen=True):
     """How many messages of the frame it counted."""
     version: str = ""
     """Version of the agent (prompt, model, tools) whose context was counted."""
+    tokens_per_byte: float = 0.0
+    """By the newest count that makes sense; 0: there is none."""
 
 
 class ReviewState(msgspec.Struct, frozen=True):
@@ -123,6 +143,10 @@ class Frame(msgspec.Struct, frozen=True):
     answer: Ref | None = None
     review: ReviewState = ReviewState()
     counted: Counted = Counted()
+    folds: Mapping[int, Folded] = EMPTY
+    """What is sent in the place of messages, by `Folded.message`."""
+    budget: int = 0
+    """Tokens that its context may have, because its model took no more; 0: the model has not said so."""
     fresh: tuple[int, ...] = ()
     """Steps whose results entered the context since the newest model step."""
     memory: MappingProxyType[tuple[str, Ref], BranchEntry] = EMPTY
@@ -202,8 +226,33 @@ def apply_model_done(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
         retry_after_s=None,
         answer=done.answer,
         review=ReviewState(frame.review.rounds, done.approved),
-        counted=Counted(done.input_tokens + done.output_tokens, seen, step.version),
+        counted=Counted(
+            done.input_tokens + done.output_tokens, seen, step.version, _compare_count(frame, step, done)
+        ),
     )
+
+
+MIN_TOKENS_PER_BYTE = 0.125
+"""A provider that counts fewer is not believed any further: no text that people write has eight bytes a token."""
+
+
+def _compare_count(frame: Frame, step: StepIntended, done: StepDone) -> float:
+    """Returns how many tokens the provider counts for a byte of what was sent; the figure before if it did not say."""
+    if not step.context_bytes or not done.input_tokens or done.usage_problem:
+        return frame.counted.tokens_per_byte
+    return min(1.0, max(MIN_TOKENS_PER_BYTE, done.input_tokens / step.context_bytes))
+
+
+def apply_folded(frame: Frame, event: ContextFolded) -> Frame:
+    """Returns the frame once what its model is sent was shortened."""
+    folds = MappingProxyType({**frame.folds, **{each.message: each for each in event.folded}})
+    counted = frame.counted
+    if counted.tokens:  # what the provider counted is no longer than it was, but for the new texts
+        counted = replace(counted, tokens=counted.tokens + event.bound)
+    failure = frame.failure
+    if event.trigger == "too_long" and failure is not None and failure.kind == TOO_LONG:
+        failure = None
+    return replace(frame, folds=folds, counted=counted, failure=failure, budget=event.budget or frame.budget)
 
 
 def apply_review_done(frame: Frame, done: StepDone) -> Frame:
@@ -303,7 +352,10 @@ def _apply_reconciled(frame: Frame, pending: PendingCall, step: StepIntended, do
 def _answer_call(frame: Frame, pending: PendingCall, step: int, done: StepDone) -> Frame:
     """Returns the frame with one call answered. Once all are, the answers become messages in the calls' order."""
     call = pending.call
-    message = MessageRef("tool", done.output or Ref(""), step, call.id, call.name, pending.notes)
+    failed = done.status in _FAILED
+    message = MessageRef(
+        "tool", done.output or Ref(""), step, call.id, call.name, pending.notes, failed=failed
+    )
     turn = _replace_in(
         frame.turn, call.id, {"step": None, "unknown": None, "doubtful": None, "answer": message}
     )

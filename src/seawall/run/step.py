@@ -12,6 +12,7 @@ import msgspec
 from seawall.core.canonical import Ref
 from seawall.core.events import (
     Call,
+    ContextFolded,
     Gist,
     Status,
     StepIntended,
@@ -143,6 +144,14 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     input_token_usd: Decimal = Decimal(0)
     """What one more token of input costs."""
     context: int = 0
+    context_bytes: int = 0
+    """See `StepIntended.context_bytes`."""
+    context_tokens: int = 0
+    """Model steps: how many tokens the context has, by an estimate."""
+    junk: float = 0.0
+    """See `StepIntended.junk`."""
+    folded: ContextFolded | None = None
+    """Model steps: what is shortened before it. It is recorded before the step's intent."""
     endpoint: str = ""
     """The name of what it calls, as runs share it: `tool:bank`, `model:openai:gpt-5.2`; "" where it calls nothing."""
     timeout_s: float | None = None
@@ -305,4 +314,6 @@ def restore_step(intent: StepIntended) -> Step:
         tokens=intent.tokens,
         usd=intent.usd,
         context=intent.context,
+        context_bytes=intent.context_bytes,
+        junk=intent.junk,
     )

@@ -30,9 +30,11 @@ from seawall.runtime.remembering import MemorySteps
 from seawall.runtime.threads import QueuedCall, ThreadPool
 from seawall.team.agent import Agent
 from seawall.team.beside import call_preview, call_reconcile
-from seawall.team.context import Context, read_assistant
+from seawall.team.context import read_assistant
+from seawall.team.conversation import Conversation
 from seawall.team.parameters import ToolContext
 from seawall.team.prepare import expect_calls
+from seawall.team.read_result import READ
 from seawall.team.reply import read_reply
 from seawall.team.team import Member, Team
 from seawall.team.tool import INLINE_BYTES, PREVIEW_CHARS, NotDone, Tool
@@ -57,11 +59,16 @@ class Resources:
     """What the runs of one team share in a process: models and prices by agent, and the threads of its tools."""
 
     def __init__(
-        self, team: Team, models: Mapping[str, Model], price: Callable[[Agent], Price | None]
+        self,
+        team: Team,
+        models: Mapping[str, Model],
+        price: Callable[[Agent], Price | None],
+        window: Callable[[Agent], int | None],
     ) -> None:
-        """`price` returns the price of an agent's model, or None if it is not known."""
+        """`price` returns the price of an agent's model, `window` the tokens that it takes; None: not known."""
         self.models = dict(models)
         self.prices = {name: price(member.agent) for name, member in team.members.items()}
+        self.windows = {name: window(member.agent) for name, member in team.members.items()}
         self._pools: dict[int, ThreadPool] = {}
         """By the identity of the tool; 0 is the pool for big values."""
         self._big: ThreadPool | None = None
@@ -100,7 +107,7 @@ class TeamExecutor:
         run: str,
         team: Team,
         resources: Resources,
-        context: Context,
+        context: Conversation,
         bodies: Bodies,
         *,
         memory: MemorySteps,
@@ -208,7 +215,7 @@ class TeamExecutor:
         model = self._resources.models[agent.name]
         request = ModelRequest(
             messages=self._context.assemble(frame, agent.instructions),
-            tools=member.specs,
+            tools=(*member.specs, READ.spec) if frame.folds else member.specs,
             max_output_tokens=agent.max_output_tokens,
             temperature=agent.temperature,
             timeout_s=left_s or None,

@@ -20,6 +20,7 @@ from seawall.core.redact import Redactor
 from seawall.effects.guard import EFFECTS, EffectsGuard
 from seawall.engine.driver import Driver
 from seawall.engine.gate import BUILT_IN, SECRETS, Gate
+from seawall.guards.context import ContextGuard
 from seawall.guards.loops import Loops
 from seawall.guards.nested import TeamGuard, TeamLimits
 from seawall.guards.shared import SharedGuard
@@ -65,7 +66,7 @@ class Factory:
         redactor: Redactor,
     ) -> None:
         check_items("Seawall: guards", guards or (), Guard)
-        self.own_guards = tuple(guards) if guards is not None else (Loops(),)
+        self.own_guards = tuple(guards) if guards is not None else (Loops(), ContextGuard())
         self._clock = clock
         self._resolve_model = models or _resolve_model
         for name, price in (prices or {}).items():
@@ -172,7 +173,7 @@ class Factory:
             for name, member in team.members.items():
                 model = member.agent.model
                 models[name] = self._get_model(model) if isinstance(model, str) else model
-            resources = self._resources[team] = Resources(team, models, self._find_price)
+            resources = self._resources[team] = Resources(team, models, self._find_price, self._find_window)
         return resources
 
     def _get_model(self, name: str) -> Model:
@@ -200,6 +201,20 @@ class Factory:
             return None
         return prices.find_price(name, at=self._clock.wall_s(), base_url=base_url, settings=agent.settings)
 
+    def _find_window(self, agent: Agent) -> int | None:
+        """Returns the tokens that an agent's model takes, with its reply: as the model says, or from the list."""
+        if agent.context is not None and agent.context.tokens is not None:
+            return None  # nobody asks
+        model = agent.model
+        if isinstance(model, str):
+            name, base_url = model, find_base_url(model)
+        else:
+            own = getattr(model, "context_window", None)
+            if isinstance(own, int) and own > 0:
+                return own
+            name, base_url = model.name, getattr(model, "base_url", None)
+        return prices.find_window(name, base_url) if ":" in name else None
+
     async def close(self) -> None:
         """Closes the models that the factory has made. Models that the caller passed stay open.
 
@@ -226,7 +241,8 @@ class Factory:
     def make_logic(self, team: Team, bodies: Bodies, history: Sequence[MessageRef]) -> TeamLogic:
         """Returns a team's logic for a run that only decides: it makes no models, not even to read their prices."""
         prices = {name: self._find_price(member.agent) for name, member in team.members.items()}
-        return TeamLogic(team, bodies, prices=prices, history=history)
+        windows = {name: self._find_window(member.agent) for name, member in team.members.items()}
+        return TeamLogic(team, bodies, prices=prices, windows=windows, history=history)
 
     def make_causes(
         self, team: Team, state: RunState, bodies: Bodies, history: Sequence[MessageRef]
@@ -259,7 +275,14 @@ class Factory:
     ) -> Driver:
         """Returns the driver of a run in `state`, with its gate, executor and planner. See `Driver` and `Gate`."""
         started, resources = state.started, self._get_resources(team)
-        logic = TeamLogic(team, bodies, prices=resources.prices, history=history, run=started.run)
+        logic = TeamLogic(
+            team,
+            bodies,
+            prices=resources.prices,
+            windows=resources.windows,
+            history=history,
+            run=started.run,
+        )
         gate = Gate(
             logic,
             self.get_guards(team),

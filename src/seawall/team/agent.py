@@ -13,10 +13,13 @@ from seawall.memory.options import Memory
 from seawall.models.protocol import Model, ToolSpec
 from seawall.models.usage import MAX_TOKENS
 from seawall.run.outcome import Output_co
+from seawall.team.context_options import Context, check_context
 from seawall.team.tool import Tool, make_adapter, tool
 
 ANSWER_TOOL = "final_answer"
 """The tool that an agent with an `output` type calls to answer."""
+READ_RESULT = "read_result"
+"""The tool that gives an agent again what was shortened in its context."""
 ASK_PREFIX = "ask_"
 """With a colleague's name after it: the tool that an agent calls to hand work over."""
 MAX_OUTPUT_TOKENS = 4096
@@ -45,6 +48,7 @@ class AgentOptions(TypedDict, total=False):
     retries: int
     optional: bool
     memory: Memory | None
+    context: Context | None
 
 
 class Agent(Generic[Output_co]):
@@ -58,6 +62,7 @@ class Agent(Generic[Output_co]):
     `optional`: when time gets short the agent is skipped, and its caller gets a result that says so (see `Planner`).
     `memory`: what the agent may read and write of memory, which outlives runs; it gets the tools `remember`, `recall` and
     `forget` for that.
+    `context`: the budget of its context; without it, the team's.
     Raises `Misused` for a name that is not an identifier, two tools of one name, and an option that is out of range or
     of another type.
     """
@@ -111,6 +116,7 @@ class Agent(Generic[Output_co]):
         retries: int = 2,
         optional: bool = False,
         memory: Memory | None = None,
+        context: Context | None = None,
     ) -> None:
         if not isinstance(cast("object", name), str) or not name.replace("-", "_").isidentifier():
             raise Misused(f"agent name {name!r} is not an identifier (letters, digits, _ and -)")
@@ -151,12 +157,18 @@ class Agent(Generic[Output_co]):
         self.retries = retries
         self.optional = optional
         self.memory = memory
+        self.context = check_context(f"agent {name!r}", context)
+        self._check_tool_names()
+
+    def _check_tool_names(self) -> None:
         names = [item.name for item in self.tools]
         for one in names:
             if names.count(one) > 1:
-                raise Misused(f"agent {name!r} has two tools of the name {one!r}")
+                raise Misused(f"agent {self.name!r} has two tools of the name {one!r}")
+            if one == READ_RESULT:
+                raise Misused(f"agent {self.name!r}: reading results again uses the tool name {one!r}")
             if one == ANSWER_TOOL and self.adapter is not None:
-                raise Misused(f"agent {name!r}: its structured answer uses the tool name {one!r}")
+                raise Misused(f"agent {self.name!r}: its structured answer uses the tool name {one!r}")
 
     def __repr__(self) -> str:
         return f"<Agent {self.name} {self.model_name} {len(self.tools)} tools>"

@@ -1,4 +1,4 @@
-"""What is sent to a model: the system prompt, the session so far, and the frame's own conversation."""
+"""The messages of a conversation: how each is read from its bodies, how long it is, and what a session keeps of a run."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from msgspec.structs import replace
 from seawall.core.big_values import decode_in_pieces
 from seawall.core.canonical import Ref, encode_text, measure_bytes
 from seawall.core.events import Status
-from seawall.core.persistent import Log
 from seawall.models.protocol import Assistant, Message, Reasoning, System, ToolResult, User
 from seawall.run.bodies import Bodies
-from seawall.run.frame import NOT_KNOWN, NOT_MADE, Frame, MessageRef, PendingCall
+from seawall.run.frame import NOT_KNOWN, NOT_MADE, MessageRef, PendingCall
 from seawall.run.state import RunState
 
 MAX_FACT_CHARS = 20_000
@@ -104,74 +103,6 @@ def read_message(ref: MessageRef, bodies: Bodies, run: str = "") -> Message:
     for note in ref.notes:
         text = f"{text}\n\n{bodies.text(note)}"
     return ToolResult(ref.call, ref.name, text)
-
-
-class Context:
-    """The messages of one run. It decodes each of them once."""
-
-    def __init__(self, bodies: Bodies, history: Sequence[MessageRef] = (), run: str = "") -> None:
-        self._bodies = bodies
-        self._run = run
-        self._messages: dict[MessageRef, Message] = {}
-        self._bounds: dict[MessageRef, int] = {}
-        self._frames: dict[int, tuple[Log[MessageRef], list[Message]]] = {}
-        """The conversation of each frame as it was last assembled. A conversation only grows."""
-        self._history_refs = tuple(history)
-        self._history: list[Message] | None = None
-        self._history_bytes = 0
-
-    def read(self, ref: MessageRef) -> Message:
-        """Returns the message of a reference."""
-        message = self._messages.get(ref)
-        if message is None:
-            message = self._messages[ref] = read_message(ref, self._bodies, self._run)
-        return message
-
-    def read_history(self) -> list[Message]:
-        """Returns the session's conversation before this run."""
-        if self._history is None:
-            self._history = [read_message(ref, self._bodies, self._run) for ref in self._history_refs]
-            self._history_bytes = sum(bound_tokens(message) for message in self._history)
-        return self._history
-
-    def assemble(self, frame: Frame, system: str) -> list[Message]:
-        """Returns all messages that are sent with the frame's next model call."""
-        messages: list[Message] = [System(system)] if system else []
-        if frame.kind == "root":
-            messages += self.read_history()
-        messages += self._read_frame(frame)
-        return messages
-
-    def _read_frame(self, frame: Frame) -> list[Message]:
-        """Returns the frame's own conversation. It reads only the messages that were added since the last call."""
-        refs = frame.messages
-        known = self._frames.get(frame.id)
-        messages: list[Message] = known[1] if known is not None and refs.continues(known[0]) else []
-        messages += [self.read(ref) for ref in refs.since(len(messages))]
-        self._frames[frame.id] = (refs, messages)
-        return messages
-
-    def bound(self, frame: Frame, system: str, schemas_bytes: int, version: str) -> int:
-        """Returns an upper bound of the tokens of the frame's context.
-
-        A token is at least one byte of text in every byte-level vocabulary. Once the provider has counted a context
-        of this `version` of the agent, only the messages after it are bounded by their bytes.
-        """
-        counted = frame.counted.tokens if frame.counted.version == version else 0
-        since = frame.counted.messages if counted else 0
-        added = sum(self._bound(ref) for ref in frame.messages.since(since))
-        if counted:
-            return counted + added
-        if frame.kind == "root":
-            self.read_history()
-            added += self._history_bytes
-        return added + measure_bytes(system) + FRAMING_TOKENS + schemas_bytes
-
-    def _bound(self, ref: MessageRef) -> int:
-        tokens = self._bounds.get(ref)
-        if tokens is None:
-            tokens = self._bounds[ref] = bound_tokens(self.read(ref))
-        return tokens
 
 
 def bound_tokens(message: Message) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar, cast
 
 from msgspec.structs import replace
@@ -11,7 +12,7 @@ from msgspec.structs import replace
 from seawall.core.big_values import LEAST_KEPT_CHARS, encode_in_pieces
 from seawall.core.canonical import Ref, digest_of
 from seawall.core.errors import describe_error, read_error_text
-from seawall.core.events import Gist, Status, StepIntended
+from seawall.core.events import ContextFolded, Gist, Status, StepIntended
 from seawall.core.frozen import freeze
 from seawall.core.money import Money
 from seawall.core.redact import MARK
@@ -20,14 +21,17 @@ from seawall.models.protocol import Price, Usage
 from seawall.models.usage import compute_usd
 from seawall.run.bodies import Bodies
 from seawall.run.fingerprint import make_gist
-from seawall.run.frame import Frame, MessageRef, find_call
+from seawall.run.frame import TOO_LONG, Frame, MessageRef, find_call
 from seawall.run.state import RunState
 from seawall.run.step import Action, EffectFacts, Propose, Result, Step
 from seawall.run.traces import find_traces
-from seawall.team.agent import ANSWER_TOOL, ASK_PREFIX
-from seawall.team.context import Context, build_transcript, encode_manifest, parse_json, write_review_task
+from seawall.team.agent import ANSWER_TOOL, ASK_PREFIX, READ_RESULT
+from seawall.team.context import build_transcript, encode_manifest, parse_json, write_review_task
+from seawall.team.context_options import LEAST_TOKENS
+from seawall.team.conversation import Conversation, Weighed, fold_frame
 from seawall.team.decide import decide
 from seawall.team.partial import write_fallback_task
+from seawall.team.read_result import READ, give
 from seawall.team.team import REVIEW_TOOL, Member, Team
 from seawall.team.tool import Tool, encode_canonical
 
@@ -51,12 +55,18 @@ class TeamLogic:
         bodies: Bodies,
         *,
         prices: Mapping[str, Price | None],
+        windows: Mapping[str, int | None] | None = None,
         history: Sequence[MessageRef] = (),
         run: str = "",
     ) -> None:
-        """`run` finds what this process keeps of the run in memory only; a run that only decides needs none of it."""
+        """`run` finds what this process keeps of the run in memory only; a run that only decides needs none of it.
+
+        `windows`: by agent, the tokens that its model takes, with its reply; None where that is not known.
+        """
         self.team = team
-        self.context = Context(bodies, history, run)
+        effects = {name: member.effects for name, member in team.members.items()}
+        self.context = Conversation(bodies, history, run, effects=effects)
+        self._windows = windows or {}
         self._bodies = bodies
         self._prices = prices
         self._written: dict[tuple[str, int | None], _Written] = {}
@@ -68,7 +78,43 @@ class TeamLogic:
 
     def decide(self, state: RunState) -> Sequence[Action]:
         """Returns the next actions; none if everything waits."""
-        return decide(self.team, state)
+        return decide(self.team, self._answer_too_long(state))
+
+    def _answer_too_long(self, state: RunState) -> RunState:
+        """Returns the state in which a frame goes on whose context was too long and can be shortened.
+
+        Of any other the failure says that it can't be.
+        """
+        changed: dict[int, Frame] = {}
+        for frame in state.frames.values():
+            failure, member = frame.failure, self.team.members.get(frame.agent)
+            if failure is None or failure.kind != TOO_LONG or member is None:
+                continue
+            weighed, folded = self._weigh(frame, member, state)
+            if folded is not None:
+                changed[frame.id] = replace(frame, failure=None)
+            else:
+                text = (
+                    f"Error: the context of {frame.agent!r} (about {weighed.tokens:,} tokens) is too long for its model, "
+                    "and nothing in it can be shortened any further. "
+                    f"The model said: {self._bodies.text(failure.text)}"
+                )
+                changed[frame.id] = replace(frame, failure=replace(failure, text=self._bodies.put(text)))
+        return replace(state, frames=MappingProxyType(state.frames | changed)) if changed else state
+
+    def _weigh(self, frame: Frame, member: Member, state: RunState) -> tuple[Weighed, ContextFolded | None]:
+        """Returns how long a frame's context is, and what is to be shortened of it before its next model step."""
+        agent, options = member.agent, member.context
+        weighed = self.context.weigh(frame, agent.instructions, member.specs_bytes, member.version)
+        budget = self._find_budget(member)
+        return weighed, self.context.plan(frame, weighed, state.steps + 1, options, budget)
+
+    def _find_budget(self, member: Member) -> int | None:
+        """Returns the tokens that an agent's context may have; None if that is not known."""
+        if member.context.tokens is not None:
+            return member.context.tokens
+        window = self._windows.get(member.agent.name)
+        return None if window is None else max(LEAST_TOKENS, window - member.agent.max_output_tokens)
 
     def transcript(self, state: RunState, status: Status = "completed") -> Ref | None:
         """Returns the manifest of the conversation of a run that ends, for the session's next run."""
@@ -116,7 +162,7 @@ class TeamLogic:
         bodies, members = self._bodies, self.team.members
         match proposal.kind:
             case "model":
-                return self._prepare_model(step, member, state.frames[proposal.frame])
+                return self._prepare_model(step, member, state)
             case "tool" if proposal.reconciles is not None:
                 return _prepare_reconcile(step, member, proposal.reconciles)
             case "tool":
@@ -134,6 +180,8 @@ class TeamLogic:
 
     def _prepare_tool(self, step: Step, member: Member, state: RunState) -> Step:
         tool = _find_tool(member, step.name, undoes=_undoes(state))
+        if tool is None and step.name == READ_RESULT and state.frames[step.frame].folds:
+            return self._prepare_read(step, member, state.frames[step.frame])
         if tool is None:
             return replace(step, invalid=_explain_missing(step, member))
         step = replace(
@@ -207,9 +255,34 @@ class TeamLogic:
         target = (tool, read.target)
         return replace(step, arguments=read.arguments, input=ref, seal=seal, target=target, facts=read.facts)
 
-    def _prepare_model(self, step: Step, member: Member, frame: Frame) -> Step:
-        agent = member.agent
-        size = self.context.bound(frame, agent.instructions, member.specs_bytes, member.version)
+    def _prepare_read(self, step: Step, member: Member, frame: Frame) -> Step:
+        """Prepares the reading of what was shortened: the conversation has it."""
+        read = read_arguments(
+            READ, "" if step.call is None else self._bodies.text(step.call.arguments), self._bodies
+        )
+        problem, text = read.problem, None
+        if problem is None:
+            label, page = str(read.arguments["step"]), read.arguments.get("page", 1)
+            text = self.context.read_again(frame, label, page, self._find_budget(member))
+            problem = f"this conversation has no result of a step {label!r} with a page {page}"
+        if text is None:
+            return replace(step, invalid=f"Error: {READ_RESULT!r}: {problem}")
+        return replace(
+            step,
+            version=READ.version,
+            endpoint=READ.endpoint,
+            arguments=read.arguments,
+            input=self._bodies.put_json(read.encoded),
+            target=give(text),
+        )
+
+    def _prepare_model(self, step: Step, member: Member, state: RunState) -> Step:
+        agent, frame = member.agent, state.frames[step.frame]
+        weighed, folded = self._weigh(frame, member, state)
+        if folded is not None:
+            frame = fold_frame(frame, folded)
+            weighed = self.context.weigh(frame, agent.instructions, member.specs_bytes, member.version)
+        size = weighed.bound
         price = self._prices.get(agent.name)
         return replace(
             step,
@@ -218,6 +291,10 @@ class TeamLogic:
             usd=compute_usd(price, Usage(size, agent.max_output_tokens)),
             input_token_usd=self._token_usd.get(agent.name) or _NO_USD,
             context=len(frame.messages),
+            context_bytes=weighed.size,
+            context_tokens=weighed.tokens,
+            junk=weighed.junk,
+            folded=folded,
             endpoint=f"model:{step.name}",
         )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar, Generic, Literal, Protocol, TypedDict, Unpack, cast
 
 import msgspec
+from msgspec.structs import replace
 
 from seawall.core.canonical import check_recordable, digest_of, to_canonical_bytes
 from seawall.core.errors import Misused
@@ -19,6 +20,7 @@ from seawall.models.protocol import ToolSpec
 from seawall.run.guard import Guard
 from seawall.run.outcome import Outcome, Output_co
 from seawall.team.agent import ASK_PREFIX, Agent, check_items
+from seawall.team.context_options import DEFAULT_CONTEXT, Context, check_context
 from seawall.team.planner import Planner
 
 REVIEW_ROUNDS = 2
@@ -63,6 +65,8 @@ class Member(msgspec.Struct, frozen=True):
     """Its tools that change the world, by name."""
     reconcilable: frozenset[str] = frozenset()
     """Those of them that can ask the other side what became of a call."""
+    given_context: Context | None = None
+    """Its own, or that of the nearest team around it that has one."""
     specs_bytes: int = 0
     """Bytes of the schemas of its tools, as they are sent: an upper bound of their tokens."""
     memory: MemoryAccess = NO_ACCESS
@@ -72,6 +76,11 @@ class Member(msgspec.Struct, frozen=True):
     def memory_tools(self) -> frozenset[str]:
         """The names of its tools that are memory's."""
         return self.memory.tools
+
+    @property
+    def context(self) -> Context:
+        """The budget of its context."""
+        return self.given_context or DEFAULT_CONTEXT
 
 
 class StartOptions(TypedDict, total=False):
@@ -118,6 +127,7 @@ class Team(Generic[Output_co]):
     team's plan no longer fits the time left; it may only read, and may not ask other agents. `planner` keeps runs
     within their time; a team with a fallback or an optional agent has one by default. `memory` is what every agent of
     the team may read and write, beside its own; True: the team's shared scratchpad, which all of its runs have.
+    `context` is the budget of the context of each agent that has none of its own.
 
     In a nested team, a team that is a specialist of another one, `guards` judge the steps of its agents only, beside
     those of the outer team. `limits` bound what its agents spend in a run, in all hand-offs to it together: a step that
@@ -144,6 +154,7 @@ class Team(Generic[Output_co]):
         history: Literal["transcript", "answers"] = HISTORY,
         role: str = "",
         memory: Memory | bool | None = None,
+        context: Context | None = None,
     ) -> None:
         if isinstance(name, Agent):
             if coordinator is not None:
@@ -179,6 +190,7 @@ class Team(Generic[Output_co]):
         self.reviewer = reviewer
         self.review_rounds = review_rounds
         self.fallback = fallback
+        self.context = check_context(f"team {name!r}", context)
         self.limits = validate_limits(Limits() if limits is None else limits)
         self.given_limits = None if limits is None else self.limits
         self._given_planner = planner
@@ -216,7 +228,8 @@ class Team(Generic[Output_co]):
                         "(letters, digits, _ and -)"
                     )
                 for name, member in specialist.members.items():
-                    join(name, self._add_memory(member))
+                    own = replace(member, given_context=member.given_context or self.context)
+                    join(name, self._add_memory(own))
                 entries[specialist.name] = (specialist.coordinator.name, specialist.role)
             else:
                 entries[specialist.name] = (specialist.name, specialist.role)
@@ -352,6 +365,7 @@ class Team(Generic[Output_co]):
         targets = {name: entries[name][0] for name in asks}
         return Member(
             agent=agent,
+            given_context=agent.context or self.context,
             asks=tuple(asks),
             specs=tuple(specs),
             version=agent.make_version([targets[name] for name in asks], access.version if access else ""),

@@ -1,0 +1,191 @@
+"""What is sent to a model: the system prompt, the session so far, and the frame's own conversation, within a budget.
+
+What is sent is a pure function of a frame's messages and of the folds that are recorded for it. `plan` chooses further
+folds where it gets too long; they are recorded with the model step before which they are made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
+
+from seawall.core.canonical import measure_bytes
+from seawall.core.events import ContextFolded, FoldTrigger
+from seawall.models.protocol import Message, System
+from seawall.run.bodies import Bodies
+from seawall.run.frame import TOO_LONG, Frame, MessageRef, apply_folded
+from seawall.team.context import FRAMING_TOKENS, read_assistant
+from seawall.team.context_options import Context
+from seawall.team.folding import Folding
+from seawall.team.read_result import PAGE_CHARS, READ_BYTES, cut_page
+from seawall.team.survey import Item, Survey
+
+TOKENS_PER_BYTE = 0.3
+"""Before a provider has counted anything: JSON and code have three to three and a half bytes a token, prose has more."""
+LEAST_SAVING = 0.1
+"""Of the context: to shorten it by less would give up the provider's prompt cache for nothing."""
+LEAST_JUNK_TOKENS = 1_000
+"""Junk of fewer tokens is not worth the prompt cache that is lost when it is folded below the budget."""
+WAIT_SHARE = 0.05
+"""By so much the context grows, after a look that found nothing worth it, before the next look."""
+
+
+class Weighed(NamedTuple):
+    """How long a frame's context is, and what of it is junk."""
+
+    bound: int
+    """Upper bound of its tokens."""
+    size: int
+    """Bytes, with the system prompt and the tools' schemas."""
+    tokens: int
+    """By an estimate."""
+    junk: float
+    """The share of it that is junk, from 0 to 1."""
+
+
+class Conversation:
+    """The messages of one run. It reads each of them once for each frame."""
+
+    def __init__(
+        self,
+        bodies: Bodies,
+        history: Sequence[MessageRef] = (),
+        run: str = "",
+        *,
+        effects: Mapping[str, Collection[str]] | None = None,
+    ) -> None:
+        """`effects`: by agent, its tools that change the world."""
+        self._bodies = bodies
+        self._run = run
+        self._history = tuple(history)
+        self._effects = effects or {}
+        self._surveys: dict[int, Survey] = {}
+        """By frame. A conversation only grows, but for its folds."""
+
+    def __repr__(self) -> str:
+        return f"<Conversation of {self._run or 'a run'}, {len(self._surveys)} frames>"
+
+    def assemble(self, frame: Frame, system: str) -> list[Message]:
+        """Returns all messages that are sent with the frame's next model call."""
+        messages: list[Message] = [System(system)] if system else []
+        messages += self.survey(frame).sent
+        return messages
+
+    def survey(self, frame: Frame) -> Survey:
+        """Returns the survey of a frame. It reads only the messages that were added since the last call."""
+        known = self._surveys.get(frame.id)
+        if known is None or not known.continues(frame.messages, frame.folds):
+            known = Survey(self._bodies, self._run, frame.folds, self._effects.get(frame.agent, ()))
+            if frame.kind == "root":
+                known.add_history(self._history)
+            self._surveys[frame.id] = known
+        known.add(frame.messages)
+        return known
+
+    def weigh(self, frame: Frame, system: str, schemas_bytes: int, version: str) -> Weighed:
+        """Returns how long the frame's context is.
+
+        A token is at least one byte of text in every byte-level vocabulary. Once the provider has counted a context of
+        this `version` of the agent, only the messages after it are bounded by their bytes.
+        """
+        survey = self.survey(frame)
+        fixed = measure_bytes(system) + FRAMING_TOKENS + schemas_bytes + (READ_BYTES if frame.folds else 0)
+        size = bound = survey.size + fixed
+        counted = frame.counted
+        if counted.tokens and counted.version == version:
+            since = len(frame.messages) - counted.messages
+            added = sum(item.size for item in survey.items[-since:]) if since > 0 else 0
+            bound = min(bound, counted.tokens + added) if frame.folds else counted.tokens + added
+        rate = counted.tokens_per_byte or TOKENS_PER_BYTE
+        return Weighed(bound, size, round(size * rate), round(survey.junk_size / size, 4) if size else 0.0)
+
+    def plan(
+        self, frame: Frame, weighed: Weighed, step: int, options: Context, budget: int | None
+    ) -> ContextFolded | None:
+        """Returns what is to be shortened before the frame's next model step, which has the number `step`.
+
+        None: nothing is. `budget`: tokens of the whole context, if it is known.
+        """
+        if frame.failure is not None and frame.failure.kind == TOO_LONG:
+            return self._fold(frame, weighed, step, options, "too_long", weighed.tokens // 2)
+        limit = min(budget or frame.budget, frame.budget or budget or 0)
+        survey = self.survey(frame)
+        if limit and weighed.tokens > options.fold_at * limit:
+            if weighed.tokens <= limit and weighed.size < survey.tried_at * (1 + WAIT_SHARE):
+                return None
+            goal = int(options.fold_to * limit)
+            found = self._fold(frame, weighed, step, options, "budget", goal, limit)
+            if found is None:
+                survey.tried_at = weighed.size
+            return found
+        junk = weighed.junk * weighed.tokens
+        if options.junk_at < 1 and weighed.junk >= options.junk_at and junk >= LEAST_JUNK_TOKENS:
+            return self._fold(frame, weighed, step, options, "junk", 0)
+        return None
+
+    def _fold(
+        self,
+        frame: Frame,
+        weighed: Weighed,
+        step: int,
+        options: Context,
+        trigger: FoldTrigger,
+        goal: int,
+        limit: int = 0,
+    ) -> ContextFolded | None:
+        """Returns the folds that bring a context to `goal` tokens; None if there are none, or too few to be worth it."""
+        rate = weighed.tokens / weighed.size
+        folding = Folding(
+            self.survey(frame),
+            self._bodies,
+            counted=frame.counted.messages,
+            head_chars=options.head_chars,
+        )
+        if trigger == "junk":
+            folding.fold_junk()
+        else:
+            folding.fold_to(int((weighed.tokens - goal) / rate) + READ_BYTES)
+            most = goal if trigger == "too_long" else limit
+            folding.fold_fresh(int((weighed.tokens - most) / rate) + READ_BYTES)
+        chosen = folding.conclude()
+        first = READ_BYTES if not frame.folds else 0
+        saved = round((chosen.saved - first) * rate)
+        fits = trigger != "too_long" and weighed.tokens <= (limit or weighed.tokens)
+        if not chosen.folded or saved <= 0 or (fits and saved < LEAST_SAVING * weighed.tokens):
+            return None
+        return ContextFolded(
+            at=0.0,
+            frame=frame.id,
+            step=step,
+            trigger=trigger,
+            folded=chosen.folded,
+            before=weighed.tokens,
+            after=weighed.tokens - saved,
+            budget=_learn_budget(frame, weighed) if trigger == "too_long" else 0,
+            bound=chosen.bound + first,
+        )
+
+    def read_again(self, frame: Frame, label: str, page: int, budget: int | None) -> str | None:
+        """Returns a page of a message, whole; None if there is no such message or page."""
+        item = self.survey(frame).find(label.strip())
+        if item is None:
+            return None
+        chars = min(PAGE_CHARS, budget) if budget else PAGE_CHARS
+        return cut_page(self._describe(item), page, chars)
+
+    def _describe(self, item: Item) -> str:
+        text = self._bodies.text(item.ref.ref)
+        if item.ref.role == "assistant":
+            return read_assistant(text).content or ""
+        return f"{item.name}({item.arguments}) gave:\n{text}" if item.arguments else text
+
+
+def _learn_budget(frame: Frame, weighed: Weighed) -> int:
+    """Returns the budget of a frame whose model took no context of this length: a tenth less than that."""
+    learned = weighed.tokens * 9 // 10
+    return min(learned, frame.budget) if frame.budget else learned
+
+
+def fold_frame(frame: Frame, folded: ContextFolded | None) -> Frame:
+    """Returns the frame with what is planned to be shortened."""
+    return frame if folded is None else apply_folded(frame, folded)

@@ -1,0 +1,347 @@
+"""What of a conversation is shortened, and to what: junk first, then earlier turns, large results, and old exchanges.
+
+Calls and results stay in pairs: a result is replaced by a shorter text under the same call, or an exchange goes as a
+whole. Every text that stands for something says how to read it again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, cast
+
+from seawall.core.canonical import measure_bytes
+from seawall.core.events import Folded, FoldKind, FoldReason
+from seawall.run.bodies import Bodies
+from seawall.run.frame import MessageRef
+from seawall.team.agent import READ_RESULT
+from seawall.team.context import FRAMING_TOKENS, bound_tokens, read_assistant
+from seawall.team.survey import Item, Survey, ToolExchange, read_folded
+
+NOT_FROM_USER = "[Not from the user: "
+"""What every message begins with that Seawall writes under the user's name."""
+
+LESSON_CHARS = 200
+"""Of an error: its first line says what was wrong, and tracebacks are read again if need be."""
+LINE_CHARS = 120
+"""Of arguments and of a result in the line that stands for an exchange."""
+RECEIPT_CHARS = 400
+"""Of an effect's result in such a line: what was done is what a later request is about most often."""
+KEPT_TURNS = 1
+"""Earlier turns of the session that are never left out altogether: a request often means the one before it."""
+KEPT_EXCHANGES = 1
+"""Newest exchanges that stay as they are, beside the one that the model has not seen yet."""
+
+
+class Chosen(NamedTuple):
+    """What is shortened, and what that comes to."""
+
+    folded: tuple[Folded, ...]
+    saved: int
+    """Bytes."""
+    bound: int
+    """See `ContextFolded.bound`."""
+
+
+class Folding:
+    """Chooses what of a survey is shortened, until `spare` bytes are saved."""
+
+    def __init__(self, survey: Survey, bodies: Bodies, *, counted: int, head_chars: int) -> None:
+        """`counted`: how many of the frame's own messages the provider has counted."""
+        self._survey, self._bodies = survey, bodies
+        self._counted, self._head_chars = counted, head_chars
+        self._fresh = survey.find_fresh()
+        self._new: dict[int, Folded] = {}
+        self._sizes: dict[int, int] = {}
+        self.saved = 0
+
+    def conclude(self) -> Chosen:
+        """Returns what was chosen."""
+        bound = 0
+        for place, fold in self._new.items():
+            if place < self._counted and fold.text:
+                bound += self._sizes[place]
+        return Chosen(tuple(self._new[place] for place in sorted(self._new)), self.saved, bound)
+
+    # ---- the rules, in the order in which they are applied
+
+    def fold_junk(self) -> None:
+        """Shortens failures that were got over, repeats, and results out of date."""
+        for item in self._survey.items[: self._fresh]:
+            if item.junk and item.fold is None:
+                self._replace(item, "line", item.junk, self._write_junk(item))
+
+    def fold_to(self, spare: int) -> None:
+        """Shortens one thing after another, the oldest first, until `spare` bytes are saved or nothing is left."""
+        self.fold_junk()
+        for rule in (self._fold_turns, self._fold_results, self._fold_exchanges, self._drop_turns):
+            rule(spare)
+        self._drop_lines(spare)
+
+    def fold_fresh(self, spare: int) -> None:
+        """Shortens the newest results, the largest first, though the model has not seen them: they do not fit."""
+        kept = [item for exchange in self._find_kept() for item in exchange.results]
+        fresh = [*kept, *self._survey.items[self._fresh :]]
+        results = [item for item in fresh if item.ref.role == "tool" and item.fold is None]
+        for item in sorted(results, key=lambda item: -item.size):
+            if self.saved < spare:
+                keep = max(self._head_chars, (item.size - (spare - self.saved)) // 2)
+                self._refer(item, keep)
+
+    def _fold_turns(self, spare: int) -> None:
+        """Leaves the requests and answers of earlier turns, with one line for each call."""
+        for exchanges in self._list_neighbours(earlier=True):
+            if self.saved < spare:
+                self._fold_together(exchanges)
+
+    def _fold_results(self, spare: int) -> None:
+        """Refers to large results of this run, with their heads."""
+        for item in self._list_old():
+            if self.saved >= spare:
+                return
+            if item.ref.role == "tool" and item.place not in self._new and item.fold is None:
+                self._refer(item, self._head_chars)
+
+    def _fold_exchanges(self, spare: int) -> None:
+        """Replaces exchanges of this run by one line for each call."""
+        for exchanges in self._list_neighbours(earlier=False):
+            chosen: list[ToolExchange] = []
+            size = 0
+            for exchange in exchanges:
+                if self.saved + size >= spare:
+                    break
+                chosen.append(exchange)
+                size += sum(self._size_of(item) for item in exchange.items) - LINE_CHARS
+            if chosen:
+                self._fold_together(chosen)
+
+    def _drop_turns(self, spare: int) -> None:
+        """Leaves out the oldest turns of the session; facts, and lines about what was done, stay."""
+        turns = self._list_turns()
+        if not turns or self.saved >= spare:
+            return
+        dropped: list[Item] = []
+        size = 0
+        for turn in turns[:-KEPT_TURNS]:
+            if self.saved + size >= spare:
+                break
+            dropped += turn
+            size += sum(self._size_of(item) for item in turn)
+        if dropped:
+            first, last = dropped[0].label, dropped[-1].label
+            text = (
+                f"{NOT_FROM_USER}the messages {first} to {last} of this conversation are left out here; "
+                f'{READ_RESULT}(step="{first}") gives one again.]'
+            )
+            self._replace_all(dropped, text, "turn")
+
+    def _drop_lines(self, spare: int) -> None:
+        """Leaves out the lines about the oldest exchanges that only read; one line says that they were there."""
+        for block in list(self._list_blocks()):
+            chosen: list[list[Item]] = []
+            size = 0
+            for unit in block:
+                if self.saved + size >= spare:
+                    break
+                chosen.append(unit)
+                size += sum(self._size_of(item) for item in unit)
+            items = [item for unit in chosen for item in unit]
+            results = [item for item in items if item.ref.role == "tool"]
+            if results:
+                text = (
+                    f"{NOT_FROM_USER}{len(results)} earlier calls are left out here, steps {results[0].label} to "
+                    f"{results[-1].label}; {READ_RESULT}(step=…) gives a result again.]"
+                )
+                self._replace_all(items, text, "exchange")
+
+    # ---- which items
+
+    def _list_old(self) -> Iterator[Item]:
+        """Yields the messages of this run that may be shortened: neither the fresh ones, nor the newest exchanges."""
+        kept = self._find_kept()
+        for item in self._survey.items[: self._fresh]:
+            if item.place >= 0 and item.exchange is not None and item.exchange not in kept:
+                yield item
+
+    def _find_kept(self) -> list[ToolExchange]:
+        exchanges: list[ToolExchange] = []
+        for item in reversed(self._survey.items[: self._fresh]):
+            if item.exchange is not None and item.exchange.asked is item and item.place >= 0:
+                exchanges.append(item.exchange)
+                if len(exchanges) == KEPT_EXCHANGES:
+                    break
+        return exchanges
+
+    def _list_neighbours(self, *, earlier: bool) -> Iterator[list[ToolExchange]]:
+        """Yields exchanges that stand side by side, oldest first; open questions, and what is folded, part them."""
+        kept = self._find_kept()
+        chosen: list[
+            ToolExchange
+        ] = []  # what reads, or what changes the world: lines about that are kept for longer
+        for item in self._survey.items[: self._fresh]:
+            exchange = item.exchange
+            folded = item.fold is not None and exchange is not None and exchange.asked is item
+            if (
+                exchange is None
+                or exchange.is_open
+                or exchange in kept
+                or folded
+                or (item.place < 0) != earlier
+            ):
+                if chosen:
+                    yield chosen
+                chosen = []
+            elif exchange.asked is item:
+                if chosen and chosen[-1].has_effect != exchange.has_effect:
+                    yield chosen
+                    chosen = []
+                chosen.append(exchange)
+        if chosen:
+            yield chosen
+
+    def _list_blocks(self) -> Iterator[list[list[Item]]]:
+        """Yields lines about exchanges that stand side by side, each line with all messages that it stands for."""
+        block: list[list[Item]] = []
+        for item in self._survey.items[: self._fresh]:
+            fold = self._new.get(item.place) or item.fold
+            exchange = item.exchange
+            if fold is None or exchange is None or exchange.has_effect or fold.how == "reference":
+                if block:
+                    yield block
+                block = []
+            elif fold.how == "line" and exchange.asked is item:
+                block.append([item])
+            elif fold.how == "left_out" and block:
+                block[-1].append(item)
+        if block:
+            yield block
+
+    def _list_turns(self) -> list[list[Item]]:
+        """Returns what may be left out of each earlier turn: a request, its answer, and lines about reads."""
+        turns: list[list[Item]] = []
+        items = [item for item in self._survey.items if item.place < 0]
+        for at, item in enumerate(items):
+            fold = self._new.get(item.place) or item.fold
+            if fold is not None and fold.why == "turn":
+                continue
+            if item.ref.role == "user":
+                if self._is_fact(items, at):
+                    continue
+                turns.append([])
+            exchange = item.exchange
+            if exchange is not None and (exchange.has_effect or exchange.is_open or fold is None):
+                continue
+            if turns:
+                turns[-1].append(item)
+        return turns
+
+    def _is_fact(self, items: Sequence[Item], at: int) -> bool:
+        return self._bodies.text(items[at].ref.ref).startswith(NOT_FROM_USER)
+
+    # ---- replacing
+
+    def _size_of(self, item: Item) -> int:
+        return self._sizes.get(item.place, item.size)
+
+    def _replace(self, item: Item, how: FoldKind, why: FoldReason, text: str) -> bool:
+        """Sends `text` instead of a message, if that is shorter."""
+        fold = Folded(item.place, how, why, self._bodies.put(text) if text else _NO_TEXT)
+        size = self._measure(item.ref, fold)
+        saved = self._size_of(item) - size
+        if saved <= 0 and how != "left_out":
+            return False
+        self._new[item.place], self._sizes[item.place] = fold, size
+        self.saved += saved
+        return True
+
+    def _measure(self, ref: MessageRef, fold: Folded) -> int:
+        message = read_folded(ref, fold, self._bodies)
+        return 0 if message is None else bound_tokens(message)
+
+    def _replace_all(self, items: Sequence[Item], text: str, why: FoldReason) -> bool:
+        """Sends `text` in the place of the first of these messages, and nothing of the others, if that is shorter."""
+        size = sum(self._size_of(item) for item in items)
+        if measure_bytes(text) + FRAMING_TOKENS >= size:
+            return False
+        first, *others = items
+        fold = Folded(first.place, "line", why, self._bodies.put(text))
+        self.saved += self._size_of(first) - self._measure(first.ref, fold)
+        self._new[first.place], self._sizes[first.place] = fold, self._measure(first.ref, fold)
+        for item in others:
+            self._replace(item, "left_out", why, "")
+        return True
+
+    def _refer(self, item: Item, keep: int) -> None:
+        """Refers to a result of which only the beginning is sent."""
+        text = self._bodies.text(item.ref.ref)
+        if len(text) < 2 * self._head_chars:
+            return
+        hits = shorten_hits(text) if item.name == RECALL else ""
+        head = hits or text[:keep]
+        end = f"[of {len(text):,} characters; {_read_again(item)} gives all]"
+        self._replace(item, "reference", "large", f"{head}\n{end}")
+
+    def _write_junk(self, item: Item) -> str:
+        text = self._bodies.text(item.ref.ref)
+        again = _read_again(item)
+        match item.junk:
+            case "failed":
+                lesson = one_line(text, LESSON_CHARS)
+                rest = "" if len(text) <= len(lesson) else f"; {again} gives all of it"
+                return (
+                    f"[failed, and a later call of {item.name} did not (step {item.because}): {lesson}{rest}]"
+                )
+            case "repeated":
+                return f"[the same as the result of step {item.because}; {again} gives it]"
+            case _:
+                return f"[out of date: the same call gave another result in step {item.because}; {again} gives this one]"
+
+    def _fold_together(self, exchanges: Sequence[ToolExchange]) -> None:
+        items = [item for exchange in exchanges for item in exchange.items]
+        lines = [line for exchange in exchanges for line in self._describe(exchange)]
+        head = f"{NOT_FROM_USER}earlier calls, shortened; {READ_RESULT}(step=…) gives a result again.]"
+        self._replace_all(items, "\n".join([head, *lines]), "exchange")
+
+    def _describe(self, exchange: ToolExchange) -> Iterator[str]:
+        said = read_assistant(self._bodies.text(exchange.asked.ref.ref)).content
+        if said and said.strip():
+            yield f"- said: {one_line(said, LINE_CHARS)}"
+        for item in exchange.results:
+            text = self._bodies.text(item.ref.ref)
+            limit = RECEIPT_CHARS if exchange.has_effect else LINE_CHARS
+            if item.name == RECALL:
+                text = shorten_hits(text) or text
+                limit = RECEIPT_CHARS
+            verb = "failed: " if item.failed else ""
+            arguments = one_line(item.arguments, LINE_CHARS)
+            yield f"- step {item.label}: {item.name}({arguments}) → {verb}{one_line(text, limit)}"
+
+
+RECALL = "recall"
+"""The tool that reads memory."""
+_NO_TEXT = Folded(0, "left_out", "turn").text
+
+
+def _read_again(item: Item) -> str:
+    return f'{READ_RESULT}(step="{item.label}")'
+
+
+def one_line(text: str, limit: int) -> str:
+    """Returns a text on one line, cut after `limit` characters."""
+    flat = " ".join(text[: 4 * limit].split())
+    return flat if len(flat) <= limit and len(text) <= 4 * limit else f"{flat[:limit]}…"
+
+
+def shorten_hits(text: str) -> str:
+    """Returns memory entries without their values: keys, versions and ages stay; "" for what is not such a result."""
+    try:
+        value: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        return ""
+    hits = cast("dict[str, Any]", value).get("entries", value) if isinstance(value, dict) else value
+    if not isinstance(hits, list) or not all(isinstance(each, dict) for each in cast("list[Any]", hits)):
+        return ""
+    listed = cast("list[dict[str, Any]]", hits)
+    return json.dumps(
+        [{name: item for name, item in hit.items() if name != "value"} for hit in listed], ensure_ascii=False
+    )
