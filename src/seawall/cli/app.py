@@ -16,6 +16,7 @@ from seawall.cli.commands.backup import backup
 from seawall.cli.commands.breakers import breakers
 from seawall.cli.commands.budget import budget
 from seawall.cli.commands.cancel import cancel
+from seawall.cli.commands.context import context
 from seawall.cli.commands.demo import demo
 from seawall.cli.commands.effects import effects
 from seawall.cli.commands.erase import erase
@@ -103,7 +104,7 @@ def read_options(
 
 PANELS = {
     "Run a team": (demo, run, worker),
-    "Look at runs": (runs, show, why),
+    "Look at runs": (runs, show, context, why),
     "Go on, stop": (resume, cancel),
     "Decide": (approvals, approve, reject, effects, reconcile, principals),
     "Look after what runs share": (budget, breakers, pause, unpause, guards),

@@ -165,6 +165,11 @@ class BodyTexts:
 
 
 async def read_texts(journal: Journal, tenant: str, events: Iterable[Event]) -> BodyTexts:
+    """Reads every body that these events refer to, as text."""
+    return BodyTexts(await read_bodies(journal, tenant, events))
+
+
+async def read_bodies(journal: Journal, tenant: str, events: Iterable[Event]) -> dict[Ref, bytes]:
     """Reads every body that these events refer to."""
     return await read_refs(journal, tenant, refs_of(events))
 
@@ -175,4 +180,4 @@ async def read_refs(journal: Journal, tenant: str, refs: Iterable[Ref | None]) -
     found: dict[Ref, bytes] = {}
     for start in range(0, len(wanted), READ_AT_ONCE):
         found |= await journal.bodies(tenant, wanted[start : start + READ_AT_ONCE])
-    return BodyTexts(found)
+    return found

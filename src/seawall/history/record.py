@@ -12,6 +12,7 @@ import msgspec
 from seawall.core.errors import SeawallBug
 from seawall.core.events import (
     CommandTaken,
+    ContextFolded,
     EffectMoved,
     Event,
     GuardSet,
@@ -38,6 +39,8 @@ class StepRecord(msgspec.Struct):
     moved: list[EffectMoved] = []
     decision: CommandTaken | None = None
     """The decision of a person on this approval step."""
+    folded: ContextFolded | None = None
+    """Model steps: what was shortened right before it."""
 
     @property
     def number(self) -> int:
@@ -84,6 +87,7 @@ class RunRecord:
         self._calls: set[tuple[int, str | None]] = set()
         self._open: dict[int, StepRecord] = {}
         self._newest_step = 0
+        self._folded: ContextFolded | None = None
 
     def __repr__(self) -> str:
         return f"<RunRecord {self.started.run} {len(self.steps)} steps, {self.events} events>"
@@ -107,6 +111,8 @@ class RunRecord:
                 self.switched.append(event)
             case Planned():
                 self.planned.append(event)
+            case ContextFolded():
+                self._folded = event
             case RunEnded():
                 self.ended = event
             case _:
@@ -114,6 +120,8 @@ class RunRecord:
 
     def _add_step(self, step: StepRecord) -> None:
         intent = step.intent
+        if self._folded is not None and self._folded.step == step.number:
+            step.folded = self._folded
         self.steps[step.number] = self._open[step.number] = step
         self._by_frame.setdefault(intent.frame, []).append(step)
         self._calls.add((intent.frame, intent.call))

@@ -10,6 +10,7 @@ import msgspec
 from seawall.cli.journals import BodyTexts
 from seawall.core.events import EVERYTHING, CommandTaken, Event, Judged, Planned, Source
 from seawall.history.origins import OriginLink
+from seawall.core.events import CommandTaken, ContextFolded, Event, Judged, Planned
 from seawall.history.record import RunRecord, StepRecord
 from seawall.history.why import Explanation
 from seawall.journal.protocol import Command, RunRow, Setting
@@ -126,6 +127,15 @@ def build_run_document(
     }
 
 
+def _build_folded(folded: ContextFolded) -> dict[str, Any]:
+    return {
+        "trigger": folded.trigger,
+        "messages": len(folded.folded),
+        "before_tokens": folded.before,
+        "after_tokens": folded.after,
+    }
+
+
 def _build_step(step: StepRecord, texts: BodyTexts) -> dict[str, Any]:
     """Returns one step. `status` is None while it has no result."""
     intent, done = step.intent, step.done
@@ -136,6 +146,8 @@ def _build_step(step: StepRecord, texts: BodyTexts) -> dict[str, Any]:
         "agent": intent.agent,
         "frame": intent.frame,
         "depth": intent.depth,
+        "junk": intent.junk,
+        "folded": None if step.folded is None else _build_folded(step.folded),
         "segment": step.segment,
         "at": intent.at,
         "performed": intent.perform,

@@ -139,7 +139,8 @@ def _list_other_fields(record: RunRecord, state: RunState) -> Iterator[Field]:
         yield "effects", "; ".join(effects), ""
     for each in list_above_limits(state):
         yield "above", wording.format_above_limit(each), "red"
-    not_enforced = [f"{name} {mode}" for name, mode in state.modes.items() if mode != "enforce"]
+    usual = state.modes | {"context": "enforce"} if state.modes.get("context") == "observe" else state.modes
+    not_enforced = [f"{name} {mode}" for name, mode in usual.items() if mode != "enforce"]
     if not_enforced:
         yield "guards", f"{', '.join(not_enforced)}; the others enforce", "yellow"
     for pause in state.past_pauses:

@@ -114,13 +114,10 @@ class StepTree:
 
     def _list_details(self, step: StepRecord) -> Iterator[tuple[str, str, bool]]:
         """Yields the texts below a step (text, style, whether it is shown whole): results, verdicts, what came later."""
+        for text in wording.list_context(step):
+            yield text, "dim", True
         if step.done is not None:
-            for text, style in self._list_result(step, step.done):
-                yield text, style, False
-            if step.done.trace and self._full:
-                yield self._texts.get(step.done.trace), "dim", True
-            if problem := describe_usage_problem(step.intent, step.done):
-                yield f"usage: {problem}", "yellow", True
+            yield from self._list_end(step, step.done)
         if step.intent.grant is not None:
             yield f"let pass by step {step.intent.grant}", "green", True
         for judged in step.judged:
@@ -137,6 +134,14 @@ class StepTree:
         if step.late is not None:
             text = f"late: a result ({step.late.status}) came after the end of this step and was dropped"
             yield f"{text}: {self._texts.get(step.late.output)}", "yellow", False
+
+    def _list_end(self, step: StepRecord, done: StepDone) -> Iterator[tuple[str, str, bool]]:
+        for text, style in self._list_result(step, done):
+            yield text, style, False
+        if done.trace and self._full:
+            yield self._texts.get(done.trace), "dim", True
+        if problem := describe_usage_problem(step.intent, done):
+            yield f"usage: {problem}", "yellow", True
 
     def _list_result(self, step: StepRecord, done: StepDone) -> Iterator[tuple[str, str]]:
         output = self._texts.get(done.output)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any, cast
 
@@ -308,3 +308,17 @@ def _format_waiting_call(waiting: Waiting, width: int = UNLIMITED) -> str:
     if waiting.arguments is None:
         return waiting.what
     return format_call(waiting.what, waiting.arguments, width)
+
+
+SHOWN_JUNK = 0.1
+"""The share of junk from which on it is told below a model call: below that it is no news."""
+
+
+def list_context(step: StepRecord) -> Iterator[str]:
+    """Yields what is told of a model call's context: what was shortened before it, and how much of it is junk."""
+    folded = step.folded
+    if folded is not None:
+        why = {"budget": "for its budget", "junk": "of junk", "too_long": "as its model took no more"}
+        yield f"context shortened {why[folded.trigger]}: about {folded.before:,} → {folded.after:,} tokens"
+    if step.intent.junk >= SHOWN_JUNK:
+        yield f"junk {step.intent.junk:.0%} of its context"
