@@ -229,11 +229,17 @@ class Folding:
                     continue
                 turns.append([])
             exchange = item.exchange
-            if exchange is not None and (exchange.has_effect or exchange.is_open or fold is None):
+            if exchange is not None and (
+                exchange.has_effect or exchange.is_open or not self._is_folded(exchange)
+            ):
                 continue
             if turns:
                 turns[-1].append(item)
         return turns
+
+    def _is_folded(self, exchange: ToolExchange) -> bool:
+        """Returns whether a line stands in the place of the whole exchange, or one before it speaks of it."""
+        return exchange.asked.place in self._new or exchange.asked.fold is not None
 
     def _is_fact(self, items: Sequence[Item], at: int) -> bool:
         return self._bodies.text(items[at].ref.ref).startswith(NOT_FROM_USER)

@@ -170,7 +170,7 @@ class Survey:
             self._mark(item, "repeated", first)
         elif digest:
             self._seen[digest] = item
-        if first is None and before is not None and not before.failed and not item.failed and not before.junk:
+        if first is None and before is not None and _is_superseded(before, item):
             self._mark(before, "stale", item)
         self._newest[key] = item
         if item.failed:
@@ -199,6 +199,11 @@ class Survey:
             if item.label == label and (item.place < 0 or item.ref.role == "tool"):
                 found = item
         return found
+
+
+def _is_superseded(before: Item, item: Item) -> bool:
+    """Returns whether a result is out of date, because the same call gave another one."""
+    return not (before.failed or item.failed or before.junk or before.ref.ref == item.ref.ref)
 
 
 def read_folded(ref: MessageRef, fold: Folded, bodies: Bodies) -> Message | None:

@@ -1,0 +1,146 @@
+"""What counts as junk, and what is sent in its place."""
+
+from __future__ import annotations
+
+from seawall import Context
+from seawall.models.protocol import Message, ToolResult
+from seawall.team.folding import shorten_hits
+from seawall.team.survey import Item
+from team.long_conversations import Play
+
+LONG = "word " * 400
+OTHER = "other " * 400
+
+
+def play(*calls: tuple[str, str, str, bool]) -> Play:
+    made = Play()
+    for call in calls:
+        made.move([call])
+    return made
+
+
+def junk(made: Play) -> list[str]:
+    items = made.conversation.survey(made.frame).items
+    return [item.junk for item in items if item.ref.role == "tool"]
+
+
+def results(sent: list[Message]) -> list[str]:
+    return [message.content for message in sent if isinstance(message, ToolResult)]
+
+
+def test_a_failure_is_junk_once_a_call_of_that_tool_did_not_fail() -> None:
+    failure = ("look", "{}", "Error: no such order, try its number", True)
+
+    assert junk(play(failure)) == [""]
+    assert junk(play(failure, ("find", "{}", LONG, False))) == ["", ""]
+    assert junk(play(failure, ("look", '{"n":1}', LONG, False))) == ["failed", ""]
+
+
+def test_an_error_that_a_tool_tells_as_text_is_a_failure() -> None:
+    for text in (
+        "Error: user not found",
+        '{"error": "no such user"}',
+        "Traceback (most recent call last): …",
+    ):
+        assert junk(play(("look", '{"n":1}', text, False), ("look", '{"n":2}', LONG, False))) == [
+            "failed",
+            "",
+        ]
+    assert junk(play(("look", '{"n":1}', "errors: none at all", False), ("look", "{}", LONG, False))) == [
+        "",
+        "",
+    ]
+
+
+def test_a_result_that_says_the_same_is_a_repeat_whatever_the_time_in_it() -> None:
+    first, second = f"{LONG} at 10:11:12", f"{LONG} at 10:11:13"
+
+    assert junk(play(("look", "{}", first, False), ("look", '{"n":1}', second, False))) == ["", "repeated"]
+    assert junk(play(("look", "{}", "ok", False), ("look", "{}", "ok", False))) == ["", ""]
+
+
+def test_the_same_call_with_another_result_makes_the_first_one_stale() -> None:
+    assert junk(play(("look", "{}", LONG, False), ("look", "{}", OTHER, False))) == ["stale", ""]
+    assert junk(play(("look", "{}", LONG, False), ("look", '{"n":1}', OTHER, False))) == ["", ""]
+    assert junk(play(("look", "{}", LONG, False), ("look", "{}", "Error: down", True))) == ["", ""]
+
+
+def test_what_was_done_and_what_was_not_is_never_junk() -> None:
+    calls = [
+        ("pay", "{}", "Error: not done: no money", True),
+        ("pay", "{}", LONG, False),
+        ("pay", "{}", LONG, False),
+    ]
+
+    assert junk(play(*calls)) == ["", "", ""]
+
+
+def test_junk_is_told_in_one_line_that_keeps_the_lesson_and_says_where_the_rest_is() -> None:
+    error = "ValueError: the order number has no dash\n" + "  at line\n" * 500
+    made = play(
+        ("look", '{"n":1}', error, True),
+        ("look", '{"n":2}', LONG, False),
+        ("find", "{}", LONG, False),
+        ("find", "{}", OTHER, False),
+        ("look", '{"n":3}', LONG, False),
+        ("find", '{"n":9}', "new", False),
+    )
+    before = made.weigh()
+    assert before.junk > 0.3
+
+    folded = made.plan(Context())
+
+    assert folded is not None and folded.trigger == "junk"
+    lesson, whole, old, new, again, last = results(made.sent())
+    assert lesson.startswith(
+        "[failed, and a later call of look did not (step 4): ValueError: the order number"
+    )
+    assert 'read_result(step="2") gives all of it' in lesson and len(lesson) < 400
+    assert (whole, new, last) == (LONG, OTHER, "new")
+    assert (
+        old
+        == '[out of date: the same call gave another result in step 8; read_result(step="6") gives this one]'
+    )
+    assert again == '[the same as the result of step 4; read_result(step="10") gives it]'
+    assert made.weigh().junk == 0
+    assert made.plan(Context()) is None
+
+
+def test_an_old_large_result_keeps_its_head_and_memory_its_ages_and_versions() -> None:
+    hits = '[{"key": "tier", "value": "' + "gold " * 200 + '", "version": 41, "age": "3 days"}]'
+    made = play(
+        ("recall", "{}", hits, False),
+        ("look", '{"n":1}', LONG, False),
+        ("look", '{"n":2}', OTHER, False),
+        ("look", '{"n":3}', "short", False),
+    )
+
+    made.plan(Context(tokens=1_900, fold_at=0.9, fold_to=0.8))
+
+    memory, *_, newest = results(made.sent())
+    assert memory.startswith('[{"key": "tier", "version": 41, "age": "3 days"}]\n[of ')
+    assert 'read_result(step="2") gives all]' in memory
+    assert newest == "short"
+
+
+def test_hits_are_known_by_their_form() -> None:
+    assert (
+        shorten_hits('{"entries": [{"key": "a", "value": "b", "age": "1 day"}]}')
+        == '[{"key": "a", "age": "1 day"}]'
+    )
+    assert shorten_hits("no JSON") == shorten_hits('["a"]') == shorten_hits("7") == ""
+
+
+def test_looking_costs_the_same_at_any_length() -> None:
+    """A step reads the messages that were added, and no others."""
+    made = Play()
+    for number in range(200):
+        made.move([("look", f'{{"n":{number}}}', f"result {number}", False)])
+        made.weigh()
+    survey = made.conversation.survey(made.frame)
+    read: list[Item] = list(survey.items)
+
+    made.move([("look", '{"n":-1}', "one more", False)])
+
+    assert made.conversation.survey(made.frame) is survey
+    assert survey.items[: len(read)] == read and len(survey.items) == len(read) + 2
