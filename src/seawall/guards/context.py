@@ -18,8 +18,9 @@ class ContextGuardOptions:
     """How much junk a model may be sent. Figures are from `python bench/context.py`, see its page."""
 
     junk_share: float = 0.5
-    """From this share of failures, repeats and results out of date on (0 to 1), the model is not called. As junk is
-    folded from `Context(junk_at=…)` on, only an agent that has made little else since comes so far."""
+    """From this share of failures, repeats and results out of date on (0 to 1), the model is not called: the agent reads
+    more junk than anything else. Of the longer model calls of recorded coding agents, 11% are above it. With junk
+    folded from `Context(junk_at=…)` on, none is: the guard finds agents whose junk is not folded."""
     least_tokens: int = 2_000
     """Tokens of a context (by an estimate) below which its share is not judged: in a short one, a single error of two
     is half of it, and nothing is wrong."""

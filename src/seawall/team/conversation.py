@@ -144,9 +144,14 @@ class Conversation:
         if trigger == "junk":
             folding.fold_junk()
         else:
-            folding.fold_to(int((weighed.tokens - goal) / rate) + READ_BYTES)
             most = goal if trigger == "too_long" else limit
-            folding.fold_fresh(int((weighed.tokens - most) / rate) + READ_BYTES)
+            mark = goal if trigger == "too_long" else (goal + int(options.fold_at * limit)) // 2
+
+            def spare(tokens: int) -> int:
+                return int((weighed.tokens - tokens) / rate) + READ_BYTES
+
+            folding.fold_to(spare(goal), spare(mark))
+            folding.fold_fresh(spare(most))
         chosen = folding.conclude()
         first = READ_BYTES if not frame.folds else 0
         saved = round((chosen.saved - first) * rate)

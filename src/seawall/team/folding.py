@@ -71,12 +71,15 @@ class Folding:
             if item.junk and item.fold is None:
                 self._replace(item, "line", item.junk, self._write_junk(item))
 
-    def fold_to(self, spare: int) -> None:
-        """Shortens one thing after another, the oldest first, until `spare` bytes are saved or nothing is left."""
+    def fold_to(self, spare: int, least: int) -> None:
+        """Shortens one thing after another, the oldest first, until `spare` bytes are saved or nothing is left.
+
+        What users said and were told is left out only if not even `least` bytes are saved otherwise.
+        """
         self.fold_junk()
-        for rule in (self._fold_turns, self._fold_results, self._fold_exchanges, self._drop_turns):
+        for rule in (self._fold_turns, self._fold_results, self._fold_exchanges, self._drop_lines):
             rule(spare)
-        self._drop_lines(spare)
+        self._drop_turns(least)
 
     def fold_fresh(self, spare: int) -> None:
         """Shortens the newest results, the largest first, though the model has not seen them: they do not fit."""
