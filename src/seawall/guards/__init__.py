@@ -3,6 +3,7 @@
 Guards of one run, pure folds over the run's events (`seawall.run.guard.Guard`):
 
 - `loops/`: an agent that learns nothing new
+- `context.py`: an agent whose context is mostly junk
 
 Bounds of one run:
 

@@ -84,7 +84,7 @@ def find_sent(
             f"run {started.run} has no step {step}; it has {len(intents)}: seawall show {started.run}"
         )
     if intent.kind != "model" or not intent.perform:
-        models = [str(each.step) for each in intents.values() if each.kind == "model" and each.perform]
+        models = [str(event.step) for event in intents.values() if event.kind == "model" and event.perform]
         raise Misused(
             f"step {step} of run {started.run} is no call of a model; these are: {', '.join(models) or 'none'}"
         )

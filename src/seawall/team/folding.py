@@ -15,7 +15,7 @@ from seawall.core.events import Folded, FoldKind, FoldReason
 from seawall.run.bodies import Bodies
 from seawall.run.frame import MessageRef
 from seawall.team.agent import READ_RESULT
-from seawall.team.context import FRAMING_TOKENS, bound_tokens, read_assistant
+from seawall.team.context import FRAMING_TOKENS, NOT_ANSWERED, bound_tokens, read_assistant
 from seawall.team.survey import Item, Survey, ToolExchange, read_folded
 
 NOT_FROM_USER = "[Not from the user: "
@@ -232,6 +232,9 @@ class Folding:
                     continue
                 turns.append([])
             exchange = item.exchange
+            if exchange is None and item.ref.role == "assistant" and self._is_unanswered(item):
+                del turns[-1:]  # its request is an open question
+                continue
             if exchange is not None and (
                 exchange.has_effect or exchange.is_open or not self._is_folded(exchange)
             ):
@@ -239,6 +242,9 @@ class Folding:
             if turns:
                 turns[-1].append(item)
         return turns
+
+    def _is_unanswered(self, item: Item) -> bool:
+        return read_assistant(self._bodies.text(item.ref.ref)).content == NOT_ANSWERED
 
     def _is_folded(self, exchange: ToolExchange) -> bool:
         """Returns whether a line stands in the place of the whole exchange, or one before it speaks of it."""
