@@ -48,9 +48,9 @@ class Model:
         self.tools: list[list[str]] = []
         self._entries = entries
 
-    def make(self, **options: Any) -> Agent[None]:
+    def make(self, context: Context = SMALL) -> Agent[None]:
         script = [self._note(entry) for entry in self._entries]
-        return Agent("clerk", model=ScriptedModel(script), tools=[look, pay], **{"context": SMALL, **options})
+        return Agent("clerk", model=ScriptedModel(script), tools=[look, pay], context=context)
 
     def _note(self, entry: Any) -> Any:
         def answer(request: ModelRequest) -> Any:
@@ -230,9 +230,10 @@ def test_earlier_turns_come_in_as_requests_and_answers_and_the_newest_request_is
     async def main() -> list[Any]:
         async with Seawall() as sea:
             team = Team(agent)
-            for turn in range(9):
-                run = await sea.start(team, f"Request {turn}?", session="s", limits=LIMITS)
-                await run.outcome()
+            for turn in range(8):
+                await (await sea.start(team, f"Request {turn}?", session="s", limits=LIMITS)).outcome()
+            run = await sea.start(team, "Request 8?", session="s", limits=LIMITS)
+            await run.outcome()
             events = await sea.journal.events(run.id)
             bodies = Bodies(Redactor(), await sea.journal.bodies("", refs_of(events)))
             taken = next(event for event in events if isinstance(event, RunTaken))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar, cast
 
 from msgspec.structs import replace
@@ -19,16 +18,21 @@ from seawall.core.redact import MARK
 from seawall.memory.calls import prepare_memory
 from seawall.models.protocol import Price, Usage
 from seawall.models.usage import compute_usd
+from seawall.core.events import Gist, StepIntended
+from seawall.core.frozen import freeze
+from seawall.core.money import Money
+from seawall.core.redact import MARK
+from seawall.models.protocol import Price
 from seawall.run.bodies import Bodies
 from seawall.run.fingerprint import make_gist
-from seawall.run.frame import TOO_LONG, Frame, MessageRef, find_call
+from seawall.run.frame import Frame, MessageRef, find_call
 from seawall.run.state import RunState
 from seawall.run.step import Action, EffectFacts, Propose, Result, Step
 from seawall.run.traces import find_traces
 from seawall.team.agent import ANSWER_TOOL, ASK_PREFIX, READ_RESULT
+from seawall.team.assembly import Assembly
 from seawall.team.context import build_transcript, encode_manifest, parse_json, write_review_task
-from seawall.team.context_options import LEAST_TOKENS
-from seawall.team.conversation import Conversation, Weighed, fold_frame
+from seawall.team.conversation import Conversation
 from seawall.team.decide import decide
 from seawall.team.partial import write_fallback_task
 from seawall.team.read_result import READ, give
@@ -66,55 +70,17 @@ class TeamLogic:
         self.team = team
         effects = {name: member.effects for name, member in team.members.items()}
         self.context = Conversation(bodies, history, run, effects=effects)
-        self._windows = windows or {}
+        self._assembly = Assembly(team, self.context, bodies, prices, windows or {})
         self._bodies = bodies
-        self._prices = prices
         self._written: dict[tuple[str, int | None], _Written] = {}
         """By call, and by the approval step that allows it: the arguments of effects, as they are performed."""
-        self._token_usd = {name: compute_usd(price, Usage(1)) for name, price in prices.items()}
 
     def __repr__(self) -> str:
         return f"<TeamLogic of {self.team.name}>"
 
     def decide(self, state: RunState) -> Sequence[Action]:
         """Returns the next actions; none if everything waits."""
-        return decide(self.team, self._answer_too_long(state))
-
-    def _answer_too_long(self, state: RunState) -> RunState:
-        """Returns the state in which a frame goes on whose context was too long and can be shortened.
-
-        Of any other the failure says that it can't be.
-        """
-        changed: dict[int, Frame] = {}
-        for frame in state.frames.values():
-            failure, member = frame.failure, self.team.members.get(frame.agent)
-            if failure is None or failure.kind != TOO_LONG or member is None:
-                continue
-            weighed, folded = self._weigh(frame, member, state)
-            if folded is not None:
-                changed[frame.id] = replace(frame, failure=None)
-            else:
-                text = (
-                    f"Error: the context of {frame.agent!r} (about {weighed.tokens:,} tokens) is too long for its model, "
-                    "and nothing in it can be shortened any further. "
-                    f"The model said: {self._bodies.text(failure.text)}"
-                )
-                changed[frame.id] = replace(frame, failure=replace(failure, text=self._bodies.put(text)))
-        return replace(state, frames=MappingProxyType(state.frames | changed)) if changed else state
-
-    def _weigh(self, frame: Frame, member: Member, state: RunState) -> tuple[Weighed, ContextFolded | None]:
-        """Returns how long a frame's context is, and what is to be shortened of it before its next model step."""
-        agent, options = member.agent, member.context
-        weighed = self.context.weigh(frame, agent.instructions, member.specs_bytes, member.version)
-        budget = self._find_budget(member)
-        return weighed, self.context.plan(frame, weighed, state.steps + 1, options, budget)
-
-    def _find_budget(self, member: Member) -> int | None:
-        """Returns the tokens that an agent's context may have; None if that is not known."""
-        if member.context.tokens is not None:
-            return member.context.tokens
-        window = self._windows.get(member.agent.name)
-        return None if window is None else max(LEAST_TOKENS, window - member.agent.max_output_tokens)
+        return decide(self.team, self._assembly.answer_too_long(state))
 
     def transcript(self, state: RunState, status: Status = "completed") -> Ref | None:
         """Returns the manifest of the conversation of a run that ends, for the session's next run."""
@@ -162,7 +128,7 @@ class TeamLogic:
         bodies, members = self._bodies, self.team.members
         match proposal.kind:
             case "model":
-                return self._prepare_model(step, member, state)
+                return self._assembly.prepare_model(step, member, state)
             case "tool" if proposal.reconciles is not None:
                 return _prepare_reconcile(step, member, proposal.reconciles)
             case "tool":
@@ -222,6 +188,20 @@ class TeamLogic:
             target=(tool, read.target),
         )
 
+    def _prepare_read(self, step: Step, member: Member, frame: Frame) -> Step:
+        """Prepares the reading of what was shortened: the conversation has it."""
+        written = "" if step.call is None else self._bodies.text(step.call.arguments)
+        read = read_arguments(READ, written, self._bodies)
+        problem = read.problem
+        if problem is None:
+            label, page = str(read.arguments["step"]), read.arguments.get("page", 1)
+            text = self._assembly.read_again(frame, member, label, page)
+            if text is not None:
+                step = replace(step, version=READ.version, endpoint=READ.endpoint, arguments=read.arguments)
+                return replace(step, input=self._bodies.put_json(read.encoded), target=give(text))
+            problem = f"this conversation has no result of a step {label!r} with a page {page}"
+        return replace(step, invalid=f"Error: {READ_RESULT!r}: {problem}")
+
     def _prepare_effect(self, step: Step, tool: Tool, state: RunState) -> Step:
         """Prepares an effect: what is performed is read from the text that a person would be shown.
 
@@ -254,49 +234,6 @@ class TeamLogic:
         ref, seal = bodies.put_arguments(run, text, concealed)
         target = (tool, read.target)
         return replace(step, arguments=read.arguments, input=ref, seal=seal, target=target, facts=read.facts)
-
-    def _prepare_read(self, step: Step, member: Member, frame: Frame) -> Step:
-        """Prepares the reading of what was shortened: the conversation has it."""
-        read = read_arguments(
-            READ, "" if step.call is None else self._bodies.text(step.call.arguments), self._bodies
-        )
-        problem, text = read.problem, None
-        if problem is None:
-            label, page = str(read.arguments["step"]), read.arguments.get("page", 1)
-            text = self.context.read_again(frame, label, page, self._find_budget(member))
-            problem = f"this conversation has no result of a step {label!r} with a page {page}"
-        if text is None:
-            return replace(step, invalid=f"Error: {READ_RESULT!r}: {problem}")
-        return replace(
-            step,
-            version=READ.version,
-            endpoint=READ.endpoint,
-            arguments=read.arguments,
-            input=self._bodies.put_json(read.encoded),
-            target=give(text),
-        )
-
-    def _prepare_model(self, step: Step, member: Member, state: RunState) -> Step:
-        agent, frame = member.agent, state.frames[step.frame]
-        weighed, folded = self._weigh(frame, member, state)
-        if folded is not None:
-            frame = fold_frame(frame, folded)
-            weighed = self.context.weigh(frame, agent.instructions, member.specs_bytes, member.version)
-        size = weighed.bound
-        price = self._prices.get(agent.name)
-        return replace(
-            step,
-            input=self._bodies.put(agent.instructions),
-            tokens=size + agent.max_output_tokens,
-            usd=compute_usd(price, Usage(size, agent.max_output_tokens)),
-            input_token_usd=self._token_usd.get(agent.name) or _NO_USD,
-            context=len(frame.messages),
-            context_bytes=weighed.size,
-            context_tokens=weighed.tokens,
-            junk=weighed.junk,
-            folded=folded,
-            endpoint=f"model:{step.name}",
-        )
 
 
 class _Source(NamedTuple):

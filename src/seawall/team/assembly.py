@@ -1,0 +1,104 @@
+"""The budgets of a team's contexts: how a model step is prepared, what is shortened before it, and what if it is too long."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from types import MappingProxyType
+
+from msgspec.structs import replace
+
+from seawall.core.events import ContextFolded
+from seawall.models.protocol import Price, Usage
+from seawall.models.usage import compute_usd
+from seawall.run.bodies import Bodies
+from seawall.run.frame import TOO_LONG, Frame
+from seawall.run.state import RunState
+from seawall.run.step import Step
+from seawall.team.context_options import LEAST_TOKENS
+from seawall.team.conversation import Conversation, Weighed, fold_frame
+from seawall.team.team import Member, Team
+
+_NO_USD = Decimal(0)
+
+
+class Assembly:
+    """What the agents of one run are sent, within their budgets."""
+
+    def __init__(
+        self,
+        team: Team,
+        conversation: Conversation,
+        bodies: Bodies,
+        prices: Mapping[str, Price | None],
+        windows: Mapping[str, int | None],
+    ) -> None:
+        """By agent: `prices`, and the tokens that its model takes with its reply; None where that is not known."""
+        self._team, self._conversation, self._bodies = team, conversation, bodies
+        self._prices, self._windows = prices, windows
+        self._token_usd = {name: compute_usd(price, Usage(1)) for name, price in prices.items()}
+
+    def __repr__(self) -> str:
+        return f"<Assembly of {self._team.name}>"
+
+    def prepare_model(self, step: Step, member: Member, state: RunState) -> Step:
+        """Returns a model step with what it reserves, and with what is shortened before it."""
+        agent, frame = member.agent, state.frames[step.frame]
+        weighed, folded = self._weigh(frame, member, state)
+        if folded is not None:
+            frame = fold_frame(frame, folded)
+            weighed = self._conversation.weigh(frame, agent.instructions, member.specs_bytes, member.version)
+        price = self._prices.get(agent.name)
+        return replace(
+            step,
+            input=self._bodies.put(agent.instructions),
+            tokens=weighed.bound + agent.max_output_tokens,
+            usd=compute_usd(price, Usage(weighed.bound, agent.max_output_tokens)),
+            input_token_usd=self._token_usd.get(agent.name) or _NO_USD,
+            context=len(frame.messages),
+            context_bytes=weighed.size,
+            context_tokens=weighed.tokens,
+            junk=weighed.junk,
+            folded=folded,
+            endpoint=f"model:{step.name}",
+        )
+
+    def answer_too_long(self, state: RunState) -> RunState:
+        """Returns the state in which a frame goes on whose context was too long and can be shortened.
+
+        Of any other the failure says that it can't be.
+        """
+        changed: dict[int, Frame] = {}
+        for frame in state.frames.values():
+            failure, member = frame.failure, self._team.members.get(frame.agent)
+            if failure is None or failure.kind != TOO_LONG or member is None:
+                continue
+            weighed, folded = self._weigh(frame, member, state)
+            if folded is not None:
+                changed[frame.id] = replace(frame, failure=None)
+            else:
+                text = (
+                    f"Error: the context of {frame.agent!r} (about {weighed.tokens:,} tokens) is too long for its "
+                    "model, and nothing in it can be shortened any further. "
+                    f"The model said: {self._bodies.text(failure.text)}"
+                )
+                changed[frame.id] = replace(frame, failure=replace(failure, text=self._bodies.put(text)))
+        return replace(state, frames=MappingProxyType(state.frames | changed)) if changed else state
+
+    def read_again(self, frame: Frame, member: Member, label: str, page: int) -> str | None:
+        """Returns a page of a message that was shortened; None if there is none."""
+        return self._conversation.read_again(frame, label, page, self._find_budget(member))
+
+    def _weigh(self, frame: Frame, member: Member, state: RunState) -> tuple[Weighed, ContextFolded | None]:
+        """Returns how long a frame's context is, and what is to be shortened of it before its next model step."""
+        agent, options = member.agent, member.context
+        weighed = self._conversation.weigh(frame, agent.instructions, member.specs_bytes, member.version)
+        budget = self._find_budget(member)
+        return weighed, self._conversation.plan(frame, weighed, state.steps + 1, options, budget)
+
+    def _find_budget(self, member: Member) -> int | None:
+        """Returns the tokens that an agent's context may have; None if that is not known."""
+        if member.context.tokens is not None:
+            return member.context.tokens
+        window = self._windows.get(member.agent.name)
+        return None if window is None else max(LEAST_TOKENS, window - member.agent.max_output_tokens)
