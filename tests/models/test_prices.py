@@ -27,7 +27,7 @@ from genai_prices.types import (
 
 from seawall import Agent, Limits, Price, Refused, Seawall, Team
 from seawall.models import prices
-from seawall.models.prices import find_price
+from seawall.models.prices import find_price, find_window
 from seawall.models.providers import resolve
 from seawall.testing import ManualClock, ScriptedModel, say
 from team.play import play
@@ -57,7 +57,7 @@ TIERS = [
 ]
 NIGHT = TimeOfDateConstraint(time(22, tzinfo=UTC), time(6, tzinfo=UTC))
 OPENAI = [
-    model("plain", mtok("1.25", "10")),
+    model("plain", mtok("1.25", "10"), context_window=400_000),
     model("tiered", TIERED),
     model("cached", mtok("3", "15", cache_read_mtok=Decimal("0.3"), cache_write_mtok=Decimal("3.75"))),
     model("service", mtok("2", "8"), price_variants=TIERS),
@@ -99,6 +99,24 @@ def test_a_model_costs_what_the_list_says(name: str) -> None:
 )
 def test_what_the_list_does_not_know_has_no_price(name: str) -> None:
     assert find_price(name, at=NOW) is None
+
+
+def test_a_model_takes_as_many_tokens_as_the_list_says() -> None:
+    assert find_window("openai:plain") == 400_000
+    assert find_window("openai:plain", "https://api.openai.com/v1") == 400_000
+    for unknown in ("openai:tiered", "openai:other", "openai", "scripted", "elsewhere:plain"):
+        assert find_window(unknown) is None
+
+
+def test_an_agent_of_a_listed_model_has_its_window_less_the_reply_as_budget() -> None:
+    async def main() -> None:
+        async with Seawall(models=lambda name: ScriptedModel([say("ok")], name=name)) as sea:
+            agent = Agent("clerk", model="openai:plain", max_output_tokens=4_000)
+            await (await sea.start(Team(agent), "hi")).outcome()
+            factory: Any = sea.supervisor.factory
+            assert factory._find_window(agent) == 400_000
+
+    asyncio.run(main())
 
 
 def test_of_tiers_the_dearest_holds() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from seawall import Context
-from seawall.models.protocol import Message, ToolResult
+from seawall.models.protocol import Assistant, Message, ToolResult
+from seawall.run.frame import MessageRef
+from seawall.team.context import NOT_ANSWERED
 from seawall.team.folding import shorten_hits
 from seawall.team.survey import Item
-from team.long_conversations import Play
+from team.long_conversations import REQUEST, Play
 
 LONG = "word " * 400
 OTHER = "other " * 400
@@ -144,3 +146,38 @@ def test_looking_costs_the_same_at_any_length() -> None:
 
     assert made.conversation.survey(made.frame) is survey
     assert survey.items[: len(read)] == read and len(survey.items) == len(read) + 2
+
+
+def test_a_request_without_an_answer_stays_with_what_became_of_it() -> None:
+    """The line about a run that was stopped speaks of the request above it."""
+    made = Play()
+
+    def user(text: str) -> MessageRef:
+        return MessageRef("user", made.bodies.put(text))
+
+    def answer(text: str) -> MessageRef:
+        return MessageRef("assistant", made.put(Assistant(text)))
+
+    stopped = (
+        "[Not from the user: the request above ended as halted, without an answer. It has changed nothing.]"
+    )
+    made.history = [
+        *(ref for turn in range(6) for ref in (user(f"old {turn} " * 60), answer(f"said {turn} " * 60))),
+        user("pay order 7"),
+        user(stopped),
+        user("and order 8?"),
+        answer(NOT_ANSWERED),
+        user("hello"),
+        answer("hi"),
+    ]
+    made.conversation = made.anew()
+
+    folded = made.plan(Context(tokens=600, fold_at=0.9, fold_to=0.2))
+
+    assert folded is not None
+    texts = [message.content for message in made.sent()]
+    assert texts[1].startswith("[Not from the user: the messages s0 to s")
+    assert texts[-7:] == ["pay order 7", stopped, "and order 8?", NOT_ANSWERED, "hello", "hi", REQUEST]
+    assert not any("old 0" in (text or "") for text in texts)
+    assert made.conversation.read_again(made.frame, "s0", 1, None) == "old 0 " * 60
+    assert made.conversation.read_again(made.frame, "s1", 1, None) == "said 0 " * 60

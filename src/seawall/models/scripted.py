@@ -129,7 +129,8 @@ class ScriptedModel:
     function of the request. With `by="position"` the model counts the replies in the request's conversation instead,
     and plays the entry after as many. Use it if a run is resumed, decided on or forked: the script then continues
     where that run stands. The list needs an entry for every reply of its agent, in a session also for those of
-    earlier runs, and a failure is repeated at each try. `requests` holds the latest `keep_requests` requests, and
+    earlier runs, and a failure is repeated at each try. Replies that were left out of a context that was shortened
+    are not counted (see `Context`). `requests` holds the latest `keep_requests` requests, and
     `request_count` counts all of them. Without a `usage` in the entry or here, the model estimates the tokens as a
     quarter of the characters of the request and the reply. That takes time with the length of the conversation; a
     given `usage` takes none.

@@ -82,6 +82,8 @@ class Factory:
         self._resources: weakref.WeakKeyDictionary[Team, Resources] = weakref.WeakKeyDictionary()
         self._models: dict[str, Model] = {}
         """By name: models that the factory has made."""
+        self._windows: dict[tuple[str, str | None], int | None] = {}
+        """By name and address: what the list says of models. A program has a handful."""
         self._latencies = Latencies()
 
     def __repr__(self) -> str:
@@ -213,7 +215,11 @@ class Factory:
             if isinstance(own, int) and own > 0:
                 return own
             name, base_url = model.name, getattr(model, "base_url", None)
-        return prices.find_window(name, base_url) if ":" in name else None
+        if ":" not in name:
+            return None
+        if (name, base_url) not in self._windows:
+            self._windows[name, base_url] = prices.find_window(name, base_url)
+        return self._windows[name, base_url]
 
     async def close(self) -> None:
         """Closes the models that the factory has made. Models that the caller passed stay open.

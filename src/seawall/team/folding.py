@@ -229,6 +229,8 @@ class Folding:
                 continue
             if item.ref.role == "user":
                 if self._is_fact(items, at):
+                    if turns and turns[-1] == [items[at - 1]]:  # it says what became of the request before it
+                        turns.pop()
                     continue
                 turns.append([])
             exchange = item.exchange
