@@ -8,7 +8,7 @@ from seawall.run.frame import MessageRef
 from seawall.team.context import NOT_ANSWERED
 from seawall.team.folding import shorten_hits
 from seawall.team.survey import Item
-from team.long_conversations import REQUEST, Play
+from team.long_conversations import REQUEST, SCHEMAS, SYSTEM, VERSION, Play
 
 LONG = "word " * 400
 OTHER = "other " * 400
@@ -133,6 +133,23 @@ def test_hits_are_known_by_their_form() -> None:
     assert shorten_hits("no JSON") == shorten_hits('["a"]') == shorten_hits("7") == ""
 
 
+def test_a_survey_that_is_folded_and_unfolded_is_like_one_made_anew() -> None:
+    made = Play()
+    for number in range(20):
+        made.move([("look", '{"n":1}', f"{number % 3} " * 300, number % 5 == 0)])
+    whole, frame = made.weigh(), made.frame
+
+    made.plan(Context(tokens=1_000))
+    folded, sent = made.weigh(), made.sent()
+
+    assert made.anew().weigh(made.frame, SYSTEM, SCHEMAS, VERSION) == folded != whole
+    assert (
+        made.conversation.weigh(frame, SYSTEM, SCHEMAS, VERSION) == whole
+    )  # the step was not admitted after all
+    assert made.conversation.assemble(frame, SYSTEM) == made.anew().assemble(frame, SYSTEM)
+    assert (made.weigh(), made.sent()) == (folded, sent)
+
+
 def test_looking_costs_the_same_at_any_length() -> None:
     """A step reads the messages that were added, and no others."""
     made = Play()
@@ -176,7 +193,7 @@ def test_a_request_without_an_answer_stays_with_what_became_of_it() -> None:
 
     assert folded is not None
     texts = [message.content for message in made.sent()]
-    assert texts[1].startswith("[Not from the user: the messages s0 to s")
+    assert (texts[1] or "").startswith("[Not from the user: the messages s0 to s")
     assert texts[-7:] == ["pay order 7", stopped, "and order 8?", NOT_ANSWERED, "hello", "hi", REQUEST]
     assert not any("old 0" in (text or "") for text in texts)
     assert made.conversation.read_again(made.frame, "s0", 1, None) == "old 0 " * 60

@@ -74,11 +74,12 @@ class Conversation:
     def survey(self, frame: Frame) -> Survey:
         """Returns the survey of a frame. It reads only the messages that were added since the last call."""
         known = self._surveys.get(frame.id)
-        if known is None or not known.continues(frame.messages, frame.folds):
+        if known is None or not known.continues(frame.messages):
             known = Survey(self._bodies, self._run, frame.folds, self._effects.get(frame.agent, ()))
             if frame.kind == "root":
                 known.add_history(self._history)
             self._surveys[frame.id] = known
+        known.fold(frame.folds)
         known.add(frame.messages)
         return known
 

@@ -98,6 +98,10 @@ class Survey:
         self.tried_at = 0
         """The size at which nothing worth it could be shortened."""
         self._bodies, self._run, self._effects = bodies, run, effects
+        self._messages: list[Message | None] = []
+        """What is sent of each item."""
+        self._history = 0
+        """Items of the session's conversation."""
         self._calls: dict[str, tuple[str, str]] = {}
         self._exchange: ToolExchange | None = None
         self._seen: dict[str, Item] = {}
@@ -111,14 +115,41 @@ class Survey:
         """Adds the session's conversation before the run."""
         for place, ref in enumerate(refs):
             self._add(~place, ref)
+        self._history = len(refs)
 
-    def continues(self, refs: Log[MessageRef], folds: Mapping[int, Folded]) -> bool:
-        """Returns whether `add` brings this survey to such a conversation."""
-        if folds is not self.folds:
-            if dict(folds) != dict(self.folds):
-                return False
-            self.folds = folds
+    def continues(self, refs: Log[MessageRef]) -> bool:
+        """Returns whether `add` brings this survey to a conversation of these messages."""
         return refs.continues(self.refs) or not len(self.refs)
+
+    def fold(self, folds: Mapping[int, Folded]) -> None:
+        """Takes over what is shortened now. It reads only the messages of which that has changed."""
+        before = self.folds
+        if folds is before:
+            return
+        self.folds = folds
+        changed = [place for place in {**before, **folds} if before.get(place) != folds.get(place)]
+        for place in changed:
+            at = ~place if place < 0 else self._history + place
+            if at < len(self.items):
+                self._refold(at, folds.get(place))
+        if changed:
+            self.sent = [message for message in self._messages if message is not None]
+            self.tried_at = 0
+
+    def _refold(self, at: int, fold: Folded | None) -> None:
+        item = self.items[at]
+        if item.junk:
+            self.junk_size += item.size if fold is None else 0
+            self.junk_size -= item.size if item.fold is None else 0
+        message = self._messages[at] = self._read(item.ref, fold)
+        size = 0 if message is None else bound_tokens(message)
+        self.size += size - item.size
+        if item.junk and fold is None:
+            self.junk_size += size - item.size
+        item.fold, item.size = fold, size
+
+    def _read(self, ref: MessageRef, fold: Folded | None) -> Message | None:
+        return read_folded(ref, fold, self._bodies) if fold else read_message(ref, self._bodies, self._run)
 
     def add(self, refs: Log[MessageRef]) -> None:
         """Adds the frame's messages that are not here yet."""
@@ -128,9 +159,10 @@ class Survey:
 
     def _add(self, place: int, ref: MessageRef) -> None:
         fold = self.folds.get(place)
-        message = read_folded(ref, fold, self._bodies) if fold else read_message(ref, self._bodies, self._run)
+        message = self._read(ref, fold)
         item = Item(place, ref, 0 if message is None else bound_tokens(message), fold=fold)
         self.items.append(item)
+        self._messages.append(message)
         self.size += item.size
         if message is not None:
             self.sent.append(message)
