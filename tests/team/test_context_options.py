@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from seawall import Agent, Context, Misused, Team, tool
+from seawall.core.canonical import to_canonical_bytes
+from seawall.team.read_result import READ_BYTES, make_read_tool
 from seawall.testing import ScriptedModel
 
 
@@ -70,3 +72,9 @@ def test_no_tool_of_an_agent_has_the_name_of_the_one_that_reads_again() -> None:
 
     with pytest.raises(Misused, match="reading results again uses the tool name 'read_result'"):
         agent("a", tools=[read_result])
+
+
+def test_the_tool_that_reads_again_takes_no_more_than_is_reserved_for_it() -> None:
+    size = len(to_canonical_bytes(make_read_tool().spec))
+
+    assert READ_BYTES - 100 < size <= READ_BYTES

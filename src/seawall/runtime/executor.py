@@ -34,7 +34,7 @@ from seawall.team.context import read_assistant
 from seawall.team.conversation import Conversation
 from seawall.team.parameters import ToolContext
 from seawall.team.prepare import expect_calls
-from seawall.team.read_result import READ
+from seawall.team.read_result import make_read_tool
 from seawall.team.reply import read_reply
 from seawall.team.team import Member, Team
 from seawall.team.tool import INLINE_BYTES, PREVIEW_CHARS, NotDone, Tool
@@ -215,7 +215,7 @@ class TeamExecutor:
         model = self._resources.models[agent.name]
         request = ModelRequest(
             messages=self._context.assemble(frame, agent.instructions),
-            tools=(*member.specs, READ.spec) if frame.folds else member.specs,
+            tools=(*member.specs, make_read_tool().spec) if frame.folds else member.specs,
             max_output_tokens=agent.max_output_tokens,
             temperature=agent.temperature,
             timeout_s=left_s or None,

@@ -35,7 +35,7 @@ from seawall.team.context import build_transcript, encode_manifest, parse_json, 
 from seawall.team.conversation import Conversation
 from seawall.team.decide import decide
 from seawall.team.partial import write_fallback_task
-from seawall.team.read_result import READ, give
+from seawall.team.read_result import give, make_read_tool
 from seawall.team.team import REVIEW_TOOL, Member, Team
 from seawall.team.tool import Tool, encode_canonical
 
@@ -191,13 +191,14 @@ class TeamLogic:
     def _prepare_read(self, step: Step, member: Member, frame: Frame) -> Step:
         """Prepares the reading of what was shortened: the conversation has it."""
         written = "" if step.call is None else self._bodies.text(step.call.arguments)
-        read = read_arguments(READ, written, self._bodies)
+        tool = make_read_tool()
+        read = read_arguments(tool, written, self._bodies)
         problem = read.problem
         if problem is None:
             label, page = str(read.arguments["step"]), read.arguments.get("page", 1)
             text = self._assembly.read_again(frame, member, label, page)
             if text is not None:
-                step = replace(step, version=READ.version, endpoint=READ.endpoint, arguments=read.arguments)
+                step = replace(step, version=tool.version, endpoint=tool.endpoint, arguments=read.arguments)
                 return replace(step, input=self._bodies.put_json(read.encoded), target=give(text))
             problem = f"this conversation has no result of a step {label!r} with a page {page}"
         return replace(step, invalid=f"Error: {READ_RESULT!r}: {problem}")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
-from seawall.core.canonical import to_canonical_bytes
 from seawall.team.agent import READ_RESULT
 from seawall.team.tool import Tool
 
@@ -23,22 +23,28 @@ async def _read_result(step: str | int, page: int = 1) -> str:
     raise NotImplementedError(step, page)  # the conversation is asked: see `give`
 
 
-READ = Tool(_read_result, name=READ_RESULT)
-"""The tool as models see it, and as its arguments are validated."""
-READ_BYTES = len(to_canonical_bytes(READ.spec))
-"""Bytes of its schema, as it is sent."""
+READ_BYTES = 500
+"""Bytes of its schema as it is sent, at most."""
+
+
+@functools.cache
+def make_read_tool() -> Tool:
+    """Returns the tool as models see it, and as its arguments are validated. It is made when it is first needed."""
+    return Tool(_read_result, name=READ_RESULT)
 
 
 async def _give(text: str) -> str:
     return text
 
 
-_GIVE = Tool(_give, name=READ_RESULT, description=READ.spec.description)
+@functools.cache
+def _make_give_tool() -> Tool:
+    return Tool(_give, name=READ_RESULT, description="Gives a text.")
 
 
 def give(text: str) -> tuple[Tool, dict[str, Any]]:
     """Returns what performs a call of the tool whose answer is `text`."""
-    return _GIVE, {"text": text}
+    return _make_give_tool(), {"text": text}
 
 
 def cut_page(text: str, page: int, chars: int) -> str | None:
