@@ -130,8 +130,6 @@ def _changes_of(state: RunState, event: Event) -> Changes:
             return _apply_judged(state, event)
         case RunTaken():
             return _apply_taken(state, event)
-        case GuardSet():
-            return {"modes": MappingProxyType(state.modes | {event.guard: event.mode})}
         case CommandTaken():
             cancelled = event if event.command == "cancel" else state.cancelled
             stopped = event if event.stop and event.approved is False else state.stopped
@@ -142,17 +140,20 @@ def _changes_of(state: RunState, event: Event) -> Changes:
             return _apply_memory(state, event)
         case ContextFolded():
             return _apply_folded(state, event)
-        case Planned():
-            return _apply_planned(state, event)
+        case GuardSet() | Planned():
+            return _apply_steering(state, event)
         case Paused():
             return {"paused": (*state.paused, event), "left_s": event.left_s}
         case RunEnded():
             return {"ended": event, "frames": EMPTY, "open": EMPTY, "left_s": event.left_s}
-        case _:
+        case _:  # `RunStarted` made the state, and a late result changes nothing
             return {}
 
 
-def _apply_planned(state: RunState, event: Planned) -> Changes:
+def _apply_steering(state: RunState, event: GuardSet | Planned) -> Changes:
+    """Returns what a person's switch of a guard, or the planner, changes."""
+    if isinstance(event, GuardSet):
+        return {"modes": MappingProxyType(state.modes | {event.guard: event.mode})}
     if event.mode != "enforce":
         return {}
     return {"plan": state.plan.with_pruning(event, state.call_key(event.frame, event.call))}

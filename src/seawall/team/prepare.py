@@ -11,17 +11,11 @@ from msgspec.structs import replace
 from seawall.core.big_values import LEAST_KEPT_CHARS, encode_in_pieces
 from seawall.core.canonical import Ref, digest_of
 from seawall.core.errors import describe_error, read_error_text
-from seawall.core.events import ContextFolded, Gist, Status, StepIntended
+from seawall.core.events import Gist, Status, StepIntended
 from seawall.core.frozen import freeze
 from seawall.core.money import Money
 from seawall.core.redact import MARK
 from seawall.memory.calls import prepare_memory
-from seawall.models.protocol import Price, Usage
-from seawall.models.usage import compute_usd
-from seawall.core.events import Gist, StepIntended
-from seawall.core.frozen import freeze
-from seawall.core.money import Money
-from seawall.core.redact import MARK
 from seawall.models.protocol import Price
 from seawall.run.bodies import Bodies
 from seawall.run.fingerprint import make_gist

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from seawall.cli.journals import BodyTexts
-from seawall.core.events import EVERYTHING, CommandTaken, Event, Judged, Planned, Source
+from seawall.core.events import EVERYTHING, CommandTaken, ContextFolded, Event, Judged, Planned, Source
 from seawall.history.origins import OriginLink
-from seawall.core.events import CommandTaken, ContextFolded, Event, Judged, Planned
 from seawall.history.record import RunRecord, StepRecord
 from seawall.history.why import Explanation
 from seawall.journal.protocol import Command, RunRow, Setting
