@@ -85,7 +85,7 @@ def list_commands(desks: Desks) -> list[list[str]]:
         ["run", app, "Where is 1042?", "--json"],
         *(
             words
-            for one in ("runs", "show", "why", "budget", "breakers", "guards", "pause", "verify")
+            for one in ("runs", "show", "why", "context", "budget", "breakers", "guards", "pause", "verify")
             for words in ([one], [one, "--json"])
         ),
         ["--help"],
@@ -251,7 +251,7 @@ def test_every_sign_in_the_commands_texts_has_a_look_alike() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["runs", "show", "why", "breakers", "guards", "budget", "replay", "pause"]
+    "command", ["runs", "show", "why", "context", "breakers", "guards", "budget", "replay", "pause"]
 )
 def test_an_ascii_terminal_shows_no_sign_that_means_something_else(
     desks: Desks, monkeypatch: pytest.MonkeyPatch, command: str
