@@ -20,7 +20,7 @@ from seawall.models.protocol import (
     ToolCall,
     Usage,
 )
-from seawall.run.causes import literals
+from seawall.run.traces import literals
 from seawall.team.context import bound_tokens
 
 BYTES_A_TOKEN = 4

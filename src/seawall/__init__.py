@@ -5,9 +5,8 @@ Where things live:
 - `seawall.runtime`: `Seawall` and `Run`: what starts, drives, wakes and ends runs
 - `seawall.team`: the definitions `Agent`, `Team` and `tool`, and how a team decides what to do next
 - `seawall.engine`: the gate that every step passes, and the driver of one run
-- `seawall.effects`: what changes the world is done once, and signed off
 - `seawall.run`: the state of a run as a fold, verdicts, the base class of guards, `Outcome`
-- `seawall.effects`: what a tool declares of its effect, and the guard that claims it
+- `seawall.effects`: what changes the world is done once, and signed off
 - `seawall.memory`: what agents may read and write that outlives runs, and their tools for it
 - `seawall.guards`: every guard; `seawall.planner`: what is left out when time gets short
 - `seawall.history`: why a run ended so, replay and fork; `seawall.audit`: recordings of other systems
@@ -29,6 +28,7 @@ from seawall.guards.context import ContextGuard
 from seawall.guards.endpoints import EndpointOptions
 from seawall.guards.loops import Loops
 from seawall.journal.protocol import RunFilter
+from seawall.memory.index import IndexedEntry, IndexUpdate, MemoryIndex
 from seawall.memory.options import Memory
 from seawall.models.protocol import Model, Price
 from seawall.run.guard import Guard
@@ -73,10 +73,13 @@ __all__ = [
     "Halt",
     "HeadExport",
     "Hold",
+    "IndexUpdate",
+    "IndexedEntry",
     "Limits",
     "Loops",
     "Memory",
     "MemoryDifference",
+    "MemoryIndex",
     "MemoryItem",
     "Misused",
     "Model",

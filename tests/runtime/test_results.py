@@ -68,6 +68,18 @@ async def read() -> str:
     return "late"
 
 
+@tool
+async def look() -> str:
+    """Look."""
+    return "an old price"
+
+
+@tool(effect=True)
+async def buy() -> str:
+    """Buy."""
+    return "receipt 7"
+
+
 @tool(effect=True)
 async def pay() -> str:
     """Pay."""
@@ -85,42 +97,45 @@ async def send() -> str:
 @pytest.mark.parametrize(
     ("script", "told"),
     [
-        ([call("read")], ["before this call was answered"]),
-        ([calls(call("read"), call("pay"))], ["before this call was answered"] * 2),
-        ([call("pay")], ["whether it happened is not known"]),
-        ([call("send")], ["whether it happened is not known"]),
-        ([call("ask_helper", task="Find it.")], ["before this call was answered"]),
+        ([call("read")], "It has changed nothing."),
+        ([call("look"), call("read")], "It has changed nothing."),
+        ([calls(call("read"), call("pay"))], "It has changed nothing."),
+        ([call("pay")], "pay({}) may have been done or not: that is not known"),
+        ([call("send")], "send({}) may have been done or not: that is not known"),
+        ([call("buy"), call("read")], 'buy({}) was done: "receipt 7"'),
+        ([call("ask_helper", task="Find it.")], "It has changed nothing."),
     ],
-    ids=["read", "two", "unknown", "effect in flight", "hand-off"],
+    ids=["read", "after a result", "two", "unknown", "effect in flight", "committed", "hand-off"],
 )
-def test_the_next_run_of_a_session_is_told_of_what_was_cut_off(
-    script: list[Any], told: list[str], how: str
+def test_the_next_run_of_a_session_is_told_only_what_one_that_was_cut_off_has_changed(
+    script: list[Any], told: str, how: str
 ) -> None:
-    async def main() -> list[str]:
+    async def main() -> list[tuple[str, str]]:
         clock = ManualClock()
 
         def team(model: ScriptedModel) -> Team:
             helper = Agent("helper", model=ScriptedModel([hang()]))
-            return Team(Agent("clerk", model=model, tools=[read, pay, send]), specialists=[helper])
+            tools = [look, read, pay, send, buy]
+            return Team(Agent("clerk", model=model, tools=tools), specialists=[helper])
 
         async with Seawall(clock=clock) as sea:
             limits = Limits(active_s=5)
             run = await sea.start(team(ScriptedModel([*script, hang()])), "go", session="s", limits=limits)
-            if how == "cancelled" or script == [
-                call("pay")
-            ]:  # which waits for a person, and that takes no time
+            waits_for_a_person = script == [call("pay")]  # and that takes no active time
+            if how == "cancelled" or waits_for_a_person:
                 await clock.advance(1)
                 await run.cancel(by="ann")
             await clock.until(run.outcome())
             model = ScriptedModel([say("ok")])
             await clock.until((await sea.start(team(model), "on", session="s")).outcome())
-            return [each.content or "" for each in model.requests[0].messages if each.role == "tool"]
+            return [(each.role, each.content or "") for each in model.requests[0].messages[1:]]
 
     found = asyncio.run(main())
-    assert len(found) == len(told)
-    for text, words in zip(found, told, strict=True):
-        assert text.startswith("[no result: ")
-        assert words in text
+    assert [role for role, _ in found] == ["user", "user", "user"]
+    assert (found[0][1], found[2][1]) == ("go", "on")
+    assert found[1][1].startswith("[Not from the user: the request above ended as ")
+    assert told in found[1][1]
+    assert "an old price" not in found[1][1]
 
 
 # ---- what is delivered unchecked

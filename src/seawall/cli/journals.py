@@ -166,16 +166,11 @@ class BodyTexts:
 
 async def read_texts(journal: Journal, tenant: str, events: Iterable[Event]) -> BodyTexts:
     """Reads every body that these events refer to, as text."""
-    return BodyTexts(await read_bodies(journal, tenant, events))
+    return BodyTexts(await read_bodies(journal, tenant, refs_of(events)))
 
 
-async def read_bodies(journal: Journal, tenant: str, events: Iterable[Event]) -> dict[Ref, bytes]:
-    """Reads every body that these events refer to."""
-    return await read_refs(journal, tenant, refs_of(events))
-
-
-async def read_refs(journal: Journal, tenant: str, refs: Iterable[Ref | None]) -> BodyTexts:
-    """Reads these bodies."""
+async def read_bodies(journal: Journal, tenant: str, refs: Iterable[Ref | None]) -> dict[Ref, bytes]:
+    """Reads these bodies; an erased one is not among them."""
     wanted = list(dict.fromkeys(ref for ref in refs if ref))
     found: dict[Ref, bytes] = {}
     for start in range(0, len(wanted), READ_AT_ONCE):

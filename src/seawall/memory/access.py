@@ -10,6 +10,7 @@ import msgspec
 from seawall.core.canonical import digest_of
 from seawall.core.events import RunStarted
 from seawall.journal.protocol.memory import ScopeKind, make_scope
+from seawall.memory.index import MemoryIndex
 from seawall.memory.options import Memory, Resolver
 from seawall.models.protocol import ToolSpec
 
@@ -36,6 +37,8 @@ class MemoryPlace(NamedTuple):
     team: str = ""
     ttl_s: float | None = None
     resolve: Resolver | None = None
+    meaning: MemoryIndex | None = None
+    """`Memory.index`."""
 
     def name_scope(self, started: RunStarted) -> str | None:
         """Returns the scope's name in a run; None if the run has none, as it is in no session or for nobody."""
@@ -102,7 +105,8 @@ def make_access(memory: Memory | None, kind: ScopeKind, team: str) -> MemoryAcce
     read, write = memory.fill(kind)
 
     def place(kind: ScopeKind) -> MemoryPlace:
-        return MemoryPlace(kind, kind, team if kind == "team" else "", memory.ttl_s, memory.resolve)
+        name = team if kind == "team" else ""
+        return MemoryPlace(kind, kind, name, memory.ttl_s, memory.resolve, memory.index)
 
     return MemoryAccess(_join([place(each) for each in read], ()), _join([place(each) for each in write], ()))
 

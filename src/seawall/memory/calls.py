@@ -22,6 +22,7 @@ from seawall.memory.access import (
     MemoryPlace,
     MemoryTool,
 )
+from seawall.memory.index import MemoryIndex
 from seawall.run.bodies import Bodies
 from seawall.run.state import RunState
 from seawall.run.step import Step
@@ -57,6 +58,8 @@ class MemoryCall(msgspec.Struct, frozen=True, kw_only=True):
     labels: tuple[str, ...] = ()
     ttl_s: float | None = None
     limit: int = HITS
+    index: MemoryIndex | None = None
+    """What is asked beside the words of `query`."""
 
 
 def prepare_memory(step: Step, access: MemoryAccess, state: RunState, bodies: Bodies) -> Step:
@@ -99,7 +102,8 @@ def _read_call(name: str, given: dict[str, Any], access: MemoryAccess, started: 
         case "remember":
             return _read_remember(given, scopes, ttl_s)
         case "recall":
-            return _read_recall(given, scopes)
+            index = next((place.meaning for place in places if place.meaning is not None), None)
+            return _read_recall(given, scopes, index)
         case _:
             return MemoryCall(tool=FORGET, scopes=scopes, key=_read_key(given, "key"))
 
@@ -127,7 +131,9 @@ def _read_remember(
     )
 
 
-def _read_recall(given: dict[str, Any], scopes: tuple[tuple[str, str], ...]) -> MemoryCall:
+def _read_recall(
+    given: dict[str, Any], scopes: tuple[tuple[str, str], ...], index: MemoryIndex | None
+) -> MemoryCall:
     asked = [each for each in ("query", "key", "prefix") if given.get(each) not in (None, "")]
     if len(asked) > 1:
         raise ValueError(f"give one of query, key and prefix, not {' and '.join(asked)}")
@@ -142,6 +148,7 @@ def _read_recall(given: dict[str, Any], scopes: tuple[tuple[str, str], ...]) -> 
         key=texts.get("key"),
         prefix=texts.get("prefix"),
         limit=limit,
+        index=index,
     )
 
 

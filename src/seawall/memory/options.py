@@ -1,4 +1,4 @@
-"""The options of memory: which scopes an agent reads and writes, for how long, and who solves conflicts."""
+"""The options of memory: which scopes an agent reads and writes, for how long, who solves conflicts, and an index."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, cast, get_args
 
 from seawall.core.errors import Misused
 from seawall.journal.protocol.memory import ScopeKind
+from seawall.memory.index import MemoryIndex
 from seawall.run.approve import check_seconds
 
 KINDS: tuple[ScopeKind, ...] = get_args(ScopeKind)
@@ -39,6 +40,9 @@ class Memory:
     """Solves conflicts: called with (theirs, ours, base) when a run ends that wrote a key which another run has written
     meanwhile; a value is None where there is none. What it returns is written. If it returns None or raises, or without
     it, both values are kept, and a person decides (`seawall memory conflicts`)."""
+    index: MemoryIndex | None = None
+    """Finds entries by what they mean, beside the words that `recall` looks for: your own embedding model and vector
+    store, behind three methods. It is told what changes, and what it finds is looked up in memory."""
 
     def __post_init__(self) -> None:
         """Checks the values."""
@@ -50,6 +54,11 @@ class Memory:
         if self.resolve is not None and not callable(cast("object", self.resolve)):
             raise Misused(
                 f"Memory: resolve is {self.resolve!r}; it must be a function of (theirs, ours, base)"
+            )
+        if self.index is not None and not isinstance(cast("object", self.index), MemoryIndex):
+            raise Misused(
+                f"Memory: index is {self.index!r}; it must have the methods version, update and search "
+                "(see seawall.MemoryIndex)"
             )
 
     def fill(self, kind: ScopeKind) -> tuple[tuple[ScopeKind, ...], tuple[ScopeKind, ...]]:

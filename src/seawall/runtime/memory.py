@@ -20,10 +20,12 @@ from seawall.journal.protocol import (
     MemoryVersion,
     MemoryWrite,
 )
+from seawall.memory.index import MemoryIndex
 from seawall.run.bodies import Bodies
 from seawall.run.lineage import find_seeds
 from seawall.runtime.approvals import Decisions
 from seawall.runtime.errands import Errands
+from seawall.runtime.meaning import update_index
 from seawall.runtime.memory_import import check_scope, read_import
 from seawall.runtime.memory_views import (
     ConflictItem,
@@ -361,6 +363,16 @@ class TenantMemory:
         if not dry_run:
             self._supervisor.sessions.forget()
         return forgotten
+
+    async def update_index(self, index: MemoryIndex, *, scope: str | None = None) -> int:
+        """Tells an index (`Memory.index`) what it does not know yet; returns how many entries were written to it.
+
+        A `recall` does it for what it looks through. Call this to fill an index before it is used, and after `forget`, so
+        that the index has nothing of the person any more.
+        """
+        _check_scope(scope)
+        scopes = [scope] if scope is not None else await self._list_scopes()
+        return sum([await update_index(self.journal, self.tenant, each, index) for each in scopes])
 
     # ---- from outside
 

@@ -17,6 +17,7 @@ from seawall.run.branch import BranchEntry
 from seawall.run.fingerprint import normalise
 from seawall.run.state import RunState
 from seawall.run.step import MemoryEdit, MemoryUse, Result, Step
+from seawall.runtime.meaning import ask_index
 
 SHOWN_CHARS = 32_000
 """Characters of all values of one `recall` with several entries; each has its share, and one alone is shown whole."""
@@ -69,12 +70,13 @@ class MemorySteps:
 
     async def _recall(self, call: MemoryCall, step: Step, state: RunState) -> Result:
         found: list[Known] = []
-        reverted = 0
+        reverted, index_failed = 0, False
         hidden: set[Ref] = set()  # keys that a nearer scope has
         for label, scope in call.scopes:
             own = _list_own(state, step.frame, scope)
             await self._load([ref for entry in own.values() for ref in (entry.key, entry.value) if ref])
-            stored = await self._read(call, scope, state, more=len(own))
+            stored, failed = await self._read(call, scope, state, more=len(own))
+            index_failed = index_failed or failed
             mine = [entry for entry in reversed(own.values()) if entry.value and self._fits(entry, call)]
             here = [_know_own(label, entry) for entry in mine]
             for entry in stored:
@@ -89,7 +91,9 @@ class MemorySteps:
         await self._load([ref for each in shown for ref in (each.key, each.value) if ref])
         share = SHOWN_CHARS if len(shown) < 2 else max(LEAST_SHOWN_CHARS, SHOWN_CHARS // len(shown))
         document: dict[str, Any] = {"entries": [self._write_hit(each, share) for each in shown]}
-        if notes := _list_notes(len(shown), len(found), reverted):
+        notes = _list_notes(len(shown), len(found), reverted)
+        notes += ["only words were looked for: the search by meaning failed"] if index_failed else []
+        if notes:
             document["note"] = "; ".join(notes)
         use = MemoryUse(
             read=tuple(each.stored.number for each in shown if each.stored is not None),
@@ -97,19 +101,39 @@ class MemorySteps:
         )
         return Result(status="ok", output=_encode(document), memory=use)
 
-    async def _read(self, call: MemoryCall, scope: str, state: RunState, *, more: int) -> list[MemoryEntry]:
-        """Returns what the run's snapshot has of a scope; `more` of them may be hidden by the run's own writes."""
+    async def _read(
+        self, call: MemoryCall, scope: str, state: RunState, *, more: int
+    ) -> tuple[list[MemoryEntry], bool]:
+        """Returns what the run's snapshot has of a scope, and whether an index of the user's has failed.
+
+        `more` entries may be hidden by the run's own writes. What fits by its meaning comes first.
+        """
         if not state.memory:
-            return []
+            return [], False
+        tenant, limit = state.started.tenant, call.limit + more + 1
         wanted = MemoryFilter(
             scopes=(scope,),
             at=state.memory,
             key=call.key,
             prefix=call.prefix,
             text=call.query,
-            limit=call.limit + more + 1,
+            limit=limit,
         )
-        return await self._journal.memory_entries(state.started.tenant, wanted)
+        found = await self._journal.memory_entries(tenant, wanted)
+        if call.index is None or call.query is None:
+            return found, False
+        meant = await ask_index(
+            self._journal,
+            call.index,
+            call.query,
+            tenant=tenant,
+            scope=scope,
+            at=state.memory,
+            limit=limit,
+            now=self._clock.wall_s(),
+        )
+        numbers = {entry.number for entry in meant or ()}
+        return [*(meant or ()), *(each for each in found if each.number not in numbers)], meant is None
 
     def _fits(self, entry: BranchEntry, call: MemoryCall) -> bool:
         """Returns whether one of the run's own writes is asked for."""

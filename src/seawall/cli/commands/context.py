@@ -38,7 +38,7 @@ async def _context(screen: Screen, path: Path, name: str, step: int | None, full
     from seawall.cli.journals import open_journal, read_bodies
     from seawall.cli.render.context_report import draw_context
     from seawall.core.errors import Misused
-    from seawall.core.events import RunTaken, StepIntended
+    from seawall.core.events import RunTaken, StepIntended, refs_of
     from seawall.core.redact import Redactor
     from seawall.history.sent import find_sent
     from seawall.run.bodies import Bodies
@@ -49,7 +49,7 @@ async def _context(screen: Screen, path: Path, name: str, step: int | None, full
         events = await journal.events(row.run)
         if not events:
             raise Misused(f"run {row.run}: its events were pruned, so what its models were sent is not known")
-        bodies = Bodies(Redactor(), await read_bodies(journal, row.tenant, events))
+        bodies = Bodies(Redactor(), await read_bodies(journal, row.tenant, refs_of(events)))
         taken = next((each for each in events if isinstance(each, RunTaken)), None)
         history = None if taken is None else taken.history
         messages = await Sessions().load_messages(journal, row.tenant, history, bodies)

@@ -33,7 +33,7 @@ def why(
 
 
 async def _why(screen: Screen, path: Path, name: str, full: bool) -> None:
-    from seawall.cli.journals import open_journal, read_refs, read_texts
+    from seawall.cli.journals import BodyTexts, open_journal, read_bodies, read_texts
     from seawall.cli.render.json_output import build_why_document
     from seawall.cli.render.origins_report import draw_origins
     from seawall.cli.render.why_report import WhyReport
@@ -53,9 +53,8 @@ async def _why(screen: Screen, path: Path, name: str, full: bool) -> None:
         record = build_record(events)
         found = explain(record, texts.get)
         origins = await find_origins(journal, row.run, events, found.starts)
-        remembered = await read_refs(
-            journal, row.tenant, [ref for each in origins for ref in (each.key, each.value)]
-        )
+        refs = [ref for each in origins for ref in (each.key, each.value)]
+        remembered = BodyTexts(await read_bodies(journal, row.tenant, refs))
     if screen.json:
         screen.print_document(build_why_document(found, row.state, texts, origins, remembered))
         return

@@ -167,6 +167,19 @@ class MemoryFilter(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = 20
 
 
+class MemoryChanges(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one scope after a version: what an index outside of the journal has to take over."""
+
+    version: int
+    """The newest version of the scope."""
+    anew: bool = False
+    """What went since is not known any more, because it was collected or forgotten: `written` is all that holds."""
+    written: tuple[MemoryEntry, ...] = ()
+    """Entries that hold now and did not then, oldest first."""
+    removed: tuple[int, ...] = ()
+    """The numbers of entries that hold no more."""
+
+
 class MemoryPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What a revert would do: numbers of entries, and answers of runs, by what they took."""
 
@@ -257,6 +270,10 @@ class MemoryStore(Protocol):
         self, tenant: str, scope: str, a: int, b: int
     ) -> list[tuple[MemoryEntry | None, MemoryEntry | None]]:
         """Returns the keys that differ between two versions of a scope, as they were at each."""
+        ...
+
+    async def memory_since(self, tenant: str, scope: str, version: int) -> MemoryChanges:
+        """Returns what became of a scope after a version; 0: all that holds."""
         ...
 
     async def memory_conflicts(

@@ -28,6 +28,7 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     events: int
     bodies: int
     erased: int
+    """Bodies that were erased and not written again, also those of runs that were pruned since."""
     pruned_events: int
     head: str
     """The hash of the newest batch. Kept elsewhere, it shows later that nothing before it was changed."""

@@ -40,6 +40,7 @@ from seawall.journal.protocol import (
     InboxItem,
     Lease,
     Lineage,
+    MemoryChanges,
     MemoryConflict,
     MemoryEntry,
     MemoryFilter,
@@ -490,6 +491,10 @@ class SqliteJournal:
     ) -> list[tuple[MemoryEntry | None, MemoryEntry | None]]:
         """See `Journal.memory_diff`."""
         return await self._readers.run(lambda c: memory_reading.list_differences(c, tenant, scope, a, b))
+
+    async def memory_since(self, tenant: str, scope: str, version: int) -> MemoryChanges:
+        """See `Journal.memory_since`."""
+        return await self._readers.run(lambda c: memory_reading.list_since(c, tenant, scope, version))
 
     async def memory_conflicts(
         self, tenant: str, *, state: str | None = "open", limit: int = 100

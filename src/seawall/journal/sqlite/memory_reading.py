@@ -12,6 +12,7 @@ from seawall.core.errors import Misused
 from seawall.journal.memory_rules import follow_lineage, has_expired
 from seawall.journal.protocol import (
     Lineage,
+    MemoryChanges,
     MemoryConflict,
     MemoryEntry,
     MemoryFilter,
@@ -65,6 +66,8 @@ SELECT DISTINCT m.run FROM json_each(?) AS wanted
 CROSS JOIN memory_reads m ON m.entry = wanted.value
 CROSS JOIN runs r ON r.run = m.run AND r.ended_at IS NULL ORDER BY m.run
 """
+_GONE_SINCE = "SELECT number FROM memories WHERE tenant = ? AND scope = ? AND died > ? AND died IS NOT NULL ORDER BY died"
+_VERSIONS_FROM = "SELECT version, origin FROM memory_versions WHERE tenant = ? AND scope = ? AND version >= ? ORDER BY version"
 PAGE = 64
 """Rows of a list that are read at once."""
 _END = 1 << 62
@@ -324,6 +327,26 @@ def list_differences(
     before, after = sides
     differ = [name for name in before | after if before.get(name) != after.get(name)]
     return [(before.get(name), after.get(name)) for name in differ]
+
+
+def list_since(database: Database, tenant: str, scope: str, version: int) -> MemoryChanges:
+    """Returns what became of a scope after a version."""
+    key = find_tenant(database, tenant)
+    row = database.fetch_first(f"{SELECT_SCOPE} WHERE e.tenant = ? AND e.scope = ?", (key, scope))
+    if row is None:
+        return MemoryChanges(version=0, anew=version > 0)
+    _, _, newest, floor, _ = decode_scope(row)
+    where = (key, scope, version)
+    versions = database.fetch_all(_VERSIONS_FROM, where) if version else []
+    known = version == 0 or (version >= floor and bool(versions) and versions[0][0] == version)
+    anew = not known or any(origin == "forget" for _, origin in versions[1:])
+    written: list[MemoryEntry] = []
+    for stored in iterate_scope(database, key, scope, None):
+        if stored.entry.born <= version and not anew:  # they are numbered in the order of their versions
+            break
+        written.append(stored.entry)
+    removed = () if anew else tuple(number for (number,) in database.fetch_all(_GONE_SINCE, where))
+    return MemoryChanges(version=newest, anew=anew, written=tuple(reversed(written)), removed=removed)
 
 
 def list_conflicts(database: Database, tenant: str, state: str | None, limit: int) -> list[MemoryConflict]:

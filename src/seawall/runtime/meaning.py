@@ -1,0 +1,95 @@
+"""Keeps an index of the user's up to date with memory, and asks it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+
+from seawall.core.canonical import Ref
+from seawall.core.errors import describe_error
+from seawall.journal.memory_rules import has_expired
+from seawall.journal.protocol import Journal, MemoryEntry
+from seawall.memory.index import IndexedEntry, IndexUpdate, MemoryIndex
+
+UPDATE_ENTRIES = 200
+"""Entries of one update: what an embedding model takes in a call or two."""
+SEARCH_S = 10.0
+"""Seconds that an index may take for a `recall`, with what it has to take over before. Words are looked for in
+milliseconds, and an agent that waits longer for meaning than for a model is not served by it."""
+_log = logging.getLogger("seawall")
+
+
+async def update_index(journal: Journal, tenant: str, scope: str, index: MemoryIndex) -> int:
+    """Tells an index what it does not know of a scope, oldest first; returns how many entries were written to it.
+
+    Each part has a version of its own, so an index that fails goes on where it was.
+    """
+    known = await index.version(tenant, scope)
+    changes = await journal.memory_since(tenant, scope, known)
+    if not changes.anew and changes.version <= known:
+        return 0
+    parts = _cut(changes.written)
+    version = 0 if changes.anew else known
+    for place, part in enumerate(parts):
+        if place == len(parts) - 1:
+            version = changes.version
+        else:  # the next part may have more of the version with which this one ends
+            version = max([version, *(each.born for each in part if each.born < parts[place + 1][0].born)])
+        refs = [ref for entry in part for ref in (entry.key, entry.value) if ref is not None]
+        update = IndexUpdate(
+            tenant=tenant,
+            scope=scope,
+            version=version,
+            anew=changes.anew and place == 0,
+            written=_read_entries(part, await journal.bodies(tenant, refs)),
+            removed=changes.removed if place == 0 else (),
+        )
+        await index.update(update)
+    return len(changes.written)
+
+
+def _cut(entries: tuple[MemoryEntry, ...]) -> list[tuple[MemoryEntry, ...]]:
+    starts = range(0, max(1, len(entries)), UPDATE_ENTRIES)
+    return [entries[start : start + UPDATE_ENTRIES] for start in starts]
+
+
+def _read_entries(entries: Sequence[MemoryEntry], bodies: Mapping[Ref, bytes]) -> tuple[IndexedEntry, ...]:
+    return tuple(
+        IndexedEntry(number=entry.number, key=bodies[entry.key].decode(), value=bodies[entry.value].decode())
+        for entry in entries
+        if entry.value is not None and entry.key in bodies and entry.value in bodies  # not erased meanwhile
+    )
+
+
+async def ask_index(
+    journal: Journal,
+    index: MemoryIndex,
+    query: str,
+    *,
+    tenant: str,
+    scope: str,
+    at: int,
+    limit: int,
+    now: float,
+) -> list[MemoryEntry] | None:
+    """Returns what an index finds of what a snapshot holds, the best first; None if the index fails, which is logged."""
+    try:
+        async with asyncio.timeout(SEARCH_S):
+            await update_index(journal, tenant, scope, index)
+            numbers = [int(number) for number in await index.search(tenant, scope, query, limit)]
+    except Exception as error:  # noqa: BLE001 -- the user's own code; words are looked for all the same
+        _log.warning("memory index %r failed for scope %s: %s", index, scope, describe_error(error))
+        return None
+    found = await journal.memory_numbered(list(dict.fromkeys(numbers))[:limit])
+    place = {number: place for place, number in enumerate(numbers)}
+    return sorted(
+        (each for each in found if _holds(each, tenant, scope, at) and not has_expired(each, now)),
+        key=lambda each: place[each.number],
+    )
+
+
+def _holds(entry: MemoryEntry, tenant: str, scope: str, at: int) -> bool:
+    """Returns whether a snapshot holds an entry, so that an agent may be shown it."""
+    here = (entry.tenant, entry.scope) == (tenant, scope) and entry.value is not None
+    return here and entry.born <= at and (entry.died is None or entry.died > at) and not entry.quarantined
