@@ -135,8 +135,8 @@ def test_without_options_it_plays_the_story_and_says_what_else_there_is(
 
     out, err = capsys.readouterr()
     assert "  9  A good request\n" in out
-    assert err == "  8  good\n"
-    assert "demo --all plays all 17 scenes" in _one_line(out)
+    assert err == "  9  good\n"
+    assert "demo --all plays all 18 scenes" in _one_line(out)
     assert "demo --scene wrong shows a wrong answer that no guard stops" in _one_line(out)
 
 

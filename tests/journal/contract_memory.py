@@ -261,6 +261,22 @@ class MemoryHistoryContract:
 
         asyncio.run(scenario())
 
+    def test_what_became_of_a_scope_after_a_version_is_told(self, open_journal: Open) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                await merge(journal, "r-1", {"a": "one", "b": "two"})
+                await merge(journal, "r-2", {"x": "other"}, scope="tenant")
+                await merge(journal, "r-3", {"a": "three", "b": None}, base=2)
+                found = [await journal.memory_since("acme", SCOPE, version) for version in (0, 1, 3)]
+                told = [([each.number for each in one.written], one.removed) for one in found]
+                assert told == [([4], (1, 2)), ([4], (1, 2)), ([], ())]
+                assert {(one.version, one.anew) for one in found} == {(3, False)}
+                assert (await journal.memory_since("acme", SCOPE, 2)).anew  # a version of another scope
+                nothing = await journal.memory_since("acme", "session:nobody", 7)
+                assert (nothing.version, nothing.anew, nothing.written) == (0, True, ())
+
+        asyncio.run(scenario())
+
     def test_a_revert_removes_what_took_a_value_flags_what_was_exposed_and_brings_back_what_was_there(
         self, open_journal: Open
     ) -> None:

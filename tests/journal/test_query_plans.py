@@ -96,6 +96,7 @@ MAY_READ_ON = {
         ("find_prefix", "list_scopes", "list_of_subject", "_add_written", "_read_edges", "plan_revert"),
         "returns all that it reads",
     ),
+    "list_since": "what became of one scope since a version",
     "list_versions": "the newest of a tenant or a scope, up to the limit",
     "list_conflicts": "the oldest of a tenant, up to the limit",
     "_read": "what leads to one node of the lineage and away from it, and the reads of one run or one entry",
@@ -135,6 +136,7 @@ _RUNNING = "r.owner IS NOT NULL"
 
 NEVER_IN_THE_CONTRACT = (
     "memory_forgetting.py: ",  # effects of the person, and results that others were shown: test_memory_forgetting.py
+    "langgraph_store.py: ",  # a file of another system, read once as a whole
     "verify.py: ",  # what it says about a damaged file
     "holding.py: ",  # once, when an older journal is migrated
     "backup.py: ",
