@@ -388,6 +388,8 @@ class MemoryCollectionContract:
                 planned = await journal.collect_memory(dry_run=True)
                 assert (planned.expired, planned.superseded, planned.versions) == (1, 6, 6)
                 assert await journal.collect_memory("other") == Collected()
+                assert await journal.collect_memory("acme", scope="tenant", dry_run=True) == Collected()
+                assert await journal.collect_memory("acme", scope=SCOPE, dry_run=True) == planned
                 await journal.prune(before=clock.wall_s())
                 found = await journal.collect_memory("acme")
                 assert (found.expired, found.superseded, found.versions) == (1, 6, 6)

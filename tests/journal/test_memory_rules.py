@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from msgspec.structs import replace
 
@@ -63,11 +65,16 @@ def test_an_entry_that_is_written_again_never_expires_earlier() -> None:
     assert renew_expiry(written("k", "one", ttl_s=5.0), LIVE, 10.0) is None
 
 
+def split(text: str) -> list[str]:
+    return re.findall("[a-z0-9]+", text)
+
+
 def test_a_search_quotes_each_word_and_looks_for_no_more_than_some() -> None:
-    assert make_match(["p"], 'a "b') == 'place : (p) AND {key value} : ("a" * """b" *)'
-    assert make_match(["p", "q"], "a") == 'place : (p OR q) AND {key value} : ("a" *)'
-    assert make_match(["p"], " … -- ") is None
-    assert (make_match(["p"], "w " * 1_000) or "").count('"w"') == 64
+    assert make_match(["p"], 'a "b', split) == '("pa" * "pb" *)'
+    assert make_match(["p", "q"], "a", split) == '("pa" *) OR ("qa" *)'
+    assert make_match(["p"], "on 2026-11-29", split) == '("pon" * "p2026 p11 p29" *)'
+    assert make_match(["p"], " … -- ", split) is None
+    assert (make_match(["p"], "w " * 1_000, split) or "").count('"pw"') == 64
 
 
 @pytest.mark.parametrize(

@@ -115,16 +115,28 @@ def _add_words(value: object, words: list[str]) -> None:
             words.append(str(each))
 
 
-def make_match(places: Sequence[str], text: str) -> str | None:
+Split = Callable[[str], list[str]]
+"""Splits a text into words as FTS5 does, without accents and capitals. No word has a mark that FTS5 knows as syntax."""
+
+
+def place_words(place: str, words: Iterable[str]) -> str:
+    """Returns words as the index has them: each begins with its place, so that a search reads those of its place alone."""
+    return " ".join(place + word for word in words)
+
+
+def make_match(places: Sequence[str], text: str, split: Split) -> str | None:
     """Returns the FTS5 query for all words of `text`, each as a prefix; None if it has no word.
 
-    The text is data: each word stands in quotation marks, in which only those marks mean something.
+    What stands together, such as a date, is looked for as a phrase.
     """
-    words = [word for word in _word.findall(text.replace("\0", " ")) if any(map(str.isalnum, word))]
-    if not words:
+    phrases = [words for each in _word.findall(text.replace("\0", " ")) if (words := split(each))]
+    if not phrases:
         return None
-    quoted = " ".join('"{}" *'.format(word.replace('"', '""')) for word in words[:WORDS])
-    return f"place : ({' OR '.join(places)}) AND {{key value}} : ({quoted})"
+
+    def match(place: str) -> str:
+        return "(" + " ".join(f'"{place_words(place, words)}" *' for words in phrases[:WORDS]) + ")"
+
+    return " OR ".join(map(match, places))
 
 
 # ---- descent

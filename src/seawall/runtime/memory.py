@@ -15,6 +15,7 @@ from seawall.journal.protocol import (
     Command,
     Forgotten,
     Journal,
+    MemoryConflict,
     MemoryFilter,
     MemoryPlan,
     MemoryVersion,
@@ -43,6 +44,8 @@ MAX_KEEPS = 1_000
 """Entries of a preview that have nothing to do with what is reverted; more are counted."""
 WRITES_AT_ONCE = 1_000
 """Entries that an import writes in one commit: some megabytes, while runs go on."""
+MAX_CONFLICTS = 1_000_000
+"""Conflicts that are looked through for those of one scope, or for one number."""
 KEEP_S = 30 * 86_400.0
 """Seconds for which versions that nothing holds any more are kept by default: a month to find a bad run."""
 
@@ -221,14 +224,20 @@ class TenantMemory:
     ) -> list[ConflictItem]:
         """Returns the oldest conflicts, in one scope or in all. `state`: those that are `resolved`; None: all."""
         _check_scope(scope)
-        found = await self.journal.memory_conflicts(self.tenant, state=state, limit=limit)
+        most = limit if scope is None else MAX_CONFLICTS
+        found = await self.journal.memory_conflicts(self.tenant, state=state, limit=most)
         wanted = [each for each in found if scope in (None, each.scope)]
-        return await build_conflicts(self.journal, self.tenant, wanted)
+        return await build_conflicts(self.journal, self.tenant, wanted[:limit])
 
-    async def export(self, subject: str) -> list[MemoryItem]:
-        """Returns every entry about a person (`user:7`): of their own scope, and those written on their behalf."""
+    async def export(self, subject: str, *, scope: str | None = None) -> list[MemoryItem]:
+        """Returns every entry about a person (`user:7`): of their own scope, and those written on their behalf.
+
+        `scope`: only those of this scope.
+        """
+        _check_scope(scope)
         found = await self.journal.export_subject(self.tenant, _check_subject(subject))
-        return await build_items(self.journal, self.tenant, found)
+        wanted = [entry for entry in found if scope in (None, entry.scope)]
+        return await build_items(self.journal, self.tenant, wanted)
 
     async def _list_scopes(self) -> list[str]:
         return [name for name, _, _ in await self.journal.memory_scopes(self.tenant)]
@@ -236,18 +245,25 @@ class TenantMemory:
     # ---- putting right
 
     async def resolve(
-        self, conflict: int, *, ours: bool, credential: object = None, by: str = ""
+        self, conflict: int, *, ours: bool, dry_run: bool = False, credential: object = None, by: str = ""
     ) -> ConflictItem:
-        """Ends a conflict: with `ours` what the run wrote becomes a new version, else what is there stays."""
-        person = await self.identify(credential, by)
-        await self._check_conflict(conflict)
+        """Ends a conflict: with `ours` what the run wrote becomes a new version, else what is there stays.
+
+        `dry_run`: only returns it. Raises `Misused` for a conflict that this tenant does not have.
+        """
+        person = "" if dry_run else await self.identify(credential, by)
+        found = await self._find_conflict(conflict)
+        if dry_run:
+            return (await build_conflicts(self.journal, self.tenant, [found]))[0]
         ended = await self.journal.resolve_conflict(conflict, ours=ours, by=person)
         return (await build_conflicts(self.journal, self.tenant, [ended]))[0]
 
-    async def _check_conflict(self, number: int) -> None:
-        known = await self.journal.memory_conflicts(self.tenant, state=None, limit=1_000_000)
-        if all(each.number != number for each in known):
+    async def _find_conflict(self, number: int) -> MemoryConflict:
+        known = await self.journal.memory_conflicts(self.tenant, state=None, limit=MAX_CONFLICTS)
+        found = next((each for each in known if each.number == number), None)
+        if found is None:
             raise Misused(f"there is no conflict {number} in the memory of tenant {self.tenant!r}")
+        return found
 
     async def rollback(
         self,
@@ -340,15 +356,19 @@ class TenantMemory:
     async def _read_numbered(self, numbers: Sequence[int]) -> list[MemoryItem]:
         return await build_items(self.journal, self.tenant, await self.journal.memory_numbered(numbers))
 
-    async def gc(self, *, older_than_s: float = KEEP_S, dry_run: bool = False) -> Collected:
+    async def gc(
+        self, *, scope: str | None = None, older_than_s: float = KEEP_S, dry_run: bool = False
+    ) -> Collected:
         """Removes what has expired, and versions that nothing has held for so long. What is in force stays.
 
+        `scope`: only of this one, and of all without it.
         Versions that runs in flight see, and each scope's last reviewed one, stay.
         """
+        _check_scope(scope)
         if not 0 <= older_than_s < float("inf"):
             raise Misused(f"older_than_s is {older_than_s!r}; it must be a number of seconds")
         before = self._supervisor.clock.wall_s() - older_than_s
-        return await self.journal.collect_memory(self.tenant, before=before, dry_run=dry_run)
+        return await self.journal.collect_memory(self.tenant, scope=scope, before=before, dry_run=dry_run)
 
     async def forget(
         self, subject: str, *, dry_run: bool = False, credential: object = None, by: str = ""

@@ -310,10 +310,15 @@ class MemoryStore(Protocol):
         ...
 
     async def collect_memory(
-        self, tenant: str | None = None, *, before: float | None = None, dry_run: bool = False
+        self,
+        tenant: str | None = None,
+        *,
+        scope: str | None = None,
+        before: float | None = None,
+        dry_run: bool = False,
     ) -> Collected:
         """Removes what expired, and versions that died before `before` (wall seconds) and are no run's snapshot in
-        flight, nor a scope's last reviewed version.
+        flight, nor a scope's last reviewed version. `scope`: only what is of this one.
         """
         ...
 

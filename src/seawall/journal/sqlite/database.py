@@ -56,6 +56,14 @@ class Database:
         """Returns the first column of the first row; None if there is no row."""
         return self._raw.execute(sql, values).get
 
+    def split_words(self, text: str) -> list[str]:
+        """Returns the words of a text as the full-text index splits it."""
+        split = self._raw.fts5_tokenizer("unicode61", [])
+        data = text.encode("utf-8", "replace")
+        return list(
+            split(data, apsw.FTS5_TOKENIZE_DOCUMENT, None, include_offsets=False, include_colocated=False)
+        )
+
     def run_pragma(self, name: str, value: object = None) -> Any:
         """Reads a pragma or, with a value, sets it; returns SQLite's answer."""
         return self._raw.pragma(name) if value is None else self._raw.pragma(name, value)

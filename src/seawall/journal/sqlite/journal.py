@@ -525,10 +525,10 @@ class SqliteJournal:
         return await self._submit(memory_ops.ApplyRevertOp(plan, by))
 
     async def collect_memory(
-        self, tenant: str | None = None, *, before: float | None = None, dry_run: bool = False
-    ) -> Collected:
+        self, tenant: str | None = None, *, scope: str | None = None, before: float | None = None, dry_run: bool = False
+    ) -> Collected:  # fmt: skip
         """See `Journal.collect_memory`."""
-        return await collect(self._access, tenant, before, dry_run, self._clock.wall_s())
+        return await collect(self._access, tenant, scope, before, dry_run, self._clock.wall_s())
 
     async def export_subject(self, tenant: str, subject: str) -> list[MemoryEntry]:
         """See `Journal.export_subject`."""

@@ -79,6 +79,8 @@ class _Plan:
     """What is collected of one tenant."""
 
     tenant: int
+    scope: str | None
+    """Only what is of this scope; None: of all."""
     before: float
     now: float
     oldest: int = 0
@@ -99,10 +101,15 @@ class _Plan:
             f"{SELECT_CONFLICT} WHERE e.tenant = ? AND e.state = 'resolved' ORDER BY e.number", (self.tenant,)
         )
         conflicts = [decode_conflict(row).conflict for row in rows]
-        conflicts = [conflict for conflict in conflicts if conflict.at < self.before]
+        conflicts = [each for each in conflicts if each.at < self.before and self.scope in (None, each.scope)]
         self.conflicts = [conflict.number for conflict in conflicts]
         self.bodies.update(list_hashes((conflict.key, conflict.ours) for conflict in conflicts))
         entries = read_numbered(database, [*self.expired, *self.superseded])
+        if self.scope is not None:
+            entries = [each for each in entries if each.entry.scope == self.scope]
+            mine = {each.entry.number for each in entries}
+            self.expired = [number for number in self.expired if number in mine]
+            self.superseded = [number for number in self.superseded if number in mine]
         self.bodies.update(list_hashes((each.entry.key, each.entry.value) for each in entries))
 
     def list_going(self) -> dict[str, set[int]]:
@@ -123,12 +130,12 @@ def _find_oldest_snapshot(database: Database, tenant: int) -> int:
 
 
 async def collect(
-    access: FileAccess, tenant: str | None, before: float | None, dry_run: bool, now: float
+    access: FileAccess, tenant: str | None, scope: str | None, before: float | None, dry_run: bool, now: float
 ) -> Collected:
     """See `Journal.collect_memory`."""
     total = Collected()
     for key in await access.read(lambda database: _list_tenants(database, tenant)):
-        plan = _Plan(key, _NEVER if before is None else before, now)
+        plan = _Plan(key, scope, _NEVER if before is None else before, now)
         await access.read(plan.read)
         kept = KeptBodies(key, plan.list_going())
         try:
@@ -173,7 +180,7 @@ async def _apply(access: FileAccess, plan: _Plan, kept: KeptBodies) -> Collected
             total = _add(total, found)
     found = await access.write(lambda tx: _remove_conflicts(tx, plan, kept))
     total = _add(total, found)
-    scopes = await access.read(lambda database: _list_scopes(database, plan.tenant))
+    scopes = await access.read(lambda database: _list_scopes(database, plan))
     for start in range(0, len(scopes), ENTRIES):
         part = scopes[start : start + ENTRIES]
         found = await access.write(lambda tx, part=part: _remove_versions(tx, plan, part))
@@ -181,10 +188,9 @@ async def _apply(access: FileAccess, plan: _Plan, kept: KeptBodies) -> Collected
     return total
 
 
-def _list_scopes(database: Database, tenant: int) -> list[str]:
-    return [
-        row[0] for row in database.fetch_all("SELECT scope FROM memory_scopes WHERE tenant = ?", (tenant,))
-    ]
+def _list_scopes(database: Database, plan: _Plan) -> list[str]:
+    rows = database.fetch_all("SELECT scope FROM memory_scopes WHERE tenant = ?", (plan.tenant,))
+    return [scope for (scope,) in rows if plan.scope in (None, scope)]
 
 
 def _remove_entries(
@@ -339,7 +345,7 @@ def _count_versions(database: Database, plan: _Plan, entries: Sequence[StoredEnt
         floors[scope] = max(floors.get(scope, 0), died)
     going = {stored.entry.number for stored in entries}
     count = 0
-    for scope in _list_scopes(database, plan.tenant):
+    for scope in _list_scopes(database, plan):
         found = _find_scope(database, plan.tenant, scope)
         if found is not None:
             _, newest, floor = found

@@ -6,17 +6,18 @@ snapshot has beside it is searched in an index of its own, which is made for tha
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 
 import apsw
 
-from seawall.journal.memory_rules import make_match, read_text, read_words
+from seawall.journal.memory_rules import make_match, place_words, read_text, read_words
 from seawall.journal.protocol import MemoryEntry
 from seawall.journal.sqlite.database import Database
 from seawall.journal.sqlite.schema import MEMORY
 
-_ADD = "INSERT INTO memory_search(rowid, place, key, value) VALUES (?, ?, ?, ?)"
+_ADD = "INSERT INTO memory_search(rowid, words) VALUES (?, ?)"
 _REMOVE = "DELETE FROM memory_search WHERE rowid = ?"
 _FIND = (
     "SELECT rowid FROM memory_search WHERE memory_search MATCH ? AND rowid < ? ORDER BY rowid DESC LIMIT ?"
@@ -31,13 +32,17 @@ DELETE FROM memory_keys WHERE tenant = ?1 AND scope = ?2 AND text IN
 AND NOT EXISTS (SELECT 1 FROM memories m WHERE m.tenant = ?1 AND m.key = ?3 AND m.scope = ?2)
 """
 _BODY = "SELECT data FROM bodies WHERE tenant = ? AND hash = ?"
+_HERE = "h"
 _LAST = chr(0x10FFFF)
 
 
 def place_of(tenant: int, scope: str, *, quarantined: bool = False) -> str:
-    """Returns the word by which the index knows a scope of a tenant: a digest, so that it is one token."""
-    digest = hashlib.blake2b(f"{tenant}\0{scope}".encode(), digest_size=12).hexdigest()
-    return ("q" if quarantined else "p") + digest
+    """Returns what the words of a scope of a tenant begin with in the index, always as many letters and digits.
+
+    It keeps a search from reading the words of others. Whose an entry is, is said by its row.
+    """
+    digest = hashlib.blake2b(f"{tenant}\0{scope}".encode(), digest_size=5).digest()
+    return ("q" if quarantined else "p") + base64.b32encode(digest).decode().lower()
 
 
 def read_body(database: Database, tenant: int, ref: str | None) -> bytes:
@@ -52,7 +57,7 @@ class IndexChanges:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._added: dict[int, tuple[str, str, str]] = {}
+        self._added: dict[int, str] = {}
         self._removed: set[int] = set()
 
     def clear(self) -> None:
@@ -66,7 +71,7 @@ class IndexChanges:
         self._database.run(_ADD_KEY, (tenant, entry.scope, text, bytes.fromhex(entry.key)))
         if entry.value is not None:
             place = place_of(tenant, entry.scope, quarantined=entry.quarantined)
-            self._added[entry.number] = place, text, read_words(value)
+            self._added[entry.number] = _make_words(self._database, place, key, value)
 
     def remove(self, numbers: Iterable[int]) -> None:
         """Removes the words of entries that do not hold any more."""
@@ -80,7 +85,11 @@ class IndexChanges:
         if self._removed:
             database.run_many(_REMOVE, [(number,) for number in sorted(self._removed)])
         if self._added:
-            database.run_many(_ADD, [(number, *words) for number, words in sorted(self._added.items())])
+            database.run_many(_ADD, sorted(self._added.items()))
+
+
+def _make_words(database: Database, place: str, key: bytes, value: bytes) -> str:
+    return place_words(place, database.split_words(f"{read_text(key)} {read_words(value)}"))
 
 
 def remove_key(database: Database, tenant: int, scope: str, key: bytes) -> None:
@@ -90,7 +99,7 @@ def remove_key(database: Database, tenant: int, scope: str, key: bytes) -> None:
 
 def find_words(database: Database, places: Sequence[str], text: str, limit: int) -> Iterator[int]:
     """Yields the numbers of live entries in these places that have all words of a text, newest first."""
-    match = make_match(places, text)
+    match = make_match(places, text, database.split_words)
     last = 1 << 62
     while match is not None:
         rows = database.fetch_all(_FIND, (match, last, limit))
@@ -114,15 +123,15 @@ def find_prefix(database: Database, tenant: int, scope: str, prefix: str) -> lis
 
 def filter_by_words(texts: Iterable[tuple[int, bytes, bytes]], text: str) -> set[int]:
     """Returns the numbers of those entries (number, key, value) that have all words of a text, as the index finds them."""
-    match = make_match(["here"], text)
-    if match is None:
-        return set()
     flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
     index = Database(MEMORY, flags=flags, vfs=None)
     try:
-        index.run("CREATE VIRTUAL TABLE memory_search USING fts5(place, key, value, tokenize = 'unicode61')")
+        match = make_match([_HERE], text, index.split_words)
+        if match is None:
+            return set()
+        index.run("CREATE VIRTUAL TABLE memory_search USING fts5(words, tokenize = 'unicode61')")
         index.run_many(
-            _ADD, [(number, "here", read_text(key), read_words(value)) for number, key, value in texts]
+            _ADD, [(number, _make_words(index, _HERE, key, value)) for number, key, value in texts]
         )
         rows = index.fetch_all("SELECT rowid FROM memory_search WHERE memory_search MATCH ?", (match,))
     finally:

@@ -252,7 +252,8 @@ class _Search:
         version = _END if self._at is None else self._at
         for number in find_words(self._database, places, text, PAGE):
             for stored in read_numbered(self._database, [number]):
-                if stored.entry.born <= version:
+                mine = (stored.row[1], stored.entry.scope) == (self._tenant, scope)
+                if mine and stored.entry.born <= version:
                     yield stored
 
 

@@ -369,7 +369,7 @@ CREATE TABLE memory_keys(
     PRIMARY KEY (tenant, scope, text)
 ) WITHOUT ROWID;
 CREATE INDEX memory_keys_by_key ON memory_keys(tenant, key, scope);
-CREATE VIRTUAL TABLE memory_search USING fts5(place, key, value, tokenize = 'unicode61');
+CREATE VIRTUAL TABLE memory_search USING fts5(words, tokenize = 'unicode61');
 INSERT INTO memory_search(memory_search, rank) VALUES ('secure-delete', 1);
 """
 MIGRATIONS = (_CHAIN, _BESIDE, _HELD, _LISTS, _RESERVATIONS, _FILTERS, _EFFECTS, _AT_WORK + _MEMORY)

@@ -186,6 +186,7 @@ def export(
             show_default=False,
         ),
     ],
+    scope: ScopeOption = None,
     tenant: TenantNameOption = "",
     journal: JournalOption = DEFAULT_JOURNAL,
     json: JsonOption = False,
@@ -198,15 +199,15 @@ def export(
     from seawall.cli.signals import run_async
 
     screen = Screen(json=json)
-    run_async(lambda _: _export(screen, journal, tenant, subject))
+    run_async(lambda _: _export(screen, journal, tenant, subject, scope))
 
 
-async def _export(screen: Screen, path: Path, tenant: str, subject: str) -> None:
+async def _export(screen: Screen, path: Path, tenant: str, subject: str, scope: str | None) -> None:
     from seawall.cli.journals import open_seawall
     from seawall.cli.render.formats import format_number
 
     async with open_seawall(path, writes=False) as sea:
-        found = await sea.memory(tenant).export(subject)
+        found = await sea.memory(tenant).export(subject, scope=scope)
     if screen.json:
         screen.print_document({"subject": subject, "entries": found})
         return

@@ -35,6 +35,7 @@ def resolve(
     ours: Annotated[bool, typer.Option("--ours", help="Keep what the run wrote, as a new version.")] = False,
     theirs: Annotated[bool, typer.Option("--theirs", help="Keep what is in memory.")] = False,
     tenant: TenantNameOption = "",
+    dry_run: DryRunOption = False,
     key_file: KeyFileOption = None,
     by: PersonOption = "",
     journal: JournalOption = DEFAULT_JOURNAL,
@@ -47,24 +48,27 @@ def resolve(
 
     if ours == theirs:
         raise Misused("which one is kept? say --ours or --theirs")
-    screen = Screen(json=json)
-    run_async(lambda _: _resolve(screen, journal, tenant, number, ours, read_person(key_file, by)))
+    screen, person = Screen(json=json), None if dry_run else read_person(key_file, by)
+    run_async(lambda _: _resolve(screen, journal, tenant, number, ours, person))
 
 
 async def _resolve(
-    screen: Screen, path: Path, tenant: str, number: int, ours: bool, person: tuple[str | None, str]
+    screen: Screen, path: Path, tenant: str, number: int, ours: bool, person: tuple[str | None, str] | None
 ) -> None:
     from seawall.cli.journals import open_seawall
     from seawall.cli.render.memory_tables import format_key, format_value
 
-    credential, name = person
-    async with open_seawall(path) as sea:
-        ended = await sea.memory(tenant).resolve(number, ours=ours, credential=credential, by=name)
+    credential, name = person or (None, "")
+    async with open_seawall(path, writes=person is not None) as sea:
+        found = await sea.memory(tenant).resolve(
+            number, ours=ours, dry_run=person is None, credential=credential, by=name
+        )
     if screen.json:
-        screen.print_document(ended)
+        screen.print_document(found)
         return
-    kept = ended.ours if ours else None if ended.theirs is None else ended.theirs.value
-    screen.print_line(f"conflict {number} is resolved: {format_key(ended.key)} = {format_value(kept)}")
+    kept = found.ours if ours else None if found.theirs is None else found.theirs.value
+    what = "would be" if person is None else "is"
+    screen.print_line(f"conflict {number} {what} resolved: {format_key(found.key)} = {format_value(kept)}")
 
 
 def rollback(
@@ -141,6 +145,7 @@ def gc(
         str,
         typer.Option("--older-than", metavar="AGE", help="Only versions that nothing has held for so long."),
     ] = "30d",
+    scope: ScopeOption = None,
     tenant: TenantNameOption = "",
     dry_run: DryRunOption = False,
     yes: YesOption = False,
@@ -162,24 +167,26 @@ def gc(
     screen = Screen(json=json)
     check_answerable(screen, yes=yes, dry_run=dry_run)
 
-    found = run_async(lambda _: _collect(screen, journal, tenant, age_s, dry_run=True))
+    found = run_async(lambda _: _collect(screen, journal, tenant, scope, age_s, dry_run=True))
     if not dry_run:
         if not yes:
             screen.print_line(f"would remove {_describe_collected(found)}")
         confirm_change("Remove this for good?", yes=yes)
-        found = run_async(lambda _: _collect(screen, journal, tenant, age_s, dry_run=False))
+        found = run_async(lambda _: _collect(screen, journal, tenant, scope, age_s, dry_run=False))
     if screen.json:
         screen.print_document(found)
     else:
         screen.print_line(f"{'would remove' if dry_run else 'removed'} {_describe_collected(found)}")
 
 
-async def _collect(screen: Screen, path: Path, tenant: str, age_s: float, *, dry_run: bool) -> Collected:
+async def _collect(
+    screen: Screen, path: Path, tenant: str, scope: str | None, age_s: float, *, dry_run: bool
+) -> Collected:
     from seawall.cli.journals import open_seawall
 
     async with open_seawall(path, writes=not dry_run) as sea:
         with screen.show_status("collecting"):
-            return await sea.memory(tenant).gc(older_than_s=age_s, dry_run=dry_run)
+            return await sea.memory(tenant).gc(scope=scope, older_than_s=age_s, dry_run=dry_run)
 
 
 def _describe_collected(found: Collected) -> str:

@@ -1,0 +1,23 @@
+"""The memory program, small: what it measures is done, and its figures are of all of it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_it_merges_reads_reverts_collects_and_says_what_holds() -> None:
+    command = [sys.executable, str(ROOT / "bench" / "memory.py"), "--quick", "--alone"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+    assert done.returncode == 0, done.stderr
+    figures = dict(re.findall(r"^ +(.+): ([0-9.,]+)$", done.stdout, flags=re.MULTILINE))
+    assert all(float(value.replace(",", "")) > 0 for value in figures.values())
+    assert {"merge ratio", "read by key ratio", "read by text ratio", "revert p50 ratio"} <= set(figures)
+    assert float(figures["MB"]) > float(figures["MB after gc and prune"]) > 0
+    assert float(figures["file / live"]) < 2, "a size, and not a time: it is the same on every machine"
+    assert len(re.findall(r"^(?:holds|MISSED): ", done.stdout, flags=re.MULTILINE)) == 5
