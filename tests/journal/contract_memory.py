@@ -418,8 +418,13 @@ class MemoryCollectionContract:
                 await journal.append(lease, 1, [replace(taken(), memory=3)], {})
                 await merge(journal, "r-5", {"a": "four"}, base=3)
                 await merge(journal, "r-6", {"a": "five", "read": "it"}, base=4, ttl_s=5.0)
-                await begin(journal, "r-7")
-                await journal.note_memory_read("r-7", [6])
+                reader = await begin(journal, "r-7")
+                await journal.append(reader, 1, [], {}, records=[EntriesRead(numbers=(6,))])
+                assert await journal.memory_behind(["r-6", "r-7", "r-9"]) == [
+                    ("r-6", 5),
+                    ("r-6", 6),
+                    ("r-7", 6),
+                ]
                 await clock.advance(6)
                 assert (await journal.collect_memory()).superseded == 1  # the second
                 assert await held(journal, 3) == {"a": "three"}

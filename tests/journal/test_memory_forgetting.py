@@ -163,8 +163,8 @@ def test_nothing_is_forgotten_while_a_run_of_theirs_or_one_that_has_read_it_goes
         async with opened(lambda: open_at(path)) as journal:
             await live_a_life(journal)
             lease = await begin(journal, "r-6", principal=THEIRS)
-            await begin(journal, "r-7", principal="user:8")
-            await journal.note_memory_read("r-7", [1])
+            reader = await begin(journal, "r-7", principal="user:8")
+            await journal.append(reader, 1, [], {}, records=[EntriesRead(numbers=(1,))])
             head = (await journal.head()).hash
             refused = await journal.forget_subject("acme", THEIRS)
             assert (refused.running, refused.bodies) == (("r-6", "r-7"), 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -18,6 +19,7 @@ from journal.memory_story import texts, written
 from journal.story import INTENT, bodies, ended, started, taken
 from seawall.core.errors import Misused
 from seawall.journal.protocol import (
+    EntriesRead,
     Lease,
     Lineage,
     MemoryConflicts,
@@ -193,8 +195,12 @@ class MemoryMachine(RuleBasedStateMachine):
         for scope, tie in recalls.items():
             found = self.find(scope, run.snapshot)
             if found:
-                self.loop.run_until_complete(self.journal.note_memory_read(run.name, list(found.values())))
+                self.loop.run_until_complete(self.note(run, found.values()))
                 run.read |= dict.fromkeys(found.values(), tie)
+
+    async def note(self, run: Run, numbers: Iterable[int]) -> None:
+        """Records that a run has read entries."""
+        await self.journal.append(run.lease, 2, [], {}, records=[EntriesRead(numbers=tuple(numbers))])
 
     def end(self, run: Run, branch: Branch, *, reviewed: bool) -> None:
         """Completes a run that has written these values."""

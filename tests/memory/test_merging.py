@@ -56,7 +56,7 @@ async def test_two_runs_that_write_one_key_are_a_conflict_and_both_values_are_ke
 
 
 @in_loop
-async def test_equal_values_and_equal_but_for_what_is_volatile_are_no_conflict() -> None:
+async def test_equal_values_and_equal_but_for_when_they_were_looked_up_are_no_conflict() -> None:
     async with sea_of() as sea:
         outer, inner = await overtake(
             sea,

@@ -216,6 +216,8 @@ class RunTaken(Base, tag="run_taken", frozen=True, kw_only=True):
     """The version of memory that the run sees from here on; 0: it has no memory."""
     changed: tuple[Ref, ...] = ()
     """Later segments: what has changed meanwhile in the memory that the run has read; its coordinator is shown these texts."""
+    read: tuple[int, ...] = ()
+    """First segment: the entries of memory that earlier runs have read or written whose messages this one is shown."""
 
 
 class StepIntended(Base, tag="step", frozen=True, kw_only=True):

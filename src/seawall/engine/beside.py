@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from seawall.core.canonical import Ref
-from seawall.core.events import EffectMoved, EffectState, Event, MemoryRead, RunEnded, StepDone, StepIntended
+from seawall.core.events import (
+    EffectMoved,
+    EffectState,
+    Event,
+    MemoryRead,
+    RunEnded,
+    RunTaken,
+    StepDone,
+    StepIntended,
+)
 from seawall.journal.protocol import Booking
 from seawall.journal.protocol.effects import EffectRecord, FactAdded, RecordChange, Settle, make_effect_id
 from seawall.journal.protocol.memory import EntriesRead, MemoryMerge
@@ -35,9 +44,8 @@ class Beside:
                 self._spend.add(before.open[event.step], before.ledger, after.ledger, intended=False)
         if after.effects is not before.effects and (change := build_settle(event, before, after)):
             self._records.append(change)
-        if isinstance(event, MemoryRead) and event.entries:
-            self._records.append(EntriesRead(numbers=event.entries))
-        elif isinstance(event, RunEnded):
+        self._records += list_reads([event])
+        if isinstance(event, RunEnded):
             self._merge = self._build_merge(before, event)
         errand = after.started.errand
         if errand is not None and errand.session is not None and isinstance(event, RunEnded):
@@ -132,3 +140,12 @@ def _describe(
         claimed_at=change.at,
         attempted_at=change.at,
     )
+
+
+def list_reads(events: Iterable[Event]) -> list[RecordChange]:
+    """Returns what the journal notes of the entries that these events say were read."""
+    found = [
+        event.entries if isinstance(event, MemoryRead) else event.read if isinstance(event, RunTaken) else ()
+        for event in events
+    ]
+    return [EntriesRead(numbers=numbers) for numbers in found if numbers]

@@ -30,7 +30,7 @@ from seawall.run.traces import Traces, find_traces
 MAX_HOLDERS = 8
 """Sources of one literal. One that more have shown (the customer's number) has edges to the first so many."""
 MAX_PHRASE_HOLDERS = 4
-"""Sources of one phrase. One that more have shown is boilerplate, and nobody's."""
+"""Sources of one phrase that are not memory. One that more have shown is boilerplate, and nobody's."""
 MAX_TRACES_A_RUN = 100_000
 """About 15 MB. Past that the new values of results are not indexed."""
 MAX_EDGES = 64
@@ -214,9 +214,21 @@ class Causes:
                 self._add_new(shingle, place)
             elif held != _REQUEST and held != _BOILERPLATE and shingle not in echo.shingles:
                 both = held if isinstance(held, tuple) else (held,)
-                if place in both:
-                    continue
-                known[shingle] = (*both, place) if len(both) < MAX_PHRASE_HOLDERS else _BOILERPLATE
+                if place not in both:
+                    known[shingle] = self._add_holder(both, place)
+
+    def _add_holder(self, holders: tuple[int, ...], place: int) -> tuple[int, ...]:
+        """Returns who has shown a phrase, with one more. Tools that all say it make it boilerplate; memory does not."""
+        more = (*holders, place)
+        if sum(not self._is_memory(each) for each in more) > MAX_PHRASE_HOLDERS:
+            return _BOILERPLATE
+        return more if len(more) <= MAX_HOLDERS + 1 else holders  # one more says that there are more
+
+    def _is_memory(self, place: int) -> bool:
+        """Returns whether a source is an entry, or a step that wrote one."""
+        number, source = self._places[place]
+        step = self._steps.get(number)
+        return bool(source and source.entry) or (step is not None and step.kind == "memory")
 
     def _find_echo(self, asked: str) -> Traces:
         known = self._asked.pop(asked, None)

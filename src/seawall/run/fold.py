@@ -53,7 +53,7 @@ from seawall.run.frame import (
 )
 from seawall.run.guard import FoldFailed, Guard
 from seawall.run.ledger import describe_usage_problem, find_overrun, reserve, settle
-from seawall.run.state import EffectChange, PastPause, RunState, may_have_happened
+from seawall.run.state import BEFORE, EffectChange, PastPause, RunState, may_have_happened
 
 ERRAND = "errand"
 """The id of an errand's call: no model has given it one."""
@@ -179,6 +179,7 @@ def _apply_taken(state: RunState, event: RunTaken) -> Changes:
         "paused": (),
         "past_pauses": state.past_pauses + past,
         "memory": event.memory or state.memory,
+        **({"reads": MappingProxyType(state.reads | {BEFORE: event.read})} if event.read else {}),
         **(_tell_facts(state, event) if event.facts or event.behind else {}),
         **(_tell_changes(state, event) if event.changed else {}),
     }

@@ -28,6 +28,9 @@ from seawall.run.frame import Frame, find_call
 from seawall.run.ledger import Ledger, Overrun
 from seawall.run.plan import Plan
 
+BEFORE = -1
+"""What stands for a step in `RunState.reads`: the runs of the session before this one."""
+
 
 class EffectChange(msgspec.Struct, frozen=True):
     """A change of an effect's state. A second attempt after a crash has the same key and another step."""
@@ -106,7 +109,8 @@ class RunState(msgspec.Struct, frozen=True):
     memory: int = 0
     """The version of memory that the run sees: its snapshot. 0: it has no memory, or there was nothing in it."""
     reads: MappingProxyType[int, tuple[int, ...]] = EMPTY
-    """By step: the numbers of the entries that it has shown; 0 is what the run was told when it went on."""
+    """By step: the numbers of the entries that it has shown; 0 is what the run was told when it went on, and `BEFORE`
+    what the session's conversation rests on."""
     cut: tuple[int, ...] = ()
     """The entries that it has read and that it knows to be reverted."""
     cut_texts: tuple[Ref, ...] = ()

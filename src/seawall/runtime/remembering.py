@@ -8,13 +8,13 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 
-from seawall.core.canonical import Ref, digest_of
+from seawall.core.canonical import Ref
 from seawall.core.clock import Clock
 from seawall.journal.protocol import Journal, MemoryEntry, MemoryFilter
 from seawall.memory.calls import MemoryCall
+from seawall.memory.sameness import make_loose
 from seawall.run.bodies import Bodies
 from seawall.run.branch import BranchEntry
-from seawall.run.fingerprint import normalise
 from seawall.run.state import RunState
 from seawall.run.step import MemoryEdit, MemoryUse, Result, Step
 from seawall.runtime.meaning import ask_index
@@ -237,11 +237,6 @@ class MemorySteps:
     async def _load(self, refs: Iterable[Ref]) -> None:
         if missing := self._bodies.missing(refs):
             self._bodies.load(await self._journal.bodies(self._tenant, missing))
-
-
-def make_loose(text: str) -> str:
-    """Returns a digest of a value that is equal for values that differ only in what is volatile."""
-    return digest_of(normalise(text))
 
 
 def format_age(seconds: float) -> str:

@@ -88,6 +88,11 @@ def write_facts(run: str, lines: Sequence[str], which: str = WAITED) -> str:
     return "\n".join([head, *(f"- {line}" for line in lines)])
 
 
+def describe_changes(events: Sequence[Event], bodies: Bodies) -> list[str]:
+    """Returns what became of each call of a run that changes the world."""
+    return list(_describe_events([event for event in events if not isinstance(event, RunEnded)], 0, bodies))
+
+
 def _describe_events(events: Sequence[Event], known: int, bodies: Bodies) -> Iterator[str]:
     """Yields what became, after the first `known` events, of each call that changes the world, and how the run ended."""
     steps = {event.step: event for event in events if isinstance(event, StepIntended)}

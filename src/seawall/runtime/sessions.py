@@ -65,6 +65,8 @@ class SessionHistory(NamedTuple):
     """The version of memory that the run sees."""
     changed: tuple[Ref, ...] = ()
     """See `RunTaken.changed`."""
+    read: tuple[int, ...] = ()
+    """See `RunTaken.read`."""
 
 
 NO_HISTORY = SessionHistory(None, (), {})

@@ -15,8 +15,9 @@ from seawall.core.events import RunStarted
 from seawall.journal.protocol import Journal, MemoryConflict, MemoryEntry, MemoryFilter, MemoryWrite
 from seawall.memory.calls import MAX_VALUE_CHARS
 from seawall.memory.options import Resolver
+from seawall.memory.sameness import make_loose
 from seawall.run.bodies import Bodies
-from seawall.runtime.remembering import decode_value, make_loose
+from seawall.runtime.remembering import decode_value
 from seawall.team.team import Team
 
 RESOLVE_S = 10.0

@@ -18,6 +18,7 @@ from seawall.core.errors import Broken, Misused, Refused, SeawallError
 from seawall.core.events import Event, GuardSet, Mode, RunStarted, RunTaken, refs_of
 from seawall.core.forks import is_child_of, refuse_in_child, watch_loop
 from seawall.effects.guard import EffectsGuard
+from seawall.engine.beside import list_reads
 from seawall.engine.driver import Driver
 from seawall.engine.in_doubt import close_in_doubt
 from seawall.guards.budget.guard import BudgetGuard
@@ -37,6 +38,7 @@ from seawall.runtime.inbox import Inbox, Settings
 from seawall.runtime.modes import GuardModes
 from seawall.runtime.recovery import make_placeholder_team
 from seawall.runtime.registry import Registry
+from seawall.runtime.session_memory import leave_out_reverted
 from seawall.runtime.sessions import NO_HISTORY, SessionHistory, Sessions, add_stored_facts
 from seawall.runtime.shared_reading import SharedReading
 from seawall.runtime.snapshots import Snapshot, read_changes, read_snapshot
@@ -398,6 +400,7 @@ class Supervisor:
             history = await self.sessions.load_history(
                 self.journal, tail, bodies, answers_only=answers_only, guards=guards
             )
+            history = await leave_out_reverted(self.journal, started.tenant, history, bodies)
         history = await add_stored_facts(self.journal, started, history, bodies)
         return history._replace(memory=await read_snapshot(self.journal, started, team))
 
@@ -414,7 +417,12 @@ class Supervisor:
             return state, first
         try:
             await self.journal.append(
-                lease, state.seq, first, bodies.unsaved(), since=history.since, records=history.told
+                lease,
+                state.seq,
+                first,
+                bodies.unsaved(),
+                since=history.since,
+                records=(*history.told, *list_reads(first)),
             )
         except BaseException:
             bodies.keep()
@@ -589,4 +597,5 @@ def begin_segment(owner: str, epoch: int, *, at: float, left_s: float, history: 
         behind=dict(history.behind),
         memory=history.memory,
         changed=history.changed,
+        read=history.read,
     )

@@ -250,10 +250,8 @@ class MemoryStore(Protocol):
         """Returns those of these entries that died after version `since`, each with what holds in its place now."""
         ...
 
-    async def note_memory_read(self, run: str, numbers: Sequence[int]) -> None:
-        """Notes which entries a run has read, so that a revert finds the runs in flight. An append does it with
-        `EntriesRead`, in the commit of its events.
-        """
+    async def memory_behind(self, runs: Sequence[str]) -> list[tuple[str, int]]:
+        """Returns which entries each of these runs has read or written."""
         ...
 
     async def memory_log(

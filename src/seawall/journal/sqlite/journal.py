@@ -470,9 +470,9 @@ class SqliteJournal:
         """See `Journal.memory_changed`."""
         return await self._readers.run(lambda c: memory_reading.list_changed(c, numbers, since))
 
-    async def note_memory_read(self, run: str, numbers: Sequence[int]) -> None:
-        """See `Journal.note_memory_read`."""
-        await self._submit(memory_ops.NoteReadOp(run, numbers))
+    async def memory_behind(self, runs: Sequence[str]) -> list[tuple[str, int]]:
+        """See `Journal.memory_behind`."""
+        return await self._readers.run(lambda c: memory_reading.list_behind(c, runs))
 
     async def memory_log(
         self, tenant: str, *, scope: str | None = None, before: int | None = None, limit: int = 50

@@ -20,7 +20,6 @@ from seawall.journal.sqlite.memory_reading import (
     iterate_scope,
     plan_revert,
 )
-from seawall.journal.sqlite.memory_reads import note_reads
 from seawall.journal.sqlite.memory_rows import (
     SELECT_CONFLICT,
     StoredEntry,
@@ -29,21 +28,6 @@ from seawall.journal.sqlite.memory_rows import (
 )
 from seawall.journal.sqlite.ops import Bodies, QueuedOp
 from seawall.journal.sqlite.transaction import Transaction
-
-
-class NoteReadOp(QueuedOp):
-    """Notes which entries a run has read."""
-
-    __slots__ = ("numbers", "run")
-
-    def __init__(self, run: str, numbers: Sequence[int]) -> None:
-        super().__init__()
-        self.run = run
-        self.numbers = numbers
-
-    def plan(self, tx: Transaction) -> None:
-        """See `Op.plan`."""
-        note_reads(tx, self.run, self.numbers)
 
 
 class ResolveConflictOp(QueuedOp):

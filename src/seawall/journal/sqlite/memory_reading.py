@@ -68,6 +68,11 @@ CROSS JOIN runs r ON r.run = m.run AND r.ended_at IS NULL ORDER BY m.run
 """
 _GONE_SINCE = "SELECT number FROM memories WHERE tenant = ? AND scope = ? AND died > ? AND died IS NOT NULL ORDER BY died"
 _VERSIONS_FROM = "SELECT version, origin FROM memory_versions WHERE tenant = ? AND scope = ? AND version >= ? ORDER BY version"
+_BEHIND = """
+SELECT m.run, m.entry FROM json_each(?1) AS wanted CROSS JOIN memory_reads m ON m.run = wanted.value
+UNION
+SELECT e.run, e.number FROM json_each(?1) AS wanted CROSS JOIN memories e ON e.run = wanted.value AND e.run != ''
+"""
 PAGE = 64
 """Rows of a list that are read at once."""
 _END = 1 << 62
@@ -277,6 +282,11 @@ def list_of_run(database: Database, run: str) -> list[MemoryEntry]:
     """Returns what a run wrote."""
     rows = database.fetch_all(f"{SELECT_ENTRY} WHERE e.run = ? AND e.run != '' ORDER BY e.number", (run,))
     return [decode_entry(row).entry for row in rows]
+
+
+def list_behind(database: Database, runs: Sequence[str]) -> list[tuple[str, int]]:
+    """Returns which entries each of these runs has read or written."""
+    return [(run, number) for run, number in database.fetch_all(_BEHIND, (json.dumps([*runs]),))]
 
 
 def list_changed(

@@ -1,0 +1,70 @@
+"""What a session's conversation rests on in memory: what was reverted of it is not shown to the next run.
+
+An earlier run of the session has read entries and written some, and its messages may say what they said. The next run
+counts as having read them, so that a later revert finds it. If one of them was reverted already, of that run only facts
+are shown: what the user asked, and what it has changed.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+
+from msgspec.structs import replace
+
+from seawall.core.canonical import Ref
+from seawall.core.events import refs_of
+from seawall.journal.protocol import Journal
+from seawall.run.bodies import Bodies
+from seawall.run.frame import MessageRef
+from seawall.runtime.session_facts import describe_changes
+from seawall.runtime.sessions import SessionHistory
+from seawall.team.context import Manifest, encode_manifest
+
+LEFT_OUT = "[Not from the user: the answer to the request above rested on memory that a person has reverted. It does not hold."
+
+
+async def leave_out_reverted(
+    journal: Journal, tenant: str, history: SessionHistory, bodies: Bodies
+) -> SessionHistory:
+    """Returns the history without what rests on reverted entries, and with the numbers of the others."""
+    runs = list(dict.fromkeys(message.run for message in history.messages if message.run))
+    behind = await journal.memory_behind(runs) if runs else []
+    if not behind:
+        return history
+    entries = await journal.memory_numbered(sorted({number for _, number in behind}))
+    reverted = {entry.number for entry in entries if entry.reverted}
+    tainted = {run for run, number in behind if number in reverted}
+    read = tuple([entry.number for entry in entries if entry.number not in reverted])
+    messages: list[MessageRef] = []
+    for run, group in itertools.groupby(history.messages, key=lambda message: message.run):
+        part = list(group)
+        messages += await _keep_facts(journal, tenant, run, part, bodies) if run in tainted else part
+    if tuple(messages) == history.messages:
+        return history._replace(read=read)
+    transcript = _write_manifests(messages, history, bodies)
+    return history._replace(transcript=transcript, messages=tuple(messages), read=read)
+
+
+async def _keep_facts(
+    journal: Journal, tenant: str, run: str, messages: Sequence[MessageRef], bodies: Bodies
+) -> list[MessageRef]:
+    """Returns what the user asked in a run, and what the run has changed."""
+    asked = list(itertools.takewhile(lambda message: message.role == "user", messages))
+    if len(asked) == len(messages):  # it has not completed, or was left out before
+        return asked
+    events = await journal.events(run)
+    bodies.load(await journal.bodies(tenant, bodies.missing(refs_of(events))))
+    lines = [f"- {line}" for line in describe_changes(events, bodies)]
+    told = "\n".join([f"{LEFT_OUT} What it has changed:]", *lines]) if lines else f"{LEFT_OUT}]"
+    return [*asked, MessageRef("user", bodies.put(told), run=run)]
+
+
+def _write_manifests(messages: Iterable[MessageRef], history: SessionHistory, bodies: Bodies) -> Ref | None:
+    """Returns the conversation of these messages, one manifest a run."""
+    prev: Ref | None = None
+    for run, group in itertools.groupby(messages, key=lambda message: message.run):
+        part = tuple(replace(message, run="") for message in group)
+        manifest = Manifest(prev, part, dict(history.behind), run)
+        prev = bodies.put(encode_manifest(manifest).decode())
+    return prev
