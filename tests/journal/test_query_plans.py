@@ -96,6 +96,7 @@ MAY_READ_ON = {
         ("find_prefix", "list_scopes", "list_of_subject", "_add_written", "_read_edges", "plan_revert"),
         "returns all that it reads",
     ),
+    "list_behind": "what some runs have read or written",
     "list_since": "what became of one scope since a version",
     "list_versions": "the newest of a tenant or a scope, up to the limit",
     "list_conflicts": "the oldest of a tenant, up to the limit",

@@ -55,7 +55,6 @@ from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
 from seawall.run.fingerprint import compute_fingerprint, compute_loose_fingerprint
 from seawall.run.guard import Guard, collect_handover
-from seawall.run.lineage import trace_memory
 from seawall.run.state import RunState, may_have_happened
 from seawall.run.step import End, Executor, Logic, Ownership, Propose, Result, Step
 from seawall.run.verdict import (
@@ -531,7 +530,7 @@ class Gate:
 
     def build_merge(self, state: RunState, ended: RunEnded) -> MemoryMerge | None:
         """Returns what a run merges into memory that ends; `state` is the one before."""
-        return build_merge(state, ended, self._bodies, partial(trace_memory, causes=self._causes))
+        return build_merge(state, ended, self._bodies, self._causes)
 
     def _may_retry(self, step: Step, result: Result, state: RunState, left_s: float) -> bool:
         """Returns whether the step's policy and the guards that runs share allow another try in time."""

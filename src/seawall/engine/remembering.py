@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 from msgspec.structs import replace
@@ -12,13 +13,15 @@ from seawall.core.events import Event, MemoryRead, MemoryWritten, RunEnded, Step
 from seawall.journal.protocol.memory import Lineage, MemoryMerge, MemoryWrite
 from seawall.run.bodies import Bodies
 from seawall.run.branch import Branch, BranchEntry, find_clashes
+from seawall.run.causes import Causes
+from seawall.run.lineage import trace_memory, trace_shown
 from seawall.run.state import RunState
 from seawall.run.step import End, Result, Step
 
 CLASH_CHARS = 500
 """Characters of each value that an agent is told of two that were written at once."""
 
-Trace = Callable[[RunState, int | None, str], tuple[Lineage, ...]]
+_Trace = Callable[[RunState, int | None, str], tuple[Lineage, ...]]
 """Returns what a write of a step, or the answer (step None), was made of: (state, step, text)."""
 
 
@@ -89,7 +92,7 @@ def name_merge(end: End, state: RunState) -> Literal["", "merged"]:
     return "merged" if list_writes(state, end.status) else ""
 
 
-def build_merge(state: RunState, ended: RunEnded, bodies: Bodies, trace: Trace) -> MemoryMerge | None:
+def build_merge(state: RunState, ended: RunEnded, bodies: Bodies, causes: Causes) -> MemoryMerge | None:
     """Returns what a run merges in the commit of its end; None if it has neither written nor read anything.
 
     `state` is the one before the end: then the branches are there.
@@ -97,17 +100,21 @@ def build_merge(state: RunState, ended: RunEnded, bodies: Bodies, trace: Trace) 
     started = state.started
     if ended.status != "completed" or started.fork is not None or started.errand is not None:
         return None
+    trace = partial(trace_memory, causes=causes)
     writes = [
         _build_write(entry, state, bodies, trace) for entry in list_writes(state, ended.status).values()
     ]
     answer = () if ended.answer is None else trace(state, None, bodies.text(ended.answer))
     read = state.read_entries
-    if not writes and not read and not answer:
+    shown = trace_shown(state, bodies, causes)
+    if not writes and not read and not answer and not shown:
         return None
-    return MemoryMerge(writes=tuple(writes), read=read, reviewed=bool(ended.reviewed), answer=answer)
+    return MemoryMerge(
+        writes=tuple(writes), read=read, reviewed=bool(ended.reviewed), answer=answer, shown=shown
+    )
 
 
-def _build_write(entry: BranchEntry, state: RunState, bodies: Bodies, trace: Trace) -> MemoryWrite:
+def _build_write(entry: BranchEntry, state: RunState, bodies: Bodies, trace: _Trace) -> MemoryWrite:
     text = bodies.text(entry.key) if entry.value is None else bodies.text(entry.value)
     return MemoryWrite(
         scope=entry.scope,

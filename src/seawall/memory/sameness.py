@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any, cast
 
@@ -26,14 +27,16 @@ LOOKED_UP_FIELDS = frozenset(
 )
 """Fields of JSON that say when and how something was looked up. A `timestamp` or a `duration` may be the fact itself."""
 _CLOCK = r"(?:\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z|[ ]?[+-]\d\d:?\d\d)?)?|\d\d?:\d\d:\d\d(?:[.,]\d+)?)"
-_LOOKED_UP = re.compile(
-    rf"""
+_LOOKED_UP = rf"""
       \b(?:(?:checked|fetched|generated|observed|queried|retrieved|looked[ ]up)(?:[ ](?:at|on))?|as[ ]of)[ :=]*{_CLOCK}
     | \b(?:took|elapsed)[ :=]*\d+(?:\.\d+)?[ ]?(?:ns|us|µs|ms|s|secs?|seconds?)\b
     | \b(?:request|trace|span|correlation)[_-]?id[ :="']*[0-9a-zA-Z]*\d[0-9a-zA-Z-]{{5,}}
-    """,
-    re.VERBOSE | re.IGNORECASE,
-)
+"""
+
+
+@functools.cache
+def _compile() -> re.Pattern[str]:
+    return re.compile(_LOOKED_UP, re.VERBOSE | re.IGNORECASE)
 
 
 def make_loose(text: str) -> str:
@@ -47,7 +50,7 @@ def make_loose(text: str) -> str:
 
 
 def _mask(text: str) -> str:
-    return " ".join(_LOOKED_UP.sub("…", text).split())
+    return " ".join(_compile().sub("…", text).split())
 
 
 def _strip(value: object) -> object:

@@ -118,6 +118,9 @@ class Causes:
                 break
             text = bodies.text(message.ref)
             self._add(0, source, self._find(text[:left]), _NO_TRACES)
+            if message.role == "tool" and message.name == RECALL:  # what it shows is also the entries'
+                for number, shown in _split_hits(text)[0]:
+                    self._add(0, Source(number), self._find(shown), _NO_TRACES)
             left -= len(text)
 
     def learn_told(self, facts: Sequence[Ref], bodies: Bodies) -> None:
@@ -275,6 +278,11 @@ class Causes:
         if everything:
             edges.append(Cause(EVERYTHING, "exposure"))
         return Edges(tuple(edges), tuple(dict.fromkeys(sources)))
+
+    def is_handoff(self, step: int) -> bool:
+        """Returns whether a step is a hand-off."""
+        known = self._steps.get(step)
+        return known is not None and known.kind == "handoff"
 
     def _find_places(self, text: str) -> tuple[list[int], bool]:
         """Returns the places that hold values of a text, and whether there may be others."""

@@ -17,7 +17,8 @@ from seawall.core.events import (
     StepKind,
     Tie,
 )
-from seawall.journal.protocol.memory import Lineage
+from seawall.journal.protocol.memory import Lineage, StepLineage
+from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
 from seawall.run.descent import Descent, Origins
 from seawall.run.state import RunState
@@ -46,6 +47,23 @@ def trace_memory(state: RunState, step: int | None, text: str, causes: Causes) -
             return (*[_name("value", each) for each in value], Lineage(tie="exposure", run=state.started.run))
     value, exposed = descent.list_sources(origins)
     return (*[_name("value", each) for each in value], *[_name("exposure", each) for each in exposed])
+
+
+def trace_shown(state: RunState, bodies: Bodies, causes: Causes) -> tuple[StepLineage, ...]:
+    """Returns what the results have taken from beyond the run that the session's next run is shown."""
+    root = state.frames.get(0)
+    if state.started.session is None or root is None:
+        return ()
+    found: list[StepLineage] = []
+    texts = {each.step: each.ref for each in root.messages if each.role == "tool" and not each.run}
+    for step, ref in texts.items():
+        value, _ = causes.descent.list_sources(causes.descent.find_result(step))
+        if causes.is_handoff(step):  # what its agent was shown stands in its words, and not in its task
+            value += causes.find_edges(bodies.text(ref)).sources
+        if value:
+            named = [_name("value", each) for each in dict.fromkeys(value)]
+            found.append(StepLineage(step=step, causes=tuple(named)))
+    return tuple(found)
 
 
 def _trace_answer(state: RunState, text: str, causes: Causes) -> Origins:

@@ -8,6 +8,7 @@ Of JSON only the values count: all results of one tool have the same field names
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ import msgspec
 
 _PLAIN = "A-Za-z.:/+#$€£-"
 _PLAIN_CHARS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz.:/+#$€£-"
-_MARKED_RUN = re.compile(rf"[0-9@_][0-9@_{_PLAIN}]*+")
+_MARKED_RUN = rf"[0-9@_][0-9@_{_PLAIN}]*+"
 """The rest of a run of such characters from its first mark (a digit, `@` or `_`) on. Few words of a text have one, so
 only they are looked at; what a run begins and ends with is cut off after. No character is looked at twice."""
 _MARKED = re.compile(r"[0-9@_]")
@@ -75,11 +76,14 @@ _FUNCTION_WORDS = frozenset(
 """Words of four characters or more that say nothing by themselves. Other languages have only the lengths to go by."""
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 """Thai, Lao, Burmese, Khmer, Japanese and Chinese."""
-_UNSPACED_RUN = re.compile(f"[{_UNSPACED}]{{6,}}")
+_UNSPACED_RUN = f"[{_UNSPACED}]{{6,}}"
 _UNSPACED_CHARS = 6
 """About three words."""
 
 _decoder = msgspec.json.Decoder(float_hook=str)
+
+
+_compile = functools.cache(re.compile)
 
 
 class Traces(NamedTuple):
@@ -96,7 +100,7 @@ def literals(text: str) -> set[str]:
     """Returns the literals of the first `MAX_INDEXED_CHARS` of `text`, at most `MAX_LITERALS_A_RESULT`."""
     found: set[str] = set()
     before = 0
-    for run in _MARKED_RUN.finditer(text, 0, MAX_INDEXED_CHARS):
+    for run in _compile(_MARKED_RUN).finditer(text, 0, MAX_INDEXED_CHARS):
         start, end = run.span()
         start = before + len(text[before:start].rstrip(_PLAIN_CHARS))
         before = end
@@ -148,7 +152,7 @@ def _add_shingles(text: str, found: set[int]) -> None:
             ]
         )
     if not text.isascii():
-        for run in _UNSPACED_RUN.findall(text):
+        for run in _compile(_UNSPACED_RUN).findall(text):
             found.update(hash(run[at : at + _UNSPACED_CHARS]) for at in range(len(run) - _UNSPACED_CHARS + 1))
 
 

@@ -102,9 +102,15 @@ class RevertPlan:
         """Does it, in one commit, and returns the new versions, one a scope. What was before stays in the history.
 
         `exposed`: what was merely exposed is removed, too. Raises `Refused` for somebody who may not do it, and if more
-        descends from the step by now: make a new plan.
+        descends from the step by now: make a new plan. Raises `Misused` while the run of the step has not ended: what it
+        has written is not in memory yet, and would get there afterwards.
         """
         person = await self._memory.identify(credential, by)
+        if (await self._memory.journal.row(self.run)).state != "ended":
+            raise Misused(
+                f"run {self.run} has not ended, and would merge what is reverted afterwards: cancel it first "
+                f"(seawall cancel {self.run}); of a cancelled run nothing reaches memory"
+            )
         versions = await self._memory.journal.apply_revert(self._plans[exposed], by=person)
         self._applied = self._plans[exposed], person
         return versions

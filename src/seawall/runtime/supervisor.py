@@ -415,14 +415,10 @@ class Supervisor:
         first = self._build_segment(state, lease, history)
         if state.started.session is None or await self.is_cancelled(state.started.run):
             return state, first
+        records = (*history.told, *list_reads(first))
         try:
             await self.journal.append(
-                lease,
-                state.seq,
-                first,
-                bodies.unsaved(),
-                since=history.since,
-                records=(*history.told, *list_reads(first)),
+                lease, state.seq, first, bodies.unsaved(), since=history.since, records=records
             )
         except BaseException:
             bodies.keep()

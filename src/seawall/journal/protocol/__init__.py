@@ -72,6 +72,7 @@ from seawall.journal.protocol.memory import (
     MemoryWrite,
     Origin,
     ScopeKind,
+    StepLineage,
     make_scope,
 )
 from seawall.journal.protocol.retention import Backup, BadBatch, Head, Pruned, RetentionStore, Verification
@@ -152,6 +153,7 @@ __all__ = [
     "SettingStore",
     "Settle",
     "Spend",
+    "StepLineage",
     "SumRule",
     "Summary",
     "Verification",

@@ -39,6 +39,13 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     step: int | None = None
 
 
+class StepLineage(msgspec.Struct, frozen=True, kw_only=True):
+    """What the result of a run's step was made of, in other runs and in memory."""
+
+    step: int
+    causes: tuple[Lineage, ...]
+
+
 class MemoryWrite(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One entry as a run's branch has it at the end; `value` None: it is forgotten."""
 
@@ -65,6 +72,8 @@ class MemoryMerge(msgspec.Struct, frozen=True, kw_only=True):
     reviewed: bool = False
     answer: tuple[Lineage, ...] = ()
     """What the run's answer was made of, in other runs."""
+    shown: tuple[StepLineage, ...] = ()
+    """The same of results that the session's next run is shown."""
     conflicts: tuple[MemoryConflict, ...] = ()
     """The conflicts that `RunEnded` speaks of: these are kept beside. Any other one raises `MemoryConflicts`."""
 

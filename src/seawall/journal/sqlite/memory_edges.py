@@ -18,6 +18,7 @@ _EDGE = "SELECT leaf, source, target, value FROM memory_edges WHERE source = ? A
 _FROM = "SELECT leaf, source, target, value FROM memory_edges WHERE source = ?"
 _TO = "SELECT leaf, source, target, value FROM memory_edges WHERE target = ?"
 _FROM_STEPS = "SELECT leaf, source, target, value FROM memory_edges WHERE source >= ? AND source < ?"
+_TO_STEPS = "SELECT leaf, source, target, value FROM memory_edges WHERE target >= ? AND target < ?"
 _RUNS = "SELECT run FROM runs WHERE rk IN (SELECT value FROM json_each(?))"
 _READS = "SELECT leaf, run, entry FROM memory_reads WHERE run = ?"
 _READS_OF = "SELECT leaf, run, entry FROM memory_reads WHERE entry = ?"
@@ -57,9 +58,11 @@ def leave_runs(tx: Transaction, keys: Sequence[int]) -> None:
     for (run,) in tx.database.fetch_all(_RUNS, (json.dumps([*keys]),)):
         remove_node(tx, answer_node(run))
         first = step_node(run, 0)[:-1]
-        for row in _read(tx, "memory_edges", _FROM_STEPS, (first, first + "~")):
-            tx.tables["memory_edges"].delete(row)
-            tx.wrote = True
+        between = first, first + "~"
+        steps = [row[0] for row in _read(tx, "memory_edges", _FROM_STEPS, between)]
+        steps += [row[1] for row in _read(tx, "memory_edges", _TO_STEPS, between)]
+        for node in dict.fromkeys(steps):
+            remove_node(tx, node)
         _delete_reads(tx, _read(tx, "memory_reads", _READS, (run,)))
 
 

@@ -14,6 +14,7 @@ from seawall.journal.memory_rules import (
     list_unnamed,
     make_conflict,
     renew_expiry,
+    step_node,
 )
 from seawall.journal.protocol import MemoryConflict, MemoryConflicts, MemoryEntry, MemoryMerge, MemoryWrite
 from seawall.journal.sqlite.effect_changes import find_next_key
@@ -89,6 +90,8 @@ class MergePlan:
             tx.wrote = True
         if self._merge.answer:
             add_edges(tx, list_edges(self._merge.answer, answer_node(self._run)))
+        for each in self._merge.shown:
+            add_edges(tx, list_edges(each.causes, step_node(self._run, each.step)))
         if self._merge.read:
             note_reads(tx, self._run, self._merge.read)
         draft.finish()
