@@ -106,6 +106,35 @@ def test_what_is_not_there_is_said(shop: Desks) -> None:
     assert memory(shop, "resolve", "7").exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["show", "--at", "-1"], "memory has no version -1; the newest one is 1"),
+        (["diff", "1", "99"], "memory has no version 99; the newest one is 1"),
+        (["log", "--before", "9" * 23], "a number is too large for a journal"),
+        (["rollback", "0", "--scope", "session:\udcff", "--yes"], "which has no UTF-8"),
+        (["rollback", "1", "--scope", "session:typo", "--yes"], "has no scope 'session:typo'"),
+    ],
+)
+def test_a_number_or_a_name_that_can_not_be_is_the_callers_fault(
+    shop: Desks, words: list[str], what: str
+) -> None:
+    run(shop, "tone")
+    wrong = memory(shop, *words)
+    assert (wrong.exit_code, what in wrong.err) == (2, True), wrong.err
+    assert "damaged" not in wrong.err
+
+
+def test_a_rollback_says_what_stays_out_because_it_was_reverted(shop: Desks) -> None:
+    bad = run(shop, "reviewed")
+    run(shop, "learns")
+    memory(shop, "revert", bad, "0", "--yes")
+    would = memory(shop, "rollback", "--last-reviewed", "--scope", "tenant", "--dry-run").out
+    assert "1 entry that was reverted since does not come back" in would
+    memory(shop, "rollback", "--last-reviewed", "--scope", "tenant", "--yes")
+    assert keys(shop) == set()
+
+
 def test_a_bad_step_is_undone_over_runs_after_a_preview(shop: Desks) -> None:
     run(shop, "tone")
     bad = run(shop, "learns")
@@ -253,6 +282,11 @@ def test_what_comes_from_outside_is_in_quarantine_until_somebody_accepts_it(
         ('{"key": "", "value": "x"}', r"in.jsonl:2: key is ''"),
         ('{"key": "a", "value": "x", "scope": "all"}', r"in.jsonl:2: scope is 'all'"),
         ('{"key": "a", "value": "x", "ttl_s": -1}', r"in.jsonl:2: ttl_s is -1"),
+        (
+            '{"key": "a", "value": "x", "ttl_s": 1e308}',
+            r"in.jsonl:2: ttl_s is 1e\+308; .* at most 31,536,000,000",
+        ),
+        ('{"key": "a", "value": "  "}', r"in.jsonl:2: value is empty"),
         ('{"key": "a", "value": "x", "labels": ["Not one"]}', r"in.jsonl:2: 'Not one' is not a label"),
     ],
 )
@@ -266,6 +300,17 @@ def test_a_bad_line_is_named_and_nothing_is_imported(
     assert done.exit_code == 2
     assert re.search(what, done.err), done.err
     assert keys(shop, "--quarantined") == {"tone"}
+
+
+def test_what_is_imported_is_kept_under_the_keys_that_agents_look_for_and_each_counts_once(
+    shop: Desks, tmp_path: Path
+) -> None:
+    run(shop, "tone")
+    file = tmp_path / "in.jsonl"
+    file.write_text('{"key": "  a  ", "value": "old"}\n{"key": "a", "value": "new"}\n')
+    assert "imported 1 entry into" in memory(shop, "import", str(file), "--yes").out
+    (entry,) = memory(shop, "show", "--quarantined", "--key", "a", "--json").document["entries"]
+    assert entry["value"] == "new"
 
 
 def test_the_store_of_langgraph_is_imported(shop: Desks, tmp_path: Path) -> None:

@@ -261,6 +261,33 @@ class MemoryHistoryContract:
 
         asyncio.run(scenario())
 
+    def test_what_was_reverted_does_not_come_back_with_a_rollback(self, open_journal: Open) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                await merge(journal, "r-1", {"rule": "good"}, reviewed=True)
+                await merge(journal, "r-2", {"rule": "bad", "worse": "bad"}, base=1, reviewed=True)
+                bad = [Lineage(tie="value", run="r-2", step=3)]
+                await journal.apply_revert(await journal.plan_revert("r-2", 3, bad), by="alice")
+                for version in (None, 2):
+                    plan = await journal.rollback_memory("acme", SCOPE, version=version, dry_run=True)
+                    assert (plan.reverted, plan.about) == (2, "2")
+                    made = await journal.rollback_memory("acme", SCOPE, version=version, by="alice")
+                    assert (made.reverted, made.removed) == (2, 0)
+                    assert await held(journal) == {"rule": "good"}
+                assert (await journal.verify()).bad is None
+
+        asyncio.run(scenario())
+
+    def test_a_scope_that_never_was_is_not_rolled_back(self, open_journal: Open) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                await merge(journal, "r-1", {"a": "one"})
+                with pytest.raises(Misused, match="has no scope 'session:typo'"):
+                    await journal.rollback_memory("acme", "session:typo", version=1, by="alice")
+                assert await journal.memory_version() == 1
+
+        asyncio.run(scenario())
+
     def test_what_became_of_a_scope_after_a_version_is_told(self, open_journal: Open) -> None:
         async def scenario() -> None:
             async with opened(open_journal) as journal:

@@ -91,6 +91,8 @@ class MemoryMachine(RuleBasedStateMachine):
         self.last_conflict = 0
         self.touched: dict[str, int] = {}
         """The scopes that an operation has given a version."""
+        self.known: set[str] = set()
+        """The scopes that have a version."""
         self.reviewed: dict[str, int] = {}
         self.floors: dict[str, int] = {}
         self.conflicts: dict[int, tuple[Place, str | None, str]] = {}
@@ -269,6 +271,7 @@ class MemoryMachine(RuleBasedStateMachine):
             self.past[version] = before
             if reviewed:
                 self.reviewed[scope] = version
+        self.known |= self.touched.keys()
         self.touched.clear()
 
     @rule(run=consumes(runs))
@@ -305,12 +308,14 @@ class MemoryMachine(RuleBasedStateMachine):
                 self.journal.rollback_memory("acme", scope, version=target, by="alice")
             )
         except Misused:
-            assert target < self.floors.get(scope, 0)
+            assert target < self.floors.get(scope, 0) or scope not in self.known
             return
         self.version += 1
         assert made.version == self.version
         self.touched[scope] = self.version
-        old = {n: e for n, e in self.entries.items() if e.place[0] == scope and holds_at(e, target)}
+        held = [n for n, e in self.entries.items() if e.place[0] == scope and holds_at(e, target)]
+        sane = [self.find_sane(n, set()) if self.entries[n].reverted else n for n in held]
+        old = {n: self.entries[n] for n in sane if n is not None}
         places = {entry.place for entry in old.values() if entry.value is not None}
         for place in [place for place in self.see(scope) if place not in places]:
             self.remove(place, self.version)
@@ -356,18 +361,22 @@ class MemoryMachine(RuleBasedStateMachine):
             return
         version = self.touched[entry.place[0]]
         self.remove(entry.place, version)
-        chain = sorted(
-            (n for n, e in self.entries.items() if e.place == entry.place and n < number), reverse=True
-        )
-        born = entry.born
-        for before in chain:
+        before = self.find_sane(number, removes)
+        if before is not None and self.entries[before].value is not None:
+            self.copy(before, version, flagged=before in flags)
+
+    def find_sane(self, number: int, removes: set[int]) -> int | None:
+        """Returns what an entry had replaced, and is not reverted itself."""
+        place, born = self.entries[number].place, self.entries[number].born
+        for before in sorted(
+            (n for n, e in self.entries.items() if e.place == place and n < number), reverse=True
+        ):
             if self.entries[before].died != born:
-                return
+                return None
             if before not in removes and not self.entries[before].reverted:
-                if self.entries[before].value is not None:
-                    self.copy(before, version, flagged=before in flags)
-                return
+                return before
             born = self.entries[before].born
+        return None
 
     def follow(self, seed: int, *, exposed: bool) -> tuple[set[int], set[int]]:
         """Returns what took a value from an entry, and what was exposed to it, by trying every edge again and again."""

@@ -35,6 +35,8 @@ MAX_CALL_CHARS = 8 * MAX_VALUE_CHARS
 """Characters of a whole call: room for a value in escapes. More is not even decoded."""
 MAX_LABELS = 8
 """Labels of one entry. They stand in events, which are never erased, so they are single words."""
+MAX_TTL_S = 1_000 * 365 * 86_400
+"""Seconds for which an entry may be kept, if not for ever: a millennium is longer than any journal."""
 _LABEL = re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}")
 
 _TAKES: dict[str, tuple[str, ...]] = {
@@ -196,6 +198,8 @@ def _read_number(given: dict[str, Any], name: str) -> float | None:
     number = given.get(name)
     if number is None:
         return None
-    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number < float("inf"):
-        raise ValueError(f"{name} is {number!r}; it must be a number of seconds above zero")
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number <= MAX_TTL_S:
+        raise ValueError(
+            f"{name} is {number!r:.40}; it must be a number of seconds above zero, at most {MAX_TTL_S:,}"
+        )
     return float(number)

@@ -167,6 +167,7 @@ class TenantMemory:
     ) -> list[MemoryVersion]:
         """Returns versions, newest first. `before`: the number of the last one of the page before."""
         _check_scope(scope)
+        _check_limit(limit)
         return await self.journal.memory_log(self.tenant, scope=scope, before=before, limit=limit)
 
     async def show(
@@ -186,8 +187,8 @@ class TenantMemory:
         imported and not accepted. Raises `Misused` for a version that has been collected.
         """
         _check_scope(scope)
-        if at is not None and not 0 <= at <= (newest := await self.journal.memory_version()):
-            raise Misused(f"memory has no version {at}; the newest one is {newest}")
+        if at is not None:
+            await self._check_versions(at)
         found: list[MemoryItem] = []
         for each in [scope] if scope is not None else await self._list_scopes():
             wanted = MemoryFilter(
@@ -206,8 +207,12 @@ class TenantMemory:
         return found
 
     async def diff(self, a: int, b: int, *, scope: str | None = None) -> list[MemoryDifference]:
-        """Returns the keys that differ between two versions, in one scope or in all."""
+        """Returns the keys that differ between two versions, in one scope or in all.
+
+        Raises `Misused` for a version that there is not, or that has been collected.
+        """
         _check_scope(scope)
+        await self._check_versions(a, b)
         changed = [
             name
             for name, newest, _ in await self.journal.memory_scopes(self.tenant)
@@ -230,6 +235,7 @@ class TenantMemory:
     ) -> list[ConflictItem]:
         """Returns the oldest conflicts, in one scope or in all. `state`: those that are `resolved`; None: all."""
         _check_scope(scope)
+        _check_limit(limit)
         most = limit if scope is None else MAX_CONFLICTS
         found = await self.journal.memory_conflicts(self.tenant, state=state, limit=most)
         wanted = [each for each in found if scope in (None, each.scope)]
@@ -244,6 +250,12 @@ class TenantMemory:
         found = await self.journal.export_subject(self.tenant, _check_subject(subject))
         wanted = [entry for entry in found if scope in (None, entry.scope)]
         return await build_items(self.journal, self.tenant, wanted)
+
+    async def _check_versions(self, *versions: int) -> None:
+        newest = await self.journal.memory_version()
+        for version in versions:
+            if not 0 <= version <= newest:
+                raise Misused(f"memory has no version {version}; the newest one is {newest}")
 
     async def _list_scopes(self) -> list[str]:
         return [name for name, _, _ in await self.journal.memory_scopes(self.tenant)]
@@ -283,8 +295,9 @@ class TenantMemory:
     ) -> MemoryVersion:
         """Makes a new version of one scope that is equal to an old one, and returns it; the history stays.
 
+        What was reverted since does not come back: in its place comes what it had replaced, and `reverted` counts it.
         `last_reviewed`: to the newest one whose run has passed review. `dry_run`: only says what it would do. Raises
-        `Misused` for a version that has been collected, and unless one of both is said.
+        `Misused` for a version that has been collected, for a scope that never was, and unless one of both is said.
         """
         _check_scope(scope)
         if (version is None) != last_reviewed:
@@ -411,10 +424,10 @@ class TenantMemory:
         credential: object = None,
         by: str = "",
     ) -> int:
-        """Imports entries from JSON lines or from LangGraph's SQLite store, and returns how many the file has.
+        """Imports entries from JSON lines or from LangGraph's SQLite store, and returns how many keys the file has.
 
-        A line is an object with `key` and `value`; `scope`, `labels` and `ttl_s` are optional. The file is checked as a
-        whole first. What it says is untrusted: no agent is shown it before somebody accepts it, and each entry has the
+        A line is an object with `key` and `value`; `scope`, `labels` and `ttl_s` are optional. Of several lines
+        with one key in one scope the last counts. The file is checked as a whole first. What it says is untrusted: no agent is shown it before somebody accepts it, and each entry has the
         label `imported`. Raises `Misused`, which names the line, for a file that is not as it should be.
         """
         now = self._supervisor.clock.wall_s()
@@ -458,6 +471,11 @@ def _put_value(text: str, bodies: Bodies) -> Ref:
 def _check_scope(scope: str | None) -> None:
     if scope is not None:
         check_scope(scope)
+
+
+def _check_limit(limit: int) -> None:
+    if limit < 1:
+        raise Misused(f"limit is {limit}; it must be at least 1")
 
 
 def _check_subject(subject: str) -> str:

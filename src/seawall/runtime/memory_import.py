@@ -9,11 +9,11 @@ from typing import Any, NamedTuple, cast, get_args
 
 import msgspec
 
-from seawall.core.canonical import to_canonical_bytes
+from seawall.core.canonical import check_recordable, to_canonical_bytes
 from seawall.core.errors import Misused
 from seawall.journal.protocol import ScopeKind
 from seawall.journal.sqlite.langgraph_store import MAGIC, read_store
-from seawall.memory.calls import MAX_KEY_CHARS, MAX_LABELS, MAX_VALUE_CHARS
+from seawall.memory.calls import MAX_KEY_CHARS, MAX_LABELS, MAX_TTL_S, MAX_VALUE_CHARS
 
 MAX_ENTRIES = 100_000
 """Of one file. They are checked as a whole before the first one is written."""
@@ -38,6 +38,7 @@ def check_scope(scope: object) -> str:
     """Returns the name of a scope. Raises `Misused` for one that can't be."""
     kinds = get_args(ScopeKind)
     if isinstance(scope, str):
+        check_recordable(scope=scope)
         kind, colon, name = scope.partition(":")
         if kind in kinds and (name.strip() if kind != "tenant" else not colon):
             return scope
@@ -45,20 +46,24 @@ def check_scope(scope: object) -> str:
 
 
 def read_import(path: Path, *, scope: str, now: float) -> list[ImportedEntry]:
-    """Returns the entries of a file; `scope` is that of those which name none. Raises `Misused` for the first bad one."""
+    """Returns the entries of a file, of each scope and key the last; `scope` is that of those which name none.
+
+    Raises `Misused` for the first bad one.
+    """
     check_scope(scope)
     try:
         with path.open("rb") as file:
             is_store = file.read(len(MAGIC)) == MAGIC
         read = _read_items(path, scope, now) if is_store else _read_lines(path, scope)
-        entries: list[ImportedEntry] = []
-        for where, entry in read:
-            if len(entries) == MAX_ENTRIES:
+        entries: dict[tuple[str, str], ImportedEntry] = {}
+        for count, (where, entry) in enumerate(read):
+            if count == MAX_ENTRIES:
                 raise Misused(f"{path} has more than {MAX_ENTRIES:,} entries: split it")
-            entries.append(_check(entry, where))
+            checked = _check(entry, where)
+            entries[checked.scope, checked.key] = checked
     except OSError as error:
         raise Misused(f"{path} can't be read: {error.strerror or error}") from None
-    return entries
+    return [*entries.values()]
 
 
 def _read_items(path: Path, scope: str, now: float) -> Iterator[tuple[str, ImportedEntry]]:
@@ -106,13 +111,16 @@ def _read_line(line: bytes, where: str, scope: str) -> ImportedEntry:
 
 
 def _check(entry: ImportedEntry, where: str) -> ImportedEntry:
+    """Returns the entry with its key as agents look for it."""
     key, ttl_s = cast("object", entry.key), cast("object", entry.ttl_s)
     if not isinstance(key, str) or not key.strip():
         raise Misused(f"{where}: key is {key!r}; it must be a text")
     if len(key) > MAX_KEY_CHARS:
         raise Misused(f"{where}: key has {len(key):,} characters (limit {MAX_KEY_CHARS:,})")
-    if not 0 < len(entry.value) <= MAX_VALUE_CHARS:
-        raise Misused(f"{where}: value has {len(entry.value):,} characters (1 to {MAX_VALUE_CHARS:,})")
+    if not entry.value.strip():
+        raise Misused(f"{where}: value is empty")
+    if len(entry.value) > MAX_VALUE_CHARS:
+        raise Misused(f"{where}: value has {len(entry.value):,} characters (limit {MAX_VALUE_CHARS:,})")
     for label in cast("tuple[object, ...]", entry.labels):
         if not isinstance(label, str) or _LABEL.fullmatch(label) is None:
             raise Misused(
@@ -121,6 +129,8 @@ def _check(entry: ImportedEntry, where: str) -> ImportedEntry:
     if len(entry.labels) > MAX_LABELS + 1:
         raise Misused(f"{where}: it has {len(entry.labels)} labels (limit {MAX_LABELS})")
     number = isinstance(ttl_s, int | float) and not isinstance(ttl_s, bool)
-    if ttl_s is not None and not (number and 0 < cast("float", ttl_s) < float("inf")):
-        raise Misused(f"{where}: ttl_s is {ttl_s!r}; it must be a number of seconds above zero")
-    return entry
+    if ttl_s is not None and not (number and 0 < cast("float", ttl_s) <= MAX_TTL_S):
+        raise Misused(
+            f"{where}: ttl_s is {ttl_s!r:.40}; it must be a number of seconds above zero, at most {MAX_TTL_S:,}"
+        )
+    return entry._replace(key=key.strip())

@@ -131,6 +131,8 @@ class MemoryVersion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     conflicts: int = 0
     about: str = ""
     """`rollback`: the version that it is equal to. `revert`: run and step."""
+    reverted: int = 0
+    """Of what `rollback_memory` returns: entries of the old version that were reverted since, and do not come back."""
 
 
 class MemoryConflict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -296,7 +298,11 @@ class MemoryStore(Protocol):
     async def rollback_memory(
         self, tenant: str, scope: str, *, version: int | None = None, by: str = "", dry_run: bool = False
     ) -> MemoryVersion:
-        """Makes a new version of a scope that is equal to an old one; None: to its last reviewed one."""
+        """Makes a new version of a scope that is equal to an old one; None: to its last reviewed one.
+
+        What was reverted since does not come back: in its place comes what it had replaced. Raises `Misused` for a scope
+        that never was, and for a version that there is not or that has been collected.
+        """
         ...
 
     async def plan_revert(

@@ -4,7 +4,7 @@ transaction.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
@@ -17,6 +17,7 @@ from seawall.journal.sqlite.memory_merge import make_entry, write_entry
 from seawall.journal.sqlite.memory_reading import (
     check_readable,
     find_last_reviewed,
+    has_scope,
     iterate_scope,
     plan_revert,
 )
@@ -88,17 +89,21 @@ class RollbackOp(QueuedOp):
     def plan(self, tx: Transaction) -> None:
         """See `Op.plan`."""
         tenant = tx.find_tenant_id(self.tenant)
+        if not has_scope(tx.database, tenant, self.scope):
+            raise Misused(f"the memory of tenant {self.tenant!r} has no scope {self.scope!r}")
         version = self.version
         if version is None:
             version = find_last_reviewed(tx.database, tenant, self.scope)
             if version is None:
                 raise Misused(f"scope {self.scope}: no version of it has passed review")
         check_readable(tx.database, tenant, self.scope, version)
-        old = self._read(tx, tenant, version)
-        now = self._read(tx, tenant, None)
+        draft = MemoryDraft(tx=tx, tenant=self.tenant, origin="rollback", by=self.by, about=str(version))
+        held = [*iterate_scope(tx.database, tenant, self.scope, version)]
+        old = self._list_sane(draft, held)
+        now = {each.entry.key: each for each in iterate_scope(tx.database, tenant, self.scope, None)}
         gone = [now[key] for key in now.keys() - old.keys()]
         differ = [key for key, stored in old.items() if key not in now or now[key].entry != stored.entry]
-        differ = [key for key in differ if not has_expired(old[key].entry, tx.sure_now)]
+        reverted = sum(stored.reverted is not None for stored in held)
         if self.dry_run:
             self.result = MemoryVersion(
                 version=0,
@@ -110,20 +115,24 @@ class RollbackOp(QueuedOp):
                 written=len(differ),
                 removed=len(gone),
                 about=str(version),
+                reverted=reverted,
             )
             return
-        draft = MemoryDraft(tx=tx, tenant=self.tenant, origin="rollback", by=self.by, about=str(version))
         draft.open_scope(self.scope)
         for stored in sorted(gone, key=lambda stored: stored.entry.number):
             draft.remove(stored)
         for key in sorted(differ, key=lambda key: old[key].entry.number):
             draft.put_copy(old[key], draft.find_live(self.scope, key))  # it may be one that was forgotten
-        (self.result,) = draft.finish()
+        (made,) = draft.finish()
+        self.result = replace(made, reverted=reverted)
 
-    def _read(self, tx: Transaction, tenant: int | None, at: int | None) -> dict[Ref, StoredEntry]:
-        """Returns what a scope holds at a version, by key; a key that was forgotten is not there."""
-        found = iterate_scope(tx.database, tenant, self.scope, at)
-        return {stored.entry.key: stored for stored in found}
+    def _list_sane(self, draft: MemoryDraft, held: Iterable[StoredEntry]) -> dict[Ref, StoredEntry]:
+        """Returns what the scope shall hold, by key: nothing that expired, and nothing that was reverted since."""
+        now = draft.tx.sure_now
+        found = (each if each.reverted is None else _find_sane(draft, each, set(), now) for each in held)
+        return {
+            each.entry.key: each for each in found if each is not None and not has_expired(each.entry, now)
+        }
 
 
 class ApplyRevertOp(QueuedOp):

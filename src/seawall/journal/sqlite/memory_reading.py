@@ -94,12 +94,21 @@ def find_last_reviewed(database: Database, tenant: int | None, scope: str) -> in
     return database.fetch_value(_REVIEWED, (tenant, scope))
 
 
+def _read_scope(database: Database, tenant: int | None, scope: str) -> Row | None:
+    return database.fetch_first(f"{SELECT_SCOPE} WHERE e.tenant = ? AND e.scope = ?", (tenant, scope))
+
+
+def has_scope(database: Database, tenant: int | None, scope: str) -> bool:
+    """Returns whether a scope has a version."""
+    return _read_scope(database, tenant, scope) is not None
+
+
 def check_readable(database: Database, tenant: int | None, scope: str, version: int) -> None:
     """Raises `Misused` for a version of a scope that has been collected, or that there is not yet."""
     newest = find_version(database)
     if not 0 <= version <= newest:
         raise Misused(f"memory has no version {version}; the newest one is {newest}")
-    row = database.fetch_first(f"{SELECT_SCOPE} WHERE e.tenant = ? AND e.scope = ?", (tenant, scope))
+    row = _read_scope(database, tenant, scope)
     floor = 0 if row is None else decode_scope(row)[3]
     if version < floor and version != find_last_reviewed(database, tenant, scope):
         raise Misused(
@@ -343,7 +352,7 @@ def list_differences(
 def list_since(database: Database, tenant: str, scope: str, version: int) -> MemoryChanges:
     """Returns what became of a scope after a version."""
     key = find_tenant(database, tenant)
-    row = database.fetch_first(f"{SELECT_SCOPE} WHERE e.tenant = ? AND e.scope = ?", (key, scope))
+    row = _read_scope(database, key, scope)
     if row is None:
         return MemoryChanges(version=0, anew=version > 0)
     _, _, newest, floor, _ = decode_scope(row)
@@ -436,7 +445,7 @@ def _list_answers(nodes: Iterable[str]) -> tuple[str, ...]:
 def _count_live(database: Database, scopes: Iterable[tuple[int, str]]) -> int:
     total = 0
     for tenant, scope in scopes:
-        row = database.fetch_first(f"{SELECT_SCOPE} WHERE e.tenant = ? AND e.scope = ?", (tenant, scope))
+        row = _read_scope(database, tenant, scope)
         total += 0 if row is None else decode_scope(row)[4]
     return total
 

@@ -92,6 +92,8 @@ def translate_errors(path: str, database: Database | None = None) -> Generator[N
         raise JournalDamaged(f"journal {path} is damaged: {error}") from error
     except UnicodeEncodeError as error:  # of what is looked for: nothing is encoded that was read
         raise Misused(f"{error.object!r} has no UTF-8") from None
+    except OverflowError as error:  # likewise: no number that was read has more than 64 bits
+        raise Misused(f"a number is too large for a journal: {error}") from None
     except MISREAD as error:
         raise JournalDamaged(
             f"journal {path} holds what was never written: {type(error).__name__}: {error}"

@@ -137,7 +137,14 @@ def _describe_rollback(version: MemoryVersion) -> str:
     written, removed = (
         format_number(each, "entry", "entries") for each in (version.written, version.removed)
     )
-    return f"scope {show_plainly(version.scope)} as at version {version.about}: {written} written, {removed} removed"
+    kept_out = format_number(version.reverted, "entry that was", "entries that were")
+    more = (
+        f"; {kept_out} reverted since {'do' if version.reverted > 1 else 'does'} not come back"
+        if version.reverted
+        else ""
+    )
+    where = f"scope {show_plainly(version.scope)} as at version {version.about}"
+    return f"{where}: {written} written, {removed} removed{more}"
 
 
 def gc(
