@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from journal.disk import Disk
 from journal.effects_story import claim_of, proposal_of
 from journal.memory_story import SCOPE, find_entry, held, merge, texts, written
-from journal.story import begin, bodies, done, ended, intended, manifest, opened, started, whole_run
-from seawall.core.canonical import ref_of
+from journal.story import (
+    begin,
+    bodies,
+    done,
+    ended,
+    finish,
+    intended,
+    manifest,
+    opened,
+    started,
+    taken,
+    whole_run,
+)
+from seawall.core.canonical import Ref, ref_of, to_canonical_bytes
 from seawall.core.errors import Broken, Misused
-from seawall.core.events import MemoryRead
+from seawall.core.events import ContextFolded, Event, Folded, MemoryCut, MemoryRead
 from seawall.journal.protocol import (
     EntriesRead,
     Fact,
@@ -154,6 +168,91 @@ def test_a_person_is_forgotten_in_every_byte_of_every_file(tmp_path: Path) -> No
         assert find_marks(path) == []
 
     asyncio.run(scenario())
+
+
+def test_what_a_run_of_somebody_else_was_told_of_their_entries_is_erased(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+
+    async def scenario() -> None:
+        async with opened(lambda: open_at(path)) as journal:
+            await merge(journal, "r-1", {"tone": "zebra curt"}, principal=THEIRS)
+            lease = await begin(journal, "r-2", principal="user:8")
+            changed, cut = theirs("was curt, and is calm now"), theirs("was reverted")
+            events = [
+                replace(taken(), changed=(ref_of(changed),)),
+                MemoryRead(at=2.0, step=0, entries=(1,)),
+                MemoryCut(at=2.0, entries=(1, 7), told=(ref_of(cut), ref_of(b"of another entry"))),
+            ]
+            contents = bodies(changed, cut, b"of another entry")
+            await journal.append(lease, 1, events, contents, records=[EntriesRead(numbers=(1,))])
+            await merge(journal, "r-2", {"mine": "calm"}, lease=lease, seq=4)
+            assert (await journal.forget_subject("acme", THEIRS)).running == ()
+            assert find_marks(path) == []
+            assert await journal.bodies("acme", [ref_of(b"of another entry")]) != {}
+            assert (await journal.verify()).bad is None
+
+    asyncio.run(scenario())
+
+
+def test_of_a_conversation_that_somebody_else_continued_only_what_is_theirs_is_erased(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+
+    async def scenario() -> None:
+        async with opened(lambda: open_at(path)) as journal:
+            before = manifest(None, [b"asked by another"])
+            await talk(journal, "r-0", "user:8", before, bodies(b"asked by another"))
+            asked = manifest(ref_of(before), [theirs("request"), theirs("answer"), b"yes"])
+            await talk(
+                journal, "r-1", THEIRS, asked, bodies(theirs("request"), theirs("answer"), b"yes"), before
+            )
+            waited = to_canonical_bytes(
+                {"prev": ref_of(asked), "messages": [ref_of(theirs("late"))], "run": "r-1"}
+            )
+            fact, folded = b"in run r-1: zebra paid", b"zebra asked, and was answered"
+            other = b"in run r-0: done"
+            first = [
+                replace(taken(ref_of(waited)), facts=(ref_of(fact), ref_of(other))),
+                ContextFolded(
+                    at=2.0,
+                    frame=0,
+                    step=1,
+                    trigger="budget",
+                    folded=(Folded(~1, "line", "turn", ref_of(folded)),),
+                ),
+            ]
+            after = manifest(ref_of(waited), [fact, other, b"yes"])
+            contents = bodies(waited, theirs("late"), fact, other, folded, b"yes")
+            await talk(journal, "r-2", "user:8", after, contents, events=first)
+            lease = await begin(journal, "r-3", principal="user:8", session="s-2")
+            assert (await journal.forget_subject("acme", THEIRS)).running == ("r-3",)
+            await finish(journal, lease, 1)
+            assert (await journal.forget_subject("acme", THEIRS)).runs == 1
+            assert find_marks(path) == []
+            kept = bodies(before, asked, waited, after, b"asked by another", other, b"yes")
+            assert await journal.bodies("acme", [*kept]) == kept
+            assert (await journal.verify()).bad is None
+
+    asyncio.run(scenario())
+
+
+async def talk(
+    journal: Journal,
+    run: str,
+    principal: str,
+    said: bytes,
+    contents: dict[Ref, bytes],
+    before: bytes | None = None,
+    *,
+    events: Sequence[Event] = (),
+) -> None:
+    """Records a run of one conversation. `said` is the manifest with which it ends."""
+    lease = await begin(journal, run, principal=principal, session="s-2")
+    events = [
+        *(events or [taken(None if before is None else ref_of(before))]),
+        ended(transcript=ref_of(said)),
+    ]
+    contents = contents | bodies(said)
+    await journal.append(lease, 1, events, contents, summary=Summary(status="completed"))
 
 
 def test_nothing_is_forgotten_while_a_run_of_theirs_or_one_that_has_read_it_goes_on(tmp_path: Path) -> None:

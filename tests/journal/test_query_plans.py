@@ -107,7 +107,10 @@ MAY_READ_ON = {
         ("_remove_entries", "_list_scopes", "_is_empty", "_list_gone_versions", "_find"),
         "a collection reads everything that may go",
     ),
-    **dict.fromkeys(("_read_records", "_read_shown"), "forgetting a person reads all records of a tenant"),
+    "_read_records": "forgetting a person reads all records of a tenant",
+    **dict.fromkeys(
+        ("_read_others", "_read_events"), "forgetting a person reads runs that were shown what is theirs"
+    ),
     "release_all": "at the end of a process: what has not ended",
     "_erase_next": "up to a number of rows, and goes on from there",
     "list_chunk": "the bodies of one chunk of a prune",
@@ -136,6 +139,7 @@ MAY_READ_ON = {
 _RUNNING = "r.owner IS NOT NULL"
 
 NEVER_IN_THE_CONTRACT = (
+    "memory_shown.py: ",  # likewise
     "memory_forgetting.py: ",  # effects of the person, and results that others were shown: test_memory_forgetting.py
     "langgraph_store.py: ",  # a file of another system, read once as a whole
     "verify.py: ",  # what it says about a damaged file

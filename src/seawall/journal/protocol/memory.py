@@ -233,7 +233,7 @@ class Forgotten(msgspec.Struct, frozen=True, kw_only=True):
     kept: int = 0
     """Bodies that runs of others refer to as well."""
     running: tuple[str, ...] = ()
-    """Runs of theirs that have not ended: nothing is erased before they have."""
+    """Runs that have not ended, of theirs or that were shown what is theirs: nothing is erased before they have."""
 
 
 class MemoryStore(Protocol):

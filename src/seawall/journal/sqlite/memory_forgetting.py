@@ -6,16 +6,13 @@ done again, so what a crash has interrupted is finished by forgetting once more.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-import msgspec
 from msgspec.structs import replace
 
 from seawall.core.canonical import Ref
 from seawall.core.errors import Misused
-from seawall.core.events import Event, MemoryRead, StepDone
 from seawall.journal.protocol import EffectRecord, Fact, Forgotten, Proposal
 from seawall.journal.sqlite.access import FileAccess
 from seawall.journal.sqlite.database import Database, Row
@@ -41,6 +38,7 @@ from seawall.journal.sqlite.memory_rows import (
     StoredEntry,
     decode_conflict,
 )
+from seawall.journal.sqlite.memory_shown import Shown
 from seawall.journal.sqlite.migrations import PRINCIPAL
 from seawall.journal.sqlite.references import PrunePlan, References
 from seawall.journal.sqlite.retention import BODIES, erase_bodies, prune_chunk, shrink
@@ -50,17 +48,9 @@ T = TypeVar("T")
 
 ROWS = 500
 """Records changed in one transaction."""
-_events: msgspec.json.Decoder[list[Event]] = msgspec.json.Decoder(list[Event])
 _RUNS = f"""
 SELECT r.rk, r.run, r.ended_at FROM entries p INDEXED BY entries_by_principal CROSS JOIN runs r ON r.rk = p.rk
 WHERE p.box = 0 AND p.seq = 0 AND {PRINCIPAL.replace("data", "p.data")} = ? AND r.tenant = ? ORDER BY r.rk
-"""
-_READERS = """
-SELECT DISTINCT r.rk, r.run, r.ended_at FROM json_each(?) AS wanted
-CROSS JOIN memory_reads m ON m.entry = wanted.value CROSS JOIN runs r ON r.run = m.run AND r.tenant = ?
-"""
-_READS = """
-SELECT data FROM entries WHERE rk = ? AND box = 0 AND data IS NOT NULL ORDER BY seq
 """
 
 
@@ -74,14 +64,13 @@ class _Person:
         self.runs: dict[int, str] = {}
         """Their runs that were not pruned, by key."""
         self.running: list[str] = []
-        """Their runs that have not ended, and other ones that have read what is theirs."""
+        """Their runs that have not ended, and other ones that were shown what is theirs."""
         self.entries: list[StoredEntry] = []
         self.effects: list[tuple[Row, EffectRecord]] = []
         self.proposals: list[tuple[Row, Proposal]] = []
         self.facts: list[tuple[Row, Fact]] = []
         self.conflicts: list[tuple[Row, StoredConflict]] = []
-        self.shown: list[Ref] = []
-        """Results in runs of others that show what is theirs."""
+        self.shown = Shown()
 
     def read(self, database: Database) -> None:
         """Reads all of it, in one snapshot."""
@@ -94,7 +83,8 @@ class _Person:
         self.running = [run for _, run, ended_at in runs if ended_at is None]
         self.entries = list_of_subject(database, self.tenant, self.subject)
         self._read_records(database)
-        self._read_shown(database)
+        self.shown.read(database, key, self.runs, {stored.entry.number for stored in self.entries})
+        self.running = [*dict.fromkeys((*self.running, *self.shown.running))]
 
     def _read_records(self, database: Database) -> None:
         names = {*self.runs.values()}
@@ -117,21 +107,6 @@ class _Person:
             theirs = stored.principal == self.subject or stored.conflict.run in names
             if theirs or stored.conflict.scope == f"subject:{self.subject}":
                 self.conflicts.append((row[AS_STORED:], stored))
-
-    def _read_shown(self, database: Database) -> None:
-        numbers = {stored.entry.number for stored in self.entries}
-        for rk, run, ended_at in database.fetch_all(_READERS, (json.dumps([*numbers]), self.key)):
-            if rk in self.runs:
-                continue
-            if ended_at is None:
-                self.running.append(run)
-                continue
-            rows = database.fetch_all(_READS, (rk,))
-            events = [event for (data,) in rows for event in _events.decode(data)]
-            reads = [event for event in events if isinstance(event, MemoryRead)]
-            steps = {event.step for event in reads if not numbers.isdisjoint(event.entries)}
-            done = [event for event in events if isinstance(event, StepDone) and event.step in steps]
-            self.shown += [event.output for event in done if event.output]
 
     def list_refs(self) -> list[Ref]:
         """Returns the bodies that their records and entries refer to."""
@@ -157,7 +132,7 @@ class _Bodies:
 
     def __init__(self, person: _Person) -> None:
         self._person = person
-        self.plan = PrunePlan(person.key, person.get_records())
+        self.plan = PrunePlan(person.key, person.get_records(), person.shown.links)
         self._theirs = References()
 
     def read(self, database: Database) -> list[bytes]:
@@ -167,6 +142,7 @@ class _Bodies:
         self._theirs.add((bytes.fromhex(ref) for ref in person.list_refs()), 0)
         entries = [stored.entry for stored in person.entries]
         self._theirs.add(list_hashes((entry.key, entry.value) for entry in entries), 0)
+        self._theirs.add(person.shown.messages, 0)
         self._theirs.walk(database, person.key)
         chunks = [self.plan.pruned.list_chunk(number) for number in range(len(self.plan.chunks))]
         found = [each for chunk in (*chunks, self._theirs.list_chunk(0)) for each in chunk]
@@ -195,10 +171,11 @@ async def forget(access: FileAccess, tenant: str, subject: str, dry_run: bool) -
         erased = len(mine)
         if not dry_run:
             erased = await _erase(access, bodies, tenant, mine)
-            shown = [bytes.fromhex(ref) for ref in dict.fromkeys(person.shown)]
+            shown = [bytes.fromhex(ref) for ref in dict.fromkeys(person.shown.texts)]
             erased += await _erase(access, None, tenant, shown)
             await _remove_records(access, person)
             bodies.plan.kept.keep(bytes.fromhex(ref) for ref in person.list_refs())  # erased ones, of effects
+            bodies.plan.kept.keep(person.shown.messages)  # and those of conversations
             for number in range(len(bodies.plan.chunks)):
                 await access.write(lambda tx, number=number: prune_chunk(tx, bodies.plan, number))
     finally:

@@ -30,7 +30,9 @@ _MEMORIES = "SELECT number, key, value FROM memories WHERE tenant = ? AND number
 class References:
     """The references found so far: hash → number of the chunk of runs. What exceeds the cache is kept on disk."""
 
-    def __init__(self) -> None:
+    def __init__(self, links: Mapping[bytes, Sequence[bytes]] | None = None) -> None:
+        """`links`: by body, what it counts as referring to, instead of all that looks like a reference in it."""
+        self._links = links or {}
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
         self._database = Database("", flags=flags, vfs=None)
         self._database.run_pragma("journal_mode", "off")
@@ -61,7 +63,8 @@ class References:
                     "UPDATE found SET walked = 1, size = ? WHERE hash = ?", (row and row[1], hash_)
                 )
                 if row is not None and row[0] is not None:
-                    self.add((bytes.fromhex(ref.decode()) for ref in _ref.findall(row[0])), chunk)
+                    links = self._links.get(hash_)
+                    self.add(find_refs([row]) if links is None else links, chunk)
 
     def has(self, hash_: bytes) -> bool:
         """Returns True if something refers to the body."""
@@ -87,11 +90,16 @@ def find_refs(data: Iterable[tuple[Any, ...]]) -> Iterable[bytes]:
 class KeptBodies:
     """The bodies of a tenant that its runs, its records and its memory refer to, but for some that are about to go."""
 
-    def __init__(self, tenant: int, without: Mapping[str, Container[int]] | None = None) -> None:
-        """`without`: by table, the keys of records that are about to go."""
+    def __init__(
+        self,
+        tenant: int,
+        without: Mapping[str, Container[int]] | None = None,
+        links: Mapping[bytes, Sequence[bytes]] | None = None,
+    ) -> None:
+        """`without`: by table, the keys of records that are about to go. `links`: as for `References`."""
         self.tenant = tenant
         self._without = without or {}
-        self._found = References()
+        self._found = References(links)
         self._scanned = 0  # the references of entries up to this id are found
         self._scanned_records = dict.fromkeys(
             (*_RECORDS, "memories"), 0
@@ -164,12 +172,17 @@ class KeptBodies:
 class PrunePlan:
     """What is pruned for one tenant: chunks of runs, and the bodies that only these runs refer to."""
 
-    def __init__(self, tenant: int, without: Mapping[str, Container[int]] | None = None) -> None:
-        """`without`: as for `KeptBodies`."""
+    def __init__(
+        self,
+        tenant: int,
+        without: Mapping[str, Container[int]] | None = None,
+        links: Mapping[bytes, Sequence[bytes]] | None = None,
+    ) -> None:
+        """`without` and `links`: as for `KeptBodies`."""
         self.tenant = tenant
         self.chunks: list[list[int]] = []
         self.pruned = References()
-        self.kept = KeptBodies(tenant, without)
+        self.kept = KeptBodies(tenant, without, links)
 
     def make(self, database: Database, find_runs: Callable[[Database, int], Sequence[int]]) -> None:
         """Reads everything of the tenant, in one snapshot. `find_runs` returns the keys of the runs to prune."""
