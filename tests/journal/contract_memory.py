@@ -349,6 +349,69 @@ class MemoryHistoryContract:
 
         asyncio.run(scenario())
 
+    def test_a_revert_ends_the_conflicts_over_what_descends_from_the_step(self, open_journal: Open) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                await merge(journal, "r-0", {"rule": "good"})
+                await merge(journal, "r-1", {"bad": "x"})  # entry 2, of version 2
+                names = ("r-2", "r-3", "r-4")
+                leases = {name: await begin(journal, name) for name in names}
+                await merge(journal, "r-5", {"rule": "better"}, base=1)
+                ties = {"r-2": [Lineage(tie="value", entry=2)], "r-3": [Lineage(tie="exposure", entry=2)]}
+                for name, lease in leases.items():
+                    causes = tuple(ties.get(name, ()))
+                    with pytest.raises(MemoryConflicts) as found:
+                        await merge(journal, name, {"rule": name}, base=1, lease=lease, causes=causes)
+                    named = found.value.conflicts
+                    await merge(
+                        journal, name, {"rule": name}, base=1, lease=lease, causes=causes, conflicts=named
+                    )
+                plan = await journal.plan_revert("r-1", 3, [Lineage(tie="value", run="r-1", step=3)])
+                assert (plan.removes, plan.conflicts) == ((2,), (1,))
+                with pytest.raises(Refused, match="conflict 1"):
+                    await journal.apply_revert(replace(plan, conflicts=()), by="alice")
+                await journal.apply_revert(plan, by="alice")
+                ended, *rest = await journal.memory_conflicts("acme", state=None)
+                assert (ended.state, ended.resolved_by) == ("resolved", "alice")
+                assert [each.state for each in rest] == ["open", "open"]
+                own = await journal.plan_revert("r-4", 3, [Lineage(tie="value", run="r-4", step=3)])
+                assert own.conflicts == (3,)
+                await journal.resolve_conflict(
+                    2, ours=True, by="alice"
+                )  # it was exposed to what was reverted
+                entry = await find_entry(journal, "rule")
+                assert (entry.run, entry.flagged) == ("r-3", entry.born)
+                assert (await journal.verify()).bad is None
+
+        asyncio.run(scenario())
+
+    def test_a_label_follows_a_value_through_memory(self, open_journal: Open) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                await merge(journal, "r-1", {"rule": "x"}, labels=("untrusted",))
+                value = (Lineage(tie="value", entry=1),)
+                seen = (Lineage(tie="exposure", entry=1),)
+                await merge(journal, "r-2", {"copy": "x!"}, labels=("vip",), causes=value, answer=value)
+                await merge(journal, "r-3", {"seen": "y"}, causes=seen)
+                heard = (Lineage(tie="value", run="r-2"),)
+                await merge(journal, "r-4", {"heard": "x?"}, causes=heard)
+                by_step = (Lineage(tie="value", run="r-1", step=3),)
+                await merge(journal, "r-5", {"shown": "x."}, causes=by_step)
+                await merge(journal, "r-6", {"plain": "z"})
+                await merge(journal, "r-7", {"plain": "z"}, labels=("imported",), base=6)
+                found = {key: (await find_entry(journal, key)).labels for key in await held(journal)}
+                assert found == {
+                    "rule": ("untrusted",),
+                    "copy": ("vip", "untrusted"),
+                    "seen": (),
+                    "heard": ("untrusted",),
+                    "shown": ("untrusted",),
+                    "plain": ("imported",),
+                }
+                assert (await journal.verify()).bad is None
+
+        asyncio.run(scenario())
+
     def test_a_plan_is_refused_if_more_descends_by_now(self, open_journal: Open) -> None:
         async def scenario() -> None:
             async with opened(open_journal) as journal:

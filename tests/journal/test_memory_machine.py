@@ -95,7 +95,7 @@ class MemoryMachine(RuleBasedStateMachine):
         """The scopes that have a version."""
         self.reviewed: dict[str, int] = {}
         self.floors: dict[str, int] = {}
-        self.conflicts: dict[int, tuple[Place, str | None, str]] = {}
+        self.conflicts: dict[int, tuple[Place, str | None, Run, bool]] = {}
         self.past: dict[int, Snapshot] = {0: {}}
 
     def open(self) -> SqliteJournal:
@@ -215,7 +215,7 @@ class MemoryMachine(RuleBasedStateMachine):
         merge = MemoryMerge(writes=writes, read=tuple(run.read), reviewed=reviewed)
         contents = texts(*(key for _, key in run.branch), *run.branch.values())
         done, summary = [ended()], Summary(status="completed")
-        poisoned = any(number in self.entries and self.entries[number].reverted for number in run.read)
+        poisoned = self.is_poisoned(run)
         expected = {place for place in run.branch if self.is_conflict(run, place, poisoned=poisoned)}
         try:
             self.loop.run_until_complete(
@@ -235,6 +235,10 @@ class MemoryMachine(RuleBasedStateMachine):
     async def append(self, run: Run, contents: object, *, events: object, **options: object) -> None:
         await self.journal.append(run.lease, 2, events, contents, **options)  # pyright: ignore[reportArgumentType] - given as they are
 
+    def is_poisoned(self, run: Run) -> bool:
+        """Returns whether a run has read what was reverted."""
+        return any(number in self.entries and self.entries[number].reverted for number in run.read)
+
     def is_conflict(self, run: Run, place: Place, *, poisoned: bool) -> bool:
         """Returns whether a write of a run is a conflict."""
         value, number = run.branch[place], self.live(place)
@@ -248,7 +252,7 @@ class MemoryMachine(RuleBasedStateMachine):
         for place, value in run.branch.items():
             if place in conflicts:
                 self.last_conflict += 1
-                self.conflicts[self.last_conflict] = (place, value, run.person)
+                self.conflicts[self.last_conflict] = (place, value, run, self.is_poisoned(run))
                 continue
             number = self.live(place)
             if value == (None if number is None else self.entries[number].value):
@@ -257,10 +261,12 @@ class MemoryMachine(RuleBasedStateMachine):
                 self.version += 1
                 self.touched[place[0]] = self.version
             new = self.put(place, value, self.touched[place[0]], run.person)
-            for cause, tie in run.read.items():
-                if cause != new:
-                    self.edges[cause, new] = tie == "value"
+            self.take_causes(run, new)
         self.end_versions(reviewed=reviewed)
+
+    def take_causes(self, run: Run, new: int) -> None:
+        """Makes an entry descend from what its run has read."""
+        self.edges |= {(cause, new): tie == "value" for cause, tie in run.read.items() if cause != new}
 
     def end_versions(self, *, reviewed: bool = False) -> None:
         """Ends an operation: all snapshots that it made are what holds now, of their own scope."""
@@ -286,7 +292,7 @@ class MemoryMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.conflicts)
     @rule(ours=st.booleans())
     def resolve(self, ours: bool) -> None:
-        for number, (place, value, person) in self.conflicts.items():
+        for number, (place, value, run, poisoned) in self.conflicts.items():
             conflict = self.loop.run_until_complete(
                 self.journal.resolve_conflict(number, ours=ours, by="alice")
             )
@@ -295,7 +301,8 @@ class MemoryMachine(RuleBasedStateMachine):
             if ours and (value is not None or holds):
                 self.version += 1
                 self.touched[place[0]] = self.version
-                self.put(place, value, self.version, person)
+                flagged = poisoned or self.is_poisoned(run)
+                self.take_causes(run, self.put(place, value, self.version, run.person, flagged=flagged))
                 self.end_versions()
         self.conflicts = {}
 
@@ -339,6 +346,13 @@ class MemoryMachine(RuleBasedStateMachine):
             if n in self.entries and self.entries[n].died is None and not self.entries[n].flagged
         }
         assert (set(plan.removes), set(plan.flags)) == (removes, flags)
+        ended = {
+            number
+            for number, (_, _, run, _) in self.conflicts.items()
+            if any(cause in values and (tie == "value" or exposed) for cause, tie in run.read.items())
+        }
+        assert set(plan.conflicts) == ended
+        self.conflicts = {n: each for n, each in self.conflicts.items() if n not in ended}
         readers = {run.name for run in self.going.values() if removes & run.read.keys()}
         assert set(plan.running) == readers
         self.loop.run_until_complete(self.journal.apply_revert(plan, by="alice"))
@@ -448,7 +462,7 @@ class MemoryMachine(RuleBasedStateMachine):
         self.conflicts = {
             number: conflict
             for number, conflict in self.conflicts.items()
-            if conflict[2] != "user:7" and conflict[0][0] != "subject:user:7"
+            if conflict[2].person != "user:7" and conflict[0][0] != "subject:user:7"
         }
 
     def forget_the_past(self) -> None:

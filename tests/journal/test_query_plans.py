@@ -97,6 +97,10 @@ MAY_READ_ON = {
         "returns all that it reads",
     ),
     "list_behind": "what some runs have read or written",
+    **dict.fromkeys(
+        ("find_sources", "_find_conflicts"),
+        "what a step has written, and the conflicts that are open",
+    ),
     "list_since": "what became of one scope since a version",
     "list_versions": "the newest of a tenant or a scope, up to the limit",
     "list_conflicts": "the oldest of a tenant, up to the limit",

@@ -8,8 +8,22 @@ from typing import Any
 
 import pytest
 
-from memory.play import agent_of, forget, in_loop, keep, play, read_memory, recall, remember, sea_of
+from memory.play import (
+    agent_of,
+    forget,
+    in_loop,
+    keep,
+    list_events,
+    play,
+    read_entries,
+    read_memory,
+    recall,
+    remember,
+    sea_of,
+)
 from seawall import Agent, Memory, Misused, Outcome, Seawall, tool
+from seawall.core.events import MemoryRead
+from seawall.journal.protocol import Lineage
 from seawall.models.scripted import Entry, call, calls, say
 
 TENANT = Memory(write=("tenant",))
@@ -127,6 +141,18 @@ async def test_a_key_that_changes_while_it_is_solved_is_solved_again_and_at_last
 
 
 @in_loop
+async def test_what_a_resolver_made_descends_from_all_that_it_was_given() -> None:
+    async with sea_of() as sea:
+        await keep(sea, a="1")
+        memory = Memory(write=("tenant",), resolve=lambda theirs, ours, base: f"{theirs} {ours} {base}")
+        await overtake(sea, (remember("a", "3"),), (remember("a", "2"),), memory)
+        assert await read_memory(sea) == {"a": "2 3 1"}
+        for number in (1, 2):  # what was there before, and what another run wrote meanwhile
+            plan = await sea.journal.plan_revert("", 0, [Lineage(tie="value", entry=number)])
+            assert plan.removes == (number, 3)
+
+
+@in_loop
 async def test_what_was_forgotten_meanwhile_is_a_conflict_too() -> None:
     async with sea_of() as sea:
         await keep(sea, a="1", b="1")
@@ -154,6 +180,32 @@ async def test_what_was_recalled_is_not_stored_again() -> None:
         assert outcome.memory == ""
         assert await sea.journal.memory_version() == version
         assert await read_memory(sea) == {"miller": fact}
+
+
+@in_loop
+async def test_a_label_is_never_lost_because_the_value_is_there_already() -> None:
+    fact = "customers of the house of Miller are asked by telephone, never by mail"
+    async with sea_of() as sea:
+        await keep(sea, miller=fact)
+        doubts = (remember("miller", fact, labels=["untrusted"]), remember("miller", fact))
+        await play(sea, agent_of(*doubts, say("ok"), memory=TENANT))
+        (entry,) = await read_entries(sea)
+        assert (entry.number, entry.labels) == (1, ("untrusted",))
+        other = remember("again", fact, labels=["rumour"])
+        await play(sea, agent_of(recall(key="miller"), other, say("ok"), memory=TENANT))
+        labels = {entry.labels for entry in await read_entries(sea)}
+        assert labels == {("untrusted",), ("rumour", "untrusted")}
+
+
+@in_loop
+async def test_an_answer_that_names_the_key_of_an_entry_counts_as_having_shown_it() -> None:
+    fact = "customers of the house of Miller are asked by telephone, never by mail"
+    async with sea_of() as sea:
+        await keep(sea, miller=fact)
+        run = await sea.start(agent_of(recall(), remember("again", fact), say("ok"), memory=TENANT), "go")
+        await run.outcome()
+        reads = await list_events(sea, run.id, MemoryRead)
+        assert [event.entries for event in reads] == [(1,), (1,)]
 
 
 @in_loop

@@ -147,6 +147,16 @@ def entry_node(number: int) -> str:
     return f"e:{number}"
 
 
+def is_entry(node: str) -> bool:
+    """Returns whether a node of the lineage is an entry."""
+    return node.startswith("e:")
+
+
+def read_entry(node: str) -> int:
+    """Returns the number of the entry that a node is."""
+    return int(node.removeprefix("e:"))
+
+
 def answer_node(run: str) -> str:
     """Returns the name of a run's answer in the lineage."""
     return f"a:{run}"

@@ -81,6 +81,8 @@ class RevertPlan:
         """Runs whose answers took a value from it."""
         self.exposed = plan.exposed
         """Runs whose answers were merely exposed to it."""
+        self.conflicts = plan.conflicts
+        """Open conflicts whose run took its value from it: they end, and what is there stays."""
         self.running = plan.running
         """Runs that have not ended, and read what goes: they are told, and their effects wait for a person."""
         self._applied: tuple[MemoryPlan, str] | None = None
@@ -92,7 +94,9 @@ class RevertPlan:
     def is_within(self, seen: RevertPlan) -> bool:
         """Returns whether it does no more than a plan that somebody has seen."""
         return all(
-            {*mine.removes} <= {*theirs.removes} and {*mine.flags} <= {*theirs.flags}
+            {*mine.removes} <= {*theirs.removes}
+            and {*mine.flags} <= {*theirs.flags}
+            and {*mine.conflicts} <= {*theirs.conflicts}
             for mine, theirs in zip(self._plans, seen._plans, strict=True)
         )
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import msgspec
+from msgspec.structs import replace
 
 from seawall.core.canonical import Ref
 from seawall.core.clock import Clock
@@ -178,13 +179,18 @@ class MemorySteps:
             scope=scope, key=call.key, value=call.value, labels=call.labels, ttl_s=call.ttl_s, loose=loose
         )
         if known is not None and known.value is not None and await self._is_same(known, loose):
+            edit = replace(edit, labels=tuple(dict.fromkeys((*known.labels, *call.labels))))
             expires = known.stored is None or known.stored.expires_at is not None
-            use = MemoryUse(edit=edit if expires else None)  # only its time begins anew
-            return _answer(use, known=call.key, scope=label, note="this is in memory already")
+            changes = expires or edit.labels != known.labels  # its time begins anew, and it has more labels
+            use = MemoryUse(edit=edit if changes else None)
+            note = "this is in memory already"
+            note += ", and stays for longer" if call.ttl_s is not None and not expires else ""
+            return _answer(use, known=call.key, scope=label, note=note)
         twin = await self._find_twin(scope, call, loose, state)
         if twin is not None:
             note = "this is in memory already, under that key; it was not stored once more"
-            return _answer(MemoryUse(), known=self._bodies.text(twin.key), scope=label, note=note)
+            use = MemoryUse(read=(twin.number,))  # the answer shows its key
+            return _answer(use, known=self._bodies.text(twin.key), scope=label, note=note)
         what: dict[str, Any] = {"remembered": call.key, "scope": label}
         if known is not None and known.stored is not None:
             what["replaces_version"] = known.stored.born
@@ -198,6 +204,8 @@ class MemorySteps:
             return None
         for entry in await self._journal.memory_numbered(state.read_entries):
             if entry.scope != scope or entry.value is None or entry.died is not None:
+                continue
+            if not {*call.labels} <= {*entry.labels}:
                 continue
             await self._load([entry.key, entry.value])
             if make_loose(self._bodies.text(entry.value)) == loose:

@@ -12,7 +12,14 @@ from msgspec.structs import replace
 from seawall.core.canonical import Ref, to_canonical_bytes
 from seawall.core.errors import describe_error
 from seawall.core.events import RunStarted
-from seawall.journal.protocol import Journal, MemoryConflict, MemoryEntry, MemoryFilter, MemoryWrite
+from seawall.journal.protocol import (
+    Journal,
+    Lineage,
+    MemoryConflict,
+    MemoryEntry,
+    MemoryFilter,
+    MemoryWrite,
+)
 from seawall.memory.calls import MAX_VALUE_CHARS
 from seawall.memory.options import Resolver
 from seawall.memory.sameness import make_loose
@@ -64,7 +71,11 @@ class ConflictSolver:
         if text is None:
             return None
         ref = self._bodies.put(text)
-        return replace(write, value=ref, base=version, loose=make_loose(self._bodies.text(ref)))
+        given = [Lineage(tie="value", entry=each.number) for each in (theirs, base) if each is not None]
+        causes = tuple(dict.fromkeys((*write.causes, *given)))
+        return replace(
+            write, value=ref, base=version, loose=make_loose(self._bodies.text(ref)), causes=causes
+        )
 
     def _find_resolver(self, write: MemoryWrite) -> Resolver | None:
         """Returns the function of the agent that wrote it, for that scope."""

@@ -187,9 +187,13 @@ def draw_plan(plan: RevertPlan, *, exposed: bool) -> Iterator[Text]:
         where = ", ".join(sorted(map(show_plainly, scopes)))
         kept = format_number(plan.kept, "other entry", "other entries")
         yield Text(f"kept: {kept} of {where}", style="green")
-    else:
+    elif not plan.conflicts:
         yield Text("nothing in memory descends from it", style="green")
     for what, runs in (
+        (
+            "open conflicts that end with what is there, as their run took its value from it",
+            [*map(str, plan.conflicts)],
+        ),
         ("answers that took a value from it", plan.answers),
         ("answers that were exposed to it", plan.exposed),
         ("runs in flight that read what goes: their effects wait for a person", plan.running),

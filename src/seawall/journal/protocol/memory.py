@@ -206,6 +206,8 @@ class MemoryPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Runs whose answers took a value from it."""
     exposed: tuple[str, ...] = ()
     """Runs whose answers were merely exposed to it."""
+    conflicts: tuple[int, ...] = ()
+    """Open conflicts whose run took the value from it: they end with what is there."""
     running: tuple[str, ...] = ()
     """Runs that have not ended and read what would be removed."""
     seeds: tuple[Lineage, ...] = ()
@@ -292,7 +294,10 @@ class MemoryStore(Protocol):
         ...
 
     async def resolve_conflict(self, number: int, *, ours: bool, by: str) -> MemoryConflict:
-        """Ends a conflict: with `ours`, the run's value is written as a new version; else what is there stays."""
+        """Ends a conflict: with `ours`, the run's value is written as a new version; else what is there stays.
+
+        If the run had read what was reverted, or took the value from it, the new entry is flagged.
+        """
         ...
 
     async def rollback_memory(
@@ -317,7 +322,7 @@ class MemoryStore(Protocol):
         ...
 
     async def apply_revert(self, plan: MemoryPlan, *, by: str) -> list[MemoryVersion]:
-        """Removes and flags what a plan says, one new version a scope, in one commit. Raises `Refused` if what descends
+        """Removes and flags what a plan says, one new version a scope, in one commit, and ends its conflicts. Raises `Refused` if what descends
         from the step is not what the plan says any more: make a new one.
         """
         ...

@@ -10,11 +10,11 @@ from msgspec.structs import replace
 
 from seawall.core.canonical import Ref
 from seawall.core.errors import Misused
-from seawall.journal.memory_rules import entry_node, list_edges
+from seawall.journal.memory_rules import answer_node, entry_node, list_edges
 from seawall.journal.protocol import Lineage, MemoryEntry, MemoryVersion, Origin
 from seawall.journal.sqlite.database import Row
 from seawall.journal.sqlite.effect_changes import find_next_key
-from seawall.journal.sqlite.memory_edges import add_edges
+from seawall.journal.sqlite.memory_edges import add_edges, find_values
 from seawall.journal.sqlite.memory_index import read_body
 from seawall.journal.sqlite.memory_rows import (
     SELECT_ENTRY,
@@ -35,6 +35,7 @@ _BEFORE = (
     f"{SELECT_ENTRY} WHERE e.tenant = ? AND e.key = ? AND e.scope = ? AND e.quarantined = 0 AND e.born < ? "
     "ORDER BY e.born DESC LIMIT 1"
 )
+_OF_STEP = "SELECT number FROM memories WHERE run = ? AND run != '' AND step = ?"
 _NUMBERED = f"{SELECT_ENTRY} WHERE e.number IN (SELECT value FROM json_each(?)) ORDER BY e.number"
 _SCOPE = "SELECT leaf, tenant, scope, version, floor, live FROM memory_scopes WHERE tenant = ? AND scope = ?"
 
@@ -101,6 +102,19 @@ class MemoryDraft:
         """Returns entries by their numbers."""
         return list(map(decode_entry, self.tx.database.fetch_all(_NUMBERED, (json.dumps([*numbers]),))))
 
+    def find_sources(self, values: Sequence[Lineage]) -> list[StoredEntry]:
+        """Returns the entries that these are, or were written by, or (answers of runs) took a value from."""
+        numbers = {each.entry for each in values if each.entry}
+        answers: list[str] = []
+        for each in values:
+            if each.step is not None:
+                rows = self.tx.database.fetch_all(_OF_STEP, (each.run, each.step))
+                numbers.update(row[0] for row in rows)
+            elif not each.entry:
+                answers.append(answer_node(each.run))
+        numbers |= find_values(self.tx, answers)
+        return self.find_numbered(sorted(numbers)) if numbers else []
+
     def open_scope(self, name: str) -> _Scope:
         """Returns a scope, with the number of its new version."""
         scope = self._scopes.get(name)
@@ -121,15 +135,15 @@ class MemoryDraft:
         *,
         loose: str = "",
         causes: Sequence[Lineage] = (),
+        flagged: bool = False,
     ) -> MemoryEntry:
         """Writes an entry as a new one, in place of `old`; number and version are given to it here."""
         scope = self.open_scope(entry.scope)
         if old is not None:
             self.remove(old, replaced=True)
         number = find_next_key(self.tx, "memories")
-        new = replace(
-            entry, number=number, tenant=self.tenant, born=scope.version, died=None, flagged=entry.flagged
-        )
+        mark = scope.version if flagged else entry.flagged
+        new = replace(entry, number=number, tenant=self.tenant, born=scope.version, died=None, flagged=mark)
         row = encode_entry(self.key, new, loose=loose, died_at=None, reverted=None)
         self.tx.tables["memories"].put(None, row)
         add_edges(self.tx, list_edges(causes, entry_node(number)))
@@ -141,15 +155,9 @@ class MemoryDraft:
 
     def put_copy(self, stored: StoredEntry, old: StoredEntry | None, *, flagged: bool = False) -> MemoryEntry:
         """Writes an old entry anew, with where it came from."""
-        scope = self.open_scope(stored.entry.scope)
-        copy = replace(
-            stored.entry,
-            reverted=False,
-            quarantined=False,
-            flagged=scope.version if flagged else stored.entry.flagged,
-        )
+        copy = replace(stored.entry, reverted=False, quarantined=False)
         causes = [Lineage(tie="value", entry=stored.entry.number)]
-        return self.put(copy, old, loose=stored.loose, causes=causes)
+        return self.put(copy, old, loose=stored.loose, causes=causes, flagged=flagged)
 
     def remove(self, stored: StoredEntry, *, replaced: bool = False, reverted: bool = False) -> None:
         """Ends an entry, or says of one that has ended that it was reverted."""
@@ -168,12 +176,12 @@ class MemoryDraft:
         version = self.open_scope(stored.entry.scope).version
         self._replace(stored, replace(stored.entry, flagged=version), stored.died_at, stored.reverted)
 
-    def renew(self, stored: StoredEntry, expires_at: float | None) -> None:
-        """Gives an entry another time at which it expires. That makes no version."""
-        if expires_at != stored.entry.expires_at:
-            self._replace(
-                stored, replace(stored.entry, expires_at=expires_at), stored.died_at, stored.reverted
-            )
+    def renew(self, stored: StoredEntry, expires_at: float | None, labels: Sequence[str]) -> None:
+        """Gives an entry another time at which it expires, and more labels. That makes no version."""
+        entry = stored.entry
+        new = replace(entry, expires_at=expires_at, labels=tuple(dict.fromkeys((*entry.labels, *labels))))
+        if new != entry:
+            self._replace(stored, new, stored.died_at, stored.reverted)
 
     def _replace(
         self, stored: StoredEntry, entry: MemoryEntry, died_at: float | None, reverted: int | None

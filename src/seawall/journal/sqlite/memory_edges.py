@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 
-from seawall.journal.memory_rules import answer_node, step_node
+from seawall.journal.memory_rules import answer_node, is_entry, read_entry, step_node
 from seawall.journal.sqlite.database import Row
 from seawall.journal.sqlite.row_sum import check_row
 from seawall.journal.sqlite.transaction import Transaction
@@ -31,6 +31,21 @@ def add_edges(tx: Transaction, edges: Mapping[tuple[str, str], bool]) -> None:
         if row is None or row[2] < value:
             tx.tables["memory_edges"].put(row, (source, target, int(value)))
             tx.wrote = True
+
+
+def find_values(tx: Transaction, nodes: Iterable[str]) -> set[int]:
+    """Returns the numbers of the entries that answers took a value from, also through other answers."""
+    waiting, seen, numbers = list(nodes), set[str](), set[int]()
+    while waiting:
+        node = waiting.pop()
+        rows = [] if node in seen else _read(tx, "memory_edges", _TO, (node,))
+        seen.add(node)
+        for source, _, value in rows:
+            if value and is_entry(source):
+                numbers.add(read_entry(source))
+            elif value:
+                waiting.append(source)
+    return numbers
 
 
 def remove_node(tx: Transaction, node: str, *, alias: str | None = None) -> None:

@@ -73,7 +73,7 @@ class MergePlan:
         """Writes what the merge does."""
         draft, tx, now = self._draft, self._tx, self._tx.sure_now
         for write, live in self._same:
-            draft.renew(live, renew_expiry(write, live.entry, now))
+            draft.renew(live, renew_expiry(write, live.entry, now), find_labels(draft, write))
         for write, live in self._written:
             entry = make_entry(write, now, self._run, principal)
             write_entry(draft, write, replace(entry, reviewed=self._merge.reviewed), live)
@@ -116,8 +116,25 @@ def make_entry(write: MemoryWrite, now: float, run: str, principal: str) -> Memo
     )
 
 
-def write_entry(draft: MemoryDraft, write: MemoryWrite, entry: MemoryEntry, live: StoredEntry | None) -> None:
+def write_entry(
+    draft: MemoryDraft,
+    write: MemoryWrite,
+    entry: MemoryEntry,
+    live: StoredEntry | None,
+    *,
+    flagged: bool = False,
+) -> None:
     """Writes an entry in place of the one that holds, if there is one."""
     if write.value is None and live is None:
         return
-    draft.put(entry, live, loose=write.loose, causes=write.causes)
+    labelled = replace(entry, labels=find_labels(draft, write))
+    draft.put(labelled, live, loose=write.loose, causes=write.causes, flagged=flagged)
+
+
+def find_labels(draft: MemoryDraft, write: MemoryWrite) -> tuple[str, ...]:
+    """Returns the labels of a write: its own, and those of all entries that it took a value from."""
+    values = [cause for cause in write.causes if cause.tie == "value"]
+    found = draft.find_sources(values)
+    return tuple(
+        dict.fromkeys((*write.labels, *(label for stored in found for label in stored.entry.labels)))
+    )

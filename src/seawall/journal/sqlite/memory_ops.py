@@ -11,7 +11,8 @@ from msgspec.structs import replace
 from seawall.core.canonical import Ref
 from seawall.core.errors import Misused, Refused
 from seawall.journal.memory_rules import has_expired, judge_write, renew_expiry
-from seawall.journal.protocol import MemoryPlan, MemoryVersion, MemoryWrite
+from seawall.journal.protocol import MemoryConflict, MemoryPlan, MemoryVersion, MemoryWrite
+from seawall.journal.sqlite.database import Row
 from seawall.journal.sqlite.memory_changes import MemoryDraft
 from seawall.journal.sqlite.memory_merge import make_entry, write_entry
 from seawall.journal.sqlite.memory_reading import (
@@ -22,7 +23,9 @@ from seawall.journal.sqlite.memory_reading import (
     plan_revert,
 )
 from seawall.journal.sqlite.memory_rows import (
+    AS_STORED,
     SELECT_CONFLICT,
+    StoredConflict,
     StoredEntry,
     decode_conflict,
     encode_conflict,
@@ -44,7 +47,7 @@ class ResolveConflictOp(QueuedOp):
 
     def plan(self, tx: Transaction) -> None:
         """See `Op.plan`."""
-        row = tx.database.fetch_first(f"{SELECT_CONFLICT} WHERE e.number = ?", (self.number,))
+        row = _read_conflict(tx, self.number)
         if row is None:
             raise Misused(f"memory conflict {self.number} is not in the journal")
         stored = decode_conflict(row)
@@ -53,7 +56,6 @@ class ResolveConflictOp(QueuedOp):
             raise Misused(
                 f"memory conflict {self.number} was resolved by {conflict.resolved_by or 'somebody'} already"
             )
-        self.result = resolved = replace(conflict, state="resolved", resolved_by=self.by)
         if self.ours:
             draft = MemoryDraft(
                 tx=tx,
@@ -65,12 +67,30 @@ class ResolveConflictOp(QueuedOp):
             )
             live = draft.find_live(conflict.scope, conflict.key)
             entry = make_entry(stored.write, tx.sure_now, conflict.run, stored.principal)
-            entry = replace(entry, reviewed=stored.reviewed)
-            write_entry(draft, stored.write, entry, live)
+            flagged = _rests_on_reverted(draft, stored)
+            write_entry(draft, stored.write, replace(entry, reviewed=stored.reviewed), live, flagged=flagged)
             draft.finish()
-        new = encode_conflict(row[4], replace(stored, conflict=resolved))
-        tx.tables["memory_conflicts"].put(row[3:], new)
-        tx.wrote = True
+        self.result = _end_conflict(tx, row, self.by)
+
+
+def _read_conflict(tx: Transaction, number: int) -> Row | None:
+    return tx.database.fetch_first(f"{SELECT_CONFLICT} WHERE e.number = ?", (number,))
+
+
+def _end_conflict(tx: Transaction, row: Row, by: str) -> MemoryConflict:
+    """Notes that a conflict is resolved, and returns it."""
+    stored = decode_conflict(row)
+    resolved = replace(stored.conflict, state="resolved", resolved_by=by)
+    new = encode_conflict(row[AS_STORED + 1], replace(stored, conflict=resolved))
+    tx.tables["memory_conflicts"].put(row[AS_STORED:], new)
+    tx.wrote = True
+    return resolved
+
+
+def _rests_on_reverted(draft: MemoryDraft, stored: StoredConflict) -> bool:
+    """Returns whether the run of a conflict had read what was reverted, or its value was made of that."""
+    sources = draft.find_numbered(cause.entry for cause in stored.write.causes if cause.entry)
+    return stored.conflict.why == "reverted" or any(each.reverted is not None for each in sources)
 
 
 class RollbackOp(QueuedOp):
@@ -150,8 +170,9 @@ class ApplyRevertOp(QueuedOp):
         plan = self.revert
         now = plan_revert(tx.database, plan.run, plan.step, plan.seeds, exposed=plan.with_exposed)
         new = {*now.removes} - {*plan.removes} | {*now.flags} - {*plan.flags}
-        if new or {*now.answers} - {*plan.answers}:
-            what = f"entry {min(new)}" if new else "an answer"
+        conflicts = {*now.conflicts} - {*plan.conflicts}
+        if new or conflicts or {*now.answers} - {*plan.answers}:
+            what = f"entry {min(new)}" if new else f"conflict {min(conflicts)}" if conflicts else "an answer"
             raise Refused(
                 f"more descends from step {plan.step} of run {plan.run} than the plan says: {what}; make a new plan",
                 guard="memory",
@@ -185,6 +206,8 @@ class ApplyRevertOp(QueuedOp):
                 draft.put_copy(before, None, flagged=before.entry.number in exposed)
         for stored in flags:
             drafts[stored.entry.tenant].flag(stored)
+        for row in filter(None, (_read_conflict(tx, number) for number in now.conflicts)):
+            _end_conflict(tx, row, self.by)
         self.result = [version for draft in drafts.values() for version in draft.finish()]
 
 
@@ -228,7 +251,7 @@ class ImportMemoryOp(QueuedOp):
         for write in writes.values():
             live = draft.find_live(write.scope, write.key, quarantined=self.quarantined)
             if live is not None and judge_write(write, live.entry, live.loose, tx.sure_now) == "same":
-                draft.renew(live, renew_expiry(write, live.entry, tx.sure_now))
+                draft.renew(live, renew_expiry(write, live.entry, tx.sure_now), write.labels)
                 continue
             entry = replace(make_entry(write, tx.sure_now, "", ""), quarantined=self.quarantined, step=None)
             write_entry(draft, write, entry, live)

@@ -9,7 +9,14 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from seawall.core.canonical import ref_of
 from seawall.core.errors import Misused
-from seawall.journal.memory_rules import follow_lineage, has_expired
+from seawall.journal.memory_rules import (
+    follow_lineage,
+    has_expired,
+    is_entry,
+    node_of,
+    read_entry,
+    step_node,
+)
 from seawall.journal.protocol import (
     Lineage,
     MemoryChanges,
@@ -57,6 +64,7 @@ _AT = (
 )
 _LIVE = f"{SELECT_ENTRY} WHERE e.tenant = ? AND e.scope = ? AND e.key = ? AND e.quarantined = 0 AND e.died IS NULL"
 _REVIEWED = "SELECT max(version) FROM memory_versions WHERE tenant = ? AND scope = ? AND reviewed"
+_OPEN = f"{SELECT_CONFLICT} WHERE e.tenant = ? AND e.state = 'open'"
 _EDGES = """
 SELECT e.leaf, e.source, e.target, e.value FROM json_each(?) AS wanted
 CROSS JOIN memory_edges e ON e.source = wanted.value
@@ -399,6 +407,7 @@ def plan_revert(
         if stored.entry.died is None and stored.entry.value is not None and not stored.entry.quarantined
     )
     gone = [stored.entry.number for stored in removes]
+    tenants = {stored.row[1] for stored in (*removes, *flags)}
     return MemoryPlan(
         run=run,
         step=step,
@@ -407,6 +416,7 @@ def plan_revert(
         keeps=_count_live(database, {(each.row[1], each.entry.scope) for each in (*removes, *flags)}) - live,
         answers=_list_answers(values),
         exposed=_list_answers(touched),
+        conflicts=tuple(sorted(_find_conflicts(database, run, tenants, values, exposed=exposed))),
         running=tuple(row[0] for row in database.fetch_all(_READERS, (json.dumps(gone),))),
         seeds=tuple(seeds),
         with_exposed=exposed,
@@ -426,6 +436,22 @@ def _add_written(database: Database, seeds: Sequence[Lineage]) -> list[Lineage]:
     return found
 
 
+def _find_conflicts(
+    database: Database, run: str, tenants: set[int], values: set[str], *, exposed: bool
+) -> list[int]:
+    """Returns the open conflicts over a value that one of these nodes wrote, or that was taken from one of them."""
+    own = database.fetch_value("SELECT tenant FROM runs WHERE run = ?", (run,))
+    found: list[int] = []
+    for tenant in tenants if own is None else tenants | {own}:
+        for row in database.fetch_all(_OPEN, (tenant,)):
+            stored = decode_conflict(row)
+            conflict, write = stored.conflict, stored.write
+            taken = {node_of(cause) for cause in write.causes if exposed or cause.tie == "value"}
+            if not values.isdisjoint(taken | {step_node(conflict.run, conflict.step)}):
+                found.append(conflict.number)
+    return found
+
+
 def _read_edges(database: Database, nodes: Sequence[str]) -> list[tuple[str, str, bool]]:
     edges: list[tuple[str, str, bool]] = []
     for leaf, *edge in database.fetch_all(_EDGES, (json.dumps([*nodes]),)):
@@ -435,7 +461,7 @@ def _read_edges(database: Database, nodes: Sequence[str]) -> list[tuple[str, str
 
 
 def _read_nodes(database: Database, nodes: Iterable[str]) -> list[StoredEntry]:
-    return read_numbered(database, sorted(int(node[2:]) for node in nodes if node.startswith("e:")))
+    return read_numbered(database, sorted(map(read_entry, filter(is_entry, nodes))))
 
 
 def _list_answers(nodes: Iterable[str]) -> tuple[str, ...]:

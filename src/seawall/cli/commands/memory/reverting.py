@@ -79,7 +79,7 @@ def revert(
     )
     versions: list[MemoryVersion] = []
     again: list[object] = []
-    if not dry_run and (plan.removes or plan.flags or rerun):
+    if not dry_run and (plan.removes or plan.flags or plan.conflicts or rerun):
         confirm_change("Do this?", yes=yes)
         with screen.redirect_user_prints():
             versions, again = run_async(
@@ -136,11 +136,13 @@ async def _apply(
             raise Refused("more descends from it by now than was shown: look again", guard="memory")
         teams = await _load_teams(sea, plan, app) if rerun else []
         versions: list[MemoryVersion] = []
-        if plan.removes or plan.flags:
+        if plan.removes or plan.flags or plan.conflicts:
             versions = await plan.apply(credential=credential, by=name, exposed=exposed)
         if versions and not screen.json:
             made = ", ".join(f"{each.version} of {show_plainly(each.scope)}" for each in versions)
             screen.print_line(f"done: version {made}")
+        elif plan.conflicts and not screen.json:
+            screen.print_line("done: the conflicts have ended")
         return versions, await _rerun(screen, sea, plan, teams) if rerun else []
 
 
@@ -174,7 +176,7 @@ async def _rerun(screen: Screen, sea: Seawall, plan: RevertPlan, teams: list[Tea
 
 
 def _build_document(plan: RevertPlan) -> dict[str, object]:
-    names = ("run", "step", "removes", "flags", "keeps", "kept", "answers", "exposed", "running")
+    names = ("run", "step", "removes", "flags", "keeps", "kept", "conflicts", "answers", "exposed", "running")
     return {name: getattr(plan, name) for name in names}
 
 
