@@ -40,6 +40,8 @@ tone = make(call("remember", key="tone", value="be polite"), say("Noted."))
 reviewed = make(call("remember", key="tone", value="be very polite"), say("Noted."), reviewed=True)
 letter = make(call("recall", key="rule"), call("remember", key="letter", value="As VIPs get double, ..."), say("Done."))
 noon = make(call("recall"), call("remember", key="noon", value="she called at noon"), say("Done."))
+looks = make(call("recall", key="rule"), say("Noted."))
+quotes = make(say("As vips get double, you get double."))
 evil = make(call("remember", key="\\x1b[31mred\\u202ekey", value="\\x1b]0;title\\x07 [bold]x[/bold]"), say("Done."))
 person = make(call("remember", key="allergy", value="hazelnuts"), say("Done."), memory=SUBJECT)
 pays = make(call("recall", key="rule"), call("repay", order="1042", amount="160.00"), say("Paid 160.00."))
@@ -205,6 +207,14 @@ def test_why_leads_over_runs_to_the_step_that_wrote_what_was_read(shop: Desks) -
     letter = run(shop, "letter")
     links = shop("why", letter, "--json").document["origins"]
     assert {each["entry"] for each in links} == {link["entry"]}
+
+
+def test_why_names_the_step_that_wrote_what_came_by_the_conversation(shop: Desks) -> None:
+    bad = run(shop, "learns")
+    run(shop, "looks", "--session", "s")
+    last = run(shop, "quotes", "--session", "s")
+    why = shop("why", last, width=200).out
+    assert f"seawall memory revert {bad} {find_step(shop, bad, 'remember')} --dry-run" in why
 
 
 def test_one_scope_is_rolled_back(shop: Desks) -> None:

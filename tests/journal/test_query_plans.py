@@ -112,9 +112,7 @@ MAY_READ_ON = {
         "a collection reads everything that may go",
     ),
     "_read_records": "forgetting a person reads all records of a tenant",
-    **dict.fromkeys(
-        ("_read_others", "_read_events"), "forgetting a person reads runs that were shown what is theirs"
-    ),
+    "_read_others": "forgetting a person reads runs that were shown what is theirs",
     "release_all": "at the end of a process: what has not ended",
     "_erase_next": "up to a number of rows, and goes on from there",
     "list_chunk": "the bodies of one chunk of a prune",

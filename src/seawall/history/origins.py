@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from seawall.core.canonical import Ref
-from seawall.core.events import Event, Source, Tie
+from seawall.core.events import Event, MemoryRead, Source, Tie
 from seawall.history.record import RunRecord, build_record
 from seawall.history.why import find_way
 from seawall.journal.protocol import Journal, MemoryEntry
@@ -107,10 +107,18 @@ def _find_sources(events: Sequence[Event], step: int | None) -> tuple[list[Sourc
     if record is None:
         return [], []
     if step is not None:
-        return descent.list_sources(descent.find_input(step))
+        value, exposed = descent.list_sources(descent.find_input(step))
+        shown = [Source(entry=number) for number in _list_shown(events, step)]
+        return ([*value, *shown], exposed) if len(shown) == 1 else (value, [*shown, *exposed])
     if record.ended is None:
         return [], []
     return descent.list_sources(descent.find(record.ended.causes, record.ended.sources))
+
+
+def _list_shown(events: Sequence[Event], step: int) -> list[int]:
+    """Returns the entries that a step has shown. What was taken from its result was taken from one of them."""
+    reads = [event for event in events if isinstance(event, MemoryRead) and event.step == step]
+    return [number for event in reads for number in event.entries]
 
 
 def _make_link(run: str, tie: Tie, source: Source, entry: MemoryEntry | None) -> OriginLink:

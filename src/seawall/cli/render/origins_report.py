@@ -38,10 +38,30 @@ def draw_origins(
         yield Text(f"  … and {len(ordered) - len(shown)} more, --full shows them", style="dim")
     if len(origins) == MAX_LINKS:
         yield Text(f"  the first {MAX_LINKS}: there may be more", style="dim")
-    written = next((link for link in ordered if link.from_run and link.from_step and not link.reverted), None)
+    written = _find_first_step(ordered)
     if written is not None:
         command = format_command(f"memory revert {written.from_run} {written.from_step} --dry-run")
         yield Text(f"  what else descends from it: {command}", style="dim")
+
+
+def _find_first_step(ordered: Sequence[OriginLink]) -> OriginLink | None:
+    """Returns the link to the step with which it began: from the first one on, as far back as links lead."""
+    steps = [link for link in ordered if link.from_run and link.from_step and not link.reverted]
+    found, ahead = None, next(iter(steps), None)
+    seen: set[str] = set()
+    while ahead is not None:
+        found = ahead
+        seen.add(found.run)
+        ties = ("value",) if found.tie == "value" else ("value", "exposure")
+        ahead = next(
+            (
+                link
+                for link in steps
+                if link.run == found.from_run and link.run not in seen and link.tie in ties
+            ),
+            None,
+        )
+    return found
 
 
 def _draw_link(link: OriginLink, texts: BodyTexts, width: int) -> Text:
