@@ -160,12 +160,34 @@ def test_a_person_is_forgotten_in_every_byte_of_every_file(tmp_path: Path) -> No
             forgotten = await journal.forget_subject("acme", THEIRS)
             assert (forgotten.entries, forgotten.runs, forgotten.running) == (3, 2, ())
             assert (planned.entries, planned.runs, planned.kept) == (3, 2, forgotten.kept)
+            assert planned.derived == forgotten.derived
             assert forgotten.kept > 0
             assert find_marks(path) == []
             await check_forgotten(journal)
             again = await journal.forget_subject("acme", THEIRS)
             assert (again.entries, again.runs) == (0, 0)
         assert find_marks(path) == []
+
+    asyncio.run(scenario())
+
+
+def test_entries_of_others_that_took_a_value_from_theirs_are_named_and_stay(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with opened(lambda: open_at(tmp_path / "journal.db")) as journal:
+            await merge(journal, "r-1", {"tone": "zebra curt"}, principal=THEIRS)
+            ways = {
+                "by the entry": Lineage(tie="value", entry=1),
+                "by the answer": Lineage(tie="value", run="r-1"),
+                "by a result": Lineage(tie="value", run="r-1", step=2),
+                "merely seen": Lineage(tie="exposure", entry=1),
+            }
+            for number, (key, cause) in enumerate(ways.items(), start=2):
+                await merge(journal, f"r-{number}", {key: key}, causes=(cause,))
+            planned = await journal.forget_subject("acme", THEIRS, dry_run=True)
+            assert planned.derived == (2, 3, 4)
+            assert (await journal.forget_subject("acme", THEIRS)).derived == (2, 3, 4)
+            assert {*await held(journal)} == {*ways}
+            assert (await journal.forget_subject("acme", THEIRS)).derived == ()
 
     asyncio.run(scenario())
 

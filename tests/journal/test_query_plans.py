@@ -93,7 +93,15 @@ MAY_READ_ON = {
     "_iterate_live": "the newest of one scope, up to the limit",
     "find_damage": "one row of the index of words",
     **dict.fromkeys(
-        ("find_prefix", "list_scopes", "list_of_subject", "_add_written", "_read_edges", "plan_revert"),
+        (
+            "find_prefix",
+            "list_scopes",
+            "list_of_subject",
+            "_add_written",
+            "_read_edges",
+            "plan_revert",
+            "list_derived",
+        ),
         "returns all that it reads",
     ),
     "list_behind": "what some runs have read or written",

@@ -234,6 +234,8 @@ class Forgotten(msgspec.Struct, frozen=True, kw_only=True):
     bodies: int = 0
     kept: int = 0
     """Bodies that runs of others refer to as well."""
+    derived: tuple[int, ...] = ()
+    """Entries that hold, were written on behalf of others, and took a value from theirs: they stay, for you to look at."""
     running: tuple[str, ...] = ()
     """Runs that have not ended, of theirs or that were shown what is theirs: nothing is erased before they have."""
 

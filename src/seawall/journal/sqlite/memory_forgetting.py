@@ -30,7 +30,7 @@ from seawall.journal.sqlite.effect_rows import (
 )
 from seawall.journal.sqlite.memory_changes import MemoryDraft
 from seawall.journal.sqlite.memory_collecting import delete_entry, list_hashes
-from seawall.journal.sqlite.memory_reading import find_tenant, list_of_subject
+from seawall.journal.sqlite.memory_reading import find_tenant, list_derived, list_of_subject
 from seawall.journal.sqlite.memory_rows import (
     AS_STORED,
     SELECT_CONFLICT,
@@ -70,6 +70,8 @@ class _Person:
         self.proposals: list[tuple[Row, Proposal]] = []
         self.facts: list[tuple[Row, Fact]] = []
         self.conflicts: list[tuple[Row, StoredConflict]] = []
+        self.derived: list[int] = []
+        """Entries of others that took a value from theirs."""
         self.shown = Shown()
 
     def read(self, database: Database) -> None:
@@ -83,7 +85,9 @@ class _Person:
         self.running = [run for _, run, ended_at in runs if ended_at is None]
         self.entries = list_of_subject(database, self.tenant, self.subject)
         self._read_records(database)
-        self.shown.read(database, key, self.runs, {stored.entry.number for stored in self.entries})
+        numbers = {stored.entry.number for stored in self.entries}
+        self.derived = list_derived(database, numbers, self.runs.values())
+        self.shown.read(database, key, self.runs, numbers)
         self.running = [*dict.fromkeys((*self.running, *self.shown.running))]
 
     def _read_records(self, database: Database) -> None:
@@ -160,14 +164,18 @@ async def forget(access: FileAccess, tenant: str, subject: str, dry_run: bool) -
         raise Misused("forget_subject needs a person; runs without one are pruned or erased")
     person = _Person(tenant, subject)
     await access.read(person.read)
+    found = Forgotten(
+        entries=len(person.entries),
+        runs=len(person.runs),
+        derived=tuple(person.derived),
+        running=tuple(sorted(person.running)),
+    )
     if person.key < 0 or person.running:
-        return Forgotten(
-            entries=len(person.entries), runs=len(person.runs), running=tuple(sorted(person.running))
-        )
+        return found
     bodies = _Bodies(person)
     try:
-        found = await access.read(bodies.read)
-        mine = await access.read(lambda _: [each for each in found if not bodies.plan.kept.has(each)])
+        theirs = await access.read(bodies.read)
+        mine = await access.read(lambda _: [each for each in theirs if not bodies.plan.kept.has(each)])
         erased = len(mine)
         if not dry_run:
             erased = await _erase(access, bodies, tenant, mine)
@@ -182,9 +190,7 @@ async def forget(access: FileAccess, tenant: str, subject: str, dry_run: bool) -
         bodies.close()
     if not dry_run:
         await shrink(access)
-    return Forgotten(
-        entries=len(person.entries), runs=len(person.runs), bodies=erased, kept=len(found) - len(mine)
-    )
+    return replace(found, bodies=erased, kept=len(theirs) - len(mine))
 
 
 async def _erase(access: FileAccess, bodies: _Bodies | None, tenant: str, hashes: Sequence[bytes]) -> int:

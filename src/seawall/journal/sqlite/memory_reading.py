@@ -65,6 +65,7 @@ _AT = (
 _LIVE = f"{SELECT_ENTRY} WHERE e.tenant = ? AND e.scope = ? AND e.key = ? AND e.quarantined = 0 AND e.died IS NULL"
 _REVIEWED = "SELECT max(version) FROM memory_versions WHERE tenant = ? AND scope = ? AND reviewed"
 _OPEN = f"{SELECT_CONFLICT} WHERE e.tenant = ? AND e.state = 'open'"
+_LEFT_BY = "SELECT DISTINCT source FROM memory_edges WHERE source >= ? AND source < ?"
 _EDGES = """
 SELECT e.leaf, e.source, e.target, e.value FROM json_each(?) AS wanted
 CROSS JOIN memory_edges e ON e.source = wanted.value
@@ -474,6 +475,25 @@ def _count_live(database: Database, scopes: Iterable[tuple[int, str]]) -> int:
         row = _read_scope(database, tenant, scope)
         total += 0 if row is None else decode_scope(row)[4]
     return total
+
+
+def list_derived(database: Database, numbers: set[int], runs: Iterable[str]) -> list[int]:
+    """Returns the other entries that hold and took a value from these entries, or from what these runs left."""
+    seeds = [Lineage(tie="value", entry=number) for number in numbers]
+    nodes: list[str] = []
+    for run in runs:
+        seeds.append(Lineage(tie="value", run=run))
+        first = step_node(run, 0)[:-1]
+        nodes += [node for (node,) in database.fetch_all(_LEFT_BY, (first, first + "~"))]
+    edges = _read_edges(database, nodes)
+    seeds += [
+        Lineage(tie="value", entry=read_entry(target))
+        for _, target, value in edges
+        if value and is_entry(target)
+    ]
+    values, _ = follow_lineage(seeds, lambda each: _read_edges(database, each), exposed=False)
+    held = (stored.entry for stored in _read_nodes(database, values) if stored.entry.died is None)
+    return [entry.number for entry in held if entry.value is not None and entry.number not in numbers]
 
 
 def list_of_subject(database: Database, tenant: str, subject: str) -> list[StoredEntry]:

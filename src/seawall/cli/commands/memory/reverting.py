@@ -243,4 +243,6 @@ def _describe_forgotten(found: Forgotten) -> str:
 
     entries, runs = format_number(found.entries, "entry", "entries"), format_number(found.runs, "run")
     kept = f"; {format_number(found.kept, 'body', 'bodies')} that others refer to stay" if found.kept else ""
-    return f"{entries}, {runs}, {format_number(found.bodies, 'body', 'bodies')}{kept}"
+    derived = f"; entries of others that took a value from theirs stay: {', '.join(map(str, found.derived))}"
+    more = kept + (derived if found.derived else "")
+    return f"{entries}, {runs}, {format_number(found.bodies, 'body', 'bodies')}{more}"
