@@ -91,8 +91,6 @@ class MemoryMachine(RuleBasedStateMachine):
         self.last_conflict = 0
         self.touched: dict[str, int] = {}
         """The scopes that an operation has given a version."""
-        self.known: set[str] = set()
-        """The scopes that have a version."""
         self.reviewed: dict[str, int] = {}
         self.floors: dict[str, int] = {}
         self.conflicts: dict[int, tuple[Place, str | None, Run, bool]] = {}
@@ -277,7 +275,6 @@ class MemoryMachine(RuleBasedStateMachine):
             self.past[version] = before
             if reviewed:
                 self.reviewed[scope] = version
-        self.known |= self.touched.keys()
         self.touched.clear()
 
     @rule(run=consumes(runs))
@@ -315,7 +312,8 @@ class MemoryMachine(RuleBasedStateMachine):
                 self.journal.rollback_memory("acme", scope, version=target, by="alice")
             )
         except Misused:
-            assert target < self.floors.get(scope, 0) or scope not in self.known
+            was_there = any(entry.place[0] == scope for entry in self.entries.values())
+            assert target < self.floors.get(scope, 0) or not was_there
             return
         self.version += 1
         assert made.version == self.version

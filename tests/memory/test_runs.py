@@ -140,7 +140,10 @@ async def test_what_was_read_is_recorded_with_the_result() -> None:
         ),
         (
             remember("k", "v", scope="tenant", ttl_s=-1),
-            "Error: 'remember': ttl_s is -1; it must be a number of seconds above zero",
+            (
+                "Error: 'remember': ttl_s is -1; it must be a number of seconds above zero, "
+                "at most 31,536,000,000"
+            ),
         ),
         (
             remember("k", "v" * 20_001, scope="tenant"),
