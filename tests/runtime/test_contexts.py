@@ -282,3 +282,39 @@ def test_the_budget_is_the_models_window_less_its_reply(window: int | None) -> N
 
     assert bool(folds) == (window is not None)
     assert all(1_600 <= fold.before <= 2_600 for fold in folds)
+
+
+def test_a_review_that_is_too_long_is_not_sent_again_as_it_was() -> None:
+    reviewer_calls: list[int] = []
+
+    def review(request: ModelRequest) -> Any:
+        reviewer_calls.append(sum(map(bound_tokens, request.messages)))
+        return fail("context_too_long")
+
+    async def main() -> Any:
+        model = Model(*LOOKS, say("Done."))
+        reviewer = Agent("critic", model=ScriptedModel([review] * 9), context=Context(tokens=3_000))
+        async with Seawall(guards=[]) as sea:
+            team = Team(model.make(), reviewer=reviewer)
+            return await (await sea.start(team, "Look.", limits=LIMITS)).outcome()
+
+    outcome = asyncio.run(main())
+
+    assert outcome.status == "failed" and "the context of 'critic'" in outcome.error
+    assert len(reviewer_calls) == 1 and reviewer_calls[0] < 3_000 / 0.3  # and it was made to fit
+
+
+def test_what_a_specialist_did_stays_told_when_what_was_read_is_left_out() -> None:
+    async def main() -> Model:
+        payer = Agent(
+            "payer", model=ScriptedModel([call("pay", what="order7"), say("Paid, RC-order7.")]), tools=[pay]
+        )
+        model = Model(call("ask_payer", task="Pay."), *LOOKS, *LOOKS, say("Done."))
+        async with Seawall(guards=[]) as sea:
+            team = Team(model.make(context=Context(tokens=1_500)), specialists=[payer])
+            await (await sea.start(team, "Look.", limits=LIMITS)).outcome()
+        return model
+
+    texts = "\n".join(message.content or "" for message in asyncio.run(main()).sent[-1])
+
+    assert "Paid, RC-order7." in texts and "earlier calls are left out here" in texts

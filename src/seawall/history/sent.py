@@ -204,9 +204,11 @@ def _explain(item: Item, facts: int, message: Message) -> tuple[str, bool]:
         return f"the reply of step {ref.step}", False
     junk = {
         "": "",
-        "failed": f"; failed, and got over in step {item.because}",
+        "failed": f"; failed, as a later call did in step {item.because}"
+        if item.because_failed
+        else f"; failed, and got over in step {item.because}",
         "repeated": f"; it repeats step {item.because}",
-        "stale": f"; out of date since step {item.because}",
+        "stale": f"; the same call gave another result in step {item.because}",
     }[item.junk]
     return f"the result of {item.name}, step {ref.step}{junk}", False
 

@@ -32,6 +32,8 @@ FrameKind = Literal["root", "handoff", "review"]
 
 TOO_LONG = "context_too_long"
 """The kind of failure of a model that does not take so long a conversation."""
+REVIEW_TOO_LONG = "review_too_long"
+"""The kind of failure of an agent whose reviewer's model does not take so long a review."""
 _FAILED: frozenset[StepStatus] = frozenset({"error", "timeout", "invalid"})
 """What a guard or a person refused is no failure: it is a fact about what may be done."""
 
@@ -260,7 +262,9 @@ def apply_review_done(frame: Frame, done: StepDone) -> Frame:
     if done.status == "lost":
         return replace(frame, own_step=None)
     if done.status not in ("ok", "replaced"):
-        return replace(frame, own_step=None, failure=FrameFailure(done.error or done.status, done.output))
+        # To shorten the context of the agent that is reviewed would not make the review any shorter.
+        kind = REVIEW_TOO_LONG if done.error == TOO_LONG else done.error or done.status
+        return replace(frame, own_step=None, failure=FrameFailure(kind, done.output))
     rounds = frame.review.rounds + 1
     if done.approved:
         return replace(frame, own_step=None, review=ReviewState(rounds, approved=True))

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from msgspec.structs import replace
 
+from seawall.core.canonical import measure_bytes
 from seawall.core.events import ContextFolded
 from seawall.models.protocol import Price, Usage
 from seawall.models.usage import compute_usd
@@ -16,7 +17,7 @@ from seawall.run.frame import TOO_LONG, Frame
 from seawall.run.state import RunState
 from seawall.run.step import Step
 from seawall.team.context_options import LEAST_TOKENS
-from seawall.team.conversation import Conversation, Weighed, fold_frame
+from seawall.team.conversation import TOKENS_PER_BYTE, Conversation, Weighed, fold_frame
 from seawall.team.team import Member, Team
 
 _NO_USD = Decimal(0)
@@ -88,6 +89,14 @@ class Assembly:
     def read_again(self, frame: Frame, member: Member, label: str, page: int) -> str | None:
         """Returns a page of a message that was shortened; None if there is none."""
         return self._conversation.read_again(frame, label, page, self._find_budget(member))
+
+    def find_room(self, member: Member) -> int | None:
+        """Returns the bytes that an agent's task may have, by an estimate; None if its budget is not known."""
+        budget = self._find_budget(member)
+        if budget is None:
+            return None
+        fixed = measure_bytes(member.agent.instructions) + member.specs_bytes
+        return int(member.context.fold_at * budget / TOKENS_PER_BYTE) - fixed
 
     def _weigh(self, frame: Frame, member: Member, state: RunState) -> tuple[Weighed, ContextFolded | None]:
         """Returns how long a frame's context is, and what is to be shortened of it before its next model step."""

@@ -100,9 +100,12 @@ def read_message(ref: MessageRef, bodies: Bodies, run: str = "") -> Message:
         message = bodies.cache.compute(read_assistant, text)
         reasoning = read_reasoning(ref, bodies, run)
         return message if reasoning is None else replace(message, reasoning=reasoning)
-    for note in ref.notes:
-        text = f"{text}\n\n{bodies.text(note)}"
-    return ToolResult(ref.call, ref.name, text)
+    return ToolResult(ref.call, ref.name, add_notes(text, ref, bodies))
+
+
+def add_notes(text: str, ref: MessageRef, bodies: Bodies) -> str:
+    """Returns a result's text, or what stands for it, with what guards advised on it."""
+    return "\n\n".join([text, *(bodies.text(note) for note in ref.notes)])
 
 
 def bound_tokens(message: Message) -> int:
@@ -190,6 +193,15 @@ def _describe_unanswered(state: RunState, pending: PendingCall) -> str:
     if pending.unknown is not None or pending.doubtful is not None:
         return NOT_SETTLED if state.approvals else NOT_KNOWN
     return NOT_DECIDED if state.approvals else NOT_MADE
+
+
+def cut_bytes(text: str, limit: int) -> str:
+    """Returns the beginning of a text: as many whole characters as `limit` bytes hold."""
+    return (
+        text
+        if measure_bytes(text) <= limit
+        else text[:limit].encode("utf-8", "replace")[:limit].decode("utf-8", "ignore")
+    )
 
 
 def write_review_task(intent: str, answer: str, evidence: Sequence[tuple[str, str]]) -> str:

@@ -14,7 +14,7 @@ from seawall.core.events import ContextFolded, FoldTrigger
 from seawall.models.protocol import Message, System
 from seawall.run.bodies import Bodies
 from seawall.run.frame import TOO_LONG, Frame, MessageRef, apply_folded
-from seawall.team.context import FRAMING_TOKENS, read_assistant
+from seawall.team.context import FRAMING_TOKENS, add_notes, read_assistant
 from seawall.team.context_options import Context
 from seawall.team.folding import Folding
 from seawall.team.read_result import PAGE_CHARS, READ_BYTES, cut_page
@@ -152,6 +152,7 @@ class Conversation:
                 return int((weighed.tokens - tokens) / rate) + READ_BYTES
 
             folding.fold_to(spare(goal), spare(mark))
+            folding.refer_turns(spare(most))
             folding.fold_fresh(spare(most))
         chosen = folding.conclude()
         first = READ_BYTES if not frame.folds else 0
@@ -183,6 +184,7 @@ class Conversation:
         text = self._bodies.text(item.ref.ref)
         if item.ref.role == "assistant":
             return read_assistant(text).content or ""
+        text = add_notes(text, item.ref, self._bodies)
         return f"{item.name}({item.arguments}) gave:\n{text}" if item.arguments else text
 
 

@@ -16,17 +16,19 @@ from seawall.run.bodies import Bodies
 from seawall.run.frame import MessageRef
 from seawall.team.agent import READ_RESULT
 from seawall.team.context import FRAMING_TOKENS, NOT_ANSWERED, bound_tokens, read_assistant
-from seawall.team.survey import Item, Survey, ToolExchange, read_folded
+from seawall.team.survey import RECALL, Item, Survey, ToolExchange, read_folded
 
 NOT_FROM_USER = "[Not from the user: "
 """What every message begins with that Seawall writes under the user's name."""
 
 LESSON_CHARS = 200
-"""Of an error: its first line says what was wrong, and tracebacks are read again if need be."""
+"""Of an error: its first words say what was wrong, or the last line of a traceback."""
 LINE_CHARS = 120
 """Of arguments and of a result in the line that stands for an exchange."""
-RECEIPT_CHARS = 400
-"""Of an effect's result in such a line: what was done is what a later request is about most often."""
+RECEIPT_CHARS = 2_000
+"""Of an effect's result, wherever it is shortened: what was done is what a later request is about most often."""
+HITS_CHARS = 400
+"""Of memory entries in such a line."""
 KEPT_TURNS = 1
 """Earlier turns of the session that are never left out altogether: a request often means the one before it."""
 KEPT_EXCHANGES = 1
@@ -65,10 +67,11 @@ class Folding:
 
     # ---- the rules, in the order in which they are applied
 
-    def fold_junk(self) -> None:
-        """Shortens failures that were got over, repeats, and results out of date."""
+    def fold_junk(self, kept: Sequence[ToolExchange] = ()) -> None:
+        """Shortens failures, repeats, and results out of date, but for repeats in exchanges that are `kept`."""
         for item in self._survey.items[: self._fresh]:
-            if item.junk and item.fold is None:
+            needed = item.junk == "repeated" and item.exchange in kept
+            if item.junk and item.fold is None and not needed:
                 self._replace(item, "line", item.junk, self._write_junk(item))
 
     def fold_to(self, spare: int, least: int) -> None:
@@ -76,7 +79,7 @@ class Folding:
 
         What users said and were told is left out only if not even `least` bytes are saved otherwise.
         """
-        self.fold_junk()
+        self.fold_junk(self._find_kept())  # what these repeat may be left out now
         for rule in (self._fold_turns, self._fold_results, self._fold_exchanges, self._drop_lines):
             rule(spare)
         self._drop_turns(least)
@@ -85,11 +88,26 @@ class Folding:
         """Shortens the newest results, the largest first, though the model has not seen them: they do not fit."""
         kept = [item for exchange in self._find_kept() for item in exchange.results]
         fresh = [*kept, *self._survey.items[self._fresh :]]
-        results = [item for item in fresh if item.ref.role == "tool" and item.fold is None]
-        for item in sorted(results, key=lambda item: -item.size):
-            if self.saved < spare:
-                keep = max(self._head_chars, (item.size - (spare - self.saved)) // 2)
-                self._refer(item, keep)
+        results = [item for item in fresh if item.ref.role == "tool"]
+        for least in (self._head_chars, self._head_chars // 4, 0):
+            self._refer_largest(results, spare, least)
+
+    def refer_turns(self, spare: int) -> None:
+        """Shortens earlier requests and answers to their beginning, the largest first."""
+        said = [
+            item
+            for at, item in enumerate(self._survey.items)
+            if item.place < 0 and item.exchange is None and not self._is_fact(self._survey.items, at)
+        ]
+        self._refer_largest(said, spare, self._head_chars)
+
+    def _refer_largest(self, items: Sequence[Item], spare: int, least: int) -> None:
+        """Refers to the largest of these messages; at least `least` characters of each stay."""
+        for item in sorted(items, key=lambda item: -self._size_of(item)):
+            fold = self._new.get(item.place) or item.fold
+            if self.saved < spare and (fold is None or fold.how == "reference"):
+                keep = (self._size_of(item) - (spare - self.saved)) // 2
+                self._refer(item, max(least, keep), 2 * least)
 
     def _fold_turns(self, spare: int) -> None:
         """Leaves the requests and answers of earlier turns, with one line for each call."""
@@ -103,7 +121,7 @@ class Folding:
             if self.saved >= spare:
                 return
             if item.ref.role == "tool" and item.place not in self._new and item.fold is None:
-                self._refer(item, self._head_chars)
+                self._refer(item, self._head_chars, 2 * self._head_chars)
 
     def _fold_exchanges(self, spare: int) -> None:
         """Replaces exchanges of this run by one line for each call."""
@@ -195,7 +213,7 @@ class Folding:
                     yield chosen
                 chosen = []
             elif exchange.asked is item:
-                if chosen and chosen[-1].has_effect != exchange.has_effect:
+                if chosen and chosen[-1].lasts != exchange.lasts:
                     yield chosen
                     chosen = []
                 chosen.append(exchange)
@@ -208,7 +226,7 @@ class Folding:
         for item in self._survey.items[: self._fresh]:
             fold = self._new.get(item.place) or item.fold
             exchange = item.exchange
-            if fold is None or exchange is None or exchange.has_effect or fold.how == "reference":
+            if fold is None or exchange is None or exchange.lasts or fold.how == "reference":
                 if block:
                     yield block
                 block = []
@@ -237,9 +255,7 @@ class Folding:
             if exchange is None and item.ref.role == "assistant" and self._is_unanswered(item):
                 del turns[-1:]  # its request is an open question
                 continue
-            if exchange is not None and (
-                exchange.has_effect or exchange.is_open or not self._is_folded(exchange)
-            ):
+            if exchange is not None and (exchange.lasts or exchange.is_open or not self._is_folded(exchange)):
                 continue
             if turns:
                 turns[-1].append(item)
@@ -288,13 +304,17 @@ class Folding:
             self._replace(item, "left_out", why, "")
         return True
 
-    def _refer(self, item: Item, keep: int) -> None:
-        """Refers to a result of which only the beginning is sent."""
+    def _refer(self, item: Item, keep: int, least: int) -> None:
+        """Refers to a text of which only the beginning is sent, if it is not shorter than `least`."""
         text = self._bodies.text(item.ref.ref)
-        if len(text) < 2 * self._head_chars:
+        if item.ref.role == "assistant":
+            text = read_assistant(text).content or ""
+        if len(text) < least:
             return
-        hits = shorten_hits(text) if item.name == RECALL else ""
-        head = hits or text[:keep]
+        if item.is_effect:
+            head = cut_middle(text, max(keep, RECEIPT_CHARS))
+        else:
+            head = (shorten_hits(text) if item.name == RECALL else "") or text[:keep]
         end = f"[of {len(text):,} characters; {_read_again(item)} gives all]"
         self._replace(item, "reference", "large", f"{head}\n{end}")
 
@@ -303,15 +323,15 @@ class Folding:
         again = _read_again(item)
         match item.junk:
             case "failed":
-                lesson = one_line(text, LESSON_CHARS)
+                lesson = one_line(find_lesson(text), LESSON_CHARS)
                 rest = "" if len(text) <= len(lesson) else f"; {again} gives all of it"
-                return (
-                    f"[failed, and a later call of {item.name} did not (step {item.because}): {lesson}{rest}]"
-                )
+                later = "failed, too" if item.because_failed else "did not"
+                head = f"failed, and a later call of {item.name} {later} (step {item.because})"
+                return f"[{head}: {lesson}{rest}]"
             case "repeated":
                 return f"[the same as the result of step {item.because}; {again} gives it]"
             case _:
-                return f"[out of date: the same call gave another result in step {item.because}; {again} gives this one]"
+                return f"[an earlier result of the same call, which gave another one in step {item.because}; {again} gives this one]"
 
     def _fold_together(self, exchanges: Sequence[ToolExchange]) -> None:
         items = [item for exchange in exchanges for item in exchange.items]
@@ -325,17 +345,20 @@ class Folding:
             yield f"- said: {one_line(said, LINE_CHARS)}"
         for item in exchange.results:
             text = self._bodies.text(item.ref.ref)
-            limit = RECEIPT_CHARS if exchange.has_effect else LINE_CHARS
-            if item.name == RECALL:
-                text = shorten_hits(text) or text
-                limit = RECEIPT_CHARS
+            limit = LINE_CHARS
+            if item.is_effect:
+                text, limit = cut_middle(text, RECEIPT_CHARS), RECEIPT_CHARS + 1
+            elif item.name == RECALL:
+                text, limit = shorten_hits(text) or text, HITS_CHARS
+            elif item.failed:
+                text = find_lesson(text)
             verb = "failed: " if item.failed else ""
             arguments = one_line(item.arguments, LINE_CHARS)
             yield f"- step {item.label}: {item.name}({arguments}) → {verb}{one_line(text, limit)}"
+            for note in item.ref.notes:
+                yield f"  advice on it: {one_line(self._bodies.text(note), RECEIPT_CHARS)}"
 
 
-RECALL = "recall"
-"""The tool that reads memory."""
 _NO_TEXT = Folded(0, "left_out", "turn").text
 
 
@@ -349,16 +372,36 @@ def one_line(text: str, limit: int) -> str:
     return flat if len(flat) <= limit and len(text) <= 4 * limit else f"{flat[:limit]}…"
 
 
+def cut_middle(text: str, limit: int) -> str:
+    """Returns a text without its middle, if it is longer than `limit`: a number may stand at its end."""
+    half = limit // 2
+    return text if len(text) <= limit else f"{text[:half]}…{text[-half:]}"
+
+
+def find_lesson(text: str) -> str:
+    """Returns what an error says: the last line of a traceback that is not indented, or the text."""
+    if "Traceback (most recent call last)" not in text:
+        return text
+    lines = [line for line in text.splitlines() if line.strip() and not line[0].isspace()]
+    return lines[-1] if lines else text
+
+
 def shorten_hits(text: str) -> str:
     """Returns memory entries without their values: keys, versions and ages stay; "" for what is not such a result."""
     try:
         value: Any = json.loads(text)
     except (ValueError, RecursionError):
         return ""
-    hits = cast("dict[str, Any]", value).get("entries", value) if isinstance(value, dict) else value
+    if isinstance(value, dict) and "entries" in value:
+        found = cast("dict[str, Any]", value)
+        hits = _drop_values(found["entries"])
+        return "" if hits is None else json.dumps({**found, "entries": hits}, ensure_ascii=False)
+    hits = _drop_values(value)
+    return "" if hits is None else json.dumps(hits, ensure_ascii=False)
+
+
+def _drop_values(hits: Any) -> list[dict[str, Any]] | None:
     if not isinstance(hits, list) or not all(isinstance(each, dict) for each in cast("list[Any]", hits)):
-        return ""
+        return None
     listed = cast("list[dict[str, Any]]", hits)
-    return json.dumps(
-        [{name: item for name, item in hit.items() if name != "value"} for hit in listed], ensure_ascii=False
-    )
+    return [{name: item for name, item in hit.items() if name != "value"} for hit in listed]

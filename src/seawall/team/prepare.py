@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 from msgspec.structs import replace
 
 from seawall.core.big_values import LEAST_KEPT_CHARS, encode_in_pieces
-from seawall.core.canonical import Ref, digest_of
+from seawall.core.canonical import Ref, digest_of, measure_bytes
 from seawall.core.errors import describe_error, read_error_text
 from seawall.core.events import Gist, Status, StepIntended
 from seawall.core.frozen import freeze
@@ -25,7 +25,7 @@ from seawall.run.step import Action, EffectFacts, Propose, Result, Step
 from seawall.run.traces import find_traces
 from seawall.team.agent import ANSWER_TOOL, ASK_PREFIX, READ_RESULT
 from seawall.team.assembly import Assembly
-from seawall.team.context import build_transcript, encode_manifest, parse_json, write_review_task
+from seawall.team.context import build_transcript, cut_bytes, encode_manifest, parse_json, write_review_task
 from seawall.team.conversation import Conversation
 from seawall.team.decide import decide
 from seawall.team.partial import write_fallback_task
@@ -62,7 +62,7 @@ class TeamLogic:
         `windows`: by agent, the tokens that its model takes, with its reply; None where that is not known.
         """
         self.team = team
-        effects = {name: member.effects for name, member in team.members.items()}
+        effects = {name: team.find_effects(name) for name in team.members}
         self.context = Conversation(bodies, history, run, effects=effects)
         self._assembly = Assembly(team, self.context, bodies, prices, windows or {})
         self._bodies = bodies
@@ -132,7 +132,8 @@ class TeamLogic:
             case "handoff":
                 return _prepare_handoff(step, members[proposal.name], bodies)
             case "review":
-                return _prepare_review(step, members[proposal.name], state, proposal.frame, bodies)
+                room = self._assembly.find_room(members[proposal.name])
+                return _prepare_review(step, members[proposal.name], state, proposal.frame, bodies, room)
             case "memory":
                 return prepare_memory(step, member.memory, state, bodies)
             case "approval":
@@ -491,12 +492,18 @@ def _prepare_fallback(step: Step, target: Member, state: RunState, bodies: Bodie
     return replace(step, input=bodies.put(task), version=target.version)
 
 
-def _prepare_review(step: Step, reviewer: Member, state: RunState, frame_id: int, bodies: Bodies) -> Step:
+def _prepare_review(
+    step: Step, reviewer: Member, state: RunState, frame_id: int, bodies: Bodies, room: int | None
+) -> Step:
     frame = state.frames[frame_id]
     facts = state.facts if frame.kind == "root" else ()
     lines = [line for line in frame.messages if line.role == "tool"][-EVIDENCE_RESULTS:]
     evidence = [("what has happened since", bodies.text(ref)[:EVIDENCE_CHARS]) for ref in facts]
     evidence += [(line.name, bodies.text(line.ref)[:EVIDENCE_CHARS]) for line in lines]
     request = bodies.text(frame.messages[len(facts)].ref)
+    if room is not None and evidence:
+        room -= measure_bytes(request) + measure_bytes(bodies.text(frame.answer))
+        share = max(0, room) // len(evidence)
+        evidence = [(name, cut_bytes(text, share)) for name, text in evidence]
     task = write_review_task(request, bodies.text(frame.answer), evidence)
     return replace(step, input=bodies.put(task), version=reviewer.version)

@@ -9,35 +9,44 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, cast
 
-from seawall.core.canonical import digest_of
+import msgspec
+
+from seawall.core.canonical import Ref
 from seawall.core.events import Folded
 from seawall.core.persistent import Log
 from seawall.models.protocol import Assistant, Message, ToolResult, User
 from seawall.run.bodies import Bodies
-from seawall.run.fingerprint import normalise
 from seawall.run.frame import MessageRef
 from seawall.team.context import (
     NOT_ANSWERED,
     NOT_DECIDED,
     NOT_SETTLED,
+    add_notes,
     bound_tokens,
     read_assistant,
     read_message,
 )
 
+RECALL = "recall"
+"""The tool that reads memory."""
+Content = tuple[str, Ref]
+"""A tool, and what it gave."""
 Junk = Literal["", "failed", "repeated", "stale"]
 
 LEAST_JUNK_CHARS = 40
 """A shorter result ("ok", a number) is no repeat: a text that says so would be longer than itself."""
-MAX_COMPARED_CHARS = 16_000
-"""Of a result: a longer one is compared as it is, with clocks and ids of requests."""
+ALIKE_SHARE = 0.6
+"""Of the words of two results of one call, those that are in both: from this share on they tell of one thing at two times.
+Below it they are pages of a list, or drawn from a queue, and the earlier one is as true as it was."""
 _ERROR = re.compile(
-    r"\s*(?:\W{0,3}(?:error|exception|traceback|fatal|failed)\b|<tool_use_error>|\{\s*\"(?:error|errors)\"\s*:)",
-    re.IGNORECASE,
+    r"\s*(?:\W{0,3}(?:(?i:(?:fatal )?error|exception|fatal)|[A-Z]\w*(?:Error|Exception))(?: [\w-]+)?\s?:"
+    r"|Traceback \(most recent call last\)|<tool_use_error>"
+    r"|\{\s*\"errors?\"\s*:(?!\s*(?:null|false|0|\"\"|\[\s*\]|\{\s*\})))"
 )
 """Results of tools that tell of an error in their text, and raise none."""
+_WORD = re.compile(r"\w+")
 _OPEN = frozenset({NOT_ANSWERED, NOT_DECIDED, NOT_SETTLED})
 
 
@@ -57,6 +66,10 @@ class Item:
     junk: Junk = ""
     because: str = ""
     """The label of the result that makes it junk."""
+    because_failed: bool = False
+    """That result is a failure, too."""
+    is_effect: bool = False
+    """It is what a tool said that changes the world, or an agent that has such tools."""
     fold: Folded | None = None
 
     @property
@@ -71,7 +84,8 @@ class ToolExchange:
 
     asked: Item
     results: list[Item] = field(default_factory=list[Item])
-    has_effect: bool = False
+    lasts: bool = False
+    """The line about it is not left out: it says what was done, what memory held, or what a guard advised."""
     is_open: bool = False
     """One of its calls waits for a person: it is an open question."""
 
@@ -104,10 +118,12 @@ class Survey:
         """Items of the session's conversation."""
         self._calls: dict[str, tuple[str, str]] = {}
         self._exchange: ToolExchange | None = None
-        self._seen: dict[str, Item] = {}
-        """By digest of a result: the first one."""
-        self._newest: dict[tuple[str, str], Item] = {}
-        """By tool and arguments: the newest result."""
+        self._first: dict[Content, Item] = {}
+        """By content: the first result that says so and is sent whole."""
+        self._same: dict[Content, list[Item]] = {}
+        """By content: all results that say so, and are not superseded."""
+        self._current: dict[tuple[str, str], list[Item]] = {}
+        """By tool and arguments: the newest result, and those before it that said the same."""
         self._failures: dict[str, list[Item]] = {}
         """By tool: failures since its newest success."""
 
@@ -128,10 +144,14 @@ class Survey:
             return
         self.folds = folds
         changed = [place for place in {**before, **folds} if before.get(place) != folds.get(place)]
+        contents: dict[Content, None] = {}
         for place in changed:
             at = ~place if place < 0 else self._history + place
             if at < len(self.items):
                 self._refold(at, folds.get(place))
+                contents[_content_of(self.items[at])] = None
+        for content in contents:
+            self._compare(content)
         if changed:
             self.sent = [message for message in self._messages if message is not None]
             self.tried_at = 0
@@ -180,42 +200,69 @@ class Survey:
         ref, exchange = item.ref, self._exchange
         item.name, item.arguments = self._calls.get(ref.call, (ref.name, ""))
         text = self._bodies.text(ref.ref)
-        item.failed = ref.failed or _ERROR.match(text) is not None
+        item.failed = ref.failed or tells_error(text)
+        item.is_effect = item.name in self._effects
         if exchange is not None:
             item.exchange = exchange
             exchange.results.append(item)
-            exchange.has_effect = exchange.has_effect or item.name in self._effects
+            exchange.lasts = exchange.lasts or item.is_effect or item.name == RECALL or bool(ref.notes)
             exchange.is_open = exchange.is_open or text in _OPEN
-        if item.name not in self._effects:  # what was done, and what was not, is no junk
+        if not item.is_effect:  # what was done, and what was not, is no junk
             self._judge(item, text)
 
     def _judge(self, item: Item, text: str) -> None:
         """Marks what this result makes junk: itself, or what was before it."""
-        digest = ""
-        if len(text) >= LEAST_JUNK_CHARS:
-            short = len(text) <= MAX_COMPARED_CHARS
-            digest = digest_of([item.name, normalise(text)]) if short else item.ref.ref
-        first = self._seen.get(digest) if digest else None
-        key = (item.name, item.arguments)
-        before = self._newest.get(key)
-        if first is not None:
-            self._mark(item, "repeated", first)
-        elif digest:
-            self._seen[digest] = item
-        if first is None and before is not None and _is_superseded(before, item):
-            self._mark(before, "stale", item)
-        self._newest[key] = item
         if item.failed:
-            self._failures.setdefault(item.name, []).append(item)
+            failures = self._failures.setdefault(item.name, [])
+            for failure in failures[-1:]:
+                self._mark(failure, "failed", item)
+            failures.append(item)
             return
         for failure in self._failures.pop(item.name, ()):
-            if not failure.junk:
-                self._mark(failure, "failed", item)
+            self._mark(failure, "failed", item)
+        current = self._current.setdefault((item.name, item.arguments), [])
+        if current and current[0].ref.ref != item.ref.ref:
+            self._supersede(current, item, text)
+            current.clear()
+        current.append(item)
+        if len(text) < LEAST_JUNK_CHARS:
+            return
+        content = _content_of(item)
+        self._same.setdefault(content, []).append(item)
+        first = self._first.get(content)
+        if first is not None:
+            self._mark(item, "repeated", first)
+        elif item.fold is None:
+            self._first[content] = item
+
+    def _supersede(self, current: Sequence[Item], item: Item, text: str) -> None:
+        """Marks the results of a call that now gives another one; no later result is a repeat of them."""
+        content = _content_of(current[0])
+        alike = _are_alike(self._bodies.text(current[0].ref.ref), text)
+        for before in current:
+            self._mark(before, "stale" if alike else "", item)
+        if content in self._same:
+            self._same[content] = [each for each in self._same[content] if each not in current]
+            self._compare(content)
+
+    def _compare(self, content: Content) -> None:
+        """Marks which of the results that say the same are repeats: all but the first one that is sent whole.
+
+        A result that was shortened is no first one: a reference to it would leave the model without any that is whole.
+        """
+        self._first.pop(content, None)
+        for item in self._same.get(content, ()):
+            first = self._first.get(content)
+            if first is not None:
+                self._mark(item, "repeated", first)
+            elif item.fold is None:
+                self._mark(item, "", item)
+                self._first[content] = item
 
     def _mark(self, item: Item, junk: Junk, because: Item) -> None:
-        item.junk, item.because = junk, because.label
         if item.fold is None:
-            self.junk_size += item.size
+            self.junk_size += item.size * (bool(junk) - bool(item.junk))
+        item.junk, item.because, item.because_failed = junk, because.label, because.failed
 
     def find_fresh(self) -> int:
         """Returns from which item on the model has not seen the conversation yet: it has not replied since."""
@@ -233,9 +280,26 @@ class Survey:
         return found
 
 
-def _is_superseded(before: Item, item: Item) -> bool:
-    """Returns whether a result is out of date, because the same call gave another one."""
-    return not (before.failed or item.failed or before.junk or before.ref.ref == item.ref.ref)
+def _content_of(item: Item) -> Content:
+    return item.name, item.ref.ref
+
+
+def _are_alike(one: str, other: str) -> bool:
+    """Returns whether two results tell of one thing: most of their words are the same."""
+    first, second = set(_WORD.findall(one)), set(_WORD.findall(other))
+    return 2 * len(first & second) >= ALIKE_SHARE * (len(first) + len(second))
+
+
+def tells_error(text: str) -> bool:
+    """Returns whether a result tells of an error, as text or in a JSON object."""
+    if not text.lstrip().startswith("{"):
+        return _ERROR.match(text) is not None
+    try:
+        value = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):  # a long one may be cut
+        return _ERROR.match(text) is not None
+    found = cast("dict[str, Any]", value)
+    return bool(found.get("error") or found.get("errors"))
 
 
 def read_folded(ref: MessageRef, fold: Folded, bodies: Bodies) -> Message | None:
@@ -248,7 +312,7 @@ def read_folded(ref: MessageRef, fold: Folded, bodies: Bodies) -> Message | None
         return None
     text = bodies.text(fold.text)
     if ref.role == "tool":
-        return ToolResult(ref.call, ref.name, text)
+        return ToolResult(ref.call, ref.name, add_notes(text, ref, bodies))
     if ref.role == "assistant" and not read_assistant(bodies.text(ref.ref)).calls:
         return Assistant(text)
     return User(text)
