@@ -232,6 +232,10 @@ TOO_LONG = [
     ErrorStatus(400, "Range of input length should be [1, 30720]"),
     ErrorStatus(400, "invalid params, context window exceeds limit"),
     ErrorStatus(500, "the conversation exceeds the model's context window"),
+    ErrorStatus(413, "Request exceeds the maximum allowed number of bytes.", "request_too_large"),
+    ErrorStatus(400, "Request payload size exceeds the limit: 20971520 bytes."),
+    ErrorStatus(413, "Request too large for model `m` on tokens per minute (TPM): Limit 6000, Requested 9000"),
+    ErrorStatus(400, "Invalid 'messages[3].content': string too long.", "i", "string_above_max_length"),
     ErrorEvent("Your input exceeds the context window of this model.", "invalid_request_error", "context_length_exceeded"),
 ]  # fmt: skip
 
@@ -249,7 +253,9 @@ def test_a_conversation_that_is_too_long_is_not_sent_again_unchanged(answer: Any
         (ErrorStatus(400, "max_tokens is too large: 50000. This model supports at most 4096"), "rejected"),
         (ErrorStatus(400, "string too long: expected at most 64 characters"), "rejected"),
         (
-            ErrorStatus(429, "Request too large: limit of 30,000 input tokens per minute", code="x"),
+            ErrorStatus(
+                429, "Request too large for model m: limit of 30,000 input tokens per minute", code="x"
+            ),
             "rate_limited",
         ),
         (ErrorStatus(500, "Internal error"), "overloaded"),

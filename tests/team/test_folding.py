@@ -21,7 +21,7 @@ from seawall.models.providers.wire_rules import ANTHROPIC, CHAT, GEMINI, MISTRAL
 from seawall.run.frame import FrameFailure
 from seawall.team.context import NOT_DECIDED
 from seawall.team.folding import NOT_FROM_USER
-from team.long_conversations import MOVES, REQUEST, SYSTEM, Play, histories
+from team.long_conversations import MOVES, REQUEST, SCHEMAS, SYSTEM, VERSION, Play, histories
 
 ALL_RULES = (CHAT, MISTRAL, RESPONSES, ANTHROPIC, GEMINI)
 _NO_ANSWER = Assistant(NO_ANSWER)
@@ -98,6 +98,7 @@ def test_any_conversation_stays_one_that_every_protocol_takes(
         check_pairs(sent)
         check_pinned(play, sent)
         assert play.anew().assemble(play.frame, SYSTEM) == sent  # it follows from the record
+        assert play.anew().weigh(play.frame, SYSTEM, SCHEMAS, VERSION) == play.weigh()
     check_readable(play)
     for rules in ALL_RULES:
         repaired = History(rules, "", no_ids).repair(before, Names(rules, ()))

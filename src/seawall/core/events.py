@@ -37,7 +37,7 @@ FoldKind = Literal[
     "left_out",  # nothing: a line before it speaks of it
 ]
 FoldReason = Literal[
-    "failed",  # the call failed, and a later one of that tool did not
+    "failed",  # the call failed, and that tool was called again
     "repeated",  # an earlier result says the same
     "stale",  # the same call was made again, with another result
     "large",  # a long result

@@ -214,7 +214,7 @@ def _explain(item: Item, facts: int, message: Message) -> tuple[str, bool]:
 
 
 _WHY: Mapping[str, str] = {
-    "failed": "failed, and got over",
+    "failed": "failed, and called again",
     "repeated": "a repeat",
     "stale": "out of date",
     "large": "large and old",

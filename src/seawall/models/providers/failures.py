@@ -25,6 +25,8 @@ _TOO_LONG_CODES = frozenset(
         "context_window_exceeded",
         "exceed_context_size_error",
         "model_context_window_exceeded",
+        "request_too_large",
+        "string_above_max_length",
     }
 )
 _TOO_LONG_WORDS = re.compile(
@@ -32,6 +34,7 @@ _TOO_LONG_WORDS = re.compile(
     r"|(?:prompt|input|request|conversation|messages?) (?:is|are) too (?:long|large)"
     r"|(?:prompt|input|messages?).{0,60}(?:exceeds?|longer than|greater than).{0,60}(?:tokens?|context|length)"
     r"|(?:input )?token count.{0,60}exceeds?|exceeded model token limit|too many (?:input |prompt )?tokens"
+    r"|request too large for model|payload size exceeds the limit"
     r"|reduce the length of the (?:messages|prompt|input)|inputs?`? tokens \+ `?max_new_tokens|range of input length",
     re.IGNORECASE | re.DOTALL,
 )
