@@ -62,7 +62,7 @@ class TeamLogic:
         `windows`: by agent, the tokens that its model takes, with its reply; None where that is not known.
         """
         self.team = team
-        effects = {name: team.find_effects(name) for name in team.members}
+        effects = {name: _find_effects(team, name) for name in team.members}
         self.context = Conversation(bodies, history, run, effects=effects)
         self._assembly = Assembly(team, self.context, bodies, prices, windows or {})
         self._bodies = bodies
@@ -490,6 +490,22 @@ def _prepare_fallback(step: Step, target: Member, state: RunState, bodies: Bodie
     intent = bodies.text(state.started.intent)
     task = write_fallback_task(intent, state.plan.verified(), bodies)
     return replace(step, input=bodies.put(task), version=target.version)
+
+
+def _find_effects(team: Team, name: str) -> frozenset[str]:
+    """Returns which tools of an agent change the world, hand-offs to agents with such tools included."""
+    member = team.members[name]
+    asks = [asked for asked, target in member.targets.items() if _acts(team, target, set())]
+    return member.effects | {f"{ASK_PREFIX}{asked}" for asked in asks}
+
+
+def _acts(team: Team, name: str, passed: set[str]) -> bool:
+    """Returns whether an agent, or one that it hands work to, changes the world; each is looked at once."""
+    if name in passed:
+        return False
+    passed.add(name)
+    member = team.members[name]
+    return bool(member.effects) or any(_acts(team, target, passed) for target in member.targets.values())
 
 
 def _prepare_review(

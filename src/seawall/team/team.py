@@ -379,22 +379,6 @@ class Team(Generic[Output_co]):
             memory=access,
         )
 
-    def find_effects(self, name: str) -> frozenset[str]:
-        """Returns which tools of an agent change the world, hand-offs to agents with such tools included."""
-        return self.members[name].effects | {
-            ASK_PREFIX + asked
-            for asked, target in self.members[name].targets.items()
-            if self._acts(target, set())
-        }
-
-    def _acts(self, name: str, passed: set[str]) -> bool:
-        """Returns whether an agent, or one that it hands work to, changes the world; not by way of those `passed`."""
-        if name in passed:
-            return False
-        passed.add(name)
-        member = self.members[name]
-        return bool(member.effects) or any(self._acts(target, passed) for target in member.targets.values())
-
     def parse_output(self, answer: str) -> Output_co | None:
         """Returns a recorded answer as the coordinator's `output` type; None without one, or if it does not fit."""
         adapter = self.coordinator.adapter
