@@ -10,7 +10,8 @@ from journal.contract_accounts import AccountsContract, SharedAccountsContract
 from journal.contract_decisions import DecisionContract
 from journal.contract_effects import EffectsContract, SharedEffectsContract
 from journal.contract_inbox import InboxContract
-from journal.contract_memory import MemoryCollectionContract, MemoryContract, MemoryHistoryContract
+from journal.contract_memory import MemoryContract, MemoryHistoryContract
+from journal.contract_memory_collection import MemoryCollectionContract
 from journal.contract_records import RecordsContract, SharedRecordsContract
 from journal.contract_retention import RetentionContract
 from journal.contract_runs import LeaseContract, RecordContract, RunContract

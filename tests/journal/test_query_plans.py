@@ -110,7 +110,7 @@ MAY_READ_ON = {
         "what a step has written, and the conflicts that are open",
     ),
     "list_since": "what became of one scope since a version",
-    "list_versions": "the newest of a tenant or a scope, up to the limit",
+    "list_log": "the newest of a tenant or a scope, up to the limit",
     "list_conflicts": "the oldest of a tenant, up to the limit",
     "_read": "what leads to one node of the lineage and away from it, and the reads of one run or one entry",
     "_forget_words": "when bodies are erased: what holds now",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
 
-from seawall.core.canonical import digest_of
+from seawall.core.canonical import check_recordable, digest_of
+from seawall.core.errors import Misused
 from seawall.core.events import RunStarted
 from seawall.journal.protocol.memory import ScopeKind, make_scope
 from seawall.memory.index import MemoryIndex
@@ -26,6 +27,17 @@ HITS = 10
 
 _NEARNESS: tuple[ScopeKind, ...] = ("session", "subject", "team", "tenant")
 """Nearest first: what was said in this conversation counts more than what holds for everybody."""
+
+
+def check_scope(scope: object) -> str:
+    """Returns the name of a scope. Raises `Misused` for one that can't be."""
+    kinds = get_args(ScopeKind)
+    if isinstance(scope, str):
+        check_recordable(scope=scope)
+        kind, colon, name = scope.partition(":")
+        if kind in kinds and (name.strip() if kind != "tenant" else not colon):
+            return scope
+    raise Misused(f"scope is {scope!r}; it is one of: tenant, session:NAME, team:NAME, subject:NAME")
 
 
 class MemoryPlace(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,13 +20,13 @@ from seawall.journal.protocol import (
     MemoryVersion,
     MemoryWrite,
 )
+from seawall.memory.access import check_scope
 from seawall.memory.index import MemoryIndex
 from seawall.run.bodies import Bodies
 from seawall.run.lineage import find_seeds
 from seawall.runtime.approvals import Decisions
 from seawall.runtime.errands import Errands
 from seawall.runtime.meaning import update_index
-from seawall.runtime.memory_import import check_scope, read_import
 from seawall.runtime.memory_views import (
     ConflictItem,
     MemoryDifference,
@@ -434,6 +433,8 @@ class TenantMemory:
         with one key in one scope the last counts. The file is checked as a whole first. What it says is untrusted: no agent is shown it before somebody accepts it, and each entry has the
         label `imported`. Raises `Misused`, which names the line, for a file that is not as it should be.
         """
+        from seawall.runtime.memory_import import read_import  # noqa: PLC0415 -- loaded when it is asked for
+
         now = self._supervisor.clock.wall_s()
         entries = await asyncio.to_thread(read_import, Path(path), scope=scope, now=now)
         if dry_run or not entries:
@@ -492,6 +493,8 @@ def _check_subject(subject: str) -> str:
 
 
 def _find_user() -> str:
+    import getpass  # noqa: PLC0415 -- it loads much, and few changes need it
+
     try:
         return getpass.getuser()
     except (OSError, KeyError):

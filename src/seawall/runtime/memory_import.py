@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, cast, get_args
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
-from seawall.core.canonical import check_recordable, to_canonical_bytes
+from seawall.core.canonical import to_canonical_bytes
 from seawall.core.errors import Misused
-from seawall.journal.protocol import ScopeKind
 from seawall.journal.sqlite.langgraph_store import MAGIC, read_store
+from seawall.memory.access import check_scope
 from seawall.memory.calls import MAX_KEY_CHARS, MAX_LABELS, MAX_TTL_S, MAX_VALUE_CHARS
 
 MAX_ENTRIES = 100_000
@@ -32,17 +32,6 @@ class ImportedEntry(NamedTuple):
     value: str
     labels: tuple[str, ...] = (IMPORTED,)
     ttl_s: float | None = None
-
-
-def check_scope(scope: object) -> str:
-    """Returns the name of a scope. Raises `Misused` for one that can't be."""
-    kinds = get_args(ScopeKind)
-    if isinstance(scope, str):
-        check_recordable(scope=scope)
-        kind, colon, name = scope.partition(":")
-        if kind in kinds and (name.strip() if kind != "tenant" else not colon):
-            return scope
-    raise Misused(f"scope is {scope!r}; it is one of: tenant, session:NAME, team:NAME, subject:NAME")
 
 
 def read_import(path: Path, *, scope: str, now: float) -> list[ImportedEntry]:

@@ -6,6 +6,7 @@ frame's folds, so a resumed run's is the same.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -40,13 +41,14 @@ LEAST_JUNK_CHARS = 40
 ALIKE_SHARE = 0.6
 """Of the words of two results of one call, those that are in both: from this share on they tell of one thing at two times.
 Below it they are pages of a list, or drawn from a queue, and the earlier one is as true as it was."""
-_ERROR = re.compile(
+_ERROR = (
     r"\s*(?:\W{0,3}(?:(?i:(?:fatal )?error|exception|fatal)|[A-Z]\w*(?:Error|Exception))(?: [\w-]+)?\s?:"
     r"|Traceback \(most recent call last\)|<tool_use_error>"
     r"|\{\s*\"errors?\"\s*:(?!\s*(?:null|false|0|\"\"|\[\s*\]|\{\s*\})))"
 )
 """Results of tools that tell of an error in their text, and raise none."""
 _WORD = re.compile(r"\w+")
+_compile = functools.cache(re.compile)
 _OPEN = frozenset({NOT_ANSWERED, NOT_DECIDED, NOT_SETTLED})
 
 
@@ -293,11 +295,11 @@ def _are_alike(one: str, other: str) -> bool:
 def tells_error(text: str) -> bool:
     """Returns whether a result tells of an error, as text or in a JSON object."""
     if not text.lstrip().startswith("{"):
-        return _ERROR.match(text) is not None
+        return _compile(_ERROR).match(text) is not None
     try:
         value = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError):  # a long one may be cut
-        return _ERROR.match(text) is not None
+        return _compile(_ERROR).match(text) is not None
     found = cast("dict[str, Any]", value)
     return bool(found.get("error") or found.get("errors"))
 

@@ -75,21 +75,18 @@ from seawall.journal.sqlite import (
     shared,
 )
 from seawall.journal.sqlite.access import FileAccess
-from seawall.journal.sqlite.backup import back_up
 from seawall.journal.sqlite.database import Database
 from seawall.journal.sqlite.journal_file import JournalFile, open_journal_file
 from seawall.journal.sqlite.listing import list_older_waits, list_rows
 from seawall.journal.sqlite.liveness import OUT, LeaseTime
 from seawall.journal.sqlite.mark import read_head
-from seawall.journal.sqlite.memory_collecting import collect
-from seawall.journal.sqlite.memory_forgetting import forget
 from seawall.journal.sqlite.options import SqliteOptions
 from seawall.journal.sqlite.owner import Host
 from seawall.journal.sqlite.reading import Readers, SettingsReader
 from seawall.journal.sqlite.reservations import read_lost
 from seawall.journal.sqlite.schema import connect
 from seawall.journal.sqlite.signing import Signer, read_key
-from seawall.journal.sqlite.verify import verify
+from seawall.journal.sqlite.upkeep import back_up, collect, forget, verify
 from seawall.journal.sqlite.watch import Watchers
 from seawall.journal.sqlite.writer import Writer
 
@@ -478,9 +475,7 @@ class SqliteJournal:
         self, tenant: str, *, scope: str | None = None, before: int | None = None, limit: int = 50
     ) -> list[MemoryVersion]:
         """See `Journal.memory_log`."""
-        return await self._readers.run(
-            lambda c: memory_reading.list_versions(c, tenant, scope, before, limit)
-        )
+        return await self._readers.run(lambda c: memory_reading.list_log(c, tenant, scope, before, limit))
 
     async def memory_scopes(self, tenant: str) -> list[tuple[str, int, int]]:
         """See `Journal.memory_scopes`."""
@@ -525,15 +520,19 @@ class SqliteJournal:
         return await self._submit(memory_ops.ApplyRevertOp(plan, by))
 
     async def collect_memory(
-        self, tenant: str | None = None, *, scope: str | None = None, before: float | None = None, dry_run: bool = False
-    ) -> Collected:  # fmt: skip
+        self,
+        tenant: str | None = None,
+        *,
+        scope: str | None = None,
+        before: float | None = None,
+        dry_run: bool = False,
+    ) -> Collected:
         """See `Journal.collect_memory`."""
         return await collect(self._access, tenant, scope, before, dry_run, self._clock.wall_s())
 
     async def export_subject(self, tenant: str, subject: str) -> list[MemoryEntry]:
         """See `Journal.export_subject`."""
-        found = await self._readers.run(lambda c: memory_reading.list_of_subject(c, tenant, subject))
-        return [stored.entry for stored in found]
+        return await self._readers.run(lambda c: memory_reading.list_subject(c, tenant, subject))
 
     async def forget_subject(self, tenant: str, subject: str, *, dry_run: bool = False) -> Forgotten:
         """See `Journal.forget_subject`."""

@@ -322,7 +322,7 @@ def list_changed(
     return changed
 
 
-def list_versions(
+def list_log(
     database: Database, tenant: str, scope: str | None, before: int | None, limit: int
 ) -> list[MemoryVersion]:
     """Returns versions, newest first."""
@@ -494,6 +494,11 @@ def list_derived(database: Database, numbers: set[int], runs: Iterable[str]) -> 
     values, _ = follow_lineage(seeds, lambda each: _read_edges(database, each), exposed=False)
     held = (stored.entry for stored in _read_nodes(database, values) if stored.entry.died is None)
     return [entry.number for entry in held if entry.value is not None and entry.number not in numbers]
+
+
+def list_subject(database: Database, tenant: str, subject: str) -> list[MemoryEntry]:
+    """Returns every entry of a person."""
+    return [stored.entry for stored in list_of_subject(database, tenant, subject)]
 
 
 def list_of_subject(database: Database, tenant: str, subject: str) -> list[StoredEntry]:
