@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from seawall.core.events import Event, Judged, StepIntended
-from seawall.core.odd_text import find_odd_text
 from seawall.history.recorded import fold_in_slices
 from seawall.journal.protocol import Journal, Proposal, ProposalFilter, Reason, RunRow
 from seawall.run.commands import find_effect_in_doubt
@@ -52,6 +51,8 @@ async def _read_run(journal: Journal, row: RunRow) -> list[Approval]:
     ]
     proposals = [_describe(step, state, events) for step in sorted(asked, key=lambda step: step.step)]
     approvals = await build_approvals(journal, proposals)
+    from seawall.core.odd_text import find_odd_text  # noqa: PLC0415 -- 5 ms to import, and few runs ask a person
+
     return [replace(each, flags=find_odd_text(each.arguments)) for each in approvals]
 
 

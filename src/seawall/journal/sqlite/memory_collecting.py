@@ -35,7 +35,7 @@ from seawall.journal.sqlite.memory_rows import (
     decode_version,
 )
 from seawall.journal.sqlite.references import KeptBodies
-from seawall.journal.sqlite.retention import bump_generation, shrink
+from seawall.journal.sqlite.retention import bump_generation, rebuild_words, shrink
 from seawall.journal.sqlite.transaction import Transaction
 
 ENTRIES = 200
@@ -148,7 +148,7 @@ async def collect(
             kept.close()
         total = _add(total, found)
     if not dry_run and total != Collected():
-        await access.write(_merge_index)
+        await access.write(rebuild_words)
         await shrink(access)
     return total
 
@@ -161,11 +161,6 @@ def _list_tenants(database: Database, tenant: str | None) -> list[int]:
     if tenant is not None:
         return [row[0] for row in database.fetch_all("SELECT id FROM tenants WHERE name = ?", (tenant,))]
     return [row[0] for row in database.fetch_all("SELECT DISTINCT tenant FROM memory_scopes")]
-
-
-def _merge_index(tx: Transaction) -> None:
-    tx.database.run("INSERT INTO memory_search(memory_search) VALUES ('optimize')")
-    tx.wrote = True
 
 
 async def _apply(access: FileAccess, plan: _Plan, kept: KeptBodies) -> Collected:

@@ -41,7 +41,7 @@ from seawall.journal.sqlite.memory_rows import (
 from seawall.journal.sqlite.memory_shown import Shown
 from seawall.journal.sqlite.migrations import PRINCIPAL
 from seawall.journal.sqlite.references import PrunePlan, References
-from seawall.journal.sqlite.retention import BODIES, erase_bodies, prune_chunk, shrink
+from seawall.journal.sqlite.retention import BODIES, erase_bodies, prune_chunk, rebuild_words, shrink
 from seawall.journal.sqlite.transaction import Transaction
 
 T = TypeVar("T")
@@ -189,6 +189,7 @@ async def forget(access: FileAccess, tenant: str, subject: str, dry_run: bool) -
     finally:
         bodies.close()
     if not dry_run:
+        await access.write(rebuild_words)
         await shrink(access)
     return replace(found, bodies=erased, kept=len(theirs) - len(mine))
 

@@ -370,7 +370,6 @@ CREATE TABLE memory_keys(
 ) WITHOUT ROWID;
 CREATE INDEX memory_keys_by_key ON memory_keys(tenant, key, scope);
 CREATE VIRTUAL TABLE memory_search USING fts5(words, tokenize = 'unicode61');
-INSERT INTO memory_search(memory_search, rank) VALUES ('secure-delete', 1);
 """
 MIGRATIONS = (_CHAIN, _BESIDE, _HELD, _LISTS, _RESERVATIONS, _FILTERS, _EFFECTS, _AT_WORK + _MEMORY)
 """The statements that lead from each schema to the next one."""
