@@ -39,7 +39,7 @@ from seawall.journal.protocol import (
     Settle,
     Summary,
 )
-from seawall.journal.sqlite import SqliteJournal, SqliteOptions
+from seawall.journal.sqlite import SqliteJournal, SqliteOptions, retention
 from seawall.testing import ManualClock
 
 MARK = b"zebra"
@@ -312,6 +312,52 @@ def test_an_erased_body_is_not_found_by_its_words_either(tmp_path: Path) -> None
             assert (await journal.verify()).bad is None
             await journal.erase("acme")
             assert (await journal.verify()).bad is None
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("how", ["erase", "erase all", "collect"])
+def test_the_words_of_what_was_superseded_are_gone_with_its_texts(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "journal.db"
+
+    async def scenario() -> None:
+        async with opened(lambda: open_at(path)) as journal:
+            await merge(journal, "r-1", {"a": "zebra one", "b": "kept"})
+            await merge(journal, "r-2", {"a": "zebra two"}, base=1)
+            await merge(journal, "r-3", {"a": None, "c": "there"}, base=2)
+            assert find_marks(path) != []
+            if how == "collect":
+                await journal.prune(before=1e12)
+                assert (await journal.collect_memory()).superseded == 3
+            else:
+                refs = [ref_of(b"zebra one"), ref_of(b"zebra two")] if how == "erase" else None
+                assert await journal.erase("acme", refs) >= 2
+            assert find_marks(path) == []
+            assert (await journal.verify()).bad is None
+
+    asyncio.run(scenario())
+
+
+def test_erasing_that_was_interrupted_before_the_index_was_made_anew_is_finished_by_erasing_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "journal.db"
+
+    def interrupt(tx: object) -> None:
+        raise Misused("interrupted")
+
+    async def scenario() -> None:
+        async with opened(lambda: open_at(path)) as journal:
+            await merge(journal, "r-1", {"a": "zebra one", "b": "kept"})
+            refs = [ref_of(b"zebra one")]
+            with monkeypatch.context() as patch:
+                patch.setattr(retention, "rebuild_words", interrupt)
+                with pytest.raises(Misused, match="interrupted"):
+                    await journal.erase("acme", refs)
+        async with opened(lambda: open_at(path)) as journal:
+            assert await journal.erase("acme", refs) == 0
+            assert find_marks(path) == []
+            assert await held(journal, text="kept") == {"b": "kept"}
 
     asyncio.run(scenario())
 

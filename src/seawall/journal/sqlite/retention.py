@@ -250,10 +250,16 @@ async def erase(access: FileAccess, tenant: str, refs: Sequence[Ref] | None) -> 
     else:
         for i in range(0, len(refs), BODIES):
             erased += await access.write(lambda tx, part=refs[i : i + BODIES]: erase_bodies(tx, tenant, part))
-    if erased:
+    has_memory = await access.read(_has_memory)
+    if has_memory:  # the index may also have words that an interrupted erasing has left
         await access.write(rebuild_words)
+    if erased or has_memory:
         await access.run_alone(empty_log)  # the log still contains what was erased
     return erased
+
+
+def _has_memory(database: Database) -> bool:
+    return bool(database.fetch_all("SELECT 1 FROM memory_versions LIMIT 1"))
 
 
 def _erase_next(tx: Transaction, tenant: str, after: bytes) -> tuple[int, bytes | None]:
