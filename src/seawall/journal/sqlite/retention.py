@@ -22,6 +22,7 @@ from seawall.journal.sqlite.access import FileAccess
 from seawall.journal.sqlite.chain import leaf_of
 from seawall.journal.sqlite.database import Database
 from seawall.journal.sqlite.memory_edges import leave_runs
+from seawall.journal.sqlite.memory_reading import find_version
 from seawall.journal.sqlite.records import Box, Note
 from seawall.journal.sqlite.references import PrunePlan
 from seawall.journal.sqlite.schema import MEMORY
@@ -250,16 +251,12 @@ async def erase(access: FileAccess, tenant: str, refs: Sequence[Ref] | None) -> 
     else:
         for i in range(0, len(refs), BODIES):
             erased += await access.write(lambda tx, part=refs[i : i + BODIES]: erase_bodies(tx, tenant, part))
-    has_memory = await access.read(_has_memory)
+    has_memory = await access.read(find_version) > 0
     if has_memory:  # the index may also have words that an interrupted erasing has left
         await access.write(rebuild_words)
     if erased or has_memory:
         await access.run_alone(empty_log)  # the log still contains what was erased
     return erased
-
-
-def _has_memory(database: Database) -> bool:
-    return bool(database.fetch_all("SELECT 1 FROM memory_versions LIMIT 1"))
 
 
 def _erase_next(tx: Transaction, tenant: str, after: bytes) -> tuple[int, bytes | None]:
