@@ -2,10 +2,16 @@
 
     python bench/memory.py [--runs 10000] [--seed 1] [--quick] [--alone]
 
-Ten writes a run, to 1,000 keys in 20 scopes, one run after the other, each durable before the next begins. Measured are
-the merge (the commit of a run's end), reading by key and by words, and the revert of a chain of 100 entries of which
-each took a value from the one before, at the beginning and at the end. LangGraph's store has neither versions nor
-reverts; it puts the same ten items in one batch, with `synchronous=FULL` as here.
+Ten writes a run, in 20 scopes, one run after the other, each durable before the next begins. Measured are the merge (the
+commit of a run's end), reading by key and by words what is there, and the revert of a chain of 100 entries of which
+each took a value from the one before, at the beginning and at the end. It is done twice:
+
+- `versions`: 1,000 keys, all of them written once at the beginning. What holds stays as large as it is, and what grows is
+  the number of versions. The bars are about this.
+- `keys`: 20,000 keys. What holds grows to twenty times as much.
+
+LangGraph's store has neither versions nor reverts; it puts the same ten items in one batch, with `synchronous=FULL` as
+here.
 """
 
 from __future__ import annotations
@@ -21,7 +27,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -38,8 +44,9 @@ from seawall.journal.sqlite import SqliteJournal
 
 RESULTS = Path(__file__).parent / "results" / "memory.json"
 WRITES = 10
-KEYS = 1_000
 SCOPES = 20
+KEYS = {"versions": 50, "keys": 1_000}
+"""Keys in each scope."""
 CHAIN = 100
 CHAINS = 20
 READS = 500
@@ -62,14 +69,14 @@ class Ours:
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
-        self._runs = 0
+        self.runs = 0
 
     async def merge(
         self, writes: dict[tuple[str, str], str], causes: tuple[Lineage, ...] = ()
     ) -> tuple[float, str]:
         """Records a run with these writes; returns the seconds of its last commit, and its id."""
-        self._runs += 1
-        run = f"r-{self._runs:07}"
+        self.runs += 1
+        run = f"r-{self.runs:07}"
         intent = b"Remember what you are told."
         started = RunStarted(
             at=1.0,
@@ -116,19 +123,20 @@ class Ours:
                 raise AssertionError(f"{len(plan.removes)} of {CHAIN + 1} entries are removed")
         return took_s
 
-    async def measure_reads(self, draw: random.Random, reads: int) -> dict[str, list[float]]:
+    async def measure_reads(self, places: Sequence[tuple[str, str]]) -> dict[str, list[float]]:
         """Returns the seconds of reads by key and by words, as a run does it."""
         took_s: dict[str, list[float]] = {"key": [], "text": []}
-        for _ in range(reads):
-            scopes = (f"session:s-{draw.randrange(SCOPES)}", "tenant")
-            number = draw.randrange(KEYS)
+        for scope, key in places:
+            scopes = (scope, "tenant")
             for kind, wanted in (
-                ("key", MemoryFilter(scopes=scopes, key=f"order {number}", limit=10)),
-                ("text", MemoryFilter(scopes=scopes, text=f"order {number}", limit=10)),
+                ("key", MemoryFilter(scopes=scopes, key=key, limit=10)),
+                ("text", MemoryFilter(scopes=scopes, text=key, limit=10)),
             ):
                 began_s = time.perf_counter()
-                await self.journal.memory_entries(TENANT, wanted)
+                found = await self.journal.memory_entries(TENANT, wanted)
                 took_s[kind].append(time.perf_counter() - began_s)
+                if not found:
+                    raise AssertionError(f"{scope} has nothing for {key}, by its {kind}")
         return took_s
 
 
@@ -137,8 +145,11 @@ def measure_bytes(directory: Path) -> int:
     return sum(each.stat().st_size for each in directory.iterdir() if each.is_file())
 
 
-async def measure_live(journal: Journal, directory: Path) -> int:
-    """Returns the size of a journal in which what holds now was written once, ten entries a run, and its runs pruned."""
+async def measure_live(journal: Journal, directory: Path, runs: int) -> int:
+    """Returns the size of a journal with as many runs, of which the first wrote what holds now, ten entries a run.
+
+    What has been pruned leaves a record of each run, also there.
+    """
     place = directory / "live"
     place.mkdir()
     other = SqliteJournal.open(str(place / "journal.db"), clock=SystemClock())
@@ -151,48 +162,63 @@ async def measure_live(journal: Journal, directory: Path) -> int:
         places = [((scope, key), value) for key, value in texts.items()]
         for start in range(0, len(places), WRITES):
             await ours.merge(dict(places[start : start + WRITES]))
+    while ours.runs < runs:
+        await ours.merge({})
     await other.prune(before=time.time() + 1)
     size = measure_bytes(place)
     await other.close()
     return size
 
 
-def draw_writes(draw: random.Random, number: int) -> dict[tuple[str, str], str]:
-    """Returns what run `number` writes: values that are all new."""
-    scope = f"session:s-{number % SCOPES}"
-    keys = draw.sample(range(KEYS), WRITES)
-    return {(scope, f"order {key}"): f"the address is {number} Elm Street, door {key}" for key in keys}
+class Work:
+    """What the runs write, the same for each system: values that are all new."""
+
+    def __init__(self, name: str, seed: int) -> None:
+        self._keys = KEYS[name]
+        self._first = list(range(self._keys)) if name == "versions" else []
+        self._seed = seed
+        self._draw = random.Random(seed)
+        self._places: dict[tuple[str, str], None] = {}
+
+    def draw_writes(self, number: int) -> dict[tuple[str, str], str]:
+        """Returns what the next run writes, which is run `number`."""
+        scope = f"session:s-{number % SCOPES}"
+        start = number // SCOPES * WRITES
+        keys = self._first[start : start + WRITES] or self._draw.sample(range(self._keys), WRITES)
+        writes = {(scope, f"order {key}"): f"the address is {number} Elm Street, door {key}" for key in keys}
+        self._places.update(dict.fromkeys(writes))
+        return writes
+
+    def draw_reads(self) -> list[tuple[str, str]]:
+        """Returns scopes and keys that were written."""
+        return random.Random(self._seed).choices(list(self._places), k=READS)
 
 
-async def measure_ours(directory: Path, runs: int, few: int, chains: int, seed: int) -> dict[str, Any]:
+async def measure_ours(
+    directory: Path, name: str, runs: int, few: int, chains: int, seed: int
+) -> dict[str, Any]:
     """Writes, reads and reverts with Seawall's journal."""
     journal = SqliteJournal.open(str(directory / "journal.db"), clock=SystemClock())
-    ours, draw = Ours(journal), random.Random(seed)
+    ours, work = Ours(journal), Work(name, seed)
     try:
         took_s: list[float] = []
 
         async def fill(until: int) -> None:
             while len(took_s) < until:
-                took_s.append((await ours.merge(draw_writes(draw, len(took_s))))[0])
+                took_s.append((await ours.merge(work.draw_writes(len(took_s))))[0])
                 if len(took_s) % 1_000 == 0:
-                    print(f"seawall: {len(took_s):,} runs", file=sys.stderr)
+                    print(f"seawall, {name}: {len(took_s):,} runs", file=sys.stderr)
 
         await fill(max(1, few // WRITES))
-        small = (
-            await ours.measure_reads(random.Random(seed), READS),
-            await ours.measure_reverts("small", chains),
-        )
+        small = await ours.measure_reads(work.draw_reads()), await ours.measure_reverts("small", chains)
         await fill(runs)
-        large = (
-            await ours.measure_reads(random.Random(seed), READS),
-            await ours.measure_reverts("large", chains),
-        )
+        large = await ours.measure_reads(work.draw_reads()), await ours.measure_reverts("large", chains)
         size = measure_bytes(directory)
         collected = await journal.collect_memory(TENANT, before=time.time() + 1)
         await journal.prune(before=time.time() + 1)
         left = measure_bytes(directory)
         return {
-            "live bytes": await measure_live(journal, directory),
+            "live bytes": await measure_live(journal, directory, ours.runs),
             "merge": took_s,
             "reads": [small[0], large[0]],
             "reverts": [small[1], large[1]],
@@ -204,7 +230,7 @@ async def measure_ours(directory: Path, runs: int, few: int, chains: int, seed: 
         await journal.close()
 
 
-def measure_langgraph(directory: Path, runs: int, few: int, seed: int) -> dict[str, Any]:
+def measure_langgraph(directory: Path, name: str, runs: int, few: int, seed: int) -> dict[str, Any]:
     """Writes and reads with LangGraph's SQLite store."""
     from langgraph.store.base import PutOp, SearchOp
     from langgraph.store.sqlite import SqliteStore
@@ -214,24 +240,24 @@ def measure_langgraph(directory: Path, runs: int, few: int, seed: int) -> dict[s
     connection.execute("PRAGMA synchronous=FULL")
     store: Any = SqliteStore(connection)
     store.setup()
-    draw = random.Random(seed)
+    work = Work(name, seed)
     took_s: list[float] = []
 
     def read() -> dict[str, list[float]]:
-        draw, found = random.Random(seed), {"key": [], "text": []}
-        for _ in range(READS):
-            space, number = (TENANT, f"s-{draw.randrange(SCOPES)}"), draw.randrange(KEYS)
+        found: dict[str, list[float]] = {"key": [], "text": []}
+        for scope, key in work.draw_reads():
+            space = (TENANT, scope[8:])
             began_s = time.perf_counter()
-            store.get(space, f"order {number}")
+            store.get(space, key)
             found["key"].append(time.perf_counter() - began_s)
             began_s = time.perf_counter()
-            store.batch([SearchOp(space, filter={"key": f"order {number}"}, limit=10)])
+            store.batch([SearchOp(space, filter={"key": key}, limit=10)])
             found["text"].append(time.perf_counter() - began_s)
         return found
 
     reads: list[Any] = []
     for number in range(runs):
-        items = draw_writes(draw, number)
+        items = work.draw_writes(number)
         puts = [
             PutOp((TENANT, scope[8:]), key, {"key": key, "text": value})
             for (scope, key), value in items.items()
@@ -242,11 +268,7 @@ def measure_langgraph(directory: Path, runs: int, few: int, seed: int) -> dict[s
         if number + 1 in (max(1, few // WRITES), runs):
             reads.append(read())
     connection.close()
-    return {
-        "merge": took_s,
-        "reads": reads,
-        "bytes": measure_bytes(directory),
-    }
+    return {"merge": took_s, "reads": reads, "bytes": measure_bytes(directory)}
 
 
 def p50(values: list[float]) -> float:
@@ -287,12 +309,6 @@ def describe(name: str, found: dict[str, Any], part: int) -> dict[str, Any]:
     return rows
 
 
-async def run_with(call: Callable[[Path], Awaitable[Any]]) -> Any:
-    """Calls with a directory that is removed afterwards."""
-    with tempfile.TemporaryDirectory() as directory:
-        return await call(Path(directory))
-
-
 def main() -> None:
     """Measures both, prints, and writes the results."""
     parser = argparse.ArgumentParser(
@@ -304,23 +320,25 @@ def main() -> None:
     parser.add_argument("--alone", action="store_true", help="without LangGraph; writes no results")
     given = parser.parse_args()
     os.environ.update(LANGSMITH_TRACING="false", LANGCHAIN_TRACING_V2="false")
-    runs, few, chains = (600, 500, 3) if given.quick else (given.runs, 1_000, CHAINS)
+    runs, few, chains = (600, 1_000, 3) if given.quick else (given.runs, 1_000, CHAINS)
     part = min(1_000, runs // 3)
-    found = asyncio.run(run_with(lambda directory: measure_ours(directory, runs, few, chains, given.seed)))
-    rows = {"seawall": describe(f"seawall {seawall.__version__}", found, part)}
     versions = {
         "seawall": seawall.__version__,
         "apsw": apsw.apsw_version(),
         "python": platform.python_version(),
     }
     if not given.alone:
-        with tempfile.TemporaryDirectory() as directory:
-            other = measure_langgraph(Path(directory), runs, few, given.seed)
         versions["langgraph-checkpoint-sqlite"] = version("langgraph-checkpoint-sqlite")
-        rows["langgraph"] = describe(
-            f"langgraph-checkpoint-sqlite {versions['langgraph-checkpoint-sqlite']}", other, part
-        )
-    ours = rows["seawall"]
+    rows: dict[str, dict[str, Any]] = {}
+    for name in KEYS:
+        with tempfile.TemporaryDirectory() as directory:
+            found = asyncio.run(measure_ours(Path(directory), name, runs, few, chains, given.seed))
+        rows[f"seawall, {name}"] = describe(f"seawall, {name}", found, part)
+        if not given.alone:
+            with tempfile.TemporaryDirectory() as directory:
+                found = measure_langgraph(Path(directory), name, runs, few, given.seed)
+            rows[f"langgraph, {name}"] = describe(f"langgraph, {name}", found, part)
+    ours = rows["seawall, versions"]
     bars = {
         f"the last merges take at most {MERGE_BAR}x of the first": ours["merge ratio"] <= MERGE_BAR,
         f"reads take at most {FLAT_BAR}x": max(ours["read by key ratio"], ours["read by text ratio"])

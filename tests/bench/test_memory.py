@@ -15,7 +15,9 @@ def test_it_merges_reads_reverts_collects_and_says_what_holds() -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
     assert done.returncode == 0, done.stderr
-    figures = dict(re.findall(r"^ +(.+): ([0-9.,]+)$", done.stdout, flags=re.MULTILINE))
+    versions, keys = done.stdout.split("seawall, keys\n")
+    figures = dict(re.findall(r"^ +(.+): ([0-9.,]+)$", versions, flags=re.MULTILINE))
+    assert figures.keys() == dict(re.findall(r"^ +(.+): ([0-9.,]+)$", keys, flags=re.MULTILINE)).keys()
     assert all(float(value.replace(",", "")) > 0 for value in figures.values())
     assert {"merge ratio", "read by key ratio", "read by text ratio", "revert p50 ratio"} <= set(figures)
     assert float(figures["MB"]) > float(figures["MB after gc and prune"]) > 0
