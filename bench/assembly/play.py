@@ -28,8 +28,8 @@ BYTES_A_TOKEN = 4
 SCHEMA = {"type": "object", "additionalProperties": True}
 """The recordings hold calls and not the tools' schemas: any object will do."""
 LIMITS = Limits(model_calls=10_000, tool_calls=10_000, tokens=1_000_000_000, active_s=3_600)
-_NAMED = re.compile(r'(?:step="|- step |of step )(s?\d+)')
-_RANGE = re.compile(r"(?:steps|messages) (s?\d+) to (s?\d+)")
+_NAMED = re.compile(r'(?:step="|- step |of step )s(\d+)')
+_RANGE = re.compile(r"(?:steps|messages) s(\d+) to s(\d+)")
 
 
 @dataclass
@@ -83,11 +83,9 @@ class Player:
         self.played = Played(script.key)
         self._world: dict[str, deque[Recorded]] = {}
         """By tool: the calls of the newest reply, whose results are to come."""
-        self._results: list[tuple[tuple[int, str], str]] = []
-        """The results so far, each with its run and step."""
-        self._places: dict[tuple[int, str], int] = {}
-        """Of each result: its place in the session's conversation."""
-        self._run = self._step = self._place = 0
+        self._results: list[tuple[int, str]] = []
+        """The results so far, each with its place in the session's conversation."""
+        self._place = 0
         self._replies: deque[tuple[Recorded, ...]] = deque()
         self._answer = ""
         self._before: list[Message] = []
@@ -98,8 +96,6 @@ class Player:
         """Be ready for a request's run."""
         self._replies = deque(request.batches)
         self._answer = request.answer
-        self._run += 1
-        self._step = 0
         self._place += 1
 
     def answer(self, tool: str) -> str:
@@ -112,7 +108,6 @@ class Player:
     async def respond(self, request: ModelRequest) -> ModelReply:
         """Answer as recorded, and note what was sent."""
         size = self._note(request)
-        self._step += 1
         self._place += 1
         if not self._replies:
             return ModelReply(message=Assistant(self._answer), usage=Usage(size // BYTES_A_TOKEN, 10))
@@ -122,12 +117,9 @@ class Player:
         self._world = {}
         for one in batch:
             self._calls += 1
-            self._step += 1
             calls.append(ToolCall(f"c{self._calls}", one.name, one.arguments))
             self._world.setdefault(one.name, deque()).append(one)
-            label = self._run, str(self._step)
-            self._results.append((label, one.result))
-            self._places[label] = self._place
+            self._results.append((self._place, one.result))
             self._place += 1
         reply = Assistant(None, tuple(calls))
         usage = Usage(size // BYTES_A_TOKEN, bound_tokens(reply) // BYTES_A_TOKEN)
@@ -157,29 +149,21 @@ class Player:
         named = set(_NAMED.findall(told))
         ranges = _RANGE.findall(told)
         for literal in wanted:
-            holders = [labels for labels, text in self._results if literal in text]
+            holders = [place for place, text in self._results if literal in text]
             if not holders:
                 continue
             self.played.used += 1
             if literal in told:
                 self.played.shown += 1
-            elif any(self._is_named(label, named, ranges) for label in holders):
+            elif any(_is_named(place, named, ranges) for place in holders):
                 self.played.referred += 1
             else:
                 self.played.lost.append(literal)
 
-    def _is_named(self, label: tuple[int, str], named: set[str], ranges: Sequence[tuple[str, str]]) -> bool:
-        """Whether the model was told how to read a result again; `label` is its run and its step there."""
-        run, step, place = label[0], label[1], self._places[label]
-        name = step if run == self._run else f"s{place}"
-        if name in named:
-            return True
-        number = int(name.removeprefix("s"))
-        return any(
-            first.startswith("s") == name.startswith("s")
-            and int(first.removeprefix("s")) <= number <= int(last.removeprefix("s"))
-            for first, last in ranges
-        )
+
+def _is_named(place: int, named: set[str], ranges: Sequence[tuple[str, str]]) -> bool:
+    """Whether the model was told how to read the message at a place again."""
+    return str(place) in named or any(int(first) <= place <= int(last) for first, last in ranges)
 
 
 def _text_of(message: Message) -> str:

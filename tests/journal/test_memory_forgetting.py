@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -251,6 +252,42 @@ def test_of_a_conversation_that_somebody_else_continued_only_what_is_theirs_is_e
             assert (await journal.forget_subject("acme", THEIRS)).runs == 1
             assert find_marks(path) == []
             kept = bodies(before, asked, waited, after, b"asked by another", other, b"yes")
+            assert await journal.bodies("acme", [*kept]) == kept
+            assert (await journal.verify()).bad is None
+
+    asyncio.run(scenario())
+
+
+def test_a_line_about_them_is_erased_also_once_the_run_that_made_it_is_pruned(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+
+    def shorten(said: bytes, text: bytes) -> bytes:
+        folds = (Folded(~0, "line", "exchange", ref_of(text)), Folded(~1, "left_out", "exchange"))
+        return to_canonical_bytes({**msgspec.json.decode(said), "folds": msgspec.to_builtins(folds)})
+
+    async def scenario() -> None:
+        clock = ManualClock()
+        async with opened(lambda: SqliteJournal.open(str(path), clock=clock)) as journal:
+            before = manifest(None, [b"asked by another", b"an answer"])
+            await talk(journal, "r-0", "user:8", before, bodies(b"asked by another", b"an answer"))
+            mine = shorten(manifest(ref_of(before), [b"again"]), b"of another alone")
+            await talk(journal, "r-1", "user:8", mine, bodies(b"again", b"of another alone"), before)
+            asked = manifest(ref_of(mine), [theirs("request")])
+            waiting = await begin(journal, "r-2", principal=THEIRS, session="s-2")
+            line = b"zebra asked, and was answered"
+            after = shorten(manifest(ref_of(asked), [b"yes"]), line)
+            told = bodies(b"yes", line, asked, theirs("request"))
+            await talk(journal, "r-3", "user:8", after, told, asked)
+            await clock.advance(100.0)
+            ends = [taken(ref_of(mine)), ended(transcript=ref_of(asked))]
+            await journal.append(waiting, 1, ends, {}, summary=Summary(status="completed"))
+            last = manifest(ref_of(after), [b"no"])
+            await talk(journal, "r-4", "user:8", last, bodies(b"no"), after)
+            assert (await journal.prune(before=clock.wall_s() - 1)).runs == 3
+            assert (await journal.verify()).bad is None
+            await journal.forget_subject("acme", THEIRS)
+            assert find_marks(path) == []
+            kept = bodies(before, mine, asked, after, last, b"of another alone", b"yes", b"no")
             assert await journal.bodies("acme", [*kept]) == kept
             assert (await journal.verify()).bad is None
 

@@ -21,7 +21,7 @@ from memory.play import (
     revert,
     sea_of,
 )
-from seawall import Memory, Misused, Seawall, Team, tool
+from seawall import Context, Memory, Misused, Seawall, Team, tool
 from seawall.core.events import MemoryCut, RunTaken
 from seawall.models.scripted import call, say
 
@@ -73,6 +73,29 @@ async def test_what_is_left_out_of_a_session_stays_out_and_what_comes_after_stay
         assert texts[1] == "What is the rule?"
         assert texts[3:] == ["Hi.", "Hello.", "And now?"]
         assert not any("VIPs" in text for text in texts)
+        assert (await sea.journal.verify()).ok
+
+
+@in_loop
+async def test_a_line_that_an_earlier_run_was_sent_for_reverted_memory_is_not_shown_either() -> None:
+    shown, small = Shown(), Context(tokens=2_000)
+    async with sea_of() as sea:
+        await keep(sea, rule=BAD, other="word " * 400)
+        for number in range(9):
+            key = "other" if number else "rule"
+            answer = "I see." if number else f"I see: {BAD}."
+            agent = agent_of(recall(key=key), say(answer), memory=TENANT, context=small)
+            await play(sea, agent, f"What about {key}, {number}?", session="s")
+        agent = agent_of(shown.then(say("ok")), memory=TENANT, context=small)
+        await play(sea, agent, "And now?", session="s")
+        assert any("earlier calls" in (each.content or "") for each in shown.requests[0].messages)
+        assert any("VIPs" in (each.content or "") for each in shown.requests[0].messages)
+        assert "read_result" in [each.name for each in shown.requests[0].tools]
+
+        await revert(sea, 1)
+        agent = agent_of(shown.then(say("ok")), memory=TENANT, context=small)
+        await play(sea, agent, "And after that?", session="s")
+        assert not any("VIPs" in (each.content or "") for each in shown.requests[-1].messages)
         assert (await sea.journal.verify()).ok
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -252,6 +253,47 @@ def test_earlier_turns_come_in_as_requests_and_answers_and_the_newest_request_is
     assert model.results()[-1].startswith('look({"what":"item0"}) gave:\nitem0 has the number')
 
 
+def _session(turns: int, context: Context = SMALL) -> tuple[Model, Agent[None]]:
+    """Returns a model of a session, each of whose runs looks twice and answers, and its agent."""
+    entries = [
+        entry
+        for turn in range(turns)
+        for entry in (
+            call("look", what=f"item{turn}"),
+            call("look", what=f"part{turn}"),
+            say(f"Answer {turn}. " * 9),
+        )
+    ]
+    model = Model(*entries)
+    return model, model.make(context=context)
+
+
+def test_what_was_shortened_in_a_session_stays_as_it_was_in_its_next_run() -> None:
+    model, agent = _session(40, Context(tokens=6_000))
+
+    async def main() -> int:
+        folds = 0
+        async with Seawall() as sea:
+            for turn in range(40):
+                run, outcome = await outcome_of(sea, agent, f"Request {turn}?", session="s")
+                assert outcome.status == "completed"
+                await check_record(sea, run.id, model.sent[3 * turn :])
+                folds += sum(isinstance(each, ContextFolded) for each in await sea.journal.events(run.id))
+        return folds
+
+    folds = asyncio.run(main())
+
+    kept = [
+        sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(before, after, strict=False)))
+        == len(before)
+        for before, after in itertools.pairwise(model.sent)
+    ]
+    changed = kept.count(False)
+    assert 3 <= changed <= folds, "the beginning changes only where something is shortened"
+    assert folds <= 20, "and not once in every run: it would be 34"
+    assert max(sum(map(bound_tokens, messages)) * 0.3 for messages in model.sent) < 6_000
+
+
 def test_what_was_done_stays_told_when_what_was_read_is_left_out() -> None:
     model = Model(call("pay", what="order7"), *LOOKS, *LOOKS, say("Done."))
 
@@ -284,24 +326,35 @@ def test_the_budget_is_the_models_window_less_its_reply(window: int | None) -> N
     assert all(1_600 <= fold.before <= 2_600 for fold in folds)
 
 
-def test_a_review_that_is_too_long_is_not_sent_again_as_it_was() -> None:
-    reviewer_calls: list[int] = []
+@pytest.mark.parametrize("takes", [2_400, 1_200, 100])
+def test_a_review_that_is_too_long_is_met_by_shortening_the_results_in_it(takes: int) -> None:
+    sent: list[str] = []
 
     def review(request: ModelRequest) -> Any:
-        reviewer_calls.append(sum(map(bound_tokens, request.messages)))
-        return fail("context_too_long")
+        task = request.messages[-1].content or ""
+        sent.append(task)
+        fits = sum(map(bound_tokens, request.messages)) <= takes
+        return call("review", approved=True, feedback="") if fits else fail("context_too_long")
 
     async def main() -> Any:
         model = Model(*LOOKS, say("Done."))
-        reviewer = Agent("critic", model=ScriptedModel([review] * 9), context=Context(tokens=3_000))
+        reviewer = Agent("critic", model=ScriptedModel([review] * 40))
         async with Seawall(guards=[]) as sea:
             team = Team(model.make(), reviewer=reviewer)
             return await (await sea.start(team, "Look.", limits=LIMITS)).outcome()
 
     outcome = asyncio.run(main())
 
-    assert outcome.status == "failed" and "the context of 'critic'" in outcome.error
-    assert len(reviewer_calls) == 1 and reviewer_calls[0] < 3_000 / 0.3  # and it was made to fit
+    sizes = [len(task) for task in sent]
+    assert sizes == sorted(set(sizes), reverse=True) and len(sizes) <= 10, "never the same again"
+    assert all("Request:\nLook." in task and "Proposed answer:\nDone." in task for task in sent)
+    if takes > 1_000:
+        assert (outcome.status, outcome.answer) == ("completed", "Done.")
+        lines = [line for line in sent[-1].splitlines() if line.startswith("- look: ")]
+        assert len(lines) == 12 and all("… [cut, of " in line or len(line) < 100 for line in lines)
+    else:
+        assert outcome.status == "failed" and "the context of 'critic'" in outcome.error
+        assert "nothing in it can be shortened any further" in outcome.error
 
 
 def test_what_a_specialist_did_stays_told_when_what_was_read_is_left_out() -> None:

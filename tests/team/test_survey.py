@@ -163,15 +163,15 @@ def test_junk_is_told_in_one_line_that_keeps_the_lesson_and_says_where_the_rest_
     assert folded is not None and folded.trigger == "junk"
     lesson, whole, old, new, again, last = results(made.sent())
     assert lesson.startswith(
-        "[failed, and a later call of look did not (step 4): ValueError: the order number"
+        "[failed, and a later call of look did not (step s4): ValueError: the order number"
     )
-    assert 'read_result(step="2") gives all of it' in lesson and len(lesson) < 400
+    assert 'read_result(step="s2") gives all of it' in lesson and len(lesson) < 400
     assert (whole, new, last) == (LONG, OTHER, "new")
     assert (
-        old == "[an earlier result of the same call, which gave another one in step 8; "
-        'read_result(step="6") gives this one]'
+        old == "[an earlier result of the same call, which gave another one in step s8; "
+        'read_result(step="s6") gives this one]'
     )
-    assert again == '[the same as the result of step 4; read_result(step="10") gives it]'
+    assert again == '[the same as the result of step s4; read_result(step="s10") gives it]'
     assert made.weigh().junk == 0
     assert made.plan(Context()) is None
 
@@ -189,7 +189,7 @@ def test_an_old_large_result_keeps_its_head_and_memory_its_ages_and_versions() -
 
     memory, *_, newest = results(made.sent())
     assert memory.startswith('[{"key": "tier", "version": 41, "age": "3 days"}]\n[of ')
-    assert 'read_result(step="2") gives all]' in memory
+    assert 'read_result(step="s2") gives all]' in memory
     assert newest == "short"
 
 

@@ -125,7 +125,7 @@ def find_sent(
         whole_bytes=sum(each.whole_bytes for each in sent),
         junk=intent.junk,
         input_tokens=0 if done is None else done.input_tokens,
-        read_result=bool(frame.folds),
+        read_result=survey.has_folds,
     )
 
 

@@ -54,6 +54,8 @@ class MessageRef(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The earlier run of the session of which the message is; "": this one. `step` is of that run."""
     failed: bool = False
     """The result of a call that failed."""
+    fold: Folded | None = None
+    """Of a message of an earlier run: what is sent in its place, because that run or one after it has shortened it."""
 
 
 class Grant(msgspec.Struct, frozen=True):

@@ -215,7 +215,7 @@ class TeamExecutor:
         model = self._resources.models[agent.name]
         request = ModelRequest(
             messages=self._context.assemble(frame, agent.instructions),
-            tools=(*member.specs, make_read_tool().spec) if frame.folds else member.specs,
+            tools=(*member.specs, make_read_tool().spec) if self._context.has_folds(frame) else member.specs,
             max_output_tokens=agent.max_output_tokens,
             temperature=agent.temperature,
             timeout_s=left_s or None,

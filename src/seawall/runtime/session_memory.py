@@ -42,6 +42,7 @@ async def leave_out_reverted(
         messages += await _keep_facts(journal, tenant, run, part, bodies) if run in tainted else part
     if tuple(messages) == history.messages:
         return history._replace(read=read)
+    messages = [replace(message, fold=None) for message in messages]
     transcript = _write_manifests(messages, history, bodies)
     return history._replace(transcript=transcript, messages=tuple(messages), read=read)
 
@@ -61,10 +62,13 @@ async def _keep_facts(
 
 
 def _write_manifests(messages: Iterable[MessageRef], history: SessionHistory, bodies: Bodies) -> Ref | None:
-    """Returns the conversation of these messages, one manifest a run."""
+    """Returns the conversation of these messages, one manifest a run.
+
+    What was shortened is whole again: a line that stands for many exchanges may tell of one that is left out now.
+    """
     prev: Ref | None = None
     for run, group in itertools.groupby(messages, key=lambda message: message.run):
-        part = tuple(replace(message, run="") for message in group)
+        part = tuple(replace(message, run="", fold=None) for message in group)
         manifest = Manifest(prev, part, dict(history.behind), run)
         prev = bodies.put(encode_manifest(manifest).decode())
     return prev

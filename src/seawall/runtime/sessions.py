@@ -24,7 +24,7 @@ from seawall.run.frame import MessageRef
 from seawall.run.guard import Guard, collect_handover
 from seawall.run.state import RunState
 from seawall.runtime.session_facts import read_facts, read_stored_facts
-from seawall.team.context import build_transcript, decode_manifest, encode_manifest
+from seawall.team.context import Manifest, build_transcript, decode_manifest, encode_manifest
 
 SESSIONS_KEPT = 256
 """Conversations that are kept in memory between their runs; the others are read from the journal."""
@@ -219,18 +219,19 @@ class Sessions:
         self, journal: Journal, tenant: str, ref: Ref | None, bodies: Bodies
     ) -> tuple[MessageRef, ...]:
         """Returns all messages of a conversation, oldest first. It follows the manifests from the newest one back."""
-        parts: list[tuple[MessageRef, ...]] = []
+        manifests: list[Manifest] = []
         while ref is not None:
             bodies.load(await journal.bodies(tenant, bodies.missing([ref])))
             data = bodies.data(ref)
             if data is None:  # erased, together with what came before it
                 break
-            manifest = decode_manifest(data)
-            parts.append(manifest.list_messages())
-            ref = manifest.prev
-        messages = tuple(message for part in reversed(parts) for message in part)
+            manifests.append(decode_manifest(data))
+            ref = manifests[-1].prev
+        messages: list[MessageRef] = []
+        for manifest in reversed(manifests):
+            manifest.add_to(messages)
         bodies.load(await journal.bodies(tenant, bodies.missing(_list_refs(messages))))
-        return messages
+        return tuple(messages)
 
     def remember(self, state: RunState, bodies: Bodies) -> None:
         """Keeps the conversation that a run has left, for the next run of its session."""
@@ -239,16 +240,17 @@ class Sessions:
             return
         key = (started.tenant, started.session)
         cached = self._drop(key)
-        before: tuple[MessageRef, ...] = ()
+        messages: list[MessageRef] = []
         if state.history is not None:
             if cached is None or cached.transcript != state.history:
                 return
-            before = cached.messages
+            messages += cached.messages
         data = bodies.data(ended.transcript)
         if data is None:
             return
         manifest = decode_manifest(data)
-        self._keep(key, ended.transcript, before + manifest.list_messages(), manifest.behind, bodies)
+        manifest.add_to(messages)
+        self._keep(key, ended.transcript, tuple(messages), manifest.behind, bodies)
 
     def _keep(
         self,
@@ -274,7 +276,12 @@ class Sessions:
 
 
 def _list_refs(messages: Sequence[MessageRef]) -> list[Ref]:
-    return [ref for each in messages for ref in (each.ref, *each.notes, each.reasoning) if ref]
+    return [
+        ref
+        for each in messages
+        for ref in (each.ref, *each.notes, each.reasoning, each.fold.text if each.fold else "")
+        if ref
+    ]
 
 
 def _never_began(row: RunRow) -> bool:

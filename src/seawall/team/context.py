@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -10,10 +10,10 @@ from msgspec.structs import replace
 
 from seawall.core.big_values import decode_in_pieces
 from seawall.core.canonical import Ref, encode_text, measure_bytes
-from seawall.core.events import Status
+from seawall.core.events import Folded, Status
 from seawall.models.protocol import Assistant, Message, Reasoning, System, ToolResult, User
 from seawall.run.bodies import Bodies
-from seawall.run.frame import NOT_KNOWN, NOT_MADE, MessageRef, PendingCall
+from seawall.run.frame import NOT_KNOWN, NOT_MADE, Frame, MessageRef, PendingCall
 from seawall.run.state import RunState
 
 MAX_FACT_CHARS = 20_000
@@ -44,10 +44,23 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
     """Earlier runs whose end is not in it: see `RunTaken.behind`."""
     run: str = ""
     """The run that added them; "" in a conversation of an earlier version."""
+    folds: tuple[Folded, ...] = ()
+    """What that run has shortened. Places from 0 are in `messages`; below zero, in the conversation before."""
+    before: int = 0
+    """How many messages the conversation before had for that run."""
 
-    def list_messages(self) -> tuple[MessageRef, ...]:
-        """Returns the messages, each with the run that it is of."""
-        return tuple([replace(message, run=self.run) for message in self.messages])
+    def add_to(self, conversation: list[MessageRef]) -> None:
+        """Adds these messages to a conversation, each with its run, and notes what is sent in the place of each.
+
+        If `conversation` is not what the run had before, because something was erased meanwhile, what it shortened there
+        does not count any more.
+        """
+        first = len(conversation)
+        conversation += [replace(message, run=self.run) for message in self.messages]
+        for fold in self.folds:
+            place = fold.message + first if fold.message >= 0 else ~fold.message
+            if place < len(conversation) and (fold.message >= 0 or first == self.before):
+                conversation[place] = replace(conversation[place], fold=replace(fold, message=~place))
 
 
 _manifest = msgspec.json.Decoder(Manifest)
@@ -125,11 +138,17 @@ def bound_tokens(message: Message) -> int:
 
 
 def build_transcript(
-    state: RunState, bodies: Bodies, *, answers_only: bool, status: Status | None = None
+    state: RunState,
+    bodies: Bodies,
+    *,
+    answers_only: bool,
+    status: Status | None = None,
+    before: int | None = None,
 ) -> Manifest | None:
     """Returns what this run adds to its session's conversation; None if there is no session.
 
-    `status` is how it ends; None: it waits. Of a run that does not complete only facts stay: what the user asked, and
+    `before`: how many messages the conversation had before; None: what the run has shortened is not taken along.
+        `status` is how it ends; None: it waits. Of a run that does not complete only facts stay: what the user asked, and
     what it has changed. What its tools returned, and what was made of that, does not reach the next run.
 
     If the run was stopped between calls and their answers, or waits there, each call gets an answer here that says so: a
@@ -138,31 +157,38 @@ def build_transcript(
     frame = state.frames.get(0)
     if state.started.session is None or frame is None:
         return None
-    refs, behind = tuple(frame.messages), dict(state.behind)
-    if status not in (None, "completed"):
-        told = write_unfinished(state, status, bodies)
-        return Manifest(
-            state.history,
-            (*refs[: len(state.facts) + 1], MessageRef("user", bodies.put(told))),
-            behind,
-        )
-    for pending in frame.turn:
-        text = _describe_unanswered(state, pending)
-        refs += (
-            pending.answer or MessageRef("tool", bodies.put(text), 0, pending.call.id, pending.call.name),
-        )
-    answer = frame.answer if answers_only else None
-    if answers_only:
+    refs = list(frame.messages)
+    if answers_only or status not in (None, "completed"):
         refs = refs[: len(state.facts) + 1]
+    folds = tuple(frame.folds.values()) if before is not None else ()
+    manifest = Manifest(
+        prev=state.history,
+        messages=(),
+        behind=dict(state.behind),
+        folds=tuple(fold for fold in folds if fold.message < len(refs)),
+        before=before or 0,
+    )
+    if status not in (None, "completed"):
+        refs.append(MessageRef("user", bodies.put(write_unfinished(state, status, bodies))))
+    else:
+        refs += _list_ends(state, frame, bodies, answers_only=answers_only)
+    return replace(manifest, messages=tuple(refs))
+
+
+def _list_ends(state: RunState, frame: Frame, bodies: Bodies, *, answers_only: bool) -> Iterator[MessageRef]:
+    """Yields what comes behind the messages of a run that completes or waits."""
+    for pending in () if answers_only else frame.turn:
+        text = _describe_unanswered(state, pending)
+        yield pending.answer or MessageRef("tool", bodies.put(text), 0, pending.call.id, pending.call.name)
+    answer = frame.answer if answers_only else None
     if state.approvals and (answers_only or not frame.turn):
-        message = encode_assistant(Assistant(content=NOT_ANSWERED))
-        return Manifest(state.history, (*refs, MessageRef("assistant", bodies.put(message))), behind)
+        yield MessageRef("assistant", bodies.put(encode_assistant(Assistant(content=NOT_ANSWERED))))
+        return
     if state.plan.course != "team":  # the answer is not the coordinator's
         answer = state.plan.answer
     if answer is not None:
         message = encode_assistant(Assistant(content=bodies.text(answer)))
-        refs += (MessageRef("assistant", bodies.put(message)),)
-    return Manifest(state.history, refs, behind)
+        yield MessageRef("assistant", bodies.put(message))
 
 
 def write_unfinished(state: RunState, status: Status, bodies: Bodies) -> str:
@@ -204,14 +230,42 @@ def cut_bytes(text: str, limit: int) -> str:
     )
 
 
+_EVIDENCE = "Results that the answer may rest on:\n"
+_NEXT = "\n- "
+
+
 def write_review_task(intent: str, answer: str, evidence: Sequence[tuple[str, str]]) -> str:
     """Returns a reviewer's task: the request, the answer, and the results that the answer may rest on."""
     parts = [f"Request:\n{intent}", f"Proposed answer:\n{answer}"]
     if evidence:
         facts = "\n".join(f"- {name}: {text}" for name, text in evidence)
-        parts.append(f"Results that the answer may rest on:\n{facts}")
+        parts.append(f"{_EVIDENCE}{facts}")
     parts.append("Approve the answer if these results carry it; reject it and say what has to change if not.")
     return "\n\n".join(parts)
+
+
+def shorten_review_task(task: str, limit: int) -> str:
+    """Returns a reviewer's task in `limit` bytes, or as short as it gets: of each result, the beginning.
+
+    The request and the answer stay whole.
+    """
+    head, mark, rest = task.rpartition(_EVIDENCE)
+    if not mark:
+        return task
+    facts, _, ask = rest.rpartition("\n\n")
+    pieces = facts.split(_NEXT)
+    room = limit - (measure_bytes(task) - measure_bytes(facts))
+    share = max(0, room) // len(pieces)
+    cut = (_cut_result(piece, share) for piece in pieces)
+    return f"{head}{mark}{_NEXT.join(cut)}\n\n{ask}"
+
+
+def _cut_result(text: str, limit: int) -> str:
+    """Returns the beginning of a result in at most `limit` bytes, with how much of it that is."""
+    if measure_bytes(text) <= limit:
+        return text
+    end = f"… [cut, of {len(text):,} characters]"
+    return cut_bytes(text, max(0, limit - measure_bytes(end))) + end
 
 
 def parse_json(text: str) -> Any:

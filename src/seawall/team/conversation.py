@@ -65,6 +65,15 @@ class Conversation:
     def __repr__(self) -> str:
         return f"<Conversation of {self._run or 'a run'}, {len(self._surveys)} frames>"
 
+    @property
+    def history_size(self) -> int:
+        """How many messages the session's conversation had before the run."""
+        return len(self._history)
+
+    def has_folds(self, frame: Frame) -> bool:
+        """Returns whether something of a frame's conversation is shortened, so that the agent can read it again."""
+        return self.survey(frame).has_folds
+
     def assemble(self, frame: Frame, system: str) -> list[Message]:
         """Returns all messages that are sent with the frame's next model call."""
         messages: list[Message] = [System(system)] if system else []
@@ -90,7 +99,9 @@ class Conversation:
         this `version` of the agent, only the messages after it are bounded by their bytes.
         """
         survey = self.survey(frame)
-        fixed = measure_bytes(system) + FRAMING_TOKENS + schemas_bytes + (READ_BYTES if frame.folds else 0)
+        fixed = (
+            measure_bytes(system) + FRAMING_TOKENS + schemas_bytes + (READ_BYTES if survey.has_folds else 0)
+        )
         size = bound = survey.size + fixed
         counted = frame.counted
         if counted.tokens and counted.version == version:
@@ -136,8 +147,9 @@ class Conversation:
     ) -> ContextFolded | None:
         """Returns the folds that bring a context to `goal` tokens; None if there are none, or too few to be worth it."""
         rate = weighed.tokens / weighed.size
+        survey = self.survey(frame)
         folding = Folding(
-            self.survey(frame),
+            survey,
             self._bodies,
             counted=frame.counted.messages,
             head_chars=options.head_chars,
@@ -154,8 +166,10 @@ class Conversation:
             folding.fold_to(spare(goal), spare(mark))
             folding.refer_turns(spare(most))
             folding.fold_fresh(spare(most))
+            if frame.kind == "review":
+                folding.shorten_review(spare(most))
         chosen = folding.conclude()
-        first = READ_BYTES if not frame.folds else 0
+        first = 0 if survey.has_folds else READ_BYTES
         saved = round((chosen.saved - first) * rate)
         fits = trigger != "too_long" and weighed.tokens <= (limit or weighed.tokens)
         if not chosen.folded or saved <= 0 or (fits and saved < LEAST_SAVING * weighed.tokens):

@@ -15,7 +15,13 @@ from seawall.core.events import Folded, FoldKind, FoldReason
 from seawall.run.bodies import Bodies
 from seawall.run.frame import MessageRef
 from seawall.team.agent import READ_RESULT
-from seawall.team.context import FRAMING_TOKENS, NOT_ANSWERED, bound_tokens, read_assistant
+from seawall.team.context import (
+    FRAMING_TOKENS,
+    NOT_ANSWERED,
+    bound_tokens,
+    read_assistant,
+    shorten_review_task,
+)
 from seawall.team.survey import RECALL, Item, Survey, ToolExchange, read_folded
 
 NOT_FROM_USER = "[Not from the user: "
@@ -91,6 +97,16 @@ class Folding:
         results = [item for item in fresh if item.ref.role == "tool"]
         for least in (self._head_chars, self._head_chars // 4, 0):
             self._refer_largest(results, spare, least)
+
+    def shorten_review(self, spare: int) -> None:
+        """Shortens the results in a reviewer's task, which is its first message that is no fact."""
+        for at in range(len(self._survey.items) if self.saved < spare else 0):
+            item = self._survey.items[at]
+            if item.ref.role == "user" and not self._is_fact(self._survey.items, at):
+                limit = self._size_of(item) - FRAMING_TOKENS - (spare - self.saved)
+                text = shorten_review_task(self._bodies.text(item.ref.ref), limit)
+                self._replace(item, "reference", "large", text)
+                return
 
     def refer_turns(self, spare: int) -> None:
         """Shortens earlier requests and answers to their beginning, the largest first."""

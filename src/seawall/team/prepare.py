@@ -79,7 +79,13 @@ class TeamLogic:
     def transcript(self, state: RunState, status: Status = "completed") -> Ref | None:
         """Returns the manifest of the conversation of a run that ends, for the session's next run."""
         answers_only = self.team.history == "answers"
-        manifest = build_transcript(state, self._bodies, answers_only=answers_only, status=status)
+        manifest = build_transcript(
+            state,
+            self._bodies,
+            answers_only=answers_only,
+            status=status,
+            before=self.context.history_size,
+        )
         if manifest is None:
             return None
         named = replace(manifest, run=state.started.run)
@@ -141,8 +147,10 @@ class TeamLogic:
 
     def _prepare_tool(self, step: Step, member: Member, state: RunState) -> Step:
         tool = _find_tool(member, step.name, undoes=_undoes(state))
-        if tool is None and step.name == READ_RESULT and state.frames[step.frame].folds:
-            return self._prepare_read(step, member, state.frames[step.frame])
+        if tool is None and step.name == READ_RESULT:
+            frame = state.frames[step.frame]
+            if self.context.has_folds(frame):
+                return self._prepare_read(step, member, frame)
         if tool is None:
             return replace(step, invalid=_explain_missing(step, member))
         step = replace(

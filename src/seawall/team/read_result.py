@@ -16,7 +16,7 @@ async def _read_result(step: str | int, page: int = 1) -> str:
     """Read again what was shortened in this conversation: the result of a step, whole, in pages.
 
     Args:
-        step: The step as the shortened text names it, for example "12" or "s3".
+        step: The step as the shortened text names it, for example "s3".
         page: The page, from 1.
 
     """

@@ -61,6 +61,8 @@ class Item:
     ref: MessageRef
     size: int
     """Bytes as it is sent now, with its framing."""
+    label: str
+    """What the agent calls it by: its place in the session's whole conversation, so that it stays from run to run."""
     exchange: ToolExchange | None = None
     name: str = ""
     arguments: str = ""
@@ -73,11 +75,6 @@ class Item:
     is_effect: bool = False
     """It is what a tool said that changes the world, or an agent that has such tools."""
     fold: Folded | None = None
-
-    @property
-    def label(self) -> str:
-        """What the agent calls it by: the step of this run or, before it, its place in the session's conversation."""
-        return f"s{~self.place}" if self.place < 0 else str(self.ref.step)
 
 
 @dataclass(slots=True, eq=False)
@@ -118,6 +115,8 @@ class Survey:
         """What is sent of each item."""
         self._history = 0
         """Items of the session's conversation."""
+        self._earlier: dict[int, Folded] = {}
+        """What earlier runs have shortened of it."""
         self._calls: dict[str, tuple[str, str]] = {}
         self._exchange: ToolExchange | None = None
         self._first: dict[Content, Item] = {}
@@ -131,9 +130,18 @@ class Survey:
 
     def add_history(self, refs: Sequence[MessageRef]) -> None:
         """Adds the session's conversation before the run."""
+        self._earlier = {~place: ref.fold for place, ref in enumerate(refs) if ref.fold is not None}
         for place, ref in enumerate(refs):
             self._add(~place, ref)
         self._history = len(refs)
+
+    @property
+    def has_folds(self) -> bool:
+        """Whether something is shortened, now or by an earlier run of the session."""
+        return bool(self.folds or self._earlier)
+
+    def _find_fold(self, place: int) -> Folded | None:
+        return self.folds.get(place) or self._earlier.get(place)
 
     def continues(self, refs: Log[MessageRef]) -> bool:
         """Returns whether `add` brings this survey to a conversation of these messages."""
@@ -150,7 +158,7 @@ class Survey:
         for place in changed:
             at = ~place if place < 0 else self._history + place
             if at < len(self.items):
-                self._refold(at, folds.get(place))
+                self._refold(at, self._find_fold(place))
                 contents[_content_of(self.items[at])] = None
         for content in contents:
             self._compare(content)
@@ -180,9 +188,10 @@ class Survey:
         self.refs = refs
 
     def _add(self, place: int, ref: MessageRef) -> None:
-        fold = self.folds.get(place)
+        fold = self._find_fold(place)
         message = self._read(ref, fold)
-        item = Item(place, ref, 0 if message is None else bound_tokens(message), fold=fold)
+        label = f"s{~place if place < 0 else self._history + place}"
+        item = Item(place, ref, 0 if message is None else bound_tokens(message), label, fold=fold)
         self.items.append(item)
         self._messages.append(message)
         self.size += item.size
@@ -274,10 +283,11 @@ class Survey:
         return len(self.items)
 
     def find(self, label: str) -> Item | None:
-        """Returns the message with a label; of several, a result, and the newest."""
+        """Returns the message with a label. A number alone is a step of this run: of its results, the newest."""
         found: Item | None = None
         for item in self.items:
-            if item.label == label and (item.place < 0 or item.ref.role == "tool"):
+            of_step = item.place >= 0 and item.ref.role == "tool" and label == str(item.ref.step)
+            if item.label == label or of_step:
                 found = item
         return found
 

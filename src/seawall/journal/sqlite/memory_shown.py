@@ -11,6 +11,7 @@ from seawall.core.canonical import Ref
 from seawall.core.events import (
     ContextFolded,
     Event,
+    Folded,
     MemoryCut,
     MemoryRead,
     RunEnded,
@@ -38,6 +39,7 @@ class _Manifest(msgspec.Struct, frozen=True):
 
     prev: Ref | None = None
     run: str = ""
+    folds: tuple[Folded, ...] = ()
 
 
 _manifests = msgspec.json.Decoder(_Manifest)
@@ -91,20 +93,26 @@ class Shown:
         own = {event.transcript for event in ends if event.transcript is not None}
         waiting += own
         names = {*runs.values()}
-        seen: set[Ref] = set()
-        while waiting:
-            ref = waiting.pop()
-            data = b"" if ref in seen else read_body(database, tenant, ref)
-            seen.add(ref)
-            if not data:
-                continue
-            manifest = _manifests.decode(data)
-            before = () if manifest.prev is None else (bytes.fromhex(manifest.prev),)
-            if manifest.prev is not None:
-                waiting.append(manifest.prev)
-            if ref in own or manifest.run in names:
-                self.links[bytes.fromhex(ref)] = before
-                self.messages += [hash_ for hash_ in find_refs([(data,)]) if hash_ not in before]
+        theirs: dict[Ref, bool] = {}
+        """By manifest that was read: whether it is of their run, or comes after one."""
+        for start in waiting:
+            ref: Ref | None = start
+            path: list[tuple[Ref, _Manifest]] = []
+            while ref is not None and ref not in theirs:
+                data = read_body(database, tenant, ref)
+                manifest = _manifests.decode(data) if data else _Manifest()
+                theirs[ref] = bool(data) and (ref in own or manifest.run in names)
+                path.append((ref, manifest))
+                if theirs[ref]:
+                    before = () if manifest.prev is None else (bytes.fromhex(manifest.prev),)
+                    self.links[bytes.fromhex(ref)] = before
+                    self.messages += [hash_ for hash_ in find_refs([(data,)]) if hash_ not in before]
+                ref = manifest.prev
+            after = ref is not None and theirs[ref]
+            for each, manifest in reversed(path):
+                if after and not theirs[each]:  # its run may have been pruned, and told of them in a line
+                    self.texts += [fold.text for fold in manifest.folds if fold.message < 0 and fold.text]
+                theirs[each] = after = after or theirs[each]
 
 
 def _read_events(database: Database, rk: int) -> list[Event]:

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from seawall.core.errors import JournalDamaged, JournalFailed
-from seawall.core.events import CommandTaken, Event, RunEnded, RunStarted, RunTaken, refs_of
+from seawall.core.events import CommandTaken, Event, Folded, RunEnded, RunStarted, RunTaken, refs_of
 from seawall.journal.protocol import BadBatch, Verification
 from seawall.journal.sqlite.chain import HASH_BYTES, LEAF_PREFIX_BYTES, hash_batch, leaf_of
 from seawall.journal.sqlite.database import Database, Row
@@ -97,6 +97,7 @@ class _Link(msgspec.Struct):
 
     prev: str | None
     messages: tuple[str | _Message, ...]
+    folds: tuple[Folded, ...] = ()
 
 
 _link: msgspec.json.Decoder[_Link] = msgspec.json.Decoder(_Link)
@@ -325,8 +326,8 @@ class VerificationPass:
                     break
                 link = _link.decode(body)
                 refs = [] if link.prev is None else [link.prev]
-                for message in link.messages:
-                    refs += _list_refs(message)
+                refs += [each for message in link.messages for each in _list_refs(message)]
+                refs += [fold.text for fold in link.folds]
                 wanted = [(tenant, each) for each in refs if each]  # a message without a text has no body
                 lost = database.fetch_first(MISSING_BODIES, (json.dumps(wanted),))
                 if lost is not None:
