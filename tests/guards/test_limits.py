@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -18,9 +19,14 @@ from team.play import World, play, played
 
 
 def stopped(outcome: Outcome) -> str:
-    assert outcome.stopped_by is not None, outcome
-    assert outcome.stopped_by.guard == "limits"
-    return (outcome.stopped_by.limit or "").partition("=")[0]
+    """Returns the limit that was used up: it has brought the run to its end, or halted it."""
+    if outcome.stopped_by is not None:
+        assert outcome.stopped_by.guard == "limits"
+        return (outcome.stopped_by.limit or "").partition("=")[0]
+    assert outcome.pruned[0] == "limits", outcome
+    found = re.search(r": (\w+) (?:would be|could reach) ", outcome.lacks[0])
+    assert found is not None, outcome.lacks
+    return found[1]
 
 
 def test_sixty_four_children_fit_where_there_is_room_for_them() -> None:
@@ -176,8 +182,8 @@ def test_depth_is_exact_through_nested_teams(depth: int, made: int) -> None:
 
     assert len(world.calls) == made
     assert run.outcome.status == "completed"
-    refused = [each for each in run.judged if each[:2] == ("limits", "refuse")]
-    assert len(refused) == (0 if depth == 3 else 1)
+    assert run.outcome.pruned == (() if depth == 3 else ("limits",))
+    assert len(run.outcome.lacks) == (0 if depth == 3 else 1)
 
 
 def test_a_review_is_a_frame_of_its_own_and_counts_towards_depth() -> None:
@@ -192,8 +198,10 @@ def test_a_review_is_a_frame_of_its_own_and_counts_towards_depth() -> None:
     run = play(team)
 
     assert auditor.request_count == 0
-    assert run.outcome.status == "refused"
-    assert stopped(run.outcome) == "depth"
+    assert (run.outcome.status, run.outcome.answer) == ("completed", "Done.")
+    assert run.outcome.reviewed is False
+    assert run.outcome.pruned == ("limits", "review")
+    assert run.outcome.lacks == ("'auditor' would work at depth 2 (limit 1)",)
 
 
 def test_an_unknown_price_is_refused_where_money_is_limited() -> None:
@@ -212,6 +220,7 @@ BAD: list[tuple[str, Any]] = [
         (name, bad)
         for name in Limits.__struct_fields__
         for bad in (0, -1, True, float("nan"), float("inf"), "1")
+        if name != "at_limit" or bad != 1
     ],
     ("tool_calls", 1.5),
     ("tool_calls", None),

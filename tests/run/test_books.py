@@ -46,7 +46,7 @@ def test_an_account_says_what_the_outcomes_say(ending: str) -> None:
         last: dict[str, Any] = {"failure": fail("rejected", "401"), "cancel": hang()}
         if ending in last:
             script[1] = last[ending]
-        limits = Limits(model_calls=1) if ending == "halt" else Limits()
+        limits = Limits(model_calls=1, at_limit="halt") if ending == "halt" else Limits()
         async with Seawall() as sea:
             run = await sea.start(cashier(world, *script, limits=limits), "go", tenant="acme")
             if ending == "cancel":

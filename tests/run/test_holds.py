@@ -168,9 +168,8 @@ def test_a_call_that_no_longer_fits_the_budget_is_not_made_when_it_is_approved()
             outcome = await over(run)
 
         assert len(world.calls) + len(reads.calls) == 1
-        assert outcome.status == "halted"
-        assert outcome.stopped_by is not None
-        assert outcome.stopped_by.limit == "tool_calls=1"
+        assert outcome.pruned == ("limits",)
+        assert all(line.endswith(": tool_calls would be 2 (limit 1)") for line in outcome.lacks)
 
     asyncio.run(main())
 

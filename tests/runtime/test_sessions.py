@@ -356,7 +356,8 @@ def test_the_same_request_id_is_the_same_run_also_in_a_session_that_takes_no_oth
     asyncio.run(main())
 
 
-def test_many_runs_with_all_sorts_of_ends_never_leave_a_call_unanswered() -> None:
+@pytest.mark.parametrize("at_limit", ["answer", "halt"])
+def test_many_runs_with_all_sorts_of_ends_never_leave_a_call_unanswered(at_limit: AtLimit) -> None:
     async def main() -> None:
         rng = random.Random(7)
         world = World()
@@ -376,7 +377,7 @@ def test_many_runs_with_all_sorts_of_ends_never_leave_a_call_unanswered() -> Non
             )
 
         clerk_ = Agent("clerk", model=ScriptedModel(model), tools=[world.reads(), world.writes()], retries=0)
-        team = Team(clerk_, limits=Limits(tool_calls=4))
+        team = Team(clerk_, limits=Limits(tool_calls=4, at_limit=at_limit))
         statuses: set[str] = set()
         async with Seawall() as sea:
             for number in range(60):
@@ -385,7 +386,8 @@ def test_many_runs_with_all_sorts_of_ends_never_leave_a_call_unanswered() -> Non
                     await run.cancel()
                 statuses.add((await over(run)).status)
 
-        assert statuses >= {"completed", "halted", "failed", "cancelled"}
+        assert statuses >= {"completed", "failed", "cancelled"}
+        assert ("halted" in statuses) == (at_limit == "halt")
         assert [each for each in bad if each] == []
 
     asyncio.run(main())

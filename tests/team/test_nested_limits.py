@@ -24,7 +24,7 @@ from seawall import (
     Waiting,
     tool,
 )
-from seawall.core.events import Judged, StepDone, StepIntended
+from seawall.core.events import StepDone, StepIntended
 from seawall.models.protocol import ModelRequest, Usage
 from seawall.models.scripted import calls
 from seawall.run.fold import fold
@@ -45,12 +45,14 @@ def test_model_calls_of_a_nested_team_are_exact_and_its_caller_is_told(limit: in
 
     assert run.outcome.answer == "Done."
     assert sum(step.agent == "lead_of_inner" and step.perform for step in run.steps("model")) == limit
-    told = f"team 'inner': model 'scripted': model_calls would be {limit + 1} (limit {limit})"
-    assert sent(boss_of(team))[-1] == told
-    refusal = next(each for each in run.events if isinstance(each, Judged))
-    assert (refusal.guard, refusal.verdict, refusal.limit, refusal.value) == (
-        "limits", "refuse", f"model_calls={limit}", str(limit + 1),
-    )  # fmt: skip
+    told = f"Not finished: team 'inner' used up model_calls={limit} before 'lead_of_inner' had an answer."
+    assert sent(boss_of(team))[-1].splitlines()[0] == told
+    planned = [each for each in run.events if isinstance(each, Planned)]
+    assert [(each.action, each.limit, each.value) for each in planned] == [
+        ("close", f"model_calls={limit}", str(limit + 1)),
+        ("cut", f"model_calls={limit}", str(limit + 1)),
+    ]
+    assert run.outcome.pruned == ("limits:inner",)
 
 
 def test_a_nested_teams_limits_hold_for_all_hand_offs_to_it_together() -> None:
@@ -195,7 +197,7 @@ def test_the_outer_runs_limits_hold_within_a_nested_team_with_wider_ones() -> No
     run = play(outer(inner(world, 9, limits=Limits(tool_calls=8)), limits=Limits(tool_calls=3)))
 
     assert len(world.calls) == 3
-    assert run.outcome.status == "halted"
+    assert (run.outcome.status, run.outcome.pruned) == ("completed", ("limits",))
 
 
 def test_a_nested_team_without_limits_has_those_of_the_run_only() -> None:

@@ -24,6 +24,7 @@ from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
 from seawall.run.fold import apply, begin
 from seawall.run.guard import Guard
+from seawall.run.ledger import NO_REST, Rest
 from seawall.run.state import RunState
 from seawall.run.step import Action, Propose, Result, Step
 
@@ -184,6 +185,10 @@ class _RecordedLogic:
             may_write=not poll and self._names.may_write(call),
             poll=poll,
         )
+
+    def compute_rest(self, frame: int, step: Step | None, state: RunState) -> Rest:
+        """Returns nothing: the user decides what a run may spend."""
+        return NO_REST
 
     def retries(self, step: Step, state: RunState, result: Result) -> bool:
         """Returns False: retries are in the recording."""

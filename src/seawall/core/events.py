@@ -46,11 +46,12 @@ FoldReason = Literal[
 ]
 FoldTrigger = Literal["budget", "junk", "too_long"]
 PlanAction = Literal[
-    "skip",  # a call is not made: to an optional agent, or because it can't be done in time
+    "skip",  # a call is not made: to an optional agent, or because it can't be done in time or within a limit
     "cut",  # a step or a whole frame was ended, so that the steps that must follow still fit
     "review",  # an answer goes out without its review
     "fallback",  # the team's fallback agent answers
     "partial",  # the run answers with the results that are recorded
+    "close",  # a frame answers with what it has, in one last call without tools
 ]
 
 StepStatus = Literal[
@@ -271,6 +272,8 @@ class StepIntended(Base, tag="step", frozen=True, kw_only=True):
     gist: Gist | None = None
     """Hand-offs: the task in a form to compare with others."""
     perform: bool = True
+    last: bool = False
+    """Model steps: the last call of its agent, because a limit is used up: it is sent no tools."""
     tokens: int = 0
     """Reserved: an upper bound."""
     usd: Decimal = Decimal(0)
@@ -460,11 +463,18 @@ class MemoryWritten(Base, tag="memory", frozen=True, kw_only=True):
 
 
 class Planned(Base, tag="planned", frozen=True, kw_only=True):
-    """The planner pruned what no longer fits the time left; with mode `observe` it only notes that it would have."""
+    """What no longer fits was pruned: by the planner, because of the time left, or because of a limit.
+
+    With mode `observe` it is only noted that it would have been.
+    """
 
     pruned: tuple[str, ...]
-    """`agent:archivist`, `tool:find`, `review`, `fallback:quick`, `answer:partial`."""
+    """`agent:archivist`, `tool:find`, `review`, `fallback:quick`, `answer:partial`, `limits`, `limits:clerk`."""
     reason: str
+    limit: str = ""
+    """The limit that is used up, for example `tool_calls=40`; "": time is short."""
+    value: str = ""
+    """What it would have come to."""
     action: PlanAction = "skip"
     mode: Mode = "enforce"
     frame: int = 0
@@ -481,7 +491,9 @@ class Planned(Base, tag="planned", frozen=True, kw_only=True):
     fallback: str | None = None
     """`fallback`: the agent that answers."""
     note: Ref | None = None
-    """`skip` and `cut`: the message to the agent."""
+    """`skip`, `cut` and `close`: the message to the agent."""
+    told: Ref | None = None
+    """`close`: what stands for the calls that are not made any more."""
     answer: Ref | None = None
     """`partial`: the answer."""
     made_of: tuple[int, ...] = ()
@@ -515,6 +527,8 @@ class RunEnded(Base, tag="run_ended", frozen=True, kw_only=True):
     error: str | None = None
     unverified: tuple[str, ...] = ()
     pruned: tuple[str, ...] = ()
+    lacks: tuple[str, ...] = ()
+    """What was not done because a limit was used up, and which."""
     unchecked_delivery: bool = False
     """The answer was streamed to the user before it was checked."""
     transcript: Ref | None = None

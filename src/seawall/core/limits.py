@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
-from typing import cast
+from typing import Literal, cast, get_args
 
 import msgspec
 
 from seawall.core.errors import Misused
+
+AtLimit = Literal["answer", "halt"]
 
 MAX_LIMIT = 10**15
 """Of anything: far above what a run can spend, and few enough for a record in JSON and for a timer."""
@@ -34,11 +36,21 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Input and output tokens; reserved at their upper bound before each model call."""
     usd: Decimal | None = None
     """US dollars; needs a known price for every model of the team."""
+    at_limit: AtLimit = "answer"
+    """What happens once a limit on calls, tokens or money is used up. `answer`: the agent has one last model call without
+    tools, which is kept from the start. `halt`: the run is halted without an answer."""
+    warn_at: float = 0.8
+    """From this share of such a limit on (above 0, and up to 1) an agent is told what is left, once before its next model
+    call; 1: it is not told."""
 
     def __post_init__(self) -> None:
         """Raises `Misused` naming a limit that is not above zero. `usd` becomes a `Decimal`."""
+        if cast("object", self.at_limit) not in get_args(AtLimit):
+            raise Misused(f"limits: at_limit is {self.at_limit!r}; it must be 'answer' or 'halt'")
         for name in self.__struct_fields__:
             value: object = getattr(self, name)
+            if name == "at_limit":
+                continue
             if value is None and name in ("tokens", "usd"):
                 continue
             if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
@@ -48,7 +60,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             )
             if not finite or value <= 0:
                 raise Misused(f"limits: {name} is {value}; it must be above zero and finite")
-            if name not in ("active_s", "usd") and not isinstance(value, int):
+            if name == "warn_at" and value > 1:
+                raise Misused(f"limits: warn_at is {value}; it must be at most 1")
+            if name not in ("active_s", "usd", "warn_at") and not isinstance(value, int):
                 raise Misused(f"limits: {name} is {value}; it must be a whole number")
             if value > MAX_LIMIT:
                 raise Misused(f"limits: {name} is {value}; it must be at most {MAX_LIMIT:,}")

@@ -366,14 +366,14 @@ class Driver:
     def _decide(self, batch: list[Event]) -> list[Step]:
         ready: list[Step] = []
         for _ in range(MAX_ROUNDS):
-            again, course = False, self.state.plan.course
+            again, plan = False, self.state.plan
             self._deferred = []
             for action in self._logic.decide(self.state):
                 again = self._act(action, batch, ready) or again
                 if self.state.ended is not None:
                     return []
-                if self.state.plan.course != course:  # somebody else answers in the team's place
-                    break
+                if (self.state.plan.course, self.state.plan.closing) != (plan.course, plan.closing):
+                    break  # who answers, or what is still done, is another
             if not again:
                 return ready
         raise SeawallBug(
@@ -385,6 +385,8 @@ class Driver:
         planned = None
         if self._planner is not None and not isinstance(action, Close):
             planned = self._planner.plan(action, self.state, self.left_s())
+        if planned is None and isinstance(action, End):
+            planned = self._gate.answer_failed(action, self.state)
         if planned is not None and planned.mode == "enforce":
             self._fold(batch, [planned])
             return True

@@ -26,6 +26,7 @@ from seawall.core.events import (
     Event,
     Judged,
     MemoryCut,
+    Planned,
     RunEnded,
     StepDone,
     StepIntended,
@@ -34,6 +35,7 @@ from seawall.core.events import (
 from seawall.core.limits import Limits
 from seawall.effects.asking import build_proposal
 from seawall.effects.guard import EFFECTS, Blocked, EffectsGuard, Passed, Question
+from seawall.engine.closing import Closing
 from seawall.engine.judging import Judge, read_answer
 from seawall.engine.parking import is_paused
 from seawall.engine.remembering import build_merge, name_merge, record_memory, tell_clashes
@@ -46,8 +48,8 @@ from seawall.engine.settling import (
     trace_answer,
 )
 from seawall.guards.deadline import DEADLINE, PLANNER, bound_left_s
-from seawall.guards.limits import LIMITS, check_limits
-from seawall.guards.nested import TeamLimits, bound_team_left_s, check_teams
+from seawall.guards.limits import LIMITS, Fits
+from seawall.guards.nested import TeamLimits, bound_team_left_s
 from seawall.guards.shared import BUDGET, ENDPOINTS, Defer, SharedGuard
 from seawall.journal.protocol.effects import RecordChange, Wait
 from seawall.journal.protocol.memory import MemoryMerge
@@ -109,7 +111,8 @@ class Admitted(NamedTuple):
 class _Judged(NamedTuple):
     """What was said of a step before it is performed."""
 
-    verdict: Verdict | Defer
+    verdict: Verdict | Defer | Planned
+    """`Planned`: what takes the place of a step that does not fit into a limit."""
     step: Step
     events: list[Event]
     holds: tuple[GuardVerdict, ...] = ()
@@ -152,7 +155,7 @@ class Gate:
         """The limits of nested teams, those of outer teams first."""
         self._logic = logic
         self._executor = executor
-        self._limits = limits
+        self._closing = Closing(logic, limits, self.teams, bodies, now=now, performs=executor is not None)
         self._bodies = bodies
         self._causes = causes
         self._now = now
@@ -184,6 +187,8 @@ class Gate:
             return Admitted(events, None, verdict)
         if proposal.ahead and not isinstance(verdict, Hold):  # it is judged once it is its turn
             return Admitted([], None)
+        if isinstance(verdict, Planned):
+            return Admitted([verdict], None)
         match verdict:
             case Allow() | Advise():
                 pass
@@ -265,15 +270,16 @@ class Gate:
         verdicts = self.judge.judge(step, None, state)
         if verdicts:
             step = _add_wait(self._add_advice(step, verdicts), verdicts)
-        limited = check_limits(step, state, self._limits)
-        if self.teams and not limited:
-            limited = check_teams(self.teams, step, state, left_s)
-        if not (verdicts or limited):
-            return _Judged(ALLOW, step, [])
-        if not isinstance(limited, Defer):
+        limited = self._closing.check(step, state, left_s)
+        if isinstance(limited, Fits):
+            step = self._add_advice(limited.step, limited.verdicts) if limited.verdicts else limited.step
+            verdicts += limited.verdicts
+        elif isinstance(limited, list):
             verdicts += limited
+        if not verdicts and isinstance(limited, Fits):
+            return _Judged(ALLOW, step, [])
         verdict, events = self.judge.conclude(verdicts, step.number, "before")
-        if isinstance(limited, Defer) and SEVERITY[kind_of(verdict)] < SEVERITY["refuse"]:
+        if isinstance(limited, Defer | Planned) and SEVERITY[kind_of(verdict)] < SEVERITY["refuse"]:
             return _Judged(limited, step, [])
         if isinstance(verdict, Hold) and self._simulate and step.effect:
             return _Judged(ALLOW, step, events)
@@ -418,6 +424,7 @@ class Gate:
             context_bytes=step.context_bytes,
             junk=step.junk,
             version=step.version,
+            last=step.last,
             effect=step.effect,
             idempotent=step.idempotent,
             may_write=step.may_write,
@@ -434,6 +441,10 @@ class Gate:
         )
         self._causes.note(intent)
         return intent
+
+    def answer_failed(self, end: End, state: RunState) -> Planned | None:
+        """Returns what a run answers with whose last reply failed; None if that was not its last, or there is nothing."""
+        return self._closing.answer_failed(end, state)
 
     # ---- 5 perform
 

@@ -134,6 +134,7 @@ def build_run_ended(
         reviewed=end.reviewed,
         stopped_by=end.stopped_by,
         pruned=state.pruned,
+        lacks=state.plan.lacks,
         error=None if error is None else bodies.redact(error)[:MAX_ERROR_CHARS],
         unchecked_delivery=state.started.stream and delivered,
         transcript=transcript,

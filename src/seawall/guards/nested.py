@@ -6,19 +6,28 @@ name is unique in a run, so the agent that acts says to which parts a step belon
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec.structs import replace
 
 from seawall.core.events import PERFORMED, Event, Judged, Planned, RunTaken, StepDone, StepIntended
 from seawall.core.limits import Limits
-from seawall.guards.limits import LIMITS, describe_shortfall, halt_overrun
+from seawall.guards.limits import (
+    LIMITS,
+    Fits,
+    Limited,
+    Short,
+    advise,
+    describe_shortfall,
+    fit,
+    halt_overrun,
+)
 from seawall.guards.shared import Defer
 from seawall.run.guard import Guard
-from seawall.run.ledger import Ledger, find_shortfall, reserve, settle
+from seawall.run.ledger import Ledger, Rest, reserve, settle
 from seawall.run.state import RunState
 from seawall.run.step import Result, Step
 from seawall.run.verdict import GuardVerdict, Halt, Refuse, Verdict
@@ -112,27 +121,31 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class TeamLimits(Guard):
-    """The limits of a nested team. A step that does not fit is refused: the model's frame then fails, and its caller
-    is told; a tool's agent is told.
+    """The limits of a nested team, or of one agent. A step that does not fit brings this part of the run to its end: it
+    answers with what it has, and its caller is told.
 
-    The gate asks for the verdict where it checks the run's own limits; as a guard it only keeps the team's ledger.
+    The gate asks for the verdict where it checks the run's own limits; as a guard it only keeps the part's ledger.
     """
 
     name = LIMITS
 
-    def __init__(self, team: str, lead: str, agents: frozenset[str], limits: Limits) -> None:
+    def __init__(
+        self, kind: Literal["team", "agent"], label: str, key: str, agents: frozenset[str], limits: Limits
+    ) -> None:
+        """`label` is the name of the team or agent; `key` is unique in a run."""
+        self.part = f"{kind} {label!r}"
+        self._label = label
         self.agents = agents
         self.limits = limits
-        self._team = team
-        self._lead = lead
+        self._key = key
 
     def __repr__(self) -> str:
-        return f"<TeamLimits of {self._team}>"
+        return f"<TeamLimits of {self.part}>"
 
     @property
     def memory_key(self) -> str:
-        """The coordinator's name and `limits`."""
-        return f"{self._lead}/{LIMITS}"
+        """The key and `limits`."""
+        return f"{self._key}/{LIMITS}"
 
     def start(self) -> Part:
         """Returns a part that has spent nothing."""
@@ -172,40 +185,69 @@ class TeamLimits(Guard):
         """Returns whether the team's active time passes now, and is bounded."""
         return run.modes.get(LIMITS, "enforce") == "enforce" and bool(self._get_part(run).handoffs)
 
-    def check(self, step: Step, run: RunState, left_s: float) -> list[GuardVerdict] | Defer:
-        """Returns what the team's limits say of a step; `Defer` while its own steps in flight may make room."""
-        mode = run.modes.get(LIMITS, "enforce")
+    def check(self, fits: Fits, run: RunState, left_s: float, rest: Rest) -> Limited:
+        """Returns what these limits say of a step; `Defer` while steps in flight of this part may make room."""
+        mode, step = run.modes.get(LIMITS, "enforce"), fits.step
         if mode == "off" or step.agent not in self.agents or step.kind == "approval":
-            return []
-        limits, ledger = self.limits, self._get_part(run).ledger
+            return fits
+        limits, ledger, enforced = self.limits, self._get_part(run).ledger, mode == "enforce"
         in_flight = sum(each.agent in self.agents for each in run.in_flight)
-        if step.kind in PERFORMED and in_flight >= limits.parallel and mode == "enforce":
-            return Defer(f"team {self._team!r} has {in_flight} steps in flight (limit {limits.parallel})")
-        verdict = (
-            self._check_time(run, left_s) or self._check_depth(step, run) or self._check_money(step, run)
-        )
+        if step.kind in PERFORMED and in_flight >= limits.parallel and enforced:
+            return Defer(f"{self.part} has {in_flight} steps in flight (limit {limits.parallel})")
+        found = self._check_time(step, run, left_s) or self._check_depth(step, run)
+        if found is not None:
+            return found
+        verdict = self._check_money(step, run)
         if verdict is not None:
             return [GuardVerdict(LIMITS, verdict, mode)]
-        short = find_shortfall(ledger, limits, step.kind, step.tokens, step.usd or _NO_USD)
-        if short is None:
-            return []
-        if short.waits and in_flight:
-            return Defer(f"{short.limit_name} are reserved by steps in flight") if mode == "enforce" else []
-        reason = f"team {self._team!r}: {describe_shortfall(step, short)}"
-        refuse = Refuse(reason, f"{short.limit_name}={short.limit}", short.value)
-        return [GuardVerdict(LIMITS, refuse, mode)]
+        fitted = fit(step, ledger, limits, rest, in_flight=bool(in_flight), enforced=enforced)
+        if isinstance(fitted, Step):
+            more = list(advise(fitted, run, ledger, limits, self.part)) if enforced else []
+            return Fits(fitted, [*fits.verdicts, *more])
+        if fitted.waits and in_flight:
+            return Defer(f"{fitted.limit_name} are reserved by steps in flight") if enforced else fits
+        reason = f"{self.part}: {describe_shortfall(step, fitted)}"
+        return self._make_short(
+            step, run, fitted.limit_name, f"{fitted.limit_name}={fitted.limit}", str(fitted.value), reason
+        )
 
-    def _check_time(self, run: RunState, left_s: float) -> Refuse | None:
-        return self.refuse_overdue(run, left_s) if self.compute_left_s(run, left_s) <= TOLERANCE_S else None
+    def _make_short(
+        self,
+        step: Step,
+        run: RunState,
+        name: str,
+        limit: str,
+        value: str,
+        reason: str,
+        *,
+        closes: bool = True,
+    ) -> Short:
+        frame = self.find_top(step.frame, run)
+        return Short(
+            name, limit, value, reason, frame=frame, part=self.part, label=self._label, closes=closes
+        )
+
+    def find_top(self, frame: int, run: RunState) -> int:
+        """Returns the outermost frame of this part that a frame is in."""
+        found = [each for each in run.walk_up(frame) if each in run.frames]
+        mine = [each for each in found if run.frames[each].agent in self.agents]
+        return mine[-1] if mine else frame
+
+    def _check_time(self, step: Step, run: RunState, left_s: float) -> Short | None:
+        if self.compute_left_s(run, left_s) > TOLERANCE_S:
+            return None
+        refuse = self.refuse_overdue(run, left_s)
+        limit, value = str(refuse.limit), str(refuse.value)
+        return self._make_short(step, run, "active_s", limit, value, refuse.reason, closes=False)
 
     def refuse_overdue(self, run: RunState, left_s: float) -> Refuse:
         """Returns the verdict on a step of the team once its time is up."""
         limit_s = self.limits.active_s
         used_s = self._get_part(run).compute_used_s(left_s)
-        reason = f"team {self._team!r} used up its {limit_s:g} active seconds"
+        reason = f"{self.part} used up its {limit_s:g} active seconds"
         return Refuse(reason, f"active_s={limit_s:g}", f"{used_s:.3f}")
 
-    def _check_depth(self, step: Step, run: RunState) -> Refuse | None:
+    def _check_depth(self, step: Step, run: RunState) -> Short | None:
         if step.kind not in ("handoff", "review"):
             return None
         depth, frame = 2, run.frames[step.frame]
@@ -214,15 +256,15 @@ class TeamLimits(Guard):
         limit = self.limits.depth
         if depth <= limit:
             return None
-        reason = f"team {self._team!r}: {step.name!r} would work at depth {depth} of it (limit {limit})"
-        return Refuse(reason, f"depth={limit}", depth)
+        reason = f"{self.part}: {step.name!r} would work at depth {depth} of it (limit {limit})"
+        return self._make_short(step, run, "depth", f"depth={limit}", str(depth), reason)
 
     def _check_money(self, step: Step, run: RunState) -> Halt | None:
         """Returns a halt where the limits can't hold: a price is not known, or a report was above its reservation."""
         limits, overrun = self.limits, run.overrun
         if step.kind == "model" and limits.usd is not None and step.usd is None:
             reason = f"the price of model {step.name!r} is not known and usd is limited to {limits.usd}"
-            return Halt(f"team {self._team!r}: {reason}", f"usd={limits.usd}", "unknown price")
+            return Halt(f"{self.part}: {reason}", f"usd={limits.usd}", "unknown price")
         bounded = limits.tokens is not None or limits.usd is not None
         return halt_overrun(overrun) if bounded and overrun and overrun.agent in self.agents else None
 
@@ -244,13 +286,20 @@ def _fold_result(
 
 
 def check_teams(
-    teams: Sequence[TeamLimits], step: Step, run: RunState, left_s: float
-) -> list[GuardVerdict] | Defer:
-    """Returns what the first of these limits says that does not let the step pass."""
+    teams: Sequence[TeamLimits],
+    fits: Fits,
+    run: RunState,
+    left_s: float,
+    compute_rest: Callable[[TeamLimits, Step, RunState], Rest],
+) -> Limited:
+    """Returns what the first of these limits says that does not let the step pass, or the step as it fits into all."""
     for each in teams:
-        if found := each.check(step, run, left_s):
-            return found
-    return []
+        if fits.step.agent in each.agents:
+            found = each.check(fits, run, left_s, compute_rest(each, fits.step, run))
+            if not isinstance(found, Fits):
+                return found
+            fits = found
+    return fits
 
 
 def bound_team_left_s(teams: Sequence[TeamLimits], step: Step, run: RunState, left_s: float) -> float:

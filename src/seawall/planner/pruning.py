@@ -323,7 +323,7 @@ class RunPlanner:
         found = state.plan.verified(words=not self._must_review(state))
         if not found or not self._may_give_up_team(state):
             return None
-        answer = self._bodies.put(write_partial_answer(found, self._bodies))
+        answer = self._bodies.put(write_partial_answer(found, self._bodies, "time was up"))
         reason = f"{why}, with {left_s:.3f} s left: the answer is made of {len(found)} recorded results"
         return self._make_event(
             state,

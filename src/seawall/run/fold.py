@@ -12,6 +12,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from seawall.core.canonical import Ref
 from seawall.core.errors import SeawallBug
 from seawall.core.events import (
     Call,
@@ -156,7 +157,19 @@ def _apply_steering(state: RunState, event: GuardSet | Planned) -> Changes:
         return {"modes": MappingProxyType(state.modes | {event.guard: event.mode})}
     if event.mode != "enforce":
         return {}
-    return {"plan": state.plan.with_pruning(event, state.call_key(event.frame, event.call))}
+    changes: Changes = {"plan": state.plan.with_pruning(event, state.call_key(event.frame, event.call))}
+    if event.action == "close" and event.note is not None:
+        changes["frames"] = _tell_below(state, event.frame, event.note)
+    return changes
+
+
+def _tell_below(state: RunState, top: int, note: Ref) -> MappingProxyType[int, Frame]:
+    """Tells a frame, and those below it, that they can answer only once more."""
+    frames = {
+        number: tell_frame(frame, (note,)) if top in state.walk_up(number) else frame
+        for number, frame in state.frames.items()
+    }
+    return MappingProxyType(frames)
 
 
 def _apply_folded(state: RunState, event: ContextFolded) -> Changes:
@@ -408,7 +421,8 @@ def _apply_judged(state: RunState, event: Judged) -> Changes:
         return {}  # what is held is judged again, and advised on, once it may go on
     elif step.call is None:
         message = MessageRef("user", event.note, event.step)
-        frame = replace(frame, messages=frame.messages.append(message))
+        advised = frame.advised | {(event.guard, event.limit)}
+        frame = replace(frame, messages=frame.messages.append(message), advised=advised)
     else:
         pending = find_call(frame, step.call)
         if pending is None or event.note in pending.notes:

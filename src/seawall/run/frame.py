@@ -157,6 +157,8 @@ class Frame(msgspec.Struct, frozen=True):
     """What it has written to memory, by scope and key: its branch."""
     seen: frozenset[int] = frozenset()
     """The steps of this run whose writes to memory it was shown."""
+    advised: frozenset[tuple[str, str | None]] = frozenset()
+    """What guards have advised it of before its model calls: their names and limits."""
     told: tuple[Ref, ...] = ()
     """What it is told as soon as the calls of its newest reply are answered."""
 

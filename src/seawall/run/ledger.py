@@ -56,6 +56,28 @@ class Overrun(msgspec.Struct, frozen=True):
         return f"{self.value} {unit} are reported, above the {self.reserved} that were reserved"
 
 
+LEAST_REPLY_TOKENS = 256
+"""What the longest reply is lowered to, at least, so that it fits into what is left of a limit: some 200 words. With less
+left a model is not called, unless its agent's `max_output_tokens` is lower."""
+
+
+class Rest(msgspec.Struct, frozen=True):
+    """What is kept of a limit until the end, so that there is an answer: the last replies, at their upper bound."""
+
+    model_calls: int = 0
+    tokens: int = 0
+    usd: Decimal = _ZERO
+    grows: bool = False
+    """The reply of the step at hand is sent again with the last call."""
+    input_token_usd: Decimal = _ZERO
+    """What one more token of that call's input costs."""
+    must_review: bool = False
+    """No agent's words about what the run has changed may go out unless they are reviewed."""
+
+
+NO_REST = Rest()
+
+
 class Shortfall(msgspec.Struct, frozen=True):
     """Why a step does not fit. `waits`: it will fit if what is in flight takes less than was reserved for it."""
 
@@ -63,6 +85,8 @@ class Shortfall(msgspec.Struct, frozen=True):
     limit: int | Decimal
     value: int | Decimal
     waits: bool
+    kept: int | Decimal = 0
+    """What of `value` is kept for the last replies."""
 
 
 def reserve(ledger: Ledger, step: StepIntended) -> Ledger:
@@ -151,28 +175,37 @@ def describe_usage_problem(step: StepIntended, done: StepDone) -> str:
     return done.usage_problem if overrun is None else overrun.problem
 
 
-def find_shortfall(ledger: Ledger, limits: Limits, kind: str, tokens: int, usd: Decimal) -> Shortfall | None:
-    """Returns why a step of `kind` with these bounds does not fit into `limits`, or None if it does."""
+def find_shortfall(
+    ledger: Ledger,
+    limits: Limits,
+    kind: str,
+    tokens: int,
+    usd: Decimal,
+    rest: Rest = NO_REST,
+) -> Shortfall | None:
+    """Returns why a step of `kind` with these bounds, and `rest` after it, does not fit into `limits`; None if it does."""
     if kind in CALLED:
         return _count("tool_calls", ledger.tool_calls, limits.tool_calls)
     if kind == "handoff":
         return _count("handoffs", ledger.handoffs, limits.handoffs)
     if kind != "model":
         return None
-    if short := _count("model_calls", ledger.model_calls, limits.model_calls):
+    if short := _count("model_calls", ledger.model_calls, limits.model_calls, rest.model_calls):
         return short
     if limits.tokens is not None:
-        need = ledger.tokens + tokens
+        need = ledger.tokens + tokens + rest.tokens
         if need + ledger.reserved_tokens > limits.tokens:
             waits = ledger.reserved_tokens > 0 and need <= limits.tokens
-            return Shortfall("tokens", limits.tokens, need + ledger.reserved_tokens, waits)
+            return Shortfall("tokens", limits.tokens, need + ledger.reserved_tokens, waits, rest.tokens)
     if limits.usd is not None:
-        cost = ledger.usd + usd
+        cost = ledger.usd + usd + rest.usd
         if cost + ledger.reserved_usd > limits.usd:
             waits = ledger.reserved_usd > 0 and cost <= limits.usd
-            return Shortfall("usd", limits.usd, cost + ledger.reserved_usd, waits)
+            return Shortfall("usd", limits.usd, cost + ledger.reserved_usd, waits, rest.usd)
     return None
 
 
-def _count(name: str, spent: int, limit: int) -> Shortfall | None:
-    return Shortfall(name, limit, spent + 1, waits=False) if spent + 1 > limit else None
+def _count(name: str, spent: int, limit: int, kept: int = 0) -> Shortfall | None:
+    if spent + 1 + kept <= limit:
+        return None
+    return Shortfall(name, limit, spent + 1 + kept, waits=False, kept=kept)

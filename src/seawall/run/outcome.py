@@ -84,6 +84,9 @@ class Outcome(msgspec.Struct, Generic[Output_co], frozen=True, kw_only=True):
     """Whether the reviewer approved; None: the team has no reviewer."""
     unverified: tuple[str, ...] = ()
     pruned: tuple[str, ...] = ()
+    """What was left out: because time was short, or (`limits`, `limits:clerk`) because a limit was used up."""
+    lacks: tuple[str, ...] = ()
+    """What was not done because a limit was used up, and which limit."""
     effects: tuple[EffectReport, ...] = ()
     stopped_by: StoppedBy | None = None
     error: str | None = None
@@ -130,6 +133,7 @@ def build_outcome(state: RunState, answer: str | None, output: Output_co | None 
         reviewed=ended.reviewed,
         unverified=ended.unverified,
         pruned=ended.pruned,
+        lacks=ended.lacks,
         effects=effects,
         stopped_by=ended.stopped_by,
         error=ended.error,

@@ -6,6 +6,7 @@ The planner that decides it reads quantiles and the time left (`planner/protocol
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from types import MappingProxyType
 from typing import Literal
 
@@ -40,6 +41,11 @@ class Plan(msgspec.Struct, frozen=True):
     """Calls that are not made, by the model step that asked and the call's id: what the agent is told."""
     cut: MappingProxyType[int, Ref] = EMPTY
     """Frames that end before their next step: what their caller is told."""
+    closing: MappingProxyType[int, Ref] = EMPTY
+    """Frames that answer with what they have, and all that is below them, because a limit is used up; and what stands for
+    the calls that they do not make any more."""
+    lacks: tuple[str, ...] = ()
+    """What was not done because a limit was used up, and which."""
     unreviewed: frozenset[int] = frozenset()
     """Frames whose answer goes out without a review."""
     fallback: str = ""
@@ -65,6 +71,10 @@ class Plan(msgspec.Struct, frozen=True):
         answered = {each.step for each in self.findings if each.kind == "handoff"}
         return [each for each in self.findings if each.frame not in answered]
 
+    def list_found(self, frames: Collection[int]) -> list[Finding]:
+        """Returns the results that there are within these frames."""
+        return [each for each in self.verified() if each.frame in frames]
+
     def with_intent(self, step: StepIntended) -> Plan:
         """Returns the plan once `step` is recorded as about to be made."""
         plan = self
@@ -87,7 +97,13 @@ class Plan(msgspec.Struct, frozen=True):
         """Returns the plan once the planner has pruned something; `call_key` is that of the event's call."""
         new = tuple(name for name in event.pruned if name not in self.pruned)
         plan = replace(self, pruned=(*self.pruned, *new))
+        if event.limit and event.reason not in plan.lacks:
+            plan = replace(plan, lacks=(*plan.lacks, event.reason))
         match event.action:
+            case "close":
+                if event.told is None:
+                    return plan
+                return replace(plan, closing=MappingProxyType(plan.closing | {event.frame: event.told}))
             case "skip":
                 if event.note is None:
                     return plan

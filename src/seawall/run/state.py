@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -120,6 +120,18 @@ class RunState(msgspec.Struct, frozen=True):
     def pruned(self) -> tuple[str, ...]:
         """What the planner left out, because it did not fit the time."""
         return self.plan.pruned
+
+    def is_closing(self, frame: int) -> bool:
+        """Returns whether a frame, or one above it, answers with what it has because a limit is used up."""
+        return bool(self.plan.closing) and any(each in self.plan.closing for each in self.walk_up(frame))
+
+    def walk_up(self, frame: int) -> Iterator[int]:
+        """Yields a frame and the frames above it, innermost first; the last is 0, the run's own."""
+        while frame:
+            yield frame
+            found = self.frames.get(frame)
+            frame = 0 if found is None else found.parent
+        yield 0
 
     @property
     def approvals(self) -> list[StepIntended]:

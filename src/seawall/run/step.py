@@ -24,6 +24,7 @@ from seawall.core.events import (
 from seawall.core.money import Money
 from seawall.run.approve import Approve, Scope
 from seawall.run.frame import Grant
+from seawall.run.ledger import Rest
 from seawall.run.state import RunState
 
 
@@ -61,6 +62,8 @@ class Propose(msgspec.Struct, frozen=True, kw_only=True):
     grant: Grant | None = None
     skip: Ref | None = None
     """The planner pruned it: it is not performed, and the agent gets this text."""
+    last: bool = False
+    """Model steps: see `StepIntended.last`."""
     ahead: bool = False
     """It is not its turn: an effect is only asked about, so that a person can decide early."""
     reconciles: int | None = None
@@ -136,7 +139,14 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     """Parts of its results that mean nothing: fields of JSON by name, and patterns."""
     gist: Gist | None = None
     """Hand-offs: the task, for comparing."""
+    last: bool = False
+    """See `StepIntended.last`."""
     tokens: int = 0
+    """Upper bound, with the longest reply."""
+    reply_tokens: int = 0
+    """Model steps: the longest reply that the model is given. A limit may make it shorter."""
+    reply_token_usd: Decimal = Decimal(0)
+    """What one more token of the reply costs."""
     usd: Decimal | None = Decimal(0)
     """Upper bound; None where the price is not known."""
     prepaid: str = ""
@@ -236,6 +246,10 @@ class Logic(Protocol):
         """Resolves and validates a proposal; what is wrong with it goes into `Step.invalid`."""
         ...
 
+    def compute_rest(self, frame: int, step: Step | None, state: RunState) -> Rest:
+        """Returns what is kept for the last replies of a frame when `step`, if there is one, is made before them."""
+        ...
+
     def retries(self, step: Step, state: RunState, result: Result) -> bool:
         """Returns whether the step's own policy allows another try after this failure."""
         ...
@@ -294,6 +308,7 @@ def restore_step(intent: StepIntended) -> Step:
         agent=intent.agent,
         frame=intent.frame,
         depth=intent.depth,
+        last=intent.last,
         call=None
         if intent.call is None
         else Call(intent.call, intent.name, intent.input or Ref(""), intent.seal),

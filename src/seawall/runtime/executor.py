@@ -17,7 +17,7 @@ from seawall.core.big_values import BIG_CHARS, is_big
 from seawall.core.canonical import measure_bytes
 from seawall.core.errors import Broken, describe_error, format_trace, is_error, name_error, read_error_text
 from seawall.core.frozen import thaw
-from seawall.models.protocol import Model, ModelFailed, ModelReply, ModelRequest, Price, TextDelta
+from seawall.models.protocol import Model, ModelFailed, ModelReply, ModelRequest, Price, TextDelta, ToolSpec
 from seawall.models.usage import check_usage
 from seawall.run.bodies import Bodies, PreparedBody
 from seawall.run.frame import Frame
@@ -209,14 +209,19 @@ class TeamExecutor:
             return await await_apart(partial(_await, value, None))
         return value, error
 
+    def _list_tools(self, step: Step, member: Member, frame: Frame) -> tuple[ToolSpec, ...]:
+        if step.last:
+            return member.last_specs
+        return (*member.specs, make_read_tool().spec) if self._context.has_folds(frame) else member.specs
+
     async def _call_model(self, step: Step, frame: Frame, stream: bool, left_s: float) -> Result:
         member = self._members[step.agent]
         agent = member.agent
         model = self._resources.models[agent.name]
         request = ModelRequest(
             messages=self._context.assemble(frame, agent.instructions),
-            tools=(*member.specs, make_read_tool().spec) if self._context.has_folds(frame) else member.specs,
-            max_output_tokens=agent.max_output_tokens,
+            tools=self._list_tools(step, member, frame),
+            max_output_tokens=step.reply_tokens,
             temperature=agent.temperature,
             timeout_s=left_s or None,
             settings=agent.settings,
@@ -229,7 +234,7 @@ class TeamExecutor:
                 reply = await model.respond(request)
             usage, usd = check_usage(getattr(reply, "usage", None), self._resources.prices.get(agent.name))
             reply = ModelReply(message=reply.message, usage=usage, finish=reply.finish)
-            read = partial(read_reply, reply, member, frame, usd, self._bodies)
+            read = partial(read_reply, reply, member, frame, usd, self._bodies, last=step.last)
             if _is_big_reply(reply):
                 return await self._read_big_reply(read, member)
             return read()

@@ -119,6 +119,7 @@ class Factory:
         if team.has_memory:
             by_name[MEMORY_GUARD] = MemoryGuard()
         guards = [*by_name.values(), *(guard for each in team.list_nested() for guard in _wrap_guards(each))]
+        guards += _list_agent_limits(team)
         modes: dict[str, Mode] = {}
         keys: dict[str, Guard] = {}
         for guard in guards:
@@ -148,6 +149,9 @@ class Factory:
         for each in team.list_nested():
             if each.given_limits is not None and each.given_limits.usd is not None:
                 limited |= dict.fromkeys(each.members, each.given_limits.usd)
+        for name, member in team.members.items():
+            if member.agent.limits is not None and member.agent.limits.usd is not None:
+                limited[name] = member.agent.limits.usd
         for agent, usd in limited.items():
             if resources.prices[agent] is not None:
                 continue
@@ -340,8 +344,17 @@ def _wrap_guards(team: Team) -> list[Guard]:
     lead, agents = team.coordinator.name, frozenset(team.members)
     wrapped: list[Guard] = [TeamGuard(guard, lead, agents) for guard in team.guards]
     if team.given_limits is not None:
-        wrapped.insert(0, TeamLimits(team.name, lead, agents, team.limits))
+        wrapped.insert(0, TeamLimits("team", team.name, lead, agents, team.limits))
     return wrapped
+
+
+def _list_agent_limits(team: Team) -> list[TeamLimits]:
+    """Returns the limits that agents were given, those of nested teams among them."""
+    return [
+        TeamLimits("agent", name, f"agent:{name}", frozenset({name}), member.agent.limits)
+        for name, member in team.members.items()
+        if member.agent.limits is not None
+    ]
 
 
 def _resolve_model(name: str) -> Model:

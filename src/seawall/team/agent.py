@@ -9,6 +9,7 @@ from typing import Any, Generic, TypedDict, Unpack, cast, overload
 
 from seawall.core.canonical import digest_of
 from seawall.core.errors import Misused
+from seawall.core.limits import Limits, validate_limits
 from seawall.memory.options import Memory
 from seawall.models.protocol import Model, ToolSpec
 from seawall.models.usage import MAX_TOKENS
@@ -49,6 +50,7 @@ class AgentOptions(TypedDict, total=False):
     optional: bool
     memory: Memory | None
     context: Context | None
+    limits: Limits | None
 
 
 class Agent(Generic[Output_co]):
@@ -63,6 +65,8 @@ class Agent(Generic[Output_co]):
     `memory`: what the agent may read and write of memory, which outlives runs; it gets the tools `remember`, `recall` and
     `forget` for that.
     `context`: the budget of its context; without it, the team's.
+    `limits`: what its own steps may take in one run, in all hand-offs to it together, within the limits of the run. Once
+    that is used up it answers with what it has found, and whoever asked it goes on.
     Raises `Misused` for a name that is not an identifier, two tools of one name, and an option that is out of range or
     of another type.
     """
@@ -117,6 +121,7 @@ class Agent(Generic[Output_co]):
         optional: bool = False,
         memory: Memory | None = None,
         context: Context | None = None,
+        limits: Limits | None = None,
     ) -> None:
         if not isinstance(cast("object", name), str) or not name.replace("-", "_").isidentifier():
             raise Misused(f"agent name {name!r} is not an identifier (letters, digits, _ and -)")
@@ -158,6 +163,7 @@ class Agent(Generic[Output_co]):
         self.optional = optional
         self.memory = memory
         self.context = check_context(f"agent {name!r}", context)
+        self.limits = None if limits is None else validate_limits(limits)
         self._check_tool_names()
 
     def _check_tool_names(self) -> None:

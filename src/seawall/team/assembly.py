@@ -14,6 +14,7 @@ from seawall.models.protocol import Price, Usage
 from seawall.models.usage import compute_usd
 from seawall.run.bodies import Bodies
 from seawall.run.frame import TOO_LONG, Frame
+from seawall.run.ledger import LEAST_REPLY_TOKENS, NO_REST, Rest
 from seawall.run.state import RunState
 from seawall.run.step import Step
 from seawall.team.context_options import LEAST_TOKENS
@@ -38,6 +39,7 @@ class Assembly:
         self._team, self._conversation, self._bodies = team, conversation, bodies
         self._prices, self._windows = prices, windows
         self._token_usd = {name: compute_usd(price, Usage(1)) for name, price in prices.items()}
+        self._reply_usd = {name: compute_usd(price, Usage(0, 1)) for name, price in prices.items()}
 
     def __repr__(self) -> str:
         return f"<Assembly of {self._team.name}>"
@@ -54,6 +56,8 @@ class Assembly:
             step,
             input=self._bodies.put(agent.instructions),
             tokens=weighed.bound + agent.max_output_tokens,
+            reply_tokens=agent.max_output_tokens,
+            reply_token_usd=self._reply_usd.get(agent.name) or _NO_USD,
             usd=compute_usd(price, Usage(weighed.bound, agent.max_output_tokens)),
             input_token_usd=self._token_usd.get(agent.name) or _NO_USD,
             context=len(frame.messages),
@@ -63,6 +67,39 @@ class Assembly:
             folded=folded,
             endpoint=f"model:{step.name}",
         )
+
+    def compute_rest(self, frame: Frame, step: Step | None, state: RunState) -> Rest:
+        """Returns what is kept for a frame's last reply, and for the review that its answer must have.
+
+        What will be found until then is not known; the last call is sent as much of it as fits.
+        """
+        member = self._team.members.get(frame.agent)
+        if member is None:
+            return NO_REST
+        reviews = int(member.reviewer is not None and not frame.review.approved)
+        must_review = member.reviewer is not None and state.plan.effects
+        if step is None or step.frame in self._list_reviews(frame, state):
+            return Rest(must_review=must_review)
+        own = step.kind == "model" and step.frame == frame.id
+        if own and (step.last or member.only_answers):
+            return Rest(model_calls=reviews, must_review=must_review)
+        weighed, _ = self._weigh(frame, member, state)
+        least = min(LEAST_REPLY_TOKENS, member.agent.max_output_tokens)
+        usd = compute_usd(self._prices.get(frame.agent), Usage(weighed.bound, least))
+        return Rest(
+            model_calls=1 + reviews,
+            tokens=weighed.bound + least,
+            usd=usd or _NO_USD,
+            grows=True,
+            must_review=must_review,
+            input_token_usd=self._token_usd.get(frame.agent) or _NO_USD,
+        )
+
+    def _list_reviews(self, frame: Frame, state: RunState) -> list[int]:
+        """Returns the frames in which a frame's answer is reviewed."""
+        return [
+            each.id for each in state.frames.values() if each.kind == "review" and each.parent == frame.id
+        ]
 
     def answer_too_long(self, state: RunState) -> RunState:
         """Returns the state in which a frame goes on whose context was too long and can be shortened.

@@ -130,7 +130,8 @@ def _decide_frame(team: Team, state: RunState, frame: Frame) -> Iterator[Action]
     if member is None:
         yield from _settle_deserted(team, frame)
     elif frame.id in plan.cut:
-        yield Close(step=frame.id, status="error", output=plan.cut[frame.id], error="timeout")
+        error = "limits" if state.is_closing(frame.id) else "timeout"
+        yield Close(step=frame.id, status="error", output=plan.cut[frame.id], error=error)
     elif frame.turn:
         yield from _decide_calls(state, frame, member)
     elif frame.answer is not None and frame.id in plan.unreviewed:
@@ -150,6 +151,7 @@ def _decide_frame(team: Team, state: RunState, frame: Frame) -> Iterator[Action]
             depth=frame.depth,
             delay_s=_compute_backoff_s(frame.failures, frame.retry_after_s),
             grant=frame.grant,
+            last=state.is_closing(frame.id),
         )
 
 
@@ -200,12 +202,24 @@ def _decide_calls(state: RunState, frame: Frame, member: Member) -> Iterator[Act
         if pending.step is None and (is_effect or not behind_effect):
             ahead = is_effect and (waits or (blocked and pending.grant is None))
             if not (ahead and (pending.grant is not None or pending.unknown is not None)):
-                skip = state.plan.skipped.get(state.call_key(frame.id, pending.call.id))
+                skip = _find_skip(state, frame, pending)
                 yield _propose_call(frame, member, pending, skip, ahead=ahead)
         behind_effect = behind_effect or is_effect
         asked = _find_question(state, pending) if is_effect else None
         waits = waits or asked is None
         blocked = blocked or (asked is not None and bool(asked.waits_for))
+
+
+def _find_skip(state: RunState, frame: Frame, pending: PendingCall) -> Ref | None:
+    """Returns what is said in place of a call that is not made; None if it is made.
+
+    What a person has approved, and what may have happened, is not left out because its agent is to come to an end.
+    """
+    skip = state.plan.skipped.get(state.call_key(frame.id, pending.call.id))
+    settles = pending.grant is not None or pending.unknown is not None or pending.doubtful is not None
+    if skip is not None or settles or not state.plan.closing:
+        return skip
+    return next((told for each in state.walk_up(frame.id) if (told := state.plan.closing.get(each))), None)
 
 
 def _find_question(state: RunState, pending: PendingCall) -> StepIntended | None:

@@ -13,10 +13,17 @@ MAX_CHARS = 2_000
 """Characters of each result."""
 
 
-def write_partial_answer(findings: Sequence[Finding], bodies: Bodies) -> str:
+def write_partial_answer(findings: Sequence[Finding], bodies: Bodies, why: str) -> str:
     """Returns an answer made of recorded results alone. No agent wrote it, and it says that it is partial."""
-    head = "This answer is partial: time was up before the team could finish. These results were recorded:"
+    head = f"This answer is partial: {why} before the team could finish. These results were recorded:"
     return "\n".join([head, *_list_findings(findings, bodies)])
+
+
+def write_cut(agent: str, findings: Sequence[Finding], bodies: Bodies, why: str) -> str:
+    """Returns what the caller of an agent is told that could not finish, with what it has found."""
+    head = f"Not finished: {why} before {agent!r} had an answer."
+    found = ["These results were recorded:", *_list_findings(findings, bodies)] if findings else []
+    return "\n".join([head, *found])
 
 
 def write_fallback_task(intent: str, findings: Sequence[Finding], bodies: Bodies) -> str:

@@ -20,6 +20,7 @@ from seawall.models.protocol import Price
 from seawall.run.bodies import Bodies
 from seawall.run.fingerprint import make_gist
 from seawall.run.frame import Frame, MessageRef, find_call
+from seawall.run.ledger import Rest
 from seawall.run.state import RunState
 from seawall.run.step import Action, EffectFacts, Propose, Result, Step
 from seawall.run.traces import find_traces
@@ -91,6 +92,10 @@ class TeamLogic:
         named = replace(manifest, run=state.started.run)
         return self._bodies.put(encode_manifest(named).decode())
 
+    def compute_rest(self, frame: int, step: Step | None, state: RunState) -> Rest:
+        """Returns what is kept for the last replies of a frame when `step`, if there is one, is made before them."""
+        return self._assembly.compute_rest(state.frames[frame], step, state)
+
     def retries(self, step: Step, state: RunState, result: Result) -> bool:
         """Returns whether the agent's or the tool's policy allows another try after this failure."""
         frame = state.frames.get(step.frame)
@@ -119,6 +124,7 @@ class TeamLogic:
             call=proposal.call,
             grant=proposal.grant,
             delay_s=proposal.delay_s,
+            last=proposal.last,
             input=None if proposal.call is None else proposal.call.arguments,
             seal="" if proposal.call is None else proposal.call.seal or "",
             version="" if member is None else member.version,

@@ -26,8 +26,10 @@ MAX_NAME_CHARS = 256
 """Characters of a call's id and name, which are recorded in events; providers' own limits are 64."""
 
 
-def read_reply(reply: ModelReply, member: Member, frame: Frame, usd: Decimal, bodies: Bodies) -> Result:
-    """Returns a complete reply, whose usage is checked, as a step's result.
+def read_reply(
+    reply: ModelReply, member: Member, frame: Frame, usd: Decimal, bodies: Bodies, *, last: bool = False
+) -> Result:
+    """Returns a complete reply, whose usage is checked, as a step's result. `last`: see `StepIntended.last`.
 
     The message is as it is recorded, without secrets. The calls are as the model wrote them, and so is the answer that
     is validated. What the model's server wants back goes only with a message that is whole.
@@ -38,7 +40,11 @@ def read_reply(reply: ModelReply, member: Member, frame: Frame, usd: Decimal, bo
     answer: str | None = None
     problem: str | None = None
     approved: bool | None = None
-    if reply.finish == "length":
+    says = (message.content or "").strip() and frame.kind != "review" and member.agent.adapter is None
+    if last and says and reply.finish != "content_filter":  # there is no other chance to say it better
+        message = Assistant(message.content, ())
+        answer = message.content
+    elif reply.finish == "length":
         problem = f"Your reply was cut at {reply.usage.output_tokens or 'the most'} tokens. Be shorter."
         message = Assistant(message.content or "[cut]", ())
     elif reply.finish == "content_filter":

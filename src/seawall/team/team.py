@@ -73,6 +73,16 @@ class Member(msgspec.Struct, frozen=True):
     """What it may do with memory."""
 
     @property
+    def last_specs(self) -> tuple[ToolSpec, ...]:
+        """What it is given for its last call: the tools in which its answer has to be written, if there are any."""
+        return tuple([spec for spec in self.specs if spec is self.agent.answer_spec or spec is REVIEW_SPEC])
+
+    @property
+    def only_answers(self) -> bool:
+        """Whether it has nothing to call, so that each of its replies is its answer."""
+        return len(self.last_specs) == len(self.specs)
+
+    @property
     def memory_tools(self) -> frozenset[str]:
         """The names of its tools that are memory's."""
         return self.memory.tools

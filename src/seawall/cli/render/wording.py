@@ -229,7 +229,9 @@ def get_verdict_style(judged: Judged) -> str:
 
 
 def format_pruning(event: Planned) -> str:
-    """Returns what the planner pruned, and why."""
+    """Returns what was pruned, and why."""
+    if event.limit:
+        return f"limits: {join_lines(event.reason)}"
     observed = "observed, let pass: " if event.mode == "observe" else ""
     return f"planner: {observed}{join_lines(event.reason)}"
 
