@@ -26,6 +26,7 @@ from seawall import (
     Tool,
     Waiting,
 )
+from seawall.core.limits import AtLimit
 from seawall.models.protocol import ModelRequest, ToolResult
 from seawall.models.scripted import calls
 from seawall.testing import ManualClock, ScriptedModel, call, fail, hang, say

@@ -24,7 +24,7 @@ from seawall import (
     Waiting,
     tool,
 )
-from seawall.core.events import StepDone, StepIntended
+from seawall.core.events import Planned, StepDone, StepIntended
 from seawall.models.protocol import ModelRequest, Usage
 from seawall.models.scripted import calls
 from seawall.run.fold import fold

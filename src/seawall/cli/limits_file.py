@@ -13,7 +13,7 @@ import msgspec
 
 from seawall.core.errors import Misused
 from seawall.core.events import Mode
-from seawall.core.limits import Limits
+from seawall.core.limits import AtLimit, Limits
 
 
 def read_limits(base: Limits, file: Path | None, active_s: float | None = None) -> Limits:
@@ -50,13 +50,17 @@ def _convert_value(file: Path, key: str, value: Any) -> Any:
         raise Misused(
             f"{file}: {key} = {_format_value(value)} is not a limit{hint}; there are: {', '.join(known)}"
         )
+    if key == "at_limit":
+        if value not in get_args(AtLimit):
+            raise Misused(f"{file}: at_limit = {_format_value(value)}; it must be 'answer' or 'halt'")
+        return value
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise Misused(f"{file}: {key} = {_format_value(value)}; it must be a number")
     if not (value.is_finite() if isinstance(value, Decimal) else True) or not value > 0:
         raise Misused(f"{file}: {key} = {value}; it must be above zero")
     if key == "usd":
         return Decimal(value)
-    if key == "active_s":
+    if key in ("active_s", "warn_at"):
         return float(value)
     if not isinstance(value, int):
         raise Misused(f"{file}: {key} = {value}; it must be a whole number")

@@ -11,30 +11,33 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, cast
 
-from seawall.core.canonical import Ref, check_recordable
+from seawall.core.canonical import Ref, check_recordable, measure_bytes
 from seawall.core.clock import Clock
 from seawall.core.errors import Misused, Refused, describe_error
-from seawall.core.events import Mode
+from seawall.core.events import Mode, RunStarted
 from seawall.core.limits import Limits
 from seawall.core.redact import Redactor
 from seawall.effects.guard import EFFECTS, EffectsGuard
 from seawall.engine.driver import Driver
 from seawall.engine.gate import BUILT_IN, SECRETS, Gate
 from seawall.guards.context import ContextGuard
+from seawall.guards.limits import LIMITS
 from seawall.guards.loops import Loops
 from seawall.guards.nested import TeamGuard, TeamLimits
 from seawall.guards.shared import SharedGuard
 from seawall.journal.protocol import Journal, Lease
 from seawall.memory.guard import MEMORY_GUARD, MemoryGuard
 from seawall.models import prices
-from seawall.models.protocol import Model, Price
+from seawall.models.protocol import Model, Price, Usage
 from seawall.models.providers import find_base_url
+from seawall.models.usage import compute_usd
 from seawall.planner.latencies import Latencies
 from seawall.planner.pruning import RunPlanner
 from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
 from seawall.run.frame import MessageRef
 from seawall.run.guard import Guard
+from seawall.run.ledger import LEAST_REPLY_TOKENS
 from seawall.run.originals import KEY_BYTES, Originals
 from seawall.run.state import RunState
 from seawall.run.traces import find_traces
@@ -43,6 +46,7 @@ from seawall.runtime.executor import Resources, TeamExecutor
 from seawall.runtime.remembering import MemorySteps
 from seawall.runtime.solving import ConflictSolver
 from seawall.team.agent import Agent, check_items
+from seawall.team.context import FRAMING_TOKENS
 from seawall.team.prepare import TeamLogic
 from seawall.team.team import Team
 from seawall.team.tool import encode_canonical
@@ -171,6 +175,25 @@ class Factory:
                 limit=usd,
                 value=model,
             )
+
+    def check_room(self, team: Team, started: RunStarted, request: str) -> None:
+        """Raises `Misused` if not even the first model call of a run fits into its limits, with the shortest reply."""
+        limits = started.limits
+        if started.guards.get(LIMITS, "enforce") != "enforce":
+            return
+        lead = team.members[team.coordinator.name]
+        price = self._get_resources(team).prices[lead.agent.name]
+        sent = measure_bytes(lead.agent.instructions) + lead.specs_bytes + 2 * FRAMING_TOKENS
+        sent += measure_bytes(request)
+        reply = min(LEAST_REPLY_TOKENS, lead.agent.max_output_tokens)
+        needed = {"tokens": sent + reply, "usd": compute_usd(price, Usage(sent, reply))}
+        for name, need in needed.items():
+            limit: int | Decimal | None = getattr(limits, name)
+            if limit is not None and need is not None and need > limit:
+                raise Misused(
+                    f"limits: {name} is {limit}, and the first call of {lead.agent.name!r} can take {need}: up to "
+                    f"{sent:,} tokens for its instructions, its tools and the request, and {reply} for the shortest reply"
+                )
 
     def _get_resources(self, team: Team) -> Resources:
         resources = self._resources.get(team)

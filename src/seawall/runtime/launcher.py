@@ -45,10 +45,11 @@ class Launcher:
     async def launch(self, team: Team, started: RunStarted, bodies: Bodies) -> Run:
         """Begins a run, or records it and lets it wait in line.
 
-        Raises `Refused` if the line is full, the tenant is paused, or the session takes no other run now. Call this
-        in a task of its own: then a caller that is cancelled does not leave the run half started.
+        Raises `Refused` if the line is full, the tenant is paused, or the session takes no other run now, and `Misused`
+        if its limits have no room for a single call. Call this in a task of its own: then a caller that is cancelled does not leave the run half started.
         """
         admission, run_id = self._supervisor.admission, started.run
+        self._supervisor.factory.check_room(team, started, bodies.text(started.intent))
         try:
             if self._supervisor.pauses.active:
                 self._supervisor.pauses.check_new_run(started.tenant)

@@ -78,10 +78,10 @@ class Assembly:
             return NO_REST
         reviews = int(member.reviewer is not None and not frame.review.approved)
         must_review = member.reviewer is not None and state.plan.effects
-        if step is None or step.frame in self._list_reviews(frame, state):
+        own = step is not None and step.kind == "model" and step.frame == frame.id
+        if step is None or (own and step.last) or step.frame in self._list_reviews(frame, state):
             return Rest(must_review=must_review)
-        own = step.kind == "model" and step.frame == frame.id
-        if own and (step.last or member.only_answers):
+        if own and member.only_answers:
             return Rest(model_calls=reviews, must_review=must_review)
         weighed, _ = self._weigh(frame, member, state)
         least = min(LEAST_REPLY_TOKENS, member.agent.max_output_tokens)

@@ -19,7 +19,7 @@ from seawall.memory.options import Memory
 from seawall.models.protocol import ToolSpec
 from seawall.run.guard import Guard
 from seawall.run.outcome import Outcome, Output_co
-from seawall.team.agent import ASK_PREFIX, Agent, check_items
+from seawall.team.agent import ANSWER_TOOL, ASK_PREFIX, Agent, check_items
 from seawall.team.context_options import DEFAULT_CONTEXT, Context, check_context
 from seawall.team.planner import Planner
 
@@ -75,7 +75,10 @@ class Member(msgspec.Struct, frozen=True):
     @property
     def last_specs(self) -> tuple[ToolSpec, ...]:
         """What it is given for its last call: the tools in which its answer has to be written, if there are any."""
-        return tuple([spec for spec in self.specs if spec is self.agent.answer_spec or spec is REVIEW_SPEC])
+        structured = self.agent.adapter is not None
+        return tuple(
+            [spec for spec in self.specs if spec is REVIEW_SPEC or (structured and spec.name == ANSWER_TOOL)]
+        )
 
     @property
     def only_answers(self) -> bool:
