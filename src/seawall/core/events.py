@@ -475,6 +475,8 @@ class Planned(Base, tag="planned", frozen=True, kw_only=True):
     """The limit that is used up, for example `tool_calls=40`; "": time is short."""
     value: str = ""
     """What it would have come to."""
+    part: str = ""
+    """Whose limit it is, for people: `agent 'clerk'`, `team 'archive'`; "": the run's."""
     action: PlanAction = "skip"
     mode: Mode = "enforce"
     frame: int = 0

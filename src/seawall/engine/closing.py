@@ -21,7 +21,7 @@ from seawall.guards.shared import Defer
 from seawall.run.bodies import Bodies
 from seawall.run.frame import Frame
 from seawall.run.ledger import NO_REST, Rest
-from seawall.run.plan import Finding
+from seawall.run.plan import Closed, Finding
 from seawall.run.state import RunState
 from seawall.run.step import End, Logic, Step
 from seawall.run.verdict import GuardVerdict
@@ -56,6 +56,9 @@ class Closing:
         self, step: Step, state: RunState, left_s: float
     ) -> Fits | Defer | Planned | list[GuardVerdict]:
         """Returns what the limits of the run, of nested teams and of agents say of a step, or what takes its place."""
+        closed = state.find_closed(step.frame) if step.last else None
+        if closed is not None and state.frames[step.frame].has_replied_last:
+            return self._end(step, closed, state)
         limits = self._limits
         rest = self._logic.compute_rest(0, step, state) if self._answers(limits, state) else NO_REST
         limited = check_limits(step, state, limits, rest)
@@ -69,6 +72,14 @@ class Closing:
         if planned is not None:
             return planned
         return [GuardVerdict(LIMITS, stop_short(limited), state.modes.get(LIMITS, "enforce"))]
+
+    def _end(self, step: Step, closed: Closed, state: RunState) -> Planned | list[GuardVerdict]:
+        """Returns what takes the place of a reply of an agent whose last one was no answer."""
+        name = closed.limit.partition("=")[0]
+        reason = f"{closed.reason}, and the last reply of {step.agent!r} was no answer"
+        short = Short(name, closed.limit, closed.value, reason, part=closed.part, label=closed.label)
+        planned = self._plan(step, short, state, self._logic.compute_rest(0, step, state))
+        return planned or [GuardVerdict(LIMITS, stop_short(short), "enforce")]
 
     def _answers(self, limits: Limits, state: RunState) -> bool:
         """Returns whether there is an answer once these limits are used up."""
@@ -101,7 +112,7 @@ class Closing:
                 return self._close(short)
             if frame.kind == "handoff" and state.plan.course == "team":
                 return self._cut(frame, short, state)
-            return None if short.part else self._answer(state, short, rest)
+            return self._answer(state, short, rest)
         if short.name in ("depth", "handoffs") or state.is_closing(step.frame):
             return self._skip(step, short)
         return self._close(short) if step.kind in CALLED and short.closes else None
@@ -162,5 +173,6 @@ class Closing:
             reason=reason or ("" if short is None else short.reason),
             limit="" if short is None else short.limit,
             value="" if short is None else short.value,
+            part="" if short is None else short.part,
             **fields,
         )

@@ -157,6 +157,8 @@ class Frame(msgspec.Struct, frozen=True):
     """What it has written to memory, by scope and key: its branch."""
     seen: frozenset[int] = frozenset()
     """The steps of this run whose writes to memory it was shown."""
+    has_replied_last: bool = False
+    """Its last model call (`StepIntended.last`) has brought a reply."""
     advised: frozenset[tuple[str, str | None]] = frozenset()
     """What guards have advised it of before its model calls: their names and limits."""
     told: tuple[Ref, ...] = ()
@@ -230,6 +232,7 @@ def apply_model_done(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
         fresh=(done.step,),
         failures=0,
         retry_after_s=None,
+        has_replied_last=step.last,
         answer=done.answer,
         review=ReviewState(frame.review.rounds, done.approved),
         counted=Counted(

@@ -31,6 +31,19 @@ class Finding(msgspec.Struct, frozen=True, array_like=True):
     output: Ref
 
 
+class Closed(msgspec.Struct, frozen=True):
+    """Why a frame answers with what it has."""
+
+    limit: str
+    value: str
+    reason: str
+    part: str
+    label: str
+    """The name of the agent or team whose limit it is; "": the run's."""
+    told: Ref
+    """What stands for the calls that are not made any more."""
+
+
 class Plan(msgspec.Struct, frozen=True):
     """The plan of a run, as it stands."""
 
@@ -41,9 +54,8 @@ class Plan(msgspec.Struct, frozen=True):
     """Calls that are not made, by the model step that asked and the call's id: what the agent is told."""
     cut: MappingProxyType[int, Ref] = EMPTY
     """Frames that end before their next step: what their caller is told."""
-    closing: MappingProxyType[int, Ref] = EMPTY
-    """Frames that answer with what they have, and all that is below them, because a limit is used up; and what stands for
-    the calls that they do not make any more."""
+    closing: MappingProxyType[int, Closed] = EMPTY
+    """Frames that answer with what they have, and all that is below them, because a limit is used up."""
     lacks: tuple[str, ...] = ()
     """What was not done because a limit was used up, and which."""
     unreviewed: frozenset[int] = frozenset()
@@ -103,7 +115,9 @@ class Plan(msgspec.Struct, frozen=True):
             case "close":
                 if event.told is None:
                     return plan
-                return replace(plan, closing=MappingProxyType(plan.closing | {event.frame: event.told}))
+                label = event.pruned[0].partition(":")[2]
+                closed = Closed(event.limit, event.value, event.reason, event.part, label, event.told)
+                return replace(plan, closing=MappingProxyType(plan.closing | {event.frame: closed}))
             case "skip":
                 if event.note is None:
                     return plan

@@ -26,7 +26,7 @@ from seawall.core.persistent import Log
 from seawall.run.branch import Branch, BranchEntry
 from seawall.run.frame import Frame, find_call
 from seawall.run.ledger import Ledger, Overrun
-from seawall.run.plan import Plan
+from seawall.run.plan import Closed, Plan
 
 BEFORE = -1
 """What stands for a step in `RunState.reads`: the runs of the session before this one."""
@@ -123,7 +123,13 @@ class RunState(msgspec.Struct, frozen=True):
 
     def is_closing(self, frame: int) -> bool:
         """Returns whether a frame, or one above it, answers with what it has because a limit is used up."""
-        return bool(self.plan.closing) and any(each in self.plan.closing for each in self.walk_up(frame))
+        return self.find_closed(frame) is not None
+
+    def find_closed(self, frame: int) -> Closed | None:
+        """Returns why a frame answers with what it has; None if it does not."""
+        if not self.plan.closing:
+            return None
+        return next((found for each in self.walk_up(frame) if (found := self.plan.closing.get(each))), None)
 
     def walk_up(self, frame: int) -> Iterator[int]:
         """Yields a frame and the frames above it, innermost first; the last is 0, the run's own."""

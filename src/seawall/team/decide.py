@@ -217,9 +217,8 @@ def _find_skip(state: RunState, frame: Frame, pending: PendingCall) -> Ref | Non
     """
     skip = state.plan.skipped.get(state.call_key(frame.id, pending.call.id))
     settles = pending.grant is not None or pending.unknown is not None or pending.doubtful is not None
-    if skip is not None or settles or not state.plan.closing:
-        return skip
-    return next((told for each in state.walk_up(frame.id) if (told := state.plan.closing.get(each))), None)
+    closed = None if skip is not None or settles else state.find_closed(frame.id)
+    return skip if closed is None else closed.told
 
 
 def _find_question(state: RunState, pending: PendingCall) -> StepIntended | None:
