@@ -58,7 +58,7 @@ STATES = {
     "undo": ("completed", "halted"),
     "heed": ("completed", "completed"),
     "writes": ("completed", "halted"),
-    "fan-out": ("completed", "halted"),
+    "fan-out": ("completed", "completed"),
     "crash": ("completed", "completed"),
     "unknown": ("waiting", "waiting"),
     "signed": ("completed", "completed"),

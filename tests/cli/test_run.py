@@ -94,7 +94,8 @@ def test_the_same_request_id_gives_the_same_run(desks: Desks) -> None:
 
 
 def test_limits_and_modes_are_given_by_file_and_option(desks: Desks, tmp_path: Path) -> None:
-    (tmp_path / "limits.toml").write_text("tool_calls = 2\nusd = 0.5\n", encoding="utf-8")
+    text = 'tool_calls = 2\nusd = 0.5\nat_limit = "halt"\nwarn_at = 0.5\n'
+    (tmp_path / "limits.toml").write_text(text, encoding="utf-8")
 
     done = desks(
         "run", desks.app("looping"), "Hi.", "--limits", "limits.toml", "--mode", "loops=off", "--json"
@@ -102,7 +103,8 @@ def test_limits_and_modes_are_given_by_file_and_option(desks: Desks, tmp_path: P
 
     assert done.document["stopped_by"]["guard"] == "limits"
     assert done.document["stopped_by"]["limit"] == "tool_calls=2"
-    assert desks("show", "last", "--json").document["limits"]["usd"] == "0.5"
+    limits = desks("show", "last", "--json").document["limits"]
+    assert (limits["usd"], limits["at_limit"], limits["warn_at"]) == ("0.5", "halt", 0.5)
 
 
 @pytest.mark.parametrize(

@@ -183,14 +183,34 @@ WRITES = Scene(
     lesson=_describe_writes,
 )
 
+def _check_fan_out(observe: ModeResult, enforce: ModeResult) -> list[CheckedClaim]:
+    return [
+        *check_let_pass(observe, "limits"),
+        *check_calls(observe, ORDERS),
+        *check_calls(enforce, LIMIT_CALLS),
+        CheckedClaim("enforce: the user was answered all the same", is_answered(enforce)),
+        CheckedClaim(
+            f"enforce: the outcome says that a limit was used up ({', '.join(enforce.pruned)})",
+            enforce.pruned == ["limits"],
+        ),
+    ]
+
+
+def _describe_fan_out(observe: ModeResult, enforce: ModeResult) -> str:
+    return (
+        f"{enforce.calls} calls instead of {observe.calls}. The last reply was kept from the start, so there is an answer, "
+        f"and the outcome says what was left out ({', '.join(enforce.pruned)})."
+    )
+
+
 FAN_OUT = Scene(
     name="fan-out",
     title="An agent that hands out more work than its limit",
     story=f"The desk hands out {ORDERS} checks at once; the run may make {LIMIT_CALLS} calls.",
     requests=(Request(text=CHECK_ALL),),
     scripts=scripts.fan_out,
-    claims=make_halt_claims("limits", ORDERS, LIMIT_CALLS),
-    lesson=describe_halt,
+    claims=_check_fan_out,
+    lesson=_describe_fan_out,
     limits=Limits(tool_calls=LIMIT_CALLS, model_calls=300, handoffs=100),
 )
 
