@@ -1,0 +1,150 @@
+"""Hard loops and hard good work: which rule sees a loop through its noise, and which takes work for one?
+
+Some eighty kinds of loops and sixty of good work that looks like a loop, as `bench/loop_kinds.toml` describes them.
+Each kind is played with several seeds through the real runtime, with the guards as they are by default and every
+limit far away; agents take no advice. One-line rules and the loop guards of other libraries are shown the same calls
+with the same results. Half of the kinds was set aside before anything was tuned.
+
+    python bench/loops_hard.py [--seeds 5] [--only name,name] [--half open] [--list]
+
+Exit status: 0 if Seawall is within the bars on the half set aside, 1 if not, 2 if the descriptions are no use.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from loop_hard import report
+from loop_hard.kinds import KINDS, BadKinds, Kind, load
+from loop_hard.peers import PEERS
+from loop_hard.peers import judge as judge_peer
+from loop_hard.play import Judgement, play
+from loop_hard.rules import RULES
+from loop_hard.rules import judge as judge_rule
+from loop_hard.script import Script, make
+
+OURS = "Seawall"
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--kinds", type=Path, default=KINDS, help="another file of descriptions")
+    parser.add_argument("--seeds", type=int, default=5, help="runs of each kind (default: 5)")
+    parser.add_argument("--first-seed", type=int, default=1)
+    parser.add_argument("--only", default="", help="names of kinds, or of families, with commas between")
+    parser.add_argument("--half", choices=("open", "aside", "both"), default="both")
+    parser.add_argument("--list", action="store_true", help="print the kinds and stop")
+    parser.add_argument(
+        "--show", action="store_true", help="print the calls of the first seed of each kind and stop"
+    )
+    parser.add_argument("--json", action="store_true", help="print the results instead of the tables")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "loops_hard.json")
+    return parser.parse_args()
+
+
+def _chosen(kinds: Sequence[Kind], options: argparse.Namespace) -> list[Kind]:
+    names = {name for name in options.only.split(",") if name}
+    return [
+        kind
+        for kind in kinds
+        if (options.half in ("both", kind.half)) and (not names or names & {kind.name, kind.family})
+    ]
+
+
+async def _play_all(scripts: Sequence[Script]) -> list[Judgement]:
+    judgements: list[Judgement] = []
+    for number, script in enumerate(scripts, start=1):
+        judgements.append(await play(script))
+        if number % 100 == 0 or number == len(scripts):
+            print(f"  {number} of {len(scripts)} runs", file=sys.stderr, flush=True)
+    return judgements
+
+
+def measure(scripts: Sequence[Script]) -> dict[str, Any]:
+    """Everything that is reported."""
+    found: dict[str, Sequence[Judgement]] = {}
+    missing = sorted({peer.package for peer in PEERS.values() if peer.version is None})
+    if missing:
+        print(f"not installed here, and left out: {', '.join(missing)}", file=sys.stderr)
+    for name, rule in RULES.items():
+        found[name] = [judge_rule(rule, script) for script in scripts]
+    for name, peer in PEERS.items():
+        if peer.version is not None:
+            found[name] = [judge_peer(peer, script) for script in scripts]
+    found[OURS] = asyncio.run(_play_all(scripts))
+    return {
+        "rows": {
+            name: {half: report.figures(scripts, each, half) for half in report.HALVES}
+            for name, each in found.items()
+        },
+        "kinds": {name: report.by_kind(scripts, each) for name, each in found.items()},
+    }
+
+
+def main() -> int:
+    """Measure, print and keep."""
+    options = _options()
+    try:
+        kinds = _chosen(load(options.kinds), options)
+    except BadKinds as error:
+        print(error, file=sys.stderr)
+        return 2
+    if options.list or options.show:
+        for kind in kinds:
+            _show(kind, options.first_seed if options.show else None)
+        return 0
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    scripts = [make(kind, seed) for kind in kinds for seed in seeds]
+    begun_s = time.perf_counter()
+    measured = measure(scripts)
+    written = {
+        "command": shlex.join(["python", "bench/loops_hard.py", *sys.argv[1:]]),
+        "python": platform.python_version(),
+        "versions": {peer.package: peer.version for peer in PEERS.values()},
+        "seeds": list(seeds),
+        "split": {half: [kind.name for kind in kinds if kind.half == half] for half in report.HALVES},
+        "seconds": round(time.perf_counter() - begun_s, 1),
+        **measured,
+    }
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(written, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if options.json:
+        print(json.dumps(written, indent=1, ensure_ascii=False))
+    else:
+        _print(measured, kinds, len(scripts))
+    return 0 if all(met for _, met in report.bars(measured["rows"][OURS])) else 1
+
+
+def _show(kind: Kind, seed: int | None) -> None:
+    print(f"{kind.cls}/{kind.family} {kind.name} ({report.NAMES[kind.half]}): {kind.what}")
+    if seed is not None:
+        for moves, call, at_s in make(kind, seed).calls():
+            what = "!" if call.failed else " "
+            print(
+                f"  {moves:3} {at_s:7.1f} s {what} {call.agent}: {call.tool} {call.arguments} → {call.result[:150]!r}"
+            )
+
+
+def _print(measured: dict[str, Any], kinds: Sequence[Kind], runs: int) -> None:
+    loops = sum(kind.cls == "loop" for kind in kinds)
+    print(f"{loops} kinds of loops, {len(kinds) - loops} of good work; {runs} runs\n")
+    print(report.table(measured["rows"]))
+    lines = report.problems(measured["kinds"][OURS], "open")
+    print(f"\n{OURS}, open half, what is not as it should be:")
+    print("\n".join(f"  {line}" for line in lines) or "  nothing")
+    print()
+    for text, met in report.bars(measured["rows"][OURS]):
+        print(f"{'met' if met else 'NOT MET'}: {text}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
