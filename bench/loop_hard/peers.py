@@ -268,7 +268,7 @@ PEERS: dict[str, Peer] = {
             "aura-guard",
             "aura-guard",
             "aura_guard",
-            "equal and alike calls, failures, repeated writes; told which tools write",
+            "equal and alike calls, failures, more than one write by one tool; told which tools write",
             _aura_guard,
         ),
         (

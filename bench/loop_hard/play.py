@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -111,7 +112,7 @@ async def play(script: Script) -> Judgement:
     """Play it, until it ends or is stopped."""
     clock = ManualClock(wall_s=START_S)
     world = _World(script, clock)
-    async with Seawall(clock=clock) as sea:
+    async with Seawall(clock=clock, rng=random.Random(script.seed)) as sea:
         run = await sea.start(_team(script, world), "Go on until it is done.")
         outcome = await _outcome(sea, run, world)
         events = [event async for event in run.events()]

@@ -143,7 +143,7 @@ def test_the_program_prints_and_keeps_its_figures(tmp_path: Path) -> None:
     out = tmp_path / "out.json"
     program = str(REPOSITORY / "bench" / "loops_hard.py")
     done = subprocess.run(
-        [sys.executable, program, "--seeds", "1", "--only", "read_again,dice", "--out", str(out)],
+        [sys.executable, program, "--seeds", "1", "--only", "read_again,dice", "--ours", "--out", str(out)],
         capture_output=True,
         text=True,
         check=False,
