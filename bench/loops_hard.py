@@ -33,12 +33,13 @@ from loop_hard.rules import judge as judge_rule
 from loop_hard.script import Script, make
 
 OURS = "Seawall"
+SEEDS = 5
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--kinds", type=Path, default=KINDS, help="another file of descriptions")
-    parser.add_argument("--seeds", type=int, default=5, help="runs of each kind (default: 5)")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help=f"runs of each kind (default: {SEEDS})")
     parser.add_argument("--first-seed", type=int, default=1)
     parser.add_argument("--only", default="", help="names of kinds, or of families, with commas between")
     parser.add_argument("--half", choices=("open", "aside", "both"), default="both")
@@ -48,7 +49,7 @@ def _options() -> argparse.Namespace:
         "--show", action="store_true", help="print the calls of the first seed of each kind and stop"
     )
     parser.add_argument("--json", action="store_true", help="print the results instead of the tables")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "loops_hard.json")
+    parser.add_argument("--out", type=Path, help="default: bench/results/loops_hard.json, if all is played")
     return parser.parse_args()
 
 
@@ -91,6 +92,13 @@ def measure(scripts: Sequence[Script], *, ours: bool = False) -> dict[str, Any]:
     }
 
 
+def _output(options: argparse.Namespace) -> Path:
+    """Where the results go; those of a part do not replace those of the whole."""
+    part = options.ours or options.only or options.half != "both" or options.seeds < SEEDS
+    name = "loops_hard-quick.json" if part else "loops_hard.json"
+    return options.out or Path(__file__).parent / "results" / name
+
+
 def main() -> int:
     """Measure, print and keep."""
     options = _options()
@@ -116,8 +124,9 @@ def main() -> int:
         "seconds": round(time.perf_counter() - begun_s, 1),
         **measured,
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(written, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    out = _output(options)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(written, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     if options.json:
         print(json.dumps(written, indent=1, ensure_ascii=False))
     else:
@@ -138,9 +147,10 @@ def _show(kind: Kind, seed: int | None) -> None:
 def _print(measured: dict[str, Any], kinds: Sequence[Kind], runs: int) -> None:
     loops = sum(kind.cls == "loop" for kind in kinds)
     print(f"{loops} kinds of loops, {len(kinds) - loops} of good work; {runs} runs\n")
-    print(report.table(measured["rows"]))
+    for half in report.HALVES:
+        print(report.table(measured["rows"], half) + "\n")
     lines = report.problems(measured["kinds"][OURS], "open")
-    print(f"\n{OURS}, open half, what is not as it should be:")
+    print(f"{OURS}, open half, what is not as it should be:")
     print("\n".join(f"  {line}" for line in lines) or "  nothing")
     print()
     for text, met in report.bars(measured["rows"][OURS]):

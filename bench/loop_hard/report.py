@@ -73,17 +73,10 @@ def by_kind(scripts: Sequence[Script], judgements: Judgements) -> dict[str, dict
     return found
 
 
-def table(rows: Mapping[str, Mapping[str, Any]], halves: Sequence[Half] = HALVES) -> str:
+def table(rows: Mapping[str, Mapping[str, Any]], half: Half) -> str:
     """One line for each rule."""
-    head = [
-        "",
-        *(
-            f"{what}, {NAMES[half]}"
-            for half in halves
-            for what in ("loops", "calls", "good stopped", "advised")
-        ),
-    ]
-    body = [[name, *(cell for half in halves for cell in _cells(each[half]))] for name, each in rows.items()]
+    head = [NAMES[half], "loops caught", "calls until caught", "good work stopped", "good work advised"]
+    body = [[name, *_cells(each[half])] for name, each in rows.items()]
     widths = [max(len(row[place]) for row in [head, *body]) for place in range(len(head))]
     return "\n".join(
         "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
@@ -120,15 +113,13 @@ def problems(kinds: Mapping[str, Mapping[str, Any]], half: Half) -> list[str]:
 
 
 def bars(ours: Mapping[str, Any]) -> list[tuple[str, bool]]:
-    """The bars on the half that was set aside, each with whether it is met."""
-    good, loops = ours["aside"]["good_stopped"], ours["aside"]["caught"]
-    return [
-        (
-            f"at least {LEAST_CAUGHT:.0%} of the loops set aside are caught: {loops['share']:.1%}",
-            loops["share"] >= LEAST_CAUGHT,
-        ),
-        (
-            f"at most {MOST_STOPPED:.0%} of the good work set aside is stopped: {good['share']:.1%}",
-            good["share"] <= MOST_STOPPED,
-        ),
-    ]
+    """The bars on the half that was set aside, each with whether it is met; none for what was not played."""
+    loops, good = ours["aside"]["caught"], ours["aside"]["good_stopped"]
+    found: list[tuple[str, bool]] = []
+    if loops["of"]:
+        text = f"at least {LEAST_CAUGHT:.0%} of the loops set aside are caught: {loops['share']:.1%}"
+        found.append((text, loops["share"] >= LEAST_CAUGHT))
+    if good["of"]:
+        text = f"at most {MOST_STOPPED:.0%} of the good work set aside is stopped: {good['share']:.1%}"
+        found.append((text, good["share"] <= MOST_STOPPED))
+    return found
