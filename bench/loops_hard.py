@@ -20,11 +20,13 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from loop_hard import report
-from loop_hard.kinds import KINDS, BadKinds, Kind, load
+from loop_hard.kinds import KINDS, BadKinds, Half, Kind, load
 from loop_hard.peers import PEERS
 from loop_hard.peers import judge as judge_peer
 from loop_hard.play import Judgement, play
@@ -44,6 +46,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", default="", help="names of kinds, or of families, with commas between")
     parser.add_argument("--half", choices=("open", "aside", "both"), default="both")
     parser.add_argument("--ours", action="store_true", help="leave out the other libraries")
+    parser.add_argument(
+        "--reveal", action="store_true", help="say what is wrong in the half set aside, too: not while tuning"
+    )
     parser.add_argument("--list", action="store_true", help="print the kinds and stop")
     parser.add_argument(
         "--show", action="store_true", help="print the calls of the first seed of each kind and stop"
@@ -62,34 +67,46 @@ def _chosen(kinds: Sequence[Kind], options: argparse.Namespace) -> list[Kind]:
     ]
 
 
-async def _play_all(scripts: Sequence[Script]) -> list[Judgement]:
-    judgements: list[Judgement] = []
-    for number, script in enumerate(scripts, start=1):
-        judgements.append(await play(script))
-        if number % 100 == 0 or number == len(scripts):
-            print(f"  {number} of {len(scripts)} runs", file=sys.stderr, flush=True)
-    return judgements
+def judge_all(kind: Kind, seed: int, peers: Sequence[str]) -> dict[str, Judgement]:
+    """What every rule, these peers and the guard do with one script."""
+    script = make(kind, seed)
+    return {
+        **{name: judge_rule(rule, script) for name, rule in RULES.items()},
+        **{name: judge_peer(PEERS[name], script) for name in peers},
+        OURS: asyncio.run(play(script)),
+    }
 
 
-def measure(scripts: Sequence[Script], *, ours: bool = False) -> dict[str, Any]:
-    """Everything that is reported; `ours` leaves out the other libraries."""
-    found: dict[str, Sequence[Judgement]] = {}
-    peers = {} if ours else {name: peer for name, peer in PEERS.items() if peer.version is not None}
+def measure(scripts: Sequence[Script], *, ours: bool = False, reveal: bool = False) -> dict[str, Any]:
+    """Everything that is reported; `ours` leaves out the other libraries. Of the half set aside the kinds are only
+    told apart with `reveal`.
+    """
+    peers = [] if ours else [name for name, peer in PEERS.items() if peer.version is not None]
     missing = sorted({peer.package for peer in PEERS.values() if peer.version is None})
     if missing and not ours:
         print(f"not installed here, and left out: {', '.join(missing)}", file=sys.stderr)
-    for name, rule in RULES.items():
-        found[name] = [judge_rule(rule, script) for script in scripts]
-    for name, peer in peers.items():
-        found[name] = [judge_peer(peer, script) for script in scripts]
-    found[OURS] = asyncio.run(_play_all(scripts))
+    judged: list[dict[str, Judgement]] = []
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        asked = [pool.submit(judge_all, script.kind, script.seed, peers) for script in scripts]
+        for number, each in enumerate(asked, start=1):
+            judged.append(each.result())
+            if number % 100 == 0 or number == len(asked):
+                print(f"  {number} of {len(asked)} runs", file=sys.stderr, flush=True)
+    found = {name: [each[name] for each in judged] for name in (*RULES, *peers, OURS)}
     return {
         "rows": {
             name: {half: report.figures(scripts, each, half) for half in report.HALVES}
             for name, each in found.items()
         },
-        "kinds": {name: report.by_kind(scripts, each) for name, each in found.items()},
+        "kinds": {
+            half: {name: report.by_kind(scripts, each, half) for name, each in found.items()}
+            for half in _shown(reveal)
+        },
     }
+
+
+def _shown(reveal: bool) -> tuple[Half, ...]:
+    return report.HALVES if reveal else ("open",)
 
 
 def _output(options: argparse.Namespace) -> Path:
@@ -114,7 +131,7 @@ def main() -> int:
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     scripts = [make(kind, seed) for kind in kinds for seed in seeds]
     begun_s = time.perf_counter()
-    measured = measure(scripts, ours=options.ours)
+    measured = measure(scripts, ours=options.ours, reveal=options.reveal)
     written = {
         "command": shlex.join(["python", "bench/loops_hard.py", *sys.argv[1:]]),
         "python": platform.python_version(),
@@ -149,10 +166,10 @@ def _print(measured: dict[str, Any], kinds: Sequence[Kind], runs: int) -> None:
     print(f"{loops} kinds of loops, {len(kinds) - loops} of good work; {runs} runs\n")
     for half in report.HALVES:
         print(report.table(measured["rows"], half) + "\n")
-    lines = report.problems(measured["kinds"][OURS], "open")
-    print(f"{OURS}, open half, what is not as it should be:")
-    print("\n".join(f"  {line}" for line in lines) or "  nothing")
-    print()
+    for half, of in measured["kinds"].items():
+        print(f"{OURS}, {report.NAMES[half]}, what is not as it should be:")
+        print("\n".join(f"  {line}" for line in report.problems(of[OURS])) or "  nothing")
+        print()
     for text, met in report.bars(measured["rows"][OURS]):
         print(f"{'met' if met else 'NOT MET'}: {text}")
 

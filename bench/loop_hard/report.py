@@ -46,16 +46,17 @@ def _share(hits: Sequence[bool]) -> dict[str, Any]:
     return {"hits": sum(hits), "of": len(hits), "share": share, "low": low, "high": high}
 
 
-def by_kind(scripts: Sequence[Script], judgements: Judgements) -> dict[str, dict[str, Any]]:
-    """For each kind: of how many seeds it was stopped, at which call, and by what."""
+def by_kind(scripts: Sequence[Script], judgements: Judgements, half: Half) -> dict[str, dict[str, Any]]:
+    """For each kind of a half: of how many seeds it was stopped, at which call, and by what."""
     found: dict[str, dict[str, Any]] = {}
     for script, judgement in zip(scripts, judgements, strict=True):
         kind = script.kind
+        if kind.half != half:
+            continue
         row = found.setdefault(
             kind.name,
             {
                 "class": kind.cls,
-                "half": kind.half,
                 "family": kind.family,
                 "seeds": 0,
                 "stopped": 0,
@@ -98,12 +99,10 @@ def _cell(share: Mapping[str, Any]) -> str:
     return f"{share['hits']}/{share['of']} {share['share']:.1%}" if share["of"] else "–"
 
 
-def problems(kinds: Mapping[str, Mapping[str, Any]], half: Half) -> list[str]:
-    """The kinds of a half that are not as they should be, one line each, by family."""
+def problems(kinds: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The kinds that are not as they should be, one line for each family."""
     lines: dict[str, list[str]] = defaultdict(list)
     for name, row in kinds.items():
-        if row["half"] != half:
-            continue
         wrong = row["seeds"] - row["stopped"] if row["class"] == "loop" else row["stopped"]
         if wrong:
             what = "goes on" if row["class"] == "loop" else "is stopped"
