@@ -149,7 +149,7 @@ def test_the_program_prints_and_keeps_its_figures(tmp_path: Path) -> None:
             "--seeds",
             "1",
             "--only",
-            "order_of_keys,dice",
+            "order_of_keys,read_again",
             "--ours",
             "--out",
             str(out),
