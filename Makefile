@@ -7,6 +7,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/stamps
 PEERS  := .venv-peers
 CREWAI := .venv-crewai
+LOOP_PEERS := .venv-loop-peers
 
 # What a test run may be given: make test ARGS="tests/house -k sorted"
 ARGS ?=
@@ -20,7 +21,7 @@ SLOW := crash torture bench cli house docs/test_examples.py effects/test_attacks
     models/test_resolve.py team/test_whole_runs.py testing/test_recording.py
 
 # Programs in bench/, in the order in which `make bench` runs them.
-BENCHES ?= limit growth peers limits_peers conversations redaction loops deadline storm effects context drift memory
+BENCHES ?= limit growth peers limits_peers conversations redaction loops loops_hard deadline storm effects context drift memory
 
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -b constraints.txt
 INPUTS  = pyproject.toml constraints.txt
@@ -90,9 +91,10 @@ format: $(STAMP)/check ## Format the code and fix what can be fixed safely
 	$(BIN)/ruff format --quiet
 
 .PHONY: bench
-bench: $(STAMP)/peers $(if $(filter limits_peers,$(BENCHES)),$(STAMP)/crewai) ## Every benchmark, next to other frameworks; BENCHES="growth limit" for some
+bench: $(STAMP)/peers $(if $(filter limits_peers,$(BENCHES)),$(STAMP)/crewai) $(if $(filter loops_hard,$(BENCHES)),$(STAMP)/loop-peers) ## Every benchmark, next to other frameworks; BENCHES="growth limit" for some
 	@set -e; for name in $(BENCHES); do \
-	    echo "== $(PEERS)/bin/python bench/$$name.py" >&2; $(PEERS)/bin/python "bench/$$name.py"; \
+	    python=$(PEERS)/bin/python; if [ $$name = loops_hard ]; then python=$(LOOP_PEERS)/bin/python; fi; \
+	    echo "== $$python bench/$$name.py" >&2; $$python "bench/$$name.py"; \
 	done
 
 .PHONY: docs
@@ -108,10 +110,12 @@ constraints: $(BIN)/uv ## Pin anew the versions that everything above installs
 	    --all-extras --group peers pyproject.toml -o bench/constraints.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
 	    --group crewai -o bench/constraints-crewai.txt
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
+	    --all-extras --group loop-peers pyproject.toml -o bench/constraints-loop-peers.txt
 
 .PHONY: clean
 clean: ## Remove what was built; the repository stays
-	rm -rf $(VENV) $(PEERS) $(CREWAI) build dist site .pytest_cache .ruff_cache .hypothesis .import_linter_cache .cache
+	rm -rf $(VENV) $(PEERS) $(CREWAI) $(LOOP_PEERS) build dist site .pytest_cache .ruff_cache .hypothesis .import_linter_cache .cache
 	find src tests bench tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # -- environments ---------------------------------------------------------------------------------
@@ -152,4 +156,9 @@ $(STAMP)/peers: pyproject.toml bench/constraints.txt | $(BIN)/uv
 $(STAMP)/crewai: pyproject.toml bench/constraints-crewai.txt | $(BIN)/uv
 	$(BIN)/python -m venv $(CREWAI)
 	$(BIN)/uv pip install --quiet --python $(CREWAI)/bin/python -c bench/constraints-crewai.txt --group crewai
+	@mkdir -p $(STAMP) && touch $@
+
+$(STAMP)/loop-peers: pyproject.toml bench/constraints-loop-peers.txt | $(BIN)/uv
+	$(BIN)/python -m venv $(LOOP_PEERS)
+	$(BIN)/uv pip install --quiet --python $(LOOP_PEERS)/bin/python -c bench/constraints-loop-peers.txt -e '.[schema]' --group loop-peers
 	@mkdir -p $(STAMP) && touch $@

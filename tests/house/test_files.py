@@ -53,7 +53,12 @@ def test_no_file_names_a_package_index_a_path_of_one_machine_or_its_making() -> 
 
 def test_no_lock_file_and_no_hashes_are_tracked() -> None:
     assert [code.name(path) for path in code.files() if path.name in ("uv.lock", "poetry.lock")] == []
-    for name in ("constraints.txt", "bench/constraints.txt", "bench/constraints-crewai.txt"):
+    for name in (
+        "constraints.txt",
+        "bench/constraints.txt",
+        "bench/constraints-crewai.txt",
+        "bench/constraints-loop-peers.txt",
+    ):
         lines = (code.ROOT / name).read_text(encoding="utf-8").splitlines()
         assert [line for line in lines if not re.match(r"[a-z0-9][a-z0-9._-]*==[^\s;]+( ; .+)?$", line)] == []
 
