@@ -501,8 +501,19 @@ class Paused(Base, tag="paused", frozen=True, kw_only=True):
     """Active seconds that the run has left; none of them pass while it is parked."""
 
 
+class LimitsRaised(Base, tag="limits_raised", frozen=True, kw_only=True):
+    """A person has given the run other limits. A run that one of its limits had halted goes on from before that halt."""
+
+    limits: Limits
+    """The run's limits from now on."""
+    by: str
+    reason: str = ""
+    again: tuple[int, ...] = ()
+    """Effect steps that the halt cut off, and that are attempted again under their keys."""
+
+
 class RunEnded(Base, tag="run_ended", frozen=True, kw_only=True):
-    """The outcome. Only `StepLate` and `EffectMoved` may follow."""
+    """The outcome. Only `StepLate` and `EffectMoved` may follow or, after a limit, `LimitsRaised`: then the run goes on."""
 
     status: Status
     answer: Ref | None = None
@@ -542,6 +553,7 @@ Event = (
     | MemoryWritten
     | Planned
     | Paused
+    | LimitsRaised
     | RunEnded
 )
 
