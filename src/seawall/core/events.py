@@ -52,7 +52,6 @@ PlanAction = Literal[
     "fallback",  # the team's fallback agent answers
     "partial",  # the run answers with the results that are recorded
 ]
-
 StepStatus = Literal[
     "ok",  # performed, with a result
     "error",  # performed, and failed; the output says how
@@ -66,7 +65,6 @@ StepStatus = Literal[
     "withdrawn",  # not performed: the run ended before it began, or was paused; then it is made again later
     "simulated",  # not performed: an effect in a fork
 ]
-
 
 EVERYTHING = -1
 """Stands as the step of a cause for every earlier step: more was shown than is indexed."""
@@ -502,10 +500,9 @@ class Paused(Base, tag="paused", frozen=True, kw_only=True):
 
 
 class LimitsRaised(Base, tag="limits_raised", frozen=True, kw_only=True):
-    """A person has given the run other limits. A run that one of its limits had halted goes on from before that halt."""
+    """A person has given the run these limits. If one of its limits had halted it, it goes on from before that halt."""
 
     limits: Limits
-    """The run's limits from now on."""
     by: str
     reason: str = ""
     again: tuple[int, ...] = ()
