@@ -191,8 +191,7 @@ class RunStarted(Base, tag="run_started", frozen=True, kw_only=True):
     errand: Errand | None = None
     """The run makes this one call, and ends with its result. None: its team answers the request."""
     again: str = ""
-    """The run whose request it answers once more, because what that had read was reverted. Its effects wait for a person,
-    as some of them may stand already."""
+    """The run whose request it answers once more, as what that had read was reverted. Its effects wait for a person."""
 
 
 class RunTaken(Base, tag="run_taken", frozen=True, kw_only=True):
@@ -394,8 +393,7 @@ class Folded(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What is sent in the place of one message from now on."""
 
     message: int
-    """Its place in the frame's conversation, from 0. Below zero: `~message` is its place in the session's conversation
-    before the run."""
+    """Its place in the frame's conversation, from 0. Below zero, `~message` is that in the session's before the run."""
     how: FoldKind
     why: FoldReason
     text: Ref = Ref("")
@@ -507,6 +505,8 @@ class LimitsRaised(Base, tag="limits_raised", frozen=True, kw_only=True):
     reason: str = ""
     again: tuple[int, ...] = ()
     """Effect steps that the halt cut off, and that are attempted again under their keys."""
+    note: Ref | None = None
+    """The run had answered at its limit: this asks its coordinator to go on."""
 
 
 class RunEnded(Base, tag="run_ended", frozen=True, kw_only=True):

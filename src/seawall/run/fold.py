@@ -12,6 +12,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from seawall.core.canonical import Ref
 from seawall.core.errors import SeawallBug
 from seawall.core.events import (
     PERFORMED,
@@ -45,6 +46,7 @@ from seawall.run.frame import (
     Frame,
     MessageRef,
     PendingCall,
+    ReviewState,
     apply_approval_done,
     apply_call_done,
     apply_folded,
@@ -57,7 +59,7 @@ from seawall.run.frame import (
 )
 from seawall.run.guard import FoldFailed, Guard
 from seawall.run.ledger import describe_usage_problem, find_overrun, reserve, settle
-from seawall.run.lifted import is_lifted, is_raisable
+from seawall.run.lifted import answers_at_limit, is_lifted, is_raisable, leave_out_limits
 from seawall.run.state import BEFORE, EffectChange, PastPause, RunState, may_have_happened
 
 ERRAND = "errand"
@@ -143,6 +145,9 @@ def _apply_raised(state: RunState, event: LimitsRaised, guards: Sequence[Guard])
     for step in () if went_on is state else sorted(went_on.open.values(), key=lambda step: step.step):
         for done in _close_cut(went_on, step, event):
             went_on = apply(went_on, done, guards)
+    if event.note is not None:
+        merged = state.ended is not None and bool(state.ended.memory)
+        went_on = _ask_to_go_on(went_on, event.note, merged=merged)
     limits, before = event.limits, state.started.limits
     return replace(
         went_on,
@@ -152,6 +157,30 @@ def _apply_raised(state: RunState, event: LimitsRaised, guards: Sequence[Guard])
         raised=(*state.raised, event),
         memories=_fold_guards(went_on, event, guards),
     )
+
+
+def _ask_to_go_on(state: RunState, note: Ref, *, merged: bool) -> RunState:
+    """Returns a run that had answered at its limit, in which the coordinator is asked to go on after its answer."""
+    root, plan = state.frames[0], state.plan
+    root = replace(
+        root,
+        own_step=None,
+        turn=(),
+        answer=None,
+        failure=None,
+        review=ReviewState(),
+        messages=root.messages.append(MessageRef("user", note)),
+        memory={} if merged else root.memory,
+    )
+    plan = replace(
+        plan,
+        course="team",
+        pruned=leave_out_limits(plan.pruned),
+        unreviewed=frozenset(),
+        answer=None,
+        made_of=(),
+    )
+    return replace(state, frames=MappingProxyType({0: root}), plan=plan)
 
 
 def _close_cut(state: RunState, step: StepIntended, event: LimitsRaised) -> Iterator[StepDone]:
@@ -202,7 +231,8 @@ def _changes_of(state: RunState, event: Event) -> Changes:
         case Paused():
             return {"paused": (*state.paused, event), "left_s": event.left_s}
         case RunEnded():
-            return {"ended": event, "frames": EMPTY, "open": EMPTY, "left_s": event.left_s}
+            ended: Changes = {"ended": event, "frames": EMPTY, "open": EMPTY, "left_s": event.left_s}
+            return {**ended, "before_halt": state} if answers_at_limit(event) else ended
         case _:  # `RunStarted` made the state, and a late result changes nothing
             return {}
 

@@ -22,6 +22,20 @@ def is_raisable(event: Event) -> bool:
     )
 
 
+def answers_at_limit(ended: RunEnded) -> bool:
+    """Returns whether a run has answered with what it had, because a limit was used up."""
+    return ended.status == "completed" and any(map(_names_limit, ended.pruned))
+
+
+def leave_out_limits(pruned: Iterable[str]) -> tuple[str, ...]:
+    """Returns what was pruned for other reasons than a limit."""
+    return tuple(name for name in pruned if not _names_limit(name))
+
+
+def _names_limit(name: str) -> bool:
+    return name.partition(":")[0] == "limits"
+
+
 def is_lifted(event: Event) -> bool:
     """Returns whether an event after such a halt holds no more once the halt is lifted: the halt, its cuts, the end."""
     return isinstance(event, Judged | RunEnded) or (isinstance(event, StepDone) and event.status in _CUT)

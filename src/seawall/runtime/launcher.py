@@ -76,9 +76,10 @@ class Launcher:
         """Goes on with a run that a limit has halted, if the request was asked for again with limits that let it."""
         supervisor = self._supervisor
         row = await supervisor.journal.row(run.id)
-        if row.summary is None or row.summary.status != "halted" or not row.events:
+        if row.state != "ended" or not row.events:
             return run
-        if (await supervisor.read_state(run.id)).started.limits == started.limits:
+        state = await supervisor.read_state(run.id)
+        if state.before_halt is None or state.started.limits == started.limits:
             return run
         by = started.principal or f"whoever sent request {started.request_id!r} again"
         raised = LimitsRaised(

@@ -25,6 +25,11 @@ from seawall.runtime.supervisor import Supervisor
 from seawall.team.prepare import honours_key
 from seawall.team.team import Team
 
+GO_ON = (
+    "[Not from the user: the limits of this run were raised. Go on with what your last reply says is missing, and then "
+    "answer anew, and in full.]"
+)
+"""What the coordinator of a run is told that had answered at its limit."""
 COUNTED = ("tool_calls", "model_calls", "handoffs", "tokens", "usd")
 """The limits of which the ledger says what is spent."""
 
@@ -67,6 +72,7 @@ async def raise_limits(supervisor: Supervisor, run: str, team: Team, raised: Lim
         raised,
         reason=bodies.redact(raised.reason),
         again=list_attempted_again(state, team, raised.at),
+        note=bodies.put(GO_ON) if state.ended is not None and state.ended.status == "completed" else None,
     )
     await journal.reopen(run, len(events), [*known, raised], bodies.unsaved())
 
@@ -79,11 +85,11 @@ def check_halted(state: RunState) -> None:
             f"run {run} has not ended: its limits can be raised once one of them has halted it; "
             f"go on with: seawall resume {run}"
         )
-    if state.before_halt is None or ended.status != "halted":
+    if state.before_halt is None:
         by = f" by {ended.stopped_by.guard!r}" if ended.stopped_by is not None else ""
         raise Misused(
-            f"run {run} is {ended.status}{by}: only a run that was halted by one of {', '.join(RAISABLE)} goes on with "
-            "other limits"
+            f"run {run} is {ended.status}{by}: only a run that was halted by one of {', '.join(RAISABLE)}, or has answered "
+            "at its limit, goes on with other limits"
         )
 
 
@@ -91,6 +97,10 @@ def check_room(state: RunState, limits: Limits) -> None:
     """Raises `Misused` for limits below what the run has spent, and for those that would halt it again at once."""
     check_spent(state, limits)
     stopped = None if state.ended is None else state.ended.stopped_by
+    if limits == state.started.limits and (stopped is None or stopped.guard != "budget"):
+        raise Misused(
+            f"limits: run {state.started.run} has just these limits: raise the one that it has used up"
+        )
     if stopped is not None and stopped.guard == "limits":
         _check_next(state.started.run, stopped, limits)
 
