@@ -3,7 +3,8 @@
 The scenarios and the server are in the source archive of the package (MIT licence); its wheel has no scenarios. Each is
 played with its `max_iterations` as `model_calls`, then as `tool_calls`, and with its `max_tokens` as `tokens`. What
 Seawall counts is compared with the server's own ledger and with the calls that its tools got. A run that is halted, or
-that answers at its limit, is raised and goes on, so that nothing may be made twice.
+that answers at its limit, is raised and goes on, so that nothing may be made twice. S3 ends at its first reply, which
+calls nothing: in Seawall that is an answer.
 
     pip download --no-deps --no-binary :all: agent-budget-semantics==0.5.0 && tar xzf agent_budget_semantics-0.5.0.tar.gz
     pip install --group semantics
@@ -21,6 +22,7 @@ import json
 import sys
 import threading
 from dataclasses import asdict, dataclass
+from functools import partial
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
@@ -28,10 +30,12 @@ from typing import Any
 
 import yaml
 
-from seawall import Agent, Limits, Outcome, Seawall, Team, Tool, tool
+from seawall import Agent, Limits, Outcome, Seawall, Team, Tool
 from seawall.models.providers import resolve
 
 NO_LIMIT = 1_000
+DEFAULTS = {"max_iterations": 3, "max_tokens": 400}
+"""For scenarios that name none."""
 REPLY_TOKENS = 60
 """More than any scripted reply has."""
 
@@ -114,14 +118,16 @@ def build_tools(scenario: dict[str, Any], called: list[str]) -> list[Tool[..., A
         if name.startswith("delegate_to_"):
             continue
 
-        def play(name: str = name, **arguments: Any) -> str:
-            called.append(name)
-            if len(called) == 1 and ("error" in behaviour or "timeout" in behaviour):
-                raise TimeoutError(f"{name} did not answer")
-            return f"result {len(called)} of {name}: {json.dumps(arguments)}"
-
-        found.append(tool(play, name=name, description=each["description"], schema=each["parameters"]))
+        play = partial(_play_tool, name, called, fails="error" in behaviour or "timeout" in behaviour)
+        found.append(Tool(play, name=name, description=each["description"], schema=each["parameters"]))
     return found
+
+
+def _play_tool(tool: str, called: list[str], *, fails: bool, **arguments: Any) -> str:
+    called.append(tool)
+    if fails and len(called) == 1:
+        raise TimeoutError(f"{tool} did not answer")
+    return f"result {len(called)} of {tool}: {json.dumps(arguments)}"
 
 
 def build_team(scenario: dict[str, Any], mock: Mock, called: list[str], limits: Limits) -> Team:
@@ -131,14 +137,13 @@ def build_team(scenario: dict[str, Any], mock: Mock, called: list[str], limits: 
     options: dict[str, Any] = {"model": model, "tools": tools, "max_output_tokens": REPLY_TOKENS}
     below: list[Agent | Team] = []
     for name in reversed(colleagues):  # each asks the next one
-        agent = Agent(name, role="Helps.", **options)
-        below = [agent if not below else Team(f"{name}-team", agent, specialists=below)]
+        lead = Agent(f"{name}-lead" if below else name, role="Helps.", **options)
+        below = [Team(name, lead, specialists=below) if below else lead]
     return Team("desk", Agent("lead", role=role, **options), specialists=below, limits=limits)
 
 
-async def play(path: Path, mock: Mock, what: str) -> Played | None:
-    scenario = yaml.safe_load(path.read_text(encoding="utf-8"))
-    budget = scenario.get("budget") or {"max_iterations": 3, "max_tokens": 400}
+async def play(name: str, scenario: dict[str, Any], mock: Mock, what: str) -> Played:
+    budget = {**DEFAULTS, **scenario.get("budget", {})}
     script = name_colleagues(scenario["script"])
     low = budget["max_tokens"] if what == "tokens" else budget["max_iterations"]
     called: list[str] = []
@@ -156,7 +161,7 @@ async def play(path: Path, mock: Mock, what: str) -> Played | None:
             outcome = await again.outcome()
         assert (await sea.journal.verify()).ok
     return Played(
-        scenario=path.stem,
+        scenario=name,
         limit=f"{what}={low}",
         ended=f"{first.status} at {what}" if stopped else describe(first),
         model_calls=outcome.model_calls,
@@ -185,10 +190,9 @@ async def main() -> int:
     )
     played: list[Played] = []
     for path in paths:
-        for what in ("model_calls", "tool_calls", "tokens"):
-            found = await play(path, mock, what)
-            if found is not None:
-                played.append(found)
+        scenario = yaml.safe_load(path.read_text(encoding="utf-8"))
+        limits = ("model_calls", "tool_calls", "tokens")
+        played += [await play(path.stem, scenario, mock, what) for what in limits]
     if options.json:
         print(json.dumps([{**asdict(each), "exact": each.exact} for each in played], indent=1))
     else:
