@@ -13,6 +13,7 @@ from journal.contract_inbox import InboxContract
 from journal.contract_memory import MemoryContract, MemoryHistoryContract
 from journal.contract_memory_collection import MemoryCollectionContract
 from journal.contract_records import RecordsContract, SharedRecordsContract
+from journal.contract_reopening import ReopeningContract
 from journal.contract_retention import RetentionContract
 from journal.contract_runs import LeaseContract, RecordContract, RunContract
 from journal.contract_sessions import SessionContract, SharedSessionContract
@@ -41,6 +42,7 @@ class JournalContract(
     MemoryHistoryContract,
     MemoryCollectionContract,
     RetentionContract,
+    ReopeningContract,
 ):
     """Everything that a journal does for one process."""
 

@@ -48,6 +48,30 @@ LimitsOption = Annotated[
     Path | None,
     typer.Option("--limits", metavar="FILE", help="A TOML file with limits that replace the team's own."),
 ]
+RaisedLimitsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--limits",
+        metavar="FILE",
+        help="A TOML file with other limits for the run: it goes on although one of its limits had halted it. Those that the file does not name stay.",
+    ),
+]
+RaiserOption = Annotated[
+    str,
+    typer.Option(
+        "--by",
+        metavar="NAME",
+        help="Who gives --limits, where nobody has or had a key (seawall principals); it is recorded. Default: the system's user.",
+    ),
+]
+RaiserKeyOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--key-file",
+        metavar="FILE",
+        help=f"The file with the key of who gives --limits. Default: the key in {KEY_VARIABLE}, if there is one.",
+    ),
+]
 ModeOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -151,6 +175,14 @@ def read_credential(key_file: Path | None, by: str) -> str | None:
             "it is recorded with the decision"
         )
     return key or None
+
+
+def name_raiser(key_file: Path | None, by: str) -> tuple[str | None, str]:
+    """Returns the key of who gives a run other limits, or else a name: that of `--by`, or the system's user."""
+    has_key = key_file is not None or bool(os.environ.get(KEY_VARIABLE, "").strip())
+    if not has_key:
+        by = resolve_author(by)
+    return read_credential(key_file, by), by
 
 
 def parse_for_s(text: str | None) -> float | None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from seawall.cli.decisions import read_pending_decisions
 from seawall.cli.hints import complete_commands
 from seawall.cli.journals import read_start
+from seawall.cli.limits_file import read_limits
 from seawall.cli.loading import check_leader, explain_missing_app, load_team
+from seawall.cli.options import name_raiser
 from seawall.cli.render.formats import format_number
 from seawall.cli.render.progress import ProgressDisplay, follow_run
 from seawall.cli.render.wording import explain_lease
@@ -91,6 +94,29 @@ class Resumed:
     """Why the run could not go on; None if it did, or if another process goes on with it."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Raise:
+    """Other limits for a run, and who gives them."""
+
+    file: Path
+    """The TOML file with the limits."""
+    by: str
+    credential: str | None = None
+    reason: str = ""
+
+
+def make_raise(file: Path | None, key_file: Path | None, by: str, reason: str) -> Raise | None:
+    """Returns what `--limits` and its fellows say; None without any. Raises `Misused` for the others without `--limits`."""
+    if file is None:
+        if key_file is not None or by or reason:
+            raise Misused(
+                "--by, --key-file and --reason say who gives the run other limits: give --limits FILE, too"
+            )
+        return None
+    credential, by = name_raiser(key_file, by)
+    return Raise(file=file, by=by, credential=credential, reason=reason)
+
+
 def _tell_problem(row: RunRow, error: SeawallError) -> str:
     return complete_commands(str(error).removeprefix(f"run {row.run}: "))
 
@@ -108,10 +134,12 @@ class Resumer:
     def __repr__(self) -> str:
         return f"<Resumer with {', '.join(self._teams) or 'no team yet'}>"
 
-    async def resume(self, row: RunRow, *, force: bool = False, strict: bool = False) -> Outcome | Waiting:
+    async def resume(
+        self, row: RunRow, *, force: bool = False, strict: bool = False, raises: Raise | None = None
+    ) -> Outcome | Waiting:
         """Resumes one run until it ends or waits. Raises what keeps it from going on.
 
-        `strict`: `--app` is used only for runs of the team that it names.
+        `strict`: `--app` is used only for runs of the team that it names. `raises`: other limits for the run.
         """
         _, started = await read_start(self._sea.journal, row.run)
         try:
@@ -120,7 +148,19 @@ class Resumer:
             raise Misused(f"run {row.run}: {error}") from error
         if self._shutdown.message == Shutdown().message:
             self._shutdown.note_run(row.run)
-        run = await self._sea.resume(row.run, team, force=force)
+        if raises is None:
+            run = await self._sea.resume(row.run, team, force=force)
+        else:
+            limits = read_limits((await self._sea.state(row.run)).started.limits, raises.file)
+            run = await self._sea.resume(
+                row.run,
+                team,
+                force=force,
+                limits=limits,
+                by=raises.by,
+                credential=raises.credential,
+                reason=raises.reason,
+            )
         return await follow_run(self._sea, run, self._display, shown_before=row.events)
 
     async def resume_all(self, rows: Sequence[RunRow]) -> list[Resumed]:

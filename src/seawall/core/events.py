@@ -53,7 +53,6 @@ PlanAction = Literal[
     "partial",  # the run answers with the results that are recorded
     "close",  # a frame answers with what it has, in one last call without tools
 ]
-
 StepStatus = Literal[
     "ok",  # performed, with a result
     "error",  # performed, and failed; the output says how
@@ -67,7 +66,6 @@ StepStatus = Literal[
     "withdrawn",  # not performed: the run ended before it began, or was paused; then it is made again later
     "simulated",  # not performed: an effect in a fork
 ]
-
 
 EVERYTHING = -1
 """Stands as the step of a cause for every earlier step: more was shown than is indexed."""
@@ -194,8 +192,7 @@ class RunStarted(Base, tag="run_started", frozen=True, kw_only=True):
     errand: Errand | None = None
     """The run makes this one call, and ends with its result. None: its team answers the request."""
     again: str = ""
-    """The run whose request it answers once more, because what that had read was reverted. Its effects wait for a person,
-    as some of them may stand already."""
+    """The run whose request it answers once more, as what that had read was reverted. Its effects wait for a person."""
 
 
 class RunTaken(Base, tag="run_taken", frozen=True, kw_only=True):
@@ -399,8 +396,7 @@ class Folded(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What is sent in the place of one message from now on."""
 
     message: int
-    """Its place in the frame's conversation, from 0. Below zero: `~message` is its place in the session's conversation
-    before the run."""
+    """Its place in the frame's conversation, from 0. Below zero, `~message` is that in the session's before the run."""
     how: FoldKind
     why: FoldReason
     text: Ref = Ref("")
@@ -515,8 +511,20 @@ class Paused(Base, tag="paused", frozen=True, kw_only=True):
     """Active seconds that the run has left; none of them pass while it is parked."""
 
 
+class LimitsRaised(Base, tag="limits_raised", frozen=True, kw_only=True):
+    """A person has given the run these limits. If one of its limits had halted it, it goes on from before that halt."""
+
+    limits: Limits
+    by: str
+    reason: str = ""
+    again: tuple[int, ...] = ()
+    """Effect steps that the halt cut off, and that are attempted again under their keys."""
+    note: Ref | None = None
+    """The run had answered at its limit: this asks its coordinator to go on."""
+
+
 class RunEnded(Base, tag="run_ended", frozen=True, kw_only=True):
-    """The outcome. Only `StepLate` and `EffectMoved` may follow."""
+    """The outcome. Only `StepLate` and `EffectMoved` may follow or, after a limit, `LimitsRaised`: then the run goes on."""
 
     status: Status
     answer: Ref | None = None
@@ -558,6 +566,7 @@ Event = (
     | MemoryWritten
     | Planned
     | Paused
+    | LimitsRaised
     | RunEnded
 )
 

@@ -13,7 +13,16 @@ from typing import Any, Literal
 import msgspec
 from msgspec.structs import replace
 
-from seawall.core.events import PERFORMED, Event, Judged, Planned, RunTaken, StepDone, StepIntended
+from seawall.core.events import (
+    PERFORMED,
+    Event,
+    Judged,
+    LimitsRaised,
+    Planned,
+    RunTaken,
+    StepDone,
+    StepIntended,
+)
 from seawall.core.limits import Limits
 from seawall.guards.limits import (
     LIMITS,
@@ -157,6 +166,9 @@ class TeamLimits(Guard):
         match event:
             case StepIntended():
                 return self._fold_intent(part, event, run)
+            case LimitsRaised():  # the run's time jumps, and this part's does not
+                more_s = event.limits.active_s - run.started.limits.active_s
+                return replace(part, since_left_s=part.since_left_s + more_s) if part.handoffs else part
             case StepDone():
                 step = run.open.get(event.step)
                 return part if step is None else _fold_result(part, step, event, run, self.agents)

@@ -22,6 +22,7 @@ from seawall.core.events import (
 )
 from seawall.memory.access import RECALL
 from seawall.run.fingerprint import compute_fingerprint
+from seawall.run.lifted import leave_out_lifted
 from seawall.run.step import Result, restore_step
 
 
@@ -46,7 +47,9 @@ def fork_events(
     if not isinstance(started, RunStarted):
         raise SeawallBug(f"a run's first event is {type(started).__name__}, not RunStarted")
     intents = {event.step: event for event in events if isinstance(event, StepIntended)}
-    done_index = next((i for i, e in enumerate(events) if isinstance(e, StepDone) and e.step == at), None)
+    held = {id(event) for event in leave_out_lifted(events)}
+    results = [i for i, e in enumerate(events) if isinstance(e, StepDone) and e.step == at]
+    done_index = next((i for i in results if id(events[i]) in held), results[0] if results else None)
     intent = intents.get(at)
     if intent is None:
         raise Misused(
@@ -80,6 +83,21 @@ def fork_events(
                 continue
         begin.append(event)
     return [*begin, *_withdraw_questions(begin, now)]
+
+
+def find_last_result(events: Sequence[Event]) -> int:
+    """Returns the last step that had a result before the run was halted, or ended. Raises `Misused` if none had one."""
+    last: int | None = None
+    for event in leave_out_lifted(events):
+        if isinstance(event, RunEnded) or (
+            isinstance(event, Judged) and (event.verdict, event.mode) == ("halt", "enforce")
+        ):
+            break
+        if isinstance(event, StepDone) and event.status != "withdrawn":
+            last = event.step
+    if last is None:
+        raise Misused("no step of the run had a result before it ended: there is nothing to fork after")
+    return last
 
 
 def _withdraw_questions(begin: Sequence[Event], now: float) -> list[Event]:

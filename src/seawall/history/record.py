@@ -17,6 +17,7 @@ from seawall.core.events import (
     Event,
     GuardSet,
     Judged,
+    LimitsRaised,
     Planned,
     RunEnded,
     RunStarted,
@@ -25,6 +26,8 @@ from seawall.core.events import (
     StepIntended,
     StepLate,
 )
+from seawall.core.limits import Limits
+from seawall.run.lifted import is_lifted, is_raisable
 
 
 class StepRecord(msgspec.Struct):
@@ -82,7 +85,12 @@ class RunRecord:
         self.commands: list[CommandTaken] = []
         self.switched: list[GuardSet] = []
         self.planned: list[Planned] = []
+        self.raised: list[tuple[Limits, LimitsRaised]] = []
+        """The limits that people have given it, each with those before."""
         self.events = 1
+        self._halted = False
+        self._cut: list[StepRecord] = []
+        """The steps that a halt for a limit has ended."""
         self._by_frame: dict[int, list[StepRecord]] = {}
         self._calls: set[tuple[int, str | None]] = set()
         self._open: dict[int, StepRecord] = {}
@@ -115,8 +123,20 @@ class RunRecord:
                 self._folded = event
             case RunEnded():
                 self.ended = event
+            case LimitsRaised():
+                self._raise_limits(event)
             case _:
                 pass
+
+    def _raise_limits(self, event: LimitsRaised) -> None:
+        """Goes on after the end. The hand-offs and reviews that a halt had cut off go on, too."""
+        self.raised.append((self.started.limits, event))
+        self.started = msgspec.structs.replace(self.started, limits=event.limits)
+        self.ended, self._halted = None, False
+        for step in self._cut:
+            if step.intent.kind in ("handoff", "review") and step.intent.perform:
+                step.done, self._open[step.number] = None, step
+        self._cut = []
 
     def _add_step(self, step: StepRecord) -> None:
         intent = step.intent
@@ -129,12 +149,15 @@ class RunRecord:
 
     def _add_to_step(self, event: StepDone | StepLate | EffectMoved | Judged) -> None:
         step = self.steps.get(event.step)
+        self._halted = self._halted or is_raisable(event)
         if step is None:
             if isinstance(event, Judged):
                 self.unmade.append(event)
             return
         match event:
             case StepDone():
+                if self._halted and step.done is None and is_lifted(event):
+                    self._cut.append(step)
                 step.done = step.done or event  # the first one counts
                 self._open.pop(event.step, None)
             case StepLate():

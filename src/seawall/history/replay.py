@@ -21,6 +21,7 @@ from seawall.core.events import (
     PERFORMED,
     Event,
     Judged,
+    LimitsRaised,
     RunEnded,
     RunStarted,
     StepDone,
@@ -37,6 +38,7 @@ from seawall.run.causes import Causes
 from seawall.run.fold import apply, begin
 from seawall.run.guard import Guard
 from seawall.run.ledger import find_shortfall
+from seawall.run.lifted import leave_out_lifted
 from seawall.run.state import RunState
 from seawall.run.step import Action, Close, End, Logic, Propose, Result, restore_step
 from seawall.run.traces import find_traces
@@ -70,9 +72,11 @@ class Replay(msgspec.Struct, frozen=True):
 
 
 async def replay(
-    events: Sequence[Event], logic: Logic, guards: Sequence[Guard], limits: Limits, bodies: Bodies
+    events: Sequence[Event], logic: Logic, guards: Sequence[Guard], limits: Limits | None, bodies: Bodies
 ) -> Replay:
-    """Decides again over `events`, with today's `logic`, `guards` and `limits`. Pure, except that it adds bodies.
+    """Decides again over `events`, with today's `logic` and `guards`. Pure, except that it adds bodies.
+
+    `limits` replace the recorded ones, also those that people have raised.
 
     Other tasks have their turn between two slices of a long run.
 
@@ -97,36 +101,38 @@ class _Replayer:
         started: RunStarted,
         logic: Logic,
         guards: Sequence[Guard],
-        limits: Limits,
+        limits: Limits | None,
         bodies: Bodies,
     ) -> None:
         self._events = events
         self._started = started
         self._logic = logic
         self._guards = tuple(guards)
-        self._limits = limits
+        self._follows = limits is None
+        """Whether the recorded limits hold, and what people have made of them."""
         self._bodies = bodies
-        self._gate = Gate(
-            logic,
-            guards,
-            limits,
-            bodies,
-            Causes(partial(bodies.cache.compute, find_traces)),
-            now=lambda: started.at,
-        )
+        self._causes = Causes(partial(bodies.cache.compute, find_traces))
+        self._use_limits(limits or started.limits)
         self._differences: list[Difference] = []
         self._versions: set[tuple[str, str]] = set()
         self._halted_today = False
         self._steps = 0
-        self._verdicts = _find_severest(events)
+        held = leave_out_lifted(events)
+        self._verdicts = _find_severest(held)
         self._shared = {
             (event.step, event.stage)
-            for event in events
+            for event in held
             if isinstance(event, Judged) and event.guard in (*SHARED, EFFECTS)
         }
-        self._statuses = {event.step: event.status for event in events if isinstance(event, StepDone)}
+        self._statuses = {event.step: event.status for event in held if isinstance(event, StepDone)}
         self._was_overdue = any(_halts_overdue(event) for event in events)
         """Whether the deadline halted the recorded run. A timer comes a little late, so a result may come before it."""
+
+    def _use_limits(self, limits: Limits) -> None:
+        self._limits = limits
+        self._gate = Gate(
+            self._logic, self._guards, limits, self._bodies, self._causes, now=lambda: self._started.at
+        )
 
     def get_result(self) -> Replay:
         return Replay(self._started.run, self._steps, tuple(self._differences))
@@ -151,6 +157,8 @@ class _Replayer:
                 self._check_halt(seq, event, state)
             elif isinstance(event, RunEnded):
                 self._check_end(seq, event, state)
+            elif isinstance(event, LimitsRaised) and self._follows:
+                self._use_limits(event.limits)
             state = apply(state, event, self._guards)
             yield
 
@@ -222,10 +230,11 @@ class _Replayer:
         intent = state.open.get(done.step)
         if intent is None:
             return
-        used = self._started.limits.active_s - done.left_s
+        given_s = state.started.limits.active_s
+        used = given_s - done.left_s
         mode = state.modes.get(DEADLINE, "enforce")
         limit = self._limits.active_s
-        halted_there = self._was_overdue and limit >= self._started.limits.active_s
+        halted_there = self._was_overdue and limit >= given_s
         if done.left_s and used > limit and mode == "enforce" and not halted_there:
             today = f"halt: {used:.3f} active seconds were used here (limit {limit:g})"
             self._add_halt(seq, done.step, _describe_intent(intent), today, unmade=False)
@@ -260,7 +269,7 @@ class _Replayer:
     def _check_halt(self, seq: int, halt: Judged, state: RunState) -> None:
         recorded = f"halt by {halt.guard!r}: {halt.reason}"
         if halt.guard == DEADLINE:
-            if self._limits.active_s > self._started.limits.active_s:
+            if self._limits.active_s > state.started.limits.active_s:
                 today = f"goes on (limit {self._limits.active_s:g} active seconds)"
                 self._add_difference(seq, None, "verdict", recorded, today)
             return

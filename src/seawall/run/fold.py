@@ -6,7 +6,7 @@ gives a new state and leaves the old one as it was. A fold of n events takes tim
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from seawall.core.canonical import Ref
 from seawall.core.errors import SeawallBug
 from seawall.core.events import (
+    PERFORMED,
     Call,
     CommandTaken,
     ContextFolded,
@@ -23,6 +24,7 @@ from seawall.core.events import (
     Event,
     GuardSet,
     Judged,
+    LimitsRaised,
     MemoryCut,
     MemoryRead,
     MemoryWritten,
@@ -33,15 +35,18 @@ from seawall.core.events import (
     RunTaken,
     StepDone,
     StepIntended,
+    StepStatus,
     StoppedBy,
 )
 from seawall.core.frozen import EMPTY, FrozenDict
 from seawall.core.persistent import Log
 from seawall.run.branch import add_write, join
+from seawall.run.commands import find_effect_in_doubt
 from seawall.run.frame import (
     Frame,
     MessageRef,
     PendingCall,
+    ReviewState,
     apply_approval_done,
     apply_call_done,
     apply_folded,
@@ -54,6 +59,7 @@ from seawall.run.frame import (
 )
 from seawall.run.guard import FoldFailed, Guard
 from seawall.run.ledger import describe_usage_problem, find_overrun, reserve, settle
+from seawall.run.lifted import answers_at_limit, is_lifted, is_raisable, leave_out_limits
 from seawall.run.state import BEFORE, EffectChange, PastPause, RunState, may_have_happened
 
 ERRAND = "errand"
@@ -114,11 +120,90 @@ def fold(events: Iterable[Event], guards: Sequence[Guard] = ()) -> RunState:
 
 def apply(state: RunState, event: Event, guards: Sequence[Guard] = ()) -> RunState:
     """Returns the state after `event`. Pure; an event that is late or unknown to this fold changes only `seq`."""
+    if isinstance(event, LimitsRaised):
+        return _apply_raised(state, event, guards)
     changes = _changes_of(state, event)
+    if state.before_halt is not None:
+        changes["before_halt"] = _apply_behind(state.before_halt, event, guards)
     memories = _fold_guards(state, event, guards)
     if memories is not state.memories:
         changes["memories"] = memories
     return replace(state, seq=state.seq + 1, **changes)
+
+
+def _apply_behind(before: RunState, event: Event, guards: Sequence[Guard]) -> RunState:
+    """Returns the run as if it had not been halted, after what was recorded since: all but the halt and the end."""
+    return before if is_lifted(event) else apply(before, event, guards)
+
+
+def _apply_raised(state: RunState, event: LimitsRaised, guards: Sequence[Guard]) -> RunState:
+    """Returns the run with other limits. One that was halted goes on from before the halt.
+
+    What was in flight then is closed as after a crash. What has become known of an effect since then holds.
+    """
+    went_on = state if state.before_halt is None else state.before_halt
+    for step in () if went_on is state else sorted(went_on.open.values(), key=lambda step: step.step):
+        for done in _close_cut(went_on, step, event):
+            went_on = apply(went_on, done, guards)
+    if event.note is not None:
+        merged = state.ended is not None and bool(state.ended.memory)
+        went_on = _ask_to_go_on(went_on, event.note, merged=merged)
+    limits, before = event.limits, state.started.limits
+    return replace(
+        went_on,
+        started=replace(state.started, limits=limits),
+        seq=state.seq + 1,
+        left_s=state.left_s + limits.active_s - before.active_s,
+        raised=(*state.raised, event),
+        memories=_fold_guards(went_on, event, guards),
+    )
+
+
+def _ask_to_go_on(state: RunState, note: Ref, *, merged: bool) -> RunState:
+    """Returns a run that had answered at its limit, in which the coordinator is asked to go on after its answer."""
+    root, plan = state.frames[0], state.plan
+    root = replace(
+        root,
+        own_step=None,
+        turn=(),
+        answer=None,
+        failure=None,
+        review=ReviewState(),
+        messages=root.messages.append(MessageRef("user", note)),
+        memory={} if merged else root.memory,
+    )
+    plan = replace(
+        plan,
+        course="team",
+        pruned=leave_out_limits(plan.pruned),
+        unreviewed=frozenset(),
+        answer=None,
+        made_of=(),
+    )
+    return replace(state, frames=MappingProxyType({0: root}), plan=plan)
+
+
+def _close_cut(state: RunState, step: StepIntended, event: LimitsRaised) -> Iterator[StepDone]:
+    """Yields the result of a step that a halt cut off, if it does not simply go on as hand-offs and reviews do."""
+    done = StepDone(at=event.at, step=step.step, status="withdrawn", left_s=state.left_s)
+    if step.kind == "approval":  # its question became void with the end, and is asked anew
+        effect = find_effect_in_doubt(state, step)
+        yield done if effect is None else _settle_cut(state, effect, done)
+    elif step.kind in PERFORMED and step.perform:
+        lost = not step.effect or step.step in event.again
+        settled = _settle_cut(state, step.step, replace(done, status="unknown", error="unknown"))
+        yield replace(done, status="lost", error="lost") if lost and settled.status == "unknown" else settled
+
+
+def _settle_cut(state: RunState, effect: int, done: StepDone) -> StepDone:
+    """Returns `done` or, if it has become known what became of an effect, the result that says so."""
+    change = state.find_effect(effect)
+    if change is not None and change.state == "committed":
+        return replace(done, status="ok", error=None, output=change.receipt)
+    if change is not None and change.state == "failed":
+        status: StepStatus = "refused" if done.status == "withdrawn" else "error"
+        return replace(done, status=status, error="not_done", output=change.receipt)
+    return done
 
 
 def _changes_of(state: RunState, event: Event) -> Changes:
@@ -146,7 +231,8 @@ def _changes_of(state: RunState, event: Event) -> Changes:
         case Paused():
             return {"paused": (*state.paused, event), "left_s": event.left_s}
         case RunEnded():
-            return {"ended": event, "frames": EMPTY, "open": EMPTY, "left_s": event.left_s}
+            ended: Changes = {"ended": event, "frames": EMPTY, "open": EMPTY, "left_s": event.left_s}
+            return {**ended, "before_halt": state} if answers_at_limit(event) else ended
         case _:  # `RunStarted` made the state, and a late result changes nothing
             return {}
 
@@ -406,7 +492,9 @@ def _apply_judged(state: RunState, event: Judged) -> Changes:
     if event.mode != "enforce":
         return {}
     if event.verdict == "halt":
-        return {} if state.halted is not None else {"halted": event}
+        if state.halted is not None:
+            return {}
+        return {"halted": event, "before_halt": state if is_raisable(event) else None}
     step = state.open.get(event.step)
     frame = None if step is None else state.frames.get(step.frame)
     if step is None or frame is None:

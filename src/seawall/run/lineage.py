@@ -21,6 +21,7 @@ from seawall.journal.protocol.memory import Lineage, StepLineage
 from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
 from seawall.run.descent import Descent, Origins
+from seawall.run.lifted import leave_out_lifted
 from seawall.run.state import RunState
 
 MAX_EXPOSURES = 64
@@ -92,7 +93,7 @@ def find_seeds(events: Iterable[Event], step: int) -> tuple[Lineage, ...]:
     written: set[int] = set()
     started: RunStarted | None = None
     ended: RunEnded | None = None
-    for event in descent.fold(events):
+    for event in descent.fold(leave_out_lifted(events)):
         match event:
             case RunStarted():
                 started = event

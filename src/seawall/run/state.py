@@ -14,6 +14,7 @@ from seawall.core.events import (
     CommandTaken,
     EffectState,
     Judged,
+    LimitsRaised,
     Mode,
     Paused,
     RunEnded,
@@ -80,6 +81,10 @@ class RunState(msgspec.Struct, frozen=True):
     """What is wrong with the usage that models reported, each with its step."""
     modes: MappingProxyType[str, Mode] = EMPTY
     halted: Judged | None = None
+    before_halt: RunState | None = None
+    """The run as if a limit had not halted it: it goes on from there with raised limits. None: nothing of the kind did."""
+    raised: tuple[LimitsRaised, ...] = ()
+    """The limits that people have given it since it was started; `started.limits` are those in force."""
     holds: MappingProxyType[int, tuple[str, ...]] = EMPTY
     """By open approval step: the guards that hold it."""
     stopped: CommandTaken | None = None

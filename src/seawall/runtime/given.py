@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from seawall.core.canonical import check_recordable
@@ -27,9 +28,13 @@ def check_options(**given: tuple[object, type]) -> None:
             raise Misused(f"Seawall: {what} is {options!r}; it must be {kind.__name__}(…)")
 
 
-def check_request(request: str) -> None:
-    """Raises `Misused` for a request that is not a text, is empty, or is too long."""
+def check_request(request: str, *, stream: object = False, modes: object = None) -> None:
+    """Raises `Misused` for a request that is not a text, is empty, or is too long, and for options of another type."""
     check_recordable(request=request)
+    if not isinstance(stream, bool):
+        raise Misused(f"stream is {stream!r}; it must be True or False")
+    if not isinstance(modes, Mapping | None):
+        raise Misused(f"modes is {modes!r}; it must map names of guards to modes")
     if not request.strip():
         raise Misused(f"the request is empty (got {request!r})")
     if len(request) > MAX_REQUEST_CHARS:

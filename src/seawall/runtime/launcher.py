@@ -9,12 +9,13 @@ from typing import Literal
 
 from seawall.core.canonical import Ref
 from seawall.core.errors import Misused, Refused
-from seawall.core.events import Event, RunStarted
+from seawall.core.events import Event, LimitsRaised, RunStarted
 from seawall.engine.driver import Create, Driver
 from seawall.journal.protocol import Booking, Lease, RunRow, Summary
 from seawall.journal.protocol.effects import RecordChange
 from seawall.run.bodies import Bodies
 from seawall.run.fold import begin
+from seawall.runtime.raising import raise_limits
 from seawall.runtime.run import Run
 from seawall.runtime.sessions import SessionHistory
 from seawall.runtime.supervisor import Supervisor, begin_segment
@@ -42,8 +43,8 @@ class Launcher:
     def __repr__(self) -> str:
         return f"<Launcher {self._supervisor.admission!r}>"
 
-    async def launch(self, team: Team, started: RunStarted, bodies: Bodies) -> Run:
-        """Begins a run, or records it and lets it wait in line.
+    async def launch(self, team: Team, started: RunStarted, bodies: Bodies, *, raises: bool = False) -> Run:
+        """Begins a run, or records it and lets it wait in line. `raises`: its limits go to a run that the request has.
 
         Raises `Refused` if the line is full, the tenant is paused, or the session takes no other run now, and `Misused`
         if its limits have no room for a single call. Call this in a task of its own: then a caller that is cancelled does not leave the run half started.
@@ -61,13 +62,37 @@ class Launcher:
             known = request_id and await journal.run_of_request(started.tenant, request_id)
             if not known:
                 raise
-            return await self._attach_known(known, started, bodies)
+            run = await self._attach_known(known, started, bodies)
+            return await self._raise_limits(run, team, started) if raises else run
         except BaseException:
             admission.leave(run_id)
             raise
         if run.id != run_id:
             admission.leave(run_id)
+            if raises:
+                return await self._raise_limits(run, team, started)
         return run
+
+    async def _raise_limits(self, run: Run, team: Team, started: RunStarted) -> Run:
+        """Goes on with a run that a limit has halted, if the request was asked for again with limits that let it."""
+        supervisor = self._supervisor
+        row = await supervisor.journal.row(run.id)
+        if row.state != "ended" or not row.events:
+            return run
+        state = await supervisor.read_state(run.id)
+        if state.before_halt is None or state.started.limits == started.limits:
+            return run
+        by = started.principal or f"whoever sent request {started.request_id!r} again"
+        raised = LimitsRaised(
+            at=started.at, limits=started.limits, by=by, reason="the request was sent again"
+        )
+        try:
+            await raise_limits(supervisor, run.id, team, raised)
+            driver = await supervisor.take_up(run.id, team)
+        except (Misused, Refused) as error:  # it stays as it ended, or another process goes on with it
+            _log.info("run %s: its request was sent again with other limits: %s", run.id, error)
+            return run
+        return Run(supervisor, run.id, driver=driver, team=team)
 
     async def attach(self, run_id: str) -> Run:
         """Returns a handle on a run, whichever process drives it. Raises `Misused` if there is no such run."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from typing import cast
 
 from seawall.core.errors import Misused
+from seawall.guards.pauses import check_target
 from seawall.journal.protocol import Setting, SettingKind
-from seawall.runtime.modes import check_by
+from seawall.runtime.modes import AUTO, check_by, check_mode
 from seawall.runtime.supervisor import Supervisor
+
+_log = logging.getLogger("seawall")
 
 
 async def put_setting(
@@ -29,3 +33,33 @@ async def put_setting(
     setting = Setting(kind=kind, name=name, value=value, by=by, why=why, at=now, until=until)
     await supervisor.journal.set(setting)
     await supervisor.inbox.refresh_settings()
+
+
+async def put_mode(
+    supervisor: Supervisor, guard: str, mode: str, by: str, why: str, for_s: float | None
+) -> None:
+    """Records a guard's mode. One that this process does not know is recorded with a warning in the log."""
+    if mode != AUTO:
+        check_mode(guard, mode)
+    await put_setting(supervisor, "guard", guard, mode, by, why, for_s)
+    if names := supervisor.modes.list_alternatives(guard, supervisor.factory.own_guards):
+        _log.warning("guard %r was set, and this process knows only: %s", guard, ", ".join(names))
+
+
+async def put_pause(supervisor: Supervisor, what: str, by: str, why: str, for_s: float | None) -> None:
+    """Records a pause. Raises `Misused` for a `what` that can't be paused, and for an unknown run."""
+    check_target(what)
+    kind, _, name = what.partition(":")
+    if kind == "run":
+        await supervisor.journal.row(name)
+    await put_setting(supervisor, "pause", what, "on", by, why, for_s)
+
+
+async def lift_pause(supervisor: Supervisor, what: str, by: str, why: str) -> None:
+    """Records the end of a pause. Raises `Misused`, which names what is paused, if there is no such pause."""
+    check_target(what)
+    await supervisor.inbox.refresh_settings()
+    if supervisor.pauses.get(what) is None:
+        paused = ", ".join(pause.what for pause in supervisor.pauses.list_pauses()) or "nothing"
+        raise Misused(f"{what!r} is not paused (paused: {paused})")
+    await put_setting(supervisor, "pause", what, "off", by, why, None)

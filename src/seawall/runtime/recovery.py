@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from seawall.core.clock import Clock
 from seawall.core.errors import SeawallBug
-from seawall.core.events import Event, RunTaken, StepDone
+from seawall.core.events import Event, LimitsRaised, RunTaken, StepDone
 from seawall.journal.protocol import Journal, RunFilter, RunRow
 from seawall.models.protocol import ModelReply, ModelRequest, Price, TextDelta
 from seawall.team.agent import Agent
@@ -94,6 +94,8 @@ def find_last_progress(events: Sequence[Event]) -> int:
             epoch = event.epoch
         elif isinstance(event, StepDone) and event.status not in _NOT_PROGRESS:
             progress = epoch
+        elif isinstance(event, LimitsRaised):  # it has an epoch of its own
+            epoch = progress = epoch + 1
     return progress
 
 

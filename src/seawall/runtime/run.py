@@ -14,6 +14,7 @@ from seawall.engine.driver import Driver
 from seawall.history.recorded import parse_apart, read_events, read_outcome, read_state, read_waits
 from seawall.journal.protocol import Command, RunRow
 from seawall.models.protocol import TextDelta
+from seawall.run.lifted import find_raise
 from seawall.run.outcome import Outcome, Output_co, Waiting, build_outcome
 from seawall.runtime.streaming import TextReader
 from seawall.runtime.supervisor import Supervisor
@@ -169,13 +170,15 @@ class Run(Generic[Output_co]):
             driver = self._registry.drivers.get(self.id) or self._driver
             text = await self._find_text(text, after)
             is_current = driver is not None and driver.state.seq <= after + 1
-            for event in [] if is_current else await self._supervisor.journal.events(self.id, after=after):
-                after += 1
+            events = [] if is_current else await self._supervisor.journal.events(self.id, after=after)
+            goes_on = find_raise(events)
+            for event in events:
+                after, goes_on = after + 1, goes_on - 1
                 if text and isinstance(event, StepDone | RunEnded):  # its text comes before it
                     for piece in text.read_until(event.step if isinstance(event, StepDone) else math.inf):
                         yield piece
                 yield event
-                if isinstance(event, RunEnded):
+                if isinstance(event, RunEnded) and goes_on < 0:
                     return
             for piece in text.read_until() if text else ():
                 yield piece

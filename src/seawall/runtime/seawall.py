@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Self
 
 from seawall.core.canonical import Ref, check_recordable
 from seawall.core.clock import Clock, SystemClock
@@ -25,7 +24,7 @@ from seawall.effects.guard import EffectsGuard
 from seawall.guards.budget import Budget
 from seawall.guards.budget.guard import BudgetGuard
 from seawall.guards.endpoints import EndpointOptions, Endpoints
-from seawall.guards.pauses import Pauses, check_target
+from seawall.guards.pauses import Pauses
 from seawall.guards.shared import Pause
 from seawall.history.recorded import read_outcome, read_state
 from seawall.history.replay import Replay
@@ -51,17 +50,16 @@ from seawall.runtime.factory import Factory
 from seawall.runtime.given import check_journal, check_options, check_request
 from seawall.runtime.head_export import HeadExport, HeadExporter
 from seawall.runtime.launcher import Launcher
-from seawall.runtime.live_changes import put_setting
+from seawall.runtime.live_changes import lift_pause, put_mode, put_pause
 from seawall.runtime.memory import TenantMemory
-from seawall.runtime.modes import AUTO, GuardModes, check_mode
+from seawall.runtime.modes import GuardModes
 from seawall.runtime.notifying import Notifier, Notify
+from seawall.runtime.raising import raise_limits, sign_limits
 from seawall.runtime.run import Run
 from seawall.runtime.supervisor import Supervisor
-from seawall.runtime.trials import fork_run, replay_run
+from seawall.runtime.trials import ForkOptions, fork_run, replay_run
 from seawall.team.agent import Agent
 from seawall.team.team import Team, as_team
-
-_log = logging.getLogger("seawall")
 
 
 class Seawall:
@@ -243,7 +241,8 @@ class Seawall:
         before it. If that one waits for a person's decision, this one begins at once, and knows that it waits. What
         the earlier one does after the decision is told to the first run that begins after it.
         `request_id`: the same id again returns the same run; it is `Misused` with another request, team, session or
-        principal. `limits` replace those of the team.
+        principal. `limits` replace those of the team. Given again with a `request_id` whose run a limit has halted, they
+        are raised, and it goes on.
         `stream`: `run.events()` also yields pieces of the coordinator's text; the outcome says that nobody checked
         them. `app`: the team's import path, for `seawall resume`.
         A caller that is cancelled meanwhile does not cancel the run; the same `request_id` returns it later. If
@@ -253,15 +252,11 @@ class Seawall:
         limited and a price is not known; `JournalFull`; `JournalFailed`.
         """
         team = as_team(team)
-        check_request(request)
-        if not isinstance(cast("object", stream), bool):
-            raise Misused(f"stream is {stream!r}; it must be True or False")
-        if not isinstance(cast("object", modes), Mapping | None):
-            raise Misused(f"modes is {modes!r}; it must map names of guards to modes")
+        check_request(request, stream=stream, modes=modes)
         check_recordable(session=session, tenant=tenant, principal=principal, request_id=request_id, app=app)
-        limits = validate_limits(limits) if limits is not None else team.limits
+        bounds = validate_limits(limits) if limits is not None else team.limits
         usd_cap = self._budget.get_usd_cap(tenant) if self._budget.active else None
-        self._factory.check(team, limits, usd_cap)
+        self._factory.check(team, bounds, usd_cap)
         bodies = self.supervisor.make_bodies(tenant, session)
         started = RunStarted(
             at=self._clock.wall_s(),
@@ -270,7 +265,7 @@ class Seawall:
             team_version=team.version,
             agent=team.coordinator.name,
             intent=bodies.put(request),
-            limits=limits,
+            limits=bounds,
             guards=self._compute_modes(team, modes or {}),
             tenant=tenant,
             principal=principal,
@@ -279,7 +274,8 @@ class Seawall:
             app=app,
             stream=stream,
         )
-        return await asyncio.shield(self.supervisor.start_task(self._launcher.launch(team, started, bodies)))
+        launch = self._launcher.launch(team, started, bodies, raises=limits is not None)
+        return await asyncio.shield(self.supervisor.start_task(launch))
 
     def _compute_modes(self, team: Team, modes: Mapping[str, Mode] = EMPTY) -> dict[str, Mode]:
         """Returns the modes that the guards of a new run have."""
@@ -292,17 +288,30 @@ class Seawall:
     # ---- going on
 
     async def resume(
-        self, run_id: str, team: Team[Output_co] | Agent[Output_co], *, force: bool = False
+        self,
+        run_id: str,
+        team: Team[Output_co] | Agent[Output_co],
+        *,
+        force: bool = False,
+        limits: Limits | None = None,
+        by: str = "",
+        credential: object = None,
+        reason: str = "",
     ) -> Run[Output_co]:
-        """Goes on with a run after a crash, or after it waited, with today's team.
+        """Goes on with a run after a crash, after it waited or, with other `limits`, after a limit halted it.
 
         Waits for the next slot if `admission` has none free; a run that has begun goes before new runs. Recorded
         steps are not made again. A read or model call that was in flight is made again. An effect is made again
         only if its tool is idempotent; otherwise its fate is `unknown`, and the run waits for a person.
+        `limits` replace the run's. The journal records who raised them, `by` or `credential` as in `approve`, and `reason`.
         Raises `Refused` if a live process has the run (`force` takes the run from it), and `Misused` if there is no
-        such run.
+        such run, and for limits with which it can't go on.
         """
-        driver = await self.supervisor.take_up(run_id, as_team(team), force=force)
+        team = as_team(team)
+        raised = await sign_limits(self._decisions, self._clock, limits, by, credential, reason)
+        if raised is not None:
+            await raise_limits(self.supervisor, run_id, team, raised)
+        driver = await self.supervisor.take_up(run_id, team, force=force)
         return Run(self.supervisor, run_id, driver=driver)
 
     # ---- what people decide
@@ -511,21 +520,25 @@ class Seawall:
         run_id: str,
         team: Team[Output_co] | Agent[Output_co],
         *,
-        at: int,
+        at: int | None = None,
         result: str | None = None,
         live_effects: bool = False,
         app: str | None = None,
+        limits: Limits | None = None,
+        by: str = "",
+        credential: object = None,
+        reason: str = "",
     ) -> Run[Output_co]:
         """Goes on live from the result of step `at`, as a new run. `result` replaces the result of that step.
 
-        Effects are simulated unless `live_effects`. `app` is the team's import path, if it is not the recorded one.
+        Without `at` it is the last step that has one. Effects are simulated unless `live_effects`. `app` is the team's
+        import path, if it is not the recorded one. `limits`, with who gives them, are as in `resume`, and the fork's own.
         Raises `Misused` for a step after which no fork is possible, and if the run's events were pruned.
         """
-        team = as_team(team)
-        run = self._ids.make_run_id()
-        await fork_run(
-            self.supervisor, run_id, team, run=run, at=at, result=result, live_effects=live_effects, app=app
-        )
+        team, run = as_team(team), self._ids.make_run_id()
+        raised = await sign_limits(self._decisions, self._clock, limits, by, credential, reason)
+        change = ForkOptions(at, result, live_effects, app, raised)
+        await fork_run(self.supervisor, run_id, team, run, change)
         return await self.resume(run, team)
 
     # ---- reading
@@ -565,11 +578,7 @@ class Seawall:
         `by` and `why`. A guard that this process does not know is set all the same, with a warning in the log: it may
         belong to a team of another process. Raises `Misused` if `by` is empty or `mode` is not a mode.
         """
-        if mode != AUTO:
-            check_mode(guard, mode)
-        await put_setting(self.supervisor, "guard", guard, mode, by, why, for_s)
-        if names := self._modes.list_alternatives(guard, self._factory.own_guards):
-            _log.warning("guard %r was set, and this process knows only: %s", guard, ", ".join(names))
+        await put_mode(self.supervisor, guard, mode, by, why, for_s)
 
     async def pause(self, what: str, *, by: str, why: str = "", for_s: float | None = None) -> None:
         """Pauses `what` in all processes on this journal: no step of it begins any more.
@@ -579,20 +588,11 @@ class Seawall:
         after `for_s` seconds. New runs are `Refused` if their tenant or `all` is paused. Raises `Misused` for a `what`
         that can't be paused, an unknown run, an empty `by`, or a `for_s` that is not above zero.
         """
-        check_target(what)
-        kind, _, name = what.partition(":")
-        if kind == "run":
-            await self.journal.row(name)
-        await put_setting(self.supervisor, "pause", what, "on", by, why, for_s)
+        await put_pause(self.supervisor, what, by, why, for_s)
 
     async def unpause(self, what: str, *, by: str, why: str = "") -> None:
         """Lifts the pause of `what`. Raises `Misused`, which names what is paused, if there is no such pause."""
-        check_target(what)
-        await self.supervisor.inbox.refresh_settings()
-        if self._pauses.get(what) is None:
-            paused = ", ".join(pause.what for pause in self._pauses.list_pauses()) or "nothing"
-            raise Misused(f"{what!r} is not paused (paused: {paused})")
-        await put_setting(self.supervisor, "pause", what, "off", by, why, None)
+        await lift_pause(self.supervisor, what, by, why)
 
     async def pauses(self) -> list[Pause]:
         """Returns the pauses in force, oldest first."""

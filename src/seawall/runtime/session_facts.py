@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from seawall.core.canonical import Ref
-from seawall.core.events import EffectMoved, Event, RunEnded, StepDone, StepIntended, refs_of
+from seawall.core.events import EffectMoved, Event, LimitsRaised, RunEnded, StepDone, StepIntended, refs_of
 from seawall.journal.protocol import Fact, Journal
 from seawall.run.bodies import Bodies
 from seawall.run.frame import effect_state
@@ -99,7 +99,9 @@ def _describe_events(events: Sequence[Event], known: int, bodies: Bodies) -> Ite
     calls: dict[tuple[int, str | None], str] = {}  # the newest attempt of a call counts
     end: list[str] = []
     for event in events[known:]:
-        if isinstance(event, RunEnded):
+        if isinstance(event, LimitsRaised):
+            end.clear()
+        elif isinstance(event, RunEnded):
             end.append(_describe_end(event, bodies))
         elif isinstance(event, StepDone | EffectMoved) and (step := steps.get(event.step)) is not None:
             fate = _find_fate(event, step)

@@ -30,6 +30,7 @@ from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
 from seawall.run.fold import apply
 from seawall.run.frame import MessageRef
+from seawall.run.lifted import leave_out_lifted
 from seawall.run.state import RunState
 from seawall.runtime.admission import Admission, AdmissionQueue
 from seawall.runtime.big_texts import compute_apart, list_open_texts
@@ -369,7 +370,7 @@ class Supervisor:
         commands = await self.journal.inbox(lease.run, after=state.inbox)
         await self._load_receipts(lease.tenant, (item.command for item in commands), bodies)
         causes = self.factory.make_causes(team, state, bodies, history.messages)
-        for count, _ in enumerate(causes.relearn(events, bodies), 1):
+        for count, _ in enumerate(causes.relearn(leave_out_lifted(events), bodies), 1):
             if count % SLICE_RESULTS == 0:
                 await asyncio.sleep(0)
         await compute_apart(list_open_texts(team, state, bodies), bodies)

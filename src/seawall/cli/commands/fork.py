@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from seawall.cli.exits import get_rest_code
-from seawall.cli.options import DEFAULT_JOURNAL, AppOption, JournalOption, JsonOption, RunArgument
+from seawall.cli.options import (
+    DEFAULT_JOURNAL,
+    AppOption,
+    JournalOption,
+    JsonOption,
+    RaisedLimitsOption,
+    RaiserKeyOption,
+    RaiserOption,
+    ReasonOption,
+    RunArgument,
+)
 
 if TYPE_CHECKING:
     from seawall.cli.render.screen import Screen
+    from seawall.cli.resuming import Raise
     from seawall.cli.signals import Shutdown
 
 
 def fork(
     run: RunArgument,
     at: Annotated[
-        int,
-        typer.Option("--at", metavar="STEP", help="Go on after the result of this step.", show_default=False),
-    ],
+        int | None,
+        typer.Option(
+            "--at",
+            metavar="STEP",
+            help="Go on after the result of this step. Default: the last one that has a result.",
+            show_default=False,
+        ),
+    ] = None,
     change: Annotated[
         str | None, typer.Option("--set", metavar="result=TEXT", help="Another result for that step.")
     ] = None,
@@ -28,16 +44,23 @@ def fork(
         bool, typer.Option("--live-effects", help="Perform effects. Without it they are simulated.")
     ] = False,
     app: AppOption = None,
+    limits: RaisedLimitsOption = None,
+    by: RaiserOption = "",
+    key_file: RaiserKeyOption = None,
+    reason: ReasonOption = "",
     journal: JournalOption = DEFAULT_JOURNAL,
     json: JsonOption = False,
 ) -> None:
     """Go on live from a step of a recorded run, as a new run on a branch that never merges.
 
-    Models and tools are called again from there. Effects are simulated unless --live-effects is given, receipts can't be changed, and approvals are not inherited. The exit code is that of the new run.
+    Models and tools are called again from there. With --limits it has other limits, and who gave them is recorded. Effects are simulated unless --live-effects is given, receipts can't be changed, and approvals are not inherited. The exit code is that of the new run.
     """
     from seawall.cli.render.screen import Screen
+    from seawall.cli.resuming import make_raise
     from seawall.cli.signals import run_async
     from seawall.core.errors import Misused
+
+    raises = make_raise(limits, key_file, by, reason)
 
     result: str | None = None
     if change is not None:
@@ -47,7 +70,9 @@ def fork(
     screen = Screen(json=json)
     with screen.redirect_user_prints():
         raise typer.Exit(
-            run_async(lambda shutdown: _fork(screen, shutdown, journal, run, at, result, app, live_effects))
+            run_async(
+                lambda shutdown: _fork(screen, shutdown, journal, run, at, result, app, live_effects, raises)
+            )
         )
 
 
@@ -56,25 +81,33 @@ async def _fork(
     shutdown: Shutdown,
     path: Path,
     name: str,
-    at: int,
+    at: int | None,
     result: str | None,
     app: str | None,
     live_effects: bool,
+    raises: Raise | None,
 ) -> int:
     from seawall.cli.journals import open_seawall, read_start
+    from seawall.cli.limits_file import read_limits
     from seawall.cli.loading import load_recorded_team
     from seawall.cli.render.outcome import print_rest
     from seawall.cli.render.progress import ProgressDisplay, follow_run
     from seawall.cli.signals import await_start
     from seawall.core.events import CommandTaken, StepDone
+    from seawall.history.fork import find_last_result
 
     async with open_seawall(path, shutdown) as sea:
         row, started = await read_start(sea.journal, name)
         team = load_recorded_team(row, started, app)
-        starting = sea.fork(row.run, team, at=at, result=result, live_effects=live_effects, app=app)
+        events = await sea.journal.events(row.run)
+        at = find_last_result(events) if at is None else at
+        given: dict[str, Any] = {}
+        if raises is not None:
+            given["limits"] = read_limits((await sea.state(row.run)).started.limits, raises.file)
+            given |= {"by": raises.by, "credential": raises.credential, "reason": raises.reason}
+        starting = sea.fork(row.run, team, at=at, result=result, live_effects=live_effects, app=app, **given)
         run = await await_start(shutdown, starting)
         screen.print_note(f"run {run.id}, a fork of {row.run} at step {at}")
-        events = await sea.journal.events(row.run)
         done_at = next(i for i, e in enumerate(events) if isinstance(e, StepDone) and e.step == at)
         copied = sum(1 for each in events[: done_at + 1] if not isinstance(each, CommandTaken))
         display = ProgressDisplay(screen)

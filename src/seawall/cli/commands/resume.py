@@ -9,11 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from seawall.cli.exits import Exit, get_rest_code
-from seawall.cli.options import DEFAULT_JOURNAL, AppOption, JournalOption, JsonOption
+from seawall.cli.options import (
+    DEFAULT_JOURNAL,
+    AppOption,
+    JournalOption,
+    JsonOption,
+    RaisedLimitsOption,
+    RaiserKeyOption,
+    RaiserOption,
+    ReasonOption,
+)
 
 if TYPE_CHECKING:
     from seawall.cli.render.screen import Screen
-    from seawall.cli.resuming import Resumed
+    from seawall.cli.resuming import Raise, Resumed
     from seawall.cli.signals import Shutdown
     from seawall.runtime.recovery import Recovery
 
@@ -48,19 +57,29 @@ def resume(
             help="Wait, for a lease at most, until it is known of each run whether its process lives.",
         ),
     ] = False,
+    limits: RaisedLimitsOption = None,
+    by: RaiserOption = "",
+    key_file: RaiserKeyOption = None,
+    reason: ReasonOption = "",
     journal: JournalOption = DEFAULT_JOURNAL,
     json: JsonOption = False,
 ) -> None:
     """Go on with a run from what is recorded; no recorded step is made again.
+
+    With --limits a run that one of its limits has halted goes on: the limits in the file replace its own, and who gave them is recorded. They may not be below what it has spent.
 
     Without RUN, resume every interrupted run, wherever it ran before, and every waiting run that a person has decided on or whose pause was lifted. Each is resumed with the team that is recorded with it, or with --app.
 
     A run that was taken up three times without completing a step is set aside: it may be what ends its worker. A run whose process was in another container or on another machine is left alone while its lease runs. The exit code is 0 if each run ended or waits, 1 if some could not go on, and 8 if some were left alone.
     """
     from seawall.cli.render.screen import Screen
+    from seawall.cli.resuming import make_raise
     from seawall.cli.signals import run_async
 
     screen = Screen(json=json)
+    raises = make_raise(limits, key_file, by, reason)
+    if run is None and raises is not None:
+        raise typer.BadParameter("--limits is for one run: name it")
     if run is None and force:
         raise typer.BadParameter("--force is for one run: name it")
     if run is not None and wait:
@@ -71,12 +90,21 @@ def resume(
                 run_async(lambda shutdown: _resume_all(screen, shutdown, journal, app, all_hosts, wait))
             )
         raise typer.Exit(
-            run_async(lambda shutdown: _resume_one(screen, shutdown, journal, run, app, force, all_hosts))
+            run_async(
+                lambda shutdown: _resume_one(screen, shutdown, journal, run, app, force, all_hosts, raises)
+            )
         )
 
 
 async def _resume_one(
-    screen: Screen, shutdown: Shutdown, path: Path, name: str, app: str | None, force: bool, all_hosts: bool
+    screen: Screen,
+    shutdown: Shutdown,
+    path: Path,
+    name: str,
+    app: str | None,
+    force: bool,
+    all_hosts: bool,
+    raises: Raise | None,
 ) -> int:
     from seawall.cli.journals import open_seawall
     from seawall.cli.render.outcome import print_rest
@@ -85,13 +113,13 @@ async def _resume_one(
 
     async with open_seawall(path, shutdown, all_hosts=all_hosts) as sea:
         row = await sea.journal.row(await sea.journal.find(name))
-        if row.state == "ended":
+        if row.state == "ended" and raises is None:
             screen.print_note(f"run {row.run} has ended already")
             rest = await (await sea.attach(row.run)).outcome()
         else:
             display = ProgressDisplay(screen)
             with display.show():
-                rest = await Resumer(sea, display, shutdown, app).resume(row, force=force)
+                rest = await Resumer(sea, display, shutdown, app).resume(row, force=force, raises=raises)
         print_rest(screen, rest)
         return get_rest_code(rest)
 

@@ -103,6 +103,15 @@ def build_run_document(
         "principal": started.principal,
         "request_id": started.request_id,
         "limits": {name: getattr(started.limits, name) for name in started.limits.__struct_fields__},
+        "raised": [
+            {
+                "at": each.at,
+                "by": each.by,
+                "reason": each.reason,
+                "limits": msgspec.structs.asdict(each.limits),
+            }
+            for each in state.raised
+        ],
         "modes": state.modes,
         "usd": ledger.usd,
         "tokens": ledger.tokens,

@@ -29,6 +29,7 @@ from seawall.core.events import (
     Event,
     GuardSet,
     Judged,
+    LimitsRaised,
     Planned,
     RunStarted,
     RunTaken,
@@ -52,6 +53,13 @@ MAX_INDENTS = 6
 """Levels of hand-offs that are indented; deeper ones stand below each other."""
 MAX_WIDTH = 160
 """Columns of a line of progress, however wide the terminal or the pipe is."""
+
+
+def _describe_setting(record: RunRecord, event: LimitsRaised | GuardSet) -> str:
+    """Returns what a person has changed for the run while it was under way."""
+    if isinstance(event, GuardSet):
+        return f"    {event.guard} is set to {event.mode} by {event.by}"
+    return f"  goes on with other limits: {wording.format_raise(record.raised[-1][0], event)}"
 
 
 async def follow_run(
@@ -218,8 +226,8 @@ class RunProgress:
             case RunTaken() if len(record.segments) > 1:
                 left = format_seconds(event.left_s)
                 return Text(f"  goes on: segment {len(record.segments)}, {left} left", style="yellow")
-            case GuardSet():
-                return Text(f"    {event.guard} is set to {event.mode} by {event.by}", style="yellow")
+            case LimitsRaised() | GuardSet():
+                return Text(_describe_setting(record, event), style="yellow")
             case Planned():
                 style = "yellow" if event.mode == "enforce" else "dim"
                 return Text(f"    {wording.format_pruning(event)}", style=style)

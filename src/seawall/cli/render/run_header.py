@@ -146,6 +146,8 @@ def _list_other_fields(record: RunRecord, state: RunState) -> Iterator[Field]:
     for pause in state.past_pauses:
         why = f": {pause.why}" if pause.why else ""
         yield "paused", f"{pause.what} for {format_seconds(pause.seconds)} by {pause.by}{why}", ""
+    for before, raised in record.raised:
+        yield "limits", wording.format_raise(before, raised), "yellow"
     if len(record.segments) > 1:
         owners = ", ".join(f"{s.number} from step {s.first_step} by {s.taken.owner}" for s in record.segments)
         yield "segments", owners, ""

@@ -19,7 +19,16 @@ from seawall.cli.render.formats import (
     join_lines,
     shorten_text,
 )
-from seawall.core.events import CommandTaken, Judged, Planned, StepDone, StepIntended, StepStatus
+from seawall.core.events import (
+    CommandTaken,
+    Judged,
+    LimitsRaised,
+    Planned,
+    StepDone,
+    StepIntended,
+    StepStatus,
+)
+from seawall.core.limits import Limits
 from seawall.core.odd_text import show_plainly
 from seawall.history.record import StepRecord
 from seawall.journal.protocol import Command, RunRow
@@ -226,6 +235,21 @@ def format_verdict(judged: Judged) -> str:
 def get_verdict_style(judged: Judged) -> str:
     """Returns the style of a guard's verdict."""
     return "dim" if judged.mode == "observe" else VERDICT_STYLES.get(judged.verdict, "")
+
+
+def format_raise(before: Limits, raised: LimitsRaised) -> str:
+    """Returns which limits a person has changed, who that was, and why."""
+    changed = [
+        f"{name} {_format_limit(old)} → {_format_limit(new)}"
+        for name in Limits.__struct_fields__
+        if (old := getattr(before, name)) != (new := getattr(raised.limits, name))
+    ]
+    why = f": {raised.reason}" if raised.reason else ""
+    return f"{', '.join(changed) or 'as before'}, by {raised.by}{why}"
+
+
+def _format_limit(value: float | Decimal | None) -> str:
+    return "unlimited" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def format_pruning(event: Planned) -> str:

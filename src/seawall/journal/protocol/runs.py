@@ -183,6 +183,17 @@ class RunStore(Protocol):
         """
         ...
 
+    async def reopen(
+        self, run: str, first_seq: int, events: Sequence[Event], bodies: Mapping[Ref, bytes]
+    ) -> None:
+        """Lets a run go on that has ended: appends `events` at `first_seq`, among them `LimitsRaised`.
+
+        It has no owner then, like one whose process died, until somebody takes it. Raises `Misused` for a run that has
+        not ended, has events beyond `first_seq`, or was pruned, and `Refused(guard="session")` if it is not the newest
+        of its session.
+        """
+        ...
+
     async def release(self, lease: Lease) -> None:
         """Gives the run up, because it is parked or handed over. An old lease is ignored."""
         ...

@@ -7,7 +7,7 @@ import secrets
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -83,6 +83,7 @@ from seawall.journal.sqlite.mark import read_head
 from seawall.journal.sqlite.options import SqliteOptions
 from seawall.journal.sqlite.owner import Host
 from seawall.journal.sqlite.reading import Readers, SettingsReader
+from seawall.journal.sqlite.reopening import ReopenOp
 from seawall.journal.sqlite.reservations import read_lost
 from seawall.journal.sqlite.schema import connect
 from seawall.journal.sqlite.signing import Signer, read_key
@@ -124,6 +125,7 @@ class SqliteJournal:
         self._watchers = Watchers(options.poll_s, None if one_connection else reader)
         self._writer = Writer(file, clock, self._watchers, options, lock)
         self._writer.start()
+        self._submit = self._writer.submit
         self._access = FileAccess(self._real_path, self._readers, self._writer)
         self._closed = False
         self._pid = os.getpid()
@@ -150,8 +152,7 @@ class SqliteJournal:
         return cls(open_journal_file(str(path), clock, options, create, signer, host), clock, options)
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed else self.problem or "open"
-        return f"<SqliteJournal {self._path} {state}>"
+        return f"<SqliteJournal {self._path} {'closed' if self._closed else self.problem or 'open'}>"
 
     @property
     def owner(self) -> str:
@@ -232,15 +233,9 @@ class SqliteJournal:
 
     def _pack(self, bodies: Mapping[Ref, bytes]) -> list[tuple[bytes, bytes]]:
         limit = self._options.body_bytes
-        packed: list[tuple[bytes, bytes]] = []
-        for ref, data in bodies.items():
-            if len(data) > limit:
-                raise Misused(f"a body of {len(data)} bytes is above the journal's limit of {limit}")
-            packed.append((bytes.fromhex(ref), data))
-        return packed
-
-    def _submit(self, op: ops.Op) -> Awaitable[Any]:
-        return self._writer.submit(op)
+        if (largest := max(map(len, bodies.values()), default=0)) > limit:
+            raise Misused(f"a body of {largest} bytes is above the journal's limit of {limit}")
+        return [(bytes.fromhex(ref), data) for ref, data in bodies.items()]
 
     async def wait_for_room(self) -> None:
         """See `Journal.wait_for_room`."""
@@ -249,6 +244,12 @@ class SqliteJournal:
     async def take(self, run: str, *, force: bool = False) -> Lease:
         """See `Journal.take`."""
         return await self._submit(ops.TakeOp(run, force))
+
+    async def reopen(
+        self, run: str, first_seq: int, events: Sequence[Event], bodies: Mapping[Ref, bytes]
+    ) -> None:
+        """See `Journal.reopen`."""
+        await self._submit(ReopenOp(run, first_seq, events, self._pack(bodies)))
 
     async def release(self, lease: Lease) -> None:
         """See `Journal.release`."""

@@ -19,7 +19,7 @@ class Box(enum.IntEnum):
     INBOX = 1  # commands to the run
     GUARDS = 2  # guards' modes as schema 1 wrote them (rk 0): still read, never written any more
     NOTES = 3  # what was pruned and erased (rk 0)
-    END = 4  # the run's row when it ended; never pruned
+    END = 4  # the run's row when it ended, and [] when it was reopened after that; never pruned
     SETTINGS = 5  # live settings (rk 0)
     DECISIONS = 6  # who decided what about effects and proposals (rk 0); never pruned
 

@@ -153,6 +153,8 @@ class Transaction:
         self._bodies: list[tuple[int, bytes, bytes]] = []
         self._touched: dict[int, StoredRun] = {}
         self._counted: dict[int, StoredRun] = {}
+        self._reopened: set[int] = set()
+        """By row: the runs whose end is taken back."""
         self.wrote = False
         self._beaten = False
         self._gave_back = False
@@ -419,7 +421,23 @@ class Transaction:
             ended_at=state.ended_at,
             summary=summary,
         )
-        self.add_entry(state.rk, state.run, Box.END, 0, 1, _encode([ending]))
+        self._add_end(state, _encode([ending]))
+
+    def reopen(self, state: StoredRun) -> None:
+        """Marks a run as not ended: it has no outcome and no owner."""
+        state.ended, state.waiting, state.owner = False, False, None
+        state.ended_at = state.status = state.summary = None
+        self._reopened.add(state.rk)
+        self.touch(state)
+        self._add_end(state, _encode([]))
+
+    def _add_end(self, state: StoredRun, data: bytes) -> None:
+        """Adds an entry that says how the run's row ended, or that this does not hold any more: the newest one holds."""
+        seq = 0
+        if state.digest is not None:  # else the run is new
+            sql = "SELECT coalesce(max(seq) + 1, 0) FROM entries WHERE rk = ? AND box = ?"
+            seq = self.database.fetch_value(sql, (state.rk, int(Box.END)))
+        self.add_entry(state.rk, state.run, Box.END, seq, 1, data)
 
     def judge(self, owner: str) -> LeaseTime:
         """Returns what is left of an owner's lease."""
@@ -476,7 +494,7 @@ class Transaction:
                 new.append((*values, digest[:LEAF_BYTES], state.next_seq, state.next_inbox))
                 continue
             self._sum.remove(state.digest)
-            if state.ended:
+            if state.ended or state.rk in self._reopened:
                 ended.append((*head, state.ended_at, state.status, state.summary, state.rk))
             else:
                 changed.append((*head, state.rk))

@@ -58,13 +58,14 @@ _RUNS = """
 SELECT r.rk, r.run, t.name, r.session, r.team, r.app, r.request_id, r.started_at, r.ended_at,
     r.status, r.summary, r.pruned, r.events, r.commands, r.taken,
     (SELECT data FROM entries e WHERE e.rk = r.rk AND box = 0 AND seq = 0),
-    (SELECT data FROM entries e WHERE e.rk = r.rk AND box = ? AND seq = 0)
+    (SELECT data FROM entries e WHERE e.rk = r.rk AND box = ? ORDER BY seq DESC LIMIT 1)
 FROM runs r LEFT JOIN tenants t ON t.id = r.tenant WHERE r.rk > ? ORDER BY r.rk LIMIT ?
 """
 _TAKEN = """
 SELECT data FROM entries
 WHERE rk = ? AND box = 0 AND data IS NOT NULL AND instr(data, CAST('"type":"command"' AS BLOB))
 """
+_LATER = "SELECT 1 FROM entries WHERE rk = ? AND box = 0 AND seq > ? AND instr(data, ?)"
 _SEQUENCES = "SELECT box, seq, n FROM entries WHERE rk = ? ORDER BY box, seq"
 
 ReadChunk = Callable[[Callable[[Database], bool]], Awaitable[bool]]
@@ -268,7 +269,7 @@ class VerificationPass:
     def _check_entry(
         self, database: Database, number: int, entry: Row, wanted: list[tuple[int, str, int]]
     ) -> bytes:
-        key, rk, run, box, seq, n, data, leaf, tenant, status, ended_at, pruned = entry
+        key, rk, run, box, seq, n, data, leaf, tenant, _, _, pruned = entry
         self.reading = f"entry {key}"
         if not all(isinstance(each, int) for each in (rk, box, seq, n)) or n < 1:
             raise _Bad(number, f"entry {key} has numbers that were never written", run)
@@ -286,7 +287,7 @@ class VerificationPass:
             refs = dict.fromkeys(HEX.findall(data))
             wanted.extend((tenant, ref.decode(), key) for ref in refs)
             if b'"type":"run_ended"' in data:
-                self._check_status(number, run, seq, data, status, ended_at)
+                self._check_status(database, number, entry)
             if b'"transcript":"' in data or b'"history":"' in data:
                 self._check_conversations(database, number, entry)
         elif box == Box.NOTES:
@@ -304,11 +305,13 @@ class VerificationPass:
             for ref in note.refs:
                 self.erased += self._erased.add(tenant, bytes.fromhex(ref))
 
-    def _check_status(
-        self, number: int, run: str, seq: int, data: bytes, status: str | None, ended_at: float | None
-    ) -> None:
+    def _check_status(self, database: Database, number: int, entry: Row) -> None:
+        """Checks that a run's row says how its events say that it ended, if it did not go on after that."""
+        _, rk, run, _, seq, _, data, _, _, status, ended_at, _ = entry
         for event in _events.decode(data):
             if isinstance(event, RunEnded) and (ended_at is None or event.status != status):
+                if database.fetch_first(_LATER, (rk, seq, b'"type":"limits_raised"')) is not None:
+                    continue
                 recorded = "not ended" if ended_at is None else status
                 raise _Bad(number, f"the run's row says {recorded}, its events say {event.status}", run, seq)
 
@@ -392,9 +395,10 @@ class VerificationPass:
                 raise _Bad(_batch_of(database, rk), "the run's row says that it was pruned", run, 0)
         elif not pruned:
             raise _Bad(_batch_of(database, rk), "the run's first event is missing", run, 0)
-        if (ended_at is None) != (end is None):
+        ends = [] if end is None else _endings.decode(end)
+        if (ended_at is None) != (not ends):
             raise _Bad(_batch_of(database, rk), "the run's row and its end record differ", run)
-        if end is not None and _endings.decode(end)[0] != ending_of(*head, ended_at, status, summary):
+        if ends and ends[0] != ending_of(*head, ended_at, status, summary):
             raise _Bad(_batch_of(database, rk), "the run's row differs from its end record", run)
         if not pruned:
             self._check_sequences(database, rk, run, {Box.LOG: events, Box.INBOX: commands})

@@ -1,0 +1,185 @@
+"""Raised limits: a run that one of its limits has halted goes on, and the journal says who wanted that."""
+
+from __future__ import annotations
+
+import contextlib
+from decimal import Decimal, InvalidOperation
+from functools import partial
+
+from msgspec.structs import replace
+
+from seawall.core.canonical import check_recordable
+from seawall.core.clock import Clock
+from seawall.core.errors import Misused
+from seawall.core.events import EffectMoved, Event, LimitsRaised, StepDone, StoppedBy
+from seawall.core.limits import Limits, validate_limits
+from seawall.engine.in_doubt import close_in_doubt
+from seawall.history.recorded import fold_in_slices, read_events
+from seawall.journal.protocol import Journal
+from seawall.journal.protocol.effects import make_effect_id
+from seawall.run.bodies import Bodies
+from seawall.run.lifted import RAISABLE
+from seawall.run.state import RunState
+from seawall.runtime.approvals import Decisions
+from seawall.runtime.supervisor import Supervisor
+from seawall.team.prepare import honours_key
+from seawall.team.team import Team
+
+GO_ON = (
+    "[Not from the user: the limits of this run were raised. Go on with what your last reply says is missing, and then "
+    "answer anew, and in full.]"
+)
+"""What the coordinator of a run is told that had answered at its limit."""
+COUNTED = ("tool_calls", "model_calls", "handoffs", "tokens", "usd")
+"""The limits of which the ledger says what is spent."""
+
+
+async def sign_limits(
+    decisions: Decisions, clock: Clock, limits: Limits | None, by: str, credential: object, reason: str
+) -> LimitsRaised | None:
+    """Returns the limits with who gives them; None without limits.
+
+    Raises what `Seawall.approve` raises for somebody who may not.
+    """
+    if limits is None:
+        return None
+    limits = validate_limits(limits)
+    check_recordable(reason=reason)
+    if credential is None and not by.strip():
+        raise Misused("who gives the run other limits? give by=… or credential=…; it is recorded")
+    person = await decisions.identify_person(credential, by)
+    return LimitsRaised(at=clock.wall_s(), limits=limits, by=person, reason=reason)
+
+
+async def raise_limits(supervisor: Supervisor, run: str, team: Team, raised: LimitsRaised) -> None:
+    """Records other limits for a run that a limit has halted: from then on it has not ended, and can be taken up.
+
+    Nothing is recorded for a run with just these limits that has not ended: they were raised before, and nobody took it
+    up since. Raises `Misused` for any other run, and for limits with which this one can't go on.
+    """
+    journal = supervisor.journal
+    events = await read_events(journal, run)
+    state = await fold_in_slices(events)
+    if state.ended is None and state.raised and state.started.limits == raised.limits:
+        return
+    check_halted(state)
+    check_room(state, raised.limits)
+    check_leads(team, state)
+    supervisor.factory.check(team, raised.limits, supervisor.budget.get_usd_cap(state.started.tenant))
+    bodies = supervisor.make_bodies()
+    known = await read_fates(journal, state, bodies, raised.at)
+    raised = replace(
+        raised,
+        reason=bodies.redact(raised.reason),
+        again=list_attempted_again(state, team, raised.at),
+        note=bodies.put(GO_ON) if state.ended is not None and state.ended.status == "completed" else None,
+    )
+    await journal.reopen(run, len(events), [*known, raised], bodies.unsaved())
+
+
+def check_halted(state: RunState) -> None:
+    """Raises `Misused` for a run that no limit has halted."""
+    run, ended = state.started.run, state.ended
+    if ended is None:
+        raise Misused(
+            f"run {run} has not ended: its limits can be raised once one of them has halted it; "
+            f"go on with: seawall resume {run}"
+        )
+    if state.before_halt is None:
+        by = f" by {ended.stopped_by.guard!r}" if ended.stopped_by is not None else ""
+        raise Misused(
+            f"run {run} is {ended.status}{by}: only a run that was halted by one of {', '.join(RAISABLE)}, or has answered "
+            "at its limit, goes on with other limits"
+        )
+
+
+def check_room(state: RunState, limits: Limits) -> None:
+    """Raises `Misused` for limits below what the run has spent, and for those that would halt it again at once."""
+    check_spent(state, limits)
+    stopped = None if state.ended is None else state.ended.stopped_by
+    if limits == state.started.limits and (stopped is None or stopped.guard != "budget"):
+        raise Misused(
+            f"limits: run {state.started.run} has just these limits: raise the one that it has used up"
+        )
+    if stopped is not None and stopped.guard == "limits":
+        _check_next(state.started.run, stopped, limits)
+
+
+def check_spent(state: RunState, limits: Limits) -> None:
+    """Raises `Misused` for limits below what the run has spent."""
+    run = state.started.run
+    for name in COUNTED:
+        allowed, spent = getattr(limits, name), getattr(state.ledger, name)
+        if allowed is not None and allowed < spent:
+            raise Misused(
+                f"limits: {name} is {allowed}, and run {run} has spent {spent}: it must be at least that"
+            )
+    used_s = state.started.limits.active_s - state.left_s
+    if limits.active_s <= used_s:
+        raise Misused(
+            f"limits: active_s is {limits.active_s:g}, and run {run} has used {used_s:.3f} s: it must be above that"
+        )
+
+
+def _check_next(run: str, stopped: StoppedBy, limits: Limits) -> None:
+    """Raises `Misused` if the step for which the run was halted does not fit these limits either."""
+    name = (stopped.limit or "").partition("=")[0]
+    if name.startswith("reserved_"):
+        if limits.tokens is not None or limits.usd is not None:
+            raise Misused(
+                f"run {run} was halted because no bound holds for its model ({stopped.reason}): it goes on only without "
+                "limits on tokens and usd"
+            )
+        return
+    allowed: object = getattr(limits, name, None)
+    with contextlib.suppress(InvalidOperation):  # of a price that is not known there is no value
+        needed = Decimal(stopped.value or "0")
+        if allowed is not None and Decimal(str(allowed)) < needed:
+            raise Misused(
+                f"limits: {name} is {allowed}, and the next step of run {run} needs {needed} (it was halted at "
+                f"{stopped.limit}): raise it to that at least"
+            )
+
+
+def check_leads(team: Team, state: RunState) -> None:
+    """Raises `Misused` for a team without the agent that leads the run: it could not go on."""
+    started = state.started
+    if started.agent not in team.members:
+        members = ", ".join(team.members)
+        raise Misused(
+            f"team {team.name!r} has no agent {started.agent!r}, which leads run {started.run} (agents: {members})"
+        )
+
+
+def list_attempted_again(state: RunState, team: Team, now: float) -> tuple[int, ...]:
+    """Returns the effects that the halt cut off, and that may be attempted again under their keys, as after a crash."""
+    before = state.before_halt
+    if before is None:
+        return ()
+    effects = {step.step for step in before.in_flight if step.effect}
+    closed = close_in_doubt(before, now, partial(honours_key, team))
+    lost = {done.step for done in closed if isinstance(done, StepDone) and done.status == "lost"}
+    return tuple(sorted(effects & lost))
+
+
+async def read_fates(journal: Journal, state: RunState, bodies: Bodies, now: float) -> list[Event]:
+    """Returns what has become known since the run's end of its effects, and is not among its events."""
+    known: list[Event] = []
+    for change in () if state.before_halt is None else state.before_halt.effect_states():
+        if change.state not in ("attempting", "unknown"):
+            continue
+        record = None
+        with contextlib.suppress(Misused):  # an older version has no record of it
+            record = await journal.effect(
+                make_effect_id(change.tool_key or f"{state.started.run}:{change.key}")
+            )
+        if record is None or record.state not in ("committed", "failed"):
+            continue
+        receipt = record.receipt
+        if receipt is None:
+            what = "it happened" if record.state == "committed" else "it did not happen"
+            by = record.settled_by or "Somebody"
+            text = f"The fate of this effect was not known. {by} checked: {what}. {record.reason}"
+            receipt = bodies.put(text.strip())
+        known.append(EffectMoved(at=now, step=change.step, state=record.state, receipt=receipt))
+    return known
