@@ -14,7 +14,8 @@ import pytest
 from pydantic import Field, Secret, SecretBytes, SecretStr
 
 from seawall import Agent, Effect, Seawall, Team, Tool, tool
-from seawall.core.events import StepDone, StepIntended, refs_of
+from seawall.core.event_refs import refs_of
+from seawall.core.events import StepDone, StepIntended
 from seawall.core.redact import MARK, Redactor
 from seawall.effects.identity import OddValue, write_value
 from seawall.run.bodies import Bodies

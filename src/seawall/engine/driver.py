@@ -382,11 +382,9 @@ class Driver:
 
     def _act(self, action: Propose | Close | End, batch: list[Event], ready: list[Step]) -> bool:
         """Carries out one action; returns whether more is to be decided after it."""
-        planned = None
-        if self._planner is not None and not isinstance(action, Close):
+        planned = self._gate.answer_failed(action, self.state) if isinstance(action, End) else None
+        if self._planner is not None and planned is None and not isinstance(action, Close):
             planned = self._planner.plan(action, self.state, self.left_s())
-        if planned is None and isinstance(action, End):
-            planned = self._gate.answer_failed(action, self.state)
         if planned is not None and planned.mode == "enforce":
             self._fold(batch, [planned])
             return True

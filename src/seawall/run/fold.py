@@ -168,6 +168,7 @@ def _ask_to_go_on(state: RunState, note: Ref, *, merged: bool) -> RunState:
         turn=(),
         answer=None,
         failure=None,
+        has_replied_last=False,
         review=ReviewState(),
         messages=root.messages.append(MessageRef("user", note)),
         memory={} if merged else root.memory,
@@ -179,6 +180,8 @@ def _ask_to_go_on(state: RunState, note: Ref, *, merged: bool) -> RunState:
         unreviewed=frozenset(),
         answer=None,
         made_of=(),
+        closing=EMPTY,
+        lacks=(),
     )
     return replace(state, frames=MappingProxyType({0: root}), plan=plan)
 

@@ -183,6 +183,7 @@ WRITES = Scene(
     lesson=_describe_writes,
 )
 
+
 def _check_fan_out(observe: ModeResult, enforce: ModeResult) -> list[CheckedClaim]:
     return [
         *check_let_pass(observe, "limits"),
