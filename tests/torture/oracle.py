@@ -15,7 +15,6 @@ from crash.job import digest_of
 from seawall import Outcome, Seawall, SeawallError
 from seawall.core.canonical import Ref
 from seawall.core.errors import describe_error
-from seawall.core.event_refs import refs_of
 from seawall.core.events import (
     CommandTaken,
     Event,
@@ -25,6 +24,7 @@ from seawall.core.events import (
     StepDone,
     StepIntended,
 )
+from seawall.core.refs import refs_of
 from seawall.history.recorded import read_outcome, read_waits
 from seawall.journal.protocol import Journal, RunRow, SettingKind, Spend
 from seawall.run.fold import fold

@@ -8,9 +8,9 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from seawall.core.errors import Misused, SeawallBug
-from seawall.core.event_refs import refs_of
 from seawall.core.events import GuardSet, LimitsRaised, Mode, RunStarted
 from seawall.core.limits import Limits, validate_limits
+from seawall.core.refs import refs_of
 from seawall.history.fork import find_last_result, fork_events
 from seawall.history.recorded import fold_in_slices, read_events
 from seawall.history.replay import Replay, replay

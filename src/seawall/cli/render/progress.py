@@ -23,7 +23,6 @@ from seawall.cli.render.formats import (
 from seawall.cli.render.screen import choose_spinner, fit_text, is_width_known
 from seawall.cli.render.table import wrap_line
 from seawall.core.clock import SystemClock
-from seawall.core.event_refs import refs_of
 from seawall.core.events import (
     PERFORMED,
     CommandTaken,
@@ -38,6 +37,7 @@ from seawall.core.events import (
     StepIntended,
     StepLate,
 )
+from seawall.core.refs import refs_of
 from seawall.history.record import RunRecord, StepRecord
 from seawall.models.protocol import TextDelta
 
