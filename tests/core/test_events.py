@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from seawall.core.canonical import ref_of
-from seawall.core.events import Call, GuardSet, MemoryWritten, RunEnded, RunTaken, StepDone, refs_of
+from seawall.core.events import Call, GuardSet, MemoryWritten, RunEnded, RunTaken, StepDone
+from seawall.core.refs import refs_of
 
 
 def test_every_field_that_is_declared_to_hold_a_reference_is_found_each_reference_once() -> None:

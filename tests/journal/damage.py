@@ -30,7 +30,7 @@ from seawall import Agent, Budget, Caps, Seawall, Team, tool
 from seawall.cli.app import app
 from seawall.core.clock import SystemClock
 from seawall.core.errors import SeawallBug, SeawallError
-from seawall.core.events import refs_of
+from seawall.core.refs import refs_of
 from seawall.journal.protocol import EffectFilter, ProposalFilter
 from seawall.journal.sqlite import SqliteJournal
 from seawall.testing import ScriptedModel, call, say

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from seawall import Agent, Context, Limits, Seawall, Team, tool
-from seawall.core.events import ContextFolded, RunTaken, StepIntended, refs_of
+from seawall.core.events import ContextFolded, RunTaken, StepIntended
 from seawall.core.redact import Redactor
+from seawall.core.refs import refs_of
 from seawall.events import StepDone
 from seawall.history.sent import find_sent
 from seawall.models.protocol import Assistant, Message, ModelRequest, ToolResult, User

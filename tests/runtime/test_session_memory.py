@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from seawall import Agent, Seawall, Team, Tool
-from seawall.core.events import refs_of
 from seawall.core.redact import Redactor
+from seawall.core.refs import refs_of
 from seawall.run.bodies import Bodies
 from seawall.runtime import sessions as module
 from seawall.runtime.sessions import Sessions

@@ -14,8 +14,9 @@ import pytest
 from pydantic import Field, Secret, SecretBytes, SecretStr
 
 from seawall import Agent, Effect, Seawall, Team, Tool, tool
-from seawall.core.events import StepDone, StepIntended, refs_of
+from seawall.core.events import StepDone, StepIntended
 from seawall.core.redact import MARK, Redactor
+from seawall.core.refs import refs_of
 from seawall.effects.identity import OddValue, write_value
 from seawall.run.bodies import Bodies
 from seawall.run.fold import fold

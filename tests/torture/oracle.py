@@ -23,8 +23,8 @@ from seawall.core.events import (
     RunTaken,
     StepDone,
     StepIntended,
-    refs_of,
 )
+from seawall.core.refs import refs_of
 from seawall.history.recorded import read_outcome, read_waits
 from seawall.journal.protocol import Journal, RunRow, SettingKind, Spend
 from seawall.run.fold import fold

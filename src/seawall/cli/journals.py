@@ -13,7 +13,8 @@ from seawall.cli.signals import Shutdown
 from seawall.core.canonical import Ref
 from seawall.core.clock import SystemClock
 from seawall.core.errors import Misused, SeawallError
-from seawall.core.events import Event, RunStarted, refs_of
+from seawall.core.events import Event, RunStarted
+from seawall.core.refs import refs_of
 from seawall.journal.protocol import Journal, Lease, RunRow, Summary
 from seawall.journal.sqlite import SqliteJournal, SqliteOptions
 from seawall.journal.sqlite.signing import KEY_VARIABLE, Signer, read_key

@@ -42,7 +42,7 @@ def _read_file(file: Path) -> dict[str, Any]:
 
 
 def _convert_value(file: Path, key: str, value: Any) -> Any:
-    """Returns one limit in the type of its field. Raises `Misused` if it is not a limit or not a number above zero."""
+    """Returns one limit in the type of its field. Raises `Misused` if it is not a limit or has no value of it."""
     known = Limits.__struct_fields__
     if key not in known:
         near = get_close_matches(key, known, 1)
@@ -50,6 +50,10 @@ def _convert_value(file: Path, key: str, value: Any) -> Any:
         raise Misused(
             f"{file}: {key} = {_format_value(value)} is not a limit{hint}; there are: {', '.join(known)}"
         )
+    if key == "count_failed":
+        if not isinstance(value, bool):
+            raise Misused(f"{file}: {key} = {_format_value(value)}; it must be true or false")
+        return value
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise Misused(f"{file}: {key} = {_format_value(value)}; it must be a number")
     if not (value.is_finite() if isinstance(value, Decimal) else True) or not value > 0:

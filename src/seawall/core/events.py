@@ -9,10 +9,8 @@ journal of an older one.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable, Iterator
 from decimal import Decimal
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Literal
 
 import msgspec
 
@@ -302,6 +300,11 @@ class StepDone(Base, tag="done", frozen=True, kw_only=True):
     """The kind of failure, for example `rate_limited`; the text is in the output."""
     retry: bool = False
     """The same call may be tried again."""
+    spared: bool = False
+    """This try is none of those that its agent or tool allows: its endpoint was out of order, and the next try waits until
+    it answers again."""
+    uncounted: bool = False
+    """The call cost nothing, and its count is given back (`Limits.count_failed`)."""
     retry_after_s: float | None = None
     calls: tuple[Call, ...] = ()
     answer: Ref | None = None
@@ -317,6 +320,10 @@ class StepDone(Base, tag="done", frozen=True, kw_only=True):
     output_bytes: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    cache_read_tokens: int = 0
+    """Of the input tokens: what the provider read from its cache."""
+    cache_write_tokens: int = 0
+    """Of the input tokens: what the provider wrote to its cache."""
     usd: Decimal = Decimal(0)
     uncharged: bool = False
     """A model call that the provider rejected before it did any work: it costs nothing."""
@@ -325,6 +332,21 @@ class StepDone(Base, tag="done", frozen=True, kw_only=True):
     trace: Ref | None = None
     """The traceback of a model or tool that raised."""
     duration_s: float = 0.0
+    left_s: float = 0.0
+    """Active seconds that the run has left."""
+
+
+class StepDeferred(Base, tag="deferred", frozen=True, kw_only=True):
+    """A step waits for an endpoint that is out of order. It is over once the step is made, or its frame goes on without it."""
+
+    kind: StepKind
+    name: str
+    agent: str
+    frame: int
+    call: str | None = None
+    endpoint: str
+    """`model:openai:gpt-5.2` or `tool:bank`."""
+    reason: str
     left_s: float = 0.0
     """Active seconds that the run has left."""
 
@@ -531,6 +553,7 @@ Event = (
     | RunTaken
     | StepIntended
     | StepDone
+    | StepDeferred
     | StepLate
     | Judged
     | GuardSet
@@ -544,34 +567,6 @@ Event = (
     | Paused
     | RunEnded
 )
-
-
-def refs_of(events: Iterable[Event]) -> list[Ref]:
-    """Returns every body that these events refer to, by the declared types of their fields, each once."""
-    return list(dict.fromkeys(ref for event in events for ref in _list_refs(event)))
-
-
-def _list_refs(item: object) -> Iterator[Ref]:
-    if isinstance(item, str):
-        if item:
-            yield Ref(item)
-        return
-    for name in _find_ref_fields(type(item)):
-        value: Ref | msgspec.Struct | tuple[object, ...] | None = getattr(item, name)
-        for each in value if isinstance(value, tuple) else (value,) if value else ():
-            yield from _list_refs(each)
-
-
-@functools.cache
-def _find_ref_fields(kind: type) -> tuple[str, ...]:
-    """Returns the fields that hold a `Ref`, or structs that do. The cache has one entry for each kind of event."""
-    return tuple(name for name, hint in get_type_hints(kind).items() if _holds_ref(hint))
-
-
-def _holds_ref(hint: Any) -> bool:
-    if hint is Ref or any(_holds_ref(part) for part in get_args(hint)):
-        return True
-    return isinstance(hint, type) and issubclass(hint, msgspec.Struct) and bool(_find_ref_fields(hint))
 
 
 _encoder = msgspec.json.Encoder(enc_hook=encode_text)

@@ -34,11 +34,19 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Input and output tokens; reserved at their upper bound before each model call."""
     usd: Decimal | None = None
     """US dollars; needs a known price for every model of the team."""
+    count_failed: bool = True
+    """Whether a model call that failed and cost nothing counts as one of `model_calls`: its server could not be reached, or
+    turned it away before any work. It counts, so that nothing but a good reply is free; without it such calls are bounded
+    by the agent's retries and by the run's time."""
 
     def __post_init__(self) -> None:
         """Raises `Misused` naming a limit that is not above zero. `usd` becomes a `Decimal`."""
         for name in self.__struct_fields__:
             value: object = getattr(self, name)
+            if name == "count_failed":
+                if not isinstance(value, bool):
+                    raise Misused(f"limits: {name} is {value!r}; it must be True or False")
+                continue
             if value is None and name in ("tokens", "usd"):
                 continue
             if isinstance(value, bool) or not isinstance(value, int | float | Decimal):

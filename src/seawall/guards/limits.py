@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from seawall.core.events import PERFORMED
+from seawall.core.events import PERFORMED, StepDone
 from seawall.core.limits import Limits
 from seawall.guards.shared import Defer
-from seawall.run.ledger import Overrun, Shortfall, find_shortfall
+from seawall.run.ledger import Overrun, Shortfall, find_shortfall, settle
 from seawall.run.state import RunState
 from seawall.run.step import Step
 from seawall.run.verdict import GuardVerdict, Halt, Refuse
@@ -43,6 +43,16 @@ def check_limits(step: Step, state: RunState, limits: Limits) -> list[GuardVerdi
         return []
     limit = f"{short.limit_name}={short.limit}"
     return [GuardVerdict(LIMITS, Halt(describe_shortfall(step, short), limit, short.value), mode)]
+
+
+def has_room_for_retry(step: Step, failed: StepDone, state: RunState, limits: Limits) -> bool:
+    """Returns whether a step that has `failed` fits into the run's limits once more."""
+    intent = state.open.get(step.number)
+    if intent is None or state.modes.get(LIMITS, "enforce") != "enforce":
+        return True
+    ledger = settle(state.ledger, intent, failed)
+    short = find_shortfall(ledger, limits, step.kind, step.tokens, step.usd or _ZERO)
+    return short is None or short.waits
 
 
 def describe_shortfall(step: Step, short: Shortfall) -> str:

@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from seawall.core.canonical import Ref
-from seawall.core.events import EffectMoved, Event, RunEnded, StepDone, StepIntended, refs_of
+from seawall.core.events import EffectMoved, Event, RunEnded, StepDone, StepIntended
+from seawall.core.refs import refs_of
 from seawall.journal.protocol import Fact, Journal
 from seawall.run.bodies import Bodies
 from seawall.run.frame import effect_state

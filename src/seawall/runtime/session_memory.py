@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from msgspec.structs import replace
 
 from seawall.core.canonical import Ref
-from seawall.core.events import refs_of
+from seawall.core.refs import refs_of
 from seawall.journal.protocol import Journal
 from seawall.run.bodies import Bodies
 from seawall.run.frame import MessageRef

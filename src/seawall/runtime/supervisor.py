@@ -15,8 +15,9 @@ from msgspec.structs import replace
 from seawall.core.canonical import Ref
 from seawall.core.clock import Clock
 from seawall.core.errors import Broken, Misused, Refused, SeawallError
-from seawall.core.events import Event, GuardSet, Mode, RunStarted, RunTaken, refs_of
+from seawall.core.events import Event, GuardSet, Mode, RunStarted, RunTaken
 from seawall.core.forks import is_child_of, refuse_in_child, watch_loop
+from seawall.core.refs import refs_of
 from seawall.effects.guard import EffectsGuard
 from seawall.engine.beside import list_reads
 from seawall.engine.driver import Driver

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from msgspec.structs import replace
 
 from seawall.core.errors import Misused, SeawallBug
-from seawall.core.events import GuardSet, Mode, RunStarted, refs_of
+from seawall.core.events import GuardSet, Mode, RunStarted
 from seawall.core.limits import Limits, validate_limits
+from seawall.core.refs import refs_of
 from seawall.history.fork import fork_events
 from seawall.history.recorded import fold_in_slices, read_events
 from seawall.history.replay import Replay, replay

@@ -21,7 +21,7 @@ from seawall.run.bodies import Bodies
 from seawall.run.fingerprint import make_gist
 from seawall.run.frame import Frame, MessageRef, find_call
 from seawall.run.state import RunState
-from seawall.run.step import Action, EffectFacts, Propose, Result, Step
+from seawall.run.step import Action, EffectFacts, Propose, RetryPolicy, Step
 from seawall.run.traces import find_traces
 from seawall.team.agent import ANSWER_TOOL, ASK_PREFIX, READ_RESULT
 from seawall.team.assembly import Assembly
@@ -91,18 +91,20 @@ class TeamLogic:
         named = replace(manifest, run=state.started.run)
         return self._bodies.put(encode_manifest(named).decode())
 
-    def retries(self, step: Step, state: RunState, result: Result) -> bool:
-        """Returns whether the agent's or the tool's policy allows another try after this failure."""
+    def retries(self, step: Step, state: RunState) -> RetryPolicy:
+        """Returns what the policy of the step's agent or tool says of another try after a failure."""
         frame = state.frames.get(step.frame)
-        if frame is None:
-            return False
+        if frame is None or step.kind == "memory":
+            return "never"
         if step.kind == "model":
-            return frame.failures < self.team.members[step.agent].agent.retries
-        pending = None if step.call is None else find_call(frame, step.call.id)
-        if step.kind == "memory":
-            return False
-        tool = cast("tuple[Tool, Any]", step.target)[0] if step.target else None
-        return pending is not None and tool is not None and pending.failures < tool.retries
+            failures, allowed = frame.failures, self.team.members[step.agent].agent.retries
+        else:
+            pending = None if step.call is None else find_call(frame, step.call.id)
+            tool = cast("tuple[Tool, Any]", step.target)[0] if step.target else None
+            if pending is None or tool is None:
+                return "never"
+            failures, allowed = pending.failures, tool.retries
+        return "never" if not allowed else "left" if failures < allowed else "used_up"
 
     def prepare(self, proposal: Propose, state: RunState, number: int) -> Step:
         """Resolves and validates a proposal; what is wrong with it goes into `Step.invalid`."""
@@ -119,6 +121,7 @@ class TeamLogic:
             call=proposal.call,
             grant=proposal.grant,
             delay_s=proposal.delay_s,
+            rest_s=proposal.rest_s,
             input=None if proposal.call is None else proposal.call.arguments,
             seal="" if proposal.call is None else proposal.call.seal or "",
             version="" if member is None else member.version,
@@ -160,6 +163,7 @@ class TeamLogic:
             idempotent=tool.idempotent,
             timeout_s=tool.timeout_s,
             endpoint=tool.endpoint,
+            outlasts=tool.retries > 0,
             poll=tool.poll,
             fresh_s=tool.fresh_s,
             volatile=tool.volatile,

@@ -38,8 +38,9 @@ async def _context(screen: Screen, path: Path, name: str, step: int | None, full
     from seawall.cli.journals import open_journal, read_bodies
     from seawall.cli.render.context_report import draw_context
     from seawall.core.errors import Misused
-    from seawall.core.events import RunTaken, StepIntended, refs_of
+    from seawall.core.events import RunTaken, StepIntended
     from seawall.core.redact import Redactor
+    from seawall.core.refs import refs_of
     from seawall.history.sent import find_sent
     from seawall.run.bodies import Bodies
     from seawall.runtime.sessions import Sessions

@@ -32,11 +32,12 @@ from seawall.core.events import (
     Planned,
     RunStarted,
     RunTaken,
+    StepDeferred,
     StepDone,
     StepIntended,
     StepLate,
-    refs_of,
 )
+from seawall.core.refs import refs_of
 from seawall.history.record import RunRecord, StepRecord
 from seawall.models.protocol import TextDelta
 
@@ -52,6 +53,10 @@ MAX_INDENTS = 6
 """Levels of hand-offs that are indented; deeper ones stand below each other."""
 MAX_WIDTH = 160
 """Columns of a line of progress, however wide the terminal or the pipe is."""
+
+
+def _describe_late(event: StepLate) -> str:
+    return f"a late result of step {event.step} was recorded and dropped"
 
 
 async def follow_run(
@@ -223,8 +228,8 @@ class RunProgress:
             case Planned():
                 style = "yellow" if event.mode == "enforce" else "dim"
                 return Text(f"    {wording.format_pruning(event)}", style=style)
-            case StepLate():
-                text = f"    a late result of step {event.step} was recorded and dropped"
+            case StepDeferred() | StepLate():
+                text = f"    {wording.format_deferred(event) if isinstance(event, StepDeferred) else _describe_late(event)}"
                 return Text(text, style="yellow")
             case _:
                 return None

@@ -19,7 +19,15 @@ from seawall.cli.render.formats import (
     join_lines,
     shorten_text,
 )
-from seawall.core.events import CommandTaken, Judged, Planned, StepDone, StepIntended, StepStatus
+from seawall.core.events import (
+    CommandTaken,
+    Judged,
+    Planned,
+    StepDeferred,
+    StepDone,
+    StepIntended,
+    StepStatus,
+)
 from seawall.core.odd_text import show_plainly
 from seawall.history.record import StepRecord
 from seawall.journal.protocol import Command, RunRow
@@ -158,6 +166,11 @@ def format_step(intent: StepIntended, text: str, width: int) -> str:
             if intent.call is None:
                 return shorten_text(f"waits for a person: {intent.name}", width)
             return f"waits for a person: {format_call(intent.name, text, max(8, width - 20))}"
+
+
+def format_deferred(event: StepDeferred) -> str:
+    """Returns what waits for an endpoint that is out of order, and why."""
+    return f"{event.agent} waits to call {event.name}: {event.reason}"
 
 
 def format_call(name: str, arguments: str, width: int) -> str:

@@ -55,8 +55,10 @@ def write_refusal(
     return Refuse(f"{text} {_INSTEAD}", limit, value)
 
 
-def describe_wait(breaker: Breaker, block: Block | None) -> str:
-    """Returns what a step waits for, for people."""
+def describe_wait(breaker: Breaker, block: Block | None, *, needs_turn: bool = False) -> str:
+    """Returns what a step waits for, for people. `needs_turn`: its calls have failed, and no other was answered since."""
+    if block is None and needs_turn:
+        return f"waits for its turn at {breaker.name}, where its last call failed"
     match None if block is None else block.reason:
         case None:
             return f"waits for one of {breaker.options.at_once} slots at {breaker.name}"

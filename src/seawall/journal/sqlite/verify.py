@@ -17,7 +17,8 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from seawall.core.errors import JournalDamaged, JournalFailed
-from seawall.core.events import CommandTaken, Event, Folded, RunEnded, RunStarted, RunTaken, refs_of
+from seawall.core.events import CommandTaken, Event, Folded, RunEnded, RunStarted, RunTaken
+from seawall.core.refs import refs_of
 from seawall.journal.protocol import BadBatch, Verification
 from seawall.journal.sqlite.chain import HASH_BYTES, LEAF_PREFIX_BYTES, hash_batch, leaf_of
 from seawall.journal.sqlite.database import Database, Row
