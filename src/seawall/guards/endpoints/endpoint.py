@@ -49,7 +49,7 @@ class FailedStep(msgspec.Struct, gc=False):
     deadline_s: float
     """Until when it may wait, if its agent needs time after it; infinite if nobody does."""
     is_paid: bool = True
-    """Whether a retry token has paid for the next try: then it is made at once, without its turn."""
+    """Whether a retry token has paid for the next try: then it is made after its delay, without a turn."""
 
 
 class Endpoint:
@@ -134,18 +134,21 @@ class Endpoint:
             return ALLOW
         if block is None and self.queue.may_pass(key, slots) and (not needs_turn or self._has_turn(key, now)):
             return ALLOW
-        deadline_s = self._find_deadline_s(key, step, now, bound_left_s(left_s, run))
+        is_out = needs_turn or (block is not None and self.breaker.phase.state != "closed")
+        deadline_s = now + bound_left_s(left_s, run) - step.rest_s
+        if is_out:
+            deadline_s = self._bound_deadline_s(key, step, now, deadline_s)
         if self._may_wait(step, block, now, deadline_s) and len(self.queue) < MAX_WAITING:
             lasts = step.kind == "model" or self._may_outlast(step)
             self.queue.join(key, key[0], wake, now, deadline_s=deadline_s, slots_only=lasts)
             self._set_timer(now, deadline_s - LEAST_S)
             reason = describe_wait(self.breaker, block, needs_turn=needs_turn)
-            is_out = needs_turn or (block is not None and self.breaker.phase.state != "closed")
             return Defer(reason, endpoint=self.breaker.name if is_out else "")
         self._failed.pop(key, None)
         if self.queue.leave(key) is not None:
             self._set_timer(now, now)  # its place is free for another step
-        return write_refusal(step, self.breaker, block, self.setting, deadline_s - now)
+        left_s = deadline_s - now
+        return write_refusal(step, self.breaker, block, self.setting, left_s, needs_turn=needs_turn)
 
     def _may_outlast(self, step: Step) -> bool:
         return step.outlasts and self.breaker.options.outlast
@@ -162,18 +165,17 @@ class Endpoint:
             return True
         return not self.queue.waiters and self.recovery.count_turns(now) > 0
 
-    def _find_deadline_s(self, key: Key, step: Step, now: float, left_s: float) -> float:
-        """Returns until when a step may wait: its run's end, less what must follow it.
+    def _bound_deadline_s(self, key: Key, step: Step, now: float, deadline_s: float) -> float:
+        """Returns until when a step may wait for an endpoint that is out of order.
 
         A tool, and the model of an agent that works for another, may wait for half of the time that was left when they
         began to: whoever waits for them needs the other half.
         """
-        deadline_s = now + left_s - step.rest_s
         if step.frame == 0 and step.kind == "model":
             return deadline_s
         failed = self._failed.get(key)
-        begun_s = self.queue.find_deadline_s(key) if failed is None else failed.deadline_s
-        return min(deadline_s, now + left_s / 2 if begun_s is None else begun_s)
+        known_s = self.queue.find_deadline_s(key) if failed is None else failed.deadline_s
+        return min(deadline_s, (now + deadline_s) / 2 if known_s is None else known_s)
 
     def _may_wait(self, step: Step, block: Block | None, now: float, deadline_s: float) -> bool:
         """Returns whether the block can end while the run still has time."""
@@ -282,15 +284,12 @@ class Endpoint:
         if failed is None:
             deadline_s = float("inf")
             if step.frame != 0 or step.kind != "model":
-                deadline_s = self._find_deadline_s(known, step, now, left_s)
+                deadline_s = now + (left_s - step.rest_s) / 2
             failed = self._failed[known] = FailedStep(now, deadline_s)
         if not self._may_wait(step, block, now, min(failed.deadline_s, now + left_s - step.rest_s)):
             return "no"
         failed.is_paid = False
         if block is not None or not self.recovery.was_answered_since(failed.since_s):
-            if block is None and not used_up and self.breaker.afford_retry(now):
-                failed.is_paid = True
-                return "yes"
             return "waits"
         if used_up:
             return "no"

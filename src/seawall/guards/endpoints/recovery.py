@@ -13,6 +13,9 @@ from typing import Literal
 
 from seawall.guards.endpoints.options import EndpointOptions
 
+FIRST_S = 0.5
+"""The pause before the first try of an endpoint that has just failed; providers' clients make the same. The next pauses are
+those of a breaker."""
 DOUBLING_S = 1.0
 """The number that may be in flight doubles in this time, even if no call has ended: from two to 512 in eight seconds.
 So calls that take long do not keep hundreds waiting for minutes, and an endpoint that has just recovered does not get
@@ -82,9 +85,10 @@ class Recovery:
 
     def _compute_pause_s(self, longest_s: float) -> float:
         options = self._options
-        pause_s = bound_open_s(
-            min(options.open_max_s, options.open_s * 2.0 ** min(self._tries, 60)), options, longest_s
-        )
+        if self._tries == 0:
+            return min(FIRST_S, options.open_s)
+        pause_s = min(options.open_max_s, options.open_s * 2.0 ** min(self._tries - 1, 60))
+        pause_s = bound_open_s(pause_s, options, longest_s)
         return pause_s * (1 - self._rng.uniform(0.0, options.jitter))
 
     def _compute_allowed(self, now_s: float) -> float | None:
@@ -106,7 +110,7 @@ class Recovery:
     def find_next_s(self, now_s: float, offered: int) -> float | None:
         """Returns when there is another turn by itself, if `offered` are given and not taken yet; None: not by time."""
         if not self._is_proven:
-            return None if self._taken or offered else self._next_s
+            return None if self._taken or offered or self._next_s <= now_s else self._next_s
         allowed = self._compute_allowed(now_s)
         if allowed is None or int(allowed) > len(self._taken) + offered:
             return None
