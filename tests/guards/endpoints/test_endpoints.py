@@ -85,7 +85,9 @@ def test_a_model_step_whose_run_has_too_little_time_is_refused() -> None:
     play(work())
 
 
-def test_of_a_hundred_that_wait_two_are_called_to_probe_and_the_others_one_after_another_when_it_has_recovered() -> None:
+def test_of_a_hundred_that_wait_two_are_called_to_probe_and_the_others_one_after_another_when_it_has_recovered() -> (
+    None
+):
     async def work() -> None:
         async with process() as here:
             here.call(OVERLOADED, count=10, name="gpt", kind="model")
