@@ -24,7 +24,7 @@ from seawall.engine.gate import Gate
 from seawall.engine.in_doubt import LateResult, has_succeeded
 from seawall.engine.merging import Ending, Merging, Resolve, change_end
 from seawall.engine.ownership import LeaseCheck
-from seawall.engine.parking import build_pauses, tell_deferred
+from seawall.engine.parking import build_pauses
 from seawall.engine.settling import record_cut
 from seawall.engine.timers import PlanTimer, StepTimers, TeamTimer
 from seawall.guards.deadline import DEADLINE, Deadline
@@ -384,9 +384,7 @@ class Driver:
         """Carries out one action; returns whether more is to be decided after it."""
         planned = None
         if self._planner is not None and not isinstance(action, Close):
-            planned = self._planner.plan(action, self.state, self.left_s())
-            if isinstance(action, Propose):
-                action = self._planner.keep_time(action, self.state, self.left_s())
+            planned, action = self._planner.plan(action, self.state, self.left_s())
         if planned is not None and planned.mode == "enforce":
             self._fold(batch, [planned])
             return True
@@ -397,9 +395,6 @@ class Driver:
                 self._fold(batch, [*events, planned] if planned is not None and events else events)
                 if defer is not None:
                     self._deferred.append(defer)
-                    self._fold(
-                        batch, tell_deferred(action, defer, self.state, self._clock.wall_s(), self.left_s())
-                    )
                 if step is None:
                     return bool(events)
                 self._acquired[step.number] = step

@@ -35,7 +35,7 @@ from seawall.core.limits import Limits
 from seawall.effects.asking import build_proposal
 from seawall.effects.guard import EFFECTS, Blocked, EffectsGuard, Passed, Question
 from seawall.engine.judging import Judge, read_answer
-from seawall.engine.parking import is_paused
+from seawall.engine.parking import is_paused, tell_deferred
 from seawall.engine.remembering import build_merge, name_merge, record_memory, tell_clashes
 from seawall.engine.settling import (
     build_run_ended,
@@ -181,7 +181,9 @@ class Gate:
         judged = self._judge_before(step, state, left_s, ahead=proposal.ahead)
         verdict, step, events = judged.verdict, judged.step, judged.events
         if isinstance(verdict, Defer):
-            return Admitted(events, None, verdict)
+            return Admitted(
+                [*events, *tell_deferred(proposal, verdict, state, self._now(), left_s)], None, verdict
+            )
         if proposal.ahead and not isinstance(verdict, Hold):  # it is judged once it is its turn
             return Admitted([], None)
         match verdict:

@@ -69,8 +69,17 @@ class RunPlanner:
 
     # ---- before a step
 
-    def plan(self, action: Action, state: RunState, left_s: float) -> Planned | None:
-        """Returns what to prune in place of `action`; None if it fits, or if pruning would not help."""
+    def plan(
+        self, action: Propose | End, state: RunState, left_s: float
+    ) -> tuple[Planned | None, Propose | End]:
+        """Returns what to prune in place of `action`, and the action; None if it fits, or if pruning would not help.
+
+        The action has the time that must stay for what follows it, if it has to wait for its endpoint.
+        """
+        planned = self._find_pruning(action, state, left_s)
+        return planned, action if isinstance(action, End) else self._keep_time(action, state, left_s)
+
+    def _find_pruning(self, action: Action, state: RunState, left_s: float) -> Planned | None:
         self._estimator.begin_decision()
         if not self._is_active(state) or state.plan.course == "partial":
             return None
@@ -88,7 +97,7 @@ class RunPlanner:
             case "memory" | "approval":
                 return None
 
-    def keep_time(self, action: Propose, state: RunState, left_s: float) -> Propose:
+    def _keep_time(self, action: Propose, state: RunState, left_s: float) -> Propose:
         """Returns a proposal with the time that must stay for what follows it, if it waits for its endpoint."""
         if action.kind not in ("model", "tool") or action.skip is not None or not self._is_active(state):
             return action

@@ -233,6 +233,26 @@ def test_a_wait_holds_no_slot_and_is_ended_by_a_cancellation() -> None:
     asyncio.run(play())
 
 
+def test_a_run_that_waits_for_its_endpoint_is_parked_by_a_pause_and_goes_on_after_it() -> None:
+    async def play() -> None:
+        clock = ManualClock()
+        storm = Storm(clock, 20.0)
+        async with host(clock) as sea:
+            run = await sea.start(Agent("desk", model=storm.model), "go")
+            await clock.advance(5.0)
+            made = len(storm.seen)
+            await sea.pause("agent:desk", by="kim")
+            await clock.advance(600.0)
+            assert len(storm.seen) == made
+            await sea.unpause("agent:desk", by="kim")
+            ended = await clock.until(run.outcome())
+
+        assert (ended.status, ended.answer) == ("completed", "fine")
+        assert ended.active_s < 30.0, "its clock stood still"
+
+    asyncio.run(play())
+
+
 def test_what_a_step_waits_for_is_recorded_once_and_over_when_it_is_made() -> None:
     async def play() -> list[Event]:
         clock = ManualClock()

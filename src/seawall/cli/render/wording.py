@@ -170,7 +170,7 @@ def format_step(intent: StepIntended, text: str, width: int) -> str:
 
 def format_deferred(event: StepDeferred) -> str:
     """Returns what waits for an endpoint that is out of order, and why."""
-    return f"{event.agent} waits to call {event.name}: {event.reason}"
+    return f"{event.agent} wants {event.name}: {event.reason}"
 
 
 def format_call(name: str, arguments: str, width: int) -> str:

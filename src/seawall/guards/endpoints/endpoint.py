@@ -188,7 +188,7 @@ class Endpoint:
             return False
         if block.until_s is None:
             return block.reason == "probing"
-        return block.until_s < deadline_s - LEAST_S
+        return block.until_s <= deadline_s - LEAST_S
 
     def acquire(self, step: Step, run: RunState, left_s: float) -> Step:
         """Counts a step that begins. A retry has a delay; what the step has waited in the queue is taken off it."""
@@ -249,7 +249,7 @@ class Endpoint:
         longest_s = max([own_s, *deadlines])
         return longest_s if longest_s > 0 else float("inf")
 
-    def may_retry(self, step: Step, run: RunState, left_s: float, *, used_up: bool) -> Retry:
+    def may_retry(self, step: Step, run: RunState, result: Result, left_s: float, *, used_up: bool) -> Retry:
         """Returns whether a step may be tried again. Without `outlast`, a tool is not while its breaker is open.
 
         Probes are not charged to the retry budget: how often an open breaker's endpoint is called does not depend on
@@ -260,7 +260,7 @@ class Endpoint:
         if block is not None and block.reason == "retry_after":
             block = None  # the retry waits for that
         said: Retry
-        if self._may_outlast(step):
+        if self._may_outlast(step) and result.endpoint == "broken":
             said = self._may_outlast_failure(step, run, block, now, left_s, used_up=used_up)
         elif used_up or (block is not None and (step.kind != "model" or block.reason == "spend_limit")):
             said = "no"

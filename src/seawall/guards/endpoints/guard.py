@@ -91,7 +91,7 @@ class Endpoints:
         mode: Mode = run.modes.get(self.name, "enforce")
         if not step.endpoint or mode == "off":
             return "yes"
-        said = self._get(step.endpoint).may_retry(step, run, left_s, used_up=used_up)
+        said = self._get(step.endpoint).may_retry(step, run, result, left_s, used_up=used_up)
         return said if mode == "enforce" else "yes"
 
     def forget(self, run_id: str, *, parked: bool) -> None:
