@@ -260,6 +260,7 @@ def test_what_a_step_waits_for_is_recorded_once_and_over_when_it_is_made() -> No
         async with host(clock) as sea:
             run = await sea.start(Agent("desk", model=storm.model), "go")
             await clock.until(run.outcome())
+            assert (await sea.replay(run.id, Agent("desk", model=storm.model))).differences == ()
             return await sea.journal.events(run.id)
 
     events = asyncio.run(play())
