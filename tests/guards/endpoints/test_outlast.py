@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from guards.endpoints.processes import OK, Process, SharedRecords, a_run, model
 from seawall import Agent, EndpointOptions, Limits, Outcome, Planner, Seawall, Team, tool
 from seawall.core.events import Event, StepDeferred, StepDone, StepIntended
-from seawall.guards.endpoints.recovery import DOUBLING_S, Recovery
+from seawall.guards.endpoints.turns import DOUBLING_S, Turns
 from seawall.guards.shared import Defer
 from seawall.models.protocol import ModelRequest
 from seawall.run.step import Result
@@ -457,22 +457,22 @@ def test_a_failed_call_that_may_have_cost_something_counts_all_the_same() -> Non
 
 
 def test_turns_double_with_the_answers_and_with_the_time_and_halve_with_failures() -> None:
-    recovery = Recovery(EndpointOptions(jitter=0.0), random.Random(1))
-    assert recovery.count_turns(0.0) == 512
-    recovery.begin(10.0)
-    assert recovery.count_turns(10.0) == 2
-    assert recovery.count_turns(10.0 + 3 * DOUBLING_S) == 16
+    turns = Turns(EndpointOptions(jitter=0.0), random.Random(1))
+    assert turns.count_turns(0.0) == 512
+    turns.begin(10.0)
+    assert turns.count_turns(10.0) == 2
+    assert turns.count_turns(10.0 + 3 * DOUBLING_S) == 16
     for number in range(2):
-        recovery.take_turn(number)
-    assert recovery.count_turns(10.0) == 0
+        turns.take_turn(number)
+    assert turns.count_turns(10.0) == 0
     for number in range(2):
-        recovery.end(number, "answered", 10.0, 60.0)
-    assert recovery.count_turns(10.0) == 4
-    recovery.end("other", "failed", 10.0, 60.0)
-    assert recovery.count_turns(10.0) == 0, "nobody was answered since"
-    assert recovery.count_turns(10.5) == 1
-    recovery.end("other", "answered", 10.5, 60.0)
-    assert 2 <= recovery.count_turns(10.5) <= 4
+        turns.end(number, "answered", 10.0, 60.0)
+    assert turns.count_turns(10.0) == 4
+    turns.end("other", "failed", 10.0, 60.0)
+    assert turns.count_turns(10.0) == 0, "nobody was answered since"
+    assert turns.count_turns(10.5) == 1
+    turns.end("other", "answered", 10.5, 60.0)
+    assert 2 <= turns.count_turns(10.5) <= 4
 
 
 @given(
@@ -482,25 +482,25 @@ def test_turns_double_with_the_answers_and_with_the_time_and_halve_with_failures
     )
 )
 def test_turns_are_bounded_and_there_is_always_another_one_in_the_end(acts: list[tuple[str, float]]) -> None:
-    recovery = Recovery(EndpointOptions(at_once=50), random.Random(1))
+    turns = Turns(EndpointOptions(at_once=50), random.Random(1))
     now, flying, number = 0.0, list[int](), 0
     for act, pause_s in acts:
         now += pause_s
-        if act == "take" and recovery.count_turns(now):
-            recovery.take_turn(number)
+        if act == "take" and turns.count_turns(now):
+            turns.take_turn(number)
             flying.append(number)
             number += 1
         elif act == "begin":
-            recovery.begin(now)
+            turns.begin(now)
         elif act != "take" and flying:
-            recovery.end(flying.pop(0), act, now, 60.0)  # pyright: ignore[reportArgumentType] -- one of the strings above
-        assert 0 <= recovery.count_turns(now) <= 50
-        next_s = recovery.find_next_s(now, 0)
+            turns.end(flying.pop(0), act, now, 60.0)  # pyright: ignore[reportArgumentType] -- one of the strings above
+        assert 0 <= turns.count_turns(now) <= 50
+        next_s = turns.find_next_s(now, 0)
         assert next_s is None or next_s > now
     for each in flying:
-        recovery.end(each, "", now, 60.0)
+        turns.end(each, "", now, 60.0)
 
-    assert recovery.count_turns(now + 100.0) > 0
+    assert turns.count_turns(now + 100.0) > 0
 
 
 def test_a_call_that_is_answered_forgets_what_failed_before() -> None:

@@ -14,7 +14,7 @@ from seawall.guards.endpoints.breaker import Block, Breaker, CallResult
 from seawall.guards.endpoints.messages import describe_wait, write_refusal
 from seawall.guards.endpoints.options import EndpointOptions
 from seawall.guards.endpoints.record import Change, EndpointRecord, Phase, RetryAfter
-from seawall.guards.endpoints.recovery import Recovery, bound_open_s
+from seawall.guards.endpoints.turns import Turns, bound_open_s
 from seawall.guards.endpoints.wait_queue import MAX_WAITING, Waiter, WaitQueue, Wake
 from seawall.guards.shared import Defer, Retry
 from seawall.journal.protocol import Setting
@@ -68,7 +68,7 @@ class Endpoint:
     ) -> None:
         self.breaker = Breaker(name, options, owner)
         self.queue = WaitQueue()
-        self.recovery = Recovery(options, rng)
+        self.turns = Turns(options, rng)
         self.setting: Setting | None = None
         """What a person has set last."""
         self.used_s = clock.monotonic_s()
@@ -163,7 +163,7 @@ class Endpoint:
     def _has_turn(self, key: Key, now: float) -> bool:
         if self.queue.has_offer(key):
             return True
-        return not self.queue.waiters and self.recovery.count_turns(now) > 0
+        return not self.queue.waiters and self.turns.count_turns(now) > 0
 
     def _bound_deadline_s(self, key: Key, step: Step, now: float, deadline_s: float) -> float:
         """Returns until when a step may wait for an endpoint that is out of order.
@@ -199,7 +199,7 @@ class Endpoint:
         run_s = run.started.limits.active_s
         is_retry = known in self._failed or _is_retry(step, run)
         if breaker.phase.state == "closed" and (since_s is not None or self._is_unpaid(known, step, run)):
-            self.recovery.take_turn(key)
+            self.turns.take_turn(key)
         breaker.begin(key, now, delay_s=delay_s, is_retry=is_retry, run_s=run_s)
         self._acquired[key] = AcquiredStep(now + delay_s, left_s - delay_s)
         self.used_s = now
@@ -227,7 +227,7 @@ class Endpoint:
         if call_result == "answered" and self._failed:
             self._failed.pop(make_key(step, run), None)
         own_s = acquired.left_s - (now - acquired.began_s) if self._may_outlast(step) else 0.0
-        self.recovery.end(
+        self.turns.end(
             key,
             "failed" if is_bad else "answered" if call_result == "answered" else "",
             now,
@@ -289,7 +289,7 @@ class Endpoint:
         if not self._may_wait(step, block, now, min(failed.deadline_s, now + left_s - step.rest_s)):
             return "no"
         failed.is_paid = False
-        if block is not None or not self.recovery.was_answered_since(failed.since_s):
+        if block is not None or not self.turns.was_answered_since(failed.since_s):
             return "waits"
         if used_up:
             return "no"
@@ -331,7 +331,7 @@ class Endpoint:
         was_closed = self.breaker.phase.state == "closed"
         moved = self.breaker.enter(phase, now, age_s=age_s, replace=replace)
         if moved and phase.state == "closed" and not was_closed:
-            self.recovery.begin(now)
+            self.turns.begin(now)
         return moved
 
     def _count_offers(self, now: float) -> int:
@@ -339,7 +339,7 @@ class Endpoint:
         slots = self.breaker.count_free_slots(now)
         if self.breaker.phase.state != "closed":
             return slots
-        return min(slots, self.recovery.count_turns(now))
+        return min(slots, self.turns.count_turns(now))
 
     def _wake_affected(self, now: float) -> None:
         """Wakes the runs of waiting steps for which something has changed."""
@@ -378,7 +378,7 @@ class Endpoint:
         if self.queue.waiters and not self._lease_requested:
             times = [self.breaker.find_next_s(now)]
             if self.breaker.phase.state == "closed":
-                times.append(self.recovery.find_next_s(now, self.queue.offers))
+                times.append(self.turns.find_next_s(now, self.queue.offers))
             at_s = min([at_s, *(next_s for next_s in times if next_s is not None)])
         if at_s >= self._timer_s or self._closed:
             return

@@ -22,7 +22,7 @@ So calls that take long do not keep hundreds waiting for minutes, and an endpoin
 all of them in one moment."""
 
 
-class Recovery:
+class Turns:
     """Gives turns to the steps that wait at a closed breaker because calls of this endpoint have failed.
 
     As long as nobody was answered since the newest failure, one of them tries, after as long a pause as the breaker would
@@ -48,7 +48,7 @@ class Recovery:
 
     def __repr__(self) -> str:
         state = "proven" if self._is_proven else f"{self._tries} tries failed"
-        return f"<Recovery {state}, {len(self._taken)} turns in flight>"
+        return f"<Turns {state}, {len(self._taken)} turns in flight>"
 
     def was_answered_since(self, since_s: float) -> bool:
         """Returns whether any call was answered after this moment."""
