@@ -376,6 +376,8 @@ class Endpoint:
     def _set_timer(self, now: float, at_s: float) -> None:
         """Sets the timer to `at_s` or, if a step waits, to when something changes by itself; never to a later time."""
         if self.queue.waiters and not self._lease_requested:
+            if self._can_offer(now):
+                at_s = now
             times = [self.breaker.find_next_s(now)]
             if self.breaker.phase.state == "closed":
                 times.append(self.turns.find_next_s(now, self.queue.offers))
@@ -387,6 +389,13 @@ class Endpoint:
         self._timer_s = at_s
         delay_s = 0.0 if at_s <= now else max(TICK_S, at_s - now)
         self._timer = self._clock.call_later(delay_s, self._on_timer)
+
+    def _can_offer(self, now: float) -> bool:
+        """Returns whether there is a free slot, and a turn, for a step that waits and has no offer."""
+        offers = self.queue.offers
+        if len(self.queue) <= offers or self.breaker.find_block(now) is not None:
+            return False
+        return self._count_offers(now) > offers
 
     def _on_timer(self) -> None:
         """Expires offers, wakes runs whose time is over, offers free slots, and asks for the right to probe if due."""
