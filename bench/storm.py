@@ -45,6 +45,8 @@ LOOK_S = 0.01
 MODEL = "openai:storm"
 TIMES = 1.2
 """The bar: calls that reach the server, for each that was offered."""
+WAITED_OUT = ("529", "429, Retry-After 2 s")
+"""The bar: storms that cost no run its answer. In the others calls hang, or only a person can change what is wrong."""
 PROBES = 4
 """The bar: calls between the storm's end and the closed breaker: two rounds of probes."""
 
@@ -243,6 +245,9 @@ def broken(met: list[Met]) -> list[str]:
             continue
         if each.ratio > TIMES:
             found.append(f"{each.storm}: {each.ratio:.2f} calls for each that was offered (bar {TIMES})")
+        lost = sum(count for said, count in each.outcomes.items() if said != "completed")
+        if each.storm in WAITED_OUT and lost:
+            found.append(f"{each.storm}: {lost} runs without an answer (bar 0)")
         if each.probes is None or each.probes > PROBES:
             found.append(f"{each.storm}: {each.probes} probes until it had recovered (bar {PROBES})")
     return found

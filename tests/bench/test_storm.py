@@ -29,6 +29,13 @@ def test_a_bar_that_does_not_hold_is_named(what: dict[str, object], bars: list[s
     assert storm.broken([met(**what)]) == bars
 
 
+def test_a_storm_of_errors_that_ends_costs_no_answer() -> None:
+    lost = {"completed": 298, "failed": 2}
+
+    assert storm.broken([met(outcomes=lost)]) == ["529: 2 runs without an answer (bar 0)"]
+    assert storm.broken([met(outcomes=lost, storm="no replies"), met(outcomes={"completed": 300})]) == []
+
+
 def test_a_call_that_is_made_again_is_offered_once() -> None:
     server = storm.Server(storm.STORMS[0])
     messages = [{"role": "user", "content": "Are they there? (7)"}]

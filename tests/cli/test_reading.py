@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import get_args
 
 import pytest
 
 from cli.desks import Desks
+from seawall import Agent, Seawall
 from seawall.cli.render.wording import IN_WORDS, MARKS
-from seawall.core.events import StepStatus
+from seawall.core.events import StepDeferred, StepStatus
+from seawall.testing import ScriptedModel, fail
 
 
 def test_runs_are_listed_newest_first_with_what_stopped_them(desks: Desks) -> None:
@@ -245,3 +248,24 @@ both = Team(Agent("a", model=script(calls(call("find_order", order_id="1"), call
     assert (done.exit_code, done.out) == (4, "halted: not that one\n")
     assert "not made: withdrawn before it began" in desks("show", "last").out
     assert set(get_args(StepStatus)) == set(MARKS) == {"ok", *IN_WORDS}
+
+
+def test_the_endpoint_that_a_run_waits_for_is_shown(desks: Desks) -> None:
+    async def leave() -> None:
+        agent = Agent("desk", model=ScriptedModel(lambda _: fail("overloaded"), name="gpt"))
+        async with Seawall("seawall.db", environment={}) as sea:
+            run = await sea.start(agent, "Where is 1042?")
+            for _ in range(1_000):
+                if any(isinstance(each, StepDeferred) for each in await sea.journal.events(run.id)):
+                    return
+            raise AssertionError("it does not wait")
+
+    asyncio.run(leave())
+    waits = "desk wants gpt: waits for its turn at model:gpt, where its last call failed"
+
+    shown = desks("show", width=200).out
+    assert "for model:gpt, for " in shown
+    assert waits in " ".join(shown.split())
+    assert waits in desks("runs", width=200).out
+    assert desks("show", "--json").document["deferred"][0]["endpoint"] == "model:gpt"
+    assert desks("runs", "--json").document["runs"][0]["deferred"]["reason"] in waits

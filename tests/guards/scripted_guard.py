@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from seawall.guards.shared import Defer, Pause
+from seawall.guards.shared import Defer, Pause, Retry
 from seawall.run.state import RunState
 from seawall.run.step import Result, Step
 from seawall.run.verdict import ALLOW, Verdict
@@ -42,8 +42,8 @@ class ScriptedGuard:
     def release(self, step: Step, run: RunState, result: Result) -> None:
         self.released.append((step.number, result.status))
 
-    def may_retry(self, step: Step, run: RunState, result: Result) -> bool:
-        return self.retries
+    def may_retry(self, step: Step, run: RunState, result: Result, left_s: float, *, used_up: bool) -> Retry:
+        return "yes" if self.retries else "no"
 
     def forget(self, run_id: str, *, parked: bool) -> None:
         self.forgotten.append((run_id, parked))

@@ -219,9 +219,11 @@ BAD: list[tuple[str, Any]] = [
     *[
         (name, bad)
         for name in Limits.__struct_fields__
+        if name != "count_failed"
         for bad in (0, -1, True, float("nan"), float("inf"), "1")
         if name != "at_limit" or bad != 1
     ],
+    *[("count_failed", bad) for bad in (0, 1, None, "no")],
     ("tool_calls", 1.5),
     ("tool_calls", None),
     ("active_s", None),

@@ -15,6 +15,7 @@ from seawall import (
     Agent,
     Budget,
     Caps,
+    EndpointOptions,
     Limits,
     Misused,
     Outcome,
@@ -263,7 +264,8 @@ def test_a_retry_that_waits_for_its_time_is_not_made_under_a_pause() -> None:
 
         model = ScriptedModel([call("bank"), say("Done.")], by="position")
         team = Team(Agent("clerk", model=model, tools=[Tool(bank, retries=1)]), limits=Limits(tool_calls=2))
-        async with Seawall(clock=clock, budget=Budget(tenant=Caps(tool_calls=2))) as sea:
+        endpoints = {"tool": EndpointOptions(outlast=False)}
+        async with Seawall(clock=clock, budget=Budget(tenant=Caps(tool_calls=2)), endpoints=endpoints) as sea:
             run = await sea.start(team, "go")
             while len(await steps(sea, run)) != 3:
                 await asyncio.sleep(0)

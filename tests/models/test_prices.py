@@ -25,10 +25,12 @@ from genai_prices.types import (
     TimeOfDateConstraint,
 )
 
-from seawall import Agent, Limits, Price, Refused, Seawall, Team
+from seawall import Agent, Limits, Misused, Price, Refused, Seawall, Team
 from seawall.models import prices
 from seawall.models.prices import find_price, find_window
+from seawall.models.protocol import Usage
 from seawall.models.providers import resolve
+from seawall.models.usage import check_usage, compute_bound_usd
 from seawall.testing import ManualClock, ScriptedModel, say
 from team.play import play
 
@@ -137,10 +139,48 @@ def test_a_service_tier_counts_where_an_agent_sets_one() -> None:
 
 
 def test_writing_to_a_cache_counts_where_an_agent_sets_one() -> None:
-    assert find_price("openai:cached", at=NOW) == Price(3, 15)
+    assert find_price("openai:cached", at=NOW) == Price(3, 15, "0.3")
     assert find_price("openai:cached", at=NOW, settings={"anthropic_cache_messages": True}) == Price(
-        "3.75", 15
+        3, 15, "0.3", "3.75"
     )
+
+
+def test_cached_input_costs_what_the_list_says_and_is_reserved_at_its_dearest() -> None:
+    price = find_price("openai:cached", at=NOW, settings={"anthropic_cache_messages": True})
+    usage = Usage(1_000_000, 100_000, cache_read_tokens=600_000, cache_write_tokens=200_000)
+
+    assert check_usage(usage, price) == (
+        usage,
+        Decimal("0.6") + Decimal("0.18") + Decimal("0.75") + Decimal("1.5"),
+    )
+    assert compute_bound_usd(price, 1_000_000, 100_000) == Decimal("3.75") + Decimal("1.5")
+    assert compute_bound_usd(Price(1, 1, 4), 1_000_000, 0) == 4
+    assert compute_bound_usd(None, 1, 1) is None
+
+
+def test_a_run_is_booked_with_what_its_provider_read_from_the_cache() -> None:
+    usage = Usage(1_000, 10, cache_read_tokens=800)
+    model = ScriptedModel(["Fine."], price=Price(10, 100, 1), usage=usage)
+
+    run = play(Team(Agent("clerk", model=model)))
+
+    assert run.outcome.usd == (Decimal(200) * 10 + 800 + 1_000) / 1_000_000
+    assert run.outcome.usage_problems == ()
+    assert (run.done(1).input_tokens, run.done(1).cache_read_tokens) == (1_000, 800)
+
+
+def test_a_price_of_cached_input_is_checked_like_any_other() -> None:
+    with pytest.raises(Misused, match="cache_read_usd_per_mtok is -1"):
+        Price(1, 1, -1)
+    assert Price(1, 1, 0.5).cache_read_usd_per_mtok == Decimal("0.5")
+    assert Price(1, 1).cache_read_usd_per_mtok is None
+
+
+def test_cached_tokens_that_cannot_be_are_booked_at_the_bound() -> None:
+    for usage in (Usage(5, 5, cache_read_tokens=6), Usage(5, 5, cache_write_tokens=-1)):
+        checked, usd = check_usage(usage, Price(1, 1, 1))
+        assert "cache" in checked.problem
+        assert (checked.input_tokens, usd) == (0, 0)
 
 
 def test_a_price_by_the_call_is_no_price_by_the_token() -> None:

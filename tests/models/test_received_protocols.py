@@ -206,3 +206,46 @@ def test_two_calls_of_a_response_stay_two_whatever_their_events_leave_out() -> N
     ):
         raw = RESPONSES.streamed([*change(events), ("response.completed", last)])
         assert ask(RESPONSES.model, "/v1", lambda _, raw=raw: raw, streaming=True).message == expected
+
+
+CACHED: dict[str, dict[str, Any]] = {
+    CHAT.model: {"prompt_tokens_details": {"cached_tokens": 3}},
+    RESPONSES.model: {"input_tokens_details": {"cached_tokens": 3}},
+    ANTHROPIC.model: {"cache_read_input_tokens": 3, "cache_creation_input_tokens": 2},
+    GEMINI.model: {"cachedContentTokenCount": 3},
+}
+"""How each protocol says that three tokens were read from its cache; Anthropic's also counts what was written."""
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("wire", WIRES, ids=repr)
+def test_each_protocol_says_how_much_of_the_input_was_cached(wire: Wire, streaming: bool) -> None:
+    def change(key: str, value: Any) -> Any:
+        if key not in ("usage", "usageMetadata") or not isinstance(value, dict):
+            return value
+        fields: dict[str, Any] = value
+        return {**fields, **CACHED[wire.model]}
+
+    def answer(_: bool) -> Raw:
+        if streaming:
+            return wire.streamed([(name, changed(data, change)) for name, data in wire.events])
+        return wire.reply(changed(wire.whole, change))
+
+    usage = ask(wire.model, wire.path, answer, streaming=streaming).usage
+
+    written = 2 if wire is ANTHROPIC else 0
+    of_input = 7 + (5 if wire is ANTHROPIC else 0)  # Anthropic counts it beside the input
+    assert usage == Usage(of_input, 5, cache_read_tokens=3, cache_write_tokens=written)
+
+
+def test_more_cached_tokens_than_input_are_none() -> None:
+    def change(key: str, value: Any) -> Any:
+        return (
+            {**value, "prompt_tokens_details": {"cached_tokens": 99}} if key == "usage" and value else value
+        )
+
+    usage = ask(
+        CHAT.model, CHAT.path, lambda _: CHAT.reply(changed(CHAT.whole, change)), streaming=False
+    ).usage
+
+    assert usage == Usage(7, 5)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from seawall import Agent, Limits, Outcome, Seawall, Team, Tool, ToolContext, Waiting, tool
+from seawall import Agent, EndpointOptions, Limits, Outcome, Seawall, Team, Tool, ToolContext, Waiting, tool
 from seawall.core.events import EffectMoved, Event, StepDone, StepLate
 from seawall.models.scripted import calls
 from seawall.testing import ManualClock, ScriptedModel, call, fail, hang, say, slow
@@ -308,7 +308,8 @@ def test_tries_are_bounded_and_back_off() -> None:
     clock = ManualClock()
     model = ScriptedModel([fail("overloaded")] * 9, clock=clock)
 
-    run = play(Team(Agent("clerk", model=model, retries=3)), clock=clock)
+    endpoints = {"model": EndpointOptions(outlast=False)}  # otherwise it waits for the end of the outage
+    run = play(Team(Agent("clerk", model=model, retries=3)), clock=clock, endpoints=endpoints)
 
     assert model.request_count == 4
     assert clock.monotonic_s() == 0.5 + 1 + 2

@@ -26,7 +26,7 @@ from seawall.run.fold import apply, begin
 from seawall.run.guard import Guard
 from seawall.run.ledger import NO_REST, Rest
 from seawall.run.state import RunState
-from seawall.run.step import Action, Propose, Result, Step
+from seawall.run.step import Action, Propose, Result, RetryPolicy, Step
 
 ROOT = 0
 _STEP = re.compile(r"\bstep (\d+)\b")
@@ -190,9 +190,9 @@ class _RecordedLogic:
         """Returns nothing: the user decides what a run may spend."""
         return NO_REST
 
-    def retries(self, step: Step, state: RunState, result: Result) -> bool:
-        """Returns False: retries are in the recording."""
-        return False
+    def retries(self, step: Step, state: RunState) -> RetryPolicy:
+        """Returns "never": retries are in the recording."""
+        return "never"
 
     def transcript(self, state: RunState, status: Status) -> Ref | None:
         """Returns None: a recording of calls has no transcript."""

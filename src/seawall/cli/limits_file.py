@@ -42,7 +42,7 @@ def _read_file(file: Path) -> dict[str, Any]:
 
 
 def _convert_value(file: Path, key: str, value: Any) -> Any:
-    """Returns one limit in the type of its field. Raises `Misused` if it is not a limit or not a number above zero."""
+    """Returns one limit in the type of its field. Raises `Misused` if it is not a limit or has no value of it."""
     known = Limits.__struct_fields__
     if key not in known:
         near = get_close_matches(key, known, 1)
@@ -53,6 +53,10 @@ def _convert_value(file: Path, key: str, value: Any) -> Any:
     if key == "at_limit":
         if value not in get_args(AtLimit):
             raise Misused(f"{file}: at_limit = {_format_value(value)}; it must be 'answer' or 'halt'")
+        return value
+    if key == "count_failed":
+        if not isinstance(value, bool):
+            raise Misused(f"{file}: {key} = {_format_value(value)}; it must be true or false")
         return value
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise Misused(f"{file}: {key} = {_format_value(value)}; it must be a number")

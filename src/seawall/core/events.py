@@ -300,6 +300,11 @@ class StepDone(Base, tag="done", frozen=True, kw_only=True):
     """The kind of failure, for example `rate_limited`; the text is in the output."""
     retry: bool = False
     """The same call may be tried again."""
+    spared: bool = False
+    """This try is none of those that its agent or tool allows: its endpoint was out of order, and the next try waits until
+    it answers again."""
+    uncounted: bool = False
+    """The call cost nothing, and its count is given back (`Limits.count_failed`)."""
     retry_after_s: float | None = None
     calls: tuple[Call, ...] = ()
     answer: Ref | None = None
@@ -315,6 +320,10 @@ class StepDone(Base, tag="done", frozen=True, kw_only=True):
     output_bytes: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    cache_read_tokens: int = 0
+    """Of the input tokens: what the provider read from its cache."""
+    cache_write_tokens: int = 0
+    """Of the input tokens: what the provider wrote to its cache."""
     usd: Decimal = Decimal(0)
     uncharged: bool = False
     """A model call that the provider rejected before it did any work: it costs nothing."""
@@ -323,6 +332,21 @@ class StepDone(Base, tag="done", frozen=True, kw_only=True):
     trace: Ref | None = None
     """The traceback of a model or tool that raised."""
     duration_s: float = 0.0
+    left_s: float = 0.0
+    """Active seconds that the run has left."""
+
+
+class StepDeferred(Base, tag="deferred", frozen=True, kw_only=True):
+    """A step waits for an endpoint that is out of order. It is over once the step is made, or its frame goes on without it."""
+
+    kind: StepKind
+    name: str
+    agent: str
+    frame: int
+    call: str | None = None
+    endpoint: str
+    """`model:openai:gpt-5.2` or `tool:bank`."""
+    reason: str
     left_s: float = 0.0
     """Active seconds that the run has left."""
 
@@ -553,6 +577,7 @@ Event = (
     | RunTaken
     | StepIntended
     | StepDone
+    | StepDeferred
     | StepLate
     | Judged
     | GuardSet

@@ -42,32 +42,42 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     warn_at: float = 0.8
     """From this share of such a limit on (above 0, and up to 1) an agent is told what is left, once before its next model
     call; 1: it is not told."""
+    count_failed: bool = True
+    """Whether a model call that failed and cost nothing counts as one of `model_calls`: its server could not be reached, or
+    turned it away before any work. It counts, so that nothing but a good reply is free; without it such calls are bounded
+    by the agent's retries and by the run's time."""
 
     def __post_init__(self) -> None:
         """Raises `Misused` naming a limit that is not above zero. `usd` becomes a `Decimal`."""
         if cast("object", self.at_limit) not in get_args(AtLimit):
             raise Misused(f"limits: at_limit is {self.at_limit!r}; it must be 'answer' or 'halt'")
+        if not isinstance(cast("object", self.count_failed), bool):
+            raise Misused(f"limits: count_failed is {self.count_failed!r}; it must be True or False")
         for name in self.__struct_fields__:
             value: object = getattr(self, name)
-            if name == "at_limit":
-                continue
-            if value is None and name in ("tokens", "usd"):
-                continue
-            if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-                raise Misused(f"limits: {name} is {value!r}; it must be a number")
-            finite = isinstance(value, int) or (
-                value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)
-            )
-            if not finite or value <= 0:
-                raise Misused(f"limits: {name} is {value}; it must be above zero and finite")
-            if name == "warn_at" and value > 1:
-                raise Misused(f"limits: warn_at is {value}; it must be at most 1")
-            if name not in ("active_s", "usd", "warn_at") and not isinstance(value, int):
-                raise Misused(f"limits: {name} is {value}; it must be a whole number")
-            if value > MAX_LIMIT:
-                raise Misused(f"limits: {name} is {value}; it must be at most {MAX_LIMIT:,}")
+            if name not in _CHOICES and not (value is None and name in ("tokens", "usd")):
+                _check_number(name, value)
+        if self.warn_at > 1:
+            raise Misused(f"limits: warn_at is {self.warn_at}; it must be at most 1")
         if isinstance(cast("object", self.usd), float):
             msgspec.structs.force_setattr(self, "usd", Decimal(str(self.usd)))
+
+
+_CHOICES = ("at_limit", "count_failed")
+
+
+def _check_number(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        raise Misused(f"limits: {name} is {value!r}; it must be a number")
+    finite = isinstance(value, int) or (
+        value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)
+    )
+    if not finite or value <= 0:
+        raise Misused(f"limits: {name} is {value}; it must be above zero and finite")
+    if name not in ("active_s", "usd", "warn_at") and not isinstance(value, int):
+        raise Misused(f"limits: {name} is {value}; it must be a whole number")
+    if value > MAX_LIMIT:
+        raise Misused(f"limits: {name} is {value}; it must be at most {MAX_LIMIT:,}")
 
 
 def validate_limits(limits: Limits) -> Limits:

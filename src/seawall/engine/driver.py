@@ -384,7 +384,7 @@ class Driver:
         """Carries out one action; returns whether more is to be decided after it."""
         planned = self._gate.answer_failed(action, self.state) if isinstance(action, End) else None
         if self._planner is not None and planned is None and not isinstance(action, Close):
-            planned = self._planner.plan(action, self.state, self.left_s())
+            planned, action = self._planner.plan(action, self.state, self.left_s())
         if planned is not None and planned.mode == "enforce":
             self._fold(batch, [planned])
             return True

@@ -37,7 +37,7 @@ from seawall.effects.asking import build_proposal
 from seawall.effects.guard import EFFECTS, Blocked, EffectsGuard, Passed, Question
 from seawall.engine.closing import Closing
 from seawall.engine.judging import Judge, read_answer
-from seawall.engine.parking import is_paused
+from seawall.engine.parking import is_paused, tell_deferred
 from seawall.engine.remembering import build_merge, name_merge, record_memory, tell_clashes
 from seawall.engine.settling import (
     build_run_ended,
@@ -48,9 +48,9 @@ from seawall.engine.settling import (
     trace_answer,
 )
 from seawall.guards.deadline import DEADLINE, PLANNER, bound_left_s
-from seawall.guards.limits import LIMITS, Fits
+from seawall.guards.limits import LIMITS, Fits, has_room_for_retry
 from seawall.guards.nested import TeamLimits, bound_team_left_s
-from seawall.guards.shared import BUDGET, ENDPOINTS, Defer, SharedGuard
+from seawall.guards.shared import BUDGET, ENDPOINTS, Defer, Retry, SharedGuard
 from seawall.journal.protocol.effects import RecordChange, Wait
 from seawall.journal.protocol.memory import MemoryMerge
 from seawall.run.bodies import Bodies
@@ -155,6 +155,7 @@ class Gate:
         """The limits of nested teams, those of outer teams first."""
         self._logic = logic
         self._executor = executor
+        self._limits = limits
         self._closing = Closing(logic, limits, self.teams, bodies, now=now, performs=executor is not None)
         self._bodies = bodies
         self._causes = causes
@@ -184,7 +185,9 @@ class Gate:
         judged = self._judge_before(step, state, left_s, ahead=proposal.ahead)
         verdict, step, events = judged.verdict, judged.step, judged.events
         if isinstance(verdict, Defer):
-            return Admitted(events, None, verdict)
+            return Admitted(
+                [*events, *tell_deferred(proposal, verdict, state, self._now(), left_s)], None, verdict
+            )
         if proposal.ahead and not isinstance(verdict, Hold):  # it is judged once it is its turn
             return Admitted([], None)
         if isinstance(verdict, Planned):
@@ -477,8 +480,11 @@ class Gate:
             result = replace(result, error="attempt_not_done")
         if step.kind == "handoff" and result.status == "ok":
             result = tell_clashes(step, result, state, self._bodies)
-        if result.retryable and self._may_retry(step, result, state, left_s):
-            return [self._record(step, result, state, left_s, retry=True)]
+        if result.retryable:
+            failed = self._record(step, result, state, left_s)
+            retry = self._may_retry(step, result, failed, state, left_s)
+            if retry != "no":
+                return [replace(failed, retry=True, spared=retry == "waits")]
         fingerprint = compute_fingerprint(step, result, self._bodies.conceal)
         if fingerprint is not None:
             loose = compute_loose_fingerprint(step, result, self._bodies.conceal)
@@ -543,13 +549,27 @@ class Gate:
         """Returns what a run merges into memory that ends; `state` is the one before."""
         return build_merge(state, ended, self._bodies, self._causes)
 
-    def _may_retry(self, step: Step, result: Result, state: RunState, left_s: float) -> bool:
-        """Returns whether the step's policy and the guards that runs share allow another try in time."""
-        if not self._logic.retries(step, state, result) or self._is_forgotten(step, state):
-            return False
-        if (result.retry_after_s or 0.0) >= _time_s(state, left_s):
-            return False  # it would be answered after the deadline
-        return all(each.may_retry(step, state, result) for each in self._shared if each.active)
+    def _may_retry(
+        self, step: Step, result: Result, failed: StepDone, state: RunState, left_s: float
+    ) -> Retry:
+        """Returns whether the step's policy, its limits and the guards that runs share allow another try in time."""
+        policy = self._logic.retries(step, state)
+        if policy == "never" or self._is_forgotten(step, state):
+            return "no"
+        time_s = _time_s(state, left_s)
+        if (result.retry_after_s or 0.0) >= time_s:
+            return "no"  # it would be answered after the deadline
+        if not has_room_for_retry(step, failed, state, self._limits):
+            return "no"  # the run ends with what failed, not with the limit that stands in the way of another try
+        used_up = policy == "used_up"
+        said = [
+            each.may_retry(step, state, result, left_s, used_up=used_up)
+            for each in self._shared
+            if each.active
+        ]
+        if "no" in said:
+            return "no"
+        return "waits" if "waits" in said else "no" if used_up else "yes"
 
     def _is_forgotten(self, step: Step, state: RunState) -> bool:
         """Returns whether the other side may have forgotten the key under which an effect was first attempted."""
@@ -559,11 +579,11 @@ class Gate:
         first = state.find_first_attempt(step.frame, step.call and step.call.id)
         return first is not None and self._now() + step.delay_s - first >= facts.key_ttl_s
 
-    def _record(
-        self, step: Step, result: Result, state: RunState, left_s: float, *, retry: bool = False
-    ) -> StepDone:
-        run = state.started.run
-        return record_result(step, result, self._bodies, run=run, at=self._now(), left_s=left_s, retry=retry)
+    def _record(self, step: Step, result: Result, state: RunState, left_s: float) -> StepDone:
+        run, counts = state.started.run, self._limits.count_failed
+        return record_result(
+            step, result, self._bodies, run=run, at=self._now(), left_s=left_s, counts=counts
+        )
 
 
 async def _refuse_forgotten() -> Result:

@@ -1,13 +1,13 @@
-"""A person's pauses: whether one holds a step, and the events that park a run."""
+"""What holds a step: a person's pauses and the events that park a run, and the wait for an endpoint."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from seawall.core.events import Paused
+from seawall.core.events import Paused, StepDeferred
 from seawall.guards.shared import PAUSE, Defer, SharedGuard
 from seawall.run.state import RunState
-from seawall.run.step import Step
+from seawall.run.step import Propose, Step
 
 
 def is_paused(shared: Sequence[SharedGuard], step: Step, state: RunState, wake: Callable[[], None]) -> bool:
@@ -28,4 +28,27 @@ def build_pauses(
     return [
         Paused(at=now, what=each.what, by=each.by, why=redact(each.why), until=each.until, left_s=left_s)
         for each in pauses.values()
+    ]
+
+
+def tell_deferred(
+    proposal: Propose, defer: Defer, state: RunState, now: float, left_s: float
+) -> list[StepDeferred]:
+    """Returns the event of a step that begins to wait for an endpoint; none if it waits for it already."""
+    call = None if proposal.call is None else proposal.call.id
+    known = state.deferred.get((proposal.frame, call))
+    if not defer.endpoint or (known is not None and known.endpoint == defer.endpoint):
+        return []
+    return [
+        StepDeferred(
+            at=now,
+            kind=proposal.kind,
+            name=proposal.name,
+            agent=proposal.agent,
+            frame=proposal.frame,
+            call=call,
+            endpoint=defer.endpoint,
+            reason=defer.reason,
+            left_s=round(left_s, 6),
+        )
     ]

@@ -23,9 +23,9 @@ WITHHELD = "[this reply was withheld]"
 
 
 def record_result(
-    step: Step, result: Result, bodies: Bodies, *, run: str, at: float, left_s: float, retry: bool = False
+    step: Step, result: Result, bodies: Bodies, *, run: str, at: float, left_s: float, counts: bool = True
 ) -> StepDone:
-    """Returns the event that ends a step of `run`. `retry`: the same call may be tried again."""
+    """Returns the event that ends a step of `run`. `counts`: a model call that failed and cost nothing counts, too."""
     return StepDone(
         at=at,
         step=step.number,
@@ -35,7 +35,7 @@ def record_result(
         fingerprint=result.fingerprint,
         loose_fingerprint=result.loose_fingerprint,
         error=result.error,
-        retry=retry,
+        uncounted=not counts and step.kind == "model" and result.status == "error" and result.uncharged,
         retry_after_s=result.retry_after_s,
         calls=tuple(
             [Call(number, name, *bodies.put_arguments(run, text)) for number, name, text in result.calls]
@@ -46,6 +46,8 @@ def record_result(
         output_bytes=measure_bytes(result.output),
         input_tokens=result.input_tokens,
         output_tokens=result.output_tokens,
+        cache_read_tokens=result.cache_read_tokens,
+        cache_write_tokens=result.cache_write_tokens,
         usd=result.usd,
         uncharged=result.uncharged,
         usage_problem=result.usage_problem,

@@ -12,10 +12,19 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from seawall.core.events import PERFORMED
+from seawall.core.events import PERFORMED, StepDone
 from seawall.core.limits import Limits
 from seawall.guards.shared import Defer
-from seawall.run.ledger import LEAST_REPLY_TOKENS, NO_REST, Ledger, Overrun, Rest, Shortfall, find_shortfall
+from seawall.run.ledger import (
+    LEAST_REPLY_TOKENS,
+    NO_REST,
+    Ledger,
+    Overrun,
+    Rest,
+    Shortfall,
+    find_shortfall,
+    settle,
+)
 from seawall.run.state import RunState
 from seawall.run.step import Step
 from seawall.run.verdict import Advise, GuardVerdict, Halt, Refuse
@@ -148,6 +157,16 @@ def advise(
             "matters most, and answer before they are used up.]"
         )
         yield GuardVerdict(LIMITS, Advise(reason, note, named, str(value)), "enforce")
+
+
+def has_room_for_retry(step: Step, failed: StepDone, state: RunState, limits: Limits) -> bool:
+    """Returns whether a step that has `failed` fits into the run's limits once more."""
+    intent = state.open.get(step.number)
+    if intent is None or state.modes.get(LIMITS, "enforce") != "enforce":
+        return True
+    ledger = settle(state.ledger, intent, failed)
+    short = find_shortfall(ledger, limits, step.kind, step.tokens, step.usd or _ZERO)
+    return short is None or short.waits
 
 
 def describe_shortfall(step: Step, short: Shortfall) -> str:

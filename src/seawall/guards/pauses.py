@@ -9,7 +9,7 @@ import msgspec
 from seawall.core.clock import Clock
 from seawall.core.errors import Misused, Refused
 from seawall.core.events import CALLED, StepKind
-from seawall.guards.shared import PAUSE, Defer, Pause
+from seawall.guards.shared import PAUSE, Defer, Pause, Retry
 from seawall.journal.live_settings import LiveSettings
 from seawall.journal.protocol import Journal, RunFilter, Setting, SettingKind
 from seawall.run.fold import fold
@@ -209,9 +209,9 @@ class Pauses:
     def release(self, step: Step, run: RunState, result: Result) -> None:
         """Does nothing: pauses count nothing."""
 
-    def may_retry(self, step: Step, run: RunState, result: Result) -> bool:
-        """Returns True: another try passes the gate like any step, and is held there."""
-        return True
+    def may_retry(self, step: Step, run: RunState, result: Result, left_s: float, *, used_up: bool) -> Retry:
+        """Returns "yes": another try passes the gate like any step, and is held there."""
+        return "yes"
 
     def forget(self, run_id: str, *, parked: bool) -> None:
         """Wakes this run no more, unless it is parked."""

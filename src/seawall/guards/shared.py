@@ -9,7 +9,7 @@ is `Defer`: the step waits, and the gate checks again later.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -46,6 +46,13 @@ class Defer(msgspec.Struct, frozen=True):
     reason: str
     pause: Pause | None = None
     """The pause that holds the step. A run whose steps all wait for pauses is parked, and its clock stands still."""
+    endpoint: str = ""
+    """The endpoint that is out of order and that the step waits for. It is recorded, so that people see it."""
+
+
+Retry = Literal["no", "yes", "waits"]
+"""What a guard says of another try of a step that failed. `waits`: it may be made once its endpoint answers again, and is
+none of the tries that its agent or tool allows."""
 
 
 class SharedGuard(Protocol):
@@ -76,8 +83,11 @@ class SharedGuard(Protocol):
         """Ends the count of an acquired step: it has a result, or ended without one. Called once per `acquire`."""
         ...
 
-    def may_retry(self, step: Step, run: RunState, result: Result) -> bool:
-        """Returns whether a step that failed may be tried again, if its own retry policy allows another try."""
+    def may_retry(self, step: Step, run: RunState, result: Result, left_s: float, *, used_up: bool) -> Retry:
+        """Returns what this guard says of another try of a step that failed; its run has `left_s` active seconds left.
+
+        With `used_up`, the step has had all the tries that its agent or tool allows: only one that waits can follow.
+        """
         ...
 
     def forget(self, run_id: str, *, parked: bool) -> None:

@@ -1,13 +1,14 @@
 """Prices and windows of models from `genai-prices`, an extra that brings a list of prices. Nothing is fetched.
 
-A `Price` has one rate for input and one for output, and is an upper bound of what is spent. If the list has several
-rates for a model, the highest that may apply counts, for reservations and for what is booked:
+A `Price` has rates for input, output, and input that the provider reads from its cache or writes to it. It is an upper
+bound of what is spent. If the list has several rates for one of them, the highest that may apply counts, for
+reservations and for what is booked:
 
 - of tiers by length of the context, the dearest;
 - of prices that change, today's, the announced ones, and those of every time of the day;
 - of service tiers, the standard one, or all of them if the agent has a `…service_tier` among its settings;
-- for cached input, the price of input that is not cached, or, if the agent has `…cache…` among its settings, the
-  price of writing to the cache, which at Anthropic is up to twice as high.
+- of writing to the cache, the longest time that it is kept, which at Anthropic costs twice as much as other input. Only
+  an agent that has `…cache…` among its settings writes to a cache; that is then reserved for all of its input.
 
 What is charged by the call and not by the token, such as web searches, is not included.
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from seawall.models.protocol import Price
@@ -55,9 +57,12 @@ def find_price(
     rates = [_compute_rate(price, writes) for price in _list_prices(found, now, any_tier)]
     if None in rates:
         return None
+    known = [rate for rate in rates if rate is not None]
     most = Price(
-        max(rate.input_usd_per_mtok for rate in rates if rate is not None),
-        max(rate.output_usd_per_mtok for rate in rates if rate is not None),
+        most_input := max(rate.input_usd_per_mtok for rate in known),
+        max(rate.output_usd_per_mtok for rate in known),
+        _find_highest([rate.cache_read_usd_per_mtok for rate in known], most_input),
+        _find_highest([rate.cache_write_usd_per_mtok for rate in known], most_input),
     )
     return (
         most if most.input_usd_per_mtok or most.output_usd_per_mtok else None
@@ -105,25 +110,33 @@ def _list_prices(model: ModelInfo, now: datetime, any_tier: bool) -> Iterator[Mo
             return
 
 
+def _find_highest(rates: list[Decimal | None], other: Decimal) -> Decimal | None:
+    """Returns the highest of the rates of cached input; None if it is that of `other` input."""
+    highest = max((rate for rate in rates if rate is not None), default=None)
+    return None if highest == other else highest
+
+
 def _compute_rate(price: ModelPrice, writes: bool) -> Price | None:
     """Returns the highest rates of a price; None if it also charges for something other than tokens."""
     from genai_prices import Usage  # noqa: PLC0415 -- as above
 
     tokens = _MTOK * 1_000_000
-    usages = [Usage(input_tokens=tokens, output_tokens=tokens)]
-    if writes:
-        usages.append(Usage(input_tokens=tokens, cache_write_tokens=tokens, output_tokens=tokens))
-        usages.append(
-            Usage(
-                input_tokens=tokens,
-                cache_write_tokens=tokens,
-                cache_write_1h_tokens=tokens,
-                output_tokens=tokens,
-            )
-        )
+    plain = Usage(input_tokens=tokens, output_tokens=tokens)
+    read = Usage(input_tokens=tokens, cache_read_tokens=tokens, output_tokens=tokens)
+    written = [
+        Usage(input_tokens=tokens, cache_write_tokens=tokens, output_tokens=tokens),
+        Usage(
+            input_tokens=tokens,
+            cache_write_tokens=tokens,
+            cache_write_1h_tokens=tokens,
+            output_tokens=tokens,
+        ),
+    ]
+    usages = [plain, read, *(written if writes else ())]
     sums = [price.calc_price(usage) for usage in usages]
     if any(each["total_price"] != each["input_price"] + each["output_price"] for each in sums):
         return None
+    rates = [each["input_price"] / _MTOK for each in sums]
     return Price(
-        max(each["input_price"] for each in sums) / _MTOK, max(each["output_price"] for each in sums) / _MTOK
+        rates[0], max(each["output_price"] for each in sums) / _MTOK, rates[1], max(rates[2:], default=None)
     )

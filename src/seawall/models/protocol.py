@@ -155,6 +155,10 @@ class Usage(msgspec.Struct, frozen=True):
     output_tokens: int = 0
     problem: str = ""
     """Why the count can't be true, if the client knows: the call is then booked at its upper bound."""
+    cache_read_tokens: int = 0
+    """Of the input tokens: those that the provider read from its cache."""
+    cache_write_tokens: int = 0
+    """Of the input tokens: those that the provider wrote to its cache."""
 
 
 MAX_USD_PER_MTOK = 1_000_000_000
@@ -164,25 +168,34 @@ MAX_USD_DECIMALS = 48
 
 
 class Price(msgspec.Struct, frozen=True):
-    """US dollars for a million tokens: `Price("1.25", 10)`.
+    """US dollars for a million tokens: `Price("1.25", 10)`, or `Price("1.25", 10, "0.125")` with a price of cached input.
 
+    Input that the provider reads from its cache, or writes to it, costs as much as other input if its price is None.
     A number or text becomes a decimal as it is written. Raises `Misused` for a value that is not a number, is below
     zero, or is larger or finer than accounts hold.
     """
 
     input_usd_per_mtok: Decimal
     output_usd_per_mtok: Decimal
+    cache_read_usd_per_mtok: Decimal | None = None
+    cache_write_usd_per_mtok: Decimal | None = None
 
     if TYPE_CHECKING:  # the constructor accepts more types than the fields hold
 
         def __init__(
-            self, input_usd_per_mtok: Decimal | float | str, output_usd_per_mtok: Decimal | float | str
+            self,
+            input_usd_per_mtok: Decimal | float | str,
+            output_usd_per_mtok: Decimal | float | str,
+            cache_read_usd_per_mtok: Decimal | float | str | None = None,
+            cache_write_usd_per_mtok: Decimal | float | str | None = None,
         ) -> None: ...
 
     def __post_init__(self) -> None:
         """Converts the given values to decimals: money is never a binary fraction."""
-        for name in ("input_usd_per_mtok", "output_usd_per_mtok"):
+        for name in self.__struct_fields__:
             given: object = getattr(self, name)
+            if given is None and name.startswith("cache"):
+                continue
             try:
                 value = given if isinstance(given, Decimal) else Decimal(str(given))
             except InvalidOperation:
@@ -200,9 +213,12 @@ class Price(msgspec.Struct, frozen=True):
 
     def usd(self, usage: Usage) -> Decimal:
         """Returns the cost of `usage` in US dollars."""
-        return (
-            self.input_usd_per_mtok * usage.input_tokens + self.output_usd_per_mtok * usage.output_tokens
-        ) / 1_000_000
+        read, write = usage.cache_read_tokens, usage.cache_write_tokens
+        usd = self.input_usd_per_mtok * usage.input_tokens + self.output_usd_per_mtok * usage.output_tokens
+        for price, tokens in ((self.cache_read_usd_per_mtok, read), (self.cache_write_usd_per_mtok, write)):
+            if price is not None and tokens:
+                usd += (price - self.input_usd_per_mtok) * tokens
+        return usd / 1_000_000
 
 
 class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,6 +22,7 @@ MAX_SHOWN_CHARS = 80
 
 _NO_USD = Decimal(0)
 _COUNTS = ("input_tokens", "output_tokens")
+_CACHED = ("cache_read_tokens", "cache_write_tokens")
 
 
 def check_usage(usage: object, price: Price | None) -> tuple[Usage, Decimal]:
@@ -33,8 +34,14 @@ def check_usage(usage: object, price: Price | None) -> tuple[Usage, Decimal]:
         raise TypeError(f"the usage of the reply is {_show(usage)}, not a Usage")
     try:
         given: list[object] = [getattr(usage, name) for name in _COUNTS]
+        given += [
+            getattr(usage, name, 0) for name in _CACHED
+        ]  # a class of the user's own need not count them
         numbers = [read_count(each) for each in given]
-        problems = [find_count_problem(*each) for each in zip(_COUNTS, given, numbers, strict=True)]
+        problems = [
+            find_count_problem(*each) for each in zip((*_COUNTS, *_CACHED), given, numbers, strict=True)
+        ]
+        problems += [_find_cached_problem(*[each or 0 for each in numbers])] if not any(problems) else []
         problem = str(getattr(usage, "problem", "")) or "; ".join(filter(None, problems))
     except KeyboardInterrupt:
         raise
@@ -42,7 +49,8 @@ def check_usage(usage: object, price: Price | None) -> tuple[Usage, Decimal]:
         return Usage(problem=f"the usage can't be read: {name_error(error)}"), _NO_USD
     if problem:
         return Usage(problem=problem), _NO_USD
-    counted = Usage(numbers[0] or 0, numbers[1] or 0)
+    of_input, of_output, read, written = (each or 0 for each in numbers)
+    counted = Usage(of_input, of_output, cache_read_tokens=read, cache_write_tokens=written)
     if price is None:
         return counted, _NO_USD
     usd, problem = _ask_price(price, counted)
@@ -52,6 +60,25 @@ def check_usage(usage: object, price: Price | None) -> tuple[Usage, Decimal]:
 def compute_usd(price: Price | None, usage: Usage) -> Decimal | None:
     """Returns the cost of `usage`; None if the price is not known, or gives no amount that can be booked."""
     return None if price is None else _ask_price(price, usage)[0]
+
+
+def compute_bound_usd(price: Price | None, input_tokens: int, output_tokens: int) -> Decimal | None:
+    """Returns the most that a call with so many tokens may cost, whatever of its input is cached; None as `compute_usd`."""
+    usages = (
+        Usage(input_tokens, output_tokens),
+        Usage(input_tokens, output_tokens, cache_read_tokens=input_tokens),
+        Usage(input_tokens, output_tokens, cache_write_tokens=input_tokens),
+    )
+    costs = [compute_usd(price, usage) for usage in usages]
+    return None if None in costs else max(cost for cost in costs if cost is not None)
+
+
+def _find_cached_problem(of_input: int, of_output: int, read: int, written: int) -> str:
+    """Returns why the numbers of cached tokens can't be true; "" if they can."""
+    del of_output
+    if read + written <= of_input:
+        return ""
+    return f"{read + written} input tokens are reported as cached, of {of_input}"
 
 
 def _ask_price(price: Price, usage: Usage) -> tuple[Decimal | None, str]:

@@ -14,8 +14,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from msgspec.structs import replace
+
 from seawall.core.events import Planned, StepDone
 from seawall.guards.deadline import DEADLINE, PLANNER
+from seawall.guards.shared import ENDPOINTS
 from seawall.planner.estimates import Estimator, name_latency, walk_up
 from seawall.planner.latencies import Latencies
 from seawall.run.bodies import Bodies
@@ -26,6 +29,8 @@ from seawall.team.partial import MAX_FINDINGS, write_partial_answer
 from seawall.team.planner import Planner
 from seawall.team.team import Team
 
+OUTAGES: frozenset[str] = frozenset({"rate_limited", "spend_limit", "overloaded", "unreachable"})
+"""Kinds of failures of a model that are none of the request: another model may answer it."""
 UNKNOWN_FALLBACK_SHARE = 0.25
 """Share of the run's time that is kept for a fallback agent whose latency is unknown, if there is no other answer.
 Without it a first run whose coordinator stalls would end without an answer."""
@@ -64,14 +69,22 @@ class RunPlanner:
 
     # ---- before a step
 
-    def plan(self, action: Action, state: RunState, left_s: float) -> Planned | None:
-        """Returns what to prune in place of `action`; None if it fits, or if pruning would not help."""
+    def plan(
+        self, action: Propose | End, state: RunState, left_s: float
+    ) -> tuple[Planned | None, Propose | End]:
+        """Returns what to prune in place of `action`, and the action; None if it fits, or if pruning would not help.
+
+        The action has the time that must stay for what follows it, if it has to wait for its endpoint.
+        """
+        planned = self._find_pruning(action, state, left_s)
+        return planned, action if isinstance(action, End) else self._keep_time(action, state, left_s)
+
+    def _find_pruning(self, action: Action, state: RunState, left_s: float) -> Planned | None:
         self._estimator.begin_decision()
         if not self._is_active(state) or state.plan.course == "partial":
             return None
-        if isinstance(action, End):  # if the fallback agent failed, recorded results answer
-            fails = state.plan.course == "fallback" and action.status == "failed"
-            return self._answer_partially(state, left_s, 0.0, "the fallback agent failed") if fails else None
+        if isinstance(action, End):
+            return self._plan_end_of_run(action, state, left_s)
         if not isinstance(action, Propose) or action.skip is not None or state.plan.course == "fallback":
             return None
         match action.kind:
@@ -83,6 +96,32 @@ class RunPlanner:
                 return self._plan_hop(action, state, left_s)
             case "memory" | "approval":
                 return None
+
+    def _keep_time(self, action: Propose, state: RunState, left_s: float) -> Propose:
+        """Returns a proposal with the time that must stay for what follows it, if it waits for its endpoint."""
+        if action.kind not in ("model", "tool") or action.skip is not None or not self._is_active(state):
+            return action
+        frame = state.frames[action.frame]
+        rest_s = self._estimate_rest_s(action.kind, frame, state, left_s) + self._options.margin_s
+        return replace(action, rest_s=min(rest_s, max(0.0, left_s)))
+
+    def _plan_end_of_run(self, end: End, state: RunState, left_s: float) -> Planned | None:
+        """Returns who answers in place of a run that would end without an answer; None if nobody can.
+
+        If the fallback agent failed, recorded results answer. In an outage of the team's models, the fallback agent
+        does, whose model may be another, or else recorded results.
+        """
+        if state.plan.course == "fallback":
+            why = "the fallback agent failed"
+            return (
+                self._answer_partially(state, left_s, 0.0, why)
+                if end.status in ("failed", "refused")
+                else None
+            )
+        if not _is_outage(end, state):
+            return None
+        why = "the team's model can't be called"
+        return self._use_fallback(state, left_s, 0.0, why) or self._answer_partially(state, left_s, 0.0, why)
 
     def _plan_review(self, action: Propose, state: RunState, left_s: float) -> Planned | None:
         """Returns what to prune in place of the review that an answer waits for; None if it fits."""
@@ -307,14 +346,15 @@ class RunPlanner:
             state, left_s, needed_s, reason, pruned=(name,), action="review", frame=frame.id
         )
 
-    def _use_fallback(self, state: RunState, left_s: float, needed_s: float) -> Planned | None:
+    def _use_fallback(self, state: RunState, left_s: float, needed_s: float, why: str = "") -> Planned | None:
         agent = self._find_fallback(state)
         if agent is None or not self._may_give_up_team(state):
             return None
         if self._estimator.estimate("agent", agent).likely_s + self._options.margin_s > left_s + _MIN_STEP_S:
             return None
         name = f"fallback:{agent}"
-        reason = f"{name} answers: the team needs {needed_s:.3f} s, and {left_s:.3f} s are left"
+        why = why or f"the team needs {needed_s:.3f} s"
+        reason = f"{name} answers: {why}, and {left_s:.3f} s are left"
         return self._make_event(
             state, left_s, needed_s, reason, pruned=(name,), action="fallback", fallback=agent
         )
@@ -349,6 +389,14 @@ class RunPlanner:
             quantile=self._options.quantile,
             **fields,
         )
+
+
+def _is_outage(end: End, state: RunState) -> bool:
+    """Returns whether a run ends because the model of its coordinator can't be called now."""
+    if end.stopped_by is not None:
+        return end.stopped_by.guard == ENDPOINTS
+    failure = state.frames[0].failure
+    return end.status == "failed" and failure is not None and failure.kind in OUTAGES
 
 
 def _is_reviewed(frame: Frame, state: RunState) -> bool:

@@ -33,6 +33,7 @@ from seawall.core.events import (
     RunEnded,
     RunStarted,
     RunTaken,
+    StepDeferred,
     StepDone,
     StepIntended,
     StepStatus,
@@ -229,24 +230,34 @@ def _changes_of(state: RunState, event: Event) -> Changes:
             return _apply_memory(state, event)
         case ContextFolded():
             return _apply_folded(state, event)
-        case GuardSet() | Planned():
+        case GuardSet() | Planned() | StepDeferred():
             return _apply_steering(state, event)
         case Paused():
             return {"paused": (*state.paused, event), "left_s": event.left_s}
         case RunEnded():
-            ended: Changes = {"ended": event, "frames": EMPTY, "open": EMPTY, "left_s": event.left_s}
+            ended: Changes = {
+                "ended": event,
+                "frames": EMPTY,
+                "open": EMPTY,
+                "deferred": EMPTY,
+                "left_s": event.left_s,
+            }
             return {**ended, "before_halt": state} if answers_at_limit(event) else ended
         case _:  # `RunStarted` made the state, and a late result changes nothing
             return {}
 
 
-def _apply_steering(state: RunState, event: GuardSet | Planned) -> Changes:
-    """Returns what a person's switch of a guard, or the planner, changes."""
+def _apply_steering(state: RunState, event: GuardSet | Planned | StepDeferred) -> Changes:
+    """Returns what a person's switch of a guard, the planner, or an endpoint that a step waits for, changes."""
+    if isinstance(event, StepDeferred):
+        return {"deferred": MappingProxyType(state.deferred | {(event.frame, event.call): event})}
     if isinstance(event, GuardSet):
         return {"modes": MappingProxyType(state.modes | {event.guard: event.mode})}
     if event.mode != "enforce":
         return {}
     changes: Changes = {"plan": state.plan.with_pruning(event, state.call_key(event.frame, event.call))}
+    if event.action in ("fallback", "partial") and state.deferred:
+        changes["deferred"] = EMPTY
     if event.action == "close" and event.note is not None:
         changes["frames"] = _tell_below(state, event.frame, event.note)
     return changes
@@ -388,6 +399,8 @@ def _apply_intended(state: RunState, step: StepIntended) -> Changes:
     }
     if step.perform:
         changes["ledger"] = reserve(state.ledger, step)
+    if (step.frame, step.call) in state.deferred:
+        changes["deferred"] = _drop_deferred(state, step.frame, step.call)
     if step.perform and step.effect:
         key = state.call_key(step.frame, step.call)
         change = EffectChange(
@@ -466,8 +479,22 @@ def _apply_done(state: RunState, done: StepDone) -> Changes:
         frames[frame.id] = _answer_frame(frame, step, done, state.holds.get(step.step, ()))
         if state.started.errand is not None and frame.id == 0 and not frames[0].turn:
             changes["answered"] = done
+        if below is not None and state.deferred:
+            changes["deferred"] = _drop_deferred(state, below.id)
     changes["frames"] = MappingProxyType(frames)
     return changes
+
+
+def _drop_deferred(
+    state: RunState, frame: int, call: str | None = None
+) -> MappingProxyType[Any, StepDeferred]:
+    """Returns what waits without one step or, of a frame that has ended, without all of its steps."""
+    left = {
+        key: event
+        for key, event in state.deferred.items()
+        if key[0] != frame or (call is not None and key[1] != call)
+    }
+    return MappingProxyType(left)
 
 
 def _note_usage(state: RunState, step: StepIntended, done: StepDone) -> Changes:

@@ -82,6 +82,9 @@ class PendingCall(msgspec.Struct, frozen=True, gc=False):
     """The step in flight for it."""
     answer: MessageRef | None = None
     failures: int = 0
+    """Tries that failed, of those that the tool allows."""
+    spared: int = 0
+    """Tries that failed beside those: see `StepDone.spared`."""
     retry_after_s: float | None = None
     grant: Grant | None = None
     unknown: int | None = None
@@ -138,7 +141,9 @@ class Frame(msgspec.Struct, frozen=True):
     last_reply: int | None = None
     """The newest model step that replied."""
     failures: int = 0
-    """Model calls that failed in a row."""
+    """Model calls that failed in a row, of those that the agent allows."""
+    spared: int = 0
+    """Model calls that failed in a row beside those: see `StepDone.spared`."""
     retry_after_s: float | None = None
     failure: FrameFailure | None = None
     refusal: StoppedBy | None = None
@@ -207,8 +212,9 @@ def apply_model_done(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
         )
     if done.status != "ok" or done.output is None:
         if done.retry:
+            failures, spared = frame.failures + (not done.spared), frame.spared + done.spared
             return replace(
-                frame, own_step=None, failures=frame.failures + 1, retry_after_s=done.retry_after_s
+                frame, own_step=None, failures=failures, spared=spared, retry_after_s=done.retry_after_s
             )
         return replace(frame, own_step=None, failure=FrameFailure(done.error or done.status, done.output))
     reasoning = done.reasoning or Ref("")
@@ -231,6 +237,7 @@ def apply_model_done(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
         last_reply=done.step,
         fresh=(done.step,),
         failures=0,
+        spared=0,
         retry_after_s=None,
         has_replied_last=step.last,
         answer=done.answer,
@@ -341,9 +348,14 @@ def apply_call_done(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
     if done.status in ("lost", "withdrawn"):
         return replace_call(frame, call, step=None, doubtful=doubtful)
     if done.retry:
-        after_s, failures = done.retry_after_s, pending.failures + 1
         return replace_call(
-            frame, call, step=None, failures=failures, retry_after_s=after_s, doubtful=doubtful
+            frame,
+            call,
+            step=None,
+            failures=pending.failures + (not done.spared),
+            spared=pending.spared + done.spared,
+            retry_after_s=done.retry_after_s,
+            doubtful=doubtful,
         )
     # A guard that refuses another attempt says nothing of the one before it: a person does.
     if doubtful is not None and done.status not in ("ok", "replaced"):

@@ -127,13 +127,16 @@ def settle(ledger: Ledger, step: StepIntended, done: StepDone) -> Ledger:
     """Returns the ledger with a model call's reservation released and what it really took booked.
 
     A call without a count is booked at its bound, because the provider may have charged it: it was lost, cancelled,
-    timed out or failed on the way, or its server reports no usage, or one that can't be true.
+    timed out or failed on the way, or its server reports no usage, or one that can't be true. An `uncounted` call is none
+    of those that the run may make.
     """
     if done.status == "withdrawn":
         return withdraw(ledger, step)
     if step.kind != "model":
         return ledger
     # Earlier versions recorded reports below zero.
+    if done.uncounted:
+        ledger = msgspec.structs.replace(ledger, model_calls=ledger.model_calls - 1)
     impossible = done.input_tokens < 0 or done.output_tokens < 0 or done.usd < 0
     if impossible or (done.input_tokens + done.output_tokens == 0 and not done.uncharged):
         return _settle_at_bound(ledger, step)

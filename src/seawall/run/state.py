@@ -19,6 +19,7 @@ from seawall.core.events import (
     Paused,
     RunEnded,
     RunStarted,
+    StepDeferred,
     StepDone,
     StepIntended,
 )
@@ -74,6 +75,8 @@ class RunState(msgspec.Struct, frozen=True):
     frames: MappingProxyType[int, Frame] = EMPTY
     open: MappingProxyType[int, StepIntended] = EMPTY
     """Steps without a result: in flight, waiting, or hand-offs whose frame is at work."""
+    deferred: MappingProxyType[tuple[int, str | None], StepDeferred] = EMPTY
+    """By frame and call: the steps that wait for an endpoint which is out of order."""
     ledger: Ledger = Ledger()
     overrun: Overrun | None = None
     """The first model call that went above what was reserved for it."""

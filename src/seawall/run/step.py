@@ -68,6 +68,8 @@ class Propose(msgspec.Struct, frozen=True, kw_only=True):
     """It is not its turn: an effect is only asked about, so that a person can decide early."""
     reconciles: int | None = None
     """The effect step of which the other side is asked what became of it."""
+    rest_s: float = 0.0
+    """See `Step.rest_s`."""
 
 
 class Close(msgspec.Struct, frozen=True, kw_only=True):
@@ -164,6 +166,10 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     """Model steps: what is shortened before it. It is recorded before the step's intent."""
     endpoint: str = ""
     """The name of what it calls, as runs share it: `tool:bank`, `model:openai:gpt-5.2`; "" where it calls nothing."""
+    outlasts: bool = False
+    """It may wait for its endpoint's recovery: its agent or tool allows further tries."""
+    rest_s: float = 0.0
+    """Active seconds that what must follow it needs, as the planner estimates: it waits no longer than up to them."""
     timeout_s: float | None = None
     invalid: str | None = None
     """Why it can't be performed at all."""
@@ -223,6 +229,10 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """See `run.fingerprint.compute_loose_fingerprint`; the gate fills it in."""
     input_tokens: int = 0
     output_tokens: int = 0
+    cache_read_tokens: int = 0
+    """Of the input tokens: what the provider read from its cache."""
+    cache_write_tokens: int = 0
+    """Of the input tokens: what the provider wrote to its cache."""
     usd: Decimal = Decimal(0)
     uncharged: bool = False
     """A model call that was turned away before the provider did any work: it costs nothing."""
@@ -233,6 +243,10 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     trace: str = ""
     """The traceback of a model or tool that raised, without secrets."""
     duration_s: float = 0.0
+
+
+RetryPolicy = Literal["never", "left", "used_up"]
+"""`left`: tries are left. `used_up`: it has had them all, but those that wait for an endpoint's recovery are not counted."""
 
 
 class Logic(Protocol):
@@ -250,8 +264,8 @@ class Logic(Protocol):
         """Returns what is kept for the last replies of a frame when `step`, if there is one, is made before them."""
         ...
 
-    def retries(self, step: Step, state: RunState, result: Result) -> bool:
-        """Returns whether the step's own policy allows another try after this failure."""
+    def retries(self, step: Step, state: RunState) -> RetryPolicy:
+        """Returns what the policy of the step's agent or tool says of another try after a failure."""
         ...
 
     def transcript(self, state: RunState, status: Status) -> Ref | None:

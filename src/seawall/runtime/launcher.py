@@ -206,6 +206,7 @@ class Launcher:
                 supervisor.apply_live_modes(driver)
             if supervisor.pauses.active:
                 driver.withdraw_paused()
+                driver.decide_again()  # what waits for an endpoint is held, too
             await supervisor.hand_over_missed(run_id)
 
     # ---- in line

@@ -555,6 +555,7 @@ class Supervisor:
         if self.pauses.read(settings):
             for driver in list(self.registry.drivers.values()):
                 driver.withdraw_paused()
+                driver.decide_again()  # what waits for an endpoint is held, too
 
     async def refresh(self, journal: Journal) -> None:
         """Reads the caps that another process has set."""

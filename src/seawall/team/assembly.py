@@ -10,8 +10,8 @@ from msgspec.structs import replace
 
 from seawall.core.canonical import measure_bytes
 from seawall.core.events import ContextFolded
-from seawall.models.protocol import Price, Usage
-from seawall.models.usage import compute_usd
+from seawall.models.protocol import Price
+from seawall.models.usage import compute_bound_usd
 from seawall.run.bodies import Bodies
 from seawall.run.frame import TOO_LONG, Frame
 from seawall.run.ledger import LEAST_REPLY_TOKENS, NO_REST, Rest
@@ -38,8 +38,8 @@ class Assembly:
         """By agent: `prices`, and the tokens that its model takes with its reply; None where that is not known."""
         self._team, self._conversation, self._bodies = team, conversation, bodies
         self._prices, self._windows = prices, windows
-        self._token_usd = {name: compute_usd(price, Usage(1)) for name, price in prices.items()}
-        self._reply_usd = {name: compute_usd(price, Usage(0, 1)) for name, price in prices.items()}
+        self._token_usd = {name: compute_bound_usd(price, 1, 0) for name, price in prices.items()}
+        self._reply_usd = {name: compute_bound_usd(price, 0, 1) for name, price in prices.items()}
 
     def __repr__(self) -> str:
         return f"<Assembly of {self._team.name}>"
@@ -58,7 +58,7 @@ class Assembly:
             tokens=weighed.bound + agent.max_output_tokens,
             reply_tokens=agent.max_output_tokens,
             reply_token_usd=self._reply_usd.get(agent.name) or _NO_USD,
-            usd=compute_usd(price, Usage(weighed.bound, agent.max_output_tokens)),
+            usd=compute_bound_usd(price, weighed.bound, agent.max_output_tokens),
             input_token_usd=self._token_usd.get(agent.name) or _NO_USD,
             context=len(frame.messages),
             context_bytes=weighed.size,
@@ -66,6 +66,7 @@ class Assembly:
             junk=weighed.junk,
             folded=folded,
             endpoint=f"model:{step.name}",
+            outlasts=agent.retries > 0,
         )
 
     def compute_rest(self, frame: Frame, step: Step | None, state: RunState) -> Rest:
@@ -85,7 +86,7 @@ class Assembly:
             return Rest(model_calls=reviews, must_review=must_review)
         weighed, _ = self._weigh(frame, member, state)
         least = min(LEAST_REPLY_TOKENS, member.agent.max_output_tokens)
-        usd = compute_usd(self._prices.get(frame.agent), Usage(weighed.bound, least))
+        usd = compute_bound_usd(self._prices.get(frame.agent), weighed.bound, least)
         return Rest(
             model_calls=1 + reviews,
             tokens=weighed.bound + least,

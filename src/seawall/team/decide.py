@@ -149,7 +149,7 @@ def _decide_frame(team: Team, state: RunState, frame: Frame) -> Iterator[Action]
             agent=frame.agent,
             frame=frame.id,
             depth=frame.depth,
-            delay_s=_compute_backoff_s(frame.failures, frame.retry_after_s),
+            delay_s=_compute_backoff_s(frame.failures, frame.spared, frame.retry_after_s),
             grant=frame.grant,
             last=state.is_closing(frame.id),
         )
@@ -179,12 +179,13 @@ def _propose_approval(frame: Frame, pending: PendingCall) -> Propose:
     )
 
 
-def _compute_backoff_s(failures: int, retry_after_s: float | None) -> float:
-    if failures == 0:
+def _compute_backoff_s(failures: int, spared: int, retry_after_s: float | None) -> float:
+    """Returns the pause before the next try. After a try that was `spared`, its endpoint makes it wait for longer."""
+    if failures + spared == 0:
         return 0.0
     if retry_after_s is not None:
         return retry_after_s
-    return min(MAX_BACKOFF_S, BACKOFF_S * 2 ** (failures - 1))
+    return min(MAX_BACKOFF_S, BACKOFF_S * 2 ** max(0, failures - 1))
 
 
 def _decide_calls(state: RunState, frame: Frame, member: Member) -> Iterator[Action]:
@@ -245,7 +246,9 @@ def _propose_call(
         frame=frame.id,
         depth=frame.depth if target is None else frame.depth + 1,
         call=pending.call,
-        delay_s=_compute_backoff_s(pending.failures, pending.retry_after_s) if skip is None else 0.0,
+        delay_s=0.0
+        if skip is not None
+        else _compute_backoff_s(pending.failures, pending.spared, pending.retry_after_s),
         grant=pending.grant,
         skip=skip,
         ahead=ahead,

@@ -22,7 +22,7 @@ from seawall.run.fingerprint import make_gist
 from seawall.run.frame import Frame, MessageRef, find_call
 from seawall.run.ledger import Rest
 from seawall.run.state import RunState
-from seawall.run.step import Action, EffectFacts, Propose, Result, Step
+from seawall.run.step import Action, EffectFacts, Propose, RetryPolicy, Step
 from seawall.run.traces import find_traces
 from seawall.team.agent import ANSWER_TOOL, ASK_PREFIX, READ_RESULT
 from seawall.team.assembly import Assembly
@@ -96,18 +96,20 @@ class TeamLogic:
         """Returns what is kept for the last replies of a frame when `step`, if there is one, is made before them."""
         return self._assembly.compute_rest(state.frames[frame], step, state)
 
-    def retries(self, step: Step, state: RunState, result: Result) -> bool:
-        """Returns whether the agent's or the tool's policy allows another try after this failure."""
+    def retries(self, step: Step, state: RunState) -> RetryPolicy:
+        """Returns what the policy of the step's agent or tool says of another try after a failure."""
         frame = state.frames.get(step.frame)
-        if frame is None:
-            return False
+        if frame is None or step.kind == "memory":
+            return "never"
         if step.kind == "model":
-            return frame.failures < self.team.members[step.agent].agent.retries
-        pending = None if step.call is None else find_call(frame, step.call.id)
-        if step.kind == "memory":
-            return False
-        tool = cast("tuple[Tool, Any]", step.target)[0] if step.target else None
-        return pending is not None and tool is not None and pending.failures < tool.retries
+            failures, allowed = frame.failures, self.team.members[step.agent].agent.retries
+        else:
+            pending = None if step.call is None else find_call(frame, step.call.id)
+            tool = cast("tuple[Tool, Any]", step.target)[0] if step.target else None
+            if pending is None or tool is None:
+                return "never"
+            failures, allowed = pending.failures, tool.retries
+        return "never" if not allowed else "left" if failures < allowed else "used_up"
 
     def prepare(self, proposal: Propose, state: RunState, number: int) -> Step:
         """Resolves and validates a proposal; what is wrong with it goes into `Step.invalid`."""
@@ -125,6 +127,7 @@ class TeamLogic:
             grant=proposal.grant,
             delay_s=proposal.delay_s,
             last=proposal.last,
+            rest_s=proposal.rest_s,
             input=None if proposal.call is None else proposal.call.arguments,
             seal="" if proposal.call is None else proposal.call.seal or "",
             version="" if member is None else member.version,
@@ -166,6 +169,7 @@ class TeamLogic:
             idempotent=tool.idempotent,
             timeout_s=tool.timeout_s,
             endpoint=tool.endpoint,
+            outlasts=tool.retries > 0,
             poll=tool.poll,
             fresh_s=tool.fresh_s,
             volatile=tool.volatile,

@@ -85,6 +85,8 @@ def _book(result: Result, usage: Usage, usd: Decimal, clean: Callable[[str], str
         result,
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
+        cache_read_tokens=usage.cache_read_tokens,
+        cache_write_tokens=usage.cache_write_tokens,
         usd=usd,
         usage_problem=clean(usage.problem) if usage.problem else "",
     )

@@ -116,12 +116,15 @@ def _write_call(one: ToolCall) -> dict[str, Any]:
     return {"id": one.id, "type": "function", "function": {"name": one.name, "arguments": one.arguments}}
 
 
-def _write_usage(usage: Usage) -> dict[str, int]:
-    return {
+def _write_usage(usage: Usage) -> dict[str, Any]:
+    written: dict[str, Any] = {
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,
         "total_tokens": usage.input_tokens + usage.output_tokens,
     }
+    if usage.cache_read_tokens:
+        written["prompt_tokens_details"] = {"cached_tokens": usage.cache_read_tokens}
+    return written
 
 
 def build_completion(request: ChatRequest, reply: ModelReply) -> dict[str, Any]:

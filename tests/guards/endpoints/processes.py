@@ -103,6 +103,10 @@ class Process:
         assert isinstance(verdict, Allow), verdict
         return self.endpoints.acquire(step, run, left_s)
 
+    def retry(self, step: Step, run: RunState, result: Result, left_s: float = 60.0, **how: Any) -> str:
+        """`no`, `yes` or `waits`."""
+        return self.endpoints.may_retry(step, run, result, left_s, **{"used_up": False, **how})
+
     def call(self, result: Result, *, count: int = 1, name: str = "bank", kind: str = "tool") -> None:
         """Calls of as many runs, one after another, that end at once."""
         for _ in range(count):
@@ -134,7 +138,7 @@ def a_run(active_s: float = 120.0) -> RunState:
     )
 
 
-def tool(name: str = "bank", *, number: int = 1, delay_s: float = 0.0) -> Step:
+def tool(name: str = "bank", *, number: int = 1, delay_s: float = 0.0, outlasts: bool = False) -> Step:
     """A tool step of the endpoint `tool:NAME`."""
     return Step(
         number=number,
@@ -144,11 +148,12 @@ def tool(name: str = "bank", *, number: int = 1, delay_s: float = 0.0) -> Step:
         frame=0,
         depth=1,
         delay_s=delay_s,
+        outlasts=outlasts,
         endpoint=f"tool:{name}",
     )
 
 
-def model(name: str = "gpt", *, number: int = 1, delay_s: float = 0.0) -> Step:
+def model(name: str = "gpt", *, number: int = 1, delay_s: float = 0.0, outlasts: bool = False) -> Step:
     """A model step."""
     return Step(
         number=number,
@@ -158,5 +163,6 @@ def model(name: str = "gpt", *, number: int = 1, delay_s: float = 0.0) -> Step:
         frame=0,
         depth=1,
         delay_s=delay_s,
+        outlasts=outlasts,
         endpoint=f"model:{name}",
     )

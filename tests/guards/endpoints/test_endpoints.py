@@ -85,7 +85,9 @@ def test_a_model_step_whose_run_has_too_little_time_is_refused() -> None:
     play(work())
 
 
-def test_of_a_hundred_that_wait_two_are_called_to_probe_and_all_when_it_has_recovered() -> None:
+def test_of_a_hundred_that_wait_two_are_called_to_probe_and_the_others_one_after_another_when_it_has_recovered() -> (
+    None
+):
     async def work() -> None:
         async with process() as here:
             here.call(OVERLOADED, count=10, name="gpt", kind="model")
@@ -100,8 +102,21 @@ def test_of_a_hundred_that_wait_two_are_called_to_probe_and_all_when_it_has_reco
             for run in runs[:2]:
                 here.endpoints.release(model(), run, OK)
             await here.clock.settle()
+            assert here.woken == [run.started.run for run in runs[:4]], "two at first, when it has recovered"
 
-            assert here.woken == [run.started.run for run in runs]
+            made = 2
+            while made < 100:
+                flying = runs[made : len(here.woken)]
+                assert flying
+                for run in flying:
+                    here.begin(model(), run)
+                for run in flying:
+                    here.endpoints.release(model(), run, OK)
+                made += len(flying)
+                await here.clock.settle()
+
+            assert here.woken == [run.started.run for run in runs], "in their order, and each once"
+            assert here.clock.monotonic_s() == pytest.approx(2.0, abs=0.1)
 
     play(work())
 
@@ -199,7 +214,7 @@ def test_after_a_spend_limit_nobody_calls_or_waits_and_nothing_is_tried_again() 
             assert isinstance(verdict, Refuse)
             assert (verdict.limit, verdict.value) == ("spend_limit", "spend_limit")
             assert "only a person can change that" in verdict.reason
-            assert not here.endpoints.may_retry(model(), a_run(), SPENT)
+            assert here.retry(model(), a_run(), SPENT) == "no"
 
             await here.clock.advance(300.0)
             runs = [a_run(), a_run()]
@@ -226,7 +241,7 @@ def test_a_storm_with_a_hundred_runs_in_flight_reaches_the_server_at_most_a_fift
                 (model(number=2), run)
                 for step, run in flying
                 if here.endpoints.release(step, run, OVERLOADED) is None
-                and here.endpoints.may_retry(step, run, OVERLOADED)
+                and here.retry(step, run, OVERLOADED) == "yes"
             ]
             assert here.endpoints["model:gpt"].breaker.phase.state == "open"
             probes = 0
@@ -253,10 +268,10 @@ def test_retries_stop_where_the_tenth_is_used_up_and_a_tool_is_not_retried_into_
     async def work() -> None:
         async with process(minimum_calls=100) as here:
             here.call(BROKEN, count=50)
-            assert sum(here.endpoints.may_retry(tool(), a_run(), BROKEN) for _ in range(50)) == 5
+            assert [here.retry(tool(), a_run(), BROKEN) for _ in range(50)].count("yes") == 5
         async with process() as here:
             here.call(BROKEN, count=10)
-            assert not here.endpoints.may_retry(tool(), a_run(), BROKEN)
+            assert here.retry(tool(), a_run(), BROKEN) == "no"
 
     play(work())
 
@@ -266,14 +281,14 @@ def test_who_probes_for_the_others_may_try_again_and_does_not_pay_for_it() -> No
         async with process(retry_reserve=0, retry_ratio=0.0) as here:
             here.call(OVERLOADED, count=10, name="gpt", kind="model")
             run = a_run()
-            assert not here.endpoints.may_retry(model(), run, OVERLOADED)
+            assert here.retry(model(), run, OVERLOADED) == "no"
             here.check(model(), run)
             await here.clock.advance(2.0)
             here.begin(model(), run)
             here.endpoints.release(model(), run, OVERLOADED)
 
-            assert here.endpoints.may_retry(model(), run, OVERLOADED)
-            assert not here.endpoints.may_retry(model(), a_run(), OVERLOADED)
+            assert here.retry(model(), run, OVERLOADED) == "yes"
+            assert here.retry(model(), a_run(), OVERLOADED) == "no"
 
     play(work())
 
@@ -392,7 +407,7 @@ def test_what_calls_no_endpoint_is_let_through() -> None:
             assert here.endpoints.acquire(step, run, 60.0) is step
             here.endpoints.release(step, run, OK)
 
-            assert here.endpoints.may_retry(step, run, OK)
+            assert here.retry(step, run, OK) == "yes"
 
     play(work())
 

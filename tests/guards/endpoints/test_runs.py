@@ -241,7 +241,8 @@ def test_a_run_that_has_no_time_to_wait_is_refused_by_endpoints_with_limit_and_v
 def test_where_endpoints_do_not_bind_calls_are_made_and_tried_again(mode: Any) -> None:
     async def play() -> None:
         clock, world = ManualClock(), World()
-        async with host(clock) as sea:
+        options = {"tool": EndpointOptions(jitter=0.0, outlast=False)}
+        async with Seawall(clock=clock, environment={}, endpoints=options) as sea:
             await fill(sea, clock, world)
             model = ScriptedModel([call("balance", account="a99"), say("Later.")])
             team = Team("desk", Agent("desk", model=model, tools=[world.bank(retries=2)]))

@@ -178,4 +178,12 @@ async def _read_entry(journal: Journal, row: RunRow) -> RunEntry:
         if waits.kind == "pause":
             lifted = waits.what not in await read_pauses(journal, SystemClock().wall_s())
     cancel = await read_pending_cancel(journal, row.run, state)
-    return RunEntry(row=row, spent=spent, waits=waits, decision=decision, cancel=cancel, lifted=lifted)
+    return RunEntry(
+        row=row,
+        spent=spent,
+        waits=waits,
+        decision=decision,
+        cancel=cancel,
+        deferred=next(iter(state.deferred.values()), None),
+        lifted=lifted,
+    )

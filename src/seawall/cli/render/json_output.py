@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from seawall.cli.journals import BodyTexts
-from seawall.core.events import EVERYTHING, CommandTaken, ContextFolded, Event, Judged, Planned, Source
+from seawall.core.events import (
+    EVERYTHING,
+    CommandTaken,
+    ContextFolded,
+    Event,
+    Judged,
+    Planned,
+    Source,
+    StepDeferred,
+)
 from seawall.history.origins import OriginLink
 from seawall.history.record import RunRecord, StepRecord
 from seawall.history.why import Explanation
@@ -61,6 +70,7 @@ def build_entry_document(entry: RunEntry) -> dict[str, Any]:
         **spent,
         "status": spent["status"] if entry.row.state == "ended" else None,
         "waiting": waiting,
+        "deferred": _build_deferred(entry.deferred) if entry.deferred is not None else None,
         "cancel": build_cancel_document(entry.cancel),
     }
 
@@ -113,6 +123,7 @@ def build_run_document(
             for each in state.raised
         ],
         "modes": state.modes,
+        "deferred": [_build_deferred(each) for each in state.deferred.values()],
         "usd": ledger.usd,
         "tokens": ledger.tokens,
         "model_calls": ledger.model_calls,
@@ -133,6 +144,18 @@ def build_run_document(
         "unmade": [_build_verdict(each, texts) for each in record.unmade],
         "steps": [_build_step(each, texts) for each in record.steps.values()],
         "cancel": build_cancel_document(cancel),
+    }
+
+
+def _build_deferred(event: StepDeferred) -> dict[str, Any]:
+    """Returns a step that waits for an endpoint which is out of order."""
+    return {
+        "at": event.at,
+        "kind": event.kind,
+        "name": event.name,
+        "agent": event.agent,
+        "endpoint": event.endpoint,
+        "reason": event.reason,
     }
 
 
@@ -173,9 +196,12 @@ def _build_step(step: StepRecord, texts: BodyTexts) -> dict[str, Any]:
         "approved": None if done is None else done.approved,
         "error": None if done is None else done.error,
         "retry": False if done is None else done.retry,
+        "spared": False if done is None else done.spared,
         "duration_s": step.duration_s,
         "input_tokens": 0 if done is None else done.input_tokens,
         "output_tokens": 0 if done is None else done.output_tokens,
+        "cache_read_tokens": 0 if done is None else done.cache_read_tokens,
+        "cache_write_tokens": 0 if done is None else done.cache_write_tokens,
         "usd": "0" if done is None else done.usd,
         "usage_problem": "" if done is None else describe_usage_problem(intent, done),
         "verdicts": [_build_verdict(each, texts) for each in step.judged],

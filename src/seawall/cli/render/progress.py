@@ -33,6 +33,7 @@ from seawall.core.events import (
     Planned,
     RunStarted,
     RunTaken,
+    StepDeferred,
     StepDone,
     StepIntended,
     StepLate,
@@ -60,6 +61,10 @@ def _describe_setting(record: RunRecord, event: LimitsRaised | GuardSet) -> str:
     if isinstance(event, GuardSet):
         return f"    {event.guard} is set to {event.mode} by {event.by}"
     return f"  goes on with other limits: {wording.format_raise(record.raised[-1][0], event)}"
+
+
+def _describe_late(event: StepLate) -> str:
+    return f"a late result of step {event.step} was recorded and dropped"
 
 
 async def follow_run(
@@ -231,8 +236,8 @@ class RunProgress:
             case Planned():
                 style = "yellow" if event.mode == "enforce" else "dim"
                 return Text(f"    {wording.format_pruning(event)}", style=style)
-            case StepLate():
-                text = f"    a late result of step {event.step} was recorded and dropped"
+            case StepDeferred() | StepLate():
+                text = f"    {wording.format_deferred(event) if isinstance(event, StepDeferred) else _describe_late(event)}"
                 return Text(text, style="yellow")
             case _:
                 return None

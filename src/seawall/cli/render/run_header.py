@@ -55,6 +55,11 @@ def draw_run_header(
     call_width = UNLIMITED if full else 2 * width  # calls are shortened here; the question itself stays whole
     waits = list_waits(state, events, texts.get)
     fields += _list_waiting_fields(waits, now, decisions or {}, paused, call_width)
+    for event in state.deferred.values():
+        ago = format_age(now - event.at)
+        fields.append(
+            ("waits", f"for {event.endpoint}, for {ago}: {wording.format_deferred(event)}", "yellow")
+        )
     if cancel is not None:
         fields.append(("cancel", wording.format_pending_cancel(cancel), "yellow"))
     if state.ended is None and row.state == "interrupted":

@@ -17,6 +17,7 @@ from seawall.cli.render.formats import (
     wrap_text,
 )
 from seawall.cli.render.table import Table
+from seawall.core.events import StepDeferred
 from seawall.journal.protocol import Command, RunRow, Summary
 from seawall.run.outcome import Waiting
 
@@ -36,6 +37,8 @@ class RunEntry:
     """What was decided on that step; no process has taken it up yet."""
     cancel: Command | None = None
     """A cancellation that no process has taken up yet."""
+    deferred: StepDeferred | None = None
+    """The oldest of its steps that waits for an endpoint which is out of order."""
     lifted: bool = False
     """Whether it waits for a pause that has ended."""
 
@@ -83,6 +86,9 @@ def _draw_notes(entry: RunEntry, now: float, width: int) -> Iterator[Text]:
     if entry.waits is not None:
         for number, line in enumerate(_format_waits(entry, entry.waits, now, width)):
             yield Text(f"  {' ' if number else '└'} {line}", style="magenta")
+    if entry.deferred is not None:
+        text = f"waits {format_age(now - entry.deferred.at)}: {wording.format_deferred(entry.deferred)}"
+        yield Text(f"  └ {shorten_text(text, width)}", style="yellow")
     if entry.cancel is not None:
         text = shorten_text(f"cancel {wording.format_pending_cancel(entry.cancel)}", width)
         yield Text(f"  └ {text}", style="yellow")

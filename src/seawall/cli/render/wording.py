@@ -24,6 +24,7 @@ from seawall.core.events import (
     Judged,
     LimitsRaised,
     Planned,
+    StepDeferred,
     StepDone,
     StepIntended,
     StepStatus,
@@ -167,6 +168,11 @@ def format_step(intent: StepIntended, text: str, width: int) -> str:
             if intent.call is None:
                 return shorten_text(f"waits for a person: {intent.name}", width)
             return f"waits for a person: {format_call(intent.name, text, max(8, width - 20))}"
+
+
+def format_deferred(event: StepDeferred) -> str:
+    """Returns what waits for an endpoint that is out of order, and why."""
+    return f"{event.agent} wants {event.name}: {event.reason}"
 
 
 def format_call(name: str, arguments: str, width: int) -> str:

@@ -21,7 +21,7 @@ from seawall.core.errors import SeawallError
 from seawall.core.events import PERFORMED
 from seawall.guards.budget.options import Budget
 from seawall.guards.budget.recorded_caps import RecordedCaps, record_shortfall
-from seawall.guards.shared import BUDGET, Defer
+from seawall.guards.shared import BUDGET, Defer, Retry
 from seawall.journal.protocol import Cap, Journal, OverCap, Spend
 from seawall.run.spend_delta import DAY_S, day_of, need_of
 from seawall.run.state import RunState
@@ -210,9 +210,9 @@ class BudgetGuard:
             del self._in_flight[tenant]
         self._serve_waiting()
 
-    def may_retry(self, step: Step, run: RunState, result: Result) -> bool:
-        """Returns True: another try is a call like any other, and reserves anew."""
-        return True
+    def may_retry(self, step: Step, run: RunState, result: Result, left_s: float, *, used_up: bool) -> Retry:
+        """Returns "yes": another try is a call like any other, and reserves anew."""
+        return "yes"
 
     def forget(self, run_id: str, *, parked: bool) -> None:
         """Gives back what is reserved for a run, also for a parked one: a pause may last for days.

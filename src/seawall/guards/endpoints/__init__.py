@@ -5,6 +5,7 @@
 - `endpoint.py`: one endpoint in one process: its breaker, its queue, the timer that serves them, and what the end
   of a step says of it
 - `breaker.py`: the breaker and the retry tokens, pure; it counts in a `window.py`
+- `turns.py`: when those that have waited may call again, one after another
 - `wait_queue.py`: the steps that wait for a free slot
 - `messages.py`: what agents and people are told
 - `record.py`: the record of an endpoint that all processes share, and how a change is merged into it

@@ -14,8 +14,9 @@ from seawall.guards.endpoints.breaker import Block, Breaker, CallResult
 from seawall.guards.endpoints.messages import describe_wait, write_refusal
 from seawall.guards.endpoints.options import EndpointOptions
 from seawall.guards.endpoints.record import Change, EndpointRecord, Phase, RetryAfter
+from seawall.guards.endpoints.turns import Turns, bound_open_s
 from seawall.guards.endpoints.wait_queue import MAX_WAITING, Waiter, WaitQueue, Wake
-from seawall.guards.shared import Defer
+from seawall.guards.shared import Defer, Retry
 from seawall.journal.protocol import Setting
 from seawall.run.frame import find_call
 from seawall.run.state import RunState
@@ -40,6 +41,17 @@ class AcquiredStep(msgspec.Struct, frozen=True, gc=False):
     """The time that its run had left at that moment."""
 
 
+class FailedStep(msgspec.Struct, gc=False):
+    """A step that failed and is tried again."""
+
+    since_s: float
+    """When it failed first."""
+    deadline_s: float
+    """Until when it may wait, if its agent needs time after it; infinite if nobody does."""
+    is_paid: bool = True
+    """Whether a retry token has paid for the next try: then it is made after its delay, without a turn."""
+
+
 class Endpoint:
     """One endpoint for `Endpoints`, which finds it by its name. All calls come on the event loop."""
 
@@ -56,6 +68,7 @@ class Endpoint:
     ) -> None:
         self.breaker = Breaker(name, options, owner)
         self.queue = WaitQueue()
+        self.turns = Turns(options, rng)
         self.setting: Setting | None = None
         """What a person has set last."""
         self.used_s = clock.monotonic_s()
@@ -68,6 +81,8 @@ class Endpoint:
         """Called to get the right to probe; `receive_lease` is called once that is decided."""
         self._lease_requested = False
         self._acquired: dict[Hashable, AcquiredStep] = {}
+        self._failed: dict[Key, FailedStep] = {}
+        """Steps that are tried again, until they are answered or their run ends."""
         self._last_probe: Hashable = None
         """The step that was released last, if it was a probe."""
         self._timer: Timer | None = None
@@ -109,43 +124,83 @@ class Endpoint:
         """
         now = self._clock.monotonic_s()
         self._check_overdue(now)
-        block = self.breaker.find_block(now, step.delay_s)
-        slots = self.breaker.count_free_slots(now) if block is None else 0
-        if slots and not self.queue.waiters:
-            return ALLOW
         key = make_key(step, run)
-        if block is None and self.queue.may_pass(key, slots):
+        is_unpaid = self._is_unpaid(key, step, run)
+        # An unpaid try waits here for as long as it must, and has no slot meanwhile; any other one begins after its delay.
+        block = self.breaker.find_block(now, 0.0 if is_unpaid else step.delay_s)
+        slots = self.breaker.count_free_slots(now) if block is None else 0
+        needs_turn = is_unpaid and self.breaker.phase.state == "closed"
+        if slots and not needs_turn and not self.queue.waiters:
             return ALLOW
-        left_s = bound_left_s(left_s, run)
-        if self._may_wait(step, block, now, left_s) and len(self.queue) < MAX_WAITING:
-            deadline_s = now + left_s
-            self.queue.join(key, key[0], wake, now, deadline_s=deadline_s, slots_only=step.kind == "model")
+        if block is None and self.queue.may_pass(key, slots) and (not needs_turn or self._has_turn(key, now)):
+            return ALLOW
+        is_out = needs_turn or (block is not None and self.breaker.phase.state != "closed")
+        deadline_s = now + bound_left_s(left_s, run) - step.rest_s
+        if is_out:
+            deadline_s = self._bound_deadline_s(key, step, now, deadline_s)
+        if self._may_wait(step, block, now, deadline_s) and len(self.queue) < MAX_WAITING:
+            lasts = step.kind == "model" or self._may_outlast(step)
+            self.queue.join(key, key[0], wake, now, deadline_s=deadline_s, slots_only=lasts)
             self._set_timer(now, deadline_s - LEAST_S)
-            return Defer(describe_wait(self.breaker, block))
+            reason = describe_wait(self.breaker, block, needs_turn=needs_turn)
+            return Defer(reason, endpoint=self.breaker.name if is_out else "")
+        self._failed.pop(key, None)
         if self.queue.leave(key) is not None:
             self._set_timer(now, now)  # its place is free for another step
-        return write_refusal(step, self.breaker, block, self.setting, left_s)
+        left_s = deadline_s - now
+        return write_refusal(step, self.breaker, block, self.setting, left_s, needs_turn=needs_turn)
 
-    def _may_wait(self, step: Step, block: Block | None, now: float, left_s: float) -> bool:
+    def _may_outlast(self, step: Step) -> bool:
+        return step.outlasts and self.breaker.options.outlast
+
+    def _is_unpaid(self, key: Key, step: Step, run: RunState) -> bool:
+        """Returns whether no retry token has paid for this try, so that it needs a turn even if the breaker is closed."""
+        if not self._may_outlast(step):
+            return False
+        failed = self._failed.get(key)
+        return count_spared(step, run) > 0 if failed is None else not failed.is_paid
+
+    def _has_turn(self, key: Key, now: float) -> bool:
+        if self.queue.has_offer(key):
+            return True
+        return not self.queue.waiters and self.turns.count_turns(now) > 0
+
+    def _bound_deadline_s(self, key: Key, step: Step, now: float, deadline_s: float) -> float:
+        """Returns until when a step may wait for an endpoint that is out of order.
+
+        A tool, and the model of an agent that works for another, may wait for half of the time that was left when they
+        began to: whoever waits for them needs the other half.
+        """
+        if step.frame == 0 and step.kind == "model":
+            return deadline_s
+        failed = self._failed.get(key)
+        known_s = self.queue.find_deadline_s(key) if failed is None else failed.deadline_s
+        return min(deadline_s, (now + deadline_s) / 2 if known_s is None else known_s)
+
+    def _may_wait(self, step: Step, block: Block | None, now: float, deadline_s: float) -> bool:
         """Returns whether the block can end while the run still has time."""
-        if left_s <= LEAST_S:
+        if deadline_s - now <= LEAST_S:
             return False
         if block is None or block.reason == "due":
             return True
-        if block.reason == "spend_limit" or (block.reason != "retry_after" and step.kind != "model"):
+        waits = step.kind == "model" or self._may_outlast(step)
+        if block.reason == "spend_limit" or (block.reason != "retry_after" and not waits):
             return False
         if block.until_s is None:
             return block.reason == "probing"
-        return block.until_s - now < left_s - LEAST_S
+        return block.until_s <= deadline_s - LEAST_S
 
     def acquire(self, step: Step, run: RunState, left_s: float) -> Step:
         """Counts a step that begins. A retry has a delay; what the step has waited in the queue is taken off it."""
-        now = self._clock.monotonic_s()
-        since_s = self.queue.leave(make_key(step, run)) if self.queue.waiters else None
+        now, known = self._clock.monotonic_s(), make_key(step, run)
+        since_s = self.queue.leave(known) if self.queue.waiters else None
         delay_s = step.delay_s if since_s is None else max(0.0, step.delay_s - (now - since_s))
         key, breaker = (run.started.run, step.number), self.breaker
         run_s = run.started.limits.active_s
-        breaker.begin(key, now, delay_s=delay_s, is_retry=_is_retry(step, run), run_s=run_s)
+        is_retry = known in self._failed or _is_retry(step, run)
+        if breaker.phase.state == "closed" and (since_s is not None or self._is_unpaid(known, step, run)):
+            self.turns.take_turn(key)
+        breaker.begin(key, now, delay_s=delay_s, is_retry=is_retry, run_s=run_s)
         self._acquired[key] = AcquiredStep(now + delay_s, left_s - delay_s)
         self.used_s = now
         self._set_timer(now, now + delay_s + breaker.options.slow_s)  # there may be no check until then
@@ -168,37 +223,83 @@ class Endpoint:
             seconds = self.breaker.accept_retry_after(now, result.retry_after_s)
             self._retry_after = RetryAfter(at=self._clock.wall_s(), seconds=seconds)
             self._newest_retry_after = self._retry_after
+        is_bad = call_result in ("failed", "spend_limit")
+        if call_result == "answered" and self._failed:
+            self._failed.pop(make_key(step, run), None)
+        own_s = acquired.left_s - (now - acquired.began_s) if self._may_outlast(step) else 0.0
+        self.turns.end(
+            key,
+            "failed" if is_bad else "answered" if call_result == "answered" else "",
+            now,
+            self._find_longest_s(now, own_s),
+        )
         self._last_probe = key if self.breaker.is_probe(key) else None
         phase = self.breaker.end(key, now, call_result, rng=self._rng)
         if phase is not None:
-            self._move(phase, now)
+            self._move(phase, now, own_s)
         elif self.queue.waiters:
             self._set_timer(now, now)
-        is_bad = call_result in ("failed", "spend_limit")
         if is_bad or not self._counts_scheduled:
             self._counts_scheduled = True
             self._schedule_report(self, is_bad)
 
-    def may_retry(self, step: Step, run: RunState) -> bool:
-        """Returns whether a step may be tried again. A tool is not retried while its breaker is open.
+    def _find_longest_s(self, now: float, own_s: float = 0.0) -> float:
+        """Returns the most seconds that a step which waits, or is about to, has left; infinite if none does."""
+        deadlines = [waiter.deadline_s - now for waiter in self.queue.waiters.values() if waiter.slots_only]
+        longest_s = max([own_s, *deadlines])
+        return longest_s if longest_s > 0 else float("inf")
+
+    def may_retry(self, step: Step, run: RunState, result: Result, left_s: float, *, used_up: bool) -> Retry:
+        """Returns whether a step may be tried again. Without `outlast`, a tool is not while its breaker is open.
 
         Probes are not charged to the retry budget: how often an open breaker's endpoint is called does not depend on
-        it. With `outlast`, neither are retries that wait until the breaker has closed.
+        it. With `outlast`, neither are the tries of a step that waits for the endpoint's recovery.
         """
-        now = self._clock.monotonic_s()
+        now, known = self._clock.monotonic_s(), make_key(step, run)
         block = self.breaker.find_block(now, step.delay_s)
         if block is not None and block.reason == "retry_after":
             block = None  # the retry waits for that
-        if block is not None and (step.kind != "model" or block.reason == "spend_limit"):
-            return False
-        if self._last_probe == (run.started.run, step.number):
-            return True
-        if block is not None and self.breaker.options.outlast:
-            return True
-        return self.breaker.afford_retry(now)
+        said: Retry
+        if self._may_outlast(step) and result.endpoint == "broken":
+            said = self._may_outlast_failure(step, run, block, now, left_s, used_up=used_up)
+        elif used_up or (block is not None and (step.kind != "model" or block.reason == "spend_limit")):
+            said = "no"
+        else:
+            is_probe = self._last_probe == (run.started.run, step.number)
+            said = "yes" if is_probe or self.breaker.afford_retry(now) else "no"
+        if said == "no":
+            self._failed.pop(known, None)
+        return said
+
+    def _may_outlast_failure(
+        self, step: Step, run: RunState, block: Block | None, now: float, left_s: float, *, used_up: bool
+    ) -> Retry:
+        """Returns whether a step that failed is tried again at once, or waits for the endpoint's recovery.
+
+        It waits if nobody was answered since it failed first. An endpoint that answers others, and this step not, is not
+        out of order: then the tries count that the agent or the tool allows.
+        """
+        known, left_s = make_key(step, run), bound_left_s(left_s, run)
+        failed = self._failed.get(known)
+        if failed is None:
+            deadline_s = float("inf")
+            if step.frame != 0 or step.kind != "model":
+                deadline_s = now + (left_s - step.rest_s) / 2
+            failed = self._failed[known] = FailedStep(now, deadline_s)
+        if not self._may_wait(step, block, now, min(failed.deadline_s, now + left_s - step.rest_s)):
+            return "no"
+        failed.is_paid = False
+        if block is not None or not self.turns.was_answered_since(failed.since_s):
+            return "waits"
+        if used_up:
+            return "no"
+        failed.is_paid = self.breaker.afford_retry(now)
+        return "yes"
 
     def forget(self, run_id: str) -> None:
         """Removes the steps of a run from the queue."""
+        for key in [key for key in self._failed if key[0] == run_id]:
+            del self._failed[key]
         if self.queue.waiters and self.queue.forget(run_id):
             now = self._clock.monotonic_s()
             self._set_timer(now, now)
@@ -210,14 +311,35 @@ class Endpoint:
         if phase is not None:
             self._move(phase, now)
 
-    def _move(self, phase: Phase, now: float) -> None:
-        """Moves this process to another phase at once, and has it reported to the others."""
+    def _move(self, phase: Phase, now: float, own_s: float = 0.0) -> None:
+        """Moves this process to another phase at once, and has it reported to the others. Whoever has just failed has
+        `own_s` left to wait.
+        """
+        if phase.state == "open" and phase.cause in ("failed", "slow"):
+            longest_s = self._find_longest_s(now, own_s)
+            open_s = bound_open_s(phase.open_s, self.breaker.options, longest_s)
+            phase = replace(phase, open_s=round(open_s, 3))
         if self._unreported is None:
             self._reported_version = self.breaker.phase.version
         self._unreported = replace(phase, at=self._clock.wall_s())
-        self.breaker.enter(self._unreported, now)
+        self._enter(self._unreported, now)
         self._schedule_report(self, True)
         self._wake_affected(now)
+
+    def _enter(self, phase: Phase, now: float, *, age_s: float = 0.0, replace: bool = False) -> bool:
+        """Moves to a phase that is in force; returns False if it is not newer than the present one."""
+        was_closed = self.breaker.phase.state == "closed"
+        moved = self.breaker.enter(phase, now, age_s=age_s, replace=replace)
+        if moved and phase.state == "closed" and not was_closed:
+            self.turns.begin(now)
+        return moved
+
+    def _count_offers(self, now: float) -> int:
+        """Returns how many waiting steps may have a slot offered to them now, with those that have one."""
+        slots = self.breaker.count_free_slots(now)
+        if self.breaker.phase.state != "closed":
+            return slots
+        return min(slots, self.turns.count_turns(now))
 
     def _wake_affected(self, now: float) -> None:
         """Wakes the runs of waiting steps for which something has changed."""
@@ -233,7 +355,7 @@ class Endpoint:
             return until_s is None or until_s > waiter.deadline_s - LEAST_S
 
         if block is None:
-            self._to_wake += self.queue.offer(breaker.count_free_slots(now), now)
+            self._to_wake += self.queue.offer(self._count_offers(now), now)
         if block is not None or breaker.phase.state != "closed":
             self._to_wake += self.queue.mark_woken(now, is_affected)
         self._schedule_wakes(now)
@@ -254,8 +376,12 @@ class Endpoint:
     def _set_timer(self, now: float, at_s: float) -> None:
         """Sets the timer to `at_s` or, if a step waits, to when something changes by itself; never to a later time."""
         if self.queue.waiters and not self._lease_requested:
-            next_s = self.breaker.find_next_s(now)
-            at_s = at_s if next_s is None else min(at_s, next_s)
+            if self._can_offer(now):
+                at_s = now
+            times = [self.breaker.find_next_s(now)]
+            if self.breaker.phase.state == "closed":
+                times.append(self.turns.find_next_s(now, self.queue.offers))
+            at_s = min([at_s, *(next_s for next_s in times if next_s is not None)])
         if at_s >= self._timer_s or self._closed:
             return
         if self._timer is not None:
@@ -263,6 +389,13 @@ class Endpoint:
         self._timer_s = at_s
         delay_s = 0.0 if at_s <= now else max(TICK_S, at_s - now)
         self._timer = self._clock.call_later(delay_s, self._on_timer)
+
+    def _can_offer(self, now: float) -> bool:
+        """Returns whether there is a free slot, and a turn, for a step that waits and has no offer."""
+        offers = self.queue.offers
+        if len(self.queue) <= offers or self.breaker.find_block(now) is not None:
+            return False
+        return self._count_offers(now) > offers
 
     def _on_timer(self) -> None:
         """Expires offers, wakes runs whose time is over, offers free slots, and asks for the right to probe if due."""
@@ -277,7 +410,7 @@ class Endpoint:
         block = self.breaker.find_block(now)
         self._request_lease_if_due(block)
         if block is None:
-            self._to_wake += self.queue.offer(self.breaker.count_free_slots(now), now)
+            self._to_wake += self.queue.offer(self._count_offers(now), now)
         self._to_wake += self.queue.mark_woken(now, lambda waiter: waiter.deadline_s - LEAST_S <= now)
         self._schedule_wakes(now)
 
@@ -311,7 +444,7 @@ class Endpoint:
         """Goes on after a request for the right to probe. `phase`: the journal was away, so this process grants it."""
         self._lease_requested = False
         now = self._clock.monotonic_s()
-        if phase is not None and self.breaker.enter(phase, now):
+        if phase is not None and self._enter(phase, now):
             self._wake_affected(now)
         elif self.queue.waiters:
             self._set_timer(now, now + TICK_S)
@@ -356,7 +489,7 @@ class Endpoint:
             self._newest_retry_after = retry_after
             breaker.accept_retry_after(now, retry_after.seconds - max(0.0, wall_s - retry_after.at))
         age_s = wall_s - record.phase.at
-        if breaker.enter(record.phase, now, age_s=age_s, replace=self._unreported is None):
+        if self._enter(record.phase, now, age_s=age_s, replace=self._unreported is None):
             self._wake_affected(now)
         elif self.queue.waiters:
             self._set_timer(now, now + TICK_S)
@@ -397,6 +530,15 @@ def _classify_result(step: Step, result: Result, took_s: float, left_s: float) -
     if step.kind == "model" and result.error == "timeout" and took_s >= left_s - ALMOST_S:
         return "cut"  # the model was given the time that the run had left, and that was too little
     return "failed" if result.endpoint == "broken" else "answered"
+
+
+def count_spared(step: Step, run: RunState) -> int:
+    """Returns how many tries of this step have failed beside those that its agent or tool allows."""
+    frame = run.frames.get(step.frame)
+    if frame is None or step.call is None:
+        return 0 if frame is None else frame.spared
+    pending = find_call(frame, step.call.id)
+    return 0 if pending is None else pending.spared
 
 
 def _is_retry(step: Step, run: RunState) -> bool:

@@ -15,7 +15,7 @@ from seawall.guards.deadline import bound_left_s
 from seawall.guards.endpoints.endpoint import Endpoint
 from seawall.guards.endpoints.exchange import Exchange
 from seawall.guards.endpoints.options import EndpointOptions, check_options
-from seawall.guards.shared import ENDPOINTS, Defer
+from seawall.guards.shared import ENDPOINTS, Defer, Retry
 from seawall.journal.protocol import Journal
 from seawall.run.state import RunState
 from seawall.run.step import Result, Step
@@ -86,12 +86,13 @@ class Endpoints:
         if endpoint is not None:
             endpoint.release(step, run, result)
 
-    def may_retry(self, step: Step, run: RunState, result: Result) -> bool:
-        """Returns whether another try is within the tenth that a storm may add."""
+    def may_retry(self, step: Step, run: RunState, result: Result, left_s: float, *, used_up: bool) -> Retry:
+        """Returns whether another try is within the tenth that a storm may add, or waits for the endpoint's recovery."""
         mode: Mode = run.modes.get(self.name, "enforce")
         if not step.endpoint or mode == "off":
-            return True
-        return self._get(step.endpoint).may_retry(step, run) or mode == "observe"
+            return "yes"
+        said = self._get(step.endpoint).may_retry(step, run, result, left_s, used_up=used_up)
+        return said if mode == "enforce" else "yes"
 
     def forget(self, run_id: str, *, parked: bool) -> None:
         """Removes a run's steps from all queues, also those of a parked run: it checks again when it goes on."""

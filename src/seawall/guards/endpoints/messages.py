@@ -19,9 +19,17 @@ _INSTEAD = "Use what you have, do something else first, or answer and say what i
 
 
 def write_refusal(
-    step: Step, breaker: Breaker, block: Block | None, setting: Setting | None, left_s: float
+    step: Step,
+    breaker: Breaker,
+    block: Block | None,
+    setting: Setting | None,
+    left_s: float,
+    *,
+    needs_turn: bool = False,
 ) -> Refuse:
-    """Returns why this step is not made. Without a `block`, no slot became free in time."""
+    """Returns why this step is not made. Without a `block`, no slot became free in time or, if it `needs_turn`, its
+    earlier tries failed and nobody else was answered.
+    """
     phase, options = breaker.phase, breaker.options
     limit: str | None = None
     value: str | None = None
@@ -41,6 +49,8 @@ def write_refusal(
             ratio = "slow_ratio" if phase.cause == "slow" else "failed_ratio"
             if phase.cause != "person":
                 limit, value = f"{ratio}={getattr(options, ratio):g}", f"{phase.bad}/{phase.calls}"
+        case None if needs_turn:
+            why = "its last calls failed, and none was answered since"
         case None:
             why = f"all its {options.at_once} slots are taken"
             limit, value = f"at_once={options.at_once}", str(breaker.in_flight)
@@ -55,8 +65,10 @@ def write_refusal(
     return Refuse(f"{text} {_INSTEAD}", limit, value)
 
 
-def describe_wait(breaker: Breaker, block: Block | None) -> str:
-    """Returns what a step waits for, for people."""
+def describe_wait(breaker: Breaker, block: Block | None, *, needs_turn: bool = False) -> str:
+    """Returns what a step waits for, for people. `needs_turn`: its calls have failed, and no other was answered since."""
+    if block is None and needs_turn:
+        return f"waits for its turn at {breaker.name}, where its last call failed"
     match None if block is None else block.reason:
         case None:
             return f"waits for one of {breaker.options.at_once} slots at {breaker.name}"

@@ -45,7 +45,8 @@ class EndpointOptions:
     """Seconds that the breaker stays open the first time: short enough for a run of ten seconds to wait it out."""
     open_max_s: float = 60.0
     """The open time doubles with each failed probe, up to this many seconds: two probes a minute harm nobody, and a
-    recovery is noticed within a minute."""
+    recovery is noticed within a minute. It is never more than half of the time that those who wait have left, nor less
+    than `open_s`: a recovery that comes within their time is noticed within it."""
     jitter: float = 0.2
     """Up to this share of the open time is taken off at random, so that processes without a common journal do not
     probe in step."""
@@ -58,11 +59,11 @@ class EndpointOptions:
     """Retry tokens that can be saved up and are there at first: a single run on a quiet endpoint can retry, and a good
     hour does not pay for a storm. They come back by themselves over `window_s`. Several processes share them, down to
     one for each."""
-    outlast: bool = False
-    """Whether a model call that failed in an outage waits until the breaker has closed and is then made once more,
-    within its run's time and its agent's retries. The endpoint gets no more calls while it is down, but each such
-    retry comes on top of the tenth: for a hundred runs that all met the outage, a hundred. Off, as the promise of a
-    tenth is kept first; on, if a late answer is worth a call."""
+    outlast: bool = True
+    """Whether a call that failed in an outage waits until the endpoint answers again and is then made once more, as long
+    as its run has the time. It needs an agent or a tool that allows `retries`; tries in an outage use none of them up, and
+    cost none of the tenth. While the endpoint is down it gets no more calls than its probes; once it is well, each of these
+    calls comes on top of the tenth. On, as a user would rather wait than get no answer; off, if the tenth must hold."""
     hold_max_s: float = 300.0
     """The longest `Retry-After` that holds for the whole endpoint, in seconds: a wrong header must not shut it for a
     day, and one more call in five minutes costs little."""

@@ -62,6 +62,21 @@ class WaitQueue:
         waiter.wake, waiter.deadline_s, waiter.slots_only = wake, deadline_s, slots_only
         waiter.woken_s, waiter.missed = None, 0
 
+    @property
+    def offers(self) -> int:
+        """How many free slots are kept for waiters."""
+        return self._offers
+
+    def has_offer(self, key: Hashable) -> bool:
+        """Returns whether a free slot is kept for this step."""
+        waiter = self.waiters.get(key)
+        return waiter is not None and waiter.has_offer
+
+    def find_deadline_s(self, key: Hashable) -> float | None:
+        """Returns until when this step waits; None if it does not."""
+        waiter = self.waiters.get(key)
+        return None if waiter is None else waiter.deadline_s
+
     def may_pass(self, key: Hashable, slots: int) -> bool:
         """Returns whether this step gets one of the free `slots`: it has an offer, or no other step waits for it."""
         waiter = self.waiters.get(key)

@@ -263,8 +263,25 @@ def read_response(name: str, response: ModelResponse, wire: Normalizer) -> Model
         )
     return ModelReply(
         message=Assistant("".join(texts) if texts else None, made),
-        usage=Usage(response.usage.input_tokens, response.usage.output_tokens, wire.usage.problem),
+        usage=_read_usage(response, wire.usage.problem),
         finish=finish,
+    )
+
+
+def _read_usage(response: ModelResponse, problem: str) -> Usage:
+    """Returns the tokens that were counted. More cached tokens than input can't be: then none of it counts as cached,
+    which is dearer at most.
+    """
+    counted = response.usage
+    read, written = counted.cache_read_tokens or 0, counted.cache_write_tokens or 0
+    if read < 0 or written < 0 or read + written > counted.input_tokens:
+        read = written = 0
+    return Usage(
+        counted.input_tokens,
+        counted.output_tokens,
+        problem,
+        cache_read_tokens=read,
+        cache_write_tokens=written,
     )
 
 
