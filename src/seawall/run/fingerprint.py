@@ -17,7 +17,7 @@ import msgspec
 
 from seawall.core.canonical import digest_of, escape_unsendable, ref_of, to_canonical_bytes
 from seawall.core.events import CALLED, Gist
-from seawall.run.noise import Forms, Masker, name_meaning
+from seawall.run.noise import Forms, Masker, has_volatile_word, name_meaning
 from seawall.run.step import Result, Step
 
 Conceal = Callable[[str, object], object]
@@ -121,7 +121,7 @@ def normalise(output: str | bytes, at: float = 0.0, volatile: Sequence[str | re.
     if len(text) > MAX_COMPARED_CHARS:
         ref = ref_of(text.encode())
         return Forms(ref, ref)
-    masker = Masker(at, volatile)
+    masker = Masker(at, volatile, may_have_word="\\" in text or has_volatile_word(text))
     if text[:1] in ("{", "["):
         try:
             return masker.mask_value(msgspec.json.decode(text))

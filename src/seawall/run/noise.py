@@ -56,28 +56,37 @@ _MEASURED = (
 )
 _TRACED = r"(?:request|req|trace|span|correlation|invocation)"
 
+_UUID = r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
+_IS = r"""["']?[ ]?[:=#]?[ ]{0,3}["']?"""
+"""What stands between a name and its value."""
+
 VOLATILE = re.compile(
     rf"""
-      (?P<moment>(?<!\d){_DATE}[T :,]{{1,2}}\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?           # 2026-01-31T10:11:12.345Z
-          (?:Z|[ ]?(?:UTC|GMT)|[ ]?[+-]\d\d:?\d\d)?(?!\d)
-        | \b\d{{8}}T\d{{6}}Z?\b)                                                      # 20260131T101112Z
-    | (?P<time>\b\d\d?:\d\d:\d\d(?:[.,]\d+)?\b)                                       # 10:11:12
-    | (?P<traced>(?<![A-Za-z])(?:[xX]-)?(?:(?i:amzn?)-)?(?i:{_TRACED})[ _-]?
-          (?:(?i:id)\b["']?[ ]?[:=#]?[ ]{{0,3}}["']?(?=[\w.:/+=-]{{0,64}}\d|[0-9a-f]{{8}})[\w./+=-]{{2,128}}
-            |["']?[ ]?[:=#]?[ ]{{0,3}}["']?(?:[0-9a-f]{{16,64}}|[0-9a-fA-F]{{8}}-(?:[0-9a-fA-F]{{4}}-){{3}}[0-9a-fA-F]{{12}})\b)
-        | (?<![a-z])(?:[a-z]{{1,16}})(?:Request|Trace|Span|Correlation)I[dD]["']?[ ]?[:=][ ]{{0,3}}["']?[\w./+=-]{{2,128}}
-        | (?i:traceparent|tracestate|cf-ray|nonce)["']?[ ]?[:=][ ]{{0,3}}["']?[\w./+=-]{{2,128}})
-    | (?P<numbered>\b{_TRACED}[_-]?[ :="'\#]{{0,4}}[0-9a-zA-Z]{{0,64}}\d[0-9a-zA-Z-]{{5,64}})  # request 1234567
-    | (?P<wrapper><{{1,4}}[A-Za-z][\w:-]{{0,60}}[^<>\n]{{0,200}}?[ ](?:id|nonce|boundary|token)[ ]?=[ ]?["']?)
-          (?P<token>[\w-]{{4,128}})                                                   # <result id="3f…">
-    | (?P<measured>(?<![A-Za-z])(?i:{_MEASURED})["']?[ ]{{0,3}}[:=][ ]{{0,3}}["']?\d+(?:\.\d+)?)  # took: 3
-    | (?P<uuid>\b[0-9a-fA-F]{{8}}-(?:[0-9a-fA-F]{{4}}-){{3}}[0-9a-fA-F]{{12}}\b)
-    | (?P<address>\b0x[0-9a-fA-F]{{4,}}\b)                                            # of memory
-    | (?P<lasting>\b\d+(?:\.\d+)?[ ]?(?P<unit>ns|us|µs|ms|s|secs?|seconds?)\b)        # 0.031 s, 12ms
-    | (?P<epoch>\b1[5-9]\d{{8}}(?:\d{{3}}){{0,3}}(?:\.\d+)?\b)                        # seconds … ns since 1970
-    | (?P<pid>\b(?:pid|PID)[ :=\#]*\d+) | (?P<process>\bprocess[ :=\#]*\d+)
+    (?=\d)(?:
+        (?P<moment>(?<!\d){_DATE}[T :,]{{1,2}}\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?         # 2026-01-31T10:11:12.345Z
+            (?:Z|[ ]?(?:UTC|GMT)|[ ]?[+-]\d\d:?\d\d)?(?!\d)
+          | \b\d{{8}}T\d{{6}}Z?\b)                                                    # 20260131T101112Z
+      | (?P<time>\b\d\d?:\d\d:\d\d(?:[.,]\d+)?\b)                                     # 10:11:12
+      | (?P<address>\b0x[0-9a-fA-F]{{4,}}\b)                                          # of memory
+      | (?P<uuid>\b{_UUID}\b)
+      | (?P<lasting>\b\d+(?:\.\d+)?[ ]?(?P<unit>ns|us|µs|ms|s|secs?|seconds?)\b)      # 0.031 s, 12ms
+      | (?P<epoch>\b1[5-9]\d{{8}}(?:\d{{3}}){{0,3}}(?:\.\d+)?\b))                     # seconds … ns since 1970
+    | (?=[A-Za-z])(?:
+        (?<![A-Za-z])(?:
+            (?P<traced>(?:(?:[xX]-)?(?:(?i:amzn?)-)?(?i:{_TRACED})[ _-]?
+                (?:(?i:id)\b{_IS}(?=[\w.:/+=-]{{0,64}}\d|[0-9a-f]{{8}})[\w./+=-]{{2,128}}
+                  | {_IS}(?:[0-9a-f]{{16,64}}|{_UUID})\b))
+              | (?i:traceparent|tracestate|cf-ray|nonce)["']?[ ]?[:=][ ]{{0,3}}["']?[\w./+=-]{{2,128}})
+          | (?P<numbered>{_TRACED}[_-]?[ :="'\#]{{0,4}}[0-9a-zA-Z]{{0,64}}\d[0-9a-zA-Z-]{{5,64}})  # request 1234567
+          | (?P<measured>(?i:{_MEASURED})["']?[ ]{{0,3}}[:=][ ]{{0,3}}["']?\d+(?:\.\d+)?)          # took: 3
+          | (?P<pid>\b(?:pid|PID)[ :=\#]*\d+)
+          | (?P<process>\bprocess[ :=\#]*\d+)
+          | (?P<attempt>\b(?i:attempt|retry)[ ]?\#?\d+(?:[ ]?(?:of|/)[ ]?\d+)?)                    # attempt 3 of 5
+          | (?P<lettered>\b{_UUID}\b))
+      | (?<=[a-z])(?P<joined>(?:Request|Trace|Span|Correlation)I[dD]["']?[ ]?[:=][ ]{{0,3}}["']?[\w./+=-]{{2,128}}))
     | (?P<path>/tmp/(?:tmp|pytest-of-)[\w./-]+ | /var/folders/[\w./+-]+)
-    | (?P<attempt>\b(?i:attempt|retry)[ ]?\#?\d+(?:[ ]?(?:of|/)[ ]?\d+)?)            # attempt 3 of 5
+    | (?P<wrapper><{{1,4}}[A-Za-z][\w:-]{{0,60}}[^<>\n]{{0,200}}?[ ](?:id|nonce|boundary|token)[ ]?=[ ]?["']?)
+      (?P<token>[\w-]{{4,128}})                                                       # <result id="3f…">
     """,
     re.VERBOSE,
 )
@@ -98,20 +107,7 @@ _VOLATILE_WORDS = (
         "invocation",
         "nonce",
     ),
-    *(
-        "cf-ray",
-        "attempt",
-        "retry",
-        "time",
-        "took",
-        "elapsed",
-        "latency",
-        "x-runtime",
-        "id=",
-        "id =",
-        "boundary",
-    ),
-    *("token", "duration"),
+    *("cf-ray", "attempt", "retry", "time", "took", "elapsed", "latency", "x-runtime", "duration", "<"),
 )
 """Every text in which `VOLATILE` finds something has one of these words, in any case, or matches `_VOLATILE_NUMBER`. Few
 others do, and to look for these takes a tenth of the time."""
@@ -201,10 +197,14 @@ class Masker:
     """Masks one result: what it is compared without, at the time of its call.
 
     `at` is the call's time in seconds since the Unix epoch, 0 if it is not known. `volatile` is what the tool declares.
+    `may_have_word` is False if no part of the result has one of the words that stand beside noise.
     """
 
-    def __init__(self, at: float, volatile: Sequence[str | re.Pattern[str]] = ()) -> None:
+    def __init__(
+        self, at: float, volatile: Sequence[str | re.Pattern[str]] = (), *, may_have_word: bool = True
+    ) -> None:
         self._at = at
+        self._may_have_word = may_have_word
         self._fields = frozenset(each.lower() for each in volatile if isinstance(each, str))
         self._patterns = [each for each in volatile if not isinstance(each, str)]
 
@@ -212,7 +212,8 @@ class Masker:
         """Returns a text without certain noise, and without all that may be noise; white space is one blank."""
         for pattern in self._patterns:
             text = pattern.sub(MASK, text)
-        if not may_have_noise(text):
+        has_number = _VOLATILE_NUMBER.search(text) is not None
+        if not has_number and not (self._may_have_word and has_volatile_word(text)):
             text = " ".join(text.split())
             return text, text
         exact, loose = _mask(text, self._at, meaning)
@@ -324,7 +325,7 @@ def _judge(found: re.Match[str], text: str, at: float, meaning: Meaning) -> tupl
                 return whole, whole
             masked = found["wrapper"] + MASK
             return (masked if _WRAPS & words or "nonce" in words else whole), masked
-        case "uuid" | "process" | "numbered":
+        case "uuid" | "lettered" | "process" | "numbered":
             return whole, MASK
         case "moment" | "time":
             return _judge_time(found, text, at, meaning)

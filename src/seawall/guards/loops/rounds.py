@@ -51,7 +51,7 @@ def update_round(
     state = replace(state, round=Round(calls, number, count, period))
     times = count_rounds(state.round)
     limit = _get_limit(state.round, options)
-    if times * 2 >= limit and count % period == 0:
+    if times * 4 >= limit * 3 and count % period == 0:
         notices.append(Notice("rounds", times, limit, seen.step, _describe_round(state.round)))
     return state, Recurrence(key, this)
 

@@ -191,9 +191,7 @@ def _update_answer(
         repeats = before.repeats + 1 if before.streak == streak else 1
         answer = _renew_answer(before, state, scope, observation, streak, repeats=repeats)
         if not observation.poll:
-            is_recent = scope.calls - before.call < RECENT
-            scope = _count_stale_call(scope, streak, is_recent=is_recent)
-            scope, answer = _count_alike_call(state, scope, before, answer, is_recent=is_recent)
+            scope = _count_stale_call(scope, streak, is_recent=scope.calls - before.call < RECENT)
             notices.append(Notice("no_news", repeats, options.no_news, before.first_step))
             notices.append(Notice("stretch", scope.stale_calls, options.stretch, before.first_step))
         elif repeats * 2 >= options.polls:
@@ -213,26 +211,22 @@ def _count_alike(
     """Counts an answer that is alike the one before: it voids the other counters, as if it was new."""
     scope = replace(scope, discoveries=scope.discoveries + 1)
     answer = _build_answer(state, scope, observation, (scope.discoveries, state.world_changes))
-    answer = replace(answer, alike=before.alike, alike_streak=before.alike_streak)
-    if before.alike_streak[1] != state.world_changes:  # it is worth knowing, once after each change
-        answer = replace(answer, alike=0, alike_streak=(scope.firm_discoveries, state.world_changes))
-    elif not _has_waited(state, before, observation):
+    firm = (scope.firm_discoveries, state.world_changes)
+    alike = before.alike if before.alike_streak == firm else 0
+    if before.alike_streak[1] == state.world_changes and not _has_waited(state, before, observation):
+        alike += 1  # else it is worth knowing, once after each change
+        calls = scope.alike_calls if scope.alike_streak == firm else 0
         is_recent = scope.calls - before.call < RECENT
-        scope, answer = _count_alike_call(state, scope, before, answer, is_recent=is_recent)
+        scope = replace(scope, alike_calls=calls + 1 if is_recent else 0, alike_streak=firm)
         answer = replace(answer, first_step=before.first_step)
-        notices.append(Notice("alike", answer.alike, options.alike, before.first_step))
+        notices.append(Notice("alike", alike, _limit_alike(options), before.first_step))
+    answer = replace(answer, alike=alike, alike_streak=firm)
     return state, replace(scope, calls=scope.calls + 1), answer
 
 
-def _count_alike_call(
-    state: LoopState, scope: Scope, before: LastAnswer, answer: LastAnswer, *, is_recent: bool
-) -> tuple[Scope, LastAnswer]:
-    """Counts an answer that is the same as the one before, or alike."""
-    streak = (scope.firm_discoveries, state.world_changes)
-    alike = before.alike + 1 if before.alike_streak == streak else 1
-    calls = scope.alike_calls if scope.alike_streak == streak else 0
-    scope = replace(scope, alike_calls=calls + 1 if is_recent else 0, alike_streak=streak)
-    return scope, replace(answer, alike=alike, alike_streak=streak)
+def _limit_alike(options: LoopOptions) -> int:
+    """Returns the limit of answers that are alike: never less than that of equal ones."""
+    return max(options.alike, options.no_news)
 
 
 def _build_answer(
@@ -377,9 +371,10 @@ def check_alike(
     streak = (scope.firm_discoveries, state.world_changes)
     if step.poll or answer.polls != state.polls or answer.alike_streak != streak:
         return None
-    if answer.alike >= options.alike:
-        return Violation("alike", answer.alike, options.alike, answer.first_step)
-    limit = options.alike * ALIKE_STRETCH
+    limit = _limit_alike(options)
+    if answer.alike >= limit:
+        return Violation("alike", answer.alike, limit, answer.first_step)
+    limit *= ALIKE_STRETCH
     if answer.alike and scope.alike_streak == streak and scope.alike_calls >= limit:
         return Violation("alike", scope.alike_calls, limit, answer.first_step)
     return None

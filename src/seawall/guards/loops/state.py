@@ -19,7 +19,7 @@ numbers has moved on, the counter is void and begins anew:
 - `LastAnswer.repeats`: how often a question brought what it had brought before (rules `no_news` and `polls`).
 - `Scope.stale_calls`: calls in a row that each brought what their question had brought before, whatever they asked
   (rule `stretch`).
-- `LastAnswer.alike`, `Scope.alike_calls`: the same two, of answers that are equal or alike, with
+- `LastAnswer.alike`, `Scope.alike_calls`: the same two, of answers that are alike and not equal, with
   `Scope.firm_discoveries` in the place of `Scope.discoveries` (rule `alike`).
 - `Scope.known_errors`: errors in a row whose fingerprint was known in the scope, whatever was asked (rule `errors`).
 
@@ -166,7 +166,7 @@ class LastAnswer(msgspec.Struct, frozen=True):
     polls: int = 0
     """The `LoopState.polls` at which it came last."""
     alike: int = 0
-    """How often it, or one that is alike, came again."""
+    """How often one came again that was alike and not equal."""
     alike_streak: Streak = NO_STREAK
     """The streak in which `alike` was counted: with firm discoveries."""
     write_differs: bool = False
@@ -207,7 +207,7 @@ class Scope(msgspec.Struct, frozen=True):
     """Calls in a row that each brought what their question had brought before."""
     stale_streak: Streak = NO_STREAK
     alike_calls: int = 0
-    """Calls in a row that each brought what their question had brought before, or something alike."""
+    """Calls that each brought something alike what their question had brought before."""
     alike_streak: Streak = NO_STREAK
     failures: Latest[str, Failures] = Latest()
     """By tool."""
