@@ -306,7 +306,7 @@ class StepDone(Base, tag="done", frozen=True, kw_only=True):
     """Digest of (name, arguments, normalised result). Steps with equal digests brought the same information."""
     loose_fingerprint: str | None = msgspec.field(default=None, name="alike")
     """The same of the result without its numbers (tools that may write) or without all that may be noise (others), if
-    that is a difference; of an error: digest of its kind."""
+    that is a difference; of an error, or a result that says it is one: `!` and a digest of its kind."""
     error: str | None = None
     """The kind of failure, for example `rate_limited`; the text is in the output."""
     retry: bool = False

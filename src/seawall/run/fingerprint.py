@@ -30,6 +30,23 @@ _LITERAL = re.compile(r"[\d@/_]")
 _SHORT_WORD = 32
 _NAME = re.compile(r"(?<=[a-z,;:] )[A-Z][\w'-]*")
 _STATUS_CODE = re.compile(r"(?<![\w.-])[45]\d\d(?![\w.-])")
+_BEGINNING_CHARS = 200
+_SAYS_ERROR = re.compile(
+    r"""\A\s*(?:
+        (?:\[?(?:fatal|error|failed|failure|exception)\b\]?[ ]?[:!-])
+      | Traceback[ ]\(most[ ]recent
+      | [A-Z]\w*(?:Error|Exception):
+      | \{\s*"(?:error|errors|exception)"\s*:\s*(?!null|\[\]|""|false)
+      | \{\s*"(?:ok|success|succeeded)"\s*:\s*false
+      | \{\s*"status"\s*:\s*"(?:error|failed|failure)"
+      | HTTP(?:/\d(?:\.\d)?)?[ ][45]\d\d\b)""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_EXIT_CODE = re.compile(
+    r"\bexit(?:ed)?[ ]?(?:with[ ])?(?:code|status)?[ :=]{0,2}[1-9]\d{0,2}\]?\s*\Z", re.IGNORECASE
+)
+FAILED = "!"
+"""Stands before the loose fingerprint of an error, or of a result that says that it is one: a digest of its kind."""
 KIND_WORDS = 5
 """Words of an error, from its beginning, that say of what kind it is: mostly the class of the exception and four more.
 Behind them stands what the call was about."""
@@ -73,6 +90,10 @@ def compute_fingerprints(
     asked = step.asked_key or None
     exact = digest_of([step.name, asked, _conceal(result, forms.exact, conceal)])
     loose: object = forms.loose
+    if not step.effect and isinstance(result.output, str) and says_error(result.output):
+        text = loose if isinstance(loose, str) else to_canonical_bytes(loose).decode()
+        kind = read_error_kind(_QUOTED.sub("…", text) if isinstance(loose, str) else text)
+        return Fingerprints(exact, FAILED + digest_of([step.name, "said", _conceal(result, kind, conceal)]))
     if step.kind == "tool" and step.effect:
         if result.whole is None and not isinstance(result.output, bytes):
             loose = _NUMBER.sub("0", to_canonical_bytes(loose).decode())
@@ -87,8 +108,17 @@ def _compute_of_error(step: Step, result: Result, output: object, conceal: Conce
     if isinstance(output, str):
         output = _QUOTED.sub("…", output)
         if result.status in ("error", "timeout"):
-            kind = digest_of([step.name, result.status, "kind", *read_error_kind(output, result.error or "")])
+            named = read_error_kind(output, result.error or "")
+            kind = FAILED + digest_of([step.name, result.status, _conceal(result, named, conceal)])
     return Fingerprints(digest_of([step.name, result.status, _conceal(result, output, conceal)]), kind)
+
+
+def says_error(text: str) -> bool:
+    """Returns whether the result of a call that went well says that it did not, as shells and servers put it."""
+    return (
+        _SAYS_ERROR.search(text[:_BEGINNING_CHARS]) is not None
+        or _EXIT_CODE.search(text[-_BEGINNING_CHARS:]) is not None
+    )
 
 
 def read_error_kind(text: str, name: str = "") -> list[str]:

@@ -34,9 +34,9 @@ MAX_DECODED_CHARS = 1024 * 1024
 _CONTEXT_CHARS = 48
 """Characters before a time or number whose words say what it is."""
 
-Meaning = Literal["", "noise", "clock", "measured", "duration", "event", "left"]
+Meaning = Literal["", "noise", "clock", "measured", "duration", "event", "left", "digest"]
 """What the words before a value, or the name of its field, say that it is: noise; the clock of whoever answers; how long
-the call took; the length of something; when something else happens; how much time is left."""
+the call took; the length of something; when something else happens; how much time is left; the digest of a content."""
 
 
 class Forms(NamedTuple):
@@ -57,6 +57,7 @@ _MEASURED = (
 _TRACED = r"(?:request|req|trace|span|correlation|invocation)"
 
 _UUID = r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
+_HEX = r"\b(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{16,64}\b"
 _IS = r"""["']?[ ]?[:=#]?[ ]{0,3}["']?"""
 """What stands between a name and its value."""
 
@@ -69,6 +70,7 @@ VOLATILE = re.compile(
       | (?P<time>\b\d\d?:\d\d:\d\d(?:[.,]\d+)?\b)                                     # 10:11:12
       | (?P<address>\b0x[0-9a-fA-F]{{4,}}\b)                                          # of memory
       | (?P<uuid>\b{_UUID}\b)
+      | (?P<hexadecimal>{_HEX})
       | (?P<lasting>\b\d+(?:\.\d+)?[ ]?(?P<unit>ns|us|µs|ms|s|secs?|seconds?)\b)      # 0.031 s, 12ms
       | (?P<epoch>\b1[5-9]\d{{8}}(?:\d{{3}}){{0,3}}(?:\.\d+)?\b))                     # seconds … ns since 1970
     | (?=[A-Za-z])(?:
@@ -76,13 +78,14 @@ VOLATILE = re.compile(
             (?P<traced>(?:(?:[xX]-)?(?:(?i:amzn?)-)?(?i:{_TRACED})[ _-]?
                 (?:(?i:id)\b{_IS}(?=[\w.:/+=-]{{0,64}}\d|[0-9a-f]{{8}})[\w./+=-]{{2,128}}
                   | {_IS}(?:[0-9a-f]{{16,64}}|{_UUID})\b))
-              | (?i:traceparent|tracestate|cf-ray|nonce)["']?[ ]?[:=][ ]{{0,3}}["']?[\w./+=-]{{2,128}})
+              | (?i:traceparent|tracestate|cf-ray|nonce)["']?[ ]?[:=][ ]{{0,3}}["']?[\w./+=-]{{2,128}}
+              | (?i:x-)?(?i:served[ _-]by)["']?[ ]?:?[ ]{{0,3}}["']?[\w.:-]{{2,128}})
           | (?P<numbered>{_TRACED}[_-]?[ :="'\#]{{0,4}}[0-9a-zA-Z]{{0,64}}\d[0-9a-zA-Z-]{{5,64}})  # request 1234567
           | (?P<measured>(?i:{_MEASURED})["']?[ ]{{0,3}}[:=][ ]{{0,3}}["']?\d+(?:\.\d+)?)          # took: 3
           | (?P<pid>\b(?:pid|PID)[ :=\#]*\d+)
           | (?P<process>\bprocess[ :=\#]*\d+)
           | (?P<attempt>\b(?i:attempt|retry)[ ]?\#?\d+(?:[ ]?(?:of|/)[ ]?\d+)?)                    # attempt 3 of 5
-          | (?P<lettered>\b{_UUID}\b))
+          | (?P<lettered>\b{_UUID}\b|{_HEX}))
       | (?<=[a-z])(?P<joined>(?:Request|Trace|Span|Correlation)I[dD]["']?[ ]?[:=][ ]{{0,3}}["']?[\w./+=-]{{2,128}}))
     | (?P<path>/tmp/(?:tmp|pytest-of-)[\w./-]+ | /var/folders/[\w./+-]+)
     | (?P<wrapper><{{1,4}}[A-Za-z][\w:-]{{0,60}}[^<>\n]{{0,200}}?[ ](?:id|nonce|boundary|token)[ ]?=[ ]?["']?)
@@ -127,6 +130,9 @@ _EVENT = frozenset(
         "release released event meeting when"
     )
 )
+_DIGEST = frozenset(
+    _WORD.findall("sha md hash digest etag checksum commit revision rev version head tree blob")
+)
 _TOOK = frozenset(
     _WORD.findall(
         "in took after elapsed latency real user sys within done finished completed passed failed ran built"
@@ -143,7 +149,11 @@ _WRAPS = frozenset(
 )
 """Words in the name of an element that wraps what a tool returned. The id of a `<job>` is another matter."""
 
-_TRACED_FIELD = re.compile(rf"{_TRACED}(?:id|uuid|guid)$|^(?:traceparent|tracestate|(?:x?cf)?ray|nonce|pid)$")
+_TRACED_FIELD = re.compile(
+    rf"{_TRACED}(?:id|uuid|guid)$|^(?:traceparent|tracestate|(?:x?cf)?ray|nonce|pid|x?servedby)$"
+)
+_TRACED_NAME = re.compile(rf"(?:^|[a-z-])(?i:{_TRACED})$")
+_RANDOM = re.compile(r"[0-9A-Za-z_.:/+=-]*\d[0-9A-Za-z_.:/+=-]*")
 _MEASURED_FIELD = re.compile(
     "(?:query|response|execution|exec|processing|server|render|wall|cpu|search|db|sql|request|lookup|fetch)"
     f"(?:time|duration)(?:taken)?{_UNIT}?$|timetaken{_UNIT}?$|time(?:ns|us|ms|millis|milliseconds|micros)$"
@@ -168,6 +178,8 @@ def name_meaning(field: str) -> Meaning:
         return "noise"
     if _CLOCK_FIELD.search(name):
         return "clock"
+    if not _DIGEST.isdisjoint(words):
+        return "digest"
     if _EVENT.intersection(words):
         return "left" if _LEFT_AFTER.intersection(words) else "event"
     if _MEASURED_FIELD.search(name):
@@ -242,13 +254,17 @@ class Masker:
         exact, loose = dict[str, object](), dict[str, object]()
         for key, item in value.items():
             named = name_meaning(key)
-            if named == "noise" or key.lower() in self._fields:
+            if (key == "id" and meaning == "noise") or (named == "" and _is_trace(key, item)):
+                continue
+            if named == "" and _TRACED_NAME.search(key):
+                named = "noise" if isinstance(item, dict) else named
+            if (named == "noise" and not isinstance(item, dict)) or key.lower() in self._fields:
                 continue
             if named == "clock":
                 if not listed and not isinstance(item, dict | list):
                     continue
                 named = ""
-            elif named == "duration" and _is_measured(key, item):
+            elif named == "duration" and _is_measured(key, cast("object", item)):
                 continue
             exact[key], loose[key] = self.mask_value(item, named or meaning, listed=listed)
         return Forms(exact, loose)
@@ -268,6 +284,13 @@ class Masker:
             exact.update(one.encode() + b" ")
             loose.update(other.encode() + b" ")
         return exact.hexdigest(), loose.hexdigest()
+
+
+def _is_trace(field: str, value: object) -> bool:
+    """Returns whether a field such as `trace` or `span` has a random value."""
+    if not isinstance(value, str) or not 8 <= len(value) <= 128:
+        return False
+    return _TRACED_NAME.search(field) is not None and _RANDOM.fullmatch(value) is not None
 
 
 def _is_measured(field: str, value: object) -> bool:
@@ -325,7 +348,9 @@ def _judge(found: re.Match[str], text: str, at: float, meaning: Meaning) -> tupl
                 return whole, whole
             masked = found["wrapper"] + MASK
             return (masked if _WRAPS & words or "nonce" in words else whole), masked
-        case "uuid" | "lettered" | "process" | "numbered":
+        case "hexadecimal" | "lettered" if _is_digest(text, found.start(), meaning):
+            return whole, whole
+        case "uuid" | "hexadecimal" | "lettered" | "process" | "numbered":
             return whole, MASK
         case "moment" | "time":
             return _judge_time(found, text, at, meaning)
@@ -338,6 +363,13 @@ def _judge(found: re.Match[str], text: str, at: float, meaning: Meaning) -> tupl
             return (MASK if is_clock and meaning != "event" else whole), MASK
         case _:
             return MASK, MASK
+
+
+def _is_digest(text: str, start: int, meaning: Meaning) -> bool:
+    """Returns whether it is the digest of a content, which is news when it changes."""
+    before = text[max(0, start - _CONTEXT_CHARS) : start].rpartition("\n")[2]
+    words = [word.lower() for word in _WORD.findall(before)[-3:]]
+    return meaning == "digest" or not _DIGEST.isdisjoint(words)
 
 
 def _judge_time(found: re.Match[str], text: str, at: float, meaning: Meaning) -> tuple[str, str]:

@@ -112,7 +112,7 @@ class Loops(Guard):
         violation = (
             violation
             or rules.check_errors(state, scope, step, options)
-            or rules.check_failures(state, scope, step, options)
+            or rules.check_failures(state, step, options)
             or rules.check_cycle(state, step, options)
             or check_round(state, step, options)
             or rules.check_delegation(state, step, options)

@@ -22,10 +22,10 @@ class LoopOptions:
     whose answer is known. This rule finds an agent that looks through the same things once more, before each call has
     come three times. Of 965 good recorded runs, 5, 6 and 8 stop none by this rule, and 4 stops one; 8 lets one more
     true loop go on."""
-    alike: int = 12
+    alike: int = 16
     """How often a read may bring what it brought before but for what may be noise: ids, times, durations, numbers of
     ten digits. It is advised on as any repeated answer is; but the next job of a queue is such an id, too, so the halt
-    comes at four times `no_news`. The same holds for a write without arguments, which may take the next of a queue; and
+    comes at five times `no_news`. The same holds for a write without arguments, which may take the next of a queue; and
     after twice as many calls in a row, whatever they asked, none is made whose answer is known."""
     again: int = 4
     """How often a write may be made again with the same arguments if it brings the same but for numbers (each order has
@@ -37,7 +37,8 @@ class LoopOptions:
     is not called. No good recorded run made more than 4 errors in a row of any kind: this is twice that."""
     failures: int = 10
     """Errors of one tool in a row that are of one kind (the same class, status code and first words), whatever the
-    arguments, and whatever other tools return in between; after that the tool is not called. An error of another kind,
+    arguments and the agent, and whatever other tools return in between; after that the tool is not called. A result that
+    says that it is an error counts as one. An error of another kind,
     a success of the tool or a change of the world ends the row."""
     cycles: int = 4
     """How often a round of calls may come again, each with an answer that it brought at most 16 calls before, whatever

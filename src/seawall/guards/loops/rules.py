@@ -86,7 +86,7 @@ def learn(state: LoopState, scope: Scope, observation: Observation, options: Loo
         state = _update_cycle(state, observation, options, notices, is_known=is_known)
         if not observation.poll:
             state, recurrence = update_round(state, observation, options, notices)
-    failures = _update_failures(state, scope, observation, options, notices)
+    failures = _update_failures(state, observation, options, notices)
     delegation = _update_delegation(state, observation, options, notices)
     _note_writes(state, observation, options, notices)
     return Learned(
@@ -102,10 +102,9 @@ def keep(learned: Learned, observation: Observation, scope_id: int) -> LoopState
         errors = errors.put(learned.new_error, observation.step)
     answers = scope.answers.put(learned.question, learned.answer)
     answers = answers.put(SPELLED + observation.asked_question, learned.answer)
-    failures = scope.failures
+    scope = replace(scope, answers=answers, errors=errors)
     if learned.failures is not None:
-        failures = failures.put(observation.name, learned.failures)
-    scope = replace(scope, answers=answers, errors=errors, failures=failures)
+        state = replace(state, failures=state.failures.put(observation.name, learned.failures))
     scopes = {**state.scopes, scope_id: scope}
     if learned.recurrence is not None:
         state = replace(state, recurring=state.recurring.put(*learned.recurrence))
@@ -405,31 +404,26 @@ def check_errors(state: LoopState, scope: Scope, step: Step, options: LoopOption
 
 
 def _update_failures(
-    state: LoopState, scope: Scope, observation: Observation, options: LoopOptions, notices: list[Notice]
+    state: LoopState, observation: Observation, options: LoopOptions, notices: list[Notice]
 ) -> Failures | None:
-    """Returns the errors in a row of this tool, if that changes: they are of one kind, whatever was asked."""
-    before = scope.failures.get(observation.name)
-    if observation.ok:
-        return replace(before, count=0) if before is not None and before.count else None
-    kind = observation.loose_fingerprint
-    if kind is None:
-        return None
-    if (
-        before is None
-        or not before.count
-        or before.kind != kind
-        or before.world_changes != state.world_changes
-    ):
+    """Returns the errors in a row of this tool, if that changes: of one kind, whatever was asked, in any frame."""
+    before = state.failures.get(observation.name)
+    kind = observation.failure_kind
+    if not kind:
+        ends = observation.ok and before is not None and before.count
+        return replace(before, count=0) if before is not None and ends else None
+    if before is None or before.kind != kind or before.world_changes != state.world_changes:
         return Failures(kind, 1, observation.step, state.world_changes)
+    before = before if before.count else replace(before, step=observation.step)
     count = before.count + 1
     if count * 2 >= options.failures:
         notices.append(Notice("failures", count, options.failures, before.step))
     return replace(before, count=count)
 
 
-def check_failures(state: LoopState, scope: Scope, step: Step, options: LoopOptions) -> Violation | None:
+def check_failures(state: LoopState, step: Step, options: LoopOptions) -> Violation | None:
     """Forbids a call of a tool that failed too often in a row for one kind of reason."""
-    found = scope.failures.get(step.name)
+    found = state.failures.get(step.name)
     if found is None or step.poll or found.count < options.failures:
         return None
     if found.world_changes != state.world_changes:

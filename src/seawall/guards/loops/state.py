@@ -45,6 +45,7 @@ import msgspec
 from seawall.core.canonical import Ref, encode_text
 from seawall.core.events import CALLED, Gist, StepDone, StepIntended, StepStatus
 from seawall.core.persistent import Latest, Log
+from seawall.run.fingerprint import FAILED
 from seawall.run.step import Result, Step
 
 Streak = tuple[int, int]
@@ -83,6 +84,12 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     def loose_key(self) -> str:
         """What results have in common that are equal or alike; of an error its fingerprint."""
         return (self.loose_fingerprint or self.fingerprint) if self.ok else self.fingerprint
+
+    @property
+    def failure_kind(self) -> str:
+        """Of what kind an error is, or a result that says that it is one; "" of anything else."""
+        loose = self.loose_fingerprint or ""
+        return loose if loose.startswith(FAILED) else ""
 
 
 SPELLED = "~"
@@ -209,8 +216,6 @@ class Scope(msgspec.Struct, frozen=True):
     alike_calls: int = 0
     """Calls that each brought something alike what their question had brought before."""
     alike_streak: Streak = NO_STREAK
-    failures: Latest[str, Failures] = Latest()
-    """By tool."""
     failed_tool: str = ""
     """The tool of the newest known error."""
     known_errors: int = 0
@@ -293,6 +298,8 @@ class LoopState(msgspec.Struct, frozen=True):
     cycle: Cycle = Cycle()
     """The cycle that the newest calls form."""
     round: Round = Round()
+    failures: Latest[str, Failures] = Latest()
+    """By tool."""
     recurring: Latest[str, RecurringCall] = Latest()
     """By question and answer."""
     delegations: dict[str, Log[Delegation]] = {}
