@@ -36,7 +36,7 @@ _SAYS_ERROR = re.compile(
         (?:\[?(?:fatal|error|failed|failure|exception)\b\]?[ ]?[:!-])
       | Traceback[ ]\(most[ ]recent
       | [A-Z]\w*(?:Error|Exception):
-      | \{\s*"(?:error|errors|exception)"\s*:\s*(?!null|\[\]|""|false)
+      | \{\s*"(?:error|errors|exception)"\s*:\s*+(?!null|\[\]|""|false)
       | \{\s*"(?:ok|success|succeeded)"\s*:\s*false
       | \{\s*"status"\s*:\s*"(?:error|failed|failure)"
       | HTTP(?:/\d(?:\.\d)?)?[ ][45]\d\d\b)""",

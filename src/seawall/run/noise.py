@@ -96,7 +96,7 @@ VOLATILE = re.compile(
 """Parts of a text that may stand for nothing. Numbers as such stay: a balance, a count or a line number is what was
 asked for. A time without seconds stays, too, unless it is now: it is an appointment more often than a clock."""
 
-_VOLATILE_NUMBER = re.compile(r"\d(?:[-:/]\d|[ ]?[nuµms]|x|\d{9}|T\d)|-[0-9a-fA-F]{4}-")
+_VOLATILE_NUMBER = re.compile(r"\d(?:[-:/]\d|[ ]?[nuµms]|x|\d{9}|T\d)|-[0-9a-fA-F]{4}-|[0-9a-f]{16}")
 _VOLATILE_WORDS = (
     *(
         "pid",

@@ -212,8 +212,8 @@ def _count_alike(
     answer = _build_answer(state, scope, observation, (scope.discoveries, state.world_changes))
     firm = (scope.firm_discoveries, state.world_changes)
     alike = before.alike if before.alike_streak == firm else 0
-    if before.alike_streak[1] == state.world_changes and not _has_waited(state, before, observation):
-        alike += 1  # else it is worth knowing, once after each change
+    if before.alike_streak == firm and not _has_waited(state, before, observation):
+        alike += 1  # else its news may have been used: for a call that brought something new, or a write
         calls = scope.alike_calls if scope.alike_streak == firm else 0
         is_recent = scope.calls - before.call < RECENT
         scope = replace(scope, alike_calls=calls + 1 if is_recent else 0, alike_streak=firm)
