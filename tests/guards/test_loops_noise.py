@@ -123,7 +123,7 @@ def test_a_spelling_that_was_never_asked_is_not_forbidden_for_another() -> None:
     "reason",
     [
         lambda what: LookupError(f"there is no order {what}"),
-        lambda what: OSError(f"no such file: /srv/{what}/a.txt"),
+        lambda what: FileNotFoundError(f"no such file: /srv/{what}/a.txt"),
         lambda what: RuntimeError(
             f"404 Not Found for url: https://example.org/{what} (Request ID: {job(len(what))})"
         ),
@@ -140,7 +140,7 @@ def test_one_tool_that_fails_for_one_kind_of_reason_is_stopped_also_among_other_
     run = one_agent([fetch, look], script)
 
     assert stopped(run) == "failures"
-    assert len(world.made) == 20
+    assert len(world.made) == 2 * 15
 
 
 def test_errors_of_other_kinds_and_a_success_end_the_row() -> None:
@@ -169,7 +169,7 @@ def test_failures_are_counted_over_the_frames_of_a_run() -> None:
     run = play(Team("desk", boss, specialists=[clerk]), guards=[Loops()])
 
     assert stopped(run) == "failures"
-    assert len(world.made) == 10
+    assert len(world.made) == 15
 
 
 def test_a_round_with_a_write_comes_again_though_other_calls_stand_between() -> None:

@@ -31,6 +31,8 @@ _SHORT_WORD = 32
 _NAME = re.compile(r"(?<=[a-z,;:] )[A-Z][\w'-]*")
 _STATUS_CODE = re.compile(r"(?<![\w.-])[45]\d\d(?![\w.-])")
 _BEGINNING_CHARS = 200
+MAX_SAID_CHARS = 500
+"""A longer result has a content beside the error that it speaks of."""
 _SAYS_ERROR = re.compile(
     r"""\A\s*(?:
         (?:\[?(?:fatal|error|failed|failure|exception)\b\]?[ ]?[:!-])
@@ -115,6 +117,8 @@ def _compute_of_error(step: Step, result: Result, output: object, conceal: Conce
 
 def says_error(text: str) -> bool:
     """Returns whether the result of a call that went well says that it did not, as shells and servers put it."""
+    if len(text) > MAX_SAID_CHARS:
+        return False
     return (
         _SAYS_ERROR.search(text[:_BEGINNING_CHARS]) is not None
         or _EXIT_CODE.search(text[-_BEGINNING_CHARS:]) is not None

@@ -37,8 +37,9 @@ class LoopOptions:
     is not called. No good recorded run made more than 4 errors in a row of any kind: this is twice that."""
     failures: int = 10
     """Errors of one tool in a row that are of one kind (the same class, status code and first words), whatever the
-    arguments and the agent, and whatever other tools return in between; after that the tool is not called. A result that
-    says that it is an error counts as one. An error of another kind,
+    arguments and the agent; after that the tool is not called. With calls of other tools in between it is half as many
+    more. A short result that says that it is an error counts as one. No good recorded run made more than 4 errors in a
+    row of any kind. An error of another kind,
     a success of the tool or a change of the world ends the row."""
     cycles: int = 4
     """How often a round of calls may come again, each with an answer that it brought at most 16 calls before, whatever

@@ -39,6 +39,9 @@ given as many calls as four rounds of this length."""
 RECENT = 16
 """Calls whose answers an agent is sure to have in its context. An agent that asks again after more calls may have lost
 the answer: coding agents read their files once more when their context was cut."""
+AMONG_OTHERS = 1.5
+"""How many times as many errors of one kind a tool may make among other calls: they may have changed something that
+their tools do not declare."""
 ALIKE_STRETCH = 2
 """Calls in a row that brought nothing new but for noise, whatever they asked: so many times the limit of one question,
 as `stretch` is twice `no_news`."""
@@ -414,21 +417,27 @@ def _update_failures(
         return replace(before, count=0) if before is not None and ends else None
     if before is None or before.kind != kind or before.world_changes != state.world_changes:
         return Failures(kind, 1, observation.step, state.world_changes)
-    before = before if before.count else replace(before, step=observation.step)
-    count = before.count + 1
-    if count * 2 >= options.failures:
-        notices.append(Notice("failures", count, options.failures, before.step))
-    return replace(before, count=count)
+    if not before.count:
+        return replace(before, count=1, step=observation.step, among_others=False)
+    is_other = len(state.recent) > 1 and state.recent[-2].name != observation.name
+    found = replace(before, count=before.count + 1, among_others=before.among_others or is_other)
+    limit = _limit_failures(found, options)
+    if found.count * 2 >= limit:
+        notices.append(Notice("failures", found.count, limit, found.step))
+    return found
+
+
+def _limit_failures(found: Failures, options: LoopOptions) -> int:
+    return int(options.failures * AMONG_OTHERS) if found.among_others else options.failures
 
 
 def check_failures(state: LoopState, step: Step, options: LoopOptions) -> Violation | None:
     """Forbids a call of a tool that failed too often in a row for one kind of reason."""
     found = state.failures.get(step.name)
-    if found is None or step.poll or found.count < options.failures:
+    if found is None or step.poll or found.world_changes != state.world_changes:
         return None
-    if found.world_changes != state.world_changes:
-        return None
-    return Violation("failures", found.count, options.failures, found.step)
+    limit = _limit_failures(found, options)
+    return Violation("failures", found.count, limit, found.step) if found.count >= limit else None
 
 
 def compute_poll_wait_s(state: LoopState, scope: Scope, answer: LastAnswer, options: LoopOptions) -> float:

@@ -193,6 +193,8 @@ class Failures(msgspec.Struct, frozen=True):
     """The first of them."""
     world_changes: int
     """The `LoopState.world_changes` at which they were counted."""
+    among_others: bool = False
+    """Whether other calls were made between them."""
 
 
 class Scope(msgspec.Struct, frozen=True):
