@@ -27,8 +27,8 @@ CLOCK_STEP_CHARS = 2
 the calls of a loop is masked by this also where it is wrong, or simulated; the times of appointments are told apart."""
 MEASURED_S = 10.0
 """A duration of at most so many seconds, given in parts of a second, was measured while the call was made."""
-PIECE_CHARS = 32 * 1024
-"""Characters that are searched at once: about 3 ms, in which no other thread has its turn."""
+PIECE_CHARS = 16 * 1024
+"""Characters that are searched at once: at most some 6 ms, in which no other thread has its turn."""
 MAX_DECODED_CHARS = 1024 * 1024
 """Characters of JSON whose fields are looked at by name; in a longer text they are found as in any text."""
 _CONTEXT_CHARS = 48
@@ -63,6 +63,7 @@ _IS = r"""["']?[ ]?[:=#]?[ ]{0,3}["']?"""
 
 VOLATILE = re.compile(
     rf"""
+    (?:(?<![A-Za-z])|(?=[RTSC<]))(?:  # nothing begins in the middle of a word: that is where most of a text is
     (?=\d)(?:
         (?P<moment>(?<!\d){_DATE}[T :,]{{1,2}}\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?         # 2026-01-31T10:11:12.345Z
             (?:Z|[ ]?(?:UTC|GMT)|[ ]?[+-]\d\d:?\d\d)?(?!\d)
@@ -75,21 +76,22 @@ VOLATILE = re.compile(
       | (?P<epoch>\b1[5-9]\d{{8}}(?:\d{{3}}){{0,3}}(?:\.\d+)?\b))                     # seconds … ns since 1970
     | (?=[A-Za-z])(?:
         (?<![A-Za-z])(?:
-            (?P<traced>(?:(?:[xX]-)?(?:(?i:amzn?)-)?(?i:{_TRACED})[ _-]?
+            (?P<traced>(?=[xXaArRtTsScCiI])(?:(?:[xX]-)?(?:(?i:amzn?)-)?(?i:{_TRACED})[ _-]?
                 (?:(?i:id)\b{_IS}(?=[\w.:/+=-]{{0,64}}\d|[0-9a-f]{{8}})[\w./+=-]{{2,128}}
                   | {_IS}(?:[0-9a-f]{{16,64}}|{_UUID})\b))
-              | (?i:traceparent|tracestate|cf-ray|nonce)["']?[ ]?[:=][ ]{{0,3}}["']?[\w./+=-]{{2,128}}
+              | (?=[tTcCnNxXsS])(?i:traceparent|tracestate|cf-ray|nonce)["']?[ ]?[:=][ ]{{0,3}}["']?[\w./+=-]{{2,128}}
               | (?i:x-)?(?i:served[ _-]by)["']?[ ]?:?[ ]{{0,3}}["']?[\w.:-]{{2,128}})
-          | (?P<numbered>{_TRACED}[_-]?[ :="'\#]{{0,4}}[0-9a-zA-Z]{{0,64}}\d[0-9a-zA-Z-]{{5,64}})  # request 1234567
-          | (?P<measured>(?i:{_MEASURED})["']?[ ]{{0,3}}[:=][ ]{{0,3}}["']?\d+(?:\.\d+)?)          # took: 3
+          | (?P<numbered>(?=[rtsci]){_TRACED}[_-]?[ :="'\#]{{0,4}}[0-9a-zA-Z]{{0,64}}\d[0-9a-zA-Z-]{{5,64}})  # request 1234567
+          | (?P<measured>(?=[qreapswcdtflxQREAPSWCDTFLX])(?i:{_MEASURED})["']?[ ]{{0,3}}[:=][ ]{{0,3}}["']?\d+(?:\.\d+)?)          # took: 3
           | (?P<pid>\b(?:pid|PID)[ :=\#]*\d+)
           | (?P<process>\bprocess[ :=\#]*\d+)
-          | (?P<attempt>\b(?i:attempt|retry)[ ]?\#?\d+(?:[ ]?(?:of|/)[ ]?\d+)?)                    # attempt 3 of 5
-          | (?P<lettered>\b{_UUID}\b|{_HEX}))
-      | (?<=[a-z])(?P<joined>(?:Request|Trace|Span|Correlation)I[dD]["']?[ ]?[:=][ ]{{0,3}}["']?[\w./+=-]{{2,128}}))
+          | (?P<attempt>(?=[aArR])\b(?i:attempt|retry)[ ]?\#?\d+(?:[ ]?(?:of|/)[ ]?\d+)?)                    # attempt 3 of 5
+          | (?P<lettered>(?=[0-9a-fA-F]{{8}})(?:\b{_UUID}\b|{_HEX})))
+      | (?=[RTSC])(?<=[a-z])(?P<joined>(?:Request|Trace|Span|Correlation)I[dD]["']?[ ]?[:=][ ]{{0,3}}["']?[\w./+=-]{{2,128}}))
     | (?P<path>/tmp/(?:tmp|pytest-of-)[\w./-]+ | /var/folders/[\w./+-]+)
     | (?P<wrapper><{{1,4}}[A-Za-z][\w:-]{{0,60}}[^<>\n]{{0,200}}?[ ](?:id|nonce|boundary|token)[ ]?=[ ]?["']?)
       (?P<token>[\w-]{{4,128}})                                                       # <result id="3f…">
+    )
     """,
     re.VERBOSE,
 )
