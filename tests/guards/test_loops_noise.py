@@ -214,3 +214,16 @@ def test_one_look_between_new_calls_is_no_round() -> None:
     run = one_agent([look, other], script)
 
     assert stopped(run) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["row\n" * 20_000 + "2026-01-01T10:00:{n:02}Z", '{{"rows": "' + "r" * 80_000 + '", "took": {n}}}']
+)
+def test_a_result_that_is_cut_for_the_context_is_compared_as_a_whole(text: str) -> None:
+    world, numbers = World(), iter(range(60))
+    read = world.tool("read", lambda what: text.format(n=next(numbers)))
+
+    run = one_agent([read], [call("read")] * 20)
+
+    assert len(world.made) == 4
+    assert stopped(run) == "no_news"
