@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seawall.audit import BadLine, RecordedCall, RecordedRun, read_runs
-from seawall.run.fingerprint import mask_volatile
+from seawall.run.noise import mask_volatile
 
 _NUMBER = re.compile(r"\d+")
 TAIL, REPEATS = 10, 6

@@ -246,6 +246,9 @@ class StepIntended(Base, tag="step", frozen=True, kw_only=True):
     """The arguments; for a model step, its system prompt."""
     seal: str = ""
     """See `Call.seal`: what is performed are the arguments as the model wrote them, and `input` is redacted."""
+    asked: str = ""
+    """Tools: what other spellings of the arguments have in common with them (letter case, white space); "": the address
+    of the arguments. It is for comparing calls with their results, and identifies no effect."""
     context: int = 0
     """Model steps: how many messages of the frame there were. What was sent of them follows from the fold."""
     context_bytes: int = 0
@@ -282,6 +285,11 @@ class StepIntended(Base, tag="step", frozen=True, kw_only=True):
         """What is equal for equal arguments, as they were written."""
         return join_seal(self.input, self.seal)
 
+    @property
+    def asked_key(self) -> str:
+        """What is equal for equal arguments, however they were spelled."""
+        return self.asked or self.arguments_key
+
 
 class StepDone(Base, tag="done", frozen=True, kw_only=True):
     """A step ended. There is at most one for each step; the first one counts."""
@@ -295,7 +303,8 @@ class StepDone(Base, tag="done", frozen=True, kw_only=True):
     fingerprint: str | None = msgspec.field(default=None, name="news")
     """Digest of (name, arguments, normalised result). Steps with equal digests brought the same information."""
     loose_fingerprint: str | None = msgspec.field(default=None, name="alike")
-    """Tools that may write: digest of (name, arguments, result without its numbers)."""
+    """The same of the result without its numbers (tools that may write) or without all that may be noise (others), if
+    that is a difference; of an error, or a result that says it is one: `!` and a digest of its kind."""
     error: str | None = None
     """The kind of failure, for example `rate_limited`; the text is in the output."""
     retry: bool = False

@@ -55,7 +55,7 @@ from seawall.journal.protocol.effects import RecordChange, Wait
 from seawall.journal.protocol.memory import MemoryMerge
 from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
-from seawall.run.fingerprint import compute_fingerprint, compute_loose_fingerprint
+from seawall.run.fingerprint import compute_fingerprints, fold_arguments
 from seawall.run.guard import Guard, collect_handover
 from seawall.run.state import RunState, may_have_happened
 from seawall.run.step import End, Executor, Logic, Ownership, Propose, Result, Step
@@ -120,6 +120,14 @@ class _Judged(NamedTuple):
     blocked: Blocked | None = None
 
 
+def _note_spelling(step: Step, bodies: Bodies) -> Step:
+    """Returns a step with what other spellings of its arguments have in common with them."""
+    if step.kind != "tool" or step.input is None:
+        return step
+    asked = fold_arguments(step.arguments_key, bodies.text(step.input))
+    return replace(step, asked=asked) if asked else step
+
+
 def _reason_of(held: GuardVerdict) -> str:
     return getattr(held.verdict, "reason", "")
 
@@ -178,7 +186,8 @@ class Gate:
         """Judges a proposal in `state`, with `left_s` active seconds left."""
         if state.halted is not None:  # sticky, whatever was swallowed in between
             return Admitted([], None)
-        step = self.judge.protect(self._logic.prepare(proposal, state, state.steps + 1))
+        step = self._logic.prepare(proposal, state, state.steps + 1)
+        step = self.judge.protect(_note_spelling(step, self._bodies))
         unasked = self._admit_unasked(proposal, step, state)
         if unasked is not None:
             return unasked
@@ -393,7 +402,7 @@ class Gate:
         bodies = self._bodies
         self._release_claim(step, state)
         result = Result(status=status, output=text, error=status if status != "replaced" else None)
-        result = replace(result, fingerprint=compute_fingerprint(step, result))
+        result = replace(result, fingerprint=compute_fingerprints(step, result).exact)
         done = record_result(step, result, bodies, run=state.started.run, at=self._now(), left_s=state.left_s)
         if step.kind == "model" and status == "replaced":
             done = replace(done, answer=done.output, output=encode_assistant(text, bodies))
@@ -421,6 +430,7 @@ class Gate:
             grant=None if step.grant is None else step.grant.step,
             input=step.input,
             seal=step.seal,
+            asked=step.asked,
             context=step.context + advice if step.kind == "model" else 0,
             causes=edges.causes,
             sources=edges.sources,
@@ -485,10 +495,9 @@ class Gate:
             retry = self._may_retry(step, result, failed, state, left_s)
             if retry != "no":
                 return [replace(failed, retry=True, spared=retry == "waits")]
-        fingerprint = compute_fingerprint(step, result, self._bodies.conceal)
-        if fingerprint is not None:
-            loose = compute_loose_fingerprint(step, result, self._bodies.conceal)
-            result = replace(result, fingerprint=fingerprint, loose_fingerprint=loose)
+        found = compute_fingerprints(step, result, self._now(), self._bodies.conceal)
+        if found.exact is not None:
+            result = replace(result, fingerprint=found.exact, loose_fingerprint=found.loose)
         # What only the model's server reads is no guard's business.
         shown = result if result.reasoning is None else replace(result, reasoning=None)
         verdicts = self.judge.judge(step, shown, state)

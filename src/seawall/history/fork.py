@@ -21,7 +21,7 @@ from seawall.core.events import (
     StepIntended,
 )
 from seawall.memory.access import RECALL
-from seawall.run.fingerprint import compute_fingerprint
+from seawall.run.fingerprint import compute_fingerprints
 from seawall.run.lifted import leave_out_lifted
 from seawall.run.step import Result, restore_step
 
@@ -138,6 +138,7 @@ def _mark_lost(inherited: Sequence[Event], now: float) -> list[Event]:
 
 def _replace_result(done: StepDone, step: StepIntended, ref: Ref, text: str) -> StepDone:
     result = Result(status="ok", output=text)
+    found = compute_fingerprints(restore_step(step), result, done.at)
     return msgspec.structs.replace(
         done,
         status="ok",
@@ -146,7 +147,8 @@ def _replace_result(done: StepDone, step: StepIntended, ref: Ref, text: str) -> 
         retry_after_s=None,
         output=ref,
         output_bytes=len(text),
-        fingerprint=compute_fingerprint(restore_step(step), result),
+        fingerprint=found.exact,
+        loose_fingerprint=found.loose,
     )
 
 

@@ -1,8 +1,9 @@
 """Fingerprints of results: digests that can be compared without the results.
 
-Two results of one call have the same fingerprint if they say the same, apart from what differs each time and means
-nothing: clocks, durations, request ids, process ids, temporary paths, memory addresses. Such parts hide a loop:
-in a public incident a breaker missed 62 identical calls because each result contained the time.
+Two results of one call have the same fingerprint if they say the same, apart from what differs each time and certainly
+means nothing (`run.noise`): clocks, request ids, process ids, temporary paths, memory addresses. Such parts hide a
+loop: in a public incident a breaker missed 62 identical calls because each result contained the time. They have the
+same *loose* fingerprint if they say the same apart from all that may mean nothing.
 """
 
 from __future__ import annotations
@@ -16,161 +17,190 @@ import msgspec
 
 from seawall.core.canonical import digest_of, escape_unsendable, ref_of, to_canonical_bytes
 from seawall.core.events import CALLED, Gist
+from seawall.run.noise import Forms, Masker, has_volatile_word, name_meaning
 from seawall.run.step import Result, Step
 
 Conceal = Callable[[str, object], object]
 """See `Bodies.conceal`."""
 
-VOLATILE_FIELDS = frozenset(
-    {
-        "correlation_id",
-        "correlationid",
-        "duration",
-        "duration_ms",
-        "duration_s",
-        "elapsed",
-        "elapsed_ms",
-        "elapsed_s",
-        "latency_ms",
-        "pid",
-        "request_id",
-        "requestid",
-        "server_time",
-        "span_id",
-        "timestamp",
-        "took",
-        "took_ms",
-        "trace_id",
-        "traceid",
-    }
-)
-"""Fields of a JSON result whose values are left out, at any depth; upper and lower case are one."""
-
-VOLATILE = re.compile(
-    r"""
-      \d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[ ]?[+-]\d\d:?\d\d)?         # 2026-01-31T10:11:12.345Z
-    | \b\d\d?:\d\d:\d\d(?:[.,]\d+)?\b                                               # 10:11:12
-    | \b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b                      # a UUID
-    | \b0x[0-9a-fA-F]{4,}\b                                                         # a memory address
-    | \b\d+(?:\.\d+)?[ ]?(?:ns|us|µs|ms|s|secs?|seconds?)\b                         # 0.031 s, 12ms
-    | \b1[5-9]\d{8}(?:\d{3})?(?:\.\d+)?\b                                           # seconds or ms since 1970
-    | \b(?:pid|PID|process)[ :=#]*\d+                                               # pid 4711
-    | /tmp/(?:tmp|pytest-of-)[\w./-]+ | /var/folders/[\w./+-]+                       # a temporary path
-    | \b(?:req|request|trace|span|correlation)[_-]?(?:id)?[ :="']*[0-9a-zA-Z]*\d[0-9a-zA-Z-]{5,}
-    """,
-    re.VERBOSE,
-)
-"""Parts of a text that stand for nothing. What is masked here can't count as new: keep it to what a clock, a scheduler
-or a random source wrote. Numbers as such stay: a balance, a count or a line number is what was asked for. A time
-without seconds stays, too: it is an appointment more often than a clock."""
-
-_VOLATILE_NUMBER = re.compile(r"\d(?:[-:]\d|[ ]?[nuµms]|x|\d{9})|-[0-9a-fA-F]{4}-")
-_VOLATILE_WORDS = ("pid", "PID", "process", "/tmp/", "/var/folders/", "req", "trace", "span", "correlation")
-"""Every text in which `VOLATILE` finds something has one of these words or matches `_VOLATILE_NUMBER`. Few others do,
-and to look for these takes a tenth of the time."""
 _QUOTED = re.compile(r"'[^'\n]{0,200}'|\"[^\"\n]{0,200}\"|`[^`\n]{0,200}`")
 _NUMBER = re.compile(r"\d+")
 _WORD = re.compile(r"\w+")
 _LITERAL = re.compile(r"[\d@/_]")
 _SHORT_WORD = 32
 _NAME = re.compile(r"(?<=[a-z,;:] )[A-Z][\w'-]*")
+_STATUS_CODE = re.compile(r"(?<![\w.-])[45]\d\d(?![\w.-])")
+_BEGINNING_CHARS = 200
+MAX_SAID_CHARS = 500
+"""A longer result has a content beside the error that it speaks of."""
+_SAYS_ERROR = re.compile(
+    r"""\A\s*(?:
+        (?:\[?(?:fatal|error|failed|failure|exception)\b\]?[ ]?[:!-])
+      | Traceback[ ]\(most[ ]recent
+      | [A-Z]\w*(?:Error|Exception):
+      | \{\s*"(?:error|errors|exception)"\s*:\s*+(?!null|\[\]|""|false)
+      | \{\s*"(?:ok|success|succeeded)"\s*:\s*false
+      | \{\s*"status"\s*:\s*"(?:error|failed|failure)"
+      | HTTP(?:/\d(?:\.\d)?)?[ ][45]\d\d\b)""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_EXIT_CODE = re.compile(
+    r"\bexit(?:ed)?[ ]?(?:with[ ])?(?:code|status)?[ :=]{0,2}[1-9]\d{0,2}\]?\s*\Z", re.IGNORECASE
+)
+FAILED = "!"
+"""Stands before the loose fingerprint of an error, or of a result that says that it is one: a digest of its kind."""
+KIND_WORDS = 5
+"""Words of an error, from its beginning, that say of what kind it is: mostly the class of the exception and four more.
+Behind them stands what the call was about."""
 MAX_COMPARED_CHARS = 128 * 1024
 """A longer text is compared as it is: to look for what means nothing in it would hold up the other runs. No tool's
-result is so long, because an agent is shown the beginning of a long one."""
+result is so long, because an agent is shown the beginning of a long one; see `Result.whole`."""
+MAX_FOLDED_CHARS = 4 * 1024
+"""Characters of arguments whose spelling is looked at: a longer text is content, and not a question."""
 MAX_GIST_WORDS = 256
 """Words of a hand-off's task that are compared; tasks that agree in so many are one."""
+
+
+class Fingerprints(msgspec.Struct, frozen=True):
+    """The digests of one result; see `StepDone`."""
+
+    exact: str | None = None
+    loose: str | None = None
 
 
 def _keep(text: str, value: object) -> object:
     return value
 
 
-def compute_fingerprint(step: Step, result: Result, conceal: Conceal = _keep) -> str | None:
-    """Returns a digest of (tool, arguments, result), or of (tool, error); None if the result tells the agent nothing.
+def compute_fingerprints(
+    step: Step, result: Result, at: float = 0.0, conceal: Conceal = _keep
+) -> Fingerprints:
+    """Returns digests of (tool, arguments, result), or of (tool, error); none if the result tells the agent nothing.
 
-    An error is compared without what it quotes: that is mostly the arguments. See `Bodies.conceal`.
+    The loose one is of a read's result without all that may be noise, of a write's result without its numbers (of two
+    equal orders each has a new one, and nothing else differs), or of the kind of an error. It is None where it would
+    be the same as the exact one. An error is compared without what it quotes: that is mostly the arguments. `at` is the
+    time of the call, 0 if it is not known. See `Bodies.conceal`.
     """
     if step.kind not in (*CALLED, "handoff"):
-        return digest_of([step.name, "problem", result.problem]) if result.problem is not None else None
-    output = normalise(result.output, step.volatile)
-    if result.status == "ok":
-        return digest_of([step.name, step.arguments_key or None, _conceal(result, output, conceal)])
+        return Fingerprints(
+            digest_of([step.name, "problem", result.problem]) if result.problem is not None else None
+        )
+    forms = normalise(result.output, at, step.volatile) if result.whole is None else Forms(*result.whole)
+    if result.status != "ok":
+        return _compute_of_error(step, result, forms.loose, conceal)
+    asked = step.asked_key or None
+    exact = digest_of([step.name, asked, _conceal(result, forms.exact, conceal)])
+    loose: object = forms.loose
+    if not step.effect and isinstance(result.output, str) and says_error(result.output):
+        text = loose if isinstance(loose, str) else to_canonical_bytes(loose).decode()
+        kind = read_error_kind(_QUOTED.sub("…", text) if isinstance(loose, str) else text)
+        return Fingerprints(exact, FAILED + digest_of([step.name, "said", _conceal(result, kind, conceal)]))
+    if step.kind == "tool" and step.effect:
+        if result.whole is None and not isinstance(result.output, bytes):
+            loose = _NUMBER.sub("0", to_canonical_bytes(loose).decode())
+    elif forms.loose is forms.exact or forms.loose == forms.exact:
+        return Fingerprints(exact)
+    return Fingerprints(exact, digest_of([step.name, asked, _conceal(result, loose, conceal)]))
+
+
+def _compute_of_error(step: Step, result: Result, output: object, conceal: Conceal) -> Fingerprints:
+    """Returns the digests of an error: all that may be noise is noise in an error."""
+    kind = None
     if isinstance(output, str):
         output = _QUOTED.sub("…", output)
-    return digest_of([step.name, result.status, _conceal(result, output, conceal)])
+        if result.status in ("error", "timeout"):
+            named = read_error_kind(output, result.error or "")
+            kind = FAILED + digest_of([step.name, result.status, _conceal(result, named, conceal)])
+    return Fingerprints(digest_of([step.name, result.status, _conceal(result, output, conceal)]), kind)
+
+
+def says_error(text: str) -> bool:
+    """Returns whether the result of a call that went well says that it did not, as shells and servers put it."""
+    if len(text) > MAX_SAID_CHARS:
+        return False
+    return (
+        _SAYS_ERROR.search(text[:_BEGINNING_CHARS]) is not None
+        or _EXIT_CODE.search(text[-_BEGINNING_CHARS:]) is not None
+    )
+
+
+def read_error_kind(text: str, name: str = "") -> list[str]:
+    """Returns of what kind an error is: its name, its status code, and its first words that name no thing.
+
+    `text` is without what it quotes. Numbers, ids, addresses, paths and names in it are what the call was about.
+    """
+    text = text.removeprefix("Error: ")
+    code = _STATUS_CODE.search(text)
+    words = [each.strip(".,;:!?()[]{}<>'\"`") for each in _NAME.sub("", text[:2_000]).split()]
+    plain = [word.casefold() for word in words if word and not _LITERAL.search(word) and word != "…"]
+    return [name, code[0] if code else "", *plain[:KIND_WORDS]]
 
 
 def _conceal(result: Result, output: object, conceal: Conceal) -> object:
+    if result.whole is not None:  # made of the text without its secrets
+        return output
     return conceal(result.output, output) if isinstance(result.output, str) else output
 
 
-def compute_loose_fingerprint(step: Step, result: Result, conceal: Conceal = _keep) -> str | None:
-    """Returns a digest of a write's result without its numbers; None for anything else.
+def normalise(output: str | bytes, at: float = 0.0, volatile: Sequence[str | re.Pattern[str]] = ()) -> Forms:
+    """Returns a result without certain noise, and without all that may be noise.
 
-    Of two equal orders each has a new number, and nothing else differs.
+    White space and the order of JSON keys mean nothing.
     """
-    if step.kind != "tool" or not step.effect or result.status != "ok":
-        return None
-    if isinstance(result.output, bytes):
-        return digest_of([step.name, step.arguments_key or None, normalise(result.output)])
-    text = to_canonical_bytes(normalise(result.output, step.volatile)).decode()
-    return digest_of([step.name, step.arguments_key or None, conceal(result.output, _NUMBER.sub("0", text))])
-
-
-def normalise(output: str | bytes, volatile: Sequence[str | re.Pattern[str]] = ()) -> object:
-    """Returns a result without what differs and means nothing: volatile parts, white space, the order of JSON keys."""
     if isinstance(output, bytes):
-        return digest_of(output.hex())
+        digest = digest_of(output.hex())
+        return Forms(digest, digest)
     text = escape_unsendable(output).strip()
     if len(text) > MAX_COMPARED_CHARS:
-        return ref_of(text.encode())
-    fields, patterns = VOLATILE_FIELDS, list[re.Pattern[str]]()
-    if volatile:
-        fields = VOLATILE_FIELDS.union(each.lower() for each in volatile if isinstance(each, str))
-        patterns = [each for each in volatile if not isinstance(each, str)]
+        ref = ref_of(text.encode())
+        return Forms(ref, ref)
+    masker = Masker(at, volatile, may_have_word="\\" in text or has_volatile_word(text))
     if text[:1] in ("{", "["):
         try:
-            may_have_word = "\\" in text or _has_volatile_word(text)  # a word may be written in escapes
-            return _walk(msgspec.json.decode(text), fields, patterns, may_have_word)
+            return masker.mask_value(msgspec.json.decode(text))
         except (msgspec.DecodeError, RecursionError):
             pass
-    return " ".join(mask_volatile(text, patterns).split())
+    return Forms(*masker.mask_text(text))
 
 
-def mask_volatile(
-    text: str, patterns: Sequence[re.Pattern[str]] = (), *, may_have_word: bool | None = None
-) -> str:
-    """Returns a text with its volatile parts, and what matches `patterns`, as `…`.
+def digest_whole(text: str, volatile: Sequence[str | re.Pattern[str]] = ()) -> tuple[str, str]:
+    """Returns what `Result.whole` holds for a text: digests of both forms. A thread may do it for a long text."""
+    return Masker(0.0, volatile).digest_long(escape_unsendable(text).strip())
 
-    `may_have_word` is False if the text is part of one in which no word of `_VOLATILE_WORDS` was found.
+
+def fold_arguments(arguments_key: str, text: str) -> str:
+    """Returns the key that a call's arguments have in common with other spellings of them; "" for `arguments_key` itself.
+
+    Spellings differ in letter case, in white space, and in ids that only say which attempt this is. Whether that makes
+    a difference to what is asked, only the results can tell: the key is for comparing calls with their results, and
+    never for the identity of an effect.
     """
-    for pattern in patterns:
-        text = pattern.sub("…", text)
-    if may_have_word is None or patterns:
-        may_have_word = _has_volatile_word(text)
-    return VOLATILE.sub("…", text) if may_have_word or _VOLATILE_NUMBER.search(text) else text
+    if "~" in arguments_key or len(text) > MAX_FOLDED_CHARS:  # a seal: `text` has no secrets, and so not all
+        return ""
+    try:
+        arguments = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return ""
+    folded = ref_of(to_canonical_bytes(_fold_value(arguments)))
+    return "" if folded == arguments_key else folded
 
 
-def _has_volatile_word(text: str) -> bool:
-    return any(map(text.__contains__, _VOLATILE_WORDS))
+_ATTEMPTS = frozenset({"attempt", "try", "retry", "retries", "attempts"})
 
 
-def _walk(
-    value: Any, fields: frozenset[str], patterns: Sequence[re.Pattern[str]], may_have_word: bool
-) -> object:
+def _fold_value(value: Any) -> Any:
     if isinstance(value, str):
-        return " ".join(mask_volatile(value, patterns, may_have_word=may_have_word).split())
+        return " ".join(value.split()).casefold()
     if isinstance(value, dict):
         pairs = cast("dict[str, Any]", value).items()
         return {
-            key: _walk(item, fields, patterns, may_have_word)
+            key: _fold_value(item)
             for key, item in pairs
-            if key.lower() not in fields
+            if key.casefold() not in _ATTEMPTS and name_meaning(key) not in ("noise", "clock")
         }
     if isinstance(value, list):
-        return [_walk(item, fields, patterns, may_have_word) for item in cast("list[Any]", value)]
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 1_500_000_000:
-        return mask_volatile(repr(value), patterns)
+        return [_fold_value(item) for item in cast("list[Any]", value)]
     return value
 
 

@@ -115,6 +115,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     """The body of the arguments, task or system prompt."""
     seal: str = ""
     """See `Call.seal`: `input` is redacted, and `arguments` are not."""
+    asked: str = ""
+    """See `StepIntended.asked`."""
     lost: bool = False
     """The arguments were redacted, and this process does not have the original: it must not be performed."""
     arguments: dict[str, Any] | None = None
@@ -181,6 +183,11 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
         """What is equal for equal arguments, as they were written."""
         return join_seal(self.input, self.seal)
 
+    @property
+    def asked_key(self) -> str:
+        """What is equal for equal arguments, however they were spelled."""
+        return self.asked or self.arguments_key
+
 
 class MemoryEdit(msgspec.Struct, frozen=True, kw_only=True):
     """What a memory step writes on its frame's branch."""
@@ -224,9 +231,11 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     problem: str | None = None
     approved: bool | None = None
     fingerprint: str | None = None
-    """See `run.fingerprint.compute_fingerprint`; the gate fills it in."""
+    """See `run.fingerprint.compute_fingerprints`; the gate fills it in."""
     loose_fingerprint: str | None = None
-    """See `run.fingerprint.compute_loose_fingerprint`; the gate fills it in."""
+    """See `run.fingerprint.compute_fingerprints`; the gate fills it in."""
+    whole: tuple[str, str] | None = None
+    """Of a result of which the output is only the beginning: digests of all of it, see `run.fingerprint.digest_whole`."""
     input_tokens: int = 0
     output_tokens: int = 0
     cache_read_tokens: int = 0
@@ -334,6 +343,7 @@ def restore_step(intent: StepIntended) -> Step:
         reconciles=intent.reconciles,
         input=intent.input,
         seal=intent.seal,
+        asked=intent.asked,
         version=intent.version,
         effect=intent.effect,
         idempotent=intent.idempotent,

@@ -20,6 +20,7 @@ from seawall.core.frozen import thaw
 from seawall.models.protocol import Model, ModelFailed, ModelReply, ModelRequest, Price, TextDelta, ToolSpec
 from seawall.models.usage import check_usage
 from seawall.run.bodies import Bodies, PreparedBody
+from seawall.run.fingerprint import digest_whole
 from seawall.run.frame import Frame
 from seawall.run.state import RunState
 from seawall.run.step import Ownership, Result, Step
@@ -359,7 +360,7 @@ class TeamExecutor:
         bodies = self._bodies
 
         def work() -> tuple[Result, PreparedBody | None]:
-            return _make_result(tool.encode_result(value), bodies)
+            return _make_result(tool, tool.encode_result(value), bodies)
 
         result, body = await self._resources.call_apart(work) if is_big(value) else work()
         if body is not None:
@@ -491,14 +492,17 @@ def _make_tool_failure(error: BaseException, tool: Tool) -> Result:
     )
 
 
-def _make_result(encoded: str | bytes, bodies: Bodies) -> tuple[Result, PreparedBody | None]:
+def _make_result(tool: Tool, encoded: str | bytes, bodies: Bodies) -> tuple[Result, PreparedBody | None]:
     """Returns a tool's result, and the body to keep: bytes, and texts too long for a context, are referred to."""
     if isinstance(encoded, str) and measure_bytes(encoded) <= INLINE_BYTES:
         return Result(status="ok", output=encoded), None
     body = bodies.prepare(encoded)
+    whole: tuple[str, str] | None = None
     if body.text is None:
         output = f"[{len(encoded):,} bytes, kept as {body.ref}]"
-    else:  # cut only now: half a secret would not be recognised
-        whole = f"{len(body.text):,} characters; whole: {body.ref}"
-        output = f"{body.text[:PREVIEW_CHARS]}\n[the first {PREVIEW_CHARS:,} of {whole}]"
-    return Result(status="ok", output=output), body
+    else:
+        whole = digest_whole(body.text, tool.volatile)
+        # Cut only now: half a secret would not be recognised.
+        named = f"{len(body.text):,} characters; whole: {body.ref}"
+        output = f"{body.text[:PREVIEW_CHARS]}\n[the first {PREVIEW_CHARS:,} of {named}]"
+    return Result(status="ok", output=output, whole=whole), body

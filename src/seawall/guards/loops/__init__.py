@@ -4,6 +4,8 @@
 - `guard.py`: the guard, a fold over the run's events
 - `state.py`: what it remembers, and what each counter means
 - `rules.py`: the rules: repeats, errors in a row, writes made again, polls, cycles, delegations, write storms
+- `rounds.py`: the rule of rounds with other calls in between
+- `findings.py`: what a rule finds
 - `messages.py`: what agents and people are told
 """
 

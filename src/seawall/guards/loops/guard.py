@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from seawall.core.events import CALLED, Event, RunTaken, StepDone, StepIntended
 from seawall.guards.loops import messages, rules
 from seawall.guards.loops.options import LoopKeywords, LoopOptions
+from seawall.guards.loops.rounds import check_round
 from seawall.guards.loops.state import (
     LastAnswer,
     LoopState,
@@ -100,16 +101,20 @@ class Loops(Guard):
         if step.kind not in (*CALLED, "handoff"):
             return ALLOW
         scope = state.scopes.get(self._find_scope_id(step.frame), _EMPTY_SCOPE)
-        answer = scope.answers.get(make_question(step.name, step.arguments_key))
+        answer = rules.find_answer(scope, step)
         violation = None
         if answer is not None:
-            violation = rules.check_repeats(state, scope, step, answer, options) or rules.check_stretch(
-                state, scope, step, answer, options
+            violation = (
+                rules.check_repeats(state, scope, step, answer, options)
+                or rules.check_stretch(state, scope, step, answer, options)
+                or rules.check_alike(state, scope, step, answer, options)
             )
         violation = (
             violation
             or rules.check_errors(state, scope, step, options)
+            or rules.check_failures(state, step, options)
             or rules.check_cycle(state, step, options)
+            or check_round(state, step, options)
             or rules.check_delegation(state, step, options)
             or rules.check_writes(state, step, options)
         )
@@ -118,7 +123,8 @@ class Loops(Guard):
         if answer is None:
             return ALLOW
         if step.fresh_s is not None:
-            return _answer_if_fresh(step, run, state, answer)
+            spelled = scope.answers.get(make_question(step.name, step.arguments_key))
+            return ALLOW if spelled is None else _answer_if_fresh(step, run, state, spelled)
         wait_s = rules.compute_poll_wait_s(state, scope, answer, options) if step.poll else 0.0
         return Allow(wait_s) if wait_s else ALLOW
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from seawall.guards.loops.rules import Notice, Violation
+from seawall.guards.loops.findings import Notice, Violation
 from seawall.run.step import Result, Step
 from seawall.run.verdict import Advise, Halt
 
@@ -32,6 +32,10 @@ def _describe_finding(step: Step, result: Result, notice: Notice) -> str:
             )
         case "stretch":
             return f"{step.name} brought exactly what you already know from {_name_source(notice)}, and so did each of the last {notice.times} calls."
+        case "alike":
+            return f"{step.name} brought what you already know from {_name_source(notice)}, but for ids or times."
+        case "failures":
+            return f"{step.name} failed for the same kind of reason {notice.times} times in a row, since {_name_source(notice)}."
         case "errors":
             return f"{step.name} failed in a way that is known since {_name_source(notice)}, {notice.times} times in a row."
         case "polls":
@@ -40,7 +44,7 @@ def _describe_finding(step: Step, result: Result, notice: Notice) -> str:
             )
         case "again":
             return f"{step.name} was done with the same arguments in {_name_source(notice)}, and is now done {notice.times + 1} times."
-        case "cycles":
+        case "cycles" | "rounds":
             return f"{notice.detail} has come round {notice.times + 1} times with the same answers, since {_name_source(notice)}."
         case "delegations":
             return f"{step.name} had nearly the same task in {_name_source(notice)}, and has answered it."
@@ -51,13 +55,13 @@ def _describe_finding(step: Step, result: Result, notice: Notice) -> str:
 def _suggest_instead(notice: Notice) -> str:
     """Says what the agent could do instead."""
     match notice.rule:
-        case "errors":
+        case "errors" | "failures":
             return "Read the error, change what it complains of, use another tool, or say what is missing."
         case "polls":
             return "Do something else meanwhile, or answer and say what is not ready yet."
         case "again":
             return "Do not do it again unless it was asked for more than once: go on with what comes next."
-        case "cycles":
+        case "cycles" | "rounds":
             return "Going round brings the same again: change something that is not in the round, or answer and say what does not work."
         case "delegations":
             return "Use that answer. If it lacks something, ask for just that, or answer and say what is missing."
@@ -74,7 +78,7 @@ def _name_source(notice: Notice) -> str:
 def _describe_rest(notice: Notice) -> str:
     """Says how often it may come again before the run is halted."""
     left = max(0, notice.limit - notice.times)
-    if notice.rule == "no_news":
+    if notice.rule in ("no_news", "alike"):
         return f" Times that it may come again before the run is stopped: {left}."
     return "" if left else " Once more, and the run is stopped."
 
@@ -87,13 +91,17 @@ def _describe_reason(step: Step, notice: Notice) -> str:
             return f"{step.name!r} returned nothing new ({notice.times} in a row): {since}"
         case "stretch":
             return f"nothing new came of {notice.times} calls in a row; {step.name!r} is {since}"
+        case "alike":
+            return f"{step.name!r} returned the same but for ids or times ({notice.times} in a row): {since}"
+        case "failures":
+            return f"{step.name!r} failed for the same kind of reason ({notice.times} in a row): {since}"
         case "errors":
             return f"{step.name!r} failed in a known way ({notice.times} in a row): {since}"
         case "polls":
             return f"{step.name!r} said the same again ({notice.times} in a row): {since}"
         case "again":
             return f"{step.name!r} was performed again with the same arguments ({notice.times} times): first in {_name_source(notice)}"
-        case "cycles":
+        case "cycles" | "rounds":
             return f"{notice.detail} came round again ({notice.times} times): {since}"
         case "delegations":
             return f"{step.name!r} was handed nearly the same task again ({notice.times} times): first in {_name_source(notice)}"
@@ -110,13 +118,19 @@ def write_halt(step: Step, violation: Violation) -> Halt:
         case "stretch":
             known = f"{step.name!r} would bring what is known since step {since}"
             reason = f"nothing new came of {times} calls in a row {limit}, and {known}"
+        case "alike":
+            reason = (
+                f"tool {step.name!r} returned the same but for ids or times {times} times in a row {limit}"
+            )
+        case "failures":
+            reason = f"tool {step.name!r} failed for the same kind of reason {times} times in a row {limit}"
         case "polls":
             reason = f"poll {step.name!r} returned the same {times} times in a row {limit}"
         case "again":
             reason = f"{step.name!r} was performed again with the same arguments {times} times {limit}"
         case "errors":
             reason = f"tool {step.name!r} failed in known ways {times} times in a row {limit}"
-        case "cycles":
+        case "cycles" | "rounds":
             reason = f"{violation.detail} came round again {times} times with the same answers {limit}"
         case "delegations":
             reason = (

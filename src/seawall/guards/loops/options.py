@@ -22,6 +22,11 @@ class LoopOptions:
     whose answer is known. This rule finds an agent that looks through the same things once more, before each call has
     come three times. Of 965 good recorded runs, 5, 6 and 8 stop none by this rule, and 4 stops one; 8 lets one more
     true loop go on."""
+    alike: int = 16
+    """How often a read may bring what it brought before but for what may be noise: ids, times, durations, numbers of
+    ten digits. It is advised on as any repeated answer is; but the next job of a queue is such an id, too, so the halt
+    comes at five times `no_news`. The same holds for a write without arguments, which may take the next of a queue; and
+    after twice as many calls in a row, whatever they asked, none is made whose answer is known."""
     again: int = 4
     """How often a write may be made again with the same arguments if it brings the same but for numbers (each order has
     a new one), with nothing else new in between. `no_news` does not count writes, as the world may have changed
@@ -30,12 +35,22 @@ class LoopOptions:
     errors: int = 8
     """Known errors in a row (the same text, whatever the arguments), with nothing new in between; after that their tool
     is not called. No good recorded run made more than 4 errors in a row of any kind: this is twice that."""
+    failures: int = 10
+    """Errors of one tool in a row that are of one kind (the same class, status code and first words), whatever the
+    arguments and the agent; after that the tool is not called. With calls of other tools in between it is half as many
+    more. A short result that says that it is an error counts as one. No good recorded run made more than 4 errors in a
+    row of any kind. An error of another kind,
+    a success of the tool or a change of the world ends the row."""
     cycles: int = 4
     """How often a round of calls may come again, each with an answer that it brought at most 16 calls before, whatever
     agents make them; after that no call of the round is made. This rule finds an agent that flips a state to and fro,
     where each answer is new. A round has two to four calls; a longer one, or one whose order varies, gets as many calls
     as four rounds of four. Turning something off and on a few times is how devices are mended, and on the recordings
     cross-validation finds no more runaways with 2 or 3."""
+    rounds: int = 8
+    """How often a round of two to sixteen calls, writes among them, may come again in the same order and with the same
+    answers, whatever other calls stand in between; a round without writes twice as often, because work on a list looks
+    at the same things for each item. Twice `cycles`, where nothing stands in between."""
     delegations: int = 3
     """How often nearly the same task may be handed to one agent again while the world stays as it is."""
     similar: float = 0.7
@@ -83,9 +98,12 @@ class LoopKeywords(TypedDict, total=False):
 
     no_news: int
     stretch: int
+    alike: int
     again: int
     errors: int
+    failures: int
     cycles: int
+    rounds: int
     delegations: int
     similar: float
     writes: int

@@ -8,17 +8,20 @@ newest answer to the question that the call asks.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import msgspec
 from msgspec.structs import replace
 
+from seawall.core.canonical import ref_of
 from seawall.core.events import Gist
 from seawall.core.persistent import Log
+from seawall.guards.loops.findings import Notice, Violation
 from seawall.guards.loops.options import LoopOptions
+from seawall.guards.loops.rounds import Recurrence, update_round
 from seawall.guards.loops.state import (
+    SPELLED,
     Cycle,
     Delegation,
+    Failures,
     LastAnswer,
     LoopState,
     Observation,
@@ -36,28 +39,15 @@ given as many calls as four rounds of this length."""
 RECENT = 16
 """Calls whose answers an agent is sure to have in its context. An agent that asks again after more calls may have lost
 the answer: coding agents read their files once more when their context was cut."""
+AMONG_OTHERS = 1.5
+"""How many times as many errors of one kind a tool may make among other calls: they may have changed something that
+their tools do not declare."""
+ALIKE_STRETCH = 2
+"""Calls in a row that brought nothing new but for noise, whatever they asked: so many times the limit of one question,
+as `stretch` is twice `no_news`."""
+_NO_ARGUMENTS = f"\0{ref_of(b'{}')}"
 MAX_DELEGATIONS = 32
 """Tasks of one agent that a new one is compared with, the newest; a run makes 32 hand-offs by default."""
-
-
-class Notice(NamedTuple):
-    """What a rule says of a result, for the advice: which rule, how often, and since which step."""
-
-    rule: str
-    times: int
-    limit: int
-    since: int
-    detail: str = ""
-
-
-class Violation(NamedTuple):
-    """The rule that forbids a call, and how often what it counts has happened."""
-
-    rule: str
-    times: int
-    limit: int
-    since: int = 0
-    detail: str = ""
 
 
 class Learned(msgspec.Struct, frozen=True):
@@ -69,6 +59,9 @@ class Learned(msgspec.Struct, frozen=True):
     answer: LastAnswer
     new_error: str | None
     """The fingerprint of an error that is new in the scope."""
+    failures: Failures | None
+    """Of the tool, if that changes."""
+    recurrence: Recurrence | None
     delegation: Delegation | None
     notices: list[Notice]
 
@@ -81,18 +74,27 @@ def learn(state: LoopState, scope: Scope, observation: Observation, options: Loo
     notices: list[Notice] = []
     if observation.poll:
         state = replace(state, polls=state.polls + 1)
-    before = scope.answers.get(observation.question)
+    before = _find_before(scope, observation)
     waited = before is not None and _has_waited(state, before, observation)
     new_error = None
     if not observation.ok and observation.fingerprint not in scope.errors:
         new_error = observation.fingerprint
-    state, scope, answer = _update_answer(state, scope, observation, options, notices)
+    state, scope, answer = _update_answer(state, scope, observation, before, options, notices)
+    is_known = before is not None and _is_known(before, observation)
+    is_other = is_known and before is not None and before.question not in ("", observation.question)
+    spellings = before.spellings + is_other if is_known and before is not None else 1
+    answer = replace(answer, question=observation.question, spellings=spellings)
+    recurrence = None
     if not waited:
-        is_known = before is not None and before.fingerprint == observation.fingerprint
         state = _update_cycle(state, observation, options, notices, is_known=is_known)
+        if not observation.poll:
+            state, recurrence = update_round(state, observation, options, notices)
+    failures = _update_failures(state, observation, options, notices)
     delegation = _update_delegation(state, observation, options, notices)
     _note_writes(state, observation, options, notices)
-    return Learned(state, scope, observation.question, answer, new_error, delegation, notices)
+    return Learned(
+        state, scope, observation.question, answer, new_error, failures, recurrence, delegation, notices
+    )
 
 
 def keep(learned: Learned, observation: Observation, scope_id: int) -> LoopState:
@@ -101,8 +103,14 @@ def keep(learned: Learned, observation: Observation, scope_id: int) -> LoopState
     errors = scope.errors
     if learned.new_error is not None:
         errors = errors.put(learned.new_error, observation.step)
-    scope = replace(scope, answers=scope.answers.put(learned.question, learned.answer), errors=errors)
+    answers = scope.answers.put(learned.question, learned.answer)
+    answers = answers.put(SPELLED + observation.asked_question, learned.answer)
+    scope = replace(scope, answers=answers, errors=errors)
+    if learned.failures is not None:
+        state = replace(state, failures=state.failures.put(observation.name, learned.failures))
     scopes = {**state.scopes, scope_id: scope}
+    if learned.recurrence is not None:
+        state = replace(state, recurring=state.recurring.put(*learned.recurrence))
     if learned.delegation is None:
         return replace(state, scopes=scopes)
     log = state.delegations.get(observation.name, Log[Delegation]()).append(learned.delegation)
@@ -112,14 +120,58 @@ def keep(learned: Learned, observation: Observation, scope_id: int) -> LoopState
 # ---- repeats, errors, writes made again, polls
 
 
+def find_answer(scope: Scope, step: Step) -> LastAnswer | None:
+    """Returns the newest answer to what a call asks.
+
+    That is the answer to another spelling of the question, if the spellings have brought the same so far.
+    """
+    answer = scope.answers.get(make_question(step.name, step.arguments_key))
+    spelled = scope.answers.get(SPELLED + make_question(step.name, step.asked_key))
+    if spelled is None or spelled.spellings < 2:
+        return answer
+    return spelled if answer is None or answer.fingerprint == spelled.fingerprint else answer
+
+
+def _find_before(scope: Scope, observation: Observation) -> LastAnswer | None:
+    """Returns the newest answer to this question, in another spelling if that brought what this one brings."""
+    spelled = scope.answers.get(SPELLED + observation.asked_question)
+    if spelled is not None and _is_known(spelled, observation):
+        return spelled
+    return scope.answers.get(observation.question)
+
+
+def _is_same(before: LastAnswer, observation: Observation) -> bool:
+    """Returns whether the answer is the same. A poll's may be alike: it has a limit of its own."""
+    return before.fingerprint == observation.fingerprint or (
+        observation.poll and _is_alike(before, observation)
+    )
+
+
+def _is_alike(before: LastAnswer, observation: Observation) -> bool:
+    """Returns whether a read brought the same but for what may be noise."""
+    if observation.effect or not (observation.ok and before.ok):
+        return False
+    return (before.loose_fingerprint or before.fingerprint) == observation.loose_key
+
+
+def _is_known(before: LastAnswer, observation: Observation) -> bool:
+    return before.fingerprint == observation.fingerprint or _is_alike(before, observation)
+
+
 def _update_answer(
-    state: LoopState, scope: Scope, observation: Observation, options: LoopOptions, notices: list[Notice]
+    state: LoopState,
+    scope: Scope,
+    observation: Observation,
+    before: LastAnswer | None,
+    options: LoopOptions,
+    notices: list[Notice],
 ) -> tuple[LoopState, Scope, LastAnswer]:
     """Counts whether the answer to this question, or this error of the tool, was known."""
-    before = scope.answers.get(observation.question)
     error_since = None if observation.ok else scope.errors.get(observation.fingerprint)
     streak = (scope.discoveries, state.world_changes)
-    if before is None or before.fingerprint != observation.fingerprint:
+    if before is not None and not _is_same(before, observation) and _is_alike(before, observation):
+        return _count_alike(state, scope, before, observation, options, notices)
+    if before is None or not _is_same(before, observation):
         if error_since is None:
             return _count_discovery(state, scope, observation, before, options, notices)
         scope = _count_known_error(scope, observation, streak)
@@ -150,6 +202,35 @@ def _update_answer(
     return state, replace(scope, calls=scope.calls + 1), answer
 
 
+def _count_alike(
+    state: LoopState,
+    scope: Scope,
+    before: LastAnswer,
+    observation: Observation,
+    options: LoopOptions,
+    notices: list[Notice],
+) -> tuple[LoopState, Scope, LastAnswer]:
+    """Counts an answer that is alike the one before: it voids the other counters, as if it was new."""
+    scope = replace(scope, discoveries=scope.discoveries + 1)
+    answer = _build_answer(state, scope, observation, (scope.discoveries, state.world_changes))
+    firm = (scope.firm_discoveries, state.world_changes)
+    alike = before.alike if before.alike_streak == firm else 0
+    if before.alike_streak == firm and not _has_waited(state, before, observation):
+        alike += 1  # else its news may have been used: for a call that brought something new, or a write
+        calls = scope.alike_calls if scope.alike_streak == firm else 0
+        is_recent = scope.calls - before.call < RECENT
+        scope = replace(scope, alike_calls=calls + 1 if is_recent else 0, alike_streak=firm)
+        answer = replace(answer, first_step=before.first_step)
+        notices.append(Notice("alike", alike, _limit_alike(options), before.first_step))
+    answer = replace(answer, alike=alike, alike_streak=firm)
+    return state, replace(scope, calls=scope.calls + 1), answer
+
+
+def _limit_alike(options: LoopOptions) -> int:
+    """Returns the limit of answers that are alike: never less than that of equal ones."""
+    return max(options.alike, options.no_news)
+
+
 def _build_answer(
     state: LoopState, scope: Scope, observation: Observation, streak: Streak, *, write_streak: int = 0
 ) -> LastAnswer:
@@ -165,6 +246,8 @@ def _build_answer(
         left_s=observation.left_s,
         call=scope.calls,
         polls=state.polls,
+        alike_streak=(scope.firm_discoveries, state.world_changes),
+        loose_fingerprint=None if observation.effect or not observation.ok else observation.loose_fingerprint,
     )
 
 
@@ -178,8 +261,11 @@ def _renew_answer(
     repeats: int,
 ) -> LastAnswer:
     """Returns an answer that came again: with its new count, when it came, and where its text is recorded."""
+    if before.alike_streak[1] != state.world_changes:
+        before = replace(before, alike=0, alike_streak=(scope.firm_discoveries, state.world_changes))
     return replace(
         before,
+        fingerprint=observation.fingerprint,
         streak=streak,
         repeats=repeats,
         output=observation.output,
@@ -196,7 +282,7 @@ def _has_waited(state: LoopState, answer: LastAnswer, observation: Observation) 
     An agent that waits for something looks at more than the poll. The poll's own cap ends it.
     """
     reads = not observation.poll and not observation.effect
-    return reads and answer.fingerprint == observation.fingerprint and answer.polls != state.polls
+    return reads and _is_known(answer, observation) and answer.polls != state.polls
 
 
 def _count_discovery(
@@ -213,6 +299,7 @@ def _count_discovery(
         state = replace(state, world_changes=state.world_changes + 1)
     discoveries, loose_discoveries = scope.discoveries + 1, scope.loose_discoveries
     streak = (discoveries, state.world_changes)
+    scope = replace(scope, firm_discoveries=scope.firm_discoveries + 1)
     answer = _build_answer(state, scope, observation, streak, write_streak=loose_discoveries + 1)
     answer = _count_repeated_write(answer, before, loose_discoveries, observation, options, notices)
     if not answer.write_repeats:
@@ -235,14 +322,23 @@ def _count_repeated_write(
 ) -> LastAnswer:
     """Counts a write that was made before, if its result is the same but for numbers and nothing else is new."""
     loose = observation.loose_fingerprint
-    if loose is None:
+    if loose is None or not (observation.effect and observation.ok):
         return answer
     repeats = 0
+    differs = before is not None and before.fingerprint != observation.fingerprint
+    answer = replace(answer, write_differs=differs)
     if before is not None and before.loose_fingerprint == loose and before.write_streak == write_streak:
         repeats = before.write_repeats + 1
+        limit = _limit_again(answer, observation.asked_question, options)
         answer = replace(answer, first_step=before.first_step)
-        notices.append(Notice("again", repeats, options.again, before.first_step))
+        notices.append(Notice("again", repeats, limit, before.first_step))
     return replace(answer, loose_fingerprint=loose, write_streak=write_streak, write_repeats=repeats)
+
+
+def _limit_again(answer: LastAnswer, question: str, options: LoopOptions) -> int:
+    """Returns how often a write may be made again. One without arguments may take the next of a queue each time."""
+    takes_next = answer.write_differs and question.endswith(_NO_ARGUMENTS)
+    return max(options.alike, options.again) if takes_next else options.again
 
 
 def _count_stale_call(scope: Scope, streak: Streak, *, is_recent: bool) -> Scope:
@@ -264,8 +360,25 @@ def check_repeats(
     if answer.repeats >= limit and answer.streak == (scope.discoveries, state.world_changes) and not waited:
         rule = "polls" if step.poll else "no_news"
         return Violation(rule, answer.repeats, limit, answer.first_step)
-    if answer.write_repeats >= options.again and answer.write_streak == scope.loose_discoveries:
-        return Violation("again", answer.write_repeats, options.again, answer.first_step)
+    limit = _limit_again(answer, make_question(step.name, step.asked_key), options)
+    if answer.write_repeats >= limit and answer.write_streak == scope.loose_discoveries:
+        return Violation("again", answer.write_repeats, limit, answer.first_step)
+    return None
+
+
+def check_alike(
+    state: LoopState, scope: Scope, step: Step, answer: LastAnswer, options: LoopOptions
+) -> Violation | None:
+    """Forbids a call after too many answers that were the same but for what may be noise."""
+    streak = (scope.firm_discoveries, state.world_changes)
+    if step.poll or answer.polls != state.polls or answer.alike_streak != streak:
+        return None
+    limit = _limit_alike(options)
+    if answer.alike >= limit:
+        return Violation("alike", answer.alike, limit, answer.first_step)
+    limit *= ALIKE_STRETCH
+    if answer.alike and scope.alike_streak == streak and scope.alike_calls >= limit:
+        return Violation("alike", scope.alike_calls, limit, answer.first_step)
     return None
 
 
@@ -293,6 +406,40 @@ def check_errors(state: LoopState, scope: Scope, step: Step, options: LoopOption
     return Violation("errors", scope.known_errors, options.errors)
 
 
+def _update_failures(
+    state: LoopState, observation: Observation, options: LoopOptions, notices: list[Notice]
+) -> Failures | None:
+    """Returns the errors in a row of this tool, if that changes: of one kind, whatever was asked, in any frame."""
+    before = state.failures.get(observation.name)
+    kind = observation.failure_kind
+    if not kind:
+        ends = observation.ok and before is not None and before.count
+        return replace(before, count=0) if before is not None and ends else None
+    if before is None or before.kind != kind or before.world_changes != state.world_changes:
+        return Failures(kind, 1, observation.step, state.world_changes)
+    if not before.count:
+        return replace(before, count=1, step=observation.step, among_others=False)
+    is_other = len(state.recent) > 1 and state.recent[-2].name != observation.name
+    found = replace(before, count=before.count + 1, among_others=before.among_others or is_other)
+    limit = _limit_failures(found, options)
+    if found.count * 2 >= limit:
+        notices.append(Notice("failures", found.count, limit, found.step))
+    return found
+
+
+def _limit_failures(found: Failures, options: LoopOptions) -> int:
+    return int(options.failures * AMONG_OTHERS) if found.among_others else options.failures
+
+
+def check_failures(state: LoopState, step: Step, options: LoopOptions) -> Violation | None:
+    """Forbids a call of a tool that failed too often in a row for one kind of reason."""
+    found = state.failures.get(step.name)
+    if found is None or step.poll or found.world_changes != state.world_changes:
+        return None
+    limit = _limit_failures(found, options)
+    return Violation("failures", found.count, limit, found.step) if found.count >= limit else None
+
+
 def compute_poll_wait_s(state: LoopState, scope: Scope, answer: LastAnswer, options: LoopOptions) -> float:
     """Returns the seconds that a poll waits before it is made again."""
     if not answer.repeats or answer.streak != (scope.discoveries, state.world_changes):
@@ -318,7 +465,7 @@ def _update_cycle(
     """
     if observation.poll:
         return state
-    question = f"{observation.agent}\0{observation.question}"
+    question = f"{observation.agent}\0{observation.asked_question}"
     newest = RecentCall(question, observation.fingerprint, observation.name, observation.step)
     back = _find_previous(state, newest)
     cycle = state.cycle if is_known else Cycle()
@@ -358,7 +505,7 @@ def check_cycle(state: LoopState, step: Step, options: LoopOptions) -> Violation
     rounds, _ = _count_rounds(state.cycle)
     if step.poll or rounds < options.cycles:
         return None
-    question = f"{step.agent}\0{make_question(step.name, step.arguments_key)}"
+    question = f"{step.agent}\0{make_question(step.name, step.asked_key)}"
     for call in state.recent[-state.cycle.period :]:
         if call.question == question:
             return Violation("cycles", rounds, options.cycles, call.step, _describe_cycle(state))

@@ -1,12 +1,15 @@
 """What the guard remembers of a run: values that are folded from events, each event in constant time.
 
 What a call brought is known by its fingerprint: a digest of its result or error without what differs each time and
-means nothing (`seawall.run.fingerprint`). A write also has a loose fingerprint, which leaves out all numbers. A question
-is a call without its result: the tool (or the agent, of a hand-off) with its arguments.
+certainly means nothing (`seawall.run.fingerprint`). Where more may mean nothing, it also has a loose fingerprint: of a
+write without all numbers, of a read without ids, times and durations, of an error by its kind. Two results of a read are
+*alike* if only their loose fingerprints are equal. A question is a call without its result: the tool (or the agent, of a
+hand-off) with its arguments.
 
 Two kinds of events end a streak of calls without new information:
 
-- `Scope.discoveries` counts the results in a scope whose fingerprint was new there.
+- `Scope.discoveries` counts the results in a scope whose fingerprint was new there; `Scope.firm_discoveries` those of
+  them that were not alike what was known either.
 - `LoopState.world_changes` counts the changes of the world in the whole run: writes, as far as they may have changed
   something, and polls that brought something new.
 
@@ -16,14 +19,19 @@ numbers has moved on, the counter is void and begins anew:
 - `LastAnswer.repeats`: how often a question brought what it had brought before (rules `no_news` and `polls`).
 - `Scope.stale_calls`: calls in a row that each brought what their question had brought before, whatever they asked
   (rule `stretch`).
+- `LastAnswer.alike`, `Scope.alike_calls`: the same two, of answers that are alike and not equal, with
+  `Scope.firm_discoveries` in the place of `Scope.discoveries` (rule `alike`).
 - `Scope.known_errors`: errors in a row whose fingerprint was known in the scope, whatever was asked (rule `errors`).
 
 Others hold until something else is counted:
 
+- `Failures.count`: errors of one kind in a row of one tool; it holds as long as the world stays and the tool does not
+  succeed (rule `failures`).
 - `LastAnswer.write_repeats`: how often a write was made again and brought the same but for numbers; it holds as long
   as `Scope.loose_discoveries` stays (rule `again`).
 - `Cycle.calls`: calls in a row of the whole run that each brought what they had brought at most `rules.RECENT` calls
   before (rule `cycles`).
+- `Round.count`: the same, without the calls that brought something new (rule `rounds`).
 - `Delegation.repeats`: how often nearly the same task was handed to an agent; it holds as long as the world stays
   (rule `delegations`).
 - `LoopState.writes`: effects performed, by tool (rule `writes`); `Scope.useless_replies`: replies in a row that were
@@ -37,6 +45,7 @@ import msgspec
 from seawall.core.canonical import Ref, encode_text
 from seawall.core.events import CALLED, Gist, StepDone, StepIntended, StepStatus
 from seawall.core.persistent import Latest, Log
+from seawall.run.fingerprint import FAILED
 from seawall.run.step import Result, Step
 
 Streak = tuple[int, int]
@@ -54,6 +63,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     question: str
     """The call without its result."""
+    asked_question: str
+    """The same, however the arguments were spelled."""
     status: StepStatus
     fingerprint: str
     loose_fingerprint: str | None = None
@@ -68,6 +79,21 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     def ok(self) -> bool:
         """Whether the call did what it was made for."""
         return self.status == "ok"
+
+    @property
+    def loose_key(self) -> str:
+        """What results have in common that are equal or alike; of an error its fingerprint."""
+        return (self.loose_fingerprint or self.fingerprint) if self.ok else self.fingerprint
+
+    @property
+    def failure_kind(self) -> str:
+        """Of what kind an error is, or a result that says that it is one; "" of anything else."""
+        loose = self.loose_fingerprint or ""
+        return loose if loose.startswith(FAILED) else ""
+
+
+SPELLED = "~"
+"""Stands before a question by which an answer is found whatever the spelling; no name of a tool begins with it."""
 
 
 def make_question(name: str, arguments: str) -> str:
@@ -86,6 +112,7 @@ def observe_events(step: StepIntended, done: StepDone) -> Observation | None:
         kind=step.kind,
         name=step.name,
         question=make_question(step.name, step.arguments_key),
+        asked_question=make_question(step.name, step.asked_key),
         status=done.status,
         fingerprint=done.fingerprint,
         loose_fingerprint=done.loose_fingerprint,
@@ -109,6 +136,7 @@ def observe_result(step: Step, result: Result) -> Observation | None:
         kind=step.kind,
         name=step.name,
         question=make_question(step.name, step.arguments_key),
+        asked_question=make_question(step.name, step.asked_key),
         status=result.status,
         fingerprint=result.fingerprint,
         loose_fingerprint=result.loose_fingerprint,
@@ -144,6 +172,29 @@ class LastAnswer(msgspec.Struct, frozen=True):
     """The number of the call in its scope that brought it last."""
     polls: int = 0
     """The `LoopState.polls` at which it came last."""
+    alike: int = 0
+    """How often one came again that was alike and not equal."""
+    alike_streak: Streak = NO_STREAK
+    """The streak in which `alike` was counted: with firm discoveries."""
+    write_differs: bool = False
+    """A write that was made again: its newest result had other numbers or ids than the one before."""
+    question: str = ""
+    """The question that brought it last, as it was spelled."""
+    spellings: int = 1
+    """Spellings of the question that brought it, one after another."""
+
+
+class Failures(msgspec.Struct, frozen=True):
+    """Errors in a row of one tool, all of one kind."""
+
+    kind: str
+    count: int
+    step: int
+    """The first of them."""
+    world_changes: int
+    """The `LoopState.world_changes` at which they were counted."""
+    among_others: bool = False
+    """Whether other calls were made between them."""
 
 
 class Scope(msgspec.Struct, frozen=True):
@@ -155,13 +206,18 @@ class Scope(msgspec.Struct, frozen=True):
     """By fingerprint of an error: the step that first met it."""
     discoveries: int = 0
     """Results that were new here."""
+    firm_discoveries: int = 0
+    """The same, but a result that is alike what its question had brought is not new."""
     loose_discoveries: int = 0
-    """The same, but a write that was made again is not new, though its result has new numbers."""
+    """As `discoveries`, but a write that was made again is not new, though its result has new numbers."""
     calls: int = 0
     """Calls so far."""
     stale_calls: int = 0
     """Calls in a row that each brought what their question had brought before."""
     stale_streak: Streak = NO_STREAK
+    alike_calls: int = 0
+    """Calls that each brought something alike what their question had brought before."""
+    alike_streak: Streak = NO_STREAK
     failed_tool: str = ""
     """The tool of the newest known error."""
     known_errors: int = 0
@@ -190,6 +246,33 @@ class Cycle(msgspec.Struct, frozen=True):
     """How many calls before, at most."""
 
 
+class RecurringCall(msgspec.Struct, frozen=True):
+    """The newest of the calls that asked one question and brought one answer."""
+
+    question: str
+    """The agent that made it, and its question."""
+    name: str
+    step: int
+    effect: bool = False
+    number: int = 0
+    """Its number among the calls that came again, from 1; 0: it came once."""
+    after: str = ""
+    """The question of the call before it, among those that came again."""
+
+
+class Round(msgspec.Struct, frozen=True):
+    """Calls that came again in the same order, without those in between that brought something new."""
+
+    calls: tuple[RecurringCall, ...] = ()
+    """The newest, newest last."""
+    number: int = 0
+    """Calls that came again so far."""
+    count: int = 0
+    """Of the newest of them, how many each followed the call that it had followed the last time."""
+    period: int = 0
+    """How many of them ago each was made before, at most."""
+
+
 class Delegation(msgspec.Struct, frozen=True):
     """A task that was handed to an agent, and how often nearly the same one was handed to it again."""
 
@@ -216,6 +299,11 @@ class LoopState(msgspec.Struct, frozen=True):
     """The newest `rules.RECENT` calls, newest last."""
     cycle: Cycle = Cycle()
     """The cycle that the newest calls form."""
+    round: Round = Round()
+    failures: Latest[str, Failures] = Latest()
+    """By tool."""
+    recurring: Latest[str, RecurringCall] = Latest()
+    """By question and answer."""
     delegations: dict[str, Log[Delegation]] = {}
     """By agent."""
     writes: dict[str, int] = {}
@@ -249,7 +337,8 @@ _decoder = msgspec.json.Decoder(tuple[HandoverEntry, ...])
 def pack_handover(scope: Scope, world_changes: int) -> str:
     """Returns what a scope knows, for the session's next run. Counters that are void are handed over as 0."""
     entries: list[HandoverEntry] = []
-    for question, answer in list(scope.answers.items().items())[-MAX_HANDOVER:]:
+    answers = [each for each in scope.answers.items().items() if not each[0].startswith(SPELLED)]
+    for question, answer in answers[-MAX_HANDOVER:]:
         repeats = answer.repeats if answer.streak == (scope.discoveries, world_changes) else 0
         write_repeats = answer.write_repeats if answer.write_streak == scope.loose_discoveries else 0
         entries.append(

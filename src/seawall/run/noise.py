@@ -1,0 +1,456 @@
+"""Noise in results: the parts that differ each time and mean nothing, and how sure that is.
+
+A result is compared in two forms. In the *exact* form only certain noise is masked: what a clock, a scheduler or a
+random source wrote, as far as its name, its form or the time of the call shows that. In the *loose* form all is masked
+that may be noise: identifiers, numbers of ten digits, durations and times that may just as well be the news: the next
+job of a queue, the length of the next song, when something was last seen.
+"""
+
+from __future__ import annotations
+
+import calendar
+import functools
+import re
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
+from typing import Any, Literal, NamedTuple, cast
+
+import msgspec
+
+from seawall.core.canonical import digest_of
+
+MASK = "…"
+NOW_S = 60.0
+"""A time that is as near to the call's own time is the clock of whoever answered."""
+CLOCK_STEP_CHARS = 2
+"""Characters of a time that count behind the colon of its hour: one digit, so tens of minutes. A clock that moves with
+the calls of a loop is masked by this also where it is wrong, or simulated; the times of appointments are told apart."""
+MEASURED_S = 10.0
+"""A duration of at most so many seconds, given in parts of a second, was measured while the call was made."""
+PIECE_CHARS = 16 * 1024
+"""Characters that are searched at once: at most some 6 ms, in which no other thread has its turn."""
+MAX_DECODED_CHARS = 1024 * 1024
+"""Characters of JSON whose fields are looked at by name; in a longer text they are found as in any text."""
+_CONTEXT_CHARS = 48
+"""Characters before a time or number whose words say what it is."""
+
+Meaning = Literal["", "noise", "clock", "measured", "duration", "event", "left", "digest"]
+"""What the words before a value, or the name of its field, say that it is: noise; the clock of whoever answers; how long
+the call took; the length of something; when something else happens; how much time is left; the digest of a content."""
+
+
+class Forms(NamedTuple):
+    """A result without certain noise, and without all that may be noise."""
+
+    exact: object
+    loose: object
+
+
+_MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]{0,6}"
+_DATE = rf"(?:\d{{4}}[-/]\d\d[-/]\d\d|\d\d?[ /-]{_MONTH}[ /-]\d{{4}})"
+_UNIT = r"(?:[_ -]?(?:ns|us|µs|ms|s|secs?|seconds|millis|milliseconds|micros|microseconds|nanos|nanoseconds))"
+_MEASURED = (
+    r"(?:(?:query|response|execution|exec|processing|server|render|wall|cpu|search|db|sql|request|lookup|fetch)"
+    rf"[_ -]?(?:time|duration)(?:[_ -]?taken)?{_UNIT}?|time[_ -]?taken{_UNIT}?|time{_UNIT}"
+    rf"|(?:took|elapsed|latency)(?:[_ -]?time)?{_UNIT}?|x-runtime)"
+)
+_TRACED = r"(?:request|req|trace|span|correlation|invocation)"
+
+_UUID = r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
+_HEX = r"\b(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{16,64}\b"
+_IS = r"""["']?[ ]?[:=#]?[ ]{0,3}["']?"""
+"""What stands between a name and its value."""
+
+VOLATILE = re.compile(
+    rf"""
+    (?:(?<![A-Za-z])|(?=[RTSC<]))(?:  # nothing begins in the middle of a word: that is where most of a text is
+    (?=\d)(?:
+        (?P<moment>(?<!\d){_DATE}[T :,]{{1,2}}\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?         # 2026-01-31T10:11:12.345Z
+            (?:Z|[ ]?(?:UTC|GMT)|[ ]?[+-]\d\d:?\d\d)?(?!\d)
+          | \b\d{{8}}T\d{{6}}Z?\b)                                                    # 20260131T101112Z
+      | (?P<time>\b\d\d?:\d\d:\d\d(?:[.,]\d+)?\b)                                     # 10:11:12
+      | (?P<address>\b0x[0-9a-fA-F]{{4,}}\b)                                          # of memory
+      | (?P<uuid>\b{_UUID}\b)
+      | (?P<hexadecimal>{_HEX})
+      | (?P<lasting>\b\d+(?:\.\d+)?[ ]?(?P<unit>ns|us|µs|ms|s|secs?|seconds?)\b)      # 0.031 s, 12ms
+      | (?P<epoch>\b1[5-9]\d{{8}}(?:\d{{3}}){{0,3}}(?:\.\d+)?\b))                     # seconds … ns since 1970
+    | (?=[A-Za-z])(?:
+        (?<![A-Za-z])(?:
+            (?P<traced>(?=[xXaArRtTsScCiI])(?:(?:[xX]-)?(?:(?i:amzn?)-)?(?i:{_TRACED})[ _-]?
+                (?:(?i:id)\b{_IS}(?=[\w.:/+=-]{{0,64}}\d|[0-9a-f]{{8}})[\w./+=-]{{2,128}}
+                  | {_IS}(?:[0-9a-f]{{16,64}}|{_UUID})\b))
+              | (?=[tTcCnNxXsS])(?i:traceparent|tracestate|cf-ray|nonce)["']?[ ]?[:=][ ]{{0,3}}["']?[\w./+=-]{{2,128}}
+              | (?i:x-)?(?i:served[ _-]by)["']?[ ]?:?[ ]{{0,3}}["']?[\w.:-]{{2,128}})
+          | (?P<numbered>(?=[rtsci]){_TRACED}[_-]?[ :="'\#]{{0,4}}[0-9a-zA-Z]{{0,64}}\d[0-9a-zA-Z-]{{5,64}})  # request 1234567
+          | (?P<measured>(?=[qreapswcdtflxQREAPSWCDTFLX])(?i:{_MEASURED})["']?[ ]{{0,3}}[:=][ ]{{0,3}}["']?\d+(?:\.\d+)?)          # took: 3
+          | (?P<pid>\b(?:pid|PID)[ :=\#]*\d+)
+          | (?P<process>\bprocess[ :=\#]*\d+)
+          | (?P<attempt>(?=[aArR])\b(?i:attempt|retry)[ ]?\#?\d+(?:[ ]?(?:of|/)[ ]?\d+)?)                    # attempt 3 of 5
+          | (?P<lettered>(?=[0-9a-fA-F]{{8}})(?:\b{_UUID}\b|{_HEX})))
+      | (?=[RTSC])(?<=[a-z])(?P<joined>(?:Request|Trace|Span|Correlation)I[dD]["']?[ ]?[:=][ ]{{0,3}}["']?[\w./+=-]{{2,128}}))
+    | (?P<path>/tmp/(?:tmp|pytest-of-)[\w./-]+ | /var/folders/[\w./+-]+)
+    | (?P<wrapper><{{1,4}}[A-Za-z][\w:-]{{0,60}}[^<>\n]{{0,200}}?[ ](?:id|nonce|boundary|token)[ ]?=[ ]?["']?)
+      (?P<token>[\w-]{{4,128}})                                                       # <result id="3f…">
+    )
+    """,
+    re.VERBOSE,
+)
+"""Parts of a text that may stand for nothing. Numbers as such stay: a balance, a count or a line number is what was
+asked for. A time without seconds stays, too, unless it is now: it is an appointment more often than a clock."""
+
+_VOLATILE_NUMBER = re.compile(r"\d(?:[-:/]\d|[ ]?[nuµms]|x|\d{9}|T\d)|-[0-9a-fA-F]{4}-|[0-9a-f]{16}")
+_VOLATILE_WORDS = (
+    *(
+        "pid",
+        "process",
+        "/tmp/",
+        "/var/folders/",
+        "req",
+        "trace",
+        "span",
+        "correlation",
+        "invocation",
+        "nonce",
+    ),
+    *("cf-ray", "attempt", "retry", "time", "took", "elapsed", "latency", "x-runtime", "duration", "<"),
+)
+"""Every text in which `VOLATILE` finds something has one of these words, in any case, or matches `_VOLATILE_NUMBER`. Few
+others do, and to look for these takes a tenth of the time."""
+
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_LEFT = frozenset(
+    _WORD.findall(
+        "left remaining remain eta expires expire next starts begins opens closes due wait again until ready countdown"
+    )
+)
+_LEFT_AFTER = frozenset(_WORD.findall("left remaining remain until to till more before"))
+_EVENT = frozenset(
+    _WORD.findall(
+        "last seen updated modified created changed due expires expiry expire start starts started begin begins end ends "
+        "ended finish next first scheduled schedule departs departure arrives arrival appointment slot until deadline "
+        "published posted sent received delivered born birth booked opens closes open free available valid login played "
+        "release released event meeting when"
+    )
+)
+_DIGEST = frozenset(
+    _WORD.findall("sha md hash digest etag checksum commit revision rev version head tree blob")
+)
+_TOOK = frozenset(
+    _WORD.findall(
+        "in took after elapsed latency real user sys within done finished completed passed failed ran built"
+    )
+)
+_CLOCK = frozenset(
+    _WORD.findall("at epoch time timestamp ts now of unix generated clock fetched retrieved checked")
+)
+_WRAPS = frozenset(
+    _WORD.findall(
+        "result results response output outputs tool function data content contents document documents untrusted external "
+        "search return returned observation stdout wrapper reply answer begin end"
+    )
+)
+"""Words in the name of an element that wraps what a tool returned. The id of a `<job>` is another matter."""
+
+_TRACED_FIELD = re.compile(
+    rf"{_TRACED}(?:id|uuid|guid)$|^(?:traceparent|tracestate|(?:x?cf)?ray|nonce|pid|x?servedby)$"
+)
+_TRACED_NAME = re.compile(rf"(?:^|[a-z-])(?i:{_TRACED})$")
+_RANDOM = re.compile(r"[0-9A-Za-z_.:/+=-]*\d[0-9A-Za-z_.:/+=-]*")
+_MEASURED_FIELD = re.compile(
+    "(?:query|response|execution|exec|processing|server|render|wall|cpu|search|db|sql|request|lookup|fetch)"
+    f"(?:time|duration)(?:taken)?{_UNIT}?$|timetaken{_UNIT}?$|time(?:ns|us|ms|millis|milliseconds|micros)$"
+    f"|(?:took|elapsed|latency)(?:time)?{_UNIT}?$|^xruntime$"
+)
+_CLOCK_FIELD = re.compile(
+    "^(?:x?(?:server|current|system|response|request)?(?:timestamp|now)(?:ms|us|ns|utc)?|ts|unixtime|epoch(?:ms|s)?"
+    "|(?:server|current|system)(?:date)?time(?:ms|utc)?|asof|(?:generated|fetched|retrieved|queried|checked|served)(?:at|on)?)$"
+)
+_DURATION_FIELD = re.compile(f"^duration{_UNIT}?$")
+_SECONDS = {"n": 1e-9, "u": 1e-6, "µ": 1e-6, "m": 1e-3, "s": 1.0}
+_MONTHS = {name: number for number, name in enumerate(calendar.month_abbr) if name}
+_HMS = re.compile(r"(\d\d?):(\d\d)(?::(\d\d))?")
+
+
+@functools.lru_cache(maxsize=4096)  # the tools of an application return few fields
+def name_meaning(field: str) -> Meaning:
+    """Returns what the name of a field says of its value, however its words are joined."""
+    words = [word.lower() for word in _WORD.findall(field)]
+    name = "".join(words)
+    if _TRACED_FIELD.search(name):
+        return "noise"
+    if _CLOCK_FIELD.search(name):
+        return "clock"
+    if not _DIGEST.isdisjoint(words):
+        return "digest"
+    if _EVENT.intersection(words):
+        return "left" if _LEFT_AFTER.intersection(words) else "event"
+    if _MEASURED_FIELD.search(name):
+        return "noise"
+    if _LEFT.intersection(words):
+        return "left"
+    return "duration" if _DURATION_FIELD.search(name) else ""
+
+
+def may_have_noise(text: str) -> bool:
+    """Returns False for a text in which `VOLATILE` finds nothing, mostly."""
+    return _VOLATILE_NUMBER.search(text) is not None or has_volatile_word(text)
+
+
+def has_volatile_word(text: str) -> bool:
+    """Returns whether a text has one of the words that stand beside noise."""
+    text = text.lower()
+    return any(map(text.__contains__, _VOLATILE_WORDS))
+
+
+def mask_volatile(text: str) -> str:
+    """Returns a text with all that may be noise as `…`."""
+    return _mask(text, 0.0, "")[1] if may_have_noise(text) else text
+
+
+class Masker:
+    """Masks one result: what it is compared without, at the time of its call.
+
+    `at` is the call's time in seconds since the Unix epoch, 0 if it is not known. `volatile` is what the tool declares.
+    `may_have_word` is False if no part of the result has one of the words that stand beside noise.
+    """
+
+    def __init__(
+        self, at: float, volatile: Sequence[str | re.Pattern[str]] = (), *, may_have_word: bool = True
+    ) -> None:
+        self._at = at
+        self._may_have_word = may_have_word
+        self._fields = frozenset(each.lower() for each in volatile if isinstance(each, str))
+        self._patterns = [each for each in volatile if not isinstance(each, str)]
+
+    def mask_text(self, text: str, meaning: Meaning = "") -> tuple[str, str]:
+        """Returns a text without certain noise, and without all that may be noise; white space is one blank."""
+        for pattern in self._patterns:
+            text = pattern.sub(MASK, text)
+        has_number = _VOLATILE_NUMBER.search(text) is not None
+        if not has_number and not (self._may_have_word and has_volatile_word(text)):
+            text = " ".join(text.split())
+            return text, text
+        exact, loose = _mask(text, self._at, meaning)
+        exact = " ".join(exact.split())
+        return exact, exact if exact == loose else " ".join(loose.split())
+
+    def mask_value(self, value: Any, meaning: Meaning = "", *, listed: bool = False) -> Forms:
+        """Returns a decoded JSON value in both forms. `listed`: it is part of a list, so its time is not the answer's."""
+        if isinstance(value, str):
+            return Forms(*self.mask_text(value, meaning))
+        if isinstance(value, dict):
+            return self._mask_fields(cast("dict[str, Any]", value), meaning, listed=listed)
+        if isinstance(value, list):
+            found = [self.mask_value(item, meaning, listed=True) for item in cast("list[Any]", value)]
+            return Forms([each.exact for each in found], [each.loose for each in found])
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return Forms(value, value)
+        if meaning == "duration":
+            measured = isinstance(value, float) and not value.is_integer() and value <= MEASURED_S
+            return Forms(MASK if measured else value, MASK)
+        if value > 1_500_000_000:
+            return Forms(*self.mask_text(repr(value), meaning))
+        return Forms(value, value)
+
+    def _mask_fields(self, value: dict[str, Any], meaning: Meaning, *, listed: bool) -> Forms:
+        exact, loose = dict[str, object](), dict[str, object]()
+        for key, item in value.items():
+            named = name_meaning(key)
+            if (key == "id" and meaning == "noise") or (named == "" and _is_trace(key, item)):
+                continue
+            if named == "" and _TRACED_NAME.search(key):
+                named = "noise" if isinstance(item, dict) else named
+            if (named == "noise" and not isinstance(item, dict)) or key.lower() in self._fields:
+                continue
+            if named == "clock":
+                if not listed and not isinstance(item, dict | list):
+                    continue
+                named = ""
+            elif named == "duration" and _is_measured(key, cast("object", item)):
+                continue
+            exact[key], loose[key] = self.mask_value(item, named or meaning, listed=listed)
+        return Forms(exact, loose)
+
+    def digest_long(self, text: str) -> tuple[str, str]:
+        """Returns digests of a long text in both forms. It is searched in pieces, if it is no JSON of moderate length."""
+        if text[:1] in ("{", "[") and len(text) <= MAX_DECODED_CHARS:
+            try:
+                forms = self.mask_value(msgspec.json.decode(text))
+            except (msgspec.DecodeError, RecursionError):
+                pass
+            else:
+                return digest_of(forms.exact), digest_of(forms.loose)
+        exact, loose = blake2b(digest_size=16), blake2b(digest_size=16)
+        for piece in _cut_pieces(text):
+            one, other = self.mask_text(piece)
+            exact.update(one.encode() + b" ")
+            loose.update(other.encode() + b" ")
+        return exact.hexdigest(), loose.hexdigest()
+
+
+def _is_trace(field: str, value: object) -> bool:
+    """Returns whether a field such as `trace` or `span` has a random value."""
+    if not isinstance(value, str) or not 8 <= len(value) <= 128:
+        return False
+    return _TRACED_NAME.search(field) is not None and _RANDOM.fullmatch(value) is not None
+
+
+def _is_measured(field: str, value: object) -> bool:
+    """Returns whether a `duration` in parts of a second is so short that it was measured, and is no length of a thing."""
+    unit = "".join(_WORD.findall(field.lower())).removeprefix("duration")[:1]
+    if isinstance(value, bool) or not isinstance(value, int | float) or unit not in ("n", "u", "m"):
+        return False
+    return value * _SECONDS[unit] <= MEASURED_S
+
+
+_BREAK = re.compile(r"[\s,;](?=[^\s,;]*\Z)")
+
+
+def _cut_pieces(text: str) -> Iterator[str]:
+    """Yields a text in pieces that end at white space or a comma, where there is one."""
+    start = 0
+    while len(text) - start > PIECE_CHARS:
+        end = start + PIECE_CHARS
+        found = _BREAK.search(text, end - 512, end)
+        end = found.end() if found else end
+        yield text[start:end]
+        start = end
+    yield text[start:]
+
+
+def _mask(text: str, at: float, meaning: Meaning) -> tuple[str, str]:
+    """Returns a text in both forms; they are the same object if nothing in it is doubtful."""
+    exact: list[str] = []
+    loose: list[str] = []
+    end = 0
+    for found in VOLATILE.finditer(text):
+        between = text[end : found.start()]
+        end = found.end()
+        one, other = _judge(found, text, at, meaning)
+        exact += (between, one)
+        loose += (between, other)
+    if not exact:
+        return text, text
+    exact.append(text[end:])
+    if exact[:-1] == loose:
+        text = "".join(exact)
+        return text, text
+    loose.append(text[end:])
+    return "".join(exact), "".join(loose)
+
+
+def _judge(found: re.Match[str], text: str, at: float, meaning: Meaning) -> tuple[str, str]:
+    """Returns what stands for one part in the exact form, and in the loose one."""
+    whole = found[0]
+    match found.lastgroup:
+        case "token":
+            words = {word.lower() for word in _WORD.findall(found["wrapper"])}
+            is_random = any(char.isdigit() for char in found["token"])
+            if not is_random:
+                return whole, whole
+            masked = found["wrapper"] + MASK
+            return (masked if _WRAPS & words or "nonce" in words else whole), masked
+        case "hexadecimal" | "lettered" if _is_digest(text, found.start(), meaning):
+            return whole, whole
+        case "uuid" | "hexadecimal" | "lettered" | "process" | "numbered":
+            return whole, MASK
+        case "moment" | "time":
+            return _judge_time(found, text, at, meaning)
+        case "lasting":
+            return _judge_duration(found, text, meaning)
+        case "epoch":
+            meaning = meaning or read_meaning(text, *found.span())
+            scale = 10.0 ** (3 * ((len(whole.partition(".")[0]) - 10) // 3))
+            is_clock = meaning == "clock" or _is_now(float(whole) / scale, at)
+            return (MASK if is_clock and meaning != "event" else whole), MASK
+        case _:
+            return MASK, MASK
+
+
+def _is_digest(text: str, start: int, meaning: Meaning) -> bool:
+    """Returns whether it is the digest of a content, which is news when it changes."""
+    before = text[max(0, start - _CONTEXT_CHARS) : start].rpartition("\n")[2]
+    words = [word.lower() for word in _WORD.findall(before)[-3:]]
+    return meaning == "digest" or not _DIGEST.isdisjoint(words)
+
+
+def _judge_time(found: re.Match[str], text: str, at: float, meaning: Meaning) -> tuple[str, str]:
+    whole = found[0]
+    meaning = meaning or read_meaning(text, *found.span())
+    hms = _HMS.search(whole)
+    moment = _read_moment(whole, hms)
+    is_now = moment is not None and _is_now(moment, at, day=found.lastgroup == "time")
+    if meaning == "left":
+        return whole, whole
+    if hms is not None and hms[3] is None and not is_now:  # no seconds
+        return whole, whole
+    if meaning in ("event", "duration"):
+        return whole, MASK
+    if is_now or meaning in ("clock", "measured") or hms is None:
+        return MASK, MASK
+    if found.lastgroup == "time" and int(hms[1]) == 0:  # 00:03:25 is the length of something
+        return whole, MASK
+    return whole[: hms.end(1) + CLOCK_STEP_CHARS] + MASK, MASK
+
+
+def _judge_duration(found: re.Match[str], text: str, meaning: Meaning) -> tuple[str, str]:
+    whole = found[0]
+    meaning = meaning if meaning == "duration" else read_meaning(text, *found.span()) or meaning
+    if meaning == "left":
+        return whole, whole
+    number = whole[: -len(found["unit"])].strip()
+    is_part = found["unit"][0] != "s" or "." in number
+    seconds = float(number) * _SECONDS[found["unit"][0]]
+    is_measured = meaning in ("measured", "noise", "clock") or (is_part and seconds <= MEASURED_S)
+    return (MASK if is_measured else whole), MASK
+
+
+def read_meaning(text: str, start: int, end: int) -> Meaning:
+    """Returns what the words around a part of a text say that it is."""
+    before = text[max(0, start - _CONTEXT_CHARS) : start].rpartition("\n")[2].rpartition(". ")[2]
+    words = [word.lower() for word in _WORD.findall(before)[-4:]]
+    after = _WORD.match(text[end : end + 24].lstrip(" \"'])")[:16])
+    if _LEFT.intersection(words) or (after is not None and after[0].lower() in _LEFT_AFTER):
+        return "event" if _EVENT.intersection(words[-3:]) and ":" in text[start:end] else "left"
+    if _EVENT.intersection(words[-3:]):
+        return "event"
+    if words and words[-1] in _TOOK:
+        return "measured"
+    return "clock" if words and words[-1] in _CLOCK else ""
+
+
+def _is_now(moment: float, at: float, *, day: bool = False) -> bool:
+    """Returns whether a moment is that of the call; `day`: of a time of day, in UTC."""
+    if not at:
+        return False
+    distance = abs(moment - (at % 86_400 if day else at))
+    return min(distance, 86_400 - distance if day else distance) <= NOW_S
+
+
+_ISO = re.compile(r"(\d{4})[-/](\d\d)[-/](\d\d)|(\d\d?)[ /-]([A-Z][a-z]{2})[a-z]*[ /-](\d{4})")
+_COMPACT = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)")
+_ZONE = re.compile(r"([+-])(\d\d):?(\d\d)$")
+
+
+def _read_moment(text: str, hms: re.Match[str] | None) -> float | None:
+    """Returns a moment in seconds since the Unix epoch, or since midnight; None for what is none. No zone is UTC."""
+    if hms is None:
+        compact = _COMPACT.match(text)
+        return None if compact is None else float(_compute_epoch(*map(int, compact.groups())))
+    hour, minute, second = int(hms[1]), int(hms[2]), int(hms[3] or 0)
+    date = _ISO.match(text)
+    if date is None:
+        return float(hour * 3600 + minute * 60 + second)
+    if date[1]:
+        year, month, day = int(date[1]), int(date[2]), int(date[3])
+    else:
+        year, month, day = int(date[6]), _MONTHS.get(date[5], 1), int(date[4])
+    zone = _ZONE.search(text, hms.end())
+    shift = 0 if zone is None else (int(zone[2]) * 60 + int(zone[3])) * (-60 if zone[1] == "-" else 60)
+    return float(_compute_epoch(year, month, day, hour, minute, second) - shift)
+
+
+def _compute_epoch(year: int, month: int, day: int, hour: int, minute: int, second: int) -> int:
+    if not (1 <= month <= 12 and year):
+        return 0
+    return calendar.timegm((year, month, day, hour, minute, second))
