@@ -111,6 +111,8 @@ class Call(msgspec.Struct, frozen=True, array_like=True, gc=False):
     in the memory of the process that took the reply (see `run.originals`). None: an earlier version recorded the call."""
 
 
+REJECTED = "rejected"
+"""The error of a step that a person has rejected, or has not approved in time; and of one that was rejected before."""
 LOST = "lost"
 """Stands as the seal of an approval step that was asked for because an original is lost. It approves no call."""
 
@@ -242,6 +244,9 @@ class StepIntended(Base, tag="step", frozen=True, kw_only=True):
     proposal: str = ""
     """Approval steps: what a person is asked. Only a decision on this proposal decides the step; "": an earlier version
     asked."""
+    likeness: str = ""
+    """Approval steps: digest of what is asked, the same for all that look like it: what a person rejects is not asked
+    again. "": an earlier version asked, or it is asked what became of an effect."""
     waits_for: str = ""
     """Approval steps: the effect of another call that this one waits for; nobody is asked."""
     reconciles: int | None = None

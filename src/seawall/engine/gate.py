@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from seawall.core.errors import SeawallBug
 from seawall.core.events import (
     LOST,
+    REJECTED,
     EffectMoved,
     EffectState,
     Event,
@@ -34,7 +35,15 @@ from seawall.core.events import (
 from seawall.core.limits import Limits
 from seawall.effects.asking import build_proposal
 from seawall.effects.guard import EFFECTS, Blocked, EffectsGuard, Passed, Question
+from seawall.effects.proposals import compute_likeness, find_rejection
 from seawall.engine.judging import Judge, read_answer
+from seawall.engine.not_made import (
+    FORGOTTEN_TEXT,
+    LOST_REASON,
+    LOST_TEXT,
+    describe_simulated,
+    refuse_forgotten,
+)
 from seawall.engine.parking import is_paused
 from seawall.engine.remembering import build_merge, name_merge, record_memory, tell_clashes
 from seawall.engine.settling import (
@@ -66,6 +75,7 @@ from seawall.run.verdict import (
     Halt,
     Hold,
     Refuse,
+    Rejected,
     Replace,
     Verdict,
     kind_of,
@@ -75,18 +85,6 @@ BUILT_IN = (LIMITS, DEADLINE, PLANNER, ENDPOINTS, BUDGET)
 """Guards that the gate itself plays, at reserve, and the planner: they have modes like any other."""
 SECRETS = "secrets"
 """Holds a call whose arguments are not known any more as they were written. It has no mode: it can't be switched off."""
-LOST_REASON = (
-    "the arguments held a secret, which is not stored, and this process does not have it: the call can't be made as "
-    "it was written. Approve: the agent is told, and may write the call again. Reject: it is told that you refused"
-)
-LOST_TEXT = (
-    "Error: not done: the arguments of this call held a secret, which was not stored and is lost. "
-    "Write the call again, with all values, if it is still needed."
-)
-FORGOTTEN_TEXT = (
-    "Error: not made again: whether the first attempt happened is not known, and so long after it the other side may "
-    "have forgotten its key"
-)
 ADVICE_FRAMING_TOKENS = 16
 """Upper bound of what a message costs beside its text."""
 
@@ -189,6 +187,9 @@ class Gate:
                 pass
             case Halt():
                 return Admitted(events, None)
+            case Rejected(reason=reason):
+                step = replace(step, likeness=compute_likeness(step, self._bodies.text(step.input)))
+                return self._turn_away(step, state, "refused", reason, events, error=REJECTED)
             case Refuse(reason=reason):
                 return self._turn_away(step, state, "refused", reason, events)
             case Hold():
@@ -197,7 +198,7 @@ class Gate:
                 text = read_answer(verdict, self._bodies)
                 return self._turn_away(step, state, "replaced", text, events)
         if self._simulate and step.effect:
-            return self._turn_away(step, state, "simulated", _describe_simulated(step), events)
+            return self._turn_away(step, state, "simulated", describe_simulated(step), events)
         return self._acquire(step, state, left_s, events)
 
     def _hold(self, judged: _Judged, state: RunState) -> Admitted:
@@ -210,7 +211,8 @@ class Gate:
             return Admitted([replace(intent, waits_for=blocked.effect), *judged.events], None, None, (wait,))
         causes = self._causes.trace(intent.causes, intent.sources)
         asked = build_proposal(step, state, judged.holds, judged.question, causes, self._bodies, self._now())
-        return Admitted([replace(intent, proposal=asked.id), *judged.events], None, None, (asked,))
+        intent = replace(intent, proposal=asked.id, likeness=asked.likeness)
+        return Admitted([intent, *judged.events], None, None, (asked,))
 
     def _release_claim(self, step: Step, state: RunState) -> None:
         if self._effects is not None:
@@ -221,7 +223,7 @@ class Gate:
         if step.kind == "approval":
             return Admitted([self._intend(step, state, perform=False)], None)
         if step.invalid is not None:
-            return self._turn_away(step, state, "invalid", step.invalid, [])
+            return self._admit_invalid(step, step.invalid, state)
         if proposal.skip is not None:  # the planner pruned it
             return self._turn_away(step, state, "refused", self._bodies.text(proposal.skip), [])
         if step.lost:
@@ -231,13 +233,20 @@ class Gate:
             return self._turn_away(step, state, "refused", FORGOTTEN_TEXT, [])
         return None
 
+    def _admit_invalid(self, step: Step, text: str, state: RunState) -> Admitted:
+        """Turns away a call that can't be made. Guards that judge such calls may halt the run before it, or advise."""
+        verdict, events = self.judge.conclude(self.judge.judge(step, None, state), step.number, "before")
+        if isinstance(verdict, Halt):
+            return Admitted(events, None)
+        return self._turn_away(step, state, "invalid", text, events)
+
     def _admit_lost(self, step: Step, state: RunState) -> Admitted:
         """Holds a call whose arguments are known without their secrets only: it is never performed with a gap.
 
         No guard is asked, because none can judge what is not known.
         """
         if self._simulate and step.effect:
-            return self._turn_away(step, state, "simulated", _describe_simulated(step), [])
+            return self._turn_away(step, state, "simulated", describe_simulated(step), [])
         if step.grant is not None and step.grant.seal == LOST:
             return self._turn_away(step, state, "refused", LOST_TEXT, [])
         held = replace(step, kind="approval", seal=LOST)
@@ -256,9 +265,19 @@ class Gate:
             return judged
         if isinstance(judged.verdict, Allow | Advise) and not ahead:
             judged = self._reserve(judged, state, left_s)
+        if isinstance(judged.verdict, Hold) and not step.effect and step.call is not None:
+            return self._check_rejected(judged, state)
         if not isinstance(judged.verdict, Allow | Advise | Hold) or not step.effect or self._effects is None:
             return judged
         return self._check_effect(self._effects, judged, state, left_s, ahead=ahead)
+
+    def _check_rejected(self, judged: _Judged, state: RunState) -> _Judged:
+        """Refuses a held call if a person has rejected the same one in this run. Of effects the journal knows that."""
+        refused = find_rejection(judged.step, state, self._bodies)
+        if refused is None:
+            return judged
+        event = self.judge.record(judged.step.number, EFFECTS, refused, "before", "enforce")
+        return judged._replace(verdict=refused, events=[*judged.events, event])
 
     def _judge_alone(self, step: Step, state: RunState, left_s: float) -> _Judged:
         """Judges a step by the run's own guards and limits."""
@@ -378,13 +397,24 @@ class Gate:
         return is_paused(self._shared, step, state, self._wake)
 
     def _turn_away(
-        self, step: Step, state: RunState, status: StepStatus, text: str, events: list[Event]
+        self,
+        step: Step,
+        state: RunState,
+        status: StepStatus,
+        text: str,
+        events: list[Event],
+        *,
+        error: str | None = None,
     ) -> Admitted:
         """Records a step that is not performed: what the agent gets instead, and the guards' verdicts."""
         bodies = self._bodies
         self._release_claim(step, state)
-        result = Result(status=status, output=text, error=status if status != "replaced" else None)
+        error = error or (status if status != "replaced" else None)
+        result = Result(status=status, output=text, error=error)
         result = replace(result, fingerprint=compute_fingerprint(step, result))
+        if step.invalid is not None:
+            advice = self.judge.judge(step, result, state)
+            events = [*events, *self.judge.conclude(advice, step.number, "after")[1]]
         done = record_result(step, result, bodies, run=state.started.run, at=self._now(), left_s=state.left_s)
         if step.kind == "model" and status == "replaced":
             done = replace(done, answer=done.output, output=encode_assistant(text, bodies))
@@ -445,7 +475,7 @@ class Gate:
             raise SeawallBug(f"step {step.number} was to be performed at a gate that only judges")
         call = step.call and step.call.id
         if step.effect and may_have_happened(state, step.frame, call) and self._is_forgotten(step, state):
-            return _refuse_forgotten()
+            return refuse_forgotten()
         left_s = _time_s(state, left_s)
         if self.teams:
             left_s = bound_team_left_s(self.teams, step, state, left_s)
@@ -555,18 +585,9 @@ class Gate:
         return record_result(step, result, self._bodies, run=run, at=self._now(), left_s=left_s, retry=retry)
 
 
-async def _refuse_forgotten() -> Result:
-    """It has waited for so long that the other side may have forgotten its key by now."""
-    return Result(status="error", output=FORGOTTEN_TEXT, error="forgotten", endpoint="unasked")
-
-
 def _time_s(state: RunState, left_s: float) -> float:
     """Returns the time that a step may take. Where the deadline does not bind, no client's time-out may."""
     return max(0.0, bound_left_s(left_s, state))
-
-
-def _describe_simulated(step: Step) -> str:
-    return f"[simulated: in a fork {step.name!r} is not performed]"
 
 
 def _add_wait(step: Step, verdicts: Sequence[GuardVerdict]) -> Step:

@@ -15,7 +15,7 @@ from typing import Any, cast
 import msgspec
 
 from seawall.core.canonical import digest_of, escape_unsendable, ref_of, to_canonical_bytes
-from seawall.core.events import CALLED, Gist
+from seawall.core.events import CALLED, REJECTED, Gist
 from seawall.run.step import Result, Step
 
 Conceal = Callable[[str, object], object]
@@ -69,6 +69,8 @@ _VOLATILE_WORDS = ("pid", "PID", "process", "/tmp/", "/var/folders/", "req", "tr
 """Every text in which `VOLATILE` finds something has one of these words or matches `_VOLATILE_NUMBER`. Few others do,
 and to look for these takes a tenth of the time."""
 _QUOTED = re.compile(r"'[^'\n]{0,200}'|\"[^\"\n]{0,200}\"|`[^`\n]{0,200}`")
+_GIVEN = re.compile(r" \(got .*", re.DOTALL)
+"""What a message of Seawall's says of the value that it was given; it comes last."""
 _NUMBER = re.compile(r"\d+")
 _WORD = re.compile(r"\w+")
 _LITERAL = re.compile(r"[\d@/_]")
@@ -91,13 +93,32 @@ def compute_fingerprint(step: Step, result: Result, conceal: Conceal = _keep) ->
     An error is compared without what it quotes: that is mostly the arguments. See `Bodies.conceal`.
     """
     if step.kind not in (*CALLED, "handoff"):
-        return digest_of([step.name, "problem", result.problem]) if result.problem is not None else None
+        if result.problem is None:
+            return None
+        return digest_of([step.name, "problem", result.problem_kind or _strip_values(result.problem)])
+    if step.invalid is not None:
+        return digest_of([step.name, "invalid", step.invalid_kind or _strip_values(step.invalid)])
+    if result.status == "refused" and result.error == REJECTED:
+        return compute_rejection_fingerprint(step.name, step.likeness)
     output = normalise(result.output, step.volatile)
     if result.status == "ok":
         return digest_of([step.name, step.arguments_key or None, _conceal(result, output, conceal)])
     if isinstance(output, str):
         output = _QUOTED.sub("…", output)
     return digest_of([step.name, result.status, _conceal(result, output, conceal)])
+
+
+def compute_rejection_fingerprint(name: str, likeness: str) -> str:
+    """Returns the digest of the answer to a call that a person has rejected: the same whenever it is asked for again.
+
+    Why it was rejected does not count; another proposal does. `likeness`: see `StepIntended.likeness`.
+    """
+    return digest_of([name, "refused", REJECTED, likeness])
+
+
+def _strip_values(text: str) -> str:
+    """Returns what is said to be wrong without what it quotes: the fields and the kinds of the mistakes."""
+    return _NUMBER.sub("0", _QUOTED.sub("…", _GIVEN.sub("", text)))
 
 
 def _conceal(result: Result, output: object, conceal: Conceal) -> object:

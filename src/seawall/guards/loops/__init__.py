@@ -4,6 +4,7 @@
 - `guard.py`: the guard, a fold over the run's events
 - `state.py`: what it remembers, and what each counter means
 - `rules.py`: the rules: repeats, errors in a row, writes made again, polls, cycles, delegations, write storms
+- `turns.py`: the rules of model calls from which nothing came: useless replies, calls that can't be made or are refused
 - `messages.py`: what agents and people are told
 """
 

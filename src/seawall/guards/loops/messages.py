@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from seawall.guards.loops.rules import Notice, Violation
+from seawall.guards.loops.state import BarrenTurns
 from seawall.run.step import Result, Step
 from seawall.run.verdict import Advise, Halt
 
@@ -126,3 +127,45 @@ def write_halt(step: Step, violation: Violation) -> Halt:
         case _:
             reason = f"{step.name!r} was performed {times} times in this run {limit}"
     return Halt(reason, f"{violation.rule}={violation.limit}", times)
+
+
+# ---- model calls from which nothing came
+
+
+def write_turns_advice(step: Step, barren: BarrenTurns, notice: Notice) -> Advise:
+    """Returns advice before a model call, on the replies before it."""
+    left = max(0, notice.limit - notice.times)
+    if notice.rule == "no_news":
+        told = f"Your last {barren.unusable} replies could not be used: each was wrong, or made calls that can't be made."
+        instead = "Read what is said of them, and change that. If you can't, answer and say what is missing."
+    else:
+        told = (
+            f"Nothing came of your last {barren.calls} replies: no call was made, and there is no answer yet."
+        )
+        instead = "Do something else with what you have, or answer and say what is missing."
+    rest = f"Times that it may come again before the run is stopped: {left}."
+    note = f"[{told} {instead} {rest}]"
+    return Advise(_describe_turns(step, barren, notice.rule), note, _name_limit(notice), notice.times)
+
+
+def write_turns_halt(step: Step, barren: BarrenTurns, violation: Violation) -> Halt:
+    """Returns the end of a run whose agent's model calls bring nothing."""
+    reason = f"{_describe_turns(step, barren, violation.rule)} (limit {violation.limit})"
+    return Halt(reason, _name_limit(violation), violation.times)
+
+
+def _describe_turns(step: Step, barren: BarrenTurns, rule: str) -> str:
+    """Returns what is counted, for people."""
+    match rule:
+        case "replies":
+            return (
+                f"{step.agent!r} gave {barren.replies} replies in a row that are no use for the same reason"
+            )
+        case "no_news":
+            return f"nothing could be used of {barren.unusable} replies in a row of {step.agent!r}"
+        case _:
+            return f"nothing came of {barren.calls} replies in a row of {step.agent!r}"
+
+
+def _name_limit(found: Notice | Violation) -> str:
+    return f"{found.rule}={found.limit}"
