@@ -195,9 +195,41 @@ def _walk(
     return value
 
 
+_ORDINAL = (
+    r"(?:\d+(?:st|nd|rd|th)|first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth"
+    r"|another|one[ ]more|new|next|last|final)"
+)
+_COUNT = (
+    r"[ ]?[:=_-]?[ ]?(?:no\.?|nr\.?|number)?[ ]?\#?[ ]?"
+    r"(?:\d+|one|two|three|four|five|six|seven|eight|nine|ten)(?:[ ]?(?:of|/|out[ ]of)[ ]?\#?\d+)?"
+)
+_TRY = r"(?:attempt|try|trial|retry|re-try|re-?attempt|re-?run|repeat|iteration)"
+_NTH = rf"(?:for[ ])?(?:this[ ]is[ ])?(?:the[ ]|a[ ]|my[ ]|your[ ])?{_ORDINAL}[ ](?:attempt|try|retry|trial|time)"
+_MORE = r"(?:(?:once|yet)[ ](?:more|again)|one[ ]more[ ]time|again|retrying|trying[ ]again)"
+_AGAIN = rf"(?:{_TRY}{_COUNT}|{_NTH}|{_MORE}|(?:retry|re-try|re-?attempt|re-?run|repeat))"
+_ATTEMPT = re.compile(
+    rf"""
+      [(\[{{][ ]?(?:{_AGAIN}|take{_COUNT})(?![\w-])[^()\[\]{{}}\d]{{0,24}}[)\]}}][ ]?[:,.;-]?    # (attempt 3)
+    | ^[ ]?{_AGAIN}[ ]?(?:[:,.;!–—-]+[ ]|$)                                                  # Retry #2: …
+    | [.,;:!?–—-][ ](?:{_TRY}{_COUNT}|{_NTH})[ ]?(?=[,;!?–—]|\.(?:\s|$)|$)                   # …, 2nd try
+    | (?<![\w-])(?:for[ ]the[ ]{_ORDINAL}[ ]time|(?:once|yet)[ ](?:more|again)|one[ ]more[ ]time|again)(?![\w-])
+    """,
+    re.VERBOSE | re.IGNORECASE | re.MULTILINE,
+)
+"""What only says how often a task was handed out before. A number that is not called an attempt stays, and so does an
+attempt that the task is about: it may be how many of something are wanted ("try 3 hotels"), or which log to read."""
+_SPACES = re.compile(r"[ \t]+")
+
+
+def remove_attempts(task: str) -> str:
+    """Returns a task without what only says how often it was handed out before, such as `(attempt 3)`."""
+    rest = _ATTEMPT.sub(" ", _SPACES.sub(" ", task))
+    return rest.strip() if _WORD.search(rest) else task
+
+
 def make_gist(task: str) -> Gist:
     """Returns the gist of a task: at most `MAX_GIST_WORDS` words, whose order does not matter."""
-    text = escape_unsendable(task)
+    text = remove_attempts(escape_unsendable(task))
     rest: tuple[str, ...] = ()
     if len(text) > MAX_COMPARED_CHARS:  # tasks that differ behind that are different tasks
         text, rest = text[:MAX_COMPARED_CHARS], (ref_of(" ".join(text.split()).encode()),)
