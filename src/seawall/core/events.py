@@ -245,8 +245,8 @@ class StepIntended(Base, tag="step", frozen=True, kw_only=True):
     """Approval steps: what a person is asked. Only a decision on this proposal decides the step; "": an earlier version
     asked."""
     likeness: str = ""
-    """Approval steps: digest of what is asked, the same for all that look like it: what a person rejects is not asked
-    again. "": an earlier version asked, or it is asked what became of an effect."""
+    """Approval steps: digest of what is asked, the same for all that look like it: a rejection of one is a rejection of
+    all. "": an earlier version asked, or it is asked what became of an effect."""
     waits_for: str = ""
     """Approval steps: the effect of another call that this one waits for; nobody is asked."""
     reconciles: int | None = None

@@ -8,11 +8,8 @@ from typing import Any, cast
 import msgspec
 
 from seawall.core.canonical import digest_of, to_canonical_bytes
-from seawall.run.bodies import Bodies
 from seawall.run.fingerprint import mask_volatile
-from seawall.run.state import RunState
 from seawall.run.step import Step
-from seawall.run.verdict import Rejected
 
 
 def compute_proposal_hash(kind: str, name: str, version: str, arguments: str, seal: str) -> str:
@@ -60,13 +57,3 @@ def explain_rejection(name: str, by: str, reason: str) -> str:
     return (
         f"{name!r} with these arguments was rejected by {by or 'somebody'}{f': {reason}' if reason else ''}"
     )
-
-
-def find_rejection(step: Step, state: RunState, bodies: Bodies) -> Rejected | None:
-    """Returns the refusal of a call that a person has rejected in this run; None if nobody has, or it was approved since."""
-    if not state.rejections or step.grant is not None:
-        return None
-    found = state.rejections.get(compute_likeness(step, bodies.text(step.input)))
-    if found is None:
-        return None
-    return Rejected(explain_rejection(step.name, found.by, found.reason), value=found.proposal or None)

@@ -35,7 +35,7 @@ from seawall.core.events import (
 from seawall.core.limits import Limits
 from seawall.effects.asking import build_proposal
 from seawall.effects.guard import EFFECTS, Blocked, EffectsGuard, Passed, Question
-from seawall.effects.proposals import compute_likeness, find_rejection
+from seawall.effects.proposals import compute_likeness
 from seawall.engine.judging import Judge, read_answer
 from seawall.engine.not_made import (
     FORGOTTEN_TEXT,
@@ -265,19 +265,9 @@ class Gate:
             return judged
         if isinstance(judged.verdict, Allow | Advise) and not ahead:
             judged = self._reserve(judged, state, left_s)
-        if isinstance(judged.verdict, Hold) and not step.effect and step.call is not None:
-            return self._check_rejected(judged, state)
         if not isinstance(judged.verdict, Allow | Advise | Hold) or not step.effect or self._effects is None:
             return judged
         return self._check_effect(self._effects, judged, state, left_s, ahead=ahead)
-
-    def _check_rejected(self, judged: _Judged, state: RunState) -> _Judged:
-        """Refuses a held call if a person has rejected the same one in this run. Of effects the journal knows that."""
-        refused = find_rejection(judged.step, state, self._bodies)
-        if refused is None:
-            return judged
-        event = self.judge.record(judged.step.number, EFFECTS, refused, "before", "enforce")
-        return judged._replace(verdict=refused, events=[*judged.events, event])
 
     def _judge_alone(self, step: Step, state: RunState, left_s: float) -> _Judged:
         """Judges a step by the run's own guards and limits."""

@@ -133,8 +133,7 @@ def _changes_of(state: RunState, event: Event) -> Changes:
         case CommandTaken():
             cancelled = event if event.command == "cancel" else state.cancelled
             stopped = event if event.stop and event.approved is False else state.stopped
-            changes: Changes = {"inbox": event.inbox, "cancelled": cancelled, "stopped": stopped}
-            return changes | _note_rejection(state, event)
+            return {"inbox": event.inbox, "cancelled": cancelled, "stopped": stopped}
         case EffectMoved():
             return {"effects": _move_effect(state.effects, event)}
         case MemoryRead() | MemoryWritten() | MemoryCut():
@@ -149,16 +148,6 @@ def _changes_of(state: RunState, event: Event) -> Changes:
             return {"ended": event, "frames": EMPTY, "open": EMPTY, "left_s": event.left_s}
         case _:  # `RunStarted` made the state, and a late result changes nothing
             return {}
-
-
-def _note_rejection(state: RunState, event: CommandTaken) -> Changes:
-    """Returns what is known of a proposal that a person has rejected. One that nobody has decided in time was not."""
-    asked = None if event.step is None else state.open.get(event.step)
-    if event.command != "decide" or event.approved is not False or not event.by or asked is None:
-        return {}
-    if not asked.likeness or asked.proposal != event.proposal:
-        return {}
-    return {"rejections": MappingProxyType(state.rejections | {asked.likeness: event})}
 
 
 def _apply_steering(state: RunState, event: GuardSet | Planned) -> Changes:

@@ -84,8 +84,6 @@ class RunState(msgspec.Struct, frozen=True):
     """By open approval step: the guards that hold it."""
     stopped: CommandTaken | None = None
     """The rejection with which a person ended the run."""
-    rejections: MappingProxyType[str, CommandTaken] = EMPTY
-    """By `StepIntended.likeness`: what people have rejected in this run."""
     cancelled: CommandTaken | None = None
     ended: RunEnded | None = None
     inbox: int = -1

@@ -78,8 +78,9 @@ class Loops(Guard):
         if step is None or event.retry or event.status not in _INFORMATIVE:
             return state
         observation = observe_events(step, event)
-        if observation is None:
+        if observation is None or turns.is_same_mistake(state, observation, run):
             return state
+        state = turns.note_mistake(state, observation, run)
         scope_id = self._find_scope_id(observation.frame)
         scope = state.scopes.get(scope_id, _EMPTY_SCOPE)
         learned = rules.learn(state, scope, observation, self.options)
@@ -103,6 +104,9 @@ class Loops(Guard):
             return _check_turns(step, state.barren.get(step.frame), options)
         if step.kind not in (*CALLED, "handoff"):
             return ALLOW
+        barren = state.barren.get(step.frame) if step.invalid is not None else None
+        if barren is not None and (over := turns.check_invalid(barren, options)) is not None:
+            return messages.write_turns_halt(step, barren, over)
         scope = state.scopes.get(self._find_scope_id(step.frame), _EMPTY_SCOPE)
         answer = scope.answers.get(make_question(step.name, step.arguments_key))
         violation = None
@@ -134,6 +138,8 @@ class Loops(Guard):
         if observation is None:
             return ALLOW
         state: LoopState = memory or _EMPTY_STATE
+        if turns.is_same_mistake(state, observation, run):
+            return ALLOW
         scope = state.scopes.get(self._find_scope_id(observation.frame), _EMPTY_SCOPE)
         notices = rules.learn(state, scope, observation, self.options).notices
         return messages.write_advice(step, result, notices) if notices else ALLOW
@@ -155,7 +161,7 @@ def _check_turns(step: Step, barren: BarrenTurns | None, options: LoopOptions) -
     """Halts a model call after too many of its agent from which nothing came, and advises on the way there."""
     if barren is None:
         return ALLOW
-    violation = turns.check(barren, options)
+    violation = turns.check_model(barren, options)
     if violation is not None:
         return messages.write_turns_halt(step, barren, violation)
     notice = None if barren.advised else turns.find_notice(barren, options)

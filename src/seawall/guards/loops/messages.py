@@ -145,24 +145,22 @@ def write_turns_advice(step: Step, barren: BarrenTurns, notice: Notice) -> Advis
         instead = "Do something else with what you have, or answer and say what is missing."
     rest = f"Times that it may come again before the run is stopped: {left}."
     note = f"[{told} {instead} {rest}]"
-    return Advise(_describe_turns(step, barren, notice.rule), note, _name_limit(notice), notice.times)
+    return Advise(_describe_turns(step, barren, notice), note, _name_limit(notice), notice.times)
 
 
 def write_turns_halt(step: Step, barren: BarrenTurns, violation: Violation) -> Halt:
     """Returns the end of a run whose agent's model calls bring nothing."""
-    reason = f"{_describe_turns(step, barren, violation.rule)} (limit {violation.limit})"
+    reason = f"{_describe_turns(step, barren, violation)} (limit {violation.limit})"
     return Halt(reason, _name_limit(violation), violation.times)
 
 
-def _describe_turns(step: Step, barren: BarrenTurns, rule: str) -> str:
+def _describe_turns(step: Step, barren: BarrenTurns, found: Notice | Violation) -> str:
     """Returns what is counted, for people."""
-    match rule:
+    match found.rule:
         case "replies":
-            return (
-                f"{step.agent!r} gave {barren.replies} replies in a row that are no use for the same reason"
-            )
+            return f"{step.agent!r} gave {barren.same} replies in a row that are no use for the same reason"
         case "no_news":
-            return f"nothing could be used of {barren.unusable} replies in a row of {step.agent!r}"
+            return f"nothing could be used of a reply of {step.agent!r} and of {found.times} more in a row"
         case _:
             return f"nothing came of {barren.calls} replies in a row of {step.agent!r}"
 

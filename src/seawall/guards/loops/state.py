@@ -178,12 +178,23 @@ class BarrenTurns(msgspec.Struct, frozen=True):
     calls: int = 0
     unusable: int = 0
     """The newest of these of which nothing could be used: useless replies, and calls that can't be made."""
-    replies: int = 0
-    """The newest of these whose replies were of no use for the same reason."""
+    same: int = 0
+    """The newest of these that are wrong in the same way."""
     reason: str = ""
-    """Digest of that reason."""
+    """Digest of what is wrong with them."""
+    made_calls: bool = False
+    """The newest reply made calls, and was not useless by itself."""
+    compared: bool = False
+    """The first call of the newest reply that can't be made is counted in `same`."""
     advised: bool = False
     """The agent was advised on a call of the newest one."""
+
+
+class UnmadeCalls(msgspec.Struct, frozen=True):
+    """Calls of one reply that were turned away at once, each for another reason. One mistake in many calls is one."""
+
+    reply: int
+    fingerprints: frozenset[str]
 
 
 class RecentCall(msgspec.Struct, frozen=True):
@@ -236,6 +247,8 @@ class LoopState(msgspec.Struct, frozen=True):
     """By tool: effects performed."""
     barren: dict[int, BarrenTurns] = {}
     """By frame, while nothing comes of its model calls."""
+    unmade: dict[int, UnmadeCalls] = {}
+    """By frame: the calls of its newest reply that were not made."""
     literal_calls: dict[str, int] = {}
     """With the option `literal`: calls by agent and tool."""
 
