@@ -26,9 +26,12 @@ def compute_likeness(step: Step, arguments: str) -> str:
 
     Two effects look alike if their tool declares that they are the same (`unique_by`), their amounts are equal, and the
     texts in their arguments differ only in white space and in parts that mean nothing, such as a time within a
-    sentence. Anything else looks like nothing but itself; so do arguments that hold a secret.
+    sentence. Two hand-offs do if their tasks have the same words and name the same things. Anything else looks like
+    nothing but itself; so do arguments that hold a secret.
     """
     facts = step.facts
+    if step.gist is not None and not step.seal:
+        return digest_of([step.kind, step.name, step.version, step.gist.names, list(step.gist.words)])
     if facts is None or not facts.values or step.seal:
         return digest_of([step.kind, step.name, step.version, arguments, step.seal])
     try:

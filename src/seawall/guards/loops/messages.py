@@ -135,7 +135,10 @@ def write_halt(step: Step, violation: Violation) -> Halt:
 def write_turns_advice(step: Step, barren: BarrenTurns, notice: Notice) -> Advise:
     """Returns advice before a model call, on the replies before it."""
     left = max(0, notice.limit - notice.times)
-    if notice.rule == "no_news":
+    if notice.rule == "no_news" and not barren.unusable:
+        told = f"What you ask for was rejected {barren.same} times in a row."
+        instead = "Do not ask for it again: propose something else, or answer and say what was rejected."
+    elif notice.rule == "no_news":
         told = f"Your last {barren.unusable} replies could not be used: each was wrong, or made calls that can't be made."
         instead = "Read what is said of them, and change that. If you can't, answer and say what is missing."
     else:
@@ -159,6 +162,8 @@ def _describe_turns(step: Step, barren: BarrenTurns, found: Notice | Violation) 
     match found.rule:
         case "replies":
             return f"{step.agent!r} gave {barren.same} replies in a row that are no use for the same reason"
+        case "no_news" if not barren.unusable:
+            return f"what {step.agent!r} asks for was rejected, and {found.times} times more in a row"
         case "no_news":
             return f"nothing could be used of a reply of {step.agent!r} and of {found.times} more in a row"
         case _:

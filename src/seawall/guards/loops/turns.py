@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from seawall.core.events import CALLED, Event, Judged, StepDone, StepIntended
+from seawall.core.events import CALLED, REJECTED, Event, Judged, StepDone, StepIntended
 from seawall.guards.loops.options import LoopOptions
 from seawall.guards.loops.rules import Notice, Violation
 from seawall.guards.loops.state import BarrenTurns, LoopState, Observation, UnmadeCalls
@@ -83,9 +83,11 @@ def _count(state: LoopState, step: StepIntended, done: StepDone) -> LoopState:
         return state
     if done.status == "invalid":
         return _put(state, step.frame, _compare(before, done.fingerprint or ""))
-    if done.status in ("refused", "replaced"):  # it could be used, and something said no
-        return _put(state, step.frame, replace(before, unusable=0, same=0, reason=""))
-    return state
+    if done.status not in ("refused", "replaced"):
+        return state
+    before = replace(before, unusable=0)  # it could be used, and something said no
+    rejected = done.error == REJECTED and done.fingerprint is not None
+    return _put(state, step.frame, _compare(before, done.fingerprint or "") if rejected else _differ(before))
 
 
 def _count_reply(state: LoopState, frame: int, done: StepDone) -> LoopState:
@@ -115,6 +117,10 @@ def _compare(barren: BarrenTurns, reason: str) -> BarrenTurns:
     return replace(barren, same=same, reason=reason, compared=True)
 
 
+def _differ(barren: BarrenTurns) -> BarrenTurns:
+    return barren if barren.compared else replace(barren, same=0, reason="", compared=True)
+
+
 def note_advice(state: LoopState, frame: int) -> LoopState:
     """Notes that the agent was advised on a call of its newest reply, so that it need not be told again."""
     before = state.barren.get(frame)
@@ -130,8 +136,8 @@ def check_model(barren: BarrenTurns, options: LoopOptions) -> Violation | None:
     most = _find_most(options)
     if not barren.made_calls and barren.same >= options.replies:
         return Violation("replies", barren.same, options.replies)
-    if barren.unusable > most and (not barren.made_calls or barren.same > most):
-        return Violation("no_news", barren.unusable - 1, most)
+    if barren.same > most or (barren.unusable > most and not barren.made_calls):
+        return Violation("no_news", max(barren.same, barren.unusable) - 1, most)
     if barren.calls >= options.barren:
         return Violation("barren", barren.calls, options.barren)
     return None
@@ -150,8 +156,8 @@ def check_invalid(barren: BarrenTurns, options: LoopOptions) -> Violation | None
 
 def find_notice(barren: BarrenTurns, options: LoopOptions) -> Notice | None:
     """Returns what the agent is to be advised of: from the second of which nothing could be used on, or near the bound."""
-    if barren.unusable > 1:
-        return Notice("no_news", barren.unusable - 1, _find_most(options), 0)
+    if barren.unusable > 1 or barren.same > 1:
+        return Notice("no_news", max(barren.same, barren.unusable) - 1, _find_most(options), 0)
     if barren.calls > 1 and barren.calls * 4 >= options.barren * 3:  # the last quarter
         return Notice("barren", barren.calls, options.barren, 0)
     return None
