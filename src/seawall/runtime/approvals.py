@@ -34,7 +34,7 @@ from seawall.runtime.approval_views import (
 )
 from seawall.runtime.big_texts import put_apart
 from seawall.runtime.calls import call_apart
-from seawall.runtime.earlier_decisions import Decision, check_earlier_decision, explain_not_waiting
+from seawall.runtime.earlier_decisions import StepDecision, check_earlier_decision, explain_not_waiting
 from seawall.runtime.edits import prepare_edit
 from seawall.runtime.older_approvals import list_older_approvals
 from seawall.runtime.supervisor import Supervisor
@@ -234,7 +234,7 @@ class Decisions:
         _check_text(reason=reason)
         state = await self._supervisor.read_state(run)
         waiting = state.open.get(step)
-        decision = Decision(step, approve, decider, stop)
+        decision = StepDecision(step, approve, decider, stop)
         if waiting is None or waiting not in state.approvals:
             if await check_earlier_decision(self._journal, state, decision):
                 return

@@ -14,7 +14,7 @@ from seawall.journal.protocol.effects import make_proposal_id
 from seawall.run.state import RunState
 
 
-class Decision(NamedTuple):
+class StepDecision(NamedTuple):
     """A decision as somebody makes it on an approval step."""
 
     step: int
@@ -23,7 +23,7 @@ class Decision(NamedTuple):
     stop: bool = False
 
 
-async def check_earlier_decision(journal: Journal, state: RunState, decision: Decision) -> bool:
+async def check_earlier_decision(journal: Journal, state: RunState, decision: StepDecision) -> bool:
     """Returns whether the same person has decided the same on this step, so that there is nothing more to do.
 
     Raises `Misused` if it was decided otherwise, or by somebody else: it says who decided what, and when.
