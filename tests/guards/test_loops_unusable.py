@@ -12,7 +12,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guards.verdicts import Says
-from seawall import ALLOW, Agent, Effect, Guard, Hold, Loops, Misused, Refuse, Replace, Seawall, Team, tool
+from seawall import (
+    ALLOW,
+    Agent,
+    Effect,
+    Guard,
+    Hold,
+    Loops,
+    Misused,
+    Refuse,
+    Replace,
+    Seawall,
+    Team,
+    Waiting,
+    tool,
+)
 from seawall.core.events import Judged
 from seawall.models.protocol import Usage
 from seawall.testing import ScriptedModel, call, calls, say
@@ -84,7 +98,10 @@ def test_a_call_that_cant_be_made_is_judged_like_one_that_fails(what: str) -> No
     assert (stop.guard, stop.limit, stop.value) == ("loops", "no_news=3", "3")
     calls_made = sorted({each.step for each in run.steps("tool") + run.steps("handoff")})
     replies = [step for step in calls_made if run.done(step).status == "invalid"]
-    assert len(advice(run)) in (3, 6)  # of two calls in a reply that are wrong in two ways, each is advised on
+    assert len(advice(run)) in (
+        3,
+        6,
+    )  # of two calls in a reply that are wrong in two ways, each is advised on
     assert {each.step for each in advice(run)} <= set(replies[1:])
 
 
@@ -275,7 +292,7 @@ def reject_all(reply: Callable[[int], Any], *tools: Any) -> tuple[int, str]:
         async with Seawall(environment={}) as sea:
             run = await sea.start(team, "go")
             asked = 0
-            while hasattr(waiting := await run.rest(), "step"):
+            while isinstance(waiting := await run.rest(), Waiting):
                 asked += 1
                 await sea.decide(run.id, waiting.step, approve=False, by="ann", reason=f"no, {asked}")
             stop = (await run.outcome()).stopped_by
@@ -343,7 +360,7 @@ def test_a_proposal_that_is_approved_ends_the_count() -> None:
         async with Seawall(environment={}) as sea:
             run = await sea.start(team, "go")
             asked = itertools.count()
-            while hasattr(waiting := await run.rest(), "step"):
+            while isinstance(waiting := await run.rest(), Waiting):
                 await sea.decide(run.id, waiting.step, approve=next(asked) % 6 == 5, by="ann")
             return (await run.outcome()).status
 
