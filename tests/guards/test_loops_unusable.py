@@ -272,6 +272,18 @@ def test_a_guard_is_not_asked_about_a_call_that_cant_be_made_unless_it_wants_to_
     assert seen == ["Error: there is no tool 'nope'; there are: none."]
 
 
+@pytest.mark.parametrize("again", ["(attempt {})", "- retry #{}", "[try {}/30]", "; attempt {} of 30."])
+def test_a_hand_off_that_says_which_attempt_it_is_is_the_same_task(again: str) -> None:
+    count = itertools.count()
+    tasks = [call("ask_b", task=f"Look at order 17 {again.format(number)}") for number in range(30)]
+    found = ScriptedModel(lambda request: say(f"Found after {next(count)} looks."))
+    desk = Agent("a", model=ScriptedModel([*tasks, say("Done.")]))
+
+    run = play(Team("desk", desk, specialists=[Agent("b", model=found)]))
+
+    assert (run.outcome.status, run.outcome.handoffs) == ("halted", 4)
+
+
 # ---- what people reject
 
 

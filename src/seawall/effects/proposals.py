@@ -8,7 +8,7 @@ from typing import Any, cast
 import msgspec
 
 from seawall.core.canonical import digest_of, to_canonical_bytes
-from seawall.run.fingerprint import mask_volatile
+from seawall.run.fingerprint import MAX_COMPARED_CHARS, mask_volatile
 from seawall.run.step import Step
 
 
@@ -32,7 +32,7 @@ def compute_likeness(step: Step, arguments: str) -> str:
     facts = step.facts
     if step.gist is not None and not step.seal:
         return digest_of([step.kind, step.name, step.version, step.gist.names, list(step.gist.words)])
-    if facts is None or not facts.values or step.seal:
+    if facts is None or not facts.values or step.seal or len(arguments) > MAX_COMPARED_CHARS:
         return digest_of([step.kind, step.name, step.version, arguments, step.seal])
     try:
         look = _simplify(msgspec.json.decode(arguments))
