@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from pydantic_core import ValidationError
 
-from seawall.core.errors import describe_error, read_error_text
+from seawall.core.errors import describe_error, is_error, read_error_text
 
 MAX_KINDS = 32
 """Fields of one problem whose kinds are compared: a model that repeats itself repeats the first ones."""
@@ -33,8 +33,9 @@ class InvalidValue(ValueError):
 
 def describe_problem(error: BaseException) -> Problem:
     """Returns what an error says of the value that it was raised for. A validator of the user's own may raise anything."""
-    text = (read_error_text(error) if isinstance(error, ValueError) else "") or describe_error(error)
-    return Problem(text, error.kind if isinstance(error, InvalidValue) else "")
+    text = (read_error_text(error) if is_error(error, ValueError) else "") or describe_error(error)
+    # `is_error` asks nothing of the error; `isinstance` asks it for its class.
+    return Problem(text, error.kind if type(error) is InvalidValue else "")
 
 
 def find_validation_kind(error: ValidationError) -> str:
