@@ -140,6 +140,29 @@ class DecisionContract:
 
         asyncio.run(scenario())
 
+    def test_what_looks_like_a_rejected_effect_is_rejected_within_its_run(
+        self, open_journal: Open, clock: ManualClock
+    ) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                await ask(journal, likeness="l-1")
+                await journal.decide(replace(ALICE, approve=False))
+                await begin(journal, "r-2")
+                alike = claim_of("r-1", call="c-2", hash=NEW_HASH, likeness="l-1")
+                assert status_of(await journal.claim(alike)) == "rejected"
+                assert status_of(await journal.claim(replace(alike, likeness="l-2", asks=True))) == "asks"
+                assert (
+                    status_of(await journal.claim(replace(alike, call="c-3", identity="", key="k")))
+                    == "claimed"
+                )
+                other = claim_of("r-2", identity="i-2", hash=NEW_HASH, likeness="l-1")
+                assert status_of(await journal.claim(other)) == "claimed"
+                await clock.advance(100)
+                later = replace(alike, call="c-4", identity="i-4")
+                assert status_of(await journal.claim(later)) == "claimed"
+
+        asyncio.run(scenario())
+
     def test_two_people_are_two_people(self, open_journal: Open) -> None:
         async def scenario() -> None:
             async with opened(open_journal) as journal:

@@ -21,6 +21,7 @@ from seawall.cli.render.wording import (
 from seawall.core.errors import Misused, Refused
 from seawall.core.events import CommandTaken, StepIntended
 from seawall.history.recorded import read_waits
+from seawall.journal.effect_rules import format_time
 from seawall.journal.protocol import Command, Journal, RunRow
 from seawall.run.commands import find_effect_in_doubt, find_fate_approval
 from seawall.run.state import RunState
@@ -317,11 +318,17 @@ def _choose_step(
 async def _refuse_step(sea: Seawall, row: RunRow, state: RunState, step: int | None) -> NoReturn:
     """Raises `Refused` for a step that was decided already, as a proposal's id does, and `Misused` for any other."""
     waiting = _join_steps([each.step for each in state.approvals]) or "none"
+    decided = ""
     for event in await sea.journal.events(row.run):
         if isinstance(event, StepIntended) and event.step == step and event.kind == "approval":
-            raise _refuse(
-                f"run {row.run}: step {step} was decided already (waiting: {waiting})", "open", "decided"
-            )
+            decided = "decided already"
+        elif (
+            isinstance(event, CommandTaken) and event.step == step and event.command == "decide" and event.by
+        ):
+            what = "approved" if event.approved else "rejected"
+            decided = f"{what} by {event.by} at {format_time(event.at)} already, and that stands"
+    if decided:
+        raise _refuse(f"run {row.run}: step {step} was {decided} (waiting: {waiting})", "open", "decided")
     raise Misused(f"run {row.run}: step {step} does not wait for a decision (waiting: {waiting})")
 
 

@@ -16,6 +16,7 @@ import msgspec
 
 from seawall.core.canonical import Ref, encode_text
 from seawall.core.errors import Misused
+from seawall.core.event_parts import Call, Fork, Gist, StoppedBy
 from seawall.core.limits import Limits
 
 StepKind = Literal["model", "tool", "handoff", "review", "memory", "approval"]
@@ -87,27 +88,8 @@ class Source(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Of that run. 0: its request; None: its answer."""
 
 
-class Gist(msgspec.Struct, frozen=True, array_like=True):
-    """A hand-off's task in a form to compare with others; `seawall.run.fingerprint` makes it."""
-
-    names: str
-    """Digest of its literals: numbers, ids, addresses, paths and names."""
-    words: tuple[int, ...]
-    """Its words as short hashes, each once."""
-
-
-class Call(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One call that a model asked for."""
-
-    id: str
-    name: str
-    arguments: Ref
-    """As they are stored: without secrets."""
-    seal: str | None = None
-    """"": the arguments are stored as the model wrote them. Otherwise they were redacted, and this finds the original
-    in the memory of the process that took the reply (see `run.originals`). None: an earlier version recorded the call."""
-
-
+REJECTED = "rejected"
+"""The error of a step that a person has rejected, or has not approved in time; and of one that was rejected before."""
 LOST = "lost"
 """Stands as the seal of an approval step that was asked for because an original is lost. It approves no call."""
 
@@ -115,28 +97,6 @@ LOST = "lost"
 def join_seal(arguments: Ref | None, seal: str) -> str:
     """Returns what is equal for equal arguments: two that differ in their secrets only are stored as one body."""
     return f"{arguments or ''}~{seal}" if seal else arguments or ""
-
-
-class Fork(msgspec.Struct, frozen=True):
-    """Where a forked run branches off from its origin."""
-
-    run: str
-    at_step: int
-    live_effects: bool = False
-    origin: str = ""
-    """The first run, of which `run` may be a fork itself. "" in a fork of an earlier version."""
-    session: str | None = None
-    """The conversation of the first run. The fork is in none."""
-
-
-class StoppedBy(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What ended a run early."""
-
-    guard: str
-    reason: str
-    step: int | None = None
-    limit: str | None = None
-    value: str | None = None
 
 
 class Base(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", gc=False):
@@ -238,6 +198,9 @@ class StepIntended(Base, tag="step", frozen=True, kw_only=True):
     proposal: str = ""
     """Approval steps: what a person is asked. Only a decision on this proposal decides the step; "": an earlier version
     asked."""
+    likeness: str = ""
+    """Approval steps: digest of what is asked, the same for all that look like it: a rejection of one is a rejection of
+    all. "": an earlier version asked, or it is asked what became of an effect."""
     waits_for: str = ""
     """Approval steps: the effect of another call that this one waits for; nobody is asked."""
     reconciles: int | None = None

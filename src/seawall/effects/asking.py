@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from seawall.core.canonical import digest_of
 from seawall.effects.guard import Question
-from seawall.effects.proposals import compute_proposal_hash
+from seawall.effects.proposals import compute_likeness, compute_proposal_hash
 from seawall.journal.protocol.effects import CauseStep, Proposal, Reason, make_proposal_id
 from seawall.run.approve import Approve
 from seawall.run.bodies import Bodies
@@ -71,6 +71,7 @@ def build_proposal(
         remind_at=None if rule.remind_s is None else now + rule.remind_s,
         escalate_at=None if rule.escalate_s is None else now + rule.escalate_s,
         escalate_to=rule.escalate_to,
+        likeness=compute_likeness(step, text),
         effect="" if question is None else question.effect,
         group=digest_of([started.tenant, step.name, started.principal, started.session or ""])[:16],
     )

@@ -19,7 +19,7 @@ from seawall.core.errors import Broken, SeawallError, describe_error
 from seawall.core.events import MemoryCut, RunStarted
 from seawall.core.money import Money
 from seawall.effects.identity import compute_identity
-from seawall.effects.proposals import compute_proposal_hash
+from seawall.effects.proposals import compute_likeness, compute_proposal_hash, explain_rejection
 from seawall.guards.shared import Defer
 from seawall.journal.protocol import Journal
 from seawall.journal.protocol.effects import ClaimAnswer, EffectClaim, SumRule
@@ -29,7 +29,7 @@ from seawall.run.bodies import Bodies
 from seawall.run.spend_delta import day_of
 from seawall.run.state import RunState
 from seawall.run.step import EffectFacts, Step
-from seawall.run.verdict import GuardVerdict, Halt, Hold, Refuse, Replace
+from seawall.run.verdict import GuardVerdict, Halt, Hold, Refuse, Rejected, Replace
 
 EFFECTS = "effects"
 """The guard's name in verdicts."""
@@ -156,6 +156,7 @@ class EffectsGuard:
         if asked is None or asked.signature != signature:
             asked = mine[call] = _Asked(signature, wake)
             claim = self._build_claim(step, run, facts, hash_, asks=bool(holds), ahead=ahead)
+            claim = replace(claim, likeness=compute_likeness(step, text))
             self._spawn(self._ask(asked, step, run, holds, claim, bodies, preview, is_plain=is_plain))
         asked.wake = wake
         if ahead and _waits_behind(mine, asked):
@@ -489,12 +490,8 @@ def _wait_for(answer: ClaimAnswer, step: Step) -> Blocked:
     )
 
 
-def _refuse(answer: ClaimAnswer, step: Step) -> Refuse:
+def _refuse(answer: ClaimAnswer, step: Step) -> Rejected:
     proposal = answer.proposal
     vote = None if proposal is None else next((vote for vote in proposal.votes if not vote.approve), None)
-    by = "somebody" if vote is None else vote.principal
-    why = "" if vote is None or not vote.reason else f": {vote.reason}"
-    return Refuse(
-        f"{step.name!r} with these arguments was rejected by {by}{why}",
-        value=None if proposal is None else proposal.id,
-    )
+    told = ("", "") if vote is None else (vote.principal, vote.reason)
+    return Rejected(explain_rejection(step.name, *told), value=None if proposal is None else proposal.id)

@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from seawall.core.errors import SeawallBug
 from seawall.core.events import (
     LOST,
+    REJECTED,
     EffectMoved,
     EffectState,
     Event,
@@ -35,8 +36,17 @@ from seawall.core.events import (
 from seawall.core.limits import Limits
 from seawall.effects.asking import build_proposal
 from seawall.effects.guard import EFFECTS, Blocked, EffectsGuard, Passed, Question
+from seawall.effects.proposals import compute_likeness
 from seawall.engine.closing import Closing
+from seawall.engine.intents import add_wait, build_intent, note_spelling
 from seawall.engine.judging import Judge, read_answer
+from seawall.engine.not_made import (
+    FORGOTTEN_TEXT,
+    LOST_REASON,
+    LOST_TEXT,
+    describe_simulated,
+    refuse_forgotten,
+)
 from seawall.engine.parking import is_paused, tell_deferred
 from seawall.engine.remembering import build_merge, name_merge, record_memory, tell_clashes
 from seawall.engine.settling import (
@@ -55,7 +65,7 @@ from seawall.journal.protocol.effects import RecordChange, Wait
 from seawall.journal.protocol.memory import MemoryMerge
 from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
-from seawall.run.fingerprint import compute_fingerprints, fold_arguments
+from seawall.run.fingerprint import compute_fingerprints
 from seawall.run.guard import Guard, collect_handover
 from seawall.run.state import RunState, may_have_happened
 from seawall.run.step import End, Executor, Logic, Ownership, Propose, Result, Step
@@ -68,6 +78,7 @@ from seawall.run.verdict import (
     Halt,
     Hold,
     Refuse,
+    Rejected,
     Replace,
     Verdict,
     kind_of,
@@ -77,18 +88,6 @@ BUILT_IN = (LIMITS, DEADLINE, PLANNER, ENDPOINTS, BUDGET)
 """Guards that the gate itself plays, at reserve, and the planner: they have modes like any other."""
 SECRETS = "secrets"
 """Holds a call whose arguments are not known any more as they were written. It has no mode: it can't be switched off."""
-LOST_REASON = (
-    "the arguments held a secret, which is not stored, and this process does not have it: the call can't be made as "
-    "it was written. Approve: the agent is told, and may write the call again. Reject: it is told that you refused"
-)
-LOST_TEXT = (
-    "Error: not done: the arguments of this call held a secret, which was not stored and is lost. "
-    "Write the call again, with all values, if it is still needed."
-)
-FORGOTTEN_TEXT = (
-    "Error: not made again: whether the first attempt happened is not known, and so long after it the other side may "
-    "have forgotten its key"
-)
 ADVICE_FRAMING_TOKENS = 16
 """Upper bound of what a message costs beside its text."""
 
@@ -118,14 +117,6 @@ class _Judged(NamedTuple):
     holds: tuple[GuardVerdict, ...] = ()
     question: Question | None = None
     blocked: Blocked | None = None
-
-
-def _note_spelling(step: Step, bodies: Bodies) -> Step:
-    """Returns a step with what other spellings of its arguments have in common with them."""
-    if step.kind != "tool" or step.input is None:
-        return step
-    asked = fold_arguments(step.arguments_key, bodies.text(step.input))
-    return replace(step, asked=asked) if asked else step
 
 
 def _reason_of(held: GuardVerdict) -> str:
@@ -187,7 +178,7 @@ class Gate:
         if state.halted is not None:  # sticky, whatever was swallowed in between
             return Admitted([], None)
         step = self._logic.prepare(proposal, state, state.steps + 1)
-        step = self.judge.protect(_note_spelling(step, self._bodies))
+        step = self.judge.protect(note_spelling(step, self._bodies))
         unasked = self._admit_unasked(proposal, step, state)
         if unasked is not None:
             return unasked
@@ -206,16 +197,23 @@ class Gate:
                 pass
             case Halt():
                 return Admitted(events, None)
-            case Refuse(reason=reason):
-                return self._turn_away(step, state, "refused", reason, events)
+            case Refuse():
+                return self._refuse(verdict, step, state, events)
             case Hold():
                 return self._hold(judged, state)
             case Replace():
                 text = read_answer(verdict, self._bodies)
                 return self._turn_away(step, state, "replaced", text, events)
         if self._simulate and step.effect:
-            return self._turn_away(step, state, "simulated", _describe_simulated(step), events)
+            return self._turn_away(step, state, "simulated", describe_simulated(step), events)
         return self._acquire(step, state, left_s, events)
+
+    def _refuse(self, verdict: Refuse, step: Step, state: RunState, events: list[Event]) -> Admitted:
+        error = None
+        if isinstance(verdict, Rejected):
+            step = replace(step, likeness=compute_likeness(step, self._bodies.text(step.input)))
+            error = REJECTED
+        return self._turn_away(step, state, "refused", verdict.reason, events, error=error)
 
     def _hold(self, judged: _Judged, state: RunState) -> Admitted:
         """Records that a step waits for a person or, with `blocked`, for the effect of another call."""
@@ -227,7 +225,8 @@ class Gate:
             return Admitted([replace(intent, waits_for=blocked.effect), *judged.events], None, None, (wait,))
         causes = self._causes.trace(intent.causes, intent.sources)
         asked = build_proposal(step, state, judged.holds, judged.question, causes, self._bodies, self._now())
-        return Admitted([replace(intent, proposal=asked.id), *judged.events], None, None, (asked,))
+        intent = replace(intent, proposal=asked.id, likeness=asked.likeness)
+        return Admitted([intent, *judged.events], None, None, (asked,))
 
     def _release_claim(self, step: Step, state: RunState) -> None:
         if self._effects is not None:
@@ -238,7 +237,7 @@ class Gate:
         if step.kind == "approval":
             return Admitted([self._intend(step, state, perform=False)], None)
         if step.invalid is not None:
-            return self._turn_away(step, state, "invalid", step.invalid, [])
+            return self._admit_invalid(step, step.invalid, state)
         if proposal.skip is not None:  # the planner pruned it
             return self._turn_away(step, state, "refused", self._bodies.text(proposal.skip), [])
         if step.lost:
@@ -248,13 +247,20 @@ class Gate:
             return self._turn_away(step, state, "refused", FORGOTTEN_TEXT, [])
         return None
 
+    def _admit_invalid(self, step: Step, text: str, state: RunState) -> Admitted:
+        """Turns away a call that can't be made. Guards that judge such calls may halt the run before it, or advise."""
+        verdict, events = self.judge.conclude(self.judge.judge(step, None, state), step.number, "before")
+        if isinstance(verdict, Halt):
+            return Admitted(events, None)
+        return self._turn_away(step, state, "invalid", text, events)
+
     def _admit_lost(self, step: Step, state: RunState) -> Admitted:
         """Holds a call whose arguments are known without their secrets only: it is never performed with a gap.
 
         No guard is asked, because none can judge what is not known.
         """
         if self._simulate and step.effect:
-            return self._turn_away(step, state, "simulated", _describe_simulated(step), [])
+            return self._turn_away(step, state, "simulated", describe_simulated(step), [])
         if step.grant is not None and step.grant.seal == LOST:
             return self._turn_away(step, state, "refused", LOST_TEXT, [])
         held = replace(step, kind="approval", seal=LOST)
@@ -281,7 +287,7 @@ class Gate:
         """Judges a step by the run's own guards and limits."""
         verdicts = self.judge.judge(step, None, state)
         if verdicts:
-            step = _add_wait(self._add_advice(step, verdicts), verdicts)
+            step = add_wait(self._add_advice(step, verdicts), verdicts)
         limited = self._closing.check(step, state, left_s)
         if isinstance(limited, Fits):
             step = self._add_advice(limited.step, limited.verdicts) if limited.verdicts else limited.step
@@ -396,13 +402,24 @@ class Gate:
         return is_paused(self._shared, step, state, self._wake)
 
     def _turn_away(
-        self, step: Step, state: RunState, status: StepStatus, text: str, events: list[Event]
+        self,
+        step: Step,
+        state: RunState,
+        status: StepStatus,
+        text: str,
+        events: list[Event],
+        *,
+        error: str | None = None,
     ) -> Admitted:
         """Records a step that is not performed: what the agent gets instead, and the guards' verdicts."""
         bodies = self._bodies
         self._release_claim(step, state)
-        result = Result(status=status, output=text, error=status if status != "replaced" else None)
+        error = error or (status if status != "replaced" else None)
+        result = Result(status=status, output=text, error=error)
         result = replace(result, fingerprint=compute_fingerprints(step, result).exact)
+        if step.invalid is not None:
+            advice = self.judge.judge(step, result, state)
+            events = [*events, *self.judge.conclude(advice, step.number, "after")[1]]
         done = record_result(step, result, bodies, run=state.started.run, at=self._now(), left_s=state.left_s)
         if step.kind == "model" and status == "replaced":
             done = replace(done, answer=done.output, output=encode_assistant(text, bodies))
@@ -419,39 +436,7 @@ class Gate:
             edges = self._causes.find_edges("", exposed=frame.fresh)
         else:
             edges = self._causes.find_edges(self._bodies.text(step.input), by=frame.last_reply)
-        intent = StepIntended(
-            at=self._now(),
-            step=step.number,
-            kind=step.kind,
-            name=step.name,
-            agent=step.agent,
-            frame=step.frame,
-            call=None if step.call is None else step.call.id,
-            grant=None if step.grant is None else step.grant.step,
-            input=step.input,
-            seal=step.seal,
-            asked=step.asked,
-            context=step.context + advice if step.kind == "model" else 0,
-            causes=edges.causes,
-            sources=edges.sources,
-            context_bytes=step.context_bytes,
-            junk=step.junk,
-            version=step.version,
-            last=step.last,
-            effect=step.effect,
-            idempotent=step.idempotent,
-            may_write=step.may_write,
-            poll=step.poll,
-            gist=step.gist,
-            perform=perform,
-            tokens=step.tokens,
-            usd=step.usd or _ZERO,
-            prepaid=step.prepaid,
-            depth=step.depth,
-            identity=step.identity,
-            key=step.key,
-            reconciles=step.reconciles,
-        )
+        intent = build_intent(step, edges, at=self._now(), perform=perform, advice=advice)
         self._causes.note(intent)
         return intent
 
@@ -469,7 +454,7 @@ class Gate:
             raise SeawallBug(f"step {step.number} was to be performed at a gate that only judges")
         call = step.call and step.call.id
         if step.effect and may_have_happened(state, step.frame, call) and self._is_forgotten(step, state):
-            return _refuse_forgotten()
+            return refuse_forgotten()
         left_s = _time_s(state, left_s)
         if self.teams:
             left_s = bound_team_left_s(self.teams, step, state, left_s)
@@ -595,23 +580,6 @@ class Gate:
         )
 
 
-async def _refuse_forgotten() -> Result:
-    """It has waited for so long that the other side may have forgotten its key by now."""
-    return Result(status="error", output=FORGOTTEN_TEXT, error="forgotten", endpoint="unasked")
-
-
 def _time_s(state: RunState, left_s: float) -> float:
     """Returns the time that a step may take. Where the deadline does not bind, no client's time-out may."""
     return max(0.0, bound_left_s(left_s, state))
-
-
-def _describe_simulated(step: Step) -> str:
-    return f"[simulated: in a fork {step.name!r} is not performed]"
-
-
-def _add_wait(step: Step, verdicts: Sequence[GuardVerdict]) -> Step:
-    """Returns the step with the longest wait that a guard asks for before it is performed."""
-    waits = [
-        each.verdict.wait_s for each in verdicts if isinstance(each.verdict, Allow) and each.mode == "enforce"
-    ]
-    return replace(step, delay_s=max([step.delay_s, *waits])) if waits else step

@@ -78,7 +78,7 @@ class Judge:
             guards = [*guards, self._memory]
         for guard in guards:
             mode = state.modes.get(guard.name, guard.mode)
-            if mode == "off":
+            if mode == "off" or (step.invalid is not None and not guard.judges_invalid):
                 continue
             verdict = _ask(guard, step, result, state)
             if isinstance(verdict, GuardFailed):

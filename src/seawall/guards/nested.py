@@ -74,6 +74,7 @@ class TeamGuard(Guard):
         self.guard = guard
         self.name = guard.name
         self.mode = guard.mode
+        self.judges_invalid = guard.judges_invalid
         self.agents = agents
         self._key = f"{lead}/{guard.name}"
 

@@ -331,6 +331,7 @@ def _matches(action: Action, intent: StepIntended) -> bool:
 def _read_admission(events: Sequence[Event], performed: bool) -> tuple[str, str]:
     """Returns the verdict of today's gate on a proposal, and its reason."""
     judged = [event for event in events if isinstance(event, Judged) and event.mode == "enforce"]
+    judged = [event for event in judged if event.stage == "before"]
     worst = max(judged, key=lambda event: SEVERITY[event.verdict], default=None)
     if worst is not None:
         return worst.verdict, f" by {worst.guard!r}: {worst.reason}"

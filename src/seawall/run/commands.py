@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from seawall.core.events import CommandTaken, EffectMoved, Event, StepDone, StepIntended, StepStatus
+from seawall.core.events import REJECTED, CommandTaken, EffectMoved, Event, StepDone, StepIntended, StepStatus
 from seawall.journal.protocol import InboxItem
 from seawall.run.bodies import Bodies
+from seawall.run.fingerprint import compute_rejection_fingerprint
 from seawall.run.frame import find_call
 from seawall.run.state import RunState
 
@@ -86,12 +87,16 @@ def _apply_decision(
         text = f"{'Approved' if command.approved else 'Refused'} by {by}. {command.reason}".strip()
     output = command.output or bodies.put(text)
     status: StepStatus = "ok" if approved else "refused"
-    error = None if approved else "rejected"
+    error = None if approved else REJECTED
+    fingerprint = None
+    if not approved and settles is None:
+        fingerprint = compute_rejection_fingerprint(step.name, step.likeness)
     done = StepDone(
         at=now,
         step=step.step,
         status=status,
         output=output,
+        fingerprint=fingerprint,
         error=error,
         proposal=command.proposal,
         edit=command.edit,

@@ -16,7 +16,7 @@ from typing import Any, cast
 import msgspec
 
 from seawall.core.canonical import digest_of, escape_unsendable, ref_of, to_canonical_bytes
-from seawall.core.events import CALLED, Gist
+from seawall.core.events import CALLED, REJECTED, Gist
 from seawall.run.noise import Forms, Masker, has_volatile_word, name_meaning
 from seawall.run.step import Result, Step
 
@@ -24,6 +24,8 @@ Conceal = Callable[[str, object], object]
 """See `Bodies.conceal`."""
 
 _QUOTED = re.compile(r"'[^'\n]{0,200}'|\"[^\"\n]{0,200}\"|`[^`\n]{0,200}`")
+_GIVEN = re.compile(r" \(got .*", re.DOTALL)
+"""What a message of Seawall's says of the value that it was given; it comes last."""
 _NUMBER = re.compile(r"\d+")
 _WORD = re.compile(r"\w+")
 _LITERAL = re.compile(r"[\d@/_]")
@@ -83,9 +85,15 @@ def compute_fingerprints(
     time of the call, 0 if it is not known. See `Bodies.conceal`.
     """
     if step.kind not in (*CALLED, "handoff"):
-        return Fingerprints(
-            digest_of([step.name, "problem", result.problem]) if result.problem is not None else None
-        )
+        if result.problem is None:
+            return Fingerprints(None)
+        kind = result.problem_kind or _strip_values(result.problem)
+        return Fingerprints(digest_of([step.name, "problem", kind]))
+    if step.invalid is not None:
+        kind = step.invalid_kind or _strip_values(step.invalid)
+        return Fingerprints(digest_of([step.name, "invalid", kind]))
+    if result.status == "refused" and result.error == REJECTED:
+        return Fingerprints(compute_rejection_fingerprint(step.name, step.likeness))
     forms = normalise(result.output, at, step.volatile) if result.whole is None else Forms(*result.whole)
     if result.status != "ok":
         return _compute_of_error(step, result, forms.loose, conceal)
@@ -135,6 +143,19 @@ def read_error_kind(text: str, name: str = "") -> list[str]:
     words = [each.strip(".,;:!?()[]{}<>'\"`") for each in _NAME.sub("", text[:2_000]).split()]
     plain = [word.casefold() for word in words if word and not _LITERAL.search(word) and word != "…"]
     return [name, code[0] if code else "", *plain[:KIND_WORDS]]
+
+
+def compute_rejection_fingerprint(name: str, likeness: str) -> str:
+    """Returns the digest of the answer to a call that a person has rejected: the same whenever it is asked for again.
+
+    Why it was rejected does not count; another proposal does. `likeness`: see `StepIntended.likeness`.
+    """
+    return digest_of([name, "refused", REJECTED, likeness])
+
+
+def _strip_values(text: str) -> str:
+    """Returns what is said to be wrong without what it quotes: the fields and the kinds of the mistakes."""
+    return _NUMBER.sub("0", _QUOTED.sub("…", _GIVEN.sub("", text)))
 
 
 def _conceal(result: Result, output: object, conceal: Conceal) -> object:
@@ -204,9 +225,41 @@ def _fold_value(value: Any) -> Any:
     return value
 
 
+_ORDINAL = (
+    r"(?:\d+(?:st|nd|rd|th)|first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth"
+    r"|another|one[ ]more|new|next|last|final)"
+)
+_COUNT = (
+    r"[ ]?[:=_-]?[ ]?(?:no\.?|nr\.?|number)?[ ]?\#?[ ]?"
+    r"(?:\d+|one|two|three|four|five|six|seven|eight|nine|ten)(?:[ ]?(?:of|/|out[ ]of)[ ]?\#?\d+)?"
+)
+_TRY = r"(?:attempt|try|trial|retry|re-try|re-?attempt|re-?run|repeat|iteration)"
+_NTH = rf"(?:for[ ])?(?:this[ ]is[ ])?(?:the[ ]|a[ ]|my[ ]|your[ ])?{_ORDINAL}[ ](?:attempt|try|retry|trial|time)"
+_MORE = r"(?:(?:once|yet)[ ](?:more|again)|one[ ]more[ ]time|again|retrying|trying[ ]again)"
+_AGAIN = rf"(?:{_TRY}{_COUNT}|{_NTH}|{_MORE}|(?:retry|re-try|re-?attempt|re-?run|repeat))"
+_ATTEMPT = re.compile(
+    rf"""
+      [(\[{{][ ]?(?:{_AGAIN}|take{_COUNT})(?![\w-])[^()\[\]{{}}\d]{{0,24}}[)\]}}][ ]?[:,.;-]?    # (attempt 3)
+    | ^[ ]?{_AGAIN}[ ]?(?:[:,.;!–—-]+[ ]|$)                                                  # Retry #2: …
+    | [.,;:!?–—-][ ](?:{_TRY}{_COUNT}|{_NTH})[ ]?(?=[,;!?–—]|\.(?:\s|$)|$)                   # …, 2nd try
+    | (?<![\w-])(?:for[ ]the[ ]{_ORDINAL}[ ]time|(?:once|yet)[ ](?:more|again)|one[ ]more[ ]time|again)(?![\w-])
+    """,
+    re.VERBOSE | re.IGNORECASE | re.MULTILINE,
+)
+"""What only says how often a task was handed out before. A number that is not called an attempt stays, and so does an
+attempt that the task is about: it may be how many of something are wanted ("try 3 hotels"), or which log to read."""
+_SPACES = re.compile(r"[ \t]+")
+
+
+def remove_attempts(task: str) -> str:
+    """Returns a task without what only says how often it was handed out before, such as `(attempt 3)`."""
+    rest = _ATTEMPT.sub(" ", _SPACES.sub(" ", task))
+    return rest.strip() if _WORD.search(rest) else task
+
+
 def make_gist(task: str) -> Gist:
     """Returns the gist of a task: at most `MAX_GIST_WORDS` words, whose order does not matter."""
-    text = escape_unsendable(task)
+    text = remove_attempts(escape_unsendable(task))
     rest: tuple[str, ...] = ()
     if len(text) > MAX_COMPARED_CHARS:  # tasks that differ behind that are different tasks
         text, rest = text[:MAX_COMPARED_CHARS], (ref_of(" ".join(text.split()).encode()),)

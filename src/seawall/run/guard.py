@@ -25,6 +25,9 @@ class Guard:
     """Its name in verdicts, modes and the command line; unique within a team."""
     mode: Mode = "enforce"
     """`off`, `observe` (judge and record, let pass) or `enforce`, unless it is set otherwise."""
+    judges_invalid: bool = False
+    """Whether it is also asked about calls that can't be made, for example of an unknown tool. Such a step has `invalid`,
+    and no arguments. Its verdict counts if it is a `Halt` before the call, or advice on what the agent is told."""
 
     @property
     def memory_key(self) -> str:

@@ -175,6 +175,10 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float | None = None
     invalid: str | None = None
     """Why it can't be performed at all."""
+    invalid_kind: str = ""
+    """Which fields are wrong and in which way, without values; "": `invalid` says it."""
+    likeness: str = ""
+    """See `StepIntended.likeness`."""
     target: Any = None
     """What performs it: a tool and its arguments. Guards are not shown it."""
 
@@ -229,6 +233,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Model steps: what the model's server wants back with its message, as it came."""
     answer: str | None = None
     problem: str | None = None
+    problem_kind: str = ""
+    """Which fields of the answer are wrong and in which way, without values; "": `problem` says it."""
     approved: bool | None = None
     fingerprint: str | None = None
     """See `run.fingerprint.compute_fingerprints`; the gate fills it in."""

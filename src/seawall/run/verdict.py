@@ -55,6 +55,10 @@ class Refuse(msgspec.Struct, frozen=True):
     value: object = None
 
 
+class Rejected(Refuse, frozen=True):
+    """This step fails, because a person has rejected it when it was proposed before."""
+
+
 class Halt(msgspec.Struct, frozen=True):
     """The run ends."""
 

@@ -34,6 +34,7 @@ from seawall.runtime.approval_views import (
 )
 from seawall.runtime.big_texts import put_apart
 from seawall.runtime.calls import call_apart
+from seawall.runtime.earlier_decisions import StepDecision, check_earlier_decision, explain_not_waiting
 from seawall.runtime.edits import prepare_edit
 from seawall.runtime.older_approvals import list_older_approvals
 from seawall.runtime.supervisor import Supervisor
@@ -226,16 +227,18 @@ class Decisions:
     async def decide_step(
         self, run: str, step: int, *, approve: bool, decider: Decider, reason: str, stop: bool = False
     ) -> None:
-        """Decides on what approval step `step` of a run asks, as it is now.
+        """Decides on what approval step `step` of a run asks, as it is now. The same decision again changes nothing.
 
-        Raises `Misused` if the run does not wait for a decision on that step.
+        Raises `Misused` if the run does not wait for a decision on that step, and if it was decided otherwise.
         """
         _check_text(reason=reason)
         state = await self._supervisor.read_state(run)
         waiting = state.open.get(step)
+        decision = StepDecision(step, approve, decider, stop)
         if waiting is None or waiting not in state.approvals:
-            steps = ", ".join(str(each.step) for each in state.approvals) or "none"
-            raise Misused(f"run {run}: step {step} does not wait for a decision (waiting: {steps})")
+            if await check_earlier_decision(self._journal, state, decision):
+                return
+            raise explain_not_waiting(state, step)
         if find_effect_in_doubt(state, waiting) is not None:
             raise Misused(
                 f"run {run}: step {step} asks what became of an effect; say that with: seawall reconcile {run} {step}"
@@ -244,11 +247,17 @@ class Decisions:
             raise Misused(
                 f"run {run}: step {step} waits for effect {waiting.waits_for} of another call; nobody is asked"
             )
+        if await check_earlier_decision(self._journal, state, decision):
+            return
         if waiting.proposal:
             hash_ = (await self._journal.proposal(waiting.proposal)).hash
-            await self.decide(
-                waiting.proposal, approve=approve, hash=hash_, decider=decider, reason=reason, stop=stop
-            )
+            try:
+                await self.decide(
+                    waiting.proposal, approve=approve, hash=hash_, decider=decider, reason=reason, stop=stop
+                )
+            except Refused:  # perhaps because somebody else has decided meanwhile
+                if not await check_earlier_decision(self._journal, state, decision):
+                    raise
             return
         # An earlier version parked this run, and asked without a proposal.
         await self._check_name(decider)

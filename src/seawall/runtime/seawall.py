@@ -392,7 +392,7 @@ class Seawall:
     ) -> None:
         """Decides on approval step `step` of a run that waits, as it is now: short for `approve` and `reject`.
 
-        Raises `Misused` if the run does not wait for a decision on that step, or if nobody is named.
+        Raises `Misused` if the run does not wait for that, if nobody is named, or if it was decided otherwise: the first stands.
         """
         decider = await self._decisions.identify(credential, by)
         await self._decisions.decide_step(

@@ -15,6 +15,7 @@ from seawall.models.protocol import Assistant, Message, Reasoning, System, ToolR
 from seawall.run.bodies import Bodies
 from seawall.run.frame import NOT_KNOWN, NOT_MADE, Frame, MessageRef, PendingCall
 from seawall.run.state import RunState
+from seawall.team.problem import InvalidValue
 
 MAX_FACT_CHARS = 20_000
 """Of one receipt or answer that a session's next run is told of. It is an ordinary result's size; the whole of it is in
@@ -273,4 +274,4 @@ def parse_json(text: str) -> Any:
     try:
         return decode_in_pieces(text)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise ValueError(f"the arguments are not JSON: {error} (got {text[:200]!r})") from None
+        raise InvalidValue(f"the arguments are not JSON: {error} (got {text[:200]!r})", "json") from None

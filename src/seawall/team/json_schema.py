@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from seawall.core.errors import Misused
+from seawall.team.problem import InvalidValue, join_kinds
 
 MAX_PROBLEMS = 10
 """Problems that a model is told at once."""
@@ -55,13 +56,15 @@ class SchemaValidator:
     def check(self, arguments: dict[str, Any]) -> None:
         """Raises `ValueError` with what is wrong with the arguments."""
         lines: list[str] = []
+        kinds: list[tuple[tuple[object, ...], str]] = []
         for error in self._validator.iter_errors(arguments):
             where = ".".join(map(str, error.absolute_path)) or "arguments"
             lines.append(f"{where}: {error.message[:_MAX_GIVEN_CHARS]}")
+            kinds.append((tuple(error.absolute_path), str(error.validator)))
             if len(lines) == MAX_PROBLEMS:
                 break
         if lines:
-            raise ValueError("; ".join(lines))
+            raise InvalidValue("; ".join(lines), join_kinds(kinds))
 
 
 def _check_references(document: dict[str, Any], resolver: Any) -> None:

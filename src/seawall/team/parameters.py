@@ -20,6 +20,7 @@ from seawall.core.canonical import to_canonical_bytes
 from seawall.core.errors import Misused
 from seawall.core.redact import MARK
 from seawall.team.json_schema import SchemaValidator
+from seawall.team.problem import InvalidValue, find_validation_kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +93,7 @@ class Parameters:
             try:
                 model = self._model.model_validate(arguments)
             except ValidationError as error:
-                raise ValueError(explain_validation(error)) from None
+                raise _explain_error(error) from None
             return {parameter: getattr(model, field) for field, parameter in self._fields.items()}
         if self._validator is not None:
             self._validator.check(arguments)
@@ -156,7 +157,7 @@ class Parameters:
         try:
             model = self._model.model_validate(arguments)
         except ValidationError as error:
-            raise ValueError(explain_validation(error)) from None
+            raise _explain_error(error) from None
         try:
             written = model.model_dump(by_alias=True, round_trip=True, warnings=False)
             named = self._name_values(model, written, concealed=concealed)
@@ -344,6 +345,10 @@ def _has_alias(hint: Any) -> bool:
         _is_field(each) and (each.alias or each.validation_alias)
         for each in cast("tuple[Any, ...]", getattr(hint, "__metadata__", ()))
     )
+
+
+def _explain_error(error: ValidationError) -> InvalidValue:
+    return InvalidValue(explain_validation(error), find_validation_kind(error))
 
 
 def explain_validation(error: ValidationError) -> str:

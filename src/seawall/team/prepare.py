@@ -10,7 +10,6 @@ from msgspec.structs import replace
 
 from seawall.core.big_values import LEAST_KEPT_CHARS, encode_in_pieces
 from seawall.core.canonical import Ref, digest_of, measure_bytes
-from seawall.core.errors import describe_error, read_error_text
 from seawall.core.events import Gist, Status, StepIntended
 from seawall.core.frozen import freeze
 from seawall.core.money import Money
@@ -30,6 +29,7 @@ from seawall.team.context import build_transcript, cut_bytes, encode_manifest, p
 from seawall.team.conversation import Conversation
 from seawall.team.decide import decide
 from seawall.team.partial import write_fallback_task
+from seawall.team.problem import InvalidValue, Problem, describe_problem
 from seawall.team.read_result import give, make_read_tool
 from seawall.team.team import REVIEW_TOOL, Member, Team
 from seawall.team.tool import Tool, encode_canonical
@@ -42,7 +42,7 @@ EVIDENCE_CHARS = 2_000
 
 T = TypeVar("T")
 _NO_USD = Decimal(0)
-_UNSAID = "the arguments do not validate"
+_UNSAID = Problem("the arguments do not validate")
 
 
 class TeamLogic:
@@ -161,7 +161,7 @@ class TeamLogic:
             if self.context.has_folds(frame):
                 return self._prepare_read(step, member, frame)
         if tool is None:
-            return replace(step, invalid=_explain_missing(step, member))
+            return _make_invalid(step, _explain_missing(step, member))
         step = replace(
             step,
             version=tool.version,
@@ -193,7 +193,7 @@ class TeamLogic:
             problem = read.problem
             if written != shown:  # a message about what is stored has no part of a secret in it
                 problem = read_arguments(tool, shown, bodies).problem or _UNSAID
-            return replace(step, invalid=f"Error: {tool.name!r}: {problem}")
+            return _make_invalid(step, f"Error: {tool.name!r}: {problem.text}", problem.kind)
         return replace(
             step,
             arguments=read.arguments,
@@ -213,8 +213,8 @@ class TeamLogic:
             if text is not None:
                 step = replace(step, version=tool.version, endpoint=tool.endpoint, arguments=read.arguments)
                 return replace(step, input=self._bodies.put_json(read.encoded), target=give(text))
-            problem = f"this conversation has no result of a step {label!r} with a page {page}"
-        return replace(step, invalid=f"Error: {READ_RESULT!r}: {problem}")
+            problem = Problem(f"this conversation has no result of a step {label!r} with a page {page}")
+        return _make_invalid(step, f"Error: {READ_RESULT!r}: {problem.text}", problem.kind)
 
     def _prepare_effect(self, step: Step, tool: Tool, state: RunState) -> Step:
         """Prepares an effect: what is performed is read from the text that a person would be shown.
@@ -232,19 +232,20 @@ class TeamLogic:
             written = _find_written(source.seal, shown, bodies, run)
             if written is None:
                 return replace(step, lost=True)
-            known, problem = _Written(written, shown), ""
+            known, problem = _Written(written, shown), _UNSAID
             if not source.final:
                 known, problem = _try(lambda: _encode(tool, written))
             if known is None:
                 if written != shown:  # a message about what is stored has no part of a secret in it
                     problem = _try(lambda: _encode(tool, shown))[1] or _UNSAID
-                return replace(step, invalid=f"Error: {tool.name!r}: {problem}")
+                return _make_invalid(step, f"Error: {tool.name!r}: {problem.text}", problem.kind)
             self._written[place] = known
         text, concealed = known
         read, problem = _try(lambda: _read_effect(tool, text))
         if read is None:
-            hidden = bodies.redact_json(text) != text
-            return replace(step, invalid=f"Error: {tool.name!r}: {_UNSAID if hidden else problem}")
+            if bodies.redact_json(text) != text:
+                problem = _UNSAID
+            return _make_invalid(step, f"Error: {tool.name!r}: {problem.text}", problem.kind)
         ref, seal = bodies.put_arguments(run, text, concealed)
         target = (tool, read.target)
         return replace(step, arguments=read.arguments, input=ref, seal=seal, target=target, facts=read.facts)
@@ -305,14 +306,19 @@ def _read_effect(tool: Tool, text: str) -> _ReadEffect:
     return _ReadEffect(arguments, target, tool.read_facts(target))
 
 
-def _try(read: Callable[[], T]) -> tuple[T | None, str]:
+def _make_invalid(step: Step, text: str, kind: str = "") -> Step:
+    """Returns a step that can't be made. Nothing that its tool declares holds for such a call: it is no poll, for example."""
+    return replace(step, invalid=text, invalid_kind=kind, poll=False, fresh_s=None)
+
+
+def _try(read: Callable[[], T]) -> tuple[T | None, Problem]:
     """Returns what `read` returns, or None and what went wrong: a validator of the user's own may raise anything."""
     try:
-        return read(), ""
+        return read(), _UNSAID
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 -- as above
-        return None, _describe_problem(error)
+        return None, describe_problem(error)
 
 
 def _undoes(state: RunState) -> bool:
@@ -367,10 +373,6 @@ def _explain_missing(step: Step, member: Member) -> str:
     return f"Error: there is no tool {step.name!r}; there are: {there}."
 
 
-def _describe_problem(error: BaseException) -> str:
-    return (read_error_text(error) if isinstance(error, ValueError) else "") or describe_error(error)
-
-
 class ReadArguments(NamedTuple):
     """The arguments of a call. Those of a long text can't be changed, because they are kept."""
 
@@ -378,7 +380,7 @@ class ReadArguments(NamedTuple):
     encoded: str
     target: dict[str, Any] | None
     """As the function takes them; None if they are long: they are then validated once more where it is called."""
-    problem: str | None
+    problem: Problem | None
 
 
 def read_arguments(tool: Tool, text: str, bodies: Bodies) -> ReadArguments:
@@ -408,7 +410,7 @@ def read_edit(tool: Tool, text: str) -> tuple[str, Money | None]:
         facts = tool.read_facts(tool.validate_arguments(_parse_arguments(written)))
         concealed = tool.conceal_arguments(written)
     except Exception as error:  # noqa: BLE001 -- a validator of the user's own may raise anything
-        raise ValueError(_describe_problem(error)) from None
+        raise ValueError(describe_problem(error).text) from None
     if concealed != written:
         raise ValueError(
             "a parameter is a secret, which is not recorded: nobody could perform the edit later"
@@ -442,24 +444,22 @@ def _find_written(seal: str | None, shown: str, bodies: Bodies, run: str) -> str
     return bodies.originals.find(run, seal) if seal else shown
 
 
-def _validate(tool: Tool, text: str) -> tuple[dict[str, Any], dict[str, Any], str | None]:
+def _validate(tool: Tool, text: str) -> tuple[dict[str, Any], dict[str, Any], Problem | None]:
     """Returns the arguments as given, as the function takes them, and what is wrong with them."""
     try:
         arguments = _parse_arguments(text)
         return arguments, tool.validate_arguments(arguments), None
     except KeyboardInterrupt:
         raise
-    except ValueError as error:
-        return {}, {}, read_error_text(error) or describe_error(error)
     except BaseException as error:  # noqa: BLE001 -- a validator of the user's own may raise anything
-        return {}, {}, describe_error(error)
+        return {}, {}, describe_problem(error)
 
 
 def _parse_arguments(text: str) -> dict[str, Any]:
     text = text.strip()
     arguments: Any = parse_json(text) if text else {}
     if not isinstance(arguments, dict):
-        raise ValueError(f"the arguments are not a JSON object (got {text[:200]!r})")
+        raise InvalidValue(f"the arguments are not a JSON object (got {text[:200]!r})", "no object")
     return cast("dict[str, Any]", arguments)
 
 
@@ -467,7 +467,7 @@ def _prepare_handoff(step: Step, target: Member, bodies: Bodies) -> Step:
     # The colleague is shown what is stored, so nothing of its task can get lost.
     read = _read_task("" if step.call is None else bodies.text(step.call.arguments), bodies)
     if read.problem is not None:
-        return replace(step, invalid=f"Error: {read.problem}")
+        return _make_invalid(step, f"Error: {read.problem.text}", read.problem.kind)
     gist = read.gist
     if step.seal:
         gist = replace(gist, names=digest_of([gist.names, step.seal]))
@@ -480,7 +480,7 @@ class _Task(NamedTuple):
     arguments: dict[str, Any]
     task: str
     gist: Gist
-    problem: str | None
+    problem: Problem | None
 
 
 _NO_TASK = _Task({}, "", Gist("", ()), None)
@@ -494,11 +494,12 @@ def _parse_task(text: str) -> _Task:
     try:
         arguments = _parse_arguments(text)
     except ValueError as error:
-        return _NO_TASK._replace(problem=str(error))
+        return _NO_TASK._replace(problem=describe_problem(error))
     task = arguments.get("task")
     if not isinstance(task, str) or not task.strip():
         given = encode_canonical(arguments)[:200]
-        return _NO_TASK._replace(problem=f"a hand-off needs a text 'task' (got {given})")
+        problem = Problem(f"a hand-off needs a text 'task' (got {given})", "task")
+        return _NO_TASK._replace(problem=problem)
     kept = freeze(arguments) if len(text) >= LEAST_KEPT_CHARS else arguments
     return _Task(kept, task, make_gist(task), None)
 

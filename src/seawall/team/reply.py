@@ -16,10 +16,11 @@ from seawall.run.step import Result
 from seawall.team.agent import ANSWER_TOOL
 from seawall.team.context import encode_assistant, encode_reasoning, parse_json
 from seawall.team.parameters import explain_validation
+from seawall.team.problem import InvalidValue, Problem, describe_problem, find_validation_kind
 from seawall.team.team import REVIEW_TOOL, Member
 
-EMPTY = "Your reply was empty. Call a tool or answer."
-DOES_NOT_FIT = f"Error: the answer does not fit. Call {ANSWER_TOOL!r} with one that does."
+EMPTY = Problem("Your reply was empty. Call a tool or answer.", "empty")
+DOES_NOT_FIT = Problem(f"Error: the answer does not fit. Call {ANSWER_TOOL!r} with one that does.")
 MAX_CALLS = 64
 """Calls in one reply; providers' own limits are far below."""
 MAX_NAME_CHARS = 256
@@ -38,14 +39,15 @@ def read_reply(
     written = _make_ids_unique(reply.message.calls, member, bodies.redact) if count <= MAX_CALLS else ()
     message = shown = _redact_message(reply.message.content, written, bodies)
     answer: str | None = None
-    problem: str | None = None
+    problem: Problem | None = None
     approved: bool | None = None
     says = (message.content or "").strip() and frame.kind != "review" and member.agent.adapter is None
     if last and says and reply.finish != "content_filter":  # there is no other chance to say it better
         message = Assistant(message.content, ())
         answer = message.content
     elif reply.finish == "length":
-        problem = f"Your reply was cut at {reply.usage.output_tokens or 'the most'} tokens. Be shorter."
+        most = reply.usage.output_tokens or "the most"
+        problem = Problem(f"Your reply was cut at {most} tokens. Be shorter.", "cut")
         message = Assistant(message.content or "[cut]", ())
     elif reply.finish == "content_filter":
         text = "Error: the provider's content filter stopped the reply"
@@ -53,7 +55,8 @@ def read_reply(
             Result(status="error", output=text, error="content_filter"), reply.usage, usd, bodies.redact
         )
     elif count > MAX_CALLS:
-        problem = f"Your reply had {count} calls (limit {MAX_CALLS}). Make fewer at once."
+        text = f"Your reply had {count} calls (limit {MAX_CALLS}). Make fewer at once."
+        problem = Problem(text, "too many calls")
         message = Assistant(message.content or "[too many calls]", ())
     elif frame.kind == "review":
         answer, problem, approved = _read_decision(message)
@@ -73,7 +76,8 @@ def read_reply(
         reasoning=encode_reasoning(reasoning) if reasoning is not None and whole else None,
         calls=tuple((call.id, call.name, call.arguments) for call in written if message.calls),
         answer=answer,
-        problem=problem,
+        problem=None if problem is None else problem.text,
+        problem_kind="" if problem is None else problem.kind,
         approved=approved,
     )
     return _book(result, reply.usage, usd, bodies.redact)
@@ -126,7 +130,7 @@ def _find_only_call(message: Assistant, name: str) -> ToolCall | None:
 
 def _read_structured(
     message: Assistant, written: Assistant, adapter: TypeAdapter[Any]
-) -> tuple[str | None, str | None]:
+) -> tuple[str | None, Problem | None]:
     """Returns (answer as JSON, problem); both are None if the reply makes other calls.
 
     What the model wrote is validated. What is said of it is said of `message`, which has no secrets.
@@ -137,7 +141,7 @@ def _read_structured(
     return None, _validate_structured(message, adapter)[1] or DOES_NOT_FIT
 
 
-def _validate_structured(message: Assistant, adapter: TypeAdapter[Any]) -> tuple[str | None, str | None]:
+def _validate_structured(message: Assistant, adapter: TypeAdapter[Any]) -> tuple[str | None, Problem | None]:
     call = _find_only_call(message, ANSWER_TOOL)
     if call is None and message.calls:
         return None, None
@@ -151,13 +155,14 @@ def _validate_structured(message: Assistant, adapter: TypeAdapter[Any]) -> tuple
             wrapped = adapter.json_schema().get("type") != "object"
             value = adapter.validate_python(_unwrap(arguments) if wrapped else arguments)
     except ValidationError as error:
-        return (
-            None,
-            f"Error: the answer does not fit: {explain_validation(error)}. Call {ANSWER_TOOL!r} with one that does.",
-        )
+        return None, _explain_misfit(explain_validation(error), find_validation_kind(error))
     except (ValueError, KeyError, TypeError) as error:
-        return None, f"Error: the answer does not fit: {error}. Call {ANSWER_TOOL!r} with one that does."
+        return None, _explain_misfit(str(error), describe_problem(error).kind)
     return adapter.dump_json(value).decode(), None
+
+
+def _explain_misfit(what: str, kind: str) -> Problem:
+    return Problem(f"Error: the answer does not fit: {what}. Call {ANSWER_TOOL!r} with one that does.", kind)
 
 
 def _unwrap(arguments: Any) -> Any:
@@ -165,16 +170,17 @@ def _unwrap(arguments: Any) -> Any:
     if isinstance(arguments, dict) and "value" in arguments:
         return cast("Any", arguments["value"])
     names: object = ", ".join(cast("dict[str, Any]", arguments)) if isinstance(arguments, dict) else arguments
-    raise ValueError(f"the argument 'value' is missing (got {str(names)[:200] or 'none'})")
+    raise InvalidValue(f"the argument 'value' is missing (got {str(names)[:200] or 'none'})", "value:missing")
 
 
-def _read_decision(message: Assistant) -> tuple[str | None, str | None, bool | None]:
+def _read_decision(message: Assistant) -> tuple[str | None, Problem | None, bool | None]:
     """Returns (the text for the coordinator, problem, approved)."""
     call = _find_only_call(message, REVIEW_TOOL)
     if call is None and message.calls:
         return None, None, None
     if call is None:
-        return None, f"Give your decision by calling {REVIEW_TOOL!r}, alone.", None
+        text = f"Give your decision by calling {REVIEW_TOOL!r}, alone."
+        return None, Problem(text, "no decision"), None
     try:
         arguments = parse_json(call.arguments)
         approved = arguments["approved"]
@@ -184,7 +190,8 @@ def _read_decision(message: Assistant) -> tuple[str | None, str | None, bool | N
                 f"'approved' must be true or false and 'feedback' a text (got {call.arguments[:200]})"
             )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        return None, f"Error: {REVIEW_TOOL!r}: {error!s} (got {call.arguments[:200]})", None
+        text = f"Error: {REVIEW_TOOL!r}: {error!s} (got {call.arguments[:200]})"
+        return None, Problem(text, "decision"), None
     if approved:
         return "The reviewer approved your answer.", None, True
     return f"The reviewer rejected your answer: {feedback or 'no reason was given'}", None, False

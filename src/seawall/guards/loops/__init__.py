@@ -6,6 +6,7 @@
 - `rules.py`: the rules: repeats, errors in a row, writes made again, polls, cycles, delegations, write storms
 - `rounds.py`: the rule of rounds with other calls in between
 - `findings.py`: what a rule finds
+- `turns.py`: the rules of model calls from which nothing came: useless replies, calls that can't be made or are refused
 - `messages.py`: what agents and people are told
 """
 

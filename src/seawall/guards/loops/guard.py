@@ -7,10 +7,11 @@ from typing import Any, Unpack
 from msgspec.structs import replace
 
 from seawall.core.events import CALLED, Event, RunTaken, StepDone, StepIntended
-from seawall.guards.loops import messages, rules
+from seawall.guards.loops import messages, rules, turns
 from seawall.guards.loops.options import LoopKeywords, LoopOptions
 from seawall.guards.loops.rounds import check_round
 from seawall.guards.loops.state import (
+    BarrenTurns,
     LastAnswer,
     LoopState,
     Scope,
@@ -39,6 +40,7 @@ class Loops(Guard):
     """
 
     name = "loops"
+    judges_invalid = True
 
     def __init__(self, **options: Unpack[LoopKeywords]) -> None:
         self.options = LoopOptions(**options)
@@ -61,6 +63,7 @@ class Loops(Guard):
             state = replace(state, segment=state.segment + 1)
             handover = event.handover.get(self.name) if self.options.scope == "session" else None
             return state if handover is None else replace(state, scopes={0: unpack_handover(handover)})
+        state = turns.fold(state, event, run)
         if isinstance(event, StepIntended) and event.effect and event.perform:
             return rules.count_write(state, event.name, 1)
         if not isinstance(event, StepDone):
@@ -75,14 +78,16 @@ class Loops(Guard):
                 state = replace(state, segment=state.segment + 1)
         if step is None or event.retry or event.status not in _INFORMATIVE:
             return state
-        if step.kind == "model":
-            return _count_reply(state, step.frame, event.problem or "")
         observation = observe_events(step, event)
-        if observation is None:
+        if observation is None or turns.is_same_mistake(state, observation, run):
             return state
+        state = turns.note_mistake(state, observation, run)
         scope_id = self._find_scope_id(observation.frame)
         scope = state.scopes.get(scope_id, _EMPTY_SCOPE)
-        return rules.keep(rules.learn(state, scope, observation, self.options), observation, scope_id)
+        learned = rules.learn(state, scope, observation, self.options)
+        if learned.notices and step.kind != "approval":
+            learned = replace(learned, state=turns.note_advice(learned.state, step.frame))
+        return rules.keep(learned, observation, scope_id)
 
     def carry(self, memory: Any) -> str | None:
         """Returns what the run knew at its end, for the session's next run; only with the option `scope="session"`."""
@@ -97,9 +102,12 @@ class Loops(Guard):
         if options.literal:
             return _check_literal(step, state, options.literal_calls)
         if step.kind == "model":
-            return _check_replies(step, state.scopes.get(step.frame), options.replies)
+            return _check_turns(step, state.barren.get(step.frame), options)
         if step.kind not in (*CALLED, "handoff"):
             return ALLOW
+        barren = state.barren.get(step.frame) if step.invalid is not None else None
+        if barren is not None and (over := turns.check_invalid(barren, options)) is not None:
+            return messages.write_turns_halt(step, barren, over)
         scope = state.scopes.get(self._find_scope_id(step.frame), _EMPTY_SCOPE)
         answer = rules.find_answer(scope, step)
         violation = None
@@ -136,6 +144,8 @@ class Loops(Guard):
         if observation is None:
             return ALLOW
         state: LoopState = memory or _EMPTY_STATE
+        if turns.is_same_mistake(state, observation, run):
+            return ALLOW
         scope = state.scopes.get(self._find_scope_id(observation.frame), _EMPTY_SCOPE)
         notices = rules.learn(state, scope, observation, self.options).notices
         return messages.write_advice(step, result, notices) if notices else ALLOW
@@ -153,12 +163,15 @@ def _check_literal(step: Step, state: LoopState, limit: int) -> Verdict:
     return Halt(reason, f"literal_calls={limit}", calls + 1)
 
 
-def _check_replies(step: Step, scope: Scope | None, limit: int) -> Verdict:
-    """Halts a model call after too many replies in a row that were of no use."""
-    if scope is None or scope.useless_replies < limit:
+def _check_turns(step: Step, barren: BarrenTurns | None, options: LoopOptions) -> Verdict:
+    """Halts a model call after too many of its agent from which nothing came, and advises on the way there."""
+    if barren is None:
         return ALLOW
-    reason = f"{step.agent!r} gave {scope.useless_replies} replies in a row that are no use (limit {limit})"
-    return Halt(reason, f"replies={limit}", scope.useless_replies)
+    violation = turns.check_model(barren, options)
+    if violation is not None:
+        return messages.write_turns_halt(step, barren, violation)
+    notice = None if barren.advised else turns.find_notice(barren, options)
+    return ALLOW if notice is None else messages.write_turns_advice(step, barren, notice)
 
 
 def _count_literal_call(state: LoopState, event: Event) -> LoopState:
@@ -172,16 +185,6 @@ def _count_literal_call(state: LoopState, event: Event) -> LoopState:
 def _was_not_done(done: StepDone) -> bool:
     """Returns whether an effect that was begun is known not to have happened."""
     return done.error == "not_done" or done.status in ("lost", "withdrawn")
-
-
-def _count_reply(state: LoopState, frame: int, problem: str) -> LoopState:
-    """Counts a reply of a frame's model that has a problem; one without ends the count."""
-    scope = state.scopes.get(frame, _EMPTY_SCOPE)
-    if not problem and not scope.useless_replies:
-        return state
-    count = (scope.useless_replies + 1 if problem == scope.useless_reason else 1) if problem else 0
-    scope = replace(scope, useless_replies=count, useless_reason=problem)
-    return replace(state, scopes={**state.scopes, frame: scope})
 
 
 def _answer_if_fresh(step: Step, run: RunState, state: LoopState, answer: LastAnswer) -> Verdict:

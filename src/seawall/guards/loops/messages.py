@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from seawall.guards.loops.findings import Notice, Violation
+from seawall.guards.loops.state import BarrenTurns
 from seawall.run.step import Result, Step
 from seawall.run.verdict import Advise, Halt
 
@@ -140,3 +141,48 @@ def write_halt(step: Step, violation: Violation) -> Halt:
         case _:
             reason = f"{step.name!r} was performed {times} times in this run {limit}"
     return Halt(reason, f"{violation.rule}={violation.limit}", times)
+
+
+# ---- model calls from which nothing came
+
+
+def write_turns_advice(step: Step, barren: BarrenTurns, notice: Notice) -> Advise:
+    """Returns advice before a model call, on the replies before it."""
+    left = max(0, notice.limit - notice.times)
+    if notice.rule == "no_news" and not barren.unusable:
+        told = f"What you ask for was rejected {barren.same} times in a row."
+        instead = "Do not ask for it again: propose something else, or answer and say what was rejected."
+    elif notice.rule == "no_news":
+        told = f"Your last {barren.unusable} replies could not be used: each was wrong, or made calls that can't be made."
+        instead = "Read what is said of them, and change that. If you can't, answer and say what is missing."
+    else:
+        told = (
+            f"Nothing came of your last {barren.calls} replies: no call was made, and there is no answer yet."
+        )
+        instead = "Do something else with what you have, or answer and say what is missing."
+    rest = f"Times that it may come again before the run is stopped: {left}."
+    note = f"[{told} {instead} {rest}]"
+    return Advise(_describe_turns(step, barren, notice), note, _name_limit(notice), notice.times)
+
+
+def write_turns_halt(step: Step, barren: BarrenTurns, violation: Violation) -> Halt:
+    """Returns the end of a run whose agent's model calls bring nothing."""
+    reason = f"{_describe_turns(step, barren, violation)} (limit {violation.limit})"
+    return Halt(reason, _name_limit(violation), violation.times)
+
+
+def _describe_turns(step: Step, barren: BarrenTurns, found: Notice | Violation) -> str:
+    """Returns what is counted, for people."""
+    match found.rule:
+        case "replies":
+            return f"{step.agent!r} gave {barren.same} replies in a row that are no use for the same reason"
+        case "no_news" if not barren.unusable:
+            return f"what {step.agent!r} asks for was rejected, and {found.times} times more in a row"
+        case "no_news":
+            return f"nothing could be used of a reply of {step.agent!r} and of {found.times} more in a row"
+        case _:
+            return f"nothing came of {barren.calls} replies in a row of {step.agent!r}"
+
+
+def _name_limit(found: Notice | Violation) -> str:
+    return f"{found.rule}={found.limit}"

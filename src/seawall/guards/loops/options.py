@@ -68,8 +68,14 @@ class LoopOptions:
     poll_wait_max_s: float = 60.0
     """Seconds that a poll waits at most: an end is seen within a minute."""
     replies: int = 3
-    """Replies in a row that were of no use for one reason (empty, or an answer that does not validate), after which the
-    model is not called again."""
+    """Replies in a row that were of no use for one reason (empty, or an answer whose same field does not validate in the
+    same way), after which the model is not called again. Replies that are of no use for one reason and another count with
+    calls that can't be made: after one more than the greater of `no_news` and `replies`, whatever each was."""
+    barren: int = 8
+    """Model calls in a row of one agent from which nothing came: no call was performed, and it gave no answer. After that
+    its model is not called again. Nothing need be equal: this bounds replies that are of no use, calls that can't be made,
+    that guards or people refuse, or that are answered with what is known. As many as `errors`, for the same reason: no
+    good recorded run made more than 4 errors in a row of any kind."""
     scope: LoopScope = "frame"
     """Whose knowledge counts. `frame`: one agent at one task, which begins with an empty context. `run`: all agents of
     the run tree together. `session`: as `run`, and beginning with what the session's earlier runs knew."""
@@ -111,6 +117,7 @@ class LoopKeywords(TypedDict, total=False):
     poll_wait_s: float
     poll_wait_max_s: float
     replies: int
+    barren: int
     scope: LoopScope
     literal: bool
     literal_calls: int

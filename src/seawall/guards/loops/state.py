@@ -34,8 +34,10 @@ Others hold until something else is counted:
 - `Round.count`: the same, without the calls that brought something new (rule `rounds`).
 - `Delegation.repeats`: how often nearly the same task was handed to an agent; it holds as long as the world stays
   (rule `delegations`).
-- `LoopState.writes`: effects performed, by tool (rule `writes`); `Scope.useless_replies`: replies in a row that were
-  of no use for one reason (rule `replies`); `LoopState.literal_calls`: calls by agent and tool (option `literal`).
+- `LoopState.writes`: effects performed, by tool (rule `writes`); `LoopState.literal_calls`: calls by agent and tool
+  (option `literal`).
+- `LoopState.barren`: model calls in a row of one frame from which nothing came (rules `replies`, `no_news` and
+  `barren`); it holds until a call of the frame is performed, or its agent answers.
 """
 
 from __future__ import annotations
@@ -102,8 +104,9 @@ def make_question(name: str, arguments: str) -> str:
 
 
 def observe_events(step: StepIntended, done: StepDone) -> Observation | None:
-    """Returns a performed call from its record; None if its result has no fingerprint."""
-    if step.kind not in (*CALLED, "handoff") or done.fingerprint is None:
+    """Returns a call from its record; None if its result has no fingerprint. What a person rejects is refused."""
+    kinds = (*CALLED, "handoff", *(("approval",) if done.status == "refused" and step.call else ()))
+    if step.kind not in kinds or done.fingerprint is None:
         return None
     return Observation(
         step=step.step,
@@ -223,9 +226,31 @@ class Scope(msgspec.Struct, frozen=True):
     known_errors: int = 0
     """Known errors in a row."""
     errors_streak: Streak = NO_STREAK
-    useless_replies: int = 0
-    """Replies in a row of the frame's model that were of no use for the same reason."""
-    useless_reason: str = ""
+
+
+class BarrenTurns(msgspec.Struct, frozen=True):
+    """The newest model calls of one frame, in a row, from which nothing came: no performed call, and no answer."""
+
+    calls: int = 0
+    unusable: int = 0
+    """The newest of these of which nothing could be used: useless replies, and calls that can't be made."""
+    same: int = 0
+    """The newest of these that are wrong in the same way."""
+    reason: str = ""
+    """Digest of what is wrong with them."""
+    made_calls: bool = False
+    """The newest reply made calls, and was not useless by itself."""
+    compared: bool = False
+    """The first call of the newest reply that can't be made is counted in `same`."""
+    advised: bool = False
+    """The agent was advised on a call of the newest one."""
+
+
+class UnmadeCalls(msgspec.Struct, frozen=True):
+    """Calls of one reply that were turned away at once, each for another reason. One mistake in many calls is one."""
+
+    reply: int
+    fingerprints: frozenset[str]
 
 
 class RecentCall(msgspec.Struct, frozen=True):
@@ -308,6 +333,10 @@ class LoopState(msgspec.Struct, frozen=True):
     """By agent."""
     writes: dict[str, int] = {}
     """By tool: effects performed."""
+    barren: dict[int, BarrenTurns] = {}
+    """By frame, while nothing comes of its model calls."""
+    unmade: dict[int, UnmadeCalls] = {}
+    """By frame: the calls of its newest reply that were not made."""
     literal_calls: dict[str, int] = {}
     """With the option `literal`: calls by agent and tool."""
 

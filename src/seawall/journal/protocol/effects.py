@@ -111,6 +111,8 @@ class EffectClaim(msgspec.Struct, frozen=True, kw_only=True):
     """A person is asked, whatever the sums are."""
     hash: str = ""
     """Of what would be performed, see `Proposal.hash`."""
+    likeness: str = ""
+    """See `StepIntended.likeness`. Only an effect with an identity has look-alikes."""
     proposal: str = ""
     """The approved proposal under which it is to be performed."""
     ahead: bool = False
@@ -230,6 +232,8 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     remind_at: float | None = None
     escalate_at: float | None = None
     escalate_to: tuple[str, ...] = ()
+    likeness: str = ""
+    """See `StepIntended.likeness`."""
     effect: str = ""
     """The effect record that is claimed for it."""
     group: str = ""

@@ -80,6 +80,7 @@ _REJECTED = (
     "WHERE e.tenant = ? AND e.hash = ? AND e.rejected_until IS NOT NULL AND e.rejected_until > ? "
     "ORDER BY e.rejected_until DESC"
 )
+_REJECTED_IN_RUN = "WHERE e.run = ? AND e.rejected_until IS NOT NULL AND e.rejected_until > ?"
 
 
 @dataclass(slots=True)
@@ -165,12 +166,19 @@ class RecordDraft:
         return self._find(self._proposals, SELECT_PROPOSAL, decode_proposal, key)
 
     def find_rejected(self, claim: EffectClaim, now: float) -> Proposal | None:
-        """Returns a rejection of the same thing that still holds, and holds for this claim."""
+        """Returns a rejection of the same thing that still holds, and holds for this claim.
+
+        Within the run, what looks like it is the same thing.
+        """
         key = self._tx.find_tenant_id(claim.tenant)
         if key is None or not claim.hash:
             return None
         rows = self._database.fetch_all(f"{SELECT_PROPOSAL} {_REJECTED}", (key, claim.hash, now))
-        return next((found for found in map(decode_proposal, rows) if holds_for(found, claim)), None)
+        same = next((found for found in map(decode_proposal, rows) if holds_for(found, claim)), None)
+        if same is not None or not (claim.identity and claim.likeness):
+            return same
+        rows = self._database.fetch_all(f"{SELECT_PROPOSAL} {_REJECTED_IN_RUN}", (claim.run, now))
+        return next((each for each in map(decode_proposal, rows) if each.likeness == claim.likeness), None)
 
     def find_sums(self, claim: EffectClaim, day: str) -> dict[Over, Decimal]:
         """Returns the sums that a claim's rules ask for, each reserved and spent together."""

@@ -329,9 +329,8 @@ class VerificationPass:
                 if body is None:  # erased, or it will be found to be missing
                     break
                 link = _link.decode(body)
-                refs = [] if link.prev is None else [link.prev]
+                refs = [link.prev or "", *(fold.text for fold in link.folds)]
                 refs += [each for message in link.messages for each in _list_refs(message)]
-                refs += [fold.text for fold in link.folds]
                 wanted = [(tenant, each) for each in refs if each]  # a message without a text has no body
                 lost = database.fetch_first(MISSING_BODIES, (json.dumps(wanted),))
                 if lost is not None:

@@ -1,0 +1,50 @@
+"""Parts of events that have no kind of their own."""
+
+from __future__ import annotations
+
+import msgspec
+
+from seawall.core.canonical import Ref
+
+
+class Gist(msgspec.Struct, frozen=True, array_like=True):
+    """A hand-off's task in a form to compare with others; `seawall.run.fingerprint` makes it."""
+
+    names: str
+    """Digest of its literals: numbers, ids, addresses, paths and names."""
+    words: tuple[int, ...]
+    """Its words as short hashes, each once."""
+
+
+class Call(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One call that a model asked for."""
+
+    id: str
+    name: str
+    arguments: Ref
+    """As they are stored: without secrets."""
+    seal: str | None = None
+    """"": the arguments are stored as the model wrote them. Otherwise they were redacted, and this finds the original
+    in the memory of the process that took the reply (see `run.originals`). None: an earlier version recorded the call."""
+
+
+class Fork(msgspec.Struct, frozen=True):
+    """Where a forked run branches off from its origin."""
+
+    run: str
+    at_step: int
+    live_effects: bool = False
+    origin: str = ""
+    """The first run, of which `run` may be a fork itself. "" in a fork of an earlier version."""
+    session: str | None = None
+    """The conversation of the first run. The fork is in none."""
+
+
+class StoppedBy(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What ended a run early."""
+
+    guard: str
+    reason: str
+    step: int | None = None
+    limit: str | None = None
+    value: str | None = None

@@ -1,0 +1,168 @@
+"""The rules of model calls from which nothing came: no call was performed, and the agent gave no answer.
+
+A reply is counted when it comes, as one from which nothing came. A call of it that is performed ends the count, and so
+does an answer. So the count is right when the agent's model is to be called again, whatever the reply was: an answer
+that does not validate, calls that can't be made, or that guards and people refuse.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from seawall.core.events import CALLED, REJECTED, Event, Judged, StepDone, StepIntended
+from seawall.guards.loops.options import LoopOptions
+from seawall.guards.loops.rules import Notice, Violation
+from seawall.guards.loops.state import BarrenTurns, LoopState, Observation, UnmadeCalls
+from seawall.run.state import RunState
+
+_NONE = BarrenTurns()
+_TURNED_AWAY = ("invalid", "refused")
+_KNOWN_ANSWERS = ("loops", "effects")
+"""Guards that give what is known already in place of a result."""
+
+
+def fold(state: LoopState, event: Event, run: RunState) -> LoopState:
+    """Counts replies, and ends the count of a frame of which a call is performed."""
+    if isinstance(event, StepIntended):
+        made = event.perform and event.kind in (*CALLED, "handoff")
+        return _forget(state, event.frame) if made else state
+    if isinstance(event, Judged) and event.verdict == "replace":
+        return _note_replaced(state, event, run)
+    if not isinstance(event, StepDone):
+        return state
+    step = run.open.get(event.step)
+    state = _forget(state, event.step)  # if it is a hand-off or review, its frame has ended
+    if event.step in state.unmade:
+        state = replace(state, unmade={f: each for f, each in state.unmade.items() if f != event.step})
+    return state if step is None else _count(state, step, event)
+
+
+def _forget(state: LoopState, frame: int) -> LoopState:
+    if frame not in state.barren:
+        return state
+    return replace(state, barren={number: each for number, each in state.barren.items() if number != frame})
+
+
+def _note_replaced(state: LoopState, judged: Judged, run: RunState) -> LoopState:
+    """Ends the count of a frame whose call a guard of the user's answers.
+
+    What Seawall itself gives in place of a result is known already: a fresh answer, or a receipt.
+    """
+    step = run.open.get(judged.step)
+    counts = judged.mode == "enforce" and judged.guard not in _KNOWN_ANSWERS
+    return _forget(state, step.frame) if step is not None and counts else state
+
+
+def is_same_mistake(state: LoopState, observation: Observation, run: RunState) -> bool:
+    """Returns whether another call of the same reply was turned away for this reason. The model had no chance to learn."""
+    frame = run.frames.get(observation.frame)
+    known = state.unmade.get(observation.frame)
+    if observation.status not in _TURNED_AWAY or frame is None or known is None:
+        return False
+    return known.reply == (frame.last_reply or 0) and observation.fingerprint in known.fingerprints
+
+
+def note_mistake(state: LoopState, observation: Observation, run: RunState) -> LoopState:
+    """Notes for what reason a call was turned away."""
+    frame = run.frames.get(observation.frame)
+    if observation.status not in _TURNED_AWAY or frame is None:
+        return state
+    reply, known = frame.last_reply or 0, state.unmade.get(observation.frame)
+    before = known.fingerprints if known is not None and known.reply == reply else frozenset[str]()
+    unmade = UnmadeCalls(reply, before | {observation.fingerprint})
+    return replace(state, unmade={**state.unmade, observation.frame: unmade})
+
+
+def _count(state: LoopState, step: StepIntended, done: StepDone) -> LoopState:
+    if step.kind == "model":
+        return _count_reply(state, step.frame, done)
+    if done.status == "simulated":  # a fork performs no effect, and goes on as if it had
+        return _forget(state, step.frame)
+    before = state.barren.get(step.frame)
+    if before is None or step.call is None:
+        return state
+    if done.status == "invalid":
+        return _put(state, step.frame, _compare(before, done.fingerprint or ""))
+    if done.status not in ("refused", "replaced"):
+        return state
+    before = replace(before, unusable=0)  # it could be used, and something said no
+    rejected = done.error == REJECTED and done.fingerprint is not None
+    return _put(state, step.frame, _compare(before, done.fingerprint or "") if rejected else _differ(before))
+
+
+def _count_reply(state: LoopState, frame: int, done: StepDone) -> LoopState:
+    if done.answer is not None:
+        return _forget(state, frame)
+    if done.status != "ok" or done.retry:
+        return state
+    before = state.barren.get(frame, _NONE)
+    barren = replace(
+        before,
+        calls=before.calls + 1,
+        unusable=before.unusable + 1,
+        made_calls=done.problem is None,
+        compared=False,
+        advised=False,
+    )
+    if done.problem is not None:  # an earlier version recorded a digest of the text
+        barren = _compare(barren, done.fingerprint or done.problem)
+    return _put(state, frame, barren)
+
+
+def _compare(barren: BarrenTurns, reason: str) -> BarrenTurns:
+    """Counts whether the newest reply is wrong in the same way as the one before it."""
+    if barren.compared:
+        return barren
+    same = barren.same + 1 if reason == barren.reason else 1
+    return replace(barren, same=same, reason=reason, compared=True)
+
+
+def _differ(barren: BarrenTurns) -> BarrenTurns:
+    return barren if barren.compared else replace(barren, same=0, reason="", compared=True)
+
+
+def note_advice(state: LoopState, frame: int) -> LoopState:
+    """Notes that the agent was advised on a call of its newest reply, so that it need not be told again."""
+    before = state.barren.get(frame)
+    return state if before is None else _put(state, frame, replace(before, advised=True))
+
+
+def _put(state: LoopState, frame: int, barren: BarrenTurns) -> LoopState:
+    return replace(state, barren={**state.barren, frame: barren})
+
+
+def check_model(barren: BarrenTurns, options: LoopOptions) -> Violation | None:
+    """Forbids a model call after too many from which nothing came."""
+    most = _find_most(options)
+    if not barren.made_calls and barren.same >= options.replies:
+        return Violation("replies", barren.same, options.replies)
+    if barren.same > most or (barren.unusable > most and not barren.made_calls):
+        return Violation("no_news", max(barren.same, barren.unusable) - 1, most)
+    if barren.calls >= options.barren:
+        return Violation("barren", barren.calls, options.barren)
+    return None
+
+
+def check_invalid(barren: BarrenTurns, options: LoopOptions) -> Violation | None:
+    """Forbids a call that can't be made, after too many replies of which nothing could be used.
+
+    Its own reply is counted already. If each was wrong in another way, the model was asked once more than otherwise.
+    """
+    most = _find_most(options)
+    if barren.unusable - 1 <= most:
+        return None
+    return Violation("no_news", barren.unusable - 2, most)
+
+
+def find_notice(barren: BarrenTurns, options: LoopOptions) -> Notice | None:
+    """Returns what the agent is to be advised of: from the second of which nothing could be used on, or near the bound."""
+    if barren.unusable > 1 or barren.same > 1:
+        return Notice("no_news", max(barren.same, barren.unusable) - 1, _find_most(options), 0)
+    if barren.calls > 1 and barren.calls * 4 >= options.barren * 3:  # the last quarter
+        return Notice("barren", barren.calls, options.barren, 0)
+    return None
+
+
+def _find_most(options: LoopOptions) -> int:
+    """Returns how many replies in a row may follow one of which nothing could be used, and be no better."""
+    return max(options.no_news, options.replies)
