@@ -29,7 +29,6 @@ def test_what_a_command_requires_is_in_its_usage(desks: Desks, name: str) -> Non
     [
         (("prune",), "--older-than"),
         (("erase",), "--tenant"),
-        (("fork", "last"), "--at"),
     ],
 )
 def test_an_option_without_which_a_command_does_nothing_is_shown_as_required(

@@ -47,5 +47,5 @@ def advised(run: Played) -> list[str]:
     return [
         (each.limit or "").partition("=")[0]
         for each in run.events
-        if isinstance(each, Judged) and each.verdict == "advise"
+        if isinstance(each, Judged) and each.verdict == "advise" and each.guard == "loops"
     ]

@@ -107,7 +107,7 @@ def test_a_call_that_was_turned_away_costs_nothing_and_any_other_its_bound(
     assert (run.outcome.tokens > 0) is charged
 
 
-@pytest.mark.parametrize("tokens", [400, 1_500, 4_000, 9_000])
+@pytest.mark.parametrize("tokens", [15_300, 16_000, 18_000, 20_000])
 def test_tokens_are_never_above_with_sixty_four_children_in_parallel(tokens: int) -> None:
     model = Metered()
 

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
 
-from seawall import Agent, Limits, Price, Seawall, Team, tool
+from guards.verdicts import Says
+from seawall import Agent, Halt, Limits, Price, Seawall, Team, tool
 from seawall.models.protocol import Assistant, ModelReply, ModelRequest, TextDelta, ToolCall, Usage
 from seawall.testing import ScriptedModel, call, hang, say
 from team.play import play
@@ -90,7 +91,8 @@ def test_a_run_that_ends_at_its_first_step_is_recorded_as_ended_in_one_write(tmp
 
             sea.journal.append = append  # pyright: ignore[reportAttributeAccessIssue] -- nothing may follow
             agent = Agent("clerk", model=ScriptedModel([say("Never said.")], usage=Usage(1, 1)))
-            run = await sea.start(Team(agent, limits=Limits(tokens=10)), "go")
+            team = Team(agent, guards=[Says(Halt("no"), of="model")])
+            run = await sea.start(team, "go")
             assert (await run.outcome()).status == "halted"
             assert (await sea.journal.row(run.id)).state == "ended"
             assert (await sea.journal.verify()).ok

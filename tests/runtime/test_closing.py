@@ -211,7 +211,7 @@ def test_a_specialist_that_uses_up_its_own_limits_answers_and_the_run_goes_on(ow
     assert (run.outcome.status, run.outcome.answer) == ("completed", "Done.")
     assert run.outcome.pruned == ("limits:clerk",)
     assert run.outcome.lacks[0].startswith("agent 'clerk': ")
-    assert sent(team.coordinator.model)[-1] == "Two were found."  # pyright: ignore[reportArgumentType] -- scripted
+    assert sent(team.coordinator.model)[-1] == "Two were found."  # pyright: ignore[reportArgumentType] -- it is a scripted model
     steps = [each for each in run.events if isinstance(each, StepIntended) and each.agent == "clerk"]
     assert sum(each.kind == "tool" and each.perform for each in steps) == len(world.calls) <= own.tool_calls
     assert model.request_count <= own.model_calls
@@ -230,7 +230,7 @@ def test_a_specialist_that_can_not_even_answer_tells_what_it_has_found() -> None
     run = play(team)
 
     assert run.outcome.answer == "Done."
-    assert sent(team.coordinator.model)[-1].splitlines() == [  # pyright: ignore[reportArgumentType] -- scripted
+    assert sent(team.coordinator.model)[-1].splitlines() == [  # pyright: ignore[reportArgumentType] -- it is a scripted model
         "Not finished: agent 'clerk' used up model_calls=3 before 'clerk' had an answer.",
         "These results were recorded:",
         "- x0 (look, step 4)",
