@@ -15,9 +15,9 @@ from crash.job import Death, Job
 from seawall import Limits
 
 ENOUGH_WITHOUT_A_CRASH = {
-    "calls": Limits(active_s=60, tool_calls=9, model_calls=15, handoffs=4, depth=3),
-    "tokens": Limits(active_s=60, tokens=2_600),
-    "usd": Limits(active_s=60, usd=Decimal("0.003")),
+    "calls": Limits(active_s=60, tool_calls=9, model_calls=15, handoffs=4, depth=3, at_limit="halt"),
+    "tokens": Limits(active_s=60, tokens=2_600, at_limit="halt"),
+    "usd": Limits(active_s=60, usd=Decimal("0.003"), at_limit="halt"),
 }
 """What the run needs, and hardly more."""
 LIVES = 12

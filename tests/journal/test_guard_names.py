@@ -81,7 +81,7 @@ def test_what_is_recorded_today_reads_back_and_older_versions_understand_it(
     async def scenario() -> None:
         team = Team(
             Agent("clerk", model=ScriptedModel([call("look")] * 3, by="position"), tools=[look]),
-            limits=Limits(tool_calls=1),
+            limits=Limits(tool_calls=1, at_limit="halt"),
             guards=[Own()],
         )
         async with Seawall(path) as sea:

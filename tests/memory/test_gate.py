@@ -98,7 +98,9 @@ async def test_a_replaced_recall_reads_nothing() -> None:
 async def test_memory_steps_are_bounded_by_the_limit_on_tool_calls() -> None:
     async with sea_of() as sea:
         many = calls(*[remember(f"k{n}", str(n)) for n in range(5)])
-        outcome = await play(sea, agent_of(many, say("ok"), memory=TENANT), limits=Limits(tool_calls=3))
+        outcome = await play(
+            sea, agent_of(many, say("ok"), memory=TENANT), limits=Limits(tool_calls=3, at_limit="halt")
+        )
         assert outcome.status == "halted" and outcome.tool_calls == 3
         performed = [each for each in await list_events(sea, outcome.run, StepIntended) if each.perform]
         assert [each.kind for each in performed].count("memory") == 3

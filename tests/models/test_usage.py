@@ -108,7 +108,7 @@ def test_a_report_below_zero_that_an_earlier_version_recorded_counts_at_its_boun
 def test_reports_below_zero_do_not_lift_a_limit() -> None:
     model = Reporting(Usage(-3_000, -500), price=Price(1, 1))
 
-    run = ask(model, limits=Limits(tokens=6_000), tools=[look])
+    run = ask(model, limits=Limits(tokens=6_000, at_limit="halt"), tools=[look])
 
     assert run.outcome.status == "halted"
     assert run.outcome.stopped_by and run.outcome.stopped_by.guard == "limits"
