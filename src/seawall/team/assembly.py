@@ -79,12 +79,16 @@ class Assembly:
             return NO_REST
         reviews = int(member.reviewer is not None and not frame.review.approved)
         must_review = member.reviewer is not None and state.plan.effects
-        own = step is not None and step.kind == "model" and step.frame == frame.id
-        if step is None or (own and step.last) or step.frame in self._list_reviews(frame, state):
+        if step is None or step.kind != "model":  # what it takes is counted apart from replies
+            return Rest(must_review=must_review)
+        own = step.frame == frame.id
+        if (own and step.last) or step.frame in self._list_reviews(frame, state):
             return Rest(must_review=must_review)
         if own and member.only_answers:
             return Rest(model_calls=reviews, must_review=must_review)
-        weighed, _ = self._weigh(frame, member, state)
+        weighed = self._conversation.weigh(
+            frame, member.agent.instructions, member.specs_bytes, member.version
+        )
         least = min(LEAST_REPLY_TOKENS, member.agent.max_output_tokens)
         usd = compute_bound_usd(self._prices.get(frame.agent), weighed.bound, least)
         return Rest(
