@@ -44,13 +44,17 @@ class Beside:
                 self._spend.add(before.open[event.step], before.ledger, after.ledger, intended=False)
         if after.effects is not before.effects and (change := build_settle(event, before, after)):
             self._records.append(change)
-        self._records += list_reads([event])
-        if isinstance(event, RunEnded):
-            self._merge = self._build_merge(before, event)
-        errand = after.started.errand
-        if errand is not None and errand.session is not None and isinstance(event, RunEnded):
-            text = event.answer or after.started.intent
-            told = FactAdded(session=errand.session, at=event.at, run=after.started.run, text=text)
+        if isinstance(event, MemoryRead | RunTaken):
+            self._records += list_reads([event])
+        elif isinstance(event, RunEnded):
+            self._note_end(event, before)
+
+    def _note_end(self, event: RunEnded, before: RunState) -> None:
+        self._merge = self._build_merge(before, event)
+        started = before.started
+        if started.errand is not None and started.errand.session is not None:
+            text = event.answer or started.intent
+            told = FactAdded(session=started.errand.session, at=event.at, run=started.run, text=text)
             self._records.append(told)
 
     def add(self, records: Iterable[RecordChange]) -> None:

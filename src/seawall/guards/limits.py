@@ -6,6 +6,7 @@ What the last replies take is kept for them from the start, so that there is an 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import NamedTuple
@@ -32,6 +33,8 @@ from seawall.run.verdict import Advise, GuardVerdict, Halt, Refuse
 LIMITS = "limits"
 
 _ZERO = Decimal(0)
+_ADVISED = ("tool_calls", "model_calls", "handoffs", "tokens", "usd")
+"""Limits, and what of the ledger counts toward each, of which an agent is told what is left."""
 
 
 class Fits(NamedTuple):
@@ -129,6 +132,12 @@ def _shorten_reply(step: Step, ledger: Ledger, limits: Limits, rest: Rest) -> St
     return replace(step, reply_tokens=most, tokens=step.tokens - fewer, usd=usd)
 
 
+@functools.lru_cache(maxsize=1024)  # a program has a handful of limits
+def _compute_warning(warn_at: float, limit: int | Decimal) -> Decimal:
+    """Returns from what value on an agent is told what is left of a limit."""
+    return Decimal(str(warn_at)) * limit
+
+
 def advise(
     step: Step, state: RunState, ledger: Ledger, limits: Limits, part: str = ""
 ) -> Iterator[GuardVerdict]:
@@ -136,16 +145,12 @@ def advise(
     if step.kind != "model" or step.last:
         return
     frame = state.frames[step.frame]
-    spent = {
-        "tool_calls": ledger.tool_calls,
-        "model_calls": ledger.model_calls,
-        "handoffs": ledger.handoffs,
-        "tokens": ledger.tokens,
-        "usd": ledger.usd,
-    }
-    for name, value in spent.items():
+    for name in _ADVISED:
         limit: int | Decimal | None = getattr(limits, name)
-        if limit is None or value < Decimal(str(limits.warn_at)) * limit or value >= limit:
+        if limit is None:
+            continue
+        value: int | Decimal = getattr(ledger, name)
+        if value < _compute_warning(limits.warn_at, limit) or value >= limit:
             continue
         named = f"{part}: {name}={limit}" if part else f"{name}={limit}"
         if (LIMITS, named) in frame.advised:

@@ -213,11 +213,11 @@ class Price(msgspec.Struct, frozen=True):
 
     def usd(self, usage: Usage) -> Decimal:
         """Returns the cost of `usage` in US dollars."""
-        read, write = usage.cache_read_tokens, usage.cache_write_tokens
         usd = self.input_usd_per_mtok * usage.input_tokens + self.output_usd_per_mtok * usage.output_tokens
-        for price, tokens in ((self.cache_read_usd_per_mtok, read), (self.cache_write_usd_per_mtok, write)):
-            if price is not None and tokens:
-                usd += (price - self.input_usd_per_mtok) * tokens
+        if usage.cache_read_tokens and self.cache_read_usd_per_mtok is not None:
+            usd += (self.cache_read_usd_per_mtok - self.input_usd_per_mtok) * usage.cache_read_tokens
+        if usage.cache_write_tokens and self.cache_write_usd_per_mtok is not None:
+            usd += (self.cache_write_usd_per_mtok - self.input_usd_per_mtok) * usage.cache_write_tokens
         return usd / 1_000_000
 
 

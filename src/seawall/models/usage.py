@@ -6,6 +6,7 @@ can't be is not booked; the call then counts at its upper bound, which was reser
 
 from __future__ import annotations
 
+import functools
 import operator
 from decimal import Decimal
 from typing import SupportsIndex, cast
@@ -64,6 +65,8 @@ def compute_usd(price: Price | None, usage: Usage) -> Decimal | None:
 
 def compute_bound_usd(price: Price | None, input_tokens: int, output_tokens: int) -> Decimal | None:
     """Returns the most that a call with so many tokens may cost, whatever of its input is cached; None as `compute_usd`."""
+    if type(price) is Price:  # a class of the user's own may count otherwise
+        return compute_usd(_make_bound_price(price), Usage(input_tokens, output_tokens))
     usages = (
         Usage(input_tokens, output_tokens),
         Usage(input_tokens, output_tokens, cache_read_tokens=input_tokens),
@@ -71,6 +74,13 @@ def compute_bound_usd(price: Price | None, input_tokens: int, output_tokens: int
     )
     costs = [compute_usd(price, usage) for usage in usages]
     return None if None in costs else max(cost for cost in costs if cost is not None)
+
+
+@functools.lru_cache(maxsize=1024)  # an application has a handful of prices
+def _make_bound_price(price: Price) -> Price:
+    """Returns a price with one rate of input, the highest that may apply."""
+    rates = (price.input_usd_per_mtok, price.cache_read_usd_per_mtok, price.cache_write_usd_per_mtok)
+    return Price(max(rate for rate in rates if rate is not None), price.output_usd_per_mtok)
 
 
 def _find_cached_problem(of_input: int, of_output: int, read: int, written: int) -> str:
@@ -83,6 +93,10 @@ def _find_cached_problem(of_input: int, of_output: int, read: int, written: int)
 
 def _ask_price(price: Price, usage: Usage) -> tuple[Decimal | None, str]:
     """Returns the cost, or what is wrong with it. A price may be of a class of the user's own."""
+    if type(price) is Price:  # its rates were checked, and the product of one with a count is no finer
+        usd = price.usd(usage)
+        if usd <= MAX_USD:
+            return usd, ""
     try:
         usd = cast("object", price.usd(usage))
     except KeyboardInterrupt:

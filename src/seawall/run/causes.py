@@ -13,6 +13,7 @@ earlier one (`EVERYTHING`), never as sourced by nothing.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast
@@ -142,7 +143,7 @@ class Causes:
         """Notes a system prompt: its phrases are nobody's."""
         if ref is not None and ref not in self._prompts:
             self._prompts.add(ref)
-            self._common |= self._find(bodies.text(ref)).shingles
+            self._common |= _find_phrases(bodies.text(ref))
 
     def note(self, step: StepIntended) -> None:
         """Notes a step and its own causes, so that a path can lead over it."""
@@ -286,15 +287,17 @@ class Causes:
 
     def _find_places(self, text: str) -> tuple[list[int], bool]:
         """Returns the places that hold values of a text, and whether there may be others."""
-        traces, known = self._find(text), self._holders
-        if len(self._asked) >= _MAX_ASKED:
-            self._asked.clear()
-        self._asked[text] = traces
+        known, traces = self._holders, self._asked.get(text)
+        if traces is None:
+            traces = self._find(text)
+            if len(self._asked) >= _MAX_ASKED:
+                self._asked.clear()
+            self._asked[text] = traces
         found: set[int] = set()
         everything = self._partial or not traces.whole
-        for trace in (*traces.literals, *(traces.shingles - self._common)):
-            held = known.get(trace)
-            if held is None:
+        for trace in (*(known.keys() & traces.literals), *(known.keys() & traces.shingles)):
+            held = known[trace]
+            if trace in self._common:
                 continue
             if isinstance(held, int):
                 found.add(held)
@@ -331,6 +334,11 @@ class Causes:
                     beyond |= dict.fromkeys(step.sources)
             wave = onward
         return [*path.values(), *map(_describe_source, list(beyond)[: MAX_PATH_STEPS - len(path)])]
+
+
+@functools.lru_cache(maxsize=256)  # the runs of an application have few prompts in common
+def _find_phrases(prompt: str) -> frozenset[int]:
+    return find_traces(prompt).shingles
 
 
 def _describe_source(source: Source) -> CauseStep:

@@ -258,8 +258,8 @@ class Masker:
             named = name_meaning(key)
             if (key == "id" and meaning == "noise") or (named == "" and _is_trace(key, item)):
                 continue
-            if named == "" and _TRACED_NAME.search(key):
-                named = "noise" if isinstance(item, dict) else named
+            if named == "" and isinstance(item, dict) and _names_trace(key):
+                named = "noise"
             if (named == "noise" and not isinstance(item, dict)) or key.lower() in self._fields:
                 continue
             if named == "clock":
@@ -292,7 +292,12 @@ def _is_trace(field: str, value: object) -> bool:
     """Returns whether a field such as `trace` or `span` has a random value."""
     if not isinstance(value, str) or not 8 <= len(value) <= 128:
         return False
-    return _TRACED_NAME.search(field) is not None and _RANDOM.fullmatch(value) is not None
+    return _names_trace(field) and _RANDOM.fullmatch(value) is not None
+
+
+@functools.lru_cache(maxsize=4096)  # as `name_meaning`
+def _names_trace(field: str) -> bool:
+    return _TRACED_NAME.search(field) is not None
 
 
 def _is_measured(field: str, value: object) -> bool:

@@ -138,7 +138,8 @@ def _normalise(literal: str) -> str:
 
 
 def _add_shingles(text: str, found: set[int]) -> None:
-    text = unicodedata.normalize("NFKC", text).casefold()
+    is_ascii = text.isascii()
+    text = text.lower() if is_ascii else unicodedata.normalize("NFKC", text).casefold()
     words = _WORD.findall(text)
     if len(words) >= 3:
         says = [len(word) >= _MIN_WORD_CHARS and word not in _FUNCTION_WORDS for word in words]
@@ -151,7 +152,7 @@ def _add_shingles(text: str, found: set[int]) -> None:
                 if x + y + z >= 2 and len(a) + len(b) + len(c) >= _MIN_SHINGLE_CHARS
             ]
         )
-    if not text.isascii():
+    if not is_ascii:
         for run in _compile(_UNSPACED_RUN).findall(text):
             found.update(hash(run[at : at + _UNSPACED_CHARS]) for at in range(len(run) - _UNSPACED_CHARS + 1))
 

@@ -61,6 +61,8 @@ class Conversation:
         self._effects = effects or {}
         self._surveys: dict[int, Survey] = {}
         """By frame. A conversation only grows, but for its folds."""
+        self._weighed: dict[int, tuple[Frame, str, int, str, Weighed]] = {}
+        """By frame: what was weighed last. A step asks for it more than once."""
 
     def __repr__(self) -> str:
         return f"<Conversation of {self._run or 'a run'}, {len(self._surveys)} frames>"
@@ -98,6 +100,13 @@ class Conversation:
         A token is at least one byte of text in every byte-level vocabulary. Once the provider has counted a context of
         this `version` of the agent, only the messages after it are bounded by their bytes.
         """
+        known = self._weighed.get(frame.id)
+        if known is None or known[0] is not frame or known[1:4] != (system, schemas_bytes, version):
+            found = self._weigh(frame, system, schemas_bytes, version)
+            known = self._weighed[frame.id] = (frame, system, schemas_bytes, version, found)
+        return known[4]
+
+    def _weigh(self, frame: Frame, system: str, schemas_bytes: int, version: str) -> Weighed:
         survey = self.survey(frame)
         fixed = (
             measure_bytes(system) + FRAMING_TOKENS + schemas_bytes + (READ_BYTES if survey.has_folds else 0)
