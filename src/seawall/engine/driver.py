@@ -358,7 +358,7 @@ class Driver:
         for event in events:
             batch.append(event)
             before = self.state
-            after = self.state = apply(before, event, self._gate.guards)
+            after = self.state = apply(before, event, self._gate.judge.folding)
             self._beside.note(event, before, after)
             if after.memories is not before.memories:
                 self._fold(batch, self._gate.judge.halt_failed_folds(before, after))

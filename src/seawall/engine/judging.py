@@ -36,6 +36,31 @@ from seawall.run.verdict import (
 _log = logging.getLogger("seawall.calls")
 
 
+class _Asked:
+    """Which guards are asked about the steps of each agent."""
+
+    def __init__(self, own: Sequence[Guard], nested: Sequence[TeamGuard]) -> None:
+        self._everywhere = list(own)
+        self._by_agent = {
+            agent: [*own, *(guard for guard in nested if agent in guard.agents)]
+            for agent in {agent for guard in nested for agent in guard.agents}
+        }
+
+    def find(self, agent: str) -> list[Guard]:
+        """Returns the guards that judge an agent's steps."""
+        return self._by_agent.get(agent, self._everywhere)
+
+
+def _overrides(guard: Guard, method: str) -> bool:
+    """Returns whether a guard has a method of its own, and not that of the base class, which says nothing."""
+    return getattr(getattr(guard, method), "__func__", None) is not getattr(Guard, method)
+
+
+def _judges(guard: Guard, method: str) -> bool:
+    """Returns whether a guard may say something: its method does, or its fold may fail."""
+    return _overrides(guard, method) or _overrides(guard, "fold")
+
+
 class Judge:
     """Asks the guards of one run, and turns what they say into events."""
 
@@ -43,12 +68,10 @@ class Judge:
         self.guards = tuple(guards)
         own = [guard for guard in self.guards if not isinstance(guard, TeamGuard | TeamLimits)]
         nested = [guard for guard in self.guards if isinstance(guard, TeamGuard)]
-        self._everywhere = own
-        self._by_agent = {
-            agent: [*own, *(guard for guard in nested if agent in guard.agents)]
-            for agent in {agent for guard in nested for agent in guard.agents}
-        }
-        """Those that judge the steps of agents of nested teams."""
+        self.folding = tuple([guard for guard in self.guards if _overrides(guard, "fold")])
+        """Those that remember something."""
+        self._before = _Asked([guard for guard in own if _judges(guard, "before")], nested)
+        self._after = _Asked([guard for guard in own if _judges(guard, "after")], nested)
         plain = [*own, *(guard.guard for guard in nested)]
         self._all_built_in = all(type(guard) in (Loops, MemoryGuard) for guard in plain)
         """Whether every guard is one of Seawall's own, which changes nothing that it is shown."""
@@ -73,7 +96,7 @@ class Judge:
         found: list[GuardVerdict] = []
         if step.target is not None and not self._all_built_in:  # what is called with is no guard's to change
             step = replace(step, target=None)
-        guards = self._by_agent.get(step.agent, self._everywhere)
+        guards = (self._before if result is None else self._after).find(step.agent)
         if state.cut and self._memory is not None:
             guards = [*guards, self._memory]
         for guard in guards:
@@ -134,7 +157,9 @@ class Judge:
 
     def halt_failed_folds(self, before: RunState, state: RunState) -> list[Event]:
         """Returns a `Halt` for each guard whose fold raised at the newest event."""
-        if state.memories is before.memories:
+        if state.memories is before.memories or not any(
+            isinstance(memory, FoldFailed) for memory in state.memories.values()
+        ):
             return []
         events: list[Event] = []
         for guard in self.guards:

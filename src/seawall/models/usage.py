@@ -31,6 +31,9 @@ def check_usage(usage: object, price: Price | None) -> tuple[Usage, Decimal]:
 
     Raises `TypeError` for what is no usage: it is part of a reply that a model class made wrongly.
     """
+    if type(usage) is Usage and type(price) is Price and _is_plain(usage):
+        usd, problem = _ask_price(price, usage)
+        return (usage, usd) if usd is not None else (Usage(problem=problem), _NO_USD)
     if not all(hasattr(usage, name) for name in _COUNTS):
         raise TypeError(f"the usage of the reply is {_show(usage)}, not a Usage")
     try:
@@ -56,6 +59,14 @@ def check_usage(usage: object, price: Price | None) -> tuple[Usage, Decimal]:
         return counted, _NO_USD
     usd, problem = _ask_price(price, counted)
     return (counted, usd) if usd is not None else (Usage(problem=problem), _NO_USD)
+
+
+def _is_plain(usage: Usage) -> bool:
+    """Returns whether there is nothing to say of a usage: most have whole numbers that can be true."""
+    numbers = (usage.input_tokens, usage.output_tokens, usage.cache_read_tokens, usage.cache_write_tokens)
+    if usage.problem or not all(type(number) is int and 0 <= number <= MAX_TOKENS for number in numbers):
+        return False
+    return usage.cache_read_tokens + usage.cache_write_tokens <= usage.input_tokens
 
 
 def compute_usd(price: Price | None, usage: Usage) -> Decimal | None:

@@ -57,6 +57,8 @@ class Bodies:
         self._put: set[Ref] = set()
         self._refs: dict[str, Ref] = {}
         """By the text before its secrets were taken out: prompts come again with each step."""
+        self._json_refs: dict[str, Ref] = {}
+        """By JSON text before its secrets were taken out."""
         self._unsaved: dict[Ref, bytes] = {}
         self.cache = TextCache()
         """What was computed of this run's long texts, here and elsewhere."""
@@ -76,9 +78,12 @@ class Bodies:
 
     def put_json(self, text: str) -> Ref:
         """Keeps JSON text as `redact_json` returns it, and returns its address."""
-        shown = self.redact_json(text)
-        known = self._refs.get(shown)
-        return known if known is not None else self.add(self._compute_shown(shown))
+        known = self._json_refs.get(text)
+        if known is None:
+            shown = self.redact_json(text)
+            known = self._refs.get(shown) or self.add(self._compute_shown(shown))
+            self._json_refs[text] = known
+        return known
 
     def prepare_json(self, text: str) -> PreparedBody:
         """Returns what `put_json` keeps. It changes nothing here, so a thread may do it for a long text."""

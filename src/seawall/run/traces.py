@@ -80,6 +80,7 @@ _UNSPACED_RUN = f"[{_UNSPACED}]{{6,}}"
 _UNSPACED_CHARS = 6
 """About three words."""
 
+_JSON_BEGINS = frozenset(["{", "[", '"'])
 _decoder = msgspec.json.Decoder(float_hook=str)
 
 
@@ -115,7 +116,7 @@ def literals(text: str) -> set[str]:
 
 def find_traces(text: str) -> Traces:
     """Returns the literals and shingles of a text. Of JSON only the values are looked at."""
-    values = list(list_values(text))
+    values = list(list_values(text)) if text[:1] in _JSON_BEGINS else [text]
     found = literals("\n".join(values))
     shingles: set[int] = set()
     left = MAX_PROSE_CHARS
@@ -131,9 +132,10 @@ def find_traces(text: str) -> Traces:
 
 def _normalise(literal: str) -> str:
     """Returns one form of what is the same: 12.50 and 12.5, A-17 and a-17."""
-    whole, point, rest = literal.partition(".")
-    if point and whole.isdecimal() and rest.isdecimal():
-        return f"{whole}.{rest}".rstrip("0").rstrip(".")
+    if "." in literal:
+        whole, _, rest = literal.partition(".")
+        if whole.isdecimal() and rest.isdecimal():
+            return literal.rstrip("0").rstrip(".")
     return literal.casefold()
 
 
@@ -159,7 +161,7 @@ def _add_shingles(text: str, found: set[int]) -> None:
 
 def list_values(text: str) -> Iterator[str]:
     """Yields the texts and numbers of JSON text, and those of its field names that have a digit; any other text as is."""
-    if text[:1] not in ("{", "[", '"') or len(text) > MAX_INDEXED_CHARS:
+    if text[:1] not in _JSON_BEGINS or len(text) > MAX_INDEXED_CHARS:
         yield text
         return
     try:
