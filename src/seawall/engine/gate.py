@@ -460,6 +460,11 @@ class Gate:
             left_s = bound_team_left_s(self.teams, step, state, left_s)
         return self._executor.perform(step, state, left_s, ownership)
 
+    def report_signs(self, on_sign: Callable[[int], None]) -> None:
+        """Has `on_sign` called with a step's number at each sign of life that its call gives."""
+        if self._executor is not None:
+            self._executor.on_sign = on_sign
+
     def withdraw(self, step: Step) -> Result | None:
         """Gives up a step that waits for its turn, and returns what it comes to; None: it has begun."""
         return None if self._executor is None else self._executor.withdraw(step)

@@ -242,7 +242,10 @@ class ModelReply(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TextDelta(msgspec.Struct, frozen=True, tag="text_delta"):
-    """A piece of the reply's text as it is streamed. Nothing checks or records it."""
+    """A piece of the reply's text as it is streamed. Nothing checks or records it.
+
+    An empty one says that the reply goes on without text: the model reasons, or writes a call.
+    """
 
     text: str
 
