@@ -21,6 +21,8 @@ KNOWN = 20
 """Newest calls of one caller that are kept."""
 LEAST_KNOWN = 10
 """Calls of one caller that must be known before they bound anything; of ten, the same tail gives 4² · 11 = 176."""
+LEAST_TRY_S = 3.0
+"""With fewer known calls, the next try is taken to need so long: a reply of some hundred tokens."""
 UNKNOWN_TIMES = 10.0
 """With fewer known calls, so many times `hang_s` are waited for: 600 s, as providers' own clients do by default."""
 MAX_CALLERS = 100
@@ -53,16 +55,16 @@ class Attempts:
     def compute_bound_s(self, caller: str, left_s: float) -> float | None:
         """Returns for how many seconds a call may be silent whose run has `left_s` left; None: until its run ends.
 
-        A call is never given up if another one might not fit into the rest, with a breaker's first pause (`open_s`). One
+        A call is never given up if another one might not fit into the rest, after a breaker's first pause (`open_s`). One
         that was given up counts as one that took so long, so calls that really take longer than before get more time.
         """
         ended = self._ended.get(caller, ())
-        least_s = max([self._options.open_s, *(each.took_s for each in ended if each.answered)])
-        if least_s > (1 - SHARE) * left_s:
-            return None
         hang_s = self._options.hang_s
+        try_s = max((each.took_s for each in ended if each.answered), default=0.0)
         if len(ended) < LEAST_KNOWN:
-            silent_s = UNKNOWN_TIMES * hang_s
+            try_s, silent_s = max(try_s, LEAST_TRY_S), UNKNOWN_TIMES * hang_s
         else:
             silent_s = max(hang_s, TIMES * max(each.took_s for each in ended))
+        if self._options.open_s + try_s > (1 - SHARE) * left_s:
+            return None
         return round(min(SHARE * left_s, silent_s), 3) if silent_s < float("inf") else None

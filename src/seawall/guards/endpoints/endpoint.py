@@ -246,9 +246,11 @@ class Endpoint:
         if call_result == "answered" and self._failed:
             self._failed.pop(make_key(step, run), None)
         own_s = acquired.left_s - (now - acquired.began_s) if self._may_outlast(step) else 0.0
+        # That a call was silent tells how the endpoint was when it began, and others may have been answered since.
+        is_past = result.status == "timeout" and self.turns.was_answered_since(acquired.began_s)
         self.turns.end(
             key,
-            "failed" if is_bad else "answered" if call_result == "answered" else "",
+            "failed" if is_bad and not is_past else "answered" if call_result == "answered" else "",
             now,
             self._find_longest_s(now, own_s),
         )
