@@ -382,6 +382,8 @@ class Gate:
 
     def _acquire(self, step: Step, state: RunState, left_s: float, events: list[Event]) -> Admitted:
         self._release_claim(step, state)
+        if self.teams:
+            left_s = bound_team_left_s(self.teams, step, state, left_s)
         acquired = self._acquired[step.number] = [each for each in self._shared if each.active]
         for each in acquired:
             step = each.acquire(step, state, left_s)

@@ -62,9 +62,8 @@ class Attempts:
         hang_s = self._options.hang_s
         try_s = max((each.took_s for each in ended if each.answered), default=0.0)
         if len(ended) < LEAST_KNOWN:
-            try_s, silent_s = max(try_s, LEAST_TRY_S), UNKNOWN_TIMES * hang_s
-        else:
-            silent_s = max(hang_s, TIMES * max(each.took_s for each in ended))
+            try_s, hang_s = max(try_s, LEAST_TRY_S), UNKNOWN_TIMES * hang_s
+        silent_s = max([hang_s, *(TIMES * each.took_s for each in ended)])
         if self._options.open_s + try_s > (1 - SHARE) * left_s:
             return None
         return round(min(SHARE * left_s, silent_s), 3) if silent_s < float("inf") else None
