@@ -229,7 +229,7 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     max_output_tokens: int = 4096
     temperature: float | None = None
     timeout_s: float | None = None
-    """Seconds that the run has left. The run ends the call then, whatever the client does."""
+    """Seconds that the run has left. The run ends the call then or before, whatever the client does."""
     settings: Mapping[str, Any] = {}
 
 
