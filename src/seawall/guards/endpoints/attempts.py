@@ -7,7 +7,6 @@ taken, and a stream that goes on is never silent. Pure: what happens is given to
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from typing import NamedTuple
 
 from seawall.guards.endpoints.options import EndpointOptions
 
@@ -29,10 +28,21 @@ MAX_CALLERS = 100
 """Agents or tools that are known at once of one endpoint; the least recently used one is dropped."""
 
 
-class _Ended(NamedTuple):
-    took_s: float
-    answered: bool
-    """False: the call was given up, and would have taken longer."""
+class _Known:
+    """The newest calls of one caller."""
+
+    def __init__(self) -> None:
+        self.calls: deque[tuple[float, bool]] = deque(maxlen=KNOWN)
+        """How long each took, and whether it was answered; if not, it was given up, and would have taken longer."""
+        self.longest_s = self.longest_answered_s = 0.0
+
+    def add(self, took_s: float, *, answered: bool) -> None:
+        self.calls.append((took_s, answered))
+        self.longest_s = max(each_s for each_s, _ in self.calls)
+        self.longest_answered_s = max((each_s for each_s, well in self.calls if well), default=0.0)
+
+
+_NOTHING = _Known()
 
 
 class Attempts:
@@ -40,17 +50,21 @@ class Attempts:
 
     def __init__(self, options: EndpointOptions) -> None:
         self._options = options
-        self._ended: OrderedDict[str, deque[_Ended]] = OrderedDict()
+        self._known: OrderedDict[str, _Known] = OrderedDict()
 
     def __repr__(self) -> str:
-        return f"<Attempts of {len(self._ended)} callers>"
+        return f"<Attempts of {len(self._known)} callers>"
 
     def learn(self, caller: str, took_s: float, *, answered: bool) -> None:
         """Counts a call that was answered, or given up after so long."""
-        self._ended.setdefault(caller, deque(maxlen=KNOWN)).append(_Ended(took_s, answered))
-        self._ended.move_to_end(caller)
-        if len(self._ended) > MAX_CALLERS:
-            self._ended.popitem(last=False)
+        known = self._known.get(caller)
+        if known is None:
+            known = self._known[caller] = _Known()
+            if len(self._known) > MAX_CALLERS:
+                self._known.popitem(last=False)
+        else:
+            self._known.move_to_end(caller)
+        known.add(took_s, answered=answered)
 
     def compute_bound_s(self, caller: str, left_s: float) -> float | None:
         """Returns for how many seconds a call may be silent whose run has `left_s` left; None: until its run ends.
@@ -58,12 +72,11 @@ class Attempts:
         A call is never given up if another one might not fit into the rest, after a breaker's first pause (`open_s`). One
         that was given up counts as one that took so long, so calls that really take longer than before get more time.
         """
-        ended = self._ended.get(caller, ())
-        hang_s = self._options.hang_s
-        try_s = max((each.took_s for each in ended if each.answered), default=0.0)
-        if len(ended) < LEAST_KNOWN:
+        known = self._known.get(caller, _NOTHING)
+        try_s, hang_s = known.longest_answered_s, self._options.hang_s
+        if len(known.calls) < LEAST_KNOWN:
             try_s, hang_s = max(try_s, LEAST_TRY_S), UNKNOWN_TIMES * hang_s
-        silent_s = max([hang_s, *(TIMES * each.took_s for each in ended)])
+        silent_s = max(hang_s, TIMES * known.longest_s)
         if self._options.open_s + try_s > (1 - SHARE) * left_s:
             return None
         return round(min(SHARE * left_s, silent_s), 3) if silent_s < float("inf") else None
