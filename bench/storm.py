@@ -45,8 +45,8 @@ LOOK_S = 0.01
 MODEL = "openai:storm"
 TIMES = 1.2
 """The bar: calls that reach the server, for each that was offered."""
-WAITED_OUT = ("529", "429, Retry-After 2 s")
-"""The bar: storms that cost no run its answer. In the others calls hang, or only a person can change what is wrong."""
+WAITED_OUT = ("529", "429, Retry-After 2 s", "replies in 10 s", "no replies")
+"""The bar: storms that cost no run its answer. In the other, only a person can change what is wrong."""
 PROBES = 4
 """The bar: calls between the storm's end and the closed breaker: two rounds of probes."""
 

@@ -25,7 +25,7 @@ from seawall.engine.in_doubt import LateResult, has_succeeded
 from seawall.engine.merging import Ending, Merging, Resolve, change_end
 from seawall.engine.ownership import LeaseCheck
 from seawall.engine.parking import build_pauses
-from seawall.engine.settling import record_cut
+from seawall.engine.settling import build_timeout, record_cut
 from seawall.engine.timers import PlanTimer, StepTimers, TeamTimer
 from seawall.guards.deadline import DEADLINE, Deadline
 from seawall.guards.limits import LIMITS
@@ -84,6 +84,7 @@ class Driver:
         self._before_end = state
         self._deadline = Deadline(clock, state.left_s)
         self._timers = StepTimers(clock)
+        gate.report_signs(self._timers.note_sign)
         self._plan_timer = PlanTimer(clock, planner, self) if planner is not None else None
         self._team_timer = TeamTimer(clock, gate.teams, self._on_team_overdue) if gate.teams else None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -145,8 +146,7 @@ class Driver:
                 _, judged = self._gate.judge.conclude(
                     [GuardVerdict(LIMITS, verdict, "enforce")], step.number, "after"
                 )
-                took_s = self._timers.took_s(step.number)
-                self._give_up_step(step, f"Error: {verdict.reason}", "cut", took_s, judged)
+                self._give_up_step(step, f"Error: {verdict.reason}", "cut", judged)
         self.decide_again()
 
     def _watch_team_time(self) -> None:
@@ -520,15 +520,17 @@ class Driver:
         return replace(result, duration_s=duration_s)
 
     def _start_timer(self, step: Step) -> None:
-        """Gives the step its own time, or what the plan has for it."""
-        planned_s = None
-        if self._planner is not None:
-            planned_s = self._planner.compute_step_limit_s(step, self.state, self.left_s())
-        planned = planned_s is not None and (step.timeout_s is None or planned_s < step.timeout_s)
-        limit_s = planned_s if planned else step.timeout_s
-        self._timers.start(step.number, limit_s, lambda: self._expire(step, limit_s or 0.0, planned=planned))
+        """Gives the step its own time, and what the plan has for it."""
+        self._timers.start(step.number)
+        if (limit_s := step.timeout_s) is not None:
+            self._timers.limit_silence(step.number, limit_s, lambda: self._expire(step, limit_s))
+        if self._planner is None:
+            return
+        planned_s = self._planner.compute_step_limit_s(step, self.state, self.left_s())
+        if planned_s is not None:
+            self._timers.limit(step.number, planned_s, lambda: self._expire(step, planned_s, planned=True))
 
-    def _expire(self, step: Step, after_s: float, *, planned: bool) -> None:
+    def _expire(self, step: Step, after_s: float, *, planned: bool = False) -> None:
         """A step used up its time: it fails now, and what it brings later is recorded and dropped."""
         if step.number not in self.state.open or self._broken is not None:
             return
@@ -536,15 +538,14 @@ class Driver:
         events: list[Event] = []
         if planned and self._planner is not None:
             events.append(self._planner.plan_cut(step, self.state, self.left_s()))
-        self._give_up_step(step, text, "cut" if planned else "broken", after_s, events)
+        self._give_up_step(step, text, "cut" if planned else "broken", events)
 
     def _give_up_step(
-        self, step: Step, text: str, endpoint: Literal["cut", "broken"], took_s: float, first: Sequence[Event]
+        self, step: Step, text: str, endpoint: Literal["cut", "broken"], first: Sequence[Event]
     ) -> None:
-        result = self._gate.withdraw(step) or Result(
-            status="timeout", output=text, error="timeout", endpoint=endpoint
-        )
-        self._proceed([*first, *self._settle(step, replace(result, duration_s=took_s))])
+        result = self._gate.withdraw(step) or build_timeout(step, text, endpoint)
+        result = replace(result, duration_s=self._timers.took_s(step.number))
+        self._proceed([*first, *self._settle(step, result)])
         self._timers.stop(step.number)
 
     async def _record_last(self, step: Step, result: Result) -> None:

@@ -382,6 +382,8 @@ class Gate:
 
     def _acquire(self, step: Step, state: RunState, left_s: float, events: list[Event]) -> Admitted:
         self._release_claim(step, state)
+        if self.teams:
+            left_s = bound_team_left_s(self.teams, step, state, left_s)
         acquired = self._acquired[step.number] = [each for each in self._shared if each.active]
         for each in acquired:
             step = each.acquire(step, state, left_s)
@@ -459,6 +461,11 @@ class Gate:
         if self.teams:
             left_s = bound_team_left_s(self.teams, step, state, left_s)
         return self._executor.perform(step, state, left_s, ownership)
+
+    def report_signs(self, on_sign: Callable[[int], None]) -> None:
+        """Has `on_sign` called with a step's number at each sign of life that its call gives."""
+        if self._executor is not None:
+            self._executor.on_sign = on_sign
 
     def withdraw(self, step: Step) -> Result | None:
         """Gives up a step that waits for its turn, and returns what it comes to; None: it has begun."""

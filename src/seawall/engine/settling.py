@@ -57,6 +57,19 @@ def record_result(
     )
 
 
+def build_timeout(step: Step, text: str, endpoint: Literal["cut", "broken"]) -> Result:
+    """Returns the result of a step that is given up. It may be made again, unless it changes the world, if the endpoint
+    was too slow, and not the run.
+    """
+    return Result(
+        status="timeout",
+        output=text,
+        error="timeout",
+        endpoint=endpoint,
+        retryable=endpoint == "broken" and not step.effect,
+    )
+
+
 def record_cut(step: StepIntended, state: RunState, bodies: Bodies, at: float, *, made: bool) -> StepDone:
     """Returns the event that ends a step in flight because its run ends. A step that was not `made` is withdrawn."""
     text = describe_cut(step, state.frames.get(step.frame))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -13,6 +14,8 @@ from seawall.guards.nested import TeamLimits, find_next_end_s
 from seawall.planner.pruning import RunPlanner
 from seawall.run.state import RunState
 
+_TICK_S = 1e-6  # a remainder that the clock cannot measure must not make a timer spin
+
 
 class StepTimers:
     """Steps without a result that were begun in this process, and who performs them."""
@@ -22,7 +25,9 @@ class StepTimers:
         self._begun_s: dict[int, float] = {}
         """By step, in monotonic seconds."""
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._timers: dict[int, Timer] = {}
+        self._timers: dict[int, list[Timer]] = {}
+        self._signs_s: dict[int, float] = {}
+        """By step: when its call gave the newest sign of life."""
         self._stopped: weakref.WeakSet[asyncio.Task[None]] = weakref.WeakSet()
 
     def __repr__(self) -> str:
@@ -32,13 +37,33 @@ class StepTimers:
         """Counts a step's time from now on."""
         self._begun_s[number] = self._clock.monotonic_s()
 
-    def start(self, number: int, limit_s: float | None, expire: Callable[[], None]) -> None:
-        """The current task is about to perform a step; calls `expire` once it has taken `limit_s` seconds."""
+    def start(self, number: int) -> None:
+        """The current task is about to perform a step."""
         self.begin(number)
         if task := asyncio.current_task():
             self._tasks[number] = task
-        if limit_s is not None:
-            self._timers[number] = self._clock.call_later(limit_s, expire)
+
+    def limit(self, number: int, limit_s: float, expire: Callable[[], None]) -> None:
+        """Calls `expire` once a step has taken `limit_s` seconds."""
+        self._timers.setdefault(number, []).append(self._clock.call_later(limit_s, expire))
+
+    def limit_silence(self, number: int, limit_s: float, expire: Callable[[], None]) -> None:
+        """Calls `expire` once a step has given no sign of life for `limit_s` seconds."""
+
+        def look() -> None:
+            now_s = self._clock.monotonic_s()
+            silent_s = now_s - self._signs_s.get(number, now_s - limit_s)
+            if silent_s < limit_s - _TICK_S:
+                self.limit(number, limit_s - silent_s, look)
+            else:
+                expire()
+
+        self.limit(number, limit_s, look)
+
+    def note_sign(self, number: int) -> None:
+        """Takes a sign of life of a step: a piece of a stream."""
+        if number in self._tasks:
+            self._signs_s[number] = self._clock.monotonic_s()
 
     def is_performed(self, number: int) -> bool:
         """Returns whether a step is being performed, and does not wait for its turn."""
@@ -69,12 +94,13 @@ class StepTimers:
         """Forgets a step that has a result."""
         self._begun_s.pop(number, None)
         self._tasks.pop(number, None)
-        if timer := self._timers.pop(number, None):
+        self._signs_s.pop(number, None)
+        for timer in self._timers.pop(number, ()):
             timer.cancel()
 
     def cancel(self) -> None:
         """Calls nobody any more. What steps took is still known."""
-        for timer in self._timers.values():
+        for timer in itertools.chain.from_iterable(self._timers.values()):
             timer.cancel()
         self._timers.clear()
 

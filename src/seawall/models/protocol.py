@@ -229,7 +229,7 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     max_output_tokens: int = 4096
     temperature: float | None = None
     timeout_s: float | None = None
-    """Seconds that the run has left. The run ends the call then, whatever the client does."""
+    """Seconds that the run has left. The run ends the call then or before, whatever the client does."""
     settings: Mapping[str, Any] = {}
 
 
@@ -242,7 +242,10 @@ class ModelReply(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TextDelta(msgspec.Struct, frozen=True, tag="text_delta"):
-    """A piece of the reply's text as it is streamed. Nothing checks or records it."""
+    """A piece of the reply's text as it is streamed. Nothing checks or records it.
+
+    An empty one says that the reply goes on without text: the model reasons, or writes a call.
+    """
 
     text: str
 

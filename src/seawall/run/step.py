@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
 from typing import Any, Literal, Protocol
 
@@ -308,6 +308,8 @@ class Executor(Protocol):
 
     delivered: bool
     """Whether text of the answer was passed on to whoever streams the run."""
+    on_sign: Callable[[int], None]
+    """Called with a step's number at each sign of life of its call: a piece of a stream."""
 
     def perform(
         self, step: Step, state: RunState, left_s: float, ownership: Ownership | None

@@ -122,6 +122,7 @@ class TeamExecutor:
         self._bodies = bodies
         self._on_text = on_text
         self.delivered = False
+        self.on_sign: Callable[[int], None] = _ignore
         self._queued: dict[int, QueuedCall] = {}
         """By step: the sync calls that wait for a thread or run in one."""
 
@@ -272,6 +273,7 @@ class TeamExecutor:
         redactor = self._bodies.stream()
         since = 0
         async for item in model.stream(request):
+            self.on_sign(number)
             if reply is not None:
                 raise ModelFailed("malformed", "the stream went on after its complete reply")
             if not isinstance(item, TextDelta):
@@ -383,6 +385,10 @@ class TeamExecutor:
             retryable=True,
             endpoint="unasked",
         )
+
+
+def _ignore(_: int) -> None:
+    pass
 
 
 def _is_big_reply(reply: ModelReply) -> bool:

@@ -388,8 +388,8 @@ def tool(
     `effect`: the tool changes the world; `Effect(…)` says more of it. Seawall never repeats an attempt by itself if its fate is not known.
     `idempotent`: an effect that honours `ToolContext.key`, so Seawall may attempt it again after a crash.
     `timeout_s`: seconds for one call, including its wait for a thread. `retries`: further tries after the tool
-    raised (for reads and idempotent effects). `threads`: concurrent calls of a sync tool, over all runs of a team in
-    this process. `version`: raise it when the tool's meaning changes.
+    raised (for reads and idempotent effects), or did not answer in time (for reads). `threads`: concurrent calls of a
+    sync tool, over all runs of a team in this process. `version`: raise it when the tool's meaning changes.
 
     `endpoint`: the name of the service that the tool calls, if several tools call the same one (`"bank"`); by default
     the tool's own name. When too many calls of an endpoint fail or are slow, its breaker opens, and its tools are not

@@ -10,13 +10,14 @@ from msgspec.structs import replace
 
 from seawall.core.clock import Clock, Timer
 from seawall.guards.deadline import bound_left_s
+from seawall.guards.endpoints.attempts import Attempts
 from seawall.guards.endpoints.breaker import Block, Breaker, CallResult
 from seawall.guards.endpoints.messages import describe_wait, write_refusal
 from seawall.guards.endpoints.options import EndpointOptions
 from seawall.guards.endpoints.record import Change, EndpointRecord, Phase, RetryAfter
 from seawall.guards.endpoints.turns import Turns, bound_open_s
 from seawall.guards.endpoints.wait_queue import MAX_WAITING, Waiter, WaitQueue, Wake
-from seawall.guards.shared import Defer, Retry
+from seawall.guards.shared import ENDPOINTS, Defer, Retry
 from seawall.journal.protocol import Setting
 from seawall.run.frame import find_call
 from seawall.run.state import RunState
@@ -69,6 +70,7 @@ class Endpoint:
         self.breaker = Breaker(name, options, owner)
         self.queue = WaitQueue()
         self.turns = Turns(options, rng)
+        self.attempts = Attempts(options)
         self.setting: Setting | None = None
         """What a person has set last."""
         self.used_s = clock.monotonic_s()
@@ -191,7 +193,10 @@ class Endpoint:
         return block.until_s <= deadline_s - LEAST_S
 
     def acquire(self, step: Step, run: RunState, left_s: float) -> Step:
-        """Counts a step that begins. A retry has a delay; what the step has waited in the queue is taken off it."""
+        """Counts a step that begins. A retry has a delay; what the step has waited in the queue is taken off it.
+
+        The step may get less time than it has: see `Attempts`.
+        """
         now, known = self._clock.monotonic_s(), make_key(step, run)
         since_s = self.queue.leave(known) if self.queue.waiters else None
         delay_s = step.delay_s if since_s is None else max(0.0, step.delay_s - (now - since_s))
@@ -210,7 +215,18 @@ class Endpoint:
         if not self._counts_scheduled:
             self._counts_scheduled = True
             self._schedule_report(self, False)
-        return step if delay_s == step.delay_s else replace(step, delay_s=delay_s)
+        timeout_s = self._bound_timeout_s(step, run, left_s - delay_s)
+        if (delay_s, timeout_s) == (step.delay_s, step.timeout_s):
+            return step
+        return replace(step, delay_s=delay_s, timeout_s=timeout_s)
+
+    def _bound_timeout_s(self, step: Step, run: RunState, left_s: float) -> float | None:
+        """Returns the seconds without a sign of life after which the step is given up; None: not before its run ends."""
+        enforced = run.modes.get(ENDPOINTS, "enforce") == "enforce"
+        if step.effect or not enforced or not self._may_outlast(step):
+            return step.timeout_s
+        bound_s = self.attempts.compute_bound_s(_name_caller(step), bound_left_s(left_s, run) - step.rest_s)
+        return min((each for each in (step.timeout_s, bound_s) if each is not None), default=None)
 
     def release(self, step: Step, run: RunState, result: Result) -> None:
         """Counts what became of an acquired step."""
@@ -223,13 +239,18 @@ class Endpoint:
             seconds = self.breaker.accept_retry_after(now, result.retry_after_s)
             self._retry_after = RetryAfter(at=self._clock.wall_s(), seconds=seconds)
             self._newest_retry_after = self._retry_after
+        if call_result == "answered" or result.status == "timeout":
+            answered = call_result == "answered"
+            self.attempts.learn(_name_caller(step), now - acquired.began_s, answered=answered)
         is_bad = call_result in ("failed", "spend_limit")
         if call_result == "answered" and self._failed:
             self._failed.pop(make_key(step, run), None)
         own_s = acquired.left_s - (now - acquired.began_s) if self._may_outlast(step) else 0.0
+        # That a call was silent tells how the endpoint was when it began, and others may have been answered since.
+        is_past = result.status == "timeout" and self.turns.was_answered_since(acquired.began_s)
         self.turns.end(
             key,
-            "failed" if is_bad else "answered" if call_result == "answered" else "",
+            "failed" if is_bad and not is_past else "answered" if call_result == "answered" else "",
             now,
             self._find_longest_s(now, own_s),
         )
@@ -511,6 +532,11 @@ def make_key(step: Step, run: RunState) -> Key:
     A frame has one model step, or one step for each call of a reply.
     """
     return (run.started.run, step.frame, "" if step.call is None else step.call.id)
+
+
+def _name_caller(step: Step) -> str:
+    """Returns the agent or the tool that makes the call: its own calls say how long another one takes."""
+    return step.agent if step.kind == "model" else step.name
 
 
 def _classify_result(step: Step, result: Result, took_s: float, left_s: float) -> CallResult:

@@ -33,6 +33,12 @@ class EndpointOptions:
     """A call is slow from this many seconds on, also while it is in flight. A long reply of a model takes tens of
     seconds; set less for tools that answer at once. A call that was cut because its run ended counts as slow, too, if
     it had taken half of all the run's time, and longer than most of the newest calls that were answered."""
+    hang_s: float = 60.0
+    """A call that is silent for so many seconds may be given up, to be made again, if it has been silent for four times
+    as long as the longest of its agent's or tool's newest calls took. With fewer than ten of these it takes ten times
+    `hang_s`. It is given up in any case after two thirds of its run's remaining time, unless a call might take a third of
+    that. A call that is given up has failed. Only calls that may `outlast` an outage are given up; `inf` gives up none.
+    As long as `slow_s`: a long reply takes tens of seconds."""
     minimum_calls: int = 10
     """Calls that must be known before a share means anything: at a failure rate of 5%, half of ten calls fail by
     chance once in 15,000 times."""
@@ -84,7 +90,7 @@ class EndpointOptions:
         for name in ("minimum_calls", "probes", "at_once"):
             if getattr(self, name) < 1:
                 raise Misused(f"EndpointOptions: {name} is {getattr(self, name)}; it must be at least 1")
-        for name in ("slow_s", "open_s", "hold_max_s", "spend_limit_s"):
+        for name in ("slow_s", "hang_s", "open_s", "hold_max_s", "spend_limit_s"):
             if not getattr(self, name) > 0:
                 raise Misused(f"EndpointOptions: {name} is {getattr(self, name)}; it must be above zero")
         for name in ("retry_ratio", "retry_reserve"):

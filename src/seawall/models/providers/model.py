@@ -144,9 +144,8 @@ class ProviderModel:
                     elif isinstance(event, PartDeltaEvent) and isinstance(event.delta, TextPartDelta):
                         text = event.delta.content_delta
                     else:
-                        continue
-                    if text:
-                        yield TextDelta(text)
+                        text = ""
+                    yield TextDelta(text)
                 response = streamed.get()
                 reply = read_response(self._full_name, response, watch.normalizer)
                 reply = complete_reply(reply, response, names, self._origin)

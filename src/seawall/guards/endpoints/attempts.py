@@ -1,0 +1,82 @@
+"""How long one call may be silent before it is given up, so that its run has the time to make it once more.
+
+A server that accepts a call and never answers looks like one that is slow, so the bound is far above what answers have
+taken, and a stream that goes on is never silent. Pure: what happens is given to it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+
+from seawall.guards.endpoints.options import EndpointOptions
+
+SHARE = 2 / 3
+"""A call is silent for at most this share of the time that its run has left. So the other third is there for the same
+call and what comes after it, and a call that takes up to twice as long as its next try could is not cut."""
+TIMES = 4.0
+"""So many times the longest of the newest `KNOWN` calls are waited for. Of durations with a heavy tail (Pareto, exponent
+2), the next one is longer than four times the longest of twenty once in 4² · 21 = 336 times."""
+KNOWN = 20
+"""Newest calls of one caller that are kept."""
+LEAST_KNOWN = 10
+"""Calls of one caller that must be known before they bound anything; of ten, the same tail gives 4² · 11 = 176."""
+LEAST_TRY_S = 3.0
+"""With fewer known calls, the next try is taken to need so long: a reply of some hundred tokens."""
+UNKNOWN_TIMES = 10.0
+"""With fewer known calls, so many times `hang_s` are waited for: 600 s, as providers' own clients do by default."""
+MAX_CALLERS = 100
+"""Agents or tools that are known at once of one endpoint; the least recently used one is dropped."""
+
+
+class _Known:
+    """The newest calls of one caller."""
+
+    def __init__(self) -> None:
+        self.calls: deque[tuple[float, bool]] = deque(maxlen=KNOWN)
+        """How long each took, and whether it was answered; if not, it was given up, and would have taken longer."""
+        self.longest_s = self.longest_answered_s = 0.0
+
+    def add(self, took_s: float, *, answered: bool) -> None:
+        self.calls.append((took_s, answered))
+        self.longest_s = max(each_s for each_s, _ in self.calls)
+        self.longest_answered_s = max((each_s for each_s, well in self.calls if well), default=0.0)
+
+
+_NOTHING = _Known()
+
+
+class Attempts:
+    """How long the calls of one endpoint took in this process, for each agent or tool that makes them."""
+
+    def __init__(self, options: EndpointOptions) -> None:
+        self._options = options
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return f"<Attempts of {len(self._known)} callers>"
+
+    def learn(self, caller: str, took_s: float, *, answered: bool) -> None:
+        """Counts a call that was answered, or given up after so long."""
+        known = self._known.get(caller)
+        if known is None:
+            known = self._known[caller] = _Known()
+            if len(self._known) > MAX_CALLERS:
+                self._known.popitem(last=False)
+        else:
+            self._known.move_to_end(caller)
+        known.add(took_s, answered=answered)
+
+    def compute_bound_s(self, caller: str, left_s: float) -> float | None:
+        """Returns for how many seconds a call may be silent whose run has `left_s` left; None: until its run ends.
+
+        A call is never given up if another one might not fit into the rest, after a breaker's first pause (`open_s`). One
+        that was given up counts as one that took so long, so calls that really take longer than before get more time.
+        """
+        known = self._known.get(caller, _NOTHING)
+        try_s, hang_s = known.longest_answered_s, self._options.hang_s
+        if len(known.calls) < LEAST_KNOWN:
+            try_s, hang_s = max(try_s, LEAST_TRY_S), UNKNOWN_TIMES * hang_s
+        silent_s = max(hang_s, TIMES * known.longest_s)
+        if self._options.open_s + try_s > (1 - SHARE) * left_s:
+            return None
+        return round(min(SHARE * left_s, silent_s), 3) if silent_s < float("inf") else None
