@@ -36,12 +36,15 @@ from loop.score import (
     Findings,
     Found,
     Setting,
+    by_choice,
     by_guard,
     by_peer,
     by_rule,
     choices,
     count_changed,
     figures,
+    find_touched,
+    get_strictest,
     validated,
 )
 
@@ -87,6 +90,10 @@ def _play_guard(folder: Path, options: Any) -> list[Found]:
     return by_guard(_load(folder), options)
 
 
+def _play_choice(folder: Path, touched: Sequence[int], options: Any) -> list[Found]:
+    return by_choice(_load(folder), touched, options)
+
+
 def _play_peer(folder: Path, name: str) -> list[Found]:
     return by_peer(_load(folder), PEERS[name])
 
@@ -125,7 +132,9 @@ def measure(folder: Path, rows: Sequence[str], seed: int) -> dict[str, Any]:
 
 
 def _ask_choices(pool: Executor, folder: Path) -> list[tuple[Any, Future[list[Found]]]]:
-    return [(options, pool.submit(_play_guard, folder, options)) for options in choices()]
+    touched = find_touched(pool.submit(_play_guard, folder, get_strictest()).result())
+    print(f"  {len(touched):,} runs that a choice of options can touch", file=sys.stderr, flush=True)
+    return [(options, pool.submit(_play_choice, folder, touched, options)) for options in choices()]
 
 
 def _collect(played: Sequence[tuple[Any, Future[list[Found]]]]) -> list[Setting]:
