@@ -44,7 +44,7 @@ from loop.score import (
     count_changed,
     figures,
     find_touched,
-    get_strictest,
+    get_extremes,
     validated,
 )
 
@@ -90,8 +90,8 @@ def _play_guard(folder: Path, options: Any) -> list[Found]:
     return by_guard(_load(folder), options)
 
 
-def _play_choice(folder: Path, touched: Sequence[int], options: Any) -> list[Found]:
-    return by_choice(_load(folder), touched, options)
+def _play_choice(folder: Path, strictest: Findings, touched: Sequence[int], options: Any) -> list[Found]:
+    return by_choice(_load(folder), strictest, touched, options)
 
 
 def _play_peer(folder: Path, name: str) -> list[Found]:
@@ -132,9 +132,13 @@ def measure(folder: Path, rows: Sequence[str], seed: int) -> dict[str, Any]:
 
 
 def _ask_choices(pool: Executor, folder: Path) -> list[tuple[Any, Future[list[Found]]]]:
-    touched = find_touched(pool.submit(_play_guard, folder, get_strictest()).result())
-    print(f"  {len(touched):,} runs that a choice of options can touch", file=sys.stderr, flush=True)
-    return [(options, pool.submit(_play_choice, folder, touched, options)) for options in choices()]
+    extremes = [pool.submit(_play_guard, folder, options) for options in get_extremes()]
+    strictest, mildest = (each.result() for each in extremes)
+    touched = find_touched(strictest, mildest)
+    print(f"  {len(touched):,} runs on which a choice of options matters", file=sys.stderr, flush=True)
+    return [
+        (options, pool.submit(_play_choice, folder, strictest, touched, options)) for options in choices()
+    ]
 
 
 def _collect(played: Sequence[tuple[Any, Future[list[Found]]]]) -> list[Setting]:

@@ -161,23 +161,27 @@ def choices() -> list[Any]:
     return combined + [_choose_by_hand(**{key: value}) for key, values in ALONE.items() for value in values]
 
 
-def get_strictest() -> dict[str, int]:
-    """The least value of every option that is tried."""
-    return {
-        key: min(value, *GRID.get(key, ()), *ALONE.get(key, ())) for key, value in _choose_by_hand().items()
+def get_extremes() -> tuple[dict[str, int], dict[str, int]]:
+    """The strictest and the mildest choice: the least and the greatest value of every option that is tried."""
+    values = {
+        key: (value, *GRID.get(key, ()), *ALONE.get(key, ())) for key, value in _choose_by_hand().items()
     }
+    return {key: min(each) for key, each in values.items()}, {key: max(each) for key, each in values.items()}
 
 
-def find_touched(strictest: Findings) -> list[int]:
-    """The indices of the runs that the strictest choice stops or advises on. No other choice does anything to the others:
-    each option is how often something may happen, so a greater value acts later or never.
+def find_touched(strictest: Findings, mildest: Findings) -> list[int]:
+    """The indices of the runs of which these two choices find different things. Of the others every choice finds the
+    same: each option is how often something may happen, so a greater value acts later or never.
     """
-    return [index for index, found in enumerate(strictest) if found.halted_at is not None or found.advised]
+    pairs = zip(strictest, mildest, strict=True)
+    return [index for index, (one, other) in enumerate(pairs) if one != other]
 
 
-def by_choice(runs: Sequence[Labelled], touched: Sequence[int], options: Any) -> list[Found]:
-    """The guard's findings with a choice of options, which is played over the runs that a choice can touch."""
-    findings = [Found(None, advised=False)] * len(runs)
+def by_choice(
+    runs: Sequence[Labelled], strictest: Findings, touched: Sequence[int], options: Any
+) -> list[Found]:
+    """The guard's findings with a choice of options, which is played over the runs where it can matter."""
+    findings = list(strictest)
     for index, found in zip(touched, by_guard([runs[index] for index in touched], options), strict=True):
         findings[index] = found
     return findings
