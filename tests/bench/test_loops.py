@@ -233,7 +233,7 @@ def test_a_choice_finds_the_same_if_it_is_not_played_where_the_strictest_and_the
     strictest, mildest = (by_guard(runs, cast(LoopKeywords, options)) for options in get_extremes())
     touched = find_touched(strictest, mildest)
 
-    assert touched == [0, 3]  # the others bring something new each time
+    assert touched == [0]  # two bring something new each time, and one ends before anything is said of it
     for options in (choices()[0], choices()[len(choices()) // 2], choices()[-1]):
         assert by_choice(runs, strictest, touched, options) == by_guard(runs, cast(LoopKeywords, options))
 
