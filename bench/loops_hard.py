@@ -25,12 +25,11 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from loop.peers import PEERS
 from loop_hard import report
 from loop_hard.kinds import KINDS, BadKinds, Half, Kind, load
-from loop_hard.peers import PEERS
-from loop_hard.peers import judge as judge_peer
 from loop_hard.play import Judgement, play
-from loop_hard.rules import RULES
+from loop_hard.rules import RULES, judge_peer
 from loop_hard.rules import judge as judge_rule
 from loop_hard.script import Script, make
 

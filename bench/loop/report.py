@@ -24,12 +24,14 @@ def cell(value: Mapping[str, Any]) -> str:
 
 def table(title: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
     """One table; each row is a rule."""
-    head = ["", *(name for _, name in COLUMNS), "calls saved"]
+    head = ["", *(name for _, name in COLUMNS), "calls until", "calls saved", "not finished"]
     body: list[list[str]] = []
     for name, each in rows.items():
         saved = each["calls_saved"]
         line = [cell(each[key]) for key, _ in COLUMNS]
-        body.append([name, *line, f"{saved['saved']} of {saved['of']:,}"])
+        until = each["calls_until_stopped"]
+        line += ["–" if until is None else f"{until:g}", f"{saved['saved']} of {saved['of']:,}"]
+        body.append([name, *line, str(each["not_finished"])])
     widths = [max(len(row[place]) for row in [head, *body]) for place in range(len(head))]
     lines = [title]
     lines += [

@@ -4,7 +4,6 @@
 - `texts.py`: what a template of a description stands for
 - `script.py`: a kind and a seed become a script: what each agent asks, and what comes of it
 - `play.py`: a script through the real runtime
-- `rules.py`: one-line rules
-- `peers.py`: the loop guards of other libraries, each behind an adapter of a few lines
+- `rules.py`: one-line rules and other libraries on a script
 - `report.py`: figures, tables and bars
 """

@@ -1,7 +1,11 @@
-"""One-line rules, as in `bench/loops.py`, on a script."""
+"""One-line rules and the loop guards of other libraries, as in `bench/loops.py`, on a script."""
 
 from __future__ import annotations
 
+import contextlib
+import io
+
+from loop.peers import Peer
 from loop.rivals import RIVALS, Rule
 
 from loop_hard.play import Judgement
@@ -21,3 +25,19 @@ def judge(rule: Rule, script: Script) -> Judgement:
     calls = script.calls()
     index = rule([call for _, call, _ in calls])
     return Judgement() if index is None else Judgement(stopped_at=calls[index][0], by="rule")
+
+
+def judge_peer(peer: Peer, script: Script) -> Judgement:
+    """What a library does with a script."""
+    tools: dict[str, bool | None] = {}
+    for move in script.moves:
+        tools[move.tool] = bool(tools.get(move.tool)) or move.step.effect
+    advised = False
+    with contextlib.redirect_stdout(io.StringIO()):  # some of them print
+        watch = peer.begin(tools)
+        for moves, call, at_s in script.calls():
+            said = watch(call, at_s)
+            if said in ("stop", "end"):
+                return Judgement(stopped_at=moves, advised=advised, by=peer.package)
+            advised = advised or said == "advise"
+    return Judgement(advised=advised)

@@ -11,8 +11,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from loop.peers import PEERS
 from loop_hard.kinds import KINDS, LONGEST, BadKinds, Kind, halves, load
-from loop_hard.peers import PEERS
 from loop_hard.play import Judgement, play
 from loop_hard.report import caught, figures
 from loop_hard.rules import RULES, judge

@@ -3,28 +3,29 @@
 Every one runs as its documentation sets it up, with its defaults. Bounds on steps, tokens, money and time are out of
 reach: what is measured is who sees a loop. A call is stopped where the library says that it must not be made, or that
 the run has to end; advice and warnings are counted apart. All are told tool, arguments, result, whether it failed, and
-the time, as far as they ask for it.
+the time, as far as they ask for it, and which tools write.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib
-import io
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
-from loop_hard.play import Judgement
-from loop_hard.script import Script
+from loop.distance import compute_share_to_edit
 from seawall.audit import RecordedCall
 
-Said = Literal["", "advise", "stop"]
+Said = Literal["", "advise", "stop", "end"]
+"""`stop`: this call must not be made. `end`: it was made, and the run has to end now."""
 Watch = Callable[[RecordedCall, float], Said]
 """Is shown a call with its result and its time (in s), and says whether it is a loop."""
+Tools = Mapping[str, bool | None]
+"""Which tools write; None: nobody knows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,9 @@ class Peer:
     package: str
     module: str
     what: str
-    begin: Callable[[Script], Watch]
+    begin: Callable[[Tools], Watch]
+    advises: bool = False
+    """Whether it can warn before it stops."""
 
     @property
     def version(self) -> str | None:
@@ -45,19 +48,6 @@ class Peer:
             return None
 
 
-def judge(peer: Peer, script: Script) -> Judgement:
-    """What a peer does with a script."""
-    advised = False
-    with contextlib.redirect_stdout(io.StringIO()):  # some of them print
-        watch = peer.begin(script)
-        for moves, call, at_s in script.calls():
-            said = watch(call, at_s)
-            if said == "stop":
-                return Judgement(stopped_at=moves, advised=advised, by=peer.package)
-            advised = advised or said == "advise"
-    return Judgement(advised=advised)
-
-
 def _arguments(call: RecordedCall) -> dict[str, Any]:
     try:
         found = json.loads(call.arguments)
@@ -66,18 +56,22 @@ def _arguments(call: RecordedCall) -> dict[str, Any]:
     return found if isinstance(found, dict) else {"raw": found}
 
 
-def _agent_loop_guard(_: Script) -> Watch:
+def _agent_loop_guard(_: Tools) -> Watch:
     lib = importlib.import_module("loop_guard")
+    similarity: Any = importlib.import_module("loop_guard.similarity")
+    similarity.normalized_edit_distance = (
+        compute_share_to_edit  # the same number: its own takes 0.5 s for two results
+    )
     guard = lib.LoopGuard()
 
     def watch(call: RecordedCall, at_s: float) -> Said:
         found = guard.check(call.tool, _arguments(call), call.result)
-        return "stop" if found.is_loop else "advise" if found.should_warn else ""
+        return "end" if found.is_loop else "advise" if found.should_warn else ""
 
     return watch
 
 
-def _loopguard(_: Script) -> Watch:
+def _loopguard(_: Tools) -> Watch:
     lib = importlib.import_module("loopguard")
     core: Any = importlib.import_module("loopguard.core")
     now_s = 0.0
@@ -101,12 +95,12 @@ def _nothing(arguments: dict[str, Any]) -> None:
     """A tool that `loopguard` is put around."""
 
 
-def _loop_guardrail(script: Script) -> Watch:
+def _loop_guardrail(tools: Tools) -> Watch:
     lib = importlib.import_module("loop_guardrail.guardrail")
-    steps = {move.tool: move.step for move in script.moves}
-    writes = {name for name, step in steps.items() if step.effect}
     config = lib.ToolCallGuardrailConfig(
-        hard_stop_enabled=True, idempotent_tools=set(steps) - writes, mutating_tools=writes
+        hard_stop_enabled=True,
+        idempotent_tools={name for name, writes in tools.items() if writes is False},
+        mutating_tools={name for name, writes in tools.items() if writes},
     )
     controller = lib.ToolCallGuardrailController(config)
 
@@ -115,12 +109,12 @@ def _loop_guardrail(script: Script) -> Watch:
         if before.should_halt:
             return "stop"
         after = controller.after_call(call.tool, _arguments(call), call.result, failed=call.failed)
-        return "stop" if after.should_halt else "advise" if after.action == "warn" else ""
+        return "end" if after.should_halt else "advise" if after.action == "warn" else ""
 
     return watch
 
 
-def _agent_watchdog(_: Script) -> Watch:
+def _agent_watchdog(_: Tools) -> Watch:
     lib = importlib.import_module("agent_watchdog")
     watchdog = lib.AgentWatchdog(timeout_seconds=None)
     scope = watchdog.watch(run_id="bench")
@@ -132,14 +126,14 @@ def _agent_watchdog(_: Script) -> Watch:
         except lib.WatchdogHalt as halt:
             with contextlib.suppress(lib.WatchdogHalt):  # the run of `scope` ends here
                 scope.__exit__(lib.WatchdogHalt, halt, None)
-            return "stop"
+            return "end"
         return ""
 
     return watch
 
 
-def _agentguard47(name: str) -> Callable[[Script], Watch]:
-    def begin(_: Script) -> Watch:
+def _agentguard47(name: str) -> Callable[[Tools], Watch]:
+    def begin(_: Tools) -> Watch:
         lib = importlib.import_module("agentguard")
         guard = getattr(lib, name)()
 
@@ -155,7 +149,7 @@ def _agentguard47(name: str) -> Callable[[Script], Watch]:
     return begin
 
 
-def _trajectory_fuse(_: Script) -> Watch:
+def _trajectory_fuse(_: Tools) -> Watch:
     lib = importlib.import_module("trajectory_fuse")
     fuse = lib.AgentFuse()
 
@@ -166,15 +160,15 @@ def _trajectory_fuse(_: Script) -> Watch:
         try:
             fuse.observe(action)
         except lib.DeadlockDetected:
-            return "stop"
+            return "end"
         return ""
 
     return watch
 
 
-def _aura_guard(script: Script) -> Watch:
+def _aura_guard(tools: Tools) -> Watch:
     lib = importlib.import_module("aura_guard")
-    writes = {move.tool for move in script.moves if move.step.effect}
+    writes = {name for name, writes in tools.items() if writes}
     guard = lib.AgentGuard(secret_key=b"bench", side_effect_tools=writes, default_tool_cost=0.0)
     logging.getLogger("aura_guard").setLevel(logging.ERROR)
 
@@ -190,7 +184,7 @@ def _aura_guard(script: Script) -> Watch:
     return watch
 
 
-def _longguard(_: Script) -> Watch:
+def _longguard(_: Tools) -> Watch:
     lib = importlib.import_module("longguard")
     far = 10_000_000
     breaker = lib.CircuitBreaker(
@@ -213,13 +207,14 @@ def _longguard(_: Script) -> Watch:
             tokens_used=50,
         )
         action = breaker.check(step).action
-        return "stop" if action == "kill" else "advise" if action == "reflect" else ""
+        return "end" if action == "kill" else "advise" if action == "reflect" else ""
 
     return watch
 
 
+ADVISERS = ("agent-loop-guard", "loop-guardrail", "longguard")
 PEERS: dict[str, Peer] = {
-    name: Peer(package=package, module=module, what=what, begin=begin)
+    name: Peer(package=package, module=module, what=what, begin=begin, advises=name in ADVISERS)
     for name, package, module, what, begin in (
         (
             "agent-loop-guard",
