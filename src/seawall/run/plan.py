@@ -20,6 +20,9 @@ from seawall.core.persistent import Log
 
 Course = Literal["team", "fallback", "partial"]
 
+OF_ANSWER = ("answer:partial", "review")
+"""What is pruned of the run's answer, and not of the work before it: the next answer may have it."""
+
 
 class Finding(msgspec.Struct, frozen=True, array_like=True):
     """A result that passed the gate: of a tool, or of a finished hand-off."""
