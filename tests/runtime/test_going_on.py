@@ -190,3 +190,17 @@ def test_a_limit_on_tokens_need_not_have_room_for_the_longest_reply() -> None:
             assert again.tokens > first.tokens and again.tokens <= 2_000
 
     asyncio.run(main())
+
+
+def test_a_full_answer_after_a_partial_one_is_not_called_partial() -> None:
+    async def main() -> None:
+        world = World()
+        script = [call("look", what="a"), call("look", what="b"), say(""), say("All of it.")]
+        team = looks(world, Limits(tool_calls=1), ScriptedModel(script))
+        async with Seawall() as sea:
+            first = await end(sea, team)
+            assert first.pruned == ("limits", "answer:partial")
+            again = await raised(sea, first, team, Limits(tool_calls=9))
+            assert (again.answer, again.pruned, again.lacks) == ("All of it.", (), ())
+
+    asyncio.run(main())
