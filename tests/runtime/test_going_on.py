@@ -204,3 +204,26 @@ def test_a_full_answer_after_a_partial_one_is_not_called_partial() -> None:
             assert (again.answer, again.pruned, again.lacks) == ("All of it.", (), ())
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_an_answer_that_was_given_once_is_part_of_what_the_record_answers(found: bool) -> None:
+    async def main() -> None:
+        last = iter([say("One was found."), say(""), say(""), say("")])
+
+        def reply(request: ModelRequest) -> Any:
+            if found and request.tools and len(request.messages) < 12:
+                return call("look", what=str(len(request.messages)))
+            return next(last) if not request.tools or len(request.messages) > 2 else say("")
+
+        team = looks(World(), Limits(model_calls=2), ScriptedModel(reply))
+        async with Seawall() as sea:
+            first = await end(sea, team)
+            assert first.answer == "One was found."
+            again = await raised(sea, first, team, Limits(model_calls=4))
+            assert (again.status, again.pruned) == ("completed", ("limits", "answer:partial"))
+            assert "This was its answer before:\nOne was found." in (again.answer or "")
+            assert ("- 2 (look, step 2)" in (again.answer or "")) is found
+            await check(sea, again, team)
+
+    asyncio.run(main())

@@ -175,6 +175,7 @@ def has_answered(state: RunState) -> bool:
 def _ask_to_go_on(state: RunState, note: Ref, *, merged: bool) -> RunState:
     """Returns a run that had answered at its limit, in which the coordinator is asked to go on after its answer."""
     root, plan = state.frames[0], state.plan
+    earlier = root.answer if plan.course == "team" else plan.earlier
     root = replace(
         root,
         own_step=None,
@@ -192,6 +193,7 @@ def _ask_to_go_on(state: RunState, note: Ref, *, merged: bool) -> RunState:
         pruned=tuple(name for name in leave_out_limits(plan.pruned) if name not in OF_ANSWER),
         unreviewed=frozenset(),
         answer=None,
+        earlier=earlier,
         made_of=(),
         closing=EMPTY,
         lacks=(),

@@ -68,6 +68,8 @@ class Plan(msgspec.Struct, frozen=True):
     """The hand-off to the fallback agent."""
     answer: Ref | None = None
     """Of the fallback agent, or made from the record."""
+    earlier: Ref | None = None
+    """What the run had answered before its limits were raised."""
     made_of: tuple[int, ...] = ()
     """The steps whose results the record's answer is made of."""
     failure: StepDone | None = None
