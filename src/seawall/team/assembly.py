@@ -96,10 +96,15 @@ class Assembly:
         caller = frame
         below = list(takewhile(lambda number: number != frame.id, state.walk_up(step.frame)))
         for inner in (state.frames[number] for number in reversed(below)):
-            if inner.kind == "handoff" and not (inner.id == step.frame and step.last):
+            if inner.kind == "handoff" and not (inner.id == step.frame and self._is_answer(step, inner)):
                 rest = self._keep_answer(self._keep_reply(rest, inner), inner, caller)
             caller = inner
         return rest
+
+    def _is_answer(self, step: Step, frame: Frame) -> bool:
+        """Returns whether a model step of a frame can be nothing but its answer."""
+        member = self._team.members.get(frame.agent)
+        return step.last or (member is not None and member.only_answers)
 
     def _keep_reply(self, rest: Rest, frame: Frame) -> Rest:
         """Returns what is kept, with a frame's last reply: the shortest, to its context as it is now."""
@@ -109,11 +114,12 @@ class Assembly:
         agent = member.agent
         bound = self._conversation.weigh(frame, agent.instructions, member.specs_bytes, member.version).bound
         least = min(LEAST_REPLY_TOKENS, agent.max_output_tokens)
-        usd = compute_bound_usd(self._prices.get(frame.agent), bound + CLOSING_TOKENS, least) or _NO_USD
+        bound += max(0, CLOSING_TOKENS - member.specs_bytes)  # the last call is sent no tools
+        usd = compute_bound_usd(self._prices.get(frame.agent), bound, least) or _NO_USD
         token_usd = self._token_usd.get(frame.agent) or _NO_USD
         return replace(
             rest,
-            tokens=rest.tokens + bound + CLOSING_TOKENS + least,
+            tokens=rest.tokens + bound + least,
             usd=rest.usd + usd,
             input_token_usd=max(rest.input_token_usd, token_usd),
         )
