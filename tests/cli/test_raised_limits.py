@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import pwd
+import re
+from decimal import Decimal
+
 from cli.desks import Desks
 from seawall import Limits
+from seawall.cli.render.wording import format_raise
+from seawall.core.events import LimitsRaised
 
 APP = """
 halts = {"at_limit": "halt"} if "at_limit" in Limits.__struct_fields__ else {}
@@ -37,9 +44,11 @@ def test_a_raised_limit_is_on_record_and_nothing_is_made_again(desks: Desks) -> 
     assert (desks.directory / "table").read_text() == "abcdcd", "twice: the fork's, and its origin's"
 
     shown = desks("show", halted)
-    assert "tool_calls 2 → 4, by ann: two more" in shown.out
-    (raised,) = desks("show", halted, "--json").document["raised"]
+    assert re.search(r"limits +tool_calls 2 → 4, by ann, \d+ m?s ago: two more", shown.out), shown.out
+    document = desks("show", halted, "--json").document
+    (raised,) = document["raised"]
     assert (raised["by"], raised["reason"], raised["limits"]["tool_calls"]) == ("ann", "two more", 4)
+    assert document["started_at"] < raised["at"]
     assert desks("verify").exit_code == 0
     assert desks("why", halted).exit_code == 0
 
@@ -59,3 +68,30 @@ def test_what_is_wrong_with_the_limits_is_said_with_value_and_limit(desks: Desks
     assert "give --limits FILE" in desks("resume", "last", "--by", "ann").err
     assert "name it" in desks("resume", "--limits", "more.toml").err
     assert Limits().depth == 4
+
+
+def test_who_raises_is_the_systems_user_unless_somebody_is_named(desks: Desks) -> None:
+    desks.write(APP)
+    desks("run", desks.app("desk"), "Look.")
+    (desks.directory / "more.toml").write_text("tool_calls = 3\n", encoding="utf-8")
+    assert desks("resume", "last", "--limits", "more.toml").exit_code == 4
+    (desks.directory / "more.toml").write_text("tool_calls = 4\n", encoding="utf-8")
+    assert desks("resume", "last", "--limits", "more.toml", "--by", "bob").exit_code == 0
+
+    raised = desks("show", "last", "--json").document["raised"]
+    assert [each["by"] for each in raised] == [pwd.getpwuid(os.getuid()).pw_name, "bob"]
+    assert raised[0]["at"] < raised[1]["at"]
+    shown = desks("show", "last").out
+    assert shown.index("tool_calls 2 → 3, by ") < shown.index("tool_calls 3 → 4, by bob, ")
+
+
+def test_a_raise_is_told_on_one_line_with_each_limit_that_changed() -> None:
+    before = Limits(tool_calls=2, usd=Decimal("0.50"), at_limit="halt")
+    limits = Limits(tool_calls=4, active_s=300)
+    raised = LimitsRaised(at=40.0, limits=limits, by="ann\n\x1b[2Jboss", reason="more\n  to do")
+
+    assert format_raise(before, raised, 100.0) == (
+        "active_s 120 → 300, tool_calls 2 → 4, usd 0.50 → unlimited, at_limit halt → answer, "
+        "by ann \ufffd[2Jboss, 1 min ago: more to do"
+    )
+    assert format_raise(limits, raised, None).startswith("as before, by ann ")

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from seawall import Agent, Limits, Loops, Misused, Outcome, Price, Seawall, Team
 from seawall.core.events import Judged, Planned, StepIntended
 from seawall.models.protocol import ModelRequest, ToolResult, User
-from seawall.models.scripted import calls
+from seawall.models.scripted import Reply, calls
 from seawall.testing import ScriptedModel, call, fail, hang, say
 from team.play import Played, World, play, sent
 
@@ -111,7 +111,8 @@ def test_near_a_limit_an_agent_is_told_once_what_is_left() -> None:
     assert len(notes) == 2, "the request, and that it is the last reply"
 
 
-def test_a_structured_answer_is_given_with_the_only_tool_that_is_left() -> None:
+@pytest.mark.parametrize("more", [(), (call("look", what="2"),), (call("look", what="2"), call("nothing"))])
+def test_a_structured_answer_is_given_with_the_only_tool_that_is_left(more: tuple[Reply, ...]) -> None:
     class Found(BaseModel):
         orders: list[str]
 
@@ -121,13 +122,14 @@ def test_a_structured_answer_is_given_with_the_only_tool_that_is_left() -> None:
         if "look" in [each.name for each in request.tools]:
             return call("look", what="1")
         assert [each.name for each in request.tools] == ["final_answer"]
-        return call("final_answer", orders=["1"])
+        return calls(call("final_answer", orders=["1"]), *more)
 
     agent = Agent("clerk", model=ScriptedModel(reply), tools=[world.reads()], output=Found)
     outcome: Outcome = play(Team(agent, limits=Limits(tool_calls=2))).outcome
 
     assert outcome.output == Found(orders=["1"])
     assert outcome.pruned == ("limits",)
+    assert len(world.calls) == 2
 
 
 def test_a_reply_is_shorter_where_there_is_no_room_for_the_longest_one() -> None:

@@ -514,7 +514,7 @@ class LimitsRaised(Base, tag="limits_raised", frozen=True, kw_only=True):
     again: tuple[int, ...] = ()
     """Effect steps that the halt cut off, and that are attempted again under their keys."""
     note: Ref | None = None
-    """The run had answered at its limit: this asks its coordinator to go on."""
+    """The run had answered at its limit, or was about to: this asks its agents to go on."""
 
 
 class RunEnded(Base, tag="run_ended", frozen=True, kw_only=True):

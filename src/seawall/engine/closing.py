@@ -149,10 +149,11 @@ class Closing:
 
     def _answer(self, state: RunState, short: Short | None, rest: Rest) -> Planned | None:
         found: list[Finding] = state.plan.verified(words=not rest.must_review)
-        if not found or state.approvals or any(step.effect for step in state.in_flight):
+        earlier = None if state.plan.earlier is None else self._bodies.text(state.plan.earlier)
+        if not (found or earlier) or state.approvals or any(step.effect for step in state.in_flight):
             return None
         why = "a limit was used up" if short is None else f"{short.limit} was used up"
-        answer = self._bodies.put(write_partial_answer(found, self._bodies, why))
+        answer = self._bodies.put(write_partial_answer(found, self._bodies, why, earlier))
         reason = f"{short.reason}: " if short else "the last reply failed: "
         return self._make_event(
             short,

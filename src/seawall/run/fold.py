@@ -61,6 +61,7 @@ from seawall.run.frame import (
 from seawall.run.guard import FoldFailed, Guard
 from seawall.run.ledger import describe_usage_problem, find_overrun, reserve, settle
 from seawall.run.lifted import answers_at_limit, is_lifted, is_raisable, leave_out_limits
+from seawall.run.plan import OF_ANSWER
 from seawall.run.state import BEFORE, EffectChange, PastPause, RunState, may_have_happened
 
 ERRAND = "errand"
@@ -148,7 +149,10 @@ def _apply_raised(state: RunState, event: LimitsRaised, guards: Sequence[Guard])
             went_on = apply(went_on, done, guards)
     if event.note is not None:
         merged = state.ended is not None and bool(state.ended.memory)
-        went_on = _ask_to_go_on(went_on, event.note, merged=merged)
+        if has_answered(state):
+            went_on = _ask_to_go_on(went_on, event.note, merged=merged)
+        else:
+            went_on = _lift_closing(went_on, event.note)
     limits, before = event.limits, state.started.limits
     return replace(
         went_on,
@@ -160,9 +164,18 @@ def _apply_raised(state: RunState, event: LimitsRaised, guards: Sequence[Guard])
     )
 
 
+def has_answered(state: RunState) -> bool:
+    """Returns whether a run has ended with an answer, or has nothing left to do but to end with it."""
+    if state.ended is not None:
+        return state.ended.status == "completed"
+    root = state.frames[0]
+    return root.answer is not None and not root.turn and root.own_step is None
+
+
 def _ask_to_go_on(state: RunState, note: Ref, *, merged: bool) -> RunState:
     """Returns a run that had answered at its limit, in which the coordinator is asked to go on after its answer."""
     root, plan = state.frames[0], state.plan
+    earlier = root.answer if plan.course == "team" else plan.earlier
     root = replace(
         root,
         own_step=None,
@@ -177,14 +190,29 @@ def _ask_to_go_on(state: RunState, note: Ref, *, merged: bool) -> RunState:
     plan = replace(
         plan,
         course="team",
-        pruned=leave_out_limits(plan.pruned),
+        pruned=tuple(name for name in leave_out_limits(plan.pruned) if name not in OF_ANSWER),
         unreviewed=frozenset(),
         answer=None,
+        earlier=earlier,
         made_of=(),
         closing=EMPTY,
         lacks=(),
     )
     return replace(state, frames=MappingProxyType({0: root}), plan=plan)
+
+
+def _lift_closing(state: RunState, note: Ref) -> RunState:
+    """Returns a run in which no frame has to answer with what it has, and agents that were told so are told otherwise."""
+    frames, plan = dict(state.frames), state.plan
+    for number, frame in state.frames.items():
+        if state.is_closing(number):
+            frames[number] = replace(tell_frame(frame, (note,)), has_replied_last=False)
+    reasons = {closed.reason for closed in plan.closing.values()}
+    lacks = tuple(reason for reason in plan.lacks if reason not in reasons)
+    plan = replace(
+        plan, closing=EMPTY, lacks=lacks, pruned=plan.pruned if lacks else leave_out_limits(plan.pruned)
+    )
+    return replace(state, frames=MappingProxyType(frames), plan=plan)
 
 
 def _close_cut(state: RunState, step: StepIntended, event: LimitsRaised) -> Iterator[StepDone]:

@@ -20,6 +20,9 @@ from seawall.core.persistent import Log
 
 Course = Literal["team", "fallback", "partial"]
 
+OF_ANSWER = ("answer:partial", "review")
+"""What is pruned of the run's answer, and not of the work before it: the next answer may have it."""
+
 
 class Finding(msgspec.Struct, frozen=True, array_like=True):
     """A result that passed the gate: of a tool, or of a finished hand-off."""
@@ -65,6 +68,8 @@ class Plan(msgspec.Struct, frozen=True):
     """The hand-off to the fallback agent."""
     answer: Ref | None = None
     """Of the fallback agent, or made from the record."""
+    earlier: Ref | None = None
+    """What the run had answered before its limits were raised."""
     made_of: tuple[int, ...] = ()
     """The steps whose results the record's answer is made of."""
     failure: StepDone | None = None

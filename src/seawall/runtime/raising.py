@@ -8,7 +8,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from seawall.core.canonical import check_recordable
+from seawall.core.canonical import Ref, check_recordable
 from seawall.core.clock import Clock
 from seawall.core.errors import Misused
 from seawall.core.events import EffectMoved, Event, LimitsRaised, StepDone, StoppedBy
@@ -18,9 +18,11 @@ from seawall.history.recorded import fold_in_slices, read_events
 from seawall.journal.protocol import Journal
 from seawall.journal.protocol.effects import make_effect_id
 from seawall.run.bodies import Bodies
-from seawall.run.lifted import RAISABLE
+from seawall.run.fold import has_answered
+from seawall.run.lifted import RAISABLE, leave_out_limits
 from seawall.run.state import RunState
 from seawall.runtime.approvals import Decisions
+from seawall.runtime.next_step import check_next_step
 from seawall.runtime.supervisor import Supervisor
 from seawall.team.prepare import honours_key
 from seawall.team.team import Team
@@ -30,6 +32,11 @@ GO_ON = (
     "answer anew, and in full.]"
 )
 """What the coordinator of a run is told that had answered at its limit."""
+HAVE_TOOLS = (
+    "[Not from the user: the limits of this run were raised. You can call your tools again, so this need not be your last "
+    "reply.]"
+)
+"""What agents are told that were to answer with what they had when their run was halted."""
 COUNTED = ("tool_calls", "model_calls", "handoffs", "tokens", "usd")
 """The limits of which the ledger says what is spent."""
 
@@ -72,9 +79,19 @@ async def raise_limits(supervisor: Supervisor, run: str, team: Team, raised: Lim
         raised,
         reason=bodies.redact(raised.reason),
         again=list_attempted_again(state, team, raised.at),
-        note=bodies.put(GO_ON) if state.ended is not None and state.ended.status == "completed" else None,
+        note=put_note(state, bodies),
     )
+    answered = has_answered(state)
+    await check_next_step(supervisor, team, [*events, *known, raised], bodies.known(), answered=answered)
     await journal.reopen(run, len(events), [*known, raised], bodies.unsaved())
+
+
+def put_note(state: RunState, bodies: Bodies) -> Ref | None:
+    """Returns what agents are told once the limits of a run are raised; None if none of them was to come to an end."""
+    before = state if state.before_halt is None else state.before_halt
+    if has_answered(state) and leave_out_limits(before.pruned) != before.pruned:
+        return bodies.put(GO_ON)
+    return bodies.put(HAVE_TOOLS) if before.plan.closing else None
 
 
 def check_halted(state: RunState) -> None:
@@ -103,6 +120,11 @@ def check_room(state: RunState, limits: Limits) -> None:
         )
     if stopped is not None and stopped.guard == "limits":
         _check_next(state.started.run, stopped, limits)
+    closed = None if state.before_halt is None else state.before_halt.plan.closing.get(0)
+    if closed is not None and not closed.part and closed.limit.startswith("tool_calls="):
+        _check_next(
+            state.started.run, StoppedBy("limits", closed.reason, None, closed.limit, closed.value), limits
+        )
 
 
 def check_spent(state: RunState, limits: Limits) -> None:
@@ -130,6 +152,11 @@ def _check_next(run: str, stopped: StoppedBy, limits: Limits) -> None:
                 f"run {run} was halted because no bound holds for its model ({stopped.reason}): it goes on only without "
                 "limits on tokens and usd"
             )
+        return
+    if name in (
+        "tokens",
+        "usd",
+    ):  # the value is that of the longest reply: `check_next_step` knows the shortest
         return
     allowed: object = getattr(limits, name, None)
     with contextlib.suppress(InvalidOperation):  # of a price that is not known there is no value

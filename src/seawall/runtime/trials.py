@@ -15,8 +15,10 @@ from seawall.history.fork import find_last_result, fork_events
 from seawall.history.recorded import fold_in_slices, read_events
 from seawall.history.replay import Replay, replay
 from seawall.memory.guard import MEMORY_GUARD
+from seawall.run.fold import has_answered
 from seawall.runtime.big_texts import compute_apart, list_recorded_texts, put_apart
-from seawall.runtime.raising import check_leads, check_spent
+from seawall.runtime.next_step import check_next_step
+from seawall.runtime.raising import check_leads, check_spent, put_note
 from seawall.runtime.supervisor import Supervisor
 from seawall.team.team import Team
 
@@ -74,15 +76,19 @@ async def fork_run(supervisor: Supervisor, run_id: str, team: Team, run: str, op
     begin = fork_events(
         events, at, run=run, now=supervisor.clock.wall_s(), result=changed, live_effects=live_effects
     )
-    if raised is not None:
-        begin.append(replace(raised, reason=bodies.redact(raised.reason)))
     started = begin[0]
     if not isinstance(started, RunStarted):
         raise SeawallBug("a fork begins with RunStarted")
-    started = replace(started, app=app or started.app)
-    state = await fold_in_slices([started, *begin[1:]], supervisor.factory.get_guards(team))
+    started = begin[0] = replace(started, app=app or started.app)
+    answered = False
+    if raised is not None:
+        before = await fold_in_slices(begin)
+        note, answered = put_note(before, bodies), has_answered(before)
+        begin.append(replace(raised, reason=bodies.redact(raised.reason), note=note))
+    state = await fold_in_slices(begin, supervisor.factory.get_guards(team))
     check_leads(team, state)  # a fork that can't go on is not recorded
     supervisor.factory.check(team, state.started.limits, supervisor.budget.get_usd_cap(started.tenant))
     if raised is not None:
         check_spent(state, raised.limits)
+        await check_next_step(supervisor, team, begin, bodies.known(), answered=answered)
     await supervisor.journal.create(started, begin[1:], bodies.unsaved(), take=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from itertools import takewhile
 from types import MappingProxyType
 
 from msgspec.structs import replace
@@ -17,11 +18,15 @@ from seawall.run.frame import TOO_LONG, Frame
 from seawall.run.ledger import LEAST_REPLY_TOKENS, NO_REST, Rest
 from seawall.run.state import RunState
 from seawall.run.step import Step
+from seawall.team.context import FRAMING_TOKENS
 from seawall.team.context_options import LEAST_TOKENS
 from seawall.team.conversation import TOKENS_PER_BYTE, Conversation, Weighed, fold_frame
 from seawall.team.team import Member, Team
 
 _NO_USD = Decimal(0)
+CLOSING_TOKENS = 400
+"""What an agent is told with its last call: some 260 bytes that it is the last, and some 80 in place of a call that is not
+made. A token is at least one byte."""
 
 
 class Assembly:
@@ -72,7 +77,8 @@ class Assembly:
     def compute_rest(self, frame: Frame, step: Step | None, state: RunState) -> Rest:
         """Returns what is kept for a frame's last reply, and for the review that its answer must have.
 
-        What will be found until then is not known; the last call is sent as much of it as fits.
+        A hand-off below that frame to which `step` belongs has a last reply, too, which its caller is sent. What will be
+        found until then is not known; the last call is sent as much of it as fits.
         """
         member = self._team.members.get(frame.agent)
         if member is None:
@@ -86,19 +92,47 @@ class Assembly:
             return Rest(must_review=must_review)
         if own and member.only_answers:
             return Rest(model_calls=reviews, must_review=must_review)
-        weighed = self._conversation.weigh(
-            frame, member.agent.instructions, member.specs_bytes, member.version
+        rest = self._keep_reply(Rest(model_calls=1 + reviews, grows=True, must_review=must_review), frame)
+        caller = frame
+        below = list(takewhile(lambda number: number != frame.id, state.walk_up(step.frame)))
+        for inner in (state.frames[number] for number in reversed(below)):
+            if inner.kind == "handoff" and not (inner.id == step.frame and self._is_answer(step, inner)):
+                rest = self._keep_answer(self._keep_reply(rest, inner), inner, caller)
+            caller = inner
+        return rest
+
+    def _is_answer(self, step: Step, frame: Frame) -> bool:
+        """Returns whether a model step of a frame can be nothing but its answer."""
+        member = self._team.members.get(frame.agent)
+        return step.last or (member is not None and member.only_answers)
+
+    def _keep_reply(self, rest: Rest, frame: Frame) -> Rest:
+        """Returns what is kept, with a frame's last reply: the shortest, to its context as it is now."""
+        member = self._team.members.get(frame.agent)
+        if member is None:
+            return rest
+        agent = member.agent
+        bound = self._conversation.weigh(frame, agent.instructions, member.specs_bytes, member.version).bound
+        least = min(LEAST_REPLY_TOKENS, agent.max_output_tokens)
+        bound += max(0, CLOSING_TOKENS - member.specs_bytes)  # the last call is sent no tools
+        usd = compute_bound_usd(self._prices.get(frame.agent), bound, least) or _NO_USD
+        token_usd = self._token_usd.get(frame.agent) or _NO_USD
+        return replace(
+            rest,
+            tokens=rest.tokens + bound + least,
+            usd=rest.usd + usd,
+            input_token_usd=max(rest.input_token_usd, token_usd),
         )
-        least = min(LEAST_REPLY_TOKENS, member.agent.max_output_tokens)
-        usd = compute_bound_usd(self._prices.get(frame.agent), weighed.bound, least)
-        return Rest(
-            model_calls=1 + reviews,
-            tokens=weighed.bound + least,
-            usd=usd or _NO_USD,
-            grows=True,
-            must_review=must_review,
-            input_token_usd=self._token_usd.get(frame.agent) or _NO_USD,
+
+    def _keep_answer(self, rest: Rest, frame: Frame, caller: Frame) -> Rest:
+        """Returns what is kept, with a hand-off's last reply as its caller's last call is sent it."""
+        member = self._team.members.get(frame.agent)
+        least = (
+            LEAST_REPLY_TOKENS if member is None else min(LEAST_REPLY_TOKENS, member.agent.max_output_tokens)
         )
+        tokens = least + FRAMING_TOKENS
+        token_usd = self._token_usd.get(caller.agent) or _NO_USD
+        return replace(rest, tokens=rest.tokens + tokens, usd=rest.usd + tokens * token_usd)
 
     def _list_reviews(self, frame: Frame, state: RunState) -> list[int]:
         """Returns the frames in which a frame's answer is reviewed."""

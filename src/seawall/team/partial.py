@@ -13,10 +13,22 @@ MAX_CHARS = 2_000
 """Characters of each result."""
 
 
-def write_partial_answer(findings: Sequence[Finding], bodies: Bodies, why: str) -> str:
-    """Returns an answer made of recorded results alone. No agent wrote it, and it says that it is partial."""
-    head = f"This answer is partial: {why} before the team could finish. These results were recorded:"
-    return "\n".join([head, *_list_findings(findings, bodies)])
+def write_partial_answer(
+    findings: Sequence[Finding], bodies: Bodies, why: str, earlier: str | None = None
+) -> str:
+    """Returns an answer made of recorded results alone. No agent wrote it, and it says that it is partial.
+
+    `earlier`: what the run had answered before its limits were raised.
+    """
+    head = f"This answer is partial: {why} before the team could finish."
+    if earlier is not None:
+        head = f"{head} This was its answer before:\n{earlier}"
+    if not findings:
+        return head
+    told = "These results were recorded:"
+    return "\n".join(
+        [f"{head} {told}" if earlier is None else f"{head}\n{told}", *_list_findings(findings, bodies)]
+    )
 
 
 def write_cut(agent: str, findings: Sequence[Finding], bodies: Bodies, why: str) -> str:

@@ -36,7 +36,8 @@ def read_reply(
     is validated. What the model's server wants back goes only with a message that is whole.
     """
     count = len(reply.message.calls)
-    written = _make_ids_unique(reply.message.calls, member, bodies.redact) if count <= MAX_CALLS else ()
+    made = _find_last_answer(reply.message.calls, frame) if last else reply.message.calls
+    written = _make_ids_unique(made, member, bodies.redact) if len(made) <= MAX_CALLS else ()
     message = shown = _redact_message(reply.message.content, written, bodies)
     answer: str | None = None
     problem: Problem | None = None
@@ -54,7 +55,7 @@ def read_reply(
         return _book(
             Result(status="error", output=text, error="content_filter"), reply.usage, usd, bodies.redact
         )
-    elif count > MAX_CALLS:
+    elif len(made) > MAX_CALLS:
         text = f"Your reply had {count} calls (limit {MAX_CALLS}). Make fewer at once."
         problem = Problem(text, "too many calls")
         message = Assistant(message.content or "[too many calls]", ())
@@ -121,6 +122,13 @@ def _make_ids_unique(
         name = call.name if call.name in given else clean(call.name)[:MAX_NAME_CHARS]
         distinct.append(ToolCall(number, name, call.arguments))
     return tuple(distinct)
+
+
+def _find_last_answer(calls: tuple[ToolCall, ...], frame: Frame) -> tuple[ToolCall, ...]:
+    """Returns a last reply's calls: only the one that answers, if there is one. No other is made any more."""
+    name = REVIEW_TOOL if frame.kind == "review" else ANSWER_TOOL
+    answers = tuple([call for call in calls if call.name == name])
+    return answers if len(answers) == 1 else calls
 
 
 def _find_only_call(message: Assistant, name: str) -> ToolCall | None:

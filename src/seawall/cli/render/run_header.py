@@ -71,7 +71,7 @@ def draw_run_header(
     fields.append(("took", wording.format_usage(state.ledger, time), ""))
     if record.ended is not None:
         fields += _list_review_fields(record.ended)
-    fields += _list_other_fields(record, state)
+    fields += _list_other_fields(record, state, now)
     for label, text, style in fields:
         yield from draw_field(label, text, style, width, lines=None if full else _MAX_LINES.get(label))
 
@@ -136,7 +136,7 @@ def _list_review_fields(ended: RunEnded) -> Iterator[Field]:
         yield "memory", f"{wording.MEMORY_CONFLICT}: {format_command('memory conflicts')}", "yellow"
 
 
-def _list_other_fields(record: RunRecord, state: RunState) -> Iterator[Field]:
+def _list_other_fields(record: RunRecord, state: RunState, now: float) -> Iterator[Field]:
     """Yields effects, guards, pauses, segments, and how the run was started."""
     started = record.started
     effects = [f"step {each.step} {each.tool} {each.state}" for each in state.effect_states()]
@@ -152,7 +152,7 @@ def _list_other_fields(record: RunRecord, state: RunState) -> Iterator[Field]:
         why = f": {pause.why}" if pause.why else ""
         yield "paused", f"{pause.what} for {format_seconds(pause.seconds)} by {pause.by}{why}", ""
     for before, raised in record.raised:
-        yield "limits", wording.format_raise(before, raised), "yellow"
+        yield "limits", wording.format_raise(before, raised, now), "yellow"
     if len(record.segments) > 1:
         owners = ", ".join(f"{s.number} from step {s.first_step} by {s.taken.owner}" for s in record.segments)
         yield "segments", owners, ""

@@ -12,6 +12,7 @@ import msgspec
 from seawall.cli.hints import format_command
 from seawall.cli.render.formats import (
     UNLIMITED,
+    format_age,
     format_count,
     format_duration,
     format_number,
@@ -243,15 +244,16 @@ def get_verdict_style(judged: Judged) -> str:
     return "dim" if judged.mode == "observe" else VERDICT_STYLES.get(judged.verdict, "")
 
 
-def format_raise(before: Limits, raised: LimitsRaised) -> str:
-    """Returns which limits a person has changed, who that was, and why."""
+def format_raise(before: Limits, raised: LimitsRaised, now: float | None = None) -> str:
+    """Returns which limits a person has changed, who that was, how long before `now`, and why."""
     changed = [
         f"{name} {_format_limit(old)} → {_format_limit(new)}"
         for name in Limits.__struct_fields__
         if (old := getattr(before, name)) != (new := getattr(raised.limits, name))
     ]
+    when = "" if now is None else f", {format_age(now - raised.at)} ago"
     why = f": {raised.reason}" if raised.reason else ""
-    return f"{', '.join(changed) or 'as before'}, by {raised.by}{why}"
+    return join_lines(f"{', '.join(changed) or 'as before'}, by {raised.by}{when}{why}")
 
 
 def _format_limit(value: float | Decimal | None) -> str:
