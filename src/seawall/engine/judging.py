@@ -57,8 +57,8 @@ def _overrides(guard: Guard, method: str) -> bool:
 
 
 def _judges(guard: Guard, method: str) -> bool:
-    """Returns whether a guard may say something: its method does, or its fold may fail."""
-    return _overrides(guard, method) or _overrides(guard, "fold")
+    """Returns whether a guard may say something: its method does, or what it remembers may be a failure."""
+    return any(_overrides(guard, each) for each in (method, "start", "fold"))
 
 
 class Judge:
