@@ -28,6 +28,8 @@ _GIVEN = re.compile(r" \(got .*", re.DOTALL)
 """What a message of Seawall's says of the value that it was given; it comes last."""
 _NUMBER = re.compile(r"\d+")
 _WORD = re.compile(r"\w+")
+_WORDS = re.compile(r"[\w.-]+|[^\w\s,]")
+"""Words, numbers and signs; what parts them differs with their order."""
 _LITERAL = re.compile(r"[\d@/_]")
 _SHORT_WORD = 32
 _NAME = re.compile(r"(?<=[a-z,;:] )[A-Z][\w'-]*")
@@ -40,7 +42,7 @@ _SAYS_ERROR = re.compile(
         (?:\[?(?:fatal|error|failed|failure|exception)\b\]?[ ]?[:!-])
       | Traceback[ ]\(most[ ]recent
       | [A-Z]\w*(?:Error|Exception):
-      | \{\s*"(?:error|errors|exception)"\s*:\s*+(?!null|\[\]|""|false)
+      | \{\s*"(?:error|errors|exception)"\s*:\s*+(?!null|\[\]|\{\}|""|false|0\b)
       | \{\s*"(?:ok|success|succeeded)"\s*:\s*false
       | \{\s*"status"\s*:\s*"(?:error|failed|failure)"
       | HTTP(?:/\d(?:\.\d)?)?[ ][45]\d\d\b)""",
@@ -57,6 +59,8 @@ Behind them stands what the call was about."""
 MAX_COMPARED_CHARS = 128 * 1024
 """A longer text is compared as it is: to look for what means nothing in it would hold up the other runs. No tool's
 result is so long, because an agent is shown the beginning of a long one; see `Result.whole`."""
+MAX_SAME_CHARS = 4 * 1024
+"""Characters of a result that is compared with answers to other questions: a longer one is a content, and hardly equal."""
 MAX_FOLDED_CHARS = 4 * 1024
 """Characters of arguments whose spelling is looked at: a longer text is content, and not a question."""
 MAX_GIST_WORDS = 256
@@ -81,7 +85,8 @@ def compute_fingerprints(
 
     The loose one is of a read's result without all that may be noise, of a write's result without its numbers (of two
     equal orders each has a new one, and nothing else differs), or of the kind of an error. It is None where it would
-    be the same as the exact one. An error is compared without what it quotes: that is mostly the arguments. `at` is the
+    be the same as the exact one. That of a read's short result is of its words in any order, and not of the arguments:
+    so it tells that another question brought the same, too. An error is compared without what it quotes: that is mostly the arguments. `at` is the
     time of the call, 0 if it is not known. See `Bodies.conceal`.
     """
     if step.kind not in (*CALLED, "handoff"):
@@ -107,6 +112,10 @@ def compute_fingerprints(
     if step.kind == "tool" and step.effect:
         if result.whole is None and not isinstance(result.output, bytes):
             loose = _NUMBER.sub("0", to_canonical_bytes(loose).decode())
+    elif step.kind == "tool" and result.whole is None and len(result.output) <= MAX_SAME_CHARS:
+        return Fingerprints(
+            exact, digest_of([step.name, _conceal(result, _sort_words(loose, step), conceal)])
+        )
     elif forms.loose is forms.exact or forms.loose == forms.exact:
         return Fingerprints(exact)
     return Fingerprints(exact, digest_of([step.name, asked, _conceal(result, loose, conceal)]))
@@ -121,6 +130,19 @@ def _compute_of_error(step: Step, result: Result, output: object, conceal: Conce
             named = read_error_kind(output, result.error or "")
             kind = FAILED + digest_of([step.name, result.status, _conceal(result, named, conceal)])
     return Fingerprints(digest_of([step.name, result.status, _conceal(result, output, conceal)]), kind)
+
+
+def _sort_words(loose: object, step: Step) -> list[str]:
+    """Returns the words of a result in alphabetical order, because rows come as they come; without those of the question.
+
+    Many tools repeat what they were asked.
+    """
+    words = _WORDS.findall(loose if isinstance(loose, str) else to_canonical_bytes(loose).decode())
+    asked = to_canonical_bytes(step.arguments).decode() if step.arguments else ""
+    if len(asked) <= MAX_FOLDED_CHARS:
+        repeated = {word.casefold() for word in _WORDS.findall(asked)}
+        words = [word for word in words if word.casefold() not in repeated]
+    return sorted(words)
 
 
 def says_error(text: str) -> bool:
@@ -190,19 +212,23 @@ def digest_whole(text: str, volatile: Sequence[str | re.Pattern[str]] = ()) -> t
     return Masker(0.0, volatile).digest_long(escape_unsendable(text).strip())
 
 
-def fold_arguments(arguments_key: str, text: str) -> str:
+def decode_arguments(arguments_key: str, text: str) -> Any:
+    """Returns a call's arguments to compare with others; None if their text is no JSON, long, or without its secrets."""
+    if "~" in arguments_key or len(text) > MAX_FOLDED_CHARS:  # a seal: `text` has no secrets, and so not all
+        return None
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def fold_arguments(arguments_key: str, arguments: Any) -> str:
     """Returns the key that a call's arguments have in common with other spellings of them; "" for `arguments_key` itself.
 
     Spellings differ in letter case, in white space, and in ids that only say which attempt this is. Whether that makes
     a difference to what is asked, only the results can tell: the key is for comparing calls with their results, and
     never for the identity of an effect.
     """
-    if "~" in arguments_key or len(text) > MAX_FOLDED_CHARS:  # a seal: `text` has no secrets, and so not all
-        return ""
-    try:
-        arguments = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError):
-        return ""
     folded = ref_of(to_canonical_bytes(_fold_value(arguments)))
     return "" if folded == arguments_key else folded
 

@@ -50,6 +50,18 @@ def _describe_finding(step: Step, result: Result, notice: Notice) -> str:
         case "delegations":
             return f"{step.name} had nearly the same task in {_name_source(notice)}, and has answered it."
         case _:
+            return _describe_sameness(step, notice)
+
+
+def _describe_sameness(step: Step, notice: Notice) -> str:
+    match notice.rule:
+        case "reworded":
+            return f"{step.name} was asked in other words, and brought what it brought in {_name_source(notice)}, {notice.times} times so far."
+        case "same_answer":
+            return f"{step.name} was asked other things, and brought what it brought in {_name_source(notice)}, {notice.times} times so far."
+        case "fruitless":
+            return f"The last {notice.times} calls failed or brought what you already know, since {_name_source(notice)}."
+        case _:
             return f"{step.name} was performed {notice.times} times in this run."
 
 
@@ -96,6 +108,13 @@ def _describe_reason(step: Step, notice: Notice) -> str:
             return f"{step.name!r} returned the same but for ids or times ({notice.times} in a row): {since}"
         case "failures":
             return f"{step.name!r} failed for the same kind of reason ({notice.times} in a row): {since}"
+        case "reworded" | "same_answer":
+            asked = "other words" if notice.rule == "reworded" else "other things"
+            return f"{step.name!r} brought the same, asked for {asked} ({notice.times} in a row): {since}"
+        case "fruitless":
+            return (
+                f"{notice.times} calls in a row failed or brought what is known, since {_name_source(notice)}"
+            )
         case "errors":
             return f"{step.name!r} failed in a known way ({notice.times} in a row): {since}"
         case "polls":
@@ -125,6 +144,11 @@ def write_halt(step: Step, violation: Violation) -> Halt:
             )
         case "failures":
             reason = f"tool {step.name!r} failed for the same kind of reason {times} times in a row {limit}"
+        case "reworded" | "same_answer":
+            asked = "other words" if violation.rule == "reworded" else "other things"
+            reason = f"tool {step.name!r} brought the same, asked for {asked}, {times} times in a row {limit}"
+        case "fruitless":
+            reason = f"{times} calls in a row failed or brought what is known {limit}, since step {since}"
         case "polls":
             reason = f"poll {step.name!r} returned the same {times} times in a row {limit}"
         case "again":

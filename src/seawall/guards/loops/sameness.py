@@ -1,0 +1,146 @@
+"""The rules of answers that stay the same whatever is asked, and of calls from which nothing came.
+
+`reworded` and `same_answer` look at one tool: it brings the same as the last time to another question. A question that
+has a word of its own is another question, and may rightly have the same answer: twenty names that nobody knows are
+twenty questions. One that is made of words of the questions before it asks the same in other words.
+
+`fruitless` looks at the whole run: calls in a row that each failed, in whatever way, or brought what was known.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from seawall.guards.loops.findings import Notice, Violation
+from seawall.guards.loops.options import LoopOptions
+from seawall.guards.loops.state import LastAnswer, LoopState, Observation, SameAnswers
+from seawall.run.step import Step
+from seawall.run.wording import decode_wording
+
+AMONG_OTHERS = 1.5
+"""How many times as many equal answers a tool may bring among other calls, as with errors of one kind."""
+MAX_WORDS = 256
+"""Words of the questions in a row that are kept; after that, each further one is taken for a new one."""
+
+
+class Sameness(NamedTuple):
+    """What a result says of the tool's answers."""
+
+    answers: SameAnswers | None = None
+    """To be kept of the tool; None: as before."""
+    is_same: bool = False
+    """The tool brought to another question what it had brought the last time."""
+
+
+_NOTHING = Sameness()
+
+
+def find_sameness(
+    state: LoopState, observation: Observation, options: LoopOptions, notices: list[Notice], *, is_asked: bool
+) -> Sameness:
+    """Returns what a result says of the tool's answers. `is_asked`: the same was asked before, so `no_news` counts it."""
+    if observation.kind != "tool" or observation.effect or observation.poll or not observation.ok:
+        return _NOTHING
+    if observation.loose_fingerprint is None or observation.failure_kind:
+        return _NOTHING
+    before = state.same_answers.get(observation.name)
+    is_same = (
+        before is not None
+        and before.answer == observation.loose_fingerprint
+        and before.world_changes == state.world_changes
+    )
+    if before is None or not is_same:
+        wording = decode_wording(observation.wording)
+        return Sameness(
+            SameAnswers(
+                observation.loose_fingerprint,
+                observation.step,
+                state.world_changes,
+                names=frozenset((wording.names,)),
+                words=wording.words,
+            )
+        )
+    if is_asked:
+        return Sameness(None, is_same=before.question != observation.asked_question and before.count > 0)
+    is_other = len(state.recent) > 1 and state.recent[-2].name != observation.name
+    found = _add_question(before, observation, among_others=before.among_others or is_other)
+    _note(found, options, notices)
+    return Sameness(found, is_same=True)
+
+
+def _add_question(before: SameAnswers, observation: Observation, *, among_others: bool) -> SameAnswers:
+    """Returns the answers of a tool with one more question that was not asked before."""
+    found = replace(
+        before, count=before.count + 1, question=observation.asked_question, among_others=among_others
+    )
+    if not observation.wording:
+        return found
+    wording = decode_wording(observation.wording)
+    if wording.names in before.names and wording.words <= before.words:
+        return replace(found, reworded=before.reworded + 1)
+    if len(before.words) + len(before.names) >= MAX_WORDS:
+        return found
+    return replace(found, names=before.names | {wording.names}, words=before.words | wording.words)
+
+
+def _note(found: SameAnswers, options: LoopOptions, notices: list[Notice]) -> None:
+    """Adds a notice when the equal answers come near a limit."""
+    for rule, times in (("reworded", found.reworded), ("same_answer", found.count)):
+        limit = _limit(rule, found, options)
+        if times and times * 4 >= limit * (2 if rule == "reworded" else 3):
+            notices.append(Notice(rule, times, limit, found.step))
+
+
+def _limit(rule: str, found: SameAnswers, options: LoopOptions) -> int:
+    limit = options.reworded if rule == "reworded" else options.same_answer
+    return int(limit * AMONG_OTHERS) if found.among_others else limit
+
+
+def check_sameness(state: LoopState, step: Step, options: LoopOptions) -> Violation | None:
+    """Forbids a call of a tool that brought the same too often, whatever it was asked."""
+    found = state.same_answers.get(step.name)
+    if found is None or step.poll or step.effect or found.world_changes != state.world_changes:
+        return None
+    for rule, times in (("reworded", found.reworded), ("same_answer", found.count)):
+        limit = _limit(rule, found, options)
+        if times >= limit:
+            return Violation(rule, times, limit, found.step)
+    return None
+
+
+def count_fruitless(
+    state: LoopState,
+    observation: Observation,
+    options: LoopOptions,
+    notices: list[Notice],
+    *,
+    is_known: bool,
+    is_news: bool,
+) -> LoopState:
+    """Counts calls in a row that failed or brought what was known (`is_known`); what is news ends the row."""
+    if observation.poll:
+        return state
+    failed = not observation.ok or bool(observation.failure_kind)
+    if not failed and (is_news or observation.effect):
+        return replace(state, fruitless=0) if state.fruitless else state
+    if not (failed or is_known):  # alike what was known, or the same to another question
+        return state
+    since = observation.step if not state.fruitless else state.fruitless_since
+    state = replace(state, fruitless=state.fruitless + 1, fruitless_since=since)
+    if state.fruitless * 4 >= options.fruitless * 3:
+        notices.append(Notice("fruitless", state.fruitless, options.fruitless, since))
+    return state
+
+
+def check_fruitless(
+    state: LoopState, step: Step, answer: LastAnswer | None, options: LoopOptions
+) -> Violation | None:
+    """Forbids a call whose answer is known, or of a tool that failed the last time, after too many of such."""
+    if state.fruitless < options.fruitless or step.poll:
+        return None
+    failures = state.failures.get(step.name)
+    if (answer is None or answer.polls != state.polls) and (failures is None or not failures.count):
+        return None
+    return Violation("fruitless", state.fruitless, options.fruitless, state.fruitless_since)
