@@ -8,6 +8,7 @@ same *loose* fingerprint if they say the same apart from all that may mean nothi
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ import msgspec
 
 from seawall.core.canonical import digest_of, escape_unsendable, ref_of, to_canonical_bytes
 from seawall.core.events import CALLED, REJECTED, Gist
-from seawall.run.noise import Forms, Masker, has_volatile_word, name_meaning
+from seawall.run.noise import Forms, Masker, has_volatile_word, is_masked, name_meaning
 from seawall.run.step import Result, Step
 
 Conceal = Callable[[str, object], object]
@@ -199,12 +200,16 @@ def normalise(output: str | bytes, at: float = 0.0, volatile: Sequence[str | re.
         ref = ref_of(text.encode())
         return Forms(ref, ref)
     masker = Masker(at, volatile, may_have_word="\\" in text or has_volatile_word(text))
+    value: object = text
     if text[:1] in ("{", "["):
-        try:
-            return masker.mask_value(msgspec.json.decode(text))
-        except (msgspec.DecodeError, RecursionError):
-            pass
-    return Forms(*masker.mask_text(text))
+        with contextlib.suppress(msgspec.DecodeError, RecursionError):
+            value = msgspec.json.decode(text)
+    forms = masker.mask_value(value)
+    if (
+        value and not volatile and is_masked(forms.exact)
+    ):  # what is left out is all that was asked for: a measurement
+        return Forms(value, forms.loose)
+    return forms
 
 
 def digest_whole(text: str, volatile: Sequence[str | re.Pattern[str]] = ()) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, cast
 from seawall.core.canonical import digest_of
 
 MAX_WORDS = 32
-"""Words of a question: arguments with more are a content."""
+"""Words of a question that are kept, those with the least hashes: of two texts with more, hardly all are the same."""
 _WORD = re.compile(r"\w+")
 _NAME_CHARS, _WORD_CHARS = 8, 4
 """Characters of a hash: of one word among some hundred, and of all that is no word."""
@@ -37,7 +37,7 @@ class Wording(NamedTuple):
 
 
 def read_wording(arguments: Any) -> str:
-    """Returns the words of a call's arguments as short hashes in one text; "" if there are too many."""
+    """Returns the words of a call's arguments as short hashes in one text."""
     words, names = set[str](), list[str]()
     for field, value in _walk("", arguments):
         if not isinstance(value, str):
@@ -52,9 +52,7 @@ def read_wording(arguments: Any) -> str:
                 names.append(word)
             else:
                 words.add(word.casefold())
-    if len(words) > MAX_WORDS:
-        return ""
-    return digest_of(sorted(names))[:_NAME_CHARS] + "".join(sorted(map(_hash_word, words)))
+    return digest_of(sorted(names))[:_NAME_CHARS] + "".join(sorted(map(_hash_word, words))[:MAX_WORDS])
 
 
 def decode_wording(text: str) -> Wording:

@@ -123,7 +123,7 @@ class Loops(Guard):
             violation
             or rules.check_errors(state, scope, step, options)
             or check_failures(state, step, options)
-            or check_sameness(state, step, options)
+            or check_sameness(state, scope, step, options)
             or check_fruitless(state, step, answer, options)
             or rules.check_cycle(state, step, options)
             or check_round(state, step, options)

@@ -82,7 +82,7 @@ def learn(state: LoopState, scope: Scope, observation: Observation, options: Loo
     if not observation.ok and observation.fingerprint not in scope.errors:
         new_error = observation.fingerprint
     is_known = before is not None and _is_known(before, observation)
-    sameness = find_sameness(state, observation, options, notices, is_asked=is_known)
+    sameness = find_sameness(state, scope, observation, options, notices, is_asked=is_known)
     firm = scope.firm_discoveries
     state, scope, answer = _update_answer(
         state, scope, observation, before, options, notices, is_same=sameness.is_same
@@ -125,10 +125,10 @@ def keep(learned: Learned, observation: Observation, scope_id: int) -> LoopState
     answers = scope.answers.put(learned.question, learned.answer)
     answers = answers.put(SPELLED + observation.asked_question, learned.answer)
     scope = replace(scope, answers=answers, errors=errors)
+    if learned.same_answers is not None:
+        scope = replace(scope, same_answers=scope.same_answers.put(observation.name, learned.same_answers))
     if learned.failures is not None:
         state = replace(state, failures=state.failures.put(observation.name, learned.failures))
-    if learned.same_answers is not None:
-        state = replace(state, same_answers=state.same_answers.put(observation.name, learned.same_answers))
     scopes = {**state.scopes, scope_id: scope}
     if learned.recurrence is not None:
         state = replace(state, recurring=state.recurring.put(*learned.recurrence))

@@ -15,9 +15,9 @@ from msgspec.structs import replace
 
 from seawall.guards.loops.findings import Notice, Violation
 from seawall.guards.loops.options import LoopOptions
-from seawall.guards.loops.state import LastAnswer, LoopState, Observation, SameAnswers
+from seawall.guards.loops.state import LastAnswer, LoopState, Observation, SameAnswers, Scope
 from seawall.run.step import Step
-from seawall.run.wording import decode_wording
+from seawall.run.wording import Wording, decode_wording
 
 AMONG_OTHERS = 1.5
 """How many times as many equal answers a tool may bring among other calls, as with errors of one kind."""
@@ -31,53 +31,47 @@ class Sameness(NamedTuple):
     answers: SameAnswers | None = None
     """To be kept of the tool; None: as before."""
     is_same: bool = False
-    """The tool brought to another question what it had brought the last time."""
+    """The tool brought what it had brought the last time, to a question that only has other words."""
 
 
 _NOTHING = Sameness()
 
 
 def find_sameness(
-    state: LoopState, observation: Observation, options: LoopOptions, notices: list[Notice], *, is_asked: bool
+    state: LoopState,
+    scope: Scope,
+    observation: Observation,
+    options: LoopOptions,
+    notices: list[Notice],
+    *,
+    is_asked: bool,
 ) -> Sameness:
     """Returns what a result says of the tool's answers. `is_asked`: the same was asked before, so `no_news` counts it."""
     if observation.kind != "tool" or observation.effect or observation.poll or not observation.ok:
         return _NOTHING
-    if observation.loose_fingerprint is None or observation.failure_kind:
+    answer = observation.loose_fingerprint
+    if answer is None or observation.failure_kind:
         return _NOTHING
-    before = state.same_answers.get(observation.name)
-    is_same = (
-        before is not None
-        and before.answer == observation.loose_fingerprint
-        and before.world_changes == state.world_changes
-    )
-    if before is None or not is_same:
-        wording = decode_wording(observation.wording)
+    before = scope.same_answers.get(observation.name)
+    wording = decode_wording(observation.wording)
+    if before is None or before.answer != answer or before.world_changes != state.world_changes:
+        names = frozenset((wording.names,))
         return Sameness(
-            SameAnswers(
-                observation.loose_fingerprint,
-                observation.step,
-                state.world_changes,
-                names=frozenset((wording.names,)),
-                words=wording.words,
-            )
+            SameAnswers(answer, observation.step, state.world_changes, names=names, words=wording.words)
         )
     if is_asked:
-        return Sameness(None, is_same=before.question != observation.asked_question and before.count > 0)
-    is_other = len(state.recent) > 1 and state.recent[-2].name != observation.name
-    found = _add_question(before, observation, among_others=before.among_others or is_other)
+        return _NOTHING
+    is_other = bool(state.recent) and state.recent[-1].name != observation.name
+    found = _add_question(before, wording, among_others=before.among_others or is_other)
     _note(found, options, notices)
-    return Sameness(found, is_same=True)
+    return Sameness(found, is_same=wording.names in before.names)
 
 
-def _add_question(before: SameAnswers, observation: Observation, *, among_others: bool) -> SameAnswers:
+def _add_question(before: SameAnswers, wording: Wording, *, among_others: bool) -> SameAnswers:
     """Returns the answers of a tool with one more question that was not asked before."""
-    found = replace(
-        before, count=before.count + 1, question=observation.asked_question, among_others=among_others
-    )
-    if not observation.wording:
+    found = replace(before, count=before.count + 1, among_others=among_others)
+    if not wording.names:  # of a journal of an earlier version, or of arguments that are redacted
         return found
-    wording = decode_wording(observation.wording)
     if wording.names in before.names and wording.words <= before.words:
         return replace(found, reworded=before.reworded + 1)
     if len(before.words) + len(before.names) >= MAX_WORDS:
@@ -95,12 +89,13 @@ def _note(found: SameAnswers, options: LoopOptions, notices: list[Notice]) -> No
 
 def _limit(rule: str, found: SameAnswers, options: LoopOptions) -> int:
     limit = options.reworded if rule == "reworded" else options.same_answer
+    limit = max(limit, options.no_news)
     return int(limit * AMONG_OTHERS) if found.among_others else limit
 
 
-def check_sameness(state: LoopState, step: Step, options: LoopOptions) -> Violation | None:
+def check_sameness(state: LoopState, scope: Scope, step: Step, options: LoopOptions) -> Violation | None:
     """Forbids a call of a tool that brought the same too often, whatever it was asked."""
-    found = state.same_answers.get(step.name)
+    found = scope.same_answers.get(step.name)
     if found is None or step.poll or step.effect or found.world_changes != state.world_changes:
         return None
     for rule, times in (("reworded", found.reworded), ("same_answer", found.count)):
@@ -129,18 +124,25 @@ def count_fruitless(
         return state
     since = observation.step if not state.fruitless else state.fruitless_since
     state = replace(state, fruitless=state.fruitless + 1, fruitless_since=since)
-    if state.fruitless * 4 >= options.fruitless * 3:
-        notices.append(Notice("fruitless", state.fruitless, options.fruitless, since))
+    limit = _limit_fruitless(options)
+    if state.fruitless * 4 >= limit * 3:
+        notices.append(Notice("fruitless", state.fruitless, limit, since))
     return state
+
+
+def _limit_fruitless(options: LoopOptions) -> int:
+    """Returns the limit of calls from which nothing came: never less than those of calls that are equal somehow."""
+    return max(options.fruitless, options.no_news, options.stretch, options.errors, options.failures)
 
 
 def check_fruitless(
     state: LoopState, step: Step, answer: LastAnswer | None, options: LoopOptions
 ) -> Violation | None:
     """Forbids a call whose answer is known, or of a tool that failed the last time, after too many of such."""
-    if state.fruitless < options.fruitless or step.poll:
+    limit = _limit_fruitless(options)
+    if state.fruitless < limit or step.poll:
         return None
     failures = state.failures.get(step.name)
     if (answer is None or answer.polls != state.polls) and (failures is None or not failures.count):
         return None
-    return Violation("fruitless", state.fruitless, options.fruitless, state.fruitless_since)
+    return Violation("fruitless", state.fruitless, limit, state.fruitless_since)

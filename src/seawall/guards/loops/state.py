@@ -9,7 +9,7 @@ hand-off) with its arguments.
 Two kinds of events end a streak of calls without new information:
 
 - `Scope.discoveries` counts the results in a scope whose fingerprint was new there; `Scope.firm_discoveries` those of
-  them that were not alike what was known either, and not what their tool had brought the last time to another question.
+  them that were not alike what was known either, and not what their tool had brought the last time to other words.
 - `LoopState.world_changes` counts the changes of the world in the whole run: writes, as far as they may have changed
   something, and polls that brought something new.
 
@@ -219,8 +219,6 @@ class SameAnswers(msgspec.Struct, frozen=True):
     """Questions after the first that had not been asked before."""
     reworded: int = 0
     """Those of them that had no word which the questions before them did not have."""
-    question: str = ""
-    """The newest of these questions."""
     among_others: bool = False
     """Whether other calls were made between them."""
     names: frozenset[str] = frozenset()
@@ -235,6 +233,8 @@ class Scope(msgspec.Struct, frozen=True):
     """By question."""
     errors: Latest[str, int] = Latest()
     """By fingerprint of an error: the step that first met it."""
+    same_answers: Latest[str, SameAnswers] = Latest()
+    """By tool that reads."""
     discoveries: int = 0
     """Results that were new here."""
     firm_discoveries: int = 0
@@ -355,8 +355,6 @@ class LoopState(msgspec.Struct, frozen=True):
     round: Round = Round()
     failures: Latest[str, Failures] = Latest()
     """By tool."""
-    same_answers: Latest[str, SameAnswers] = Latest()
-    """By tool that reads."""
     fruitless: int = 0
     """Calls in a row that failed or brought what was known."""
     fruitless_since: int = 0
