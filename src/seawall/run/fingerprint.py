@@ -20,6 +20,7 @@ from seawall.core.canonical import digest_of, escape_unsendable, ref_of, to_cano
 from seawall.core.events import CALLED, REJECTED, Gist
 from seawall.run.noise import Forms, Masker, has_volatile_word, is_masked, name_meaning
 from seawall.run.step import Result, Step
+from seawall.run.wording import iterate_values
 
 Conceal = Callable[[str, object], object]
 """See `Bodies.conceal`."""
@@ -62,6 +63,10 @@ MAX_COMPARED_CHARS = 128 * 1024
 result is so long, because an agent is shown the beginning of a long one; see `Result.whole`."""
 MAX_SAME_CHARS = 4 * 1024
 """Characters of a result that is compared with answers to other questions: a longer one is a content, and hardly equal."""
+MAX_FOLDED_VALUES = 32
+"""Arguments that are looked for in a result, at most; a call with more is no question."""
+MIN_REPEATED_CHARS = 3
+"""Characters of a text that is a repeated argument: a shorter one may stand in it by chance."""
 MAX_FOLDED_CHARS = 4 * 1024
 """Characters of arguments whose spelling is looked at: a longer text is content, and not a question."""
 MAX_GIST_WORDS = 256
@@ -134,16 +139,20 @@ def _compute_of_error(step: Step, result: Result, output: object, conceal: Conce
 
 
 def _sort_words(loose: object, step: Step) -> list[str]:
-    """Returns the words of a result in alphabetical order, because rows come as they come; without those of the question.
+    """Returns the words of a result in alphabetical order, because rows come as they come; without what was asked.
 
-    Many tools repeat what they were asked.
+    Many tools repeat a value that they were asked for.
     """
-    words = _WORDS.findall(loose if isinstance(loose, str) else to_canonical_bytes(loose).decode())
-    asked = to_canonical_bytes(step.arguments).decode() if step.arguments else ""
-    if len(asked) <= MAX_FOLDED_CHARS:
-        repeated = {word.casefold() for word in _WORDS.findall(asked)}
-        words = [word for word in words if word.casefold() not in repeated]
-    return sorted(words)
+    text = loose if isinstance(loose, str) else to_canonical_bytes(loose).decode()
+    asked = list(iterate_values(step.arguments)) if step.arguments else []
+    if len(asked) <= MAX_FOLDED_VALUES:
+        for value in asked:
+            if isinstance(value, str) and MIN_REPEATED_CHARS <= len(value) <= MAX_SAID_CHARS:
+                text = text.replace(value, "…")
+        numbers = {str(value) for value in asked if not isinstance(value, str)}
+    else:
+        numbers = set[str]()
+    return sorted(word for word in _WORDS.findall(text) if word not in numbers)
 
 
 def says_error(text: str) -> bool:

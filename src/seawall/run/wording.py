@@ -61,20 +61,25 @@ def decode_wording(text: str) -> Wording:
     return Wording(text[:_NAME_CHARS], frozenset(words))
 
 
+def iterate_values(arguments: Any) -> Iterator[object]:
+    """Yields the texts and numbers of arguments."""
+    return (value for _, value in _walk("", arguments, measures=True) if value is not None)
+
+
 @functools.lru_cache(maxsize=4096)  # the questions of an application are written in few words
 def _hash_word(word: str) -> str:
     return digest_of(word)[:_WORD_CHARS]
 
 
-def _walk(field: str, value: Any) -> Iterator[tuple[str, object]]:
-    """Yields the values of arguments with the names of their fields, without those that are measures."""
+def _walk(field: str, value: Any, *, measures: bool = False) -> Iterator[tuple[str, object]]:
+    """Yields the values of arguments with the names of their fields; those that are measures only with `measures`."""
     if isinstance(value, dict):
         for key, item in cast("dict[str, Any]", value).items():
-            yield from _walk(key, item)
+            yield from _walk(key, item, measures=measures)
     elif isinstance(value, list):
         for item in cast("list[Any]", value):
-            yield from _walk(field, item)
-    elif isinstance(value, str) or not _is_measure(field):
+            yield from _walk(field, item, measures=measures)
+    elif measures or isinstance(value, str) or not _is_measure(field):
         yield field, value
 
 
