@@ -53,6 +53,16 @@ _SAYS_ERROR = re.compile(
 _EXIT_CODE = re.compile(
     r"\bexit(?:ed)?[ ]?(?:with[ ])?(?:code|status)?[ :=]{0,2}[1-9]\d{0,2}\]?\s*\Z", re.IGNORECASE
 )
+_UNFINISHED = re.compile(
+    r"""\b(?:pending|running|queued|in[ _-]?progress|processing|initiali[sz]ing|starting|building|deploying|provisioning
+      | not[ ](?:yet|ready|finished|done)|no[ ](?:new|answer|reply)|waiting|please[ ]wait
+      | (?:try|retry)[ ](?:again|later)|temporar(?:y|ily)|timed[ ]out|time-?out|busy|locked|unavailable|overloaded
+      | rate[ _-]?limit(?:ed)?|too[ ]many[ ]requests|connection[ ](?:reset|refused|closed)|429|50[234])\b""",
+    re.VERBOSE | re.IGNORECASE,
+)
+UNFINISHED = "?"
+"""Stands before the loose fingerprint of a short result, and behind `FAILED` in that of an error, that says that it may be
+another one later."""
 FAILED = "!"
 """Stands before the loose fingerprint of an error, or of a result that says that it is one: a digest of its kind."""
 KIND_WORDS = 5
@@ -119,9 +129,9 @@ def compute_fingerprints(
         if result.whole is None and not isinstance(result.output, bytes):
             loose = _NUMBER.sub("0", to_canonical_bytes(loose).decode())
     elif step.kind == "tool" and result.whole is None and len(result.output) <= MAX_SAME_CHARS:
-        return Fingerprints(
-            exact, digest_of([step.name, _conceal(result, _sort_words(loose, step), conceal)])
-        )
+        mark = UNFINISHED if isinstance(result.output, str) and says_unfinished(result.output) else ""
+        words = _sort_words(loose, step)
+        return Fingerprints(exact, mark + digest_of([step.name, _conceal(result, words, conceal)]))
     elif forms.loose is forms.exact or forms.loose == forms.exact:
         return Fingerprints(exact)
     return Fingerprints(exact, digest_of([step.name, asked, _conceal(result, loose, conceal)]))
@@ -134,7 +144,8 @@ def _compute_of_error(step: Step, result: Result, output: object, conceal: Conce
         output = _QUOTED.sub("…", output)
         if result.status in ("error", "timeout"):
             named = read_error_kind(output, result.error or "")
-            kind = FAILED + digest_of([step.name, result.status, _conceal(result, named, conceal)])
+            mark = FAILED + UNFINISHED if says_unfinished(output) else FAILED
+            kind = mark + digest_of([step.name, result.status, _conceal(result, named, conceal)])
     return Fingerprints(digest_of([step.name, result.status, _conceal(result, output, conceal)]), kind)
 
 
@@ -163,6 +174,11 @@ def says_error(text: str) -> bool:
         _SAYS_ERROR.search(text[:_BEGINNING_CHARS]) is not None
         or _EXIT_CODE.search(text[-_BEGINNING_CHARS:]) is not None
     )
+
+
+def says_unfinished(text: str) -> bool:
+    """Returns whether a short result or an error says that it may be another one later: it runs, waits, or is busy."""
+    return len(text) <= MAX_SAID_CHARS and _UNFINISHED.search(text) is not None
 
 
 def read_error_kind(text: str, name: str = "") -> list[str]:

@@ -25,9 +25,9 @@ def _describe_finding(step: Step, result: Result, notice: Notice) -> str:
     voice.
     """
     match notice.rule:
-        case "no_news" if result.status != "ok":
+        case "no_news" | "unfinished" if result.status != "ok":
             return f"{step.name} failed with the same error as in {_name_source(notice)}: nothing new."
-        case "no_news":
+        case "no_news" | "unfinished":
             return (
                 f"{step.name} brought exactly what you already know from {_name_source(notice)}: nothing new."
             )
@@ -91,7 +91,7 @@ def _name_source(notice: Notice) -> str:
 def _describe_rest(notice: Notice) -> str:
     """Says how often it may come again before the run is halted."""
     left = max(0, notice.limit - notice.times)
-    if notice.rule in ("no_news", "alike"):
+    if notice.rule in ("no_news", "unfinished", "alike"):
         return f" Times that it may come again before the run is stopped: {left}."
     return "" if left else " Once more, and the run is stopped."
 
@@ -100,7 +100,7 @@ def _describe_reason(step: Step, notice: Notice) -> str:
     """Returns the reason of the advice, for people."""
     since = f"known since {_name_source(notice)}"
     match notice.rule:
-        case "no_news":
+        case "no_news" | "unfinished":
             return f"{step.name!r} returned nothing new ({notice.times} in a row): {since}"
         case "stretch":
             return f"nothing new came of {notice.times} calls in a row; {step.name!r} is {since}"
@@ -133,7 +133,7 @@ def write_halt(step: Step, violation: Violation) -> Halt:
     """Returns the halt that says why a call is not made."""
     limit, times, since = f"(limit {violation.limit})", violation.times, violation.since
     match violation.rule:
-        case "no_news":
+        case "no_news" | "unfinished":
             reason = f"tool {step.name!r} returned nothing new {times} times in a row {limit}"
         case "stretch":
             known = f"{step.name!r} would bring what is known since step {since}"

@@ -17,6 +17,9 @@ class LoopOptions:
     no_news: int = 3
     """How often a call may bring what it brought before, with nothing new from anywhere in between; after that it is
     not made again. Of 965 good recorded runs, 3 stops 3 and 2 stops 7; 4 lets one more runaway go on."""
+    unfinished: int = 8
+    """The same for a short answer or error that says that it may be another one later ("running", "not yet", 503): as many
+    as `errors`. Who waits for something with a tool that is no declared `poll` asks a few times more."""
     stretch: int = 6
     """Calls in a row that each brought what they had brought before, whatever they asked; after that no call is made
     whose answer is known. This rule finds an agent that looks through the same things once more, before each call has
@@ -113,6 +116,7 @@ class LoopKeywords(TypedDict, total=False):
     """The fields of `LoopOptions`, as keywords."""
 
     no_news: int
+    unfinished: int
     stretch: int
     alike: int
     again: int

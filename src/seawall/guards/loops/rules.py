@@ -42,6 +42,8 @@ given as many calls as four rounds of this length."""
 RECENT = 16
 """Calls whose answers an agent is sure to have in its context. An agent that asks again after more calls may have lost
 the answer: coding agents read their files once more when their context was cut."""
+ALONE = 2
+"""How many times as often a round may come again that is one question with several answers, in any order."""
 ALIKE_STRETCH = 2
 """Calls in a row that brought nothing new but for noise, whatever they asked: so many times the limit of one question,
 as `stretch` is twice `no_news`."""
@@ -221,7 +223,9 @@ def _update_answer(
         firm = (scope.firm_discoveries, state.world_changes)
         alike = answer.alike + 1 if answer.alike_streak == firm and observation.ok else 0
         answer = replace(answer, alike=alike, alike_streak=firm)
-        if not observation.poll:
+        if observation.unfinished and not observation.poll:
+            notices.append(Notice("unfinished", repeats, _get_repeats(answer, options), before.first_step))
+        elif not observation.poll:
             scope = _count_stale_call(scope, streak, is_recent=scope.calls - before.call < RECENT)
             notices.append(Notice("no_news", repeats, options.no_news, before.first_step))
             notices.append(Notice("stretch", scope.stale_calls, options.stretch, before.first_step))
@@ -275,6 +279,7 @@ def _build_answer(
         left_s=observation.left_s,
         call=scope.calls,
         polls=state.polls,
+        unfinished=observation.unfinished,
         alike_streak=(scope.firm_discoveries, state.world_changes),
         loose_fingerprint=None if observation.effect or not observation.ok else observation.loose_fingerprint,
     )
@@ -386,15 +391,20 @@ def check_repeats(
     state: LoopState, scope: Scope, step: Step, answer: LastAnswer, options: LoopOptions
 ) -> Violation | None:
     """Forbids a call that brought the same too often, or that is a write and was made again too often."""
-    limit = options.polls if step.poll else options.no_news
+    limit = options.polls if step.poll else _get_repeats(answer, options)
     waited = answer.polls != state.polls and not step.poll
     if answer.repeats >= limit and answer.streak == (scope.discoveries, state.world_changes) and not waited:
-        rule = "polls" if step.poll else "no_news"
+        rule = "polls" if step.poll else "unfinished" if answer.unfinished else "no_news"
         return Violation(rule, answer.repeats, limit, answer.first_step)
     limit = _limit_again(answer, make_question(step.name, step.asked_key), options)
     if answer.write_repeats >= limit and answer.write_streak == scope.loose_discoveries:
         return Violation("again", answer.write_repeats, limit, answer.first_step)
     return None
+
+
+def _get_repeats(answer: LastAnswer, options: LoopOptions) -> int:
+    """Returns how often an equal answer may come again."""
+    return max(options.unfinished, options.no_news) if answer.unfinished else options.no_news
 
 
 def check_alike(
@@ -467,12 +477,14 @@ def _update_cycle(
     back = _find_previous(state, newest)
     cycle = state.cycle if is_known else Cycle()
     if back:
-        cycle = Cycle(state.cycle.calls + 1, max(state.cycle.period, back))
+        alone = state.cycle.alone and state.recent[-1].question == question
+        steady = state.cycle.steady and back == (state.cycle.period or back)
+        cycle = Cycle(state.cycle.calls + 1, max(state.cycle.period, back), alone, steady)
     since = state.recent[-back].step if back else 0
     state = replace(state, recent=(*state.recent, newest)[-RECENT:], cycle=cycle)
     rounds, rest = _count_rounds(cycle)
     if back and rounds > 1 and not rest:  # a single repeated round may be a look whether all is well
-        notices.append(Notice("cycles", rounds, options.cycles, since, _describe_cycle(state)))
+        notices.append(Notice("cycles", rounds, _limit_cycles(cycle, options), since, _describe_cycle(state)))
     return state
 
 
@@ -492,6 +504,11 @@ def _count_rounds(cycle: Cycle) -> tuple[int, int]:
     return divmod(cycle.calls, min(cycle.period, PERIOD)) if cycle.period > 1 else (0, 0)
 
 
+def _limit_cycles(cycle: Cycle, options: LoopOptions) -> int:
+    """Returns how often a round may come again. One question whose answers come in any order may be a coin that is tossed."""
+    return options.cycles * ALONE if cycle.alone and not cycle.steady else options.cycles
+
+
 def _describe_cycle(state: LoopState) -> str:
     names = [each.name for each in state.recent[-state.cycle.period :]]
     return " → ".join(names if len(names) <= PERIOD else [*names[:PERIOD], "…"])
@@ -500,12 +517,13 @@ def _describe_cycle(state: LoopState) -> str:
 def check_cycle(state: LoopState, step: Step, options: LoopOptions) -> Violation | None:
     """Forbids a call that would go round the cycle once more."""
     rounds, _ = _count_rounds(state.cycle)
-    if step.poll or rounds < options.cycles:
+    limit = _limit_cycles(state.cycle, options)
+    if step.poll or rounds < limit:
         return None
     question = f"{step.agent}\0{make_question(step.name, step.asked_key)}"
     for call in state.recent[-state.cycle.period :]:
         if call.question == question:
-            return Violation("cycles", rounds, options.cycles, call.step, _describe_cycle(state))
+            return Violation("cycles", rounds, limit, call.step, _describe_cycle(state))
     return None
 
 

@@ -50,7 +50,7 @@ import msgspec
 from seawall.core.canonical import Ref, encode_text
 from seawall.core.events import CALLED, Gist, StepDone, StepIntended, StepStatus
 from seawall.core.persistent import Latest, Log
-from seawall.run.fingerprint import FAILED
+from seawall.run.fingerprint import FAILED, UNFINISHED
 from seawall.run.step import Result, Step
 
 Streak = tuple[int, int]
@@ -90,6 +90,12 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     def loose_key(self) -> str:
         """What results have in common that are equal or alike; of an error its fingerprint."""
         return (self.loose_fingerprint or self.fingerprint) if self.ok else self.fingerprint
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether the result of a read says that it may be another one later."""
+        said = (self.loose_fingerprint or "").startswith((UNFINISHED, FAILED + UNFINISHED))
+        return said and not self.effect
 
     @property
     def failure_kind(self) -> str:
@@ -185,6 +191,8 @@ class LastAnswer(msgspec.Struct, frozen=True):
     """How often one came again that was alike and not equal."""
     alike_streak: Streak = NO_STREAK
     """The streak in which `alike` was counted: with firm discoveries."""
+    unfinished: bool = False
+    """It says that it may be another one later."""
     write_differs: bool = False
     """A write that was made again: its newest result had other numbers or ids than the one before."""
     question: str = ""
@@ -297,6 +305,10 @@ class Cycle(msgspec.Struct, frozen=True):
     calls: int = 0
     period: int = 0
     """How many calls before, at most."""
+    alone: bool = True
+    """All of them ask one question."""
+    steady: bool = True
+    """Each brought what it had brought as many calls before as the others."""
 
 
 class RecurringCall(msgspec.Struct, frozen=True):
