@@ -236,11 +236,3 @@ def test_an_answer_that_says_that_it_is_not_ready_may_come_more_often(answer: st
     assert stopped(works) is None
     assert stopped(stuck) == "unfinished"
     assert len(world.made) == 1 + 8
-
-
-def test_a_coin_is_no_cycle() -> None:
-    world, sides = World(), itertools.cycle(("heads", "tails", "tails", "heads", "tails"))
-    flip = world.tool("flip", lambda what: next(sides))
-
-    assert stopped(one_agent([flip], [call("flip")] * 25)) is None
-    assert stopped(one_agent([flip], [call("flip")] * 38)) == "cycles"

@@ -20,7 +20,7 @@ from seawall.core.canonical import digest_of, escape_unsendable, ref_of, to_cano
 from seawall.core.events import CALLED, REJECTED, Gist
 from seawall.run.noise import Forms, Masker, has_volatile_word, is_masked, name_meaning
 from seawall.run.step import Result, Step
-from seawall.run.wording import iterate_values
+from seawall.run.wording import list_values
 
 Conceal = Callable[[str, object], object]
 """See `Bodies.conceal`."""
@@ -30,8 +30,8 @@ _GIVEN = re.compile(r" \(got .*", re.DOTALL)
 """What a message of Seawall's says of the value that it was given; it comes last."""
 _NUMBER = re.compile(r"\d+")
 _WORD = re.compile(r"\w+")
-_WORDS = re.compile(r"[\w.-]+|[^\w\s,]")
-"""Words, numbers and signs; what parts them differs with their order."""
+_WORDS = re.compile(r"[\w.-]+")
+"""Words and numbers; what parts them differs with their order."""
 _LITERAL = re.compile(r"[\d@/_]")
 _SHORT_WORD = 32
 _NAME = re.compile(r"(?<=[a-z,;:] )[A-Z][\w'-]*")
@@ -60,6 +60,34 @@ _UNFINISHED = re.compile(
       | rate[ _-]?limit(?:ed)?|too[ ]many[ ]requests|connection[ ](?:reset|refused|closed)|429|50[234])\b""",
     re.VERBOSE | re.IGNORECASE,
 )
+_UNFINISHED_PARTS = (
+    *(
+        "pending",
+        "running",
+        "queued",
+        "progress",
+        "processing",
+        "initiali",
+        "starting",
+        "building",
+        "deploying",
+    ),
+    *(
+        "provisioning",
+        "not ",
+        "no ",
+        "wait",
+        " again",
+        " later",
+        "temporar",
+        "timed out",
+        "time",
+        "busy",
+        "locked",
+    ),
+    *("unavailable", "overloaded", "rate", "too many", "connection", "429", "502", "503", "504"),
+)
+"""Every text in which `_UNFINISHED` finds something has one of these; to look for them takes a tenth of the time."""
 UNFINISHED = "?"
 """Stands before the loose fingerprint of a short result, and behind `FAILED` in that of an error, that says that it may be
 another one later."""
@@ -119,7 +147,10 @@ def compute_fingerprints(
     if result.status != "ok":
         return _compute_of_error(step, result, forms.loose, conceal)
     asked = step.asked_key or None
-    exact = digest_of([step.name, asked, _conceal(result, forms.exact, conceal)])
+    shown = _conceal(result, forms.exact, conceal)
+    if shown is forms.exact:  # no secret in it: the other forms have none either
+        conceal = _keep
+    exact = digest_of([step.name, asked, shown])
     loose: object = forms.loose
     if not step.effect and isinstance(result.output, str) and says_error(result.output):
         text = loose if isinstance(loose, str) else to_canonical_bytes(loose).decode()
@@ -155,15 +186,15 @@ def _sort_words(loose: object, step: Step) -> list[str]:
     Many tools repeat a value that they were asked for.
     """
     text = loose if isinstance(loose, str) else to_canonical_bytes(loose).decode()
-    asked = list(iterate_values(step.arguments)) if step.arguments else []
-    if len(asked) <= MAX_FOLDED_VALUES:
-        for value in asked:
-            if isinstance(value, str) and MIN_REPEATED_CHARS <= len(value) <= MAX_SAID_CHARS:
-                text = text.replace(value, "…")
-        numbers = {str(value) for value in asked if not isinstance(value, str)}
-    else:
-        numbers = set[str]()
-    return sorted(word for word in _WORDS.findall(text) if word not in numbers)
+    asked = list_values(step.arguments) if step.arguments else []
+    numbers = set[str]()
+    for _, value in asked[:MAX_FOLDED_VALUES]:
+        if not isinstance(value, str):
+            numbers.add(str(value))
+        elif MIN_REPEATED_CHARS <= len(value) <= MAX_SAID_CHARS and value in text:
+            text = text.replace(value, "…")
+    words = sorted(_WORDS.findall(text))
+    return [word for word in words if word not in numbers] if numbers else words
 
 
 def says_error(text: str) -> bool:
@@ -178,7 +209,9 @@ def says_error(text: str) -> bool:
 
 def says_unfinished(text: str) -> bool:
     """Returns whether a short result or an error says that it may be another one later: it runs, waits, or is busy."""
-    return len(text) <= MAX_SAID_CHARS and _UNFINISHED.search(text) is not None
+    if len(text) > MAX_SAID_CHARS or not any(map(text.lower().__contains__, _UNFINISHED_PARTS)):
+        return False
+    return _UNFINISHED.search(text) is not None
 
 
 def read_error_kind(text: str, name: str = "") -> list[str]:

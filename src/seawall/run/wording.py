@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator
 from typing import Any, NamedTuple, cast
-
-from seawall.core.canonical import digest_of
+from zlib import crc32
 
 MAX_WORDS = 32
 """Words of a question that are kept, those with the least hashes: of two texts with more, hardly all are the same."""
@@ -39,20 +37,23 @@ class Wording(NamedTuple):
 def read_wording(arguments: Any) -> str:
     """Returns the words of a call's arguments as short hashes in one text."""
     words, names = set[str](), list[str]()
-    for field, value in _walk("", arguments):
+    for field, value in list_values(arguments):
         if not isinstance(value, str):
-            names.append(f"{field}={value}")
+            if not _is_measure(field):
+                names.append(f"{field}={value}")
             continue
-        said = _WORD.findall(value)
+        said = _WORD.findall(value.casefold())
         if len(said) == 1:
-            names.append(f"{field}={said[0].casefold()}")
+            names.append(f"{field}={said[0]}")
             continue
         for word in said:
-            if any(char.isdigit() for char in word):
-                names.append(word)
+            if word.isalpha():
+                words.add(word)
             else:
-                words.add(word.casefold())
-    return digest_of(sorted(names))[:_NAME_CHARS] + "".join(sorted(map(_hash_word, words))[:MAX_WORDS])
+                names.append(word)
+    names.sort()
+    hashes = sorted(set(map(_hash_word, words)))
+    return f"{crc32(chr(0).join(names).encode()):08x}" + "".join(hashes[:MAX_WORDS])
 
 
 def decode_wording(text: str) -> Wording:
@@ -61,26 +62,24 @@ def decode_wording(text: str) -> Wording:
     return Wording(text[:_NAME_CHARS], frozenset(words))
 
 
-def iterate_values(arguments: Any) -> Iterator[object]:
-    """Yields the texts and numbers of arguments."""
-    return (value for _, value in _walk("", arguments, measures=True) if value is not None)
+def list_values(arguments: Any) -> list[tuple[str, object]]:
+    """Returns the texts and numbers of arguments, each with the name of its field."""
+    found: list[tuple[str, object]] = []
+    rest: list[tuple[str, Any]] = [("", arguments)]
+    while rest:
+        field, value = rest.pop()
+        if isinstance(value, dict):
+            rest.extend(cast("dict[str, Any]", value).items())
+        elif isinstance(value, list):
+            rest.extend((field, item) for item in cast("list[Any]", value))
+        elif value is not None:
+            found.append((field, value))
+    return found
 
 
 @functools.lru_cache(maxsize=4096)  # the questions of an application are written in few words
 def _hash_word(word: str) -> str:
-    return digest_of(word)[:_WORD_CHARS]
-
-
-def _walk(field: str, value: Any, *, measures: bool = False) -> Iterator[tuple[str, object]]:
-    """Yields the values of arguments with the names of their fields; those that are measures only with `measures`."""
-    if isinstance(value, dict):
-        for key, item in cast("dict[str, Any]", value).items():
-            yield from _walk(key, item, measures=measures)
-    elif isinstance(value, list):
-        for item in cast("list[Any]", value):
-            yield from _walk(field, item, measures=measures)
-    elif measures or isinstance(value, str) or not _is_measure(field):
-        yield field, value
+    return f"{crc32(word.encode()) & 0xFFFF:04x}"
 
 
 @functools.lru_cache(maxsize=1024)  # the tools of an application have few fields

@@ -42,8 +42,6 @@ given as many calls as four rounds of this length."""
 RECENT = 16
 """Calls whose answers an agent is sure to have in its context. An agent that asks again after more calls may have lost
 the answer: coding agents read their files once more when their context was cut."""
-ALONE = 2
-"""How many times as often a round may come again that is one question with several answers, in any order."""
 ALIKE_STRETCH = 2
 """Calls in a row that brought nothing new but for noise, whatever they asked: so many times the limit of one question,
 as `stretch` is twice `no_news`."""
@@ -477,14 +475,12 @@ def _update_cycle(
     back = _find_previous(state, newest)
     cycle = state.cycle if is_known else Cycle()
     if back:
-        alone = state.cycle.alone and state.recent[-1].question == question
-        steady = state.cycle.steady and back == (state.cycle.period or back)
-        cycle = Cycle(state.cycle.calls + 1, max(state.cycle.period, back), alone, steady)
+        cycle = Cycle(state.cycle.calls + 1, max(state.cycle.period, back))
     since = state.recent[-back].step if back else 0
     state = replace(state, recent=(*state.recent, newest)[-RECENT:], cycle=cycle)
     rounds, rest = _count_rounds(cycle)
     if back and rounds > 1 and not rest:  # a single repeated round may be a look whether all is well
-        notices.append(Notice("cycles", rounds, _limit_cycles(cycle, options), since, _describe_cycle(state)))
+        notices.append(Notice("cycles", rounds, options.cycles, since, _describe_cycle(state)))
     return state
 
 
@@ -504,11 +500,6 @@ def _count_rounds(cycle: Cycle) -> tuple[int, int]:
     return divmod(cycle.calls, min(cycle.period, PERIOD)) if cycle.period > 1 else (0, 0)
 
 
-def _limit_cycles(cycle: Cycle, options: LoopOptions) -> int:
-    """Returns how often a round may come again. One question whose answers come in any order may be a coin that is tossed."""
-    return options.cycles * ALONE if cycle.alone and not cycle.steady else options.cycles
-
-
 def _describe_cycle(state: LoopState) -> str:
     names = [each.name for each in state.recent[-state.cycle.period :]]
     return " → ".join(names if len(names) <= PERIOD else [*names[:PERIOD], "…"])
@@ -517,13 +508,12 @@ def _describe_cycle(state: LoopState) -> str:
 def check_cycle(state: LoopState, step: Step, options: LoopOptions) -> Violation | None:
     """Forbids a call that would go round the cycle once more."""
     rounds, _ = _count_rounds(state.cycle)
-    limit = _limit_cycles(state.cycle, options)
-    if step.poll or rounds < limit:
+    if step.poll or rounds < options.cycles:
         return None
     question = f"{step.agent}\0{make_question(step.name, step.asked_key)}"
     for call in state.recent[-state.cycle.period :]:
         if call.question == question:
-            return Violation("cycles", rounds, limit, call.step, _describe_cycle(state))
+            return Violation("cycles", rounds, options.cycles, call.step, _describe_cycle(state))
     return None
 
 

@@ -53,14 +53,14 @@ def find_sameness(
     if answer is None or observation.failure_kind:
         return _NOTHING
     before = scope.same_answers.get(observation.name)
-    wording = decode_wording(observation.wording)
     if before is None or before.answer != answer or before.world_changes != state.world_changes:
-        names = frozenset((wording.names,))
-        return Sameness(
-            SameAnswers(answer, observation.step, state.world_changes, names=names, words=wording.words)
-        )
+        return Sameness(SameAnswers(answer, observation.step, state.world_changes, first=observation.wording))
     if is_asked:
         return _NOTHING
+    wording = decode_wording(observation.wording)
+    if not before.names:
+        first = decode_wording(before.first)
+        before = replace(before, names=frozenset((first.names,)), words=first.words)
     is_other = bool(state.recent) and state.recent[-1].name != observation.name
     found = _add_question(before, wording, among_others=before.among_others or is_other)
     _note(found, options, notices)

@@ -229,9 +229,11 @@ class SameAnswers(msgspec.Struct, frozen=True):
     """Those of them that had no word which the questions before them did not have."""
     among_others: bool = False
     """Whether other calls were made between them."""
+    first: str = ""
+    """`StepIntended.wording` of the first question."""
     names: frozenset[str] = frozenset()
     words: frozenset[str] = frozenset()
-    """What the questions were made of; see `seawall.run.wording`."""
+    """What the questions were made of, from the second on; see `seawall.run.wording`."""
 
 
 class Scope(msgspec.Struct, frozen=True):
@@ -305,10 +307,6 @@ class Cycle(msgspec.Struct, frozen=True):
     calls: int = 0
     period: int = 0
     """How many calls before, at most."""
-    alone: bool = True
-    """All of them ask one question."""
-    steady: bool = True
-    """Each brought what it had brought as many calls before as the others."""
 
 
 class RecurringCall(msgspec.Struct, frozen=True):
