@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import re
+import string
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -116,6 +117,13 @@ def _reorder(rng: random.Random, pairs: str) -> str:
     return "{" + ",".join(f'{space}"{name}":{space and " "}"{value}"' for name, value in fields) + "}"
 
 
+def _shuffle(rng: random.Random, text: str, split: str = " ", joined: str = " ") -> str:
+    """The words of a text, or other parts of it, in another order."""
+    parts = text.split(split)
+    rng.shuffle(parts)
+    return joined.join(parts)
+
+
 def _big(_: random.Random, kib: str) -> str:
     """So many KiB of rows, always the same."""
     row = "row of the table, with nothing to be seen in it\n"
@@ -136,6 +144,9 @@ DRAWN: dict[str, Callable[..., str]] = {
     "case": _case,
     "pad": lambda rng: " " * rng.randrange(4),
     "reorder": _reorder,
+    "shuffle": _shuffle,
+    "shuffle_list": lambda rng, text: _shuffle(rng, text, ",", '", "'),
+    "base62": lambda rng, size: "".join(rng.choices(string.ascii_letters + string.digits, k=int(size))),
     "big": _big,
 }
 

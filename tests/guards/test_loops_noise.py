@@ -100,7 +100,7 @@ def test_a_question_is_the_same_in_another_spelling_if_it_brings_the_same() -> N
 
 def test_a_question_is_another_one_in_another_spelling_if_it_brings_something_else() -> None:
     world = World()
-    read = world.tool("read", lambda what: f"text of {what}")
+    read = world.tool("read", {"readme": "one text", "README": "another"}.__getitem__)
     script = [call("read", what=what) for what in ("readme", "README")] * 2
 
     run = one_agent([read], script)

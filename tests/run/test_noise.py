@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seawall.run.fingerprint import digest_whole, fold_arguments, normalise, read_error_kind, says_error
+from seawall.run.fingerprint import (
+    decode_arguments,
+    digest_whole,
+    fold_arguments,
+    normalise,
+    read_error_kind,
+    says_error,
+)
 from seawall.run.noise import PIECE_CHARS, VOLATILE, Masker, may_have_noise
 
 AT = 1_795_000_000.0
@@ -205,7 +212,7 @@ def test_the_noise_of_json_is_masked_however_it_is_written(text: str, other: str
 
 def key(arguments: Any) -> str:
     text = json.dumps(arguments)
-    return fold_arguments("as it was written", text)
+    return fold_arguments("as it was written", decode_arguments("as it was written", text))
 
 
 def test_spellings_of_one_question_have_one_key() -> None:
@@ -218,9 +225,9 @@ def test_spellings_of_one_question_have_one_key() -> None:
 
 
 def test_arguments_of_which_a_secret_was_taken_out_have_no_other_spelling() -> None:
-    assert fold_arguments("1234~seal", '{"q": "A"}') == ""
-    assert fold_arguments("1234", '{"q": "' + "A" * 5_000 + '"}') == ""
-    assert fold_arguments("1234", "no JSON") == ""
+    assert decode_arguments("1234~seal", '{"q": "A"}') is None
+    assert decode_arguments("1234", '{"q": "' + "A" * 5_000 + '"}') is None
+    assert decode_arguments("1234", "no JSON") is None
 
 
 @pytest.mark.parametrize(

@@ -212,6 +212,9 @@ class StepIntended(Base, tag="step", frozen=True, kw_only=True):
     asked: str = ""
     """Tools: what other spellings of the arguments have in common with them (letter case, white space); "": the address
     of the arguments. It is for comparing calls with their results, and identifies no effect."""
+    wording: str = ""
+    """Tools that read: the words of the arguments as short hashes, to find a question that has no word of its own; see
+    `seawall.run.wording`. "": not known."""
     context: int = 0
     """Model steps: how many messages of the frame there were. What was sent of them follows from the fold."""
     context_bytes: int = 0
@@ -267,7 +270,9 @@ class StepDone(Base, tag="done", frozen=True, kw_only=True):
     """Digest of (name, arguments, normalised result). Steps with equal digests brought the same information."""
     loose_fingerprint: str | None = msgspec.field(default=None, name="alike")
     """The same of the result without its numbers (tools that may write) or without all that may be noise (others), if
-    that is a difference; of an error, or a result that says it is one: `!` and a digest of its kind."""
+    that is a difference; of a read's short result: of the name and the words of the result, in any order, so it is
+    equal also where something else was asked; of an error, or a result that says it is one: `!` and a digest of its
+    kind."""
     error: str | None = None
     """The kind of failure, for example `rate_limited`; the text is in the output."""
     retry: bool = False

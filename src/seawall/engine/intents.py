@@ -10,9 +10,10 @@ from msgspec.structs import replace
 from seawall.core.events import StepIntended
 from seawall.run.bodies import Bodies
 from seawall.run.causes import Edges
-from seawall.run.fingerprint import fold_arguments
+from seawall.run.fingerprint import decode_arguments, fold_arguments
 from seawall.run.step import Step
 from seawall.run.verdict import Allow, GuardVerdict
+from seawall.run.wording import read_wording
 
 _ZERO = Decimal(0)
 
@@ -31,6 +32,7 @@ def build_intent(step: Step, edges: Edges, *, at: float, perform: bool, advice: 
         input=step.input,
         seal=step.seal,
         asked=step.asked,
+        wording=step.wording,
         context=step.context + advice if step.kind == "model" else 0,
         causes=edges.causes,
         sources=edges.sources,
@@ -55,11 +57,15 @@ def build_intent(step: Step, edges: Edges, *, at: float, perform: bool, advice: 
 
 
 def note_spelling(step: Step, bodies: Bodies) -> Step:
-    """Returns a step with what other spellings of its arguments have in common with them."""
+    """Returns a step with what other spellings of its arguments have in common with them, and with their words."""
     if step.kind != "tool" or step.input is None:
         return step
-    asked = fold_arguments(step.arguments_key, bodies.text(step.input))
-    return replace(step, asked=asked) if asked else step
+    arguments = decode_arguments(step.arguments_key, bodies.text(step.input))
+    if arguments is None:
+        return step
+    asked = fold_arguments(step.arguments_key, arguments)
+    wording = "" if step.effect or step.poll else read_wording(arguments)
+    return replace(step, asked=asked, wording=wording) if asked or wording else step
 
 
 def add_wait(step: Step, verdicts: Sequence[GuardVerdict]) -> Step:

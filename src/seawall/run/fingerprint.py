@@ -8,6 +8,7 @@ same *loose* fingerprint if they say the same apart from all that may mean nothi
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 from collections.abc import Callable, Sequence
@@ -17,8 +18,9 @@ import msgspec
 
 from seawall.core.canonical import digest_of, escape_unsendable, ref_of, to_canonical_bytes
 from seawall.core.events import CALLED, REJECTED, Gist
-from seawall.run.noise import Forms, Masker, has_volatile_word, name_meaning
+from seawall.run.noise import Forms, Masker, has_volatile_word, is_masked, name_meaning
 from seawall.run.step import Result, Step
+from seawall.run.wording import list_values
 
 Conceal = Callable[[str, object], object]
 """See `Bodies.conceal`."""
@@ -28,6 +30,8 @@ _GIVEN = re.compile(r" \(got .*", re.DOTALL)
 """What a message of Seawall's says of the value that it was given; it comes last."""
 _NUMBER = re.compile(r"\d+")
 _WORD = re.compile(r"\w+")
+_WORDS = re.compile(r"[\w.-]+")
+"""Words and numbers; what parts them differs with their order."""
 _LITERAL = re.compile(r"[\d@/_]")
 _SHORT_WORD = 32
 _NAME = re.compile(r"(?<=[a-z,;:] )[A-Z][\w'-]*")
@@ -40,7 +44,7 @@ _SAYS_ERROR = re.compile(
         (?:\[?(?:fatal|error|failed|failure|exception)\b\]?[ ]?[:!-])
       | Traceback[ ]\(most[ ]recent
       | [A-Z]\w*(?:Error|Exception):
-      | \{\s*"(?:error|errors|exception)"\s*:\s*+(?!null|\[\]|""|false)
+      | \{\s*"(?:error|errors|exception)"\s*:\s*+(?!null|\[\]|\{\}|""|false|0\b)
       | \{\s*"(?:ok|success|succeeded)"\s*:\s*false
       | \{\s*"status"\s*:\s*"(?:error|failed|failure)"
       | HTTP(?:/\d(?:\.\d)?)?[ ][45]\d\d\b)""",
@@ -49,6 +53,44 @@ _SAYS_ERROR = re.compile(
 _EXIT_CODE = re.compile(
     r"\bexit(?:ed)?[ ]?(?:with[ ])?(?:code|status)?[ :=]{0,2}[1-9]\d{0,2}\]?\s*\Z", re.IGNORECASE
 )
+_UNFINISHED = re.compile(
+    r"""\b(?:pending|running|queued|in[ _-]?progress|processing|initiali[sz]ing|starting|building|deploying|provisioning
+      | not[ ](?:yet|ready|finished|done)|no[ ](?:new|answer|reply)|waiting|please[ ]wait
+      | (?:try|retry)[ ](?:again|later)|temporar(?:y|ily)|timed[ ]out|time-?out|busy|locked|unavailable|overloaded
+      | rate[ _-]?limit(?:ed)?|too[ ]many[ ]requests|connection[ ](?:reset|refused|closed)|429|50[234])\b""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_UNFINISHED_PARTS = (
+    *(
+        "pending",
+        "running",
+        "queued",
+        "progress",
+        "processing",
+        "initiali",
+        "starting",
+        "building",
+        "deploying",
+    ),
+    *(
+        "provisioning",
+        "not ",
+        "no ",
+        "wait",
+        " again",
+        " later",
+        "temporar",
+        "timed out",
+        "time",
+        "busy",
+        "locked",
+    ),
+    *("unavailable", "overloaded", "rate", "too many", "connection", "429", "502", "503", "504"),
+)
+"""Every text in which `_UNFINISHED` finds something has one of these; to look for them takes a tenth of the time."""
+UNFINISHED = "?"
+"""Stands before the loose fingerprint of a short result, and behind `FAILED` in that of an error, that says that it may be
+another one later."""
 FAILED = "!"
 """Stands before the loose fingerprint of an error, or of a result that says that it is one: a digest of its kind."""
 KIND_WORDS = 5
@@ -57,6 +99,12 @@ Behind them stands what the call was about."""
 MAX_COMPARED_CHARS = 128 * 1024
 """A longer text is compared as it is: to look for what means nothing in it would hold up the other runs. No tool's
 result is so long, because an agent is shown the beginning of a long one; see `Result.whole`."""
+MAX_SAME_CHARS = 4 * 1024
+"""Characters of a result that is compared with answers to other questions: a longer one is a content, and hardly equal."""
+MAX_FOLDED_VALUES = 32
+"""Arguments that are looked for in a result, at most; a call with more is no question."""
+MIN_REPEATED_CHARS = 3
+"""Characters of a text that is a repeated argument: a shorter one may stand in it by chance."""
 MAX_FOLDED_CHARS = 4 * 1024
 """Characters of arguments whose spelling is looked at: a longer text is content, and not a question."""
 MAX_GIST_WORDS = 256
@@ -81,7 +129,8 @@ def compute_fingerprints(
 
     The loose one is of a read's result without all that may be noise, of a write's result without its numbers (of two
     equal orders each has a new one, and nothing else differs), or of the kind of an error. It is None where it would
-    be the same as the exact one. An error is compared without what it quotes: that is mostly the arguments. `at` is the
+    be the same as the exact one. That of a read's short result is of its words in any order, and not of the arguments:
+    so it tells that another question brought the same, too. An error is compared without what it quotes: that is mostly the arguments. `at` is the
     time of the call, 0 if it is not known. See `Bodies.conceal`.
     """
     if step.kind not in (*CALLED, "handoff"):
@@ -98,7 +147,10 @@ def compute_fingerprints(
     if result.status != "ok":
         return _compute_of_error(step, result, forms.loose, conceal)
     asked = step.asked_key or None
-    exact = digest_of([step.name, asked, _conceal(result, forms.exact, conceal)])
+    shown = _conceal(result, forms.exact, conceal)
+    if shown is forms.exact:  # no secret in it: the other forms have none either
+        conceal = _keep
+    exact = digest_of([step.name, asked, shown])
     loose: object = forms.loose
     if not step.effect and isinstance(result.output, str) and says_error(result.output):
         text = loose if isinstance(loose, str) else to_canonical_bytes(loose).decode()
@@ -107,6 +159,10 @@ def compute_fingerprints(
     if step.kind == "tool" and step.effect:
         if result.whole is None and not isinstance(result.output, bytes):
             loose = _NUMBER.sub("0", to_canonical_bytes(loose).decode())
+    elif step.kind == "tool" and result.whole is None and len(result.output) <= MAX_SAME_CHARS:
+        mark = UNFINISHED if isinstance(result.output, str) and says_unfinished(result.output) else ""
+        words = _sort_words(loose, step)
+        return Fingerprints(exact, mark + digest_of([step.name, _conceal(result, words, conceal)]))
     elif forms.loose is forms.exact or forms.loose == forms.exact:
         return Fingerprints(exact)
     return Fingerprints(exact, digest_of([step.name, asked, _conceal(result, loose, conceal)]))
@@ -119,8 +175,26 @@ def _compute_of_error(step: Step, result: Result, output: object, conceal: Conce
         output = _QUOTED.sub("…", output)
         if result.status in ("error", "timeout"):
             named = read_error_kind(output, result.error or "")
-            kind = FAILED + digest_of([step.name, result.status, _conceal(result, named, conceal)])
+            mark = FAILED + UNFINISHED if says_unfinished(output) else FAILED
+            kind = mark + digest_of([step.name, result.status, _conceal(result, named, conceal)])
     return Fingerprints(digest_of([step.name, result.status, _conceal(result, output, conceal)]), kind)
+
+
+def _sort_words(loose: object, step: Step) -> list[str]:
+    """Returns the words of a result in alphabetical order, because rows come as they come; without what was asked.
+
+    Many tools repeat a value that they were asked for.
+    """
+    text = loose if isinstance(loose, str) else to_canonical_bytes(loose).decode()
+    asked = list_values(step.arguments) if step.arguments else []
+    numbers = set[str]()
+    for _, value in asked[:MAX_FOLDED_VALUES]:
+        if not isinstance(value, str):
+            numbers.add(str(value))
+        elif MIN_REPEATED_CHARS <= len(value) <= MAX_SAID_CHARS and value in text:
+            text = text.replace(value, "…")
+    words = sorted(_WORDS.findall(text))
+    return [word for word in words if word not in numbers] if numbers else words
 
 
 def says_error(text: str) -> bool:
@@ -131,6 +205,13 @@ def says_error(text: str) -> bool:
         _SAYS_ERROR.search(text[:_BEGINNING_CHARS]) is not None
         or _EXIT_CODE.search(text[-_BEGINNING_CHARS:]) is not None
     )
+
+
+def says_unfinished(text: str) -> bool:
+    """Returns whether a short result or an error says that it may be another one later: it runs, waits, or is busy."""
+    if len(text) > MAX_SAID_CHARS or not any(map(text.lower().__contains__, _UNFINISHED_PARTS)):
+        return False
+    return _UNFINISHED.search(text) is not None
 
 
 def read_error_kind(text: str, name: str = "") -> list[str]:
@@ -177,12 +258,16 @@ def normalise(output: str | bytes, at: float = 0.0, volatile: Sequence[str | re.
         ref = ref_of(text.encode())
         return Forms(ref, ref)
     masker = Masker(at, volatile, may_have_word="\\" in text or has_volatile_word(text))
+    value: object = text
     if text[:1] in ("{", "["):
-        try:
-            return masker.mask_value(msgspec.json.decode(text))
-        except (msgspec.DecodeError, RecursionError):
-            pass
-    return Forms(*masker.mask_text(text))
+        with contextlib.suppress(msgspec.DecodeError, RecursionError):
+            value = msgspec.json.decode(text)
+    forms = masker.mask_value(value)
+    if (
+        value and not volatile and is_masked(forms.exact)
+    ):  # what is left out is all that was asked for: a measurement
+        return Forms(value, forms.loose)
+    return forms
 
 
 def digest_whole(text: str, volatile: Sequence[str | re.Pattern[str]] = ()) -> tuple[str, str]:
@@ -190,19 +275,23 @@ def digest_whole(text: str, volatile: Sequence[str | re.Pattern[str]] = ()) -> t
     return Masker(0.0, volatile).digest_long(escape_unsendable(text).strip())
 
 
-def fold_arguments(arguments_key: str, text: str) -> str:
+def decode_arguments(arguments_key: str, text: str) -> Any:
+    """Returns a call's arguments to compare with others; None if their text is no JSON, long, or without its secrets."""
+    if "~" in arguments_key or len(text) > MAX_FOLDED_CHARS:  # a seal: `text` has no secrets, and so not all
+        return None
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def fold_arguments(arguments_key: str, arguments: Any) -> str:
     """Returns the key that a call's arguments have in common with other spellings of them; "" for `arguments_key` itself.
 
     Spellings differ in letter case, in white space, and in ids that only say which attempt this is. Whether that makes
     a difference to what is asked, only the results can tell: the key is for comparing calls with their results, and
     never for the identity of an effect.
     """
-    if "~" in arguments_key or len(text) > MAX_FOLDED_CHARS:  # a seal: `text` has no secrets, and so not all
-        return ""
-    try:
-        arguments = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError):
-        return ""
     folded = ref_of(to_canonical_bytes(_fold_value(arguments)))
     return "" if folded == arguments_key else folded
 

@@ -31,12 +31,15 @@ PIECE_CHARS = 16 * 1024
 """Characters that are searched at once: at most some 6 ms, in which no other thread has its turn."""
 MAX_DECODED_CHARS = 1024 * 1024
 """Characters of JSON whose fields are looked at by name; in a longer text they are found as in any text."""
+_SIGNS = 16
+"""Characters of a result of which nothing is left but signs, such as brackets."""
 _CONTEXT_CHARS = 48
 """Characters before a time or number whose words say what it is."""
 
-Meaning = Literal["", "noise", "clock", "measured", "duration", "event", "left", "digest"]
+Meaning = Literal["", "noise", "clock", "measured", "duration", "event", "left", "digest", "counter", "score"]
 """What the words before a value, or the name of its field, say that it is: noise; the clock of whoever answers; how long
-the call took; the length of something; when something else happens; how much time is left; the digest of a content."""
+the call took; the length of something; when something else happens; how much time is left; the digest of a content; a
+number that grows or shrinks with each call, or with time; how well something fits, which wavers."""
 
 
 class Forms(NamedTuple):
@@ -73,6 +76,7 @@ VOLATILE = re.compile(
       | (?P<uuid>\b{_UUID}\b)
       | (?P<hexadecimal>{_HEX})
       | (?P<lasting>\b\d+(?:\.\d+)?[ ]?(?P<unit>ns|us|µs|ms|s|secs?|seconds?)\b)      # 0.031 s, 12ms
+      | (?P<span>\b\d+(?:\.\d+)?[ ]?(?:mins?|minutes?|hrs?|hours?|days?)\b(?:[ ]ago\b)?)        # 5 minutes ago
       | (?P<epoch>\b1[5-9]\d{{8}}(?:\d{{3}}){{0,3}}(?:\.\d+)?\b))                     # seconds … ns since 1970
     | (?=[A-Za-z])(?:
         (?<![A-Za-z])(?:
@@ -112,7 +116,19 @@ _VOLATILE_WORDS = (
         "invocation",
         "nonce",
     ),
-    *("cf-ray", "attempt", "retry", "time", "took", "elapsed", "latency", "x-runtime", "duration", "<"),
+    *(
+        " ago",
+        "cf-ray",
+        "attempt",
+        "retry",
+        "time",
+        "took",
+        "elapsed",
+        "latency",
+        "x-runtime",
+        "duration",
+        "<",
+    ),
 )
 """Every text in which `VOLATILE` finds something has one of these words, in any case, or matches `_VOLATILE_NUMBER`. Few
 others do, and to look for these takes a tenth of the time."""
@@ -165,6 +181,11 @@ _CLOCK_FIELD = re.compile(
     "^(?:x?(?:server|current|system|response|request)?(?:timestamp|now)(?:ms|us|ns|utc)?|ts|unixtime|epoch(?:ms|s)?"
     "|(?:server|current|system)(?:date)?time(?:ms|utc)?|asof|(?:generated|fetched|retrieved|queried|checked|served)(?:at|on)?)$"
 )
+_COUNTER_FIELD = re.compile(
+    "ratelimit|^(?:page|profile|total)?views?(?:count|er)?$|^(?:view|hit|request|query|call|poll|visit|access|read)(?:s)?count(?:er)?$"
+    f"|^(?:up|idle)time{_UNIT}?$|^(?:age|idle){_UNIT}$|^(?:seq|sequence)(?:no|nr|num|number)?$"
+)
+_SCORE_FIELD = re.compile("(?:score|similarity|relevance|confidence|distance)$")
 _DURATION_FIELD = re.compile(f"^duration{_UNIT}?$")
 _SECONDS = {"n": 1e-9, "u": 1e-6, "µ": 1e-6, "m": 1e-3, "s": 1.0}
 _MONTHS = {name: number for number, name in enumerate(calendar.month_abbr) if name}
@@ -186,8 +207,12 @@ def name_meaning(field: str) -> Meaning:
         return "left" if _LEFT_AFTER.intersection(words) else "event"
     if _MEASURED_FIELD.search(name):
         return "noise"
+    if _COUNTER_FIELD.search(name):
+        return "counter"
     if _LEFT.intersection(words):
         return "left"
+    if _SCORE_FIELD.search(name):
+        return "score"
     return "duration" if _DURATION_FIELD.search(name) else ""
 
 
@@ -248,6 +273,8 @@ class Masker:
         if meaning == "duration":
             measured = isinstance(value, float) and not value.is_integer() and value <= MEASURED_S
             return Forms(MASK if measured else value, MASK)
+        if meaning == "counter" or (meaning == "score" and not float(value).is_integer()):
+            return Forms(value, MASK)
         if value > 1_500_000_000:
             return Forms(*self.mask_text(repr(value), meaning))
         return Forms(value, value)
@@ -286,6 +313,15 @@ class Masker:
             exact.update(one.encode() + b" ")
             loose.update(other.encode() + b" ")
         return exact.hexdigest(), loose.hexdigest()
+
+
+def is_masked(form: object) -> bool:
+    """Returns whether nothing is left of a result but what is left out."""
+    if isinstance(form, str):
+        return MASK in form and len(form) <= _SIGNS and not any(map(str.isalnum, form))
+    if isinstance(form, dict):
+        return all(map(is_masked, cast("dict[str, object]", form).values()))
+    return isinstance(form, list) and form != [] and all(map(is_masked, cast("list[object]", form)))
 
 
 def _is_trace(field: str, value: object) -> bool:
@@ -363,6 +399,9 @@ def _judge(found: re.Match[str], text: str, at: float, meaning: Meaning) -> tupl
             return _judge_time(found, text, at, meaning)
         case "lasting":
             return _judge_duration(found, text, meaning)
+        case "span":
+            is_left = "left" in (meaning, read_meaning(text, *found.span()))
+            return whole, whole if is_left else MASK
         case "epoch":
             meaning = meaning or read_meaning(text, *found.span())
             scale = 10.0 ** (3 * ((len(whole.partition(".")[0]) - 10) // 3))

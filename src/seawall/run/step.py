@@ -117,6 +117,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     """See `Call.seal`: `input` is redacted, and `arguments` are not."""
     asked: str = ""
     """See `StepIntended.asked`."""
+    wording: str = ""
+    """See `StepIntended.wording`."""
     lost: bool = False
     """The arguments were redacted, and this process does not have the original: it must not be performed."""
     arguments: dict[str, Any] | None = None
@@ -352,6 +354,7 @@ def restore_step(intent: StepIntended) -> Step:
         input=intent.input,
         seal=intent.seal,
         asked=intent.asked,
+        wording=intent.wording,
         version=intent.version,
         effect=intent.effect,
         idempotent=intent.idempotent,

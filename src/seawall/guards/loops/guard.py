@@ -8,8 +8,10 @@ from msgspec.structs import replace
 
 from seawall.core.events import CALLED, Event, RunTaken, StepDone, StepIntended
 from seawall.guards.loops import messages, rules, turns
+from seawall.guards.loops.failures import check_failures
 from seawall.guards.loops.options import LoopKeywords, LoopOptions
 from seawall.guards.loops.rounds import check_round
+from seawall.guards.loops.sameness import check_fruitless, check_sameness
 from seawall.guards.loops.state import (
     BarrenTurns,
     LastAnswer,
@@ -120,7 +122,9 @@ class Loops(Guard):
         violation = (
             violation
             or rules.check_errors(state, scope, step, options)
-            or rules.check_failures(state, step, options)
+            or check_failures(state, step, options)
+            or check_sameness(state, scope, step, options)
+            or check_fruitless(state, step, answer, options)
             or rules.check_cycle(state, step, options)
             or check_round(state, step, options)
             or rules.check_delegation(state, step, options)

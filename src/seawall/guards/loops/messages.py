@@ -25,9 +25,9 @@ def _describe_finding(step: Step, result: Result, notice: Notice) -> str:
     voice.
     """
     match notice.rule:
-        case "no_news" if result.status != "ok":
+        case "no_news" | "unfinished" if result.status != "ok":
             return f"{step.name} failed with the same error as in {_name_source(notice)}: nothing new."
-        case "no_news":
+        case "no_news" | "unfinished":
             return (
                 f"{step.name} brought exactly what you already know from {_name_source(notice)}: nothing new."
             )
@@ -49,6 +49,18 @@ def _describe_finding(step: Step, result: Result, notice: Notice) -> str:
             return f"{notice.detail} has come round {notice.times + 1} times with the same answers, since {_name_source(notice)}."
         case "delegations":
             return f"{step.name} had nearly the same task in {_name_source(notice)}, and has answered it."
+        case _:
+            return _describe_sameness(step, notice)
+
+
+def _describe_sameness(step: Step, notice: Notice) -> str:
+    match notice.rule:
+        case "reworded":
+            return f"{step.name} was asked in other words, and brought what it brought in {_name_source(notice)}, {notice.times} times so far."
+        case "same_answer":
+            return f"{step.name} was asked other things, and brought what it brought in {_name_source(notice)}, {notice.times} times so far."
+        case "fruitless":
+            return f"The last {notice.times} calls failed or brought what you already know, since {_name_source(notice)}."
         case _:
             return f"{step.name} was performed {notice.times} times in this run."
 
@@ -79,7 +91,7 @@ def _name_source(notice: Notice) -> str:
 def _describe_rest(notice: Notice) -> str:
     """Says how often it may come again before the run is halted."""
     left = max(0, notice.limit - notice.times)
-    if notice.rule in ("no_news", "alike"):
+    if notice.rule in ("no_news", "unfinished", "alike"):
         return f" Times that it may come again before the run is stopped: {left}."
     return "" if left else " Once more, and the run is stopped."
 
@@ -88,7 +100,7 @@ def _describe_reason(step: Step, notice: Notice) -> str:
     """Returns the reason of the advice, for people."""
     since = f"known since {_name_source(notice)}"
     match notice.rule:
-        case "no_news":
+        case "no_news" | "unfinished":
             return f"{step.name!r} returned nothing new ({notice.times} in a row): {since}"
         case "stretch":
             return f"nothing new came of {notice.times} calls in a row; {step.name!r} is {since}"
@@ -96,6 +108,13 @@ def _describe_reason(step: Step, notice: Notice) -> str:
             return f"{step.name!r} returned the same but for ids or times ({notice.times} in a row): {since}"
         case "failures":
             return f"{step.name!r} failed for the same kind of reason ({notice.times} in a row): {since}"
+        case "reworded" | "same_answer":
+            asked = "other words" if notice.rule == "reworded" else "other things"
+            return f"{step.name!r} brought the same, asked for {asked} ({notice.times} in a row): {since}"
+        case "fruitless":
+            return (
+                f"{notice.times} calls in a row failed or brought what is known, since {_name_source(notice)}"
+            )
         case "errors":
             return f"{step.name!r} failed in a known way ({notice.times} in a row): {since}"
         case "polls":
@@ -114,7 +133,7 @@ def write_halt(step: Step, violation: Violation) -> Halt:
     """Returns the halt that says why a call is not made."""
     limit, times, since = f"(limit {violation.limit})", violation.times, violation.since
     match violation.rule:
-        case "no_news":
+        case "no_news" | "unfinished":
             reason = f"tool {step.name!r} returned nothing new {times} times in a row {limit}"
         case "stretch":
             known = f"{step.name!r} would bring what is known since step {since}"
@@ -125,6 +144,11 @@ def write_halt(step: Step, violation: Violation) -> Halt:
             )
         case "failures":
             reason = f"tool {step.name!r} failed for the same kind of reason {times} times in a row {limit}"
+        case "reworded" | "same_answer":
+            asked = "other words" if violation.rule == "reworded" else "other things"
+            reason = f"tool {step.name!r} brought the same, asked for {asked}, {times} times in a row {limit}"
+        case "fruitless":
+            reason = f"{times} calls in a row failed or brought what is known {limit}, since step {since}"
         case "polls":
             reason = f"poll {step.name!r} returned the same {times} times in a row {limit}"
         case "again":

@@ -17,6 +17,9 @@ class LoopOptions:
     no_news: int = 3
     """How often a call may bring what it brought before, with nothing new from anywhere in between; after that it is
     not made again. Of 965 good recorded runs, 3 stops 3 and 2 stops 7; 4 lets one more runaway go on."""
+    unfinished: int = 8
+    """The same for a short answer or error that says that it may be another one later ("running", "not yet", 503): as many
+    as `errors`. Who waits for something with a tool that is no declared `poll` asks a few times more."""
     stretch: int = 6
     """Calls in a row that each brought what they had brought before, whatever they asked; after that no call is made
     whose answer is known. This rule finds an agent that looks through the same things once more, before each call has
@@ -41,6 +44,16 @@ class LoopOptions:
     more. A short result that says that it is an error counts as one. No good recorded run made more than 4 errors in a
     row of any kind. An error of another kind,
     a success of the tool or a change of the world ends the row."""
+    fruitless: int = 24
+    """Calls in a row of the whole run that each failed, in whatever way, or brought what was known; after that no call is
+    made whose answer is known or whose tool failed the last time. Three times `errors`: no text need be equal, and no tool."""
+    reworded: int = 10
+    """How often a tool may bring what it brought the last time to a question that was not asked before and has no word
+    that the questions before it did not have; after that the tool is not called. As many as `failures`: other
+    arguments, and always the same comes of it. With calls of other tools in between it is half as many more."""
+    same_answer: int = 50
+    """The same for questions that have words of their own: names that are looked up, pages that are opened. Such a row is
+    mostly work on a list, so the limit is twice `writes`; a run that is meant to do more sets this higher."""
     cycles: int = 4
     """How often a round of calls may come again, each with an answer that it brought at most 16 calls before, whatever
     agents make them; after that no call of the round is made. This rule finds an agent that flips a state to and fro,
@@ -103,11 +116,15 @@ class LoopKeywords(TypedDict, total=False):
     """The fields of `LoopOptions`, as keywords."""
 
     no_news: int
+    unfinished: int
     stretch: int
     alike: int
     again: int
     errors: int
     failures: int
+    fruitless: int
+    reworded: int
+    same_answer: int
     cycles: int
     rounds: int
     delegations: int

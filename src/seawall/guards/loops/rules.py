@@ -14,9 +14,11 @@ from msgspec.structs import replace
 from seawall.core.canonical import ref_of
 from seawall.core.events import Gist
 from seawall.core.persistent import Log
+from seawall.guards.loops.failures import update_failures
 from seawall.guards.loops.findings import Notice, Violation
 from seawall.guards.loops.options import LoopOptions
 from seawall.guards.loops.rounds import Recurrence, update_round
+from seawall.guards.loops.sameness import count_fruitless, find_sameness
 from seawall.guards.loops.state import (
     SPELLED,
     Cycle,
@@ -26,6 +28,7 @@ from seawall.guards.loops.state import (
     LoopState,
     Observation,
     RecentCall,
+    SameAnswers,
     Scope,
     Streak,
     make_question,
@@ -39,9 +42,6 @@ given as many calls as four rounds of this length."""
 RECENT = 16
 """Calls whose answers an agent is sure to have in its context. An agent that asks again after more calls may have lost
 the answer: coding agents read their files once more when their context was cut."""
-AMONG_OTHERS = 1.5
-"""How many times as many errors of one kind a tool may make among other calls: they may have changed something that
-their tools do not declare."""
 ALIKE_STRETCH = 2
 """Calls in a row that brought nothing new but for noise, whatever they asked: so many times the limit of one question,
 as `stretch` is twice `no_news`."""
@@ -61,6 +61,8 @@ class Learned(msgspec.Struct, frozen=True):
     """The fingerprint of an error that is new in the scope."""
     failures: Failures | None
     """Of the tool, if that changes."""
+    same_answers: SameAnswers | None
+    """Of the tool, if that changes."""
     recurrence: Recurrence | None
     delegation: Delegation | None
     notices: list[Notice]
@@ -79,8 +81,16 @@ def learn(state: LoopState, scope: Scope, observation: Observation, options: Loo
     new_error = None
     if not observation.ok and observation.fingerprint not in scope.errors:
         new_error = observation.fingerprint
-    state, scope, answer = _update_answer(state, scope, observation, before, options, notices)
     is_known = before is not None and _is_known(before, observation)
+    sameness = find_sameness(state, scope, observation, options, notices, is_asked=is_known)
+    firm = scope.firm_discoveries
+    state, scope, answer = _update_answer(
+        state, scope, observation, before, options, notices, is_same=sameness.is_same
+    )
+    if not waited:
+        is_equal = before is not None and _is_same(before, observation)
+        is_news = scope.firm_discoveries != firm
+        state = count_fruitless(state, observation, options, notices, is_known=is_equal, is_news=is_news)
     is_other = is_known and before is not None and before.question not in ("", observation.question)
     spellings = before.spellings + is_other if is_known and before is not None else 1
     answer = replace(answer, question=observation.question, spellings=spellings)
@@ -89,11 +99,20 @@ def learn(state: LoopState, scope: Scope, observation: Observation, options: Loo
         state = _update_cycle(state, observation, options, notices, is_known=is_known)
         if not observation.poll:
             state, recurrence = update_round(state, observation, options, notices)
-    failures = _update_failures(state, observation, options, notices)
+    failures = update_failures(state, observation, options, notices)
     delegation = _update_delegation(state, observation, options, notices)
     _note_writes(state, observation, options, notices)
     return Learned(
-        state, scope, observation.question, answer, new_error, failures, recurrence, delegation, notices
+        state,
+        scope,
+        observation.question,
+        answer,
+        new_error,
+        failures,
+        sameness.answers,
+        recurrence,
+        delegation,
+        notices,
     )
 
 
@@ -106,6 +125,8 @@ def keep(learned: Learned, observation: Observation, scope_id: int) -> LoopState
     answers = scope.answers.put(learned.question, learned.answer)
     answers = answers.put(SPELLED + observation.asked_question, learned.answer)
     scope = replace(scope, answers=answers, errors=errors)
+    if learned.same_answers is not None:
+        scope = replace(scope, same_answers=scope.same_answers.put(observation.name, learned.same_answers))
     if learned.failures is not None:
         state = replace(state, failures=state.failures.put(observation.name, learned.failures))
     scopes = {**state.scopes, scope_id: scope}
@@ -165,15 +186,20 @@ def _update_answer(
     before: LastAnswer | None,
     options: LoopOptions,
     notices: list[Notice],
+    *,
+    is_same: bool,
 ) -> tuple[LoopState, Scope, LastAnswer]:
-    """Counts whether the answer to this question, or this error of the tool, was known."""
+    """Counts whether the answer to this question, or this error of the tool, was known.
+
+    `is_same`: another question brought it the last time, so it is hardly news.
+    """
     error_since = None if observation.ok else scope.errors.get(observation.fingerprint)
     streak = (scope.discoveries, state.world_changes)
     if before is not None and not _is_same(before, observation) and _is_alike(before, observation):
         return _count_alike(state, scope, before, observation, options, notices)
     if before is None or not _is_same(before, observation):
         if error_since is None:
-            return _count_discovery(state, scope, observation, before, options, notices)
+            return _count_discovery(state, scope, observation, before, options, notices, is_firm=not is_same)
         scope = _count_known_error(scope, observation, streak)
         if scope.known_errors > 1:  # one may be chance: another id that is not there either
             notices.append(Notice("errors", scope.known_errors, options.errors, error_since))
@@ -192,7 +218,12 @@ def _update_answer(
         scope = scope if observation.ok else _count_known_error(scope, observation, streak)
         repeats = before.repeats + 1 if before.streak == streak else 1
         answer = _renew_answer(before, state, scope, observation, streak, repeats=repeats)
-        if not observation.poll:
+        firm = (scope.firm_discoveries, state.world_changes)
+        alike = answer.alike + 1 if answer.alike_streak == firm and observation.ok else 0
+        answer = replace(answer, alike=alike, alike_streak=firm)
+        if observation.unfinished and not observation.poll:
+            notices.append(Notice("unfinished", repeats, _get_repeats(answer, options), before.first_step))
+        elif not observation.poll:
             scope = _count_stale_call(scope, streak, is_recent=scope.calls - before.call < RECENT)
             notices.append(Notice("no_news", repeats, options.no_news, before.first_step))
             notices.append(Notice("stretch", scope.stale_calls, options.stretch, before.first_step))
@@ -246,6 +277,7 @@ def _build_answer(
         left_s=observation.left_s,
         call=scope.calls,
         polls=state.polls,
+        unfinished=observation.unfinished,
         alike_streak=(scope.firm_discoveries, state.world_changes),
         loose_fingerprint=None if observation.effect or not observation.ok else observation.loose_fingerprint,
     )
@@ -292,6 +324,8 @@ def _count_discovery(
     before: LastAnswer | None,
     options: LoopOptions,
     notices: list[Notice],
+    *,
+    is_firm: bool,
 ) -> tuple[LoopState, Scope, LastAnswer]:
     """Counts a new result: it voids the counters, and a new result of a tool that may write changes the world."""
     writes = observation.effect or observation.may_write
@@ -299,7 +333,7 @@ def _count_discovery(
         state = replace(state, world_changes=state.world_changes + 1)
     discoveries, loose_discoveries = scope.discoveries + 1, scope.loose_discoveries
     streak = (discoveries, state.world_changes)
-    scope = replace(scope, firm_discoveries=scope.firm_discoveries + 1)
+    scope = replace(scope, firm_discoveries=scope.firm_discoveries + is_firm)
     answer = _build_answer(state, scope, observation, streak, write_streak=loose_discoveries + 1)
     answer = _count_repeated_write(answer, before, loose_discoveries, observation, options, notices)
     if not answer.write_repeats:
@@ -355,15 +389,20 @@ def check_repeats(
     state: LoopState, scope: Scope, step: Step, answer: LastAnswer, options: LoopOptions
 ) -> Violation | None:
     """Forbids a call that brought the same too often, or that is a write and was made again too often."""
-    limit = options.polls if step.poll else options.no_news
+    limit = options.polls if step.poll else _get_repeats(answer, options)
     waited = answer.polls != state.polls and not step.poll
     if answer.repeats >= limit and answer.streak == (scope.discoveries, state.world_changes) and not waited:
-        rule = "polls" if step.poll else "no_news"
+        rule = "polls" if step.poll else "unfinished" if answer.unfinished else "no_news"
         return Violation(rule, answer.repeats, limit, answer.first_step)
     limit = _limit_again(answer, make_question(step.name, step.asked_key), options)
     if answer.write_repeats >= limit and answer.write_streak == scope.loose_discoveries:
         return Violation("again", answer.write_repeats, limit, answer.first_step)
     return None
+
+
+def _get_repeats(answer: LastAnswer, options: LoopOptions) -> int:
+    """Returns how often an equal answer may come again."""
+    return max(options.unfinished, options.no_news) if answer.unfinished else options.no_news
 
 
 def check_alike(
@@ -404,40 +443,6 @@ def check_errors(state: LoopState, scope: Scope, step: Step, options: LoopOption
     if scope.errors_streak != (scope.discoveries, state.world_changes):
         return None
     return Violation("errors", scope.known_errors, options.errors)
-
-
-def _update_failures(
-    state: LoopState, observation: Observation, options: LoopOptions, notices: list[Notice]
-) -> Failures | None:
-    """Returns the errors in a row of this tool, if that changes: of one kind, whatever was asked, in any frame."""
-    before = state.failures.get(observation.name)
-    kind = observation.failure_kind
-    if not kind:
-        ends = observation.ok and before is not None and before.count
-        return replace(before, count=0) if before is not None and ends else None
-    if before is None or before.kind != kind or before.world_changes != state.world_changes:
-        return Failures(kind, 1, observation.step, state.world_changes)
-    if not before.count:
-        return replace(before, count=1, step=observation.step, among_others=False)
-    is_other = len(state.recent) > 1 and state.recent[-2].name != observation.name
-    found = replace(before, count=before.count + 1, among_others=before.among_others or is_other)
-    limit = _limit_failures(found, options)
-    if found.count * 2 >= limit:
-        notices.append(Notice("failures", found.count, limit, found.step))
-    return found
-
-
-def _limit_failures(found: Failures, options: LoopOptions) -> int:
-    return int(options.failures * AMONG_OTHERS) if found.among_others else options.failures
-
-
-def check_failures(state: LoopState, step: Step, options: LoopOptions) -> Violation | None:
-    """Forbids a call of a tool that failed too often in a row for one kind of reason."""
-    found = state.failures.get(step.name)
-    if found is None or step.poll or found.world_changes != state.world_changes:
-        return None
-    limit = _limit_failures(found, options)
-    return Violation("failures", found.count, limit, found.step) if found.count >= limit else None
 
 
 def compute_poll_wait_s(state: LoopState, scope: Scope, answer: LastAnswer, options: LoopOptions) -> float:

@@ -9,7 +9,7 @@ hand-off) with its arguments.
 Two kinds of events end a streak of calls without new information:
 
 - `Scope.discoveries` counts the results in a scope whose fingerprint was new there; `Scope.firm_discoveries` those of
-  them that were not alike what was known either.
+  them that were not alike what was known either, and not what their tool had brought the last time to other words.
 - `LoopState.world_changes` counts the changes of the world in the whole run: writes, as far as they may have changed
   something, and polls that brought something new.
 
@@ -19,7 +19,7 @@ numbers has moved on, the counter is void and begins anew:
 - `LastAnswer.repeats`: how often a question brought what it had brought before (rules `no_news` and `polls`).
 - `Scope.stale_calls`: calls in a row that each brought what their question had brought before, whatever they asked
   (rule `stretch`).
-- `LastAnswer.alike`, `Scope.alike_calls`: the same two, of answers that are alike and not equal, with
+- `LastAnswer.alike`, `Scope.alike_calls`: the same two, of answers that are alike or equal, with
   `Scope.firm_discoveries` in the place of `Scope.discoveries` (rule `alike`).
 - `Scope.known_errors`: errors in a row whose fingerprint was known in the scope, whatever was asked (rule `errors`).
 
@@ -34,6 +34,9 @@ Others hold until something else is counted:
 - `Round.count`: the same, without the calls that brought something new (rule `rounds`).
 - `Delegation.repeats`: how often nearly the same task was handed to an agent; it holds as long as the world stays
   (rule `delegations`).
+- `SameAnswers.count` and `reworded`: equal answers of one tool in a row, whatever was asked; they hold as long as the
+  world stays and the tool brings nothing else (rules `same_answer` and `reworded`).
+- `LoopState.fruitless`: calls in a row of the whole run that failed or brought what was known (rule `fruitless`).
 - `LoopState.writes`: effects performed, by tool (rule `writes`); `LoopState.literal_calls`: calls by agent and tool
   (option `literal`).
 - `LoopState.barren`: model calls in a row of one frame from which nothing came (rules `replies`, `no_news` and
@@ -47,7 +50,7 @@ import msgspec
 from seawall.core.canonical import Ref, encode_text
 from seawall.core.events import CALLED, Gist, StepDone, StepIntended, StepStatus
 from seawall.core.persistent import Latest, Log
-from seawall.run.fingerprint import FAILED
+from seawall.run.fingerprint import FAILED, UNFINISHED
 from seawall.run.step import Result, Step
 
 Streak = tuple[int, int]
@@ -70,6 +73,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     status: StepStatus
     fingerprint: str
     loose_fingerprint: str | None = None
+    wording: str = ""
     effect: bool = False
     may_write: bool = False
     poll: bool = False
@@ -86,6 +90,12 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     def loose_key(self) -> str:
         """What results have in common that are equal or alike; of an error its fingerprint."""
         return (self.loose_fingerprint or self.fingerprint) if self.ok else self.fingerprint
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether the result of a read says that it may be another one later."""
+        said = (self.loose_fingerprint or "").startswith((UNFINISHED, FAILED + UNFINISHED))
+        return said and not self.effect
 
     @property
     def failure_kind(self) -> str:
@@ -119,6 +129,7 @@ def observe_events(step: StepIntended, done: StepDone) -> Observation | None:
         status=done.status,
         fingerprint=done.fingerprint,
         loose_fingerprint=done.loose_fingerprint,
+        wording=step.wording,
         effect=step.effect,
         may_write=step.may_write,
         poll=step.poll,
@@ -143,6 +154,7 @@ def observe_result(step: Step, result: Result) -> Observation | None:
         status=result.status,
         fingerprint=result.fingerprint,
         loose_fingerprint=result.loose_fingerprint,
+        wording=step.wording,
         effect=step.effect,
         may_write=step.may_write,
         poll=step.poll,
@@ -179,6 +191,8 @@ class LastAnswer(msgspec.Struct, frozen=True):
     """How often one came again that was alike and not equal."""
     alike_streak: Streak = NO_STREAK
     """The streak in which `alike` was counted: with firm discoveries."""
+    unfinished: bool = False
+    """It says that it may be another one later."""
     write_differs: bool = False
     """A write that was made again: its newest result had other numbers or ids than the one before."""
     question: str = ""
@@ -200,6 +214,28 @@ class Failures(msgspec.Struct, frozen=True):
     """Whether other calls were made between them."""
 
 
+class SameAnswers(msgspec.Struct, frozen=True):
+    """Equal answers in a row of one tool, whatever it was asked."""
+
+    answer: str
+    """The loose fingerprint of all of them."""
+    step: int
+    """The first of them."""
+    world_changes: int
+    """The `LoopState.world_changes` at which they were counted."""
+    count: int = 0
+    """Questions after the first that had not been asked before."""
+    reworded: int = 0
+    """Those of them that had no word which the questions before them did not have."""
+    among_others: bool = False
+    """Whether other calls were made between them."""
+    first: str = ""
+    """`StepIntended.wording` of the first question."""
+    names: frozenset[str] = frozenset()
+    words: frozenset[str] = frozenset()
+    """What the questions were made of, from the second on; see `seawall.run.wording`."""
+
+
 class Scope(msgspec.Struct, frozen=True):
     """What is known in one frame or, with a wider option `scope`, in the whole run."""
 
@@ -207,6 +243,8 @@ class Scope(msgspec.Struct, frozen=True):
     """By question."""
     errors: Latest[str, int] = Latest()
     """By fingerprint of an error: the step that first met it."""
+    same_answers: Latest[str, SameAnswers] = Latest()
+    """By tool that reads."""
     discoveries: int = 0
     """Results that were new here."""
     firm_discoveries: int = 0
@@ -327,6 +365,10 @@ class LoopState(msgspec.Struct, frozen=True):
     round: Round = Round()
     failures: Latest[str, Failures] = Latest()
     """By tool."""
+    fruitless: int = 0
+    """Calls in a row that failed or brought what was known."""
+    fruitless_since: int = 0
+    """The first of them."""
     recurring: Latest[str, RecurringCall] = Latest()
     """By question and answer."""
     delegations: dict[str, Log[Delegation]] = {}

@@ -1,0 +1,48 @@
+"""The rule `failures`: errors of one tool in a row that are of one kind, whatever it was asked, and by whom."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from seawall.guards.loops.findings import Notice, Violation
+from seawall.guards.loops.options import LoopOptions
+from seawall.guards.loops.state import Failures, LoopState, Observation
+from seawall.run.step import Step
+
+AMONG_OTHERS = 1.5
+"""How many times as many errors of one kind a tool may make among other calls: they may have changed something that
+their tools do not declare."""
+
+
+def update_failures(
+    state: LoopState, observation: Observation, options: LoopOptions, notices: list[Notice]
+) -> Failures | None:
+    """Returns the errors in a row of this tool, if that changes: of one kind, whatever was asked, in any frame."""
+    before = state.failures.get(observation.name)
+    kind = observation.failure_kind
+    if not kind:
+        ends = observation.ok and before is not None and before.count
+        return replace(before, count=0) if before is not None and ends else None
+    if before is None or before.kind != kind or before.world_changes != state.world_changes:
+        return Failures(kind, 1, observation.step, state.world_changes)
+    if not before.count:
+        return replace(before, count=1, step=observation.step, among_others=False)
+    is_other = len(state.recent) > 1 and state.recent[-2].name != observation.name
+    found = replace(before, count=before.count + 1, among_others=before.among_others or is_other)
+    limit = _get_limit(found, options)
+    if found.count * 2 >= limit:
+        notices.append(Notice("failures", found.count, limit, found.step))
+    return found
+
+
+def _get_limit(found: Failures, options: LoopOptions) -> int:
+    return int(options.failures * AMONG_OTHERS) if found.among_others else options.failures
+
+
+def check_failures(state: LoopState, step: Step, options: LoopOptions) -> Violation | None:
+    """Forbids a call of a tool that failed too often in a row for one kind of reason."""
+    found = state.failures.get(step.name)
+    if found is None or step.poll or found.world_changes != state.world_changes:
+        return None
+    limit = _get_limit(found, options)
+    return Violation("failures", found.count, limit, found.step) if found.count >= limit else None

@@ -1,0 +1,148 @@
+"""The rules of answers that stay the same whatever is asked, and of calls from which nothing came.
+
+`reworded` and `same_answer` look at one tool: it brings the same as the last time to another question. A question that
+has a word of its own is another question, and may rightly have the same answer: twenty names that nobody knows are
+twenty questions. One that is made of words of the questions before it asks the same in other words.
+
+`fruitless` looks at the whole run: calls in a row that each failed, in whatever way, or brought what was known.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from seawall.guards.loops.findings import Notice, Violation
+from seawall.guards.loops.options import LoopOptions
+from seawall.guards.loops.state import LastAnswer, LoopState, Observation, SameAnswers, Scope
+from seawall.run.step import Step
+from seawall.run.wording import Wording, decode_wording
+
+AMONG_OTHERS = 1.5
+"""How many times as many equal answers a tool may bring among other calls, as with errors of one kind."""
+MAX_WORDS = 256
+"""Words of the questions in a row that are kept; after that, each further one is taken for a new one."""
+
+
+class Sameness(NamedTuple):
+    """What a result says of the tool's answers."""
+
+    answers: SameAnswers | None = None
+    """To be kept of the tool; None: as before."""
+    is_same: bool = False
+    """The tool brought what it had brought the last time, to a question that only has other words."""
+
+
+_NOTHING = Sameness()
+
+
+def find_sameness(
+    state: LoopState,
+    scope: Scope,
+    observation: Observation,
+    options: LoopOptions,
+    notices: list[Notice],
+    *,
+    is_asked: bool,
+) -> Sameness:
+    """Returns what a result says of the tool's answers. `is_asked`: the same was asked before, so `no_news` counts it."""
+    if observation.kind != "tool" or observation.effect or observation.poll or not observation.ok:
+        return _NOTHING
+    answer = observation.loose_fingerprint
+    if answer is None or observation.failure_kind:
+        return _NOTHING
+    before = scope.same_answers.get(observation.name)
+    if before is None or before.answer != answer or before.world_changes != state.world_changes:
+        return Sameness(SameAnswers(answer, observation.step, state.world_changes, first=observation.wording))
+    if is_asked:
+        return _NOTHING
+    wording = decode_wording(observation.wording)
+    if not before.names:
+        first = decode_wording(before.first)
+        before = replace(before, names=frozenset((first.names,)), words=first.words)
+    is_other = bool(state.recent) and state.recent[-1].name != observation.name
+    found = _add_question(before, wording, among_others=before.among_others or is_other)
+    _note(found, options, notices)
+    return Sameness(found, is_same=wording.names in before.names)
+
+
+def _add_question(before: SameAnswers, wording: Wording, *, among_others: bool) -> SameAnswers:
+    """Returns the answers of a tool with one more question that was not asked before."""
+    found = replace(before, count=before.count + 1, among_others=among_others)
+    if not wording.names:  # of a journal of an earlier version, or of arguments that are redacted
+        return found
+    if wording.names in before.names and wording.words <= before.words:
+        return replace(found, reworded=before.reworded + 1)
+    if len(before.words) + len(before.names) >= MAX_WORDS:
+        return found
+    return replace(found, names=before.names | {wording.names}, words=before.words | wording.words)
+
+
+def _note(found: SameAnswers, options: LoopOptions, notices: list[Notice]) -> None:
+    """Adds a notice when the equal answers come near a limit."""
+    for rule, times in (("reworded", found.reworded), ("same_answer", found.count)):
+        limit = _limit(rule, found, options)
+        if times and times * 4 >= limit * (2 if rule == "reworded" else 3):
+            notices.append(Notice(rule, times, limit, found.step))
+
+
+def _limit(rule: str, found: SameAnswers, options: LoopOptions) -> int:
+    limit = options.reworded if rule == "reworded" else options.same_answer
+    limit = max(limit, options.no_news)
+    return int(limit * AMONG_OTHERS) if found.among_others else limit
+
+
+def check_sameness(state: LoopState, scope: Scope, step: Step, options: LoopOptions) -> Violation | None:
+    """Forbids a call of a tool that brought the same too often, whatever it was asked."""
+    found = scope.same_answers.get(step.name)
+    if found is None or step.poll or step.effect or found.world_changes != state.world_changes:
+        return None
+    for rule, times in (("reworded", found.reworded), ("same_answer", found.count)):
+        limit = _limit(rule, found, options)
+        if times >= limit:
+            return Violation(rule, times, limit, found.step)
+    return None
+
+
+def count_fruitless(
+    state: LoopState,
+    observation: Observation,
+    options: LoopOptions,
+    notices: list[Notice],
+    *,
+    is_known: bool,
+    is_news: bool,
+) -> LoopState:
+    """Counts calls in a row that failed or brought what was known (`is_known`); what is news ends the row."""
+    if observation.poll:
+        return state
+    failed = not observation.ok or bool(observation.failure_kind)
+    if not failed and (is_news or observation.effect):
+        return replace(state, fruitless=0) if state.fruitless else state
+    if not (failed or is_known):  # alike what was known, or the same to another question
+        return state
+    since = observation.step if not state.fruitless else state.fruitless_since
+    state = replace(state, fruitless=state.fruitless + 1, fruitless_since=since)
+    limit = _limit_fruitless(options)
+    if state.fruitless * 4 >= limit * 3:
+        notices.append(Notice("fruitless", state.fruitless, limit, since))
+    return state
+
+
+def _limit_fruitless(options: LoopOptions) -> int:
+    """Returns the limit of calls from which nothing came: never less than those of calls that are equal somehow."""
+    return max(options.fruitless, options.no_news, options.stretch, options.errors, options.failures)
+
+
+def check_fruitless(
+    state: LoopState, step: Step, answer: LastAnswer | None, options: LoopOptions
+) -> Violation | None:
+    """Forbids a call whose answer is known, or of a tool that failed the last time, after too many of such."""
+    limit = _limit_fruitless(options)
+    if state.fruitless < limit or step.poll:
+        return None
+    failures = state.failures.get(step.name)
+    if (answer is None or answer.polls != state.polls) and (failures is None or not failures.count):
+        return None
+    return Violation("fruitless", state.fruitless, limit, state.fruitless_since)
