@@ -36,7 +36,7 @@ from seawall.run.verdict import (
 _log = logging.getLogger("seawall.calls")
 
 
-class _Asked:
+class _GuardsByAgent:
     """Which guards are asked about the steps of each agent."""
 
     def __init__(self, own: Sequence[Guard], nested: Sequence[TeamGuard]) -> None:
@@ -70,8 +70,8 @@ class Judge:
         nested = [guard for guard in self.guards if isinstance(guard, TeamGuard)]
         self.folding = tuple([guard for guard in self.guards if _overrides(guard, "fold")])
         """Those that remember something."""
-        self._before = _Asked([guard for guard in own if _judges(guard, "before")], nested)
-        self._after = _Asked([guard for guard in own if _judges(guard, "after")], nested)
+        self._before = _GuardsByAgent([guard for guard in own if _judges(guard, "before")], nested)
+        self._after = _GuardsByAgent([guard for guard in own if _judges(guard, "after")], nested)
         plain = [*own, *(guard.guard for guard in nested)]
         self._all_built_in = all(type(guard) in (Loops, MemoryGuard) for guard in plain)
         """Whether every guard is one of Seawall's own, which changes nothing that it is shown."""
