@@ -1,0 +1,11 @@
+"""Roles that overlap."""
+
+from __future__ import annotations
+
+from seawall.lint.description import TeamDescription
+from seawall.lint.finding import LintFinding
+
+
+def find_overlaps(team: TeamDescription) -> list[LintFinding]:
+    """Returns the pairs of agents that share a duty."""
+    return []
