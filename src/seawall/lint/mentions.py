@@ -86,6 +86,4 @@ def _list_aliases(agent: AgentDescription) -> set[tuple[str, ...]]:
     for alias in tuple(found):
         if len(alias) > 1 and alias[-1] in KIND_WORDS:
             found.add(alias[:-1])
-    return {
-        alias for alias in found if alias and (len(alias) > 1 or len(alias[0]) > 2) and alias != ("agent",)
-    }
+    return {alias for alias in found if len("".join(alias)) > 2 and alias != ("agent",)}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from seawall.lint.description import AgentDescription, Place, TeamDescription, ToolDescription
 from seawall.lint.reading.documents import Document
-from seawall.lint.reading.values import MAX_FILE_BYTES, Way
+from seawall.lint.reading.values import MAX_FILE_BYTES, Way, as_mapping
 
 _HIERARCHICAL = "Process.hierarchical"
 """In a crew's Python file: a manager hands out the tasks, so that their order is no flow."""
@@ -16,10 +16,7 @@ _HIERARCHICAL = "Process.hierarchical"
 
 def looks_like_agents(value: object) -> bool:
     """Returns whether a value is CrewAI's agents: names, and for each a goal or a backstory."""
-    if not isinstance(value, dict) or not value:
-        return False
-    agents = [each for each in cast("dict[object, object]", value).values() if isinstance(each, dict)]
-    return any("goal" in each or "backstory" in each for each in agents)
+    return any("goal" in each or "backstory" in each for each in _list_mappings(value))
 
 
 def looks_like_tasks(value: object) -> bool:
@@ -28,10 +25,8 @@ def looks_like_tasks(value: object) -> bool:
 
 
 def _list_mappings(value: object) -> list[dict[object, object]]:
-    if not isinstance(value, dict):
-        return []
-    inner = cast("dict[object, object]", value).values()
-    return [cast("dict[object, object]", each) for each in inner if isinstance(each, dict)]
+    inner = [as_mapping(each) for each in (as_mapping(value) or {}).values()]
+    return [each for each in inner if each is not None]
 
 
 def read_crewai(agents: Document, tasks: Document | None, name: str) -> TeamDescription:
@@ -73,10 +68,9 @@ def read_crewai(agents: Document, tasks: Document | None, name: str) -> TeamDesc
 
 def _find_part(document: Document, key: str) -> tuple[Way, object]:
     """Returns agents or tasks: the whole document, or its part of that name."""
-    if isinstance(document.value, dict):
-        inner = cast("dict[str, object]", document.value).get(key)
-        if looks_like_agents(inner) or looks_like_tasks(inner):
-            return (key,), inner
+    inner = (as_mapping(document.value) or {}).get(key)
+    if looks_like_agents(inner) or looks_like_tasks(inner):
+        return (key,), inner
     return (), document.value
 
 

@@ -14,7 +14,15 @@ from typing import Any, NoReturn, cast
 
 from seawall.core.errors import Misused
 from seawall.lint.reading.places import find_line
-from seawall.lint.reading.values import MAX_DEPTH, MAX_FILE_BYTES, MAX_SHOWN_CHARS, Way, show
+from seawall.lint.reading.values import (
+    MAX_DEPTH,
+    MAX_FILE_BYTES,
+    MAX_SHOWN_CHARS,
+    Way,
+    as_list,
+    as_mapping,
+    show,
+)
 from seawall.lint.reading.yaml_documents import read_yaml
 
 
@@ -48,9 +56,9 @@ class Document:
         self, value: object, way: Way, allowed: Mapping[str, str] | None = None
     ) -> dict[str, Any]:
         """Returns a mapping with text as keys. Raises `Misused` for anything else, and for keys that are not allowed."""
-        if not isinstance(value, dict):
+        found = as_mapping(value)
+        if found is None:
             raise self.make_error(way, f"it is {show(value)}; it must be a mapping")
-        found = cast("dict[object, Any]", value)
         for key in found:
             if not isinstance(key, str):
                 raise self.make_error(way, f"it has the key {show(key)}; keys must be text")
@@ -62,18 +70,18 @@ class Document:
                 )
         return cast("dict[str, Any]", found)
 
-    def take_list(self, value: object, way: Way) -> list[Any]:
+    def take_list(self, value: object, way: Way) -> list[object]:
         """Returns a list. Raises `Misused` for anything else."""
-        if not isinstance(value, list):
+        items = as_list(value)
+        if items is None:
             raise self.make_error(way, f"it is {show(value)}; it must be a list")
-        return cast("list[Any]", value)
+        return items
 
     def take_text(self, value: object, way: Way) -> str:
         """Returns a text; nothing is "", a number is its digits, a list of texts is its lines."""
         if value is None:
             return ""
-        if isinstance(value, list):
-            items = cast("list[object]", value)
+        if (items := as_list(value)) is not None:
             return "\n".join(self.take_text(item, (*way, number)) for number, item in enumerate(items))
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise self.make_error(way, f"it is {show(value)}; it must be text")
@@ -81,16 +89,16 @@ class Document:
 
     def take_name(self, value: object, way: Way) -> str:
         """Returns a name: a text with something in it, in one line."""
-        name = self.take_text(value, way).strip() if not isinstance(value, list) else ""
+        name = self.take_text(value, way).strip() if as_list(value) is None else ""
         if not name or "\n" in name:
             raise self.make_error(way, f"it is {show(value)}; it must be a name, in one line")
         return name
 
     def take_names(self, value: object, way: Way) -> tuple[str, ...]:
         """Returns names: a list of them, or one."""
-        if not isinstance(value, list):
+        items = as_list(value)
+        if items is None:
             return (self.take_name(value, way),)
-        items = cast("list[object]", value)
         return tuple(self.take_name(item, (*way, number)) for number, item in enumerate(items))
 
     def take_number(self, value: object, way: Way) -> float:
@@ -159,7 +167,5 @@ def _check_depth(file: Path, value: object) -> None:
         each, depth = waiting.pop()
         if depth > MAX_DEPTH:
             raise Misused(f"{file}: values lie more than {MAX_DEPTH} deep in each other")
-        if isinstance(each, dict):
-            waiting += [(inner, depth + 1) for inner in cast("dict[str, object]", each).values()]
-        elif isinstance(each, list):
-            waiting += [(inner, depth + 1) for inner in cast("list[object]", each)]
+        inner = list((as_mapping(each) or {}).values()) or as_list(each) or []
+        waiting += [(value, depth + 1) for value in inner]

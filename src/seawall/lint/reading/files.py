@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
 
 from seawall.core.errors import Misused
 from seawall.lint.description import TeamDescription
 from seawall.lint.reading.crewai import looks_like_agents, looks_like_tasks, read_crewai
 from seawall.lint.reading.documents import Document, load_document
-from seawall.lint.reading.values import show
 from seawall.lint.reading.plain import read_plain
+from seawall.lint.reading.values import as_mapping, show
 
 SUFFIXES = (".yaml", ".yml", ".json")
 _FOLDERS = (".", "config", "src/*/config", "*/config", "src/*")
@@ -37,12 +36,11 @@ def read_team(path: str | Path) -> TeamDescription:
         if agents is None:
             raise Misused(f"{path} holds tasks of CrewAI, and there is no agents{path.suffix} beside it")
         return _read_crew(load_document(agents), path)
-    if isinstance(value, dict):
-        fields = cast("dict[str, object]", value)
-        if looks_like_agents(fields.get("agents")):
-            return read_crewai(document, document if "tasks" in fields else None, _name_crew(path))
-        if "agents" in fields:
-            return read_plain(document)
+    fields = as_mapping(value) or {}
+    if looks_like_agents(fields.get("agents")):
+        return read_crewai(document, document if "tasks" in fields else None, _name_crew(path))
+    if "agents" in fields:
+        return read_plain(document)
     raise document.make_error(
         (),
         f"it is {show(value)}, and no team; allowed are CrewAI's agents (names, each with role, goal and backstory) and the "

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from seawall.core.canonical import to_canonical_bytes
 from seawall.lint.description import AgentDescription, Place, TeamDescription, ToolDescription
 from seawall.lint.reading.documents import Document
-from seawall.lint.reading.values import Way, show
+from seawall.lint.reading.values import Way, as_list, as_mapping, show
 
 KINDS = ("coordinator", "specialist", "reviewer", "fallback")
 
@@ -76,13 +76,13 @@ def read_plain(document: Document) -> TeamDescription:
 def _read_agents(document: Document, given: object) -> tuple[AgentDescription, ...]:
     way: Way = ("agents",)
     agents: list[AgentDescription] = []
-    if isinstance(given, list):
-        for number, each in enumerate(cast("list[object]", given)):
+    if (items := as_list(given)) is not None:
+        for number, each in enumerate(items):
             fields = document.take_mapping(each, (*way, number), AGENT_KEYS)
             name = document.take_name(fields.get("name"), (*way, number, "name"))
             agents.append(_read_agent(document, name, fields, (*way, number)))
-    elif isinstance(given, dict):
-        for name, each in document.take_mapping(cast("object", given), way).items():
+    elif as_mapping(given) is not None:
+        for name, each in document.take_mapping(given, way).items():
             fields = document.take_mapping({} if each is None else each, (*way, name), AGENT_KEYS)
             own = document.take_name(fields.get("name", name), (*way, name, "name"))
             agents.append(_read_agent(document, own, fields, (*way, name)))
@@ -121,9 +121,9 @@ def _read_agent(document: Document, name: str, fields: dict[str, Any], way: Way)
 
 
 def _read_tool(document: Document, given: object, way: Way) -> ToolDescription:
-    if not isinstance(given, dict):
+    if as_mapping(given) is None:
         return ToolDescription(name=document.take_name(given, way))
-    fields = document.take_mapping(cast("object", given), way, TOOL_KEYS)
+    fields = document.take_mapping(given, way, TOOL_KEYS)
     name = document.take_name(fields.get("name"), (*way, "name"))
     description = document.take_text(fields.get("description"), (*way, "description"))
     schema = fields.get("parameters")
@@ -154,12 +154,12 @@ def _read_seconds(document: Document, fields: dict[str, Any], way: Way) -> float
 
 def _read_pairs(document: Document, given: object, way: Way) -> tuple[tuple[str, str], ...]:
     """Returns pairs of names from a list of pairs, or from a mapping of names to names."""
-    if isinstance(given, dict):
-        mapping = document.take_mapping(cast("object", given), way)
+    if as_mapping(given) is not None:
+        mapping = document.take_mapping(given, way)
         return tuple(
             (name, other)
             for name, others in mapping.items()
-            for other in ([] if others is None else document.take_names(others, (*way, name)))
+            for other in (() if others is None else document.take_names(others, (*way, name)))
         )
     pairs: list[tuple[str, str]] = []
     for number, each in enumerate(document.take_list(given, way)):

@@ -18,6 +18,16 @@ Way = tuple[str | int, ...]
 """Where a value lies in a document: the keys and positions that lead to it."""
 
 
+def as_mapping(value: object) -> dict[object, object] | None:
+    """Returns a value that is a mapping; None if it is anything else."""
+    return cast("dict[object, object]", value) if isinstance(value, dict) else None
+
+
+def as_list(value: object) -> list[object] | None:
+    """Returns a value that is a list; None if it is anything else."""
+    return cast("list[object]", value) if isinstance(value, list) else None
+
+
 def show(value: object) -> str:
     """Returns a value for an error: what it is, or how it begins."""
     if isinstance(value, dict):
