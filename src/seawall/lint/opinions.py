@@ -24,7 +24,7 @@ MAX_OPINIONS_USD = Decimal("0.25")
 OPINION_TOKENS = 200
 """Tokens of a reply: a verdict and a sentence or two."""
 OPINION_TIMEOUT_S = 60.0
-"""Seconds for one reply: what `Planner` users see as the slowest answers of hosted models, with room."""
+"""Seconds for one reply: room for a slow server to write so few tokens, and not too long for a check that somebody waits for."""
 MAX_ROLE_CHARS = 4_000
 """Characters of each agent's instructions that the model is sent."""
 MAX_OPINION_CHARS = 400

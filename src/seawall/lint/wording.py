@@ -27,7 +27,7 @@ STOP_WORDS = make_words(
     "most must no nor not of off on only or other others own per shall should so some such than that the their them then "
     "there these they this those to up upon via was we were what when where which who whom whose will with within without "
     "you your yours i me my our out over all always also between after before until while under above below about again "
-    "very well just still either neither he she his her him"
+    "whether through very well just still either neither he she his her him"
 )
 """English words that say nothing of what a sentence is about."""
 

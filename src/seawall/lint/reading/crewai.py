@@ -1,17 +1,14 @@
-"""Reads CrewAI's `agents.yaml` and `tasks.yaml`. Its Python files are looked at for one word, and never run."""
+"""Reads CrewAI's `agents.yaml` and `tasks.yaml`, and from its `crew.py` who does which task."""
 
 from __future__ import annotations
 
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 from seawall.lint.description import AgentDescription, Place, TeamDescription, ToolDescription
+from seawall.lint.reading.crewai_code import read_crew_code
 from seawall.lint.reading.documents import Document
-from seawall.lint.reading.values import MAX_FILE_BYTES, Way, as_mapping
-
-_HIERARCHICAL = "Process.hierarchical"
-"""In a crew's Python file: a manager hands out the tasks, so that their order is no flow."""
+from seawall.lint.reading.values import Way, as_mapping
 
 
 def looks_like_agents(value: object) -> bool:
@@ -31,39 +28,92 @@ def _list_mappings(value: object) -> list[dict[object, object]]:
 
 def read_crewai(agents: Document, tasks: Document | None, name: str) -> TeamDescription:
     """Returns the crew of two documents; `tasks` may be the same as `agents`. Raises `Misused` for what can't be read."""
-    agent_way, given = _find_part(agents, "agents")
-    found = {
-        key: agents.take_mapping({} if each is None else each, (*agent_way, key))
-        for key, each in agents.take_mapping(given, agent_way).items()
-    }
-    task_way: Way = ()
-    given_tasks: dict[str, dict[str, Any]] = {}
-    if tasks is not None:
-        task_way, raw = _find_part(tasks, "tasks")
-        given_tasks = {
-            key: tasks.take_mapping({} if each is None else each, (*task_way, key))
-            for key, each in tasks.take_mapping({} if raw is None else raw, task_way).items()
-        }
-    owners = _find_owners(tasks, given_tasks, task_way)
-    described = tuple(
-        _describe_agent(
-            agents, key, fields, (*agent_way, key), tasks, _of_agent(given_tasks, owners, key), task_way
-        )
-        for key, fields in found.items()
-    )
-    if not described:
-        raise agents.make_error(agent_way, "there is no agent in it")
-    flows, entry = _find_flows(found, given_tasks, owners, tasks, task_way)
-    if _is_hierarchical(agents.file):
-        flows, entry = None, None
+    crew = _Crew(agents, tasks)
+    flows, entry = crew.find_flows()
     return TeamDescription(
         name=name,
-        agents=described,
+        agents=tuple(crew.describe_agent(key) for key in crew.agents),
         flows=flows,
         entry=entry,
         form="CrewAI",
-        place=Place(str(agents.file), agents.find_line(agent_way)),
+        place=Place(str(agents.file), agents.find_line(crew.agent_way)),
     )
+
+
+class _Crew:
+    """Agents and tasks of a crew, as its files have them."""
+
+    def __init__(self, agents: Document, tasks: Document | None) -> None:
+        self._agents_file = agents
+        self._tasks_file = tasks or agents
+        self.agent_way, given = _find_part(agents, "agents")
+        self.agents = _take_items(agents, given, self.agent_way)
+        if not self.agents:
+            raise agents.make_error(self.agent_way, "there is no agent in it")
+        self._task_way: Way = ()
+        if tasks is not None:
+            self._task_way, given = _find_part(tasks, "tasks")
+        self.tasks = {} if tasks is None else _take_items(tasks, given, self._task_way)
+        self._code = read_crew_code(agents.file)
+        self._owners = self._find_owners()
+
+    def __repr__(self) -> str:
+        return f"<_Crew of {len(self.agents)} agents, {len(self.tasks)} tasks>"
+
+    def _find_owners(self) -> dict[str, str | None]:
+        """Returns for each task, in the order in which they are done, the agent that has it; None if nothing says."""
+        owners: dict[str, str | None] = {}
+        for name, fields in self.tasks.items():
+            way = (*self._task_way, name, "agent")
+            given = fields.get("agent")
+            owners[name] = None if given is None else self._tasks_file.take_name(given, way)
+        if self._code is None or not self._code.tasks:
+            return owners
+        return {name: owner or owners.get(name) for name, owner in self._code.tasks.items()}
+
+    def describe_agent(self, name: str) -> AgentDescription:
+        """Returns an agent with all that it is told: its goal, its backstory, and the tasks that it has."""
+        document, fields, way = self._agents_file, self.agents[name], (*self.agent_way, name)
+        texts = [document.take_text(fields.get(key), (*way, key)) for key in ("goal", "backstory")]
+        tools = dict.fromkeys(_take_tools(document, fields, way))
+        tools |= dict.fromkeys(() if self._code is None else self._code.agents.get(name, ()))
+        for task, given in self.tasks.items():
+            if self._owners.get(task) == name:
+                task_way = (*self._task_way, task)
+                told = ("description", "expected_output")
+                texts += [self._tasks_file.take_text(given.get(key), (*task_way, key)) for key in told]
+                tools |= dict.fromkeys(_take_tools(self._tasks_file, given, task_way))
+        return AgentDescription(
+            name=name,
+            role=document.take_text(fields.get("role"), (*way, "role")).strip(),
+            instructions="\n\n".join(text.strip() for text in texts if text.strip()),
+            tools=tuple(ToolDescription(name=each) for each in tools),
+            place=Place(str(document.file), document.find_line(way, name)),
+        )
+
+    def find_flows(self) -> tuple[tuple[tuple[str, str], ...] | None, tuple[str, ...] | None]:
+        """Returns who hands to whom, and who begins; None for both where a manager or nothing in the files says it."""
+        order = [owner for owner in self._owners.values() if owner is not None]
+        managed = self._code is not None and self._code.hierarchical
+        if managed or not order or len(order) < len(self._owners):
+            return None, None
+        flows = dict.fromkeys(pair for pair in pairwise(order) if pair[0] != pair[1])
+        for task, owner in self._owners.items():
+            for before in self._list_context(task):
+                source = self._owners.get(before, before)
+                if source is not None and owner is not None and source != owner:
+                    flows[source, owner] = None
+        for name, fields in self.agents.items():
+            if fields.get("allow_delegation") is True:
+                flows |= dict.fromkeys((name, other) for other in self.agents if other != name)
+        return tuple(flows), (order[0],)
+
+    def _list_context(self, task: str) -> tuple[str, ...]:
+        """Returns the tasks whose results a task is given, beside that of the one before it."""
+        given = self.tasks.get(task, {}).get("context")
+        if given is not None:
+            return self._tasks_file.take_names(given, (*self._task_way, task, "context"))
+        return () if self._code is None else self._code.context.get(task, ())
 
 
 def _find_part(document: Document, key: str) -> tuple[Way, object]:
@@ -74,87 +124,15 @@ def _find_part(document: Document, key: str) -> tuple[Way, object]:
     return (), document.value
 
 
-def _find_owners(tasks: Document | None, given: dict[str, dict[str, Any]], way: Way) -> dict[str, str | None]:
-    """Returns for each task the agent that has it; None if the file does not say."""
-    if tasks is None:
-        return {}
+def _take_items(document: Document, given: object, way: Way) -> dict[str, dict[str, Any]]:
+    """Returns agents or tasks by name."""
+    items = document.take_mapping({} if given is None else given, way)
     return {
-        name: None if fields.get("agent") is None else tasks.take_name(fields["agent"], (*way, name, "agent"))
-        for name, fields in given.items()
+        name: document.take_mapping({} if each is None else each, (*way, name))
+        for name, each in items.items()
     }
 
 
-def _of_agent(
-    tasks: dict[str, dict[str, Any]], owners: dict[str, str | None], agent: str
-) -> dict[str, dict[str, Any]]:
-    return {name: fields for name, fields in tasks.items() if owners.get(name) == agent}
-
-
-def _describe_agent(
-    agents: Document,
-    name: str,
-    fields: dict[str, Any],
-    way: Way,
-    tasks: Document | None,
-    own: dict[str, dict[str, Any]],
-    task_way: Way,
-) -> AgentDescription:
-    texts = [agents.take_text(fields.get(key), (*way, key)) for key in ("goal", "backstory")]
-    tools = _read_tools(agents, fields.get("tools"), (*way, "tools"))
-    if tasks is not None:
-        for task, given in own.items():
-            texts += [
-                tasks.take_text(given.get(key), (*task_way, task, key))
-                for key in ("description", "expected_output")
-            ]
-            tools |= _read_tools(tasks, given.get("tools"), (*task_way, task, "tools"))
-    return AgentDescription(
-        name=name,
-        role=agents.take_text(fields.get("role"), (*way, "role")).strip(),
-        instructions="\n\n".join(text.strip() for text in texts if text.strip()),
-        tools=tuple(ToolDescription(name=each) for each in tools),
-        place=Place(str(agents.file), agents.find_line(way, name)),
-    )
-
-
-def _read_tools(document: Document, given: object, way: Way) -> dict[str, None]:
-    """Returns the names of tools, in their order; CrewAI takes a list of names here."""
-    if given is None:
-        return {}
-    return dict.fromkeys(document.take_names(given, way))
-
-
-def _find_flows(
-    agents: dict[str, dict[str, Any]],
-    given: dict[str, dict[str, Any]],
-    owners: dict[str, str | None],
-    tasks: Document | None,
-    way: Way,
-) -> tuple[tuple[tuple[str, str], ...] | None, tuple[str, ...] | None]:
-    """Returns who hands to whom in a sequential crew, and who begins; None for both if a task has no agent there."""
-    order = [owner for owner in owners.values() if owner is not None]
-    if tasks is None or not order or len(order) < len(owners):
-        return None, None
-    flows = dict.fromkeys(pair for pair in pairwise(order) if pair[0] != pair[1])
-    for name, fields in given.items():
-        if fields.get("context") is None:
-            continue
-        for before in tasks.take_names(fields["context"], (*way, name, "context")):
-            source = owners.get(before, before)
-            if source is not None and source != owners[name]:
-                flows[source, owners[name] or ""] = None
-    for name, fields in agents.items():
-        if fields.get("allow_delegation") is True:
-            flows |= dict.fromkeys((name, other) for other in agents if other != name)
-    return tuple(flows), (order[0],)
-
-
-def _is_hierarchical(file: Path) -> bool:
-    for folder in (file.parent, file.parent.parent):
-        try:
-            with (folder / "crew.py").open("rb") as opened:
-                if _HIERARCHICAL.encode() in opened.read(MAX_FILE_BYTES):
-                    return True
-        except OSError:
-            continue
-    return False
+def _take_tools(document: Document, fields: dict[str, Any], way: Way) -> tuple[str, ...]:
+    given = fields.get("tools")
+    return () if given is None else document.take_names(given, (*way, "tools"))

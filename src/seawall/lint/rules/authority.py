@@ -25,7 +25,7 @@ from seawall.lint.wording import (
 )
 
 _DECIDE = re.compile(
-    r"\b(?:approves?|authori[sz]es?|accepts?|rejects?|vetoe?s?|grants?|den(?:y|ies)|permits?|allows?|waives?|rules?\s+on|"
+    r"\b(?:approves?|authori[sz]es?|accepts?|rejects?|vetoe?s?|grants?|den(?:y|ies)|permits?|allows?|waives?|rules?\s+(?:on|whether|if)|determines?\s+(?:whether|if)|"
     r"overrides?|overrules?|signs?\s+off(?:\s+on)?|decides?(?!\s+(?:the\s+action|that))|pass(?:es)?(?=\s+(?:at|if|when|only|above|with)\b)|"
     r"(?:has|have|takes?|makes?|gives?)\s+the\s+(?:final|last)\s+(?:say|word|decision|approval|verdict)(?:\s+(?:on|about|over))?|"
     r"sets?\s+the\s+(?:final\s+)?(?:price|verdict|grade)|go[-\s]no[-\s]go)\b",
@@ -47,6 +47,10 @@ _SAME_CRITERION = 0.8
 """From this share of words in common on, two clauses state the same decision, whatever it is on."""
 _SAME_OBJECT = 0.5
 """From this share on, the objects of two decisions are the same."""
+_SAME_QUESTION = 0.3
+"""The same for two decisions whether something is so: what is asked stands in few words."""
+_OBJECT_WORDS = 4
+"""Words after the verb that are compared where a decision goes on beyond its clause: "buy, hold or sell"."""
 _LEAST_CRITERION_WORDS = 3
 """A clause with fewer words is no criterion: `approves it` is said of anything."""
 _EFFECT_WORDS = make_words(
@@ -55,6 +59,14 @@ _EFFECT_WORDS = make_words(
     "commit approve reject grant revoke sms whatsapp notify notifier dispatch"
 )
 """Words in a tool's name by which it changes something that others see. Reading, computing and scratch files are not."""
+_CHANGE_WORDS = make_words(
+    "create creator add open file set modify change edit write make manage manager remove assign register"
+)
+_RECORD_WORDS = make_words(
+    "ticket tickets issue event events calendar appointment reservation campaign ad ads account user customer record records crm "
+    "database db repository branch branches row price prices stock inventory case contract"
+)
+"""Together with a word of change: what others work with, too, unlike a draft or a scratch file."""
 _READ_WORDS = make_words(
     "get list read search find fetch view show check query lookup describe count status tracker progress history monitor log "
     "logs validate validator analyzer analyze calculate calculator reader scraper fetcher finder viewer"
@@ -80,6 +92,10 @@ class ToldDecision(msgspec.Struct, frozen=True):
     """Those of the clause, with those of the verb."""
     objects: tuple[str, ...]
     """Those after the verb."""
+    following: tuple[str, ...]
+    """The first words after the verb, in the rest of the sentence."""
+    is_question: bool
+    """Whether it is decided whether something is so."""
     sentence: Sentence
 
 
@@ -106,8 +122,15 @@ def _list_decisions(agent: AgentDescription) -> Iterator[ToldDecision]:
             if match is None or _NOT.search(clause.text[: match.start()]):
                 continue
             rests_on = Sentence(agent.name, sentence.text, sentence.start)
-            objects = tuple(list_words(clause.text[match.end() :]))
-            yield ToldDecision(agent.name, tuple(list_words(clause.text[match.start() :])), objects, rests_on)
+            after = sentence.text[clause.start - sentence.start + match.end() :]
+            yield ToldDecision(
+                agent=agent.name,
+                words=tuple(list_words(clause.text[match.start() :])),
+                objects=tuple(list_words(clause.text[match.end() :])),
+                following=tuple(list_words(after)[:_OBJECT_WORDS]),
+                is_question=re.search(r"\b(?:whether|if)\b", clause.text[match.start() :]) is not None,
+                sentence=rests_on,
+            )
 
 
 def _is_same(one: ToldDecision, other: ToldDecision) -> bool:
@@ -115,7 +138,11 @@ def _is_same(one: ToldDecision, other: ToldDecision) -> bool:
         compare_words(list(one.words), list(other.words)) >= _SAME_CRITERION
     ):
         return True
-    return compare_words(list(one.objects), list(other.objects)) >= _SAME_OBJECT
+    needed = _SAME_QUESTION if one.is_question and other.is_question else _SAME_OBJECT
+    alike = compare_words(list(one.objects), list(other.objects))
+    if min(len(one.following), len(other.following)) >= _LEAST_CRITERION_WORDS:
+        alike = max(alike, compare_words(list(one.following), list(other.following)))
+    return alike >= needed
 
 
 def _pair_consents(team: TeamDescription) -> Iterator[tuple[str, Sentence, Sentence]]:
@@ -236,7 +263,8 @@ def _is_effect(tool: ToolDescription) -> bool:
     if tool.effect is not None:
         return tool.effect
     words = set(split_name(tool.name))
-    return bool(words & _EFFECT_WORDS) and not words & _READ_WORDS
+    changes = words & _EFFECT_WORDS or (words & _CHANGE_WORDS and words & _RECORD_WORDS)
+    return bool(changes) and not words & _READ_WORDS
 
 
 def _find_use(agent: AgentDescription, tool: str) -> Sentence | None:
