@@ -93,7 +93,7 @@ def _find_of_agent(agent: AgentDescription, finder: MentionFinder) -> list[Deali
 
 def _find_kind(sentence: Span, mention: Mention, earlier: list[Mention]) -> DealingKind | None:
     """Returns what the speaker is to do with a colleague; None if nothing, or if another colleague is to do it."""
-    before = sentence.text[: mention.start]
+    before = sentence.text[: mention.start]  # sentences are bounded
     for kind, pattern in _PATTERNS:
         match = pattern.search(before)
         if match is None:

@@ -11,7 +11,7 @@ from seawall.lint.description import Place, TeamDescription
 from seawall.lint.finding import LintFinding, Severity
 from seawall.lint.overlap import find_overlaps
 from seawall.lint.reading.seawall_team import describe_team
-from seawall.lint.rules import authority, bounds, wiring
+from seawall.lint.rules import authority, bounds, effects, wiring
 from seawall.lint.waivers import apply_waivers
 from seawall.team.agent import Agent
 from seawall.team.team import Team
@@ -20,10 +20,11 @@ RULES: tuple[Callable[[TeamDescription], Iterable[LintFinding]], ...] = (
     find_overlaps,
     authority.find_rival_decisions,
     authority.find_overstepped,
-    authority.find_borrowed_tools,
-    authority.find_shared_effects,
-    authority.find_unguarded_effects,
-    authority.find_shared_deliverables,
+    effects.find_borrowed_tools,
+    effects.find_shared_effects,
+    effects.find_shared_acts,
+    effects.find_unguarded_effects,
+    effects.find_shared_deliverables,
     wiring.find_missing,
     wiring.find_unreachable,
     wiring.find_unjoined,

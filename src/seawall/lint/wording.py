@@ -31,6 +31,21 @@ STOP_WORDS = make_words(
 )
 """English words that say nothing of what a sentence is about."""
 
+NOT_TOLD = re.compile(
+    r"\b(?:not|never|no|without|cannot|nor|who|whoever|once|after|until|unless|if)\b|n['’]t\b", re.IGNORECASE
+)
+"""Words before a verb by which it is not, or only under a condition, told."""
+UP_TO = re.compile(r"\b(?:up\s+to|below|under|at\s+most|less\s+than)\s", re.IGNORECASE)
+ABOVE = re.compile(r"\b(?:above|over|beyond|more\s+than|exceed\w*)\s", re.IGNORECASE)
+QUALIFIED = re.compile(
+    rf"{UP_TO.pattern}|{ABOVE.pattern}|\b(?:before|after|when|once|until|within|as\s+soon)\s", re.IGNORECASE
+)
+"""Where an object ends and its amount or its time begins: `refunds` of `approves refunds up to 50 euros`."""
+MAX_CLAUSES = 1_000
+"""Clauses of one kind that are compared with each other in a team: half a million pairs, which take about a second."""
+MAX_SENTENCE_CHARS = 1_000
+"""Characters of a sentence. A longer one is cut: it is a table or a list, and what stands at its ends is not related."""
+
 
 class Span(NamedTuple):
     """A piece of a text."""
@@ -47,7 +62,12 @@ def strip_placeholders(text: str) -> str:
 
 def split_sentences(text: str) -> list[Span]:
     """Returns the sentences of a text, without the space around them. Lines of a list are sentences of their own."""
-    return _split(text[:MAX_TEXT_CHARS], _SENTENCE_END, 0)
+    spans = _split(text[:MAX_TEXT_CHARS], _SENTENCE_END, 0)
+    return [
+        Span(span.text[at : at + MAX_SENTENCE_CHARS], span.start + at)
+        for span in spans
+        for at in range(0, len(span.text), MAX_SENTENCE_CHARS)
+    ]
 
 
 def split_clauses(sentence: Span) -> list[Span]:

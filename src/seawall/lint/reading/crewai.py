@@ -8,7 +8,7 @@ from typing import Any
 from seawall.lint.description import AgentDescription, Place, TeamDescription, ToolDescription
 from seawall.lint.reading.crewai_code import read_crew_code
 from seawall.lint.reading.documents import Document
-from seawall.lint.reading.values import Way, as_mapping
+from seawall.lint.reading.values import MAX_AGENTS, Way, as_mapping
 
 
 def looks_like_agents(value: object) -> bool:
@@ -50,6 +50,10 @@ class _Crew:
         self.agents = _take_items(agents, given, self.agent_way)
         if not self.agents:
             raise agents.make_error(self.agent_way, "there is no agent in it")
+        if len(self.agents) > MAX_AGENTS:
+            raise agents.make_error(
+                self.agent_way, f"it has {len(self.agents):,} agents; allowed are {MAX_AGENTS}"
+            )
         self._task_way: Way = ()
         if tasks is not None:
             self._task_way, given = _find_part(tasks, "tasks")

@@ -7,7 +7,7 @@ from typing import Any
 from seawall.core.canonical import to_canonical_bytes
 from seawall.lint.description import AgentDescription, Place, TeamDescription, ToolDescription
 from seawall.lint.reading.documents import Document
-from seawall.lint.reading.values import Way, as_list, as_mapping, show
+from seawall.lint.reading.values import MAX_AGENTS, Way, as_list, as_mapping, show
 
 KINDS = ("coordinator", "specialist", "reviewer", "fallback")
 
@@ -92,6 +92,8 @@ def _read_agents(document: Document, given: object) -> tuple[AgentDescription, .
         )
     if not agents:
         raise document.make_error(way, "there is no agent in it")
+    if len(agents) > MAX_AGENTS:
+        raise document.make_error(way, f"it has {len(agents):,} agents; allowed are {MAX_AGENTS}")
     names = [agent.name for agent in agents]
     for name in names:
         if names.count(name) > 1:

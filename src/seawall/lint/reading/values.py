@@ -11,6 +11,8 @@ MAX_DEPTH = 32
 MAX_VALUES = 50_000
 """Values of a file, each use of an alias counted: as many as a file of this size has, and a bound for those that refer to
 each other."""
+MAX_AGENTS = 200
+"""Agents of a team in a file: ten times the largest that was seen. Rules compare agents in pairs."""
 MAX_SHOWN_CHARS = 60
 """Characters of a value that an error shows."""
 

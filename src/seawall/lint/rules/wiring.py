@@ -35,7 +35,7 @@ _TO_NOBODY = re.compile(
 )
 _AGENT_NAME = re.compile(
     r"^(?:(?P<code>[A-Z][a-z0-9]+(?:[A-Z][A-Za-z0-9]*)+|[a-z]+(?:_[a-z0-9]+)+|[A-Z][A-Za-z]*_[A-Za-z_]+)"
-    r"|(?P<plain>(?:[^\W_]+[\s\-]+){1,3}?(?:agent|bot))s?)(?=\s|$)",
+    r"|(?P<plain>(?:[^\W_]+[\s\-]+){1,3}?(?:agent|bot))s?)(?![^\s`*>\]\"])",
 )
 _TRANSFER = re.compile(
     r"\b(?:transfers?|hands?\s+(?:\w+\s+){0,3}?(?:over|off)|hands?offs?|escalates?|redirects?)\b(?:\s+[^\s,;:.]+){0,4}?\s+to\s+"
@@ -84,7 +84,7 @@ def _list_strangers(
 ) -> Iterator[str]:
     """Yields whom a sentence names like an agent although no agent is meant by it."""
     for match in _TO_NOBODY.finditer(sentence):
-        words = (match["who"] or match["whom"] or match["told"] or "").strip()
+        words = (match["who"] or match["whom"] or match["told"] or "").strip(" `'\"*<[")
         found = _AGENT_NAME.match(words)
         if found is None or finder.find(words):
             continue
