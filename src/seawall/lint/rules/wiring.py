@@ -42,12 +42,14 @@ _TRANSFER = re.compile(
     r"(?P<who>[A-Za-z][a-z]{2,20})(?=\s*(?:$|[,;.)]|\s(?:when|if|once|for|after|as|and|or|who)\b))",
     re.IGNORECASE,
 )
+_PEOPLE = re.compile(r"(?:ers|ors|ists|ians|men)$", re.IGNORECASE)
+"""How words for people in general end: lawyers, doctors, specialists."""
 _OUTSIDE = frozenset(
     stem(word)
     for word in make_words(
         "user client customer human person people team colleague supervisor manager lead operator staff support owner "
         "agency someone somebody anyone others other next them it him her you me us each agent agents caller production disk "
-        "database file files storage server queue system cloud speed"
+        "specialist expert department management leadership voicemail police database file files storage server queue system cloud speed"
     )
 )
 """Who or what a text may name without meaning an agent."""
