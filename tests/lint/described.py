@@ -10,7 +10,9 @@ from seawall.lint.linting import lint_team
 Flows = tuple[tuple[str, str], ...]
 
 
-def agent(name: str, instructions: str = "", role: str = "", *tools: str | ToolDescription, **fields: Any) -> AgentDescription:
+def agent(
+    name: str, instructions: str = "", role: str = "", *tools: str | ToolDescription, **fields: Any
+) -> AgentDescription:
     """An agent; a tool may be its name alone."""
     held = tuple(each if isinstance(each, ToolDescription) else ToolDescription(name=each) for each in tools)
     return AgentDescription(name=name, role=role, instructions=instructions, tools=held, **fields)

@@ -11,7 +11,7 @@ from seawall.lint.rules.bounds import find_path
 CHAIN = (("a", "b"), ("b", "c"), ("a", "c"))
 
 
-def chain(*, active_s: float | None = None, limits: tuple[tuple[str, float], ...] = (), a_kind: str = ""):  # noqa: ANN201 -- a description
+def chain(*, active_s: float | None = None, limits: tuple[tuple[str, float], ...] = (), a_kind: str = ""):
     agents = (
         agent("a", "Begins.", latency_s=2, kind=a_kind),
         agent("b", "Goes on.", latency_s=3),
@@ -19,7 +19,13 @@ def chain(*, active_s: float | None = None, limits: tuple[tuple[str, float], ...
         agent("r", "Checks it.", latency_s=5),
     )
     return team(
-        *agents, flows=CHAIN, entry=("a",), reviews=(("r", "c"),), active_s=active_s, limits=limits, bounded=True
+        *agents,
+        flows=CHAIN,
+        entry=("a",),
+        reviews=(("r", "c"),),
+        active_s=active_s,
+        limits=limits,
+        bounded=True,
     )
 
 
@@ -72,7 +78,9 @@ def test_limits_below_the_shortest_run_are_told(name: str, value: float, told: b
 
 
 def test_an_agent_below_the_limit_of_depth_is_told() -> None:
-    [finding] = findings(team(agent("a", "Answers.", depth=1), agent("b", "Works.", depth=3), limits=(("depth", 2.0),)))
+    [finding] = findings(
+        team(agent("a", "Answers.", depth=1), agent("b", "Works.", depth=3), limits=(("depth", 2.0),))
+    )
 
     assert finding.reason == "'b' can only be reached in depth 3, and depth is 2"
 

@@ -45,17 +45,24 @@ def test_two_agents_that_are_told_to_do_the_same_to_the_world_are_named() -> Non
     )
     [finding] = findings(described)
 
-    assert finding.code == "SW203" and "'publishes the article on the blog'" in finding.reason.replace(".'", "'")
+    assert finding.code == "SW203" and "'publishes the article on the blog'" in finding.reason.replace(
+        ".'", "'"
+    )
 
 
 def test_sending_different_things_is_no_shared_effect() -> None:
-    described = team(agent("a", "Sends the report to the user."), agent("b", "Sends the invoice to the customer."))
+    described = team(
+        agent("a", "Sends the report to the user."), agent("b", "Sends the invoice to the customer.")
+    )
 
     assert findings(described) == []
 
 
 def test_a_whole_deliverable_has_one_writer_and_an_editor_is_none() -> None:
-    one, other = agent("a", "Writes the full article."), agent("b", "Researches, then drafts the complete article.")
+    one, other = (
+        agent("a", "Writes the full article."),
+        agent("b", "Researches, then drafts the complete article."),
+    )
     editor = agent("c", "Edits the article and improves its language.")
 
     assert codes(team(one, other, editor)) == {"SW206"}

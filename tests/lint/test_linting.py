@@ -43,7 +43,9 @@ def desk(**options: object) -> Team:
 
 
 def test_a_description_has_every_agent_with_its_flows_depth_and_effects() -> None:
-    described = describe_team(desk(planner=Planner(priors={"model:clerk": 2, "agent:checker": 3, "tool:refund": 4})))
+    described = describe_team(
+        desk(planner=Planner(priors={"model:clerk": 2, "agent:checker": 3, "tool:refund": 4}))
+    )
 
     assert described.flows == (("cashier", "bookkeeper"), ("clerk", "cashier"))
     assert (described.entry, described.reviews) == (("clerk",), (("checker", "clerk"),))
@@ -54,7 +56,13 @@ def test_a_description_has_every_agent_with_its_flows_depth_and_effects() -> Non
         "checker": ("reviewer", 2, 3),
     }
     [pays] = [each for each in described.find("cashier").tools if not each.built_in]  # type: ignore[union-attr] -- it is there
-    assert (pays.effect, pays.has_identity, pays.has_approval, pays.has_amount, pays.latency_s) == (True, True, True, True, 4)
+    assert (pays.effect, pays.has_identity, pays.has_approval, pays.has_amount, pays.latency_s) == (
+        True,
+        True,
+        True,
+        True,
+        4,
+    )
 
 
 def test_a_well_made_team_has_no_findings() -> None:
@@ -84,7 +92,10 @@ def test_a_deadline_below_declared_latencies_and_a_small_context_are_told() -> N
 def test_a_nested_agent_below_the_limit_of_depth_and_too_few_model_calls_are_told() -> None:
     found = lint(desk(limits=Limits(depth=2, model_calls=1))).findings
 
-    assert [(each.code, each.agents) for each in found] == [("SW404", ("bookkeeper",)), ("SW404", ("clerk", "checker"))]
+    assert [(each.code, each.agents) for each in found] == [
+        ("SW404", ("bookkeeper",)),
+        ("SW404", ("clerk", "checker")),
+    ]
 
 
 def test_a_waived_finding_is_listed_with_its_reason_and_nothing_else_is_waived() -> None:
@@ -95,20 +106,30 @@ def test_a_waived_finding_is_listed_with_its_reason_and_nothing_else_is_waived()
         ("SW204", "the relay drops duplicates"),
         ("SW205", ""),
     ]
-    assert [each.code for each in report.waived] == ["SW204"] and [each.code for each in report.open] == ["SW205"]
+    assert [each.code for each in report.waived] == ["SW204"] and [each.code for each in report.open] == [
+        "SW205"
+    ]
     assert repr(report) == "<LintReport of post: 1 findings, 1 waived>"
 
 
 @pytest.mark.parametrize(
     ("waive", "said"),
     [
-        ({"SW204 send_email": " "}, ("SW002", "the waiver 'SW204 send_email' has no reason, so it waives nothing")),
-        ({"SW204 refund": "x"}, ("SW001", "the waiver 'SW204 refund' waives nothing: no finding is about that")),
+        (
+            {"SW204 send_email": " "},
+            ("SW002", "the waiver 'SW204 send_email' has no reason, so it waives nothing"),
+        ),
+        (
+            {"SW204 refund": "x"},
+            ("SW001", "the waiver 'SW204 refund' waives nothing: no finding is about that"),
+        ),
         ({"SW999": "x"}, ("SW001", "the waiver 'SW999' names no code (there are SW001 to SW406)")),
         ({"": "x"}, ("SW001", "the waiver '' names no code (there are SW001 to SW406)")),
     ],
 )
-def test_a_waiver_without_reason_or_use_is_a_finding_itself(waive: dict[str, str], said: tuple[str, str]) -> None:
+def test_a_waiver_without_reason_or_use_is_a_finding_itself(
+    waive: dict[str, str], said: tuple[str, str]
+) -> None:
     report = lint(Team("post", make("clerk", send_email), waive=waive))
 
     assert said in [(each.code, each.reason) for each in report.findings]
@@ -116,7 +137,9 @@ def test_a_waiver_without_reason_or_use_is_a_finding_itself(waive: dict[str, str
 
 
 def test_a_nested_teams_waivers_count() -> None:
-    inner = Team("back", make("cashier", send_email), waive={"SW204": "a relay", "SW205 cashier": "newsletters"})
+    inner = Team(
+        "back", make("cashier", send_email), waive={"SW204": "a relay", "SW205 cashier": "newsletters"}
+    )
 
     assert lint(Team("desk", make("clerk"), specialists=[inner])).open == ()
 
@@ -147,7 +170,10 @@ def test_findings_come_in_one_order_whatever_the_order_of_the_agents() -> None:
 
 
 def test_huge_instructions_and_teams_end() -> None:
-    words = "Approves the refund, sends it to the Web Developer and waits for agent_7 of the billing agent; " * 3_000
+    words = (
+        "Approves the refund, sends it to the Web Developer and waits for agent_7 of the billing agent; "
+        * 3_000
+    )
     agents = [agent(f"agent_{number}", words, "Web Developer") for number in range(12)]
 
     assert lint_team(team(*agents, flows=(("agent_0", "agent_1"),), entry=("agent_0",)))

@@ -49,7 +49,9 @@ def test_people_places_and_agents_that_are_there_are_not_missed(told: str) -> No
 
 
 def test_a_name_in_the_wiring_that_no_agent_has_is_told_with_those_there() -> None:
-    [finding] = findings(team(agent("a", "Answers."), agent("b", "Works."), flows=(("a", "b"), ("a", "c")), entry=("a",)))
+    [finding] = findings(
+        team(agent("a", "Answers."), agent("b", "Works."), flows=(("a", "b"), ("a", "c")), entry=("a",))
+    )
 
     assert finding.reason == "the wiring names 'c', and the team has no such agent (there: a, b)"
 
@@ -58,7 +60,11 @@ FLOWS = (("lead", "writer"), ("lead", "editor"))
 
 
 def three(writer: str, lead: str = "Starts, and gives the final answer.", editor: str = "Edits.") -> tuple:
-    return agent("lead", lead, "Lead"), agent("writer", writer, "Text Writer"), agent("editor", editor, "Editor")
+    return (
+        agent("lead", lead, "Lead"),
+        agent("writer", writer, "Text Writer"),
+        agent("editor", editor, "Editor"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -93,7 +99,12 @@ def test_without_flows_nothing_is_said_of_wiring() -> None:
 def test_who_causes_a_colleague_to_hand_over_does_not_hand_over_itself() -> None:
     lead = "Has the writer pass the text to the editor, and gives the final answer."
 
-    assert findings(team(*three("Writes.", lead), flows=(("lead", "writer"), ("writer", "editor")), entry=("lead",))) == []
+    assert (
+        findings(
+            team(*three("Writes.", lead), flows=(("lead", "writer"), ("writer", "editor")), entry=("lead",))
+        )
+        == []
+    )
 
 
 def test_an_agent_to_whom_nothing_leads_is_unreachable_and_a_mention_leads_to_it() -> None:
@@ -121,7 +132,10 @@ def test_two_that_can_only_pass_work_to_each_other_are_told_unless_one_ends() ->
     [finding] = findings(team(*three("Writes."), flows=flows, entry=("lead",)))
 
     assert (finding.code, set(finding.agents)) == ("SW305", {"writer", "editor"})
-    assert codes(team(*three("Writes.", editor="Edits until it is done."), flows=flows, entry=("lead",))) == set()
+    assert (
+        codes(team(*three("Writes.", editor="Edits until it is done."), flows=flows, entry=("lead",)))
+        == set()
+    )
 
 
 def test_who_tells_the_user_needs_a_flow_to_the_user_where_flows_name_the_user() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from seawall.core.canonical import digest_of
 from seawall.lint.codes import CODES, LintCode
@@ -88,4 +89,4 @@ def _make_uri(file: str) -> str:
     """Returns a file as a URI: relative to the current directory if it lies in it, as code hosts want it."""
     path = Path(file).absolute()
     here = Path.cwd()
-    return path.relative_to(here).as_posix() if path.is_relative_to(here) else path.as_uri()
+    return quote(path.relative_to(here).as_posix()) if path.is_relative_to(here) else path.as_uri()

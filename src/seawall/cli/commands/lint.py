@@ -140,6 +140,7 @@ def _add_opinions(
     """Returns the report with a model's opinion on overlaps, and notes what was not asked."""
     from msgspec.structs import replace
 
+    from seawall.cli.render.formats import format_number
     from seawall.cli.signals import run_async
     from seawall.core.clock import SystemClock
     from seawall.lint.opinions import ask_opinions
@@ -160,7 +161,7 @@ def _add_opinions(
         )
     if price is None and opinions.asked:
         screen.print_note(
-            f"the price of {name} is not known, so --max-usd bounded nothing ({opinions.asked} calls)"
+            f"the price of {name} is not known, so --max-usd bounded nothing ({format_number(opinions.asked, 'call')})"
         )
     return replace(report, findings=opinions.findings)
 

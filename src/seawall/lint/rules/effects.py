@@ -142,11 +142,15 @@ def find_shared_acts(team: TeamDescription) -> Iterator[LintFinding]:
                     acts.append(
                         (rests_on, stem(match["act"].lower()), list_words(thing), f"{match[0]}{thing}")
                     )
+    seen = set[tuple[str, str]]()
     for (one, verb, objects, told), (other, second, others, _) in itertools.combinations(
         acts[:MAX_CLAUSES], 2
     ):
-        if one.agent != other.agent and verb == second and compare_words(objects, others) >= _SAME_ACT:
-            names = (one.agent, other.agent)
+        names = (one.agent, other.agent)
+        if names in seen or one.agent == other.agent or verb != second:
+            continue
+        if compare_words(objects, others) >= _SAME_ACT:
+            seen.add(names)
             reason = f"{join_names(names)} are both told to do the same to the world: {told.strip()!r}"
             yield make_finding("SW203", names, reason, sentences=(one, other))
 
