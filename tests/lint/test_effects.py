@@ -82,3 +82,11 @@ def test_effects_say_their_identity_and_who_approves_them() -> None:
         ("SW205", "warning", ("refund",)),
         ("SW205", "note", ("mail",)),
     ]
+
+
+def test_a_tool_that_ones_authority_leaves_out_is_told_where_the_instructions_name_it() -> None:
+    clerk = agent("clerk", "Calls issue_refund when the parcel is lost.", denied=("issue_refund",))
+    [finding] = findings(team(clerk))
+
+    assert (finding.code, finding.agents) == ("SW202", ("clerk",))
+    assert "which its authority does not let it call" in finding.reason

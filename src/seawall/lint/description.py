@@ -50,6 +50,8 @@ class AgentDescription(msgspec.Struct, frozen=True, kw_only=True):
     """`coordinator`, `specialist`, `reviewer` or `fallback`; "": the form does not say."""
     context_tokens: int | None = None
     """The budget of its context, with its reply; None: not known."""
+    denied: tuple[str, ...] = ()
+    """Tools that it has and may not call: its authority leaves them out. They are not among `tools`."""
     latency_s: float | None = None
     """How long it takes for what it is asked, as it is declared: the shortest way to its answer."""
     depth: int | None = None

@@ -37,7 +37,10 @@ def describe_team(team: Team[Any] | Agent[Any], source: Path | None = None) -> T
             for name, member in team.members.items()
         ),
         flows=tuple(
-            (name, target) for name, member in team.members.items() for target in member.targets.values()
+            (name, target)
+            for name, member in team.members.items()
+            for target in member.targets.values()
+            if _may_hand_to(team, name, target)
         ),
         entry=(team.coordinator.name,),
         reviews=tuple(
@@ -50,6 +53,15 @@ def describe_team(team: Team[Any] | Agent[Any], source: Path | None = None) -> T
         form="Seawall",
         place=None if source is None else Place(str(source)),
     )
+
+
+def _list_permits(team: Team[Any], agent: str) -> list[Any]:
+    """Returns the rows of the team's authority matrix about an agent; none if the team has no matrix."""
+    return [permit for permit in getattr(team, "permits", ()) if permit.agent == agent]
+
+
+def _may_hand_to(team: Team[Any], agent: str, target: str) -> bool:
+    return all(permit.hand_to is None or target in permit.hand_to for permit in _list_permits(team, agent))
 
 
 def _list_limits(limits: Limits) -> Iterator[tuple[str, float]]:
@@ -83,7 +95,19 @@ def _describe_member(
     )  # its shortest way is one reply; of others a whole hand-off is declared
     kinds = (f"model:{agent.name}",) if is_entry else (f"agent:{agent.name}", f"model:{agent.name}")
     guarded = any(each.guards for each in teams)
-    tools = [_describe_tool(each, priors.get(f"tool:{each.name}"), guarded) for each in agent.tools]
+    permits = _list_permits(team, agent.name)
+    denied = [
+        each.name
+        for each in agent.tools
+        if any(row.call is not None and each.name not in row.call for row in permits)
+    ]
+    tools = [
+        _describe_tool(
+            each, priors.get(f"tool:{each.name}"), guarded or any(each.name in row.up_to for row in permits)
+        )
+        for each in agent.tools
+        if each.name not in denied
+    ]
     own = {each.name for each in agent.tools}
     for spec in member.specs:  # hand-offs, memory and the answer take room in the context, too
         if spec.name not in own:
@@ -95,6 +119,7 @@ def _describe_member(
         instructions=agent.instructions,
         tools=tuple(tools),
         kind=_find_kind(agent, teams),
+        denied=tuple(denied),
         context_tokens=_find_budget(member),
         latency_s=next((priors[kind] for kind in kinds if kind in priors), None),
         depth=depth,
@@ -114,7 +139,7 @@ def _find_kind(agent: Agent[Any], teams: list[Team[Any]]) -> str:
 
 
 def _describe_tool(tool: Tool, latency_s: float | None, guarded: bool) -> ToolDescription:
-    """Returns what is declared of a tool. A team with guards of its own may hold any call, so it is silent on approval."""
+    """Returns what is declared of a tool. One that guards or an authority may hold is silent on approval."""
     options = tool.options
     asks = (
         bool(options.rules) or options.confirm or options.per_run is not None or options.per_day is not None

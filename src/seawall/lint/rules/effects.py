@@ -96,8 +96,13 @@ def find_borrowed_tools(team: TeamDescription) -> Iterator[LintFinding]:
                 ):
                     continue
                 seen.add(name)
-                owners = tuple(holders[name])
-                reason = f"{agent.name!r} is told of the tool {name!r}, which it lacks and {join_names(owners)} has"
+                owners = tuple(holders.get(name, ()))
+                if name in agent.denied:
+                    reason = f"{agent.name!r} is told of the tool {name!r}, which its authority does not let it call"
+                elif owners:
+                    reason = f"{agent.name!r} is told of the tool {name!r}, which it lacks and {join_names(owners)} has"
+                else:
+                    continue
                 rests_on = Sentence(agent.name, sentence.text, sentence.start)
                 yield make_finding(
                     "SW202", (agent.name, *owners), reason, tools=(name,), sentences=(rests_on,)
