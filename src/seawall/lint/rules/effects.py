@@ -73,9 +73,9 @@ def find_borrowed_tools(team: TeamDescription) -> Iterator[LintFinding]:
         for tool in agent.tools:
             if not tool.built_in:
                 holders.setdefault(tool.name, []).append(agent.name)
-    names = [
-        name for name in holders if len(split_name(name)) > 1
-    ]  # a plain word is no name of a tool in a sentence
+    denied = [name for agent in team.agents for name in agent.denied]
+    every = dict.fromkeys((*holders, *denied))
+    names = [name for name in every if len(split_name(name)) > 1]  # a plain word names no tool
     if not names:
         return
     pattern = re.compile(
