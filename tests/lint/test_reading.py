@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from seawall import Misused
 from seawall.lint import TeamDescription, lint_team, read_team
-from seawall.lint.description import Place
+from seawall.lint.description import SourcePlace
 from seawall.lint.reading.plain import AGENT_KEYS, TEAM_KEYS, TOOL_KEYS
 
 PLAIN = """\
@@ -53,7 +53,7 @@ def test_the_plain_form_is_read_whole(tmp_path: Path) -> None:
     clerk, cashier = read.agents
     assert (clerk.name, clerk.role, clerk.kind) == ("clerk", "Clerk", "coordinator")
     assert clerk.instructions == "Answers customers.\nLooks up orders."
-    assert clerk.place == Place(str(file), 3) and cashier.place == Place(str(file), 11)
+    assert clerk.place == SourcePlace(str(file), 3) and cashier.place == SourcePlace(str(file), 11)
     find, pay = clerk.tools
     assert find.effect is None and find.schema_bytes == 0
     assert (pay.effect, pay.has_identity, pay.has_approval, pay.has_amount, pay.latency_s) == (
@@ -93,7 +93,7 @@ def test_json_says_the_same_as_yaml_and_needs_no_package(
         (("clerk", "cashier"),),
         None,
     )
-    assert read.agents[0].place == Place(str(file), 3)
+    assert read.agents[0].place == SourcePlace(str(file), 3)
     with pytest.raises(Misused, match=r"pip install 'seawall\[lint\]'"):
         read_team(write(tmp_path / "team.yaml", PLAIN))
 
@@ -126,7 +126,7 @@ def test_crewai_tasks_give_their_agents_duties_and_their_order_is_the_flow(tmp_p
     )
     assert [each.name for each in researcher.tools] == ["SerperDevTool"]
     assert [each.name for each in writer.tools] == ["FileWriterTool"]
-    assert checker.place == Place(str(agents), 7)
+    assert checker.place == SourcePlace(str(agents), 7)
     assert (read.flows, read.entry) == ((("researcher", "writer"),), ("researcher",))
     assert [(each.code, each.agents) for each in lint_team(read) if each.code[2] == "3"] == [
         ("SW301", ("checker",))

@@ -9,7 +9,7 @@ import pytest
 from lint.described import agent, team
 from seawall.lint import lint
 from seawall.lint.codes import CODES
-from seawall.lint.description import Place
+from seawall.lint.description import SourcePlace
 from seawall.lint.sarif import make_sarif
 
 
@@ -19,10 +19,10 @@ def test_a_log_has_the_parts_that_the_standard_requires(
     monkeypatch.chdir(tmp_path)
     inside, outside = str(tmp_path / "my team.yaml"), str(tmp_path.parent / "other.yaml")
     described = team(
-        agent("a", "Approves refunds.", place=Place(inside, 3)),
-        agent("b", "Approves refunds.", place=Place(outside)),
+        agent("a", "Approves refunds.", place=SourcePlace(inside, 3)),
+        agent("b", "Approves refunds.", place=SourcePlace(outside)),
         bounded=True,
-        place=Place(inside, 2),
+        place=SourcePlace(inside, 2),
         waived=(("SW401", "a nightly job"),),
     )
     report = lint(described)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 
-class Place(msgspec.Struct, frozen=True):
+class SourcePlace(msgspec.Struct, frozen=True):
     """Where something is written."""
 
     file: str
@@ -56,7 +56,7 @@ class AgentDescription(msgspec.Struct, frozen=True, kw_only=True):
     """How long it takes for what it is asked, as it is declared: the shortest way to its answer."""
     depth: int | None = None
     """How deep its frame lies: 1 for who is given the request; None: the form does not say."""
-    place: Place | None = None
+    place: SourcePlace | None = None
     """Where it is defined."""
 
 
@@ -85,7 +85,7 @@ class TeamDescription(msgspec.Struct, frozen=True, kw_only=True):
     such as `SW102 clerk cashier`."""
     form: str = ""
     """The form that it was read from, for people."""
-    place: Place | None = None
+    place: SourcePlace | None = None
     """Where it is written."""
 
     def find(self, name: str) -> AgentDescription | None:

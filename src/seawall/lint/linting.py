@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from seawall.lint.description import Place, TeamDescription
+from seawall.lint.description import SourcePlace, TeamDescription
 from seawall.lint.finding import LintFinding, Severity
 from seawall.lint.overlap import find_overlaps, is_meaning_available
 from seawall.lint.reading.seawall_team import describe_team
@@ -48,7 +48,7 @@ class LintReport(msgspec.Struct, frozen=True, kw_only=True):
     """The form that the team was read from."""
     findings: tuple[LintFinding, ...]
     """All of them, also those that are waived; the severest first."""
-    places: dict[str, Place] = {}
+    places: dict[str, SourcePlace] = {}
     """Where agents are defined, by name; "" is the team."""
     lacking: str = ""
     """What the lint could not look at for want of an extra; "": nothing."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from decimal import Decimal
 
@@ -10,10 +9,13 @@ import msgspec
 from msgspec.structs import replace
 
 from seawall.core.canonical import measure_bytes
+from seawall.core.limits import Limits
 from seawall.lint.description import AgentDescription, TeamDescription
 from seawall.lint.finding import LintFinding
-from seawall.models.protocol import Model, ModelFailed, ModelRequest, Price, System, User
+from seawall.models.protocol import Model, Price
 from seawall.models.usage import compute_bound_usd
+from seawall.team.agent import Agent
+from seawall.team.team import Team
 
 ASKED = "SW1"
 """How the codes begin that a model is asked about: overlaps, which rest on what words mean."""
@@ -54,7 +56,7 @@ class Opinions(msgspec.Struct, frozen=True, kw_only=True):
 async def ask_opinions(
     team: TeamDescription,
     findings: Sequence[LintFinding],
-    model: Model,
+    model: Model | str,
     *,
     price: Price | None = None,
     max_calls: int = MAX_OPINIONS,
@@ -62,39 +64,37 @@ async def ask_opinions(
 ) -> Opinions:
     """Returns the findings with a model's opinion on each overlap that is not waived.
 
-    It makes at most `max_calls` calls, and none whose upper bound does not fit into what is left of `max_usd`; a model
-    without a known price is bounded by calls alone. A failed call ends the asking, and is named.
+    Each call is a run of its own, through the gate as any other. There are at most `max_calls`, and none whose upper
+    bound does not fit into what is left of `max_usd`; a model without a known price is bounded by calls alone. A failed
+    call ends the asking, and is named. Raises `Misused` if there is no such model.
     """
+    judge = Agent(
+        "judge", model=model, instructions=_INSTRUCTIONS, max_output_tokens=OPINION_TOKENS, retries=0
+    )
     judged, left_usd, asked, left_out, problem = list(findings), max_usd, 0, 0, ""
     for number, finding in enumerate(judged):
         agents = [agent for agent in map(team.find, finding.agents) if agent is not None]
         if not finding.code.startswith(ASKED) or finding.waived or len(agents) != 2:
             continue
         request = _make_request(finding, agents)
-        size = sum(measure_bytes(message.content or "") for message in request.messages)
+        size = measure_bytes(_INSTRUCTIONS) + measure_bytes(request)
         usd = compute_bound_usd(price, size, OPINION_TOKENS) or Decimal(0)
         if problem or asked >= max_calls or usd > left_usd:
             left_out += 1
             continue
         asked, left_usd = asked + 1, left_usd - usd
-        try:
-            reply = await asyncio.wait_for(model.respond(request), OPINION_TIMEOUT_S)
-        except (ModelFailed, TimeoutError) as error:
-            problem = str(error) or f"no reply within {OPINION_TIMEOUT_S:g} s"
+        outcome = await Team(judge).run(request, limits=Limits(model_calls=1, active_s=OPINION_TIMEOUT_S))
+        if outcome.answer is None:
+            problem = str(outcome)
             continue
-        text = " ".join((reply.message.content or "no text").split())
-        judged[number] = replace(finding, opinion=f"{model.name}: {text[:MAX_OPINION_CHARS]}")
+        text = " ".join(outcome.answer.split())[:MAX_OPINION_CHARS]
+        judged[number] = replace(finding, opinion=f"{judge.model_name}: {text}")
     return Opinions(findings=tuple(judged), asked=asked, left_out=left_out, problem=problem)
 
 
-def _make_request(finding: LintFinding, agents: list[AgentDescription]) -> ModelRequest:
+def _make_request(finding: LintFinding, agents: list[AgentDescription]) -> str:
     parts = [
         f"<agent {number}>\nname: {agent.name}\nrole: {agent.role}\n{agent.instructions[:MAX_ROLE_CHARS]}\n</agent {number}>"
         for number, agent in enumerate(agents, 1)
     ]
-    task = "\n\n".join([*parts, f"A check by words says: {finding.reason}"])
-    return ModelRequest(
-        messages=[System(_INSTRUCTIONS), User(task)],
-        max_output_tokens=OPINION_TOKENS,
-        timeout_s=OPINION_TIMEOUT_S,
-    )
+    return "\n\n".join([*parts, f"A check by words says: {finding.reason}"])

@@ -18,48 +18,52 @@ if TYPE_CHECKING:
     from seawall.lint.linting import LintReport
 
 
+TargetArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[MODULE:TEAM | FILE | FOLDER]",
+        help="A team of Seawall; or a file or a folder with CrewAI's agents.yaml, or with a team in the plain form.",
+        show_default=False,
+    ),
+]
+SarifOption = Annotated[
+    bool, typer.Option("--sarif", help="Print the findings as SARIF 2.1.0, which code hosts read.")
+]
+SeverityOption = Annotated[
+    str,
+    typer.Option(
+        "--min-severity", metavar="SEVERITY", help="Leave out what is less severe: note, warning or error."
+    ),
+]
+ExplainOption = Annotated[
+    str | None,
+    typer.Option("--explain", metavar="CODE", help="Say what a code means, and how to mend and waive it."),
+]
+OpinionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="PROVIDER:NAME",
+        help="Ask a model for a second opinion on each overlap of roles. It is shown and changes nothing.",
+    ),
+]
+MaxUsdOption = Annotated[
+    str,
+    typer.Option(
+        "--max-usd",
+        metavar="USD",
+        help="What --model may spend, if the model's price is known. 20 calls at most.",
+    ),
+]
+
+
 def lint(
-    target: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[MODULE:TEAM | FILE | FOLDER]",
-            help="A team of Seawall; or a file or a folder with CrewAI's agents.yaml, or with a team in the plain form.",
-            show_default=False,
-        ),
-    ] = None,
-    sarif: Annotated[
-        bool, typer.Option("--sarif", help="Print the findings as SARIF 2.1.0, which code hosts read.")
-    ] = False,
-    min_severity: Annotated[
-        str,
-        typer.Option(
-            "--min-severity",
-            metavar="SEVERITY",
-            help="Leave out what is less severe: note, warning or error.",
-        ),
-    ] = "note",
-    explain: Annotated[
-        str | None,
-        typer.Option(
-            "--explain", metavar="CODE", help="Say what a code means, and how to mend and waive it."
-        ),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            metavar="PROVIDER:NAME",
-            help="Ask a model for a second opinion on each overlap of roles. It is shown and changes nothing.",
-        ),
-    ] = None,
-    max_usd: Annotated[
-        str,
-        typer.Option(
-            "--max-usd",
-            metavar="USD",
-            help="What --model may spend, if the model's price is known. 20 calls at most.",
-        ),
-    ] = "0.25",
+    target: TargetArgument = None,
+    sarif: SarifOption = False,
+    min_severity: SeverityOption = "note",
+    explain: ExplainOption = None,
+    model: OpinionOption = None,
+    max_usd: MaxUsdOption = "0.25",
     json: JsonOption = False,
 ) -> None:
     """Say what is wrong with a team before it is deployed: roles that overlap, authority, wiring and bounds.
@@ -148,7 +152,7 @@ def _add_opinions(
     from seawall.models.providers import find_base_url, resolve
 
     model = resolve(name)
-    price = model.price or find_price(name, at=SystemClock().wall_s(), base_url=find_base_url(name))
+    price = find_price(name, at=SystemClock().wall_s(), base_url=find_base_url(name))
     with screen.show_status(f"asking {name}"):
         opinions = run_async(
             lambda _: ask_opinions(described, report.findings, model, price=price, max_usd=max_usd)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-from seawall.lint.description import AgentDescription, Place, TeamDescription, ToolDescription
+from seawall.lint.description import AgentDescription, SourcePlace, TeamDescription, ToolDescription
 from seawall.lint.reading.crewai_code import read_crew_code
 from seawall.lint.reading.documents import Document
 from seawall.lint.reading.values import MAX_AGENTS, Way, as_mapping
@@ -36,7 +36,7 @@ def read_crewai(agents: Document, tasks: Document | None, name: str) -> TeamDesc
         flows=flows,
         entry=entry,
         form="CrewAI",
-        place=Place(str(agents.file), agents.find_line(crew.agent_way)),
+        place=SourcePlace(str(agents.file), agents.find_line(crew.agent_way)),
     )
 
 
@@ -92,7 +92,7 @@ class _Crew:
             role=document.take_text(fields.get("role"), (*way, "role")).strip(),
             instructions="\n\n".join(text.strip() for text in texts if text.strip()),
             tools=tuple(ToolDescription(name=each) for each in tools),
-            place=Place(str(document.file), document.find_line(way, name)),
+            place=SourcePlace(str(document.file), document.find_line(way, name)),
         )
 
     def find_flows(self) -> tuple[tuple[tuple[str, str], ...] | None, tuple[str, ...] | None]:

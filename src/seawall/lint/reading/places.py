@@ -6,16 +6,16 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from seawall.lint.description import Place
+from seawall.lint.description import SourcePlace
 
 
-def find_places(file: Path, names: Sequence[str]) -> dict[str, Place]:
+def find_places(file: Path, names: Sequence[str]) -> dict[str, SourcePlace]:
     """Returns for each name the first line of a file in which it stands in quotes; without a line if there is none."""
     try:
         text = file.read_text(encoding="utf-8", errors="replace")
     except OSError:
         text = ""
-    return {name: Place(str(file), find_line(text, name)) for name in names}
+    return {name: SourcePlace(str(file), find_line(text, name)) for name in names}
 
 
 def find_line(text: str, name: str) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from seawall.core.canonical import to_canonical_bytes
-from seawall.lint.description import AgentDescription, Place, TeamDescription, ToolDescription
+from seawall.lint.description import AgentDescription, SourcePlace, TeamDescription, ToolDescription
 from seawall.lint.reading.documents import Document
 from seawall.lint.reading.values import MAX_AGENTS, Way, as_list, as_mapping, show
 
@@ -69,7 +69,7 @@ def read_plain(document: Document) -> TeamDescription:
         authority=_read_authority(document, team.get("authority")),
         waived=tuple((key, document.take_text(value, ("waive", key))) for key, value in waived.items()),
         form="plain",
-        place=Place(str(document.file), document.find_line(("agents",))),
+        place=SourcePlace(str(document.file), document.find_line(("agents",))),
     )
 
 
@@ -118,7 +118,7 @@ def _read_agent(document: Document, name: str, fields: dict[str, Any], way: Way)
         if context is None
         else int(document.take_number(context, (*way, "context_tokens"))),
         latency_s=_read_seconds(document, fields, way),
-        place=Place(str(document.file), document.find_line(way, name)),
+        place=SourcePlace(str(document.file), document.find_line(way, name)),
     )
 
 

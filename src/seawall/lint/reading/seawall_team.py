@@ -9,7 +9,7 @@ from typing import Any, cast
 from seawall.core.canonical import to_canonical_bytes
 from seawall.core.errors import Misused
 from seawall.core.limits import Limits
-from seawall.lint.description import AgentDescription, Place, TeamDescription, ToolDescription
+from seawall.lint.description import AgentDescription, SourcePlace, TeamDescription, ToolDescription
 from seawall.lint.reading.places import find_places
 from seawall.models import prices
 from seawall.models.providers import find_base_url
@@ -51,7 +51,7 @@ def describe_team(team: Team[Any] | Agent[Any], source: Path | None = None) -> T
         bounded=True,
         waived=tuple(item for each in teams for item in each.waive.items()),
         form="Seawall",
-        place=None if source is None else Place(str(source)),
+        place=None if source is None else SourcePlace(str(source)),
     )
 
 
@@ -86,7 +86,7 @@ def _measure_depths(team: Team[Any]) -> dict[str, int]:
 
 
 def _describe_member(
-    member: Member, team: Team[Any], teams: list[Team[Any]], depth: int | None, place: Place | None
+    member: Member, team: Team[Any], teams: list[Team[Any]], depth: int | None, place: SourcePlace | None
 ) -> AgentDescription:
     agent = member.agent
     priors: Mapping[str, float] = {} if team.planner is None else team.planner.priors
