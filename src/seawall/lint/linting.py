@@ -9,7 +9,7 @@ import msgspec
 
 from seawall.lint.description import SourcePlace, TeamDescription
 from seawall.lint.finding import LintFinding, Severity
-from seawall.lint.overlap import find_overlaps, is_meaning_available
+from seawall.lint.overlap import find_overlaps, name_lacking
 from seawall.lint.reading.seawall_team import describe_team
 from seawall.lint.rules import authority, bounds, effects, wiring
 from seawall.lint.waivers import apply_waivers
@@ -35,7 +35,6 @@ RULES: tuple[Callable[[TeamDescription], Iterable[LintFinding]], ...] = (
     bounds.find_small_contexts,
     bounds.find_alike_tools,
 )
-LACKING = "overlaps are judged by words alone; the extra seawall[lint] brings what compares them by meaning"
 RANKS: dict[Severity, int] = {"error": 0, "warning": 1, "note": 2}
 """By severity: its place in a list, the severest first."""
 
@@ -86,7 +85,7 @@ def lint(team: Team[Any] | Agent[Any] | TeamDescription) -> LintReport:
         form=described.form,
         findings=tuple(lint_team(described)),
         places=places,
-        lacking="" if is_meaning_available() else LACKING,
+        lacking=name_lacking(),
     )
 
 

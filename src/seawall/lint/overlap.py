@@ -6,9 +6,9 @@ from seawall.lint.description import TeamDescription
 from seawall.lint.finding import LintFinding
 
 
-def is_meaning_available() -> bool:
-    """Whether overlaps are judged by meaning, and not by words alone."""
-    return False
+def name_lacking() -> str:
+    """Returns what is missing to judge overlaps by meaning, too; "" if nothing is."""
+    return ""
 
 
 def find_overlaps(team: TeamDescription) -> list[LintFinding]:
