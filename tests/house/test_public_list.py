@@ -15,7 +15,10 @@ import seawall.lint
 import seawall.testing
 from house import code
 
-LISTS = [pytest.param(module, id=module.__name__) for module in (seawall, seawall.events, seawall.lint, seawall.testing)]
+LISTS = [
+    pytest.param(module, id=module.__name__)
+    for module in (seawall, seawall.events, seawall.lint, seawall.testing)
+]
 
 
 @pytest.mark.parametrize("module", LISTS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lint.described import agent, codes, findings, team
+from team.described import agent, codes, findings, team
 
 
 @pytest.mark.parametrize(

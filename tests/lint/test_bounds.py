@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lint.described import agent, codes, findings, team
 from seawall.lint import ToolDescription
 from seawall.lint.rules.bounds import find_path
+from team.described import agent, codes, findings, team
 
 CHAIN = (("a", "b"), ("b", "c"), ("a", "c"))
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lint.described import agent, codes, findings, team
 from seawall.lint import ToolDescription
+from team.described import agent, codes, findings, team
 
 
 @pytest.mark.parametrize(

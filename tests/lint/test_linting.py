@@ -7,13 +7,13 @@ from typing import Any, cast
 
 import pytest
 
-from lint.described import agent, team
 from seawall import Agent, Context, Effect, Limits, Misused, Money, Planner, Team, above, tool
 from seawall.lint import lint, lint_team
 from seawall.lint.codes import CODES
 from seawall.lint.linting import RANKS
 from seawall.lint.reading.seawall_team import describe_team
 from seawall.testing import ScriptedModel
+from team.described import agent, team
 
 
 @tool
