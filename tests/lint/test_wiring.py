@@ -151,3 +151,10 @@ def test_a_reviewer_reviews_somebody_else_and_not_with_the_same_words() -> None:
     assert codes(team(a, b, reviews=(("a", "a"),))) == {"SW306"}
     assert codes(team(a, b, reviews=(("b", "a"),))) == {"SW306"}
     assert codes(team(a, agent("b", "Check each source."), reviews=(("b", "a"),))) == set()
+
+
+def test_no_flow_at_all_is_a_statement_and_no_word_of_flows_is_none() -> None:
+    agents = agent("a", "Answers."), agent("b", "Works.")
+
+    assert codes(team(*agents, flows=(), entry=("a",))) == {"SW301"}
+    assert codes(team(*agents, entry=("a",))) == set()

@@ -128,7 +128,7 @@ def _are_alike(a: str, b: str) -> bool:
 
 def find_unreachable(team: TeamDescription) -> Iterator[LintFinding]:
     """Yields the agents to which no flow and no mention leads from where requests come in."""
-    if not team.flows or not team.entry:
+    if team.flows is None or not team.entry:
         return
     names = {agent.name for agent in team.agents}
     finder = MentionFinder(team)
