@@ -35,7 +35,8 @@ _TO_NOBODY = re.compile(
 )
 _AGENT_NAME = re.compile(
     r"^(?:(?P<code>[A-Z][a-z0-9]+(?:[A-Z][A-Za-z0-9]*)+|[a-z]+(?:_[a-z0-9]+)+|[A-Z][A-Za-z]*_[A-Za-z_]+)"
-    r"|(?P<plain>(?:[^\W_]+[\s\-]+){1,3}?(?:agent|bot))s?)(?![^\s`*>\]\"])",
+    r"|(?P<plain>(?:[^\W_]+[\s\-]+){1,3}?(?:agent|bot))s?)(?![^\s`*>\]\"])"
+    r"|^(?P<title>(?:[A-Z][a-z]+\s+){0,2}[A-Z][a-z]+(?:er|or|ist|yst|ant|ian|ic|ert))(?=\s*$|\s(?:to|for|who|when|once|so|if|with|in)\s)",
 )
 _TRANSFER = re.compile(
     r"\b(?:transfers?|hands?\s+(?:\w+\s+){0,3}?(?:over|off)|hands?offs?|escalates?|redirects?)\b(?:\s+[^\s,;:.]+){0,4}?\s+to\s+"
@@ -53,6 +54,10 @@ _OUTSIDE = frozenset(
     )
 )
 """Who or what a text may name without meaning an agent."""
+_PRODUCTS = make_words(
+    "twitter docker server router folder jupyter messenger browser reader container register publisher"
+)
+"""Names and things that end like a title: `sends it to the Docker …`."""
 _ANY_AGENT = make_words(
     "the a an other another next right each any appropriate relevant correct suitable specialist one these all"
 )
@@ -90,11 +95,13 @@ def _list_strangers(
         found = _AGENT_NAME.match(words)
         if found is None or finder.find(words):
             continue
-        name = found["code"] or found["plain"]
+        name = found["code"] or found["plain"] or found["title"]
         parts = [part for part in split_name(name) if part not in ("agent", "bot", "agents", "bots")]
         if not parts or set(parts) <= _ANY_AGENT or parts[0] in _ANY_AGENT or _is_known(parts, team):
             continue
         if found["code"] and "agent" not in split_name(name):
+            continue
+        if found["title"] and (stem(parts[-1]) in _OUTSIDE or parts[-1] in _PRODUCTS):
             continue
         yield name
     for match in _TRANSFER.finditer(sentence):
@@ -129,6 +136,7 @@ def _are_alike(a: str, b: str) -> bool:
 def find_unreachable(team: TeamDescription) -> Iterator[LintFinding]:
     """Yields the agents to which no flow and no mention leads from where requests come in."""
     if team.flows is None or not team.entry:
+        yield from _find_isolated(team)
         return
     names = {agent.name for agent in team.agents}
     finder = MentionFinder(team)
@@ -149,6 +157,20 @@ def find_unreachable(team: TeamDescription) -> Iterator[LintFinding]:
         if agent.name not in reached and agent.kind not in ("reviewer", "fallback"):
             entries = join_names(team.entry)
             reason = f"no flow leads from {entries} to {agent.name!r}, and no agent that can be reached mentions it"
+            yield make_finding("SW301", (agent.name,), reason)
+
+
+def _find_isolated(team: TeamDescription) -> Iterator[LintFinding]:
+    """Yields agents without any flow, where others have flows and the form does not say who begins."""
+    wired = {name for flow in team.flows or () for name in flow}
+    wired |= {name for review in team.reviews for name in review}
+    finder = MentionFinder(team)
+    mentioned = {
+        mention.agent for agent in team.agents for mention in finder.find(agent.instructions, but=agent.name)
+    }
+    for agent in team.agents:
+        if team.flows and agent.name not in wired | mentioned and agent.kind != "fallback":
+            reason = f"no flow leads to {agent.name!r} or from it, and no agent mentions it"
             yield make_finding("SW301", (agent.name,), reason)
 
 
