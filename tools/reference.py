@@ -485,7 +485,8 @@ def lint_page() -> str:
         for each in CODES.values()
     ]
     forms = [
-        f"### {what}\n\n| key | |\n|---|---|\n" + "".join(f"| `{key}` | {_cell(text)} |\n" for key, text in keys.items())
+        f"### {what}\n\n| key | |\n|---|---|\n"
+        + "".join(f"| `{key}` | {_cell(text)} |\n" for key, text in keys.items())
         for what, keys in (("A team", TEAM_KEYS), ("An agent", AGENT_KEYS), ("A tool", TOOL_KEYS))
     ]
     return _page(

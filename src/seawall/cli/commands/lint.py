@@ -151,11 +151,11 @@ def _add_opinions(
     from seawall.models.prices import find_price
     from seawall.models.providers import find_base_url, resolve
 
-    model = resolve(name)
+    resolve(name)  # a wrong name or a missing key is told, also if there is nothing to ask about
     price = find_price(name, at=SystemClock().wall_s(), base_url=find_base_url(name))
     with screen.show_status(f"asking {name}"):
         opinions = run_async(
-            lambda _: ask_opinions(described, report.findings, model, price=price, max_usd=max_usd)
+            lambda _: ask_opinions(described, report.findings, name, price=price, max_usd=max_usd)
         )
     if opinions.problem:
         screen.print_note(f"{name} could not be asked: {' '.join(opinions.problem.split())}")
