@@ -473,6 +473,36 @@ def cli_page() -> str:
     return _page("Commands", text, *_commands("", group), codes)
 
 
+def lint_page() -> str:
+    """Every code of the lint, the plain form, and what `import seawall.lint` offers."""
+    from seawall import lint
+    from seawall.lint.codes import CODES
+    from seawall.lint.reading.plain import AGENT_KEYS, TEAM_KEYS, TOOL_KEYS
+
+    rows = [f"| `{each.code}` | {each.severity} | {_cell(each.title)} |" for each in CODES.values()]
+    codes = [
+        f"### {each.code}: {each.title}\n\n{each.meaning}\n\n- Example: {each.example}\n- To mend: {each.mend}\n"
+        for each in CODES.values()
+    ]
+    forms = [
+        f"### {what}\n\n| key | |\n|---|---|\n"
+        + "".join(f"| `{key}` | {_cell(text)} |\n" for key, text in keys.items())
+        for what, keys in (("A team", TEAM_KEYS), ("An agent", AGENT_KEYS), ("A tool", TOOL_KEYS))
+    ]
+    return _page(
+        "Lint",
+        "`seawall lint` says what is wrong with a team before it is deployed. `seawall lint --explain CODE` prints what stands"
+        " here of a code. [Find overlapping roles](../how-to/find-overlapping-roles.md) shows it at work.",
+        "## Codes\n\n| code | severity | |\n|---|---|---|\n" + "\n".join(rows) + "\n",
+        *codes,
+        "## The plain form\n\nA team of any framework, in YAML or JSON. Keys that begin with `x-` are your own.\n",
+        *forms,
+        "## `seawall.lint`\n",
+        text_of(lint) + "\n",
+        listed(lint),
+    )
+
+
 def _commands(prefix: str, group: Any) -> Iterator[str]:
     for name, command in sorted(group.commands.items()):
         if command.hidden:
@@ -517,6 +547,7 @@ def pages() -> dict[str, str]:
         "events.md": events_page(),
         "types.md": types_page(),
         "cli.md": cli_page(),
+        "lint.md": lint_page(),
     }
 
 

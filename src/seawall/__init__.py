@@ -10,6 +10,7 @@ Where things live:
 - `seawall.memory`: what agents may read and write that outlives runs, and their tools for it
 - `seawall.guards`: every guard; `seawall.planner`: what is left out when time gets short
 - `seawall.history`: why a run ended so, replay and fork; `seawall.audit`: recordings of other systems
+- `seawall.lint`: what is wrong with a team before it is deployed
 - `seawall.journal`: the record; `seawall.models`: what a model is
 - `seawall.events`: what `Run.events()` brings, by name
 - `seawall.core`: errors, events, clock; `seawall.testing`: scripted models and a manual clock

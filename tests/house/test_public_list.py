@@ -11,10 +11,14 @@ import pytest
 
 import seawall
 import seawall.events
+import seawall.lint
 import seawall.testing
 from house import code
 
-LISTS = [pytest.param(module, id=module.__name__) for module in (seawall, seawall.events, seawall.testing)]
+LISTS = [
+    pytest.param(module, id=module.__name__)
+    for module in (seawall, seawall.events, seawall.lint, seawall.testing)
+]
 
 
 @pytest.mark.parametrize("module", LISTS)

@@ -22,6 +22,7 @@ from seawall.cli.commands.effects import effects
 from seawall.cli.commands.erase import erase
 from seawall.cli.commands.fork import fork
 from seawall.cli.commands.guards import guards
+from seawall.cli.commands.lint import lint
 from seawall.cli.commands.memory import memory
 from seawall.cli.commands.pause import pause, unpause
 from seawall.cli.commands.principals import principals
@@ -103,7 +104,7 @@ def read_options(
 
 
 PANELS = {
-    "Run a team": (demo, run, worker),
+    "Run a team": (demo, run, worker, lint),
     "Look at runs": (runs, show, context, why),
     "Go on, stop": (resume, cancel),
     "Decide": (approvals, approve, reject, effects, reconcile, principals),

@@ -9,6 +9,14 @@ from __future__ import annotations
 import msgspec
 
 
+class SourcePlace(msgspec.Struct, frozen=True):
+    """Where something is written."""
+
+    file: str
+    line: int | None = None
+    """From 1; None: not known."""
+
+
 class ToolDescription(msgspec.Struct, frozen=True, kw_only=True):
     """One tool, as its agent is shown it."""
 
@@ -22,8 +30,12 @@ class ToolDescription(msgspec.Struct, frozen=True, kw_only=True):
     """Whether an effect says what makes two calls the same one."""
     has_approval: bool | None = None
     """Whether a person decides on some of its calls."""
+    has_amount: bool | None = None
+    """Whether its calls move money or another amount, as it is declared."""
     latency_s: float | None = None
     """How long a call takes, as it is declared."""
+    built_in: bool = False
+    """Whether the framework gives it to its agent: a hand-off, memory, the answer."""
 
 
 class AgentDescription(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,8 +50,14 @@ class AgentDescription(msgspec.Struct, frozen=True, kw_only=True):
     """`coordinator`, `specialist`, `reviewer` or `fallback`; "": the form does not say."""
     context_tokens: int | None = None
     """The budget of its context, with its reply; None: not known."""
-    waived: tuple[tuple[str, str], ...] = ()
-    """Codes of findings that its authors do not want to be told of this agent, each with the reason."""
+    denied: tuple[str, ...] = ()
+    """Tools that it has and may not call: its authority leaves them out. They are not among `tools`."""
+    latency_s: float | None = None
+    """How long it takes for what it is asked, as it is declared: the shortest way to its answer."""
+    depth: int | None = None
+    """How deep its frame lies: 1 for who is given the request; None: the form does not say."""
+    place: SourcePlace | None = None
+    """Where it is defined."""
 
 
 class TeamDescription(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,19 +66,27 @@ class TeamDescription(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     agents: tuple[AgentDescription, ...]
     flows: tuple[tuple[str, str], ...] | None = None
-    """Who may hand work to whom, by names; None: the form does not say."""
+    """Who may hand work to whom, by names; None: the form does not say. A name need not be that of an agent: a lint says
+    so, and `user` is who makes the request."""
     entry: tuple[str, ...] | None = None
     """Who is given the request; None: the form does not say."""
     reviews: tuple[tuple[str, str], ...] = ()
     """Who reviews whose answers: (reviewer, reviewed)."""
     active_s: float | None = None
     """The time that a run may take; None: no deadline, or not known."""
-    limits: tuple[tuple[str, str], ...] = ()
-    """What else a run may spend, as (name, value)."""
+    limits: tuple[tuple[str, float], ...] = ()
+    """What else a run may spend, as (name, value), by the names of `Limits`."""
+    authority: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Who alone may decide on something or call a tool, as (subject, agents); a subject that is not named is open."""
     bounded: bool | None = None
     """Whether the form can state bounds at all; None: it can't, so none is missed."""
     waived: tuple[tuple[str, str], ...] = ()
-    """Codes of findings that its authors do not want to be told of the team, each with the reason."""
+    """What its authors do not want to be told, each with the reason: a code, and the agents or tools that it is about,
+    such as `SW102 clerk cashier`."""
+    form: str = ""
+    """The form that it was read from, for people."""
+    place: SourcePlace | None = None
+    """Where it is written."""
 
     def find(self, name: str) -> AgentDescription | None:
         """Returns the agent of a name; None if there is none."""

@@ -28,6 +28,8 @@ class LintFinding(msgspec.Struct, frozen=True, kw_only=True):
     severity: Severity
     agents: tuple[str, ...]
     """Whom it is about; empty: the team."""
+    tools: tuple[str, ...] = ()
+    """Which tools it is about."""
     reason: str
     """Which duty, on which object; one sentence, for people."""
     mend: str

@@ -140,7 +140,8 @@ class Team(Generic[Output_co]):
     team's plan no longer fits the time left; it may only read, and may not ask other agents. `planner` keeps runs
     within their time; a team with a fallback or an optional agent has one by default. `memory` is what every agent of
     the team may read and write, beside its own; True: the team's shared scratchpad, which all of its runs have.
-    `context` is the budget of the context of each agent that has none of its own.
+    `context` is the budget of the context of each agent that has none of its own. `waive` maps findings of `seawall lint`
+    that need no mending to the reason why: `{"SW205 refund": "…"}`, a code and the agents or tools that it is about.
 
     In a nested team, a team that is a specialist of another one, `guards` judge the steps of its agents only, beside
     those of the outer team. `limits` bound what its agents spend in a run, in all hand-offs to it together: a step that
@@ -168,6 +169,7 @@ class Team(Generic[Output_co]):
         role: str = "",
         memory: Memory | bool | None = None,
         context: Context | None = None,
+        waive: Mapping[str, str] | None = None,
     ) -> None:
         if isinstance(name, Agent):
             if coordinator is not None:
@@ -209,6 +211,7 @@ class Team(Generic[Output_co]):
         self._given_planner = planner
         self.guards = tuple(guards)
         self.memory = Memory() if memory is True else memory or None
+        self.waive = _check_waivers(name, waive)
         self.history: Literal["transcript", "answers"] = history
         self.members = self._gather_members()
         self.planner = self._choose_planner(planner)
@@ -427,6 +430,17 @@ def _check_memory_names(agent: str, access: MemoryAccess, taken: set[str]) -> tu
                 "tool otherwise (@tool(name=…))"
             )
     return access.specs
+
+
+def _check_waivers(team: str, given: object) -> dict[str, str]:
+    """Returns the waivers of a team. Raises `Misused` unless they map text to text."""
+    if not isinstance(given, Mapping | None):
+        raise Misused(f"team {team!r}: waive is {given!r}; it must map findings to reasons")
+    waivers = dict(cast("Mapping[object, object]", given or {}))
+    for waiver, reason in waivers.items():
+        if not isinstance(waiver, str) or not isinstance(reason, str):
+            raise Misused(f"team {team!r}: waive has {waiver!r}: {reason!r} in it; both must be text")
+    return cast("dict[str, str]", waivers)
 
 
 def _make_ask_spec(name: str, role: str) -> ToolSpec:
