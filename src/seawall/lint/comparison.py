@@ -1,0 +1,267 @@
+"""Two agents of a team, compared: which duties of theirs are alike, and how much more alike than others of the team.
+
+A word counts by how few agents of the team use it, so that what the whole team is about counts for nothing. What two
+agents have in common is compared with what any two agents of the team have.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from seawall.lint.description import AgentDescription, TeamDescription
+from seawall.lint.duties import Duty, find_duties
+from seawall.lint.wording import GENERIC_STEMS, STOP, WORD, group_of, stem_word
+
+GENERIC_WEIGHT = 0.4
+"""What a word such as `data` counts, which stands in nearly any instructions; from 0.25 to 1 it makes no difference."""
+INPUT_WEIGHT = 0.4
+"""What a word counts in a duty where it is only an input, so that producer and consumer are not taken for two owners."""
+NEAR_WORDS = 0.6
+"""How alike two words of one group are; equal ones are 1."""
+SMALL_DUTY = 0.6
+"""Weight that both sides of two duties are taken to differ in beyond their words, so that one word in common is not all."""
+SHORTEST_DIFFERENCE = 0.25
+"""The share of its words that each of two duties has for itself if they are one form on two objects."""
+SAME_FORM = 0.4
+"""What is left of likeness between agents of one form on different objects, such as reporters of two subjects."""
+PRIOR_PAIRS = 5.0
+"""How many average pairs are added to a team's own, so that the mean of a small team is not its few pairs alone."""
+
+_NEAR_KINDS = frozenset(
+    frozenset(pair.split("-"))
+    for pair in (
+        "gather-analyse create-plan create-revise create-compile analyse-check decide-advise compile-present check-decide "
+        "analyse-advise plan-decide check-revise plan-lead analyse-decide present-advise create-present"
+    ).split()
+)
+
+
+class Space(Protocol):
+    """The duties of a team, placed by their meaning."""
+
+    def find_closest(self, first: int, second: int) -> tuple[float, int, int]:
+        """How alike the two most alike duties of two agents are, from −1 to 1, and which they are."""
+        ...
+
+
+class Likeness(msgspec.Struct, frozen=True, kw_only=True):
+    """How alike two agents of a team are, each figure above the team's mean."""
+
+    shared: float
+    """The weight of the words that both use."""
+    duty: float
+    """The likeness of their two most alike duties, by words and by the class of the verb."""
+    meaning: float
+    """The same by meaning; 0 where none is at hand."""
+
+    def values(self) -> tuple[float, float, float]:
+        """The three figures."""
+        return (self.shared, self.duty, self.meaning)
+
+
+MEANS = Likeness(shared=1.0, duty=0.08, meaning=0.2)
+"""What two agents of any team have in common, on average over the pairs of `bench/lint.py`'s data."""
+
+
+class Pair(msgspec.Struct, frozen=True, kw_only=True):
+    """Two agents, and the two duties that are most alike; None: an agent has none that was recognised."""
+
+    first: str
+    second: str
+    likeness: Likeness
+    same_form: bool
+    """Whether they do one thing to different objects, as their roles and their duties say."""
+    duties: tuple[Duty, Duty] | None
+    words: tuple[str, ...]
+    """What both of these duties name, in the words of the first one."""
+
+
+class _Agent:
+    """One agent, prepared for comparing."""
+
+    def __init__(self, agent: AgentDescription) -> None:
+        self.name = agent.name
+        self.duties = find_duties(agent.instructions)
+        title = agent.role or re.sub(r"[_-]+|(?<=[a-z])(?=[A-Z])", " ", agent.name)
+        self.role = frozenset(stem for stem in _read_stems(title, digits=True) if stem not in GENERIC_STEMS)
+        words = {word for duty in self.duties for word in (*duty.objects, *duty.inputs)}
+        words.update(stem_word(duty.verb) for duty in self.duties if duty.verb.lower() not in STOP and duty.verb)
+        self.words = frozenset(words) | frozenset(_read_stems(title))
+        self.weighted = [_weigh_words(duty) for duty in self.duties]
+        self.holders: dict[str, list[int]] = {}
+        for at, duty_words in enumerate(self.weighted):
+            for word in duty_words:
+                self.holders.setdefault(word, []).append(at)
+
+
+def _read_stems(text: str, digits: bool = False) -> list[str]:
+    return [
+        stem_word(word)
+        for word in WORD.findall(text)
+        if word.lower() not in STOP or (digits and word.isdigit())
+    ]
+
+
+def _weigh_words(duty: Duty) -> dict[str, float]:
+    return {**dict.fromkeys(duty.inputs, INPUT_WEIGHT), **dict.fromkeys(duty.objects, 1.0)}
+
+
+def compare_agents(
+    team: TeamDescription, space: Space | None = None, *, means: Likeness = MEANS
+) -> list[Pair]:
+    """Compares every two agents of a team; the order in which the team names them makes no difference.
+
+    `space` has the agents' duties in the order of their names, as `list_duties` gives them.
+    """
+    return _Comparer(team).compare_all(space, means)
+
+
+def list_duties(team: TeamDescription) -> list[list[Duty]]:
+    """The duties of each agent, in the order of their names."""
+    return [find_duties(agent.instructions) for agent in _in_order(team)]
+
+
+def _in_order(team: TeamDescription) -> list[AgentDescription]:
+    return sorted(team.agents, key=lambda agent: (agent.name, agent.role, agent.instructions))
+
+
+class _Comparer:
+    def __init__(self, team: TeamDescription) -> None:
+        self._agents = [_Agent(agent) for agent in _in_order(team)]
+        self._users = Counter(word for agent in self._agents for word in agent.words)
+
+    def compare_all(self, space: Space | None, means: Likeness) -> list[Pair]:
+        found: list[Pair] = []
+        for first in range(len(self._agents)):
+            for second in range(first + 1, len(self._agents)):
+                found.append(self._compare(first, second, space))
+        centres = [
+            _find_centre([pair.likeness.values()[at] for pair in found], mean)
+            for at, mean in enumerate(means.values())
+        ]
+        return [_move(pair, centres) for pair in found]
+
+    def _weigh(self, word: str) -> float:
+        size = len(self._agents) + 1
+        rare = math.log(size / max(1, self._users[word])) / math.log(size)
+        return rare * (GENERIC_WEIGHT if word in GENERIC_STEMS else 1.0)
+
+    def _compare(self, at: int, other: int, space: Space | None) -> Pair:
+        first, second = self._agents[at], self._agents[other]
+        likeness, left, right = self._find_best(first, second)
+        meaning = 0.0
+        if space is not None and first.duties and second.duties:
+            meaning, by_left, by_right = space.find_closest(at, other)
+            if likeness == 0.0:
+                left, right = by_left, by_right
+        same_form = self._have_same_form(first, second)
+        share = SAME_FORM if same_form else 1.0
+        shared = math.fsum(self._weigh(word) for word in first.words & second.words)
+        duties = (first.duties[left], second.duties[right]) if first.duties and second.duties else None
+        return Pair(
+            first=first.name,
+            second=second.name,
+            likeness=Likeness(shared=shared * share, duty=likeness * share, meaning=meaning * share),
+            same_form=same_form,
+            duties=duties,
+            words=_name_common(*duties) if duties else (),
+        )
+
+    def _find_best(self, first: _Agent, second: _Agent) -> tuple[float, int, int]:
+        """The likeness of the two most alike duties, and which they are."""
+        there = {
+            (at, other): mass
+            for at, words in enumerate(first.weighted)
+            for other, mass in self._match(words, second).items()
+        }
+        back = {
+            (at, other): mass
+            for other, words in enumerate(second.weighted)
+            for at, mass in self._match(words, first).items()
+        }
+        best = (0.0, 0, 0)
+        for at, other in sorted(there):
+            total = math.fsum(
+                self._weigh(word) * share
+                for words in (first.weighted[at], second.weighted[other])
+                for word, share in words.items()
+            )
+            alike = (there[at, other] + back.get((at, other), 0.0)) / (total + SMALL_DUTY)
+            alike *= 0.35 + 0.65 * _compare_verbs(first.duties[at], second.duties[other])
+            if alike > best[0]:
+                best = (alike, at, other)
+        return best
+
+    def _match(self, words: dict[str, float], other: _Agent) -> dict[int, float]:
+        """How much of a duty's words each duty of another agent has, by weight."""
+        found: dict[int, float] = {}
+        for word, share in words.items():
+            best: dict[int, float] = {}
+            for near in _list_near(word, other):
+                alike = 1.0 if near == word else NEAR_WORDS
+                for at in other.holders[near]:
+                    best[at] = max(best.get(at, 0.0), alike * min(share, other.weighted[at][near]))
+            for at, alike in best.items():
+                found[at] = found.get(at, 0.0) + self._weigh(word) * alike
+        return found
+
+    def _have_same_form(self, first: _Agent, second: _Agent) -> bool:
+        """Whether two do one thing to different objects: their titles differ in a part, and so does a duty of each."""
+        if not (first.role & second.role and first.role - second.role and second.role - first.role):
+            return False
+        verbs = {stem_word(duty.verb) for duty in second.duties if duty.verb}
+        for duty, words in zip(first.duties, first.weighted, strict=True):
+            if duty.verb and stem_word(duty.verb) in verbs:
+                for other, others in zip(second.duties, second.weighted, strict=True):
+                    if stem_word(other.verb) == stem_word(duty.verb) and self._differ(words, others):
+                        return True
+        return False
+
+    def _differ(self, words: dict[str, float], others: dict[str, float]) -> bool:
+        return self._measure_rest(words, others) > SHORTEST_DIFFERENCE < self._measure_rest(others, words)
+
+    def _measure_rest(self, words: dict[str, float], others: dict[str, float]) -> float:
+        total = math.fsum(self._weigh(word) for word in words)
+        return math.fsum(self._weigh(word) for word in words if word not in others) / total if total else 0.0
+
+
+def _list_near(word: str, other: _Agent) -> list[str]:
+    """The words of another agent's duties that mean what a word means, itself first."""
+    found = [word] if word in other.holders else []
+    found.extend(near for near in group_of(word) if near != word and near in other.holders)
+    return found
+
+
+def _compare_verbs(first: Duty, second: Duty) -> float:
+    if not first.kind or not second.kind:
+        return 0.5
+    if first.kind == second.kind:
+        return 1.0
+    return 0.6 if frozenset((first.kind, second.kind)) in _NEAR_KINDS else 0.2
+
+
+def _find_centre(values: Sequence[float], mean: float) -> float:
+    return (math.fsum(values) + PRIOR_PAIRS * mean) / (len(values) + PRIOR_PAIRS)
+
+
+def _move(pair: Pair, centres: Sequence[float]) -> Pair:
+    shared, duty, meaning = (value - centre for value, centre in zip(pair.likeness.values(), centres, strict=True))
+    return msgspec.structs.replace(pair, likeness=Likeness(shared=shared, duty=duty, meaning=meaning))
+
+
+def _name_common(first: Duty, second: Duty) -> tuple[str, ...]:
+    stems = {*second.objects, *second.inputs}
+    stems.update(near for stem in tuple(stems) for near in group_of(stem))
+    return tuple(
+        dict.fromkeys(
+            word
+            for word in WORD.findall(first.text)
+            if word.lower() not in STOP and word != first.verb and stem_word(word) in stems
+        )
+    )

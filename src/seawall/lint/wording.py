@@ -1,0 +1,141 @@
+"""Words as the lint compares them: stems, groups of words of one meaning, and words that say nothing of a duty.
+
+The lists are small, for English, and made for instructions of agents. A word that stands in no list is compared by its
+stem alone.
+"""
+
+from __future__ import annotations
+
+import re
+
+WORD = re.compile(r"\{[^{}\s]{1,40}\}|[^\W_]+(?:['’][^\W_]+)*")
+"""A word, or a placeholder such as `{topic}`."""
+
+_SUFFIXES = (
+    "izations", "ization", "ations", "ation", "ators", "ator", "itions", "ition", "ments", "ment", "iveness", "ances", "ance",
+    "izers", "izer", "izing", "ized", "izes", "ize", "ating", "ated", "ates", "ate", "ingly", "ings", "ing", "ively", "ives", "ive",
+    "tions", "tion", "ers", "er", "ors", "or", "edly", "ed", "ies", "ied", "es", "s", "ally", "als", "al", "ly", "ity", "y", "e",
+)  # fmt: skip
+_SHORTEST_STEM = 4
+_LIGHT = frozenset({"s", "e", "y", "ing", "es", "ed", "ies", "ied"})
+"""Endings that may leave three letters."""
+
+_IRREGULAR = {
+    "wrote": "write", "written": "write", "built": "build", "chose": "choose", "choice": "choose", "choices": "choose",
+    "found": "find", "sent": "send", "told": "tell", "kept": "keep", "led": "lead", "made": "make", "making": "make",
+    "drawn": "draw", "analyses": "analys", "analysis": "analys", "analyst": "analys", "analysts": "analys",
+    "analytics": "analys", "analytical": "analys", "strategic": "strateg", "strategist": "strateg", "strategies": "strateg",
+    "criteria": "criterion", "people": "person", "bought": "buy", "gave": "give", "given": "give", "taken": "take",
+    "took": "take", "decision": "decid", "decisions": "decid", "resume": "cv", "resumes": "cv", "résumé": "cv",
+    "hypotheses": "hypothes", "hypothesis": "hypothes", "verification": "verif", "verifications": "verif",
+    "copies": "cop", "copy": "cop", "optimal": "optim", "optimum": "optim", "images": "imag", "pricing": "price", "prices": "price",
+}  # fmt: skip
+
+_GROUPS = """
+research investig explor uncov discov dig scout study
+gather collect find search retriev fetch obtain pull extract look track monitor watch follow observ
+analys examin assess evaluat judg interpret apprais
+scor rat grad rank mark
+writ draft author compos word
+creat generat produc develop build mak invent craft design
+plan schedul roadmap outlin
+review check verif validat audit inspect proofread test cross
+approv sign decid rul authoriz accept reject final
+recommend suggest propos advis advic name
+edit rewrit revis refin improv optimiz optim polish rework adjust
+compil consolidat summar synthes merg condens assembl combin integrat join
+report present brief
+send publish post distribut deliver email mail
+coordinat manag overse supervis lead direct orchestrat steer
+assign deleg route dispatch
+fix solv resolv correct repair debug mend
+explain teach coach guid educat
+talk answer support help respond
+cod program implement script
+articl blog text content copy
+cv profil
+custom client user buyer visitor consum shopper
+price cost pric
+risk danger hazard threat exposur
+bug error defect failur fault problem issu
+insight find trend pattern
+news headlin event
+sentiment mood emotion
+chart visual plot graph diagram visualiz
+imag pictur photo illustr
+paper literatur study publicat
+hotel accommod stay lodg
+plan strateg
+law legal regul complianc
+question exercis quiz
+vacanc job posit
+candidat applicant
+refund money payout reimburs
+fact statement claim
+test qa qualit
+websit site page web
+frontend interfac ui
+backend server
+"""
+
+STOP = frozenset(
+    """a an the this that these those it its it's he she they them their his her him you your yours you're we our us i my
+    and or but nor so as at by for from in into of off on onto out over per than then to too up upon via with within
+    without is are was were be been being am do does did done has have had having will would shall should can could may
+    might must need not no never none only just also very well each every all any both either neither other others another
+    some such same own more most many much less least few how what when where which who whom whose why if because while
+    until once after before during about across along among around between through toward towards under against like
+    one two three four five six seven eight nine ten first second third etc e.g eg ie i.e there here again ever even
+    don't doesn't isn't aren't can't won't let lets use uses using used uses make makes making made sure ensure ensures
+    ensuring get gets give gives giving given take takes taking keep keeps based go goes come comes put puts put bring
+    brings way ways""".split()
+)
+"""Words that say nothing of what is done."""
+
+GENERIC = frozenset(
+    """data information detail result work task team agent user project process quality accurate clear relevant specific
+    best good new right high full whole final complete various different important key main expert senior specialist
+    experienced lead output input format structured content insight goal need provide deliver handle responsible
+    professional effective comprehensive thorough ability skill knowledge experience year role part thing time
+    current recent latest newest overall potential possible available existing necessary useful actionable ready""".split()
+)
+"""Words that stand in the instructions of nearly any agent."""
+
+
+def stem_word(word: str) -> str:
+    """What is left of a word without its ending: `analyses`, `analyst` and `analysing` become one.
+
+    It is no dictionary form, and words of other languages lose an ending now and then, always the same.
+    """
+    low = word.lower().replace("’", "'")
+    if low.startswith("{"):
+        return low
+    low = low.removesuffix("'s").removesuffix("'")
+    if low in _IRREGULAR:
+        return _IRREGULAR[low]
+    low = re.sub(r"is(e|es|ed|ing|er|ers|ation|ations)$", r"iz\1", low) if len(low) > 6 else low
+    for suffix in _SUFFIXES:
+        if low.endswith(suffix) and len(low) - len(suffix) >= _SHORTEST_STEM - (suffix in _LIGHT):
+            low = low[: -len(suffix)]
+            break
+    if len(low) > _SHORTEST_STEM and low[-1] == low[-2] and low[-1] not in "aeiouls":
+        low = low[:-1]
+    return low.removesuffix("e") if len(low) > _SHORTEST_STEM else low
+
+
+def _read_groups() -> dict[str, tuple[str, ...]]:
+    found: dict[str, set[str]] = {}
+    for line in _GROUPS.strip().splitlines():
+        group = {stem_word(word) for word in line.split()}
+        for word in group:
+            found.setdefault(word, set()).update(group - {word})
+    return {word: tuple(sorted(near)) for word, near in found.items()}
+
+
+_NEAR = _read_groups()
+GENERIC_STEMS = frozenset(stem_word(word) for word in GENERIC)
+
+
+def group_of(stem: str) -> tuple[str, ...]:
+    """The stems that mean what a stem means in instructions, in order; empty: it stands in no group."""
+    return _NEAR.get(stem, ())
