@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Protocol
 
 import msgspec
 
 from seawall.lint.description import AgentDescription, TeamDescription
 from seawall.lint.duties import Duty, find_duties
-from seawall.lint.wording import GENERIC_STEMS, STOP, WORD, group_of, stem_word
+from seawall.lint.vocabulary import DEBATE, GENERIC_STEMS, ORDINALS, STOP, WORD, group_of, stem_word
 
 GENERIC_WEIGHT = 0.4
 """What a word such as `data` counts, which stands in nearly any instructions; from 0.25 to 1 it makes no difference."""
@@ -28,8 +28,10 @@ SMALL_DUTY = 0.6
 """Weight that both sides of two duties are taken to differ in beyond their words, so that one word in common is not all."""
 SHORTEST_DIFFERENCE = 0.25
 """The share of its words that each of two duties has for itself if they are one form on two objects."""
-SAME_FORM = 0.4
+SAME_FORM = 0.3
 """What is left of likeness between agents of one form on different objects, such as reporters of two subjects."""
+COPY = 0.4
+"""From this share of common words on, instructions of two agents with like titles are one text with other objects."""
 PRIOR_PAIRS = 5.0
 """How many average pairs are added to a team's own, so that the mean of a small team is not its few pairs alone."""
 
@@ -65,7 +67,7 @@ class Likeness(msgspec.Struct, frozen=True, kw_only=True):
         return (self.shared, self.duty, self.meaning)
 
 
-MEANS = Likeness(shared=1.0, duty=0.08, meaning=0.2)
+MEANS = Likeness(shared=0.895, duty=0.0745, meaning=0.137)
 """What two agents of any team have in common, on average over the pairs of `bench/lint.py`'s data."""
 
 
@@ -91,8 +93,12 @@ class _Agent:
         title = agent.role or re.sub(r"[_-]+|(?<=[a-z])(?=[A-Z])", " ", agent.name)
         self.role = frozenset(stem for stem in _read_stems(title, digits=True) if stem not in GENERIC_STEMS)
         words = {word for duty in self.duties for word in (*duty.objects, *duty.inputs)}
-        words.update(stem_word(duty.verb) for duty in self.duties if duty.verb.lower() not in STOP and duty.verb)
+        words.update(
+            stem_word(duty.verb) for duty in self.duties if duty.verb.lower() not in STOP and duty.verb
+        )
         self.words = frozenset(words) | frozenset(_read_stems(title))
+        self.debates = not DEBATE.isdisjoint(self.words)
+        self.sentences = frozenset(duty.sentence.lower() for duty in self.duties)
         self.weighted = [_weigh_words(duty) for duty in self.duties]
         self.holders: dict[str, list[int]] = {}
         for at, duty_words in enumerate(self.weighted):
@@ -112,14 +118,31 @@ def _weigh_words(duty: Duty) -> dict[str, float]:
     return {**dict.fromkeys(duty.inputs, INPUT_WEIGHT), **dict.fromkeys(duty.objects, 1.0)}
 
 
-def compare_agents(
-    team: TeamDescription, space: Space | None = None, *, means: Likeness = MEANS
-) -> list[Pair]:
+def compare_agents(team: TeamDescription, space: Space | None = None) -> list[Pair]:
     """Compares every two agents of a team; the order in which the team names them makes no difference.
 
-    `space` has the agents' duties in the order of their names, as `list_duties` gives them.
+    `space` has the agents' duties in the order in which `list_duties` gives them.
     """
-    return _Comparer(team).compare_all(space, means)
+    return centre_pairs(measure_pairs(team, space), MEANS)
+
+
+def measure_pairs(team: TeamDescription, space: Space | None = None) -> list[Pair]:
+    """Measures every two agents of a team, each pair for itself: the team's mean is not subtracted yet."""
+    comparer = _Comparer(team)
+    size = len(team.agents)
+    return [
+        comparer.compare(first, second, space) for first in range(size) for second in range(first + 1, size)
+    ]
+
+
+def centre_pairs(pairs: Sequence[Pair], means: Likeness) -> list[Pair]:
+    """Subtracts from each figure the mean of the team's pairs, to which `PRIOR_PAIRS` average pairs are added."""
+    centres = [
+        (math.fsum(pair.likeness.values()[at] for pair in pairs) + PRIOR_PAIRS * mean)
+        / (len(pairs) + PRIOR_PAIRS)
+        for at, mean in enumerate(means.values())
+    ]
+    return [_move(pair, centres) for pair in pairs]
 
 
 def list_duties(team: TeamDescription) -> list[list[Duty]]:
@@ -132,27 +155,18 @@ def _in_order(team: TeamDescription) -> list[AgentDescription]:
 
 
 class _Comparer:
+    """Compares the agents of one team, in the order of their names."""
+
     def __init__(self, team: TeamDescription) -> None:
         self._agents = [_Agent(agent) for agent in _in_order(team)]
         self._users = Counter(word for agent in self._agents for word in agent.words)
-
-    def compare_all(self, space: Space | None, means: Likeness) -> list[Pair]:
-        found: list[Pair] = []
-        for first in range(len(self._agents)):
-            for second in range(first + 1, len(self._agents)):
-                found.append(self._compare(first, second, space))
-        centres = [
-            _find_centre([pair.likeness.values()[at] for pair in found], mean)
-            for at, mean in enumerate(means.values())
-        ]
-        return [_move(pair, centres) for pair in found]
 
     def _weigh(self, word: str) -> float:
         size = len(self._agents) + 1
         rare = math.log(size / max(1, self._users[word])) / math.log(size)
         return rare * (GENERIC_WEIGHT if word in GENERIC_STEMS else 1.0)
 
-    def _compare(self, at: int, other: int, space: Space | None) -> Pair:
+    def compare(self, at: int, other: int, space: Space | None) -> Pair:
         first, second = self._agents[at], self._agents[other]
         likeness, left, right = self._find_best(first, second)
         meaning = 0.0
@@ -212,23 +226,39 @@ class _Comparer:
         return found
 
     def _have_same_form(self, first: _Agent, second: _Agent) -> bool:
-        """Whether two do one thing to different objects: their titles differ in a part, and so does a duty of each."""
-        if not (first.role & second.role and first.role - second.role and second.role - first.role):
+        """Whether two do one thing to different objects, or stand on the two sides of a debate."""
+        if first.debates and second.debates:
+            return True
+        own, others = first.role - second.role, second.role - first.role
+        if not (first.role & second.role and own and others):
             return False
-        verbs = {stem_word(duty.verb) for duty in second.duties if duty.verb}
+        return self._do_different(first, second) or _are_copies(first, second, own, others)
+
+    def _do_different(self, first: _Agent, second: _Agent) -> bool:
+        """Whether a duty of each has the same verb, and each names what the other does not."""
         for duty, words in zip(first.duties, first.weighted, strict=True):
-            if duty.verb and stem_word(duty.verb) in verbs:
-                for other, others in zip(second.duties, second.weighted, strict=True):
-                    if stem_word(other.verb) == stem_word(duty.verb) and self._differ(words, others):
-                        return True
+            for other, there in zip(second.duties, second.weighted, strict=True):
+                if duty.verb and stem_word(duty.verb) == stem_word(other.verb) and self._differ(words, there):
+                    return True
         return False
 
     def _differ(self, words: dict[str, float], others: dict[str, float]) -> bool:
+        ordinals, theirs = ORDINALS.intersection(words), ORDINALS.intersection(others)
+        if ordinals and theirs and ordinals != theirs:
+            return True
         return self._measure_rest(words, others) > SHORTEST_DIFFERENCE < self._measure_rest(others, words)
 
     def _measure_rest(self, words: dict[str, float], others: dict[str, float]) -> float:
         total = math.fsum(self._weigh(word) for word in words)
         return math.fsum(self._weigh(word) for word in words if word not in others) / total if total else 0.0
+
+
+def _are_copies(first: _Agent, second: _Agent, own: Set[str], others: Set[str]) -> bool:
+    """Whether the instructions are one text with other objects: much alike, no sentence equal, titles that differ."""
+    alike = len(first.words & second.words) / max(1, len(first.words | second.words))
+    if alike < COPY or own & second.words or others & first.words:
+        return False
+    return not first.sentences & second.sentences
 
 
 def _list_near(word: str, other: _Agent) -> list[str]:
@@ -246,12 +276,10 @@ def _compare_verbs(first: Duty, second: Duty) -> float:
     return 0.6 if frozenset((first.kind, second.kind)) in _NEAR_KINDS else 0.2
 
 
-def _find_centre(values: Sequence[float], mean: float) -> float:
-    return (math.fsum(values) + PRIOR_PAIRS * mean) / (len(values) + PRIOR_PAIRS)
-
-
 def _move(pair: Pair, centres: Sequence[float]) -> Pair:
-    shared, duty, meaning = (value - centre for value, centre in zip(pair.likeness.values(), centres, strict=True))
+    shared, duty, meaning = (
+        value - centre for value, centre in zip(pair.likeness.values(), centres, strict=True)
+    )
     return msgspec.structs.replace(pair, likeness=Likeness(shared=shared, duty=duty, meaning=meaning))
 
 

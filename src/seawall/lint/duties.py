@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from seawall.lint.wording import STOP, WORD, stem_word
+from seawall.lint.vocabulary import STOP, WORD, stem_word
 
 LONGEST_CHARS = 20_000
 """How much of an agent's instructions is read; a page of text has 3,000 characters."""
@@ -47,11 +47,15 @@ for _name, _words in _VERBS.items():
     for _word in _words.split():
         VERB_CLASS.setdefault(stem_word(_word), _name)
 
-_INPUT = frozenset("from using by based after against following under per through via given with according once when if on".split())
+_INPUT = frozenset(
+    "from using by based after against following under per through via given with according once when if on".split()
+)
 """Words behind which stands what a duty works from, by when or with what, and not what it yields."""
 _ASIDE = frozenset("to so for that which who before until while because".split())
 """Words behind which stands what a duty is for, or a remark on its object."""
-_NEGATIONS = frozenset("no not never don't doesn't without nothing cannot can't neither nor avoid avoids".split())
+_NEGATIONS = frozenset(
+    "no not never don't doesn't without nothing cannot can't neither nor avoid avoids".split()
+)
 _SUBJECTS = frozenset(
     "you your we i he she it they must should shall will can may always also then first finally next is are be job goal "
     "role task responsible for to who and or lastly please".split()
@@ -104,7 +108,9 @@ def find_duties(instructions: str) -> list[Duty]:
 
 
 def _split(sentence: str, start: int) -> list[Duty]:
-    tokens = [(match.group(), match.start(), match.end()) for match in _TOKEN.finditer(sentence)][: 4 * MOST_WORDS]
+    tokens = [(match.group(), match.start(), match.end()) for match in _TOKEN.finditer(sentence)][
+        : 4 * MOST_WORDS
+    ]
     words = [token.lower() for token, _, _ in tokens]
     heads = _find_heads(words)
     bounds = [0, *[at for at in heads if at > 0], len(tokens)]
@@ -150,7 +156,9 @@ def _find_heads(words: Sequence[str]) -> list[int]:
                 heads.append(at)
                 form = "s"
             continue
-        opens = all(before in _SUBJECTS or before.endswith("ly") for before in words[:at]) if at < 6 else False
+        opens = (
+            all(before in _SUBJECTS or before.endswith("ly") for before in words[:at]) if at < 6 else False
+        )
         before = words[at - 1] if at else ","
         follows = before in _SPLITTING or (before.endswith("ly") and at > 1 and words[at - 2] in _SPLITTING)
         if opens and not heads:
@@ -182,7 +190,9 @@ def _has_object(words: Sequence[str], at: int) -> bool:
 
 
 def _is_negated(words: Sequence[str], begin: int) -> bool:
-    return any(word in _NEGATIONS for word in words[max(0, begin - 2) : begin]) or (begin == 0 and words[:1] == ["no"])
+    return any(word in _NEGATIONS for word in words[max(0, begin - 2) : begin]) or (
+        begin == 0 and words[:1] == ["no"]
+    )
 
 
 def _read_object(words: Sequence[str], negated: bool) -> tuple[list[str], list[str]]:

@@ -74,7 +74,9 @@ def _norm(rows: Vectors) -> Vectors:
 @lru_cache(maxsize=1)
 def load_meaning() -> Meaning | None:
     """The embedding; None where the extra `seawall[lint]` is not installed."""
-    if any(importlib.util.find_spec(name) is None for name in (PACKAGE, "numpy", "safetensors", "tokenizers")):
+    if any(
+        importlib.util.find_spec(name) is None for name in (PACKAGE, "numpy", "safetensors", "tokenizers")
+    ):
         return None
     spec = importlib.util.find_spec(PACKAGE)
     folder = Path(next(iter(spec.submodule_search_locations or ()), "")) if spec else Path()

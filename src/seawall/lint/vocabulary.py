@@ -85,7 +85,7 @@ STOP = frozenset(
     might must need not no never none only just also very well each every all any both either neither other others another
     some such same own more most many much less least few how what when where which who whom whose why if because while
     until once after before during about across along among around between through toward towards under against like
-    one two three four five six seven eight nine ten first second third etc e.g eg ie i.e there here again ever even
+    etc e.g eg ie i.e there here again ever even
     don't doesn't isn't aren't can't won't let lets use uses using used uses make makes making made sure ensure ensures
     ensuring get gets give gives giving given take takes taking keep keeps based go goes come comes put puts put bring
     brings way ways""".split()
@@ -133,6 +133,18 @@ def _read_groups() -> dict[str, tuple[str, ...]]:
 
 
 _NEAR = _read_groups()
+ORDINALS = frozenset(
+    stem_word(word)
+    for word in """first second third fourth fifth one two three four five six 1 2 3 4 5 6 7 8 9 a b c d 1st 2nd 3rd 4th
+    odd even left right upper lower""".split()
+)
+"""Words that tell two equal objects apart."""
+DEBATE = frozenset(
+    stem_word(word)
+    for word in "argue argues rebut opponent proponent bull bullish bear bearish advocate sceptic skeptic "
+    "affirmative opposing contrarian".split()
+)
+"""Words by which one who takes a side of a debate is known; both sides have one."""
 GENERIC_STEMS = frozenset(stem_word(word) for word in GENERIC)
 
 
