@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from overlap.teams import LabelledTeam
-
 from seawall.lint.description import TeamDescription
 from seawall.lint.finding import LintFinding
 

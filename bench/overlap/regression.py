@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from overlap.measures import Judged, break_even
 from overlap.teams import LabelledPair
-
 from seawall.lint.comparison import Likeness, centre_pairs
 from seawall.lint.overlap import OverlapModel
 

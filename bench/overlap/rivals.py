@@ -6,7 +6,6 @@ import math
 from collections import Counter
 
 from overlap.teams import LabelledTeam
-
 from seawall.lint.vocabulary import STOP, WORD
 
 

@@ -9,14 +9,24 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 import msgspec
 
 from seawall.lint.description import AgentDescription, TeamDescription
 from seawall.lint.duties import Duty, find_duties
-from seawall.lint.vocabulary import DEBATE, GENERIC_STEMS, ORDINALS, STOP, WORD, group_of, stem_word
+from seawall.lint.vocabulary import (
+    DEBATE,
+    GENERIC_STEMS,
+    ORDINALS,
+    STOP,
+    WORD,
+    group_of,
+    read_words,
+    stem_word,
+)
 
 GENERIC_WEIGHT = 0.4
 """What a word such as `data` counts, which stands in nearly any instructions; from 0.25 to 1 it makes no difference."""
@@ -37,11 +47,12 @@ PRIOR_PAIRS = 5.0
 
 _NEAR_KINDS = frozenset(
     frozenset(pair.split("-"))
-    for pair in (
+    for pair in read_words(
         "gather-analyse create-plan create-revise create-compile analyse-check decide-advise compile-present check-decide "
         "analyse-advise plan-decide check-revise plan-lead analyse-decide present-advise create-present"
-    ).split()
+    )
 )
+"""Classes of verbs between which the border is soft."""
 
 
 class Space(Protocol):
@@ -67,7 +78,7 @@ class Likeness(msgspec.Struct, frozen=True, kw_only=True):
         return (self.shared, self.duty, self.meaning)
 
 
-MEANS = Likeness(shared=0.895, duty=0.0745, meaning=0.137)
+MEANS = Likeness(shared=0.895, duty=0.0739, meaning=0.137)
 """What two agents of any team have in common, on average over the pairs of `bench/lint.py`'s data."""
 
 
@@ -79,6 +90,8 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
     likeness: Likeness
     same_form: bool
     """Whether they do one thing to different objects, as their roles and their duties say."""
+    equal: bool
+    """Whether all that one of them is told is told to the other, too, word for word."""
     duties: tuple[Duty, Duty] | None
     words: tuple[str, ...]
     """What both of these duties name, in the words of the first one."""
@@ -160,10 +173,12 @@ class _Comparer:
     def __init__(self, team: TeamDescription) -> None:
         self._agents = [_Agent(agent) for agent in _in_order(team)]
         self._users = Counter(word for agent in self._agents for word in agent.words)
+        self._weights = {word: self._find_weight(word) for word in self._users}
+        self._totals = {agent: [self._sum_up(words) for words in agent.weighted] for agent in self._agents}
 
-    def _weigh(self, word: str) -> float:
+    def _find_weight(self, word: str) -> float:
         size = len(self._agents) + 1
-        rare = math.log(size / max(1, self._users[word])) / math.log(size)
+        rare = math.log(size / self._users[word]) / math.log(size)
         return rare * (GENERIC_WEIGHT if word in GENERIC_STEMS else 1.0)
 
     def compare(self, at: int, other: int, space: Space | None) -> Pair:
@@ -176,13 +191,14 @@ class _Comparer:
                 left, right = by_left, by_right
         same_form = self._have_same_form(first, second)
         share = SAME_FORM if same_form else 1.0
-        shared = math.fsum(self._weigh(word) for word in first.words & second.words)
+        shared = math.fsum(self._weights[word] for word in first.words & second.words)
         duties = (first.duties[left], second.duties[right]) if first.duties and second.duties else None
         return Pair(
             first=first.name,
             second=second.name,
             likeness=Likeness(shared=shared * share, duty=likeness * share, meaning=meaning * share),
             same_form=same_form,
+            equal=not same_form and _is_repeated(first, second),
             duties=duties,
             words=_name_common(*duties) if duties else (),
         )
@@ -201,16 +217,15 @@ class _Comparer:
         }
         best = (0.0, 0, 0)
         for at, other in sorted(there):
-            total = math.fsum(
-                self._weigh(word) * share
-                for words in (first.weighted[at], second.weighted[other])
-                for word, share in words.items()
-            )
+            total = self._totals[first][at] + self._totals[second][other]
             alike = (there[at, other] + back.get((at, other), 0.0)) / (total + SMALL_DUTY)
             alike *= 0.35 + 0.65 * _compare_verbs(first.duties[at], second.duties[other])
             if alike > best[0]:
                 best = (alike, at, other)
         return best
+
+    def _sum_up(self, words: dict[str, float]) -> float:
+        return math.fsum(self._weights[word] * share for word, share in words.items())
 
     def _match(self, words: dict[str, float], other: _Agent) -> dict[int, float]:
         """How much of a duty's words each duty of another agent has, by weight."""
@@ -222,7 +237,7 @@ class _Comparer:
                 for at in other.holders[near]:
                     best[at] = max(best.get(at, 0.0), alike * min(share, other.weighted[at][near]))
             for at, alike in best.items():
-                found[at] = found.get(at, 0.0) + self._weigh(word) * alike
+                found[at] = found.get(at, 0.0) + self._weights[word] * alike
         return found
 
     def _have_same_form(self, first: _Agent, second: _Agent) -> bool:
@@ -232,7 +247,11 @@ class _Comparer:
         own, others = first.role - second.role, second.role - first.role
         if not (first.role & second.role and own and others):
             return False
-        return self._do_different(first, second) or _are_copies(first, second, own, others)
+        return (
+            first.sentences == second.sentences
+            or self._do_different(first, second)
+            or _are_copies(first, second, own, others)
+        )
 
     def _do_different(self, first: _Agent, second: _Agent) -> bool:
         """Whether a duty of each has the same verb, and each names what the other does not."""
@@ -249,11 +268,19 @@ class _Comparer:
         return self._measure_rest(words, others) > SHORTEST_DIFFERENCE < self._measure_rest(others, words)
 
     def _measure_rest(self, words: dict[str, float], others: dict[str, float]) -> float:
-        total = math.fsum(self._weigh(word) for word in words)
-        return math.fsum(self._weigh(word) for word in words if word not in others) / total if total else 0.0
+        total = math.fsum(self._weights[word] for word in words)
+        return (
+            math.fsum(self._weights[word] for word in words if word not in others) / total if total else 0.0
+        )
 
 
-def _are_copies(first: _Agent, second: _Agent, own: Set[str], others: Set[str]) -> bool:
+def _is_repeated(first: _Agent, second: _Agent) -> bool:
+    return bool(first.sentences and second.sentences) and (
+        first.sentences <= second.sentences or second.sentences <= first.sentences
+    )
+
+
+def _are_copies(first: _Agent, second: _Agent, own: AbstractSet[str], others: AbstractSet[str]) -> bool:
     """Whether the instructions are one text with other objects: much alike, no sentence equal, titles that differ."""
     alike = len(first.words & second.words) / max(1, len(first.words | second.words))
     if alike < COPY or own & second.words or others & first.words:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 import msgspec
 
-from seawall.lint.vocabulary import STOP, WORD, stem_word
+from seawall.lint.vocabulary import STOP, WORD, read_words, stem_word
 
 LONGEST_CHARS = 20_000
 """How much of an agent's instructions is read; a page of text has 3,000 characters."""
@@ -47,21 +48,19 @@ for _name, _words in _VERBS.items():
     for _word in _words.split():
         VERB_CLASS.setdefault(stem_word(_word), _name)
 
-_INPUT = frozenset(
-    "from using by based after against following under per through via given with according once when if on".split()
+_INPUT = read_words(
+    "from using by based after against following under per through via given with according once when if on"
 )
 """Words behind which stands what a duty works from, by when or with what, and not what it yields."""
-_ASIDE = frozenset("to so for that which who before until while because".split())
+_ASIDE = read_words("to so for that which who before until while because")
 """Words behind which stands what a duty is for, or a remark on its object."""
-_NEGATIONS = frozenset(
-    "no not never don't doesn't without nothing cannot can't neither nor avoid avoids".split()
-)
-_SUBJECTS = frozenset(
+_NEGATIONS = read_words("no not never don't doesn't without nothing cannot can't neither nor avoid avoids")
+_SUBJECTS = read_words(
     "you your we i he she it they must should shall will can may always also then first finally next is are be job goal "
-    "role task responsible for to who and or lastly please".split()
+    "role task responsible for to who and or lastly please"
 )
 _PRONOUNS = frozenset({"it", "them", "this", "these", "both"})
-_DETERMINERS = frozenset("the a an each every its their his her all any which whether what how".split())
+_DETERMINERS = read_words("the a an each every its their his her all any which whether what how")
 _SENTENCE = re.compile(r"[^.!?;\n。！？；]+(?:[.!?](?=[^\s])[^.!?;\n。！？；]*)*[.!?;。！？；]*")  # noqa: RUF001 - full stops of other scripts
 _SPLITTING = frozenset({",", "and", "or", "then", "&", ":", "-", "–"})
 _TOKEN = re.compile(rf"{WORD.pattern}|[,:&–()-]")
@@ -115,7 +114,7 @@ def _split(sentence: str, start: int) -> list[Duty]:
     heads = _find_heads(words)
     bounds = [0, *[at for at in heads if at > 0], len(tokens)]
     found: list[Duty] = []
-    for begin, end in zip(bounds, bounds[1:], strict=False):
+    for begin, end in pairwise(bounds):
         part = words[begin:end]
         verb_at = 0 if begin in heads else None
         objects, inputs = _read_object(part if verb_at is None else part[1:], _is_negated(words, begin))
@@ -137,7 +136,7 @@ def _split(sentence: str, start: int) -> list[Duty]:
 
 
 def _share_objects(duties: list[Duty]) -> list[Duty]:
-    """ "Validates and refines the hypothesis": the first verb has the object of the second."""
+    """Gives a verb without an object that of the next one: "Validates and refines the hypothesis"."""
     for at in range(len(duties) - 2, -1, -1):
         if not duties[at].objects and not duties[at].inputs and duties[at].verb:
             duties[at] = msgspec.structs.replace(
@@ -172,7 +171,7 @@ def _find_heads(words: Sequence[str]) -> list[int]:
 def _looks_like_a_verb(words: Sequence[str], at: int, form: str) -> bool:
     """Whether a word that is in no list is a verb by its ending and its place: "knows …", "…, adds the …"."""
     word = words[at]
-    if not _form_of(word) == "s" or word in STOP or at + 1 >= len(words):
+    if _form_of(word) != "s" or word in STOP or at + 1 >= len(words):
         return False
     return at == 0 or (form == "s" and words[at - 1] in _SPLITTING and words[at + 1] in _DETERMINERS)
 

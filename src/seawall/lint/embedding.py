@@ -48,8 +48,10 @@ class Meaning:
 
         ids: list[int] = self._tokenizer.encode(text[:LONGEST_TEXT_CHARS], add_special_tokens=False).ids
         if not ids:
-            return np.zeros(self._weights.shape[1], np.float32)
-        return _norm(self._weights[ids].astype(np.float32).mean(axis=0, keepdims=True))[0]
+            return np.zeros(int(self._weights.shape[1]), np.float32)
+        pieces: Vectors = self._weights[ids].astype(np.float32)
+        mean: Vectors = pieces.mean(axis=0, keepdims=True)
+        return _norm(mean).reshape(-1)
 
 
 class MeaningSpace:
@@ -82,8 +84,10 @@ def load_meaning() -> Meaning | None:
     folder = Path(next(iter(spec.submodule_search_locations or ()), "")) if spec else Path()
     if not ((folder / WEIGHTS).is_file() and (folder / TOKENIZER).is_file()):
         return None
-    from safetensors.numpy import load_file
+    from safetensors.numpy import (
+        load_file,  # pyright: ignore[reportUnknownVariableType] - its PathLike has no parameter
+    )
     from tokenizers import Tokenizer
 
-    (weights,) = load_file(folder / WEIGHTS).values()
+    (weights,) = load_file(str(folder / WEIGHTS)).values()
     return Meaning(Tokenizer.from_file(str(folder / TOKENIZER)), weights)

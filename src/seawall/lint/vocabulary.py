@@ -11,6 +11,12 @@ import re
 WORD = re.compile(r"\{[^{}\s]{1,40}\}|[^\W_]+(?:['’][^\W_]+)*")
 """A word, or a placeholder such as `{topic}`."""
 
+
+def read_words(text: str) -> frozenset[str]:
+    """The words of a list that is written as a text."""
+    return frozenset(text.split())
+
+
 _SUFFIXES = (
     "izations", "ization", "ations", "ation", "ators", "ator", "itions", "ition", "ments", "ment", "iveness", "ances", "ance",
     "izers", "izer", "izing", "ized", "izes", "ize", "ating", "ated", "ates", "ate", "ingly", "ings", "ing", "ively", "ives", "ive",
@@ -32,53 +38,52 @@ _IRREGULAR = {
 }  # fmt: skip
 
 _GROUPS = """
-research investig explor uncov discov dig scout study
-gather collect find search retriev fetch obtain pull extract look track monitor watch follow observ
-analys examin assess evaluat judg interpret apprais
-scor rat grad rank mark
-writ draft author compos word
-creat generat produc develop build mak invent craft design
-plan schedul roadmap outlin
-review check verif validat audit inspect proofread test cross
-approv sign decid rul authoriz accept reject final
-recommend suggest propos advis advic name
-edit rewrit revis refin improv optimiz optim polish rework adjust
-compil consolidat summar synthes merg condens assembl combin integrat join
+research investigate explore uncover discover dig scout study
+gather collect find search retrieve fetch obtain pull extract look track monitor watch follow observe
+analyse examine assess evaluate judge interpret appraise
+score rate grade rank mark
+write draft author compose
+create generate produce develop build invent craft design
+plan schedule roadmap outline
+review check verify validate audit inspect proofread cross-check
+approve sign decide rule authorise accept reject
+recommend suggest propose advise advice
+edit rewrite revise refine improve optimise polish rework adjust
+compile consolidate summarise synthesise merge condense assemble combine integrate
 report present brief
-send publish post distribut deliver email mail
-coordinat manag overse supervis lead direct orchestrat steer
-assign deleg route dispatch
-fix solv resolv correct repair debug mend
-explain teach coach guid educat
-talk answer support help respond
-cod program implement script
-articl blog text content copy
-cv profil
-custom client user buyer visitor consum shopper
-price cost pric
-risk danger hazard threat exposur
-bug error defect failur fault problem issu
-insight find trend pattern
-news headlin event
+send publish post distribute deliver email mail
+coordinate manage oversee supervise lead direct orchestrate steer
+assign delegate route dispatch
+fix solve resolve correct repair debug mend
+explain teach coach guide educate
+answer support help respond
+code program implement script
+article blog text content copy
+client customer user buyer visitor consumer shopper
+price cost pricing
+risk danger hazard threat exposure
+bug error defect failure fault problem issue
+insight trend pattern
+news headline
 sentiment mood emotion
-chart visual plot graph diagram visualiz
-imag pictur photo illustr
-paper literatur study publicat
-hotel accommod stay lodg
-plan strateg
-law legal regul complianc
-question exercis quiz
-vacanc job posit
-candidat applicant
-refund money payout reimburs
+chart visual plot graph diagram visualisation
+image picture photo illustration
+paper literature study publication
+hotel accommodation stay lodging
+plan strategy
+law legal regulation compliance
+question exercise quiz
+vacancy job position
+candidate applicant
+refund money payout reimbursement
 fact statement claim
-test qa qualit
-websit site page web
-frontend interfac ui
+test qa
+website site page web
+frontend interface ui
 backend server
 """
 
-STOP = frozenset(
+STOP = read_words(
     """a an the this that these those it its it's he she they them their his her him you your yours you're we our us i my
     and or but nor so as at by for from in into of off on onto out over per than then to too up upon via with within
     without is are was were be been being am do does did done has have had having will would shall should can could may
@@ -88,16 +93,16 @@ STOP = frozenset(
     etc e.g eg ie i.e there here again ever even
     don't doesn't isn't aren't can't won't let lets use uses using used uses make makes making made sure ensure ensures
     ensuring get gets give gives giving given take takes taking keep keeps based go goes come comes put puts put bring
-    brings way ways""".split()
+    brings way ways"""
 )
 """Words that say nothing of what is done."""
 
-GENERIC = frozenset(
+GENERIC = read_words(
     """data information detail result work task team agent user project process quality accurate clear relevant specific
     best good new right high full whole final complete various different important key main expert senior specialist
     experienced lead output input format structured content insight goal need provide deliver handle responsible
     professional effective comprehensive thorough ability skill knowledge experience year role part thing time
-    current recent latest newest overall potential possible available existing necessary useful actionable ready""".split()
+    current recent latest newest overall potential possible available existing necessary useful actionable ready"""
 )
 """Words that stand in the instructions of nearly any agent."""
 
@@ -134,15 +139,23 @@ def _read_groups() -> dict[str, tuple[str, ...]]:
 
 _NEAR = _read_groups()
 ORDINALS = frozenset(
-    stem_word(word)
-    for word in """first second third fourth fifth one two three four five six 1 2 3 4 5 6 7 8 9 a b c d 1st 2nd 3rd 4th
-    odd even left right upper lower""".split()
+    map(
+        stem_word,
+        read_words(
+            """first second third fourth fifth one two three four five six 1 2 3 4 5 6 7 8 9 b c d 1st 2nd 3rd 4th
+    odd even left right upper lower"""
+        ),
+    )
 )
 """Words that tell two equal objects apart."""
 DEBATE = frozenset(
-    stem_word(word)
-    for word in "argue argues rebut opponent proponent bull bullish bear bearish advocate sceptic skeptic "
-    "affirmative opposing contrarian".split()
+    map(
+        stem_word,
+        read_words(
+            "argue argues rebut opponent proponent bull bullish bear bearish advocate sceptic skeptic "
+            "affirmative opposing contrarian"
+        ),
+    )
 )
 """Words by which one who takes a side of a debate is known; both sides have one."""
 GENERIC_STEMS = frozenset(stem_word(word) for word in GENERIC)
