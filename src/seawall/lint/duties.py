@@ -19,6 +19,8 @@ LONGEST_CHARS = 20_000
 """How much of an agent's instructions is read; a page of text has 3,000 characters."""
 MOST_DUTIES = 80
 """How many duties of an agent are compared, so that a long text is compared in bounded time."""
+LONGEST_SENTENCE_CHARS = 600
+"""A longer sentence is a table or a list without full stops; it is taken for several."""
 MOST_WORDS = 60
 """How many words of one duty are compared; a longer sentence is a table or a document."""
 
@@ -61,6 +63,10 @@ _SUBJECTS = read_words(
 )
 _PRONOUNS = frozenset({"it", "them", "this", "these", "both"})
 _DETERMINERS = read_words("the a an each every its their his her all any which whether what how")
+_ANNOUNCING = read_words(
+    "knack responsible charge adept skilled expert expertise excel excels focus focuses focused tasked specialised "
+    "specialized specialising specializing specialise specialises ability job goal task mission"
+)
 _SENTENCE = re.compile(r"[^.!?;\n。！？；]+(?:[.!?](?=[^\s])[^.!?;\n。！？；]*)*[.!?;。！？；]*")  # noqa: RUF001 - full stops of other scripts
 _SPLITTING = frozenset({",", "and", "or", "then", "&", ":", "-", "–"})
 _TOKEN = re.compile(rf"{WORD.pattern}|[,:&–()-]")
@@ -86,14 +92,23 @@ class Duty(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def split_sentences(text: str) -> list[tuple[int, str]]:
-    """The sentences of a text, each with the place where it begins."""
+    """The sentences of a text, each with the place where it begins; one that is too long comes in pieces."""
     found: list[tuple[int, str]] = []
     for match in _SENTENCE.finditer(text[:LONGEST_CHARS]):
-        raw = match.group()
-        stripped = raw.strip().lstrip("-*•#> \t")
-        if any(char.isalnum() for char in stripped):
-            found.append((match.start() + raw.index(stripped), stripped))
+        start, end = match.span()
+        while start < end:
+            cut = end if end - start <= LONGEST_SENTENCE_CHARS else _find_space(text, start, end)
+            piece = text[start:cut].strip().lstrip("-*•#> \t")
+            if any(char.isalpha() for char in piece):
+                found.append((text.index(piece, start), piece))
+            start = cut
     return found
+
+
+def _find_space(text: str, start: int, end: int) -> int:
+    """Where a long sentence is cut: at the last space that keeps the piece within its bound."""
+    at = text.rfind(" ", start + 1, start + LONGEST_SENTENCE_CHARS)
+    return at if at > start else min(end, start + LONGEST_SENTENCE_CHARS)
 
 
 def find_duties(instructions: str) -> list[Duty]:
@@ -107,9 +122,7 @@ def find_duties(instructions: str) -> list[Duty]:
 
 
 def _split(sentence: str, start: int) -> list[Duty]:
-    tokens = [(match.group(), match.start(), match.end()) for match in _TOKEN.finditer(sentence)][
-        : 4 * MOST_WORDS
-    ]
+    tokens = [(match.group(), match.start(), match.end()) for match in _TOKEN.finditer(sentence)]
     words = [token.lower() for token, _, _ in tokens]
     heads = _find_heads(words)
     bounds = [0, *[at for at in heads if at > 0], len(tokens)]
@@ -158,14 +171,26 @@ def _find_heads(words: Sequence[str]) -> list[int]:
         opens = (
             all(before in _SUBJECTS or before.endswith("ly") for before in words[:at]) if at < 6 else False
         )
-        before = words[at - 1] if at else ","
-        follows = before in _SPLITTING or (before.endswith("ly") and at > 1 and words[at - 2] in _SPLITTING)
-        if opens and not heads:
+        if (opens and not heads) or _is_announced(words, at):
             heads.append(at)
             form = _form_of(word)
-        elif follows and _form_of(word) == form and _has_object(words, at):
+            continue
+        before = words[at - 1] if at else ","
+        follows = before in _SPLITTING or (
+            (before.endswith("ly") or before == "to") and at > 1 and words[at - 2] in _SPLITTING
+        )
+        if follows and _form_of(word) == form and _has_object(words, at):
             heads.append(at)
     return heads
+
+
+def _is_announced(words: Sequence[str], at: int) -> bool:
+    """Whether a verb stands behind words such as "responsible for" or "your job is to"."""
+    return (
+        at > 1
+        and words[at - 1] in {"for", "at", "in", "of", "on", "with", "to"}
+        and any(word in _ANNOUNCING for word in words[max(0, at - 4) : at - 1])
+    )
 
 
 def _looks_like_a_verb(words: Sequence[str], at: int, form: str) -> bool:

@@ -86,7 +86,8 @@ def score_pairs(
     )
     chosen = model or (BY_MEANING if meaning else BY_WORDS)
     scored = [
-        ScoredPair(pair=pair, score=chosen.score(pair.likeness)) for pair in compare_agents(team, space)
+        ScoredPair(pair=pair, score=max(chosen.score(pair.likeness), EQUAL_SCORE if pair.equal else 0.0))
+        for pair in compare_agents(team, space)
     ]
     return sorted(scored, key=lambda each: (-each.score, each.pair.first, each.pair.second))
 
@@ -105,9 +106,11 @@ def find_overlaps(team: TeamDescription, options: OverlapOptions | None = None) 
     ]
 
 
-def is_meaning_available() -> bool:
-    """Whether the extra `seawall[lint]` is installed; without it overlaps are judged by words alone."""
-    return load_meaning() is not None
+def name_lacking(options: OverlapOptions | None = None) -> str:
+    """What is not looked at for want of the extra `seawall[lint]`, as a sentence; "": nothing, or it is switched off."""
+    if not (options or OverlapOptions()).meaning or load_meaning() is not None:
+        return ""
+    return "Roles are compared by words alone; `pip install 'seawall[lint]'` adds their meaning."
 
 
 def _make_finding(pair: Pair, score: float, duties: tuple[Duty, Duty], strong: bool) -> LintFinding:

@@ -123,6 +123,7 @@ def stem_word(word: str) -> str:
         if low.endswith(suffix) and len(low) - len(suffix) >= _SHORTEST_STEM - (suffix in _LIGHT):
             low = low[: -len(suffix)]
             break
+    low = low.removesuffix("er") if len(low) > _SHORTEST_STEM + 1 else low  # gathering, and then gather
     if len(low) > _SHORTEST_STEM and low[-1] == low[-2] and low[-1] not in "aeiouls":
         low = low[:-1]
     return low.removesuffix("e") if len(low) > _SHORTEST_STEM else low
