@@ -135,7 +135,7 @@ def _judge_at_best(ours: Teams, used: int, measured: Teams) -> list[Judged]:
     means = find_means(measured)
     model = fit(centre(measured, means), used)
     pairs = [each for team in centre(ours, means) for each in team]
-    scores = [model.score(each.pair.likeness) for each in pairs]
+    scores = [model.score(each.pair) for each in pairs]
     threshold = break_even([each.label for each in pairs], scores, 1)
     return [
         (each.team, each.label, score, score >= threshold) for each, score in zip(pairs, scores, strict=True)
@@ -168,7 +168,7 @@ def _fit(measured: Teams, used: int) -> dict[str, Any]:
     means = find_means(measured)
     centred = centre(measured, comparison.MEANS)
     model = fit(centred, used)
-    scores = [model.score(each.pair.likeness) for team in centred for each in team]
+    scores = [model.score(each.pair) for team in centred for each in team]
     labels = [each.label > 0 for team in centred for each in team]
     in_code = overlap.BY_MEANING if used > 2 else overlap.BY_WORDS
     weights = dict(zip(comparison.Likeness.__struct_fields__, model.weights.values(), strict=True))

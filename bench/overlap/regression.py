@@ -46,9 +46,13 @@ def centre(teams: Teams, means: Likeness) -> list[list[LabelledPair]]:
 
 
 def fit(teams: Teams, used: int) -> OverlapModel:
-    """Fits the first `used` figures by Newton's method; the intercept is not penalised."""
-    rows = [each.pair.likeness.values()[:used] for team in teams for each in team]
-    labels = [float(each.label > 0) for team in teams for each in team]
+    """Fits the first `used` figures by Newton's method; the intercept is not penalised.
+
+    Pairs of one form are left out: a rule judges them.
+    """
+    pairs = [each for team in teams for each in team if not each.pair.same_form]
+    rows = [each.pair.likeness.values()[:used] for each in pairs]
+    labels = [float(each.label > 0) for each in pairs]
     means = [math.fsum(row[at] for row in rows) / len(rows) for at in range(used)]
     spreads = [
         math.sqrt(math.fsum((row[at] - means[at]) ** 2 for row in rows) / len(rows)) or 1.0
@@ -104,7 +108,7 @@ def score(train: Teams, test: Teams, used: int) -> list[float]:
     """The scores of the pairs of some teams, learned from others."""
     means = find_means(train)
     model = fit(centre(train, means), used)
-    return [model.score(each.pair.likeness) for team in centre(test, means) for each in team]
+    return [model.score(each.pair) for team in centre(test, means) for each in team]
 
 
 def choose(teams: Teams, used: int, rng: random.Random) -> float:

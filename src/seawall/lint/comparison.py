@@ -38,11 +38,9 @@ SMALL_DUTY = 0.6
 """Weight that both sides of two duties are taken to differ in beyond their words, so that one word in common is not all."""
 SHORTEST_DIFFERENCE = 0.25
 """The share of its words that each of two duties has for itself if they are one form on two objects."""
-SAME_FORM = 0.3
-"""What is left of likeness between agents of one form on different objects, such as reporters of two subjects."""
 COPY = 0.4
 """From this share of common words on, instructions of two agents with like titles are one text with other objects."""
-PRIOR_PAIRS = 5.0
+PRIOR_PAIRS = 10.0
 """How many average pairs are added to a team's own, so that the mean of a small team is not its few pairs alone."""
 
 _NEAR_KINDS = frozenset(
@@ -78,7 +76,7 @@ class Likeness(msgspec.Struct, frozen=True, kw_only=True):
         return (self.shared, self.duty, self.meaning)
 
 
-MEANS = Likeness(shared=0.895, duty=0.0739, meaning=0.137)
+MEANS = Likeness(shared=0.969, duty=0.0819, meaning=0.147)
 """What two agents of any team have in common, on average over the pairs of `bench/lint.py`'s data."""
 
 
@@ -104,7 +102,7 @@ class _Agent:
         self.name = agent.name
         self.duties = find_duties(agent.instructions)
         title = agent.role or re.sub(r"[_-]+|(?<=[a-z])(?=[A-Z])", " ", agent.name)
-        self.role = frozenset(stem for stem in _read_stems(title, digits=True) if stem not in GENERIC_STEMS)
+        self.role = frozenset(_read_stems(title, digits=True))
         words = {word for duty in self.duties for word in (*duty.objects, *duty.inputs)}
         words.update(
             stem_word(duty.verb) for duty in self.duties if duty.verb.lower() not in STOP and duty.verb
@@ -190,13 +188,12 @@ class _Comparer:
             if likeness == 0.0:
                 left, right = by_left, by_right
         same_form = self._have_same_form(first, second)
-        share = SAME_FORM if same_form else 1.0
         shared = math.fsum(self._weights[word] for word in first.words & second.words)
         duties = (first.duties[left], second.duties[right]) if first.duties and second.duties else None
         return Pair(
             first=first.name,
             second=second.name,
-            likeness=Likeness(shared=shared * share, duty=likeness * share, meaning=meaning * share),
+            likeness=Likeness(shared=shared, duty=likeness, meaning=meaning),
             same_form=same_form,
             equal=not same_form and _is_repeated(first, second),
             duties=duties,
@@ -245,10 +242,13 @@ class _Comparer:
         if first.debates and second.debates:
             return True
         own, others = first.role - second.role, second.role - first.role
-        if not (first.role & second.role and own and others):
+        common = first.role & second.role
+        numbered = own <= ORDINALS and others <= ORDINALS
+        if not (own and others and common and (numbered or common - GENERIC_STEMS)):
             return False
         return (
-            first.sentences == second.sentences
+            (numbered and _measure_common(first, second) >= COPY)
+            or first.sentences == second.sentences
             or self._do_different(first, second)
             or _are_copies(first, second, own, others)
         )
@@ -280,10 +280,16 @@ def _is_repeated(first: _Agent, second: _Agent) -> bool:
     )
 
 
+def _measure_common(first: _Agent, second: _Agent) -> float:
+    """The share of common words of all that either uses."""
+    return len(first.words & second.words) / max(1, len(first.words | second.words))
+
+
 def _are_copies(first: _Agent, second: _Agent, own: AbstractSet[str], others: AbstractSet[str]) -> bool:
     """Whether the instructions are one text with other objects: much alike, no sentence equal, titles that differ."""
-    alike = len(first.words & second.words) / max(1, len(first.words | second.words))
-    if alike < COPY or own & second.words or others & first.words:
+    if _measure_common(first, second) < COPY or own & second.words or others & first.words:
+        return False
+    if not (first.words - second.words - own and second.words - first.words - others):
         return False
     return not first.sentences & second.sentences
 

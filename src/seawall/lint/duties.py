@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import msgspec
 
-from seawall.lint.vocabulary import STOP, WORD, read_words, stem_word
+from seawall.lint.vocabulary import GENERIC_STEMS, STOP, WORD, read_words, stem_word
 
 LONGEST_CHARS = 20_000
 """How much of an agent's instructions is read; a page of text has 3,000 characters."""
@@ -155,7 +155,13 @@ def _share_objects(duties: list[Duty]) -> list[Duty]:
             duties[at] = msgspec.structs.replace(
                 duties[at], objects=duties[at + 1].objects, inputs=duties[at + 1].inputs
             )
-    return [duty for duty in duties if duty.objects or duty.inputs]
+    return [duty for duty in duties if not _is_mannerly(duty)]
+
+
+def _is_mannerly(duty: Duty) -> bool:
+    """Whether it names nothing that is done: "be accurate", "delivers high quality results"."""
+    words = {*duty.objects, *duty.inputs}
+    return words <= GENERIC_STEMS and (not words or not duty.kind or stem_word(duty.verb) in GENERIC_STEMS)
 
 
 def _find_heads(words: Sequence[str]) -> list[int]:

@@ -20,7 +20,7 @@ def read_words(text: str) -> frozenset[str]:
 _SUFFIXES = (
     "izations", "ization", "ations", "ation", "ators", "ator", "itions", "ition", "ments", "ment", "iveness", "ances", "ance",
     "izers", "izer", "izing", "ized", "izes", "ize", "ating", "ated", "ates", "ate", "ingly", "ings", "ing", "ively", "ives", "ive",
-    "tions", "tion", "ers", "er", "ors", "or", "edly", "ed", "ies", "ied", "es", "s", "ally", "als", "al", "ly", "ity", "y", "e",
+    "tions", "tion", "ers", "er", "ors", "or", "edly", "ies", "ied", "ed", "es", "s", "ally", "als", "al", "ly", "ity", "y", "e",
 )  # fmt: skip
 _SHORTEST_STEM = 4
 _LIGHT = frozenset({"s", "e", "y", "ing", "es", "ed", "ies", "ied"})
@@ -29,12 +29,12 @@ _LIGHT = frozenset({"s", "e", "y", "ing", "es", "ed", "ies", "ied"})
 _IRREGULAR = {
     "wrote": "write", "written": "write", "built": "build", "chose": "choose", "choice": "choose", "choices": "choose",
     "found": "find", "sent": "send", "told": "tell", "kept": "keep", "led": "lead", "made": "make", "making": "make",
-    "drawn": "draw", "analyses": "analys", "analysis": "analys", "analyst": "analys", "analysts": "analys",
-    "analytics": "analys", "analytical": "analys", "strategic": "strateg", "strategist": "strateg", "strategies": "strateg",
-    "criteria": "criterion", "people": "person", "bought": "buy", "gave": "give", "given": "give", "taken": "take",
-    "took": "take", "decision": "decid", "decisions": "decid", "resume": "cv", "resumes": "cv", "résumé": "cv",
-    "hypotheses": "hypothes", "hypothesis": "hypothes", "verification": "verif", "verifications": "verif",
-    "copies": "cop", "copy": "cop", "optimal": "optim", "optimum": "optim", "images": "imag", "pricing": "price", "prices": "price",
+    "drawn": "draw", "analysis": "analyse", "analyst": "analyse", "analysts": "analyse", "analytics": "analyse",
+    "analytical": "analyse", "strategic": "strategy", "strategist": "strategy", "criteria": "criterion",
+    "people": "person", "bought": "buy", "gave": "give", "given": "give", "taken": "take", "took": "take",
+    "decision": "decide", "decisions": "decide", "resume": "cv", "resumes": "cv", "résumé": "cv",
+    "hypothesis": "hypotheses", "verification": "verify", "verifications": "verify", "optimal": "optimise",
+    "optimum": "optimise", "pricing": "price",
 }  # fmt: skip
 
 _GROUPS = """
@@ -116,8 +116,7 @@ def stem_word(word: str) -> str:
     if low.startswith("{"):
         return low
     low = low.removesuffix("'s").removesuffix("'")
-    if low in _IRREGULAR:
-        return _IRREGULAR[low]
+    low = _IRREGULAR.get(low, low).replace("yz", "ys")
     low = re.sub(r"is(e|es|ed|ing|er|ers|ation|ations)$", r"iz\1", low) if len(low) > 6 else low
     for suffix in _SUFFIXES:
         if low.endswith(suffix) and len(low) - len(suffix) >= _SHORTEST_STEM - (suffix in _LIGHT):
