@@ -248,7 +248,6 @@ class _Comparer:
             return False
         return (
             (numbered and _measure_common(first, second) >= COPY)
-            or first.sentences == second.sentences
             or self._do_different(first, second)
             or _are_copies(first, second, own, others)
         )

@@ -142,7 +142,7 @@ def _split(sentence: str, start: int) -> list[Duty]:
                 inputs=tuple(inputs[:MOST_WORDS]),
                 sentence=sentence,
                 start=start,
-                text=sentence[tokens[begin][1] : tokens[end - 1][2]].strip(" ,:-–&("),
+                text=sentence[tokens[begin][1] : tokens[end - 1][2]].strip(" ,:-–&(").removesuffix(" and"),
             )
         )
     return _share_objects(found)
@@ -238,6 +238,8 @@ def _read_object(words: Sequence[str], negated: bool) -> tuple[list[str], list[s
             into = objects if word in {",", ":"} else into
         elif word in _INPUT or word in _ASIDE:
             into = inputs
+        elif word.endswith("ed") and stem_word(word) in VERB_CLASS:
+            into = inputs  # "the collected reviews": somebody has collected them
         elif word not in STOP and word[0] not in "()" and not negated:
             into.append(stem_word(word))
     return objects, inputs
