@@ -37,14 +37,13 @@ from overlap.regression import (
     validate,
 )
 from overlap.rivals import RIVALS
-from overlap.teams import BadTeams, LabelledTeam, load, measure
+from overlap.teams import OWN, BadTeams, LabelledTeam, load, measure
 
 from seawall.lint import comparison, overlap
 from seawall.lint.embedding import Meaning, load_meaning
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path("..") / "shared" / "data" / "roles" / "open.jsonl"
-OWN = Path(__file__).parent / "lint_teams.jsonl"
 DEALS = 10
 """Deals of five folds, to see what chance does."""
 

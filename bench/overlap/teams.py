@@ -12,6 +12,8 @@ from seawall.lint.comparison import Pair, list_duties, measure_pairs
 from seawall.lint.description import AgentDescription, TeamDescription, ToolDescription
 from seawall.lint.embedding import Meaning
 
+OWN = Path(__file__).parent.parent / "lint_teams.jsonl"
+"""Teams of our own: written and labelled by the rules of the public ones, before anything was chosen."""
 LEVELS = {"none": 0, "partial": 1, "strong": 2}
 
 

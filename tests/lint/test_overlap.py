@@ -52,27 +52,23 @@ def test_the_same_duty_of_two_agents_is_a_strong_overlap() -> None:
     assert finding.code == "SW101"
     assert finding.severity == "warning"
     assert finding.agents == ("analyst", "scout")
-    assert "market report" in finding.reason
-    assert 0.6 <= finding.score < 1.0
+    assert "competitors" in finding.reason
+    assert 0.7 <= finding.score < 1.0
 
 
 def test_one_duty_of_several_is_a_partial_overlap() -> None:
     finding = only(
-        (
-            "clerk",
-            "Invoice clerk",
-            "Files contracts. Checks the totals of invoices. Answers questions of auditors.",
-        ),
+        ("clerk", "Invoice clerk", "Files contracts. Compares the totals of all invoices with the orders."),
         (
             "cashier",
             "Cashier",
-            "Pays suppliers by bank transfer. Checks the totals of invoices. Counts the petty cash.",
+            "Pays suppliers. Counts the petty cash. Makes sure that totals of invoices are right.",
         ),
     )
 
     assert finding.code == "SW102"
     assert finding.severity == "note"
-    assert {sentence.text for sentence in finding.sentences} == {"Checks the totals of invoices."}
+    assert all("totals" in sentence.text for sentence in finding.sentences)
 
 
 def test_a_finding_shows_both_sentences_where_they_stand() -> None:
@@ -159,10 +155,13 @@ def test_judges_of_the_same_criterion_overlap() -> None:
 
 
 def test_what_the_whole_team_is_about_counts_for_nothing() -> None:
-    found = pairs(
-        ("planner", "Trip planner", "Plans the day of the trip to {city}."),
-        ("cook", "Restaurant guide", "Names restaurants for the trip to {city}."),
-        ("packer", "Packing adviser", "Lists clothes for the trip to {city}."),
+    found = find_overlaps(
+        team(
+            ("planner", "Trip planner", "Plans the day of the trip to {city}."),
+            ("cook", "Restaurant guide", "Names restaurants for the trip to {city}."),
+            ("packer", "Packing adviser", "Lists clothes for the trip to {city}."),
+        ),
+        WORDS,
     )
 
     assert found == []
@@ -181,7 +180,7 @@ def test_the_order_of_the_agents_makes_no_difference() -> None:
         assert find_overlaps(team(*order), WORDS) == expected
 
 
-@pytest.mark.parametrize("told", ["", " ", "…", "请检查发票。", "Prüft Rechnungen und bezahlt sie."])  # noqa: RUF001 - another script
+@pytest.mark.parametrize("told", ["", " ", "…", "请检查发票。", "Prüft Rechnungen und bezahlt sie."])
 def test_texts_of_any_kind_are_compared_without_a_failure(told: str) -> None:
     agents = [("one", "", told), ("two", "", told + " "), ("three", "Clerk", "Checks invoices.")]
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import msgspec
 
 from seawall.core.errors import Misused
-from seawall.lint.comparison import Likeness, Pair, compare_agents, list_duties
+from seawall.lint.comparison import Embedder, Likeness, Pair, compare_agents, list_duties
 from seawall.lint.description import TeamDescription
 from seawall.lint.duties import Duty
-from seawall.lint.embedding import Meaning, load_meaning
+from seawall.lint.embedding import load_meaning
 from seawall.lint.finding import LintFinding, Sentence
 
 STRONG, PARTIAL = "SW101", "SW102"
@@ -67,9 +67,9 @@ class OverlapModel(msgspec.Struct, frozen=True, kw_only=True):
         return round(chance * (SAME_FORM if pair.same_form else 1.0), 4)
 
 
-BY_WORDS = OverlapModel(intercept=-2.021, weights=Likeness(shared=1.017, duty=4.665, meaning=0.0))
+BY_WORDS = OverlapModel(intercept=-1.948, weights=Likeness(shared=1.042, duty=6.173, meaning=0.0))
 """Words alone."""
-BY_MEANING = OverlapModel(intercept=-2.048, weights=Likeness(shared=0.937, duty=3.346, meaning=1.198))
+BY_MEANING = OverlapModel(intercept=-1.982, weights=Likeness(shared=0.925, duty=4.604, meaning=1.742))
 """Words and the embedding."""
 
 
@@ -81,7 +81,7 @@ class ScoredPair(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def score_pairs(
-    team: TeamDescription, *, meaning: Meaning | None = None, model: OverlapModel | None = None
+    team: TeamDescription, *, meaning: Embedder | None = None, model: OverlapModel | None = None
 ) -> list[ScoredPair]:
     """Scores every two agents of a team, the most likely overlap first; the same for any order of the agents.
 
@@ -113,7 +113,7 @@ def name_lacking(options: OverlapOptions | None = None) -> str:
     """What is not looked at for want of the extra `seawall[lint]`, as a sentence; "": nothing, or it is switched off."""
     if not (options or OverlapOptions()).meaning or load_meaning() is not None:
         return ""
-    return "Roles are compared by words alone; `pip install 'seawall[lint]'` adds their meaning."
+    return "Roles are compared by words alone: the extra `seawall[lint]`, which adds their meaning, is not installed."
 
 
 def _make_finding(pair: Pair, score: float, duties: tuple[Duty, Duty], strong: bool) -> LintFinding:
