@@ -84,12 +84,12 @@ class Likeness(msgspec.Struct, frozen=True, kw_only=True):
         return (self.shared, self.duty, self.meaning)
 
 
-MEANS = Likeness(shared=0.95, duty=0.0815, meaning=0.147)
+MEANS = Likeness(shared=0.938, duty=0.0806, meaning=0.134)
 """What two agents of any team have in common, on average over the pairs of `bench/lint.py`'s data."""
 
 
 class Pair(msgspec.Struct, frozen=True, kw_only=True):
-    """Two agents, and the two duties that are most alike; None: an agent has none that was recognised."""
+    """Two agents, and the two duties that have the most in common; None: an agent has none that was recognised."""
 
     first: str
     second: str
@@ -209,7 +209,7 @@ class _Comparer:
         )
 
     def _find_best(self, first: _Agent, second: _Agent) -> tuple[float, int, int]:
-        """The likeness of the two most alike duties, and which they are."""
+        """The likeness of the two most alike duties, and the two that have the most in common, which are shown."""
         there = {
             (at, other): mass
             for at, words in enumerate(first.weighted)
@@ -220,14 +220,15 @@ class _Comparer:
             for other, words in enumerate(second.weighted)
             for at, mass in self._match(words, first).items()
         }
-        best = (0.0, 0, 0)
+        best, shown = 0.0, (0.0, 0, 0)
         for at, other in sorted(there):
+            common = there[at, other] + back.get((at, other), 0.0)
+            common *= 0.35 + 0.65 * _compare_verbs(first.duties[at], second.duties[other])
             total = self._totals[first][at] + self._totals[second][other]
-            alike = (there[at, other] + back.get((at, other), 0.0)) / (total + SMALL_DUTY)
-            alike *= 0.35 + 0.65 * _compare_verbs(first.duties[at], second.duties[other])
-            if alike > best[0]:
-                best = (alike, at, other)
-        return best
+            best = max(best, common / (total + SMALL_DUTY))
+            if common > shown[0]:
+                shown = (common, at, other)
+        return best, shown[1], shown[2]
 
     def _sum_up(self, words: dict[str, float]) -> float:
         return math.fsum(self._weights[word] * share for word, share in words.items())

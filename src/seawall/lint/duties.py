@@ -68,6 +68,7 @@ _ANNOUNCING = read_words(
     "specialized specialising specializing specialise specialises ability job goal task mission"
 )
 _SENTENCE = re.compile(r"[^.!?;\n。！？；]+(?:[.!?](?=[^\s])[^.!?;\n。！？；]*)*[.!?;。！？；]*")  # noqa: RUF001 - full stops of other scripts
+_REPORT = stem_word("report")
 _SPLITTING = frozenset({",", "and", "or", "then", "&", ":", "-", "–"})
 _TOKEN = re.compile(rf"{WORD.pattern}|[,:&–()-]")
 
@@ -151,16 +152,22 @@ def _split(sentence: str, start: int) -> list[Duty]:
 def _share_objects(duties: list[Duty]) -> list[Duty]:
     """Gives a verb without an object that of the next one: "Validates and refines the hypothesis"."""
     for at in range(len(duties) - 2, -1, -1):
-        if not duties[at].objects and not duties[at].inputs and duties[at].verb:
+        duty, following = duties[at], duties[at + 1]
+        if not duty.objects and not duty.inputs and duty.verb:
+            sentence = duty.sentence
+            begin = sentence.find(duty.text)
+            end = sentence.find(following.text, begin) + len(following.text)
             duties[at] = msgspec.structs.replace(
-                duties[at], objects=duties[at + 1].objects, inputs=duties[at + 1].inputs
+                duty, objects=following.objects, inputs=following.inputs, text=sentence[begin:end]
             )
     return [duty for duty in duties if not _is_mannerly(duty)]
 
 
 def _is_mannerly(duty: Duty) -> bool:
-    """Whether it names nothing that is done: "be accurate", "delivers high quality results"."""
+    """Whether it names nothing that is done: "be accurate", "delivers high quality results", "reports to the lead"."""
     words = {*duty.objects, *duty.inputs}
+    if stem_word(duty.verb) == _REPORT and not duty.objects:
+        return True
     return words <= GENERIC_STEMS and (not words or not duty.kind or stem_word(duty.verb) in GENERIC_STEMS)
 
 

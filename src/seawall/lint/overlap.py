@@ -67,9 +67,9 @@ class OverlapModel(msgspec.Struct, frozen=True, kw_only=True):
         return round(chance * (SAME_FORM if pair.same_form else 1.0), 4)
 
 
-BY_WORDS = OverlapModel(intercept=-1.948, weights=Likeness(shared=1.042, duty=6.173, meaning=0.0))
+BY_WORDS = OverlapModel(intercept=-1.968, weights=Likeness(shared=1.062, duty=5.963, meaning=0.000))
 """Words alone."""
-BY_MEANING = OverlapModel(intercept=-1.982, weights=Likeness(shared=0.925, duty=4.604, meaning=1.742))
+BY_MEANING = OverlapModel(intercept=-2.003, weights=Likeness(shared=0.937, duty=4.046, meaning=2.146))
 """Words and the embedding."""
 
 
