@@ -21,7 +21,7 @@ SLOW := crash torture bench cli house docs/test_examples.py effects/test_attacks
     models/test_resolve.py team/test_whole_runs.py testing/test_recording.py
 
 # Programs in bench/, in the order in which `make bench` runs them.
-BENCHES ?= limit growth peers limits_peers conversations redaction loops loops_hard deadline storm effects context drift memory
+BENCHES ?= limit growth peers limits_peers conversations redaction loops loops_hard deadline storm effects context drift memory lint
 
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -b constraints.txt
 INPUTS  = pyproject.toml constraints.txt
@@ -150,7 +150,7 @@ $(STAMP)/docs: $(INPUTS) | $(BIN)/uv
 
 $(STAMP)/peers: pyproject.toml bench/constraints.txt | $(BIN)/uv
 	$(BIN)/python -m venv $(PEERS)
-	$(BIN)/uv pip install --quiet --python $(PEERS)/bin/python -c bench/constraints.txt -e '.[providers,modelserver,schema]' --group peers
+	$(BIN)/uv pip install --quiet --python $(PEERS)/bin/python -c bench/constraints.txt -e '.[providers,modelserver,schema,lint]' --group peers
 	@mkdir -p $(STAMP) && touch $@
 
 $(STAMP)/crewai: pyproject.toml bench/constraints-crewai.txt | $(BIN)/uv

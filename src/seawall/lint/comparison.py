@@ -1,0 +1,336 @@
+"""Two agents of a team, compared: which duties of theirs are alike, and how much more alike than others of the team.
+
+A word counts by how few agents of the team use it, so that what the whole team is about counts for nothing. What two
+agents have in common is compared with what any two agents of the team have.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from typing import Protocol
+
+import msgspec
+
+from seawall.lint.description import AgentDescription, TeamDescription
+from seawall.lint.duties import Duty, find_duties
+from seawall.lint.vocabulary import (
+    DEBATE,
+    GENERIC_STEMS,
+    ORDINALS,
+    STOP,
+    WORD,
+    group_of,
+    read_words,
+    stem_word,
+)
+
+GENERIC_WEIGHT = 0.4
+"""What a word such as `data` counts, which stands in nearly any instructions; from 0.25 to 1 it makes no difference."""
+INPUT_WEIGHT = 0.4
+"""What a word counts in a duty where it is only an input, so that producer and consumer are not taken for two owners."""
+NEAR_WORDS = 0.6
+"""How alike two words of one group are; equal ones are 1."""
+SMALL_DUTY = 0.6
+"""Weight that both sides of two duties are taken to differ in beyond their words, so that one word in common is not all."""
+SHORTEST_DIFFERENCE = 0.25
+"""The share of its words that each of two duties has for itself if they are one form on two objects."""
+COPY = 0.4
+"""From this share of common words on, instructions of two agents with like titles are one text with other objects."""
+PRIOR_PAIRS = 10.0
+"""How many average pairs are added to a team's own, so that the mean of a small team is not its few pairs alone."""
+
+_NEAR_KINDS = frozenset(
+    frozenset(pair.split("-"))
+    for pair in read_words(
+        "gather-analyse create-plan create-revise create-compile analyse-check decide-advise compile-present check-decide "
+        "analyse-advise plan-decide check-revise plan-lead analyse-decide present-advise create-present"
+    )
+)
+"""Classes of verbs between which the border is soft."""
+
+
+class Space(Protocol):
+    """The duties of a team, placed by their meaning."""
+
+    def find_closest(self, first: int, second: int) -> tuple[float, int, int]:
+        """How alike the two most alike duties of two agents are, from −1 to 1, and which they are."""
+        ...
+
+
+class Embedder(Protocol):
+    """What places the duties of a team by their meaning; `embedding.py` has one."""
+
+    def place(self, texts: Sequence[Sequence[str]]) -> Space:
+        """Places the duties of each agent, in the order in which `list_duties` gives them."""
+        ...
+
+
+class Likeness(msgspec.Struct, frozen=True, kw_only=True):
+    """How alike two agents of a team are, each figure above the team's mean."""
+
+    shared: float
+    """The weight of the words that both use."""
+    duty: float
+    """The likeness of their two most alike duties, by words and by the class of the verb."""
+    meaning: float
+    """The same by meaning; 0 where none is at hand."""
+
+    def values(self) -> tuple[float, float, float]:
+        """The three figures."""
+        return (self.shared, self.duty, self.meaning)
+
+
+MEANS = Likeness(shared=0.938, duty=0.0806, meaning=0.134)
+"""What two agents of any team have in common, on average over the pairs of `bench/lint.py`'s data."""
+
+
+class Pair(msgspec.Struct, frozen=True, kw_only=True):
+    """Two agents, and the two duties that have the most in common; None: an agent has none that was recognised."""
+
+    first: str
+    second: str
+    likeness: Likeness
+    same_form: bool
+    """Whether they do one thing to different objects, as their roles and their duties say."""
+    equal: bool
+    """Whether all that one of them is told is told to the other, too, word for word."""
+    duties: tuple[Duty, Duty] | None
+    words: tuple[str, ...]
+    """What both of these duties name, in the words of the first one."""
+
+
+class _Agent:
+    """One agent, prepared for comparing."""
+
+    def __init__(self, agent: AgentDescription) -> None:
+        self.name = agent.name
+        self.duties = find_duties(agent.instructions)
+        title = agent.role or re.sub(r"[_-]+|(?<=[a-z])(?=[A-Z])", " ", agent.name)
+        self.role = frozenset(_read_stems(title, digits=True))
+        words = {word for duty in self.duties for word in (*duty.objects, *duty.inputs)}
+        words.update(
+            stem_word(duty.verb) for duty in self.duties if duty.verb.lower() not in STOP and duty.verb
+        )
+        self.words = frozenset(words) | frozenset(_read_stems(title))
+        self.debates = not DEBATE.isdisjoint(self.words)
+        self.sentences = frozenset(duty.sentence.lower() for duty in self.duties)
+        self.weighted = [_weigh_words(duty) for duty in self.duties]
+        self.holders: dict[str, list[int]] = {}
+        for at, duty_words in enumerate(self.weighted):
+            for word in duty_words:
+                self.holders.setdefault(word, []).append(at)
+
+
+def _read_stems(text: str, digits: bool = False) -> list[str]:
+    return [
+        stem_word(word)
+        for word in WORD.findall(text)
+        if word.lower() not in STOP or (digits and word.isdigit())
+    ]
+
+
+def _weigh_words(duty: Duty) -> dict[str, float]:
+    return {**dict.fromkeys(duty.inputs, INPUT_WEIGHT), **dict.fromkeys(duty.objects, 1.0)}
+
+
+def compare_agents(team: TeamDescription, space: Space | None = None) -> list[Pair]:
+    """Compares every two agents of a team; the order in which the team names them makes no difference.
+
+    `space` has the agents' duties in the order in which `list_duties` gives them.
+    """
+    return centre_pairs(measure_pairs(team, space), MEANS)
+
+
+def measure_pairs(team: TeamDescription, space: Space | None = None) -> list[Pair]:
+    """Measures every two agents of a team, each pair for itself: the team's mean is not subtracted yet."""
+    comparer = _Comparer(team)
+    size = len(team.agents)
+    return [
+        comparer.compare(first, second, space) for first in range(size) for second in range(first + 1, size)
+    ]
+
+
+def centre_pairs(pairs: Sequence[Pair], means: Likeness) -> list[Pair]:
+    """Subtracts from each figure the mean of the team's pairs, to which `PRIOR_PAIRS` average pairs are added."""
+    centres = [
+        (math.fsum(pair.likeness.values()[at] for pair in pairs) + PRIOR_PAIRS * mean)
+        / (len(pairs) + PRIOR_PAIRS)
+        for at, mean in enumerate(means.values())
+    ]
+    return [_move(pair, centres) for pair in pairs]
+
+
+def list_duties(team: TeamDescription) -> list[list[Duty]]:
+    """The duties of each agent, in the order of their names."""
+    return [find_duties(agent.instructions) for agent in _in_order(team)]
+
+
+def _in_order(team: TeamDescription) -> list[AgentDescription]:
+    return sorted(team.agents, key=lambda agent: (agent.name, agent.role, agent.instructions))
+
+
+class _Comparer:
+    """Compares the agents of one team, in the order of their names."""
+
+    def __init__(self, team: TeamDescription) -> None:
+        self._agents = [_Agent(agent) for agent in _in_order(team)]
+        self._users = Counter(word for agent in self._agents for word in agent.words)
+        self._weights = {word: self._find_weight(word) for word in self._users}
+        self._totals = {agent: [self._sum_up(words) for words in agent.weighted] for agent in self._agents}
+
+    def _find_weight(self, word: str) -> float:
+        size = len(self._agents) + 1
+        rare = math.log(size / self._users[word]) / math.log(size)
+        return rare * (GENERIC_WEIGHT if word in GENERIC_STEMS else 1.0)
+
+    def compare(self, at: int, other: int, space: Space | None) -> Pair:
+        first, second = self._agents[at], self._agents[other]
+        likeness, left, right = self._find_best(first, second)
+        meaning = 0.0
+        if space is not None and first.duties and second.duties:
+            meaning, by_left, by_right = space.find_closest(at, other)
+            if likeness == 0.0:
+                left, right = by_left, by_right
+        same_form = self._have_same_form(first, second)
+        shared = math.fsum(self._weights[word] for word in first.words & second.words)
+        duties = (first.duties[left], second.duties[right]) if first.duties and second.duties else None
+        return Pair(
+            first=first.name,
+            second=second.name,
+            likeness=Likeness(shared=shared, duty=likeness, meaning=meaning),
+            same_form=same_form,
+            equal=not same_form and _is_repeated(first, second),
+            duties=duties,
+            words=_name_common(*duties) if duties else (),
+        )
+
+    def _find_best(self, first: _Agent, second: _Agent) -> tuple[float, int, int]:
+        """The likeness of the two most alike duties, and the two that have the most in common, which are shown."""
+        there = {
+            (at, other): mass
+            for at, words in enumerate(first.weighted)
+            for other, mass in self._match(words, second).items()
+        }
+        back = {
+            (at, other): mass
+            for other, words in enumerate(second.weighted)
+            for at, mass in self._match(words, first).items()
+        }
+        best, shown = 0.0, (0.0, 0, 0)
+        for at, other in sorted(there):
+            common = there[at, other] + back.get((at, other), 0.0)
+            common *= 0.35 + 0.65 * _compare_verbs(first.duties[at], second.duties[other])
+            total = self._totals[first][at] + self._totals[second][other]
+            best = max(best, common / (total + SMALL_DUTY))
+            if common > shown[0]:
+                shown = (common, at, other)
+        return best, shown[1], shown[2]
+
+    def _sum_up(self, words: dict[str, float]) -> float:
+        return math.fsum(self._weights[word] * share for word, share in words.items())
+
+    def _match(self, words: dict[str, float], other: _Agent) -> dict[int, float]:
+        """How much of a duty's words each duty of another agent has, by weight."""
+        found: dict[int, float] = {}
+        for word, share in words.items():
+            best: dict[int, float] = {}
+            for near in _list_near(word, other):
+                alike = 1.0 if near == word else NEAR_WORDS
+                for at in other.holders[near]:
+                    best[at] = max(best.get(at, 0.0), alike * min(share, other.weighted[at][near]))
+            for at, alike in best.items():
+                found[at] = found.get(at, 0.0) + self._weights[word] * alike
+        return found
+
+    def _have_same_form(self, first: _Agent, second: _Agent) -> bool:
+        """Whether two do one thing to different objects, or stand on the two sides of a debate."""
+        if first.debates and second.debates:
+            return True
+        own, others = first.role - second.role, second.role - first.role
+        common = first.role & second.role
+        numbered = own <= ORDINALS and others <= ORDINALS
+        if not (own and others and common and (numbered or common - GENERIC_STEMS)):
+            return False
+        return (
+            (numbered and _measure_common(first, second) >= COPY)
+            or self._do_different(first, second)
+            or _are_copies(first, second, own, others)
+        )
+
+    def _do_different(self, first: _Agent, second: _Agent) -> bool:
+        """Whether a duty of each has the same verb, and each names what the other does not."""
+        for duty, words in zip(first.duties, first.weighted, strict=True):
+            for other, there in zip(second.duties, second.weighted, strict=True):
+                if duty.verb and stem_word(duty.verb) == stem_word(other.verb) and self._differ(words, there):
+                    return True
+        return False
+
+    def _differ(self, words: dict[str, float], others: dict[str, float]) -> bool:
+        ordinals, theirs = ORDINALS.intersection(words), ORDINALS.intersection(others)
+        if ordinals and theirs and ordinals != theirs:
+            return True
+        return self._measure_rest(words, others) > SHORTEST_DIFFERENCE < self._measure_rest(others, words)
+
+    def _measure_rest(self, words: dict[str, float], others: dict[str, float]) -> float:
+        total = math.fsum(self._weights[word] for word in words)
+        return (
+            math.fsum(self._weights[word] for word in words if word not in others) / total if total else 0.0
+        )
+
+
+def _is_repeated(first: _Agent, second: _Agent) -> bool:
+    return bool(first.sentences and second.sentences) and (
+        first.sentences <= second.sentences or second.sentences <= first.sentences
+    )
+
+
+def _measure_common(first: _Agent, second: _Agent) -> float:
+    """The share of common words of all that either uses."""
+    return len(first.words & second.words) / max(1, len(first.words | second.words))
+
+
+def _are_copies(first: _Agent, second: _Agent, own: AbstractSet[str], others: AbstractSet[str]) -> bool:
+    """Whether the instructions are one text with other objects: much alike, no sentence equal, titles that differ."""
+    if _measure_common(first, second) < COPY or own & second.words or others & first.words:
+        return False
+    if not (first.words - second.words - own and second.words - first.words - others):
+        return False
+    return not first.sentences & second.sentences
+
+
+def _list_near(word: str, other: _Agent) -> list[str]:
+    """The words of another agent's duties that mean what a word means, itself first."""
+    found = [word] if word in other.holders else []
+    found.extend(near for near in group_of(word) if near != word and near in other.holders)
+    return found
+
+
+def _compare_verbs(first: Duty, second: Duty) -> float:
+    if not first.kind or not second.kind:
+        return 0.5
+    if first.kind == second.kind:
+        return 1.0
+    return 0.6 if frozenset((first.kind, second.kind)) in _NEAR_KINDS else 0.2
+
+
+def _move(pair: Pair, centres: Sequence[float]) -> Pair:
+    shared, duty, meaning = (
+        value - centre for value, centre in zip(pair.likeness.values(), centres, strict=True)
+    )
+    return msgspec.structs.replace(pair, likeness=Likeness(shared=shared, duty=duty, meaning=meaning))
+
+
+def _name_common(first: Duty, second: Duty) -> tuple[str, ...]:
+    stems = {*second.objects, *second.inputs}
+    stems.update(near for stem in tuple(stems) for near in group_of(stem))
+    return tuple(
+        dict.fromkeys(
+            word
+            for word in WORD.findall(first.text)
+            if word.lower() not in STOP and word != first.verb and stem_word(word) in stems
+        )
+    )

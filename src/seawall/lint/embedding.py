@@ -1,0 +1,93 @@
+"""The meaning of duties, by a small static embedding; it comes with the extra `seawall[lint]`.
+
+The vectors are those of the package `wordllama` (MIT licence): 32,000 pieces of words, 256 numbers each. Its wheel
+brings them. The two files are read as they lie there, without importing the package, and nothing is ever downloaded. A
+text's vector is the mean of its pieces' vectors, so the order of words makes no difference. It knows English best.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Vectors = NDArray[np.float32]
+
+PACKAGE = "wordllama"
+WEIGHTS = "weights/l2_supercat_256.safetensors"
+TOKENIZER = "tokenizers/l2_supercat_tokenizer_config.json"
+TEAM_SHARE = 0.7
+"""How much of the team's mean is taken from each vector, so that the team's subject counts for little."""
+LONGEST_TEXT_CHARS = 1000
+"""How much of a duty is looked at."""
+
+
+class Meaning:
+    """The embedding, loaded."""
+
+    def __init__(self, tokenizer: Any, weights: Vectors) -> None:
+        self._tokenizer = tokenizer
+        self._weights = weights
+
+    def place(self, texts: Sequence[Sequence[str]]) -> MeaningSpace:
+        """Places the duties of a team's agents."""
+        import numpy as np
+
+        rows = [np.stack([self._embed(text) for text in of_agent] or [self._embed("")]) for of_agent in texts]
+        centre = TEAM_SHARE * np.concatenate(rows).mean(axis=0) if rows else np.zeros(1, np.float32)
+        return MeaningSpace([_norm(row - centre) for row in rows])
+
+    def _embed(self, text: str) -> Vectors:
+        import numpy as np
+
+        ids: list[int] = self._tokenizer.encode(text[:LONGEST_TEXT_CHARS], add_special_tokens=False).ids
+        if not ids:
+            return np.zeros(int(self._weights.shape[1]), np.float32)
+        pieces: Vectors = self._weights[ids].astype(np.float32)
+        mean: Vectors = pieces.mean(axis=0, keepdims=True)
+        return _norm(mean).reshape(-1)
+
+
+class MeaningSpace:
+    """The duties of a team, each a vector of length 1."""
+
+    def __init__(self, rows: Sequence[Vectors]) -> None:
+        self._rows = rows
+
+    def find_closest(self, first: int, second: int) -> tuple[float, int, int]:
+        """The cosine of the two closest duties of two agents, and which they are."""
+        cosines = self._rows[first] @ self._rows[second].T
+        at, other = divmod(int(cosines.argmax()), cosines.shape[1])
+        return float(cosines[at, other]), at, other
+
+
+def _norm(rows: Vectors) -> Vectors:
+    import numpy as np
+
+    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-9).astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def load_meaning() -> Meaning | None:
+    """The embedding; None where the extra `seawall[lint]` is not installed."""
+    if any(
+        importlib.util.find_spec(name) is None for name in (PACKAGE, "numpy", "safetensors", "tokenizers")
+    ):
+        return None
+    spec = importlib.util.find_spec(PACKAGE)
+    folder = Path(next(iter(spec.submodule_search_locations or ()), "")) if spec else Path()
+    if not ((folder / WEIGHTS).is_file() and (folder / TOKENIZER).is_file()):
+        return None
+    from safetensors.numpy import (
+        load_file,  # pyright: ignore[reportUnknownVariableType] - its PathLike has no parameter
+    )
+    from tokenizers import Tokenizer
+
+    (weights,) = load_file(str(folder / WEIGHTS)).values()
+    return Meaning(Tokenizer.from_file(str(folder / TOKENIZER)), weights)
