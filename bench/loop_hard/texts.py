@@ -146,7 +146,7 @@ DRAWN: dict[str, Callable[..., str]] = {
     "reorder": _reorder,
     "shuffle": _shuffle,
     "shuffle_list": lambda rng, text: _shuffle(rng, text, ",", '", "'),
-    "base62": lambda rng, size: "".join(rng.choices(string.ascii_letters + string.digits, k=int(size))),
+    "mixed": lambda rng, size: "".join(rng.choices(string.ascii_letters + string.digits, k=int(size))),
     "big": _big,
 }
 

@@ -45,8 +45,9 @@ class LoopOptions:
     row of any kind. An error of another kind,
     a success of the tool or a change of the world ends the row."""
     fruitless: int = 24
-    """Calls in a row of the whole run that each failed, in whatever way, or brought what was known; after that no call is
-    made whose answer is known or whose tool failed the last time. Three times `errors`: no text need be equal, and no tool."""
+    """Calls in a row of the whole run that each failed, in whatever way, or brought for the third time or more what was
+    known; after that no call is made whose answer is known or whose tool failed the last time. Three times `errors`: no
+    text need be equal, and no tool. The second time does not count: the first one may have left the context."""
     reworded: int = 10
     """How often a tool may bring what it brought the last time to a question that was not asked before and has no word
     that the questions before it did not have; after that the tool is not called. As many as `failures`: other

@@ -88,9 +88,10 @@ def learn(state: LoopState, scope: Scope, observation: Observation, options: Loo
         state, scope, observation, before, options, notices, is_same=sameness.is_same
     )
     if not waited:
-        is_equal = before is not None and _is_same(before, observation)
+        # Asked for the second time, it may have been lost on the way: a context that was shortened.
+        is_old = before is not None and before.repeats > 0 and _is_same(before, observation)
         is_news = scope.firm_discoveries != firm
-        state = count_fruitless(state, observation, options, notices, is_known=is_equal, is_news=is_news)
+        state = count_fruitless(state, observation, options, notices, is_known=is_old, is_news=is_news)
     is_other = is_known and before is not None and before.question not in ("", observation.question)
     spellings = before.spellings + is_other if is_known and before is not None else 1
     answer = replace(answer, question=observation.question, spellings=spellings)
