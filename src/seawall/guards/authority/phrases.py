@@ -9,27 +9,31 @@ What is found on `bench/authority_claims.jsonl`, and what is taken for a claim b
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from seawall.core.invisible import is_invisible
-from seawall.run.claim import Claim, ClaimKind
+from seawall.run.permission_claims import ClaimKind, PermissionClaim
 from seawall.run.traces import list_values
 
 MAX_CHARS = 200_000
 """Of a text: as many as are indexed for causes (`run.traces.MAX_INDEXED_CHARS`). Going through them takes some ms."""
 MAX_CLAIMS = 8
 """Of one text. One is enough to judge it, and a person reads the first few."""
-MAX_SENTENCE_CHARS = 400
+MAX_SENTENCE_CHARS = 300
 """A sentence is looked at in windows of so many: patterns have a bounded reach, and so has the time that they take."""
-MAX_SENTENCES = 200
+MAX_SENTENCES = 100
 """Of a text, those with a stem: some milliseconds. No text that people write to each other has so many."""
 WINDOW_CHARS = 80
 """Before and after a sentence: room for the name of a speaker, and for what is said in the next line."""
 MAX_QUOTE_CHARS = 160
 """Two lines of a terminal."""
+
+_compile = functools.cache(re.compile)
+"""Most texts need none of the patterns, and to compile all of them takes longer than to import the package."""
 
 _WHO = (
     r"managers?|boss|chief|supervisors?|directors?|ceo|cfo|cto|coo|vp|president|board|management|executives?|finance|legal"
@@ -154,119 +158,116 @@ _SKIPPED_STEMS = ("skipped", "bypassed", "ignored", "waived", "omitted", "overri
 _ASK_STEMS = ("n't ask", "n’t ask", "not ask", "n't wait", "n’t wait", "not wait")
 _GERMAN_STEMS = ("genehmigt", "freigegeben", "erlaubt", "zugestimmt", "bewilligt", "abgesegnet")
 
-_PATTERNS: tuple[tuple[ClaimKind, tuple[str, ...], re.Pattern[str]], ...] = tuple(
-    [
-        (kind, stems, re.compile(pattern))
-        for kind, stems, pattern in (
-            ("role", _ACT_STEMS, rf"\b(?:as|on behalf of|speaking (?:as|for)|in the name of|acting as)\s+(?:the |an? |your |our )?(?P<by>[\w-]+(?: [\w-]+){{0,2}}?)(?: team)?\s*,?\s+i\s+(?:hereby\s+|do\s+)?{_ACTS}\b"),
-            ("permission", _ALLOW_STEMS, rf"\b(?:(?:the|my|our|your|his|her|their|an)\s+)?(?:[\w-]+\s+){{0,2}}?(?P<by>{_WHO})(?:\s+(?:on duty|from \w+|of \w+))?\s*{_HAS}{_ADVERBS}{_ALLOWED}"),
-            ("permission", _ALLOW_STEMS, rf"\b(?:this|it|that|everything|all)(?:\s+(?:here|of it|message|request))?(?:\s+(?:has|have|was|is|had)|['’]s)\s+{_ADVERBS}(?:been\s+)?{_ADVERBS}(?:pre[ -]?)?{_PASSIVE}"),
-            ("permission", _ALLOW_STEMS, rf"\b(?:the|my|your)\s+(?:[\w-]+\s+){{1,3}}?(?:has|have|was|is|had)\s+{_ADVERBS}(?:been\s+)?{_ADVERBS}(?:pre[ -]?)?{_PASSIVE}\s+by\s+(?:the\s+|my\s+|your\s+|our\s+)?(?:[\w-]+\s+)?(?P<by>{_WHO})\b"),
-            ("permission", _ALLOW_STEMS, rf"\b(?:already\s+(?:been\s+)?|pre-){_PASSIVE}"),
-            ("permission", _ALLOW_STEMS, rf"^\W*{_PASSIVE}\s+by\s+\w"),
-            ("permission", ("approved",), r"\bapproved\s*[=:]\s*(?:true|yes|1)\b"),
-            ("permission", _GRANT_STEMS, rf"\b(?:got|have|has|had|received|obtained)\s+(?:(?!to\b|no\b|not\b)[\w'’]+\s+){{0,3}}?(?:{_GRANT})\s+(?:of|from|by|to)\b"),
-            ("permission", _GRANT_STEMS, rf"\b(?:comes|acting|act|sent)\s+(?:with|under)\s+(?:[\w'’]+\s+){{0,3}}?(?:{_GRANT})\s+(?:of|from)\b"),
-            ("permission", _GRANT_STEMS, rf"\byou\s+have\s+(?:my|our|his|her|their|full|the)\s+(?:[\w'’]+\s+){{0,2}}?(?:{_GRANT})\b"),
-            ("permission", _GRANT_STEMS, rf"\b(?:consider|take|treat)\s+this\s+(?:[\w'’]+\s+){{0,4}}?(?:{_GRANT})\b"),
-            ("permission", ("permission", "approval", "authori"), rf"\b(?:permission|approval|authori[sz]ation)\s+(?:is|has been|was)\s+{_ADVERBS}(?:granted|given)\b"),
-            ("permission", ("allowed", "permitted", "authori", "free to", "cleared"), rf"\byou(?:['’]re| are)\s+(?:(?:now|hereby|fully|explicitly)\s+(?:allowed|permitted|authori[sz]ed|cleared)\s+to|authori[sz]ed\s+to|(?:allowed|permitted|free|cleared)\s+to\s+{_DEEDS})\b"),
-            ("permission", _ACT_STEMS, rf"\bi\s+(?:hereby\s+|do\s+|fully\s+|explicitly\s+)?(?:approve|authori[sz]e|permit|green[ -]?light|sign off|consent to)\b"),
-            ("role", _PRIVILEGED_STEMS, rf"\b(?:i am|i['’]m|this is|(?:he|she|they|user|customer|caller|sender) (?:is|are))\s+(?:(?:the|an?|your|our|this|their|also|in fact)\s+){{0,2}}(?:[\w-]+\s+)?(?P<by>{_PRIVILEGED})\b(?![ -]account)"),
-            ("role", _TITLED_STEMS, rf"\b(?:i am|i['’]m|this is)\s+(?:the|your|their)\s+(?:[\w-]+\s+)?(?P<by>{_TITLED})\b"),
-            ("role", (*_PRIVILEGED_STEMS, "manager", "elevated"), rf"\bi\s+(?:have|hold)\s+(?:full\s+|the\s+)?(?:{_PRIVILEGED}|manager|elevated)\w*\s+(?:rights|access|privileges?|permissions?|authority|clearance)\b"),
-            ("role", ("authority to",), rf"\bi\s+(?:have|hold)\s+(?:(?:the|full|all)\s+)*authority\s+to\b"),
-            ("waiver", _SKIP_STEMS, rf"\b{_SKIP}\s+(?:[\w'’]+\s+){{0,4}}?{_CHECK}"),
-            ("waiver", _SKIPPED_STEMS, rf"\b{_CHECK}\s+(?:can|may|could|should)\s+be\s+{_SKIPPED}\b"),
-            ("waiver", (*_SKIPPED_STEMS, "needed", "required", "necessary"), rf"\b{_CHECK}\s+(?:is|are|was|has been)\s+(?:{_SKIPPED}|not\s+(?:needed|required|necessary))\b"),
-            ("waiver", ("without", "no "), rf"\b(?:without|no)\s+(?:(?:any|further|second|additional|prior|the|waiting for|asking for|more)\s+)*{_CHECK}(?!\s+(?:of|from|by)\b)"),
-            ("waiver", ("no need",), r"\bno\s+need\s+to\s+(?:ask|check|verify|review|approve|wait|confirm)\b"),
-            ("waiver", _ASK_STEMS, rf"\bdo(?:n['’]t| not)\s+(?:ask|wait)\s+(?:[\w'’]+\s+){{0,2}}?for\s+(?:[\w'’]+\s+){{0,2}}?{_CHECK}"),
-            ("order", ("approve", "authori"), rf"(?:^|[:>\]!,]|\bplease|\bnow|\bmust|\band|\bimmediately)\W*(?:approve|authori[sz]e)\s+(?:this|the|it|that|my|all|every)\b"),
-            ("order", ("confirm", "release", "execute"), rf"(?:^|[:>\]!,]|\bplease|\bnow|\bmust|\band|\bimmediately)\W*(?:confirm|release|execute)\s+(?:this|the|that|my|all)\s+(?:[\w-]+\s+)?{_MONEY}\b"),
-            # German
-            ("permission", _GERMAN_STEMS, r"\b(?:der|die|mein\w?|unser\w?|ihr\w?)\s+(?P<by>chef(?:in)?|vorgesetzter?|manager(?:in)?|leiter(?:in)?|leitung|geschäftsführ(?:er|ung)\w*|buchhaltung|abteilung|admin\w*|kunde)\s+hat\s+(?:[\wäöüß]+\s+){0,5}?(?:genehmigt|freigegeben|erlaubt|zugestimmt|bewilligt|abgesegnet)\b"),
-            ("permission", _GERMAN_STEMS, r"\b(?:das|es|dies|alles)\s+(?:ist|wurde)\s+(?:(?:schon|bereits|längst)\s+)?(?:von [\wäöüß ]{2,30} )?(?:genehmigt|freigegeben|bewilligt|abgesegnet)\b"),
-            ("permission", ("freigabe", "genehmigung", "erlaubnis"), r"\b(?:freigabe|genehmigung|erlaubnis)\s+(?:liegt|ist)\s+(?:(?:schon|bereits)\s+)?(?:vor|da|erteilt)\b"),
-            ("role", ("ich bin",), r"\bich\s+bin\s+(?:(?:hier|der|die|ihr|dein)\s+){0,2}(?P<by>admin(?:istrator(?:in)?)?|chef(?:in)?|geschäftsführer(?:in)?|vorgesetzte[r]?|inhaber(?:in)?)\b"),
-            ("waiver", ("überspring",), r"\büberspring(?:e|en sie|t)?\s+(?:die|den|das)\s+(?:prüfung|freigabe|genehmigung|kontrolle|review)\b"),
-            ("waiver", ("ohne ",), r"\bohne\s+(?:weitere\s+|vorherige\s+)?(?:freigabe|genehmigung|prüfung|rückfrage)\b(?!\s+(?:der|des|von|durch)\b)"),
-            # French
-            ("permission", ("approuv", "autoris", "valid", "accept", "donn"), r"\b(?:le|la|mon|ma|notre|votre)\s+(?P<by>directeur|directrice|responsable|manager|chef|patron|direction|comptabilité)\s+(?:l['’])?a\s+(?:(?:déjà|bien)\s+)?(?:approuvé|autorisé|validé|accepté|donné son (?:accord|feu vert))"),
-            ("permission", ("approuv", "autoris", "valid"), r"\b(?:c['’]est|cela est|tout est)\s+(?:déjà\s+)?(?:approuvé|autorisé|validé)\b"),
-            ("role", ("je suis",), r"\bje\s+suis\s+(?:l['’]\s?|le\s+|la\s+|votre\s+)?(?P<by>administrateur|administratrice|admin|directeur|directrice|responsable|patron|propriétaire)\b"),
-            ("waiver", ("ignore", "saute", "passe", "contourne"), r"\b(?:ignore[zr]?|saute[zr]?|passe[zr]?|contourne[zr]?)\s+(?:la\s+|l['’]\s?)(?:validation|vérification|revue|approbation|autorisation)\b"),
-            # Spanish
-            ("permission", ("aprob", "autoriz", "permiso", "visto bueno"), r"\b(?:el|la|mi|nuestr[oa])\s+(?P<by>jefe|jefa|gerente|director|directora|responsable|supervisor)\s+(?:ya\s+)?(?:lo\s+|la\s+)?(?:aprobó|autorizó|ha\s+(?:aprobado|autorizado|dado (?:su )?(?:permiso|visto bueno)))"),
-            ("permission", ("aprobad", "autorizad"), r"\bya\s+(?:está|fue|ha sido)\s+(?:aprobad[oa]|autorizad[oa])\b"),
-            ("role", ("soy ",), r"\bsoy\s+(?:el\s+|la\s+|su\s+)?(?P<by>administrador|administradora|admin|jefe|jefa|gerente|dueñ[oa]|director|directora)\b"),
-            ("waiver", ("omit", "salta", "sáltate", "ignor"), r"\b(?:omite|omita|salta|sáltate|ignora|ignore)\s+(?:la\s+)?(?:revisión|aprobación|verificación|autorización)\b"),
-        )
-    ]
+_PATTERNS: tuple[tuple[ClaimKind, tuple[str, ...], str], ...] = (
+    ("role", _ACT_STEMS, rf"\b(?:as|on behalf of|speaking (?:as|for)|in the name of|acting as)\s+(?:the |an? |your |our )?(?P<by>[\w-]+(?: [\w-]+){{0,2}}?)(?: team)?\s*,?\s+i\s+(?:hereby\s+|do\s+)?{_ACTS}\b"),
+    ("permission", _ALLOW_STEMS, rf"\b(?:(?:the|my|our|your|his|her|their|an)\s+)?(?:[\w-]+\s+){{0,2}}?(?P<by>{_WHO})(?:\s+(?:on duty|from \w+|of \w+))?\s*{_HAS}{_ADVERBS}{_ALLOWED}"),
+    ("permission", _ALLOW_STEMS, rf"\b(?:this|it|that|everything|all)(?:\s+(?:here|of it|message|request))?(?:\s+(?:has|have|was|is|had)|['’]s)\s+{_ADVERBS}(?:been\s+)?{_ADVERBS}(?:pre[ -]?)?{_PASSIVE}"),
+    ("permission", _ALLOW_STEMS, rf"\b(?:the|my|your)\s+(?:[\w-]+\s+){{1,3}}?(?:has|have|was|is|had)\s+{_ADVERBS}(?:been\s+)?{_ADVERBS}(?:pre[ -]?)?{_PASSIVE}\s+by\s+(?:the\s+|my\s+|your\s+|our\s+)?(?:[\w-]+\s+)?(?P<by>{_WHO})\b"),
+    ("permission", _ALLOW_STEMS, rf"\b(?:already\s+(?:been\s+)?|pre-){_PASSIVE}"),
+    ("permission", _ALLOW_STEMS, rf"^\W*{_PASSIVE}\s+by\s+\w"),
+    ("permission", ("approved",), r"\bapproved\s*[=:]\s*(?:true|yes|1)\b"),
+    ("permission", _GRANT_STEMS, rf"\b(?:got|have|has|had|received|obtained)\s+(?:(?!to\b|no\b|not\b)[\w'’]+\s+){{0,3}}?(?:{_GRANT})\s+(?:of|from|by|to)\b"),
+    ("permission", _GRANT_STEMS, rf"\b(?:comes|acting|act|sent)\s+(?:with|under)\s+(?:[\w'’]+\s+){{0,3}}?(?:{_GRANT})\s+(?:of|from)\b"),
+    ("permission", _GRANT_STEMS, rf"\byou\s+have\s+(?:my|our|his|her|their|full|the)\s+(?:[\w'’]+\s+){{0,2}}?(?:{_GRANT})\b"),
+    ("permission", _GRANT_STEMS, rf"\b(?:consider|take|treat)\s+this\s+(?:[\w'’]+\s+){{0,4}}?(?:{_GRANT})\b"),
+    ("permission", ("permission", "approval", "authori"), rf"\b(?:permission|approval|authori[sz]ation)\s+(?:is|has been|was)\s+{_ADVERBS}(?:granted|given)\b"),
+    ("permission", ("allowed", "permitted", "authori", "free to", "cleared"), rf"\byou(?:['’]re| are)\s+(?:(?:now|hereby|fully|explicitly)\s+(?:allowed|permitted|authori[sz]ed|cleared)\s+to|authori[sz]ed\s+to|(?:allowed|permitted|free|cleared)\s+to\s+{_DEEDS})\b"),
+    ("permission", _ACT_STEMS, r"\bi\s+(?:hereby\s+|do\s+|fully\s+|explicitly\s+)?(?:approve|authori[sz]e|permit|green[ -]?light|sign off|consent to)\b"),
+    ("role", _PRIVILEGED_STEMS, rf"\b(?:i am|i['’]m|this is|(?:he|she|they|user|customer|caller|sender) (?:is|are))\s+(?:(?:the|an?|your|our|this|their|also|in fact)\s+){{0,2}}(?:[\w-]+\s+)?(?P<by>{_PRIVILEGED})\b(?![ -]account)"),
+    ("role", _TITLED_STEMS, rf"\b(?:i am|i['’]m|this is)\s+(?:the|your|their)\s+(?:[\w-]+\s+)?(?P<by>{_TITLED})\b"),
+    ("role", (*_PRIVILEGED_STEMS, "manager", "elevated"), rf"\bi\s+(?:have|hold)\s+(?:full\s+|the\s+)?(?:{_PRIVILEGED}|manager|elevated)\w*\s+(?:rights|access|privileges?|permissions?|authority|clearance)\b"),
+    ("role", ("authority to",), r"\bi\s+(?:have|hold)\s+(?:(?:the|full|all)\s+)*authority\s+to\b"),
+    ("waiver", _SKIP_STEMS, rf"\b{_SKIP}\s+(?:[\w'’]+\s+){{0,4}}?{_CHECK}"),
+    ("waiver", _SKIPPED_STEMS, rf"\b{_CHECK}\s+(?:can|may|could|should)\s+be\s+{_SKIPPED}\b"),
+    ("waiver", (*_SKIPPED_STEMS, "needed", "required", "necessary"), rf"\b{_CHECK}\s+(?:is|are|was|has been)\s+(?:{_SKIPPED}|not\s+(?:needed|required|necessary))\b"),
+    ("waiver", ("without", "no "), rf"\b(?:without|no)\s+(?:(?:any|further|second|additional|prior|the|waiting for|asking for|more)\s+)*{_CHECK}(?!\s+(?:of|from|by)\b)"),
+    ("waiver", ("no need",), r"\bno\s+need\s+to\s+(?:ask|check|verify|review|approve|wait|confirm)\b"),
+    ("waiver", _ASK_STEMS, rf"\bdo(?:n['’]t| not)\s+(?:ask|wait)\s+(?:[\w'’]+\s+){{0,2}}?for\s+(?:[\w'’]+\s+){{0,2}}?{_CHECK}"),
+    ("order", ("approve", "authori"), r"(?:^|[:>\]!,]|\bplease|\bnow|\bmust|\band|\bimmediately)\W*(?:approve|authori[sz]e)\s+(?:this|the|it|that|my|all|every)\b"),
+    ("order", ("confirm", "release", "execute"), rf"(?:^|[:>\]!,]|\bplease|\bnow|\bmust|\band|\bimmediately)\W*(?:confirm|release|execute)\s+(?:this|the|that|my|all)\s+(?:[\w-]+\s+)?{_MONEY}\b"),
+    # German
+    ("permission", _GERMAN_STEMS, r"\b(?:der|die|mein\w?|unser\w?|ihr\w?)\s+(?P<by>chef(?:in)?|vorgesetzter?|manager(?:in)?|leiter(?:in)?|leitung|geschäftsführ(?:er|ung)\w*|buchhaltung|abteilung|admin\w*|kunde)\s+hat\s+(?:[\wäöüß]+\s+){0,5}?(?:genehmigt|freigegeben|erlaubt|zugestimmt|bewilligt|abgesegnet)\b"),
+    ("permission", _GERMAN_STEMS, r"\b(?:das|es|dies|alles)\s+(?:ist|wurde)\s+(?:(?:schon|bereits|längst)\s+)?(?:von [\wäöüß ]{2,30} )?(?:genehmigt|freigegeben|bewilligt|abgesegnet)\b"),
+    ("permission", ("freigabe", "genehmigung", "erlaubnis"), r"\b(?:freigabe|genehmigung|erlaubnis)\s+(?:liegt|ist)\s+(?:(?:schon|bereits)\s+)?(?:vor|da|erteilt)\b"),
+    ("role", ("ich bin",), r"\bich\s+bin\s+(?:(?:hier|der|die|ihr|dein)\s+){0,2}(?P<by>admin(?:istrator(?:in)?)?|chef(?:in)?|geschäftsführer(?:in)?|vorgesetzte[r]?|inhaber(?:in)?)\b"),
+    ("waiver", ("überspring",), r"\büberspring(?:e|en sie|t)?\s+(?:die|den|das)\s+(?:prüfung|freigabe|genehmigung|kontrolle|review)\b"),
+    ("waiver", ("ohne ",), r"\bohne\s+(?:weitere\s+|vorherige\s+)?(?:freigabe|genehmigung|prüfung|rückfrage)\b(?!\s+(?:der|des|von|durch)\b)"),
+    # French
+    ("permission", ("approuv", "autoris", "valid", "accept", "donn"), r"\b(?:le|la|mon|ma|notre|votre)\s+(?P<by>directeur|directrice|responsable|manager|chef|patron|direction|comptabilité)\s+(?:l['’])?a\s+(?:(?:déjà|bien)\s+)?(?:approuvé|autorisé|validé|accepté|donné son (?:accord|feu vert))"),
+    ("permission", ("approuv", "autoris", "valid"), r"\b(?:c['’]est|cela est|tout est)\s+(?:déjà\s+)?(?:approuvé|autorisé|validé)\b"),
+    ("role", ("je suis",), r"\bje\s+suis\s+(?:l['’]\s?|le\s+|la\s+|votre\s+)?(?P<by>administrateur|administratrice|admin|directeur|directrice|responsable|patron|propriétaire)\b"),
+    ("waiver", ("ignore", "saute", "passe", "contourne"), r"\b(?:ignore[zr]?|saute[zr]?|passe[zr]?|contourne[zr]?)\s+(?:la\s+|l['’]\s?)(?:validation|vérification|revue|approbation|autorisation)\b"),
+    # Spanish
+    ("permission", ("aprob", "autoriz", "permiso", "visto bueno"), r"\b(?:el|la|mi|nuestr[oa])\s+(?P<by>jefe|jefa|gerente|director|directora|responsable|supervisor)\s+(?:ya\s+)?(?:lo\s+|la\s+)?(?:aprobó|autorizó|ha\s+(?:aprobado|autorizado|dado (?:su )?(?:permiso|visto bueno)))"),
+    ("permission", ("aprobad", "autorizad"), r"\bya\s+(?:está|fue|ha sido)\s+(?:aprobad[oa]|autorizad[oa])\b"),
+    ("role", ("soy ",), r"\bsoy\s+(?:el\s+|la\s+|su\s+)?(?P<by>administrador|administradora|admin|jefe|jefa|gerente|dueñ[oa]|director|directora)\b"),
+    ("waiver", ("omit", "salta", "sáltate", "ignor"), r"\b(?:omite|omita|salta|sáltate|ignora|ignore)\s+(?:la\s+)?(?:revisión|aprobación|verificación|autorización)\b"),
 )  # fmt: skip
 """By kind, with what each has something of. They run on one sentence in lower case, so no repetition is long."""
 
-_OPEN = re.compile(
+_OPEN = (
     r"\b(?:until|till|unless|if|whether|once|when|before|how|why|which|who|what|not|never|nobody|nothing|cannot|should|would"
     r"|in case|(?:check|ensure|verify|sure|wait|waiting)(?: that| for)?|yet|pending|ob|wenn|falls|bis|sobald|nicht|nichts"
     r"|kein\w?|noch|si|quand|avant|jamais|cuando|hasta|todavía|nunca)\b|n['’]t\b"
 )
 """Stands before a claim in its clause, which then says what is asked, is a condition, or is not so."""
-_OPEN_AFTER = re.compile(r"^\W*(?:nichts|nicht\b|kein|not yet|wird nichts)|\bwird nichts\b")
-_PAST = re.compile(
-    r"\b(?:in|since|of) (?:19|20)\d\d\b|\blast (?:year|quarter|decade|century)\b|\byears? ago\b"
-)
+_OPEN_AFTER = r"^\W*(?:nichts|nicht\b|kein|not yet|wird nichts)|\bwird nichts\b"
+_PAST = r"\b(?:in|since|of) (?:19|20)\d\d\b|\blast (?:year|quarter|decade|century)\b|\byears? ago\b"
 """It is about something that is long over."""
-_RULE = re.compile(
-    r"\b(?:below|under|up to|less than|smaller than|above|over|more than)\s+(?:[\w$€£]+\s+)?[$€£]?\d|\bpolicy\b.*\b(?:must|may)\b"
+_RULE = (
+    r"\b\w+s\s+(?:of\s+)?(?:below|under|up to|less than|smaller than|above|over|more than)\s+(?:[\w$€£]+\s+)?[$€£]?\d"
+    r"|\bpolicy\b.*\b(?:must|may)\b"
 )
 """It is about all amounts of a size, and not about this call."""
-_QUOTED = re.compile(r"\b(?:phrases?|wording|scams?|phishing|for example|e\.g|such as)\b")
+_QUOTED = r"\b(?:phrases?|wording|scams?|phishing|for example|e\.g|such as)\b"
 """It is about the words."""
-_CLAUSE = re.compile(r"[,:–—]|\b(?:and|but|so|because|then|und|aber|et|mais|y|pero)\b")
+_CLAUSE = r"[,:–—]|\b(?:and|but|so|because|then|und|aber|et|mais|y|pero)\b"
 
 _NAME = r"[a-z][\w-]{1,30}(?: [a-z][\w-]{1,30}){0,2}"
-_VOICE = re.compile(
+_VOICE = (
     rf"(?:^|[.!?\n>])[^\w\n]{{0,6}}(?:(?:message|note|instructions?|reply|word)\s+)?(?:from\s+)?(?:the\s+)?(?P<by>{_NAME}?)"
     r"(?:\s+(?:message|prompt|note|override|instructions?))?[\]>*)]{0,3}\s*[:>]\s*(?P<said>[^\n]{1,200}(?:\n[^\n]{1,200})?)"
 )
-_HEADING = re.compile(
-    r"(?:^|\n)\s*#{1,4}\s*(?:the\s+)?(?P<by>system|developer|user|admin)\b[^\n]{0,30}\n+(?P<said>[^\n]{1,200})"
-)
-_TAG = re.compile(
-    r"<(?P<by>system|assistant|developer|admin)(?:[_-]?(?:prompt|message))?>(?P<said>[^<]{1,200})"
-)
-_CONSENT = re.compile(
+_HEADING = r"(?:^|\n)\s*#{1,4}\s*(?:the\s+)?(?P<by>system|developer|user|admin)\b[^\n]{0,30}\n+(?P<said>[^\n]{1,200})"
+_TAG = r"<(?P<by>system|assistant|developer|admin)(?:[_-]?(?:prompt|message))?>(?P<said>[^<]{1,200})"
+_CONSENT = (
     r"\b(?:go ahead|proceed|approve[ds]?|approval|authori[sz]ed?|permission|permitted|granted|allowed|yes,|skip|bypass|ignore"
     r"|disregard|override|disable|confirmed|release the|execute|without review)\b"
 )
-_MARKUP = re.compile(
-    r"<\|(?:im_start|im_end|system|user|assistant|start_header_id|end_header_id|eot_id|begin_of_text)\|>|\[/?inst\]|<</?sys>>"
-)
+_MARKUP = r"<\|(?:im_start|im_end|system|user|assistant|start_header_id|end_header_id|eot_id|begin_of_text)\|>|\[/?inst\]|<</?sys>>"
 _ENDS = ".!?;\n"
-_VOICE_STEMS = (
-    *("<|", "[inst", "[/inst", "<<sys", "proceed", "yes,", "confirmed", "without review", "allowed", "skip"),
-)
-_every_stem = {*_VOICE_STEMS, *(stem for _, stems, _ in _PATTERNS for stem in stems)}
-_STEMS = tuple(sorted(stem for stem in _every_stem if not any(each in stem for each in _every_stem - {stem})))
-"""Most texts have none of them, and are not looked at any further."""
+_VOICE_STEMS = ("proceed", "yes,", "confirmed", "without review", "allowed", "skip")
+_MARKS = ("<|", "[inst", "[/inst", "<<sys")
+"""What a voice in markup has something of."""
+_WORDS = re.compile(r"\w+")
+_PREFIX_CHARS = 4
+
+
+def _group_stems() -> dict[str, list[str]]:
+    """Returns the stems by how their longest word begins: the words of a text lead to the few that it may have."""
+    every = {*_VOICE_STEMS, *(stem for _, stems, _ in _PATTERNS for stem in stems)}
+    grouped: dict[str, list[str]] = {"prea": ["approve"]}
+    for stem in sorted(every):
+        if not any(each in stem for each in every - {stem}):
+            key = max(_WORDS.findall(stem), key=len)[:_PREFIX_CHARS]
+            grouped.setdefault(key, []).append(stem)
+    return grouped
+
+
+_STEMS = _group_stems()
 _VOICES = ("system", "user", "assistant", "developer", "human", "admin")
 
 
-def find_claims(text: str) -> tuple[Claim, ...]:
+def find_claims(text: str) -> tuple[PermissionClaim, ...]:
     """Returns the claims of the first `MAX_CHARS` of a text, at most `MAX_CLAIMS`. Of JSON the values are looked at."""
     text = text[:MAX_CHARS]
-    lowered = text.lower()
-    if not any([stem in lowered for stem in _STEMS]):
+    if not _list_stems(text.lower()):
         return ()
-    found: dict[tuple[ClaimKind, str], Claim] = {}
-    left = MAX_SENTENCES
-    for value in list_values(text):
-        for sentence in _list_sentences(_normalise(value).lower(), left):
-            left -= 1
-            for claim in (*_find_voices(sentence), *_find_in_sentence(sentence.text)):
-                found.setdefault((claim.kind, claim.by), claim)
-        if left <= 0 or len(found) >= MAX_CLAIMS:
+    found: dict[tuple[ClaimKind, str], PermissionClaim] = {}
+    for sentence in _list_sentences(_normalise("\n".join(list_values(text))).lower()):
+        for claim in (*_find_voices(sentence), *_find_in_sentence(sentence.text)):
+            found.setdefault((claim.kind, claim.by), claim)
+        if len(found) >= MAX_CLAIMS:
             break
     return tuple(found.values())[:MAX_CLAIMS]
 
@@ -277,10 +278,17 @@ class _Sentence(NamedTuple):
     """The sentence with what stands right before and after it: who speaks, perhaps."""
 
 
-def _list_sentences(text: str, most: int) -> list[_Sentence]:
-    """Returns the sentences that have a stem, in order, the first `most`."""
+def _list_stems(text: str) -> list[str]:
+    """Returns the stems that a text in lower case has."""
+    prefixes = {word[:_PREFIX_CHARS] for word in set(_WORDS.findall(text))}
+    found = [stem for prefix in prefixes & _STEMS.keys() for stem in _STEMS[prefix] if stem in text]
+    return [*found, *(mark for mark in _MARKS if mark in text)]
+
+
+def _list_sentences(text: str) -> list[_Sentence]:
+    """Returns the sentences that have a stem, in order, at most `MAX_SENTENCES`."""
     found: dict[int, _Sentence] = {}
-    for stem in _STEMS:
+    for stem in _list_stems(text):
         at = text.find(stem)
         while at >= 0:
             low, high = max(0, at - MAX_SENTENCE_CHARS), at + MAX_SENTENCE_CHARS
@@ -288,7 +296,7 @@ def _list_sentences(text: str, most: int) -> list[_Sentence]:
             ends = [end for mark in _ENDS if (end := text.find(mark, at + len(stem), high)) >= 0]
             end = min(ends, default=min(high, len(text) - 1)) + 1
             if start not in found:
-                if len(found) >= most:
+                if len(found) >= MAX_SENTENCES:
                     break
                 window = text[max(0, start - WINDOW_CHARS) : end + WINDOW_CHARS]
                 found[start] = _Sentence(text[start:end].strip(), window)
@@ -304,34 +312,37 @@ def _normalise(text: str) -> str:
     return "".join(each for each in text if each in "\n\t" or not is_invisible(each))
 
 
-def _find_voices(sentence: _Sentence) -> Iterator[Claim]:
+def _find_voices(sentence: _Sentence) -> Iterator[PermissionClaim]:
     """Yields where a text speaks as somebody else."""
     text = sentence.window
-    markup = _MARKUP.search(text)
+    markup = _compile(_MARKUP).search(text)
     if markup is not None:
         after = text[markup.end() : markup.end() + 12]
         by = next((each for each in _VOICES if each in after or each in markup[0]), "system")
-        yield Claim(kind="voice", by=by, quote=_quote(text[markup.start() :]), markup=True)
+        yield PermissionClaim(kind="voice", by=by, quote=_quote(text[markup.start() :]), markup=True)
     for pattern in (_VOICE, _HEADING, _TAG):
-        for match in pattern.finditer(text):
+        for match in _compile(pattern).finditer(text):
             said = match["said"]
-            if _CONSENT.search(said) is not None and "?" not in said:
-                yield Claim(kind="voice", by=match["by"].strip(), quote=_quote(match[0]))
+            if _compile(_CONSENT).search(said) is not None and "?" not in said:
+                yield PermissionClaim(kind="voice", by=match["by"].strip(), quote=_quote(match[0]))
 
 
-def _find_in_sentence(sentence: str) -> Iterator[Claim]:
-    if sentence.endswith("?") or sentence.startswith("¿") or _QUOTED.search(sentence) is not None:
+def _find_in_sentence(sentence: str) -> Iterator[PermissionClaim]:
+    if sentence.endswith("?") or sentence.startswith("¿") or _compile(_QUOTED).search(sentence) is not None:
         return
-    is_past, is_rule = _PAST.search(sentence) is not None, _RULE.search(sentence) is not None
+    is_past, is_rule = (
+        _compile(_PAST).search(sentence) is not None,
+        _compile(_RULE).search(sentence) is not None,
+    )
     for kind, stems, pattern in _PATTERNS:
-        if not any([stem in sentence for stem in stems]):
+        if not any(stem in sentence for stem in stems):
             continue
         if (is_past and kind == "permission") or (is_rule and kind in ("permission", "waiver")):
             continue
-        match = pattern.search(sentence)
+        match = _compile(pattern).search(sentence)
         if match is not None and not _is_open(sentence, match, says=kind in ("permission", "role")):
             by = match.groupdict().get("by") or ""
-            yield Claim(kind=kind, by=by, quote=_quote(sentence))
+            yield PermissionClaim(kind=kind, by=by, quote=_quote(sentence))
 
 
 def _is_open(sentence: str, match: re.Match[str], *, says: bool) -> bool:
@@ -339,12 +350,15 @@ def _is_open(sentence: str, match: re.Match[str], *, says: bool) -> bool:
 
     `says`: the match itself has no such word either. What waives a check has: "do not ask for approval".
     """
-    if says and _OPEN.search(match[0]) is not None:
+    if says and _compile(_OPEN).search(match[0]) is not None:
         return True
     before = sentence[: match.start()]
-    starts = [each.end() for each in _CLAUSE.finditer(before)]
+    starts = [each.end() for each in _compile(_CLAUSE).finditer(before)]
     clause = before[starts[-1] :] if starts else before
-    return _OPEN.search(clause) is not None or _OPEN_AFTER.search(sentence[match.end() :]) is not None
+    return (
+        _compile(_OPEN).search(clause) is not None
+        or _compile(_OPEN_AFTER).search(sentence[match.end() :]) is not None
+    )
 
 
 def _quote(text: str) -> str:
