@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from seawall.core.events import CALLED
 from seawall.guards.authority import AUTHORITY
 from seawall.guards.shared import Defer
 from seawall.memory.access import REMEMBER
@@ -47,7 +48,7 @@ class Claiming(NamedTuple):
         if not self.is_asked or state.modes.get(AUTHORITY) == "off" or result.status not in ("ok", "error"):
             return result
         text = result.output if isinstance(result.output, str) else result.output.decode("utf-8", "replace")
-        read = step.kind != "model"
+        read = step.kind in CALLED
         claims = self.causes.claims.find(text, f"the result of {step.name!r}", read=read)
         return replace(result, claims=claims) if claims else result
 

@@ -335,6 +335,7 @@ class Factory:
             simulate_effects=started.fork is not None and not started.fork.live_effects,
             shared=shared,
             effects=effects,
+            decisions=effects.find_decisions,
             wake=wake,
         )
         planner = None

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from seawall.core.event_parts import Permit
-from seawall.core.events import Mode
+from seawall.core.events import CALLED, Mode
 from seawall.core.money import Money
 from seawall.run.approve import Approve
 from seawall.run.guard import Guard
@@ -82,19 +82,22 @@ class AuthorityGuard(Guard):
 
     def after(self, step: Step, result: Result, run: RunState, memory: Any) -> Verdict:
         """Judges what a result claims. An effect has happened, whatever it says."""
-        if not result.claims:
+        if (
+            not result.claims or step.kind == "review"
+        ):  # what a reviewer says is a decision, and recorded as one
             return ALLOW
         if step.kind == "model":
             return self._judge_reply(step, result)
-        found = next((each for each in result.claims if self._pretends(each.claim, step.agent)), None)
-        if found is not None and not step.effect:
+        counted = [each for each in result.claims if self._counts(each.claim)]
+        found = next((each for each in counted if each.claim.kind == "voice"), None)
+        if found is not None and step.kind in CALLED and not step.effect:
             by = "somebody else" if found.claim.markup else repr(_tell_name(found.claim.by))
             return Refuse(
                 f"the result of {step.name!r} speaks as {by}, which it is not; it is not shown to {step.agent!r}",
                 "voice",
                 _tell_name(found.claim.by),
             )
-        return _advise(result.claims, f"the result of {step.name!r}")
+        return _advise(counted, f"the result of {step.name!r}") if counted else ALLOW
 
     def _judge_reply(self, step: Step, result: Result) -> Verdict:
         for each in result.claims:
@@ -130,10 +133,6 @@ class AuthorityGuard(Guard):
     def _counts(self, claim: PermissionClaim) -> bool:
         """Returns whether it is a claim in this team: `Status: approved` speaks as nobody."""
         return claim.kind != "voice" or claim.markup or self._is_other(_normalise(claim.by), "", people=True)
-
-    def _pretends(self, claim: PermissionClaim, agent: str) -> bool:
-        """Returns whether what was read speaks as a user, the system or an agent, also as the one that reads it."""
-        return claim.kind == "voice" and self._counts(claim)
 
     def _is_other(self, name: str, agent: str, *, people: bool) -> bool:
         """Returns whether a name is that of another agent than `agent`, of the system or, with `people`, of a user."""

@@ -260,11 +260,11 @@ _VOICES = ("system", "user", "assistant", "developer", "human", "admin")
 
 def find_claims(text: str) -> tuple[PermissionClaim, ...]:
     """Returns the claims of the first `MAX_CHARS` of a text, at most `MAX_CLAIMS`. Of JSON the values are looked at."""
-    text = text[:MAX_CHARS]
+    text = _normalise(text[:MAX_CHARS])
     if not _list_stems(text.lower()):
         return ()
     found: dict[tuple[ClaimKind, str], PermissionClaim] = {}
-    for sentence in _list_sentences(_normalise("\n".join(list_values(text))).lower()):
+    for sentence in _list_sentences("\n".join(list_values(text)).lower()):
         for claim in (*_find_voices(sentence), *_find_in_sentence(sentence.text)):
             found.setdefault((claim.kind, claim.by), claim)
         if len(found) >= MAX_CLAIMS:
@@ -309,7 +309,8 @@ def _normalise(text: str) -> str:
     if text.isascii():
         return text
     text = unicodedata.normalize("NFKC", text)
-    return "".join(each for each in text if each in "\n\t" or not is_invisible(each))
+    unseen = {each: "" for each in set(text) if not each.isascii() and is_invisible(each)}
+    return text.translate(str.maketrans(unseen)) if unseen else text
 
 
 def _find_voices(sentence: _Sentence) -> Iterator[PermissionClaim]:
