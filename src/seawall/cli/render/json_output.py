@@ -113,6 +113,7 @@ def build_run_document(
         "principal": started.principal,
         "request_id": started.request_id,
         "limits": {name: getattr(started.limits, name) for name in started.limits.__struct_fields__},
+        "authority": started.authority,
         "raised": [
             {
                 "at": each.at,

@@ -88,7 +88,7 @@ class AuthorityGuard(Guard):
             return ALLOW
         if step.kind == "model":
             return self._judge_reply(step, result)
-        counted = [each for each in result.claims if self._counts(each.claim)]
+        counted = [each for each in result.claims if self.counts(each.claim)]
         found = next((each for each in counted if each.claim.kind == "voice"), None)
         if found is not None and step.kind in CALLED and not step.effect:
             by = "somebody else" if found.claim.markup else repr(_tell_name(found.claim.by))
@@ -112,10 +112,10 @@ class AuthorityGuard(Guard):
 
     def _judge_claims(self, step: Step, run: RunState) -> Verdict:
         if step.effect:
-            counted = [each for each in step.claims if self._counts(each.claim)]
+            counted = [each for each in step.claims if self.counts(each.claim)]
             return _judge_effect(step, counted, run) if counted else ALLOW
         if step.kind == "model":
-            counted = [each for each in step.claims if self._counts(each.claim)]
+            counted = [each for each in step.claims if self.counts(each.claim)]
             frame = run.frames[step.frame]
             told = any(guard == AUTHORITY for guard, _ in frame.advised)
             return ALLOW if told or not counted else _advise(counted, counted[0].where)
@@ -130,7 +130,7 @@ class AuthorityGuard(Guard):
                 )
         return ALLOW
 
-    def _counts(self, claim: PermissionClaim) -> bool:
+    def counts(self, claim: PermissionClaim) -> bool:
         """Returns whether it is a claim in this team: `Status: approved` speaks as nobody."""
         return claim.kind != "voice" or claim.markup or self._is_other(_normalise(claim.by), "", people=True)
 
