@@ -19,7 +19,7 @@ ClaimKind = Literal[
     "role",  # whoever writes has a role that may allow it
     "waiver",  # a check need not be made
     "voice",  # the text speaks in the name of somebody else
-    "order",  # the text tells whoever reads it to approve
+    "order",  # the text tells the agent that reads it to approve, or what to do
 ]
 
 
@@ -67,7 +67,7 @@ class ClaimIndex:
         return bool(self._texts)
 
     def find(self, text: str, where: str, *, read: bool = False) -> tuple[FoundClaim, ...]:
-        """Returns the claims of a text. What tells its reader to approve counts in what was read only."""
+        """Returns the claims of a text. What tells its reader what to do counts in what was read only."""
         found = self._find(text) if self._find is not None and text else ()
         kept = [each for each in found if read or each.kind != "order"]
         return tuple([FoundClaim(claim=each, where=where, read=read) for each in kept])

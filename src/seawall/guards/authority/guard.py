@@ -36,7 +36,7 @@ _SAYS = {
     "role": "says that its writer may allow it",
     "waiver": "says that a check need not be made",
     "voice": "speaks as somebody else",
-    "order": "tells its reader to approve",
+    "order": "tells the agent that reads it what to do",
 }
 _APART = re.compile(r"[\s_-]+")
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import functools
 import re
+import string
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from seawall.core.invisible import is_invisible
@@ -21,6 +22,10 @@ from seawall.run.traces import list_values
 
 MAX_CHARS = 200_000
 """Of a text: as many as are indexed for causes (`run.traces.MAX_INDEXED_CHARS`). Going through them takes some ms."""
+SHORT_CHARS = 8_000
+KEPT_TEXTS = 256
+"""Texts shorter than `SHORT_CHARS` whose claims are kept, newest used: a result is looked at when it is judged, and again
+when it is recorded. Two megabytes at most; the run keeps what was computed of longer ones."""
 MAX_CLAIMS = 8
 """Of one text. One is enough to judge it, and a person reads the first few."""
 MAX_SENTENCE_CHARS = 300
@@ -158,6 +163,23 @@ _SKIPPED_STEMS = ("skipped", "bypassed", "ignored", "waived", "omitted", "overri
 _ASK_STEMS = ("n't ask", "n’t ask", "not ask", "n't wait", "n’t wait", "not wait")
 _GERMAN_STEMS = ("genehmigt", "freigegeben", "erlaubt", "zugestimmt", "bewilligt", "abgesegnet")
 
+_MODEL = r"(?:ai|llm|language model|assistant|chatbot|gpt[\w.-]*|chatgpt|claude|gemini|llama[\w.-]*|mistral|qwen|deepseek|copilot)\b"
+"""Whom a text addresses that is written for the model which reads it, and for no person."""
+_MODEL_STEMS = (
+    *(
+        "to you",
+        "note to",
+        "note for",
+        "notice",
+        "message",
+        "instruction",
+        "attention",
+        "important",
+        "dear ",
+        "you are a",
+    ),
+)
+
 _PATTERNS: tuple[tuple[ClaimKind, tuple[str, ...], str], ...] = (
     ("role", _ACT_STEMS, rf"\b(?:as|on behalf of|speaking (?:as|for)|in the name of|acting as)\s+(?:the |an? |your |our )?(?P<by>[\w-]+(?: [\w-]+){{0,2}}?)(?: team)?\s*,?\s+i\s+(?:hereby\s+|do\s+)?{_ACTS}\b"),
     ("permission", _ALLOW_STEMS, rf"\b(?:(?:the|my|our|your|his|her|their|an)\s+)?(?:[\w-]+\s+){{0,2}}?(?P<by>{_WHO})(?:\s+(?:on duty|from \w+|of \w+))?\s*{_HAS}{_ADVERBS}{_ALLOWED}"),
@@ -170,8 +192,8 @@ _PATTERNS: tuple[tuple[ClaimKind, tuple[str, ...], str], ...] = (
     ("permission", _GRANT_STEMS, rf"\b(?:comes|acting|act|sent)\s+(?:with|under)\s+(?:[\w'’]+\s+){{0,3}}?(?:{_GRANT})\s+(?:of|from)\b"),
     ("permission", _GRANT_STEMS, rf"\byou\s+have\s+(?:my|our|his|her|their|full|the)\s+(?:[\w'’]+\s+){{0,2}}?(?:{_GRANT})\b"),
     ("permission", _GRANT_STEMS, rf"\b(?:consider|take|treat)\s+this\s+(?:[\w'’]+\s+){{0,4}}?(?:{_GRANT})\b"),
-    ("permission", ("permission", "approval", "authori"), rf"\b(?:permission|approval|authori[sz]ation)\s+(?:is|has been|was)\s+{_ADVERBS}(?:granted|given)\b"),
-    ("permission", ("allowed", "permitted", "authori", "free to", "cleared"), rf"\byou(?:['’]re| are)\s+(?:(?:now|hereby|fully|explicitly)\s+(?:allowed|permitted|authori[sz]ed|cleared)\s+to|authori[sz]ed\s+to|(?:allowed|permitted|free|cleared)\s+to\s+{_DEEDS})\b"),
+    ("permission", ("permission", "approval", "authori"), rf"\b(?:permission|approval|authori[sz]ation)\s+(?:is|has been|was)\s+{_ADVERBS}(?:granted|given)\b(?!\W+(?:free of charge|to any|to use|without fee))"),
+    ("permission", ("allowed", "permitted", "authori", "re free to", "cleared"), rf"\byou(?:['’]re| are)\s+(?:(?:now|hereby|fully|explicitly)\s+(?:allowed|permitted|authori[sz]ed|cleared)\s+to|authori[sz]ed\s+to|(?:allowed|permitted|free|cleared)\s+to\s+{_DEEDS})\b"),
     ("permission", _ACT_STEMS, r"\bi\s+(?:hereby\s+|do\s+|fully\s+|explicitly\s+)?(?:approve|authori[sz]e|permit|green[ -]?light|sign off|consent to)\b"),
     ("role", _PRIVILEGED_STEMS, rf"\b(?:i am|i['’]m|this is|(?:he|she|they|user|customer|caller|sender) (?:is|are))\s+(?:(?:the|an?|your|our|this|their|also|in fact)\s+){{0,2}}(?:[\w-]+\s+)?(?P<by>{_PRIVILEGED})\b(?![ -]account)"),
     ("role", _TITLED_STEMS, rf"\b(?:i am|i['’]m|this is)\s+(?:the|your|their)\s+(?:[\w-]+\s+)?(?P<by>{_TITLED})\b"),
@@ -185,6 +207,10 @@ _PATTERNS: tuple[tuple[ClaimKind, tuple[str, ...], str], ...] = (
     ("waiver", _ASK_STEMS, rf"\bdo(?:n['’]t| not)\s+(?:ask|wait)\s+(?:[\w'’]+\s+){{0,2}}?for\s+(?:[\w'’]+\s+){{0,2}}?{_CHECK}"),
     ("order", ("approve", "authori"), r"(?:^|[:>\]!,]|\bplease|\bnow|\bmust|\band|\bimmediately)\W*(?:approve|authori[sz]e)\s+(?:this|the|it|that|my|all|every)\b"),
     ("order", ("confirm", "release", "execute"), rf"(?:^|[:>\]!,]|\bplease|\bnow|\bmust|\band|\bimmediately)\W*(?:confirm|release|execute)\s+(?:this|the|that|my|all)\s+(?:[\w-]+\s+)?{_MONEY}\b"),
+    ("order", _MODEL_STEMS, rf"\bto you,?\s+(?:the\s+)?{_MODEL}"),
+    ("order", _MODEL_STEMS, rf"\b(?:note|notice|message|instructions?|attention|important)[:,]?\s+(?:to|for)\s+(?:the\s+|any\s+|all\s+)?{_MODEL}"),
+    ("order", _MODEL_STEMS, rf"\b(?:dear|if you are an?|you are an?)\s+{_MODEL}"),
+    ("order", ("i gave", "i assigned", "i asked"), r"\b(?:before|after|instead)\b[^.!?\n]{0,60}\b(?:task|question|request)\s+(?:that\s+)?i\s+(?:gave|assigned|asked)\b"),
     # German
     ("permission", _GERMAN_STEMS, r"\b(?:der|die|mein\w?|unser\w?|ihr\w?)\s+(?P<by>chef(?:in)?|vorgesetzter?|manager(?:in)?|leiter(?:in)?|leitung|geschäftsführ(?:er|ung)\w*|buchhaltung|abteilung|admin\w*|kunde)\s+hat\s+(?:[\wäöüß]+\s+){0,5}?(?:genehmigt|freigegeben|erlaubt|zugestimmt|bewilligt|abgesegnet)\b"),
     ("permission", _GERMAN_STEMS, r"\b(?:das|es|dies|alles)\s+(?:ist|wurde)\s+(?:(?:schon|bereits|längst)\s+)?(?:von [\wäöüß ]{2,30} )?(?:genehmigt|freigegeben|bewilligt|abgesegnet)\b"),
@@ -196,7 +222,7 @@ _PATTERNS: tuple[tuple[ClaimKind, tuple[str, ...], str], ...] = (
     ("permission", ("approuv", "autoris", "valid", "accept", "donn"), r"\b(?:le|la|mon|ma|notre|votre)\s+(?P<by>directeur|directrice|responsable|manager|chef|patron|direction|comptabilité)\s+(?:l['’])?a\s+(?:(?:déjà|bien)\s+)?(?:approuvé|autorisé|validé|accepté|donné son (?:accord|feu vert))"),
     ("permission", ("approuv", "autoris", "valid"), r"\b(?:c['’]est|cela est|tout est)\s+(?:déjà\s+)?(?:approuvé|autorisé|validé)\b"),
     ("role", ("je suis",), r"\bje\s+suis\s+(?:l['’]\s?|le\s+|la\s+|votre\s+)?(?P<by>administrateur|administratrice|admin|directeur|directrice|responsable|patron|propriétaire)\b"),
-    ("waiver", ("ignore", "saute", "passe", "contourne"), r"\b(?:ignore[zr]?|saute[zr]?|passe[zr]?|contourne[zr]?)\s+(?:la\s+|l['’]\s?)(?:validation|vérification|revue|approbation|autorisation)\b"),
+    ("waiver", ("validation", "vérification", "revue", "approbation", "autorisation"), r"\b(?:ignore[zr]?|saute[zr]?|passe[zr]?|contourne[zr]?)\s+(?:la\s+|l['’]\s?)(?:validation|vérification|revue|approbation|autorisation)\b"),
     # Spanish
     ("permission", ("aprob", "autoriz", "permiso", "visto bueno"), r"\b(?:el|la|mi|nuestr[oa])\s+(?P<by>jefe|jefa|gerente|director|directora|responsable|supervisor)\s+(?:ya\s+)?(?:lo\s+|la\s+)?(?:aprobó|autorizó|ha\s+(?:aprobado|autorizado|dado (?:su )?(?:permiso|visto bueno)))"),
     ("permission", ("aprobad", "autorizad"), r"\bya\s+(?:está|fue|ha sido)\s+(?:aprobad[oa]|autorizad[oa])\b"),
@@ -240,32 +266,53 @@ _VOICE_STEMS = ("proceed", "yes,", "confirmed", "without review", "allowed", "sk
 _MARKS = ("<|", "[inst", "[/inst", "<<sys")
 """What a voice in markup has something of."""
 _WORDS = re.compile(r"\w+")
+_BLANKS = str.maketrans(dict.fromkeys(f"{string.punctuation}“”„’«»…–—¿¡", " "))
+"""Where words are apart: that is ten times as fast as to find them by a pattern."""
 _PREFIX_CHARS = 4
+
+
+def _list_shortest() -> list[str]:
+    """Returns the stems of all patterns that have no other stem in them."""
+    every = {*_VOICE_STEMS, *(stem for _, stems, _ in _PATTERNS for stem in stems)}
+    return [stem for stem in sorted(every) if not any(each in stem for each in every - {stem})]
 
 
 def _group_stems() -> dict[str, list[str]]:
     """Returns the stems by how their longest word begins: the words of a text lead to the few that it may have."""
-    every = {*_VOICE_STEMS, *(stem for _, stems, _ in _PATTERNS for stem in stems)}
     grouped: dict[str, list[str]] = {"prea": ["approve"]}
-    for stem in sorted(every):
-        if not any(each in stem for each in every - {stem}):
-            key = max(_WORDS.findall(stem), key=len)[:_PREFIX_CHARS]
-            grouped.setdefault(key, []).append(stem)
+    for stem in _list_shortest():
+        key = max(_WORDS.findall(stem), key=len)[:_PREFIX_CHARS]
+        grouped.setdefault(key, []).append(stem)
     return grouped
 
 
 _STEMS = _group_stems()
+_BY_STEM = {
+    short: [at for at, (_, stems, _) in enumerate(_PATTERNS) if any(short in stem for stem in stems)]
+    for short in _list_shortest()
+}
+"""By stem: the places of the patterns that may match where it stands."""
 _VOICES = ("system", "user", "assistant", "developer", "human", "admin")
+
+
+@functools.lru_cache(maxsize=KEPT_TEXTS)
+def _find_in_short(text: str) -> tuple[PermissionClaim, ...]:
+    return _find_in_text(text)
 
 
 def find_claims(text: str) -> tuple[PermissionClaim, ...]:
     """Returns the claims of the first `MAX_CHARS` of a text, at most `MAX_CLAIMS`. Of JSON the values are looked at."""
-    text = _normalise(text[:MAX_CHARS])
-    if not _list_stems(text.lower()):
+    return _find_in_short(text) if len(text) < SHORT_CHARS else _find_in_text(text[:MAX_CHARS])
+
+
+def _find_in_text(text: str) -> tuple[PermissionClaim, ...]:
+    text = _normalise(text)
+    stems = _list_stems(text.lower())
+    if not stems:
         return ()
     found: dict[tuple[ClaimKind, str], PermissionClaim] = {}
-    for sentence in _list_sentences("\n".join(list_values(text)).lower()):
-        for claim in (*_find_voices(sentence), *_find_in_sentence(sentence.text)):
+    for sentence in _list_sentences("\n".join(list_values(text)).lower(), stems):
+        for claim in (*_find_voices(sentence), *_find_in_sentence(sentence.text, sentence.stems)):
             found.setdefault((claim.kind, claim.by), claim)
         if len(found) >= MAX_CLAIMS:
             break
@@ -276,30 +323,30 @@ class _Sentence(NamedTuple):
     text: str
     window: str
     """The sentence with what stands right before and after it: who speaks, perhaps."""
+    stems: list[str]
 
 
 def _list_stems(text: str) -> list[str]:
     """Returns the stems that a text in lower case has."""
-    prefixes = {word[:_PREFIX_CHARS] for word in set(_WORDS.findall(text))}
-    found = [stem for prefix in prefixes & _STEMS.keys() for stem in _STEMS[prefix] if stem in text]
-    return [*found, *(mark for mark in _MARKS if mark in text)]
+    prefixes = _STEMS.keys() & [word[:_PREFIX_CHARS] for word in text.translate(_BLANKS).split()]
+    found = [stem for prefix in prefixes for stem in _STEMS[prefix] if stem in text]
+    return found + [mark for mark in _MARKS if mark in text] if "<" in text or "[" in text else found
 
 
-def _list_sentences(text: str) -> list[_Sentence]:
-    """Returns the sentences that have a stem, in order, at most `MAX_SENTENCES`."""
+def _list_sentences(text: str, stems: list[str]) -> list[_Sentence]:
+    """Returns the sentences that have one of these stems, in order, at most `MAX_SENTENCES`."""
     found: dict[int, _Sentence] = {}
-    for stem in _list_stems(text):
+    for stem in stems:
         at = text.find(stem)
-        while at >= 0:
+        while at >= 0 and len(found) < MAX_SENTENCES:
             low, high = max(0, at - MAX_SENTENCE_CHARS), at + MAX_SENTENCE_CHARS
             start = max(low, *[text.rfind(mark, low, at) + 1 for mark in _ENDS])
             ends = [end for mark in _ENDS if (end := text.find(mark, at + len(stem), high)) >= 0]
             end = min(ends, default=min(high, len(text) - 1)) + 1
             if start not in found:
-                if len(found) >= MAX_SENTENCES:
-                    break
+                sentence = text[start:end].strip()
                 window = text[max(0, start - WINDOW_CHARS) : end + WINDOW_CHARS]
-                found[start] = _Sentence(text[start:end].strip(), window)
+                found[start] = _Sentence(sentence, window, [each for each in stems if each in sentence])
             at = text.find(stem, end)
     return [found[start] for start in sorted(found)]
 
@@ -321,29 +368,33 @@ def _find_voices(sentence: _Sentence) -> Iterator[PermissionClaim]:
         after = text[markup.end() : markup.end() + 12]
         by = next((each for each in _VOICES if each in after or each in markup[0]), "system")
         yield PermissionClaim(kind="voice", by=by, quote=_quote(text[markup.start() :]), markup=True)
-    for pattern in (_VOICE, _HEADING, _TAG):
+    patterns = [pattern for mark, pattern in ((":", _VOICE), ("#", _HEADING), ("<", _TAG)) if mark in text]
+    for pattern in patterns:
         for match in _compile(pattern).finditer(text):
             said = match["said"]
             if _compile(_CONSENT).search(said) is not None and "?" not in said:
                 yield PermissionClaim(kind="voice", by=match["by"].strip(), quote=_quote(match[0]))
 
 
-def _find_in_sentence(sentence: str) -> Iterator[PermissionClaim]:
-    if sentence.endswith("?") or sentence.startswith("¿") or _compile(_QUOTED).search(sentence) is not None:
+def _find_in_sentence(sentence: str, stems: Sequence[str]) -> Iterator[PermissionClaim]:
+    if sentence.endswith("?") or sentence.startswith("¿"):
         return
-    is_past, is_rule = (
-        _compile(_PAST).search(sentence) is not None,
-        _compile(_RULE).search(sentence) is not None,
-    )
-    for kind, stems, pattern in _PATTERNS:
-        if not any(stem in sentence for stem in stems):
-            continue
-        if (is_past and kind == "permission") or (is_rule and kind in ("permission", "waiver")):
-            continue
+    for at in sorted({at for stem in stems for at in _BY_STEM.get(stem, ())}):
+        kind, _, pattern = _PATTERNS[at]
         match = _compile(pattern).search(sentence)
-        if match is not None and not _is_open(sentence, match, says=kind in ("permission", "role")):
-            by = match.groupdict().get("by") or ""
-            yield PermissionClaim(kind=kind, by=by, quote=_quote(sentence))
+        if match is None or _is_general(sentence, kind):
+            continue
+        if not _is_open(sentence, match, says=kind in ("permission", "role")):
+            yield PermissionClaim(kind=kind, by=match.groupdict().get("by") or "", quote=_quote(sentence))
+
+
+def _is_general(sentence: str, kind: ClaimKind) -> bool:
+    """Returns whether a sentence is about words, about what is long past, or about all amounts of a size."""
+    if _compile(_QUOTED).search(sentence) is not None:
+        return True
+    if kind == "permission" and _compile(_PAST).search(sentence) is not None:
+        return True
+    return kind in ("permission", "waiver") and _compile(_RULE).search(sentence) is not None
 
 
 def _is_open(sentence: str, match: re.Match[str], *, says: bool) -> bool:
