@@ -13,7 +13,7 @@ from seawall.guards.shared import Defer
 from seawall.memory.access import REMEMBER
 from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
-from seawall.run.permission_claims import HISTORY, FoundClaim
+from seawall.run.permission_claims import HISTORY, FoundClaim, says_something
 from seawall.run.state import RunState
 from seawall.run.step import Result, Step
 
@@ -47,9 +47,11 @@ class Claiming(NamedTuple):
         """Returns a result with what its output claims."""
         if not self.is_asked or state.modes.get(AUTHORITY) == "off" or result.status not in ("ok", "error"):
             return result
-        text = result.output if isinstance(result.output, str) else result.output.decode("utf-8", "replace")
-        read = step.kind in CALLED
-        claims = self.causes.claims.find(text, f"the result of {step.name!r}", read=read)
+        output = result.output
+        text = output if isinstance(output, str) else output.decode("utf-8", "replace")
+        if step.kind == "review" or (step.kind == "model" and not says_something(text)):
+            return result
+        claims = self.causes.claims.find(text, f"the result of {step.name!r}", read=step.kind in CALLED)
         return replace(result, claims=claims) if claims else result
 
     def _find(self, step: Step, state: RunState) -> tuple[FoundClaim, ...]:

@@ -37,7 +37,7 @@ from seawall.journal.protocol.effects import CauseStep
 from seawall.run.bodies import Bodies
 from seawall.run.descent import Descent
 from seawall.run.frame import MessageRef
-from seawall.run.permission_claims import AUTHORITY, HISTORY, ClaimIndex, FoundClaim
+from seawall.run.permission_claims import AUTHORITY, HISTORY, ClaimIndex, FoundClaim, says_something
 from seawall.run.traces import Traces, find_traces
 
 MAX_HOLDERS = 8
@@ -131,13 +131,14 @@ class Causes:
             self.claims.note_refused(step.step, bodies.text(step.input), where)
 
     def _learn_claims(self, step: StepIntended, text: str) -> None:
-        """Adds what a result claims. What an effect returns is its receipt: what it says is done, not to be done."""
-        number = f"(step {step.step})"
-        if step.kind == "model":
-            self.claims.note(step.step, text, f"the reply of {step.agent!r} {number}")
-        elif step.kind in ("handoff", "review"):
+        """Adds what a result claims. What an effect returns is its receipt, and what a reviewer says is a decision."""
+        kind, number = step.kind, f"(step {step.step})"
+        if kind == "model":
+            if says_something(text):
+                self.claims.note(step.step, text, f"the reply of {step.agent!r} {number}")
+        elif kind == "handoff":
             self.claims.note(step.step, text, f"the answer of {step.name!r} {number}")
-        elif not step.effect:
+        elif kind in CALLED and not step.effect:
             self.claims.note(step.step, text, f"the result of {step.name!r} {number}", read=True)
 
     def learn_recall(self, step: int, text: str, asked: str = "") -> None:

@@ -99,3 +99,8 @@ class ClaimIndex:
         for each in self._texts:
             if self._is_full or each.step in steps or shares(each.text):
                 yield from each.claims
+
+
+def says_something(reply: str) -> bool:
+    """Returns whether a model's reply, as it is recorded, may have text beside its calls. Calls are judged by themselves."""
+    return '"content"' in reply

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 import re
-import string
 import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -266,8 +265,9 @@ _VOICE_STEMS = ("proceed", "yes,", "confirmed", "without review", "allowed", "sk
 _MARKS = ("<|", "[inst", "[/inst", "<<sys")
 """What a voice in markup has something of."""
 _WORDS = re.compile(r"\w+")
-_BLANKS = str.maketrans(dict.fromkeys(f"{string.punctuation}“”„’«»…–—¿¡", " "))
-"""Where words are apart: that is ten times as fast as to find them by a pattern."""
+_BLANKS = "".join(chr(code) if chr(code).isalnum() else " " for code in range(128))
+"""Where words are apart, for `str.translate`: that is several times as fast as to find words by a pattern."""
+_QUOTES = str.maketrans(dict.fromkeys("“”„«»…–—¿¡", " "))
 _PREFIX_CHARS = 4
 
 
@@ -328,7 +328,7 @@ class _Sentence(NamedTuple):
 
 def _list_stems(text: str) -> list[str]:
     """Returns the stems that a text in lower case has."""
-    prefixes = _STEMS.keys() & [word[:_PREFIX_CHARS] for word in text.translate(_BLANKS).split()]
+    prefixes = _STEMS.keys() & [word[:_PREFIX_CHARS] for word in _list_words(text)]
     found = [stem for prefix in prefixes for stem in _STEMS[prefix] if stem in text]
     return found + [mark for mark in _MARKS if mark in text] if "<" in text or "[" in text else found
 
@@ -358,6 +358,10 @@ def _normalise(text: str) -> str:
     text = unicodedata.normalize("NFKC", text)
     unseen = {each: "" for each in set(text) if not each.isascii() and is_invisible(each)}
     return text.translate(str.maketrans(unseen)) if unseen else text
+
+
+def _list_words(text: str) -> list[str]:
+    return (text if text.isascii() else text.translate(_QUOTES)).translate(_BLANKS).split()
 
 
 def _find_voices(sentence: _Sentence) -> Iterator[PermissionClaim]:
