@@ -9,6 +9,9 @@ import pytest
 from seawall import Agent, Authority, Effect, May, Misused, Money, Team, tool
 from seawall.testing import ScriptedModel
 
+UNTYPED_MAY: Any = May
+UNTYPED_AUTHORITY: Any = Authority
+"""They are given what a type checker would not let pass."""
 EUR, USD = Money("50", "EUR"), Money("50", "USD")
 
 
@@ -61,14 +64,14 @@ def test_a_name_or_a_limit_without_use_is_misused(agents: Any, said: str) -> Non
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: May(call="look"), "call is 'look'; it must be a list of names"),
-        (lambda: May(decide=[1]), "decide has 1, which is not a name"),  # type: ignore[list-item]
-        (lambda: May(up_to={"pay": 50}), "up_to['pay'] is 50; it must be Money(…)"),  # type: ignore[dict-item]
-        (lambda: May(up_to={"pay": [EUR, EUR]}), "two amounts in EUR"),
-        (lambda: May(up_to=[EUR]), "it must be {'tool': Money(…)}"),  # type: ignore[arg-type]
-        (lambda: Authority(agents={"clerk": 1}), "agents['clerk'] is 1; it must be May(…)"),  # type: ignore[dict-item]
-        (lambda: Authority(agents=[]), "agents is []"),  # type: ignore[arg-type]
-        (lambda: Authority(agents={}, above="hold"), "above is 'hold'; it is 'refuse' or 'ask'"),  # type: ignore[arg-type]
+        (lambda: UNTYPED_MAY(call="look"), "call is 'look'; it must be a list of names"),
+        (lambda: UNTYPED_MAY(decide=[1]), "decide has 1, which is not a name"),
+        (lambda: UNTYPED_MAY(up_to={"pay": 50}), "up_to['pay'] is 50; it must be Money(…)"),
+        (lambda: UNTYPED_MAY(up_to={"pay": [EUR, EUR]}), "two amounts in EUR"),
+        (lambda: UNTYPED_MAY(up_to=[EUR]), "it must be {'tool': Money(…)}"),
+        (lambda: UNTYPED_AUTHORITY(agents={"clerk": 1}), "agents['clerk'] is 1; it must be May(…)"),
+        (lambda: UNTYPED_AUTHORITY(agents=[]), "agents is []"),
+        (lambda: UNTYPED_AUTHORITY(agents={}, above="hold"), "above is 'hold'; it is 'refuse' or 'ask'"),
     ],
 )
 def test_a_value_of_another_type_is_misused(make: Any, said: str) -> None:
@@ -79,8 +82,9 @@ def test_a_value_of_another_type_is_misused(make: Any, said: str) -> None:
 
 
 def test_something_else_than_an_authority_is_misused() -> None:
+    matrix: Any = {"clerk": May()}
     with pytest.raises(Misused, match="authority is"):
-        Team(agent("clerk"), authority={"clerk": May()})  # type: ignore[arg-type]
+        Team(agent("clerk"), authority=matrix)
 
 
 def test_the_rows_of_the_matrix_name_agents_also_of_nested_teams() -> None:

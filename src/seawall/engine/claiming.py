@@ -13,7 +13,7 @@ from seawall.guards.shared import Defer
 from seawall.memory.access import REMEMBER
 from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
-from seawall.run.permission_claims import HISTORY, FoundClaim, says_something
+from seawall.run.permission_claims import HISTORY, FoundClaim, read_content
 from seawall.run.state import RunState
 from seawall.run.step import Result, Step
 
@@ -49,8 +49,10 @@ class Claiming(NamedTuple):
             return result
         output = result.output
         text = output if isinstance(output, str) else output.decode("utf-8", "replace")
-        if step.kind == "review" or (step.kind == "model" and not says_something(text)):
+        if step.kind == "review":
             return result
+        if step.kind == "model":
+            text = read_content(text)
         claims = self.causes.claims.find(text, f"the result of {step.name!r}", read=step.kind in CALLED)
         return replace(result, claims=claims) if claims else result
 

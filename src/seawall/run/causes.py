@@ -37,7 +37,7 @@ from seawall.journal.protocol.effects import CauseStep
 from seawall.run.bodies import Bodies
 from seawall.run.descent import Descent
 from seawall.run.frame import MessageRef
-from seawall.run.permission_claims import AUTHORITY, HISTORY, ClaimIndex, FoundClaim, says_something
+from seawall.run.permission_claims import AUTHORITY, HISTORY, ClaimIndex, FoundClaim, read_content
 from seawall.run.traces import Traces, find_traces
 
 MAX_HOLDERS = 8
@@ -134,8 +134,7 @@ class Causes:
         """Adds what a result claims. What an effect returns is its receipt, and what a reviewer says is a decision."""
         kind, number = step.kind, f"(step {step.step})"
         if kind == "model":
-            if says_something(text):
-                self.claims.note(step.step, text, f"the reply of {step.agent!r} {number}")
+            self.claims.note(step.step, read_content(text), f"the reply of {step.agent!r} {number}")
         elif kind == "handoff":
             self.claims.note(step.step, text, f"the answer of {step.name!r} {number}")
         elif kind in CALLED and not step.effect:

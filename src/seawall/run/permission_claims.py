@@ -101,6 +101,18 @@ class ClaimIndex:
                 yield from each.claims
 
 
-def says_something(reply: str) -> bool:
-    """Returns whether a model's reply, as it is recorded, may have text beside its calls. Calls are judged by themselves."""
-    return '"content"' in reply
+class _Reply(msgspec.Struct):
+    content: str | None = None
+
+
+_decoder = msgspec.json.Decoder(_Reply)
+
+
+def read_content(reply: str) -> str:
+    """Returns what a model's reply, as it is recorded, says beside its calls, which are judged by themselves."""
+    if '"content"' not in reply:
+        return ""
+    try:
+        return _decoder.decode(reply).content or ""
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):  # it is not JSON in a recording
+        return reply
