@@ -9,7 +9,7 @@ import pytest
 
 from guards.authority.authority_world import Played, World, play, team_of
 from runtime.deciding import decide
-from seawall import Agent, Authority, May, Money, Outcome, Seawall, Team, Waiting
+from seawall import Agent, Authority, Guard, May, Misused, Money, Outcome, Seawall, Team, Waiting
 from seawall.core.events import RunStarted
 from seawall.testing import ScriptedModel, call, say
 
@@ -158,3 +158,15 @@ def test_a_seawall_with_guards_of_its_own_holds_a_matrix_too() -> None:
 
     played = asyncio.run(main())
     assert (played.paid, played.verdicts) == ([], [("refuse", "before")])
+
+
+def test_no_other_guard_may_have_its_name() -> None:
+    class Mine(Guard):
+        name = "authority"
+
+    async def main() -> None:
+        async with Seawall(guards=[Mine()]) as sea:
+            with pytest.raises(Misused, match="'authority': that is one of Seawall's own"):
+                await sea.start(World().clerk([]), "Look.")
+
+    asyncio.run(main())
