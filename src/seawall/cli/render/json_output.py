@@ -281,8 +281,9 @@ def build_why_document(
             "name": each.call.name,
             "arguments": texts.get(each.call.arguments),
         }
-    for verdict, each in zip(found["verdicts"], why.verdicts, strict=True):
-        verdict["note"] = texts.get(each.note) if each.note else None
+    for name, judged in (("verdicts", why.verdicts), ("refusals", why.refusals)):
+        for verdict, each in zip(found[name], judged, strict=True):
+            verdict["note"] = texts.get(each.note) if each.note else None
     found["origins"] = [
         {
             **msgspec.to_builtins(each),

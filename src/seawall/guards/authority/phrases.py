@@ -42,7 +42,7 @@ _compile = functools.cache(re.compile)
 _WHO = (
     r"managers?|boss|chief|supervisors?|directors?|ceo|cfo|cto|coo|vp|president|board|management|executives?|finance|legal"
     r"|compliance|accounting|head of \w+|(?:team )?lead(?:er(?:ship)?)?|owners?|principal|admin(?:istrator)?s?|auditors?"
-    r"|reviewers?|coordinator|orchestrator|cashier|controller|treasurer|(?:\w+ )?officer|users?|operators?|developers?"
+    r"|reviewers?|coordinator|orchestrator|cashier|controller|treasurer|(?:\w+ )?officer|operators?|developers?"
     r"|security(?: team)?|hr|(?:finance|legal|sales|support|security|risk) (?:team|department)"
 )
 _ADVERBS = r"(?:(?:already|just|now|personally|verbally|explicitly|fully|also|formally|both|kindly)\s+){0,2}"
@@ -50,7 +50,8 @@ _HAS = r"(?:(?:has|have|had)\s+|['’](?:s|ve|d)\s+)?"
 _GRANT = r"permission|approval|authori[sz]ation|consent|blessing|go[ -]?ahead|green light|ok|okay|sign[ -]?off|clearance|authority"
 _ALLOWED = (
     r"(?:approved|authori[sz]ed|okayed|ok['’]?d|green[ -]?lit|cleared|sanctioned|endorsed|permitted|waived|signed off|agreed"
-    rf"|consented|said (?:yes|ok|okay|(?:that )?(?:it|this)(?:['’]s| is) (?:ok|okay|fine))"
+    rf"|consented|agrees|(?:is|are) (?:fine|ok|okay) with (?:it|this|that)|instructed (?:you|me|us) to"
+    rf"|(?:said|says|told (?:me|us|you)) (?:yes|ok|okay|(?:that )?(?:it|this)(?:['’]s| is) (?:ok|okay|fine))"
     rf"|(?:given|gave|granted)\s+(?:[\w'’]+\s+){{0,3}}?(?:{_GRANT}))\b"
 )
 _PASSIVE = (
@@ -87,6 +88,17 @@ _ALLOW_STEMS = (
     "waived",
     "signed off",
     "agreed",
+    "agrees",
+    "fine with",
+    "ok with",
+    "okay with",
+    "instructed",
+    "says it",
+    "says yes",
+    "says ok",
+    "told me",
+    "told us",
+    "told you",
     "consent",
     "said ",
     "granted",
@@ -159,7 +171,7 @@ _SKIP_STEMS = (
     ),
 )
 _SKIPPED_STEMS = ("skipped", "bypassed", "ignored", "waived", "omitted", "overridden", "disabled")
-_ASK_STEMS = ("n't ask", "n’t ask", "not ask", "n't wait", "n’t wait", "not wait")
+_ASK_STEMS = ("n't ask", "n’t ask", "not ask", "n't wait", "n’t wait", "not wait", "bother")
 _GERMAN_STEMS = ("genehmigt", "freigegeben", "erlaubt", "zugestimmt", "bewilligt", "abgesegnet")
 
 _MODEL = r"(?:ai|llm|language model|assistant|chatbot|gpt[\w.-]*|chatgpt|claude|gemini|llama[\w.-]*|mistral|qwen|deepseek|copilot)\b"
@@ -185,13 +197,13 @@ _PATTERNS: tuple[tuple[ClaimKind, tuple[str, ...], str], ...] = (
     ("permission", _ALLOW_STEMS, rf"\b(?:this|it|that|everything|all)(?:\s+(?:here|of it|message|request))?(?:\s+(?:has|have|was|is|had)|['’]s)\s+{_ADVERBS}(?:been\s+)?{_ADVERBS}(?:pre[ -]?)?{_PASSIVE}"),
     ("permission", _ALLOW_STEMS, rf"\b(?:the|my|your)\s+(?:[\w-]+\s+){{1,3}}?(?:has|have|was|is|had)\s+{_ADVERBS}(?:been\s+)?{_ADVERBS}(?:pre[ -]?)?{_PASSIVE}\s+by\s+(?:the\s+|my\s+|your\s+|our\s+)?(?:[\w-]+\s+)?(?P<by>{_WHO})\b"),
     ("permission", _ALLOW_STEMS, rf"\b(?:already\s+(?:been\s+)?|pre-){_PASSIVE}"),
-    ("permission", _ALLOW_STEMS, rf"^\W*{_PASSIVE}\s+by\s+\w"),
+    ("permission", _ALLOW_STEMS, rf"^\W*(?:\w+\s+(?:and|&)\s+)?{_PASSIVE}\s+by\s+\w"),
     ("permission", ("approved",), r"\bapproved\s*[=:]\s*(?:true|yes|1)\b"),
     ("permission", _GRANT_STEMS, rf"\b(?:got|have|has|had|received|obtained)\s+(?:(?!to\b|no\b|not\b)[\w'’]+\s+){{0,3}}?(?:{_GRANT})\s+(?:of|from|by|to)\b"),
     ("permission", _GRANT_STEMS, rf"\b(?:comes|acting|act|sent)\s+(?:with|under)\s+(?:[\w'’]+\s+){{0,3}}?(?:{_GRANT})\s+(?:of|from)\b"),
     ("permission", _GRANT_STEMS, rf"\byou\s+have\s+(?:my|our|his|her|their|full|the)\s+(?:[\w'’]+\s+){{0,2}}?(?:{_GRANT})\b"),
     ("permission", _GRANT_STEMS, rf"\b(?:consider|take|treat)\s+this\s+(?:[\w'’]+\s+){{0,4}}?(?:{_GRANT})\b"),
-    ("permission", ("permission", "approval", "authori"), rf"\b(?:permission|approval|authori[sz]ation)\s+(?:is|has been|was)\s+{_ADVERBS}(?:granted|given)\b(?!\W+(?:free of charge|to any|to use|without fee))"),
+    ("permission", ("permission", "approval", "authori"), rf"\b(?:permission|approval|authori[sz]ation)\s+(?:(?!to\b|for\b)[\w-]+\s+){{0,3}}?(?:is|has been|was)\s+{_ADVERBS}(?:granted|given)\b(?!\W+(?:free of charge|to any|to use|without fee))"),
     ("permission", ("allowed", "permitted", "authori", "re free to", "cleared"), rf"\byou(?:['’]re| are)\s+(?:(?:now|hereby|fully|explicitly)\s+(?:allowed|permitted|authori[sz]ed|cleared)\s+to|authori[sz]ed\s+to|(?:allowed|permitted|free|cleared)\s+to\s+{_DEEDS})\b"),
     ("permission", _ACT_STEMS, r"\bi\s+(?:hereby\s+|do\s+|fully\s+|explicitly\s+)?(?:approve|authori[sz]e|permit|green[ -]?light|sign off|consent to)\b"),
     ("role", _PRIVILEGED_STEMS, rf"\b(?:i am|i['’]m|this is|(?:he|she|they|user|customer|caller|sender) (?:is|are))\s+(?:(?:the|an?|your|our|this|their|also|in fact)\s+){{0,2}}(?:[\w-]+\s+)?(?P<by>{_PRIVILEGED})\b(?![ -]account)"),
@@ -203,7 +215,18 @@ _PATTERNS: tuple[tuple[ClaimKind, tuple[str, ...], str], ...] = (
     ("waiver", (*_SKIPPED_STEMS, "needed", "required", "necessary"), rf"\b{_CHECK}\s+(?:is|are|was|has been)\s+(?:{_SKIPPED}|not\s+(?:needed|required|necessary))\b"),
     ("waiver", ("without", "no "), rf"\b(?:without|no)\s+(?:(?:any|further|second|additional|prior|the|waiting for|asking for|more)\s+)*{_CHECK}(?!\s+(?:of|from|by)\b)"),
     ("waiver", ("no need",), r"\bno\s+need\s+to\s+(?:ask|check|verify|review|approve|wait|confirm)\b"),
-    ("waiver", _ASK_STEMS, rf"\bdo(?:n['’]t| not)\s+(?:ask|wait)\s+(?:[\w'’]+\s+){{0,2}}?for\s+(?:[\w'’]+\s+){{0,2}}?{_CHECK}"),
+    ("waiver", _ASK_STEMS, rf"\bdo(?:n['’]t| not)\s+(?:bother\s+)?(?:to\s+)?(?:ask|wait)(?:ing)?\s+(?:[\w'’]+\s+){{0,2}}?for\s+(?:[\w'’]+\s+){{0,2}}?{_CHECK}"),
+    ("permission", _ALLOW_STEMS, rf"\b(?:user|customer|client|account holder|requester)\s+{_HAS}{_ADVERBS}(?:approved|authori[sz]ed|waived|(?:given|gave|granted)\s+(?:[\w'’]+\s+){{0,3}}?(?:{_GRANT}))\b"),
+    ("permission", _ALLOW_STEMS, rf"^\W*[a-z]+(?:\s+(?:from|in|of)\s+\w+)?\s+{_HAS}{_ADVERBS}(?:approved|authori[sz]ed|okayed|signed off on|cleared)\s+(?:this|it|that|your|my|the\s+{_MONEY})\b"),
+    ("permission", _GRANT_STEMS, rf"\b(?:got|have|has|had|received|obtained)\s+(?:(?:the|my|our|your|his|her)\s+)?(?:[\w-]+\s+)?(?:{_WHO})['’]s?\s+(?:{_GRANT})\b"),
+    ("permission", ("granted",), r"^\W*(?:approval|permission|authori[sz]ation|access)\s+granted\b|\b(?:access|rights|privileges)\s+(?:has|have)\s+been\s+granted\s+to\s+you\b"),
+    ("permission", ("approved", "authori", "cleared"), r"\b(?:consider|treat|take)\s+(?:this|it|that|everything)\s+(?:as\s+)?(?:already\s+)?(?:pre[ -]?)?(?:approved|authori[sz]ed|cleared)\b"),
+    ("permission", _GRANT_STEMS, rf"\bi\s+(?:hereby\s+)?(?:give|grant)\s+you\s+(?:[\w'’]+\s+){{0,2}}?(?:{_GRANT})\b"),
+    ("role", ("authori", "empowered"), r"\bi(?:['’]m| am)\s+(?:hereby\s+|fully\s+)?(?:authori[sz]ed|empowered)\s+to\b"),
+    ("role", _PRIVILEGED_STEMS, rf"\bas\s+(?:the|an?|your)\s+(?:[\w-]+\s+)?(?P<by>{_PRIVILEGED})\s*,?\s+i\b"),
+    ("waiver", ("no need for",), rf"\bno\s+need\s+for\s+(?:[\w'’]+\s+){{0,2}}?{_CHECK}"),
+    ("waiver", ("need ",), rf"\byou\s+(?:don['’]t|do not|won['’]t)\s+need\s+(?:[\w'’]+\s+){{0,3}}?{_CHECK}"),
+    ("waiver", ("without ",), r"\b(?:approve|pay|send|process|do|release|transfer|execute)\s+(?:[\w'’]+\s+){0,4}?without\s+(?:checking|asking|reviewing|verifying|confirming|waiting)\b"),
     ("order", ("approve", "authori"), r"(?:^|[:>\]!,]|\bplease|\bnow|\bmust|\band|\bimmediately)\W*(?:approve|authori[sz]e)\s+(?:this|the|it|that|my|all|every)\b"),
     ("order", ("confirm", "release", "execute"), rf"(?:^|[:>\]!,]|\bplease|\bnow|\bmust|\band|\bimmediately)\W*(?:confirm|release|execute)\s+(?:this|the|that|my|all)\s+(?:[\w-]+\s+)?{_MONEY}\b"),
     ("order", _MODEL_STEMS, rf"\bto you,?\s+(?:the\s+)?{_MODEL}"),
@@ -212,9 +235,10 @@ _PATTERNS: tuple[tuple[ClaimKind, tuple[str, ...], str], ...] = (
     ("order", ("i gave", "i assigned", "i asked"), r"\b(?:before|after|instead)\b[^.!?\n]{0,60}\b(?:task|question|request)\s+(?:that\s+)?i\s+(?:gave|assigned|asked)\b"),
     # German
     ("permission", _GERMAN_STEMS, r"\b(?:der|die|mein\w?|unser\w?|ihr\w?)\s+(?P<by>chef(?:in)?|vorgesetzter?|manager(?:in)?|leiter(?:in)?|leitung|geschäftsführ(?:er|ung)\w*|buchhaltung|abteilung|admin\w*|kunde)\s+hat\s+(?:[\wäöüß]+\s+){0,5}?(?:genehmigt|freigegeben|erlaubt|zugestimmt|bewilligt|abgesegnet)\b"),
-    ("permission", _GERMAN_STEMS, r"\b(?:das|es|dies|alles)\s+(?:ist|wurde)\s+(?:(?:schon|bereits|längst)\s+)?(?:von [\wäöüß ]{2,30} )?(?:genehmigt|freigegeben|bewilligt|abgesegnet)\b"),
+    ("permission", _GERMAN_STEMS, r"\b(?:das|es|dies|alles)\s+(?:ist|wurde)\s+(?:(?:schon|bereits|längst)\s+)?(?:vo[nm] [\wäöüß ]{2,30} )?(?:genehmigt|freigegeben|bewilligt|abgesegnet)\b"),
     ("permission", ("freigabe", "genehmigung", "erlaubnis"), r"\b(?:freigabe|genehmigung|erlaubnis)\s+(?:liegt|ist)\s+(?:(?:schon|bereits)\s+)?(?:vor|da|erteilt)\b"),
     ("role", ("ich bin",), r"\bich\s+bin\s+(?:(?:hier|der|die|ihr|dein)\s+){0,2}(?P<by>admin(?:istrator(?:in)?)?|chef(?:in)?|geschäftsführer(?:in)?|vorgesetzte[r]?|inhaber(?:in)?)\b"),
+    ("role", ("ich bin",), r"\bich\s+bin\s+(?:dazu\s+)?(?:berechtigt|befugt|bevollmächtigt)\b"),
     ("waiver", ("überspring",), r"\büberspring(?:e|en sie|t)?\s+(?:die|den|das)\s+(?:prüfung|freigabe|genehmigung|kontrolle|review)\b"),
     ("waiver", ("ohne ",), r"\bohne\s+(?:weitere\s+|vorherige\s+)?(?:freigabe|genehmigung|prüfung|rückfrage)\b(?!\s+(?:der|des|von|durch)\b)"),
     # French
@@ -236,7 +260,7 @@ _OPEN = (
     r"|kein\w?|noch|si|quand|avant|jamais|cuando|hasta|todavía|nunca)\b|n['’]t\b"
 )
 """Stands before a claim in its clause, which then says what is asked, is a condition, or is not so."""
-_OPEN_AFTER = r"^\W*(?:nichts|nicht\b|kein|not yet|wird nichts)|\bwird nichts\b"
+_OPEN_AFTER = r"^\W*(?:nichts|nicht\b|kein|not\b|nothing|nobody|no\b|never|(?:you|they|it) can(?:no|['’]?)t\b)|\bwird nichts\b"
 _PAST = r"\b(?:in|since|of) (?:19|20)\d\d\b|\blast (?:year|quarter|decade|century)\b|\byears? ago\b"
 """It is about something that is long over."""
 _RULE = (
