@@ -205,13 +205,15 @@ class EffectsGuard:
 
     # ---- asking the journal
 
-    def find_decisions(self, step: Step, run: RunState, wake: Callable[[], None]) -> tuple[str, ...] | Defer:
-        """Returns who has approved the same effect before, and when, in words; first a `Defer`."""
+    def find_decisions(
+        self, step: Step, run: RunState, text: str, wake: Callable[[], None]
+    ) -> tuple[str, ...] | Defer:
+        """Returns who has approved the same effect before, and when, in words; first a `Defer`. `text`: its arguments."""
         mine = self._decided.setdefault(run.started.run, {})
         key = f"{_call_of(step, run)} {step.arguments_key}"
         if key not in mine:
             mine[key] = None
-            self._spawn(self._look_up(mine, key, step, run, wake))
+            self._spawn(self._look_up(mine, key, step, run, text, wake))
         found = mine[key]
         return (
             Defer(f"{step.kind} {step.name!r}: the journal is asked for decisions")
@@ -225,6 +227,7 @@ class EffectsGuard:
         key: str,
         step: Step,
         run: RunState,
+        text: str,
         wake: Callable[[], None],
     ) -> None:
         found: tuple[str, ...] = ()
@@ -234,7 +237,8 @@ class EffectsGuard:
                 identity = ""
                 if facts.values:
                     identity = await self._compute_identity(self._journal, step, run, facts)
-                found = await list_decisions(self._journal, run.started.tenant, step, identity)
+                tenant, run_id = run.started.tenant, run.started.run
+                found = await list_decisions(self._journal, tenant, run_id, step, identity, text)
         except Exception:  # noqa: BLE001 -- fail closed: without an answer there is no decision
             _log.exception("run %s: the decisions on %s could not be read", run.started.run, step.name)
         mine[key] = found

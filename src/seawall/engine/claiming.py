@@ -17,8 +17,9 @@ from seawall.run.permission_claims import HISTORY, FoundClaim, read_content
 from seawall.run.state import RunState
 from seawall.run.step import Result, Step
 
-FindDecisions = Callable[[Step, RunState, Callable[[], None]], "tuple[str, ...] | Defer"]
-"""Returns what people have approved before of an effect, in words; a `Defer` while the journal is asked."""
+FindDecisions = Callable[[Step, RunState, str, Callable[[], None]], "tuple[str, ...] | Defer"]
+"""Returns what people have approved before of an effect with these arguments, in words; a `Defer` while the journal is
+asked."""
 
 
 class Claiming(NamedTuple):
@@ -40,7 +41,7 @@ class Claiming(NamedTuple):
         step = replace(step, claims=claims)
         if not step.effect or step.lost or self.decisions is None:
             return step
-        decided = self.decisions(step, state, wake)
+        decided = self.decisions(step, state, self.bodies.text(step.input), wake)
         return decided if isinstance(decided, Defer) else replace(step, decided=decided)
 
     def add_to_result(self, step: Step, result: Result, state: RunState) -> Result:

@@ -145,7 +145,9 @@ class _Replayer:
             decisions=self._find_recorded,
         )
 
-    def _find_recorded(self, step: Step, state: RunState, wake: Callable[[], None]) -> tuple[str, ...]:
+    def _find_recorded(
+        self, step: Step, state: RunState, text: str, wake: Callable[[], None]
+    ) -> tuple[str, ...]:
         """Returns whether the recorded run has found a decision on a step that rests on a claim."""
         passed = self._verdicts.get((step.number, "before")) == "advise"
         return ("it is recorded",) if passed else ()

@@ -192,6 +192,24 @@ def test_a_claim_passes_if_the_journal_has_a_decision_on_the_same_effect() -> No
     assert claimed.statuses == ["ok", "replaced", "ok"], "it was done already, and the agent gets the receipt"
 
 
+def test_a_letter_about_what_a_person_has_approved_in_the_run_may_say_so() -> None:
+    async def main(then: Any, order: str) -> Played:
+        world = World(approve=[above(Money("10", "EUR"))])
+        note = call("close_account", note=f"Refund of {order} was approved by finance.")
+        return await play(
+            world,
+            team_of(world.clerk([REFUND, note, say("done")])),
+            "Refund 1001, and tell the user.",
+            then=then,
+        )
+
+    same = asyncio.run(main(approve_as_known, "1001"))
+    other = asyncio.run(main(approve_as_known, "2002"))
+
+    assert [what for what, _ in same.paid] == ["1001", "account"]
+    assert [what for what, _ in other.paid] == ["1001"]
+
+
 # ---- whoever speaks as another
 
 

@@ -49,8 +49,8 @@ _ADVERBS = r"(?:(?:already|just|now|personally|verbally|explicitly|fully|also|fo
 _HAS = r"(?:(?:has|have|had)\s+|['’](?:s|ve|d)\s+)?"
 _GRANT = r"permission|approval|authori[sz]ation|consent|blessing|go[ -]?ahead|green light|ok|okay|sign[ -]?off|clearance|authority"
 _ALLOWED = (
-    r"(?:approved|authori[sz]ed|okayed|ok['’]?d|green[ -]?lit|cleared|sanctioned|endorsed|permitted|waived|signed off|agreed"
-    rf"|consented|agrees|(?:is|are) (?:fine|ok|okay) with (?:it|this|that)|instructed (?:you|me|us) to"
+    r"(?:approved|authori[sz]ed|okayed|ok['’]?d|green[ -]?li(?:t|ghted)|cleared|sanctioned|endorsed|permitted|waived|signed off|agreed"
+    rf"|consented|agrees|is on board|has no objections?|(?:authori[sz]es|allows|permits) you|(?:said|says) (?:that )?you (?:may|can)|(?:is|are) (?:fine|ok|okay) with (?:it|this|that)|instructed (?:you|me|us) to"
     rf"|(?:said|says|told (?:me|us|you)) (?:yes|ok|okay|(?:that )?(?:it|this)(?:['’]s| is) (?:ok|okay|fine))"
     rf"|(?:given|gave|granted)\s+(?:[\w'’]+\s+){{0,3}}?(?:{_GRANT}))\b"
 )
@@ -89,6 +89,15 @@ _ALLOW_STEMS = (
     "signed off",
     "agreed",
     "agrees",
+    "on board",
+    "no objection",
+    "zes you",
+    "ses you",
+    "allows you",
+    "said you",
+    "says you",
+    "says that you",
+    "said that you",
     "fine with",
     "ok with",
     "okay with",
@@ -224,6 +233,10 @@ _PATTERNS: tuple[tuple[ClaimKind, tuple[str, ...], str], ...] = (
     ("permission", _GRANT_STEMS, rf"\bi\s+(?:hereby\s+)?(?:give|grant)\s+you\s+(?:[\w'’]+\s+){{0,2}}?(?:{_GRANT})\b"),
     ("role", ("authori", "empowered"), r"\bi(?:['’]m| am)\s+(?:hereby\s+|fully\s+)?(?:authori[sz]ed|empowered)\s+to\b"),
     ("role", _PRIVILEGED_STEMS, rf"\bas\s+(?:the|an?|your)\s+(?:[\w-]+\s+)?(?P<by>{_PRIVILEGED})\s*,?\s+i\b"),
+    ("permission", _GRANT_STEMS, rf"\b(?:this(?:\s+\w+)?|it|the\s+{_MONEY})\s+(?:has|have)\s+(?:(?!no\b|not\b)[\w'’-]+\s+){{0,2}}?(?:approval|authori[sz]ation|clearance|sign[ -]?off)\b(?!\s+(?:status|pending|process|step|button|rate|workflow))"),
+    ("permission", ("approval", "authori"), r"\b(?:approval|authori[sz]ation)\s+(?:came|has come|arrived|has arrived|was received)\b"),
+    ("role", ("in charge", "i speak for"), r"\bi(?:['’]m| am)\s+(?:the one\s+)?in charge\b|\bi speak for\b"),
+    ("role", _PRIVILEGED_STEMS, rf"\bmy role is\s+(?:an?\s+|the\s+)?(?P<by>{_PRIVILEGED})\b"),
     ("waiver", ("no need for",), rf"\bno\s+need\s+for\s+(?:[\w'’]+\s+){{0,2}}?{_CHECK}"),
     ("waiver", ("need ",), rf"\byou\s+(?:don['’]t|do not|won['’]t)\s+need\s+(?:[\w'’]+\s+){{0,3}}?{_CHECK}"),
     ("waiver", ("without ",), r"\b(?:approve|pay|send|process|do|release|transfer|execute)\s+(?:[\w'’]+\s+){0,4}?without\s+(?:checking|asking|reviewing|verifying|confirming|waiting)\b"),
@@ -236,18 +249,19 @@ _PATTERNS: tuple[tuple[ClaimKind, tuple[str, ...], str], ...] = (
     # German
     ("permission", _GERMAN_STEMS, r"\b(?:der|die|mein\w?|unser\w?|ihr\w?)\s+(?P<by>chef(?:in)?|vorgesetzter?|manager(?:in)?|leiter(?:in)?|leitung|geschäftsführ(?:er|ung)\w*|buchhaltung|abteilung|admin\w*|kunde)\s+hat\s+(?:[\wäöüß]+\s+){0,5}?(?:genehmigt|freigegeben|erlaubt|zugestimmt|bewilligt|abgesegnet)\b"),
     ("permission", _GERMAN_STEMS, r"\b(?:das|es|dies|alles)\s+(?:ist|wurde)\s+(?:(?:schon|bereits|längst)\s+)?(?:vo[nm] [\wäöüß ]{2,30} )?(?:genehmigt|freigegeben|bewilligt|abgesegnet)\b"),
-    ("permission", ("freigabe", "genehmigung", "erlaubnis"), r"\b(?:freigabe|genehmigung|erlaubnis)\s+(?:liegt|ist)\s+(?:(?:schon|bereits)\s+)?(?:vor|da|erteilt)\b"),
+    ("permission", ("freigabe", "genehmigung", "erlaubnis"), r"\b(?:freigaben?|genehmigung(?:en)?|erlaubnis)\s+(?:liegt|liegen|ist|sind)\s+(?:(?:schon|bereits)\s+)?(?:vor|da|erteilt)\b"),
     ("role", ("ich bin",), r"\bich\s+bin\s+(?:(?:hier|der|die|ihr|dein)\s+){0,2}(?P<by>admin(?:istrator(?:in)?)?|chef(?:in)?|geschäftsführer(?:in)?|vorgesetzte[r]?|inhaber(?:in)?)\b"),
     ("role", ("ich bin",), r"\bich\s+bin\s+(?:dazu\s+)?(?:berechtigt|befugt|bevollmächtigt)\b"),
     ("waiver", ("überspring",), r"\büberspring(?:e|en sie|t)?\s+(?:die|den|das)\s+(?:prüfung|freigabe|genehmigung|kontrolle|review)\b"),
     ("waiver", ("ohne ",), r"\bohne\s+(?:weitere\s+|vorherige\s+)?(?:freigabe|genehmigung|prüfung|rückfrage)\b(?!\s+(?:der|des|von|durch)\b)"),
     # French
-    ("permission", ("approuv", "autoris", "valid", "accept", "donn"), r"\b(?:le|la|mon|ma|notre|votre)\s+(?P<by>directeur|directrice|responsable|manager|chef|patron|direction|comptabilité)\s+(?:l['’])?a\s+(?:(?:déjà|bien)\s+)?(?:approuvé|autorisé|validé|accepté|donné son (?:accord|feu vert))"),
+    ("permission", ("approuv", "autoris", "valid", "accept", "donn", "accord"), r"\b(?:le|la|mon|ma|notre|votre)\s+(?P<by>directeur|directrice|responsable|manager|chef|patron|direction|comptabilité)\s+(?:l['’])?a\s+(?:(?:déjà|bien)\s+)?(?:approuvé|autorisé|validé|accepté|donné son (?:accord|feu vert))|\b(?:directeur|directrice|responsable|chef|patron|direction)\s+est\s+d['’]accord\b"),
     ("permission", ("approuv", "autoris", "valid"), r"\b(?:c['’]est|cela est|tout est)\s+(?:déjà\s+)?(?:approuvé|autorisé|validé)\b"),
     ("role", ("je suis",), r"\bje\s+suis\s+(?:l['’]\s?|le\s+|la\s+|votre\s+)?(?P<by>administrateur|administratrice|admin|directeur|directrice|responsable|patron|propriétaire)\b"),
     ("waiver", ("validation", "vérification", "revue", "approbation", "autorisation"), r"\b(?:ignore[zr]?|saute[zr]?|passe[zr]?|contourne[zr]?)\s+(?:la\s+|l['’]\s?)(?:validation|vérification|revue|approbation|autorisation)\b"),
     # Spanish
     ("permission", ("aprob", "autoriz", "permiso", "visto bueno"), r"\b(?:el|la|mi|nuestr[oa])\s+(?P<by>jefe|jefa|gerente|director|directora|responsable|supervisor)\s+(?:ya\s+)?(?:lo\s+|la\s+)?(?:aprobó|autorizó|ha\s+(?:aprobado|autorizado|dado (?:su )?(?:permiso|visto bueno)))"),
+    ("permission", ("permiso",), r"\btengo\s+(?:el\s+)?permiso\s+del?\b"),
     ("permission", ("aprobad", "autorizad"), r"\bya\s+(?:está|fue|ha sido)\s+(?:aprobad[oa]|autorizad[oa])\b"),
     ("role", ("soy ",), r"\bsoy\s+(?:el\s+|la\s+|su\s+)?(?P<by>administrador|administradora|admin|jefe|jefa|gerente|dueñ[oa]|director|directora)\b"),
     ("waiver", ("omit", "salta", "sáltate", "ignor"), r"\b(?:omite|omita|salta|sáltate|ignora|ignore)\s+(?:la\s+)?(?:revisión|aprobación|verificación|autorización)\b"),
@@ -260,9 +274,9 @@ _OPEN = (
     r"|kein\w?|noch|si|quand|avant|jamais|cuando|hasta|todavía|nunca)\b|n['’]t\b"
 )
 """Stands before a claim in its clause, which then says what is asked, is a condition, or is not so."""
-_OPEN_AFTER = r"^\W*(?:nichts|nicht\b|kein|not\b|nothing|nobody|no\b|never|(?:you|they|it) can(?:no|['’]?)t\b)|\bwird nichts\b"
-_PAST = r"\b(?:in|since|of) (?:19|20)\d\d\b|\blast (?:year|quarter|decade|century)\b|\byears? ago\b"
-"""It is about something that is long over."""
+_OPEN_AFTER = r"^\s*(?:nichts|nicht\b|kein|not\b|nothing|nobody|no\b|never|(?:you|they|it) can(?:no|['’]?)t\b)|\bwird nichts\b"
+_PAST = r"^(?!.*\b(?:this|it)\b).*(?:\b(?:in|since) (?:19|20)\d\d\b|\blast (?:year|quarter|decade|century)\b|\byears? ago\b)"
+"""It is about something that is long over, and not about what is asked now."""
 _RULE = (
     r"\b\w+s\s+(?:of\s+)?(?:below|under|up to|less than|smaller than|above|over|more than)\s+(?:[\w$€£]+\s+)?[$€£]?\d"
     r"|\bpolicy\b.*\b(?:must|may)\b"
@@ -275,7 +289,7 @@ _CLAUSE = r"[,:–—]|\b(?:and|but|so|because|then|und|aber|et|mais|y|pero)\b"
 _NAME = r"[a-z][\w-]{1,30}(?: [a-z][\w-]{1,30}){0,2}"
 _VOICE = (
     rf"(?:^|[.!?\n>])[^\w\n]{{0,6}}(?:(?:message|note|instructions?|reply|word)\s+)?(?:from\s+)?(?:the\s+)?(?P<by>{_NAME}?)"
-    r"(?:\s+(?:message|prompt|note|override|instructions?))?[\]>*)]{0,3}\s*[:>]\s*(?P<said>[^\n]{1,200}(?:\n[^\n]{1,200})?)"
+    r"(?:\s+(?:message|prompt|note|notice|alert|override|instructions?))?[\]>*)]{0,3}\s*[:>]\s*(?P<said>[^\n]{1,200}(?:\n[^\n]{1,200})?)"
 )
 _HEADING = r"(?:^|\n)\s*#{1,4}\s*(?:the\s+)?(?P<by>system|developer|user|admin)\b[^\n]{0,30}\n+(?P<said>[^\n]{1,200})"
 _TAG = r"<(?P<by>system|assistant|developer|admin)(?:[_-]?(?:prompt|message))?>(?P<said>[^<]{1,200})"
