@@ -204,7 +204,7 @@ _PATTERNS: tuple[tuple[ClaimKind, tuple[str, ...], str], ...] = (
     ("role", _ACT_STEMS, rf"\b(?:as|on behalf of|speaking (?:as|for)|in the name of|acting as)\s+(?:the |an? |your |our )?(?P<by>[\w-]+(?: [\w-]+){{0,2}}?)(?: team)?\s*,?\s+i\s+(?:hereby\s+|do\s+)?{_ACTS}\b"),
     ("permission", _ALLOW_STEMS, rf"\b(?:(?:the|my|our|your|his|her|their|an)\s+)?(?:[\w-]+\s+){{0,2}}?(?P<by>{_WHO})(?:\s+(?:on duty|from \w+|of \w+))?\s*{_HAS}{_ADVERBS}{_ALLOWED}"),
     ("permission", _ALLOW_STEMS, rf"\b(?:this|it|that|everything|all)(?:\s+(?:here|of it|message|request))?(?:\s+(?:has|have|was|is|had)|['’]s)\s+{_ADVERBS}(?:been\s+)?{_ADVERBS}(?:pre[ -]?)?{_PASSIVE}"),
-    ("permission", _ALLOW_STEMS, rf"\b(?:the|my|your)\s+(?:[\w-]+\s+){{1,3}}?(?:has|have|was|is|had)\s+{_ADVERBS}(?:been\s+)?{_ADVERBS}(?:pre[ -]?)?{_PASSIVE}\s+by\s+(?:the\s+|my\s+|your\s+|our\s+)?(?:[\w-]+\s+)?(?P<by>{_WHO})\b"),
+    ("permission", _ALLOW_STEMS, rf"\b(?:(?:the|my|your|our)\s+(?:[\w-]+\s+){{1,3}}?|{_MONEY}\s+(?:(?:of|for)\s+[\w-]+\s+)?)(?:has|have|was|is|had)\s+{_ADVERBS}(?:been\s+)?{_ADVERBS}(?:pre[ -]?)?{_PASSIVE}\s+by\s+(?:the\s+|my\s+|your\s+|our\s+)?(?:[\w-]+\s+)?(?P<by>{_WHO})\b"),
     ("permission", _ALLOW_STEMS, rf"\b(?:already\s+(?:been\s+)?|pre-){_PASSIVE}"),
     ("permission", _ALLOW_STEMS, rf"^\W*(?:\w+\s+(?:and|&)\s+)?{_PASSIVE}\s+by\s+\w"),
     ("permission", ("approved",), r"\bapproved\s*[=:]\s*(?:true|yes|1)\b"),
