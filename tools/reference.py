@@ -382,7 +382,8 @@ def guards_page() -> str:
         " `seawall run --mode NAME=MODE`, `Seawall(modes={NAME: MODE})` or `sea.set_guard(NAME, MODE, by=…)`."
         " `limits` and `deadline` are such names too: they enforce what [Limits](limits.md) says, have no options"
         " of their own, and are part of the gate. `budget` enforces `Budget`, `endpoints` the options of endpoints,"
-        " and `planner` is set by its name like a guard."
+        " and `planner` is set by its name like a guard. `authority` enforces `Authority`, which a team is given, and"
+        " judges texts that claim a permission: [Give authority](../how-to/give-authority.md)."
     )
     return _page("Guards", text, _records(defined("seawall.guards", is_options)))
 

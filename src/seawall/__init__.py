@@ -24,6 +24,7 @@ from seawall.core.limits import Limits
 from seawall.core.money import Money
 from seawall.effects.credentials import Principal
 from seawall.effects.options import Approve, Effect, above, always
+from seawall.guards.authority import Authority, AuthorityGuard, May
 from seawall.guards.budget import Budget, Caps
 from seawall.guards.context import ContextGuard
 from seawall.guards.endpoints import EndpointOptions
@@ -61,6 +62,8 @@ __all__ = [
     "Allow",
     "Approval",
     "Approve",
+    "Authority",
+    "AuthorityGuard",
     "Broken",
     "Budget",
     "Caps",
@@ -78,6 +81,7 @@ __all__ = [
     "IndexedEntry",
     "Limits",
     "Loops",
+    "May",
     "Memory",
     "MemoryDifference",
     "MemoryIndex",

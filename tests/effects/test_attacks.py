@@ -297,7 +297,7 @@ def test_a14_a_tool_result_that_says_approve_this_approves_nothing(case: Case) -
 
     (shown,) = report.proposals
     assert shown.voters == ()
-    assert "find_order" in shown.causes, "whoever decides sees where it comes from"
+    assert "authority" in shown.guards, "whoever decides sees that it rests on such a text"
     assert case.paid == []
     case.do("go_on")
     assert case.paid == []

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from seawall.core.canonical import Ref
+from seawall.core.money import Money
 
 
 class Gist(msgspec.Struct, frozen=True, array_like=True):
@@ -48,3 +51,21 @@ class StoppedBy(msgspec.Struct, frozen=True, omit_defaults=True):
     step: int | None = None
     limit: str | None = None
     value: str | None = None
+
+
+class Permit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one team's authority says of one agent: a row of the authority matrix."""
+
+    agent: str
+    team: str
+    """The team whose authority says it. Of several rows about one agent each one holds."""
+    call: tuple[str, ...] | None = None
+    """The tools that it may call; None: all that it has."""
+    hand_to: tuple[str, ...] | None = None
+    """The agents that it may hand work to, which are the coordinators of nested teams; None: all that it may ask."""
+    decide: tuple[str, ...] | None = None
+    """The agents whose answers it may decide on; None: those that it reviews."""
+    up_to: dict[str, tuple[Money, ...]] = {}
+    """By tool: the greatest amount, one for each currency. A tool that is not named has no such limit."""
+    above: Literal["refuse", "ask"] = "refuse"
+    """Whether a call above its amount is refused, or a person is asked."""

@@ -16,7 +16,7 @@ import msgspec
 
 from seawall.core.canonical import Ref, encode_text
 from seawall.core.errors import Misused
-from seawall.core.event_parts import Call, Fork, Gist, StoppedBy
+from seawall.core.event_parts import Call, Fork, Gist, Permit, StoppedBy
 from seawall.core.limits import Limits
 
 StepKind = Literal["model", "tool", "handoff", "review", "memory", "approval"]
@@ -149,6 +149,8 @@ class RunStarted(Base, tag="run_started", frozen=True, kw_only=True):
     fork: Fork | None = None
     errand: Errand | None = None
     """The run makes this one call, and ends with its result. None: its team answers the request."""
+    authority: tuple[Permit, ...] = ()
+    """What the team and the teams in it said of who may do what; for an agent that is not named, the team's wiring holds."""
     again: str = ""
     """The run whose request it answers once more, as what that had read was reverted. Its effects wait for a person."""
 

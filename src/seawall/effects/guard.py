@@ -18,6 +18,7 @@ from seawall.core.clock import Clock
 from seawall.core.errors import Broken, SeawallError, describe_error
 from seawall.core.events import MemoryCut, RunStarted
 from seawall.core.money import Money
+from seawall.effects.decided import list_decisions
 from seawall.effects.identity import compute_identity
 from seawall.effects.proposals import compute_likeness, compute_proposal_hash, explain_rejection
 from seawall.guards.shared import Defer
@@ -99,6 +100,8 @@ class EffectsGuard:
         self._key: bytes | None = None
         self._asked: dict[str, dict[str, _Asked]] = {}
         """By run and call. Bounded by the calls of the runs in flight."""
+        self._decided: dict[str, dict[str, tuple[str, ...] | None]] = {}
+        """By run, and by call and arguments: what was decided before; None while the journal is asked."""
         self._tasks: set[asyncio.Task[None]] = set()
         self.detach: Detach | None = None
         self.give_up: GiveUp | None = None
@@ -114,12 +117,14 @@ class EffectsGuard:
         """Waits for the claims that are under way. What was claimed stays so: a resumed run goes on with it."""
         self._journal = None
         self._asked.clear()
+        self._decided.clear()
         while self._tasks:
             await asyncio.wait(self._tasks)
 
     def forget(self, run: str) -> None:
         """Frees what is kept here of a run that has come to rest."""
         self._asked.pop(run, None)
+        self._decided.pop(run, None)
 
     def take(self, run: RunState, step: Step) -> None:
         """Notes that the answer for a step was recorded."""
@@ -199,6 +204,45 @@ class EffectsGuard:
         )
 
     # ---- asking the journal
+
+    def find_decisions(
+        self, step: Step, run: RunState, text: str, wake: Callable[[], None]
+    ) -> tuple[str, ...] | Defer:
+        """Returns who has approved the same effect before, and when, in words; first a `Defer`. `text`: its arguments."""
+        mine = self._decided.setdefault(run.started.run, {})
+        key = f"{_call_of(step, run)} {step.arguments_key}"
+        if key not in mine:
+            mine[key] = None
+            self._spawn(self._look_up(mine, key, step, run, text, wake))
+        found = mine[key]
+        return (
+            Defer(f"{step.kind} {step.name!r}: the journal is asked for decisions")
+            if found is None
+            else found
+        )
+
+    async def _look_up(
+        self,
+        mine: dict[str, tuple[str, ...] | None],
+        key: str,
+        step: Step,
+        run: RunState,
+        text: str,
+        wake: Callable[[], None],
+    ) -> None:
+        found: tuple[str, ...] = ()
+        try:
+            if self._journal is not None:
+                facts = step.facts or NO_FACTS
+                identity = ""
+                if facts.values:
+                    identity = await self._compute_identity(self._journal, step, run, facts)
+                tenant, run_id = run.started.tenant, run.started.run
+                found = await list_decisions(self._journal, tenant, run_id, step, identity, text)
+        except Exception:  # noqa: BLE001 -- fail closed: without an answer there is no decision
+            _log.exception("run %s: the decisions on %s could not be read", run.started.run, step.name)
+        mine[key] = found
+        wake()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

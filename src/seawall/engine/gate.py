@@ -37,6 +37,7 @@ from seawall.core.limits import Limits
 from seawall.effects.asking import build_proposal
 from seawall.effects.guard import EFFECTS, Blocked, EffectsGuard, Passed, Question
 from seawall.effects.proposals import compute_likeness
+from seawall.engine.claiming import Claiming, FindDecisions
 from seawall.engine.closing import Closing
 from seawall.engine.intents import add_wait, build_intent, note_spelling
 from seawall.engine.judging import Judge, read_answer
@@ -57,6 +58,7 @@ from seawall.engine.settling import (
     replace_result,
     trace_answer,
 )
+from seawall.guards.authority import AUTHORITY
 from seawall.guards.deadline import DEADLINE, PLANNER, bound_left_s
 from seawall.guards.limits import LIMITS, Fits, has_room_for_retry
 from seawall.guards.nested import TeamLimits, bound_team_left_s
@@ -147,6 +149,7 @@ class Gate:
         simulate_effects: bool = False,
         shared: Sequence[SharedGuard] = (),
         effects: EffectsGuard | None = None,
+        decisions: FindDecisions | None = None,
         wake: Callable[[], None] = _ignore,
     ) -> None:
         self.judge = Judge(guards, bodies, now=now)
@@ -158,6 +161,8 @@ class Gate:
         self._closing = Closing(logic, limits, self.teams, bodies, now=now, performs=executor is not None)
         self._bodies = bodies
         self._causes = causes
+        asked = any(guard.name == AUTHORITY for guard in guards)
+        self.claiming = Claiming(bodies, causes, asked, decisions)
         self._now = now
         self._simulate = simulate_effects
         self._shared = tuple(shared)
@@ -274,7 +279,10 @@ class Gate:
 
         A call that is judged `ahead` of its turn reserves nothing yet.
         """
-        judged = self._judge_alone(step, state, left_s)
+        claiming = self.claiming.add_to_step(step, state, self._wake)
+        if isinstance(claiming, Defer):
+            return _Judged(claiming, step, [])
+        judged = self._judge_alone(claiming, state, left_s)
         if isinstance(judged.verdict, Allow | Advise) and self._simulate and step.effect:
             return judged
         if isinstance(judged.verdict, Allow | Advise) and not ahead:
@@ -440,6 +448,7 @@ class Gate:
             edges = self._causes.find_edges(self._bodies.text(step.input), by=frame.last_reply)
         intent = build_intent(step, edges, at=self._now(), perform=perform, advice=advice)
         self._causes.note(intent)
+        self._causes.learn_task(intent, self._bodies)
         return intent
 
     def answer_failed(self, end: End, state: RunState) -> Planned | None:
@@ -491,11 +500,14 @@ class Gate:
         if found.exact is not None:
             result = replace(result, fingerprint=found.exact, loose_fingerprint=found.loose)
         # What only the model's server reads is no guard's business.
-        shown = result if result.reasoning is None else replace(result, reasoning=None)
+        shown = self.claiming.add_to_result(step, result, state)
+        shown = shown if shown.reasoning is None else replace(shown, reasoning=None)
         verdicts = self.judge.judge(step, shown, state)
         if not verdicts:
             return self._conclude(step, result, self._record(step, result, state, left_s), state)
         verdict, events = self.judge.conclude(verdicts, step.number, "after")
+        for event in events:
+            self._causes.learn_verdict(event, self._bodies)
         done = self._record(step, result, state, left_s)
         if isinstance(verdict, Replace):
             done = replace_result(step, done, read_answer(verdict, self._bodies), self._bodies)

@@ -11,6 +11,8 @@ from seawall.core.canonical import Ref
 from seawall.core.errors import describe_error, format_trace
 from seawall.core.events import Event, Judged, Mode, Stage
 from seawall.core.frozen import FrozenDict, freeze
+from seawall.guards.authority import AuthorityGuard
+from seawall.guards.context import ContextGuard
 from seawall.guards.loops import Loops
 from seawall.guards.nested import TeamGuard, TeamLimits
 from seawall.memory.guard import MEMORY_GUARD, MemoryGuard
@@ -34,6 +36,7 @@ from seawall.run.verdict import (
 )
 
 _log = logging.getLogger("seawall.calls")
+_BUILT_IN = (Loops, ContextGuard, AuthorityGuard, MemoryGuard)
 
 
 class _GuardsByAgent:
@@ -73,7 +76,7 @@ class Judge:
         self._before = _GuardsByAgent([guard for guard in own if _judges(guard, "before")], nested)
         self._after = _GuardsByAgent([guard for guard in own if _judges(guard, "after")], nested)
         plain = [*own, *(guard.guard for guard in nested)]
-        self._all_built_in = all(type(guard) in (Loops, MemoryGuard) for guard in plain)
+        self._all_built_in = all(type(guard) in _BUILT_IN for guard in plain)
         """Whether every guard is one of Seawall's own, which changes nothing that it is shown."""
         self._memory = None if any(guard.name == MEMORY_GUARD for guard in self.guards) else MemoryGuard()
         """Also for a run whose team has had its memory taken away by a deploy: what it has read, it has read."""

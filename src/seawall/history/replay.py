@@ -9,7 +9,7 @@ the recorded steps and does not compare them: they would not be made.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Literal
 
@@ -31,6 +31,7 @@ from seawall.core.events import (
 from seawall.core.limits import Limits
 from seawall.effects.guard import EFFECTS
 from seawall.engine.gate import DEADLINE, Gate
+from seawall.guards.authority.phrases import find_claims
 from seawall.guards.limits import LIMITS
 from seawall.guards.shared import SHARED
 from seawall.run.bodies import Bodies
@@ -39,8 +40,9 @@ from seawall.run.fold import apply, begin
 from seawall.run.guard import Guard
 from seawall.run.ledger import find_shortfall
 from seawall.run.lifted import leave_out_lifted
+from seawall.run.permission_claims import AUTHORITY, ClaimIndex
 from seawall.run.state import RunState
-from seawall.run.step import Action, Close, End, Logic, Propose, Result, restore_step
+from seawall.run.step import Action, Close, End, Logic, Propose, Result, Step, restore_step
 from seawall.run.traces import find_traces
 from seawall.run.verdict import SEVERITY, kind_of
 
@@ -111,7 +113,10 @@ class _Replayer:
         self._follows = limits is None
         """Whether the recorded limits hold, and what people have made of them."""
         self._bodies = bodies
-        self._causes = Causes(partial(bodies.cache.compute, find_traces))
+        asked = any(guard.name == AUTHORITY for guard in guards)
+        claims = ClaimIndex(partial(bodies.cache.compute, find_claims) if asked else None)
+        self._causes = Causes(partial(bodies.cache.compute, find_traces), claims=claims)
+        self._causes.learn_request(bodies.text(started.intent))
         self._use_limits(limits or started.limits)
         self._differences: list[Difference] = []
         self._versions: set[tuple[str, str]] = set()
@@ -131,8 +136,21 @@ class _Replayer:
     def _use_limits(self, limits: Limits) -> None:
         self._limits = limits
         self._gate = Gate(
-            self._logic, self._guards, limits, self._bodies, self._causes, now=lambda: self._started.at
+            self._logic,
+            self._guards,
+            limits,
+            self._bodies,
+            self._causes,
+            now=lambda: self._started.at,
+            decisions=self._find_recorded,
         )
+
+    def _find_recorded(
+        self, step: Step, state: RunState, text: str, wake: Callable[[], None]
+    ) -> tuple[str, ...]:
+        """Returns whether the recorded run has found a decision on a step that rests on a claim."""
+        passed = self._verdicts.get((step.number, "before")) == "advise"
+        return ("it is recorded",) if passed else ()
 
     def get_result(self) -> Replay:
         return Replay(self._started.run, self._steps, tuple(self._differences))
@@ -159,6 +177,8 @@ class _Replayer:
                 self._check_end(seq, event, state)
             elif isinstance(event, LimitsRaised) and self._follows:
                 self._use_limits(event.limits)
+            for _ in self._causes.relearn((event,), self._bodies):
+                pass
             state = apply(state, event, self._guards)
             yield
 
@@ -253,6 +273,7 @@ class _Replayer:
             answer=None if done.answer is None else self._bodies.text(done.answer),
         )
         step = restore_step(intent)
+        result = self._gate.claiming.add_to_result(step, result, state)
         findings = self._gate.judge.judge(step, result, state)
         severest: VerdictKind = "allow"
         for finding in findings:

@@ -30,6 +30,7 @@ from seawall.core.events import (
     Tie,
 )
 from seawall.history.record import RunRecord, StepRecord
+from seawall.run.permission_claims import AUTHORITY
 from seawall.run.traces import MAX_INDEXED_CHARS, literals
 
 REQUEST = 0
@@ -97,6 +98,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """From `first` to the outcome, or to one of `starts`."""
     verdicts: tuple[Judged, ...]
     """All verdicts of the guard that stopped the run."""
+    refusals: tuple[Judged, ...]
+    """What the guard `authority` has refused or held, however the run ended."""
     repeats: tuple[RepeatedCall, ...]
     wanted: tuple[UnmadeCall, ...]
     spent: tuple[Spender, ...]
@@ -125,6 +128,9 @@ def explain(record: RunRecord, text: Callable[[Ref], str] | None = None) -> Expl
         first=first,
         path=() if first is None else _find_path(links, starts, first),
         verdicts=() if stopped is None else tuple(_list_verdicts(record, stopped.guard)),
+        refusals=tuple(
+            [each for each in _list_verdicts(record, AUTHORITY) if each.verdict in ("refuse", "hold")]
+        ),
         repeats=tuple(_find_repeats(record)) if stopped is not None else (),
         wanted=wanted,
         spent=_sum_spending(record)

@@ -21,11 +21,23 @@ from typing import Any, NamedTuple, cast
 import msgspec
 
 from seawall.core.canonical import Ref
-from seawall.core.events import EVERYTHING, Cause, Event, MemoryRead, RunTaken, Source, StepDone, StepIntended
+from seawall.core.events import (
+    CALLED,
+    EVERYTHING,
+    Cause,
+    Event,
+    Judged,
+    MemoryRead,
+    RunTaken,
+    Source,
+    StepDone,
+    StepIntended,
+)
 from seawall.journal.protocol.effects import CauseStep
 from seawall.run.bodies import Bodies
 from seawall.run.descent import Descent
 from seawall.run.frame import MessageRef
+from seawall.run.permission_claims import AUTHORITY, HISTORY, ClaimIndex, FoundClaim, read_content
 from seawall.run.traces import Traces, find_traces
 
 MAX_HOLDERS = 8
@@ -67,12 +79,16 @@ class Causes:
     """An index of which steps have shown each value of a run."""
 
     def __init__(
-        self, find: Callable[[str], Traces] = find_traces, common: frozenset[int] = frozenset()
+        self,
+        find: Callable[[str], Traces] = find_traces,
+        common: frozenset[int] = frozenset(),
+        claims: ClaimIndex | None = None,
     ) -> None:
         """`find` is `find_traces`, or one that knows the traces of a long text already. `common`: shingles of the texts
-        that all of the team's runs are shown.
+        that all of the team's runs are shown. `claims`: an index that finds claims of permission; None: nobody asks.
         """
         self.descent = Descent()
+        self.claims = ClaimIndex() if claims is None else claims
         self._find = find
         self._common = set(common)
         self._prompts: set[Ref] = set()
@@ -93,6 +109,36 @@ class Causes:
     def learn(self, step: int, text: str, asked: str = "") -> None:
         """Adds the values of the result of `step` (0: the request), which was asked with the arguments `asked`."""
         self._add(step, None, self._find(text), self._find_echo(asked))
+
+    def learn_request(self, text: str) -> None:
+        """Adds the values of the request, and what it claims."""
+        self.learn(0, text)
+        self.claims.note(0, text, "the request")
+
+    def learn_task(self, step: StepIntended, bodies: Bodies) -> None:
+        """Adds what the task of a hand-off claims. Its values are those of what was shown to its writer."""
+        if step.kind == "handoff" and step.perform:
+            where = f"the task that {step.agent!r} gave {step.name!r} (step {step.step})"
+            self.claims.note(step.step, bodies.text(step.input), where)
+
+    def learn_verdict(self, event: Event, bodies: Bodies) -> None:
+        """Notes that a result was refused because it speaks as somebody else: what is about the same rests on that."""
+        if not isinstance(event, Judged) or (event.guard, event.verdict) != (AUTHORITY, "refuse"):
+            return
+        step = self._steps.get(event.step)
+        if step is not None and step.kind in CALLED and event.stage == "after" and event.mode == "enforce":
+            where = f"the result of {step.name!r} (step {step.step})"
+            self.claims.note_refused(step.step, bodies.text(step.input), where)
+
+    def _learn_claims(self, step: StepIntended, text: str) -> None:
+        """Adds what a result claims. What an effect returns is its receipt, and what a reviewer says is a decision."""
+        kind, number = step.kind, f"(step {step.step})"
+        if kind == "model":
+            self.claims.note(step.step, read_content(text), f"the reply of {step.agent!r} {number}")
+        elif kind == "handoff":
+            self.claims.note(step.step, text, f"the answer of {step.name!r} {number}")
+        elif kind in CALLED and not step.effect:
+            self.claims.note(step.step, text, f"the result of {step.name!r} {number}", read=True)
 
     def learn_recall(self, step: int, text: str, asked: str = "") -> None:
         """Adds what a memory step has shown: each entry is a source of its own."""
@@ -119,6 +165,8 @@ class Causes:
                 break
             text = bodies.text(message.ref)
             self._add(0, source, self._find(text[:left]), _NO_TRACES)
+            where, read = f"the conversation before it (run {message.run})", message.role == "tool"
+            self.claims.note(HISTORY, text[:left], where, read=read)
             if message.role == "tool" and message.name == RECALL:  # what it shows is also the entries'
                 for number, shown in _split_hits(text)[0]:
                     self._add(0, Source(number), self._find(shown), _NO_TRACES)
@@ -159,12 +207,16 @@ class Causes:
         step = self._steps.get(done.step)
         if (
             step is None
-            or step.kind in ("model", "approval")
+            or step.kind == "approval"
             or done.status not in ("ok", "error")
             or done.output is None
         ):
             return
-        asked, text = bodies.text(step.input), bodies.text(done.output)
+        text = bodies.text(done.output)
+        self._learn_claims(step, text)
+        if step.kind == "model":
+            return
+        asked = bodies.text(step.input)
         if step.kind == "memory":
             if step.name != RECALL:  # what was written can be recalled within the run
                 self.learn(step.step, asked)
@@ -191,10 +243,13 @@ class Causes:
                 self.learn_told(event.facts, bodies)
             elif isinstance(event, MemoryRead):
                 self.descent.read(event)
+            elif isinstance(event, Judged):
+                self.learn_verdict(event, bodies)
             elif isinstance(event, StepIntended):
                 if event.kind == "model":
                     self.learn_prompt(event.input, bodies)
                 self.note(event)
+                self.learn_task(event, bodies)
             elif isinstance(event, StepDone):
                 self.settle(event, bodies)
                 yield
@@ -279,6 +334,27 @@ class Causes:
         if everything:
             edges.append(Cause(EVERYTHING, "exposure"))
         return Edges(tuple(edges), tuple(dict.fromkeys(sources)))
+
+    def find_claims(self, text: str, tasks: Sequence[int], by: int | None) -> tuple[FoundClaim, ...]:
+        """Returns the claims on which an input rests that the model step `by` wrote.
+
+        It rests on what it has a value of, directly or over other steps, and on the tasks that it is made for: the hand-offs
+        of the frames `tasks`, of which 0 is the request.
+        """
+        if not self.claims:
+            return ()
+        path = self.trace(self.find_edges(text, by=by).causes)
+        steps = {
+            each.step for each in path if each.tie == "value" and each.kind not in ("entry", "run", "answer")
+        }
+        mine = self._find(text)
+
+        def shares(other: str) -> bool:
+            theirs = self._find(other)
+            shingles = (mine.shingles & theirs.shingles) - self._common
+            return bool(mine.literals & theirs.literals or shingles)
+
+        return tuple(self.claims.list_under(steps.union(tasks), shares))
 
     def is_handoff(self, step: int) -> bool:
         """Returns whether a step is a hand-off."""

@@ -25,6 +25,7 @@ from seawall.core.money import Money
 from seawall.run.approve import Approve, Scope
 from seawall.run.frame import Grant
 from seawall.run.ledger import Rest
+from seawall.run.permission_claims import FoundClaim
 from seawall.run.state import RunState
 
 
@@ -175,6 +176,11 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     rest_s: float = 0.0
     """Active seconds that what must follow it needs, as the planner estimates: it waits no longer than up to them."""
     timeout_s: float | None = None
+    claims: tuple[FoundClaim, ...] = ()
+    """Claims of permission: effects have those that they rest on, hand-offs and writes to memory those in their input, and
+    the first model step of a frame those of its task."""
+    decided: tuple[str, ...] = ()
+    """Effects with claims: what people have approved of this very call before, in words."""
     invalid: str | None = None
     """Why it can't be performed at all."""
     invalid_kind: str = ""
@@ -257,6 +263,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Why the usage that a model reported can't be true; "" if it can."""
     memory: MemoryUse | None = None
     """Memory steps: what they read and write."""
+    claims: tuple[FoundClaim, ...] = ()
+    """What the output claims of permissions; the gate fills it in."""
     trace: str = ""
     """The traceback of a model or tool that raised, without secrets."""
     duration_s: float = 0.0

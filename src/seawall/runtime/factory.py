@@ -20,6 +20,8 @@ from seawall.core.redact import Redactor
 from seawall.effects.guard import EFFECTS, EffectsGuard
 from seawall.engine.driver import Driver
 from seawall.engine.gate import BUILT_IN, SECRETS, Gate
+from seawall.guards.authority import AUTHORITY, AuthorityGuard
+from seawall.guards.authority.phrases import find_claims
 from seawall.guards.context import ContextGuard
 from seawall.guards.limits import LIMITS
 from seawall.guards.loops import Loops
@@ -39,6 +41,7 @@ from seawall.run.frame import MessageRef
 from seawall.run.guard import Guard
 from seawall.run.ledger import LEAST_REPLY_TOKENS
 from seawall.run.originals import KEY_BYTES, Originals
+from seawall.run.permission_claims import ClaimIndex
 from seawall.run.state import RunState
 from seawall.run.traces import find_traces
 from seawall.runtime.calls import await_apart
@@ -70,7 +73,7 @@ class Factory:
         redactor: Redactor,
     ) -> None:
         check_items("Seawall: guards", guards or (), Guard)
-        self.own_guards = tuple(guards) if guards is not None else (Loops(), ContextGuard())
+        self.own_guards = tuple(guards) if guards is not None else (Loops(), ContextGuard(), AuthorityGuard())
         self._clock = clock
         self._resolve_model = models or _resolve_model
         for name, price in (prices or {}).items():
@@ -110,16 +113,11 @@ class Factory:
         teams = [team, *team.list_nested()]
         owners = [("Seawall", self.own_guards), *((f"team {each.name!r}", each.guards) for each in teams)]
         for owner, guards in owners:
-            names = [guard.name for guard in guards]
-            for name in names:
-                check_recordable(**{f"a guard's name in {owner}": name})
-                if not name:
-                    raise Misused(f"{owner} has a guard without a name")
-            if twice := [name for name in names if names.count(name) > 1]:
-                raise Misused(f"{owner} has two guards of the name {twice[0]!r}")
-            if taken := [name for name in names if name in (*BUILT_IN, SECRETS, EFFECTS, MEMORY_GUARD)]:
-                raise Misused(f"a guard can't be named {taken[0]!r}: that is one of Seawall's own")
+            _check_names(owner, guards)
         by_name = {guard.name: guard for guard in (*self.own_guards, *team.guards)}
+        if team.permits or AUTHORITY in by_name:
+            mode: Mode = by_name[AUTHORITY].mode if AUTHORITY in by_name else "enforce"
+            by_name[AUTHORITY] = AuthorityGuard(mode=mode, permits=team.permits, agents=tuple(team.members))
         if team.has_memory:
             by_name[MEMORY_GUARD] = MemoryGuard()
         guards = [*by_name.values(), *(guard for each in team.list_nested() for guard in _wrap_guards(each))]
@@ -284,8 +282,10 @@ class Factory:
         common = self._common.get(team)
         if common is None:
             common = self._common[team] = _find_common(team)
-        causes = Causes(partial(bodies.cache.compute, find_traces), common)
-        causes.learn(0, bodies.text(state.started.intent))
+        asked = any(guard.name == AUTHORITY for guard in self.get_guards(team))
+        claims = ClaimIndex(partial(bodies.cache.compute, find_claims) if asked else None)
+        causes = Causes(partial(bodies.cache.compute, find_traces), common, claims)
+        causes.learn_request(bodies.text(state.started.intent))
         causes.learn_history(history, bodies)
         return causes
 
@@ -335,6 +335,7 @@ class Factory:
             simulate_effects=started.fork is not None and not started.fork.live_effects,
             shared=shared,
             effects=effects,
+            decisions=effects.find_decisions,
             wake=wake,
         )
         planner = None
@@ -354,6 +355,21 @@ class Factory:
             on_rest=on_rest,
             on_record=on_record,
         )
+
+
+def _check_names(owner: str, guards: Sequence[Guard]) -> None:
+    """Raises `Misused` for guards of one owner without a name, with one name, or with a name of Seawall's own."""
+    names = [guard.name for guard in guards]
+    for name in names:
+        check_recordable(**{f"a guard's name in {owner}": name})
+        if not name:
+            raise Misused(f"{owner} has a guard without a name")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise Misused(f"{owner} has two guards of the name {twice[0]!r}")
+    if taken := [name for name in names if name in (*BUILT_IN, SECRETS, EFFECTS, MEMORY_GUARD)]:
+        raise Misused(f"a guard can't be named {taken[0]!r}: that is one of Seawall's own")
+    if any(guard.name == AUTHORITY and not isinstance(guard, AuthorityGuard) for guard in guards):
+        raise Misused(f"a guard can't be named {AUTHORITY!r}: that is one of Seawall's own")
 
 
 async def _close_model(name: str, model: Any) -> None:

@@ -7,6 +7,8 @@ import logging
 from collections.abc import Sequence
 from typing import Literal
 
+from msgspec.structs import replace
+
 from seawall.core.canonical import Ref
 from seawall.core.errors import Misused, Refused
 from seawall.core.events import Event, LimitsRaised, RunStarted
@@ -50,6 +52,7 @@ class Launcher:
         if its limits have no room for a single call. Call this in a task of its own: then a caller that is cancelled does not leave the run half started.
         """
         admission, run_id = self._supervisor.admission, started.run
+        started = replace(started, authority=team.permits)
         self._supervisor.factory.check_room(team, started, bodies.text(started.intent))
         try:
             if self._supervisor.pauses.active:

@@ -12,8 +12,10 @@ from msgspec.structs import replace
 
 from seawall.core.canonical import check_recordable, digest_of, to_canonical_bytes
 from seawall.core.errors import Misused
+from seawall.core.event_parts import Permit
 from seawall.core.events import Mode
 from seawall.core.limits import Limits, validate_limits
+from seawall.guards.authority import Authority
 from seawall.memory.access import NO_ACCESS, MemoryAccess, make_access
 from seawall.memory.options import Memory
 from seawall.models.protocol import ToolSpec
@@ -21,6 +23,7 @@ from seawall.run.guard import Guard
 from seawall.run.outcome import Outcome, Output_co
 from seawall.team.agent import ANSWER_TOOL, ASK_PREFIX, Agent, check_items
 from seawall.team.context_options import DEFAULT_CONTEXT, Context, check_context
+from seawall.team.permits import Reach, digest_permits, list_permits
 from seawall.team.planner import Planner
 
 REVIEW_ROUNDS = 2
@@ -140,14 +143,16 @@ class Team(Generic[Output_co]):
     team's plan no longer fits the time left; it may only read, and may not ask other agents. `planner` keeps runs
     within their time; a team with a fallback or an optional agent has one by default. `memory` is what every agent of
     the team may read and write, beside its own; True: the team's shared scratchpad, which all of its runs have.
-    `context` is the budget of the context of each agent that has none of its own. `waive` maps findings of `seawall lint`
-    that need no mending to the reason why: `{"SW205 refund": "…"}`, a code and the agents or tools that it is about.
+    `context` is the budget of the context of each agent that has none of its own. `authority` says what agents may do of
+    what the team gives them, also those of nested teams; these may have one of their own, and then both hold.
+    `waive` maps findings of `seawall lint` that need no mending to the reason why: `{"SW205 refund": "…"}`, a code and the
+    agents or tools that it is about.
 
     In a nested team, a team that is a specialist of another one, `guards` judge the steps of its agents only, beside
     those of the outer team. `limits` bound what its agents spend in a run, in all hand-offs to it together: a step that
     does not fit is refused, and the caller is told; without `limits` only those of the run hold. `planner`, `fallback`
     and `history` belong to the outermost team.
-    Raises `Misused` for two agents of one name, a hand-off to an agent that is not there, limits of zero or below, an
+    Raises `Misused` for two agents of one name, a name in `authority` that does not exist, a hand-off to an agent that is not there, limits of zero or below, an
     argument of another type, and one that has no use where it stands.
     """
 
@@ -169,6 +174,7 @@ class Team(Generic[Output_co]):
         role: str = "",
         memory: Memory | bool | None = None,
         context: Context | None = None,
+        authority: Authority | None = None,
         waive: Mapping[str, str] | None = None,
     ) -> None:
         if isinstance(name, Agent):
@@ -215,7 +221,11 @@ class Team(Generic[Output_co]):
         self.history: Literal["transcript", "answers"] = history
         self.members = self._gather_members()
         self.planner = self._choose_planner(planner)
-        self.version = digest_of({name: member.version for name, member in self.members.items()})[:12]
+        self.authority = authority
+        self.permits = self._list_permits()
+        """What the authority of this team, and of those in it, says of each agent."""
+        version = digest_of({name: member.version for name, member in self.members.items()})
+        self.version = (digest_of([version, digest_permits(self.permits)]) if self.permits else version)[:12]
 
     def __repr__(self) -> str:
         return f"<Team {self.name} of {', '.join(self.members)}>"
@@ -260,6 +270,19 @@ class Team(Generic[Output_co]):
         if self.fallback is not None:
             join(self.fallback.name, self._make_member(self.fallback, (), entries))
         return members
+
+    def _list_permits(self) -> tuple[Permit, ...]:
+        """Returns the rows of the authority matrix: this team's, and those of the teams in it."""
+        reviews: dict[str, list[str]] = {}
+        for name, member in self.members.items():
+            if member.reviewer is not None:
+                reviews.setdefault(member.reviewer, []).append(name)
+        reaches = {
+            name: Reach(member.agent, member.targets, reviews.get(name, ()))
+            for name, member in self.members.items()
+        }
+        nested = [permit for each in self.specialists if isinstance(each, Team) for permit in each.permits]
+        return (*list_permits(self.name, self.authority, reaches), *nested)
 
     @property
     def has_memory(self) -> bool:

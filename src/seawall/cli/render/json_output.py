@@ -113,6 +113,7 @@ def build_run_document(
         "principal": started.principal,
         "request_id": started.request_id,
         "limits": {name: getattr(started.limits, name) for name in started.limits.__struct_fields__},
+        "authority": started.authority,
         "raised": [
             {
                 "at": each.at,
@@ -280,8 +281,9 @@ def build_why_document(
             "name": each.call.name,
             "arguments": texts.get(each.call.arguments),
         }
-    for verdict, each in zip(found["verdicts"], why.verdicts, strict=True):
-        verdict["note"] = texts.get(each.note) if each.note else None
+    for name, judged in (("verdicts", why.verdicts), ("refusals", why.refusals)):
+        for verdict, each in zip(found[name], judged, strict=True):
+            verdict["note"] = texts.get(each.note) if each.note else None
     found["origins"] = [
         {
             **msgspec.to_builtins(each),

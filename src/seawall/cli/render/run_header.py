@@ -148,6 +148,8 @@ def _list_other_fields(record: RunRecord, state: RunState, now: float) -> Iterat
     not_enforced = [f"{name} {mode}" for name, mode in usual.items() if mode != "enforce"]
     if not_enforced:
         yield "guards", f"{', '.join(not_enforced)}; the others enforce", "yellow"
+    for permit in started.authority:
+        yield "authority", wording.format_permit(permit), ""
     for pause in state.past_pauses:
         why = f": {pause.why}" if pause.why else ""
         yield "paused", f"{pause.what} for {format_seconds(pause.seconds)} by {pause.by}{why}", ""

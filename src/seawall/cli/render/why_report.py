@@ -84,6 +84,9 @@ class WhyReport:
             yield from self._draw_field("unsourced", text, "yellow")
         if why.stopped_by is not None:
             yield from self._draw_field("stopped", why.stopped_by.reason, "red")
+        for each in why.refusals:
+            text = f"step {each.step}: {wording.format_verdict(each)}"
+            yield from self._draw_field("authority", text, "yellow", lines=3)
         for event in self._record.planned:
             yield from self._draw_field("pruned", wording.format_pruning(event), "yellow", lines=3)
         for number in why.given_up:

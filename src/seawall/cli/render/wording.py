@@ -20,6 +20,7 @@ from seawall.cli.render.formats import (
     join_lines,
     shorten_text,
 )
+from seawall.core.event_parts import Permit
 from seawall.core.events import (
     CommandTaken,
     Judged,
@@ -258,6 +259,21 @@ def format_raise(before: Limits, raised: LimitsRaised, now: float | None = None)
 
 def _format_limit(value: float | Decimal | None) -> str:
     return "unlimited" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def format_permit(permit: Permit) -> str:
+    """Returns what the authority matrix says of one agent."""
+    said = [
+        f"{word} {', '.join(names) or 'nobody'}"
+        for word, names in (("hand to", permit.hand_to), ("decide on", permit.decide))
+        if names is not None
+    ]
+    if permit.call is not None:
+        said.insert(0, f"call {', '.join(permit.call) or 'nothing'}")
+    for tool, limits in permit.up_to.items():
+        above = "" if permit.above == "refuse" else ", and a person is asked above it"
+        said.append(f"call {tool} up to {' or '.join(map(str, limits))}{above}")
+    return f"{permit.agent} may {'; '.join(said) or 'do what its team gives it'} (team {permit.team})"
 
 
 def format_pruning(event: Planned) -> str:
