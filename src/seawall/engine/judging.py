@@ -11,8 +11,10 @@ from seawall.core.canonical import Ref
 from seawall.core.errors import describe_error, format_trace
 from seawall.core.events import Event, Judged, Mode, Stage
 from seawall.core.frozen import FrozenDict, freeze
+from seawall.guards.context import ContextGuard
 from seawall.guards.loops import Loops
 from seawall.guards.nested import TeamGuard, TeamLimits
+from seawall.guards.waste import WasteGuard
 from seawall.memory.guard import MEMORY_GUARD, MemoryGuard
 from seawall.run.bodies import Bodies
 from seawall.run.frame import Grant
@@ -33,6 +35,7 @@ from seawall.run.verdict import (
     kind_of,
 )
 
+_BUILT_IN = (Loops, ContextGuard, WasteGuard, MemoryGuard)
 _log = logging.getLogger("seawall.calls")
 
 
@@ -50,7 +53,7 @@ class Judge:
         }
         """Those that judge the steps of agents of nested teams."""
         plain = [*own, *(guard.guard for guard in nested)]
-        self._all_built_in = all(type(guard) in (Loops, MemoryGuard) for guard in plain)
+        self._all_built_in = all(type(guard) in _BUILT_IN for guard in plain)
         """Whether every guard is one of Seawall's own, which changes nothing that it is shown."""
         self._memory = None if any(guard.name == MEMORY_GUARD for guard in self.guards) else MemoryGuard()
         """Also for a run whose team has had its memory taken away by a deploy: what it has read, it has read."""
