@@ -182,4 +182,4 @@ def test_a_guard_that_this_process_does_not_know_is_set_with_a_warning(
     asyncio.run(main())
     (told,) = caplog.messages
     assert told.startswith("guard 'lops' was set, and this process knows only: budget, context, deadline,")
-    assert told.endswith("limits, loops, planner, says")
+    assert told.endswith("limits, loops, planner, says, waste")

@@ -51,7 +51,8 @@ class _Version(NamedTuple):
 class Versions:
     """The newest texts that agents of a run have written."""
 
-    def __init__(self) -> None:
+    def __init__(self, alike: float = ALIKE) -> None:
+        self._alike = alike
         self._known: deque[_Version] = deque(maxlen=MAX_VERSIONS)
 
     def __repr__(self) -> str:
@@ -69,7 +70,7 @@ class Versions:
         text, nearest, is_alike = step, 0.0, False
         for known in reversed(self._known):
             share = _estimate_share(sketch, known.sketch)
-            if share < ALIKE:
+            if share < self._alike:
                 continue
             if share > nearest:
                 text, nearest = known.text, share

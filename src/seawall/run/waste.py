@@ -41,18 +41,19 @@ class Wasted(msgspec.Struct, frozen=True):
     """What work of one kind has cost that brought what was known."""
 
     calls: int = 0
-    """Tool calls of `repeats` and `duplicates`, model calls of `rewrites`."""
+    """The calls that brought nothing new: tool calls or, of `rewrites`, the model calls that gave the answers."""
     tokens: int = 0
+    """What was spent on them; see `seawall.run.waste` for what is counted."""
     usd: Decimal = _ZERO
     seconds: float = 0.0
-    """Of these calls. Calls that were made beside each other count each."""
+    """The sum of their durations, also of those that were made beside each other."""
     steps: tuple[int, ...] = ()
     """The steps that brought nothing new, the newest 32."""
 
     def add(self, step: int, spent: Spent) -> Wasted:
-        """Returns the sum with what `step` has cost."""
+        """Returns the sum with what `step` has cost, or with what it has cost further."""
         return Wasted(
-            self.calls + spent.calls,
+            self.calls + (step not in self.steps),
             self.tokens + spent.tokens,
             self.usd + spent.usd,
             round(self.seconds + spent.seconds, 6),
@@ -63,34 +64,23 @@ class Wasted(msgspec.Struct, frozen=True):
 class Spent(msgspec.Struct, frozen=True):
     """What model calls have taken."""
 
-    calls: int = 0
     tokens: int = 0
     usd: Decimal = _ZERO
     seconds: float = 0.0
 
     def add(self, other: Spent) -> Spent:
         """Returns the sum of both."""
-        return Spent(
-            self.calls + other.calls,
-            self.tokens + other.tokens,
-            self.usd + other.usd,
-            self.seconds + other.seconds,
-        )
+        return Spent(self.tokens + other.tokens, self.usd + other.usd, self.seconds + other.seconds)
 
     def subtract(self, other: Spent) -> Spent:
         """Returns what is left without `other`."""
-        return Spent(
-            self.calls - other.calls,
-            self.tokens - other.tokens,
-            self.usd - other.usd,
-            self.seconds - other.seconds,
-        )
+        return Spent(self.tokens - other.tokens, self.usd - other.usd, self.seconds - other.seconds)
 
     def divide(self, parts: int) -> Spent:
-        """Returns an equal part, which counts as a call only if it is all."""
+        """Returns one of so many equal parts."""
         if parts <= 1:
             return self
-        return Spent(0, self.tokens // parts, round(self.usd / parts, 9), self.seconds / parts)
+        return Spent(self.tokens // parts, round(self.usd / parts, 9), self.seconds / parts)
 
 
 class FrameSpent(msgspec.Struct, frozen=True):
@@ -219,7 +209,7 @@ def _note_call(state: WasteState, step: StepIntended, done: StepDone) -> WasteSt
         known = KnownRead(step.step, step.agent, done.fingerprint, (step.frame,), done.output, done.left_s)
     else:
         kind: WasteKind = "repeats" if step.frame in known.frames else "duplicates"
-        asked = replace(_share_reply(state, step.frame), calls=1, seconds=done.duration_s)
+        asked = replace(_share_reply(state, step.frame), seconds=done.duration_s)
         state = _add_waste(state, kind, step.step, asked)
         if kind == "repeats":
             return state
@@ -244,7 +234,7 @@ def _add_waste(state: WasteState, kind: WasteKind, step: int, spent: Spent) -> W
 def _note_reply(
     state: WasteState, step: StepIntended, done: StepDone, tokens: int, usd: Decimal, parent: int
 ) -> WasteState:
-    newest = Spent(1, tokens, usd, done.duration_s)
+    newest = Spent(tokens, usd, done.duration_s)
     since = state.frames.get(step.frame, FrameSpent()).since.add(newest)
     if done.answer is not None:
         if done.version_of:

@@ -142,6 +142,8 @@ def _list_other_fields(record: RunRecord, state: RunState) -> Iterator[Field]:
     effects = [f"step {each.step} {each.tool} {each.state}" for each in state.effect_states()]
     if effects:
         yield "effects", "; ".join(effects), ""
+    if state.waste.wasted:
+        yield "wasted", wording.format_wasted(state.waste.wasted), "yellow"
     for each in list_above_limits(state):
         yield "above", wording.format_above_limit(each), "red"
     usual = state.modes | {"context": "enforce"} if state.modes.get("context") == "observe" else state.modes
