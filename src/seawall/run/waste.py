@@ -6,7 +6,8 @@ of the text said, in nearly the same words and without a new value (`versions.py
 
 What a repeat or a duplicate costs is the call's own time, and the tokens of the reply that asked for it, divided by the
 calls of that reply. What a rewrite costs are the model calls of its frame since that frame's answer before, the reply
-that asked for it, divided in the same way, and the review of it.
+that asked for it, divided in the same way, and the review of it. A reply that asked for one in vain, because a known
+version was given to it, counts as well.
 """
 
 from __future__ import annotations
@@ -284,13 +285,28 @@ def _take_reply(state: WasteState, frame: int) -> tuple[WasteState, Spent]:
 
 
 def _note_frame_end(state: WasteState, step: StepIntended, done: StepDone) -> WasteState:
+    if done.status == "replaced" and step.kind == "handoff":
+        return _note_taken_version(state, step, done)
     spent = state.frames.get(step.step)
+    if step.kind == "review" and done.status in ("ok", "replaced"):
+        cost = Spent() if spent is None else spent.since
+        state = _note_review(state, step, cost, approved=bool(done.approved))
     if spent is None:
         return state
-    if step.kind == "review" and done.status == "ok":
-        state = _note_review(state, step, spent.since, approved=bool(done.approved))
     frames = {number: each for number, each in state.frames.items() if number != step.step}
     return replace(state, frames=MappingProxyType(frames))
+
+
+def _note_taken_version(state: WasteState, step: StepIntended, done: StepDone) -> WasteState:
+    """Counts the reply that has asked for another version, if a known one was given in its place."""
+    taken = next((each for each in reversed(state.versions) if each.ref == done.output), None)
+    text = None if taken is None else state.texts.get(taken.text)
+    if taken is None or text is None:
+        return state
+    state, asked = _take_reply(state, step.frame)
+    state = _add_waste(state, "rewrites", step.step, asked)
+    text = replace(text, tokens=text.tokens + asked.tokens)
+    return replace(state, texts=MappingProxyType({**state.texts, taken.text: text}))
 
 
 def _note_review(state: WasteState, step: StepIntended, spent: Spent, *, approved: bool) -> WasteState:
