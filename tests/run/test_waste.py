@@ -89,16 +89,15 @@ def test_a_read_that_another_agent_has_made_is_a_duplicate_with_its_part_of_the_
     assert run.wasted() == {"duplicates": Wasted(1, 300, Decimal("0.01"), 0.2, (again,))}
 
 
-def test_a_read_that_its_own_frame_has_made_is_a_repeat() -> None:
+def test_a_read_that_its_own_agent_has_made_is_a_repeat_also_at_another_task() -> None:
     run = History()
-    clerk = run.open("clerk")
-    run.read(clerk, "clerk")
-    run.read(clerk, "clerk")
+    run.read(run.open("clerk"), "clerk")
+    run.read(run.open("clerk"), "clerk")
 
     assert list(run.wasted()) == ["repeats"]
 
 
-def test_a_frame_that_repeats_a_duplicate_repeats_itself() -> None:
+def test_an_agent_that_repeats_a_duplicate_repeats_itself() -> None:
     run = History()
     run.read(run.open("clerk"), "clerk")
     cashier = run.open("cashier")

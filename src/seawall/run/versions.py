@@ -9,7 +9,7 @@ The index is made from bodies, so it is not state; what it finds is recorded wit
 
 from __future__ import annotations
 
-import heapq
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
@@ -40,10 +40,20 @@ class Told(NamedTuple):
     rewrites: bool = False
 
 
+class _Sketch(NamedTuple):
+    """The smallest hashes of a text's shingles."""
+
+    shingles: frozenset[int]
+    ordered: tuple[int, ...]
+    """The same, ascending."""
+    whole: bool
+    """Whether they are all of the text's."""
+
+
 class _Version(NamedTuple):
     text: int
     frame: int
-    sketch: frozenset[int]
+    sketch: _Sketch
     values: frozenset[str]
     """Those of the versions of its text up to this one."""
 
@@ -79,15 +89,18 @@ class Versions:
 
     def add(self, version_of: int, frame: int, traces: Traces) -> None:
         """Adds an answer of which `compare` has said of what text it is a version."""
+        sketch = _make_sketch(traces)
+        if sketch is None:
+            return
         values = self._find_values(version_of)
         if len(values) < MAX_VALUES:
             values |= traces.literals
-        self._known.append(_Version(version_of, frame, _make_sketch(traces) or frozenset(), values))
+        self._known.append(_Version(version_of, frame, sketch, values))
 
     def find_text(self, traces: Traces) -> int:
         """Returns the text of which a task with these traces holds a version, the newest one; 0 if it holds none."""
         for known in reversed(self._known):
-            if len(known.sketch & traces.shingles) >= max(1, HELD * len(known.sketch)):
+            if len(known.sketch.shingles & traces.shingles) >= HELD * len(known.sketch.ordered):
                 return known.text
         return 0
 
@@ -101,25 +114,26 @@ class Versions:
         return frozenset()
 
 
-def _make_sketch(traces: Traces) -> frozenset[int] | None:
+def _make_sketch(traces: Traces) -> _Sketch | None:
     """Returns the sample of a text's shingles; None if it is too short to be compared."""
     found = traces.shingles
     if len(found) < MIN_SHINGLES:
         return None
-    return found if len(found) <= SKETCH else frozenset(heapq.nsmallest(SKETCH, found))
+    smallest = tuple(sorted(found)[:SKETCH])
+    return _Sketch(frozenset(smallest), smallest, len(smallest) == len(found))
 
 
-def _estimate_share(one: frozenset[int], other: frozenset[int]) -> float:
+def _estimate_share(one: _Sketch, other: _Sketch) -> float:
     """Returns shared shingles over all shingles of two texts (Jaccard's index), from two samples.
 
-    The smallest hashes of both together are a random sample of the union (Broder: On the resemblance and containment of
-    documents, 1997).
+    Up to the smaller one of their largest hashes both samples are complete, and the smallest hashes of both texts
+    together are a random sample of all (Broder: On the resemblance and containment of documents, 1997).
     """
-    both = one & other
+    both = len(one.shingles & other.shingles)  # none of them is above what both are complete up to
     if not both:
         return 0.0
-    union = one | other
-    if len(one) == SKETCH or len(other) == SKETCH:
-        union = set(heapq.nsmallest(SKETCH, union))
-        both = both & union
-    return len(both) / len(union)
+    lasts = [each.ordered[-1] for each in (one, other) if not each.whole]
+    if not lasts:
+        return both / (len(one.ordered) + len(other.ordered) - both)
+    counted = sum(bisect_right(each.ordered, min(lasts)) for each in (one, other))
+    return both / (counted - both)

@@ -1,7 +1,7 @@
 """What a run has spent on what was known: a fold over its steps, whatever guards say of it. Pure.
 
-Three kinds of work are counted. A read is a *repeat* if its own frame has asked the same and got the same, and a
-*duplicate* if another frame has, with nothing written since. An answer is a *rewrite* if it says what earlier versions
+Three kinds of work are counted. A read is a *repeat* if its own agent has asked the same and got the same, and a
+*duplicate* if only other agents have, with nothing written since. An answer is a *rewrite* if it says what earlier versions
 of the text said, in nearly the same words and without a new value (`versions.py`).
 
 What a repeat or a duplicate costs is the call's own time, and the tokens of the reply that asked for it, divided by the
@@ -29,7 +29,7 @@ WasteKind = Literal["repeats", "duplicates", "rewrites"]
 MAX_READS = 1_000
 """Reads that are remembered: some 300 kB. After more without a write, all are forgotten, and it begins anew."""
 MAX_ASKERS = 8
-"""Frames that have asked one question, the newest. More have hardly one answer in common."""
+"""Agents that have asked one question, the newest: most teams have no more."""
 MAX_VERSIONS = 16
 """Versions of texts that a new one is compared with, the newest: whoever argues, argues about the newest ones."""
 MAX_STEPS = 32
@@ -101,7 +101,7 @@ class KnownRead(msgspec.Struct, frozen=True):
     step: int
     agent: str
     fingerprint: str
-    frames: tuple[int, ...]
+    agents: tuple[str, ...]
     """Those that have asked it."""
     output: Ref | None
     left_s: float
@@ -207,14 +207,14 @@ def _note_call(state: WasteState, step: StepIntended, done: StepDone) -> WasteSt
     if known is None or known.fingerprint != done.fingerprint:
         if step.may_write or state.remembered >= MAX_READS:
             state = _forget_reads(state)
-        known = KnownRead(step.step, step.agent, done.fingerprint, (step.frame,), done.output, done.left_s)
+        known = KnownRead(step.step, step.agent, done.fingerprint, (step.agent,), done.output, done.left_s)
     else:
-        kind: WasteKind = "repeats" if step.frame in known.frames else "duplicates"
+        kind: WasteKind = "repeats" if step.agent in known.agents else "duplicates"
         asked = replace(_share_reply(state, step.frame), seconds=done.duration_s)
         state = _add_waste(state, kind, step.step, asked)
         if kind == "repeats":
             return state
-        known = replace(known, frames=(*known.frames, step.frame)[-MAX_ASKERS:])
+        known = replace(known, agents=(*known.agents, step.agent)[-MAX_ASKERS:])
     return replace(state, reads=state.reads.put(question, known), remembered=state.remembered + 1)
 
 

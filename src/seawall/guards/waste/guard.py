@@ -43,7 +43,7 @@ class WasteGuard(Guard):
         if step.kind != "tool" or step.effect or step.poll or result.status != "ok":
             return ALLOW
         known = run.waste.find_read(step.name, step.arguments_key)
-        if known is None or known.fingerprint != result.fingerprint or step.frame in known.frames:
+        if known is None or known.fingerprint != result.fingerprint or step.agent in known.agents:
             return ALLOW
         return messages.advise_duplicate(step, known)
 
@@ -91,7 +91,7 @@ class WasteGuard(Guard):
         if step.kind != "tool" or step.effect or step.poll or step.fresh_s is None:
             return ALLOW
         known = run.waste.find_read(step.name, step.arguments_key)
-        if known is None or known.output is None or step.frame in known.frames or run.left_s <= 0:
+        if known is None or known.output is None or step.agent in known.agents or run.left_s <= 0:
             return ALLOW
         age_s = known.left_s - run.left_s
         if not 0 <= age_s < step.fresh_s or any(each.effect for each in run.in_flight):

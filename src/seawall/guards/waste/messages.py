@@ -8,14 +8,13 @@ from seawall.run.waste import KnownRead, TextHistory, TextVersion
 
 
 def advise_duplicate(step: Step, known: KnownRead) -> Advise:
-    """Returns advice on a read that another frame has made.
+    """Returns advice on a read that another agent has made.
 
     The result itself is not repeated: it stands right above, and what a tool returned must not speak with the guard's
     voice.
     """
-    who = f"{known.agent} has" if known.agent != step.agent else f"{known.agent} had, at another task,"
     note = (
-        f"[{who} asked this in step {known.step}: {step.name} has brought exactly the same, and nothing was written "
+        f"[{known.agent} has asked this in step {known.step}: {step.name} has brought exactly the same, and nothing was written "
         "in between. Use what colleagues have found out already: ask for it, or have it passed on to you.]"
     )
     reason = f"{step.agent!r} asked {step.name!r} what {known.agent!r} had asked in step {known.step}"
