@@ -13,7 +13,7 @@ from seawall.core.events import Call, Event, RunStarted, RunTaken, StepDone, Ste
 from seawall.core.limits import Limits
 from seawall.run.fold import fold
 from seawall.run.state import RunState
-from seawall.run.waste import MAX_READS, MAX_STEPS, MAX_VERSIONS, Wasted
+from seawall.run.waste import MAX_READS, MAX_STEPS, MAX_VERSIONS, Wasted, WasteKind
 
 ARGUMENTS = ref_of(b'{"order_id":"1042"}')
 
@@ -74,7 +74,7 @@ class History:
     def fold(self) -> RunState:
         return fold(self.events)
 
-    def wasted(self) -> dict[str, Wasted]:
+    def wasted(self) -> dict[WasteKind, Wasted]:
         return dict(self.fold().waste.wasted)
 
 
