@@ -27,6 +27,7 @@ from seawall import Advise, Limits, WasteGuard
 from seawall.audit import BadLine, audit, read_runs
 from seawall.core.canonical import ref_of
 from seawall.core.events import RunStarted, StepDone, StepIntended
+from seawall.guards.waste import WasteOptions
 from seawall.run.fold import apply, begin
 from seawall.run.state import RunState
 from seawall.run.step import Step
@@ -36,8 +37,15 @@ from seawall.run.versions import ALIKE, MIN_TEXT_CHARS, Told, Versions
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path("..") / "shared" / "data"
 CHARS_A_TOKEN = 4
-ALIKES = (0.3, 0.4, ALIKE, 0.6, 0.7, 0.8, 0.9)
-REWRITES = (1, 2, 3)
+_OPTIONS = WasteOptions()
+_DEFAULT = {"alike": ALIKE, "least": _OPTIONS.rewrites, "share": _OPTIONS.share}
+CHOICES: list[dict[str, Any]] = [
+    _DEFAULT,
+    *({**_DEFAULT, "alike": alike} for alike in (0.3, 0.4, 0.6, 0.7, 0.8, 0.9)),
+    *({**_DEFAULT, "least": least} for least in (1, 3)),
+    *({**_DEFAULT, "share": share} for share in (0.1, 0.15, 0.2, 0.35, 0.4)),
+]
+"""What is played: the default, and beside it each option with other values."""
 INNER = ("(thought)", "(termination condition)", "(-> ")
 """What an orchestrator says to itself, and the tasks that it hands out: no answers."""
 _find_traces = functools.cache(find_traces)
@@ -223,25 +231,29 @@ def audit_reads(folder: Path) -> dict[str, dict[str, int]]:
 
 def measure(talks: Sequence[Talk], folder: Path) -> dict[str, Any]:
     """Everything that is reported."""
-    sources = sorted({talk.source for talk in talks})
-    grid: list[dict[str, Any]] = []
-    for alike in ALIKES:
-        for rewrites in REWRITES:
-            guard = WasteGuard(rewrites=rewrites)
-            for source in sources:
-                here = [talk for talk in talks if talk.source == source]
-                counted = count_talks(here, [hear(talk, guard, alike) for talk in here])
-                grid.append({"source": source, "alike": alike, "rewrites": rewrites, **counted})
-    return {"texts": grid, "reads": audit_reads(folder)}
+    texts = [
+        {"source": source, **choice, **_measure_source(talks, source, **choice)}
+        for choice in CHOICES
+        for source in sorted({talk.source for talk in talks})
+    ]
+    return {"texts": texts, "reads": audit_reads(folder)}
+
+
+def _measure_source(
+    talks: Sequence[Talk], source: str, *, alike: float, least: int, share: float
+) -> dict[str, Any]:
+    guard = WasteGuard(rewrites=least, share=share, bound=max(share, _OPTIONS.bound))
+    here = [talk for talk in talks if talk.source == source]
+    return count_talks(here, [hear(talk, guard, alike) for talk in here])
 
 
 def _print(measured: dict[str, Any]) -> None:
-    print("texts: runs in which the guard speaks, by source and options")
+    print("texts: runs in which the guard speaks, by source and choice; the first choice is the default")
     names = ("runs", "good", "with_rewrite", "rewrites", "spoke", "at_bound", "spoke_good")
-    print(f"{'source':32} alike least " + " ".join(f"{name:>12}" for name in names))
+    print(f"{'source':32} alike least share " + " ".join(f"{name:>12}" for name in names))
     for row in measured["texts"]:
         cells = " ".join(f"{row[name]:>12,}" for name in names)
-        print(f"{row['source']:32} {row['alike']:5} {row['rewrites']:5} {cells}")
+        print(f"{row['source']:32} {row['alike']:5} {row['least']:5} {row['share']:5} {cells}")
     print("\nreads: recorded calls that another agent had made")
     for source, row in measured["reads"].items():
         print(f"{source:32} " + ", ".join(f"{name} {value:,}" for name, value in row.items()))
