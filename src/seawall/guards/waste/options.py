@@ -14,15 +14,17 @@ class WasteOptions:
 
     rewrites: int = 2
     """Rewrites of one text before the guard speaks of it. One is what an editor or a review is for; a team makes one
-    review and one more after a correction by default, and each further rewrite says again what was said. Two agents that
-    answer in the same words agree, and the third is one too many."""
+    review and one more after a correction by default. Of 384 recorded conversations it speaks in 4 with 2, and in 11
+    with 1, one of them among the 84 that went well."""
     share: float = 0.25
     """From this share of the run's tokens on (0 to 1), spent on rewrites of one text, the agent that asks for them is
-    advised: a quarter, as with less the run does mostly something else."""
+    advised. Of the 84 recorded conversations that went well it speaks in none from a quarter on, and in one with a
+    fifth."""
     bound: float = 0.4
     """From this share on (0 to 1) no further version is asked of those who have rewritten the text, if a version of it has
-    passed a check: that one is taken. Without one the agent is told so. A first version, the review of it and a third of
-    the run for everything else leave two fifths: more is spent on the text's rewrites than on the text."""
+    passed a check: that one is taken. Without one the agent is told so. It lies far enough
+    above `share` for the advice to be followed first. One of the 384 recorded conversations reaches it, and there an
+    agent brought one page four times."""
     give_known: bool = False
     """Answer a read that another agent has made with what that has brought, instead of making it: only of tools that
     declare `fresh_s`, within it, and if nothing was written since. Off, because two agents may be told different things
