@@ -226,6 +226,27 @@ def test_a_text_that_goes_round_is_advised_once_at_each_share() -> None:
     assert rewrites.calls == 5 and 0 < rewrites.tokens < played.outcome.tokens
 
 
+def test_a_writer_and_a_reviewer_who_go_round_are_told() -> None:
+    def make(agent: Any) -> Team:
+        rejections = [call("review", approved=False, feedback="Friendlier.") for _ in range(5)]
+        writer = agent("writer", *[say(f"{NOTES} Thank you{'!' * n}") for n in range(5)])
+        return Team("desk", writer, reviewer=agent("auditor", *rejections), review_rounds=5)
+
+    played = play(make, GUARDS)
+
+    assert played.outcome.status == "refused"
+    assert ("advise", "bound=0.4") in list_limits(played)
+    assert (
+        "Change what was asked for and nothing else" in played.told["writer"][-1] + played.told["writer"][-2]
+    )
+    assert played.outcome.wasted["rewrites"].calls == 4
+    first = next(event for event in played.events if isinstance(event, StepDone) and event.version_of)
+    spent = first.input_tokens + first.output_tokens
+    reviews = [event for event in played.events if isinstance(event, StepDone) and event.approved is not None]
+    spent += next(event.input_tokens + event.output_tokens for event in reviews if event.input_tokens)
+    assert played.outcome.wasted["rewrites"].tokens == played.outcome.tokens - spent
+
+
 def test_the_first_rewrite_is_what_an_editor_is_for() -> None:
     played = play(argue(rounds=2), GUARDS)
 

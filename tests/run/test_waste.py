@@ -183,7 +183,7 @@ def test_a_rewrite_costs_its_model_calls_what_asked_for_it_and_its_review() -> N
     run.reply(editor, "editor", tokens=300)
     second = run.answer(editor, "editor", text=first, rewrites=True, tokens=400)
     review = run.open("auditor", editor, "review")
-    run.reply(review, "auditor", tokens=50, approved=False)
+    run.reply(review, "auditor", tokens=50, approved=False, answer=Ref("no"))
     run.close(review, approved=False)
 
     ((kind, wasted),) = run.wasted().items()

@@ -12,7 +12,6 @@ from typing_extensions import TypeVar
 from seawall.core.canonical import Ref
 from seawall.core.errors import SeawallBug
 from seawall.core.events import LOST, EffectState, Event, Judged, Status, StoppedBy
-from seawall.core.frozen import EMPTY
 from seawall.journal.protocol import Summary
 from seawall.journal.protocol.effects import make_effect_id
 from seawall.run.commands import find_effect_in_doubt
@@ -105,7 +104,7 @@ class Outcome(msgspec.Struct, Generic[Output_co], frozen=True, kw_only=True):
     above_limits: tuple[AboveLimit, ...] = ()
     """What was spent above a limit, and why it could be: a server that did not keep to the longest reply that it was
     given, or a guard `limits` that is off or only observes."""
-    wasted: Mapping[WasteKind, Wasted] = EMPTY
+    wasted: Mapping[WasteKind, Wasted] = {}
     """What was spent on what was known, by kind: `repeats` (an agent read again what it had read), `duplicates` (it read
     what another agent had read) and `rewrites` (a text was written again without anything new). It is part of the sums
     below, whatever the guards `loops` and `waste` said."""

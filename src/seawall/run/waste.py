@@ -237,7 +237,7 @@ def _note_reply(
 ) -> WasteState:
     newest = Spent(tokens, usd, done.duration_s)
     since = state.frames.get(step.frame, FrameSpent()).since.add(newest)
-    if done.answer is not None:
+    if done.answer is not None and done.approved is None:  # a review is no version, and costs what it reviews
         if done.version_of:
             state = _note_version(state, step, done, done.answer, since, parent)
         since = Spent()

@@ -27,14 +27,20 @@ def advise_turn(step: Step, text: TextHistory, share: float, limit: str) -> Advi
     note = (
         f"[The text of step {newest.text} was rewritten {text.rewrites} times without a new value, by "
         f"{_list_authors(text)}: that took {share:.0%} of this run's tokens. The newest version is that of step "
-        f"{newest.step}. {_name_passed(newest, passed)} Answer with it, or say what is missing in it and ask for "
-        "just that.]"
+        f"{newest.step}. {_name_passed(newest, passed)} {_suggest(step, newest)}]"
     )
     reason = (
         f"{share:.0%} of the run's tokens went into {text.rewrites} rewrites of the text of step {newest.text}, by "
         f"{_list_authors(text)}; the newest version is that of step {newest.step}; {_describe_passed(passed)}"
     )
     return Advise(reason, note, limit, round(share, 3))
+
+
+def _suggest(step: Step, newest: TextVersion) -> str:
+    """Says what to do instead: to whoever asks for versions, or whose own answer is sent back."""
+    if newest.frame == step.frame:
+        return "Change what was asked for and nothing else, or say what can't be changed."
+    return "Answer with it, or say what is missing in it and ask for just that."
 
 
 def _name_passed(newest: TextVersion, passed: TextVersion | None) -> str:
