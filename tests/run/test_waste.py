@@ -149,6 +149,21 @@ def test_what_was_read_while_a_write_was_under_way_is_not_known_after_it() -> No
     assert run.wasted() == {}
 
 
+def test_what_a_read_brings_that_began_before_a_write_ended_is_not_known() -> None:
+    for begins_first in (True, False):
+        run = History()
+        clerk, cashier = run.open("clerk"), run.open("cashier")
+        if begins_first:
+            read, pay = run.begin(clerk, "clerk"), run.begin(cashier, "cashier", name="pay", effect=True)
+        else:
+            pay, read = run.begin(cashier, "cashier", name="pay", effect=True), run.begin(clerk, "clerk")
+        run.close(pay)
+        run.close(read, fingerprint="shipped")
+        assert len(run.fold().waste.reads) == 0
+        run.read(cashier, "cashier")
+        assert run.wasted() == {}
+
+
 def test_a_tool_that_may_write_forgets_unless_it_brings_what_is_known() -> None:
     run = History()
     clerk, cashier = run.open("clerk"), run.open("cashier")

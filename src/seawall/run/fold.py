@@ -293,7 +293,7 @@ def _apply_taken(state: RunState, event: RunTaken) -> Changes:
         "paused": (),
         "past_pauses": state.past_pauses + past,
         "memory": event.memory or state.memory,
-        "waste": note_taken(state.waste, event),
+        "waste": note_taken(state.waste, event, state.steps),
         **({"reads": MappingProxyType(state.reads | {BEFORE: event.read})} if event.read else {}),
         **(_tell_facts(state, event) if event.facts or event.behind else {}),
         **(_tell_changes(state, event) if event.changed else {}),
@@ -499,6 +499,7 @@ def _note_waste(state: RunState, step: StepIntended, done: StepDone, ledger: Led
         tokens=ledger.tokens - state.ledger.tokens,
         usd=ledger.usd - state.ledger.usd,
         parent=0 if frame is None else frame.parent,
+        steps=state.steps,
     )
 
 

@@ -141,10 +141,10 @@ class TextHistory(msgspec.Struct, frozen=True):
 class WasteState(msgspec.Struct, frozen=True):
     """All that is remembered of a run for this."""
 
-    writes: int = 0
-    """Calls that may have changed the world, when they began and when they ended."""
+    written: int = 0
+    """The newest step that had begun when the world was changed last: what a read up to it has brought may be older."""
     reads: Latest[str, KnownRead] = Latest()
-    """By question, since the last of them."""
+    """By question, since that."""
     remembered: int = 0
     """How many were put there."""
     frames: MappingProxyType[int, FrameSpent] = EMPTY
@@ -158,21 +158,26 @@ class WasteState(msgspec.Struct, frozen=True):
         """Returns who has asked this since the world was changed last; None if nobody has."""
         return self.reads.get(f"{name}\0{arguments_key}")
 
+    def find_same(
+        self, step: int, name: str, arguments_key: str, fingerprint: str | None
+    ) -> KnownRead | None:
+        """Returns who has brought what the read `step` has brought, with nothing written since; None if nobody has."""
+        known = self.find_read(name, arguments_key)
+        return known if known and known.fingerprint == fingerprint and step > self.written else None
+
 
 def note_intent(state: WasteState, step: StepIntended) -> WasteState:
     """Forgets what was read once a call begins that changes the world."""
-    return _forget_reads(state) if step.effect and step.perform else state
+    return _forget_reads(state, step.step) if step.effect and step.perform else state
 
 
-def note_taken(state: WasteState, event: RunTaken) -> WasteState:
+def note_taken(state: WasteState, event: RunTaken, steps: int) -> WasteState:
     """Forgets what was read once a run goes on after a while: nobody knows what was written meanwhile."""
-    return _forget_reads(state) if event.epoch > 1 else state
+    return _forget_reads(state, steps) if event.epoch > 1 else state
 
 
-def _forget_reads(state: WasteState) -> WasteState:
-    if not state.remembered:
-        return replace(state, writes=state.writes + 1)
-    return replace(state, writes=state.writes + 1, reads=Latest(), remembered=0)
+def _forget_reads(state: WasteState, written: int) -> WasteState:
+    return replace(state, written=written, reads=Latest(), remembered=0)
 
 
 def note_done(
@@ -183,10 +188,13 @@ def note_done(
     tokens: int,
     usd: Decimal,
     parent: int,
+    steps: int,
 ) -> WasteState:
-    """Takes in a result. `tokens` and `usd` were booked for it; `parent` is the frame around the step's frame."""
+    """Takes in a result. `tokens` and `usd` were booked for it; `parent` is the frame around the step's frame, and `steps`
+    the newest step.
+    """
     if step.kind == "tool":
-        return _note_call(state, step, done) if step.perform else state
+        return _note_call(state, step, done, steps) if step.perform else state
     if step.kind == "model":
         return _note_reply(state, step, done, tokens, usd, parent)
     if step.kind in ("handoff", "review"):
@@ -197,25 +205,36 @@ def note_done(
 # ---- reads
 
 
-def _note_call(state: WasteState, step: StepIntended, done: StepDone) -> WasteState:
+def _note_call(state: WasteState, step: StepIntended, done: StepDone, steps: int) -> WasteState:
     if step.effect:
-        return _forget_reads(state)
+        return _forget_reads(state, steps)
     if done.status != "ok" or done.fingerprint is None or step.poll:
-        return _forget_reads(state) if step.may_write else state
-    question = f"{step.name}\0{step.arguments_key}"
-    known = state.reads.get(question)
-    if known is None or known.fingerprint != done.fingerprint:
-        if step.may_write or state.remembered >= MAX_READS:
-            state = _forget_reads(state)
-        known = KnownRead(step.step, step.agent, done.fingerprint, (step.agent,), done.output, done.left_s)
-    else:
-        kind: WasteKind = "repeats" if step.agent in known.agents else "duplicates"
-        asked = replace(_share_reply(state, step.frame), seconds=done.duration_s)
-        state = _add_waste(state, kind, step.step, asked)
-        if kind == "repeats":
-            return state
-        known = replace(known, agents=(*known.agents, step.agent)[-MAX_ASKERS:])
-    return replace(state, reads=state.reads.put(question, known), remembered=state.remembered + 1)
+        return _forget_reads(state, steps) if step.may_write else state
+    same = state.find_same(step.step, step.name, step.arguments_key, done.fingerprint)
+    if same is not None:
+        return _note_same(state, step, done, same)
+    if step.may_write:
+        state = _forget_reads(state, steps)
+    elif step.step <= state.written:
+        return state
+    elif state.remembered >= MAX_READS:
+        state = _forget_reads(state, state.written)
+    read = KnownRead(step.step, step.agent, done.fingerprint, (step.agent,), done.output, done.left_s)
+    return _remember(state, step, read)
+
+
+def _note_same(state: WasteState, step: StepIntended, done: StepDone, known: KnownRead) -> WasteState:
+    kind: WasteKind = "repeats" if step.agent in known.agents else "duplicates"
+    asked = replace(_share_reply(state, step.frame), seconds=done.duration_s)
+    state = _add_waste(state, kind, step.step, asked)
+    if kind == "repeats":
+        return state
+    return _remember(state, step, replace(known, agents=(*known.agents, step.agent)[-MAX_ASKERS:]))
+
+
+def _remember(state: WasteState, step: StepIntended, read: KnownRead) -> WasteState:
+    reads = state.reads.put(f"{step.name}\0{step.arguments_key}", read)
+    return replace(state, reads=reads, remembered=state.remembered + 1)
 
 
 def _share_reply(state: WasteState, frame: int) -> Spent:

@@ -42,8 +42,8 @@ class WasteGuard(Guard):
         """Advises on a read that brought what another agent has been told, with the step that has the answer."""
         if step.kind != "tool" or step.effect or step.poll or result.status != "ok":
             return ALLOW
-        known = run.waste.find_read(step.name, step.arguments_key)
-        if known is None or known.fingerprint != result.fingerprint or step.agent in known.agents:
+        known = run.waste.find_same(step.number, step.name, step.arguments_key, result.fingerprint)
+        if known is None or step.agent in known.agents:
             return ALLOW
         return messages.advise_duplicate(step, known)
 
