@@ -18,7 +18,7 @@ def test_show_and_why_name_the_steps_that_brought_what_was_known(desks: Desks) -
     desks("run", desks.app("twice"), "Pay it back.")
 
     for command in ("show", "why"):
-        assert "1 duplicate (step 8): " in desks(command, "last").out
+        assert "1 duplicate (step 9): " in desks(command, "last").out
     assert "waste advises: 'cashier' asked 'find_order' what 'clerk' had asked in step 4" in desks("show").out
 
 
@@ -27,7 +27,7 @@ def test_json_has_each_kind_with_its_costs(desks: Desks) -> None:
     ended = desks("run", desks.app("twice"), "Pay it back.", "--json").document
 
     wasted = ended["wasted"]["duplicates"]
-    assert (wasted["calls"], wasted["steps"]) == (1, [8])
+    assert (wasted["calls"], wasted["steps"]) == (1, [9])
     assert wasted["tokens"] > 0 and float(wasted["usd"]) > 0 and wasted["seconds"] >= 0
     for command in ("show", "why"):
         assert desks(command, "last", "--json").document["wasted"] == ended["wasted"]
