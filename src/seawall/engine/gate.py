@@ -38,7 +38,7 @@ from seawall.effects.asking import build_proposal
 from seawall.effects.guard import EFFECTS, Blocked, EffectsGuard, Passed, Question
 from seawall.effects.proposals import compute_likeness
 from seawall.engine.closing import Closing
-from seawall.engine.intents import add_wait, build_intent, note_input
+from seawall.engine.intents import add_wait, build_intent, note_spelling
 from seawall.engine.judging import Judge, read_answer
 from seawall.engine.not_made import (
     FORGOTTEN_TEXT,
@@ -57,6 +57,7 @@ from seawall.engine.settling import (
     replace_result,
     trace_answer,
 )
+from seawall.engine.texts import note_answer, note_task
 from seawall.guards.deadline import DEADLINE, PLANNER, bound_left_s
 from seawall.guards.limits import LIMITS, Fits, has_room_for_retry
 from seawall.guards.nested import TeamLimits, bound_team_left_s
@@ -178,7 +179,8 @@ class Gate:
         if state.halted is not None:  # sticky, whatever was swallowed in between
             return Admitted([], None)
         step = self._logic.prepare(proposal, state, state.steps + 1)
-        step = self.judge.protect(note_input(step, self._bodies, self._causes))
+        step = self.judge.protect(note_spelling(step, self._bodies))
+        step = note_task(step, self._bodies, self._causes)
         unasked = self._admit_unasked(proposal, step, state)
         if unasked is not None:
             return unasked
@@ -498,10 +500,7 @@ class Gate:
 
     def _conclude(self, step: Step, result: Result, done: StepDone, state: RunState) -> list[Event]:
         """Returns the end of a step after what it has done in memory."""
-        if done.answer is not None:
-            told = self._causes.compare_answer(done, self._bodies)
-            if told.version_of:
-                done = replace(done, version_of=told.version_of, rewrites=told.rewrites)
+        done = note_answer(done, self._bodies, self._causes)
         used = record_memory(step, result, done, state, self._bodies, done.at)
         self._causes.settle(done, self._bodies, used)
         return [*used, done]

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from seawall.core.events import StepIntended
 from seawall.run.bodies import Bodies
-from seawall.run.causes import Causes, Edges
+from seawall.run.causes import Edges
 from seawall.run.fingerprint import fold_arguments
 from seawall.run.step import Step
 from seawall.run.verdict import Allow, GuardVerdict
@@ -54,17 +54,12 @@ def build_intent(step: Step, edges: Edges, *, at: float, perform: bool, advice: 
     )
 
 
-def note_input(step: Step, bodies: Bodies, causes: Causes) -> Step:
-    """Returns a step with what its input has in common with others: other spellings of a tool's arguments, or the text
-    of which a hand-off's task holds a version.
-    """
-    if step.kind == "tool" and step.input is not None:
-        asked = fold_arguments(step.arguments_key, bodies.text(step.input))
-        return replace(step, asked=asked) if asked else step
-    if step.kind == "handoff" and step.input is not None:
-        about = causes.find_text(bodies.text(step.input))
-        return replace(step, about=about) if about else step
-    return step
+def note_spelling(step: Step, bodies: Bodies) -> Step:
+    """Returns a step with what other spellings of its arguments have in common with them."""
+    if step.kind != "tool" or step.input is None:
+        return step
+    asked = fold_arguments(step.arguments_key, bodies.text(step.input))
+    return replace(step, asked=asked) if asked else step
 
 
 def add_wait(step: Step, verdicts: Sequence[GuardVerdict]) -> Step:
