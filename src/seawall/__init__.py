@@ -29,6 +29,7 @@ from seawall.guards.budget import Budget, Caps
 from seawall.guards.context import ContextGuard
 from seawall.guards.endpoints import EndpointOptions
 from seawall.guards.loops import Loops
+from seawall.guards.waste import WasteGuard
 from seawall.journal.protocol import RunFilter
 from seawall.memory.index import IndexedEntry, IndexUpdate, MemoryIndex
 from seawall.memory.options import Memory
@@ -36,6 +37,7 @@ from seawall.models.protocol import Model, Price
 from seawall.run.guard import Guard
 from seawall.run.outcome import Outcome, Waiting
 from seawall.run.verdict import ALLOW, Advise, Allow, Halt, Hold, Refuse, Replace
+from seawall.run.waste import Wasted
 from seawall.runtime.admission import Admission
 from seawall.runtime.approval_views import Approval, RecordedEffect
 from seawall.runtime.head_export import HeadExport
@@ -111,6 +113,8 @@ __all__ = [
     "Tool",
     "ToolContext",
     "Waiting",
+    "WasteGuard",
+    "Wasted",
     "__version__",
     "above",
     "always",

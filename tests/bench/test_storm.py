@@ -33,7 +33,9 @@ def test_a_storm_of_errors_that_ends_costs_no_answer() -> None:
     lost = {"completed": 298, "failed": 2}
 
     assert storm.broken([met(outcomes=lost)]) == ["529: 2 runs without an answer (bar 0)"]
-    assert storm.broken([met(outcomes=lost, storm="429, spend limit"), met(outcomes={"completed": 300})]) == []
+    assert (
+        storm.broken([met(outcomes=lost, storm="429, spend limit"), met(outcomes={"completed": 300})]) == []
+    )
 
 
 def test_a_call_that_is_made_again_is_offered_once() -> None:

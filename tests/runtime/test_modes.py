@@ -184,4 +184,4 @@ def test_a_guard_that_this_process_does_not_know_is_set_with_a_warning(
     assert told.startswith(
         "guard 'lops' was set, and this process knows only: authority, budget, context, deadline,"
     )
-    assert told.endswith("limits, loops, planner, says")
+    assert told.endswith("limits, loops, planner, says, waste")

@@ -288,6 +288,11 @@ class StepDone(Base, tag="done", frozen=True, kw_only=True):
     calls: tuple[Call, ...] = ()
     answer: Ref | None = None
     """Model steps: the reply is final, and this is the checked answer."""
+    version_of: int = 0
+    """Model steps: the step of the first answer that is a version of the same text as this one; its own number for a
+    text of its own, 0 for an answer that is too short to be compared."""
+    rewrites: bool = False
+    """Model steps: the answer says nearly what earlier versions of its text said, without a new value."""
     problem: Ref | None = None
     """Model steps: what is wrong with the reply; this is sent to the model."""
     approved: bool | None = None

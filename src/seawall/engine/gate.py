@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
 from functools import partial
-from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -37,6 +36,7 @@ from seawall.core.limits import Limits
 from seawall.effects.asking import build_proposal
 from seawall.effects.guard import EFFECTS, Blocked, EffectsGuard, Passed, Question
 from seawall.effects.proposals import compute_likeness
+from seawall.engine.admitted import Admitted, JudgedStep
 from seawall.engine.claiming import Claiming, FindDecisions
 from seawall.engine.closing import Closing
 from seawall.engine.intents import add_wait, build_intent, note_spelling
@@ -58,12 +58,13 @@ from seawall.engine.settling import (
     replace_result,
     trace_answer,
 )
+from seawall.engine.texts import note_answer, note_task
 from seawall.guards.authority import AUTHORITY
 from seawall.guards.deadline import DEADLINE, PLANNER, bound_left_s
 from seawall.guards.limits import LIMITS, Fits, has_room_for_retry
 from seawall.guards.nested import TeamLimits, bound_team_left_s
 from seawall.guards.shared import BUDGET, ENDPOINTS, Defer, Retry, SharedGuard
-from seawall.journal.protocol.effects import RecordChange, Wait
+from seawall.journal.protocol.effects import Wait
 from seawall.journal.protocol.memory import MemoryMerge
 from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
@@ -82,7 +83,6 @@ from seawall.run.verdict import (
     Refuse,
     Rejected,
     Replace,
-    Verdict,
     kind_of,
 )
 
@@ -94,31 +94,6 @@ ADVICE_FRAMING_TOKENS = 16
 """Upper bound of what a message costs beside its text."""
 
 _ZERO = Decimal(0)
-
-
-class Admitted(NamedTuple):
-    """What became of a proposal: the events to record, and the step if it is to be performed.
-
-    With `defer` the step waits: for what is in flight, or for something that runs share.
-    """
-
-    events: list[Event]
-    step: Step | None
-    defer: Defer | None = None
-    records: tuple[RecordChange, ...] = ()
-    """What the journal records beside the events: what a person is asked, or what the step waits for."""
-
-
-class _Judged(NamedTuple):
-    """What was said of a step before it is performed."""
-
-    verdict: Verdict | Defer | Planned
-    """`Planned`: what takes the place of a step that does not fit into a limit."""
-    step: Step
-    events: list[Event]
-    holds: tuple[GuardVerdict, ...] = ()
-    question: Question | None = None
-    blocked: Blocked | None = None
 
 
 def _reason_of(held: GuardVerdict) -> str:
@@ -184,6 +159,7 @@ class Gate:
             return Admitted([], None)
         step = self._logic.prepare(proposal, state, state.steps + 1)
         step = self.judge.protect(note_spelling(step, self._bodies))
+        step = note_task(step, self._bodies, self._causes)
         unasked = self._admit_unasked(proposal, step, state)
         if unasked is not None:
             return unasked
@@ -220,7 +196,7 @@ class Gate:
             error = REJECTED
         return self._turn_away(step, state, "refused", verdict.reason, events, error=error)
 
-    def _hold(self, judged: _Judged, state: RunState) -> Admitted:
+    def _hold(self, judged: JudgedStep, state: RunState) -> Admitted:
         """Records that a step waits for a person or, with `blocked`, for the effect of another call."""
         step, blocked = judged.step, judged.blocked
         self._release_claim(step, state)
@@ -272,16 +248,16 @@ class Gate:
         hold = Hold(LOST_REASON)
         event = self.judge.record(step.number, SECRETS, hold, "before", "enforce")
         holds = (GuardVerdict(SECRETS, hold, "enforce"),)
-        return self._hold(_Judged(hold, held, [event], holds), state)
+        return self._hold(JudgedStep(hold, held, [event], holds), state)
 
-    def _judge_before(self, step: Step, state: RunState, left_s: float, *, ahead: bool) -> _Judged:
+    def _judge_before(self, step: Step, state: RunState, left_s: float, *, ahead: bool) -> JudgedStep:
         """2 judge, 3 reserve: the severest verdict, the step with what guards add to it, and the record.
 
         A call that is judged `ahead` of its turn reserves nothing yet.
         """
         claiming = self.claiming.add_to_step(step, state, self._wake)
         if isinstance(claiming, Defer):
-            return _Judged(claiming, step, [])
+            return JudgedStep(claiming, step, [])
         judged = self._judge_alone(claiming, state, left_s)
         if isinstance(judged.verdict, Allow | Advise) and self._simulate and step.effect:
             return judged
@@ -291,7 +267,7 @@ class Gate:
             return judged
         return self._check_effect(self._effects, judged, state, left_s, ahead=ahead)
 
-    def _judge_alone(self, step: Step, state: RunState, left_s: float) -> _Judged:
+    def _judge_alone(self, step: Step, state: RunState, left_s: float) -> JudgedStep:
         """Judges a step by the run's own guards and limits."""
         verdicts = self.judge.judge(step, None, state)
         if verdicts:
@@ -303,28 +279,28 @@ class Gate:
         elif isinstance(limited, list):
             verdicts += limited
         if not verdicts and isinstance(limited, Fits):
-            return _Judged(ALLOW, step, [])
+            return JudgedStep(ALLOW, step, [])
         verdict, events = self.judge.conclude(verdicts, step.number, "before")
         if isinstance(limited, Defer | Planned) and SEVERITY[kind_of(verdict)] < SEVERITY["refuse"]:
-            return _Judged(limited, step, [])
+            return JudgedStep(limited, step, [])
         if isinstance(verdict, Hold) and self._simulate and step.effect:
-            return _Judged(ALLOW, step, events)
+            return JudgedStep(ALLOW, step, events)
         holds = [each for each in verdicts if isinstance(each.verdict, Hold) and each.mode == "enforce"]
-        return _Judged(verdict, step, events, tuple(holds))
+        return JudgedStep(verdict, step, events, tuple(holds))
 
-    def _reserve(self, judged: _Judged, state: RunState, left_s: float) -> _Judged:
+    def _reserve(self, judged: JudgedStep, state: RunState, left_s: float) -> JudgedStep:
         """Asks the guards across runs about a step that its run lets pass."""
         found = self._check_shared(judged.step, state, left_s)
         if isinstance(found, Defer):
-            return _Judged(found, judged.step, [])
+            return JudgedStep(found, judged.step, [])
         if not found:
             return judged
         verdict, more = self.judge.conclude(found, judged.step.number, "before")
         return judged._replace(verdict=verdict, events=judged.events + more)
 
     def _check_effect(
-        self, guard: EffectsGuard, judged: _Judged, state: RunState, left_s: float, *, ahead: bool
-    ) -> _Judged:
+        self, guard: EffectsGuard, judged: JudgedStep, state: RunState, left_s: float, *, ahead: bool
+    ) -> JudgedStep:
         """Claims an effect that the other guards let pass or hold, and asks what its tool wants asked."""
         step, executor = judged.step, self._executor
         preview = None
@@ -336,23 +312,23 @@ class Gate:
                 step = replace(step, identity=answer.identity, key=answer.key)
                 return judged._replace(step=step)
             case Defer():
-                return _Judged(answer, step, [])
+                return JudgedStep(answer, step, [])
             case MemoryCut():
-                return _Judged(
+                return JudgedStep(
                     Defer("what its run has read was reverted: it is judged again"), step, [answer]
                 )
             case Question():
                 _, events = self.judge.conclude(answer.holds, step.number, "before")
                 holds = (*judged.holds, *answer.holds)
                 verdict = Hold("; ".join(_reason_of(each) for each in holds))
-                return _Judged(verdict, step, judged.events + events, holds, answer)
+                return JudgedStep(verdict, step, judged.events + events, holds, answer)
             case Blocked():
                 hold = Hold(answer.reason, value=answer.effect)
                 event = self.judge.record(step.number, EFFECTS, hold, "before", "enforce")
-                return _Judged(hold, step, [event], blocked=answer)
+                return JudgedStep(hold, step, [event], blocked=answer)
             case Replace() | Refuse() | Halt():
                 event = self.judge.record(step.number, EFFECTS, answer, "before", "enforce")
-                return _Judged(answer, step, [*judged.events, event])
+                return JudgedStep(answer, step, [*judged.events, event])
 
     def _add_advice(self, step: Step, verdicts: Sequence[GuardVerdict]) -> Step:
         """Returns a model step with the advice that it will be sent in its reservation."""
@@ -517,6 +493,7 @@ class Gate:
 
     def _conclude(self, step: Step, result: Result, done: StepDone, state: RunState) -> list[Event]:
         """Returns the end of a step after what it has done in memory."""
+        done = note_answer(done, self._bodies, self._causes)
         used = record_memory(step, result, done, state, self._bodies, done.at)
         self._causes.settle(done, self._bodies, used)
         return [*used, done]

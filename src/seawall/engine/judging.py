@@ -15,6 +15,7 @@ from seawall.guards.authority import AuthorityGuard
 from seawall.guards.context import ContextGuard
 from seawall.guards.loops import Loops
 from seawall.guards.nested import TeamGuard, TeamLimits
+from seawall.guards.waste import WasteGuard
 from seawall.memory.guard import MEMORY_GUARD, MemoryGuard
 from seawall.run.bodies import Bodies
 from seawall.run.frame import Grant
@@ -36,7 +37,7 @@ from seawall.run.verdict import (
 )
 
 _log = logging.getLogger("seawall.calls")
-_BUILT_IN = (Loops, ContextGuard, AuthorityGuard, MemoryGuard)
+_BUILT_IN = (Loops, ContextGuard, AuthorityGuard, WasteGuard, MemoryGuard)
 
 
 class _GuardsByAgent:

@@ -171,6 +171,7 @@ class _Replayer:
                 pass
             elif isinstance(event, StepDone):
                 self._check_result(seq, event, state)
+                self._causes.learn_version(0, event, self._bodies)
             elif isinstance(event, Judged) and event.verdict == "halt" and event.mode == "enforce":
                 self._check_halt(seq, event, state)
             elif isinstance(event, RunEnded):

@@ -39,6 +39,7 @@ from seawall.run.descent import Descent
 from seawall.run.frame import MessageRef
 from seawall.run.permission_claims import AUTHORITY, HISTORY, ClaimIndex, FoundClaim, read_content
 from seawall.run.traces import Traces, find_traces
+from seawall.run.versions import MIN_TEXT_CHARS, Told, Versions
 
 MAX_HOLDERS = 8
 """Sources of one literal. One that more have shown (the customer's number) has edges to the first so many."""
@@ -89,6 +90,7 @@ class Causes:
         """
         self.descent = Descent()
         self.claims = ClaimIndex() if claims is None else claims
+        self.versions = Versions()
         self._find = find
         self._common = set(common)
         self._prompts: set[Ref] = set()
@@ -99,7 +101,7 @@ class Causes:
         """Steps, and what they have brought from beyond the run."""
         self._by_source: dict[Source, int] = {}
         self._asked: dict[str, Traces] = {}
-        """Of inputs that were looked at last: they are looked at again with their results."""
+        """Of inputs and answers that were looked at last: they are looked at again with their results."""
         self._steps: dict[int, StepIntended] = {}
         self._partial = False
         """Whether a result was not indexed as a whole."""
@@ -205,6 +207,8 @@ class Causes:
                 self.descent.read(event)
         self.descent.settle(done)
         step = self._steps.get(done.step)
+        if step is not None:
+            self.learn_version(step.frame, done, bodies)
         if (
             step is None
             or step.kind == "approval"
@@ -226,9 +230,44 @@ class Causes:
         else:
             self.learn(step.step, text, asked)
 
+    def compare_answer(self, done: StepDone, bodies: Bodies) -> Told:
+        """Returns of which text an agent's answer is a version, and whether it says anything new.
+
+        Reviews, and what is no answer, are versions of nothing.
+        """
+        step = self._steps.get(done.step)
+        if step is None or step.kind != "model" or done.answer is None or done.approved is not None:
+            return Told()
+        text = bodies.text(done.answer)
+        if len(text) < MIN_TEXT_CHARS:
+            return Told()
+        return self.versions.compare(
+            step.step, self._find_asked(text), lambda frame: self._is_below(frame, step.frame)
+        )
+
+    def learn_version(self, frame: int, done: StepDone, bodies: Bodies) -> None:
+        """Adds an answer that was compared with those before it."""
+        if done.version_of and done.answer is not None:
+            self.versions.add(done.version_of, frame, self._find_asked(bodies.text(done.answer)))
+
+    def find_text(self, task: str) -> int:
+        """Returns the text of which a task holds a version; 0 if it holds none. See `StepDone.version_of`."""
+        if not self.versions or len(task) < MIN_TEXT_CHARS:
+            return 0
+        return self.versions.find_text(self._find_asked(task))
+
+    def _is_below(self, frame: int, above: int) -> bool:
+        """Returns whether a frame was at work for another one."""
+        while frame:
+            opened = self._steps.get(frame)
+            frame = 0 if opened is None else opened.frame
+            if frame == above:
+                return True
+        return False
+
     def _pass_on(self, step: int, text: str) -> None:
         """Adds the answer of a frame: the steps in it that showed a value are its sources, and not who passes it on."""
-        traces, known = self._find(text), self._holders
+        traces, known = self._asked.get(text) or self._find(text), self._holders
         new = Traces(
             frozenset(each for each in traces.literals if each not in known),
             frozenset(each for each in traces.shingles if each not in known),
@@ -363,12 +402,7 @@ class Causes:
 
     def _find_places(self, text: str) -> tuple[list[int], bool]:
         """Returns the places that hold values of a text, and whether there may be others."""
-        known, traces = self._holders, self._asked.get(text)
-        if traces is None:
-            traces = self._find(text)
-            if len(self._asked) >= _MAX_ASKED:
-                self._asked.clear()
-            self._asked[text] = traces
+        known, traces = self._holders, self._find_asked(text)
         found: set[int] = set()
         everything = self._partial or not traces.whole
         for trace in (*(known.keys() & traces.literals), *(known.keys() & traces.shingles)):
@@ -382,6 +416,16 @@ class Causes:
                 found.update(held[:MAX_HOLDERS])
         places = sorted(found)
         return places[-MAX_EDGES:], everything or len(places) > MAX_EDGES
+
+    def _find_asked(self, text: str) -> Traces:
+        """Returns the traces of a text that is looked at again soon."""
+        traces = self._asked.get(text)
+        if traces is None:
+            traces = self._find(text)
+            if len(self._asked) >= _MAX_ASKED:
+                self._asked.clear()
+            self._asked[text] = traces
+        return traces
 
     def trace(self, causes: Iterable[Cause], sources: Sequence[Source] = ()) -> list[CauseStep]:
         """Returns the steps on the ways by value that lead to `causes`, the nearest first, at most `MAX_PATH_STEPS`."""

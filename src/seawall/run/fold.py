@@ -59,10 +59,11 @@ from seawall.run.frame import (
     tell_frame,
 )
 from seawall.run.guard import FoldFailed, Guard
-from seawall.run.ledger import describe_usage_problem, find_overrun, reserve, settle
+from seawall.run.ledger import Ledger, describe_usage_problem, find_overrun, reserve, settle
 from seawall.run.lifted import answers_at_limit, is_lifted, is_raisable, leave_out_limits
 from seawall.run.plan import OF_ANSWER
 from seawall.run.state import BEFORE, EffectChange, PastPause, RunState, may_have_happened
+from seawall.run.waste import WasteState, note_done, note_intent, note_taken
 
 ERRAND = "errand"
 """The id of an errand's call: no model has given it one."""
@@ -320,6 +321,7 @@ def _apply_taken(state: RunState, event: RunTaken) -> Changes:
         "paused": (),
         "past_pauses": state.past_pauses + past,
         "memory": event.memory or state.memory,
+        "waste": note_taken(state.waste, event, state.steps),
         **({"reads": MappingProxyType(state.reads | {BEFORE: event.read})} if event.read else {}),
         **(_tell_facts(state, event) if event.facts or event.behind else {}),
         **(_tell_changes(state, event) if event.changed else {}),
@@ -425,6 +427,8 @@ def _apply_intended(state: RunState, step: StepIntended) -> Changes:
         "open": MappingProxyType(state.open | {step.step: step}),
         "plan": state.plan.with_intent(step),
     }
+    if step.effect:
+        changes["waste"] = note_intent(state.waste, step)
     if step.perform:
         changes["ledger"] = reserve(state.ledger, step)
     if (step.frame, step.call) in state.deferred:
@@ -486,6 +490,7 @@ def _apply_done(state: RunState, done: StepDone) -> Changes:
         changes["ledger"] = settle(state.ledger, step, done)
         if step.kind == "model":
             changes.update(_note_usage(state, step, done))
+    changes["waste"] = _note_waste(state, step, done, changes.get("ledger", state.ledger))
     if step.perform and step.effect:
         key = state.call_key(step.frame, step.call)
         fate = effect_state(done)
@@ -511,6 +516,19 @@ def _apply_done(state: RunState, done: StepDone) -> Changes:
             changes["deferred"] = _drop_deferred(state, below.id)
     changes["frames"] = MappingProxyType(frames)
     return changes
+
+
+def _note_waste(state: RunState, step: StepIntended, done: StepDone, ledger: Ledger) -> WasteState:
+    frame = state.frames.get(step.frame)
+    return note_done(
+        state.waste,
+        step,
+        done,
+        tokens=ledger.tokens - state.ledger.tokens,
+        usd=ledger.usd - state.ledger.usd,
+        parent=0 if frame is None else frame.parent,
+        steps=state.steps,
+    )
 
 
 def _drop_deferred(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Generic, Literal
 
@@ -16,6 +16,7 @@ from seawall.journal.protocol import Summary
 from seawall.journal.protocol.effects import make_effect_id
 from seawall.run.commands import find_effect_in_doubt
 from seawall.run.state import EffectChange, PastPause, RunState
+from seawall.run.waste import Wasted, WasteKind
 
 REDACTED_NOTE = "; the arguments are shown without their secrets"
 
@@ -103,6 +104,10 @@ class Outcome(msgspec.Struct, Generic[Output_co], frozen=True, kw_only=True):
     above_limits: tuple[AboveLimit, ...] = ()
     """What was spent above a limit, and why it could be: a server that did not keep to the longest reply that it was
     given, or a guard `limits` that is off or only observes."""
+    wasted: Mapping[WasteKind, Wasted] = {}
+    """What was spent on what was known, by kind: `repeats` (an agent read again what it had read), `duplicates` (it read
+    what another agent had read) and `rewrites` (a text was written again without anything new). It is part of the sums
+    below, whatever the guards `loops` and `waste` said."""
     usd: Decimal = Decimal(0)
     tokens: int = 0
     model_calls: int = 0
@@ -143,6 +148,7 @@ def build_outcome(state: RunState, answer: str | None, output: Output_co | None 
         + tuple(PastPause(each.what, each.by, each.why, 0.0) for each in state.paused),
         usage_problems=tuple(state.usage_problems),
         above_limits=list_above_limits(state),
+        wasted=dict(state.waste.wasted),
         usd=ledger.usd,
         tokens=ledger.tokens,
         model_calls=ledger.model_calls,

@@ -29,6 +29,7 @@ from seawall.run.branch import Branch, BranchEntry
 from seawall.run.frame import Frame, find_call
 from seawall.run.ledger import Ledger, Overrun
 from seawall.run.plan import Closed, Plan
+from seawall.run.waste import WasteState
 
 BEFORE = -1
 """What stands for a step in `RunState.reads`: the runs of the session before this one."""
@@ -114,6 +115,8 @@ class RunState(msgspec.Struct, frozen=True):
     memories: MappingProxyType[str, Any] = EMPTY
     """What each guard remembers, by its `memory_key`: its name or, of a nested team's guard, the coordinator's too."""
     plan: Plan = Plan()
+    waste: WasteState = WasteState()
+    """What was spent on what was known."""
     memory: int = 0
     """The version of memory that the run sees: its snapshot. 0: it has no memory, or there was nothing in it."""
     reads: MappingProxyType[int, tuple[int, ...]] = EMPTY

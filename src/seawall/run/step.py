@@ -187,6 +187,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     """Which fields are wrong and in which way, without values; "": `invalid` says it."""
     likeness: str = ""
     """See `StepIntended.likeness`."""
+    about: int = 0
+    """Hand-offs: the text (see `StepDone.version_of`) of which the task holds a version; 0: none."""
     target: Any = None
     """What performs it: a tool and its arguments. Guards are not shown it."""
 

@@ -27,6 +27,7 @@ from seawall.guards.limits import LIMITS
 from seawall.guards.loops import Loops
 from seawall.guards.nested import TeamGuard, TeamLimits
 from seawall.guards.shared import SharedGuard
+from seawall.guards.waste import WasteGuard
 from seawall.journal.protocol import Journal, Lease
 from seawall.memory.guard import MEMORY_GUARD, MemoryGuard
 from seawall.models import prices
@@ -73,7 +74,9 @@ class Factory:
         redactor: Redactor,
     ) -> None:
         check_items("Seawall: guards", guards or (), Guard)
-        self.own_guards = tuple(guards) if guards is not None else (Loops(), ContextGuard(), AuthorityGuard())
+        self.own_guards = (
+            tuple(guards) if guards is not None else (Loops(), ContextGuard(), AuthorityGuard(), WasteGuard())
+        )
         self._clock = clock
         self._resolve_model = models or _resolve_model
         for name, price in (prices or {}).items():

@@ -86,13 +86,14 @@ async def _list(screen: Screen, path: Path, only: str | None = None) -> None:
     from seawall.core.clock import SystemClock
     from seawall.engine.gate import BUILT_IN
     from seawall.guards.loops import Loops
+    from seawall.guards.waste import WasteGuard
     from seawall.runtime.modes import AUTO
 
     async with open_journal(path) as journal:
         settings = await journal.settings()
     now = SystemClock().wall_s()
     live = {name: each for (kind, name), each in settings.items() if kind == "guard"}
-    names = [only] if only is not None else sorted({*BUILT_IN, Loops.name, *live})
+    names = [only] if only is not None else sorted({*BUILT_IN, Loops.name, WasteGuard.name, *live})
     in_force: dict[str, Setting | None] = {}
     for name in names:
         each = live.get(name)

@@ -55,10 +55,12 @@ async def _why(screen: Screen, path: Path, name: str, full: bool) -> None:
         origins = await find_origins(journal, row.run, events, found.starts)
         refs = [ref for each in origins for ref in (each.key, each.value)]
         remembered = BodyTexts(await read_bodies(journal, row.tenant, refs))
+    state = fold(events)
+    wasted = state.waste.wasted
     if screen.json:
-        screen.print_document(build_why_document(found, row.state, texts, origins, remembered))
+        screen.print_document(build_why_document(found, row.state, texts, origins, remembered, wasted))
         return
-    waits = list_waits(fold(events), events, texts.get)
-    report = WhyReport(found, row, record, texts, screen.width, waits=waits, full=full)
+    waits = list_waits(state, events, texts.get)
+    report = WhyReport(found, row, record, texts, screen.width, waits=waits, wasted=wasted, full=full)
     screen.print_lines(report.draw_lines())
     screen.print_lines(draw_origins(origins, remembered, screen.width, full=full))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -25,6 +25,7 @@ from seawall.journal.protocol import Command, RunRow, Setting
 from seawall.run.fold import fold
 from seawall.run.ledger import describe_usage_problem
 from seawall.run.outcome import Outcome, Waiting, list_above_limits
+from seawall.run.waste import Wasted, WasteKind
 
 if TYPE_CHECKING:
     from seawall.cli.render.runs_table import RunEntry
@@ -131,6 +132,7 @@ def build_run_document(
         "tool_calls": ledger.tool_calls,
         "usage_problems": tuple(state.usage_problems),
         "above_limits": list_above_limits(state),
+        "wasted": dict(state.waste.wasted),
         "handoffs": ledger.handoffs,
         "left_s": state.left_s,
         "effects": [
@@ -195,6 +197,8 @@ def _build_step(step: StepRecord, texts: BodyTexts) -> dict[str, Any]:
         "answer": None if done is None or done.answer is None else texts.get(done.answer),
         "problem": None if done is None or done.problem is None else texts.get(done.problem),
         "approved": None if done is None else done.approved,
+        "version_of": None if done is None or not done.version_of else done.version_of,
+        "rewrites": False if done is None else done.rewrites,
         "error": None if done is None else done.error,
         "retry": False if done is None else done.retry,
         "spared": False if done is None else done.spared,
@@ -268,11 +272,17 @@ def _build_command(command: CommandTaken, texts: BodyTexts) -> dict[str, Any]:
 
 
 def build_why_document(
-    why: Explanation, state: str, texts: BodyTexts, origins: Sequence[OriginLink], remembered: BodyTexts
+    why: Explanation,
+    state: str,
+    texts: BodyTexts,
+    origins: Sequence[OriginLink],
+    remembered: BodyTexts,
+    wasted: Mapping[WasteKind, Wasted],
 ) -> dict[str, Any]:
     """Returns the explanation, with the texts that it refers to."""
     found: dict[str, Any] = msgspec.to_builtins(why)
     found["state"] = state
+    found["wasted"] = dict(wasted)
     for repeat in found["repeats"]:
         repeat["input"], repeat["output"] = texts.get(repeat["input"]), texts.get(repeat["output"])
     for wanted, each in zip(found["wanted"], why.wanted, strict=True):

@@ -136,20 +136,27 @@ def _list_review_fields(ended: RunEnded) -> Iterator[Field]:
         yield "memory", f"{wording.MEMORY_CONFLICT}: {format_command('memory conflicts')}", "yellow"
 
 
+def _list_guard_fields(state: RunState) -> Iterator[Field]:
+    """Yields which guards do not enforce, and what the agents may do."""
+    usual = state.modes | {"context": "enforce"} if state.modes.get("context") == "observe" else state.modes
+    not_enforced = [f"{name} {mode}" for name, mode in usual.items() if mode != "enforce"]
+    if not_enforced:
+        yield "guards", f"{', '.join(not_enforced)}; the others enforce", "yellow"
+    for permit in state.started.authority:
+        yield "authority", wording.format_permit(permit), ""
+
+
 def _list_other_fields(record: RunRecord, state: RunState, now: float) -> Iterator[Field]:
     """Yields effects, guards, pauses, segments, and how the run was started."""
     started = record.started
     effects = [f"step {each.step} {each.tool} {each.state}" for each in state.effect_states()]
     if effects:
         yield "effects", "; ".join(effects), ""
+    if state.waste.wasted:
+        yield "wasted", wording.format_wasted(state.waste.wasted), "yellow"
     for each in list_above_limits(state):
         yield "above", wording.format_above_limit(each), "red"
-    usual = state.modes | {"context": "enforce"} if state.modes.get("context") == "observe" else state.modes
-    not_enforced = [f"{name} {mode}" for name, mode in usual.items() if mode != "enforce"]
-    if not_enforced:
-        yield "guards", f"{', '.join(not_enforced)}; the others enforce", "yellow"
-    for permit in started.authority:
-        yield "authority", wording.format_permit(permit), ""
+    yield from _list_guard_fields(state)
     for pause in state.past_pauses:
         why = f": {pause.why}" if pause.why else ""
         yield "paused", f"{pause.what} for {format_seconds(pause.seconds)} by {pause.by}{why}", ""

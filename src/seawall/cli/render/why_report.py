@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.text import Text
 
@@ -17,10 +17,12 @@ from seawall.cli.render.formats import (
     shorten_text,
 )
 from seawall.cli.render.table import draw_field
+from seawall.core.frozen import EMPTY
 from seawall.history.record import RunRecord, StepRecord
 from seawall.history.why import REQUEST, SPENDERS, CauseLink, Explanation
 from seawall.journal.protocol import RunRow
 from seawall.run.outcome import Waiting
+from seawall.run.waste import Wasted, WasteKind
 
 SHOWN_STEPS = 20
 """Steps of the way that are shown without `--full`: a screen. The others are counted."""
@@ -40,6 +42,7 @@ class WhyReport:
         width: int,
         *,
         waits: Sequence[Waiting] = (),
+        wasted: Mapping[WasteKind, Wasted] = EMPTY,
         full: bool = False,
     ) -> None:
         self._why = why
@@ -48,6 +51,7 @@ class WhyReport:
         self._texts = texts
         self._width = width
         self._waits = waits
+        self._wasted = wasted
         self._full = full
         self._digits = len(str(max(record.steps, default=1)))
 
@@ -103,6 +107,8 @@ class WhyReport:
         if verdicts:
             steps = ", ".join(f"{each.verdict} at {each.step}" for each in verdicts)
             yield from self._draw_field("before", f"{verdicts[0].guard} said: {steps}", "", lines=3)
+        if self._wasted:
+            yield from self._draw_field("wasted", wording.format_wasted(self._wasted), "yellow")
         yield from self._draw_spenders()
 
     def _draw_repeats(self) -> Iterator[Text]:

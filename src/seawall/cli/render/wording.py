@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, cast
 
@@ -16,6 +16,7 @@ from seawall.cli.render.formats import (
     format_count,
     format_duration,
     format_number,
+    format_seconds,
     format_usd,
     join_lines,
     shorten_text,
@@ -37,6 +38,7 @@ from seawall.history.record import StepRecord
 from seawall.journal.protocol import Command, RunRow
 from seawall.run.ledger import Ledger
 from seawall.run.outcome import AboveLimit, Outcome, Waiting
+from seawall.run.waste import Wasted, WasteKind
 from seawall.runtime.approval_views import Approval
 
 MARKS: dict[StepStatus, tuple[str, str]] = {
@@ -125,6 +127,22 @@ def format_usage(usage: Ledger | Outcome, time: str) -> str:
     if usage.usd:
         parts.append(format_usd(usage.usd))
     return ", ".join([*parts, time])
+
+
+def format_wasted(wasted: Mapping[WasteKind, Wasted]) -> str:
+    """Returns what was spent on what was known, by kind: `2 duplicates (steps 7, 12): 1.2 s, 640 tokens`."""
+    return "; ".join(_format_waste(kind, each) for kind, each in wasted.items())
+
+
+def _format_waste(kind: WasteKind, wasted: Wasted) -> str:
+    parts = [format_seconds(wasted.seconds)]
+    if wasted.tokens:
+        parts.append(f"{format_count(wasted.tokens)} tokens")
+    if wasted.usd:
+        parts.append(format_usd(wasted.usd))
+    more = "…, " if wasted.calls > len(wasted.steps) else ""
+    steps = f"{'step' if wasted.calls == 1 else 'steps'} {more}{', '.join(map(str, wasted.steps))}"
+    return f"{format_number(wasted.calls, kind[:-1])} ({steps}): {', '.join(parts)}"
 
 
 def format_above_limit(above: AboveLimit) -> str:

@@ -17,7 +17,7 @@ from seawall.run.state import RunState
 
 _NONE = BarrenTurns()
 _TURNED_AWAY = ("invalid", "refused")
-_KNOWN_ANSWERS = ("loops", "effects")
+_KNOWN_ANSWERS = ("loops", "waste", "effects")
 """Guards that give what is known already in place of a result."""
 
 
