@@ -80,7 +80,7 @@ _NAME = re.compile(r"(?<=[^\W_] |, )[A-Z][^\W\d_]{2,}(?!\w)")
 _DIGIT = re.compile(r"\d")
 
 
-class Place(NamedTuple):
+class ValuePlace(NamedTuple):
     """A value in a text."""
 
     kind: PlantKind
@@ -105,10 +105,10 @@ def plant(answer: str, evidence: str, request: str, kind: PlantKind, seed: str) 
     The same texts and the same seed give the same answer.
     """
     rng = random.Random(f"{seed}\0{kind}")
-    known = "\n".join((request, answer, *_list_evidence(evidence)))
+    known = "\n".join((request, answer, *list_evidence(evidence)))
     if kind == "claim":
         return _add_claim(answer, known, rng)
-    shown = "\n".join(_list_evidence(evidence))
+    shown = "\n".join(list_evidence(evidence))
     places = [each for each in list_places(answer) if each.kind == kind]
     places = [each for each in places if _holds(shown, answer[each.start : each.end])]
     rng.shuffle(places)
@@ -121,9 +121,9 @@ def plant(answer: str, evidence: str, request: str, kind: PlantKind, seed: str) 
     return None
 
 
-def list_places(text: str) -> list[Place]:
+def list_places(text: str) -> list[ValuePlace]:
     """Returns the dates, ids, numbers and names of a text, in this order; no character belongs to two of them."""
-    found: list[Place] = []
+    found: list[ValuePlace] = []
     taken: set[int] = set()
     patterns: Sequence[tuple[PlantKind, re.Pattern[str]]] = (
         ("date", _DATE),
@@ -136,13 +136,13 @@ def list_places(text: str) -> list[Place]:
             span = range(match.start(), match.end())
             if taken.isdisjoint(span):
                 taken.update(span)
-                found.append(Place(kind, match.start(), match.end()))
+                found.append(ValuePlace(kind, match.start(), match.end()))
             if len(found) >= MAX_PLACES:
                 return found
     return found
 
 
-def _list_evidence(evidence: str) -> Iterator[str]:
+def list_evidence(evidence: str) -> Iterator[str]:
     """Yields the values of what the reviewer is shown: of results that are JSON, without their field names."""
     for line in evidence.split("\n"):
         head, colon, rest = line.partition(": ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import sqrt
 
 Z_95 = 1.959964
@@ -31,3 +32,12 @@ def bound_unseen(tries: int) -> float:
     comes close to.
     """
     return 1.0 - 0.05 ** (1.0 / tries) if tries else 1.0
+
+
+def compute_median(values: Iterable[float]) -> float | None:
+    """Returns the middle value, or the mean of the two in the middle; None without any."""
+    ranked = sorted(values)
+    if not ranked:
+        return None
+    low, high = ranked[(len(ranked) - 1) // 2], ranked[len(ranked) // 2]
+    return (low + high) / 2
