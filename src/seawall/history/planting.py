@@ -75,8 +75,8 @@ _ID = re.compile(
     r"(?<![\w@./-])(?=[\w-]*\d)(?=[\w-]*[A-Za-z_])[A-Za-z0-9_]+(?:-[A-Za-z0-9_]+)*(?![\w@-]|\.\w)|(?<=#)\d{2,}(?!\w)"
 )
 _NUMBER = re.compile(r"(?<![\w.,#-])\d{1,15}(?:,\d{3})*(?:\.\d{1,15})?(?![\w-]|[.,:]\d)")
-_NAME = re.compile(r"(?<=[^\W_] |, )[A-Z][^\W\d_]{2,}(?!\w)")
-"""A word that begins with a capital where no sentence begins."""
+_NAME = re.compile(r"(?<=[^\W_] |, )(?!(?:Mrs|Miss|Prof|Herr|Frau)\b)[A-Z][^\WA-Z\d_][^\W\d_]+(?!\w)")
+"""A word that begins with a capital where no sentence begins, is no title, and is not all in capitals (EUR)."""
 _DIGIT = re.compile(r"\d")
 
 

@@ -35,6 +35,7 @@ from seawall.history.recorded import fold_in_slices
 from seawall.journal.protocol import Journal, RunFilter
 from seawall.run.ledger import Ledger
 from seawall.run.outcome import Outcome
+from seawall.run.traces import literals
 from seawall.runtime.big_texts import put_apart
 from seawall.runtime.raising import check_leads
 from seawall.runtime.seawall import Seawall
@@ -196,8 +197,6 @@ class _Prober:
             rest = await handle.outcome()
         judgement = _read_judgement(rest)
         feedback = await self._read_feedback(run, rest, judgement)
-        words = feedback.casefold()
-        values = () if planted is None else (planted.original, planted.planted)
         made = Probe(
             run=run,
             origin=origin.run,
@@ -206,7 +205,7 @@ class _Prober:
             original="" if planted is None else planted.original,
             planted="" if planted is None else planted.planted,
             judgement=judgement,
-            named=any(value.casefold() in words for value in values if value),
+            named=planted is not None and _names(feedback, planted),
             feedback=feedback,
             model_calls=rest.model_calls - used.model_calls,
             tokens=rest.tokens - used.tokens,
@@ -259,6 +258,13 @@ class _Prober:
             return ""
         row = await journal.row(run)
         return (await journal.bodies(row.tenant, [ref])).get(ref, b"").decode("utf-8", "replace")
+
+
+def _names(feedback: str, planted: Planted) -> bool:
+    """Returns whether a reviewer's words hold the value that was there, the planted one, or one of a planted sentence."""
+    said = feedback.casefold()
+    values = [each.casefold() for each in (planted.original, planted.planted) if each]
+    return any(value in said for value in values) or bool(literals(planted.planted) & literals(feedback))
 
 
 def _read_judgement(rest: Outcome) -> Judgement:

@@ -47,8 +47,9 @@ def decide(team: Team, state: RunState) -> list[Action]:
         return [End(status="refused", stopped_by=StoppedBy("approval", reason, stopped.step))]
     if state.started.errand is not None:
         return list(_decide_errand(team, state))
-    if state.started.fork is not None and state.started.fork.probe:
-        return list(_decide_probe(team, state, state.started.fork.at_step))
+    probed = _find_probed_step(state)
+    if probed is not None:
+        return list(_decide_probe(team, state, probed))
     if state.plan.course == "partial":
         reviewed = None if team.reviewer is None else False
         return [End(status="completed", answer=state.plan.answer, reviewed=reviewed)]
@@ -78,6 +79,14 @@ def _decide_errand(team: Team, state: RunState) -> Iterator[Action]:
         yield End(status="refused", stopped_by=stopped_by, error_ref=done.output)
     else:
         yield End(status="failed", error_ref=done.output)
+
+
+def _find_probed_step(state: RunState) -> int | None:
+    """Returns the step whose answer a probe has reviewed, once it is there; None before that, and for other runs."""
+    fork = state.started.fork
+    if fork is None or not fork.probe or state.steps < fork.at_step or fork.at_step in state.open:
+        return None
+    return fork.at_step
 
 
 def _decide_probe(team: Team, state: RunState, at: int) -> Iterator[Action]:

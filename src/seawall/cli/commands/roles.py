@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from seawall.cli.render.screen import Screen
     from seawall.team.team import Team
 
-MIN_REVIEWS = 30
-"""See `history.roles.MIN_REVIEWS`."""
-
 
 def roles(
     app: Annotated[
@@ -39,14 +36,15 @@ def roles(
         typer.Option("--until", metavar="TIME", help="Only runs that started before that time."),
     ] = None,
     reviews: Annotated[
-        int,
+        int | None,
         typer.Option(
             "--reviews",
             min=1,
             metavar="N",
-            help="Approvals without a rejection before a reviewer is named for it: after 30 it rejects less than one answer in ten, at 95%.",
+            help="Approvals without a rejection before a reviewer is named for it. Default: 30; after so many it rejects less than one answer in ten, at 95%.",
+            show_default=False,
         ),
-    ] = MIN_REVIEWS,
+    ] = None,
     journal: JournalOption = DEFAULT_JOURNAL,
     json: JsonOption = False,
 ) -> None:
@@ -67,12 +65,13 @@ def roles(
     with screen.redirect_user_prints():
         loaded = None if app is None else load_team(app)
     now = SystemClock().wall_s()
-    wanted = {
+    wanted: dict[str, Any] = {
         "tenant": tenant,
         "since": None if since is None else parse_time("--since", since, now),
         "until": None if until is None else parse_time("--until", until, now, whole_day=True),
-        "min_reviews": reviews,
     }
+    if reviews is not None:
+        wanted["min_reviews"] = reviews
     run_async(lambda _: _roles(screen, journal, loaded, team, wanted))
 
 
