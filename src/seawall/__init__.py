@@ -9,7 +9,7 @@ Where things live:
 - `seawall.effects`: what changes the world is done once, and signed off
 - `seawall.memory`: what agents may read and write that outlives runs, and their tools for it
 - `seawall.guards`: every guard; `seawall.planner`: what is left out when time gets short
-- `seawall.history`: why a run ended so, replay and fork; `seawall.audit`: recordings of other systems
+- `seawall.history`: why a run ended so, replay, fork, and what agents did over runs; `seawall.audit`: recordings of other systems
 - `seawall.journal`: the record; `seawall.models`: what a model is
 - `seawall.events`: what `Run.events()` brings, by name
 - `seawall.core`: errors, events, clock; `seawall.testing`: scripted models and a manual clock
@@ -27,6 +27,7 @@ from seawall.guards.budget import Budget, Caps
 from seawall.guards.context import ContextGuard
 from seawall.guards.endpoints import EndpointOptions
 from seawall.guards.loops import Loops
+from seawall.history.roles import read_roles
 from seawall.journal.protocol import RunFilter
 from seawall.memory.index import IndexedEntry, IndexUpdate, MemoryIndex
 from seawall.memory.options import Memory
@@ -40,6 +41,7 @@ from seawall.runtime.head_export import HeadExport
 from seawall.runtime.memory import RevertPlan, TenantMemory
 from seawall.runtime.memory_views import ConflictItem, MemoryDifference, MemoryItem
 from seawall.runtime.notifying import Notification
+from seawall.runtime.probing import probe_reviewer
 from seawall.runtime.run import Run
 from seawall.runtime.run_team import run_team
 from seawall.runtime.seawall import Seawall
@@ -109,6 +111,8 @@ __all__ = [
     "__version__",
     "above",
     "always",
+    "probe_reviewer",
+    "read_roles",
     "run_team",
     "tool",
 ]

@@ -135,7 +135,7 @@ def test_a_probe_has_no_answer_and_is_marked_as_what_it_is() -> None:
 
     run, outcome, events = played(scenario)
 
-    assert (outcome.status, outcome.answer, outcome.reviewed) == ("cancelled", None, False)
+    assert (outcome.status, outcome.answer, outcome.reviewed) == ("cancelled", None, None)
     assert outcome.stopped_by is not None
     assert (outcome.stopped_by.guard, outcome.stopped_by.value) == ("probe", "approved")
     started, ended = events[0], events[-1]

@@ -115,7 +115,7 @@ def _end_probe(reviewer: str, value: str) -> End:
     """Returns the end of a probe: `approved`, `rejected` or `not judged`."""
     what = "did not judge" if value == "not judged" else value
     reason = f"{reviewer!r} {what} the answer of a probe, which is never delivered"
-    return End(status="cancelled", reviewed=False, stopped_by=StoppedBy(PROBE, reason, value=value))
+    return End(status="cancelled", stopped_by=StoppedBy(PROBE, reason, value=value))
 
 
 def _decide_fallback(team: Team, state: RunState) -> Iterator[Action]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
-from seawall.cli.render.formats import format_count, format_duration, format_usd, join_lines
+from seawall.cli.render.formats import format_count, format_seconds, format_usd, join_lines
 from seawall.cli.render.table import Table
 from seawall.history.roles import AgentRole, ReviewerRole, Roles
 
@@ -61,7 +61,7 @@ def _format_reviewer(each: ReviewerRole) -> tuple[str, ...]:
         f"{each.named:,}",
         f"{each.looked_up:,}",
         _format_median(each.words),
-        "" if each.seconds is None else format_duration(each.seconds),
+        "" if each.seconds is None else format_seconds(each.seconds),
         _format_median(each.output_tokens),
         _format_median(each.shown_tokens),
     )

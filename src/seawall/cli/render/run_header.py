@@ -161,7 +161,8 @@ def _list_other_fields(record: RunRecord, state: RunState) -> Iterator[Field]:
             reason = f": {command.reason}" if command.reason else ""
             yield "cancelled", f"by {command.by or 'somebody'}{reason}", ""
     if started.fork is not None:
-        yield "fork", f"of run {started.fork.run} at step {started.fork.at_step}", "cyan"
+        what = f"a probe ({started.fork.probe}) " if started.fork.probe else ""
+        yield "fork", f"{what}of run {started.fork.run} at step {started.fork.at_step}", "cyan"
     options = [("tenant", started.tenant), ("principal", started.principal), ("session", started.session)]
     options += [("request id", started.request_id), ("app", started.app)]
     given = [f"{name} {value}" for name, value in options if value]
