@@ -30,7 +30,7 @@ def compare(request):
     answer = request.messages[-1].content.partition("Proposed answer:")[2].partition("Results that")[0].strip()
     return call("review", approved=answer == ANSWER, feedback="A-1042 costs 80.00" if answer != ANSWER else "")
 
-good, lazy = team("good", compare), team("lazy", approve)
+good, lazy, unused = team("good", compare), team("lazy", approve), team("unused", approve)
 lone = Team(clerk)
 """
 
@@ -122,6 +122,8 @@ def test_show_says_that_a_run_is_a_probe(reviewed: Desks) -> None:
     called = reviewed("show", "last")
 
     assert "a probe (id)" in called.out
+    assert "judged     Order A-" in called.out
+    assert "Order A-1042 costs 80.00 EUR.”" in called.out  # what the model wrote
     assert "never delivered" in called.out
 
 
@@ -142,4 +144,4 @@ def test_an_option_that_makes_no_sense_is_named(reviewed: Desks, words: tuple[st
 
 def test_a_team_that_can_not_be_probed_says_why(reviewed: Desks) -> None:
     assert "no reviewer" in reviewed("probe-reviewer", reviewed.app("lone"), "last").err
-    assert "no completed run of team" in reviewed("probe-reviewer", reviewed.app("lone")).err
+    assert "no completed run of team" in reviewed("probe-reviewer", reviewed.app("unused")).err

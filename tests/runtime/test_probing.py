@@ -31,7 +31,7 @@ from seawall.history.probes import ProbeReport
 from seawall.run.state import RunState
 from seawall.run.step import Step
 from seawall.run.verdict import Verdict
-from seawall.runtime.probing import list_reviewed_runs, probe_reviewer
+from seawall.runtime.probing import probe_reviewer
 from seawall.testing import ManualClock, ScriptedModel, call, fail, hang, say
 
 Scenario = Callable[[Seawall], Awaitable[Any]]
@@ -305,15 +305,15 @@ def test_a_run_without_an_approved_review_is_skipped_with_the_reason() -> None:
 
 
 def test_the_newest_reviewed_runs_are_found_and_probes_are_not_among_them() -> None:
-    async def scenario(sea: Seawall) -> tuple[list[str], list[str]]:
+    async def scenario(sea: Seawall) -> tuple[list[str], ProbeReport]:
         runs = await record(sea, desk(approve), 3)
         await record(sea, desk(reject))
         await probe_reviewer(sea, desk(approve), runs, kinds=("id",))
-        return runs, await list_reviewed_runs(sea.journal, "desk", 2)
+        return runs, await probe_reviewer(sea, desk(approve), 2, kinds=("id",))
 
-    runs, found = played(scenario)
+    runs, report = played(scenario)
 
-    assert found == [runs[2], runs[1]]
+    assert [each.origin for each in report.probes if each.kind == "id"] == [runs[2], runs[1]]
 
 
 # ---- a probe stays one

@@ -48,6 +48,10 @@ MAX_LOOKED_AT = 1_000
 """Runs that are looked at for some that had a review: with fewer than one in a hundred there is little to probe."""
 
 
+LAST_RUNS = 5
+"""Runs that are probed if none are named. With five contradictions each, the 95% interval of what is caught is 30% wide."""
+
+
 class _Origin(NamedTuple):
     """A recorded run that can be probed."""
 
@@ -63,8 +67,9 @@ class _Origin(NamedTuple):
 async def probe_reviewer(
     sea: Seawall,
     team: Team | Agent,
-    runs: Sequence[str],
+    runs: Sequence[str] | int = LAST_RUNS,
     *,
+    tenant: str | None = None,
     kinds: Sequence[PlantKind] = KINDS,
     seed: int = 0,
     calls: int | None = None,
@@ -75,11 +80,13 @@ async def probe_reviewer(
 ) -> ProbeReport:
     """Has the team's reviewer judge answers of recorded runs that it must not approve, and returns what it caught.
 
+    `runs` are the ids of runs, or how many of the newest completed ones (of `tenant`) that had a review.
+
     Each run's answer is reviewed as it is first: if that is rejected today, a rejection of a changed one says nothing, and
     the run is skipped. Then each kind of contradiction is planted into it that it has a place for, one at a time. Only the
     reviewer is called, with its own tools; effects are simulated. `calls` and `usd` bound all model calls of all probes.
     The same `seed` plants the same. `on_probe` is called with each probe. Raises `Misused` for a team without a reviewer,
-    limits that are not above zero, an unknown run, and for `usd` if a price is not known.
+    limits that are not above zero, an unknown run or none, and for `usd` if a price is not known.
     """
     team = as_team(team)
     if all(member.reviewer is None for member in team.members.values()):
@@ -87,6 +94,8 @@ async def probe_reviewer(
     for name, value in (("calls", calls), ("usd", usd)):
         if value is not None and value <= 0:
             raise Misused(f"probe_reviewer: {name} is {value}; it must be above zero")
+    if isinstance(runs, int):
+        runs = await _list_reviewed(sea.journal, team.name, runs, tenant)
     prober = _Prober(sea, team, Left(calls, usd), app, rng or random.Random(os.urandom(16)), on_probe)
     skipped: dict[str, str] = {}
     unmade = 0
@@ -110,10 +119,11 @@ async def probe_reviewer(
     return build_report(team.name, seed, prober.made, skipped, unmade)
 
 
-async def list_reviewed_runs(
-    journal: Journal, team: str, last: int, *, tenant: str | None = None
-) -> list[str]:
-    """Returns the newest `last` completed runs of a team that had an approving review, newest first. Forks are left out."""
+async def _list_reviewed(journal: Journal, team: str, last: int, tenant: str | None) -> list[str]:
+    """Returns the newest `last` completed runs of a team that had an approving review, newest first. Forks are left out.
+
+    Raises `Misused` if there is none.
+    """
     found: list[str] = []
     rows = await journal.runs(RunFilter(team=team, status="completed", tenant=tenant), limit=MAX_LOOKED_AT)
     for row in rows:
@@ -123,6 +133,11 @@ async def list_reviewed_runs(
         record = build_record(events) if events else None
         if record is not None and record.started.fork is None and find_reviewed(record) is not None:
             found.append(row.run)
+    if not found:
+        looked = f"the newest {len(rows):,} of its completed runs were looked at"
+        raise Misused(
+            f"there is no completed run of team {team!r} with a review that approved its answer; {looked}"
+        )
     return found
 
 

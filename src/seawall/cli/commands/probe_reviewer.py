@@ -124,22 +124,23 @@ async def _probe(
     from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
     from seawall.cli.journals import open_seawall
-    from seawall.core.errors import Misused
-    from seawall.runtime.probing import list_reviewed_runs
     from seawall.runtime.probing import probe_reviewer as probe_runs
 
     columns = (TextColumn("{task.completed:,.0f} reviews made"), TimeElapsedColumn())
     async with open_seawall(path, shutdown) as sea:
         runs = [await sea.journal.find(name) for name in which["runs"]]
-        if not runs:
-            runs = await list_reviewed_runs(sea.journal, team.name, which["last"], tenant=which["tenant"])
-        if not runs:
-            raise Misused(f"there is no completed run of team {team.name!r} with a review in {path}")
         with Progress(
             *columns, console=screen.err, transient=True, disable=not screen.err.is_terminal
         ) as bar:
             task = bar.add_task("probes", total=None)
-            return await probe_runs(sea, team, runs, on_probe=lambda _: bar.advance(task), **given)
+            return await probe_runs(
+                sea,
+                team,
+                runs or which["last"],
+                tenant=which["tenant"],
+                on_probe=lambda _: bar.advance(task),
+                **given,
+            )
 
 
 def _print_report(screen: Screen, found: ProbeReport, at_least: float | None) -> Exit:

@@ -89,7 +89,10 @@ def _draw_title(row: RunRow, record: RunRecord | None, now: float) -> Text:
 
 def _list_result_fields(record: RunRecord, texts: BodyTexts) -> Iterator[Field]:
     yield "request", texts.get(record.started.intent), ""
-    ended = record.ended
+    fork, ended = record.started.fork, record.ended
+    probed = None if fork is None or not fork.probe else record.steps.get(fork.at_step)
+    if probed is not None and probed.done is not None:
+        yield "judged", texts.get(probed.done.answer), "yellow"
     if ended is None:
         return
     if ended.answer is not None:
