@@ -9,7 +9,7 @@ Where things live:
 - `seawall.effects`: what changes the world is done once, and signed off
 - `seawall.memory`: what agents may read and write that outlives runs, and their tools for it
 - `seawall.guards`: every guard; `seawall.planner`: what is left out when time gets short
-- `seawall.history`: why a run ended so, replay and fork; `seawall.audit`: recordings of other systems
+- `seawall.history`: why a run ended so, replay, fork, and what agents did over runs; `seawall.audit`: recordings of other systems
 - `seawall.lint`: what is wrong with a team before it is deployed
 - `seawall.journal`: the record; `seawall.models`: what a model is
 - `seawall.events`: what `Run.events()` brings, by name
@@ -30,6 +30,7 @@ from seawall.guards.context import ContextGuard
 from seawall.guards.endpoints import EndpointOptions
 from seawall.guards.loops import Loops
 from seawall.guards.waste import WasteGuard
+from seawall.history.roles import read_roles
 from seawall.journal.protocol import RunFilter
 from seawall.memory.index import IndexedEntry, IndexUpdate, MemoryIndex
 from seawall.memory.options import Memory
@@ -44,6 +45,7 @@ from seawall.runtime.head_export import HeadExport
 from seawall.runtime.memory import RevertPlan, TenantMemory
 from seawall.runtime.memory_views import ConflictItem, MemoryDifference, MemoryItem
 from seawall.runtime.notifying import Notification
+from seawall.runtime.probing import probe_reviewer
 from seawall.runtime.run import Run
 from seawall.runtime.run_team import run_team
 from seawall.runtime.seawall import Seawall
@@ -118,6 +120,8 @@ __all__ = [
     "__version__",
     "above",
     "always",
+    "probe_reviewer",
+    "read_roles",
     "run_team",
     "tool",
 ]

@@ -26,11 +26,13 @@ from seawall.cli.commands.lint import lint
 from seawall.cli.commands.memory import memory
 from seawall.cli.commands.pause import pause, unpause
 from seawall.cli.commands.principals import principals
+from seawall.cli.commands.probe_reviewer import probe_reviewer
 from seawall.cli.commands.prune import prune
 from seawall.cli.commands.reconcile import reconcile
 from seawall.cli.commands.reject import reject
 from seawall.cli.commands.replay import replay
 from seawall.cli.commands.resume import resume
+from seawall.cli.commands.roles import roles
 from seawall.cli.commands.run import run
 from seawall.cli.commands.runs import runs
 from seawall.cli.commands.show import show
@@ -105,11 +107,11 @@ def read_options(
 
 PANELS = {
     "Run a team": (demo, run, worker, lint),
-    "Look at runs": (runs, show, context, why),
+    "Look at runs": (runs, show, context, why, roles),
     "Go on, stop": (resume, cancel),
     "Decide": (approvals, approve, reject, effects, reconcile, principals),
     "Look after what runs share": (budget, breakers, pause, unpause, guards),
-    "Try a change": (replay, fork, audit),
+    "Try a change": (replay, fork, audit, probe_reviewer),
     "Look after the journal": (verify, backup, prune, erase),
 }
 

@@ -41,6 +41,9 @@ class Fork(msgspec.Struct, frozen=True):
     """The first run, of which `run` may be a fork itself. "" in a fork of an earlier version."""
     session: str | None = None
     """The conversation of the first run. The fork is in none."""
+    probe: str = ""
+    """What was planted into the answer of step `at_step` (`number`, `claim`, …; `unchanged`: nothing). Only the review of
+    that answer is made, and the fork ends without an answer. "": it is no probe."""
 
 
 class StoppedBy(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -46,6 +46,7 @@ def fork_events(
     started = events[0]
     if not isinstance(started, RunStarted):
         raise SeawallBug(f"a run's first event is {type(started).__name__}, not RunStarted")
+    _check_no_probe(started)
     intents = {event.step: event for event in events if isinstance(event, StepIntended)}
     held = {id(event) for event in leave_out_lifted(events)}
     results = [i for i, e in enumerate(events) if isinstance(e, StepDone) and e.step == at]
@@ -150,6 +151,14 @@ def _replace_result(done: StepDone, step: StepIntended, ref: Ref, text: str) -> 
         fingerprint=found.exact,
         loose_fingerprint=found.loose,
     )
+
+
+def _check_no_probe(started: RunStarted) -> None:
+    if started.fork is not None and started.fork.probe:
+        origin = started.fork.run
+        raise Misused(
+            f"run {started.run} is a probe: its answer was planted. Fork run {origin}, from which it branches off"
+        )
 
 
 def _check_changeable(intent: StepIntended, run: str) -> None:

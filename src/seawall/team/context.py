@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -231,18 +231,40 @@ def cut_bytes(text: str, limit: int) -> str:
     )
 
 
+_REQUEST = "Request:\n"
+_ANSWER = "Proposed answer:\n"
 _EVIDENCE = "Results that the answer may rest on:\n"
 _NEXT = "\n- "
 
 
 def write_review_task(intent: str, answer: str, evidence: Sequence[tuple[str, str]]) -> str:
     """Returns a reviewer's task: the request, the answer, and the results that the answer may rest on."""
-    parts = [f"Request:\n{intent}", f"Proposed answer:\n{answer}"]
+    parts = [f"{_REQUEST}{intent}", f"{_ANSWER}{answer}"]
     if evidence:
         facts = "\n".join(f"- {name}: {text}" for name, text in evidence)
         parts.append(f"{_EVIDENCE}{facts}")
     parts.append("Approve the answer if these results carry it; reject it and say what has to change if not.")
     return "\n\n".join(parts)
+
+
+class ReviewTask(NamedTuple):
+    """The parts of a reviewer's task."""
+
+    request: str
+    answer: str
+    evidence: str
+    """The results, each with its name; "": it was shown none."""
+
+
+def split_review_task(task: str) -> ReviewTask:
+    """Returns the parts of what `write_review_task` has written.
+
+    A request that holds such a heading itself is cut at it: the parts are for comparing, and not for sending.
+    """
+    head, mark, rest = task.rpartition(_EVIDENCE)
+    head, evidence = (head, rest.rpartition("\n\n")[0]) if mark else (task.rpartition("\n\n")[0], "")
+    request, _, answer = head.partition(_ANSWER)
+    return ReviewTask(request.removeprefix(_REQUEST).rstrip("\n"), answer.rstrip("\n"), evidence)
 
 
 def shorten_review_task(task: str, limit: int) -> str:

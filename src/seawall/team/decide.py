@@ -19,6 +19,8 @@ from seawall.run.step import Action, Close, End, Propose
 from seawall.team.agent import ASK_PREFIX
 from seawall.team.team import Member, Team
 
+PROBE = "probe"
+"""What has stopped a run that is a probe (`StoppedBy.guard`)."""
 BACKOFF_S = 0.5
 """Seconds before the second try of a model call, doubled for each further try. Providers' clients use the same."""
 MAX_BACKOFF_S = 8.0
@@ -45,6 +47,9 @@ def decide(team: Team, state: RunState) -> list[Action]:
         return [End(status="refused", stopped_by=StoppedBy("approval", reason, stopped.step))]
     if state.started.errand is not None:
         return list(_decide_errand(team, state))
+    probed = _find_probed_step(state)
+    if probed is not None:
+        return list(_decide_probe(team, state, probed))
     if state.plan.course == "partial":
         reviewed = None if team.reviewer is None else False
         return [End(status="completed", answer=state.plan.answer, reviewed=reviewed)]
@@ -74,6 +79,43 @@ def _decide_errand(team: Team, state: RunState) -> Iterator[Action]:
         yield End(status="refused", stopped_by=stopped_by, error_ref=done.output)
     else:
         yield End(status="failed", error_ref=done.output)
+
+
+def _find_probed_step(state: RunState) -> int | None:
+    """Returns the step whose answer a probe has reviewed, once it is there; None before that, and for other runs."""
+    fork = state.started.fork
+    if fork is None or not fork.probe or state.steps < fork.at_step or fork.at_step in state.open:
+        return None
+    return fork.at_step
+
+
+def _decide_probe(team: Team, state: RunState, at: int) -> Iterator[Action]:
+    """Yields the actions of a probe: the review of the answer of step `at`, and then the end. It never has an answer."""
+    judged = next((frame for frame in state.frames.values() if frame.last_reply == at), None)
+    member = None if judged is None else team.members.get(judged.agent)
+    if judged is None or member is None or member.reviewer is None:
+        who = f"step {at}" if judged is None else f"agent {judged.agent!r}"
+        yield End(status="failed", error=f"team {team.name!r} has no reviewer for the answer of {who}")
+    elif judged.failure is not None:
+        yield End(status="failed", error_ref=judged.failure.text)
+    elif judged.review.approved is not None:
+        yield _end_probe(member.reviewer, "approved" if judged.review.approved else "rejected")
+    elif state.plan.course != "team" or judged.id in state.plan.unreviewed or judged.id in state.plan.cut:
+        yield _end_probe(member.reviewer, "not judged")
+    elif judged.own_step is None:
+        yield _answer(judged, member)
+    else:
+        for frame in state.frames.values():
+            is_free = frame.own_step is None or frame.kind == "review"
+            if is_free and frame.id != judged.id and judged.id in state.walk_up(frame.id):
+                yield from _decide_frame(team, state, frame)
+
+
+def _end_probe(reviewer: str, value: str) -> End:
+    """Returns the end of a probe: `approved`, `rejected` or `not judged`."""
+    what = "did not judge" if value == "not judged" else value
+    reason = f"{reviewer!r} {what} the answer of a probe, which is never delivered"
+    return End(status="cancelled", stopped_by=StoppedBy(PROBE, reason, value=value))
 
 
 def _decide_fallback(team: Team, state: RunState) -> Iterator[Action]:

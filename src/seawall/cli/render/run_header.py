@@ -89,7 +89,10 @@ def _draw_title(row: RunRow, record: RunRecord | None, now: float) -> Text:
 
 def _list_result_fields(record: RunRecord, texts: BodyTexts) -> Iterator[Field]:
     yield "request", texts.get(record.started.intent), ""
-    ended = record.ended
+    fork, ended = record.started.fork, record.ended
+    probed = None if fork is None or not fork.probe else record.steps.get(fork.at_step)
+    if probed is not None and probed.done is not None:
+        yield "judged", texts.get(probed.done.answer), "yellow"
     if ended is None:
         return
     if ended.answer is not None:
@@ -170,7 +173,8 @@ def _list_other_fields(record: RunRecord, state: RunState, now: float) -> Iterat
             reason = f": {command.reason}" if command.reason else ""
             yield "cancelled", f"by {command.by or 'somebody'}{reason}", ""
     if started.fork is not None:
-        yield "fork", f"of run {started.fork.run} at step {started.fork.at_step}", "cyan"
+        what = f"a probe ({started.fork.probe}) " if started.fork.probe else ""
+        yield "fork", f"{what}of run {started.fork.run} at step {started.fork.at_step}", "cyan"
     options = [("tenant", started.tenant), ("principal", started.principal), ("session", started.session)]
     options += [("request id", started.request_id), ("app", started.app)]
     given = [f"{name} {value}" for name, value in options if value]
