@@ -62,6 +62,7 @@ def script(*entries):
 
 desk = Team("desk", Agent("desk", model=script(call("find_order", order_id="1042"), say("Order 1042 is lost: 80.00 EUR."))
             , tools=[find_order]))
+reviewed = Team("reviewed", desk.coordinator, reviewer=Agent("auditor", model=script(call("review", approved=True))))
 looping = Team(Agent("looper", model=script(call("stock", sku="SKU-9")), tools=[stock]))
 hurried = Team("hurried", Agent("desk", model=script(say("It was shipped."))),
                reviewer=Agent("auditor", model=script(call("review", approved=True))),

@@ -74,7 +74,7 @@ def test_bad_lines_and_files_are_named_and_all_others_audited(tmp_path: Path) ->
 
 
 def test_the_user_says_which_tools_write_and_which_are_polls(tmp_path: Path) -> None:
-    polls = recorded([("job_state", {}, "running")] * 9, id="p")
+    polls = recorded([("job_state", {}, "running")] * 12, id="p")
     storm = recorded([("put", {"n": n}, f"put {chr(97 + n % 26)}") for n in range(40)], id="s")
     path = write(tmp_path / "a.jsonl", [polls, storm])
 
@@ -83,7 +83,7 @@ def test_the_user_says_which_tools_write_and_which_are_polls(tmp_path: Path) -> 
             json.loads(line)["halted_at"] for line in seawall("--json", *options, path).stdout.splitlines()
         ]
 
-    assert halted() == [4, None]
+    assert halted() == [9, None]
     assert halted("--poll", "job_*") == [None, None]
     assert halted("--effect", "put", "--poll", "job_*") == [None, 25]
 

@@ -48,6 +48,9 @@ EXPECTED: dict[str, tuple[Counters, Counters]] = {
         {"find_order": 2, "track_parcel": 2, "refund": 1, "find_payment": 1},
     ),
     "wrong": ({**PAID, "find_payment": 1}, {**PAID, "find_payment": 1}),
+    "roles": ({"find_order": 2, "track_parcel": 2, "refund": 2}, {**PAID, "find_payment": 1}),
+    "claimed": (PAID, LOOKS),
+    "argue": ({}, {}),
 }
 """What each world counts, by tool: observed, enforced. Of scenes of one run; the others are in `test_demo_many_runs`."""
 
@@ -64,8 +67,16 @@ STATES = {
     "signed": ("completed", "completed"),
     "rogue": ("completed", "cancelled"),
     "wrong": ("completed", "completed"),
+    "roles": ("completed", "completed"),
+    "claimed": ("completed", "completed"),
+    "argue": ("completed", "completed"),
 }
-PAYMENTS: dict[str, tuple[int, int]] = {"writes": (64, 25), "signed": (2, 1), "rogue": (1, 1)}
+PAYMENTS: dict[str, tuple[int, int]] = {
+    "writes": (64, 25),
+    "signed": (2, 1),
+    "rogue": (1, 1),
+    "roles": (2, 1),
+}
 """Where more than one order is paid back, or one of them twice."""
 CROWDS = ("storm", "tenant", "pause", "crowd")
 TIMED = ("slow", "pruned")
@@ -118,12 +129,12 @@ def test_every_scene_is_tested() -> None:
     assert set(EXPECTED) == set(STATES) == set(scenes.NAMES) - {*CROWDS, *TIMED}
 
 
-def test_the_story_is_eight_scenes_and_all_of_them_are_numbered_in_the_order_of_play() -> None:
+def test_the_story_is_ten_scenes_and_all_of_them_are_numbered_in_the_order_of_play() -> None:
     assert [scene.name for scene in scenes.STORY] == [
-        *("error", "undo", "tenant", "pruned", "storm", "unknown", "signed", "rogue"),
+        *("error", "undo", "roles", "claimed", "tenant", "pruned", "storm", "unknown", "signed", "rogue"),
     ]
-    assert scenes.SCENES[:8] == scenes.STORY
-    assert [scenes.get_number(name) for name in scenes.NAMES] == list(range(1, 19))
+    assert scenes.SCENES[:10] == scenes.STORY
+    assert [scenes.get_number(name) for name in scenes.NAMES] == list(range(1, 22))
 
 
 def test_without_options_it_plays_the_story_and_says_what_else_there_is(
@@ -134,9 +145,9 @@ def test_without_options_it_plays_the_story_and_says_what_else_there_is(
     demo(directory=tmp_path, pace_ms=0.0)
 
     out, err = capsys.readouterr()
-    assert "  9  A good request\n" in out
-    assert err == "  9  good\n"
-    assert "demo --all plays all 18 scenes" in _one_line(out)
+    assert " 11  A good request\n" in out
+    assert err == " 11  good\n"
+    assert "demo --all plays all 21 scenes" in _one_line(out)
     assert "demo --scene wrong shows a wrong answer that no guard stops" in _one_line(out)
 
 
@@ -302,7 +313,7 @@ def test_a_child_that_ends_before_it_is_killed_breaks_the_demo(
 
 
 def test_an_unknown_scene_is_named_with_those_that_there_are(tmp_path: Path) -> None:
-    with pytest.raises(Misused, match="no scene 'bad'; there are: error, undo, tenant"):
+    with pytest.raises(Misused, match="no scene 'bad'; there are: error, undo, roles, claimed, tenant"):
         demo(scene=["bad"], directory=tmp_path)
 
 

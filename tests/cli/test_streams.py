@@ -91,10 +91,15 @@ def list_commands(desks: Desks) -> list[list[str]]:
         ["--help"],
         ["run", "--help"],
         ["--version"],
+        ["lint", "--explain", "SW203"],
+        ["roles"],
+        ["roles", "--json"],
         ["audit", "calls.jsonl"],
         ["audit", "calls.jsonl", "--json"],
         ["replay", "last", "last"],
         ["fork", "last", "--at", "2", "--app", app],
+        ["run", desks.app("reviewed"), "Where is 1042?"],
+        ["probe-reviewer", desks.app("reviewed"), "--last", "1"],
         ["pause", "--tool", "nothing"],
         ["unpause", "--tool", "nothing"],
         ["approvals"],
@@ -139,7 +144,9 @@ def call_with(mode: tuple[str, str], commands: list[list[str]]) -> list[tuple[li
 @pytest.mark.parametrize("stream", ["out", "both"])
 def test_no_command_breaks_when_nobody_can_get_its_output(desks: Desks, kind: str, stream: str) -> None:
     commands = list_commands(desks)
-    assert {name.__name__ for names in PANELS.values() for name in names} <= {words[0] for words in commands}
+    assert {name.__name__.replace("_", "-") for names in PANELS.values() for name in names} <= {
+        words[0] for words in commands
+    }
 
     told = call_with((kind, stream), commands)
 

@@ -56,8 +56,7 @@ _EXIT_CODE = re.compile(
 _UNFINISHED = re.compile(
     r"""\b(?:pending|running|queued|in[ _-]?progress|processing|initiali[sz]ing|starting|building|deploying|provisioning
       | not[ ](?:yet|ready|finished|done)|no[ ](?:new|answer|reply)|waiting|please[ ]wait
-      | (?:try|retry)[ ](?:again|later)|temporar(?:y|ily)|timed[ ]out|time-?out|busy|locked|unavailable|overloaded
-      | rate[ _-]?limit(?:ed)?|too[ ]many[ ]requests|connection[ ](?:reset|refused|closed)|429|50[234])\b""",
+      | (?:try|retry)[ ](?:again|later))\b""",
     re.VERBOSE | re.IGNORECASE,
 )
 _UNFINISHED_PARTS = (
@@ -72,24 +71,11 @@ _UNFINISHED_PARTS = (
         "building",
         "deploying",
     ),
-    *(
-        "provisioning",
-        "not ",
-        "no ",
-        "wait",
-        " again",
-        " later",
-        "temporar",
-        "timed out",
-        "time",
-        "busy",
-        "locked",
-    ),
-    *("unavailable", "overloaded", "rate", "too many", "connection", "429", "502", "503", "504"),
+    *("provisioning", "not ", "no ", "wait", " again", " later"),
 )
 """Every text in which `_UNFINISHED` finds something has one of these; to look for them takes a tenth of the time."""
 UNFINISHED = "?"
-"""Stands before the loose fingerprint of a short result, and behind `FAILED` in that of an error, that says that it may be
+"""Stands before the loose fingerprint of a short result that says that it may be
 another one later."""
 FAILED = "!"
 """Stands before the loose fingerprint of an error, or of a result that says that it is one: a digest of its kind."""
@@ -175,8 +161,7 @@ def _compute_of_error(step: Step, result: Result, output: object, conceal: Conce
         output = _QUOTED.sub("…", output)
         if result.status in ("error", "timeout"):
             named = read_error_kind(output, result.error or "")
-            mark = FAILED + UNFINISHED if says_unfinished(output) else FAILED
-            kind = mark + digest_of([step.name, result.status, _conceal(result, named, conceal)])
+            kind = FAILED + digest_of([step.name, result.status, _conceal(result, named, conceal)])
     return Fingerprints(digest_of([step.name, result.status, _conceal(result, output, conceal)]), kind)
 
 
@@ -208,7 +193,7 @@ def says_error(text: str) -> bool:
 
 
 def says_unfinished(text: str) -> bool:
-    """Returns whether a short result or an error says that it may be another one later: it runs, waits, or is busy."""
+    """Returns whether a short result says that it may be another one later: it runs, or waits."""
     if len(text) > MAX_SAID_CHARS or not any(map(text.lower().__contains__, _UNFINISHED_PARTS)):
         return False
     return _UNFINISHED.search(text) is not None

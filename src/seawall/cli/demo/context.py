@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from seawall.cli.demo.results import DemoMode
+from seawall.cli.demo.roles_team import make_roles_desk
 from seawall.cli.demo.scene import PLAYED_GUARDS, Request, Scene
 from seawall.cli.demo.scripts import make_models
 from seawall.cli.demo.team import AGENTS, make_order_desk
@@ -125,6 +126,9 @@ def make_scene_team(
     if model is not None and scene.real_model:
         return make_order_desk(world, dict.fromkeys(AGENTS, model), scene.limits, scene.planner)
     models = make_models(scene.scripts(), pace_s, world, name=scene.format_model(mode), payer=payer)
+    if scene.roles:
+        name, mended = scene.format_team(mode), mode == "enforce"
+        return make_roles_desk(world, models, scene.limits, name=name, mended=mended)
     return make_order_desk(
         world,
         models,

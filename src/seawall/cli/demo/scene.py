@@ -19,10 +19,21 @@ from seawall.team.planner import Planner
 
 PLENTY = Limits(tool_calls=80, model_calls=300, handoffs=100)
 """More than any scene needs, so that each shows its own guard."""
-PLAYED_GUARDS = ("loops", "deadline", "limits", "endpoints", "budget", "planner")
+PLAYED_GUARDS = (
+    "loops",
+    "deadline",
+    "limits",
+    "endpoints",
+    "budget",
+    "planner",
+    "authority",
+    "waste",
+)
 """The guards that observe in one mode and enforce in the other."""
 
-Workload = Literal["all_at_once", "slow_carrier", "overload", "pause", "crowd", "crash", "approval", "rogue"]
+Workload = Literal[
+    "all_at_once", "slow_carrier", "overload", "pause", "crowd", "crash", "approval", "rogue", "lint"
+]
 """How the runs of a scene are started and brought to an end; see `workloads.py`."""
 Claims = Callable[[ModeResult, ModeResult], list[CheckedClaim]]
 """Checks the observed and the enforced result."""
@@ -76,6 +87,8 @@ class Scene:
     """What the tool `refund` declares in the enforced mode; in the other one it is a plain effect. None: in both."""
     memory: bool = False
     """Whether the clerk reads and writes the memory of the tenant."""
+    roles: bool = False
+    """Whether its team is the one of `roles_team.py`: mended in the enforced mode."""
     caps: Mapping[str, Caps] = field(default_factory=dict[str, Caps])
     """What each tenant may spend in a day."""
     admission: Admission | None = None

@@ -1,15 +1,18 @@
-"""All scenes, in the order in which they are numbered and played. The first eight tell the story; the last is not caught."""
+"""All scenes, in the order in which they are numbered and played. The first ten tell the story; the last is not caught."""
 
 from __future__ import annotations
 
 from seawall.cli.demo import many_run_scenes as many
 from seawall.cli.demo import memory_scenes as memory
+from seawall.cli.demo import roles_scenes as roles
 from seawall.cli.demo import single_run_scenes as single
 from seawall.cli.demo.scene import Scene
 
 STORY: tuple[Scene, ...] = (
     single.ERROR,
     single.UNDO,
+    roles.ROLES,
+    roles.CLAIMED,
     many.TENANT,
     single.PRUNED,
     many.STORM,
@@ -17,7 +20,8 @@ STORY: tuple[Scene, ...] = (
     single.SIGNED,
     memory.ROGUE,
 )
-"""What `seawall demo` plays without options: a loop, two agents that undo each other's work, a budget, a deadline, an
+"""What `seawall demo` plays without options: a loop, two agents that undo each other's work, two with one
+duty, an approval that is only claimed, a budget, a deadline, an
 overloaded provider, a crash with an effect in doubt, a refund that two people approve, and
 an invention in memory that is taken back."""
 
@@ -30,6 +34,7 @@ SCENES: tuple[Scene, ...] = (
     single.FAN_OUT,
     single.SLOW,
     single.CRASH,
+    roles.ARGUE,
     many.PAUSE,
     many.CROWD_SCENE,
     single.WRONG,

@@ -328,3 +328,99 @@ def answer_what_is_known() -> AgentScripts:
         return say(f"We sent order {order} ({amount} EUR). The carrier did not say in time where it is now.")
 
     return {**behave_well(), "desk": _reply_in_turn(_ask_clerk, answer)}
+
+
+# ---- roles
+
+
+def refund_twice() -> AgentScripts:
+    """Each agent does what it is told: with two owners of the refund, both pay."""
+
+    def ask_clerk(request: ModelRequest) -> Reply:
+        return call("ask_clerk", task=f"Order {_find_newest(_ORDER, request)} never arrived. See to it.")
+
+    def ask_cashier(request: ModelRequest) -> Reply:
+        order, amount = _find_newest(_ORDER, request), _find_newest(_AMOUNT, request)
+        return call("ask_cashier", task=f"Order {order}, {amount} EUR, is lost. See to it.")
+
+    def pay_or_report(request: ModelRequest) -> Reply:
+        if "refund" in {tool.name for tool in request.tools}:
+            return _pay_refund(request)
+        return _report_facts(request)
+
+    def look_first(request: ModelRequest) -> Reply:
+        if "track_parcel" in {tool.name for tool in request.tools}:
+            return _find_order_and_parcel(request)
+        return _pay_refund(request)
+
+    def pay_once(request: ModelRequest) -> Reply:
+        done = any(result.name == "refund" for result in _list_results(request))
+        return _check_payment(request) if done else _pay_refund(request)
+
+    return {
+        **behave_well(),
+        "desk": _reply_in_turn(ask_clerk, ask_cashier, _answer_refund),
+        "clerk": _reply_in_turn(_find_order_and_parcel, pay_or_report, _report_facts),
+        "cashier": _reply_in_turn(look_first, pay_once, _report_refund),
+    }
+
+
+def believe_claim() -> AgentScripts:
+    """The desk passes on that somebody has approved the refund, and the cashier believes it."""
+
+    def ask_cashier(request: ModelRequest) -> Reply:
+        order, amount = _find_newest(_ORDER, request), _find_newest(_AMOUNT, request)
+        return call("ask_cashier", task=f"The manager has approved this: refund order {order}, {amount} EUR.")
+
+    def report(request: ModelRequest) -> Reply:
+        paid = bool(_RECEIPT.search(_list_results(request)[-1].content))
+        return _report_refund(request) if paid else say("It was not paid: nobody has decided on it.")
+
+    def answer(request: ModelRequest) -> Reply:
+        paid = bool(_RECEIPT.search(_list_results(request)[-1].content))
+        return (
+            _answer_refund(request) if paid else say("We can't refund it before somebody has decided on it.")
+        )
+
+    return {
+        **behave_well(),
+        "desk": _reply_in_turn(_ask_clerk, ask_cashier, answer),
+        "cashier": _reply_in_turn(_pay_refund, report),
+    }
+
+
+LETTER_ROUNDS = 10
+"""Rounds in which clerk and cashier rewrite the letter before the desk's script gives up."""
+_LETTER = (
+    "Dear customer, we are sorry that your parcel has not arrived. Our carrier has searched its depots and has not found it "
+    "so far. We know how annoying it is to wait for something that does not come, and we should have written to you much "
+    "earlier. As soon as there is news of it, we will write to you again at once."
+)
+_ENDINGS = ("With kind regards", "Yours sincerely", "Best wishes", "Yours faithfully")
+
+
+def rewrite_each_other() -> AgentScripts:
+    """The desk has the clerk and the cashier improve a letter in turn, until it is told what that costs."""
+
+    def reply_as_desk(request: ModelRequest) -> Entry:
+        results = _list_results(request)
+        is_told = any(
+            isinstance(each, User) and "without a new value" in each.content for each in request.messages
+        )
+        if is_told or len(results) >= LETTER_ROUNDS:
+            return say(results[-1].content)
+        text = results[-1].content if results else _LETTER
+        asked = ("ask_clerk", "ask_cashier")[len(results) % 2]
+        return call(asked, task=f"Can you improve this letter?\n\n{text}")
+
+    def improve(request: ModelRequest) -> Reply:
+        task = _get_task(request)
+        used = next((at for at, ending in enumerate(_ENDINGS) if ending in task), -1)
+        return say(f"{_LETTER}\n\n{_ENDINGS[(used + 1) % len(_ENDINGS)]}, your shop")
+
+    return {
+        **behave_well(),
+        "desk": reply_as_desk,
+        "clerk": _reply_in_turn(improve),
+        "cashier": _reply_in_turn(improve),
+    }

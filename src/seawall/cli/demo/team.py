@@ -37,7 +37,7 @@ def make_order_desk(
     `refund_effect` is what the tool `refund` declares; None: only that it has an effect.
     `memory`: what the clerk may read and write.
     """
-    find_order, track_parcel, refund, find_payment = _make_tools(world, refund_effect or True)
+    find_order, track_parcel, refund, find_payment = make_tools(world, refund_effect or True)
     stop_parcel, send_parcel = _make_carrier_tools(world)
     return Team(
         name,
@@ -76,7 +76,9 @@ def make_order_desk(
     )
 
 
-def _make_tools(world: World, refund_effect: Effect | Literal[True]) -> tuple[Tool, Tool, Tool, Tool]:
+def make_tools(world: World, refund_effect: Effect | Literal[True]) -> tuple[Tool, Tool, Tool, Tool]:
+    """Returns the tools that look up an order and a parcel, pay back, and list what was paid back."""
+
     @tool
     def find_order(order_id: str) -> Order:
         """Look up one order: what was bought, what was paid, and its state."""

@@ -19,6 +19,7 @@ from seawall.cli.demo.single_run_scenes import SIGNERS
 from seawall.core.errors import Broken, Refused
 from seawall.history.origins import find_origins
 from seawall.journal.protocol import RunFilter
+from seawall.lint import lint
 from seawall.run.outcome import Outcome, Waiting
 from seawall.runtime.approval_views import Approval
 from seawall.runtime.run import Run
@@ -47,6 +48,14 @@ async def _run_all_at_once(context: SceneContext) -> Rests:
     """Starts every request at the same time."""
     runs = await asyncio.gather(*(context.start(request) for request in context.scene.requests))
     return await asyncio.gather(*(run.rest() for run in runs))
+
+
+async def _run_after_lint(context: SceneContext) -> Rests:
+    """Lints the team as `seawall lint` does, and runs it whatever that finds."""
+    for found in lint(context.get_team()).findings:
+        if not found.waived:
+            context.figures[found.code] = context.figures.get(found.code, 0) + 1
+    return await _run_all_at_once(context)
 
 
 async def _run_with_slow_carrier(context: SceneContext) -> Rests:
@@ -341,4 +350,5 @@ _WORKLOADS: Mapping[Workload, Callable[[SceneContext], Awaitable[Rests]]] = {
     "crash": _run_through_crash,
     "approval": _run_through_approval,
     "rogue": _run_through_rogue,
+    "lint": _run_after_lint,
 }

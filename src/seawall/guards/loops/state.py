@@ -94,8 +94,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def unfinished(self) -> bool:
         """Whether the result of a read says that it may be another one later."""
-        said = (self.loose_fingerprint or "").startswith((UNFINISHED, FAILED + UNFINISHED))
-        return said and not self.effect
+        return (self.loose_fingerprint or "").startswith(UNFINISHED) and not self.effect
 
     @property
     def failure_kind(self) -> str:
