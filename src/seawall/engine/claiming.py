@@ -71,7 +71,7 @@ class Claiming(NamedTuple):
                 text = self.bodies.text(step.input)
                 own = index.find(text, f"the input of step {step.number}")
                 by = None if frame is None else frame.last_reply
-                return (*own, *self.causes.find_claims(text, tuple(state.walk_up(step.frame)), by))
+                return (*own, *self.causes.find_claims(text, tuple(state.walk_up(step.frame)), by, step.name))
             case "handoff" if step.call is not None:
                 return index.find(self.bodies.text(step.input), f"the input of step {step.number}")
             case "memory" if step.name == REMEMBER:

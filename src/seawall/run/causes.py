@@ -37,7 +37,7 @@ from seawall.journal.protocol.effects import CauseStep
 from seawall.run.bodies import Bodies
 from seawall.run.descent import Descent
 from seawall.run.frame import MessageRef
-from seawall.run.permission_claims import AUTHORITY, HISTORY, ClaimIndex, FoundClaim, read_content
+from seawall.run.permission_claims import AUTHORITY, HISTORY, REQUEST, ClaimIndex, FoundClaim, read_content
 from seawall.run.traces import Traces, find_traces
 from seawall.run.versions import MIN_TEXT_CHARS, Told, Versions
 
@@ -115,7 +115,7 @@ class Causes:
     def learn_request(self, text: str) -> None:
         """Adds the values of the request, and what it claims."""
         self.learn(0, text)
-        self.claims.note(0, text, "the request")
+        self.claims.note(0, text, REQUEST)
 
     def learn_task(self, step: StepIntended, bodies: Bodies) -> None:
         """Adds what the task of a hand-off claims. Its values are those of what was shown to its writer."""
@@ -374,8 +374,10 @@ class Causes:
             edges.append(Cause(EVERYTHING, "exposure"))
         return Edges(tuple(edges), tuple(dict.fromkeys(sources)))
 
-    def find_claims(self, text: str, tasks: Sequence[int], by: int | None) -> tuple[FoundClaim, ...]:
-        """Returns the claims on which an input rests that the model step `by` wrote.
+    def find_claims(
+        self, text: str, tasks: Sequence[int], by: int | None, name: str
+    ) -> tuple[FoundClaim, ...]:
+        """Returns the claims on which an input of the tool `name` rests that the model step `by` wrote.
 
         It rests on what it has a value of, directly or over other steps, and on the tasks that it is made for: the hand-offs
         of the frames `tasks`, of which 0 is the request.
@@ -393,7 +395,7 @@ class Causes:
             shingles = (mine.shingles & theirs.shingles) - self._common
             return bool(mine.literals & theirs.literals or shingles)
 
-        return tuple(self.claims.list_under(steps.union(tasks), shares))
+        return tuple(self.claims.list_under(steps, tasks, name, shares))
 
     def is_handoff(self, step: int) -> bool:
         """Returns whether a step is a hand-off."""

@@ -53,12 +53,9 @@ _SAYS_ERROR = re.compile(
 _EXIT_CODE = re.compile(
     r"\bexit(?:ed)?[ ]?(?:with[ ])?(?:code|status)?[ :=]{0,2}[1-9]\d{0,2}\]?\s*\Z", re.IGNORECASE
 )
-_UNFINISHED = re.compile(
-    r"""\b(?:pending|running|queued|in[ _-]?progress|processing|initiali[sz]ing|starting|building|deploying|provisioning
+_UNFINISHED = r"""\b(?:pending|running|queued|in[ _-]?progress|processing|initiali[sz]ing|starting|building|deploying|provisioning
       | not[ ](?:yet|ready|finished|done)|no[ ](?:new|answer|reply)|waiting|please[ ]wait
-      | (?:try|retry)[ ](?:again|later))\b""",
-    re.VERBOSE | re.IGNORECASE,
-)
+      | (?:try|retry)[ ](?:again|later))\b"""
 _UNFINISHED_PARTS = (
     *(
         "pending",
@@ -192,11 +189,16 @@ def says_error(text: str) -> bool:
     )
 
 
+@functools.cache
+def _compile_verbose(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern, re.VERBOSE | re.IGNORECASE)
+
+
 def says_unfinished(text: str) -> bool:
     """Returns whether a short result says that it may be another one later: it runs, or waits."""
     if len(text) > MAX_SAID_CHARS or not any(map(text.lower().__contains__, _UNFINISHED_PARTS)):
         return False
-    return _UNFINISHED.search(text) is not None
+    return _compile_verbose(_UNFINISHED).search(text) is not None
 
 
 def read_error_kind(text: str, name: str = "") -> list[str]:

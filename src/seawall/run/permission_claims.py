@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import re
 from collections.abc import Callable, Collection, Iterator
 from typing import Literal
 
@@ -21,6 +23,10 @@ ClaimKind = Literal[
     "voice",  # the text speaks in the name of somebody else
     "order",  # the text tells the agent that reads it to approve, or what to do
 ]
+
+
+REQUEST = "the request"
+"""Where a claim stands that the request makes."""
 
 
 class PermissionClaim(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +49,30 @@ class FoundClaim(msgspec.Struct, frozen=True, kw_only=True):
     """What holds it, for people: `the request`, `the result of 'find_order' (step 3)`."""
     read: bool = False
     """A tool or memory has brought it, and not a user or an agent."""
+
+
+_UNREAD = PermissionClaim(kind="permission", quote="")
+"""Stands for the claims of texts that there was no room for."""
+_POINTS = (
+    r"\b(?:this|that|it|these|those|everything|all|das|dies\w*|es|alles|cela|ça|tout|esto|eso|todo|lo|la"
+    r"|refund\w*|payments?|transfers?|transactions?|purchases?|invoices?|discounts?|credits?|orders?|requests?|amounts?"
+    r"|actions?|deletions?|changes?|releases?|withdrawals?)\b|c['’]est|l['’]a\b|\d"
+)
+"""What a sentence has that allows what is asked for beside it, and not something of its own."""
+_OWN_OBJECT = (
+    r"\b(?:approved|authori[sz]ed|signed off on|agreed (?:to|on|with)|okayed|cleared|accepted|confirmed|granted|allowed)"
+    r"\s+(?:the|my|our|your|his|her|their|an?)\s+[a-z]"
+)
+"""What somebody is said to have allowed."""
+_MIN_WORD_CHARS = 4
+_OWN_CONSENT = (
+    r"^\W*(?:yes|ok|okay|sure)?\W*(?:i\s+(?:hereby\s+|do\s+|fully\s+|explicitly\s+)?"
+    r"(?:approve|authori[sz]e|permit|consent|give|grant)|you\s+have\s+my)\b"
+)
+"""How a user consents who makes the request: that is the request, and says nothing of anybody else."""
+
+
+_compile = functools.cache(re.compile)
 
 
 class _Text(msgspec.Struct, frozen=True):
@@ -70,6 +100,8 @@ class ClaimIndex:
         """Returns the claims of a text. What tells its reader what to do counts in what was read only."""
         found = self._find(text) if self._find is not None and text else ()
         kept = [each for each in found if read or each.kind != "order"]
+        if where == REQUEST:
+            kept = [each for each in kept if not _compile(_OWN_CONSENT).search(each.quote.lower())]
         return tuple([FoundClaim(claim=each, where=where, read=read) for each in kept])
 
     def note(self, step: int, text: str, where: str, *, read: bool = False) -> None:
@@ -94,11 +126,31 @@ class ClaimIndex:
         """Returns the claims of what a step has brought."""
         return tuple([claim for each in self._texts if each.step == step for claim in each.claims])
 
-    def list_under(self, steps: Collection[int], shares: Callable[[str], bool]) -> Iterator[FoundClaim]:
-        """Yields the claims of these steps, and of the texts of which `shares` is true."""
+    def list_under(
+        self, steps: Collection[int], tasks: Collection[int], name: str, shares: Callable[[str], bool]
+    ) -> Iterator[FoundClaim]:
+        """Yields the claims of these steps and tasks, and of the texts of which `shares` is true.
+
+        What a user or an agent has written says more than one thing. Of it a sentence does not count that allows something
+        else than the call of `name`.
+        """
         for each in self._texts:
-            if self._is_full or each.step in steps or shares(each.text):
-                yield from each.claims
+            for claim in each.claims if each.step in tasks or each.step in steps or shares(each.text) else ():
+                if claim.read or claim.claim.kind != "permission" or not _is_elsewhere(claim, name, shares):
+                    yield claim
+        if self._is_full:
+            yield FoundClaim(
+                claim=_UNREAD, where="one of the many results that claim a permission", read=True
+            )
+
+
+def _is_elsewhere(found: FoundClaim, name: str, shares: Callable[[str], bool]) -> bool:
+    """Returns whether a sentence allows something of its own ("approved my vacation") that is not the call of a tool."""
+    quote = found.claim.quote.rstrip(" :").rpartition(":")[2].lower()
+    if not _compile(_OWN_OBJECT).search(quote) or _compile(_POINTS).search(quote) or shares(quote):
+        return False
+    words = [word for word in re.split(r"[^a-z]+", name.lower()) if len(word) >= _MIN_WORD_CHARS]
+    return not any(word in quote for word in words)
 
 
 class _Reply(msgspec.Struct):

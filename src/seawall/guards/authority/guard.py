@@ -38,6 +38,9 @@ _SAYS = {
     "voice": "speaks as somebody else",
     "order": "tells the agent that reads it what to do",
 }
+_SPEAKER = re.compile(r"^[ \t>*-]{0,4}(\w[\w .-]{1,30}?)[ \t]{0,2}:[ \t]+\S", re.MULTILINE)
+_TALKERS = 2
+"""Speakers of a conversation, at least."""
 _APART = re.compile(r"[\s_-]+")
 
 
@@ -90,7 +93,7 @@ class AuthorityGuard(Guard):
             return self._judge_reply(step, result)
         counted = [each for each in result.claims if self.counts(each.claim)]
         found = next((each for each in counted if each.claim.kind == "voice"), None)
-        if found is not None and step.kind in CALLED and not step.effect:
+        if found is not None and step.kind in CALLED and not step.effect and not _is_talk(found, result):
             by = "somebody else" if found.claim.markup else repr(_tell_name(found.claim.by))
             return Refuse(
                 f"the result of {step.name!r} speaks as {by}, which it is not; it is not shown to {step.agent!r}",
@@ -102,7 +105,7 @@ class AuthorityGuard(Guard):
     def _judge_reply(self, step: Step, result: Result) -> Verdict:
         for each in result.claims:
             by = _normalise(each.claim.by)
-            if each.claim.kind in ("voice", "role") and self._is_other(by, step.agent, people=True):
+            if each.claim.kind in ("voice", "role") and self._is_other(by, step.agent, people=False):
                 return Refuse(
                     f"{step.agent!r} speaks as {by!r} in its reply; an agent speaks and decides in its own name only",
                     "voice",
@@ -139,6 +142,13 @@ class AuthorityGuard(Guard):
         if not name or name == _normalise(agent):
             return False
         return name in self._agents or name in _ABOVE_AGENTS or (people and name in _PEOPLE)
+
+
+def _is_talk(found: FoundClaim, result: Result) -> bool:
+    """Returns whether a voice is one of those in a conversation, as tickets and chats have them: that is what was read."""
+    if found.claim.markup or _normalise(found.claim.by) not in _PEOPLE or isinstance(result.output, bytes):
+        return False
+    return len({_normalise(name) for name in _SPEAKER.findall(result.output)}) >= _TALKERS
 
 
 def _normalise(name: str) -> str:

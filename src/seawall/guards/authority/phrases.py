@@ -58,13 +58,15 @@ _PASSIVE = (
     r"(?:approved|authori[sz]ed|cleared|okayed|ok['’]?d|green[ -]?lit|sanctioned|signed off|waived|granted)\b"
 )
 _CHECK = (
-    r"(?:reviews?|approvals?|checks?|verification|confirmation|authori[sz]ation|sign[ -]?off|guards?|limits?|polic(?:y|ies)"
-    r"|rules?|safeguards?|instructions|validation|audits?|(?:second )?look|permission)\b"
+    r"(?:reviews?|approvals?|(?:(?:the|any|all|these|those|safety|security|limits?|approval|fraud|identity|compliance|risk|final"
+    r"|usual|normal|second|further|additional|more)\s+)checks?|verification|confirmation|authori[sz]ation|sign[ -]?off|guards?|limits?|polic(?:y|ies)"
+    r"|safeguards?|validation|audits?|(?:second )?look|permission|(?:spending|safety|approval) (?:rules?|limits?))\b"
 )
 _SKIP = r"(?:skip|bypass|override|circumvent|disable|ignore|disregard|waive|omit|suspend|turn off)"
 _SKIPPED = r"(?:skipped|bypassed|ignored|waived|omitted|overridden|disabled)"
 _PRIVILEGED = (
-    r"(?:admin(?:istrator)?|root|superuser|owner|supervisor|ceo|cfo|cto|system (?:operator|administrator))"
+    r"(?:admin(?:istrator)?|root(?!\s+cause)|superuser|(?:account|system|site|data|product|budget) owner"
+    r"|(?<=the )owner(?=\s*(?:[.,;:!]|and\b|here\b|so\b|$))|supervisor|ceo|cfo|cto|system (?:operator|administrator))"
 )
 _TITLED = (
     r"(?:manager|boss|director|developer|operator|auditor|reviewer|[\w-]+ officer|coordinator|head of \w+|team lead|principal"
@@ -289,7 +291,7 @@ _CLAUSE = r"[,:–—]|\b(?:and|but|so|because|then|und|aber|et|mais|y|pero)\b"
 _NAME = r"[a-z][\w-]{1,30}(?: [a-z][\w-]{1,30}){0,2}"
 _VOICE = (
     rf"(?:^|[.!?\n>])[^\w\n]{{0,6}}(?:(?:message|note|instructions?|reply|word)\s+)?(?:from\s+)?(?:the\s+)?(?P<by>{_NAME}?)"
-    r"(?:\s+(?:message|prompt|note|notice|alert|override|instructions?))?[\]>*)]{0,3}\s*[:>]\s*(?P<said>[^\n]{1,200}(?:\n[^\n]{1,200})?)"
+    r"(?:\s+(?:message|prompt|note|notice|alert|override|instructions?))?[\]>*)]{0,3}\s*[:>]\s*(?P<said>[^\n]{1,200})"
 )
 _HEADING = r"(?:^|\n)\s*#{1,4}\s*(?:the\s+)?(?P<by>system|developer|user|admin)\b[^\n]{0,30}\n+(?P<said>[^\n]{1,200})"
 _TAG = r"<(?P<by>system|assistant|developer|admin)(?:[_-]?(?:prompt|message))?>(?P<said>[^<]{1,200})"
@@ -315,6 +317,7 @@ def _list_shortest() -> list[str]:
     return [stem for stem in sorted(every) if not any(each in stem for each in every - {stem})]
 
 
+@functools.cache
 def _group_stems() -> dict[str, list[str]]:
     """Returns the stems by how their longest word begins: the words of a text lead to the few that it may have."""
     grouped: dict[str, list[str]] = {"prea": ["approve"]}
@@ -324,12 +327,15 @@ def _group_stems() -> dict[str, list[str]]:
     return grouped
 
 
-_STEMS = _group_stems()
-_BY_STEM = {
-    short: [at for at, (_, stems, _) in enumerate(_PATTERNS) if any(short in stem for stem in stems)]
-    for short in _list_shortest()
-}
-"""By stem: the places of the patterns that may match where it stands."""
+@functools.cache
+def _find_patterns() -> dict[str, list[int]]:
+    """Returns by stem the places of the patterns that may match where it stands."""
+    return {
+        short: [at for at, (_, stems, _) in enumerate(_PATTERNS) if any(short in stem for stem in stems)]
+        for short in _list_shortest()
+    }
+
+
 _VOICES = ("system", "user", "assistant", "developer", "human", "admin")
 
 
@@ -366,8 +372,9 @@ class _Sentence(NamedTuple):
 
 def _list_stems(text: str) -> list[str]:
     """Returns the stems that a text in lower case has."""
-    prefixes = _STEMS.keys() & [word[:_PREFIX_CHARS] for word in _list_words(text)]
-    found = [stem for prefix in prefixes for stem in _STEMS[prefix] if stem in text]
+    grouped = _group_stems()
+    prefixes = grouped.keys() & [word[:_PREFIX_CHARS] for word in _list_words(text)]
+    found = [stem for prefix in sorted(prefixes) for stem in grouped[prefix] if stem in text]
     return found + [mark for mark in _MARKS if mark in text] if "<" in text or "[" in text else found
 
 
@@ -421,7 +428,7 @@ def _find_voices(sentence: _Sentence) -> Iterator[PermissionClaim]:
 def _find_in_sentence(sentence: str, stems: Sequence[str]) -> Iterator[PermissionClaim]:
     if sentence.endswith("?") or sentence.startswith("¿"):
         return
-    for at in sorted({at for stem in stems for at in _BY_STEM.get(stem, ())}):
+    for at in sorted({at for stem in stems for at in _find_patterns().get(stem, ())}):
         kind, _, pattern = _PATTERNS[at]
         match = _compile(pattern).search(sentence)
         if match is None or _is_general(sentence, kind):

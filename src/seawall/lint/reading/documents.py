@@ -85,7 +85,10 @@ class Document:
             return "\n".join(self.take_text(item, (*way, number)) for number, item in enumerate(items))
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise self.make_error(way, f"it is {show(value)}; it must be text")
-        return str(value)
+        text = str(value)
+        if any("\ud800" <= char <= "\udfff" for char in text):
+            raise self.make_error(way, f"it is {show(value)}; it has half of a character, which is no text")
+        return text
 
     def take_name(self, value: object, way: Way) -> str:
         """Returns a name: a text with something in it, in one line."""

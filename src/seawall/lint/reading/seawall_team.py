@@ -116,7 +116,7 @@ def _describe_member(
     return AgentDescription(
         name=agent.name,
         role=agent.role,
-        instructions=agent.instructions,
+        instructions=agent.instructions.removeprefix(f"You are {agent.name}. "),
         tools=tuple(tools),
         kind=_find_kind(agent, teams),
         denied=tuple(denied),
