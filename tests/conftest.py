@@ -15,8 +15,14 @@ import pytest
 
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
 
-# Machines differ in speed, so no example has a deadline; a failure prints what reproduces it.
-hypothesis.settings.register_profile("seawall", deadline=None, print_blob=True)
+# Machines differ in speed, so no example has a deadline; a failure prints what reproduces it. 40 examples a run, because
+# the whole suite has 20 minutes on two cores: other runs draw others, and `HYPOTHESIS_EXAMPLES=1000` draws more.
+hypothesis.settings.register_profile(
+    "seawall",
+    deadline=None,
+    print_blob=True,
+    max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "40")),
+)
 hypothesis.settings.load_profile("seawall")
 
 

@@ -110,7 +110,10 @@ def test_limits_and_modes_are_given_by_file_and_option(desks: Desks, tmp_path: P
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("{app}:nobody", "Hi."), "there is no 'nobody' in module '{app}'; there: {app}:desk, {app}:reviewed"),
+        (
+            ("{app}:nobody", "Hi."),
+            "there is no 'nobody' in module '{app}'; there: {app}:desk, {app}:reviewed",
+        ),
         (("{app}:dsk", "Hi."), "did you mean 'desk'?"),
         (("{app}:HEADS", "Hi."), "there is no 'HEADS'"),
         (("{app}:seen", "Hi."), "{app}:seen is a function, not a Team or an Agent"),
