@@ -37,7 +37,7 @@ from seawall.journal.protocol.effects import CauseStep
 from seawall.run.bodies import Bodies
 from seawall.run.descent import Descent
 from seawall.run.frame import MessageRef
-from seawall.run.permission_claims import AUTHORITY, HISTORY, REQUEST, ClaimIndex, FoundClaim, read_content
+from seawall.run.permission_claims import AUTHORITY, HISTORY, ClaimIndex, FoundClaim, read_content
 from seawall.run.traces import Traces, find_traces
 from seawall.run.versions import MIN_TEXT_CHARS, Told, Versions
 
@@ -115,7 +115,7 @@ class Causes:
     def learn_request(self, text: str) -> None:
         """Adds the values of the request, and what it claims."""
         self.learn(0, text)
-        self.claims.note(0, text, REQUEST)
+        self.claims.note(0, text, "the request")
 
     def learn_task(self, step: StepIntended, bodies: Bodies) -> None:
         """Adds what the task of a hand-off claims. Its values are those of what was shown to its writer."""

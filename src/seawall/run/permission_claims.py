@@ -12,7 +12,7 @@ import msgspec
 AUTHORITY = "authority"
 """The name of the guard that judges them, in verdicts and modes."""
 MAX_TEXTS = 200
-"""Texts with a claim that a run keeps. Past that each claim of the run counts for each step, as if it rested on it."""
+"""Texts with a claim that a run keeps. Past that each effect counts as one that rests on a claim."""
 HISTORY = -1
 """What stands for a step: the session's conversation before the run."""
 
@@ -23,10 +23,6 @@ ClaimKind = Literal[
     "voice",  # the text speaks in the name of somebody else
     "order",  # the text tells the agent that reads it to approve, or what to do
 ]
-
-
-REQUEST = "the request"
-"""Where a claim stands that the request makes."""
 
 
 class PermissionClaim(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +61,7 @@ _OWN_OBJECT = (
 )
 """What somebody is said to have allowed."""
 _MIN_WORD_CHARS = 4
+"""Of a tool's name: shorter words ("get", "do") stand in any sentence."""
 _OWN_CONSENT = (
     r"^\W*(?:yes|ok|okay|sure)?\W*(?:i\s+(?:hereby\s+|do\s+|fully\s+|explicitly\s+)?"
     r"(?:approve|authori[sz]e|permit|consent|give|grant)|you\s+have\s+my)\b"
@@ -96,17 +93,22 @@ class ClaimIndex:
     def __bool__(self) -> bool:
         return bool(self._texts)
 
-    def find(self, text: str, where: str, *, read: bool = False) -> tuple[FoundClaim, ...]:
-        """Returns the claims of a text. What tells its reader what to do counts in what was read only."""
+    def find(
+        self, text: str, where: str, *, read: bool = False, requested: bool = False
+    ) -> tuple[FoundClaim, ...]:
+        """Returns the claims of a text. What tells its reader what to do counts in what was read only.
+
+        `requested`: whoever makes the request has written it, and may consent in their own name.
+        """
         found = self._find(text) if self._find is not None and text else ()
         kept = [each for each in found if read or each.kind != "order"]
-        if where == REQUEST:
+        if requested:
             kept = [each for each in kept if not _compile(_OWN_CONSENT).search(each.quote.lower())]
         return tuple([FoundClaim(claim=each, where=where, read=read) for each in kept])
 
     def note(self, step: int, text: str, where: str, *, read: bool = False) -> None:
         """Adds a text that a step has brought; 0: the request."""
-        self._add(step, text, self.find(text, where, read=read))
+        self._add(step, text, self.find(text, where, read=read, requested=step == 0))
 
     def note_refused(self, step: int, asked: str, where: str) -> None:
         """Adds a result that was refused because it speaks as somebody else. What it was asked with says what it is about."""

@@ -29,8 +29,9 @@ MAX_CLAIMS = 8
 """Of one text. One is enough to judge it, and a person reads the first few."""
 MAX_SENTENCE_CHARS = 300
 """A sentence is looked at in windows of so many: patterns have a bounded reach, and so has the time that they take."""
-MAX_SENTENCES = 100
-"""Of a text, those with a stem: some milliseconds. No text that people write to each other has so many."""
+MAX_SENTENCES = 1_000
+"""Different ones of a text that have a stem: some ten milliseconds. A text with more counts as one that makes a claim,
+because it was not looked through."""
 WINDOW_CHARS = 80
 """Before and after a sentence: room for the name of a speaker, and for what is said in the next line."""
 MAX_QUOTE_CHARS = 160
@@ -355,7 +356,10 @@ def _find_in_text(text: str) -> tuple[PermissionClaim, ...]:
     if not stems:
         return ()
     found: dict[tuple[ClaimKind, str], PermissionClaim] = {}
-    for sentence in _list_sentences("\n".join(list_values(text)).lower(), stems):
+    sentences = _list_sentences("\n".join(list_values(text)).lower(), stems)
+    if len(sentences) == MAX_SENTENCES:
+        found["permission", ""] = PermissionClaim(kind="permission", quote="")
+    for sentence in sentences:
         for claim in (*_find_voices(sentence), *_find_in_sentence(sentence.text, sentence.stems)):
             found.setdefault((claim.kind, claim.by), claim)
         if len(found) >= MAX_CLAIMS:
@@ -379,8 +383,9 @@ def _list_stems(text: str) -> list[str]:
 
 
 def _list_sentences(text: str, stems: list[str]) -> list[_Sentence]:
-    """Returns the sentences that have one of these stems, in order, at most `MAX_SENTENCES`."""
+    """Returns the sentences that have one of these stems, in order, each once, at most `MAX_SENTENCES`."""
     found: dict[int, _Sentence] = {}
+    windows = set[str]()
     for stem in stems:
         at = text.find(stem)
         while at >= 0 and len(found) < MAX_SENTENCES:
@@ -388,9 +393,10 @@ def _list_sentences(text: str, stems: list[str]) -> list[_Sentence]:
             start = max(low, *[text.rfind(mark, low, at) + 1 for mark in _ENDS])
             ends = [end for mark in _ENDS if (end := text.find(mark, at + len(stem), high)) >= 0]
             end = min(ends, default=min(high, len(text) - 1)) + 1
-            if start not in found:
+            window = text[max(0, start - WINDOW_CHARS) : end + WINDOW_CHARS]
+            if window not in windows:
+                windows.add(window)
                 sentence = text[start:end].strip()
-                window = text[max(0, start - WINDOW_CHARS) : end + WINDOW_CHARS]
                 found[start] = _Sentence(sentence, window, [each for each in stems if each in sentence])
             at = text.find(stem, end)
     return [found[start] for start in sorted(found)]
