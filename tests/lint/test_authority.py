@@ -36,6 +36,7 @@ def test_two_agents_with_one_decision_are_rivals(one: str, other: str) -> None:
     [
         ("Writes the report.", "Reviews the report and approves it or asks for changes."),
         ("Writes copy for each idea once the director has approved the idea.", "Approves each idea."),
+        ("Writes the report. Stops when the editor approves the report.", "Approves the report."),
         ("Decides which agent gets the ticket.", "Decides which price applies."),
         ("Approves leave requests.", "Approves expense reports."),
         ("Passes texts with correct grammar at 7 or above.", "Passes texts with good style at 7 or above."),

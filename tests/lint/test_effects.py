@@ -90,3 +90,21 @@ def test_a_tool_that_ones_authority_leaves_out_is_told_where_the_instructions_na
 
     assert (finding.code, finding.agents) == ("SW202", ("clerk",))
     assert "which its authority does not let it call" in finding.reason
+
+
+@pytest.mark.parametrize(
+    "told", ["Call refund when a parcel is lost.", "When a parcel is lost, use `refund`."]
+)
+def test_a_tool_with_a_plain_name_is_known_where_it_is_called_or_marked_as_code(told: str) -> None:
+    described = team(agent("clerk", told), agent("cashier", "Books money.", "", "refund"))
+    [finding] = findings(described)
+
+    assert (finding.code, finding.agents, finding.tools) == ("SW202", ("clerk", "cashier"), ("refund",))
+
+
+def test_a_plain_word_is_no_tool() -> None:
+    described = team(
+        agent("clerk", "Explains what a refund is."), agent("cashier", "Books money.", "", "refund")
+    )
+
+    assert findings(described) == []

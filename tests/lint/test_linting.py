@@ -66,6 +66,13 @@ def test_a_description_has_every_agent_with_its_flows_depth_and_effects() -> Non
     )
 
 
+def test_a_role_is_read_without_the_words_that_begin_every_prompt() -> None:
+    """`Agent(name, role)` is told "You are NAME." before its role, which is no duty of anybody."""
+    described = describe_team(Team(Agent("web_researcher", "Finds facts.", model=ScriptedModel([]))))
+
+    assert described.agents[0].instructions == "Finds facts."
+
+
 def test_a_well_made_team_has_no_findings() -> None:
     assert lint(desk()).findings == ()
 

@@ -256,6 +256,7 @@ def test_what_can_not_be_read_names_file_line_and_what_is_allowed(
         ('{"agents": ', ":1: it is no JSON: Expecting value (column 12)"),
         ('{"agents": {}, "agents": {}}', ":1: the key 'agents' stands twice in one object"),
         ('{"agents": NaN}', "NaN is no JSON"),
+        ('{"agents": {"a": {"instructions": "x \\udfff"}}}', "half of a character"),
         ("[" * 100_000, "deep in each other"),
         ("[" * 40 + "]" * 40, "values lie more than 32 deep in each other"),
         (f'{{"agents": {"9" * 5_000}}}', "a value that can't be read"),

@@ -67,9 +67,9 @@ class OverlapModel(msgspec.Struct, frozen=True, kw_only=True):
         return round(chance * (SAME_FORM if pair.same_form else 1.0), 4)
 
 
-BY_WORDS = OverlapModel(intercept=-1.968, weights=Likeness(shared=1.062, duty=5.963, meaning=0.000))
+BY_WORDS = OverlapModel(intercept=-1.968, weights=Likeness(shared=1.063, duty=5.922, meaning=0.000))
 """Words alone."""
-BY_MEANING = OverlapModel(intercept=-2.003, weights=Likeness(shared=0.937, duty=4.046, meaning=2.146))
+BY_MEANING = OverlapModel(intercept=-2.003, weights=Likeness(shared=0.937, duty=4.019, meaning=2.145))
 """Words and the embedding."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from seawall.cli.demo.team import REPLY_TOKENS, make_tools
+from seawall.cli.demo.team import REPLY_TOKENS, make_auditor, make_tools
 from seawall.cli.demo.world import World
 from seawall.core.limits import Limits
 from seawall.core.money import Money
@@ -52,11 +52,6 @@ def make_roles_desk(
             Agent(agent, told[agent], tools=tools[agent], model=models[agent], max_output_tokens=REPLY_TOKENS)
             for agent in ("clerk", "cashier")
         ],
-        reviewer=Agent(
-            "auditor",
-            "You approve an answer if the results carry every figure in it, and reject it if not.",
-            model=models["auditor"],
-            max_output_tokens=REPLY_TOKENS,
-        ),
+        reviewer=make_auditor(models["auditor"]),
         limits=limits,
     )

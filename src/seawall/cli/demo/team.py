@@ -65,14 +65,19 @@ def make_order_desk(
                 max_output_tokens=REPLY_TOKENS,
             ),
         ],
-        reviewer=Agent(
-            "auditor",
-            "You approve an answer if the results carry every figure in it, and reject it if not.",
-            model=models["auditor"],
-            max_output_tokens=REPLY_TOKENS,
-        ),
+        reviewer=make_auditor(models["auditor"]),
         limits=limits,
         planner=planner,
+    )
+
+
+def make_auditor(model: Model | str) -> Agent:
+    """Returns the reviewer of every desk."""
+    return Agent(
+        "auditor",
+        "You approve an answer if the results carry every figure in it, and reject it if not.",
+        model=model,
+        max_output_tokens=REPLY_TOKENS,
     )
 
 

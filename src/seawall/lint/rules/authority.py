@@ -92,11 +92,18 @@ def find_rival_decisions(team: TeamDescription) -> Iterator[LintFinding]:
         yield make_finding("SW201", pair, f"{join_names(pair)}: {' and '.join(whats)}", sentences=sentences)
 
 
+_ANOTHERS = re.compile(r"\b(?:when|as soon as)\s+(?:the|an?)\s+[\w -]{2,40}$", re.IGNORECASE)
+"""Stands before a decision that somebody else makes: "finish when the editor approves it"."""
+
+
 def _list_decisions(agent: AgentDescription) -> Iterator[ToldDecision]:
     for sentence in split_sentences(strip_placeholders(agent.instructions)):
         for clause in split_clauses(sentence):
             match = _DECIDE.search(clause.text)
-            if match is None or NOT_TOLD.search(clause.text[: match.start()]):
+            if match is None:
+                continue
+            before = clause.text[: match.start()]
+            if NOT_TOLD.search(before) or _ANOTHERS.search(before):
                 continue
             rests_on = Sentence(agent.name, sentence.text, sentence.start)
             after = sentence.text[clause.start - sentence.start + match.end() :]

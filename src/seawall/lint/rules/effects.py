@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from seawall.lint.description import AgentDescription, TeamDescription, ToolDescription
 from seawall.lint.finding import LintFinding, Sentence
@@ -66,6 +66,15 @@ _SAME_ACT = 0.6
 """From this share of words of the object on, two agents are told to do the same."""
 
 
+def _compile_names(names: Iterable[str]) -> re.Pattern[str]:
+    """Returns a pattern that finds names of tools. A plain word is one in code marks, or where it says that it is called."""
+    every = sorted(names, key=len, reverse=True)
+    plain = "|".join(re.escape(name) for name in every if len(split_name(name)) == 1)
+    joined = "|".join(re.escape(name) for name in every if len(split_name(name)) > 1)
+    marked = rf"(?:(?<=`)|(?<=\b[Cc]all )|(?<=\b[Ii]nvoke ))(?:{plain})" if plain else ""
+    return re.compile(rf"(?<!\w)({'|'.join(each for each in (joined, marked) if each)})(?!\w)")
+
+
 def find_borrowed_tools(team: TeamDescription) -> Iterator[LintFinding]:
     """Yields agents whose instructions name a tool that they lack and a colleague has."""
     holders: dict[str, list[str]] = {}
@@ -75,18 +84,15 @@ def find_borrowed_tools(team: TeamDescription) -> Iterator[LintFinding]:
                 holders.setdefault(tool.name, []).append(agent.name)
     denied = [name for agent in team.agents for name in agent.denied]
     every = dict.fromkeys((*holders, *denied))
-    names = [name for name in every if len(split_name(name)) > 1]  # a plain word names no tool
-    if not names:
+    if not every:
         return
-    pattern = re.compile(
-        rf"(?<!\w)(?:{'|'.join(map(re.escape, sorted(names, key=len, reverse=True)))})(?!\w)"
-    )
+    pattern = _compile_names(every)
     finder = MentionFinder(team)
     for agent in team.agents:
         own, seen = {tool.name for tool in agent.tools}, set[str]()
         for sentence in split_sentences(agent.instructions):
             for match in pattern.finditer(sentence.text):
-                name = match[0]
+                name = match[1]
                 before = sentence.text[: match.start()]
                 if (
                     name in own
