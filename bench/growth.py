@@ -113,7 +113,9 @@ class Desk:
         number = len(self.moments)
         if self.path is not None and number in self.on_call:
             self.on_call[number] = _pages(self.path)
-        told = f"{what}: found in room {number:08d} "  # something new each time, as the agent is there to learn
+        told = (
+            f"{what}: found in room {number:08d} "  # something new each time, as the agent is there to learn
+        )
         return told + "." * (RESULT_BYTES - len(told))
 
     async def run(self, sea: Seawall, number: int) -> str:

@@ -12,7 +12,15 @@ BENCH = Path(__file__).parents[2] / "bench"
 
 def test_a_run_of_many_steps_comes_to_its_end_with_every_guard(tmp_path: Path) -> None:
     out = tmp_path / "growth.json"
-    command = [sys.executable, str(BENCH / "growth.py"), "--quick", "--parts", "steps", "--runs-of-steps", "1"]
+    command = [
+        sys.executable,
+        str(BENCH / "growth.py"),
+        "--quick",
+        "--parts",
+        "steps",
+        "--runs-of-steps",
+        "1",
+    ]
     done = subprocess.run(
         [*command, "--directory", str(tmp_path), "--out", str(out)],
         capture_output=True,
@@ -22,5 +30,7 @@ def test_a_run_of_many_steps_comes_to_its_end_with_every_guard(tmp_path: Path) -
     )
 
     assert "Traceback" not in done.stderr, done.stderr
-    measured = json.loads(out.read_text())  # whether a bar holds depends on the machine, and is not asked here
+    measured = json.loads(
+        out.read_text()
+    )  # whether a bar holds depends on the machine, and is not asked here
     assert measured["steps"], done.stdout
