@@ -139,16 +139,17 @@ class Ask:
         future = self.last if self.is_performed else self.first
         if not future.done():
             future.set_result(settled)
-        self._tell_over()
+        self.tell_over()
 
     def fail(self, error: Exception) -> None:
         """Tells the asker that the run has ended or broke."""
         for future in (self.first, self.last):
             if not future.done():
                 future.set_exception(error)
-        self._tell_over()
+        self.tell_over()
 
-    def _tell_over(self) -> None:
+    def tell_over(self) -> None:
+        """Tells an asker that performs the step that nobody waits for it any more."""
         if self.on_over is not None and self.result is not None and not self.result.done():
             self.on_over()
 
@@ -231,12 +232,18 @@ class Asks:
         return future
 
     async def begin(self, ask: Ask, turn: Turn) -> Result:
-        """Gives the asker its turn, and returns what it brings."""
+        """Gives the asker its turn, and returns what it brings. Cancelled once, it goes on waiting; cancelled twice, it stops."""
         ask.result = asyncio.get_running_loop().create_future()
         if ask.first.done():
             return Result(status="error", output="Error: nobody waits for this step", error="gone", endpoint="unasked")
         ask.first.set_result(turn)
-        return await ask.result
+        try:
+            return await asyncio.shield(ask.result)
+        except asyncio.CancelledError:  # the run has ended over it; what it brings yet is worth recording
+            if ask.result.done():
+                raise
+            ask.tell_over()
+            return await ask.result
 
     # ---- what the driver records
 
@@ -292,7 +299,9 @@ class Asks:
             self._unsent.append((lambda: _finish(closing), True))
         ask = self.find(intent.frame, intent.call)
         frame = after.frames.get(intent.frame)
-        if ask is None or (frame is not None and find_call(frame, ask.key) is not None):
+        if ask is None or done.status == "cancelled":  # the run ends over it, and that says why
+            return
+        if frame is not None and find_call(frame, ask.key) is not None:
             return  # it is proposed again: it was approved, withdrawn, or its fate is asked about
         del self.open[ask.frame, ask.key]
         own = before.frames.get(intent.frame)
