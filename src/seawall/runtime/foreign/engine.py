@@ -27,6 +27,7 @@ from seawall.runtime.foreign.session import Session
 from seawall.runtime.foreign.team import ForeignTeam
 from seawall.runtime.foreign.tools import Effects, ToolDeclarations
 from seawall.runtime.seawall import Seawall
+from seawall.team.team import Team
 
 CLOSE_S = 10.0
 """Seconds that `close` waits for the engine's thread: a `Seawall` takes some two to close."""
@@ -133,6 +134,10 @@ class Engine:
             return LoopSide(self._sea, team, options, tools, self._coverage)
 
         return Session(self, make_side, self._find_price, not_done, passes)
+
+    def make_team(self, name: str) -> Team:
+        """Returns what stands for a framework's application where a `Seawall` takes a team: `approve(…, edit=…, team=…)`."""
+        return ForeignTeam(name, "agent", name, self._limits, Asks(), self.tools)
 
     def _find_price(self, model: str) -> Price | None:
         return self._sea.supervisor.factory.find_price(model)

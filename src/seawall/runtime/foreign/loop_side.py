@@ -18,6 +18,7 @@ from seawall.engine.driver import Driver
 from seawall.history.recorded import read_outcome
 from seawall.journal.protocol import Command, RunFilter, RunRow
 from seawall.run.bodies import Bodies
+from seawall.run.frame import find_call
 from seawall.run.outcome import Outcome
 from seawall.run.state import RunState
 from seawall.run.step import Close, End, Result
@@ -169,25 +170,29 @@ class LoopSide:
         missing = self._bodies.missing(refs_of(events))
         self._bodies.load(await self._supervisor.journal.bodies(tenant, missing))
 
-    async def _drive(self) -> None:
-        """Has the run's driver decide again. A run without one begins, or is taken up."""
+    async def _drive(self) -> Driver | None:
+        """Has the run's driver decide again, and returns it; a run without one begins, or is taken up.
+
+        None: the run has ended, and its askers know.
+        """
         registry = self._supervisor.registry
         async with self._lock:
             if self._run is None:
                 await self._start()
-                return
+                return registry.drivers.get(self._run or "")
             while True:
                 driver = registry.drivers.get(self._run)
                 if driver is not None and driver.broken is None and not driver.parked:
                     if driver.state.ended is None:
                         driver.decide_again()
-                    return
+                    return driver
                 if driver is not None:  # it is about to rest
                     await asyncio.wait([driver.finished])
                     await asyncio.sleep(0)
-                    continue
-                if await self._take_up():
-                    return
+                elif registry.holds(self._run):  # this process has just begun to take it up
+                    await registry.get_next_change(self._run)
+                else:
+                    return await self._take_up(self._run)
 
     async def _start(self) -> None:
         options = self._options
@@ -203,18 +208,13 @@ class LoopSide:
         )
         self._run = run.id
 
-    async def _take_up(self) -> bool:
-        """Goes on with a run that no process drives; returns False if this process has just begun to do so."""
-        assert self._run is not None
-        registry = self._supervisor.registry
-        if registry.holds(self._run):
-            await registry.get_next_change(self._run)
-            return False
-        driver = await self._supervisor.take_up(self._run, self._team)
+    async def _take_up(self, run: str) -> Driver | None:
+        """Goes on with a run that no process drives."""
+        driver = await self._supervisor.take_up(run, self._team)
         if driver is None:
-            self._outcome = self._outcome or await read_outcome(self._supervisor.journal, self._run)
+            self._outcome = self._outcome or await read_outcome(self._supervisor.journal, run)
             self._asks.fail_all(Halted(self._outcome))
-        return True
+        return driver
 
     # ---- asking
 
@@ -235,10 +235,12 @@ class LoopSide:
             raise Halted(self._outcome)
         self._asks.add(ask)
         try:
-            await self._drive()
-            await self._check_frame(ask)
+            driver = await self._drive()
+            if driver is not None:
+                self._check_waits(ask, driver.state)
             first = await ask.first
         except Held:
+            self._asks.withdraw(ask)
             await self._let_wait()
             raise
         except BaseException:
@@ -257,13 +259,17 @@ class LoopSide:
         if self._run not in registry.drivers:
             registry.teams.pop(self._run, None)
 
-    async def _check_frame(self, ask: Ask) -> None:
-        """Raises `Misused` for a frame that is not there, so that nobody waits for it in vain."""
-        driver = None if self._run is None else self._supervisor.registry.drivers.get(self._run)
-        if driver is None or ask.first.done() or driver.state.ended is not None:
+    def _check_waits(self, ask: Ask, state: RunState) -> None:
+        """Makes sure that nobody waits in vain: for a frame that is not there, or a person who is asked already."""
+        if ask.first.done() or state.ended is not None:
             return
-        if ask.frame not in driver.state.frames:
+        frame = state.frames.get(ask.frame)
+        if frame is None:
             raise Misused(f"run {self._run} has no open frame {ask.frame}: the hand-off that opened it has ended")
+        pending = find_call(frame, ask.key)
+        question = None if pending is None or pending.step is None else state.open.get(pending.step)
+        if question is not None and question.kind == "approval" and not question.waits_for and not ask.waits:
+            raise Held(state.started.run, question.step, question.name, question.proposal, "it was asked about before")
 
     def _find(self, asked: Asked) -> tuple[Settled | None, Ask | None]:
         """Returns what is recorded of a step, or the ask for it."""
