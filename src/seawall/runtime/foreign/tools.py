@@ -20,13 +20,81 @@ MAX_TOOLS = 10_000
 """Tools that are kept. A program has some hundred; one that makes new names each time is not remembered without end."""
 
 _WRITES = frozenset(
-    "add approve ban book cancel charge close create delete deploy drop execute grant insert invite issue merge modify move "
-    "order pay post publish purge push put refund reject remove rename reset restart revoke save schedule send set submit "
-    "terminate transfer update upload write".split()
+    [
+        "add",
+        "approve",
+        "ban",
+        "book",
+        "cancel",
+        "charge",
+        "close",
+        "create",
+        "delete",
+        "deploy",
+        "drop",
+        "execute",
+        "grant",
+        "insert",
+        "invite",
+        "issue",
+        "merge",
+        "modify",
+        "move",
+        "order",
+        "pay",
+        "post",
+        "publish",
+        "purge",
+        "push",
+        "put",
+        "refund",
+        "reject",
+        "remove",
+        "rename",
+        "reset",
+        "restart",
+        "revoke",
+        "save",
+        "schedule",
+        "send",
+        "set",
+        "submit",
+        "terminate",
+        "transfer",
+        "update",
+        "upload",
+        "write",
+    ]
 )
 _READS = frozenset(
-    "check count describe explain fetch find get has inspect is list load look lookup peek preview query read retrieve scan "
-    "search show summarize summarise validate view".split()
+    [
+        "check",
+        "count",
+        "describe",
+        "explain",
+        "fetch",
+        "find",
+        "get",
+        "has",
+        "inspect",
+        "is",
+        "list",
+        "load",
+        "look",
+        "lookup",
+        "peek",
+        "preview",
+        "query",
+        "read",
+        "retrieve",
+        "scan",
+        "search",
+        "show",
+        "summarize",
+        "summarise",
+        "validate",
+        "view",
+    ]
 )
 """The verbs in names of tools, as public tool servers use them: those that write, and those that read."""
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
@@ -43,16 +111,16 @@ class AskedTool(Tool[..., Any]):
         """`effect` None: nobody has declared the tool. Raises `Misused` for what is declared of an effect and can't be."""
         self.undeclared = effect is None
         names = _list_parameters(effect) if isinstance(effect, Effect) else []
-        schema = {"type": "object", "properties": {each: {} for each in names}}
-        super().__init__(_asked, name=name, description="", effect=effect or False, schema=schema, endpoint=name[:200])
+        schema: dict[str, Any] = {"type": "object", "properties": {each: {} for each in names}}
+        super().__init__(
+            _asked, name=name, description="", effect=effect or False, schema=schema, endpoint=name[:200]
+        )
 
     def _check_name(self) -> None:
         if not self.name:
             raise Misused("a tool that was asked for has no name")
 
-    def _read_parameters(
-        self, function: Callable[..., Any], schema: dict[str, Any] | None
-    ) -> Parameters:
+    def _read_parameters(self, function: Callable[..., Any], schema: dict[str, Any] | None) -> Parameters:
         return Parameters(self.name, function, schema, checks=False)
 
 
@@ -67,7 +135,11 @@ class ToolDeclarations:
 
     def __init__(self, effects: Effects = (), reads: Sequence[str] = ()) -> None:
         """Raises `Misused` for a name or a pattern that is both an effect and a read, and for arguments of another type."""
-        given = dict(effects) if isinstance(effects, Mapping) else dict.fromkeys(_check_names("effects", effects), True)
+        given = (
+            dict(effects)
+            if isinstance(effects, Mapping)
+            else dict.fromkeys(_check_names("effects", effects), True)
+        )
         for name, effect in cast("dict[object, object]", given).items():
             if not isinstance(name, str) or not isinstance(effect, bool | Effect):
                 raise Misused(f"effects: {name!r} is {effect!r}; it must be True, False or Effect(…)")
