@@ -50,6 +50,10 @@ REVIEW_SPEC = ToolSpec(
 )
 
 
+ANY_LOOP = "*"
+"""The loop of a team that only ends runs, whoever asks for their steps."""
+
+
 class Member(msgspec.Struct, frozen=True):
     """An agent as a member of its team."""
 

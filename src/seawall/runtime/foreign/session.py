@@ -281,14 +281,16 @@ class Session:
 
     # ---- crossing over
 
-    async def _start_side(self) -> LoopSide:
+    def _start_side(self) -> LoopSide:
         with self._lock:
             if self._side is None:
                 self._side = self._make_side()
             return self._side
 
     async def _on_side(self, work: Callable[[LoopSide], Coroutine[Any, Any, T]]) -> T:
-        return await work(self._side or await self._start_side())
+        side = self._side or self._start_side()
+        with side.busy():
+            return await work(side)
 
     async def _cross(self, work: Callable[[LoopSide], Coroutine[Any, Any, T]]) -> T:
         return await asyncio.wrap_future(self._crossing.submit(self._on_side(work)))
