@@ -407,6 +407,11 @@ class LoopSide:
 
     # ---- ending
 
+    async def find_frames(self, call_id: str) -> tuple[int, ...]:
+        """See `Session.find_frames`."""
+        await self.open()
+        return self._recorded.find_frames_of_call(call_id)
+
     async def close_frame(
         self, step: int, text: str, status: StepStatus = "ok", error: str | None = None
     ) -> None:

@@ -137,6 +137,19 @@ class Recorded:
         """Returns the frame that this hand-off has opened, whether it is still open or not."""
         return self._frames.get((frame, key))
 
+    def find_frames_of_call(self, call_id: str) -> tuple[int, ...]:
+        """Returns the frame whose newest reply asks for this call, or that the call has opened, after those above it."""
+        asked = [(step, frame) for (frame, each), step in self._asked_by.items() if each == call_id]
+        if not asked:
+            return ()
+        step, frame = max(asked)
+        frame = self._frames.get((frame, f"{step}/{call_id.replace('~', '-')}"), frame)
+        above = {opened: parent for (parent, _), opened in self._frames.items()}
+        path = [frame]
+        while path[-1] in above:
+            path.append(above[path[-1]])
+        return tuple(reversed(path))
+
     def take_reply(self, frame: int, request: PreparedRequest, bodies: Bodies) -> RecordedStep | None:
         """Returns the recorded reply to a request, once for each time that it was made; None if the model is to be asked."""
         replies = self._models.get(frame)

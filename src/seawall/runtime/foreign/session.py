@@ -112,14 +112,21 @@ class Session:
 
     # ---- a whole step
 
-    async def step(self, asked: Asked, perform: Callable[[Turn], Awaitable[tuple[Any, Any]]]) -> Performed:
+    async def step(
+        self,
+        asked: Asked,
+        perform: Callable[[Turn], Awaitable[tuple[Any, Any]]],
+        *,
+        asking: tuple[Ask, Turn] | Settled | None = None,
+    ) -> Performed:
         """Asks for a step, and has `perform` make it in this task if it may be made.
 
         `perform` returns (`ModelResult` or `Result`, value). It is cancelled once the run has ended. What it raises is
-        recorded as the step's failure, and raised again unless a guard says otherwise.
-        Raises `Halted`, `Held`, `Refused`, `Broken`.
+        recorded as the step's failure, and raised again unless a guard says otherwise. `asking` is what `ask` has returned,
+        if the step was asked for before. Raises `Halted`, `Held`, `Refused`, `Broken`.
         """
-        asking = await self._cross(lambda side: side.ask(asked))
+        if asking is None:
+            asking = await self._cross(lambda side: side.ask(asked))
         if isinstance(asking, Settled):
             return Performed(asking)
         ask, turn = asking
@@ -198,6 +205,10 @@ class Session:
         result = self._read(asked, brought)
         return self._wait(lambda side: side.give(ask, result))
 
+    async def give_back(self, ask: Ask) -> None:
+        """Gives a turn back: the step was not begun, and may be asked for again."""
+        await self._cross(lambda side: side.give_back(ask))
+
     def _read(self, asked: Asked, brought: ModelResult | Result | BaseException) -> Result:
         if isinstance(brought, BaseException):
             return make_failure(brought, repr(asked.name), self._not_done)
@@ -215,6 +226,12 @@ class Session:
     def open_frame_sync(self, asked: HandoffAsk) -> int:
         """As `open_frame`."""
         return _read_frame(self._wait(lambda side: side.ask(asked)))
+
+    async def find_frames(self, call_id: str) -> tuple[int, ...]:
+        """Returns where the newest recorded reply that asks for this call is: its frame, after those above it. If the call was
+        a hand-off that was made, the frame that it has opened is the last. Empty: no reply has asked for it.
+        """
+        return await self._cross(lambda side: side.find_frames(call_id))
 
     async def close_frame(self, frame: int, text: str, *, failed: bool = False) -> None:
         """Ends a hand-off with what its agent has answered."""
