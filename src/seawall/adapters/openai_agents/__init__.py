@@ -1,0 +1,28 @@
+"""OpenAI Agents SDK: a runner that takes models and function tools through the gate.
+
+    sea = seawall.Engine("desk.db")
+    runner = SeawallRunner(sea, effects=["refund"])
+    result = await runner.run(agent, "Refund order 1042", request_id="r-17")
+
+- `runner.py`: `SeawallRunner`: a run from its beginning to its end, and `find_outcome`
+- `going_on.py`: a `RunState` that goes on, and what people have decided meanwhile
+- `nested.py`: agents that tools and guardrails run
+- `gating.py`: the gated likeness of agents, tools and hand-offs; `models.py`: of models
+- `place.py`: where in a run something happens, and the errors that end a run of the SDK
+- `replies.py`: reading and writing what the SDK's models and tools bring
+
+What it can't gate: tools that the provider runs (web search, code interpreter, hosted MCP servers, …), the SDK's shell,
+computer and patch tools, and models that a function calls by itself. `engine.coverage()` lists those that agents have.
+"""
+
+from __future__ import annotations
+
+from seawall.adapters.versions import check_version
+
+check_version("openai-agents", lowest="0.24", below="0.25", extra="openai-agents")
+
+from seawall.adapters.openai_agents.gating import get_original  # noqa: E402 -- after the check of the SDK's version
+from seawall.adapters.openai_agents.place import AgentsHalted, AgentsHeld  # noqa: E402
+from seawall.adapters.openai_agents.runner import SeawallRunner, find_outcome  # noqa: E402
+
+__all__ = ["AgentsHalted", "AgentsHeld", "SeawallRunner", "find_outcome", "get_original"]

@@ -1,0 +1,347 @@
+"""The gated likeness of agents, tools and hand-offs. The user's own objects stay as they are.
+
+A likeness is a shallow copy, made once for a runner: `RunState` and approvals of the SDK know agents by identity. It holds
+nothing of a run; which run a call belongs to is in a context variable (`place.py`). What the user changes in an agent is
+taken over when a run begins.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import inspect
+import weakref
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any, cast
+
+import msgspec
+from agents.agent import Agent
+from agents.exceptions import ToolTimeoutError
+from agents.handoffs import Handoff, handoff
+from agents.models.interface import Model
+from agents.run_context import RunContextWrapper
+from agents.tool import (
+    FunctionTool,
+    Tool,
+    default_tool_timeout_error_message,
+    invoke_function_tool,
+    maybe_invoke_function_tool_failure_error_function,
+    set_function_tool_failure_error_function,
+)
+from agents.tool_context import ToolContext
+
+from seawall.adapters.openai_agents.models import gate_model
+from seawall.adapters.openai_agents.place import Place, find_invocation, inside
+from seawall.adapters.openai_agents.replies import (
+    add_result_notes,
+    read_arguments,
+    recall_result,
+    write_result_text,
+)
+from seawall.core.canonical import to_canonical_bytes
+from seawall.core.errors import Misused
+from seawall.run.step import Result
+from seawall.runtime.foreign.asks import Turn
+from seawall.runtime.foreign.results import make_failure, make_tool_result
+from seawall.runtime.foreign.session import Performed
+from seawall.runtime.foreign.tools import ToolDeclarations
+
+MAX_AGENTS = 1000
+"""Agents of which a runner keeps the likeness. An application has some dozen; one that makes agents for each request is not
+remembered without end."""
+
+_failure: ContextVar[list[BaseException] | None] = ContextVar("seawall_openai_agents_failure", default=None)
+"""While a tool is performed: what it has raised, before the SDK makes a text of it."""
+
+
+class _GatedAgent:
+    """What the likeness of an agent does in its own way, mixed into the agent's class."""
+
+    def __eq__(self, other: object) -> bool:
+        return get_original(self) is get_original(other)
+
+    __hash__ = None  # type: ignore[assignment] # pyright: ignore[reportAssignmentType] -- as the SDK's agents
+
+    async def get_all_tools(self, run_context: Any) -> list[Tool]:
+        """Returns the agent's tools, gated: those of MCP servers and what a hook has added, too."""
+        found = cast("list[Tool]", await super().get_all_tools(run_context))  # type: ignore[misc] # pyright: ignore -- of the agent's own class
+        gate = find_invocation().run.gate
+        return [gate.gate_tool(tool) for tool in found]
+
+    async def get_system_prompt(self, run_context: Any) -> str | None:
+        """Returns the instructions. A function that makes them is given the user's own agent."""
+        own = self.__dict__.get("_seawall_original")
+        if own is not None and own.instructions is getattr(self, "instructions", None):
+            return await own.get_system_prompt(run_context)
+        return await super().get_system_prompt(run_context)  # type: ignore[misc] # pyright: ignore -- of the agent's own class
+
+
+_classes: dict[type[Any], type[Any]] = {}
+"""By class of agents: the class of their likenesses. A program has a handful."""
+
+
+def get_original(agent: Any) -> Any:
+    """Returns the user's own agent: results, hooks and guardrails have its likeness, which is equal (`==`) and not identical."""
+    return getattr(agent, "__dict__", {}).get("_seawall_original", agent)
+
+
+def is_gated(agent: Any) -> bool:
+    """Returns whether this is the likeness of an agent."""
+    return isinstance(agent, _GatedAgent)
+
+
+class AgentGate:
+    """Makes the likenesses for one runner."""
+
+    def __init__(
+        self,
+        tools: ToolDeclarations,
+        note_not_gated: Callable[[str], None],
+        not_done: tuple[type[BaseException], ...],
+    ) -> None:
+        self.tools = tools
+        self._note_not_gated, self._not_done = note_not_gated, not_done
+        self._agents: dict[int, Any] = {}
+        """By identity of the user's agent, which the likeness keeps."""
+        self._handoffs: dict[int, tuple[Any, Handoff[Any, Any]]] = {}
+        """By identity of what an agent lists: that, and its likeness."""
+        self._tools: weakref.WeakValueDictionary[int, FunctionTool] = weakref.WeakValueDictionary()
+        """By identity of the user's tool, which the likeness keeps."""
+
+    def __repr__(self) -> str:
+        return f"<AgentGate of {len(self._agents)} agents>"
+
+    # ---- agents
+
+    def gate_agent(self, agent: Any) -> Any:
+        """Returns the likeness of an agent and of all that it can reach, as they are now."""
+        if len(self._agents) > MAX_AGENTS:
+            self._agents, self._handoffs = {}, {}
+        return self._gate_agent(get_original(agent), set())
+
+    def _gate_agent(self, agent: Any, seen: set[int]) -> Any:
+        gated = self._agents.get(id(agent))
+        if id(agent) in seen:
+            return gated
+        seen.add(id(agent))
+        if gated is None:
+            gated = self._agents[id(agent)] = object.__new__(_find_class(type(agent)))
+            gated.__dict__.update(agent.__dict__, _seawall_original=agent)
+        tools = [self.gate_tool(tool, seen) for tool in agent.tools]
+        handoffs = [self._gate_handoff(each, seen) for each in agent.handoffs]
+        known = gated.__dict__
+        for name, value in agent.__dict__.items():  # what the user has changed meanwhile
+            if name not in ("tools", "handoffs", "model"):
+                known[name] = value
+        if not _are_same(known["tools"], tools):
+            gated.tools = tools
+        if not _are_same(known["handoffs"], handoffs):
+            gated.handoffs = handoffs
+        if isinstance(agent.model, Model):
+            if getattr(known["model"], "_inner", None) is not agent.model:
+                known["model"] = gate_model(agent.model)
+        else:
+            known["model"] = agent.model
+        return gated
+
+    def _gate_handoff(self, each: Any, seen: set[int]) -> Handoff[Any, Any]:
+        ref = weakref.ref(each) if isinstance(each, Agent) else getattr(each, "_agent_ref", None)
+        found = None if ref is None else ref()
+        target = None if found is None else self._gate_agent(get_original(found), seen)
+        if id(each) not in self._handoffs:
+            made: Handoff[Any, Any] = handoff(target) if isinstance(each, Agent) else each
+            gated = dataclasses.replace(made, on_invoke_handoff=self._make_handoff(made))
+            gated._agent_ref = None if target is None else weakref.ref(target)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] -- `replace` leaves it out
+            self._handoffs[id(each)] = each, gated
+        return self._handoffs[id(each)][1]
+
+    def _make_handoff(self, made: Handoff[Any, Any]) -> Any:
+        async def invoke(context: RunContextWrapper[Any], arguments: str) -> Any:
+            invocation = find_invocation()
+            run = invocation.run
+            run.check()
+            agent = await made.on_invoke_handoff(context, arguments)
+            gated = self.gate_agent(agent)
+            call = next((call[0] for call in invocation.calls if call[1] == made.tool_name), "")
+            with run.translated():
+                asked = run.session.handoff(
+                    invocation.agent, agent.name, arguments or "{}", call_id=call, frame=invocation.frame
+                )
+                invocation.frame = await run.session.open_frame(asked)
+            invocation.frames.append(invocation.frame)
+            invocation.agent = agent.name
+            return gated
+
+        return invoke
+
+    # ---- tools
+
+    def gate_tool(self, tool: Tool, seen: set[int] | None = None) -> Tool:
+        """Returns the likeness of a function tool. What else there is can't be gated, and is noted."""
+        if not isinstance(tool, FunctionTool):
+            self._note_not_gated(
+                f"{type(tool).__name__} {tool.name!r} of OpenAI Agents: it is run by the provider or by the SDK itself"
+            )
+            return tool
+        if isinstance(tool.on_invoke_tool, _GatedInvoker):
+            return tool
+        gated = self._tools.get(id(tool))
+        if gated is None:
+            gated = self._make_tool(tool)
+            self._tools[id(tool)] = gated
+        agent = getattr(tool, "_agent_instance", None)
+        if agent is not None:
+            gated._agent_instance = self._gate_agent(get_original(agent), set() if seen is None else seen)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] -- a RunState finds agents by it
+        return gated
+
+    def _make_tool(self, tool: FunctionTool) -> FunctionTool:
+        is_effect = self.tools.find_kind(tool.name) == "effect"
+        is_agent = bool(getattr(tool, "_is_agent_tool", False))
+        if is_effect and is_agent:
+            raise Misused(
+                f"{tool.name!r} is an agent, and declared as an effect: declare the tools that this agent has"
+            )
+        gated = copy.copy(tool)
+        gated.on_invoke_tool = _GatedInvoker(tool, is_agent, self._not_done)
+        gated.timeout_seconds = None  # the tool's time does not run while the gate waits: see `_GatedInvoker`
+        if is_effect:
+            gated.needs_approval = _make_approval(tool)
+        return gated
+
+
+def _find_class(kind: type[Any]) -> type[Any]:
+    found = _classes.get(kind)
+    if found is None:
+        found = _classes[kind] = type(f"Gated{kind.__name__}", (_GatedAgent, kind), {})
+    return found
+
+
+def _are_same(old: list[Any], new: list[Any]) -> bool:
+    """Returns whether two lists have the same items. The SDK takes another list for a change while runs share an agent."""
+    return len(old) == len(new) and all(a is b for a, b in zip(old, new, strict=True))
+
+
+async def needs_own_approval(
+    tool: FunctionTool, context: Any, arguments: dict[str, Any], call_id: str
+) -> bool:
+    """Returns whether the user's own policy asks a person."""
+    policy = tool.needs_approval
+    if isinstance(policy, bool):
+        return policy
+    found = policy(context, arguments, call_id)
+    return bool(await found if inspect.isawaitable(found) else found)
+
+
+def _make_approval(tool: FunctionTool) -> Any:
+    """Returns the approval policy of an effect: the user's own, and then what the gate says."""
+
+    async def needs_approval(context: Any, arguments: dict[str, Any], call_id: str) -> bool:
+        if await needs_own_approval(tool, context, arguments, call_id):
+            return True
+        invocation = find_invocation()
+        run = invocation.run
+        with run.translated():
+            held = await run.is_held(invocation.agent, tool.name, arguments, call_id, invocation.frame)
+        return held is not None
+
+    return needs_approval
+
+
+def get_original_tool(tool: Any) -> FunctionTool | None:
+    """Returns the user's own tool of a likeness."""
+    invoker = getattr(tool, "on_invoke_tool", None)
+    return invoker.tool if isinstance(invoker, _GatedInvoker) else None
+
+
+class _GatedInvoker:
+    """Calls a function tool through the gate."""
+
+    def __init__(self, tool: FunctionTool, is_agent: bool, not_done: tuple[type[BaseException], ...]) -> None:
+        self.tool, self._is_agent, self._not_done = tool, is_agent, not_done
+        inner = copy.copy(tool)
+        set_function_tool_failure_error_function(inner, self._note_failure)
+        inner.timeout_behavior = "raise_exception"
+        self._inner = inner
+
+    def __repr__(self) -> str:
+        return f"<_GatedInvoker of {self.tool.name}>"
+
+    async def __call__(self, ctx: ToolContext[Any], input: str) -> Any:  # noqa: A002 -- the SDK's name
+        """Calls the tool if it may be called, and returns what it returns or what stands for that."""
+        invocation = find_invocation()
+        run = invocation.run
+        call_id = ctx.tool_call_id
+        place = Place(invocation, invocation.agent, invocation.frame, call_id, self._is_agent)
+        if self._is_agent:  # its frame is opened by the run of the agent
+            run.check()
+            with inside(place):
+                return await self._invoke(ctx, input)
+        arguments = read_arguments(input)
+        with run.translated():
+            asked = run.session.tool(
+                place.agent, self.tool.name, arguments, call_id=call_id, frame=place.frame
+            )
+            step = run.session.step(
+                asked,
+                lambda turn: self._perform(ctx, input, place, turn, arguments),
+                asking=run.take(place.frame, call_id),
+            )
+            done = await step
+        return _write_result(done)
+
+    async def _perform(
+        self, ctx: ToolContext[Any], text: str, place: Place, turn: Turn, arguments: dict[str, Any]
+    ) -> tuple[Result, Any]:
+        if dict(turn.arguments) != arguments:
+            text = to_canonical_bytes(dict(turn.arguments)).decode()  # a person has changed them
+        failures: list[BaseException] = []
+        token = _failure.set(failures)
+        try:
+            with inside(place):
+                value = await self._invoke(ctx, text)
+        finally:
+            _failure.reset(token)
+        place.invocation.run.check()
+        if not failures:
+            return make_tool_result(write_result_text(value)), value
+        failed = make_failure(failures[-1], f"tool {self.tool.name!r}", self._not_done)
+        return msgspec.structs.replace(failed, output=write_result_text(value)), value
+
+    async def _invoke(self, ctx: ToolContext[Any], text: str) -> Any:
+        """Calls the tool itself, within its own time."""
+        try:
+            return await invoke_function_tool(function_tool=self._inner, context=ctx, arguments=text)
+        except ToolTimeoutError as error:
+            failures = _failure.get()
+            if self.tool.timeout_behavior == "raise_exception" or failures is None:
+                raise
+            failures.append(error)
+            write = self.tool.timeout_error_function
+            if write is None:
+                return default_tool_timeout_error_message(
+                    tool_name=self.tool.name, timeout_seconds=error.timeout_seconds
+                )
+            found = write(ctx, error)
+            return await found if inspect.isawaitable(found) else found
+
+    async def _note_failure(self, context: Any, error: Exception) -> Any:
+        """Stands in the place of the tool's own error function: the gate is told what was raised, and what ends a run is
+        raised again, whatever that function would make of it.
+        """
+        run = find_invocation().run
+        if run.stop is not None:
+            raise run.stop
+        failures = _failure.get()
+        if failures is not None:
+            failures.append(error)
+        return await maybe_invoke_function_tool_failure_error_function(
+            function_tool=self.tool, context=context, error=error
+        )
+
+
+def _write_result(done: Performed) -> Any:
+    settled = done.settled
+    if settled.performed:
+        return add_result_notes(done.value, settled.notes)
+    return add_result_notes(recall_result(settled.text), settled.notes)

@@ -1,0 +1,146 @@
+"""A `RunState` that goes on, and what people have decided meanwhile: in the state, or by `seawall approve`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, TypeVar
+
+from agents.run_context import RunContextWrapper
+from agents.run_state import RunState
+
+from seawall.adapters.openai_agents.gating import get_original_tool, needs_own_approval
+from seawall.adapters.openai_agents.place import Invocation
+from seawall.adapters.openai_agents.replies import read_arguments
+from seawall.core.errors import Misused
+from seawall.runtime.foreign.asks import Held, Settled
+from seawall.runtime.foreign.engine import Engine
+
+T = TypeVar("T")
+
+
+class Decider(NamedTuple):
+    """Whose the decisions in a `RunState` are."""
+
+    by: str = ""
+    credential: object = None
+
+
+async def restore_state(agent: Any, state: Any) -> Any:
+    """Returns the same state with the gated agents in it: the state may have been read with the user's own agents."""
+    context = state._context  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] -- the SDK offers no other way to it
+    kept = context if type(context) is RunContextWrapper else getattr(context, "context", None)
+    data = state.to_json(context_serializer=lambda value: {}, include_tracing_api_key=True)
+    return await RunState.from_json(agent, data, context_override=kept)
+
+
+async def find_place(invocation: Invocation, state: Any) -> None:
+    """Finds the agent that works and its frame: hand-offs that were made before lead there."""
+    invocation.agent = state._current_agent.name  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    responses = state._model_responses  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    for item in () if not responses else responses[-1].output:
+        call_id = getattr(item, "call_id", None)
+        path = () if not call_id else await invocation.run.session.find_frames(str(call_id))
+        if invocation.root in path:
+            below = path[path.index(invocation.root) + 1 :]
+            if len(below) > len(invocation.frames):
+                invocation.frames, invocation.frame = list(below), below[-1]
+
+
+async def prepare_state(
+    engine: Engine, invocation: Invocation, agent: Any, state: Any, decider: Decider
+) -> Any:
+    """Returns a state that can go on: each side is told what was decided on the other.
+
+    A decision in the state is made in Seawall, for calls that the gate holds; a decision in Seawall is made in the state.
+    Raises `Misused` for a decision of nobody, and what `Seawall.decide` raises.
+    """
+    run = invocation.run
+    with run.translated():
+        restored = await restore_state(agent, state)
+        await find_place(invocation, restored)
+    for item in restored.get_interruptions():
+        if run.gate.tools.find_kind(str(item.tool_name)) == "effect":
+            await _settle_item(engine, invocation, restored, item, decider)
+    return restored
+
+
+async def _settle_item(
+    engine: Engine, invocation: Invocation, state: Any, item: Any, decider: Decider
+) -> None:
+    run, name, call_id = invocation.run, str(item.tool_name), str(item.call_id)
+    arguments = read_arguments(str(item.arguments or ""))
+    decided = _find_decision(state, item)
+    if decided is None and await _is_own(state, item, arguments, call_id):
+        return
+    path = await run.session.find_frames(call_id)
+    frame = path[-1] if path else invocation.frame
+    held = await _ask(invocation, item, arguments, frame)
+    if held is not None and decided is not None:
+        if not decider.by and decider.credential is None:
+            raise Misused(
+                f"the RunState decides on {name!r}, which the gate holds, and nobody is named: pass decided_by or credential"
+            )
+        deciding = held
+        await engine.call_async(
+            lambda sea: sea.decide(
+                deciding.run,
+                deciding.step,
+                approve=decided,
+                by=decider.by,
+                credential=decider.credential,
+                reason="decided in the RunState",
+            )
+        )
+        await _ask(invocation, item, arguments, frame)
+    elif held is None and decided is None:
+        _tell_state(invocation, state, item, frame)
+
+
+async def _ask(invocation: Invocation, item: Any, arguments: dict[str, Any], frame: int) -> Held | None:
+    run = invocation.run
+    with run.translated():
+        return await run.is_held(item.agent.name, str(item.tool_name), arguments, str(item.call_id), frame)
+
+
+def _tell_state(invocation: Invocation, state: Any, item: Any, frame: int) -> None:
+    """Says in the state what was decided in Seawall."""
+    asking = invocation.run.find(frame, str(item.call_id))
+    if isinstance(asking, Settled) and asking.status not in ("ok", "replaced", "simulated"):
+        state.reject(item, rejection_message=asking.told)
+    else:
+        state.approve(item)
+
+
+def _find_decision(state: Any, item: Any) -> bool | None:
+    """Returns what the state says of a call, in the state of a nested agent if it is one of its calls."""
+    nested = state._find_nested_approval_state(item)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    owner, known = nested or (state, item)
+    context = owner._context  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    if context is None:
+        return None
+    return context.get_approval_status(
+        str(known.tool_name),
+        str(known.call_id),
+        tool_namespace=known.tool_namespace,
+        existing_pending=known,
+    )
+
+
+async def _is_own(state: Any, item: Any, arguments: dict[str, Any], call_id: str) -> bool:
+    """Returns whether the user's own policy asks, and not the gate."""
+    tools = [get_original_tool(tool) for tool in item.agent.tools if tool.name == item.tool_name]
+    own = next((tool for tool in tools if tool is not None), None)
+    if own is None:
+        return True
+    context = state._context  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    return await needs_own_approval(own, context, arguments, call_id)
+
+
+def wait_for_thread(work: Coroutine[Any, Any, T]) -> T:
+    """Runs a coroutine to its end for a caller that can't await, whether or not an event loop runs in this thread."""
+    context = contextvars.copy_context()
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(context.run, asyncio.run, work).result()

@@ -1,0 +1,246 @@
+"""The gated likeness of a model, and of a provider of models."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, cast
+
+from agents.items import ModelResponse
+from agents.models.interface import Model, ModelProvider
+from agents.run import RunConfig
+from openai.types.responses import ResponseCompletedEvent
+
+from seawall.adapters.openai_agents.place import Invocation, find_invocation
+from seawall.adapters.openai_agents.replies import (
+    add_notes,
+    list_messages,
+    list_schemas,
+    name_model,
+    read_completed,
+    read_response,
+    recall_response,
+    write_completed,
+)
+from seawall.core.errors import Refused
+from seawall.runtime.foreign.asks import Settled, Turn
+from seawall.runtime.foreign.loop_side import ModelAsk
+from seawall.runtime.foreign.results import ModelResult
+from seawall.runtime.foreign.session import Performed
+
+MAX_WAITING_EVENTS = 1
+"""Events of a stream that wait for the SDK: one, so that the provider's stream is read no faster than the SDK takes it."""
+_END = object()
+
+
+class GatedModel(Model):
+    """Takes each call of a model through the gate of the run that this task belongs to."""
+
+    def __init__(self, inner: Model, name: str | None) -> None:
+        """`name`: under which a provider has it."""
+        self._inner = inner
+        self._name = name_model(inner, name)
+
+    def __repr__(self) -> str:
+        return f"<GatedModel {self._name}>"
+
+    def __getattr__(self, name: str) -> Any:
+        """Returns what the model itself has: the SDK looks for some of its attributes."""
+        if name == "_inner":
+            raise AttributeError(name)
+        return getattr(self._inner, name)
+
+    async def close(self) -> None:
+        """Closes the model."""
+        await self._inner.close()
+
+    async def _cleanup_on_run_end(self, owner: object) -> None:
+        await self._inner._cleanup_on_run_end(owner)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] -- the SDK calls it
+
+    def get_retry_advice(self, request: Any) -> Any:
+        """Returns the model's own advice to the SDK's retries; each of them is a step of its own."""
+        return self._inner.get_retry_advice(request)
+
+    async def get_response(
+        self,
+        system_instructions: str | None,
+        input: Any,  # noqa: A002 -- the SDK's name
+        model_settings: Any,
+        tools: Any,
+        output_schema: Any,
+        handoffs: Any,
+        tracing: Any,
+        **more: Any,
+    ) -> ModelResponse:
+        """Asks for the reply, and calls the model if it may be called."""
+        invocation = find_invocation()
+        run = invocation.run
+
+        async def perform(turn: Turn) -> tuple[ModelResult, ModelResponse]:
+            response = await self._inner.get_response(
+                system_instructions,
+                add_notes(input, turn.notes),
+                model_settings,
+                tools,
+                output_schema,
+                handoffs,
+                tracing,
+                **more,
+            )
+            return read_response(response), response
+
+        with run.translated():
+            await run.give_back(invocation.frame)
+            asked = self._ask(
+                invocation, system_instructions, input, model_settings, tools, output_schema, handoffs
+            )
+            done = await run.session.step(asked, perform)
+        return _finish(invocation, done)
+
+    async def stream_response(
+        self,
+        system_instructions: str | None,
+        input: Any,  # noqa: A002 -- the SDK's name
+        model_settings: Any,
+        tools: Any,
+        output_schema: Any,
+        handoffs: Any,
+        tracing: Any,
+        **more: Any,
+    ) -> AsyncIterator[Any]:
+        """As `get_response`. Events pass as they come; the one that ends the reply waits until the gate has settled it."""
+        invocation = find_invocation()
+        run = invocation.run
+        events: asyncio.Queue[Any] = asyncio.Queue()
+        room = asyncio.Semaphore(MAX_WAITING_EVENTS)
+
+        async def perform(turn: Turn) -> tuple[ModelResult, ResponseCompletedEvent | None]:
+            completed: ResponseCompletedEvent | None = None
+            stream = self._inner.stream_response(
+                system_instructions,
+                add_notes(input, turn.notes),
+                model_settings,
+                tools,
+                output_schema,
+                handoffs,
+                tracing,
+                **more,
+            )
+            async for event in stream:
+                if isinstance(event, ResponseCompletedEvent):
+                    completed = event
+                else:
+                    await room.acquire()
+                    events.put_nowait(event)
+            if completed is None:
+                return ModelResult("", raw="null"), None
+            return read_response(read_completed(completed)), completed
+
+        async def pump() -> Performed:
+            try:
+                asked = self._ask(
+                    invocation, system_instructions, input, model_settings, tools, output_schema, handoffs
+                )
+                return await run.session.step(asked, perform)
+            finally:
+                events.put_nowait(_END)
+
+        with run.translated():
+            await run.give_back(invocation.frame)
+        pumping = asyncio.create_task(pump())
+        try:
+            while (event := await events.get()) is not _END:
+                yield event
+                room.release()
+            with run.translated():
+                done = await pumping
+        finally:
+            if not pumping.done():
+                pumping.cancel()
+                await asyncio.wait([pumping])
+        if done.value is None and done.settled.performed:
+            return  # the stream has ended without a reply, and the SDK says so
+        response = _finish(invocation, done, read_completed)
+        yield done.value if done.value is not None else write_completed(response, self._name)
+
+    def _ask(
+        self,
+        invocation: Invocation,
+        instructions: str | None,
+        given: Any,
+        settings: Any,
+        tools: Any,
+        output: Any,
+        handoffs: Any,
+    ) -> ModelAsk:
+        return invocation.run.session.model(
+            invocation.agent,
+            self._name,
+            list_messages(instructions, given),
+            tools=list_schemas(tools, handoffs, output),
+            max_output_tokens=settings.max_tokens,
+            frame=invocation.frame,
+        )
+
+
+def _finish(invocation: Invocation, done: Performed, read: Any = lambda value: value) -> ModelResponse:
+    """Returns the reply, and notes what it calls."""
+    settled = done.settled
+    if done.value is None:
+        _check_reply(invocation, settled)
+    response: ModelResponse = recall_response(settled) if done.value is None else read(done.value)
+    invocation.calls = read_response(response).calls
+    return response
+
+
+def _check_reply(invocation: Invocation, settled: Settled) -> None:
+    """Raises if there is no reply: the SDK would take a text that says so for the answer."""
+    if settled.status not in ("ok", "replaced", "simulated"):
+        with invocation.run.translated():
+            raise Refused(settled.text, guard="model")
+
+
+class GatedProvider(ModelProvider):
+    """Gives the models of a provider, gated."""
+
+    def __init__(self, inner: ModelProvider) -> None:
+        self._inner = inner
+
+    def __repr__(self) -> str:
+        return f"<GatedProvider of {self._inner!r}>"
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_inner":
+            raise AttributeError(name)
+        return getattr(self._inner, name)
+
+    def get_model(self, model_name: str | None) -> Model:
+        """Returns a model, gated."""
+        return gate_model(self._inner.get_model(model_name), model_name)
+
+    async def aclose(self) -> None:
+        """Closes the provider."""
+        await self._inner.aclose()
+
+
+def gate_model(model: Model, name: str | None = None) -> Model:
+    """Returns the gated likeness of a model."""
+    return model if isinstance(model, GatedModel) else GatedModel(model, name)
+
+
+def gate_provider(provider: ModelProvider) -> ModelProvider:
+    """Returns the gated likeness of a provider."""
+    return provider if isinstance(provider, GatedProvider) else GatedProvider(provider)
+
+
+def gate_config(options: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
+    """Returns the options of the SDK's run with gated models, and the provider that was made for it."""
+    given = options.get("run_config")
+    made = given is None or (isinstance(given, Mapping) and "model_provider" not in given)
+    config = RunConfig(**cast("Any", given or {})) if not isinstance(given, RunConfig) else given
+    changed: dict[str, Any] = {"model_provider": gate_provider(config.model_provider)}
+    if isinstance(config.model, Model):
+        changed["model"] = gate_model(config.model)
+    gated = dataclasses.replace(config, **changed)
+    return {**options, "run_config": gated}, config.model_provider if made else None

@@ -1,0 +1,167 @@
+"""Agents that tools and guardrails run by themselves: `agent.as_tool(…)`, or `Runner.run` inside of a function.
+
+They ask the SDK's default runner. The one that is installed here gates those that run inside of a gated run, each in a frame
+of its own, and passes on all others. The SDK says of `set_default_agent_runner` that it is experimental; if somebody sets
+another runner meanwhile, the next gated run puts this one before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
+
+from agents.items import ItemHelpers
+from agents.result import RunResult, RunResultStreaming
+from agents.run import AgentRunner, get_default_agent_runner, set_default_agent_runner
+from agents.run_state import RunState
+
+from seawall.adapters.openai_agents.gating import get_original
+from seawall.adapters.openai_agents.going_on import find_place, restore_state, wait_for_thread
+from seawall.adapters.openai_agents.models import gate_config
+from seawall.adapters.openai_agents.place import Invocation, Place, current, find_invocation, inside
+from seawall.adapters.openai_agents.replies import make_plain, write_answer
+from seawall.core.canonical import digest_of
+from seawall.runtime.foreign.loop_side import HandoffAsk
+
+
+class _Nested(NamedTuple):
+    """An agent that is about to run inside of a gated run."""
+
+    invocation: Invocation
+    agent: Any
+    options: dict[str, Any]
+    provider: Any
+    """The provider of models that was made for it, and is closed after it."""
+
+    async def finish(self, result: RunResult | RunResultStreaming) -> None:
+        """Ends its frame, unless it waits for a person."""
+        run = self.invocation.run
+        run.check()
+        if result.interruptions:
+            return
+        answer = write_answer(result.final_output)
+        with run.translated():
+            for frame in reversed(self.invocation.frames):
+                await run.session.close_frame(frame, answer)
+            await run.session.close_frame(self.invocation.root, answer)
+
+    async def fail(self, error: BaseException) -> None:
+        """Ends its frame after an error. What has ended the whole run is raised in its place."""
+        run = self.invocation.run
+        run.check()
+        if isinstance(error, Exception):
+            with run.translated():
+                for frame in (*reversed(self.invocation.frames), self.invocation.root):
+                    await run.session.close_frame(frame, str(error), failed=True)
+
+    async def close(self) -> None:
+        """Closes the provider of models that was made for it."""
+        if self.provider is not None:
+            await self.provider.aclose()
+
+
+class NestedRunner(AgentRunner):
+    """Gates what is run inside of a gated run, and passes on everything else to `inner`."""
+
+    def __init__(self, inner: AgentRunner) -> None:
+        self.inner = inner
+
+    def __repr__(self) -> str:
+        return f"<NestedRunner before {self.inner!r}>"
+
+    async def run(self, starting_agent: Any, input: Any, **options: Any) -> RunResult:  # noqa: A002 -- the SDK's name
+        """As `Runner.run`."""
+        if current.get() is None:
+            return await self.inner.run(starting_agent, input, **options)
+        run = find_invocation().run
+        with run.translated():
+            frame = await run.session.open_frame(_ask_frame(starting_agent, input))
+        nested = _begin(starting_agent, frame, options)
+        with inside(nested.invocation):
+            try:
+                given = await _restore(nested, input) if isinstance(input, RunState) else input
+                result = await self.inner.run(nested.agent, given, **nested.options)
+            except BaseException as error:
+                await nested.fail(error)
+                raise
+            finally:
+                await nested.close()
+            await nested.finish(result)
+        return result
+
+    def run_sync(self, starting_agent: Any, input: Any, **options: Any) -> RunResult:  # noqa: A002 -- the SDK's name
+        """As `Runner.run_sync`."""
+        if current.get() is None:
+            return self.inner.run_sync(starting_agent, input, **options)
+        return super().run_sync(starting_agent, input, **options)
+
+    def run_streamed(self, starting_agent: Any, input: Any, **options: Any) -> RunResultStreaming:  # noqa: A002 -- the SDK's name
+        """As `Runner.run_streamed`."""
+        if current.get() is None:
+            return self.inner.run_streamed(starting_agent, input, **options)
+        run = find_invocation().run
+        with run.translated():
+            frame = run.session.open_frame_sync(_ask_frame(starting_agent, input))
+        nested = _begin(starting_agent, frame, options)
+        with inside(nested.invocation):
+            given = wait_for_thread(_restore(nested, input)) if isinstance(input, RunState) else input
+            result = self.inner.run_streamed(nested.agent, given, **nested.options)
+        events = result.stream_events
+
+        async def stream_events() -> AsyncIterator[Any]:
+            try:
+                async for event in events():
+                    yield event
+            except BaseException as error:
+                await nested.fail(error)
+                raise
+            finally:
+                await nested.close()
+            await nested.finish(result)
+
+        setattr(result, "stream_events", stream_events)  # noqa: B010 -- of this result alone
+        return result
+
+
+def _ask_frame(agent: Any, given: Any) -> HandoffAsk:
+    """Returns the ask for the frame of an agent that runs inside of a tool or a guardrail: the same for the same input."""
+    found = current.get()
+    invocation = find_invocation()
+    original = given._original_input if isinstance(given, RunState) else given  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    items = make_plain(ItemHelpers.input_to_new_input_list(original))
+    if isinstance(found, Place):
+        key = f"{found.call}/agent" if found.is_agent else f"{found.call}/{digest_of(items)[:16]}"
+        by, frame = found.agent, found.frame
+    else:
+        key, by, frame = f"beside/{digest_of(items)[:16]}", invocation.agent, invocation.frame
+    task = items[-1].get("content") if items else ""
+    text = task if isinstance(task, str) else write_answer(task)
+    return invocation.run.session.handoff(
+        by, get_original(agent).name, text or "(nothing)", call_id=key, frame=frame
+    )
+
+
+def _begin(agent: Any, frame: int, options: dict[str, Any]) -> _Nested:
+    run = find_invocation().run
+    prepared, provider = gate_config(options)
+    invocation = Invocation(run, get_original(agent).name, frame)
+    return _Nested(invocation, run.gate.gate_agent(agent), prepared, provider)
+
+
+async def _restore(nested: _Nested, state: Any) -> Any:
+    """Returns the state of a nested agent that goes on."""
+    restored = await restore_state(nested.agent, state)
+    await find_place(nested.invocation, restored)
+    return restored
+
+
+def install_runner() -> None:
+    """Makes sure that what tools and guardrails run is gated."""
+    if not isinstance(get_default_agent_runner(), NestedRunner):
+        set_default_agent_runner(NestedRunner(get_default_agent_runner()))
+
+
+def find_plain_runner() -> AgentRunner:
+    """Returns the runner that was there before."""
+    found = get_default_agent_runner()
+    return found.inner if isinstance(found, NestedRunner) else found

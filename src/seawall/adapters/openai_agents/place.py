@@ -1,0 +1,157 @@
+"""Where in a run something happens, and the errors that end a run of the SDK."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from agents.exceptions import AgentsException
+
+from seawall.core.errors import Misused, SeawallError
+from seawall.run.outcome import Outcome
+from seawall.runtime.foreign.asks import Ask, Halted, Held, Settled, Turn
+from seawall.runtime.foreign.session import Session
+
+if TYPE_CHECKING:
+    from seawall.adapters.openai_agents.gating import AgentGate
+
+Asking = tuple[Ask, Turn] | Settled
+
+
+class AgentsHalted(AgentsException):
+    """The run has ended, was refused, or broke: the SDK's run ends with it.
+
+    `outcome` says how the run ended; None: it has not (the journal can't be written, for example). `cause` is Seawall's error.
+    """
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+        self.outcome: Outcome[Any] | None = cause.outcome if isinstance(cause, Halted) else None
+
+
+class AgentsHeld(AgentsException):
+    """A step waits for a person where the SDK can't be interrupted. Ask again with the same request id after the decision."""
+
+    def __init__(self, held: Held) -> None:
+        super().__init__(str(held))
+        self.held = held
+
+
+class GatedRun:
+    """One run: its session, and what was asked for in it and is not performed yet."""
+
+    def __init__(self, session: Session, gate: AgentGate, not_done: tuple[type[BaseException], ...]) -> None:
+        self.session, self.gate, self.not_done = session, gate, not_done
+        self.stop: AgentsException | None = None
+        """What has ended it: each later call raises this again, whatever a tool or a handler has made of it."""
+        self._asked: dict[tuple[int, str], Asking] = {}
+
+    def __repr__(self) -> str:
+        return f"<GatedRun {self.session.run}>"
+
+    @contextlib.contextmanager
+    def translated(self) -> Iterator[None]:
+        """Raises what ends a run as what ends a run of the SDK, and remembers it."""
+        if self.stop is not None:
+            raise self.stop
+        try:
+            yield
+        except Held as held:
+            self.stop = AgentsHeld(held)
+            raise self.stop from held
+        except SeawallError as error:
+            self.stop = AgentsHalted(error)
+            raise self.stop from error
+
+    def check(self) -> None:
+        """Raises what has ended the run."""
+        if self.stop is not None:
+            raise self.stop
+
+    # ---- calls of tools that were asked for, to see whether they are held
+
+    async def is_held(self, agent: str, tool: str, arguments: Any, call_id: str, frame: int) -> Held | None:
+        """Asks for a call of a tool. Returns how it is held; otherwise it is kept until `take`."""
+        if (frame, call_id) in self._asked:
+            return None
+        asked = self.session.tool(agent, tool, arguments, call_id=call_id, frame=frame)
+        try:
+            self._asked[frame, call_id] = await self.session.ask(asked)
+        except Held as held:
+            return held
+        return None
+
+    def find(self, frame: int, call_id: str) -> Asking | None:
+        """Returns what became of a call that was asked for."""
+        return self._asked.get((frame, call_id))
+
+    def take(self, frame: int, call_id: str) -> Asking | None:
+        """Returns what became of a call that was asked for, once."""
+        return self._asked.pop((frame, call_id), None)
+
+    async def give_back(self, frame: int | None = None) -> None:
+        """Gives back the turns that nobody has taken, of one frame or of all: the SDK has decided not to make the calls."""
+        for key in [key for key in self._asked if frame is None or key[0] == frame]:
+            asking = self._asked.pop(key)
+            if not isinstance(asking, Settled):
+                await self.session.give_back(asking[0])
+
+
+class Invocation:
+    """One invocation of the SDK's loop: which agent works, and in which frame. Hand-offs change both."""
+
+    def __init__(self, run: GatedRun, agent: str, frame: int) -> None:
+        self.run, self.agent, self.frame = run, agent, frame
+        self.root = frame
+        """The frame in which it began."""
+        self.frames: list[int] = []
+        """What hand-offs have opened, the newest last."""
+        self.calls: tuple[tuple[str, str, str], ...] = ()
+        """(id, name, arguments) of the newest reply."""
+
+    def __repr__(self) -> str:
+        return f"<Invocation of {self.agent!r}, frame {self.frame}>"
+
+
+class Place(NamedTuple):
+    """Where something happens."""
+
+    invocation: Invocation
+    agent: str
+    frame: int
+    call: str = ""
+    """The call of the tool that is performed there."""
+    is_agent: bool = False
+    """That tool is an agent."""
+
+
+current: ContextVar[Place | Invocation | None] = ContextVar("seawall_openai_agents_place", default=None)
+"""The invocation, and in a tool the place of its call."""
+
+
+def find_invocation() -> Invocation:
+    """Returns the invocation that this task belongs to. Raises `AgentsHalted` outside of a run: a gated agent was run by
+    another runner, and its tools and models are not called.
+    """
+    found = current.get()
+    if found is None:
+        raise AgentsHalted(
+            Misused(
+                "this agent is gated, and was run outside of a SeawallRunner: run it with SeawallRunner, or give the plain "
+                "runner get_original(agent)"
+            )
+        )
+    return found.invocation if isinstance(found, Place) else found
+
+
+@contextlib.contextmanager
+def inside(place: Place | Invocation) -> Iterator[None]:
+    """What runs in this block happens at `place`."""
+    token = current.set(place)
+    try:
+        yield
+    finally:
+        current.reset(token)

@@ -1,0 +1,273 @@
+"""Reading and writing what the SDK's models and tools bring."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from agents.agent_output import AgentOutputSchemaBase
+from agents.handoffs import Handoff
+from agents.items import ModelResponse, TResponseOutputItem
+from agents.models.interface import Model
+from agents.tool import (
+    FunctionTool,
+    Tool,
+    ToolOutputFileContent,
+    ToolOutputImage,
+    ToolOutputText,
+)
+from agents.usage import Usage as AgentsUsage
+from openai.types.responses import (
+    Response,
+    ResponseCompletedEvent,
+    ResponseFunctionToolCall,
+    ResponseOutputMessage,
+    ResponseOutputText,
+    ResponseUsage,
+)
+from openai.types.responses.response_usage import InputTokensDetails, OutputTokensDetails
+from pydantic import BaseModel, TypeAdapter
+
+from seawall.models.protocol import Usage
+from seawall.runtime.foreign.asks import Settled
+from seawall.runtime.foreign.results import NO_USAGE, ModelResult
+
+RECORDED_ID = "seawall-recorded"
+"""The id of a reply that is given again, where the first one had none."""
+_OUTPUT: TypeAdapter[TResponseOutputItem] = TypeAdapter(TResponseOutputItem)
+_STRUCTURED = (ToolOutputText, ToolOutputImage, ToolOutputFileContent)
+_STRUCTURED_TYPES = ("text", "image", "file")
+
+
+def make_plain(value: Any) -> Any:
+    """Returns what an object of the SDK says, as JSON values."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", exclude_unset=True)
+    if isinstance(value, Mapping):
+        return {str(key): make_plain(each) for key, each in cast("Mapping[Any, Any]", value).items()}
+    if isinstance(value, list | tuple):
+        return [make_plain(each) for each in cast("Sequence[Any]", value)]
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+
+
+# ---- requests
+
+
+def name_model(model: Model, name: str | None) -> str:
+    """Returns a model's name as the list of prices has it: `provider:name`. `name`: under which it was looked up."""
+    found = str(getattr(model, "model", None) or name or "unnamed")
+    kind = type(model).__name__
+    if kind.startswith("OpenAI"):
+        return f"openai:{found}"
+    if "/" in found:  # LiteLLM and any-llm
+        provider, _, rest = found.partition("/")
+        return f"{provider}:{rest}"
+    return f"{kind}:{found}"
+
+
+def list_messages(instructions: str | None, given: str | Sequence[Any]) -> list[Any]:
+    """Returns a request's messages: the instructions, and the items of the conversation."""
+    system: list[Any] = [] if not instructions else [{"role": "system", "content": instructions}]
+    items = [{"role": "user", "content": given}] if isinstance(given, str) else make_plain(list(given))
+    return [*system, *items]
+
+
+def list_schemas(
+    tools: Sequence[Tool], handoffs: Sequence[Handoff[Any, Any]], output: AgentOutputSchemaBase | None
+) -> list[Any]:
+    """Returns what a model is told of what it may call, and of the form of its answer."""
+    listed: list[Any] = []
+    for tool in tools:
+        if isinstance(tool, FunctionTool):
+            listed.append(
+                {
+                    "name": tool.name,
+                    "description": tool.description,
+                    "parameters": make_plain(tool.params_json_schema),
+                }
+            )
+        else:
+            listed.append({"hosted": type(tool).__name__, "name": tool.name})
+    listed += [
+        {
+            "name": each.tool_name,
+            "description": each.tool_description,
+            "parameters": make_plain(each.input_json_schema),
+        }
+        for each in handoffs
+    ]
+    if output is not None and not output.is_plain_text():
+        listed.append({"answer": make_plain(output.json_schema())})
+    return listed
+
+
+def add_notes(given: str | list[Any], notes: Sequence[str]) -> str | list[Any]:
+    """Returns a request's items with what guards advise; the same object if they advise nothing."""
+    if not notes:
+        return given
+    items: list[Any] = [{"role": "user", "content": given}] if isinstance(given, str) else list(given)
+    return [*items, *({"role": "user", "content": f"[Not from the user: {note}]"} for note in notes)]
+
+
+# ---- replies
+
+
+def read_response(response: ModelResponse) -> ModelResult:
+    """Returns a reply as Seawall has it."""
+    texts: list[str] = []
+    calls: list[tuple[str, str, str]] = []
+    for item in response.output:
+        if isinstance(item, ResponseOutputMessage):
+            texts += [part.text for part in item.content if isinstance(part, ResponseOutputText)]
+        elif isinstance(item, ResponseFunctionToolCall):
+            calls.append((item.call_id, item.name, item.arguments))
+    usage = response.usage
+    raw = {
+        "output": make_plain(response.output),
+        "usage": make_plain(dataclasses.asdict(usage)),
+        "response_id": response.response_id,
+        "request_id": response.request_id,
+    }
+    return ModelResult("".join(texts), calls, usage=_read_usage(usage), raw=json.dumps(raw))
+
+
+def _read_usage(usage: AgentsUsage) -> Usage:
+    if not usage.input_tokens and not usage.output_tokens:
+        return NO_USAGE
+    cached = getattr(usage.input_tokens_details, "cached_tokens", 0) or 0
+    return Usage(usage.input_tokens, usage.output_tokens, cache_read_tokens=cached)
+
+
+def recall_response(settled: Settled) -> ModelResponse:
+    """Returns a recorded reply as it was, or what a guard says in its place."""
+    raw = None if settled.raw is None else json.loads(settled.raw)
+    if not isinstance(raw, Mapping):
+        text = settled.text
+        if text.startswith("{"):
+            text = str(json.loads(text).get("content") or "")
+        return ModelResponse(output=[_write_message(text)], usage=AgentsUsage(), response_id=None)
+    found = cast("Mapping[str, Any]", raw)
+    counts = found["usage"]
+    usage = AgentsUsage(
+        requests=counts["requests"],
+        input_tokens=counts["input_tokens"],
+        output_tokens=counts["output_tokens"],
+        total_tokens=counts["total_tokens"],
+    )
+    return ModelResponse(
+        output=[_OUTPUT.validate_python(item) for item in found["output"]],
+        usage=usage,
+        response_id=found["response_id"],
+        request_id=found["request_id"],
+    )
+
+
+def _write_message(text: str) -> ResponseOutputMessage:
+    part = ResponseOutputText(type="output_text", text=text, annotations=[])
+    return ResponseOutputMessage(
+        id=RECORDED_ID, type="message", role="assistant", status="completed", content=[part]
+    )
+
+
+def write_completed(response: ModelResponse, model: str) -> ResponseCompletedEvent:
+    """Returns the event that ends the stream of a reply which is known already."""
+    usage = response.usage
+    return ResponseCompletedEvent(
+        type="response.completed",
+        sequence_number=0,
+        response=Response(
+            id=response.response_id or RECORDED_ID,
+            created_at=0.0,
+            model=model,
+            object="response",
+            output=response.output,
+            tool_choice="auto",
+            tools=[],
+            parallel_tool_calls=False,
+            usage=ResponseUsage(
+                input_tokens=usage.input_tokens,
+                output_tokens=usage.output_tokens,
+                total_tokens=usage.total_tokens,
+                input_tokens_details=InputTokensDetails.model_construct(
+                    cached_tokens=0, cache_write_tokens=0
+                ),
+                output_tokens_details=OutputTokensDetails(reasoning_tokens=0),
+            ),
+        ),
+    )
+
+
+def read_completed(event: ResponseCompletedEvent) -> ModelResponse:
+    """Returns the reply that a stream has ended with."""
+    counts = event.response.usage
+    usage = AgentsUsage()
+    if counts is not None:
+        usage = AgentsUsage(
+            requests=1,
+            input_tokens=counts.input_tokens,
+            output_tokens=counts.output_tokens,
+            total_tokens=counts.total_tokens,
+            input_tokens_details=counts.input_tokens_details,
+            output_tokens_details=counts.output_tokens_details,
+        )
+    return ModelResponse(output=event.response.output, usage=usage, response_id=event.response.id)
+
+
+# ---- tools
+
+
+def read_arguments(text: str) -> dict[str, Any]:
+    """Returns the arguments of a call. What is no JSON object is one argument `input`: the tool says what is wrong with it."""
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        return {"input": text}
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else {"input": text}
+
+
+def write_result_text(value: Any) -> str:
+    """Returns what a tool has returned as the text that is recorded and judged."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, _STRUCTURED) or _is_structured(value):
+        return json.dumps(make_plain(value))
+    return str(value)
+
+
+def recall_result(text: str) -> Any:
+    """Returns a recorded result. Images and files are given again as such."""
+    if not text.startswith(("[{", "{")):
+        return text
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return text
+    return found if _is_structured(found) else text
+
+
+def add_result_notes(value: Any, notes: Sequence[str]) -> Any:
+    """Returns what a tool has returned with what guards advise."""
+    if not notes:
+        return value
+    if isinstance(value, _STRUCTURED) or _is_structured(value):
+        parts = cast("list[Any]", value if isinstance(value, list) else [value])
+        return [*parts, *(ToolOutputText(text=note) for note in notes)]
+    return "\n\n".join((str(value), *notes))
+
+
+def _is_structured(value: Any) -> bool:
+    if isinstance(value, list):
+        items = cast("list[Any]", value)
+        return bool(items) and all(isinstance(each, _STRUCTURED) or _is_structured(each) for each in items)
+    return isinstance(value, dict) and cast("dict[str, Any]", value).get("type") in _STRUCTURED_TYPES
+
+
+def write_answer(value: Any) -> str:
+    """Returns the final output of a run as text."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, BaseModel):
+        return value.model_dump_json()
+    return "" if value is None else json.dumps(make_plain(value), default=str)

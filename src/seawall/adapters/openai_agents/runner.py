@@ -1,0 +1,311 @@
+"""`SeawallRunner`: a run of the SDK from its beginning to its end."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, cast
+
+from agents.exceptions import (
+    InputGuardrailTripwireTriggered,
+    OutputGuardrailTripwireTriggered,
+    ToolInputGuardrailTripwireTriggered,
+    ToolOutputGuardrailTripwireTriggered,
+)
+from agents.items import ItemHelpers
+from agents.result import RunResult, RunResultStreaming
+from agents.run import AgentRunner
+from agents.run_state import RunState
+
+from seawall.adapters.openai_agents.gating import AgentGate, get_original
+from seawall.adapters.openai_agents.going_on import Decider, prepare_state, wait_for_thread
+from seawall.adapters.openai_agents.models import gate_config
+from seawall.adapters.openai_agents.nested import find_plain_runner, install_runner
+from seawall.adapters.openai_agents.place import AgentsHalted, AgentsHeld, GatedRun, Invocation, inside
+from seawall.adapters.openai_agents.replies import write_answer
+from seawall.core.errors import Broken, Misused, Refused, describe_error
+from seawall.core.events import StoppedBy
+from seawall.core.limits import Limits
+from seawall.run.outcome import Outcome
+from seawall.runtime.foreign.engine import Engine
+from seawall.runtime.foreign.session import Session
+from seawall.runtime.foreign.tools import Effects, ToolDeclarations
+
+LOOP = "openai-agents"
+MAX_REMEMBERED = 10_000
+"""Interrupted runs of which a runner remembers the request id, by the calls that wait. Of an older one the caller says it."""
+_OUTCOME = "_seawall_outcome"
+_TRIPWIRES = (
+    InputGuardrailTripwireTriggered,
+    OutputGuardrailTripwireTriggered,
+    ToolInputGuardrailTripwireTriggered,
+    ToolOutputGuardrailTripwireTriggered,
+)
+
+
+def find_outcome(result: RunResult | RunResultStreaming) -> Outcome[Any] | None:
+    """Returns how the run of a result has ended; None: it is interrupted, or its stream is not at its end."""
+    return getattr(result, _OUTCOME, None)
+
+
+class _Started(NamedTuple):
+    """A run that is about to begin."""
+
+    run: GatedRun
+    invocation: Invocation
+    agent: Any
+    options: dict[str, Any]
+    request_id: str
+    provider: Any
+    """The provider of models that was made for this run, and is closed after it."""
+
+
+class SeawallRunner:
+    """Runs agents as `Runner` does, with their models and function tools through the gate of an `Engine`.
+
+        runner = SeawallRunner(sea, effects=["refund"])
+        result = await runner.run(agent, "Refund order 1042", request_id="r-17", session=session)
+
+    `effects` and `reads` are those of these agents' tools, in place of the engine's. `limits` are those of each request.
+    `not_done` are errors of tools which say that nothing has happened. Everything that `Runner.run` takes is passed on:
+    `context`, `session`, `max_turns`, `run_config`, `hooks` and so on. The id of the `session` is the conversation's.
+
+    Without a `request_id` a run is a new run, also after a crash: its effects are then made again. A `RunState` goes on with
+    its own run; after a restart, say its `request_id` or give its `session`.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        effects: Effects | None = None,
+        reads: Sequence[str] = (),
+        limits: Limits | None = None,
+        name: str = "",
+        not_done: tuple[type[BaseException], ...] = (),
+    ) -> None:
+        """`name` is the application's, by default that of the first agent. Raises `Misused` as `Engine` does."""
+        self._engine, self._effects, self._reads = engine, effects, tuple(reads)
+        self._limits, self._name, self._not_done = limits, name, not_done
+        tools = engine.tools if effects is None else ToolDeclarations(effects, reads)
+        self._gate = AgentGate(tools, engine.note_not_gated, not_done)
+        self._requests: OrderedDict[str, str] = OrderedDict()
+        install_runner()
+
+    def __repr__(self) -> str:
+        return f"<SeawallRunner of {self._engine!r}>"
+
+    # ---- the three ways of `Runner`
+
+    async def run(
+        self,
+        starting_agent: Any,
+        input: Any,  # noqa: A002 -- the SDK's name
+        *,
+        request_id: str | None = None,
+        tenant: str = "",
+        principal: str = "",
+        decided_by: str = "",
+        credential: object = None,
+        **options: Any,
+    ) -> RunResult:
+        """Runs an agent, or goes on with a `RunState`. Returns the SDK's result: its `interruptions` wait for a person.
+
+        `decided_by`, or a `credential` for the engine's `authenticate`, is whose the decisions in a `RunState` are: of calls
+        that the gate holds. Raises what `Runner.run` raises, `AgentsHalted` once the run has ended and `AgentsHeld` if a
+        person must decide on what the SDK can't be interrupted for.
+        """
+        begun = self._begin(starting_agent, input, request_id, tenant, principal, options)
+        async with _ended(begun):
+            with inside(begun.invocation):
+                if isinstance(input, RunState):
+                    decider = Decider(decided_by, credential)
+                    input = await prepare_state(self._engine, begun.invocation, begun.agent, input, decider)  # noqa: A001 -- the SDK's name
+                result = await find_plain_runner().run(begun.agent, input, **begun.options)
+            begun.run.check()
+            await self._finish(begun, result)
+        return result
+
+    def run_sync(self, starting_agent: Any, input: Any, **options: Any) -> RunResult:  # noqa: A002 -- the SDK's name
+        """As `run`, for callers without an event loop."""
+        runner = self
+
+        class _Sync(AgentRunner):
+            async def run(self, starting_agent: Any, input: Any, **kept: Any) -> RunResult:  # noqa: A002 -- the SDK's name
+                known = {name: value for name, value in kept.items() if value is not None}
+                return await runner.run(starting_agent, input, **{**known, **options})
+
+        return _Sync().run_sync(starting_agent, input)
+
+    def run_streamed(
+        self,
+        starting_agent: Any,
+        input: Any,  # noqa: A002 -- the SDK's name
+        *,
+        request_id: str | None = None,
+        tenant: str = "",
+        principal: str = "",
+        decided_by: str = "",
+        credential: object = None,
+        **options: Any,
+    ) -> RunResultStreaming:
+        """As `run`: the result streams its events. What is streamed of a reply is not settled before its end."""
+        begun = self._begin(starting_agent, input, request_id, tenant, principal, options)
+        with inside(begun.invocation):
+            if isinstance(input, RunState):
+                decider = Decider(decided_by, credential)
+                input = wait_for_thread(  # noqa: A001 -- the SDK's name
+                    prepare_state(self._engine, begun.invocation, begun.agent, input, decider)
+                )
+            result = find_plain_runner().run_streamed(begun.agent, input, **begun.options)
+        events = result.stream_events
+
+        async def stream_events() -> AsyncIterator[Any]:
+            async with _ended(begun):
+                async for event in events():
+                    yield event
+                begun.run.check()
+                await self._finish(begun, result)
+
+        setattr(result, "stream_events", stream_events)  # noqa: B010 -- of this result alone
+        return result
+
+    # ---- beginning
+
+    def _begin(
+        self,
+        agent: Any,
+        given: Any,
+        request_id: str | None,
+        tenant: str,
+        principal: str,
+        options: dict[str, Any],
+    ) -> _Started:
+        install_runner()
+        agent = get_original(agent)
+        sdk_session = options.get("session")
+        goes_on = isinstance(given, RunState)
+        if goes_on and request_id is None:
+            request_id = self._find_request(given)
+            if request_id is None and sdk_session is None:
+                raise Misused(
+                    "whose run is this RunState? This runner has not interrupted it: pass the request_id of its run, or the "
+                    "session"
+                )
+        new_id = request_id or (None if goes_on else self._engine.make_request_id())
+        session = self._engine.begin(
+            _read_request(given),
+            loop=LOOP,
+            name=self._name or agent.name,
+            agent=agent.name,
+            session=None if sdk_session is None else str(sdk_session.session_id),
+            tenant=tenant,
+            principal=principal,
+            request_id=new_id,
+            limits=self._limits,
+            effects=self._effects,
+            reads=self._reads,
+            resume=goes_on,
+            not_done=self._not_done,
+        )
+        run = GatedRun(session, self._gate, self._not_done)
+        gated = self._gate.gate_agent(agent)
+        prepared, provider = gate_config(options)
+        return _Started(run, Invocation(run, agent.name, 0), gated, prepared, new_id or "", provider)
+
+    def _find_request(self, state: Any) -> str | None:
+        for item in state.get_interruptions():
+            known = self._requests.get(str(item.call_id))
+            if known is not None:
+                return known
+        return None
+
+    # ---- ending
+
+    async def _finish(self, begun: _Started, result: RunResult | RunResultStreaming) -> None:
+        run = begun.run
+        with run.translated():
+            await run.give_back()
+            if result.interruptions:
+                for item in result.interruptions:
+                    self._requests[str(item.call_id)] = begun.request_id
+                while len(self._requests) > MAX_REMEMBERED:
+                    self._requests.popitem(last=False)
+                await run.session.detach()
+                return
+            answer = write_answer(result.final_output)
+            for frame in reversed(begun.invocation.frames):
+                await run.session.close_frame(frame, answer)
+            setattr(result, _OUTCOME, await run.session.end(answer))
+
+
+@contextlib.asynccontextmanager
+async def _ended(begun: _Started) -> AsyncIterator[None]:
+    """Ends a run as what leaves the block says: refused by a guardrail, failed, or let go of."""
+    session = begun.run.session
+    try:
+        yield
+    except (AgentsHalted, AgentsHeld):
+        await _let_go(begun.run)
+        raise
+    except _TRIPWIRES as error:
+        await _give_back(begun.run)
+        await _end(session, stopped_by=_describe_tripwire(error))
+        raise
+    except Exception as error:
+        await _give_back(begun.run)
+        if begun.run.stop is not None:
+            await _let_go(begun.run)
+            raise begun.run.stop from error
+        await _end(session, error=describe_error(error))
+        raise
+    except BaseException:
+        await _let_go(begun.run)
+        raise
+    finally:
+        if begun.provider is not None:
+            await begun.provider.aclose()
+
+
+async def _end(session: Session, **how: Any) -> None:
+    with contextlib.suppress(Refused, Broken, Misused):  # the SDK's own error says more
+        await session.end(**how)
+
+
+async def _give_back(run: GatedRun) -> None:
+    with contextlib.suppress(Refused, Broken, Misused):
+        await run.give_back()
+
+
+async def _let_go(run: GatedRun) -> None:
+    await _give_back(run)
+    with contextlib.suppress(Refused, Broken, Misused):  # the engine is closed, or the run has ended
+        await run.session.detach()
+
+
+def _describe_tripwire(error: Any) -> StoppedBy:
+    found = getattr(error, "guardrail_result", None) or error
+    guardrail = getattr(found, "guardrail", None)
+    name = guardrail.get_name() if guardrail is not None else type(error).__name__
+    return StoppedBy(guard=name, reason=describe_error(error))
+
+
+def _read_request(given: Any) -> str:
+    """Returns the newest text of the user."""
+    if isinstance(given, RunState):
+        return "(goes on)"
+    items = ItemHelpers.input_to_new_input_list(given)
+    texts = list(_list_texts(items))
+    return texts[-1] if texts else ""
+
+
+def _list_texts(items: Sequence[Any]) -> Iterator[str]:
+    for item in items:
+        if not isinstance(item, Mapping) or cast("Mapping[str, Any]", item).get("role") != "user":
+            continue
+        content = cast("Mapping[str, Any]", item).get("content")
+        parts: list[Any] = (
+            [{"text": content}] if isinstance(content, str) else cast("list[Any]", content or [])
+        )
+        yield "".join(str(part.get("text") or "") for part in parts if isinstance(part, Mapping))
