@@ -132,7 +132,7 @@ class AgentGate:
         handoffs = [self._gate_handoff(each, seen) for each in agent.handoffs]
         known = gated.__dict__
         for name, value in agent.__dict__.items():  # what the user has changed meanwhile
-            if name not in ("tools", "handoffs", "model"):
+            if name not in ("tools", "handoffs", "model") and not name.startswith("_"):
                 known[name] = value
         if not _are_same(known["tools"], tools):
             gated.tools = tools

@@ -15,7 +15,7 @@ from agents.result import RunResult, RunResultStreaming
 from agents.run import AgentRunner, get_default_agent_runner, set_default_agent_runner
 from agents.run_state import RunState
 
-from seawall.adapters.openai_agents.gating import get_original
+from seawall.adapters.openai_agents.gating import get_original, is_gated
 from seawall.adapters.openai_agents.going_on import find_place, restore_state, wait_for_thread
 from seawall.adapters.openai_agents.models import gate_config
 from seawall.adapters.openai_agents.place import Invocation, Place, current, find_invocation, inside
@@ -149,8 +149,9 @@ def _begin(agent: Any, frame: int, options: dict[str, Any]) -> _Nested:
 
 
 async def _restore(nested: _Nested, state: Any) -> Any:
-    """Returns the state of a nested agent that goes on."""
-    restored = await restore_state(nested.agent, state)
+    """Returns the state of a nested agent that goes on. The SDK looks at that very object again, so it is kept if it can be."""
+    known = is_gated(state._current_agent)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] -- the SDK offers no other way to it
+    restored = state if known else await restore_state(nested.agent, state)
     await find_place(nested.invocation, restored)
     return restored
 
