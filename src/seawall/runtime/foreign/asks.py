@@ -15,9 +15,9 @@ from seawall.core.events import Event, RunEnded, StepDone, StepIntended, StepSta
 from seawall.run.bodies import Bodies
 from seawall.run.frame import find_call
 from seawall.run.outcome import Outcome, build_outcome
+from seawall.run.requests import PreparedRequest
 from seawall.run.state import RunState
 from seawall.run.step import Close, End, Result
-from seawall.runtime.foreign.requests import PreparedRequest
 from seawall.runtime.foreign.tools import AskedTool
 
 AskKind = Literal["model", "tool", "handoff"]
