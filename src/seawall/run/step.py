@@ -358,6 +358,19 @@ class Watcher(Protocol):
         ...
 
 
+class _NoWatcher:
+    """Of a run for whose steps no loop outside waits."""
+
+    def note(self, event: Event, before: RunState, after: RunState) -> None:
+        pass
+
+    def sent(self, durable: asyncio.Future[None] | None) -> None:
+        pass
+
+
+NO_WATCHER: Watcher = _NoWatcher()
+
+
 def restore_step(intent: StepIntended) -> Step:
     """Returns a step made again from its record: enough to settle it, not to perform it."""
     return Step(

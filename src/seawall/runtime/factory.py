@@ -44,6 +44,7 @@ from seawall.run.ledger import LEAST_REPLY_TOKENS
 from seawall.run.originals import KEY_BYTES, Originals
 from seawall.run.permission_claims import ClaimIndex
 from seawall.run.state import RunState
+from seawall.run.step import NO_WATCHER
 from seawall.run.traces import find_traces
 from seawall.runtime.calls import await_apart
 from seawall.runtime.executor import Resources, TeamExecutor
@@ -379,7 +380,7 @@ class Factory:
             bodies=bodies,
             planner=planner,
             resolve=ConflictSolver(journal, started, team, bodies) if team.has_memory else None,
-            watcher=asks,
+            watcher=NO_WATCHER if asks is None else asks,
             on_rest=on_rest,
             on_record=on_record,
         )
