@@ -38,7 +38,7 @@ from seawall.run.commands import take_command
 from seawall.run.fold import apply
 from seawall.run.outcome import summarise
 from seawall.run.state import RunState
-from seawall.run.step import NO_WATCHER, Close, End, Logic, Propose, Result, Step, Watcher, restore_step
+from seawall.run.step import UNWATCHED, Close, End, Logic, Propose, Result, RunWatcher, Step, restore_step
 from seawall.run.verdict import GuardVerdict
 
 MAX_ROUNDS = 10_000
@@ -68,7 +68,7 @@ class Driver:
         bodies: Bodies,
         planner: RunPlanner | None = None,
         resolve: Resolve | None = None,
-        watcher: Watcher = NO_WATCHER,
+        watcher: RunWatcher = UNWATCHED,
         on_rest: Callable[[Driver], None],
         on_record: Callable[[], None],
     ) -> None:

@@ -346,7 +346,7 @@ class Executor(Protocol):
         ...
 
 
-class Watcher(Protocol):
+class RunWatcher(Protocol):
     """Is told what a run records, as it is folded: a loop outside waits for its steps."""
 
     def note(self, event: Event, before: RunState, after: RunState) -> None:
@@ -358,7 +358,7 @@ class Watcher(Protocol):
         ...
 
 
-class _NoWatcher:
+class _Unwatched:
     """Of a run for whose steps no loop outside waits."""
 
     def note(self, event: Event, before: RunState, after: RunState) -> None:
@@ -368,7 +368,7 @@ class _NoWatcher:
         pass
 
 
-NO_WATCHER: Watcher = _NoWatcher()
+UNWATCHED: RunWatcher = _Unwatched()
 
 
 def restore_step(intent: StepIntended) -> Step:
