@@ -126,6 +126,4 @@ SCRIPT: Script = [
 def make_desk(bank: Bank, script: Any = SCRIPT, **options: Any) -> tuple[Agent[Any], PlayedModel]:
     """Returns an agent with the bank's tools, and its model."""
     model = PlayedModel(script)
-    return Agent(
-        name="clerk", instructions="Help.", model=model, tools=[*bank.make_tools(**options)]
-    ), model
+    return Agent(name="clerk", instructions="Help.", model=model, tools=[*bank.make_tools(**options)]), model

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import inspect
+import threading
 import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -102,6 +103,7 @@ class AgentGate:
     ) -> None:
         self.tools = tools
         self._note_not_gated, self._not_done = note_not_gated, not_done
+        self._lock = threading.RLock()
         self._agents: dict[int, Any] = {}
         """By identity of the user's agent, which the likeness keeps."""
         self._handoffs: dict[int, tuple[Any, Handoff[Any, Any]]] = {}
@@ -116,9 +118,10 @@ class AgentGate:
 
     def gate_agent(self, agent: Any) -> Any:
         """Returns the likeness of an agent and of all that it can reach, as they are now."""
-        if len(self._agents) > MAX_AGENTS:
-            self._agents, self._handoffs = {}, {}
-        return self._gate_agent(get_original(agent), set())
+        with self._lock:
+            if len(self._agents) > MAX_AGENTS:
+                self._agents, self._handoffs = {}, {}
+            return self._gate_agent(get_original(agent), set())
 
     def _gate_agent(self, agent: Any, seen: set[int]) -> Any:
         gated = self._agents.get(id(agent))
