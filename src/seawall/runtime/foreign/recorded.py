@@ -145,7 +145,7 @@ class Recorded:
         if not asked:
             return ()
         step, frame = max(asked)
-        frame = self._frames.get((frame, f"{step}/{call_id.replace('~', '-')}"), frame)
+        frame = self._frames.get((frame, f"handoff/{step}/{call_id.replace('~', '-')}"), frame)
         above = {opened: parent for (parent, _), opened in self._frames.items()}
         path = [frame]
         while path[-1] in above:
