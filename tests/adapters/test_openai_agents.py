@@ -96,7 +96,14 @@ def test_the_same_request_is_the_same_run_and_nothing_is_performed_again(engine:
 def test_a_sync_caller_is_served(engine: Engine) -> None:
     bank = Bank()
     agent, _ = make_desk(bank)
-    result = SeawallRunner(engine).run_sync(agent, ASK, request_id="r-1", run_config=QUIET, max_turns=4)
+    asyncio.set_event_loop(
+        loop := asyncio.new_event_loop()
+    )  # the SDK uses the thread's own, and leaves it open
+    try:
+        result = SeawallRunner(engine).run_sync(agent, ASK, request_id="r-1", run_config=QUIET, max_turns=4)
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
 
     assert result.final_output == ANSWER
     assert bank.refunds == [(1042, 5)]
@@ -235,7 +242,9 @@ class FullJournal:
 
     def append(self, *arguments: Any, **options: Any) -> Any:
         if self.full:
-            raise JournalFull("the disk is full")
+            failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            failed.set_exception(JournalFull("the disk is full"))
+            return failed
         return self._inner.append(*arguments, **options)
 
 
@@ -303,7 +312,7 @@ def test_an_effect_that_raises_is_in_doubt_unless_its_error_says_that_nothing_ha
 
     result = ask(SeawallRunner(engine, not_done=(ValueError,)), agent, request_id="r-2")
     assert result.final_output == ANSWER
-    assert "no connection" in model.requests[-1][-1]["output"]
+    assert "error occurred" in model.requests[-1][-1]["output"]
 
 
 def test_a_tool_that_takes_too_long_is_told_as_the_sdk_tells_it() -> None:
@@ -419,11 +428,12 @@ def test_coverage_names_what_can_not_be_gated_and_what_nobody_has_declared() -> 
 
 def test_what_guards_advise_reaches_the_model_beside_the_results(engine: Engine) -> None:
     bank = Bank()
-    agent, model = make_desk(bank, [[("find_order", {"order": 1})]] * 4 + ["Done."])
-    with pytest.raises(AgentsHalted):
-        ask(SeawallRunner(engine), agent)
-    told = [item["output"] for request in model.requests for item in request if "output" in item]
-    assert any(text.startswith("order 1: paid\n\n") for text in told) or bank.found < 4
+    agent, model = make_desk(bank, [[("find_order", {"order": 1})], [("find_order", {"order": 1})], "Done."])
+    ask(SeawallRunner(engine), agent)
+
+    first, second = [item["output"] for item in model.requests[-1] if "output" in item]
+    assert first == "order 1: paid"
+    assert second.startswith("order 1: paid\n\n[find_order brought exactly what you already know")
 
 
 def test_what_a_user_changes_in_an_agent_holds_for_the_next_run(engine: Engine) -> None:

@@ -1,0 +1,209 @@
+"""Agents that others ask: hand-offs, agents as tools, and agents that a function runs are frames of one run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from agents import Agent, GuardrailFunctionOutput, Runner, function_tool, handoff, input_guardrail
+from agents.mcp import MCPServer
+from mcp.types import CallToolResult, TextContent
+from mcp.types import Tool as McpTool
+
+from adapters.agents_model import QUIET, Bank, PlayedModel, make_desk
+from seawall import Limits
+from seawall.adapters.openai_agents import AgentsHalted, SeawallRunner, find_outcome, get_original
+from seawall.core.errors import Misused
+from seawall.core.events import StepIntended
+from seawall.runtime.foreign.engine import Engine
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    with Engine(effects=["refund"], reads=["find_order"]) as engine:
+        yield engine
+
+
+def ask(
+    runner: SeawallRunner, agent: Any, given: Any = "Look.", request_id: str = "r-1", **options: Any
+) -> Any:
+    return asyncio.run(runner.run(agent, given, request_id=request_id, run_config=QUIET, **options))
+
+
+def list_steps(engine: Engine, result: Any) -> list[tuple[str, str, str, int]]:
+    """(kind, name, agent, depth) of each step."""
+    outcome = find_outcome(result)
+    assert outcome is not None
+    events = engine.call(lambda sea: sea.journal.events(outcome.run))
+    return [
+        (each.kind, each.name if each.kind != "model" else "", each.agent, each.depth)
+        for each in events
+        if isinstance(each, StepIntended)
+    ]
+
+
+def make_weigher() -> Agent[Any]:
+    return Agent(name="weigher", model=PlayedModel(["5 kg."]))
+
+
+def test_an_agent_as_a_tool_is_a_frame_with_its_steps(engine: Engine) -> None:
+    weigher = make_weigher()
+    top = PlayedModel([[("weigh", {"input": "the parcel"})], "It weighs 5 kg."], prefix="top")
+    agent = Agent(name="chief", model=top, tools=[weigher.as_tool("weigh", "Weighs.")])
+    runner = SeawallRunner(engine)
+    result = ask(runner, agent)
+
+    assert list_steps(engine, result) == [
+        ("model", "", "chief", 1),
+        ("handoff", "weigher", "chief", 2),
+        ("model", "", "weigher", 2),
+        ("model", "", "chief", 1),
+    ]
+    assert ask(runner, agent).final_output == "It weighs 5 kg."
+    assert (len(top.requests), len(weigher.model.requests)) == (2, 1)  # type: ignore[union-attr]
+
+
+def test_parallel_agents_as_tools_have_a_frame_each(engine: Engine) -> None:
+    weigher = Agent(name="weigher", model=PlayedModel(lambda items: "5 kg."))
+    calls = [("weigh", {"input": f"parcel {number}"}) for number in range(5)]
+    agent = Agent(
+        name="chief", model=PlayedModel([calls, "Done."], "top"), tools=[weigher.as_tool("weigh", "Weighs.")]
+    )
+    steps = list_steps(engine, ask(SeawallRunner(engine), agent))
+    assert steps.count(("handoff", "weigher", "chief", 2)) == 5
+    assert steps.count(("model", "", "weigher", 2)) == 5
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_an_agent_that_a_function_runs_is_a_frame(engine: Engine, streamed: bool) -> None:
+    weigher = make_weigher()
+
+    @function_tool
+    async def weigh() -> str:
+        """Weighs, by an agent of its own."""
+        if not streamed:
+            return str((await Runner.run(weigher, "Weigh.", run_config=QUIET)).final_output)
+        result = Runner.run_streamed(weigher, "Weigh.", run_config=QUIET)
+        async for _ in result.stream_events():
+            pass
+        return str(result.final_output)
+
+    agent = Agent(name="chief", model=PlayedModel([[("weigh", {})], "Done."], "top"), tools=[weigh])
+    assert list_steps(engine, ask(SeawallRunner(engine), agent)) == [
+        ("model", "", "chief", 1),
+        ("tool", "weigh", "chief", 1),
+        ("handoff", "weigher", "chief", 2),
+        ("model", "", "weigher", 2),
+        ("model", "", "chief", 1),
+    ]
+
+
+def test_an_agent_that_a_guardrail_runs_is_a_frame(engine: Engine) -> None:
+    checker = Agent(name="checker", model=PlayedModel(["It is polite."]))
+
+    @input_guardrail(run_in_parallel=False)
+    async def is_polite(context: Any, asked: Any, given: Any) -> GuardrailFunctionOutput:
+        found = await Runner.run(checker, given, run_config=QUIET)
+        return GuardrailFunctionOutput(output_info=found.final_output, tripwire_triggered=False)
+
+    agent = Agent(name="chief", model=PlayedModel(["Hello."], "top"), input_guardrails=[is_polite])
+    assert list_steps(engine, ask(SeawallRunner(engine), agent)) == [
+        ("handoff", "checker", "chief", 2),
+        ("model", "", "checker", 2),
+        ("model", "", "chief", 1),
+    ]
+
+
+@pytest.mark.parametrize("written", ["agent", "handoff"])
+def test_a_handoff_is_a_frame_and_the_last_agent_is_the_users(engine: Engine, written: str) -> None:
+    bank = Bank()
+    clerk, model = make_desk(bank, [[("unused", {})], [("refund", {"order": 1, "amount": 5})], "Done."])
+    top = PlayedModel([[("transfer_to_clerk", {})]], "top")
+    chief = Agent(name="chief", model=top, handoffs=[clerk if written == "agent" else handoff(clerk)])
+    runner = SeawallRunner(engine)
+    result = ask(runner, chief)
+
+    assert list_steps(engine, result) == [
+        ("model", "", "chief", 1),
+        ("handoff", "clerk", "chief", 2),
+        ("model", "", "clerk", 2),
+        ("tool", "refund", "clerk", 2),
+        ("model", "", "clerk", 2),
+    ]
+    assert result.last_agent == clerk
+    assert get_original(result.last_agent) is clerk
+    assert ask(runner, chief).final_output == "Done."
+    assert (len(top.requests), len(model.requests), bank.refunds) == (1, 2, [(1, 5)])
+
+
+def test_agents_that_hand_each_other_everything_end_at_the_depth(engine: Engine) -> None:
+    left = Agent(name="left", model=PlayedModel(lambda items: [("transfer_to_right", {})], "left"))
+    right = Agent(
+        name="right", model=PlayedModel(lambda items: [("transfer_to_left", {})], "right"), handoffs=[left]
+    )
+    left.handoffs = [right]
+    with pytest.raises(AgentsHalted):
+        ask(SeawallRunner(engine, limits=Limits(depth=4)), left, max_turns=50)
+    asked = len(left.model.requests) + len(right.model.requests)  # type: ignore[union-attr]
+    assert asked == 4
+
+
+def test_an_agent_as_a_tool_is_no_effect(engine: Engine) -> None:
+    agent = Agent(
+        name="chief", model=PlayedModel(["x"]), tools=[make_weigher().as_tool("refund", "Refunds.")]
+    )
+    with pytest.raises(Misused, match="declare the tools that this agent has"):
+        ask(SeawallRunner(engine), agent)
+
+
+def test_plain_runs_beside_gated_ones_stay_plain(engine: Engine) -> None:
+    SeawallRunner(engine)
+    bank = Bank()
+    agent, _ = make_desk(bank)
+    assert asyncio.run(Runner.run(agent, "Refund", run_config=QUIET)).final_output is not None
+    assert engine.coverage().models == {}
+
+
+class Shelf(MCPServer):
+    """An MCP server in this process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.called: list[str] = []
+
+    @property
+    def name(self) -> str:
+        return "shelf"
+
+    async def connect(self) -> None: ...
+
+    async def cleanup(self) -> None: ...
+
+    async def list_tools(self, *arguments: Any, **options: Any) -> list[McpTool]:
+        return [
+            McpTool(name="refund", description="Refunds.", input_schema={"type": "object", "properties": {}})
+        ]
+
+    async def call_tool(self, tool_name: str, *arguments: Any, **options: Any) -> CallToolResult:
+        self.called.append(tool_name)
+        return CallToolResult(content=[TextContent(type="text", text="refunded")])
+
+    async def list_prompts(self) -> Any:
+        raise NotImplementedError
+
+    async def get_prompt(self, name: str, arguments: Any = None) -> Any:
+        raise NotImplementedError
+
+
+def test_tools_of_mcp_servers_that_the_sdk_calls_pass_the_gate(engine: Engine) -> None:
+    shelf = Shelf()
+    model = PlayedModel([[("refund", {})], "Done."])
+    agent = Agent(name="clerk", model=model, mcp_servers=[shelf])
+    runner = SeawallRunner(engine)
+    ask(runner, agent)
+    ask(runner, agent)
+
+    assert shelf.called == ["refund"]
+    assert engine.coverage().effects == {"refund": 1}
