@@ -246,6 +246,8 @@ def _make_approval(tool: FunctionTool) -> Any:
         run = invocation.run
         with run.translated():
             held = await run.is_held(invocation.agent, tool.name, arguments, call_id, invocation.frame)
+            if held is not None and not held.proposal:
+                raise held  # whether an earlier attempt was made: a person must look, and an approval says nothing of that
         return held is not None
 
     return needs_approval

@@ -1,0 +1,155 @@
+"""A worker that runs an agent of the OpenAI Agents SDK through the gate, with a session of the SDK's or with none.
+
+`python -m crash.agents_worker` is a server of such workers, see `crash.forking`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+from agents import Agent, SQLiteSession, function_tool
+
+from adapters.agents_model import QUIET, PlayedModel
+from crash.foreign_worker import tell_fate
+from crash.forking import serve
+from crash.job import Death, DyingJournal
+from crash.world import World
+from seawall.adapters.openai_agents import AgentsHeld, SeawallRunner, find_outcome
+from seawall.core.clock import SystemClock
+from seawall.journal.sqlite import SqliteJournal
+from seawall.runtime.foreign.asks import Held
+from seawall.runtime.foreign.engine import Engine
+
+REQUEST = "Refund order 1042"
+ANSWER = "Order 1042 was refunded."
+History = Literal["none", "session"]
+
+
+class AgentsJob(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker has to do, and where its files are."""
+
+    directory: str
+    death: Death | None = None
+    history: History = "none"
+
+    @property
+    def report(self) -> Path:
+        """The file of the worker's report."""
+        return Path(self.directory) / "report"
+
+    @property
+    def bank(self) -> Path:
+        """The bank's table."""
+        return Path(self.directory) / "bank.db"
+
+
+class AgentsReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker reports when it ends by itself."""
+
+    answer: str = ""
+    status: str = ""
+    asked: int = 0
+    """How often a person was asked what became of a refund."""
+    error: str = ""
+
+
+def count_refunds(job: AgentsJob) -> int:
+    """Returns how many refunds the bank has made."""
+    bank = sqlite3.connect(job.bank)
+    try:
+        return int(bank.execute("SELECT count(*) FROM refunds").fetchone()[0])
+    finally:
+        bank.close()
+
+
+def make_desk(job: AgentsJob, world: World) -> Agent[Any]:
+    """Returns a clerk who finds orders and refunds them."""
+
+    @function_tool
+    async def refund(order: int) -> str:
+        """Refund an order."""
+        world.happen("effect", "refund", str(order))
+        bank = sqlite3.connect(job.bank)
+        with bank:
+            bank.execute("INSERT INTO refunds VALUES (?)", (order,))
+        bank.close()
+        world.happen("read", "bank answers", "")
+        return "refunded"
+
+    @function_tool
+    async def find_order(order: int) -> str:
+        """Find an order."""
+        world.happen("read", "find_order", str(order))
+        return "paid"
+
+    def answer(items: list[Any]) -> Any:
+        world.happen("model", "model", str(len(items)))
+        told = " ".join(str(item.get("output", "")) for item in items)
+        if "refunded" in told or "the bank has it" in told:
+            return ANSWER
+        return [("refund" if "paid" in told else "find_order", {"order": 1042})]
+
+    model = PlayedModel(answer, prefix=f"call-{os.urandom(4).hex()}")
+    return Agent(name="clerk", model=model, tools=[refund, find_order])
+
+
+async def work(job: AgentsJob) -> AgentsReport:
+    """Runs the agent until it has answered. The worker plays the person, too."""
+    death = job.death
+
+    def on_call(number: int, done: bool) -> None:
+        if death is not None and death.where == "world" and (number, done) == (death.at, death.after):
+            death.strike()
+
+    directory = Path(job.directory)
+    world = World(directory / "world", on_call)
+    inner = SqliteJournal.open(str(directory / "journal.db"), clock=SystemClock())
+    journal: Any = DyingJournal(inner, death, directory / "promises")
+    session = SQLiteSession("dana", directory / "sessions.db") if job.history == "session" else None
+    asked = 0
+    with Engine(journal, effects=["refund"], environment={}) as engine:
+        runner = SeawallRunner(engine)
+        given: Any = REQUEST
+        while True:
+            try:
+                result = await runner.run(
+                    make_desk(job, world), given, request_id="request-1", session=session, run_config=QUIET
+                )
+            except AgentsHeld as error:
+                held, given = error.held, REQUEST
+            else:
+                if not result.interruptions:
+                    outcome = find_outcome(result)
+                    assert outcome is not None
+                    return AgentsReport(answer=result.final_output, status=outcome.status, asked=asked)
+                (found,) = await engine.call_async(lambda sea: sea.approvals())
+                held, given = (
+                    Held(found.run, found.step, found.tool, found.id, "it is in doubt"),
+                    result.to_state(),
+                )
+            asked += 1
+            refunds = count_refunds(job)
+            await engine.call_async(lambda sea, held=held, refunds=refunds: tell_fate(sea, held, refunds))
+
+
+def run_worker(job: AgentsJob, finish: Callable[[int], None] = os._exit) -> None:
+    """Does the job, writes a report, and ends this process."""
+    bank = sqlite3.connect(job.bank)
+    bank.execute("CREATE TABLE IF NOT EXISTS refunds(id)")
+    bank.close()
+    try:
+        report = asyncio.run(work(job))
+    except Exception as error:  # noqa: BLE001 -- the test reads it in the report
+        report = AgentsReport(error=f"{type(error).__name__}: {error}")
+    job.report.write_bytes(msgspec.json.encode(report))
+    finish(0)
+
+
+if __name__ == "__main__":
+    serve(AgentsJob, run_worker)
