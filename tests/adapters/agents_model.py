@@ -6,15 +6,15 @@ import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
-from agents import Agent, FunctionTool, RunConfig, function_tool
+from agents import Agent, RunConfig, function_tool
 from agents.items import ModelResponse
 from agents.models.interface import Model
 from agents.usage import Usage
 from openai.types.responses import ResponseFunctionToolCall, ResponseTextDeltaEvent
 
 from seawall.adapters.openai_agents.replies import (
-    _write_message,  # pyright: ignore[reportPrivateUsage] -- a message as the SDK has it
     write_completed,
+    write_message,
 )
 
 Script = Sequence[str | list[tuple[str, dict[str, Any]]]]
@@ -29,7 +29,6 @@ class PlayedModel(Model):
         self._script, self._prefix = script, prefix
         self.requests: list[list[Any]] = []
         """The items of each request that reached it."""
-        self.settings: list[Any] = []
 
     def __repr__(self) -> str:
         return f"<PlayedModel after {len(self.requests)} requests>"
@@ -42,7 +41,7 @@ class PlayedModel(Model):
         if isinstance(reply, BaseException):
             raise reply
         if isinstance(reply, str):
-            output: list[Any] = [_write_message(reply)]
+            output: list[Any] = [write_message(reply)]
         else:
             output = [
                 ResponseFunctionToolCall(
@@ -57,13 +56,20 @@ class PlayedModel(Model):
         return ModelResponse(output=output, usage=usage, response_id=None)
 
     async def get_response(
-        self, system_instructions: Any, input: Any, model_settings: Any, *more: Any, **options: Any
+        self,
+        system_instructions: Any,
+        input: Any,  # noqa: A002 -- the SDK's name
+        *more: Any,
+        **options: Any,
     ) -> ModelResponse:
-        self.settings.append(model_settings)
         return self._answer(input)
 
     async def stream_response(
-        self, system_instructions: Any, input: Any, model_settings: Any, *more: Any, **options: Any
+        self,
+        system_instructions: Any,
+        input: Any,  # noqa: A002 -- the SDK's name
+        *more: Any,
+        **options: Any,
     ) -> AsyncIterator[Any]:
         response = self._answer(input)
         for number, delta in enumerate(("one", "two")):
@@ -96,7 +102,7 @@ class Bank:
         self.found = 0
         self.error: Exception | None = None
 
-    def make_tools(self, **options: Any) -> list[FunctionTool]:
+    def make_tools(self, **options: Any) -> list[Any]:
         """Returns its tools; `options` are those of `refund`."""
 
         @function_tool(**options)
@@ -127,3 +133,9 @@ def make_desk(bank: Bank, script: Any = SCRIPT, **options: Any) -> tuple[Agent[A
     """Returns an agent with the bank's tools, and its model."""
     model = PlayedModel(script)
     return Agent(name="clerk", instructions="Help.", model=model, tools=[*bank.make_tools(**options)]), model
+
+
+def list_requests(agent: Agent[Any]) -> list[list[Any]]:
+    """Returns what has reached an agent's model."""
+    assert isinstance(agent.model, PlayedModel)
+    return agent.model.requests

@@ -21,8 +21,8 @@ from seawall.adapters.versions import check_version
 
 check_version("openai-agents", lowest="0.24", below="0.25", extra="openai-agents")
 
-from seawall.adapters.openai_agents.gating import get_original  # noqa: E402 -- after the check of the SDK's version
-from seawall.adapters.openai_agents.place import AgentsHalted, AgentsHeld  # noqa: E402
-from seawall.adapters.openai_agents.runner import SeawallRunner, find_outcome  # noqa: E402
+from seawall.adapters.openai_agents.gating import get_original
+from seawall.adapters.openai_agents.place import AgentsHalted, AgentsHeld
+from seawall.adapters.openai_agents.runner import SeawallRunner, find_outcome
 
 __all__ = ["AgentsHalted", "AgentsHeld", "SeawallRunner", "find_outcome", "get_original"]

@@ -129,7 +129,7 @@ class AgentGate:
             return gated
         seen.add(id(agent))
         if gated is None:
-            gated = self._agents[id(agent)] = object.__new__(_find_class(type(agent)))
+            gated = self._agents[id(agent)] = object.__new__(_find_class(agent.__class__))
             gated.__dict__.update(agent.__dict__, _seawall_original=agent)
         tools = [self.gate_tool(tool, seen) for tool in agent.tools]
         handoffs = [self._gate_handoff(each, seen) for each in agent.handoffs]
@@ -149,11 +149,12 @@ class AgentGate:
         return gated
 
     def _gate_handoff(self, each: Any, seen: set[int]) -> Handoff[Any, Any]:
-        ref = weakref.ref(each) if isinstance(each, Agent) else getattr(each, "_agent_ref", None)
-        found = None if ref is None else ref()
-        target = None if found is None else self._gate_agent(get_original(found), seen)
+        is_agent = isinstance(each, cast("type[Any]", Agent))
+        ref = None if is_agent else getattr(each, "_agent_ref", None)
+        found: Any = each if is_agent else None if ref is None else ref()
+        target: Any = None if found is None else self._gate_agent(get_original(found), seen)
         if id(each) not in self._handoffs:
-            made: Handoff[Any, Any] = handoff(target) if isinstance(each, Agent) else each
+            made: Handoff[Any, Any] = handoff(target) if is_agent else each
             gated = dataclasses.replace(made, on_invoke_handoff=self._make_handoff(made))
             gated._agent_ref = None if target is None else weakref.ref(target)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] -- `replace` leaves it out
             self._handoffs[id(each)] = each, gated

@@ -30,23 +30,28 @@ class Decider(NamedTuple):
 
 async def restore_state(agent: Any, state: Any) -> Any:
     """Returns the same state with the gated agents in it: the state may have been read with the user's own agents."""
-    context = state._context  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] -- the SDK offers no other way to it
+    context = state._context  # noqa: SLF001 -- the SDK offers no other way to it
     kept = context if type(context) is RunContextWrapper else getattr(context, "context", None)
-    data = state.to_json(context_serializer=lambda value: {}, include_tracing_api_key=True)
+    data = state.to_json(context_serializer=_drop_context, include_tracing_api_key=True)
     return await RunState.from_json(agent, data, context_override=kept)
+
+
+def _drop_context(context: Any) -> dict[str, Any]:
+    return {}  # the object itself is kept
 
 
 async def find_place(invocation: Invocation, state: Any) -> None:
     """Finds the agent that works and its frame: hand-offs that were made before lead there."""
-    invocation.agent = state._current_agent.name  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-    responses = state._model_responses  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-    for item in () if not responses else responses[-1].output:
+    invocation.agent = state._current_agent.name  # noqa: SLF001 -- the SDK offers no other way to it
+    responses = state._model_responses  # noqa: SLF001 -- the SDK offers no other way to it
+    newest: list[Any] = responses[-1].output if responses else []
+    for item in newest:
         call_id = getattr(item, "call_id", None)
-        path = () if not call_id else await invocation.run.session.find_frames(str(call_id))
+        path: tuple[int, ...] = () if not call_id else await invocation.run.session.find_frames(str(call_id))
         if invocation.root in path:
-            below = path[path.index(invocation.root) + 1 :]
+            below = list(path[path.index(invocation.root) + 1 :])
             if len(below) > len(invocation.frames):
-                invocation.frames, invocation.frame = list(below), below[-1]
+                invocation.frames, invocation.frame = below, below[-1]
 
 
 async def prepare_state(
@@ -116,9 +121,9 @@ def _tell_state(invocation: Invocation, state: Any, item: Any, frame: int) -> No
 
 def _find_decision(state: Any, item: Any) -> bool | None:
     """Returns what the state says of a call, in the state of a nested agent if it is one of its calls."""
-    nested = state._find_nested_approval_state(item)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    nested = state._find_nested_approval_state(item)  # noqa: SLF001 -- the SDK offers no other way to it
     owner, known = nested or (state, item)
-    context = owner._context  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    context = owner._context  # noqa: SLF001 -- the SDK offers no other way to it
     if context is None:
         return None
     return context.get_approval_status(
@@ -135,7 +140,7 @@ async def _is_own(state: Any, item: Any, arguments: dict[str, Any], call_id: str
     own = next((tool for tool in tools if tool is not None), None)
     if own is None:
         return True
-    context = state._context  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    context = state._context  # noqa: SLF001 -- the SDK offers no other way to it
     return await needs_own_approval(own, context, arguments, call_id)
 
 

@@ -56,7 +56,7 @@ class GatedModel(Model):
         await self._inner.close()
 
     async def _cleanup_on_run_end(self, owner: object) -> None:
-        await self._inner._cleanup_on_run_end(owner)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] -- the SDK calls it
+        await self._inner._cleanup_on_run_end(owner)  # noqa: SLF001 -- the SDK calls it
 
     def get_retry_advice(self, request: Any) -> Any:
         """Returns the model's own advice to the SDK's retries; each of them is a step of its own."""
@@ -184,12 +184,18 @@ class GatedModel(Model):
         )
 
 
-def _finish(invocation: Invocation, done: Performed, read: Any = lambda value: value) -> ModelResponse:
+def _finish(invocation: Invocation, done: Performed, read: Any = None) -> ModelResponse:
     """Returns the reply, and notes what it calls."""
     settled = done.settled
     if done.value is None:
         _check_reply(invocation, settled)
-    response: ModelResponse = recall_response(settled) if done.value is None else read(done.value)
+    response: ModelResponse = (
+        recall_response(settled)
+        if done.value is None
+        else read(done.value)
+        if read is not None
+        else done.value
+    )
     invocation.calls = read_response(response).calls
     return response
 

@@ -127,7 +127,8 @@ def _ask_frame(agent: Any, given: Any) -> HandoffAsk:
     """Returns the ask for the frame of an agent that runs inside of a tool or a guardrail: the same for the same input."""
     found = current.get()
     invocation = find_invocation()
-    original = given._original_input if isinstance(given, RunState) else given  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    state: Any = given
+    original = state._original_input if isinstance(given, RunState) else given  # noqa: SLF001 -- the SDK offers no other way to it
     items = make_plain(ItemHelpers.input_to_new_input_list(original))
     if isinstance(found, Place):
         key = f"{found.call}/agent" if found.is_agent else f"{found.call}/{digest_of(items)[:16]}"
@@ -150,7 +151,7 @@ def _begin(agent: Any, frame: int, options: dict[str, Any]) -> _Nested:
 
 async def _restore(nested: _Nested, state: Any) -> Any:
     """Returns the state of a nested agent that goes on. The SDK looks at that very object again, so it is kept if it can be."""
-    known = is_gated(state._current_agent)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] -- the SDK offers no other way to it
+    known = is_gated(state._current_agent)  # noqa: SLF001 -- the SDK offers no other way to it
     restored = state if known else await restore_state(nested.agent, state)
     await find_place(nested.invocation, restored)
     return restored

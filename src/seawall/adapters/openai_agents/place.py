@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -53,7 +53,7 @@ class GatedRun:
         return f"<GatedRun {self.session.run}>"
 
     @contextlib.contextmanager
-    def translated(self) -> Iterator[None]:
+    def translated(self) -> Generator[None]:
         """Raises what ends a run as what ends a run of the SDK, and remembers it."""
         if self.stop is not None:
             raise self.stop
@@ -148,7 +148,7 @@ def find_invocation() -> Invocation:
 
 
 @contextlib.contextmanager
-def inside(place: Place | Invocation) -> Iterator[None]:
+def inside(place: Place | Invocation) -> Generator[None]:
     """What runs in this block happens at `place`."""
     token = current.set(place)
     try:

@@ -147,7 +147,7 @@ def recall_response(settled: Settled) -> ModelResponse:
         text = settled.text
         if text.startswith("{"):
             text = str(json.loads(text).get("content") or "")
-        return ModelResponse(output=[_write_message(text)], usage=AgentsUsage(), response_id=None)
+        return ModelResponse(output=[write_message(text)], usage=AgentsUsage(), response_id=None)
     found = cast("Mapping[str, Any]", raw)
     counts = found["usage"]
     usage = AgentsUsage(
@@ -164,7 +164,8 @@ def recall_response(settled: Settled) -> ModelResponse:
     )
 
 
-def _write_message(text: str) -> ResponseOutputMessage:
+def write_message(text: str) -> ResponseOutputMessage:
+    """Returns a message with this text."""
     part = ResponseOutputText(type="output_text", text=text, annotations=[])
     return ResponseOutputMessage(
         id=RECORDED_ID, type="message", role="assistant", status="completed", content=[part]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 from agents.exceptions import (
@@ -241,7 +241,7 @@ class SeawallRunner:
 
 
 @contextlib.asynccontextmanager
-async def _ended(begun: _Started) -> AsyncIterator[None]:
+async def _ended(begun: _Started) -> AsyncGenerator[None]:
     """Ends a run as what leaves the block says: refused by a guardrail, failed, or let go of."""
     session = begun.run.session
     try:
@@ -302,10 +302,9 @@ def _read_request(given: Any) -> str:
 
 def _list_texts(items: Sequence[Any]) -> Iterator[str]:
     for item in items:
-        if not isinstance(item, Mapping) or cast("Mapping[str, Any]", item).get("role") != "user":
+        message: Any = item
+        if not isinstance(message, Mapping) or cast("Any", message).get("role") != "user":
             continue
-        content = cast("Mapping[str, Any]", item).get("content")
-        parts: list[Any] = (
-            [{"text": content}] if isinstance(content, str) else cast("list[Any]", content or [])
-        )
-        yield "".join(str(part.get("text") or "") for part in parts if isinstance(part, Mapping))
+        content = cast("Any", message).get("content")
+        parts: list[Any] = [{"text": content}] if isinstance(content, str) else list(content or [])
+        yield "".join(str(part.get("text") or "") for part in parts)
