@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import os
 import signal
@@ -14,6 +15,8 @@ import hypothesis
 import pytest
 
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
+
+LONGEST = ("/torture/test_torture.py", "/bench/test_memory.py", "/memory/test_kill_points.py")
 
 # Machines differ in speed, so no example has a deadline; a failure prints what reproduces it. 40 examples a run, because
 # the whole suite has 20 minutes on two cores: other runs draw others, and `HYPOTHESIS_EXAMPLES=1000` draws more.
@@ -75,6 +78,17 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     report = yield
     _fail_if_skipped_in_ci(report)
     return report
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the longest tests first: one that began as the last would run alone at the end."""
+    items.sort(key=lambda item: not item.path.as_posix().endswith(LONGEST))
+
+
+def pytest_collection_finish() -> None:
+    """Spares the garbage collector the modules and tests that stay to the end: looking through them takes long."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
