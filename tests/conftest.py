@@ -5,10 +5,13 @@ from __future__ import annotations
 import gc
 import ipaddress
 import os
+import shutil
 import signal
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -16,6 +19,8 @@ import pytest
 
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
 
+ROOM_BYTES = 2 * 1024**3
+"""What must be free in memory. A run fills half of it if every directory is kept, and only those of failed tests are."""
 LONGEST = ("/torture/test_torture.py", "/bench/test_memory.py", "/memory/test_kill_points.py")
 
 # Machines differ in speed, so no example has a deadline; a failure prints what reproduces it. 40 examples a run, because
@@ -32,6 +37,20 @@ hypothesis.settings.load_profile("seawall")
 # Tests start hundreds of interpreters. Where the environment keeps Python from storing what it has compiled, each of them
 # would compile Seawall and what it imports again, which takes three times as long as to import them.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+def _make_temporary_files_in_memory() -> None:
+    """Journals are committed ten thousands of times, and each commit waits for the disk.
+
+    No test can see that: a killed process loses nothing that it has written, and disks that fail are `journal.disk`.
+    """
+    memory = Path("/dev/shm")
+    if "TMPDIR" not in os.environ and memory.is_dir() and shutil.disk_usage(memory).free >= ROOM_BYTES:
+        os.environ["TMPDIR"] = str(memory)
+        tempfile.tempdir = None  # what was found before is forgotten
+
+
+_make_temporary_files_in_memory()
 
 
 def _is_loopback(host: object) -> bool:
