@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import ipaddress
 import os
@@ -16,6 +17,8 @@ from typing import Any
 
 import hypothesis
 import pytest
+import typer.main
+import typer.testing
 
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
 
@@ -37,6 +40,10 @@ hypothesis.settings.load_profile("seawall")
 # Tests start hundreds of interpreters. Where the environment keeps Python from storing what it has compiled, each of them
 # would compile Seawall and what it imports again, which takes three times as long as to import them.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+# Typer's runner builds all commands anew each time that it is asked to call one, and that takes as long as many a test.
+typer.testing._get_command = functools.cache(typer.main.get_command)  # pyright: ignore[reportPrivateImportUsage] -- it has no option for that
 
 
 def _make_temporary_files_in_memory() -> None:
