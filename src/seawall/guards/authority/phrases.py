@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from seawall.core.invisible import is_invisible
@@ -360,7 +360,7 @@ def _find_in_text(text: str) -> tuple[PermissionClaim, ...]:
     if len(sentences) == MAX_SENTENCES:
         found["permission", ""] = PermissionClaim(kind="permission", quote="")
     for sentence in sentences:
-        for claim in (*_find_voices(sentence), *_find_in_sentence(sentence.text, sentence.stems)):
+        for claim in (*_find_voices(sentence), *_find_in_sentence(sentence)):
             found.setdefault((claim.kind, claim.by), claim)
         if len(found) >= MAX_CLAIMS:
             break
@@ -422,16 +422,19 @@ def _find_voices(sentence: _Sentence) -> Iterator[PermissionClaim]:
     if markup is not None:
         after = text[markup.end() : markup.end() + 12]
         by = next((each for each in _VOICES if each in after or each in markup[0]), "system")
-        yield PermissionClaim(kind="voice", by=by, quote=_quote(text[markup.start() :]), markup=True)
+        yield PermissionClaim(
+            kind="voice", by=by, quote=_quote(text[markup.start() :]), near=text, markup=True
+        )
     patterns = [pattern for mark, pattern in ((":", _VOICE), ("#", _HEADING), ("<", _TAG)) if mark in text]
     for pattern in patterns:
         for match in _compile(pattern).finditer(text):
             said = match["said"]
             if _compile(_CONSENT).search(said) is not None and "?" not in said:
-                yield PermissionClaim(kind="voice", by=match["by"].strip(), quote=_quote(match[0]))
+                yield PermissionClaim(kind="voice", by=match["by"].strip(), quote=_quote(match[0]), near=text)
 
 
-def _find_in_sentence(sentence: str, stems: Sequence[str]) -> Iterator[PermissionClaim]:
+def _find_in_sentence(found: _Sentence) -> Iterator[PermissionClaim]:
+    sentence, stems = found.text, found.stems
     if sentence.endswith("?") or sentence.startswith("¿"):
         return
     for at in sorted({at for stem in stems for at in _find_patterns().get(stem, ())}):
@@ -440,7 +443,8 @@ def _find_in_sentence(sentence: str, stems: Sequence[str]) -> Iterator[Permissio
         if match is None or _is_general(sentence, kind):
             continue
         if not _is_open(sentence, match, says=kind in ("permission", "role")):
-            yield PermissionClaim(kind=kind, by=match.groupdict().get("by") or "", quote=_quote(sentence))
+            by = match.groupdict().get("by") or ""
+            yield PermissionClaim(kind=kind, by=by, quote=_quote(sentence), near=found.window)
 
 
 def _is_general(sentence: str, kind: ClaimKind) -> bool:
