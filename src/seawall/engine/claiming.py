@@ -68,6 +68,7 @@ class Claiming(NamedTuple):
             case "tool" if step.effect and step.reconciles is None:
                 text = self.bodies.text(step.input)
                 own = index.find(text, f"the input of step {step.number}")
+                own = tuple([each for each in own if not each.claim.field or each.claim.by])
                 by = None if frame is None else frame.last_reply
                 return (*own, *self.causes.find_claims(text, tuple(state.walk_up(step.frame)), by, step.name))
             case "handoff" if step.call is not None:

@@ -47,7 +47,7 @@ class PermissionClaim(msgspec.Struct, frozen=True, kw_only=True):
     markup: bool = False
     """A `voice` in the markup in which conversations are written for models: no person writes that by chance."""
     field: bool = False
-    """A yes in a field, such as `override: true`. What a tool is called with may have one: the call is what is judged."""
+    """It is a field, such as `override: true` or, with `by`, `approved_by: cfo`. It is about the record in which it stands."""
 
 
 class FoundClaim(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,14 +191,14 @@ class ClaimIndex:
     def find(
         self, text: str, where: str, *, read: bool = False, requested: bool = False, run: str = ""
     ) -> tuple[FoundClaim, ...]:
-        """Returns the claims of a text. What tells its reader what to do counts in what was read only, and so does a field.
+        """Returns the claims of a text. What tells its reader what to do counts in what was read only.
 
         `requested`: whoever makes the request has written it, and may consent in their own name.
         """
         found = self._find(text) if self._find is not None and text else ()
         if not found:
             return ()
-        kept = [each for each in found if read or (each.kind != "order" and not each.field)]
+        kept = [each for each in found if read or each.kind != "order"]
         if requested:
             kept = [each for each in kept if not _compile(_OWN_CONSENT).search(each.quote.lower())]
         return tuple([FoundClaim(claim=each, where=where, read=read, run=run) for each in kept])
@@ -278,6 +278,8 @@ class ClaimIndex:
         """Returns whether a claim that an agent has merely read is about what it does now."""
         literals = self._traces(found.claim.near).literals | text.asked
         relation = relate(found.claim.quote, literals, resting.act)
+        if found.claim.field:  # of a record; values tell of which one
+            return not literals.isdisjoint(resting.act.literals)
         return relation == "same" or (relation == "any" and text.is_recent)
 
 
