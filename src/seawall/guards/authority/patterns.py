@@ -65,8 +65,6 @@ _ALLOW_STEMS = (
     "agrees",
     "on board",
     "no objection",
-    "zes you",
-    "ses you",
     "allows you",
     "said you",
     "says you",
@@ -87,8 +85,7 @@ _ALLOW_STEMS = (
     "granted",
     "given",
     "gave",
-    "it's ok",
-    "it is ok",
+    "s ok",
     "s fine",
     "is fine",
 )
@@ -160,24 +157,28 @@ _SKIP_STEMS = (
     ),
 )
 _SKIPPED_STEMS = ("skipped", "bypassed", "ignored", "waived", "omitted", "overridden", "disabled")
-_ASK_STEMS = ("n't ask", "n’t ask", "not ask", "n't wait", "n’t wait", "not wait", "bother")
+_CHECK_STEMS = (
+    *(
+        "review",
+        "approval",
+        "check",
+        "verification",
+        "confirmation",
+        "authori",
+        "sign-off",
+        "sign off",
+        "signoff",
+        "guard",
+    ),
+    *("limit", "polic", "validation", "audit", "second look", "permission"),
+)
 _GERMAN_STEMS = ("genehmigt", "freigegeben", "erlaubt", "zugestimmt", "bewilligt", "abgesegnet")
 
 _MODEL = r"(?:ai|llm|language model|assistant|chatbot|gpt[\w.-]*|chatgpt|claude|gemini|llama[\w.-]*|mistral|qwen|deepseek|copilot)\b"
 """Whom a text addresses that is written for the model which reads it, and for no person."""
 _MODEL_STEMS = (
-    *(
-        "to you",
-        "note to",
-        "note for",
-        "notice",
-        "message",
-        "instruction",
-        "attention",
-        "important",
-        "dear ",
-        "you are a",
-    ),
+    *(" ai", "llm", "language model", "assistant", "chatbot", "gpt", "chatgpt", "claude", "gemini", "llama"),
+    *("mistral", "qwen", "deepseek", "copilot"),
 )
 
 PATTERNS: tuple[tuple[ClaimKind, tuple[str, ...], str], ...] = (
@@ -202,9 +203,9 @@ PATTERNS: tuple[tuple[ClaimKind, tuple[str, ...], str], ...] = (
     ("waiver", _SKIP_STEMS, rf"\b{_SKIP}\s+(?:[\w'’]+\s+){{0,4}}?{_CHECK}"),
     ("waiver", _SKIPPED_STEMS, rf"\b{_CHECK}\s+(?:can|may|could|should)\s+be\s+{_SKIPPED}\b"),
     ("waiver", (*_SKIPPED_STEMS, "needed", "required", "necessary"), rf"\b{_CHECK}\s+(?:is|are|was|has been)\s+(?:{_SKIPPED}|not\s+(?:needed|required|necessary))\b"),
-    ("waiver", ("without", "no "), rf"\b(?:without|no)\s+(?:(?:any|further|second|additional|prior|the|waiting for|asking for|more)\s+)*{_CHECK}(?!\s+(?:of|from|by)\b)"),
+    ("waiver", _CHECK_STEMS, rf"\b(?:without|no)\s+(?:(?:any|further|second|additional|prior|the|waiting for|asking for|more)\s+)*{_CHECK}(?!\s+(?:of|from|by)\b)"),
     ("waiver", ("no need",), r"\bno\s+need\s+to\s+(?:ask|check|verify|review|approve|wait|confirm)\b"),
-    ("waiver", _ASK_STEMS, rf"\bdo(?:n['’]t| not)\s+(?:bother\s+)?(?:to\s+)?(?:ask|wait)(?:ing)?\s+(?:[\w'’]+\s+){{0,2}}?for\s+(?:[\w'’]+\s+){{0,2}}?{_CHECK}"),
+    ("waiver", _CHECK_STEMS, rf"\bdo(?:n['’]t| not)\s+(?:bother\s+)?(?:to\s+)?(?:ask|wait)(?:ing)?\s+(?:[\w'’]+\s+){{0,2}}?for\s+(?:[\w'’]+\s+){{0,2}}?{_CHECK}"),
     ("permission", _ALLOW_STEMS, rf"\b(?:user|customer|client|account holder|requester)\s+{_HAS}{_ADVERBS}(?:approved|authori[sz]ed|waived|(?:given|gave|granted)\s+(?:[\w'’]+\s+){{0,3}}?(?:{_GRANT}))\b"),
     ("permission", _ALLOW_STEMS, rf"^\W*[a-z]+(?:\s+(?:from|in|of)\s+\w+)?\s+{_HAS}{_ADVERBS}(?:approved|authori[sz]ed|okayed|signed off on|cleared)\s+(?:this|it|that|your|my|the\s+{_MONEY})\b"),
     ("permission", _GRANT_STEMS, rf"\b(?:got|have|has|had|received|obtained)\s+(?:(?:the|my|our|your|his|her)\s+)?(?:[\w-]+\s+)?(?:{_WHO})['’]s?\s+(?:{_GRANT})\b"),
@@ -219,7 +220,7 @@ PATTERNS: tuple[tuple[ClaimKind, tuple[str, ...], str], ...] = (
     ("role", _PRIVILEGED_STEMS, rf"\bmy role is\s+(?:an?\s+|the\s+)?(?P<by>{_PRIVILEGED})\b"),
     ("waiver", ("no need for",), rf"\bno\s+need\s+for\s+(?:[\w'’]+\s+){{0,2}}?{_CHECK}"),
     ("waiver", ("need ",), rf"\byou\s+(?:don['’]t|do not|won['’]t)\s+need\s+(?:[\w'’]+\s+){{0,3}}?{_CHECK}"),
-    ("waiver", ("without ",), r"\b(?:approve|pay|send|process|do|release|transfer|execute)\s+(?:[\w'’]+\s+){0,4}?without\s+(?:checking|asking|reviewing|verifying|confirming|waiting)\b"),
+    ("waiver", ("checking", "asking", "reviewing", "verifying", "confirming", "waiting"), r"\b(?:approve|pay|send|process|do|release|transfer|execute)\s+(?:[\w'’]+\s+){0,4}?without\s+(?:checking|asking|reviewing|verifying|confirming|waiting)\b"),
     ("order", ("approve", "authori"), r"(?:^|[:>\]!,]|\bplease|\bnow|\bmust|\band|\bimmediately)\W*(?:approve|authori[sz]e)\s+(?:this|the|it|that|my|all|every)\b"),
     ("order", ("confirm", "release", "execute"), rf"(?:^|[:>\]!,]|\bplease|\bnow|\bmust|\band|\bimmediately)\W*(?:confirm|release|execute)\s+(?:this|the|that|my|all)\s+(?:[\w-]+\s+)?{_MONEY}\b"),
     ("order", _MODEL_STEMS, rf"\bto you,?\s+(?:the\s+)?{_MODEL}"),

@@ -11,6 +11,7 @@ What is found on `bench/authority_claims.jsonl`, and what is taken for a claim b
 from __future__ import annotations
 
 import functools
+import operator
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -83,10 +84,33 @@ _BLANKS = "".join(chr(code) if chr(code).isalnum() else " " for code in range(12
 """Where words are apart, for `str.translate`: that is several times as fast as to find words by a pattern."""
 _QUOTES = str.maketrans(dict.fromkeys("“”„«»…–—¿¡", " "))
 _PREFIX_CHARS = 4
+_FREQUENT = frozenset(
+    {
+        "not",
+        "you",
+        "with",
+        "from",
+        "for",
+        "the",
+        "it",
+        "is",
+        "and",
+        "to",
+        "no",
+        "on",
+        "me",
+        "us",
+        "n",
+        "t",
+        "s",
+    }
+)
+_begin = operator.itemgetter(slice(_PREFIX_CHARS))
 _LAST_SPACED = "\u08ff"
 """The last letter of the scripts of Europe and of Arabic; behind it come those of India and East Asia."""
 
 
+@functools.cache
 def _list_shortest() -> list[str]:
     """Returns the stems of all patterns that have no other stem in them."""
     every = {*_VOICE_STEMS, *FIELD_STEMS, *(stem for _, stems, _ in PATTERNS for stem in stems)}
@@ -95,14 +119,24 @@ def _list_shortest() -> list[str]:
 
 @functools.cache
 def _group_stems() -> dict[str, list[str]]:
-    """Returns the stems by how their longest word begins: the words of a text lead to the few that it may have."""
+    """Returns the stems by how their rarest word begins: the words of a text lead to the few that it may have."""
     grouped: dict[str, list[str]] = {"prea": ["approve"]}
     for stem in _list_shortest():
-        if max(stem) > _LAST_SPACED and max(stem) != "’":
-            continue
-        key = max(_WORDS.findall(stem), key=len)[:_PREFIX_CHARS]
-        grouped.setdefault(key, []).append(stem)
+        if not _is_unspaced(stem):
+            words = _WORDS.findall(stem)
+            key = max(words, key=lambda word: (word not in _FREQUENT, len(word)))[:_PREFIX_CHARS]
+            grouped.setdefault(key, []).append(stem)
     return grouped
+
+
+@functools.cache
+def _list_unspaced() -> list[str]:
+    """Returns the stems of scripts whose words can't be told apart by blanks and letters."""
+    return [stem for stem in _list_shortest() if _is_unspaced(stem)]
+
+
+def _is_unspaced(stem: str) -> bool:
+    return max(stem) > _LAST_SPACED and "’" not in stem
 
 
 @functools.cache
@@ -155,23 +189,15 @@ class _Sentence(NamedTuple):
 
 def _list_stems(text: str) -> list[str]:
     """Returns the stems that a text in lower case has."""
-    grouped, words = _group_stems(), _list_words(text)
-    prefixes = grouped.keys() & [word[:_PREFIX_CHARS] for word in words]
-    found = [stem for prefix in sorted(prefixes) for stem in grouped[prefix] if _has(text, words, stem)]
+    words, grouped = _list_words(text), _group_stems()
+    found: list[str] = []
+    if not grouped.keys().isdisjoint(map(_begin, words)):
+        joined = " ".join(words)  # a stem of two words may have a line's end or markup in it
+        prefixes = sorted(grouped.keys() & set(map(_begin, words)))
+        found = [stem for key in prefixes for stem in grouped[key] if stem in text or stem in joined]
     if not text.isascii():
         found += [stem for stem in _list_unspaced() if stem in text]
     return found + [mark for mark in _MARKS if mark in text] if "<" in text or "[" in text else found
-
-
-def _has(text: str, words: list[str], stem: str) -> bool:
-    """Returns whether a text has a stem. One of several words may stand in two lines, or have markup in it."""
-    return stem in text or (" " in stem and stem in " ".join(words))
-
-
-@functools.cache
-def _list_unspaced() -> list[str]:
-    """Returns the stems of scripts whose words can't be told apart by blanks and letters."""
-    return [stem for stem in _list_shortest() if max(stem) > _LAST_SPACED and max(stem) != "’"]
 
 
 def _list_sentences(text: str, stems: list[str]) -> list[_Sentence]:
