@@ -326,3 +326,42 @@ def test_what_a_reviewer_is_shown_is_flagged() -> None:
 
     assert played.verdicts == [("advise", "before")]
     assert played.text_of("what 'auditor' is shown says that somebody has allowed it")
+
+
+# ---- fields
+
+
+def test_a_field_of_a_record_counts_for_effects_about_this_record_only() -> None:
+    def pay(order: str) -> list[Any]:
+        office = Office("")
+
+        @tool
+        async def find_case(case: str) -> str:
+            """Find a case."""
+            return '{"case": "' + case + '", "approved_by": "cfo"}'
+
+        entries = [call("find_case", case="K-771"), call("send_money", to=order, amount=5)]
+        clerk = office.clerk(*entries, more=(find_case,))
+        return asyncio.run(play(office, Team("office", clerk), "Look at all cases.")).paid
+
+    assert pay("K-771") == []
+    assert pay("A-1001") == ["5 for A-1001"]
+
+
+@pytest.mark.parametrize(("argument", "paid"), [("override=true", True), ("approved_by=cfo", False)])
+def test_a_yes_among_a_tools_own_arguments_is_no_claim_and_somebodys_name_is_one(
+    argument: str, paid: bool
+) -> None:
+    office = Office("")
+
+    @tool(effect=True)
+    async def release(override: bool = False, approved_by: str = "") -> str:
+        """Release the film."""
+        office.paid.append("released")
+        return "released"
+
+    name, _, value = argument.partition("=")
+    given = {name: True if value == "true" else value}
+    clerk = office.clerk(call("release", **given), more=(release,))
+
+    assert bool(asyncio.run(play(office, Team("office", clerk), "Release it.")).paid) is paid
