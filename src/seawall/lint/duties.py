@@ -62,6 +62,13 @@ _SUBJECTS = read_words(
     "role task responsible for to who and or lastly please"
 )
 _PRONOUNS = frozenset({"it", "them", "this", "these", "both"})
+_ASPECTS = frozenset(
+    map(
+        stem_word,
+        read_words("grammar spelling style tone wording punctuation readability clarity structure format"),
+    )
+)
+"""Sides of a text or a thing: who corrects the style of an article has not written it."""
 _DETERMINERS = read_words("the a an each every its their his her all any which whether what how")
 _ANNOUNCING = read_words(
     "knack responsible charge adept skilled expert expertise excel excels focus focuses focused tasked specialised "
@@ -243,7 +250,7 @@ def _read_object(words: Sequence[str], negated: bool) -> tuple[list[str], list[s
         elif word in _SPLITTING:
             negated = negated and word not in {",", "–", "-"}
             into = objects if word in {",", ":"} else into
-        elif word in _INPUT or word in _ASIDE:
+        elif word in _INPUT or word in _ASIDE or (word == "of" and not _ASPECTS.isdisjoint(objects)):
             into = inputs
         elif word.endswith("ed") and stem_word(word) in VERB_CLASS:
             into = inputs  # "the collected reviews": somebody has collected them

@@ -195,8 +195,7 @@ class ClaimIndex:
 
         `requested`: whoever makes the request has written it, and may consent in their own name.
         """
-        found = self._find(text) if self._find is not None and text else ()
-        if not found:
+        if self._find is None or not text or not (found := self._find(text)):
             return ()
         kept = [each for each in found if read or each.kind != "order"]
         if requested:

@@ -162,7 +162,7 @@ def find_claims(text: str) -> tuple[PermissionClaim, ...]:
 
 
 def _find_in_text(text: str) -> tuple[PermissionClaim, ...]:
-    text = read_as_seen(text)
+    text = text if text.isascii() else read_as_seen(text)
     stems = _list_stems(text.lower())
     if not stems:
         return ()
@@ -189,15 +189,20 @@ class _Sentence(NamedTuple):
 
 def _list_stems(text: str) -> list[str]:
     """Returns the stems that a text in lower case has."""
-    words, grouped = _list_words(text), _group_stems()
+    is_ascii, grouped = text.isascii(), _group_stems()
+    words = (text if is_ascii else text.translate(_QUOTES)).translate(_BLANKS).split()
     found: list[str] = []
     if not grouped.keys().isdisjoint(map(_begin, words)):
-        joined = " ".join(words)  # a stem of two words may have a line's end or markup in it
-        prefixes = sorted(grouped.keys() & set(map(_begin, words)))
-        found = [stem for key in prefixes for stem in grouped[key] if stem in text or stem in joined]
-    if not text.isascii():
+        stems = [stem for key in sorted(grouped.keys() & set(map(_begin, words))) for stem in grouped[key]]
+        found = [stem for stem in stems if stem in text or _is_apart(stem, words)]
+    if not is_ascii:
         found += [stem for stem in _list_unspaced() if stem in text]
     return found + [mark for mark in _MARKS if mark in text] if "<" in text or "[" in text else found
+
+
+def _is_apart(stem: str, words: list[str]) -> bool:
+    """Returns whether a text with these words has a stem of several words, in two lines or with markup in it."""
+    return " " in stem and stem in " ".join(words)
 
 
 def _list_sentences(text: str, stems: list[str]) -> list[_Sentence]:
@@ -218,10 +223,6 @@ def _list_sentences(text: str, stems: list[str]) -> list[_Sentence]:
                 found[start] = _Sentence(sentence, window, [each for each in stems if each in sentence])
             at = text.find(stem, end)
     return [found[start] for start in sorted(found)]
-
-
-def _list_words(text: str) -> list[str]:
-    return (text if text.isascii() else text.translate(_QUOTES)).translate(_BLANKS).split()
 
 
 def _find_voices(sentence: _Sentence) -> Iterator[PermissionClaim]:
