@@ -75,6 +75,10 @@ _ANNOUNCING = read_words(
     "specialized specialising specializing specialise specialises ability job goal task mission"
 )
 _SENTENCE = re.compile(r"[^.!?;\n。！？；]+(?:[.!?](?=[^\s])[^.!?;\n。！？；]*)*[.!?;。！？；]*")  # noqa: RUF001 - full stops of other scripts
+_MANNERS = frozenset(
+    map(stem_word, read_words("eye style tone knack passion background track record written present"))
+)
+"""What people are said to have who are described and told nothing: "a clear and concise style"."""
 _REPORT = stem_word("report")
 _SPLITTING = frozenset({",", "and", "or", "then", "&", ":", "-", "–"})
 _TOKEN = re.compile(rf"{WORD.pattern}|[,:&–()-]")
@@ -173,6 +177,8 @@ def _share_objects(duties: list[Duty]) -> list[Duty]:
 def _is_mannerly(duty: Duty) -> bool:
     """Whether it names nothing that is done: "be accurate", "delivers high quality results", "reports to the lead"."""
     words = {*duty.objects, *duty.inputs}
+    if not duty.verb and words <= GENERIC_STEMS | _MANNERS:
+        return True
     if stem_word(duty.verb) == _REPORT and not duty.objects:
         return True
     return words <= GENERIC_STEMS and (not words or not duty.kind or stem_word(duty.verb) in GENERIC_STEMS)
