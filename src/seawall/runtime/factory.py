@@ -44,15 +44,18 @@ from seawall.run.ledger import LEAST_REPLY_TOKENS
 from seawall.run.originals import KEY_BYTES, Originals
 from seawall.run.permission_claims import ClaimIndex
 from seawall.run.state import RunState
+from seawall.run.step import UNWATCHED
 from seawall.run.traces import find_traces
 from seawall.runtime.calls import await_apart
 from seawall.runtime.executor import Resources, TeamExecutor
+from seawall.runtime.foreign.logic import ForeignExecutor, ForeignLogic
+from seawall.runtime.foreign.team import ForeignTeam
 from seawall.runtime.remembering import MemorySteps
 from seawall.runtime.solving import ConflictSolver
 from seawall.team.agent import Agent, check_items
 from seawall.team.context import FRAMING_TOKENS
 from seawall.team.prepare import TeamLogic
-from seawall.team.team import Team
+from seawall.team.team import ANY_LOOP, Team
 from seawall.team.tool import encode_canonical
 
 CLOSE_S = 1.0
@@ -95,6 +98,8 @@ class Factory:
         self._windows: dict[tuple[str, str | None], int | None] = {}
         """By name and address: what the list says of models. A program has a handful."""
         self._latencies = Latencies()
+        self._asked_prices: dict[str, Price | None] = {}
+        """By the names of models that frameworks call."""
 
     def __repr__(self) -> str:
         return f"<Factory of {len(self._resources)} teams>"
@@ -143,11 +148,17 @@ class Factory:
                 )
         return tuple(guards)
 
-    def check(self, team: Team, limits: Limits, usd_cap: Decimal | None) -> None:
+    def check(self, team: Team, limits: Limits, usd_cap: Decimal | None, *, loop: str = "") -> None:
         """Makes the team's models, and raises `Refused` if money is limited and the price of a model is not known.
 
-        Money is limited by the run's `limits`, by those of a nested team, or by the tenant's cap. Also raises what making a model raises.
+        Money is limited by the run's `limits`, by those of a nested team, or by the tenant's cap. Also raises what making a
+        model raises, and `Misused` for a run whose steps are asked for by a `loop` that this team does not stand for.
         """
+        if loop and team.loop not in (loop, ANY_LOOP):
+            raise Misused(
+                f"the steps of this run are asked for by the loop of {loop}: run your application again with the same request, "
+                "and it goes on with the run"
+            )
         resources = self._get_resources(team)
         usd_of_all = limits.usd if limits.usd is not None else usd_cap
         limited = {} if usd_of_all is None else dict.fromkeys(team.members, usd_of_all)
@@ -231,6 +242,17 @@ class Factory:
             return None
         return prices.find_price(name, at=self._clock.wall_s(), base_url=base_url, settings=agent.settings)
 
+    def find_price(self, model: str) -> Price | None:
+        """Returns the price of a model that somebody else calls, by its name `provider:name`; None if it is not known."""
+        if model not in self._asked_prices:
+            price = self._prices.get(model)
+            if price is None and ":" in model:
+                price = prices.find_price(
+                    model, at=self._clock.wall_s(), base_url=find_base_url(model), settings={}
+                )
+            self._asked_prices[model] = price
+        return self._asked_prices[model]
+
     def _find_window(self, agent: Agent) -> int | None:
         """Returns the tokens that an agent's model takes, with its reply: as the model says, or from the list."""
         if agent.context is not None and agent.context.tokens is not None:
@@ -312,7 +334,7 @@ class Factory:
     ) -> Driver:
         """Returns the driver of a run in `state`, with its gate, executor and planner. See `Driver` and `Gate`."""
         started, resources = state.started, self._get_resources(team)
-        logic = TeamLogic(
+        team_logic = TeamLogic(
             team,
             bodies,
             prices=resources.prices,
@@ -320,6 +342,17 @@ class Factory:
             history=history,
             run=started.run,
         )
+        own = TeamExecutor(
+            started.run,
+            team,
+            resources,
+            team_logic.context,
+            bodies,
+            memory=MemorySteps(journal, started.tenant, bodies, self._clock),
+            on_text=on_text,
+        )
+        asks = team.asks if isinstance(team, ForeignTeam) else None
+        logic = team_logic if asks is None else ForeignLogic(asks, team_logic, bodies, self.find_price)
         gate = Gate(
             logic,
             self.get_guards(team),
@@ -327,26 +360,14 @@ class Factory:
             bodies,
             causes,
             now=self._clock.wall_s,
-            executor=TeamExecutor(
-                started.run,
-                team,
-                resources,
-                logic.context,
-                bodies,
-                memory=MemorySteps(journal, started.tenant, bodies, self._clock),
-                on_text=on_text,
-            ),
+            executor=own if asks is None else ForeignExecutor(asks, own),
             simulate_effects=started.fork is not None and not started.fork.live_effects,
             shared=shared,
             effects=effects,
             decisions=effects.find_decisions,
             wake=wake,
         )
-        planner = None
-        if team.planner is not None and started.errand is None:  # the latencies of all runs of this process
-            now = self._clock.wall_s
-            planner = RunPlanner(team, team.planner, self._latencies, bodies, now=now)
-        return Driver(
+        driver = Driver(
             state,
             logic=logic,
             gate=gate,
@@ -354,11 +375,21 @@ class Factory:
             lease=lease,
             clock=self._clock,
             bodies=bodies,
-            planner=planner,
+            planner=self._make_planner(team, started, bodies),
             resolve=ConflictSolver(journal, started, team, bodies) if team.has_memory else None,
+            watcher=UNWATCHED if asks is None else asks,
             on_rest=on_rest,
             on_record=on_record,
         )
+        if asks is not None:
+            asks.attach(started.run, bodies, driver.finished)
+        return driver
+
+    def _make_planner(self, team: Team, started: RunStarted, bodies: Bodies) -> RunPlanner | None:
+        """Returns the planner of a run, which knows the latencies of all runs of this process."""
+        if team.planner is None or started.errand is not None:
+            return None
+        return RunPlanner(team, team.planner, self._latencies, bodies, now=self._clock.wall_s)
 
 
 def _check_names(owner: str, guards: Sequence[Guard]) -> None:

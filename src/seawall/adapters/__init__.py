@@ -1,0 +1,12 @@
+"""Adapters: the gate around the loops of other frameworks. Each is a module of its own, and imports its framework alone.
+
+- `langchain`: `SeawallMiddleware` for `create_agent` of LangChain, and for deep agents built on it
+
+A loop of your own is gated with `seawall.Engine` itself; what its models and tools bring is told with the names here.
+"""
+
+from seawall.models.protocol import Usage
+from seawall.runtime.foreign.asks import Settled, Turn
+from seawall.runtime.foreign.results import ModelResult, make_tool_result
+
+__all__ = ["ModelResult", "Settled", "Turn", "Usage", "make_tool_result"]
