@@ -1,0 +1,117 @@
+"""The pins of a journal: shared records, which the chain holds, so that every process on it has the same ones."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from seawall.adapters.mcp.definitions import ToolDefinition
+from seawall.adapters.mcp.pins import Pin, look
+from seawall.core.clock import Clock
+from seawall.core.errors import Misused
+from seawall.journal.protocol import Journal
+
+MAX_PINS = 1_000
+"""Pins of one server: more tools than anybody offers. A server that invents names does not fill the journal."""
+_PREFIX = "mcp/"
+_MAX_KEY_CHARS = 200
+_decoder = msgspec.json.Decoder(Pin)
+
+
+class _FirstUse(msgspec.Struct, frozen=True, kw_only=True):
+    """That all tools of a server have been pinned once: what it offers later is new."""
+
+    at: float
+    by: str
+
+
+def _make_key(server: str, tool: str) -> str:
+    if len(tool) > _MAX_KEY_CHARS or not tool.isascii() or not tool.isprintable():
+        tool = "#" + hashlib.sha256(tool.encode("utf-8", "backslashreplace")).hexdigest()
+    return f"{_PREFIX}{server}/{tool}"
+
+
+class PinStore:
+    """Reads and changes the pins of one journal."""
+
+    def __init__(self, journal: Journal, clock: Clock) -> None:
+        self._journal = journal
+        self._clock = clock
+
+    async def read(self, server: str) -> dict[str, Pin]:
+        """Returns the pins of a server's tools by name."""
+        found = await self._journal.shared(f"{_PREFIX}{server}/")
+        pins = [_decoder.decode(value) for value in found.values()]
+        return {pin.tool: pin for pin in pins}
+
+    async def read_one(self, server: str, tool: str) -> Pin | None:
+        """Returns the pin of one tool."""
+        key = _make_key(server, tool)
+        value = (await self._journal.shared(key)).get(key)
+        return None if value is None else _decoder.decode(value)
+
+    async def list_servers(self) -> list[str]:
+        """Returns the servers of which something is recorded."""
+        names = [key.removeprefix(_PREFIX).partition("/")[0] for key in await self._journal.shared(_PREFIX)]
+        return list(dict.fromkeys(names))
+
+    async def is_known(self, server: str) -> bool:
+        """Returns whether the tools of a server were pinned once."""
+        key = f"{_PREFIX}{server}"
+        return key in await self._journal.shared(key)
+
+    async def note_first_use(self, server: str, by: str) -> None:
+        """Records that the tools of a server have been pinned."""
+        record = msgspec.json.encode(_FirstUse(at=self._clock.wall_s(), by=by))
+        await self._journal.change(f"{_PREFIX}{server}", lambda old: old or record, held=True)
+
+    async def look(
+        self,
+        server: str,
+        offered: Sequence[ToolDefinition],
+        *,
+        first: bool,
+        find_odd: Callable[[ToolDefinition], Sequence[str]],
+        known: Mapping[str, Pin],
+        by: str,
+    ) -> dict[str, Pin]:
+        """Compares what a server offers with its pins, records what is new, and returns the pins as they are then.
+
+        `first`: the server is used for the first time; `by` is who has it used.
+        """
+        pins = dict(known)
+        now = self._clock.wall_s()
+        for definition in offered:
+            odd = find_odd(definition)
+
+            def change(
+                old: bytes | None, seen: ToolDefinition = definition, odd: Sequence[str] = odd
+            ) -> bytes:
+                pin = None if old is None else _decoder.decode(old)
+                return msgspec.json.encode(
+                    look(pin, server, seen, first=by if first else None, odd=odd, now=now)
+                )
+
+            before = pins.get(definition.name)
+            if before is None and len(pins) >= MAX_PINS:
+                continue
+            after = look(before, server, definition, first=by if first else None, odd=odd, now=now)
+            if after != before:  # another process may have looked meanwhile: the record decides
+                value = await self._journal.change(_make_key(server, definition.name), change, held=True)
+                assert value is not None
+                pins[definition.name] = _decoder.decode(value)
+        return pins
+
+    async def decide(self, server: str, tool: str, change: Callable[[Pin], Pin]) -> Pin:
+        """Changes a pin, and returns it. Raises `Misused` if there is none, and what `change` raises."""
+
+        def write(old: bytes | None) -> bytes:
+            if old is None:
+                raise Misused(f"there is no tool {server}.{tool} in this journal: seawall mcp lists them")
+            return msgspec.json.encode(change(_decoder.decode(old)))
+
+        value = await self._journal.change(_make_key(server, tool), write, held=True)
+        assert value is not None
+        return _decoder.decode(value)
