@@ -46,7 +46,7 @@ def test_a_tool_that_changes_is_not_called_until_a_person_accepts_it(
             assert await ask(sea, tools) == "12 EUR"
             place.offer(changed)
             told = await ask(sea, tools)
-            assert f"bank.balance was not called: it is quarantined until a person has looked at it" in told
+            assert "bank.balance was not called: it is quarantined until a person has looked at it" in told
             assert f"the server has changed its {what}" in told
             assert place.calls == ["balance"]
             (pin,) = await list_pins(sea)

@@ -23,6 +23,7 @@ from seawall.cli.commands.erase import erase
 from seawall.cli.commands.fork import fork
 from seawall.cli.commands.guards import guards
 from seawall.cli.commands.lint import lint
+from seawall.cli.commands.mcp import mcp
 from seawall.cli.commands.memory import memory
 from seawall.cli.commands.pause import pause, unpause
 from seawall.cli.commands.principals import principals
@@ -119,6 +120,7 @@ for panel, commands in PANELS.items():
     for command in commands:
         app.command(cls=HelpfulCommand, rich_help_panel=panel)(command)
 
+app.add_typer(mcp, name="mcp", rich_help_panel="Decide")
 app.add_typer(memory, name="memory", rich_help_panel="Look after what runs share")
 
 

@@ -6,13 +6,16 @@ import asyncio
 import contextlib
 import logging
 import os
+import sys
 from collections.abc import Mapping
+from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
 
 from seawall.adapters.mcp.definitions import ToolDefinition
 from seawall.adapters.mcp.servers import ServerSource
-from seawall.core.clock import Clock
 from seawall.core.errors import Broken, Misused, describe_error
+from seawall.core.threads import start_in_thread
 
 if TYPE_CHECKING:
     from fastmcp import Client
@@ -49,12 +52,11 @@ class McpConnection:
     """One server, and the session with it. All calls come from one event loop."""
 
     def __init__(
-        self, source: ServerSource, clock: Clock, *, connect_s: float = CONNECT_S, log: TextIO | None = None
+        self, source: ServerSource, *, connect_s: float = CONNECT_S, log: TextIO | None = None
     ) -> None:
         """`log` is where a server process writes its own messages; without it they are dropped."""
         require_fastmcp()
         self.source = source
-        self._clock = clock
         self._connect_s = connect_s
         self._log = log
         self._dropped: TextIO | None = None
@@ -144,6 +146,10 @@ class McpConnection:
                 return self._client
             if self._client is not None:
                 await self._drop(self._client)
+            if (
+                "fastmcp.client" not in sys.modules
+            ):  # that takes two seconds of a processor: not on the event loop
+                await start_in_thread(partial(import_module, "fastmcp.client"), "seawall-import")
             client = self._make_client()
             try:
                 await client.__aenter__()

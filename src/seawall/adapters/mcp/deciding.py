@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
+from seawall.adapters.mcp.connection import CONNECT_S, McpConnection
 from seawall.adapters.mcp.names import split_name
 from seawall.adapters.mcp.pin_store import PinStore
+from seawall.adapters.mcp.pinned_server import PinnedServer
 from seawall.adapters.mcp.pins import Pin, accept, reject
+from seawall.adapters.mcp.servers import Servers, read_servers
 from seawall.core.canonical import check_recordable
 from seawall.core.errors import Misused
 from seawall.runtime.approvals import Authenticate, Decisions
@@ -69,6 +72,27 @@ async def reject_tool(
     pin = await find_pin(sea, name)
     store = PinStore(sea.journal, sea.supervisor.clock)
     return await store.decide(pin.server, pin.tool, partial(reject, hash_=hash, by=person, why=reason))
+
+
+async def pin_tools(
+    sea: Seawall, servers: Servers, *, credential: object = None, by: str = "", connect_s: float = CONNECT_S
+) -> list[Pin]:
+    """Connects to servers, and accepts in a person's name what they offer, unless that was done before or is odd.
+
+    Raises what `accept_tool` and `mcp_tools` raise.
+    """
+    person, _ = await _sign(sea, credential, by, "", None)
+    clock = sea.supervisor.clock
+    pins: list[Pin] = []
+    for source in read_servers(servers):
+        server = PinnedServer(
+            McpConnection(source, connect_s=connect_s), PinStore(sea.journal, clock), clock, trust_first=False
+        )
+        try:
+            pins += (await server.pin(person)).values()
+        finally:
+            await server.close()
+    return pins
 
 
 async def _sign(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from seawall.adapters.mcp.definitions import ToolDefinition
-from seawall.adapters.mcp.pins import Pin, look
+from seawall.adapters.mcp.pins import FIRST_USE, FirstLook, Pin, look
 from seawall.core.clock import Clock
 from seawall.core.errors import Misused
 from seawall.journal.protocol import Journal
@@ -21,10 +21,14 @@ _decoder = msgspec.json.Decoder(Pin)
 
 
 class _FirstUse(msgspec.Struct, frozen=True, kw_only=True):
-    """That all tools of a server have been pinned once: what it offers later is new."""
+    """That all tools of a server were looked at once: what it offers later is new."""
 
     at: float
     by: str
+    """Who accepted them; "" if nobody has yet."""
+
+
+_first_use_decoder = msgspec.json.Decoder(_FirstUse)
 
 
 def _make_key(server: str, tool: str) -> str:
@@ -58,29 +62,48 @@ class PinStore:
         return list(dict.fromkeys(names))
 
     async def is_known(self, server: str) -> bool:
-        """Returns whether the tools of a server were pinned once."""
-        key = f"{_PREFIX}{server}"
-        return key in await self._journal.shared(key)
+        """Returns whether a server was looked at before."""
+        return await self._read_first_use(server) is not None
+
+    async def judge_first_use(self, server: str, *, trust: bool, by: str) -> FirstLook:
+        """Returns what becomes of a server's tools of which no definition was accepted yet.
+
+        `by` is a person who has said that they are to be accepted, or "". Without one, `trust` says whether the first use
+        does; it never does once somebody has looked.
+        """
+        known = await self._read_first_use(server)
+        if by and (known is None or not known.by):
+            return FirstLook(True, by)
+        if known is None and trust:
+            return FirstLook(True, FIRST_USE)
+        if known is not None and known.by:
+            return FirstLook(False, reasons=("the server offers it since it was pinned",))
+        return FirstLook(False, reasons=("nobody has accepted it yet",))
 
     async def note_first_use(self, server: str, by: str) -> None:
-        """Records that the tools of a server have been pinned."""
+        """Records that the tools of a server have been looked at, and by whom they were accepted ("": by nobody)."""
         record = msgspec.json.encode(_FirstUse(at=self._clock.wall_s(), by=by))
-        await self._journal.change(f"{_PREFIX}{server}", lambda old: old or record, held=True)
+
+        def note(old: bytes | None) -> bytes:
+            return record if old is None or not _first_use_decoder.decode(old).by else old
+
+        await self._journal.change(f"{_PREFIX}{server}", note, held=True)
+
+    async def _read_first_use(self, server: str) -> _FirstUse | None:
+        key = f"{_PREFIX}{server}"
+        value = (await self._journal.shared(key)).get(key)
+        return None if value is None else _first_use_decoder.decode(value)
 
     async def look(
         self,
         server: str,
         offered: Sequence[ToolDefinition],
         *,
-        first: bool,
+        first: FirstLook,
         find_odd: Callable[[ToolDefinition], Sequence[str]],
         known: Mapping[str, Pin],
-        by: str,
     ) -> dict[str, Pin]:
-        """Compares what a server offers with its pins, records what is new, and returns the pins as they are then.
-
-        `first`: the server is used for the first time; `by` is who has it used.
-        """
+        """Compares what a server offers with its pins, records what is new, and returns the pins as they are then."""
         pins = dict(known)
         now = self._clock.wall_s()
         for definition in offered:
@@ -90,14 +113,12 @@ class PinStore:
                 old: bytes | None, seen: ToolDefinition = definition, odd: Sequence[str] = odd
             ) -> bytes:
                 pin = None if old is None else _decoder.decode(old)
-                return msgspec.json.encode(
-                    look(pin, server, seen, first=by if first else None, odd=odd, now=now)
-                )
+                return msgspec.json.encode(look(pin, server, seen, first=first, odd=odd, now=now))
 
             before = pins.get(definition.name)
             if before is None and len(pins) >= MAX_PINS:
                 continue
-            after = look(before, server, definition, first=by if first else None, odd=odd, now=now)
+            after = look(before, server, definition, first=first, odd=odd, now=now)
             if after != before:  # another process may have looked meanwhile: the record decides
                 value = await self._journal.change(_make_key(server, definition.name), change, held=True)
                 assert value is not None

@@ -11,7 +11,7 @@ from seawall.adapters.mcp.content import read_result
 from seawall.adapters.mcp.definitions import ToolDefinition
 from seawall.adapters.mcp.names import find_odd_parts, join_name
 from seawall.adapters.mcp.pin_store import PinStore
-from seawall.adapters.mcp.pins import FIRST_USE, Pin, explain_refusal
+from seawall.adapters.mcp.pins import Pin, explain_refusal
 from seawall.core.clock import Clock
 
 CHECK_S = 60.0
@@ -70,10 +70,10 @@ class PinnedServer:
             raise
 
     async def pin(self, by: str) -> dict[str, Pin]:
-        """Returns the pins after a person has said that what the server offers now is to be accepted, if it is new here."""
+        """Returns the pins after a person has accepted what the server offers now, unless somebody has done so before."""
         return await self._refresh(self._clock.monotonic_s(), by=by)
 
-    async def _refresh(self, needed_s: float, by: str = FIRST_USE) -> dict[str, Pin]:
+    async def _refresh(self, needed_s: float, by: str = "") -> dict[str, Pin]:
         """Reads what the server offers, unless another call has done so since `needed_s`."""
         async with self._lock:
             known = await self._store.read(self.name)
@@ -82,12 +82,9 @@ class PinnedServer:
                 return known
             began_s = self._clock.monotonic_s()
             offered = await self.connection.list_tools()
-            first = (self._trust_first or by != FIRST_USE) and not await self._store.is_known(self.name)
-            pins = await self._store.look(
-                self.name, offered, first=first, find_odd=_find_odd, known=known, by=by
-            )
-            if first:
-                await self._store.note_first_use(self.name, by)
+            first = await self._store.judge_first_use(self.name, trust=self._trust_first, by=by)
+            pins = await self._store.look(self.name, offered, first=first, find_odd=_find_odd, known=known)
+            await self._store.note_first_use(self.name, first.by)
             self._live = {definition.name: definition.digest for definition in offered}
             self._listed_s = began_s
             return pins

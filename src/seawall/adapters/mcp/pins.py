@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -55,28 +55,43 @@ class Pin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return "pinned" if self.digest else "rejected"
 
 
+class FirstLook(NamedTuple):
+    """What becomes of tools of which no definition was accepted yet."""
+
+    accepts: bool
+    """Whether what the server offers is accepted."""
+    by: str = ""
+    """By whom."""
+    reasons: tuple[str, ...] = ()
+    """Why it waits otherwise."""
+
+
 def look(
-    pin: Pin | None, server: str, seen: ToolDefinition, *, first: str | None, odd: Sequence[str], now: float
+    pin: Pin | None, server: str, seen: ToolDefinition, *, first: FirstLook, odd: Sequence[str], now: float
 ) -> Pin:
     """Returns a tool's pin after its server has offered this definition.
 
-    `first`: by whom what the server offers is accepted, unless it is `odd`, because it is used for the first time. A definition that
-    differs from the accepted one waits for a person, and goes on waiting if the server takes it back.
+    At the server's first use what it offers is accepted, unless it is `odd`. A definition that differs from the accepted
+    one waits for a person, and goes on waiting if the server takes it back.
     """
     pin = pin or Pin(server=server, tool=seen.name)
     size = len(seen.encoded)
     if size > MAX_DEFINITION_BYTES:
         reason = f"its definition has {size:,} bytes (limit {MAX_DEFINITION_BYTES:,}), and can't be accepted"
         return pin if pin.waiting == seen.digest else _quarantine(pin, seen.digest, {}, [reason], now)
-    if seen.digest in (pin.digest, pin.waiting, pin.rejected):
+    if seen.digest in (pin.digest, pin.rejected):
         return pin
-    if not pin.digest and not pin.waiting and first is not None and not odd:
-        return replace(pin, digest=seen.digest, definition=seen.document, by=first, at=now, rejected="")
+    if not pin.digest and first.accepts and not odd:
+        return Pin(
+            server=server, tool=seen.name, digest=seen.digest, definition=seen.document, by=first.by, at=now
+        )
+    if seen.digest == pin.waiting:
+        return pin
     if pin.digest:
         changed = ", ".join(list_changes(pin.definition, seen.document))
         reasons = [f"the server has changed its {changed}", *odd]
     else:
-        reasons = list(odd) if first is not None else ["the server offers it since it was pinned", *odd]
+        reasons = [*first.reasons, *odd]
     return _quarantine(pin, seen.digest, seen.document, reasons, now)
 
 

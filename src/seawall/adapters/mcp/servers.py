@@ -128,11 +128,10 @@ def _fill(name: str, value: Any, variables: Mapping[str, str]) -> Any:
     if isinstance(value, str):
 
         def find(match: re.Match[str]) -> str:
-            known = variables.get(match["name"], match["default"])
+            named = cast("dict[str, str | None]", match.groupdict())
+            known = variables.get(match["name"], named["default"])
             if known is None:
-                raise Misused(
-                    f"MCP server {name!r}: there is no variable {match['name']!r} in the environment"
-                )
+                raise Misused(f"MCP server {name!r}: there is no variable {match['name']!r} in the environment")
             return known
 
         return _VARIABLE.sub(find, value)

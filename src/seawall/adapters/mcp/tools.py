@@ -123,7 +123,7 @@ async def mcp_tools(
     async with AsyncExitStack() as stack:
         opened: list[PinnedServer] = []
         for source in sources:
-            connection = McpConnection(source, clock, connect_s=options.connect_s)
+            connection = McpConnection(source, connect_s=options.connect_s)
             server = PinnedServer(
                 connection, store, clock, check_s=options.check_s, trust_first=options.trust_first
             )
