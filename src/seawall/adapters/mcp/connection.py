@@ -76,16 +76,16 @@ class McpConnection:
 
         A session that has died meanwhile is begun anew, once: nothing was asked of it but this.
         """
-        try:
-            tools = await self._list()
-        except Exception:  # noqa: BLE001 -- whatever a transport raises, another session may do better
-            tools = None
-        if tools is None:
+        old = self.connects if self._client is not None else None
+        while True:
             try:
                 tools = await self._list()
-            except McpBroken:
+                break
+            except (McpBroken, Misused):
                 raise
             except Exception as error:
+                if old == self.connects:
+                    continue
                 text = f"MCP server {self.source.name!r}: its tools can't be read: {describe_error(error)}"
                 raise McpBroken(text, fate="unsent") from error
         if len(tools) > MAX_TOOLS:

@@ -131,7 +131,9 @@ def _fill(name: str, value: Any, variables: Mapping[str, str]) -> Any:
             named = cast("dict[str, str | None]", match.groupdict())
             known = variables.get(match["name"], named["default"])
             if known is None:
-                raise Misused(f"MCP server {name!r}: there is no variable {match['name']!r} in the environment")
+                raise Misused(
+                    f"MCP server {name!r}: there is no variable {match['name']!r} in the environment"
+                )
             return known
 
         return _VARIABLE.sub(find, value)
