@@ -153,6 +153,8 @@ class RunStarted(Base, tag="run_started", frozen=True, kw_only=True):
     """What the team and the teams in it said of who may do what; for an agent that is not named, the team's wiring holds."""
     again: str = ""
     """The run whose request it answers once more, as what that had read was reverted. Its effects wait for a person."""
+    loop: str = ""
+    """The framework whose own loop asks for the steps, for example `langchain`; "": Seawall's own decides them."""
 
 
 class RunTaken(Base, tag="run_taken", frozen=True, kw_only=True):
@@ -190,7 +192,8 @@ class StepIntended(Base, tag="step", frozen=True, kw_only=True):
     frame: int
     """The hand-off or review step in whose frame this happens; 0 is the frame of the run itself."""
     call: str | None = None
-    """The model's call id that this step answers."""
+    """The model's call id that this step answers. Where a framework's own loop asks for steps, each has the key under which
+    it is asked for again after a crash (see `seawall.runtime.foreign`)."""
     grant: int | None = None
     """The approval step that lets this one pass."""
     identity: str = ""
@@ -213,7 +216,8 @@ class StepIntended(Base, tag="step", frozen=True, kw_only=True):
     """See `Call.seal`: what is performed are the arguments as the model wrote them, and `input` is redacted."""
     asked: str = ""
     """Tools: what other spellings of the arguments have in common with them (letter case, white space); "": the address
-    of the arguments. It is for comparing calls with their results, and identifies no effect."""
+    of the arguments. It is for comparing calls with their results, and identifies no effect. Model steps that a framework
+    asked for: a digest of what the request means, without ids and times."""
     wording: str = ""
     """Tools that read: the words of the arguments as short hashes, to find a question that has no word of its own; see
     `seawall.run.wording`. "": not known."""

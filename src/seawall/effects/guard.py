@@ -172,7 +172,7 @@ class EffectsGuard:
         self, step: Step, run: RunState, facts: EffectFacts, hash_: str, *, asks: bool, ahead: bool
     ) -> EffectClaim:
         started = run.started
-        always = any(rule.limit is None for rule in facts.rules) or facts.confirm
+        always = any(rule.limit is None for rule in facts.rules) or facts.confirm or bool(facts.doubt)
         unknown = facts.amount is None and bool(facts.rules)
         undoes = _get_undone(run)
         earlier = run.find_attempt(step.frame, step.call and step.call.id)
@@ -410,6 +410,8 @@ def _list_reasons(
         own.append(Hold(f"{step.name!r} {what}"))
     if facts.confirm:
         own.append(Hold(f"{step.name!r} is done once the acting user has confirmed it"))
+    if facts.doubt:
+        own.append(Hold(facts.doubt))
     if errand is not None and not claim.undoes:
         own.append(Hold(f"run {errand.run} was to ask for it, and has gone on"))
         known = {_describe(each) for each in holds} | {_describe_hold(EFFECTS, each) for each in own}

@@ -38,7 +38,7 @@ from seawall.run.commands import take_command
 from seawall.run.fold import apply
 from seawall.run.outcome import summarise
 from seawall.run.state import RunState
-from seawall.run.step import Close, End, Logic, Propose, Result, Step, restore_step
+from seawall.run.step import Close, End, Logic, Propose, Result, Step, Watcher, restore_step
 from seawall.run.verdict import GuardVerdict
 
 MAX_ROUNDS = 10_000
@@ -68,6 +68,7 @@ class Driver:
         bodies: Bodies,
         planner: RunPlanner | None = None,
         resolve: Resolve | None = None,
+        watcher: Watcher | None = None,
         on_rest: Callable[[Driver], None],
         on_record: Callable[[], None],
     ) -> None:
@@ -80,7 +81,7 @@ class Driver:
         self._journal, self._clock = journal, clock
         self._on_rest, self._on_record = on_rest, on_record
         self._beside = Beside(gate.build_merge)
-        self._resolve = resolve
+        self._resolve, self._watcher = resolve, watcher
         self._before_end = state
         self._deadline = Deadline(clock, state.left_s)
         self._timers = StepTimers(clock)
@@ -193,6 +194,8 @@ class Driver:
             self._release_all()
         if self._broken is not None:
             return
+        if self._watcher is not None:
+            self._watcher.sent(None)
         self._watch_time()
         self._watch_team_time()
         if ended is not None or self._recorded_waiting:
@@ -327,6 +330,8 @@ class Driver:
             durable = asyncio.ensure_future(merging.begin(batch, unsaved, merge))
         self._recorded_waiting = parked
         self._final = durable if ended is not None or parked else None
+        if self._watcher is not None:
+            self._watcher.sent(durable)
         return ready, durable
 
     def _fold_and_decide(
@@ -342,7 +347,7 @@ class Driver:
         ready = self._decide(batch)
         if self.state.ended is None and not ready and not self.state.in_flight:
             self._park(batch)
-            if not self.state.waits and not self._deferred:
+            if not (self.state.waits or self._deferred or self.state.started.loop):
                 run = self.state.started.run
                 raise SeawallBug(f"run {run} has nothing in flight, nothing to wait for and no outcome")
         return batch, ready
@@ -360,6 +365,8 @@ class Driver:
             before = self.state
             after = self.state = apply(before, event, self._gate.judge.folding)
             self._beside.note(event, before, after)
+            if self._watcher is not None:
+                self._watcher.note(event, before, after)
             if after.memories is not before.memories:
                 self._fold(batch, self._gate.judge.halt_failed_folds(before, after))
 

@@ -144,7 +144,10 @@ class RunRecord:
             step.folded = self._folded
         self.steps[step.number] = self._open[step.number] = step
         self._by_frame.setdefault(intent.frame, []).append(step)
-        self._calls.add((intent.frame, intent.call))
+        call = intent.call
+        if self.started.loop and call is not None:  # a key with the reply and the id of the call in it
+            call = call.partition("/")[2].partition("~")[0]
+        self._calls.add((intent.frame, call))
         self._newest_step = max(self._newest_step, step.number)
 
     def _add_to_step(self, event: StepDone | StepLate | EffectMoved | Judged) -> None:

@@ -48,9 +48,11 @@ from seawall.run.frame import (
     MessageRef,
     PendingCall,
     ReviewState,
+    add_ask,
     apply_approval_done,
     apply_call_done,
     apply_folded,
+    apply_foreign_reply,
     apply_model_done,
     apply_review_done,
     effect_state,
@@ -84,6 +86,7 @@ def begin(started: RunStarted, guards: Sequence[Guard] = ()) -> RunState:
         messages=Log([MessageRef("user", started.intent)]),
         turn=() if started.errand is None else _begin_errand(started.errand),
         fresh=(0,),
+        foreign=bool(started.loop),
     )
     return RunState(
         started=replace(started, guards=FrozenDict(started.guards)),
@@ -451,7 +454,10 @@ def _apply_intended(state: RunState, step: StepIntended) -> Changes:
     frame = state.frames.get(step.frame)
     if frame is None:
         return changes
-    if step.kind == "model":
+    if frame.foreign and step.call is not None:
+        frame = replace(frame, fresh=()) if step.kind == "model" else frame
+        frame = add_ask(frame, Call(step.call, step.name, step.input or Ref(""), step.seal), step.step)
+    elif step.kind == "model":
         frame = replace(frame, own_step=step.step, fresh=(), grant=None)
     elif step.kind == "review":
         frame = replace(frame, own_step=step.step, grant=None)
@@ -470,6 +476,7 @@ def _apply_intended(state: RunState, step: StepIntended) -> Changes:
             call=step.call,
             messages=Log([MessageRef("user", step.input)]),
             fresh=(step.step,),
+            foreign=frame.foreign,
         )
     changes["frames"] = MappingProxyType(frames)
     return changes
@@ -556,7 +563,7 @@ def _note_usage(state: RunState, step: StepIntended, done: StepDone) -> Changes:
 def _answer_frame(frame: Frame, step: StepIntended, done: StepDone, held_by: tuple[str, ...]) -> Frame:
     """Returns the frame with the result of one of its steps, which guards `held_by` held."""
     if step.kind == "model":
-        return apply_model_done(frame, step, done)
+        return (apply_foreign_reply if frame.foreign else apply_model_done)(frame, step, done)
     if step.kind == "review":
         return apply_review_done(frame, done)
     if step.kind == "approval":

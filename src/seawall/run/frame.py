@@ -168,6 +168,9 @@ class Frame(msgspec.Struct, frozen=True):
     """What guards have advised it of before its model calls: their names and limits."""
     told: tuple[Ref, ...] = ()
     """What it is told as soon as the calls of its newest reply are answered."""
+    foreign: bool = False
+    """Its steps are asked for by a framework's own loop. Then `turn` holds what was asked for and is not answered, model
+    calls too, and the framework has the conversation."""
 
 
 def find_call(frame: Frame, call: str | None) -> PendingCall | None:
@@ -181,6 +184,13 @@ def find_call(frame: Frame, call: str | None) -> PendingCall | None:
 def replace_call(frame: Frame, call: str, **changes: Any) -> Frame:
     """Returns the frame with something changed of the pending call `call`."""
     return replace(frame, turn=_replace_in(frame.turn, call, changes))
+
+
+def add_ask(frame: Frame, call: Call, step: int) -> Frame:
+    """Returns a foreign frame in which step `step` is under way for something that was asked for."""
+    if find_call(frame, call.id) is not None:
+        return replace_call(frame, call.id, step=step)
+    return replace(frame, turn=(*frame.turn, PendingCall(call, step)))
 
 
 def _replace_in(turn: tuple[PendingCall, ...], call: str, changes: dict[str, Any]) -> tuple[PendingCall, ...]:
@@ -374,6 +384,9 @@ def _apply_reconciled(frame: Frame, pending: PendingCall, step: StepIntended, do
 
 def _answer_call(frame: Frame, pending: PendingCall, step: int, done: StepDone) -> Frame:
     """Returns the frame with one call answered. Once all are, the answers become messages in the calls' order."""
+    if frame.foreign:
+        turn = tuple([each for each in frame.turn if each.call.id != pending.call.id])
+        return replace(frame, turn=turn, fresh=(*frame.fresh, step))
     call = pending.call
     failed = done.status in _FAILED
     message = MessageRef(
@@ -388,6 +401,14 @@ def _answer_call(frame: Frame, pending: PendingCall, step: int, done: StepDone) 
         return replace(frame, turn=turn, fresh=fresh)
     told = [MessageRef("user", ref) for ref in frame.told]
     return replace(frame, turn=(), told=(), fresh=fresh, messages=frame.messages.append(*answers, *told))
+
+
+def apply_foreign_reply(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
+    """Returns a foreign frame once a model step of it has a result."""
+    answered = apply_call_done(frame, step, done)
+    if done.status not in ("ok", "replaced"):
+        return answered
+    return replace(answered, last_reply=done.step, fresh=(done.step,))
 
 
 def tell_frame(frame: Frame, texts: tuple[Ref, ...]) -> Frame:

@@ -196,6 +196,8 @@ class RunState(msgspec.Struct, frozen=True):
 
         Providers may use the same call id again in another reply.
         """
+        if self.started.loop:  # the reply is part of the key
+            return f"{frame}:{call}"
         asked = self.frames.get(frame)
         return f"{0 if asked is None else asked.last_reply}:{call}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
@@ -13,6 +14,7 @@ from seawall.core.canonical import Ref
 from seawall.core.events import (
     Call,
     ContextFolded,
+    Event,
     Gist,
     Status,
     StepIntended,
@@ -42,11 +44,13 @@ class EffectFacts(msgspec.Struct, frozen=True, kw_only=True):
     key_ttl_s: float | None = None
     """Infinite: the other side never forgets the key. None: it honours none."""
     has_preview: bool = False
+    doubt: str = ""
+    """Why a person must look at this very call, whatever is declared; "": nothing speaks against it."""
 
     @property
     def needs_claim(self) -> bool:
         """Whether the journal must be asked before it is attempted."""
-        return bool(self.values or self.rules or self.confirm)
+        return bool(self.values or self.rules or self.confirm or self.doubt)
 
 
 class Propose(msgspec.Struct, frozen=True, kw_only=True):
@@ -339,6 +343,18 @@ class Executor(Protocol):
 
     def withdraw(self, step: Step) -> Result | None:
         """Gives up a step that has not begun, and returns what it comes to; None: it has begun."""
+        ...
+
+
+class Watcher(Protocol):
+    """Is told what a run records, as it is folded: a loop outside waits for its steps."""
+
+    def note(self, event: Event, before: RunState, after: RunState) -> None:
+        """Takes in an event, right after it was folded and before anything else is decided."""
+        ...
+
+    def sent(self, durable: asyncio.Future[None] | None) -> None:
+        """All events noted since the last call are durable with `durable`; None: they are now."""
         ...
 
 

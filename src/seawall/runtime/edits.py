@@ -58,7 +58,7 @@ def _find_tool(proposal: Proposal, team: Team | None) -> Tool:
         )
     member = team.members.get(proposal.agent)
     tools = () if member is None else member.agent.tools
-    tool = next((each for each in tools if each.name == proposal.name), None)
+    tool = next((each for each in tools if each.name == proposal.name), team.find_asked_tool(proposal.name))
     if tool is None or tool.version != proposal.version:
         raise Misused(
             f"proposal {proposal.id}: tool {proposal.name!r} of agent {proposal.agent!r} has changed since it was proposed"

@@ -47,6 +47,8 @@ from seawall.run.state import RunState
 from seawall.run.traces import find_traces
 from seawall.runtime.calls import await_apart
 from seawall.runtime.executor import Resources, TeamExecutor
+from seawall.runtime.foreign.logic import ForeignExecutor, ForeignLogic
+from seawall.runtime.foreign.team import ForeignTeam
 from seawall.runtime.remembering import MemorySteps
 from seawall.runtime.solving import ConflictSolver
 from seawall.team.agent import Agent, check_items
@@ -95,6 +97,8 @@ class Factory:
         self._windows: dict[tuple[str, str | None], int | None] = {}
         """By name and address: what the list says of models. A program has a handful."""
         self._latencies = Latencies()
+        self._asked_prices: dict[str, Price | None] = {}
+        """By the names of models that frameworks call."""
 
     def __repr__(self) -> str:
         return f"<Factory of {len(self._resources)} teams>"
@@ -231,6 +235,15 @@ class Factory:
             return None
         return prices.find_price(name, at=self._clock.wall_s(), base_url=base_url, settings=agent.settings)
 
+    def find_price(self, model: str) -> Price | None:
+        """Returns the price of a model that somebody else calls, by its name `provider:name`; None if it is not known."""
+        if model not in self._asked_prices:
+            price = self._prices.get(model)
+            if price is None and ":" in model:
+                price = prices.find_price(model, at=self._clock.wall_s(), base_url=find_base_url(model), settings={})
+            self._asked_prices[model] = price
+        return self._asked_prices[model]
+
     def _find_window(self, agent: Agent) -> int | None:
         """Returns the tokens that an agent's model takes, with its reply: as the model says, or from the list."""
         if agent.context is not None and agent.context.tokens is not None:
@@ -311,7 +324,7 @@ class Factory:
     ) -> Driver:
         """Returns the driver of a run in `state`, with its gate, executor and planner. See `Driver` and `Gate`."""
         started, resources = state.started, self._get_resources(team)
-        logic = TeamLogic(
+        team_logic = TeamLogic(
             team,
             bodies,
             prices=resources.prices,
@@ -319,6 +332,17 @@ class Factory:
             history=history,
             run=started.run,
         )
+        own = TeamExecutor(
+            started.run,
+            team,
+            resources,
+            team_logic.context,
+            bodies,
+            memory=MemorySteps(journal, started.tenant, bodies, self._clock),
+            on_text=on_text,
+        )
+        asks = team.asks if isinstance(team, ForeignTeam) else None
+        logic = team_logic if asks is None else ForeignLogic(asks, team_logic, bodies, self.find_price)
         gate = Gate(
             logic,
             self.get_guards(team),
@@ -326,15 +350,7 @@ class Factory:
             bodies,
             causes,
             now=self._clock.wall_s,
-            executor=TeamExecutor(
-                started.run,
-                team,
-                resources,
-                logic.context,
-                bodies,
-                memory=MemorySteps(journal, started.tenant, bodies, self._clock),
-                on_text=on_text,
-            ),
+            executor=own if asks is None else ForeignExecutor(asks, own),
             simulate_effects=started.fork is not None and not started.fork.live_effects,
             shared=shared,
             effects=effects,
@@ -345,7 +361,7 @@ class Factory:
         if team.planner is not None and started.errand is None:  # the latencies of all runs of this process
             now = self._clock.wall_s
             planner = RunPlanner(team, team.planner, self._latencies, bodies, now=now)
-        return Driver(
+        driver = Driver(
             state,
             logic=logic,
             gate=gate,
@@ -355,9 +371,13 @@ class Factory:
             bodies=bodies,
             planner=planner,
             resolve=ConflictSolver(journal, started, team, bodies) if team.has_memory else None,
+            watcher=asks,
             on_rest=on_rest,
             on_record=on_record,
         )
+        if asks is not None:
+            asks.attach(started.run, bodies, driver.finished)
+        return driver
 
 
 def _check_names(owner: str, guards: Sequence[Guard]) -> None:

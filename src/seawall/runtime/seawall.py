@@ -273,6 +273,7 @@ class Seawall:
             request_id=request_id,
             app=app,
             stream=stream,
+            loop=team.loop,
         )
         launch = self._launcher.launch(team, started, bodies, raises=limits is not None)
         return await asyncio.shield(self.supervisor.start_task(launch))

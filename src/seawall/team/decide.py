@@ -31,20 +31,8 @@ def decide(team: Team, state: RunState) -> list[Action]:
     """Returns the next actions; none if everything waits."""
     if state.ended is not None:
         return []
-    if state.cancelled is not None:
-        by = state.cancelled.by or "the caller"
-        reason = state.cancelled.reason or f"cancelled by {by}"
-        return [End(status="cancelled", stopped_by=StoppedBy("cancel", reason))]
-    if state.halted is not None:
-        halt = state.halted
-        step = halt.step or None
-        return [
-            End(status="halted", stopped_by=StoppedBy(halt.guard, halt.reason, step, halt.limit, halt.value))
-        ]
-    if state.stopped is not None:
-        by, stopped = state.stopped.by or "somebody", state.stopped
-        reason = f"{by} rejected what was proposed, and ended the run. {stopped.reason}".strip()
-        return [End(status="refused", stopped_by=StoppedBy("approval", reason, stopped.step))]
+    if (stopped := decide_stop(state)) is not None:
+        return [stopped]
     if state.started.errand is not None:
         return list(_decide_errand(team, state))
     probed = _find_probed_step(state)
@@ -62,6 +50,24 @@ def decide(team: Team, state: RunState) -> list[Action]:
         ):  # only a review is given up in the middle of a step
             actions.extend(_decide_frame(team, state, frame))
     return actions
+
+
+def decide_stop(state: RunState) -> End | None:
+    """Returns the end of a run that somebody has cancelled or rejected, or that a guard has halted; None for any other."""
+    if state.cancelled is not None:
+        by = state.cancelled.by or "the caller"
+        reason = state.cancelled.reason or f"cancelled by {by}"
+        return End(status="cancelled", stopped_by=StoppedBy("cancel", reason))
+    if state.halted is not None:
+        halt = state.halted
+        step = halt.step or None
+        stopped_by = StoppedBy(halt.guard, halt.reason, step, halt.limit, halt.value)
+        return End(status="halted", stopped_by=stopped_by)
+    if state.stopped is not None:
+        by, stopped = state.stopped.by or "somebody", state.stopped
+        reason = f"{by} rejected what was proposed, and ended the run. {stopped.reason}".strip()
+        return End(status="refused", stopped_by=StoppedBy("approval", reason, stopped.step))
+    return None
 
 
 def _decide_errand(team: Team, state: RunState) -> Iterator[Action]:

@@ -60,8 +60,13 @@ EffectContext = ToolContext
 class Parameters:
     """The parameters of one tool's function: their JSON schema, and how a call's arguments are checked."""
 
-    def __init__(self, tool: str, function: Callable[..., Any], schema: dict[str, Any] | None) -> None:
-        """Reads them from the annotations or, with `schema`, from that. Raises `Misused` for what can't be sent."""
+    def __init__(
+        self, tool: str, function: Callable[..., Any], schema: dict[str, Any] | None, *, checks: bool = True
+    ) -> None:
+        """Reads them from the annotations or, with `schema`, from that. Raises `Misused` for what can't be sent.
+
+        `checks`: whether arguments are checked against `schema`; otherwise somebody else does.
+        """
         self._tool = tool
         self._signature = _read_signature(tool, function)
         hints = _read_hints(tool, function, required=schema is None)
@@ -80,7 +85,7 @@ class Parameters:
             self._model, self.schema = self._make_model(hints, _list_bound(function))
             self.hints = {name: hints[name] for name in self._fields.values()}
         else:
-            self._validator = SchemaValidator(f"tool {tool!r}", schema)
+            self._validator = SchemaValidator(f"tool {tool!r}", schema) if checks else None
             self._named = frozenset(schema.get("properties", ()))
             self.schema = schema
 

@@ -162,6 +162,10 @@ class TeamLogic:
                 return self._prepare_read(step, member, frame)
         if tool is None:
             return _make_invalid(step, _explain_missing(step, member))
+        return self.prepare_call(step, tool, state)
+
+    def prepare_call(self, step: Step, tool: Tool, state: RunState) -> Step:
+        """Returns a step as the call of this tool: validated, with what the tool declares."""
         step = replace(
             step,
             version=tool.version,
@@ -342,6 +346,7 @@ def honours_key(team: Team, step: StepIntended, age_s: float) -> bool:
     """
     member = team.members.get(step.agent)
     tool = _find_tool(member, step.name, undoes=False) or _find_tool(member, step.name, undoes=True)
+    tool = tool or team.find_asked_tool(step.name)
     if tool is None or not tool.idempotent or not tool.has_version(step.version):
         return False
     return tool.options.key_ttl_s is None or age_s < tool.options.key_ttl_s

@@ -157,6 +157,8 @@ class Team(Generic[Output_co]):
     """
 
     runner: ClassVar[RunTeam]
+    loop: ClassVar[str] = ""
+    """The framework whose own loop asks for the steps of the team's runs; "": Seawall's own decides them."""
 
     def __init__(
         self,
@@ -429,6 +431,10 @@ class Team(Generic[Output_co]):
             raise
         except BaseException:  # noqa: BLE001 -- it was recorded under an older type, or a validator of the user raises
             return None
+
+    def find_asked_tool(self, name: str) -> Tool | None:
+        """Returns what is declared of a tool that a framework's loop calls; None for a team whose agents have their tools."""
+        return None
 
     def list_nested(self) -> Iterator[Team]:
         """Yields the teams in this one, and those in them, outer ones first."""

@@ -107,7 +107,7 @@ class Tool(Generic[P, R_co]):
             getattr(function, "__call__", None)  # noqa: B004 -- an object with an async __call__ is a tool too
         )
         self._check_options()
-        self._parameters = Parameters(self.name, function, schema)
+        self._parameters = self._read_parameters(function, schema)
         self.context_parameter = self._parameters.context
         schema = self._parameters.schema
         text = description if description is not None else inspect.getdoc(function) or ""
@@ -118,6 +118,9 @@ class Tool(Generic[P, R_co]):
             meaning += [options.unique_by, options.scope, options.amount, options.currency]
             self._check_declared()
         self.version = f"{self.options.version or version}-{digest_of(meaning)[:8]}"
+
+    def _read_parameters(self, function: Callable[P, R_co], schema: dict[str, Any] | None) -> Parameters:
+        return Parameters(self.name, function, schema)
 
     def _check_declared(self) -> None:
         """Raises `Misused` if what is declared of the effect does not fit the tool."""
@@ -182,9 +185,12 @@ class Tool(Generic[P, R_co]):
                     f"tool {self.name!r}: volatile has {each!r} in it; it takes names and patterns of text"
                 )
 
-    def _check_options(self) -> None:
+    def _check_name(self) -> None:
         if not self.name.isidentifier() and not self.name.replace("-", "_").isidentifier():
             raise Misused(f"tool name {self.name!r} is not an identifier: give it one with @tool(name=...)")
+
+    def _check_options(self) -> None:
+        self._check_name()
         if self.idempotent and not self.effect:
             raise Misused(f"tool {self.name!r}: idempotent=True is for effects; add effect=True")
         if self.timeout_s is not None and not self.timeout_s > 0:

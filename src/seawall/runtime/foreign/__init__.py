@@ -1,0 +1,8 @@
+"""Runs whose steps a framework's own loop asks for: the same gate, guards, limits, record and approvals.
+
+- `engine.py`: `Engine`, for sync and async callers on any event loop: a thread with an event loop and a `Seawall`
+- `session.py`: `Session`, one run as an adapter uses it; `loop_side.py`: the same on the engine's event loop
+- `asks.py`: what is asked for and not answered; the logic, the executor and the watcher of the driver meet the loop there
+- `logic.py`: `Logic` and `Executor` of such runs; `team.py`: what stands for the framework's team
+- `recorded.py`: what makes a step the same after a crash; `requests.py`: the meaning of a model's request, and its record
+"""

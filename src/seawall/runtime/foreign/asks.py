@@ -1,0 +1,351 @@
+"""What a framework's loop asks for, and what becomes of it: where the asking tasks and the driver of the run meet."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from seawall.core.canonical import Ref
+from seawall.core.errors import Broken, Refused
+from seawall.core.events import Event, RunEnded, StepDone, StepIntended, StepStatus
+from seawall.run.bodies import Bodies
+from seawall.run.frame import find_call
+from seawall.run.outcome import Outcome, build_outcome
+from seawall.run.state import RunState
+from seawall.run.step import Close, End, Ownership, Result
+from seawall.runtime.foreign.requests import PreparedRequest
+from seawall.runtime.foreign.tools import AskedTool
+
+AskKind = Literal["model", "tool", "handoff"]
+
+
+class Halted(Refused):
+    """The run has ended, so nothing more of it is performed. `outcome` says how; `outcome.stopped_by` why."""
+
+    def __init__(self, outcome: Outcome[Any]) -> None:
+        stopped = outcome.stopped_by
+        guard = "" if stopped is None else stopped.guard
+        super().__init__(
+            f"run {outcome.run} has ended: {outcome}",
+            guard=guard,
+            limit=None if stopped is None else stopped.limit,
+            value=None if stopped is None else stopped.value,
+        )
+        self.outcome = outcome
+
+
+class Held(Refused):
+    """A step waits for a person. The same request, asked again with the same request id, goes on after the decision."""
+
+    def __init__(self, run: str, step: int, name: str, proposal: str, reason: str) -> None:
+        super().__init__(
+            f"run {run} waits for a person to decide on {name!r} (step {step}): {reason}. Decide with: "
+            f"seawall approve {proposal or f'{run} {step}'}",
+            guard="hold",
+            value=name,
+        )
+        self.run, self.step, self.name, self.proposal, self.reason = run, step, name, proposal, reason
+
+
+class Turn(msgspec.Struct, frozen=True, kw_only=True):
+    """It is the asker's turn: the step is admitted and recorded, and the asker performs it now."""
+
+    step: int
+    arguments: Mapping[str, Any] = {}
+    """Tools: as they are to be performed. A person may have changed them."""
+    notes: tuple[str, ...] = ()
+    """What guards advise: for the request of a model."""
+    key: str = ""
+    """Effects: the idempotency key for the other side."""
+    remaining_s: float = 0.0
+    """Active seconds that the run has left."""
+    max_output_tokens: int = 0
+    """Models: the longest reply that there is room for; 0: as the asker said."""
+    owned_until: float | None = None
+    """Effects: until when no other process takes the run, in seconds since the Unix epoch; None: that is not known."""
+
+
+class Settled(msgspec.Struct, frozen=True, kw_only=True):
+    """A step is over. `status` is that of its record; `text` what the agent is to be given."""
+
+    step: int
+    status: StepStatus
+    text: str = ""
+    notes: tuple[str, ...] = ()
+    """What guards advise, beside the text of a tool's result."""
+    raw: str | None = None
+    """Models: the reply as the framework has written it; None: it holds a secret that this process does not have."""
+    calls: tuple[tuple[str, str, str], ...] = ()
+    """Models: (id, name, arguments as JSON) of the recorded reply."""
+    replayed: bool = False
+    """It was recorded before, and nothing was performed now."""
+    performed: bool = False
+    """The asker's own result stands, as it gave it."""
+
+    @property
+    def told(self) -> str:
+        """The text with what guards advise beside it."""
+        return "\n\n".join((self.text, *self.notes))
+
+
+class Ask:
+    """One thing that was asked for. Lives on the engine's event loop."""
+
+    def __init__(
+        self,
+        kind: AskKind,
+        name: str,
+        agent: str,
+        frame: int,
+        key: str,
+        *,
+        text: str = "",
+        tool: AskedTool | None = None,
+        request: PreparedRequest | None = None,
+        waits: bool = False,
+        doubt: str = "",
+    ) -> None:
+        """`text`: the arguments as canonical JSON, or the task of a hand-off. `waits`: a step that is held is waited for, and does not raise `Held`. `doubt`: see `EffectFacts.doubt`."""
+        self.kind: AskKind = kind
+        self.name, self.agent, self.frame, self.key = name, agent, frame, key
+        self.text, self.tool, self.request = text, tool, request
+        self.waits, self.doubt = waits, doubt
+        loop = asyncio.get_running_loop()
+        self.first: asyncio.Future[Turn | Settled] = loop.create_future()
+        """The turn or, if the asker performs nothing, the end. Raises `Halted`, `Held`, and what broke the run."""
+        self.last: asyncio.Future[Settled] = loop.create_future()
+        """The end of a step that the asker performs."""
+        self.result: asyncio.Future[Result] | None = None
+        """What the asker brings; None until it is its turn."""
+        self.on_over: Callable[[], None] | None = None
+        """Is called if the step ends while the asker performs it: its time is up, or the run has ended."""
+        for future in (self.first, self.last):
+            future.add_done_callback(_look_at_error)
+
+    def __repr__(self) -> str:
+        return f"<Ask {self.kind} {self.name} {self.key} of frame {self.frame}>"
+
+    @property
+    def is_performed(self) -> bool:
+        """Whether it is the asker's turn."""
+        return self.result is not None
+
+    def settle(self, settled: Settled) -> None:
+        """Tells the asker what became of it."""
+        future = self.last if self.is_performed else self.first
+        if not future.done():
+            future.set_result(settled)
+        self.tell_over()
+
+    def fail(self, error: Exception) -> None:
+        """Tells the asker that the run has ended or broke."""
+        for future in (self.first, self.last):
+            if not future.done():
+                future.set_exception(error)
+        self.tell_over()
+
+    def tell_over(self) -> None:
+        """Tells an asker that performs the step that nobody waits for it any more."""
+        if self.on_over is not None and self.result is not None and not self.result.done():
+            self.on_over()
+
+
+def _look_at_error(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()  # an asker that is gone need not look
+
+
+class Asks:
+    """The open asks of one run, for all drivers that it has in this process, one after another.
+
+    Implements `run.step.Watcher`: what it hears of, it tells the askers once it is durable; the result of a read and a
+    reply that calls tools at once, because nothing outside acts on them before a later batch is durable.
+    """
+
+    def __init__(self) -> None:
+        self.run = ""
+        self.open: dict[tuple[int, str], Ask] = {}
+        """By frame and key, in the order in which they came."""
+        self.closes: dict[int, Close] = {}
+        """By step: hand-offs that are to end."""
+        self.end: End | None = None
+        """How the loop ends the run."""
+        self.answer: str | None = None
+        """What it answers."""
+        self.bodies: Bodies | None = None
+        """Of the driver that the run has now."""
+        self.on_event: Callable[[Event, RunState], None] = lambda event, before: None
+        self._unsent: list[tuple[Callable[[], None], bool]] = []
+        """What to tell, and whether that can be told before it is durable."""
+        self._closing: dict[int, asyncio.Future[None]] = {}
+
+    def __repr__(self) -> str:
+        return f"<Asks {len(self.open)} open>"
+
+    def attach(self, run: str, bodies: Bodies, finished: asyncio.Future[None]) -> None:
+        """The run has a driver. If that gives the run up, the askers are told why."""
+        self.run, self.bodies = run, bodies
+
+        def tell(finished: asyncio.Future[None]) -> None:
+            error = None if finished.cancelled() else finished.exception()
+            if isinstance(error, Exception):
+                self.fail_all(error)
+
+        finished.add_done_callback(tell)
+
+    def add(self, ask: Ask) -> None:
+        """Adds something that is asked for; the driver decides again after this."""
+        self.open[ask.frame, ask.key] = ask
+
+    def find(self, frame: int, key: str | None) -> Ask | None:
+        """Returns what is open under this key."""
+        return None if key is None else self.open.get((frame, key))
+
+    def withdraw(self, ask: Ask) -> None:
+        """Forgets an ask whose asker is gone. A step that is under way ends, and nobody waits for its result."""
+        self.open.pop((ask.frame, ask.key), None)
+        if ask.result is not None and not ask.result.done():
+            ask.result.set_result(
+                Result(status="error", output="Error: the call was given up", error="cancelled", endpoint="cut")
+            )
+
+    def fail_all(self, error: Exception) -> None:
+        """Tells every asker that the run has ended, or is given up in this process."""
+        asks, self.open = list(self.open.values()), {}
+        for ask in asks:
+            ask.fail(error)
+        closing, self._closing = list(self._closing.values()), {}
+        for future in closing:
+            if not future.done():
+                future.set_exception(error)
+
+    def wait_closed(self, step: int) -> asyncio.Future[None]:
+        """Returns a future that is done once the end of a hand-off is durable."""
+        future = self._closing.get(step)
+        if future is None:
+            future = self._closing[step] = asyncio.get_running_loop().create_future()
+            future.add_done_callback(_look_at_error)
+        return future
+
+    async def begin(self, ask: Ask, turn: Turn) -> Result:
+        """Gives the asker its turn, and returns what it brings. Cancelled once, it goes on waiting; cancelled twice, it stops."""
+        ask.result = asyncio.get_running_loop().create_future()
+        if ask.first.done():
+            return Result(status="error", output="Error: nobody waits for this step", error="gone", endpoint="unasked")
+        ask.first.set_result(turn)
+        try:
+            return await asyncio.shield(ask.result)
+        except asyncio.CancelledError:  # the run has ended over it; what it brings yet is worth recording
+            if ask.result.done():
+                raise
+            ask.tell_over()
+            return await ask.result
+
+    # ---- what the driver records
+
+    def note(self, event: Event, before: RunState, after: RunState) -> None:
+        """See `Watcher.note`."""
+        self.on_event(event, before)
+        match event:
+            case StepIntended():
+                self._note_intended(event, after)
+            case StepDone():
+                self._note_done(event, before, after)
+            case RunEnded():
+                outcome = build_outcome(after, None if event.answer is None else self.read(event.answer))
+                self._unsent.append((lambda: self.fail_all(Halted(outcome)), False))
+            case _:
+                pass
+
+    def sent(self, durable: asyncio.Future[None] | None) -> None:
+        """See `Watcher.sent`."""
+        unsent, self._unsent = self._unsent, []
+        waiting: list[Callable[[], None]] = []
+        for tell, early in unsent:
+            if durable is None or (early and not waiting):
+                tell()
+            else:
+                waiting.append(tell)
+        if waiting and durable is not None:
+            durable.add_done_callback(lambda written: _tell_all(written, waiting))
+
+    def _note_intended(self, intent: StepIntended, after: RunState) -> None:
+        ask = self.find(intent.frame, intent.call)
+        if ask is None:
+            return
+        if intent.kind == "approval" and not intent.waits_for and not ask.waits:
+            del self.open[ask.frame, ask.key]
+            run = after.started.run
+
+            def hold() -> None:
+                ask.fail(Held(run, intent.step, intent.name, intent.proposal, "it needs an approval"))
+
+            self._unsent.append((hold, False))
+        elif intent.kind == "handoff" and intent.perform:
+            del self.open[ask.frame, ask.key]
+            settled = Settled(step=intent.step, status="ok")
+            self._unsent.append((lambda: ask.settle(settled), True))
+
+    def _note_done(self, done: StepDone, before: RunState, after: RunState) -> None:
+        intent = before.open.get(done.step)
+        if intent is None:
+            return
+        if intent.kind == "handoff" and (closing := self._closing.pop(done.step, None)) is not None:
+            self.closes.pop(done.step, None)
+            self._unsent.append((lambda: _finish(closing), True))
+        ask = self.find(intent.frame, intent.call)
+        frame = after.frames.get(intent.frame)
+        if ask is None or done.status == "cancelled":  # the run ends over it, and that says why
+            return
+        if frame is not None and find_call(frame, ask.key) is not None:
+            return  # it is proposed again: it was approved, withdrawn, or its fate is asked about
+        del self.open[ask.frame, ask.key]
+        own = before.frames.get(intent.frame)
+        pending = None if own is None else find_call(own, ask.key)
+        notes = () if pending is None else tuple(self.read(note) for note in pending.notes)
+        settled = self.describe(done, () if intent.kind == "model" else notes, performed=self._stands(ask, done))
+        early = intent.kind == "tool" and not intent.effect
+        early = early or (intent.kind == "model" and bool(done.calls))
+        self._unsent.append((lambda: ask.settle(settled), early))
+
+    def _stands(self, ask: Ask, done: StepDone) -> bool:
+        """Returns whether a step has the result that its asker has brought, and no guard's."""
+        if ask.result is None or not ask.result.done() or self.bodies is None:
+            return False
+        return done.output == self.bodies.put(ask.result.result().output)
+
+    def describe(self, done: StepDone, notes: tuple[str, ...] = (), *, performed: bool = False) -> Settled:
+        """Returns the end of a step as its asker is told. `performed`: the asker's own result, if nothing took its place."""
+        bodies = self.bodies
+        raw = None if bodies is None or done.reasoning is None else bodies.find_opaque(self.run, done.reasoning)
+        return Settled(
+            step=done.step,
+            status=done.status,
+            text=self.read(done.output),
+            notes=notes,
+            raw=raw,
+            calls=tuple([(call.id, call.name, self.read(call.arguments)) for call in done.calls]),
+            performed=performed,
+        )
+
+    def read(self, ref: Ref | None) -> str:
+        """Returns the text of a body."""
+        return "" if self.bodies is None else self.bodies.text(ref)
+
+
+def _finish(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _tell_all(written: asyncio.Future[None], waiting: list[Callable[[], None]]) -> None:
+    """Tells the askers what is durable now. If it is not, the driver gives the run up, and they are told that."""
+    if written.cancelled() or written.exception() is not None:
+        return
+    for tell in waiting:
+        with contextlib.suppress(Broken):
+            tell()

@@ -1,0 +1,88 @@
+"""What of an application passes the gate, what can't, and what nobody has declared."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from seawall.runtime.foreign.tools import ToolKind, seems_to_write
+
+MAX_NAMES = 10_000
+"""Names that are counted one by one; calls under any further name are counted together."""
+OTHERS = "(others)"
+
+
+class CoverageReport(NamedTuple):
+    """What passed the gate since the engine began: calls by name."""
+
+    models: dict[str, int]
+    effects: dict[str, int]
+    reads: dict[str, int]
+    undeclared: dict[str, int]
+    """Tools that nobody has declared: they count as reads."""
+    not_gated: tuple[str, ...]
+    """What an adapter has found that can't be gated, each with the reason."""
+
+    @property
+    def seem_to_write(self) -> tuple[str, ...]:
+        """The undeclared tools whose names say that they change the world."""
+        return tuple(name for name in self.undeclared if seems_to_write(name))
+
+    def __str__(self) -> str:
+        lines = [
+            _describe("models", self.models),
+            _describe("effects (done once, signed off)", self.effects),
+            _describe("reads", self.reads),
+            _describe("not declared, so they count as reads", self.undeclared),
+        ]
+        if self.seem_to_write:
+            names = ", ".join(self.seem_to_write)
+            lines.append(f"these seem to change the world: declare them with effects=[…] or reads=[…]: {names}")
+        lines += [f"not gated: {each}" for each in self.not_gated] or ["not gated: nothing that the adapter knows of"]
+        return "\n".join(lines)
+
+
+def _describe(what: str, calls: dict[str, int]) -> str:
+    listed = ", ".join(f"{name} ({count} calls)" for name, count in sorted(calls.items()))
+    return f"{what}: {listed or 'none'}"
+
+
+class Coverage:
+    """Counts what passes the gate of one engine."""
+
+    def __init__(self) -> None:
+        self._models: Counter[str] = Counter()
+        self._tools: dict[ToolKind, Counter[str]] = {"effect": Counter(), "read": Counter(), "undeclared": Counter()}
+        self._not_gated: dict[str, None] = {}
+
+    def __repr__(self) -> str:
+        return f"<Coverage of {len(self._models)} models>"
+
+    def note_model(self, name: str) -> None:
+        """Counts a call of a model."""
+        _count(self._models, name)
+
+    def note_tool(self, name: str, kind: ToolKind) -> None:
+        """Counts a call of a tool."""
+        _count(self._tools[kind], name)
+
+    def note_not_gated(self, what: Iterable[str]) -> None:
+        """Notes what an adapter has found that can't be gated."""
+        for each in what:
+            if len(self._not_gated) < MAX_NAMES:
+                self._not_gated[each] = None
+
+    def report(self) -> CoverageReport:
+        """Returns what was counted."""
+        return CoverageReport(
+            models=dict(self._models),
+            effects=dict(self._tools["effect"]),
+            reads=dict(self._tools["read"]),
+            undeclared=dict(self._tools["undeclared"]),
+            not_gated=tuple(self._not_gated),
+        )
+
+
+def _count(calls: Counter[str], name: str) -> None:
+    calls[name if name in calls or len(calls) < MAX_NAMES else OTHERS] += 1

@@ -1,0 +1,246 @@
+"""`Engine`: the gate for loops that others own, for sync and async callers on any thread and any event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import threading
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from msgspec.structs import replace
+
+from seawall.core.canonical import check_recordable
+from seawall.core.errors import Misused
+from seawall.core.events import Mode
+from seawall.core.limits import Limits, validate_limits
+from seawall.journal.protocol import Journal
+from seawall.models.protocol import Price
+from seawall.runtime.foreign.asks import Asks
+from seawall.runtime.foreign.coverage import Coverage, CoverageReport
+from seawall.runtime.foreign.loop_side import BeginOptions, LoopSide
+from seawall.runtime.foreign.session import Session
+from seawall.runtime.foreign.team import ForeignTeam
+from seawall.runtime.foreign.tools import Effects, ToolDeclarations
+from seawall.runtime.seawall import Seawall
+from seawall.team.team import Team
+
+CLOSE_S = 10.0
+"""Seconds that `close` waits for the engine's thread: a `Seawall` takes some two to close."""
+
+T = TypeVar("T")
+
+
+class Engine:
+    """The gate for models and tools that a framework's own loop calls.
+
+        sea = Engine("desk.db", effects=["refund"], budget=Budget(tenant_day=Caps(usd="50")))
+        with sea.begin("Refund order 1042", loop="my-loop") as session: ...
+
+    `effects` are the tools that change the world, by name or pattern, or what is declared of each (`Effect(…)`); `reads` those
+    that do not. Other tools count as reads, and `coverage` names them. `limits` are those of each run; they halt it, because
+    the framework decides when it answers. The other options are those of `Seawall`, of which the engine has one, in a thread
+    with an event loop of its own: it opens at the first step. `close` it, or use it as a context manager; at the exit of the
+    program it closes by itself.
+    """
+
+    def __init__(
+        self,
+        journal: str | Path | Journal = ":memory:",
+        *,
+        effects: Effects = (),
+        reads: Sequence[str] = (),
+        limits: Limits | None = None,
+        **options: Any,
+    ) -> None:
+        self.tools = ToolDeclarations(effects, reads)
+        self._limits = validate_limits(Limits() if limits is None else limits)
+        self._sea = Seawall(journal, **options)
+        self._coverage = Coverage()
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        self._pid = os.getpid()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "not open" if self._loop is None else "open"
+        return f"<Engine {state}, {self._sea!r}>"
+
+    @property
+    def sea(self) -> Seawall:
+        """The engine's `Seawall`. Its methods are called on the engine's event loop: `engine.call(lambda sea: sea.effects())`."""
+        return self._sea
+
+    # ---- beginning
+
+    def begin(
+        self,
+        request: str,
+        *,
+        loop: str,
+        name: str = "",
+        agent: str = "agent",
+        session: str | None = None,
+        tenant: str = "",
+        principal: str = "",
+        request_id: str | None = None,
+        limits: Limits | None = None,
+        modes: Mapping[str, Mode] | None = None,
+        effects: Effects | None = None,
+        reads: Sequence[str] = (),
+        resume: bool = False,
+        waits: bool = False,
+        not_done: tuple[type[BaseException], ...] = (),
+        passes: tuple[type[BaseException], ...] = (),
+    ) -> Session:
+        """Returns the session of one run. Nothing is recorded before its first step.
+
+        `loop` names the framework, `name` the application (by default the framework), `agent` who works first. With the
+        `request_id` of an earlier run it goes on with that: its recorded steps are given again, and not performed. Without
+        one a new run is a new run, also after a crash. `session` is the conversation: with `resume` the run goes on that has
+        not ended there; without, such a run is cancelled, as a new request has come.
+        `waits`: a step that needs a person is waited for; otherwise it raises `Held`, and the same request, asked again, goes
+        on after the decision. `not_done`: errors of tools which say that nothing has happened; any other error of an effect
+        leaves open whether it has. `passes`: what a framework raises to steer, which is no failure.
+        `effects` and `reads` are for this run, in place of the engine's.
+        Raises `Misused` for an argument that can't be recorded.
+        """
+        check_recordable(
+            request=request, loop=loop, name=name, agent=agent, session=session, tenant=tenant, request_id=request_id
+        )
+        if not loop:
+            raise Misused("begin: loop is empty; name the framework whose loop asks for the steps")
+        bounds = replace(self._limits if limits is None else validate_limits(limits), at_limit="halt")
+        options = BeginOptions(
+            request=request.strip() or "(no request)",
+            session=session,
+            tenant=tenant,
+            principal=principal,
+            request_id=request_id,
+            limits=bounds,
+            modes=modes,
+            resume=resume,
+            waits=waits,
+        )
+        tools = self.tools if effects is None else ToolDeclarations(effects, reads)
+
+        def make_side() -> LoopSide:
+            team = ForeignTeam(name or loop, agent, loop, bounds, Asks(), tools)
+            return LoopSide(self._sea, team, options, tools, self._coverage)
+
+        return Session(self, make_side, self._find_price, not_done, passes)
+
+    def make_team(self, name: str) -> Team:
+        """Returns what stands for a framework's application where a `Seawall` takes a team: `approve(…, edit=…, team=…)`."""
+        return ForeignTeam(name, "agent", name, self._limits, Asks(), self.tools)
+
+    def _find_price(self, model: str) -> Price | None:
+        return self._sea.supervisor.factory.find_price(model)
+
+    def coverage(self) -> CoverageReport:
+        """Returns what has passed the gate, what nobody has declared, and what can't be gated."""
+        return self._coverage.report()
+
+    def note_not_gated(self, *what: str) -> None:
+        """Notes what can't be gated, for `coverage`: for adapters."""
+        self._coverage.note_not_gated(what)
+
+    # ---- the engine's thread
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Begins something on the engine's event loop, which opens at the first call."""
+        loop = self._loop
+        if loop is None or os.getpid() != self._pid:
+            try:
+                loop = self._open()
+            except BaseException:
+                work.close()
+                raise
+        return asyncio.run_coroutine_threadsafe(work, loop)
+
+    def check_may_wait(self) -> None:
+        """Raises `Misused` on the engine's own thread, where a sync call would wait for itself."""
+        if threading.current_thread() is self._thread:
+            raise Misused("a sync call on the engine's own event loop would wait for itself; use the async one")
+
+    def call(self, work: Callable[[Seawall], Coroutine[Any, Any, T]]) -> T:
+        """Calls something of the engine's `Seawall` and waits for it: `engine.call(lambda sea: sea.approvals())`."""
+        self.check_may_wait()
+        return self.submit(self._call(work)).result()
+
+    async def call_async(self, work: Callable[[Seawall], Coroutine[Any, Any, T]]) -> T:
+        """As `call`, from any event loop."""
+        return await asyncio.wrap_future(self.submit(self._call(work)))
+
+    async def _call(self, work: Callable[[Seawall], Coroutine[Any, Any, T]]) -> T:
+        return await work(self._sea)
+
+    def _open(self) -> asyncio.AbstractEventLoop:
+        """Starts the thread, and opens the journal there. Raises what opening raises."""
+        with self._lock:
+            if os.getpid() != self._pid:
+                raise Misused("this Engine was opened before a fork; make a new one in the child")
+            if self._closed:
+                raise Misused("this Engine is closed")
+            if self._loop is not None:
+                return self._loop
+            opened: Future[asyncio.AbstractEventLoop] = Future()
+            self._thread = threading.Thread(
+                target=_run_loop, args=(self._sea, opened), name="seawall-engine", daemon=True
+            )
+            self._thread.start()
+            self._loop = opened.result()
+            atexit.register(self.close)
+            return self._loop
+
+    def close(self) -> None:
+        """Gives up the runs in flight, which can be gone on with, and closes the journal. Safe to call twice."""
+        with self._lock:
+            loop, thread, self._closed = self._loop, self._thread, True
+            self._loop = None
+        if loop is None or thread is None or os.getpid() != self._pid:
+            return
+        atexit.unregister(self.close)
+        self.check_may_wait()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(CLOSE_S)
+
+    async def aclose(self) -> None:
+        """As `close`, from any event loop."""
+        await asyncio.to_thread(self.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+def _run_loop(sea: Seawall, opened: Future[asyncio.AbstractEventLoop]) -> None:
+    """The engine's thread: opens the journal, serves until it is stopped, and closes the journal."""
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        try:
+            runner.run(sea.open())
+        except BaseException as error:  # noqa: BLE001 -- whoever opens the engine gets it
+            opened.set_exception(error)
+            return
+        asyncio.set_event_loop(loop)
+        opened.set_result(loop)
+        loop.run_forever()
+        runner.run(sea.close())

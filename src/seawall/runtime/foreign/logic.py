@@ -1,0 +1,220 @@
+"""What the driver of a run needs where a framework's loop asks for the steps: what to do next, and who performs it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from decimal import Decimal
+
+from msgspec.structs import replace
+
+from seawall.core.canonical import Ref
+from seawall.core.events import Call, Status
+from seawall.core.frozen import thaw
+from seawall.models.protocol import Price
+from seawall.models.usage import compute_bound_usd
+from seawall.run.bodies import Bodies
+from seawall.run.fingerprint import make_gist
+from seawall.run.frame import Frame, PendingCall, find_call
+from seawall.run.ledger import NO_REST, Rest
+from seawall.run.state import RunState
+from seawall.run.step import Action, EffectFacts, Executor, Ownership, Propose, Result, RetryPolicy, Step
+from seawall.runtime.foreign.asks import Ask, Asks, Turn
+from seawall.runtime.foreign.requests import RequestRecord
+from seawall.team.decide import decide_stop
+from seawall.team.prepare import TeamLogic
+
+_ZERO = Decimal(0)
+
+FindPrice = Callable[[str], Price | None]
+"""Returns the price of a model by its name; None if it is not known."""
+
+
+class ForeignLogic:
+    """`run.step.Logic` of a run whose steps a framework's loop asks for: what was asked for and has no record is next."""
+
+    def __init__(self, asks: Asks, tools: TeamLogic, bodies: Bodies, find_price: FindPrice) -> None:
+        """`tools` prepares calls of tools: effects need the same care, whoever asks for them."""
+        self._asks, self._tools, self._bodies = asks, tools, bodies
+        self._find_price = find_price
+        self._requests: dict[int, RequestRecord] = {}
+
+    def __repr__(self) -> str:
+        return f"<ForeignLogic {self._asks!r}>"
+
+    def decide(self, state: RunState) -> Sequence[Action]:
+        """See `Logic.decide`."""
+        if state.ended is not None:
+            return []
+        if (stopped := decide_stop(state)) is not None:
+            return [stopped]
+        closes = [close for step, close in self._asks.closes.items() if step in state.open]
+        asked = list(self._list_asked(state))
+        end, answer = self._asks.end, self._asks.answer
+        if end is not None and not (closes or asked or state.in_flight):
+            return [end if answer is None else replace(end, answer=self._bodies.put(answer))]
+        return [*closes, *asked]
+
+    def _list_asked(self, state: RunState) -> Iterator[Action]:
+        for ask in list(self._asks.open.values()):
+            frame = state.frames.get(ask.frame)
+            if frame is None:
+                continue  # the session tells the asker
+            pending = find_call(frame, ask.key)
+            if pending is None or pending.step is None:
+                yield self._propose(ask, frame, pending, state.started.run)
+
+    def _write_call(self, ask: Ask, run: str) -> Call:
+        """Returns what is asked for, as it is recorded. What is kept once costs nothing the second time."""
+        if ask.kind == "tool":
+            return Call(ask.key, ask.name, *self._bodies.put_arguments(run, ask.text))
+        return Call(ask.key, ask.name, self._bodies.put(ask.text))
+
+    def _propose(self, ask: Ask, frame: Frame, pending: PendingCall | None, run: str) -> Propose:
+        reconciles = None if pending is None else pending.unknown
+        may_ask = ask.tool is not None and ask.tool.options.reconcile is not None
+        if pending is not None and reconciles is not None and (pending.reconciled == reconciles or not may_ask):
+            return Propose(
+                kind="approval", name=ask.name, agent=ask.agent, frame=frame.id, depth=frame.depth, call=pending.call
+            )
+        return Propose(
+            kind=ask.kind,
+            name=ask.name,
+            agent=ask.agent,
+            frame=frame.id,
+            depth=frame.depth + (ask.kind == "handoff"),
+            call=self._write_call(ask, run),
+            grant=None if pending is None else pending.grant,
+            reconciles=reconciles,
+        )
+
+    def prepare(self, proposal: Propose, state: RunState, number: int) -> Step:
+        """See `Logic.prepare`."""
+        call = proposal.call
+        step = Step(
+            number=number,
+            kind=proposal.kind,
+            name=proposal.name,
+            agent=proposal.agent,
+            frame=proposal.frame,
+            depth=proposal.depth,
+            call=call,
+            grant=proposal.grant,
+            delay_s=proposal.delay_s,
+            input=None if call is None else call.arguments,
+            seal="" if call is None else call.seal or "",
+        )
+        ask = self._asks.find(proposal.frame, None if call is None else call.id)
+        if ask is None or proposal.kind == "approval":
+            return step
+        if proposal.reconciles is not None and ask.tool is not None:
+            return replace(
+                step,
+                version=ask.tool.version,
+                reconciles=proposal.reconciles,
+                endpoint=ask.tool.endpoint,
+                target=(ask.tool, {}),
+            )
+        match ask.kind:
+            case "model":
+                return self._prepare_model(step, ask)
+            case "handoff":
+                task = self._bodies.text(step.input)
+                return replace(step, arguments={"task": task}, gist=make_gist(task))
+            case "tool":
+                return self._prepare_tool(step, ask, state)
+
+    def _prepare_model(self, step: Step, ask: Ask) -> Step:
+        request = ask.request
+        if request is None:
+            return replace(step, invalid="Error: the request to the model has no messages")
+        record = self._requests.get(ask.frame)
+        if record is None:
+            record = self._requests[ask.frame] = RequestRecord()
+        price, most = self._find_price(ask.name), request.max_output_tokens
+        return replace(
+            step,
+            input=record.put(request, self._bodies),
+            asked=request.digest,
+            tokens=request.size_bytes + most,
+            reply_tokens=most,
+            reply_token_usd=compute_bound_usd(price, 0, 1) or _ZERO,
+            input_token_usd=compute_bound_usd(price, 1, 0) or _ZERO,
+            usd=compute_bound_usd(price, request.size_bytes, most),
+            context=len(request.messages),
+            context_bytes=request.size_bytes,
+            endpoint=f"model:{step.name}",
+        )
+
+    def _prepare_tool(self, step: Step, ask: Ask, state: RunState) -> Step:
+        tool = ask.tool
+        if tool is None:
+            return replace(step, invalid=f"Error: nothing is known of tool {step.name!r}")
+        step = self._tools.prepare_call(step, tool, state)
+        if ask.doubt and step.effect:
+            step = replace(step, facts=replace(step.facts or EffectFacts(), doubt=ask.doubt))
+        return replace(step, may_write=tool.undeclared)
+
+    def compute_rest(self, frame: int, step: Step | None, state: RunState) -> Rest:
+        """Returns nothing: the framework decides when it answers."""
+        return NO_REST
+
+    def retries(self, step: Step, state: RunState) -> RetryPolicy:
+        """Returns `never`: the framework has a policy of its own, and asks again."""
+        return "never"
+
+    def transcript(self, state: RunState, status: Status) -> Ref | None:
+        """Returns None: the framework has the conversation."""
+        return None
+
+
+class ForeignExecutor:
+    """`run.step.Executor` of such a run: it gives the asker its turn, and waits for what it brings."""
+
+    def __init__(self, asks: Asks, beside: Executor) -> None:
+        """`beside` calls the functions that an effect has beside its own: its preview, and its question to the other side."""
+        self._asks, self._beside = asks, beside
+        self.delivered = False
+        self.on_sign: Callable[[int], None] = lambda step: None
+
+    def __repr__(self) -> str:
+        return f"<ForeignExecutor {self._asks!r}>"
+
+    def perform(
+        self, step: Step, state: RunState, left_s: float, ownership: Ownership | None
+    ) -> Awaitable[Result]:
+        """See `Executor.perform`."""
+        if step.reconciles is not None:
+            return self._beside.perform(step, state, left_s, ownership)
+        return self._give_turn(step, state, left_s, ownership)
+
+    async def _give_turn(
+        self, step: Step, state: RunState, left_s: float, ownership: Ownership | None
+    ) -> Result:
+        call = None if step.call is None else step.call.id
+        ask = self._asks.find(step.frame, call)
+        if ask is None:
+            gone = "Error: the call was given up before it was made"
+            return Result(status="error", output=gone, error="not_done", endpoint="unasked")
+        until = None if ownership is None else await ownership.confirm()
+        frame = state.frames.get(step.frame)
+        pending = None if frame is None else find_call(frame, call or "")
+        notes = () if pending is None or step.kind != "model" else pending.notes
+        turn = Turn(
+            step=step.number,
+            arguments=thaw(step.arguments or {}),
+            notes=tuple([self._asks.read(note) for note in notes]),
+            key=(step.key or f"{state.started.run}:{state.call_key(step.frame, call)}") if step.effect else "",
+            remaining_s=left_s,
+            max_output_tokens=step.reply_tokens,
+            owned_until=until,
+        )
+        return await self._asks.begin(ask, turn)
+
+    async def preview(self, step: Step, state: RunState, left_s: float) -> tuple[str, bool]:
+        """See `Executor.preview`."""
+        return await self._beside.preview(step, state, left_s)
+
+    def withdraw(self, step: Step) -> Result | None:
+        """See `Executor.withdraw`."""
+        ask = self._asks.find(step.frame, None if step.call is None else step.call.id)
+        return Result(status="withdrawn") if ask is not None and not ask.is_performed else None

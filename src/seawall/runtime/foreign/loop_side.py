@@ -1,0 +1,404 @@
+"""One run as a framework's loop asks for its steps, on the engine's event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from seawall.core.canonical import to_canonical_bytes
+from seawall.core.errors import Broken, Misused, Refused
+from seawall.core.events import Event, Mode, StepStatus
+from seawall.core.limits import Limits
+from seawall.core.refs import refs_of
+from seawall.engine.driver import Driver
+from seawall.history.recorded import read_outcome
+from seawall.journal.protocol import Command, RunFilter, RunRow
+from seawall.run.bodies import Bodies
+from seawall.run.frame import find_call
+from seawall.run.outcome import Outcome
+from seawall.run.state import RunState
+from seawall.run.step import Close, End, Result
+from seawall.runtime.foreign.asks import Ask, Asks, Halted, Held, Settled, Turn
+from seawall.runtime.foreign.coverage import Coverage
+from seawall.runtime.foreign.recorded import Recorded, RecordedStep
+from seawall.runtime.foreign.requests import PreparedRequest
+from seawall.runtime.foreign.team import ForeignTeam
+from seawall.runtime.foreign.tools import ToolDeclarations
+from seawall.runtime.seawall import Seawall
+
+OTHER_ARGUMENTS = (
+    "Error: this call was made before with other arguments, and its result is recorded; it was not made again"
+)
+
+
+class BeginOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run begins, or goes on."""
+
+    request: str
+    session: str | None = None
+    tenant: str = ""
+    principal: str = ""
+    request_id: str | None = None
+    limits: Limits | None = None
+    modes: Mapping[str, Mode] | None = None
+    resume: bool = False
+    """The loop goes on with the newest run of the session, if that has not ended. Otherwise such a run is cancelled."""
+    waits: bool = False
+    """A step that a person must decide on is waited for. Otherwise it raises `Held`."""
+
+
+class ModelAsk(NamedTuple):
+    """A call of a model that the loop wants made."""
+
+    agent: str
+    name: str
+    request: PreparedRequest
+    frame: int = 0
+
+
+class ToolAsk(NamedTuple):
+    """A call of a tool that the loop wants made."""
+
+    agent: str
+    name: str
+    arguments: Mapping[str, Any]
+    call_id: str = ""
+    frame: int = 0
+
+
+class HandoffAsk(NamedTuple):
+    """A hand-off to another agent, which works in a frame of its own."""
+
+    agent: str
+    name: str
+    task: str
+    call_id: str = ""
+    frame: int = 0
+
+
+Asked = ModelAsk | ToolAsk | HandoffAsk
+
+
+class LoopSide:
+    """One run, for one invocation of a framework's loop. All calls come on the engine's event loop."""
+
+    def __init__(
+        self,
+        sea: Seawall,
+        team: ForeignTeam,
+        options: BeginOptions,
+        tools: ToolDeclarations,
+        coverage: Coverage,
+    ) -> None:
+        self._sea, self._supervisor, self._team = sea, sea.supervisor, team
+        self._options, self._tools, self._coverage = options, tools, coverage
+        self._asks: Asks = team.asks
+        self._asks.on_event = self._on_event
+        self._recorded = Recorded()
+        self._lock = asyncio.Lock()
+        self._run: str | None = None
+        self._outcome: Outcome[Any] | None = None
+        """Of a run that had ended before the loop began."""
+        self._bodies: Bodies = self._supervisor.make_bodies(options.tenant, options.session)
+        self._moved: dict[int, int] = {}
+        """By a frame that had ended and is worked in again: the one that stands for it now."""
+
+    def __repr__(self) -> str:
+        return f"<LoopSide of run {self._run}>"
+
+    @property
+    def run(self) -> str | None:
+        """The id of the run; None before its first step."""
+        return self._run
+
+    def _on_event(self, event: Event, before: RunState) -> None:
+        self._recorded.learn(event)
+
+    # ---- beginning, and going on
+
+    async def open(self) -> None:
+        """Looks whether the run is recorded already. Nothing is recorded for a new one before its first step."""
+        async with self._lock:
+            await self._find_run()
+
+    async def _find_run(self) -> None:
+        options, journal = self._options, self._supervisor.journal
+        if self._run is not None:
+            return
+        known = None
+        if options.request_id is not None:
+            known = await journal.run_of_request(options.tenant, options.request_id)
+        if known is None and options.session is not None:
+            known = await self._find_unfinished(options.session)
+        if known is not None:
+            await self._learn_recorded(await journal.row(known))
+
+    async def _find_unfinished(self, session: str) -> str | None:
+        """Returns the newest run of the session if the loop goes on with it. Another one is cancelled: it is over."""
+        options = self._options
+        wanted = RunFilter(session=session, tenant=options.tenant)
+        rows = await self._supervisor.journal.runs(wanted, limit=1)
+        if not rows or rows[0].state == "ended" or self._supervisor.registry.holds(rows[0].run):
+            return None
+        row = rows[0]
+        if options.resume:
+            return row.run
+        if row.state in ("interrupted", "waiting"):
+            reason = "the next request of its session came"
+            await self._supervisor.cancel(row.run, Command(kind="cancel", by=self._team.loop, reason=reason))
+        return None
+
+    async def _learn_recorded(self, row: RunRow) -> None:
+        journal = self._supervisor.journal
+        events = await journal.events(row.run)
+        self._recorded.replays = True
+        for event in events:
+            self._recorded.learn(event)
+        self._recorded.replays = False
+        self._run = row.run
+        self._asks.run = row.run
+        if row.state == "ended":
+            self._outcome = await read_outcome(journal, row.run)
+        await self._load(events)
+
+    async def _load(self, events: Sequence[Event]) -> None:
+        tenant = self._options.tenant
+        missing = self._bodies.missing(refs_of(events))
+        self._bodies.load(await self._supervisor.journal.bodies(tenant, missing))
+
+    async def _drive(self) -> Driver | None:
+        """Has the run's driver decide again, and returns it; a run without one begins, or is taken up.
+
+        None: the run has ended, and its askers know.
+        """
+        registry = self._supervisor.registry
+        async with self._lock:
+            if self._run is None:
+                await self._start()
+                return registry.drivers.get(self._run or "")
+            while True:
+                driver = registry.drivers.get(self._run)
+                if driver is not None and driver.broken is None and not driver.parked:
+                    if driver.state.ended is None:
+                        driver.decide_again()
+                    return driver
+                if driver is not None:  # it is about to rest
+                    await asyncio.wait([driver.finished])
+                    await asyncio.sleep(0)
+                elif registry.holds(self._run):  # this process has just begun to take it up
+                    await registry.get_next_change(self._run)
+                else:
+                    return await self._take_up(self._run)
+
+    async def _start(self) -> None:
+        options = self._options
+        run = await self._sea.start(
+            self._team,
+            options.request,
+            session=options.session,
+            tenant=options.tenant,
+            principal=options.principal,
+            request_id=options.request_id,
+            limits=options.limits,
+            modes=options.modes,
+        )
+        self._run = run.id
+
+    async def _take_up(self, run: str) -> Driver | None:
+        """Goes on with a run that no process drives."""
+        driver = await self._supervisor.take_up(run, self._team)
+        if driver is None:
+            self._outcome = self._outcome or await read_outcome(self._supervisor.journal, run)
+            self._asks.fail_all(Halted(self._outcome))
+        return driver
+
+    # ---- asking
+
+    async def ask(self, asked: Asked) -> tuple[Ask, Turn] | Settled:
+        """Returns the asker's turn, or what became of the step without it.
+
+        Raises `Halted` once the run has ended, `Held` if a person must decide first, `Refused` and `Broken` as
+        `Seawall.start` and `Seawall.resume` do.
+        """
+        await self.open()
+        frame = self._moved.get(asked.frame, asked.frame)
+        asked = asked._replace(frame=frame)
+        settled, ask = self._find(asked)
+        if settled is not None or ask is None:
+            assert settled is not None
+            return settled
+        if self._outcome is not None:
+            raise Halted(self._outcome)
+        self._asks.add(ask)
+        try:
+            driver = await self._drive()
+            if driver is not None:
+                self._check_waits(ask, driver.state)
+            first = await ask.first
+        except Held:
+            self._asks.withdraw(ask)
+            await self._let_wait()
+            raise
+        except BaseException:
+            self._asks.withdraw(ask)
+            raise
+        return first if isinstance(first, Settled) else (ask, first)
+
+    async def _let_wait(self) -> None:
+        """Leaves a run that is held until the loop comes back: no driver is woken by the decision."""
+        registry = self._supervisor.registry
+        driver = None if self._run is None else registry.drivers.get(self._run)
+        if self._asks.open or self._run is None:
+            return
+        if driver is not None and driver.parked:
+            await asyncio.wait([driver.finished])
+        if self._run not in registry.drivers:
+            registry.teams.pop(self._run, None)
+
+    def _check_waits(self, ask: Ask, state: RunState) -> None:
+        """Makes sure that nobody waits in vain: for a frame that is not there, or a person who is asked already."""
+        if ask.first.done() or state.ended is not None:
+            return
+        frame = state.frames.get(ask.frame)
+        if frame is None:
+            raise Misused(f"run {self._run} has no open frame {ask.frame}: the hand-off that opened it has ended")
+        pending = find_call(frame, ask.key)
+        question = None if pending is None or pending.step is None else state.open.get(pending.step)
+        if question is not None and question.kind == "approval" and not question.waits_for and not ask.waits:
+            raise Held(state.started.run, question.step, question.name, question.proposal, "it was asked about before")
+
+    def _find(self, asked: Asked) -> tuple[Settled | None, Ask | None]:
+        """Returns what is recorded of a step, or the ask for it."""
+        recorded, bodies = self._recorded, self._driver_bodies()
+        match asked:
+            case ModelAsk():
+                self._coverage.note_model(asked.name)
+                known = recorded.take_reply(asked.frame, asked.request, bodies)
+                settled = None if known is None else self._give_again(known, bodies)
+                if known is not None and settled is not None and settled.raw is None:
+                    recorded.give_up_replies(asked.frame)  # its redacted text is not what the model wrote
+                    settled = None
+                if settled is not None:
+                    return settled, None
+                key = recorded.make_model_key(asked.frame, asked.request)
+                return None, self._make_ask("model", asked, key, request=asked.request)
+            case HandoffAsk():
+                return self._find_handoff(asked, bodies)
+            case ToolAsk():
+                return self._find_tool(asked, bodies)
+
+    def _find_tool(self, asked: ToolAsk, bodies: Bodies) -> tuple[Settled | None, Ask | None]:
+        text = to_canonical_bytes(dict(asked.arguments)).decode()
+        ref, _ = bodies.put_arguments(self._run or "", text)
+        key = self._recorded.make_key(asked.frame, asked.name, asked.call_id, ref)
+        known = self._recorded.find(asked.frame, key)
+        self._coverage.note_tool(asked.name, self._tools.find_kind(asked.name))
+        if known is not None:
+            if known.intent.name != asked.name or (known.intent.grant is None and known.intent.input != ref):
+                return Settled(step=known.done.step, status="refused", text=OTHER_ARGUMENTS, replayed=True), None
+            return self._give_again(known, bodies), None
+        doubt = ""
+        if asked.name in self._recorded.attempted and self._recorded.diverged:
+            doubt = (
+                f"{asked.name!r} was attempted before this process began, and the loop has come here by another way: it may be "
+                "the same again"
+            )
+        tool = self._tools.find_tool(asked.name)
+        return None, self._make_ask("tool", asked, key, text=text, tool=tool, doubt=doubt)
+
+    def _find_handoff(self, asked: HandoffAsk, bodies: Bodies) -> tuple[Settled | None, Ask | None]:
+        ref = bodies.put(asked.task)
+        key = self._recorded.make_key(asked.frame, asked.name, asked.call_id, ref)
+        frame = self._recorded.find_frame(asked.frame, key)
+        if frame is not None:
+            return Settled(step=frame, status="ok", replayed=True), None
+        return None, self._make_ask("handoff", asked, key, text=asked.task)
+
+    def _make_ask(self, kind: Any, asked: Asked, key: str, **more: Any) -> Ask:
+        waits = self._options.waits
+        return Ask(kind, asked.name, asked.agent, asked.frame, key, waits=waits, **more)
+
+    def _give_again(self, known: RecordedStep, bodies: Bodies) -> Settled:
+        found = self._asks.bodies
+        self._asks.bodies = bodies
+        try:
+            return msgspec.structs.replace(self._asks.describe(known.done), replayed=True)
+        finally:
+            self._asks.bodies = found
+
+    def _driver_bodies(self) -> Bodies:
+        """Returns the bodies of the run's driver, which records what is put there; before it begins, the loop's own."""
+        driver = None if self._run is None else self._supervisor.registry.drivers.get(self._run)
+        return self._bodies if driver is None else driver.bodies
+
+    # ---- what the asker brings
+
+    async def give(self, ask: Ask, result: Result) -> Settled:
+        """Brings the result of a step, and returns what it has become. Raises `Halted` if the run ended meanwhile."""
+        if ask.result is None:
+            raise Misused(f"{ask!r}: it is not its turn")
+        if not ask.result.done():
+            ask.result.set_result(result)
+        return await ask.last
+
+    async def give_back(self, ask: Ask) -> None:
+        """Gives a turn back: the step was not begun, and will be asked for again."""
+        self._asks.open.pop((ask.frame, ask.key), None)
+        if ask.result is not None and not ask.result.done():
+            ask.result.set_result(Result(status="withdrawn"))
+
+    async def abandon(self, ask: Ask) -> None:
+        """The asker is gone."""
+        self._asks.withdraw(ask)
+
+    # ---- ending
+
+    async def close_frame(self, step: int, text: str, status: StepStatus = "ok", error: str | None = None) -> None:
+        """Ends a hand-off with what its agent has found."""
+        step = self._moved.get(step, step)
+        driver = None if self._run is None else self._supervisor.registry.drivers.get(self._run)
+        if driver is None or step not in driver.state.open:
+            return
+        closed = self._asks.wait_closed(step)
+        self._asks.closes[step] = Close(step=step, status=status, text=text, error=error)
+        await self._drive()
+        await closed
+
+    async def end(self, end: End | None, answer: str | None = None) -> Outcome[Any]:
+        """Ends the run, and returns its outcome. A run that has ended already stays as it is."""
+        await self.open()
+        if self._outcome is not None:
+            return self._outcome
+        self._asks.end, self._asks.answer = end or End(status="completed"), answer
+        await self._drive()
+        assert self._run is not None
+        handle = await self._sea.attach(self._run)
+        outcome = await handle.outcome()
+        self._outcome = outcome
+        return outcome
+
+    async def detach(self) -> None:
+        """Lets go of a run that has not ended: its loop was interrupted, or waits. The same request goes on with it."""
+        self._asks.fail_all(Broken(f"run {self._run} was let go of by its loop; ask again with the same request id"))
+        if self._run is None:
+            return
+        driver = self._supervisor.registry.drivers.get(self._run)
+        if driver is not None and driver.state.ended is None:
+            await self._let_go(driver)
+        if self._run not in self._supervisor.registry.drivers:
+            self._supervisor.registry.teams.pop(self._run, None)
+
+    async def _let_go(self, driver: Driver) -> None:
+        if driver.parked:
+            await asyncio.wait([driver.finished])
+            return
+        driver.give_up(Broken(f"run {self._run} was let go of by its loop"), closing=True)
+        tasks = driver.unfinished_tasks()
+        if tasks:
+            await asyncio.wait(tasks, timeout=1.0)
+        with contextlib.suppress(Refused):
+            await self._supervisor.release(driver.lease)

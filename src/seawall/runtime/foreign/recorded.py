@@ -1,0 +1,169 @@
+"""What a run has recorded, for a loop that asks for it again.
+
+A framework that was interrupted goes on from a checkpoint of its own: the last one, an earlier one, or none. It makes new
+ids, and asks again for steps that are recorded. What makes a step the same:
+
+- a tool: its frame, the recorded reply that asked for it, and the id of the call in that reply. Other arguments under the
+  same key are another call, and refused. A call without an id: its frame, name and arguments, and how many such calls there
+  were before it.
+- a hand-off: as a tool.
+- a model: its frame and what the request means (`requests.py`), only until the loop has asked for something that is not
+  recorded. The recorded reply is given again, so the ids of its calls are the same.
+
+A loop *diverges* if its first request that is not recorded does not go on from the newest recorded reply of its frame. Then
+nobody knows which of the recorded effects it is about to make again under other keys.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+from seawall.core.canonical import Ref, to_canonical_bytes
+from seawall.core.events import Event, StepDone, StepIntended
+from seawall.run.bodies import Bodies
+from seawall.runtime.foreign.requests import PreparedRequest
+
+ROOT = 0
+_FAILED = ("error", "timeout")
+
+
+class RecordedStep(NamedTuple):
+    """A step and its result."""
+
+    intent: StepIntended
+    done: StepDone
+
+
+class Recorded:
+    """The steps of one run by what makes them the same. It learns from each event, recorded before or now."""
+
+    def __init__(self) -> None:
+        self._intents: dict[int, StepIntended] = {}
+        self._by_key: dict[tuple[int, str], RecordedStep] = {}
+        self._frames: dict[tuple[int, str], int] = {}
+        """By frame and key: the newest hand-off, which is the number of its frame."""
+        self._models: dict[int, dict[str, deque[RecordedStep]]] = {}
+        """By frame and meaning: replies that the loop has not asked for again."""
+        self._asked_by: dict[tuple[int, str], int] = {}
+        """By frame and id of a call: the newest reply that has it."""
+        self._newest: dict[int, StepDone] = {}
+        """By frame: the newest reply."""
+        self._attempts: dict[tuple[int, str], int] = {}
+        self._model_asks = 0
+        self._lost: dict[tuple[int, str], str] = {}
+        """By frame and meaning: the key of a request that was made, and of which no result is recorded."""
+        self.replays = False
+        """Whether what is learned now was recorded before the loop began."""
+        self.attempted: set[str] = set()
+        """Tools whose effects were attempted before the loop began."""
+        self.diverged: set[int] = set()
+        """The frames in which the loop asks for something else than what is recorded."""
+
+    def __repr__(self) -> str:
+        return f"<Recorded {len(self._by_key)} steps, {sum(map(len, self._models.values()))} replies>"
+
+    # ---- learning
+
+    def learn(self, event: Event) -> None:
+        """Takes in an event of the run."""
+        if isinstance(event, StepIntended):
+            self._intents[event.step] = event
+            if event.kind == "handoff" and event.perform and event.call is not None:
+                self._frames[event.frame, event.call] = event.step
+            if event.kind == "model" and self.replays:
+                self._model_asks += 1
+            if self.replays and event.effect and event.perform:
+                self.attempted.add(event.name)
+        elif isinstance(event, StepDone) and (intent := self._intents.pop(event.step, None)) is not None:
+            self._learn_done(intent, event)
+
+    def _learn_done(self, intent: StepIntended, done: StepDone) -> None:
+        if intent.call is None:
+            return
+        if done.status in ("lost", "withdrawn", "unknown", "cancelled") or done.retry:
+            if intent.kind == "model":
+                self._lost[intent.frame, intent.asked] = intent.call
+            return
+        step = RecordedStep(intent, done)
+        if intent.kind == "model":
+            if done.status != "ok":
+                return
+            for call in done.calls:
+                self._asked_by[intent.frame, call.id] = done.step
+            self._newest[intent.frame] = done
+            if self.replays:
+                by_digest = self._models.setdefault(intent.frame, {})
+                by_digest.setdefault(intent.asked, deque()).append(step)
+        elif intent.kind in ("tool", "handoff"):
+            self._by_key[intent.frame, intent.call] = step
+            if not self.replays and done.status in _FAILED:
+                self._count(intent.frame, intent.call.partition("~")[0])
+
+    # ---- keys
+
+    def make_model_key(self, frame: int, request: PreparedRequest) -> str:
+        """Returns the key of the next request to a model: each is a step of its own, but for one that was cut off."""
+        lost = self._lost.pop((frame, request.digest), None)
+        if lost is not None:
+            return lost
+        self._model_asks += 1
+        return f"model/{self._model_asks}"
+
+    def make_key(self, frame: int, name: str, call_id: str, arguments: Ref) -> str:
+        """Returns the key of a tool's call or a hand-off.
+
+        A call with an id that has failed in this process and is asked for again is another attempt: the framework retries.
+        """
+        if call_id:
+            base = f"{self._asked_by.get((frame, call_id), 0)}/{call_id.replace('~', '-')}"
+            attempt = self._attempts.get((frame, base), 0)
+        else:
+            base = f"{name}/{arguments[:16]}".replace("~", "-")
+            attempt = self._count(frame, base) - 1
+        return f"{base}~{attempt + 1}" if attempt else base
+
+    def _count(self, frame: int, base: str) -> int:
+        count = self._attempts[frame, base] = self._attempts.get((frame, base), 0) + 1
+        return count
+
+    # ---- finding
+
+    def find(self, frame: int, key: str) -> RecordedStep | None:
+        """Returns the step that was recorded under this key, if it has a result."""
+        return self._by_key.get((frame, key))
+
+    def find_frame(self, frame: int, key: str) -> int | None:
+        """Returns the frame that this hand-off has opened, whether it is still open or not."""
+        return self._frames.get((frame, key))
+
+    def take_reply(self, frame: int, request: PreparedRequest, bodies: Bodies) -> RecordedStep | None:
+        """Returns the recorded reply to a request, once for each time that it was made; None if the model is to be asked."""
+        replies = self._models.get(frame)
+        if not replies:
+            return None
+        found = replies.get(request.digest)
+        if found:
+            step = found.popleft()
+            if not found:
+                del replies[request.digest]
+            return step
+        newest = self._newest.get(frame)
+        if newest is not None and not _goes_on(request, newest, bodies):
+            self.diverged.add(frame)
+        replies.clear()
+        return None
+
+    def give_up_replies(self, frame: int) -> None:
+        """The recorded replies of a frame can't be given again: the model is asked anew, and what follows is another way."""
+        self._models.pop(frame, None)
+        self.diverged.add(frame)
+
+
+def _goes_on(request: PreparedRequest, newest: StepDone, bodies: Bodies) -> bool:
+    """Returns whether a request has the newest recorded reply in it."""
+    sent = "\n".join(request.messages)
+    if newest.calls:
+        return any(call.id in sent for call in newest.calls)
+    text = bodies.text(newest.answer)
+    return bool(text) and to_canonical_bytes(text).decode().strip('"') in bodies.redact(sent)

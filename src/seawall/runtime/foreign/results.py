@@ -1,0 +1,79 @@
+"""What a framework's model or tool has brought, as the result of a step."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from decimal import Decimal
+
+from seawall.core.canonical import to_canonical_bytes
+from seawall.core.errors import describe_error, is_error, name_error, read_error_text
+from seawall.models.protocol import Assistant, Price, ToolCall, Usage
+from seawall.models.usage import check_usage
+from seawall.run.step import Result
+from seawall.runtime.exceptions import classify_exception
+from seawall.team.context import encode_assistant
+from seawall.team.tool import NotDone
+
+NO_USAGE = Usage(problem="the framework has reported no usage")
+"""The call is then booked at its upper bound."""
+
+
+class ModelResult:
+    """A model's reply, as an adapter has read it."""
+
+    def __init__(
+        self,
+        text: str,
+        calls: Sequence[tuple[str, str, str]] = (),
+        *,
+        usage: Usage = NO_USAGE,
+        raw: str = "",
+    ) -> None:
+        """`calls`: (id, name, arguments as JSON text). `raw`: the reply as JSON, from which the adapter makes it again."""
+        self.text, self.calls, self.usage, self.raw = text, tuple(calls), usage, raw
+
+    def __repr__(self) -> str:
+        return f"<ModelResult of {len(self.calls)} calls>"
+
+
+def make_model_result(reply: ModelResult, price: Price | None) -> Result:
+    """Returns a model's reply as the result of its step. A reply that calls nothing is an answer."""
+    usage, usd = check_usage(reply.usage, price)
+    calls = tuple([ToolCall(*call) for call in reply.calls])
+    message = Assistant(reply.text or (None if calls else "[empty]"), calls)
+    return Result(
+        status="ok",
+        output=encode_assistant(message),
+        reasoning=reply.raw or to_canonical_bytes(reply.text).decode(),
+        calls=reply.calls,
+        answer=None if calls or not reply.text.strip() else reply.text,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cache_read_tokens=usage.cache_read_tokens,
+        cache_write_tokens=usage.cache_write_tokens,
+        usd=usd or Decimal(0),
+        usage_problem=usage.problem,
+    )
+
+
+def make_tool_result(text: str, *, failed: bool = False, error: str = "error") -> Result:
+    """Returns what a tool has returned as the result of its step. `failed`: the text says that it did not work."""
+    return Result(status="error", output=text, error=error) if failed else Result(status="ok", output=text)
+
+
+def make_failure(error: BaseException, what: str, not_done: tuple[type[BaseException], ...] = ()) -> Result:
+    """Returns the result of a model or a tool that raised. `not_done`: errors which say that nothing has happened."""
+    if is_error(error, asyncio.CancelledError):
+        return Result(status="error", output=f"Error: {what} was cancelled", error="cancelled", endpoint="cut")
+    if is_error(error, (NotDone, *not_done)):
+        text = f"Error: not done: {read_error_text(error)}"
+        return Result(status="error", output=text, error="not_done")
+    signal = classify_exception(error)
+    return Result(
+        status="error",
+        output=f"Error: {describe_error(error)}",
+        error=name_error(error),
+        retry_after_s=signal.retry_after_s,
+        endpoint=signal.endpoint,
+    )

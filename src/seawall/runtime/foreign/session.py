@@ -1,0 +1,320 @@
+"""One run as an adapter uses it, from any thread and any event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from seawall.core.errors import Broken, Refused, describe_error
+from seawall.core.events import StoppedBy
+from seawall.models.protocol import Price
+from seawall.run.outcome import Outcome
+from seawall.run.step import End, Result
+from seawall.runtime.foreign.asks import Ask, Settled, Turn
+from seawall.runtime.foreign.loop_side import Asked, HandoffAsk, LoopSide, ModelAsk, ToolAsk
+from seawall.runtime.foreign.requests import prepare_request
+from seawall.runtime.foreign.results import ModelResult, make_failure, make_model_result
+
+T = TypeVar("T")
+MAX_OUTPUT_TOKENS = 4096
+"""The longest reply, where the framework does not say: the same as an `Agent`'s."""
+
+
+class Crossing(Protocol):
+    """Runs something on the engine's event loop, for a caller anywhere."""
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Begins it there."""
+        ...
+
+    def check_may_wait(self) -> None:
+        """Raises `Misused` on the engine's own thread, where a sync call would wait for itself."""
+        ...
+
+
+class Performed(NamedTuple):
+    """What a step has come to."""
+
+    settled: Settled
+    value: Any = None
+    """What `perform` has returned, if its result stands (`settled.performed`)."""
+
+
+class Session:
+    """One run whose steps a framework's loop asks for: a context manager, sync and async.
+
+        with engine.begin("Refund order 1042", loop="my-loop", request_id="r-17") as session:
+            reply = session.step_sync(session.model("clerk", "openai:gpt-5.2", messages), call_model)
+            session.end_sync(answer)
+
+    Left without `end`, the run is let go of and can be gone on with by the same request id; left by an exception, it has
+    failed. Adapters are built on this; a loop of your own can be, too.
+    """
+
+    def __init__(
+        self,
+        crossing: Crossing,
+        side: Callable[[], LoopSide],
+        find_price: Callable[[str], Price | None],
+        not_done: tuple[type[BaseException], ...],
+        passes: tuple[type[BaseException], ...],
+    ) -> None:
+        """`not_done`: errors of tools which say that nothing has happened. `passes`: what a framework raises to steer, such
+        as an interrupt: the step was not made."""
+        self._crossing, self._find_price = crossing, find_price
+        self._not_done, self._passes = not_done, passes
+        self._make_side = side
+        self._side: LoopSide | None = None
+        self._lock = threading.Lock()
+        self._ended = False
+
+    def __repr__(self) -> str:
+        return f"<Session of run {self.run}>"
+
+    @property
+    def run(self) -> str | None:
+        """The id of the run; None before its first step."""
+        return None if self._side is None else self._side.run
+
+    # ---- what is asked for
+
+    @staticmethod
+    def model(
+        agent: str,
+        name: str,
+        messages: Sequence[Any],
+        *,
+        tools: Sequence[Any] = (),
+        max_output_tokens: int | None = None,
+        frame: int = 0,
+    ) -> ModelAsk:
+        """Returns the ask for a model's reply. `messages` and `tools` are JSON values, as they would be sent."""
+        request = prepare_request(name, messages, tools, max_output_tokens or MAX_OUTPUT_TOKENS)
+        return ModelAsk(agent, name, request, frame)
+
+    @staticmethod
+    def tool(
+        agent: str, name: str, arguments: Mapping[str, Any], *, call_id: str = "", frame: int = 0
+    ) -> ToolAsk:
+        """Returns the ask for a tool's call. `arguments` are JSON values; `call_id` is that of the model's reply."""
+        return ToolAsk(agent, name, arguments, call_id, frame)
+
+    @staticmethod
+    def handoff(agent: str, to: str, task: str, *, call_id: str = "", frame: int = 0) -> HandoffAsk:
+        """Returns the ask for a frame in which another agent works."""
+        return HandoffAsk(agent, to, task, call_id, frame)
+
+    # ---- a whole step
+
+    async def step(self, asked: Asked, perform: Callable[[Turn], Awaitable[tuple[Any, Any]]]) -> Performed:
+        """Asks for a step, and has `perform` make it in this task if it may be made.
+
+        `perform` returns (`ModelResult` or `Result`, value). It is cancelled once the run has ended. What it raises is
+        recorded as the step's failure, and raised again unless a guard says otherwise.
+        Raises `Halted`, `Held`, `Refused`, `Broken`.
+        """
+        asking = await self._cross(lambda side: side.ask(asked))
+        if isinstance(asking, Settled):
+            return Performed(asking)
+        ask, turn = asking
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(None) as patience:
+                ask.on_over = lambda: loop.call_soon_threadsafe(_stop, patience)
+                brought, value = await perform(turn)
+        except TimeoutError as error:
+            if not patience.expired():
+                return await self._cross(lambda side: self._fail(side, ask, asked, error))
+            result = Result(status="error", output="Error: cancelled", error="cancelled", endpoint="cut")
+            return Performed(await self._cross(lambda side: side.give(ask, result)))
+        except BaseException as error:
+            if isinstance(error, self._passes):
+                await self._cross(lambda side: side.give_back(ask))
+                raise
+            return await self._cross(lambda side: self._fail(side, ask, asked, error))
+        result = self._make_result(asked, brought)
+        settled = await self._cross(lambda side: side.give(ask, result))
+        return Performed(settled, value if settled.performed else None)
+
+    def step_sync(self, asked: Asked, perform: Callable[[Turn], tuple[Any, Any]]) -> Performed:
+        """As `step`, in this thread. `perform` can't be cancelled: what it brings after the run's end is recorded as late."""
+        asking = self._wait(lambda side: side.ask(asked))
+        if isinstance(asking, Settled):
+            return Performed(asking)
+        ask, turn = asking
+        try:
+            brought, value = perform(turn)
+        except BaseException as error:
+            if isinstance(error, self._passes):
+                self._wait(lambda side: side.give_back(ask))
+                raise
+            return self._wait(lambda side: self._fail(side, ask, asked, error))
+        result = self._make_result(asked, brought)
+        settled = self._wait(lambda side: side.give(ask, result))
+        return Performed(settled, value if settled.performed else None)
+
+    async def _fail(self, side: LoopSide, ask: Ask, asked: Asked, error: BaseException) -> Performed:
+        """Brings what a step has raised, and raises it if it stands."""
+        what = f"model {asked.name!r}" if isinstance(asked, ModelAsk) else f"tool {asked.name!r}"
+        settled = await side.give(ask, make_failure(error, what, self._not_done))
+        if settled.performed:
+            raise error
+        return Performed(settled)
+
+    def _make_result(self, asked: Asked, brought: Any) -> Result:
+        if isinstance(brought, ModelResult):
+            return make_model_result(brought, self._find_price(asked.name))
+        return brought
+
+    # ---- in two parts, for frameworks that have only hooks before and after
+
+    async def ask(self, asked: Asked) -> tuple[Ask, Turn] | Settled:
+        """Returns this caller's turn, or what became of the step without it. `give` must follow a turn."""
+        return await self._cross(lambda side: side.ask(asked))
+
+    async def give(self, ask: Ask, asked: Asked, brought: ModelResult | Result | BaseException) -> Settled:
+        """Brings the result of a step, or what it has raised."""
+        result = self._read(asked, brought)
+        return await self._cross(lambda side: side.give(ask, result))
+
+    def ask_sync(self, asked: Asked) -> tuple[Ask, Turn] | Settled:
+        """As `ask`."""
+        return self._wait(lambda side: side.ask(asked))
+
+    def give_sync(self, ask: Ask, asked: Asked, brought: ModelResult | Result | BaseException) -> Settled:
+        """As `give`."""
+        result = self._read(asked, brought)
+        return self._wait(lambda side: side.give(ask, result))
+
+    def _read(self, asked: Asked, brought: ModelResult | Result | BaseException) -> Result:
+        if isinstance(brought, BaseException):
+            return make_failure(brought, repr(asked.name), self._not_done)
+        return self._make_result(asked, brought)
+
+    # ---- frames
+
+    async def open_frame(self, asked: HandoffAsk) -> int:
+        """Opens the frame of a hand-off, and returns its number. The same hand-off asked again has the same frame.
+
+        Raises `Refused` if a guard or a limit refuses it.
+        """
+        return _read_frame(await self._cross(lambda side: side.ask(asked)))
+
+    def open_frame_sync(self, asked: HandoffAsk) -> int:
+        """As `open_frame`."""
+        return _read_frame(self._wait(lambda side: side.ask(asked)))
+
+    async def close_frame(self, frame: int, text: str, *, failed: bool = False) -> None:
+        """Ends a hand-off with what its agent has answered."""
+        await self._cross(lambda side: _close(side, frame, text, failed=failed))
+
+    def close_frame_sync(self, frame: int, text: str, *, failed: bool = False) -> None:
+        """As `close_frame`."""
+        self._wait(lambda side: _close(side, frame, text, failed=failed))
+
+    # ---- ending
+
+    async def end(self, answer: str | None = None, *, error: str | None = None, stopped_by: StoppedBy | None = None) -> Outcome[Any]:
+        """Ends the run with an answer or an error, and returns its outcome."""
+        self._ended = True
+        return await self._cross(lambda side: side.end(_make_end(error, stopped_by), answer))
+
+    def end_sync(self, answer: str | None = None, *, error: str | None = None, stopped_by: StoppedBy | None = None) -> Outcome[Any]:
+        """As `end`."""
+        self._ended = True
+        return self._wait(lambda side: side.end(_make_end(error, stopped_by), answer))
+
+    async def detach(self) -> None:
+        """Lets go of a run that has not ended; the same request id goes on with it."""
+        if not self._ended:
+            self._ended = True
+            await self._cross(lambda side: side.detach())
+
+    def detach_sync(self) -> None:
+        """As `detach`."""
+        if not self._ended:
+            self._ended = True
+            self._wait(lambda side: side.detach())
+
+    async def __aenter__(self) -> Session:
+        return self
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if self._fails(error):
+            await self.end(error=_describe(error))
+        else:
+            await self.detach()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if self._fails(error):
+            self.end_sync(error=_describe(error))
+        else:
+            self.detach_sync()
+
+    def _fails(self, error: BaseException | None) -> bool:
+        """Returns whether what left the block is a failure of the run: not a halt, a hold, an interrupt or a cancellation."""
+        return isinstance(error, Exception) and not self._ended and not _is_ours(error) and not isinstance(error, self._passes)
+
+    # ---- crossing over
+
+    async def _start_side(self) -> LoopSide:
+        with self._lock:
+            if self._side is None:
+                self._side = self._make_side()
+            return self._side
+
+    async def _on_side(self, work: Callable[[LoopSide], Coroutine[Any, Any, T]]) -> T:
+        return await work(self._side or await self._start_side())
+
+    async def _cross(self, work: Callable[[LoopSide], Coroutine[Any, Any, T]]) -> T:
+        return await asyncio.wrap_future(self._crossing.submit(self._on_side(work)))
+
+    def _wait(self, work: Callable[[LoopSide], Coroutine[Any, Any, T]]) -> T:
+        self._crossing.check_may_wait()
+        future = self._crossing.submit(self._on_side(work))
+        try:
+            return future.result()
+        except BaseException:  # Ctrl-C in this thread, too
+            future.cancel()
+            raise
+
+
+def _stop(patience: asyncio.Timeout) -> None:
+    """Cancels what a step performs, if it still does."""
+    if not patience.expired():
+        try:
+            patience.reschedule(0.0)
+        except RuntimeError:  # it has ended meanwhile
+            return
+
+
+def _read_frame(settled: tuple[Ask, Turn] | Settled) -> int:
+    if not isinstance(settled, Settled):
+        raise TypeError("a hand-off has no turn")
+    if settled.status != "ok":
+        raise Refused(settled.text, guard="handoff")
+    return settled.step
+
+
+async def _close(side: LoopSide, frame: int, text: str, *, failed: bool) -> None:
+    await side.close_frame(frame, text, "error" if failed else "ok", "error" if failed else None)
+
+
+def _make_end(error: str | None, stopped_by: StoppedBy | None) -> End | None:
+    if stopped_by is not None:
+        return End(status="refused", stopped_by=stopped_by)
+    return None if error is None else End(status="failed", error=error)
+
+
+def _is_ours(error: BaseException) -> bool:
+    return isinstance(error, Refused | Broken)
+
+
+def _describe(error: BaseException | None) -> str:
+    return "" if error is None else describe_error(error)

@@ -1,0 +1,115 @@
+"""What is declared of a framework's tools: which change the world, and how such an effect is done once and signed off."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, Literal, cast
+
+from seawall.core.errors import Misused, SeawallBug
+from seawall.effects.options import Effect
+from seawall.team.parameters import Parameters
+from seawall.team.tool import Tool
+
+Effects = Sequence[str] | Mapping[str, Effect | bool]
+"""Names of tools, or patterns such as `bank.*`: those that change the world, or what is declared of each."""
+ToolKind = Literal["effect", "read", "undeclared"]
+
+MAX_TOOLS = 10_000
+"""Tools that are kept. A program has some hundred; one that makes new names each time is not remembered without end."""
+
+_WRITES = frozenset(
+    "add approve ban book cancel charge close create delete deploy drop execute grant insert invite issue merge modify move "
+    "order pay post publish purge push put refund reject remove rename reset restart revoke save schedule send set submit "
+    "terminate transfer update upload write".split()
+)
+_READS = frozenset(
+    "check count describe explain fetch find get has inspect is list load look lookup peek preview query read retrieve scan "
+    "search show summarize summarise validate view".split()
+)
+"""The verbs in names of tools, as public tool servers use them: those that write, and those that read."""
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+
+
+def _asked(**arguments: Any) -> Any:
+    raise SeawallBug("a tool that a framework calls was called by Seawall")
+
+
+class AskedTool(Tool[..., Any]):
+    """A tool that a framework calls. It has any name; the framework checks its arguments."""
+
+    def __init__(self, name: str, effect: Effect | bool | None) -> None:
+        """`effect` None: nobody has declared the tool. Raises `Misused` for what is declared of an effect and can't be."""
+        self.undeclared = effect is None
+        names = _list_parameters(effect) if isinstance(effect, Effect) else []
+        schema = {"type": "object", "properties": {each: {} for each in names}}
+        super().__init__(_asked, name=name, description="", effect=effect or False, schema=schema, endpoint=name[:200])
+
+    def _check_name(self) -> None:
+        if not self.name:
+            raise Misused("a tool that was asked for has no name")
+
+    def _read_parameters(
+        self, function: Callable[..., Any], schema: dict[str, Any] | None
+    ) -> Parameters:
+        return Parameters(self.name, function, schema, checks=False)
+
+
+def _list_parameters(effect: Effect) -> list[str]:
+    """Returns the parameters that a declaration names."""
+    paths = [*effect.unique_by, *([] if effect.amount is None else [effect.amount])]
+    return list(dict.fromkeys(path.partition(".")[0] for path in paths))
+
+
+class ToolDeclarations:
+    """What is declared of an application's tools, by exact names first, then by the patterns in their order."""
+
+    def __init__(self, effects: Effects = (), reads: Sequence[str] = ()) -> None:
+        """Raises `Misused` for a name or a pattern that is both an effect and a read, and for arguments of another type."""
+        given = dict(effects) if isinstance(effects, Mapping) else dict.fromkeys(_check_names("effects", effects), True)
+        for name, effect in cast("dict[object, object]", given).items():
+            if not isinstance(name, str) or not isinstance(effect, bool | Effect):
+                raise Misused(f"effects: {name!r} is {effect!r}; it must be True, False or Effect(…)")
+        declared: dict[str, Effect | bool] = {**given}
+        for name in _check_names("reads", reads):
+            if declared.setdefault(name, False) is not False:
+                raise Misused(f"{name!r} is among the effects and among the reads")
+        self._declared = declared
+        self._tools: dict[str, AskedTool] = {}
+
+    def __repr__(self) -> str:
+        return f"<ToolDeclarations {', '.join(self._declared) or 'none'}>"
+
+    def find_kind(self, name: str) -> ToolKind:
+        """Returns what is declared of a tool."""
+        declared = self._find(name)
+        return "undeclared" if declared is None else "read" if declared is False else "effect"
+
+    def find_tool(self, name: str) -> AskedTool:
+        """Returns a tool with what is declared of it."""
+        tool = self._tools.get(name)
+        if tool is None:
+            tool = AskedTool(name, self._find(name))
+            if len(self._tools) < MAX_TOOLS:
+                self._tools[name] = tool
+        return tool
+
+    def _find(self, name: str) -> Effect | bool | None:
+        if name in self._declared:
+            return self._declared[name]
+        return next((each for pattern, each in self._declared.items() if fnmatchcase(name, pattern)), None)
+
+
+def seems_to_write(name: str) -> bool:
+    """Returns whether a tool's name says that it changes the world: whether the first verb in it does."""
+    words = (word.lower() for word in _WORD.findall(name))
+    return next((word in _WRITES for word in words if word in _WRITES or word in _READS), False)
+
+
+def _check_names(what: str, names: Iterable[object]) -> list[str]:
+    listed = [names] if isinstance(names, str) else list(names)
+    for name in listed:
+        if not isinstance(name, str) or not name:
+            raise Misused(f"{what} has {name!r} in it; it takes names of tools and patterns such as 'bank.*'")
+    return cast("list[str]", listed)

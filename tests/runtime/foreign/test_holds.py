@@ -1,0 +1,233 @@
+"""A step that a person must decide on: the loop is interrupted or waits, and goes on after the decision, once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runtime.foreign.scripted_loop import ScriptedLoop
+
+from seawall import Effect, Principal, Seawall, Team, always
+from seawall.runtime.foreign.asks import Held
+from seawall.runtime.foreign.engine import Engine
+from seawall.runtime.foreign.results import make_tool_result
+
+EFFECTS = {"refund": Effect(approve=always())}
+BOSS = "boss"
+REPLIES = [[("c1", "refund", {"id": 1042, "amount": 5})], "Order 1042 was refunded."]
+
+
+def identify(credential: Any) -> Principal:
+    return Principal(str(credential))
+
+
+def make_engine(journal: Path) -> Engine:
+    return Engine(journal, effects=EFFECTS, authenticate=identify)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    return tmp_path / "desk.db"
+
+
+@pytest.fixture
+def engine(journal: Path) -> Iterator[Engine]:
+    with make_engine(journal) as engine:
+        yield engine
+
+
+class Bank:
+    """The outside world: counts refunds."""
+
+    def __init__(self) -> None:
+        self.refunds: list[tuple[int, int]] = []
+
+    def refund(self, id: int, amount: int) -> str:
+        self.refunds.append((id, amount))
+        return f"refund {len(self.refunds)}"
+
+
+def make_desk(bank: Bank) -> ScriptedLoop:
+    return ScriptedLoop(REPLIES, {"refund": bank.refund})
+
+
+async def approve(sea: Seawall, edit: dict[str, Any] | None = None, team: Team | None = None) -> int:
+    found = await sea.approvals()
+    for each in found:
+        await sea.approve(each.id, hash=each.hash, credential=BOSS, edit=edit, team=team)
+    return len(found)
+
+
+async def reject(sea: Seawall, reason: str) -> None:
+    for each in await sea.approvals():
+        await sea.reject(each.id, hash=each.hash, credential=BOSS, reason=reason)
+
+
+def ask(engine: Engine, bank: Bank, request_id: str | None = "r-1", **options: Any) -> Any:
+    """One invocation of the framework, without a checkpoint of its own."""
+    with engine.begin("Refund order 1042", loop="own", request_id=request_id, **options) as session:
+        return session.end_sync(make_desk(bank).run_sync(session, "Refund order 1042"))
+
+
+def test_a_held_step_interrupts_the_loop_and_goes_on_after_the_decision(engine: Engine) -> None:
+    bank = Bank()
+    with pytest.raises(Held) as held:
+        ask(engine, bank)
+    with pytest.raises(Held):  # asked again before the decision
+        ask(engine, bank)
+    assert bank.refunds == []
+    assert held.value.proposal in str(held.value)
+
+    assert engine.call(approve) == 1
+    outcome = ask(engine, bank)
+
+    assert bank.refunds == [(1042, 5)]
+    assert outcome.answer == "Order 1042 was refunded."
+    assert outcome.model_calls == 2
+
+
+def test_a_decision_is_found_after_a_restart(journal: Path) -> None:
+    bank = Bank()
+    with make_engine(journal) as first, pytest.raises(Held):
+        ask(first, bank)
+    with make_engine(journal) as second:
+        second.call(approve)
+    with make_engine(journal) as third:
+        ask(third, bank)
+
+    assert bank.refunds == [(1042, 5)]
+
+
+def test_a_loop_that_waits_goes_on_by_itself(engine: Engine) -> None:
+    bank = Bank()
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(ask, engine, bank, waits=True)
+        assert _wait_for_proposals(engine, 1) == 1
+        engine.call(approve)
+        outcome = running.result(60)
+
+    assert bank.refunds == [(1042, 5)]
+    assert outcome.status == "completed"
+
+
+def test_a_rejection_is_told_with_its_reason(engine: Engine) -> None:
+    bank = Bank()
+    with pytest.raises(Held):
+        ask(engine, bank)
+    engine.call(lambda sea: reject(sea, "the order is fraud"))
+    told: list[str] = []
+    with engine.begin("Refund order 1042", loop="own", request_id="r-1") as session:
+        desk = make_desk(bank)
+        desk.run_sync(session, "Refund order 1042")
+        told = [message["content"] for message in desk.messages if message["role"] == "tool"]
+        session.end_sync("No refund.")
+
+    assert bank.refunds == []
+    assert "fraud" in told[0]
+
+
+def test_what_a_person_has_changed_is_performed(engine: Engine) -> None:
+    bank = Bank()
+    with pytest.raises(Held):
+        ask(engine, bank)
+    engine.call(lambda sea: approve(sea, {"id": 1042, "amount": 3}, engine.make_team("own")))
+    ask(engine, bank)
+
+    assert bank.refunds == [(1042, 3)]
+
+
+def test_a_new_request_holds_anew(engine: Engine) -> None:
+    bank = Bank()
+    with pytest.raises(Held):
+        ask(engine, bank)
+    engine.call(approve)
+    ask(engine, bank)
+    with pytest.raises(Held):
+        ask(engine, bank, request_id="r-2")
+
+    assert bank.refunds == [(1042, 5)]
+
+
+def test_two_steps_are_held_at_once_and_decided_apart(engine: Engine) -> None:
+    bank = Bank()
+    both = [[("c1", "refund", {"id": 1, "amount": 5}), ("c2", "refund", {"id": 2, "amount": 5})], "Both were refunded."]
+    with engine.begin("Refund both", loop="own", waits=True) as session:
+        desk = ScriptedLoop(both, {"refund": bank.refund})
+        desk.messages = [{"role": "user", "content": "Refund both"}]
+        session.step_sync(session.model("clerk", desk.model, desk.messages), desk.call_model)
+        with ThreadPoolExecutor(2) as pool:
+            calls = [session.tool("clerk", "refund", arguments, call_id=number) for number, _, arguments in both[0]]
+            running = [pool.submit(session.step_sync, call, desk.call_tool("refund")) for call in calls]
+            assert _wait_for_proposals(engine, 2) == 2
+            engine.call(approve)
+            assert [each.result(60).settled.status for each in running] == ["ok", "ok"]
+        session.end_sync("Both were refunded.")
+
+    assert sorted(bank.refunds) == [(1, 5), (2, 5)]
+
+
+def test_other_steps_go_on_while_one_is_held(engine: Engine) -> None:
+    def read(turn: Any) -> Any:
+        return make_tool_result("paid"), "paid"
+
+    with engine.begin("Refund", loop="own", waits=True) as session, ThreadPoolExecutor(1) as pool:
+        bank = Bank()
+        desk = make_desk(bank)
+        held = pool.submit(
+            session.step_sync, session.tool("clerk", "refund", {"id": 1, "amount": 2}, call_id="c1"), desk.call_tool("refund")
+        )
+        assert _wait_for_proposals(engine, 1) == 1
+        done = [
+            session.step_sync(session.tool("clerk", "find", {"id": each}, call_id=f"f{each}"), read) for each in range(3)
+        ]
+        engine.call(approve)
+        held.result(60)
+        outcome = session.end_sync("done")
+
+    assert [each.value for each in done] == ["paid"] * 3
+    assert bank.refunds == [(1, 2)]
+    assert outcome.tool_calls == 4
+
+
+def test_the_run_that_was_not_ended_goes_on_in_its_session(engine: Engine) -> None:
+    bank = Bank()
+    with pytest.raises(Held):
+        ask(engine, bank, request_id=None, session="thread-1")
+    engine.call(approve)
+    outcome = ask(engine, bank, request_id=None, session="thread-1", resume=True)
+
+    assert bank.refunds == [(1042, 5)]
+    assert outcome.model_calls == 2
+
+
+def test_a_new_request_of_the_session_cancels_the_one_that_waits(engine: Engine) -> None:
+    bank = Bank()
+    with pytest.raises(Held):
+        ask(engine, bank, request_id="r-1", session="thread-1")
+    with pytest.raises(Held):
+        ask(engine, bank, request_id="r-2", session="thread-1")
+
+    states = engine.call(_list_states)
+    assert states == ["waiting", "ended"]
+
+
+async def _list_states(sea: Seawall) -> list[str]:
+    return [row.state for row in await sea.journal.runs(limit=10)]
+
+
+def _wait_for_proposals(engine: Engine, count: int) -> int:
+    """Returns how many proposals are open once there are `count`."""
+    looked = threading.Event()
+    for _ in range(3000):
+        if (found := engine.call(_count_proposals)) >= count:
+            return found
+        looked.wait(0.01)
+    return found
+
+
+async def _count_proposals(sea: Seawall) -> int:
+    return len(await sea.approvals())

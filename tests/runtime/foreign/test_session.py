@@ -1,0 +1,282 @@
+"""A loop that somebody else owns passes the gate: its steps are judged, bounded and recorded like any others."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runtime.foreign.scripted_loop import USAGE, ScriptedLoop
+
+from seawall import Effect, Limits, Loops, Misused
+from seawall.runtime.foreign.asks import Halted, Held
+from seawall.runtime.foreign.engine import Engine
+from seawall.runtime.foreign.results import ModelResult, make_tool_result
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    return tmp_path / "desk.db"
+
+
+@pytest.fixture
+def engine(journal: Path) -> Iterator[Engine]:
+    with Engine(journal, effects=["refund"]) as engine:
+        yield engine
+
+
+REFUND = [
+    [("c1", "find_order", {"id": 1042})],
+    [("c2", "refund", {"id": 1042, "amount": 5})],
+    "Order 1042 was refunded.",
+]
+
+
+def make_desk() -> ScriptedLoop:
+    return ScriptedLoop(REFUND, {"find_order": lambda id: "paid", "refund": lambda id, amount: "done"})
+
+
+def test_a_loop_answers_and_everything_is_recorded(engine: Engine) -> None:
+    desk = make_desk()
+    with engine.begin("Refund order 1042", loop="own", agent="clerk") as session:
+        answer = desk.run_sync(session, "Refund order 1042")
+        outcome = session.end_sync(answer)
+
+    assert (outcome.status, outcome.answer) == ("completed", "Order 1042 was refunded.")
+    assert (outcome.model_calls, outcome.tool_calls, outcome.tokens) == (3, 2, 45)
+    assert [(each.tool, each.state) for each in outcome.effects] == [("refund", "committed")]
+    assert desk.model_calls == 3
+
+
+def test_the_same_request_again_is_answered_from_the_record(engine: Engine) -> None:
+    first, second = make_desk(), make_desk()
+    for desk in (first, second):
+        with engine.begin("Refund order 1042", loop="own", request_id="r-17") as session:
+            outcome = session.end_sync(desk.run_sync(session, "Refund order 1042"))
+
+    assert outcome.answer == "Order 1042 was refunded."
+    assert (second.model_calls, second.tool_calls) == (0, [])
+    assert all(settled.replayed for settled in second.settled)
+
+
+def test_a_loop_is_halted_and_every_later_step_too(engine: Engine) -> None:
+    polling = ScriptedLoop(
+        lambda messages: [(f"c{len(messages)}", "find_order", {"id": 7})], {"find_order": lambda id: "not found"}
+    )
+    with engine.begin("Where is order 7?", loop="own") as session:
+        with pytest.raises(Halted) as halted:
+            polling.run_sync(session, "Where is order 7?")
+        with pytest.raises(Halted):
+            session.step_sync(session.tool("clerk", "find_order", {"id": 8}), polling.call_tool("find_order"))
+
+    assert halted.value.outcome.status == "halted"
+    assert halted.value.outcome.stopped_by is not None
+    assert halted.value.outcome.stopped_by.guard == "loops"
+    assert len(polling.tool_calls) <= 4
+
+
+def test_a_limit_holds_exactly_when_threads_ask_at_once(journal: Path) -> None:
+    made: list[int] = []
+
+    def perform(number: int) -> Any:
+        made.append(number)
+        return make_tool_result(f"page {number}"), None
+
+    with (
+        Engine(journal, limits=Limits(tool_calls=12, parallel=30)) as engine,
+        engine.begin("Read 30 pages", loop="own") as session,
+        ThreadPoolExecutor(30) as pool,
+    ):
+
+        def ask(number: int) -> bool:
+            try:
+                session.step_sync(session.tool("reader", "read", {"page": number}), lambda turn: perform(number))
+            except Halted:
+                return False
+            return True
+
+        done = list(pool.map(ask, range(30)))
+
+    assert len(made) == 12
+    assert sum(done) <= 12
+
+
+def test_models_of_one_frame_are_asked_at_once(engine: Engine) -> None:
+    together = threading.Barrier(12)
+
+    def perform(turn: Any) -> Any:
+        together.wait(30)
+        return ModelResult("yes", usage=USAGE), None
+
+    with engine.begin("Sample", loop="own") as session, ThreadPoolExecutor(12) as pool:
+        asked = [session.model("judge", "test:m", [{"role": "user", "content": f"{n}"}]) for n in range(12)]
+        done = list(pool.map(lambda each: session.step_sync(each, perform), asked))
+        outcome = session.end_sync("yes")
+
+    assert {each.settled.status for each in done} == {"ok"}
+    assert outcome.model_calls == 12
+
+
+def test_callers_on_any_event_loop_await_their_steps(engine: Engine) -> None:
+    async def answer(turn: Any) -> Any:
+        await asyncio.sleep(0)
+        return ModelResult("hello", usage=USAGE), "hello"
+
+    async def run() -> str:
+        async with engine.begin("Say hello", loop="own") as session:
+            done = await session.step(session.model("a", "test:m", [{"role": "user", "content": "hi"}]), answer)
+            outcome = await session.end(done.value)
+        return str(outcome)
+
+    assert asyncio.run(run()) == "completed: hello"
+    assert asyncio.run(run()) == "completed: hello"
+
+
+def test_what_a_tool_raises_is_recorded_and_raised(engine: Engine) -> None:
+    def fail(turn: Any) -> Any:
+        raise LookupError("no such order")
+
+    with engine.begin("Find order 9", loop="own") as session:
+        with pytest.raises(LookupError, match="no such order"):
+            session.step_sync(session.tool("clerk", "find_order", {"id": 9}, call_id="c1"), fail)
+        done = session.step_sync(
+            session.tool("clerk", "find_order", {"id": 9}, call_id="c1"), lambda turn: (make_tool_result("paid"), 1)
+        )
+        outcome = session.end_sync("paid")
+
+    assert done.value == 1  # the framework's retry is another attempt
+    assert outcome.tool_calls == 2
+
+
+def test_an_effect_that_raises_is_unknown_and_a_person_is_asked(engine: Engine) -> None:
+    def fail(turn: Any) -> Any:
+        raise ConnectionError("reset")
+
+    with engine.begin("Refund order 9", loop="own") as session, pytest.raises(Held) as held:
+        session.step_sync(session.tool("clerk", "refund", {"id": 9}, call_id="c1"), fail)
+
+    assert held.value.name == "refund"
+
+
+def test_an_error_that_says_nothing_happened_leaves_nothing_open(engine: Engine) -> None:
+    def fail(turn: Any) -> Any:
+        raise ValueError("amount is above the order's")
+
+    with engine.begin("Refund order 9", loop="own", not_done=(ValueError,)) as session:
+        with pytest.raises(ValueError, match="above"):
+            session.step_sync(session.tool("clerk", "refund", {"id": 9}, call_id="c1"), fail)
+        outcome = session.end_sync("It could not be refunded.")
+
+    assert [(each.tool, each.state) for each in outcome.effects] == [("refund", "failed")]
+
+
+def test_other_arguments_under_the_same_call_are_refused(engine: Engine) -> None:
+    def perform(turn: Any) -> Any:
+        return make_tool_result("done"), None
+
+    with engine.begin("Refund", loop="own", request_id="r-1") as session:
+        session.step_sync(session.tool("clerk", "refund", {"id": 9}, call_id="c1"), perform)
+        again = session.step_sync(session.tool("clerk", "refund", {"id": 10}, call_id="c1"), perform)
+
+    assert again.settled.status == "refused"
+    assert "other arguments" in again.settled.text
+
+
+def test_the_time_of_a_run_ends_what_an_async_caller_performs(journal: Path) -> None:
+    async def hang(turn: Any) -> Any:
+        await asyncio.Event().wait()
+
+    async def run(engine: Engine) -> None:
+        async with engine.begin("Wait", loop="own", limits=Limits(active_s=0.05)) as session:
+            await session.step(session.tool("clerk", "wait", {}), hang)
+
+    with Engine(journal) as engine, pytest.raises(Halted) as halted:
+        asyncio.run(run(engine))
+
+    assert halted.value.guard == "deadline"
+
+
+def test_a_run_that_fails_says_why(engine: Engine) -> None:
+    with pytest.raises(KeyError), engine.begin("Fail", loop="own", request_id="r-f") as session:
+        session.step_sync(session.tool("clerk", "find", {}), lambda turn: (make_tool_result("x"), None))
+        raise KeyError("in the framework")
+
+    assert session.run is not None
+    outcome = engine.call(lambda sea: _read(sea, session.run or ""))
+    assert outcome.status == "failed"
+    assert "in the framework" in (outcome.error or "")
+
+
+async def _read(sea: Any, run: str) -> Any:
+    return await (await sea.attach(run)).outcome()
+
+
+def test_handoffs_are_frames(engine: Engine) -> None:
+    with engine.begin("Ask the bank", loop="own", agent="lead") as session:
+        frame = session.open_frame_sync(session.handoff("lead", "bank", "How much is left?", call_id="c1"))
+        done = session.step_sync(
+            session.tool("bank", "balance", {}, frame=frame), lambda turn: (make_tool_result("12 EUR"), None)
+        )
+        session.close_frame_sync(frame, "12 EUR are left")
+        outcome = session.end_sync("12 EUR")
+
+    assert done.settled.status == "ok"
+    assert (outcome.handoffs, outcome.tool_calls) == (1, 1)
+
+
+def test_a_frame_that_is_not_there_is_misused(engine: Engine) -> None:
+    with engine.begin("x", loop="own") as session:
+        session.step_sync(session.tool("a", "t", {}), lambda turn: (make_tool_result("x"), None))
+        with pytest.raises(Misused, match="no open frame 77"):
+            session.step_sync(session.tool("a", "t", {"n": 1}, frame=77), lambda turn: (make_tool_result("x"), None))
+
+
+def test_advice_reaches_the_framework(journal: Path) -> None:
+    polling = ScriptedLoop(
+        lambda messages: "Nothing there." if len(messages) > 6 else [(f"c{len(messages)}", "find", {"id": 7})],
+        {"find": lambda id: "not found"},
+    )
+    with Engine(journal, guards=[Loops()]) as engine, engine.begin("Find 7", loop="own") as session:
+        session.end_sync(polling.run_sync(session, "Find 7"))
+
+    assert any(settled.notes for settled in polling.settled)
+
+
+def test_a_declared_effect_is_done_once_over_runs(journal: Path) -> None:
+    refunds: list[int] = []
+
+    def refund(id: int, amount: int) -> str:
+        refunds.append(id)
+        return f"refund of {id} done"
+
+    with Engine(journal, effects={"refund": Effect(unique_by=("id",))}) as engine:
+        for request in ("Refund order 1042", "Refund order 1042 now!"):
+            desk = ScriptedLoop(REFUND, {"find_order": lambda id: "paid", "refund": refund})
+            with engine.begin(request, loop="own") as session:
+                session.end_sync(desk.run_sync(session, request))
+
+    assert refunds == [1042]
+    assert "refund of 1042 done" in desk.settled[3].text
+
+
+def test_the_coverage_names_what_passed_and_what_nobody_declared(engine: Engine) -> None:
+    with engine.begin("x", loop="own") as session:
+        for name in ("refund", "delete_file", "find_order"):
+            session.step_sync(session.tool("a", name, {}), lambda turn: (make_tool_result("x"), None))
+    report = engine.coverage()
+
+    assert report.effects == {"refund": 1}
+    assert report.undeclared == {"delete_file": 1, "find_order": 1}
+    assert report.seem_to_write == ("delete_file",)
+    assert "delete_file" in str(report)
+
+
+def test_a_closed_engine_says_so(journal: Path) -> None:
+    engine = Engine(journal)
+    engine.close()
+    with pytest.raises(Misused, match="closed"), engine.begin("x", loop="own") as session:
+        session.step_sync(session.tool("a", "t", {}), lambda turn: (make_tool_result("x"), None))
