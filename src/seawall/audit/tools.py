@@ -136,7 +136,7 @@ class ToolNames:
         """Returns whether this tool is known to change the world."""
         if self.effects:
             return _matches_any(call.tool, self.effects)
-        return names_a_write(call.tool)
+        return _read_verb(call.tool) in WRITING_VERBS
 
     def may_write(self, call: RecordedCall) -> bool:
         """Returns whether nothing says that this tool only reads."""
@@ -151,11 +151,6 @@ def make_guards(names: ToolNames, options: LoopKeywords | None = None) -> tuple[
     """
     keywords: LoopKeywords = options or {}
     return (Loops(**keywords) if names.effects else Loops(**{"writes": NO_CAP, **keywords}),)
-
-
-def names_a_write(tool: str) -> bool:
-    """Returns whether the name of a tool begins with a verb that says that it changes the world."""
-    return _read_verb(tool) in WRITING_VERBS
 
 
 def _read_verb(tool: str) -> str:

@@ -240,7 +240,9 @@ class Factory:
         if model not in self._asked_prices:
             price = self._prices.get(model)
             if price is None and ":" in model:
-                price = prices.find_price(model, at=self._clock.wall_s(), base_url=find_base_url(model), settings={})
+                price = prices.find_price(
+                    model, at=self._clock.wall_s(), base_url=find_base_url(model), settings={}
+                )
             self._asked_prices[model] = price
         return self._asked_prices[model]
 

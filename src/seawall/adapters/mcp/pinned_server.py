@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seawall.adapters.mcp.connection import McpBroken, McpConnection
 from seawall.adapters.mcp.content import read_result
@@ -13,6 +13,9 @@ from seawall.adapters.mcp.names import find_odd_parts, join_name
 from seawall.adapters.mcp.pin_store import PinStore
 from seawall.adapters.mcp.pins import Pin, explain_refusal
 from seawall.core.clock import Clock
+
+if TYPE_CHECKING:
+    from mcp_types import CallToolResult
 
 CHECK_S = 60.0
 """Seconds for which a list of tools is good before a read. Before an effect it is always read anew."""
@@ -69,6 +72,10 @@ class PinnedServer:
                 return await self._store.read(self.name)
             raise
 
+    async def read_pins(self) -> dict[str, Pin]:
+        """Returns the pins as they are recorded now, by tool."""
+        return await self._store.read(self.name)
+
     async def pin(self, by: str) -> dict[str, Pin]:
         """Returns the pins after a person has accepted what the server offers now, unless somebody has done so before."""
         return await self._refresh(self._clock.monotonic_s(), by=by)
@@ -109,10 +116,29 @@ class PinnedServer:
         timeout_s: float | None,
         check_lease: Callable[[], None] | None = None,
     ) -> str:
-        """Calls a tool, and returns its result as text. An effect has a `key`; `check_lease` is called just before it.
+        """Calls a tool as `call_plainly` does, and returns its result as text. Raises `McpToolError` for one that is an error."""
+        result = await self.call_plainly(
+            tool, arguments, digest=digest, key=key, timeout_s=timeout_s, check_lease=check_lease
+        )
+        text = read_result(result)
+        if result.is_error:
+            raise McpToolError(text or "the server says that the call has failed, and not why")
+        return text
 
-        Raises `McpWithheld` for a call that was not sent, `McpToolError` for a result that is an error, `McpBroken` if the
-        server can't be reached or went away, and `McpDeclined` for an error of the protocol.
+    async def call_plainly(
+        self,
+        tool: str,
+        arguments: Mapping[str, Any],
+        *,
+        digest: str,
+        key: str | None,
+        timeout_s: float | None,
+        check_lease: Callable[[], None] | None = None,
+    ) -> CallToolResult:
+        """Calls a tool, and returns its result. An effect has a `key`; `check_lease` is called just before it.
+
+        Raises `McpWithheld` for a call that was not sent, `McpBroken` if the server can't be reached or went away, and
+        `McpDeclined` for an error of the protocol.
         """
         if self._closed:
             raise McpWithheld(f"the connection to MCP server {self.name!r} was closed")
@@ -122,11 +148,7 @@ class PinnedServer:
         if check_lease is not None:
             check_lease()
         meta = None if key is None else {KEY_FIELD: key}
-        result = await self.connection.call(tool, arguments, meta=meta, timeout_s=timeout_s)
-        text = read_result(result)
-        if result.is_error:
-            raise McpToolError(text or "the server says that the call has failed, and not why")
-        return text
+        return await self.connection.call(tool, arguments, meta=meta, timeout_s=timeout_s)
 
     async def close(self) -> None:
         """Ends the connection. No call is sent any more."""

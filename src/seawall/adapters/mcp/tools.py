@@ -16,18 +16,15 @@ from seawall.adapters.mcp.pin_store import PinStore
 from seawall.adapters.mcp.pinned_server import CHECK_S, McpToolError, McpWithheld, PinnedServer
 from seawall.adapters.mcp.pins import Pin
 from seawall.adapters.mcp.servers import Servers, read_servers
-from seawall.audit.tools import names_a_write
 from seawall.core.clock import Clock
 from seawall.core.errors import Misused, read_error_text
 from seawall.effects.options import Effect
+from seawall.runtime.foreign.tools import Effects, ToolDeclarations, seems_to_write
 from seawall.runtime.seawall import Seawall
 from seawall.team.parameters import ToolContext
 from seawall.team.tool import NotDone, Tool, ToolFailed
 
 _log = logging.getLogger("seawall.mcp")
-
-Effects = Sequence[str] | Mapping[str, bool | Effect]
-"""Patterns of tools that change the world, such as `bank.*`; as a mapping, with what is declared of each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +32,7 @@ class McpOptions:
     """How the tools of MCP servers are called."""
 
     effects: Effects = ()
-    """Which tools change the world, as patterns of `SERVER.TOOL`. In a mapping the first pattern that matches counts.
+    """Which tools change the world, as patterns of `SERVER.TOOL`. An exact name counts first, then the first pattern that matches.
     Default none: what servers say of their tools themselves (`readOnlyHint`, `destructiveHint`) is a hint, and decides
     nothing."""
     reads: Sequence[str] = ()
@@ -175,20 +172,18 @@ def _collect(
     return McpTools(tools, every, advice)
 
 
-def _find_effect(name: str, effects: Effects) -> bool | Effect:
-    if isinstance(effects, Mapping):
-        return next((effect for pattern, effect in effects.items() if matches_any(name, [pattern])), False)
-    return matches_any(name, effects)
+def _find_effect(name: str, options: McpOptions) -> bool | Effect:
+    tool = ToolDeclarations(options.effects, options.reads).find_tool(name)
+    return tool.options if tool.declared else tool.effect
 
 
 def _advise_on_effect(pin: Pin, options: McpOptions) -> str | None:
     """Returns what is advised on a tool that counts as a read, and that may be none."""
     name = join_name(pin.server, pin.tool)
-    if _find_effect(name, options.effects) or matches_any(name, options.reads):
+    if ToolDeclarations(options.effects, options.reads).find_kind(name) != "undeclared":
         return None
     definition = ToolDefinition(pin.definition)
-    bare = pin.tool.removeprefix(pin.server).lstrip("_-.") or pin.tool
-    if names_a_write(pin.tool) or names_a_write(bare):
+    if seems_to_write(pin.tool):
         why = "its name says that it writes"
     elif definition.read_hint("readOnlyHint") is False or definition.read_hint("destructiveHint") is True:
         why = "its server says that it does not only read"
@@ -208,7 +203,7 @@ def _find_unused(options: McpOptions, pins: Sequence[Pin]) -> list[str]:
 def _make_tool(server: PinnedServer, pin: Pin, options: McpOptions, clock: Clock) -> Tool:
     """Returns a tool that calls its server. Raises `Misused` for a schema that arguments can't be checked against."""
     definition, name = ToolDefinition(pin.definition), join_name(pin.server, pin.tool)
-    effect = _find_effect(name, options.effects)
+    effect = _find_effect(name, options)
     failed = matches_any(name, options.not_done)
 
     async def call_read(*, seawall_context: ToolContext, **arguments: Any) -> str:

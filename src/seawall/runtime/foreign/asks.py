@@ -210,7 +210,9 @@ class Asks:
         self.open.pop((ask.frame, ask.key), None)
         if ask.result is not None and not ask.result.done():
             ask.result.set_result(
-                Result(status="error", output="Error: the call was given up", error="cancelled", endpoint="cut")
+                Result(
+                    status="error", output="Error: the call was given up", error="cancelled", endpoint="cut"
+                )
             )
 
     def fail_all(self, error: Exception) -> None:
@@ -235,7 +237,9 @@ class Asks:
         """Gives the asker its turn, and returns what it brings. Cancelled once, it goes on waiting; cancelled twice, it stops."""
         ask.result = asyncio.get_running_loop().create_future()
         if ask.first.done():
-            return Result(status="error", output="Error: nobody waits for this step", error="gone", endpoint="unasked")
+            return Result(
+                status="error", output="Error: nobody waits for this step", error="gone", endpoint="unasked"
+            )
         ask.first.set_result(turn)
         try:
             return await asyncio.shield(ask.result)
@@ -307,7 +311,9 @@ class Asks:
         own = before.frames.get(intent.frame)
         pending = None if own is None else find_call(own, ask.key)
         notes = () if pending is None else tuple(self.read(note) for note in pending.notes)
-        settled = self.describe(done, () if intent.kind == "model" else notes, performed=self._stands(ask, done))
+        settled = self.describe(
+            done, () if intent.kind == "model" else notes, performed=self._stands(ask, done)
+        )
         early = intent.kind == "tool" and not intent.effect
         early = early or (intent.kind == "model" and bool(done.calls))
         self._unsent.append((lambda: ask.settle(settled), early))
@@ -321,7 +327,9 @@ class Asks:
     def describe(self, done: StepDone, notes: tuple[str, ...] = (), *, performed: bool = False) -> Settled:
         """Returns the end of a step as its asker is told. `performed`: the asker's own result, if nothing took its place."""
         bodies = self.bodies
-        raw = None if bodies is None or done.reasoning is None else bodies.find_opaque(self.run, done.reasoning)
+        raw = (
+            None if bodies is None or done.reasoning is None else bodies.find_opaque(self.run, done.reasoning)
+        )
         return Settled(
             step=done.step,
             status=done.status,

@@ -38,8 +38,12 @@ class CoverageReport(NamedTuple):
         ]
         if self.seem_to_write:
             names = ", ".join(self.seem_to_write)
-            lines.append(f"these seem to change the world: declare them with effects=[…] or reads=[…]: {names}")
-        lines += [f"not gated: {each}" for each in self.not_gated] or ["not gated: nothing that the adapter knows of"]
+            lines.append(
+                f"these seem to change the world: declare them with effects=[…] or reads=[…]: {names}"
+            )
+        lines += [f"not gated: {each}" for each in self.not_gated] or [
+            "not gated: nothing that the adapter knows of"
+        ]
         return "\n".join(lines)
 
 
@@ -53,7 +57,11 @@ class Coverage:
 
     def __init__(self) -> None:
         self._models: Counter[str] = Counter()
-        self._tools: dict[ToolKind, Counter[str]] = {"effect": Counter(), "read": Counter(), "undeclared": Counter()}
+        self._tools: dict[ToolKind, Counter[str]] = {
+            "effect": Counter(),
+            "read": Counter(),
+            "undeclared": Counter(),
+        }
         self._not_gated: dict[str, None] = {}
 
     def __repr__(self) -> str:

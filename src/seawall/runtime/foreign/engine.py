@@ -111,7 +111,13 @@ class Engine:
         Raises `Misused` for an argument that can't be recorded.
         """
         check_recordable(
-            request=request, loop=loop, name=name, agent=agent, session=session, tenant=tenant, request_id=request_id
+            request=request,
+            loop=loop,
+            name=name,
+            agent=agent,
+            session=session,
+            tenant=tenant,
+            request_id=request_id,
         )
         if not loop:
             raise Misused("begin: loop is empty; name the framework whose loop asks for the steps")
@@ -166,7 +172,9 @@ class Engine:
     def check_may_wait(self) -> None:
         """Raises `Misused` on the engine's own thread, where a sync call would wait for itself."""
         if threading.current_thread() is self._thread:
-            raise Misused("a sync call on the engine's own event loop would wait for itself; use the async one")
+            raise Misused(
+                "a sync call on the engine's own event loop would wait for itself; use the async one"
+            )
 
     def call(self, work: Callable[[Seawall], Coroutine[Any, Any, T]]) -> T:
         """Calls something of the engine's `Seawall` and waits for it: `engine.call(lambda sea: sea.approvals())`."""

@@ -72,9 +72,18 @@ class ForeignLogic:
     def _propose(self, ask: Ask, frame: Frame, pending: PendingCall | None, run: str) -> Propose:
         reconciles = None if pending is None else pending.unknown
         may_ask = ask.tool is not None and ask.tool.options.reconcile is not None
-        if pending is not None and reconciles is not None and (pending.reconciled == reconciles or not may_ask):
+        if (
+            pending is not None
+            and reconciles is not None
+            and (pending.reconciled == reconciles or not may_ask)
+        ):
             return Propose(
-                kind="approval", name=ask.name, agent=ask.agent, frame=frame.id, depth=frame.depth, call=pending.call
+                kind="approval",
+                name=ask.name,
+                agent=ask.agent,
+                frame=frame.id,
+                depth=frame.depth,
+                call=pending.call,
             )
         return Propose(
             kind=ask.kind,
@@ -203,7 +212,9 @@ class ForeignExecutor:
             step=step.number,
             arguments=thaw(step.arguments or {}),
             notes=tuple([self._asks.read(note) for note in notes]),
-            key=(step.key or f"{state.started.run}:{state.call_key(step.frame, call)}") if step.effect else "",
+            key=(step.key or f"{state.started.run}:{state.call_key(step.frame, call)}")
+            if step.effect
+            else "",
             remaining_s=left_s,
             max_output_tokens=step.reply_tokens,
             owned_until=until,

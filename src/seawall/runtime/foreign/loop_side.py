@@ -265,11 +265,19 @@ class LoopSide:
             return
         frame = state.frames.get(ask.frame)
         if frame is None:
-            raise Misused(f"run {self._run} has no open frame {ask.frame}: the hand-off that opened it has ended")
+            raise Misused(
+                f"run {self._run} has no open frame {ask.frame}: the hand-off that opened it has ended"
+            )
         pending = find_call(frame, ask.key)
         question = None if pending is None or pending.step is None else state.open.get(pending.step)
         if question is not None and question.kind == "approval" and not question.waits_for and not ask.waits:
-            raise Held(state.started.run, question.step, question.name, question.proposal, "it was asked about before")
+            raise Held(
+                state.started.run,
+                question.step,
+                question.name,
+                question.proposal,
+                "it was asked about before",
+            )
 
     def _find(self, asked: Asked) -> tuple[Settled | None, Ask | None]:
         """Returns what is recorded of a step, or the ask for it."""
@@ -299,7 +307,9 @@ class LoopSide:
         self._coverage.note_tool(asked.name, self._tools.find_kind(asked.name))
         if known is not None:
             if known.intent.name != asked.name or (known.intent.grant is None and known.intent.input != ref):
-                return Settled(step=known.done.step, status="refused", text=OTHER_ARGUMENTS, replayed=True), None
+                return Settled(
+                    step=known.done.step, status="refused", text=OTHER_ARGUMENTS, replayed=True
+                ), None
             return self._give_again(known, bodies), None
         doubt = ""
         if asked.name in self._recorded.attempted and self._recorded.diverged:
@@ -357,7 +367,9 @@ class LoopSide:
 
     # ---- ending
 
-    async def close_frame(self, step: int, text: str, status: StepStatus = "ok", error: str | None = None) -> None:
+    async def close_frame(
+        self, step: int, text: str, status: StepStatus = "ok", error: str | None = None
+    ) -> None:
         """Ends a hand-off with what its agent has found."""
         step = self._moved.get(step, step)
         driver = None if self._run is None else self._supervisor.registry.drivers.get(self._run)
@@ -383,7 +395,9 @@ class LoopSide:
 
     async def detach(self) -> None:
         """Lets go of a run that has not ended: its loop was interrupted, or waits. The same request goes on with it."""
-        self._asks.fail_all(Broken(f"run {self._run} was let go of by its loop; ask again with the same request id"))
+        self._asks.fail_all(
+            Broken(f"run {self._run} was let go of by its loop; ask again with the same request id")
+        )
         if self._run is None:
             return
         driver = self._supervisor.registry.drivers.get(self._run)

@@ -59,7 +59,9 @@ def find_meaning(value: Any, *, written: bool = False) -> Any:
         for name, each in cast("Mapping[str, Any]", value).items():
             if not written and _MEANS_NOTHING.fullmatch(name):
                 continue
-            meaning = find_meaning(each, written=written or (name in _ARGUMENTS and isinstance(each, Mapping)))
+            meaning = find_meaning(
+                each, written=written or (name in _ARGUMENTS and isinstance(each, Mapping))
+            )
             if written or not _is_empty(meaning):
                 found[name] = meaning
         return found

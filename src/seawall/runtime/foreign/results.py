@@ -65,7 +65,9 @@ def make_tool_result(text: str, *, failed: bool = False, error: str = "error") -
 def make_failure(error: BaseException, what: str, not_done: tuple[type[BaseException], ...] = ()) -> Result:
     """Returns the result of a model or a tool that raised. `not_done`: errors which say that nothing has happened."""
     if is_error(error, asyncio.CancelledError):
-        return Result(status="error", output=f"Error: {what} was cancelled", error="cancelled", endpoint="cut")
+        return Result(
+            status="error", output=f"Error: {what} was cancelled", error="cancelled", endpoint="cut"
+        )
     if is_error(error, (NotDone, *not_done)):
         text = f"Error: not done: {read_error_text(error)}"
         return Result(status="error", output=text, error="not_done")

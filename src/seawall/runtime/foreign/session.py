@@ -217,12 +217,16 @@ class Session:
 
     # ---- ending
 
-    async def end(self, answer: str | None = None, *, error: str | None = None, stopped_by: StoppedBy | None = None) -> Outcome[Any]:
+    async def end(
+        self, answer: str | None = None, *, error: str | None = None, stopped_by: StoppedBy | None = None
+    ) -> Outcome[Any]:
         """Ends the run with an answer or an error, and returns its outcome."""
         self._ended = True
         return await self._cross(lambda side: side.end(_make_end(error, stopped_by), answer))
 
-    def end_sync(self, answer: str | None = None, *, error: str | None = None, stopped_by: StoppedBy | None = None) -> Outcome[Any]:
+    def end_sync(
+        self, answer: str | None = None, *, error: str | None = None, stopped_by: StoppedBy | None = None
+    ) -> Outcome[Any]:
         """As `end`."""
         self._ended = True
         return self._wait(lambda side: side.end(_make_end(error, stopped_by), answer))
@@ -259,7 +263,12 @@ class Session:
 
     def _fails(self, error: BaseException | None) -> bool:
         """Returns whether what left the block is a failure of the run: not a halt, a hold, an interrupt or a cancellation."""
-        return isinstance(error, Exception) and not self._ended and not _is_ours(error) and not isinstance(error, self._passes)
+        return (
+            isinstance(error, Exception)
+            and not self._ended
+            and not _is_ours(error)
+            and not isinstance(error, self._passes)
+        )
 
     # ---- crossing over
 

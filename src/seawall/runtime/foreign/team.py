@@ -35,7 +35,9 @@ _MODEL = _AskedModel()
 class ForeignTeam(Team):
     """The team of one run, whose steps a framework's loop asks for."""
 
-    def __init__(self, name: str, agent: str, loop: str, limits: Limits, asks: Asks, tools: ToolDeclarations) -> None:
+    def __init__(
+        self, name: str, agent: str, loop: str, limits: Limits, asks: Asks, tools: ToolDeclarations
+    ) -> None:
         """`agent` may have any name: a framework's agents need not be called by identifiers."""
         safe = re.sub(r"\W", "_", agent)
         safe = safe if safe.isidentifier() else f"_{safe}"

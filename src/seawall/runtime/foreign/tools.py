@@ -44,15 +44,15 @@ class AskedTool(Tool[..., Any]):
         self.undeclared = effect is None
         names = _list_parameters(effect) if isinstance(effect, Effect) else []
         schema = {"type": "object", "properties": {each: {} for each in names}}
-        super().__init__(_asked, name=name, description="", effect=effect or False, schema=schema, endpoint=name[:200])
+        super().__init__(
+            _asked, name=name, description="", effect=effect or False, schema=schema, endpoint=name[:200]
+        )
 
     def _check_name(self) -> None:
         if not self.name:
             raise Misused("a tool that was asked for has no name")
 
-    def _read_parameters(
-        self, function: Callable[..., Any], schema: dict[str, Any] | None
-    ) -> Parameters:
+    def _read_parameters(self, function: Callable[..., Any], schema: dict[str, Any] | None) -> Parameters:
         return Parameters(self.name, function, schema, checks=False)
 
 
@@ -67,7 +67,11 @@ class ToolDeclarations:
 
     def __init__(self, effects: Effects = (), reads: Sequence[str] = ()) -> None:
         """Raises `Misused` for a name or a pattern that is both an effect and a read, and for arguments of another type."""
-        given = dict(effects) if isinstance(effects, Mapping) else dict.fromkeys(_check_names("effects", effects), True)
+        given = (
+            dict(effects)
+            if isinstance(effects, Mapping)
+            else dict.fromkeys(_check_names("effects", effects), True)
+        )
         for name, effect in cast("dict[object, object]", given).items():
             if not isinstance(name, str) or not isinstance(effect, bool | Effect):
                 raise Misused(f"effects: {name!r} is {effect!r}; it must be True, False or Effect(…)")
