@@ -28,6 +28,7 @@ from seawall.cli.commands.memory import memory
 from seawall.cli.commands.pause import pause, unpause
 from seawall.cli.commands.principals import principals
 from seawall.cli.commands.probe_reviewer import probe_reviewer
+from seawall.cli.commands.proxy import proxy
 from seawall.cli.commands.prune import prune
 from seawall.cli.commands.reconcile import reconcile
 from seawall.cli.commands.reject import reject
@@ -107,7 +108,7 @@ def read_options(
 
 
 PANELS = {
-    "Run a team": (demo, run, worker, lint),
+    "Run a team": (demo, run, worker, proxy, lint),
     "Look at runs": (runs, show, context, why, roles),
     "Go on, stop": (resume, cancel),
     "Decide": (approvals, approve, reject, effects, reconcile, principals),
