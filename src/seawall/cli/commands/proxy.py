@@ -114,6 +114,7 @@ def proxy(
     from seawall.adapters.mcp.serving import parse_address
     from seawall.cli.limits_file import read_limits
     from seawall.cli.signals import run_async
+    from seawall.core.limits import Limits
 
     address = None if http is None else parse_address(http)
     declared = make_effects(effects or [], approve or [], confirm or [], unique or [])
@@ -125,7 +126,7 @@ def proxy(
         not_done=not_done or [],
         trust_first=trust_first,
     )
-    bounds = None if limits is None else read_limits(limits)
+    bounds = read_limits(Limits(), limits) if limits is not None else None
     run_async(lambda _: _serve(journal, mcp, declared, reads or [], bounds, options, address))
 
 

@@ -63,8 +63,7 @@ class Session:
         passes: tuple[type[BaseException], ...],
     ) -> None:
         """`not_done`: errors of tools which say that nothing has happened. `passes`: what a framework raises to steer, such
-        as an interrupt: the step was not made.
-        """
+        as an interrupt: the step was not made."""
         self._crossing, self._find_price = crossing, find_price
         self._not_done, self._passes = not_done, passes
         self._make_side = side
@@ -126,7 +125,7 @@ class Session:
             async with asyncio.timeout(None) as patience:
                 ask.on_over = lambda: loop.call_soon_threadsafe(_stop, patience)
                 brought, value = await perform(turn)
-        except TimeoutError:
+        except TimeoutError as error:
             if not patience.expired():
                 return await self._cross(lambda side: self._fail(side, ask, asked, error))
             result = Result(status="error", output="Error: cancelled", error="cancelled", endpoint="cut")

@@ -20,10 +20,13 @@ MAX_TOOLS = 10_000
 """Tools that are kept. A program has some hundred; one that makes new names each time is not remembered without end."""
 
 _WRITES = frozenset(
-    ["add", "approve", "ban", "book", "cancel", "charge", "close", "create", "delete", "deploy", "drop", "execute", "grant", "insert", "invite", "issue", "merge", "modify", "move", "order", "pay", "post", "publish", "purge", "push", "put", "refund", "reject", "remove", "rename", "reset", "restart", "revoke", "save", "schedule", "send", "set", "submit", "terminate", "transfer", "update", "upload", "write"]
+    "add approve ban book cancel charge close create delete deploy drop execute grant insert invite issue merge modify move "
+    "order pay post publish purge push put refund reject remove rename reset restart revoke save schedule send set submit "
+    "terminate transfer update upload write".split()
 )
 _READS = frozenset(
-    ["check", "count", "describe", "explain", "fetch", "find", "get", "has", "inspect", "is", "list", "load", "look", "lookup", "peek", "preview", "query", "read", "retrieve", "scan", "search", "show", "summarize", "summarise", "validate", "view"]
+    "check count describe explain fetch find get has inspect is list load look lookup peek preview query read retrieve scan "
+    "search show summarize summarise validate view".split()
 )
 """The verbs in names of tools, as public tool servers use them: those that write, and those that read."""
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
