@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from seawall.adapters.mcp.clients import CALL_FIELD, RUN_FIELD, ClientRun, Peer, ProxyClients
-from seawall.adapters.mcp.connection import CONNECT_S, McpBroken, McpConnection
+from seawall.adapters.mcp.connection import CONNECT_S, McpBroken, McpConnection, McpDeclined
 from seawall.adapters.mcp.content import read_result
 from seawall.adapters.mcp.definitions import ToolDefinition
 from seawall.adapters.mcp.names import find_look_alikes, join_name, make_model_name, matches_any
@@ -230,18 +230,29 @@ class McpProxy:
 
     async def _make(self, run: ClientRun, asked: _Asked) -> CallToolResult:
         """Has the call made behind the gate, and returns what the client is told."""
+        sent: list[str] = []
 
         async def perform(turn: Turn) -> tuple[Result, CallToolResult]:
-            return await self._perform(asked, turn)
+            try:
+                return await self._perform(asked, turn)
+            except (McpBroken, McpDeclined, McpToolError, TimeoutError) as error:
+                sent.append(describe_error(error) if isinstance(error, TimeoutError) else str(error))
+                raise
 
-        done = await run.call(
-            asked.agent,
-            asked.place.name,
-            asked.arguments,
-            perform,
-            effect=asked.effect,
-            call_id=asked.call_id,
-        )
+        name = asked.place.name
+        try:
+            done = await run.call(
+                asked.agent, name, asked.arguments, perform, effect=asked.effect, call_id=asked.call_id
+            )
+        except Held as held:
+            if not sent:
+                raise
+            return _refuse(
+                f"{name} was called, and what became of it is not known ({sent[0]}). It is not called again before a "
+                f"person has found out: seawall reconcile {held.run}"
+            )
+        except (McpBroken, McpDeclined, McpToolError, TimeoutError):  # a read: it may be called again
+            return _refuse(f"{name}: {sent[0]}")
         return _make_answer(done, asked.place, run)
 
     async def _perform(self, asked: _Asked, turn: Turn) -> tuple[Result, CallToolResult]:
