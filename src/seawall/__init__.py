@@ -2,7 +2,8 @@
 
 Where things live:
 
-- `seawall.runtime`: `Seawall` and `Run`: what starts, drives, wakes and ends runs
+- `seawall.runtime`: `Seawall` and `Run`: what starts, drives, wakes and ends runs; `Engine`: the gate for loops of others
+- `seawall.adapters`: the gate around other frameworks, a module each
 - `seawall.team`: the definitions `Agent`, `Team` and `tool`, and how a team decides what to do next
 - `seawall.engine`: the gate that every step passes, and the driver of one run
 - `seawall.run`: the state of a run as a fold, verdicts, the base class of guards, `Outcome`
@@ -41,6 +42,10 @@ from seawall.run.verdict import ALLOW, Advise, Allow, Halt, Hold, Refuse, Replac
 from seawall.run.waste import Wasted
 from seawall.runtime.admission import Admission
 from seawall.runtime.approval_views import Approval, RecordedEffect
+from seawall.runtime.foreign.asks import Halted, Held
+from seawall.runtime.foreign.coverage import CoverageReport
+from seawall.runtime.foreign.engine import Engine
+from seawall.runtime.foreign.session import Session
 from seawall.runtime.head_export import HeadExport
 from seawall.runtime.memory import RevertPlan, TenantMemory
 from seawall.runtime.memory_views import ConflictItem, MemoryDifference, MemoryItem
@@ -74,12 +79,16 @@ __all__ = [
     "ConflictItem",
     "Context",
     "ContextGuard",
+    "CoverageReport",
     "Effect",
     "EffectContext",
     "EndpointOptions",
+    "Engine",
     "Guard",
     "Halt",
+    "Halted",
     "HeadExport",
+    "Held",
     "Hold",
     "IndexUpdate",
     "IndexedEntry",
@@ -109,6 +118,7 @@ __all__ = [
     "Seawall",
     "SeawallBug",
     "SeawallError",
+    "Session",
     "StoppedBy",
     "Team",
     "TenantMemory",

@@ -88,7 +88,9 @@ class Framework:
 
     def __init__(self, job: ForeignJob, world: World) -> None:
         self._job, self._world = job, world
-        self.messages: list[dict[str, Any]] = [{"id": secrets.token_hex(4), "role": "user", "content": REQUEST}]
+        self.messages: list[dict[str, Any]] = [
+            {"id": secrets.token_hex(4), "role": "user", "content": REQUEST}
+        ]
         if job.saved.exists():
             self.messages = json.loads(job.saved.read_text())
 
@@ -141,7 +143,9 @@ class Framework:
             last = self.messages[-1]
             newest = next((each for each in reversed(self.messages) if each["role"] == "assistant"), None)
             answered = {each.get("call") for each in self.messages if each["role"] == "tool"}
-            open_calls = [] if newest is None else [each for each in newest["calls"] if each[0] not in answered]
+            open_calls = (
+                [] if newest is None else [each for each in newest["calls"] if each[0] not in answered]
+            )
             if newest is not None and not newest["calls"]:
                 return str(newest["content"])
             if open_calls:
@@ -151,7 +155,11 @@ class Framework:
             assert last["role"] in ("user", "tool")
             asked = session.model("clerk", "test:m", self.messages)
             settled = session.step_sync(asked, self.call_model).settled
-            self.add("assistant", json.loads(settled.text).get("content") or "", calls=[list(each) for each in settled.calls])
+            self.add(
+                "assistant",
+                json.loads(settled.text).get("content") or "",
+                calls=[list(each) for each in settled.calls],
+            )
 
     def _step_tool(self, session: Session, number: str, name: str, arguments: dict[str, Any]) -> None:
         def perform(turn: object) -> tuple[Any, None]:
@@ -179,7 +187,9 @@ async def tell_fate(sea: Seawall, held: Held, refunds: int) -> None:
         for each in events
     )
     if not tried:
-        await sea.decide(held.run, held.step, approve=refunds == 0, by="person:1", reason="the bank has it already")
+        await sea.decide(
+            held.run, held.step, approve=refunds == 0, by="person:1", reason="the bank has it already"
+        )
     elif refunds:
         await sea.reconcile(held.run, step=held.step, committed="refunded", by="person:1")
     else:

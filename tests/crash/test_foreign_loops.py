@@ -61,7 +61,9 @@ def test_a_framework_may_die_at_any_write_and_any_call(
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_framework_survives_one_death_after_another(foreign_workers: Workers, tmp_path: Path, seed: int) -> None:
+def test_a_framework_survives_one_death_after_another(
+    foreign_workers: Workers, tmp_path: Path, seed: int
+) -> None:
     rng = random.Random(seed)
     job = ForeignJob(directory=str(tmp_path), checkpoint=rng.choice(get_args(Checkpoint)))
     for _ in range(8):

@@ -1,1 +1,4 @@
-"""Adapters: what other systems offer, or run, behind the gate. Each one is imported by its own name, and needs its own extra."""
+"""Adapters: the gate around the loops of other frameworks. Each is a module of its own, and imports its framework alone.
+
+- `langchain`: `SeawallMiddleware` for `create_agent` of LangChain, and for deep agents built on it
+"""

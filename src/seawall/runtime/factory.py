@@ -54,7 +54,7 @@ from seawall.runtime.solving import ConflictSolver
 from seawall.team.agent import Agent, check_items
 from seawall.team.context import FRAMING_TOKENS
 from seawall.team.prepare import TeamLogic
-from seawall.team.team import Team
+from seawall.team.team import ANY_LOOP, Team
 from seawall.team.tool import encode_canonical
 
 CLOSE_S = 1.0
@@ -147,11 +147,17 @@ class Factory:
                 )
         return tuple(guards)
 
-    def check(self, team: Team, limits: Limits, usd_cap: Decimal | None) -> None:
+    def check(self, team: Team, limits: Limits, usd_cap: Decimal | None, *, loop: str = "") -> None:
         """Makes the team's models, and raises `Refused` if money is limited and the price of a model is not known.
 
-        Money is limited by the run's `limits`, by those of a nested team, or by the tenant's cap. Also raises what making a model raises.
+        Money is limited by the run's `limits`, by those of a nested team, or by the tenant's cap. Also raises what making a
+        model raises, and `Misused` for a run whose steps are asked for by a `loop` that this team does not stand for.
         """
+        if loop and team.loop not in (loop, ANY_LOOP):
+            raise Misused(
+                f"the steps of this run are asked for by the loop of {loop}: run your application again with the same request, "
+                "and it goes on with the run"
+            )
         resources = self._get_resources(team)
         usd_of_all = limits.usd if limits.usd is not None else usd_cap
         limited = {} if usd_of_all is None else dict.fromkeys(team.members, usd_of_all)

@@ -12,7 +12,7 @@ from seawall.core.events import Event, LimitsRaised, RunTaken, StepDone
 from seawall.journal.protocol import Journal, RunFilter, RunRow
 from seawall.models.protocol import ModelReply, ModelRequest, Price, TextDelta
 from seawall.team.agent import Agent
-from seawall.team.team import Team
+from seawall.team.team import ANY_LOOP, Team
 
 MAX_TRIES = 3
 """Times that a run is taken up without a finished step before it is set aside. One crash may be chance and a second
@@ -114,4 +114,6 @@ class _NoModel:
 
 def make_placeholder_team(team: str) -> Team:
     """Returns a team that can end a run of team `team`, whose definition this process does not have."""
-    return Team(team, Agent("nobody", role="Ends runs that nobody drives.", model=_NoModel()))
+    made = Team(team, Agent("nobody", role="Ends runs that nobody drives.", model=_NoModel()))
+    made.loop = ANY_LOOP
+    return made

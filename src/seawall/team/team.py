@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Generic, Literal, Protocol, TypedDict, Unpack, cast
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypedDict, Unpack, cast
 
 import msgspec
 from msgspec.structs import replace
@@ -25,6 +25,7 @@ from seawall.team.agent import ANSWER_TOOL, ASK_PREFIX, Agent, check_items
 from seawall.team.context_options import DEFAULT_CONTEXT, Context, check_context
 from seawall.team.permits import Reach, digest_permits, list_permits
 from seawall.team.planner import Planner
+from seawall.team.tool import Tool
 
 REVIEW_ROUNDS = 2
 """One review, and another one after a correction: each further round costs as much as the answer did."""
@@ -47,6 +48,10 @@ REVIEW_SPEC = ToolSpec(
         "additionalProperties": False,
     },
 )
+
+
+ANY_LOOP = "*"
+"""The loop of a team that only ends runs, whoever asks for their steps."""
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -157,7 +162,7 @@ class Team(Generic[Output_co]):
     """
 
     runner: ClassVar[RunTeam]
-    loop: ClassVar[str] = ""
+    loop: str = ""
     """The framework whose own loop asks for the steps of the team's runs; "": Seawall's own decides them."""
 
     def __init__(
@@ -432,7 +437,7 @@ class Team(Generic[Output_co]):
         except BaseException:  # noqa: BLE001 -- it was recorded under an older type, or a validator of the user raises
             return None
 
-    def find_asked_tool(self, name: str) -> Tool | None:
+    def find_asked_tool(self, name: str) -> Tool[..., Any] | None:
         """Returns what is declared of a tool that a framework's loop calls; None for a team whose agents have their tools."""
         return None
 

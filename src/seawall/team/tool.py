@@ -119,7 +119,7 @@ class Tool(Generic[P, R_co]):
             self._check_declared()
         self.version = f"{self.options.version or version}-{digest_of(meaning)[:8]}"
 
-    def _read_parameters(self, function: Callable[P, R_co], schema: dict[str, Any] | None) -> Parameters:
+    def _read_parameters(self, function: Callable[..., Any], schema: dict[str, Any] | None) -> Parameters:
         return Parameters(self.name, function, schema)
 
     def _check_declared(self) -> None:

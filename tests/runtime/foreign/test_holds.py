@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runtime.foreign.scripted_loop import ScriptedLoop
 
+from runtime.foreign.scripted_loop import ScriptedLoop
 from seawall import Effect, Principal, Seawall, Team, always
 from seawall.runtime.foreign.asks import Held
 from seawall.runtime.foreign.engine import Engine
@@ -18,7 +18,7 @@ from seawall.runtime.foreign.results import make_tool_result
 
 EFFECTS = {"refund": Effect(approve=always())}
 BOSS = "boss"
-REPLIES = [[("c1", "refund", {"id": 1042, "amount": 5})], "Order 1042 was refunded."]
+REPLIES = [[("c1", "refund", {"order": 1042, "amount": 5})], "Order 1042 was refunded."]
 
 
 def identify(credential: Any) -> Principal:
@@ -46,8 +46,8 @@ class Bank:
     def __init__(self) -> None:
         self.refunds: list[tuple[int, int]] = []
 
-    def refund(self, id: int, amount: int) -> str:
-        self.refunds.append((id, amount))
+    def refund(self, order: int, amount: int) -> str:
+        self.refunds.append((order, amount))
         return f"refund {len(self.refunds)}"
 
 
@@ -134,7 +134,7 @@ def test_what_a_person_has_changed_is_performed(engine: Engine) -> None:
     bank = Bank()
     with pytest.raises(Held):
         ask(engine, bank)
-    engine.call(lambda sea: approve(sea, {"id": 1042, "amount": 3}, engine.make_team("own")))
+    engine.call(lambda sea: approve(sea, {"order": 1042, "amount": 3}, engine.make_team("own")))
     ask(engine, bank)
 
     assert bank.refunds == [(1042, 3)]
@@ -154,13 +154,18 @@ def test_a_new_request_holds_anew(engine: Engine) -> None:
 
 def test_two_steps_are_held_at_once_and_decided_apart(engine: Engine) -> None:
     bank = Bank()
-    both = [[("c1", "refund", {"id": 1, "amount": 5}), ("c2", "refund", {"id": 2, "amount": 5})], "Both were refunded."]
+    both = [
+        [("c1", "refund", {"order": 1, "amount": 5}), ("c2", "refund", {"order": 2, "amount": 5})],
+        "Both were refunded.",
+    ]
     with engine.begin("Refund both", loop="own", waits=True) as session:
         desk = ScriptedLoop(both, {"refund": bank.refund})
         desk.messages = [{"role": "user", "content": "Refund both"}]
         session.step_sync(session.model("clerk", desk.model, desk.messages), desk.call_model)
         with ThreadPoolExecutor(2) as pool:
-            calls = [session.tool("clerk", "refund", arguments, call_id=number) for number, _, arguments in both[0]]
+            calls = [
+                session.tool("clerk", "refund", arguments, call_id=number) for number, _, arguments in both[0]
+            ]
             running = [pool.submit(session.step_sync, call, desk.call_tool("refund")) for call in calls]
             assert _wait_for_proposals(engine, 2) == 2
             engine.call(approve)
@@ -178,11 +183,14 @@ def test_other_steps_go_on_while_one_is_held(engine: Engine) -> None:
         bank = Bank()
         desk = make_desk(bank)
         held = pool.submit(
-            session.step_sync, session.tool("clerk", "refund", {"id": 1, "amount": 2}, call_id="c1"), desk.call_tool("refund")
+            session.step_sync,
+            session.tool("clerk", "refund", {"order": 1, "amount": 2}, call_id="c1"),
+            desk.call_tool("refund"),
         )
         assert _wait_for_proposals(engine, 1) == 1
         done = [
-            session.step_sync(session.tool("clerk", "find", {"id": each}, call_id=f"f{each}"), read) for each in range(3)
+            session.step_sync(session.tool("clerk", "find", {"id": each}, call_id=f"f{each}"), read)
+            for each in range(3)
         ]
         engine.call(approve)
         held.result(60)
@@ -221,7 +229,7 @@ async def _list_states(sea: Seawall) -> list[str]:
 
 def _wait_for_proposals(engine: Engine, count: int) -> int:
     """Returns how many proposals are open once there are `count`."""
-    looked = threading.Event()
+    looked, found = threading.Event(), 0
     for _ in range(3000):
         if (found := engine.call(_count_proposals)) >= count:
             return found

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runtime.foreign.scripted_loop import USAGE, ScriptedLoop
 
+from runtime.foreign.scripted_loop import USAGE, ScriptedLoop
 from seawall import Effect, Limits, Loops, Misused
 from seawall.runtime.foreign.asks import Halted, Held
 from seawall.runtime.foreign.engine import Engine
@@ -30,14 +30,14 @@ def engine(journal: Path) -> Iterator[Engine]:
 
 
 REFUND = [
-    [("c1", "find_order", {"id": 1042})],
-    [("c2", "refund", {"id": 1042, "amount": 5})],
+    [("c1", "find_order", {"order": 1042})],
+    [("c2", "refund", {"order": 1042, "amount": 5})],
     "Order 1042 was refunded.",
 ]
 
 
 def make_desk() -> ScriptedLoop:
-    return ScriptedLoop(REFUND, {"find_order": lambda id: "paid", "refund": lambda id, amount: "done"})
+    return ScriptedLoop(REFUND, {"find_order": lambda order: "paid", "refund": lambda order, amount: "done"})
 
 
 def test_a_loop_answers_and_everything_is_recorded(engine: Engine) -> None:
@@ -65,13 +65,16 @@ def test_the_same_request_again_is_answered_from_the_record(engine: Engine) -> N
 
 def test_a_loop_is_halted_and_every_later_step_too(engine: Engine) -> None:
     polling = ScriptedLoop(
-        lambda messages: [(f"c{len(messages)}", "find_order", {"id": 7})], {"find_order": lambda id: "not found"}
+        lambda messages: [(f"c{len(messages)}", "find_order", {"order": 7})],
+        {"find_order": lambda order: "not found"},
     )
     with engine.begin("Where is order 7?", loop="own") as session:
         with pytest.raises(Halted) as halted:
             polling.run_sync(session, "Where is order 7?")
         with pytest.raises(Halted):
-            session.step_sync(session.tool("clerk", "find_order", {"id": 8}), polling.call_tool("find_order"))
+            session.step_sync(
+                session.tool("clerk", "find_order", {"order": 8}), polling.call_tool("find_order")
+            )
 
     assert halted.value.outcome.status == "halted"
     assert halted.value.outcome.stopped_by is not None
@@ -94,7 +97,9 @@ def test_a_limit_holds_exactly_when_threads_ask_at_once(journal: Path) -> None:
 
         def ask(number: int) -> bool:
             try:
-                session.step_sync(session.tool("reader", "read", {"page": number}), lambda turn: perform(number))
+                session.step_sync(
+                    session.tool("reader", "read", {"page": number}), lambda turn: perform(number)
+                )
             except Halted:
                 return False
             return True
@@ -128,7 +133,9 @@ def test_callers_on_any_event_loop_await_their_steps(engine: Engine) -> None:
 
     async def run() -> str:
         async with engine.begin("Say hello", loop="own") as session:
-            done = await session.step(session.model("a", "test:m", [{"role": "user", "content": "hi"}]), answer)
+            done = await session.step(
+                session.model("a", "test:m", [{"role": "user", "content": "hi"}]), answer
+            )
             outcome = await session.end(done.value)
         return str(outcome)
 
@@ -144,7 +151,8 @@ def test_what_a_tool_raises_is_recorded_and_raised(engine: Engine) -> None:
         with pytest.raises(LookupError, match="no such order"):
             session.step_sync(session.tool("clerk", "find_order", {"id": 9}, call_id="c1"), fail)
         done = session.step_sync(
-            session.tool("clerk", "find_order", {"id": 9}, call_id="c1"), lambda turn: (make_tool_result("paid"), 1)
+            session.tool("clerk", "find_order", {"id": 9}, call_id="c1"),
+            lambda turn: (make_tool_result("paid"), 1),
         )
         outcome = session.end_sync("paid")
 
@@ -200,13 +208,19 @@ def test_the_time_of_a_run_ends_what_an_async_caller_performs(journal: Path) -> 
     assert halted.value.guard == "deadline"
 
 
-def test_a_run_that_fails_says_why(engine: Engine) -> None:
-    with pytest.raises(KeyError), engine.begin("Fail", loop="own", request_id="r-f") as session:
+def fail_in_the_framework(engine: Engine, runs: list[str]) -> None:
+    with engine.begin("Fail", loop="own", request_id="r-f") as session:
         session.step_sync(session.tool("clerk", "find", {}), lambda turn: (make_tool_result("x"), None))
+        runs.append(session.run or "")
         raise KeyError("in the framework")
 
-    assert session.run is not None
-    outcome = engine.call(lambda sea: _read(sea, session.run or ""))
+
+def test_a_run_that_fails_says_why(engine: Engine) -> None:
+    runs: list[str] = []
+    with pytest.raises(KeyError):
+        fail_in_the_framework(engine, runs)
+
+    outcome = engine.call(lambda sea: _read(sea, runs[0]))
     assert outcome.status == "failed"
     assert "in the framework" in (outcome.error or "")
 
@@ -232,13 +246,17 @@ def test_a_frame_that_is_not_there_is_misused(engine: Engine) -> None:
     with engine.begin("x", loop="own") as session:
         session.step_sync(session.tool("a", "t", {}), lambda turn: (make_tool_result("x"), None))
         with pytest.raises(Misused, match="no open frame 77"):
-            session.step_sync(session.tool("a", "t", {"n": 1}, frame=77), lambda turn: (make_tool_result("x"), None))
+            session.step_sync(
+                session.tool("a", "t", {"n": 1}, frame=77), lambda turn: (make_tool_result("x"), None)
+            )
 
 
 def test_advice_reaches_the_framework(journal: Path) -> None:
     polling = ScriptedLoop(
-        lambda messages: "Nothing there." if len(messages) > 6 else [(f"c{len(messages)}", "find", {"id": 7})],
-        {"find": lambda id: "not found"},
+        lambda messages: (
+            "Nothing there." if len(messages) > 6 else [(f"c{len(messages)}", "find", {"order": 7})]
+        ),
+        {"find": lambda order: "not found"},
     )
     with Engine(journal, guards=[Loops()]) as engine, engine.begin("Find 7", loop="own") as session:
         session.end_sync(polling.run_sync(session, "Find 7"))
@@ -249,13 +267,13 @@ def test_advice_reaches_the_framework(journal: Path) -> None:
 def test_a_declared_effect_is_done_once_over_runs(journal: Path) -> None:
     refunds: list[int] = []
 
-    def refund(id: int, amount: int) -> str:
-        refunds.append(id)
-        return f"refund of {id} done"
+    def refund(order: int, amount: int) -> str:
+        refunds.append(order)
+        return f"refund of {order} done"
 
-    with Engine(journal, effects={"refund": Effect(unique_by=("id",))}) as engine:
+    with Engine(journal, effects={"refund": Effect(unique_by=("order",))}) as engine:
         for request in ("Refund order 1042", "Refund order 1042 now!"):
-            desk = ScriptedLoop(REFUND, {"find_order": lambda id: "paid", "refund": refund})
+            desk = ScriptedLoop(REFUND, {"find_order": lambda order: "paid", "refund": refund})
             with engine.begin(request, loop="own") as session:
                 session.end_sync(desk.run_sync(session, request))
 

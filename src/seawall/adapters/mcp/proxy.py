@@ -392,7 +392,7 @@ def _make_answer(done: Performed, place: _Place, run: ClientRun) -> CallToolResu
     }
     if not settled.performed or done.value is None:
         return CallToolResult(
-            content=[TextContent(text=settled.told)], is_error=settled.status != "ok", _meta=meta
+            content=[TextContent(text=settled.told)], is_error=settled.status not in ("ok", "replaced"), _meta=meta
         )
     result = cast("CallToolResult", done.value)
     notes = [TextContent(text=note) for note in settled.notes]

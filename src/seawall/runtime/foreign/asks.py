@@ -16,7 +16,7 @@ from seawall.run.bodies import Bodies
 from seawall.run.frame import find_call
 from seawall.run.outcome import Outcome, build_outcome
 from seawall.run.state import RunState
-from seawall.run.step import Close, End, Ownership, Result
+from seawall.run.step import Close, End, Result
 from seawall.runtime.foreign.requests import PreparedRequest
 from seawall.runtime.foreign.tools import AskedTool
 

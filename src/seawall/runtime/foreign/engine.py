@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import os
+import random
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
@@ -15,8 +16,10 @@ from typing import Any, Self, TypeVar
 from msgspec.structs import replace
 
 from seawall.core.canonical import check_recordable
+from seawall.core.clock import SystemClock
 from seawall.core.errors import Misused
 from seawall.core.events import Mode
+from seawall.core.ids import Ids
 from seawall.core.limits import Limits, validate_limits
 from seawall.journal.protocol import Journal
 from seawall.models.protocol import Price
@@ -60,6 +63,7 @@ class Engine:
         self.tools = ToolDeclarations(effects, reads)
         self._limits = validate_limits(Limits() if limits is None else limits)
         self._sea = Seawall(journal, **options)
+        self._ids = Ids(SystemClock(), random.Random(os.urandom(16)))
         self._coverage = Coverage()
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -140,6 +144,10 @@ class Engine:
             return LoopSide(self._sea, team, options, tools, self._coverage)
 
         return Session(self, make_side, self._find_price, not_done, passes)
+
+    def make_request_id(self) -> str:
+        """Returns a new request id, for a framework that has none of its own."""
+        return self._ids.make_run_id().replace("r-", "q-", 1)
 
     def make_team(self, name: str) -> Team:
         """Returns what stands for a framework's application where a `Seawall` takes a team: `approve(…, edit=…, team=…)`."""

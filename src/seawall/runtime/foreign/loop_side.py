@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from seawall.core.canonical import to_canonical_bytes
+from seawall.core.clock import Timer
 from seawall.core.errors import Broken, Misused, Refused
 from seawall.core.events import Event, Mode, StepStatus
 from seawall.core.limits import Limits
@@ -29,6 +30,10 @@ from seawall.runtime.foreign.requests import PreparedRequest
 from seawall.runtime.foreign.team import ForeignTeam
 from seawall.runtime.foreign.tools import ToolDeclarations
 from seawall.runtime.seawall import Seawall
+
+IDLE_S = 5.0
+"""Seconds after which a run whose loop asks for nothing is let go of, and its clock stands still until it asks again: the loop
+may wait for a person in a way of its own, or have been left by an exception. A loop that works takes milliseconds."""
 
 OTHER_ARGUMENTS = (
     "Error: this call was made before with other arguments, and its result is recorded; it was not made again"
@@ -104,8 +109,9 @@ class LoopSide:
         self._outcome: Outcome[Any] | None = None
         """Of a run that had ended before the loop began."""
         self._bodies: Bodies = self._supervisor.make_bodies(options.tenant, options.session)
-        self._moved: dict[int, int] = {}
-        """By a frame that had ended and is worked in again: the one that stands for it now."""
+        self._idle: Timer | None = None
+        self._busy = 0
+        """Calls of the loop that are under way here."""
 
     def __repr__(self) -> str:
         return f"<LoopSide of run {self._run}>"
@@ -117,6 +123,33 @@ class LoopSide:
 
     def _on_event(self, event: Event, before: RunState) -> None:
         self._recorded.learn(event)
+
+    # ---- idling
+
+    @contextlib.contextmanager
+    def busy(self) -> Iterator[None]:
+        """The loop has asked for something, and waits for it."""
+        self._busy += 1
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+        try:
+            yield
+        finally:
+            self._busy -= 1
+            if not self._busy and not self._asks.open and self._run is not None and self._outcome is None:
+                self._idle = self._supervisor.clock.call_later(IDLE_S, self._on_idle)
+
+    def _on_idle(self) -> None:
+        self._idle = None
+        if not self._busy and not self._asks.open and not self._supervisor.closing:
+            self._supervisor.start_task(self._rest())
+
+    async def _rest(self) -> None:
+        async with self._lock:
+            driver = None if self._run is None else self._supervisor.registry.drivers.get(self._run)
+            if driver is not None and driver.state.ended is None and not self._busy and not self._asks.open:
+                await self._let_go(driver)
 
     # ---- beginning, and going on
 
@@ -225,8 +258,6 @@ class LoopSide:
         `Seawall.start` and `Seawall.resume` do.
         """
         await self.open()
-        frame = self._moved.get(asked.frame, asked.frame)
-        asked = asked._replace(frame=frame)
         settled, ask = self._find(asked)
         if settled is not None or ask is None:
             assert settled is not None
@@ -246,7 +277,13 @@ class LoopSide:
         except BaseException:
             self._asks.withdraw(ask)
             raise
-        return first if isinstance(first, Settled) else (ask, first)
+        if isinstance(first, Settled):
+            return first
+        if ask.kind == "model":
+            self._coverage.note_model(ask.name)
+        else:
+            self._coverage.note_tool(ask.name, self._tools.find_kind(ask.name))
+        return ask, first
 
     async def _let_wait(self) -> None:
         """Leaves a run that is held until the loop comes back: no driver is woken by the decision."""
@@ -284,7 +321,6 @@ class LoopSide:
         recorded, bodies = self._recorded, self._driver_bodies()
         match asked:
             case ModelAsk():
-                self._coverage.note_model(asked.name)
                 known = recorded.take_reply(asked.frame, asked.request, bodies)
                 settled = None if known is None else self._give_again(known, bodies)
                 if known is not None and settled is not None and settled.raw is None:
@@ -304,7 +340,6 @@ class LoopSide:
         ref, _ = bodies.put_arguments(self._run or "", text)
         key = self._recorded.make_key(asked.frame, asked.name, asked.call_id, ref)
         known = self._recorded.find(asked.frame, key)
-        self._coverage.note_tool(asked.name, self._tools.find_kind(asked.name))
         if known is not None:
             if known.intent.name != asked.name or (known.intent.grant is None and known.intent.input != ref):
                 return Settled(
@@ -355,6 +390,11 @@ class LoopSide:
             ask.result.set_result(result)
         return await ask.last
 
+    async def leave(self, ask: Ask, result: Result) -> None:
+        """Brings the result of a step for whose end nobody waits."""
+        if ask.result is not None and not ask.result.done():
+            ask.result.set_result(result)
+
     async def give_back(self, ask: Ask) -> None:
         """Gives a turn back: the step was not begun, and will be asked for again."""
         self._asks.open.pop((ask.frame, ask.key), None)
@@ -371,7 +411,6 @@ class LoopSide:
         self, step: int, text: str, status: StepStatus = "ok", error: str | None = None
     ) -> None:
         """Ends a hand-off with what its agent has found."""
-        step = self._moved.get(step, step)
         driver = None if self._run is None else self._supervisor.registry.drivers.get(self._run)
         if driver is None or step not in driver.state.open:
             return
@@ -411,8 +450,7 @@ class LoopSide:
             await asyncio.wait([driver.finished])
             return
         driver.give_up(Broken(f"run {self._run} was let go of by its loop"), closing=True)
-        tasks = driver.unfinished_tasks()
-        if tasks:
+        if tasks := driver.unfinished_tasks():
             await asyncio.wait(tasks, timeout=1.0)
         with contextlib.suppress(Refused):
             await self._supervisor.release(driver.lease)

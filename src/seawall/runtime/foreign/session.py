@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 from seawall.core.errors import Broken, Refused, describe_error
 from seawall.core.events import StoppedBy
@@ -19,6 +19,8 @@ from seawall.runtime.foreign.requests import prepare_request
 from seawall.runtime.foreign.results import ModelResult, make_failure, make_model_result
 
 T = TypeVar("T")
+CUT = Result(status="error", output="Error: the call was given up", error="cancelled", endpoint="cut")
+"""The result of a call that is given up because its run has ended."""
 MAX_OUTPUT_TOKENS = 4096
 """The longest reply, where the framework does not say: the same as an `Agent`'s."""
 
@@ -63,7 +65,8 @@ class Session:
         passes: tuple[type[BaseException], ...],
     ) -> None:
         """`not_done`: errors of tools which say that nothing has happened. `passes`: what a framework raises to steer, such
-        as an interrupt: the step was not made."""
+        as an interrupt: the step was not made.
+        """
         self._crossing, self._find_price = crossing, find_price
         self._not_done, self._passes = not_done, passes
         self._make_side = side
@@ -121,23 +124,20 @@ class Session:
             return Performed(asking)
         ask, turn = asking
         loop = asyncio.get_running_loop()
+        patience = asyncio.timeout(None)
         try:
-            async with asyncio.timeout(None) as patience:
+            async with patience:
                 ask.on_over = lambda: loop.call_soon_threadsafe(_stop, patience)
                 brought, value = await perform(turn)
-        except TimeoutError as error:
-            if not patience.expired():
-                return await self._cross(lambda side: self._fail(side, ask, asked, error))
-            result = Result(status="error", output="Error: cancelled", error="cancelled", endpoint="cut")
-            return Performed(await self._cross(lambda side: side.give(ask, result)))
-        except BaseException as error:
-            if isinstance(error, self._passes):
-                await self._cross(lambda side: side.give_back(ask))
-                raise
-            return await self._cross(lambda side: self._fail(side, ask, asked, error))
-        result = self._make_result(asked, brought)
-        settled = await self._cross(lambda side: side.give(ask, result))
-        return Performed(settled, value if settled.performed else None)
+        except BaseException as raised:  # noqa: BLE001 -- recorded, and raised again if it stands
+            if patience.expired() and isinstance(raised, TimeoutError):
+                return Performed(await self._cross(lambda side: side.give(ask, CUT)))
+            error = raised
+        else:
+            result = self._make_result(asked, brought)
+            settled = await self._cross(lambda side: side.give(ask, result))
+            return Performed(settled, value if settled.performed else None)
+        return await self._cross(lambda side: self._fail(side, ask, asked, error))
 
     def step_sync(self, asked: Asked, perform: Callable[[Turn], tuple[Any, Any]]) -> Performed:
         """As `step`, in this thread. `perform` can't be cancelled: what it brings after the run's end is recorded as late."""
@@ -147,19 +147,28 @@ class Session:
         ask, turn = asking
         try:
             brought, value = perform(turn)
-        except BaseException as error:
-            if isinstance(error, self._passes):
-                self._wait(lambda side: side.give_back(ask))
-                raise
-            return self._wait(lambda side: self._fail(side, ask, asked, error))
-        result = self._make_result(asked, brought)
-        settled = self._wait(lambda side: side.give(ask, result))
-        return Performed(settled, value if settled.performed else None)
+        except BaseException as raised:  # noqa: BLE001 -- recorded, and raised again if it stands
+            error = raised
+        else:
+            result = self._make_result(asked, brought)
+            settled = self._wait(lambda side: side.give(ask, result))
+            return Performed(settled, value if settled.performed else None)
+        return self._wait(lambda side: self._fail(side, ask, asked, error))
 
     async def _fail(self, side: LoopSide, ask: Ask, asked: Asked, error: BaseException) -> Performed:
-        """Brings what a step has raised, and raises it if it stands."""
+        """Brings what a step has raised, and raises it if it stands.
+
+        What a framework raises to steer leaves the step unmade, and a caller that is cancelled waits for nothing.
+        """
+        if isinstance(error, self._passes):
+            await side.give_back(ask)
+            raise error
         what = f"model {asked.name!r}" if isinstance(asked, ModelAsk) else f"tool {asked.name!r}"
-        settled = await side.give(ask, make_failure(error, what, self._not_done))
+        failure = make_failure(error, what, self._not_done)
+        if not isinstance(error, Exception):
+            await side.leave(ask, failure)
+            raise error
+        settled = await side.give(ask, failure)
         if settled.performed:
             raise error
         return Performed(settled)
@@ -243,7 +252,7 @@ class Session:
             self._ended = True
             self._wait(lambda side: side.detach())
 
-    async def __aenter__(self) -> Session:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
@@ -252,7 +261,7 @@ class Session:
         else:
             await self.detach()
 
-    def __enter__(self) -> Session:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
@@ -272,14 +281,16 @@ class Session:
 
     # ---- crossing over
 
-    async def _start_side(self) -> LoopSide:
+    def _start_side(self) -> LoopSide:
         with self._lock:
             if self._side is None:
                 self._side = self._make_side()
             return self._side
 
     async def _on_side(self, work: Callable[[LoopSide], Coroutine[Any, Any, T]]) -> T:
-        return await work(self._side or await self._start_side())
+        side = self._side or self._start_side()
+        with side.busy():
+            return await work(side)
 
     async def _cross(self, work: Callable[[LoopSide], Coroutine[Any, Any, T]]) -> T:
         return await asyncio.wrap_future(self._crossing.submit(self._on_side(work)))

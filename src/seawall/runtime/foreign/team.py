@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from decimal import Decimal
+from typing import Any
 
 from seawall.core.errors import SeawallBug
 from seawall.core.limits import Limits
@@ -47,6 +48,6 @@ class ForeignTeam(Team):
         self.asks = asks
         """Where the loop and the drivers of the run meet."""
 
-    def find_asked_tool(self, name: str) -> Tool | None:
+    def find_asked_tool(self, name: str) -> Tool[..., Any] | None:
         """Returns what is declared of one of the framework's tools."""
         return self._tools.find_tool(name)

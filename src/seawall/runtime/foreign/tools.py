@@ -20,13 +20,81 @@ MAX_TOOLS = 10_000
 """Tools that are kept. A program has some hundred; one that makes new names each time is not remembered without end."""
 
 _WRITES = frozenset(
-    "add approve ban book cancel charge close create delete deploy drop execute grant insert invite issue merge modify move "
-    "order pay post publish purge push put refund reject remove rename reset restart revoke save schedule send set submit "
-    "terminate transfer update upload write".split()
+    [
+        "add",
+        "approve",
+        "ban",
+        "book",
+        "cancel",
+        "charge",
+        "close",
+        "create",
+        "delete",
+        "deploy",
+        "drop",
+        "execute",
+        "grant",
+        "insert",
+        "invite",
+        "issue",
+        "merge",
+        "modify",
+        "move",
+        "order",
+        "pay",
+        "post",
+        "publish",
+        "purge",
+        "push",
+        "put",
+        "refund",
+        "reject",
+        "remove",
+        "rename",
+        "reset",
+        "restart",
+        "revoke",
+        "save",
+        "schedule",
+        "send",
+        "set",
+        "submit",
+        "terminate",
+        "transfer",
+        "update",
+        "upload",
+        "write",
+    ]
 )
 _READS = frozenset(
-    "check count describe explain fetch find get has inspect is list load look lookup peek preview query read retrieve scan "
-    "search show summarize summarise validate view".split()
+    [
+        "check",
+        "count",
+        "describe",
+        "explain",
+        "fetch",
+        "find",
+        "get",
+        "has",
+        "inspect",
+        "is",
+        "list",
+        "load",
+        "look",
+        "lookup",
+        "peek",
+        "preview",
+        "query",
+        "read",
+        "retrieve",
+        "scan",
+        "search",
+        "show",
+        "summarize",
+        "summarise",
+        "validate",
+        "view",
+    ]
 )
 """The verbs in names of tools, as public tool servers use them: those that write, and those that read."""
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
@@ -43,7 +111,7 @@ class AskedTool(Tool[..., Any]):
         """`effect` None: nobody has declared the tool. Raises `Misused` for what is declared of an effect and can't be."""
         self.undeclared = effect is None
         names = _list_parameters(effect) if isinstance(effect, Effect) else []
-        schema = {"type": "object", "properties": {each: {} for each in names}}
+        schema: dict[str, Any] = {"type": "object", "properties": {each: {} for each in names}}
         super().__init__(
             _asked, name=name, description="", effect=effect or False, schema=schema, endpoint=name[:200]
         )

@@ -1,0 +1,33 @@
+"""Whether the framework that is installed is one that an adapter was tested with."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from importlib.metadata import PackageNotFoundError, version
+
+from seawall.core.errors import Misused
+
+
+def check_version(package: str, *, lowest: str, below: str, extra: str) -> None:
+    """Raises `Misused` if a framework is not there or too old, and warns of one that is newer than what was tested."""
+    try:
+        found = version(package)
+    except PackageNotFoundError as error:
+        raise Misused(
+            f"this adapter needs {package} {lowest} or newer, and it is not installed: pip install 'seawall[{extra}]'"
+        ) from error
+    if _read_version(found) < _read_version(lowest):
+        raise Misused(f"this adapter needs {package} {lowest} or newer, and {found} is installed")
+    if _read_version(found) >= _read_version(below):
+        warnings.warn(
+            f"this adapter was tested with {package} from {lowest} to below {below}, and {found} is installed: test what "
+            "it gates with `engine.coverage()`",
+            stacklevel=3,
+        )
+
+
+def _read_version(text: str) -> tuple[int, ...]:
+    """Returns the leading numbers of a version."""
+    found = re.match(r"\d+(?:\.\d+)*", text)
+    return tuple(int(part) for part in found.group().split(".")) if found else ()

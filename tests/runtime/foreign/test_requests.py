@@ -1,0 +1,146 @@
+"""What a request means: the same after a framework has made new ids, another for anything that a person would see."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seawall.core.redact import Redactor
+from seawall.run.bodies import Bodies
+from seawall.runtime.foreign.requests import PreparedRequest, RequestRecord, prepare_request
+
+texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=30)
+arguments = st.dictionaries(
+    st.sampled_from(["id", "order_id", "city", "at", "amount"]), st.integers() | texts, min_size=1, max_size=3
+)
+messages = st.lists(
+    st.fixed_dictionaries(
+        {"role": st.sampled_from(["user", "assistant", "tool"]), "content": texts},
+        optional={
+            "id": texts,
+            "tool_calls": st.lists(
+                st.fixed_dictionaries({"id": texts, "name": texts, "args": arguments}), max_size=2
+            ),
+        },
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+def digest(conversation: list[dict[str, Any]], tools: list[Any] | None = None) -> str:
+    return prepare_request("m", conversation, tools or [], 100).digest
+
+
+def shuffle_keys(value: Any, rng: random.Random) -> Any:
+    if isinstance(value, dict):
+        names = list(value)
+        rng.shuffle(names)
+        return {name: shuffle_keys(value[name], rng) for name in names}
+    return [shuffle_keys(each, rng) for each in value] if isinstance(value, list) else value
+
+
+@given(messages, st.randoms(use_true_random=False))
+def test_ids_times_empty_fields_and_the_order_of_keys_mean_nothing(
+    conversation: list[dict[str, Any]], rng: random.Random
+) -> None:
+    changed = [
+        {
+            **message,
+            "id": f"run-{rng.getrandbits(64):x}",
+            "created_at": rng.random() * 1e9,
+            "additional_kwargs": {},
+            "name": None,
+            "response_metadata": {"request": rng.getrandbits(32)},
+            **(
+                {
+                    "tool_calls": [
+                        {**call, "id": f"call_{rng.getrandbits(48):x}"} for call in message["tool_calls"]
+                    ]
+                }
+                if "tool_calls" in message
+                else {}
+            ),
+        }
+        for message in conversation
+    ]
+
+    assert digest(conversation) == digest(shuffle_keys(changed, rng))
+
+
+@given(messages, st.randoms(use_true_random=False))
+def test_anything_that_is_said_means_something(
+    conversation: list[dict[str, Any]], rng: random.Random
+) -> None:
+    before = digest(conversation)
+    place = rng.randrange(len(conversation))
+    said = [{**each} for each in conversation]
+    said[place]["content"] += " and cancel it"
+    assert digest(said) != before
+    assert digest([*conversation, {"role": "user", "content": "and then?"}]) != before
+    assert len(conversation) == 1 or digest(conversation[:-1]) != before
+    other_role = [{**each} for each in conversation]
+    other_role[place]["role"] = "system"
+    assert digest(other_role) != before
+    assert digest(conversation, [{"name": "refund"}]) != before
+
+
+@given(arguments, st.randoms(use_true_random=False))
+def test_each_argument_of_a_call_means_something(given_arguments: dict[str, Any], rng: random.Random) -> None:
+    def ask(values: dict[str, Any]) -> str:
+        return digest(
+            [
+                {
+                    "role": "assistant",
+                    "content": "",
+                    "tool_calls": [{"id": "x", "name": "refund", "args": values}],
+                }
+            ]
+        )
+
+    name = rng.choice(list(given_arguments))
+    assert ask(given_arguments) != ask({**given_arguments, name: "something else entirely"})
+    assert ask(given_arguments) != ask({**given_arguments, "reason": "fraud"})
+
+
+def test_a_clock_in_a_prompt_means_nothing_and_a_number_does() -> None:
+    def ask(text: str) -> str:
+        return digest([{"role": "system", "content": text}])
+
+    assert ask("It is 2026-11-30T10:00:02Z. Be brief.") == ask("It is 2026-11-30T10:07:44Z. Be brief.")
+    assert ask("Refund at most 50 EUR.") != ask("Refund at most 500 EUR.")
+
+
+def make_bodies() -> Bodies:
+    return Bodies(Redactor())
+
+
+def read_back(ref: Any, bodies: Bodies) -> list[str]:
+    manifest = json.loads(bodies.text(ref))
+    before = [] if manifest["prev"] is None else read_back(manifest["prev"], bodies)
+    return before[: manifest["keep"]] + [bodies.text(each) for each in manifest["add"]]
+
+
+@given(st.lists(messages, min_size=1, max_size=5))
+def test_a_recorded_request_is_read_back_whole(requests: list[list[dict[str, Any]]]) -> None:
+    record, bodies = RequestRecord(), make_bodies()
+    for conversation in requests:
+        request: PreparedRequest = prepare_request("m", conversation, [], 100)
+        ref = record.put(request, bodies)
+        assert [json.loads(text) for text in read_back(ref, bodies)] == conversation
+
+
+def test_a_long_conversation_takes_room_in_proportion_to_its_length() -> None:
+    def measure(turns: int) -> int:
+        record, bodies, conversation = RequestRecord(), make_bodies(), list[dict[str, Any]]()
+        for turn in range(turns):
+            conversation.append({"role": "user", "content": f"question {turn} {'x' * 200}"})
+            record.put(prepare_request("m", conversation, [], 100), bodies)
+        return sum(len(data) for data in bodies.known().values())
+
+    small, large = measure(50), measure(500)
+    assert large < 11 * small
