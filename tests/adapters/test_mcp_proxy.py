@@ -10,6 +10,7 @@ from adapters.mcp_place import Place, make_tool
 from adapters.proxy_place import Desk, User, ask, run_proxy
 from seawall import Effect, Limits, RunFilter, always
 from seawall.adapters.mcp import list_pins
+from seawall.adapters.mcp.clients import ClientUser
 from seawall.adapters.mcp.proxy import ProxyOptions
 
 BALANCE = make_tool("balance", {"text": "12 EUR"})
@@ -113,10 +114,8 @@ def test_the_user_of_a_client_confirms_what_is_for_them_and_sees_all_of_the_argu
             assert await ask(client, "bank__refund", order="10\u200b42") == (True, "refunded")
 
     run_proxy(place, scenario, effects=CONFIRM)
-    assert user.asked == [
-        'Let bank.refund be done with these arguments?\n{"order":"10\\u200b42"}\n'
-        "Look: order: invisible characters (U+200B)"
-    ]
+    question = 'Let bank.refund be done with these arguments?\n{"order":"10\\u200b42"}'
+    assert user.asked == [f"{question}\nLook: order: invisible characters (U+200B)"]
     assert place.calls == ["refund"]
 
 
@@ -173,10 +172,11 @@ def test_a_client_that_makes_up_its_users_answer_confirms_nothing(tmp_path: Path
     async def scenario(desk: Desk) -> None:
         async with desk.connect("auto", User("cancel")) as client:
             answers = {"allow": ElicitResult(action="accept", content={"allow": True})}
-            result = await client.session.call_tool(
+            call = client.session.call_tool
+            result = await call(
                 "bank__refund",
                 {"order": "7"},
-                input_responses=answers,  # pyright: ignore[reportArgumentType] - what a client may send
+                input_responses={**answers},
                 request_state="p-1",
                 allow_input_required=True,
             )
@@ -211,8 +211,11 @@ def test_an_effect_that_was_sent_and_failed_is_not_made_again(
         async with desk.connect() as client:
             works, told = await ask(client, "bank__refund", order="7")
             assert not works and "what became of it is not known" in told and "seawall reconcile r-" in told
-            assert not (await ask(client, "bank__refund", order="7"))[0]
-            assert [effect.state for effect in await desk.sea.effects()] == ["unknown"]
+            assert await ask(client, "bank__refund", order="7") == (False, told)
+            (effect,) = await desk.sea.effects()
+            assert effect.state == "unknown"
+            await desk.sea.reconcile(effect.id, committed="the bank has it", credential=ClientUser("boss"))
+            assert await ask(client, "bank__refund", order="7") == (True, "the bank has it")
 
     run_proxy(place, scenario, effects=["bank.*"])
     assert place.calls == ["refund"]
@@ -342,8 +345,6 @@ def test_a_decision_that_came_while_the_proxy_was_away_is_found_by_the_named_run
             assert not (await ask(client, "bank__refund", order="7"))[0]
 
     async def decide(desk: Desk) -> None:
-        from seawall.adapters.mcp.clients import ClientUser
-
         (found,) = await desk.sea.approvals()
         await desk.sea.approve(found.id, hash=found.hash, credential=ClientUser("mcp:chat"))
 

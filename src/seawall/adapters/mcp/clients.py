@@ -87,6 +87,8 @@ class ClientRun:
         self.halted = False
         self.proposals: dict[str, str] = {}
         """The hashes of what the client's user was asked about, by proposal."""
+        self.unknown: dict[str, str] = {}
+        """By the digest of a call: what the client was told of an effect whose fate is not known."""
 
     def __repr__(self) -> str:
         return f"<ClientRun {self.session.run} of {self.user.name}, {self.in_flight} calls in flight>"
@@ -110,7 +112,7 @@ class ClientRun:
 
         Raises what `Session.step` raises.
         """
-        digest = digest_of([name, dict(arguments)])
+        digest = digest_call(name, arguments)
         number = self._take_number(digest) if effect else 0
         if not call_id:
             self._reads += not effect
@@ -136,6 +138,11 @@ class ClientRun:
         number = self._next.get(digest, 0)
         self._next[digest] = number + 1
         return number
+
+
+def digest_call(name: str, arguments: Mapping[str, Any]) -> str:
+    """Returns what two calls are compared by."""
+    return digest_of([name, dict(arguments)])
 
 
 class ProxyClients:

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
-from seawall.adapters.mcp.clients import CALL_FIELD, RUN_FIELD, ClientRun, Peer, ProxyClients
+from seawall.adapters.mcp.clients import CALL_FIELD, RUN_FIELD, ClientRun, Peer, ProxyClients, digest_call
 from seawall.adapters.mcp.connection import CONNECT_S, McpBroken, McpConnection, McpDeclined
 from seawall.adapters.mcp.content import read_result
 from seawall.adapters.mcp.definitions import ToolDefinition
@@ -245,14 +245,18 @@ class McpProxy:
                 asked.agent, name, asked.arguments, perform, effect=asked.effect, call_id=asked.call_id
             )
         except Held as held:
-            if not sent:
+            digest = digest_call(name, asked.arguments)
+            if sent:
+                run.unknown[digest] = (
+                    f"{name} was called, and what became of it is not known ({sent[0]}). It is not called again before a "
+                    f"person has found out: seawall reconcile {held.run}"
+                )
+            if digest not in run.unknown:
                 raise
-            return _refuse(
-                f"{name} was called, and what became of it is not known ({sent[0]}). It is not called again before a "
-                f"person has found out: seawall reconcile {held.run}"
-            )
+            return _refuse(run.unknown[digest])
         except (McpBroken, McpDeclined, McpToolError, TimeoutError):  # a read: it may be called again
             return _refuse(f"{name}: {sent[0]}")
+        run.unknown.pop(digest_call(name, asked.arguments), None)
         return _make_answer(done, asked.place, run)
 
     async def _perform(self, asked: _Asked, turn: Turn) -> tuple[Result, CallToolResult]:
@@ -392,7 +396,9 @@ def _make_answer(done: Performed, place: _Place, run: ClientRun) -> CallToolResu
     }
     if not settled.performed or done.value is None:
         return CallToolResult(
-            content=[TextContent(text=settled.told)], is_error=settled.status not in ("ok", "replaced"), _meta=meta
+            content=[TextContent(text=settled.told)],
+            is_error=settled.status not in ("ok", "replaced"),
+            _meta=meta,
         )
     result = cast("CallToolResult", done.value)
     notes = [TextContent(text=note) for note in settled.notes]
