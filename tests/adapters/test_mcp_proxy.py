@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
-from adapters.mcp_place import Place, make_tool
+from adapters.mcp_place import Place, make_tool, wait_for
 from adapters.proxy_place import Desk, User, ask, run_proxy
 from seawall import Effect, Limits, RunFilter, always
 from seawall.adapters.mcp import list_pins
 from seawall.adapters.mcp.clients import ClientUser
 from seawall.adapters.mcp.proxy import ProxyOptions
+from seawall.testing import ManualClock
 
 BALANCE = make_tool("balance", {"text": "12 EUR"})
 REFUND = make_tool("refund", {"text": "refunded"})
@@ -365,3 +367,41 @@ def test_what_counts_as_a_read_and_says_that_it_writes_is_advised_on(tmp_path: P
         assert line.startswith("bank.send_letter counts as a read, and its name says that it writes")
 
     run_proxy(place, scenario, effects=["bank.refund"], reads=("bank.save",))
+
+
+def test_a_call_that_the_client_cancels_is_cancelled_on_the_server_and_an_effect_is_not_made_again(
+    tmp_path: Path,
+) -> None:
+    place = Place(tmp_path, make_tool("refund", {"hang": True}), make_tool("list"))
+
+    async def scenario(desk: Desk) -> None:
+        async with desk.connect() as client:
+            call = asyncio.create_task(ask(client, "bank__refund", order="7"))
+            await wait_for(place, "call")
+            call.cancel()
+            await wait_for(place, "cancelled")
+            works, told = await ask(client, "bank__refund", order="7")
+            assert not works and "waits for a person to decide on 'bank.refund'" in told
+            assert await ask(client, "bank__list") == (True, "fine")
+
+    run_proxy(place, scenario, effects=["bank.refund"])
+    assert place.calls == ["refund", "list"]
+
+
+def test_a_client_that_was_quiet_begins_another_run_also_after_a_halt(tmp_path: Path) -> None:
+    place = Place(tmp_path, BALANCE)
+    clock = ManualClock()
+
+    async def scenario(desk: Desk) -> None:
+        async with desk.connect() as client:
+            for _ in range(5):
+                await ask(client, "bank__balance", order="7")
+            assert not (await ask(client, "bank__balance", order="8"))[0]
+            await clock.advance(599)
+            assert not (await ask(client, "bank__balance", order="8"))[0]
+            await clock.advance(1_200)
+            assert await ask(client, "bank__balance", order="8") == (True, "12 EUR")
+        rows = await desk.sea.journal.runs(RunFilter(), limit=9)
+        assert len(rows) == 2
+
+    run_proxy(place, scenario, clock=clock)

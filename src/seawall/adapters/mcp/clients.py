@@ -11,7 +11,6 @@ from seawall.core.clock import Clock
 from seawall.core.errors import Refused
 from seawall.effects.credentials import Principal
 from seawall.run.approve import EXPIRES_S
-from seawall.runtime.foreign.asks import Halted, Held
 from seawall.runtime.foreign.engine import Engine
 from seawall.runtime.foreign.session import Performed, Session
 
@@ -80,11 +79,11 @@ class ClientRun:
         self.user = user
         self._nonce = nonce
         self._next: dict[str, int] = {}
-        self._held: dict[str, list[int]] = {}
+        self._open: dict[str, list[int]] = {}
+        """By the digest of a call: which of the equal effects have not come to an end."""
         self._reads = 0
         self.in_flight = 0
         self.used_s = 0.0
-        self.halted = False
         self.proposals: dict[str, str] = {}
         """The hashes of what the client's user was asked about, by proposal."""
         self.unknown: dict[str, str] = {}
@@ -95,8 +94,8 @@ class ClientRun:
 
     @property
     def waits(self) -> bool:
-        """Whether a call of it waits for a person."""
-        return any(self._held.values())
+        """Whether an effect of it waits for a person."""
+        return bool(self._open)
 
     async def call(
         self,
@@ -108,7 +107,7 @@ class ClientRun:
         effect: bool,
         call_id: str = "",
     ) -> Performed:
-        """Has a call made behind the gate. The same effect, asked for again while it is held, is the same call.
+        """Has a call made behind the gate. An effect that was held or cancelled, asked for again, is the same call.
 
         Raises what `Session.step` raises.
         """
@@ -119,21 +118,18 @@ class ClientRun:
             call_id = f"{digest}-{number}" if effect else f"{self._nonce}-{self._reads}"
         try:
             return await self.session.step(Session.tool(agent, name, arguments, call_id=call_id), perform)
-        except Held:
+        except BaseException:  # held, cancelled, halted: asked for again, it is the same effect
             if effect:
-                self._held.setdefault(digest, []).append(number)
-            raise
-        except Halted:
-            self.halted = True
+                self._open.setdefault(digest, []).append(number)
             raise
 
     def _take_number(self, digest: str) -> int:
-        """Returns which of the equal effects of this client it is: one that is held, or the next one."""
-        held = self._held.get(digest)
-        if held:
-            number = held.pop(0)
-            if not held:
-                del self._held[digest]
+        """Returns which of the equal effects of this client it is: one that has not come to an end, or the next one."""
+        waiting = self._open.get(digest)
+        if waiting:
+            number = waiting.pop(0)
+            if not waiting:
+                del self._open[digest]
             return number
         number = self._next.get(digest, 0)
         self._next[digest] = number + 1

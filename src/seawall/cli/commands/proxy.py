@@ -12,6 +12,7 @@ from seawall.cli.options import DEFAULT_JOURNAL, JournalOption, LimitsOption, pa
 if TYPE_CHECKING:
     from seawall.adapters.mcp.proxy import ProxyOptions
     from seawall.adapters.mcp.serving import HttpAddress
+    from seawall.cli.signals import Shutdown
     from seawall.core.limits import Limits
     from seawall.runtime.foreign.tools import Effects
     from seawall.runtime.seawall import Seawall
@@ -112,6 +113,7 @@ def proxy(
     """
     from seawall.adapters.mcp.proxy import ProxyOptions
     from seawall.adapters.mcp.serving import parse_address
+    from seawall.cli.hints import format_command
     from seawall.cli.limits_file import read_limits
     from seawall.cli.signals import run_async
     from seawall.core.limits import Limits
@@ -127,7 +129,14 @@ def proxy(
         trust_first=trust_first,
     )
     bounds = read_limits(Limits(), limits) if limits is not None else None
-    run_async(lambda _: _serve(journal, mcp, declared, reads or [], bounds, options, address))
+
+    async def serve(shutdown: Shutdown) -> None:
+        shutdown.message = (
+            f"what its clients have asked for is recorded; look with:\n  {format_command('runs')}"
+        )
+        await _serve(journal, mcp, declared, reads or [], bounds, options, address)
+
+    run_async(serve)
 
 
 def make_effects(effects: list[str], approve: list[str], confirm: list[str], unique: list[str]) -> Effects:
