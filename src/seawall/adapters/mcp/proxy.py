@@ -70,7 +70,7 @@ class ProxyOptions:
     """What `${NAME}` in the servers' file stands for. Default: the environment of the process."""
 
 
-class _Place(NamedTuple):
+class _OfferedTool(NamedTuple):
     """A tool that a client may call."""
 
     server: PinnedServer
@@ -146,13 +146,13 @@ class McpProxy:
 
     # ---- what is offered
 
-    async def _find_places(self) -> dict[str, _Place]:
+    async def _find_places(self) -> dict[str, _OfferedTool]:
         """Returns the tools of which a definition was accepted, by the names that clients call them by."""
-        places: dict[str, _Place] = {}
+        places: dict[str, _OfferedTool] = {}
         for server in self._servers:
             for pin in (await server.read_pins()).values():
                 if pin.digest:
-                    places[make_model_name(pin.server, pin.tool)] = _Place(server, pin)
+                    places[make_model_name(pin.server, pin.tool)] = _OfferedTool(server, pin)
         return places
 
     async def _list_tools(self, context: ServerRequestContext[Any], params: object) -> ListToolsResult:
@@ -195,7 +195,7 @@ class McpProxy:
             return _refuse(describe_error(error))
 
     async def _call(
-        self, context: ServerRequestContext[Any], params: CallToolRequestParams, place: _Place
+        self, context: ServerRequestContext[Any], params: CallToolRequestParams, place: _OfferedTool
     ) -> CallToolResult | InputRequiredResult:
         arguments = dict(params.arguments or {})
         problem = self._find_problem(place, arguments)
@@ -206,7 +206,7 @@ class McpProxy:
         run = self._clients.find(peer)
         effect = self._engine.tools.find_kind(place.name) == "effect"
         call_id = meta.get(CALL_FIELD)
-        asked = _Asked(peer.name, place, arguments, effect, call_id if isinstance(call_id, str) else "")
+        asked = _ProxyCall(peer.name, place, arguments, effect, call_id if isinstance(call_id, str) else "")
         run.in_flight += 1
         try:
             return await self._make(run, asked)
@@ -215,7 +215,7 @@ class McpProxy:
         finally:
             run.in_flight -= 1
 
-    def _find_problem(self, place: _Place, arguments: dict[str, Any]) -> str | None:
+    def _find_problem(self, place: _OfferedTool, arguments: dict[str, Any]) -> str | None:
         """Returns what is wrong with the arguments; None if they fit."""
         digest = place.pin.digest
         if digest not in self._validators:
@@ -228,7 +228,7 @@ class McpProxy:
             return f"{place.name}: {error}; nothing was called"
         return None
 
-    async def _make(self, run: ClientRun, asked: _Asked) -> CallToolResult:
+    async def _make(self, run: ClientRun, asked: _ProxyCall) -> CallToolResult:
         """Has the call made behind the gate, and returns what the client is told."""
         sent: list[str] = []
 
@@ -259,7 +259,7 @@ class McpProxy:
         run.unknown.pop(digest_call(name, asked.arguments), None)
         return _make_answer(done, asked.place, run)
 
-    async def _perform(self, asked: _Asked, turn: Turn) -> tuple[Result, CallToolResult]:
+    async def _perform(self, asked: _ProxyCall, turn: Turn) -> tuple[Result, CallToolResult]:
         """Calls the server. What says that an effect was not done raises `NotDone`."""
         place, clock = asked.place, self._sea.supervisor.clock
         arguments = dict(turn.arguments)
@@ -301,7 +301,7 @@ class McpProxy:
         context: ServerRequestContext[Any],
         params: CallToolRequestParams,
         run: ClientRun,
-        asked: _Asked,
+        asked: _ProxyCall,
         held: Held,
     ) -> CallToolResult | InputRequiredResult:
         """Asks the user of the client to confirm what they may confirm, where the client can ask; else says who decides.
@@ -339,7 +339,12 @@ class McpProxy:
         return await self._decide(run, asked, held, hash_, _read_answer(answer))
 
     async def _decide(
-        self, run: ClientRun, asked: _Asked, held: Held, hash_: str, allowed: Literal["yes", "no", "later"]
+        self,
+        run: ClientRun,
+        asked: _ProxyCall,
+        held: Held,
+        hash_: str,
+        allowed: Literal["yes", "no", "later"],
     ) -> CallToolResult:
         if allowed == "later":
             return _refuse(str(held))
@@ -350,11 +355,11 @@ class McpProxy:
         return await self._make(run, asked)
 
 
-class _Asked(NamedTuple):
+class _ProxyCall(NamedTuple):
     """A call as a client has asked for it."""
 
     agent: str
-    place: _Place
+    place: _OfferedTool
     arguments: dict[str, Any]
     effect: bool
     call_id: str
@@ -382,7 +387,7 @@ def _refuse(text: str) -> CallToolResult:
     return CallToolResult(content=[TextContent(text=text)], is_error=True)
 
 
-def _make_answer(done: Performed, place: _Place, run: ClientRun) -> CallToolResult:
+def _make_answer(done: Performed, place: _OfferedTool, run: ClientRun) -> CallToolResult:
     """Returns what the client is told: what the server said, if that stands, and what guards say."""
     from mcp_types import CallToolResult, TextContent  # noqa: PLC0415 -- it comes with the extra
 

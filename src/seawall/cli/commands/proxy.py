@@ -19,92 +19,106 @@ if TYPE_CHECKING:
 
 PatternsOption = list[str] | None
 
+ServersOption = Annotated[
+    Path,
+    typer.Option("--mcp", metavar="FILE", help="The file with mcpServers: the servers behind the proxy."),
+]
+EffectsOption = Annotated[
+    PatternsOption,
+    typer.Option(
+        "--effects",
+        metavar="PATTERN",
+        help="Tools that change the world, such as 'bank.*'. May be repeated, as all of these.",
+    ),
+]
+ApproveOption = Annotated[
+    PatternsOption,
+    typer.Option(
+        "--approve",
+        metavar="PATTERN",
+        help="Effects that somebody else approves each time: seawall approve.",
+    ),
+]
+ConfirmOption = Annotated[
+    PatternsOption,
+    typer.Option(
+        "--confirm",
+        metavar="PATTERN",
+        help="Effects that the client's user confirms each time, if the client can ask them.",
+    ),
+]
+UniqueOption = Annotated[
+    PatternsOption,
+    typer.Option(
+        "--unique",
+        metavar="TOOL=PARAMETER",
+        help="An effect, and the parameters that make it the same one: 'bank.refund=order'. It is done once, whichever client asks.",
+    ),
+]
+ReadsOption = Annotated[
+    PatternsOption,
+    typer.Option(
+        "--reads",
+        metavar="PATTERN",
+        help="Tools that only read, although their names say that they write.",
+    ),
+]
+NotDoneOption = Annotated[
+    PatternsOption,
+    typer.Option(
+        "--not-done", metavar="PATTERN", help="Effects whose error results mean that nothing was done."
+    ),
+]
+HttpOption = Annotated[
+    str | None,
+    typer.Option(
+        "--http",
+        metavar="HOST:PORT",
+        help="Serve streamable HTTP there, on this machine, and not stdin and stdout.",
+    ),
+]
+NamedRunOption = Annotated[
+    str | None,
+    typer.Option(
+        "--run",
+        metavar="ID",
+        help="The client's run: with the same id it goes on after a restart, and what is recorded is not done again.",
+    ),
+]
+AccountOption = Annotated[
+    str, typer.Option("--tenant", "-t", metavar="NAME", help="On whose account all calls are.")
+]
+IdleOption = Annotated[
+    str,
+    typer.Option("--idle", metavar="DURATION", help="A client's run ends after so long without a call."),
+]
+TimeoutOption = Annotated[
+    str, typer.Option("--timeout", metavar="DURATION", help="How long one call of a server may take.")
+]
+TrustFirstOption = Annotated[
+    bool,
+    typer.Option(
+        "--trust-first/--no-trust-first",
+        help="Whether what a server offers at its first use is accepted without a person.",
+    ),
+]
+
 
 def proxy(
-    mcp: Annotated[
-        Path,
-        typer.Option("--mcp", metavar="FILE", help="The file with mcpServers: the servers behind the proxy."),
-    ],
-    effects: Annotated[
-        PatternsOption,
-        typer.Option(
-            "--effects",
-            metavar="PATTERN",
-            help="Tools that change the world, such as 'bank.*'. May be repeated, as all of these.",
-        ),
-    ] = None,
-    approve: Annotated[
-        PatternsOption,
-        typer.Option(
-            "--approve",
-            metavar="PATTERN",
-            help="Effects that somebody else approves each time: seawall approve.",
-        ),
-    ] = None,
-    confirm: Annotated[
-        PatternsOption,
-        typer.Option(
-            "--confirm",
-            metavar="PATTERN",
-            help="Effects that the client's user confirms each time, if the client can ask them.",
-        ),
-    ] = None,
-    unique: Annotated[
-        PatternsOption,
-        typer.Option(
-            "--unique",
-            metavar="TOOL=PARAMETER",
-            help="An effect, and the parameters that make it the same one: 'bank.refund=order'. It is done once, whichever client asks.",
-        ),
-    ] = None,
-    reads: Annotated[
-        PatternsOption,
-        typer.Option(
-            "--reads",
-            metavar="PATTERN",
-            help="Tools that only read, although their names say that they write.",
-        ),
-    ] = None,
-    not_done: Annotated[
-        PatternsOption,
-        typer.Option(
-            "--not-done", metavar="PATTERN", help="Effects whose error results mean that nothing was done."
-        ),
-    ] = None,
-    http: Annotated[
-        str | None,
-        typer.Option(
-            "--http",
-            metavar="HOST:PORT",
-            help="Serve streamable HTTP there, on this machine, and not stdin and stdout.",
-        ),
-    ] = None,
-    run: Annotated[
-        str | None,
-        typer.Option(
-            "--run",
-            metavar="ID",
-            help="The client's run: with the same id it goes on after a restart, and what is recorded is not done again.",
-        ),
-    ] = None,
-    tenant: Annotated[
-        str, typer.Option("--tenant", "-t", metavar="NAME", help="On whose account all calls are.")
-    ] = "",
+    mcp: ServersOption,
+    effects: EffectsOption = None,
+    approve: ApproveOption = None,
+    confirm: ConfirmOption = None,
+    unique: UniqueOption = None,
+    reads: ReadsOption = None,
+    not_done: NotDoneOption = None,
+    http: HttpOption = None,
+    run: NamedRunOption = None,
+    tenant: AccountOption = "",
     limits: LimitsOption = None,
-    idle: Annotated[
-        str,
-        typer.Option("--idle", metavar="DURATION", help="A client's run ends after so long without a call."),
-    ] = "10m",
-    timeout: Annotated[
-        str, typer.Option("--timeout", metavar="DURATION", help="How long one call of a server may take.")
-    ] = "60s",
-    trust_first: Annotated[
-        bool,
-        typer.Option(
-            "--trust-first/--no-trust-first",
-            help="Whether what a server offers at its first use is accepted without a person.",
-        ),
-    ] = True,
+    idle: IdleOption = "10m",
+    timeout: TimeoutOption = "60s",
+    trust_first: TrustFirstOption = True,
     journal: JournalOption = DEFAULT_JOURNAL,
 ) -> None:
     """Stand before MCP servers as one server: pinning, loops, limits, effects once and approvals for any MCP client.
