@@ -29,16 +29,21 @@ class ServerSource:
     """Where one server is."""
 
     name: str
+    """How it is called in the file, and in the names of its tools."""
     kind: Literal["stdio", "http", "memory"]
+    """A program that is started, a URL, or an object in this process."""
     command: tuple[str, ...] = ()
-    """The program and its arguments."""
+    """The program and its arguments; default none, for servers of another kind."""
     environment: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     """Variables that the program gets beside the few that every program needs; it inherits no others."""
     directory: str | None = None
+    """Where the program is started. Default: where this process was."""
     url: str = ""
+    """Where it is served; default none, for servers of another kind."""
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    """What each request to the URL has; default nothing."""
     server: object = None
-    """A server in this process."""
+    """A server in this process; default none, for servers of another kind."""
 
     def describe(self) -> str:
         """Returns where the server is, without what may be a secret."""
