@@ -3,4 +3,12 @@ own, and imports its framework alone.
 
 - `langchain`: `SeawallMiddleware` for `create_agent` of LangChain, and for deep agents built on it
 - `mcp`: `mcp_tools` for the tools of MCP servers in a native team, and the proxy of `seawall proxy`
+
+A loop of your own is gated with `seawall.Engine` itself; what its models and tools bring is told with the names here.
 """
+
+from seawall.models.protocol import Usage
+from seawall.runtime.foreign.asks import Settled, Turn
+from seawall.runtime.foreign.results import ModelResult, make_tool_result
+
+__all__ = ["ModelResult", "Settled", "Turn", "Usage", "make_tool_result"]

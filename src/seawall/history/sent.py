@@ -5,17 +5,19 @@ It is made from the record alone: the run's events and bodies, and its session's
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
 
+from seawall.core.canonical import Ref
 from seawall.core.errors import Misused, SeawallBug
 from seawall.core.events import ContextFolded, Event, Folded, Judged, RunStarted, StepDone, StepIntended
 from seawall.models.protocol import Assistant, Message
 from seawall.run.bodies import Bodies
 from seawall.run.fold import apply, begin
 from seawall.run.frame import Frame, MessageRef
+from seawall.run.requests import read_request, show_message
 from seawall.run.state import RunState
 from seawall.team.context import bound_tokens, read_message
 from seawall.team.survey import Item, Survey, read_folded
@@ -74,23 +76,14 @@ def find_sent(
 
     Raises `Misused` for a step that is not there, or called no model.
     """
-    started = events[0]
-    if not isinstance(started, RunStarted):
-        raise SeawallBug(f"a run's first event is {type(started).__name__}, not RunStarted")
-    intents = {event.step: event for event in events if isinstance(event, StepIntended)}
-    intent = intents.get(step)
-    if intent is None:
+    started, intent = _find_intent(events, step)
+    if started.loop:
         raise Misused(
-            f"run {started.run} has no step {step}; it has {len(intents)}: seawall show {started.run}"
-        )
-    if intent.kind != "model" or not intent.perform:
-        models = [str(event.step) for event in intents.values() if event.kind == "model" and event.perform]
-        raise Misused(
-            f"step {step} of run {started.run} is no call of a model; these are: {', '.join(models) or 'none'}"
+            f"the messages of run {started.run} are in the requests of {started.loop}: use `find_asked`"
         )
     state = _fold_to(events, intent)
     frame = state.frames[intent.frame]
-    effects = {each.name for each in intents.values() if each.effect}
+    effects = {each.name for each in events if isinstance(each, StepIntended) and each.effect}
     survey = Survey(bodies, started.run, frame.folds, effects)
     if frame.kind == "root":
         survey.add_history(history)
@@ -126,6 +119,68 @@ def find_sent(
         junk=intent.junk,
         input_tokens=0 if done is None else done.input_tokens,
         read_result=survey.has_folds,
+    )
+
+
+def _find_intent(events: Sequence[Event], step: int) -> tuple[RunStarted, StepIntended]:
+    started = events[0]
+    if not isinstance(started, RunStarted):
+        raise SeawallBug(f"a run's first event is {type(started).__name__}, not RunStarted")
+    intents = {event.step: event for event in events if isinstance(event, StepIntended)}
+    intent = intents.get(step)
+    if intent is None:
+        raise Misused(
+            f"run {started.run} has no step {step}; it has {len(intents)}: seawall show {started.run}"
+        )
+    if intent.kind != "model" or not intent.perform:
+        models = [str(event.step) for event in intents.values() if event.kind == "model" and event.perform]
+        raise Misused(
+            f"step {step} of run {started.run} is no call of a model; these are: {', '.join(models) or 'none'}"
+        )
+    return started, intent
+
+
+async def find_asked(
+    events: Sequence[Event], step: int, read: Callable[[Ref], Awaitable[bytes | None]]
+) -> SentContext:
+    """Returns what a framework's loop has sent to a model; `read` returns the bytes of a body. Raises as `find_sent` does."""
+    started, intent = _find_intent(events, step)
+    request = None if intent.input is None else await read_request(intent.input, read)
+    if request is None:
+        raise Misused(
+            f"step {step} of run {started.run}: its request was erased, so what was sent is not known"
+        )
+    messages: list[SentMessage] = []
+    for ref in request.messages:
+        data = await read(ref)
+        shown = show_message("[erased]" if data is None else data.decode("utf-8", "replace"))
+        messages.append(
+            SentMessage(
+                place="",
+                role=shown.role,
+                why=f"as {started.loop} has sent it",
+                text=shown.text,
+                calls=shown.calls,
+                size_bytes=len(data or b""),
+                whole_bytes=len(data or b""),
+            )
+        )
+    size = sum(each.size_bytes for each in messages)
+    done = next((each for each in events if isinstance(each, StepDone) and each.step == step), None)
+    return SentContext(
+        run=started.run,
+        step=step,
+        agent=intent.agent,
+        model=intent.name,
+        version=intent.version,
+        messages=tuple(messages),
+        left_out=(),
+        folded=None,
+        size_bytes=size,
+        whole_bytes=size,
+        junk=intent.junk,
+        input_tokens=0 if done is None else done.input_tokens,
+        read_result=False,
     )
 
 

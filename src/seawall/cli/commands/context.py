@@ -37,11 +37,12 @@ def context(
 async def _context(screen: Screen, path: Path, name: str, step: int | None, full: bool) -> None:
     from seawall.cli.journals import open_journal, read_bodies
     from seawall.cli.render.context_report import draw_context
+    from seawall.core.canonical import Ref
     from seawall.core.errors import Misused
-    from seawall.core.events import RunTaken, StepIntended
+    from seawall.core.events import RunStarted, RunTaken, StepIntended
     from seawall.core.redact import Redactor
     from seawall.core.refs import refs_of
-    from seawall.history.sent import find_sent
+    from seawall.history.sent import find_asked, find_sent
     from seawall.run.bodies import Bodies
     from seawall.runtime.sessions import Sessions
 
@@ -54,10 +55,17 @@ async def _context(screen: Screen, path: Path, name: str, step: int | None, full
         taken = next((each for each in events if isinstance(each, RunTaken)), None)
         history = None if taken is None else taken.history
         messages = await Sessions().load_messages(journal, row.tenant, history, bodies)
-    if step is None:
-        models = [each.step for each in events if isinstance(each, StepIntended) and each.kind == "model"]
-        step = models[-1] if models else 1
-    found = find_sent(events, step, bodies, messages)
+        if step is None:
+            models = [each.step for each in events if isinstance(each, StepIntended) and each.kind == "model"]
+            step = models[-1] if models else 1
+        if isinstance(events[0], RunStarted) and events[0].loop:
+
+            async def read(ref: Ref) -> bytes | None:
+                return (await journal.bodies(row.tenant, [ref])).get(ref)
+
+            found = await find_asked(events, step, read)
+        else:
+            found = find_sent(events, step, bodies, messages)
     if screen.json:
         screen.print_document(found)
         return

@@ -4,5 +4,5 @@
 - `session.py`: `Session`, one run as an adapter uses it; `loop_side.py`: the same on the engine's event loop
 - `asks.py`: what is asked for and not answered; the logic, the executor and the watcher of the driver meet the loop there
 - `logic.py`: `Logic` and `Executor` of such runs; `team.py`: what stands for the framework's team
-- `recorded.py`: what makes a step the same after a crash; `requests.py`: the meaning of a model's request, and its record
+- `recorded.py`: what makes a step the same after a crash; the meaning of a model's request, and its record: `seawall.run.requests`
 """

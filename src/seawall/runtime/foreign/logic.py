@@ -16,10 +16,10 @@ from seawall.run.bodies import Bodies
 from seawall.run.fingerprint import make_gist
 from seawall.run.frame import Frame, PendingCall, find_call
 from seawall.run.ledger import NO_REST, Rest
+from seawall.run.requests import RequestRecord
 from seawall.run.state import RunState
 from seawall.run.step import Action, EffectFacts, Executor, Ownership, Propose, Result, RetryPolicy, Step
 from seawall.runtime.foreign.asks import Ask, Asks, Turn
-from seawall.runtime.foreign.requests import RequestRecord
 from seawall.team.decide import decide_stop
 from seawall.team.prepare import TeamLogic
 

@@ -21,12 +21,12 @@ from seawall.journal.protocol import Command, RunFilter, RunRow
 from seawall.run.bodies import Bodies
 from seawall.run.frame import find_call
 from seawall.run.outcome import Outcome
+from seawall.run.requests import PreparedRequest
 from seawall.run.state import RunState
 from seawall.run.step import Close, End, Result
 from seawall.runtime.foreign.asks import Ask, Asks, Halted, Held, Settled, Turn
 from seawall.runtime.foreign.coverage import Coverage
 from seawall.runtime.foreign.recorded import Recorded, RecordedStep
-from seawall.runtime.foreign.requests import PreparedRequest
 from seawall.runtime.foreign.team import ForeignTeam
 from seawall.runtime.foreign.tools import ToolDeclarations
 from seawall.runtime.seawall import Seawall

@@ -22,7 +22,7 @@ from typing import NamedTuple
 from seawall.core.canonical import Ref, to_canonical_bytes
 from seawall.core.events import Event, StepDone, StepIntended
 from seawall.run.bodies import Bodies
-from seawall.runtime.foreign.requests import PreparedRequest
+from seawall.run.requests import PreparedRequest
 
 ROOT = 0
 _FAILED = ("error", "timeout")

@@ -12,11 +12,11 @@ from seawall.core.errors import Broken, Refused, describe_error
 from seawall.core.events import StoppedBy
 from seawall.models.protocol import Price
 from seawall.run.outcome import Outcome
+from seawall.run.requests import prepare_request
 from seawall.run.step import End, Result
 from seawall.runtime.foreign.asks import Ask, Settled, Turn
 from seawall.runtime.foreign.loop_side import Asked, HandoffAsk, LoopSide, ModelAsk, ToolAsk
-from seawall.runtime.foreign.requests import prepare_request
-from seawall.runtime.foreign.results import ModelResult, make_failure, make_model_result
+from seawall.runtime.foreign.results import ModelResult, make_failure, make_model_result, make_tool_result
 
 T = TypeVar("T")
 CUT = Result(status="error", output="Error: the call was given up", error="cancelled", endpoint="cut")
@@ -115,7 +115,7 @@ class Session:
     async def step(self, asked: Asked, perform: Callable[[Turn], Awaitable[tuple[Any, Any]]]) -> Performed:
         """Asks for a step, and has `perform` make it in this task if it may be made.
 
-        `perform` returns (`ModelResult` or `Result`, value). It is cancelled once the run has ended. What it raises is
+        `perform` returns (`ModelResult`, a tool's text, or a `Result`; and any value). It is cancelled once the run has ended. What it raises is
         recorded as the step's failure, and raised again unless a guard says otherwise.
         Raises `Halted`, `Held`, `Refused`, `Broken`.
         """
@@ -176,7 +176,7 @@ class Session:
     def _make_result(self, asked: Asked, brought: Any) -> Result:
         if isinstance(brought, ModelResult):
             return make_model_result(brought, self._find_price(asked.name))
-        return brought
+        return make_tool_result(brought) if isinstance(brought, str) else brought
 
     # ---- in two parts, for frameworks that have only hooks before and after
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 from typing import Any
@@ -9,9 +10,17 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seawall.core.canonical import Ref
 from seawall.core.redact import Redactor
 from seawall.run.bodies import Bodies
-from seawall.runtime.foreign.requests import PreparedRequest, RequestRecord, prepare_request
+from seawall.run.requests import (
+    PreparedRequest,
+    RequestRecord,
+    ShownMessage,
+    prepare_request,
+    read_request,
+    show_message,
+)
 
 texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=30)
 arguments = st.dictionaries(
@@ -119,10 +128,13 @@ def make_bodies() -> Bodies:
     return Bodies(Redactor())
 
 
-def read_back(ref: Any, bodies: Bodies) -> list[str]:
-    manifest = json.loads(bodies.text(ref))
-    before = [] if manifest["prev"] is None else read_back(manifest["prev"], bodies)
-    return before[: manifest["keep"]] + [bodies.text(each) for each in manifest["add"]]
+def read_back(ref: Ref, bodies: Bodies) -> list[str]:
+    async def read(ref: Ref) -> bytes | None:
+        return bodies.data(ref)
+
+    request = asyncio.run(read_request(ref, read))
+    assert request is not None
+    return [bodies.text(each) for each in request.messages]
 
 
 @given(st.lists(messages, min_size=1, max_size=5))
@@ -144,3 +156,17 @@ def test_a_long_conversation_takes_room_in_proportion_to_its_length() -> None:
 
     small, large = measure(50), measure(500)
     assert large < 11 * small
+
+
+def test_a_message_of_any_framework_is_shown() -> None:
+    assert show_message('{"role":"user","content":"hi"}') == ShownMessage("user", "hi", ())
+    assert show_message('{"type":"human","data":{"content":[{"type":"text","text":"hi"}]}}') == ShownMessage(
+        "user", "hi", ()
+    )
+    called = '{"role":"assistant","content":null,"tool_calls":[{"id":"c","function":{"name":"f","arguments":"{}"}}]}'
+    assert show_message(called) == ShownMessage("assistant", "", (("f", "{}"),))
+    assert show_message(
+        '{"type":"ai","data":{"content":"","tool_calls":[{"name":"f","args":{"a":1}}]}}'
+    ).calls == (("f", '{"a":1}'),)
+    assert show_message("no json").text == "no json"
+    assert show_message('["list"]').text == '["list"]'

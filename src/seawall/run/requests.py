@@ -1,0 +1,190 @@
+"""A request to a model that a framework's loop makes: what it means, and how it is recorded.
+
+*Meaning*: two requests mean the same if they differ only in identifiers, times, empty fields and the order of keys. A
+framework that goes on from its own checkpoint makes new ids and leaves out what is empty.
+
+*Record*: each message is a body of its own, and a request is a list of messages that begins where the request before it in
+its frame ended. So a conversation of n turns takes room in proportion to n.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, cast
+
+import msgspec
+
+from seawall.core.canonical import Ref, digest_of, measure_bytes, to_canonical_bytes
+from seawall.run.bodies import Bodies
+from seawall.run.noise import mask_volatile
+
+_MEANS_NOTHING = re.compile(
+    r"(?:.*_)?(?:id|ids|uuid)|.*[a-z](?:Id|Ids|ID)|(?:.*_)?(?:timestamp|time|at)|created|updated"
+    r"|response_metadata|usage_metadata|usage|model_extra|fingerprint"
+)
+"""Names of fields of a message that say when and under which name it was made, or what it took."""
+_ARGUMENTS = frozenset({"args", "arguments", "input", "content", "text", "output"})
+"""Fields that hold what a model or a tool has written: in them every field means something."""
+
+
+class PreparedRequest(NamedTuple):
+    """A request as it is judged and recorded."""
+
+    digest: str
+    """Of what it means."""
+    messages: tuple[str, ...]
+    """Each as canonical JSON."""
+    tools: str
+    """The schemas of the tools, as canonical JSON; "" for none."""
+    size_bytes: int
+    max_output_tokens: int
+
+
+def prepare_request(
+    model: str, messages: Sequence[Any], tools: Sequence[Any], max_output_tokens: int
+) -> PreparedRequest:
+    """Returns a request of JSON values. It changes nothing, so any thread may do it."""
+    texts = tuple([to_canonical_bytes(message).decode() for message in messages])
+    schemas = to_canonical_bytes(list(tools)).decode() if tools else ""
+    digest = digest_of([model, [find_meaning(message) for message in messages], schemas])
+    size = sum(measure_bytes(text) for text in texts) + measure_bytes(schemas)
+    return PreparedRequest(digest, texts, schemas, size, max_output_tokens)
+
+
+def find_meaning(value: Any, *, written: bool = False) -> Any:
+    """Returns what a JSON value means. `written`: it is what a model or a tool has written, so every field of it counts."""
+    if isinstance(value, str):
+        return mask_volatile(value)
+    if isinstance(value, Mapping):
+        found: dict[str, Any] = {}
+        for name, each in cast("Mapping[str, Any]", value).items():
+            if not written and _MEANS_NOTHING.fullmatch(name):
+                continue
+            meaning = find_meaning(
+                each, written=written or (name in _ARGUMENTS and isinstance(each, Mapping))
+            )
+            if written or not _is_empty(meaning):
+                found[name] = meaning
+        return found
+    if isinstance(value, Sequence):
+        return [find_meaning(each, written=written) for each in cast("Sequence[Any]", value)]
+    return value
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or value in ("", [], {})
+
+
+class RequestManifest(msgspec.Struct, frozen=True):
+    """A recorded request: the first `keep` messages of the request `prev`, and then the messages `add`."""
+
+    add: tuple[Ref, ...]
+    keep: int
+    prev: Ref | None
+    tools: Ref | None
+
+
+_manifest = msgspec.json.Decoder(RequestManifest)
+
+
+class RecordedRequest(NamedTuple):
+    """The messages of a recorded request, and the schemas of its tools; None: there were none."""
+
+    messages: list[Ref]
+    tools: Ref | None
+
+
+async def read_request(
+    manifest: Ref, read: Callable[[Ref], Awaitable[bytes | None]]
+) -> RecordedRequest | None:
+    """Returns a recorded request; None if a part of the record was erased. `read` returns the bytes of a body."""
+    parts: list[RequestManifest] = []
+    ref: Ref | None = manifest
+    while ref is not None:
+        data = await read(ref)
+        try:
+            parts.append(_manifest.decode(data or b""))
+        except msgspec.MsgspecError:
+            return None
+        ref = parts[-1].prev
+    messages: list[Ref] = []
+    for part in reversed(parts):
+        messages = [*messages[: part.keep], *part.add]
+    return RecordedRequest(messages, parts[0].tools)
+
+
+class RequestRecord:
+    """The newest request of one frame, as it is recorded: what the next one is compared with."""
+
+    def __init__(self) -> None:
+        self._refs: list[Ref] = []
+        self._manifest: Ref | None = None
+
+    def put(self, request: PreparedRequest, bodies: Bodies) -> Ref:
+        """Keeps a request, and returns the address of its manifest."""
+        refs = [bodies.put_json(text) for text in request.messages]
+        keep = 0
+        for mine, theirs in zip(self._refs, refs, strict=False):
+            if mine != theirs:
+                break
+            keep += 1
+        tools = bodies.put_json(request.tools) if request.tools else None
+        manifest = RequestManifest(tuple(refs[keep:]), keep, self._manifest if keep else None, tools)
+        self._refs, self._manifest = refs, bodies.put_json(to_canonical_bytes(manifest).decode())
+        return self._manifest
+
+
+class ShownMessage(NamedTuple):
+    """A message of a recorded request as people read it."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    text: str
+    calls: tuple[tuple[str, str], ...]
+    """(tool, arguments as JSON)."""
+
+
+_ROLES: Mapping[str, Literal["system", "user", "assistant", "tool"]] = {
+    "system": "system", "developer": "system",
+    "user": "user", "human": "user",
+    "assistant": "assistant", "ai": "assistant", "model": "assistant",
+    "tool": "tool", "function": "tool", "function_call_output": "tool",
+}  # fmt: skip
+
+
+def show_message(text: str) -> ShownMessage:
+    """Returns a message in any framework's form: who speaks, what it says, and what it calls."""
+    try:
+        value: Any = msgspec.json.decode(text)
+    except msgspec.MsgspecError:
+        return ShownMessage("user", text, ())
+    if not isinstance(value, Mapping):
+        return ShownMessage("user", text, ())
+    message = cast("Mapping[str, Any]", value)
+    data: Any = message.get("data")
+    inner = cast("Mapping[str, Any]", data) if isinstance(data, Mapping) else message
+    role = _ROLES.get(str(message.get("role") or message.get("type") or ""), "user")
+    given: Any = inner.get("tool_calls") or inner.get("calls") or []
+    calls = [cast("Mapping[str, Any]", each) for each in given if isinstance(each, Mapping)]
+    return ShownMessage(role, _read_content(inner, text), tuple([_read_call(each) for each in calls]))
+
+
+def _read_content(message: Mapping[str, Any], whole: str) -> str:
+    content: Any = next((message[name] for name in ("content", "text", "output") if name in message), None)
+    if isinstance(content, str):
+        return content
+    if isinstance(content, Sequence):
+        parts = [
+            each.get("text") if isinstance(each, Mapping) else each for each in cast("Sequence[Any]", content)
+        ]
+        texts = [each for each in parts if isinstance(each, str)]
+        if texts:
+            return "\n".join(texts)
+    return "" if content in (None, [], "") and ("tool_calls" in message or "calls" in message) else whole
+
+
+def _read_call(call: Mapping[str, Any]) -> tuple[str, str]:
+    function: Any = call.get("function")
+    inner = cast("Mapping[str, Any]", function) if isinstance(function, Mapping) else call
+    given: Any = inner.get("arguments", inner.get("args", {}))
+    return str(inner.get("name")), given if isinstance(given, str) else to_canonical_bytes(given).decode()
