@@ -13,6 +13,8 @@ from seawall.core.odd_text import find_odd_text
 MAX_TOOL_CHARS = 64
 """Characters of a name that every provider takes."""
 _SEPARATOR = "__"
+_DIGEST_CHARS = 16
+_DIGEST = re.compile(f"_[0-9a-f]{{{_DIGEST_CHARS}}}$")
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 _MISLEADS = re.compile(r"\(U\+|gap of|two alphabets|many marks")
 """What of `find_odd_text` hides something in a description. Markup, rulers and length, which it names too, are usual there."""
@@ -39,16 +41,17 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 def make_model_name(server: str, tool: str) -> str:
-    """Returns the name by which a model calls a tool: `bank__refund`. Two tools never have one name.
+    """Returns the name by which a model calls a tool: `bank__refund`. No two tools have one name.
 
-    A name that a provider would not take is written with plain characters, and with a digest of itself.
+    A name that a provider would not take is written with plain characters, and with a digest of itself; so is one that
+    looks as if it had such a digest.
     """
     name = f"{server}{_SEPARATOR}{tool}"
-    if len(name) <= MAX_TOOL_CHARS and _PLAIN.fullmatch(name) is not None:
+    if len(name) <= MAX_TOOL_CHARS and _PLAIN.fullmatch(name) is not None and not _DIGEST.search(name):
         return name
-    digest = hashlib.sha256(tool.encode("utf-8", "backslashreplace")).hexdigest()[:8]
+    digest = hashlib.sha256(tool.encode("utf-8", "backslashreplace")).hexdigest()[:_DIGEST_CHARS]
     plain = "".join(each if each.isascii() and (each.isalnum() or each in "_-") else "_" for each in tool)
-    return f"{f'{server}{_SEPARATOR}{plain}'[: MAX_TOOL_CHARS - 9]}_{digest}"
+    return f"{f'{server}{_SEPARATOR}{plain}'[: MAX_TOOL_CHARS - 1 - _DIGEST_CHARS]}_{digest}"
 
 
 def matches_any(name: str, patterns: Iterable[str]) -> bool:

@@ -163,7 +163,7 @@ def _collect(
                 continue
             try:
                 tools.append(_make_tool(server, pin, options, clock))
-            except Misused as error:
+            except (Misused, RecursionError) as error:
                 advice.append(f"{join_name(pin.server, pin.tool)} is not offered: {error}")
                 continue
             if (told := _advise_on_effect(pin, options)) is not None:
