@@ -34,10 +34,9 @@ class User:
 class Desk:
     """A proxy before one server, on the engine's event loop."""
 
-    def __init__(self, sea: Seawall, proxy: McpProxy, place: Place) -> None:
+    def __init__(self, sea: Seawall, proxy: McpProxy) -> None:
         self.sea = sea
         self.proxy = proxy
-        self.place = place
 
     @asynccontextmanager
     async def connect(
@@ -59,7 +58,7 @@ async def ask(
 
 
 def run_proxy(
-    place: Place,
+    place: Place | None,
     scenario: Callable[[Desk], Coroutine[Any, Any, None]],
     *,
     effects: Effects = (),
@@ -69,6 +68,7 @@ def run_proxy(
     options: ProxyOptions | None = None,
     clock: ManualClock | None = None,
     nonce: str = "n",
+    servers: dict[str, Any] | None = None,
 ) -> None:
     """Runs a scenario with a proxy before the server of `place`, which is called `bank`."""
     given: dict[str, Any] = {} if clock is None else {"clock": clock}
@@ -77,8 +77,8 @@ def run_proxy(
     ) as engine:
 
         async def serve(sea: Seawall) -> None:
-            servers = {"bank": place.command}
-            async with open_proxy(engine, sea, servers, options or ProxyOptions(), nonce) as proxy:
-                await scenario(Desk(sea, proxy, place))
+            behind = servers if place is None else {"bank": place.command}
+            async with open_proxy(engine, sea, behind or {}, options or ProxyOptions(), nonce) as proxy:
+                await scenario(Desk(sea, proxy))
 
         engine.call(serve)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
+from fastmcp import Client
+from fastmcp.client.transports import StreamableHttpTransport
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -15,10 +18,12 @@ from starlette.routing import Route
 
 from adapters.http_server import make_bank, serve
 from adapters.mcp_place import Place, make_tool, play
+from adapters.proxy_place import Desk, run_proxy
 from seawall import Misused, Seawall
 from seawall.adapters.mcp import McpBroken, McpOptions, mcp_tools
 from seawall.adapters.mcp.addresses import AddressBlocked, CheckedTransport, find_problem
 from seawall.adapters.mcp.servers import read_servers
+from seawall.adapters.mcp.serving import HttpAddress, serve_http
 
 
 def test_a_server_over_http_is_called(tmp_path: Path) -> None:
@@ -232,3 +237,35 @@ def test_a_server_that_redirects_elsewhere_is_not_followed_and_no_token_goes_the
 
     asyncio.run(scenario())
     assert seen == []
+
+
+# ---- A17: whose token goes where
+
+
+def test_a_clients_token_stays_with_the_proxy_and_a_server_gets_its_own() -> None:
+    server, done = make_bank()
+    inner = server.http_app()
+    tokens: set[str] = set()
+
+    async def note(scope: Any, receive: Any, send: Any) -> None:
+        tokens.update(value.decode() for name, value in scope.get("headers", ()) if name == b"authorization")
+        await inner(scope, receive, send)
+
+    async def call(desk: Desk) -> None:
+        ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        serving = asyncio.create_task(serve_http(desk.proxy, HttpAddress("127.0.0.1", 0), ready.set_result))
+        transport = StreamableHttpTransport(await ready, headers={"Authorization": "Bearer of-the-client"})
+        async with Client(transport, cache=False) as client:
+            result = await client.call_tool_mcp("bank__balance", {"order": "7"})
+            assert not result.is_error
+        serving.cancel()
+        await asyncio.wait([serving])
+
+    async def scenario() -> None:
+        async with serve(note) as url:
+            entry = {"url": f"{url}/mcp", "headers": {"Authorization": "Bearer of-the-bank"}}
+            await asyncio.to_thread(run_proxy, None, call, servers={"bank": entry})
+
+    asyncio.run(scenario())
+    assert done == [("balance", "7")]
+    assert tokens == {"Bearer of-the-bank"}
