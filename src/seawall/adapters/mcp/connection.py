@@ -8,7 +8,6 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
-from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
 
@@ -149,7 +148,7 @@ class McpConnection:
             if (
                 "fastmcp.client" not in sys.modules
             ):  # that takes two seconds of a processor: not on the event loop
-                await start_in_thread(partial(import_module, "fastmcp.client"), "seawall-import")
+                await start_in_thread(_import_fastmcp, "seawall-import")
             client = self._make_client()
             try:
                 await client.__aenter__()
@@ -246,6 +245,16 @@ def require_fastmcp() -> None:
 
     if importlib.util.find_spec("fastmcp") is None:
         raise Misused("MCP needs the package that speaks its protocol: pip install 'seawall[mcp]'")
+
+
+def _import_fastmcp() -> None:
+    """Imports FastMCP. At that it sets up a logger that writes to stderr; where to is the program's own business."""
+    import_module("fastmcp.client")
+    logger = logging.getLogger("fastmcp")
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+    logger.propagate = True
+    logger.setLevel(logging.NOTSET)
 
 
 def _is_gone(code: int, message: str) -> bool:
