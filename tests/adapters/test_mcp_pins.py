@@ -168,6 +168,21 @@ def test_a_change_is_seen_before_an_effect_also_where_nothing_announces_it(tmp_p
     assert place.calls == []
 
 
+def test_a_change_that_the_server_announces_is_seen_before_the_next_read(tmp_path: Path) -> None:
+    place = Place(tmp_path / "bank", BALANCE, make_tool("change", {"announce": True}))
+
+    async def scenario() -> None:
+        async with Seawall() as sea, mcp_tools({"bank": place.command}, sea) as tools:
+            place.offer(OTHER, make_tool("change", {"announce": True}))
+            assert await ask(sea, tools) == "12 EUR"  # the list of tools is good for a minute
+            found = await play(sea, tools, ("bank__change", {}), ("bank__balance", {}))
+            assert found.told[0] == "fine"
+            assert "quarantined" in found.told[1]
+
+    asyncio.run(scenario())
+    assert place.calls == ["balance", "change"]
+
+
 def test_a_tool_that_is_new_later_is_quarantined_and_never_offered(tmp_path: Path) -> None:
     place = Place(tmp_path / "bank", BALANCE)
 

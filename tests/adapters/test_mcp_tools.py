@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,38 @@ def test_a_tool_is_called_on_its_server_and_its_result_is_told(tmp_path: Path) -
     asyncio.run(scenario())
     assert place.calls == ["balance", "refund"]
     assert place.sessions == 1
+
+
+def test_a_server_of_another_library_is_called_on_its_stdin(tmp_path: Path) -> None:
+    (tmp_path / "server.py").write_text(
+        """
+from fastmcp import FastMCP
+
+bank = FastMCP("bank")
+
+@bank.tool
+def balance(order: str) -> dict[str, int]:
+    return {"eur": len(order)}
+
+@bank.tool
+def history(order: str) -> str:
+    raise ValueError("no such order")
+
+bank.run(show_banner=False)
+""",
+        encoding="utf-8",
+    )
+
+    async def scenario() -> None:
+        servers = {"bank": [sys.executable, str(tmp_path / "server.py")]}
+        async with Seawall() as sea, mcp_tools(servers, sea) as tools:
+            found = await play(
+                sea, tools, ("bank__balance", {"order": "1042"}), ("bank__history", {"order": "7"})
+            )
+            assert found.told[0] == '{"eur":4}'
+            assert found.told[1].startswith("Error: ") and "no such order" in found.told[1]
+
+    asyncio.run(scenario())
 
 
 def test_arguments_that_do_not_fit_the_schema_never_reach_the_server(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ which is the truth about calls. What a tool does is in its definition, under `do
 - `{"text": …}` or `{"content": […], "structuredContent": …}`: what it returns; `{"error": …}`: with `isError`
 - `{"code": …, "message": …}`: an error of the protocol
 - `{"die": true}`: it ends in the middle of the call, once (the file `died` remembers it)
+- `{"announce": true}`: it says that its tools have changed
 - `{"hang": true}`: it never answers, and logs a cancellation
 """
 
@@ -40,6 +41,8 @@ def call(number: object, name: str, does: dict[str, Any], params: dict[str, Any]
         sys.exit(0)
     if does.get("hang"):
         return
+    if does.get("announce"):
+        send({"method": "notifications/tools/list_changed"})
     if "code" in does:
         send({"id": number, "error": {"code": does["code"], "message": does["message"]}})
         return
