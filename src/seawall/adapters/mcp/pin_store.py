@@ -102,11 +102,13 @@ class PinStore:
         first: FirstLook,
         find_odd: Callable[[ToolDefinition], Sequence[str]],
         known: Mapping[str, Pin],
-    ) -> dict[str, Pin]:
-        """Compares what a server offers with its pins, records what is new, and returns the pins as they are then."""
-        pins = dict(known)
-        now = self._clock.wall_s()
+    ) -> None:
+        """Compares what a server offers with its pins, and records what is new."""
+        names, now = set(known), self._clock.wall_s()
         for definition in offered:
+            if definition.name not in names and len(names) >= MAX_PINS:
+                continue
+            names.add(definition.name)
             odd = find_odd(definition)
 
             def change(
@@ -115,15 +117,10 @@ class PinStore:
                 pin = None if old is None else _decoder.decode(old)
                 return msgspec.json.encode(look(pin, server, seen, first=first, odd=odd, now=now))
 
-            before = pins.get(definition.name)
-            if before is None and len(pins) >= MAX_PINS:
-                continue
-            after = look(before, server, definition, first=first, odd=odd, now=now)
-            if after != before:  # another process may have looked meanwhile: the record decides
-                value = await self._journal.change(_make_key(server, definition.name), change, held=True)
-                assert value is not None
-                pins[definition.name] = _decoder.decode(value)
-        return pins
+            before = known.get(definition.name)
+            if look(before, server, definition, first=first, odd=odd, now=now) != before:
+                # Another process may have looked meanwhile: what is recorded by then decides.
+                await self._journal.change(_make_key(server, definition.name), change, held=True)
 
     async def decide(self, server: str, tool: str, change: Callable[[Pin], Pin]) -> Pin:
         """Changes a pin, and returns it. Raises `Misused` if there is none, and what `change` raises."""

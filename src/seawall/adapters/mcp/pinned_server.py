@@ -66,41 +66,44 @@ class PinnedServer:
         `McpBroken`.
         """
         try:
-            return await self._refresh(self._clock.monotonic_s())
+            await self._refresh(self._clock.monotonic_s())
         except McpBroken:
-            if await self._store.is_known(self.name):
-                return await self._store.read(self.name)
-            raise
+            if not await self._store.is_known(self.name):
+                raise
+        return await self.read_pins()
 
     async def read_pins(self) -> dict[str, Pin]:
         """Returns the pins as they are recorded now, by tool."""
         return await self._store.read(self.name)
 
+    async def read_pin(self, tool: str) -> Pin | None:
+        """Returns the pin of one tool as it is recorded now."""
+        return await self._store.read_one(self.name, tool)
+
     async def pin(self, by: str) -> dict[str, Pin]:
         """Returns the pins after a person has accepted what the server offers now, unless somebody has done so before."""
-        return await self._refresh(self._clock.monotonic_s(), by=by)
+        await self._refresh(self._clock.monotonic_s(), by=by)
+        return await self.read_pins()
 
-    async def _refresh(self, needed_s: float, by: str = "") -> dict[str, Pin]:
-        """Reads what the server offers, unless another call has done so since `needed_s`."""
+    async def _refresh(self, needed_s: float, by: str = "") -> None:
+        """Compares what the server offers with the pins, unless another call has done so since `needed_s`."""
         async with self._lock:
-            known = await self._store.read(self.name)
-            fresh = self._listed_s is not None and self._listed_s >= needed_s and not self.connection.stale
-            if fresh:
-                return known
+            if self._listed_s is not None and self._listed_s >= needed_s and not self.connection.stale:
+                return
             began_s = self._clock.monotonic_s()
             offered = await self.connection.list_tools()
+            known = await self._store.read(self.name)
             first = await self._store.judge_first_use(self.name, trust=self._trust_first, by=by)
-            pins = await self._store.look(self.name, offered, first=first, find_odd=_find_odd, known=known)
+            await self._store.look(self.name, offered, first=first, find_odd=_find_odd, known=known)
             await self._store.note_first_use(self.name, first.by)
             self._live = {definition.name: definition.digest for definition in offered}
             self._listed_s = began_s
-            return pins
 
     async def explain_refusal(self, tool: str, digest: str, *, effect: bool) -> str | None:
         """Returns why a tool with this definition may not be called now; None if it may."""
         now_s = self._clock.monotonic_s()
         await self._refresh(now_s if effect else now_s - self._check_s)
-        pin = await self._store.read_one(self.name, tool)
+        pin = await self.read_pin(tool)
         refusal = explain_refusal(pin, self._live.get(tool))
         if refusal is None and pin is not None and pin.digest != digest:
             return "a person has accepted another definition of it since this program began: begin it anew"

@@ -100,7 +100,10 @@ class McpProxy:
             idle_s=options.idle_s,
             nonce=nonce,
         )
+        self._known: dict[str, _OfferedTool] = {}
+        """The tools that were listed last, by the names that clients call them by."""
         self._validators: dict[str, SchemaValidator] = {}
+        """By the digest of a definition: at most as many as were accepted, as no others are offered."""
         self.advice: tuple[str, ...] = ()
         """What a person should look at."""
 
@@ -125,8 +128,6 @@ class McpProxy:
                     f"{name} counts as a read, and its name says that it writes: declare it with --effects or --reads"
                 )
         self.advice = tuple(told)
-        for line in told:
-            _log.warning("%s", line)
 
     async def close(self) -> None:
         """Ends the runs of the clients, and the connections to the servers."""
@@ -146,20 +147,27 @@ class McpProxy:
 
     # ---- what is offered
 
-    async def _find_places(self) -> dict[str, _OfferedTool]:
+    async def _list_offered(self) -> dict[str, _OfferedTool]:
         """Returns the tools of which a definition was accepted, by the names that clients call them by."""
-        places: dict[str, _OfferedTool] = {}
+        offered: dict[str, _OfferedTool] = {}
         for server in self._servers:
             for pin in (await server.read_pins()).values():
                 if pin.digest:
-                    places[make_model_name(pin.server, pin.tool)] = _OfferedTool(server, pin)
-        return places
+                    offered[make_model_name(pin.server, pin.tool)] = _OfferedTool(server, pin)
+        self._known = offered
+        return offered
+
+    async def _find_offered(self, name: str) -> _OfferedTool | None:
+        """Returns a tool as it is pinned now; None if no definition of it was accepted."""
+        known = self._known.get(name) or (await self._list_offered()).get(name)
+        pin = None if known is None else await known.server.read_pin(known.pin.tool)
+        return None if known is None or pin is None or not pin.digest else _OfferedTool(known.server, pin)
 
     async def _list_tools(self, context: ServerRequestContext[Any], params: object) -> ListToolsResult:
         from mcp_types import ListToolsResult, Tool, ToolAnnotations  # noqa: PLC0415 -- it comes with the extra
 
         tools: list[Tool] = []
-        for name, place in (await self._find_places()).items():
+        for name, place in (await self._list_offered()).items():
             definition = ToolDefinition(place.pin.definition)
             kind = self._engine.tools.find_kind(place.name)
             hints = None if kind == "undeclared" else ToolAnnotations(read_only_hint=kind == "read")
@@ -180,7 +188,7 @@ class McpProxy:
     ) -> CallToolResult | InputRequiredResult:
         """Answers a call. Whatever goes wrong is an error result: nothing is called past the gate."""
         try:
-            place = (await self._find_places()).get(params.name)
+            place = await self._find_offered(params.name)
             if place is None:
                 return _refuse(f"there is no tool {params.name!r} here")
             return await self._call(context, params, place)
