@@ -405,3 +405,15 @@ def test_a_client_that_was_quiet_begins_another_run_also_after_a_halt(tmp_path: 
         assert len(rows) == 2
 
     run_proxy(place, scenario, clock=clock)
+
+
+def test_clients_that_are_given_one_run_share_it(tmp_path: Path) -> None:
+    place = Place(tmp_path, BALANCE)
+
+    async def scenario(desk: Desk) -> None:
+        for name in ("one", "two"):
+            async with desk.connect("auto", name=name) as client:
+                assert (await ask(client, "bank__balance", order=name))[0]
+        assert len(await desk.sea.journal.runs(RunFilter(), limit=9)) == 1
+
+    run_proxy(place, scenario, options=ProxyOptions(run="shared"))

@@ -147,7 +147,7 @@ class ProxyClients:
     def __init__(
         self, engine: Engine, clock: Clock, *, tenant: str, run: str | None, idle_s: float, nonce: str
     ) -> None:
-        """`run` is the request id of the one client on stdin; `nonce` tells this process from those before it."""
+        """`run` is the request id of clients that name no run; `nonce` tells this process from those before it."""
         self._engine = engine
         self._clock = clock
         self._tenant = tenant
@@ -163,6 +163,8 @@ class ProxyClients:
 
     def find(self, peer: Peer) -> ClientRun:
         """Returns a client's run, and begins one if it has none. Raises `Refused` if there are too many."""
+        if self._run is not None and not peer.run:
+            peer = peer._replace(run=self._run)
         found = self._runs.get(peer.key)
         if found is None:
             if len(self._runs) >= MAX_CLIENTS:
@@ -179,7 +181,7 @@ class ProxyClients:
                 agent=peer.name,
                 tenant=self._tenant,
                 principal=user.name,
-                request_id=peer.run or self._run,
+                request_id=peer.run,
             )
             found = self._runs[peer.key] = ClientRun(session, user, f"{self._nonce}-{len(self._runs)}")
         found.used_s = self._clock.monotonic_s()
@@ -205,7 +207,7 @@ class ProxyClients:
         self._timer.cancel()
         runs, self._runs = list(self._runs.items()), {}
         for key, run in runs:
-            if self._run is not None or key.startswith("run "):
+            if key.startswith("run "):
                 await run.session.detach()
             else:
                 await _end(run, "the client has gone")

@@ -52,7 +52,8 @@ class ProxyOptions:
     tenant: str = ""
     """On whose account all calls are. Default: nobody's."""
     run: str | None = None
-    """The request id of the client on stdin, which goes on with its run after a restart. Default: each start is a new run."""
+    """The request id of clients that name no run: the one on stdin goes on with its run after a restart. Default: each start
+    is a new run."""
     idle_s: float = IDLE_S
     """Seconds without a call after which a client's run ends. Default 600: a conversation that goes on after ten minutes is
     another one."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seawall.cli.options import DEFAULT_JOURNAL, JournalOption, LimitsOption, parse_option_s
+from seawall.cli.options import DEFAULT_JOURNAL, JournalOption, parse_option_s
 
 if TYPE_CHECKING:
     from seawall.adapters.mcp.proxy import ProxyOptions
@@ -88,6 +88,10 @@ NamedRunOption = Annotated[
 AccountOption = Annotated[
     str, typer.Option("--tenant", "-t", metavar="NAME", help="On whose account all calls are.")
 ]
+ClientLimitsOption = Annotated[
+    Path | None,
+    typer.Option("--limits", metavar="FILE", help="A TOML file with the limits of each client's run."),
+]
 IdleOption = Annotated[
     str,
     typer.Option("--idle", metavar="DURATION", help="A client's run ends after so long without a call."),
@@ -115,7 +119,7 @@ def proxy(
     http: HttpOption = None,
     run: NamedRunOption = None,
     tenant: AccountOption = "",
-    limits: LimitsOption = None,
+    limits: ClientLimitsOption = None,
     idle: IdleOption = "10m",
     timeout: TimeoutOption = "60s",
     trust_first: TrustFirstOption = True,
