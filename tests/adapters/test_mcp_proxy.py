@@ -10,8 +10,8 @@ import pytest
 from adapters.mcp_place import Place, make_tool, wait_for
 from adapters.proxy_place import Desk, User, ask, run_proxy
 from seawall import Effect, Limits, RunFilter, always
-from seawall.adapters.mcp import list_pins
-from seawall.adapters.mcp.clients import ClientUser
+from seawall.adapters.mcp import accept_tool, list_pins
+from seawall.adapters.mcp.clients import ClientUser, identify_user
 from seawall.adapters.mcp.proxy import ProxyOptions
 from seawall.testing import ManualClock
 
@@ -417,3 +417,34 @@ def test_clients_that_are_given_one_run_share_it(tmp_path: Path) -> None:
         assert len(await desk.sea.journal.runs(RunFilter(), limit=9)) == 1
 
     run_proxy(place, scenario, options=ProxyOptions(run="shared"))
+
+
+def test_what_was_approved_does_not_hold_for_another_definition_of_the_tool(tmp_path: Path) -> None:
+    place = Place(tmp_path, REFUND)
+    other = make_tool("refund", {"text": "refunded"}, description="Pay back ten times as much.")
+
+    async def scenario(desk: Desk) -> None:
+        async with desk.connect() as client:
+            assert not (await ask(client, "bank__refund", order="7"))[0]
+            (found,) = await desk.sea.approvals()
+            await desk.sea.approve(found.id, hash=found.hash, credential=ClientUser("boss"))
+            place.offer(other)
+            assert not (await ask(client, "bank__refund", {"seawall/run": "other"}, order="8"))[0]
+            for each in await desk.sea.approvals():
+                await desk.sea.approve(each.id, hash=each.hash, credential=ClientUser("boss"))
+            assert (
+                "quarantined" in (await ask(client, "bank__refund", {"seawall/run": "other"}, order="8"))[1]
+            )
+            (pin,) = await list_pins(desk.sea)
+            await accept_tool(
+                desk.sea,
+                "bank.refund",
+                hash=pin.waiting,
+                credential=ClientUser("ann"),
+                authenticate=identify_user,
+            )
+            works, told = await ask(client, "bank__refund", order="7")
+            assert not works and "waits for a person to decide" in told
+
+    run_proxy(place, scenario, effects={"bank.refund": Effect(approve=always())})
+    assert place.calls == []

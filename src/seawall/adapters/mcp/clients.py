@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from seawall.core.canonical import digest_of
 from seawall.core.clock import Clock
 from seawall.core.errors import Refused
 from seawall.effects.credentials import Principal
 from seawall.run.approve import EXPIRES_S
+from seawall.runtime.foreign.asks import Turn
 from seawall.runtime.foreign.engine import Engine
 from seawall.runtime.foreign.session import Performed, Session
-
-if TYPE_CHECKING:
-    from seawall.runtime.foreign.asks import Turn
 
 MAX_CLIENTS = 1_000
 """Clients with a run at once. Another one is refused until one of these has been quiet."""
@@ -27,7 +25,7 @@ DEFAULT_CLIENT = "client"
 """How a client is called that does not say its name."""
 _MAX_NAME_CHARS = 60
 
-Perform = Callable[["Turn"], Awaitable[tuple[Any, Any]]]
+Perform = Callable[[Turn], Awaitable[tuple[Any, Any]]]
 
 
 class ClientUser(NamedTuple):
@@ -71,6 +69,14 @@ class Peer(NamedTuple):
         )
 
 
+class _OpenEffect(NamedTuple):
+    """One of the equal effects of a client."""
+
+    number: int
+    begun: str
+    """The version of its tool with which it was begun; "" if it was not."""
+
+
 class ClientRun:
     """The run of one client, and the calls of it that wait for a person."""
 
@@ -79,7 +85,7 @@ class ClientRun:
         self.user = user
         self._nonce = nonce
         self._next: dict[str, int] = {}
-        self._open: dict[str, list[int]] = {}
+        self._open: dict[str, list[_OpenEffect]] = {}
         """By the digest of a call: which of the equal effects have not come to an end."""
         self._reads = 0
         self.in_flight = 0
@@ -104,36 +110,46 @@ class ClientRun:
         arguments: Mapping[str, Any],
         perform: Perform,
         *,
+        version: str,
         effect: bool,
         call_id: str = "",
     ) -> Performed:
         """Has a call made behind the gate. An effect that was held or cancelled, asked for again, is the same call.
 
-        Raises what `Session.step` raises.
+        Not so if it was not begun, and the tool has another `version` by now: what a person has approved of the one does
+        not hold for the other. Raises what `Session.step` raises.
         """
+        if not effect:
+            self._reads += 1
+            asked = Session.tool(agent, name, arguments, call_id=call_id or f"{self._nonce}-{self._reads}")
+            return await self.session.step(asked, perform)
         digest = digest_call(name, arguments)
-        number = self._take_number(digest) if effect else 0
-        if not call_id:
-            self._reads += not effect
-            call_id = f"{digest}-{number}" if effect else f"{self._nonce}-{self._reads}"
+        number, begun = self._take_effect(digest)
+        version = begun or version
+
+        async def note(turn: Turn) -> tuple[Any, Any]:
+            nonlocal begun
+            begun = version
+            return await perform(turn)
+
         try:
-            return await self.session.step(Session.tool(agent, name, arguments, call_id=call_id), perform)
-        except BaseException:  # held, cancelled, halted: asked for again, it is the same effect
-            if effect:
-                self._open.setdefault(digest, []).append(number)
+            call_id = f"{call_id or f'{digest}-{number}'}-{version[:8]}"
+            return await self.session.step(Session.tool(agent, name, arguments, call_id=call_id), note)
+        except BaseException:  # held, cancelled, halted: it has not come to an end
+            self._open.setdefault(digest, []).append(_OpenEffect(number, begun))
             raise
 
-    def _take_number(self, digest: str) -> int:
+    def _take_effect(self, digest: str) -> _OpenEffect:
         """Returns which of the equal effects of this client it is: one that has not come to an end, or the next one."""
         waiting = self._open.get(digest)
         if waiting:
-            number = waiting.pop(0)
+            effect = waiting.pop(0)
             if not waiting:
                 del self._open[digest]
-            return number
+            return effect
         number = self._next.get(digest, 0)
         self._next[digest] = number + 1
-        return number
+        return _OpenEffect(number, "")
 
 
 def digest_call(name: str, arguments: Mapping[str, Any]) -> str:

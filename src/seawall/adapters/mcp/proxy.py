@@ -251,7 +251,13 @@ class McpProxy:
         name = asked.place.name
         try:
             done = await run.call(
-                asked.agent, name, asked.arguments, perform, effect=asked.effect, call_id=asked.call_id
+                asked.agent,
+                name,
+                asked.arguments,
+                perform,
+                version=asked.place.pin.digest,
+                effect=asked.effect,
+                call_id=asked.call_id,
             )
         except Held as held:
             digest = digest_call(name, asked.arguments)
