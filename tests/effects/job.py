@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import signal
 from pathlib import Path
@@ -333,7 +332,7 @@ async def _list_effects(sea: Any) -> tuple[Recorded, ...]:
 
 
 def run_worker(job: Job) -> None:
-    """Does the job, writes a report, and ends this process."""
+    """Does the job, and writes a report."""
     signal.alarm(job.max_life_s)
 
     async def work() -> Report:
@@ -344,7 +343,6 @@ def run_worker(job: Job) -> None:
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 -- the test reads it in the report
         report = Report(error=f"{type(error).__name__}: {error}")
     job.report.write_bytes(msgspec.json.encode(report))
-    os._exit(0)
 
 
 class Processes(Forks[Job, Report]):
