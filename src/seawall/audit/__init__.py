@@ -1,12 +1,17 @@
 """Audit: sends recorded calls, from any system, through the gate and the guard that would have judged them live.
 
-- `recording.py`: the format, and how it is read with bounded memory
+- `reading.py`: files and folders; which format a value has; `values.py`: the JSON values of a file
+- `formats/`: one file for each format of recordings
+- `messages.py`: a message of any family; `gathering.py`: a run from its pieces; `spans.py`: a run from spans
+- `recording.py`: what a recorded run is
 - `tools.py`: which recorded tools write, and which are polls
 - `auditing.py`: sends a recorded run, call by call, through `Gate.admit` and `Gate.settle`
+- `findings.py`: what else is found in a run; `report.py`: what is found in all of them
 """
 
 from seawall.audit.auditing import AuditResult, audit
-from seawall.audit.recording import BadLine, RecordedCall, RecordedRun, read_runs
+from seawall.audit.reading import list_files, read_runs
+from seawall.audit.recording import BadLine, RecordedCall, RecordedRun
 from seawall.audit.tools import ToolNames, make_guards
 
 __all__ = [
@@ -16,6 +21,7 @@ __all__ = [
     "RecordedRun",
     "ToolNames",
     "audit",
+    "list_files",
     "make_guards",
     "read_runs",
 ]
