@@ -195,6 +195,7 @@ class _CallJoiner:
     def __init__(self) -> None:
         self.calls: list[_JoinedCall] = []
         self._by_id: dict[str, _JoinedCall] = {}
+        """The newest call with an id: some models give one to several calls."""
         self._open: dict[str, list[_JoinedCall]] = {}
         """By agent: calls without a result."""
         self._replies: dict[str, int] = {}
@@ -207,12 +208,15 @@ class _CallJoiner:
         elif message.role == "assistant":
             self._replies[message.agent] = number
             for asked in message.calls:
-                if not asked.id or asked.id not in self._by_id:
-                    call = _JoinedCall(
-                        asked.id, asked.tool, asked.arguments, message.agent, message.line, number
-                    )
-                    self._add(call)
-                    self._open.setdefault(message.agent, []).append(call)
+                known = self._by_id.get(asked.id) if asked.id else None
+                is_same = known is not None and (known.tool, known.arguments) == (asked.tool, asked.arguments)
+                if known is not None and is_same and known.agent != message.agent:
+                    continue  # a conversation that begins with a part of another one
+                call = _JoinedCall(
+                    asked.id, asked.tool, asked.arguments, message.agent, message.line, number
+                )
+                self._add(call)
+                self._open.setdefault(message.agent, []).append(call)
 
     def _add(self, call: _JoinedCall) -> None:
         self.calls.append(call)
