@@ -6,19 +6,26 @@
 - `recording.py`: what a recorded run is
 - `tools.py`: which recorded tools write, and which are polls
 - `auditing.py`: sends a recorded run, call by call, through `Gate.admit` and `Gate.settle`
-- `findings.py`: what else is found in a run; `report.py`: what is found in all of them
+- `findings.py`: all that is found in a run, with `prices.py`; `report.py`: what is found in all runs
 """
 
 from seawall.audit.auditing import AuditResult, audit
+from seawall.audit.findings import RunAuditor, RunFindings
+from seawall.audit.prices import RecordedPrices
 from seawall.audit.reading import list_files, read_runs
 from seawall.audit.recording import BadLine, RecordedCall, RecordedRun
+from seawall.audit.report import AuditReport
 from seawall.audit.tools import ToolNames, make_guards
 
 __all__ = [
+    "AuditReport",
     "AuditResult",
     "BadLine",
     "RecordedCall",
+    "RecordedPrices",
     "RecordedRun",
+    "RunAuditor",
+    "RunFindings",
     "ToolNames",
     "audit",
     "list_files",

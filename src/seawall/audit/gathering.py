@@ -212,9 +212,7 @@ class _CallJoiner:
                 is_same = known is not None and (known.tool, known.arguments) == (asked.tool, asked.arguments)
                 if known is not None and is_same and known.agent != message.agent:
                     continue  # a conversation that begins with a part of another one
-                call = _JoinedCall(
-                    asked.id, asked.tool, asked.arguments, message.agent, message.line, number
-                )
+                call = _JoinedCall(asked.id, asked.tool, asked.arguments, message.agent, message.line, number)
                 self._add(call)
                 self._open.setdefault(message.agent, []).append(call)
 

@@ -102,7 +102,7 @@ class _FileReader:
             for each in get_list(value):
                 yield from self._read_value(each, line)
         else:
-            yield BadLine(f"{self._path}:{line}", describe_unknown(value))
+            yield BadLine(f"{self._path}:{line}", describe_unknown(value), is_unknown=True)
 
     def _find_format(self, value: Any) -> Format | None:
         newest = self._newest
@@ -119,16 +119,10 @@ class _FileReader:
 
 
 def describe_unknown(value: Any) -> str:
-    """Returns what was seen in place of a recording, and what is read."""
-    if isinstance(value, dict):
-        names = [name if len(name) <= _KEY_CHARS else f"{name[:_KEY_CHARS]}…" for name in get_fields(value)]
-        more = f", … ({len(names)} in all)" if len(names) > _SHOWN_KEYS else ""
-        seen = (
-            f"an object with the keys {', '.join(map(repr, names[:_SHOWN_KEYS]))}{more}"
-            if names
-            else "an empty object"
-        )
-    else:
-        seen = describe_type(value)
-    known = "; ".join(f"{each.name}: {each.reads}" for each in FORMATS)
-    return f"{seen}, which is no recording that is known. Read are {known}"
+    """Returns what was seen in place of a recording."""
+    if not isinstance(value, dict):
+        return f"it is {describe_type(value)}, and no recording that is known"
+    names = [name if len(name) <= _KEY_CHARS else f"{name[:_KEY_CHARS]}…" for name in get_fields(value)]
+    more = f", … ({len(names)} in all)" if len(names) > _SHOWN_KEYS else ""
+    seen = f"with the keys {', '.join(map(repr, names[:_SHOWN_KEYS]))}{more}" if names else "that is empty"
+    return f"it is an object {seen}, and no recording that is known"

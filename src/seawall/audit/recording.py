@@ -91,6 +91,8 @@ class BadLine(NamedTuple):
     """`file:line`."""
     why: str
     is_json: bool = True
+    is_unknown: bool = False
+    """It is JSON, and of no format that is known."""
 
     def __str__(self) -> str:
         return f"{self.where}: {self.why}"

@@ -17,11 +17,14 @@ import msgspec
 
 from seawall.audit.json_fields import decode_json
 from seawall.audit.recording import BadLine
+from seawall.core.redact import Redactor
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
 """A longer line, or a longer value that has several lines, is left out and reported. It is held in memory as a whole. The
 longest line of the recordings with which we tuned the guard has 1.1 MB."""
 GZIP_MAGIC = b"\x1f\x8b"
+_LOOKED_AT_BYTES = 4096
+"""Of the beginning of what is none, for secrets in it: a key is shorter."""
 _CHUNK_BYTES = 1024 * 1024
 _MAY_BEGIN = (b"{", b"[")
 _SPACE = " \t\r\n"
@@ -228,5 +231,6 @@ def _is_truncated(line: bytes) -> bool:
 
 
 def show_bytes(data: bytes, most: int = 40) -> str:
-    """Returns how data begins, for an error."""
-    return f"it begins with {data[:most].strip()!r}"
+    """Returns how data begins, for an error, without secrets."""
+    text = Redactor().text(data[:_LOOKED_AT_BYTES].decode("utf-8", "backslashreplace").strip())
+    return f"it begins with {text[:most]!r}"

@@ -1,8 +1,9 @@
 """Which values of a text were shown by nobody: no request, no result and no prompt before it has them. Pure.
 
-A value is a literal (`traces.py`). Numbers are equal whatever their trailing zeros and whatever separates their thousands, and a
-part of a date or an id that was shown was shown as well. That says nothing of whether a value is true: a sum that an agent has computed rightly is
-shown by nobody either.
+A value is a literal (`traces.py`). Numbers are equal whatever their trailing zeros and whatever separates their
+thousands, times whatever their seconds and with twelve hours or 24, and a part of a date or an id that was shown was
+shown as well. That says nothing of whether a value is true:
+a sum that an agent has computed rightly is shown by nobody either.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ _PART = re.compile(r"\d{3,30}")
 """Digits of a literal that can stand alone in another text: the year of a date."""
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 
+_TIME = re.compile(r"(?<!\d)(\d{1,2}):(\d{2})(?::\d{2})?(?!\d)")
+_TIME_ONLY = re.compile(r"(\d{1,2}):(\d{2})(?::\d{2})?(?:\+1)?")
+"""A time of a day, or of the day after."""
+
 
 class ShownValues:
     """The values that texts have shown so far."""
@@ -28,6 +33,7 @@ class ShownValues:
     def __init__(self, texts: Iterable[str] = ()) -> None:
         self._literals: set[str] = set()
         self._numbers: set[Decimal | str] = set()
+        self._times: set[tuple[int, int]] = set()
         for text in texts:
             self.learn(text)
 
@@ -41,16 +47,23 @@ class ShownValues:
         self._literals |= found
         for literal in found:
             self._numbers.update(Decimal(part) for part in _PART.findall(literal))
+        self._times.update(_read_time(match) for match in _TIME.finditer(text, 0, MAX_INDEXED_CHARS))
         self._numbers.update(Decimal(match[0]) for match in _NUMBER.finditer(text, 0, MAX_INDEXED_CHARS))
 
     def find_unsourced(self, text: str) -> list[str]:
         """Returns the values of a text that no text before it has shown, sorted. Of JSON only the values are looked at."""
         claimed = literals(_THOUSANDS.sub("", _extract_values(text)))
-        return sorted(
-            each
-            for each in claimed
-            if each not in self._literals and _normalise_number(each) not in self._numbers
-        )
+        return sorted(each for each in claimed if not self._has_shown(each))
+
+    def _has_shown(self, literal: str) -> bool:
+        if literal in self._literals or _normalise_number(literal) in self._numbers:
+            return True
+        time = _TIME_ONLY.fullmatch(literal)
+        return time is not None and _read_time(time) in self._times
+
+
+def _read_time(match: re.Match[str]) -> tuple[int, int]:
+    return int(match[1]) % 12, int(match[2])
 
 
 def _extract_values(text: str) -> str:

@@ -112,7 +112,9 @@ class ConversationsReader:
         for message in said:
             digests.append(hash((digests[-1], key_message(message))))
         replied = next((at for at, each in enumerate(said) if each.role == "assistant"), len(said))
-        for known in range(len(said) - 1, replied, -1):  # without a reply it is a request that others make, too
+        for known in range(
+            len(said) - 1, replied, -1
+        ):  # without a reply it is a request that others make, too
             key = self._by_content.get(digests[known], "")
             if key and key in self._open:
                 self._by_content.pop(digests[known])
