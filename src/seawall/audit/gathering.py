@@ -175,7 +175,7 @@ def _count_common(one: Sequence[int], other: Sequence[int]) -> int:
     return next((at for at in range(most) if one[at] != other[at]), most)
 
 
-class _JoinedCall(msgspec.Struct):
+class _JoinedCall(msgspec.Struct, eq=False):
     """A call, until it is known what became of it."""
 
     id: str
@@ -187,6 +187,8 @@ class _JoinedCall(msgspec.Struct):
     result: str | None = None
     failed: bool = False
     in_span: bool = False
+    is_told: bool = False
+    """A message has brought its result."""
 
 
 class _CallJoiner:
@@ -200,6 +202,10 @@ class _CallJoiner:
         """By agent: calls without a result."""
         self._replies: dict[str, int] = {}
         """By agent: its newest reply."""
+        self._unclaimed: dict[str, list[_JoinedCall]] = {}
+        """By tool: calls of which no span has told."""
+        self._untold: list[_JoinedCall] = []
+        """Calls of which a span has told and no message."""
 
     def add_message(self, message: RecordedMessage, number: int) -> None:
         """Takes in what a message asks for, or brings."""
@@ -218,6 +224,7 @@ class _CallJoiner:
 
     def _add(self, call: _JoinedCall) -> None:
         self.calls.append(call)
+        self._unclaimed.setdefault(call.tool, []).append(call)
         if call.id:
             self._by_id[call.id] = call
 
@@ -229,6 +236,9 @@ class _CallJoiner:
             candidates = same or ([] if message.tool and message.call_id else waiting)
             call = next((each for each in candidates if not (message.call_id and each.id)), None)
         if call is None:
+            told = (each for each in self._untold if each.tool == message.tool or not message.tool)
+            call = next(told, None)
+        if call is None:
             if not message.tool:
                 return
             reply = self._replies.get(message.agent)
@@ -236,6 +246,9 @@ class _CallJoiner:
             self._add(call)
         if call.result is None:
             call.result, call.failed = message.text, message.failed
+        if call.in_span and not call.is_told:
+            self._untold.remove(call)
+        call.is_told = True
         self._close(call)
 
     def _close(self, call: _JoinedCall) -> None:
@@ -246,18 +259,18 @@ class _CallJoiner:
         """Takes in a call that a tool's span tells of: the one that a message asked for, or else one of its own."""
         call = self._by_id.get(span.call_id) if span.call_id else None
         if call is None:
-            alike = [
-                each
-                for each in self.calls
-                if not each.in_span and each.tool == span.tool and not (each.id and span.call_id)
-            ]
+            alike = [each for each in self._unclaimed.get(span.tool, ()) if not (each.id and span.call_id)]
             same = [each for each in alike if span.arguments is None or each.arguments == span.arguments]
             call = same[0] if same else None
         if call is None:
             reply = self._replies.get(span.agent)
             call = _JoinedCall(span.call_id, span.tool, span.arguments, span.agent, span.line, reply)
             self._add(call)
-        call.in_span = True
+        if not call.in_span:
+            call.in_span = True
+            self._unclaimed[call.tool].remove(call)
+            if not call.is_told:
+                self._untold.append(call)
         call.failed = call.failed or span.failed
         if call.result is None and (span.result is not None or span.failed):
             call.result = span.result or ""

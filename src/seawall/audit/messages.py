@@ -152,7 +152,9 @@ def read_message(value: Any, line: int = 0) -> Iterator[RecordedMessage]:
         yield RecordedMessage(
             role="tool",
             text=_read_text(content),
-            call_id=get_text(fields, "tool_call_id", "call_id", "id"),
+            call_id=get_text(
+                fields, "tool_call_id", "call_id", *(() if kind in LANGCHAIN_TYPES else ("id",))
+            ),
             tool=get_text(fields, "name", "tool_name"),
             failed=get_text(fields, "status") == "error" or fields.get("is_error") is True,
             line=line,
