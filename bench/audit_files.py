@@ -47,7 +47,8 @@ def make_conversation(number: int, rng: random.Random) -> Conversation:
     """Returns a conversation of 4 to 40 calls with results of some kilobytes; one of ten goes round."""
 
     def write(chars: int) -> str:
-        words = (f"{rng.choice(WORDS)} {rng.randrange(10_000)}" for _ in range(chars // 12))
+        """Returns prose in which every fifth word is a number."""
+        words = (str(rng.randrange(10_000)) if at % 5 == 4 else rng.choice(WORDS) for at in range(chars // 7))
         return " ".join(words)
 
     loops = number % 10 == 0

@@ -30,6 +30,7 @@ from seawall.run.guard import Guard
 from seawall.run.ledger import NO_REST, Rest
 from seawall.run.state import RunState
 from seawall.run.step import Action, Propose, Result, RetryPolicy, Step
+from seawall.run.traces import Traces
 from seawall.run.waste import Spent, Wasted, WasteKind, WasteState, note_done, note_intent
 
 ROOT = 0
@@ -95,7 +96,7 @@ class _Auditor:
         self._run, self._spent = run, spent
         self._bodies = bodies
         self._logic = _RecordedLogic(names, self._bodies)
-        self._gate = Gate(self._logic, guards, Limits(), self._bodies, Causes(), now=lambda: 0.0)
+        self._gate = Gate(self._logic, guards, Limits(), self._bodies, Causes(_find_nothing), now=lambda: 0.0)
         started = RunStarted(
             at=0.0,
             run=run.id,
@@ -231,6 +232,12 @@ class _Auditor:
 
 def _find_halt(events: Sequence[Event]) -> Judged | None:
     return next((each for each in events if isinstance(each, Judged) and each.verdict == "halt"), None)
+
+
+def _find_nothing(text: str) -> Traces:
+    """Returns no trace: where a value came from is asked of answers only, and costs as much as all else together."""
+    del text
+    return Traces(frozenset(), frozenset(), whole=True)
 
 
 def _split_turns(calls: Sequence[RecordedCall]) -> Iterator[list[int]]:

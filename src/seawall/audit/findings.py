@@ -184,15 +184,21 @@ class RunAuditor:
 
         What is looked for is what a person reads of an answer: without its secrets.
         """
+        if run.calls and not any(message.role == "tool" for message in run.messages):
+            return [], None  # the results are not recorded, or stand in spans alone
+        answers = {
+            at: self._redactor.text(message.text)
+            for at, message in enumerate(run.messages)
+            if message.role == "assistant" and message.text and not message.calls
+        }
         shown = ShownValues()
         found: dict[str, None] = {}
         first: RecordedMessage | None = None
-        results = any(message.role == "tool" for message in run.messages)
-        for message in run.messages:
+        for at, message in enumerate(run.messages[: max(answers, default=-1) + 1]):
             if message.role != "assistant":
                 shown.learn(message.text)
-            elif message.text and not message.calls and (results or not run.calls):
-                new = shown.find_unsourced(self._redactor.text(message.text))
+            elif at in answers:
+                new = shown.find_unsourced(answers[at])
                 first = first or (message if new else None)
                 found |= dict.fromkeys(new)
         return list(found), first

@@ -45,10 +45,11 @@ class ShownValues:
         text = _THOUSANDS.sub("", text)
         found = literals(text)
         self._literals |= found
-        for literal in found:
-            self._numbers.update(Decimal(part) for part in _PART.findall(literal))
-        self._times.update(_read_time(match) for match in _TIME.finditer(text, 0, MAX_INDEXED_CHARS))
-        self._numbers.update(Decimal(match[0]) for match in _NUMBER.finditer(text, 0, MAX_INDEXED_CHARS))
+        self._numbers.update(map(Decimal, set(_PART.findall(" ".join(found)))))
+        shown = text[:MAX_INDEXED_CHARS]
+        self._numbers.update(map(Decimal, set(_NUMBER.findall(shown))))
+        if ":" in shown:
+            self._times.update(_read_time(match) for match in _TIME.finditer(shown))
 
     def find_unsourced(self, text: str) -> list[str]:
         """Returns the values of a text that no text before it has shown, sorted. Of JSON only the values are looked at."""
