@@ -106,7 +106,7 @@ class GatheredRun:
             self._threads.append(thread)
             self.append([message for message in messages if message.role == "system"], thread.label)
         if known < len(keys):
-            thread.keys = keys
+            thread.keys += keys[known:]
             self.append(said[known:], thread.label)
 
     def _find_thread(self, keys: list[int], agent: str) -> tuple[_Thread | None, int]:
@@ -187,6 +187,8 @@ class _JoinedCall(msgspec.Struct, eq=False):
     result: str | None = None
     failed: bool = False
     in_span: bool = False
+    is_asked: bool = False
+    """A message has asked for it."""
     is_told: bool = False
     """A message has brought its result."""
 
@@ -216,9 +218,13 @@ class _CallJoiner:
             for asked in message.calls:
                 known = self._by_id.get(asked.id) if asked.id else None
                 is_same = known is not None and (known.tool, known.arguments) == (asked.tool, asked.arguments)
-                if known is not None and is_same and known.agent != message.agent:
+                if known is not None and is_same and known.is_asked and known.agent != message.agent:
                     continue  # a conversation that begins with a part of another one
+                if known is not None and is_same and not known.is_asked:  # its span came first
+                    known.agent, known.reply, known.is_asked = message.agent, number, True
+                    continue
                 call = _JoinedCall(asked.id, asked.tool, asked.arguments, message.agent, message.line, number)
+                call.is_asked = True
                 self._add(call)
                 self._open.setdefault(message.agent, []).append(call)
 
