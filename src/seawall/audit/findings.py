@@ -40,6 +40,7 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
     """What calls have taken."""
 
     calls: int = 0
+    """How many there are."""
     tokens: int | None = None
     """Of the replies that asked for them; None: the recording has no counts."""
     usd: Decimal | None = None
@@ -50,7 +51,9 @@ class ToolCounts(msgspec.Struct):
     """The calls of one tool."""
 
     calls: int = 0
+    """All of them."""
     failed: int = 0
+    """Those whose result is an error."""
     useless: int = 0
     """Those that brought what was known."""
 
@@ -59,21 +62,29 @@ class RunFindings(msgspec.Struct, frozen=True, kw_only=True):
     """What is found in one run. Its calls are counted from 0."""
 
     id: str
+    """As it was recorded; the number of the line in which a run begins that has none."""
     halted_at: int | None = None
     """The first call that would not have been made."""
     advised_at: tuple[int, ...] = ()
     """The calls whose results would have come with advice."""
     rule: str | None = None
+    """The option of the guard whose limit was reached; if no call was stopped, that of the first advice."""
     reason: str | None = None
+    """The guard's reason."""
     file: str = ""
+    """As it was named, or found in a folder."""
     line: int = 0
     """Where to look: the line of the finding that `excerpt` shows, or else where the run begins."""
     format: str = ""
+    """See above."""
     calls: int = 0
+    """Those that have a result; if none has one, all."""
     replies: int = 0
+    """Messages of models."""
     tokens: int | None = None
     """Of all replies; None: the recording has no counts."""
     usd: Decimal | None = None
+    """Of all replies whose model has a price, at most; None: none has one."""
     after_halt: Cost | None = None
     """What was recorded from the first call on that would not have been made; None: all would have been."""
     repeats: Cost = Cost()
@@ -85,15 +96,21 @@ class RunFindings(msgspec.Struct, frozen=True, kw_only=True):
     sent_bytes: int = 0
     """What the models were sent, in all of their calls together, with prompts and tools left out."""
     tools: dict[str, ToolCounts] = {}
+    """By the name of the tool."""
     loop_tool: str = ""
     """The tool of the first call that would not have been made."""
     unsourced: tuple[str, ...] = ()
-    """Values in answers that no request, prompt or result before them has."""
+    """Values in answers that no request, prompt or result before them has: the first 50."""
     unsourced_count: int = 0
+    """All of them."""
     excerpt: str = ""
+    """Of the gravest finding: the call with the beginning of its result, or what stands around a value."""
     lacks: tuple[str, ...] = ()
+    """`arguments` or `result`, if no call has it: then the findings may be wrong."""
     unanswered: int = 0
+    """Calls that are not judged, because the recording has no result of them."""
     left_out: int = 0
+    """Rows that are not read, because the run is too large to be held."""
 
     @property
     def useless(self) -> int:

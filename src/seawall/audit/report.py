@@ -35,22 +35,31 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """The sums of all runs."""
 
     runs: int = 0
+    """All that were read."""
     halted: int = 0
     """Runs of which a call would not have been made."""
     advised: int = 0
+    """Runs of which a call would have come with advice."""
     calls: int = 0
+    """Of all runs."""
     replies: int = 0
+    """Messages of models."""
     tokens: int | None = None
+    """Of all replies; None: no recording has counts."""
     usd: Decimal | None = None
     """At most; None: no price is known."""
     after_halt: Cost = Cost()
     """What was recorded in those runs from that call on."""
     repeats: Cost = Cost()
+    """Calls whose agent knew what they brought."""
     duplicates: Cost = Cost()
+    """Reads of which another agent had brought the same."""
     junk: float | None = None
+    """The share of junk in what all models were sent, from 0 to 1."""
     unsourced: int = 0
     """Values in answers that nobody has shown."""
     unsourced_runs: int = 0
+    """Runs that have such a value."""
     lacking: int = 0
     """Runs that may be judged wrongly, because their calls lack arguments or results."""
     unanswered: int = 0

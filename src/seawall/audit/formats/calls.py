@@ -43,7 +43,7 @@ class _CallsReader:
         return iter(())
 
 
-FORMAT = Format(NAME, "one run a line, with `calls`", _recognise, _CallsReader)
+FORMAT = Format(NAME, "an object with `calls`, each with `tool`", "each object", _recognise, _CallsReader)
 
 
 def parse_row(value: Any, file: str, line: int) -> RecordedRun | BadLine:

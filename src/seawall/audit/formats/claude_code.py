@@ -103,6 +103,7 @@ class _SessionReader:
 FORMAT = Format(
     NAME,
     "session files: lines with `type` user or assistant, `message` and `sessionId`",
+    "a session: the lines with one `sessionId`, with sidechains as agents of their own",
     _recognise,
     _SessionReader,
 )

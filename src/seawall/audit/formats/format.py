@@ -28,6 +28,8 @@ class Format(msgspec.Struct, frozen=True):
     name: str
     reads: str
     """What is read, in a few words."""
+    run: str
+    """What becomes one run."""
     recognise: Callable[[Any], bool]
     """Returns whether a JSON value is of this format, by its shape."""
     open: Callable[[str], Reader]

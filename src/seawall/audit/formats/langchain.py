@@ -186,6 +186,7 @@ def read_generated(given: Any, line: int) -> list[RecordedMessage]:
 FORMAT = Format(
     NAME,
     "messages with `type` human, ai or tool, or with `lc`: a list, a state or checkpoint of a graph, or streamed events",
+    "a list or state; states with one `thread_id`, or each of which goes on from the one before; events with one top run",
     _recognise,
     _LangChainReader,
 )

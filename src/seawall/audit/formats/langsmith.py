@@ -171,5 +171,9 @@ def _read_python(text: str) -> Any:
 
 
 FORMAT = Format(
-    NAME, "exported runs with `run_type`, `inputs` and `outputs`, in any order", _recognise, _LangSmithReader
+    NAME,
+    "exported runs with `run_type`, `inputs` and `outputs`, in any order",
+    "a trace: the exported runs with one `trace_id`, in the order of `dotted_order` or `start_time`",
+    _recognise,
+    _LangSmithReader,
 )

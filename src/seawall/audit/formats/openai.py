@@ -139,12 +139,14 @@ def _recognise_chat(value: Any) -> bool:
 CHAT = Format(
     "OpenAI chat",
     "messages with `role`: a list, `messages`, or a completion with `choices`, alone or beside its request",
+    "a list or object; objects with one `conversation_id`, or each of which goes on from the one before",
     _recognise_chat,
     lambda file: ConversationsReader(file, "OpenAI chat", find_exchange),
 )
 RESPONSES = Format(
     "OpenAI responses",
     "items (`function_call`, `function_call_output`, `message`, …): a list, `input` with `output`, or a `response`",
+    "a list or object; responses of which each names the one before as `previous_response_id`, or repeats it",
     _recognise_responses,
     lambda file: ConversationsReader(file, "OpenAI responses", find_exchange),
 )

@@ -149,6 +149,7 @@ def _read_record(row: Fields, line: int) -> Span | None:
 FORMAT = Format(
     NAME,
     "spans or log records of GenAI (`gen_ai.*`, OpenInference, OpenLLMetry): `resourceSpans`, `resourceLogs`, or spans one by one",
+    "a trace: the spans with one trace id, in the order in which they began",
     _recognise,
     _SpansReader,
 )
