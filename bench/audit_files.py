@@ -102,8 +102,9 @@ def measure(path: Path) -> dict[str, float]:
         process.returncode = os.waitstatus_to_exitcode(status)
     summary = json.loads(last)["summary"]
     return {
-        "seconds": time.perf_counter() - began,
-        "peak_mb": usage.ru_maxrss / 1024,
+        "seconds": round(time.perf_counter() - began, 1),
+        "cpu_s": round(usage.ru_utime + usage.ru_stime, 1),
+        "peak_mb": round(usage.ru_maxrss / 1024),
         "runs": summary["runs"],
         "calls": summary["calls"],
         "halted": summary["halted"],
@@ -117,15 +118,15 @@ def main() -> None:
     parser.add_argument("--shape", action="append", choices=sorted(SHAPES))
     options = parser.parse_args()
     results = {}
-    print(f"{'shape':<24}{'MB':>6}{'runs':>8}{'calls':>9}{'stopped':>9}{'s':>8}{'peak MB':>9}")
-    for shape in options.shape or ["chat", "chat_log", "otlp", "langsmith", "claude_code"]:
+    print(f"{'shape':<24}{'MB':>6}{'runs':>8}{'calls':>9}{'stopped':>9}{'s':>8}{'CPU s':>8}{'peak MB':>9}")
+    for shape in options.shape or ["otlp", "langsmith", "chat_log", "claude_code", "chat"]:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "recorded.jsonl"
             write_file(path, shape, options.megabytes)
             found = results[shape] = measure(path)
         print(
             f"{shape:<24}{options.megabytes:>6}{found['runs']:>8}{found['calls']:>9}{found['halted']:>9}"
-            f"{found['seconds']:>8.1f}{found['peak_mb']:>9.0f}",
+            f"{found['seconds']:>8.1f}{found['cpu_s']:>8.1f}{found['peak_mb']:>9.0f}",
             flush=True,
         )
     out = Path(__file__).parent / "results" / "audit_files.json"

@@ -512,7 +512,7 @@ def recordings_page() -> str:
     rows = [f"| {each.name} | {_cell(each.reads)} | {_cell(each.run)} |\n" for each in FORMATS]
     text = "`seawall audit` finds the format of each value by its shape. See [Audit what was recorded](../how-to/audit-recorded-runs.md)."
     formats = "## Formats\n\n| | is read | is one run |\n|---|---|---|\n" + "".join(rows)
-    records = [findings.RunFindings, findings.Cost, findings.ToolCounts, report.Summary]
+    records = [findings.RunFindings, findings.Cost, findings.ToolCounts, report.AuditSummary]
     return _page("Recordings", text, formats, "## What `--json` prints\n", _records(records))
 
 

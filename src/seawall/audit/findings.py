@@ -298,12 +298,12 @@ def measure_junk(run: RecordedRun, bodies: Bodies, names: ToolNames) -> tuple[in
     if not any(message.role == "tool" for message in run.messages):
         return 0, 0
     effects = {call.tool for call in run.calls if names.is_effect(call)}
-    conversations: dict[str, _Conversation] = {}
+    conversations: dict[str, _SurveyedAgent] = {}
     sent = junk = 0
     for message in run.messages:
         conversation = conversations.get(message.agent)
         if conversation is None:
-            conversation = conversations[message.agent] = _Conversation(Survey(bodies, run.id, {}, effects))
+            conversation = conversations[message.agent] = _SurveyedAgent(Survey(bodies, run.id, {}, effects))
         if message.role == "assistant":
             sent += conversation.survey.size
             junk += conversation.survey.junk_size
@@ -311,7 +311,7 @@ def measure_junk(run: RecordedRun, bodies: Bodies, names: ToolNames) -> tuple[in
     return sent, junk
 
 
-class _Conversation:
+class _SurveyedAgent:
     """The messages of one agent, as a survey takes them."""
 
     def __init__(self, survey: Survey) -> None:

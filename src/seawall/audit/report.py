@@ -31,7 +31,7 @@ class ToolSums(msgspec.Struct):
     """Runs in which a call of it would have been the first that is not made."""
 
 
-class Summary(msgspec.Struct, frozen=True, kw_only=True):
+class AuditSummary(msgspec.Struct, frozen=True, kw_only=True):
     """The sums of all runs."""
 
     runs: int = 0
@@ -79,7 +79,7 @@ class AuditReport:
 
     def __init__(self, max_runs: int = MAX_KEPT_RUNS) -> None:
         self._max = max_runs
-        self.summary = Summary()
+        self.summary = AuditSummary()
         self.tools: dict[str, ToolSums] = {}
         self.bad_lines: list[BadLine] = []
         self._worst: list[tuple[tuple[object, ...], int, RunFindings]] = []

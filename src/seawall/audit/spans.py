@@ -19,7 +19,7 @@ _SPAN_BYTES = 500
 """What a span takes beside its texts."""
 
 
-class Span(msgspec.Struct, frozen=True, kw_only=True):
+class RecordedSpan(msgspec.Struct, frozen=True, kw_only=True):
     """What a span, or a run of LangSmith, tells."""
 
     id: str = ""
@@ -43,7 +43,7 @@ class Trace:
 
     def __init__(self, run_id: str, file: str, name: str, line: int) -> None:
         self._id, self._file, self._format, self._line = run_id, file, name, line
-        self._spans: list[Span] = []
+        self._spans: list[RecordedSpan] = []
         self._messages: dict[int, RecordedMessage] = {}
         """By their keys."""
         self.size_bytes = 0
@@ -52,7 +52,7 @@ class Trace:
     def __repr__(self) -> str:
         return f"<Trace {self._id} of {len(self._spans)} spans>"
 
-    def add(self, span: Span) -> None:
+    def add(self, span: RecordedSpan) -> None:
         """Adds a span. One that would make the trace too large is counted, and not read."""
         new = {key_message(message): message for message in [*span.asked, *span.replied]}
         size = _SPAN_BYTES + sum(
@@ -102,9 +102,9 @@ class Trace:
         return run.build()
 
 
-def _join_spans(spans: Sequence[Span]) -> list[Span]:
+def _join_spans(spans: Sequence[RecordedSpan]) -> list[RecordedSpan]:
     """Returns spans in which those with one id are one: log records tell of the model call in whose span they were written."""
-    joined: dict[str, Span] = {}
+    joined: dict[str, RecordedSpan] = {}
     for number, span in enumerate(spans):
         key = span.id or f"#{number}"
         before = joined.get(key)
@@ -125,7 +125,7 @@ def _join_spans(spans: Sequence[Span]) -> list[Span]:
     return list(joined.values())
 
 
-def _add_model(run: GatheredRun, span: Span, agent: str) -> None:
+def _add_model(run: GatheredRun, span: RecordedSpan, agent: str) -> None:
     replied = list(span.replied)
     counted = span.usage is not None or span.model
     if counted and not any(message.role == "assistant" for message in replied):
@@ -141,9 +141,9 @@ def _add_model(run: GatheredRun, span: Span, agent: str) -> None:
         run.append(replied, agent)
 
 
-def sort_spans(spans: Iterable[Span]) -> list[Span]:
+def sort_spans(spans: Iterable[RecordedSpan]) -> list[RecordedSpan]:
     """Returns spans in the order in which they began. A span that does not say when stands behind the one before it."""
-    placed: list[tuple[Any, int, Span]] = []
+    placed: list[tuple[Any, int, RecordedSpan]] = []
     newest: Any = None
     for number, span in enumerate(spans):
         began = span.began or newest
@@ -157,8 +157,8 @@ def sort_spans(spans: Iterable[Span]) -> list[Span]:
     return [span for _, _, span in sorted(placed, key=lambda each: (each[0], each[1]))]
 
 
-def _list_ancestors(span: Span, by_id: dict[str, Span]) -> list[Span]:
-    above: list[Span] = []
+def _list_ancestors(span: RecordedSpan, by_id: dict[str, RecordedSpan]) -> list[RecordedSpan]:
+    above: list[RecordedSpan] = []
     seen = {span.id}
     while span.parent in by_id and span.parent not in seen and len(above) < MAX_ANCESTORS:
         seen.add(span.parent)

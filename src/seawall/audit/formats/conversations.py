@@ -23,7 +23,7 @@ OWN_IDS = ("id", "custom_id", "run_id", "trace_id", "uuid")
 """Fields that name a row."""
 
 
-class Exchange(msgspec.Struct, frozen=True, kw_only=True):
+class HeldConversation(msgspec.Struct, frozen=True, kw_only=True):
     """What one value of a file holds."""
 
     messages: Sequence[RecordedMessage]
@@ -39,7 +39,7 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     """The messages are those that are new in their conversation, and not all."""
 
 
-Finder = Callable[[Any, int], Exchange | None]
+Finder = Callable[[Any, int], HeldConversation | None]
 """Returns what a value holds; None if it is no conversation."""
 
 

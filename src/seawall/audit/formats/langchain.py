@@ -8,7 +8,7 @@ from typing import Any
 from seawall.audit.formats.conversations import (
     OWN_IDS,
     ConversationsReader,
-    Exchange,
+    HeldConversation,
     find_conversation_id,
 )
 from seawall.audit.formats.format import Format
@@ -29,7 +29,7 @@ from seawall.audit.messages import (
     unwrap_message,
 )
 from seawall.audit.recording import BadLine, RecordedMessage, RecordedRun
-from seawall.audit.spans import Span, Trace
+from seawall.audit.spans import RecordedSpan, Trace
 
 NAME = "LangChain"
 _STATES = ("values", "channel_values", "state", "output", "outputs")
@@ -71,10 +71,10 @@ def _list_updates(row: Fields) -> list[Any]:
     return [message for messages in found for message in messages if _is_langchain(message)]
 
 
-def find_state(value: Any, line: int) -> Exchange | None:
+def find_state(value: Any, line: int) -> HeldConversation | None:
     """Returns the conversation in a list of messages, a state, a checkpoint or an update."""
     if isinstance(value, list):
-        return Exchange(messages=read_messages(get_list(value), line))
+        return HeldConversation(messages=read_messages(get_list(value), line))
     row = get_fields(value)
     listed = _find_listed(row)
     adds = not listed
@@ -82,7 +82,7 @@ def find_state(value: Any, line: int) -> Exchange | None:
     if not messages:
         return None
     checkpoint = "checkpoint" in row or "channel_values" in row or "values" in row
-    return Exchange(
+    return HeldConversation(
         messages=messages,
         conversation=find_conversation_id(row),
         own="" if adds or checkpoint else get_text(row, *OWN_IDS),
@@ -129,7 +129,7 @@ class _LangChainReader:
             self._began.clear()
             yield from self._traces.close(key)
 
-    def _read_event(self, row: Fields, kind: str, line: int) -> Span | None:
+    def _read_event(self, row: Fields, kind: str, line: int) -> RecordedSpan | None:
         data, own = get_fields(row, "data"), get_text(row, "run_id")
         above = get_list(row, "parent_ids")
         parent = str(above[-1]) if above else ""
@@ -137,7 +137,7 @@ class _LangChainReader:
         if kind in ("on_chat_model_end", "on_llm_end"):
             replied = read_messages([_unwrap_output(data.get("output"))], line)
             asked = _read_input(data.get("input"), line)
-            return Span(
+            return RecordedSpan(
                 kind="model", began=began, asked=asked, replied=replied, id=own, parent=parent, line=line
             )
         if kind in ("on_tool_end", "on_tool_error"):
@@ -152,7 +152,7 @@ class _LangChainReader:
                 failed=failed,
                 line=line,
             )
-            return Span(kind="tool", began=began, call=call, id=own, parent=parent, line=line)
+            return RecordedSpan(kind="tool", began=began, call=call, id=own, parent=parent, line=line)
         return None
 
     def finish(self) -> Iterator[RecordedRun]:

@@ -21,7 +21,7 @@ from seawall.audit.json_fields import (
 )
 from seawall.audit.messages import read_content, read_message, read_messages, read_usage
 from seawall.audit.recording import BadLine, RecordedMessage, RecordedRun
-from seawall.audit.spans import Span, SpanKind, Trace
+from seawall.audit.spans import RecordedSpan, SpanKind, Trace
 from seawall.models.protocol import Usage
 
 NAME = "LangSmith"
@@ -80,7 +80,7 @@ class _LangSmithReader:
         yield from self._traces.close_all()
 
 
-def _read_span(row: Fields, line: int) -> Span:
+def _read_span(row: Fields, line: int) -> RecordedSpan:
     kind = _KINDS.get(get_text(row, "run_type"), "other")
     given, output = open_json(row.get("inputs")), open_json(row.get("outputs"))
     extra = get_fields(open_json(row.get("extra")))
@@ -94,7 +94,7 @@ def _read_span(row: Fields, line: int) -> Span:
         replied = _read_reply(output, line) if kind == "model" else []
         if kind == "other" and not asked:
             asked = read_generated(output, line)
-    return Span(
+    return RecordedSpan(
         id=get_text(row, "id", "run_id"),
         parent=get_text(row, "parent_run_id"),
         began=order or get_time(row, "start_time"),

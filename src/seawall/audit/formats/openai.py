@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from seawall.audit.formats.conversations import (
     OWN_IDS,
     ConversationsReader,
-    Exchange,
+    HeldConversation,
     find_conversation_id,
 )
 from seawall.audit.formats.format import Format
@@ -78,10 +78,10 @@ def _add_usage(messages: list[RecordedMessage], box: Fields, row: Fields) -> lis
     return messages
 
 
-def find_exchange(value: Any, line: int) -> Exchange | None:
+def find_exchange(value: Any, line: int) -> HeldConversation | None:
     """Returns the conversation in a list of messages, a dict with `messages`, a response, or a request with its response."""
     if isinstance(value, list):
-        return Exchange(messages=read_messages(get_list(value), line))
+        return HeldConversation(messages=read_messages(get_list(value), line))
     row = get_fields(value)
     asked = _find_asked(row, line)
     replied, response = _find_replied(row, line)
@@ -91,7 +91,7 @@ def find_exchange(value: Any, line: int) -> Exchange | None:
     if replied:
         boxes = [row, *_list_boxes(row, _RESPONSES), *_list_boxes(row, _REQUESTS)]
         follows = next(filter(None, [get_text(box, "previous_response_id") for box in boxes]), "")
-    return Exchange(
+    return HeldConversation(
         messages=[*asked, *replied],
         conversation=find_conversation_id(row),
         own="" if replied else get_text(row, *OWN_IDS),

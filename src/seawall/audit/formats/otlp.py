@@ -13,7 +13,7 @@ from seawall.audit.formats.format import Format
 from seawall.audit.gathering import OpenRuns
 from seawall.audit.json_fields import Fields, get_fields, get_list, get_text, get_time
 from seawall.audit.recording import BadLine, RecordedRun
-from seawall.audit.spans import Span, Trace
+from seawall.audit.spans import RecordedSpan, Trace
 
 NAME = "OpenTelemetry"
 _FAILED = ("2", "STATUS_CODE_ERROR", "ERROR")
@@ -89,7 +89,7 @@ class _SpansReader:
         for row in _list_records(value):
             yield from self._add(_read_record(row, line), row, line)
 
-    def _add(self, span: Span | None, row: Fields, line: int) -> Iterator[RecordedRun]:
+    def _add(self, span: RecordedSpan | None, row: Fields, line: int) -> Iterator[RecordedRun]:
         if span is None:
             return
         key = _find_ids(row)[0] or "trace"
@@ -101,7 +101,7 @@ class _SpansReader:
         yield from self._traces.close_all()
 
 
-def _read_span(row: Fields, line: int) -> Span:
+def _read_span(row: Fields, line: int) -> RecordedSpan:
     given = attributes.read_all(row)
     _, own, parent = _find_ids(row)
     name = get_text(row, "name")
@@ -113,13 +113,13 @@ def _read_span(row: Fields, line: int) -> Span:
         failed = get_text(status, "code", "status_code") in _FAILED or bool(given.get("error.type"))
         message = get_text(status, "message", "description") or attributes.find_exception(events)
         call = attributes.read_call(given, name, message if failed else "", failed, line)
-        return Span(
+        return RecordedSpan(
             id=own, parent=parent, began=_find_time(row), kind=kind, agent=agent, call=call, line=line
         )
     asked, replied = attributes.read_conversation(given, line)
     if not asked and not replied:
         asked, replied = attributes.read_events(events, line)
-    return Span(
+    return RecordedSpan(
         id=own,
         parent=parent,
         began=_find_time(row),
@@ -133,7 +133,7 @@ def _read_span(row: Fields, line: int) -> Span:
     )
 
 
-def _read_record(row: Fields, line: int) -> Span | None:
+def _read_record(row: Fields, line: int) -> RecordedSpan | None:
     """Returns what a log record says of the model call in whose span it was written."""
     given = attributes.read_all(row)
     asked, replied = attributes.read_conversation(given, line)
@@ -143,7 +143,7 @@ def _read_record(row: Fields, line: int) -> Span | None:
     if not asked and not replied:
         return None
     _, own, _ = _find_ids(row)
-    return Span(id=own, began=_find_time(row), kind="model", asked=asked, replied=replied, line=line)
+    return RecordedSpan(id=own, began=_find_time(row), kind="model", asked=asked, replied=replied, line=line)
 
 
 FORMAT = Format(

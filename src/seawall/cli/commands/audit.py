@@ -12,7 +12,7 @@ import typer
 from seawall.cli.exits import Exit
 
 if TYPE_CHECKING:
-    from seawall.audit import AuditReport, BadLine, RecordedRun, RunAuditor, RunFindings
+    from seawall.audit import AuditReport, BadLine, RecordedRun, RunAuditor, RunFindings, ToolNames
     from seawall.cli.render.screen import Screen
     from seawall.core.redact import Redactor
 
@@ -71,7 +71,7 @@ def audit(
     prices = RecordedPrices(SystemClock().wall_s())
     redactor = _make_redactor()
     report = AuditReport()
-    reading = _Reading(screen, RunAuditor(make_guards(names), names, prices, redactor), report, redactor)
+    reading = _AuditedFiles(screen, RunAuditor(make_guards(names), names, prices, redactor), report, redactor)
     interrupted = False
     try:
         for path in files:
@@ -84,11 +84,7 @@ def audit(
         screen.print_note(f"seawall: interrupted in {reading.where}: this is what was found so far")
     report.set_unpriced(prices.unknown)
     _print_report(screen, report)
-    for option, patterns in (("--effect", names.effects), ("--poll", names.polls)):
-        for pattern in patterns:
-            if report.summary.runs and not fnmatch.filter(report.tools, pattern):
-                tools = _list_some(report.tools)
-                screen.print_note(f"seawall: {option} {pattern} matches no tool of these runs: {tools}")
+    _note_patterns(screen, report, names)
     if html is not None:
         _write_page(screen, report, html)
     if interrupted:
@@ -104,7 +100,7 @@ def _make_redactor() -> Redactor:
     return Redactor.from_environment(os.environ)
 
 
-class _Reading:
+class _AuditedFiles:
     """Goes through files, and shows how far it is."""
 
     def __init__(self, screen: Screen, auditor: RunAuditor, report: AuditReport, redactor: Redactor) -> None:
@@ -205,6 +201,15 @@ def _print_report(screen: Screen, report: AuditReport) -> None:
     from seawall.cli.render.audit_report import draw_report
 
     screen.print_lines(draw_report(report, screen.width))
+
+
+def _note_patterns(screen: Screen, report: AuditReport, names: ToolNames) -> None:
+    """Notes the patterns of the call that match no tool: a misspelt one would change nothing in silence."""
+    for option, patterns in (("--effect", names.effects), ("--poll", names.polls)):
+        for pattern in patterns:
+            if report.summary.runs and not fnmatch.filter(report.tools, pattern):
+                tools = _list_some(report.tools)
+                screen.print_note(f"seawall: {option} {pattern} matches no tool of these runs: {tools}")
 
 
 def _write_page(screen: Screen, report: AuditReport, path: Path) -> None:

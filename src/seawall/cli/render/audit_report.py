@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from rich.text import Text
 
 from seawall.audit.findings import Cost, RunFindings
-from seawall.audit.report import AuditReport, Summary
+from seawall.audit.report import AuditReport, AuditSummary
 from seawall.cli.render.formats import (
     format_count,
     format_number,
@@ -65,7 +65,7 @@ def list_details(found: RunFindings) -> Iterator[str]:
         yield f"{format_number(found.left_out, 'row')} not read: the run is too large"
 
 
-def list_sums(summary: Summary) -> Iterator[tuple[str, str]]:
+def list_sums(summary: AuditSummary) -> Iterator[tuple[str, str]]:
     """Yields the sums, each with its label."""
     total = [format_number(summary.runs, "run"), format_number(summary.calls, "call")]
     if summary.replies:
@@ -101,7 +101,7 @@ def list_sums(summary: Summary) -> Iterator[tuple[str, str]]:
         yield "not read", "; ".join(missing)
 
 
-def list_unread(summary: Summary) -> Iterator[str]:
+def list_unread(summary: AuditSummary) -> Iterator[str]:
     """Yields what could not be read, or may be judged wrongly."""
     if summary.bad:
         yield f"{format_number(summary.bad, 'line')} could not be read"
