@@ -127,6 +127,16 @@ def test_a_torn_line_is_told_and_the_rest_goes_on(shape: str, tmp_path: Path) ->
     assert sum(len(each.calls) for each in found if isinstance(each, RecordedRun)) == 12
 
 
+@pytest.mark.parametrize("name", ["data", "runs", "traces"])
+@pytest.mark.parametrize("shape", ["chat", "chat_log", "langsmith", "otlp"])
+def test_an_object_around_a_list_of_recordings_is_gone_into(shape: str, name: str, tmp_path: Path) -> None:
+    rows = SHAPES[shape](make_loop())
+    (expected,) = find(write(tmp_path / "a.jsonl", rows))
+    (found,) = find(write(tmp_path / "b.jsonl", [{"object": "list", name: rows, "has_more": False}]))
+
+    assert summarise(found) == summarise(expected)
+
+
 # ---- whatever a file holds
 
 JSON = st.recursive(
@@ -175,6 +185,16 @@ def test_any_json_and_any_bytes_never_raise(values: list[Any], noise: bytes, tmp
 
 
 # ---- what only some formats have
+
+
+def test_events_that_do_not_name_the_run_around_them_are_one_run(tmp_path: Path) -> None:
+    rows = [
+        {key: each for key, each in row.items() if key != "parent_ids"}
+        for row in SHAPES["events"](make_loop())
+    ]
+    (found,) = find(write(tmp_path / "a.jsonl", rows))
+
+    assert (found.calls, found.halted_at) == (9, 4)
 
 
 def test_requests_that_repeat_a_conversation_are_one_run_and_equal_prompts_are_not(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@
 from seawall.audit.auditing import AuditResult, audit
 from seawall.audit.findings import RunAuditor, RunFindings
 from seawall.audit.prices import RecordedPrices
-from seawall.audit.reading import list_files, read_runs
+from seawall.audit.reading import RecordingFile, list_files, read_runs
 from seawall.audit.recording import BadLine, RecordedCall, RecordedRun
 from seawall.audit.report import AuditReport
 from seawall.audit.tools import ToolNames, make_guards
@@ -24,6 +24,7 @@ __all__ = [
     "RecordedCall",
     "RecordedPrices",
     "RecordedRun",
+    "RecordingFile",
     "RunAuditor",
     "RunFindings",
     "ToolNames",

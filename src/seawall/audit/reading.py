@@ -26,46 +26,72 @@ def list_files(path: Path) -> list[Path]:
     return sorted(each for each in path.rglob("*") if each.name.lower().endswith(ENDINGS) and each.is_file())
 
 
-def read_runs(
-    path: Path, *, max_line_bytes: int = MAX_LINE_BYTES, on_bytes: Callable[[int], None] | None = None
-) -> Iterator[RecordedRun | BadLine]:
-    """Yields the runs of a file, and its bad lines. Never raises because of what the file holds.
+def read_runs(path: Path, *, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[RecordedRun | BadLine]:
+    """Yields the runs of a file, and its bad lines. Never raises because of what the file holds."""
+    file = RecordingFile(path, max_line_bytes=max_line_bytes)
+    yield from file.read()
+    yield from file.finish()
+
+
+class RecordingFile:
+    """Reads the runs of a file.
 
     After `MAX_BAD_LINES` bad lines in a row it stops. A file that is not JSON from its first line on yields one
-    `BadLine`. `on_bytes` is told now and then how many bytes of the file were read so far.
+    `BadLine`.
     """
-    bad: list[BadLine] = []
-    """The newest bad lines in a row."""
-    yielded, good = 0, False
-    """How many of `bad` were yielded, and whether a value was read: before that, the kind of the file is not known."""
-    reader = _FileReader(path)
-    for item in Lines(path, max_line_bytes, on_bytes).read_values():
-        found = list(reader.read(item)) if isinstance(item, Value) else [item]
-        problems = [each for each in found if isinstance(each, BadLine)]
-        if not problems:
-            yield from bad[yielded:]
-            yield from found
-            bad, yielded, good = [], 0, True
-            continue
-        yield from (each for each in found if isinstance(each, RecordedRun))
-        bad += problems
-        if good or bad[0].is_json:
-            yield from bad[yielded:]
-            yielded = len(bad)
-        if len(bad) >= MAX_BAD_LINES:
-            if yielded:
-                yield BadLine(str(path), f"{len(bad)} bad lines in a row: the rest of it is not read")
-            break
-    if len(bad) > 1 and not yielded:
-        first = f"line {bad[0].where.rpartition(':')[2]} is {bad[0].why}"
-        yield BadLine(str(path), f"not JSON, and nothing else is read ({first})", is_json=False)
-    else:
-        yield from bad[yielded:]
-    yield from reader.finish()
-    if good and not reader.runs:
-        yield BadLine(
-            str(path), f"it holds no run: no model and no tool was called in it ({reader.describe()})"
-        )
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        max_line_bytes: int = MAX_LINE_BYTES,
+        on_bytes: Callable[[int], None] | None = None,
+    ) -> None:
+        """`on_bytes` is told now and then how many bytes of the file were read so far."""
+        self._path = path
+        self._lines = Lines(path, max_line_bytes, on_bytes)
+        self._reader = _FileReader(path)
+        self._bad: list[BadLine] = []
+        """The newest bad lines in a row."""
+        self._yielded = 0
+        """How many of them were yielded. Before a value was read, the kind of the file is not known."""
+        self._has_read = False
+
+    def read(self) -> Iterator[RecordedRun | BadLine]:
+        """Yields the runs that are over while the file is read, and the lines that are bad."""
+        for item in self._lines.read_values():
+            found = list(self._reader.read(item)) if isinstance(item, Value) else [item]
+            problems = [each for each in found if isinstance(each, BadLine)]
+            if not problems:
+                yield from self._tell_bad()
+                yield from found
+                self._bad, self._yielded, self._has_read = [], 0, True
+                continue
+            yield from (each for each in found if isinstance(each, RecordedRun))
+            self._bad += problems
+            if self._has_read or self._bad[0].is_json:
+                yield from self._tell_bad()
+            if len(self._bad) >= MAX_BAD_LINES:
+                if self._yielded:
+                    why = f"{len(self._bad)} bad lines in a row: the rest of it is not read"
+                    yield BadLine(str(self._path), why)
+                break
+        if len(self._bad) > 1 and not self._yielded:
+            first = f"line {self._bad[0].where.rpartition(':')[2]} is {self._bad[0].why}"
+            yield BadLine(str(self._path), f"not JSON, and nothing else is read ({first})", is_json=False)
+        else:
+            yield from self._tell_bad()
+
+    def _tell_bad(self) -> Iterator[BadLine]:
+        yield from self._bad[self._yielded :]
+        self._yielded = len(self._bad)
+
+    def finish(self) -> Iterator[RecordedRun | BadLine]:
+        """Yields the runs that may have gone on: at the end of the file, or when it is not read any further."""
+        yield from self._reader.finish()
+        if self._has_read and not self._reader.runs:
+            why = f"it holds no run: no model and no tool was called in it ({self._reader.describe()})"
+            yield BadLine(str(self._path), why)
 
 
 class _FileReader:
@@ -98,11 +124,22 @@ class _FileReader:
             for each in reader.read(value, line):
                 self.runs += isinstance(each, RecordedRun)
                 yield each
-        elif isinstance(value, list) and any(isinstance(each, dict | list) for each in get_list(value)):
-            for each in get_list(value):
+        elif inner := self._find_inner(value):
+            for each in inner:
                 yield from self._read_value(each, line)
         else:
             yield BadLine(f"{self._path}:{line}", describe_unknown(value), is_unknown=True)
+
+    def _find_inner(self, value: Any) -> list[Any]:
+        """Returns the elements of a list, or of an object around one (`{"data": […]}`), that may be recordings."""
+        if isinstance(value, list):
+            listed = get_list(value)
+            return listed if any(isinstance(each, dict | list) for each in listed) else []
+        for each in get_fields(value).values():
+            listed = get_list(each)
+            if listed and self._find_format(listed[0]) is not None:
+                return listed
+        return []
 
     def _find_format(self, value: Any) -> Format | None:
         newest = self._newest

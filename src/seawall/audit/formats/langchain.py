@@ -117,7 +117,9 @@ class _LangChainReader:
             yield from self._states.read(value, line)
             return
         own, above = get_text(row, "run_id"), get_list(row, "parent_ids")
-        key = str(above[0]) if above else own or "events"
+        key = (
+            str(above[0]) if above else own if "parent_ids" in row else find_conversation_id(row) or "events"
+        )
         kind = get_text(row, "event")
         if kind.endswith("_start"):
             self._began[own] = line
@@ -125,7 +127,7 @@ class _LangChainReader:
         if span is not None:
             self._traces.get(key, line).add(span)
             yield from self._traces.settle(key)
-        if kind == "on_chain_end" and not above and key in self._traces:
+        if kind == "on_chain_end" and key == own and key in self._traces:
             self._began.clear()
             yield from self._traces.close(key)
 

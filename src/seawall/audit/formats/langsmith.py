@@ -36,9 +36,8 @@ _KINDS: dict[str, SpanKind] = {"llm": "model", "tool": "tool", "retriever": "too
 
 def _recognise(value: Any) -> bool:
     row = get_fields(value)
-    if "run_type" not in row:
-        return bool(get_list(row, "runs")) and "run_type" in get_fields(get_list(row, "runs")[0])
-    return "inputs" in row or "outputs" in row or "trace_id" in row or "dotted_order" in row
+    named = ("inputs", "outputs", "trace_id", "dotted_order")
+    return "run_type" in row and any(name in row for name in named)
 
 
 class _LangSmithReader:
@@ -52,11 +51,9 @@ class _LangSmithReader:
     def read(self, value: Any, line: int) -> Iterator[RecordedRun | BadLine]:
         """Takes in a value, and yields the runs that are closed for it."""
         row = get_fields(value)
-        for each in get_list(row, "runs") if "run_type" not in row else [row]:
-            key = self._find_trace(get_fields(each), line)
-            self._add(get_fields(each), key, line, 0)
-            if key in self._traces:
-                yield from self._traces.settle(key)
+        key = self._find_trace(row, line)
+        self._add(row, key, line, 0)
+        yield from self._traces.settle(key)
 
     def _find_trace(self, row: Fields, line: int) -> str:
         named = get_text(row, "trace_id") or get_text(row, "dotted_order").split(".")[0].partition("Z")[2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,15 @@ import typer
 from seawall.cli.exits import Exit
 
 if TYPE_CHECKING:
-    from seawall.audit import AuditReport, BadLine, RecordedRun, RunAuditor, RunFindings, ToolNames
+    from seawall.audit import (
+        AuditReport,
+        BadLine,
+        RecordedRun,
+        RecordingFile,
+        RunAuditor,
+        RunFindings,
+        ToolNames,
+    )
     from seawall.cli.render.screen import Screen
     from seawall.core.redact import Redactor
 
@@ -82,6 +91,7 @@ def audit(
     except KeyboardInterrupt:
         interrupted = True
         screen.print_note(f"seawall: interrupted in {reading.where}: this is what was found so far")
+        reading.finish()
     report.set_unpriced(prices.unknown)
     _print_report(screen, report)
     _note_patterns(screen, report, names)
@@ -107,48 +117,62 @@ class _AuditedFiles:
         self._screen, self._auditor, self._report = screen, auditor, report
         self._redactor = redactor
         self._knows_formats = self._knows_lacks = False
-        self.where = "nothing"
+        self._file: RecordingFile | None = None
         """The file that is being read."""
+        self.where = "nothing"
+        """Its name."""
 
     def read(self, paths: Sequence[Path]) -> None:
         """Audits the runs of files."""
-        from seawall.audit import BadLine
-
         for number, path in enumerate(paths):
             self.where = str(path)
             for item in self._follow(path, f"{number + 1} of {len(paths)}: " if len(paths) > 1 else ""):
-                if isinstance(item, BadLine):
-                    self._note_bad(item)
-                    continue
-                found = self._auditor.audit(item)
-                self._report.add(found)
-                self._note_lacking(item, found)
-                if self._screen.json:
-                    self._screen.print_document(found, indent=-1)
-                if not self._screen.has_reader:
-                    raise typer.Exit(Exit.OK)  # `main` makes of it what it is
+                self._take(item)
+
+    def finish(self) -> None:
+        """Audits the runs that were still open when the reading was interrupted."""
+        if self._file is not None:
+            for item in self._file.finish():
+                self._take(item)
+
+    def _take(self, item: RecordedRun | BadLine) -> None:
+        from seawall.audit import BadLine
+
+        if isinstance(item, BadLine):
+            self._note_bad(item)
+            return
+        found = self._auditor.audit(item)
+        self._report.add(found)
+        self._note_lacking(item, found)
+        if self._screen.json:
+            self._screen.print_document(found, indent=-1)
+        if not self._screen.has_reader:
+            raise typer.Exit(Exit.OK)  # `main` makes of it what it is
 
     def _follow(self, path: Path, place: str) -> Iterator[RecordedRun | BadLine]:
         """Yields what is in a file, with a moving line on a terminal."""
         from rich.text import Text
 
-        from seawall.audit import read_runs
+        from seawall.audit import RecordingFile
         from seawall.cli.render.formats import format_number, format_size, join_lines
         from seawall.cli.render.screen import choose_spinner
 
-        err = self._screen.err
-        if not err.is_terminal or (self._screen.json and self._screen.out.is_terminal):
-            yield from read_runs(path)
-            return
-        size = path.stat().st_size
-        with err.status(Text(f"{place}{join_lines(str(path))}"), spinner=choose_spinner(err)) as status:
+        def show(done: int) -> None:
+            runs = format_number(self._report.summary.runs, "run")
+            of = f" of {format_size(size)}" if size else ""
+            if status is not None:
+                status.update(Text(f"{name}  {format_size(done)}{of}, {runs}"))
 
-            def show(done: int) -> None:
-                runs = format_number(self._report.summary.runs, "run")
-                of = f" of {format_size(size)}" if size else ""
-                status.update(Text(f"{place}{join_lines(str(path))}  {format_size(done)}{of}, {runs}"))
-
-            yield from read_runs(path, on_bytes=show)
+        err, name = self._screen.err, f"{place}{join_lines(str(path))}"
+        moves = err.is_terminal and not (self._screen.json and self._screen.out.is_terminal)
+        self._file = file = RecordingFile(path, on_bytes=show if moves else None)
+        size = 0
+        with suppress(OSError):
+            size = path.stat().st_size
+        with err.status(Text(name), spinner=choose_spinner(err)) if moves else nullcontext() as status:
+            yield from file.read()
+            yield from file.finish()
+        self._file = None
 
     def note_bad_folder(self, path: Path) -> None:
         """Notes a folder in which nothing is that could be read."""
