@@ -38,7 +38,8 @@ def find(path: Path, price: Price | None = None) -> list[RunFindings]:
     names = ToolNames()
     prices = RecordedPrices(0.0, lambda model, at: price if model == "openai:gpt-5.2" else None)
     auditor = RunAuditor(make_guards(names), names, prices, Redactor())
-    return [auditor.audit(run) for run in runs_of(path)]
+    found = [auditor.audit(run) for run in runs_of(path)]
+    return [each for each in found if isinstance(each, RunFindings)]
 
 
 def summarise(found: RunFindings) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from recorded import SHAPES, make_loop, make_work
+from recorded import SHAPES, Conversation, Turn, make_loop, make_work
 from typer.testing import CliRunner
 
 from audit.runs import recorded, write
@@ -156,6 +156,21 @@ def test_the_dash_is_stdin(tmp_path: Path) -> None:
 
 def test_without_a_file_the_call_is_wrong() -> None:
     assert seawall().exit_code == Exit.MISUSED
+
+
+@pytest.mark.parametrize("depth", [900, 3_000])
+@pytest.mark.parametrize("shape", ["chat", "otlp", "langchain", "claude_code"])
+def test_what_is_nested_too_deeply_is_told_and_the_rest_audited(
+    shape: str, depth: int, tmp_path: Path
+) -> None:
+    turn = Turn(user="go", calls=(("read", {"a": 1}, "DEEP", False),))
+    rows = [json.dumps(row) for row in SHAPES[shape](Conversation("deep", (turn, Turn(text="ok"))))]
+    deep = [row.replace('"DEEP"', "[" * depth + '"a\\\\b"' + "]" * depth) for row in rows]
+    done = seawall("--json", write(tmp_path / "a.jsonl", [*deep, LOOP]))
+    runs, _ = read_json(done)
+
+    assert done.exit_code in (Exit.OK, Exit.BROKEN)
+    assert any(run["id"] == "loop" for run in runs)
 
 
 # ---- the page

@@ -13,11 +13,12 @@ import msgspec
 
 from seawall.audit.auditing import AuditResult, audit_to_end
 from seawall.audit.prices import RecordedPrices
-from seawall.audit.recording import RecordedCall, RecordedMessage, RecordedRun
+from seawall.audit.recording import BadLine, RecordedCall, RecordedMessage, RecordedRun
 from seawall.audit.tools import ToolNames
 from seawall.core.persistent import Log
 from seawall.core.redact import Redactor
 from seawall.models.protocol import Assistant, ToolCall
+from seawall.models.usage import check_usage
 from seawall.run.bodies import Bodies
 from seawall.run.frame import MessageRef
 from seawall.run.guard import Guard
@@ -142,8 +143,14 @@ class RunAuditor:
     ) -> None:
         self._guards, self._names, self._prices, self._redactor = guards, names, prices, redactor
 
-    def audit(self, run: RecordedRun) -> RunFindings:
-        """Returns the findings of a run."""
+    def audit(self, run: RecordedRun) -> RunFindings | BadLine:
+        """Returns the findings of a run, or why it can't be judged."""
+        try:
+            return self._audit(run)
+        except RecursionError:
+            return BadLine(f"{run.file}:{run.line}", f"run {run.id!r} has a value that is nested too deeply")
+
+    def _audit(self, run: RecordedRun) -> RunFindings:
         bodies = Bodies(self._redactor)
         replies = {at: each for at, each in enumerate(run.messages) if each.role == "assistant"}
         usd = {at: self._prices.compute_usd(each) for at, each in replies.items()}
@@ -261,7 +268,11 @@ class RunAuditor:
 
 
 def _count_tokens(reply: RecordedMessage) -> int | None:
-    return None if reply.usage is None else reply.usage.input_tokens + reply.usage.output_tokens
+    """Returns what the provider counted; None if it did not, or if the count can't be true."""
+    if reply.usage is None:
+        return None
+    usage, _ = check_usage(reply.usage, None)
+    return None if usage.problem else usage.input_tokens + usage.output_tokens
 
 
 def _convert_waste(wasted: Wasted, knows: bool, priced: bool) -> Cost:

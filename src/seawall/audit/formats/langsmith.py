@@ -22,6 +22,7 @@ from seawall.audit.json_fields import (
 from seawall.audit.messages import read_content, read_message, read_messages, read_usage
 from seawall.audit.recording import BadLine, RecordedMessage, RecordedRun
 from seawall.audit.spans import RecordedSpan, SpanKind, Trace
+from seawall.core.canonical import to_canonical_bytes
 from seawall.models.protocol import Usage
 
 NAME = "LangSmith"
@@ -162,9 +163,11 @@ def _read_call(row: Fields, given: Any, output: Any, line: int) -> SpanCall:
 def _read_python(text: str) -> Any:
     """Returns what a Python literal says: older tracers write a tool's arguments so."""
     try:
-        return ast.literal_eval(text) if len(text) <= MAX_LITERAL_CHARS else text
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        value = ast.literal_eval(text) if len(text) <= MAX_LITERAL_CHARS else text
+        to_canonical_bytes(value)  # Python has literals that JSON has not
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError, OverflowError):
         return text
+    return value
 
 
 FORMAT = Format(

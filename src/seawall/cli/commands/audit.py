@@ -91,8 +91,9 @@ def audit(
     except KeyboardInterrupt:
         interrupted = True
         screen.print_note(f"seawall: interrupted in {reading.where}: this is what was found so far")
-        reading.finish()
-    report.set_unpriced(prices.unknown)
+        with suppress(KeyboardInterrupt):  # pressed again: without the runs that were still open
+            reading.finish()
+    report.set_unpriced(redactor.text(model) for model in prices.unknown)
     _print_report(screen, report)
     _note_patterns(screen, report, names)
     if html is not None:
@@ -142,6 +143,9 @@ class _AuditedFiles:
             self._note_bad(item)
             return
         found = self._auditor.audit(item)
+        if isinstance(found, BadLine):
+            self._note_bad(found)
+            return
         self._report.add(found)
         self._note_lacking(item, found)
         if self._screen.json:
@@ -202,7 +206,7 @@ class _AuditedFiles:
         if run.fields:
             known = f": known are {', '.join(FIELDS)}; these calls have {_list_some(run.fields)}"
         text = f"seawall: {run.file}:{run.line}: no call of the run has {lacks}, so its verdict may be wrong{known}"
-        self._screen.print_note(_clean(text))
+        self._screen.print_note(_clean(self._redactor.text(text)))
 
 
 def _clean(text: str) -> str:
