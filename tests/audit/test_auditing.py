@@ -14,8 +14,11 @@ from hypothesis import strategies as st
 
 from audit.runs import recorded, runs_of, write
 from seawall.audit import BadLine, RecordedRun, ToolNames, audit, make_guards, read_runs
+from seawall.audit.auditing import audit_to_end
 from seawall.audit.formats.calls import parse_row
+from seawall.core.redact import Redactor
 from seawall.guards.loops import LoopOptions, Loops
+from seawall.run.bodies import Bodies
 from seawall.run.step import Step
 from seawall.run.verdict import Verdict
 
@@ -207,6 +210,15 @@ def test_nothing_is_stopped_before_it_was_advised_on(rows: Any) -> None:
 
     assert found.halted_at is None or (found.advised_at and found.advised_at[0] < found.halted_at)
     assert (found.rule is None) == (not found.advised_at and found.halted_at is None)
+
+
+@given(RUNS)
+def test_a_run_that_is_gone_through_to_its_end_is_judged_as_one_that_was_stopped(rows: Any) -> None:
+    run, guards = run_of(rows), make_guards(ToolNames())
+    whole = audit_to_end(run, guards, ToolNames(), Bodies(Redactor()))
+
+    assert whole.judged == audit(run, guards)
+    assert sum(each.calls for each in whole.waste.wasted.values()) == len(whole.useless)
 
 
 @given(RUNS, st.randoms(use_true_random=False))

@@ -355,6 +355,49 @@ def test_a_log_record_tells_of_the_call_in_whose_span_it_was_written(tmp_path: P
     assert summarise(found) == summarise(expected)
 
 
+def test_events_in_an_attribute_of_the_span_are_read(tmp_path: Path) -> None:
+    rows = SHAPES["otlp_events"](make_loop())
+    for row in rows:
+        span = row["resourceSpans"][0]["scopeSpans"][0]["spans"][0]
+        events: list[Any] = []
+        for event in span.pop("events"):
+            given = {each["key"]: each["value"].get("stringValue", 0) for each in event["attributes"]}
+            events.append({"event.name": event["name"], **given})
+        if events:
+            span["attributes"].append({"key": "events", "value": {"stringValue": json.dumps(events)}})
+    (found,) = find(write(tmp_path / "a.jsonl", rows))
+
+    assert (found.calls, found.halted_at, found.unsourced) == (9, 4, ("2031-04-17",))
+
+
+@pytest.mark.parametrize("with_ids", [True, False], ids=["ids", "no ids"])
+def test_a_tool_span_that_writes_its_arguments_otherwise_is_still_the_call_that_was_asked_for(
+    with_ids: bool, tmp_path: Path
+) -> None:
+    turn = Turn(user="go", calls=(("search", {"input": "a phrase"}, "found", False),))
+    rows = SHAPES["langsmith"](Conversation("x", (turn, Turn(text="ok")), with_ids=with_ids))
+    for row in rows:
+        if row["run_type"] == "tool":
+            row["inputs"] = {"input": "a phrase"}
+    (run,) = runs_of(write(tmp_path / "a.jsonl", rows))
+
+    assert [(call.tool, call.arguments, call.result) for call in run.calls] == [
+        ("search", '{"input":"a phrase"}', "found")
+    ]
+
+
+def test_arguments_that_are_called_inputs_are_arguments(tmp_path: Path) -> None:
+    turn = Turn(
+        user="go", calls=(("search", {"inputs": {"a": 1}, "n": 2}, '{"output": 3, "kwargs": 4}', False),)
+    )
+    rows = [row for row in SHAPES["otlp"](Conversation("x", (turn,))) if '"chat' not in json.dumps(row)]
+    (run,) = runs_of(write(tmp_path / "a.jsonl", rows))
+
+    assert [(call.arguments, call.result) for call in run.calls] == [
+        ('{"inputs":{"a":1},"n":2}', '{"kwargs":4,"output":3}')
+    ]
+
+
 def test_a_span_as_an_sdk_prints_it_is_read(tmp_path: Path) -> None:
     rows: list[Any] = []
     for row in SHAPES["otlp"](make_loop()):

@@ -267,7 +267,8 @@ class _CallJoiner:
         if call is None:
             alike = [each for each in self._unclaimed.get(span.tool, ()) if not (each.id and span.call_id)]
             same = [each for each in alike if span.arguments is None or each.arguments == span.arguments]
-            call = same[0] if same else None
+            waits = (each for each in alike if each.result is None)
+            call = same[0] if same else next(waits, None)  # some write the arguments in another way
         if call is None:
             reply = self._replies.get(span.agent)
             call = _JoinedCall(span.call_id, span.tool, span.arguments, span.agent, span.line, reply)

@@ -134,6 +134,13 @@ def read_conversation(given: Fields, line: int) -> tuple[Messages, Messages]:
     """Returns what a model was sent and has replied, as attributes say it."""
     asked = _read_first(given, (*_INPUTS, *_WHOLE), line)
     replied = _read_first(given, _OUTPUTS, line)
+    if not asked and not replied:
+        events = get_list(
+            open_json(given.get("events"))
+        )  # as Logfire and older versions of Pydantic AI write them
+        asked, replied = read_events(
+            [{"name": get_text(each, "event.name"), "body": each} for each in events], line
+        )
     told = open_json(given.get("gen_ai.system_instructions"))
     if told and asked and asked[0].role != "system":
         asked = [*read_messages([{"role": "system", "content": told}], line), *asked]
@@ -264,9 +271,11 @@ def read_call(given: Fields, name: str, error: str, failed: bool, line: int) -> 
     arguments = next((given[each] for each in _ARGUMENTS if given.get(each) is not None), None)
     result = next((given[each] for each in _RESULTS if given.get(each) is not None), None)
     opened, output = open_json(arguments), open_json(result)
-    for key in ("inputs", "kwargs"):  # OpenLLMetry writes more than the arguments beside them
-        opened = get_fields(opened, key) or opened
-    if "output" in get_fields(output) and set(get_fields(output)) <= {"output", "kwargs"}:
+    if arguments is not None and arguments == given.get(_ARGUMENTS[-1]):
+        opened = (
+            get_fields(opened, "inputs", "kwargs") or opened
+        )  # OpenLLMetry writes more than the arguments
+    if result is not None and result == given.get(_RESULTS[-1]) and "output" in get_fields(output):
         output = get_fields(output)["output"]
     text = None if result is None else read_content(output)
     return SpanCall(
