@@ -22,7 +22,7 @@ Describe = Callable[[list[Row], Row, Turn], tuple[dict[str, Any], list[Row]]]
 def _write_spans(
     conversation: Conversation, describe: Describe, describe_tool: Callable[..., dict[str, Any]]
 ) -> list[Row]:
-    trace = f"{sum(map(ord, conversation.id)):032x}"
+    trace = conversation.id.encode().hex().zfill(32)
     rows: list[Row] = []
 
     def add(name: str, attributes: dict[str, Any], events: list[Row], failed: bool = False) -> None:

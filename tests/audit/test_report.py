@@ -14,7 +14,6 @@ from seawall.audit.report import MAX_BAD_LINES, MAX_TOOLS, OTHER_TOOLS
 from seawall.cli.render.audit_html import build_page
 from seawall.models.protocol import Price, Usage
 
-
 COUNTED = Usage(1_000_000, 500_000)
 
 

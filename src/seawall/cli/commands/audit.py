@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext, suppress
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -161,7 +162,11 @@ class _AuditedFiles:
         from seawall.cli.render.formats import format_number, format_size, join_lines
         from seawall.cli.render.screen import choose_spinner
 
-        def show(done: int) -> None:
+        done = 0
+
+        def show(now: int) -> None:
+            nonlocal done
+            done = now
             runs = format_number(self._report.summary.runs, "run")
             of = f" of {format_size(size)}" if size else ""
             if status is not None:
@@ -174,8 +179,9 @@ class _AuditedFiles:
         with suppress(OSError):
             size = path.stat().st_size
         with err.status(Text(name), spinner=choose_spinner(err)) if moves else nullcontext() as status:
-            yield from file.read()
-            yield from file.finish()
+            for item in chain(file.read(), file.finish()):
+                yield item
+                show(done)
         self._file = None
 
     def note_bad_folder(self, path: Path) -> None:
