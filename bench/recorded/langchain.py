@@ -84,7 +84,9 @@ def write_langchain_data(conversation: Conversation) -> list[Row]:
 
 
 def write_checkpoints(conversation: Conversation) -> list[Row]:
-    rows: list[Row] = []
+    begun = {"v": 4, "channel_values": {"__start__": {}}, "channel_versions": {}}
+    place = {"configurable": {"thread_id": conversation.id}}
+    rows: list[Row] = [{"config": place, "checkpoint": begun, "metadata": {"source": "input", "step": -1}}]
     messages: list[Row] = []
     for before, reply, results, _ in _langchain(conversation):
         for new in (before, [reply], results):

@@ -188,6 +188,22 @@ def test_any_json_and_any_bytes_never_raise(values: list[Any], noise: bytes, tmp
 # ---- what only some formats have
 
 
+def test_a_history_of_states_that_begins_with_the_newest_is_one_run(tmp_path: Path) -> None:
+    rows = SHAPES["checkpoints"](make_loop())
+    states = [
+        {
+            "values": row["checkpoint"]["channel_values"],
+            "next": [],
+            "config": row["config"],
+            "created_at": "now",
+        }
+        for row in reversed(rows)
+    ]
+    found = [*find(write(tmp_path / "a.jsonl", states)), *find(write(tmp_path / "b.jsonl", rows[::-1]))]
+
+    assert [(each.id, each.calls, each.halted_at) for each in found] == [("c-1", 9, 4)] * 2
+
+
 def test_events_that_do_not_name_the_run_around_them_are_one_run(tmp_path: Path) -> None:
     rows = [
         {key: each for key, each in row.items() if key != "parent_ids"}

@@ -94,11 +94,26 @@ def _is_event(row: Fields) -> bool:
     return get_text(row, "event").startswith("on_") and isinstance(row.get("data"), dict)
 
 
+def _is_state(row: Fields) -> bool:
+    """Returns whether this is a state or a checkpoint, which may have no messages yet, or an interrupt between updates."""
+    checkpoint = get_fields(row, "checkpoint") or row
+    return (
+        ("values" in row and "next" in row)
+        or ("channel_values" in checkpoint and "channel_versions" in checkpoint)
+        or "__interrupt__" in row
+    )
+
+
 def _recognise(value: Any) -> bool:
     if isinstance(value, list):
         return any(map(_is_langchain, get_list(value)))
     row = get_fields(value)
-    return _is_langchain(row) or _is_event(row) or bool(_find_listed(row) or _list_updates(row))
+    return (
+        _is_langchain(row)
+        or _is_event(row)
+        or _is_state(row)
+        or bool(_find_listed(row) or _list_updates(row))
+    )
 
 
 class _LangChainReader:
