@@ -204,6 +204,18 @@ def test_a_history_of_states_that_begins_with_the_newest_is_one_run(tmp_path: Pa
     assert [(each.id, each.calls, each.halted_at) for each in found] == [("c-1", 9, 4)] * 2
 
 
+def test_model_spans_that_do_not_say_what_was_sent_are_joined_with_the_spans_of_their_tools(
+    tmp_path: Path,
+) -> None:
+    rows = SHAPES["langsmith"](make_loop())
+    for row in rows:
+        if row["run_type"] == "llm":
+            row["inputs"] = {"prompts": [f"Human: Where is order 1042? ({len(str(row))} …)"]}
+    (found,) = find(write(tmp_path / "a.jsonl", rows))
+
+    assert (found.calls, found.replies, found.halted_at, found.repeats.tokens) == (9, 10, 4, 880)
+
+
 def test_events_that_do_not_name_the_run_around_them_are_one_run(tmp_path: Path) -> None:
     rows = [
         {key: each for key, each in row.items() if key != "parent_ids"}

@@ -70,6 +70,20 @@ def test_a_conversation_whose_beginning_was_left_out_goes_on_where_it_was() -> N
     assert [message.text for message in built.messages] == ["a", "b", "c", "d", "e", "f"]
 
 
+def test_equal_replies_to_a_conversation_whose_beginning_is_cut_are_all_taken() -> None:
+    ask = RecordedMessage(role="assistant", calls=(AskedCall("", "read", "{}"),))
+    told = RecordedMessage(role="tool", text="same")
+    run = make_run("r", 1)
+    run.add_snapshot([say("go", "user")], replied=[ask])
+    for _ in range(5):
+        run.add_snapshot([say("(earlier messages were left out)", "user"), ask, told], replied=[ask])
+    built = run.build()
+
+    assert built is not None
+    assert len({message.agent for message in built.messages}) == 1
+    assert (len(built.calls), built.unanswered) == (5, 1)
+
+
 def test_another_reply_to_one_request_adds_that_reply_only() -> None:
     run = make_run("r", 1)
     run.add_snapshot([say("a", "user"), say("b"), say("c", "user"), say("d")])

@@ -208,8 +208,9 @@ class RunAuditor:
 
         What is looked for is what a person reads of an answer: without its secrets.
         """
-        if run.calls and not any(message.role == "tool" for message in run.messages):
-            return [], None  # the results are not recorded, or stand in spans alone
+        sources = {message.role for message in run.messages if message.text} - {"assistant"}
+        if not sources or (run.calls and "tool" not in sources):
+            return [], None  # what was asked or brought is not recorded, or stands in spans alone
         answers = {
             at: self._redactor.text(message.text)
             for at, message in enumerate(run.messages)

@@ -96,11 +96,16 @@ class GatheredRun:
         if self._has_room(size):
             self._entries.append(call)
 
-    def add_snapshot(self, messages: Sequence[RecordedMessage], agent: str = "") -> None:
-        """Adds a conversation as it is now: what of it is not here yet."""
-        said = [message for message in messages if message.role != "system"]
+    def add_snapshot(
+        self,
+        messages: Sequence[RecordedMessage],
+        agent: str = "",
+        replied: Sequence[RecordedMessage] = (),
+    ) -> None:
+        """Adds a conversation as it is now, with the reply to it: what of it is not here yet."""
+        said = [message for message in [*messages, *replied] if message.role != "system"]
         keys = [key_message(message) for message in said]
-        thread, known = self._find_thread(keys, agent)
+        thread, known = self._find_thread(keys, agent, len(said) - len(replied))
         if thread is None:
             thread = _Thread(agent, self._name_thread(agent))
             self._threads.append(thread)
@@ -109,8 +114,11 @@ class GatheredRun:
             thread.keys += keys[known:]
             self.append(said[known:], thread.label)
 
-    def _find_thread(self, keys: list[int], agent: str) -> tuple[_Thread | None, int]:
-        """Returns the conversation that this one goes on from, and how many of these messages are known."""
+    def _find_thread(self, keys: list[int], agent: str, asked: int) -> tuple[_Thread | None, int]:
+        """Returns the conversation that this one goes on from, and how many of these messages are known.
+
+        The first `asked` messages are not new: a reply that is equal to the one before it is no sign that it is known.
+        """
         threads = [thread for thread in reversed(self._threads) if thread.agent == agent]
         longest = max(threads, key=lambda thread: _count_common(thread.keys, keys), default=None)
         if longest is None:
@@ -121,8 +129,8 @@ class GatheredRun:
         for (
             thread
         ) in threads:  # its beginning was left out or rewritten: what follows its newest message is new
-            if thread.keys[-1] in keys:
-                return thread, len(keys) - keys[::-1].index(thread.keys[-1])
+            if thread.keys[-1] in keys[:asked]:
+                return thread, asked - keys[:asked][::-1].index(thread.keys[-1])
         if common > 1:  # another reply to the same request
             return longest, common
         return None, 0

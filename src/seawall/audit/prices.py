@@ -56,7 +56,7 @@ class RecordedPrices:
             return None
         price = self._find_price(reply.model)
         if price is None:
-            if len(self.unknown) < MAX_MODELS:
+            if reply.model and len(self.unknown) < MAX_MODELS:
                 self.unknown.add(reply.model)
             return None
         usage, usd = check_usage(reply.usage, price)

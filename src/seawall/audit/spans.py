@@ -135,8 +135,8 @@ def _add_model(run: GatheredRun, span: RecordedSpan, agent: str) -> None:
             usage, model = message.usage or span.usage, message.model or span.model
             replied[at] = replace(message, usage=usage, model=model, line=span.line)
             break
-    if any(message.text or message.calls for message in [*span.asked, *replied]):
-        run.add_snapshot([*span.asked, *replied], agent)
+    if any(message.text or message.calls for message in span.asked):
+        run.add_snapshot(span.asked, agent, replied)
     else:
         run.append(replied, agent)
 

@@ -88,7 +88,7 @@ def _read_span(row: Fields, line: int) -> RecordedSpan:
     asked: list[RecordedMessage] = []
     replied: list[RecordedMessage] = []
     if kind == "model" or (kind == "other" and is_top):
-        asked = read_generated(given, line) or _read_prompt(given, line)
+        asked = read_generated(given, line)
         replied = _read_reply(output, line) if kind == "model" else []
         if kind == "other" and not asked:
             asked = read_generated(output, line)
@@ -108,12 +108,6 @@ def _read_span(row: Fields, line: int) -> RecordedSpan:
         call=_read_call(row, given, output, line) if kind == "tool" else None,
         line=line,
     )
-
-
-def _read_prompt(given: Any, line: int) -> list[RecordedMessage]:
-    prompts = get_list(given, "prompts")
-    text = str(prompts[0]) if prompts else get_text(given, "input", "prompt")
-    return [RecordedMessage(role="user", text=text, line=line)] if text else []
 
 
 def _read_reply(output: Any, line: int) -> list[RecordedMessage]:
