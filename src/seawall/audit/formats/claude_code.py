@@ -103,7 +103,7 @@ class _SessionReader:
 FORMAT = Format(
     NAME,
     "session files: lines with `type` user or assistant, `message` and `sessionId`",
-    "a session: the lines with one `sessionId`, with sidechains as agents of their own",
+    "a session: the lines with one `sessionId`, with sidechains as agents of their own; a file of a sub-agent is a run of its own",
     _recognise,
     _SessionReader,
 )
