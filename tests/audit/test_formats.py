@@ -248,6 +248,29 @@ def test_requests_that_repeat_a_conversation_are_one_run_and_equal_prompts_are_n
     ]
 
 
+@pytest.mark.parametrize("shape", ["chat_list", "langchain_data", "response_items"])
+def test_a_message_a_line_is_one_conversation_until_the_next_system_message(
+    shape: str, tmp_path: Path
+) -> None:
+    (loop,), (work,) = SHAPES[shape](make_loop()), SHAPES[shape](make_work())
+    found = find(write(tmp_path / "a.jsonl", [*loop, *work] if shape != "response_items" else loop))
+
+    assert [(each.calls, each.halted_at) for each in found] == [(9, 4), (3, None)][: len(found)]
+    assert len(found) == (1 if shape == "response_items" else 2)
+
+
+def test_messages_of_several_conversations_are_told_apart_by_their_ids(tmp_path: Path) -> None:
+    one, other = (SHAPES["chat"](each)[0]["messages"] for each in (make_loop(), make_loop()))
+    mixed = [
+        {**message, "session_id": name}
+        for pair in zip(one, other, strict=True)
+        for name, message in zip("ab", pair, strict=True)
+    ]
+    found = find(write(tmp_path / "a.jsonl", mixed))
+
+    assert sorted((each.id, each.calls, each.halted_at) for each in found) == [("a", 9, 4), ("b", 9, 4)]
+
+
 def test_a_call_id_that_a_model_gives_twice_is_two_calls(tmp_path: Path) -> None:
     def ask(tool: str) -> dict[str, Any]:
         return {
